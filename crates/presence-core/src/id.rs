@@ -1,0 +1,233 @@
+//! Identifiers: who, on what, where. Each has an alphabet and a length that every wire, key and page can carry as it is.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Why a text is not an identifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdError {
+    /// It is empty.
+    Empty,
+    /// It is longer than `bytes_max` bytes.
+    TooLong {
+        /// The longest that is allowed.
+        bytes_max: usize,
+    },
+    /// It has a character outside the alphabet.
+    Character(char),
+    /// It is a name that JavaScript objects are born with, and would break clients that index by it.
+    Reserved,
+}
+
+impl fmt::Display for IdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IdError::Empty => f.write_str("must not be empty"),
+            IdError::TooLong { bytes_max } => write!(f, "must be at most {bytes_max} bytes"),
+            IdError::Character(c) => write!(f, "must not contain {c:?}"),
+            IdError::Reserved => f.write_str("is a reserved name"),
+        }
+    }
+}
+
+impl std::error::Error for IdError {}
+
+/// What may stand in every identifier: letters, digits and marks that need no escape in a URL path, a Redis key or JSON.
+fn is_common(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.:@|+=/~".contains(c)
+}
+
+/// Channels are often named after pages, so they may look like one.
+fn is_channel(c: char) -> bool {
+    is_common(c) || "%?&!,;#$".contains(c)
+}
+
+fn checked(text: &str, bytes_max: usize, allowed: fn(char) -> bool) -> Result<Arc<str>, IdError> {
+    const RESERVED: [&str; 4] = ["__proto__", "prototype", "constructor", "hasOwnProperty"];
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.len() > bytes_max {
+        return Err(IdError::TooLong { bytes_max });
+    }
+    if let Some(c) = text.chars().find(|&c| !allowed(c)) {
+        return Err(IdError::Character(c));
+    }
+    if RESERVED.contains(&text) {
+        return Err(IdError::Reserved);
+    }
+    Ok(text.into())
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $bytes_max:literal, $allowed:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The longest one, in bytes.
+            pub const BYTES_MAX: usize = $bytes_max;
+
+            /// Checks `text` and keeps it as it is.
+            ///
+            /// # Errors
+            ///
+            /// Says what is wrong with it: empty, too long, a character outside the alphabet, a reserved name.
+            pub fn new(text: &str) -> Result<Self, IdError> {
+                checked(text, Self::BYTES_MAX, $allowed).map($name)
+            }
+
+            /// The text it was made of.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// An account.
+    UserId, 128, is_common
+}
+id! {
+    /// One browser profile or phone of a user, such as `web:browser_abc`.
+    DeviceId, 128, is_common
+}
+id! {
+    /// A place people are in, such as `room:42`, `document:7` or `page:/x`.
+    ChannelId, 200, is_channel
+}
+id! {
+    /// The tenant in whose online list a user appears.
+    WorkspaceId, 128, is_common
+}
+
+impl UserId {
+    /// Whether this is a visitor without an account. Nothing of theirs outlives their sessions.
+    pub fn is_anonymous(&self) -> bool {
+        self.as_str().starts_with("anon_")
+    }
+}
+
+/// What others are told of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeviceKind {
+    /// A browser.
+    Web,
+    /// A phone or a tablet.
+    Mobile,
+    /// An installed program.
+    Desktop,
+    /// Anything else.
+    Other,
+}
+
+impl DeviceKind {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeviceKind::Web => "web",
+            DeviceKind::Mobile => "mobile",
+            DeviceKind::Desktop => "desktop",
+            DeviceKind::Other => "other",
+        }
+    }
+}
+
+impl DeviceId {
+    /// The kind that stands before the first colon.
+    pub fn kind(&self) -> DeviceKind {
+        match self.as_str().split(':').next() {
+            Some("web") => DeviceKind::Web,
+            Some("mobile") => DeviceKind::Mobile,
+            Some("desktop") => DeviceKind::Desktop,
+            _ => DeviceKind::Other,
+        }
+    }
+}
+
+/// One logical client connection, named by the server. It survives reconnects; it is no secret.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u128);
+
+impl SessionId {
+    /// The session of this number. Whoever calls sees to it that it is not used twice.
+    pub const fn from_u128(number: u128) -> Self {
+        SessionId(number)
+    }
+
+    /// Its number.
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_the_field_are_taken_as_they_are() {
+        for id in ["user-123", "auth0|5f7c", "ann@example.org", "42"] {
+            assert_eq!(UserId::new(id).unwrap().as_str(), id);
+        }
+        for id in ["room:42", "document:7", "page:/products/x?y=1&z=%20#top"] {
+            assert_eq!(ChannelId::new(id).unwrap().as_str(), id);
+        }
+        assert_eq!(
+            DeviceId::new("mobile:ios_xyz").unwrap().kind(),
+            DeviceKind::Mobile
+        );
+        assert_eq!(DeviceId::new("toaster").unwrap().kind(), DeviceKind::Other);
+    }
+
+    #[test]
+    fn what_would_break_a_key_a_page_or_a_log_line_is_refused() {
+        assert_eq!(UserId::new(""), Err(IdError::Empty));
+        assert_eq!(
+            UserId::new(&"x".repeat(129)),
+            Err(IdError::TooLong { bytes_max: 128 })
+        );
+        assert_eq!(UserId::new("a b"), Err(IdError::Character(' ')));
+        assert_eq!(UserId::new("{a}"), Err(IdError::Character('{')));
+        assert_eq!(UserId::new("a\nb"), Err(IdError::Character('\n')));
+        assert_eq!(UserId::new("<b>"), Err(IdError::Character('<')));
+        assert_eq!(UserId::new("jürgen"), Err(IdError::Character('ü')));
+        assert_eq!(UserId::new("__proto__"), Err(IdError::Reserved));
+        assert_eq!(ChannelId::new("room:*"), Err(IdError::Character('*')));
+    }
+}

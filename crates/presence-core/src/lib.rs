@@ -1,0 +1,47 @@
+//! Who is here, right now, and what are they doing? Every rule of Presence, as a pure state machine.
+//!
+//! Facts go in with the time at which they happened; effects come out, for somebody else to perform.
+//! Nothing here opens, waits, reads a clock or rolls a die, so a whole node runs in one test in virtual time.
+//!
+//! Two machines share the work, because two kinds of thing are shared out over cores:
+//!
+//! - [`users::Users`] knows people: their sessions and devices, what they chose, what others may see.
+//!   It alone knows who is invisible.
+//! - [`rosters::Rosters`] knows places: who is in a channel or a workspace, who types, who points where,
+//!   and what every watcher has been told. It only ever hears of people who may be seen.
+//!
+//! What the first writes, the second shows: [`users::Effect::Write`] is [`rosters::Input::Wrote`].
+//! [`node::Node`] is both together, for a test or a small embedding.
+
+mod bucket;
+mod event;
+mod id;
+mod limits;
+mod member;
+mod meta;
+pub mod node;
+pub mod ports;
+mod refusal;
+mod replica;
+pub mod rosters;
+mod status;
+mod time;
+mod timers;
+pub mod users;
+
+pub use bucket::{Rate, TokenBucket};
+pub use event::{
+    Change, Clock, Cursor, Event, Face, Owned, OwnedDevice, Pointer, Selection, Topic, Watching,
+};
+pub use id::{ChannelId, DeviceId, DeviceKind, IdError, SessionId, UserId, WorkspaceId};
+pub use limits::{Limits, Timing, TimingError};
+pub use member::{Look, Member, Person, Reason};
+pub use meta::{META_BYTES_MAX, Meta, color_of};
+pub use refusal::Refusal;
+pub use replica::{Applied, Patch, Replica, Snapshot};
+pub use status::{
+    CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Profile, Status,
+    StatusChange, StatusError, Visible, checked_emoji, checked_message,
+};
+pub use time::Timestamp;
+pub use timers::Timers;

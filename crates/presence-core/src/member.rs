@@ -1,0 +1,93 @@
+//! Who is somewhere: a member is one session, a person is all of a user's.
+
+use std::sync::Arc;
+
+use crate::{DeviceKind, Meta, SessionId, Timestamp, UserId, Visible};
+
+/// How a person looks to others: what [`Visible`] says, with their words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What others are shown.
+    pub status: Visible,
+    /// Their custom message.
+    pub message: Option<Arc<str>>,
+    /// Their emoji.
+    pub emoji: Option<Arc<str>>,
+}
+
+/// One session's entry in a channel or a workspace. There are none of people who may not be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Which session.
+    pub session: SessionId,
+    /// Whose.
+    pub user: UserId,
+    /// On what.
+    pub device: DeviceKind,
+    /// Since when.
+    pub joined_at: Timestamp,
+    /// What it says about itself.
+    pub meta: Arc<Meta>,
+    /// How its user looked when this was written.
+    pub look: Arc<Look>,
+    /// Grows whenever `look` changes: the look of a person is that of their newest member.
+    pub look_revision: u64,
+}
+
+/// A user in a channel or a workspace: all their sessions there, folded into one face with several metas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// Who.
+    pub user: UserId,
+    /// Since when they have been there, through whichever session.
+    pub joined_at: Timestamp,
+    /// Their sessions, oldest first; at least one.
+    pub members: Vec<Arc<Member>>,
+}
+
+impl Person {
+    /// How they look now.
+    pub fn look(&self) -> &Look {
+        let newest = self.members.iter().max_by_key(|it| it.look_revision);
+        &newest.expect("a person has at least one session").look
+    }
+
+    /// A member of their newest meta that has it.
+    pub fn newest<'a>(
+        &'a self,
+        part: impl Fn(&'a Meta) -> Option<&'a Arc<str>>,
+    ) -> Option<&'a Arc<str>> {
+        self.members.iter().rev().find_map(|it| part(&it.meta))
+    }
+}
+
+/// Why somebody is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// They said so, or went invisible: nobody can tell.
+    Left,
+    /// Their connection broke and did not come back in time.
+    Lost,
+    /// Nothing was heard of them.
+    TimedOut,
+    /// A newer session took the place.
+    Replaced,
+    /// The node they were on died.
+    NodeLost,
+    /// They were made to.
+    Kicked,
+}
+
+impl Reason {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Left => "left",
+            Reason::Lost => "lost",
+            Reason::TimedOut => "timed_out",
+            Reason::Replaced => "replaced",
+            Reason::NodeLost => "node_lost",
+            Reason::Kicked => "kicked",
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What has no version: typing, cursors, broadcasts. It is told once per tick, and forgotten by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::{Cursor, Event, Limits, SessionId, Topic, UserId};
+
+/// The typing, pointing and broadcasting of one channel.
+#[derive(Debug, Default)]
+pub(super) struct Fleeting {
+    /// Who types, through which sessions.
+    typing: BTreeMap<UserId, BTreeSet<SessionId>>,
+    /// Who was typing when that was last told, of those for whom it changed since.
+    typing_told: BTreeMap<UserId, bool>,
+    cursors: BTreeMap<SessionId, Cursor>,
+    moved: BTreeSet<SessionId>,
+    gone: BTreeSet<SessionId>,
+    broadcasts: Vec<Event>,
+}
+
+/// Something to tell, and who shall not hear it.
+pub(super) struct Telling {
+    pub(super) event: Event,
+    pub(super) except: Vec<SessionId>,
+    /// Those who are told something else instead.
+    pub(super) instead: Vec<(SessionId, Event)>,
+}
+
+impl Telling {
+    fn all(event: Event) -> Self {
+        Telling {
+            event,
+            except: Vec::new(),
+            instead: Vec::new(),
+        }
+    }
+}
+
+impl Fleeting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.typing.is_empty() && self.cursors.is_empty() && !self.is_dirty()
+    }
+
+    /// Whether there is something to tell.
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.typing_told.is_empty()
+            || !self.moved.is_empty()
+            || !self.gone.is_empty()
+            || !self.broadcasts.is_empty()
+    }
+
+    pub(super) fn start_typing(&mut self, user: &UserId, session: SessionId) {
+        let typing = self.typing.contains_key(user);
+        let sessions = self.typing.entry(user.clone()).or_default();
+        sessions.insert(session);
+        self.note_typing(user, typing, true);
+    }
+
+    pub(super) fn stop_typing(&mut self, user: &UserId, session: SessionId) {
+        let Some(sessions) = self.typing.get_mut(user) else {
+            return;
+        };
+        sessions.remove(&session);
+        if sessions.is_empty() {
+            self.typing.remove(user);
+            self.note_typing(user, true, false);
+        }
+    }
+
+    fn note_typing(&mut self, user: &UserId, before: bool, after: bool) {
+        if before == after {
+            return;
+        }
+        let told = *self.typing_told.entry(user.clone()).or_insert(before);
+        if told == after {
+            self.typing_told.remove(user); // there and back within a tick: nothing to tell
+        }
+    }
+
+    /// Who is typing, up to the limit.
+    pub(super) fn typing(&self, max: usize) -> Vec<UserId> {
+        self.typing.keys().take(max).cloned().collect()
+    }
+
+    pub(super) fn cursors(&self, max: usize) -> Vec<Cursor> {
+        self.cursors.values().take(max).cloned().collect()
+    }
+
+    /// Changes what is known of the cursor of `session`.
+    pub(super) fn point(
+        &mut self,
+        user: &UserId,
+        session: SessionId,
+        change: impl FnOnce(&mut Cursor),
+    ) {
+        let cursor = self.cursors.entry(session).or_insert_with(|| Cursor {
+            session,
+            user: user.clone(),
+            pointer: None,
+            selection: None,
+        });
+        change(cursor);
+        self.moved.insert(session);
+        self.gone.remove(&session);
+    }
+
+    pub(super) fn forget_cursor(&mut self, session: SessionId) {
+        if self.cursors.remove(&session).is_some() {
+            self.moved.remove(&session);
+            self.gone.insert(session);
+        }
+    }
+
+    /// Queues a broadcast; says whether there was room for it in this tick.
+    pub(super) fn broadcast(&mut self, event: Event, max: usize) -> bool {
+        let room = self.broadcasts.len() < max;
+        if room {
+            self.broadcasts.push(event);
+        }
+        room
+    }
+
+    /// Takes what there is to tell; cursors over the limit stay for the next tick.
+    pub(super) fn take(&mut self, topic: &Topic, limits: &Limits) -> Vec<Telling> {
+        let mut tellings = Vec::new();
+        if !self.typing_told.is_empty() {
+            let changed = std::mem::take(&mut self.typing_told);
+            let (stopped, started): (Vec<_>, Vec<_>) =
+                changed.into_iter().partition(|&(_, was_typing)| was_typing);
+            let users = |changed: Vec<(UserId, bool)>| changed.into_iter().map(|it| it.0).collect();
+            tellings.push(Telling::all(Event::Typing {
+                topic: topic.clone(),
+                typing: self.typing(limits.typing_max),
+                started: users(started),
+                stopped: users(stopped),
+            }));
+        }
+        if !self.moved.is_empty() || !self.gone.is_empty() {
+            tellings.push(self.take_cursors(topic, limits.cursors_max));
+        }
+        tellings.extend(self.broadcasts.drain(..).map(Telling::all));
+        tellings
+    }
+
+    /// Everyone hears of all cursors that moved, but of their own.
+    fn take_cursors(&mut self, topic: &Topic, max: usize) -> Telling {
+        let movers: Vec<SessionId> = self.moved.iter().take(max).copied().collect();
+        for session in &movers {
+            self.moved.remove(session);
+        }
+        let gone: Vec<SessionId> = std::mem::take(&mut self.gone).into_iter().collect();
+        let event = |except: Option<SessionId>| {
+            let others = movers.iter().filter(|&&it| Some(it) != except);
+            Event::Cursors {
+                topic: topic.clone(),
+                cursors: others.map(|it| self.cursors[it].clone()).collect(),
+                gone: gone.clone(),
+            }
+        };
+        let is_news = |movers: usize| movers > 1 || !gone.is_empty();
+        let instead = match is_news(movers.len()) {
+            true => movers.iter().map(|&it| (it, event(Some(it)))).collect(),
+            false => Vec::new(),
+        };
+        Telling {
+            event: event(None),
+            except: movers.clone(),
+            instead,
+        }
+    }
+}
+
+/// A broadcast as an event.
+pub(super) fn broadcast(
+    topic: &Topic,
+    user: &UserId,
+    session: SessionId,
+    event: Arc<str>,
+    payload: Arc<str>,
+) -> Event {
+    Event::Broadcast {
+        topic: topic.clone(),
+        event,
+        payload,
+        user: user.clone(),
+        session,
+    }
+}

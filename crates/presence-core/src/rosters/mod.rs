@@ -1,0 +1,417 @@
+//! Places: who is in a channel or a workspace, who types, who points where, and what every watcher has been told.
+
+mod fleeting;
+mod place;
+mod roster;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use self::place::Place;
+use crate::{
+    ChannelId, Clock, Event, Limits, Member, Person, Pointer, Reason, Refusal, Selection,
+    SessionId, Timers, Timestamp, Timing, Topic, UserId, Watching,
+};
+
+/// What happened in a place. `A` is whoever wants an answer: the core only hands it back.
+#[derive(Debug)]
+pub enum Input<A> {
+    /// An entry was written: [`crate::users::Effect::Write`].
+    Wrote {
+        /// Where.
+        topic: Topic,
+        /// Whose entry.
+        session: SessionId,
+        /// The entry, or why it is gone.
+        entry: Result<Arc<Member>, Reason>,
+    },
+    /// A session began to watch, or has lost track and wants to catch up.
+    Watched {
+        /// What.
+        topic: Topic,
+        /// Which session.
+        watcher: SessionId,
+        /// How.
+        watching: Watching,
+        /// How it has watched until now, if it has.
+        before: Option<Watching>,
+        /// The state it knows.
+        have: Option<Clock>,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// A session stopped watching.
+    Unwatched {
+        /// What.
+        topic: Topic,
+        /// How it had watched.
+        watching: Watching,
+    },
+    /// A session's connection is gone, or was silent too long.
+    Silenced {
+        /// Where.
+        topic: Topic,
+        /// Which.
+        session: SessionId,
+    },
+    /// Somebody typed, or said that they stopped.
+    Typed {
+        /// Where.
+        channel: ChannelId,
+        /// Through which session.
+        session: SessionId,
+        /// Whether they type.
+        typing: bool,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// Somebody pointed somewhere.
+    Pointed {
+        /// In which channel.
+        channel: ChannelId,
+        /// Through which session.
+        session: SessionId,
+        /// Where.
+        pointer: Pointer,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// Somebody selected something, or nothing.
+    Selected {
+        /// In which channel.
+        channel: ChannelId,
+        /// Through which session.
+        session: SessionId,
+        /// What.
+        selection: Option<Selection>,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// Somebody told the channel something.
+    Said {
+        /// Which channel.
+        channel: ChannelId,
+        /// Through which session.
+        session: SessionId,
+        /// What kind of thing.
+        event: Arc<str>,
+        /// The thing: a JSON text.
+        payload: Arc<str>,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+}
+
+/// What is to be done about it, in this order.
+#[derive(Debug, PartialEq)]
+pub enum Effect<A> {
+    /// Tell something.
+    Tell {
+        /// Watchers of which topic.
+        topic: Topic,
+        /// Which of them.
+        to: Hearers,
+        /// What.
+        event: Arc<Event>,
+    },
+    /// Yes.
+    Grant {
+        /// To whom.
+        asker: A,
+    },
+    /// No.
+    Refuse {
+        /// To whom.
+        asker: A,
+        /// Why.
+        why: Refusal,
+    },
+}
+
+/// Which watchers of a topic are told.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Hearers {
+    /// Those who want to see everyone.
+    Full,
+    /// Those who want a summary.
+    Summary,
+    /// All but these.
+    AllBut(Vec<SessionId>),
+    /// This one, if it watches.
+    One(SessionId),
+}
+
+/// A page of a roster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// The people on it, in the order they came.
+    pub people: Vec<Arc<Person>>,
+    /// How many there are on all pages.
+    pub total: usize,
+}
+
+/// The machine that knows places. One of them knows all about the topics it is asked about, and nothing of others.
+#[derive(Debug)]
+pub struct Rosters {
+    timing: Timing,
+    limits: Limits,
+    places: HashMap<Topic, Place>,
+    timers: Timers<Key>,
+    /// The last epoch given to a place; it starts at a random number, so that no two runs share one.
+    epoch: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Key {
+    Tick(Topic),
+    Typing(Topic, SessionId),
+    Cursor(Topic, SessionId),
+}
+
+impl Rosters {
+    /// A machine in which nobody is anywhere. `seed` is a random number.
+    pub fn new(timing: Timing, limits: Limits, seed: u64) -> Self {
+        Rosters {
+            timing,
+            limits,
+            places: HashMap::new(),
+            timers: Timers::default(),
+            epoch: seed,
+        }
+    }
+
+    /// How many channels have somebody in them.
+    pub fn active_channels(&self) -> usize {
+        let is_active = |(topic, place): &(&Topic, &Place)| {
+            matches!(topic, Topic::Channel(_)) && !place.roster.is_empty()
+        };
+        self.places.iter().filter(is_active).count()
+    }
+
+    /// Who is in `topic`: a page of them.
+    pub fn list(&self, topic: &Topic, offset: usize, limit: usize) -> Page {
+        let Some(place) = self.places.get(topic) else {
+            return Page {
+                people: Vec::new(),
+                total: 0,
+            };
+        };
+        let people = place.roster.people().skip(offset).take(limit);
+        Page {
+            people: people.cloned().collect(),
+            total: place.roster.len(),
+        }
+    }
+
+    /// Who is typing in `topic`.
+    pub fn typing(&self, topic: &Topic) -> Vec<UserId> {
+        let place = self.places.get(topic);
+        place.map_or(Vec::new(), |it| it.fleeting.typing(usize::MAX))
+    }
+
+    /// When to call [`expire`](Self::expire) next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.next_deadline()
+    }
+
+    /// Takes one fact.
+    pub fn handle<A>(&mut self, now: Timestamp, input: Input<A>, out: &mut Vec<Effect<A>>) {
+        let topic = match input {
+            Input::Wrote {
+                topic,
+                session,
+                entry,
+            } => {
+                self.place(&topic).write(session, entry);
+                topic
+            }
+            Input::Watched {
+                topic,
+                watcher,
+                watching,
+                before,
+                have,
+                asker,
+            } => {
+                grant(asker, out);
+                let limits = self.limits;
+                let place = self.place(&topic);
+                if let Some(before) = before {
+                    place.count_watcher(before, -1);
+                }
+                place.count_watcher(watching, 1);
+                place.catch_up(&topic, watcher, watching, have, &limits, out);
+                topic
+            }
+            Input::Unwatched { topic, watching } => {
+                self.place(&topic).count_watcher(watching, -1);
+                topic
+            }
+            Input::Silenced { topic, session } => {
+                self.silence(&topic, session);
+                topic
+            }
+            Input::Typed {
+                channel,
+                session,
+                typing,
+                asker,
+            } => {
+                let topic = Topic::Channel(channel);
+                let deadline = now + self.timing.typing();
+                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                    let key = Key::Typing(topic.clone(), session);
+                    if typing {
+                        place.fleeting.start_typing(user, session);
+                        timers.arm(key, deadline);
+                    } else {
+                        place.fleeting.stop_typing(user, session);
+                        timers.cancel(&key);
+                    }
+                    Ok(())
+                });
+                topic
+            }
+            Input::Pointed {
+                channel,
+                session,
+                pointer,
+                asker,
+            } => {
+                let topic = Topic::Channel(channel);
+                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                    let point = |cursor: &mut crate::Cursor| cursor.pointer = Some(pointer);
+                    place.fleeting.point(user, session, point);
+                    timers.arm(
+                        Key::Cursor(topic.clone(), session),
+                        now + Timing::CURSOR_TTL,
+                    );
+                    Ok(())
+                });
+                topic
+            }
+            Input::Selected {
+                channel,
+                session,
+                selection,
+                asker,
+            } => {
+                let topic = Topic::Channel(channel);
+                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                    let select = |cursor: &mut crate::Cursor| cursor.selection = selection;
+                    place.fleeting.point(user, session, select);
+                    timers.arm(
+                        Key::Cursor(topic.clone(), session),
+                        now + Timing::CURSOR_TTL,
+                    );
+                    Ok(())
+                });
+                topic
+            }
+            Input::Said {
+                channel,
+                session,
+                event,
+                payload,
+                asker,
+            } => {
+                let topic = Topic::Channel(channel);
+                let max = self.limits.broadcasts_max;
+                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                    // Whoever has sent their message has stopped typing it.
+                    place.fleeting.stop_typing(user, session);
+                    timers.cancel(&Key::Typing(topic.clone(), session));
+                    let said = fleeting::broadcast(&topic, user, session, event, payload);
+                    match place.fleeting.broadcast(said, max) {
+                        true => Ok(()),
+                        false => Err(Refusal::TooFast {
+                            retry_after: Timing::TICK,
+                        }),
+                    }
+                });
+                topic
+            }
+        };
+        self.settle(now, topic, out);
+    }
+
+    /// Ends what has run out by `now`, and lets those speak whose tick it is.
+    pub fn expire<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        for key in self.timers.expire(now) {
+            let (Key::Tick(topic) | Key::Typing(topic, _) | Key::Cursor(topic, _)) = &key;
+            let topic = topic.clone();
+            let Some(place) = self.places.get_mut(&topic) else {
+                continue;
+            };
+            match key {
+                Key::Tick(_) => place.disarm(),
+                Key::Typing(_, session) => {
+                    if let Some(user) = place.roster.user_of(session).cloned() {
+                        place.fleeting.stop_typing(&user, session);
+                    }
+                }
+                Key::Cursor(_, session) => place.fleeting.forget_cursor(session),
+            }
+            self.settle(now, topic, out);
+        }
+    }
+
+    fn place(&mut self, topic: &Topic) -> &mut Place {
+        if !self.places.contains_key(topic) {
+            self.epoch = self.epoch.wrapping_add(1);
+            self.places.insert(topic.clone(), Place::new(self.epoch));
+        }
+        self.places.get_mut(topic).expect("it is there now")
+    }
+
+    /// Does something that only those may do who are in the place and can be seen there.
+    fn with_member<A>(
+        &mut self,
+        topic: &Topic,
+        session: SessionId,
+        asker: Option<A>,
+        out: &mut Vec<Effect<A>>,
+        act: impl FnOnce(&UserId, &mut Place, &mut Timers<Key>) -> Result<(), Refusal>,
+    ) {
+        let place = self.places.get_mut(topic);
+        let member = place.and_then(|it| Some((it.roster.user_of(session)?.clone(), it)));
+        let outcome = match member {
+            Some((user, place)) => act(&user, place, &mut self.timers),
+            None => Err(Refusal::NotJoined),
+        };
+        match (outcome, asker) {
+            (Ok(()), asker) => grant(asker, out),
+            (Err(why), Some(asker)) => out.push(Effect::Refuse { asker, why }),
+            (Err(_), None) => {}
+        }
+    }
+
+    fn silence(&mut self, topic: &Topic, session: SessionId) {
+        let Some(place) = self.places.get_mut(topic) else {
+            return;
+        };
+        if let Some(user) = place.roster.user_of(session).cloned() {
+            place.fleeting.stop_typing(&user, session);
+        }
+        place.fleeting.forget_cursor(session);
+        self.timers.cancel(&Key::Typing(topic.clone(), session));
+        self.timers.cancel(&Key::Cursor(topic.clone(), session));
+    }
+
+    fn settle<A>(&mut self, now: Timestamp, topic: Topic, out: &mut Vec<Effect<A>>) {
+        let Some(place) = self.places.get_mut(&topic) else {
+            return;
+        };
+        let deadline = place.settle(now, &topic, &self.limits, out);
+        if !place.is_needed() {
+            self.places.remove(&topic);
+            self.timers.cancel(&Key::Tick(topic));
+        } else if let Some(deadline) = deadline {
+            self.timers.arm(Key::Tick(topic), deadline);
+        }
+    }
+}
+
+fn grant<A>(asker: Option<A>, out: &mut Vec<Effect<A>>) {
+    out.extend(asker.map(|asker| Effect::Grant { asker }));
+}

@@ -1,0 +1,348 @@
+//! One channel or workspace: who is there, and what its watchers have been told of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fleeting::Fleeting;
+use super::roster::Roster;
+use super::{Effect, Hearers};
+use crate::{
+    Change, Clock, Event, Limits, Member, Person, Reason, SessionId, Timestamp, Timing, Topic,
+    UserId, Watching,
+};
+
+/// A channel that grew over the limit is listed again when it is this much below.
+const LISTED_AGAIN: (usize, usize) = (4, 5);
+/// A room of that many people speaks at the normal tick, twice as many half as often, and so on.
+const PEOPLE_PER_TICK: usize = 250;
+
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) roster: Roster,
+    pub(super) fleeting: Fleeting,
+    full_watchers: usize,
+    summary_watchers: usize,
+    clock: Clock,
+    /// The last versions, each with the event that made it.
+    told: VecDeque<Arc<Event>>,
+    /// How people were when that was last told, of those who were touched since.
+    touched: BTreeMap<UserId, Touched>,
+    /// The room is too big to list.
+    is_big: bool,
+    /// Summaries are out of date.
+    summary_due: bool,
+    speaks_at: Timestamp,
+    summarises_at: Timestamp,
+    /// The whole state as it was last told, until something is told again.
+    snapshot: Option<Arc<Event>>,
+    armed: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Touched {
+    before: Option<Arc<Person>>,
+    reason: Reason,
+}
+
+impl Place {
+    pub(super) fn new(epoch: u64) -> Self {
+        Place {
+            roster: Roster::default(),
+            fleeting: Fleeting::default(),
+            full_watchers: 0,
+            summary_watchers: 0,
+            clock: Clock { epoch, version: 0 },
+            told: VecDeque::new(),
+            touched: BTreeMap::new(),
+            is_big: false,
+            summary_due: false,
+            speaks_at: Timestamp::default(),
+            summarises_at: Timestamp::default(),
+            snapshot: None,
+            armed: None,
+        }
+    }
+
+    /// Whether anyone would miss it.
+    pub(super) fn is_needed(&self) -> bool {
+        !self.roster.is_empty()
+            || self.is_watched()
+            || !self.fleeting.is_empty()
+            || !self.touched.is_empty()
+    }
+
+    fn is_watched(&self) -> bool {
+        self.full_watchers + self.summary_watchers > 0
+    }
+
+    pub(super) fn write(&mut self, session: SessionId, entry: Result<Arc<Member>, Reason>) {
+        let user = match &entry {
+            Ok(member) => Some(&member.user),
+            Err(_) => self.roster.user_of(session),
+        };
+        let Some(user) = user.cloned() else {
+            return;
+        };
+        let before = self.roster.person(&user).cloned();
+        let touched = self.touched.entry(user.clone()).or_insert(Touched {
+            before,
+            reason: Reason::Left,
+        });
+        match entry {
+            Ok(member) => self.roster.put(member),
+            Err(reason) => {
+                touched.reason = reason;
+                self.roster.remove(session);
+                self.fleeting.stop_typing(&user, session);
+                self.fleeting.forget_cursor(session);
+            }
+        }
+    }
+
+    pub(super) fn count_watcher(&mut self, watching: Watching, by: isize) {
+        let count = match watching {
+            Watching::Full => &mut self.full_watchers,
+            Watching::Summary => &mut self.summary_watchers,
+        };
+        *count = count.saturating_add_signed(by);
+    }
+
+    /// Brings one watcher from the state it has to what the others were last told.
+    pub(super) fn catch_up<A>(
+        &mut self,
+        topic: &Topic,
+        watcher: SessionId,
+        watching: Watching,
+        have: Option<Clock>,
+        limits: &Limits,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let mut tell = |event: Arc<Event>| {
+            out.push(Effect::Tell {
+                topic: topic.clone(),
+                to: Hearers::One(watcher),
+                event,
+            });
+        };
+        if self.is_big || watching == Watching::Summary {
+            return tell(Arc::new(self.summary(topic, limits)));
+        }
+        match have.and_then(|have| self.missing(have)) {
+            Some(missing) => {
+                missing.into_iter().for_each(&mut tell);
+                tell(Arc::new(Event::Unchanged {
+                    topic: topic.clone(),
+                    clock: self.clock,
+                    typing: self.fleeting.typing(limits.typing_max),
+                    cursors: self.fleeting.cursors(limits.cursors_max),
+                }));
+            }
+            None => tell(self.snapshot(topic, limits)),
+        }
+    }
+
+    /// What somebody with `have` has not heard, if all of that is still kept.
+    fn missing(&self, have: Clock) -> Option<Vec<Arc<Event>>> {
+        let behind = self.clock.version.checked_sub(have.version)?;
+        let behind = usize::try_from(behind).ok()?;
+        let kept = have.epoch == self.clock.epoch && behind <= self.told.len();
+        kept.then(|| {
+            self.told
+                .range(self.told.len() - behind..)
+                .cloned()
+                .collect()
+        })
+    }
+
+    /// Everyone as they were last told, so that what is told next is right for who gets this.
+    fn snapshot(&mut self, topic: &Topic, limits: &Limits) -> Arc<Event> {
+        if let Some(snapshot) = &self.snapshot {
+            return snapshot.clone();
+        }
+        let mut people: Vec<Arc<Person>> = self
+            .roster
+            .people()
+            .filter(|it| !self.touched.contains_key(&it.user))
+            .cloned()
+            .collect();
+        if !self.touched.is_empty() {
+            let before = self.touched.values().filter_map(|it| it.before.clone());
+            people.extend(before);
+            people.sort_by(|a, b| (a.joined_at, &a.user).cmp(&(b.joined_at, &b.user)));
+        }
+        let snapshot = Arc::new(Event::Everyone {
+            topic: topic.clone(),
+            clock: self.clock,
+            people,
+            typing: self.fleeting.typing(limits.typing_max),
+            cursors: self.fleeting.cursors(limits.cursors_max),
+        });
+        self.snapshot = Some(snapshot.clone());
+        snapshot
+    }
+
+    fn summary(&self, topic: &Topic, limits: &Limits) -> Event {
+        Event::Summary {
+            topic: topic.clone(),
+            clock: self.clock,
+            count: self.roster.len(),
+            faces: self
+                .roster
+                .people()
+                .take(limits.faces_max)
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// Tells what there is to tell, if it is time to; says when it will be.
+    pub(super) fn settle<A>(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        limits: &Limits,
+        out: &mut Vec<Effect<A>>,
+    ) -> Option<Timestamp> {
+        let is_dirty = |it: &Self| !it.touched.is_empty() || it.fleeting.is_dirty();
+        if is_dirty(self) && self.speaks_at <= now {
+            self.speak(topic, limits, out);
+            self.speaks_at = now + self.tick();
+        }
+        if self.summary_due && self.summarises_at <= now {
+            self.summary_due = false;
+            self.summarises_at = now + Timing::TICK_MAX;
+            self.tell_summary(topic, limits, out);
+        }
+        let speaks = is_dirty(self).then_some(self.speaks_at);
+        let summarises = self.summary_due.then_some(self.summarises_at);
+        let deadline = speaks.into_iter().chain(summarises).min()?;
+        if self.armed == Some(deadline) {
+            return None;
+        }
+        self.armed = Some(deadline);
+        self.armed
+    }
+
+    pub(super) fn disarm(&mut self) {
+        self.armed = None;
+    }
+
+    /// How long it is silent after it spoke.
+    fn tick(&self) -> Duration {
+        if self.is_big {
+            return Timing::TICK_MAX;
+        }
+        let crowd = (self.roster.len() / PEOPLE_PER_TICK).max(1);
+        let tick = Timing::TICK * u32::try_from(crowd).unwrap_or(u32::MAX);
+        tick.min(Timing::TICK_MAX)
+    }
+
+    fn speak<A>(&mut self, topic: &Topic, limits: &Limits, out: &mut Vec<Effect<A>>) {
+        self.snapshot = None;
+        let changes = self.take_changes();
+        if !changes.is_empty() {
+            self.clock.version += 1;
+            self.tell_changes(topic, changes, limits, out);
+        }
+        for telling in self.fleeting.take(topic, limits) {
+            if !self.is_watched() {
+                continue;
+            }
+            let topic = || topic.clone();
+            out.push(Effect::Tell {
+                topic: topic(),
+                to: Hearers::AllBut(telling.except),
+                event: Arc::new(telling.event),
+            });
+            out.extend(
+                telling
+                    .instead
+                    .into_iter()
+                    .map(|(one, event)| Effect::Tell {
+                        topic: topic(),
+                        to: Hearers::One(one),
+                        event: Arc::new(event),
+                    }),
+            );
+        }
+    }
+
+    fn take_changes(&mut self) -> Vec<Change> {
+        let touched = std::mem::take(&mut self.touched).into_iter();
+        let mut changes: Vec<Change> = touched
+            .filter_map(|(user, Touched { before, reason })| {
+                match (before, self.roster.person(&user)) {
+                    (None, None) => None,
+                    (None, Some(after)) => Some(Change::Joined(after.clone())),
+                    (Some(_), None) => Some(Change::Left { user, reason }),
+                    (Some(before), Some(after)) if before == *after => None,
+                    (Some(_), Some(after)) => Some(Change::Updated(after.clone())),
+                }
+            })
+            .collect();
+        // Those who came together are told in the order they came.
+        changes.sort_by_key(|change| match change {
+            Change::Left { .. } | Change::Updated(_) => None,
+            Change::Joined(person) => Some(person.joined_at),
+        });
+        changes
+    }
+
+    fn tell_changes<A>(
+        &mut self,
+        topic: &Topic,
+        changes: Vec<Change>,
+        limits: &Limits,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let was_big = self.is_big;
+        let (part, whole) = LISTED_AGAIN;
+        self.is_big = match was_big {
+            false => self.roster.len() > limits.listed_max,
+            true => self.roster.len() > limits.listed_max * part / whole,
+        };
+        self.summary_due = self.summary_watchers > 0 || (self.is_big && self.full_watchers > 0);
+        if self.is_big || was_big {
+            self.told.clear();
+            if !self.is_big && self.full_watchers > 0 {
+                out.push(Effect::Tell {
+                    topic: topic.clone(),
+                    to: Hearers::Full,
+                    event: self.snapshot(topic, limits),
+                });
+            }
+            return;
+        }
+        let event = Arc::new(Event::Changes {
+            topic: topic.clone(),
+            clock: self.clock,
+            changes,
+        });
+        if self.full_watchers > 0 {
+            out.push(Effect::Tell {
+                topic: topic.clone(),
+                to: Hearers::Full,
+                event: event.clone(),
+            });
+        }
+        self.told.push_back(event);
+        if self.told.len() > limits.versions_kept {
+            self.told.pop_front();
+        }
+    }
+
+    fn tell_summary<A>(&self, topic: &Topic, limits: &Limits, out: &mut Vec<Effect<A>>) {
+        let to = match self.is_big {
+            true => Hearers::AllBut(Vec::new()),
+            false => Hearers::Summary,
+        };
+        if self.is_watched() {
+            out.push(Effect::Tell {
+                topic: topic.clone(),
+                to,
+                event: Arc::new(self.summary(topic, limits)),
+            });
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Members folded into people.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::{Member, Person, SessionId, Timestamp, UserId};
+
+/// Who is in one place: keyed by session, shown by user, in the order in which users came.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    sessions: HashMap<SessionId, UserId>,
+    people: HashMap<UserId, Arc<Person>>,
+    order: BTreeSet<(Timestamp, UserId)>,
+}
+
+impl Roster {
+    pub(super) fn len(&self) -> usize {
+        self.people.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.people.is_empty()
+    }
+
+    pub(super) fn person(&self, user: &UserId) -> Option<&Arc<Person>> {
+        self.people.get(user)
+    }
+
+    /// Whose session that is, if it is here.
+    pub(super) fn user_of(&self, session: SessionId) -> Option<&UserId> {
+        self.sessions.get(&session)
+    }
+
+    /// Everyone, in the order they came.
+    pub(super) fn people(&self) -> impl Iterator<Item = &Arc<Person>> {
+        self.order.iter().map(|(_, user)| &self.people[user])
+    }
+
+    /// Puts in or replaces the entry of one session.
+    pub(super) fn put(&mut self, member: Arc<Member>) {
+        let user = member.user.clone();
+        self.sessions.insert(member.session, user.clone());
+        let Some(person) = self.people.get_mut(&user) else {
+            let joined_at = member.joined_at;
+            self.order.insert((joined_at, user.clone()));
+            let person = Arc::new(Person {
+                user: user.clone(),
+                joined_at,
+                members: vec![member],
+            });
+            self.people.insert(user, person);
+            return;
+        };
+        let person = Arc::make_mut(person);
+        if member.joined_at < person.joined_at {
+            self.order.remove(&(person.joined_at, user.clone()));
+            self.order.insert((member.joined_at, user));
+            person.joined_at = member.joined_at;
+        }
+        let mut members = person.members.iter_mut();
+        match members.find(|it| it.session == member.session) {
+            Some(place) => *place = member,
+            None => {
+                let key = |it: &Member| (it.joined_at, it.session);
+                let index = person.members.partition_point(|it| key(it) < key(&member));
+                person.members.insert(index, member);
+            }
+        }
+    }
+
+    /// Takes out the entry of one session; says whose it was.
+    pub(super) fn remove(&mut self, session: SessionId) -> Option<UserId> {
+        let user = self.sessions.remove(&session)?;
+        let person = Arc::make_mut(self.people.get_mut(&user)?);
+        person.members.retain(|it| it.session != session);
+        if person.members.is_empty() {
+            self.order.remove(&(person.joined_at, user.clone()));
+            self.people.remove(&user);
+        }
+        Some(user)
+    }
+}

@@ -1,0 +1,406 @@
+//! What a person chose, and what others see of it. The two are different types, so *invisible* cannot leak.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Timestamp, UserId};
+
+/// The longest custom message, in characters.
+pub const MESSAGE_CHARS_MAX: usize = 256;
+/// The longest emoji, in bytes: a family of four with skin tones is 41.
+pub const EMOJI_BYTES_MAX: usize = 64;
+/// The furthest end of a status.
+pub const CLEAR_AFTER_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// What a person chose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Chosen {
+    /// Show me as I am.
+    #[default]
+    Online,
+    /// I am not looking.
+    Away,
+    /// Do not disturb me.
+    Busy,
+    /// I am here and nobody shall know.
+    Invisible,
+    /// I am gone, whatever my devices do. Ends when the person next connects.
+    Offline,
+}
+
+impl Chosen {
+    /// Whether this lets others see the person at all.
+    pub fn hides(self) -> bool {
+        matches!(self, Chosen::Invisible | Chosen::Offline)
+    }
+
+    /// What others are shown of a person who chose this, with `here` saying how their live sessions are.
+    pub fn shown(self, here: Here) -> Visible {
+        match (self, here) {
+            (Chosen::Invisible | Chosen::Offline, _) | (_, Here::Nowhere) => Visible::Offline,
+            (Chosen::Away, _) => Visible::Away,
+            (Chosen::Busy, _) => Visible::Busy,
+            (Chosen::Online, Here::Active) => Visible::Online,
+            (Chosen::Online, Here::Idle) => Visible::Away,
+        }
+    }
+}
+
+/// A person's live sessions, all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Here {
+    /// There are none.
+    Nowhere,
+    /// There are some, and all are idle.
+    Idle,
+    /// At least one is active.
+    Active,
+}
+
+/// What others are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visible {
+    /// Here and active.
+    Online,
+    /// Here, not looking.
+    Away,
+    /// Here, not to be disturbed.
+    Busy,
+    /// Not here, as far as anyone can tell.
+    Offline,
+}
+
+impl Visible {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Visible::Online => "online",
+            Visible::Away => "away",
+            Visible::Busy => "busy",
+            Visible::Offline => "offline",
+        }
+    }
+}
+
+/// A chosen status with its words and its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What the person chose.
+    pub chosen: Chosen,
+    /// Their words; they belong to the person, so they are shown while offline too.
+    pub message: Option<Arc<str>>,
+    /// Their emoji, likewise.
+    pub emoji: Option<Arc<str>>,
+    /// When all of this falls back to plain `online`.
+    pub expires_at: Option<Timestamp>,
+    /// Grows by one with every change. Where two records of one user meet, the higher wins.
+    pub revision: u64,
+}
+
+/// What is kept of a user when everything else is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Whose.
+    pub user: UserId,
+    /// What they chose.
+    pub status: Status,
+    /// While they hide: the words that others last saw, which stay as an absent person's would.
+    pub veil: Option<Status>,
+    /// When others last saw them here; stands still while they hide.
+    pub last_seen: Option<Timestamp>,
+}
+
+impl Profile {
+    /// A user nobody has heard of.
+    pub fn new(user: UserId) -> Self {
+        Profile {
+            user,
+            status: Status::default(),
+            veil: None,
+            last_seen: None,
+        }
+    }
+
+    /// The words that others see.
+    pub fn shown_words(&self) -> (Option<Arc<str>>, Option<Arc<str>>) {
+        let shown = self.veil.as_ref().unwrap_or(&self.status);
+        (shown.message.clone(), shown.emoji.clone())
+    }
+
+    /// When something here runs out next.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        let veil = self.veil.as_ref().and_then(|veil| veil.expires_at);
+        self.status.expires_at.into_iter().chain(veil).min()
+    }
+
+    /// Ends what has run out by `now`; says whether anything did.
+    pub fn expire(&mut self, now: Timestamp) -> bool {
+        let over = |status: &Status| status.expires_at.is_some_and(|at| at <= now);
+        let mut changed = false;
+        if self.veil.as_ref().is_some_and(over) {
+            self.veil = Some(Status::default());
+            self.status.revision += 1;
+            changed = true;
+        }
+        if over(&self.status) {
+            let revision = self.status.revision + 1;
+            self.status = Status {
+                revision,
+                ..Status::default()
+            };
+            self.veil = None;
+            changed = true;
+        }
+        changed
+    }
+
+    /// Applies `change` at `now`; says whether anything is different.
+    pub fn choose(&mut self, now: Timestamp, change: &StatusChange) -> bool {
+        let mut next = self.status.clone();
+        if let Some(chosen) = change.chosen {
+            next.chosen = chosen;
+        }
+        change.message.apply(&mut next.message);
+        change.emoji.apply(&mut next.emoji);
+        let mut expires_at = next.expires_at.map(Expiry::At);
+        change.expiry.apply(&mut expires_at);
+        next.expires_at = expires_at.map(|expiry| expiry.moment(now));
+        if next == self.status {
+            return false;
+        }
+        next.revision += 1;
+        let before = std::mem::replace(&mut self.status, next);
+        if !self.status.chosen.hides() {
+            self.veil = None;
+        } else if !before.chosen.hides() {
+            // Vanishing must look like leaving, and who leaves does not take their words along.
+            self.veil = Some(before);
+        }
+        true
+    }
+}
+
+/// What a request does to one field: absent in the request, `null`, or a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Edit<T> {
+    /// Leave it as it is.
+    #[default]
+    Keep,
+    /// Empty it.
+    Clear,
+    /// Write this.
+    Set(T),
+}
+
+impl<T: Clone> Edit<T> {
+    fn apply(&self, field: &mut Option<T>) {
+        match self {
+            Edit::Keep => {}
+            Edit::Clear => *field = None,
+            Edit::Set(value) => *field = Some(value.clone()),
+        }
+    }
+}
+
+/// When a status ends, as it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// That long from when the request is handled.
+    After(Duration),
+    /// Then; a repeated request changes nothing.
+    At(Timestamp),
+}
+
+impl Expiry {
+    fn moment(self, now: Timestamp) -> Timestamp {
+        match self {
+            Expiry::After(span) => now + span,
+            Expiry::At(moment) => moment,
+        }
+    }
+
+    /// Checks that the end is neither past nor further than [`CLEAR_AFTER_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// Says which it is.
+    pub fn checked(self, now: Timestamp) -> Result<Self, StatusError> {
+        let moment = self.moment(now);
+        if moment <= now {
+            return Err(StatusError::ExpiryPast);
+        }
+        if moment > now + CLEAR_AFTER_MAX {
+            return Err(StatusError::ExpiryTooFar);
+        }
+        Ok(self)
+    }
+}
+
+/// A change of status: of each field what to do with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatusChange {
+    /// The new choice, if it changes.
+    pub chosen: Option<Chosen>,
+    /// The message.
+    pub message: Edit<Arc<str>>,
+    /// The emoji.
+    pub emoji: Edit<Arc<str>>,
+    /// The end.
+    pub expiry: Edit<Expiry>,
+}
+
+impl StatusChange {
+    /// The same request as a replacement: what it does not mention is cleared.
+    pub fn replacing(mut self) -> Self {
+        fn or_clear<T>(edit: &mut Edit<T>) {
+            if matches!(edit, Edit::Keep) {
+                *edit = Edit::Clear;
+            }
+        }
+        self.chosen = self.chosen.or(Some(Chosen::Online));
+        or_clear(&mut self.message);
+        or_clear(&mut self.emoji);
+        or_clear(&mut self.expiry);
+        self
+    }
+}
+
+/// Why words or an end cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusError {
+    /// Over [`MESSAGE_CHARS_MAX`] characters.
+    MessageTooLong,
+    /// Has line breaks or other control characters.
+    MessageControl,
+    /// Not one emoji, nor a `:shortcode:`.
+    NotAnEmoji,
+    /// The end is not in the future.
+    ExpiryPast,
+    /// The end is over [`CLEAR_AFTER_MAX`] away.
+    ExpiryTooFar,
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StatusError::MessageTooLong => {
+                write!(f, "must be at most {MESSAGE_CHARS_MAX} characters")
+            }
+            StatusError::MessageControl => f.write_str("must not have control characters"),
+            StatusError::NotAnEmoji => f.write_str("must be one emoji or a :shortcode:"),
+            StatusError::ExpiryPast => f.write_str("must be in the future"),
+            StatusError::ExpiryTooFar => f.write_str("must be within a year"),
+        }
+    }
+}
+
+impl std::error::Error for StatusError {}
+
+/// Checks a custom message and trims it; an empty one is none.
+///
+/// # Errors
+///
+/// It is too long, or would break a line.
+pub fn checked_message(text: &str) -> Result<Option<Arc<str>>, StatusError> {
+    let text = text.trim();
+    if text.chars().count() > MESSAGE_CHARS_MAX {
+        return Err(StatusError::MessageTooLong);
+    }
+    // Bidirectional overrides can turn the rest of somebody's page around.
+    let unfit = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
+    if text.chars().any(unfit) {
+        return Err(StatusError::MessageControl);
+    }
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
+/// Checks an emoji or `:shortcode:`; an empty one is none.
+///
+/// # Errors
+///
+/// It is something else.
+pub fn checked_emoji(text: &str) -> Result<Option<Arc<str>>, StatusError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let shortcode = |name: &str| {
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c))
+    };
+    let is_shortcode = text
+        .strip_prefix(':')
+        .and_then(|rest| rest.strip_suffix(':'))
+        .is_some_and(shortcode);
+    // Letters of other scripts are not emoji; digits, # and * are, with the keycap after them.
+    let pictorial = |c: char| !c.is_ascii() && !c.is_alphanumeric() && !c.is_control();
+    let joiner = |c: char| "#*0123456789".contains(c);
+    let is_emoji = text.chars().any(pictorial)
+        && text.chars().all(|c| pictorial(c) || joiner(c))
+        && text.chars().count() <= 16;
+    if text.len() <= EMOJI_BYTES_MAX && (is_shortcode || is_emoji) {
+        Ok(Some(text.into()))
+    } else {
+        Err(StatusError::NotAnEmoji)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emoji_are_told_from_text() {
+        for good in ["🎯", "👩‍👩‍👧‍👦", "🇩🇪", "1️⃣", "❤️", ":coffee:", ":+1:"]
+        {
+            assert_eq!(checked_emoji(good).unwrap().as_deref(), Some(good));
+        }
+        assert_eq!(checked_emoji(""), Ok(None));
+        for bad in [
+            "hello",
+            "ä",
+            "漢",
+            "<b>",
+            "::",
+            ":a b:",
+            "1",
+            " ",
+            "🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯",
+        ] {
+            assert_eq!(checked_emoji(bad), Err(StatusError::NotAnEmoji), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn messages_are_one_line_of_bounded_length_in_any_script() {
+        assert_eq!(
+            checked_message("  Bin gleich zurück – 会議中 ")
+                .unwrap()
+                .as_deref(),
+            Some("Bin gleich zurück – 会議中")
+        );
+        assert_eq!(checked_message("  "), Ok(None));
+        assert!(checked_message(&"ü".repeat(MESSAGE_CHARS_MAX)).is_ok());
+        assert_eq!(
+            checked_message(&"ü".repeat(MESSAGE_CHARS_MAX + 1)),
+            Err(StatusError::MessageTooLong)
+        );
+        assert_eq!(checked_message("a\nb"), Err(StatusError::MessageControl));
+        assert_eq!(
+            checked_message("a\u{202e}b"),
+            Err(StatusError::MessageControl)
+        );
+    }
+
+    #[test]
+    fn an_end_is_in_the_future_and_within_a_year() {
+        let now = Timestamp::from_millis(1_000_000);
+        let after = |secs| Expiry::After(Duration::from_secs(secs));
+        assert!(after(1).checked(now).is_ok());
+        assert_eq!(after(0).checked(now), Err(StatusError::ExpiryPast));
+        assert_eq!(after(u64::MAX).checked(now), Err(StatusError::ExpiryTooFar));
+        assert_eq!(Expiry::At(now).checked(now), Err(StatusError::ExpiryPast));
+    }
+}

@@ -1,0 +1,621 @@
+//! People: their sessions and devices, what they chose, what others may see of it.
+
+mod session;
+mod user;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+pub use self::session::{Activity, Connection};
+use self::user::User;
+use crate::{
+    ChannelId, Clock, DeviceId, Event, Face, Limits, Member, Meta, Owned, Profile, Reason, Refusal,
+    SessionId, StatusChange, Timers, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
+};
+
+/// What happened to a user. `A` is whoever wants an answer: the core only hands it back.
+#[derive(Debug)]
+pub enum Input<A> {
+    /// A connection was let in.
+    Connected {
+        /// The id for a new session, never used before.
+        session: SessionId,
+        /// The connection whose session shall go on, if it still can.
+        resume: Option<Connection>,
+        /// On which device.
+        device: DeviceId,
+        /// In whose online lists the user appears through it.
+        workspaces: Vec<WorkspaceId>,
+        /// What it says about itself there.
+        card: Arc<Meta>,
+        /// Is welcomed or refused.
+        asker: A,
+    },
+    /// A service acts for the user through `session`, which needs no connection and lives as long as it is heard of.
+    Acted {
+        /// The session, the same one each time.
+        session: SessionId,
+        /// On which device.
+        device: DeviceId,
+    },
+    /// Something was heard from a connection.
+    Heard {
+        /// Which.
+        by: Connection,
+    },
+    /// A connection said how its person is doing.
+    Reported {
+        /// Which.
+        by: Connection,
+        /// How.
+        activity: Activity,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// A connection broke.
+    Vanished {
+        /// Which.
+        by: Connection,
+        /// [`Reason::Lost`] or [`Reason::TimedOut`].
+        reason: Reason,
+    },
+    /// A session said goodbye.
+    Left {
+        /// Through which connection.
+        by: Connection,
+    },
+    /// The user was thrown out.
+    Kicked {
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// A session entered a channel, or changed its meta there.
+    Joined {
+        /// Through which connection.
+        by: Connection,
+        /// Which channel.
+        channel: ChannelId,
+        /// What it says about itself.
+        meta: Arc<Meta>,
+        /// Whether and how it watches what goes on there, with the state it knows.
+        watch: Option<(Watching, Option<Clock>)>,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// A session changed its meta in a channel it is in.
+    Updated {
+        /// Through which connection.
+        by: Connection,
+        /// Which channel.
+        channel: ChannelId,
+        /// What it says about itself.
+        meta: Arc<Meta>,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// A session left a channel.
+    Departed {
+        /// Through which connection.
+        by: Connection,
+        /// Which channel.
+        channel: ChannelId,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// The user, or a service for them, changed the status.
+    Chose {
+        /// Checked already.
+        change: StatusChange,
+        /// Wants to know when it is safely kept.
+        asker: Option<A>,
+    },
+    /// Somebody wants to know how the user is.
+    Asked {
+        /// Whether that is the user.
+        as_owner: bool,
+        /// Gets the answer.
+        asker: A,
+    },
+    /// A session began to watch the user.
+    Watched {
+        /// Which.
+        watcher: SessionId,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// A watcher of the user is gone. Once for each [`Input::Watched`].
+    Unwatched,
+    /// The profile that [`Effect::Load`] asked for.
+    Loaded {
+        /// `None`: nobody ever saved one.
+        profile: Option<Profile>,
+    },
+}
+
+/// What is to be done about it, in this order.
+#[derive(Debug, PartialEq)]
+pub enum Effect<A> {
+    /// Let a connection in.
+    Welcome {
+        /// Its session, and which connection of it this is.
+        connection: Connection,
+        /// Whether the session went on.
+        restored: bool,
+        /// Who asked.
+        asker: A,
+    },
+    /// Close a connection.
+    Close {
+        /// Which.
+        connection: Connection,
+        /// Why.
+        reason: Reason,
+    },
+    /// Write a session's entry of a topic. Never one of a user who may not be seen.
+    Write {
+        /// Where.
+        topic: Topic,
+        /// Whose entry.
+        session: SessionId,
+        /// The entry, or why it is gone.
+        entry: Result<Arc<Member>, Reason>,
+    },
+    /// Have a session watch a topic, after what was written before.
+    Watch {
+        /// Which topic.
+        topic: Topic,
+        /// Which session.
+        watcher: SessionId,
+        /// How.
+        watching: Watching,
+        /// The state it knows.
+        have: Option<Clock>,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// A session types and points no longer.
+    Silence {
+        /// Where.
+        topic: Topic,
+        /// Which.
+        session: SessionId,
+    },
+    /// Tell something.
+    Tell {
+        /// To whom.
+        to: Audience,
+        /// What.
+        event: Event,
+    },
+    /// Read the user's profile, and come back with [`Input::Loaded`].
+    Load,
+    /// Keep the profile; when that is done, grant the asker.
+    Save {
+        /// What to keep.
+        profile: Profile,
+        /// Who waits for it.
+        asker: Option<A>,
+    },
+    /// Yes.
+    Grant {
+        /// To whom.
+        asker: A,
+        /// With what.
+        answer: Answer,
+    },
+    /// No.
+    Refuse {
+        /// To whom.
+        asker: A,
+        /// Why.
+        why: Refusal,
+    },
+}
+
+/// Who is told.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// These sessions of the user.
+    Sessions(Vec<SessionId>),
+    /// Everyone who watches the user.
+    Watchers,
+    /// One who has just begun to.
+    Watcher(SessionId),
+}
+
+/// What is granted.
+#[derive(Debug, PartialEq)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// How others see the user.
+    Face(Face),
+    /// How the user sees themselves.
+    Owned(Owned),
+}
+
+/// The machine that knows people. One of them knows all about the users it is asked about, and nothing of others.
+#[derive(Debug)]
+pub struct Users<A> {
+    timing: Timing,
+    limits: Limits,
+    users: HashMap<UserId, Slot<A>>,
+    timers: Timers<Key>,
+    /// The last epoch given to a user's face; it starts at a random number, so that no two runs share one.
+    epoch: u64,
+}
+
+#[derive(Debug)]
+enum Slot<A> {
+    /// The profile is being read; what happened since waits for it, so that nobody is shown who hides.
+    Loading(Vec<Input<A>>),
+    Known(Box<User>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Key {
+    Session(UserId, SessionId),
+    User(UserId),
+}
+
+impl<A> Users<A> {
+    /// A machine that knows nobody. `seed` is a random number.
+    pub fn new(timing: Timing, limits: Limits, seed: u64) -> Self {
+        Users {
+            timing,
+            limits,
+            users: HashMap::new(),
+            timers: Timers::default(),
+            epoch: seed,
+        }
+    }
+
+    /// How many users have a session here.
+    pub fn online(&self) -> usize {
+        let is_here =
+            |slot: &&Slot<A>| matches!(slot, Slot::Known(user) if !user.sessions.is_empty());
+        self.users.values().filter(is_here).count()
+    }
+
+    /// When to call [`expire`](Self::expire) next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.next_deadline()
+    }
+
+    /// Takes one fact about `user`.
+    pub fn handle(
+        &mut self,
+        now: Timestamp,
+        user: &UserId,
+        input: Input<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        match self.users.entry(user.clone()) {
+            Entry::Occupied(mut entry) => match entry.get_mut() {
+                Slot::Known(_) => self.happen(now, user, input, out),
+                Slot::Loading(waiting) => match input {
+                    Input::Loaded { profile } => {
+                        let waiting = std::mem::take(waiting);
+                        self.meet(now, user, profile, waiting, out);
+                    }
+                    input if waiting.len() < self.limits.waiting_max => waiting.push(input),
+                    input => refuse(input.asker(), Refusal::Unavailable, out),
+                },
+            },
+            Entry::Vacant(entry) => {
+                if input.introduces() {
+                    entry.insert(Slot::Loading(vec![input]));
+                    out.push(Effect::Load);
+                } else {
+                    refuse(input.asker(), Refusal::NoSession, out);
+                }
+            }
+        }
+    }
+
+    /// Ends what has run out by `now`. Each effect comes with the user it is about.
+    pub fn expire(&mut self, now: Timestamp, out: &mut Vec<(UserId, Effect<A>)>) {
+        for key in self.timers.expire(now) {
+            let id = match &key {
+                Key::Session(id, _) | Key::User(id) => id.clone(),
+            };
+            let Some(Slot::Known(user)) = self.users.get_mut(&id) else {
+                continue;
+            };
+            let mut effects = Vec::new();
+            match key {
+                Key::Session(_, session) => {
+                    user.run_out(now, session, &self.timing, &mut effects);
+                }
+                Key::User(_) => user.expire(now),
+            }
+            self.settle(now, &id, &mut effects);
+            out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
+        }
+    }
+
+    /// The profile has come: what waited for it happens now.
+    fn meet(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        profile: Option<Profile>,
+        waiting: Vec<Input<A>>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        self.epoch += 1;
+        let profile = profile.unwrap_or_else(|| Profile::new(id.clone()));
+        let user = User::new(now, profile, self.epoch);
+        self.users.insert(id.clone(), Slot::Known(Box::new(user)));
+        for input in waiting {
+            if let Some(Slot::Known(_)) = self.users.get(id) {
+                self.happen(now, id, input, out);
+            } else {
+                // The one before was the last to be interested; begin again.
+                self.handle(now, id, input, out);
+            }
+        }
+    }
+
+    fn happen(&mut self, now: Timestamp, id: &UserId, input: Input<A>, out: &mut Vec<Effect<A>>) {
+        let Some(Slot::Known(user)) = self.users.get_mut(id) else {
+            return;
+        };
+        match input {
+            Input::Heard { by } => {
+                // The most frequent fact by far, and it changes nothing: the session's timer looks at `heard_at` when it ends.
+                if let Some(session) = user.session(by) {
+                    session.heard_at = now;
+                }
+                return;
+            }
+            Input::Connected {
+                session,
+                resume,
+                device,
+                workspaces,
+                card,
+                asker,
+            } => {
+                let resumed = resume.and_then(|before| user.resume(now, before));
+                let (connection, restored) = match resumed {
+                    Some((connection, replaced)) => {
+                        out.extend(replaced.map(|connection| Effect::Close {
+                            connection,
+                            reason: Reason::Replaced,
+                        }));
+                        (connection, true)
+                    }
+                    None if user.sessions.len() >= self.limits.sessions_max => {
+                        let max = self.limits.sessions_max;
+                        let what = "sessions of one user";
+                        refuse(Some(asker), Refusal::TooMany { what, max }, out);
+                        return self.settle(now, id, out);
+                    }
+                    None => {
+                        let connection = user.connect(now, session, device, false);
+                        for workspace in workspaces {
+                            user.join(now, session, Topic::Workspace(workspace), &card);
+                        }
+                        (connection, false)
+                    }
+                };
+                out.push(Effect::Welcome {
+                    connection,
+                    restored,
+                    asker,
+                });
+            }
+            Input::Acted { session, device } => {
+                let room = user.sessions.len() < self.limits.sessions_max;
+                if let Some(session) = user.session(Connection::acted(session)) {
+                    session.heard_at = now;
+                } else if room {
+                    user.connect(now, session, device, true);
+                }
+            }
+            Input::Reported {
+                by,
+                activity,
+                asker,
+            } => match user.session(by) {
+                Some(session) => {
+                    session.report(now, activity);
+                    user.own_changed = true;
+                    grant(asker, out);
+                }
+                None => refuse(asker, Refusal::NoSession, out),
+            },
+            Input::Vanished { by, reason } => user.vanish(now, by, reason, &self.timing, out),
+            Input::Left { by } => {
+                if user.session(by).is_some() {
+                    user.end(now, by.session, Reason::Left, out);
+                }
+            }
+            Input::Kicked { asker } => {
+                for connection in user.connections() {
+                    let reason = Reason::Kicked;
+                    out.push(Effect::Close { connection, reason });
+                }
+                while let Some(session) = user.sessions.last().map(|it| it.id) {
+                    user.end(now, session, Reason::Kicked, out);
+                }
+                grant(asker, out);
+            }
+            Input::Joined {
+                by,
+                channel,
+                meta,
+                watch,
+                asker,
+            } => {
+                let topic = Topic::Channel(channel);
+                let max = self.limits.channels_max;
+                match user.session(by) {
+                    None => refuse(asker, Refusal::NoSession, out),
+                    Some(session) if session.is_full(&topic, max) => {
+                        let what = "channels of one session";
+                        refuse(asker, Refusal::TooMany { what, max }, out);
+                    }
+                    Some(session) => {
+                        session.heard_at = now;
+                        user.join(now, by.session, topic.clone(), &meta);
+                        // Written first, watched second: who joins finds themselves there.
+                        user.write(out);
+                        match watch {
+                            None => grant(asker, out),
+                            Some((watching, have)) => out.push(Effect::Watch {
+                                topic,
+                                watcher: by.session,
+                                watching,
+                                have,
+                                asker,
+                            }),
+                        }
+                    }
+                }
+            }
+            Input::Updated {
+                by,
+                channel,
+                meta,
+                asker,
+            } => {
+                let topic = Topic::Channel(channel);
+                match user.session(by) {
+                    None => refuse(asker, Refusal::NoSession, out),
+                    Some(session) if !session.is_in(&topic) => {
+                        refuse(asker, Refusal::NotJoined, out);
+                    }
+                    Some(_) => {
+                        user.join(now, by.session, topic, &meta);
+                        grant(asker, out);
+                    }
+                }
+            }
+            Input::Departed { by, channel, asker } => match user.session(by) {
+                None => refuse(asker, Refusal::NoSession, out),
+                Some(_) => {
+                    user.depart(now, by.session, &Topic::Channel(channel), out);
+                    grant(asker, out);
+                }
+            },
+            Input::Chose { change, asker } => {
+                if user.choose(now, &change) || asker.is_some() {
+                    // Even where nothing is new: a change that is told but not yet kept may be on its way.
+                    self.settle_with(now, id, asker, out);
+                    return;
+                }
+            }
+            Input::Asked { as_owner, asker } => {
+                let answer = match as_owner {
+                    true => Answer::Owned(user.owned(now)),
+                    false => Answer::Face(user.face()),
+                };
+                out.push(Effect::Grant { asker, answer });
+            }
+            Input::Watched { watcher, asker } => {
+                user.watchers += 1;
+                grant(asker, out);
+                out.push(Effect::Tell {
+                    to: Audience::Watcher(watcher),
+                    event: Event::Face(user.face()),
+                });
+            }
+            Input::Unwatched => user.watchers = user.watchers.saturating_sub(1),
+            Input::Loaded { .. } => {}
+        }
+        self.settle(now, id, out);
+    }
+
+    fn settle(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
+        self.settle_with(now, id, None, out);
+    }
+
+    /// The one place where it is decided who needs to know: compares what is true now with what was told.
+    fn settle_with(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        asker: Option<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(Slot::Known(user)) = self.users.get_mut(id) else {
+            return;
+        };
+        user.show(now, out);
+        user.write(out);
+        user.tell_owner(now, out);
+        if id.is_anonymous() {
+            user.unsaved = false;
+            grant(asker, out);
+        } else if std::mem::take(&mut user.unsaved) || asker.is_some() {
+            out.push(Effect::Save {
+                profile: user.profile.clone(),
+                asker,
+            });
+        }
+        for session in &mut user.sessions {
+            if let Some(deadline) = session.deadline_to_arm(now, &self.timing) {
+                let key = Key::Session(id.clone(), session.id);
+                self.timers.arm(key, deadline);
+            }
+        }
+        for session in user.ended.drain(..) {
+            self.timers.cancel(&Key::Session(id.clone(), session));
+        }
+        if user.is_needed() {
+            if let Some(deadline) = user.deadline_to_arm() {
+                self.timers.arm(Key::User(id.clone()), deadline);
+            }
+        } else {
+            self.timers.cancel(&Key::User(id.clone()));
+            self.users.remove(id);
+        }
+    }
+}
+
+impl<A> Input<A> {
+    /// Whether this may be the first that is heard of a user.
+    fn introduces(&self) -> bool {
+        matches!(
+            self,
+            Input::Connected { .. }
+                | Input::Acted { .. }
+                | Input::Chose { .. }
+                | Input::Asked { .. }
+                | Input::Watched { .. }
+        )
+    }
+
+    fn asker(self) -> Option<A> {
+        match self {
+            Input::Connected { asker, .. } | Input::Asked { asker, .. } => Some(asker),
+            Input::Reported { asker, .. }
+            | Input::Kicked { asker, .. }
+            | Input::Joined { asker, .. }
+            | Input::Updated { asker, .. }
+            | Input::Departed { asker, .. }
+            | Input::Chose { asker, .. }
+            | Input::Watched { asker, .. } => asker,
+            Input::Acted { .. }
+            | Input::Heard { .. }
+            | Input::Vanished { .. }
+            | Input::Left { .. }
+            | Input::Unwatched
+            | Input::Loaded { .. } => None,
+        }
+    }
+}
+
+fn grant<A>(asker: Option<A>, out: &mut Vec<Effect<A>>) {
+    out.extend(asker.map(|asker| Effect::Grant {
+        asker,
+        answer: Answer::Done,
+    }));
+}
+
+fn refuse<A>(asker: Option<A>, why: Refusal, out: &mut Vec<Effect<A>>) {
+    out.extend(asker.map(|asker| Effect::Refuse { asker, why }));
+}

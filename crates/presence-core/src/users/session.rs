@@ -1,0 +1,157 @@
+//! One session of a user.
+
+use std::sync::Arc;
+
+use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
+
+/// How the person at a session is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Activity {
+    /// In the background: not gone, but slow to be heard from.
+    Hidden,
+    /// Away from the keyboard.
+    Idle,
+    /// Here.
+    Active,
+}
+
+/// One connection of a session. Each that takes the session over has the next epoch;
+/// whatever an older one still says is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Whose.
+    pub session: SessionId,
+    /// Which of them; the first is 0.
+    pub epoch: u32,
+}
+
+impl Connection {
+    /// The one that a session has through which a service acts.
+    pub fn acted(session: SessionId) -> Self {
+        Connection { session, epoch: 0 }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) epoch: u32,
+    pub(super) device: DeviceId,
+    pub(super) activity: Activity,
+    pub(super) heard_at: Timestamp,
+    hidden_since: Timestamp,
+    /// The connection broke: until when and why.
+    pub(super) gone: Option<(Timestamp, Reason)>,
+    /// A service acts through it: it has no connection that could break.
+    pub(super) acted: bool,
+    pub(super) places: Vec<Place>,
+    /// Its timer will end no later than anything about it does.
+    armed: bool,
+}
+
+/// A channel or workspace that a session is in.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) topic: Topic,
+    pub(super) joined_at: Timestamp,
+    pub(super) meta: Arc<Meta>,
+    /// The look with which it was written; `None` where others may not see it.
+    pub(super) written: Option<u64>,
+}
+
+impl Session {
+    pub(super) fn new(now: Timestamp, id: SessionId, device: DeviceId, acted: bool) -> Self {
+        Session {
+            id,
+            epoch: 0,
+            device,
+            activity: Activity::Active,
+            heard_at: now,
+            hidden_since: now,
+            gone: None,
+            acted,
+            places: Vec::new(),
+            armed: false,
+        }
+    }
+
+    pub(super) fn connection(&self) -> Connection {
+        Connection {
+            session: self.id,
+            epoch: self.epoch,
+        }
+    }
+
+    pub(super) fn report(&mut self, now: Timestamp, activity: Activity) {
+        if self.activity != Activity::Hidden {
+            self.hidden_since = now;
+        }
+        self.activity = activity;
+        self.heard_at = now;
+        self.armed = false;
+    }
+
+    pub(super) fn vanish(&mut self, until: Timestamp, reason: Reason) {
+        self.gone = Some((until, reason));
+        self.armed = false;
+    }
+
+    pub(super) fn come_back(&mut self, now: Timestamp) {
+        self.epoch += 1;
+        self.gone = None;
+        self.activity = Activity::Active;
+        self.heard_at = now;
+        self.armed = false;
+    }
+
+    pub(super) fn is_active(&self, now: Timestamp) -> bool {
+        match self.activity {
+            Activity::Active => true,
+            Activity::Idle => false,
+            Activity::Hidden => now < self.hidden_since + Timing::HIDDEN_IDLE_AFTER,
+        }
+    }
+
+    pub(super) fn is_in(&self, topic: &Topic) -> bool {
+        self.places.iter().any(|place| place.topic == *topic)
+    }
+
+    /// Whether joining `topic` would be one channel too many.
+    pub(super) fn is_full(&self, topic: &Topic, max: usize) -> bool {
+        let channels = self.places.iter();
+        let channels = channels.filter(|place| matches!(place.topic, Topic::Channel(_)));
+        channels.count() >= max && !self.is_in(topic)
+    }
+
+    pub(super) fn lease_ends(&self, timing: &Timing) -> Timestamp {
+        match self.activity {
+            Activity::Hidden => self.heard_at + timing.ttl() * Timing::HIDDEN_FACTOR,
+            Activity::Active | Activity::Idle => self.heard_at + timing.ttl(),
+        }
+    }
+
+    fn deadline(&self, now: Timestamp, timing: &Timing) -> Timestamp {
+        if let Some((until, _)) = self.gone {
+            return until;
+        }
+        let idle_at = self.hidden_since + Timing::HIDDEN_IDLE_AFTER;
+        match self.activity {
+            Activity::Hidden if now < idle_at => idle_at.min(self.lease_ends(timing)),
+            _ => self.lease_ends(timing),
+        }
+    }
+
+    /// Its timer has ended: the next one is to be armed, whatever it is.
+    pub(super) fn disarm(&mut self) {
+        self.armed = false;
+    }
+
+    /// The deadline to arm its timer with, if that is not armed early enough already.
+    pub(super) fn deadline_to_arm(&mut self, now: Timestamp, timing: &Timing) -> Option<Timestamp> {
+        if self.armed {
+            return None;
+        }
+        self.armed = true;
+        Some(self.deadline(now, timing))
+    }
+}

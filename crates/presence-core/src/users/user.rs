@@ -1,0 +1,448 @@
+//! One user: the profile, the sessions, and what others were last shown.
+
+use std::sync::Arc;
+
+use super::session::{Connection, Place, Session};
+use super::{Audience, Effect};
+use crate::status::Here;
+use crate::{
+    Chosen, Clock, DeviceId, DeviceKind, Event, Face, Look, Member, Meta, Owned, OwnedDevice,
+    Profile, Reason, SessionId, StatusChange, Timestamp, Timing, Topic, UserId, Visible,
+};
+
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) profile: Profile,
+    /// In the order they came.
+    pub(super) sessions: Vec<Session>,
+    /// Sessions that ended since their timers were last looked after.
+    pub(super) ended: Vec<SessionId>,
+    pub(super) watchers: usize,
+    /// The profile is different from what was last saved.
+    pub(super) unsaved: bool,
+    /// What the owner sees is different from what they were last told.
+    pub(super) own_changed: bool,
+    /// When the last session that ended was alive.
+    last_alive: Timestamp,
+    /// What others were last shown.
+    look: Arc<Look>,
+    look_revision: u64,
+    kinds: Kinds,
+    clock: Clock,
+    /// When the last-seen time was last noted.
+    seen_at: Timestamp,
+    armed: Option<Timestamp>,
+}
+
+impl User {
+    pub(super) fn new(now: Timestamp, mut profile: Profile, epoch: u64) -> Self {
+        let unsaved = profile.expire(now);
+        let (message, emoji) = profile.shown_words();
+        User {
+            profile,
+            sessions: Vec::new(),
+            ended: Vec::new(),
+            watchers: 0,
+            unsaved,
+            own_changed: false,
+            last_alive: now,
+            look: Arc::new(Look {
+                status: Visible::Offline,
+                message,
+                emoji,
+            }),
+            // A clock's reading, so that it is above what this user had on another node or before a restart.
+            look_revision: now.as_millis(),
+            kinds: Kinds::default(),
+            clock: Clock { epoch, version: 0 },
+            seen_at: now,
+            armed: None,
+        }
+    }
+
+    fn id(&self) -> &UserId {
+        &self.profile.user
+    }
+
+    /// Whether anyone would miss it.
+    pub(super) fn is_needed(&self) -> bool {
+        !self.sessions.is_empty() || self.watchers > 0
+    }
+
+    /// The session whose live connection `by` is.
+    pub(super) fn session(&mut self, by: Connection) -> Option<&mut Session> {
+        let mut sessions = self.sessions.iter_mut();
+        sessions.find(|it| it.connection() == by && it.gone.is_none())
+    }
+
+    /// The live connections.
+    pub(super) fn connections(&self) -> impl Iterator<Item = Connection> {
+        let live = |it: &&Session| it.gone.is_none() && !it.acted;
+        self.sessions.iter().filter(live).map(Session::connection)
+    }
+
+    pub(super) fn connect(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        device: DeviceId,
+        acted: bool,
+    ) -> Connection {
+        if self.profile.status.chosen == Chosen::Offline {
+            let back = StatusChange {
+                chosen: Some(Chosen::Online),
+                ..StatusChange::default()
+            };
+            self.choose(now, &back);
+        }
+        let session = Session::new(now, id, device, acted);
+        let connection = session.connection();
+        self.sessions.push(session);
+        self.own_changed = true;
+        connection
+    }
+
+    /// Lets a session go on in a new connection; also says which live connection that replaces.
+    pub(super) fn resume(
+        &mut self,
+        now: Timestamp,
+        before: Connection,
+    ) -> Option<(Connection, Option<Connection>)> {
+        let mut sessions = self.sessions.iter_mut();
+        let session = sessions.find(|it| it.connection() == before && !it.acted)?;
+        let replaced = session.gone.is_none().then_some(before);
+        session.come_back(now);
+        self.own_changed = true;
+        Some((session.connection(), replaced))
+    }
+
+    pub(super) fn vanish<A>(
+        &mut self,
+        now: Timestamp,
+        by: Connection,
+        reason: Reason,
+        timing: &Timing,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(session) = self.session(by) else {
+            return;
+        };
+        if timing.grace().is_zero() {
+            return self.end(now, by.session, reason, out);
+        }
+        session.vanish(now + timing.grace(), reason);
+        let written = session.places.iter().filter(|it| it.written.is_some());
+        out.extend(written.map(|place| Effect::Silence {
+            topic: place.topic.clone(),
+            session: by.session,
+        }));
+    }
+
+    /// The timer of a session has ended: its grace, its lease, or its time as an active hidden tab.
+    pub(super) fn run_out<A>(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        timing: &Timing,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        session.disarm();
+        let connection = session.connection();
+        match session.gone {
+            Some((until, reason)) if until <= now => self.end(now, id, reason, out),
+            Some(_) => {}
+            None if session.lease_ends(timing) > now => {}
+            None if session.acted => self.end(now, id, Reason::TimedOut, out),
+            None => {
+                let reason = Reason::TimedOut;
+                out.push(Effect::Close { connection, reason });
+                self.vanish(now, connection, reason, timing, out);
+            }
+        }
+    }
+
+    pub(super) fn end<A>(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        reason: Reason,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(index) = self.sessions.iter().position(|it| it.id == id) else {
+            return;
+        };
+        let session = self.sessions.remove(index);
+        let alive = match reason {
+            Reason::Left | Reason::Kicked => now,
+            _ => session.heard_at,
+        };
+        self.last_alive = self.last_alive.max(alive);
+        self.ended.push(id);
+        self.own_changed = true;
+        let written = session.places.into_iter().filter(|it| it.written.is_some());
+        out.extend(written.map(|place| Effect::Write {
+            topic: place.topic,
+            session: id,
+            entry: Err(reason),
+        }));
+    }
+
+    pub(super) fn join(&mut self, now: Timestamp, id: SessionId, topic: Topic, meta: &Arc<Meta>) {
+        let everywhere = self.sessions.iter().flat_map(|it| &it.places);
+        let there = everywhere.filter(|place| place.topic == topic);
+        let joined_at = there.map(|place| place.joined_at).min().unwrap_or(now);
+        let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        match session.places.iter_mut().find(|it| it.topic == topic) {
+            Some(place) if place.meta == *meta => {}
+            Some(place) => {
+                place.meta = meta.clone();
+                place.written = place.written.map(|_| 0);
+            }
+            None => session.places.push(Place {
+                topic,
+                joined_at,
+                meta: meta.clone(),
+                written: None,
+            }),
+        }
+    }
+
+    pub(super) fn depart<A>(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        topic: &Topic,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        let Some(index) = session.places.iter().position(|it| it.topic == *topic) else {
+            return;
+        };
+        let place = session.places.remove(index);
+        if place.written.is_some() {
+            out.push(Effect::Write {
+                topic: place.topic,
+                session: id,
+                entry: Err(Reason::Left),
+            });
+        }
+        if session.acted && session.places.is_empty() {
+            self.end(now, id, Reason::Left, out);
+        }
+    }
+
+    /// Applies a change of status; says whether anything is different.
+    pub(super) fn choose(&mut self, now: Timestamp, change: &StatusChange) -> bool {
+        self.expire_status(now);
+        let changed = self.profile.choose(now, change);
+        self.own_changed |= changed;
+        self.unsaved |= changed;
+        changed
+    }
+
+    fn expire_status(&mut self, now: Timestamp) {
+        let changed = self.profile.expire(now);
+        self.own_changed |= changed;
+        self.unsaved |= changed;
+    }
+
+    /// The user's own timer has ended: the status, or the time until the last-seen time is noted again.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        self.armed = None;
+        self.expire_status(now);
+        if self.is_shown() && self.seen_at + Timing::SEEN_EVERY <= now {
+            self.seen_at = now;
+            self.profile.last_seen = self.heard_at().or(self.profile.last_seen);
+            self.unsaved = true;
+        }
+    }
+
+    /// The deadline to arm the user's timer with, if it has another one.
+    pub(super) fn deadline_to_arm(&mut self) -> Option<Timestamp> {
+        let seen = self.is_shown().then_some(self.seen_at + Timing::SEEN_EVERY);
+        let deadline = self.profile.next_expiry().into_iter().chain(seen).min()?;
+        if self.armed == Some(deadline) {
+            return None;
+        }
+        self.armed = Some(deadline);
+        self.armed
+    }
+
+    /// Whether others see the user as present.
+    fn is_shown(&self) -> bool {
+        self.look.status != Visible::Offline
+    }
+
+    fn here(&self, now: Timestamp) -> Here {
+        let each = self.sessions.iter().map(|it| match it.is_active(now) {
+            true => Here::Active,
+            false => Here::Idle,
+        });
+        each.max().unwrap_or(Here::Nowhere)
+    }
+
+    fn heard_at(&self) -> Option<Timestamp> {
+        self.sessions.iter().map(|it| it.heard_at).max()
+    }
+
+    /// Compares how the user looks now with what others were shown, and tells those who watch if it is different.
+    pub(super) fn show<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        let (message, emoji) = self.profile.shown_words();
+        let look = Look {
+            status: self.profile.status.chosen.shown(self.here(now)),
+            message,
+            emoji,
+        };
+        let was_shown = self.is_shown();
+        let new_look = look != *self.look;
+        if new_look {
+            self.look = Arc::new(look);
+            self.look_revision = now.as_millis().max(self.look_revision + 1);
+        }
+        if was_shown != self.is_shown() {
+            // Whoever hides is last seen at the moment of hiding; whoever is gone, when they were last alive.
+            let gone = was_shown && self.sessions.is_empty();
+            self.profile.last_seen = Some(if gone { self.last_alive } else { now });
+            self.seen_at = now;
+            self.unsaved = true;
+            // Whoever comes out of hiding has just come: since when they were hidden there is nobody's business.
+            let places = self.sessions.iter_mut().flat_map(|it| &mut it.places);
+            places.for_each(|place| place.joined_at = now);
+        }
+        let kinds = match self.is_shown() {
+            true => self.sessions.iter().map(|it| it.device.kind()).collect(),
+            false => Kinds::default(),
+        };
+        if new_look || kinds != self.kinds {
+            self.kinds = kinds;
+            self.clock.version += 1;
+            if self.watchers > 0 {
+                out.push(Effect::Tell {
+                    to: Audience::Watchers,
+                    event: Event::Face(self.face()),
+                });
+            }
+        }
+    }
+
+    /// Brings every entry of every session to what others may see of it.
+    pub(super) fn write<A>(&mut self, out: &mut Vec<Effect<A>>) {
+        let shown = self.is_shown();
+        for session in &mut self.sessions {
+            for place in &mut session.places {
+                let entry = match place.written {
+                    None if !shown => continue,
+                    Some(revision) if shown && revision == self.look_revision => continue,
+                    Some(_) if !shown => {
+                        place.written = None;
+                        Err(Reason::Left)
+                    }
+                    _ => {
+                        place.written = Some(self.look_revision);
+                        Ok(Arc::new(Member {
+                            session: session.id,
+                            user: self.profile.user.clone(),
+                            device: session.device.kind(),
+                            joined_at: place.joined_at,
+                            meta: place.meta.clone(),
+                            look: self.look.clone(),
+                            look_revision: self.look_revision,
+                        }))
+                    }
+                };
+                out.push(Effect::Write {
+                    topic: place.topic.clone(),
+                    session: session.id,
+                    entry,
+                });
+            }
+        }
+    }
+
+    pub(super) fn tell_owner<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        if !std::mem::take(&mut self.own_changed) {
+            return;
+        }
+        let sessions: Vec<_> = self.connections().map(|it| it.session).collect();
+        if !sessions.is_empty() {
+            out.push(Effect::Tell {
+                to: Audience::Sessions(sessions),
+                event: Event::Own(self.owned(now)),
+            });
+        }
+    }
+
+    /// The projection for everybody else.
+    pub(super) fn face(&self) -> Face {
+        Face {
+            user: self.id().clone(),
+            clock: self.clock,
+            look: self.look.clone(),
+            last_seen: match self.is_shown() {
+                true => None,
+                false => self.profile.last_seen,
+            },
+            devices: self.kinds.iter().collect(),
+        }
+    }
+
+    /// The projection for the user.
+    pub(super) fn owned(&self, now: Timestamp) -> Owned {
+        let status = &self.profile.status;
+        let mut devices: Vec<OwnedDevice> = Vec::new();
+        for session in &self.sessions {
+            match devices.iter_mut().find(|it| it.id == session.device) {
+                Some(device) => {
+                    device.sessions += 1;
+                    device.activity = device.activity.max(session.activity);
+                    device.heard_at = device.heard_at.max(session.heard_at);
+                }
+                None => devices.push(OwnedDevice {
+                    id: session.device.clone(),
+                    sessions: 1,
+                    activity: session.activity,
+                    heard_at: session.heard_at,
+                }),
+            }
+        }
+        Owned {
+            user: self.id().clone(),
+            chosen: status.chosen,
+            shown: status.chosen.shown(self.here(now)),
+            message: status.message.clone(),
+            emoji: status.emoji.clone(),
+            expires_at: status.expires_at,
+            revision: status.revision,
+            last_seen: match self.is_shown() {
+                true => self.heard_at(),
+                false => self.profile.last_seen,
+            },
+            devices,
+        }
+    }
+}
+
+/// A set of [`DeviceKind`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Kinds(u8);
+
+impl Kinds {
+    fn iter(self) -> impl Iterator<Item = DeviceKind> {
+        use DeviceKind::{Desktop, Mobile, Other, Web};
+        let all = [Web, Mobile, Desktop, Other].into_iter();
+        all.filter(move |&kind| self.0 & (1 << kind as u8) != 0)
+    }
+}
+
+impl FromIterator<DeviceKind> for Kinds {
+    fn from_iter<T: IntoIterator<Item = DeviceKind>>(kinds: T) -> Self {
+        Kinds(kinds.into_iter().fold(0, |set, kind| set | 1 << kind as u8))
+    }
+}

@@ -1,0 +1,207 @@
+//! Which crate of the workspace may depend on which: arrows point down only.
+
+use crate::workspace::Package;
+
+/// What one crate may use of the others.
+struct Layer {
+    name: &'static str,
+    /// In what it ships.
+    uses: &'static [&'static str],
+    /// In its tests as well.
+    tests_use: &'static [&'static str],
+}
+
+/// Lowest first. A crate that is not here yet is a question of design: answer it, then add it.
+const LAYERS: &[Layer] = &[
+    Layer {
+        name: CORE,
+        uses: &[],
+        tests_use: &[],
+    },
+    Layer {
+        name: "presence-embedded",
+        uses: &[CORE],
+        tests_use: &[],
+    },
+    Layer {
+        name: "presence-redis",
+        uses: &[CORE],
+        tests_use: &[],
+    },
+    Layer {
+        name: "presence-mongo",
+        uses: &[CORE],
+        tests_use: &[],
+    },
+    Layer {
+        name: "presence-hub",
+        uses: &[CORE],
+        tests_use: &["presence-embedded"],
+    },
+    Layer {
+        name: "presence-client",
+        uses: &[],
+        tests_use: &[],
+    },
+    Layer {
+        name: "presence-gateway",
+        uses: &[
+            CORE,
+            "presence-embedded",
+            "presence-redis",
+            "presence-mongo",
+            "presence-hub",
+            "presence-client",
+        ],
+        tests_use: &[],
+    },
+    Layer {
+        name: "xtask",
+        uses: &[],
+        tests_use: &[],
+    },
+];
+
+/// Pure: what it ships depends on nothing at all.
+const CORE: &str = "presence-core";
+
+/// What is wrong, a line each.
+pub(crate) fn check(packages: &[Package]) -> Vec<String> {
+    packages
+        .iter()
+        .flat_map(|package| check_package(package, packages))
+        .collect()
+}
+
+fn check_package(package: &Package, packages: &[Package]) -> Vec<String> {
+    let name = &package.name;
+    let Some(layer) = LAYERS.iter().find(|layer| layer.name == name) else {
+        return vec![format!(
+            "{name} has no layer: give it one in xtask/src/layers.rs"
+        )];
+    };
+    let mut wrong = Vec::new();
+    for dependency in &package.dependencies {
+        let used = dependency.name.as_str();
+        let ours = packages.iter().any(|package| package.name == used);
+        let in_tests = if dependency.dev { "the tests of " } else { "" };
+        if name == CORE && !dependency.dev {
+            wrong.push(format!(
+                "{CORE} depends on {used}: it must stay free of dependencies"
+            ));
+        } else if ours
+            && !layer.uses.contains(&used)
+            && !(dependency.dev && layer.tests_use.contains(&used))
+        {
+            wrong.push(format!(
+                "{in_tests}{name} may not depend on {used}: see xtask/src/layers.rs"
+            ));
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::Dependency;
+
+    #[test]
+    fn a_workspace_whose_arrows_point_down_is_fine() {
+        check_arrows(
+            "
+presence-core     => proptest
+presence-embedded -> presence-core redb
+presence-hub      -> presence-core tokio => presence-embedded
+presence-client   -> serde
+presence-gateway  -> presence-core presence-embedded presence-hub presence-client
+xtask             -> anyhow
+",
+            &[],
+        );
+    }
+
+    #[test]
+    fn the_core_ships_without_dependencies() {
+        check_arrows(
+            "presence-core -> serde",
+            &["presence-core depends on serde: it must stay free of dependencies"],
+        );
+    }
+
+    #[test]
+    fn adapters_do_not_know_each_other() {
+        check_arrows(
+            "
+presence-embedded -> presence-core
+presence-redis    -> presence-core presence-embedded
+",
+            &["presence-redis may not depend on presence-embedded: see xtask/src/layers.rs"],
+        );
+    }
+
+    #[test]
+    fn what_tests_may_use_is_not_for_shipping() {
+        check_arrows(
+            "
+presence-embedded -> presence-core
+presence-hub      -> presence-embedded
+",
+            &["presence-hub may not depend on presence-embedded: see xtask/src/layers.rs"],
+        );
+    }
+
+    #[test]
+    fn nobody_knows_the_gateway_not_even_in_tests() {
+        check_arrows(
+            "
+presence-client  => presence-gateway
+presence-gateway -> presence-client
+",
+            &[
+                "the tests of presence-client may not depend on presence-gateway: see xtask/src/layers.rs",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_new_crate_must_be_given_a_layer() {
+        check_arrows(
+            "presence-util -> serde",
+            &["presence-util has no layer: give it one in xtask/src/layers.rs"],
+        );
+    }
+
+    /// Lines of `crate -> what it ships with => what its tests use`.
+    #[track_caller]
+    fn check_arrows(arrows: &str, expected: &[&str]) {
+        let packages: Vec<Package> = arrows
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(package)
+            .collect();
+        assert_eq!(check(&packages), expected);
+    }
+
+    fn package(line: &str) -> Package {
+        let mut words = line.split_whitespace();
+        let name = words.next().unwrap().to_owned();
+        let mut dependencies = Vec::new();
+        let mut dev = false;
+        for word in words {
+            match word {
+                "->" => dev = false,
+                "=>" => dev = true,
+                name => dependencies.push(Dependency {
+                    name: name.to_owned(),
+                    dev,
+                }),
+            }
+        }
+        Package {
+            name,
+            binaries: Vec::new(),
+            dependencies,
+        }
+    }
+}

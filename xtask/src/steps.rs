@@ -1,0 +1,206 @@
+//! The steps of `cargo xtask test`, in the order they run.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::{cargo, run, run_within};
+use crate::workspace::Workspace;
+use crate::{layers, links, load, tools};
+
+/// One part of the gate.
+pub(crate) struct Step {
+    /// What `--only` calls it.
+    pub(crate) name: &'static str,
+    /// What it checks, in a line.
+    pub(crate) about: &'static str,
+    /// Whether `--quick` runs it too.
+    pub(crate) quick: bool,
+    /// Runs it; the flag says whether this is a quick run.
+    pub(crate) run: fn(&Workspace, bool) -> Result<()>,
+}
+
+/// The whole gate: cheap and telling first.
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        about: "the code is formatted",
+        quick: true,
+        run: fmt,
+    },
+    Step {
+        name: "deps",
+        about: "crates depend downwards only, links in the docs lead somewhere",
+        quick: true,
+        run: deps,
+    },
+    Step {
+        name: "lint",
+        about: "clippy has nothing to say",
+        quick: true,
+        run: lint,
+    },
+    Step {
+        name: "docs",
+        about: "the API documentation builds without a warning",
+        quick: false,
+        run: docs,
+    },
+    Step {
+        name: "unit",
+        about: "all Rust tests, doc tests included",
+        quick: true,
+        run: unit,
+    },
+    Step {
+        name: "web",
+        about: "tests of the browser library and pages, in Node",
+        quick: false,
+        run: web,
+    },
+    Step {
+        name: "browser",
+        about: "pages in a real browser against a real gateway",
+        quick: false,
+        run: browser,
+    },
+    Step {
+        name: "load",
+        about: "a small load run against a release gateway",
+        quick: false,
+        run: load,
+    },
+];
+
+/// What the `load` step asks of presence-load.
+const LOAD_SMOKE: &[&str] = &["smoke"];
+
+/// Browser tests or a small load run that take longer hang.
+const TIME_MAX: Duration = Duration::from_secs(600);
+
+fn fmt(workspace: &Workspace, _: bool) -> Result<()> {
+    tools::rustfmt(workspace)?;
+    run(&mut cargo(workspace, "fmt --all --check"))
+        .inspect_err(|_| println!("`cargo fmt --all` formats what can be parsed"))
+}
+
+fn lint(workspace: &Workspace, _: bool) -> Result<()> {
+    tools::clippy(workspace)?;
+    run(&mut cargo(
+        workspace,
+        "clippy --workspace --all-targets --locked -- -D warnings",
+    ))
+}
+
+fn docs(workspace: &Workspace, _: bool) -> Result<()> {
+    let mut command = cargo(workspace, "doc --workspace --no-deps --locked");
+    run(command.env("RUSTDOCFLAGS", "-Dwarnings"))
+}
+
+fn deps(workspace: &Workspace, _: bool) -> Result<()> {
+    let mut wrong = layers::check(&workspace.packages);
+    wrong.extend(links::check(&workspace.root)?);
+    for line in &wrong {
+        println!("{line}");
+    }
+    match wrong.len() {
+        0 => Ok(()),
+        1 => bail!("{}", wrong[0]),
+        n => bail!("{n} things are wrong, listed above"),
+    }
+}
+
+fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
+    if tools::has_nextest(workspace) {
+        let mut command = cargo(
+            workspace,
+            "nextest run --workspace --locked --no-fail-fast --status-level slow",
+        );
+        if quick {
+            // A filter and not `--package`, which would resolve features anew and compile twice.
+            command.args(["-E", "not (package(presence-gateway) & kind(test))"]);
+        }
+        run(&mut command)?;
+    } else if quick {
+        run(&mut cargo(
+            workspace,
+            "test --workspace --exclude presence-gateway --locked --no-fail-fast --tests",
+        ))?;
+        run(&mut cargo(
+            workspace,
+            "test --package presence-gateway --locked --no-fail-fast --lib",
+        ))?;
+    } else {
+        run(&mut cargo(
+            workspace,
+            "test --workspace --locked --no-fail-fast --tests",
+        ))?;
+    }
+    if quick {
+        return Ok(());
+    }
+    run(&mut cargo(
+        workspace,
+        "test --workspace --locked --no-fail-fast --doc",
+    ))
+}
+
+fn web(workspace: &Workspace, _: bool) -> Result<()> {
+    let tests = node_tests(workspace)?;
+    let node = tools::node()?;
+    run(Command::new(node)
+        .current_dir(&workspace.root)
+        .args(["--test", "--test-reporter", "spec"])
+        .args(tests))
+}
+
+/// The files `*.test.mjs`, relative to the root.
+fn node_tests(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let folder = PathBuf::from("crates/presence-gateway/web/test");
+    let entries = workspace
+        .root
+        .join(&folder)
+        .read_dir()
+        .with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut tests = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        if name.to_string_lossy().ends_with(".test.mjs") {
+            tests.push(folder.join(name));
+        }
+    }
+    if tests.is_empty() {
+        bail!("no *.test.mjs in {}", folder.display());
+    }
+    tests.sort();
+    Ok(tests)
+}
+
+fn browser(workspace: &Workspace, _: bool) -> Result<()> {
+    let script = "crates/presence-gateway/tests/browser/run.mjs";
+    if !workspace.root.join(script).is_file() {
+        bail!("{script} does not exist");
+    }
+    let node = tools::node()?;
+    let chromium = tools::chromium()?;
+    let modules = tools::playwright(workspace)?;
+    load::build_release(workspace)?;
+
+    let mut command = Command::new(node);
+    command.current_dir(&workspace.root).arg(script);
+    command
+        .arg("--gateway")
+        .arg(workspace.release_binary("presence-gateway"));
+    command.arg("--chromium").arg(chromium);
+    command
+        .arg("--playwright")
+        .arg(modules.join("playwright-core"));
+    run_within(command.env("NODE_PATH", modules), TIME_MAX)
+}
+
+fn load(workspace: &Workspace, _: bool) -> Result<()> {
+    let args: Vec<String> = LOAD_SMOKE.iter().map(|arg| (*arg).to_owned()).collect();
+    load::load(workspace, &args, TIME_MAX)
+}
