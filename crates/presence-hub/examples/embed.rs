@@ -1,0 +1,48 @@
+//! Presence inside your own server: two people in one room, no sockets, no gateway.
+
+use std::sync::Arc;
+
+use presence_core::{ChannelId, DeviceId, Event, Meta, UserId, Watching};
+use presence_embedded::ProfileMemory;
+use presence_hub::{Delivery, Entry, Hub, Session, Settings};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let hub = Hub::start(Settings::default(), Arc::new(ProfileMemory::default()));
+    let room = ChannelId::new("room:42")?;
+
+    let mut ann = connect(&hub, "ann").await?;
+    ann.join(
+        room.clone(),
+        Arc::default(),
+        Some((Watching::Full, None)),
+        None,
+    )?;
+
+    let mut bob = connect(&hub, "bob").await?;
+    bob.join(room, Arc::default(), None, None)?;
+
+    // Ann hears of the room, and then of everyone who comes and goes.
+    loop {
+        if let Delivery::Told(told) = ann.next().await {
+            println!("ann hears {:?}", told.event);
+            if matches!(&*told.event, Event::Changes { changes, .. } if format!("{changes:?}").contains("bob"))
+            {
+                break;
+            }
+        }
+    }
+    bob.leave().await;
+    Ok(())
+}
+
+async fn connect(hub: &Hub, user: &str) -> Result<Session, Box<dyn std::error::Error>> {
+    let entry = Entry {
+        user: UserId::new(user)?,
+        device: DeviceId::new("desktop:example")?,
+        workspaces: Vec::new(),
+        card: Arc::new(Meta::default()),
+        resume: None,
+    };
+    Ok(hub.connect(entry).await?)
+}

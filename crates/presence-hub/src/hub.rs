@@ -1,0 +1,382 @@
+//! A whole node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use presence_core::ports::Profiles;
+use presence_core::rosters::{Page, Rosters};
+use presence_core::users::{Answer, Connection, Input, Users};
+use presence_core::{
+    ChannelId, DeviceId, Face, Limits, Meta, Owned, Refusal, SessionId, StatusChange, Timing,
+    Topic, UserId, WorkspaceId, rosters,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::counters::{Counters, Counts};
+use crate::outbox::Outbox;
+use crate::people::{self, Asker, People};
+use crate::places::{self, Places};
+use crate::session::Session;
+use crate::shards::Shards;
+
+/// How a hub is to be. Every value is fine but zero shards, which are one.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long things last.
+    pub timing: Timing,
+    /// How many there may be.
+    pub limits: Limits,
+    /// Tasks that share out users, and as many that share out rosters: about one each per core.
+    pub shards: usize,
+    /// Facts that wait for a shard; one more is refused with [`Busy`](crate::Busy).
+    pub mailbox_max: usize,
+    /// Bytes that wait for one connection; one more, and its backlog is conflated.
+    pub outbox_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Settings {
+            timing: Timing::default(),
+            limits: Limits::default(),
+            shards: cores.min(8),
+            mailbox_max: 8192,
+            outbox_bytes_max: 256 * 1024,
+        }
+    }
+}
+
+/// Who wants in.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The user.
+    pub user: UserId,
+    /// Their device.
+    pub device: DeviceId,
+    /// In whose online lists they appear.
+    pub workspaces: Vec<WorkspaceId>,
+    /// What they say about themselves there.
+    pub card: Arc<Meta>,
+    /// The connection whose session shall go on, if it can. Whoever lets this through has checked that it is theirs.
+    pub resume: Option<Connection>,
+}
+
+/// A node: users, rosters, and everyone who watches them. Cloning it is cheap, and gives the same one.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    settings: Settings,
+    clock: Clock,
+    people: Shards<people::Message>,
+    places: Shards<places::Message>,
+    counters: Arc<Counters>,
+}
+
+impl Hub {
+    /// Starts a node that keeps profiles in `store`.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start<P: Profiles>(settings: Settings, store: Arc<P>) -> Self {
+        let Settings { timing, limits, .. } = settings;
+        let clock = Clock::start();
+        let counters = Arc::new(Counters::default());
+        let shards = settings.shards.max(1);
+        let places = Shards::new(Vec::from_iter((0..shards).map(|_| {
+            let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
+            let rosters = Rosters::new(timing, limits, random());
+            tokio::spawn(Places::new(clock, rosters, counters.clone()).run(inbox));
+            mailbox
+        })));
+        let people = Shards::new(Vec::from_iter((0..shards).map(|_| {
+            let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
+            let users = Users::new(timing, limits, random());
+            let store = store.clone();
+            let shard = People::new(clock, users, store, places.clone(), counters.clone());
+            tokio::spawn(shard.run(inbox));
+            mailbox
+        })));
+        Hub {
+            settings,
+            clock,
+            people,
+            places,
+            counters,
+        }
+    }
+
+    /// How it was started.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its time.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Lets a connection in, once its user's profile is known.
+    ///
+    /// # Errors
+    ///
+    /// The user has too many sessions, or the hub has stopped.
+    pub async fn connect(&self, entry: Entry) -> Result<Session, Refusal> {
+        let Entry {
+            user,
+            device,
+            workspaces,
+            card,
+            resume,
+        } = entry;
+        let bytes_max = self.settings.outbox_bytes_max;
+        let outbox = Arc::new(Outbox::new(bytes_max, self.counters.clone()));
+        let (reply, welcome) = oneshot::channel();
+        let input = Input::Connected {
+            session: SessionId::from_u128(random_u128()),
+            resume,
+            device,
+            workspaces,
+            card,
+            asker: Asker::Door {
+                outbox: outbox.clone(),
+                reply,
+            },
+        };
+        self.happened(&user, input).await?;
+        let (connection, restored) = welcome.await.map_err(|_| Refusal::Unavailable)??;
+        let people = self.people.clone();
+        Ok(Session::new(user, connection, restored, people, outbox))
+    }
+
+    /// How others see `user`.
+    ///
+    /// # Errors
+    ///
+    /// The hub has stopped.
+    pub async fn face(&self, user: &UserId) -> Result<Face, Refusal> {
+        match self.asked(user, false).await? {
+            Answer::Face(face) => Ok(face),
+            Answer::Owned(_) | Answer::Done => Err(Refusal::Unavailable),
+        }
+    }
+
+    /// How `user` sees themselves.
+    ///
+    /// # Errors
+    ///
+    /// The hub has stopped.
+    pub async fn owned(&self, user: &UserId) -> Result<Owned, Refusal> {
+        match self.asked(user, true).await? {
+            Answer::Owned(owned) => Ok(owned),
+            Answer::Face(_) | Answer::Done => Err(Refusal::Unavailable),
+        }
+    }
+
+    async fn asked(&self, user: &UserId, as_owner: bool) -> Result<Answer, Refusal> {
+        self.ask(user, |asker| Input::Asked { as_owner, asker })
+            .await
+    }
+
+    /// Changes the status of `user`; returns when that is safely kept.
+    ///
+    /// # Errors
+    ///
+    /// The hub has stopped.
+    pub async fn choose(&self, user: &UserId, change: StatusChange) -> Result<(), Refusal> {
+        let input = |asker| Input::Chose {
+            change,
+            asker: Some(asker),
+        };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// Throws `user` out: every session ends at once.
+    ///
+    /// # Errors
+    ///
+    /// They have none, or the hub has stopped.
+    pub async fn kick(&self, user: &UserId) -> Result<(), Refusal> {
+        let input = |asker| Input::Kicked { asker: Some(asker) };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// A page of who is in `topic`.
+    ///
+    /// # Errors
+    ///
+    /// The hub has stopped.
+    pub async fn list(&self, topic: Topic, offset: usize, limit: usize) -> Result<Page, Refusal> {
+        let (reply, page) = oneshot::channel();
+        let message = places::Message::List {
+            topic: topic.clone(),
+            offset,
+            limit,
+            reply,
+        };
+        let _ = self.places.of(&topic).send(message).await;
+        page.await.map_err(|_| Refusal::Unavailable)
+    }
+
+    /// Who is typing in `channel`.
+    ///
+    /// # Errors
+    ///
+    /// The hub has stopped.
+    pub async fn typing(&self, channel: ChannelId) -> Result<Vec<UserId>, Refusal> {
+        let topic = Topic::Channel(channel);
+        let (reply, users) = oneshot::channel();
+        let message = places::Message::Typing(topic.clone(), reply);
+        let _ = self.places.of(&topic).send(message).await;
+        users.await.map_err(|_| Refusal::Unavailable)
+    }
+
+    /// Puts `user` into `channel` on behalf of a service, for one presence ttl from now; again prolongs that.
+    ///
+    /// # Errors
+    ///
+    /// The user has too many sessions or is in too many channels, or the hub has stopped.
+    pub async fn act_join(
+        &self,
+        user: &UserId,
+        device: DeviceId,
+        channel: ChannelId,
+        meta: Arc<Meta>,
+    ) -> Result<(), Refusal> {
+        let by = acting(user);
+        let session = by.session;
+        self.happened(user, Input::Acted { session, device })
+            .await?;
+        let input = |asker| Input::Joined {
+            by,
+            channel,
+            meta,
+            watch: None,
+            asker: Some(asker),
+        };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// Prolongs what a service did for `user`.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing to prolong: join again.
+    pub async fn act_heartbeat(&self, user: &UserId) -> Result<(), Refusal> {
+        let input = |asker| Input::Reported {
+            by: acting(user),
+            activity: presence_core::users::Activity::Active,
+            asker: Some(asker),
+        };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// Takes `user` out of `channel`, as far as a service had put them there.
+    ///
+    /// # Errors
+    ///
+    /// It had not, or the hub has stopped.
+    pub async fn act_leave(&self, user: &UserId, channel: ChannelId) -> Result<(), Refusal> {
+        let input = |asker| Input::Departed {
+            by: acting(user),
+            channel,
+            asker: Some(asker),
+        };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// Tells everyone who watches `channel`, on behalf of `user`, whom a service had put there. `payload` is a JSON text.
+    ///
+    /// # Errors
+    ///
+    /// It had not, the channel is flooded, or the hub has stopped.
+    pub async fn act_say(
+        &self,
+        user: &UserId,
+        channel: ChannelId,
+        event: Arc<str>,
+        payload: Arc<str>,
+    ) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let message = places::Message::Happened(rosters::Input::Said {
+            channel: channel.clone(),
+            session: acting(user).session,
+            event,
+            payload,
+            asker: Some(Asker::Caller(reply)),
+        });
+        let message = people::Message::Forward(Topic::Channel(channel), message);
+        let _ = self.people.of(user).send(message).await;
+        answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
+    }
+
+    /// Counts what there is now.
+    pub async fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for shard in self.people.all() {
+            let (reply, users) = oneshot::channel();
+            let _ = shard.send(people::Message::Count(reply)).await;
+            counts.users += users.await.unwrap_or(0);
+        }
+        for shard in self.places.all() {
+            let (reply, channels) = oneshot::channel();
+            let _ = shard.send(places::Message::Count(reply)).await;
+            counts.channels += channels.await.unwrap_or(0);
+        }
+        counts
+    }
+
+    /// Stops the node: ends every connection, and returns when everything is kept, or `patience` is over. Says which.
+    pub async fn stop(&self, patience: Duration) -> bool {
+        let kept = async {
+            for shard in self.people.all() {
+                let (reply, done) = oneshot::channel();
+                let _ = shard.send(people::Message::Stop(reply)).await;
+                let _ = done.await;
+            }
+        };
+        tokio::time::timeout(patience, kept).await.is_ok()
+    }
+
+    async fn happened(&self, user: &UserId, input: Input<Asker>) -> Result<(), Refusal> {
+        let message = people::Message::Happened(user.clone(), input);
+        let sent = self.people.of(user).send(message).await;
+        sent.map_err(|_| Refusal::Unavailable)
+    }
+
+    async fn ask(
+        &self,
+        user: &UserId,
+        input: impl FnOnce(Asker) -> Input<Asker>,
+    ) -> Result<Answer, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.happened(user, input(Asker::Caller(reply))).await?;
+        answer.await.map_err(|_| Refusal::Unavailable)?
+    }
+}
+
+/// The session through which services act for `user`: one per user, whatever number of services and calls.
+fn acting(user: &UserId) -> Connection {
+    // FNV-1a over 128 bits: fixed by its definition, and as unlikely to meet a random session id as those are to meet.
+    let number = user.as_str().bytes().fold(
+        0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128,
+        |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b),
+    );
+    Connection::acted(SessionId::from_u128(number))
+}
+
+fn random() -> u64 {
+    random_u128() as u64
+}
+
+fn random_u128() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    u128::from_le_bytes(bytes)
+}

@@ -1,0 +1,353 @@
+//! A shard of users: one task that owns them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use presence_core::ports::Profiles;
+use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
+use presence_core::{Event, Reason, Refusal, SessionId, Topic, UserId, rosters};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::counters::Counters;
+use crate::keeper::{Keeper, Kept};
+use crate::outbox::{Ended, Outbox};
+use crate::places;
+use crate::session::Reference;
+use crate::shards::Shards;
+use crate::told::Told;
+
+/// Facts taken in one go before the clock and the store are looked at again.
+const BATCH_MAX: usize = 256;
+
+/// Who wants an answer.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    /// A connection, through its outbox.
+    Connection(Arc<Outbox>, Reference),
+    /// A connection that lost track of its own user.
+    Reader(Arc<Outbox>),
+    /// Somebody who waits.
+    Caller(oneshot::Sender<Result<Answer, Refusal>>),
+    /// A connection that wants in.
+    Door {
+        outbox: Arc<Outbox>,
+        reply: oneshot::Sender<Result<(Connection, bool), Refusal>>,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) enum Message {
+    Happened(UserId, Input<Asker>),
+    /// Something for a roster. All that a session does goes through its user's shard, so that it stays in order.
+    Forward(Topic, places::Message),
+    Watch {
+        user: UserId,
+        watcher: SessionId,
+        outbox: Arc<Outbox>,
+        asker: Option<Asker>,
+    },
+    Unwatch {
+        user: UserId,
+        watcher: SessionId,
+        outbox: Arc<Outbox>,
+    },
+    Count(oneshot::Sender<usize>),
+    /// Keep everything, then end.
+    Stop(oneshot::Sender<()>),
+}
+
+pub(crate) struct People<P> {
+    clock: Clock,
+    users: Users<Asker>,
+    keeper: Keeper<P>,
+    rosters: Shards<places::Message>,
+    counters: Arc<Counters>,
+    /// The live connection of each session.
+    connections: HashMap<SessionId, (u32, Arc<Outbox>)>,
+    watchers: HashMap<UserId, Vec<(SessionId, Arc<Outbox>)>>,
+}
+
+impl<P: Profiles> People<P> {
+    pub(crate) fn new(
+        clock: Clock,
+        users: Users<Asker>,
+        store: Arc<P>,
+        rosters: Shards<places::Message>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        People {
+            clock,
+            users,
+            keeper: Keeper::new(store, counters.clone()),
+            rosters,
+            counters,
+            connections: HashMap::new(),
+            watchers: HashMap::new(),
+        }
+    }
+
+    /// Runs until told to stop, or until nobody is left to tell it anything.
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut effects = Vec::new();
+        let mut messages = Vec::with_capacity(BATCH_MAX);
+        loop {
+            let deadline = self.users.next_deadline();
+            let wakes = deadline.map(|it| self.clock.instant(it));
+            tokio::select! {
+                received = inbox.recv_many(&mut messages, BATCH_MAX) => {
+                    if received == 0 {
+                        return self.keep_everything().await;
+                    }
+                    for message in messages.drain(..) {
+                        if let Message::Stop(done) = message {
+                            self.keep_everything().await;
+                            let _ = done.send(());
+                            return;
+                        }
+                        self.take(message, &mut effects).await;
+                    }
+                }
+                kept = self.keeper.done() => self.kept(kept, &mut effects).await,
+                () = sleep_until(wakes) => {}
+            }
+            self.expire().await;
+        }
+    }
+
+    async fn take(&mut self, message: Message, effects: &mut Vec<Effect<Asker>>) {
+        match message {
+            Message::Happened(user, input) => {
+                if let Input::Left { by } | Input::Vanished { by, .. } = &input {
+                    self.forget(*by);
+                }
+                self.handle(&user, input, effects).await;
+            }
+            Message::Forward(topic, message) => {
+                let _ = self.rosters.of(&topic).send(message).await;
+            }
+            Message::Watch {
+                user,
+                watcher,
+                outbox,
+                asker,
+            } => {
+                let watchers = self.watchers.entry(user.clone()).or_default();
+                // Watching again, as those do who lost track, is answered again but counts once.
+                let again = watchers.iter().position(|(it, _)| *it == watcher);
+                if let Some(index) = again {
+                    watchers.swap_remove(index);
+                    self.handle(&user, Input::Unwatched, effects).await;
+                }
+                let watchers = self.watchers.entry(user.clone()).or_default();
+                watchers.push((watcher, outbox));
+                let input = Input::Watched { watcher, asker };
+                self.handle(&user, input, effects).await;
+            }
+            Message::Unwatch {
+                user,
+                watcher,
+                outbox,
+            } => {
+                let Some(watchers) = self.watchers.get_mut(&user) else {
+                    return;
+                };
+                let is_it = |(id, it): &(SessionId, Arc<Outbox>)| {
+                    *id == watcher && Arc::ptr_eq(it, &outbox)
+                };
+                let Some(index) = watchers.iter().position(is_it) else {
+                    return;
+                };
+                watchers.swap_remove(index);
+                if watchers.is_empty() {
+                    self.watchers.remove(&user);
+                }
+                self.handle(&user, Input::Unwatched, effects).await;
+            }
+            Message::Count(reply) => {
+                let _ = reply.send(self.users.online());
+            }
+            Message::Stop(_) => {}
+        }
+    }
+
+    async fn handle(
+        &mut self,
+        user: &UserId,
+        input: Input<Asker>,
+        effects: &mut Vec<Effect<Asker>>,
+    ) {
+        self.users.handle(self.clock.now(), user, input, effects);
+        for effect in effects.drain(..) {
+            self.perform(user, effect).await;
+        }
+    }
+
+    async fn expire(&mut self) {
+        let mut effects = Vec::new();
+        self.users.expire(self.clock.now(), &mut effects);
+        for (user, effect) in effects {
+            self.perform(&user, effect).await;
+        }
+    }
+
+    async fn kept(&mut self, kept: Kept, effects: &mut Vec<Effect<Asker>>) {
+        match kept {
+            Kept::Loaded(profiles) => {
+                for (user, profile) in profiles {
+                    self.handle(&user, Input::Loaded { profile }, effects).await;
+                }
+            }
+            Kept::Saved(askers) => askers.into_iter().for_each(|asker| {
+                answer(asker, Ok(Answer::Done));
+            }),
+            Kept::Nothing => {}
+        }
+    }
+
+    async fn perform(&mut self, user: &UserId, effect: Effect<Asker>) {
+        match effect {
+            Effect::Welcome {
+                connection,
+                restored,
+                asker,
+            } => {
+                if let Asker::Door { outbox, reply } = asker {
+                    let entry = (connection.epoch, outbox);
+                    self.connections.insert(connection.session, entry);
+                    if reply.send(Ok((connection, restored))).is_err() {
+                        // The client was gone before it was let in.
+                        let reason = Reason::Lost;
+                        self.forget(connection);
+                        let input = Input::Vanished {
+                            by: connection,
+                            reason,
+                        };
+                        Box::pin(self.handle(user, input, &mut Vec::new())).await;
+                    }
+                }
+            }
+            Effect::Close { connection, reason } => {
+                if let Some((epoch, outbox)) = self.connections.get(&connection.session)
+                    && *epoch == connection.epoch
+                {
+                    outbox.end(Ended::Closed(reason));
+                    self.connections.remove(&connection.session);
+                }
+            }
+            Effect::Write {
+                topic,
+                session,
+                entry,
+            } => {
+                let input = rosters::Input::Wrote {
+                    topic: topic.clone(),
+                    session,
+                    entry,
+                };
+                let message = places::Message::Happened(input);
+                let _ = self.rosters.of(&topic).send(message).await;
+            }
+            Effect::Watch {
+                topic,
+                watcher,
+                watching,
+                have,
+                asker,
+            } => {
+                if let Some((_, outbox)) = self.connections.get(&watcher) {
+                    let outbox = outbox.clone();
+                    let mailbox = self.rosters.of(&topic).clone();
+                    let watch = places::Watch {
+                        topic,
+                        watcher,
+                        watching,
+                        have,
+                        outbox,
+                        asker,
+                    };
+                    let _ = mailbox.send(places::Message::Watch(watch)).await;
+                }
+            }
+            Effect::Silence { topic, session } => {
+                let input = rosters::Input::Silenced {
+                    topic: topic.clone(),
+                    session,
+                };
+                let message = places::Message::Happened(input);
+                let _ = self.rosters.of(&topic).send(message).await;
+            }
+            Effect::Tell { to, event } => self.tell(user, &to, event),
+            Effect::Load => {
+                if let Some(profile) = self.keeper.load(user.clone()) {
+                    let profile = Some(profile);
+                    let input = Input::Loaded { profile };
+                    Box::pin(self.handle(user, input, &mut Vec::new())).await;
+                }
+            }
+            Effect::Save { profile, asker } => self.keeper.save(profile, asker),
+            Effect::Grant { asker, answer: it } => answer(asker, Ok(it)),
+            Effect::Refuse { asker, why } => answer(asker, Err(why)),
+        }
+    }
+
+    fn tell(&self, user: &UserId, to: &Audience, event: Event) {
+        Counters::add(&self.counters.told, 1);
+        let told = Arc::new(Told::new(event.into()));
+        let watchers = || self.watchers.get(user).into_iter().flatten();
+        match to {
+            Audience::Sessions(sessions) => sessions
+                .iter()
+                .filter_map(|session| self.connections.get(session))
+                .for_each(|(_, outbox)| outbox.tell(&told)),
+            Audience::Watchers => watchers().for_each(|(_, outbox)| outbox.tell(&told)),
+            Audience::Watcher(one) => watchers()
+                .filter(|(watcher, _)| watcher == one)
+                .for_each(|(_, outbox)| outbox.tell(&told)),
+        }
+    }
+
+    fn forget(&mut self, by: Connection) {
+        let known = self.connections.get(&by.session);
+        if known.is_some_and(|(epoch, _)| *epoch == by.epoch) {
+            self.connections.remove(&by.session);
+        }
+    }
+
+    async fn keep_everything(&mut self) {
+        for (_, outbox) in self.connections.values() {
+            outbox.end(Ended::Stopped);
+        }
+        let mut effects = Vec::new();
+        while !self.keeper.is_idle() {
+            let kept = self.keeper.done().await;
+            self.kept(kept, &mut effects).await;
+        }
+    }
+}
+
+pub(crate) fn answer(asker: Asker, outcome: Result<Answer, Refusal>) {
+    match asker {
+        Asker::Connection(outbox, reference) => outbox.answer(reference, outcome.map(drop)),
+        Asker::Reader(outbox) => {
+            if let Ok(Answer::Owned(owned)) = outcome {
+                outbox.tell(&Arc::new(Told::new(Event::Own(owned).into())));
+            }
+        }
+        Asker::Caller(reply) => {
+            let _ = reply.send(outcome);
+        }
+        Asker::Door { reply, .. } => {
+            if let Err(why) = outcome {
+                let _ = reply.send(Err(why));
+            }
+        }
+    }
+}
+
+pub(crate) async fn sleep_until(wakes: Option<tokio::time::Instant>) {
+    match wakes {
+        Some(wakes) => tokio::time::sleep_until(wakes).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,34 @@
+//! The mailboxes of tasks that share out what they own by its name.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+/// The mailboxes of all shards of one kind.
+#[derive(Debug)]
+pub(crate) struct Shards<M>(Arc<[mpsc::Sender<M>]>);
+
+impl<M> Clone for Shards<M> {
+    fn clone(&self) -> Self {
+        Shards(self.0.clone())
+    }
+}
+
+impl<M> Shards<M> {
+    pub(crate) fn new(mailboxes: Vec<mpsc::Sender<M>>) -> Self {
+        Shards(mailboxes.into())
+    }
+
+    /// The mailbox of the shard that owns `key`: the same one as long as the process lives.
+    pub(crate) fn of(&self, key: &impl Hash) -> &mpsc::Sender<M> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let shard = hasher.finish() % self.0.len() as u64;
+        &self.0[shard as usize]
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &mpsc::Sender<M>> {
+        self.0.iter()
+    }
+}

@@ -1,0 +1,42 @@
+//! An event on its way to many.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use presence_core::Event;
+
+/// How many dialects can keep their encoding of an event.
+pub const DIALECTS_MAX: usize = 6;
+
+/// An event that every watcher shares, with its encoding in each dialect: made by the first who needs it, used by all.
+#[derive(Debug)]
+pub struct Told {
+    /// What is told.
+    pub event: Arc<Event>,
+    weight: usize,
+    encoded: [OnceLock<Bytes>; DIALECTS_MAX],
+}
+
+impl Told {
+    pub(crate) fn new(event: Arc<Event>) -> Self {
+        Told {
+            weight: event.weight(),
+            event,
+            encoded: Default::default(),
+        }
+    }
+
+    /// What it counts in a queue, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Its encoding in dialect number `dialect`, made with `encode` if nobody has needed it before.
+    ///
+    /// # Panics
+    ///
+    /// If `dialect` is not below [`DIALECTS_MAX`].
+    pub fn encoded(&self, dialect: usize, encode: impl FnOnce(&Event) -> Bytes) -> &Bytes {
+        self.encoded[dialect].get_or_init(|| encode(&self.event))
+    }
+}
