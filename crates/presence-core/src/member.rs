@@ -52,6 +52,19 @@ impl Person {
         &newest.expect("a person has at least one session").look
     }
 
+    /// Whether nobody could tell them from `other`.
+    pub(crate) fn shows_the_same_as(&self, other: &Person) -> bool {
+        // A member's own look may lag behind: that of the newest counts.
+        let same = |(a, b): (&Arc<Member>, &Arc<Member>)| {
+            (a.session, a.device, a.joined_at) == (b.session, b.device, b.joined_at)
+                && a.meta == b.meta
+        };
+        self.joined_at == other.joined_at
+            && self.look() == other.look()
+            && self.members.len() == other.members.len()
+            && self.members.iter().zip(&other.members).all(same)
+    }
+
     /// A member of their newest meta that has it.
     pub fn newest<'a>(
         &'a self,

@@ -50,6 +50,7 @@ impl<A> Node<A> {
             }
             Input::Roster(input) => self.place(now, input, out),
         }
+        self.speak(now, out);
     }
 
     /// Ends what has run out by `now`. Calling it early or twice does nothing.
@@ -59,9 +60,7 @@ impl<A> Node<A> {
         for (user, effect) in effects {
             self.pass_on(now, user, effect, out);
         }
-        let mut effects = Vec::new();
-        self.rosters.expire(now, &mut effects);
-        out.extend(effects.into_iter().map(Effect::Roster));
+        self.speak(now, out);
     }
 
     /// When to call [`expire`](Self::expire) next.
@@ -117,6 +116,12 @@ impl<A> Node<A> {
             effect => return out.push(Effect::User(user, effect)),
         };
         self.place(now, input, out);
+    }
+
+    fn speak(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        let mut effects = Vec::new();
+        self.rosters.expire(now, &mut effects);
+        out.extend(effects.into_iter().map(Effect::Roster));
     }
 
     fn place(&mut self, now: Timestamp, input: rosters::Input<A>, out: &mut Vec<Effect<A>>) {

@@ -122,6 +122,13 @@ impl Profile {
         }
     }
 
+    /// Whether this replaces `stored`, a record of the same user: unless that has a higher revision, or the same
+    /// and a later `last_seen`. A record replaces its equal, so saving twice is saving once.
+    pub fn supersedes(&self, stored: &Profile) -> bool {
+        let rank = |profile: &Profile| (profile.status.revision, profile.last_seen);
+        rank(self) >= rank(stored)
+    }
+
     /// The words that others see.
     pub fn shown_words(&self) -> (Option<Arc<str>>, Option<Arc<str>>) {
         let shown = self.veil.as_ref().unwrap_or(&self.status);
@@ -350,6 +357,30 @@ pub fn checked_emoji(text: &str) -> Result<Option<Arc<str>>, StatusError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_two_records_meet_the_higher_revision_stays_then_the_later_last_seen() {
+        let record = |revision, last_seen: Option<u64>| {
+            let mut profile = Profile::new(UserId::new("ann").unwrap());
+            profile.status.revision = revision;
+            profile.last_seen = last_seen.map(Timestamp::from_millis);
+            profile
+        };
+        // Each takes the place of those before it, and of itself.
+        let rising = [
+            record(0, None),
+            record(0, Some(0)),
+            record(0, Some(9)),
+            record(1, None),
+            record(1, Some(5)),
+            record(2, Some(1)),
+        ];
+        for (i, new) in rising.iter().enumerate() {
+            for (j, stored) in rising.iter().enumerate() {
+                assert_eq!(new.supersedes(stored), i >= j, "{new:?} over {stored:?}");
+            }
+        }
+    }
 
     #[test]
     fn emoji_are_told_from_text() {

@@ -77,6 +77,16 @@ impl Fleeting {
         }
     }
 
+    /// Who was typing when that was last told, up to the limit: what is told next is right for who gets this.
+    pub(super) fn typing_as_told(&self, max: usize) -> Vec<UserId> {
+        let changed = &self.typing_told;
+        let unchanged = self.typing.keys().filter(|it| !changed.contains_key(*it));
+        let stopping = changed.iter().filter(|(_, was_typing)| **was_typing);
+        let mut typing: Vec<_> = unchanged.chain(stopping.map(|(user, _)| user)).collect();
+        typing.sort_unstable();
+        typing.into_iter().take(max).cloned().collect()
+    }
+
     /// Who is typing, up to the limit.
     pub(super) fn typing(&self, max: usize) -> Vec<UserId> {
         self.typing.keys().take(max).cloned().collect()

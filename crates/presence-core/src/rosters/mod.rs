@@ -236,6 +236,8 @@ impl Rosters {
                 grant(asker, out);
                 let limits = self.limits;
                 let place = self.place(&topic);
+                // Told first, shown second: who has just joined finds themselves there.
+                place.tell(now, &topic, &limits, out);
                 if let Some(before) = before {
                     place.count_watcher(before, -1);
                 }
@@ -318,42 +320,52 @@ impl Rosters {
                 let topic = Topic::Channel(channel);
                 let max = self.limits.broadcasts_max;
                 self.with_member(&topic, session, asker, out, |user, place, timers| {
+                    let said = fleeting::broadcast(&topic, user, session, event, payload);
+                    if !place.fleeting.broadcast(said, max) {
+                        let retry_after = place.speaks_at.since(now).max(Timing::TICK);
+                        return Err(Refusal::TooFast { retry_after });
+                    }
                     // Whoever has sent their message has stopped typing it.
                     place.fleeting.stop_typing(user, session);
                     timers.cancel(&Key::Typing(topic.clone(), session));
-                    let said = fleeting::broadcast(&topic, user, session, event, payload);
-                    match place.fleeting.broadcast(said, max) {
-                        true => Ok(()),
-                        false => Err(Refusal::TooFast {
-                            retry_after: Timing::TICK,
-                        }),
-                    }
+                    Ok(())
                 });
                 topic
             }
         };
-        self.settle(now, topic, out);
+        self.settle(now, topic);
     }
 
-    /// Ends what has run out by `now`, and lets those speak whose tick it is.
+    /// Ends what has run out by `now`, and lets those speak whose tick it is. To be called after every batch of facts:
+    /// facts never speak by themselves, so all that happened at one moment is told as one change.
     pub fn expire<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
-        for key in self.timers.expire(now) {
-            let (Key::Tick(topic) | Key::Typing(topic, _) | Key::Cursor(topic, _)) = &key;
-            let topic = topic.clone();
-            let Some(place) = self.places.get_mut(&topic) else {
-                continue;
-            };
-            match key {
-                Key::Tick(_) => place.disarm(),
-                Key::Typing(_, session) => {
-                    if let Some(user) = place.roster.user_of(session).cloned() {
-                        place.fleeting.stop_typing(&user, session);
-                    }
-                }
-                Key::Cursor(_, session) => place.fleeting.forget_cursor(session),
+        // What ends now may be due to be told now.
+        while let Some(due) = Some(self.timers.expire(now)).filter(|due| !due.is_empty()) {
+            for key in due {
+                self.run_out(now, key, out);
             }
-            self.settle(now, topic, out);
         }
+    }
+
+    fn run_out<A>(&mut self, now: Timestamp, key: Key, out: &mut Vec<Effect<A>>) {
+        let (Key::Tick(topic) | Key::Typing(topic, _) | Key::Cursor(topic, _)) = &key;
+        let topic = topic.clone();
+        let Some(place) = self.places.get_mut(&topic) else {
+            return;
+        };
+        match key {
+            Key::Tick(_) => {
+                place.disarm();
+                place.tell(now, &topic, &self.limits, out);
+            }
+            Key::Typing(_, session) => {
+                if let Some(user) = place.roster.user_of(session).cloned() {
+                    place.fleeting.stop_typing(&user, session);
+                }
+            }
+            Key::Cursor(_, session) => place.fleeting.forget_cursor(session),
+        }
+        self.settle(now, topic);
     }
 
     fn place(&mut self, topic: &Topic) -> &mut Place {
@@ -398,16 +410,15 @@ impl Rosters {
         self.timers.cancel(&Key::Cursor(topic.clone(), session));
     }
 
-    fn settle<A>(&mut self, now: Timestamp, topic: Topic, out: &mut Vec<Effect<A>>) {
+    fn settle(&mut self, now: Timestamp, topic: Topic) {
         let Some(place) = self.places.get_mut(&topic) else {
             return;
         };
-        let deadline = place.settle(now, &topic, &self.limits, out);
         if !place.is_needed() {
             self.places.remove(&topic);
             self.timers.cancel(&Key::Tick(topic));
-        } else if let Some(deadline) = deadline {
-            self.timers.arm(Key::Tick(topic), deadline);
+        } else if let Some(deadline) = place.deadline_to_arm() {
+            self.timers.arm(Key::Tick(topic), deadline.max(now));
         }
     }
 }

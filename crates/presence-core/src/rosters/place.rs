@@ -32,7 +32,8 @@ pub(super) struct Place {
     is_big: bool,
     /// Summaries are out of date.
     summary_due: bool,
-    speaks_at: Timestamp,
+    /// When it may speak again.
+    pub(super) speaks_at: Timestamp,
     summarises_at: Timestamp,
     /// The whole state as it was last told, until something is told again.
     snapshot: Option<Arc<Event>>,
@@ -134,7 +135,7 @@ impl Place {
                 tell(Arc::new(Event::Unchanged {
                     topic: topic.clone(),
                     clock: self.clock,
-                    typing: self.fleeting.typing(limits.typing_max),
+                    typing: self.fleeting.typing_as_told(limits.typing_max),
                     cursors: self.fleeting.cursors(limits.cursors_max),
                 }));
             }
@@ -175,7 +176,7 @@ impl Place {
             topic: topic.clone(),
             clock: self.clock,
             people,
-            typing: self.fleeting.typing(limits.typing_max),
+            typing: self.fleeting.typing_as_told(limits.typing_max),
             cursors: self.fleeting.cursors(limits.cursors_max),
         });
         self.snapshot = Some(snapshot.clone());
@@ -196,16 +197,19 @@ impl Place {
         }
     }
 
-    /// Tells what there is to tell, if it is time to; says when it will be.
-    pub(super) fn settle<A>(
+    fn is_dirty(&self) -> bool {
+        !self.touched.is_empty() || self.fleeting.is_dirty()
+    }
+
+    /// Tells what there is to tell, if it is time to.
+    pub(super) fn tell<A>(
         &mut self,
         now: Timestamp,
         topic: &Topic,
         limits: &Limits,
         out: &mut Vec<Effect<A>>,
-    ) -> Option<Timestamp> {
-        let is_dirty = |it: &Self| !it.touched.is_empty() || it.fleeting.is_dirty();
-        if is_dirty(self) && self.speaks_at <= now {
+    ) {
+        if self.is_dirty() && self.speaks_at <= now {
             self.speak(topic, limits, out);
             self.speaks_at = now + self.tick();
         }
@@ -214,7 +218,11 @@ impl Place {
             self.summarises_at = now + Timing::TICK_MAX;
             self.tell_summary(topic, limits, out);
         }
-        let speaks = is_dirty(self).then_some(self.speaks_at);
+    }
+
+    /// When to tell next, if the timer for that has to be armed.
+    pub(super) fn deadline_to_arm(&mut self) -> Option<Timestamp> {
+        let speaks = self.is_dirty().then_some(self.speaks_at);
         let summarises = self.summary_due.then_some(self.summarises_at);
         let deadline = speaks.into_iter().chain(summarises).min()?;
         if self.armed == Some(deadline) {
@@ -276,7 +284,7 @@ impl Place {
                     (None, None) => None,
                     (None, Some(after)) => Some(Change::Joined(after.clone())),
                     (Some(_), None) => Some(Change::Left { user, reason }),
-                    (Some(before), Some(after)) if before == *after => None,
+                    (Some(before), Some(after)) if before.shows_the_same_as(after) => None,
                     (Some(_), Some(after)) => Some(Change::Updated(after.clone())),
                 }
             })

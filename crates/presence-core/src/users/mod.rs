@@ -299,7 +299,9 @@ impl<A> Users<A> {
                         let waiting = std::mem::take(waiting);
                         self.meet(now, user, profile, waiting, out);
                     }
-                    input if waiting.len() < self.limits.waiting_max => waiting.push(input),
+                    input if waiting.len() < self.limits.waiting_max || input.ends() => {
+                        waiting.push(input);
+                    }
                     input => refuse(input.asker(), Refusal::Unavailable, out),
                 },
             },
@@ -344,7 +346,7 @@ impl<A> Users<A> {
         waiting: Vec<Input<A>>,
         out: &mut Vec<Effect<A>>,
     ) {
-        self.epoch += 1;
+        self.epoch = self.epoch.wrapping_add(1);
         let profile = profile.unwrap_or_else(|| Profile::new(id.clone()));
         let user = User::new(now, profile, self.epoch);
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
@@ -421,8 +423,9 @@ impl<A> Users<A> {
                 asker,
             } => match user.session(by) {
                 Some(session) => {
+                    let is_new = session.activity != activity;
                     session.report(now, activity);
-                    user.own_changed = true;
+                    user.own_changed |= is_new;
                     grant(asker, out);
                 }
                 None => refuse(asker, Refusal::NoSession, out),
@@ -566,6 +569,10 @@ impl<A> Users<A> {
             self.timers.cancel(&Key::Session(id.clone(), session));
         }
         if user.is_needed() {
+            if user.seems_forgotten() {
+                self.epoch = self.epoch.wrapping_add(1);
+                user.begin_anew(self.epoch);
+            }
             if let Some(deadline) = user.deadline_to_arm() {
                 self.timers.arm(Key::User(id.clone()), deadline);
             }
@@ -586,6 +593,14 @@ impl<A> Input<A> {
                 | Input::Chose { .. }
                 | Input::Asked { .. }
                 | Input::Watched { .. }
+        )
+    }
+
+    /// Whether this ends something that began before: there are no more of them than beginnings, and none may be lost.
+    fn ends(&self) -> bool {
+        matches!(
+            self,
+            Input::Vanished { .. } | Input::Left { .. } | Input::Unwatched
         )
     }
 

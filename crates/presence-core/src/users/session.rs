@@ -96,10 +96,10 @@ impl Session {
         self.armed = false;
     }
 
+    /// A new connection goes on where the last one broke. That a machine reconnected says nothing about its person.
     pub(super) fn come_back(&mut self, now: Timestamp) {
         self.epoch += 1;
         self.gone = None;
-        self.activity = Activity::Active;
         self.heard_at = now;
         self.armed = false;
     }

@@ -69,6 +69,16 @@ impl User {
         !self.sessions.is_empty() || self.watchers > 0
     }
 
+    /// Whether, as far as anyone can tell, nobody here remembers the user.
+    pub(super) fn seems_forgotten(&self) -> bool {
+        self.watchers == 0 && !self.is_shown()
+    }
+
+    /// Counts from the start, as it would for a user who is met again: or else the count would tell who hides.
+    pub(super) fn begin_anew(&mut self, epoch: u64) {
+        self.clock = Clock { epoch, version: 0 };
+    }
+
     /// The session whose live connection `by` is.
     pub(super) fn session(&mut self, by: Connection) -> Option<&mut Session> {
         let mut sessions = self.sessions.iter_mut();
@@ -222,17 +232,17 @@ impl User {
         let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
             return;
         };
-        let Some(index) = session.places.iter().position(|it| it.topic == *topic) else {
-            return;
-        };
-        let place = session.places.remove(index);
-        if place.written.is_some() {
-            out.push(Effect::Write {
-                topic: place.topic,
-                session: id,
-                entry: Err(Reason::Left),
-            });
-        }
+        let index = session.places.iter().position(|it| it.topic == *topic);
+        let place = index.map(|index| session.places.remove(index));
+        out.extend(
+            place
+                .filter(|it| it.written.is_some())
+                .map(|place| Effect::Write {
+                    topic: place.topic,
+                    session: id,
+                    entry: Err(Reason::Left),
+                }),
+        );
         if session.acted && session.places.is_empty() {
             self.end(now, id, Reason::Left, out);
         }
@@ -303,6 +313,7 @@ impl User {
         let was_shown = self.is_shown();
         let new_look = look != *self.look;
         if new_look {
+            self.own_changed = true;
             self.look = Arc::new(look);
             self.look_revision = now.as_millis().max(self.look_revision + 1);
         }

@@ -1,0 +1,86 @@
+//! Big rooms.
+
+use crate::story::check;
+
+#[test]
+fn above_its_limit_a_room_is_summarised_and_below_four_fifths_listed_again() {
+    check(
+        "
+given 5 listed_max
+given 2 faces_max
+show versions
+   0s  a/web connects
+       b/web connects
+       c/web connects
+       d/web connects
+       e/web connects
+       f/web connects
+       a/web joins room:1
+       b/web joins room:1
+       c/web joins room:1
+       d/web joins room:1
+       e/web joins room:1
+   1s  eve watches room:1
+       > eve: room:1 v1.2 [a online, b online, c online, d online, e online]
+   2s  f/web joins room:1
+       > room:1 v1.3 6 people: a online, b online
+   3s  zoe watches room:1 having 1.2
+       > zoe: room:1 v1.3 6 people: a online, b online
+   4s  f/web departs room:1
+       > room:1 v1.4 5 people: a online, b online
+   6s  b/web departs room:1
+       > room:1 v1.5 [a online, c online, d online, e online]
+   8s  b chooses busy
+       b/web joins room:1
+       > room:1 v1.6 +b busy
+",
+    );
+}
+
+#[test]
+fn a_big_room_speaks_once_a_second() {
+    check(
+        "
+given 2 listed_max
+given 1 faces_max
+   0s  a/web connects
+       b/web connects
+       c/web connects
+       d/web connects
+       a/web joins room:1
+       b/web joins room:1
+       c/web joins room:1
+   1s  eve watches room:1
+       > eve: room:1 3 people: a online
+   2s  d/web joins room:1
+       > room:1 4 people: a online
+2s10ms d/web departs room:1
+2s20ms a chooses busy
+   3s  .
+       > room:1 3 people: a busy
+",
+    );
+}
+
+#[test]
+fn a_summary_can_be_asked_for_in_a_small_room() {
+    check(
+        "
+   0s  ann/web connects
+       bob/web connects
+       cat/web connects
+       ann/web joins room:1
+       eve watches room:1 summary
+       > eve: room:1 1 people: ann online
+   1s  bob/web joins room:1
+       > room:1 2 people: ann online, bob online
+1s60ms cat/web joins room:1
+   2s  .
+       > room:1 3 people: ann online, bob online, cat online
+   3s  eve watches room:1
+       > eve: room:1 [ann online, bob online, cat online]
+   4s  cat/web departs room:1
+       > room:1 -cat left
+",
+    );
+}

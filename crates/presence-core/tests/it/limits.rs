@@ -1,0 +1,140 @@
+//! Everything has a bound, and says so when it is reached.
+
+use crate::story::check;
+
+#[test]
+fn sessions_of_a_user() {
+    check(
+        "
+given 2 sessions_max
+ 0s  ann/web.1 connects
+     ann/web.2 connects
+     ann/web.3 connects
+     > ann/web.3 refused: at most 2 sessions of one user
+     ann/web.1 resumes
+     > ann/web.1@0 closed: replaced
+     > ann/web.1 is back
+     bob/web.1 connects
+ 1s  ann/web.2 leaves
+     ann/web.4 connects
+",
+    );
+}
+
+#[test]
+fn channels_of_a_session() {
+    check(
+        "
+given 1 channels_max
+ 0s  ann/web connects in acme
+     ann/web joins room:1
+     ann/web joins room:2
+     > ann/web refused: at most 1 channels of one session
+     ann/web joins room:1 as red
+     ann/web departs room:1
+     ann/web joins room:2
+",
+    );
+}
+
+#[test]
+fn facts_that_wait_for_a_profile() {
+    check(
+        "
+given slow profiles
+given 2 waiting_max
+ 0s  eve watches ann
+     zoe watches ann
+     ann chooses busy
+     > ann refused: the profile store is away
+     eve unwatches ann
+ 1s  ann is loaded
+     > eve: ann offline
+     > zoe: ann offline
+     zoe unwatches ann
+",
+    );
+}
+
+#[test]
+fn names_of_those_who_type() {
+    check(
+        "
+given 1 typing_max
+ 0s  ann/web connects
+     ann/web joins room:1
+     bob/web connects
+     bob/web joins room:1
+ 1s  eve watches room:1
+     > eve: room:1 [ann online, bob online]
+     bob/web types in room:1
+     > room:1 typing: bob (+bob)
+1s50ms ann/web types in room:1
+     > room:1 typing: ann (+ann)
+",
+    );
+}
+
+#[test]
+fn cursors_in_a_tick() {
+    check(
+        "
+given 1 cursors_max
+ 0s  ann/web connects
+     ann/web joins room:1
+     bob/web connects
+     bob/web joins room:1
+ 1s  eve watches room:1
+     > eve: room:1 [ann online, bob online]
+     ann/web points in room:1 1,1
+     > room:1 but ann/web: ann/web at 1,1
+     ann/web points in room:1 2,2
+     bob/web points in room:1 7,7
+1s50ms .
+     > room:1 but ann/web: ann/web at 2,2
+1s100ms .
+     > room:1 but bob/web: bob/web at 7,7
+",
+    );
+}
+
+#[test]
+fn broadcasts_in_a_tick_and_who_is_refused_is_still_typing() {
+    check(
+        "
+given 2 broadcasts_max
+ 0s  ann/web connects
+     ann/web joins room:1
+ 1s  eve watches room:1
+     > eve: room:1 [ann online]
+     ann/web says one in room:1
+     > room:1 ann/web says one
+     ann/web says two in room:1
+     ann/web says three in room:1
+     ann/web types in room:1
+     ann/web says four in room:1
+     > ann/web refused: too much at once in this channel
+1s50ms .
+     > room:1 typing: ann (+ann)
+     > room:1 ann/web says two
+     > room:1 ann/web says three
+     ann/web says four in room:1
+1s100ms .
+     > room:1 typing: (-ann)
+     > room:1 ann/web says four
+",
+    );
+}
+
+#[test]
+fn what_was_not_joined_cannot_be_updated() {
+    check(
+        "
+ 0s  ann/web connects
+     ann/web becomes red in room:1
+     > ann/web refused: join the channel first (invisible people are not in it)
+     bob/web joins room:1
+     > bob/web refused: the session is over
+",
+    );
+}

@@ -1,0 +1,17 @@
+//! What Presence does, told as stories. Read [`story`] for their words, then any of the others.
+
+mod story;
+
+mod activity;
+mod catching_up;
+mod crowds;
+mod devices;
+mod fleeting;
+mod grace;
+mod limits;
+mod privacy;
+mod rosters;
+mod services;
+mod status;
+
+mod model;

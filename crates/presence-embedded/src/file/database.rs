@@ -1,0 +1,116 @@
+//! The open database, and how it is opened anew after the disk has failed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use presence_core::ports::StoreError;
+use redb::TableDefinition;
+
+use super::OpenError;
+
+/// How much of the file is kept in memory. The system keeps more of it if it can.
+pub const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// User to record.
+pub(super) const PROFILES: TableDefinition<&str, &[u8]> = TableDefinition::new("profiles");
+
+/// A database that can be opened anew.
+pub(super) struct Database {
+    path: PathBuf,
+    state: RwLock<State>,
+    reopen: Box<Reopen>,
+}
+
+enum State {
+    Open(redb::Database),
+    /// Something went wrong. Who comes next opens it.
+    Failed,
+    Closed,
+}
+
+type Reopen = dyn Fn(&Path) -> Result<redb::Database, OpenError> + Send + Sync;
+
+/// Why nothing came of it. All whose saves were in one commit are told.
+#[derive(Clone)]
+pub(super) enum Failure {
+    Reopening(Arc<OpenError>),
+    Working(Arc<redb::Error>),
+}
+
+impl Database {
+    /// The database at `path`, open as `redb`.
+    pub(super) fn new(
+        path: &Path,
+        redb: redb::Database,
+        reopen: impl Fn(&Path) -> Result<redb::Database, OpenError> + Send + Sync + 'static,
+    ) -> Self {
+        Database {
+            path: path.to_owned(),
+            state: RwLock::new(State::Open(redb)),
+            reopen: Box::new(reopen),
+        }
+    }
+
+    /// Does `work` on the open database.
+    ///
+    /// After one failed read or write redb refuses everything until the file is opened again, and rightly: nobody
+    /// knows then what is on the disk and what only in the system's cache.
+    pub(super) fn with<T>(
+        &self,
+        work: impl FnOnce(&redb::Database) -> Result<T, redb::Error>,
+    ) -> Result<T, Failure> {
+        self.reopen_if_failed()?;
+        let result = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(redb) => work(redb),
+            State::Failed | State::Closed => Err(redb::Error::DatabaseClosed),
+        };
+        result.map_err(|error| {
+            self.leave(State::Failed);
+            Failure::Working(Arc::new(error))
+        })
+    }
+
+    /// Waits for the work that is being done, and gives the file free.
+    pub(super) fn close(&self) {
+        self.leave(State::Closed);
+    }
+
+    fn reopen_if_failed(&self) -> Result<(), Failure> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*state, State::Failed) {
+            return Ok(());
+        }
+        drop(state);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Failed) {
+            let redb = (self.reopen)(&self.path);
+            *state = State::Open(redb.map_err(|error| Failure::Reopening(Arc::new(error)))?);
+        }
+        Ok(())
+    }
+
+    fn leave(&self, next: State) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*state, State::Closed) {
+            *state = next;
+        }
+    }
+}
+
+impl Failure {
+    /// The same in the words of the port.
+    pub(super) fn store_error(self) -> StoreError {
+        match self {
+            Failure::Reopening(error) if matches!(*error, OpenError::Corrupt { .. }) => {
+                StoreError::Corrupt {
+                    key: "profiles".into(),
+                    source: Box::new(error),
+                }
+            }
+            Failure::Reopening(error) => StoreError::Unavailable(Box::new(error)),
+            // Also what redb calls corrupt: a commit that failed half-way is, until the file is opened anew. If that
+            // does not help, it is said above.
+            Failure::Working(error) => StoreError::Unavailable(Box::new(error)),
+        }
+    }
+}

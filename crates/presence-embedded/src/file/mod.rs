@@ -1,0 +1,283 @@
+//! Profiles in one database file.
+
+mod database;
+mod open;
+mod writer;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use presence_core::ports::{Profiles, StoreError};
+use presence_core::{Profile, UserId};
+use redb::ReadableDatabase;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use self::database::{Database, Failure, PROFILES};
+use self::writer::Save;
+use crate::record;
+
+pub use self::database::CACHE_BYTES_MAX;
+pub use self::open::OpenError;
+pub use self::writer::PROFILES_PER_COMMIT;
+
+/// How many calls of [`save`](Profiles::save) wait for the disk. The next one waits for a place among them.
+pub const SAVES_MAX: usize = 1024;
+/// How many calls of [`load`](Profiles::load) read at once, each on a thread. The next one waits.
+pub const LOADS_MAX: usize = 4;
+
+/// Keeps profiles in one database file of its own.
+///
+/// A thread writes what waits in one commit, and acknowledges it when the disk has it: whoever saves alone waits
+/// for one sync, and a thousand who save at once wait for a few. What waits is written even if its caller has gone.
+///
+/// Loads run on tokio's threads for blocking work, so they need its runtime. What is in memory is read in a
+/// microsecond, less than the way to the other thread costs; but what is on a slow disk would hold up every
+/// connection of this thread. Loading many users at once goes that way once.
+///
+/// After an error of the disk, such as a full one, the file is closed, and opened anew by the next call.
+///
+/// Dropping it waits for the thread: what waited is written and the file is closed, so it can be opened again.
+pub struct ProfileFile {
+    database: Arc<Database>,
+    loads: Arc<Semaphore>,
+    /// `None` once it is being dropped, which is what ends the writer.
+    saves: Option<mpsc::Sender<Save>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl ProfileFile {
+    /// Opens the file at `path`. The file and the directories above it are created if they are not there.
+    ///
+    /// The whole file is checked: a tenth of a second for a million users, if the disk is fast.
+    /// This blocks, and so does dropping it: for a program's start and end, not for between.
+    ///
+    /// # Errors
+    ///
+    /// Says what to do about it. No profile has changed.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let redb = open::create(path)?;
+        let database = Database::new(path, redb, open::reopen);
+        Self::start(database).map_err(|source| OpenError::io(path, source))
+    }
+
+    fn start(database: Database) -> io::Result<Self> {
+        let database = Arc::new(database);
+        let (saves, waiting) = mpsc::channel(SAVES_MAX);
+        let writer = thread::Builder::new().name("profiles".into()).spawn({
+            let database = Arc::clone(&database);
+            move || writer::run(&database, waiting)
+        })?;
+        Ok(ProfileFile {
+            database,
+            loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            saves: Some(saves),
+            writer: Some(writer),
+        })
+    }
+}
+
+impl Profiles for ProfileFile {
+    async fn save(&self, profiles: &[Profile]) -> Result<(), StoreError> {
+        if profiles.is_empty() {
+            return Ok(());
+        }
+        let saves = self.saves.as_ref().ok_or_else(writer_ended)?;
+        let (done, outcome) = oneshot::channel();
+        let profiles = profiles.to_vec();
+        let save = Save { profiles, done };
+        saves.send(save).await.map_err(|_| writer_ended())?;
+        outcome.await.map_err(|_| writer_ended())?
+    }
+
+    async fn load(&self, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let turn = Arc::clone(&self.loads).acquire_owned().await;
+        let database = Arc::clone(&self.database);
+        let users = users.to_vec();
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read(&database, &users)
+        });
+        // It ends early if it panics, or if the runtime is being shut down.
+        let unavailable = |error| Err(StoreError::Unavailable(Box::new(error)));
+        reading.await.unwrap_or_else(unavailable)
+    }
+}
+
+impl Drop for ProfileFile {
+    fn drop(&mut self) {
+        self.saves = None;
+        if let Some(writer) = self.writer.take() {
+            // If it has panicked, that was said where it happened, and its callers were told.
+            let _ = writer.join();
+        }
+        self.database.close();
+    }
+}
+
+fn read(database: &Database, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
+    let read = database.with(|redb| {
+        let table = redb.begin_read()?.open_table(PROFILES)?;
+        let mut profiles = Vec::with_capacity(users.len());
+        for user in users {
+            let stored = table.get(user.as_str())?;
+            profiles.push(stored.map(|bytes| profile(user, bytes.value())).transpose());
+        }
+        Ok(profiles)
+    });
+    let profiles = read.map_err(Failure::store_error)?;
+    profiles.into_iter().collect()
+}
+
+/// The profile of `user` that is stored as `bytes`.
+fn profile(user: &UserId, bytes: &[u8]) -> Result<Profile, StoreError> {
+    record::decode(user, bytes).map_err(|source| StoreError::Corrupt {
+        key: format!("profiles/{user}"),
+        source: source.into(),
+    })
+}
+
+fn writer_ended() -> StoreError {
+    StoreError::Unavailable("the thread that writes profiles has ended".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::StorageBackend;
+    use redb::backends::FileBackend;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn after_the_disk_was_full_saves_go_through_again_and_nothing_is_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("profiles.redb");
+        let full = Arc::new(AtomicBool::new(false));
+        let file = open_on_a_disk_that_fills(&path, &full);
+
+        file.save(&[ann(1)]).await.unwrap();
+        full.store(true, Ordering::SeqCst);
+        for _ in 0..2 {
+            let error = file.save(&[ann(2)]).await.unwrap_err();
+            assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        }
+        full.store(false, Ordering::SeqCst);
+        assert_eq!(revision(&file).await, 1);
+        file.save(&[ann(3)]).await.unwrap();
+        assert_eq!(revision(&file).await, 3);
+    }
+
+    #[tokio::test]
+    async fn a_record_of_a_later_release_is_refused_and_left_alone_and_the_others_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("profiles.redb");
+        let later: &[u8] = &[2, 0, 0];
+        let redb = open::create(&path).unwrap();
+        let transaction = redb.begin_write().unwrap();
+        let mut table = transaction.open_table(PROFILES).unwrap();
+        table.insert("ann", later).unwrap();
+        drop(table);
+        transaction.commit().unwrap();
+        drop(redb);
+
+        let file = ProfileFile::open(&path).unwrap();
+        let bob = Profile::new(UserId::new("bob").unwrap());
+        for error in [
+            file.save(&[ann(9), bob.clone()]).await.unwrap_err(),
+            file.load(&[ann(9).user]).await.unwrap_err(),
+        ] {
+            let StoreError::Corrupt { key, source } = error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(key, "profiles/ann");
+            assert!(source.to_string().contains("later release"), "{source}");
+        }
+        let loaded = file.load(std::slice::from_ref(&bob.user)).await.unwrap();
+        assert_eq!(loaded, [Some(bob)]);
+        drop(file);
+
+        let redb = open::create(&path).unwrap();
+        let table = redb.begin_read().unwrap().open_table(PROFILES).unwrap();
+        assert_eq!(table.get("ann").unwrap().unwrap().value(), later);
+    }
+
+    async fn revision(file: &ProfileFile) -> u64 {
+        let loaded = file.load(&[ann(0).user]).await.unwrap();
+        loaded[0].as_ref().unwrap().status.revision
+    }
+
+    fn ann(revision: u64) -> Profile {
+        let mut ann = Profile::new(UserId::new("ann").unwrap());
+        ann.status.revision = revision;
+        ann
+    }
+
+    /// A file whose writes fail while `full`.
+    fn open_on_a_disk_that_fills(path: &Path, full: &Arc<AtomicBool>) -> ProfileFile {
+        drop(open::create(path).unwrap());
+        let full = Arc::clone(full);
+        let open = move |path: &Path| {
+            let file = File::options().read(true).write(true).open(path).unwrap();
+            let disk = Disk {
+                file: FileBackend::new(file).unwrap(),
+                full: Arc::clone(&full),
+            };
+            let redb = redb::Builder::new().create_with_backend(disk);
+            redb.map_err(|error| OpenError::of(path, error.into()))
+        };
+        let redb = open(path).unwrap();
+        ProfileFile::start(Database::new(path, redb, open)).unwrap()
+    }
+
+    #[derive(Debug)]
+    struct Disk {
+        file: FileBackend,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn check(&self) -> io::Result<()> {
+            match self.full.load(Ordering::SeqCst) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.file.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.check()?;
+            self.file.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.check()?;
+            self.file.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.check()?;
+            self.file.write(offset, data)
+        }
+
+        fn close(&self) -> io::Result<()> {
+            self.file.close()
+        }
+    }
+}

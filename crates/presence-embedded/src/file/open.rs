@@ -1,0 +1,163 @@
+//! Opening the file: what can go wrong, and what to do then.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::database::{CACHE_BYTES_MAX, PROFILES};
+
+/// Why a file of profiles cannot be opened, and what would help.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Somebody has it open already, here or in another process.
+    #[error("{} is in use: end the process that has it open, or give this one a data directory of its own", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The user this runs as may not use it.
+    #[error("{} may not be read and written: give it, and the directory it is in, to the user this runs as", path.display())]
+    Permission {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What is in it is not what was written.
+    #[error("{} is damaged, or is not a file of profiles: bring it back from a backup, or move it away to start with none", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Anything else that the system said.
+    #[error("{} cannot be opened: see that its place is a file, and on a disk that is there and not full", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                OpenError::Permission { path, source }
+            }
+            // No file of redb's, or less of one than there was.
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => OpenError::Corrupt {
+                path,
+                source: source.into(),
+            },
+            _ => OpenError::Io { path, source },
+        }
+    }
+
+    pub(super) fn of(path: &Path, error: redb::Error) -> Self {
+        match error {
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+                let path = path.to_owned();
+                OpenError::InUse { path }
+            }
+            redb::Error::Io(source) => OpenError::io(path, source),
+            source => OpenError::Corrupt {
+                path: path.to_owned(),
+                source: source.into(),
+            },
+        }
+    }
+}
+
+/// Opens the file at `path`; creates it if it is not there.
+pub(super) fn create(path: &Path) -> Result<redb::Database, OpenError> {
+    let directory = directory_of(path);
+    create_directory(directory).map_err(|source| OpenError::io(path, source))?;
+    let redb = created(path).map_err(|error| OpenError::of(path, error))?;
+    sync_directory(directory).map_err(|source| OpenError::io(path, source))?;
+    Ok(redb)
+}
+
+/// Opens the file at `path`, which was there before: a disk that has gone must not be taken for a fresh start.
+pub(super) fn reopen(path: &Path) -> Result<redb::Database, OpenError> {
+    builder()
+        .open(path)
+        .map_err(|error| OpenError::of(path, error.into()))
+}
+
+fn created(path: &Path) -> Result<redb::Database, redb::Error> {
+    let redb = builder().create(path)?;
+    // Reading a table that is not there is an error.
+    let creation = redb.begin_write()?;
+    creation.open_table(PROFILES)?;
+    creation.commit()?;
+    Ok(redb)
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    builder
+        .set_cache_size(CACHE_BYTES_MAX)
+        // Better a refusal at the start than a panic at the first page that is not what it was.
+        .set_check_integrity_on_open(true);
+    builder
+}
+
+fn create_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let above = directory_of(directory);
+    create_directory(above)?;
+    match fs::create_dir(directory) {
+        // Somebody else was faster.
+        Err(_) if directory.is_dir() => {}
+        created => created?,
+    }
+    sync_directory(above)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A new file's bytes are safe when the file is synced, but its name only when its directory is.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(directory)?.sync_all() {
+        // Some network file systems have no such thing.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_to_do() {
+        let said = |kind: io::ErrorKind| {
+            let error = redb::Error::Io(kind.into());
+            OpenError::of(Path::new("/data/profiles.redb"), error).to_string()
+        };
+        assert_eq!(
+            said(io::ErrorKind::PermissionDenied),
+            "/data/profiles.redb may not be read and written: give it, and the directory it is in, to the user this runs as"
+        );
+        assert_eq!(
+            said(io::ErrorKind::StorageFull),
+            "/data/profiles.redb cannot be opened: see that its place is a file, and on a disk that is there and not full"
+        );
+    }
+}
