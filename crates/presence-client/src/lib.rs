@@ -1,1 +1,17 @@
-//! 
+//! The native protocol of Presence: its frames as types, and a small client.
+//!
+//! [`wire`] has every frame; with the feature `client` (on by default) there is a [`Client`] that says and hears them,
+//! and a [`Picture`] that keeps who is in one place.
+
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "client")]
+mod options;
+mod picture;
+pub mod wire;
+
+#[cfg(feature = "client")]
+pub use client::{Client, ConnectError, Ending, Frame, RequestError};
+#[cfg(feature = "client")]
+pub use options::{Options, Protocol};
+pub use picture::{Difference, Gap, Picture};

@@ -69,6 +69,16 @@ impl<A> Node<A> {
         users.into_iter().chain(self.rosters.next_deadline()).min()
     }
 
+    /// How many users have a session here.
+    pub fn online(&self) -> usize {
+        self.users.online()
+    }
+
+    /// How many channels have somebody in them.
+    pub fn active_channels(&self) -> usize {
+        self.rosters.active_channels()
+    }
+
     /// Who is in `topic`: a page of them.
     pub fn list(&self, topic: &Topic, offset: usize, limit: usize) -> Page {
         self.rosters.list(topic, offset, limit)

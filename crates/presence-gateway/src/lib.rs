@@ -1,1 +1,22 @@
-//! 
+//! The Presence gateway as a library: sockets, HTTP, identity, limits, metrics and the page, on one port.
+//!
+//! [`Gateway::start`] runs one inside your own process; the `presence-gateway` program is little more than that.
+
+mod api;
+mod app;
+mod assets;
+pub mod cli;
+mod closing;
+pub mod config;
+mod frame;
+mod http;
+pub mod identity;
+pub mod logs;
+mod metrics;
+mod native;
+mod request;
+mod server;
+mod socket;
+mod upgrade;
+
+pub use server::Gateway;

@@ -21,38 +21,48 @@ const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 type InFlight<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
-type Saved = (Vec<Profile>, Result<(), StoreError>);
-type Loaded = (Vec<UserId>, Result<Vec<Option<Profile>>, StoreError>);
+type Loaded = Vec<(UserId, Result<Option<Profile>, StoreError>)>;
+type Saved = Vec<(UserId, Result<(), StoreError>)>;
 
 /// Keeps what a shard's users chose. Many changes of one user while a save is under way become one.
 ///
 /// A store that is away is asked again until it answers; meanwhile there is one waiting profile per user, and what is asked
-/// for is answered from there first, so that nobody reads what they have overwritten.
+/// for is answered from there first, so that nobody reads what they have overwritten. A record that cannot be read fails
+/// alone: its user is not guessed to hide nothing, and nobody else waits for it.
 pub(crate) struct Keeper<P> {
     store: Arc<P>,
     counters: Arc<Counters>,
     to_load: Vec<UserId>,
     loading: InFlight<Loaded>,
-    load_retry: Duration,
     unsaved: HashMap<UserId, Unsaved>,
     saving: InFlight<Saved>,
-    save_retry: Duration,
-    /// Who waits for the save that is under way.
-    askers: Vec<Asker>,
+    /// Loads that failed wait here, and saves by themselves, until `retry` is over.
+    failed_loads: Vec<UserId>,
+    retry: InFlight<()>,
+    next_wait: Duration,
 }
 
 struct Unsaved {
     profile: Profile,
+    state: State,
+    /// Who waits for this profile.
     askers: Vec<Asker>,
-    /// The save that is under way has it, and nothing newer is known.
-    in_flight: bool,
+    /// What came while it was being saved, and who waits for that.
+    newer: Option<(Profile, Vec<Asker>)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Saving,
+    Failed,
 }
 
 /// What the store has done.
 pub(crate) enum Kept {
     Loaded(Vec<(UserId, Option<Profile>)>),
     Saved(Vec<Asker>),
-    /// It failed, and is tried again.
+    /// Nothing that anybody waits for.
     Nothing,
 }
 
@@ -63,18 +73,19 @@ impl<P: Profiles> Keeper<P> {
             counters,
             to_load: Vec::new(),
             loading: None,
-            load_retry: RETRY_FIRST,
             unsaved: HashMap::new(),
             saving: None,
-            save_retry: RETRY_FIRST,
-            askers: Vec::new(),
+            failed_loads: Vec::new(),
+            retry: None,
+            next_wait: RETRY_FIRST,
         }
     }
 
     /// Asks for the profile of `user`; answers at once if it is still on its way to the store.
     pub(crate) fn load(&mut self, user: UserId) -> Option<Profile> {
         if let Some(unsaved) = self.unsaved.get(&user) {
-            return Some(unsaved.profile.clone());
+            let newest = unsaved.newer.as_ref().map(|(profile, _)| profile);
+            return Some(newest.unwrap_or(&unsaved.profile).clone());
         }
         self.to_load.push(user);
         self.start();
@@ -83,21 +94,26 @@ impl<P: Profiles> Keeper<P> {
 
     /// Wants `profile` kept, and `asker` told when it is.
     pub(crate) fn save(&mut self, profile: Profile, asker: Option<Asker>) {
-        let user = profile.user.clone();
-        match self.unsaved.get_mut(&user) {
+        match self.unsaved.get_mut(&profile.user) {
+            Some(unsaved) if unsaved.state == State::Saving => match &mut unsaved.newer {
+                Some((newer, askers)) => {
+                    *newer = profile;
+                    askers.extend(asker);
+                }
+                None => unsaved.newer = Some((profile, asker.into_iter().collect())),
+            },
             Some(unsaved) => {
                 unsaved.profile = profile;
                 unsaved.askers.extend(asker);
-                unsaved.in_flight = false;
             }
             None => {
-                Counters::add(&self.counters.unsaved, 1);
-                let askers = asker.into_iter().collect();
-                let in_flight = false;
+                self.counters.unsaved.fetch_add(1, Relaxed);
+                let user = profile.user.clone();
                 let unsaved = Unsaved {
                     profile,
-                    askers,
-                    in_flight,
+                    state: State::Waiting,
+                    askers: asker.into_iter().collect(),
+                    newer: None,
                 };
                 self.unsaved.insert(user, unsaved);
             }
@@ -113,8 +129,9 @@ impl<P: Profiles> Keeper<P> {
     /// What the store does next; never, while it has nothing to do. Cancelling it loses nothing.
     pub(crate) async fn done(&mut self) -> Kept {
         let kept = tokio::select! {
-            (users, outcome) = finish(&mut self.loading) => self.loaded(users, outcome),
-            (profiles, outcome) = finish(&mut self.saving) => self.saved(profiles, outcome),
+            loaded = finish(&mut self.loading) => self.loaded(loaded),
+            saved = finish(&mut self.saving) => self.saved(saved),
+            () = finish(&mut self.retry) => self.try_again(),
         };
         self.start();
         kept
@@ -124,94 +141,149 @@ impl<P: Profiles> Keeper<P> {
         if self.loading.is_none() && !self.to_load.is_empty() {
             let rest = self.to_load.split_off(self.to_load.len().min(BATCH_MAX));
             let users = std::mem::replace(&mut self.to_load, rest);
-            let store = self.store.clone();
-            self.loading = Some(Box::pin(async move {
-                let outcome = store.load(&users).await;
-                (users, outcome)
-            }));
+            self.loading = Some(Box::pin(load(self.store.clone(), users)));
         }
         if self.saving.is_none() {
-            let waiting = self.unsaved.values_mut().filter(|it| !it.in_flight);
+            let waiting = self.unsaved.values_mut();
+            let waiting = waiting.filter(|it| it.state == State::Waiting);
             let mut profiles = Vec::new();
             for unsaved in waiting.take(BATCH_MAX) {
-                unsaved.in_flight = true;
-                self.askers.append(&mut unsaved.askers);
+                unsaved.state = State::Saving;
                 profiles.push(unsaved.profile.clone());
             }
             if !profiles.is_empty() {
-                let store = self.store.clone();
-                self.saving = Some(Box::pin(async move {
-                    let outcome = store.save(&profiles).await;
-                    (profiles, outcome)
-                }));
+                self.saving = Some(Box::pin(save(self.store.clone(), profiles)));
             }
         }
     }
 
-    fn loaded(
-        &mut self,
-        users: Vec<UserId>,
-        outcome: Result<Vec<Option<Profile>>, StoreError>,
-    ) -> Kept {
+    fn loaded(&mut self, loaded: Loaded) -> Kept {
         self.loading = None;
-        self.note(&outcome);
-        match outcome {
-            Ok(profiles) => {
-                self.load_retry = RETRY_FIRST;
-                Kept::Loaded(users.into_iter().zip(profiles).collect())
-            }
-            Err(error) => {
-                // A corrupt record is retried like an absent store: to guess that its user hides nothing would be worse.
-                tracing::warn!(%error, users = users.len(), "cannot load profiles, trying again");
-                let wait = next_retry(&mut self.load_retry);
-                let store = self.store.clone();
-                self.loading = Some(Box::pin(async move {
-                    tokio::time::sleep(wait).await;
-                    let outcome = store.load(&users).await;
-                    (users, outcome)
-                }));
-                Kept::Nothing
-            }
-        }
-    }
-
-    fn saved(&mut self, profiles: Vec<Profile>, outcome: Result<(), StoreError>) -> Kept {
-        self.saving = None;
-        self.note(&outcome);
-        match outcome {
-            Ok(()) => {
-                self.save_retry = RETRY_FIRST;
-                Counters::add(&self.counters.saved, profiles.len());
-                for profile in profiles {
-                    if self
-                        .unsaved
-                        .get(&profile.user)
-                        .is_some_and(|it| it.in_flight)
-                    {
-                        self.unsaved.remove(&profile.user);
-                        self.counters.unsaved.fetch_sub(1, Relaxed);
-                    }
+        let mut profiles = Vec::new();
+        let mut failure = None;
+        for (user, outcome) in loaded {
+            match outcome {
+                Ok(profile) => profiles.push((user, profile)),
+                Err(error) => {
+                    self.failed_loads.push(user);
+                    failure = Some(error);
                 }
-                Kept::Saved(std::mem::take(&mut self.askers))
             }
-            Err(error) => {
-                tracing::warn!(%error, profiles = profiles.len(), "cannot save profiles, trying again");
-                Counters::add(&self.counters.save_failures, 1);
-                let wait = next_retry(&mut self.save_retry);
-                let store = self.store.clone();
-                self.saving = Some(Box::pin(async move {
-                    tokio::time::sleep(wait).await;
-                    let outcome = store.save(&profiles).await;
-                    (profiles, outcome)
-                }));
-                Kept::Nothing
-            }
+        }
+        self.note("load", failure, !profiles.is_empty());
+        match profiles.is_empty() {
+            true => Kept::Nothing,
+            false => Kept::Loaded(profiles),
         }
     }
 
-    fn note<T>(&self, outcome: &Result<T, StoreError>) {
-        self.counters.store_away.store(outcome.is_err(), Relaxed);
+    fn saved(&mut self, saved: Saved) -> Kept {
+        self.saving = None;
+        let mut granted = Vec::new();
+        let mut kept = 0;
+        let mut failure = None;
+        for (user, outcome) in saved {
+            let Some(unsaved) = self.unsaved.get_mut(&user) else {
+                continue;
+            };
+            let is_kept = outcome.is_ok();
+            if is_kept {
+                kept += 1;
+                granted.append(&mut unsaved.askers);
+            }
+            failure = outcome.err().or(failure);
+            match unsaved.newer.take() {
+                Some((profile, mut askers)) => {
+                    unsaved.profile = profile;
+                    unsaved.askers.append(&mut askers);
+                    unsaved.state = State::Waiting;
+                }
+                None if is_kept => {
+                    self.unsaved.remove(&user);
+                    self.counters.unsaved.fetch_sub(1, Relaxed);
+                }
+                None => unsaved.state = State::Waiting,
+            }
+            if !is_kept && let Some(unsaved) = self.unsaved.get_mut(&user) {
+                unsaved.state = State::Failed;
+            }
+        }
+        Counters::add(&self.counters.saved, kept);
+        if failure.is_some() {
+            Counters::add(&self.counters.save_failures, 1);
+        }
+        self.note("save", failure, kept > 0);
+        Kept::Saved(granted)
     }
+
+    fn try_again(&mut self) -> Kept {
+        self.retry = None;
+        self.to_load.append(&mut self.failed_loads);
+        let failed = self.unsaved.values_mut();
+        let failed = failed.filter(|it| it.state == State::Failed);
+        failed.for_each(|it| it.state = State::Waiting);
+        Kept::Nothing
+    }
+
+    fn note(&mut self, what: &str, failure: Option<StoreError>, some_worked: bool) {
+        let away = matches!(failure, Some(StoreError::Unavailable(_)));
+        self.counters.store_away.store(away, Relaxed);
+        if some_worked {
+            self.next_wait = RETRY_FIRST;
+        }
+        let Some(error) = failure else { return };
+        let wait = self.next_wait;
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(%error, source, ?wait, "cannot {what} profiles, trying again");
+        self.next_wait = (wait * 2).min(RETRY_MAX);
+        if self.retry.is_none() {
+            self.retry = Some(Box::pin(tokio::time::sleep(wait)));
+        }
+    }
+}
+
+async fn load<P: Profiles>(store: Arc<P>, users: Vec<UserId>) -> Loaded {
+    match store.load(&users).await {
+        Ok(profiles) => users
+            .into_iter()
+            .zip(profiles.into_iter().map(Ok))
+            .collect(),
+        Err(StoreError::Corrupt { .. }) if users.len() > 1 => {
+            let mut loaded = Vec::with_capacity(users.len());
+            for user in users {
+                let outcome = store.load(std::slice::from_ref(&user)).await;
+                let outcome = outcome.map(|mut profiles| profiles.pop().flatten());
+                loaded.push((user, outcome));
+            }
+            loaded
+        }
+        Err(error) => all_failed(users, error),
+    }
+}
+
+async fn save<P: Profiles>(store: Arc<P>, profiles: Vec<Profile>) -> Saved {
+    match store.save(&profiles).await {
+        Ok(()) => profiles.into_iter().map(|it| (it.user, Ok(()))).collect(),
+        Err(StoreError::Corrupt { .. }) if profiles.len() > 1 => {
+            let mut saved = Vec::with_capacity(profiles.len());
+            for profile in profiles {
+                let outcome = store.save(std::slice::from_ref(&profile)).await;
+                saved.push((profile.user, outcome));
+            }
+            saved
+        }
+        Err(error) => all_failed(profiles.into_iter().map(|it| it.user).collect(), error),
+    }
+}
+
+/// The first user gets the error itself, the others one of the same kind.
+fn all_failed<T>(users: Vec<UserId>, error: StoreError) -> Vec<(UserId, Result<T, StoreError>)> {
+    let mut error = Some(error);
+    let mut next = || {
+        let again = || StoreError::Unavailable("the same request failed for another user".into());
+        error.take().unwrap_or_else(again)
+    };
+    users.into_iter().map(|user| (user, Err(next()))).collect()
 }
 
 async fn finish<T>(in_flight: &mut InFlight<T>) -> T {
@@ -219,10 +291,4 @@ async fn finish<T>(in_flight: &mut InFlight<T>) -> T {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
-}
-
-fn next_retry(retry: &mut Duration) -> Duration {
-    let wait = *retry;
-    *retry = (wait * 2).min(RETRY_MAX);
-    wait
 }

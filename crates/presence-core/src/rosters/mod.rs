@@ -236,10 +236,9 @@ impl Rosters {
                 grant(asker, out);
                 let limits = self.limits;
                 let place = self.place(&topic);
-                // Told first, shown second: who has just joined finds themselves there.
-                place.tell(now, &topic, &limits, out);
-                if let Some(before) = before {
-                    place.count_watcher(before, -1);
+                match before {
+                    Some(before) => place.count_watcher(before, -1),
+                    None => place.make_way(watcher, now, &topic, &limits, out),
                 }
                 place.count_watcher(watching, 1);
                 place.catch_up(&topic, watcher, watching, have, &limits, out);

@@ -127,7 +127,18 @@ impl Place {
             });
         };
         if self.is_big || watching == Watching::Summary {
-            return tell(Arc::new(self.summary(topic, limits)));
+            tell(Arc::new(self.summary(topic, limits)));
+            // A summary does not say who is typing, and whoever lost track may think that somebody still is.
+            let typing = self.fleeting.typing_as_told(limits.typing_max);
+            if !typing.is_empty() || have.is_some() {
+                tell(Arc::new(Event::Typing {
+                    topic: topic.clone(),
+                    typing,
+                    started: Vec::new(),
+                    stopped: Vec::new(),
+                }));
+            }
+            return;
         }
         match have.and_then(|have| self.missing(have)) {
             Some(missing) => {
@@ -209,8 +220,35 @@ impl Place {
         limits: &Limits,
         out: &mut Vec<Effect<A>>,
     ) {
+        self.tell_all_but(None, now, topic, limits, out);
+    }
+
+    /// Tells the others what there is to tell, if it is time to, so that who has just joined finds themselves in what
+    /// they will be shown.
+    pub(super) fn make_way<A>(
+        &mut self,
+        newcomer: SessionId,
+        now: Timestamp,
+        topic: &Topic,
+        limits: &Limits,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        // Those who want a summary cannot be left out of what all but one are told.
+        if self.summary_watchers == 0 {
+            self.tell_all_but(Some(newcomer), now, topic, limits, out);
+        }
+    }
+
+    fn tell_all_but<A>(
+        &mut self,
+        newcomer: Option<SessionId>,
+        now: Timestamp,
+        topic: &Topic,
+        limits: &Limits,
+        out: &mut Vec<Effect<A>>,
+    ) {
         if self.is_dirty() && self.speaks_at <= now {
-            self.speak(topic, limits, out);
+            self.speak(newcomer, topic, limits, out);
             self.speaks_at = now + self.tick();
         }
         if self.summary_due && self.summarises_at <= now {
@@ -246,17 +284,24 @@ impl Place {
         tick.min(Timing::TICK_MAX)
     }
 
-    fn speak<A>(&mut self, topic: &Topic, limits: &Limits, out: &mut Vec<Effect<A>>) {
+    fn speak<A>(
+        &mut self,
+        newcomer: Option<SessionId>,
+        topic: &Topic,
+        limits: &Limits,
+        out: &mut Vec<Effect<A>>,
+    ) {
         self.snapshot = None;
         let changes = self.take_changes();
         if !changes.is_empty() {
             self.clock.version += 1;
-            self.tell_changes(topic, changes, limits, out);
+            self.tell_changes(newcomer, topic, changes, limits, out);
         }
-        for telling in self.fleeting.take(topic, limits) {
+        for mut telling in self.fleeting.take(topic, limits) {
             if !self.is_watched() {
                 continue;
             }
+            telling.except.extend(newcomer);
             let topic = || topic.clone();
             out.push(Effect::Tell {
                 topic: topic(),
@@ -299,11 +344,13 @@ impl Place {
 
     fn tell_changes<A>(
         &mut self,
+        newcomer: Option<SessionId>,
         topic: &Topic,
         changes: Vec<Change>,
         limits: &Limits,
         out: &mut Vec<Effect<A>>,
     ) {
+        let everyone = || newcomer.map_or(Hearers::Full, |it| Hearers::AllBut(vec![it]));
         let was_big = self.is_big;
         let (part, whole) = LISTED_AGAIN;
         self.is_big = match was_big {
@@ -316,7 +363,7 @@ impl Place {
             if !self.is_big && self.full_watchers > 0 {
                 out.push(Effect::Tell {
                     topic: topic.clone(),
-                    to: Hearers::Full,
+                    to: everyone(),
                     event: self.snapshot(topic, limits),
                 });
             }
@@ -330,7 +377,7 @@ impl Place {
         if self.full_watchers > 0 {
             out.push(Effect::Tell {
                 topic: topic.clone(),
-                to: Hearers::Full,
+                to: everyone(),
                 event: event.clone(),
             });
         }

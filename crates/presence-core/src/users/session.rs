@@ -131,13 +131,14 @@ impl Session {
     }
 
     fn deadline(&self, now: Timestamp, timing: &Timing) -> Timestamp {
-        if let Some((until, _)) = self.gone {
-            return until;
-        }
+        let ends = match self.gone {
+            Some((until, _)) => until,
+            None => self.lease_ends(timing),
+        };
         let idle_at = self.hidden_since + Timing::HIDDEN_IDLE_AFTER;
         match self.activity {
-            Activity::Hidden if now < idle_at => idle_at.min(self.lease_ends(timing)),
-            _ => self.lease_ends(timing),
+            Activity::Hidden if now < idle_at => idle_at.min(ends),
+            _ => ends,
         }
     }
 

@@ -78,6 +78,24 @@ fn saying_hidden_again_does_not_start_the_five_minutes_anew() {
 }
 
 #[test]
+fn the_five_minutes_go_on_while_the_connection_is_broken() {
+    check(
+        "
+ 0s  ann/web connects
+     eve watches ann
+     > eve: ann online web
+10s  ann/web is hidden
+4m   ann/web is heard
+5m8s ann/web vanishes
+5m10s .
+     > ann away web
+5m15s ann/web resumes
+     > ann/web is back
+",
+    );
+}
+
+#[test]
 fn the_owner_hears_it_when_a_hidden_tab_makes_them_away_and_of_no_repeated_report() {
     check(
         "

@@ -1,1 +1,33 @@
+//! Random scripts, against a model that computes who should be seen where from plain lists, each time anew.
+//!
+//! `PRESENCE_SEED=7` plays one script again, `PRESENCE_SEEDS=100000` plays more of them.
 
+mod naive;
+mod watchers;
+mod world;
+
+use self::world::World;
+
+const SEEDS: u64 = 300;
+const STEPS: u64 = 100;
+
+#[test]
+fn whatever_happens_every_watcher_sees_the_truth() {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|it: String| it.parse().unwrap())
+    };
+    let seeds = match number("PRESENCE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("PRESENCE_SEEDS").unwrap_or(SEEDS),
+    };
+    for seed in seeds {
+        World::play(seed, STEPS);
+    }
+}
+
+#[test]
+fn what_a_year_of_silence_leaves_is_nothing() {
+    World::play(u64::MAX, 10 * STEPS);
+}

@@ -11,7 +11,7 @@ fn who_joins_finds_everyone_there_themselves_included() {
      ann/web joins room:1 and watches
      > ann/web: room:1 [ann online]
  1s  bob/web joins room:1 and watches
-     > room:1 +bob online
+     > room:1 but bob/web: +bob online
      > bob/web: room:1 [ann online, bob online]
 ",
     );

@@ -1,0 +1,211 @@
+//! All clients of one run, together: they come, start at the same time, and their notes are reconciled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use presence_client::Protocol;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::machine::Process;
+use crate::report::Outcome;
+use crate::schedule::Schedule;
+use crate::seat::{Hall, Seat, Seen, sit};
+
+/// How many come at the same time.
+const COMING_MAX: usize = 256;
+/// How long the joins may echo before the start, and the changes after the last one.
+const SETTLE: Duration = Duration::from_millis(1500);
+
+/// Who does what.
+pub(crate) struct Crew {
+    pub(crate) url: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) schedule: Schedule,
+    pub(crate) seconds: f64,
+    /// The server, for its CPU and memory.
+    pub(crate) process: Option<Process>,
+}
+
+/// What came of it.
+pub(crate) struct Notes {
+    pub(crate) seen: Vec<Seen>,
+    schedule: Schedule,
+    /// Until everyone was in.
+    pub(crate) come: Duration,
+    /// CPU from the start to the end, of the server and of this process.
+    pub(crate) cpu: Option<Duration>,
+    pub(crate) own_cpu: Option<Duration>,
+    /// Memory of the server before anyone came, at the start, at the end.
+    pub(crate) memory_kb: [Option<f64>; 3],
+}
+
+/// What all seats have received.
+pub(crate) struct Totals {
+    /// Changes that they should have received, and have.
+    pub(crate) expected: u64,
+    pub(crate) received: u64,
+    /// How many times a whole state came instead.
+    pub(crate) wholes: u64,
+    /// The mean size of a change on the wire.
+    pub(crate) bytes: f64,
+    /// Versions that were made, in all rooms.
+    pub(crate) versions: u64,
+    pub(crate) micros: Vec<u64>,
+}
+
+impl Crew {
+    /// Lets everyone come, calls `at_start` at the start, and waits for the end.
+    pub(crate) async fn run(self, at_start: impl FnOnce() -> Result<()>) -> Result<Notes> {
+        let memory = || self.process.and_then(Process::memory_kb);
+        let cpu = || self.process.and_then(Process::cpu);
+        let memory_before = memory();
+        let hall = Arc::new(Hall {
+            url: self.url.clone(),
+            protocol: self.protocol,
+            schedule: self.schedule,
+            duration: Duration::from_secs_f64(self.seconds) + SETTLE,
+            doors: Semaphore::new(COMING_MAX),
+        });
+        let (ready, mut readied) = mpsc::channel(COMING_MAX);
+        let (go, gone) = watch::channel(None);
+        let began = Instant::now();
+        let tasks = self
+            .seats
+            .into_iter()
+            .map(|seat| tokio::spawn(sit(seat, hall.clone(), ready.clone(), gone.clone())));
+        let tasks: Vec<_> = tasks.collect();
+        drop((ready, gone));
+        for _ in 0..tasks.len() {
+            readied.recv().await;
+        }
+        let come = began.elapsed();
+        sleep(SETTLE).await;
+
+        let start = Instant::now() + Duration::from_millis(100);
+        go.send_replace(Some(start));
+        sleep_until(start).await;
+        at_start()?;
+        let memory_start = memory();
+        let (cpu_start, own_start) = (cpu(), Process::own().cpu());
+        // Just before everyone goes, which costs something too.
+        sleep_until(start + hall.duration - Duration::from_millis(100)).await;
+        let since = |start: Option<Duration>, end: Option<Duration>| Some(end? - start?);
+        let (cpu, own_cpu) = (
+            since(cpu_start, cpu()),
+            since(own_start, Process::own().cpu()),
+        );
+        let memory_kb = [memory_before, memory_start, memory()];
+
+        let mut seen = Vec::new();
+        for task in tasks {
+            seen.push(task.await?);
+        }
+        let hall = Arc::into_inner(hall).expect("every seat is empty");
+        Ok(Notes {
+            seen,
+            schedule: hall.schedule,
+            come,
+            cpu,
+            own_cpu,
+            memory_kb,
+        })
+    }
+}
+
+impl Notes {
+    /// Compares what each seat has seen with what it should have seen. What differs goes into `outcome`.
+    pub(crate) fn reconcile(&self, outcome: &mut Outcome) -> Totals {
+        let mut rooms: BTreeMap<usize, Vec<&Seen>> = BTreeMap::new();
+        for seen in &self.seen {
+            for problem in &seen.problems {
+                outcome.problem(problem.clone());
+            }
+            rooms.entry(seen.seat.room).or_default().push(seen);
+        }
+        let mut totals = Totals {
+            expected: 0,
+            received: 0,
+            wholes: 0,
+            bytes: 0.0,
+            versions: 0,
+            micros: Vec::new(),
+        };
+        for (room, seats) in &rooms {
+            self.reconcile_room(*room, seats, &mut totals, outcome);
+        }
+        totals.bytes /= totals.received.max(1) as f64;
+        let (expected, received) = (totals.expected, totals.received);
+        if expected != received {
+            outcome.problem(format!("{expected} changes expected, {received} received"));
+        }
+        if self.schedule.len() > 0 && received == 0 {
+            outcome.problem("no change was received".to_owned());
+        }
+        totals
+    }
+
+    fn reconcile_room(
+        &self,
+        room: usize,
+        seats: &[&Seen],
+        totals: &mut Totals,
+        outcome: &mut Outcome,
+    ) {
+        let watching: Vec<_> = seats.iter().filter(|it| it.seat.watches).collect();
+        let latest = watching.iter().filter_map(|it| it.have);
+        let Some(latest) = latest.max_by_key(|it| it.version) else {
+            return outcome.problem(format!("nobody sees room {room}"));
+        };
+        let members = seats.iter().filter_map(|it| it.seat.member);
+        let last = self.schedule.last(members);
+        let mut made = 0;
+        for seen in &watching {
+            let (Some(base), Some(have)) = (seen.base, seen.have) else {
+                continue; // Never came in, which is a problem already.
+            };
+            if have != latest {
+                let (has, version) = (have.version, latest.version);
+                outcome.problem(format!(
+                    "room {room} is at {version}, a client of it at {has}"
+                ));
+            }
+            made = made.max(latest.version.saturating_sub(base.version));
+            totals.received += seen.steps;
+            totals.bytes += seen.bytes as f64;
+            totals.wholes += seen.wholes;
+            // A slow reader gets a whole state instead of what it has missed: that many are not expected.
+            totals.expected += match seen.wholes {
+                0 => latest.version.saturating_sub(base.version),
+                _ => seen.steps,
+            };
+        }
+        totals.versions += made;
+
+        let samples = watching
+            .iter()
+            .filter_map(|it| Some((it, it.sample.as_ref()?)));
+        let mut first = None;
+        for (seen, sample) in samples {
+            totals.micros.extend(&sample.micros);
+            if sample.picture.surprises() > 0 {
+                outcome.problem(format!("changes in room {room} do not fit"));
+            }
+            let first = *first.get_or_insert(sample.picture.users());
+            if sample.picture.users() != first {
+                outcome.problem(format!("two clients see room {room} differently"));
+            }
+            let others = last.iter().filter(|it| Some(it.member) != seen.seat.member);
+            let unseen = others.filter(|it| sample.latest.get(&it.member) != Some(&it.change));
+            match unseen.count() {
+                0 => {}
+                n => outcome.problem(format!(
+                    "the last changes of {n} members of room {room} were not seen"
+                )),
+            }
+        }
+    }
+}

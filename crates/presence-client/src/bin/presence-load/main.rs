@@ -1,0 +1,62 @@
+//! `presence-load`: how much a gateway can take, measured so that the numbers can be believed.
+//!
+//! Arrivals are open-loop and latency counts from the intended time. What was expected is reconciled with what was
+//! received, client by client, and the run fails if they differ. The generator reports its own CPU; where the cost
+//! of a delivery is measured, a bare accept-and-send server in the same run shows the ceiling.
+
+mod args;
+mod bare;
+mod crew;
+mod machine;
+mod peek;
+mod report;
+mod scenarios;
+mod schedule;
+mod seat;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use args::{Args, Scenario};
+use report::Report;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let done = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|it| it.block_on(run(&args)));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("presence-load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everything that was expected was received.
+async fn run(args: &Args) -> Result<bool> {
+    if args.scenario == Scenario::BareServer {
+        bare::serve(args).await?;
+        return Ok(true);
+    }
+    let mut reports = Vec::new();
+    for args in args.scenarios() {
+        let mut report = Report::new(&args);
+        for run in 0..args.runs.max(1) {
+            report.add(scenarios::run(&args, run).await?);
+        }
+        report.print();
+        reports.push(report);
+    }
+    if let Some(file) = &args.json {
+        report::write(file, &reports)?;
+    }
+    Ok(reports.iter().all(Report::is_good))
+}

@@ -1,0 +1,89 @@
+//! Which member makes a change when: drawn before the run, so that nothing that happens in it can move an arrival.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a change carries in its meta, so that whoever sees it knows which it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// Whose change.
+    pub(crate) member: usize,
+    /// Which of theirs, from 0.
+    pub(crate) change: usize,
+}
+
+/// For each member, when after the start their changes are due.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    due: Vec<Vec<Duration>>,
+}
+
+impl Schedule {
+    /// `rate` changes a second for `seconds`, evenly spaced, each by a random one of `members`.
+    pub(crate) fn draw(members: usize, rate: f64, seconds: f64, seed: u64) -> Self {
+        let mut due = vec![Vec::new(); members];
+        let mut random = Random(seed);
+        for n in 0..(rate * seconds) as usize {
+            let member = random.below(members);
+            due[member].push(Duration::from_secs_f64(n as f64 / rate));
+        }
+        Schedule { due }
+    }
+
+    /// `changes` changes in `seconds`, evenly spaced, all by one.
+    pub(crate) fn even(changes: usize, seconds: f64) -> Self {
+        let every = seconds / changes.max(1) as f64;
+        let due = (0..changes).map(|n| Duration::from_secs_f64(n as f64 * every));
+        Schedule {
+            due: vec![due.collect()],
+        }
+    }
+
+    /// When the changes of `member` are due.
+    pub(crate) fn of(&self, member: usize) -> &[Duration] {
+        self.due.get(member).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many changes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.due.iter().map(Vec::len).sum()
+    }
+
+    /// The last change of each member of `members` who makes any.
+    pub(crate) fn last(&self, members: impl Iterator<Item = usize>) -> Vec<Mark> {
+        members
+            .filter_map(|member| {
+                let change = self.of(member).len().checked_sub(1)?;
+                Some(Mark { member, change })
+            })
+            .collect()
+    }
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % end as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_schedule_again() {
+        let draw = |seed| Schedule::draw(10, 200.0, 5.0, seed);
+        assert_eq!(draw(1).due, draw(1).due);
+        assert_ne!(draw(1).due, draw(2).due);
+        assert_eq!(draw(1).len(), 1000);
+        assert_eq!(draw(1).last(0..10).len(), 10);
+    }
+}

@@ -1,0 +1,335 @@
+//! One connection to a gateway.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+
+use crate::wire::event::{self, Hello};
+use crate::wire::{Command, DecodeError, DecodeErrorKind, Event, Ref, command};
+use crate::{Options, Protocol};
+
+/// One connection to a gateway: commands go in, events come out.
+///
+/// It does nothing by itself: whoever has it calls [`next`](Client::next) to read, and sends
+/// [`heartbeat`](Client::heartbeat)s every [`Hello::heartbeat_interval`] milliseconds to stay.
+///
+/// ```no_run
+/// use presence_client::wire::{Event, Place, command};
+/// use presence_client::{Client, Options, Picture};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut client = Client::connect(&Options::user("ws://127.0.0.1:4001/ws", "ann")).await?;
+/// let join = command::Join {
+///     ref_: None,
+///     channel: "room:42".into(),
+///     meta: None,
+///     watch: None,
+///     mode: None,
+///     have: None,
+/// };
+/// client.request(join.into()).await?;
+///
+/// let mut room = Picture::of(Place::Channel("room:42".into()));
+/// while let Some(event) = client.next().await {
+///     for difference in room.apply(&event)? {
+///         println!("{difference:?}");
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Client {
+    socket: WebSocketStream<TcpStream>,
+    protocol: Protocol,
+    /// There once it is handed out.
+    hello: Option<Hello>,
+    restored: bool,
+    /// Heard while waiting for an answer, not yet handed out.
+    heard: VecDeque<Event>,
+    next_ref: u64,
+    ending: Option<Ending>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL is not `ws://host:port/path`.
+    #[error("not a ws:// URL: {0}")]
+    Url(String),
+    /// The token cannot stand in a header.
+    #[error("the token has characters that no token has")]
+    Token,
+    /// The gateway could not be reached.
+    #[error("cannot reach the gateway")]
+    Unreachable(#[from] std::io::Error),
+    /// The gateway answered the request with this HTTP status.
+    #[error("the gateway answered with status {0}")]
+    Refused(u16),
+    /// What answered does not speak WebSocket as it should.
+    #[error("the WebSocket handshake failed")]
+    Handshake(#[source] Box<tungstenite::Error>),
+    /// The connection ended before it said hello.
+    #[error("{0} before hello")]
+    Ended(Ending),
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// The gateway closed it.
+    Closed {
+        /// With this code.
+        code: u16,
+        /// With these words.
+        reason: String,
+    },
+    /// It broke.
+    Lost(String),
+    /// The gateway said something that is not an event.
+    Garbled(DecodeError),
+}
+
+/// Why a request has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The gateway says no.
+    #[error("{}: {}", .0.code, .0.message)]
+    Refused(event::Error),
+    /// The connection ended before there was an answer; the command may have been carried out.
+    #[error("{0} before an answer")]
+    Ended(Ending),
+}
+
+/// An event as it came, not yet decoded.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// JSON.
+    Text(Utf8Bytes),
+    /// Postcard, with its version byte.
+    Binary(Bytes),
+}
+
+impl Frame {
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Frame::Text(text) => text.as_bytes(),
+            Frame::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The event that it is.
+    ///
+    /// # Errors
+    ///
+    /// Says why it is none.
+    pub fn decode(&self) -> Result<Event, DecodeError> {
+        match self {
+            Frame::Text(text) => Event::from_json(text),
+            Frame::Binary(bytes) => Event::from_postcard(bytes),
+        }
+    }
+}
+
+impl Client {
+    /// Connects, and waits for the hello.
+    ///
+    /// # Errors
+    ///
+    /// Says why there is no connection.
+    pub async fn connect(options: &Options) -> Result<Client, ConnectError> {
+        let request = options.request()?;
+        let stream = TcpStream::connect(options.address()?).await?;
+        stream.set_nodelay(true)?;
+        let config = Some(options.socket());
+        let opened = tokio_tungstenite::client_async_with_config(request, stream, config).await;
+        let (socket, _) = opened.map_err(|it| match it {
+            tungstenite::Error::Http(response) => ConnectError::Refused(response.status().as_u16()),
+            it => ConnectError::Handshake(Box::new(it)),
+        })?;
+        let mut client = Client {
+            socket,
+            protocol: options.protocol,
+            hello: None,
+            restored: false,
+            heard: VecDeque::new(),
+            next_ref: 1,
+            ending: None,
+        };
+        loop {
+            match client.read().await {
+                Some(Event::Hello(hello)) => client.hello = Some(hello),
+                Some(Event::Restored(hello)) => {
+                    (client.hello, client.restored) = (Some(hello), true);
+                }
+                // `closing` may come instead of a hello; what follows it says more.
+                Some(_) => continue,
+                None => return Err(ConnectError::Ended(client.take_ending())),
+            }
+            return Ok(client);
+        }
+    }
+
+    /// The first event of this connection.
+    pub fn hello(&self) -> &Hello {
+        self.hello.as_ref().expect("`connect` waits for it")
+    }
+
+    /// Whether the session of the resume token goes on.
+    pub fn restored(&self) -> bool {
+        self.restored
+    }
+
+    /// How the connection ended, once [`next`](Client::next) has said that it has.
+    pub fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
+    }
+
+    /// Says `command`.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken; [`next`](Client::next) still has what came before that.
+    pub async fn send(&mut self, command: &Command) -> Result<(), tungstenite::Error> {
+        let message = match self.protocol {
+            Protocol::Json => Message::text(command.to_json()),
+            Protocol::Binary => Message::binary(command.to_postcard()),
+        };
+        self.socket.send(message).await
+    }
+
+    /// Says that you are still here.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken.
+    pub async fn heartbeat(&mut self) -> Result<(), tungstenite::Error> {
+        let heartbeat = command::Heartbeat { ref_: None };
+        self.send(&Command::Heartbeat(heartbeat)).await
+    }
+
+    /// The next event; `None` when the connection has ended. Dropping the future loses nothing.
+    ///
+    /// Events of a type that this client does not know are skipped.
+    pub async fn next(&mut self) -> Option<Event> {
+        match self.heard.pop_front() {
+            Some(event) => Some(event),
+            None => self.read().await,
+        }
+    }
+
+    /// The next event as it came; `None` when the connection has ended. Dropping the future loses nothing.
+    ///
+    /// What [`request`](Client::request) has heard meanwhile only [`next`](Client::next) hands out.
+    pub async fn next_frame(&mut self) -> Option<Frame> {
+        loop {
+            let ending = match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => return Some(Frame::Text(text)),
+                Some(Ok(Message::Binary(bytes))) => return Some(Frame::Binary(bytes)),
+                Some(Ok(Message::Close(frame))) => Ending::closed(frame),
+                Some(Ok(_)) => continue,
+                Some(Err(it)) => Ending::Lost(it.to_string()),
+                None => Ending::Lost("no more".to_owned()),
+            };
+            // After a close the socket says once more that it has ended; the first word counts.
+            self.ending.get_or_insert(ending);
+            if !matches!(self.ending, Some(Ending::Closed { .. })) {
+                return None;
+            }
+            // Answers the close, and waits for the gateway to hang up.
+            while let Some(Ok(_)) = self.socket.next().await {}
+            return None;
+        }
+    }
+
+    /// Says `command` and waits for its answer: an `ok` or a `pong`. What else is heard meanwhile,
+    /// [`next`](Client::next) hands out later, in order.
+    ///
+    /// # Errors
+    ///
+    /// The gateway says no, or the connection ended.
+    pub async fn request(&mut self, mut command: Command) -> Result<Event, RequestError> {
+        let ref_ = Ref::from(self.next_ref);
+        self.next_ref += 1;
+        command.set_ref(Some(ref_.clone()));
+        if let Err(it) = self.send(&command).await {
+            self.ending.get_or_insert(Ending::Lost(it.to_string()));
+            return Err(RequestError::Ended(self.take_ending()));
+        }
+        let ref_ = Some(ref_);
+        while let Some(event) = self.read().await {
+            match event {
+                Event::Ok(ref it) if it.ref_ == ref_ => return Ok(event),
+                Event::Pong(ref it) if it.ref_ == ref_ => return Ok(event),
+                Event::Error(it) if it.ref_ == ref_ => return Err(RequestError::Refused(it)),
+                event => self.heard.push_back(event),
+            }
+        }
+        Err(RequestError::Ended(self.take_ending()))
+    }
+
+    /// Closes the connection as one should. The session stays for the grace time; to end it, say `presence:leave` first.
+    pub async fn close(mut self) {
+        let frame = CloseFrame {
+            code: CloseCode::Normal,
+            reason: Utf8Bytes::from_static(""),
+        };
+        // A connection that cannot be closed is closed.
+        let _ = self.socket.close(Some(frame)).await;
+        while let Some(Ok(_)) = self.socket.next().await {}
+    }
+
+    /// Drops the connection without a word, as a train in a tunnel does.
+    pub fn abort(self) {}
+
+    async fn read(&mut self) -> Option<Event> {
+        loop {
+            match self.next_frame().await?.decode() {
+                Ok(event) => return Some(event),
+                Err(it) if it.kind == DecodeErrorKind::Unknown => {}
+                Err(it) => {
+                    self.ending.get_or_insert(Ending::Garbled(it));
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn take_ending(&mut self) -> Ending {
+        let ending = self.ending.clone();
+        ending.unwrap_or_else(|| Ending::Lost("the connection".to_owned()))
+    }
+}
+
+impl Ending {
+    fn closed(frame: Option<CloseFrame>) -> Self {
+        match frame {
+            Some(frame) => Ending::Closed {
+                code: frame.code.into(),
+                reason: frame.reason.as_str().to_owned(),
+            },
+            // RFC 6455: what stands for a close without a code.
+            None => Ending::Closed {
+                code: 1005,
+                reason: String::new(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Closed { code, reason } => write!(f, "closed with {code} {reason}"),
+            Ending::Lost(why) => write!(f, "lost ({why})"),
+            Ending::Garbled(why) => write!(f, "garbled ({why})"),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! How to connect.
+
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use crate::ConnectError;
+use crate::wire;
+
+/// How frames are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// As JSON texts.
+    Json,
+    /// As postcard, which is smaller.
+    #[default]
+    Binary,
+}
+
+impl Protocol {
+    fn subprotocol(self) -> &'static str {
+        match self {
+            Protocol::Json => wire::JSON,
+            Protocol::Binary => wire::POSTCARD,
+        }
+    }
+}
+
+/// How to connect, and as whom.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where: `ws://host:port/ws`. (TLS ends in front of the gateway; this client does not speak it.)
+    pub url: String,
+    /// How frames are written.
+    pub protocol: Protocol,
+    /// Who you are, where the gateway has no key.
+    pub user_id: Option<String>,
+    /// What you are called, likewise.
+    pub name: Option<String>,
+    /// In which workspace you are, likewise.
+    pub workspace_id: Option<String>,
+    /// On what you are: `web:…`, `mobile:…`, `desktop:…`.
+    pub device_id: Option<String>,
+    /// Who you are, where the gateway has a key.
+    pub token: Option<String>,
+    /// The resume token of the last hello.
+    pub resume: Option<String>,
+    /// How much is read at once: what an idle connection costs.
+    pub read_buffer_bytes: usize,
+    /// The longest frame to take.
+    pub frame_bytes_max: usize,
+}
+
+impl Options {
+    /// To connect to `url`, as nobody in particular.
+    pub fn new(url: &str) -> Self {
+        Options {
+            url: url.to_owned(),
+            protocol: Protocol::default(),
+            user_id: None,
+            name: None,
+            workspace_id: None,
+            device_id: None,
+            token: None,
+            resume: None,
+            read_buffer_bytes: 4096,
+            frame_bytes_max: 16 << 20,
+        }
+    }
+
+    /// To connect to `url` as `user_id`.
+    pub fn user(url: &str, user_id: &str) -> Self {
+        Options {
+            user_id: Some(user_id.to_owned()),
+            ..Options::new(url)
+        }
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> Result<String, ConnectError> {
+        let rest = self.url.strip_prefix("ws://");
+        let rest = rest.ok_or_else(|| ConnectError::Url(self.url.clone()))?;
+        let address = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let has_port = address
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        Ok(match has_port {
+            true => address.to_owned(),
+            false => format!("{address}:80"),
+        })
+    }
+
+    /// The request that opens the WebSocket.
+    pub(crate) fn request(&self) -> Result<Request, ConnectError> {
+        let mut url = self.url.clone();
+        let query = [
+            ("user_id", &self.user_id),
+            ("name", &self.name),
+            ("workspace_id", &self.workspace_id),
+            ("device_id", &self.device_id),
+            ("resume", &self.resume),
+        ];
+        for (key, value) in query {
+            let Some(value) = value else { continue };
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(key);
+            url.push('=');
+            percent_encode(value, &mut url);
+        }
+        let mut protocols = self.protocol.subprotocol().to_owned();
+        if let Some(token) = &self.token {
+            protocols = format!("{protocols}, {}{token}", wire::BEARER);
+        }
+        let wrong = |_| ConnectError::Url(self.url.clone());
+        let mut request = url.into_client_request().map_err(wrong)?;
+        let protocols = HeaderValue::from_str(&protocols).map_err(|_| ConnectError::Token)?;
+        request
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+        Ok(request)
+    }
+
+    /// Small buffers: the defaults are 128 KiB a connection, zeroed at every read.
+    pub(crate) fn socket(&self) -> WebSocketConfig {
+        WebSocketConfig::default()
+            .read_buffer_size(self.read_buffer_bytes)
+            .write_buffer_size(1024)
+            .max_write_buffer_size(1 << 20)
+            .max_message_size(Some(self.frame_bytes_max))
+            .max_frame_size(Some(self.frame_bytes_max))
+    }
+}
+
+/// Appends `text` as the value of a query.
+fn percent_encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(byte.into());
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_you_are_stands_in_the_query() {
+        let options = Options {
+            name: Some("Ann & Bob é".into()),
+            ..Options::user("ws://127.0.0.1:4001/ws", "auth0|5")
+        };
+        let request = options.request().unwrap();
+        assert_eq!(
+            request.uri().to_string(),
+            "ws://127.0.0.1:4001/ws?user_id=auth0%7C5&name=Ann%20%26%20Bob%20%C3%A9"
+        );
+        assert_eq!(
+            request.headers()[SEC_WEBSOCKET_PROTOCOL],
+            "presence.v1.postcard"
+        );
+    }
+
+    #[test]
+    fn the_token_stands_beside_the_protocol() {
+        let options = Options {
+            token: Some("a.b.c".into()),
+            protocol: Protocol::Json,
+            ..Options::new("ws://localhost/ws?x=1")
+        };
+        assert_eq!(
+            options.request().unwrap().headers()[SEC_WEBSOCKET_PROTOCOL],
+            "presence.v1.json, presence.bearer.a.b.c"
+        );
+        assert_eq!(options.address().unwrap(), "localhost:80");
+    }
+
+    #[test]
+    fn only_plain_websockets_are_spoken() {
+        assert!(Options::new("wss://localhost/ws").address().is_err());
+        assert_eq!(
+            Options::new("ws://[::1]:7/ws").address().unwrap(),
+            "[::1]:7"
+        );
+    }
+}

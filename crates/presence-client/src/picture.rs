@@ -1,0 +1,321 @@
+//! Who is in one place, as a watcher sees it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::wire::event::{Change, Cursor, User};
+use crate::wire::{Event, Have, Mode, Place, Reason, Session};
+
+/// Who is in one place, as a watcher sees it: kept right by the events of its topic.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    place: Place,
+    have: Option<Have>,
+    mode: Mode,
+    count: u64,
+    /// In the order they came.
+    users: Vec<User>,
+    typing: Vec<Arc<str>>,
+    cursors: BTreeMap<Session, Cursor>,
+    surprises: u64,
+}
+
+/// What is really different after an event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Difference {
+    /// They came.
+    Joined(User),
+    /// They look different.
+    Updated(User),
+    /// They are gone; why is known unless we were not told at the time.
+    Left(Arc<str>, Option<Reason>),
+    /// A big room has this many people now.
+    Count(u64),
+    /// Others are typing than before.
+    Typing(Vec<Arc<str>>),
+    /// A cursor moved.
+    Pointed(Cursor),
+    /// A cursor is gone.
+    Unpointed(Session),
+}
+
+/// Changes are missing: watch again with [`Picture::have`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gap {
+    /// What the picture has.
+    pub have: Option<Have>,
+    /// What came.
+    pub got: Have,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Have { epoch, version } = self.got;
+        match self.have {
+            Some(have) => write!(
+                f,
+                "have {}/{}, got {epoch}/{version}",
+                have.epoch, have.version
+            ),
+            None => write!(f, "have nothing, got {epoch}/{version}"),
+        }
+    }
+}
+
+impl std::error::Error for Gap {}
+
+impl Picture {
+    /// A picture of `place`, empty until its whole state comes.
+    pub fn of(place: Place) -> Self {
+        Picture {
+            place,
+            have: None,
+            mode: Mode::Full,
+            count: 0,
+            users: Vec::new(),
+            typing: Vec::new(),
+            cursors: BTreeMap::new(),
+            surprises: 0,
+        }
+    }
+
+    /// Of which place.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Which state it shows: what to say when watching again.
+    pub fn have(&self) -> Option<Have> {
+        self.have
+    }
+
+    /// Whether everyone is listed.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How many people there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Everyone, or in a big room the first of them, in the order they came.
+    pub fn users(&self) -> &[User] {
+        &self.users
+    }
+
+    /// One of them.
+    pub fn user(&self, id: &str) -> Option<&User> {
+        self.users.iter().find(|it| &*it.id == id)
+    }
+
+    /// Who is typing.
+    pub fn typing(&self) -> &[Arc<str>] {
+        &self.typing
+    }
+
+    /// Who points where.
+    pub fn cursors(&self) -> &BTreeMap<Session, Cursor> {
+        &self.cursors
+    }
+
+    /// How often a change did not fit what it changes, such as a person leaving who was not there. A gateway without bugs makes none.
+    pub fn surprises(&self) -> u64 {
+        self.surprises
+    }
+
+    /// Takes in `event`, and says what is really different. Events of other topics, and old ones, change nothing.
+    ///
+    /// # Errors
+    ///
+    /// Changes are missing before this one. The picture is as it was.
+    pub fn apply(&mut self, event: &Event) -> Result<Vec<Difference>, Gap> {
+        let mut out = Vec::new();
+        match event {
+            Event::CurrentUsers(it) if it.place == self.place => {
+                let got = have(it.epoch, it.version);
+                if !self.is_older(got) {
+                    self.count = it.count;
+                    self.replace_users(got, Mode::Full, &it.users, &mut out);
+                    self.replace_typing(&it.typing, &mut out);
+                    self.replace_cursors(&it.cursors, &mut out);
+                }
+            }
+            Event::Summary(it) if it.place == self.place => {
+                let got = have(it.epoch, it.version);
+                if !self.is_older(got) {
+                    if (self.count, self.mode) != (it.count, Mode::Summary) {
+                        out.push(Difference::Count(it.count));
+                    }
+                    self.count = it.count;
+                    // Faces that are no longer among the first have not left.
+                    self.replace_users(got, Mode::Summary, &it.users, &mut Vec::new());
+                }
+            }
+            Event::Unchanged(it) if it.place == self.place => {
+                let got = have(it.epoch, it.version);
+                // A later version is no gap: what is between follows.
+                if self.have.is_none_or(|have| have.epoch != got.epoch) {
+                    return Err(self.gap(got));
+                }
+                self.replace_typing(&it.typing, &mut out);
+                self.replace_cursors(&it.cursors, &mut out);
+            }
+            Event::UserJoined(it) if it.place == self.place => {
+                self.step(have(it.epoch, it.version), |me| {
+                    me.put(&it.user, true, &mut out)
+                })?;
+            }
+            Event::UserUpdated(it) if it.place == self.place => {
+                self.step(have(it.epoch, it.version), |me| {
+                    me.put(&it.user, false, &mut out)
+                })?;
+            }
+            Event::UserLeft(it) if it.place == self.place => {
+                let got = have(it.epoch, it.version);
+                self.step(got, |me| me.remove(&it.user_id, it.reason, &mut out))?;
+            }
+            Event::Changes(it) if it.place == self.place => {
+                let got = have(it.epoch, it.version);
+                self.step(got, |me| me.change(&it.changes, &mut out))?;
+            }
+            Event::Typing(it) if it.place == self.place => self.replace_typing(&it.users, &mut out),
+            Event::Cursors(it) if it.place == self.place => {
+                for cursor in &it.cursors {
+                    self.point(cursor, &mut out);
+                }
+                for session in &it.gone {
+                    if self.cursors.remove(session).is_some() {
+                        out.push(Difference::Unpointed(*session));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(out)
+    }
+
+    fn is_older(&self, got: Have) -> bool {
+        let same = self.have.filter(|have| have.epoch == got.epoch);
+        same.is_some_and(|have| got.version < have.version)
+    }
+
+    /// Makes `change` if `got` is the next state. If it is an old one, there is nothing to do.
+    fn step(&mut self, got: Have, change: impl FnOnce(&mut Self)) -> Result<(), Gap> {
+        let same = self.have.filter(|have| have.epoch == got.epoch);
+        let Some(have) = same else {
+            return Err(self.gap(got));
+        };
+        if got.version <= have.version {
+            return Ok(());
+        }
+        if got.version != have.version + 1 || self.mode == Mode::Summary {
+            return Err(self.gap(got));
+        }
+        self.have = Some(got);
+        change(self);
+        Ok(())
+    }
+
+    fn change(&mut self, changes: &[Change], out: &mut Vec<Difference>) {
+        for change in changes {
+            match change {
+                Change::Joined(user) => self.put(user, true, out),
+                Change::Updated(user) => self.put(user, false, out),
+                Change::Left { user_id, reason } => self.remove(user_id, *reason, out),
+            }
+        }
+    }
+
+    fn gap(&self, got: Have) -> Gap {
+        Gap {
+            have: self.have,
+            got,
+        }
+    }
+
+    fn replace_users(&mut self, got: Have, mode: Mode, users: &[User], out: &mut Vec<Difference>) {
+        let faces_only = self.mode == Mode::Summary;
+        self.have = Some(got);
+        self.mode = mode;
+        let before = std::mem::replace(&mut self.users, users.to_vec());
+        let mut before: HashMap<_, _> = before.into_iter().map(|it| (it.id.clone(), it)).collect();
+        let mut news = Vec::new();
+        for user in users {
+            match before.remove(&user.id) {
+                None => news.push(Difference::Joined(user.clone())),
+                Some(old) if old != *user => news.push(Difference::Updated(user.clone())),
+                Some(_) => {}
+            }
+        }
+        let mut gone: Vec<_> = before.into_values().collect();
+        gone.sort_by(|a, b| (a.joined_at, &a.id).cmp(&(b.joined_at, &b.id)));
+        if !faces_only {
+            out.extend(gone.into_iter().map(|it| Difference::Left(it.id, None)));
+        }
+        out.append(&mut news);
+    }
+
+    fn put(&mut self, user: &User, joined: bool, out: &mut Vec<Difference>) {
+        let old = self.users.iter().position(|it| it.id == user.id);
+        self.surprises += u64::from(joined == old.is_some());
+        if let Some(index) = old {
+            if self.users[index] == *user {
+                return;
+            }
+            self.users.remove(index);
+        }
+        let key = |it: &User| (it.joined_at, it.id.clone());
+        let index = self.users.partition_point(|it| key(it) < key(user));
+        self.users.insert(index, user.clone());
+        self.count = self.users.len() as u64;
+        out.push(match old {
+            None => Difference::Joined(user.clone()),
+            Some(_) => Difference::Updated(user.clone()),
+        });
+    }
+
+    fn remove(&mut self, id: &Arc<str>, reason: Reason, out: &mut Vec<Difference>) {
+        match self.users.iter().position(|it| it.id == *id) {
+            Some(index) => {
+                self.users.remove(index);
+                self.count = self.users.len() as u64;
+                out.push(Difference::Left(id.clone(), Some(reason)));
+            }
+            None => self.surprises += 1,
+        }
+    }
+
+    fn replace_typing(&mut self, users: &[Arc<str>], out: &mut Vec<Difference>) {
+        if self.typing != users {
+            self.typing = users.to_vec();
+            out.push(Difference::Typing(self.typing.clone()));
+        }
+    }
+
+    fn replace_cursors(&mut self, cursors: &[Cursor], out: &mut Vec<Difference>) {
+        let here = |session: &Session| cursors.iter().any(|it| it.session == *session);
+        self.cursors.retain(|session, _| {
+            let stays = here(session);
+            if !stays {
+                out.push(Difference::Unpointed(*session));
+            }
+            stays
+        });
+        for cursor in cursors {
+            self.point(cursor, out);
+        }
+    }
+
+    fn point(&mut self, cursor: &Cursor, out: &mut Vec<Difference>) {
+        let old = self.cursors.insert(cursor.session, cursor.clone());
+        if old.as_ref() != Some(cursor) {
+            out.push(Difference::Pointed(cursor.clone()));
+        }
+    }
+}
+
+fn have(epoch: crate::wire::Epoch, version: u64) -> Have {
+    Have { epoch, version }
+}

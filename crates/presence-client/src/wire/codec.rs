@@ -1,0 +1,260 @@
+//! From frames to bytes and back.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::frame::Key;
+use super::{DecodeError, DecodeErrorKind, Ref};
+
+/// The first byte of every binary frame.
+pub const VERSION: u8 = 1;
+
+/// How deep objects and lists may be nested in one another. JSON readers give up at 100 or more,
+/// and what a command carries is sent on inside of events.
+const DEPTH_MAX: usize = 64;
+
+/// The two things that must be known before the rest can be read.
+pub(super) struct Head<'a> {
+    pub(super) kind: Cow<'a, str>,
+    pub(super) ref_: Option<Ref>,
+}
+
+/// Reads `type` and `ref`, and sees to it that everything else is sound JSON, also where later it is kept as a text.
+pub(super) fn head(text: &str) -> Result<Head<'_>, DecodeError> {
+    let RawHead { kind, ref_ } =
+        read_json(text).map_err(|it| DecodeError::malformed(plain(&it)))?;
+    let ref_ = match ref_.map(RawValue::get) {
+        None | Some("null") => None,
+        Some(text) => match Ref::from_json(text) {
+            Ok(ref_) => Some(ref_),
+            Err(why) => return Err(DecodeError::invalid("ref", format!("ref {why}"), None)),
+        },
+    };
+    let Some(kind) = kind else {
+        return Err(DecodeError::invalid("type", "missing field `type`", ref_));
+    };
+    match serde_json::from_str::<Key<'_>>(kind.get()) {
+        Ok(Key(kind)) => Ok(Head { kind, ref_ }),
+        Err(_) => Err(DecodeError::invalid("type", "type must be a string", ref_)),
+    }
+}
+
+/// Reads a frame of a type that is known by now.
+pub(super) fn body<'a, T: Deserialize<'a>>(
+    text: &'a str,
+    ref_: Option<Ref>,
+) -> Result<T, DecodeError> {
+    read_json(text).or_else(|_| {
+        // Once more, this time keeping track of where we are: good frames need not pay for that.
+        let mut from = serde_json::Deserializer::from_str(text);
+        let it = match serde_path_to_error::deserialize::<_, T>(&mut from) {
+            Ok(it) => return Ok(it),
+            Err(it) => it,
+        };
+        let message = plain(it.inner());
+        let path = it.path().to_string();
+        let at = if path == "." { String::new() } else { path };
+        let field = match (named(&message), at.is_empty()) {
+            (Some(field), true) => field.to_owned(),
+            (Some(field), false) => format!("{at}.{field}"),
+            (None, _) => at,
+        };
+        let message = match named(&message) {
+            Some(_) => message,
+            None if message.starts_with("must ") => format!("{field} {message}"),
+            None => format!("{field}: {message}"),
+        };
+        Err(DecodeError::invalid(&field, message, ref_.clone()))
+    })
+}
+
+/// The field that our own messages name, see `frame.rs`.
+fn named(message: &str) -> Option<&str> {
+    let field = ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start))?;
+    field.split('`').next()
+}
+
+/// The words of an error without the position: a frame is one line, and the field says more.
+fn plain(it: &serde_json::Error) -> String {
+    let text = it.to_string();
+    match text.rfind(" at line ") {
+        Some(end) if it.is_data() || it.column() == 0 => text[..end].to_owned(),
+        Some(end) => format!("{} at byte {}", &text[..end], it.column()),
+        None => text,
+    }
+}
+
+fn read_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+#[derive(Default)]
+struct RawHead<'a> {
+    kind: Option<&'a RawValue>,
+    ref_: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for RawHead<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = RawHead<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<RawHead<'de>, A::Error> {
+                let mut head = RawHead::default();
+                while let Some(Key(key)) = from.next_key()? {
+                    let place = match &*key {
+                        "type" => &mut head.kind,
+                        "ref" => &mut head.ref_,
+                        _ => {
+                            from.next_value_seed(Sound::new(DEPTH_MAX - 1))?;
+                            continue;
+                        }
+                    };
+                    if place.is_some() {
+                        return Err(A::Error::custom(format_args!("duplicate field `{key}`")));
+                    }
+                    *place = Some(from.next_value()?);
+                }
+                Ok(head)
+            }
+        }
+        from.deserialize_map(Read)
+    }
+}
+
+/// Reads any JSON and keeps nothing: strings must be whole Unicode, numbers finite, depth within bounds.
+/// (What is merely skipped or kept raw is not looked at that closely.)
+#[derive(Clone, Copy)]
+pub(super) struct Sound {
+    depth: usize,
+}
+
+impl Sound {
+    pub(super) const fn new(depth: usize) -> Self {
+        Sound { depth }
+    }
+
+    fn deeper<E: Error>(self) -> Result<Self, E> {
+        match self.depth.checked_sub(1) {
+            Some(depth) => Ok(Sound { depth }),
+            None => Err(E::custom("nested too deep")),
+        }
+    }
+}
+
+/// Whether `text` is one sound JSON value.
+pub(super) fn check_json(text: &str) -> Result<(), serde_json::Error> {
+    let mut from = serde_json::Deserializer::from_str(text);
+    Sound::new(DEPTH_MAX - 1).deserialize(&mut from)?;
+    from.end()
+}
+
+impl<'de> DeserializeSeed<'de> for Sound {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sound {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<(), A::Error> {
+        let deeper = self.deeper()?;
+        while from.next_element_seed(deeper)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<(), A::Error> {
+        let deeper = self.deeper()?;
+        while from.next_key::<Key<'de>>()?.is_some() {
+            from.next_value_seed(deeper)?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends the JSON of a frame: its type, then its fields.
+pub(super) fn write_json<F>(kind: &'static str, fields: F, out: &mut Vec<u8>)
+where
+    F: Fn(&mut Fields<'_>) -> Result<(), serde_json::Error>,
+{
+    let mut to = serde_json::Serializer::new(out);
+    let written = (&mut to).serialize_struct("Frame", 1).and_then(|mut out| {
+        out.serialize_field("type", kind)?;
+        fields(&mut out)?;
+        out.end()
+    });
+    written.expect("frames can always be written");
+}
+
+/// Where the fields of a JSON frame are written to.
+pub(super) type Fields<'a> =
+    <&'a mut serde_json::Serializer<&'a mut Vec<u8>> as Serializer>::SerializeStruct;
+
+/// Appends a binary frame.
+pub(super) fn write_postcard<T: Serialize>(frame: &T, out: &mut Vec<u8>) {
+    out.push(VERSION);
+    *out = postcard::to_extend(frame, std::mem::take(out)).expect("frames can always be written");
+}
+
+/// Reads a binary frame.
+pub(super) fn read_postcard<T: DeserializeOwned>(frame: &[u8]) -> Result<T, DecodeError> {
+    let bytes = match frame {
+        [VERSION, bytes @ ..] => bytes,
+        [other, ..] => {
+            let message = format!("binary frames of version {other} are not known");
+            return Err(DecodeError::malformed(message));
+        }
+        [] => return Err(DecodeError::malformed("an empty frame")),
+    };
+    match postcard::take_from_bytes(bytes) {
+        Ok((frame, [])) => Ok(frame),
+        Ok((_, rest)) => {
+            let message = format!("{} bytes too many", rest.len());
+            Err(DecodeError::malformed(message))
+        }
+        // What a value must be like, postcard cannot say in words.
+        Err(postcard::Error::SerdeDeCustom) => Err(DecodeError {
+            kind: DecodeErrorKind::Invalid,
+            ..DecodeError::malformed("a value is not as it should be")
+        }),
+        Err(it) => Err(DecodeError::malformed(it.to_string())),
+    }
+}

@@ -1,0 +1,90 @@
+//! Why a frame cannot be understood.
+
+use std::fmt;
+
+use super::event;
+use super::{ErrorCode, Ref};
+
+/// What kind of mistake it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeErrorKind {
+    /// Not a frame at all: not JSON, not an object, nested too deep, of another version, cut short.
+    Malformed,
+    /// A frame of a type we do not know.
+    Unknown,
+    /// A field is missing, unknown, or has a bad value.
+    Invalid,
+}
+
+/// Why a frame cannot be understood, in words for whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeError {
+    /// What kind of mistake it is.
+    pub kind: DecodeErrorKind,
+    /// Which field it is about, as a path such as `have.epoch`.
+    pub field: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// The `ref` of the frame, if that could be read.
+    pub ref_: Option<Ref>,
+}
+
+impl DecodeError {
+    pub(super) fn malformed(message: impl Into<String>) -> Self {
+        DecodeError {
+            kind: DecodeErrorKind::Malformed,
+            field: None,
+            message: message.into(),
+            ref_: None,
+        }
+    }
+
+    pub(super) fn invalid(field: &str, message: impl Into<String>, ref_: Option<Ref>) -> Self {
+        DecodeError {
+            kind: DecodeErrorKind::Invalid,
+            field: Some(field.to_owned()),
+            message: message.into(),
+            ref_,
+        }
+    }
+
+    pub(super) fn unknown(kind: &str, ref_: Option<Ref>) -> Self {
+        // The start of it is enough to recognise it.
+        let shown: String = kind.chars().take(64).collect();
+        DecodeError {
+            kind: DecodeErrorKind::Unknown,
+            field: Some("type".to_owned()),
+            message: format!("unknown type `{shown}`"),
+            ref_,
+        }
+    }
+
+    /// The code that the protocol has for it.
+    pub fn code(&self) -> ErrorCode {
+        match self.kind {
+            DecodeErrorKind::Malformed => ErrorCode::Malformed,
+            DecodeErrorKind::Unknown => ErrorCode::UnknownCommand,
+            DecodeErrorKind::Invalid => ErrorCode::Invalid,
+        }
+    }
+}
+
+impl From<DecodeError> for event::Error {
+    fn from(it: DecodeError) -> Self {
+        event::Error {
+            code: it.code(),
+            ref_: it.ref_,
+            message: it.message,
+            field: it.field,
+            retry_after: None,
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for DecodeError {}

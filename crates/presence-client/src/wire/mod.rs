@@ -1,0 +1,28 @@
+//! The native protocol as types: every frame of `docs/protocol.md`, in JSON and in binary.
+//!
+//! A frame is a [`Command`] or an [`Event`]. Ids are plain texts here: whoever receives them checks them.
+
+pub mod command;
+pub mod event;
+
+mod choice;
+mod value;
+mod words;
+
+mod codec;
+mod error;
+mod frame;
+
+pub use codec::VERSION;
+pub use command::Command;
+pub use error::{DecodeError, DecodeErrorKind};
+pub use event::Event;
+pub use value::{Epoch, Field, Have, Json, Place, Ref, Selection, Session, Target};
+pub use words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
+
+/// The WebSocket subprotocol of JSON frames.
+pub const JSON: &str = "presence.v1.json";
+/// The WebSocket subprotocol of binary frames.
+pub const POSTCARD: &str = "presence.v1.postcard";
+/// The start of the subprotocol that carries a token.
+pub const BEARER: &str = "presence.bearer.";

@@ -1,0 +1,11 @@
+//! What the native protocol promises, and what it does with nonsense.
+
+// In tests a panic is the message.
+#![allow(clippy::unwrap_used)]
+
+#[cfg(feature = "client")]
+mod client;
+mod mistakes;
+mod noise;
+mod page;
+mod picture;

@@ -1,0 +1,222 @@
+//! Those who are told, and what they make of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use presence_core::rosters::Hearers;
+use presence_core::{
+    Applied, Change, Clock, Event, Patch, Person, Replica, SessionId, Snapshot, Topic, UserId,
+    Watching,
+};
+
+/// What one watcher knows of one topic.
+pub(super) struct View {
+    pub(super) watching: Watching,
+    pub(super) picture: Picture,
+    pub(super) typing: BTreeSet<UserId>,
+    pub(super) cursors: BTreeMap<SessionId, u64>,
+    /// Loses events now and then, as those do who read slowly.
+    pub(super) lossy: bool,
+    /// Has lost something, and has to ask again.
+    pub(super) lost: bool,
+    people: Replica<UserId, Arc<Person>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Picture {
+    /// Nothing was told yet.
+    Blank,
+    Listed,
+    Summarised(usize),
+}
+
+impl View {
+    pub(super) fn new(watching: Watching, lossy: bool) -> Self {
+        View {
+            watching,
+            picture: Picture::Blank,
+            typing: BTreeSet::new(),
+            cursors: BTreeMap::new(),
+            lossy,
+            lost: false,
+            people: Replica::default(),
+        }
+    }
+
+    /// The state to catch up from.
+    pub(super) fn have(&self) -> Option<Clock> {
+        match self.picture {
+            Picture::Listed => self.people.clock(),
+            Picture::Blank | Picture::Summarised(_) => None,
+        }
+    }
+
+    /// Who is there, in the order they came.
+    pub(super) fn people(&self) -> Vec<&Person> {
+        let mut people: Vec<&Person> = self.people.iter().map(|it| &**it.1).collect();
+        people.sort_by_key(|it| (it.joined_at, &it.user));
+        people
+    }
+
+    pub(super) fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Everyone {
+                clock,
+                people,
+                typing,
+                cursors,
+                ..
+            } => {
+                assert_eq!(self.watching, Watching::Full);
+                let entries = people.iter().map(|it| (it.user.clone(), it.clone()));
+                let (clock, entries) = (*clock, entries.collect());
+                self.people.restore(Snapshot { clock, entries });
+                self.picture = Picture::Listed;
+                self.lost = false;
+                self.hear_doing(typing, cursors);
+            }
+            Event::Unchanged {
+                clock,
+                typing,
+                cursors,
+                ..
+            } => {
+                assert_eq!(self.people.clock(), Some(*clock), "not the same state");
+                self.lost = false;
+                self.hear_doing(typing, cursors);
+            }
+            Event::Changes { clock, changes, .. } => self.hear_changes(*clock, changes),
+            Event::Summary { clock, count, faces, .. } => {
+                self.summarised = Some(*clock);
+                assert!(faces.len() <= *count);
+                self.picture = Picture::Summarised(*count);
+                self.lost = false;
+            }
+            Event::Typing {
+                typing,
+                started,
+                stopped,
+                ..
+            } => {
+                if !self.lost {
+                    let known = &self.typing;
+                    assert!(
+                        started.iter().all(|it| !known.contains(it)),
+                        "started twice"
+                    );
+                    assert!(stopped.iter().all(|it| known.contains(it)), "stopped twice");
+                }
+                self.typing = typing.iter().cloned().collect();
+            }
+            Event::Cursors { cursors, gone, .. } => {
+                assert!(!cursors.is_empty() || !gone.is_empty(), "tells nothing");
+                self.cursors.retain(|it, _| !gone.contains(it));
+                self.point(cursors);
+            }
+            Event::Broadcast { .. } => {}
+            Event::Face(_) | Event::Own(_) => panic!("not of a place: {event:?}"),
+        }
+    }
+
+    fn hear_changes(&mut self, clock: Clock, changes: &[Change]) {
+        assert!(!changes.is_empty(), "tells nothing");
+        if self.picture != Picture::Listed {
+            assert!(self.lost, "changes of what was not listed");
+            return;
+        }
+        let before: BTreeMap<_, _> = self
+            .people
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        let entries = changes.iter().map(|change| match change {
+            Change::Joined(person) | Change::Updated(person) => {
+                (person.user.clone(), Some(person.clone()))
+            }
+            Change::Left { user, .. } => (user.clone(), None),
+        });
+        let changes_of = entries.collect();
+        match self.people.apply(Patch {
+            clock,
+            changes: changes_of,
+        }) {
+            Applied::Gap => {
+                assert!(self.lossy, "a gap for one who heard everything");
+                self.lost = true;
+            }
+            Applied::Old => panic!("told twice"),
+            Applied::Changed(_) => {
+                for change in changes {
+                    match change {
+                        Change::Joined(it) => {
+                            assert!(!before.contains_key(&it.user), "joined twice")
+                        }
+                        Change::Updated(it) => {
+                            let before = before.get(&it.user).expect("updated who was not there");
+                            assert_ne!(seen(before), seen(it), "nothing is new");
+                        }
+                        Change::Left { user, .. } => {
+                            assert!(before.contains_key(user), "left twice");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear_doing(&mut self, typing: &[UserId], cursors: &[presence_core::Cursor]) {
+        self.typing = typing.iter().cloned().collect();
+        self.cursors.clear();
+        self.point(cursors);
+    }
+
+    fn point(&mut self, cursors: &[presence_core::Cursor]) {
+        for cursor in cursors {
+            let pointer = cursor.pointer.expect("nobody selects in this model");
+            self.cursors.insert(cursor.session, pointer.x as u64);
+        }
+    }
+}
+
+/// Everyone who watches a place.
+#[derive(Default)]
+pub(super) struct Watchers {
+    pub(super) views: BTreeMap<(Topic, SessionId), View>,
+}
+
+impl Watchers {
+    /// Has those hear `event` who are meant; `lose` says who is not reading just now.
+    pub(super) fn tell(
+        &mut self,
+        topic: &Topic,
+        to: &Hearers,
+        event: &Event,
+        mut lose: impl FnMut() -> bool,
+    ) {
+        for ((of, watcher), view) in &mut self.views {
+            let is_meant = match to {
+                Hearers::Full => view.watching == Watching::Full,
+                Hearers::Summary => view.watching == Watching::Summary,
+                Hearers::AllBut(but) => !but.contains(watcher),
+                Hearers::One(one) => one == watcher,
+            };
+            if of != topic || !is_meant {
+                continue;
+            }
+            if view.lossy && !matches!(to, Hearers::One(_)) && lose() {
+                view.lost = true;
+            } else {
+                view.hear(event);
+            }
+        }
+    }
+}
+
+/// All that can be seen of a person, as text.
+pub(super) fn seen(person: &Person) -> String {
+    let members = person.members.iter();
+    let members = members.map(|it| (it.joined_at, it.session, it.device, &it.meta.json));
+    let members: Vec<_> = members.collect();
+    let look = (person.look().status, &person.look().message);
+    format!("{} {look:?} {members:?}", person.user)
+}

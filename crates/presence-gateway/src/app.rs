@@ -1,0 +1,77 @@
+//! What every connection of a gateway shares.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use presence_core::Timestamp;
+use presence_hub::Hub;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::identity::{Gate, ResumeKey};
+use crate::metrics::Metrics;
+
+/// What every connection of a gateway shares.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) hub: Hub,
+    pub(crate) gate: Gate,
+    pub(crate) resume: ResumeKey,
+    pub(crate) metrics: Metrics,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) connections: Connections,
+}
+
+/// How far the gateway is with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It is not.
+    Open,
+    /// Nobody new is let in; whoever is here is asked to go, spread over that time.
+    Draining(Duration),
+}
+
+impl App {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.hub.clock().now()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.phase.borrow() != Phase::Open
+    }
+}
+
+/// How many connections there are, and how many there may be.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    open: AtomicUsize,
+}
+
+/// One connection, as long as it lasts.
+pub(crate) struct Counted<'a>(&'a Connections);
+
+impl Connections {
+    /// Counts one more, if that is not more than `max`.
+    pub(crate) fn enter(&self, max: usize) -> Option<Counted<'_>> {
+        let entered = self.open.fetch_update(Relaxed, Relaxed, |open| {
+            (open < max).then_some(open + 1)
+        });
+        entered.ok().map(|_| Counted(self))
+    }
+
+    /// Counts one more that was let in already, as something else.
+    pub(crate) fn go_on(&self) -> Counted<'_> {
+        self.open.fetch_add(1, Relaxed);
+        Counted(self)
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,314 @@
+//! What an operator can set: defaults, then a file, then the environment, then flags. The later one wins.
+//!
+//! Everything that can be wrong is found here, before anything is opened.
+
+mod error;
+mod layers;
+mod parse;
+mod read;
+mod settings;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use presence_core::{Limits, META_BYTES_MAX, Rate, Timing};
+
+use crate::cli::Cli;
+use crate::identity::{AllowedOrigins, Patterns};
+use crate::logs::{self, LogFormat};
+
+use layers::Layers;
+
+pub use error::ConfigError;
+pub use layers::Explained;
+pub use parse::{KeyFile, SPAN_MAX, Unit, span};
+pub use settings::{CONFIG_ENV, SETTINGS, Setting};
+
+/// What was configured, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen. Loopback, if nobody needs a token.
+    pub listen: SocketAddr,
+    /// What is kept, where.
+    pub data_dir: DataDir,
+    /// What tells this node from the others.
+    pub node_name: String,
+    /// Which pages may connect.
+    pub allowed_origins: AllowedOrigins,
+    /// How many ways the state is shared out over the cores.
+    pub shards: usize,
+    /// How long open connections may take to go elsewhere when the process is told to stop.
+    pub drain: Duration,
+    /// How long each thing of a client lasts.
+    pub timing: Timing,
+    /// How clients prove who they are.
+    pub jwt: Jwt,
+    /// How many of each the machines keep.
+    pub limits: Limits,
+    /// How much a socket may take.
+    pub socket: SocketLimits,
+    /// How often a connection may do each kind of thing.
+    pub rates: Rates,
+    /// What is logged: a level, or `target=level` with commas between.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// What is allowed and still deserves a word: to be logged at start.
+    pub warnings: Vec<String>,
+    /// Every setting, its value and where it comes from, without secrets.
+    pub explained: Vec<Explained>,
+}
+
+/// What is kept, where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataDir {
+    /// Nothing outlives the process.
+    Memory,
+    /// In this folder.
+    Folder(PathBuf),
+}
+
+/// How clients prove who they are. Without any key they do not.
+#[derive(Clone, Debug)]
+pub struct Jwt {
+    /// For HS256.
+    pub secret: Option<Secret>,
+    /// Public keys.
+    pub keys: Vec<KeyFile>,
+    /// A file of public keys with ids.
+    pub jwks_file: Option<PathBuf>,
+    /// What `iss` has to be.
+    pub issuer: Option<String>,
+    /// What `aud` has to name one of.
+    pub audience: Vec<String>,
+    /// How far clocks may be apart.
+    pub leeway: Duration,
+    /// The channels of a token that does not list any.
+    pub channels_default: Patterns,
+}
+
+impl Jwt {
+    /// Whether there is no key, so that everybody is who they say.
+    pub fn is_open(&self) -> bool {
+        self.secret.is_none() && self.keys.is_empty() && self.jwks_file.is_none()
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` as it is.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// Its bytes, for whoever signs or verifies.
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.0.len())
+    }
+}
+
+/// How much a socket may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketLimits {
+    /// Connections at once; one more is told to come back later.
+    pub connections_max: usize,
+    /// The biggest frame or body a client may send.
+    pub frame_bytes_max: usize,
+    /// What may wait for a slow client; more, and its backlog is dropped for a difference.
+    pub outbox_bytes_max: usize,
+    /// Topics one connection may watch.
+    pub watches_max: usize,
+}
+
+/// How often a connection may do each kind of thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Join, update, leave.
+    pub join: Rate,
+    /// Watch, unwatch.
+    pub watch: Rate,
+    /// Status.
+    pub status: Rate,
+    /// Typing.
+    pub typing: Rate,
+    /// Cursor, selection.
+    pub cursor: Rate,
+    /// Broadcast.
+    pub broadcast: Rate,
+    /// List, get.
+    pub query: Rate,
+    /// Heartbeat, ping, activity, authenticate.
+    pub other: Rate,
+}
+
+impl Config {
+    /// Reads the file, `env` and `cli`, in this order, over the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting, where its value comes from, and what would do.
+    pub fn load(
+        cli: &Cli,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Config, ConfigError> {
+        Self::load_in(Path::new(""), cli, env)
+    }
+
+    /// Files that are not absolute are looked for in `dir`.
+    fn load_in(
+        dir: &Path,
+        cli: &Cli,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Config, ConfigError> {
+        let mut layers = Layers::read(dir, cli, env)?;
+        let it = &mut layers;
+        let jwt = read::jwt(dir, it)?;
+        let origins = it.take_list("allowed_origins", |text| Ok(text.to_owned()))?;
+        let mut config = Config {
+            listen: it.take("listen", parse::address)?,
+            data_dir: it.take("data_dir", |text| Ok(read::data_dir(text)))?,
+            node_name: it.take_or("node_name", parse::node_name, read::host_name)?,
+            allowed_origins: AllowedOrigins::new(&origins, jwt.is_open()).map_err(|wants| {
+                ConfigError::Invalid {
+                    key: "allowed_origins",
+                    value: format!("{:?}", origins.join(", ")),
+                    origin: it.origin("allowed_origins"),
+                    wants,
+                }
+            })?,
+            shards: it.take_or("shards", |text| parse::count(text, 1..=256), read::shards)?,
+            drain: it.take_span("drain", read::seconds)?,
+            timing: read::timing(it)?,
+            jwt,
+            limits: read::limits(it)?,
+            socket: read::socket_limits(it)?,
+            rates: read::rates(it)?,
+            log: it.take("log.filter", |text| {
+                logs::checked_filter(text).map(|()| text.to_owned())
+            })?,
+            log_format: it.take("log.format", str::parse)?,
+            warnings: Vec::new(),
+            explained: Vec::new(),
+        };
+        config.check(&layers)?;
+        config.warnings = config.doubts();
+        config.explained = layers.explained();
+        Ok(config)
+    }
+
+    /// Relations between values.
+    fn check(&self, layers: &Layers) -> Result<(), ConfigError> {
+        let relation = |holds: bool, keys: &[&str], what: String| match holds {
+            true => Ok(()),
+            false => Err(ConfigError::Relation {
+                what,
+                origins: keys.iter().map(|key| layers.origin(key)).collect(),
+            }),
+        };
+        let is_loopback = self.listen.ip().to_canonical().is_loopback();
+        relation(
+            is_loopback || !self.jwt.is_open(),
+            &["listen"],
+            format!(
+                "without a key everybody is who they say, so only this machine may connect, and {} is not it: \
+                 127.0.0.1:{} would do, or a key: PRESENCE_JWT_SECRET=$(openssl rand -base64 32), jwt.keys or PRESENCE_JWKS_FILE",
+                self.listen,
+                self.listen.port()
+            ),
+        )?;
+        let frame_least = META_BYTES_MAX + 1024;
+        relation(
+            self.socket.frame_bytes_max >= frame_least,
+            &["limits.frame_bytes_max"],
+            format!(
+                "a frame of {} bytes cannot carry a join with the biggest meta: {frame_least} would do",
+                self.socket.frame_bytes_max
+            ),
+        )?;
+        relation(
+            self.socket.outbox_bytes_max >= self.socket.frame_bytes_max,
+            &["limits.outbox_bytes_max", "limits.frame_bytes_max"],
+            format!(
+                "an outbox of {} bytes cannot pass on the biggest frame: {} would do",
+                self.socket.outbox_bytes_max, self.socket.frame_bytes_max
+            ),
+        )?;
+        relation(
+            self.rates.join.burst as usize >= self.limits.channels_max,
+            &["rates.join", "limits.channels_max"],
+            format!(
+                "a client that comes back joins up to {} channels at once, and the burst of joins is {}: a burst of {0} would do",
+                self.limits.channels_max, self.rates.join.burst
+            ),
+        )?;
+        relation(
+            self.limits.faces_max <= self.limits.listed_max,
+            &["limits.faces_max", "limits.listed_max"],
+            format!(
+                "a summary cannot show more people than a list ({} and {}): faces_max of {1} would do",
+                self.limits.faces_max, self.limits.listed_max
+            ),
+        )
+    }
+
+    /// What is allowed and still deserves a word.
+    fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.jwt.is_open() {
+            doubts.push(
+                "no key is configured: everybody on this machine is who they say, and may do everything".into(),
+            );
+        }
+        if self.allowed_origins.any() {
+            doubts.push("allowed_origins is `*`: every page on the web may connect".into());
+        }
+        if self.timing.ttl() * Timing::HIDDEN_FACTOR < Duration::from_secs(65) {
+            doubts.push(format!(
+                "a presence_ttl of {:?} times out background tabs, which are heard from once a minute: 13s would do",
+                self.timing.ttl()
+            ));
+        }
+        doubts
+    }
+}
+
+/// The answer to `--check-config`.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |of: fn(&Explained) -> &str| {
+            let widths = self.explained.iter().map(|it| of(it).chars().count());
+            widths.max().unwrap_or(0).min(40)
+        };
+        let (keys, values) = (width(|it| it.key), width(|it| &it.value));
+        for it in &self.explained {
+            let Explained { key, value, origin } = it;
+            let value = if value.is_empty() { "-" } else { value };
+            writeln!(f, "{key:keys$}  {value:values$}  {origin}")?;
+        }
+        let mode = if self.jwt.is_open() {
+            "open: no key, loopback only"
+        } else {
+            "closed: every client needs a token"
+        };
+        writeln!(f, "\n{mode}")?;
+        for doubt in &self.warnings {
+            writeln!(f, "warning: {doubt}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

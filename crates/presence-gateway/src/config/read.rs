@@ -1,0 +1,143 @@
+//! Sections of the configuration, read from its layers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, thread};
+
+use presence_core::{Limits, Timing};
+
+use super::error::ConfigError;
+use super::layers::Layers;
+use super::parse::{self, Unit, span};
+use super::{DataDir, Jwt, Rates, Secret, SocketLimits};
+use crate::identity::{Patterns, SECRET_BYTES_MIN, weak_secret};
+
+pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
+    let heartbeat = it.take_span("timing.heartbeat_interval", |text| span(text, Unit::Millis))?;
+    let ttl = it.take_span("timing.presence_ttl", seconds)?;
+    let typing = it.take_span("timing.typing_ttl", seconds)?;
+    let grace = it.take_span("timing.grace", seconds)?;
+    Timing::new(heartbeat, ttl, typing, grace).map_err(|error| ConfigError::Relation {
+        what: error.to_string(),
+        origins: [
+            "timing.heartbeat_interval",
+            "timing.presence_ttl",
+            "timing.typing_ttl",
+        ]
+        .map(|key| it.origin(key))
+        .into(),
+    })
+}
+
+pub(super) fn jwt(dir: &Path, it: &mut Layers) -> Result<Jwt, ConfigError> {
+    let given = it.take_if_set("jwt.secret", secret)?;
+    let in_a_file = it.take_if_set("jwt.secret_file", |path| {
+        let text = fs::read_to_string(dir.join(path))
+            .map_err(|error| format!("a file that can be read would do ({error})"))?;
+        secret(text.trim_end_matches(['\r', '\n']))
+    })?;
+    let secret = match (given, in_a_file) {
+        (Some(_), Some(_)) => {
+            return Err(ConfigError::Relation {
+                what: "there are two secrets: one of jwt.secret and jwt.secret_file would do"
+                    .into(),
+                origins: vec![it.origin("jwt.secret"), it.origin("jwt.secret_file")],
+            });
+        }
+        (given, in_a_file) => given.or(in_a_file),
+    };
+    let patterns = it.take_list("jwt.channels_default", |text| {
+        Patterns::new([text]).map_err(|error| error.to_string())
+    })?;
+    Ok(Jwt {
+        secret,
+        keys: it.take_list("jwt.keys", parse::key_file)?,
+        jwks_file: it.take_if_set("jwt.jwks_file", |text| Ok(PathBuf::from(text)))?,
+        issuer: it.take_if_set("jwt.issuer", |text| Ok(text.to_owned()))?,
+        audience: it.take_list("jwt.audience", |text| Ok(text.to_owned()))?,
+        leeway: it.take_span("jwt.leeway", |text| {
+            span(text, Unit::Seconds)
+                .ok()
+                .filter(|leeway| *leeway <= Duration::from_secs(300))
+                .ok_or_else(|| "a time of at most 5m would do".into())
+        })?,
+        channels_default: patterns.into_iter().collect(),
+    })
+}
+
+pub(super) fn limits(it: &mut Layers) -> Result<Limits, ConfigError> {
+    let some = |text: &str| parse::count(text, 1..=1_000_000);
+    Ok(Limits {
+        sessions_max: it.take("limits.sessions_max", some)?,
+        channels_max: it.take("limits.channels_max", some)?,
+        waiting_max: it.take("limits.waiting_max", some)?,
+        listed_max: it.take("limits.listed_max", some)?,
+        faces_max: it.take("limits.faces_max", some)?,
+        typing_max: it.take("limits.typing_max", some)?,
+        cursors_max: it.take("limits.cursors_max", some)?,
+        broadcasts_max: it.take("limits.broadcasts_max", some)?,
+        versions_kept: it.take("limits.versions_kept", some)?,
+    })
+}
+
+pub(super) fn socket_limits(it: &mut Layers) -> Result<SocketLimits, ConfigError> {
+    let bytes = |text: &str| parse::count(text, 1024..=64 * 1024 * 1024);
+    Ok(SocketLimits {
+        connections_max: it.take("limits.connections_max", |text| {
+            parse::count(text, 1..=10_000_000)
+        })?,
+        frame_bytes_max: it.take("limits.frame_bytes_max", bytes)?,
+        outbox_bytes_max: it.take("limits.outbox_bytes_max", bytes)?,
+        watches_max: it.take("limits.watches_max", |text| {
+            parse::count(text, 1..=1_000_000)
+        })?,
+    })
+}
+
+pub(super) fn rates(it: &mut Layers) -> Result<Rates, ConfigError> {
+    Ok(Rates {
+        join: it.take("rates.join", parse::rate)?,
+        watch: it.take("rates.watch", parse::rate)?,
+        status: it.take("rates.status", parse::rate)?,
+        typing: it.take("rates.typing", parse::rate)?,
+        cursor: it.take("rates.cursor", parse::rate)?,
+        broadcast: it.take("rates.broadcast", parse::rate)?,
+        query: it.take("rates.query", parse::rate)?,
+        other: it.take("rates.other", parse::rate)?,
+    })
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    span(text, Unit::Seconds)
+}
+
+fn secret(text: &str) -> Result<Secret, String> {
+    match weak_secret(text.as_bytes()) {
+        false => Ok(Secret::new(text)),
+        true => Err(format!(
+            "{} bytes can be guessed: at least {SECRET_BYTES_MIN} random ones would do, `openssl rand -base64 32` makes some",
+            text.len()
+        )),
+    }
+}
+
+pub(super) fn data_dir(text: &str) -> DataDir {
+    match text {
+        ":memory:" => DataDir::Memory,
+        folder => DataDir::Folder(folder.into()),
+    }
+}
+
+/// As many as there are cores, up to where more only cost.
+pub(super) fn shards() -> String {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    cores.min(8).to_string()
+}
+
+pub(super) fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .filter(|name| parse::node_name(name).is_ok())
+        .unwrap_or_else(|| "presence@local".into())
+}

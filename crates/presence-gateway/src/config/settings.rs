@@ -1,0 +1,189 @@
+//! Every setting there is: its names, its default, whether it is a secret.
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in the file: `section.name`.
+    pub key: &'static str,
+    /// Its name in the environment.
+    pub env: &'static str,
+    /// The flag that sets it, too.
+    pub flag: Option<&'static str>,
+    /// Its value when nobody sets it. Empty: there is none, or it depends on the machine.
+    pub default: &'static str,
+    /// Whether it must never be shown.
+    pub secret: bool,
+}
+
+const fn setting(key: &'static str, env: &'static str, default: &'static str) -> Setting {
+    Setting {
+        key,
+        env,
+        flag: None,
+        default,
+        secret: false,
+    }
+}
+
+const fn flagged(setting: Setting, flag: &'static str) -> Setting {
+    Setting {
+        flag: Some(flag),
+        ..setting
+    }
+}
+
+const fn secret(setting: Setting) -> Setting {
+    Setting {
+        secret: true,
+        ..setting
+    }
+}
+
+/// All of them, in the order in which they are documented.
+pub const SETTINGS: &[Setting] = &[
+    flagged(
+        setting("listen", "PRESENCE_LISTEN", "127.0.0.1:4001"),
+        "--listen",
+    ),
+    flagged(
+        setting("data_dir", "PRESENCE_DATA_DIR", "presence-data"),
+        "--data-dir",
+    ),
+    setting("node_name", "NODE_NAME", ""),
+    setting("allowed_origins", "PRESENCE_ALLOWED_ORIGINS", ""),
+    setting("shards", "PRESENCE_SHARDS", ""),
+    setting("drain", "PRESENCE_DRAIN", "10s"),
+    setting("timing.heartbeat_interval", "HEARTBEAT_INTERVAL", "15s"),
+    setting("timing.presence_ttl", "PRESENCE_TTL", "60s"),
+    setting("timing.typing_ttl", "TYPING_TTL", "5s"),
+    setting("timing.grace", "PRESENCE_GRACE", "10s"),
+    secret(setting("jwt.secret", "PRESENCE_JWT_SECRET", "")),
+    setting("jwt.secret_file", "PRESENCE_JWT_SECRET_FILE", ""),
+    setting("jwt.keys", "PRESENCE_JWT_KEYS", ""),
+    setting("jwt.jwks_file", "PRESENCE_JWKS_FILE", ""),
+    setting("jwt.issuer", "PRESENCE_JWT_ISSUER", ""),
+    setting("jwt.audience", "PRESENCE_JWT_AUDIENCE", ""),
+    setting("jwt.leeway", "PRESENCE_JWT_LEEWAY", "5s"),
+    setting("jwt.channels_default", "PRESENCE_JWT_CHANNELS_DEFAULT", "*"),
+    setting(
+        "limits.connections_max",
+        "PRESENCE_CONNECTIONS_MAX",
+        "100000",
+    ),
+    setting(
+        "limits.frame_bytes_max",
+        "PRESENCE_FRAME_BYTES_MAX",
+        "65536",
+    ),
+    setting(
+        "limits.outbox_bytes_max",
+        "PRESENCE_OUTBOX_BYTES_MAX",
+        "262144",
+    ),
+    setting("limits.watches_max", "PRESENCE_WATCHES_MAX", "2000"),
+    setting("limits.sessions_max", "PRESENCE_SESSIONS_MAX", "64"),
+    setting("limits.channels_max", "PRESENCE_CHANNELS_MAX", "100"),
+    setting("limits.waiting_max", "PRESENCE_WAITING_MAX", "256"),
+    setting("limits.listed_max", "PRESENCE_LISTED_MAX", "500"),
+    setting("limits.faces_max", "PRESENCE_FACES_MAX", "20"),
+    setting("limits.typing_max", "PRESENCE_TYPING_MAX", "20"),
+    setting("limits.cursors_max", "PRESENCE_CURSORS_MAX", "64"),
+    setting("limits.broadcasts_max", "PRESENCE_BROADCASTS_MAX", "64"),
+    setting("limits.versions_kept", "PRESENCE_VERSIONS_KEPT", "32"),
+    setting("rates.join", "PRESENCE_RATE_JOIN", "20/s burst 200"),
+    setting("rates.watch", "PRESENCE_RATE_WATCH", "100/s burst 500"),
+    setting("rates.status", "PRESENCE_RATE_STATUS", "1/s burst 10"),
+    setting("rates.typing", "PRESENCE_RATE_TYPING", "5/s burst 20"),
+    setting("rates.cursor", "PRESENCE_RATE_CURSOR", "60/s burst 120"),
+    setting(
+        "rates.broadcast",
+        "PRESENCE_RATE_BROADCAST",
+        "20/s burst 40",
+    ),
+    setting("rates.query", "PRESENCE_RATE_QUERY", "10/s burst 20"),
+    setting("rates.other", "PRESENCE_RATE_OTHER", "5/s burst 20"),
+    flagged(setting("log.filter", "PRESENCE_LOG", "info"), "--log"),
+    setting("log.format", "PRESENCE_LOG_FORMAT", "auto"),
+];
+
+/// Names the file itself, so it cannot stand in it.
+pub const CONFIG_ENV: &str = "PRESENCE_CONFIG";
+
+/// The setting of that name in the file.
+pub(super) fn by_key(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The names in the environment that look like ours and are not: a misspelt `PRESENCE_JWT_ISSUER` must not mean
+/// that nobody checks the issuer.
+///
+/// A Kubernetes service called `presence` puts `PRESENCE_PORT_4001_TCP` and the like into every pod; those are left alone.
+pub(super) fn is_misspelt(env: &str) -> bool {
+    let ours = env == CONFIG_ENV || SETTINGS.iter().any(|setting| setting.env == env);
+    let of_a_service = env.contains("_SERVICE_HOST")
+        || env.contains("_SERVICE_PORT")
+        || env.contains("_PORT_")
+        || env.ends_with("_PORT");
+    env.starts_with("PRESENCE_") && !ours && !of_a_service
+}
+
+/// The name that was probably meant.
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|it| (distance(name, it), it))
+        .filter(|(distance, it)| *distance <= 1 + it.len() / 5)
+        .min()
+        .map(|(_, it)| it)
+}
+
+/// How many characters to add, drop or replace.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(!x.eq_ignore_ascii_case(&y));
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_meant_ones_are_found() {
+        for (i, a) in SETTINGS.iter().enumerate() {
+            for b in &SETTINGS[i + 1..] {
+                assert!(a.key != b.key && a.env != b.env, "{} {}", a.key, b.key);
+            }
+        }
+        let keys = || SETTINGS.iter().map(|it| it.key);
+        assert_eq!(
+            nearest("limits.watchs_max", keys()),
+            Some("limits.watches_max")
+        );
+        assert_eq!(nearest("jwt.isuer", keys()), Some("jwt.issuer"));
+        assert_eq!(nearest("colour", keys()), None);
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_found_and_those_of_kubernetes_are_left_alone() {
+        assert!(is_misspelt("PRESENCE_JWT_ISUER"));
+        assert!(!is_misspelt("PRESENCE_JWT_ISSUER"));
+        assert!(!is_misspelt("PRESENCE_CONFIG"));
+        assert!(!is_misspelt("PATH"));
+        for kubernetes in [
+            "PRESENCE_PORT",
+            "PRESENCE_PORT_4001_TCP_ADDR",
+            "PRESENCE_SERVICE_HOST",
+            "PRESENCE_GATEWAY_SERVICE_PORT_HTTP",
+        ] {
+            assert!(!is_misspelt(kubernetes), "{kubernetes}");
+        }
+    }
+}

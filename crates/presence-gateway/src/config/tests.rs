@@ -1,0 +1,400 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const SECRET: &str = "wJ8Xb0v1mQeT5r7yKp3sZc6uHn9dLfAg";
+
+#[test]
+fn with_nothing_set_it_is_open_on_loopback_with_the_numbers_of_the_core() {
+    let config = load("", &[], &[]).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:4001");
+    assert_eq!(config.data_dir, DataDir::Folder("presence-data".into()));
+    assert!(config.jwt.is_open());
+    assert_eq!(config.timing, Timing::default());
+    assert_eq!(
+        format!("{:?}", config.limits),
+        format!("{:?}", Limits::default())
+    );
+    assert_eq!(config.drain, Duration::from_secs(10));
+    assert_eq!(config.jwt.leeway, Duration::from_secs(5));
+    assert!((1..=8).contains(&config.shards));
+    assert!(!config.node_name.is_empty());
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let file = "
+        listen = '127.0.0.1:1'
+        data_dir = 'one'
+        [log]
+        filter = 'error'
+        [timing]
+        presence_ttl = 90
+        heartbeat_interval = '20s'
+    ";
+    let env = [
+        ("PRESENCE_LISTEN", "127.0.0.1:2"),
+        ("PRESENCE_LOG", "warn"),
+        ("PRESENCE_TTL", "120"),
+        ("PRESENCE_DATA_DIR", ""),
+    ];
+    let config = load(file, &env, &["--listen", "127.0.0.1:3"]).unwrap();
+    assert_eq!(config.listen.port(), 3);
+    assert_eq!(config.log, "warn");
+    assert_eq!(config.data_dir, DataDir::Folder("one".into()));
+    assert_eq!(config.timing.ttl(), Duration::from_secs(120));
+    assert_eq!(config.timing.heartbeat(), Duration::from_secs(20));
+    assert_eq!(
+        origins(&config, &["listen", "log.filter", "data_dir", "drain"]),
+        [
+            "--listen",
+            "the environment, PRESENCE_LOG",
+            "presence.toml",
+            "default"
+        ]
+    );
+}
+
+#[test]
+fn names_and_units_that_users_know_stay_as_they_know_them() {
+    let env = [
+        ("HEARTBEAT_INTERVAL", "15000"),
+        ("PRESENCE_TTL", "60"),
+        ("TYPING_TTL", "5"),
+        ("NODE_NAME", "presence@node-1"),
+    ];
+    let config = load("", &env, &[]).unwrap();
+    assert_eq!(config.timing, Timing::default());
+    assert_eq!(config.node_name, "presence@node-1");
+}
+
+#[test]
+fn what_is_misspelt_is_found_and_the_right_name_is_told() {
+    refused(
+        "[limits]\nwatchs_max = 1",
+        &[],
+        "there is no setting limits.watchs_max (in presence.toml); is limits.watches_max meant?",
+    );
+    refused(
+        "listn = 'x'",
+        &[],
+        "there is no setting listn (in presence.toml); is listen meant?",
+    );
+    refused(
+        "[redis]\nhost = 'x'",
+        &[],
+        "there is no setting redis (in presence.toml)",
+    );
+    refused(
+        "",
+        &[("PRESENCE_JWT_ISUER", "x")],
+        "there is no setting PRESENCE_JWT_ISUER (in the environment); is PRESENCE_JWT_ISSUER meant?",
+    );
+}
+
+#[test]
+fn an_error_names_the_setting_its_origin_and_what_would_do() {
+    refused(
+        "listen = '4001'",
+        &[],
+        "listen is \"4001\" (from presence.toml): an address and a port would do",
+    );
+    refused(
+        "",
+        &[("PRESENCE_TTL", "soon")],
+        "timing.presence_ttl is \"soon\" (from the environment, PRESENCE_TTL): a time would do",
+    );
+    refused("listen = ['a', 'b']", &[], "one value would do, not a list");
+    refused("listen = { a = 1 }", &[], "listen is of another kind");
+    refused("limits = 3", &[], "there is no setting limits");
+    refused("[rates]\njoin = '9/day'", &[], "a rate would do");
+    refused("[log]\nfilter = 'inf'", &[], "a level would do");
+    refused("[log]\nformat = 'xml'", &[], "auto, human or json would do");
+    refused(
+        "[jwt]\nkeys = ['HS256:x']",
+        &[],
+        "an algorithm and the PEM file",
+    );
+    refused("[jwt]\nleeway = '1h'", &[], "at most 5m");
+    refused(
+        "[jwt]\nchannels_default = ['a*b']",
+        &[],
+        "jwt.channels_default is \"a*b\"",
+    );
+    refused(
+        "allowed_origins = ['example.org']",
+        &[],
+        "allowed_origins is \"example.org\"",
+    );
+    refused("shards = 0", &[], "a whole number from 1 to 256 would do");
+    refused("node_name = 'a b'", &[], "node_name is \"a b\"");
+}
+
+#[test]
+fn relations_between_values_are_checked_and_the_error_says_what_would_do() {
+    refused(
+        "[timing]\nheartbeat_interval = 30000",
+        &[],
+        "at least 75s would do (timing.heartbeat_interval from presence.toml, timing.presence_ttl from default",
+    );
+    refused("[limits]\nframe_bytes_max = 1024", &[], "5120 would do");
+    refused("[limits]\noutbox_bytes_max = 65535", &[], "65536 would do");
+    refused(
+        "[limits]\nchannels_max = 500",
+        &[],
+        "a burst of 500 would do",
+    );
+    refused("[limits]\nlisted_max = 10", &[], "faces_max of 10 would do");
+}
+
+#[test]
+fn without_a_key_only_loopback_is_listened_on() {
+    for listen in ["0.0.0.0:80", "[::]:80", "192.168.1.7:80"] {
+        refused(
+            "",
+            &[("PRESENCE_LISTEN", listen)],
+            "127.0.0.1:80 would do, or a key",
+        );
+        let env = [("PRESENCE_LISTEN", listen), ("PRESENCE_JWT_SECRET", SECRET)];
+        assert!(load("", &env, &[]).is_ok());
+    }
+    for listen in [
+        "127.0.0.1:80",
+        "127.9.9.9:80",
+        "[::1]:80",
+        "[::ffff:127.0.0.1]:80",
+        "localhost:80",
+    ] {
+        assert!(
+            load("", &[("PRESENCE_LISTEN", listen)], &[]).is_ok(),
+            "{listen}"
+        );
+    }
+}
+
+#[test]
+fn secrets_are_never_shown_and_weak_ones_are_refused() {
+    let weak = "hunter2-hunter2";
+    let error = refused(
+        "",
+        &[("PRESENCE_JWT_SECRET", weak)],
+        "openssl rand -base64 32",
+    );
+    assert!(!error.contains(weak), "{error}");
+
+    let broken = format!("[jwt]\nsecret = \"{SECRET}");
+    let error = refused(&broken, &[], "presence.toml cannot be understood");
+    assert!(!error.contains(SECRET), "{error}");
+
+    // Digits stay text.
+    let digits = "00123456789012345678901234567890";
+    let config = load("", &[("PRESENCE_JWT_SECRET", digits)], &[]).unwrap();
+    assert_eq!(
+        config.jwt.secret.as_ref().unwrap().expose(),
+        digits.as_bytes()
+    );
+    for shown in [format!("{config:?}"), config.to_string()] {
+        assert!(!shown.contains(digits), "{shown}");
+    }
+    assert!(config.to_string().contains("(hidden)"));
+}
+
+#[test]
+fn a_secret_may_be_in_a_file_and_there_is_one() {
+    let dir = folder("[jwt]\nsecret_file = 'key'");
+    fs::write(dir.path().join("key"), format!("{SECRET}\n")).unwrap();
+    let config = Config::load_in(dir.path(), &cli(&[]), vars(&[])).unwrap();
+    assert_eq!(config.jwt.secret, Some(Secret::new(SECRET)));
+    let error = Config::load_in(
+        dir.path(),
+        &cli(&[]),
+        vars(&[("PRESENCE_JWT_SECRET", SECRET)]),
+    );
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("there are two secrets")
+    );
+    refused(
+        "[jwt]\nsecret_file = 'missing'",
+        &[],
+        "a file that can be read would do",
+    );
+}
+
+#[test]
+fn a_file_that_was_named_has_to_be_there() {
+    let dir = folder("listen = '127.0.0.1:7'");
+    fs::write(dir.path().join("other"), "listen = '127.0.0.1:8'").unwrap();
+    let port = |args: &[&str], env: &[(&str, &str)]| {
+        Config::load_in(dir.path(), &cli(args), vars(env)).map(|it| it.listen.port())
+    };
+    assert_eq!(port(&[], &[]).unwrap(), 7);
+    assert_eq!(port(&["--config", "other"], &[]).unwrap(), 8);
+    assert_eq!(port(&[], &[("PRESENCE_CONFIG", "other")]).unwrap(), 8);
+    let error = port(&["--config", "missing"], &[]).unwrap_err().to_string();
+    assert!(
+        error.starts_with("cannot read missing, named by --config"),
+        "{error}"
+    );
+    let empty = TempDir::new().unwrap();
+    assert!(Config::load_in(empty.path(), &cli(&[]), vars(&[])).is_ok());
+}
+
+#[test]
+fn lists_are_texts_with_commas_or_lists() {
+    let file = "[jwt]\naudience = ['a', 'b']\nkeys = ['ES256:e.pem', 'EdDSA:d.pem']";
+    let config = load(file, &[], &[]).unwrap();
+    assert_eq!(config.jwt.audience, ["a", "b"]);
+    assert_eq!(config.jwt.keys.len(), 2);
+    let config = load("", &[("PRESENCE_JWT_AUDIENCE", "a, b,")], &[]).unwrap();
+    assert_eq!(config.jwt.audience, ["a", "b"]);
+}
+
+#[test]
+fn what_deserves_a_word_gets_one() {
+    let env = [
+        ("PRESENCE_JWT_SECRET", SECRET),
+        ("PRESENCE_ALLOWED_ORIGINS", "*"),
+        ("PRESENCE_TTL", "5"),
+        ("HEARTBEAT_INTERVAL", "1000"),
+    ];
+    let warnings = load("", &env, &[]).unwrap().warnings.join("\n");
+    assert!(
+        warnings.contains("every page on the web may connect"),
+        "{warnings}"
+    );
+    assert!(warnings.contains("13s would do"), "{warnings}");
+    assert!(!warnings.contains("no key"), "{warnings}");
+}
+
+#[test]
+fn the_operations_page_lists_every_setting_with_its_names_and_default() {
+    let page = repository_file("docs/operations.md");
+    let rows: BTreeMap<&str, Vec<&str>> = page
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line
+                .trim_matches('|')
+                .split(" | ")
+                .map(|it| it.trim().trim_matches('`'))
+                .collect();
+            (line.starts_with("| `") && cells.len() == 4).then(|| (cells[0], cells))
+        })
+        .collect();
+    for setting in SETTINGS {
+        let row = rows
+            .get(setting.key)
+            .unwrap_or_else(|| panic!("{} has no row", setting.key));
+        let names = match setting.flag {
+            Some(flag) => format!("{}`, `{flag}", setting.env),
+            None => setting.env.to_owned(),
+        };
+        assert_eq!(row[1], names, "{}", setting.key);
+        if !setting.default.is_empty() {
+            assert_eq!(row[2], setting.default, "{}", setting.key);
+        }
+    }
+    let keys: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+    let known: BTreeSet<&str> = rows.into_keys().collect();
+    assert_eq!(known, keys);
+}
+
+#[test]
+fn every_variable_that_the_pages_name_exists() {
+    let pages = [
+        "docs/operations.md",
+        "deploy/presence.example.toml",
+        "deploy/compose.yaml",
+        "deploy/Dockerfile",
+        "deploy/presence-gateway.service",
+    ];
+    for page in pages {
+        let text = repository_file(page);
+        let words =
+            text.split(|c: char| !(c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()));
+        for word in words.filter(|word| word.starts_with("PRESENCE_") && word.len() > 9) {
+            assert!(!settings::is_misspelt(word), "{page}: {word}");
+        }
+    }
+}
+
+#[test]
+fn the_example_file_shows_every_setting_and_its_default() {
+    let example = repository_file("deploy/presence.example.toml");
+    let config = load(&example, &[], &[]).unwrap();
+    assert!(
+        config.explained.iter().all(|it| it.origin == "default"),
+        "{config}"
+    );
+
+    let uncommented: String = example
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.contains(" = ") && !rest.starts_with(' ') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let parsed = Layers::read(folder(&uncommented).path(), &cli(&[]), vars(&[])).unwrap();
+    for mut it in [parsed] {
+        for setting in SETTINGS {
+            let shown = it
+                .take_list(setting.key, |text| Ok(text.to_owned()))
+                .unwrap();
+            let explained = it.origin(setting.key);
+            assert!(
+                explained.ends_with("presence.toml"),
+                "{} is not in the example",
+                setting.key
+            );
+            if !setting.default.is_empty() {
+                assert_eq!(shown.join(", "), setting.default, "{}", setting.key);
+            }
+        }
+    }
+}
+
+fn load(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Config, ConfigError> {
+    Config::load_in(folder(file).path(), &cli(args), vars(env))
+}
+
+#[track_caller]
+fn refused(file: &str, env: &[(&str, &str)], why: &str) -> String {
+    let error = load(file, env, &[]).unwrap_err().to_string();
+    assert!(error.contains(why), "{error}");
+    error
+}
+
+fn folder(file: &str) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("presence.toml"), file).unwrap();
+    dir
+}
+
+fn cli(args: &[&str]) -> Cli {
+    use clap::Parser;
+    Cli::try_parse_from([&["presence-gateway"], args].concat()).unwrap()
+}
+
+fn vars(env: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    env.iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
+fn origins<'a>(config: &'a Config, keys: &[&str]) -> Vec<&'a str> {
+    let origin = |key: &&str| config.explained.iter().find(|it| it.key == *key);
+    keys.iter()
+        .map(|key| origin(key).unwrap().origin.as_str())
+        .collect()
+}
+
+fn repository_file(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

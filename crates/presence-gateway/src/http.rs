@@ -1,0 +1,196 @@
+//! Every HTTP request: which page, probe or call it is for.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use presence_client::wire::ErrorCode;
+use serde_json::json;
+
+use crate::app::App;
+use crate::identity::{Asked, Identity};
+use crate::metrics;
+use crate::request::Refused;
+use crate::{api, assets, upgrade};
+
+/// An answer.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// Answers one request.
+pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let (route, answer) = match request.uri().path() {
+        "/ws" if upgrade::is_websocket(request.headers()) => {
+            ("ws", upgrade::upgrade(app.clone(), request))
+        }
+        "/ws" => ("ws", needs_websocket()),
+        path if path.starts_with("/api/") => api::answer(&app, request).await,
+        _ if !is_read => ("page", method_not_allowed("GET, HEAD")),
+        "/livez" => ("livez", text(StatusCode::OK, "alive\n")),
+        "/readyz" => ("readyz", ready(&app)),
+        "/health" => ("health", health(&app).await),
+        "/metrics" => ("metrics", metrics_page(&app).await),
+        "/openapi.json" => ("openapi", api::document()),
+        path => ("page", assets::answer(path, request.headers())),
+    };
+    app.metrics.answered(route, answer.status().as_u16());
+    answer
+}
+
+/// Whether to send clients here. A profile store that is away does not change that: who is here is still known.
+fn ready(app: &App) -> Answer {
+    match app.is_draining() {
+        false => text(StatusCode::OK, "ready\n"),
+        true => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}
+
+async fn health(app: &App) -> Answer {
+    let counters = app.hub.counters();
+    let away = counters.store_away.load(Relaxed);
+    let status = match (app.is_draining(), away) {
+        (true, _) => "draining",
+        (false, true) => "degraded",
+        (false, false) => "healthy",
+    };
+    let counts = app.hub.counts().await;
+    let body = json!({
+        "status": status,
+        "store": {
+            "kind": "embedded",
+            "connected": !away,
+            "unsaved": counters.unsaved.load(Relaxed),
+        },
+        "presence": {
+            "online_users": counts.users,
+            "active_channels": counts.channels,
+            "connections": app.connections.open(),
+        },
+        "node": app.config.node_name,
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    let status = match app.is_draining() {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
+    json(status, &body)
+}
+
+async fn metrics_page(app: &App) -> Answer {
+    let counts = app.hub.counts().await;
+    let page = app
+        .metrics
+        .page(app.connections.open(), counts, app.hub.counters());
+    let mut answer = text(StatusCode::OK, page);
+    let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+fn needs_websocket() -> Answer {
+    let why = Refused::new(ErrorCode::Malformed, "this is a WebSocket");
+    error(StatusCode::UPGRADE_REQUIRED, &why)
+}
+
+/// An answer for a path that is there, but not for that.
+pub(crate) fn method_not_allowed(allowed: &'static str) -> Answer {
+    let message = format!("only {allowed} here");
+    let why = Refused::new(ErrorCode::UnknownCommand, message);
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, &why);
+    let allowed = HeaderValue::from_static(allowed);
+    answer.headers_mut().insert(hyper::header::ALLOW, allowed);
+    answer
+}
+
+/// An answer in plain text.
+pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// An answer in JSON.
+pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
+    let body = serde_json::to_vec(body).expect("what we answer can be written");
+    let mut answer = text(status, body);
+    let kind = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// The one shape of errors: `{"error":{"code","message"}}`, with the field and the time to wait where they help.
+pub(crate) fn error(status: StatusCode, why: &Refused) -> Answer {
+    let mut error = json!({ "code": why.code.as_str(), "message": why.message });
+    if let Some(field) = &why.field {
+        error["field"] = json!(field);
+    }
+    let millis = why.retry_after.map(|it| it.as_millis().max(1));
+    if let Some(millis) = millis {
+        error["retry_after"] = json!(u64::try_from(millis).unwrap_or(u64::MAX));
+    }
+    let mut answer = json(status, &json!({ "error": error }));
+    if let Some(millis) = millis {
+        let seconds = HeaderValue::from(u64::try_from(millis.div_ceil(1000)).unwrap_or(u64::MAX));
+        answer.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    answer
+}
+
+/// The query of a URL, decoded.
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Of `uri`.
+    pub(crate) fn of(uri: &Uri) -> Self {
+        let pairs = form_urlencoded::parse(uri.query().unwrap_or("").as_bytes());
+        Query(pairs.into_owned().collect())
+    }
+
+    /// The first value of `name`; an empty one is none.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| &value[..]).filter(|it| !it.is_empty())
+    }
+}
+
+/// The token of a request, from its header or its query.
+pub(crate) fn bearer(headers: &HeaderMap, query: &Query) -> Option<String> {
+    let header = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
+    let token = header.and_then(|it| {
+        let (scheme, token) = it.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    token.or_else(|| query.get("token")).map(str::to_owned)
+}
+
+/// Who asks: by token where the gateway has keys, else as given.
+pub(crate) fn identify(
+    app: &App,
+    token: Option<&str>,
+    query: &Query,
+) -> Result<Identity, Refused> {
+    let asked = Asked {
+        user_id: query.get("user_id"),
+        name: query.get("name"),
+        device_id: query.get("device_id"),
+        workspace_id: query.get("workspace_id"),
+    };
+    Ok(app.gate.admit(token, asked, app.now())?)
+}
+
+/// Whether a page of that origin may ask us anything.
+pub(crate) fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Refused> {
+    let text = |name| headers.get(name).map(|it: &HeaderValue| it.to_str().unwrap_or("?"));
+    let allowed = &app.config.allowed_origins;
+    allowed
+        .check(text(ORIGIN), text(HOST))
+        .map_err(|why| Refused::new(ErrorCode::Forbidden, why.to_string()))
+}

@@ -1,0 +1,294 @@
+//! The door: from what a client presents to who it is.
+
+use presence_core::{DeviceId, Timestamp, UserId, WorkspaceId};
+
+use super::claims::{WORKSPACES_MAX, bad, checked, shown_name};
+use super::{Identity, IdentityError, KeyError, Keys, Patterns, Revoked, Scopes};
+use crate::config::Jwt;
+
+/// What a client says of itself in the query of its URL.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// `user_id`; believed only where nobody needs a token.
+    pub user_id: Option<&'a str>,
+    /// `name`; believed only where nobody needs a token.
+    pub name: Option<&'a str>,
+    /// `device_id`; believed where the token names no device.
+    pub device_id: Option<&'a str>,
+    /// `workspace_id`, with commas between; believed only where nobody needs a token.
+    pub workspace_id: Option<&'a str>,
+}
+
+/// The door. One for all connections.
+#[derive(Debug)]
+pub struct Gate {
+    keys: Option<Keys>,
+    /// Users whose older tokens are refused.
+    pub revoked: Revoked,
+}
+
+impl Gate {
+    /// A gate with the configured keys; without any it is open.
+    ///
+    /// # Errors
+    ///
+    /// A key cannot be used.
+    pub fn new(jwt: &Jwt, now: Timestamp) -> Result<Gate, KeyError> {
+        Ok(Gate {
+            keys: Keys::load(jwt, now)?,
+            revoked: Revoked::default(),
+        })
+    }
+
+    /// Whether everybody is who they say.
+    pub fn is_open(&self) -> bool {
+        self.keys.is_none()
+    }
+
+    /// Who comes in with `token`, or without.
+    ///
+    /// # Errors
+    ///
+    /// There is no token and one is needed, or it is not good, or a parameter has a bad value.
+    pub fn admit(
+        &self,
+        token: Option<&str>,
+        asked: Asked<'_>,
+        now: Timestamp,
+    ) -> Result<Identity, IdentityError> {
+        let mut identity = match &self.keys {
+            None => as_given(asked)?,
+            Some(keys) => keys.verify(token.ok_or(IdentityError::Missing)?, now)?,
+        };
+        if let (None, Some(id)) = (&identity.device, asked.device_id) {
+            identity.device = Some(checked("device_id", DeviceId::new(id))?);
+        }
+        self.revoked.check(&identity, now)?;
+        Ok(identity)
+    }
+
+    /// Who goes on with a fresh `token`: the same user, on the same device.
+    ///
+    /// # Errors
+    ///
+    /// It is not good, or of another user. The old identity holds until it runs out.
+    pub fn renew(
+        &self,
+        old: &Identity,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Identity, IdentityError> {
+        let Some(keys) = &self.keys else {
+            return Ok(old.clone());
+        };
+        let mut identity = keys.verify(token, now)?;
+        if identity.user != old.user {
+            return Err(IdentityError::OtherUser);
+        }
+        identity.device.clone_from(&old.device);
+        self.revoked.check(&identity, now)?;
+        Ok(identity)
+    }
+}
+
+/// Whoever it says it is.
+fn as_given(asked: Asked<'_>) -> Result<Identity, IdentityError> {
+    let user = match asked.user_id.filter(|id| !id.is_empty()) {
+        Some(id) => checked("user_id", UserId::new(id))?,
+        None => anonymous(),
+    };
+    let workspaces = asked.workspace_id.unwrap_or("default");
+    let workspaces: Vec<WorkspaceId> = workspaces
+        .split(',')
+        .map(|id| checked("workspace_id", WorkspaceId::new(id.trim())))
+        .collect::<Result<_, _>>()?;
+    if workspaces.len() > WORKSPACES_MAX {
+        let problem = format!("must be at most {WORKSPACES_MAX}");
+        return Err(bad("workspace_id", problem));
+    }
+    Ok(Identity {
+        user,
+        name: asked.name.and_then(shown_name),
+        device: None,
+        workspaces,
+        channels: Patterns::every(),
+        scopes: Scopes::all(),
+        issued_at: None,
+        expires_at: None,
+        open: true,
+    })
+}
+
+/// A visitor: a public id that is nothing but random.
+fn anonymous() -> UserId {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).expect("the system has randomness");
+    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    UserId::new(&format!("anon_{digits}")).expect("hexadecimal digits are in the alphabet")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Secret;
+    use crate::identity::{Grant, mint};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
+
+    #[test]
+    fn without_a_key_everybody_is_who_they_say_and_may_do_everything() {
+        let gate = Gate::new(&jwt(None), NOW).unwrap();
+        assert!(gate.is_open());
+        let asked = Asked {
+            user_id: Some("ann"),
+            name: Some("Ann"),
+            device_id: Some("web:x"),
+            workspace_id: Some("acme, umbrella"),
+        };
+        let ann = gate.admit(None, asked, NOW).unwrap();
+        assert!(ann.open && ann.may_administer().is_ok());
+        assert_eq!(ann.user.as_str(), "ann");
+        assert_eq!(ann.name.as_deref(), Some("Ann"));
+        assert_eq!(ann.device.as_ref().unwrap().as_str(), "web:x");
+        assert_eq!(ann.workspaces.len(), 2);
+        assert_eq!(gate.renew(&ann, "whatever", NOW).unwrap(), ann);
+    }
+
+    #[test]
+    fn who_says_nothing_is_a_visitor_with_a_random_name() {
+        let gate = Gate::new(&jwt(None), NOW).unwrap();
+        let visitor = || gate.admit(None, Asked::default(), NOW).unwrap();
+        let (one, other) = (visitor(), visitor());
+        assert!(one.user.is_anonymous() && one.user != other.user);
+        assert_eq!(one.workspaces, [WorkspaceId::new("default").unwrap()]);
+    }
+
+    #[test]
+    fn a_parameter_with_a_bad_value_is_named() {
+        let gate = Gate::new(&jwt(None), NOW).unwrap();
+        let refused = |asked: Asked<'_>| gate.admit(None, asked, NOW).unwrap_err().to_string();
+        let many = vec!["w"; 33].join(",");
+        let default = Asked::default();
+        assert_eq!(
+            refused(Asked {
+                user_id: Some("a b"),
+                ..default
+            }),
+            "user_id must not contain ' '"
+        );
+        assert_eq!(
+            refused(Asked {
+                device_id: Some(""),
+                ..default
+            }),
+            "device_id must not be empty"
+        );
+        assert_eq!(
+            refused(Asked {
+                workspace_id: Some("a,,b"),
+                ..default
+            }),
+            "workspace_id must not be empty"
+        );
+        assert_eq!(
+            refused(Asked {
+                workspace_id: Some(&many),
+                ..default
+            }),
+            "workspace_id must be at most 32"
+        );
+    }
+
+    #[test]
+    fn with_a_key_only_the_token_is_believed() {
+        let jwt = jwt(Some("wJ8Xb0v1mQeT5r7yKp3sZc6uHn9dLfAg"));
+        let gate = Gate::new(&jwt, NOW).unwrap();
+        let token = mint(&jwt, &grant("ann", Some("web:phone")), NOW).unwrap();
+        let asked = Asked {
+            user_id: Some("eve"),
+            name: Some("Eve"),
+            device_id: Some("web:other"),
+            workspace_id: Some("umbrella"),
+        };
+        assert_eq!(gate.admit(None, asked, NOW), Err(IdentityError::Missing));
+        let ann = gate.admit(Some(&token), asked, NOW).unwrap();
+        assert!(!ann.open);
+        assert_eq!((ann.user.as_str(), ann.name.as_deref()), ("ann", None));
+        assert_eq!(ann.device.as_ref().unwrap().as_str(), "web:phone");
+        assert_eq!(ann.workspaces, [WorkspaceId::new("acme").unwrap()]);
+
+        let token = mint(&jwt, &grant("ann", None), NOW).unwrap();
+        let ann = gate.admit(Some(&token), asked, NOW).unwrap();
+        assert_eq!(ann.device.unwrap().as_str(), "web:other");
+    }
+
+    #[test]
+    fn a_fresh_token_goes_on_for_the_same_user_only() {
+        let jwt = jwt(Some("wJ8Xb0v1mQeT5r7yKp3sZc6uHn9dLfAg"));
+        let gate = Gate::new(&jwt, NOW).unwrap();
+        let token = |user: &str, now| mint(&jwt, &grant(user, None), now).unwrap();
+        let asked = Asked {
+            device_id: Some("web:x"),
+            ..Asked::default()
+        };
+        let ann = gate.admit(Some(&token("ann", NOW)), asked, NOW).unwrap();
+        let later = NOW + Duration::from_secs(3000);
+        let fresh = gate.renew(&ann, &token("ann", later), later).unwrap();
+        assert_eq!(fresh.expires_at, Some(later + Duration::from_secs(3600)));
+        assert_eq!(fresh.device, ann.device);
+        assert_eq!(
+            gate.renew(&ann, &token("eve", later), later),
+            Err(IdentityError::OtherUser)
+        );
+        assert_eq!(
+            gate.renew(&ann, "x.y.z", later),
+            Err(IdentityError::Malformed)
+        );
+    }
+
+    #[test]
+    fn a_revoked_user_needs_a_newer_token() {
+        let jwt = jwt(Some("wJ8Xb0v1mQeT5r7yKp3sZc6uHn9dLfAg"));
+        let gate = Gate::new(&jwt, NOW).unwrap();
+        let old = mint(&jwt, &grant("ann", None), NOW).unwrap();
+        let ann = gate.admit(Some(&old), Asked::default(), NOW).unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        gate.revoked.revoke(&ann.user, NOW, day).unwrap();
+        assert_eq!(
+            gate.admit(Some(&old), Asked::default(), NOW),
+            Err(IdentityError::Revoked)
+        );
+        assert_eq!(gate.renew(&ann, &old, NOW), Err(IdentityError::Revoked));
+        let later = NOW + Duration::from_secs(1);
+        let new = mint(&jwt, &grant("ann", None), later).unwrap();
+        assert!(gate.admit(Some(&new), Asked::default(), later).is_ok());
+        let other = mint(&jwt, &grant("bob", None), NOW).unwrap();
+        assert!(gate.admit(Some(&other), Asked::default(), NOW).is_ok());
+    }
+
+    fn jwt(secret: Option<&str>) -> Jwt {
+        Jwt {
+            secret: secret.map(Secret::new),
+            keys: vec![],
+            jwks_file: None,
+            issuer: None,
+            audience: vec![],
+            leeway: Duration::from_secs(5),
+            channels_default: Patterns::every(),
+        }
+    }
+
+    fn grant(user: &str, device: Option<&str>) -> Grant {
+        Grant {
+            user: UserId::new(user).unwrap(),
+            name: None,
+            workspaces: vec![WorkspaceId::new("acme").unwrap()],
+            channels: vec![],
+            scopes: vec![],
+            device: device.map(|id| DeviceId::new(id).unwrap()),
+            ttl: Duration::from_secs(3600),
+        }
+    }
+}

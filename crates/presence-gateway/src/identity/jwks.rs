@@ -1,0 +1,177 @@
+//! A file of public keys with ids, read again when it changes.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use std::{fs, io};
+
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
+};
+use presence_core::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Algorithm;
+use super::keys::{Key, KeyError, checked_key};
+
+/// The most keys one file may have.
+pub(super) const KEYS_MAX: usize = 64;
+/// The biggest file that is read.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// How often the file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The keys of a file as they were when it was last read.
+#[derive(Debug)]
+pub(super) struct JwksFile {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    keys: Arc<[NamedKey]>,
+    seen: Option<Stamp>,
+    look_at: Timestamp,
+}
+
+/// What changes when a file does.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+}
+
+/// A key, and what it is called.
+#[derive(Debug)]
+pub(super) struct NamedKey {
+    pub(super) kid: Option<String>,
+    pub(super) key: Key,
+}
+
+impl JwksFile {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or has no key for us.
+    pub(super) fn open(path: &Path, now: Timestamp) -> Result<JwksFile, KeyError> {
+        let seen = stamp(path).ok();
+        Ok(JwksFile {
+            path: path.to_owned(),
+            state: Mutex::new(State {
+                keys: read(path)?,
+                seen,
+                look_at: now + LOOK_EVERY,
+            }),
+        })
+    }
+
+    /// The keys, read again if the file has changed. While it cannot be read, those from before.
+    pub(super) fn keys(&self, now: Timestamp) -> Arc<[NamedKey]> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if now >= state.look_at {
+            state.look_at = now + LOOK_EVERY;
+            let stamp = stamp(&self.path).ok();
+            if stamp != state.seen {
+                state.seen = stamp;
+                match read(&self.path) {
+                    Ok(keys) => {
+                        tracing::info!(file = %self.path.display(), keys = keys.len(), "read the keys again");
+                        state.keys = keys;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the keys from before stay in use");
+                    }
+                }
+            }
+        }
+        state.keys.clone()
+    }
+}
+
+fn stamp(path: &Path) -> io::Result<Stamp> {
+    let meta = fs::metadata(path)?;
+    Ok(Stamp {
+        modified: meta.modified().ok(),
+        bytes: meta.len(),
+    })
+}
+
+fn read(path: &Path) -> Result<Arc<[NamedKey]>, KeyError> {
+    let bad = |problem: String| KeyError::File {
+        path: path.to_owned(),
+        problem,
+    };
+    let meta = fs::metadata(path).map_err(|error| bad(error.to_string()))?;
+    if meta.len() > FILE_BYTES_MAX {
+        return Err(bad(format!("at most {FILE_BYTES_MAX} bytes would do")));
+    }
+    let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    keys_of(&text).map(Into::into).map_err(bad)
+}
+
+/// The keys for us. What is for encryption, or of a kind that we do not take, is left out: a provider has many.
+fn keys_of(text: &str) -> Result<Vec<NamedKey>, String> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<Value>,
+    }
+    let set: Set = serde_json::from_str(text)
+        .map_err(|error| format!("a JWK set, {{\"keys\":[...]}}, would do ({error})"))?;
+    if set.keys.len() > KEYS_MAX {
+        return Err(format!("at most {KEYS_MAX} keys would do"));
+    }
+    let mut keys: Vec<NamedKey> = Vec::new();
+    for (index, value) in set.keys.into_iter().enumerate() {
+        if value["kty"] == "oct" {
+            return Err(format!(
+                "key {index} is a secret (oct): such a one belongs into jwt.secret"
+            ));
+        }
+        let Ok(jwk) = serde_json::from_value::<Jwk>(value) else {
+            continue;
+        };
+        let Some(algorithm) = algorithm_of(&jwk).filter(|_| verifies(&jwk)) else {
+            continue;
+        };
+        let kid = jwk.common.key_id.clone();
+        if kid.is_some() && keys.iter().any(|it| it.kid == kid) {
+            return Err(format!("key {index} has the id (kid) of another one"));
+        }
+        let key = DecodingKey::from_jwk(&jwk)
+            .map_err(|error| error.to_string())
+            .and_then(|key| checked_key(algorithm, key))
+            .map_err(|problem| format!("key {index}: {problem}"))?;
+        keys.push(NamedKey { kid, key });
+    }
+    if keys.is_empty() {
+        return Err("it has no key for RS256, ES256 or EdDSA signatures".into());
+    }
+    Ok(keys)
+}
+
+/// The one algorithm of a key: the one it names, else the one of its kind.
+fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
+    let (of_kind, name) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+        AlgorithmParameters::EllipticCurve(it) if it.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        AlgorithmParameters::OctetKeyPair(it) if it.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        _ => return None,
+    };
+    let named = jwk.common.key_algorithm;
+    named.is_none_or(|named| named == name).then_some(of_kind)
+}
+
+fn verifies(jwk: &Jwk) -> bool {
+    let for_use = jwk.common.public_key_use.as_ref();
+    let operations = jwk.common.key_operations.as_ref();
+    for_use.is_none_or(|it| *it == PublicKeyUse::Signature)
+        && operations.is_none_or(|it| it.contains(&KeyOperations::Verify))
+}

@@ -1,0 +1,418 @@
+//! Who a client is, and what it may do.
+//!
+//! [`Gate`] is the door: it turns a token, or what a client says where nobody needs one, into an [`Identity`].
+//! The rest of the gateway asks the identity. Time is always an argument.
+
+mod gate;
+
+mod claims;
+mod patterns;
+mod scopes;
+
+mod algorithm;
+mod jwks;
+mod keys;
+mod mint;
+
+mod origin;
+mod resume;
+mod revoked;
+
+use std::fmt;
+
+use presence_core::{ChannelId, DeviceId, Timestamp, UserId, WorkspaceId};
+
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use claims::{NAME_CHARS_MAX, WORKSPACES_MAX};
+pub use gate::{Asked, Gate};
+pub use keys::{KeyError, Keys, SECRET_BYTES_MIN, TOKEN_BYTES_MAX, weak_secret};
+pub use mint::{Grant, MintError, mint};
+pub use origin::{AllowedOrigins, OriginRefused};
+pub use patterns::{PATTERNS_MAX, PatternError, Patterns};
+pub use resume::{ResumeKey, ResumeKeyError};
+pub use revoked::{REVOKED_MAX, Revoked, RevokedFull};
+pub use scopes::{Scope, Scopes};
+
+/// Who a client is, and what it may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The account, or an `anon_` one.
+    pub user: UserId,
+    /// The name others see, until a meta has one.
+    pub name: Option<String>,
+    /// The device, if it was said.
+    pub device: Option<DeviceId>,
+    /// The tenants in whose online lists the user appears.
+    pub workspaces: Vec<WorkspaceId>,
+    /// The channels it may enter and see.
+    pub channels: Patterns,
+    /// The kinds of thing it may do.
+    pub scopes: Scopes,
+    /// When its token was made, if that was said.
+    pub issued_at: Option<Timestamp>,
+    /// When its token runs out (`exp`). From then on nothing new is granted; see [`Keys::leeway`].
+    pub expires_at: Option<Timestamp>,
+    /// Whether it was taken as given, without a token.
+    pub open: bool,
+}
+
+impl Identity {
+    /// To be in a channel.
+    ///
+    /// # Errors
+    ///
+    /// No scope `join`, or the channel is not among its channels.
+    pub fn may_join(&self, channel: &ChannelId) -> Result<(), Forbidden> {
+        self.needs(Scope::Join, "channel")?;
+        self.covers(channel)
+    }
+
+    /// To see a channel: watch it, list it.
+    ///
+    /// # Errors
+    ///
+    /// No scope `watch`, or the channel is not among its channels; `read` is enough for every channel.
+    pub fn may_watch_channel(&self, channel: &ChannelId) -> Result<(), Forbidden> {
+        if self.may_read().is_ok() {
+            return Ok(());
+        }
+        self.needs(Scope::Watch, "channel")?;
+        self.covers(channel)
+    }
+
+    /// To see who is online in a workspace.
+    ///
+    /// # Errors
+    ///
+    /// No scope `watch`, or it is not in that workspace; `read` is enough for every workspace.
+    pub fn may_watch_workspace(&self, workspace: &WorkspaceId) -> Result<(), Forbidden> {
+        if self.may_read().is_ok() {
+            return Ok(());
+        }
+        self.needs(Scope::Watch, "workspace")?;
+        if self.workspaces.contains(workspace) {
+            return Ok(());
+        }
+        Err(Forbidden::new("workspace", Why::OtherWorkspace))
+    }
+
+    /// To see what others may see of a user. Everybody may who may watch: a user is known by their id.
+    ///
+    /// # Errors
+    ///
+    /// No scope `watch` or `read`, and it is somebody else.
+    pub fn may_watch_user(&self, user: &UserId) -> Result<(), Forbidden> {
+        if *user == self.user || self.may_read().is_ok() {
+            return Ok(());
+        }
+        self.needs(Scope::Watch, "users")
+    }
+
+    /// To tell everybody in a channel something.
+    ///
+    /// # Errors
+    ///
+    /// No scope `broadcast`, or the channel is not among its channels.
+    pub fn may_broadcast(&self, channel: &ChannelId) -> Result<(), Forbidden> {
+        self.needs(Scope::Broadcast, "channel")?;
+        self.covers(channel)
+    }
+
+    /// To choose the status of a user.
+    ///
+    /// # Errors
+    ///
+    /// No scope `status`, or it is somebody else and there is no scope `act`.
+    pub fn may_set_status_of(&self, user: &UserId) -> Result<(), Forbidden> {
+        self.needs(Scope::Status, "status")?;
+        self.may_act_for(user)
+    }
+
+    /// To do things in the name of a user. What things, the other questions tell.
+    ///
+    /// # Errors
+    ///
+    /// It is somebody else, and there is no scope `act`.
+    pub fn may_act_for(&self, user: &UserId) -> Result<(), Forbidden> {
+        if *user == self.user || self.scopes.has(Scope::Act) {
+            return Ok(());
+        }
+        Err(Forbidden::new("user_id", Why::OtherUser))
+    }
+
+    /// To see every user, channel and workspace.
+    ///
+    /// # Errors
+    ///
+    /// No scope `read`.
+    pub fn may_read(&self) -> Result<(), Forbidden> {
+        self.needs(Scope::Read, "scope")
+    }
+
+    /// To kick and revoke users.
+    ///
+    /// # Errors
+    ///
+    /// No scope `admin`.
+    pub fn may_administer(&self) -> Result<(), Forbidden> {
+        self.needs(Scope::Admin, "scope")
+    }
+
+    fn needs(&self, scope: Scope, field: &'static str) -> Result<(), Forbidden> {
+        if self.scopes.has(scope) {
+            return Ok(());
+        }
+        Err(Forbidden::new(field, Why::NoScope(scope)))
+    }
+
+    fn covers(&self, channel: &ChannelId) -> Result<(), Forbidden> {
+        if self.channels.cover(channel) || self.scopes.has(Scope::Admin) {
+            return Ok(());
+        }
+        Err(Forbidden::new("channel", Why::OtherChannel))
+    }
+}
+
+/// What an identity may not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forbidden {
+    /// The field of the command or request that it was about.
+    pub field: &'static str,
+    why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    NoScope(Scope),
+    OtherChannel,
+    OtherWorkspace,
+    OtherUser,
+}
+
+impl Forbidden {
+    fn new(field: &'static str, why: Why) -> Self {
+        Forbidden { field, why }
+    }
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why {
+            Why::NoScope(scope) => write!(f, "your token has no scope {scope}"),
+            Why::OtherChannel => f.write_str("your token does not cover this channel"),
+            Why::OtherWorkspace => f.write_str("your token does not name this workspace"),
+            Why::OtherUser => f.write_str("your token is of another user and has no scope act"),
+        }
+    }
+}
+
+impl std::error::Error for Forbidden {}
+
+/// Why somebody is nobody. Safe to show: nothing of the token is in it but what its issuer has signed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// There is none.
+    #[error("a token is required")]
+    Missing,
+    /// It is no JWT.
+    #[error("the token is not a JWT")]
+    Malformed,
+    /// It is longer than any we make.
+    #[error("the token is longer than {TOKEN_BYTES_MAX} bytes")]
+    TooLong,
+    /// Its algorithm is not the one of the key.
+    #[error(
+        "the token's algorithm is not the one of the key; here it is {}",
+        one_of(expected)
+    )]
+    Algorithm {
+        /// What would do.
+        expected: Vec<Algorithm>,
+    },
+    /// It names a key that is not here, or none where one has to be named.
+    #[error("the token's key (kid) is unknown")]
+    UnknownKey,
+    /// It was changed, or signed by somebody else.
+    #[error("the token's signature is wrong")]
+    Signature,
+    /// It has run out.
+    #[error("the token has expired")]
+    Expired,
+    /// Its time has not come.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// It was issued by somebody else.
+    #[error("the token's issuer (iss) is not the one configured")]
+    Issuer,
+    /// It is meant for somebody else.
+    #[error("the token's audience (aud) does not name this service")]
+    Audience,
+    /// A claim, or where nobody needs a token a parameter, is missing or has a bad value.
+    #[error("{claim} {problem}")]
+    Claim {
+        /// Its name.
+        claim: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// It was made before its user was revoked.
+    #[error("the user has been revoked: sign in again")]
+    Revoked,
+    /// It is to replace one of somebody else.
+    #[error("the token is of another user")]
+    OtherUser,
+}
+
+fn one_of(algorithms: &[Algorithm]) -> String {
+    let names: Vec<&str> = algorithms.iter().map(|it| it.as_str()).collect();
+    names.join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_may_do_the_usual_in_their_channels_and_nothing_for_others() {
+        let ann = identity(&["room:*", "document:7"], Scopes::of_a_user());
+        assert_eq!(ann.may_join(&channel("room:1")), Ok(()));
+        assert_eq!(ann.may_broadcast(&channel("document:7")), Ok(()));
+        assert_eq!(ann.may_watch_workspace(&workspace("acme")), Ok(()));
+        assert_eq!(ann.may_watch_user(&user("bob")), Ok(()));
+        assert_eq!(ann.may_set_status_of(&user("ann")), Ok(()));
+        assert_eq!(ann.may_act_for(&user("ann")), Ok(()));
+
+        refused(
+            ann.may_join(&channel("document:8")),
+            "channel",
+            "your token does not cover this channel",
+        );
+        refused(
+            ann.may_watch_channel(&channel("board:1")),
+            "channel",
+            "your token does not cover this channel",
+        );
+        refused(
+            ann.may_broadcast(&channel("rooms")),
+            "channel",
+            "your token does not cover this channel",
+        );
+        refused(
+            ann.may_watch_workspace(&workspace("umbrella")),
+            "workspace",
+            "your token does not name this workspace",
+        );
+        refused(
+            ann.may_set_status_of(&user("bob")),
+            "user_id",
+            "your token is of another user and has no scope act",
+        );
+        refused(
+            ann.may_act_for(&user("bob")),
+            "user_id",
+            "your token is of another user and has no scope act",
+        );
+        refused(ann.may_read(), "scope", "your token has no scope read");
+        refused(
+            ann.may_administer(),
+            "scope",
+            "your token has no scope admin",
+        );
+    }
+
+    #[test]
+    fn each_scope_is_missed_where_it_is_needed() {
+        let none = identity(&["*"], Scopes::default());
+        refused(
+            none.may_join(&channel("a")),
+            "channel",
+            "your token has no scope join",
+        );
+        refused(
+            none.may_watch_channel(&channel("a")),
+            "channel",
+            "your token has no scope watch",
+        );
+        refused(
+            none.may_watch_workspace(&workspace("acme")),
+            "workspace",
+            "your token has no scope watch",
+        );
+        refused(
+            none.may_watch_user(&user("bob")),
+            "users",
+            "your token has no scope watch",
+        );
+        refused(
+            none.may_broadcast(&channel("a")),
+            "channel",
+            "your token has no scope broadcast",
+        );
+        refused(
+            none.may_set_status_of(&user("ann")),
+            "status",
+            "your token has no scope status",
+        );
+        assert_eq!(none.may_watch_user(&user("ann")), Ok(()), "oneself");
+    }
+
+    #[test]
+    fn a_service_acts_for_others_within_its_channels_and_reads_everywhere() {
+        let scopes = [Scope::Join, Scope::Status, Scope::Act, Scope::Read];
+        let service = identity(&["room:*"], scopes.into_iter().collect());
+        assert_eq!(service.may_act_for(&user("bob")), Ok(()));
+        assert_eq!(service.may_set_status_of(&user("bob")), Ok(()));
+        assert_eq!(service.may_join(&channel("room:1")), Ok(()));
+        assert!(service.may_join(&channel("board:1")).is_err());
+        assert!(service.may_broadcast(&channel("room:1")).is_err());
+        assert_eq!(service.may_watch_channel(&channel("board:1")), Ok(()));
+        assert_eq!(service.may_watch_workspace(&workspace("umbrella")), Ok(()));
+        assert_eq!(service.may_watch_user(&user("bob")), Ok(()));
+    }
+
+    #[test]
+    fn an_admin_may_do_everything() {
+        let admin = identity(&[], [Scope::Admin].into_iter().collect());
+        assert_eq!(admin.may_join(&channel("a")), Ok(()));
+        assert_eq!(admin.may_broadcast(&channel("a")), Ok(()));
+        assert_eq!(admin.may_watch_channel(&channel("a")), Ok(()));
+        assert_eq!(admin.may_watch_workspace(&workspace("umbrella")), Ok(()));
+        assert_eq!(admin.may_set_status_of(&user("bob")), Ok(()));
+        assert_eq!(admin.may_administer(), Ok(()));
+    }
+
+    #[track_caller]
+    fn refused(answer: Result<(), Forbidden>, field: &str, message: &str) {
+        let forbidden = answer.unwrap_err();
+        assert_eq!(
+            (forbidden.field, forbidden.to_string().as_str()),
+            (field, message)
+        );
+    }
+
+    fn identity(channels: &[&str], scopes: Scopes) -> Identity {
+        Identity {
+            user: user("ann"),
+            name: None,
+            device: None,
+            workspaces: vec![workspace("acme")],
+            channels: Patterns::new(channels.iter().copied()).unwrap(),
+            scopes,
+            issued_at: None,
+            expires_at: None,
+            open: false,
+        }
+    }
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn channel(id: &str) -> ChannelId {
+        ChannelId::new(id).unwrap()
+    }
+
+    fn workspace(id: &str) -> WorkspaceId {
+        WorkspaceId::new(id).unwrap()
+    }
+}

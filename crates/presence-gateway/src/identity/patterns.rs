@@ -1,0 +1,126 @@
+//! Which channels an identity may enter and see.
+
+use std::sync::Arc;
+
+use presence_core::{ChannelId, IdError};
+
+/// The most patterns one token may list.
+pub const PATTERNS_MAX: usize = 100;
+
+/// Channels, and prefixes of channels. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patterns(Arc<[Pattern]>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    /// `*`
+    Every,
+    /// `room:*`
+    Prefix(ChannelId),
+    /// `room:42`
+    One(ChannelId),
+}
+
+/// Why a text is not a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// The rest of it is no channel.
+    #[error(
+        "a pattern is a channel, a prefix with `*` at its end, or `*`; what is before the `*` {0}"
+    )]
+    NoChannel(IdError),
+    /// There are too many.
+    #[error("at most {PATTERNS_MAX} patterns would do")]
+    TooMany,
+}
+
+impl Patterns {
+    /// These patterns.
+    ///
+    /// # Errors
+    ///
+    /// One of them is none, or there are more than [`PATTERNS_MAX`].
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Patterns, PatternError> {
+        let mut checked = Vec::new();
+        for text in patterns {
+            if checked.len() == PATTERNS_MAX {
+                return Err(PatternError::TooMany);
+            }
+            checked.push(pattern(text).map_err(PatternError::NoChannel)?);
+        }
+        Ok(Patterns(checked.into()))
+    }
+
+    /// Every channel.
+    pub fn every() -> Patterns {
+        Patterns([Pattern::Every].into())
+    }
+
+    /// Whether `channel` is one of them.
+    pub fn cover(&self, channel: &ChannelId) -> bool {
+        self.0.iter().any(|pattern| match pattern {
+            Pattern::Every => true,
+            Pattern::Prefix(prefix) => channel.as_str().starts_with(prefix.as_str()),
+            Pattern::One(one) => channel == one,
+        })
+    }
+}
+
+impl FromIterator<Patterns> for Patterns {
+    fn from_iter<T: IntoIterator<Item = Patterns>>(all: T) -> Self {
+        let all: Vec<Pattern> = all.into_iter().flat_map(|it| it.0.to_vec()).collect();
+        Patterns(all.into())
+    }
+}
+
+fn pattern(text: &str) -> Result<Pattern, IdError> {
+    Ok(match text.strip_suffix('*') {
+        Some("") => Pattern::Every,
+        Some(prefix) => Pattern::Prefix(ChannelId::new(prefix)?),
+        None => Pattern::One(ChannelId::new(text)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_alone_or_at_the_end() {
+        let cover = |pattern: &str, channel: &str| {
+            Patterns::new([pattern])
+                .unwrap()
+                .cover(&ChannelId::new(channel).unwrap())
+        };
+        assert!(cover("*", "anything"));
+        assert!(cover("room:*", "room:42"));
+        assert!(cover("room:4*", "room:42"));
+        assert!(!cover("room:*", "room"));
+        assert!(!cover("room:*", "Room:42"));
+        assert!(!cover("room:*", "private-room:42"));
+        assert!(cover("room:42", "room:42"));
+        assert!(!cover("room:42", "room:421"));
+        for bad in [
+            "",
+            "**",
+            "room:*:x",
+            "*:42",
+            "room *",
+            "room:**",
+            &"x".repeat(201),
+        ] {
+            assert!(Patterns::new([bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_pattern_covers_nothing_and_there_may_be_a_hundred() {
+        let room = ChannelId::new("room:1").unwrap();
+        assert!(!Patterns::new([]).unwrap().cover(&room));
+        assert!(Patterns::new(vec!["a"; PATTERNS_MAX]).is_ok());
+        assert_eq!(
+            Patterns::new(vec!["a"; PATTERNS_MAX + 1]),
+            Err(PatternError::TooMany)
+        );
+    }
+}

@@ -1,0 +1,261 @@
+//! Resume tokens: what a client shows to go on with its session after its connection broke.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fmt, fs, io};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as base64;
+use hmac::{Hmac, Mac};
+use presence_core::{DeviceId, SessionId, Timestamp, UserId};
+use sha2::Sha256;
+
+/// The name of the file, in the data folder.
+const FILE: &str = "resume.key";
+/// How long a token is good for. Long before that the session is gone.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// Session, epoch, end.
+const BODY_BYTES: usize = 16 + 4 + 4;
+const MAC_BYTES: usize = 32;
+
+/// What resume tokens are signed with. Not the key of anything else.
+#[derive(Clone)]
+pub struct ResumeKey([u8; 32]);
+
+impl fmt::Debug for ResumeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResumeKey")
+    }
+}
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeKeyError {
+    /// The file can be neither read nor made.
+    #[error("cannot keep the resume key in {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is something else.
+    #[error("{} is not 32 bytes: remove it, and a new one is made", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system has none.
+    #[error("there is no randomness: {0}")]
+    Randomness(getrandom::Error),
+}
+
+impl ResumeKey {
+    /// A new one, for as long as the process lives.
+    ///
+    /// # Errors
+    ///
+    /// The system has no randomness.
+    pub fn random() -> Result<ResumeKey, ResumeKeyError> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(ResumeKeyError::Randomness)?;
+        Ok(ResumeKey(key))
+    }
+
+    /// The one that is kept in `folder`; a new one if there is none yet. The folder has to be there.
+    ///
+    /// # Errors
+    ///
+    /// The file can be neither read nor made, or is something else.
+    pub fn kept_in(folder: &Path) -> Result<ResumeKey, ResumeKeyError> {
+        let path = folder.join(FILE);
+        match fs::read(&path) {
+            Ok(bytes) => match bytes.try_into() {
+                Ok(key) => Ok(ResumeKey(key)),
+                Err(_) => Err(ResumeKeyError::Other { path }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = ResumeKey::random()?;
+                match key.write(&path) {
+                    Ok(()) => Ok(key),
+                    Err(source) => Err(ResumeKeyError::File { path, source }),
+                }
+            }
+            Err(source) => Err(ResumeKeyError::File { path, source }),
+        }
+    }
+
+    /// Beside its place first, so that a crash leaves no half of it.
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let beside = path.with_extension("key.new");
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(&self.0)?;
+        file.sync_all()?;
+        fs::rename(beside, path)
+    }
+
+    /// A token with which this user, on this device, goes on with this session.
+    pub fn mint(
+        &self,
+        session: SessionId,
+        epoch: u32,
+        user: &UserId,
+        device: &DeviceId,
+        now: Timestamp,
+    ) -> String {
+        let mut body = [0; BODY_BYTES];
+        body[..16].copy_from_slice(&session.as_u128().to_be_bytes());
+        body[16..20].copy_from_slice(&epoch.to_be_bytes());
+        body[20..].copy_from_slice(&seconds(now + LIFETIME).to_be_bytes());
+        let mac = self.mac(&body, user, device).finalize().into_bytes();
+        format!("{}.{}", base64.encode(body), base64.encode(mac))
+    }
+
+    /// The session and its epoch, if `token` was minted for this user on this device and has not run out.
+    pub fn verify(
+        &self,
+        token: &str,
+        user: &UserId,
+        device: &DeviceId,
+        now: Timestamp,
+    ) -> Option<(SessionId, u32)> {
+        let (body, mac) = token.split_once('.')?;
+        let body: [u8; BODY_BYTES] = decoded(body)?;
+        let mac: [u8; MAC_BYTES] = decoded(mac)?;
+        // Takes the same time wherever they differ.
+        self.mac(&body, user, device).verify_slice(&mac).ok()?;
+        let session = SessionId::from_u128(u128::from_be_bytes(body[..16].try_into().ok()?));
+        let epoch = u32::from_be_bytes(body[16..20].try_into().ok()?);
+        let end = u32::from_be_bytes(body[20..].try_into().ok()?);
+        (seconds(now) < end).then_some((session, epoch))
+    }
+
+    /// Over lengths too, so that no two pairs of user and device read the same.
+    fn mac(&self, body: &[u8; BODY_BYTES], user: &UserId, device: &DeviceId) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key may have any length");
+        mac.update(b"presence resume 1\0");
+        mac.update(body);
+        for id in [user.as_str(), device.as_str()] {
+            mac.update(&(id.len() as u64).to_be_bytes());
+            mac.update(id.as_bytes());
+        }
+        mac
+    }
+}
+
+fn seconds(moment: Timestamp) -> u32 {
+    u32::try_from(moment.as_millis() / 1000).unwrap_or(u32::MAX)
+}
+
+fn decoded<const N: usize>(text: &str) -> Option<[u8; N]> {
+    // No longer text is worth decoding.
+    if text.len() != N.div_ceil(3) * 4 - (3 - N % 3) % 3 {
+        return None;
+    }
+    base64.decode(text).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
+    const SESSION: SessionId = SessionId::from_u128(0x0192_f6b0_c4d8_4e7f_a1b2_c3d4_e5f6_0718);
+
+    #[test]
+    fn a_token_goes_on_with_its_session_for_a_day() {
+        let key = ResumeKey::random().unwrap();
+        let token = key.mint(SESSION, 7, &user("ann"), &device("web:x"), NOW);
+        let verify = |now| key.verify(&token, &user("ann"), &device("web:x"), now);
+        assert_eq!(verify(NOW), Some((SESSION, 7)));
+        let end = NOW + LIFETIME;
+        assert_eq!(
+            verify(Timestamp::from_millis(end.as_millis() - 1)),
+            Some((SESSION, 7))
+        );
+        assert_eq!(verify(end), None);
+    }
+
+    #[test]
+    fn it_is_of_one_user_on_one_device_and_of_one_key() {
+        let key = ResumeKey::random().unwrap();
+        let token = key.mint(SESSION, 7, &user("ann"), &device("web:x"), NOW);
+        assert_eq!(
+            key.verify(&token, &user("eve"), &device("web:x"), NOW),
+            None
+        );
+        assert_eq!(
+            key.verify(&token, &user("ann"), &device("web:y"), NOW),
+            None
+        );
+        let other = ResumeKey::random().unwrap();
+        assert_eq!(
+            other.verify(&token, &user("ann"), &device("web:x"), NOW),
+            None
+        );
+
+        let token = key.mint(SESSION, 7, &user("ab"), &device("c"), NOW);
+        assert_eq!(key.verify(&token, &user("a"), &device("bc"), NOW), None);
+    }
+
+    #[test]
+    fn whatever_is_changed_it_is_refused() {
+        let key = ResumeKey::random().unwrap();
+        let token = key.mint(SESSION, 7, &user("ann"), &device("web:x"), NOW);
+        let verify = |token: &str| key.verify(token, &user("ann"), &device("web:x"), NOW);
+        assert!(verify(&token).is_some());
+        for place in 0..token.len() {
+            for c in ["A", "B", "g", "=", ".", ""] {
+                let mut changed = token.clone();
+                changed.replace_range(place..=place, c);
+                assert!(changed == token || verify(&changed).is_none(), "{changed}");
+            }
+        }
+        for bad in [
+            "",
+            ".",
+            "x.y",
+            &token[..40],
+            &format!("{token}A"),
+            &format!("{token}.x"),
+            &"A".repeat(100_000),
+        ] {
+            assert_eq!(verify(bad), None);
+        }
+    }
+
+    #[test]
+    fn the_key_is_kept_and_nobody_else_may_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let first = ResumeKey::kept_in(folder.path()).unwrap();
+        let second = ResumeKey::kept_in(folder.path()).unwrap();
+        assert_eq!(first.0, second.0);
+        let mode = fs::metadata(folder.path().join(FILE))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        fs::write(folder.path().join(FILE), "short").unwrap();
+        let error = ResumeKey::kept_in(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("is not 32 bytes"), "{error}");
+        assert!(ResumeKey::kept_in(Path::new("/nowhere")).is_err());
+    }
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn device(id: &str) -> DeviceId {
+        DeviceId::new(id).unwrap()
+    }
+}

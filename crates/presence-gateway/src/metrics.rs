@@ -1,0 +1,154 @@
+//! What the gateway counts, in Prometheus' words. No label has a value that a client chose.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use presence_client::wire::ErrorCode;
+use presence_hub::{Counters, Counts};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+/// What a page that scrapes is told it gets.
+pub(crate) const CONTENT_TYPE: &str =
+    "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What connections count.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    connections: Counter,
+    turned_away: Counter,
+    frames_in: Counter,
+    frames_out: Counter,
+    refused: Family<Refusals, Counter>,
+    closed: Family<Closes, Counter>,
+    http: Family<Answers, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refusals {
+    code: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Closes {
+    /// A close code of ours, or 0: the client or the network ended it.
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answers {
+    /// The name of a route, never a path.
+    route: Word,
+    status: u16,
+}
+
+/// One of a closed set of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Word(&'static str);
+
+impl EncodeLabelValue for Word {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.0.encode(encoder)
+    }
+}
+
+impl Metrics {
+    /// A WebSocket was let in.
+    pub(crate) fn connected(&self) {
+        self.connections.inc();
+    }
+
+    /// A connection was turned away because there are too many.
+    pub(crate) fn turned_away(&self) {
+        self.turned_away.inc();
+    }
+
+    pub(crate) fn frame_in(&self) {
+        self.frames_in.inc();
+    }
+
+    pub(crate) fn frames_out(&self, count: usize) {
+        self.frames_out.inc_by(count as u64);
+    }
+
+    pub(crate) fn refused(&self, code: ErrorCode) {
+        let code = Word(code.as_str());
+        self.refused.get_or_create(&Refusals { code }).inc();
+    }
+
+    pub(crate) fn closed(&self, code: Option<u16>) {
+        let code = code.unwrap_or(0);
+        self.closed.get_or_create(&Closes { code }).inc();
+    }
+
+    /// An HTTP request was answered.
+    pub(crate) fn answered(&self, route: &'static str, status: u16) {
+        let route = Word(route);
+        self.http.get_or_create(&Answers { route, status }).inc();
+    }
+
+    /// Everything there is to scrape.
+    pub(crate) fn page(&self, open: usize, counts: Counts, hub: &Counters) -> String {
+        let mut registry = Registry::with_prefix("presence");
+        let it = &mut registry;
+        let gauge = |it: &mut Registry, name, help, value: u64| {
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            it.register(name, help, ConstGauge::new(value));
+        };
+        let total = |it: &mut Registry, name, help, value: &AtomicU64| {
+            it.register(name, help, ConstCounter::new(value.load(Relaxed)));
+        };
+        gauge(it, "connections_open", "WebSockets and HTTP connections now", open as u64);
+        gauge(it, "users_online", "Users with a session here now", counts.users as u64);
+        gauge(it, "channels_active", "Channels with somebody in them now", counts.channels as u64);
+        gauge(
+            it,
+            "profiles_unsaved",
+            "Profiles that wait to be stored now",
+            hub.unsaved.load(Relaxed),
+        );
+        gauge(
+            it,
+            "profile_store_away",
+            "1 if the profile store did not answer the last time",
+            u64::from(hub.store_away.load(Relaxed)),
+        );
+        it.register("connections", "WebSockets let in", self.connections.clone());
+        it.register(
+            "connections_turned_away",
+            "Connections turned away because there were too many",
+            self.turned_away.clone(),
+        );
+        it.register("frames_in", "Frames from clients", self.frames_in.clone());
+        it.register("frames_out", "Frames to clients", self.frames_out.clone());
+        it.register("refusals", "Commands refused, by error code", self.refused.clone());
+        it.register(
+            "closes",
+            "WebSockets ended, by our close code; 0 if it was not us",
+            self.closed.clone(),
+        );
+        it.register("http_answers", "HTTP requests answered", self.http.clone());
+        total(it, "events_told", "Events told, once each", &hub.told);
+        total(it, "events_delivered", "Events queued for a watcher", &hub.delivered);
+        total(
+            it,
+            "conflations",
+            "Backlogs of slow watchers dropped for a difference",
+            &hub.conflated,
+        );
+        total(it, "profiles_saved", "Profiles stored", &hub.saved);
+        total(
+            it,
+            "profile_save_failures",
+            "Attempts to store profiles that failed",
+            &hub.save_failures,
+        );
+        let mut page = String::new();
+        encode(&mut page, &registry).expect("a string takes everything");
+        page
+    }
+}

@@ -1,0 +1,298 @@
+//! From what the core tells to the words of the wire.
+
+use std::sync::Arc;
+
+use presence_client::wire::event;
+use presence_client::wire::{self, Epoch, Json, Mode, Place};
+use presence_core::{
+    Change, Chosen, Clock, Cursor, DeviceKind, Event, Face, Look, Member, Owned, Person, Reason,
+    SessionId, Timestamp, Topic, UserId, Visible, color_of, users::Activity,
+};
+
+/// What `event` is on the wire.
+pub(super) fn event_of(event: &Event) -> wire::Event {
+    match event {
+        Event::Everyone {
+            topic,
+            clock,
+            people,
+            typing,
+            cursors,
+        } => wire::Event::CurrentUsers(event::CurrentUsers {
+            place: place_of(topic),
+            epoch: Epoch(clock.epoch),
+            version: clock.version,
+            mode: Mode::Full,
+            count: people.len() as u64,
+            users: people.iter().map(|it| user_of(it)).collect(),
+            typing: texts(typing),
+            cursors: cursors.iter().map(cursor_of).collect(),
+        }),
+        Event::Unchanged {
+            topic,
+            clock,
+            typing,
+            cursors,
+        } => wire::Event::Unchanged(event::Unchanged {
+            place: place_of(topic),
+            epoch: Epoch(clock.epoch),
+            version: clock.version,
+            typing: texts(typing),
+            cursors: cursors.iter().map(cursor_of).collect(),
+        }),
+        Event::Changes {
+            topic,
+            clock,
+            changes,
+        } => match &changes[..] {
+            [change] => only_change_of(topic, *clock, change),
+            changes => wire::Event::Changes(event::Changes {
+                place: place_of(topic),
+                epoch: Epoch(clock.epoch),
+                version: clock.version,
+                changes: changes.iter().map(change_of).collect(),
+            }),
+        },
+        Event::Summary {
+            topic,
+            clock,
+            count,
+            faces,
+        } => wire::Event::Summary(event::Summary {
+            place: place_of(topic),
+            epoch: Epoch(clock.epoch),
+            version: clock.version,
+            mode: Mode::Summary,
+            count: *count as u64,
+            users: faces.iter().map(|it| user_of(it)).collect(),
+        }),
+        Event::Typing {
+            topic,
+            typing,
+            started,
+            stopped,
+        } => wire::Event::Typing(event::Typing {
+            place: place_of(topic),
+            users: texts(typing),
+            started: texts(started),
+            stopped: texts(stopped),
+        }),
+        Event::Cursors {
+            topic,
+            cursors,
+            gone,
+        } => wire::Event::Cursors(event::Cursors {
+            place: place_of(topic),
+            cursors: cursors.iter().map(cursor_of).collect(),
+            gone: gone.iter().map(|&it| session_of(it)).collect(),
+        }),
+        Event::Broadcast {
+            topic,
+            event,
+            payload,
+            user,
+            session,
+        } => wire::Event::Broadcast(event::Broadcast {
+            place: place_of(topic),
+            event: event.clone(),
+            payload: (!payload.is_empty()).then(|| Json::checked(payload.clone())),
+            user_id: user.text(),
+            session: session_of(*session),
+        }),
+        Event::Face(face) => wire::Event::Status(status_of(face)),
+        Event::Own(owned) => wire::Event::Own(own_of(owned)),
+    }
+}
+
+/// A user's status, when asked for.
+pub(crate) fn user_status_of(face: &Face) -> event::UserStatus {
+    let status = status_of(face);
+    event::UserStatus {
+        user_id: status.user_id,
+        status: status.status,
+        custom_message: status.custom_message,
+        emoji: status.emoji,
+        last_seen: status.last_seen,
+        devices: (status.status != wire::Visible::Offline).then_some(status.devices),
+    }
+}
+
+/// A person in a roster.
+pub(crate) fn user_of(person: &Person) -> event::User {
+    let Look {
+        status,
+        message,
+        emoji,
+    } = person.look();
+    let color = person.newest(|meta| meta.color.as_ref()).cloned();
+    event::User {
+        id: person.user.text(),
+        status: visible_of(*status),
+        custom_message: message.clone(),
+        emoji: emoji.clone(),
+        name: person.newest(|meta| meta.name.as_ref()).cloned(),
+        avatar: person.newest(|meta| meta.avatar.as_ref()).cloned(),
+        color: Some(color.unwrap_or_else(|| color_of(&person.user).into())),
+        joined_at: person.joined_at.as_millis(),
+        metas: person.members.iter().map(|it| meta_of(it)).collect(),
+    }
+}
+
+fn meta_of(member: &Member) -> event::Meta {
+    let json = match member.meta.json.is_empty() {
+        true => "{}".into(),
+        false => member.meta.json.clone(),
+    };
+    event::Meta {
+        session: session_of(member.session),
+        device: kind_of(member.device),
+        joined_at: member.joined_at.as_millis(),
+        meta: Json::checked(json),
+    }
+}
+
+fn only_change_of(topic: &Topic, clock: Clock, change: &Change) -> wire::Event {
+    let place = place_of(topic);
+    let epoch = Epoch(clock.epoch);
+    let version = clock.version;
+    let changed = |person: &Person| event::UserChanged {
+        place: place.clone(),
+        epoch,
+        version,
+        user: user_of(person),
+    };
+    match change {
+        Change::Joined(person) => wire::Event::UserJoined(changed(person)),
+        Change::Updated(person) => wire::Event::UserUpdated(changed(person)),
+        Change::Left { user, reason } => wire::Event::UserLeft(event::UserLeft {
+            place,
+            epoch,
+            version,
+            user_id: user.text(),
+            reason: reason_of(*reason),
+        }),
+    }
+}
+
+fn change_of(change: &Change) -> event::Change {
+    match change {
+        Change::Joined(person) => event::Change::Joined(user_of(person)),
+        Change::Updated(person) => event::Change::Updated(user_of(person)),
+        Change::Left { user, reason } => event::Change::Left {
+            user_id: user.text(),
+            reason: reason_of(*reason),
+        },
+    }
+}
+
+fn status_of(face: &Face) -> event::Status {
+    event::Status {
+        epoch: Epoch(face.clock.epoch),
+        version: face.clock.version,
+        user_id: face.user.text(),
+        status: visible_of(face.look.status),
+        custom_message: face.look.message.clone(),
+        emoji: face.look.emoji.clone(),
+        last_seen: face.last_seen.map(Timestamp::as_millis),
+        devices: face.devices.iter().map(|&it| kind_of(it)).collect(),
+    }
+}
+
+fn own_of(owned: &Owned) -> event::Own {
+    event::Own {
+        user_id: owned.user.text(),
+        status: chosen_of(owned.chosen),
+        shown: visible_of(owned.shown),
+        custom_message: owned.message.clone(),
+        emoji: owned.emoji.clone(),
+        expires_at: owned.expires_at.map(Timestamp::as_millis),
+        revision: owned.revision,
+        devices: owned
+            .devices
+            .iter()
+            .map(|device| event::OwnDevice {
+                id: device.id.text(),
+                kind: kind_of(device.id.kind()),
+                activity: activity_of(device.activity),
+                sessions: device.sessions as u64,
+            })
+            .collect(),
+    }
+}
+
+fn cursor_of(cursor: &Cursor) -> event::Cursor {
+    event::Cursor {
+        session: session_of(cursor.session),
+        user_id: cursor.user.text(),
+        x: cursor.pointer.map(|it| it.x),
+        y: cursor.pointer.map(|it| it.y),
+        visible: cursor.pointer.map(|it| it.visible),
+        selection: cursor.selection.map(|it| wire::Selection {
+            start: it.start,
+            end: it.end,
+        }),
+    }
+}
+
+fn place_of(topic: &Topic) -> Place {
+    match topic {
+        Topic::Channel(channel) => Place::Channel(channel.text()),
+        Topic::Workspace(workspace) => Place::Workspace(workspace.text()),
+    }
+}
+
+/// A session's name.
+pub(super) fn session_of(session: SessionId) -> wire::Session {
+    wire::Session(session.as_u128())
+}
+
+fn texts(users: &[UserId]) -> Vec<Arc<str>> {
+    users.iter().map(UserId::text).collect()
+}
+
+pub(crate) fn visible_of(status: Visible) -> wire::Visible {
+    match status {
+        Visible::Online => wire::Visible::Online,
+        Visible::Away => wire::Visible::Away,
+        Visible::Busy => wire::Visible::Busy,
+        Visible::Offline => wire::Visible::Offline,
+    }
+}
+
+pub(crate) fn chosen_of(chosen: Chosen) -> wire::Chosen {
+    match chosen {
+        Chosen::Online => wire::Chosen::Online,
+        Chosen::Away => wire::Chosen::Away,
+        Chosen::Busy => wire::Chosen::Busy,
+        Chosen::Invisible => wire::Chosen::Invisible,
+        Chosen::Offline => wire::Chosen::Offline,
+    }
+}
+
+fn activity_of(activity: Activity) -> wire::Activity {
+    match activity {
+        Activity::Active => wire::Activity::Active,
+        Activity::Idle => wire::Activity::Idle,
+        Activity::Hidden => wire::Activity::Hidden,
+    }
+}
+
+pub(crate) fn kind_of(kind: DeviceKind) -> wire::DeviceKind {
+    match kind {
+        DeviceKind::Web => wire::DeviceKind::Web,
+        DeviceKind::Mobile => wire::DeviceKind::Mobile,
+        DeviceKind::Desktop => wire::DeviceKind::Desktop,
+        DeviceKind::Other => wire::DeviceKind::Other,
+    }
+}
+
+fn reason_of(reason: Reason) -> wire::Reason {
+    match reason {
+        Reason::Left => wire::Reason::Left,
+        Reason::Lost => wire::Reason::Lost,
+        Reason::TimedOut => wire::Reason::TimedOut,
+        Reason::Replaced => wire::Reason::Replaced,
+        Reason::NodeLost => wire::Reason::NodeLost,
+        Reason::Kicked => wire::Reason::Kicked,
+    }
+}

@@ -1,0 +1,230 @@
+//! What requests ask for, checked: each error names its field. Dialects and the HTTP API share it.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use presence_client::wire::{Chosen, ErrorCode, Field};
+use presence_core::{
+    Edit, Expiry, META_BYTES_MAX, Meta, Refusal, StatusChange, Timestamp, checked_emoji,
+    checked_message,
+};
+use presence_hub::Busy;
+use serde::Deserialize;
+
+use crate::identity::{Forbidden, Identity, IdentityError};
+
+/// Why a request is not granted, in the words of the protocol.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Refused {
+    /// What kind of refusal it is.
+    pub code: ErrorCode,
+    /// The same for people.
+    pub message: String,
+    /// The field it is about.
+    pub field: Option<String>,
+    /// When it may work.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refused {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Refused {
+            code,
+            message: message.into(),
+            field: None,
+            retry_after: None,
+        }
+    }
+
+    /// A field has a bad value.
+    pub(crate) fn invalid(field: &str, why: impl Display) -> Self {
+        Refused {
+            field: Some(field.to_owned()),
+            ..Refused::new(ErrorCode::Invalid, format!("{field} {why}"))
+        }
+    }
+
+    pub(crate) fn retry_after(self, span: Duration) -> Self {
+        Refused {
+            retry_after: Some(span),
+            ..self
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(why: Refusal) -> Self {
+        let message = why.to_string();
+        match why {
+            Refusal::NoSession | Refusal::NotJoined => Refused::new(ErrorCode::NotJoined, message),
+            Refusal::TooMany { .. } => Refused::new(ErrorCode::TooMany, message),
+            Refusal::TooFast { retry_after } => {
+                Refused::new(ErrorCode::RateLimited, message).retry_after(retry_after)
+            }
+            Refusal::Unavailable => Refused::new(ErrorCode::Unavailable, message)
+                .retry_after(Duration::from_secs(1)),
+        }
+    }
+}
+
+impl From<Busy> for Refused {
+    fn from(busy: Busy) -> Self {
+        let message = "the gateway is busy";
+        Refused::new(ErrorCode::Overloaded, message).retry_after(busy.retry_after)
+    }
+}
+
+impl From<Forbidden> for Refused {
+    fn from(forbidden: Forbidden) -> Self {
+        Refused {
+            field: Some(forbidden.field.to_owned()),
+            ..Refused::new(ErrorCode::Forbidden, forbidden.to_string())
+        }
+    }
+}
+
+impl From<IdentityError> for Refused {
+    fn from(why: IdentityError) -> Self {
+        match &why {
+            // Where nobody needs a token, a bad parameter is a mistake like any other.
+            IdentityError::Claim { claim, .. } if claim.ends_with("_id") => Refused {
+                field: Some((*claim).to_owned()),
+                ..Refused::new(ErrorCode::Invalid, why.to_string())
+            },
+            _ => Refused::new(ErrorCode::Unauthorized, why.to_string()),
+        }
+    }
+}
+
+/// Checks an id of whichever kind.
+pub(crate) fn id<T>(field: &str, text: &str) -> Result<T, Refused>
+where
+    T: std::str::FromStr<Err: Display>,
+{
+    text.parse().map_err(|why| Refused::invalid(field, why))
+}
+
+/// Reads the meta of a session: any JSON object of bounded size. Nobody with a token shows a name that is not theirs.
+pub(crate) fn meta(json: Option<Arc<str>>, identity: &Identity) -> Result<Arc<Meta>, Refused> {
+    #[derive(Default, Deserialize)]
+    struct Known {
+        name: Option<serde_json::Value>,
+        color: Option<serde_json::Value>,
+        avatar: Option<serde_json::Value>,
+    }
+    let json = json.unwrap_or_else(|| "{}".into());
+    if json.len() > META_BYTES_MAX {
+        let message = format!("meta must be at most {META_BYTES_MAX} bytes");
+        return Err(Refused {
+            field: Some("meta".to_owned()),
+            ..Refused::new(ErrorCode::TooLarge, message)
+        });
+    }
+    if !json.starts_with('{') {
+        return Err(Refused::invalid("meta", "must be an object"));
+    }
+    let known: Known =
+        serde_json::from_str(&json).map_err(|_| Refused::invalid("meta", "must be an object"))?;
+    let own_name = identity.name.as_deref().map(Arc::from);
+    let name = match identity.open {
+        true => text(known.name).or(own_name),
+        false => own_name.or_else(|| text(known.name)),
+    };
+    Ok(Arc::new(Meta {
+        name,
+        color: text(known.color),
+        avatar: text(known.avatar).filter(|url| is_picture(url)),
+        json,
+    }))
+}
+
+fn text(value: Option<serde_json::Value>) -> Option<Arc<str>> {
+    let text = value.as_ref()?.as_str()?;
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// Whether a page may load that as a picture: `javascript:` and the like are not passed on.
+fn is_picture(url: &str) -> bool {
+    let allowed = ["https://", "http://", "data:image/", "/"];
+    allowed.iter().any(|start| url.starts_with(start))
+}
+
+/// A change of status as it came: absent stays, `null` clears.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StatusRequest {
+    pub(crate) status: Field<Chosen>,
+    pub(crate) custom_message: Field<String>,
+    pub(crate) emoji: Field<String>,
+    pub(crate) clear_after: Field<Duration>,
+    pub(crate) expires_at: Field<Timestamp>,
+}
+
+impl StatusRequest {
+    /// What it asks for, checked.
+    pub(crate) fn checked(self, now: Timestamp) -> Result<StatusChange, Refused> {
+        let expiry = match (self.clear_after, self.expires_at) {
+            (Field::Value(_), Field::Value(_)) => {
+                let why = "and clear_after exclude each other";
+                return Err(Refused::invalid("expires_at", why));
+            }
+            (Field::Value(span), _) => ends("clear_after", Expiry::After(span), now)?,
+            (_, Field::Value(moment)) => ends("expires_at", Expiry::At(moment), now)?,
+            (Field::Absent, Field::Absent) => Edit::Keep,
+            _ => Edit::Clear,
+        };
+        Ok(StatusChange {
+            chosen: match self.status {
+                Field::Absent => None,
+                Field::Null => Some(presence_core::Chosen::Online),
+                Field::Value(chosen) => Some(chosen_of(chosen)),
+            },
+            message: words("custom_message", self.custom_message, checked_message)?,
+            emoji: words("emoji", self.emoji, checked_emoji)?,
+            expiry,
+        })
+    }
+}
+
+fn ends(field: &str, expiry: Expiry, now: Timestamp) -> Result<Edit<Expiry>, Refused> {
+    let checked = expiry.checked(now);
+    checked
+        .map(Edit::Set)
+        .map_err(|why| Refused::invalid(field, why))
+}
+
+fn words<E: Display>(
+    field: &str,
+    value: Field<String>,
+    checked: impl Fn(&str) -> Result<Option<Arc<str>>, E>,
+) -> Result<Edit<Arc<str>>, Refused> {
+    match value {
+        Field::Absent => Ok(Edit::Keep),
+        Field::Null => Ok(Edit::Clear),
+        Field::Value(text) => match checked(&text) {
+            Ok(Some(text)) => Ok(Edit::Set(text)),
+            Ok(None) => Ok(Edit::Clear),
+            Err(why) => Err(Refused::invalid(field, why)),
+        },
+    }
+}
+
+fn chosen_of(chosen: Chosen) -> presence_core::Chosen {
+    match chosen {
+        Chosen::Online => presence_core::Chosen::Online,
+        Chosen::Away => presence_core::Chosen::Away,
+        Chosen::Busy => presence_core::Chosen::Busy,
+        Chosen::Invisible => presence_core::Chosen::Invisible,
+        Chosen::Offline => presence_core::Chosen::Offline,
+    }
+}
+
+/// A broadcast's kind of event.
+pub(crate) fn event_name(text: &str) -> Result<Arc<str>, Refused> {
+    const EVENT_BYTES_MAX: usize = 64;
+    if text.is_empty() || text.len() > EVENT_BYTES_MAX || text.chars().any(char::is_control) {
+        let why = format!("must be 1 to {EVENT_BYTES_MAX} bytes without control characters");
+        return Err(Refused::invalid("event", why));
+    }
+    Ok(text.into())
+}

@@ -1,0 +1,171 @@
+//! The port: accepts connections, serves them, and stops gracefully.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use presence_embedded::{ProfileFile, ProfileMemory};
+use presence_hub::{Hub, Settings};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::app::{App, Connections, Phase};
+use crate::config::{Config, DataDir};
+use crate::http;
+use crate::identity::{Gate, ResumeKey};
+use crate::metrics::Metrics;
+
+/// A client that takes longer to say what it wants is cut.
+const HEADERS_WAIT: Duration = Duration::from_secs(10);
+/// Bytes of headers, of which a request may have a hundred.
+const HEADERS_BYTES_MAX: usize = 32 * 1024;
+/// How long to wait after `accept` failed: no file descriptors are left, most likely.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long what is unsaved may take at the end.
+const SAVE_WAIT: Duration = Duration::from_secs(5);
+/// Connections that wait for `accept`.
+const BACKLOG: u32 = 4096;
+
+/// A running gateway.
+pub struct Gateway {
+    app: Arc<App>,
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// Opens what is kept, and the port.
+    ///
+    /// # Errors
+    ///
+    /// Says what cannot be opened, and why.
+    pub async fn start(config: Config) -> anyhow::Result<Gateway> {
+        let settings = Settings {
+            timing: config.timing,
+            limits: config.limits,
+            shards: config.shards,
+            outbox_bytes_max: config.socket.outbox_bytes_max,
+            ..Settings::default()
+        };
+        let listener = listen(config.listen)
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let (hub, resume) = match &config.data_dir {
+            DataDir::Memory => {
+                let profiles = Arc::new(ProfileMemory::new());
+                (Hub::start(settings, profiles), ResumeKey::random()?)
+            }
+            DataDir::Folder(folder) => {
+                let profiles = Arc::new(ProfileFile::open(folder.join("profiles.redb"))?);
+                let resume = ResumeKey::kept_in(folder)?;
+                (Hub::start(settings, profiles), resume)
+            }
+        };
+        let gate = Gate::new(&config.jwt, hub.clock().now())?;
+        let app = Arc::new(App {
+            config,
+            hub,
+            gate,
+            resume,
+            metrics: Metrics::default(),
+            phase: watch::Sender::new(Phase::Open),
+            connections: Connections::default(),
+        });
+        let accepting = tokio::spawn(accept(app.clone(), listener));
+        Ok(Gateway {
+            app,
+            address,
+            accepting,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets nobody new in, asks whoever is here to go, spread over the drain time, and returns when everything is kept.
+    ///
+    /// Health checks are answered until the end, so that a load balancer sees what is going on.
+    pub async fn stop(self) {
+        let drain = self.app.config.drain;
+        tracing::info!(?drain, connections = self.app.connections.open(), "draining");
+        self.app.phase.send_replace(Phase::Draining(drain));
+        let gone = async {
+            while self.app.connections.open() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(drain, gone).await;
+        self.accepting.abort();
+        if !self.app.hub.stop(SAVE_WAIT).await {
+            tracing::error!("not everything could be saved");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept(app: Arc<App>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(serve(app.clone(), stream));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn serve(app: Arc<App>, stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let Some(_counted) = app.connections.enter(app.config.socket.connections_max) else {
+        app.metrics.turned_away();
+        return turn_away(stream).await;
+    };
+    let service = service_fn(|request| {
+        let app = app.clone();
+        async move { Ok::<_, Infallible>(http::answer(app, request).await) }
+    });
+    let mut phase = app.phase.subscribe();
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WAIT)
+        .max_buf_size(HEADERS_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = phase.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// More than there may be: told so in as few bytes as will do.
+async fn turn_away(mut stream: TcpStream) {
+    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\n\
+        content-type: application/json\r\ncontent-length: 63\r\n\r\n\
+        {\"error\":{\"code\":\"overloaded\",\"message\":\"the gateway is full\"}}";
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await;
+}

@@ -1,0 +1,419 @@
+//! One WebSocket, from its first frame to its last: both halves in one loop.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::{SinkExt, StreamExt};
+use presence_client::wire::{Command, ErrorCode};
+use presence_core::{Reason, Timestamp};
+use presence_hub::{Delivery, Session};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::app::{App, Phase};
+use crate::closing::Closing;
+use crate::native::{Encoding, Native, Next, closing_of};
+use crate::request::Refused;
+
+/// A connection that said nothing for so long is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(25);
+/// And has so long to answer.
+const PONG_WAIT: Duration = Duration::from_secs(8);
+/// A client that reads nothing for so long is closed.
+const WRITE_WAIT: Duration = Duration::from_secs(10);
+/// A client that has been told to close may take so long.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// What goes out in one write, about; the rest waits where it can still be conflated.
+const BATCH_BYTES: usize = 64 * 1024;
+/// How long before its end a token is asked to be refreshed, at most.
+const EXPIRING_BEFORE: Duration = Duration::from_secs(60);
+
+/// WebSocket buffers: small, because there is one of each per connection, and bounded.
+pub(crate) fn websocket_config(frame_bytes_max: usize) -> WebSocketConfig {
+    let mut config = WebSocketConfig::default();
+    config.read_buffer_size = 1024;
+    config.write_buffer_size = 1024;
+    config.max_write_buffer_size = 64 * 1024;
+    config.max_message_size = Some(frame_bytes_max);
+    config.max_frame_size = Some(frame_bytes_max);
+    config
+}
+
+/// Why a connection's loop ended.
+enum End {
+    /// The client said goodbye.
+    Left,
+    /// The connection broke, or the client closed it without a goodbye: a reload looks like that.
+    Lost,
+    /// Nothing was heard.
+    Silent,
+    /// We close it.
+    Closed(Closing),
+}
+
+/// A connection that was let in.
+pub(crate) struct Socket<S> {
+    app: Arc<App>,
+    websocket: WebSocketStream<S>,
+    session: Session,
+    native: Native,
+    out: Vec<Bytes>,
+    heard_at: Instant,
+    /// When the hub was last told that something was heard.
+    told_at: Instant,
+    pinged: bool,
+    expiring_told: bool,
+    /// When it goes, once the gateway drains.
+    leaves_at: Option<Instant>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    pub(crate) fn new(
+        app: Arc<App>,
+        websocket: WebSocketStream<S>,
+        session: Session,
+        native: Native,
+    ) -> Self {
+        let now = Instant::now();
+        Socket {
+            app,
+            websocket,
+            session,
+            native,
+            out: Vec::new(),
+            heard_at: now,
+            told_at: now,
+            pinged: false,
+            expiring_told: false,
+            leaves_at: None,
+        }
+    }
+
+    /// Runs until the connection is over, and sees to it that everybody knows.
+    pub(crate) async fn run(mut self, hello: Bytes) {
+        self.out.push(hello);
+        let end = match self.send().await {
+            Ok(()) => self.talk().await,
+            Err(end) => end,
+        };
+        let Socket {
+            app,
+            websocket,
+            session,
+            native,
+            ..
+        } = self;
+        let closing = match &end {
+            End::Lost => None,
+            End::Left => Some(Closing::BYE),
+            End::Silent => Some(Closing::TIMED_OUT),
+            End::Closed(closing) => Some(*closing),
+        };
+        app.metrics.closed(closing.map(|it| it.code));
+        match end {
+            End::Left => session.leave().await,
+            End::Lost => session.vanish(Reason::Lost).await,
+            End::Silent => session.vanish(Reason::TimedOut).await,
+            End::Closed(closing) => {
+                let ended = closing == Closing::REPLACED || closing == Closing::KICKED;
+                match ended {
+                    true => drop(session),
+                    false => session.vanish(Reason::Lost).await,
+                }
+            }
+        }
+        if let Some(closing) = closing {
+            let farewell = native.encoding.closing(&closing);
+            close(websocket, farewell, closing).await;
+        }
+    }
+
+    async fn talk(&mut self) -> End {
+        let mut phase = self.app.phase.subscribe();
+        let sleep = sleep_until(self.wakes_at());
+        tokio::pin!(sleep);
+        loop {
+            let outcome = tokio::select! {
+                delivery = self.session.next() => self.deliver(delivery).await,
+                frame = self.websocket.next() => self.take(frame).await,
+                () = &mut sleep => self.wake().await,
+                _ = phase.changed() => {
+                    self.drain(*phase.borrow_and_update());
+                    Ok(())
+                }
+            };
+            if let Err(end) = outcome {
+                return end;
+            }
+            self.rearm(sleep.as_mut());
+        }
+    }
+
+    fn rearm(&self, mut sleep: std::pin::Pin<&mut Sleep>) {
+        let wakes_at = self.wakes_at();
+        // A later time is looked at when the earlier one comes: hearing something costs no timer.
+        if wakes_at < sleep.deadline() || sleep.is_elapsed() {
+            sleep.as_mut().reset(wakes_at);
+        }
+    }
+
+    fn wakes_at(&self) -> Instant {
+        let silence = match self.pinged {
+            false => PING_EVERY,
+            true => PING_EVERY + PONG_WAIT,
+        };
+        let token = self.token_time().map(|left| Instant::now() + left);
+        [Some(self.heard_at + silence), token, self.leaves_at]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.heard_at + silence)
+    }
+
+    /// How long until something is to be said about the token.
+    fn token_time(&self) -> Option<Duration> {
+        let ends_at = self.token_ends_at()?;
+        let left = ends_at.since(self.app.now());
+        Some(match self.expiring_told {
+            true => left,
+            false => left.saturating_sub(self.expiring_before()),
+        })
+    }
+
+    fn token_ends_at(&self) -> Option<Timestamp> {
+        let expires_at = self.native.identity.expires_at?;
+        Some(expires_at + self.app.config.jwt.leeway)
+    }
+
+    /// Five thousand tokens that end in one second are not all refreshed in one.
+    fn expiring_before(&self) -> Duration {
+        let part = (self.session.connection().session.as_u128() % 1000) as u32;
+        EXPIRING_BEFORE / 2 + EXPIRING_BEFORE / 2 * part / 1000
+    }
+
+    /// Everything that is there goes out in one write.
+    async fn deliver(&mut self, first: Delivery) -> Result<(), End> {
+        let mut next = Some(first);
+        let mut bytes = 0;
+        while let Some(delivery) = next {
+            if let Delivery::Ended(ended) = delivery {
+                self.send().await?;
+                return Err(End::Closed(closing_of(ended)));
+            }
+            if let Some(frame) = self.native.frame_of(&delivery) {
+                bytes += frame.len();
+                self.out.push(frame);
+            }
+            next = match bytes < BATCH_BYTES {
+                true => self.session.try_next(),
+                false => None,
+            };
+        }
+        self.send().await
+    }
+
+    async fn take(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
+        let command = match frame {
+            Some(Ok(Message::Text(text))) => Command::from_json(text.as_str()),
+            Some(Ok(Message::Binary(bytes))) => Command::from_postcard(&bytes),
+            Some(Ok(Message::Close(Some(frame)))) if frame.code == CloseCode::Normal => {
+                return Err(End::Left);
+            }
+            Some(Ok(Message::Close(_))) | None => return Err(End::Lost),
+            Some(Ok(_)) => {
+                self.heard();
+                return Ok(());
+            }
+            Some(Err(error)) => return Err(end_of(&error)),
+        };
+        self.heard();
+        self.app.metrics.frame_in();
+        if self.told_at.elapsed() >= self.app.config.timing.ttl() / 8
+            && self.session.heard().is_ok()
+        {
+            self.told_at = Instant::now();
+        }
+        let next = self.native.take(command, &mut self.session, &mut self.out);
+        let next = next.await;
+        self.send().await?;
+        match next {
+            Next::Continue => Ok(()),
+            Next::Leave => Err(End::Left),
+            Next::Close(closing) => Err(End::Closed(closing)),
+        }
+    }
+
+    fn heard(&mut self) {
+        self.heard_at = Instant::now();
+        self.pinged = false;
+    }
+
+    async fn wake(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.leaves_at.is_some_and(|at| at <= now) {
+            return Err(End::Closed(self.restarting()));
+        }
+        if let Some(ends_at) = self.token_ends_at() {
+            let left = ends_at.since(self.app.now());
+            if left.is_zero() {
+                return Err(End::Closed(Closing::EXPIRED));
+            }
+            if left <= self.expiring_before() && !self.expiring_told {
+                self.expiring_told = true;
+                let expires_at = self.native.identity.expires_at;
+                self.out.extend(expires_at.map(|at| self.native.expiring(at)));
+                self.send().await?;
+            } else if left > self.expiring_before() {
+                self.expiring_told = false; // it was refreshed
+            }
+        }
+        let silent = self.heard_at.elapsed();
+        if silent >= PING_EVERY + PONG_WAIT {
+            return Err(End::Silent);
+        }
+        if silent >= PING_EVERY && !self.pinged {
+            self.pinged = true;
+            let ping = self.websocket.send(Message::Ping(Bytes::new()));
+            match timeout(WRITE_WAIT, ping).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(End::Lost),
+                Err(_) => return Err(End::Closed(Closing::TOO_SLOW)),
+            }
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, phase: Phase) {
+        if let Phase::Draining(time) = phase {
+            let part = (self.session.connection().session.as_u128() % 1024) as u32;
+            self.leaves_at = Some(Instant::now() + time * part / 1024);
+        }
+    }
+
+    fn restarting(&self) -> Closing {
+        // The others are asked to come back later still, so that whoever starts next is not overrun.
+        let part = (self.session.connection().session.as_u128() % 2000) as u64;
+        Closing::RESTARTING.after(Duration::from_millis(200 + part))
+    }
+
+    async fn send(&mut self) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.app.metrics.frames_out(self.out.len());
+        let sent = timeout(WRITE_WAIT, write(&mut self.websocket, &mut self.out)).await;
+        // An idle connection keeps no memory for writing.
+        self.out = Vec::new();
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Lost),
+            Err(_) => Err(End::Closed(Closing::TOO_SLOW)),
+        }
+    }
+}
+
+/// Writes whole frames past the WebSocket, which has nothing half-written then: no copy of what thousands share.
+async fn write<S>(websocket: &mut WebSocketStream<S>, frames: &mut [Bytes]) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    const AT_ONCE: usize = 64;
+    websocket.flush().await.map_err(io::Error::other)?;
+    let stream = websocket.get_mut();
+    let mut rest = frames;
+    while let [first, ..] = rest {
+        if first.is_empty() {
+            rest = &mut rest[1..];
+            continue;
+        }
+        let mut slices = [IoSlice::new(&[]); AT_ONCE];
+        let count = rest.len().min(AT_ONCE);
+        for (slice, frame) in slices.iter_mut().zip(rest.iter()) {
+            *slice = IoSlice::new(frame);
+        }
+        let mut written = stream.write_vectored(&slices[..count]).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        for frame in rest.iter_mut() {
+            let step = written.min(frame.len());
+            frame.advance(step);
+            written -= step;
+            if written == 0 {
+                break;
+            }
+        }
+    }
+    stream.flush().await
+}
+
+/// What an error of the WebSocket means.
+fn end_of(error: &Error) -> End {
+    let refused = |code, reason| {
+        End::Closed(Closing {
+            code,
+            reason,
+            ..Closing::MALFORMED
+        })
+    };
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => refused(1009, "frame too large"),
+        Error::Utf8(_) => refused(1007, "not utf-8"),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
+        Error::Protocol(_) => refused(1002, "not websocket as it should be"),
+        _ => End::Lost,
+    }
+}
+
+/// Says why, closes, and keeps reading for a while: the client's answer may sit behind frames it had already sent.
+async fn close<S>(mut websocket: WebSocketStream<S>, farewell: Bytes, closing: Closing)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let frame = CloseFrame {
+        code: closing.code.into(),
+        reason: closing.reason.into(),
+    };
+    let goodbye = async {
+        write(&mut websocket, &mut [farewell]).await.ok()?;
+        websocket.close(Some(frame)).await.ok()?;
+        while let Some(Ok(_)) = websocket.next().await {}
+        Some(())
+    };
+    let _ = timeout(CLOSE_WAIT, goodbye).await;
+}
+
+/// Tells a connection that is not let in why, and closes it: a page cannot see why an upgrade was refused.
+pub(crate) async fn turn_away<S>(
+    mut websocket: WebSocketStream<S>,
+    encoding: Encoding,
+    why: Refused,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let closing = closing_at_the_door(&why);
+    let farewell = encoding.closing(&closing);
+    let mut error = [encoding.error(why, None)];
+    let told = write(&mut websocket, &mut error);
+    if let Ok(Ok(())) = timeout(CLOSE_WAIT, told).await {
+        close(websocket, farewell, closing).await;
+    }
+}
+
+/// How a refusal at the door is closed.
+fn closing_at_the_door(why: &Refused) -> Closing {
+    match why.code {
+        ErrorCode::Unauthorized => Closing::UNAUTHORIZED,
+        ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::TooMany => {
+            Closing::FULL.after(Duration::from_secs(2))
+        }
+        _ => Closing::FORBIDDEN,
+    }
+}

@@ -1,0 +1,40 @@
+/* Whether we are connected, and when we try again. */
+
+import { $ } from './dom.js';
+
+const words = { connecting: 'Connecting', online: 'Online', reconnecting: 'Reconnecting', closed: 'Disconnected' };
+const endings = {
+  4401: 'Your token was refused.',
+  4403: 'Your token does not allow this.',
+  4409: 'You went on in another window.',
+  4410: 'You were asked to leave.',
+};
+
+export function showConnection(presence) {
+  let clock;
+  const show = () => {
+    const { status, retryAt, code, reason } = presence.connection;
+    clearInterval(clock);
+    const seconds = retryAt === null ? 0 : Math.ceil((retryAt - Date.now()) / 1_000);
+    if (seconds > 0) clock = setInterval(show, 500);
+
+    $('connection').dataset.state = status;
+    set($('connection-text'), seconds > 0 ? `${words[status]} in ${seconds} s` : words[status]);
+
+    // The first moments of a connection are no news.
+    const wrong = status === 'closed' || status === 'reconnecting' || retryAt !== null;
+    $('notice').hidden = !wrong;
+    $('notice').dataset.state = status;
+    $('notice-action').textContent = status === 'closed' ? 'Connect again' : 'Try now';
+    if (status === 'closed') set($('notice-text'), endings[code] ?? `The gateway closed the connection (${code}${reason ? `, ${reason}` : ''}).`);
+    else set($('notice-text'), 'The connection is away. What you see may be out of date.');
+  };
+  presence.on('connection', show);
+  $('notice-action').onclick = () => presence.reconnect();
+  show();
+}
+
+/** A live region is read out again at each change, even to the same. */
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

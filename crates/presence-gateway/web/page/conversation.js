@@ -1,0 +1,85 @@
+/* What is said, who types, who comes and goes. Nothing is kept: the last fifty lines are all there is. */
+
+import { $, avatar, enumerate, h } from './dom.js';
+import { dots } from './people.js';
+
+const LINES_MAX = 50;
+const GATHER_MS = 500; // people who come together are one line
+
+export function showConversation(presence, channel) {
+  const log = $('chat-log');
+  const form = $('chat-form');
+  const input = $('chat-input');
+  const typing = $('typing');
+  let shownTyping = null;
+  let moved = { join: [], leave: [] };
+  let gathering;
+
+  const add = (line) => {
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    log.append(line);
+    while (log.childElementCount > LINES_MAX) log.firstElementChild.remove();
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  };
+
+  const say = ({ payload, userId }) => {
+    const text = typeof payload?.text === 'string' ? payload.text.slice(0, 500) : '';
+    if (!text) return;
+    const user = channel.getState().users.find(({ id }) => id === userId) ?? { id: userId, name: userId };
+    const now = new Date();
+    add(h('li', { testid: 'message', data: { user: userId } },
+      avatar(user, { small: true }),
+      h('div.said', {},
+        h('span.by', {}, user.name),
+        h('time', { dateTime: now.toISOString() }, now.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })),
+        h('div.text', {}, text))));
+  };
+
+  const gather = (kind) => (user) => {
+    if (user.id === presence.userId) return;
+    moved[kind].push(user.name);
+    gathering ??= setTimeout(() => {
+      gathering = undefined;
+      const { join, leave } = moved;
+      moved = { join: [], leave: [] };
+      if (join.length) add(h('li.event', { testid: 'event' }, `${enumerate(join)} joined`));
+      if (leave.length) add(h('li.event', { testid: 'event' }, `${enumerate(leave)} left`));
+    }, GATHER_MS);
+  };
+
+  const showTyping = () => {
+    const { typing: ids, users } = channel.getState();
+    const names = ids.map((id) => users.find((user) => user.id === id)?.name ?? id);
+    const text = names.length ? `${enumerate(names)} ${names.length === 1 ? 'is' : 'are'} typing` : '';
+    if (text === shownTyping) return;
+    shownTyping = text;
+    typing.replaceChildren(...(text ? [dots(), text] : []));
+  };
+
+  input.oninput = () => channel.typing(input.value !== '');
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    const text = input.value.trim();
+    if (!text) return;
+    input.value = '';
+    channel.broadcast('message', { text }).catch((error) => {
+      if (!input.value) input.value = text;
+      add(h('li.event', { testid: 'event' }, `Not sent: ${error.message}`));
+    });
+  };
+
+  const stops = [
+    channel.on('broadcast:message', say),
+    channel.on('join', gather('join')),
+    channel.on('leave', gather('leave')),
+    channel.on('error', (error) => add(h('li.event', { testid: 'event' }, `You cannot be here: ${error.message}`))),
+    channel.subscribe(showTyping),
+  ];
+  showTyping();
+  return () => {
+    for (const stop of stops) stop();
+    clearTimeout(gathering);
+    log.replaceChildren();
+    input.value = '';
+  };
+}

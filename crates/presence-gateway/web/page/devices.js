@@ -1,0 +1,22 @@
+/* Where else you are: only you are told. */
+
+import { $, Rows, h, icon, kindNames } from './dom.js';
+
+const activities = { active: 'Active', idle: 'Idle', hidden: 'In the background' };
+
+export function showDevices(presence) {
+  const rows = new Rows();
+  const show = (self) => {
+    rows.render($('devices'), self.devices, {
+      key: ({ id }) => id,
+      parts: (device) => device,
+      make: ({ id, kind, activity, sessions }) => h('li', { testid: `device-${id}`, data: { activity, sessions } },
+        h('span.icon', {}, icon(kind)),
+        h('div.label', {},
+          h('span', {}, id === presence.deviceId ? `This ${kind === 'web' ? 'browser' : 'device'}` : kindNames[kind] ?? kind),
+          h('small', { title: id }, `${activities[activity] ?? activity} · ${sessions} ${sessions === 1 ? 'session' : 'sessions'}`))),
+    });
+  };
+  if (presence.self) show(presence.self);
+  presence.on('self', show);
+}

@@ -1,0 +1,130 @@
+/* Elements, without HTML from strings: what people write is text, always. */
+
+/** `h('li.person', { testid, onclick, ariaLabel, hidden, ... }, ...children)`; children that are null or false are left out. */
+export function h(tag, props = {}, ...children) {
+  const [name, ...classes] = tag.split('.');
+  const element = document.createElement(name);
+  if (classes.length) element.className = classes.join(' ');
+  for (const [key, value] of Object.entries(props)) {
+    if (value === undefined || value === null) continue;
+    if (key === 'testid') element.dataset.testid = value;
+    else if (key === 'data') Object.assign(element.dataset, value);
+    else element[key] = value;
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export const $ = (id) => document.getElementById(id);
+
+const icons = {
+  web: 'M3 5.5A1.5 1.5 0 0 1 4.5 4h11A1.5 1.5 0 0 1 17 5.5v9a1.5 1.5 0 0 1-1.5 1.5h-11A1.5 1.5 0 0 1 3 14.5zM3 8h14M5.4 6h.01M7.4 6h.01',
+  desktop: 'M3 5a1 1 0 0 1 1-1h12a1 1 0 0 1 1 1v7.5a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1zM10 13.5V16.5M7 16.5h6',
+  mobile: 'M6 4a1.5 1.5 0 0 1 1.5-1.5h5A1.5 1.5 0 0 1 14 4v12a1.5 1.5 0 0 1-1.5 1.5h-5A1.5 1.5 0 0 1 6 16zM9.2 15h1.6',
+  other: 'M10 3.5a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13M10 8v2.5M10 13h.01',
+};
+
+export const kindNames = { web: 'Browser', desktop: 'Desktop app', mobile: 'Phone', other: 'Other device' };
+
+export function icon(kind) {
+  const svg = svgElement('svg', { viewBox: '0 0 20 20', 'aria-hidden': 'true' });
+  svg.append(svgElement('path', {
+    d: icons[kind] ?? icons.other, fill: 'none', stroke: 'currentColor', 'stroke-width': '1.5', 'stroke-linecap': 'round', 'stroke-linejoin': 'round',
+  }));
+  return svg;
+}
+
+export function svgElement(name, attributes) {
+  const element = document.createElementNS('http://www.w3.org/2000/svg', name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
+/** A face: picture or initials, on the person's colour, with their status. */
+export function avatar(user, { small = false, status } = {}) {
+  const face = h(small ? 'span.avatar.small' : 'span.avatar', { ariaHidden: 'true' });
+  paint(face, user.color);
+  const picture = pictureAddress(user.avatar);
+  if (picture) {
+    const initialsInstead = () => face.replaceChild(document.createTextNode(initials(user.name)), image);
+    const image = h('img', { src: picture, alt: '', onerror: initialsInstead, referrerPolicy: 'no-referrer' });
+    face.append(image);
+  } else {
+    face.append(initials(user.name));
+  }
+  if (status) face.append(h('i.dot', { testid: 'status-dot', data: { status } }));
+  return face;
+}
+
+/** Sets `--color` and a readable `--on-color`. Only a plain hex colour is one. */
+export function paint(element, color) {
+  if (!/^#[0-9a-f]{6}$/i.test(color ?? '')) return;
+  const [r, g, b] = [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16) / 255);
+  const light = 0.2126 * r ** 2.2 + 0.7152 * g ** 2.2 + 0.0722 * b ** 2.2;
+  element.style.setProperty('--color', color);
+  element.style.setProperty('--on-color', light > 0.4 ? '#1d1c1a' : '#ffffff');
+}
+
+function pictureAddress(address) {
+  try {
+    const url = new URL(address);
+    return url.protocol === 'https:' || url.href.startsWith('data:image/') ? url.href : null;
+  } catch {
+    return null;
+  }
+}
+
+export function initials(name) {
+  const words = name.trim().split(/\s+/);
+  const first = (word) => [...(word ?? '')][0] ?? '';
+  return (first(words[0]) + (words.length > 1 ? first(words.at(-1)) : '')).toUpperCase() || '?';
+}
+
+export const statusNames = { online: 'Online', away: 'Away', busy: 'Busy', offline: 'Offline' };
+
+/** "Ann", "Ann and Bob", "Ann, Bob and 3 others". */
+export function enumerate(names, shown = 2) {
+  if (names.length <= 1) return names.join('');
+  const rest = names.length - shown;
+  if (rest <= 0) return `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
+  return `${names.slice(0, shown).join(', ')} and ${rest} ${rest === 1 ? 'other' : 'others'}`;
+}
+
+/** Puts `elements` into `list` and moves as little as possible, so that focus and animations live on. */
+export function arrange(list, elements) {
+  const wanted = new Set(elements);
+  for (const child of [...list.children]) if (!wanted.has(child)) child.remove();
+  elements.forEach((element, at) => {
+    if (list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
+  });
+}
+
+/** Elements by key, made again only when what they show has changed. */
+export class Rows {
+  #rows = new Map();
+
+  /** `items` with a `key`; `parts(item)` is what it shows, `make(item)` its element. */
+  render(list, items, { key, parts, make }) {
+    const before = this.#rows;
+    this.#rows = new Map();
+    arrange(list, items.map((item) => {
+      const id = key(item);
+      const shown = JSON.stringify(parts(item));
+      const old = before.get(id);
+      let element = old?.element;
+      if (old?.shown !== shown) {
+        const fresh = make(item);
+        if (element) {
+          // The element stays, so that it does not arrive again.
+          element.replaceChildren(...fresh.childNodes);
+          element.className = fresh.className;
+          Object.assign(element.dataset, fresh.dataset);
+        } else {
+          element = fresh;
+        }
+      }
+      this.#rows.set(id, { element, shown });
+      return element;
+    }));
+  }
+}

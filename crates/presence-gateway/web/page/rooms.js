@@ -1,0 +1,87 @@
+/* The rooms to enter, and how many people are in each. */
+
+import { $, h } from './dom.js';
+import { somebody } from './identity.js';
+
+const demos = [['lobby', 'Lobby'], ['design-review', 'Design review'], ['launch-planning', 'Launch planning'], ['help-desk', 'Help desk']];
+const byName = new Map(demos);
+
+/** A room from what somebody wrote: `{ name, title, channel }`. */
+export function room(text) {
+  const written = text.trim();
+  const exact = written.includes(':');
+  const name = exact ? written.replace(/^room:/, '') : written.toLowerCase().replace(/\s+/g, '-');
+  const safe = name.replace(/[^A-Za-z0-9\-_.:@|+=/~]/g, '').slice(0, 100) || 'lobby';
+  return { name: safe, title: byName.get(safe) ?? safe.replaceAll('-', ' ').replace(/^./, (first) => first.toUpperCase()), channel: safe.includes(':') ? safe : `room:${safe}` };
+}
+
+export function roomFromAddress() {
+  const hash = decode(location.hash.slice(1));
+  return room(hash && hash !== 'stage' ? hash : new URLSearchParams(location.search).get('room') ?? 'lobby');
+}
+
+/** The list at the side. `enter` is told about a choice by way of the address, so that back and forward work. */
+export function showRooms(presence) {
+  const rows = new Map();
+  for (const [name] of demos) add(room(name));
+
+  $('room-form').onsubmit = (event) => {
+    event.preventDefault();
+    const input = $('room-input');
+    if (input.value.trim()) go(room(input.value));
+    input.value = '';
+  };
+
+  function add(room) {
+    const number = h('span.number', { testid: `room-count-${room.name}`, data: { count: '0' } }, '0');
+    const button = h('button.room', { type: 'button', testid: `room-${room.name}`, onclick: () => go(room) }, h('span.name', {}, room.title), number);
+    const item = h('li', {}, button);
+    $('rooms').append(item);
+    rows.set(room.channel, button);
+    const channel = presence.channel(room.channel);
+    const show = ({ count }) => {
+      number.textContent = String(count);
+      number.dataset.count = String(count);
+      button.setAttribute('aria-label', `${room.title}, ${count} ${count === 1 ? 'person' : 'people'}`);
+    };
+    channel.subscribe(show);
+    // A count is enough for a room we only look at; being in it asks for more.
+    channel.watch({ mode: 'summary' });
+    show(channel.state);
+  }
+
+  return {
+    current(room) {
+      if (!rows.has(room.channel)) add(room);
+      for (const [channel, button] of rows) {
+        if (channel === room.channel) button.setAttribute('aria-current', 'page');
+        else button.removeAttribute('aria-current');
+      }
+      rows.get(room.channel).scrollIntoView({ block: 'nearest', inline: 'nearest' });
+      invite(room);
+    },
+  };
+}
+
+function go(room) {
+  location.hash = encodeURIComponent(room.name);
+}
+
+/** A link that opens the room as somebody else: a new person for each click. */
+function invite(room) {
+  const link = $('second-person');
+  const renew = () => {
+    const { userId, name } = somebody();
+    link.href = `/?${new URLSearchParams({ user_id: userId, name })}#${encodeURIComponent(room.name)}`;
+  };
+  renew();
+  link.onclick = () => setTimeout(renew);
+}
+
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

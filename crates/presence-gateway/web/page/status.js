@@ -1,0 +1,88 @@
+/* What you chose to show, until when, and whether you show at all. */
+
+import { $, h } from './dom.js';
+
+const presets = [['🎯', 'Focusing'], ['📅', 'In a meeting'], ['🥪', 'Lunch'], ['🚌', 'On the way']];
+
+export function showStatus(presence) {
+  const form = $('status-form');
+  const { emoji, message, clear } = form.elements;
+  const invisible = $('invisible');
+  let untouched = true; // what you are writing is not overwritten by what your other tab says
+  let clock;
+
+  $('presets').append(...presets.map(([sign, text]) => h('button', {
+    type: 'button',
+    onclick: () => {
+      emoji.value = sign;
+      message.value = text;
+      untouched = false;
+      message.focus();
+    },
+  }, `${sign} ${text}`)));
+
+  const show = (self) => {
+    form.dataset.status = self.status;
+    invisible.checked = self.status === 'invisible' || self.status === 'offline';
+    if (untouched) {
+      form.elements.status.value = invisible.checked ? 'online' : self.status;
+      emoji.value = self.emoji ?? '';
+      message.value = self.customMessage ?? '';
+      if (!self.expiresAt) clear.value = 'never';
+    }
+    clearInterval(clock);
+    const count = () => {
+      $('status-until').textContent = self.expiresAt ? until(self.expiresAt, presence.now()) : '';
+    };
+    count();
+    if (self.expiresAt) clock = setInterval(count, 1_000);
+  };
+
+  const tell = async (change) => {
+    const problem = $('status-problem');
+    try {
+      await presence.setStatus(change);
+      problem.hidden = true;
+      untouched = true;
+      if (presence.self) show(presence.self);
+    } catch (error) {
+      problem.textContent = error.retryAfter ? `${error.message}. Try again in a moment.` : error.message;
+      problem.hidden = false;
+      if (presence.self) show(presence.self);
+    }
+  };
+
+  form.oninput = () => {
+    untouched = false;
+  };
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    tell({
+      // Invisible stays invisible: only the switch ends it.
+      status: invisible.checked ? undefined : form.elements.status.value,
+      emoji: emoji.value.trim() || null,
+      customMessage: message.value.trim() || null,
+      ...ending(clear.value, presence.now()),
+    });
+  };
+  $('status-reset').onclick = () => tell({ status: invisible.checked ? undefined : 'online', emoji: null, customMessage: null, expiresAt: null });
+  invisible.onchange = () => tell({ status: invisible.checked ? 'invisible' : form.elements.status.value });
+
+  if (presence.self) show(presence.self);
+  presence.on('self', show);
+}
+
+function ending(choice, now) {
+  if (choice === 'never') return { expiresAt: null };
+  if (choice === 'today') return { expiresAt: new Date(now).setHours(24, 0, 0, 0) };
+  return { clearAfter: Number(choice) };
+}
+
+function until(moment, now) {
+  const seconds = Math.max(0, Math.ceil((moment - now) / 1_000));
+  if (seconds < 60) return `Clears in ${seconds} s`;
+  if (seconds < 3_600) return `Clears in ${Math.ceil(seconds / 60)} min`;
+  const at = new Date(moment);
+  const today = at.getTime() <= new Date(now).setHours(24, 0, 0, 0);
+  return `Clears ${today ? 'at' : at.toLocaleDateString()} ${at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`;
+}

@@ -1,0 +1,277 @@
+//! What a hub promises, seen through its handles.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use presence_core::{Chosen, Reason, StatusChange, Topic, Visible, Watching};
+use presence_embedded::ProfileMemory;
+use presence_hub::{Ended, Hub, Settings};
+use support::{FlakyStore, Watcher, channel, connect, hub, resume, user};
+
+const FULL: Option<(Watching, Option<presence_core::Clock>)> = Some((Watching::Full, None));
+
+fn chose(chosen: Chosen) -> StatusChange {
+    StatusChange {
+        chosen: Some(chosen),
+        ..StatusChange::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_people_in_a_room_see_each_other_come_and_go() {
+    let hub = hub();
+    let mut ann = Watcher::join(&hub, "ann").await;
+    let bob = Watcher::join(&hub, "bob").await;
+    ann.sees(&["ann", "bob"]).await;
+    bob.session.leave().await;
+    ann.sees(&["ann"]).await;
+    assert_eq!(ann.heard(), ["ann joined", "bob joined", "bob left Left"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_comes_back_in_time_is_no_event() {
+    let hub = hub();
+    let mut ann = Watcher::join(&hub, "ann").await;
+    let bob = Watcher::join(&hub, "bob").await;
+    ann.sees(&["ann", "bob"]).await;
+
+    let before = bob.session.connection();
+    drop(bob);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let bob = resume(&hub, "bob", before).await;
+    assert!(bob.is_restored());
+    ann.is_quiet_for(Duration::from_secs(30)).await;
+
+    drop(bob);
+    ann.sees(&["ann"]).await;
+    assert_eq!(ann.heard().last().unwrap(), "bob left Lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_connection_replaces_an_older_one_whose_end_then_means_nothing() {
+    let hub = hub();
+    let mut ann = Watcher::join(&hub, "ann").await;
+    let mut old = Watcher::join(&hub, "bob").await;
+    ann.sees(&["ann", "bob"]).await;
+
+    let new = resume(&hub, "bob", old.session.connection()).await;
+    assert!(new.is_restored());
+    assert_eq!(old.ended().await, Ended::Closed(Reason::Replaced));
+    drop(old);
+    ann.is_quiet_for(Duration::from_secs(30)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn going_invisible_is_leaving_and_a_status_is_kept_before_it_is_granted() {
+    let store = Arc::new(ProfileMemory::new());
+    let hub = Hub::start(Settings::default(), store.clone());
+    let mut ann = Watcher::join(&hub, "ann").await;
+    let bob = Watcher::join(&hub, "bob").await;
+    ann.sees(&["ann", "bob"]).await;
+    hub.choose(&user("bob"), chose(Chosen::Invisible))
+        .await
+        .unwrap();
+    ann.sees(&["ann"]).await;
+    assert_eq!(ann.heard().last().unwrap(), "bob left Left");
+    assert_eq!(
+        hub.face(&user("bob")).await.unwrap().look.status,
+        Visible::Offline
+    );
+    drop(bob);
+
+    // Another hub on the same store, as after a restart: bob still hides.
+    let hub = Hub::start(Settings::default(), store);
+    let owned = hub.owned(&user("bob")).await.unwrap();
+    assert_eq!(owned.chosen, Chosen::Invisible);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_slowly_is_told_the_difference_and_memory_is_bounded() {
+    let settings = Settings {
+        outbox_bytes_max: 16 * 1024,
+        ..Settings::default()
+    };
+    let hub = Hub::start(settings, Arc::new(ProfileMemory::new()));
+    let mut slow = Watcher::join(&hub, "slow").await;
+    slow.sees(&["slow"]).await;
+    let mut fast = Watcher::join(&hub, "fast").await;
+    for round in 0..50 {
+        let crowd: Vec<String> = (0..20).map(|n| format!("user-{round}-{n}")).collect();
+        let mut sessions = Vec::new();
+        for name in &crowd {
+            sessions.push(Watcher::join(&hub, name).await);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for watcher in sessions {
+            watcher.session.leave().await;
+        }
+        fast.sees(&["slow", "fast"]).await;
+    }
+    let _last = Watcher::join(&hub, "last").await;
+    slow.sees(&["slow", "fast", "last"]).await;
+    assert!(hub.counters().conflated.load(Relaxed) > 0);
+    assert!(
+        slow.heard().len() < 1000,
+        "it was told everything after all"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_is_kicked_is_gone_at_once() {
+    let hub = hub();
+    let mut ann = Watcher::join(&hub, "ann").await;
+    let mut bob = Watcher::join(&hub, "bob").await;
+    ann.sees(&["ann", "bob"]).await;
+    hub.kick(&user("bob")).await.unwrap();
+    assert_eq!(bob.ended().await, Ended::Closed(Reason::Kicked));
+    ann.sees(&["ann"]).await;
+    assert_eq!(ann.heard().last().unwrap(), "bob left Kicked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_delays_answers_and_loses_nothing() {
+    let store = Arc::new(FlakyStore::default());
+    let hub = Hub::start(Settings::default(), store.clone());
+    let mut ann = Watcher::join(&hub, "ann").await;
+    let _bob = Watcher::join(&hub, "bob").await;
+    ann.sees(&["ann", "bob"]).await;
+    store.away.store(true, Relaxed);
+
+    let busy = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.choose(&user("bob"), chose(Chosen::Busy)).await }
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!busy.is_finished(), "granted before it was kept");
+    assert!(hub.counters().store_away.load(Relaxed));
+    assert_eq!(
+        hub.face(&user("bob")).await.unwrap().look.status,
+        Visible::Busy,
+        "people are told without waiting for the store"
+    );
+
+    store.away.store(false, Relaxed);
+    busy.await.unwrap().unwrap();
+    assert_eq!(
+        store.saved(&user("bob")).unwrap().status.chosen,
+        Chosen::Busy
+    );
+    assert_eq!(hub.counters().unsaved.load(Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_shown_before_it_is_known_whether_they_hide() {
+    let store = Arc::new(FlakyStore::default());
+    let hub = Hub::start(Settings::default(), store.clone());
+    hub.choose(&user("bob"), chose(Chosen::Invisible))
+        .await
+        .unwrap();
+    let mut ann = Watcher::join(&hub, "ann").await;
+    ann.sees(&["ann"]).await;
+    store.away.store(true, Relaxed);
+    let bob = tokio::spawn({
+        let hub = hub.clone();
+        async move { Watcher::join(&hub, "bob").await }
+    });
+    ann.is_quiet_for(Duration::from_secs(60)).await;
+    store.away.store(false, Relaxed);
+    let _bob = bob.await.unwrap();
+    ann.is_quiet_for(Duration::from_secs(60)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_read_keeps_nobody_else_waiting() {
+    let store = Arc::new(FlakyStore::default());
+    *store.corrupt.lock().unwrap() = Some(user("eve"));
+    let hub = Hub::start(
+        Settings {
+            shards: 1,
+            ..Settings::default()
+        },
+        store,
+    );
+    let eve = connect(&hub, "eve");
+    let others = async {
+        for n in 0..50 {
+            connect(&hub, &format!("user-{n}")).await;
+        }
+    };
+    tokio::select! {
+        _ = eve => panic!("eve was let in, and may have been hiding"),
+        () = others => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_acts_for_a_user_as_long_as_it_says_so() {
+    let hub = hub();
+    let mut ann = Watcher::join(&hub, "ann").await;
+    ann.sees(&["ann"]).await;
+    let device = || "other:worker".parse().unwrap();
+    hub.act_join(&user("bot"), device(), channel(), Arc::default())
+        .await
+        .unwrap();
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        hub.act_heartbeat(&user("bot")).await.unwrap();
+        ann.session.heard().unwrap();
+    }
+    ann.sees(&["ann", "bot"]).await;
+    assert_eq!(ann.heard(), ["ann joined", "bot joined"]);
+    hub.act_leave(&user("bot"), channel()).await.unwrap();
+    ann.sees(&["ann"]).await;
+    assert!(hub.act_heartbeat(&user("bot")).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_session_does_happens_in_order_however_fast_it_is() {
+    let hub = hub();
+    let mut ann = Watcher::join(&hub, "ann").await;
+    for n in 0..100 {
+        let mut bob = connect(&hub, "bob").await;
+        bob.join(channel(), Arc::default(), FULL, None).unwrap();
+        let say = |text: String| bob.say(channel(), text.into(), "1".into(), Some("say".into()));
+        say(format!("hello-{n}")).unwrap();
+        let topic = Topic::Channel(channel());
+        bob.unwatch(&topic, None).unwrap();
+        bob.watch(topic, Watching::Full, None, Some("watch".into()))
+            .unwrap();
+        let mut answers = Vec::new();
+        while answers.len() < 2 {
+            match bob.next().await {
+                presence_hub::Delivery::Granted(it) => answers.push(it.to_string()),
+                presence_hub::Delivery::Refused(it, why) => panic!("{it}: {why}"),
+                _ => {}
+            }
+        }
+        assert_eq!(answers, ["say", "watch"]);
+        // The next tick: broadcasts of one are bounded.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        bob.leave().await;
+    }
+    ann.sees(&["ann"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_stops_has_kept_everything_and_tells_everyone() {
+    let store = Arc::new(FlakyStore::default());
+    let hub = Hub::start(Settings::default(), store.clone());
+    let mut ann = Watcher::join(&hub, "ann").await;
+    store.away.store(true, Relaxed);
+    ann.session.choose(chose(Chosen::Busy), None).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stopping = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.stop(Duration::from_secs(60)).await }
+    });
+    assert_eq!(ann.ended().await, Ended::Stopped);
+    store.away.store(false, Relaxed);
+    assert!(stopping.await.unwrap());
+    assert_eq!(
+        store.saved(&user("ann")).unwrap().status.chosen,
+        Chosen::Busy
+    );
+}

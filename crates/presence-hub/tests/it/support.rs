@@ -1,0 +1,181 @@
+//! People who join one room and keep a picture of it, and a store that can go away.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use presence_core::ports::{Profiles, StoreError};
+use presence_core::users::Connection;
+use presence_core::{Change, ChannelId, Event, Profile, UserId, Watching};
+use presence_embedded::ProfileMemory;
+use presence_hub::{Delivery, Ended, Entry, Hub, Session, Settings};
+
+pub fn hub() -> Hub {
+    Hub::start(Settings::default(), Arc::new(ProfileMemory::new()))
+}
+
+pub fn user(id: &str) -> UserId {
+    id.parse().unwrap()
+}
+
+pub fn channel() -> ChannelId {
+    "room:42".parse().unwrap()
+}
+
+pub async fn connect(hub: &Hub, id: &str) -> Session {
+    hub.connect(entry(id, None)).await.unwrap()
+}
+
+pub async fn resume(hub: &Hub, id: &str, before: Connection) -> Session {
+    hub.connect(entry(id, Some(before))).await.unwrap()
+}
+
+fn entry(id: &str, resume: Option<Connection>) -> Entry {
+    Entry {
+        user: user(id),
+        device: "web:1".parse().unwrap(),
+        workspaces: Vec::new(),
+        card: Arc::default(),
+        resume,
+    }
+}
+
+/// A session that joined the room, and what it has made of what it was told.
+pub struct Watcher {
+    pub session: Session,
+    people: BTreeSet<String>,
+    heard: Vec<String>,
+}
+
+impl Watcher {
+    pub async fn join(hub: &Hub, id: &str) -> Self {
+        let mut session = connect(hub, id).await;
+        let watch = Some((Watching::Full, None));
+        session
+            .join(channel(), Arc::default(), watch, None)
+            .unwrap();
+        Watcher {
+            session,
+            people: BTreeSet::new(),
+            heard: Vec::new(),
+        }
+    }
+
+    /// Reads until it sees exactly these people; fails after a minute.
+    pub async fn sees(&mut self, people: &[&str]) {
+        let want: BTreeSet<String> = people.iter().map(|&it| it.to_owned()).collect();
+        let seen = async {
+            while self.people != want {
+                self.read().await;
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
+        assert!(seen.is_ok(), "sees {:?}, not {want:?}", self.people);
+    }
+
+    /// Keeps alive and reads for `span`, in which nothing may change.
+    pub async fn is_quiet_for(&mut self, span: Duration) {
+        let before = self.heard.len();
+        let quiet = async {
+            loop {
+                self.session.heard().unwrap();
+                let _ = tokio::time::timeout(Duration::from_secs(10), self.read()).await;
+            }
+        };
+        let _ = tokio::time::timeout(span, quiet).await;
+        assert_eq!(self.heard[before..], [""; 0]);
+    }
+
+    /// Who came and went, in its eyes.
+    pub fn heard(&self) -> Vec<String> {
+        self.heard.clone()
+    }
+
+    pub async fn ended(&mut self) -> Ended {
+        loop {
+            if let Delivery::Ended(ended) = self.session.next().await {
+                return ended;
+            }
+        }
+    }
+
+    async fn read(&mut self) {
+        let Delivery::Told(told) = self.session.next().await else {
+            return;
+        };
+        match &*told.event {
+            Event::Everyone { people, .. } => {
+                let now: BTreeSet<String> = people.iter().map(|it| it.user.to_string()).collect();
+                let came: Vec<_> = now.difference(&self.people).collect();
+                let gone: Vec<_> = self.people.difference(&now).collect();
+                self.heard
+                    .extend(came.iter().map(|it| format!("{it} joined")));
+                self.heard
+                    .extend(gone.iter().map(|it| format!("{it} is gone")));
+                self.people = now;
+            }
+            Event::Changes { changes, .. } => {
+                for change in changes {
+                    match change {
+                        Change::Joined(person) => {
+                            let user = person.user.to_string();
+                            self.heard.push(format!("{user} joined"));
+                            assert!(self.people.insert(user), "joined twice");
+                        }
+                        Change::Left { user, reason } => {
+                            self.heard.push(format!("{user} left {reason:?}"));
+                            assert!(self.people.remove(user.as_str()), "left twice");
+                        }
+                        Change::Updated(_) => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A store in memory that fails while it is told to.
+#[derive(Default)]
+pub struct FlakyStore {
+    pub away: AtomicBool,
+    pub corrupt: Mutex<Option<UserId>>,
+    profiles: Mutex<HashMap<UserId, Profile>>,
+}
+
+impl FlakyStore {
+    pub fn saved(&self, user: &UserId) -> Option<Profile> {
+        self.profiles.lock().unwrap().get(user).cloned()
+    }
+
+    fn check(&self, users: impl Iterator<Item = UserId>) -> Result<(), StoreError> {
+        if self.away.load(Relaxed) {
+            return Err(StoreError::Unavailable("it is away".into()));
+        }
+        let corrupt = self.corrupt.lock().unwrap().clone();
+        match users.into_iter().find(|it| Some(it) == corrupt.as_ref()) {
+            None => Ok(()),
+            Some(user) => Err(StoreError::Corrupt {
+                key: user.to_string(),
+                source: "half a record".into(),
+            }),
+        }
+    }
+}
+
+impl Profiles for FlakyStore {
+    async fn save(&self, profiles: &[Profile]) -> Result<(), StoreError> {
+        self.check(profiles.iter().map(|it| it.user.clone()))?;
+        let mut kept = self.profiles.lock().unwrap();
+        for profile in profiles {
+            kept.insert(profile.user.clone(), profile.clone());
+        }
+        Ok(())
+    }
+
+    async fn load(&self, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
+        self.check(users.iter().cloned())?;
+        Ok(users.iter().map(|user| self.saved(user)).collect())
+    }
+}
