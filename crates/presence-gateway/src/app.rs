@@ -1,5 +1,6 @@
 //! What every connection of a gateway shares.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -44,25 +45,25 @@ impl App {
 /// How many connections there are, and how many there may be.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    open: AtomicUsize,
+    open: Arc<AtomicUsize>,
 }
 
 /// One connection, as long as it lasts.
-pub(crate) struct Counted<'a>(&'a Connections);
+pub(crate) struct Counted(Arc<AtomicUsize>);
 
 impl Connections {
     /// Counts one more, if that is not more than `max`.
-    pub(crate) fn enter(&self, max: usize) -> Option<Counted<'_>> {
+    pub(crate) fn enter(&self, max: usize) -> Option<Counted> {
         let entered = self.open.fetch_update(Relaxed, Relaxed, |open| {
             (open < max).then_some(open + 1)
         });
-        entered.ok().map(|_| Counted(self))
+        entered.ok().map(|_| Counted(self.open.clone()))
     }
 
     /// Counts one more that was let in already, as something else.
-    pub(crate) fn go_on(&self) -> Counted<'_> {
+    pub(crate) fn go_on(&self) -> Counted {
         self.open.fetch_add(1, Relaxed);
-        Counted(self)
+        Counted(self.open.clone())
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -70,8 +71,8 @@ impl Connections {
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
+        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -1,6 +1,8 @@
 //! One WebSocket, from its first frame to its last: both halves in one loop.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use presence_client::wire::{Command, ErrorCode};
 use presence_core::{Reason, Timestamp};
 use presence_hub::{Delivery, Session};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -17,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::app::{App, Phase};
+use crate::app::{App, Counted, Phase};
 use crate::closing::Closing;
 use crate::native::{Encoding, Native, Next, closing_of};
 use crate::request::Refused;
@@ -46,6 +48,14 @@ pub(crate) fn websocket_config(frame_bytes_max: usize) -> WebSocketConfig {
     config
 }
 
+/// What wakes a connection.
+enum Event {
+    FromClient(Option<Result<Message, Error>>),
+    ToClient(Delivery),
+    Time,
+    Phase(Phase),
+}
+
 /// Why a connection's loop ended.
 enum End {
     /// The client said goodbye.
@@ -72,6 +82,7 @@ pub(crate) struct Socket<S> {
     expiring_told: bool,
     /// When it goes, once the gateway drains.
     leaves_at: Option<Instant>,
+    _counted: Counted,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
@@ -83,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     ) -> Self {
         let now = Instant::now();
         Socket {
+            _counted: app.connections.go_on(),
             app,
             websocket,
             session,
@@ -97,19 +109,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Runs until the connection is over, and sees to it that everybody knows.
-    pub(crate) async fn run(mut self, hello: Bytes) {
+    ///
+    /// What is rare is boxed, here and below: the size of this future is what an idle connection costs.
+    pub(crate) async fn run(mut self: Box<Self>, hello: Bytes) {
         self.out.push(hello);
         let end = match self.send().await {
             Ok(()) => self.talk().await,
             Err(end) => end,
         };
+        Box::pin(self.end(end)).await;
+    }
+
+    async fn end(self: Box<Self>, end: End) {
         let Socket {
             app,
             websocket,
             session,
             native,
             ..
-        } = self;
+        } = *self;
         let closing = match &end {
             End::Lost => None,
             End::Left => Some(Closing::BYE),
@@ -119,15 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         app.metrics.closed(closing.map(|it| it.code));
         match end {
             End::Left => session.leave().await,
-            End::Lost => session.vanish(Reason::Lost).await,
             End::Silent => session.vanish(Reason::TimedOut).await,
-            End::Closed(closing) => {
-                let ended = closing == Closing::REPLACED || closing == Closing::KICKED;
-                match ended {
-                    true => drop(session),
-                    false => session.vanish(Reason::Lost).await,
-                }
-            }
+            End::Lost | End::Closed(_) => session.vanish(Reason::Lost).await,
         }
         if let Some(closing) = closing {
             let farewell = native.encoding.closing(&closing);
@@ -140,16 +151,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let sleep = sleep_until(self.wakes_at());
         tokio::pin!(sleep);
         loop {
-            let outcome = tokio::select! {
-                delivery = self.session.next() => self.deliver(delivery).await,
-                frame = self.websocket.next() => self.take(frame).await,
-                () = &mut sleep => self.wake().await,
-                _ = phase.changed() => {
-                    self.drain(*phase.borrow_and_update());
+            let event = tokio::select! {
+                frame = self.websocket.next() => Event::FromClient(frame),
+                delivery = self.session.next() => Event::ToClient(delivery),
+                () = &mut sleep => Event::Time,
+                _ = phase.changed() => Event::Phase(*phase.borrow_and_update()),
+            };
+            let outcome = match event {
+                Event::FromClient(frame) => Box::pin(self.take(frame)).await,
+                Event::ToClient(delivery) => self.deliver(delivery),
+                Event::Time => Box::pin(self.wake()).await,
+                Event::Phase(phase) => {
+                    self.drain(phase);
                     Ok(())
                 }
             };
-            if let Err(end) = outcome {
+            if let Err(end) = self.send().await.and(outcome) {
                 return end;
             }
             self.rearm(sleep.as_mut());
@@ -199,12 +216,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Everything that is there goes out in one write.
-    async fn deliver(&mut self, first: Delivery) -> Result<(), End> {
+    fn deliver(&mut self, first: Delivery) -> Result<(), End> {
         let mut next = Some(first);
         let mut bytes = 0;
         while let Some(delivery) = next {
             if let Delivery::Ended(ended) = delivery {
-                self.send().await?;
                 return Err(End::Closed(closing_of(ended)));
             }
             if let Some(frame) = self.native.frame_of(&delivery) {
@@ -216,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 false => None,
             };
         }
-        self.send().await
+        Ok(())
     }
 
     async fn take(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
@@ -241,9 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.told_at = Instant::now();
         }
         let next = self.native.take(command, &mut self.session, &mut self.out);
-        let next = next.await;
-        self.send().await?;
-        match next {
+        match next.await {
             Next::Continue => Ok(()),
             Next::Leave => Err(End::Left),
             Next::Close(closing) => Err(End::Closed(closing)),
@@ -269,7 +283,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 self.expiring_told = true;
                 let expires_at = self.native.identity.expires_at;
                 self.out.extend(expires_at.map(|at| self.native.expiring(at)));
-                self.send().await?;
             } else if left > self.expiring_before() {
                 self.expiring_told = false; // it was refreshed
             }
@@ -333,12 +346,15 @@ where
             rest = &mut rest[1..];
             continue;
         }
-        let mut slices = [IoSlice::new(&[]); AT_ONCE];
-        let count = rest.len().min(AT_ONCE);
-        for (slice, frame) in slices.iter_mut().zip(rest.iter()) {
-            *slice = IoSlice::new(frame);
-        }
-        let mut written = stream.write_vectored(&slices[..count]).await?;
+        let written = poll_fn(|context| {
+            let mut slices = [IoSlice::new(&[]); AT_ONCE];
+            let count = rest.len().min(AT_ONCE);
+            for (slice, frame) in slices.iter_mut().zip(rest.iter()) {
+                *slice = IoSlice::new(frame);
+            }
+            Pin::new(&mut *stream).poll_write_vectored(context, &slices[..count])
+        });
+        let mut written = written.await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -346,12 +362,9 @@ where
             let step = written.min(frame.len());
             frame.advance(step);
             written -= step;
-            if written == 0 {
-                break;
-            }
         }
     }
-    stream.flush().await
+    Ok(())
 }
 
 /// What an error of the WebSocket means.

@@ -149,7 +149,9 @@ async fn enter(
     let resume = app.resume.mint(id, epoch, session.user(), &device, now);
     let native = Native::new(encoding, app.clone(), identity);
     let hello = native.hello(&session, device.text(), resume);
-    Box::pin(Socket::new(app.clone(), websocket, session, native).run(hello)).await;
+    let socket = Socket::new(app.clone(), websocket, session, native);
+    // A task of its own, so that what letting in needed is not kept for as long as the connection lives.
+    tokio::spawn(Box::new(socket).run(hello));
 }
 
 async fn let_in(

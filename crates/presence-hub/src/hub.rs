@@ -167,6 +167,33 @@ impl Hub {
         }
     }
 
+    /// How others see each of `users`, in this order. Asks all before it waits for the first, so that many cost
+    /// little more time than one.
+    ///
+    /// # Errors
+    ///
+    /// The hub has stopped, or too much waits for one of them.
+    pub async fn faces(&self, users: &[UserId]) -> Result<Vec<Face>, Refusal> {
+        let mut asked = Vec::with_capacity(users.len());
+        for user in users {
+            let (reply, answer) = oneshot::channel();
+            let input = Input::Asked {
+                as_owner: false,
+                asker: Asker::Caller(reply),
+            };
+            self.happened(user, input).await?;
+            asked.push(answer);
+        }
+        let mut faces = Vec::with_capacity(users.len());
+        for answer in asked {
+            match answer.await.map_err(|_| Refusal::Unavailable)?? {
+                Answer::Face(face) => faces.push(face),
+                Answer::Owned(_) | Answer::Done => return Err(Refusal::Unavailable),
+            }
+        }
+        Ok(faces)
+    }
+
     /// How `user` sees themselves.
     ///
     /// # Errors

@@ -386,7 +386,9 @@ impl Session {
     /// What it is told next. Cancelling it loses nothing. After [`Delivery::Ended`] it never returns.
     pub async fn next(&mut self) -> Delivery {
         loop {
-            self.settle_debts().await;
+            if !self.owed.is_empty() {
+                Box::pin(self.settle_debts()).await;
+            }
             let outbox = self.outbox.clone();
             let found = poll_fn(|context| outbox.poll(Some(context.waker()))).await;
             if let Some(delivery) = self.sort(found) {

@@ -70,7 +70,7 @@ impl Session {
             hidden_since: now,
             gone: None,
             acted,
-            places: Vec::new(),
+            places: Vec::with_capacity(2),
             armed: false,
         }
     }

@@ -40,7 +40,7 @@ impl User {
         let (message, emoji) = profile.shown_words();
         User {
             profile,
-            sessions: Vec::new(),
+            sessions: Vec::with_capacity(1),
             ended: Vec::new(),
             watchers: 0,
             unsaved,
