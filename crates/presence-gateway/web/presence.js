@@ -1344,12 +1344,12 @@ class Link {
   #sendRequest(request) {
     const ref = (this.#ref += 1);
     request.ref = ref;
+    this.#asked.set(ref, request);
     const tooLarge = this.#transmit({ ...request.command, ref });
     if (tooLarge) {
+      this.#asked.delete(ref);
       request.cancel();
       request.reject(tooLarge);
-    } else {
-      this.#asked.set(ref, request);
     }
   }
 
@@ -1582,9 +1582,7 @@ function guarded(call) {
   try {
     call();
   } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
+    (globalThis.reportError ?? console.error)(error);
   }
 }
 

@@ -26,6 +26,7 @@ show versions
        > room:1 v1.3 6 people: a online, b online
    3s  zoe watches room:1 having 1.2
        > zoe: room:1 v1.3 6 people: a online, b online
+       > zoe: room:1 typing: ()
    4s  f/web departs room:1
        > room:1 v1.4 5 people: a online, b online
    6s  b/web departs room:1
@@ -81,6 +82,22 @@ fn a_summary_can_be_asked_for_in_a_small_room() {
        > eve: room:1 [ann online, bob online, cat online]
    4s  cat/web departs room:1
        > room:1 -cat left
+",
+    );
+}
+
+#[test]
+fn who_comes_to_a_summary_is_told_who_is_typing() {
+    check(
+        "
+ 0s  ann/web connects
+     ann/web joins room:1
+ 1s  ann/web types in room:1
+     eve watches room:1 summary
+     > eve: room:1 1 people: ann online
+     > eve: room:1 typing: ann ()
+ 2s  ann/web stops typing in room:1
+     > room:1 typing: (-ann)
 ",
     );
 }

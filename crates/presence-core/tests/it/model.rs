@@ -8,7 +8,7 @@ mod world;
 
 use self::world::World;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 100;
 const STEPS: u64 = 100;
 
 #[test]

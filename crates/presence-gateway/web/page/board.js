@@ -46,7 +46,10 @@ export function showBoard(presence, channel) {
   };
   const place = (element, { x, y }) => {
     element.style.transform = `translate(${x * board.clientWidth}px, ${y * board.clientHeight}px)`;
-    element.classList.toggle('flip', x > 0.85);
+    // The label stays on the board.
+    const label = element.lastElementChild;
+    element.classList.toggle('flip-x', x * board.clientWidth + label.clientWidth + 16 > board.clientWidth);
+    element.classList.toggle('flip-y', y * board.clientHeight + 44 > board.clientHeight);
   };
 
   const point = (event) => {
@@ -79,7 +82,7 @@ export function showBoard(presence, channel) {
     if (!own) {
       own = { x: 0.5, y: 0.5, element: arrow('own', presence.userId) };
       own.element.classList.add('own');
-      own.element.querySelector('span').remove();
+      own.element.querySelector('span').textContent = 'You';
       layer.append(own.element);
     }
     if (move) {

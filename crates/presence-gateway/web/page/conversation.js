@@ -12,7 +12,7 @@ export function showConversation(presence, channel) {
   const input = $('chat-input');
   const typing = $('typing');
   let shownTyping = null;
-  let moved = { join: [], leave: [] };
+  const moved = new Map();
   let gathering;
 
   const add = (line) => {
@@ -37,13 +37,16 @@ export function showConversation(presence, channel) {
 
   const gather = (kind) => (user) => {
     if (user.id === presence.userId) return;
-    moved[kind].push(user.name);
+    // Who was gone for a blink has not been gone.
+    if (moved.has(user.id) && moved.get(user.id).kind !== kind) moved.delete(user.id);
+    else moved.set(user.id, { kind, name: user.name });
     gathering ??= setTimeout(() => {
       gathering = undefined;
-      const { join, leave } = moved;
-      moved = { join: [], leave: [] };
-      if (join.length) add(h('li.event', { testid: 'event' }, `${enumerate(join)} joined`));
-      if (leave.length) add(h('li.event', { testid: 'event' }, `${enumerate(leave)} left`));
+      const names = (of) => [...moved.values()].filter((move) => move.kind === of).map(({ name }) => name);
+      const [came, went] = [names('join'), names('leave')];
+      moved.clear();
+      if (came.length) add(h('li.event', { testid: 'event' }, `${enumerate(came)} joined`));
+      if (went.length) add(h('li.event', { testid: 'event' }, `${enumerate(went)} left`));
     }, GATHER_MS);
   };
 

@@ -39,7 +39,7 @@ function showFaces(faces, { users, count }) {
     key: (user) => (user.more ? '+' : `user ${user.id}`),
     parts: (user) => user.more ?? [user.name, user.color, user.avatar, user.status],
     make: (user) => (user.more
-      ? h('li', {}, h('span.more', { testid: 'stack-more', ariaLabel: `and ${user.more} more` }, `+${user.more}`))
+      ? h('li', {}, h('span.more', { testid: 'stack-more', ariaLabel: `and ${user.more} more`, data: user.more > 99 ? { wide: '' } : {} }, `+${user.more}`))
       : h('li', { title: `${user.name} · ${statusNames[user.status]}`, testid: `face-${user.id}` },
         avatar(user, { status: user.status }), h('span.visually-hidden', {}, `${user.name}, ${statusNames[user.status]}`))),
   });
@@ -48,9 +48,11 @@ function showFaces(faces, { users, count }) {
 function showRoster(rows, { users, count, typing, joined, live }, presence, hiddenSelf) {
   const types = new Set(typing);
   const listed = users.slice(0, ROWS_MAX);
+  const isYou = ({ id }) => id === presence.userId;
   const items = [
     ...(hiddenSelf ? [{ self: hiddenSelf }] : []),
-    ...listed.map((user) => ({ user, types: types.has(user.id), you: user.id === presence.userId })),
+    // The others in the order they came; you are easier to find at the top.
+    ...[...listed.filter(isYou), ...listed.filter((user) => !isYou(user))].map((user) => ({ user, types: types.has(user.id), you: isYou(user) })),
     ...(count > listed.length ? [{ note: `and ${count - listed.length} more` }] : []),
     ...(count === 0 && !hiddenSelf && live && joined ? [{ note: 'Nobody yet' }] : []),
   ];

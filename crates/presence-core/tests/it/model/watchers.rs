@@ -20,6 +20,7 @@ pub(super) struct View {
     /// Has lost something, and has to ask again.
     pub(super) lost: bool,
     people: Replica<UserId, Arc<Person>>,
+    summarised: Option<Clock>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,7 @@ impl View {
             lossy,
             lost: false,
             people: Replica::default(),
+            summarised: None,
         }
     }
 
@@ -47,7 +49,8 @@ impl View {
     pub(super) fn have(&self) -> Option<Clock> {
         match self.picture {
             Picture::Listed => self.people.clock(),
-            Picture::Blank | Picture::Summarised(_) => None,
+            Picture::Summarised(_) => self.summarised,
+            Picture::Blank => None,
         }
     }
 
@@ -86,7 +89,12 @@ impl View {
                 self.hear_doing(typing, cursors);
             }
             Event::Changes { clock, changes, .. } => self.hear_changes(*clock, changes),
-            Event::Summary { clock, count, faces, .. } => {
+            Event::Summary {
+                clock,
+                count,
+                faces,
+                ..
+            } => {
                 self.summarised = Some(*clock);
                 assert!(faces.len() <= *count);
                 self.picture = Picture::Summarised(*count);

@@ -262,7 +262,7 @@ impl World {
         let now = self.now;
         let mut unused = asker;
         match self.chance.below(24) {
-            0..4 => self.connect(user, asker.unwrap_or_default()),
+            0..4 => self.connect(user, self.askers),
             4 => {
                 self.withdraw(&mut unused);
                 let device = DeviceId::new("api").unwrap();

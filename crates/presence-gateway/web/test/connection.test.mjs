@@ -1,0 +1,445 @@
+// A client and a gateway made of paper: what is said on the wire, and when. The clock is the test's.
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, mock, test } from 'node:test';
+import { connect } from '../presence.js';
+
+/** One socket, and the gateway behind it: `says` sends a frame, `heard` is what came. */
+class PaperSocket {
+  static all = [];
+  heard = [];
+  closed = null;
+
+  constructor(url, protocols) {
+    this.url = new URL(url);
+    this.protocols = protocols;
+    PaperSocket.all.push(this);
+  }
+
+  send(text) {
+    const command = JSON.parse(text);
+    this.heard.push(command);
+    if (command.ref !== undefined && this.answers !== false) this.says({ type: 'presence:ok', ref: command.ref });
+  }
+
+  close(code) {
+    this.closed = code;
+  }
+
+  says(frame) {
+    this.onmessage?.({ data: JSON.stringify(frame) });
+  }
+
+  breaks(code = 1006) {
+    this.onclose?.({ code, reason: '' });
+  }
+
+  hello({ restored = false, ...more } = {}) {
+    this.says({
+      type: restored ? 'presence:restored' : 'presence:hello', session: 's1', resume: `resume-${PaperSocket.all.length}`, user_id: 'ann',
+      device_id: 'web:t', workspaces: [], now: Date.now(), heartbeat_interval: 15_000, presence_ttl: 60_000, typing_ttl: 5_000, grace: 10_000,
+      limits: { frame_bytes_max: 1_000, meta_bytes_max: 4_096, channels_max: 100, watches_max: 2_000, listed_max: 500 }, ...more,
+    });
+  }
+
+  /** What came since the last time, in short. */
+  take() {
+    return this.heard.splice(0).map(({ type, channel, users, mode, have, typing, activity }) =>
+      [type.replace('presence:', ''), channel, users?.join('+'), mode, have && `have ${have.version}`, typing, activity].filter((part) => part !== undefined).join(' '));
+  }
+}
+
+const latest = () => PaperSocket.all.at(-1);
+const person = (id) => ({ id, status: 'online', name: id, joined_at: 1, metas: [] });
+const everyone = (version, ...ids) => ({ type: 'presence:currentUsers', channel: 'room:1', epoch: 'e', version, mode: 'full', count: ids.length, users: ids.map(person), typing: [], cursors: [] });
+const joined = (version, id) => ({ type: 'presence:userJoined', channel: 'room:1', epoch: 'e', version, user: person(id) });
+
+/** Lets what is waiting for promises happen. */
+async function settle() {
+  for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+}
+
+async function pass(ms) {
+  mock.timers.tick(ms);
+  await settle();
+}
+
+let presence;
+
+async function online(options = {}) {
+  presence = connect({ url: 'ws://gateway/ws', userId: 'ann', deviceId: 'web:t', WebSocket: PaperSocket, ...options });
+  await settle();
+  latest().hello();
+  await settle();
+  return latest();
+}
+
+beforeEach(() => {
+  PaperSocket.all = [];
+  mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  mock.method(Math, 'random', () => 0.5);
+});
+
+afterEach(() => {
+  presence?.close();
+  mock.timers.reset();
+  mock.restoreAll();
+});
+
+test('who you are is in the address without a key, and in a subprotocol with a token', async () => {
+  const open = await online({ name: 'Ann' });
+  assert.equal(open.url.search, '?user_id=ann&name=Ann&device_id=web%3At');
+  assert.deepEqual(open.protocols, ['presence.v1.json']);
+  presence.close();
+  const keyed = await online({ userId: undefined, token: 'a.b.c' });
+  assert.equal(keyed.url.search, '?device_id=web%3At');
+  assert.deepEqual(keyed.protocols, ['presence.v1.json', 'presence.bearer.a.b.c']);
+});
+
+test('a join waits for the connection, and holds over the next ones', async () => {
+  presence = connect({ url: 'ws://gateway/ws', WebSocket: PaperSocket });
+  const room = presence.channel('room:1');
+  const done = room.join({ meta: { role: 'editor' } });
+  await settle();
+  assert.deepEqual(latest().take(), []);
+  latest().hello();
+  await done;
+  assert.deepEqual(latest().take(), ['join room:1 full']);
+  latest().says(everyone(3, 'ann', 'bob'));
+  assert.deepEqual(room.state.users.map(({ id }) => id), ['ann', 'bob']);
+  assert.ok(room.state.live);
+
+  latest().breaks();
+  assert.ok(!room.state.live);
+  assert.equal(room.state.count, 2, 'people stay in the picture');
+  await pass(500);
+  assert.equal(latest().url.searchParams.get('resume'), 'resume-1');
+  latest().hello({ restored: true });
+  await settle();
+  assert.deepEqual(latest().take(), ['activity active', 'join room:1 full have 3']);
+  const heard = [];
+  room.on('join', (user) => heard.push(user.id));
+  room.on('sync', () => heard.push('sync'));
+  latest().says({ type: 'presence:unchanged', channel: 'room:1', epoch: 'e', version: 3, typing: [], cursors: [] });
+  assert.ok(room.state.live);
+  assert.deepEqual(heard, ['sync']);
+});
+
+test('what is taken back in the same turn is never said', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  room.join();
+  room.leave();
+  await room.join();
+  assert.deepEqual(gateway.take(), ['join room:1 full']);
+});
+
+test('a channel left while the connection was away is left when it is back', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  await room.join();
+  gateway.breaks();
+  room.leave();
+  await pass(500);
+  latest().hello({ restored: true });
+  await settle();
+  assert.deepEqual(latest().take(), ['activity active', 'leave room:1']);
+});
+
+test('a new session has nothing to leave', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  await room.join();
+  gateway.breaks();
+  room.leave();
+  await pass(500);
+  latest().hello();
+  await settle();
+  assert.deepEqual(latest().take(), []);
+});
+
+test('leaving a channel goes on watching it when that was asked for', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  await room.watch({ mode: 'summary' });
+  await room.join();
+  gateway.says(everyone(3, 'ann'));
+  assert.deepEqual(gateway.take(), ['watch room:1 summary', 'join room:1 full']);
+  await room.leave();
+  assert.deepEqual(gateway.take(), ['leave room:1', 'watch room:1 summary']);
+  await room.unwatch();
+  assert.deepEqual(gateway.take(), ['unwatch room:1']);
+  assert.deepEqual([room.state.count, room.state.live], [0, false]);
+});
+
+test('a gap is mended once a second: first with what we have, then from nothing', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  await room.join();
+  gateway.says(everyone(3, 'ann'));
+  gateway.take();
+  gateway.says(joined(5, 'eve'));
+  gateway.says(joined(6, 'bob'));
+  assert.deepEqual(gateway.take(), ['watch room:1 full have 3']);
+  await pass(1_000);
+  assert.deepEqual(gateway.take(), ['watch room:1 full']);
+  gateway.says(everyone(6, 'ann', 'eve', 'bob'));
+  await pass(5_000);
+  assert.deepEqual(gateway.take(), []);
+  assert.equal(room.state.count, 3);
+});
+
+test('a refusal for now is tried again, a refusal for good is told', async () => {
+  const gateway = await online();
+  gateway.answers = false;
+  const room = presence.channel('room:1');
+  const done = room.join();
+  await settle();
+  const refuse = (more) => gateway.says({ type: 'presence:error', ref: gateway.heard.at(-1).ref, message: 'no', ...more });
+  refuse({ code: 'overloaded', retry_after: 2_000 });
+  await settle();
+  assert.ok(!room.state.joined);
+  gateway.take();
+  await pass(2_200);
+  assert.deepEqual(gateway.heard.map(({ type }) => type), ['presence:join']);
+  const errors = [];
+  room.on('error', (error) => errors.push(error.code));
+  refuse({ code: 'forbidden', field: 'channel' });
+  await assert.rejects(done, { name: 'PresenceError', code: 'forbidden', field: 'channel' });
+  assert.deepEqual(errors, ['forbidden']);
+  gateway.take();
+  await pass(60_000);
+  assert.ok(!gateway.take().some((said) => said.startsWith('join')));
+});
+
+test('a heartbeat is sent as announced; without an answer the connection is dead', async () => {
+  const gateway = await online();
+  await pass(15_000);
+  assert.deepEqual(gateway.take(), ['heartbeat']);
+  gateway.answers = false;
+  await pass(15_000);
+  assert.deepEqual(gateway.take(), ['heartbeat']);
+  await pass(8_000);
+  assert.equal(presence.connection.status, 'reconnecting');
+  assert.equal(gateway.closed, 4000);
+  await pass(500);
+  assert.equal(PaperSocket.all.length, 2);
+});
+
+test('any frame is a sign of life', async () => {
+  const gateway = await online();
+  gateway.answers = false;
+  await pass(15_000);
+  gateway.says({ type: 'presence:typing', channel: 'nowhere', users: [], started: [], stopped: [] });
+  await pass(8_000);
+  assert.equal(presence.connection.status, 'online');
+});
+
+test('the gateway says when to come back', async () => {
+  const gateway = await online();
+  gateway.says({ type: 'presence:closing', code: 1012, reason: 'restarting', reconnect: true, retry_after: 1_800 });
+  gateway.breaks(1012);
+  assert.deepEqual(presence.connection, { status: 'reconnecting', attempt: 1, retryAt: Date.now() + 1_800, code: 1012, reason: 'restarting' });
+  await pass(1_799);
+  assert.equal(PaperSocket.all.length, 1);
+  await pass(1);
+  assert.equal(PaperSocket.all.length, 2);
+});
+
+test('a connection that keeps failing is tried less and less often', async () => {
+  await online();
+  const waits = [];
+  for (let attempt = 0; attempt < 7; attempt += 1) {
+    latest().breaks();
+    waits.push(presence.connection.retryAt - Date.now());
+    await pass(waits.at(-1));
+  }
+  assert.deepEqual(waits, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+  latest().hello();
+  await pass(10_000);
+  latest().breaks();
+  assert.equal(presence.connection.retryAt - Date.now(), 500, 'a steady connection starts afresh');
+});
+
+test('replaced is the end, until the person wants to go on here', async () => {
+  const gateway = await online();
+  gateway.says({ type: 'presence:closing', code: 4409, reason: 'replaced', reconnect: false });
+  gateway.breaks(4409);
+  assert.equal(presence.connection.status, 'closed');
+  await pass(60_000);
+  assert.equal(PaperSocket.all.length, 1);
+  await assert.rejects(presence.setStatus({ status: 'busy' }), { code: 'closed' });
+  presence.reconnect();
+  await settle();
+  latest().hello();
+  assert.equal(presence.connection.status, 'online');
+  assert.equal(latest().url.searchParams.get('resume'), null);
+});
+
+test('a refused token is asked for again; others are kept', async () => {
+  let asked = 0;
+  const gateway = await online({ token: async () => `t${(asked += 1)}` });
+  gateway.breaks(1006);
+  await pass(500);
+  assert.deepEqual(latest().protocols, ['presence.v1.json', 'presence.bearer.t1']);
+  latest().hello();
+  latest().breaks(4401);
+  await pass(2_000);
+  assert.deepEqual(latest().protocols, ['presence.v1.json', 'presence.bearer.t2']);
+});
+
+test('a token that runs out is renewed on the open connection', async () => {
+  let asked = 0;
+  const gateway = await online({ token: () => `t${(asked += 1)}` });
+  gateway.says({ type: 'presence:expiring', token_expires_at: Date.now() + 30_000 });
+  await settle();
+  assert.equal(gateway.heard.at(-1).token, 't2');
+});
+
+test('a status waits for the connection, a broadcast is not said twice', async () => {
+  const gateway = await online();
+  gateway.answers = false;
+  const status = presence.setStatus({ status: 'busy', emoji: null });
+  const cheer = presence.channel('room:1').broadcast('cheer');
+  assert.deepEqual(gateway.heard.map(({ ref, ...command }) => command), [
+    { type: 'presence:status', status: 'busy', emoji: null },
+    { type: 'presence:broadcast', channel: 'room:1', event: 'cheer', payload: null },
+  ]);
+  gateway.breaks();
+  await assert.rejects(cheer, { code: 'disconnected' });
+  await pass(500);
+  latest().hello();
+  await status;
+  assert.deepEqual(latest().take(), ['status']);
+});
+
+test('a command that nobody answers is given up after half a minute', async () => {
+  const gateway = await online();
+  gateway.answers = false;
+  const status = presence.setStatus({ status: 'busy' });
+  const keepAlive = () => gateway.says({ type: 'presence:pong', now: 0 });
+  for (let at = 0; at < 30; at += 1) {
+    keepAlive();
+    await pass(1_000);
+  }
+  await assert.rejects(status, { code: 'timeout' });
+});
+
+test('a frame that is too large stays here: the gateway would close for good', async () => {
+  const gateway = await online();
+  await assert.rejects(presence.channel('room:1').broadcast('x', 'é'.repeat(600)), { code: 'too_large' });
+  assert.deepEqual(gateway.take(), []);
+});
+
+test('typing and cursors are paced, and dropped while there is no connection', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  await room.join();
+  gateway.take();
+  for (let key = 0; key < 30; key += 1) {
+    room.typing();
+    await pass(100);
+  }
+  assert.deepEqual(gateway.take(), ['typing room:1 true', 'typing room:1 true']);
+  room.typing(false);
+  room.typing(false);
+  assert.deepEqual(gateway.take(), ['typing room:1 false']);
+
+  for (let x = 0; x < 10; x += 1) {
+    room.cursor(x / 10, 0);
+    await pass(10);
+  }
+  await pass(100);
+  assert.deepEqual(gateway.heard.map(({ x }) => x), [0, 0.3, 0.7, 0.9]);
+  gateway.take();
+  room.cursor(null);
+  assert.equal(gateway.heard.at(-1).visible, false);
+  gateway.take();
+
+  gateway.breaks();
+  room.cursor(0.5, 0.5);
+  room.typing();
+  await pass(500);
+  latest().hello({ restored: true });
+  await pass(1_000);
+  assert.deepEqual(latest().take(), ['activity active', 'join room:1 full']);
+});
+
+test('who was typing when the connection went is not typing for ever', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  await room.join();
+  gateway.says({ ...everyone(3, 'ann', 'bob'), typing: ['bob'] });
+  gateway.breaks();
+  assert.deepEqual(room.state.typing, ['bob']);
+  await pass(5_000);
+  assert.deepEqual(room.state.typing, []);
+});
+
+test('people are watched together and again after a reconnect', async () => {
+  const gateway = await online();
+  const bob = presence.user('bob');
+  await Promise.all([bob.watch(), presence.user('eve').watch()]);
+  assert.deepEqual(gateway.take(), ['watch bob+eve']);
+  gateway.says({ type: 'presence:status', epoch: 'e', version: 4, user_id: 'bob', status: 'busy', devices: ['web'] });
+  gateway.says({ type: 'presence:status', epoch: 'e', version: 3, user_id: 'bob', status: 'away', devices: [] });
+  assert.deepEqual(bob.state, { userId: 'bob', status: 'busy', devices: ['web'] });
+  await presence.user('eve').unwatch();
+  assert.deepEqual(gateway.take(), ['unwatch eve']);
+  gateway.breaks();
+  await pass(500);
+  latest().hello();
+  assert.deepEqual(latest().take(), ['watch bob']);
+});
+
+test('a state is the same object until something in it changes', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  await room.join();
+  gateway.says(everyone(3, 'ann'));
+  const { getState, subscribe } = room;
+  const before = getState();
+  let calls = 0;
+  const stop = subscribe(() => { calls += 1; });
+  gateway.says(everyone(3, 'ann'));
+  assert.equal(getState(), before);
+  assert.equal(calls, 0);
+  gateway.says(joined(4, 'bob'));
+  assert.notEqual(getState(), before);
+  assert.equal(calls, 1);
+  stop();
+  gateway.says(joined(5, 'eve'));
+  assert.equal(calls, 1);
+});
+
+test("an exception in one listener is nobody else's", async () => {
+  const gateway = await online();
+  const reported = mock.method(console, 'error', () => {});
+  const heard = [];
+  presence.on('self', () => { throw new Error('mine'); });
+  presence.on('self', (self) => heard.push(self.status));
+  gateway.says({ type: 'presence:self', user_id: 'ann', status: 'busy', shown: 'busy', revision: 1, devices: [] });
+  assert.deepEqual(heard, ['busy']);
+  assert.equal(reported.mock.calls[0].arguments[0].message, 'mine');
+});
+
+test('close leaves at once and leaves nothing behind', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  await room.join();
+  room.typing();
+  room.cursor(0.1, 0.1);
+  gateway.take();
+  const pending = presence.channel('room:2').join();
+  presence.close();
+  assert.deepEqual(gateway.take(), ['leave']);
+  assert.equal(gateway.closed, 1000);
+  assert.deepEqual([presence.connection.status, room.state.live, room.state.joined], ['closed', false, false]);
+  await assert.rejects(pending, { code: 'closed' });
+  await assert.rejects(room.join(), { code: 'closed' });
+  room.typing();
+  room.cursor(0.2, 0.2);
+  presence.reconnect();
+  await pass(120_000);
+  assert.equal(PaperSocket.all.length, 1);
+  assert.deepEqual(gateway.take(), []);
+});
