@@ -172,6 +172,10 @@ impl Profile {
         change.emoji.apply(&mut next.emoji);
         let mut expires_at = next.expires_at.map(Expiry::At);
         change.expiry.apply(&mut expires_at);
+        if next.chosen.hides() && !self.status.chosen.hides() && change.expiry == Edit::Keep {
+            // The end of lunch must not show somebody who has gone into hiding meanwhile.
+            expires_at = None;
+        }
         next.expires_at = expires_at.map(|expiry| expiry.moment(now));
         if next == self.status {
             return false;

@@ -118,6 +118,16 @@ impl Session {
         self.topics.len() + self.users.len()
     }
 
+    /// Whether it watches `topic`.
+    pub fn watches_topic(&self, topic: &Topic) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    /// Whether it watches `user`.
+    pub fn watches_user(&self, user: &UserId) -> bool {
+        self.users.contains(user)
+    }
+
     /// Says that its client is alive.
     ///
     /// # Errors
@@ -155,6 +165,7 @@ impl Session {
         reference: Option<Reference>,
     ) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
+        let watch = watch.map(|(watching, have)| (watching, self.usable(&topic, watching, have)));
         self.happened(Input::Joined {
             by: self.connection,
             channel,
@@ -214,10 +225,19 @@ impl Session {
         have: Option<Version>,
         reference: Option<Reference>,
     ) -> Result<(), Busy> {
+        let have = self.usable(&topic, watching, have);
         let message = self.watch_message(topic.clone(), watching, have, reference);
         self.send_to(&topic, message)?;
         self.topics.insert(topic, (watching, have));
         Ok(())
+    }
+
+    /// What a client knows of a topic, unless it has only seen a summary and now wants everyone.
+    fn usable(&self, topic: &Topic, watching: Watching, have: Option<Version>) -> Option<Version> {
+        match self.topics.get(topic) {
+            Some((Watching::Summary, _)) if watching == Watching::Full => None,
+            _ => have,
+        }
     }
 
     /// Stops watching a channel or a workspace.

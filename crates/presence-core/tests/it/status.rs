@@ -231,3 +231,21 @@ given ann invisible \"hiding\"
 ",
     );
 }
+
+#[test]
+fn the_end_of_lunch_shows_nobody_who_went_into_hiding_meanwhile() {
+    check(
+        "
+ 0s  ann/web connects
+     eve watches ann
+     > eve: ann online web
+10s  ann chooses away \"Lunch\" for 60s
+     > ann away \"Lunch\" web
+20s  ann chooses invisible
+     > ann offline \"Lunch\" seen 20s
+50s  ann/web is heard
+70s  .
+     > ann offline seen 20s
+",
+    );
+}

@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// How many clients to connect.
     #[arg(long, default_value_t = 1000)]
     pub(crate) clients: usize,
-    /// Into how many rooms they go; by default 100 in each.
+    /// Into how many rooms they go; by default 100 in each. (`fanout` has one.)
     #[arg(long)]
     rooms: Option<usize>,
     /// `fanout`: how many make the changes that all clients watch; by default one for two changes a second.
@@ -102,7 +102,7 @@ impl Args {
             clients,
             rooms: Some(rooms),
             rate: Some(rate),
-            seconds: 2.0,
+            seconds: 1.0,
             runs: 1,
             ..self.clone()
         };
@@ -119,7 +119,11 @@ impl Args {
 
     /// Into how many rooms the clients go.
     pub(crate) fn rooms(&self) -> usize {
-        let rooms = self.rooms.unwrap_or(self.clients.div_ceil(100));
+        let rooms = match (self.scenario, self.rooms) {
+            (Scenario::Fanout, _) => 1,
+            (_, Some(rooms)) => rooms,
+            (_, None) => self.clients.div_ceil(100),
+        };
         rooms.clamp(1, self.clients.max(1))
     }
 

@@ -95,8 +95,9 @@ pub(crate) async fn serve(args: &Args) -> Result<()> {
         for socket in &mut sockets {
             // Almost always it is written at once, and nothing is left to wait for.
             let written = socket.try_write(&frame).unwrap_or(0);
-            if written < frame.len() {
-                socket.write_all(&frame[written..]).await?;
+            let rest = &frame[written..];
+            if !rest.is_empty() && socket.write_all(rest).await.is_err() {
+                return Ok(()); // They are gone, so it is over.
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,12 +13,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::machine::Process;
 use crate::report::Outcome;
 use crate::schedule::Schedule;
-use crate::seat::{Hall, Seat, Seen, sit};
+use crate::seat::{Hall, Phase, Seat, Seen, leave, sit};
 
 /// How many come at the same time.
 const COMING_MAX: usize = 256;
-/// How long the joins may echo before the start, and the changes after the last one.
-const SETTLE: Duration = Duration::from_millis(1500);
+/// After how long without a delivery nothing more will come. Above the longest tick.
+const QUIET: Duration = Duration::from_millis(1200);
+/// How long a server may need for what it has put off.
+const BACKLOG_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Who does what.
 pub(crate) struct Crew {
@@ -36,7 +39,10 @@ pub(crate) struct Notes {
     schedule: Schedule,
     /// Until everyone was in.
     pub(crate) come: Duration,
-    /// CPU from the start to the end, of the server and of this process.
+    start: Instant,
+    /// From the start until CPU and memory were looked at for the last time.
+    pub(crate) span: Duration,
+    /// CPU in that span, of the server and of this process.
     pub(crate) cpu: Option<Duration>,
     pub(crate) own_cpu: Option<Duration>,
     /// Memory of the server before anyone came, at the start, at the end.
@@ -54,6 +60,8 @@ pub(crate) struct Totals {
     pub(crate) bytes: f64,
     /// Versions that were made, in all rooms.
     pub(crate) versions: u64,
+    /// From the start to the last delivery.
+    pub(crate) took: Duration,
     pub(crate) micros: Vec<u64>,
 }
 
@@ -67,48 +75,57 @@ impl Crew {
             url: self.url.clone(),
             protocol: self.protocol,
             schedule: self.schedule,
-            duration: Duration::from_secs_f64(self.seconds) + SETTLE,
+            received: AtomicU64::new(0),
             doors: Semaphore::new(COMING_MAX),
         });
         let (ready, mut readied) = mpsc::channel(COMING_MAX);
-        let (go, gone) = watch::channel(None);
+        let (phase, phases) = watch::channel(Phase::Coming);
         let began = Instant::now();
         let tasks = self
             .seats
             .into_iter()
-            .map(|seat| tokio::spawn(sit(seat, hall.clone(), ready.clone(), gone.clone())));
+            .map(|seat| tokio::spawn(sit(seat, hall.clone(), ready.clone(), phases.clone())));
         let tasks: Vec<_> = tasks.collect();
-        drop((ready, gone));
+        drop((ready, phases));
         for _ in 0..tasks.len() {
             readied.recv().await;
         }
         let come = began.elapsed();
-        sleep(SETTLE).await;
+        hall.quiet().await;
 
         let start = Instant::now() + Duration::from_millis(100);
-        go.send_replace(Some(start));
+        phase.send_replace(Phase::Started(start));
         sleep_until(start).await;
         at_start()?;
         let memory_start = memory();
         let (cpu_start, own_start) = (cpu(), Process::own().cpu());
-        // Just before everyone goes, which costs something too.
-        sleep_until(start + hall.duration - Duration::from_millis(100)).await;
+        sleep_until(start + Duration::from_secs_f64(self.seconds)).await;
+        hall.quiet().await;
         let since = |start: Option<Duration>, end: Option<Duration>| Some(end? - start?);
+        let span = start.elapsed();
         let (cpu, own_cpu) = (
             since(cpu_start, cpu()),
             since(own_start, Process::own().cpu()),
         );
         let memory_kb = [memory_before, memory_start, memory()];
 
-        let mut seen = Vec::new();
+        phase.send_replace(Phase::Over);
+        let (mut seen, mut clients) = (Vec::new(), Vec::new());
         for task in tasks {
-            seen.push(task.await?);
+            let (it, client) = task.await?;
+            seen.push(it);
+            clients.extend(client);
+        }
+        for client in clients {
+            leave(client).await;
         }
         let hall = Arc::into_inner(hall).expect("every seat is empty");
         Ok(Notes {
             seen,
             schedule: hall.schedule,
             come,
+            start,
+            span,
             cpu,
             own_cpu,
             memory_kb,
@@ -116,7 +133,25 @@ impl Crew {
     }
 }
 
+impl Hall {
+    /// Waits until nobody receives anything any more.
+    async fn quiet(&self) {
+        let deadline = Instant::now() + BACKLOG_TIME_MAX;
+        let received = || self.received.load(Ordering::Relaxed);
+        let mut before = None;
+        while before != Some(received()) && Instant::now() < deadline {
+            before = Some(received());
+            sleep(QUIET).await;
+        }
+    }
+}
+
 impl Notes {
+    /// CPU time as a share of one core, in percent.
+    pub(crate) fn share(&self, cpu: Duration) -> f64 {
+        cpu.as_secs_f64() / self.span.as_secs_f64() * 100.0
+    }
+
     /// Compares what each seat has seen with what it should have seen. What differs goes into `outcome`.
     pub(crate) fn reconcile(&self, outcome: &mut Outcome) -> Totals {
         let mut rooms: BTreeMap<usize, Vec<&Seen>> = BTreeMap::new();
@@ -132,6 +167,7 @@ impl Notes {
             wholes: 0,
             bytes: 0.0,
             versions: 0,
+            took: Duration::ZERO,
             micros: Vec::new(),
         };
         for (room, seats) in &rooms {
@@ -177,6 +213,8 @@ impl Notes {
             totals.received += seen.steps;
             totals.bytes += seen.bytes as f64;
             totals.wholes += seen.wholes;
+            let took = seen.last.map(|it| it.saturating_duration_since(self.start));
+            totals.took = totals.took.max(took.unwrap_or_default());
             // A slow reader gets a whole state instead of what it has missed: that many are not expected.
             totals.expected += match seen.wholes {
                 0 => latest.version.saturating_sub(base.version),
@@ -207,5 +245,12 @@ impl Notes {
                 )),
             }
         }
+    }
+}
+
+impl Totals {
+    /// Changes received a second: while changes were made, or longer if that took longer.
+    pub(crate) fn rate(&self, seconds: f64) -> f64 {
+        self.received as f64 / self.took.as_secs_f64().max(seconds)
     }
 }

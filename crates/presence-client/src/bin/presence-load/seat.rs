@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use presence_client::wire::event::{Change, User};
@@ -34,10 +35,21 @@ pub(crate) struct Hall {
     pub(crate) url: String,
     pub(crate) protocol: Protocol,
     pub(crate) schedule: Schedule,
-    /// From the start until everyone goes.
-    pub(crate) duration: Duration,
+    /// Changes received by all, so that the end of the run can be seen.
+    pub(crate) received: AtomicU64,
     /// How many may be coming at the same time.
     pub(crate) doors: Semaphore,
+}
+
+/// How far the run is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Phase {
+    /// Clients come.
+    Coming,
+    /// All changes are due from this moment on.
+    Started(Instant),
+    /// Everyone may go.
+    Over,
 }
 
 /// What one seat has seen.
@@ -51,6 +63,8 @@ pub(crate) struct Seen {
     pub(crate) steps: u64,
     pub(crate) bytes: u64,
     pub(crate) wholes: u64,
+    /// When the last change came.
+    pub(crate) last: Option<Instant>,
     pub(crate) sample: Option<Sample>,
     pub(crate) problems: Vec<String>,
 }
@@ -66,12 +80,14 @@ pub(crate) struct Sample {
 }
 
 /// Sits from before the start to the end. Says through `ready` that it has come.
+///
+/// Its connection it gives back, for [`leave`]: if one went while others still looked, they would see that.
 pub(crate) async fn sit(
     seat: Seat,
     hall: Arc<Hall>,
     ready: mpsc::Sender<()>,
-    mut go: watch::Receiver<Option<Instant>>,
-) -> Seen {
+    mut phase: watch::Receiver<Phase>,
+) -> (Seen, Option<Client>) {
     let mut seen = Seen::new(seat);
     let come = async {
         let _door = hall.doors.acquire().await.expect("doors are never closed");
@@ -80,14 +96,29 @@ pub(crate) async fn sit(
     let come = come.await;
     // The receiver is gone only if the run was given up.
     let _ = ready.send(()).await;
-    match come {
-        Ok(Ok(client)) => stay(client, &mut seen, &hall, &mut go).await,
-        Ok(Err(why)) => seen.problems.push(why),
-        Err(_) => seen
-            .problems
-            .push("a client did not get in in time".to_owned()),
-    }
-    seen
+    let client = match come {
+        Ok(Ok(client)) => stay(client, &mut seen, &hall, &mut phase).await,
+        Ok(Err(why)) => {
+            seen.problems.push(why);
+            None
+        }
+        Err(_) => {
+            let why = "a client did not get in in time".to_owned();
+            seen.problems.push(why);
+            None
+        }
+    };
+    (seen, client)
+}
+
+/// Ends the session of `client`, so that the next run finds an empty gateway.
+pub(crate) async fn leave(mut client: Client) {
+    let leave = command::Leave {
+        ref_: None,
+        channel: None,
+    };
+    // Too late to complain.
+    let _ = client.send(&leave.into()).await;
 }
 
 /// Connects, joins or watches, and waits for the whole state.
@@ -145,13 +176,13 @@ async fn stay(
     mut client: Client,
     seen: &mut Seen,
     hall: &Hall,
-    go: &mut watch::Receiver<Option<Instant>>,
-) {
+    phase: &mut watch::Receiver<Phase>,
+) -> Option<Client> {
     let heartbeat = Duration::from_millis(client.hello().heartbeat_interval.max(1000));
     // Spread, as real clients are.
     let spread = (client.hello().session.0 % 1000) as u32;
     let mut heartbeat_at = Instant::now() + heartbeat * spread / 1000;
-    let mut start = *go.borrow_and_update();
+    let mut start: Option<Instant> = None;
     seen.base = seen.have;
     let due = seen.seat.member.map_or(&[][..], |it| hall.schedule.of(it));
     let mut change = 0;
@@ -159,20 +190,13 @@ async fn stay(
     tokio::pin!(wake);
     loop {
         let due_at = start.and_then(|start| due.get(change).map(|after| start + *after));
-        let end_at = start.map(|start| start + hall.duration);
-        let wake_at = [due_at, end_at]
-            .into_iter()
-            .flatten()
-            .fold(heartbeat_at, Instant::min);
+        let wake_at = due_at.map_or(heartbeat_at, |it| it.min(heartbeat_at));
         if wake.deadline() != wake_at {
             wake.as_mut().reset(wake_at);
         }
         let sent = tokio::select! {
             biased;
             () = wake.as_mut() => {
-                if end_at == Some(wake_at) {
-                    break;
-                }
                 if due_at == Some(wake_at) {
                     change += 1;
                     client.send(&update(&seen.seat, change - 1)).await
@@ -181,33 +205,34 @@ async fn stay(
                     client.heartbeat().await
                 }
             }
-            _ = go.changed(), if start.is_none() => {
-                start = *go.borrow_and_update();
-                seen.start_counting();
-                Ok(())
-            }
             frame = client.next_frame() => match frame {
                 Some(frame) => {
+                    let steps = seen.steps;
                     seen.see(&frame, start, &hall.schedule);
+                    hall.received.fetch_add(seen.steps - steps, Ordering::Relaxed);
                     Ok(())
                 }
                 None => {
                     seen.problems.push(format!("a client was cut off: {:?}", client.ending()));
-                    return;
+                    return None;
                 }
+            },
+            changed = phase.changed() => match *phase.borrow_and_update() {
+                _ if changed.is_err() => return None, // The run was given up.
+                Phase::Coming => Ok(()),
+                Phase::Started(at) => {
+                    start = Some(at);
+                    seen.start_counting();
+                    Ok(())
+                }
+                Phase::Over => return Some(client),
             },
         };
         if let Err(error) = sent {
             seen.problems.push(format!("a client cannot send: {error}"));
-            return;
+            return None;
         }
     }
-    // Ends the session, so that the next run finds an empty gateway. Too late to complain.
-    let leave = command::Leave {
-        ref_: None,
-        channel: None,
-    };
-    let _ = client.send(&leave.into()).await;
 }
 
 /// The change of that number.
@@ -236,6 +261,7 @@ impl Seen {
             steps: 0,
             bytes: 0,
             wholes: 0,
+            last: None,
             sample,
             problems: Vec::new(),
         }
@@ -253,7 +279,7 @@ impl Seen {
                 self.wholes += 1;
                 self.have = Some(got);
             }
-            Peek::Step(got) => self.step(got, frame),
+            Peek::Step(got) => self.step(got, frame, now),
             Peek::Error => self.problems.push(match frame.decode() {
                 Ok(Event::Error(it)) => format!("refused, {}: {}", it.code, it.message),
                 other => format!("not understood: {other:?}"),
@@ -276,7 +302,7 @@ impl Seen {
         }
     }
 
-    fn step(&mut self, got: Have, frame: &Frame) {
+    fn step(&mut self, got: Have, frame: &Frame, now: Instant) {
         let Some(have) = self.have else {
             return self
                 .problems
@@ -290,6 +316,7 @@ impl Seen {
         }
         self.have = Some(got);
         self.steps += 1;
+        self.last = Some(now);
         self.bytes += frame.bytes().len() as u64;
     }
 }

@@ -271,7 +271,8 @@ impl User {
         let words = (self.message.clone(), self.ends);
         self.chosen = chosen.unwrap_or(self.chosen);
         self.message = message.unwrap_or(self.message.take());
-        self.ends = ends.unwrap_or(self.ends);
+        let hides_now = !hid && self.hides();
+        self.ends = ends.unwrap_or(if hides_now { None } else { self.ends });
         match (hid, self.hides()) {
             (false, true) => self.veil = Some(words),
             (_, false) => self.veil = None,

@@ -25,7 +25,7 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     outcome.metric("deliveries", "", received);
     outcome.metric("expected", "", totals.expected as f64);
     outcome.metric("whole states to slow readers", "", totals.wholes as f64);
-    outcome.metric("deliveries a second", "/s", received / args.seconds);
+    outcome.metric("deliveries a second", "/s", totals.rate(args.seconds));
     outcome.latency(
         [
             "change to seen by another, p50",
@@ -34,7 +34,7 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
         ],
         totals.micros,
     );
-    let share = |cpu: std::time::Duration| cpu.as_secs_f64() / args.seconds * 100.0;
+    let share = |cpu| notes.share(cpu);
     outcome.known(
         "gateway CPU a delivery",
         "µs",

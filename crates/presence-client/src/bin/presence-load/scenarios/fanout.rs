@@ -109,10 +109,10 @@ fn measure(
     outcome.metric(names[0], "", received);
     outcome.metric(names[1], "", totals.expected as f64);
     outcome.metric(names[2], "", totals.wholes as f64);
-    outcome.metric(names[3], "/s", received / args.seconds);
+    outcome.metric(names[3], "/s", totals.rate(args.seconds));
     outcome.latency([names[4], names[5], names[6]], totals.micros);
     outcome.known(names[7], "µs", cost);
-    let share = |cpu: std::time::Duration| cpu.as_secs_f64() / args.seconds * 100.0;
+    let share = |cpu| notes.share(cpu);
     outcome.known(names[8], "% of a core", notes.own_cpu.map(share));
     cost
 }

@@ -35,7 +35,19 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     outcome.known(
         "gateway CPU a connection",
         "µs/s",
-        notes.cpu.map(|it| micros(it) / clients / args.seconds),
+        notes
+            .cpu
+            .map(|it| micros(it) / clients / notes.span.as_secs_f64()),
+    );
+    outcome.known(
+        "gateway CPU",
+        "% of a core",
+        notes.cpu.map(|it| notes.share(it)),
+    );
+    outcome.known(
+        "generator CPU",
+        "% of a core",
+        notes.own_cpu.map(|it| notes.share(it)),
     );
     outcome.metric(
         "connected and joined",

@@ -13,7 +13,7 @@ use crate::args::Args;
 use crate::machine::Process;
 use crate::report::Outcome;
 use crate::scenarios::{gateway, in_rooms};
-use crate::seat::Seat;
+use crate::seat::{Seat, leave};
 
 /// How many connect at the same time: no more than a listening socket queues.
 const CONNECTING_MAX: usize = 512;
@@ -162,10 +162,5 @@ async fn stay(mut client: Client, mut ended: watch::Receiver<()>) {
             _ = ended.changed() => break,
         }
     }
-    let leave = command::Leave {
-        ref_: None,
-        channel: None,
-    };
-    // Too late to complain.
-    let _ = client.send(&leave.into()).await;
+    leave(client).await;
 }
