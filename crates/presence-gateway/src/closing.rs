@@ -35,6 +35,7 @@ impl Closing {
     pub(crate) const BYE: Closing = Closing::final_one(1000, "you left");
     pub(crate) const RESTARTING: Closing = Closing::come_back(1012, "restarting");
     pub(crate) const FULL: Closing = Closing::come_back(1013, "full");
+    pub(crate) const WRONG_TYPE: Closing = Closing::final_one(1003, "wrong frame type");
     pub(crate) const MALFORMED: Closing = Closing::final_one(4400, "too many malformed frames");
     pub(crate) const UNAUTHORIZED: Closing = Closing::come_back(4401, "token refused");
     pub(crate) const EXPIRED: Closing = Closing::come_back(4401, "token expired");

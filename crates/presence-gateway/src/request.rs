@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use presence_client::wire::{Chosen, ErrorCode, Field};
 use presence_core::{
-    Edit, Expiry, META_BYTES_MAX, Meta, Refusal, StatusChange, Timestamp, checked_emoji,
+    Edit, Expiry, META_BYTES_MAX, Meta, Refusal, StatusChange, Timestamp, UserId, checked_emoji,
     checked_message,
 };
 use presence_hub::Busy;
@@ -62,8 +62,9 @@ impl From<Refusal> for Refused {
             Refusal::TooFast { retry_after } => {
                 Refused::new(ErrorCode::RateLimited, message).retry_after(retry_after)
             }
-            Refusal::Unavailable => Refused::new(ErrorCode::Unavailable, message)
-                .retry_after(Duration::from_secs(1)),
+            Refusal::Unavailable => {
+                Refused::new(ErrorCode::Unavailable, message).retry_after(Duration::from_secs(1))
+            }
         }
     }
 }
@@ -103,6 +104,33 @@ where
     T: std::str::FromStr<Err: Display>,
 {
     text.parse().map_err(|why| Refused::invalid(field, why))
+}
+
+/// The most users that are asked about at once.
+const USERS_MAX: usize = 1000;
+/// The most people on one page.
+const PAGE_MAX: u64 = 1000;
+/// People on a page of unsaid size.
+pub(crate) const PAGE: u64 = 100;
+
+/// Checks a list of users.
+pub(crate) fn users(field: &str, ids: &[String]) -> Result<Vec<UserId>, Refused> {
+    if ids.is_empty() || ids.len() > USERS_MAX {
+        let why = format!("must be 1 to {USERS_MAX} ids");
+        return Err(Refused::invalid(field, why));
+    }
+    ids.iter().map(|text| id(field, text)).collect()
+}
+
+/// Checks the size of a page.
+pub(crate) fn page_size(limit: u64) -> Result<usize, Refused> {
+    match usize::try_from(limit) {
+        Ok(size) if (1..=PAGE_MAX).contains(&limit) => Ok(size),
+        _ => {
+            let why = format!("must be from 1 to {PAGE_MAX}");
+            Err(Refused::invalid("limit", why))
+        }
+    }
 }
 
 /// Reads the meta of a session: any JSON object of bounded size. Nobody with a token shows a name that is not theirs.

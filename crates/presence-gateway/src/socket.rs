@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use presence_client::wire::{Command, ErrorCode};
 use presence_core::{Reason, Timestamp};
 use presence_hub::{Delivery, Session};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -60,7 +60,9 @@ enum Event {
 enum End {
     /// The client said goodbye.
     Left,
-    /// The connection broke, or the client closed it without a goodbye: a reload looks like that.
+    /// The client closed it, with a goodbye or without: a reload looks like that.
+    TheirClose { goodbye: bool },
+    /// The connection broke.
     Lost,
     /// Nothing was heard.
     Silent,
@@ -126,28 +128,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             websocket,
             session,
             native,
+            mut out,
             ..
         } = *self;
         let closing = match &end {
-            End::Lost => None,
+            End::Lost | End::TheirClose { .. } => None,
             End::Left => Some(Closing::BYE),
             End::Silent => Some(Closing::TIMED_OUT),
             End::Closed(closing) => Some(*closing),
         };
         app.metrics.closed(closing.map(|it| it.code));
         match end {
-            End::Left => session.leave().await,
+            End::Left | End::TheirClose { goodbye: true } => session.leave().await,
             End::Silent => session.vanish(Reason::TimedOut).await,
-            End::Lost | End::Closed(_) => session.vanish(Reason::Lost).await,
+            End::Lost | End::TheirClose { goodbye: false } | End::Closed(_) => {
+                session.vanish(Reason::Lost).await;
+            }
         }
-        if let Some(closing) = closing {
-            let farewell = native.encoding.closing(&closing);
-            close(websocket, farewell, closing).await;
+        match (closing, end) {
+            (Some(closing), _) => {
+                // What was begun has to be ended before anything else can be said.
+                out.truncate(1);
+                out.push(native.encoding.closing(&closing));
+                close(websocket, out, closing).await;
+            }
+            (None, End::TheirClose { .. }) => answer_close(websocket).await,
+            (None, _) => {}
         }
     }
 
     async fn talk(&mut self) -> End {
         let mut phase = self.app.phase.subscribe();
+        // It may have changed while this connection was let in.
+        self.drain(*phase.borrow_and_update());
         let sleep = sleep_until(self.wakes_at());
         tokio::pin!(sleep);
         loop {
@@ -237,25 +250,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     async fn take(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
         let command = match frame {
-            Some(Ok(Message::Text(text))) => Command::from_json(text.as_str()),
-            Some(Ok(Message::Binary(bytes))) => Command::from_postcard(&bytes),
-            Some(Ok(Message::Close(Some(frame)))) if frame.code == CloseCode::Normal => {
-                return Err(End::Left);
+            Some(Ok(Message::Text(text))) if self.native.encoding == Encoding::Json => {
+                Command::from_json(text.as_str())
             }
-            Some(Ok(Message::Close(_))) | None => return Err(End::Lost),
+            Some(Ok(Message::Binary(bytes))) if self.native.encoding == Encoding::Postcard => {
+                Command::from_postcard(&bytes)
+            }
+            Some(Ok(Message::Text(_) | Message::Binary(_))) => {
+                return Err(End::Closed(Closing::WRONG_TYPE));
+            }
+            Some(Ok(Message::Close(frame))) => {
+                let goodbye = frame.is_some_and(|it| it.code == CloseCode::Normal);
+                return Err(End::TheirClose { goodbye });
+            }
             Some(Ok(_)) => {
                 self.heard();
                 return Ok(());
             }
+            None => return Err(End::Lost),
             Some(Err(error)) => return Err(end_of(&error)),
         };
         self.heard();
+        self.tell_heard();
         self.app.metrics.frame_in();
-        if self.told_at.elapsed() >= self.app.config.timing.ttl() / 8
-            && self.session.heard().is_ok()
-        {
-            self.told_at = Instant::now();
-        }
         let next = self.native.take(command, &mut self.session, &mut self.out);
         match next.await {
             Next::Continue => Ok(()),
@@ -267,6 +284,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     fn heard(&mut self) {
         self.heard_at = Instant::now();
         self.pinged = false;
+    }
+
+    /// Tells the hub now and then.
+    fn tell_heard(&mut self) {
+        if self.told_at.elapsed() >= self.app.config.timing.heartbeat() / 2
+            && self.session.heard().is_ok()
+        {
+            self.told_at = Instant::now();
+        }
     }
 
     async fn wake(&mut self) -> Result<(), End> {
@@ -321,49 +347,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return Ok(());
         }
         self.app.metrics.frames_out(self.out.len());
-        let sent = timeout(WRITE_WAIT, write(&mut self.websocket, &mut self.out)).await;
+        loop {
+            let sent = write_some(&mut self.websocket, &mut self.out);
+            match timeout(WRITE_WAIT, sent).await {
+                Ok(Ok(())) if self.out.is_empty() => break,
+                // Slow, but it reads.
+                Ok(Ok(())) => self.tell_heard(),
+                Ok(Err(_)) => return Err(End::Lost),
+                Err(_) => return Err(End::Closed(Closing::TOO_SLOW)),
+            }
+        }
         // An idle connection keeps no memory for writing.
         self.out = Vec::new();
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Lost),
-            Err(_) => Err(End::Closed(Closing::TOO_SLOW)),
-        }
+        Ok(())
     }
 }
 
-/// Writes whole frames past the WebSocket, which has nothing half-written then: no copy of what thousands share.
-async fn write<S>(websocket: &mut WebSocketStream<S>, frames: &mut [Bytes]) -> io::Result<()>
+/// Writes as much of whole frames as there is room for, and takes it out. It goes past the WebSocket, which has nothing
+/// half-written then: no copy of what thousands share. Dropping the future loses nothing.
+async fn write_some<S>(websocket: &mut WebSocketStream<S>, frames: &mut Vec<Bytes>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     const AT_ONCE: usize = 64;
     websocket.flush().await.map_err(io::Error::other)?;
     let stream = websocket.get_mut();
-    let mut rest = frames;
-    while let [first, ..] = rest {
-        if first.is_empty() {
-            rest = &mut rest[1..];
-            continue;
+    let written = poll_fn(|context| {
+        let mut slices = [IoSlice::new(&[]); AT_ONCE];
+        let count = frames.len().min(AT_ONCE);
+        for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
+            *slice = IoSlice::new(frame);
         }
-        let written = poll_fn(|context| {
-            let mut slices = [IoSlice::new(&[]); AT_ONCE];
-            let count = rest.len().min(AT_ONCE);
-            for (slice, frame) in slices.iter_mut().zip(rest.iter()) {
-                *slice = IoSlice::new(frame);
-            }
-            Pin::new(&mut *stream).poll_write_vectored(context, &slices[..count])
-        });
-        let mut written = written.await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        for frame in rest.iter_mut() {
-            let step = written.min(frame.len());
-            frame.advance(step);
-            written -= step;
-        }
+        Pin::new(&mut *stream).poll_write_vectored(context, &slices[..count])
+    });
+    let mut written = written.await?;
+    if written == 0 {
+        return Err(io::ErrorKind::WriteZero.into());
     }
+    for frame in frames.iter_mut() {
+        let step = written.min(frame.len());
+        frame.advance(step);
+        written -= step;
+    }
+    let whole = frames.iter().take_while(|it| it.is_empty()).count();
+    frames.drain(..whole);
     Ok(())
 }
 
@@ -386,7 +413,7 @@ fn end_of(error: &Error) -> End {
 }
 
 /// Says why, closes, and keeps reading for a while: the client's answer may sit behind frames it had already sent.
-async fn close<S>(mut websocket: WebSocketStream<S>, farewell: Bytes, closing: Closing)
+async fn close<S>(mut websocket: WebSocketStream<S>, mut farewell: Vec<Bytes>, closing: Closing)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -395,17 +422,39 @@ where
         reason: closing.reason.into(),
     };
     let goodbye = async {
-        write(&mut websocket, &mut [farewell]).await.ok()?;
+        while !farewell.is_empty() {
+            write_some(&mut websocket, &mut farewell).await.ok()?;
+        }
         websocket.close(Some(frame)).await.ok()?;
-        while let Some(Ok(_)) = websocket.next().await {}
-        Some(())
+        linger(&mut websocket).await
     };
     let _ = timeout(CLOSE_WAIT, goodbye).await;
 }
 
+/// Answers the client's close, with nothing but a close.
+async fn answer_close<S>(mut websocket: WebSocketStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let _ = timeout(CLOSE_WAIT, linger(&mut websocket)).await;
+}
+
+/// Reads to the end, whatever it is: for what is left unread the network may throw away what we said last.
+async fn linger<S>(websocket: &mut WebSocketStream<S>) -> Option<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(_)) = websocket.next().await {}
+    let stream = websocket.get_mut();
+    stream.shutdown().await.ok()?;
+    let mut unread = [0; 1024];
+    while stream.read(&mut unread).await.ok()? > 0 {}
+    Some(())
+}
+
 /// Tells a connection that is not let in why, and closes it: a page cannot see why an upgrade was refused.
 pub(crate) async fn turn_away<S>(
-    mut websocket: WebSocketStream<S>,
+    websocket: WebSocketStream<S>,
     encoding: Encoding,
     why: Refused,
 ) where
@@ -413,11 +462,8 @@ pub(crate) async fn turn_away<S>(
 {
     let closing = closing_at_the_door(&why);
     let farewell = encoding.closing(&closing);
-    let mut error = [encoding.error(why, None)];
-    let told = write(&mut websocket, &mut error);
-    if let Ok(Ok(())) = timeout(CLOSE_WAIT, told).await {
-        close(websocket, farewell, closing).await;
-    }
+    let error = encoding.error(why, None);
+    close(websocket, vec![error, farewell], closing).await;
 }
 
 /// How a refusal at the door is closed.

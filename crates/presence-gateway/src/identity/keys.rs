@@ -107,11 +107,6 @@ impl Keys {
         }))
     }
 
-    /// How far clocks may be apart: a token is good for so much longer than it says.
-    pub fn leeway(&self) -> Duration {
-        self.leeway
-    }
-
     /// Who has `token`.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ pub struct Identity {
     pub scopes: Scopes,
     /// When its token was made, if that was said.
     pub issued_at: Option<Timestamp>,
-    /// When its token runs out (`exp`). From then on nothing new is granted; see [`Keys::leeway`].
+    /// When its token runs out (`exp`). An open connection may stay for `jwt.leeway` more.
     pub expires_at: Option<Timestamp>,
     /// Whether it was taken as given, without a token.
     pub open: bool,

@@ -21,12 +21,8 @@ use crate::closing::Closing;
 use crate::identity::Identity;
 use crate::request::{self, Refused, StatusRequest};
 
-/// Users in one watch or get.
-const USERS_MAX: usize = 1000;
-/// People on one page.
-const PAGE_MAX: u64 = 1000;
-/// People on a page of unsaid size.
-const PAGE: u64 = 100;
+/// How a connection is closed that goes on after many errors.
+const FLOODING: Closing = Closing::FLOODING.after(Duration::from_secs(5));
 
 /// The native side of one connection.
 pub(crate) struct Native {
@@ -107,11 +103,13 @@ impl Native {
             Ok(command) => command,
             Err(error) => {
                 let hopeless = error.kind == DecodeErrorKind::Malformed;
+                self.app.metrics.refused(error.code());
                 let message = wire::Event::Error(error.into());
                 out.push(self.encoding.encode(&message));
-                return match hopeless && self.buckets.malformed(now) {
-                    true => Next::Close(Closing::MALFORMED),
-                    false => Next::Continue,
+                return match hopeless {
+                    true if self.buckets.malformed(now) => Next::Close(Closing::MALFORMED),
+                    false if self.buckets.strike(now) => Next::Close(FLOODING),
+                    _ => Next::Continue,
                 };
             }
         };
@@ -121,7 +119,7 @@ impl Native {
             self.app.metrics.refused(why.code);
             out.push(self.encoding.error(why, ref_));
             return match self.buckets.strike(now) {
-                true => Next::Close(Closing::FLOODING.after(Duration::from_secs(5))),
+                true => Next::Close(FLOODING),
                 false => Next::Continue,
             };
         }
@@ -202,10 +200,8 @@ impl Native {
             }
             Command::List(it) => out.push(Box::pin(self.list(it)).await?),
             Command::Get(it) => out.push(Box::pin(self.get(it)).await?),
-            Command::Heartbeat(_) => {
-                session.heard()?;
-                session.grant(reference);
-            }
+            // That something was heard is noted for every frame.
+            Command::Heartbeat(_) => session.grant(reference),
             Command::Ping(it) => {
                 let pong = event::Pong {
                     ref_: it.ref_,
@@ -234,7 +230,8 @@ impl Native {
             Some(false) => None,
             Some(true) | None => {
                 self.identity.may_watch_channel(&channel)?;
-                self.room_for(1, session)?;
+                let topic = Topic::Channel(channel.clone());
+                self.room_for(usize::from(!session.watches_topic(&topic)), session)?;
                 Some((watching(it.mode), it.have.map(clock)))
             }
         };
@@ -253,21 +250,21 @@ impl Native {
             Target::Channel(id) => {
                 let channel = channel(&id)?;
                 self.identity.may_watch_channel(&channel)?;
-                self.room_for(1, session)?;
-                session.watch(Topic::Channel(channel), watching, have, reference)?;
+                self.watch_topic(Topic::Channel(channel), watching, have, reference, session)?;
             }
             Target::Workspace(id) => {
                 let workspace = request::id("workspace", &id)?;
                 self.identity.may_watch_workspace(&workspace)?;
-                self.room_for(1, session)?;
-                session.watch(Topic::Workspace(workspace), watching, have, reference)?;
+                let topic = Topic::Workspace(workspace);
+                self.watch_topic(topic, watching, have, reference, session)?;
             }
             Target::Users(ids) => {
                 let users = users(&ids)?;
                 for user in &users {
                     self.identity.may_watch_user(user)?;
                 }
-                self.room_for(users.len(), session)?;
+                let new = users.iter().filter(|it| !session.watches_user(it));
+                self.room_for(new.count(), session)?;
                 for user in users {
                     session.watch_user(user, None)?;
                 }
@@ -275,6 +272,18 @@ impl Native {
             }
         }
         Ok(())
+    }
+
+    fn watch_topic(
+        &self,
+        topic: Topic,
+        watching: Watching,
+        have: Option<Clock>,
+        reference: Option<Reference>,
+        session: &mut Session,
+    ) -> Result<(), Refused> {
+        self.room_for(usize::from(!session.watches_topic(&topic)), session)?;
+        Ok(session.watch(topic, watching, have, reference)?)
     }
 
     fn room_for(&self, more: usize, session: &Session) -> Result<(), Refused> {
@@ -299,14 +308,11 @@ impl Native {
                 Topic::Workspace(workspace)
             }
         };
-        let limit = it.limit.unwrap_or(PAGE);
-        if !(1..=PAGE_MAX).contains(&limit) {
-            let why = format!("must be from 1 to {PAGE_MAX}");
-            return Err(Refused::invalid("limit", why));
-        }
+        let limit = it.limit.unwrap_or(request::PAGE);
+        let count = request::page_size(limit)?;
         let offset = it.offset.unwrap_or(0);
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        let page = self.app.hub.list(topic, skip, limit as usize).await?;
+        let page = self.app.hub.list(topic, skip, count).await?;
         let page = Answer::Page(event::Page {
             users: page.people.iter().map(|it| user_of(it)).collect(),
             total: page.total as u64,
@@ -317,11 +323,12 @@ impl Native {
     }
 
     async fn get(&self, it: command::Get) -> Result<Bytes, Refused> {
-        let mut statuses = Vec::new();
-        for user in users(&it.users)? {
-            self.identity.may_watch_user(&user)?;
-            statuses.push(user_status_of(&self.app.hub.face(&user).await?));
+        let users = users(&it.users)?;
+        for user in &users {
+            self.identity.may_watch_user(user)?;
         }
+        let faces = self.app.hub.faces(&users).await?;
+        let statuses = faces.iter().map(user_status_of).collect();
         Ok(self.answer(it.ref_, Answer::Statuses(event::Statuses { statuses })))
     }
 
@@ -369,11 +376,7 @@ fn channel(text: &str) -> Result<ChannelId, Refused> {
 }
 
 fn users(ids: &[String]) -> Result<Vec<UserId>, Refused> {
-    if ids.is_empty() || ids.len() > USERS_MAX {
-        let why = format!("must be 1 to {USERS_MAX} ids");
-        return Err(Refused::invalid("users", why));
-    }
-    ids.iter().map(|id| request::id("users", id)).collect()
+    request::users("users", ids)
 }
 
 fn selection(start: Option<u64>, end: Option<u64>) -> Result<Option<Selection>, Refused> {

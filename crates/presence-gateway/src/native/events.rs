@@ -269,7 +269,7 @@ pub(crate) fn chosen_of(chosen: Chosen) -> wire::Chosen {
     }
 }
 
-fn activity_of(activity: Activity) -> wire::Activity {
+pub(crate) fn activity_of(activity: Activity) -> wire::Activity {
     match activity {
         Activity::Active => wire::Activity::Active,
         Activity::Idle => wire::Activity::Idle,

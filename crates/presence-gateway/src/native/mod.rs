@@ -1,7 +1,7 @@
 //! The native dialect: `presence.v1.json` and `presence.v1.postcard`.
 
 mod commands;
-mod events;
+pub(crate) mod events;
 mod rates;
 
 use bytes::Bytes;

@@ -7,7 +7,7 @@ use crate::config::Rates;
 use crate::request::Refused;
 use presence_client::wire::ErrorCode;
 
-/// Refusals for going too fast, before a connection that does not listen is closed.
+/// Refusals for going too fast and commands that are none, before a connection that does not listen is closed.
 const STRIKES: Rate = Rate {
     burst: 500,
     every: std::time::Duration::from_millis(20),
@@ -107,7 +107,7 @@ impl Buckets {
         })
     }
 
-    /// Notes a refusal for going too fast; says whether that was one too many.
+    /// Notes a refusal for going too fast, or a command that is none; says whether that was one too many.
     pub(super) fn strike(&mut self, now: Timestamp) -> bool {
         self.strikes.take(now, STRIKES).is_err()
     }

@@ -1,0 +1,219 @@
+//! Calls about channels and workspaces: who is there, and what services do there for users.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use presence_client::wire::{ErrorCode, Json};
+use presence_core::{ChannelId, DeviceId, Refusal, Topic, UserId, WorkspaceId};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::problem::Problem;
+use super::shapes::{Online, Page, Viewer};
+use crate::app::App;
+use crate::http::{self, Answer, Query};
+use crate::identity::Identity;
+use crate::native::events::user_of;
+use crate::request::{self, PAGE, Refused};
+
+/// The device of somebody for whom a service acts, and does not say on what they are.
+const DEVICE: &str = "service:api";
+
+/// Who is online in a workspace.
+pub(super) async fn online(
+    app: &App,
+    identity: &Identity,
+    workspace: WorkspaceId,
+    query: &Query,
+) -> Result<Answer, Problem> {
+    identity.may_watch_workspace(&workspace)?;
+    let (limit, offset) = slice(query)?;
+    let page = app
+        .hub
+        .list(Topic::Workspace(workspace), offset, limit)
+        .await?;
+    let users: Vec<_> = page.people.iter().map(|it| user_of(it)).collect();
+    Ok(http::json(
+        StatusCode::OK,
+        &Page {
+            users: users.iter().map(Online::of).collect(),
+            total: page.total,
+            limit,
+            offset,
+        },
+    ))
+}
+
+/// Who is in a channel.
+pub(super) async fn viewers(
+    app: &App,
+    identity: &Identity,
+    channel: ChannelId,
+    query: &Query,
+) -> Result<Answer, Problem> {
+    identity.may_watch_channel(&channel)?;
+    let (limit, offset) = slice(query)?;
+    let page = app.hub.list(Topic::Channel(channel), offset, limit).await?;
+    let users: Vec<_> = page.people.iter().map(|it| user_of(it)).collect();
+    Ok(http::json(
+        StatusCode::OK,
+        &Page {
+            users: users.iter().map(Viewer::of).collect(),
+            total: page.total,
+            limit,
+            offset,
+        },
+    ))
+}
+
+/// How many are in a channel.
+pub(super) async fn count(
+    app: &App,
+    identity: &Identity,
+    channel: ChannelId,
+) -> Result<Answer, Problem> {
+    identity.may_watch_channel(&channel)?;
+    let page = app.hub.list(Topic::Channel(channel), 0, 0).await?;
+    Ok(http::json(StatusCode::OK, &json!({ "count": page.total })))
+}
+
+/// Who is typing in a channel.
+pub(super) async fn typing(
+    app: &App,
+    identity: &Identity,
+    channel: ChannelId,
+) -> Result<Answer, Problem> {
+    identity.may_watch_channel(&channel)?;
+    let users = app.hub.typing(channel).await?;
+    let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+    Ok(http::json(StatusCode::OK, &json!({ "users": users })))
+}
+
+/// Which part of a list is wanted: how many, after how many.
+fn slice(query: &Query) -> Result<(usize, usize), Refused> {
+    let number = |name: &str| {
+        let number = query.get(name).map(str::parse::<u64>).transpose();
+        number.map_err(|_| Refused::invalid(name, "must be a whole number"))
+    };
+    let limit = request::page_size(number("limit")?.unwrap_or(PAGE))?;
+    let offset = number("offset")?.unwrap_or(0);
+    Ok((limit, usize::try_from(offset).unwrap_or(usize::MAX)))
+}
+
+/// Who joins, and what is shown of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JoinBody {
+    user_id: String,
+    device_id: Option<String>,
+    meta: Option<Json>,
+}
+
+/// Who it is about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UserBody {
+    user_id: String,
+}
+
+/// Who says what.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BroadcastBody {
+    user_id: String,
+    event: String,
+    payload: Option<Json>,
+}
+
+/// Puts a user into a channel, or changes their meta there; lasts as long as it is said again.
+pub(super) async fn join(
+    app: &App,
+    identity: &Identity,
+    channel: ChannelId,
+    body: JoinBody,
+) -> Result<Answer, Problem> {
+    let user = acted_for(identity, &channel, &body.user_id)?;
+    let device: DeviceId = request::id("device_id", body.device_id.as_deref().unwrap_or(DEVICE))?;
+    // The name in a token is that of whoever has it, not of those it acts for.
+    let mut speaker = identity.clone();
+    if speaker.user != user {
+        speaker.name = None;
+    }
+    let meta = request::meta(body.meta.map(Json::into_text), &speaker)?;
+    match app.hub.act_join(&user, device, channel, meta).await {
+        Ok(()) => Ok(lasting(app)),
+        // There was no room for the session through which services act.
+        Err(Refusal::NoSession) => Err(Refusal::TooMany {
+            what: "sessions of one user",
+            max: app.config.limits.sessions_max,
+        }
+        .into()),
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// Takes a user out of a channel. Who is not there is out already, so it can be said twice.
+pub(super) async fn leave(
+    app: &App,
+    identity: &Identity,
+    channel: ChannelId,
+    body: UserBody,
+) -> Result<Answer, Problem> {
+    let user = acted_for(identity, &channel, &body.user_id)?;
+    match app.hub.act_leave(&user, channel).await {
+        Ok(()) | Err(Refusal::NoSession | Refusal::NotJoined) => {
+            Ok(http::json(StatusCode::OK, &json!({ "ok": true })))
+        }
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// Says that a user is still there.
+pub(super) async fn heartbeat(
+    app: &App,
+    identity: &Identity,
+    channel: ChannelId,
+    body: UserBody,
+) -> Result<Answer, Problem> {
+    let user = acted_for(identity, &channel, &body.user_id)?;
+    app.hub.act_heartbeat(&user).await.map_err(gone)?;
+    Ok(lasting(app))
+}
+
+/// Tells everyone who watches a channel something.
+pub(super) async fn broadcast(
+    app: &App,
+    identity: &Identity,
+    channel: ChannelId,
+    body: BroadcastBody,
+) -> Result<Answer, Problem> {
+    let user = acted_for(identity, &channel, &body.user_id)?;
+    identity.may_broadcast(&channel)?;
+    let event = request::event_name(&body.event)?;
+    let payload = body.payload.map_or_else(|| "".into(), Json::into_text);
+    let said = app.hub.act_say(&user, channel, event, payload).await;
+    said.map_err(gone)?;
+    Ok(http::json(StatusCode::OK, &json!({ "ok": true })))
+}
+
+/// The user a service acts for, if it may do so in that channel.
+fn acted_for(identity: &Identity, channel: &ChannelId, user: &str) -> Result<UserId, Problem> {
+    let user = request::id("user_id", user)?;
+    identity.may_act_for(&user)?;
+    identity.may_join(channel)?;
+    Ok(user)
+}
+
+fn gone(why: Refusal) -> Refused {
+    match why {
+        Refusal::NoSession => Refused::new(ErrorCode::NotJoined, "join the channel first"),
+        why => why.into(),
+    }
+}
+
+/// It is done, and lasts so long.
+fn lasting(app: &App) -> Answer {
+    let ttl: Duration = app.config.timing.ttl();
+    let body = json!({ "ok": true, "expires_in": ttl.as_secs() });
+    http::json(StatusCode::OK, &body)
+}

@@ -1,0 +1,37 @@
+//! The HTTP API: presence for whoever has no socket, and for services that act for users.
+
+mod routes;
+
+mod channels;
+mod users;
+
+mod body;
+mod problem;
+mod shapes;
+
+mod cors;
+mod openapi;
+
+use std::sync::Arc;
+
+use hyper::Request;
+use hyper::body::Incoming;
+
+pub(crate) use self::openapi::document;
+use self::problem::Problem;
+use crate::app::App;
+use crate::http::Answer;
+
+/// Answers one request; also says what it is called in the metrics.
+pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> (&'static str, Answer) {
+    let page = match cors::page(app, request.headers()) {
+        Ok(page) => page,
+        Err(refused) => return ("api", Problem::from(refused).into()),
+    };
+    if cors::is_preflight(&request) {
+        return ("api_preflight", cors::preflight(page));
+    }
+    let (name, outcome) = routes::answer(app, request).await;
+    let answer = outcome.unwrap_or_else(Answer::from);
+    (name, cors::readable(answer, page))
+}

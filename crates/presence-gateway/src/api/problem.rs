@@ -1,0 +1,77 @@
+//! Why a request is not answered as hoped, with the HTTP status for it.
+
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
+use presence_client::wire::ErrorCode;
+use presence_core::Refusal;
+
+use crate::http::{self, Answer};
+use crate::identity::Forbidden;
+use crate::request::Refused;
+
+/// Why a request is not answered as hoped.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// In the words of the protocol, which also decide the status.
+    Refused(Refused),
+    /// With a status that the protocol has no word for.
+    Other(StatusCode, Refused),
+    /// The path is there, but not for that method.
+    Method(&'static str),
+}
+
+impl Problem {
+    pub(super) fn nothing_here() -> Self {
+        Refused::new(ErrorCode::UnknownCommand, "there is nothing at this path").into()
+    }
+}
+
+impl From<Problem> for Answer {
+    fn from(problem: Problem) -> Self {
+        let (status, why) = match problem {
+            Problem::Refused(why) => (status_of(why.code), why),
+            Problem::Other(status, why) => (status, why),
+            Problem::Method(allowed) => return http::method_not_allowed(allowed),
+        };
+        let mut answer = http::error(status, &why);
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        answer
+    }
+}
+
+fn status_of(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::Malformed | ErrorCode::Invalid => StatusCode::BAD_REQUEST,
+        ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::UnknownCommand => StatusCode::NOT_FOUND,
+        ErrorCode::NotJoined | ErrorCode::TooMany => StatusCode::CONFLICT,
+        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Overloaded | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(why: Refused) -> Self {
+        Problem::Refused(why)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(why: Refusal) -> Self {
+        Problem::Refused(why.into())
+    }
+}
+
+impl From<Forbidden> for Problem {
+    fn from(why: Forbidden) -> Self {
+        let why = Refused::from(why);
+        // The others are named as on the socket; here they are in the path, or in the token.
+        let field = why.field.filter(|field| field == "user_id");
+        Problem::Refused(Refused { field, ..why })
+    }
+}

@@ -1,0 +1,242 @@
+//! Where a request goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request};
+use percent_encoding::percent_decode_str;
+use presence_client::wire::ErrorCode;
+
+use super::problem::Problem;
+use super::{body, channels, users};
+use crate::app::App;
+use crate::http::{self, Answer, Query};
+use crate::request::{self, Refused};
+
+/// A profile that cannot be read or written in this time is not waited for.
+const ANSWER_WAIT: Duration = Duration::from_secs(20);
+/// A thousand ids of the longest kind, and some air.
+const BULK_BYTES_MAX: usize = 256 * 1024;
+
+/// One path.
+#[derive(Debug)]
+pub(super) struct Route {
+    call: Call,
+    /// What it is called in the metrics.
+    name: &'static str,
+    /// The path, as the OpenAPI document has it.
+    pub(super) path: &'static str,
+    /// What one may do there.
+    pub(super) methods: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    User,
+    Status,
+    Kick,
+    Bulk,
+    Online,
+    Viewers,
+    Count,
+    Typing,
+    Join,
+    Leave,
+    Heartbeat,
+    Broadcast,
+}
+
+const fn route(call: Call, name: &'static str, methods: &'static str, path: &'static str) -> Route {
+    Route {
+        call,
+        name,
+        path,
+        methods,
+    }
+}
+
+/// All of them. Where two fit, the first one counts: an id may have slashes.
+#[rustfmt::skip]
+pub(super) const ROUTES: &[Route] = &[
+    route(Call::Bulk, "api_bulk", "POST", "/api/presence/bulk"),
+    route(Call::Status, "api_status", "PUT, PATCH", "/api/presence/users/{id}/status"),
+    route(Call::Kick, "api_kick", "POST", "/api/presence/users/{id}/kick"),
+    route(Call::User, "api_user", "GET, HEAD", "/api/presence/users/{id}"),
+    route(Call::Online, "api_online", "GET, HEAD", "/api/presence/workspace/{id}/online"),
+    route(Call::Viewers, "api_viewers", "GET, HEAD", "/api/presence/channel/{id}/viewers"),
+    route(Call::Count, "api_count", "GET, HEAD", "/api/presence/channel/{id}/count"),
+    route(Call::Typing, "api_typing", "GET, HEAD", "/api/presence/channel/{id}/typing"),
+    route(Call::Join, "api_join", "POST", "/api/presence/channel/{id}/join"),
+    route(Call::Leave, "api_leave", "POST", "/api/presence/channel/{id}/leave"),
+    route(Call::Heartbeat, "api_heartbeat", "POST", "/api/presence/channel/{id}/heartbeat"),
+    route(Call::Broadcast, "api_broadcast", "POST", "/api/presence/channel/{id}/broadcast"),
+];
+
+/// Answers a request; also says what it is called in the metrics.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    request: Request<Incoming>,
+) -> (&'static str, Result<Answer, Problem>) {
+    let path = request.uri().path().to_owned();
+    let Some((route, id)) = find(&path) else {
+        return ("api", Err(Problem::nothing_here()));
+    };
+    if !route.allows(request.method()) {
+        return (route.name, Err(Problem::Method(route.methods)));
+    }
+    let answering = call(app, route.call, id, request);
+    let Ok(outcome) = tokio::time::timeout(ANSWER_WAIT, answering).await else {
+        let message = "the profile store is away; a change may still be kept when it is back";
+        let why = Refused::new(ErrorCode::Unavailable, message).retry_after(ANSWER_WAIT);
+        return (route.name, Err(why.into()));
+    };
+    (route.name, outcome)
+}
+
+impl Route {
+    fn allows(&self, method: &Method) -> bool {
+        self.methods.split(", ").any(|it| it == method.as_str())
+    }
+}
+
+/// The route of a path, and the id in it as it stands there.
+fn find(path: &str) -> Option<(&'static Route, &str)> {
+    ROUTES.iter().find_map(|route| {
+        let id = match route.path.split_once("{id}") {
+            None => (path == route.path).then_some("")?,
+            Some((start, end)) => path.strip_prefix(start)?.strip_suffix(end)?,
+        };
+        Some((route, id))
+    })
+}
+
+async fn call(
+    app: &Arc<App>,
+    call: Call,
+    id: &str,
+    request: Request<Incoming>,
+) -> Result<Answer, Problem> {
+    let query = Query::of(request.uri());
+    let token = http::bearer(request.headers(), &query);
+    let identity = &http::identify(app, token.as_deref(), &query)?;
+    let bytes_max = app.config.socket.frame_bytes_max;
+    match call {
+        Call::User => users::show(app, identity, &named("user_id", id)?).await,
+        Call::Status => {
+            let user = named("user_id", id)?;
+            let replaces = request.method() == Method::PUT;
+            identity.may_set_status_of(&user)?;
+            let body = body::read(request, bytes_max).await?;
+            users::choose(app, &user, body, replaces).await
+        }
+        Call::Kick => users::kick(app, identity, &named("user_id", id)?).await,
+        Call::Bulk => {
+            let body = body::read(request, BULK_BYTES_MAX).await?;
+            users::bulk(app, identity, body).await
+        }
+        Call::Online => {
+            let workspace = named("workspace_id", id)?;
+            channels::online(app, identity, workspace, &query).await
+        }
+        Call::Viewers => {
+            let channel = named("channel_id", id)?;
+            channels::viewers(app, identity, channel, &query).await
+        }
+        Call::Count => channels::count(app, identity, named("channel_id", id)?).await,
+        Call::Typing => channels::typing(app, identity, named("channel_id", id)?).await,
+        Call::Join => {
+            let channel = named("channel_id", id)?;
+            let body = body::read(request, bytes_max).await?;
+            channels::join(app, identity, channel, body).await
+        }
+        Call::Leave => {
+            let channel = named("channel_id", id)?;
+            let body = body::read(request, bytes_max).await?;
+            channels::leave(app, identity, channel, body).await
+        }
+        Call::Heartbeat => {
+            let channel = named("channel_id", id)?;
+            let body = body::read(request, bytes_max).await?;
+            channels::heartbeat(app, identity, channel, body).await
+        }
+        Call::Broadcast => {
+            let channel = named("channel_id", id)?;
+            let body = body::read(request, bytes_max).await?;
+            channels::broadcast(app, identity, channel, body).await
+        }
+    }
+}
+
+/// The id in a path.
+fn named<T>(field: &str, id: &str) -> Result<T, Refused>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let id = percent_decode_str(id).decode_utf8();
+    let id = id.map_err(|_| Refused::invalid(field, "must be UTF-8"))?;
+    request::id(field, &id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use presence_core::ChannelId;
+
+    fn found(path: &str) -> Option<(&'static str, &str)> {
+        find(path).map(|(route, id)| (route.name, id))
+    }
+
+    #[test]
+    fn the_last_segment_says_what_to_do_and_ids_may_have_slashes() {
+        for (path, name, id) in [
+            ("/api/presence/bulk", "api_bulk", ""),
+            ("/api/presence/users/ann", "api_user", "ann"),
+            ("/api/presence/users/ann/status", "api_status", "ann"),
+            ("/api/presence/users/status", "api_user", "status"),
+            ("/api/presence/users/team/ann", "api_user", "team/ann"),
+            (
+                "/api/presence/users/ann%2Fstatus",
+                "api_user",
+                "ann%2Fstatus",
+            ),
+            (
+                "/api/presence/channel/page:/a/b/count",
+                "api_count",
+                "page:/a/b",
+            ),
+            (
+                "/api/presence/channel/count/viewers",
+                "api_viewers",
+                "count",
+            ),
+            ("/api/presence/channel//typing", "api_typing", ""),
+            ("/api/presence/workspace/acme/online", "api_online", "acme"),
+        ] {
+            assert_eq!(found(path), Some((name, id)), "{path}");
+        }
+        for path in [
+            "/api/",
+            "/api/presence",
+            "/api/presence/bulk/",
+            "/api/presence/users",
+            "/api/presence/channel/room:1",
+            "/api/presence/channel/viewers",
+            "/api/presence/channel/room:1/watch",
+            "/api/presence/workspaces/acme/online",
+        ] {
+            assert_eq!(found(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_decoded_and_then_checked() {
+        let channel = |id| named::<ChannelId>("channel_id", id);
+        assert_eq!(channel("page:%2Fa%2fb").unwrap().as_str(), "page:/a/b");
+        assert_eq!(channel("a+b%25").unwrap().as_str(), "a+b%");
+        let refused = |id| channel(id).unwrap_err().message;
+        assert_eq!(refused(""), "channel_id must not be empty");
+        assert_eq!(refused("a%20b"), "channel_id must not contain ' '");
+        assert_eq!(refused("%ff"), "channel_id must be UTF-8");
+    }
+}

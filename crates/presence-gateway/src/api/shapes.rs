@@ -1,0 +1,184 @@
+//! What answers look like. Unlike on the socket, times are whole seconds, and what is not there is `null`.
+
+use presence_client::wire::event::{self, User};
+use presence_client::wire::{self, Activity, Chosen, DeviceKind, Json, Visible};
+use presence_core::{Face, Owned, Timestamp};
+use serde::Serialize;
+
+use crate::native::events::{activity_of, chosen_of, kind_of, visible_of};
+
+/// What others see of a user.
+#[derive(Debug, Serialize)]
+pub(super) struct Seen<'a> {
+    user_id: &'a str,
+    status: Visible,
+    custom_message: Option<&'a str>,
+    emoji: Option<&'a str>,
+    last_seen: Option<u64>,
+    devices: Vec<Kind>,
+}
+
+#[derive(Debug, Serialize)]
+struct Kind {
+    kind: DeviceKind,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn of(face: &'a Face) -> Self {
+        Seen {
+            user_id: face.user.as_str(),
+            status: visible_of(face.look.status),
+            custom_message: face.look.message.as_deref(),
+            emoji: face.look.emoji.as_deref(),
+            last_seen: face.last_seen.map(seconds),
+            devices: face
+                .devices
+                .iter()
+                .map(|&kind| Kind {
+                    kind: kind_of(kind),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// What a user sees of themselves.
+#[derive(Debug, Serialize)]
+pub(super) struct Own<'a> {
+    user_id: &'a str,
+    status: Chosen,
+    shown: Visible,
+    custom_message: Option<&'a str>,
+    emoji: Option<&'a str>,
+    expires_at: Option<u64>,
+    revision: u64,
+    last_seen: Option<u64>,
+    devices: Vec<Device<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Device<'a> {
+    id: &'a str,
+    timestamp: u64,
+    kind: DeviceKind,
+    activity: Activity,
+    sessions: usize,
+}
+
+impl<'a> Own<'a> {
+    pub(super) fn of(owned: &'a Owned) -> Self {
+        Own {
+            user_id: owned.user.as_str(),
+            status: chosen_of(owned.chosen),
+            shown: visible_of(owned.shown),
+            custom_message: owned.message.as_deref(),
+            emoji: owned.emoji.as_deref(),
+            // Up, so that nobody asks again for what ends within this second and finds it still there.
+            expires_at: owned.expires_at.map(|it| it.as_millis().div_ceil(1000)),
+            revision: owned.revision,
+            last_seen: owned.last_seen.map(seconds),
+            devices: owned
+                .devices
+                .iter()
+                .map(|device| Device {
+                    id: device.id.as_str(),
+                    timestamp: seconds(device.heard_at),
+                    kind: kind_of(device.id.kind()),
+                    activity: activity_of(device.activity),
+                    sessions: device.sessions,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Serialize)]
+pub(super) struct Page<T> {
+    pub(super) users: Vec<T>,
+    /// On all pages.
+    pub(super) total: usize,
+    pub(super) limit: usize,
+    pub(super) offset: usize,
+}
+
+/// Somebody in the online list of a workspace.
+#[derive(Debug, Serialize)]
+pub(super) struct Online<'a> {
+    id: &'a str,
+    timestamp: u64,
+    status: Visible,
+    custom_message: Option<&'a str>,
+    emoji: Option<&'a str>,
+    name: Option<&'a str>,
+    avatar: Option<&'a str>,
+    color: Option<&'a str>,
+}
+
+impl<'a> Online<'a> {
+    pub(super) fn of(user: &'a User) -> Self {
+        Online {
+            id: &user.id,
+            timestamp: user.joined_at / 1000,
+            status: user.status,
+            custom_message: user.custom_message.as_deref(),
+            emoji: user.emoji.as_deref(),
+            name: user.name.as_deref(),
+            avatar: user.avatar.as_deref(),
+            color: user.color.as_deref(),
+        }
+    }
+}
+
+/// Somebody in a channel.
+#[derive(Debug, Serialize)]
+pub(super) struct Viewer<'a> {
+    id: &'a str,
+    name: Option<&'a str>,
+    avatar: Option<&'a str>,
+    color: Option<&'a str>,
+    status: Visible,
+    custom_message: Option<&'a str>,
+    emoji: Option<&'a str>,
+    joined_at: u64,
+    metas: Vec<Meta<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Meta<'a> {
+    session: wire::Session,
+    device: DeviceKind,
+    meta: &'a Json,
+    joined_at: u64,
+}
+
+impl<'a> Viewer<'a> {
+    pub(super) fn of(user: &'a User) -> Self {
+        Viewer {
+            id: &user.id,
+            name: user.name.as_deref(),
+            avatar: user.avatar.as_deref(),
+            color: user.color.as_deref(),
+            status: user.status,
+            custom_message: user.custom_message.as_deref(),
+            emoji: user.emoji.as_deref(),
+            joined_at: user.joined_at / 1000,
+            metas: user.metas.iter().map(Meta::of).collect(),
+        }
+    }
+}
+
+impl<'a> Meta<'a> {
+    fn of(meta: &'a event::Meta) -> Self {
+        Meta {
+            session: meta.session,
+            device: meta.device,
+            meta: &meta.meta,
+            joined_at: meta.joined_at / 1000,
+        }
+    }
+}
+
+fn seconds(moment: Timestamp) -> u64 {
+    moment.as_millis() / 1000
+}

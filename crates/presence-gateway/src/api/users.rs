@@ -1,0 +1,143 @@
+//! Calls about users: how they are, what they choose, that they go.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use presence_client::wire::{Chosen, ErrorCode, Field};
+use presence_core::{Refusal, Timestamp, UserId};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::problem::Problem;
+use super::shapes::{Own, Seen};
+use crate::app::App;
+use crate::http::{self, Answer};
+use crate::identity::Identity;
+use crate::request::{self, Refused, StatusRequest};
+
+/// How long tokens that were made before a kick are refused: longer than tokens should live.
+const REVOKED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How a user is: the truth to themselves and to an admin, what they show to everybody else.
+pub(super) async fn show(app: &App, identity: &Identity, user: &UserId) -> Result<Answer, Problem> {
+    identity.may_watch_user(user)?;
+    // Where everybody is who they say, everybody is an admin; hiding shall work there too.
+    let is_admin = !identity.open && identity.may_administer().is_ok();
+    if *user == identity.user || is_admin {
+        return own(app, user).await;
+    }
+    let face = app.hub.face(user).await?;
+    Ok(http::json(StatusCode::OK, &Seen::of(&face)))
+}
+
+async fn own(app: &App, user: &UserId) -> Result<Answer, Problem> {
+    let owned = app.hub.owned(user).await?;
+    Ok(http::json(StatusCode::OK, &Own::of(&owned)))
+}
+
+/// What users are in question.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BulkBody {
+    user_ids: Vec<String>,
+}
+
+/// How many users are, as others see them: one answer each, in the order they were asked for.
+pub(super) async fn bulk(
+    app: &App,
+    identity: &Identity,
+    body: BulkBody,
+) -> Result<Answer, Problem> {
+    let mut users = request::users("user_ids", &body.user_ids)?;
+    let mut known = HashSet::with_capacity(users.len());
+    users.retain(|user| known.insert(user.clone()));
+    for user in &users {
+        identity.may_watch_user(user)?;
+    }
+    let faces = app.hub.faces(&users).await?;
+    let users: Vec<Seen<'_>> = faces.iter().map(Seen::of).collect();
+    Ok(http::json(StatusCode::OK, &json!({ "users": users })))
+}
+
+/// A change of status as it comes: absent, `null`, or a value.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct StatusBody {
+    status: Field<Chosen>,
+    custom_message: Field<String>,
+    emoji: Field<String>,
+    clear_after: Field<Seconds>,
+    expires_at: Field<Seconds>,
+}
+
+/// Changes a status, and answers how it is once that is safely kept.
+pub(super) async fn choose(
+    app: &App,
+    user: &UserId,
+    body: StatusBody,
+    replaces: bool,
+) -> Result<Answer, Problem> {
+    if replaces && !matches!(body.status, Field::Value(_)) {
+        return Err(Refused::invalid("status", "is missing").into());
+    }
+    let request = StatusRequest {
+        status: body.status,
+        custom_message: body.custom_message,
+        emoji: body.emoji,
+        clear_after: map(body.clear_after, |it| Duration::from_secs(it.0)),
+        expires_at: map(body.expires_at, |it| {
+            Timestamp::from_millis(it.0.saturating_mul(1000))
+        }),
+    };
+    let change = request.checked(app.now())?;
+    let change = match replaces {
+        true => change.replacing(),
+        false => change,
+    };
+    app.hub.choose(user, change).await?;
+    own(app, user).await
+}
+
+/// Ends every session of a user, and refuses the tokens they have.
+pub(super) async fn kick(app: &App, identity: &Identity, user: &UserId) -> Result<Answer, Problem> {
+    identity.may_administer()?;
+    // Without tokens a user could never come back.
+    if !identity.open {
+        let revoked = app.gate.revoked.revoke(user, app.now(), REVOKED_FOR);
+        revoked.map_err(|full| Refused::new(ErrorCode::TooMany, full.to_string()))?;
+    }
+    match app.hub.kick(user).await {
+        Ok(()) | Err(Refusal::NoSession) => Ok(http::json(StatusCode::OK, &json!({ "ok": true }))),
+        Err(why) => Err(why.into()),
+    }
+}
+
+fn map<T, U>(field: Field<T>, f: impl FnOnce(T) -> U) -> Field<U> {
+    match field {
+        Field::Absent => Field::Absent,
+        Field::Null => Field::Null,
+        Field::Value(it) => Field::Value(f(it)),
+    }
+}
+
+/// A whole number of seconds.
+#[derive(Clone, Copy, Debug)]
+struct Seconds(u64);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl serde::de::Visitor<'_> for Read {
+            type Value = Seconds;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of seconds")
+            }
+            fn visit_u64<E>(self, seconds: u64) -> Result<Seconds, E> {
+                Ok(Seconds(seconds))
+            }
+        }
+        from.deserialize_u64(Read)
+    }
+}

@@ -1,0 +1,209 @@
+//! What services do for users, and what an admin does to them.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::support::{Caller, Socket};
+use crate::gateway::{soon, start, start_closed};
+
+const ROOM: &str = "/api/presence/channel/room:42";
+
+#[tokio::test]
+async fn a_service_puts_a_user_into_a_channel_and_takes_them_out() {
+    let gateway = start_closed(&[]).await;
+    let scopes = ["join", "watch", "broadcast", "act"];
+    let service = Caller::with(&gateway, "service", &scopes, &["room:*"]);
+    let call = async |action: &str, body| service.post(&format!("{ROOM}/{action}"), body).await;
+    let bob = json!({"user_id": "bob"});
+
+    call("heartbeat", bob.clone())
+        .await
+        .refused(409, "not_joined");
+    let meta = json!({"name": "Bob", "role": "editor", "color": "#e11d48"});
+    let join = json!({"user_id": "bob", "device_id": "mobile:ios_xyz", "meta": meta});
+    assert_eq!(
+        call("join", join).await.ok(),
+        json!({"ok": true, "expires_in": 60})
+    );
+    let page = service.get(&format!("{ROOM}/viewers")).await.ok();
+    let viewer = &page["users"][0];
+    // The name in the token is the service's, and stays with it.
+    assert_eq!(
+        (&viewer["id"], &viewer["name"]),
+        (&json!("bob"), &json!("Bob"))
+    );
+    assert_eq!(viewer["color"], "#e11d48");
+    assert_eq!(viewer["metas"][0]["device"], "mobile");
+    assert_eq!(viewer["metas"][0]["meta"], meta);
+    assert_eq!(
+        call("heartbeat", bob.clone()).await.ok(),
+        json!({"ok": true, "expires_in": 60})
+    );
+
+    let count = async || service.get(&format!("{ROOM}/count")).await.ok()["count"].clone();
+    assert_eq!(count().await, 1);
+    assert_eq!(call("leave", bob.clone()).await.ok(), json!({"ok": true}));
+    assert_eq!(count().await, 0);
+    assert_eq!(
+        call("leave", bob.clone()).await.ok(),
+        json!({"ok": true}),
+        "again"
+    );
+    call("broadcast", json!({"user_id": "bob", "event": "x"}))
+        .await
+        .refused(409, "not_joined");
+}
+
+#[tokio::test]
+async fn a_user_whom_no_service_speaks_of_any_more_is_gone() {
+    let ttl = [("HEARTBEAT_INTERVAL", "200ms"), ("PRESENCE_TTL", "1s")];
+    let gateway = start(&ttl).await;
+    let nobody = Caller::nobody(&gateway);
+    let bob = json!({"user_id": "bob"});
+    let answer = nobody.post(&format!("{ROOM}/join"), bob.clone()).await.ok();
+    assert_eq!(answer["expires_in"], 1);
+    soon("an empty room", async {
+        while nobody.get(&format!("{ROOM}/count")).await.ok()["count"] != 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    nobody
+        .post(&format!("{ROOM}/heartbeat"), bob)
+        .await
+        .refused(409, "not_joined");
+}
+
+#[tokio::test]
+async fn what_a_service_tells_a_channel_is_heard_there() {
+    let gateway = start_closed(&[]).await;
+    let mut ann = Socket::of(&gateway, "ann").await;
+    ann.says(r#"{"type":"presence:join","channel":"room:42"}"#)
+        .await;
+    let service = Caller::with(
+        &gateway,
+        "service",
+        &["join", "broadcast", "act"],
+        &["room:*"],
+    );
+    service
+        .post(&format!("{ROOM}/join"), json!({"user_id": "bob"}))
+        .await
+        .ok();
+    let body = json!({"user_id": "bob", "event": "reaction", "payload": {"emoji": "🎉"}});
+    service.post(&format!("{ROOM}/broadcast"), body).await.ok();
+    let heard = ann.hears("presence:broadcast").await;
+    assert_eq!(
+        (&heard["user_id"], &heard["event"]),
+        (&json!("bob"), &json!("reaction"))
+    );
+    assert_eq!(heard["payload"], json!({"emoji": "🎉"}));
+}
+
+#[tokio::test]
+async fn to_act_for_others_takes_the_scope_and_the_channel() {
+    let gateway = start_closed(&[]).await;
+    let bob = json!({"user_id": "bob"});
+    let eve = Caller::of(&gateway, "eve");
+    let error = eve
+        .post(&format!("{ROOM}/join"), bob.clone())
+        .await
+        .refused(403, "forbidden");
+    assert_eq!(error["field"], "user_id");
+    eve.post(&format!("{ROOM}/join"), json!({"user_id": "eve"}))
+        .await
+        .ok();
+    let viewers = eve.get(&format!("{ROOM}/viewers")).await.ok();
+    assert_eq!(viewers["users"][0]["name"], "The real eve");
+
+    let elsewhere = Caller::with(&gateway, "service", &["join", "act"], &["board:*"]);
+    elsewhere
+        .post(&format!("{ROOM}/join"), bob.clone())
+        .await
+        .refused(403, "forbidden");
+    let mute = Caller::with(&gateway, "service", &["join", "act"], &["room:*"]);
+    mute.post(&format!("{ROOM}/join"), bob).await.ok();
+    let body = json!({"user_id": "bob", "event": "x"});
+    mute.post(&format!("{ROOM}/broadcast"), body)
+        .await
+        .refused(403, "forbidden");
+}
+
+#[tokio::test]
+async fn without_tokens_everybody_may_act() {
+    let gateway = start(&[]).await;
+    let nobody = Caller::nobody(&gateway);
+    nobody
+        .post(&format!("{ROOM}/join"), json!({"user_id": "bob"}))
+        .await
+        .ok();
+    assert_eq!(nobody.get(&format!("{ROOM}/count")).await.ok()["count"], 1);
+    nobody
+        .post("/api/presence/users/bob/kick", json!(null))
+        .await
+        .ok();
+    assert_eq!(nobody.get(&format!("{ROOM}/count")).await.ok()["count"], 0);
+    nobody.get("/api/presence/users/bob?user_id=bob").await.ok();
+}
+
+#[tokio::test]
+async fn a_user_with_too_many_sessions_is_refused_with_the_limit() {
+    let gateway = start_closed(&[("PRESENCE_SESSIONS_MAX", "1")]).await;
+    let _socket = Socket::of(&gateway, "ann").await;
+    let ann = Caller::of(&gateway, "ann");
+    let reply = ann
+        .post(&format!("{ROOM}/join"), json!({"user_id": "ann"}))
+        .await;
+    let error = reply.refused(409, "too_many");
+    assert_eq!(error["message"], "at most 1 sessions of one user");
+}
+
+#[tokio::test]
+async fn a_meta_that_is_too_big_is_refused() {
+    let gateway = start_closed(&[]).await;
+    let ann = Caller::of(&gateway, "ann");
+    let body = json!({"user_id": "ann", "meta": {"text": "x".repeat(5000)}});
+    let error = ann
+        .post(&format!("{ROOM}/join"), body)
+        .await
+        .refused(413, "too_large");
+    assert_eq!(error["field"], "meta");
+    let body = json!({"user_id": "ann", "meta": [1]});
+    let error = ann
+        .post(&format!("{ROOM}/join"), body)
+        .await
+        .refused(400, "invalid");
+    assert_eq!(error["field"], "meta");
+}
+
+#[tokio::test]
+async fn who_is_kicked_is_gone_and_needs_a_newer_token() {
+    let gateway = start_closed(&[]).await;
+    let mut socket = Socket::of(&gateway, "ann").await;
+    let ann = Caller::of(&gateway, "ann");
+    ann.post("/api/presence/users/ann/kick", json!(null))
+        .await
+        .refused(403, "forbidden");
+    let admin = Caller::with(&gateway, "root", &["admin"], &[]);
+    admin
+        .post("/api/presence/users/ann/kick", json!(null))
+        .await
+        .ok();
+    socket.is_over().await;
+    ann.get("/api/presence/users/ann")
+        .await
+        .refused(401, "unauthorized");
+    assert_eq!(
+        admin.get("/api/presence/users/ann").await.ok()["devices"],
+        json!([])
+    );
+    admin
+        .post("/api/presence/users/ann/kick", json!(null))
+        .await
+        .ok();
+    Caller::soon(&gateway, "ann")
+        .get("/api/presence/users/ann")
+        .await
+        .ok();
+}

@@ -1,0 +1,11 @@
+//! The HTTP API: what its document says, what its page says, and what both leave to be shown.
+
+mod support;
+
+mod contract;
+mod schema;
+
+mod acting;
+mod documents;
+mod pages;
+mod statuses;

@@ -1,0 +1,277 @@
+//! Lists, ids, methods, and which web pages may ask.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::support::{Caller, Socket, send, token};
+use crate::gateway::{start, start_closed};
+
+#[tokio::test]
+async fn a_list_is_read_in_pages_in_the_order_people_came() {
+    let gateway = start(&[]).await;
+    let nobody = Caller::nobody(&gateway);
+    let people: Vec<String> = (0..25).map(|i| format!("user-{i}")).collect();
+    for user in &people {
+        let body = json!({"user_id": user});
+        nobody
+            .post("/api/presence/channel/room:42/join", body)
+            .await
+            .ok();
+    }
+    let all = nobody
+        .get("/api/presence/channel/room:42/viewers?limit=1000")
+        .await
+        .ok();
+    let all = all["users"].as_array().unwrap();
+    assert!(all.is_sorted_by_key(|it| it["joined_at"].as_u64()));
+    let mut read = Vec::new();
+    while read.len() < people.len() {
+        let path = format!(
+            "/api/presence/channel/room:42/viewers?limit=10&offset={}",
+            read.len()
+        );
+        let page = nobody.get(&path).await.ok();
+        assert_eq!((&page["total"], &page["limit"]), (&json!(25), &json!(10)));
+        assert_eq!(page["offset"], read.len());
+        let users = page["users"].as_array().unwrap();
+        read.extend(users.clone());
+    }
+    assert_eq!(read, *all);
+    let ids: BTreeSet<&str> = all.iter().map(|it| it["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, people.iter().map(String::as_str).collect());
+    let beyond = nobody
+        .get("/api/presence/channel/room:42/viewers?offset=1000")
+        .await
+        .ok();
+    assert_eq!(
+        (&beyond["users"], &beyond["limit"]),
+        (&json!([]), &json!(100))
+    );
+
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=ten", "limit"),
+        ("offset=-1", "offset"),
+    ] {
+        let path = format!("/api/presence/workspace/acme/online?{query}");
+        let error = nobody.get(&path).await.refused(400, "invalid");
+        assert_eq!(error["field"], field);
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_lists_who_is_connected() {
+    let gateway = start_closed(&[]).await;
+    let _ann = Socket::of(&gateway, "ann").await;
+    let page = Caller::of(&gateway, "bob")
+        .get("/api/presence/workspace/acme/online")
+        .await
+        .ok();
+    assert_eq!(page["total"], 1);
+    let ann = &page["users"][0];
+    assert_eq!(
+        (&ann["id"], &ann["status"], &ann["name"]),
+        (&json!("ann"), &json!("online"), &json!("The real ann"))
+    );
+    let error = Caller::of(&gateway, "bob")
+        .get("/api/presence/workspace/umbrella/online")
+        .await;
+    error.refused(403, "forbidden");
+    let reader = Caller::with(&gateway, "service", &["read"], &[]);
+    reader
+        .get("/api/presence/workspace/umbrella/online")
+        .await
+        .ok();
+}
+
+#[tokio::test]
+async fn an_id_may_have_slashes_bare_or_encoded() {
+    let gateway = start(&[]).await;
+    let nobody = Caller::nobody(&gateway);
+    let join = "/api/presence/channel/page:/docs/a%3Fb=1%25/join";
+    nobody.post(join, json!({"user_id": "team/ann"})).await.ok();
+    for path in [
+        "channel/page:/docs/a%3Fb=1%25/viewers",
+        "channel/page%3A%2Fdocs%2Fa%3fb%3D1%25/viewers",
+    ] {
+        let page = nobody.get(&format!("/api/presence/{path}")).await.ok();
+        assert_eq!(page["users"][0]["id"], "team/ann", "{path}");
+    }
+    for path in ["users/team/ann", "users/team%2Fann"] {
+        let user = nobody.get(&format!("/api/presence/{path}")).await.ok();
+        assert_eq!(user["user_id"], "team/ann");
+    }
+    let error = nobody
+        .get("/api/presence/users/%ff")
+        .await
+        .refused(400, "invalid");
+    assert_eq!(error["field"], "user_id");
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_told_so() {
+    let gateway = start(&[]).await;
+    let nobody = Caller::nobody(&gateway);
+    nobody
+        .get("/api/presence/rooms")
+        .await
+        .refused(404, "unknown_command");
+    let reply = nobody
+        .call("DELETE", "/api/presence/users/ann/status", None)
+        .await;
+    assert_eq!(reply.header("allow"), Some("PUT, PATCH"));
+    reply.refused(405, "unknown_command");
+    let reply = nobody.call("HEAD", "/api/presence/users/ann", None).await;
+    assert_eq!((reply.status, reply.text()), (200, ""));
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_may_ask_only_if_it_is_allowed() {
+    let allowed = [("PRESENCE_ALLOWED_ORIGINS", "https://app.example.org")];
+    let gateway = start_closed(&allowed).await;
+    let token = format!("Bearer {}", token(&gateway, "ann", &[], &[]));
+    let get = async |origin: &str| {
+        let headers = [("authorization", token.as_str()), ("origin", origin)];
+        send(
+            gateway.address(),
+            "GET",
+            "/api/presence/users/ann",
+            &headers,
+            b"",
+        )
+        .await
+    };
+    let reply = get("https://app.example.org").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(
+        reply.header("access-control-allow-origin"),
+        Some("https://app.example.org")
+    );
+    assert_eq!(reply.header("vary"), Some("origin"));
+    let reply = get("https://evil.example").await;
+    assert_eq!(reply.header("access-control-allow-origin"), None);
+    reply.refused(403, "forbidden");
+
+    let preflight = async |origin: &str| {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "PUT"),
+            (
+                "access-control-request-headers",
+                "authorization,content-type",
+            ),
+        ];
+        send(
+            gateway.address(),
+            "OPTIONS",
+            "/api/presence/users/ann/status",
+            &headers,
+            b"",
+        )
+        .await
+    };
+    let reply = preflight("https://app.example.org").await;
+    assert_eq!((reply.status, reply.text()), (204, ""));
+    assert!(
+        reply
+            .header("access-control-allow-methods")
+            .unwrap()
+            .contains("PUT")
+    );
+    assert_eq!(
+        reply.header("access-control-allow-headers"),
+        Some("authorization, content-type")
+    );
+    assert_eq!(preflight("https://evil.example").await.status, 403);
+
+    // An error is for the page to read, too.
+    let headers = [("origin", "https://app.example.org")];
+    let reply = send(
+        gateway.address(),
+        "GET",
+        "/api/presence/users/ann",
+        &headers,
+        b"",
+    )
+    .await;
+    assert_eq!(reply.status, 401);
+    assert_eq!(
+        reply.header("access-control-allow-origin"),
+        Some("https://app.example.org")
+    );
+}
+
+#[tokio::test]
+async fn without_tokens_no_page_but_one_of_this_machine_gets_through() {
+    let gateway = start(&[]).await;
+    let port = gateway.address().port();
+    let status = async |headers: &[(&str, &str)]| {
+        send(
+            gateway.address(),
+            "GET",
+            "/api/presence/users/ann",
+            headers,
+            b"",
+        )
+        .await
+        .status
+    };
+    assert_eq!(status(&[]).await, 200);
+    assert_eq!(status(&[("origin", "http://localhost:3000")]).await, 200);
+    assert_eq!(status(&[("origin", "https://evil.example")]).await, 403);
+    assert_eq!(status(&[("origin", "null")]).await, 403);
+    // A name that was pointed at this machine.
+    let host = format!("evil.example:{port}");
+    assert_eq!(status(&[("host", &host)]).await, 403);
+}
+
+#[tokio::test]
+async fn a_body_is_json_of_a_sound_kind() {
+    let gateway = start(&[]).await;
+    let path = "/api/presence/bulk";
+    let post = async |kind: &str, body: &[u8]| {
+        send(
+            gateway.address(),
+            "POST",
+            path,
+            &[("content-type", kind)],
+            body,
+        )
+        .await
+    };
+    let body = br#"{"user_ids":["ann"]}"#;
+    assert_eq!(post("application/json", body).await.status, 200);
+    assert_eq!(
+        post("Application/JSON; charset=utf-8", body).await.status,
+        200
+    );
+    post("text/plain", body).await.refused(415, "malformed");
+    for bad in [
+        &b"{"[..],
+        b"[]",
+        b"{\"user_ids\":[\"\xff\"]}",
+        b"{\"user_ids\":[\"a\"]}}",
+    ] {
+        post("application/json", bad)
+            .await
+            .refused(400, "malformed");
+    }
+    let deep = format!("{{\"user_ids\":{}{}}}", "[".repeat(500), "]".repeat(500));
+    post("application/json", deep.as_bytes())
+        .await
+        .refused(400, "malformed");
+    let headers = [
+        ("content-type", "application/json"),
+        ("transfer-encoding", "chunked"),
+    ];
+    let reply = send(gateway.address(), "POST", path, &headers, &chunked(300_000)).await;
+    reply.refused(413, "too_large");
+}
+
+/// One chunk of so many bytes, in a request that does not say how many there will be.
+fn chunked(bytes: usize) -> Vec<u8> {
+    let text = Value::from("x".repeat(bytes)).to_string();
+    format!("{:x}\r\n{text}\r\n0\r\n\r\n", text.len()).into_bytes()
+}
