@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use presence_core::Timestamp;
-use presence_hub::Hub;
+use presence_embedded::{ProfileFile, ProfileMemory};
+use presence_hub::{Hub, Settings};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
 use crate::metrics::Metrics;
 
@@ -33,6 +34,42 @@ pub(crate) enum Phase {
 }
 
 impl App {
+    /// Opens what is kept, and starts the hub.
+    ///
+    /// # Errors
+    ///
+    /// Says what cannot be opened, and why.
+    pub(crate) fn open(config: Config) -> anyhow::Result<App> {
+        let settings = Settings {
+            timing: config.timing,
+            limits: config.limits,
+            shards: config.shards,
+            outbox_bytes_max: config.socket.outbox_bytes_max,
+            ..Settings::default()
+        };
+        let (hub, resume) = match &config.data_dir {
+            DataDir::Memory => {
+                let profiles = Arc::new(ProfileMemory::new());
+                (Hub::start(settings, profiles), ResumeKey::random()?)
+            }
+            DataDir::Folder(folder) => {
+                let profiles = Arc::new(ProfileFile::open(folder.join("profiles.redb"))?);
+                let resume = ResumeKey::kept_in(folder)?;
+                (Hub::start(settings, profiles), resume)
+            }
+        };
+        let gate = Gate::new(&config.jwt, hub.clock().now())?;
+        Ok(App {
+            config,
+            hub,
+            gate,
+            resume,
+            metrics: Metrics::default(),
+            phase: watch::Sender::new(Phase::Open),
+            connections: Connections::default(),
+        })
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.hub.clock().now()
     }
@@ -54,9 +91,9 @@ pub(crate) struct Counted(Arc<AtomicUsize>);
 impl Connections {
     /// Counts one more, if that is not more than `max`.
     pub(crate) fn enter(&self, max: usize) -> Option<Counted> {
-        let entered = self.open.fetch_update(Relaxed, Relaxed, |open| {
-            (open < max).then_some(open + 1)
-        });
+        let entered = self
+            .open
+            .fetch_update(Relaxed, Relaxed, |open| (open < max).then_some(open + 1));
         entered.ok().map(|_| Counted(self.open.clone()))
     }
 

@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
-    IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use presence_client::wire::ErrorCode;
@@ -66,6 +66,8 @@ pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Answer {
     }
     let fixed = [
         (CONTENT_TYPE, asset.kind),
+        // Pages of other origins import the browser client from here.
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         // A new release is seen at once, and costs an unchanged file nothing.
         (CACHE_CONTROL, "no-cache"),
         (CONTENT_SECURITY_POLICY, POLICY),

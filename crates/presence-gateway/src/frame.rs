@@ -11,7 +11,8 @@ pub(crate) fn frame(opcode: OpCode, payload: &[u8]) -> Bytes {
         opcode,
         ..FrameHeader::default()
     };
-    let mut frame = BytesMut::with_capacity(header.len(payload.len() as u64) + payload.len()).writer();
+    let mut frame =
+        BytesMut::with_capacity(header.len(payload.len() as u64) + payload.len()).writer();
     let formatted = header.format(payload.len() as u64, &mut frame);
     formatted.expect("writing to memory does not fail");
     let mut frame = frame.into_inner();

@@ -6,7 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER};
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use presence_client::wire::ErrorCode;
 use serde_json::json;
@@ -24,9 +27,8 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let (route, answer) = match request.uri().path() {
-        "/ws" if upgrade::is_websocket(request.headers()) => {
-            ("ws", upgrade::upgrade(app.clone(), request))
-        }
+        "/ws" if *request.method() != Method::GET => ("ws", method_not_allowed("GET")),
+        "/ws" if upgrade::is_websocket(&request) => ("ws", upgrade::upgrade(app.clone(), request)),
         "/ws" => ("ws", needs_websocket()),
         path if path.starts_with("/api/") => api::answer(&app, request).await,
         _ if !is_read => ("page", method_not_allowed("GET, HEAD")),
@@ -92,8 +94,17 @@ async fn metrics_page(app: &App) -> Answer {
 }
 
 fn needs_websocket() -> Answer {
-    let why = Refused::new(ErrorCode::Malformed, "this is a WebSocket");
-    error(StatusCode::UPGRADE_REQUIRED, &why)
+    upgrade_required("this is a WebSocket")
+}
+
+/// An answer for who does not ask for a WebSocket as one should.
+pub(crate) fn upgrade_required(message: &str) -> Answer {
+    let why = Refused::new(ErrorCode::Malformed, message);
+    let mut answer = error(StatusCode::UPGRADE_REQUIRED, &why);
+    let headers = answer.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    answer
 }
 
 /// An answer for a path that is there, but not for that.
@@ -157,7 +168,9 @@ impl Query {
     /// The first value of `name`; an empty one is none.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| &value[..]).filter(|it| !it.is_empty())
+        found
+            .map(|(_, value)| &value[..])
+            .filter(|it| !it.is_empty())
     }
 }
 
@@ -172,11 +185,7 @@ pub(crate) fn bearer(headers: &HeaderMap, query: &Query) -> Option<String> {
 }
 
 /// Who asks: by token where the gateway has keys, else as given.
-pub(crate) fn identify(
-    app: &App,
-    token: Option<&str>,
-    query: &Query,
-) -> Result<Identity, Refused> {
+pub(crate) fn identify(app: &App, token: Option<&str>, query: &Query) -> Result<Identity, Refused> {
     let asked = Asked {
         user_id: query.get("user_id"),
         name: query.get("name"),
@@ -188,7 +197,11 @@ pub(crate) fn identify(
 
 /// Whether a page of that origin may ask us anything.
 pub(crate) fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Refused> {
-    let text = |name| headers.get(name).map(|it: &HeaderValue| it.to_str().unwrap_or("?"));
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|it: &HeaderValue| it.to_str().unwrap_or("?"))
+    };
     let allowed = &app.config.allowed_origins;
     allowed
         .check(text(ORIGIN), text(HOST))

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use presence_gateway::cli::{Cli, Command};
 use presence_gateway::config::Config;
-use presence_gateway::identity::mint;
-use presence_hub::Clock;
+use presence_gateway::identity::{Gate, mint};
 use presence_gateway::{Gateway, logs};
+use presence_hub::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 
 // The only allocator that gives back what HTTP needed before a connection became a WebSocket.
@@ -29,10 +29,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let config = Config::load(cli, std::env::vars_os())?;
     if cli.check_config {
         print!("{config}");
+        // What is configured may still not work: the keys are in files of their own.
+        Gate::new(&config.jwt, Clock::start().now())?;
         return Ok(());
     }
     if let Some(Command::Token(args)) = &cli.command {
-        let grant = args.clone().grant();
+        let grant = args.grant();
         println!("{}", mint(&config.jwt, &grant, Clock::start().now())?);
         return Ok(());
     }

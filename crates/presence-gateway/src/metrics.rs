@@ -13,8 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 /// What a page that scrapes is told it gets.
-pub(crate) const CONTENT_TYPE: &str =
-    "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What connections count.
 #[derive(Debug, Default)]
@@ -102,9 +101,24 @@ impl Metrics {
         let total = |it: &mut Registry, name, help, value: &AtomicU64| {
             it.register(name, help, ConstCounter::new(value.load(Relaxed)));
         };
-        gauge(it, "connections_open", "WebSockets and HTTP connections now", open as u64);
-        gauge(it, "users_online", "Users with a session here now", counts.users as u64);
-        gauge(it, "channels_active", "Channels with somebody in them now", counts.channels as u64);
+        gauge(
+            it,
+            "connections_open",
+            "WebSockets and HTTP connections now",
+            open as u64,
+        );
+        gauge(
+            it,
+            "users_online",
+            "Users with a session here now",
+            counts.users as u64,
+        );
+        gauge(
+            it,
+            "channels_active",
+            "Channels with somebody in them now",
+            counts.channels as u64,
+        );
         gauge(
             it,
             "profiles_unsaved",
@@ -125,7 +139,11 @@ impl Metrics {
         );
         it.register("frames_in", "Frames from clients", self.frames_in.clone());
         it.register("frames_out", "Frames to clients", self.frames_out.clone());
-        it.register("refusals", "Commands refused, by error code", self.refused.clone());
+        it.register(
+            "refusals",
+            "Commands refused, by error code",
+            self.refused.clone(),
+        );
         it.register(
             "closes",
             "WebSockets ended, by our close code; 0 if it was not us",
@@ -133,7 +151,12 @@ impl Metrics {
         );
         it.register("http_answers", "HTTP requests answered", self.http.clone());
         total(it, "events_told", "Events told, once each", &hub.told);
-        total(it, "events_delivered", "Events queued for a watcher", &hub.delivered);
+        total(
+            it,
+            "events_delivered",
+            "Events queued for a watcher",
+            &hub.delivered,
+        );
         total(
             it,
             "conflations",

@@ -10,18 +10,13 @@ use anyhow::Context;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use presence_embedded::{ProfileFile, ProfileMemory};
-use presence_hub::{Hub, Settings};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::app::{App, Connections, Phase};
-use crate::config::{Config, DataDir};
+use crate::app::{App, Phase};
+use crate::config::Config;
 use crate::http;
-use crate::identity::{Gate, ResumeKey};
-use crate::metrics::Metrics;
 
 /// A client that takes longer to say what it wants is cut.
 const HEADERS_WAIT: Duration = Duration::from_secs(10);
@@ -48,37 +43,10 @@ impl Gateway {
     ///
     /// Says what cannot be opened, and why.
     pub async fn start(config: Config) -> anyhow::Result<Gateway> {
-        let settings = Settings {
-            timing: config.timing,
-            limits: config.limits,
-            shards: config.shards,
-            outbox_bytes_max: config.socket.outbox_bytes_max,
-            ..Settings::default()
-        };
-        let listener = listen(config.listen)
-            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let listener =
+            listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let (hub, resume) = match &config.data_dir {
-            DataDir::Memory => {
-                let profiles = Arc::new(ProfileMemory::new());
-                (Hub::start(settings, profiles), ResumeKey::random()?)
-            }
-            DataDir::Folder(folder) => {
-                let profiles = Arc::new(ProfileFile::open(folder.join("profiles.redb"))?);
-                let resume = ResumeKey::kept_in(folder)?;
-                (Hub::start(settings, profiles), resume)
-            }
-        };
-        let gate = Gate::new(&config.jwt, hub.clock().now())?;
-        let app = Arc::new(App {
-            config,
-            hub,
-            gate,
-            resume,
-            metrics: Metrics::default(),
-            phase: watch::Sender::new(Phase::Open),
-            connections: Connections::default(),
-        });
+        let app = Arc::new(App::open(config)?);
         let accepting = tokio::spawn(accept(app.clone(), listener));
         Ok(Gateway {
             app,
@@ -97,7 +65,11 @@ impl Gateway {
     /// Health checks are answered until the end, so that a load balancer sees what is going on.
     pub async fn stop(self) {
         let drain = self.app.config.drain;
-        tracing::info!(?drain, connections = self.app.connections.open(), "draining");
+        tracing::info!(
+            ?drain,
+            connections = self.app.connections.open(),
+            "draining"
+        );
         self.app.phase.send_replace(Phase::Draining(drain));
         let gone = async {
             while self.app.connections.open() > 0 {
@@ -164,8 +136,17 @@ async fn serve(app: Arc<App>, stream: TcpStream) {
 
 /// More than there may be: told so in as few bytes as will do.
 async fn turn_away(mut stream: TcpStream) {
-    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\n\
+    const FULL: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\n\
         content-type: application/json\r\ncontent-length: 63\r\n\r\n\
         {\"error\":{\"code\":\"overloaded\",\"message\":\"the gateway is full\"}}";
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await;
+    let told = async {
+        stream.write_all(FULL).await?;
+        stream.shutdown().await?;
+        // What the client is still saying has to be read, or it would see a reset instead of the answer.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
 }

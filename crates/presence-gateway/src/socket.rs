@@ -81,7 +81,8 @@ pub(crate) struct Socket<S> {
     /// When the hub was last told that something was heard.
     told_at: Instant,
     pinged: bool,
-    expiring_told: bool,
+    /// The end of the token that the client has been told of.
+    expiring_told: Option<Timestamp>,
     /// When it goes, once the gateway drains.
     leaves_at: Option<Instant>,
     _counted: Counted,
@@ -105,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             heard_at: now,
             told_at: now,
             pinged: false,
-            expiring_told: false,
+            expiring_told: None,
             leaves_at: None,
         }
     }
@@ -211,10 +212,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     fn token_time(&self) -> Option<Duration> {
         let ends_at = self.token_ends_at()?;
         let left = ends_at.since(self.app.now());
-        Some(match self.expiring_told {
-            true => left,
-            false => left.saturating_sub(self.expiring_before()),
-        })
+        Some(
+            match self.expiring_told == self.native.identity.expires_at {
+                true => left,
+                false => left.saturating_sub(self.expiring_before()),
+            },
+        )
     }
 
     fn token_ends_at(&self) -> Option<Timestamp> {
@@ -305,12 +308,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             if left.is_zero() {
                 return Err(End::Closed(Closing::EXPIRED));
             }
-            if left <= self.expiring_before() && !self.expiring_told {
-                self.expiring_told = true;
-                let expires_at = self.native.identity.expires_at;
-                self.out.extend(expires_at.map(|at| self.native.expiring(at)));
-            } else if left > self.expiring_before() {
-                self.expiring_told = false; // it was refreshed
+            let expires_at = self.native.identity.expires_at;
+            if left <= self.expiring_before() && self.expiring_told != expires_at {
+                self.expiring_told = expires_at;
+                self.out
+                    .extend(expires_at.map(|at| self.native.expiring(at)));
             }
         }
         let silent = self.heard_at.elapsed();
@@ -365,7 +367,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
 /// Writes as much of whole frames as there is room for, and takes it out. It goes past the WebSocket, which has nothing
 /// half-written then: no copy of what thousands share. Dropping the future loses nothing.
-async fn write_some<S>(websocket: &mut WebSocketStream<S>, frames: &mut Vec<Bytes>) -> io::Result<()>
+async fn write_some<S>(
+    websocket: &mut WebSocketStream<S>,
+    frames: &mut Vec<Bytes>,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -453,11 +458,8 @@ where
 }
 
 /// Tells a connection that is not let in why, and closes it: a page cannot see why an upgrade was refused.
-pub(crate) async fn turn_away<S>(
-    websocket: WebSocketStream<S>,
-    encoding: Encoding,
-    why: Refused,
-) where
+pub(crate) async fn turn_away<S>(websocket: WebSocketStream<S>, encoding: Encoding, why: Refused)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let closing = closing_at_the_door(&why);
@@ -476,3 +478,6 @@ fn closing_at_the_door(why: &Refused) -> Closing {
         _ => Closing::FORBIDDEN,
     }
 }
+
+#[cfg(test)]
+mod tests;

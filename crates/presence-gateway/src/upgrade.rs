@@ -9,7 +9,7 @@ use hyper::header::{
     CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use presence_client::wire::{self, ErrorCode};
 use presence_core::DeviceId;
@@ -28,9 +28,17 @@ use crate::request::{self, Refused};
 use crate::socket::{Socket, turn_away, websocket_config};
 
 /// Whether the client wants a WebSocket.
-pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(UPGRADE).map(HeaderValue::as_bytes);
-    upgrade.is_some_and(|it| it.eq_ignore_ascii_case(b"websocket"))
+pub(crate) fn is_websocket(request: &Request<Incoming>) -> bool {
+    let says = |name, word: &str| {
+        let values = request.headers().get_all(name).iter();
+        let mut words = values
+            .filter_map(|it| it.to_str().ok())
+            .flat_map(|it| it.split(','));
+        words.any(|it| it.trim().eq_ignore_ascii_case(word))
+    };
+    request.version() == Version::HTTP_11
+        && says(CONNECTION, "upgrade")
+        && says(UPGRADE, "websocket")
 }
 
 /// Answers the request, and has the socket run once the client has the answer.
@@ -41,11 +49,7 @@ pub(crate) fn upgrade(app: Arc<App>, mut request: Request<Incoming>) -> Response
         headers.get(SEC_WEBSOCKET_KEY),
         version.map(HeaderValue::as_bytes),
     ) else {
-        let why = Refused::new(ErrorCode::Malformed, "not a WebSocket handshake of version 13");
-        let mut response = http::error(StatusCode::UPGRADE_REQUIRED, &why);
-        let version = HeaderValue::from_static("13");
-        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, version);
-        return response;
+        return http::upgrade_required("not a WebSocket handshake of version 13");
     };
     if let Err(why) = http::check_origin(&app, headers) {
         return http::error(StatusCode::FORBIDDEN, &why);

@@ -78,12 +78,13 @@ impl Outbox {
         self.woken(inner);
     }
 
-    pub(crate) fn answer(&self, reference: Reference, outcome: Result<(), Refusal>) {
-        let mut inner = self.lock();
-        let delivery = match outcome {
-            Ok(()) => Delivery::Granted(reference),
-            Err(why) => Delivery::Refused(reference, why),
+    pub(crate) fn answer(&self, reference: Option<Reference>, outcome: Result<(), Refusal>) {
+        let delivery = match (outcome, reference) {
+            (Ok(()), None) => return,
+            (Ok(()), Some(reference)) => Delivery::Granted(reference),
+            (Err(why), reference) => Delivery::Refused(reference, why),
         };
+        let mut inner = self.lock();
         if inner.bytes + delivery.weight() > self.bytes_max {
             inner.conflate();
             Counters::add(&self.counters.conflated, 1);
@@ -201,7 +202,7 @@ mod tests {
     fn a_reader_that_keeps_up_gets_everything_in_order() {
         let outbox = outbox(3);
         outbox.tell(&told());
-        outbox.answer("1".into(), Ok(()));
+        outbox.answer(Some("1".into()), Ok(()));
         outbox.tell(&told());
         assert_eq!(read(&outbox), ["told", "granted", "told"]);
         assert_eq!(read(&outbox), [""; 0]);
@@ -211,7 +212,7 @@ mod tests {
     fn a_full_queue_drops_events_keeps_answers_and_says_that_it_lags() {
         let outbox = outbox(2);
         outbox.tell(&told());
-        outbox.answer("1".into(), Ok(()));
+        outbox.answer(Some("1".into()), Ok(()));
         outbox.tell(&told());
         outbox.tell(&told());
         assert_eq!(read(&outbox), ["granted", "lagged"]);
@@ -223,7 +224,7 @@ mod tests {
     fn answers_that_nobody_reads_end_the_connection_and_the_memory_is_bounded() {
         let outbox = outbox(2);
         for n in 0..10_000 {
-            outbox.answer(n.to_string().into(), Err(Refusal::NotJoined));
+            outbox.answer(Some(n.to_string().into()), Err(Refusal::NotJoined));
         }
         assert!(outbox.bytes.load(Relaxed) <= outbox.bytes_max);
         assert_eq!(read(&outbox).last(), Some(&"too slow"));

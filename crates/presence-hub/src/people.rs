@@ -23,8 +23,8 @@ const BATCH_MAX: usize = 256;
 /// Who wants an answer.
 #[derive(Debug)]
 pub(crate) enum Asker {
-    /// A connection, through its outbox.
-    Connection(Arc<Outbox>, Reference),
+    /// A connection, through its outbox. Without a reference it wants to know what went wrong, only.
+    Connection(Arc<Outbox>, Option<Reference>),
     /// A connection that lost track of its own user.
     Reader(Arc<Outbox>),
     /// Somebody who waits.

@@ -33,10 +33,10 @@ pub struct Busy {
 pub enum Delivery {
     /// An event, which it shares with everyone else who is told it.
     Told(Arc<Told>),
-    /// A command was done.
+    /// A command that had a reference was done.
     Granted(Reference),
     /// A command was not done.
-    Refused(Reference, Refusal),
+    Refused(Option<Reference>, Refusal),
     /// The session is over in this connection. Nothing comes after.
     Ended(Ended),
 }
@@ -45,7 +45,10 @@ impl Delivery {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Delivery::Told(told) => told.weight(),
-            Delivery::Granted(reference) | Delivery::Refused(reference, _) => 64 + reference.len(),
+            Delivery::Granted(reference) | Delivery::Refused(Some(reference), _) => {
+                64 + reference.len()
+            }
+            Delivery::Refused(None, _) => 64,
             Delivery::Ended(_) => 0,
         }
     }
@@ -53,7 +56,7 @@ impl Delivery {
 
 /// One connection of a session: says what its person does, and hears what it watches, in one order.
 ///
-/// Commands with a `reference` are answered by a [`Delivery`]; without one, only refusals of a full mailbox are told, at once.
+/// Commands with a `reference` are answered by a [`Delivery`]; without one, only refusals are.
 /// Dropping it is losing the connection: the person stays for the grace time. [`leave`](Self::leave) is a goodbye.
 #[derive(Debug)]
 pub struct Session {
@@ -300,10 +303,9 @@ impl Session {
     ///
     /// [`Busy`]: nothing has changed.
     pub fn choose(&self, change: StatusChange, reference: Option<Reference>) -> Result<(), Busy> {
-        self.happened(Input::Chose {
-            change,
-            asker: self.asker(reference),
-        })
+        // One that nobody waits for is only kept if it changes anything.
+        let asker = reference.is_some().then(|| self.asker(reference)).flatten();
+        self.happened(Input::Chose { change, asker })
     }
 
     /// Says that its person types in a channel, or has stopped.
@@ -398,9 +400,7 @@ impl Session {
 
     /// Answers a command that needed nobody else, in the order of everything else it is told.
     pub fn grant(&self, reference: Option<Reference>) {
-        if let Some(reference) = reference {
-            self.outbox.answer(reference, Ok(()));
-        }
+        self.outbox.answer(reference, Ok(()));
     }
 
     /// What it is told next. Cancelling it loses nothing. After [`Delivery::Ended`] it never returns.
@@ -550,7 +550,7 @@ impl Session {
     }
 
     fn asker(&self, reference: Option<Reference>) -> Option<Asker> {
-        reference.map(|reference| Asker::Connection(self.outbox.clone(), reference))
+        Some(Asker::Connection(self.outbox.clone(), reference))
     }
 
     fn happened(&self, input: Input<Asker>) -> Result<(), Busy> {

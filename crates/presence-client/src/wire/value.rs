@@ -249,6 +249,15 @@ pub enum Field<T> {
 }
 
 impl<T> Field<T> {
+    /// The same with another value, if it has one.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Field<U> {
+        match self {
+            Field::Absent => Field::Absent,
+            Field::Null => Field::Null,
+            Field::Value(it) => Field::Value(f(it)),
+        }
+    }
+
     /// As absent, `null` or a value.
     pub fn as_option(&self) -> Option<Option<&T>> {
         match self {

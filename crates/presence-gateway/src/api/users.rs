@@ -86,10 +86,10 @@ pub(super) async fn choose(
         status: body.status,
         custom_message: body.custom_message,
         emoji: body.emoji,
-        clear_after: map(body.clear_after, |it| Duration::from_secs(it.0)),
-        expires_at: map(body.expires_at, |it| {
-            Timestamp::from_millis(it.0.saturating_mul(1000))
-        }),
+        clear_after: body.clear_after.map(|it| Duration::from_secs(it.0)),
+        expires_at: body
+            .expires_at
+            .map(|it| Timestamp::from_millis(it.0.saturating_mul(1000))),
     };
     let change = request.checked(app.now())?;
     let change = match replaces {
@@ -111,14 +111,6 @@ pub(super) async fn kick(app: &App, identity: &Identity, user: &UserId) -> Resul
     match app.hub.kick(user).await {
         Ok(()) | Err(Refusal::NoSession) => Ok(http::json(StatusCode::OK, &json!({ "ok": true }))),
         Err(why) => Err(why.into()),
-    }
-}
-
-fn map<T, U>(field: Field<T>, f: impl FnOnce(T) -> U) -> Field<U> {
-    match field {
-        Field::Absent => Field::Absent,
-        Field::Null => Field::Null,
-        Field::Value(it) => Field::Value(f(it)),
     }
 }
 

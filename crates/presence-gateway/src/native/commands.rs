@@ -63,7 +63,12 @@ impl Native {
             resume: resume.into(),
             user_id: self.identity.user.text(),
             device_id: device,
-            workspaces: self.identity.workspaces.iter().map(|it| it.text()).collect(),
+            workspaces: self
+                .identity
+                .workspaces
+                .iter()
+                .map(|it| it.text())
+                .collect(),
             now: self.app.now().as_millis(),
             heartbeat_interval: millis(settings.timing.heartbeat()),
             presence_ttl: millis(settings.timing.ttl()),
@@ -86,9 +91,10 @@ impl Native {
 
     /// Asks for a fresh token.
     pub(crate) fn expiring(&self, at: Timestamp) -> Bytes {
-        self.encoding.encode(&wire::Event::Expiring(event::Expiring {
-            token_expires_at: at.as_millis(),
-        }))
+        self.encoding
+            .encode(&wire::Event::Expiring(event::Expiring {
+                token_expires_at: at.as_millis(),
+            }))
     }
 
     /// Does what a frame asks for. What can be answered at once goes to `out`.
@@ -113,25 +119,34 @@ impl Native {
                 };
             }
         };
+        // A goodbye is never too much.
+        if matches!(
+            &command,
+            Command::Leave(command::Leave { channel: None, .. })
+        ) {
+            return Next::Leave;
+        }
         let ref_ = command.ref_().cloned();
         let rates = &self.app.config.rates;
         if let Err(why) = self.buckets.take(now, &command, rates) {
-            self.app.metrics.refused(why.code);
+            self.count(&why);
             out.push(self.encoding.error(why, ref_));
             return match self.buckets.strike(now) {
                 true => Next::Close(FLOODING),
                 false => Next::Continue,
             };
         }
-        if matches!(&command, Command::Leave(command::Leave { channel: None, .. })) {
-            return Next::Leave;
-        }
         let reference = ref_.as_ref().map(|it| Reference::from(it.as_json()));
         if let Err(why) = self.perform(now, command, reference, session, out).await {
-            self.app.metrics.refused(why.code);
+            self.count(&why);
             out.push(self.encoding.error(why, ref_));
         }
         Next::Continue
+    }
+
+    /// Counts a refusal.
+    pub(super) fn count(&self, why: &Refused) {
+        self.app.metrics.refused(why.code);
     }
 
     async fn perform(
@@ -160,8 +175,8 @@ impl Native {
                     status: it.status,
                     custom_message: it.custom_message,
                     emoji: it.emoji,
-                    clear_after: map(it.clear_after, Duration::from_secs),
-                    expires_at: map(it.expires_at, Timestamp::from_millis),
+                    clear_after: it.clear_after.map(Duration::from_secs),
+                    expires_at: it.expires_at.map(Timestamp::from_millis),
                 };
                 session.choose(request.checked(now)?, reference)?;
             }
@@ -400,13 +415,5 @@ fn clock(have: wire::Have) -> Clock {
     Clock {
         epoch: have.epoch.0,
         version: have.version,
-    }
-}
-
-fn map<T, U>(field: wire::Field<T>, f: impl FnOnce(T) -> U) -> wire::Field<U> {
-    match field {
-        wire::Field::Absent => wire::Field::Absent,
-        wire::Field::Null => wire::Field::Null,
-        wire::Field::Value(value) => wire::Field::Value(f(value)),
     }
 }

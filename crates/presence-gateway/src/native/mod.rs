@@ -58,7 +58,9 @@ impl Native {
             Delivery::Granted(reference) => Some(self.encoding.encode(&ok(reference, None))),
             Delivery::Refused(reference, why) => {
                 let why = Refused::from(why.clone());
-                Some(self.encoding.error(why, reference_of(reference)))
+                self.count(&why);
+                let ref_ = reference.as_ref().and_then(reference_of);
+                Some(self.encoding.error(why, ref_))
             }
             Delivery::Ended(_) => None,
         }

@@ -243,7 +243,7 @@ async fn what_a_session_does_happens_in_order_however_fast_it_is() {
         while answers.len() < 2 {
             match bob.next().await {
                 presence_hub::Delivery::Granted(it) => answers.push(it.to_string()),
-                presence_hub::Delivery::Refused(it, why) => panic!("{it}: {why}"),
+                presence_hub::Delivery::Refused(it, why) => panic!("{it:?}: {why}"),
                 _ => {}
             }
         }

@@ -1,0 +1,349 @@
+//! The program from its start to its end, wanted or not.
+
+use std::time::{Duration, Instant};
+
+use presence_client::wire::event::{Answer, UserStatus};
+use presence_client::wire::{Event, Visible};
+use presence_client::{Client, ConnectError, Options};
+
+use crate::gateway::{SECRET, now, options, soon};
+use crate::people::{Person, connect};
+use crate::program::{Place, Program};
+use crate::raw::{get, status};
+
+/// The program keeps what it confirmed in the folder that it runs in, by default.
+#[tokio::test]
+async fn what_was_confirmed_survives_a_power_cut() {
+    let place = Place::new();
+    let program = place.start(&[]);
+    let as_user = |program: &Program, user: &str| options(program.address, user);
+    let expires_at = now().as_millis() + 3_600_000;
+    let mut ann = Person::connects(&as_user(&program, "ann")).await;
+    ann.does(&format!(
+        r#"{{"type":"presence:status","status":"busy","custom_message":"Deep work","emoji":"🎯","expires_at":{expires_at}}}"#
+    ))
+    .await;
+    let mut bob = Person::connects(&as_user(&program, "bob")).await;
+    bob.does(r#"{"type":"presence:status","status":"away","custom_message":"Back soon","clear_after":1}"#).await;
+    let mut eve = Person::connects(&as_user(&program, "eve")).await;
+    eve.does(r#"{"type":"presence:status","status":"invisible"}"#)
+        .await;
+    // Dan leaves, and was last seen then; once that is told it is on its way to the disk, and confirmed with the next change.
+    let mut dan = Person::connects(&as_user(&program, "dan")).await;
+    dan.says(r#"{"type":"presence:leave"}"#).await;
+    dan.is_closed().await;
+    let seen = statuses(&program, &["dan"])
+        .await
+        .remove(0)
+        .last_seen
+        .unwrap();
+    saved(&program).await;
+    program.kill();
+
+    // Long enough for bob's status to have ended meanwhile.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let program = place.start(&[]);
+    let found = statuses(&program, &["ann", "bob", "eve", "dan"]).await;
+    assert!(
+        found.iter().all(|it| it.status == Visible::Offline),
+        "{found:#?}"
+    );
+    assert_eq!(found[3].last_seen, Some(seen));
+
+    let own = async |user: &str| {
+        let mut person = Person::connects(&as_user(&program, user)).await;
+        let is_own = |event: &Event| match event {
+            Event::Own(it) => Some(it.clone()),
+            _ => None,
+        };
+        person.hears_of("their own status", is_own).await
+    };
+    let ann = own("ann").await;
+    assert_eq!((ann.status.as_str(), ann.shown), ("busy", Visible::Busy));
+    assert_eq!(ann.custom_message.as_deref(), Some("Deep work"));
+    assert_eq!(ann.emoji.as_deref(), Some("🎯"));
+    assert_eq!(ann.expires_at, Some(expires_at));
+    let bob = own("bob").await;
+    assert_eq!(
+        (bob.status.as_str(), bob.custom_message, bob.expires_at),
+        ("online", None, None)
+    );
+    let eve = own("eve").await;
+    assert_eq!(
+        (eve.status.as_str(), eve.shown),
+        ("invisible", Visible::Offline)
+    );
+}
+
+/// How others see `users`.
+async fn statuses(program: &Program, users: &[&str]) -> Vec<UserStatus> {
+    let mut client = connect(&options(program.address, "asks")).await;
+    let json = format!(
+        r#"{{"type":"presence:get","users":{}}}"#,
+        serde_json::to_string(users).unwrap()
+    );
+    match client.request(crate::people::command(&json)).await {
+        Ok(Event::Ok(it)) => match it.result {
+            Some(Answer::Statuses(it)) => it.statuses,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until nothing is unsaved.
+async fn saved(program: &Program) {
+    soon("everything is saved", async {
+        loop {
+            let page = get(program.address, "/metrics").await;
+            if page.contains("presence_profiles_unsaved 0\n") {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restart_closes_everybody_in_their_turn_and_ends_well_in_time() {
+    let place = Place::new();
+    let mut program = place.start(&[("PRESENCE_DRAIN", "2s")]);
+    let mut people = Vec::new();
+    for n in 0..20 {
+        people.push(Person::connects(&options(program.address, &format!("user-{n}"))).await);
+    }
+    assert_eq!(status(&get(program.address, "/readyz").await), 200);
+    let began = Instant::now();
+    program.signal("TERM");
+    drains(&program).await;
+    // Nobody new is let in.
+    let late = Client::connect(&options(program.address, "late")).await;
+    assert!(
+        matches!(late, Err(ConnectError::Refused(503))),
+        "{:?}",
+        late.err()
+    );
+
+    let mut closings = Vec::new();
+    let mut told = Vec::new();
+    for mut person in people {
+        told.push(tokio::spawn(async move {
+            assert_eq!(person.is_closed().await, 1012);
+            let at = began.elapsed();
+            match person.heard.last() {
+                Some(Event::Closing(it)) if it.code == 1012 && it.reconnect => (at, it.retry_after),
+                other => panic!("{other:?}"),
+            }
+        }));
+    }
+    for it in told {
+        closings.push(it.await.unwrap());
+    }
+    let exit = program.ends().await;
+    assert!(exit.success(), "{exit}: {}", program.log());
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    let first = closings.iter().map(|(at, _)| *at).min().unwrap();
+    let last = closings.iter().map(|(at, _)| *at).max().unwrap();
+    assert!(
+        last - first > Duration::from_millis(500),
+        "they go one by one: {closings:?}"
+    );
+    assert!(
+        last < Duration::from_millis(2500),
+        "within the drain time: {closings:?}"
+    );
+    let waits: std::collections::BTreeSet<_> = closings.iter().map(|(_, it)| it.unwrap()).collect();
+    assert!(waits.len() > 10, "they come back one by one: {waits:?}");
+    assert!(
+        waits.iter().all(|it| (100..10_000).contains(it)),
+        "{waits:?}"
+    );
+}
+
+/// Waits until `/readyz` says no. A request that comes in the same moment may find its connection closed.
+async fn drains(program: &Program) {
+    soon("readyz says no", async {
+        while !get(program.address, "/readyz")
+            .await
+            .starts_with("HTTP/1.1 503 ")
+        {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_nobody_there_it_ends_at_once_and_twice_means_now() {
+    let place = Place::new();
+    let mut program = place.start(&[]);
+    let began = Instant::now();
+    program.signal("TERM");
+    assert!(program.ends().await.success());
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+
+    for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("TERM", "INT")] {
+        let mut program = place.start(&[("PRESENCE_DRAIN", "1h")]);
+        let _person = Person::connects(&options(program.address, "ann")).await;
+        program.signal(first);
+        drains(&program).await;
+        let began = Instant::now();
+        program.signal(second);
+        program.ends().await;
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_after_a_restart_is_new_there_and_their_status_is_what_it_was() {
+    let place = Place::new();
+    let mut program = place.start(&[]);
+    let mut ann = Person::comes_with(&options(program.address, "ann")).await;
+    ann.does(r#"{"type":"presence:status","status":"away"}"#)
+        .await;
+    let resume = ann.client.hello().resume.to_string();
+    program.signal("TERM");
+    assert_eq!(ann.is_closed().await, 1012);
+    program.ends().await;
+
+    let program = place.start(&[]);
+    let again = Options {
+        resume: Some(resume),
+        ..options(program.address, "ann")
+    };
+    let mut ann = Person::comes_with(&again).await;
+    assert!(!ann.client.restored());
+    ann.until("away", |it| {
+        it.room.user("ann").unwrap().status == Visible::Away
+    })
+    .await;
+}
+
+#[test]
+fn what_cannot_work_is_said_clearly_and_ends_with_an_error() {
+    let place = Place::new();
+    let first = place.start(&[]);
+    let (ok, out, err) = place.run(&[], &[]);
+    assert!(!ok && out.is_empty(), "{out}");
+    for word in [
+        "presence-gateway: ",
+        "presence-data/profiles.redb is in use",
+    ] {
+        assert!(err.contains(word), "two on one folder: {err}");
+    }
+
+    let listen = first.address.to_string();
+    let (ok, out, err) = place.run(&[("PRESENCE_DATA_DIR", ":memory:")], &["--listen", &listen]);
+    assert!(!ok && out.is_empty(), "{out}");
+    assert!(err.contains(&format!("cannot listen on {listen}")), "{err}");
+    assert!(err.contains("in use"), "{err}");
+
+    for (settings, args, words) in [
+        (
+            &[][..],
+            &["--listen", "0.0.0.0:0"][..],
+            &["everybody is who they say", "PRESENCE_JWT_SECRET"][..],
+        ),
+        (
+            &[("PRESENCE_GRACE", "soon")],
+            &[],
+            &["timing.grace", "PRESENCE_GRACE", "would do"],
+        ),
+        (
+            &[("PRESENCE_GRACES", "1s")],
+            &[],
+            &["PRESENCE_GRACES", "PRESENCE_GRACE"],
+        ),
+        (
+            &[("PRESENCE_JWT_SECRET", "short")],
+            &[],
+            &["jwt.secret", "at least 32"],
+        ),
+        (&[], &["--frob"], &["--frob"]),
+        (
+            &[],
+            &["token", "--user", "ann"],
+            &["no secret", "PRESENCE_JWT_SECRET"],
+        ),
+    ] {
+        let (ok, out, err) = place.run(settings, args);
+        assert!(!ok && out.is_empty(), "{settings:?} {args:?}: {out}");
+        for word in words {
+            assert!(
+                err.contains(word),
+                "{settings:?} {args:?}: no {word:?} in {err}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_configuration_is_explained_without_its_secrets() {
+    let place = Place::new();
+    let settings = [("PRESENCE_JWT_SECRET", SECRET), ("PRESENCE_GRACE", "3s")];
+    let (ok, out, err) = place.run(&settings, &["--check-config"]);
+    assert!(ok, "{err}");
+    assert!(!out.contains(SECRET), "{out}");
+    let line = |key: &str| {
+        out.lines()
+            .find(|it| it.starts_with(key))
+            .unwrap_or_else(|| panic!("{out}"))
+    };
+    assert!(line("timing.grace").contains("3s"), "{out}");
+    assert!(line("timing.grace").contains("PRESENCE_GRACE"), "{out}");
+    assert!(line("jwt.secret").contains("hidden"), "{out}");
+    assert!(out.contains("every client needs a token"), "{out}");
+    // Nothing was opened.
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_token_of_the_program_gets_one_in() {
+    let place = Place::new();
+    let settings = [("PRESENCE_JWT_SECRET", SECRET)];
+    let program = place.start(&settings);
+    let (ok, token, err) = place.run(
+        &settings,
+        &[
+            "token",
+            "--user",
+            "ann",
+            "--name",
+            "Ann",
+            "--workspace",
+            "acme",
+            "--channel",
+            "room:*",
+            "--ttl",
+            "1h",
+        ],
+    );
+    assert!(ok, "{err}");
+    let options = Options {
+        user_id: None,
+        token: Some(token.trim().to_owned()),
+        ..options(program.address, "")
+    };
+    let options = Options {
+        device_id: None,
+        ..options
+    };
+    let ann = Person::comes_with(&options).await;
+    assert_eq!(&*ann.client.hello().user_id, "ann");
+    assert_eq!(ann.room.user("ann").unwrap().name.as_deref(), Some("Ann"));
+    assert_eq!(ann.client.hello().workspaces, ["acme".into()]);
+    assert!(
+        !program.log().contains(token.trim()),
+        "tokens are not logged"
+    );
+}
