@@ -275,7 +275,7 @@ impl Client {
         Err(RequestError::Ended(self.take_ending()))
     }
 
-    /// Closes the connection as one should. The session stays for the grace time; to end it, say `presence:leave` first.
+    /// Closes the connection as one should, which is a goodbye: the session ends. [`abort`](Self::abort) leaves it for the grace time.
     pub async fn close(mut self) {
         let frame = CloseFrame {
             code: CloseCode::Normal,

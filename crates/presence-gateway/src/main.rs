@@ -60,8 +60,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         () = gateway.stop() => {}
         // Whoever asks twice means now.
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = terminate.recv() => anyhow::bail!("stopped at once, as asked twice"),
+        _ = interrupt.recv() => anyhow::bail!("stopped at once, as asked twice"),
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! From an HTTP request to a WebSocket that was let in, or told why not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -12,10 +13,11 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use presence_client::wire::{self, ErrorCode};
-use presence_core::DeviceId;
 use presence_core::users::Connection;
+use presence_core::{DeviceId, Refusal};
 use presence_hub::Entry;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -26,6 +28,9 @@ use crate::identity::Identity;
 use crate::native::{Encoding, Native};
 use crate::request::{self, Refused};
 use crate::socket::{Socket, turn_away, websocket_config};
+
+/// How long to wait for the profile of who wants in: they are not shown before it is known whether they hide.
+const PROFILE_WAIT: Duration = Duration::from_secs(10);
 
 /// Whether the client wants a WebSocket.
 pub(crate) fn is_websocket(request: &Request<Incoming>) -> bool {
@@ -176,7 +181,8 @@ async fn let_in(
         card: request::meta(None, &identity)?,
         resume,
     };
-    let session = app.hub.connect(entry).await?;
+    let entered = timeout(PROFILE_WAIT, app.hub.connect(entry)).await;
+    let session = entered.unwrap_or(Err(Refusal::Unavailable))?;
     Ok((identity, session, device))
 }
 

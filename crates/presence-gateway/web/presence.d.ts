@@ -395,7 +395,8 @@ export class Pace<Value = unknown> {
 /** Key presses in, typing frames out: the first press, then at most one frame per half a time to live. */
 export class TypingPace {
   press(now: number, ttl: number): boolean;
-  refresh(now: number, ttl: number): boolean;
+  refresh(now: number): boolean;
+  rest(now: number, ttl: number): number;
   stop(): boolean;
 }
 

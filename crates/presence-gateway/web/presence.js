@@ -314,9 +314,12 @@ class Channel {
   #sendTyping() {
     this.#link.send({ type: 'presence:typing', channel: this.#id, typing: true });
     this.#typingTimer();
-    // Keys pressed since the last frame prolong it halfway; silence lets it run out here as it does there.
-    this.#typingTimer = this.#link.after(this.#link.typingTtl / 2, () => {
-      if (this.#typing.refresh(Date.now(), this.#link.typingTtl)) this.#sendTyping();
+    // Keys pressed since the last frame prolong it halfway. Silence ends it one time to live after the last key:
+    // by itself it would last that long after the last frame.
+    const ttl = this.#link.typingTtl;
+    this.#typingTimer = this.#link.after(ttl / 2, () => {
+      if (this.#typing.refresh(Date.now())) this.#sendTyping();
+      else this.#typingTimer = this.#link.after(this.#typing.rest(Date.now(), ttl), () => this.typing(false));
     });
   }
 
@@ -1023,8 +1026,15 @@ export class TypingPace {
   }
 
   /** Half a time to live has passed since the last frame. True: keys were pressed since, say so. */
-  refresh(now, ttl) {
-    return this.#pressed > this.#sent && this.press(now, ttl);
+  refresh(now) {
+    if (this.#pressed <= this.#sent) return false;
+    this.#sent = now;
+    return true;
+  }
+
+  /** How long until a whole time to live has passed since the last key. */
+  rest(now, ttl) {
+    return Math.max(0, this.#pressed + ttl - now);
   }
 
   /** True: the others think we are typing. */
@@ -1587,7 +1597,7 @@ function guarded(call) {
 }
 
 function readUser(wire) {
-  return { ...camel(wire), name: wire.name || wire.id, metas: wire.metas.map(camel) };
+  return { ...camel(wire), name: wire.name?.trim() || wire.id, metas: wire.metas.map(camel) };
 }
 
 function readCursor(wire) {

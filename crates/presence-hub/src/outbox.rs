@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
-use presence_core::{Reason, Refusal};
+use presence_core::{Reason, Refusal, Topic};
 
 use crate::counters::Counters;
 use crate::session::{Delivery, Reference};
@@ -38,16 +38,30 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    queue: VecDeque<Delivery>,
+    queue: VecDeque<Queued>,
     bytes: usize,
     lagging: bool,
     ended: Option<Ended>,
     reader: Option<Waker>,
 }
 
+#[derive(Debug)]
+struct Queued {
+    delivery: Delivery,
+    undo: Option<Box<Undo>>,
+}
+
+/// A watch that a command asked for, to be forgotten if the command is refused.
+#[derive(Debug)]
+pub(crate) struct Undo {
+    pub(crate) topic: Topic,
+    /// Which of the times that it was asked for.
+    pub(crate) ask: u32,
+}
+
 /// What a reader finds.
 pub(crate) enum Found {
-    Delivery(Delivery),
+    Delivery(Delivery, Option<Box<Undo>>),
     /// Events were dropped; from now on they are queued again.
     Lagged,
     Ended(Ended),
@@ -73,17 +87,23 @@ impl Outbox {
             Counters::add(&self.counters.conflated, 1);
         } else {
             Counters::add(&self.counters.delivered, 1);
-            inner.push(Delivery::Told(told.clone()));
+            inner.push(Delivery::Told(told.clone()), None);
         }
         self.woken(inner);
     }
 
-    pub(crate) fn answer(&self, reference: Option<Reference>, outcome: Result<(), Refusal>) {
+    pub(crate) fn answer(
+        &self,
+        reference: Option<Reference>,
+        outcome: Result<(), Refusal>,
+        undo: Option<Box<Undo>>,
+    ) {
         let delivery = match (outcome, reference) {
             (Ok(()), None) => return,
             (Ok(()), Some(reference)) => Delivery::Granted(reference),
             (Err(why), reference) => Delivery::Refused(reference, why),
         };
+        let undo = undo.filter(|_| matches!(delivery, Delivery::Refused(..)));
         let mut inner = self.lock();
         if inner.bytes + delivery.weight() > self.bytes_max {
             inner.conflate();
@@ -92,7 +112,7 @@ impl Outbox {
         if inner.bytes + delivery.weight() > self.bytes_max {
             inner.ended.get_or_insert(Ended::TooSlow);
         } else {
-            inner.push(delivery);
+            inner.push(delivery, undo);
         }
         self.woken(inner);
     }
@@ -106,14 +126,14 @@ impl Outbox {
     /// What is next, if there is anything; else `reader` is woken when there is.
     pub(crate) fn poll(&self, reader: Option<&Waker>) -> Poll<Found> {
         let mut inner = self.lock();
-        if let Some(delivery) = inner.queue.pop_front() {
+        if let Some(Queued { delivery, undo }) = inner.queue.pop_front() {
             inner.bytes -= delivery.weight();
             self.bytes.store(inner.bytes, Relaxed);
             if inner.queue.is_empty() {
                 // Most connections are quiet most of the time: an empty queue keeps no memory.
                 inner.queue = VecDeque::new();
             }
-            return Poll::Ready(Found::Delivery(delivery));
+            return Poll::Ready(Found::Delivery(delivery, undo));
         }
         if let Some(why) = inner.ended {
             return Poll::Ready(Found::Ended(why));
@@ -148,15 +168,16 @@ impl Outbox {
 }
 
 impl Inner {
-    fn push(&mut self, delivery: Delivery) {
+    fn push(&mut self, delivery: Delivery, undo: Option<Box<Undo>>) {
         self.bytes += delivery.weight();
-        self.queue.push_back(delivery);
+        self.queue.push_back(Queued { delivery, undo });
     }
 
     /// Drops every event; answers stay, in order.
     fn conflate(&mut self) {
-        self.queue.retain(|it| !matches!(it, Delivery::Told(_)));
-        self.bytes = self.queue.iter().map(Delivery::weight).sum();
+        self.queue
+            .retain(|it| !matches!(it.delivery, Delivery::Told(_)));
+        self.bytes = self.queue.iter().map(|it| it.delivery.weight()).sum();
         self.lagging = true;
     }
 }
@@ -164,7 +185,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use presence_core::{ChannelId, Clock, Event, Topic};
+    use presence_core::{ChannelId, Clock, Event};
 
     fn told() -> Arc<Told> {
         Arc::new(Told::new(Arc::new(Event::Unchanged {
@@ -186,10 +207,10 @@ mod tests {
         let mut found = Vec::new();
         while let Poll::Ready(next) = outbox.poll(None) {
             found.push(match next {
-                Found::Delivery(Delivery::Told(_)) => "told",
-                Found::Delivery(Delivery::Granted(_)) => "granted",
-                Found::Delivery(Delivery::Refused(..)) => "refused",
-                Found::Delivery(Delivery::Ended(_)) => unreachable!("the session makes those"),
+                Found::Delivery(Delivery::Told(_), _) => "told",
+                Found::Delivery(Delivery::Granted(_), _) => "granted",
+                Found::Delivery(Delivery::Refused(..), _) => "refused",
+                Found::Delivery(Delivery::Ended(_), _) => unreachable!("the session makes those"),
                 Found::Lagged => "lagged",
                 Found::Ended(Ended::TooSlow) => return [found, vec!["too slow"]].concat(),
                 Found::Ended(_) => return [found, vec!["ended"]].concat(),
@@ -202,7 +223,7 @@ mod tests {
     fn a_reader_that_keeps_up_gets_everything_in_order() {
         let outbox = outbox(3);
         outbox.tell(&told());
-        outbox.answer(Some("1".into()), Ok(()));
+        outbox.answer(Some("1".into()), Ok(()), None);
         outbox.tell(&told());
         assert_eq!(read(&outbox), ["told", "granted", "told"]);
         assert_eq!(read(&outbox), [""; 0]);
@@ -212,7 +233,7 @@ mod tests {
     fn a_full_queue_drops_events_keeps_answers_and_says_that_it_lags() {
         let outbox = outbox(2);
         outbox.tell(&told());
-        outbox.answer(Some("1".into()), Ok(()));
+        outbox.answer(Some("1".into()), Ok(()), None);
         outbox.tell(&told());
         outbox.tell(&told());
         assert_eq!(read(&outbox), ["granted", "lagged"]);
@@ -224,7 +245,7 @@ mod tests {
     fn answers_that_nobody_reads_end_the_connection_and_the_memory_is_bounded() {
         let outbox = outbox(2);
         for n in 0..10_000 {
-            outbox.answer(Some(n.to_string().into()), Err(Refusal::NotJoined));
+            outbox.answer(Some(n.to_string().into()), Err(Refusal::NotJoined), None);
         }
         assert!(outbox.bytes.load(Relaxed) <= outbox.bytes_max);
         assert_eq!(read(&outbox).last(), Some(&"too slow"));

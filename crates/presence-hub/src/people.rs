@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::keeper::{Keeper, Kept};
-use crate::outbox::{Ended, Outbox};
+use crate::outbox::{Ended, Outbox, Undo};
 use crate::places;
 use crate::session::Reference;
 use crate::shards::Shards;
@@ -24,7 +24,11 @@ const BATCH_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Asker {
     /// A connection, through its outbox. Without a reference it wants to know what went wrong, only.
-    Connection(Arc<Outbox>, Option<Reference>),
+    Connection {
+        outbox: Arc<Outbox>,
+        reference: Option<Reference>,
+        undo: Option<Box<Undo>>,
+    },
     /// A connection that lost track of its own user.
     Reader(Arc<Outbox>),
     /// Somebody who waits.
@@ -328,7 +332,11 @@ impl<P: Profiles> People<P> {
 
 pub(crate) fn answer(asker: Asker, outcome: Result<Answer, Refusal>) {
     match asker {
-        Asker::Connection(outbox, reference) => outbox.answer(reference, outcome.map(drop)),
+        Asker::Connection {
+            outbox,
+            reference,
+            undo,
+        } => outbox.answer(reference, outcome.map(drop), undo),
         Asker::Reader(outbox) => {
             if let Ok(Answer::Owned(owned)) = outcome {
                 outbox.tell(&Arc::new(Told::new(Event::Own(owned).into())));

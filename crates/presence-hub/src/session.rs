@@ -11,7 +11,7 @@ use presence_core::{
     Topic, UserId, Watching, rosters,
 };
 
-use crate::outbox::{Ended, Found, Outbox};
+use crate::outbox::{Ended, Found, Outbox, Undo};
 use crate::people::{self, Asker};
 use crate::places;
 use crate::shards::Shards;
@@ -66,11 +66,21 @@ pub struct Session {
     people: Shards<people::Message>,
     outbox: Arc<Outbox>,
     /// The rosters it watches, with the state that it has been told.
-    topics: HashMap<Topic, (Watching, Option<Version>)>,
+    topics: HashMap<Topic, Watched>,
     users: HashSet<UserId>,
     /// What it has to be told again, because it lagged.
     owed: Vec<Owed>,
+    asks: u32,
     is_over: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    watching: Watching,
+    /// The state that it has been told.
+    known: Option<Version>,
+    /// Which of the session's asks to watch something this is.
+    ask: u32,
 }
 
 #[derive(Debug)]
@@ -97,6 +107,7 @@ impl Session {
             topics: HashMap::new(),
             users: HashSet::new(),
             owed: Vec::new(),
+            asks: 0,
             is_over: false,
         }
     }
@@ -119,6 +130,11 @@ impl Session {
     /// How many topics and users it watches.
     pub fn watches(&self) -> usize {
         self.topics.len() + self.users.len()
+    }
+
+    /// The channels and workspaces that it watches.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.keys()
     }
 
     /// Whether it watches `topic`.
@@ -169,15 +185,27 @@ impl Session {
     ) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
         let watch = watch.map(|(watching, have)| (watching, self.usable(&topic, watching, have)));
+        let new = watch.is_some() && !self.topics.contains_key(&topic);
+        let undo = new.then(|| {
+            let ask = self.asks + 1;
+            Box::new(Undo {
+                topic: topic.clone(),
+                ask,
+            })
+        });
         self.happened(Input::Joined {
             by: self.connection,
             channel,
             meta,
             watch,
-            asker: self.asker(reference),
+            asker: Some(Asker::Connection {
+                outbox: self.outbox.clone(),
+                reference,
+                undo,
+            }),
         })?;
         if let Some((watching, have)) = watch {
-            self.topics.insert(topic, (watching, have));
+            self.note(topic, watching, have);
         }
         Ok(())
     }
@@ -231,14 +259,25 @@ impl Session {
         let have = self.usable(&topic, watching, have);
         let message = self.watch_message(topic.clone(), watching, have, reference);
         self.send_to(&topic, message)?;
-        self.topics.insert(topic, (watching, have));
+        self.note(topic, watching, have);
         Ok(())
+    }
+
+    fn note(&mut self, topic: Topic, watching: Watching, known: Option<Version>) {
+        self.asks += 1;
+        let ask = self.asks;
+        let watched = Watched {
+            watching,
+            known,
+            ask,
+        };
+        self.topics.insert(topic, watched);
     }
 
     /// What a client knows of a topic, unless it has only seen a summary and now wants everyone.
     fn usable(&self, topic: &Topic, watching: Watching, have: Option<Version>) -> Option<Version> {
         match self.topics.get(topic) {
-            Some((Watching::Summary, _)) if watching == Watching::Full => None,
+            Some(it) if it.watching == Watching::Summary && watching == Watching::Full => None,
             _ => have,
         }
     }
@@ -400,7 +439,7 @@ impl Session {
 
     /// Answers a command that needed nobody else, in the order of everything else it is told.
     pub fn grant(&self, reference: Option<Reference>) {
-        self.outbox.answer(reference, Ok(()));
+        self.outbox.answer(reference, Ok(()), None);
     }
 
     /// What it is told next. Cancelling it loses nothing. After [`Delivery::Ended`] it never returns.
@@ -483,10 +522,17 @@ impl Session {
                 self.is_over |= matches!(why, Ended::Closed(_));
                 Some(Delivery::Ended(why))
             }
-            Found::Delivery(Delivery::Told(told)) => {
+            Found::Delivery(Delivery::Told(told), _) => {
                 self.follows(&told.event).then_some(Delivery::Told(told))
             }
-            Found::Delivery(delivery) => Some(delivery),
+            Found::Delivery(delivery, undo) => {
+                if let Some(Undo { topic, ask }) = undo.map(|it| *it)
+                    && self.topics.get(&topic).is_some_and(|it| it.ask == ask)
+                {
+                    self.topics.remove(&topic);
+                }
+                Some(delivery)
+            }
         }
     }
 
@@ -497,16 +543,14 @@ impl Session {
             Event::Everyone { topic, clock, .. }
             | Event::Summary { topic, clock, .. }
             | Event::Unchanged { topic, clock, .. } => match self.topics.get_mut(topic) {
-                Some((_, known)) => {
-                    *known = Some(*clock);
+                Some(watched) => {
+                    watched.known = Some(*clock);
                     true
                 }
                 None => false,
             },
-            Event::Changes { topic, clock, .. } => match self.topics.get_mut(topic) {
-                Some((_, Some(known)))
-                    if known.epoch == clock.epoch && known.version + 1 == clock.version =>
-                {
+            Event::Changes { topic, clock, .. } => match self.known(topic) {
+                Some(known) if known.epoch == clock.epoch && known.version + 1 == clock.version => {
                     *known = *clock;
                     true
                 }
@@ -520,13 +564,20 @@ impl Session {
         }
     }
 
+    fn known(&mut self, topic: &Topic) -> Option<&mut Version> {
+        self.topics.get_mut(topic)?.known.as_mut()
+    }
+
     /// Asks again for what was dropped while it lagged, from the state that the client has.
     async fn settle_debts(&mut self) {
         while let Some(owed) = self.owed.last() {
             match owed {
                 Owed::Topic(topic) => {
-                    if let Some(&(watching, have)) = self.topics.get(topic) {
-                        let message = self.watch_message(topic.clone(), watching, have, None);
+                    if let Some(&Watched {
+                        watching, known, ..
+                    }) = self.topics.get(topic)
+                    {
+                        let message = self.watch_message(topic.clone(), watching, known, None);
                         let message = people::Message::Forward(topic.clone(), message);
                         let _ = self.people.of(&self.user).send(message).await;
                     }
@@ -550,7 +601,11 @@ impl Session {
     }
 
     fn asker(&self, reference: Option<Reference>) -> Option<Asker> {
-        Some(Asker::Connection(self.outbox.clone(), reference))
+        Some(Asker::Connection {
+            outbox: self.outbox.clone(),
+            reference,
+            undo: None,
+        })
     }
 
     fn happened(&self, input: Input<Asker>) -> Result<(), Busy> {

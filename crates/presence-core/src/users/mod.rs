@@ -387,6 +387,8 @@ impl<A> Users<A> {
                             connection,
                             reason: Reason::Replaced,
                         }));
+                        // A newer token may name other workspaces than the one before.
+                        user.move_to(now, connection.session, &workspaces, &card, out);
                         (connection, true)
                     }
                     None if user.sessions.len() >= self.limits.sessions_max => {

@@ -8,6 +8,7 @@ use crate::status::Here;
 use crate::{
     Chosen, Clock, DeviceId, DeviceKind, Event, Face, Look, Member, Meta, Owned, OwnedDevice,
     Profile, Reason, SessionId, StatusChange, Timestamp, Timing, Topic, UserId, Visible,
+    WorkspaceId,
 };
 
 #[derive(Debug)]
@@ -219,6 +220,34 @@ impl User {
                 meta: meta.clone(),
                 written: None,
             }),
+        }
+    }
+
+    /// Sees to it that a session is in these workspaces and no others.
+    pub(super) fn move_to<A>(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        workspaces: &[WorkspaceId],
+        card: &Arc<Meta>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let places = self.sessions.iter().find(|it| it.id == id);
+        let places = places.into_iter().flat_map(|it| &it.places);
+        let left: Vec<Topic> = places
+            .map(|place| &place.topic)
+            .filter(|topic| matches!(topic, Topic::Workspace(it) if !workspaces.contains(it)))
+            .cloned()
+            .collect();
+        for topic in left {
+            self.depart(now, id, &topic, out);
+        }
+        for workspace in workspaces {
+            let topic = Topic::Workspace(workspace.clone());
+            let session = self.sessions.iter().find(|it| it.id == id);
+            if session.is_some_and(|it| !it.is_in(&topic)) {
+                self.join(now, id, topic, card);
+            }
         }
     }
 

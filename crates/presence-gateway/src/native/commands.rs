@@ -11,7 +11,7 @@ use presence_core::{
     ChannelId, Clock, META_BYTES_MAX, Pointer, Selection, Timestamp, Topic, UserId, Watching,
     users::Activity,
 };
-use presence_hub::{Reference, Session};
+use presence_hub::{Busy, Reference, Session};
 
 use super::Encoding;
 use super::events::{session_of, user_of, user_status_of};
@@ -226,6 +226,7 @@ impl Native {
             }
             Command::Authenticate(it) => {
                 self.authenticate(now, &it.token)?;
+                self.leave_what_is_forbidden(session)?;
                 session.grant(reference);
             }
         }
@@ -359,6 +360,22 @@ impl Native {
             field: Some("token".to_owned()),
             ..Refused::from(why)
         })?;
+        Ok(())
+    }
+
+    /// A newer token may allow less than the one before.
+    fn leave_what_is_forbidden(&self, session: &mut Session) -> Result<(), Busy> {
+        let forbidden = |topic: &&Topic| match topic {
+            Topic::Channel(channel) => self.identity.may_watch_channel(channel).is_err(),
+            Topic::Workspace(workspace) => self.identity.may_watch_workspace(workspace).is_err(),
+        };
+        let topics: Vec<Topic> = session.topics().filter(forbidden).cloned().collect();
+        for topic in topics {
+            match topic {
+                Topic::Channel(channel) => session.depart(channel, None)?,
+                Topic::Workspace(_) => session.unwatch(&topic, None)?,
+            }
+        }
         Ok(())
     }
 }

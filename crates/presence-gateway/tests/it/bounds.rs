@@ -136,7 +136,6 @@ async fn too_many_channels_are_refused_and_the_others_stay() {
 }
 
 #[tokio::test]
-#[ignore = "a refused join still takes up a watch until the session ends"]
 async fn a_refused_join_watches_nothing() {
     let gateway = start(&[
         ("PRESENCE_CHANNELS_MAX", "1"),

@@ -5,16 +5,17 @@ import { $ } from './dom.js';
 const words = { connecting: 'Connecting', online: 'Online', reconnecting: 'Reconnecting', closed: 'Disconnected' };
 const endings = {
   4401: 'Your token was refused.',
-  4403: 'Your token does not allow this.',
   4409: 'You went on in another window.',
   4410: 'You were asked to leave.',
 };
 
 export function showConnection(presence) {
   let clock;
+  let problem; // what the gateway said last, before it closed
   const show = () => {
     const { status, retryAt, code, reason } = presence.connection;
     clearInterval(clock);
+    if (status === 'online') problem = undefined;
     const seconds = retryAt === null ? 0 : Math.ceil((retryAt - Date.now()) / 1_000);
     if (seconds > 0) clock = setInterval(show, 500);
 
@@ -26,9 +27,12 @@ export function showConnection(presence) {
     $('notice').hidden = !wrong;
     $('notice').dataset.state = status;
     $('notice-action').textContent = status === 'closed' ? 'Connect again' : 'Try now';
-    if (status === 'closed') set($('notice-text'), endings[code] ?? `The gateway closed the connection (${code}${reason ? `, ${reason}` : ''}).`);
+    if (status === 'closed') set($('notice-text'), endings[code] ?? `The gateway closed the connection: ${problem ?? `${code}${reason ? `, ${reason}` : ''}`}.`);
     else set($('notice-text'), 'The connection is away. What you see may be out of date.');
   };
+  presence.on('error', ({ message }) => {
+    problem = message;
+  });
   presence.on('connection', show);
   $('notice-action').onclick = () => presence.reconnect();
   show();

@@ -45,18 +45,19 @@ export function showConversation(presence, channel) {
       const names = (of) => [...moved.values()].filter((move) => move.kind === of).map(({ name }) => name);
       const [came, went] = [names('join'), names('leave')];
       moved.clear();
-      if (came.length) add(h('li.event', { testid: 'event' }, `${enumerate(came)} joined`));
-      if (went.length) add(h('li.event', { testid: 'event' }, `${enumerate(went)} left`));
+      if (came.length) add(note(...enumerate(came), ' joined'));
+      if (went.length) add(note(...enumerate(went), ' left'));
     }, GATHER_MS);
   };
 
   const showTyping = () => {
     const { typing: ids, users } = channel.getState();
     const names = ids.map((id) => users.find((user) => user.id === id)?.name ?? id);
-    const text = names.length ? `${enumerate(names)} ${names.length === 1 ? 'is' : 'are'} typing` : '';
-    if (text === shownTyping) return;
-    shownTyping = text;
-    typing.replaceChildren(...(text ? [dots(), text] : []));
+    const shown = JSON.stringify(names);
+    if (shown === shownTyping) return;
+    shownTyping = shown;
+    const sentence = h('span', {}, enumerate(names), names.length === 1 ? ' is typing' : ' are typing');
+    typing.replaceChildren(...(names.length ? [dots(), sentence] : []));
   };
 
   input.oninput = () => channel.typing(input.value !== '');
@@ -67,7 +68,7 @@ export function showConversation(presence, channel) {
     input.value = '';
     channel.broadcast('message', { text }).catch((error) => {
       if (!input.value) input.value = text;
-      add(h('li.event', { testid: 'event' }, `Not sent: ${error.message}`));
+      add(note(`Not sent: ${error.message}`));
     });
   };
 
@@ -75,7 +76,7 @@ export function showConversation(presence, channel) {
     channel.on('broadcast:message', say),
     channel.on('join', gather('join')),
     channel.on('leave', gather('leave')),
-    channel.on('error', (error) => add(h('li.event', { testid: 'event' }, `You cannot be here: ${error.message}`))),
+    channel.on('error', (error) => add(note(`You cannot be here: ${error.message}`))),
     channel.subscribe(showTyping),
   ];
   showTyping();
@@ -85,4 +86,8 @@ export function showConversation(presence, channel) {
     log.replaceChildren();
     input.value = '';
   };
+}
+
+function note(...words) {
+  return h('li.event', { testid: 'event' }, h('span', {}, ...words));
 }

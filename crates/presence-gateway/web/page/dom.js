@@ -82,12 +82,16 @@ export function initials(name) {
 
 export const statusNames = { online: 'Online', away: 'Away', busy: 'Busy', offline: 'Offline' };
 
-/** "Ann", "Ann and Bob", "Ann, Bob and 3 others". */
+/**
+ * "Ann", "Ann and Bob", "Ann, Bob and 3 others", to be appended. Each name stands on its own: one that is written from
+ * right to left does not turn the sentence around.
+ */
 export function enumerate(names, shown = 2) {
-  if (names.length <= 1) return names.join('');
   const rest = names.length - shown;
-  if (rest <= 0) return `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
-  return `${names.slice(0, shown).join(', ')} and ${rest} ${rest === 1 ? 'other' : 'others'}`;
+  const last = rest > 0 ? `${rest} ${rest === 1 ? 'other' : 'others'}` : names.length > 1 && h('bdi', {}, names.at(-1));
+  const first = rest > 0 ? names.slice(0, shown) : names.slice(0, last ? -1 : undefined);
+  const parts = first.flatMap((name, at) => [at > 0 && ', ', h('bdi', {}, name)]);
+  return [...parts, last && ' and ', last].filter(Boolean);
 }
 
 /** Puts `elements` into `list` and moves as little as possible, so that focus and animations live on. */

@@ -79,9 +79,11 @@ function ending(choice, now) {
 }
 
 function until(moment, now) {
-  const seconds = Math.max(0, Math.ceil((moment - now) / 1_000));
+  // Rounded: our idea of the gateway's clock is late by what the network takes.
+  const seconds = Math.max(0, Math.round((moment - now) / 1_000));
   if (seconds < 60) return `Clears in ${seconds} s`;
-  if (seconds < 3_600) return `Clears in ${Math.ceil(seconds / 60)} min`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `Clears in ${minutes} min`;
   const at = new Date(moment);
   const today = at.getTime() <= new Date(now).setHours(24, 0, 0, 0);
   return `Clears ${today ? 'at' : at.toLocaleDateString()} ${at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`;

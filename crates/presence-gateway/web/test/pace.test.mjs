@@ -55,8 +55,17 @@ test('keys pressed within the first half are not forgotten', () => {
   const typing = new TypingPace();
   assert.ok(typing.press(0, 5_000));
   assert.ok(!typing.press(2_400, 5_000));
-  assert.ok(typing.refresh(2_500, 5_000));
-  assert.ok(!typing.refresh(5_000, 5_000), 'no key since: it runs out');
+  assert.ok(typing.refresh(2_500));
+  assert.ok(!typing.refresh(5_000), 'no key since: it runs out');
+});
+
+test('typing lasts a time to live from the last key, not from the last frame', () => {
+  const typing = new TypingPace();
+  typing.press(0, 5_000);
+  typing.press(100, 5_000);
+  assert.ok(typing.refresh(2_500));
+  assert.equal(typing.rest(5_000, 5_000), 100);
+  assert.equal(typing.rest(6_000, 5_000), 0);
 });
 
 test('only who was typing can stop, and then starts afresh', () => {

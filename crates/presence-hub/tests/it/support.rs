@@ -11,23 +11,23 @@ use presence_core::{Change, ChannelId, Event, Profile, UserId, Watching};
 use presence_embedded::ProfileMemory;
 use presence_hub::{Delivery, Ended, Entry, Hub, Session, Settings};
 
-pub fn hub() -> Hub {
+pub(crate) fn hub() -> Hub {
     Hub::start(Settings::default(), Arc::new(ProfileMemory::new()))
 }
 
-pub fn user(id: &str) -> UserId {
+pub(crate) fn user(id: &str) -> UserId {
     id.parse().unwrap()
 }
 
-pub fn channel() -> ChannelId {
+pub(crate) fn channel() -> ChannelId {
     "room:42".parse().unwrap()
 }
 
-pub async fn connect(hub: &Hub, id: &str) -> Session {
+pub(crate) async fn connect(hub: &Hub, id: &str) -> Session {
     hub.connect(entry(id, None)).await.unwrap()
 }
 
-pub async fn resume(hub: &Hub, id: &str, before: Connection) -> Session {
+pub(crate) async fn resume(hub: &Hub, id: &str, before: Connection) -> Session {
     hub.connect(entry(id, Some(before))).await.unwrap()
 }
 
@@ -42,14 +42,14 @@ fn entry(id: &str, resume: Option<Connection>) -> Entry {
 }
 
 /// A session that joined the room, and what it has made of what it was told.
-pub struct Watcher {
-    pub session: Session,
+pub(crate) struct Watcher {
+    pub(crate) session: Session,
     people: BTreeSet<String>,
     heard: Vec<String>,
 }
 
 impl Watcher {
-    pub async fn join(hub: &Hub, id: &str) -> Self {
+    pub(crate) async fn join(hub: &Hub, id: &str) -> Self {
         let mut session = connect(hub, id).await;
         let watch = Some((Watching::Full, None));
         session
@@ -63,7 +63,7 @@ impl Watcher {
     }
 
     /// Reads until it sees exactly these people; fails after a minute.
-    pub async fn sees(&mut self, people: &[&str]) {
+    pub(crate) async fn sees(&mut self, people: &[&str]) {
         let want: BTreeSet<String> = people.iter().map(|&it| it.to_owned()).collect();
         let seen = async {
             while self.people != want {
@@ -75,7 +75,7 @@ impl Watcher {
     }
 
     /// Keeps alive and reads for `span`, in which nothing may change.
-    pub async fn is_quiet_for(&mut self, span: Duration) {
+    pub(crate) async fn is_quiet_for(&mut self, span: Duration) {
         let before = self.heard.len();
         let quiet = async {
             loop {
@@ -88,11 +88,11 @@ impl Watcher {
     }
 
     /// Who came and went, in its eyes.
-    pub fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.clone()
     }
 
-    pub async fn ended(&mut self) -> Ended {
+    pub(crate) async fn ended(&mut self) -> Ended {
         loop {
             if let Delivery::Ended(ended) = self.session.next().await {
                 return ended;
@@ -138,14 +138,14 @@ impl Watcher {
 
 /// A store in memory that fails while it is told to.
 #[derive(Default)]
-pub struct FlakyStore {
-    pub away: AtomicBool,
-    pub corrupt: Mutex<Option<UserId>>,
+pub(crate) struct FlakyStore {
+    pub(crate) away: AtomicBool,
+    pub(crate) corrupt: Mutex<Option<UserId>>,
     profiles: Mutex<HashMap<UserId, Profile>>,
 }
 
 impl FlakyStore {
-    pub fn saved(&self, user: &UserId) -> Option<Profile> {
+    pub(crate) fn saved(&self, user: &UserId) -> Option<Profile> {
         self.profiles.lock().unwrap().get(user).cloned()
     }
 

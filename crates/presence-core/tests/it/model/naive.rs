@@ -214,6 +214,26 @@ impl User {
         true
     }
 
+    /// Who comes back is in the workspace that their new token names, or no longer in it.
+    pub(super) fn move_to(
+        &mut self,
+        now: Timestamp,
+        by: Connection,
+        workspace: &Topic,
+        there: bool,
+        limits: &Limits,
+    ) {
+        let Some(session) = self.live(by) else {
+            return;
+        };
+        let is_there = session.places.iter().any(|it| it.topic == *workspace);
+        if there && !is_there {
+            self.join(now, by, workspace, String::new(), limits);
+        } else if !there {
+            session.places.retain(|it| it.topic != *workspace);
+        }
+    }
+
     pub(super) fn join(
         &mut self,
         now: Timestamp,

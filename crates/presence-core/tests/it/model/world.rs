@@ -491,6 +491,11 @@ impl World {
         let (now, limits) = (self.now, self.limits);
         let known = self.naive.user(user);
         let resumed = resume.is_some_and(|before| known.resume(now, before));
+        if let Some(before) = resume.filter(|_| resumed) {
+            let epoch = before.epoch + 1;
+            let by = Connection { epoch, ..before };
+            known.move_to(now, by, &topic(3), workspace.is_some(), &limits);
+        }
         if !resumed && known.sessions.len() < limits.sessions_max {
             let connection = Connection { session, epoch: 0 };
             known.connect(now, connection, device.clone(), false);
