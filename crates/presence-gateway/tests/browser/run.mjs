@@ -1,0 +1,93 @@
+/*
+ * The page and the browser client, in a real Chromium against the real gateway.
+ *
+ *     node run.mjs --gateway PATH --chromium PATH --playwright DIR [--only TEXT] [--jobs N] [--screenshots DIR]
+ *
+ * `cargo xtask test --only browser` calls it and finds the three paths. A scenario is a sentence and a story; each has a
+ * gateway, a room and browser contexts of its own. After each, whatever the browser complained about fails it:
+ * errors in a console, violations of the content security policy, requests to other hosts.
+ */
+
+import { createRequire } from 'node:module';
+import { parseArgs } from 'node:util';
+
+import { openBrowser } from './browser.mjs';
+import { Stage } from './stage.mjs';
+import * as access from './scenarios/access.mjs';
+import * as attention from './scenarios/attention.mjs';
+import * as embedding from './scenarios/embedding.mjs';
+import * as hiding from './scenarios/hiding.mjs';
+import * as hostile from './scenarios/hostile.mjs';
+import * as lost from './scenarios/lost.mjs';
+import * as status from './scenarios/status.mjs';
+import * as staying from './scenarios/staying.mjs';
+import * as together from './scenarios/together.mjs';
+import { takeScreenshots } from './screenshots.mjs';
+
+const SCENARIO_MS_MAX = 90_000;
+
+// The long ones come first, so that they do not run alone at the end.
+const scenarios = [status, staying, lost, together, hiding, attention, access, hostile, embedding].flatMap(({ stories }) => Object.entries(stories));
+
+const { values: options } = parseArgs({
+  options: {
+    gateway: { type: 'string' },
+    chromium: { type: 'string' },
+    playwright: { type: 'string' },
+    only: { type: 'string', default: '' },
+    jobs: { type: 'string', default: '3' },
+    screenshots: { type: 'string' },
+  },
+});
+for (const needed of ['gateway', 'chromium', 'playwright']) {
+  if (!options[needed]) {
+    console.error(`--${needed} is missing`);
+    process.exit(2);
+  }
+}
+// So that everything we started is ended by what listens to 'exit'.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(130));
+
+const { chromium } = createRequire(import.meta.url)(options.playwright);
+const browser = await openBrowser(chromium, options.chromium);
+const tally = { passed: 0, failed: 0 };
+try {
+  const waiting = scenarios.filter(([name]) => name.includes(options.only));
+  const worker = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) await run(...next);
+  };
+  await Promise.all(Array.from({ length: Number(options.jobs) }, worker));
+  if (options.screenshots) {
+    await run('the pictures for the README are taken', (stage) => takeScreenshots(stage, options.screenshots));
+  }
+} finally {
+  await browser.close();
+}
+console.log(`${tally.passed} passed, ${tally.failed} failed`);
+process.exit(tally.failed || !tally.passed ? 1 : 0);
+
+async function run(name, story) {
+  const started = performance.now();
+  const stage = new Stage(browser, options.gateway);
+  let error = null;
+  try {
+    await within(SCENARIO_MS_MAX, story(stage));
+    stage.complain();
+  } catch (thrown) {
+    error = thrown;
+  }
+  await stage.clear();
+
+  const seconds = ((performance.now() - started) / 1_000).toFixed(1);
+  tally[error ? 'failed' : 'passed'] += 1;
+  console.log(`${error ? 'FAIL' : 'ok  '} ${seconds.padStart(5)} s  ${name}`);
+  if (error) console.log(`${error.stack ?? error}\n${stage.story()}`.replace(/^/gm, '     '));
+}
+
+function within(ms, promise) {
+  let timer;
+  const tooLong = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done after ${ms / 1_000} s`)), ms);
+  });
+  return Promise.race([promise, tooLong]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,109 @@
+/* Invisible is invisible: to others like leaving, to oneself marked. */
+
+import assert from 'node:assert/strict';
+
+const SESSION = /[0-9a-f]{32}/g;
+
+/** What a page was told of a person, with what differs between any two people and moments taken out. */
+function told(frames, person) {
+  return frames
+    .filter((frame) => /"presence:(currentUsers|user|changes|typing|cursors|status|summary|unchanged)/.test(frame))
+    .map((frame) => frame
+      .replaceAll(`"${person}"`, '"WHO"')
+      .replaceAll(`"${person[0].toUpperCase()}${person.slice(1)}"`, '"NAME"')
+      .replace(SESSION, 'SESSION')
+      .replace(/"version":\d+/g, '"version":0')
+      .replace(/"(joined_at|last_seen)":\d+/g, '"$1":0')
+      .replace(/"color":"#[0-9a-f]{6}"/g, '"color":"#"'));
+}
+
+export const stories = {
+  async 'going invisible is told exactly like leaving, and coming back like coming'(stage) {
+    const ann = await stage.enter('ann');
+    /** Somebody who is in the middle of things. */
+    const enter = async (id) => {
+      const person = await stage.enter(id);
+      await ann.has(`person-${id}`);
+      await person.points(0.3, 0.3);
+      await person.at('chat-input').pressSequentially('He');
+      await ann.has(`person-${id} person-typing`);
+      await ann.has(`cursor-${await person.session()}`);
+      return person;
+    };
+    /** The frames to Ann until she has seen the end of what `act` does. */
+    const during = async (act, end) => {
+      await ann.caughtUp();
+      const before = ann.frames.length;
+      await act();
+      await end();
+      await ann.caughtUp();
+      return ann.frames.slice(before);
+    };
+
+    const bob = await enter('bob');
+    const leaving = await during(() => bob.page.evaluate(() => window.presence.close()), () => ann.lacks('person-bob'));
+    const eve = await enter('eve');
+    // With the keyboard: to click, the pointer would first have to leave the board.
+    const hiding = await during(() => eve.at('invisible-switch').press('Space'), () => ann.lacks('person-eve'));
+    assert.ok(told(leaving, 'bob').length > 0);
+    assert.deepEqual(told(hiding, 'eve'), told(leaving, 'bob'));
+    await ann.reads('count', '1');
+
+    // What a hidden person does with the mouse and the keyboard is nobody's business.
+    const unseen = await during(async () => {
+      await eve.points(0.7, 0.7);
+      await eve.at('chat-input').pressSequentially('llo');
+      await eve.sets({ message: 'Behind the curtain' });
+      await eve.until('her message is kept', () => window.presence.self.customMessage, 'Behind the curtain');
+      await eve.page.evaluate(() => window.presence.ping()); // the gateway has heard all of it
+    }, () => ann.reads('count', '1'));
+    assert.deepEqual(told(unseen, 'eve'), []);
+    await eve.sets({ message: '' });
+    await eve.until('the message is gone', () => window.presence.self.customMessage ?? null, null);
+
+    const hidden = Date.now();
+    await eve.at('chat-input').fill('');
+    const appearing = await during(() => eve.at('invisible-switch').press('Space'), () => ann.has('person-eve'));
+    const coming = await during(() => stage.enter('dan'), () => ann.has('person-dan'));
+    assert.deepEqual(told(appearing, 'eve'), told(coming, 'dan'));
+    const joinedAt = await ann.page.evaluate(() => window.room.state.users.find(({ id }) => id === 'eve').joinedAt);
+    assert.ok(joinedAt >= hidden, 'since when she was here in secret stays her secret');
+  },
+
+  async 'who is invisible sees so, in every tab and over a reload'(stage) {
+    const [ann, bob] = [await stage.enter('ann'), await stage.enter('bob')];
+    await ann.has('person-bob');
+    const second = await stage.enter('bob', { context: bob.context });
+    await ann.reads('person-bob person-tabs', '2 tabs');
+    await ann.listens();
+
+    await bob.at('invisible-switch').check();
+    await ann.lacks('person-bob');
+    for (const tab of [bob, second]) {
+      await tab.has('self-row');
+      await tab.lacks('person-bob');
+      await tab.has('person-ann');
+      await tab.reads('count', '1');
+      assert.ok(await tab.at('invisible-switch').isChecked());
+      await tab.marks('status-form', 'status', 'invisible');
+    }
+
+    await bob.page.reload();
+    await bob.arrived();
+    await bob.has('self-row');
+    assert.ok(await bob.at('invisible-switch').isChecked());
+    await bob.has('person-ann');
+    // A new tab does not give them away either.
+    const third = await stage.enter('bob', { context: bob.context });
+    await third.has('self-row');
+    await ann.caughtUp();
+    assert.deepEqual((await ann.heard()).filter((line) => /bob/.test(line)), ['leave bob left']);
+
+    await third.at('invisible-switch').uncheck();
+    await ann.has('person-bob');
+    for (const tab of [bob, second, third]) {
+      await tab.lacks('self-row');
+      assert.ok(!(await tab.at('invisible-switch').isChecked()));
+    }
+  },
+};

@@ -1,0 +1,77 @@
+/* A status ends when it was to end, whatever happens in between. */
+
+import assert from 'node:assert/strict';
+
+import { LOST_CONNECTION } from '../stage.mjs';
+
+const CLEAR_MS = 30_000;
+
+export const stories = {
+  async 'an acknowledged status survives kill -9 of the gateway, and still clears at its time on every page'(stage) {
+    stage.tolerate(LOST_CONNECTION);
+    const gateway = await stage.gateway();
+    const [ann, bob] = [await stage.enter('ann'), await stage.enter('bob')];
+    const pages = [ann, bob, await stage.enter('bob', { context: bob.context })];
+    await ann.reads('count', '2');
+    for (const page of pages) await page.listens();
+
+    await bob.sets({ status: 'busy', message: 'Deep work', emoji: '🎯', clear: '30' });
+    const set = Date.now();
+    for (const page of pages) await page.reads('person-bob person-doing', '🎯 Deep work');
+    await bob.reads('status-until', (text) => /^Clears in [23]\d s$/.test(text));
+    const endsAt = await bob.page.evaluate(() => window.presence.self.expiresAt);
+
+    await gateway.end('SIGKILL');
+    for (const page of pages) await page.marks('connection', 'state', 'reconnecting');
+    await ann.reads('person-bob person-doing', '🎯 Deep work');
+    await gateway.start();
+    for (const page of pages) await page.marks('connection', 'state', 'online');
+    for (const page of pages) {
+      await page.reads('person-bob person-doing', '🎯 Deep work');
+      await page.marks('person-bob status-dot', 'status', 'busy');
+      assert.deepEqual([...new Set(await page.states())], ['online', 'reconnecting']);
+      await page.reads('count', '2');
+    }
+    assert.equal(await bob.page.evaluate(() => window.presence.self.expiresAt), endsAt, 'a restart prolongs nothing');
+    assert.ok(Date.now() - set < CLEAR_MS, 'the status would have cleared by itself: the test was too slow to tell');
+
+    for (const page of pages) {
+      await page.lacks('person-bob person-doing', CLEAR_MS + 5_000);
+      await page.marks('person-bob status-dot', 'status', 'online');
+    }
+    const late = Date.now() - endsAt;
+    assert.ok(late > -500 && late < 3_000, `cleared ${late} ms after its time`);
+    await bob.reads('status-until', '');
+    assert.equal(await bob.at('status-message').inputValue(), '');
+  },
+
+  async 'a status clears by itself on every page'(stage) {
+    const [ann, bob] = [await stage.enter('ann'), await stage.enter('bob')];
+    await ann.has('person-bob');
+    await bob.page.evaluate(() => window.presence.setStatus({ status: 'away', customMessage: 'Lunch', emoji: '🥪', clearAfter: 3 }));
+    const set = performance.now();
+    for (const who of [ann, bob]) await who.reads('person-bob person-doing', '🥪 Lunch');
+    await bob.reads('status-until', (text) => /^Clears in \d s$/.test(text));
+    for (const who of [ann, bob]) {
+      await who.lacks('person-bob person-doing');
+      await who.marks('person-bob status-dot', 'status', 'online');
+    }
+    const took = performance.now() - set;
+    assert.ok(took > 2_500 && took < 6_000, `3 s took ${took} ms`);
+    await bob.marks('status-form', 'status', 'online');
+  },
+
+  async 'what one tab sets the other shows, and what one is writing stays'(stage) {
+    const first = await stage.enter('bob');
+    const second = await stage.enter('bob', { context: first.context });
+    await first.sets({ status: 'away', message: 'Lunch', emoji: '🥪' });
+    await second.until('the form follows', () => [
+      document.getElementById('status-message').value, document.querySelector('[data-testid=status-away]').checked,
+    ], ['Lunch', true]);
+
+    await second.at('status-message').fill('Half a thou');
+    await first.sets({ message: 'Dinner' });
+    await second.reads('person-bob person-doing', '🥪 Dinner');
+    assert.equal(await second.at('status-message').inputValue(), 'Half a thou');
+  },
+};
