@@ -12,7 +12,7 @@ use presence_core::{
 use presence_hub::Busy;
 use serde::Deserialize;
 
-use crate::identity::{Forbidden, Identity, IdentityError};
+use crate::identity::{Forbidden, Identity, IdentityError, shown_name};
 
 /// Why a request is not granted, in the words of the protocol.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,9 +155,11 @@ pub(crate) fn meta(json: Option<Arc<str>>, identity: &Identity) -> Result<Arc<Me
     let known: Known =
         serde_json::from_str(&json).map_err(|_| Refused::invalid("meta", "must be an object"))?;
     let own_name = identity.name.as_deref().map(Arc::from);
+    let said_name = text(known.name).and_then(|it| shown_name(&it));
+    let said_name = said_name.map(Arc::from);
     let name = match identity.open {
-        true => text(known.name).or(own_name),
-        false => own_name.or_else(|| text(known.name)),
+        true => said_name.or(own_name),
+        false => own_name.or(said_name),
     };
     Ok(Arc::new(Meta {
         name,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use presence_client::wire::{Command, ErrorCode};
 use presence_core::{Reason, Timestamp};
 use presence_hub::{Delivery, Session};
@@ -34,6 +34,10 @@ const WRITE_WAIT: Duration = Duration::from_secs(10);
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// What goes out in one write, about; the rest waits where it can still be conflated.
 const BATCH_BYTES: usize = 64 * 1024;
+/// Deliveries after which it is looked whether the client has said something.
+const DELIVERIES_IN_A_ROW: u32 = 16;
+/// Room for frames that an idle connection keeps.
+const OUT_KEPT: usize = 4;
 /// How long before its end a token is asked to be refreshed, at most.
 const EXPIRING_BEFORE: Duration = Duration::from_secs(60);
 
@@ -160,16 +164,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     async fn talk(&mut self) -> End {
         let mut phase = self.app.phase.subscribe();
-        // It may have changed while this connection was let in.
-        self.drain(*phase.borrow_and_update());
+        // Once is enough to wait for it: a gateway that drains does not open again.
+        let draining = phase.wait_for(|it| *it != Phase::Open);
+        tokio::pin!(draining);
         let sleep = sleep_until(self.wakes_at());
         tokio::pin!(sleep);
+        let mut deliveries = 0;
         loop {
             let event = tokio::select! {
-                frame = self.websocket.next() => Event::FromClient(frame),
+                biased;
                 delivery = self.session.next() => Event::ToClient(delivery),
+                frame = self.websocket.next() => Event::FromClient(frame),
                 () = &mut sleep => Event::Time,
-                _ = phase.changed() => Event::Phase(*phase.borrow_and_update()),
+                phase = &mut draining, if self.leaves_at.is_none() => match phase {
+                    Ok(phase) => Event::Phase(*phase),
+                    Err(_) => return End::Closed(self.restarting()),
+                },
+            };
+            deliveries = match event {
+                Event::ToClient(_) => deliveries + 1,
+                _ => 0,
             };
             let outcome = match event {
                 Event::FromClient(frame) => Box::pin(self.take(frame)).await,
@@ -183,6 +197,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             if let Err(end) = self.send().await.and(outcome) {
                 return end;
             }
+            // Deliveries come first, because most of what happens is one; who is told all the time is heard all the same.
+            if deliveries == DELIVERIES_IN_A_ROW
+                && let Some(frame) = self.websocket.next().now_or_never()
+            {
+                deliveries = 0;
+                let outcome = Box::pin(self.take(frame)).await;
+                if let Err(end) = self.send().await.and(outcome) {
+                    return end;
+                }
+            }
+            deliveries %= DELIVERIES_IN_A_ROW;
             self.rearm(sleep.as_mut());
         }
     }
@@ -359,8 +384,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Err(_) => return Err(End::Closed(Closing::TOO_SLOW)),
             }
         }
-        // An idle connection keeps no memory for writing.
-        self.out = Vec::new();
+        if self.out.capacity() > OUT_KEPT {
+            self.out = Vec::new();
+        }
         Ok(())
     }
 }
@@ -378,12 +404,16 @@ where
     websocket.flush().await.map_err(io::Error::other)?;
     let stream = websocket.get_mut();
     let written = poll_fn(|context| {
+        let stream = Pin::new(&mut *stream);
+        if let [frame] = &frames[..] {
+            return stream.poll_write(context, frame);
+        }
         let mut slices = [IoSlice::new(&[]); AT_ONCE];
         let count = frames.len().min(AT_ONCE);
         for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
             *slice = IoSlice::new(frame);
         }
-        Pin::new(&mut *stream).poll_write_vectored(context, &slices[..count])
+        stream.poll_write_vectored(context, &slices[..count])
     });
     let mut written = written.await?;
     if written == 0 {

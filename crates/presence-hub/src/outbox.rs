@@ -23,6 +23,9 @@ pub enum Ended {
     Stopped,
 }
 
+/// Room for deliveries that an empty queue keeps.
+const KEPT: usize = 4;
+
 /// What waits for one connection.
 ///
 /// Events can be dropped, because the state they tell of is still there to be told again: when there is no more room, all of
@@ -129,8 +132,8 @@ impl Outbox {
         if let Some(Queued { delivery, undo }) = inner.queue.pop_front() {
             inner.bytes -= delivery.weight();
             self.bytes.store(inner.bytes, Relaxed);
-            if inner.queue.is_empty() {
-                // Most connections are quiet most of the time: an empty queue keeps no memory.
+            if inner.queue.is_empty() && inner.queue.capacity() > KEPT {
+                // Most connections are quiet most of the time: an empty queue keeps next to no memory.
                 inner.queue = VecDeque::new();
             }
             return Poll::Ready(Found::Delivery(delivery, undo));

@@ -1,6 +1,6 @@
 //! The handle of one connection.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub struct Session {
     people: Shards<people::Message>,
     outbox: Arc<Outbox>,
     /// The rosters it watches, with the state that it has been told.
-    topics: HashMap<Topic, Watched>,
+    topics: Topics,
     users: HashSet<UserId>,
     /// What it has to be told again, because it lagged.
     owed: Vec<Owed>,
@@ -81,6 +81,57 @@ struct Watched {
     known: Option<Version>,
     /// Which of the session's asks to watch something this is.
     ask: u32,
+}
+
+/// What a session watches, by topic: few of them as a rule, and looked up for every event.
+#[derive(Debug, Default)]
+struct Topics(Vec<(Topic, Watched)>);
+
+impl Topics {
+    fn place(&self, topic: &Topic) -> Result<usize, usize> {
+        self.0.binary_search_by(|(it, _)| it.cmp(topic))
+    }
+
+    fn get(&self, topic: &Topic) -> Option<&Watched> {
+        self.place(topic).ok().map(|index| &self.0[index].1)
+    }
+
+    fn get_mut(&mut self, topic: &Topic) -> Option<&mut Watched> {
+        self.place(topic).ok().map(|index| &mut self.0[index].1)
+    }
+
+    fn insert(&mut self, topic: Topic, watched: Watched) {
+        match self.place(&topic) {
+            Ok(index) => self.0[index].1 = watched,
+            Err(index) => {
+                // One is what most have: not four, as a vector would make room for.
+                self.0.reserve_exact(usize::from(self.0.is_empty()));
+                self.0.insert(index, (topic, watched));
+            }
+        }
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        if let Ok(index) = self.place(topic) {
+            self.0.remove(index);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.0.iter().map(|(topic, _)| topic)
+    }
+
+    fn into_topics(self) -> impl Iterator<Item = Topic> {
+        self.0.into_iter().map(|(topic, _)| topic)
+    }
 }
 
 #[derive(Debug)]
@@ -104,7 +155,7 @@ impl Session {
             restored,
             people,
             outbox,
-            topics: HashMap::new(),
+            topics: Topics::default(),
             users: HashSet::new(),
             owed: Vec::new(),
             asks: 0,
@@ -134,12 +185,12 @@ impl Session {
 
     /// The channels and workspaces that it watches.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.keys()
+        self.topics.iter()
     }
 
     /// Whether it watches `topic`.
     pub fn watches_topic(&self, topic: &Topic) -> bool {
-        self.topics.contains_key(topic)
+        self.topics.get(topic).is_some()
     }
 
     /// Whether it watches `user`.
@@ -185,7 +236,7 @@ impl Session {
     ) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
         let watch = watch.map(|(watching, have)| (watching, self.usable(&topic, watching, have)));
-        let new = watch.is_some() && !self.topics.contains_key(&topic);
+        let new = watch.is_some() && !self.topics.get(&topic).is_some();
         let undo = new.then(|| {
             let ask = self.asks + 1;
             Box::new(Undo {
@@ -294,7 +345,7 @@ impl Session {
     }
 
     fn unwatch_quietly(&mut self, topic: &Topic) -> Result<(), Busy> {
-        if !self.topics.contains_key(topic) {
+        if !self.topics.get(topic).is_some() {
             return Ok(());
         }
         let message = self.unwatch_message(topic.clone());
@@ -491,7 +542,7 @@ impl Session {
     fn farewell(&mut self, input: Input<Asker>) -> impl Future<Output = ()> + Send + 'static {
         let own = self.people.of(&self.user).clone();
         let mut messages = Vec::new();
-        for topic in std::mem::take(&mut self.topics).into_keys() {
+        for topic in std::mem::take(&mut self.topics).into_topics() {
             let message = people::Message::Forward(topic.clone(), self.unwatch_message(topic));
             messages.push((own.clone(), message));
         }
@@ -513,7 +564,7 @@ impl Session {
         match found {
             Found::Lagged => {
                 self.owed
-                    .extend(self.topics.keys().cloned().map(Owed::Topic));
+                    .extend(self.topics.iter().cloned().map(Owed::Topic));
                 self.owed.extend(self.users.iter().cloned().map(Owed::User));
                 self.owed.push(Owed::Own);
                 None
@@ -558,7 +609,7 @@ impl Session {
             },
             Event::Typing { topic, .. }
             | Event::Cursors { topic, .. }
-            | Event::Broadcast { topic, .. } => self.topics.contains_key(topic),
+            | Event::Broadcast { topic, .. } => self.topics.get(topic).is_some(),
             Event::Face(face) => self.users.contains(&face.user),
             Event::Own(_) => true,
         }

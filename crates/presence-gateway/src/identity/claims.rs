@@ -90,11 +90,12 @@ impl Claims {
 }
 
 /// The name of a person as it may be shown: on one line, not endless.
-pub(super) fn shown_name(name: &str) -> Option<String> {
+pub(crate) fn shown_name(name: &str) -> Option<String> {
     let name: String = name
         .trim()
         .chars()
-        .filter(|c| !c.is_control())
+        // Overrides of the writing direction would turn the rest of a page around.
+        .filter(|&c| !c.is_control() && !('\u{202a}'..='\u{202e}').contains(&c))
         .take(NAME_CHARS_MAX)
         .collect();
     (!name.is_empty()).then_some(name)

@@ -23,6 +23,7 @@ use std::fmt;
 use presence_core::{ChannelId, DeviceId, Timestamp, UserId, WorkspaceId};
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub(crate) use claims::shown_name;
 pub use claims::{NAME_CHARS_MAX, WORKSPACES_MAX};
 pub use gate::{Asked, Gate};
 pub use keys::{KeyError, Keys, SECRET_BYTES_MIN, TOKEN_BYTES_MAX, weak_secret};
