@@ -92,6 +92,10 @@ impl Topics {
         self.0.binary_search_by(|(it, _)| it.cmp(topic))
     }
 
+    fn contains(&self, topic: &Topic) -> bool {
+        self.place(topic).is_ok()
+    }
+
     fn get(&self, topic: &Topic) -> Option<&Watched> {
         self.place(topic).ok().map(|index| &self.0[index].1)
     }
@@ -190,7 +194,7 @@ impl Session {
 
     /// Whether it watches `topic`.
     pub fn watches_topic(&self, topic: &Topic) -> bool {
-        self.topics.get(topic).is_some()
+        self.topics.contains(topic)
     }
 
     /// Whether it watches `user`.
@@ -236,7 +240,7 @@ impl Session {
     ) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
         let watch = watch.map(|(watching, have)| (watching, self.usable(&topic, watching, have)));
-        let new = watch.is_some() && !self.topics.get(&topic).is_some();
+        let new = watch.is_some() && !self.topics.contains(&topic);
         let undo = new.then(|| {
             let ask = self.asks + 1;
             Box::new(Undo {
@@ -345,7 +349,7 @@ impl Session {
     }
 
     fn unwatch_quietly(&mut self, topic: &Topic) -> Result<(), Busy> {
-        if !self.topics.get(topic).is_some() {
+        if !self.topics.contains(topic) {
             return Ok(());
         }
         let message = self.unwatch_message(topic.clone());
@@ -609,7 +613,7 @@ impl Session {
             },
             Event::Typing { topic, .. }
             | Event::Cursors { topic, .. }
-            | Event::Broadcast { topic, .. } => self.topics.get(topic).is_some(),
+            | Event::Broadcast { topic, .. } => self.topics.contains(topic),
             Event::Face(face) => self.users.contains(&face.user),
             Event::Own(_) => true,
         }
