@@ -28,6 +28,11 @@ impl TokenBucket {
         }
     }
 
+    /// Whether nothing was taken of late, so that it need not be remembered.
+    pub fn is_full(&self, now: Timestamp) -> bool {
+        self.full_at <= now
+    }
+
     /// Takes one token.
     ///
     /// # Errors

@@ -14,6 +14,7 @@
 //! [`node::Node`] is both together, for a test or a small embedding.
 
 mod bucket;
+mod epochs;
 mod event;
 mod id;
 mod limits;

@@ -9,6 +9,7 @@ use presence_embedded::{ProfileFile, ProfileMemory};
 use presence_hub::{Hub, Settings};
 use tokio::sync::watch;
 
+use crate::api::Callers;
 use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
 use crate::metrics::Metrics;
@@ -20,6 +21,7 @@ pub(crate) struct App {
     pub(crate) gate: Gate,
     pub(crate) resume: ResumeKey,
     pub(crate) metrics: Metrics,
+    pub(crate) callers: Callers,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) connections: Connections,
 }
@@ -65,6 +67,7 @@ impl App {
             gate,
             resume,
             metrics: Metrics::default(),
+            callers: Callers::default(),
             phase: watch::Sender::new(Phase::Open),
             connections: Connections::default(),
         })

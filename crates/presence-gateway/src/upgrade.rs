@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use crate::app::App;
 use crate::http::{self, Query};
 use crate::identity::Identity;
-use crate::native::{Encoding, Native};
+use crate::native::{Encoding, Native, confine};
 use crate::request::{self, Refused};
 use crate::socket::{Socket, turn_away, websocket_config};
 
@@ -182,7 +182,10 @@ async fn let_in(
         resume,
     };
     let entered = timeout(PROFILE_WAIT, app.hub.connect(entry)).await;
-    let session = entered.unwrap_or(Err(Refusal::Unavailable))?;
+    let mut session = entered.unwrap_or(Err(Refusal::Unavailable))?;
+    // Some time has passed at the door, and a restored session was allowed what its older token allowed.
+    app.gate.revoked.check(&identity, app.now())?;
+    confine(&identity, &mut session)?;
     Ok((identity, session, device))
 }
 

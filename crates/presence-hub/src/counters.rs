@@ -11,8 +11,6 @@ pub struct Counters {
     pub delivered: AtomicU64,
     /// Times that a slow watcher's backlog was dropped, to be replaced by the difference.
     pub conflated: AtomicU64,
-    /// Commands refused because a shard was busy.
-    pub busy: AtomicU64,
     /// Profiles stored.
     pub saved: AtomicU64,
     /// Attempts to store that failed; each is repeated.
@@ -32,7 +30,7 @@ impl Counters {
 /// How many of each there are now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Users with at least one session, whoever may see them.
+    /// Users who can be seen here. Nobody counts who hides.
     pub users: usize,
     /// Channels with somebody in them.
     pub channels: usize,

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::counters::{Counters, Counts};
 use crate::outbox::Outbox;
-use crate::people::{self, Asker, People};
+use crate::people::{self, Asker, People, Welcome};
 use crate::places::{self, Places};
 use crate::session::Session;
 use crate::shards::Shards;
@@ -150,9 +150,15 @@ impl Hub {
             },
         };
         self.happened(&user, input).await?;
-        let (connection, restored) = welcome.await.map_err(|_| Refusal::Unavailable)??;
+        let Welcome {
+            connection,
+            restored,
+            joined,
+        } = welcome.await.map_err(|_| Refusal::Unavailable)??;
         let people = self.people.clone();
-        Ok(Session::new(user, connection, restored, people, outbox))
+        Ok(Session::new(
+            user, connection, restored, joined, people, outbox,
+        ))
     }
 
     /// How others see `user`.
@@ -290,14 +296,22 @@ impl Hub {
         self.ask(user, input).await.map(drop)
     }
 
-    /// Prolongs what a service did for `user`.
+    /// Prolongs what a service did for `user`: their stay in `channel`, and in every other channel it put them into.
     ///
     /// # Errors
     ///
-    /// There is nothing to prolong: join again.
-    pub async fn act_heartbeat(&self, user: &UserId) -> Result<(), Refusal> {
+    /// They are not there: join again.
+    pub async fn act_heartbeat(&self, user: &UserId, channel: &ChannelId) -> Result<(), Refusal> {
+        let by = acting(user);
+        let (reply, channels) = oneshot::channel();
+        let message = people::Message::Channels(user.clone(), by.session, reply);
+        let _ = self.people.of(user).send(message).await;
+        let channels = channels.await.map_err(|_| Refusal::Unavailable)?;
+        if !channels.contains(channel) {
+            return Err(Refusal::NotJoined);
+        }
         let input = |asker| Input::Reported {
-            by: acting(user),
+            by,
             activity: presence_core::users::Activity::Active,
             asker: Some(asker),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use presence_core::ports::Profiles;
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
-use presence_core::{Event, Reason, Refusal, SessionId, Topic, UserId, rosters};
+use presence_core::{ChannelId, Event, Reason, Refusal, SessionId, Topic, UserId, rosters};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -36,8 +36,17 @@ pub(crate) enum Asker {
     /// A connection that wants in.
     Door {
         outbox: Arc<Outbox>,
-        reply: oneshot::Sender<Result<(Connection, bool), Refusal>>,
+        reply: oneshot::Sender<Result<Welcome, Refusal>>,
     },
+}
+
+/// What a connection is let in with.
+#[derive(Debug)]
+pub(crate) struct Welcome {
+    pub(crate) connection: Connection,
+    pub(crate) restored: bool,
+    /// The channels that its session is in already.
+    pub(crate) joined: Vec<ChannelId>,
 }
 
 #[derive(Debug)]
@@ -57,6 +66,8 @@ pub(crate) enum Message {
         outbox: Arc<Outbox>,
     },
     Count(oneshot::Sender<usize>),
+    /// The channels that a session is in.
+    Channels(UserId, SessionId, oneshot::Sender<Vec<ChannelId>>),
     /// Keep everything, then end.
     Stop(oneshot::Sender<()>),
 }
@@ -171,6 +182,9 @@ impl<P: Profiles> People<P> {
             Message::Count(reply) => {
                 let _ = reply.send(self.users.online());
             }
+            Message::Channels(user, session, reply) => {
+                let _ = reply.send(self.users.channels(&user, session));
+            }
             Message::Stop(_) => {}
         }
     }
@@ -219,7 +233,13 @@ impl<P: Profiles> People<P> {
                 if let Asker::Door { outbox, reply } = asker {
                     let entry = (connection.epoch, outbox);
                     self.connections.insert(connection.session, entry);
-                    if reply.send(Ok((connection, restored))).is_err() {
+                    let joined = self.users.channels(user, connection.session);
+                    let welcome = Welcome {
+                        connection,
+                        restored,
+                        joined,
+                    };
+                    if reply.send(Ok(welcome)).is_err() {
                         // The client was gone before it was let in.
                         let reason = Reason::Lost;
                         self.forget(connection);
@@ -321,6 +341,11 @@ impl<P: Profiles> People<P> {
     async fn keep_everything(&mut self) {
         for (_, outbox) in self.connections.values() {
             outbox.end(Ended::Stopped);
+        }
+        let mut effects = Vec::new();
+        self.users.note_last_seen(self.clock.now(), &mut effects);
+        for (user, effect) in effects.drain(..) {
+            self.perform(&user, effect).await;
         }
         let mut effects = Vec::new();
         while !self.keeper.is_idle() {

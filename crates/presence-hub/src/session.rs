@@ -68,8 +68,12 @@ pub struct Session {
     /// The rosters it watches, with the state that it has been told.
     topics: Topics,
     users: HashSet<UserId>,
+    /// The channels it is in, or has asked to be.
+    joined: Vec<ChannelId>,
     /// What it has to be told again, because it lagged.
     owed: Vec<Owed>,
+    /// What was asked for and has not come yet: one at a time, or two big ones would drop each other.
+    catching_up: Option<Owed>,
     asks: u32,
     is_over: bool,
 }
@@ -138,7 +142,7 @@ impl Topics {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Owed {
     Topic(Topic),
     User(UserId),
@@ -150,6 +154,7 @@ impl Session {
         user: UserId,
         connection: Connection,
         restored: bool,
+        joined: Vec<ChannelId>,
         people: Shards<people::Message>,
         outbox: Arc<Outbox>,
     ) -> Self {
@@ -161,7 +166,9 @@ impl Session {
             outbox,
             topics: Topics::default(),
             users: HashSet::new(),
+            joined,
             owed: Vec::new(),
+            catching_up: None,
             asks: 0,
             is_over: false,
         }
@@ -185,6 +192,16 @@ impl Session {
     /// How many topics and users it watches.
     pub fn watches(&self) -> usize {
         self.topics.len() + self.users.len()
+    }
+
+    /// The channels that it is in, those of the connection before included, and maybe some that it was refused.
+    pub fn joined(&self) -> &[ChannelId] {
+        &self.joined
+    }
+
+    /// The users that it watches.
+    pub fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.users.iter()
     }
 
     /// The channels and workspaces that it watches.
@@ -240,6 +257,8 @@ impl Session {
     ) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
         let watch = watch.map(|(watching, have)| (watching, self.usable(&topic, watching, have)));
+        let known = self.joined.contains(&channel);
+        let entered = (!known).then(|| channel.clone());
         let new = watch.is_some() && !self.topics.contains(&topic);
         let undo = new.then(|| {
             let ask = self.asks + 1;
@@ -259,6 +278,7 @@ impl Session {
                 undo,
             }),
         })?;
+        self.joined.extend(entered);
         if let Some((watching, have)) = watch {
             self.note(topic, watching, have);
         }
@@ -291,11 +311,13 @@ impl Session {
     /// [`Busy`]: nothing has changed.
     pub fn depart(&mut self, channel: ChannelId, reference: Option<Reference>) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
+        let departed = channel.clone();
         self.happened(Input::Departed {
             by: self.connection,
             channel,
             asker: self.asker(reference),
         })?;
+        self.joined.retain(|it| *it != departed);
         self.unwatch_quietly(&topic)
     }
 
@@ -398,7 +420,10 @@ impl Session {
     /// [`Busy`]: nothing has changed.
     pub fn choose(&self, change: StatusChange, reference: Option<Reference>) -> Result<(), Busy> {
         // One that nobody waits for is only kept if it changes anything.
-        let asker = reference.is_some().then(|| self.asker(reference)).flatten();
+        let asker = match reference {
+            Some(_) => self.asker(reference),
+            None => None,
+        };
         self.happened(Input::Chose { change, asker })
     }
 
@@ -500,7 +525,7 @@ impl Session {
     /// What it is told next. Cancelling it loses nothing. After [`Delivery::Ended`] it never returns.
     pub async fn next(&mut self) -> Delivery {
         loop {
-            if !self.owed.is_empty() {
+            if !self.owed.is_empty() && !self.is_catching_up() {
                 Box::pin(self.settle_debts()).await;
             }
             let outbox = self.outbox.clone();
@@ -513,7 +538,7 @@ impl Session {
 
     /// What it is told next, if that is there already: what can go out in the same write.
     pub fn try_next(&mut self) -> Option<Delivery> {
-        while self.owed.is_empty() {
+        loop {
             let std::task::Poll::Ready(found) = self.outbox.poll(None) else {
                 return None;
             };
@@ -521,7 +546,6 @@ impl Session {
                 return Some(delivery);
             }
         }
-        None
     }
 
     /// Says goodbye: the session is over at once, everywhere.
@@ -600,6 +624,7 @@ impl Session {
             | Event::Unchanged { topic, clock, .. } => match self.topics.get_mut(topic) {
                 Some(watched) => {
                     watched.known = Some(*clock);
+                    self.caught_up(|it| matches!(it, Owed::Topic(it) if it == topic));
                     true
                 }
                 None => false,
@@ -614,8 +639,14 @@ impl Session {
             Event::Typing { topic, .. }
             | Event::Cursors { topic, .. }
             | Event::Broadcast { topic, .. } => self.topics.contains(topic),
-            Event::Face(face) => self.users.contains(&face.user),
-            Event::Own(_) => true,
+            Event::Face(face) => {
+                self.caught_up(|it| matches!(it, Owed::User(it) if *it == face.user));
+                self.users.contains(&face.user)
+            }
+            Event::Own(_) => {
+                self.caught_up(|it| *it == Owed::Own);
+                true
+            }
         }
     }
 
@@ -625,7 +656,7 @@ impl Session {
 
     /// Asks again for what was dropped while it lagged, from the state that the client has.
     async fn settle_debts(&mut self) {
-        while let Some(owed) = self.owed.last() {
+        while let (Some(owed), false) = (self.owed.last(), self.is_catching_up()) {
             match owed {
                 Owed::Topic(topic) => {
                     if let Some(&Watched {
@@ -651,7 +682,23 @@ impl Session {
                     let _ = self.people.of(&self.user).send(message).await;
                 }
             }
-            self.owed.pop();
+            self.catching_up = self.owed.pop();
+        }
+    }
+
+    /// Whether something was asked for and is still to come.
+    fn is_catching_up(&self) -> bool {
+        match &self.catching_up {
+            None => false,
+            Some(Owed::Own) => true,
+            Some(Owed::Topic(topic)) => self.topics.contains(topic),
+            Some(Owed::User(user)) => self.users.contains(user),
+        }
+    }
+
+    fn caught_up(&mut self, with: impl FnOnce(&Owed) -> bool) {
+        if self.catching_up.as_ref().is_some_and(with) {
+            self.catching_up = None;
         }
     }
 

@@ -137,7 +137,11 @@ impl Fleeting {
             let changed = std::mem::take(&mut self.typing_told);
             let (stopped, started): (Vec<_>, Vec<_>) =
                 changed.into_iter().partition(|&(_, was_typing)| was_typing);
-            let users = |changed: Vec<(UserId, bool)>| changed.into_iter().map(|it| it.0).collect();
+            // More than are named are not told one by one: the list says who is left.
+            let users = |changed: Vec<(UserId, bool)>| {
+                let named = changed.into_iter().take(limits.typing_max);
+                named.map(|(user, _)| user).collect()
+            };
             tellings.push(Telling::all(Event::Typing {
                 topic: topic.clone(),
                 typing: self.typing(limits.typing_max),
@@ -158,7 +162,10 @@ impl Fleeting {
         for session in &movers {
             self.moved.remove(session);
         }
-        let gone: Vec<SessionId> = std::mem::take(&mut self.gone).into_iter().collect();
+        let gone: Vec<SessionId> = self.gone.iter().take(max).copied().collect();
+        for session in &gone {
+            self.gone.remove(session);
+        }
         let event = |except: Option<SessionId>| {
             let others = movers.iter().filter(|&&it| Some(it) != except);
             Event::Cursors {

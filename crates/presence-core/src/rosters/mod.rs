@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::place::Place;
+use crate::epochs::Epochs;
 use crate::{
     ChannelId, Clock, Event, Limits, Member, Person, Pointer, Reason, Refusal, Selection,
     SessionId, Timers, Timestamp, Timing, Topic, UserId, Watching,
@@ -157,8 +158,7 @@ pub struct Rosters {
     limits: Limits,
     places: HashMap<Topic, Place>,
     timers: Timers<Key>,
-    /// The last epoch given to a place; it starts at a random number, so that no two runs share one.
-    epoch: u64,
+    epochs: Epochs,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -176,7 +176,7 @@ impl Rosters {
             limits,
             places: HashMap::new(),
             timers: Timers::default(),
-            epoch: seed,
+            epochs: Epochs::new(seed),
         }
     }
 
@@ -203,10 +203,10 @@ impl Rosters {
         }
     }
 
-    /// Who is typing in `topic`.
+    /// Who is typing in `topic`, as far as they are named.
     pub fn typing(&self, topic: &Topic) -> Vec<UserId> {
         let place = self.places.get(topic);
-        place.map_or(Vec::new(), |it| it.fleeting.typing(usize::MAX))
+        place.map_or(Vec::new(), |it| it.fleeting.typing(self.limits.typing_max))
     }
 
     /// When to call [`expire`](Self::expire) next.
@@ -369,8 +369,8 @@ impl Rosters {
 
     fn place(&mut self, topic: &Topic) -> &mut Place {
         if !self.places.contains_key(topic) {
-            self.epoch = self.epoch.wrapping_add(1);
-            self.places.insert(topic.clone(), Place::new(self.epoch));
+            self.places
+                .insert(topic.clone(), Place::new(self.epochs.next()));
         }
         self.places.get_mut(topic).expect("it is there now")
     }

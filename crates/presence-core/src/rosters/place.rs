@@ -17,6 +17,9 @@ const LISTED_AGAIN: (usize, usize) = (4, 5);
 /// A room of that many people speaks at the normal tick, twice as many half as often, and so on.
 const PEOPLE_PER_TICK: usize = 250;
 
+/// A room whose list would take more than that is summarised, however few people are in it.
+const LISTED_BYTES_MAX: usize = 1024 * 1024;
+
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) roster: Roster,
@@ -203,7 +206,7 @@ impl Place {
                 .roster
                 .people()
                 .take(limits.faces_max)
-                .cloned()
+                .map(face)
                 .collect(),
         }
     }
@@ -353,10 +356,14 @@ impl Place {
         let everyone = || newcomer.map_or(Hearers::Full, |it| Hearers::AllBut(vec![it]));
         let was_big = self.is_big;
         let (part, whole) = LISTED_AGAIN;
-        self.is_big = match was_big {
-            false => self.roster.len() > limits.listed_max,
-            true => self.roster.len() > limits.listed_max * part / whole,
+        let (people, bytes) = match was_big {
+            false => (limits.listed_max, LISTED_BYTES_MAX),
+            true => (
+                limits.listed_max * part / whole,
+                LISTED_BYTES_MAX * part / whole,
+            ),
         };
+        self.is_big = self.roster.len() > people || self.roster.weight() > bytes;
         self.summary_due = self.summary_watchers > 0 || (self.is_big && self.full_watchers > 0);
         if self.is_big || was_big {
             self.told.clear();
@@ -399,5 +406,16 @@ impl Place {
                 event: Arc::new(self.summary(topic, limits)),
             });
         }
+    }
+}
+
+/// A person with their newest session only: a summary is not to grow with tabs.
+fn face(person: &Arc<Person>) -> Arc<Person> {
+    match &person.members[..] {
+        [.., newest] if person.members.len() > 1 => Arc::new(Person {
+            members: vec![newest.clone()],
+            ..Person::clone(person)
+        }),
+        _ => person.clone(),
     }
 }

@@ -11,11 +11,23 @@ pub(super) struct Roster {
     sessions: HashMap<SessionId, UserId>,
     people: HashMap<UserId, Arc<Person>>,
     order: BTreeSet<(Timestamp, UserId)>,
+    /// About how many bytes it takes to list everyone.
+    weight: usize,
+}
+
+/// About how many bytes it takes to list a session.
+fn weigh(member: &Member) -> usize {
+    256 + member.meta.json.len()
 }
 
 impl Roster {
     pub(super) fn len(&self) -> usize {
         self.people.len()
+    }
+
+    /// About how many bytes it takes to list everyone.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -39,6 +51,7 @@ impl Roster {
     /// Puts in or replaces the entry of one session.
     pub(super) fn put(&mut self, member: Arc<Member>) {
         let user = member.user.clone();
+        self.weight += weigh(&member);
         self.sessions.insert(member.session, user.clone());
         let Some(person) = self.people.get_mut(&user) else {
             let joined_at = member.joined_at;
@@ -59,7 +72,10 @@ impl Roster {
         }
         let mut members = person.members.iter_mut();
         match members.find(|it| it.session == member.session) {
-            Some(place) => *place = member,
+            Some(place) => {
+                self.weight -= weigh(place);
+                *place = member;
+            }
             None => {
                 let key = |it: &Member| (it.joined_at, it.session);
                 let index = person.members.partition_point(|it| key(it) < key(&member));
@@ -72,6 +88,8 @@ impl Roster {
     pub(super) fn remove(&mut self, session: SessionId) -> Option<UserId> {
         let user = self.sessions.remove(&session)?;
         let person = Arc::make_mut(self.people.get_mut(&user)?);
+        let gone = person.members.iter().find(|it| it.session == session);
+        self.weight -= gone.map_or(0, |it| weigh(it));
         person.members.retain(|it| it.session != session);
         if person.members.is_empty() {
             self.order.remove(&(person.joined_at, user.clone()));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 pub use self::session::{Activity, Connection};
 use self::user::User;
+use crate::epochs::Epochs;
 use crate::{
     ChannelId, Clock, DeviceId, Event, Face, Limits, Member, Meta, Owned, Profile, Reason, Refusal,
     SessionId, StatusChange, Timers, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
@@ -242,8 +243,7 @@ pub struct Users<A> {
     limits: Limits,
     users: HashMap<UserId, Slot<A>>,
     timers: Timers<Key>,
-    /// The last epoch given to a user's face; it starts at a random number, so that no two runs share one.
-    epoch: u64,
+    epochs: Epochs,
 }
 
 #[derive(Debug)]
@@ -267,15 +267,42 @@ impl<A> Users<A> {
             limits,
             users: HashMap::new(),
             timers: Timers::default(),
-            epoch: seed,
+            epochs: Epochs::new(seed),
         }
     }
 
-    /// How many users have a session here.
+    /// How many users can be seen here. Whoever hides is not counted.
     pub fn online(&self) -> usize {
-        let is_here =
-            |slot: &&Slot<A>| matches!(slot, Slot::Known(user) if !user.sessions.is_empty());
-        self.users.values().filter(is_here).count()
+        let is_shown = |slot: &&Slot<A>| matches!(slot, Slot::Known(user) if user.is_shown());
+        self.users.values().filter(is_shown).count()
+    }
+
+    /// The channels that a session is in, visibly or not.
+    pub fn channels(&self, user: &UserId, session: SessionId) -> Vec<ChannelId> {
+        let Some(Slot::Known(user)) = self.users.get(user) else {
+            return Vec::new();
+        };
+        let session = user.sessions.iter().find(|it| it.id == session);
+        let places = session.into_iter().flat_map(|it| &it.places);
+        let channel = |place: &session::Place| match &place.topic {
+            Topic::Channel(channel) => Some(channel.clone()),
+            Topic::Workspace(_) => None,
+        };
+        places.filter_map(channel).collect()
+    }
+
+    /// Has the last-seen time of everyone who can be seen kept: the node is about to stop.
+    pub fn note_last_seen(&mut self, now: Timestamp, out: &mut Vec<(UserId, Effect<A>)>) {
+        let mut ids: Vec<UserId> = self.users.keys().cloned().collect();
+        ids.sort_unstable();
+        for id in ids {
+            if let Some(Slot::Known(user)) = self.users.get_mut(&id) {
+                user.note_last_seen();
+                let mut effects = Vec::new();
+                self.settle(now, &id, &mut effects);
+                out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
+            }
+        }
     }
 
     /// When to call [`expire`](Self::expire) next.
@@ -346,9 +373,8 @@ impl<A> Users<A> {
         waiting: Vec<Input<A>>,
         out: &mut Vec<Effect<A>>,
     ) {
-        self.epoch = self.epoch.wrapping_add(1);
         let profile = profile.unwrap_or_else(|| Profile::new(id.clone()));
-        let user = User::new(now, profile, self.epoch);
+        let user = User::new(now, profile, self.epochs.next());
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
         for input in waiting {
             if let Some(Slot::Known(_)) = self.users.get(id) {
@@ -572,8 +598,7 @@ impl<A> Users<A> {
         }
         if user.is_needed() {
             if user.seems_forgotten() {
-                self.epoch = self.epoch.wrapping_add(1);
-                user.begin_anew(self.epoch);
+                user.begin_anew(self.epochs.next());
             }
             if let Some(deadline) = user.deadline_to_arm() {
                 self.timers.arm(Key::User(id.clone()), deadline);

@@ -303,6 +303,14 @@ impl User {
         }
     }
 
+    /// Notes when somebody who can be seen was last alive, because nobody will be there to do it later.
+    pub(super) fn note_last_seen(&mut self) {
+        if self.is_shown() {
+            self.profile.last_seen = self.heard_at().or(self.profile.last_seen);
+            self.unsaved = true;
+        }
+    }
+
     /// The deadline to arm the user's timer with, if it has another one.
     pub(super) fn deadline_to_arm(&mut self) -> Option<Timestamp> {
         let seen = self.is_shown().then_some(self.seen_at + Timing::SEEN_EVERY);
@@ -315,7 +323,7 @@ impl User {
     }
 
     /// Whether others see the user as present.
-    fn is_shown(&self) -> bool {
+    pub(super) fn is_shown(&self) -> bool {
         self.look.status != Visible::Offline
     }
 

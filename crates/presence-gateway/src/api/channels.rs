@@ -176,7 +176,7 @@ pub(super) async fn heartbeat(
     body: UserBody,
 ) -> Result<Answer, Problem> {
     let user = acted_for(identity, &channel, &body.user_id)?;
-    app.hub.act_heartbeat(&user).await.map_err(gone)?;
+    app.hub.act_heartbeat(&user, &channel).await.map_err(gone)?;
     Ok(lasting(app))
 }
 

@@ -7,6 +7,7 @@ mod users;
 
 mod body;
 mod problem;
+mod rates;
 mod shapes;
 
 mod cors;
@@ -19,6 +20,7 @@ use hyper::body::Incoming;
 
 pub(crate) use self::openapi::document;
 use self::problem::Problem;
+pub(crate) use self::rates::Callers;
 use crate::app::App;
 use crate::http::Answer;
 

@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use presence_client::wire::ErrorCode;
 
 use super::problem::Problem;
+use super::rates::Class;
 use super::{body, channels, users};
 use crate::app::App;
 use crate::http::{self, Answer, Query};
@@ -120,6 +121,14 @@ async fn call(
     let query = Query::of(request.uri());
     let token = http::bearer(request.headers(), &query);
     let identity = &http::identify(app, token.as_deref(), &query)?;
+    let rates = &app.config.rates;
+    let (class, rate) = match call {
+        Call::Status => (Class::Status, rates.status),
+        Call::Join | Call::Leave | Call::Heartbeat => (Class::Join, rates.join),
+        Call::Broadcast => (Class::Broadcast, rates.broadcast),
+        _ => (Class::Query, rates.query),
+    };
+    app.callers.take(app.now(), identity, class, rate)?;
     let bytes_max = app.config.socket.frame_bytes_max;
     match call {
         Call::User => users::show(app, identity, &named("user_id", id)?).await,

@@ -226,7 +226,7 @@ impl Native {
             }
             Command::Authenticate(it) => {
                 self.authenticate(now, &it.token)?;
-                self.leave_what_is_forbidden(session)?;
+                confine(&self.identity, session)?;
                 session.grant(reference);
             }
         }
@@ -362,22 +362,35 @@ impl Native {
         })?;
         Ok(())
     }
+}
 
-    /// A newer token may allow less than the one before.
-    fn leave_what_is_forbidden(&self, session: &mut Session) -> Result<(), Busy> {
-        let forbidden = |topic: &&Topic| match topic {
-            Topic::Channel(channel) => self.identity.may_watch_channel(channel).is_err(),
-            Topic::Workspace(workspace) => self.identity.may_watch_workspace(workspace).is_err(),
-        };
-        let topics: Vec<Topic> = session.topics().filter(forbidden).cloned().collect();
-        for topic in topics {
-            match topic {
-                Topic::Channel(channel) => session.depart(channel, None)?,
-                Topic::Workspace(_) => session.unwatch(&topic, None)?,
-            }
-        }
-        Ok(())
+/// Takes a session out of what its identity does not allow: a newer token may allow less than the one before.
+pub(crate) fn confine(identity: &Identity, session: &mut Session) -> Result<(), Busy> {
+    let joined = session.joined().iter();
+    let left: Vec<ChannelId> = joined
+        .filter(|channel| identity.may_join(channel).is_err())
+        .cloned()
+        .collect();
+    for channel in left {
+        session.depart(channel, None)?;
     }
+    let forbidden = |topic: &&Topic| match topic {
+        Topic::Channel(channel) => identity.may_watch_channel(channel).is_err(),
+        Topic::Workspace(workspace) => identity.may_watch_workspace(workspace).is_err(),
+    };
+    let topics: Vec<Topic> = session.topics().filter(forbidden).cloned().collect();
+    for topic in topics {
+        session.unwatch(&topic, None)?;
+    }
+    let users = session.users();
+    let users: Vec<UserId> = users
+        .filter(|user| identity.may_watch_user(user).is_err())
+        .cloned()
+        .collect();
+    for user in users {
+        session.unwatch_user(&user, None)?;
+    }
+    Ok(())
 }
 
 fn unwatch(

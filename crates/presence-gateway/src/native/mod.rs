@@ -11,7 +11,7 @@ use presence_core::Reason;
 use presence_hub::{Delivery, Ended, Reference};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-pub(crate) use self::commands::{Native, Next};
+pub(crate) use self::commands::{Native, Next, confine};
 use self::events::event_of;
 use crate::closing::Closing;
 use crate::frame::frame;

@@ -28,7 +28,8 @@ async fn health_counts_what_there_is() {
         .does(r#"{"type":"presence:status","status":"invisible"}"#)
         .await;
     let two = health(get(gateway.address(), "/health").await);
-    assert_eq!(two["presence"]["online_users"], 2);
+    // Nobody counts who hides.
+    assert_eq!(two["presence"]["online_users"], 1);
     assert_eq!(two["presence"]["active_channels"], 1);
     // Theirs, and the one that asks.
     assert_eq!(two["presence"]["connections"], 3);

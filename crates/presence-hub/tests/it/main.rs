@@ -218,14 +218,16 @@ async fn a_service_acts_for_a_user_as_long_as_it_says_so() {
         .unwrap();
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_secs(40)).await;
-        hub.act_heartbeat(&user("bot")).await.unwrap();
+        hub.act_heartbeat(&user("bot"), &channel()).await.unwrap();
         ann.session.heard().unwrap();
     }
     ann.sees(&["ann", "bot"]).await;
     assert_eq!(ann.heard(), ["ann joined", "bot joined"]);
+    let elsewhere = "room:43".parse().unwrap();
+    assert!(hub.act_heartbeat(&user("bot"), &elsewhere).await.is_err());
     hub.act_leave(&user("bot"), channel()).await.unwrap();
     ann.sees(&["ann"]).await;
-    assert!(hub.act_heartbeat(&user("bot")).await.is_err());
+    assert!(hub.act_heartbeat(&user("bot"), &channel()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,4 +278,44 @@ async fn a_hub_that_stops_has_kept_everything_and_tells_everyone() {
         store.saved(&user("ann")).unwrap().status.chosen,
         Chosen::Busy
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_is_bigger_than_a_queue_still_arrives_and_so_do_two() {
+    let settings = Settings {
+        outbox_bytes_max: 16 * 1024,
+        ..Settings::default()
+    };
+    let hub = Hub::start(settings, Arc::new(ProfileMemory::new()));
+    let big = Arc::new(presence_core::Meta {
+        json: format!("{{\"x\":\"{}\"}}", "x".repeat(4000)).into(),
+        ..presence_core::Meta::default()
+    });
+    let rooms: [presence_core::ChannelId; 2] = ["a".parse().unwrap(), "b".parse().unwrap()];
+    let mut crowd = Vec::new();
+    for n in 0..20 {
+        let mut session = connect(&hub, &format!("user-{n}")).await;
+        for room in &rooms {
+            session.join(room.clone(), big.clone(), None, None).unwrap();
+        }
+        crowd.push(session);
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut ann = connect(&hub, "ann").await;
+    for room in &rooms {
+        let topic = Topic::Channel(room.clone());
+        ann.watch(topic, Watching::Full, None, None).unwrap();
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 2 {
+        let next = tokio::time::timeout(Duration::from_secs(10), ann.next()).await;
+        let presence_hub::Delivery::Told(told) = next.expect("a room never came") else {
+            continue;
+        };
+        if let presence_core::Event::Everyone { topic, people, .. } = &*told.event {
+            assert_eq!(people.len(), 20);
+            seen.insert(topic.clone());
+        }
+    }
+    assert!(hub.counters().conflated.load(Relaxed) < 10);
 }

@@ -145,7 +145,7 @@ impl User {
         matches!(self.chosen, Chosen::Invisible | Chosen::Offline)
     }
 
-    fn is_shown(&self) -> bool {
+    pub(super) fn is_shown(&self) -> bool {
         !self.hides() && !self.sessions.is_empty()
     }
 

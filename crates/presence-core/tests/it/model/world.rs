@@ -201,11 +201,7 @@ impl World {
                 .collect();
             assert_eq!(typing, self.naive.typing(&topic), "in {topic}");
         }
-        let online = self
-            .naive
-            .users
-            .values()
-            .filter(|it| !it.sessions.is_empty());
+        let online = self.naive.users.values().filter(|it| it.is_shown());
         assert_eq!(self.node.online(), online.count());
         let told: Vec<_> = self
             .faces

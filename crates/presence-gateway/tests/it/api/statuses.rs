@@ -64,7 +64,7 @@ async fn the_same_request_with_a_moment_changes_nothing() {
 
 #[tokio::test]
 async fn a_mistake_is_refused_by_name_and_changes_nothing() {
-    let gateway = start_closed(&[]).await;
+    let gateway = start_closed(&[("PRESENCE_RATE_STATUS", "100/s burst 100")]).await;
     let ann = Caller::of(&gateway, "ann");
     let path = "/api/presence/users/ann/status";
     let now = now().as_millis() / 1000;
@@ -280,4 +280,20 @@ async fn a_thousand_users_are_looked_up_at_once_each_one_time() {
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_ask_again_and_others_notice_nothing() {
+    let gateway = start_closed(&[("PRESENCE_RATE_STATUS", "1/m burst 3")]).await;
+    let ann = Caller::of(&gateway, "ann");
+    let busy = || json!({"status": "busy"});
+    for _ in 0..3 {
+        ann.put("/api/presence/users/ann/status", busy()).await;
+    }
+    let answer = ann.put("/api/presence/users/ann/status", busy()).await;
+    let error = answer.refused(429, "rate_limited");
+    assert!(error["retry_after"].as_u64().unwrap() > 50_000, "{error}");
+    let bob = Caller::of(&gateway, "bob");
+    let answer = bob.put("/api/presence/users/bob/status", busy()).await;
+    assert_eq!(answer.status, 200);
 }

@@ -1,0 +1,42 @@
+//! Where epochs come from.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Numbers for countings that begin anew. Nobody who sees some of them can tell how many others were given in between:
+/// that would tell of things that happened to people who hide.
+#[derive(Debug)]
+pub(crate) struct Epochs {
+    seed: u64,
+    given: u64,
+}
+
+impl Epochs {
+    /// `seed` is a random number and stays a secret, so that no two runs share an epoch.
+    pub(crate) fn new(seed: u64) -> Self {
+        Epochs { seed, given: 0 }
+    }
+
+    /// One that was not given before.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.given += 1;
+        let mut hasher = DefaultHasher::new();
+        (self.seed, self.given).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_differ_and_are_no_count() {
+        let mut epochs = Epochs::new(7);
+        let mut given: Vec<u64> = (0..1000).map(|_| epochs.next()).collect();
+        assert!(given.windows(2).all(|two| two[0].abs_diff(two[1]) > 1000));
+        given.sort_unstable();
+        given.dedup();
+        assert_eq!(given.len(), 1000);
+        assert_ne!(Epochs::new(8).next(), Epochs::new(7).next());
+    }
+}
