@@ -323,16 +323,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    async fn wake(&mut self) -> Result<(), End> {
-        let now = Instant::now();
-        if self.leaves_at.is_some_and(|at| at <= now) {
+    /// What ends a connection whatever it is doing: its session, its token, the gateway.
+    fn check_end(&self) -> Result<(), End> {
+        if let Some(ended) = self.session.ended() {
+            return Err(End::Closed(closing_of(ended)));
+        }
+        if self.leaves_at.is_some_and(|at| at <= Instant::now()) {
             return Err(End::Closed(self.restarting()));
         }
+        let ends_at = self.token_ends_at();
+        if ends_at.is_some_and(|at| at <= self.app.now()) {
+            return Err(End::Closed(Closing::EXPIRED));
+        }
+        Ok(())
+    }
+
+    async fn wake(&mut self) -> Result<(), End> {
+        self.check_end()?;
         if let Some(ends_at) = self.token_ends_at() {
             let left = ends_at.since(self.app.now());
-            if left.is_zero() {
-                return Err(End::Closed(Closing::EXPIRED));
-            }
             let expires_at = self.native.identity.expires_at;
             if left <= self.expiring_before() && self.expiring_told != expires_at {
                 self.expiring_told = expires_at;
@@ -378,8 +387,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             let sent = write_some(&mut self.websocket, &mut self.out);
             match timeout(WRITE_WAIT, sent).await {
                 Ok(Ok(())) if self.out.is_empty() => break,
-                // Slow, but it reads.
-                Ok(Ok(())) => self.tell_heard(),
+                Ok(Ok(())) => {
+                    // Slow, but it reads. What ends a connection does not wait for that.
+                    self.check_end()?;
+                    self.tell_heard();
+                }
                 Ok(Err(_)) => return Err(End::Lost),
                 Err(_) => return Err(End::Closed(Closing::TOO_SLOW)),
             }

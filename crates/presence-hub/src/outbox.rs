@@ -127,6 +127,11 @@ impl Outbox {
         self.woken(inner);
     }
 
+    /// Why there will be nothing more, once that is so.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.lock().ended
+    }
+
     /// What is next, if there is anything; else `reader` is woken when there is.
     pub(crate) fn poll(&self, reader: Option<&Waker>) -> Poll<Found> {
         let mut inner = self.lock();

@@ -522,6 +522,11 @@ impl Session {
         self.outbox.answer(reference, Ok(()), None);
     }
 
+    /// Why it is over in this connection, for somebody who is too busy to read that far.
+    pub fn ended(&self) -> Option<Ended> {
+        self.outbox.ended()
+    }
+
     /// What it is told next. Cancelling it loses nothing. After [`Delivery::Ended`] it never returns.
     pub async fn next(&mut self) -> Delivery {
         loop {
