@@ -14,6 +14,7 @@
 //! [`node::Node`] is both together, for a test or a small embedding.
 
 mod bucket;
+pub mod cluster;
 mod epochs;
 mod event;
 mod id;
