@@ -44,7 +44,7 @@ impl TopicMap {
                     self.entries.insert(field, (*stamp, record.clone()));
                     Ok((*stamp, record.clone()))
                 }
-                (Op::Cut { stamp, reason, .. }, Some((fence, _))) if stamp == fence => {
+                (Op::Cut { stamp, reason, .. }, Some((fence, _))) if stamp.supersedes(*fence) => {
                     self.entries.remove(&field);
                     Err(*reason)
                 }

@@ -5,11 +5,16 @@
 //! only rule that the store itself applies, in the same step as the write.
 
 mod map;
+pub mod nodes;
 mod record;
+mod replica;
+mod request;
 mod stamp;
 mod subject;
 
 pub use map::{Applied, TopicMap};
 pub use record::{Change, Field, Murmur, Op, Patch, Record, SessionRecord, Snapshot, Stay, Write};
+pub(crate) use replica::{Heard, Membership, Replica};
+pub use request::{News, Reply, Request};
 pub use stamp::{Incarnation, Stamp};
 pub use subject::{SHARDS, Subject};

@@ -68,7 +68,8 @@ pub enum Op {
         /// What it says.
         record: Record,
     },
-    /// It is removed, if the stored one has exactly this stamp.
+    /// It is removed, unless the stored one has a stamp that this does not supersede: a late leave of an older connection
+    /// changes nothing, and is not worth a word.
     Cut {
         /// Which.
         field: Field,
