@@ -61,9 +61,6 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Copy<K, V> {
     }
 
     /// The entry of `key`.
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
-        self.map.get(key)
-    }
 
     /// Applies the next patch.
     pub(super) fn apply(&mut self, patch: Patch<K, V>) -> Applied<K, V> {
