@@ -126,6 +126,7 @@ fn a_status_change(c: &mut Criterion) {
 
 fn member(number: u128, status: Visible, look_revision: u64) -> Arc<Member> {
     Arc::new(Member {
+        epoch: 0,
         session: SessionId::from_u128(number),
         user: user(number),
         device: DeviceId::new("web:1").unwrap().kind(),

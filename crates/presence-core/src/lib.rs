@@ -14,6 +14,7 @@
 //! [`node::Node`] is both together, for a test or a small embedding.
 
 mod bucket;
+pub mod cluster;
 mod epochs;
 mod event;
 mod id;
@@ -23,7 +24,6 @@ mod meta;
 pub mod node;
 pub mod ports;
 mod refusal;
-mod replica;
 pub mod rosters;
 mod status;
 mod time;
@@ -39,7 +39,6 @@ pub use limits::{Limits, Timing, TimingError};
 pub use member::{Look, Member, Person, Reason};
 pub use meta::{META_BYTES_MAX, Meta, color_of};
 pub use refusal::Refusal;
-pub use replica::{Applied, Patch, Replica, Snapshot};
 pub use status::{
     CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Profile, Status,
     StatusChange, StatusError, Visible, checked_emoji, checked_message,

@@ -88,6 +88,17 @@ impl Timing {
     pub const CURSOR_TTL: Duration = Duration::from_secs(10);
     /// How often the last-seen time of a person who stays is kept.
     pub const SEEN_EVERY: Duration = Duration::from_secs(5 * 60);
+    /// How long a node counts as alive after it last said so. Longer than a store takes to replace a server that died, or
+    /// everyone would leave.
+    pub const LEASE: Duration = Duration::from_secs(15);
+    /// How often a node says so.
+    pub const RENEW_EVERY: Duration = Duration::from_secs(3);
+    /// How long it waits for the answer.
+    pub const RENEW_PATIENCE: Duration = Duration::from_millis(1500);
+    /// When it tries again without one.
+    pub const RENEW_AGAIN: Duration = Duration::from_millis(500);
+    /// How often what is followed is compared with the store.
+    pub const COMPARE_EVERY: Duration = Duration::from_secs(2);
     /// A topic speaks at most this often.
     pub const TICK: Duration = Duration::from_millis(50);
     /// A big one at most this often, and so does every summary.

@@ -20,6 +20,8 @@ pub struct Look {
 pub struct Member {
     /// Which session.
     pub session: SessionId,
+    /// Which of its connections said so. Nobody is shown this.
+    pub epoch: u32,
     /// Whose.
     pub user: UserId,
     /// On what.

@@ -1,5 +1,7 @@
 //! Both machines of one node together, for tests and for embeddings that need no second core.
 
+use crate::cluster::nodes::{self, Nodes};
+use crate::cluster::{News, Reply, Request, Subject};
 use crate::rosters::{self, Page, Rosters};
 use crate::users::{self, Users};
 use crate::{Limits, Timestamp, Timing, Topic, UserId};
@@ -9,6 +11,8 @@ use crate::{Limits, Timestamp, Timing, Topic, UserId};
 pub struct Node<A> {
     users: Users<A>,
     rosters: Rosters,
+    /// Where it is one of several.
+    nodes: Option<Nodes>,
 }
 
 /// A fact for one of the two machines.
@@ -18,6 +22,12 @@ pub enum Input<A> {
     User(UserId, users::Input<A>),
     /// Something happened in a place.
     Roster(rosters::Input<A>),
+    /// Something was heard of the store.
+    Stored(Subject, Reply),
+    /// Something was heard of the leases.
+    Leases(nodes::Input),
+    /// The store may have lost data.
+    Forgot(u16),
 }
 
 /// An effect of one of the two machines, those that one has on the other left out.
@@ -27,6 +37,11 @@ pub enum Effect<A> {
     User(UserId, users::Effect<A>),
     /// Of a place.
     Roster(rosters::Effect<A>),
+    /// Ask the store.
+    Ask(Request),
+    /// Ask it about leases. Never [`Become`](nodes::Effect::Become), [`Lost`](nodes::Effect::Lost) or
+    /// [`Distrust`](nodes::Effect::Distrust).
+    Leases(nodes::Effect),
 }
 
 impl<A> Node<A> {
@@ -35,7 +50,23 @@ impl<A> Node<A> {
         Node {
             users: Users::new(timing, limits, seed),
             rosters: Rosters::new(timing, limits, seed),
+            nodes: None,
         }
+    }
+
+    /// One of several nodes that share a store; `seed` is a random number that no other has.
+    pub fn of_cluster(now: Timestamp, timing: Timing, limits: Limits, seed: u64) -> Self {
+        let mut node = Node::new(timing, limits, seed);
+        let nodes = Nodes::new(now, seed);
+        node.users.join_cluster(nodes.me());
+        node.rosters.join_cluster(nodes.me());
+        node.nodes = Some(nodes);
+        node
+    }
+
+    /// Whether this node may write to the store: see [`Nodes::may_write`].
+    pub fn may_write(&self, now: Timestamp) -> bool {
+        self.nodes.as_ref().is_some_and(|it| it.may_write(now))
     }
 
     /// Takes one fact.
@@ -49,6 +80,21 @@ impl<A> Node<A> {
                 }
             }
             Input::Roster(input) => self.place(now, input, out),
+            Input::Stored(Subject::User(user), reply) => {
+                let input = users::Input::Stored(reply);
+                return self.handle(now, Input::User(user, input), out);
+            }
+            Input::Stored(Subject::Place(topic), reply) => {
+                self.place(now, rosters::Input::Heard { topic, reply }, out);
+            }
+            Input::Leases(input) => {
+                let mut effects = Vec::new();
+                if let Some(nodes) = &mut self.nodes {
+                    nodes.handle(now, input, &mut effects);
+                }
+                self.obey(now, effects, out);
+            }
+            Input::Forgot(shard) => self.spread(now, News::Distrust(Some(shard)), out),
         }
         self.speak(now, out);
     }
@@ -60,13 +106,20 @@ impl<A> Node<A> {
         for (user, effect) in effects {
             self.pass_on(now, user, effect, out);
         }
+        let mut effects = Vec::new();
+        if let Some(nodes) = &mut self.nodes {
+            nodes.expire(now, &mut effects);
+        }
+        self.obey(now, effects, out);
         self.speak(now, out);
     }
 
     /// When to call [`expire`](Self::expire) next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let users = self.users.next_deadline();
-        users.into_iter().chain(self.rosters.next_deadline()).min()
+        let nodes = self.nodes.as_ref().and_then(Nodes::next_deadline);
+        let rosters = self.rosters.next_deadline();
+        users.into_iter().chain(rosters).chain(nodes).min()
     }
 
     /// How many users have a session here.
@@ -123,6 +176,7 @@ impl<A> Node<A> {
             users::Effect::Silence { topic, session } => {
                 rosters::Input::Silenced { topic, session }
             }
+            users::Effect::Ask(request) => return out.push(Effect::Ask(request)),
             effect => return out.push(Effect::User(user, effect)),
         };
         self.place(now, input, out);
@@ -131,12 +185,41 @@ impl<A> Node<A> {
     fn speak(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         let mut effects = Vec::new();
         self.rosters.expire(now, &mut effects);
-        out.extend(effects.into_iter().map(Effect::Roster));
+        out.extend(effects.into_iter().map(of_roster));
+    }
+
+    fn obey(&mut self, now: Timestamp, effects: Vec<nodes::Effect>, out: &mut Vec<Effect<A>>) {
+        for effect in effects {
+            match effect {
+                nodes::Effect::Become(me) => self.spread(now, News::Become(me), out),
+                nodes::Effect::Lost(who) => self.spread(now, News::Lost(who), out),
+                nodes::Effect::Distrust => self.spread(now, News::Distrust(None), out),
+                effect => out.push(Effect::Leases(effect)),
+            }
+        }
+    }
+
+    fn spread(&mut self, now: Timestamp, news: News, out: &mut Vec<Effect<A>>) {
+        let mut effects = Vec::new();
+        self.users.hear_news(now, news, &mut effects);
+        for (user, effect) in effects {
+            self.pass_on(now, user, effect, out);
+        }
+        let mut effects = Vec::new();
+        self.rosters.hear_news(now, news, &mut effects);
+        out.extend(effects.into_iter().map(of_roster));
     }
 
     fn place(&mut self, now: Timestamp, input: rosters::Input<A>, out: &mut Vec<Effect<A>>) {
         let mut effects = Vec::new();
         self.rosters.handle(now, input, &mut effects);
-        out.extend(effects.into_iter().map(Effect::Roster));
+        out.extend(effects.into_iter().map(of_roster));
+    }
+}
+
+fn of_roster<A>(effect: rosters::Effect<A>) -> Effect<A> {
+    match effect {
+        rosters::Effect::Ask(request) => Effect::Ask(request),
+        effect => Effect::Roster(effect),
     }
 }

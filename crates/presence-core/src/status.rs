@@ -98,6 +98,21 @@ pub struct Status {
     pub revision: u64,
 }
 
+impl Status {
+    /// The change that leads here from anywhere.
+    pub(crate) fn as_change(&self) -> StatusChange {
+        fn edit<T>(value: Option<T>) -> Edit<T> {
+            value.map_or(Edit::Clear, Edit::Set)
+        }
+        StatusChange {
+            chosen: Some(self.chosen),
+            message: edit(self.message.clone()),
+            emoji: edit(self.emoji.clone()),
+            expiry: edit(self.expires_at.map(Expiry::At)),
+        }
+    }
+}
+
 /// What is kept of a user when everything else is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -139,6 +154,11 @@ impl Profile {
     pub fn next_expiry(&self) -> Option<Timestamp> {
         let veil = self.veil.as_ref().and_then(|veil| veil.expires_at);
         self.status.expires_at.into_iter().chain(veil).min()
+    }
+
+    /// Whether there is anything in it that a new one has not.
+    pub(crate) fn is_worth_keeping(&self) -> bool {
+        *self != Profile::new(self.user.clone())
     }
 
     /// Ends what has run out by `now`; says whether anything did.

@@ -96,13 +96,15 @@ impl Fleeting {
         self.cursors.values().take(max).cloned().collect()
     }
 
-    /// Changes what is known of the cursor of `session`.
+    /// Changes what is known of the cursor of `session`; says what it is now.
     pub(super) fn point(
         &mut self,
         user: &UserId,
         session: SessionId,
         change: impl FnOnce(&mut Cursor),
-    ) {
+    ) -> &Cursor {
+        self.moved.insert(session);
+        self.gone.remove(&session);
         let cursor = self.cursors.entry(session).or_insert_with(|| Cursor {
             session,
             user: user.clone(),
@@ -110,8 +112,7 @@ impl Fleeting {
             selection: None,
         });
         change(cursor);
-        self.moved.insert(session);
-        self.gone.remove(&session);
+        cursor
     }
 
     pub(super) fn forget_cursor(&mut self, session: SessionId) {

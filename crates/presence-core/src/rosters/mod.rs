@@ -3,11 +3,13 @@
 mod fleeting;
 mod place;
 mod roster;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::place::Place;
+use crate::cluster::{Incarnation, Membership, Murmur, Reply, Request};
 use crate::epochs::Epochs;
 use crate::{
     ChannelId, Clock, Event, Limits, Member, Person, Pointer, Reason, Refusal, Selection,
@@ -40,6 +42,18 @@ pub enum Input<A> {
         have: Option<Clock>,
         /// Wants to know that it worked.
         asker: Option<A>,
+    },
+    /// Somebody wants to see a list: [`Effect::Known`] comes as soon as there is one.
+    Looked {
+        /// Of what.
+        topic: Topic,
+    },
+    /// Something was heard of the store.
+    Heard {
+        /// About which topic.
+        topic: Topic,
+        /// What.
+        reply: Reply,
     },
     /// A session stopped watching.
     Unwatched {
@@ -115,6 +129,13 @@ pub enum Effect<A> {
         /// What.
         event: Arc<Event>,
     },
+    /// What [`Rosters::list`] and [`Rosters::typing`] say of a topic is right now, as far as the store can be asked.
+    Known {
+        /// Which.
+        topic: Topic,
+    },
+    /// Ask the store.
+    Ask(Request),
     /// Yes.
     Grant {
         /// To whom.
@@ -159,11 +180,15 @@ pub struct Rosters {
     places: HashMap<Topic, Place>,
     timers: Timers<Key>,
     epochs: Epochs,
+    /// Where there is a store that it shares with other nodes.
+    members: Option<Membership>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Key {
     Tick(Topic),
+    /// The copy of what the store has is to be looked after.
+    Copy(Topic),
     Typing(Topic, SessionId),
     Cursor(Topic, SessionId),
 }
@@ -177,7 +202,13 @@ impl Rosters {
             places: HashMap::new(),
             timers: Timers::default(),
             epochs: Epochs::new(seed),
+            members: None,
         }
+    }
+
+    /// Takes part in a cluster, as `me`. To be called before anything else.
+    pub fn join_cluster(&mut self, me: Incarnation) {
+        self.members = Some(Membership::new(me));
     }
 
     /// How many channels have somebody in them.
@@ -222,7 +253,15 @@ impl Rosters {
                 session,
                 entry,
             } => {
-                self.place(&topic).write(session, entry);
+                self.wrote(&topic, session, entry);
+                topic
+            }
+            Input::Looked { topic } => {
+                self.place(&topic).look(now);
+                topic
+            }
+            Input::Heard { topic, reply } => {
+                self.heard(now, &topic, reply, out);
                 topic
             }
             Input::Watched {
@@ -241,7 +280,11 @@ impl Rosters {
                     None => place.make_way(watcher, now, &topic, &limits, out),
                 }
                 place.count_watcher(watching, 1);
-                place.catch_up(&topic, watcher, watching, have, &limits, out);
+                if place.is_opening() || place.has_to_open() {
+                    place.waiting.push((watcher, watching, have));
+                } else {
+                    place.catch_up(&topic, watcher, watching, have, &limits, out);
+                }
                 topic
             }
             Input::Unwatched { topic, watching } => {
@@ -262,6 +305,7 @@ impl Rosters {
                 let deadline = now + self.timing.typing();
                 self.with_member(&topic, session, asker, out, |user, place, timers| {
                     let key = Key::Typing(topic.clone(), session);
+                    place.murmur(Murmur::Typed { session, typing });
                     if typing {
                         place.fleeting.start_typing(user, session);
                         timers.arm(key, deadline);
@@ -282,7 +326,8 @@ impl Rosters {
                 let topic = Topic::Channel(channel);
                 self.with_member(&topic, session, asker, out, |user, place, timers| {
                     let point = |cursor: &mut crate::Cursor| cursor.pointer = Some(pointer);
-                    place.fleeting.point(user, session, point);
+                    let cursor = place.fleeting.point(user, session, point).clone();
+                    place.murmur(Murmur::Pointed(cursor));
                     timers.arm(
                         Key::Cursor(topic.clone(), session),
                         now + Timing::CURSOR_TTL,
@@ -300,7 +345,8 @@ impl Rosters {
                 let topic = Topic::Channel(channel);
                 self.with_member(&topic, session, asker, out, |user, place, timers| {
                     let select = |cursor: &mut crate::Cursor| cursor.selection = selection;
-                    place.fleeting.point(user, session, select);
+                    let cursor = place.fleeting.point(user, session, select).clone();
+                    place.murmur(Murmur::Pointed(cursor));
                     timers.arm(
                         Key::Cursor(topic.clone(), session),
                         now + Timing::CURSOR_TTL,
@@ -319,11 +365,18 @@ impl Rosters {
                 let topic = Topic::Channel(channel);
                 let max = self.limits.broadcasts_max;
                 self.with_member(&topic, session, asker, out, |user, place, timers| {
+                    let murmur = Murmur::Said {
+                        session,
+                        user: user.clone(),
+                        event: event.clone(),
+                        payload: payload.clone(),
+                    };
                     let said = fleeting::broadcast(&topic, user, session, event, payload);
                     if !place.fleeting.broadcast(said, max) {
                         let retry_after = place.speaks_at.since(now).max(Timing::TICK);
                         return Err(Refusal::TooFast { retry_after });
                     }
+                    place.murmur(murmur);
                     // Whoever has sent their message has stopped typing it.
                     place.fleeting.stop_typing(user, session);
                     timers.cancel(&Key::Typing(topic.clone(), session));
@@ -332,7 +385,7 @@ impl Rosters {
                 topic
             }
         };
-        self.settle(now, topic);
+        self.settle(now, topic, out);
     }
 
     /// Ends what has run out by `now`, and lets those speak whose tick it is. To be called after every batch of facts:
@@ -347,7 +400,8 @@ impl Rosters {
     }
 
     fn run_out<A>(&mut self, now: Timestamp, key: Key, out: &mut Vec<Effect<A>>) {
-        let (Key::Tick(topic) | Key::Typing(topic, _) | Key::Cursor(topic, _)) = &key;
+        let (Key::Tick(topic) | Key::Copy(topic) | Key::Typing(topic, _) | Key::Cursor(topic, _)) =
+            &key;
         let topic = topic.clone();
         let Some(place) = self.places.get_mut(&topic) else {
             return;
@@ -357,6 +411,7 @@ impl Rosters {
                 place.disarm();
                 place.tell(now, &topic, &self.limits, out);
             }
+            Key::Copy(_) => self.look_after_copy(now, &topic),
             Key::Typing(_, session) => {
                 if let Some(user) = place.roster.user_of(session).cloned() {
                     place.fleeting.stop_typing(&user, session);
@@ -364,13 +419,14 @@ impl Rosters {
             }
             Key::Cursor(_, session) => place.fleeting.forget_cursor(session),
         }
-        self.settle(now, topic);
+        self.settle(now, topic, out);
     }
 
     fn place(&mut self, topic: &Topic) -> &mut Place {
         if !self.places.contains_key(topic) {
+            let is_shared = self.members.is_some();
             self.places
-                .insert(topic.clone(), Place::new(self.epochs.next()));
+                .insert(topic.clone(), Place::new(self.epochs.next(), is_shared));
         }
         self.places.get_mut(topic).expect("it is there now")
     }
@@ -409,12 +465,14 @@ impl Rosters {
         self.timers.cancel(&Key::Cursor(topic.clone(), session));
     }
 
-    fn settle(&mut self, now: Timestamp, topic: Topic) {
+    fn settle<A>(&mut self, now: Timestamp, topic: Topic, out: &mut Vec<Effect<A>>) {
+        self.share(now, &topic, out);
         let Some(place) = self.places.get_mut(&topic) else {
             return;
         };
         if !place.is_needed() {
             self.places.remove(&topic);
+            self.timers.cancel(&Key::Copy(topic.clone()));
             self.timers.cancel(&Key::Tick(topic));
         } else if let Some(deadline) = place.deadline_to_arm() {
             self.timers.arm(Key::Tick(topic), deadline.max(now));

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::fleeting::Fleeting;
 use super::roster::Roster;
+use super::shared::Copy;
 use super::{Effect, Hearers};
+use crate::cluster::{Murmur, Request, Subject};
 use crate::{
     Change, Clock, Event, Limits, Member, Person, Reason, SessionId, Timestamp, Timing, Topic,
     UserId, Watching,
@@ -41,6 +43,12 @@ pub(super) struct Place {
     /// The whole state as it was last told, until something is told again.
     snapshot: Option<Arc<Event>>,
     armed: Option<Timestamp>,
+    /// What the store has of it, where there is a store.
+    pub(super) copy: Option<Box<Copy>>,
+    /// Those who began to watch before that was read.
+    pub(super) waiting: Vec<(SessionId, Watching, Option<Clock>)>,
+    /// What the other nodes are to be told at the next tick.
+    murmurs: Vec<Murmur>,
 }
 
 #[derive(Debug)]
@@ -50,7 +58,7 @@ struct Touched {
 }
 
 impl Place {
-    pub(super) fn new(epoch: u64) -> Self {
+    pub(super) fn new(epoch: u64, is_shared: bool) -> Self {
         Place {
             roster: Roster::default(),
             fleeting: Fleeting::default(),
@@ -65,7 +73,28 @@ impl Place {
             summarises_at: Timestamp::default(),
             snapshot: None,
             armed: None,
+            copy: is_shared.then(Box::default),
+            waiting: Vec::new(),
+            murmurs: Vec::new(),
         }
+    }
+
+    /// Counts from the start: what it was told of before, nobody here has followed.
+    pub(super) fn begin_anew(&mut self, epoch: u64) {
+        self.clock = Clock { epoch, version: 0 };
+        self.told.clear();
+        self.nobody_was_told();
+    }
+
+    /// Whether anybody may have been told anything since it began.
+    pub(super) fn was_told(&self) -> bool {
+        self.clock.version > 0 || !self.told.is_empty()
+    }
+
+    /// Whatever there is, is there from the start for whoever is told first.
+    pub(super) fn nobody_was_told(&mut self) {
+        self.touched.clear();
+        self.snapshot = None;
     }
 
     /// Whether anyone would miss it.
@@ -74,9 +103,35 @@ impl Place {
             || self.is_watched()
             || !self.fleeting.is_empty()
             || !self.touched.is_empty()
+            || self.copy.as_ref().is_some_and(|it| it.is_needed())
     }
 
-    fn is_watched(&self) -> bool {
+    /// Whether what the store has is being read for the first time. Until then nobody is told anything.
+    pub(super) fn is_opening(&self) -> bool {
+        self.copy.as_ref().is_some_and(|it| it.is_opening)
+    }
+
+    /// Whether what the store has is still to be read.
+    pub(super) fn has_to_open(&self) -> bool {
+        self.copy.as_ref().is_some_and(|it| !it.is_followed)
+    }
+
+    /// Tells the other nodes, with the next tick.
+    pub(super) fn murmur(&mut self, murmur: Murmur) {
+        if self.copy.is_none() {
+            return;
+        }
+        // Of what somebody types or points at, the last counts.
+        let replaces = |before: &Murmur| match (before, &murmur) {
+            (Murmur::Typed { session: a, .. }, Murmur::Typed { session: b, .. }) => a == b,
+            (Murmur::Pointed(a), Murmur::Pointed(b)) => a.session == b.session,
+            _ => false,
+        };
+        self.murmurs.retain(|it| !replaces(it));
+        self.murmurs.push(murmur);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
         self.full_watchers + self.summary_watchers > 0
     }
 
@@ -212,7 +267,8 @@ impl Place {
     }
 
     fn is_dirty(&self) -> bool {
-        !self.touched.is_empty() || self.fleeting.is_dirty()
+        let news = !self.touched.is_empty() || self.fleeting.is_dirty();
+        (news || !self.murmurs.is_empty()) && !self.is_opening()
     }
 
     /// Tells what there is to tell, if it is time to.
@@ -254,7 +310,7 @@ impl Place {
             self.speak(newcomer, topic, limits, out);
             self.speaks_at = now + self.tick();
         }
-        if self.summary_due && self.summarises_at <= now {
+        if self.summary_due && self.summarises_at <= now && !self.is_opening() {
             self.summary_due = false;
             self.summarises_at = now + Timing::TICK_MAX;
             self.tell_summary(topic, limits, out);
@@ -264,7 +320,8 @@ impl Place {
     /// When to tell next, if the timer for that has to be armed.
     pub(super) fn deadline_to_arm(&mut self) -> Option<Timestamp> {
         let speaks = self.is_dirty().then_some(self.speaks_at);
-        let summarises = self.summary_due.then_some(self.summarises_at);
+        let summary_due = self.summary_due && !self.is_opening();
+        let summarises = summary_due.then_some(self.summarises_at);
         let deadline = speaks.into_iter().chain(summarises).min()?;
         if self.armed == Some(deadline) {
             return None;
@@ -295,6 +352,11 @@ impl Place {
         out: &mut Vec<Effect<A>>,
     ) {
         self.snapshot = None;
+        if !self.murmurs.is_empty() {
+            let murmurs = std::mem::take(&mut self.murmurs);
+            let subject = Subject::Place(topic.clone());
+            out.push(Effect::Ask(Request::Murmur(subject, murmurs)));
+        }
         let changes = self.take_changes();
         if !changes.is_empty() {
             self.clock.version += 1;

@@ -1,6 +1,7 @@
 //! People: their sessions and devices, what they chose, what others may see of it.
 
 mod session;
+mod shared;
 mod user;
 
 use std::collections::HashMap;
@@ -8,7 +9,9 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 pub use self::session::{Activity, Connection};
+use self::shared::{Asked, Shared};
 use self::user::User;
+use crate::cluster::{Incarnation, Membership, Murmur, News, Reply, Request, Subject};
 use crate::epochs::Epochs;
 use crate::{
     ChannelId, Clock, DeviceId, Event, Face, Limits, Member, Meta, Owned, Profile, Reason, Refusal,
@@ -127,6 +130,17 @@ pub enum Input<A> {
     },
     /// A watcher of the user is gone. Once for each [`Input::Watched`].
     Unwatched,
+    /// A service says that the user is still in a channel it put them into.
+    Prolonged {
+        /// Its session for the user.
+        session: SessionId,
+        /// Which channel.
+        channel: ChannelId,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
+    /// Something was heard of the store about the user.
+    Stored(Reply),
     /// The profile that [`Effect::Load`] asked for.
     Loaded {
         /// `None`: nobody ever saved one.
@@ -189,6 +203,8 @@ pub enum Effect<A> {
         /// What.
         event: Event,
     },
+    /// Ask the store that this node shares with others.
+    Ask(Request),
     /// Read the user's profile, and come back with [`Input::Loaded`].
     Load,
     /// Keep the profile; when that is done, grant the asker.
@@ -244,17 +260,31 @@ pub struct Users<A> {
     users: HashMap<UserId, Slot<A>>,
     timers: Timers<Key>,
     epochs: Epochs,
+    /// Where there is a store that it shares with other nodes.
+    members: Option<Membership>,
+    /// Who waits for a revision of a profile to be in that store.
+    waiting: HashMap<UserId, Vec<(u64, A)>>,
 }
 
 #[derive(Debug)]
 enum Slot<A> {
     /// The profile is being read; what happened since waits for it, so that nobody is shown who hides.
-    Loading(Vec<Input<A>>),
+    Loading(Box<Loading<A>>),
     Known(Box<User>),
+}
+
+#[derive(Debug)]
+struct Loading<A> {
+    waiting: Vec<Input<A>>,
+    shared: Option<Box<Shared>>,
+    /// The shared store was away.
+    is_unsure: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Key {
+    /// The copy of what the store has is to be looked after.
+    Copy(UserId),
     Session(UserId, SessionId),
     User(UserId),
 }
@@ -268,12 +298,22 @@ impl<A> Users<A> {
             users: HashMap::new(),
             timers: Timers::default(),
             epochs: Epochs::new(seed),
+            members: None,
+            waiting: HashMap::new(),
         }
     }
 
-    /// How many users can be seen here. Whoever hides is not counted.
+    /// Takes part in a cluster, as `me`. To be called before anything else.
+    pub fn join_cluster(&mut self, me: Incarnation) {
+        self.members = Some(Membership::new(me));
+    }
+
+    /// How many users with a session here can be seen. Whoever hides is not counted.
     pub fn online(&self) -> usize {
-        let is_shown = |slot: &&Slot<A>| matches!(slot, Slot::Known(user) if user.is_shown());
+        let is_shown = |slot: &&Slot<A>| match slot {
+            Slot::Known(user) => user.is_shown() && !user.sessions.is_empty(),
+            Slot::Loading(_) => false,
+        };
         self.users.values().filter(is_shown).count()
     }
 
@@ -321,25 +361,94 @@ impl<A> Users<A> {
         match self.users.entry(user.clone()) {
             Entry::Occupied(mut entry) => match entry.get_mut() {
                 Slot::Known(_) => self.happen(now, user, input, out),
-                Slot::Loading(waiting) => match input {
-                    Input::Loaded { profile } => {
-                        let waiting = std::mem::take(waiting);
-                        self.meet(now, user, profile, waiting, out);
+                Slot::Loading(loading) => match (input, &self.members) {
+                    (Input::Loaded { profile }, _) => self.meet(now, user, profile, out),
+                    (Input::Stored(reply), Some(members)) => {
+                        let Some(shared) = &mut loading.shared else {
+                            return;
+                        };
+                        match shared.prepare(now, reply, members) {
+                            Asked::Waiting => {}
+                            Asked::Known => match shared.take_read() {
+                                Some(profile) => self.meet(now, user, Some(profile), out),
+                                None => out.push(Effect::Load),
+                            },
+                            Asked::Away => {
+                                loading.is_unsure = true;
+                                out.push(Effect::Load);
+                            }
+                        }
                     }
-                    input if waiting.len() < self.limits.waiting_max || input.ends() => {
-                        waiting.push(input);
+                    (input, _)
+                        if loading.waiting.len() < self.limits.waiting_max || input.ends() =>
+                    {
+                        loading.waiting.push(input);
                     }
-                    input => refuse(input.asker(), Refusal::Unavailable, out),
+                    (input, _) => refuse(input.asker(), Refusal::Unavailable, out),
                 },
             },
             Entry::Vacant(entry) => {
-                if input.introduces() {
-                    entry.insert(Slot::Loading(vec![input]));
-                    out.push(Effect::Load);
-                } else {
-                    refuse(input.asker(), Refusal::NoSession, out);
+                if !input.introduces(self.members.is_some()) {
+                    return refuse(input.asker(), Refusal::NoSession, out);
                 }
+                let mut shared = None;
+                if self.members.is_some() {
+                    let subject = Subject::User(user.clone());
+                    let mut requests = Vec::new();
+                    let shared: &mut Shared = shared.get_or_insert_with(Box::default);
+                    shared.replica.follow(true, &subject, &mut requests);
+                    out.extend(requests.into_iter().map(Effect::Ask));
+                } else {
+                    out.push(Effect::Load);
+                }
+                entry.insert(Slot::Loading(Box::new(Loading {
+                    waiting: vec![input],
+                    shared,
+                    is_unsure: false,
+                })));
             }
+        }
+    }
+
+    /// Something that all of a node has to hear.
+    pub fn hear_news(&mut self, now: Timestamp, news: News, out: &mut Vec<(UserId, Effect<A>)>) {
+        let Some(members) = &mut self.members else {
+            return;
+        };
+        members.hear(news);
+        let mut ids: Vec<UserId> = self.users.keys().cloned().collect();
+        ids.sort_unstable();
+        for id in ids {
+            let Some(slot) = self.users.get_mut(&id) else {
+                continue;
+            };
+            let shared = match slot {
+                Slot::Known(user) => {
+                    if let (News::Lost(who), Some(shared)) = (news, &user.shared) {
+                        let alive = shared.heard_at(who);
+                        user.note_alive(alive);
+                    }
+                    user.is_hearsay = true;
+                    user.own_changed = true;
+                    &mut user.shared
+                }
+                Slot::Loading(loading) => &mut loading.shared,
+            };
+            let Some(shared) = shared else {
+                continue;
+            };
+            match news {
+                News::Become(_) => {
+                    shared.replica.rewrite();
+                    shared.replica.distrust();
+                }
+                News::Lost(who) => drop(shared.replica.lost(who)),
+                News::Distrust(Some(shard)) if Subject::User(id.clone()).shard() != shard => {}
+                News::Distrust(_) => shared.replica.distrust(),
+            }
+            let mut effects = Vec::new();
+            self.settle(now, &id, &mut effects);
+            out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
     }
 
@@ -347,7 +456,7 @@ impl<A> Users<A> {
     pub fn expire(&mut self, now: Timestamp, out: &mut Vec<(UserId, Effect<A>)>) {
         for key in self.timers.expire(now) {
             let id = match &key {
-                Key::Session(id, _) | Key::User(id) => id.clone(),
+                Key::Session(id, _) | Key::User(id) | Key::Copy(id) => id.clone(),
             };
             let Some(Slot::Known(user)) = self.users.get_mut(&id) else {
                 continue;
@@ -358,6 +467,19 @@ impl<A> Users<A> {
                     user.run_out(now, session, &self.timing, &mut effects);
                 }
                 Key::User(_) => user.expire(now),
+                Key::Copy(_) => {
+                    let Some(members) = &self.members else {
+                        continue;
+                    };
+                    user.is_hearsay = true;
+                    for (session, topics) in user.look_after_copy(now, members) {
+                        effects.extend(topics.into_iter().map(|topic| Effect::Write {
+                            topic,
+                            session,
+                            entry: Err(Reason::Lost),
+                        }));
+                    }
+                }
             }
             self.settle(now, &id, &mut effects);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
@@ -370,13 +492,22 @@ impl<A> Users<A> {
         now: Timestamp,
         id: &UserId,
         profile: Option<Profile>,
-        waiting: Vec<Input<A>>,
         out: &mut Vec<Effect<A>>,
     ) {
+        let Some(Slot::Loading(loading)) = self.users.remove(id) else {
+            return;
+        };
+        let mut shared = loading.shared;
+        let read = shared.as_mut().and_then(|it| it.take_read());
+        let profile = read.or(profile);
+        let is_unsure = loading.is_unsure && profile.is_none();
         let profile = profile.unwrap_or_else(|| Profile::new(id.clone()));
-        let user = User::new(now, profile, self.epochs.next());
+        let mut user = User::new(now, profile, self.epochs.next());
+        user.is_unsure = is_unsure;
+        user.shared = shared;
+        user.meet_others(now, out);
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
-        for input in waiting {
+        for input in loading.waiting {
             if let Some(Slot::Known(_)) = self.users.get(id) {
                 self.happen(now, id, input, out);
             } else {
@@ -417,7 +548,7 @@ impl<A> Users<A> {
                         user.move_to(now, connection.session, &workspaces, &card, out);
                         (connection, true)
                     }
-                    None if user.sessions.len() >= self.limits.sessions_max => {
+                    None if user.sessions_anywhere() >= self.limits.sessions_max => {
                         let max = self.limits.sessions_max;
                         let what = "sessions of one user";
                         refuse(Some(asker), Refusal::TooMany { what, max }, out);
@@ -438,11 +569,28 @@ impl<A> Users<A> {
                 });
             }
             Input::Acted { session, device } => {
-                let room = user.sessions.len() < self.limits.sessions_max;
+                user.take_over(now, Connection::acted(session));
+                let room = user.sessions_anywhere() < self.limits.sessions_max;
                 if let Some(session) = user.session(Connection::acted(session)) {
                     session.heard_at = now;
                 } else if room {
                     user.connect(now, session, device, true);
+                }
+            }
+            Input::Prolonged {
+                session,
+                channel,
+                asker,
+            } => {
+                let by = Connection::acted(session);
+                user.take_over(now, by);
+                let topic = Topic::Channel(channel);
+                match user.session(by).filter(|it| it.is_in(&topic)) {
+                    Some(session) => {
+                        session.heard_at = now;
+                        grant(asker, out);
+                    }
+                    None => refuse(asker, Refusal::NotJoined, out),
                 }
             }
             Input::Reported {
@@ -469,10 +617,19 @@ impl<A> Users<A> {
                     let reason = Reason::Kicked;
                     out.push(Effect::Close { connection, reason });
                 }
+                let is_here = user.sessions_anywhere() > 0;
                 while let Some(session) = user.sessions.last().map(|it| it.id) {
                     user.end(now, session, Reason::Kicked, out);
                 }
-                grant(asker, out);
+                if self.members.is_some() && asker.is_some() {
+                    let subject = Subject::User(id.clone());
+                    let murmur = Request::Murmur(subject, vec![Murmur::Kicked]);
+                    out.push(Effect::Ask(murmur));
+                }
+                match is_here {
+                    true => grant(asker, out),
+                    false => refuse(asker, Refusal::NoSession, out),
+                }
             }
             Input::Joined {
                 by,
@@ -525,7 +682,7 @@ impl<A> Users<A> {
                     }
                 }
             }
-            Input::Departed { by, channel, asker } => match user.session(by) {
+            Input::Departed { by, channel, asker } => match user.session_here(now, by) {
                 None => refuse(asker, Refusal::NoSession, out),
                 Some(_) => {
                     user.depart(now, by.session, &Topic::Channel(channel), out);
@@ -555,6 +712,29 @@ impl<A> Users<A> {
                 });
             }
             Input::Unwatched => user.watchers = user.watchers.saturating_sub(1),
+            Input::Stored(Reply::Murmured(murmurs)) => {
+                if murmurs.contains(&Murmur::Kicked) {
+                    let asker = None;
+                    return self.happen(now, id, Input::Kicked { asker }, out);
+                }
+            }
+            Input::Stored(reply) => {
+                let Some(members) = &self.members else {
+                    return;
+                };
+                user.is_hearsay = true;
+                let outcome = user.hear(now, reply, members);
+                for session in outcome.taken {
+                    user.hand_over(now, session, out);
+                }
+                if outcome.kept.is_some() && !id.is_anonymous() {
+                    let (profile, asker) = (user.profile.clone(), None);
+                    out.push(Effect::Save { profile, asker });
+                }
+                if let Some(revision) = outcome.kept.max(outcome.stored) {
+                    self.kept(id, revision, out);
+                }
+            }
             Input::Loaded { .. } => {}
         }
         self.settle(now, id, out);
@@ -576,16 +756,37 @@ impl<A> Users<A> {
             return;
         };
         user.show(now, out);
+        user.is_hearsay = false;
         user.write(out);
         user.tell_owner(now, out);
-        if id.is_anonymous() {
-            user.unsaved = false;
+        let profile = || user.profile.clone();
+        let unsaved = std::mem::take(&mut user.unsaved);
+        let seen_noted = std::mem::take(&mut user.seen_noted);
+        if let Some(shared) = &mut user.shared {
+            // What is told to other nodes comes first; what is kept for longer comes when they have it.
+            if unsaved || asker.is_some() {
+                shared.put_profile();
+            } else if seen_noted && !id.is_anonymous() {
+                let (profile, asker) = (profile(), None);
+                out.push(Effect::Save { profile, asker });
+            }
+            if let Some(asker) = asker {
+                let waiting = self.waiting.entry(id.clone()).or_default();
+                waiting.push((user.profile.status.revision, asker));
+            }
+        } else if id.is_anonymous() {
             grant(asker, out);
-        } else if std::mem::take(&mut user.unsaved) || asker.is_some() {
-            out.push(Effect::Save {
-                profile: user.profile.clone(),
-                asker,
-            });
+        } else if unsaved || seen_noted || asker.is_some() {
+            let profile = profile();
+            out.push(Effect::Save { profile, asker });
+        }
+        if let Some(members) = &self.members {
+            let mut requests = Vec::new();
+            user.share(now, members, &mut requests);
+            out.extend(requests.into_iter().map(Effect::Ask));
+            if let Some(deadline) = user.copy_deadline_to_arm() {
+                self.timers.arm(Key::Copy(id.clone()), deadline.max(now));
+            }
         }
         for session in &mut user.sessions {
             if let Some(deadline) = session.deadline_to_arm(now, &self.timing) {
@@ -593,7 +794,7 @@ impl<A> Users<A> {
                 self.timers.arm(key, deadline);
             }
         }
-        for session in user.ended.drain(..) {
+        for (session, _) in user.ended.drain(..) {
             self.timers.cancel(&Key::Session(id.clone(), session));
         }
         if user.is_needed() {
@@ -605,22 +806,45 @@ impl<A> Users<A> {
             }
         } else {
             self.timers.cancel(&Key::User(id.clone()));
+            self.timers.cancel(&Key::Copy(id.clone()));
+            if let Some(shared) = &mut user.shared {
+                let subject = Subject::User(id.clone());
+                let mut requests = Vec::new();
+                shared.replica.follow(false, &subject, &mut requests);
+                out.extend(requests.into_iter().map(Effect::Ask));
+            }
             self.users.remove(id);
+        }
+    }
+
+    /// The shared store has the profile up to `revision`: whoever waited for that is told.
+    fn kept(&mut self, id: &UserId, revision: u64, out: &mut Vec<Effect<A>>) {
+        if let Some(waiting) = self.waiting.remove(id) {
+            let (kept, waiting): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|(it, _)| *it <= revision);
+            for (_, asker) in kept {
+                grant(Some(asker), out);
+            }
+            if !waiting.is_empty() {
+                self.waiting.insert(id.clone(), waiting);
+            }
         }
     }
 }
 
 impl<A> Input<A> {
-    /// Whether this may be the first that is heard of a user.
-    fn introduces(&self) -> bool {
-        matches!(
-            self,
+    /// Whether this may be the first that is heard of a user on this node.
+    fn introduces(&self, is_shared: bool) -> bool {
+        match self {
             Input::Connected { .. }
-                | Input::Acted { .. }
-                | Input::Chose { .. }
-                | Input::Asked { .. }
-                | Input::Watched { .. }
-        )
+            | Input::Acted { .. }
+            | Input::Chose { .. }
+            | Input::Asked { .. }
+            | Input::Watched { .. } => true,
+            // What a service does for a user may have begun on another node.
+            Input::Departed { .. } | Input::Prolonged { .. } | Input::Kicked { .. } => is_shared,
+            _ => false,
+        }
     }
 
     /// Whether this ends something that began before: there are no more of them than beginnings, and none may be lost.
@@ -639,6 +863,7 @@ impl<A> Input<A> {
             | Input::Joined { asker, .. }
             | Input::Updated { asker, .. }
             | Input::Departed { asker, .. }
+            | Input::Prolonged { asker, .. }
             | Input::Chose { asker, .. }
             | Input::Watched { asker, .. } => asker,
             Input::Acted { .. }
@@ -646,6 +871,7 @@ impl<A> Input<A> {
             | Input::Vanished { .. }
             | Input::Left { .. }
             | Input::Unwatched
+            | Input::Stored(_)
             | Input::Loaded { .. } => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cluster::{SessionRecord, Stay};
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
 
 /// How the person at a session is doing.
@@ -47,6 +48,10 @@ pub(super) struct Session {
     pub(super) places: Vec<Place>,
     /// Its timer will end no later than anything about it does.
     armed: bool,
+    /// Other nodes know something older.
+    pub(super) is_news: bool,
+    /// What they know of whether it is active.
+    shared_active: bool,
 }
 
 /// A channel or workspace that a session is in.
@@ -72,7 +77,54 @@ impl Session {
             acted,
             places: Vec::with_capacity(2),
             armed: false,
+            is_news: true,
+            shared_active: true,
         }
+    }
+
+    /// The session that was on another node, in its next connection.
+    pub(super) fn take_over(
+        now: Timestamp,
+        id: SessionId,
+        epoch: u32,
+        record: &SessionRecord,
+    ) -> Self {
+        let places = record.places.iter().map(|stay| Place {
+            topic: stay.topic.clone(),
+            joined_at: stay.joined_at,
+            meta: stay.meta.clone(),
+            written: None,
+        });
+        Session {
+            epoch,
+            activity: record.activity,
+            // Not here yet: whoever brought it says when it is.
+            gone: (!record.acted).then_some((now, Reason::Lost)),
+            places: places.collect(),
+            ..Session::new(now, id, record.device.clone(), record.acted)
+        }
+    }
+
+    /// What other nodes are to know of it, if that is news to them.
+    pub(super) fn news(&mut self, now: Timestamp) -> Option<SessionRecord> {
+        let is_active = self.is_active(now);
+        if !std::mem::take(&mut self.is_news) && self.shared_active == is_active {
+            return None;
+        }
+        self.shared_active = is_active;
+        let places = self.places.iter().map(|place| Stay {
+            topic: place.topic.clone(),
+            joined_at: place.joined_at,
+            meta: place.meta.clone(),
+        });
+        Some(SessionRecord {
+            device: self.device.clone(),
+            acted: self.acted,
+            activity: self.activity,
+            is_active,
+            heard_at: self.heard_at,
+            places: places.collect(),
+        })
     }
 
     pub(super) fn connection(&self) -> Connection {
@@ -86,6 +138,7 @@ impl Session {
         if self.activity != Activity::Hidden {
             self.hidden_since = now;
         }
+        self.is_news |= self.activity != activity;
         self.activity = activity;
         self.heard_at = now;
         self.armed = false;
@@ -99,6 +152,7 @@ impl Session {
     /// A new connection goes on where the last one broke. That a machine reconnected says nothing about its person.
     pub(super) fn come_back(&mut self, now: Timestamp) {
         self.epoch += 1;
+        self.is_news = true;
         self.gone = None;
         self.heard_at = now;
         self.armed = false;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::session::{Connection, Place, Session};
+use super::shared::Shared;
 use super::{Audience, Effect};
+use crate::cluster::SessionRecord;
 use crate::status::Here;
 use crate::{
     Chosen, Clock, DeviceId, DeviceKind, Event, Face, Look, Member, Meta, Owned, OwnedDevice,
@@ -17,10 +19,18 @@ pub(super) struct User {
     /// In the order they came.
     pub(super) sessions: Vec<Session>,
     /// Sessions that ended since their timers were last looked after.
-    pub(super) ended: Vec<SessionId>,
+    pub(super) ended: Vec<(SessionId, Reason)>,
     pub(super) watchers: usize,
     /// The profile is different from what was last saved.
     pub(super) unsaved: bool,
+    /// The last-seen time was noted for those who cannot ask a node that has the user.
+    pub(super) seen_noted: bool,
+    /// What other nodes know of the user, where there are others.
+    pub(super) shared: Option<Box<Shared>>,
+    /// The profile could not be read, so the user may be hiding: they are not shown.
+    pub(super) is_unsure: bool,
+    /// What happened is another node's doing, which keeps what is to be kept of it.
+    pub(super) is_hearsay: bool,
     /// What the owner sees is different from what they were last told.
     pub(super) own_changed: bool,
     /// When the last session that ended was alive.
@@ -45,6 +55,10 @@ impl User {
             ended: Vec::new(),
             watchers: 0,
             unsaved,
+            seen_noted: false,
+            shared: None,
+            is_unsure: false,
+            is_hearsay: false,
             own_changed: false,
             last_alive: now,
             look: Arc::new(Look {
@@ -61,13 +75,24 @@ impl User {
         }
     }
 
-    fn id(&self) -> &UserId {
+    pub(super) fn id(&self) -> &UserId {
         &self.profile.user
     }
 
     /// Whether anyone would miss it.
     pub(super) fn is_needed(&self) -> bool {
-        !self.sessions.is_empty() || self.watchers > 0
+        let is_shared = self.shared.as_ref().is_some_and(|it| it.is_needed());
+        !self.sessions.is_empty() || self.watchers > 0 || is_shared
+    }
+
+    /// How many sessions the user has, on all nodes.
+    pub(super) fn sessions_anywhere(&self) -> usize {
+        self.sessions.len() + self.elsewhere().count()
+    }
+
+    /// The sessions that are on other nodes.
+    fn elsewhere(&self) -> impl Iterator<Item = &Arc<SessionRecord>> {
+        self.shared.iter().flat_map(|it| it.elsewhere())
     }
 
     /// Whether, as far as anyone can tell, nobody here remembers the user.
@@ -82,8 +107,12 @@ impl User {
 
     /// The session whose live connection `by` is.
     pub(super) fn session(&mut self, by: Connection) -> Option<&mut Session> {
-        let mut sessions = self.sessions.iter_mut();
-        sessions.find(|it| it.connection() == by && it.gone.is_none())
+        let is_it = |it: &&mut Session| match it.acted {
+            // A service has no connection, so no older one either.
+            true => it.id == by.session,
+            false => it.connection() == by && it.gone.is_none(),
+        };
+        self.sessions.iter_mut().find(is_it)
     }
 
     /// The live connections.
@@ -119,12 +148,78 @@ impl User {
         now: Timestamp,
         before: Connection,
     ) -> Option<(Connection, Option<Connection>)> {
+        self.take_over(now, before);
         let mut sessions = self.sessions.iter_mut();
         let session = sessions.find(|it| it.connection() == before && !it.acted)?;
         let replaced = session.gone.is_none().then_some(before);
         session.come_back(now);
         self.own_changed = true;
         Some((session.connection(), replaced))
+    }
+
+    /// Like [`session`](Self::session); one through which a service acts may be on another node, and comes here for that.
+    pub(super) fn session_here(&mut self, now: Timestamp, by: Connection) -> Option<&mut Session> {
+        let is_here = self.sessions.iter().any(|it| it.id == by.session);
+        let acted = self
+            .shared
+            .as_ref()
+            .filter(|it| !is_here && it.is_acted(by.session));
+        if acted.is_some() {
+            self.take_over(now, by);
+        }
+        self.session(by)
+    }
+
+    /// Looks as the others say, before anything happens here.
+    pub(super) fn meet_others<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        self.is_hearsay = true;
+        self.show(now, out);
+        self.is_hearsay = false;
+    }
+
+    /// The deadline to arm the timer of the copy with, if it has another one.
+    pub(super) fn copy_deadline_to_arm(&mut self) -> Option<Timestamp> {
+        let shared = self.shared.as_mut()?;
+        let deadline = shared.next_deadline()?;
+        if shared.armed == Some(deadline) {
+            return None;
+        }
+        shared.armed = Some(deadline);
+        shared.armed
+    }
+
+    /// Brings a session here that is on another node, if its connection there is still the last one.
+    pub(super) fn take_over(&mut self, now: Timestamp, before: Connection) {
+        let taken = self
+            .shared
+            .as_mut()
+            .and_then(|it| it.take_over(now, before));
+        self.sessions.extend(taken);
+    }
+
+    /// A session is on another node now.
+    pub(super) fn hand_over<A>(&mut self, now: Timestamp, id: SessionId, out: &mut Vec<Effect<A>>) {
+        let Some(index) = self.sessions.iter().position(|it| it.id == id) else {
+            return;
+        };
+        let session = self.sessions.remove(index);
+        if session.gone.is_none() && !session.acted {
+            out.push(Effect::Close {
+                connection: session.connection(),
+                reason: Reason::Replaced,
+            });
+        }
+        let written = session.places.into_iter().filter(|it| it.written.is_some());
+        let topics: Vec<Topic> = written.map(|it| it.topic).collect();
+        out.extend(topics.iter().map(|topic| Effect::Silence {
+            topic: topic.clone(),
+            session: id,
+        }));
+        self.own_changed = true;
+        self.ended.push((id, Reason::Left));
+        if let Some(shared) = &mut self.shared {
+            shared.moved(now, id, topics);
+        }
     }
 
     pub(super) fn vanish<A>(
@@ -191,7 +286,7 @@ impl User {
             _ => session.heard_at,
         };
         self.last_alive = self.last_alive.max(alive);
-        self.ended.push(id);
+        self.ended.push((id, reason));
         self.own_changed = true;
         let written = session.places.into_iter().filter(|it| it.written.is_some());
         out.extend(written.map(|place| Effect::Write {
@@ -202,14 +297,17 @@ impl User {
     }
 
     pub(super) fn join(&mut self, now: Timestamp, id: SessionId, topic: Topic, meta: &Arc<Meta>) {
-        let everywhere = self.sessions.iter().flat_map(|it| &it.places);
-        let there = everywhere.filter(|place| place.topic == topic);
-        let joined_at = there.map(|place| place.joined_at).min().unwrap_or(now);
+        let here = self.sessions.iter().flat_map(|it| &it.places);
+        let here = here.map(|place| (&place.topic, place.joined_at));
+        let elsewhere = self.elsewhere().flat_map(|it| &it.places);
+        let elsewhere = elsewhere.map(|stay| (&stay.topic, stay.joined_at));
+        let there = here.chain(elsewhere).filter(|(it, _)| **it == topic);
+        let joined_at = there.map(|(_, joined_at)| joined_at).min().unwrap_or(now);
         let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
             return;
         };
         match session.places.iter_mut().find(|it| it.topic == topic) {
-            Some(place) if place.meta == *meta => {}
+            Some(place) if place.meta == *meta => return,
             Some(place) => {
                 place.meta = meta.clone();
                 place.written = place.written.map(|_| 0);
@@ -221,6 +319,7 @@ impl User {
                 written: None,
             }),
         }
+        session.is_news = true;
     }
 
     /// Sees to it that a session is in these workspaces and no others.
@@ -263,6 +362,7 @@ impl User {
         };
         let index = session.places.iter().position(|it| it.topic == *topic);
         let place = index.map(|index| session.places.remove(index));
+        session.is_news |= place.is_some();
         out.extend(
             place
                 .filter(|it| it.written.is_some())
@@ -281,6 +381,9 @@ impl User {
     pub(super) fn choose(&mut self, now: Timestamp, change: &StatusChange) -> bool {
         self.expire_status(now);
         let changed = self.profile.choose(now, change);
+        if let Some(shared) = self.shared.as_mut().filter(|_| changed) {
+            shared.chose(change, &self.profile.status);
+        }
         self.own_changed |= changed;
         self.unsaved |= changed;
         changed
@@ -288,6 +391,9 @@ impl User {
 
     fn expire_status(&mut self, now: Timestamp) {
         let changed = self.profile.expire(now);
+        if let Some(shared) = self.shared.as_mut().filter(|_| changed) {
+            shared.authored();
+        }
         self.own_changed |= changed;
         self.unsaved |= changed;
     }
@@ -298,17 +404,22 @@ impl User {
         self.expire_status(now);
         if self.is_shown() && self.seen_at + Timing::SEEN_EVERY <= now {
             self.seen_at = now;
-            self.profile.last_seen = self.heard_at().or(self.profile.last_seen);
-            self.unsaved = true;
+            self.profile.last_seen = self.heard_at().max(self.profile.last_seen);
+            self.seen_noted = true;
         }
     }
 
     /// Notes when somebody who can be seen was last alive, because nobody will be there to do it later.
     pub(super) fn note_last_seen(&mut self) {
         if self.is_shown() {
-            self.profile.last_seen = self.heard_at().or(self.profile.last_seen);
-            self.unsaved = true;
+            self.profile.last_seen = self.heard_at().max(self.profile.last_seen);
+            self.seen_noted = true;
         }
+    }
+
+    /// Somebody on a node that died was last alive then.
+    pub(super) fn note_alive(&mut self, alive: Option<Timestamp>) {
+        self.last_alive = self.last_alive.max(alive.unwrap_or_default());
     }
 
     /// The deadline to arm the user's timer with, if it has another one.
@@ -332,7 +443,11 @@ impl User {
             true => Here::Active,
             false => Here::Idle,
         });
-        each.max().unwrap_or(Here::Nowhere)
+        let elsewhere = self.elsewhere().map(|it| match it.is_active {
+            true => Here::Active,
+            false => Here::Idle,
+        });
+        each.chain(elsewhere).max().unwrap_or(Here::Nowhere)
     }
 
     fn heard_at(&self) -> Option<Timestamp> {
@@ -342,8 +457,12 @@ impl User {
     /// Compares how the user looks now with what others were shown, and tells those who watch if it is different.
     pub(super) fn show<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         let (message, emoji) = self.profile.shown_words();
+        let here = match self.is_unsure {
+            true => Here::Nowhere,
+            false => self.here(now),
+        };
         let look = Look {
-            status: self.profile.status.chosen.shown(self.here(now)),
+            status: self.profile.status.chosen.shown(here),
             message,
             emoji,
         };
@@ -356,16 +475,23 @@ impl User {
         }
         if was_shown != self.is_shown() {
             // Whoever hides is last seen at the moment of hiding; whoever is gone, when they were last alive.
-            let gone = was_shown && self.sessions.is_empty();
-            self.profile.last_seen = Some(if gone { self.last_alive } else { now });
+            if !self.is_hearsay {
+                let gone = was_shown && self.sessions.is_empty();
+                self.profile.last_seen = Some(if gone { self.last_alive } else { now });
+                self.unsaved = true;
+            }
             self.seen_at = now;
-            self.unsaved = true;
             // Whoever comes out of hiding has just come: since when they were hidden there is nobody's business.
-            let places = self.sessions.iter_mut().flat_map(|it| &mut it.places);
-            places.for_each(|place| place.joined_at = now);
+            if self.is_shown() {
+                self.come_out(now);
+            }
         }
         let kinds = match self.is_shown() {
-            true => self.sessions.iter().map(|it| it.device.kind()).collect(),
+            true => {
+                let here = self.sessions.iter().map(|it| it.device.kind());
+                let elsewhere = self.elsewhere().map(|it| it.device.kind());
+                here.chain(elsewhere).collect()
+            }
             false => Kinds::default(),
         };
         if new_look || kinds != self.kinds {
@@ -376,6 +502,17 @@ impl User {
                     to: Audience::Watchers,
                     event: Event::Face(self.face()),
                 });
+            }
+        }
+    }
+
+    fn come_out(&mut self, now: Timestamp) {
+        for session in &mut self.sessions {
+            for place in &mut session.places {
+                if place.joined_at != now {
+                    place.joined_at = now;
+                    session.is_news = true;
+                }
             }
         }
     }
@@ -396,6 +533,7 @@ impl User {
                         place.written = Some(self.look_revision);
                         Ok(Arc::new(Member {
                             session: session.id,
+                            epoch: session.epoch,
                             user: self.profile.user.clone(),
                             device: session.device.kind(),
                             joined_at: place.joined_at,
@@ -445,18 +583,22 @@ impl User {
     pub(super) fn owned(&self, now: Timestamp) -> Owned {
         let status = &self.profile.status;
         let mut devices: Vec<OwnedDevice> = Vec::new();
-        for session in &self.sessions {
-            match devices.iter_mut().find(|it| it.id == session.device) {
+        let here = self.sessions.iter();
+        let here = here.map(|it| (&it.device, it.activity, it.heard_at));
+        let elsewhere = self.elsewhere();
+        let elsewhere = elsewhere.map(|it| (&it.device, it.activity, it.heard_at));
+        for (id, activity, heard_at) in here.chain(elsewhere) {
+            match devices.iter_mut().find(|it| it.id == *id) {
                 Some(device) => {
                     device.sessions += 1;
-                    device.activity = device.activity.max(session.activity);
-                    device.heard_at = device.heard_at.max(session.heard_at);
+                    device.activity = device.activity.max(activity);
+                    device.heard_at = device.heard_at.max(heard_at);
                 }
                 None => devices.push(OwnedDevice {
-                    id: session.device.clone(),
+                    id: id.clone(),
                     sessions: 1,
-                    activity: session.activity,
-                    heard_at: session.heard_at,
+                    activity,
+                    heard_at,
                 }),
             }
         }

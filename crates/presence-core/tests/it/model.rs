@@ -2,6 +2,7 @@
 //!
 //! `PRESENCE_SEED=7` plays one script again, `PRESENCE_SEEDS=100000` plays more of them.
 
+mod copy;
 mod naive;
 mod watchers;
 mod world;

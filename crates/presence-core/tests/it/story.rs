@@ -588,12 +588,16 @@ impl Stage {
                 Effect::Roster(rosters::Effect::Refuse { asker, why }) => {
                     self.tell(&format!("{asker} refused: {why}"));
                 }
+                Effect::Roster(rosters::Effect::Known { .. } | rosters::Effect::Ask(_))
+                | Effect::Ask(_)
+                | Effect::Leases(_) => unreachable!("it shares nothing with anybody"),
             }
         }
     }
 
     fn perform_for(&mut self, user: &UserId, effect: users::Effect<Asker>) {
         match effect {
+            users::Effect::Ask(_) => unreachable!("it shares nothing with anybody"),
             users::Effect::Welcome {
                 connection,
                 restored,

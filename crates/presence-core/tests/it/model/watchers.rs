@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use presence_core::rosters::Hearers;
-use presence_core::{
-    Applied, Change, Clock, Event, Patch, Person, Replica, SessionId, Snapshot, Topic, UserId,
-    Watching,
-};
+use presence_core::{Change, Clock, Event, Person, SessionId, Topic, UserId, Watching};
+
+use super::copy::{Applied, Copy, Patch, Snapshot};
 
 /// What one watcher knows of one topic.
 pub(super) struct View {
@@ -19,7 +18,7 @@ pub(super) struct View {
     pub(super) lossy: bool,
     /// Has lost something, and has to ask again.
     pub(super) lost: bool,
-    people: Replica<UserId, Arc<Person>>,
+    people: Copy<UserId, Arc<Person>>,
     summarised: Option<Clock>,
 }
 
@@ -40,7 +39,7 @@ impl View {
             cursors: BTreeMap::new(),
             lossy,
             lost: false,
-            people: Replica::default(),
+            people: Copy::default(),
             summarised: None,
         }
     }

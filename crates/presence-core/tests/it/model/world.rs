@@ -735,12 +735,16 @@ impl World {
                 ) => {
                     self.answered(asker);
                 }
+                Effect::Roster(rosters::Effect::Known { .. } | rosters::Effect::Ask(_))
+                | Effect::Ask(_)
+                | Effect::Leases(_) => unreachable!("it shares nothing with anybody"),
             }
         }
     }
 
     fn perform_for(&mut self, user: &UserId, effect: users::Effect<u64>) {
         match effect {
+            users::Effect::Ask(_) => unreachable!("it shares nothing with anybody"),
             users::Effect::Load => self.loads.push(user.clone()),
             users::Effect::Save { profile, asker } => {
                 let before = self.profiles.get(user).map_or(0, |it| it.status.revision);

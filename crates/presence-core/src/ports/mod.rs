@@ -2,10 +2,13 @@
 //!
 //! Every adapter passes the same suite: [`presence-embedded`'s `conformance`](https://docs.rs/presence-embedded).
 
+mod topics;
+
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 
+pub use self::topics::{Lease, Leases, Notice, Standing, Topics, Written};
 use crate::{Profile, UserId};
 
 /// Keeps profiles: what outlives every session and every process.

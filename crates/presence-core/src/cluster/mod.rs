@@ -1,0 +1,20 @@
+//! Several nodes that behave as one: what they write to the store that they share, and when one of them counts as dead.
+//!
+//! The store is a blackboard. Each [`Subject`] there is a small map with a version; a node writes the entries of its own
+//! sessions and of nobody else, and reads the others'. [`Stamp`] says which of two writes of one entry wins: that is the
+//! only rule that the store itself applies, in the same step as the write.
+
+mod map;
+pub mod nodes;
+mod record;
+mod replica;
+mod request;
+mod stamp;
+mod subject;
+
+pub use map::{Applied, TopicMap};
+pub use record::{Change, Field, Murmur, Op, Patch, Record, SessionRecord, Snapshot, Stay, Write};
+pub(crate) use replica::{Heard, Membership, Replica};
+pub use request::{News, Reply, Request};
+pub use stamp::{Incarnation, Stamp};
+pub use subject::{SHARDS, Subject};

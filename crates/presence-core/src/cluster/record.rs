@@ -1,0 +1,169 @@
+//! What is written to the store, and what comes back.
+
+use std::sync::Arc;
+
+use super::{Incarnation, Stamp, Subject};
+use crate::users::Activity;
+use crate::{
+    Clock, Cursor, DeviceId, Member, Meta, Profile, Reason, SessionId, Timestamp, Topic, UserId,
+};
+
+/// What an entry of a subject's map is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// The user's profile. In the map of a user only.
+    Profile,
+    /// One session.
+    Session(SessionId),
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Of [`Field::Profile`].
+    Profile(Arc<Profile>),
+    /// Of a session, in the map of its user.
+    Session(Arc<SessionRecord>),
+    /// Of a session, in the map of a place.
+    Member(Arc<Member>),
+}
+
+/// All that another node needs to go on with a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// On which device.
+    pub device: DeviceId,
+    /// A service acts through it.
+    pub acted: bool,
+    /// How its person is doing.
+    pub activity: Activity,
+    /// Whether that still counts as being active.
+    pub is_active: bool,
+    /// When it was last heard from, as far as that is written: not for every heartbeat.
+    pub heard_at: Timestamp,
+    /// Where it is.
+    pub places: Vec<Stay>,
+}
+
+/// A session's stay in a channel or a workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// Where.
+    pub topic: Topic,
+    /// Since when.
+    pub joined_at: Timestamp,
+    /// What it says about itself there.
+    pub meta: Arc<Meta>,
+}
+
+/// What is to become of one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// It is put, unless the stored one has a stamp that this does not supersede.
+    Put {
+        /// Which.
+        field: Field,
+        /// Its fence.
+        stamp: Stamp,
+        /// What it says.
+        record: Record,
+    },
+    /// It is removed, unless the stored one has a stamp that this does not supersede: a late leave of an older connection
+    /// changes nothing, and is not worth a word.
+    Cut {
+        /// Which.
+        field: Field,
+        /// Its fence.
+        stamp: Stamp,
+        /// Why, for those who watch.
+        reason: Reason,
+    },
+}
+
+impl Op {
+    /// Which entry it is about.
+    pub fn field(&self) -> Field {
+        match self {
+            Op::Put { field, .. } | Op::Cut { field, .. } => *field,
+        }
+    }
+
+    /// Its fence.
+    pub fn stamp(&self) -> Stamp {
+        match self {
+            Op::Put { stamp, .. } | Op::Cut { stamp, .. } => *stamp,
+        }
+    }
+}
+
+/// What a node wants of one subject: done in one step, all that is not refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Which subject.
+    pub subject: Subject,
+    /// Who writes: the store notes that it has entries there, so that they can be found when it has died.
+    pub by: Incarnation,
+    /// What.
+    pub ops: Vec<Op>,
+    /// After this the writer has no entry of a session there: the note is taken back.
+    pub is_last: bool,
+}
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub field: Field,
+    /// What it says now, or why it is gone.
+    pub entry: Result<(Stamp, Record), Reason>,
+}
+
+/// A change of a map: what turns version `from` into `clock.version`.
+///
+/// Versions of one epoch grow, by any number; two histories of one map do not meet in one, except by a chance that is next
+/// to none. `from` is 0 where the map was empty: then the patch is all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// The version before.
+    pub from: u64,
+    /// The version it makes.
+    pub clock: Clock,
+    /// What is different; never empty.
+    pub changes: Vec<Change>,
+}
+
+/// A whole map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Which version; `None` where there is nothing.
+    pub clock: Option<Clock>,
+    /// All of it.
+    pub entries: Vec<(Field, Stamp, Record)>,
+}
+
+/// What nodes tell each other of a subject without keeping it. It may be lost.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Murmur {
+    /// Somebody types, still or no longer.
+    Typed {
+        /// Through which session.
+        session: SessionId,
+        /// Whether they type.
+        typing: bool,
+    },
+    /// Where somebody points, and what they have selected.
+    Pointed(Cursor),
+    /// Somebody told the channel something.
+    Said {
+        /// Through which session.
+        session: SessionId,
+        /// Who.
+        user: UserId,
+        /// What kind of thing.
+        event: Arc<str>,
+        /// The thing: a JSON text.
+        payload: Arc<str>,
+    },
+    /// The user is thrown out, wherever they are.
+    Kicked,
+}

@@ -1,0 +1,74 @@
+//! What a machine asks of the store, and what it hears.
+
+use super::{Incarnation, Murmur, Patch, Snapshot, Subject, Write};
+use crate::Clock;
+use crate::ports::Written;
+
+/// Something that is to be asked of the store. Of one subject, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Follow the subject, then read it: [`Reply::Read`].
+    Open {
+        /// Which.
+        subject: Subject,
+        /// Comes back with the reply.
+        ask: u32,
+    },
+    /// Read the subject: [`Reply::Read`].
+    Read {
+        /// Which.
+        subject: Subject,
+        /// Comes back with the reply.
+        ask: u32,
+    },
+    /// Follow the subject no longer.
+    Close(Subject),
+    /// Write: [`Reply::Written`].
+    Write(Write),
+    /// Tell the others; nothing comes back.
+    Murmur(Subject, Vec<Murmur>),
+}
+
+impl Request {
+    /// What it is about.
+    pub fn subject(&self) -> &Subject {
+        match self {
+            Request::Open { subject, .. }
+            | Request::Read { subject, .. }
+            | Request::Close(subject)
+            | Request::Murmur(subject, _) => subject,
+            Request::Write(write) => &write.subject,
+        }
+    }
+}
+
+/// What is heard of the store about one subject.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It was read.
+    Read {
+        /// Which of the requests that was.
+        ask: u32,
+        /// What is there; `None` where the store was away.
+        snapshot: Option<Snapshot>,
+    },
+    /// The write was done; `None` where the store was away, and nobody knows.
+    Written(Option<Written>),
+    /// Somebody changed it.
+    Patched(Patch),
+    /// Somebody told something.
+    Murmured(Vec<Murmur>),
+    /// Which version it is.
+    At(Option<Clock>),
+}
+
+/// What every machine of a node has to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The node is this incarnation now: everything of its own is to be written again.
+    Become(Incarnation),
+    /// Nothing that this incarnation wrote counts any more.
+    Lost(Incarnation),
+    /// This part of the store, or all of it, may have lost data, or told something that was not heard.
+    Distrust(Option<u16>),
+}

@@ -1,0 +1,74 @@
+//! What the store keeps a map of.
+
+use std::fmt;
+
+use crate::{Topic, UserId};
+
+/// Into how many parts the store is divided. What belongs to one part is written in one step; each part is on one server.
+///
+/// It is the same for every release and every size of cluster: changing it is moving all data.
+pub const SHARDS: u16 = 256;
+
+/// What the store keeps a map of: a user with their sessions, or a place with those who are in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A user: the profile, and where their sessions are.
+    User(UserId),
+    /// A channel or a workspace: who is there.
+    Place(Topic),
+}
+
+impl Subject {
+    /// In which part of the store it is, below [`SHARDS`]: the same on every node, for ever.
+    pub fn shard(&self) -> u16 {
+        let (kind, name) = match self {
+            Subject::User(user) => ("user:", user.as_str()),
+            Subject::Place(Topic::Channel(channel)) => ("channel:", channel.as_str()),
+            Subject::Place(Topic::Workspace(workspace)) => ("workspace:", workspace.as_str()),
+        };
+        // FNV-1a, folded: short, and fixed by its definition.
+        let hash = kind
+            .bytes()
+            .chain(name.bytes())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        ((hash ^ (hash >> 32)) % u64::from(SHARDS)) as u16
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::User(user) => write!(f, "user {user}"),
+            Subject::Place(topic) => topic.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ChannelId;
+
+    #[test]
+    fn a_subject_is_in_one_part_for_ever() {
+        let user = |id| Subject::User(UserId::new(id).unwrap()).shard();
+        let channel = |id| Subject::Place(Topic::Channel(ChannelId::new(id).unwrap())).shard();
+        assert_eq!(
+            [user("ann"), user("bob"), channel("room:42")],
+            [241, 225, 29]
+        );
+    }
+
+    #[test]
+    fn ten_thousand_users_are_spread_evenly() {
+        let mut parts = vec![0; usize::from(SHARDS)];
+        for n in 0..10_000 {
+            let user = UserId::new(&format!("user-{n}")).unwrap();
+            parts[usize::from(Subject::User(user).shard())] += 1;
+        }
+        let (least, most) = (parts.iter().min().unwrap(), parts.iter().max().unwrap());
+        assert!(*least >= 10 && *most <= 90, "{least}..{most}");
+    }
+}

@@ -1,0 +1,263 @@
+//! Places that other nodes have people in, too: what is written to the store of them, and what is heard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::place::Place;
+use super::{Effect, Key, Rosters};
+use crate::cluster::{Heard, Murmur, News, Replica, Reply, Subject};
+use crate::{Member, Reason, SessionId, Timestamp, Topic};
+
+/// A place that somebody only looked at is followed so much longer, for the next look.
+const LINGER: Duration = Duration::from_secs(5);
+/// Typing that another node told of may last so much longer: it says so again no sooner than its typist does.
+const TYPING_SLACK: Duration = Duration::from_secs(1);
+
+/// What the store has of a place.
+#[derive(Debug, Default)]
+pub(super) struct Copy {
+    replica: Replica<Arc<Member>>,
+    pub(super) is_followed: bool,
+    /// It is being read for the first time.
+    pub(super) is_opening: bool,
+    /// Somebody looks at it, watching or not.
+    looked_until: Option<Timestamp>,
+    /// Somebody waits for it to be known.
+    is_asked_for: bool,
+    armed: Option<Timestamp>,
+}
+
+impl Copy {
+    pub(super) fn is_needed(&self) -> bool {
+        self.is_followed || self.looked_until.is_some() || self.replica.is_dirty()
+    }
+}
+
+impl Place {
+    /// Somebody wants to see who is here.
+    pub(super) fn look(&mut self, now: Timestamp) {
+        if let Some(copy) = &mut self.copy {
+            copy.looked_until = Some(now + LINGER);
+            copy.is_asked_for = true;
+        }
+    }
+
+    fn apply(&mut self, heard: Heard<Arc<Member>>) {
+        for (session, entry) in heard.changes {
+            self.write(session, entry);
+        }
+        for session in heard.taken {
+            self.fleeting.forget_cursor(session);
+        }
+    }
+}
+
+impl Rosters {
+    /// Something that all of a node has to hear.
+    pub fn hear_news<A>(&mut self, now: Timestamp, news: News, out: &mut Vec<Effect<A>>) {
+        let Some(members) = &mut self.members else {
+            return;
+        };
+        members.hear(news);
+        let mut topics: Vec<Topic> = self.places.keys().cloned().collect();
+        topics.sort_unstable();
+        for topic in topics {
+            let Some(place) = self.places.get_mut(&topic) else {
+                continue;
+            };
+            let Some(copy) = &mut place.copy else {
+                continue;
+            };
+            match news {
+                News::Become(_) => {
+                    copy.replica.rewrite();
+                    copy.replica.distrust();
+                }
+                News::Lost(who) => {
+                    let heard = copy.replica.lost(who);
+                    place.apply(heard);
+                }
+                News::Distrust(Some(shard)) if Subject::Place(topic.clone()).shard() != shard => {
+                    continue;
+                }
+                News::Distrust(_) => copy.replica.distrust(),
+            }
+            self.settle(now, topic, out);
+        }
+    }
+
+    /// One of this node's own people wrote an entry.
+    pub(super) fn wrote(
+        &mut self,
+        topic: &Topic,
+        session: SessionId,
+        entry: Result<Arc<Member>, Reason>,
+    ) {
+        self.place(topic);
+        let (Some(place), members) = (self.places.get_mut(topic), &self.members) else {
+            return;
+        };
+        if let (Some(copy), Some(members)) = (&mut place.copy, members) {
+            match &entry {
+                Ok(member) => copy.replica.put(session, member.epoch, member.clone()),
+                Err(reason) => {
+                    if !copy.replica.cut(session, *reason, members) {
+                        return; // it is somebody else's by now
+                    }
+                }
+            }
+        }
+        place.write(session, entry);
+    }
+
+    /// Something was heard of the store about a place.
+    pub(super) fn heard<A>(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        reply: Reply,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let (Some(members), Some(place)) = (&self.members, self.places.get_mut(topic)) else {
+            return;
+        };
+        let Some(copy) = &mut place.copy else {
+            return;
+        };
+        let heard = match reply {
+            Reply::Read { ask, snapshot } => {
+                let heard = copy.replica.read(now, ask, snapshot, members);
+                let is_first = copy.is_opening && !copy.replica.is_reading();
+                place.apply(heard);
+                if is_first {
+                    self.opened(topic, out);
+                }
+                return;
+            }
+            Reply::Written(outcome) => copy.replica.written(now, outcome.as_ref(), members),
+            Reply::Patched(patch) => copy.replica.patched(now, patch, members),
+            Reply::At(clock) => return copy.replica.at(clock),
+            Reply::Murmured(murmurs) => {
+                for murmur in murmurs {
+                    self.murmured(now, topic, murmur);
+                }
+                return;
+            }
+        };
+        place.apply(heard);
+    }
+
+    /// What the store has is known, or it is known that it is away: those who waited are told.
+    fn opened<A>(&mut self, topic: &Topic, out: &mut Vec<Effect<A>>) {
+        let Some(place) = self.places.get_mut(topic) else {
+            return;
+        };
+        if let Some(copy) = &mut place.copy {
+            copy.is_opening = false;
+        }
+        place.nobody_was_told();
+        for (watcher, watching, have) in std::mem::take(&mut place.waiting) {
+            place.catch_up(topic, watcher, watching, have, &self.limits, out);
+        }
+    }
+
+    fn murmured(&mut self, now: Timestamp, topic: &Topic, murmur: Murmur) {
+        let Some(place) = self.places.get_mut(topic) else {
+            return;
+        };
+        let session = match &murmur {
+            Murmur::Typed { session, .. } | Murmur::Said { session, .. } => *session,
+            Murmur::Pointed(cursor) => cursor.session,
+            Murmur::Kicked => return,
+        };
+        let is_own = |place: &Place| {
+            place
+                .copy
+                .as_ref()
+                .is_some_and(|it| it.replica.owns(session))
+        };
+        let user = place.roster.user_of(session).cloned();
+        let Some(user) = user.filter(|_| !is_own(place)) else {
+            return;
+        };
+        let typing = Key::Typing(topic.clone(), session);
+        match murmur {
+            Murmur::Typed { typing: true, .. } => {
+                place.fleeting.start_typing(&user, session);
+                let deadline = now + self.timing.typing() + TYPING_SLACK;
+                self.timers.arm(typing, deadline);
+            }
+            Murmur::Typed { typing: false, .. } => {
+                place.fleeting.stop_typing(&user, session);
+                self.timers.cancel(&typing);
+            }
+            Murmur::Pointed(cursor) => {
+                place.fleeting.point(&user, session, |it| *it = cursor);
+                let key = Key::Cursor(topic.clone(), session);
+                self.timers.arm(key, now + crate::Timing::CURSOR_TTL);
+            }
+            Murmur::Said { event, payload, .. } => {
+                let said = super::fleeting::broadcast(topic, &user, session, event, payload);
+                place.fleeting.broadcast(said, self.limits.broadcasts_max);
+                place.fleeting.stop_typing(&user, session);
+                self.timers.cancel(&typing);
+            }
+            Murmur::Kicked => {}
+        }
+    }
+
+    /// The timer of a copy has ended.
+    pub(super) fn look_after_copy(&mut self, now: Timestamp, topic: &Topic) {
+        let (Some(members), Some(place)) = (&self.members, self.places.get_mut(topic)) else {
+            return;
+        };
+        if let Some(copy) = &mut place.copy {
+            copy.armed = None;
+            copy.looked_until = copy.looked_until.filter(|until| now < *until);
+            let heard = copy.replica.expire(now, members);
+            place.apply(heard);
+        }
+    }
+
+    /// Asks of the store what there is to ask about a place: the last thing after everything that happens there.
+    pub(super) fn share<A>(&mut self, now: Timestamp, topic: &Topic, out: &mut Vec<Effect<A>>) {
+        let (Some(members), Some(place)) = (&self.members, self.places.get_mut(topic)) else {
+            return;
+        };
+        let is_watched = place.is_watched();
+        let Some(copy) = &mut place.copy else {
+            return;
+        };
+        let subject = Subject::Place(topic.clone());
+        let wanted = is_watched || copy.looked_until.is_some();
+        let mut requests = Vec::new();
+        let forgotten = copy.replica.follow(wanted, &subject, &mut requests);
+        if wanted != copy.is_followed {
+            copy.is_followed = wanted;
+            copy.is_opening = wanted;
+        }
+        copy.replica
+            .ask(now, &subject, members, None, &mut requests);
+        out.extend(requests.into_iter().map(Effect::Ask));
+        if !copy.is_opening && std::mem::take(&mut copy.is_asked_for) {
+            let topic = topic.clone();
+            out.push(Effect::Known { topic });
+        }
+        let deadline = copy.replica.next_deadline();
+        let deadline = deadline.into_iter().chain(copy.looked_until).min();
+        if let Some(deadline) = deadline
+            && copy.armed != Some(deadline)
+        {
+            copy.armed = Some(deadline);
+            self.timers.arm(Key::Copy(topic.clone()), deadline.max(now));
+        }
+        if !wanted && !forgotten.is_empty() {
+            for session in forgotten {
+                place.write(session, Err(Reason::Left));
+            }
+        }
+        if !wanted && place.was_told() {
+            place.begin_anew(self.epochs.next());
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! A user whom other nodes know, too: what is written to the store of them, and what is heard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::session::{Connection, Session};
+use super::user::User;
+use crate::cluster::{
+    Change, Field, Heard, Incarnation, Membership, Op, Patch, Record, Replica, Reply, Request,
+    SessionRecord, Snapshot, Stamp, Subject,
+};
+use crate::ports::Written;
+use crate::{Profile, SessionId, Status, StatusChange, Timestamp, Topic};
+
+/// Where a session was that is on another node now: so long that node has to say so there.
+const MOVING: Duration = Duration::from_secs(10);
+/// Changes of a status that wait for the store; with one more they become one that says everything.
+const PENDING_MAX: usize = 16;
+
+/// What the store has of a user, and what it should.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) replica: Replica<Arc<SessionRecord>>,
+    /// The process that made the newest change of the profile, as far as this node knows; none, before it is stored.
+    author: u64,
+    /// Changes of the status that the store does not have.
+    pending: Vec<StatusChange>,
+    /// This node is to become the author of the profile's revision.
+    is_authored: bool,
+    profile: Putting,
+    /// Sessions that went to other nodes, and where they were.
+    moved: Vec<(Timestamp, SessionId, Vec<Topic>)>,
+    /// What was read while the user's profile was not known here yet.
+    read: Option<(Stamp, Arc<Profile>)>,
+    pub(super) armed: Option<Timestamp>,
+}
+
+/// How far the profile is on its way to the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Putting {
+    #[default]
+    Done,
+    Due,
+    /// This revision, with so many of the pending changes; and whether it is due again.
+    UnderWay {
+        revision: u64,
+        changes: usize,
+        again: bool,
+    },
+}
+
+impl Shared {
+    /// Whether anything of the user is not in the store, or not gone from it.
+    pub(super) fn is_needed(&self) -> bool {
+        self.profile != Putting::Done || !self.moved.is_empty() || self.replica.is_dirty()
+    }
+
+    pub(super) fn elsewhere(&self) -> impl Iterator<Item = &Arc<SessionRecord>> {
+        self.replica.others().map(|(_, _, record)| record)
+    }
+
+    /// Whether that is a session of another node through which a service acts.
+    pub(super) fn is_acted(&self, session: SessionId) -> bool {
+        let other = self.replica.other(session);
+        other.is_some_and(|(_, record)| record.acted)
+    }
+
+    /// When a session of the nodes that died was last heard from.
+    pub(super) fn heard_at(&self, who: Incarnation) -> Option<Timestamp> {
+        let its = self.replica.others();
+        let its = its.filter(|(_, stamp, _)| stamp.incarnation() == who);
+        its.map(|(_, _, record)| record.heard_at).max()
+    }
+
+    /// The session of another node whose connection `before` is, to go on here.
+    pub(super) fn take_over(&mut self, now: Timestamp, before: Connection) -> Option<Session> {
+        let (stamp, record) = self.replica.other(before.session)?;
+        if !record.acted && stamp.epoch != u64::from(before.epoch) {
+            return None;
+        }
+        let epoch = u32::try_from(stamp.epoch).ok()?;
+        // Its next connection is about to be made; a service has none, and so takes it over by itself.
+        let epoch = epoch + u32::from(record.acted);
+        let session = Session::take_over(now, before.session, epoch, record);
+        self.moved
+            .retain(|(_, session, _)| *session != before.session);
+        Some(session)
+    }
+
+    /// A session went to another node; what it left in `topics` is looked after for a while.
+    pub(super) fn moved(&mut self, now: Timestamp, session: SessionId, topics: Vec<Topic>) {
+        if !topics.is_empty() {
+            self.moved.push((now + MOVING, session, topics));
+        }
+    }
+
+    /// The sessions that have had time enough to move.
+    pub(super) fn settled(&mut self, now: Timestamp) -> Vec<(SessionId, Vec<Topic>)> {
+        let mut settled = Vec::new();
+        self.moved.retain_mut(|(until, session, topics)| {
+            let is_due = *until <= now;
+            if is_due {
+                settled.push((*session, std::mem::take(topics)));
+            }
+            !is_due
+        });
+        settled
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        let moved = self.moved.iter().map(|(until, ..)| *until);
+        moved.chain(self.replica.next_deadline()).min()
+    }
+
+    /// The status was changed here.
+    pub(super) fn chose(&mut self, change: &StatusChange, status: &Status) {
+        self.pending.push(change.clone());
+        if self.pending.len() > PENDING_MAX && self.profile == Putting::Done {
+            self.pending = vec![status.as_change()];
+        }
+        self.authored();
+    }
+
+    /// The profile is another revision, made here.
+    pub(super) fn authored(&mut self) {
+        self.is_authored = true;
+        self.put_profile();
+    }
+
+    /// The profile is to be written.
+    pub(super) fn put_profile(&mut self) {
+        match &mut self.profile {
+            Putting::UnderWay { again, .. } => *again = true,
+            other => *other = Putting::Due,
+        }
+    }
+
+    /// Asks of the store what there is to ask.
+    pub(super) fn ask(
+        &mut self,
+        now: Timestamp,
+        profile: &Profile,
+        members: &Membership,
+        out: &mut Vec<Request>,
+    ) {
+        if std::mem::take(&mut self.is_authored) {
+            self.author = members.me.node;
+        }
+        let subject = Subject::User(profile.user.clone());
+        let put = (self.profile == Putting::Due).then(|| Op::Put {
+            field: Field::Profile,
+            stamp: self.stamp(profile),
+            record: Record::Profile(Arc::new(profile.clone())),
+        });
+        if self.replica.ask(now, &subject, members, put, out) {
+            self.profile = Putting::UnderWay {
+                revision: profile.status.revision,
+                changes: self.pending.len(),
+                again: false,
+            };
+        }
+    }
+
+    fn stamp(&self, profile: &Profile) -> Stamp {
+        Stamp {
+            epoch: profile.status.revision,
+            owner: self.author,
+            order: profile.last_seen.unwrap_or_default().as_millis(),
+        }
+    }
+
+    /// The write was done, or not; says which revision of the profile is safe now.
+    fn written(&mut self, outcome: Option<&Written>) -> Option<u64> {
+        let Putting::UnderWay {
+            revision,
+            changes,
+            again,
+        } = self.profile
+        else {
+            return None;
+        };
+        self.profile = match again {
+            true => Putting::Due,
+            false => Putting::Done,
+        };
+        let Some(written) = outcome else {
+            self.profile = Putting::Due;
+            return None;
+        };
+        if written
+            .refused
+            .iter()
+            .any(|(field, _)| *field == Field::Profile)
+        {
+            // Somebody else has made that revision. What they wrote comes first, and then this: once it is read.
+            self.profile = Putting::Done;
+            self.replica.distrust();
+            return None;
+        }
+        self.pending.drain(..changes.min(self.pending.len()));
+        Some(revision)
+    }
+
+    /// The profile that the store has, before the user is known here.
+    pub(super) fn take_read(&mut self) -> Option<Profile> {
+        let (stamp, profile) = self.read.take()?;
+        self.author = stamp.owner;
+        Some(Profile::clone(&profile))
+    }
+
+    /// Whether a change of the status is not in the store yet.
+    fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Takes in what is heard before the user is known here; says whether the store has answered.
+    pub(super) fn prepare(&mut self, now: Timestamp, reply: Reply, members: &Membership) -> Asked {
+        let (profile, asked) = match &reply {
+            Reply::Read { snapshot, .. } => (
+                snapshot.as_ref().and_then(stored_profile),
+                match snapshot {
+                    Some(_) => Asked::Known,
+                    None => Asked::Away,
+                },
+            ),
+            Reply::Patched(patch) => (patched_profile(patch), Asked::Waiting),
+            _ => (None, Asked::Waiting),
+        };
+        self.read = profile.or(self.read.take());
+        let was_reading = self.replica.is_reading();
+        self.hear(now, reply, members);
+        match was_reading && !self.replica.is_reading() {
+            true => asked,
+            false => Asked::Waiting,
+        }
+    }
+
+    fn hear(
+        &mut self,
+        now: Timestamp,
+        reply: Reply,
+        members: &Membership,
+    ) -> Heard<Arc<SessionRecord>> {
+        match reply {
+            Reply::Read { ask, snapshot } => self.replica.read(now, ask, snapshot, members),
+            Reply::Patched(patch) => self.replica.patched(now, patch, members),
+            Reply::Written(outcome) => self.replica.written(now, outcome.as_ref(), members),
+            Reply::At(clock) => {
+                self.replica.at(clock);
+                Heard::default()
+            }
+            Reply::Murmured(_) => Heard::default(),
+        }
+    }
+}
+
+/// How far the store has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Waiting,
+    Known,
+    Away,
+}
+
+fn stored_profile(snapshot: &Snapshot) -> Option<(Stamp, Arc<Profile>)> {
+    let mut entries = snapshot.entries.iter();
+    entries.find_map(|(_, stamp, record)| match record {
+        Record::Profile(profile) => Some((*stamp, profile.clone())),
+        Record::Session(_) | Record::Member(_) => None,
+    })
+}
+
+fn patched_profile(patch: &Patch) -> Option<(Stamp, Arc<Profile>)> {
+    let mut changes = patch.changes.iter();
+    changes.find_map(|Change { entry, .. }| match entry {
+        Ok((stamp, Record::Profile(profile))) => Some((*stamp, profile.clone())),
+        _ => None,
+    })
+}
+
+/// What hearing of the store did to a user.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Sessions that are on other nodes now.
+    pub(super) taken: Vec<SessionId>,
+    /// The store has this revision of the profile, because this node wrote it.
+    pub(super) kept: Option<u64>,
+    /// It has this one, whoever wrote it, and everything that was changed here is in it.
+    pub(super) stored: Option<u64>,
+}
+
+impl User {
+    /// Takes in what was heard of the store.
+    pub(super) fn hear(&mut self, now: Timestamp, reply: Reply, members: &Membership) -> Outcome {
+        let Some(shared) = &mut self.shared else {
+            return Outcome::default();
+        };
+        let mut kept = None;
+        let mut profile = None;
+        match &reply {
+            Reply::Read {
+                snapshot: Some(snapshot),
+                ..
+            } if shared.replica.is_reading() => {
+                self.is_unsure = false;
+                profile = stored_profile(snapshot);
+                if profile.is_none() && self.profile.is_worth_keeping() {
+                    shared.put_profile(); // the store has lost it, or never had it
+                }
+            }
+            Reply::Patched(patch) => profile = patched_profile(patch),
+            Reply::Written(outcome) => kept = shared.written(outcome.as_ref()),
+            _ => {}
+        }
+        let heard = shared.hear(now, reply, members);
+        let mut stored = None;
+        if let Some((stamp, profile)) = profile {
+            self.adopt(now, stamp, &profile);
+            let shared = self.shared.as_ref();
+            stored = shared
+                .is_some_and(|it| !it.has_pending())
+                .then_some(stamp.epoch);
+        }
+        self.own_changed |= !heard.changes.is_empty();
+        Outcome {
+            taken: heard.taken,
+            kept,
+            stored,
+        }
+    }
+
+    /// Somebody's record of the profile: which of the two goes on?
+    fn adopt(&mut self, now: Timestamp, stamp: Stamp, stored: &Profile) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        let mine = shared.stamp(&self.profile);
+        if stamp == mine {
+            return;
+        }
+        let has_pending = shared.has_pending();
+        if mine.supersedes(stamp) {
+            if shared.profile == Putting::Done {
+                shared.put_profile();
+            }
+            return;
+        }
+        // Theirs was first. What was changed here since is changed in that.
+        let before = self.profile.status.clone();
+        self.profile = stored.clone();
+        shared.author = stamp.owner;
+        shared.is_authored = false;
+        if has_pending {
+            for change in shared.pending.clone() {
+                self.profile.choose(now, &change);
+            }
+            shared.authored();
+        }
+        if self.profile.expire(now) {
+            shared.authored();
+        }
+        self.own_changed |= self.profile.status != before;
+    }
+
+    /// Lets go of what was waited for long enough; says where sessions have left something behind.
+    pub(super) fn look_after_copy(
+        &mut self,
+        now: Timestamp,
+        members: &Membership,
+    ) -> Vec<(SessionId, Vec<Topic>)> {
+        let Some(shared) = &mut self.shared else {
+            return Vec::new();
+        };
+        shared.armed = None;
+        let heard = shared.replica.expire(now, members);
+        self.own_changed |= !heard.changes.is_empty();
+        shared.settled(now)
+    }
+
+    /// Writes what is new of the user for the other nodes.
+    pub(super) fn share(&mut self, now: Timestamp, members: &Membership, out: &mut Vec<Request>) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        for (session, reason) in &self.ended {
+            shared.replica.cut(*session, *reason, members);
+        }
+        for session in &mut self.sessions {
+            if let Some(record) = session.news(now) {
+                shared
+                    .replica
+                    .put(session.id, session.epoch, Arc::new(record));
+            }
+        }
+        shared.ask(now, &self.profile, members, out);
+    }
+}
