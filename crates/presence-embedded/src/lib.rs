@@ -2,6 +2,8 @@
 //!
 //! - [`ProfileFile`] keeps profiles in one database file. What it has acknowledged is on the disk.
 //! - [`ProfileMemory`] keeps them in memory, for tests and for running without a data directory.
+//! - [`TopicMemory`] is the store that nodes share: all of what a node alone needs, and a whole cluster in a test. It can be
+//!   told to fail.
 //! - [`conformance`] is the contract of the ports as a suite. Every adapter and every wrapper of one runs it.
 //!
 //! ```
@@ -20,10 +22,31 @@
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Two nodes on one store, one of which hears what the other tells:
+//!
+//! ```
+//! use presence_core::cluster::{Murmur, Subject};
+//! use presence_core::ports::{Notice, Topics};
+//! use presence_core::{ChannelId, Topic};
+//! use presence_embedded::TopicMemory;
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let store = TopicMemory::new();
+//! let (here, there) = (store.connect(), store.connect());
+//! let room = Subject::Place(Topic::Channel(ChannelId::new("room:42")?));
+//! there.follow(&[room.clone()]).await;
+//! here.murmur(&[(room.clone(), vec![Murmur::Kicked])]).await;
+//! assert_eq!(there.next().await, Notice::Murmured(room, vec![Murmur::Kicked]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod file;
 mod memory;
 mod record;
+mod topics;
 
 pub mod conformance;
 
@@ -31,3 +54,4 @@ pub use file::{
     CACHE_BYTES_MAX, LOADS_MAX, OpenError, PROFILES_PER_COMMIT, ProfileFile, SAVES_MAX,
 };
 pub use memory::ProfileMemory;
+pub use topics::{NOTICES_MAX, REAPED_MAX, RECENT, TopicLink, TopicMemory};

@@ -19,9 +19,16 @@ impl Clock {
     pub fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH);
         let millis = wall.unwrap_or(Duration::ZERO).as_millis();
+        Clock::start_at(Timestamp::from_millis(
+            u64::try_from(millis).unwrap_or(u64::MAX),
+        ))
+    }
+
+    /// A clock that says `now` now: nodes that share a store go by its time.
+    pub fn start_at(now: Timestamp) -> Self {
         Clock {
             started: Instant::now(),
-            wall: Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)),
+            wall: now,
         }
     }
 

@@ -19,6 +19,20 @@ pub struct Counters {
     pub unsaved: AtomicU64,
     /// Whether the last attempt to reach the profile store failed.
     pub store_away: AtomicBool,
+    /// Writes to the store that nodes share.
+    pub shared_writes: AtomicU64,
+    /// Maps read from it.
+    pub shared_reads: AtomicU64,
+    /// Requests to it that failed; each is repeated.
+    pub shared_failures: AtomicU64,
+    /// Changes heard of it, this node's own included.
+    pub patches_heard: AtomicU64,
+    /// Times that a part of it had to be compared, because it may have lost data.
+    pub distrusted: AtomicU64,
+    /// Nodes that were found dead.
+    pub nodes_lost: AtomicU64,
+    /// Whether it did not answer when it was last asked.
+    pub shared_away: AtomicBool,
 }
 
 impl Counters {

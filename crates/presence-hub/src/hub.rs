@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::ports::Profiles;
+use presence_core::cluster::Incarnation;
+use presence_core::cluster::nodes::Nodes;
+use presence_core::ports::{Profiles, Topics};
 use presence_core::rosters::{Page, Rosters};
 use presence_core::users::{Answer, Connection, Input, Users};
 use presence_core::{
@@ -14,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::counters::{Counters, Counts};
+use crate::lease::{HandOff, Leasing};
+use crate::link::{self, Errands, Holding, Homes, Link};
 use crate::outbox::Outbox;
 use crate::people::{self, Asker, People, Welcome};
 use crate::places::{self, Places};
@@ -71,30 +75,108 @@ pub struct Hub {
     people: Shards<people::Message>,
     places: Shards<places::Message>,
     counters: Arc<Counters>,
+    hand_offs: Option<mpsc::Sender<HandOff>>,
+}
+
+/// What makes a node one of several.
+struct Cluster {
+    me: Incarnation,
+    link: Link,
+    hand_offs: mpsc::Sender<HandOff>,
 }
 
 impl Hub {
-    /// Starts a node that keeps profiles in `store`.
+    /// Starts a node that is alone, and keeps profiles in `profiles`.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn start<P: Profiles>(settings: Settings, store: Arc<P>) -> Self {
+    pub fn start<P: Profiles>(settings: Settings, profiles: Arc<P>) -> Self {
+        Hub::with(settings, profiles, Clock::start(), None)
+    }
+
+    /// Starts one of the nodes that share `store`. Its `name` is for people: in logs and beside its lease.
+    ///
+    /// It waits for the store only to learn its time. While the store is away the node is on its own, and joins the others
+    /// when it is back.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn join<P: Profiles, T: Topics>(
+        settings: Settings,
+        profiles: Arc<P>,
+        store: Arc<T>,
+        name: &str,
+    ) -> Self {
+        let node = random();
+        let me = Incarnation {
+            node,
+            generation: 0,
+        };
+        let clock = match store.renew(me, name, Timing::LEASE).await {
+            Ok(leases) => Clock::start_at(leases.now),
+            Err(_) => Clock::start(),
+        };
+        let nodes = Nodes::new(clock.now(), node);
+        let (link, requests) = Link::new();
+        let (hand_offs, inbox) = mpsc::channel(1);
+        let cluster = Cluster {
+            me,
+            link,
+            hand_offs,
+        };
+        let hub = Hub::with(settings, profiles, clock, Some(cluster));
+        let homes = Homes {
+            people: hub.people.clone(),
+            places: hub.places.clone(),
+        };
+        let counters = hub.counters.clone();
+        let holding = Arc::new(Holding::default());
+        holding.until(clock.now() + Timing::LEASE);
+        let errands = Errands::new(
+            store.clone(),
+            clock,
+            holding.clone(),
+            homes.clone(),
+            counters.clone(),
+        );
+        tokio::spawn(errands.run(requests));
+        let listening = link::listen(store.clone(), homes.clone(), counters.clone());
+        tokio::spawn(listening);
+        let leasing = Leasing::new(store, name.into(), clock, nodes, holding, homes, counters);
+        tokio::spawn(leasing.run(inbox));
+        hub
+    }
+
+    fn with<P: Profiles>(
+        settings: Settings,
+        profiles: Arc<P>,
+        clock: Clock,
+        cluster: Option<Cluster>,
+    ) -> Self {
         let Settings { timing, limits, .. } = settings;
-        let clock = Clock::start();
         let counters = Arc::new(Counters::default());
         let shards = settings.shards.max(1);
+        let link = || cluster.as_ref().map(|it| it.link.clone());
         let places = Shards::new(Vec::from_iter((0..shards).map(|_| {
             let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
-            let rosters = Rosters::new(timing, limits, random());
-            tokio::spawn(Places::new(clock, rosters, counters.clone()).run(inbox));
+            let mut rosters = Rosters::new(timing, limits, random());
+            if let Some(cluster) = &cluster {
+                rosters.join_cluster(cluster.me);
+            }
+            tokio::spawn(Places::new(clock, rosters, link(), counters.clone()).run(inbox));
             mailbox
         })));
         let people = Shards::new(Vec::from_iter((0..shards).map(|_| {
             let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
-            let users = Users::new(timing, limits, random());
-            let store = store.clone();
-            let shard = People::new(clock, users, store, places.clone(), counters.clone());
+            let mut users = Users::new(timing, limits, random());
+            if let Some(cluster) = &cluster {
+                users.join_cluster(cluster.me);
+            }
+            let profiles = profiles.clone();
+            let (places, counters) = (places.clone(), counters.clone());
+            let shard = People::new(clock, users, profiles, places, link(), counters);
             tokio::spawn(shard.run(inbox));
             mailbox
         })));
@@ -104,6 +186,7 @@ impl Hub {
             people,
             places,
             counters,
+            hand_offs: cluster.map(|it| it.hand_offs),
         }
     }
 
@@ -265,7 +348,10 @@ impl Hub {
     pub async fn typing(&self, channel: ChannelId) -> Result<Vec<UserId>, Refusal> {
         let topic = Topic::Channel(channel);
         let (reply, users) = oneshot::channel();
-        let message = places::Message::Typing(topic.clone(), reply);
+        let message = places::Message::Typing {
+            topic: topic.clone(),
+            reply,
+        };
         let _ = self.places.of(&topic).send(message).await;
         users.await.map_err(|_| Refusal::Unavailable)
     }
@@ -302,17 +388,9 @@ impl Hub {
     ///
     /// They are not there: join again.
     pub async fn act_heartbeat(&self, user: &UserId, channel: &ChannelId) -> Result<(), Refusal> {
-        let by = acting(user);
-        let (reply, channels) = oneshot::channel();
-        let message = people::Message::Channels(user.clone(), by.session, reply);
-        let _ = self.people.of(user).send(message).await;
-        let channels = channels.await.map_err(|_| Refusal::Unavailable)?;
-        if !channels.contains(channel) {
-            return Err(Refusal::NotJoined);
-        }
-        let input = |asker| Input::Reported {
-            by,
-            activity: presence_core::users::Activity::Active,
+        let input = |asker| Input::Prolonged {
+            session: acting(user).session,
+            channel: channel.clone(),
             asker: Some(asker),
         };
         self.ask(user, input).await.map(drop)
@@ -344,6 +422,10 @@ impl Hub {
         event: Arc<str>,
         payload: Arc<str>,
     ) -> Result<(), Refusal> {
+        if self.hand_offs.is_some() {
+            // The service may have put them there through another node.
+            self.act_heartbeat(user, &channel).await?;
+        }
         let (reply, answer) = oneshot::channel();
         let message = places::Message::Happened(rosters::Input::Said {
             channel: channel.clone(),
@@ -374,6 +456,8 @@ impl Hub {
     }
 
     /// Stops the node: ends every connection, and returns when everything is kept, or `patience` is over. Says which.
+    ///
+    /// Of several nodes, the others show its people for the grace time, so that they can come back elsewhere.
     pub async fn stop(&self, patience: Duration) -> bool {
         let kept = async {
             for shard in self.people.all() {
@@ -382,6 +466,15 @@ impl Hub {
                 let _ = done.await;
             }
         };
+        let handed_off = async {
+            if let Some(hand_offs) = &self.hand_offs {
+                let (done, handed_off) = oneshot::channel();
+                let time = self.settings.timing.grace();
+                let _ = hand_offs.send(HandOff { time, done }).await;
+                let _ = handed_off.await;
+            }
+        };
+        let kept = async { tokio::join!(kept, handed_off) };
         tokio::time::timeout(patience, kept).await.is_ok()
     }
 

@@ -15,6 +15,8 @@ mod clock;
 mod counters;
 mod hub;
 mod keeper;
+mod lease;
+mod link;
 mod outbox;
 mod people;
 mod places;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use presence_core::cluster::{News, Reply, Request, Subject};
 use presence_core::ports::Profiles;
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{ChannelId, Event, Reason, Refusal, SessionId, Topic, UserId, rosters};
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::keeper::{Keeper, Kept};
+use crate::link::Link;
 use crate::outbox::{Ended, Outbox, Undo};
 use crate::places;
 use crate::session::Reference;
@@ -52,6 +54,10 @@ pub(crate) struct Welcome {
 #[derive(Debug)]
 pub(crate) enum Message {
     Happened(UserId, Input<Asker>),
+    /// Something was heard of the shared store.
+    Stored(UserId, Reply),
+    /// Something that every shard has to hear.
+    News(News),
     /// Something for a roster. All that a session does goes through its user's shard, so that it stays in order.
     Forward(Topic, places::Message),
     Watch {
@@ -66,8 +72,6 @@ pub(crate) enum Message {
         outbox: Arc<Outbox>,
     },
     Count(oneshot::Sender<usize>),
-    /// The channels that a session is in.
-    Channels(UserId, SessionId, oneshot::Sender<Vec<ChannelId>>),
     /// Keep everything, then end.
     Stop(oneshot::Sender<()>),
 }
@@ -77,6 +81,10 @@ pub(crate) struct People<P> {
     users: Users<Asker>,
     keeper: Keeper<P>,
     rosters: Shards<places::Message>,
+    /// To the store that nodes share, where there is one.
+    link: Option<Link>,
+    /// What had no room on its way there, and must not be lost.
+    unsent: Vec<Request>,
     counters: Arc<Counters>,
     /// The live connection of each session.
     connections: HashMap<SessionId, (u32, Arc<Outbox>)>,
@@ -89,6 +97,7 @@ impl<P: Profiles> People<P> {
         users: Users<Asker>,
         store: Arc<P>,
         rosters: Shards<places::Message>,
+        link: Option<Link>,
         counters: Arc<Counters>,
     ) -> Self {
         People {
@@ -96,6 +105,8 @@ impl<P: Profiles> People<P> {
             users,
             keeper: Keeper::new(store, counters.clone()),
             rosters,
+            link,
+            unsent: Vec::new(),
             counters,
             connections: HashMap::new(),
             watchers: HashMap::new(),
@@ -126,6 +137,9 @@ impl<P: Profiles> People<P> {
                 kept = self.keeper.done() => self.kept(kept, &mut effects).await,
                 () = sleep_until(wakes) => {}
             }
+            for request in std::mem::take(&mut self.unsent) {
+                self.ask(request).await;
+            }
             self.expire().await;
         }
     }
@@ -137,6 +151,17 @@ impl<P: Profiles> People<P> {
                     self.forget(*by);
                 }
                 self.handle(&user, input, effects).await;
+            }
+            Message::Stored(user, reply) => {
+                self.handle(&user, Input::Stored(reply), effects).await;
+            }
+            Message::News(news) => {
+                let mut effects = Vec::new();
+                let now = self.clock.now();
+                self.users.hear_news(now, news, &mut effects);
+                for (user, effect) in effects {
+                    self.perform(&user, effect).await;
+                }
             }
             Message::Forward(topic, message) => {
                 let _ = self.rosters.of(&topic).send(message).await;
@@ -182,9 +207,6 @@ impl<P: Profiles> People<P> {
             Message::Count(reply) => {
                 let _ = reply.send(self.users.online());
             }
-            Message::Channels(user, session, reply) => {
-                let _ = reply.send(self.users.channels(&user, session));
-            }
             Message::Stop(_) => {}
         }
     }
@@ -223,8 +245,25 @@ impl<P: Profiles> People<P> {
         }
     }
 
+    async fn ask(&mut self, request: Request) {
+        let Some(link) = &self.link else {
+            return;
+        };
+        let subject = request.subject().clone();
+        match (link.ask(request), subject) {
+            (Ok(None), _) => {}
+            (Ok(Some(reply)), Subject::User(user)) => {
+                let input = Input::Stored(reply);
+                Box::pin(self.handle(&user, input, &mut Vec::new())).await;
+            }
+            (Ok(Some(_)), Subject::Place(_)) => {}
+            (Err(request), _) => self.unsent.push(request),
+        }
+    }
+
     async fn perform(&mut self, user: &UserId, effect: Effect<Asker>) {
         match effect {
+            Effect::Ask(request) => self.ask(request).await,
             Effect::Welcome {
                 connection,
                 restored,

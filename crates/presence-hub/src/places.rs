@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use presence_core::cluster::{News, Reply, Request, Subject};
 use presence_core::rosters::{Effect, Hearers, Input, Page, Rosters};
 use presence_core::users::Answer;
-use presence_core::{Clock as Version, Event, SessionId, Topic, UserId, Watching};
+use presence_core::{Clock as Version, Event, SessionId, Timestamp, Topic, UserId, Watching};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::people::{Asker, answer, sleep_until};
 use crate::told::Told;
@@ -20,6 +22,10 @@ const BATCH_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Message {
     Happened(Input<Asker>),
+    /// Something was heard of the shared store.
+    Stored(Topic, Reply),
+    /// Something that every shard has to hear.
+    News(News),
     Watch(Watch),
     Unwatch {
         topic: Topic,
@@ -32,7 +38,10 @@ pub(crate) enum Message {
         limit: usize,
         reply: oneshot::Sender<Page>,
     },
-    Typing(Topic, oneshot::Sender<Vec<UserId>>),
+    Typing {
+        topic: Topic,
+        reply: oneshot::Sender<Vec<UserId>>,
+    },
     Count(oneshot::Sender<usize>),
 }
 
@@ -46,9 +55,26 @@ pub(crate) struct Watch {
     pub(crate) asker: Option<Asker>,
 }
 
+/// Somebody who wants to see what a topic is like.
+#[derive(Debug)]
+enum Looker {
+    List {
+        offset: usize,
+        limit: usize,
+        reply: oneshot::Sender<Page>,
+    },
+    Typing(oneshot::Sender<Vec<UserId>>),
+}
+
 pub(crate) struct Places {
     clock: Clock,
     rosters: Rosters,
+    /// To the store that nodes share, where there is one.
+    link: Option<Link>,
+    /// What had no room on its way there, and must not be lost.
+    unsent: Vec<Request>,
+    /// Those who wait until a topic is known.
+    lookers: HashMap<Topic, Vec<Looker>>,
     counters: Arc<Counters>,
     watchers: HashMap<Topic, HashMap<SessionId, (Watching, Arc<Outbox>)>>,
     /// The last whole state told of each topic, until something else is: many join at once, and share its encoding.
@@ -56,10 +82,18 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    pub(crate) fn new(clock: Clock, rosters: Rosters, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        clock: Clock,
+        rosters: Rosters,
+        link: Option<Link>,
+        counters: Arc<Counters>,
+    ) -> Self {
         Places {
             clock,
             rosters,
+            link,
+            unsent: Vec::new(),
+            lookers: HashMap::new(),
             counters,
             watchers: HashMap::new(),
             snapshots: HashMap::new(),
@@ -85,6 +119,9 @@ impl Places {
                 }
                 () = sleep_until(wakes) => {}
             }
+            for request in std::mem::take(&mut self.unsent) {
+                self.ask(request);
+            }
             self.rosters.expire(self.clock.now(), &mut effects);
             self.perform(&mut effects);
         }
@@ -94,6 +131,11 @@ impl Places {
         let now = self.clock.now();
         match message {
             Message::Happened(input) => self.rosters.handle(now, input, effects),
+            Message::Stored(topic, reply) => {
+                let input = Input::Heard { topic, reply };
+                self.rosters.handle(now, input, effects);
+            }
+            Message::News(news) => self.rosters.hear_news(now, news, effects),
             Message::Watch(watch) => {
                 let Watch {
                     topic,
@@ -143,10 +185,15 @@ impl Places {
                 limit,
                 reply,
             } => {
-                let _ = reply.send(self.rosters.list(&topic, offset, limit));
+                let looker = Looker::List {
+                    offset,
+                    limit,
+                    reply,
+                };
+                self.look(now, topic, looker, effects);
             }
-            Message::Typing(topic, reply) => {
-                let _ = reply.send(self.rosters.typing(&topic));
+            Message::Typing { topic, reply } => {
+                self.look(now, topic, Looker::Typing(reply), effects);
             }
             Message::Count(reply) => {
                 let _ = reply.send(self.rosters.active_channels());
@@ -154,9 +201,64 @@ impl Places {
         }
     }
 
+    /// Answers at once where there is only this node; else when what the others have is known.
+    fn look(
+        &mut self,
+        now: Timestamp,
+        topic: Topic,
+        looker: Looker,
+        effects: &mut Vec<Effect<Asker>>,
+    ) {
+        if self.link.is_none() {
+            return self.show(&topic, looker);
+        }
+        let lookers = self.lookers.entry(topic.clone()).or_default();
+        lookers.push(looker);
+        self.rosters.handle(now, Input::Looked { topic }, effects);
+    }
+
+    fn show(&self, topic: &Topic, looker: Looker) {
+        match looker {
+            Looker::List {
+                offset,
+                limit,
+                reply,
+            } => {
+                let _ = reply.send(self.rosters.list(topic, offset, limit));
+            }
+            Looker::Typing(reply) => {
+                let _ = reply.send(self.rosters.typing(topic));
+            }
+        }
+    }
+
+    fn ask(&mut self, request: Request) {
+        let Some(link) = &self.link else {
+            return;
+        };
+        let subject = request.subject().clone();
+        match (link.ask(request), subject) {
+            (Ok(None), _) => {}
+            (Ok(Some(reply)), Subject::Place(topic)) => {
+                let mut effects = Vec::new();
+                let input = Input::Heard { topic, reply };
+                self.rosters.handle(self.clock.now(), input, &mut effects);
+                self.perform(&mut effects);
+            }
+            (Ok(Some(_)), Subject::User(_)) => {}
+            (Err(request), _) => self.unsent.push(request),
+        }
+    }
+
     fn perform(&mut self, effects: &mut Vec<Effect<Asker>>) {
         for effect in effects.drain(..) {
             match effect {
+                Effect::Ask(request) => self.ask(request),
+                Effect::Known { topic } => {
+                    for looker in self.lookers.remove(&topic).into_iter().flatten() {
+                        self.show(&topic, looker);
+                    }
+                }
                 Effect::Tell { topic, to, event } => self.tell(&topic, &to, event),
                 Effect::Grant { asker } => answer(asker, Ok(Answer::Done)),
                 Effect::Refuse { asker, why } => answer(asker, Err(why)),

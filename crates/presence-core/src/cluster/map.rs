@@ -15,7 +15,7 @@ pub struct TopicMap {
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// What is to be published; `None` where nothing is different.
+    /// What is to be published; `None` where no op changed anything.
     pub patch: Option<Patch>,
     /// The puts that were refused, each with the stamp that stands in its way.
     pub refused: Vec<(Field, Stamp)>,

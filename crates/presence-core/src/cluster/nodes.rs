@@ -117,6 +117,11 @@ impl Nodes {
         self.me
     }
 
+    /// Until when this node's lease runs, as far as it knows.
+    pub fn holds_until(&self) -> Timestamp {
+        self.holds_until
+    }
+
     /// Whether this node's lease runs, as far as it knows. While it does not, nothing may be written: it may be dead already.
     pub fn may_write(&self, now: Timestamp) -> bool {
         now < self.holds_until

@@ -13,6 +13,8 @@ use std::time::Duration;
 ///
 /// - A write is done in one step per subject, as [`TopicMap::apply`](crate::cluster::TopicMap::apply) says. Writes of
 ///   different subjects have no order among each other.
+/// - Refused puts are told in the order of the ops; a refused cut is silent. Entries of a snapshot and changes of a patch
+///   have no order.
 /// - An acknowledged write may be lost when a server dies. A failed one may have been done. Repeating one is safe.
 /// - Whoever follows a subject gets a [`Notice`] of each patch and murmur from before [`follow`](Self::follow) returns until
 ///   [`unfollow`](Self::unfollow), in order and in time as a rule; any of them may be lost, late, doubled or out of order.
@@ -48,8 +50,8 @@ pub trait Topics: Send + Sync + 'static {
     fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) -> impl Future<Output = ()> + Send;
 
     /// Looks whether what is followed is still as it was told, without reading it: a [`Notice::At`] comes for every followed
-    /// subject that has changed of late, a [`Notice::Forgot`] for each part of the store that has lost data. To be called
-    /// every few seconds; costs a few small commands, whatever is followed.
+    /// subject that has changed of late, a [`Notice::Forgot`] for each part of the store that has lost data since it was
+    /// looked at before, followed or not. To be called every few seconds; costs a few small commands, whatever is followed.
     ///
     /// # Errors
     ///
@@ -59,7 +61,7 @@ pub trait Topics: Send + Sync + 'static {
     /// The next thing that was heard. Cancelling it loses nothing.
     fn next(&self) -> impl Future<Output = Notice> + Send;
 
-    /// Prolongs the lease of `me` until `ttl` from now, by the store's clock, and reads all leases.
+    /// Sets the end of the lease of `me` to `ttl` from now, by the store's clock, and reads all leases.
     /// One that has lapsed and was not condemned goes on as if it had not.
     ///
     /// # Errors
@@ -88,7 +90,8 @@ pub trait Topics: Send + Sync + 'static {
     /// Part of the store is away; what is on the others was done.
     fn reap(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Forgets a lease, dead or not, and that it ever was.
+    /// Forgets a lease, dead or not, and that it ever was. Whoever slept longer than its lease is remembered goes unnoticed,
+    /// so this is done late, and only after a last [`reap`](Self::reap).
     ///
     /// # Errors
     ///

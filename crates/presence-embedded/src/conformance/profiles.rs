@@ -1,17 +1,4 @@
-//! The contracts of the ports, as suites that every adapter and every wrapper of one must pass.
-//!
-//! A suite panics at the first clause that does not hold, and names it.
-//!
-//! ```
-//! # use std::sync::Arc;
-//! # use presence_embedded::{ProfileMemory, conformance};
-//! # tokio::runtime::Builder::new_multi_thread().build().unwrap().block_on(async {
-//! conformance::profiles(&Arc::new(ProfileMemory::new())).await;
-//! # });
-//! ```
-//!
-//! What cannot be seen from inside one process (that an acknowledged save survives a kill -9) is for the adapter's
-//! own tests.
+//! The contract of [`Profiles`].
 
 use std::sync::Arc;
 use std::time::Duration;

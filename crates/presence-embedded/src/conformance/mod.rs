@@ -1,0 +1,24 @@
+//! The contracts of the ports, as suites that every adapter and every wrapper of one must pass.
+//!
+//! A suite panics at the first clause that does not hold, and names it.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use presence_embedded::{ProfileMemory, TopicMemory, conformance};
+//! # tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap().block_on(async {
+//! conformance::profiles(&Arc::new(ProfileMemory::new())).await;
+//!
+//! let store = TopicMemory::new();
+//! conformance::topics(async || store.connect()).await;
+//! conformance::topics_after_loss(async || store.connect(), async || store.wipe()).await;
+//! # });
+//! ```
+//!
+//! What cannot be seen from inside one process (that an acknowledged save survives a kill -9), or without breaking a
+//! server (that one which is away delays nothing elsewhere), is for the adapter's own tests.
+
+mod profiles;
+mod topics;
+
+pub use self::profiles::{durable_profiles, profiles};
+pub use self::topics::{topics, topics_after_loss};

@@ -1,0 +1,227 @@
+//! Which of two writes of one entry wins.
+
+use std::sync::Arc;
+
+use presence_core::cluster::{Field, Incarnation, Op, Record, Stamp, Write};
+use presence_core::ports::Topics;
+use tokio::task::JoinSet;
+
+use super::case::Case;
+use super::make::{self, NUMBER_MAX, cut, member, profile, put};
+
+/// How many nodes begin one epoch at the same time.
+const RIVALS: u64 = 20;
+
+pub(super) async fn the_newest_connection_owns_the_session<T: Topics>(case: &Case<T>) {
+    // As texts, 10 is less than 9.
+    for epochs in [[1, 2], [9, 10], [7, u32::MAX]] {
+        let [older, newer] = epochs.map(u64::from);
+        check_replaces(case, [(older, 0, 5), (newer, 1, 0)]).await;
+        check_replaces(case, [(older, 0, 5), (newer, 0, 0)]).await;
+    }
+}
+
+pub(super) async fn a_late_put_of_an_older_connection_is_refused<T: Topics>(case: &Case<T>) {
+    for epochs in [[1, 2], [9, 10], [7, u32::MAX]] {
+        let [older, newer] = epochs.map(u64::from);
+        check_refused(case, [(newer, 0, 0), (older, 1, 5)]).await;
+        check_refused(case, [(newer, 0, 0), (older, 0, 5)]).await;
+    }
+}
+
+pub(super) async fn a_late_leave_of_an_older_connection_does_nothing<T: Topics>(case: &Case<T>) {
+    let (room, ann, bob) = (case.place(), case.session(), case.session());
+    let stored = stamp(case, (10, 0, 10));
+    let puts = [put(ann, stored, &member(ann, "Ann"))];
+    case.here.does(&room, &puts).await;
+    let before = case.here.read(&room).await;
+    let older = [(9, 0, 10), (9, 1, 11), (10, 1, 10), (10, 1, 11), (10, 0, 9)];
+    let cut_ann = |connection| cut(ann, stamp(case, connection));
+    let mut cuts: Vec<Op> = older.map(cut_ann).into();
+    cuts.push(cut(bob, stored));
+    // None of them is worth a word: a leave is refused in silence.
+    case.there.does(&room, &cuts).await;
+    let after = case.here.read(&room).await;
+    case.same("the map after late leaves", after, before);
+}
+
+pub(super) async fn a_leave_of_the_same_or_a_newer_connection_is_one<T: Topics>(case: &Case<T>) {
+    for newer in [
+        (10, 0, 10),
+        (10, 0, 11),
+        (11, 0, 0),
+        (11, 1, 0),
+        (100, 1, 9),
+    ] {
+        let (room, ann) = (case.place(), case.session());
+        let stored = stamp(case, (10, 0, 10));
+        let puts = [put(ann, stored, &member(ann, "Ann"))];
+        case.here.does(&room, &puts).await;
+        let cuts = [cut(ann, stamp(case, newer))];
+        case.there.does(&room, &cuts).await;
+        let left = case.here.read(&room).await.entries;
+        let what = format!("the map after {newer:?} has left");
+        case.same(&what, left, vec![]);
+    }
+}
+
+pub(super) async fn of_two_nodes_that_begin_one_epoch_the_first_has_it<T: Topics>(case: &Case<T>) {
+    check_refused(case, [(3, 0, 0), (3, 1, 0)]).await;
+    check_refused(case, [(3, 1, 4), (3, 0, 5)]).await;
+}
+
+pub(super) async fn an_older_generation_is_refused<T: Topics>(case: &Case<T>) {
+    for orders in [[1, 2], [9, 10], [0, u64::from(u32::MAX)]] {
+        let [older, newer] = orders;
+        check_replaces(case, [(3, 0, older), (3, 0, newer)]).await;
+        check_refused(case, [(3, 0, newer), (3, 0, older)]).await;
+    }
+}
+
+/// As a floating-point number, each of these is another.
+pub(super) async fn nodes_are_told_apart_by_every_bit<T: Topics>(case: &Case<T>) {
+    for node in [0, NUMBER_MAX + 1, i64::MAX as u64 - 1, u64::MAX - 1] {
+        let (room, ann) = (case.place(), case.session());
+        let stamp = |node| {
+            let generation = 1;
+            Stamp::of_session(1, Incarnation { node, generation })
+        };
+        let puts = [put(ann, stamp(node), &member(ann, "first"))];
+        case.here.does(&room, &puts).await;
+        let late = [put(ann, stamp(node + 1), &member(ann, "second"))];
+        let refused = case.there.write(&room, &late).await;
+        let what = "the stamp in the way of another node";
+        case.same(what, refused, vec![(Field::Session(ann), stamp(node))]);
+        case.there.does(&room, &[cut(ann, stamp(node + 1))]).await;
+        case.there.check_entries(&room, &puts).await;
+    }
+}
+
+pub(super) async fn a_later_change_of_a_profile_wins<T: Topics>(case: &Case<T>) {
+    let user = case.user();
+    let node = case.here.me.node;
+    let change = |revision: u64, owner: u64, seen_ms: u64| Op::Put {
+        field: Field::Profile,
+        stamp: Stamp {
+            epoch: revision,
+            owner,
+            order: seen_ms,
+        },
+        record: Record::Profile(Arc::new(profile(&make::user("ann"), revision))),
+    };
+    let changes = [
+        (change(9, node, 1_700_000_000_999), true),
+        (change(9, node, 1_700_000_000_998), false),
+        (change(9, node, 1_700_000_001_000), true),
+        (change(9, node + 1, 1_800_000_000_000), false),
+        (change(10, node + 1, 0), true),
+        (change(9, node, 1_900_000_000_000), false),
+        (change(NUMBER_MAX - 1, node, 0), true),
+        (change(NUMBER_MAX, node + 1, NUMBER_MAX), true),
+        (change(NUMBER_MAX - 1, node, 0), false),
+    ];
+    let mut stored: Option<Op> = None;
+    for (change, is_done) in changes {
+        let refused = case.here.write(&user, std::slice::from_ref(&change)).await;
+        let in_the_way = stored.as_ref().filter(|_| !is_done);
+        let meant = in_the_way.map(|it| (Field::Profile, it.stamp()));
+        let what = format!("what was refused of {change:#?}");
+        case.same(&what, refused, meant.into_iter().collect());
+        if is_done {
+            stored = Some(change);
+        }
+        let stored = stored.as_slice();
+        case.there.check_entries(&user, stored).await;
+    }
+}
+
+pub(super) async fn a_refused_put_keeps_nothing_else_out<T: Topics>(case: &Case<T>) {
+    let room = case.place();
+    let [ann, bob, cid, dan] = [(); 4].map(|()| case.session());
+    let [older, newer] = [case.here.stamp(1), case.there.stamp(2)];
+    let taken = [bob, dan].map(|it| put(it, newer, &member(it, "newer")));
+    case.there.does(&room, &taken).await;
+    let ops = [
+        put(ann, older, &member(ann, "Ann")),
+        put(dan, older, &member(dan, "older")),
+        put(bob, older, &member(bob, "older")),
+        put(cid, older, &member(cid, "Cid")),
+    ];
+    let refused = case.here.write(&room, &ops).await;
+    let meant = [dan, bob].map(|it| (Field::Session(it), newer));
+    case.same("what was refused, in its order", refused, meant.into());
+    let [bob, dan] = taken;
+    let left = [ops[0].clone(), bob, ops[3].clone(), dan];
+    case.there.check_entries(&room, &left).await;
+}
+
+pub(super) async fn of_concurrent_puts_of_one_epoch_a_single_one_is_done<T: Topics>(
+    case: &Case<T>,
+) {
+    let (room, ann) = (case.place(), case.session());
+    let mut puts = JoinSet::new();
+    for n in 0..RIVALS {
+        let by = case.stranger();
+        let stamp = Stamp::of_session(1, by);
+        let write = Write {
+            subject: room.clone(),
+            by,
+            ops: vec![put(ann, stamp, &member(ann, &format!("rival {n}")))],
+            is_last: false,
+        };
+        let node = if n % 2 == 0 { &case.here } else { &case.there };
+        let link = Arc::clone(&node.link);
+        puts.spawn(async move { (stamp, link.write(&[write]).await) });
+    }
+    let outcomes = puts.join_all().await;
+    let read = case.here.read(&room).await;
+    let [(_, winner, _)] = read.entries[..] else {
+        panic!("{}: one entry has become {:#?}", case.clause, read.entries);
+    };
+    for (stamp, mut written) in outcomes {
+        let refused = match written.pop() {
+            Some(Ok(written)) => written.refused,
+            other => panic!("{}: a write has ended as {other:?}", case.clause),
+        };
+        let meant = (stamp != winner).then_some((Field::Session(ann), winner));
+        let what = format!("what was refused of {stamp:?}");
+        case.same(&what, refused, meant.into_iter().collect());
+    }
+}
+
+/// A connection of a session: epoch, on which of two nodes, generation.
+type Connection = (u64, usize, u64);
+
+/// Checks that the second replaces the first.
+async fn check_replaces<T: Topics>(case: &Case<T>, connections: [Connection; 2]) {
+    let (room, ann) = (case.place(), case.session());
+    for connection in connections {
+        let puts = [put(ann, stamp(case, connection), &member(ann, "Ann"))];
+        case.here.does(&room, &puts).await;
+        case.there.check_entries(&room, &puts).await;
+    }
+}
+
+/// Checks that the first is not replaced by the second.
+async fn check_refused<T: Topics>(case: &Case<T>, connections: [Connection; 2]) {
+    let (room, ann) = (case.place(), case.session());
+    let [stored, late] = connections.map(|it| stamp(case, it));
+    let puts = [put(ann, stored, &member(ann, "Ann"))];
+    case.here.does(&room, &puts).await;
+    let before = case.here.read(&room).await;
+    let late = [put(ann, late, &member(ann, "late"))];
+    let refused = case.there.write(&room, &late).await;
+    let what = format!("what stands in the way of {connections:?}");
+    case.same(&what, refused, vec![(Field::Session(ann), stored)]);
+    case.there.check_entries(&room, &puts).await;
+    let after = case.here.read(&room).await;
+    case.same("the map after a put that was refused", after, before);
+}
+
+fn stamp<T: Topics>(case: &Case<T>, (epoch, node, order): Connection) -> Stamp {
+    Stamp {
+        epoch,
+        owner: [case.here.me.node, case.there.me.node][node],
+        order,
+    }
+}

@@ -1,0 +1,143 @@
+//! Things to write.
+
+use std::sync::Arc;
+
+use presence_core::cluster::{Change, Field, Op, Record, SessionRecord, Stamp, Stay, Subject};
+use presence_core::users::Activity;
+use presence_core::{
+    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Profile, Reason, SessionId,
+    Status, Timestamp, Topic, UserId, Visible, WorkspaceId,
+};
+
+/// The greatest number that JSON, Lua and JavaScript all keep.
+pub(super) const NUMBER_MAX: u64 = (1 << 53) - 1;
+/// A moment in the year 5138.
+pub(super) const FAR_MS: u64 = 100_000_000_000_000;
+
+/// Puts `record` of `session`.
+pub(super) fn put(session: SessionId, stamp: Stamp, record: &Record) -> Op {
+    Op::Put {
+        field: Field::Session(session),
+        stamp,
+        record: record.clone(),
+    }
+}
+
+/// Removes the entry of `session`, whose person has left.
+pub(super) fn cut(session: SessionId, stamp: Stamp) -> Op {
+    Op::Cut {
+        field: Field::Session(session),
+        stamp,
+        reason: Reason::Left,
+    }
+}
+
+/// What a patch says of a put.
+pub(super) fn is_there(session: SessionId, stamp: Stamp, record: &Record) -> Change {
+    Change {
+        field: Field::Session(session),
+        entry: Ok((stamp, record.clone())),
+    }
+}
+
+/// What a patch says of a removal.
+pub(super) fn is_gone(session: SessionId, reason: Reason) -> Change {
+    Change {
+        field: Field::Session(session),
+        entry: Err(reason),
+    }
+}
+
+/// `session` in some place, saying `words` about itself.
+pub(super) fn member(session: SessionId, words: &str) -> Record {
+    Record::Member(Arc::new(Member {
+        session,
+        epoch: 1,
+        user: user("ann"),
+        device: DeviceKind::Web,
+        joined_at: at(1_700_000_000_789),
+        meta: Arc::new(Meta {
+            json: format!(r##"{{"name":"{words}","color":"#b91c1c","n":[1, 2.50]}}"##).into(),
+            name: Some(words.into()),
+            color: Some("#b91c1c".into()),
+            avatar: None,
+        }),
+        look: Arc::new(Look {
+            status: Visible::Busy,
+            message: Some("会議中".into()),
+            emoji: Some("🎯".into()),
+        }),
+        look_revision: 7,
+    }))
+}
+
+/// An entry of `session` in the map of `subject`, with `words` in it.
+pub(super) fn entry(subject: &Subject, session: SessionId, words: &str) -> Record {
+    match subject {
+        Subject::Place(_) => member(session, words),
+        Subject::User(_) => {
+            let device = DeviceId::new(&format!("web:{words}"));
+            Record::Session(Arc::new(SessionRecord {
+                device: device.expect("words here are made of good characters"),
+                ..self::session(0, 1)
+            }))
+        }
+    }
+}
+
+/// A session of a user, last heard from at `heard_at_ms`, in `places` channels and a workspace.
+pub(super) fn session(heard_at_ms: u64, places: usize) -> SessionRecord {
+    let stay = |topic, words: &str| Stay {
+        topic,
+        joined_at: at(1_700_000_000_000),
+        meta: Arc::new(Meta {
+            json: format!(r#"{{"name":"{words}"}}"#).into(),
+            name: Some(words.into()),
+            ..Meta::default()
+        }),
+    };
+    let channels = (0..places).map(|n| {
+        let channel = ChannelId::new(&format!("room:{n}?a=%20&b#c;d,e!$")).expect("it is one");
+        stay(Topic::Channel(channel), &format!("Zoë {n}"))
+    });
+    let workspace = WorkspaceId::new("acme").expect("it is one");
+    let workspace = stay(Topic::Workspace(workspace), "Zoë");
+    SessionRecord {
+        device: DeviceId::new("web:browser_abc").expect("it is one"),
+        acted: false,
+        activity: Activity::Active,
+        is_active: true,
+        heard_at: at(heard_at_ms),
+        places: channels.chain([workspace]).collect(),
+    }
+}
+
+/// A profile of `user` with everything in it.
+pub(super) fn profile(user: &UserId, revision: u64) -> Profile {
+    Profile {
+        user: user.clone(),
+        status: Status {
+            chosen: Chosen::Invisible,
+            message: Some(format!("revision {revision}: Bin gleich zurück – 会議中").into()),
+            emoji: Some("👩🏽‍👩🏻‍👧🏿‍👦🏾".into()),
+            expires_at: Some(at(1_800_000_000_123)),
+            revision,
+        },
+        veil: Some(Status {
+            chosen: Chosen::Busy,
+            message: Some(r#"اجتماع · {"$set": "\u0000", 'a'.b: %00 <b> ; --"#.into()),
+            emoji: Some(":calendar:".into()),
+            expires_at: Some(at(1_800_000_000_456)),
+            revision: revision.saturating_sub(1),
+        }),
+        last_seen: Some(at(1_700_000_000_789)),
+    }
+}
+
+pub(super) fn user(name: &str) -> UserId {
+    UserId::new(name).expect("names here are made of good characters")
+}
+
+pub(super) fn at(ms: u64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}

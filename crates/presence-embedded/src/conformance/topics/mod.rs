@@ -1,0 +1,143 @@
+//! The contract of [`Topics`].
+
+mod case;
+mod comparing;
+mod fences;
+mod leases;
+mod loss;
+mod make;
+mod murmurs;
+mod node;
+mod notices;
+mod reaping;
+mod records;
+mod slices;
+mod writes;
+
+use std::sync::Arc;
+
+use presence_core::ports::Topics;
+
+use self::case::Case;
+use self::comparing::*;
+use self::fences::*;
+use self::leases::*;
+use self::murmurs::*;
+use self::notices::*;
+use self::reaping::*;
+use self::records::*;
+use self::slices::*;
+use self::writes::*;
+
+/// Checks every clause of [`Topics`] that can be seen while the store is well.
+///
+/// `connect` makes a link to the store for another node; the suite asks for a few. It writes to subjects of random names
+/// and holds leases of random nodes, so the store may have other users, as long as they do not wipe it; a suite that has
+/// passed leaves some thousand entries there, and no lease that runs. The numbers it writes are up to 2^53 - 1, but those of
+/// nodes, which have all their bits.
+///
+/// It waits for what has to come, and never for what must not: that would have come before something else does.
+/// In a snapshot and in a patch, entries may be in any order.
+///
+/// # Panics
+///
+/// A clause does not hold.
+pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
+    let links = [Arc::new(connect().await), Arc::new(connect().await)];
+    macro_rules! check {
+        ($($clause:ident)*) => {
+            $($clause(&Case::new(stringify!($clause), &links)).await;)*
+        };
+    }
+    check! {
+        a_subject_nobody_wrote_has_no_entries_and_no_version
+        what_was_put_is_there_for_all
+        a_cut_removes_exactly_what_it_names
+        a_write_does_all_its_ops_in_order
+        writing_it_again_changes_nothing
+        the_same_stamp_with_another_record_replaces_it
+        an_emptied_map_begins_anew
+
+        the_newest_connection_owns_the_session
+        a_late_put_of_an_older_connection_is_refused
+        a_late_leave_of_an_older_connection_does_nothing
+        a_leave_of_the_same_or_a_newer_connection_is_one
+        of_two_nodes_that_begin_one_epoch_the_first_has_it
+        an_older_generation_is_refused
+        nodes_are_told_apart_by_every_bit
+        a_later_change_of_a_profile_wins
+        a_refused_put_keeps_nothing_else_out
+        of_concurrent_puts_of_one_epoch_a_single_one_is_done
+        any_writes_mean_what_a_topic_map_says
+
+        answers_are_in_the_order_of_the_questions
+        empty_slices_are_fine
+        subjects_are_told_apart_by_kind_and_every_character
+
+        profiles_are_read_as_they_were_written
+        sessions_are_read_as_they_were_written
+        members_are_read_as_they_were_written
+        metas_of_all_scripts_and_full_length_are_kept
+        patches_carry_records_as_they_were_written
+
+        a_follower_hears_each_patch_once_and_in_order
+        ones_own_patches_are_heard
+        what_changes_nothing_is_not_told
+        every_reason_is_told
+        following_has_begun_when_it_returns
+        following_twice_is_following_once
+        what_is_not_followed_any_more_is_not_heard
+        each_node_follows_for_itself
+        a_copy_kept_by_patches_is_the_map
+        murmurs_are_heard_as_they_were_told
+        murmurs_go_to_followers_of_their_subject_only
+
+        comparing_tells_the_versions_of_what_is_followed_and_has_changed
+        comparing_tells_that_a_map_is_empty_now
+        comparing_does_not_tell_what_is_not_followed
+
+        a_lease_is_new_and_then_goes_on
+        leases_are_listed_with_their_names
+        a_lapsed_lease_goes_on_when_it_is_renewed
+        a_running_lease_is_not_condemned
+        a_lapsed_lease_is_condemned_for_ever
+        an_incarnation_nobody_knows_can_be_condemned
+        the_next_generation_of_a_dead_node_lives
+        what_is_forgotten_is_new
+        all_nodes_share_one_secret
+
+        reaping_removes_the_entries_of_one_incarnation_only
+        reaping_leaves_what_a_newer_connection_has_taken_over
+        reaping_is_told_as_a_lost_node
+        reaping_goes_on_where_another_node_stopped
+        nodes_may_reap_at_the_same_time
+        reaping_one_that_has_nothing_ends
+        what_was_a_last_write_is_not_looked_at_when_reaping
+        a_writer_that_comes_back_after_its_last_write_is_reaped
+    }
+}
+
+/// Checks what [`Topics`] says of a store that loses all its data while nodes follow what is in it.
+///
+/// `connect` is that of [`topics`]; `wipe` loses the data, and breaks no connection. The store belongs to the suite alone.
+///
+/// # Panics
+///
+/// A clause does not hold.
+pub async fn topics_after_loss<T: Topics>(connect: impl AsyncFn() -> T, wipe: impl AsyncFn()) {
+    let links = [Arc::new(connect().await), Arc::new(connect().await)];
+    macro_rules! check {
+        ($($clause:ident)*) => {
+            $(loss::$clause(&Case::new(stringify!($clause), &links), &wipe).await;)*
+        };
+    }
+    check! {
+        what_was_lost_is_not_there
+        comparing_tells_every_node_that_data_was_lost
+        comparing_tells_a_loss_once
+        a_map_written_again_has_a_new_epoch_and_is_heard
+        a_lease_that_was_lost_is_new
+        entries_written_again_are_reaped
+        a_secret_that_was_lost_is_drawn_anew_and_shared
+    }
+}

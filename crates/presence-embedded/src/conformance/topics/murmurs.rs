@@ -1,0 +1,90 @@
+//! Who hears which murmur.
+
+use std::slice::from_ref;
+
+use presence_core::cluster::Murmur;
+use presence_core::ports::{Notice, Topics};
+use presence_core::{Cursor, Pointer, Selection};
+
+use super::case::Case;
+use super::make::{NUMBER_MAX, user};
+
+pub(super) async fn murmurs_are_heard_as_they_were_told<T: Topics>(case: &Case<T>) {
+    let (room, ann) = (case.place(), case.session());
+    let pointed = |pointer, selection| {
+        Murmur::Pointed(Cursor {
+            session: ann,
+            user: user("ann"),
+            pointer,
+            selection,
+        })
+    };
+    let pointer = |x, y, visible| Some(Pointer { x, y, visible });
+    let selection = |start, end| Some(Selection { start, end });
+    let said = |event: &str, payload: &str| Murmur::Said {
+        session: ann,
+        user: user("ann"),
+        event: event.into(),
+        payload: payload.into(),
+    };
+    let typed = |typing| Murmur::Typed {
+        session: ann,
+        typing,
+    };
+    let long = format!(r#"{{"text":"{}"}}"#, "é".repeat(8_000));
+    let all = [
+        typed(true),
+        typed(false),
+        pointed(None, None),
+        pointed(pointer(-0.1, 1e300, true), None),
+        pointed(pointer(0.0, f64::MIN_POSITIVE, false), selection(0, 0)),
+        pointed(None, selection(3, NUMBER_MAX)),
+        said("wave", "null"),
+        said("会議 \u{0}", r#"{ "a": [1.50, "\u0000 🎯"] }"#),
+        said("long", &long),
+        Murmur::Kicked,
+    ];
+    for node in [&case.here, &case.there] {
+        node.follow(from_ref(&room)).await;
+    }
+    // One after the other, then all at once.
+    for murmurs in all.chunks(1).chain([&all[..]]) {
+        case.here.murmur(&room, murmurs).await;
+        for node in [&case.here, &case.there] {
+            let mut heard = Vec::new();
+            while heard.len() < murmurs.len() {
+                match node.hear_of(&room).await {
+                    Notice::Murmured(_, murmurs) => heard.extend(murmurs),
+                    other => panic!("{}: a murmur was to be heard, not {other:?}", case.clause),
+                }
+            }
+            case.same("the murmurs", &heard[..], murmurs);
+        }
+    }
+    case.same(
+        "what is kept of murmurs",
+        case.here.read(&room).await.clock,
+        None,
+    );
+}
+
+pub(super) async fn murmurs_go_to_followers_of_their_subject_only<T: Topics>(case: &Case<T>) {
+    let room = case.place();
+    let next_door = case.neighbour(&room);
+    case.there.follow(from_ref(&room)).await;
+    let typed = |typing| Murmur::Typed {
+        session: case.session(),
+        typing,
+    };
+    case.here.murmur(&next_door, &[typed(true)]).await;
+    let heard = [typed(false)];
+    case.here.murmur(&room, &heard).await;
+    let told = |notice: &Notice| match notice {
+        Notice::Murmured(subject, murmurs) if *subject == room || *subject == next_door => {
+            Some((subject.clone(), murmurs.clone()))
+        }
+        _ => None,
+    };
+    let first = case.there.hear("a murmur", told).await;
+    case.same("the first murmur", first, (room, heard.into()));
+}

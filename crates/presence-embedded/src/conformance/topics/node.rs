@@ -1,0 +1,228 @@
+//! One node, as a clause sees it: what fails where nothing may fail ends the suite.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use presence_core::cluster::{
+    Change, Field, Incarnation, Murmur, Op, Patch, Snapshot, Stamp, Subject, Write,
+};
+use presence_core::ports::{Leases, Notice, StoreError, Topics, Written};
+use tokio::time::{Instant, timeout_at};
+
+/// How long is waited for what has to come: as long as it takes on a busy machine, for it is not a measurement.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a lease is whose end nobody waits for.
+pub(super) const LONG: Duration = Duration::from_secs(60);
+/// More calls than reaping takes anybody, however small the steps.
+pub(super) const REAPS_MAX: usize = 5_000;
+
+/// One node on the store.
+pub(super) struct Node<T> {
+    clause: &'static str,
+    pub(super) link: Arc<T>,
+    pub(super) me: Incarnation,
+}
+
+impl<T: Topics> Node<T> {
+    pub(super) fn new(clause: &'static str, link: Arc<T>, me: Incarnation) -> Self {
+        Node { clause, link, me }
+    }
+
+    /// The stamp of a session whose connection number `epoch` is on this node.
+    pub(super) fn stamp(&self, epoch: u32) -> Stamp {
+        Stamp::of_session(epoch, self.me)
+    }
+
+    /// Writes in its own name, and answers what was refused.
+    pub(super) async fn write(&self, subject: &Subject, ops: &[Op]) -> Vec<(Field, Stamp)> {
+        let write = Write {
+            subject: subject.clone(),
+            by: self.me,
+            ops: ops.to_vec(),
+            is_last: false,
+        };
+        self.write_as(write).await
+    }
+
+    pub(super) async fn write_as(&self, write: Write) -> Vec<(Field, Stamp)> {
+        let written = self.write_all(&[write]).await;
+        let [Written { refused }] = &written[..] else {
+            panic!("{}: one write has {} outcomes", self.clause, written.len());
+        };
+        refused.clone()
+    }
+
+    /// Writes what nobody refuses.
+    pub(super) async fn does(&self, subject: &Subject, ops: &[Op]) {
+        let refused = self.write(subject, ops).await;
+        let clause = self.clause;
+        assert_eq!(refused, [], "{clause}: a write of {subject} was refused");
+    }
+
+    pub(super) async fn write_all(&self, writes: &[Write]) -> Vec<Written> {
+        let written = self.link.write(writes).await;
+        let written = written.into_iter();
+        written.map(|it| self.ok("a write", it)).collect()
+    }
+
+    pub(super) async fn read(&self, subject: &Subject) -> Snapshot {
+        let mut read = self.read_all(std::slice::from_ref(subject)).await;
+        assert_eq!(read.len(), 1, "{}: one read has one outcome", self.clause);
+        read.remove(0)
+    }
+
+    /// The maps of `subjects`, their entries in order of their fields.
+    pub(super) async fn read_all(&self, subjects: &[Subject]) -> Vec<Snapshot> {
+        let read = self.link.read(subjects).await.into_iter();
+        let sorted = |it| {
+            let mut read: Snapshot = self.ok("a read", it);
+            read.entries.sort_by_key(|(field, ..)| *field);
+            read
+        };
+        read.map(sorted).collect()
+    }
+
+    /// Checks what is in `subject`, whatever its version.
+    pub(super) async fn check_entries(&self, subject: &Subject, ops: &[Op]) {
+        let meant = ops.iter().filter_map(|op| match op {
+            Op::Put {
+                field,
+                stamp,
+                record,
+            } => Some((*field, *stamp, record.clone())),
+            Op::Cut { .. } => None,
+        });
+        let mut meant: Vec<_> = meant.collect();
+        meant.sort_by_key(|(field, ..)| *field);
+        let read = self.read(subject).await.entries;
+        let clause = self.clause;
+        assert!(
+            read == meant,
+            "{clause}: {subject} has {read:#?} where {meant:#?} should be"
+        );
+    }
+
+    pub(super) async fn follow(&self, subjects: &[Subject]) {
+        let followed = self.link.follow(subjects).await;
+        let (clause, count) = (self.clause, followed.len());
+        assert_eq!(
+            count,
+            subjects.len(),
+            "{clause}: following has an outcome each"
+        );
+        for it in followed {
+            self.ok("following", it);
+        }
+    }
+
+    pub(super) async fn murmur(&self, subject: &Subject, murmurs: &[Murmur]) {
+        let murmurs = (subject.clone(), murmurs.to_vec());
+        self.link.murmur(&[murmurs]).await;
+    }
+
+    pub(super) async fn compare(&self) {
+        let compared = self.link.compare().await;
+        self.ok("comparing", compared);
+    }
+
+    /// The first notice that `pick` picks; the others are of no interest.
+    pub(super) async fn hear<R>(
+        &self,
+        what: &str,
+        mut pick: impl FnMut(&Notice) -> Option<R>,
+    ) -> R {
+        let deadline = Instant::now() + PATIENCE;
+        let mut passed = Vec::new();
+        loop {
+            let Ok(notice) = timeout_at(deadline, self.link.next()).await else {
+                let clause = self.clause;
+                let passed = &passed[passed.len().saturating_sub(5)..];
+                panic!(
+                    "{clause}: {what} was not heard in {PATIENCE:?}; the last to be heard was {passed:#?}"
+                );
+            };
+            if let Some(picked) = pick(&notice) {
+                return picked;
+            }
+            passed.push(notice);
+        }
+    }
+
+    /// The next patch or murmur of `subject`.
+    pub(super) async fn hear_of(&self, subject: &Subject) -> Notice {
+        let told = |notice: &Notice| match notice {
+            Notice::Patched(it, _) | Notice::Murmured(it, _) if it == subject => {
+                Some(notice.clone())
+            }
+            _ => None,
+        };
+        self.hear(&format!("a patch or a murmur of {subject}"), told)
+            .await
+    }
+
+    /// The next patch of `subject`, its changes in order of their fields. Nothing else may be told of it before.
+    pub(super) async fn hear_patch(&self, subject: &Subject) -> Patch {
+        match self.hear_of(subject).await {
+            Notice::Patched(_, mut patch) => {
+                patch.changes.sort_by_key(|it| it.field);
+                patch
+            }
+            other => panic!("{}: a patch was to be heard, not {other:?}", self.clause),
+        }
+    }
+
+    /// Checks that the next patch of `subject` makes these changes.
+    pub(super) async fn check_patch(&self, subject: &Subject, changes: &[Change]) -> Patch {
+        let patch = self.hear_patch(subject).await;
+        let mut meant = changes.to_vec();
+        meant.sort_by_key(|it| it.field);
+        let clause = self.clause;
+        assert!(
+            patch.changes == meant,
+            "{clause}: heard was {:#?} where {meant:#?} should be",
+            patch.changes
+        );
+        patch
+    }
+
+    pub(super) async fn renew(&self, who: Incarnation, ttl: Duration) -> Leases {
+        let renewed = self.link.renew(who, "a node of a test", ttl).await;
+        self.ok("renewing a lease", renewed)
+    }
+
+    pub(super) async fn condemn(&self, who: Incarnation) -> bool {
+        let condemned = self.link.condemn(who).await;
+        self.ok("condemning a node", condemned)
+    }
+
+    pub(super) async fn forget(&self, who: Incarnation) {
+        let forgotten = self.link.forget(who).await;
+        self.ok("forgetting a node", forgotten);
+    }
+
+    /// Reaps a little of `who`, and says whether there may be more.
+    pub(super) async fn reap_some(&self, who: Incarnation) -> bool {
+        let reaped = self.link.reap(who).await;
+        self.ok("reaping", reaped)
+    }
+
+    /// Reaps `who` until nothing is left.
+    pub(super) async fn reap(&self, who: Incarnation) {
+        for _ in 0..REAPS_MAX {
+            if !self.reap_some(who).await {
+                return;
+            }
+        }
+        panic!(
+            "{}: reaping said {REAPS_MAX} times that there may be more",
+            self.clause
+        );
+    }
+
+    fn ok<R>(&self, what: &str, outcome: Result<R, StoreError>) -> R {
+        match outcome {
+            Ok(it) => it,
+            Err(error) => panic!("{}: {what} failed: {error:?}", self.clause),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What one node has yet to hear.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use presence_core::cluster::SHARDS;
+use presence_core::ports::Notice;
+use tokio::sync::Notify;
+
+/// How many notices wait for a node that is slow to take them. What comes then is dropped, and the node is told of which
+/// part of the store; for that there is room of its own.
+pub const NOTICES_MAX: usize = 16_384;
+
+/// The notices of one node, in order.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    notices: VecDeque<Notice>,
+    /// Of which shards a [`Notice::Forgot`] waits. What else there is to say of those is dropped: all that comes before
+    /// it is taken will be compared anyway.
+    forgotten: Box<[bool]>,
+    is_deaf: bool,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        let waiting = Waiting {
+            notices: VecDeque::new(),
+            forgotten: vec![false; usize::from(SHARDS)].into(),
+            is_deaf: false,
+        };
+        Inbox {
+            waiting: Mutex::new(waiting),
+            arrived: Notify::new(),
+        }
+    }
+
+    /// Puts `notice`, about something in `shard`, behind the others.
+    pub(super) fn put(&self, shard: u16, notice: Notice) {
+        let mut waiting = self.lock();
+        if waiting.is_deaf || waiting.forgotten[usize::from(shard)] {
+            return;
+        }
+        if waiting.notices.len() >= NOTICES_MAX {
+            waiting.forget(shard);
+        } else {
+            waiting.notices.push_back(notice);
+        }
+        self.arrived.notify_one();
+    }
+
+    /// Says that everything in `shard` is to be compared.
+    pub(super) fn forget(&self, shard: u16) {
+        self.lock().forget(shard);
+        self.arrived.notify_one();
+    }
+
+    /// Drops what comes, until it hears again.
+    pub(super) fn set_deaf(&self, is_deaf: bool) {
+        self.lock().is_deaf = is_deaf;
+    }
+
+    /// Takes the first one. Cancelling it loses nothing.
+    pub(super) async fn take(&self) -> Notice {
+        loop {
+            if let Some(notice) = self.lock().take() {
+                // One notification may stand for many notices, and others may be waiting for those.
+                self.arrived.notify_one();
+                return notice;
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Each change is a single push or pop, so a panic elsewhere leaves nothing half done.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn forget(&mut self, shard: u16) {
+        let is_said = &mut self.forgotten[usize::from(shard)];
+        if !std::mem::replace(is_said, true) {
+            self.notices.push_back(Notice::Forgot(shard));
+        }
+    }
+
+    fn take(&mut self) -> Option<Notice> {
+        let notice = self.notices.pop_front()?;
+        if let Notice::Forgot(shard) = notice {
+            self.forgotten[usize::from(shard)] = false;
+        }
+        Some(notice)
+    }
+}

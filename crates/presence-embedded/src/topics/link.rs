@@ -1,0 +1,175 @@
+//! One node's way to the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use presence_core::cluster::{Incarnation, Murmur, SHARDS, Snapshot, Subject, Write};
+use presence_core::ports::{Leases, Notice, StoreError, Topics, Written};
+
+use super::inbox::Inbox;
+use super::{Store, lock};
+
+/// How many maps one [`reap`](Topics::reap) cleans.
+pub const REAPED_MAX: usize = 256;
+
+/// One node's link to a [`TopicMemory`](super::TopicMemory): it follows, and hears, for itself.
+///
+/// Every clone is the same link, so a test can keep one to cut off the node that has the other. The last one that is
+/// dropped unfollows everything.
+#[derive(Clone, Debug)]
+pub struct TopicLink {
+    link: Arc<Link>,
+}
+
+impl TopicLink {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        let link = Link {
+            inbox: Arc::new(Inbox::new()),
+            wipes: AtomicU64::new(store.wipes.load(Ordering::Acquire)),
+            is_away: AtomicBool::new(false),
+            store,
+        };
+        TopicLink {
+            link: Arc::new(link),
+        }
+    }
+
+    /// Cuts the node off from the store, or ends that. Meanwhile every call fails with nothing done, and what others
+    /// write is not heard; when it is back, it is told that it may have missed something anywhere.
+    pub fn set_away(&self, is_away: bool) {
+        let was_away = self.link.is_away.swap(is_away, Ordering::AcqRel);
+        self.link.inbox.set_deaf(is_away);
+        if was_away && !is_away {
+            (0..SHARDS).for_each(|shard| self.link.inbox.forget(shard));
+        }
+    }
+
+    /// The store, unless it is away.
+    fn store(&self) -> Result<&Store, StoreError> {
+        let store = &*self.link.store;
+        let is_away =
+            store.is_away.load(Ordering::Acquire) || self.link.is_away.load(Ordering::Acquire);
+        if is_away {
+            return Err(StoreError::Unavailable("told to be away".into()));
+        }
+        Ok(store)
+    }
+
+    /// Does `f` for each of `asked`, in order.
+    fn each<A, R>(&self, asked: &[A], f: impl Fn(&Store, &A) -> R) -> Vec<Result<R, StoreError>> {
+        let one = |it| self.store().map(|store| f(store, it));
+        asked.iter().map(one).collect()
+    }
+}
+
+impl Topics for TopicLink {
+    async fn write(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        self.each(writes, |store, write| {
+            store.at(&write.subject, |shard, around| shard.write(around, write))
+        })
+    }
+
+    async fn read(&self, subjects: &[Subject]) -> Vec<Result<Snapshot, StoreError>> {
+        self.each(subjects, |store, subject| {
+            store.at(subject, |shard, _| shard.read(subject))
+        })
+    }
+
+    async fn follow(&self, subjects: &[Subject]) -> Vec<Result<(), StoreError>> {
+        self.each(subjects, |store, subject| {
+            store.at(subject, |shard, _| shard.follow(subject, &self.link.inbox));
+        })
+    }
+
+    async fn unfollow(&self, subjects: &[Subject]) {
+        for subject in subjects {
+            let store = &self.link.store;
+            store.at(subject, |shard, _| {
+                shard.unfollow(subject, &self.link.inbox);
+            });
+        }
+    }
+
+    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
+        let Ok(store) = self.store() else {
+            return;
+        };
+        for (subject, murmurs) in murmurs {
+            store.at(subject, |shard, around| {
+                shard.murmur(around, subject, murmurs);
+            });
+        }
+    }
+
+    async fn compare(&self) -> Result<(), StoreError> {
+        let store = self.store()?;
+        let wipes = store.wipes.load(Ordering::Acquire);
+        if self.link.wipes.swap(wipes, Ordering::AcqRel) != wipes {
+            (0..SHARDS).for_each(|shard| self.link.inbox.forget(shard));
+        }
+        for shard in &store.shards {
+            store.in_shard(shard, |shard, around| {
+                shard.compare(around, &self.link.inbox);
+            });
+        }
+        Ok(())
+    }
+
+    async fn next(&self) -> Notice {
+        self.link.inbox.take().await
+    }
+
+    async fn renew(
+        &self,
+        me: Incarnation,
+        name: &str,
+        ttl: Duration,
+    ) -> Result<Leases, StoreError> {
+        let store = self.store()?;
+        Ok(lock(&store.nodes).renew(store.time.now(), me, name, ttl))
+    }
+
+    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+        let store = self.store()?;
+        Ok(lock(&store.nodes).condemn(store.time.now(), who))
+    }
+
+    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+        let store = self.store()?;
+        let mut left = REAPED_MAX;
+        for shard in &store.shards {
+            left -= store.in_shard(shard, |shard, around| shard.reap(around, who, left));
+            if left == 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn forget(&self, who: Incarnation) -> Result<(), StoreError> {
+        lock(&self.store()?.nodes).forget(who);
+        Ok(())
+    }
+
+    async fn secret(&self, proposal: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        Ok(lock(&self.store()?.nodes).secret(proposal))
+    }
+}
+
+#[derive(Debug)]
+struct Link {
+    store: Arc<Store>,
+    inbox: Arc<Inbox>,
+    /// How often the store had lost its data when this link last looked.
+    wipes: AtomicU64,
+    is_away: AtomicBool,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        for shard in &self.store.shards {
+            lock(shard).unfollow_all(&self.inbox);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The store that nodes share, in one process.
+
+mod inbox;
+mod link;
+mod nodes;
+mod shard;
+mod time;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use presence_core::cluster::{SHARDS, Subject};
+
+pub use self::inbox::NOTICES_MAX;
+pub use self::link::{REAPED_MAX, TopicLink};
+use self::nodes::Nodes;
+pub use self::shard::RECENT;
+use self::shard::{Around, Shard};
+use self::time::StoreTime;
+
+/// The store of any number of nodes in one process: a whole cluster in a test, or the only node there is.
+///
+/// Every clone is the same store. Each node has a [`TopicLink`] of its own to it, which is what implements
+/// [`Topics`](presence_core::ports::Topics).
+///
+/// It keeps what is written until it is removed: the writers bound it. Besides that, it knows for [`RECENT`] what has
+/// changed, and keeps up to [`NOTICES_MAX`] notices for each node.
+///
+/// A store that never fails is no test of a cluster, so it can be told to: [`wipe`](Self::wipe),
+/// [`set_away`](Self::set_away), [`lose`](Self::lose), and [`TopicLink::set_away`] for one node alone.
+#[derive(Clone, Debug, Default)]
+pub struct TopicMemory {
+    store: Arc<Store>,
+}
+
+impl TopicMemory {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A link to it, for one node.
+    pub fn connect(&self) -> TopicLink {
+        TopicLink::new(Arc::clone(&self.store))
+    }
+
+    /// Loses all data: maps, leases, the secret. Nobody is told before they compare.
+    pub fn wipe(&self) {
+        for shard in &self.store.shards {
+            lock(shard).wipe();
+        }
+        *lock(&self.store.nodes) = Nodes::default();
+        self.store.wipes.fetch_add(1, Ordering::Release);
+    }
+
+    /// While it is away every call fails, with nothing done.
+    pub fn set_away(&self, is_away: bool) {
+        self.store.is_away.store(is_away, Ordering::Release);
+    }
+
+    /// The next `count` patches and murmurs never arrive; one that would go to three nodes counts three times.
+    /// Replaces what was said before, so 0 ends it, and `u64::MAX` is all until then.
+    pub fn lose(&self, count: u64) {
+        self.store.to_lose.store(count, Ordering::Release);
+    }
+}
+
+/// What all links share. Locks are taken in this order: a shard, then an inbox. No two of a kind are held at once.
+#[derive(Debug)]
+struct Store {
+    time: StoreTime,
+    shards: Box<[Mutex<Shard>]>,
+    nodes: Mutex<Nodes>,
+    epochs: AtomicU64,
+    random: RandomState,
+    wipes: AtomicU64,
+    is_away: AtomicBool,
+    to_lose: AtomicU64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Store {
+            time: StoreTime::new(),
+            shards: (0..SHARDS).map(|it| Mutex::new(Shard::new(it))).collect(),
+            nodes: Mutex::default(),
+            epochs: AtomicU64::new(0),
+            random: RandomState::new(),
+            wipes: AtomicU64::new(0),
+            is_away: AtomicBool::new(false),
+            to_lose: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Store {
+    /// Does something in the shard of `subject`.
+    fn at<R>(&self, subject: &Subject, f: impl FnOnce(&mut Shard, &Around<'_>) -> R) -> R {
+        self.in_shard(&self.shards[usize::from(subject.shard())], f)
+    }
+
+    /// Does something in `shard`.
+    fn in_shard<R>(&self, shard: &Mutex<Shard>, f: impl FnOnce(&mut Shard, &Around<'_>) -> R) -> R {
+        let mut shard = lock(shard);
+        let around = Around {
+            now_us: self.time.now_us(),
+            epoch: &|| {
+                self.random
+                    .hash_one(self.epochs.fetch_add(1, Ordering::Relaxed))
+            },
+            is_lost: &|| self.loses_one(),
+        };
+        f(&mut shard, &around)
+    }
+
+    fn loses_one(&self) -> bool {
+        // Most of the time nothing is to be lost, and nothing is written.
+        self.to_lose.load(Ordering::Acquire) > 0
+            && self
+                .to_lose
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic below is a broken invariant of one map at worst; the others are worth going on for.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use presence_core::cluster::{
+        Field, Incarnation, Op, Record, SessionRecord, Stamp, Subject, Write,
+    };
+    use presence_core::ports::Topics;
+    use presence_core::users::Activity;
+    use presence_core::{DeviceId, Reason, SessionId, Timestamp, UserId};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_kept_of_what_is_over() {
+        let store = TopicMemory::new();
+        let (here, there) = (store.connect(), store.connect());
+        let ann = Subject::User(UserId::new("ann").unwrap());
+        there.follow(std::slice::from_ref(&ann)).await;
+        assert_eq!(kept(&store), 1, "what is followed");
+        here.write(&[write(&ann, false)]).await;
+        here.write(&[write(&ann, true)]).await;
+        assert_eq!(kept(&store), 2, "what is followed, and has changed");
+        drop(there);
+        assert_eq!(kept(&store), 2, "what has changed");
+        tokio::time::advance(RECENT + Duration::from_millis(1)).await;
+        here.compare().await.unwrap();
+        assert_eq!(kept(&store), 0, "nothing");
+    }
+
+    #[tokio::test]
+    async fn a_write_that_does_nothing_keeps_nothing() {
+        let store = TopicMemory::new();
+        let here = store.connect();
+        let ann = Subject::User(UserId::new("ann").unwrap());
+        here.write(&[write(&ann, true)]).await;
+        here.unfollow(std::slice::from_ref(&ann)).await;
+        assert_eq!(kept(&store), 0);
+    }
+
+    /// Puts a session, or removes it for good.
+    fn write(subject: &Subject, is_last: bool) -> Write {
+        let by = Incarnation {
+            node: 7,
+            generation: 1,
+        };
+        let field = Field::Session(SessionId::from_u128(1));
+        let stamp = Stamp::of_session(1, by);
+        let record = SessionRecord {
+            device: DeviceId::new("web:1").unwrap(),
+            acted: false,
+            activity: Activity::Active,
+            is_active: true,
+            heard_at: Timestamp::from_millis(1),
+            places: vec![],
+        };
+        let op = if is_last {
+            Op::Cut {
+                field,
+                stamp,
+                reason: Reason::Left,
+            }
+        } else {
+            Op::Put {
+                field,
+                stamp,
+                record: Record::Session(Arc::new(record)),
+            }
+        };
+        Write {
+            subject: subject.clone(),
+            by,
+            ops: vec![op],
+            is_last,
+        }
+    }
+
+    fn kept(store: &TopicMemory) -> usize {
+        store.store.shards.iter().map(|it| lock(it).kept()).sum()
+    }
+}

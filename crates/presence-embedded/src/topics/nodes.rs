@@ -1,0 +1,67 @@
+//! Which nodes hold leases, and the secret they share.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use presence_core::Timestamp;
+use presence_core::cluster::Incarnation;
+use presence_core::ports::{Lease, Leases, Standing};
+
+/// What the store knows of the nodes on it.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    leases: BTreeMap<Incarnation, Lease>,
+    secret: Option<[u8; 32]>,
+}
+
+impl Nodes {
+    pub(super) fn renew(
+        &mut self,
+        now: Timestamp,
+        me: Incarnation,
+        name: &str,
+        ttl: Duration,
+    ) -> Leases {
+        let mine = match self.leases.get(&me) {
+            Some(lease) if lease.is_dead => Standing::Condemned,
+            Some(_) => Standing::Renewed,
+            None => Standing::New,
+        };
+        if mine != Standing::Condemned {
+            let lease = Lease {
+                who: me,
+                name: name.into(),
+                until: now + ttl,
+                is_dead: false,
+            };
+            self.leases.insert(me, lease);
+        }
+        Leases {
+            now,
+            mine,
+            nodes: self.leases.values().cloned().collect(),
+        }
+    }
+
+    pub(super) fn condemn(&mut self, now: Timestamp, who: Incarnation) -> bool {
+        let lease = self.leases.entry(who).or_insert_with(|| Lease {
+            who,
+            name: "".into(),
+            until: now,
+            is_dead: false,
+        });
+        if !lease.is_dead && lease.until <= now {
+            lease.is_dead = true;
+            lease.until = now;
+        }
+        lease.is_dead
+    }
+
+    pub(super) fn forget(&mut self, who: Incarnation) {
+        self.leases.remove(&who);
+    }
+
+    pub(super) fn secret(&mut self, proposal: [u8; 32]) -> [u8; 32] {
+        *self.secret.get_or_insert(proposal)
+    }
+}

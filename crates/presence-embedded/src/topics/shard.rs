@@ -1,0 +1,240 @@
+//! One part of the store: its maps, who follows them, and who has entries in them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use presence_core::cluster::{Field, Incarnation, Murmur, Op, Snapshot, Subject, TopicMap, Write};
+use presence_core::ports::{Notice, Written};
+use presence_core::{Clock, Reason};
+
+use super::inbox::Inbox;
+
+/// For how long after a change a comparison tells it: some times as long as a node waits between two.
+pub const RECENT: Duration = Duration::from_secs(60);
+
+/// What holds for all shards: it is lent to a shard for each thing that is done there.
+pub(super) struct Around<'a> {
+    /// The store's time.
+    pub(super) now_us: u64,
+    /// Draws an epoch.
+    pub(super) epoch: &'a dyn Fn() -> u64,
+    /// Whether a notice gets lost on its way.
+    pub(super) is_lost: &'a dyn Fn() -> bool,
+}
+
+/// Everything in one part of the store.
+#[derive(Debug)]
+pub(super) struct Shard {
+    number: u16,
+    slots: HashMap<Subject, Slot>,
+    /// The subjects that have changed of late, by the version that made.
+    recent: BTreeMap<u64, Subject>,
+    /// Where each incarnation has entries of sessions; may name more than there are.
+    owned: HashMap<Incarnation, BTreeSet<Subject>>,
+    /// The last that was told here. It is about the time in microseconds, so it grows whatever is forgotten.
+    version: u64,
+}
+
+/// There is one for each subject that has entries, or followers, or has changed of late.
+#[derive(Debug, Default)]
+struct Slot {
+    map: TopicMap,
+    changed_at: Option<u64>,
+    followers: Vec<Arc<Inbox>>,
+}
+
+impl Shard {
+    pub(super) fn new(number: u16) -> Self {
+        Shard {
+            number,
+            slots: HashMap::new(),
+            recent: BTreeMap::new(),
+            owned: HashMap::new(),
+            version: 0,
+        }
+    }
+
+    pub(super) fn write(&mut self, around: &Around<'_>, write: &Write) -> Written {
+        if write.is_last {
+            self.disown(write.by, &write.subject);
+        } else {
+            let owned = self.owned.entry(write.by).or_default();
+            owned.insert(write.subject.clone());
+        }
+        self.apply(around, &write.subject, &write.ops)
+    }
+
+    pub(super) fn read(&self, subject: &Subject) -> Snapshot {
+        match self.slots.get(subject) {
+            Some(slot) => slot.map.snapshot(),
+            None => TopicMap::default().snapshot(),
+        }
+    }
+
+    pub(super) fn follow(&mut self, subject: &Subject, inbox: &Arc<Inbox>) {
+        let slot = self.slots.entry(subject.clone()).or_default();
+        if !slot.is_followed_by(inbox) {
+            slot.followers.push(Arc::clone(inbox));
+        }
+    }
+
+    pub(super) fn unfollow(&mut self, subject: &Subject, inbox: &Arc<Inbox>) {
+        if let Some(slot) = self.slots.get_mut(subject) {
+            slot.followers.retain(|it| !Arc::ptr_eq(it, inbox));
+            self.tidy(subject);
+        }
+    }
+
+    pub(super) fn unfollow_all(&mut self, inbox: &Arc<Inbox>) {
+        self.slots.retain(|_, slot| {
+            slot.followers.retain(|it| !Arc::ptr_eq(it, inbox));
+            slot.is_needed()
+        });
+    }
+
+    pub(super) fn murmur(&self, around: &Around<'_>, subject: &Subject, murmurs: &[Murmur]) {
+        if let Some(slot) = self.slots.get(subject) {
+            slot.tell(around, self.number, || {
+                Notice::Murmured(subject.clone(), murmurs.to_vec())
+            });
+        }
+    }
+
+    /// Tells `inbox` which version each subject is that it follows and that has changed of late.
+    pub(super) fn compare(&mut self, around: &Around<'_>, inbox: &Arc<Inbox>) {
+        self.age(around.now_us);
+        for subject in self.recent.values() {
+            let slot = &self.slots[subject];
+            if slot.is_followed_by(inbox) {
+                let notice = Notice::At(subject.clone(), slot.map.clock());
+                inbox.put(self.number, notice);
+            }
+        }
+    }
+
+    /// Removes the entries of `who` from up to `subjects_max` maps, and says how many that were.
+    pub(super) fn reap(
+        &mut self,
+        around: &Around<'_>,
+        who: Incarnation,
+        subjects_max: usize,
+    ) -> usize {
+        let subjects = self.owned.get(&who).into_iter().flatten();
+        let subjects: Vec<Subject> = subjects.take(subjects_max).cloned().collect();
+        for subject in &subjects {
+            let cuts = self.cuts(subject, who);
+            self.apply(around, subject, &cuts);
+            self.disown(who, subject);
+        }
+        subjects.len()
+    }
+
+    /// Loses all data. Who follows what is known to their connections, and stays.
+    pub(super) fn wipe(&mut self) {
+        for slot in self.slots.values_mut() {
+            slot.map = TopicMap::default();
+            slot.changed_at = None;
+        }
+        self.slots.retain(|_, slot| slot.is_needed());
+        self.recent.clear();
+        self.owned.clear();
+        self.version = 0;
+    }
+
+    /// How many things are kept here, whatever they weigh.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.slots.len() + self.recent.len() + self.owned.len()
+    }
+
+    fn apply(&mut self, around: &Around<'_>, subject: &Subject, ops: &[Op]) -> Written {
+        let slot = self.slots.entry(subject.clone()).or_default();
+        let next = Clock {
+            epoch: match slot.map.clock() {
+                Some(clock) => clock.epoch,
+                None => (around.epoch)(),
+            },
+            version: around.now_us.max(self.version + 1),
+        };
+        let applied = slot.map.apply(ops, next);
+        if let Some(patch) = applied.patch {
+            self.version = next.version;
+            if let Some(before) = slot.changed_at.replace(next.version) {
+                self.recent.remove(&before);
+            }
+            self.recent.insert(next.version, subject.clone());
+            slot.tell(around, self.number, || {
+                Notice::Patched(subject.clone(), patch.clone())
+            });
+            self.age(around.now_us);
+        } else {
+            self.tidy(subject);
+        }
+        Written {
+            refused: applied.refused,
+        }
+    }
+
+    /// What removes the entries that sessions of `who` have in `subject`.
+    fn cuts(&self, subject: &Subject, who: Incarnation) -> Vec<Op> {
+        let entries = self.slots.get(subject).into_iter();
+        let entries = entries.flat_map(|slot| slot.map.entries());
+        let of_who = entries.filter(|(field, stamp)| {
+            matches!(field, Field::Session(_)) && stamp.incarnation() == who
+        });
+        let cut = |(field, stamp)| Op::Cut {
+            field,
+            stamp,
+            reason: Reason::NodeLost,
+        };
+        of_who.map(cut).collect()
+    }
+
+    fn disown(&mut self, who: Incarnation, subject: &Subject) {
+        if let Some(owned) = self.owned.get_mut(&who) {
+            owned.remove(subject);
+            if owned.is_empty() {
+                self.owned.remove(&who);
+            }
+        }
+    }
+
+    /// Ends what has been recent for long enough.
+    fn age(&mut self, now_us: u64) {
+        let recent_us = u64::try_from(RECENT.as_micros()).unwrap_or(u64::MAX);
+        while let Some(oldest) = self.recent.first_entry()
+            && oldest.key().saturating_add(recent_us) < now_us
+        {
+            let subject = oldest.remove();
+            if let Some(slot) = self.slots.get_mut(&subject) {
+                slot.changed_at = None;
+            }
+            self.tidy(&subject);
+        }
+    }
+
+    fn tidy(&mut self, subject: &Subject) {
+        if self.slots.get(subject).is_some_and(|it| !it.is_needed()) {
+            self.slots.remove(subject);
+        }
+    }
+}
+
+impl Slot {
+    fn is_needed(&self) -> bool {
+        self.map.clock().is_some() || self.changed_at.is_some() || !self.followers.is_empty()
+    }
+
+    fn is_followed_by(&self, inbox: &Arc<Inbox>) -> bool {
+        self.followers.iter().any(|it| Arc::ptr_eq(it, inbox))
+    }
+
+    fn tell(&self, around: &Around<'_>, shard: u16, notice: impl Fn() -> Notice) {
+        for inbox in &self.followers {
+            if !(around.is_lost)() {
+                inbox.put(shard, notice());
+            }
+        }
+    }
+}

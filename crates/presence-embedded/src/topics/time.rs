@@ -1,0 +1,34 @@
+//! The store's clock. No other file here reads one.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use presence_core::Timestamp;
+use tokio::time::Instant;
+
+/// Wall time that never jumps. It is tokio's, so that a test can pause it.
+#[derive(Debug)]
+pub(super) struct StoreTime {
+    began_at: Instant,
+    began_at_us: u64,
+}
+
+impl StoreTime {
+    pub(super) fn new() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        let wall_us = wall.unwrap_or_default().as_micros();
+        StoreTime {
+            began_at: Instant::now(),
+            began_at_us: u64::try_from(wall_us).unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now_us() / 1000)
+    }
+
+    /// The same in microseconds: what versions are made of.
+    pub(super) fn now_us(&self) -> u64 {
+        let elapsed_us = u64::try_from(self.began_at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.began_at_us.saturating_add(elapsed_us)
+    }
+}

@@ -1,0 +1,130 @@
+//! What a broken store does with what is written, and with what is read.
+
+use std::sync::Arc;
+
+use presence_core::cluster::{Field, Op, Record, Stamp, Subject, Write};
+use presence_core::ports::Topics;
+use presence_core::{ChannelId, Chosen, Meta, Reason, Topic, UserId};
+
+use super::{Broken, Fault};
+
+impl Broken {
+    pub(super) async fn stored(&self, subject: &Subject, field: Field) -> Option<(Stamp, Record)> {
+        let read = self
+            .link
+            .read(std::slice::from_ref(subject))
+            .await
+            .remove(0);
+        let entries = read.unwrap().entries.into_iter();
+        let mut found = entries.filter(|(it, ..)| *it == field);
+        found.next().map(|(_, stamp, record)| (stamp, record))
+    }
+
+    /// Whether `new` wrongly wins against `stored`.
+    pub(super) fn wins(&self, new: Stamp, stored: Stamp) -> bool {
+        let is_late = !new.supersedes(stored);
+        is_late
+            && match self.fault {
+                Fault::LatePutsWin => true,
+                Fault::EpochsAreTexts => new.epoch.to_string() > stored.epoch.to_string(),
+                Fault::LastOfOneEpochWins => new.epoch == stored.epoch && new.owner != stored.owner,
+                Fault::OlderGenerationsWin => {
+                    new.epoch == stored.epoch && new.owner == stored.owner
+                }
+                Fault::NodesAreFloats => {
+                    new.epoch == stored.epoch
+                        && new.owner != stored.owner
+                        && new.owner as f64 == stored.owner as f64
+                }
+                _ => false,
+            }
+    }
+
+    /// The ops that have the effect of the fault on a sound store.
+    pub(super) async fn ops(&self, write: &Write) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for op in &write.ops {
+            let (field, new) = (op.field(), op.stamp());
+            let stored = self.stored(&write.subject, field).await;
+            let cut = |stamp| Op::Cut {
+                field,
+                stamp,
+                reason: Reason::Left,
+            };
+            match (op, stored) {
+                (Op::Put { .. }, Some((stored, _))) if self.wins(new, stored) => {
+                    ops.push(cut(stored));
+                }
+                (Op::Put { stamp, record, .. }, Some(same))
+                    if self.is(Fault::RepetitionsChange) && same == (*stamp, record.clone()) =>
+                {
+                    ops.push(cut(new));
+                }
+                (Op::Put { .. }, Some((stored, _)))
+                    if self.is(Fault::RefusalsEndTheWrite) && !new.supersedes(stored) =>
+                {
+                    ops.push(op.clone());
+                    break;
+                }
+                (Op::Cut { .. }, Some((stored, _))) if self.is(Fault::LateLeavesWin) => {
+                    ops.push(cut(stored));
+                }
+                (Op::Cut { .. }, Some((stored, _)))
+                    if self.is(Fault::ExactLeavesOnly) && stored != new =>
+                {
+                    continue;
+                }
+                _ => {}
+            }
+            ops.push(op.clone());
+        }
+        match self.fault {
+            Fault::FirstOpOnly => ops.truncate(1),
+            Fault::OpsBackwards => ops.reverse(),
+            _ => {}
+        }
+        ops
+    }
+
+    pub(super) fn subject(&self, subject: &Subject) -> Subject {
+        match subject {
+            Subject::User(user) if self.is(Fault::NamesWithoutCase) => {
+                Subject::User(UserId::new(&user.as_str().to_lowercase()).unwrap())
+            }
+            Subject::Place(Topic::Workspace(it)) if self.is(Fault::PlacesOfOneKind) => {
+                Subject::Place(Topic::Channel(ChannelId::new(it.as_str()).unwrap()))
+            }
+            _ => subject.clone(),
+        }
+    }
+
+    pub(super) fn subjects(&self, subjects: &[Subject]) -> Vec<Subject> {
+        subjects.iter().map(|it| self.subject(it)).collect()
+    }
+
+    pub(super) fn record(&self, record: &mut Record) {
+        match (self.fault, record) {
+            (Fault::VeilsLost, Record::Profile(it)) => {
+                Arc::make_mut(it)
+                    .veil
+                    .take_if(|it| it.chosen == Chosen::Online);
+            }
+            (Fault::StaysLost, Record::Session(it)) => Arc::make_mut(it).places.truncate(9),
+            (Fault::WordsLost, Record::Member(it))
+                if it.look.message.as_ref().is_some_and(|it| it.len() > 255) =>
+            {
+                Arc::make_mut(&mut Arc::make_mut(it).look).message = None;
+            }
+            (Fault::MetasWrittenAnew, Record::Member(it)) => {
+                let meta = &it.meta;
+                let json = meta.json.replace("{ ", "{").into();
+                let meta = Meta {
+                    json,
+                    ..Meta::clone(meta)
+                };
+                Arc::make_mut(it).meta = Arc::new(meta);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The lease of this node: the task that renews it, and does what is to be done about those who do not.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use presence_core::Timing;
+use presence_core::cluster::News;
+use presence_core::cluster::nodes::{Effect, Input, Nodes};
+use presence_core::ports::{StoreError, Topics};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::counters::Counters;
+use crate::link::{Holding, Homes};
+use crate::people::sleep_until;
+
+/// Wants the node's last lease to run so long, and to know when that is written.
+#[derive(Debug)]
+pub(crate) struct HandOff {
+    pub(crate) time: Duration,
+    pub(crate) done: oneshot::Sender<()>,
+}
+
+type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Option<Input>> + Send>>>;
+
+pub(crate) struct Leasing<T> {
+    store: Arc<T>,
+    name: Arc<str>,
+    clock: Clock,
+    nodes: Nodes,
+    holding: Arc<Holding>,
+    homes: Homes,
+    counters: Arc<Counters>,
+    in_flight: InFlight,
+    /// Who waits for the last renewal.
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl<T: Topics> Leasing<T> {
+    pub(crate) fn new(
+        store: Arc<T>,
+        name: Arc<str>,
+        clock: Clock,
+        nodes: Nodes,
+        holding: Arc<Holding>,
+        homes: Homes,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Leasing {
+            store,
+            name,
+            clock,
+            nodes,
+            holding,
+            homes,
+            counters,
+            in_flight: FuturesUnordered::new(),
+            stopping: None,
+        }
+    }
+
+    /// Runs until the node stops.
+    pub(crate) async fn run(mut self, mut hand_offs: mpsc::Receiver<HandOff>) {
+        let mut compare = tokio::time::interval(Timing::COMPARE_EVERY);
+        compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut is_comparing = false;
+        let (compared, mut comparisons) = mpsc::channel::<()>(1);
+        loop {
+            let wakes = self.nodes.next_deadline();
+            let wakes = wakes.map(|it| self.clock.instant(it));
+            let mut effects = Vec::new();
+            tokio::select! {
+                hand_off = hand_offs.recv() => match hand_off {
+                    Some(HandOff { time, done }) => {
+                        self.stopping = Some(done);
+                        self.nodes.handle(self.clock.now(), Input::Stopping(time), &mut effects);
+                    }
+                    None => return,
+                },
+                Some(input) = self.in_flight.next() => {
+                    if let Some(done) = self.stopping.take() {
+                        let _ = done.send(());
+                        return;
+                    }
+                    if let Some(input) = input {
+                        self.nodes.handle(self.clock.now(), input, &mut effects);
+                    }
+                }
+                _ = compare.tick(), if !is_comparing => {
+                    is_comparing = true;
+                    let (store, compared) = (self.store.clone(), compared.clone());
+                    tokio::spawn(async move {
+                        let _ = store.compare().await;
+                        let _ = compared.send(()).await;
+                    });
+                }
+                _ = comparisons.recv() => is_comparing = false,
+                () = sleep_until(wakes) => {}
+            }
+            self.nodes.expire(self.clock.now(), &mut effects);
+            // Known before anybody hears of it, so that what they write is not refused.
+            self.holding.until(self.nodes.holds_until());
+            for effect in effects {
+                self.perform(effect).await;
+            }
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) {
+        let store = self.store.clone();
+        match effect {
+            Effect::Renew { me, ttl } => {
+                let name = self.name.clone();
+                self.in_flight.push(Box::pin(async move {
+                    match store.renew(me, &name, ttl).await {
+                        Ok(leases) => Some(Input::Renewed(leases)),
+                        Err(error) => {
+                            warn(&error, "cannot renew the lease of this node");
+                            Some(Input::Away)
+                        }
+                    }
+                }));
+            }
+            Effect::Condemn(who) => self.in_flight.push(Box::pin(async move {
+                let is_dead = store.condemn(who).await;
+                let is_dead =
+                    is_dead.inspect_err(|error| warn(error, "cannot declare a node dead"));
+                let is_dead = is_dead.unwrap_or(false);
+                Some(Input::Condemned { who, is_dead })
+            })),
+            Effect::Reap(who) => self.in_flight.push(Box::pin(async move {
+                let more = store.reap(who).await;
+                let failed = more.is_err();
+                let more =
+                    more.inspect_err(|error| warn(error, "cannot clean up after a dead node"));
+                if failed {
+                    tokio::time::sleep(Timing::RENEW_AGAIN).await;
+                }
+                let more = more.unwrap_or(true);
+                Some(Input::Reaped { who, more })
+            })),
+            Effect::Forget(who) => self.in_flight.push(Box::pin(async move {
+                if let Err(error) = store.forget(who).await {
+                    warn(&error, "cannot forget a dead node");
+                }
+                None
+            })),
+            Effect::Become(me) => {
+                tracing::warn!(%me, "this node had lost its lease: its people come anew");
+                self.homes.spread(News::Become(me)).await;
+            }
+            Effect::Lost(who) => {
+                tracing::info!(%who, "a node is dead");
+                Counters::add(&self.counters.nodes_lost, 1);
+                self.homes.spread(News::Lost(who)).await;
+            }
+            Effect::Distrust => {
+                tracing::warn!("the shared store has lost data: writing it again");
+                self.homes.spread(News::Distrust(None)).await;
+            }
+            Effect::Away(is_away) => {
+                match is_away {
+                    true => tracing::warn!("the shared store is away: this node is on its own"),
+                    false => tracing::info!("the shared store is back"),
+                }
+                self.counters.shared_away.store(is_away, Relaxed);
+            }
+        }
+    }
+}
+
+fn warn(error: &StoreError, what: &str) {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    tracing::debug!(%error, source, "{what}");
+}

@@ -1,0 +1,375 @@
+//! Between the shards and the store that nodes share: requests go out in batches, one part of the store never waits for
+//! another, and what comes back finds its shard.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use presence_core::Timestamp;
+use presence_core::cluster::{Murmur, News, Reply, Request, Subject, Write};
+use presence_core::ports::{Notice, StoreError, Topics};
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::counters::Counters;
+use crate::shards::Shards;
+use crate::{people, places};
+
+/// Requests that wait to be looked at; with one more, the shard that asks is told that the store is away, and asks again.
+const REQUESTS_MAX: usize = 16 * 1024;
+/// Requests of one kind that go to one part of the store at once; the others wait for the next batch.
+const BATCH_MAX: usize = 512;
+/// Subjects whose murmurs wait; those of one more are dropped.
+const MURMURS_MAX: usize = 4096;
+
+/// Where the shards put their requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Link {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+        (Link { requests }, inbox)
+    }
+
+    /// Passes on a request. Never waits, because the store's replies wait for the shards; says what to think where there is
+    /// no room.
+    ///
+    /// # Errors
+    ///
+    /// Gives back a request that has no reply and must not be lost.
+    pub(crate) fn ask(&self, request: Request) -> Result<Option<Reply>, Request> {
+        let Err(refused) = self.requests.try_send(request) else {
+            return Ok(None);
+        };
+        match refused.into_inner() {
+            Request::Open { ask, .. } | Request::Read { ask, .. } => Ok(Some(Reply::Read {
+                ask,
+                snapshot: None,
+            })),
+            Request::Write(_) => Ok(Some(Reply::Written(None))),
+            Request::Murmur(..) => Ok(None),
+            close @ Request::Close(_) => Err(close),
+        }
+    }
+}
+
+/// Until when this node holds its lease, for whoever is about to write.
+#[derive(Debug, Default)]
+pub(crate) struct Holding(AtomicU64);
+
+impl Holding {
+    pub(crate) fn until(&self, moment: Timestamp) {
+        self.0.store(moment.as_millis(), Relaxed);
+    }
+
+    fn is_held(&self, now: Timestamp) -> bool {
+        now.as_millis() < self.0.load(Relaxed)
+    }
+}
+
+/// The shards, for what has to find its way back.
+#[derive(Clone, Debug)]
+pub(crate) struct Homes {
+    pub(crate) people: Shards<people::Message>,
+    pub(crate) places: Shards<places::Message>,
+}
+
+impl Homes {
+    async fn reply(&self, subject: Subject, reply: Reply) {
+        match subject {
+            Subject::User(user) => {
+                let mailbox = self.people.of(&user);
+                let _ = mailbox.send(people::Message::Stored(user, reply)).await;
+            }
+            Subject::Place(topic) => {
+                let mailbox = self.places.of(&topic);
+                let _ = mailbox.send(places::Message::Stored(topic, reply)).await;
+            }
+        }
+    }
+
+    pub(crate) async fn spread(&self, news: News) {
+        for mailbox in self.people.all() {
+            let _ = mailbox.send(people::Message::News(news)).await;
+        }
+        for mailbox in self.places.all() {
+            let _ = mailbox.send(places::Message::News(news)).await;
+        }
+    }
+}
+
+/// Hears what the store has to say, as long as there is anybody to tell.
+pub(crate) async fn listen<T: Topics>(store: Arc<T>, homes: Homes, counters: Arc<Counters>) {
+    loop {
+        match store.next().await {
+            Notice::Patched(subject, patch) => {
+                Counters::add(&counters.patches_heard, 1);
+                homes.reply(subject, Reply::Patched(patch)).await;
+            }
+            Notice::Murmured(subject, murmurs) => {
+                homes.reply(subject, Reply::Murmured(murmurs)).await;
+            }
+            Notice::At(subject, clock) => homes.reply(subject, Reply::At(clock)).await,
+            Notice::Forgot(shard) => {
+                Counters::add(&counters.distrusted, 1);
+                homes.spread(News::Distrust(Some(shard))).await;
+            }
+        }
+    }
+}
+
+type Finished = (u16, Kind, Vec<(Subject, Reply)>);
+type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + Send>>>;
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Writes,
+    Doors,
+    Murmurs,
+}
+
+/// What waits for one part of the store. Of each kind there is one batch under way.
+#[derive(Debug, Default)]
+struct Lane {
+    writes: Vec<Write>,
+    is_writing: bool,
+    /// Opening, reading, closing: in order.
+    doors: Vec<Request>,
+    is_opening: bool,
+    murmurs: HashMap<Subject, Vec<Murmur>>,
+    is_murmuring: bool,
+}
+
+/// The task that performs requests.
+pub(crate) struct Errands<T> {
+    store: Arc<T>,
+    clock: Clock,
+    holding: Arc<Holding>,
+    homes: Homes,
+    counters: Arc<Counters>,
+    lanes: HashMap<u16, Lane>,
+    in_flight: InFlight,
+}
+
+impl<T: Topics> Errands<T> {
+    pub(crate) fn new(
+        store: Arc<T>,
+        clock: Clock,
+        holding: Arc<Holding>,
+        homes: Homes,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Errands {
+            store,
+            clock,
+            holding,
+            homes,
+            counters,
+            lanes: HashMap::new(),
+            in_flight: FuturesUnordered::new(),
+        }
+    }
+
+    /// Runs until nobody is left to ask for anything.
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        let mut requests = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                received = inbox.recv_many(&mut requests, BATCH_MAX) => {
+                    if received == 0 {
+                        return;
+                    }
+                    let mut shards: Vec<u16> = Vec::new();
+                    for request in requests.drain(..) {
+                        let shard = request.subject().shard();
+                        shards.push(shard);
+                        self.lanes.entry(shard).or_default().take(request);
+                    }
+                    shards.sort_unstable();
+                    shards.dedup();
+                    for shard in shards {
+                        self.start(shard).await;
+                    }
+                }
+                Some((shard, kind, replies)) = self.in_flight.next() => {
+                    for (subject, reply) in replies {
+                        self.homes.reply(subject, reply).await;
+                    }
+                    if let Some(lane) = self.lanes.get_mut(&shard) {
+                        lane.finished(kind);
+                    }
+                    self.start(shard).await;
+                }
+            }
+        }
+    }
+
+    /// Sends what waits for one part of the store, as far as nothing of its kind is under way there.
+    async fn start(&mut self, shard: u16) {
+        let Some(lane) = self.lanes.get_mut(&shard) else {
+            return;
+        };
+        let mut refused = Vec::new();
+        if !lane.is_writing && !lane.writes.is_empty() {
+            let rest = lane.writes.split_off(lane.writes.len().min(BATCH_MAX));
+            let writes = std::mem::replace(&mut lane.writes, rest);
+            if self.holding.is_held(self.clock.now()) {
+                lane.is_writing = true;
+                Counters::add(&self.counters.shared_writes, writes.len());
+                let (store, counters) = (self.store.clone(), self.counters.clone());
+                self.in_flight
+                    .push(Box::pin(write(shard, store, writes, counters)));
+            } else {
+                refused = writes;
+            }
+        }
+        if !lane.is_opening && !lane.doors.is_empty() {
+            lane.is_opening = true;
+            let doors = std::mem::take(&mut lane.doors);
+            let (store, counters) = (self.store.clone(), self.counters.clone());
+            self.in_flight
+                .push(Box::pin(open(shard, store, doors, counters)));
+        }
+        if !lane.is_murmuring && !lane.murmurs.is_empty() {
+            lane.is_murmuring = true;
+            let murmurs: Vec<_> = lane.murmurs.drain().collect();
+            let store = self.store.clone();
+            self.in_flight.push(Box::pin(async move {
+                store.murmur(&murmurs).await;
+                (shard, Kind::Murmurs, Vec::new())
+            }));
+        }
+        if lane.is_idle() {
+            self.lanes.remove(&shard);
+        }
+        // The lease has lapsed as far as this node knows: others may have declared it dead.
+        for write in refused {
+            self.homes.reply(write.subject, Reply::Written(None)).await;
+        }
+    }
+}
+
+impl Lane {
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Write(write) => self.writes.push(write),
+            Request::Murmur(subject, murmurs) => {
+                if self.murmurs.len() < MURMURS_MAX || self.murmurs.contains_key(&subject) {
+                    self.murmurs.entry(subject).or_default().extend(murmurs);
+                }
+            }
+            door @ (Request::Open { .. } | Request::Read { .. } | Request::Close(_)) => {
+                self.doors.push(door);
+            }
+        }
+    }
+
+    fn finished(&mut self, kind: Kind) {
+        match kind {
+            Kind::Writes => self.is_writing = false,
+            Kind::Doors => self.is_opening = false,
+            Kind::Murmurs => self.is_murmuring = false,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let busy = self.is_writing || self.is_opening || self.is_murmuring;
+        !busy && self.writes.is_empty() && self.doors.is_empty() && self.murmurs.is_empty()
+    }
+}
+
+async fn write<T: Topics>(
+    shard: u16,
+    store: Arc<T>,
+    writes: Vec<Write>,
+    counters: Arc<Counters>,
+) -> Finished {
+    let outcomes = store.write(&writes).await;
+    let replies = writes.into_iter().zip(outcomes).map(|(write, outcome)| {
+        let reply = Reply::Written(noted(outcome, &counters));
+        (write.subject, reply)
+    });
+    (shard, Kind::Writes, replies.collect())
+}
+
+/// Of each subject the last that was asked counts: whoever asked before does not wait for it any more.
+async fn open<T: Topics>(
+    shard: u16,
+    store: Arc<T>,
+    doors: Vec<Request>,
+    counters: Arc<Counters>,
+) -> Finished {
+    let mut closing = Vec::new();
+    let mut opening: Vec<(Subject, u32)> = Vec::new();
+    let mut reading: Vec<(Subject, u32)> = Vec::new();
+    for door in doors {
+        let subject = door.subject().clone();
+        closing.retain(|it| *it != subject);
+        reading.retain(|(it, _)| *it != subject);
+        match door {
+            Request::Open { ask, .. } => {
+                opening.retain(|(it, _)| *it != subject);
+                opening.push((subject, ask));
+            }
+            Request::Read { ask, .. } => match opening.iter_mut().find(|(it, _)| *it == subject) {
+                Some((_, before)) => *before = ask,
+                None => reading.push((subject, ask)),
+            },
+            Request::Close(_) => {
+                opening.retain(|(it, _)| *it != subject);
+                closing.push(subject);
+            }
+            Request::Write(_) | Request::Murmur(..) => {}
+        }
+    }
+    if !closing.is_empty() {
+        store.unfollow(&closing).await;
+    }
+    let mut replies = Vec::new();
+    if !opening.is_empty() {
+        let subjects: Vec<Subject> = opening.iter().map(|(subject, _)| subject.clone()).collect();
+        let followed = store.follow(&subjects).await;
+        for ((subject, ask), outcome) in opening.into_iter().zip(followed) {
+            match noted(outcome, &counters) {
+                Some(()) => reading.push((subject, ask)),
+                None => replies.push((
+                    subject,
+                    Reply::Read {
+                        ask,
+                        snapshot: None,
+                    },
+                )),
+            }
+        }
+    }
+    if !reading.is_empty() {
+        Counters::add(&counters.shared_reads, reading.len());
+        let subjects: Vec<Subject> = reading.iter().map(|(subject, _)| subject.clone()).collect();
+        let read = store.read(&subjects).await;
+        for ((subject, ask), outcome) in reading.into_iter().zip(read) {
+            let snapshot = noted(outcome, &counters);
+            replies.push((subject, Reply::Read { ask, snapshot }));
+        }
+    }
+    (shard, Kind::Doors, replies)
+}
+
+fn noted<V>(outcome: Result<V, StoreError>, counters: &Counters) -> Option<V> {
+    match outcome {
+        Ok(value) => Some(value),
+        Err(error) => {
+            Counters::add(&counters.shared_failures, 1);
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::debug!(%error, source, "the shared store did not answer");
+            None
+        }
+    }
+}
