@@ -137,11 +137,16 @@ pub enum Change {
     /// They came.
     Joined(Arc<Person>),
     /// Something about them is different.
-    Updated(Arc<Person>),
+    Updated {
+        /// How they were when that was last told.
+        from: Arc<Person>,
+        /// How they are.
+        to: Arc<Person>,
+    },
     /// They are gone.
     Left {
-        /// Who.
-        user: UserId,
+        /// Who, as they were when that was last told.
+        person: Arc<Person>,
         /// Why.
         reason: Reason,
     },
@@ -251,7 +256,7 @@ impl Event {
             Event::Changes { changes, .. } => changes
                 .iter()
                 .map(|change| match change {
-                    Change::Joined(person) | Change::Updated(person) => weigh(person),
+                    Change::Joined(person) | Change::Updated { to: person, .. } => weigh(person),
                     Change::Left { .. } => NAME,
                 })
                 .sum(),

@@ -1,56 +1,149 @@
-//! Every way in which we close a connection: the table of `docs/protocol.md`.
+//! Every reason for which we close a connection. What code and which words say so is each dialect's own.
 
 use std::time::Duration;
+
+use presence_client::wire::ErrorCode;
+use presence_core::Reason;
+use presence_hub::Ended;
+
+use crate::request::Refused;
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The client said goodbye.
+    Left,
+    /// The gateway is stopping.
+    Restarting,
+    /// There is no room.
+    Full,
+    /// Text where it has to be binary, or the other way round.
+    WrongType,
+    /// Not WebSocket as it should be.
+    NotWebSocket,
+    /// A text that is none.
+    NotUtf8,
+    /// A frame that is too big.
+    FrameTooLarge,
+    /// Too many frames that are nothing.
+    Malformed,
+    /// Who it is was not to be believed.
+    Unauthorized,
+    /// Its token has run out.
+    Expired,
+    /// What it wants is not for it.
+    Forbidden,
+    /// Nothing was heard.
+    TimedOut,
+    /// A newer connection has its session.
+    Replaced,
+    /// It was thrown out.
+    Kicked,
+    /// It does not read.
+    TooSlow,
+    /// It kept asking for too much.
+    Flooding,
+}
+
+impl Why {
+    /// The same in a word or two.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Why::Left => "you left",
+            Why::Restarting => "restarting",
+            Why::Full => "full",
+            Why::WrongType => "wrong frame type",
+            Why::NotWebSocket => "not websocket as it should be",
+            Why::NotUtf8 => "not utf-8",
+            Why::FrameTooLarge => "frame too large",
+            Why::Malformed => "too many malformed frames",
+            Why::Unauthorized => "token refused",
+            Why::Expired => "token expired",
+            Why::Forbidden => "forbidden",
+            Why::TimedOut => "timed out",
+            Why::Replaced => "replaced",
+            Why::Kicked => "kicked",
+            Why::TooSlow => "too slow",
+            Why::Flooding => "flooding",
+        }
+    }
+
+    /// Whether the client is to come back.
+    pub(crate) fn reconnect(self) -> bool {
+        match self {
+            Why::Restarting
+            | Why::Full
+            | Why::Unauthorized
+            | Why::Expired
+            | Why::TimedOut
+            | Why::TooSlow
+            | Why::Flooding => true,
+            Why::Left
+            | Why::WrongType
+            | Why::NotWebSocket
+            | Why::NotUtf8
+            | Why::FrameTooLarge
+            | Why::Malformed
+            | Why::Forbidden
+            | Why::Replaced
+            | Why::Kicked => false,
+        }
+    }
+
+    /// The same with a time to come back.
+    pub(crate) fn after(self, span: Duration) -> Closing {
+        Closing {
+            why: self,
+            retry_after: Some(span),
+        }
+    }
+}
+
+impl From<Ended> for Why {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Closed(Reason::TimedOut | Reason::Lost) => Why::TimedOut,
+            Ended::Closed(Reason::Replaced) => Why::Replaced,
+            Ended::Closed(Reason::Kicked) => Why::Kicked,
+            Ended::Closed(Reason::Left) => Why::Left,
+            Ended::Closed(Reason::NodeLost) | Ended::Stopped => Why::Restarting,
+            Ended::TooSlow => Why::TooSlow,
+        }
+    }
+}
 
 /// How a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closing {
-    /// The WebSocket close code.
-    pub(crate) code: u16,
-    /// Why, in a word or two.
-    pub(crate) reason: &'static str,
-    /// Whether the client is to come back.
-    pub(crate) reconnect: bool,
-    /// When.
+    /// Why.
+    pub(crate) why: Why,
+    /// When to come back, where that is said.
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl Closing {
-    const fn final_one(code: u16, reason: &'static str) -> Self {
+    /// For whoever kept going too fast.
+    pub(crate) fn flooding() -> Self {
+        Why::Flooding.after(Duration::from_secs(5))
+    }
+
+    /// For whoever is refused before they are in.
+    pub(crate) fn at_the_door(refused: &Refused) -> Self {
+        match refused.code {
+            ErrorCode::Unauthorized => Why::Unauthorized.into(),
+            ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::TooMany => {
+                Why::Full.after(Duration::from_secs(2))
+            }
+            _ => Why::Forbidden.into(),
+        }
+    }
+}
+
+impl From<Why> for Closing {
+    fn from(why: Why) -> Self {
         Closing {
-            code,
-            reason,
-            reconnect: false,
+            why,
             retry_after: None,
-        }
-    }
-
-    const fn come_back(code: u16, reason: &'static str) -> Self {
-        Closing {
-            reconnect: true,
-            ..Closing::final_one(code, reason)
-        }
-    }
-
-    pub(crate) const BYE: Closing = Closing::final_one(1000, "you left");
-    pub(crate) const RESTARTING: Closing = Closing::come_back(1012, "restarting");
-    pub(crate) const FULL: Closing = Closing::come_back(1013, "full");
-    pub(crate) const WRONG_TYPE: Closing = Closing::final_one(1003, "wrong frame type");
-    pub(crate) const MALFORMED: Closing = Closing::final_one(4400, "too many malformed frames");
-    pub(crate) const UNAUTHORIZED: Closing = Closing::come_back(4401, "token refused");
-    pub(crate) const EXPIRED: Closing = Closing::come_back(4401, "token expired");
-    pub(crate) const FORBIDDEN: Closing = Closing::final_one(4403, "forbidden");
-    pub(crate) const TIMED_OUT: Closing = Closing::come_back(4408, "timed out");
-    pub(crate) const REPLACED: Closing = Closing::final_one(4409, "replaced");
-    pub(crate) const KICKED: Closing = Closing::final_one(4410, "kicked");
-    pub(crate) const TOO_SLOW: Closing = Closing::come_back(4413, "too slow");
-    pub(crate) const FLOODING: Closing = Closing::come_back(4429, "flooding");
-
-    /// The same with a time to come back.
-    pub(crate) const fn after(self, span: Duration) -> Self {
-        Closing {
-            retry_after: Some(span),
-            ..self
         }
     }
 }

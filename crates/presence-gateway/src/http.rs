@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::identity::{Asked, Identity};
 use crate::metrics;
 use crate::request::Refused;
-use crate::{api, assets, upgrade};
+use crate::{api, assets, dialect};
 
 /// An answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -26,10 +26,12 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 /// Answers one request.
 pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if let Some(spoken) = dialect::spoken_at(request.uri().path()) {
+        let answer = spoken.answer(app.clone(), request);
+        app.metrics.answered(spoken.route, answer.status().as_u16());
+        return answer;
+    }
     let (route, answer) = match request.uri().path() {
-        "/ws" if *request.method() != Method::GET => ("ws", method_not_allowed("GET")),
-        "/ws" if upgrade::is_websocket(&request) => ("ws", upgrade::upgrade(app.clone(), request)),
-        "/ws" => ("ws", needs_websocket()),
         path if path.starts_with("/api/") => api::answer(&app, request).await,
         _ if !is_read => ("page", method_not_allowed("GET, HEAD")),
         "/livez" => ("livez", text(StatusCode::OK, "alive\n")),
@@ -93,17 +95,14 @@ async fn metrics_page(app: &App) -> Answer {
     answer
 }
 
-fn needs_websocket() -> Answer {
-    upgrade_required("this is a WebSocket")
-}
-
 /// An answer for who does not ask for a WebSocket as one should.
-pub(crate) fn upgrade_required(message: &str) -> Answer {
-    let why = Refused::new(ErrorCode::Malformed, message);
-    let mut answer = error(StatusCode::UPGRADE_REQUIRED, &why);
-    let headers = answer.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+pub(crate) fn not_upgraded(status: StatusCode, why: &Refused) -> Answer {
+    let mut answer = error(status, why);
+    if status == StatusCode::UPGRADE_REQUIRED {
+        let headers = answer.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
     answer
 }
 

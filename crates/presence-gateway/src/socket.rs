@@ -1,28 +1,28 @@
-//! One WebSocket, from its first frame to its last: both halves in one loop.
+//! One WebSocket, from its first frame to its last: both halves in one loop, whatever dialect is spoken.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use futures_util::future::select_all;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use presence_client::wire::{Command, ErrorCode};
 use presence_core::{Reason, Timestamp};
-use presence_hub::{Delivery, Session};
+use presence_hub::Delivery;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::app::{App, Counted, Phase};
-use crate::closing::Closing;
-use crate::native::{Encoding, Native, Next, closing_of};
-use crate::request::Refused;
+use crate::closing::{Closing, Why};
+use crate::dialect::{Dialect, Farewell, Frame, Next};
+use crate::guest::Guest;
+use crate::out::Out;
 
 /// A connection that said nothing for so long is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(25);
@@ -36,8 +36,6 @@ const CLOSE_WAIT: Duration = Duration::from_secs(2);
 const BATCH_BYTES: usize = 64 * 1024;
 /// Deliveries after which it is looked whether the client has said something.
 const DELIVERIES_IN_A_ROW: u32 = 16;
-/// Room for frames that an idle connection keeps.
-const OUT_KEPT: usize = 4;
 /// How long before its end a token is asked to be refreshed, at most.
 const EXPIRING_BEFORE: Duration = Duration::from_secs(60);
 
@@ -55,7 +53,8 @@ pub(crate) fn websocket_config(frame_bytes_max: usize) -> WebSocketConfig {
 /// What wakes a connection.
 enum Event {
     FromClient(Option<Result<Message, Error>>),
-    ToClient(Delivery),
+    /// What one of its guests is told.
+    ToClient(usize, Delivery),
     Time,
     Phase(Phase),
 }
@@ -75,12 +74,13 @@ enum End {
 }
 
 /// A connection that was let in.
-pub(crate) struct Socket<S> {
+pub(crate) struct Socket<S, D> {
     app: Arc<App>,
     websocket: WebSocketStream<S>,
-    session: Session,
-    native: Native,
-    out: Vec<Bytes>,
+    dialect: D,
+    out: Out,
+    /// A random number, by which connections that would all do something at once do it one after the other.
+    lot: u32,
     heard_at: Instant,
     /// When the hub was last told that something was heard.
     told_at: Instant,
@@ -92,21 +92,17 @@ pub(crate) struct Socket<S> {
     _counted: Counted,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    pub(crate) fn new(
-        app: Arc<App>,
-        websocket: WebSocketStream<S>,
-        session: Session,
-        native: Native,
-    ) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
+    /// A connection that is to be sent what is in `out` first.
+    pub(crate) fn new(app: Arc<App>, websocket: WebSocketStream<S>, dialect: D, out: Out) -> Self {
         let now = Instant::now();
         Socket {
             _counted: app.connections.go_on(),
             app,
             websocket,
-            session,
-            native,
-            out: Vec::new(),
+            dialect,
+            out,
+            lot: getrandom::u32().expect("the operating system has random numbers"),
             heard_at: now,
             told_at: now,
             pinged: false,
@@ -118,8 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Runs until the connection is over, and sees to it that everybody knows.
     ///
     /// What is rare is boxed, here and below: the size of this future is what an idle connection costs.
-    pub(crate) async fn run(mut self: Box<Self>, hello: Bytes) {
-        self.out.push(hello);
+    pub(crate) async fn run(mut self: Box<Self>) {
         let end = match self.send().await {
             Ok(()) => self.talk().await,
             Err(end) => end,
@@ -131,32 +126,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let Socket {
             app,
             websocket,
-            session,
-            native,
+            mut dialect,
             mut out,
             ..
         } = *self;
         let closing = match &end {
             End::Lost | End::TheirClose { .. } => None,
-            End::Left => Some(Closing::BYE),
-            End::Silent => Some(Closing::TIMED_OUT),
+            End::Left => Some(Closing::from(Why::Left)),
+            End::Silent => Some(Why::TimedOut.into()),
             End::Closed(closing) => Some(*closing),
         };
-        app.metrics.closed(closing.map(|it| it.code));
-        match end {
-            End::Left | End::TheirClose { goodbye: true } => session.leave().await,
-            End::Silent => session.vanish(Reason::TimedOut).await,
-            End::Lost | End::TheirClose { goodbye: false } | End::Closed(_) => {
-                session.vanish(Reason::Lost).await;
+        let farewell = closing.map(|closing| {
+            // What was begun has to be ended before anything else can be said.
+            out.keep_begun();
+            dialect.farewell(&closing, &mut out)
+        });
+        app.metrics.closed(farewell.map(|it| it.code));
+        for guest in dialect.into_guests() {
+            match end {
+                End::Left | End::TheirClose { goodbye: true } => guest.leave().await,
+                End::Silent => guest.vanish(Reason::TimedOut).await,
+                End::Lost | End::TheirClose { goodbye: false } | End::Closed(_) => {
+                    guest.vanish(Reason::Lost).await;
+                }
             }
         }
-        match (closing, end) {
-            (Some(closing), _) => {
-                // What was begun has to be ended before anything else can be said.
-                out.truncate(1);
-                out.push(native.encoding.closing(&closing));
-                close(websocket, out, closing).await;
-            }
+        match (farewell, end) {
+            (Some(farewell), _) => close(websocket, out, farewell).await,
             (None, End::TheirClose { .. }) => answer_close(websocket).await,
             (None, _) => {}
         }
@@ -173,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         loop {
             let event = tokio::select! {
                 biased;
-                delivery = self.session.next() => Event::ToClient(delivery),
+                (guest, delivery) = next_of(self.dialect.guests_mut()) => Event::ToClient(guest, delivery),
                 frame = self.websocket.next() => Event::FromClient(frame),
                 () = &mut sleep => Event::Time,
                 phase = &mut draining, if self.leaves_at.is_none() => match phase {
@@ -182,12 +178,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 },
             };
             deliveries = match event {
-                Event::ToClient(_) => deliveries + 1,
+                Event::ToClient(..) => deliveries + 1,
                 _ => 0,
             };
             let outcome = match event {
                 Event::FromClient(frame) => Box::pin(self.take(frame)).await,
-                Event::ToClient(delivery) => self.deliver(delivery),
+                Event::ToClient(guest, delivery) => self.deliver(guest, delivery),
                 Event::Time => Box::pin(self.wake()).await,
                 Event::Phase(phase) => {
                     self.drain(phase);
@@ -222,54 +218,68 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     fn wakes_at(&self) -> Instant {
         let silence = match self.pinged {
-            false => PING_EVERY,
-            true => PING_EVERY + PONG_WAIT,
+            false => self.ping_every(),
+            true => self.ping_every() + PONG_WAIT,
         };
         let token = self.token_time().map(|left| Instant::now() + left);
-        [Some(self.heard_at + silence), token, self.leaves_at]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(self.heard_at + silence)
+        let deadline = self.dialect.next_deadline();
+        [
+            Some(self.heard_at + silence),
+            token,
+            deadline,
+            self.leaves_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(self.heard_at + silence)
+    }
+
+    /// How long it may be silent until it is asked.
+    fn ping_every(&self) -> Duration {
+        match D::PONGS_COUNT {
+            true => PING_EVERY.min(self.app.config.timing.ttl() / 3),
+            false => PING_EVERY,
+        }
     }
 
     /// How long until something is to be said about the token.
     fn token_time(&self) -> Option<Duration> {
         let ends_at = self.token_ends_at()?;
         let left = ends_at.since(self.app.now());
-        Some(
-            match self.expiring_told == self.native.identity.expires_at {
-                true => left,
-                false => left.saturating_sub(self.expiring_before()),
-            },
-        )
+        Some(match self.expiring_told == self.expires_at() {
+            true => left,
+            false => left.saturating_sub(self.expiring_before()),
+        })
+    }
+
+    /// The end of its first token to end.
+    fn expires_at(&self) -> Option<Timestamp> {
+        let guests = self.dialect.guests().iter();
+        guests.filter_map(|it| it.identity().expires_at).min()
     }
 
     fn token_ends_at(&self) -> Option<Timestamp> {
-        let expires_at = self.native.identity.expires_at?;
-        Some(expires_at + self.app.config.jwt.leeway)
+        Some(self.expires_at()? + self.app.config.jwt.leeway)
     }
 
     /// Five thousand tokens that end in one second are not all refreshed in one.
     fn expiring_before(&self) -> Duration {
-        let part = (self.session.connection().session.as_u128() % 1000) as u32;
+        let part = self.lot % 1000;
         EXPIRING_BEFORE / 2 + EXPIRING_BEFORE / 2 * part / 1000
     }
 
     /// Everything that is there goes out in one write.
-    fn deliver(&mut self, first: Delivery) -> Result<(), End> {
-        let mut next = Some(first);
-        let mut bytes = 0;
-        while let Some(delivery) = next {
+    fn deliver(&mut self, guest: usize, first: Delivery) -> Result<(), End> {
+        let mut next = Some((guest, first));
+        let full = self.out.bytes() + BATCH_BYTES;
+        while let Some((guest, delivery)) = next {
             if let Delivery::Ended(ended) = delivery {
-                return Err(End::Closed(closing_of(ended)));
+                return Err(End::Closed(Why::from(ended).into()));
             }
-            if let Some(frame) = self.native.frame_of(&delivery) {
-                bytes += frame.len();
-                self.out.push(frame);
-            }
-            next = match bytes < BATCH_BYTES {
-                true => self.session.try_next(),
+            self.dialect.deliver(guest, delivery, &mut self.out);
+            next = match self.out.bytes() < full {
+                true => try_next_of(self.dialect.guests_mut()),
                 false => None,
             };
         }
@@ -277,22 +287,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     async fn take(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
-        let command = match frame {
-            Some(Ok(Message::Text(text))) if self.native.encoding == Encoding::Json => {
-                Command::from_json(text.as_str())
-            }
-            Some(Ok(Message::Binary(bytes))) if self.native.encoding == Encoding::Postcard => {
-                Command::from_postcard(&bytes)
-            }
-            Some(Ok(Message::Text(_) | Message::Binary(_))) => {
-                return Err(End::Closed(Closing::WRONG_TYPE));
-            }
+        let frame = match frame {
+            Some(Ok(Message::Text(text))) => Frame::Text(text),
+            Some(Ok(Message::Binary(bytes))) => Frame::Binary(bytes),
             Some(Ok(Message::Close(frame))) => {
-                let goodbye = frame.is_some_and(|it| it.code == CloseCode::Normal);
+                let goodbye = D::is_goodbye(frame.as_ref());
                 return Err(End::TheirClose { goodbye });
             }
             Some(Ok(_)) => {
                 self.heard();
+                if D::PONGS_COUNT {
+                    self.tell_heard();
+                }
                 return Ok(());
             }
             None => return Err(End::Lost),
@@ -301,8 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.heard();
         self.tell_heard();
         self.app.metrics.frame_in();
-        let next = self.native.take(command, &mut self.session, &mut self.out);
-        match next.await {
+        match self.dialect.take(frame, &mut self.out).await {
             Next::Continue => Ok(()),
             Next::Leave => Err(End::Left),
             Next::Close(closing) => Err(End::Closed(closing)),
@@ -316,24 +321,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Tells the hub now and then.
     fn tell_heard(&mut self) {
-        if self.told_at.elapsed() >= self.app.config.timing.heartbeat() / 2
-            && self.session.heard().is_ok()
-        {
+        if self.told_at.elapsed() < self.app.config.timing.heartbeat() / 2 {
+            return;
+        }
+        let guests = self.dialect.guests().iter();
+        let told = guests.filter(|it| it.session().heard().is_ok()).count();
+        if told == self.dialect.guests().len() {
             self.told_at = Instant::now();
         }
     }
 
     /// What ends a connection whatever it is doing: its session, its token, the gateway.
     fn check_end(&self) -> Result<(), End> {
-        if let Some(ended) = self.session.ended() {
-            return Err(End::Closed(closing_of(ended)));
+        let mut guests = self.dialect.guests().iter();
+        if let Some(ended) = guests.find_map(|it| it.session().ended()) {
+            return Err(End::Closed(Why::from(ended).into()));
         }
         if self.leaves_at.is_some_and(|at| at <= Instant::now()) {
             return Err(End::Closed(self.restarting()));
         }
         let ends_at = self.token_ends_at();
         if ends_at.is_some_and(|at| at <= self.app.now()) {
-            return Err(End::Closed(Closing::EXPIRED));
+            return Err(End::Closed(Why::Expired.into()));
         }
         Ok(())
     }
@@ -342,24 +351,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.check_end()?;
         if let Some(ends_at) = self.token_ends_at() {
             let left = ends_at.since(self.app.now());
-            let expires_at = self.native.identity.expires_at;
+            let expires_at = self.expires_at();
             if left <= self.expiring_before() && self.expiring_told != expires_at {
                 self.expiring_told = expires_at;
-                self.out
-                    .extend(expires_at.map(|at| self.native.expiring(at)));
+                if let Some(at) = expires_at {
+                    self.dialect.expiring(at, &mut self.out);
+                }
             }
         }
+        self.dialect.expire(Instant::now(), &mut self.out);
         let silent = self.heard_at.elapsed();
-        if silent >= PING_EVERY + PONG_WAIT {
+        if silent >= self.ping_every() + PONG_WAIT {
             return Err(End::Silent);
         }
-        if silent >= PING_EVERY && !self.pinged {
+        if silent >= self.ping_every() && !self.pinged {
             self.pinged = true;
             let ping = self.websocket.send(Message::Ping(Bytes::new()));
             match timeout(WRITE_WAIT, ping).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(End::Lost),
-                Err(_) => return Err(End::Closed(Closing::TOO_SLOW)),
+                Err(_) => return Err(End::Closed(Why::TooSlow.into())),
             }
         }
         Ok(())
@@ -367,22 +378,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     fn drain(&mut self, phase: Phase) {
         if let Phase::Draining(time) = phase {
-            let part = (self.session.connection().session.as_u128() % 1024) as u32;
+            let part = self.lot % 1024;
             self.leaves_at = Some(Instant::now() + time * part / 1024);
         }
     }
 
     fn restarting(&self) -> Closing {
         // The others are asked to come back later still, so that whoever starts next is not overrun.
-        let part = (self.session.connection().session.as_u128() % 2000) as u64;
-        Closing::RESTARTING.after(Duration::from_millis(200 + part))
+        let part = u64::from(self.lot % 2000);
+        Why::Restarting.after(Duration::from_millis(200 + part))
     }
 
     async fn send(&mut self) -> Result<(), End> {
         if self.out.is_empty() {
             return Ok(());
         }
-        self.app.metrics.frames_out(self.out.len());
+        self.app.metrics.frames_out(self.out.frames());
         loop {
             let sent = write_some(&mut self.websocket, &mut self.out);
             match timeout(WRITE_WAIT, sent).await {
@@ -393,22 +404,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     self.tell_heard();
                 }
                 Ok(Err(_)) => return Err(End::Lost),
-                Err(_) => return Err(End::Closed(Closing::TOO_SLOW)),
+                Err(_) => return Err(End::Closed(Why::TooSlow.into())),
             }
         }
-        if self.out.capacity() > OUT_KEPT {
-            self.out = Vec::new();
-        }
+        self.out.shrink();
         Ok(())
     }
 }
 
+/// What one of them is told next. Cancelling it loses nothing.
+async fn next_of(guests: &mut [Guest]) -> (usize, Delivery) {
+    match guests {
+        [] => pending().await,
+        [only] => (0, only.next().await),
+        many => {
+            let all = many.iter_mut().map(|it| Box::pin(it.next()));
+            let (delivery, guest, _) = Box::pin(select_all(all)).await;
+            (guest, delivery)
+        }
+    }
+}
+
+/// What one of them is told next, if that is there already.
+fn try_next_of(guests: &mut [Guest]) -> Option<(usize, Delivery)> {
+    let mut guests = guests.iter_mut().enumerate();
+    guests.find_map(|(index, it)| Some((index, it.try_next()?)))
+}
+
 /// Writes as much of whole frames as there is room for, and takes it out. It goes past the WebSocket, which has nothing
 /// half-written then: no copy of what thousands share. Dropping the future loses nothing.
-async fn write_some<S>(
-    websocket: &mut WebSocketStream<S>,
-    frames: &mut Vec<Bytes>,
-) -> io::Result<()>
+async fn write_some<S>(websocket: &mut WebSocketStream<S>, out: &mut Out) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -417,60 +442,45 @@ where
     let stream = websocket.get_mut();
     let written = poll_fn(|context| {
         let stream = Pin::new(&mut *stream);
-        if let [frame] = &frames[..] {
-            return stream.poll_write(context, frame);
-        }
         let mut slices = [IoSlice::new(&[]); AT_ONCE];
-        let count = frames.len().min(AT_ONCE);
-        for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
-            *slice = IoSlice::new(frame);
+        let count = out.slices(&mut slices);
+        match &slices[..count] {
+            [one] => stream.poll_write(context, one),
+            many => stream.poll_write_vectored(context, many),
         }
-        stream.poll_write_vectored(context, &slices[..count])
     });
-    let mut written = written.await?;
+    let written = written.await?;
     if written == 0 {
         return Err(io::ErrorKind::WriteZero.into());
     }
-    for frame in frames.iter_mut() {
-        let step = written.min(frame.len());
-        frame.advance(step);
-        written -= step;
-    }
-    let whole = frames.iter().take_while(|it| it.is_empty()).count();
-    frames.drain(..whole);
+    out.written(written);
     Ok(())
 }
 
 /// What an error of the WebSocket means.
 fn end_of(error: &Error) -> End {
-    let refused = |code, reason| {
-        End::Closed(Closing {
-            code,
-            reason,
-            ..Closing::MALFORMED
-        })
-    };
+    let refused = |why: Why| End::Closed(why.into());
     match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => refused(1009, "frame too large"),
-        Error::Utf8(_) => refused(1007, "not utf-8"),
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => refused(Why::FrameTooLarge),
+        Error::Utf8(_) => refused(Why::NotUtf8),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
-        Error::Protocol(_) => refused(1002, "not websocket as it should be"),
+        Error::Protocol(_) => refused(Why::NotWebSocket),
         _ => End::Lost,
     }
 }
 
 /// Says why, closes, and keeps reading for a while: the client's answer may sit behind frames it had already sent.
-async fn close<S>(mut websocket: WebSocketStream<S>, mut farewell: Vec<Bytes>, closing: Closing)
+async fn close<S>(mut websocket: WebSocketStream<S>, mut out: Out, farewell: Farewell)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let frame = CloseFrame {
-        code: closing.code.into(),
-        reason: closing.reason.into(),
+        code: farewell.code.into(),
+        reason: farewell.reason.into(),
     };
     let goodbye = async {
-        while !farewell.is_empty() {
-            write_some(&mut websocket, &mut farewell).await.ok()?;
+        while !out.is_empty() {
+            write_some(&mut websocket, &mut out).await.ok()?;
         }
         websocket.close(Some(frame)).await.ok()?;
         linger(&mut websocket).await
@@ -500,26 +510,14 @@ where
 }
 
 /// Tells a connection that is not let in why, and closes it: a page cannot see why an upgrade was refused.
-pub(crate) async fn turn_away<S>(websocket: WebSocketStream<S>, encoding: Encoding, why: Refused)
+pub(crate) async fn turn_away<S>(websocket: WebSocketStream<S>, out: Out, farewell: Farewell)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let closing = closing_at_the_door(&why);
-    let farewell = encoding.closing(&closing);
-    let error = encoding.error(why, None);
-    close(websocket, vec![error, farewell], closing).await;
+    close(websocket, out, farewell).await;
 }
 
-/// How a refusal at the door is closed.
-fn closing_at_the_door(why: &Refused) -> Closing {
-    match why.code {
-        ErrorCode::Unauthorized => Closing::UNAUTHORIZED,
-        ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::TooMany => {
-            Closing::FULL.after(Duration::from_secs(2))
-        }
-        _ => Closing::FORBIDDEN,
-    }
-}
-
+#[cfg(test)]
+pub(crate) mod far;
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use presence_core::Event;
 
-/// How many dialects can keep their encoding of an event.
-pub const DIALECTS_MAX: usize = 6;
+/// How many encodings of an event can be kept.
+pub const DIALECTS_MAX: usize = 8;
 
 /// An event that every watcher shares, with its encoding in each dialect: made by the first who needs it, used by all.
 #[derive(Debug)]

@@ -393,15 +393,18 @@ impl Place {
                 match (before, self.roster.person(&user)) {
                     (None, None) => None,
                     (None, Some(after)) => Some(Change::Joined(after.clone())),
-                    (Some(_), None) => Some(Change::Left { user, reason }),
+                    (Some(person), None) => Some(Change::Left { person, reason }),
                     (Some(before), Some(after)) if before.shows_the_same_as(after) => None,
-                    (Some(_), Some(after)) => Some(Change::Updated(after.clone())),
+                    (Some(from), Some(after)) => {
+                        let to = after.clone();
+                        Some(Change::Updated { from, to })
+                    }
                 }
             })
             .collect();
         // Those who came together are told in the order they came.
         changes.sort_by_key(|change| match change {
-            Change::Left { .. } | Change::Updated(_) => None,
+            Change::Left { .. } | Change::Updated { .. } => None,
             Change::Joined(person) => Some(person.joined_at),
         });
         changes

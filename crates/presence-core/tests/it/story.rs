@@ -711,8 +711,10 @@ impl Stage {
                 let clock = self.clock(*clock);
                 let changes = changes.iter().map(|change| match change {
                     Change::Joined(person) => format!("+{}", self.person(person)),
-                    Change::Updated(person) => format!("~{}", self.person(person)),
-                    Change::Left { user, reason } => format!("-{user} {}", reason.as_str()),
+                    Change::Updated { to, .. } => format!("~{}", self.person(to)),
+                    Change::Left { person, reason } => {
+                        format!("-{} {}", person.user, reason.as_str())
+                    }
                 });
                 let changes: Vec<_> = changes.collect();
                 format!("{clock}{}", changes.join(", "))

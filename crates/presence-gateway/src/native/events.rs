@@ -163,12 +163,12 @@ fn only_change_of(topic: &Topic, clock: Clock, change: &Change) -> wire::Event {
     };
     match change {
         Change::Joined(person) => wire::Event::UserJoined(changed(person)),
-        Change::Updated(person) => wire::Event::UserUpdated(changed(person)),
-        Change::Left { user, reason } => wire::Event::UserLeft(event::UserLeft {
+        Change::Updated { to, .. } => wire::Event::UserUpdated(changed(to)),
+        Change::Left { person, reason } => wire::Event::UserLeft(event::UserLeft {
             place,
             epoch,
             version,
-            user_id: user.text(),
+            user_id: person.user.text(),
             reason: reason_of(*reason),
         }),
     }
@@ -177,9 +177,9 @@ fn only_change_of(topic: &Topic, clock: Clock, change: &Change) -> wire::Event {
 fn change_of(change: &Change) -> event::Change {
     match change {
         Change::Joined(person) => event::Change::Joined(user_of(person)),
-        Change::Updated(person) => event::Change::Updated(user_of(person)),
-        Change::Left { user, reason } => event::Change::Left {
-            user_id: user.text(),
+        Change::Updated { to, .. } => event::Change::Updated(user_of(to)),
+        Change::Left { person, reason } => event::Change::Left {
+            user_id: person.user.text(),
             reason: reason_of(*reason),
         },
     }

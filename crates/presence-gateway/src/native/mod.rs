@@ -1,35 +1,213 @@
 //! The native dialect: `presence.v1.json` and `presence.v1.postcard`.
 
+mod closing;
 mod commands;
 pub(crate) mod events;
-mod rates;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use presence_client::wire;
+use hyper::StatusCode;
 use presence_client::wire::event;
-use presence_core::Reason;
-use presence_hub::{Delivery, Ended, Reference};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use presence_client::wire::{self, Command, ErrorCode};
+use presence_core::{META_BYTES_MAX, Timestamp};
+use presence_hub::{Delivery, Reference};
 
-pub(crate) use self::commands::{Native, Next, confine};
-use self::events::event_of;
-use crate::closing::Closing;
-use crate::frame::frame;
+use self::closing::code_of;
+use self::events::{event_of, session_of};
+use crate::app::App;
+use crate::closing::{Closing, Why};
+use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
+use crate::frame::{BINARY, TEXT, frame};
+use crate::guest::Guest;
+use crate::http::{self, Answer};
+use crate::identity::Identity;
+use crate::out::Out;
+use crate::rates::Buckets;
 use crate::request::Refused;
 
-/// How its frames are written. The number is its slot in [`presence_hub::Told`].
+/// The native side of one connection.
+pub(crate) struct Native {
+    encoding: Encoding,
+    guest: Guest,
+    buckets: Buckets,
+}
+
+/// What a client says of itself at the door.
+pub(crate) struct Hello {
+    encoding: Encoding,
+    identity: Result<Identity, Refused>,
+    resume: Option<String>,
+}
+
+/// How its frames are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    Json = 0,
-    Postcard = 1,
+    Json,
+    Postcard,
+}
+
+impl Dialect for Native {
+    type Hello = Hello;
+
+    fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
+        let encoding_of = |name: &str| Encoding::ALL.into_iter().find(|(it, _)| *it == name);
+        let mut offered = handshake.offered.iter();
+        let chosen = offered.find_map(|name| encoding_of(name));
+        if chosen.is_none() && !handshake.offered.is_empty() {
+            let message = format!("offer {} or {}", wire::JSON, wire::POSTCARD);
+            let why = Refused::new(ErrorCode::Malformed, message);
+            return Err(Box::new(http::error(StatusCode::BAD_REQUEST, &why)));
+        }
+        let bearer = handshake.offered_after(wire::BEARER).map(str::to_owned);
+        let query = &handshake.query;
+        let token = bearer.or_else(|| http::bearer(handshake.headers, query));
+        Ok(Agreed {
+            protocol: chosen.map(|(name, _)| name.to_owned()),
+            hello: Hello {
+                encoding: chosen.map_or(Encoding::Json, |(_, encoding)| encoding),
+                identity: http::identify(app, token.as_deref(), query),
+                resume: query.get("resume").map(str::to_owned),
+            },
+        })
+    }
+
+    async fn enter(app: Arc<App>, hello: Hello, out: &mut Out) -> Result<Self, Farewell> {
+        let Hello {
+            encoding,
+            identity,
+            resume,
+        } = hello;
+        let entered = match identity {
+            Ok(identity) => Guest::enter(app.clone(), identity, resume.as_deref()).await,
+            Err(why) => Err(why),
+        };
+        match entered {
+            Ok(guest) => {
+                let native = Native::new(encoding, guest);
+                out.push(native.hello());
+                Ok(native)
+            }
+            Err(why) => {
+                app.metrics.refused(why.code);
+                let closing = Closing::at_the_door(&why);
+                out.push(encoding.error(why, None));
+                Err(encoding.farewell(&closing, out))
+            }
+        }
+    }
+
+    fn guests(&self) -> &[Guest] {
+        std::slice::from_ref(&self.guest)
+    }
+
+    fn guests_mut(&mut self) -> &mut [Guest] {
+        std::slice::from_mut(&mut self.guest)
+    }
+
+    fn into_guests(self) -> Vec<Guest> {
+        vec![self.guest]
+    }
+
+    fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
+        match delivery {
+            Delivery::Told(told) => {
+                let encode = |event: &_| self.encoding.encode(&event_of(event));
+                let slot = self.encoding.slot();
+                out.push(told.encoded(slot as usize, encode).clone());
+            }
+            Delivery::Granted(reference) => out.push(self.encoding.encode(&ok(&reference, None))),
+            Delivery::Refused(reference, why) => {
+                let why = Refused::from(why);
+                self.count(&why);
+                let ref_ = reference.as_ref().and_then(reference_of);
+                out.push(self.encoding.error(why, ref_));
+            }
+            Delivery::Ended(_) => {}
+        }
+    }
+
+    async fn take(&mut self, frame: Frame, out: &mut Out) -> Next {
+        let command = match (frame, self.encoding) {
+            (Frame::Text(text), Encoding::Json) => Command::from_json(text.as_str()),
+            (Frame::Binary(bytes), Encoding::Postcard) => Command::from_postcard(&bytes),
+            _ => return Next::Close(Why::WrongType.into()),
+        };
+        self.obey(command, out).await
+    }
+
+    fn farewell(&mut self, closing: &Closing, out: &mut Out) -> Farewell {
+        self.encoding.farewell(closing, out)
+    }
+
+    fn expiring(&mut self, at: Timestamp, out: &mut Out) {
+        let token_expires_at = at.as_millis();
+        let event = wire::Event::Expiring(event::Expiring { token_expires_at });
+        out.push(self.encoding.encode(&event));
+    }
+}
+
+impl Native {
+    pub(crate) fn new(encoding: Encoding, guest: Guest) -> Self {
+        Native {
+            encoding,
+            guest,
+            buckets: Buckets::full(),
+        }
+    }
+
+    /// The first frame.
+    pub(crate) fn hello(&self) -> Bytes {
+        let (app, session) = (self.guest.app(), self.guest.session());
+        let identity = self.guest.identity();
+        let settings = app.hub.settings();
+        let limits = &app.config.socket;
+        let hello = event::Hello {
+            session: session_of(session.connection().session),
+            resume: self.guest.resume_token().into(),
+            user_id: identity.user.text(),
+            device_id: self.guest.device().text(),
+            workspaces: identity.workspaces.iter().map(|it| it.text()).collect(),
+            now: app.now().as_millis(),
+            heartbeat_interval: millis(settings.timing.heartbeat()),
+            presence_ttl: millis(settings.timing.ttl()),
+            typing_ttl: millis(settings.timing.typing()),
+            grace: millis(settings.timing.grace()),
+            token_expires_at: identity.expires_at.map(Timestamp::as_millis),
+            limits: event::Limits {
+                frame_bytes_max: limits.frame_bytes_max as u64,
+                meta_bytes_max: META_BYTES_MAX as u64,
+                channels_max: settings.limits.channels_max as u64,
+                watches_max: limits.watches_max as u64,
+                listed_max: settings.limits.listed_max as u64,
+            },
+        };
+        self.encoding.encode(&match session.is_restored() {
+            true => wire::Event::Restored(hello),
+            false => wire::Event::Hello(hello),
+        })
+    }
+
+    /// Counts a refusal.
+    fn count(&self, why: &Refused) {
+        self.guest.app().metrics.refused(why.code);
+    }
 }
 
 impl Encoding {
     /// The subprotocols it goes by.
-    pub(crate) const ALL: [(&'static str, Encoding); 2] = [
+    const ALL: [(&'static str, Encoding); 2] = [
         (wire::JSON, Encoding::Json),
         (wire::POSTCARD, Encoding::Postcard),
     ];
+
+    fn slot(self) -> Slot {
+        match self {
+            Encoding::Json => Slot::NativeJson,
+            Encoding::Postcard => Slot::NativePostcard,
+        }
+    }
 
     /// A whole WebSocket frame of `event`.
     fn encode(self, event: &wire::Event) -> Bytes {
@@ -37,61 +215,44 @@ impl Encoding {
         match self {
             Encoding::Json => {
                 event.encode_json(&mut payload);
-                frame(OpCode::Data(Data::Text), &payload)
+                frame(TEXT, &payload)
             }
             Encoding::Postcard => {
                 event.encode_postcard(&mut payload);
-                frame(OpCode::Data(Data::Binary), &payload)
+                frame(BINARY, &payload)
             }
         }
     }
-}
 
-impl Native {
-    /// What a delivery is on the wire: nothing, for what only this process needs to know.
-    pub(crate) fn frame_of(&self, delivery: &Delivery) -> Option<Bytes> {
-        match delivery {
-            Delivery::Told(told) => {
-                let encode = |event: &_| self.encoding.encode(&event_of(event));
-                Some(told.encoded(self.encoding as usize, encode).clone())
-            }
-            Delivery::Granted(reference) => Some(self.encoding.encode(&ok(reference, None))),
-            Delivery::Refused(reference, why) => {
-                let why = Refused::from(why.clone());
-                self.count(&why);
-                let ref_ = reference.as_ref().and_then(reference_of);
-                Some(self.encoding.error(why, ref_))
-            }
-            Delivery::Ended(_) => None,
-        }
-    }
-}
-
-impl Encoding {
     /// An error frame.
-    pub(crate) fn error(self, why: Refused, ref_: Option<wire::Ref>) -> Bytes {
+    fn error(self, why: Refused, ref_: Option<wire::Ref>) -> Bytes {
         self.encode(&wire::Event::Error(event::Error {
             ref_,
             code: why.code,
             message: why.message,
             field: why.field,
-            retry_after: why
-                .retry_after
-                .map(|span| u64::try_from(span.as_millis().max(1)).unwrap_or(u64::MAX)),
+            retry_after: why.retry_after.map(|span| millis(span.max(MILLI))),
         }))
     }
 
-    /// The frame that comes before a close frame.
-    pub(crate) fn closing(self, closing: &Closing) -> Bytes {
-        self.encode(&wire::Event::Closing(event::Closing {
-            code: closing.code,
-            reason: closing.reason.into(),
-            reconnect: closing.reconnect,
-            retry_after: closing
-                .retry_after
-                .map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
-        }))
+    /// The frame that comes before a close frame, and that.
+    fn farewell(self, closing: &Closing, out: &mut Out) -> Farewell {
+        let Closing { why, retry_after } = *closing;
+        let code = code_of(why);
+        out.push(self.encode(&wire::Event::Closing(event::Closing {
+            code,
+            reason: why.reason().into(),
+            reconnect: why.reconnect(),
+            retry_after: retry_after.map(millis),
+        })));
+        Farewell::new(code, why)
     }
+}
+
+const MILLI: Duration = Duration::from_millis(1);
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn ok(reference: &Reference, result: Option<event::Answer>) -> wire::Event {
@@ -103,16 +264,4 @@ fn ok(reference: &Reference, result: Option<event::Answer>) -> wire::Event {
 
 fn reference_of(reference: &Reference) -> Option<wire::Ref> {
     wire::Ref::from_json(reference).ok()
-}
-
-/// How a connection is closed whose session has ended.
-pub(crate) fn closing_of(ended: Ended) -> Closing {
-    match ended {
-        Ended::Closed(Reason::TimedOut | Reason::Lost) => Closing::TIMED_OUT,
-        Ended::Closed(Reason::Replaced) => Closing::REPLACED,
-        Ended::Closed(Reason::Kicked) => Closing::KICKED,
-        Ended::Closed(Reason::Left) => Closing::BYE,
-        Ended::Closed(Reason::NodeLost) | Ended::Stopped => Closing::RESTARTING,
-        Ended::TooSlow => Closing::TOO_SLOW,
-    }
 }

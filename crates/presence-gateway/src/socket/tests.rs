@@ -1,16 +1,12 @@
 //! What only takes long: silence, clients that do not read, the way out. Time is paused, and passes when nothing else does.
 
 use presence_client::wire::{self, Command};
-use presence_core::{DeviceId, Meta};
-use presence_hub::Entry;
+use presence_core::Meta;
 use tokio::io::DuplexStream;
-use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
+use super::far::{Far, app, identity, session};
 use super::*;
-use crate::cli::Cli;
-use crate::config::Config;
-use crate::identity::Asked;
+use crate::native::{Encoding, Native};
 
 #[tokio::test(start_paused = true)]
 async fn who_is_silent_is_asked_and_who_does_not_answer_is_timed_out() {
@@ -194,59 +190,20 @@ async fn a_client_that_does_not_answer_our_close_is_let_go_of() {
 /// More than nothing, less than anything that is waited for.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// The other side of a connection.
-struct Far {
-    client: WebSocketStream<DuplexStream>,
-    running: JoinHandle<()>,
-}
-
 impl Far {
     async fn says(&mut self, json: &str) {
         Command::from_json(json).unwrap();
-        self.client.send(Message::text(json)).await.unwrap();
+        self.text(json).await;
     }
-}
-
-fn app(settings: &[(&str, &str)]) -> Arc<App> {
-    let cli = Cli {
-        data_dir: Some(":memory:".into()),
-        ..Cli::default()
-    };
-    let env = settings
-        .iter()
-        .map(|(name, value)| (name.into(), value.into()));
-    Arc::new(App::open(Config::load(&cli, env).unwrap()).unwrap())
 }
 
 /// A connection of `user`, with `buffer` bytes on the way in each direction.
 async fn connect(app: &Arc<App>, user: &str, buffer: usize) -> Far {
-    let (near, far) = tokio::io::duplex(buffer);
-    let config = Some(websocket_config(app.config.socket.frame_bytes_max));
-    let near = WebSocketStream::from_raw_socket(near, Role::Server, config).await;
-    let asked = Asked {
-        user_id: Some(user),
-        ..Asked::default()
-    };
-    let identity = app.gate.admit(None, asked, app.now()).unwrap();
-    let session = session(app, user).await;
-    let native = Native::new(Encoding::Json, app.clone(), identity);
-    let hello = native.hello(&session, "web:1".into(), String::new());
-    let socket = Socket::new(app.clone(), near, session, native);
-    Far {
-        client: WebSocketStream::from_raw_socket(far, Role::Client, None).await,
-        running: tokio::spawn(Box::new(socket).run(hello)),
-    }
-}
-
-async fn session(app: &App, user: &str) -> Session {
-    let entry = Entry {
-        user: user.parse().unwrap(),
-        device: DeviceId::new("web:1").unwrap(),
-        workspaces: Vec::new(),
-        card: Arc::default(),
-        resume: None,
-    };
-    app.hub.connect(entry).await.unwrap()
+    let guest = Guest::enter(app.clone(), identity(app, user), None).await;
+    let native = Native::new(Encoding::Json, guest.map_err(|why| why.message).unwrap());
+    let mut out = Out::default();
+    out.push(native.hello());
+    far::serve(app, native, out, buffer).await
 }
 
 /// Somebody who tells the room a kilobyte many times, and goes.

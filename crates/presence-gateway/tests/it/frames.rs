@@ -260,3 +260,20 @@ async fn commands_in_the_same_packet_as_the_handshake_are_heard() {
     assert!(matches!(raw.event().await, Event::Hello(_)));
     assert!(matches!(raw.answer(1).await, Event::Pong(_)));
 }
+
+#[tokio::test]
+async fn the_subprotocol_that_is_spoken_is_said_whichever_else_are_offered() {
+    let gateway = start(&[]).await;
+    let offers = "sec-websocket-protocol: chat, presence.v1.json, presence.v1.postcard\r\n";
+    let mut raw = Raw::upgrade(gateway.address(), "/ws?user_id=ann", offers).await;
+    let head = raw.head.to_lowercase();
+    assert!(
+        head.contains("\r\nsec-websocket-protocol: presence.v1.json\r\n"),
+        "{head}"
+    );
+    assert_eq!(raw.json().await["type"], "presence:hello");
+    raw.text(r#"{"type":"presence:leave"}"#).await;
+    let (texts, code) = raw.closes().await;
+    assert_eq!(texts.last().unwrap()["type"], "presence:closing");
+    assert_eq!(code, Some(1000));
+}

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use presence_client::wire::Event;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -18,6 +19,8 @@ pub(crate) const PONG: u8 = 10;
 /// A WebSocket connection of which the test writes every byte.
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
+    /// The head of the answer that let it in.
+    pub(crate) head: String,
     read: Vec<u8>,
 }
 
@@ -68,6 +71,7 @@ impl Raw {
         stream.write_all(request).await.unwrap();
         let mut raw = Raw {
             stream,
+            head: String::new(),
             read: Vec::new(),
         };
         let end = loop {
@@ -78,6 +82,7 @@ impl Raw {
         };
         let head = String::from_utf8(raw.read.drain(..end).collect()).unwrap();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        raw.head = head;
         raw
     }
 
@@ -129,6 +134,31 @@ impl Raw {
                 return found;
             }
         }
+    }
+
+    /// The next text, as JSON of whatever dialect; anything else fails.
+    pub(crate) async fn json(&mut self) -> Value {
+        match self.next().await {
+            Some(frame) if frame.opcode == TEXT => serde_json::from_slice(&frame.payload).unwrap(),
+            other => panic!("no text: {other:?}"),
+        }
+    }
+
+    /// Reads to the end in whatever dialect, answering a close: the texts, and the close code.
+    pub(crate) async fn closes(&mut self) -> (Vec<Value>, Option<u16>) {
+        let mut texts = Vec::new();
+        while let Some(frame) = self.next().await {
+            match frame.opcode {
+                TEXT => texts.push(serde_json::from_slice(&frame.payload).unwrap()),
+                CLOSE => {
+                    let code = frame.payload.first_chunk();
+                    self.frame(CLOSE, &frame.payload).await;
+                    return (texts, code.map(|it| u16::from_be_bytes(*it)));
+                }
+                _ => {}
+            }
+        }
+        (texts, None)
     }
 
     /// Reads up to the answer to `ref`.

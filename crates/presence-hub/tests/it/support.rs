@@ -123,11 +123,12 @@ impl Watcher {
                             self.heard.push(format!("{user} joined"));
                             assert!(self.people.insert(user), "joined twice");
                         }
-                        Change::Left { user, reason } => {
+                        Change::Left { person, reason } => {
+                            let user = &person.user;
                             self.heard.push(format!("{user} left {reason:?}"));
                             assert!(self.people.remove(user.as_str()), "left twice");
                         }
-                        Change::Updated(_) => {}
+                        Change::Updated { .. } => {}
                     }
                 }
             }

@@ -137,10 +137,10 @@ impl View {
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
         let entries = changes.iter().map(|change| match change {
-            Change::Joined(person) | Change::Updated(person) => {
+            Change::Joined(person) | Change::Updated { to: person, .. } => {
                 (person.user.clone(), Some(person.clone()))
             }
-            Change::Left { user, .. } => (user.clone(), None),
+            Change::Left { person, .. } => (person.user.clone(), None),
         });
         let changes_of = entries.collect();
         match self.people.apply(Patch {
@@ -158,12 +158,14 @@ impl View {
                         Change::Joined(it) => {
                             assert!(!before.contains_key(&it.user), "joined twice")
                         }
-                        Change::Updated(it) => {
-                            let before = before.get(&it.user).expect("updated who was not there");
-                            assert_ne!(seen(before), seen(it), "nothing is new");
+                        Change::Updated { from, to } => {
+                            let before = before.get(&to.user).expect("updated who was not there");
+                            assert_eq!(seen(before), seen(from), "from what was told");
+                            assert_ne!(seen(before), seen(to), "nothing is new");
                         }
-                        Change::Left { user, .. } => {
-                            assert!(before.contains_key(user), "left twice");
+                        Change::Left { person, .. } => {
+                            let before = before.get(&person.user).expect("left twice");
+                            assert_eq!(seen(before), seen(person), "as was told");
                         }
                     }
                 }

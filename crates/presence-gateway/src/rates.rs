@@ -1,11 +1,10 @@
-//! How often a connection may do what.
+//! How often a connection may do what, in whichever dialect.
 
-use presence_client::wire::Command;
+use presence_client::wire::ErrorCode;
 use presence_core::{Rate, Timestamp, TokenBucket};
 
 use crate::config::Rates;
 use crate::request::Refused;
-use presence_client::wire::ErrorCode;
 
 /// Refusals for going too fast and commands that are none, before a connection that does not listen is closed.
 const STRIKES: Rate = Rate {
@@ -20,7 +19,7 @@ const MALFORMED: Rate = Rate {
 
 /// The token buckets of one connection.
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     classes: [TokenBucket; 8],
     strikes: TokenBucket,
     malformed: TokenBucket,
@@ -28,34 +27,26 @@ pub(super) struct Buckets {
 
 /// Commands that share a bucket.
 #[derive(Clone, Copy, Debug)]
-enum Class {
+pub(crate) enum Class {
+    /// Entering a channel, changing one's meta there, leaving.
     Join,
+    /// Watching, and no longer.
     Watch,
+    /// Choosing a status.
     Status,
+    /// Typing.
     Typing,
+    /// Pointing and selecting.
     Cursor,
+    /// Telling a channel something.
     Broadcast,
+    /// Asking for a list.
     Query,
+    /// Everything else.
     Other,
 }
 
 impl Class {
-    fn of(command: &Command) -> Self {
-        match command {
-            Command::Join(_) | Command::Update(_) | Command::Leave(_) => Class::Join,
-            Command::Watch(_) | Command::Unwatch(_) => Class::Watch,
-            Command::Status(_) => Class::Status,
-            Command::Typing(_) => Class::Typing,
-            Command::Cursor(_) | Command::Selection(_) => Class::Cursor,
-            Command::Broadcast(_) => Class::Broadcast,
-            Command::List(_) | Command::Get(_) => Class::Query,
-            Command::Activity(_)
-            | Command::Heartbeat(_)
-            | Command::Ping(_)
-            | Command::Authenticate(_) => Class::Other,
-        }
-    }
-
     fn rate(self, rates: &Rates) -> Rate {
         match self {
             Class::Join => rates.join,
@@ -84,7 +75,7 @@ impl Class {
 }
 
 impl Buckets {
-    pub(super) fn full() -> Self {
+    pub(crate) fn full() -> Self {
         Buckets {
             classes: [TokenBucket::full(); 8],
             strikes: TokenBucket::full(),
@@ -92,14 +83,17 @@ impl Buckets {
         }
     }
 
-    /// Takes a token for `command`.
-    pub(super) fn take(
+    /// Takes a token for a command of that class.
+    ///
+    /// # Errors
+    ///
+    /// There is none; says how long until there is.
+    pub(crate) fn take(
         &mut self,
         now: Timestamp,
-        command: &Command,
+        class: Class,
         rates: &Rates,
     ) -> Result<(), Refused> {
-        let class = Class::of(command);
         let taken = self.classes[class as usize].take(now, class.rate(rates));
         taken.map_err(|retry_after| {
             let message = format!("too many {} commands", class.name());
@@ -108,12 +102,12 @@ impl Buckets {
     }
 
     /// Notes a refusal for going too fast, or a command that is none; says whether that was one too many.
-    pub(super) fn strike(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn strike(&mut self, now: Timestamp) -> bool {
         self.strikes.take(now, STRIKES).is_err()
     }
 
     /// Notes a malformed frame; says whether that was one too many.
-    pub(super) fn malformed(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn malformed(&mut self, now: Timestamp) -> bool {
         self.malformed.take(now, MALFORMED).is_err()
     }
 }

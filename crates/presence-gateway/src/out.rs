@@ -1,0 +1,154 @@
+//! What waits to be written to one socket.
+
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
+
+use crate::frame::{frame, head};
+
+/// Room for pieces that an idle connection keeps.
+const KEPT: usize = 4;
+
+/// Whole frames, in pieces, so that a part that many connections share is never copied.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    pieces: Vec<Piece>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    ends_frame: bool,
+}
+
+impl Out {
+    /// A frame that is complete already, header and all; or several.
+    pub(crate) fn push(&mut self, frame: Bytes) {
+        self.push_piece(frame, true);
+    }
+
+    /// A frame of this payload.
+    #[allow(dead_code, reason = "for dialects whose answers are not worth a type")]
+    pub(crate) fn push_payload(&mut self, opcode: OpCode, payload: &[u8]) {
+        self.push(frame(opcode, payload));
+    }
+
+    /// A frame whose payload begins as this connection needs it, and ends with what others get too.
+    #[allow(
+        dead_code,
+        reason = "for dialects that name the subscription in each frame"
+    )]
+    pub(crate) fn push_shared(&mut self, opcode: OpCode, own: &[u8], shared: Bytes) {
+        let head = head(opcode, own, shared.len());
+        self.push_piece(head, shared.is_empty());
+        if !shared.is_empty() {
+            self.push_piece(shared, true);
+        }
+    }
+
+    fn push_piece(&mut self, bytes: Bytes, ends_frame: bool) {
+        self.bytes += bytes.len();
+        self.pieces.push(Piece { bytes, ends_frame });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// How many frames that is.
+    pub(crate) fn frames(&self) -> usize {
+        self.pieces.iter().filter(|it| it.ends_frame).count()
+    }
+
+    /// How many bytes that is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Drops all but the first frame, of which a part may be on the wire: what was begun has to be ended before
+    /// anything else can be said.
+    pub(crate) fn keep_begun(&mut self) {
+        let end = self.pieces.iter().position(|it| it.ends_frame);
+        self.pieces.truncate(end.map_or(0, |it| it + 1));
+        self.bytes = self.pieces.iter().map(|it| it.bytes.len()).sum();
+    }
+
+    /// What to write next; says how much of `slices` that is.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let count = self.pieces.len().min(slices.len());
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(&piece.bytes);
+        }
+        count
+    }
+
+    /// Takes out what has been written.
+    pub(crate) fn written(&mut self, mut bytes: usize) {
+        for piece in &mut self.pieces {
+            let step = bytes.min(piece.bytes.len());
+            piece.bytes.advance(step);
+            self.bytes -= step;
+            bytes -= step;
+        }
+        let whole = self.pieces.iter().take_while(|it| it.bytes.is_empty());
+        let whole = whole.count();
+        self.pieces.drain(..whole);
+    }
+
+    /// Gives back what a burst needed.
+    pub(crate) fn shrink(&mut self) {
+        if self.pieces.capacity() > KEPT && self.pieces.is_empty() {
+            self.pieces = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::TEXT;
+
+    #[test]
+    fn a_frame_of_two_pieces_is_the_same_on_the_wire_as_one() {
+        let shared = Bytes::from(vec![b'x'; 70_000]);
+        let mut two = Out::default();
+        two.push_shared(TEXT, b"[1,", shared.clone());
+        let mut one = Out::default();
+        one.push_payload(TEXT, &[&b"[1,"[..], &shared].concat());
+        assert_eq!((two.frames(), two.bytes()), (1, one.bytes()));
+        assert_eq!(all(&two), all(&one));
+    }
+
+    #[test]
+    fn what_was_begun_is_ended_whichever_piece_it_is_in() {
+        for written in [0, 1, 4, 5, 8] {
+            let mut out = Out::default();
+            out.push_shared(TEXT, b"ab", Bytes::from_static(b"cdefg"));
+            out.push_shared(TEXT, b"ab", Bytes::from_static(b"cdefg"));
+            let begun = all(&out)[written..9].to_vec();
+            out.written(written);
+            out.keep_begun();
+            assert_eq!(all(&out), begun, "after {written}");
+            assert_eq!(out.frames(), 1);
+        }
+    }
+
+    #[test]
+    fn nothing_is_shared_where_there_is_nothing_to_share() {
+        let mut out = Out::default();
+        out.push_shared(TEXT, b"ab", Bytes::new());
+        out.push_payload(TEXT, b"c");
+        assert_eq!(out.frames(), 2);
+        out.written(5);
+        assert_eq!((out.frames(), out.bytes()), (1, 2));
+        out.written(2);
+        assert!(out.is_empty());
+    }
+
+    fn all(out: &Out) -> Vec<u8> {
+        let pieces = out.pieces.iter().map(|it| it.bytes.to_vec());
+        pieces.collect::<Vec<_>>().concat()
+    }
+}

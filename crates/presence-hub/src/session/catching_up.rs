@@ -1,0 +1,105 @@
+//! Keeping the picture of each topic whole, also for who reads slowly.
+
+use presence_core::users::Input;
+use presence_core::{Clock as Version, Event, Topic, UserId};
+
+use super::Session;
+use super::watched::Watched;
+use crate::people::{self, Asker};
+
+/// Something that a session has to be told again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    Topic(Topic),
+    User(UserId),
+    Own,
+}
+
+impl Session {
+    /// Notes the version that `event` brings its topic to. What does not follow on what the client has is not for it:
+    /// it no longer watches, or a catching-up that covers it is on its way.
+    pub(super) fn follows(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Everyone { topic, clock, .. }
+            | Event::Summary { topic, clock, .. }
+            | Event::Unchanged { topic, clock, .. } => match self.topics.get_mut(topic) {
+                Some(watched) => {
+                    watched.known = Some(*clock);
+                    self.caught_up(|it| matches!(it, Owed::Topic(it) if it == topic));
+                    true
+                }
+                None => false,
+            },
+            Event::Changes { topic, clock, .. } => match self.known(topic) {
+                Some(known) if known.epoch == clock.epoch && known.version + 1 == clock.version => {
+                    *known = *clock;
+                    true
+                }
+                _ => false,
+            },
+            Event::Typing { topic, .. }
+            | Event::Cursors { topic, .. }
+            | Event::Broadcast { topic, .. } => self.topics.contains(topic),
+            Event::Face(face) => {
+                self.caught_up(|it| matches!(it, Owed::User(it) if *it == face.user));
+                self.users.contains(&face.user)
+            }
+            Event::Own(_) => {
+                self.caught_up(|it| *it == Owed::Own);
+                true
+            }
+        }
+    }
+
+    fn known(&mut self, topic: &Topic) -> Option<&mut Version> {
+        self.topics.get_mut(topic)?.known.as_mut()
+    }
+
+    /// Asks again for what was dropped while it lagged, from the state that the client has.
+    pub(super) async fn settle_debts(&mut self) {
+        while let (Some(owed), false) = (self.owed.last(), self.is_catching_up()) {
+            match owed {
+                Owed::Topic(topic) => {
+                    if let Some(&Watched {
+                        watching, known, ..
+                    }) = self.topics.get(topic)
+                    {
+                        let message = self.watch_message(topic.clone(), watching, known, None);
+                        let message = people::Message::Forward(topic.clone(), message);
+                        let _ = self.people.of(&self.user).send(message).await;
+                    }
+                }
+                Owed::User(user) => {
+                    if self.users.contains(user) {
+                        let message = self.watch_user_message(user.clone(), None);
+                        let _ = self.people.of(user).send(message).await;
+                    }
+                }
+                Owed::Own => {
+                    let asker = Asker::Reader(self.outbox.clone());
+                    let as_owner = true;
+                    let input = Input::Asked { as_owner, asker };
+                    let message = people::Message::Happened(self.user.clone(), input);
+                    let _ = self.people.of(&self.user).send(message).await;
+                }
+            }
+            self.catching_up = self.owed.pop();
+        }
+    }
+
+    /// Whether something was asked for and is still to come.
+    pub(super) fn is_catching_up(&self) -> bool {
+        match &self.catching_up {
+            None => false,
+            Some(Owed::Own) => true,
+            Some(Owed::Topic(topic)) => self.topics.contains(topic),
+            Some(Owed::User(user)) => self.users.contains(user),
+        }
+    }
+
+    fn caught_up(&mut self, with: impl FnOnce(&Owed) -> bool) {
+        if self.catching_up.as_ref().is_some_and(with) {
+            self.catching_up = None;
+        }
+    }
+}

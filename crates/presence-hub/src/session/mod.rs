@@ -1,0 +1,259 @@
+//! The handle of one connection.
+
+mod catching_up;
+mod commands;
+mod watched;
+
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use presence_core::users::{Connection, Input};
+use presence_core::{ChannelId, Reason, Refusal, Topic, UserId};
+
+use self::catching_up::Owed;
+use self::watched::Topics;
+use crate::outbox::{Ended, Found, Outbox, Undo};
+use crate::people::{self, Asker};
+use crate::places;
+use crate::shards::Shards;
+use crate::told::Told;
+
+/// What an answer refers to: whatever the one who asked calls its question.
+pub type Reference = Box<str>;
+
+/// A mailbox is full. Nothing has changed; the same command may work a moment later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the hub is busy")]
+pub struct Busy {
+    /// When it may.
+    pub retry_after: Duration,
+}
+
+/// Something that a session is told.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// An event, which it shares with everyone else who is told it.
+    Told(Arc<Told>),
+    /// A command that had a reference was done.
+    Granted(Reference),
+    /// A command was not done.
+    Refused(Option<Reference>, Refusal),
+    /// The session is over in this connection. Nothing comes after.
+    Ended(Ended),
+}
+
+impl Delivery {
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Delivery::Told(told) => told.weight(),
+            Delivery::Granted(reference) | Delivery::Refused(Some(reference), _) => {
+                64 + reference.len()
+            }
+            Delivery::Refused(None, _) => 64,
+            Delivery::Ended(_) => 0,
+        }
+    }
+}
+
+/// One connection of a session: says what its person does, and hears what it watches, in one order.
+///
+/// Commands with a `reference` are answered by a [`Delivery`]; without one, only refusals are.
+/// Dropping it is losing the connection: the person stays for the grace time. [`leave`](Self::leave) is a goodbye.
+#[derive(Debug)]
+pub struct Session {
+    user: UserId,
+    connection: Connection,
+    restored: bool,
+    people: Shards<people::Message>,
+    outbox: Arc<Outbox>,
+    /// The rosters it watches, with the state that it has been told.
+    topics: Topics,
+    users: HashSet<UserId>,
+    /// The channels it is in, or has asked to be.
+    joined: Vec<ChannelId>,
+    /// What it has to be told again, because it lagged.
+    owed: Vec<Owed>,
+    /// What was asked for and has not come yet: one at a time, or two big ones would drop each other.
+    catching_up: Option<Owed>,
+    asks: u32,
+    is_over: bool,
+}
+
+impl Session {
+    pub(crate) fn new(
+        user: UserId,
+        connection: Connection,
+        restored: bool,
+        joined: Vec<ChannelId>,
+        people: Shards<people::Message>,
+        outbox: Arc<Outbox>,
+    ) -> Self {
+        Session {
+            user,
+            connection,
+            restored,
+            people,
+            outbox,
+            topics: Topics::default(),
+            users: HashSet::new(),
+            joined,
+            owed: Vec::new(),
+            catching_up: None,
+            asks: 0,
+            is_over: false,
+        }
+    }
+
+    /// Whose it is.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// Which session, and which connection of it.
+    pub fn connection(&self) -> Connection {
+        self.connection
+    }
+
+    /// Whether an earlier connection's session goes on in this one.
+    pub fn is_restored(&self) -> bool {
+        self.restored
+    }
+
+    /// The channels that it is in, those of the connection before included, and maybe some that it was refused.
+    pub fn joined(&self) -> &[ChannelId] {
+        &self.joined
+    }
+
+    /// Why it is over in this connection, for somebody who is too busy to read that far.
+    pub fn ended(&self) -> Option<Ended> {
+        self.outbox.ended()
+    }
+
+    /// What it is told next. Cancelling it loses nothing. After [`Delivery::Ended`] it never returns.
+    pub async fn next(&mut self) -> Delivery {
+        loop {
+            if !self.owed.is_empty() && !self.is_catching_up() {
+                Box::pin(self.settle_debts()).await;
+            }
+            let outbox = self.outbox.clone();
+            let found = poll_fn(|context| outbox.poll(Some(context.waker()))).await;
+            if let Some(delivery) = self.sort(found) {
+                return delivery;
+            }
+        }
+    }
+
+    /// What it is told next, if that is there already: what can go out in the same write.
+    pub fn try_next(&mut self) -> Option<Delivery> {
+        loop {
+            let std::task::Poll::Ready(found) = self.outbox.poll(None) else {
+                return None;
+            };
+            if let Some(delivery) = self.sort(found) {
+                return Some(delivery);
+            }
+        }
+    }
+
+    /// Says goodbye: the session is over at once, everywhere.
+    pub async fn leave(mut self) {
+        let by = self.connection;
+        self.close(Input::Left { by }).await;
+    }
+
+    /// The connection broke: the person stays for the grace time, in case it comes back.
+    pub async fn vanish(mut self, reason: Reason) {
+        let by = self.connection;
+        self.close(Input::Vanished { by, reason }).await;
+    }
+
+    async fn close(&mut self, input: Input<Asker>) {
+        self.is_over = true;
+        let farewell = self.farewell(input);
+        farewell.await;
+    }
+
+    /// Everything to be said at the end, for which it waits until there is room.
+    fn farewell(&mut self, input: Input<Asker>) -> impl Future<Output = ()> + Send + 'static {
+        let own = self.people.of(&self.user).clone();
+        let mut messages = Vec::new();
+        for topic in std::mem::take(&mut self.topics).into_topics() {
+            let message = people::Message::Forward(topic.clone(), self.unwatch_message(topic));
+            messages.push((own.clone(), message));
+        }
+        for user in std::mem::take(&mut self.users) {
+            let mailbox = self.people.of(&user).clone();
+            messages.push((mailbox, self.unwatch_user_message(user)));
+        }
+        messages.push((own, people::Message::Happened(self.user.clone(), input)));
+        async move {
+            for (mailbox, message) in messages {
+                // A shard that has ended takes nothing, and nobody is there to miss it.
+                let _ = mailbox.send(message).await;
+            }
+        }
+    }
+
+    /// Decides what to make of what was found: keeps the picture of each topic whole.
+    fn sort(&mut self, found: Found) -> Option<Delivery> {
+        match found {
+            Found::Lagged => {
+                self.owed
+                    .extend(self.topics.iter().cloned().map(Owed::Topic));
+                self.owed.extend(self.users.iter().cloned().map(Owed::User));
+                self.owed.push(Owed::Own);
+                None
+            }
+            Found::Ended(why) => {
+                self.is_over |= matches!(why, Ended::Closed(_));
+                Some(Delivery::Ended(why))
+            }
+            Found::Delivery(Delivery::Told(told), _) => {
+                self.follows(&told.event).then_some(Delivery::Told(told))
+            }
+            Found::Delivery(delivery, undo) => {
+                if let Some(Undo { topic, ask }) = undo.map(|it| *it)
+                    && self.topics.get(&topic).is_some_and(|it| it.ask == ask)
+                {
+                    self.topics.remove(&topic);
+                }
+                Some(delivery)
+            }
+        }
+    }
+
+    fn asker(&self, reference: Option<Reference>) -> Option<Asker> {
+        Some(Asker::Connection {
+            outbox: self.outbox.clone(),
+            reference,
+            undo: None,
+        })
+    }
+
+    fn send_to(&self, topic: &Topic, message: places::Message) -> Result<(), Busy> {
+        let message = people::Message::Forward(topic.clone(), message);
+        let mailbox = self.people.of(&self.user);
+        mailbox.try_send(message).map_err(|_| BUSY)
+    }
+}
+
+/// A full mailbox has room again within a tick.
+pub(crate) const BUSY: Busy = Busy {
+    retry_after: Duration::from_millis(50),
+};
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.is_over && self.topics.is_empty() && self.users.is_empty() {
+            return;
+        }
+        let by = self.connection;
+        let reason = Reason::Lost;
+        let farewell = self.farewell(Input::Vanished { by, reason });
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(farewell);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What a session watches.
+
+use presence_core::{Clock as Version, Topic, UserId, Watching};
+
+use super::{BUSY, Busy, Reference, Session};
+use crate::people;
+use crate::places;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watched {
+    pub(super) watching: Watching,
+    /// The state that it has been told.
+    pub(super) known: Option<Version>,
+    /// Which of the session's asks to watch something this is.
+    pub(super) ask: u32,
+}
+
+/// What a session watches, by topic: few of them as a rule, and looked up for every event.
+#[derive(Debug, Default)]
+pub(super) struct Topics(Vec<(Topic, Watched)>);
+
+impl Topics {
+    fn place(&self, topic: &Topic) -> Result<usize, usize> {
+        self.0.binary_search_by(|(it, _)| it.cmp(topic))
+    }
+
+    pub(super) fn contains(&self, topic: &Topic) -> bool {
+        self.place(topic).is_ok()
+    }
+
+    pub(super) fn get(&self, topic: &Topic) -> Option<&Watched> {
+        self.place(topic).ok().map(|index| &self.0[index].1)
+    }
+
+    pub(super) fn get_mut(&mut self, topic: &Topic) -> Option<&mut Watched> {
+        self.place(topic).ok().map(|index| &mut self.0[index].1)
+    }
+
+    pub(super) fn insert(&mut self, topic: Topic, watched: Watched) {
+        match self.place(&topic) {
+            Ok(index) => self.0[index].1 = watched,
+            Err(index) => {
+                // One is what most have: not four, as a vector would make room for.
+                self.0.reserve_exact(usize::from(self.0.is_empty()));
+                self.0.insert(index, (topic, watched));
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, topic: &Topic) {
+        if let Ok(index) = self.place(topic) {
+            self.0.remove(index);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.0.iter().map(|(topic, _)| topic)
+    }
+
+    pub(super) fn into_topics(self) -> impl Iterator<Item = Topic> {
+        self.0.into_iter().map(|(topic, _)| topic)
+    }
+}
+
+impl Session {
+    /// How many topics and users it watches.
+    pub fn watches(&self) -> usize {
+        self.topics.len() + self.users.len()
+    }
+
+    /// The users that it watches.
+    pub fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.users.iter()
+    }
+
+    /// The channels and workspaces that it watches.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.iter()
+    }
+
+    /// Whether it watches `topic`.
+    pub fn watches_topic(&self, topic: &Topic) -> bool {
+        self.topics.contains(topic)
+    }
+
+    /// Whether it watches `user`.
+    pub fn watches_user(&self, user: &UserId) -> bool {
+        self.users.contains(user)
+    }
+
+    /// Watches a channel or a workspace, from the state that the client has, if any.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]: nothing has changed.
+    pub fn watch(
+        &mut self,
+        topic: Topic,
+        watching: Watching,
+        have: Option<Version>,
+        reference: Option<Reference>,
+    ) -> Result<(), Busy> {
+        let have = self.usable(&topic, watching, have);
+        let message = self.watch_message(topic.clone(), watching, have, reference);
+        self.send_to(&topic, message)?;
+        self.note(topic, watching, have);
+        Ok(())
+    }
+
+    pub(super) fn note(&mut self, topic: Topic, watching: Watching, known: Option<Version>) {
+        self.asks += 1;
+        let ask = self.asks;
+        let watched = Watched {
+            watching,
+            known,
+            ask,
+        };
+        self.topics.insert(topic, watched);
+    }
+
+    /// What a client knows of a topic, unless it has only seen a summary and now wants everyone.
+    pub(super) fn usable(
+        &self,
+        topic: &Topic,
+        watching: Watching,
+        have: Option<Version>,
+    ) -> Option<Version> {
+        match self.topics.get(topic) {
+            Some(it) if it.watching == Watching::Summary && watching == Watching::Full => None,
+            _ => have,
+        }
+    }
+
+    /// Stops watching a channel or a workspace.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]: nothing has changed.
+    pub fn unwatch(&mut self, topic: &Topic, reference: Option<Reference>) -> Result<(), Busy> {
+        self.unwatch_quietly(topic)?;
+        self.grant(reference);
+        Ok(())
+    }
+
+    pub(super) fn unwatch_quietly(&mut self, topic: &Topic) -> Result<(), Busy> {
+        if !self.topics.contains(topic) {
+            return Ok(());
+        }
+        let message = self.unwatch_message(topic.clone());
+        self.send_to(topic, message)?;
+        self.topics.remove(topic);
+        Ok(())
+    }
+
+    /// Watches a user: how they look now, and whenever that changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]: nothing has changed.
+    pub fn watch_user(&mut self, user: UserId, reference: Option<Reference>) -> Result<(), Busy> {
+        let message = self.watch_user_message(user.clone(), reference);
+        let mailbox = self.people.of(&user);
+        mailbox.try_send(message).map_err(|_| BUSY)?;
+        self.users.insert(user);
+        Ok(())
+    }
+
+    /// Stops watching a user.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]: nothing has changed.
+    pub fn unwatch_user(
+        &mut self,
+        user: &UserId,
+        reference: Option<Reference>,
+    ) -> Result<(), Busy> {
+        if self.users.contains(user) {
+            let message = self.unwatch_user_message(user.clone());
+            let mailbox = self.people.of(user);
+            mailbox.try_send(message).map_err(|_| BUSY)?;
+            self.users.remove(user);
+        }
+        self.grant(reference);
+        Ok(())
+    }
+
+    pub(super) fn watch_message(
+        &self,
+        topic: Topic,
+        watching: Watching,
+        have: Option<Version>,
+        reference: Option<Reference>,
+    ) -> places::Message {
+        places::Message::Watch(places::Watch {
+            topic,
+            watcher: self.connection.session,
+            watching,
+            have,
+            outbox: self.outbox.clone(),
+            asker: self.asker(reference),
+        })
+    }
+
+    pub(super) fn watch_user_message(
+        &self,
+        user: UserId,
+        reference: Option<Reference>,
+    ) -> people::Message {
+        people::Message::Watch {
+            user,
+            watcher: self.connection.session,
+            outbox: self.outbox.clone(),
+            asker: self.asker(reference),
+        }
+    }
+
+    pub(super) fn unwatch_user_message(&self, user: UserId) -> people::Message {
+        people::Message::Unwatch {
+            user,
+            watcher: self.connection.session,
+            outbox: self.outbox.clone(),
+        }
+    }
+
+    pub(super) fn unwatch_message(&self, topic: Topic) -> places::Message {
+        places::Message::Unwatch {
+            topic,
+            watcher: self.connection.session,
+            outbox: self.outbox.clone(),
+        }
+    }
+}
