@@ -129,6 +129,11 @@ pub enum Event {
     Face(Face),
     /// What a user sees of themselves.
     Own(Owned),
+    /// The node has lost the others, or has found them again. Meanwhile it shows them as they were.
+    Alone {
+        /// Whether it has lost them.
+        is_alone: bool,
+    },
 }
 
 /// What became of a person in a roster.
@@ -270,6 +275,7 @@ impl Event {
             Event::Cursors { cursors, gone, .. } => (cursors.len() + gone.len()) * CURSOR,
             Event::Broadcast { event, payload, .. } => event.len() + payload.len(),
             Event::Face(_) | Event::Own(_) => 2 * HEAD,
+            Event::Alone { .. } => 0,
         }
     }
 }

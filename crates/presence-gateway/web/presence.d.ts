@@ -99,6 +99,8 @@ export interface PresenceEvents {
   self: [self: Self];
   /** Your token runs out. With a token function it is renewed by itself, else call `authenticate`. */
   expiring: [token: { tokenExpiresAt: number }];
+  /** The gateway has lost the others, or has found them again: meanwhile people on them are shown as they last were. */
+  health: [health: { degraded: boolean }];
   /** A refusal that answers no promise. */
   error: [error: PresenceError];
 }

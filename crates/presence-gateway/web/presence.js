@@ -1290,6 +1290,8 @@ class Link {
         return undefined;
       case 'presence:expiring':
         return this.#renewToken(frame);
+      case 'presence:health':
+        return this.#app.emit('health', { degraded: frame.degraded });
       case 'presence:status':
         return this.#topics.get('users')?.frame(frame);
       default: {

@@ -169,6 +169,7 @@ impl<T: Topics> Leasing<T> {
                     false => tracing::info!("the shared store is back"),
                 }
                 self.counters.shared_away.store(is_away, Relaxed);
+                self.homes.tell_away(is_away).await;
             }
         }
     }

@@ -96,6 +96,12 @@ impl Homes {
         }
     }
 
+    pub(crate) async fn tell_away(&self, is_away: bool) {
+        for mailbox in self.people.all() {
+            let _ = mailbox.send(people::Message::Away(is_away)).await;
+        }
+    }
+
     pub(crate) async fn spread(&self, news: News) {
         for mailbox in self.people.all() {
             let _ = mailbox.send(people::Message::News(news)).await;

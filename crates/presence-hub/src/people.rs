@@ -58,6 +58,8 @@ pub(crate) enum Message {
     Stored(UserId, Reply),
     /// Something that every shard has to hear.
     News(News),
+    /// The store that nodes share is away, or back.
+    Away(bool),
     /// Something for a roster. All that a session does goes through its user's shard, so that it stays in order.
     Forward(Topic, places::Message),
     Watch {
@@ -85,6 +87,8 @@ pub(crate) struct People<P> {
     link: Option<Link>,
     /// What had no room on its way there, and must not be lost.
     unsent: Vec<Request>,
+    /// That store is away.
+    is_alone: bool,
     counters: Arc<Counters>,
     /// The live connection of each session.
     connections: HashMap<SessionId, (u32, Arc<Outbox>)>,
@@ -107,6 +111,7 @@ impl<P: Profiles> People<P> {
             rosters,
             link,
             unsent: Vec::new(),
+            is_alone: false,
             counters,
             connections: HashMap::new(),
             watchers: HashMap::new(),
@@ -161,6 +166,13 @@ impl<P: Profiles> People<P> {
                 self.users.hear_news(now, news, &mut effects);
                 for (user, effect) in effects {
                     self.perform(&user, effect).await;
+                }
+            }
+            Message::Away(is_alone) => {
+                self.is_alone = is_alone;
+                let told = Arc::new(Told::new(Event::Alone { is_alone }.into()));
+                for (_, outbox) in self.connections.values() {
+                    outbox.tell(&told);
                 }
             }
             Message::Forward(topic, message) => {
@@ -270,6 +282,10 @@ impl<P: Profiles> People<P> {
                 asker,
             } => {
                 if let Asker::Door { outbox, reply } = asker {
+                    if self.is_alone {
+                        let is_alone = true;
+                        outbox.tell(&Arc::new(Told::new(Event::Alone { is_alone }.into())));
+                    }
                     let entry = (connection.epoch, outbox);
                     self.connections.insert(connection.session, entry);
                     let joined = self.users.channels(user, connection.session);
@@ -349,7 +365,15 @@ impl<P: Profiles> People<P> {
                 }
             }
             Effect::Save { profile, asker } => self.keeper.save(profile, asker),
-            Effect::Grant { asker, answer: it } => answer(asker, Ok(it)),
+            Effect::Grant { asker, answer: it } => {
+                if let Asker::Reader(outbox) = &asker
+                    && self.link.is_some()
+                {
+                    let is_alone = self.is_alone;
+                    outbox.tell(&Arc::new(Told::new(Event::Alone { is_alone }.into())));
+                }
+                answer(asker, Ok(it));
+            }
             Effect::Refuse { asker, why } => answer(asker, Err(why)),
         }
     }

@@ -29,6 +29,7 @@ frames! {
         "presence:broadcast" => Broadcast(Broadcast),
         "presence:closing" => Closing(Closing),
         "presence:expiring" => Expiring(Expiring),
+        "presence:health" => Health(Health),
     }
 }
 
@@ -381,5 +382,10 @@ frame! { lenient
     pub struct Expiring {
         /// When, in milliseconds since 1970.
         pub token_expires_at: u64,
+    }
+    /// The gateway has lost the other gateways, or has found them again.
+    pub struct Health {
+        /// Whether it has lost them: what you see of people on other gateways may be out of date.
+        pub degraded: bool,
     }
 }

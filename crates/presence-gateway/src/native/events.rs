@@ -101,6 +101,9 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
         }),
         Event::Face(face) => wire::Event::Status(status_of(face)),
         Event::Own(owned) => wire::Event::Own(own_of(owned)),
+        Event::Alone { is_alone } => wire::Event::Health(event::Health {
+            degraded: *is_alone,
+        }),
     }
 }
 

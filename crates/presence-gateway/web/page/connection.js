@@ -12,10 +12,12 @@ const endings = {
 export function showConnection(presence) {
   let clock;
   let problem; // what the gateway said last, before it closed
+  let degraded = false; // the gateway has lost the others
   const show = () => {
     const { status, retryAt, code, reason } = presence.connection;
     clearInterval(clock);
     if (status === 'online') problem = undefined;
+    else degraded = false;
     const seconds = retryAt === null ? 0 : Math.ceil((retryAt - Date.now()) / 1_000);
     if (seconds > 0) clock = setInterval(show, 500);
 
@@ -24,16 +26,22 @@ export function showConnection(presence) {
 
     // The first moments of a connection are no news.
     const wrong = status === 'closed' || status === 'reconnecting' || retryAt !== null;
-    $('notice').hidden = !wrong;
+    $('notice').hidden = !wrong && !degraded;
+    $('notice-action').hidden = !wrong;
     $('notice').dataset.state = status;
     $('notice-action').textContent = status === 'closed' ? 'Connect again' : 'Try now';
     if (status === 'closed') set($('notice-text'), endings[code] ?? `The gateway closed the connection: ${problem ?? `${code}${reason ? `, ${reason}` : ''}`}.`);
-    else set($('notice-text'), 'The connection is away. What you see may be out of date.');
+    else if (wrong) set($('notice-text'), 'The connection is away. What you see may be out of date.');
+    else if (degraded) set($('notice-text'), 'This gateway has lost the others. People on them are shown as they last were.');
   };
   presence.on('error', ({ message }) => {
     problem = message;
   });
   presence.on('connection', show);
+  presence.on('health', (health) => {
+    ({ degraded } = health);
+    show();
+  });
   $('notice-action').onclick = () => presence.reconnect();
   show();
 }

@@ -295,6 +295,16 @@ test('a token that runs out is renewed on the open connection', async () => {
   assert.equal(gateway.heard.at(-1).token, 't2');
 });
 
+test('a gateway that has lost the others says so, and when it has found them again', async () => {
+  const gateway = await online();
+  const heard = [];
+  presence.on('health', ({ degraded }) => heard.push(degraded));
+  gateway.says({ type: 'presence:health', degraded: true });
+  gateway.says({ type: 'presence:health', degraded: false });
+  await settle();
+  assert.deepEqual(heard, [true, false]);
+});
+
 test('a status waits for the connection, a broadcast is not said twice', async () => {
   const gateway = await online();
   gateway.answers = false;

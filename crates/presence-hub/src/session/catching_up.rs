@@ -48,6 +48,7 @@ impl Session {
                 self.caught_up(|it| *it == Owed::Own);
                 true
             }
+            Event::Alone { .. } => true,
         }
     }
 

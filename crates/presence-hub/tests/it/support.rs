@@ -46,6 +46,7 @@ pub(crate) struct Watcher {
     pub(crate) session: Session,
     people: BTreeSet<String>,
     heard: Vec<String>,
+    is_alone: bool,
 }
 
 impl Watcher {
@@ -59,6 +60,7 @@ impl Watcher {
             session,
             people: BTreeSet::new(),
             heard: Vec::new(),
+            is_alone: false,
         }
     }
 
@@ -72,6 +74,17 @@ impl Watcher {
         };
         let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
         assert!(seen.is_ok(), "sees {:?}, not {want:?}", self.people);
+    }
+
+    /// Reads until told that its node has lost the others, or has found them again.
+    pub(crate) async fn hears_of_being_alone(&mut self, want: bool) {
+        let heard = async {
+            while self.is_alone != want {
+                self.read().await;
+            }
+        };
+        let heard = tokio::time::timeout(Duration::from_secs(60), heard).await;
+        assert!(heard.is_ok(), "was not told that it is alone: {want}");
     }
 
     /// Keeps alive and reads for `span`, in which nothing may change.
@@ -132,6 +145,7 @@ impl Watcher {
                     }
                 }
             }
+            Event::Alone { is_alone } => self.is_alone = *is_alone,
             _ => {}
         }
     }

@@ -60,8 +60,6 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Copy<K, V> {
         self.map.iter()
     }
 
-    /// The entry of `key`.
-
     /// Applies the next patch.
     pub(super) fn apply(&mut self, patch: Patch<K, V>) -> Applied<K, V> {
         let Some(clock) = self.clock else {
