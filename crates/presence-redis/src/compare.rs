@@ -1,0 +1,123 @@
+//! Looks whether what is followed is still as it was told: one small command for each shard.
+
+use fred::types::Value;
+use futures_util::future::join_all;
+use presence_core::cluster::{SHARDS, Subject};
+use presence_core::ports::Notice;
+
+use crate::batch::Batch;
+use crate::fault::Fault;
+use crate::followed::Changed;
+use crate::survey::Place;
+use crate::topics::RedisTopics;
+use crate::{keys, record};
+
+/// How many names one command asks for.
+const NAMES_PER_PAGE: i64 = 1000;
+
+impl RedisTopics {
+    pub(crate) async fn compare_all(&self) -> Result<(), Fault> {
+        let compared = (0..SHARDS).map(|shard| self.compare_shard(shard));
+        join_all(compared).await.into_iter().collect()
+    }
+
+    async fn compare_shard(&self, shard: u16) -> Result<(), Fault> {
+        let look = self.followed.look(shard);
+        let mut changed = Changed::default();
+        let mut since = look.since().to_string();
+        loop {
+            let args = vec![
+                Value::from(self.keys.changed(shard)),
+                Value::from(since),
+                Value::from("+inf"),
+                Value::from("BYSCORE"),
+                Value::from("LIMIT"),
+                Value::from(0),
+                Value::from(NAMES_PER_PAGE),
+                Value::from("WITHSCORES"),
+            ];
+            let page = self.call(Place::Shard(shard), "ZRANGE", args).await?;
+            let last = changed.add(page)?;
+            match last {
+                // The birth is above all versions, so a page that ends before it is not the last one.
+                Some(version) if changed.birth.is_none() => since = format!("({version}"),
+                _ => break,
+            }
+        }
+        let unknown = self.followed.compared(shard, &look, &changed);
+        for outcome in join_all(unknown.into_iter().map(|it| self.tell(shard, it))).await {
+            outcome?;
+        }
+        if changed.birth.is_none() {
+            // So that it is seen if that is lost.
+            self.write_batch(&Batch::empty(shard)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells which version the map of `subject` is.
+    async fn tell(&self, shard: u16, subject: Subject) -> Result<(), Fault> {
+        let args = vec![
+            Value::from(self.keys.map(&subject)),
+            Value::from(keys::CLOCK),
+        ];
+        let clock = self.call(Place::Shard(shard), "HGET", args).await?;
+        let clock = match clock.as_bytes() {
+            None => None,
+            Some(bytes) => Some(record::clock(bytes).map_err(|_| Fault::Strange)?),
+        };
+        self.followed
+            .notices()
+            .say(shard, Notice::At(subject, clock));
+        Ok(())
+    }
+}
+
+impl Changed {
+    /// Adds a page; the version it ends with, if any.
+    fn add(&mut self, page: Value) -> Result<Option<u64>, Fault> {
+        let mut last = None;
+        for pair in page.into_array() {
+            let pair = pair.into_array();
+            let [name, version] = &pair[..] else {
+                return Err(Fault::Strange);
+            };
+            let name = name.as_str().ok_or(Fault::Strange)?;
+            let version = version.as_f64().ok_or(Fault::Strange)?;
+            if version.is_finite() {
+                // A number of microseconds, which a double holds exactly for another two centuries.
+                last = Some(version as u64);
+                self.names.push((name.into(), version as u64));
+            } else {
+                let birth = name.strip_prefix("birth:").and_then(|it| it.parse().ok());
+                self.birth = Some(birth.ok_or(Fault::Strange)?);
+            }
+        }
+        Ok(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_put_together() {
+        let pair =
+            |name: &str, version| Value::Array(vec![Value::from(name), Value::Double(version)]);
+        let mut changed = Changed::default();
+        let page = Value::Array(vec![
+            pair("user:ann", 1.7e15),
+            pair("user:bob", 1.7e15 + 1.0),
+        ]);
+        assert_eq!(changed.add(page).unwrap(), Some(1_700_000_000_000_001));
+        assert_eq!(changed.birth, None);
+        let page = Value::Array(vec![pair("birth:4294967295", f64::INFINITY)]);
+        assert_eq!(changed.add(page).unwrap(), None);
+        assert_eq!(changed.birth, Some(u64::from(u32::MAX)));
+        assert_eq!(changed.names.len(), 2);
+        assert_eq!(changed.add(Value::Array(vec![])).unwrap(), None);
+        let strange = Value::Array(vec![pair("what", f64::INFINITY)]);
+        assert!(changed.add(strange).is_err());
+    }
+}

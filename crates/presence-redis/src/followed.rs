@@ -1,0 +1,521 @@
+//! Which subjects are followed, and what is known of how far each shard has come.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use presence_core::Clock;
+use presence_core::cluster::{SHARDS, Subject};
+use presence_core::ports::Notice;
+use tokio::time::Instant;
+
+use crate::keys::{self, Keys};
+use crate::notices::Notices;
+use crate::record;
+
+/// For how long a server remembers what has changed: as the script has it.
+const KEPT: Duration = Duration::from_secs(60);
+/// For how long at least comparisons tell a change again: whoever was told may have been unable to look just then.
+const AGAIN: Duration = Duration::from_secs(5);
+/// After so long without a look it may have forgotten something that was not seen.
+const LOOK_AFTER_MAX: Duration = Duration::from_secs(50);
+
+/// What this process follows and has heard.
+pub(crate) struct Followed {
+    keys: Keys,
+    notices: Notices,
+    shards: Box<[Mutex<Shard>]>,
+}
+
+struct Shard {
+    subjects: HashMap<Arc<str>, Entry>,
+    look: Look,
+}
+
+struct Entry {
+    name: Arc<str>,
+    subject: Subject,
+    /// It was subscribed to: from then on whoever follows it relies on it.
+    is_heard: bool,
+    /// The last version of it that was told.
+    heard: Option<Clock>,
+}
+
+/// How far a shard has come, as far as was seen.
+#[derive(Clone)]
+pub(crate) struct Look {
+    /// The number that was drawn when its data began.
+    birth: Option<u64>,
+    /// Up to which version all changes were told by comparisons, and will not be told again.
+    told: u64,
+    /// Up to which version they were told, and since when.
+    telling: Option<(u64, Instant)>,
+    /// The greatest version that was seen anywhere, and whose it was. It may not vanish.
+    newest: Option<(u64, Arc<str>)>,
+    /// When it was last compared, or else when this began.
+    at: Instant,
+}
+
+/// What a server says has changed in a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    /// `None` if there is nothing.
+    pub(crate) birth: Option<u64>,
+    /// Names and versions, from [`Look::since`] on.
+    pub(crate) names: Vec<(Arc<str>, u64)>,
+}
+
+impl Look {
+    /// Nothing was seen yet.
+    fn new(now: Instant) -> Self {
+        Look {
+            birth: None,
+            told: 0,
+            telling: None,
+            newest: None,
+            at: now,
+        }
+    }
+
+    /// From which version on to ask.
+    pub(crate) fn since(&self) -> u64 {
+        self.told
+    }
+
+    /// The shard is seen to be born as `birth`; says whether that was another before.
+    fn enter(&mut self, birth: u64) -> bool {
+        let is_lost = self.birth.is_some_and(|before| before != birth);
+        if is_lost {
+            *self = Look::new(self.at);
+        }
+        self.birth = Some(birth);
+        is_lost
+    }
+
+    /// All up to `version` is told.
+    fn tell(&mut self, version: u64, now: Instant) {
+        match self.telling {
+            Some((_, since)) if now - since < AGAIN => {}
+            Some((before, _)) => {
+                self.told = before;
+                self.telling = Some((version, now));
+            }
+            None => self.telling = Some((version, now)),
+        }
+    }
+
+    fn saw(&mut self, version: u64, name: &Arc<str>) {
+        if self
+            .newest
+            .as_ref()
+            .is_none_or(|(newest, _)| *newest < version)
+        {
+            self.newest = Some((version, Arc::clone(name)));
+        }
+    }
+
+    /// Whether `changed`, asked for with this look, shows that something is gone that was there.
+    fn is_lost_in(&self, changed: &Changed) -> bool {
+        if self.birth.is_some() && self.birth != changed.birth {
+            return true;
+        }
+        let Some((version, name)) = &self.newest else {
+            return false;
+        };
+        let versions = changed.names.iter().map(|(_, version)| *version);
+        let Some(newest) = versions.max() else {
+            return true;
+        };
+        let is_there = |(other, at): &(Arc<str>, u64)| other == name && at >= version;
+        // What is old enough may have been dropped for its age.
+        let is_kept = version.saturating_add(KEPT.as_micros() as u64) >= newest;
+        is_kept && !changed.names.iter().any(is_there)
+    }
+}
+
+/// What to say of something that has changed.
+enum Telling {
+    Nothing,
+    At(Notice),
+    /// The server must be asked.
+    Ask(Subject),
+}
+
+impl Shard {
+    /// What to say of `name`, which is at `version`.
+    fn telling(&self, name: &str, version: u64) -> Telling {
+        let Some(entry) = self.subjects.get(name) else {
+            return Telling::Nothing;
+        };
+        let subject = entry.subject.clone();
+        match entry.heard {
+            // Meanwhile it has changed again: that will be in the next answer.
+            Some(heard) if heard.version > version => Telling::Nothing,
+            _ if record::is_empty_at(version) => Telling::At(Notice::At(subject, None)),
+            Some(heard) if heard.version == version => {
+                Telling::At(Notice::At(subject, Some(heard)))
+            }
+            _ => Telling::Ask(subject),
+        }
+    }
+}
+
+impl Followed {
+    pub(crate) fn new(keys: Keys) -> Self {
+        let now = Instant::now();
+        let shard = |_| {
+            Mutex::new(Shard {
+                subjects: HashMap::new(),
+                look: Look::new(now),
+            })
+        };
+        Followed {
+            keys,
+            notices: Notices::default(),
+            shards: (0..SHARDS).map(shard).collect(),
+        }
+    }
+
+    /// Where notices wait to be taken.
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    /// Begins to follow; says whether it is still to be subscribed to.
+    pub(crate) fn insert(&self, subject: &Subject) -> bool {
+        let mut shard = self.shard(subject.shard());
+        let name: Arc<str> = keys::name_of(subject).into();
+        let entry = shard
+            .subjects
+            .entry(Arc::clone(&name))
+            .or_insert_with(|| Entry {
+                name,
+                subject: subject.clone(),
+                is_heard: false,
+                heard: None,
+            });
+        !entry.is_heard
+    }
+
+    /// Takes note that `name` is subscribed to.
+    pub(crate) fn hears(&self, number: u16, name: &str) {
+        if let Some(entry) = self.shard(number).subjects.get_mut(name) {
+            entry.is_heard = true;
+        }
+    }
+
+    /// Follows no longer what could not be subscribed to.
+    pub(crate) fn give_up(&self, subject: &Subject) {
+        let name = keys::name_of(subject);
+        let mut shard = self.shard(subject.shard());
+        if shard.subjects.get(&*name).is_some_and(|it| !it.is_heard) {
+            shard.subjects.remove(&*name);
+        }
+    }
+
+    /// Follows no longer; says whether it was followed before.
+    pub(crate) fn remove(&self, subject: &Subject) -> bool {
+        let name = keys::name_of(subject);
+        self.shard(subject.shard())
+            .subjects
+            .remove(&*name)
+            .is_some()
+    }
+
+    /// Whether `name` is followed.
+    pub(crate) fn has(&self, shard: u16, name: &str) -> bool {
+        self.shard(shard).subjects.contains_key(name)
+    }
+
+    /// Everything that is followed in `shard`.
+    pub(crate) fn names(&self, shard: u16) -> Vec<Arc<str>> {
+        self.shard(shard).subjects.keys().cloned().collect()
+    }
+
+    /// Takes what was told on `channel`.
+    pub(crate) fn told(&self, channel: &str, message: Bytes) {
+        let Some((number, name)) = self.keys.name_on(channel) else {
+            return;
+        };
+        let mut shard = self.shard(number);
+        let Shard { subjects, look } = &mut *shard;
+        // What is not followed any longer may be told for some time.
+        let Some(entry) = subjects.get_mut(name) else {
+            return;
+        };
+        let subject = entry.subject.clone();
+        if let Some(clock) = record::patched_clock(&message) {
+            entry.heard = Some(clock);
+            look.saw(clock.version, &entry.name);
+        }
+        drop(shard);
+        self.notices.told(number, subject, message);
+    }
+
+    /// Takes note that the map of `subject` was read at `clock`.
+    pub(crate) fn saw(&self, subject: &Subject, clock: Clock) {
+        let mut shard = self.shard(subject.shard());
+        if let Some(entry) = shard.subjects.get_mut(&*keys::name_of(subject))
+            && entry
+                .heard
+                .is_none_or(|heard| heard.version < clock.version)
+        {
+            entry.heard = Some(clock);
+        }
+    }
+
+    /// Takes note that names were written at versions, or not at 0, and of the birth that the shard had then.
+    pub(crate) fn wrote<'a>(
+        &self,
+        number: u16,
+        birth: u64,
+        names: impl Iterator<Item = (&'a str, u64)>,
+    ) {
+        let mut shard = self.shard(number);
+        let is_lost = shard.look.enter(birth);
+        if let Some((name, version)) = names.max_by_key(|(_, version)| *version)
+            && version > 0
+        {
+            shard.look.saw(version, &name.into());
+        }
+        drop(shard);
+        if is_lost {
+            self.notices.forget(number);
+        }
+    }
+
+    /// Something of `number` may have been told and not heard.
+    pub(crate) fn missed(&self, number: u16) {
+        let is_relied_on = self.shard(number).subjects.values().any(|it| it.is_heard);
+        if is_relied_on {
+            self.notices.forget(number);
+        }
+    }
+
+    /// How far `number` has come.
+    pub(crate) fn look(&self, number: u16) -> Look {
+        self.shard(number).look.clone()
+    }
+
+    /// Takes what a server has said, asked with `asked`, to be `changed` in `number`. Says which subjects the server must be
+    /// asked about.
+    pub(crate) fn compared(&self, number: u16, asked: &Look, changed: &Changed) -> Vec<Subject> {
+        let now = Instant::now();
+        let newest = changed.names.iter().max_by_key(|(_, version)| *version);
+        let is_new = |version: u64| asked.telling.is_none_or(|(told, _)| told < version);
+        let is_late =
+            now - asked.at > LOOK_AFTER_MAX && newest.is_some_and(|(_, version)| is_new(*version));
+        let is_lost = asked.is_lost_in(changed);
+        let mut shard = self.shard(number);
+        if is_lost {
+            shard.look = Look::new(now);
+        }
+        let look = &mut shard.look;
+        look.birth = changed.birth;
+        look.at = now;
+        if let Some((name, version)) = newest {
+            look.saw(*version, name);
+            look.tell(*version, now);
+        }
+        if is_lost || is_late {
+            // Until then what was heard is of a past that is gone.
+            shard.subjects.values_mut().for_each(|it| it.heard = None);
+            drop(shard);
+            self.notices.forget(number);
+            return Vec::new();
+        }
+        let mut unknown = Vec::new();
+        for (name, version) in &changed.names {
+            match shard.telling(name, *version) {
+                _ if *version <= asked.told => {}
+                Telling::Nothing => {}
+                Telling::At(notice) => self.notices.say(number, notice),
+                Telling::Ask(subject) => unknown.push(subject),
+            }
+        }
+        unknown
+    }
+
+    fn shard(&self, number: u16) -> MutexGuard<'_, Shard> {
+        self.shards[usize::from(number)]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use presence_core::UserId;
+
+    use super::*;
+    use crate::record::encode_murmurs;
+
+    const S: u64 = 1_000_000;
+    const T: u64 = 1_700_000_000 * S;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_changed_is_told_for_some_seconds_and_then_no_more() {
+        let followed = followed();
+        for pause in [0, 2, 2, 2] {
+            tokio::time::advance(Duration::from_secs(pause)).await;
+            compare(&followed, &[("user:user-375", T + 2)]);
+        }
+        // The first comparison has begun five seconds, the third fixed what is not told again.
+        let told = std::iter::from_fn(|| said(&followed)).count();
+        assert_eq!(told, 4);
+        tokio::time::advance(Duration::from_secs(6)).await;
+        compare(&followed, &[("user:user-375", T + 2)]);
+        compare(&followed, &[("user:user-375", T + 2)]);
+        assert_eq!(said(&followed), None);
+        compare(&followed, &[("user:user-375", T + 4)]);
+        assert!(matches!(said(&followed), Some(Notice::At(..))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_version_that_was_seen_and_is_gone_is_a_loss() {
+        for seen in ["told", "written", "compared"] {
+            let followed = followed();
+            compare(&followed, &[("user:user-375", T)]);
+            match seen {
+                "told" => followed.told("presence:{7}:user:user-375", patch(T + 2)),
+                "written" => followed.wrote(7, 1, [("user:user-375", T + 2)].into_iter()),
+                _ => compare(&followed, &[("user:user-375", T + 2)]),
+            }
+            while said(&followed).is_some() {}
+            compare(&followed, &[("user:user-375", T), ("user:other", T + 4)]);
+            assert_eq!(said(&followed), Some(Notice::Forgot(7)), "{seen}");
+            compare(&followed, &[("user:user-375", T), ("user:other", T + 4)]);
+            assert!(!matches!(said(&followed), Some(Notice::Forgot(_))));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_changed_again_or_is_long_ago_is_no_loss() {
+        let followed = followed();
+        compare(&followed, &[("user:user-375", T)]);
+        compare(&followed, &[("user:user-375", T + 2)]);
+        compare(&followed, &[("user:other", T + 61 * S)]);
+        while let Some(said) = said(&followed) {
+            assert!(matches!(said, Notice::At(..)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn data_that_began_anew_or_are_gone_are_a_loss_once() {
+        let followed = followed();
+        compare(&followed, &[]);
+        for birth in [Some(2), None] {
+            let changed = Changed {
+                birth,
+                names: vec![],
+            };
+            for _ in 0..2 {
+                followed.compared(7, &followed.look(7), &changed);
+            }
+            assert_eq!(said(&followed), Some(Notice::Forgot(7)));
+            assert_eq!(said(&followed), None);
+        }
+        followed.wrote(7, 3, [].into_iter());
+        assert_eq!(said(&followed), None);
+        followed.wrote(7, 4, [].into_iter());
+        assert_eq!(said(&followed), Some(Notice::Forgot(7)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_not_looked_for_too_long_compares_everything() {
+        let followed = followed();
+        compare(&followed, &[("user:other", T)]);
+        tokio::time::advance(Duration::from_secs(51)).await;
+        compare(&followed, &[("user:other", T)]);
+        assert_eq!(said(&followed), None);
+        tokio::time::advance(Duration::from_secs(51)).await;
+        compare(&followed, &[("user:other", T + 51 * S)]);
+        assert_eq!(said(&followed), Some(Notice::Forgot(7)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_heard_is_told_without_asking_and_what_was_not_is_asked() {
+        let followed = followed();
+        followed.told("presence:{7}:user:user-375", patch(T));
+        said(&followed);
+        let clock = Clock {
+            epoch: 9,
+            version: T,
+        };
+        compare(&followed, &[("user:user-375", T)]);
+        assert_eq!(said(&followed), Some(Notice::At(user(), Some(clock))));
+        let names = vec![("user:user-375".into(), T + 2)];
+        let changed = Changed {
+            birth: Some(1),
+            names,
+        };
+        let unknown = followed.compared(7, &followed.look(7), &changed);
+        assert_eq!((unknown, said(&followed)), (vec![user()], None));
+        compare(&followed, &[("user:user-375", T + 3)]);
+        assert_eq!(said(&followed), Some(Notice::At(user(), None)));
+    }
+
+    #[test]
+    fn what_is_not_followed_is_not_heard() {
+        let followed = followed();
+        let murmur = Bytes::from(encode_murmurs(&[]));
+        followed.told("presence:{7}:user:other", murmur.clone());
+        followed.told("elsewhere", murmur.clone());
+        assert_eq!(said(&followed), None);
+        followed.told("presence:{7}:user:user-375", murmur);
+        assert!(said(&followed).is_some());
+        assert!(followed.remove(&user()) && !followed.remove(&user()));
+    }
+
+    #[test]
+    fn what_could_not_be_subscribed_to_is_not_missed() {
+        let followed = Followed::new(Keys::new("presence"));
+        assert!(followed.insert(&user()));
+        followed.missed(7);
+        assert_eq!(said(&followed), None);
+        followed.hears(7, "user:user-375");
+        assert!(!followed.insert(&user()));
+        followed.give_up(&user());
+        assert!(followed.has(7, "user:user-375"));
+        followed.missed(7);
+        assert_eq!(said(&followed), Some(Notice::Forgot(7)));
+    }
+
+    /// Follows one user, in shard 7.
+    fn followed() -> Followed {
+        let followed = Followed::new(Keys::new("presence"));
+        followed.insert(&user());
+        followed.hears(7, "user:user-375");
+        followed
+    }
+
+    fn user() -> Subject {
+        Subject::User(UserId::new("user-375").unwrap())
+    }
+
+    /// A comparison that finds `names` at these versions; what must be asked is answered.
+    fn compare(followed: &Followed, names: &[(&str, u64)]) {
+        let look = followed.look(7);
+        let is_asked = |it: &&(&str, u64)| it.1 >= look.since();
+        let names = names.iter().filter(is_asked);
+        let changed = Changed {
+            birth: Some(1),
+            names: names.map(|(name, at)| ((*name).into(), *at)).collect(),
+        };
+        for subject in followed.compared(7, &look, &changed) {
+            followed.notices().say(7, Notice::At(subject, None));
+        }
+    }
+
+    fn patch(version: u64) -> Bytes {
+        let mut bytes = b"P\x01\0\0\0\x09\0\0\0\0\0\0\0\0".to_vec();
+        bytes.extend_from_slice(&version.to_be_bytes());
+        bytes.into()
+    }
+
+    fn said(followed: &Followed) -> Option<Notice> {
+        use futures_util::FutureExt;
+        followed.notices().next().now_or_never()
+    }
+}

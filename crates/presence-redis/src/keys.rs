@@ -1,0 +1,218 @@
+//! How keys are spelt. No other file knows; `docs/data.md` shows them to people.
+//!
+//! A key that belongs to a shard has its number as hash tag: all of a shard is in one slot, so that one script writes it
+//! in one step. A channel for patches and murmurs is named as the key of its subject's map.
+
+use presence_core::cluster::{Field, Incarnation, SHARDS, Subject};
+use presence_core::{ChannelId, SessionId, Topic, UserId, WorkspaceId};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// The field of a map that says which version it is.
+pub(crate) const CLOCK: &str = "clock";
+/// The field of a user's profile.
+const PROFILE: &str = "profile";
+
+/// The keys that begin with one prefix.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    prefix: Box<str>,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Keys {
+            prefix: prefix.into(),
+        }
+    }
+
+    /// The map of `subject`: a hash. Also the channel of its patches and murmurs.
+    pub(crate) fn map(&self, subject: &Subject) -> String {
+        self.in_shard(subject.shard(), &name_of(subject))
+    }
+
+    /// When which map of `shard` has changed: a sorted set of names by version.
+    pub(crate) fn changed(&self, shard: u16) -> String {
+        self.in_shard(shard, "changed")
+    }
+
+    /// In which maps of `shard` sessions of `who` have entries: a set of names.
+    pub(crate) fn owned(&self, shard: u16, who: Incarnation) -> String {
+        self.in_shard(shard, &format!("owned:{who}"))
+    }
+
+    /// Who holds a lease: a hash.
+    pub(crate) fn leases(&self) -> String {
+        format!("{}:{{nodes}}:leases", self.prefix)
+    }
+
+    /// What signs things that all nodes believe: a string.
+    pub(crate) fn secret(&self) -> String {
+        format!("{}:{{nodes}}:secret", self.prefix)
+    }
+
+    /// The channel, and the map, of the subject that is called `name` in `shard`.
+    pub(crate) fn channel(&self, shard: u16, name: &str) -> String {
+        self.in_shard(shard, name)
+    }
+
+    /// Of which shard a channel is, and the name of its subject.
+    pub(crate) fn name_on<'a>(&self, channel: &'a str) -> Option<(u16, &'a str)> {
+        let rest = channel.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
+        let (shard, name) = rest.split_once("}:")?;
+        let shard = shard.parse().ok()?;
+        (shard < SHARDS).then_some((shard, name))
+    }
+
+    /// The slot that Redis Cluster keeps `shard` in.
+    pub(crate) fn slot(&self, shard: u16) -> u16 {
+        fred::util::redis_keyslot(self.changed(shard).as_bytes())
+    }
+
+    /// The slot that Redis Cluster keeps the leases in.
+    pub(crate) fn slot_of_nodes(&self) -> u16 {
+        fred::util::redis_keyslot(self.leases().as_bytes())
+    }
+
+    fn in_shard(&self, shard: u16, rest: &str) -> String {
+        format!("{}:{{{shard}}}:{rest}", self.prefix)
+    }
+}
+
+/// What `subject` is called inside of its shard.
+pub(crate) fn name_of(subject: &Subject) -> String {
+    match subject {
+        Subject::User(user) => format!("user:{user}"),
+        Subject::Place(Topic::Channel(channel)) => format!("channel:{channel}"),
+        Subject::Place(Topic::Workspace(workspace)) => format!("workspace:{workspace}"),
+    }
+}
+
+/// The subject of that name.
+pub(crate) fn subject_of(name: &str) -> Option<Subject> {
+    let (kind, id) = name.split_once(':')?;
+    Some(match kind {
+        "user" => Subject::User(UserId::new(id).ok()?),
+        "channel" => Subject::Place(Topic::Channel(ChannelId::new(id).ok()?)),
+        "workspace" => Subject::Place(Topic::Workspace(WorkspaceId::new(id).ok()?)),
+        _ => return None,
+    })
+}
+
+/// The field of a map that holds the entry of `field`.
+pub(crate) fn field(field: Field) -> String {
+    match field {
+        Field::Profile => PROFILE.to_owned(),
+        Field::Session(session) => URL_SAFE_NO_PAD.encode(session.as_u128().to_be_bytes()),
+    }
+}
+
+/// Which entry that field of a map holds; none in [`CLOCK`].
+pub(crate) fn field_of(text: &[u8]) -> Option<Field> {
+    if text == PROFILE.as_bytes() {
+        return Some(Field::Profile);
+    }
+    let mut number = [0; 16];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut number).ok()?;
+    let session = SessionId::from_u128(u128::from_be_bytes(number));
+    (length == number.len()).then_some(Field::Session(session))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_spelt_like_this_for_ever() {
+        let keys = Keys::new("presence");
+        let who = Incarnation {
+            node: 0x1f,
+            generation: 2,
+        };
+        for (key, spelling) in [
+            (keys.map(&user("ann")), "presence:{241}:user:ann"),
+            (
+                keys.map(&channel("room:42")),
+                "presence:{29}:channel:room:42",
+            ),
+            (
+                keys.map(&workspace("acme")),
+                "presence:{184}:workspace:acme",
+            ),
+            (keys.changed(17), "presence:{17}:changed"),
+            (
+                keys.owned(17, who),
+                "presence:{17}:owned:000000000000001f.2",
+            ),
+            (keys.leases(), "presence:{nodes}:leases"),
+            (keys.secret(), "presence:{nodes}:secret"),
+            (
+                field(Field::Session(SessionId::from_u128(1))),
+                "AAAAAAAAAAAAAAAAAAAAAQ",
+            ),
+            (field(Field::Profile), "profile"),
+        ] {
+            assert_eq!(key, spelling);
+        }
+    }
+
+    #[test]
+    fn all_of_a_shard_is_in_one_slot_whatever_it_is_called() {
+        let keys = Keys::new("a:b");
+        let subject = channel("x#$%:y");
+        let slot = keys.slot(subject.shard());
+        assert_eq!(
+            fred::util::redis_keyslot(keys.map(&subject).as_bytes()),
+            slot
+        );
+    }
+
+    #[test]
+    fn names_fields_and_channels_are_read_back() {
+        for subject in [user("ann"), channel("room:42"), workspace("acme:eu")] {
+            assert_eq!(subject_of(&name_of(&subject)), Some(subject.clone()));
+            let keys = Keys::new("presence");
+            let name = name_of(&subject);
+            let channel = keys.map(&subject);
+            assert_eq!(keys.name_on(&channel), Some((subject.shard(), &*name)));
+            assert_eq!(keys.channel(subject.shard(), &name), channel);
+        }
+        for session in [0, 1, u128::MAX] {
+            let it = Field::Session(SessionId::from_u128(session));
+            assert_eq!(field_of(field(it).as_bytes()), Some(it));
+        }
+        assert_eq!(field_of(b"profile"), Some(Field::Profile));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_nothing() {
+        let keys = Keys::new("presence");
+        for channel in [
+            "",
+            "presence",
+            "presence:{256}:user:ann",
+            "other:{17}:user:ann",
+        ] {
+            assert_eq!(keys.name_on(channel), None, "{channel}");
+        }
+        for name in ["", "user", "user:", "planet:mars", "user:a b"] {
+            assert_eq!(subject_of(name), None, "{name}");
+        }
+        for field in ["", CLOCK, "AAAA", "AAAAAAAAAAAAAAAAAAAAAQAA"] {
+            assert_eq!(field_of(field.as_bytes()), None, "{field}");
+        }
+    }
+
+    fn user(id: &str) -> Subject {
+        Subject::User(UserId::new(id).unwrap())
+    }
+
+    fn channel(id: &str) -> Subject {
+        Subject::Place(Topic::Channel(ChannelId::new(id).unwrap()))
+    }
+
+    fn workspace(id: &str) -> Subject {
+        Subject::Place(Topic::Workspace(WorkspaceId::new(id).unwrap()))
+    }
+}

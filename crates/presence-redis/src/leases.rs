@@ -1,0 +1,90 @@
+//! How leases are written: `until` and a moment in milliseconds, or `dead` and when it was found so, and the node's name.
+
+use fred::types::Value;
+use presence_core::Timestamp;
+use presence_core::cluster::Incarnation;
+use presence_core::ports::{Lease, Leases, Standing};
+
+/// A lease is not as it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("the lease {0:?} is not understood")]
+pub(crate) struct LeaseError(String);
+
+/// What `renew.lua` has answered.
+pub(crate) fn leases_in(answer: Value) -> Result<Leases, LeaseError> {
+    let strange = || LeaseError("answer".into());
+    let answer = answer.into_array();
+    let [now, before, all] = <[Value; 3]>::try_from(answer).map_err(|_| strange())?;
+    let now = now.as_i64().and_then(|it| u64::try_from(it).ok());
+    let before = before.as_str().ok_or_else(strange)?;
+    let mine = match before.split_once(' ') {
+        None => Standing::New,
+        Some(("dead", _)) => Standing::Condemned,
+        Some(_) => Standing::Renewed,
+    };
+    let all = all.into_array();
+    let nodes = all.chunks_exact(2).map(|pair| {
+        let text = |it: &Value| it.as_str().map(|it| it.into_owned()).unwrap_or_default();
+        let (who, lease) = (text(&pair[0]), text(&pair[1]));
+        lease_of(&who, &lease).ok_or_else(|| LeaseError(format!("{who} {lease}")))
+    });
+    let mut nodes: Vec<Lease> = nodes.collect::<Result<_, _>>()?;
+    nodes.sort_by_key(|it| it.who);
+    Ok(Leases {
+        now: Timestamp::from_millis(now.ok_or_else(strange)?),
+        mine,
+        nodes,
+    })
+}
+
+fn lease_of(who: &str, lease: &str) -> Option<Lease> {
+    let (node, generation) = who.split_once('.')?;
+    let (state, rest) = lease.split_once(' ')?;
+    let (moment, name) = rest.split_once(' ')?;
+    Some(Lease {
+        who: Incarnation {
+            node: u64::from_str_radix(node, 16).ok()?,
+            generation: generation.parse().ok()?,
+        },
+        name: name.into(),
+        until: Timestamp::from_millis(moment.parse().ok()?),
+        is_dead: match state {
+            "until" => false,
+            "dead" => true,
+            _ => return None,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_are_read_as_they_are_written() {
+        let lease = lease_of("000000000000001f.2", "until 1700000000000 gateway 7 in Ulm").unwrap();
+        let who = Incarnation {
+            node: 0x1f,
+            generation: 2,
+        };
+        assert_eq!(lease.who, who);
+        assert_eq!(lease.who.to_string(), "000000000000001f.2");
+        assert_eq!(&*lease.name, "gateway 7 in Ulm");
+        assert_eq!(lease.until.as_millis(), 1_700_000_000_000);
+        assert!(!lease.is_dead);
+        let lease = lease_of("000000000000001f.2", "dead 5 ").unwrap();
+        assert!(lease.is_dead && lease.name.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_lease_is_refused() {
+        for (who, lease) in [
+            ("1f", "until 5 x"),
+            ("1f.2", "until x"),
+            ("1f.2", "until 5"),
+            ("1f.2", "since 5 x"),
+        ] {
+            assert_eq!(lease_of(who, lease), None, "{who} {lease}");
+        }
+    }
+}

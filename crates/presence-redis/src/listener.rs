@@ -1,0 +1,376 @@
+//! Hears what is told on the channels of one server, and sees to it that it does not go deaf unnoticed.
+//!
+//! A subscription can vanish in silence: with its connection; when its slot moves to another server, or its server becomes a
+//! replica; by a message too many. So this keeps its own book of what it has subscribed to, asks the server each second how
+//! many channels it counts for this connection, and starts over when the two differ. Whenever there was a gap, everything in
+//! the shards concerned is to be compared.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fred::types::{Message, Value};
+use futures_util::{StreamExt, stream};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+use crate::client::Connection;
+use crate::fault::Fault;
+use crate::followed::Followed;
+use crate::node::Surroundings;
+use crate::shards::ShardSet;
+
+/// How often the server is asked.
+const TICK: Duration = Duration::from_secs(1);
+/// How soon what failed is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// How many subscriptions are under way at once.
+const SUBSCRIBING_MAX: usize = 256;
+/// How many channels one command takes off.
+const UNSUBSCRIBED_MAX: usize = 256;
+/// How many calls of [`follow`](Listener::follow) wait. The next one fails at once.
+const ORDERS_MAX: usize = 1024;
+
+/// A subject: its shard, and its name there.
+pub(crate) type Named = (u16, Arc<str>);
+
+/// The ears of one node.
+pub(crate) struct Listener {
+    connection: Arc<Connection>,
+    orders: mpsc::Sender<Order>,
+    leaving: Arc<Mutex<Vec<Named>>>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+struct Order {
+    subjects: Vec<Named>,
+    until: Instant,
+    answer: oneshot::Sender<Vec<Result<(), Fault>>>,
+}
+
+impl Listener {
+    /// Begins to listen, on `connection`, for the shards that are `owned`.
+    pub(crate) fn start(
+        connection: Connection,
+        owned: watch::Receiver<ShardSet>,
+        around: &Surroundings,
+    ) -> Self {
+        let (orders, waiting) = mpsc::channel(ORDERS_MAX);
+        let leaving = Arc::default();
+        let connection = Arc::new(connection);
+        let pump = pump(
+            connection.messages(),
+            owned.clone(),
+            Arc::clone(&around.followed),
+        );
+        let book = Book {
+            reconnects: connection.reconnects(),
+            connection: Arc::clone(&connection),
+            owned,
+            orders: waiting,
+            leaving: Arc::clone(&leaving),
+            around: around.clone(),
+            subscribed: HashMap::new(),
+            missing: ShardSet::default(),
+            can_count: true,
+        };
+        Listener {
+            connection,
+            orders,
+            leaving,
+            tasks: [tokio::spawn(pump), tokio::spawn(book.keep())],
+        }
+    }
+
+    /// What it listens on.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Subscribes to the channels of `subjects`, and answers for each.
+    pub(crate) async fn follow(
+        &self,
+        subjects: Vec<Named>,
+        until: Instant,
+    ) -> Vec<Result<(), Fault>> {
+        let count = subjects.len();
+        let (answer, answered) = oneshot::channel();
+        let order = Order {
+            subjects,
+            until,
+            answer,
+        };
+        if self.orders.try_send(order).is_err() {
+            return vec![Err(Fault::Crowded); count];
+        }
+        match timeout_at(until, answered).await {
+            Ok(Ok(outcomes)) => outcomes,
+            _ => vec![Err(Fault::Unowned); count],
+        }
+    }
+
+    /// Will unsubscribe from the channels of `subjects` that are not followed then.
+    pub(crate) fn unfollow(&self, subjects: impl IntoIterator<Item = Named>) {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.extend(subjects);
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Hands on what is heard.
+async fn pump(
+    mut messages: broadcast::Receiver<Message>,
+    owned: watch::Receiver<ShardSet>,
+    followed: Arc<Followed>,
+) {
+    loop {
+        match messages.recv().await {
+            Ok(message) => {
+                if let Some(bytes) = message.value.into_bytes() {
+                    followed.told(&message.channel, bytes);
+                }
+            }
+            Err(RecvError::Lagged(count)) => {
+                tracing::warn!(count, "messages of the store were lost for want of time");
+                let owned = *owned.borrow();
+                owned.iter().for_each(|shard| followed.missed(shard));
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// What is subscribed to on the connection that there is.
+struct Book {
+    connection: Arc<Connection>,
+    reconnects: broadcast::Receiver<fred::prelude::Server>,
+    owned: watch::Receiver<ShardSet>,
+    orders: mpsc::Receiver<Order>,
+    leaving: Arc<Mutex<Vec<Named>>>,
+    around: Surroundings,
+    subscribed: HashMap<u16, HashSet<Arc<str>>>,
+    /// Shards where something that is followed may not be subscribed to.
+    missing: ShardSet,
+    /// Whether the server tells how many channels it counts.
+    can_count: bool,
+}
+
+enum Event {
+    Ordered(Order),
+    Reconnected,
+    Moved,
+    Tick,
+    Over,
+}
+
+impl Book {
+    async fn keep(mut self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                biased;
+                reconnected = self.reconnects.recv() => match reconnected {
+                    Ok(_) | Err(RecvError::Lagged(_)) => Event::Reconnected,
+                    Err(RecvError::Closed) => Event::Over,
+                },
+                moved = self.owned.changed() => match moved {
+                    Ok(()) => Event::Moved,
+                    Err(_) => Event::Over,
+                },
+                order = self.orders.recv() => match order {
+                    Some(order) => Event::Ordered(order),
+                    None => Event::Over,
+                },
+                _ = tick.tick() => Event::Tick,
+                () = tokio::time::sleep(RETRY), if !self.missing.is_empty() => Event::Tick,
+            };
+            match event {
+                Event::Ordered(order) => self.obey(order).await,
+                Event::Reconnected => self.start_over().await,
+                Event::Moved => self.adjust(),
+                Event::Tick => self.check().await,
+                Event::Over => return,
+            }
+            self.mend().await;
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        if Instant::now() >= order.until {
+            return;
+        }
+        let outcomes = self.subscribe(order.subjects.clone()).await;
+        for ((shard, name), outcome) in order.subjects.iter().zip(&outcomes) {
+            if outcome.is_ok() {
+                self.around.followed.hears(*shard, name);
+            }
+        }
+        // Nobody waits any longer: what they have been told is that it failed.
+        let _ = order.answer.send(outcomes);
+    }
+
+    /// The connection is a new one: it is subscribed to nothing.
+    async fn start_over(&mut self) {
+        self.subscribed.clear();
+        self.missing = *self.owned.borrow_and_update();
+        // The driver says so a moment before it takes commands.
+        let _ = self.connection.up(RETRY).await;
+    }
+
+    /// Some shards have gone elsewhere, others have come.
+    fn adjust(&mut self) {
+        let owned = *self.owned.borrow_and_update();
+        self.subscribed.retain(|&shard, _| owned.contains(shard));
+        self.missing = owned
+            .iter()
+            .filter(|shard| self.missing.contains(*shard) || !self.subscribed.contains_key(shard))
+            .collect();
+    }
+
+    /// Subscribes to what is followed and not subscribed to, where that may be.
+    async fn mend(&mut self) {
+        if self.missing.is_empty() || !self.connection.is_up() {
+            return;
+        }
+        let mut subjects = Vec::new();
+        for shard in self.missing.iter() {
+            let known = self.subscribed.entry(shard).or_default();
+            let names = self.around.followed.names(shard);
+            let new = names.into_iter().filter(|name| !known.contains(name));
+            subjects.extend(new.map(|name| (shard, name)));
+        }
+        let shards: Vec<u16> = subjects.iter().map(|(shard, _)| *shard).collect();
+        let outcomes = self.subscribe(subjects).await;
+        let failed: ShardSet = shards
+            .into_iter()
+            .zip(outcomes)
+            .filter_map(|(shard, outcome)| outcome.is_err().then_some(shard))
+            .collect();
+        for shard in self.missing.iter().filter(|shard| !failed.contains(*shard)) {
+            self.around.followed.missed(shard);
+        }
+        self.missing = failed;
+    }
+
+    async fn subscribe(&mut self, subjects: Vec<Named>) -> Vec<Result<(), Fault>> {
+        let owned = *self.owned.borrow();
+        let connection = &self.connection;
+        let channel = |(shard, name): &Named| {
+            let channel = self.around.keys.channel(*shard, name);
+            owned.contains(*shard).then_some(channel)
+        };
+        let channels: Vec<Option<String>> = subjects.iter().map(channel).collect();
+        let outcomes: Vec<Result<(), Fault>> = stream::iter(channels)
+            .map(|channel| async move {
+                let channel = channel.ok_or(Fault::Elsewhere)?;
+                Ok(connection.subscribe(channel).await?)
+            })
+            .buffered(SUBSCRIBING_MAX)
+            .collect()
+            .await;
+        if outcomes
+            .iter()
+            .flat_map(|it| it.as_ref().err())
+            .any(Fault::is_about_the_map)
+        {
+            self.around.kick.kick();
+        }
+        for ((shard, name), outcome) in subjects.into_iter().zip(&outcomes) {
+            if outcome.is_ok() {
+                self.subscribed.entry(shard).or_default().insert(name);
+            }
+        }
+        outcomes
+    }
+
+    /// Sees whether the server and the book agree.
+    async fn check(&mut self) {
+        if !self.connection.is_up() {
+            return self.around.kick.kick();
+        }
+        self.unsubscribe().await;
+        if self.agrees().await {
+            return;
+        }
+        // Some slots may have gone elsewhere.
+        self.around.kick.surveyed().await;
+        self.adjust();
+        if !self.agrees().await {
+            tracing::info!("the store has dropped subscriptions: connecting anew");
+            self.connection.reset(TICK).await;
+        }
+    }
+
+    async fn unsubscribe(&mut self) {
+        let leaving = {
+            let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *leaving)
+        };
+        let mut by_shard: HashMap<u16, Vec<String>> = HashMap::new();
+        for (shard, name) in leaving {
+            let Some(names) = self.subscribed.get_mut(&shard) else {
+                continue;
+            };
+            if !self.around.followed.has(shard, &name) && names.remove(&name) {
+                let channel = self.around.keys.channel(shard, &name);
+                by_shard.entry(shard).or_default().push(channel);
+            }
+        }
+        for mut channels in by_shard.into_values() {
+            while !channels.is_empty() {
+                let later = channels.split_off(channels.len().min(UNSUBSCRIBED_MAX));
+                let now = std::mem::replace(&mut channels, later);
+                let _ = self.connection.unsubscribe(now).await;
+            }
+        }
+    }
+
+    async fn agrees(&mut self) -> bool {
+        if !self.can_count {
+            return true;
+        }
+        let counted: usize = self.subscribed.values().map(HashSet::len).sum();
+        let args = vec![Value::from("INFO")];
+        let answer = self.connection.call("CLIENT", args).await;
+        let count = match answer {
+            Ok(answer) => count_in(&answer),
+            // It was not allowed to ask.
+            Err(error) if error.details().starts_with("NOPERM") => None,
+            // An error that is not this command's is as bad as none.
+            Err(_) => return false,
+        };
+        if count.is_none() {
+            tracing::warn!("the store does not tell its subscriptions: comparing must do");
+            self.can_count = false;
+        }
+        count.is_none_or(|count| count == counted)
+    }
+}
+
+/// How many channels the server says it counts.
+fn count_in(answer: &Value) -> Option<usize> {
+    let text = answer.as_str()?;
+    let field = text.split_ascii_whitespace();
+    let count = field.filter_map(|it| it.strip_prefix("ssub=")).next()?;
+    count.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_found() {
+        let answer = Value::from("txt:id=3 addr=127.0.0.1:1 sub=0 psub=0 ssub=12 multi=-1\n");
+        assert_eq!(count_in(&answer), Some(12));
+        assert_eq!(count_in(&Value::from("id=3 sub=0 psub=0")), None);
+    }
+}

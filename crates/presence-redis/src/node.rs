@@ -1,0 +1,111 @@
+//! One server, and what is under way to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::error::Error;
+use fred::types::Value;
+use tokio::sync::{Semaphore, watch};
+
+use crate::client::Connection;
+use crate::fault::Fault;
+use crate::followed::Followed;
+use crate::keys::Keys;
+use crate::listener::Listener;
+use crate::settings::{Address, Settings};
+use crate::shards::ShardSet;
+use crate::survey::Kick;
+
+/// How much may be under way to one server, in KiB; a command counts as one at least. What comes then fails at once.
+pub const IN_FLIGHT_KIB_MAX: usize = 16 * 1024;
+
+/// A server that has some of the shards.
+pub(crate) struct Node {
+    address: Address,
+    connections: Vec<Connection>,
+    in_flight: Semaphore,
+    owned: watch::Sender<ShardSet>,
+    listener: Listener,
+}
+
+/// What every node needs.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) keys: Keys,
+    pub(crate) followed: Arc<Followed>,
+    pub(crate) kick: Arc<Kick>,
+}
+
+impl Node {
+    /// Begins to connect to the server at `address`.
+    pub(crate) fn open(address: &Address, around: &Surroundings) -> Result<Self, Error> {
+        let settings = &around.settings;
+        let connections = (0..settings.connections)
+            .map(|_| Connection::open(settings, address, false))
+            .collect::<Result<Vec<_>, _>>()?;
+        let owned = watch::Sender::new(ShardSet::default());
+        let connection = Connection::open(settings, address, true)?;
+        Ok(Node {
+            address: address.clone(),
+            in_flight: Semaphore::new(IN_FLIGHT_KIB_MAX),
+            listener: Listener::start(connection, owned.subscribe(), around),
+            connections,
+            owned,
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What it hears.
+    pub(crate) fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// Says which shards it has from now on.
+    pub(crate) fn set_owned(&self, shards: ShardSet) {
+        self.owned.send_if_modified(|owned| {
+            let is_other = *owned != shards;
+            *owned = shards;
+            is_other
+        });
+    }
+
+    /// Whether commands can be sent.
+    pub(crate) fn is_up(&self) -> bool {
+        self.connections.iter().all(Connection::is_up)
+    }
+
+    /// Waits until it is connected, or until it is known why not.
+    pub(crate) async fn up(&self, within: Duration) -> Result<(), Error> {
+        for connection in &self.connections {
+            connection.up(within).await?;
+        }
+        self.listener.connection().up(within).await?;
+        Ok(())
+    }
+
+    /// Does one command. Those with one `lane` are done in order.
+    pub(crate) async fn call(
+        &self,
+        lane: u16,
+        name: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Value, Fault> {
+        let bytes: usize = args.iter().map(length).sum();
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+        let _permit = self
+            .in_flight
+            .try_acquire_many(kib)
+            .map_err(|_| Fault::Crowded)?;
+        let connection = &self.connections[usize::from(lane) % self.connections.len()];
+        Ok(connection.call(name, args).await?)
+    }
+}
+
+fn length(value: &Value) -> usize {
+    value.as_bytes().map_or(8, <[u8]>::len)
+}

@@ -1,0 +1,214 @@
+//! What was heard and nobody has asked for yet.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use presence_core::cluster::{SHARDS, Subject};
+use presence_core::ports::Notice;
+use tokio::sync::Notify;
+
+use crate::record::{self, Message};
+
+/// How much may wait to be asked for, in bytes. What comes then is dropped, and its shard is to be compared.
+pub const NOTICES_BYTES_MAX: usize = 32 << 20;
+/// What one that waits takes besides its message.
+const OVERHEAD_BYTES: usize = 128;
+
+/// A queue of notices, in order.
+#[derive(Default)]
+pub(crate) struct Notices {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+struct Waiting {
+    queue: VecDeque<Heard>,
+    bytes: usize,
+    /// Of which shards a [`Notice::Forgot`] waits. What else there is to say of those is dropped: whoever takes it compares
+    /// everything there.
+    forgotten: Box<[bool]>,
+}
+
+enum Heard {
+    /// A message, not yet decoded: so its size is known.
+    Told(Subject, Bytes),
+    Said(Notice),
+}
+
+impl Notices {
+    /// Adds what was told on the channel of `subject`.
+    pub(crate) fn told(&self, shard: u16, subject: Subject, message: Bytes) {
+        self.put(shard, Heard::Told(subject, message));
+    }
+
+    /// Adds `notice`.
+    pub(crate) fn say(&self, shard: u16, notice: Notice) {
+        self.put(shard, Heard::Said(notice));
+    }
+
+    /// Says that everything in `shard` is to be compared.
+    pub(crate) fn forget(&self, shard: u16) {
+        self.lock().forget(shard);
+        self.arrived.notify_one();
+    }
+
+    /// The next one. Cancelling it loses nothing.
+    pub(crate) async fn next(&self) -> Notice {
+        loop {
+            // Taken, decoded and returned without waiting in between.
+            while let Some(heard) = self.take() {
+                if let Some(notice) = heard.decoded() {
+                    return notice;
+                }
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    fn put(&self, shard: u16, heard: Heard) {
+        let mut waiting = self.lock();
+        if waiting.forgotten[usize::from(shard)] {
+            return;
+        }
+        let bytes = heard.bytes();
+        if waiting.bytes + bytes > NOTICES_BYTES_MAX {
+            waiting.forget(shard);
+        } else {
+            waiting.bytes += bytes;
+            waiting.queue.push_back(heard);
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    fn take(&self) -> Option<Heard> {
+        let mut waiting = self.lock();
+        let heard = waiting.queue.pop_front()?;
+        waiting.bytes -= heard.bytes();
+        if let Heard::Said(Notice::Forgot(shard)) = heard {
+            waiting.forgotten[usize::from(shard)] = false;
+        }
+        if !waiting.queue.is_empty() {
+            // One notification may stand for many, and somebody else may wait for those.
+            self.arrived.notify_one();
+        }
+        Some(heard)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Waiting {
+            queue: VecDeque::new(),
+            bytes: 0,
+            forgotten: vec![false; usize::from(SHARDS)].into(),
+        }
+    }
+}
+
+impl Waiting {
+    fn forget(&mut self, shard: u16) {
+        let is_said = &mut self.forgotten[usize::from(shard)];
+        if !std::mem::replace(is_said, true) {
+            let heard = Heard::Said(Notice::Forgot(shard));
+            // There are no more of these than shards, so they need no room.
+            self.bytes += heard.bytes();
+            self.queue.push_back(heard);
+        }
+    }
+}
+
+impl Heard {
+    fn bytes(&self) -> usize {
+        match self {
+            Heard::Told(_, message) => message.len() + OVERHEAD_BYTES,
+            Heard::Said(_) => OVERHEAD_BYTES,
+        }
+    }
+
+    /// The notice, if it can be understood. What cannot is as good as lost, and found by comparing.
+    fn decoded(self) -> Option<Notice> {
+        let (subject, message) = match self {
+            Heard::Said(notice) => return Some(notice),
+            Heard::Told(subject, message) => (subject, message),
+        };
+        match record::decode_message(&subject, &message) {
+            Ok(Message::Patch(patch)) => Some(Notice::Patched(subject, patch)),
+            Ok(Message::Murmurs(murmurs)) => Some(Notice::Murmured(subject, murmurs)),
+            Err(error) => {
+                tracing::debug!(%subject, %error, "a message is not understood");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use presence_core::UserId;
+    use presence_core::cluster::Murmur;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_heard_comes_in_order_and_then_nothing() {
+        let notices = Notices::default();
+        notices.say(7, Notice::At(ann(), None));
+        notices.told(7, ann(), kicked());
+        notices.told(7, ann(), Bytes::from_static(b"hello"));
+        notices.forget(3);
+        assert_eq!(notices.next().await, Notice::At(ann(), None));
+        let murmured = Notice::Murmured(ann(), vec![Murmur::Kicked]);
+        assert_eq!(notices.next().await, murmured);
+        assert_eq!(notices.next().await, Notice::Forgot(3));
+        check_nothing(&notices).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_is_to_be_compared_has_nothing_else_to_say_until_that_is_heard() {
+        let notices = Notices::default();
+        notices.forget(7);
+        notices.forget(7);
+        notices.say(7, Notice::At(ann(), None));
+        notices.say(8, Notice::At(ann(), None));
+        assert_eq!(notices.next().await, Notice::Forgot(7));
+        assert_eq!(notices.next().await, Notice::At(ann(), None));
+        check_nothing(&notices).await;
+        notices.say(7, Notice::At(ann(), None));
+        assert_eq!(notices.next().await, Notice::At(ann(), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_is_dropped_and_its_shard_is_to_be_compared() {
+        let notices = Notices::default();
+        let big = Bytes::from(vec![0; NOTICES_BYTES_MAX - 1000]);
+        notices.told(1, ann(), big.clone());
+        notices.told(2, ann(), big);
+        notices.told(3, ann(), kicked());
+        assert_eq!(notices.next().await, Notice::Forgot(2));
+        let murmured = Notice::Murmured(ann(), vec![Murmur::Kicked]);
+        assert_eq!(notices.next().await, murmured);
+        check_nothing(&notices).await;
+        assert_eq!(notices.lock().bytes, 0);
+    }
+
+    async fn check_nothing(notices: &Notices) {
+        let next = tokio::time::timeout(Duration::from_secs(1), notices.next());
+        assert!(next.await.is_err());
+    }
+
+    fn kicked() -> Bytes {
+        record::encode_murmurs(&[Murmur::Kicked]).into()
+    }
+
+    fn ann() -> Subject {
+        Subject::User(UserId::new("ann").unwrap())
+    }
+}

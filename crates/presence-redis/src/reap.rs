@@ -1,0 +1,134 @@
+//! Removes what a dead node has left: with the same script as every other write, so it is fenced as those are.
+
+use fred::types::Value;
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use presence_core::Reason;
+use presence_core::cluster::{Field, Incarnation, Op, SHARDS, Subject, Write};
+use presence_core::ports::{StoreError, Topics};
+
+use crate::fault::Fault;
+use crate::survey::Place;
+use crate::topics::RedisTopics;
+use crate::{keys, record};
+
+/// How many maps of a shard one call of [`reap`](Topics::reap) looks at.
+pub const REAPED_PER_SHARD_MAX: usize = 32;
+/// How many shards it looks at at once.
+const SHARDS_AT_ONCE: usize = 32;
+/// How many entries of a map one command looks at.
+const ENTRIES_PER_SCAN: i64 = 1000;
+
+impl RedisTopics {
+    pub(crate) async fn reap_all(&self, who: Incarnation) -> Result<bool, StoreError> {
+        let exists = (0..SHARDS).map(|shard| async move {
+            let key = Value::from(self.keys.owned(shard, who));
+            let answer = self.call(Place::Shard(shard), "EXISTS", vec![key]).await;
+            (shard, answer.map(|it| it.as_i64() != Some(0)))
+        });
+        let mut failure = None;
+        let mut shards = Vec::new();
+        for (shard, exists) in join_all(exists).await {
+            match exists {
+                Ok(true) => shards.push(shard),
+                Ok(false) => {}
+                Err(fault) => failure = Some(fault.into()),
+            }
+        }
+        let mut is_more = false;
+        let mut reaped = stream::iter(shards)
+            .map(|shard| self.reap_shard(shard, who))
+            .buffer_unordered(SHARDS_AT_ONCE);
+        while let Some(outcome) = reaped.next().await {
+            match outcome {
+                Ok(more) => is_more |= more,
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(is_more), Err)
+    }
+
+    /// Removes what `who` has in some maps of `shard`, and says whether there may be more.
+    async fn reap_shard(&self, shard: u16, who: Incarnation) -> Result<bool, StoreError> {
+        let args = vec![
+            Value::from(self.keys.owned(shard, who)),
+            Value::from(REAPED_PER_SHARD_MAX as i64),
+        ];
+        let names = self.call(Place::Shard(shard), "SRANDMEMBER", args).await?;
+        let names = names.into_array();
+        let is_more = names.len() == REAPED_PER_SHARD_MAX;
+        let subjects = names
+            .iter()
+            .filter_map(|it| keys::subject_of(&it.as_str()?));
+        let mut last = Vec::new();
+        for (subject, ops) in join_all(subjects.map(|it| self.cuts(it, who)))
+            .await
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?
+        {
+            last.push(Write {
+                subject,
+                by: who,
+                ops,
+                is_last: true,
+            });
+        }
+        for outcome in self.write(&last).await {
+            outcome?;
+        }
+        Ok(is_more)
+    }
+
+    /// What is to be cut of the map of `subject`. Of a big one only the last of it: the rest is cut already.
+    async fn cuts(
+        &self,
+        subject: Subject,
+        who: Incarnation,
+    ) -> Result<(Subject, Vec<Op>), StoreError> {
+        let mut cursor = "0".to_owned();
+        loop {
+            let args = vec![
+                Value::from(self.keys.map(&subject)),
+                Value::from(cursor),
+                Value::from("COUNT"),
+                Value::from(ENTRIES_PER_SCAN),
+            ];
+            let place = Place::Shard(subject.shard());
+            let answer = self.call(place, "HSCAN", args).await?.into_array();
+            let [next, entries] = <[Value; 2]>::try_from(answer).map_err(|_| Fault::Strange)?;
+            let ops = cuts_in(&entries.into_array(), who);
+            cursor = next.as_str().ok_or(Fault::Strange)?.into_owned();
+            if cursor == "0" {
+                return Ok((subject, ops));
+            }
+            let write = Write {
+                subject: subject.clone(),
+                by: who,
+                ops,
+                is_last: false,
+            };
+            for outcome in self.write(&[write]).await {
+                outcome?;
+            }
+        }
+    }
+}
+
+/// The sessions among `entries`, fields and what is stored there by turns, that are of `who`.
+fn cuts_in(entries: &[Value], who: Incarnation) -> Vec<Op> {
+    let pairs = entries.chunks_exact(2);
+    pairs
+        .filter_map(|pair| cut_in(&pair[0], &pair[1], who))
+        .collect()
+}
+
+fn cut_in(field: &Value, entry: &Value, who: Incarnation) -> Option<Op> {
+    let field = keys::field_of(field.as_bytes()?)?;
+    let (stamp, _) = record::split_stamp(entry.as_bytes()?).ok()?;
+    let is_theirs = matches!(field, Field::Session(_)) && stamp.incarnation() == who;
+    is_theirs.then_some(Op::Cut {
+        field,
+        stamp,
+        reason: Reason::NodeLost,
+    })
+}

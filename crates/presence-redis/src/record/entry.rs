@@ -1,0 +1,567 @@
+//! One entry of a map: its stamp, a version byte, and what postcard makes of the structs below.
+//!
+//! The user of a profile and the session of the others are key and field, and not in the record.
+
+use std::sync::Arc;
+
+use presence_core::cluster::{Field, Record, SessionRecord, Stamp, Stay, Subject};
+use presence_core::users::Activity;
+use presence_core::{
+    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Profile, Status, Timestamp, Topic,
+    UserId, Visible, WorkspaceId,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{RecordError, split_stamp, stamp};
+
+/// What [`encode`] writes.
+const VERSION: u8 = 1;
+
+/// The bytes of an entry.
+pub(crate) fn encode(subject: &Subject, of: Stamp, record: &Record) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    bytes.extend_from_slice(&stamp(of));
+    bytes.push(VERSION);
+    let bytes = match record {
+        Record::Profile(profile) => {
+            postcard::to_extend(&ProfileRecord::of(subject, profile), bytes)
+        }
+        Record::Session(session) => postcard::to_extend(&SessionBytes::of(session), bytes),
+        Record::Member(member) => postcard::to_extend(&MemberRecord::of(member), bytes),
+    };
+    bytes.expect("numbers and texts can be encoded")
+}
+
+/// The entry `field` of the map of `subject` that `bytes` were stored for.
+pub(crate) fn decode(
+    subject: &Subject,
+    field: Field,
+    bytes: &[u8],
+) -> Result<(Stamp, Record), RecordError> {
+    let (stamp, rest) = split_stamp(bytes)?;
+    let (&version, rest) = rest.split_first().ok_or(RecordError::Malformed)?;
+    if version != VERSION {
+        return Err(RecordError::UnknownVersion(version));
+    }
+    let record = match (field, subject) {
+        (Field::Profile, Subject::User(user)) => {
+            let (record, _later_fields) = postcard::take_from_bytes::<ProfileRecord>(rest)?;
+            Record::Profile(Arc::new(record.profile(user)?))
+        }
+        (Field::Session(_), Subject::User(_)) => {
+            let (record, _later_fields) = postcard::take_from_bytes::<SessionBytes>(rest)?;
+            Record::Session(Arc::new(record.session()?))
+        }
+        (Field::Session(session), Subject::Place(_)) => {
+            let (record, _later_fields) = postcard::take_from_bytes::<MemberRecord>(rest)?;
+            Record::Member(Arc::new(Member {
+                session,
+                ..record.member()?
+            }))
+        }
+        (Field::Profile, Subject::Place(_)) => return Err(RecordError::Malformed),
+    };
+    Ok((stamp, record))
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProfileRecord<'a> {
+    /// Whose, if that is not whom the map is of.
+    user: Option<&'a str>,
+    #[serde(borrow)]
+    status: StatusRecord<'a>,
+    veil: Option<StatusRecord<'a>>,
+    last_seen_ms: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StatusRecord<'a> {
+    chosen: u8,
+    message: Option<&'a str>,
+    emoji: Option<&'a str>,
+    expires_at_ms: Option<u64>,
+    revision: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SessionBytes<'a> {
+    device: &'a str,
+    /// What [`flags_of`] makes of it.
+    flags: u8,
+    heard_at_ms: u64,
+    #[serde(borrow)]
+    places: Vec<StayRecord<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StayRecord<'a> {
+    /// A workspace, not a channel.
+    is_workspace: bool,
+    id: &'a str,
+    joined_at_ms: u64,
+    #[serde(borrow)]
+    meta: MetaRecord<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MemberRecord<'a> {
+    user: &'a str,
+    epoch: u32,
+    device: u8,
+    joined_at_ms: u64,
+    #[serde(borrow)]
+    meta: MetaRecord<'a>,
+    status: u8,
+    message: Option<&'a str>,
+    emoji: Option<&'a str>,
+    look_revision: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MetaRecord<'a> {
+    json: &'a str,
+    #[serde(borrow)]
+    name: PartRecord<'a>,
+    color: PartRecord<'a>,
+    avatar: PartRecord<'a>,
+}
+
+/// What the owner of a [`Meta`] has copied out of its text: as a rule it stands there letter by letter.
+#[derive(Serialize, Deserialize)]
+enum PartRecord<'a> {
+    Absent,
+    /// Where in the text, and how long.
+    Within(u32, u32),
+    Apart(&'a str),
+}
+
+impl<'a> ProfileRecord<'a> {
+    fn of(subject: &Subject, profile: &'a Profile) -> Self {
+        let is_of = matches!(subject, Subject::User(user) if *user == profile.user);
+        ProfileRecord {
+            user: (!is_of).then(|| profile.user.as_str()),
+            status: StatusRecord::of(&profile.status),
+            veil: profile.veil.as_ref().map(StatusRecord::of),
+            last_seen_ms: profile.last_seen.map(Timestamp::as_millis),
+        }
+    }
+
+    fn profile(&self, user: &UserId) -> Result<Profile, RecordError> {
+        let veil = self.veil.as_ref().map(StatusRecord::status);
+        let other = self.user.map(|user| id(UserId::new(user))).transpose()?;
+        Ok(Profile {
+            user: other.unwrap_or_else(|| user.clone()),
+            status: self.status.status()?,
+            veil: veil.transpose()?,
+            last_seen: self.last_seen_ms.map(Timestamp::from_millis),
+        })
+    }
+}
+
+impl<'a> StatusRecord<'a> {
+    fn of(status: &'a Status) -> Self {
+        StatusRecord {
+            chosen: number_in(&CHOSEN, status.chosen),
+            message: status.message.as_deref(),
+            emoji: status.emoji.as_deref(),
+            expires_at_ms: status.expires_at.map(Timestamp::as_millis),
+            revision: status.revision,
+        }
+    }
+
+    fn status(&self) -> Result<Status, RecordError> {
+        Ok(Status {
+            chosen: at(&CHOSEN, self.chosen, "choice")?,
+            message: self.message.map(Arc::from),
+            emoji: self.emoji.map(Arc::from),
+            expires_at: self.expires_at_ms.map(Timestamp::from_millis),
+            revision: self.revision,
+        })
+    }
+}
+
+impl<'a> SessionBytes<'a> {
+    fn of(session: &'a SessionRecord) -> Self {
+        SessionBytes {
+            device: session.device.as_str(),
+            flags: flags_of(session),
+            heard_at_ms: session.heard_at.as_millis(),
+            places: session.places.iter().map(StayRecord::of).collect(),
+        }
+    }
+
+    fn session(&self) -> Result<SessionRecord, RecordError> {
+        let places = self.places.iter().map(StayRecord::stay);
+        Ok(SessionRecord {
+            device: id(DeviceId::new(self.device))?,
+            acted: self.flags & ACTED != 0,
+            activity: at(&ACTIVITIES, self.flags & ACTIVITY, "activity")?,
+            is_active: self.flags & IS_ACTIVE != 0,
+            heard_at: Timestamp::from_millis(self.heard_at_ms),
+            places: places.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+const ACTIVITY: u8 = 0b0011;
+const ACTED: u8 = 0b0100;
+const IS_ACTIVE: u8 = 0b1000;
+
+fn flags_of(session: &SessionRecord) -> u8 {
+    let mut flags = number_in(&ACTIVITIES, session.activity);
+    if session.acted {
+        flags |= ACTED;
+    }
+    if session.is_active {
+        flags |= IS_ACTIVE;
+    }
+    flags
+}
+
+impl<'a> StayRecord<'a> {
+    fn of(stay: &'a Stay) -> Self {
+        let (is_workspace, id) = match &stay.topic {
+            Topic::Channel(channel) => (false, channel.as_str()),
+            Topic::Workspace(workspace) => (true, workspace.as_str()),
+        };
+        StayRecord {
+            is_workspace,
+            id,
+            joined_at_ms: stay.joined_at.as_millis(),
+            meta: MetaRecord::of(&stay.meta),
+        }
+    }
+
+    fn stay(&self) -> Result<Stay, RecordError> {
+        Ok(Stay {
+            topic: if self.is_workspace {
+                Topic::Workspace(id(WorkspaceId::new(self.id))?)
+            } else {
+                Topic::Channel(id(ChannelId::new(self.id))?)
+            },
+            joined_at: Timestamp::from_millis(self.joined_at_ms),
+            meta: Arc::new(self.meta.meta()?),
+        })
+    }
+}
+
+impl<'a> MemberRecord<'a> {
+    fn of(member: &'a Member) -> Self {
+        MemberRecord {
+            user: member.user.as_str(),
+            epoch: member.epoch,
+            device: number_in(&DEVICES, member.device),
+            joined_at_ms: member.joined_at.as_millis(),
+            meta: MetaRecord::of(&member.meta),
+            status: number_in(&VISIBLE, member.look.status),
+            message: member.look.message.as_deref(),
+            emoji: member.look.emoji.as_deref(),
+            look_revision: member.look_revision,
+        }
+    }
+
+    /// The member; its session is for the caller to fill in.
+    fn member(&self) -> Result<Member, RecordError> {
+        Ok(Member {
+            session: presence_core::SessionId::from_u128(0),
+            epoch: self.epoch,
+            user: id(UserId::new(self.user))?,
+            device: at(&DEVICES, self.device, "kind of device")?,
+            joined_at: Timestamp::from_millis(self.joined_at_ms),
+            meta: Arc::new(self.meta.meta()?),
+            look: Arc::new(Look {
+                status: at(&VISIBLE, self.status, "status")?,
+                message: self.message.map(Arc::from),
+                emoji: self.emoji.map(Arc::from),
+            }),
+            look_revision: self.look_revision,
+        })
+    }
+}
+
+impl<'a> MetaRecord<'a> {
+    fn of(meta: &'a Meta) -> Self {
+        let part = |part: &'a Option<Arc<str>>| PartRecord::of(&meta.json, part.as_deref());
+        MetaRecord {
+            json: &meta.json,
+            name: part(&meta.name),
+            color: part(&meta.color),
+            avatar: part(&meta.avatar),
+        }
+    }
+
+    fn meta(&self) -> Result<Meta, RecordError> {
+        Ok(Meta {
+            json: self.json.into(),
+            name: self.name.text(self.json)?,
+            color: self.color.text(self.json)?,
+            avatar: self.avatar.text(self.json)?,
+        })
+    }
+}
+
+impl<'a> PartRecord<'a> {
+    fn of(json: &str, part: Option<&'a str>) -> Self {
+        let Some(text) = part else {
+            return PartRecord::Absent;
+        };
+        let place = json.find(text).and_then(|from| u32::try_from(from).ok());
+        match (place, u32::try_from(text.len())) {
+            (Some(from), Ok(length)) => PartRecord::Within(from, length),
+            _ => PartRecord::Apart(text),
+        }
+    }
+
+    fn text(&self, json: &str) -> Result<Option<Arc<str>>, RecordError> {
+        Ok(match *self {
+            PartRecord::Absent => None,
+            PartRecord::Apart(text) => Some(text.into()),
+            PartRecord::Within(from, length) => {
+                let from = from as usize;
+                let text = json.get(from..from.saturating_add(length as usize));
+                Some(text.ok_or(RecordError::Malformed)?.into())
+            }
+        })
+    }
+}
+
+// The place of a value in these is its number for ever: add behind, in a release that only reads.
+const CHOSEN: [Chosen; 5] = [
+    Chosen::Online,
+    Chosen::Away,
+    Chosen::Busy,
+    Chosen::Invisible,
+    Chosen::Offline,
+];
+const VISIBLE: [Visible; 4] = [
+    Visible::Online,
+    Visible::Away,
+    Visible::Busy,
+    Visible::Offline,
+];
+const ACTIVITIES: [Activity; 3] = [Activity::Hidden, Activity::Idle, Activity::Active];
+const DEVICES: [DeviceKind; 4] = [
+    DeviceKind::Web,
+    DeviceKind::Mobile,
+    DeviceKind::Desktop,
+    DeviceKind::Other,
+];
+
+fn number_in<T: PartialEq>(all: &[T], one: T) -> u8 {
+    let place = all.iter().position(|it| *it == one);
+    place.expect("every value is in its list") as u8
+}
+
+fn at<T: Copy>(all: &[T], number: u8, what: &'static str) -> Result<T, RecordError> {
+    let value = all.get(usize::from(number)).copied();
+    value.ok_or(RecordError::Unknown(what, number))
+}
+
+fn id<T, E>(id: Result<T, E>) -> Result<T, RecordError> {
+    id.map_err(|_| RecordError::Malformed)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use presence_core::SessionId;
+
+    use super::*;
+
+    const STAMP: &[u8] = b"\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x03";
+
+    #[test]
+    fn the_bytes_of_a_profile_are_these_for_ever() {
+        let bytes = b"\x01\x00\
+            \x03\x01\x05caf\xc3\xa9\x01\x04\xf0\x9f\x8e\xaf\x01\x80\x01\x07\
+            \x01\x02\x00\x01\x08:coffee:\x00\x06\
+            \x01\x80\xd0\x95\xff\xbc\x31";
+        let profile = Profile {
+            user: UserId::new("ann").unwrap(),
+            status: Status {
+                chosen: Chosen::Invisible,
+                message: Some("café".into()),
+                emoji: Some("🎯".into()),
+                expires_at: Some(Timestamp::from_millis(128)),
+                revision: 7,
+            },
+            veil: Some(Status {
+                chosen: Chosen::Busy,
+                message: None,
+                emoji: Some(":coffee:".into()),
+                expires_at: None,
+                revision: 6,
+            }),
+            last_seen: Some(Timestamp::from_millis(1_700_000_000_000)),
+        };
+        check(
+            &ann(),
+            Field::Profile,
+            bytes,
+            Record::Profile(Arc::new(profile)),
+        );
+    }
+
+    #[test]
+    fn the_bytes_of_a_session_are_these_for_ever() {
+        let bytes = b"\x01\x07web:abc\x0e\x80\xd0\x95\xff\xbc\x31\x02\
+            \x00\x07room:42\x81\xd0\x95\xff\xbc\x31\
+            \x1b{\"name\":\"Ann\",\"avatar\":\"u\"}\x01\x09\x03\x02\x05a\\b\"c\x01\x18\x01\
+            \x01\x04acme\x80\xd0\x95\xff\xbc\x31\x00\x00\x00\x00";
+        let mut session = session();
+        Arc::make_mut(&mut session.places[0].meta).color = Some("a\\b\"c".into());
+        check(
+            &ann(),
+            Field::Session(SessionId::from_u128(5)),
+            bytes,
+            Record::Session(Arc::new(session)),
+        );
+    }
+
+    #[test]
+    fn the_bytes_of_a_member_are_these_for_ever() {
+        let bytes = b"\x01\x03ann\x02\x01\x80\xd0\x95\xff\xbc\x31\
+            \x0e{\"name\":\"Ann\"}\x01\x09\x03\x00\x00\x02\x01\x05lunch\x00\x07";
+        check(&room(), FIELD, bytes, Record::Member(Arc::new(member())));
+    }
+
+    #[test]
+    fn every_value_has_a_number_and_keeps_it() {
+        for (number, chosen) in CHOSEN.into_iter().enumerate() {
+            assert_eq!(usize::from(number_in(&CHOSEN, chosen)), number);
+        }
+        assert_eq!(number_in(&CHOSEN, Chosen::Offline), 4);
+        assert_eq!(number_in(&VISIBLE, Visible::Offline), 3);
+        assert_eq!(number_in(&ACTIVITIES, Activity::Active), 2);
+        assert_eq!(number_in(&DEVICES, DeviceKind::Other), 3);
+    }
+
+    #[test]
+    fn fields_that_a_later_release_has_added_at_the_end_are_ignored() {
+        let record = Record::Member(Arc::new(member()));
+        let bytes = encode(&room(), a_stamp(), &record);
+        let later = [&bytes[..], b"something else"].concat();
+        assert_eq!(decode(&room(), FIELD, &later).unwrap().1, record);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_the_reason() {
+        let check = |bytes: &[u8], why: &str| {
+            let bytes = [STAMP, bytes].concat();
+            let error = decode(&room(), FIELD, &bytes).unwrap_err();
+            assert_eq!(error.to_string(), why);
+        };
+        check(b"", "the record is cut off or out of place");
+        check(
+            b"\x02\x00",
+            "the record has version 2, of a later release: run that one",
+        );
+        check(
+            b"\x01\x03ann\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+            "the record has an unknown kind of device 9",
+        );
+    }
+
+    #[test]
+    fn a_record_cut_off_anywhere_is_refused_and_a_garbled_one_does_no_harm() {
+        let cases = [
+            (ann(), Record::Session(Arc::new(session()))),
+            (room(), Record::Member(Arc::new(member()))),
+        ];
+        for (subject, record) in cases {
+            let bytes = encode(&subject, a_stamp(), &record);
+            for length in 0..bytes.len() {
+                assert!(
+                    decode(&subject, FIELD, &bytes[..length]).is_err(),
+                    "{length}"
+                );
+            }
+            for i in STAMP.len()..bytes.len() {
+                for flipped in 1..=u8::MAX {
+                    let mut bytes = bytes.clone();
+                    bytes[i] ^= flipped;
+                    // Whatever comes of it, it is an answer.
+                    let _ = decode(&subject, FIELD, &bytes);
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(subject: &Subject, field: Field, bytes: &[u8], record: Record) {
+        let bytes = [STAMP, bytes].concat();
+        let encoded = encode(subject, a_stamp(), &record);
+        assert_eq!(
+            encoded.escape_ascii().to_string(),
+            bytes.escape_ascii().to_string()
+        );
+        assert_eq!(decode(subject, field, &bytes).unwrap(), (a_stamp(), record));
+    }
+
+    pub(crate) const FIELD: Field = Field::Session(SessionId::from_u128(5));
+
+    pub(crate) fn a_stamp() -> Stamp {
+        Stamp {
+            epoch: 2,
+            owner: 10,
+            order: 3,
+        }
+    }
+
+    fn ann() -> Subject {
+        Subject::User(UserId::new("ann").unwrap())
+    }
+
+    pub(crate) fn room() -> Subject {
+        Subject::Place(Topic::Channel(ChannelId::new("room:42").unwrap()))
+    }
+
+    fn session() -> SessionRecord {
+        let meta = Meta {
+            json: r#"{"name":"Ann","avatar":"u"}"#.into(),
+            name: Some("Ann".into()),
+            color: None,
+            avatar: Some("u".into()),
+        };
+        SessionRecord {
+            device: DeviceId::new("web:abc").unwrap(),
+            acted: true,
+            activity: Activity::Active,
+            is_active: true,
+            heard_at: Timestamp::from_millis(1_700_000_000_000),
+            places: vec![
+                Stay {
+                    topic: Topic::Channel(ChannelId::new("room:42").unwrap()),
+                    joined_at: Timestamp::from_millis(1_700_000_000_001),
+                    meta: Arc::new(meta),
+                },
+                Stay {
+                    topic: Topic::Workspace(WorkspaceId::new("acme").unwrap()),
+                    joined_at: Timestamp::from_millis(1_700_000_000_000),
+                    meta: Arc::new(Meta::default()),
+                },
+            ],
+        }
+    }
+
+    pub(crate) fn member() -> Member {
+        Member {
+            session: SessionId::from_u128(5),
+            epoch: 2,
+            user: UserId::new("ann").unwrap(),
+            device: DeviceKind::Mobile,
+            joined_at: Timestamp::from_millis(1_700_000_000_000),
+            meta: Arc::new(Meta {
+                json: r#"{"name":"Ann"}"#.into(),
+                name: Some("Ann".into()),
+                color: None,
+                avatar: None,
+            }),
+            look: Arc::new(Look {
+                status: Visible::Busy,
+                message: Some("lunch".into()),
+                emoji: None,
+            }),
+            look_revision: 7,
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! What is told on a subject's channel: a patch or murmurs.
+//!
+//! Patches are put together by `write.lua`, so they are laid out by hand: `P`, a version byte, the epoch (4 bytes), the
+//! version before and the version after (8 each), then change after change: the length of the field (1), the field, and
+//! either a zero, the length of the entry (4) and the entry, or the reason why it is gone (1). Numbers are big-endian.
+//!
+//! Murmurs are `M`, a version byte, and a postcard list of byte strings, one for each, so that one of a later release can be
+//! passed over: the number of its kind, and what postcard makes of its struct below.
+
+use std::sync::Arc;
+
+use presence_core::cluster::{Change, Murmur, Patch, Subject};
+use presence_core::{Clock, Cursor, Pointer, Reason, Selection, SessionId, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::{RecordError, decode, take, take_array, take_clock, take_u64};
+use crate::keys;
+
+const PATCH: u8 = b'P';
+const MURMURS: u8 = b'M';
+/// What is written behind [`PATCH`] and [`MURMURS`].
+const VERSION: u8 = 1;
+
+/// Something that was told.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Message {
+    Patch(Patch),
+    Murmurs(Vec<Murmur>),
+}
+
+/// What `bytes`, told on the channel of `subject`, say.
+pub(crate) fn decode_message(subject: &Subject, bytes: &[u8]) -> Result<Message, RecordError> {
+    let mut rest = bytes;
+    let &[kind, version] = take_array(&mut rest)?;
+    if version != VERSION {
+        return Err(RecordError::UnknownVersion(version));
+    }
+    match kind {
+        PATCH => decode_patch(subject, rest).map(Message::Patch),
+        MURMURS => decode_murmurs(rest).map(Message::Murmurs),
+        _ => Err(RecordError::Unknown("kind of message", kind)),
+    }
+}
+
+/// Which version a patch makes, without reading the rest of it.
+pub(crate) fn patched_clock(bytes: &[u8]) -> Option<Clock> {
+    let mut rest = bytes;
+    let head: &[u8; 2] = take_array(&mut rest).ok()?;
+    if *head != [PATCH, VERSION] {
+        return None;
+    }
+    let epoch = u64::from(u32::from_be_bytes(*take_array(&mut rest).ok()?));
+    take_u64(&mut rest).ok()?;
+    let version = take_u64(&mut rest).ok()?;
+    Some(Clock { epoch, version })
+}
+
+fn decode_patch(subject: &Subject, bytes: &[u8]) -> Result<Patch, RecordError> {
+    let mut rest = bytes;
+    let Clock {
+        epoch,
+        version: from,
+    } = take_clock(&mut rest)?;
+    let version = take_u64(&mut rest)?;
+    let mut changes = Vec::new();
+    while !rest.is_empty() {
+        changes.push(take_change(subject, &mut rest)?);
+    }
+    Ok(Patch {
+        from,
+        clock: Clock { epoch, version },
+        changes,
+    })
+}
+
+fn take_change(subject: &Subject, rest: &mut &[u8]) -> Result<Change, RecordError> {
+    let &[length] = take_array(rest)?;
+    let field = take(rest, usize::from(length))?;
+    let field = keys::field_of(field).ok_or(RecordError::Malformed)?;
+    let &[reason] = take_array(rest)?;
+    let entry = if reason == 0 {
+        let length = u32::from_be_bytes(*take_array(rest)?);
+        Ok(decode(subject, field, take(rest, length as usize)?)?)
+    } else {
+        Err(reason_of(reason)?)
+    };
+    Ok(Change { field, entry })
+}
+
+/// The byte of `reason`: never 0.
+pub(crate) fn reason_byte(reason: Reason) -> u8 {
+    match reason {
+        Reason::Left => 1,
+        Reason::Lost => 2,
+        Reason::TimedOut => 3,
+        Reason::Replaced => 4,
+        Reason::NodeLost => 5,
+        Reason::Kicked => 6,
+    }
+}
+
+fn reason_of(byte: u8) -> Result<Reason, RecordError> {
+    Ok(match byte {
+        1 => Reason::Left,
+        2 => Reason::Lost,
+        3 => Reason::TimedOut,
+        4 => Reason::Replaced,
+        5 => Reason::NodeLost,
+        6 => Reason::Kicked,
+        _ => return Err(RecordError::Unknown("reason", byte)),
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct TypedRecord {
+    session: [u8; 16],
+    typing: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PointedRecord<'a> {
+    session: [u8; 16],
+    user: &'a str,
+    pointer: Option<(f64, f64, bool)>,
+    selection: Option<(u64, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SaidRecord<'a> {
+    session: [u8; 16],
+    user: &'a str,
+    event: &'a str,
+    payload: &'a str,
+}
+
+const TYPED: u8 = 0;
+const POINTED: u8 = 1;
+const SAID: u8 = 2;
+const KICKED: u8 = 3;
+
+/// The bytes that tell `murmurs`.
+pub(crate) fn encode_murmurs(murmurs: &[Murmur]) -> Vec<u8> {
+    let each: Vec<Vec<u8>> = murmurs.iter().map(encode_murmur).collect();
+    postcard::to_extend(&each, vec![MURMURS, VERSION]).expect("byte strings can be encoded")
+}
+
+fn encode_murmur(murmur: &Murmur) -> Vec<u8> {
+    let bytes = match murmur {
+        Murmur::Typed { session, typing } => {
+            let record = TypedRecord {
+                session: number_of(*session),
+                typing: *typing,
+            };
+            postcard::to_extend(&record, vec![TYPED])
+        }
+        Murmur::Pointed(cursor) => {
+            let record = PointedRecord {
+                session: number_of(cursor.session),
+                user: cursor.user.as_str(),
+                pointer: cursor.pointer.map(|it| (it.x, it.y, it.visible)),
+                selection: cursor.selection.map(|it| (it.start, it.end)),
+            };
+            postcard::to_extend(&record, vec![POINTED])
+        }
+        Murmur::Said {
+            session,
+            user,
+            event,
+            payload,
+        } => {
+            let record = SaidRecord {
+                session: number_of(*session),
+                user: user.as_str(),
+                event,
+                payload,
+            };
+            postcard::to_extend(&record, vec![SAID])
+        }
+        Murmur::Kicked => Ok(vec![KICKED]),
+    };
+    bytes.expect("numbers and texts can be encoded")
+}
+
+fn decode_murmurs(bytes: &[u8]) -> Result<Vec<Murmur>, RecordError> {
+    let (each, _later_fields) = postcard::take_from_bytes::<Vec<&[u8]>>(bytes)?;
+    each.into_iter()
+        .filter_map(|bytes| decode_murmur(bytes).transpose())
+        .collect()
+}
+
+/// The murmur, unless it is of a kind that only a later release knows.
+fn decode_murmur(bytes: &[u8]) -> Result<Option<Murmur>, RecordError> {
+    let (&kind, rest) = bytes.split_first().ok_or(RecordError::Malformed)?;
+    Ok(Some(match kind {
+        TYPED => {
+            let (record, _later_fields) = postcard::take_from_bytes::<TypedRecord>(rest)?;
+            Murmur::Typed {
+                session: session_of(record.session),
+                typing: record.typing,
+            }
+        }
+        POINTED => {
+            let (record, _later_fields) = postcard::take_from_bytes::<PointedRecord>(rest)?;
+            Murmur::Pointed(cursor(&record)?)
+        }
+        SAID => {
+            let (record, _later_fields) = postcard::take_from_bytes::<SaidRecord>(rest)?;
+            Murmur::Said {
+                session: session_of(record.session),
+                user: user(record.user)?,
+                event: record.event.into(),
+                payload: Arc::from(record.payload),
+            }
+        }
+        KICKED => Murmur::Kicked,
+        _ => return Ok(None),
+    }))
+}
+
+fn cursor(record: &PointedRecord<'_>) -> Result<Cursor, RecordError> {
+    let pointer = record
+        .pointer
+        .map(|(x, y, visible)| Pointer { x, y, visible });
+    if pointer.is_some_and(|it| !it.x.is_finite() || !it.y.is_finite()) {
+        return Err(RecordError::Malformed);
+    }
+    Ok(Cursor {
+        session: session_of(record.session),
+        user: user(record.user)?,
+        pointer,
+        selection: record
+            .selection
+            .map(|(start, end)| Selection { start, end }),
+    })
+}
+
+fn number_of(session: SessionId) -> [u8; 16] {
+    session.as_u128().to_be_bytes()
+}
+
+fn session_of(number: [u8; 16]) -> SessionId {
+    SessionId::from_u128(u128::from_be_bytes(number))
+}
+
+fn user(id: &str) -> Result<UserId, RecordError> {
+    UserId::new(id).map_err(|_| RecordError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use presence_core::cluster::Record;
+
+    use super::*;
+    use crate::record::encode;
+    use crate::record::entry::tests::{FIELD, a_stamp, member, room};
+
+    #[test]
+    fn the_bytes_of_a_patch_are_these_for_ever() {
+        let record = Record::Member(Arc::new(member()));
+        let entry = encode(&room(), a_stamp(), &record);
+        let mut bytes = b"P\x01\0\0\0\x09\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\x02".to_vec();
+        bytes.extend_from_slice(b"\x16AAAAAAAAAAAAAAAAAAAABQ\0\0\0\0");
+        bytes.push(u8::try_from(entry.len()).unwrap());
+        bytes.extend_from_slice(&entry);
+        bytes.extend_from_slice(b"\x16AAAAAAAAAAAAAAAAAAAABg\x05");
+        let clock = Clock {
+            epoch: 9,
+            version: 0x102,
+        };
+        let patch = Patch {
+            from: 0x100,
+            clock,
+            changes: vec![
+                Change {
+                    field: FIELD,
+                    entry: Ok((a_stamp(), record)),
+                },
+                Change {
+                    field: presence_core::cluster::Field::Session(SessionId::from_u128(6)),
+                    entry: Err(Reason::NodeLost),
+                },
+            ],
+        };
+        assert_eq!(patched_clock(&bytes), Some(clock));
+        assert_eq!(
+            decode_message(&room(), &bytes).unwrap(),
+            Message::Patch(patch)
+        );
+        for length in 0..bytes.len() {
+            // Cut off between two changes it cannot be told from a shorter one.
+            let _ = decode_message(&room(), &bytes[..length]);
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_byte_and_is_read_back() {
+        for byte in 1..=6 {
+            assert_eq!(reason_byte(reason_of(byte).unwrap()), byte);
+        }
+        assert_eq!(reason_byte(Reason::NodeLost), 5);
+        assert!(reason_of(0).is_err() && reason_of(7).is_err());
+    }
+
+    #[test]
+    fn the_bytes_of_murmurs_are_these_for_ever() {
+        let session = SessionId::from_u128(5);
+        let number = "\0".repeat(15) + "\x05";
+        let typed = format!("\x12\0{number}\x01");
+        let said = format!("\x1d\x02{number}\x03ann\x04wave\x0212");
+        let murmurs = [
+            Murmur::Typed {
+                session,
+                typing: true,
+            },
+            Murmur::Said {
+                session,
+                user: UserId::new("ann").unwrap(),
+                event: "wave".into(),
+                payload: "12".into(),
+            },
+            Murmur::Kicked,
+        ];
+        check(&format!("\x03{typed}{said}\x01\x03"), &murmurs);
+    }
+
+    #[test]
+    fn cursors_are_read_back() {
+        let cursor = |pointer, selection| {
+            Murmur::Pointed(Cursor {
+                session: SessionId::from_u128(u128::MAX),
+                user: UserId::new("ann").unwrap(),
+                pointer,
+                selection,
+            })
+        };
+        let pointer = Pointer {
+            x: -0.5,
+            y: 1e300,
+            visible: true,
+        };
+        let selection = Selection {
+            start: 7,
+            end: u64::MAX,
+        };
+        let murmurs = vec![cursor(None, None), cursor(Some(pointer), Some(selection))];
+        let bytes = encode_murmurs(&murmurs);
+        assert_eq!(
+            decode_message(&room(), &bytes).unwrap(),
+            Message::Murmurs(murmurs)
+        );
+    }
+
+    #[test]
+    fn a_kind_of_murmur_that_a_later_release_has_added_is_passed_over() {
+        let bytes = b"M\x01\x02\x05\x09what\x01\x03";
+        assert_eq!(
+            decode_message(&room(), bytes).unwrap(),
+            Message::Murmurs(vec![Murmur::Kicked])
+        );
+    }
+
+    #[test]
+    fn a_message_of_a_later_version_or_of_somebody_else_is_refused() {
+        for bytes in [&b""[..], b"P", b"P\x02", b"X\x01", b"hello", b"M\x01\x09"] {
+            assert!(decode_message(&room(), bytes).is_err());
+            assert_eq!(patched_clock(bytes), None);
+        }
+    }
+
+    #[track_caller]
+    fn check(behind_the_head: &str, murmurs: &[Murmur]) {
+        let bytes = [b"M\x01", behind_the_head.as_bytes()].concat();
+        assert_eq!(
+            encode_murmurs(murmurs).escape_ascii().to_string(),
+            bytes.escape_ascii().to_string()
+        );
+        assert_eq!(
+            decode_message(&room(), &bytes).unwrap(),
+            Message::Murmurs(murmurs.to_vec())
+        );
+    }
+}

@@ -1,0 +1,634 @@
+//! Which Redis, and how.
+
+use std::fmt;
+use std::time::Duration;
+
+use url::{Host, Url};
+
+/// How keys begin, unless told otherwise.
+pub const PREFIX: &str = "presence";
+/// How long a command may take, unless told otherwise.
+pub const TIMEOUT: Duration = Duration::from_millis(500);
+/// The longest that a command may take: a call may need two, and shall fail within some seconds.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(10);
+/// The most connections for commands to one server. One does tens of thousands of commands a second.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// Which Redis, and how: checked, so that what is wrong is said by name before anything is opened.
+///
+/// Neither its `Debug` nor its errors show a password.
+///
+/// ```
+/// use presence_redis::Settings;
+///
+/// let settings = Settings::from_url("rediss://presence:secret@redis.example:6380")?.with_prefix("chat")?;
+/// assert!(!format!("{settings:?}").contains("secret"));
+/// let error = Settings::from_url("redis-sentinel://a.example").unwrap_err();
+/// assert_eq!(error.to_string(), "sentinelServiceName: is missing: which of the sentinels' masters");
+/// # Ok::<(), presence_redis::SettingsError>(())
+/// ```
+#[derive(Clone)]
+pub struct Settings {
+    pub(crate) servers: Servers,
+    pub(crate) login: Login,
+    pub(crate) database: u8,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) prefix: Box<str>,
+    pub(crate) timeout: Duration,
+    pub(crate) connections: usize,
+}
+
+/// One Redis, told part by part.
+#[derive(Clone)]
+pub struct Parts {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who to log in as; the default user, if none.
+    pub user: Option<String>,
+    /// The password, if it wants one. An empty one is none.
+    pub password: Option<String>,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// Which of its databases.
+    pub database: u8,
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct SettingsError {
+    /// Which: the name of a field of [`Parts`], of a part of the URL, or of what a `with_` function sets.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// A host and a port.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Address {
+    pub(crate) host: Box<str>,
+    pub(crate) port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Servers {
+    One(Address),
+    /// Some of a cluster's.
+    Cluster(Vec<Address>),
+    Sentinel {
+        sentinels: Vec<Address>,
+        service: Box<str>,
+        login: Login,
+    },
+}
+
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Login {
+    pub(crate) user: Option<Box<str>>,
+    pub(crate) password: Option<Box<str>>,
+}
+
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Tls {
+    /// Who may vouch for the servers, as PEM; who the system trusts, if none.
+    pub(crate) authorities: Option<Box<[u8]>>,
+}
+
+impl Settings {
+    /// One URL says it all:
+    ///
+    /// ```text
+    /// redis://user:password@host:6379/0
+    /// redis-cluster://user:password@host:6379?node=other:6379&node=third:6379
+    /// redis-sentinel://user:password@sentinel:26379/0?sentinelServiceName=mymaster&node=other:26379
+    /// ```
+    ///
+    /// `rediss` in place of `redis` is TLS. All but the host may be left out; of the sentinels, not the service name.
+    /// Of a cluster some nodes are enough. User and password are those of the servers, percent-encoded; sentinels that
+    /// want one have `sentinelUsername` and `sentinelPassword`.
+    ///
+    /// # Errors
+    ///
+    /// Says which part is wrong.
+    pub fn from_url(url: &str) -> Result<Self, SettingsError> {
+        let url = Url::parse(url).map_err(|it| wrong("url", it))?;
+        let (scheme, is_tls) = scheme_of(&url)?;
+        let mut query = Query::of(&url)?;
+        let port = match scheme {
+            Scheme::Sentinel => 26379,
+            Scheme::One | Scheme::Cluster => 6379,
+        };
+        let mut addresses = vec![Address {
+            host: host_of(&url)?,
+            port: url.port().unwrap_or(port),
+        }];
+        addresses.append(&mut query.nodes);
+        let servers = match scheme {
+            Scheme::Cluster => Servers::Cluster(addresses),
+            Scheme::Sentinel => Servers::Sentinel {
+                sentinels: addresses,
+                service: query
+                    .service
+                    .take()
+                    .ok_or_else(|| wrong(SERVICE, "is missing: which of the sentinels' masters"))?,
+                login: Login {
+                    user: query.sentinel_user.take(),
+                    password: query.sentinel_password.take(),
+                },
+            },
+            Scheme::One if addresses.len() > 1 => {
+                return Err(wrong(
+                    NODE,
+                    "is for redis-cluster:// and redis-sentinel:// only",
+                ));
+            }
+            Scheme::One => Servers::One(addresses.remove(0)),
+        };
+        if query.is_of_sentinels() {
+            return Err(wrong("url", "sentinel… is for redis-sentinel:// only"));
+        }
+        let settings = Settings {
+            servers,
+            login: login_of(&url)?,
+            database: database_of(&url)?,
+            tls: is_tls.then(Tls::default),
+            ..Settings::new(Address::default())
+        };
+        settings.checked()
+    }
+
+    /// One server.
+    ///
+    /// # Errors
+    ///
+    /// Says which part is wrong.
+    pub fn from_parts(parts: &Parts) -> Result<Self, SettingsError> {
+        let host = Host::parse(&parts.host).map_err(|it| wrong("host", it))?;
+        let settings = Settings {
+            login: Login {
+                user: non_empty(parts.user.as_deref()),
+                password: non_empty(parts.password.as_deref()),
+            },
+            database: parts.database,
+            tls: parts.tls.then(Tls::default),
+            ..Settings::new(Address {
+                host: host.to_string().into(),
+                port: checked_port("port", parts.port)?,
+            })
+        };
+        settings.checked()
+    }
+
+    /// The same with keys that begin with `prefix`, and a colon: for several deployments on one Redis.
+    ///
+    /// # Errors
+    ///
+    /// It is empty, longer than 64 bytes, or has a character that would break a key.
+    pub fn with_prefix(mut self, prefix: &str) -> Result<Self, SettingsError> {
+        let is_fine = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
+        if prefix.is_empty() || prefix.len() > 64 || !prefix.chars().all(is_fine) {
+            let problem = "must be 1 to 64 letters, digits and any of - _ . : /";
+            return Err(wrong("prefix", problem));
+        }
+        self.prefix = prefix.into();
+        Ok(self)
+    }
+
+    /// The same with another longest time for a command, instead of [`TIMEOUT`].
+    ///
+    /// # Errors
+    ///
+    /// It is less than 10 ms, or more than [`TIMEOUT_MAX`].
+    pub fn with_timeout(mut self, timeout: Duration) -> Result<Self, SettingsError> {
+        if timeout < Duration::from_millis(10) || timeout > TIMEOUT_MAX {
+            let most = TIMEOUT_MAX.as_millis();
+            return Err(wrong("timeout", format!("must be 10 to {most} ms")));
+        }
+        self.timeout = timeout;
+        Ok(self)
+    }
+
+    /// The same with `connections` for commands to each server, instead of one. There is one more for what is followed.
+    ///
+    /// # Errors
+    ///
+    /// It is 0, or more than [`CONNECTIONS_MAX`].
+    pub fn with_connections(mut self, connections: usize) -> Result<Self, SettingsError> {
+        if !(1..=CONNECTIONS_MAX).contains(&connections) {
+            let problem = format!("must be 1 to {CONNECTIONS_MAX}");
+            return Err(wrong("pool size", problem));
+        }
+        self.connections = connections;
+        Ok(self)
+    }
+
+    /// The same, trusting servers that `authorities` (certificates as PEM) vouch for, and no others.
+    ///
+    /// # Errors
+    ///
+    /// TLS is not on, or there is no certificate in it.
+    pub fn with_authorities(mut self, authorities: &[u8]) -> Result<Self, SettingsError> {
+        const FIELD: &str = "certificate authorities";
+        let Some(tls) = &mut self.tls else {
+            return Err(wrong(FIELD, "are of no use without TLS"));
+        };
+        tls.authorities = Some(authorities.into());
+        crate::client::tls_config(tls).map_err(|it| wrong(FIELD, it.details()))?;
+        Ok(self)
+    }
+
+    /// Where it connects to, for a log: no password.
+    pub fn describe(&self) -> String {
+        let tls = if self.tls.is_some() { " with TLS" } else { "" };
+        match &self.servers {
+            Servers::One(address) => format!("Redis at {address}{tls}"),
+            Servers::Cluster(addresses) => {
+                format!("Redis Cluster with {}{tls}", list(addresses))
+            }
+            Servers::Sentinel {
+                sentinels, service, ..
+            } => format!("Redis {service} of the sentinels {}{tls}", list(sentinels)),
+        }
+    }
+
+    fn new(address: Address) -> Self {
+        Settings {
+            servers: Servers::One(address),
+            login: Login::default(),
+            database: 0,
+            tls: None,
+            prefix: PREFIX.into(),
+            timeout: TIMEOUT,
+            connections: 1,
+        }
+    }
+
+    fn checked(self) -> Result<Self, SettingsError> {
+        if self.login.user.is_some() && self.login.password.is_none() {
+            return Err(wrong("password", "is missing: there is a user"));
+        }
+        if matches!(self.servers, Servers::Cluster(_)) && self.database != 0 {
+            return Err(wrong("database", "must be 0: a cluster has no other"));
+        }
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("servers", &self.servers)
+            .field("login", &self.login)
+            .field("database", &self.database)
+            .field("tls", &self.tls.is_some())
+            .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
+            .field("connections", &self.connections)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| HIDDEN))
+            .field("tls", &self.tls)
+            .field("database", &self.database)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| HIDDEN))
+            .finish()
+    }
+}
+
+const HIDDEN: &str = "…";
+
+impl Default for Address {
+    fn default() -> Self {
+        Address {
+            host: "127.0.0.1".into(),
+            port: 6379,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Scheme {
+    One,
+    Cluster,
+    Sentinel,
+}
+
+fn scheme_of(url: &Url) -> Result<(Scheme, bool), SettingsError> {
+    Ok(match url.scheme() {
+        "redis" => (Scheme::One, false),
+        "rediss" => (Scheme::One, true),
+        "redis-cluster" => (Scheme::Cluster, false),
+        "rediss-cluster" => (Scheme::Cluster, true),
+        "redis-sentinel" => (Scheme::Sentinel, false),
+        "rediss-sentinel" => (Scheme::Sentinel, true),
+        _ => {
+            let problem = "must be redis://, redis-cluster:// or redis-sentinel://, or rediss in place of redis";
+            return Err(wrong("url scheme", problem));
+        }
+    })
+}
+
+/// What stands behind the question mark.
+#[derive(Default)]
+struct Query {
+    nodes: Vec<Address>,
+    service: Option<Box<str>>,
+    sentinel_user: Option<Box<str>>,
+    sentinel_password: Option<Box<str>>,
+}
+
+const NODE: &str = "node";
+const SERVICE: &str = "sentinelServiceName";
+
+impl Query {
+    fn of(url: &Url) -> Result<Self, SettingsError> {
+        let mut query = Query::default();
+        for (name, value) in url.query_pairs() {
+            let text = || Some(value.as_ref().into());
+            match name.as_ref() {
+                NODE => query.nodes.push(node_of(&value)?),
+                SERVICE => query.service = text(),
+                "sentinelUsername" => query.sentinel_user = text(),
+                "sentinelPassword" => query.sentinel_password = text(),
+                _ => {
+                    let problem = format!(
+                        "?{name}= is not known: node, sentinelServiceName, sentinelUsername, sentinelPassword are"
+                    );
+                    return Err(wrong("url", problem));
+                }
+            }
+        }
+        Ok(query)
+    }
+
+    /// Whether there is something in it that only sentinels would use.
+    fn is_of_sentinels(&self) -> bool {
+        self.service.is_some() || self.sentinel_user.is_some() || self.sentinel_password.is_some()
+    }
+}
+
+fn node_of(text: &str) -> Result<Address, SettingsError> {
+    let (host, port) = text
+        .rsplit_once(':')
+        .ok_or_else(|| wrong(NODE, "must be host:port"))?;
+    let host = Host::parse(host).map_err(|it| wrong(NODE, it))?;
+    let port = port
+        .parse()
+        .map_err(|_| wrong(NODE, "must end in a port"))?;
+    Ok(Address {
+        host: host.to_string().into(),
+        port: checked_port(NODE, port)?,
+    })
+}
+
+fn host_of(url: &Url) -> Result<Box<str>, SettingsError> {
+    match url.host_str() {
+        // The parser leaves hosts of schemes that it does not know as they are.
+        Some(host) => Ok(Host::parse(host)
+            .map_err(|it| wrong("url host", it))?
+            .to_string()
+            .into()),
+        None => Err(wrong("url host", "is missing")),
+    }
+}
+
+fn checked_port(field: &'static str, port: u16) -> Result<u16, SettingsError> {
+    if port == 0 {
+        return Err(wrong(field, "must be 1 to 65535"));
+    }
+    Ok(port)
+}
+
+fn login_of(url: &Url) -> Result<Login, SettingsError> {
+    let decoded = |field, text| {
+        let text = percent_encoding::percent_decode_str(text).decode_utf8();
+        let text = text.map_err(|_| wrong(field, "is not UTF-8 once percent-decoded"))?;
+        Ok(non_empty(Some(&text)))
+    };
+    Ok(Login {
+        user: decoded("user", url.username())?,
+        password: decoded("password", url.password().unwrap_or_default())?,
+    })
+}
+
+fn database_of(url: &Url) -> Result<u8, SettingsError> {
+    match url.path().trim_start_matches('/') {
+        "" => Ok(0),
+        number => number
+            .parse()
+            .map_err(|_| wrong("database", "must be 0 to 255")),
+    }
+}
+
+fn non_empty(text: Option<&str>) -> Option<Box<str>> {
+    text.filter(|it| !it.is_empty()).map(Box::from)
+}
+
+fn list(addresses: &[Address]) -> String {
+    let all: Vec<String> = addresses.iter().map(Address::to_string).collect();
+    all.join(", ")
+}
+
+fn wrong(field: &'static str, problem: impl fmt::Display) -> SettingsError {
+    SettingsError {
+        field,
+        problem: problem.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_url_is_understood() {
+        let settings = Settings::from_url("redis://127.0.0.1").unwrap();
+        assert_eq!(settings.describe(), "Redis at 127.0.0.1:6379");
+        assert_eq!((settings.database, settings.connections), (0, 1));
+
+        let settings = Settings::from_url("rediss://ann:p%2Fw@redis.example:7000/3").unwrap();
+        assert_eq!(settings.describe(), "Redis at redis.example:7000 with TLS");
+        assert_eq!(settings.login.user.as_deref(), Some("ann"));
+        assert_eq!(settings.login.password.as_deref(), Some("p/w"));
+        assert_eq!(settings.database, 3);
+
+        let settings =
+            Settings::from_url("redis-cluster://:pw@a.example:1?node=b.example:2&node=[::1]:3")
+                .unwrap();
+        assert_eq!(
+            settings.describe(),
+            "Redis Cluster with a.example:1, b.example:2, [::1]:3"
+        );
+        assert_eq!(settings.login.user, None);
+
+        let settings = Settings::from_url(
+            "redis-sentinel://:pw@a.example/1?sentinelServiceName=main&sentinelPassword=other",
+        )
+        .unwrap();
+        assert_eq!(
+            settings.describe(),
+            "Redis main of the sentinels a.example:26379"
+        );
+    }
+
+    #[test]
+    fn a_wrong_url_is_refused_by_name() {
+        for (url, problem) in [
+            ("", "url: relative URL without a base"),
+            (
+                "http://a.example",
+                "url scheme: must be redis://, redis-cluster:// or redis-sentinel://, or rediss in place of redis",
+            ),
+            ("redis://", "url host: is missing"),
+            ("redis://a b", "url: invalid domain character"),
+            ("redis://a.example:66000", "url: invalid port number"),
+            ("redis://a.example/x", "database: must be 0 to 255"),
+            (
+                "redis://ann@a.example",
+                "password: is missing: there is a user",
+            ),
+            (
+                "redis://a.example?node=b.example:1",
+                "node: is for redis-cluster:// and redis-sentinel:// only",
+            ),
+            (
+                "redis-cluster://a.example?node=b.example",
+                "node: must be host:port",
+            ),
+            (
+                "redis-cluster://a.example?node=b.example:0",
+                "node: must be 1 to 65535",
+            ),
+            (
+                "redis-cluster://a.example/1",
+                "database: must be 0: a cluster has no other",
+            ),
+            (
+                "redis-cluster://a.example?sentinelServiceName=x",
+                "url: sentinel… is for redis-sentinel:// only",
+            ),
+            (
+                "redis-sentinel://a.example",
+                "sentinelServiceName: is missing: which of the sentinels' masters",
+            ),
+            (
+                "redis://a.example?db=1",
+                "url: ?db= is not known: node, sentinelServiceName, sentinelUsername, sentinelPassword are",
+            ),
+        ] {
+            let error = Settings::from_url(url).unwrap_err();
+            assert_eq!(error.to_string(), problem, "{url}");
+        }
+    }
+
+    #[test]
+    fn parts_are_checked_too() {
+        let settings = Settings::from_parts(&parts()).unwrap();
+        assert_eq!(settings.describe(), "Redis at redis.example:6380 with TLS");
+        let check = |parts: Parts, problem: &str| {
+            let error = Settings::from_parts(&parts).unwrap_err();
+            assert_eq!(error.to_string(), problem);
+        };
+        check(Parts { port: 0, ..parts() }, "port: must be 1 to 65535");
+        check(
+            Parts {
+                host: String::new(),
+                ..parts()
+            },
+            "host: empty host",
+        );
+        check(
+            Parts {
+                password: Some(String::new()),
+                user: Some("ann".into()),
+                ..parts()
+            },
+            "password: is missing: there is a user",
+        );
+    }
+
+    #[test]
+    fn what_can_be_tuned_is_checked() {
+        let settings = || Settings::from_parts(&parts()).unwrap();
+        let check = |tuned: Result<Settings, SettingsError>, problem: &str| {
+            assert_eq!(tuned.unwrap_err().to_string(), problem);
+        };
+        let problem = "prefix: must be 1 to 64 letters, digits and any of - _ . : /";
+        check(settings().with_prefix(""), problem);
+        check(settings().with_prefix("a{b}"), problem);
+        check(
+            settings().with_timeout(Duration::from_millis(9)),
+            "timeout: must be 10 to 10000 ms",
+        );
+        check(settings().with_connections(0), "pool size: must be 1 to 64");
+        check(
+            settings().with_authorities(b"nothing"),
+            "certificate authorities: there is no certificate in it",
+        );
+        let open = Settings::from_url("redis://a.example").unwrap();
+        check(
+            open.with_authorities(b""),
+            "certificate authorities: are of no use without TLS",
+        );
+    }
+
+    #[test]
+    fn no_password_is_ever_shown() {
+        let url = "redis-sentinel://u:hush@a.example?sentinelServiceName=m&sentinelPassword=hush";
+        let settings = Settings::from_url(url).unwrap();
+        let parts = Parts {
+            password: Some("hush".into()),
+            ..parts()
+        };
+        let shown = format!("{settings:?} {} {parts:?}", settings.describe());
+        assert!(!shown.contains("hush"), "{shown}");
+        for url in [
+            "redis://u:hush@a b",
+            "what://u:hush@a",
+            "redis://u:hush@a:0/x",
+        ] {
+            let error = Settings::from_url(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
+        }
+    }
+
+    fn parts() -> Parts {
+        Parts {
+            host: "redis.example".into(),
+            port: 6380,
+            user: None,
+            password: None,
+            tls: true,
+            database: 0,
+        }
+    }
+}

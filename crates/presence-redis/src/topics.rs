@@ -1,0 +1,400 @@
+//! The port: its words to commands, answers to its words.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::types::Value;
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
+use presence_core::ports::{Leases, Notice, StoreError, Topics, Written};
+use tokio::time::Instant;
+
+use crate::batch::{self, Batch};
+use crate::fault::Fault;
+use crate::followed::Followed;
+use crate::keys::{self, Keys};
+use crate::listener::Named;
+use crate::node::Surroundings;
+use crate::script::{self, Script};
+use crate::settings::{Address, Servers, Settings};
+use crate::survey::{Kick, Place, Topology};
+use crate::{leases, record};
+
+/// How many maps one call of [`read`](Topics::read) has under way at once.
+pub const READING_MAX: usize = 1024;
+/// How much longer than one command a call may take, beside what is under way when that has passed.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The store that nodes share, on Redis: one server, the master of some sentinels, or a cluster.
+///
+/// It holds, to each server with part of the store, the connections that [`Settings`] say for commands, and one more for
+/// what is followed. Dropping it closes them.
+pub struct RedisTopics {
+    pub(crate) keys: Keys,
+    pub(crate) followed: Arc<Followed>,
+    topology: Topology,
+    /// How long a call may take, beside what is under way when that has passed.
+    patience: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{servers} cannot be used: {problem}")]
+pub struct ConnectError {
+    servers: String,
+    problem: String,
+}
+
+impl RedisTopics {
+    /// Connects.
+    ///
+    /// Of a cluster, one server that answers is enough. Once connected, it connects anew by itself, for ever.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong: nobody is there, the password is wrong, a server is too old.
+    pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
+        let keys = Keys::new(&settings.prefix);
+        let followed = Arc::new(Followed::new(keys.clone()));
+        let may_move = !matches!(settings.servers, Servers::One(_));
+        let patience = settings.timeout + PATIENCE;
+        let servers = settings.describe();
+        let around = Surroundings {
+            settings: Arc::new(settings),
+            keys: keys.clone(),
+            followed: Arc::clone(&followed),
+            kick: Arc::new(Kick::new(may_move)),
+        };
+        let topology = Topology::open(&around)
+            .await
+            .map_err(|error| ConnectError {
+                servers: servers.clone(),
+                problem: error.to_string(),
+            })?;
+        let topics = RedisTopics {
+            keys,
+            followed,
+            topology,
+            patience,
+        };
+        topics
+            .check_server()
+            .await
+            .map_err(|problem| ConnectError { servers, problem })?;
+        Ok(topics)
+    }
+
+    async fn check_server(&self) -> Result<(), String> {
+        let info = self.topology.map().any_of("INFO").await;
+        let info = info.map_err(|fault| fault.to_string())?;
+        let info = info.as_str().unwrap_or_default();
+        let line = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
+        let version = line("redis_version:").unwrap_or_default();
+        let major: u32 = version
+            .split('.')
+            .next()
+            .and_then(|it| it.parse().ok())
+            .unwrap_or(0);
+        if major < 7 {
+            return Err(format!("it is version {version}, and must be 7.0 or later"));
+        }
+        let policy = line("maxmemory_policy:").unwrap_or("noeviction").trim();
+        if policy != "noeviction" {
+            tracing::warn!(
+                policy,
+                "the store may forget people: set maxmemory-policy to noeviction"
+            );
+        }
+        Ok(())
+    }
+
+    /// Does one command where `place` is; if that has just gone elsewhere, there.
+    pub(crate) async fn call(
+        &self,
+        place: Place,
+        name: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Value, Fault> {
+        let until = Instant::now() + self.patience;
+        let outcome = self.call_once(place, name, args.clone()).await;
+        match outcome {
+            Err(Fault::Elsewhere) if Instant::now() < until => {
+                self.topology.surveyed().await;
+                self.call_once(place, name, args).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn call_once(
+        &self,
+        place: Place,
+        name: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Value, Fault> {
+        let lane = match place {
+            Place::Shard(shard) => shard,
+            Place::Nodes => 0,
+        };
+        let map = self.topology.map();
+        let outcome = match map.owner(place) {
+            Ok(node) => node.call(lane, name, args).await,
+            Err(fault) => Err(fault),
+        };
+        if outcome.as_ref().is_err_and(Fault::is_about_the_map) {
+            self.topology.kick();
+        }
+        outcome
+    }
+
+    async fn run(
+        &self,
+        place: Place,
+        script: &Script,
+        keys: &[String],
+        args: &[Value],
+    ) -> Result<Value, Fault> {
+        let outcome = self
+            .call(place, "EVALSHA", script.args(false, keys, args))
+            .await;
+        match outcome {
+            Err(Fault::NoScript) => {
+                self.call(place, "EVAL", script.args(true, keys, args))
+                    .await
+            }
+            outcome => outcome,
+        }
+    }
+
+    pub(crate) async fn write_batch(&self, batch: &Batch) -> Result<Vec<Written>, Fault> {
+        let (keys, args) = batch.call(&self.keys);
+        let place = Place::Shard(batch.shard);
+        let answer = self.run(place, &script::WRITE, &keys, &args).await?;
+        let (birth, outcomes) = batch.outcomes_in(answer)?;
+        let of_names = outcomes.iter().map(|it| (it.name, it.version));
+        self.followed.wrote(batch.shard, birth, of_names);
+        Ok(outcomes.into_iter().map(|it| it.written).collect())
+    }
+
+    async fn read_one(&self, subject: &Subject, until: Instant) -> Result<Snapshot, StoreError> {
+        if Instant::now() >= until {
+            // The first ones have waited for so long.
+            return Err(Fault::Crowded.into());
+        }
+        let key = self.keys.map(subject);
+        let place = Place::Shard(subject.shard());
+        let answer = self
+            .call(place, "HGETALL", vec![Value::from(key.as_str())])
+            .await?;
+        let fields = answer.into_map().map_err(Fault::from)?;
+        let fields = fields
+            .iter()
+            .filter_map(|(field, entry)| Some((field.as_bytes(), entry.as_bytes()?)));
+        let snapshot = record::snapshot(subject, fields).map_err(|source| StoreError::Corrupt {
+            key,
+            source: Box::new(source),
+        })?;
+        if let Some(clock) = snapshot.clock {
+            self.followed.saw(subject, clock);
+        }
+        Ok(snapshot)
+    }
+}
+
+impl Topics for RedisTopics {
+    async fn write(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        let mut outcomes: Vec<_> = writes.iter().map(|_| Err(Fault::Strange)).collect();
+        let batches = batch::of(writes);
+        let done = join_all(batches.iter().map(|it| self.write_batch(it))).await;
+        for (batch, written) in batches.iter().zip(done) {
+            match written {
+                Ok(written) => {
+                    for (index, written) in batch.indices().zip(written) {
+                        outcomes[index] = Ok(written);
+                    }
+                }
+                Err(fault) => {
+                    batch
+                        .indices()
+                        .for_each(|index| outcomes[index] = Err(fault.clone()));
+                }
+            }
+        }
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.map_err(StoreError::from))
+            .collect()
+    }
+
+    async fn read(&self, subjects: &[Subject]) -> Vec<Result<Snapshot, StoreError>> {
+        let until = Instant::now() + self.patience;
+        let reads: Vec<_> = subjects.iter().map(|it| self.read_one(it, until)).collect();
+        stream::iter(reads).buffered(READING_MAX).collect().await
+    }
+
+    async fn follow(&self, subjects: &[Subject]) -> Vec<Result<(), StoreError>> {
+        let mut outcomes: Vec<_> = subjects.iter().map(|_| Ok(())).collect();
+        let new = |index: &usize| self.followed.insert(&subjects[*index]);
+        let mut left: Vec<usize> = (0..subjects.len()).filter(new).collect();
+        let until = Instant::now() + self.patience;
+        for is_again in [false, true] {
+            if is_again && !left.is_empty() {
+                self.topology.surveyed().await;
+            }
+            left = self.follow_once(subjects, left, until, &mut outcomes).await;
+        }
+        for (subject, outcome) in subjects.iter().zip(&outcomes) {
+            if outcome.is_err() {
+                self.followed.give_up(subject);
+            }
+        }
+        outcomes
+            .into_iter()
+            .map(|outcome: Result<(), Fault>| outcome.map_err(StoreError::from))
+            .collect()
+    }
+
+    async fn unfollow(&self, subjects: &[Subject]) {
+        let map = self.topology.map();
+        for subject in subjects {
+            if self.followed.remove(subject)
+                && let Ok(node) = map.owner(Place::Shard(subject.shard()))
+            {
+                node.listener().unfollow([named(subject)]);
+            }
+        }
+    }
+
+    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
+        let told = murmurs.iter().map(|(subject, murmurs)| {
+            let channel = Value::from(self.keys.map(subject));
+            let message = Value::Bytes(record::encode_murmurs(murmurs).into());
+            self.call_once(
+                Place::Shard(subject.shard()),
+                "SPUBLISH",
+                vec![channel, message],
+            )
+        });
+        let _ = join_all(told).await;
+    }
+
+    async fn compare(&self) -> Result<(), StoreError> {
+        Ok(self.compare_all().await?)
+    }
+
+    async fn next(&self) -> Notice {
+        self.followed.notices().next().await
+    }
+
+    async fn renew(
+        &self,
+        me: Incarnation,
+        name: &str,
+        ttl: Duration,
+    ) -> Result<Leases, StoreError> {
+        let key = self.keys.leases();
+        let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+        let args = [
+            Value::from(me.to_string()),
+            Value::from(name),
+            Value::from(ttl),
+        ];
+        let answer = self
+            .run(
+                Place::Nodes,
+                &script::RENEW,
+                std::slice::from_ref(&key),
+                &args,
+            )
+            .await?;
+        leases::leases_in(answer).map_err(|source| StoreError::Corrupt {
+            key,
+            source: Box::new(source),
+        })
+    }
+
+    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+        let args = [Value::from(who.to_string())];
+        let answer = self
+            .run(Place::Nodes, &script::CONDEMN, &[self.keys.leases()], &args)
+            .await?;
+        Ok(answer.as_i64() == Some(1))
+    }
+
+    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+        self.reap_all(who).await
+    }
+
+    async fn forget(&self, who: Incarnation) -> Result<(), StoreError> {
+        let args = vec![
+            Value::from(self.keys.leases()),
+            Value::from(who.to_string()),
+        ];
+        self.call(Place::Nodes, "HDEL", args).await?;
+        Ok(())
+    }
+
+    async fn secret(&self, proposal: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        let key = self.keys.secret();
+        let args = vec![
+            Value::from(key.as_str()),
+            Value::Bytes(proposal.to_vec().into()),
+            Value::from("NX"),
+            Value::from("GET"),
+        ];
+        let before = self.call(Place::Nodes, "SET", args).await?;
+        match before.as_bytes() {
+            None => Ok(proposal),
+            Some(before) => before.try_into().map_err(|source| StoreError::Corrupt {
+                key,
+                source: Box::new(source),
+            }),
+        }
+    }
+}
+
+impl RedisTopics {
+    /// Subscribes to those of `subjects` that `left` says, notes the `outcomes`, and says which may be tried again.
+    async fn follow_once(
+        &self,
+        subjects: &[Subject],
+        left: Vec<usize>,
+        until: Instant,
+        outcomes: &mut [Result<(), Fault>],
+    ) -> Vec<usize> {
+        let map = self.topology.map();
+        let mut by_node: BTreeMap<&Address, (_, Vec<usize>)> = BTreeMap::new();
+        let mut again = Vec::new();
+        for index in left {
+            match map.owner(Place::Shard(subjects[index].shard())) {
+                Ok(node) => {
+                    let (_, indices) = by_node.entry(node.address()).or_insert((node, Vec::new()));
+                    indices.push(index);
+                }
+                Err(fault) => outcomes[index] = Err(fault),
+            }
+        }
+        let followed = by_node.into_values().map(|(node, indices)| async move {
+            let subjects = indices
+                .iter()
+                .map(|&index| named(&subjects[index]))
+                .collect();
+            (node.listener().follow(subjects, until).await, indices)
+        });
+        for (answers, indices) in join_all(followed).await {
+            for (index, answer) in indices.into_iter().zip(answers) {
+                if matches!(answer, Err(Fault::Elsewhere)) {
+                    again.push(index);
+                }
+                outcomes[index] = answer;
+            }
+        }
+        again
+    }
+}
+
+fn named(subject: &Subject) -> Named {
+    (subject.shard(), keys::name_of(subject).into())
+}
