@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use anyhow::Context;
 use presence_core::Timestamp;
+use presence_core::ports::Topics;
 use presence_embedded::{ProfileFile, ProfileMemory};
 use presence_hub::{Hub, Settings};
+use presence_redis::RedisTopics;
 use tokio::sync::watch;
 
 use crate::api::Callers;
@@ -36,30 +39,54 @@ pub(crate) enum Phase {
 }
 
 impl App {
-    /// Opens what is kept, and starts the hub.
+    /// Opens what is kept, and starts the hub: alone, or as one of those who share a Redis.
     ///
     /// # Errors
     ///
     /// Says what cannot be opened, and why.
-    pub(crate) fn open(config: Config) -> anyhow::Result<App> {
-        let settings = Settings {
-            timing: config.timing,
-            limits: config.limits,
-            shards: config.shards,
-            outbox_bytes_max: config.socket.outbox_bytes_max,
-            ..Settings::default()
+    pub(crate) async fn start(config: Config) -> anyhow::Result<App> {
+        let Some(redis) = config.redis.clone() else {
+            return App::alone(config);
         };
-        let (hub, resume) = match &config.data_dir {
-            DataDir::Memory => {
-                let profiles = Arc::new(ProfileMemory::new());
-                (Hub::start(settings, profiles), ResumeKey::random()?)
-            }
-            DataDir::Folder(folder) => {
-                let profiles = Arc::new(ProfileFile::open(folder.join("profiles.redb"))?);
-                let resume = ResumeKey::kept_in(folder)?;
-                (Hub::start(settings, profiles), resume)
-            }
+        let (profiles, resume) = Kept::open(&config)?;
+        let store = RedisTopics::connect(redis.clone()).await;
+        let store = Arc::new(store.with_context(|| {
+            format!(
+                "cannot begin without what is configured: {}",
+                redis.describe()
+            )
+        })?);
+        // Whoever loses one node goes on with another: the key has to be the same.
+        let resume = ResumeKey::shared(store.secret(resume.secret()).await?);
+        let (settings, name) = (settings(&config), &config.node_name);
+        tracing::info!(
+            store = redis.describe(),
+            node = name,
+            "one of several nodes"
+        );
+        let hub = match profiles {
+            Kept::Memory(profiles) => Hub::join(settings, profiles, store, name).await,
+            Kept::File(profiles) => Hub::join(settings, profiles, store, name).await,
         };
+        App::new(config, hub, resume)
+    }
+
+    /// Opens what is kept, and starts a hub that is alone.
+    ///
+    /// # Errors
+    ///
+    /// Says what cannot be opened, and why.
+    pub(crate) fn alone(config: Config) -> anyhow::Result<App> {
+        let (profiles, resume) = Kept::open(&config)?;
+        let settings = settings(&config);
+        let hub = match profiles {
+            Kept::Memory(profiles) => Hub::start(settings, profiles),
+            Kept::File(profiles) => Hub::start(settings, profiles),
+        };
+        App::new(config, hub, resume)
+    }
+
+    fn new(config: Config, hub: Hub, resume: ResumeKey) -> anyhow::Result<App> {
         let gate = Gate::new(&config.jwt, hub.clock().now())?;
         Ok(App {
             config,
@@ -79,6 +106,35 @@ impl App {
 
     pub(crate) fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Open
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        timing: config.timing,
+        limits: config.limits,
+        shards: config.shards,
+        outbox_bytes_max: config.socket.outbox_bytes_max,
+        ..Settings::default()
+    }
+}
+
+/// The profiles of this node.
+enum Kept {
+    Memory(Arc<ProfileMemory>),
+    File(Arc<ProfileFile>),
+}
+
+impl Kept {
+    /// Opens them, and the key that is kept beside them.
+    fn open(config: &Config) -> anyhow::Result<(Kept, ResumeKey)> {
+        Ok(match &config.data_dir {
+            DataDir::Memory => (Kept::Memory(Arc::default()), ResumeKey::random()?),
+            DataDir::Folder(folder) => {
+                let profiles = ProfileFile::open(folder.join("profiles.redb"))?;
+                (Kept::File(Arc::new(profiles)), ResumeKey::kept_in(folder)?)
+            }
+        })
     }
 }
 

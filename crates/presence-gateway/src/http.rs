@@ -56,7 +56,8 @@ fn ready(app: &App) -> Answer {
 async fn health(app: &App) -> Answer {
     let counters = app.hub.counters();
     let away = counters.store_away.load(Relaxed);
-    let status = match (app.is_draining(), away) {
+    let shared_away = counters.shared_away.load(Relaxed);
+    let status = match (app.is_draining(), away || shared_away) {
         (true, _) => "draining",
         (false, true) => "degraded",
         (false, false) => "healthy",
@@ -69,6 +70,10 @@ async fn health(app: &App) -> Answer {
             "connected": !away,
             "unsaved": counters.unsaved.load(Relaxed),
         },
+        "cluster": app.config.redis.as_ref().map(|_| json!({
+            "kind": "redis",
+            "connected": !shared_away,
+        })),
         "presence": {
             "online_users": counts.users,
             "active_channels": counts.channels,

@@ -131,6 +131,12 @@ impl Metrics {
             "1 if the profile store did not answer the last time",
             u64::from(hub.store_away.load(Relaxed)),
         );
+        gauge(
+            it,
+            "shared_store_away",
+            "1 if the store shared with other nodes did not answer the last time",
+            u64::from(hub.shared_away.load(Relaxed)),
+        );
         it.register("connections", "WebSockets let in", self.connections.clone());
         it.register(
             "connections_turned_away",
@@ -169,6 +175,42 @@ impl Metrics {
             "profile_save_failures",
             "Attempts to store profiles that failed",
             &hub.save_failures,
+        );
+        total(
+            it,
+            "shared_writes",
+            "Writes to the store shared with other nodes",
+            &hub.shared_writes,
+        );
+        total(
+            it,
+            "shared_reads",
+            "Maps read from the shared store",
+            &hub.shared_reads,
+        );
+        total(
+            it,
+            "shared_failures",
+            "Requests to the shared store that failed",
+            &hub.shared_failures,
+        );
+        total(
+            it,
+            "patches_heard",
+            "Changes heard of the shared store",
+            &hub.patches_heard,
+        );
+        total(
+            it,
+            "shared_distrusted",
+            "Times that a part of the shared store was compared because it may have lost data",
+            &hub.distrusted,
+        );
+        total(
+            it,
+            "nodes_lost",
+            "Nodes that were found dead",
+            &hub.nodes_lost,
         );
         let mut page = String::new();
         encode(&mut page, &registry).expect("a string takes everything");

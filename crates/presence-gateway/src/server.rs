@@ -46,7 +46,7 @@ impl Gateway {
         let listener =
             listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let app = Arc::new(App::open(config)?);
+        let app = Arc::new(App::start(config).await?);
         let accepting = tokio::spawn(accept(app.clone(), listener));
         Ok(Gateway {
             app,

@@ -34,6 +34,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What is kept, where.
     pub data_dir: DataDir,
+    /// The store that this node shares with others; without one it is alone.
+    pub redis: Option<presence_redis::Settings>,
     /// What tells this node from the others.
     pub node_name: String,
     /// Which pages may connect.
@@ -190,6 +192,7 @@ impl Config {
             })?,
             shards: it.take_or("shards", |text| parse::count(text, 1..=256), read::shards)?,
             drain: it.take_span("drain", read::seconds)?,
+            redis: read::redis(dir, it)?,
             timing: read::timing(it)?,
             jwt,
             limits: read::limits(it)?,

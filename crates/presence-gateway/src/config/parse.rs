@@ -74,6 +74,21 @@ pub(super) fn count(text: &str, range: RangeInclusive<usize>) -> Result<usize, S
         })
 }
 
+/// Reads `true` or `false`.
+pub(super) fn flag(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| "`true` or `false` would do".to_owned())
+}
+
+/// Reads a port. A Kubernetes service called `redis` puts a URL into the variable of that name in every pod; that is the
+/// port nobody set.
+pub(super) fn redis_port(text: &str) -> Result<u16, String> {
+    match text.starts_with("tcp://") {
+        true => Ok(6379),
+        false => count(text, 1..=65535).map(|port| u16::try_from(port).unwrap_or(6379)),
+    }
+}
+
 /// Reads `20/s` or `20/s burst 100`. A bucket counts in milliseconds, so nothing is more often than 1000 a second.
 pub(super) fn rate(text: &str) -> Result<Rate, String> {
     let read = || {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use presence_core::{Limits, Timing};
+use presence_redis::{Parts, Settings as RedisSettings};
 
 use super::error::ConfigError;
 use super::layers::Layers;
@@ -63,6 +64,66 @@ pub(super) fn jwt(dir: &Path, it: &mut Layers) -> Result<Jwt, ConfigError> {
         })?,
         channels_default: patterns.into_iter().collect(),
     })
+}
+
+/// The store that nodes share, if there is one: by a URL, or part by part.
+pub(super) fn redis(dir: &Path, it: &mut Layers) -> Result<Option<RedisSettings>, ConfigError> {
+    let url = it.take_if_set("redis.url", |url| {
+        RedisSettings::from_url(url).map_err(|error| format!("{error}"))
+    })?;
+    let host = it.take_if_set("redis.host", |host| Ok(host.to_owned()))?;
+    let parts = Parts {
+        host: host.clone().unwrap_or_default(),
+        port: it.take("redis.port", parse::redis_port)?,
+        user: it.take_if_set("redis.user", |user| Ok(user.to_owned()))?,
+        password: it.take_if_set("redis.password", |password| Ok(password.to_owned()))?,
+        tls: it.take("redis.ssl", parse::flag)?,
+        database: it.take("redis.database", |text| {
+            text.parse()
+                .map_err(|_| "a number of at most 255 would do".to_owned())
+        })?,
+    };
+    let authorities = it.take_if_set("redis.ca_file", |path| {
+        fs::read(dir.join(path))
+            .map_err(|error| format!("a file that can be read would do ({error})"))
+    })?;
+    let connections = it.take("redis.pool_size", |text| {
+        parse::count(text, 1..=presence_redis::CONNECTIONS_MAX)
+    })?;
+    let timeout = it.take_span("redis.timeout", |text| span(text, Unit::Millis))?;
+    let prefix = it.take("redis.prefix", |text| Ok(text.to_owned()))?;
+    let wrong = |it: &Layers, key: &'static str, what: String| ConfigError::Relation {
+        what,
+        origins: vec![it.origin(key)],
+    };
+    let settings = match (url, host) {
+        (Some(_), Some(_)) => {
+            return Err(ConfigError::Relation {
+                what:
+                    "there are two ways to the same Redis: one of redis.url and redis.host would do"
+                        .into(),
+                origins: vec![it.origin("redis.url"), it.origin("redis.host")],
+            });
+        }
+        (None, None) => return Ok(None),
+        (Some(settings), None) => settings,
+        (None, Some(_)) => RedisSettings::from_parts(&parts)
+            .map_err(|error| wrong(it, "redis.host", error.to_string()))?,
+    };
+    let settings = settings
+        .with_connections(connections)
+        .map_err(|error| wrong(it, "redis.pool_size", error.to_string()))?
+        .with_timeout(timeout)
+        .map_err(|error| wrong(it, "redis.timeout", error.to_string()))?
+        .with_prefix(&prefix)
+        .map_err(|error| wrong(it, "redis.prefix", error.to_string()))?;
+    match authorities {
+        None => Ok(Some(settings)),
+        Some(authorities) => settings
+            .with_authorities(&authorities)
+            .map(Some)
+            .map_err(|error| wrong(it, "redis.ca_file", error.to_string())),
+    }
 }
 
 pub(super) fn limits(it: &mut Layers) -> Result<Limits, ConfigError> {

@@ -73,6 +73,35 @@ fn names_and_units_that_users_know_stay_as_they_know_them() {
 }
 
 #[test]
+fn one_redis_is_named_by_a_url_or_part_by_part() {
+    assert!(load("", &[], &[]).unwrap().redis.is_none());
+    let redis = |env: &[(&str, &str)]| load("", env, &[]).unwrap().redis.unwrap().describe();
+    assert_eq!(
+        redis(&[("REDIS_URL", "redis://:secret@redis.internal:6380/2")]),
+        "Redis at redis.internal:6380"
+    );
+    let parts = [
+        ("REDIS_HOST", "redis.internal"),
+        // What Kubernetes puts there for a service called `redis`.
+        ("REDIS_PORT", "tcp://10.0.0.7:6379"),
+        ("REDIS_PASSWORD", "secret"),
+        ("REDIS_SSL", "true"),
+        ("REDIS_POOL_SIZE", "20"),
+        ("REDIS_TIMEOUT", "5000"),
+    ];
+    assert_eq!(redis(&parts), "Redis at redis.internal:6379 with TLS");
+}
+
+#[test]
+fn a_redis_that_cannot_be_meant_is_refused() {
+    let both = [("REDIS_URL", "redis://a"), ("REDIS_HOST", "b")];
+    refused("", &both, "there are two ways to the same Redis");
+    refused("", &[("REDIS_URL", "http://a")], "redis.url");
+    let slow = [("REDIS_HOST", "a"), ("REDIS_TIMEOUT", "1m")];
+    refused("", &slow, "timeout: must be 10 to 10000 ms");
+}
+
+#[test]
 fn what_is_misspelt_is_found_and_the_right_name_is_told() {
     refused(
         "[limits]\nwatchs_max = 1",
@@ -85,9 +114,9 @@ fn what_is_misspelt_is_found_and_the_right_name_is_told() {
         "there is no setting listn (in presence.toml); is listen meant?",
     );
     refused(
-        "[redis]\nhost = 'x'",
+        "[kafka]\nhost = 'x'",
         &[],
-        "there is no setting redis (in presence.toml)",
+        "there is no setting kafka (in presence.toml)",
     );
     refused(
         "",
@@ -311,6 +340,9 @@ fn every_variable_that_the_pages_name_exists() {
         "docs/operations.md",
         "deploy/presence.example.toml",
         "deploy/compose.yaml",
+        "deploy/compose.sentinel.yaml",
+        "deploy/compose.cluster.yaml",
+        "deploy/kubernetes/gateway.yaml",
         "deploy/Dockerfile",
         "deploy/presence-gateway.service",
     ];

@@ -64,6 +64,16 @@ impl ResumeKey {
         Ok(ResumeKey(key))
     }
 
+    /// The one that all nodes of a cluster have.
+    pub fn shared(secret: [u8; 32]) -> ResumeKey {
+        ResumeKey(secret)
+    }
+
+    /// Its bytes, to be shared with the other nodes of a cluster.
+    pub fn secret(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// The one that is kept in `folder`; a new one if there is none yet. The folder has to be there.
     ///
     /// # Errors
