@@ -1,14 +1,13 @@
-//! A gateway process of our own: on a free port, with an empty data directory, gone when we are done.
+//! Gateways of our own: on free ports, with data directories of their own.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+use crate::process::{Process, Program};
+use crate::{http, ports, wait};
 
 /// How long it may take to listen.
 const START_TIME_MAX: Duration = Duration::from_secs(15);
@@ -19,82 +18,136 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(20);
 /// What the gateway says on stdout before its address.
 const LISTENING: &str = "listening on http://";
 
-/// Settings that users know without our prefix.
-const UNPREFIXED: &[&str] = &[
-    "HEARTBEAT_INTERVAL",
-    "PRESENCE_TTL",
-    "TYPING_TTL",
-    "NODE_NAME",
-];
+/// How often to try with another port when somebody has taken it meanwhile.
+const TRIES: usize = 5;
+
+/// What the gateway says then.
+const TAKEN: &str = "Address already in use";
+
+/// How a gateway is started.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The program.
+    pub binary: PathBuf,
+    /// Its `NODE_NAME`, and the name of its folder.
+    pub name: String,
+    /// Where it listens; a free port if `None`.
+    pub port: Option<u16>,
+    /// Where it finds the other gateways; alone if `None`.
+    pub redis_url: Option<String>,
+    /// Its settings, if they are not the defaults.
+    pub env: Vec<(String, String)>,
+}
 
 /// A running gateway. Dropping it kills the process; [`Gateway::stop`] ends it well.
-pub(crate) struct Gateway {
-    child: Child,
-    address: String,
-    folder: PathBuf,
+#[derive(Debug)]
+pub struct Gateway {
+    /// Its process, to be killed and paused.
+    pub process: Process,
+    address: SocketAddr,
+}
+
+impl Settings {
+    /// One that is alone.
+    pub fn alone(binary: PathBuf) -> Settings {
+        Settings {
+            binary,
+            name: "gateway-1".to_owned(),
+            port: None,
+            redis_url: None,
+            env: Vec::new(),
+        }
+    }
 }
 
 impl Gateway {
-    /// Starts `binary` with its data and log in a new folder below `parent`, and waits until it listens.
+    /// Starts it with its data and log in a folder below `parent`, and waits until it is ready.
     ///
     /// # Errors
     ///
-    /// It could not be started, ended at once, or did not listen in time. The end of its log has been printed.
-    pub(crate) fn start(binary: &Path, parent: &Path) -> Result<Gateway> {
-        let folder = parent.join(format!("gateway-{}", std::process::id()));
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
-        let log = File::create(folder.join("log"))?;
-
-        let mut command = Command::new(binary);
-        // A developer's own settings, a key for instance, would change what is measured.
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy();
-            if name.starts_with("PRESENCE_") || UNPREFIXED.contains(&&*name) {
-                command.env_remove(&*name);
+    /// It could not be started, ended at once, or was not ready in time. The end of its log is part of the error.
+    pub fn start(parent: &Path, settings: &Settings) -> Result<Gateway> {
+        let mut tries = 1;
+        loop {
+            // Its own choice would be one of the ports that clients leave from: see `ports::GATEWAYS`.
+            let port = match settings.port {
+                Some(port) => port,
+                None => ports::free(ports::GATEWAYS, 1, None)?[0],
+            };
+            match Gateway::start_on(port, parent, settings) {
+                Err(error)
+                    if tries < TRIES
+                        && settings.port.is_none()
+                        && error.to_string().contains(TAKEN) =>
+                {
+                    tries += 1;
+                }
+                done => return done,
             }
         }
-        command
-            .args(["--listen", "127.0.0.1:0"])
-            .env("PRESENCE_DATA_DIR", folder.join("data"));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log.try_clone()?);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
+    }
 
-        // From here on dropping it cleans up.
-        let mut gateway = Gateway {
-            child,
-            address: String::new(),
+    fn start_on(port: u16, parent: &Path, settings: &Settings) -> Result<Gateway> {
+        let folder = parent.join(&settings.name);
+        let address = format!("127.0.0.1:{port}");
+        let mut env = settings.env.clone();
+        let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
+        set("NODE_NAME", settings.name.clone());
+        set(
+            "PRESENCE_DATA_DIR",
+            folder.join("data").to_string_lossy().into_owned(),
+        );
+        if let Some(url) = &settings.redis_url {
+            set("REDIS_URL", url.clone());
+        }
+        let process = Process::start(Program {
+            name: settings.name.clone(),
+            file: settings.binary.clone(),
+            args: vec!["--listen".to_owned(), address.clone()],
+            env,
             folder,
+        })?;
+        let mut gateway = Gateway {
+            process,
+            address: address.parse()?,
         };
-        match gateway.wait_until_listening(log) {
-            Ok(address) => gateway.address = address,
-            Err(error) => {
-                eprint!("{}", gateway.log_end());
-                return Err(error);
-            }
-        }
+        gateway.wait_ready()?;
         Ok(gateway)
     }
 
-    /// Host and port, as in `127.0.0.1:40123`.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
+    /// Starts it again after its end: the same name, port and data, another incarnation.
+    ///
+    /// # Errors
+    ///
+    /// It has not ended, or it cannot be started.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process.start_again()?;
+        self.wait_ready()
     }
 
-    /// The last lines it logged.
-    pub(crate) fn log_end(&self) -> String {
-        let log = fs::read(self.folder.join("log")).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = log.lines().collect();
-        let last = &lines[lines.len().saturating_sub(40)..];
-        last.iter()
-            .map(|line| format!("gateway | {line}\n"))
-            .collect()
+    /// What we call it, and what it calls itself.
+    pub fn name(&self) -> &str {
+        self.process.name()
+    }
+
+    /// Host and port, as in `127.0.0.1:30123`.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether it says that it wants connections.
+    pub fn is_ready(&self) -> bool {
+        http::get(self.address, "/readyz").is_ok_and(|(status, _)| status == 200)
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer.
+    pub fn health(&self) -> Result<serde_json::Value> {
+        let (_, body) = http::get(self.address, "/health")?;
+        serde_json::from_str(&body).with_context(|| format!("/health is `{body}`"))
     }
 
     /// Asks it to go, and waits until it has.
@@ -102,80 +155,51 @@ impl Gateway {
     /// # Errors
     ///
     /// It did not end in time, or not well. It is gone in any case.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        // The standard library can only kill; every Unix has a shell that can ask.
-        Command::new("sh")
-            .arg("-c")
-            .arg(format!("kill -TERM {}", self.child.id()))
-            .status()?;
-        match wait(&mut self.child, STOP_TIME_MAX)? {
-            Some(status) if status.success() => Ok(()),
-            Some(status) => {
-                eprint!("{}", self.log_end());
-                bail!("the gateway ended badly when told to stop ({status})")
-            }
-            None => {
-                eprint!("{}", self.log_end());
+    pub fn stop(mut self) -> Result<()> {
+        self.process.ask_to_go()?;
+        self.wait_stopped()
+    }
+
+    /// Waits until it has gone, after it was asked to.
+    ///
+    /// # Errors
+    ///
+    /// It did not end in time, or not well. It is gone in any case.
+    pub fn wait_stopped(&mut self) -> Result<()> {
+        match self.process.wait_gone(STOP_TIME_MAX) {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) if status.success() => Ok(()),
+            Ok(Some(status)) => {
+                let log = self.process.log_end();
                 bail!(
-                    "the gateway did not stop within {} s of SIGTERM",
-                    STOP_TIME_MAX.as_secs()
+                    "{} ended badly when told to stop ({status})\n{log}",
+                    self.name()
+                )
+            }
+            Err(_) => {
+                let log = self.process.log_end();
+                self.process.kill()?;
+                let seconds = STOP_TIME_MAX.as_secs();
+                bail!(
+                    "{} did not stop within {seconds} s of SIGTERM\n{log}",
+                    self.name()
                 )
             }
         }
     }
 
-    /// Its address, once it has told it. All it says on stdout goes to the log.
-    fn wait_until_listening(&mut self, mut log: File) -> Result<String> {
-        let stdout = self.child.stdout.take().context("its stdout is piped")?;
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                // Read on even if the log cannot be written, or the gateway would block.
-                let _ = writeln!(log, "{line}");
-                if let Some(address) = listening_address(&line) {
-                    let _ = tell.send(address.to_owned());
-                }
-            }
-        });
-        match told.recv_timeout(START_TIME_MAX) {
-            Ok(address) => Ok(address),
-            Err(RecvTimeoutError::Timeout) => {
-                bail!(
-                    "the gateway did not print `{LISTENING}...` within {} s",
-                    START_TIME_MAX.as_secs()
-                )
-            }
-            // It closed its stdout, so it is ending.
-            Err(RecvTimeoutError::Disconnected) => {
-                match wait(&mut self.child, Duration::from_secs(1))? {
-                    Some(status) => bail!("the gateway ended before it listened ({status})"),
-                    None => bail!("the gateway closed its stdout without `{LISTENING}...`"),
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // Both fail if it has ended already, which is what we want.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// How the child ended; `None` if it still runs after `limit`.
-fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if start.elapsed() > limit {
-            return Ok(None);
-        }
-        thread::sleep(Duration::from_millis(20));
+    fn wait_ready(&mut self) -> Result<()> {
+        let what = format!("`{LISTENING}...`");
+        let address = self.process.wait_until(START_TIME_MAX, &what, |log| {
+            // The last word of a line that is being written is not its last word.
+            let whole = &log[..log.rfind('\n')?];
+            whole.lines().find_map(listening_address).map(str::to_owned)
+        })?;
+        self.address = address
+            .parse()
+            .with_context(|| format!("`{address}` is no address"))?;
+        let what = format!("{} is ready", self.name());
+        wait::until_true(START_TIME_MAX, &what, || self.is_ready())
     }
 }
 

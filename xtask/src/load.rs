@@ -4,16 +4,20 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-
-use crate::gateway::Gateway;
-use crate::run::{cargo, run, run_within};
-use crate::workspace::Workspace;
+use xtask::folder::Folder;
+use xtask::gateway::{Gateway, Settings};
+use xtask::run::{cargo, run, run_within};
+use xtask::workspace::Workspace;
 
 /// What a release build is wanted of: crate and binary.
 const RELEASED: &[(&str, &str)] = &[
     ("presence-gateway", "presence-gateway"),
     ("presence-client", "presence-load"),
+    ("xtask", "presence-chaos"),
 ];
+
+/// What it takes to have them all.
+const FEATURES: &str = "xtask/chaos";
 
 /// Builds both, starts a gateway on a free port, runs presence-load against it with `args`, stops the gateway.
 /// A run that takes longer than `limit` hangs.
@@ -28,10 +32,10 @@ pub(crate) fn load(workspace: &Workspace, args: &[String], limit: Duration) -> R
     }
     build_release(workspace)?;
 
-    let gateway = Gateway::start(
-        &workspace.release_binary("presence-gateway"),
-        &workspace.target.join("xtask"),
-    )?;
+    let folder = format!("load-{}", std::process::id());
+    let folder = Folder::empty(workspace.target.join("xtask").join(folder))?;
+    let settings = Settings::alone(workspace.release_binary("presence-gateway"));
+    let gateway = Gateway::start(folder.path(), &settings)?;
     println!("the gateway listens on {}", gateway.address());
     let mut command = Command::new(workspace.release_binary(binary));
     command
@@ -39,10 +43,20 @@ pub(crate) fn load(workspace: &Workspace, args: &[String], limit: Duration) -> R
         .arg("--url")
         .arg(format!("ws://{}/ws", gateway.address()));
     if let Err(error) = run_within(command.args(args), limit) {
-        eprint!("{}", gateway.log_end());
+        eprint!("{}", gateway.process.log_end());
         return Err(error);
     }
     gateway.stop()
+}
+
+/// Builds only the gateway, for whoever wants to see it.
+///
+/// # Errors
+///
+/// It does not build.
+pub(crate) fn build_gateway(workspace: &Workspace) -> Result<()> {
+    let what = "build --release --locked --package presence-gateway --bin presence-gateway";
+    run(&mut cargo(workspace, what))
 }
 
 /// Builds every released binary in one go, so that no step compiles a crate again with other features.
@@ -51,7 +65,8 @@ pub(crate) fn load(workspace: &Workspace, args: &[String], limit: Duration) -> R
 ///
 /// It does not build.
 pub(crate) fn build_release(workspace: &Workspace) -> Result<()> {
-    let mut command = cargo(workspace, "build --release --locked");
+    let mut command = cargo(workspace, "build --release --locked --features");
+    command.arg(FEATURES);
     for (package, binary) in RELEASED {
         if workspace.has_binary(package, binary) {
             command.args(["--package", package, "--bin", binary]);

@@ -7,22 +7,22 @@ mod steps;
 mod layers;
 mod links;
 
-mod gateway;
-mod load;
+mod deploy;
 
-mod run;
-mod tools;
-mod workspace;
+mod chaos;
+mod control;
+mod load;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use xtask::run::{cargo, run};
+use xtask::tools;
+use xtask::workspace::Workspace;
 
-use crate::run::{cargo, run};
 use crate::steps::STEPS;
 use crate::test::Selection;
-use crate::workspace::Workspace;
 
 /// Longer than any soak.
 const LOAD_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -43,7 +43,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", args),
     };
-    if rest.first().is_some_and(|arg| arg == "--help") {
+    if command != "chaos" && rest.first().is_some_and(|arg| arg == "--help") {
         print!("{}", help());
         return Ok(ExitCode::SUCCESS);
     }
@@ -52,6 +52,8 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "test" | "ci" => return test::test(&Workspace::read()?, &selection(rest)?),
         "bench" => bench(&Workspace::read()?, passed_on(rest))?,
         "load" => load::load(&Workspace::read()?, passed_on(rest), LOAD_TIME_MAX)?,
+        "chaos" => chaos::chaos(&Workspace::read()?, passed_on(rest), LOAD_TIME_MAX)?,
+        "cluster" => control::cluster(&Workspace::read()?, rest)?,
         "deny" => deny(&Workspace::read()?, passed_on(rest))?,
         other => bail!("no command `{other}`; `cargo xtask help` lists them"),
     }
@@ -69,12 +71,15 @@ The chores of Presence. Run them from anywhere in the repository.
   cargo xtask ci                  the same as `test`; what CI runs
   cargo xtask bench [-- ARGS]     benchmarks of the core; ARGS go to criterion
   cargo xtask load [ARGS]         a release gateway on a free port, and presence-load against it with ARGS
+  cargo xtask chaos [ARGS]        breaks a cluster on purpose and looks at what people see; --help lists how
   cargo xtask deny [CHECKS]       licences, bans, sources and advisories of dependencies (needs cargo-deny)
 
-Steps of `test`:
+A cluster on this machine:
 
 ",
     );
+    text += control::HELP;
+    text += "\nSteps of `test`:\n\n";
     for step in STEPS {
         let mark = if step.quick { '*' } else { ' ' };
         text += &format!("{mark} {:<9} {}\n", step.name, step.about);
@@ -82,7 +87,7 @@ Steps of `test`:
     text += "
 Needed: a Rust toolchain with rustfmt and clippy. `web` and `browser` also need Node 20 or newer,
 `browser` a Chromium (on PATH or named by $CHROMIUM; installed with apt-get where that is possible)
-and the npm registry, once. cargo-nextest is used where it is installed.
+and the npm registry, once. `cluster` needs Redis 7 or newer, installed likewise. cargo-nextest is used where it is installed.
 Whatever is missing fails its step and says how to get it; nothing is skipped.
 ";
     text

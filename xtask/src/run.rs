@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::{Workspace, cargo_path};
 
 /// A cargo command at the root; `args` is split at spaces.
-pub(crate) fn cargo(workspace: &Workspace, args: &str) -> Command {
+pub fn cargo(workspace: &Workspace, args: &str) -> Command {
     let mut command = Command::new(cargo_path());
     command.current_dir(&workspace.root).args(args.split(' '));
     command
@@ -20,7 +20,7 @@ pub(crate) fn cargo(workspace: &Workspace, args: &str) -> Command {
 /// # Errors
 ///
 /// It could not be started, or did not succeed.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     println!("$ {}", shown(command));
     let status = command
         .stdin(Stdio::null())
@@ -34,7 +34,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// # Errors
 ///
 /// It could not be started, did not succeed, or did not end in time.
-pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
+pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     println!("$ {}", shown(command));
     let start = Instant::now();
     let mut child = command
@@ -59,7 +59,7 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
 }
 
 /// The standard output of a command that succeeds, trimmed; `None` if it does not, or does not exist.
-pub(crate) fn answer(command: &mut Command) -> Option<String> {
+pub fn answer(command: &mut Command) -> Option<String> {
     let output = command
         .stdin(Stdio::null())
         .stderr(Stdio::null())
@@ -67,6 +67,28 @@ pub(crate) fn answer(command: &mut Command) -> Option<String> {
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
+}
+
+/// The standard output of a command that should succeed.
+///
+/// # Errors
+///
+/// It could not be started, or did not succeed: what it said is part of the error.
+pub fn answer_or_error(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| cannot_start(command))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "`{}` failed ({})\n{said}{complaints}",
+            shown(command),
+            output.status
+        );
+    }
+    Ok(said)
 }
 
 fn succeeded(command: &Command, status: ExitStatus) -> Result<()> {

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use xtask::workspace::Workspace;
 
 use crate::steps::{STEPS, Step};
-use crate::workspace::Workspace;
 
 /// Which steps to run, and how thoroughly.
 #[derive(Default)]

@@ -15,6 +15,12 @@ const NODE_MAJOR_MIN: u32 = 20;
 /// Drives the browser. Only the driver: the browser is the system's.
 const PLAYWRIGHT_VERSION: &str = "1.65.1";
 
+/// The oldest Redis with sharded pub/sub.
+const REDIS_MAJOR_MIN: u32 = 7;
+
+/// Debian's packages of it.
+const REDIS_PACKAGES: &str = "redis-server redis-sentinel redis-tools";
+
 /// Names of a Chromium on PATH, in order of preference.
 const CHROMIUM_NAMES: &[&str] = &[
     "chromium",
@@ -26,7 +32,7 @@ const CHROMIUM_NAMES: &[&str] = &[
 /// # Errors
 ///
 /// rustfmt is missing.
-pub(crate) fn rustfmt(workspace: &Workspace) -> Result<()> {
+pub fn rustfmt(workspace: &Workspace) -> Result<()> {
     answer(&mut cargo(workspace, "fmt --version"))
         .context("rustfmt is missing; get it with `rustup component add rustfmt`")?;
     Ok(())
@@ -35,7 +41,7 @@ pub(crate) fn rustfmt(workspace: &Workspace) -> Result<()> {
 /// # Errors
 ///
 /// clippy is missing.
-pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
+pub fn clippy(workspace: &Workspace) -> Result<()> {
     answer(&mut cargo(workspace, "clippy --version"))
         .context("clippy is missing; get it with `rustup component add clippy`")?;
     Ok(())
@@ -44,14 +50,14 @@ pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
 /// # Errors
 ///
 /// cargo-deny is missing.
-pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<()> {
+pub fn cargo_deny(workspace: &Workspace) -> Result<()> {
     answer(&mut cargo(workspace, "deny --version"))
         .context("cargo-deny is missing; get it with `cargo install --locked cargo-deny`")?;
     Ok(())
 }
 
 /// Whether cargo-nextest is installed; says so if not, since `cargo test` is slower.
-pub(crate) fn has_nextest(workspace: &Workspace) -> bool {
+pub fn has_nextest(workspace: &Workspace) -> bool {
     let found = answer(&mut cargo(workspace, "nextest --version")).is_some();
     if !found {
         println!("cargo-nextest is not installed: using cargo test, which runs the same tests");
@@ -64,7 +70,7 @@ pub(crate) fn has_nextest(workspace: &Workspace) -> bool {
 /// # Errors
 ///
 /// There is none.
-pub(crate) fn node() -> Result<PathBuf> {
+pub fn node() -> Result<PathBuf> {
     let wanted =
         format!("Node {NODE_MAJOR_MIN} or newer, with npm: https://nodejs.org/en/download");
     let Some(version) = answer(Command::new("node").arg("--version")) else {
@@ -85,7 +91,7 @@ fn node_major(version: &str) -> Option<u32> {
 /// # Errors
 ///
 /// npm is missing or could not install it.
-pub(crate) fn playwright(workspace: &Workspace) -> Result<PathBuf> {
+pub fn playwright(workspace: &Workspace) -> Result<PathBuf> {
     let prefix = workspace.target.join("browser-tests");
     let modules = prefix.join("node_modules");
     if playwright_version(&modules).as_deref() == Some(PLAYWRIGHT_VERSION) {
@@ -127,7 +133,7 @@ fn playwright_version(modules: &Path) -> Option<String> {
 /// # Errors
 ///
 /// There is none, and it cannot be installed.
-pub(crate) fn chromium() -> Result<PathBuf> {
+pub fn chromium() -> Result<PathBuf> {
     if let Some(path) = env::var_os("CHROMIUM") {
         let path = PathBuf::from(path);
         return match starts(&path) {
@@ -153,7 +159,8 @@ fn starts(browser: &Path) -> bool {
     answer(Command::new(browser).arg("--version")).is_some()
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+/// The program of that name on PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .map(|folder| folder.join(name))
         .find(|path| path.is_file())
@@ -161,13 +168,84 @@ fn on_path(name: &str) -> Option<PathBuf> {
 
 fn install_chromium() -> Result<()> {
     println!("no Chromium on PATH");
-    let root = answer(Command::new("id").arg("-u")).as_deref() == Some("0");
-    let sudo = !root && answer(Command::new("sudo").args(["-n", "true"])).is_some();
-    if on_path("apt-get").is_none() || !(root || sudo) {
+    if !apt_install("chromium fonts-noto-color-emoji")? {
         bail!(
             "no Chromium: install your system's package (Debian: `apt-get install chromium`) \
              or set CHROMIUM to the path of a Chromium or Chrome"
         );
+    }
+    Ok(())
+}
+
+/// Redis's programs.
+#[derive(Clone, Debug)]
+pub struct RedisTools {
+    /// The server.
+    pub server: PathBuf,
+    /// The one that watches a master.
+    pub sentinel: PathBuf,
+    /// The command line.
+    pub cli: PathBuf,
+}
+
+/// Redis, new enough, installed with apt-get if need be and possible.
+///
+/// # Errors
+///
+/// Some of it is not there, and cannot be installed.
+pub fn redis() -> Result<RedisTools> {
+    if !missing_of_redis().is_empty() {
+        println!("not on PATH: {}", missing_of_redis().join(", "));
+        let can = apt_install(REDIS_PACKAGES)?;
+        let missing = missing_of_redis().join(", ");
+        if !can {
+            bail!(
+                "no {missing} on PATH: install Redis {REDIS_MAJOR_MIN} or newer \
+                 (Debian: `apt-get install {REDIS_PACKAGES}`, macOS: `brew install redis`)"
+            );
+        }
+        if !missing.is_empty() {
+            bail!("{REDIS_PACKAGES} were installed, but there is still no {missing} on PATH");
+        }
+    }
+    let find = |name| on_path(name).with_context(|| format!("{name} is gone from PATH"));
+    let tools = RedisTools {
+        server: find("redis-server")?,
+        sentinel: find("redis-sentinel")?,
+        cli: find("redis-cli")?,
+    };
+    let version = answer(Command::new(&tools.server).arg("--version")).unwrap_or_default();
+    if redis_major(&version).is_none_or(|major| major < REDIS_MAJOR_MIN) {
+        bail!(
+            "{} says `{version}`; Redis {REDIS_MAJOR_MIN} or newer is needed, for sharded pub/sub: \
+             https://redis.io/docs/latest/operate/oss_and_stack/install/",
+            tools.server.display()
+        );
+    }
+    Ok(tools)
+}
+
+fn missing_of_redis() -> Vec<&'static str> {
+    let names = ["redis-server", "redis-sentinel", "redis-cli"];
+    names
+        .into_iter()
+        .filter(|name| on_path(name).is_none())
+        .collect()
+}
+
+/// Of `Redis server v=7.0.15 sha=00000000:0 malloc=...`
+fn redis_major(version: &str) -> Option<u32> {
+    let (_, rest) = version.split_once("v=")?;
+    rest.split('.').next()?.parse().ok()
+}
+
+/// Installs packages of the system; `packages` is split at spaces. `false` if this is no machine for that: no apt-get,
+/// or neither root nor sudo without a password.
+fn apt_install(packages: &str) -> Result<bool> {
+    let root = answer(Command::new("id").arg("-u")).as_deref() == Some("0");
+    let sudo = !root && answer(Command::new("sudo").args(["-n", "true"])).is_some();
+    if on_path("apt-get").is_none() || !(root || sudo) {
+        return Ok(false);
     }
     let apt_get = |args: &str| {
         // `env` carries the variable through sudo.
@@ -186,7 +264,10 @@ fn install_chromium() -> Result<()> {
             .args(args.split(' ')))
     };
     apt_get("update --quiet")?;
-    apt_get("install --quiet --yes --no-install-recommends chromium fonts-noto-color-emoji")
+    apt_get(&format!(
+        "install --quiet --yes --no-install-recommends {packages}"
+    ))?;
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -198,5 +279,12 @@ mod tests {
         assert_eq!(node_major("v20.20.2"), Some(20));
         assert_eq!(node_major("v9.1.0-nightly"), Some(9));
         assert_eq!(node_major("20"), None);
+    }
+
+    #[test]
+    fn the_major_version_of_redis_is_read_from_its_answer() {
+        let answer = "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64";
+        assert_eq!(redis_major(answer), Some(7));
+        assert_eq!(redis_major("Valkey"), None);
     }
 }

@@ -7,29 +7,31 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// This repository, as cargo sees it.
-pub(crate) struct Workspace {
+pub struct Workspace {
     /// The repository's root.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// Where builds go; also where the chores leave their files.
-    pub(crate) target: PathBuf,
+    pub target: PathBuf,
     /// The crates.
-    pub(crate) packages: Vec<Package>,
+    pub packages: Vec<Package>,
 }
 
 /// A crate of the workspace.
-pub(crate) struct Package {
-    pub(crate) name: String,
+pub struct Package {
+    /// What it is called.
+    pub name: String,
     /// Names of its binaries.
-    pub(crate) binaries: Vec<String>,
+    pub binaries: Vec<String>,
     /// What its manifest asks for, optional ones included.
-    pub(crate) dependencies: Vec<Dependency>,
+    pub dependencies: Vec<Dependency>,
 }
 
 /// A direct dependency of a crate.
-pub(crate) struct Dependency {
-    pub(crate) name: String,
+pub struct Dependency {
+    /// What it is called.
+    pub name: String,
     /// Only for tests, examples and benches.
-    pub(crate) dev: bool,
+    pub dev: bool,
 }
 
 impl Workspace {
@@ -38,7 +40,7 @@ impl Workspace {
     /// # Errors
     ///
     /// A manifest is wrong, which cargo has told on stderr, or its answer makes no sense.
-    pub(crate) fn read() -> Result<Workspace> {
+    pub fn read() -> Result<Workspace> {
         let output = Command::new(cargo_path())
             .args(["metadata", "--no-deps", "--format-version", "1"])
             .stderr(Stdio::inherit())
@@ -60,7 +62,7 @@ impl Workspace {
     }
 
     /// Where a release build leaves the binary `name`.
-    pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
+    pub fn release_binary(&self, name: &str) -> PathBuf {
         self.target
             .join("release")
             .join(name)
@@ -68,7 +70,7 @@ impl Workspace {
     }
 
     /// Whether the crate `package` has a binary `name`.
-    pub(crate) fn has_binary(&self, package: &str, name: &str) -> bool {
+    pub fn has_binary(&self, package: &str, name: &str) -> bool {
         self.packages
             .iter()
             .any(|p| p.name == package && p.binaries.iter().any(|binary| binary == name))
@@ -106,7 +108,7 @@ impl Dependency {
 }
 
 /// The cargo that started us, so that every command uses one toolchain.
-pub(crate) fn cargo_path() -> PathBuf {
+pub fn cargo_path() -> PathBuf {
     std::env::var_os("CARGO")
         .unwrap_or_else(|| "cargo".into())
         .into()

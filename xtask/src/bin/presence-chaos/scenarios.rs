@@ -1,0 +1,210 @@
+//! What goes wrong, and what has to hold then. The numbers are those of faults.md.
+
+mod clients;
+mod costs;
+mod gateways;
+mod slow;
+mod stores;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::check::{Findings, Lag, Seen};
+use crate::crowd::Crowd;
+use crate::journal::At;
+use crate::report::percentile;
+use crate::seat::{Role, Seat};
+use crate::stage::{Pace, Stage, Wanted};
+
+pub(crate) use clients::half_open_not_before;
+
+/// One thing that goes wrong.
+pub(crate) struct Scenario {
+    /// Its number in faults.md, if it is there.
+    pub(crate) number: Option<u8>,
+    /// What `--only` calls it.
+    pub(crate) name: &'static str,
+    /// What happens, in a line.
+    pub(crate) about: &'static str,
+    /// The times of its gateways.
+    pub(crate) pace: fn(&Wanted) -> Pace,
+    /// More settings of its gateways.
+    pub(crate) env: &'static [(&'static str, &'static str)],
+    /// Lets it happen, and adds figures.
+    pub(crate) run: fn(&mut Stage) -> Result<()>,
+}
+
+/// All of them.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        number: Some(1),
+        name: "gateway-killed",
+        about: "a gateway is killed (-9), and nobody returns",
+        pace: Wanted::pace,
+        env: &[],
+        run: gateways::killed,
+    },
+    Scenario {
+        number: Some(2),
+        name: "gateway-replaced",
+        about: "a gateway is killed (-9), and its people return elsewhere within grace",
+        pace: Wanted::pace,
+        env: &[],
+        run: gateways::replaced,
+    },
+    Scenario {
+        number: Some(3),
+        name: "master-killed",
+        about: "a Redis master is killed (-9)",
+        pace: Wanted::pace,
+        env: &[],
+        run: stores::master_killed,
+    },
+    Scenario {
+        number: Some(4),
+        name: "redis-stopped",
+        about: "all of Redis is stopped, and comes back empty",
+        pace: Wanted::pace,
+        env: &[],
+        run: stores::stopped,
+    },
+    Scenario {
+        number: Some(5),
+        name: "flushall",
+        about: "Redis forgets everything",
+        pace: Wanted::pace,
+        env: &[],
+        run: stores::flushed,
+    },
+    Scenario {
+        number: Some(9),
+        name: "slow-readers",
+        about: "some read 100 bytes a second, and some nothing",
+        pace: Wanted::pace,
+        env: &[
+            ("PRESENCE_RATE_BROADCAST", "1000/s burst 1000"),
+            ("PRESENCE_BROADCASTS_MAX", "1000"),
+        ],
+        run: slow::readers,
+    },
+    Scenario {
+        number: Some(10),
+        name: "half-open",
+        about: "connections go dead, and neither side is told",
+        pace: clients::half_open_pace,
+        env: &[],
+        run: clients::half_open,
+    },
+    Scenario {
+        number: Some(16),
+        name: "rolling-restart",
+        about: "gateways are restarted one after the other, and people go on elsewhere",
+        pace: Wanted::pace,
+        env: &[],
+        run: gateways::rolling,
+    },
+    Scenario {
+        number: Some(17),
+        name: "herd",
+        about: "all connections are cut at once, and everybody returns",
+        pace: Wanted::pace,
+        env: &[],
+        run: clients::herd,
+    },
+    Scenario {
+        number: Some(22),
+        name: "gateway-paused",
+        about: "a gateway stops (SIGSTOP) for longer than its lease, and goes on",
+        pace: Wanted::pace,
+        env: &[],
+        run: gateways::paused,
+    },
+    Scenario {
+        number: Some(23),
+        name: "same-name",
+        about: "a gateway is killed and started again at once under the same name",
+        pace: Wanted::pace,
+        env: &[],
+        run: gateways::same_name,
+    },
+    Scenario {
+        number: None,
+        name: "latency",
+        about: "how long a change takes to be seen at another gateway",
+        pace: Wanted::pace,
+        env: &[],
+        run: costs::latency,
+    },
+    Scenario {
+        number: None,
+        name: "commands",
+        about: "what heartbeats and transitions ask of Redis",
+        pace: costs::busy_pace,
+        env: &[],
+        run: costs::commands,
+    },
+    Scenario {
+        number: None,
+        name: "redis-memory",
+        about: "what a person takes in Redis",
+        pace: Wanted::pace,
+        env: &[],
+        run: costs::memory,
+    },
+];
+
+/// Changes a second in most runs.
+const CHANGES: f64 = 10.0;
+
+/// How soon pictures are right again once a fault is over.
+const HEALED: Duration = Duration::from_secs(10);
+
+/// Those who begin at that gateway.
+fn at(gateway: usize) -> impl Fn(&Seat) -> bool {
+    move |seat| seat.entrance == gateway
+}
+
+/// Every `of`th person, on their first device.
+fn some_people(of: u32) -> impl Fn(&Seat) -> bool {
+    move |seat| match seat.role {
+        Role::Person(user) => user.0 % of == 0 && seat.device_id.starts_with("web"),
+        Role::Hidden(_) | Role::Watcher(_) => false,
+    }
+}
+
+/// Changes that were due in a time, and that `which` wants.
+fn changes<'a>(
+    findings: &'a Findings,
+    from: At,
+    until: At,
+    which: impl Fn(&Lag) -> bool + 'a,
+) -> impl Iterator<Item = &'a Lag> {
+    findings.lags.iter().filter(move |lag| {
+        lag.what == Seen::Change && lag.from >= from && lag.from < until && which(lag)
+    })
+}
+
+/// The p50 and p99 of what lags took, in ms.
+fn p50_p99<'a>(lags: impl Iterator<Item = &'a Lag>) -> (f64, f64) {
+    let mut took: Vec<f64> = lags.map(|lag| lag.took.as_secs_f64() * 1000.0).collect();
+    let p50 = percentile(&mut took, 0.5).unwrap_or(f64::NAN);
+    (p50, percentile(&mut took, 0.99).unwrap_or(f64::NAN))
+}
+
+/// What p99 may be while something else is broken: twice the quiet one (I8). Below a tick and what a busy machine adds
+/// to it, a ratio of two small numbers says nothing.
+fn p99_max(quiet: f64) -> f64 {
+    (2.0 * quiet).max(100.0)
+}
+
+/// Lets a while pass in which nothing is wrong, and says from when to when.
+fn quiet(stage: &Stage, crowd: &Crowd) -> (At, At) {
+    let from = crowd.now();
+    crowd.sleep(
+        stage
+            .wanted
+            .pick(Duration::from_secs(3), Duration::from_secs(20)),
+    );
+    (from, crowd.now())
+}

@@ -1,0 +1,184 @@
+//! What things cost: latency across gateways, commands and memory of Redis.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use xtask::redis::Counts;
+
+use super::{changes, p50_p99, some_people};
+use crate::check::Lag;
+use crate::report::Figure;
+use crate::seat::{Afterwards, Order};
+use crate::stage::{Pace, Stage, Wanted};
+
+/// How soon a person who left returns.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// From a client on one gateway to a client on another, at 200 changes a second.
+pub(super) fn latency(stage: &mut Stage) -> Result<()> {
+    let plan = stage.wanted.plan(300, 1500);
+    let mut crowd = stage.gather(&plan)?;
+    crowd.change(200.0, stage.wanted.seed);
+    crowd.sleep(Duration::from_secs(2));
+    let from = crowd.now();
+    crowd.sleep(
+        stage
+            .wanted
+            .pick(Duration::from_secs(8), Duration::from_secs(30)),
+    );
+    let until = crowd.now();
+    crowd.stop_changing();
+    crowd.settle(Duration::from_secs(10));
+
+    let findings = stage.judge(&crowd, until, "the changes", Duration::from_secs(1));
+    let is_across =
+        |lag: &Lag| crowd.gateway_of_watcher(lag.watcher) != crowd.gateway_of_user(lag.user);
+    let count = changes(&findings, from, until, is_across).count();
+    stage.interest("changes seen across gateways", count as f64, "");
+    if count > 0 {
+        let (p50, p99) = p50_p99(changes(&findings, from, until, is_across));
+        stage.interest("across gateways, p50 (target 10 ms)", p50, "ms");
+        stage.add(Figure::at_most(
+            "I1",
+            "across gateways, p99",
+            p99,
+            "ms",
+            1000.0,
+        ));
+    }
+    let (p50, p99) = p50_p99(changes(&findings, from, until, |lag| !is_across(lag)));
+    stage.interest("on one gateway, p50", p50, "ms");
+    stage.add(Figure::at_most(
+        "I1",
+        "on one gateway, p99",
+        p99,
+        "ms",
+        1000.0,
+    ));
+    stage.judge_losses(&crowd, from, &[]);
+    Ok(())
+}
+
+/// Many heartbeats in a short time.
+pub(super) fn busy_pace(wanted: &Wanted) -> Pace {
+    Pace {
+        heartbeat: wanted.pick(Duration::from_secs(1), Duration::from_secs(15)),
+        ..wanted.pace()
+    }
+}
+
+/// No command per heartbeat, at most two per device transition.
+pub(super) fn commands(stage: &mut Stage) -> Result<()> {
+    let mut plan = stage.wanted.plan(300, 5000);
+    plan.second_device_of = 0;
+    plan.afterwards = Afterwards::ComeBack(AWAY);
+    let crowd = stage.gather(&plan)?;
+    crowd.sleep(Duration::from_secs(2));
+
+    let from = crowd.now();
+    let stats = stage.redis()?.command_stats()?;
+    let idle = count(
+        stage,
+        &crowd,
+        stage
+            .wanted
+            .pick(Duration::from_secs(15), Duration::from_secs(600)),
+    )?;
+    let later = stage.redis()?.command_stats()?;
+    let seconds = (crowd.now() - from).as_secs_f64();
+    let heartbeats = crowd.size() as f64 * seconds / stage.pace.heartbeat.as_secs_f64();
+    let quiet_rate = idle.asked_in_all() as f64 / seconds;
+    stage.interest("heartbeats", heartbeats, "");
+    stage.interest("commands meanwhile", idle.asked_in_all() as f64, "");
+    stage.interest(
+        "that is, a second, whatever the number of clients",
+        quiet_rate,
+        "/s",
+    );
+    stage.add(Figure::at_most(
+        "",
+        "commands per heartbeat",
+        idle.asked_in_all() as f64 / heartbeats,
+        "",
+        0.05,
+    ));
+    let calls = later
+        .iter()
+        .map(|(command, calls)| calls - stats.get(command).unwrap_or(&0).min(calls));
+    stage.interest(
+        "calls in INFO commandstats, in scripts too",
+        calls.sum::<u64>() as f64,
+        "",
+    );
+
+    // Each says goodbye, and comes again: two transitions.
+    let rounds = stage.wanted.pick(2, 5);
+    let from = crowd.now();
+    let monitor = stage.redis()?.monitor()?;
+    let mut transitions = 0;
+    for _ in 0..rounds {
+        transitions += crowd.order(some_people(1), &Order::Leave);
+        crowd.sleep(Duration::from_secs(2));
+        transitions += crowd.order(some_people(1), &Order::Come);
+        crowd.wait_until_all_are_here(Duration::from_secs(30))?;
+        crowd.sleep(Duration::from_secs(1));
+    }
+    let busy = monitor.stop()?;
+    let quiet = quiet_rate * (crowd.now() - from).as_secs_f64();
+    let each = (busy.asked_in_all() as f64 - quiet) / transitions as f64;
+    stage.interest("transitions", transitions as f64, "");
+    stage.add(Figure::at_most(
+        "",
+        "commands per device transition",
+        each,
+        "",
+        2.0,
+    ));
+    for (command, calls) in most(&busy) {
+        stage.interest(
+            format!("of them {command}"),
+            calls as f64 / transitions as f64,
+            "each",
+        );
+    }
+    crowd.settle(Duration::from_secs(10));
+    let now = crowd.now();
+    stage.judge(&crowd, now, "all that", Duration::from_secs(10));
+    Ok(())
+}
+
+fn count(stage: &mut Stage, crowd: &crate::crowd::Crowd, time: Duration) -> Result<Counts> {
+    let monitor = stage.redis()?.monitor()?;
+    crowd.sleep(time);
+    monitor.stop()
+}
+
+/// The commands that came most often.
+fn most(counts: &Counts) -> Vec<(String, u64)> {
+    let mut most: Vec<_> = counts.asked.clone().into_iter().collect();
+    most.sort_by_key(|(_, calls)| std::cmp::Reverse(*calls));
+    most.truncate(5);
+    most
+}
+
+/// Target: 200 bytes a person.
+pub(super) fn memory(stage: &mut Stage) -> Result<()> {
+    let empty = stage.redis()?.memory_bytes()?;
+    let mut plan = stage.wanted.plan(1000, 10_000);
+    plan.second_device_of = 0;
+    plan.hidden_of = 0;
+    plan.watched_rooms = 1;
+    plan.all_watch = false;
+    let crowd = stage.gather(&plan)?;
+    crowd.sleep(Duration::from_secs(2));
+    let redis = stage.redis()?;
+    let (full, keys) = (redis.memory_bytes()?, redis.keys()?);
+    let people = f64::from(plan.people);
+    stage.interest("keys per person", keys as f64 / people, "");
+    stage.interest(
+        "memory per person (target 200 B)",
+        full.saturating_sub(empty) as f64 / people,
+        "B",
+    );
+    Ok(())
+}

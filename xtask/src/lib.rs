@@ -1,0 +1,30 @@
+//! Servers of our own, for chores and tests: Redis in three shapes, gateways, a network to break between them.
+//!
+//! ```no_run
+//! use xtask::redis::{Redis, Settings, Topology};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let redis = Redis::start("target/my-test".as_ref(), &Settings::of(Topology::Cluster))?;
+//! println!("{}", redis.url());
+//! redis.flush_all()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Whatever is started here ends with the value that stands for it, and on Linux with our process, however that ends.
+
+pub mod cluster;
+
+pub mod gateway;
+pub mod proxy;
+pub mod redis;
+
+pub mod folder;
+pub mod http;
+pub mod ports;
+pub mod process;
+pub mod wait;
+
+pub mod run;
+pub mod tools;
+pub mod workspace;

@@ -1,0 +1,3 @@
+//! The servers of our own, really started.
+
+mod redis;
