@@ -9,6 +9,9 @@ use crate::{Timestamp, Timing};
 
 /// A dead node is remembered so long, in case it only slept.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
+/// Its entries are removed once more after that: what it had sent may have been late, and what was removed may be back
+/// since a server took over. And a last time before it is forgotten.
+const REAP_AGAIN: Duration = Duration::from_secs(60);
 
 /// What was heard of the leases.
 #[derive(Debug)]
@@ -71,8 +74,8 @@ pub struct Nodes {
     me: Incarnation,
     /// It has had a lease.
     is_known: bool,
-    /// A renewal is under way, since then.
-    renewing: Option<Timestamp>,
+    /// A renewal is under way: since when, and for how long.
+    renewing: Option<(Timestamp, Duration)>,
     renew_at: Timestamp,
     /// Until when this node may write: its lease as far as it knows, by its own clock.
     holds_until: Timestamp,
@@ -83,12 +86,19 @@ pub struct Nodes {
     many_since: Option<Timestamp>,
     /// Nodes that had a lease, and since when the store does not know it any more.
     known: BTreeMap<Incarnation, Option<Timestamp>>,
-    dead: BTreeSet<Incarnation>,
-    /// Of the dead: whose entries are gone.
-    reaped: BTreeSet<Incarnation>,
+    dead: BTreeMap<Incarnation, Dead>,
     /// Nodes that are being condemned or reaped right now.
     under_way: BTreeSet<Incarnation>,
     stopping: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Dead {
+    since: Timestamp,
+    /// When its entries are to be removed.
+    reap_at: Timestamp,
+    /// They were, for the last time.
+    is_gone: bool,
 }
 
 impl Nodes {
@@ -105,8 +115,7 @@ impl Nodes {
             is_away: false,
             many_since: None,
             known: BTreeMap::new(),
-            dead: BTreeSet::new(),
-            reaped: BTreeSet::new(),
+            dead: BTreeMap::new(),
             under_way: BTreeSet::new(),
             stopping: None,
         }
@@ -131,7 +140,7 @@ impl Nodes {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         match (self.stopping, self.renewing) {
             (Some(_), _) => None,
-            (None, Some(since)) => Some(since + Timing::RENEW_PATIENCE),
+            (None, Some((since, _))) => Some(since + Timing::RENEW_PATIENCE),
             (None, None) => Some(self.renew_at),
         }
     }
@@ -143,7 +152,7 @@ impl Nodes {
         }
         if self
             .renewing
-            .is_some_and(|since| since + Timing::RENEW_PATIENCE <= now)
+            .is_some_and(|(since, _)| since + Timing::RENEW_PATIENCE <= now)
         {
             self.handle(now, Input::Away, out);
         }
@@ -153,7 +162,7 @@ impl Nodes {
     }
 
     fn renew(&mut self, now: Timestamp, ttl: Duration, out: &mut Vec<Effect>) {
-        self.renewing = Some(now);
+        self.renewing = Some((now, ttl));
         self.renew_at = now + Timing::RENEW_EVERY;
         out.push(Effect::Renew { me: self.me, ttl });
     }
@@ -162,13 +171,13 @@ impl Nodes {
     pub fn handle(&mut self, now: Timestamp, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Renewed(leases) => {
-                let Some(asked_at) = self.renewing.take() else {
+                let Some((asked_at, ttl)) = self.renewing.take() else {
                     return; // given up already
                 };
                 if std::mem::take(&mut self.is_away) {
                     out.push(Effect::Away(false));
                 }
-                self.renewed(now, asked_at, &leases, out);
+                self.renewed(now, asked_at, ttl, &leases, out);
             }
             Input::Away => {
                 self.renewing = None;
@@ -182,15 +191,20 @@ impl Nodes {
             Input::Condemned { who, is_dead } => {
                 self.under_way.remove(&who);
                 if is_dead {
-                    self.bury(who, out);
+                    self.bury(now, who, out);
                 }
             }
             Input::Reaped { who, more } => {
                 self.under_way.remove(&who);
                 if more {
                     self.reap(who, out);
-                } else {
-                    self.reaped.insert(who);
+                } else if let Some(dead) = self.dead.get_mut(&who) {
+                    let forget_at = dead.since + REMEMBERED;
+                    dead.is_gone = forget_at <= now;
+                    dead.reap_at = match now < dead.since + REAP_AGAIN {
+                        true => dead.since + REAP_AGAIN,
+                        false => forget_at,
+                    };
                 }
             }
             Input::Stopping(time) => {
@@ -204,27 +218,27 @@ impl Nodes {
         &mut self,
         now: Timestamp,
         asked_at: Timestamp,
+        ttl: Duration,
         leases: &Leases,
         out: &mut Vec<Effect>,
     ) {
+        // It slept, or could not reach the store, and has seen nothing of what happened since.
+        let has_lapsed = self.holds_until < asked_at;
+        let was_known = std::mem::replace(&mut self.is_known, true);
         match leases.mine {
-            Standing::Condemned => {
-                // Whoever condemned it has told everyone that its people are gone. Those who are still here come anew.
-                self.me.generation += 1;
-                self.healthy_since = None;
-                out.push(Effect::Become(self.me));
-                return self.renew(now, Timing::LEASE, out);
-            }
-            Standing::New if std::mem::replace(&mut self.is_known, true) => {
+            // The store may have forgotten, with everything else, that it was condemned.
+            Standing::New if was_known && has_lapsed => return self.come_anew(now, out),
+            Standing::Condemned => return self.come_anew(now, out),
+            Standing::New if was_known => {
                 self.healthy_since = None;
                 out.push(Effect::Distrust);
             }
-            Standing::New | Standing::Renewed => self.is_known = true,
+            Standing::New | Standing::Renewed => {}
         }
-        if self.holds_until < asked_at {
-            self.healthy_since = None; // it slept, and has seen nothing of what happened since
+        if has_lapsed {
+            self.healthy_since = None;
         }
-        self.holds_until = asked_at + Timing::LEASE;
+        self.holds_until = asked_at + ttl;
         let healthy_since = *self.healthy_since.get_or_insert(now);
 
         for since in self.known.values_mut() {
@@ -234,8 +248,7 @@ impl Nodes {
         let mut alive = BTreeSet::new();
         for lease in &leases.nodes {
             if lease.is_dead {
-                self.bury(lease.who, out);
-                self.clean_up(leases.now, lease.until, lease.who, out);
+                self.bury(now, lease.who, out);
                 continue;
             }
             self.known.insert(lease.who, None);
@@ -267,36 +280,48 @@ impl Nodes {
                 }
             }
         }
-        let dead: Vec<_> = self.dead.iter().copied().collect();
-        for who in dead {
+        // The dead are remembered here for longer than in the store.
+        self.dead
+            .retain(|_, it| now < it.since + REMEMBERED + REMEMBERED);
+        let due = self.dead.iter().filter(|(_, it)| it.reap_at <= now);
+        let due: Vec<_> = due.map(|(who, it)| (*who, it.is_gone)).collect();
+        for (who, is_gone) in due {
             // One node does it; when that is gone, another is the one.
             let reaper = alive
                 .iter()
                 .nth((who.node % alive.len().max(1) as u64) as usize);
-            if reaper == Some(&self.me) && !self.reaped.contains(&who) {
-                self.reap(who, out);
+            let is_known = leases.nodes.iter().any(|it| it.who == who);
+            match reaper == Some(&self.me) {
+                true if is_gone && is_known => out.push(Effect::Forget(who)),
+                true if !is_gone => self.reap(who, out),
+                _ => {}
             }
         }
     }
 
-    fn bury(&mut self, who: Incarnation, out: &mut Vec<Effect>) {
-        self.known.remove(&who);
-        if self.dead.insert(who) && who.node != self.me.node {
-            out.push(Effect::Lost(who));
-        }
+    /// Whoever condemned this node has told everyone that its people are gone. Those who are still here come anew.
+    fn come_anew(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        self.me.generation += 1;
+        self.is_known = false;
+        self.healthy_since = None;
+        out.push(Effect::Become(self.me));
+        let ttl = self.stopping.unwrap_or(Timing::LEASE);
+        self.renew(now, ttl, out);
     }
 
-    fn clean_up(
-        &mut self,
-        now: Timestamp,
-        died_at: Timestamp,
-        who: Incarnation,
-        out: &mut Vec<Effect>,
-    ) {
-        if self.reaped.contains(&who) && died_at + REMEMBERED <= now {
-            self.dead.remove(&who);
-            self.reaped.remove(&who);
-            out.push(Effect::Forget(who));
+    fn bury(&mut self, now: Timestamp, who: Incarnation, out: &mut Vec<Effect>) {
+        self.known.remove(&who);
+        if self.dead.contains_key(&who) {
+            return;
+        }
+        let dead = Dead {
+            since: now,
+            reap_at: now,
+            is_gone: false,
+        };
+        self.dead.insert(who, dead);
+        if who.node != self.me.node {
+            out.push(Effect::Lost(who));
         }
     }
 
@@ -304,5 +329,127 @@ impl Nodes {
         if self.under_way.insert(who) {
             out.push(Effect::Reap(who));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::Lease;
+
+    const OTHER: Incarnation = Incarnation {
+        node: 9,
+        generation: 0,
+    };
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + secs * 1000)
+    }
+
+    fn lease(who: Incarnation, until: Timestamp) -> Lease {
+        Lease {
+            who,
+            name: "".into(),
+            until,
+            is_dead: false,
+        }
+    }
+
+    /// Renews, and is told so; says what else it does.
+    fn renew(nodes: &mut Nodes, now: u64, mine: Standing, other_until: Option<u64>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        nodes.expire(at(now), &mut effects);
+        let leases = Leases {
+            now: at(now),
+            mine,
+            nodes: [lease(nodes.me(), at(now + 15))]
+                .into_iter()
+                .chain(other_until.map(|until| lease(OTHER, at(until))))
+                .collect(),
+        };
+        nodes.handle(at(now), Input::Renewed(leases), &mut effects);
+        effects.retain(|it| !matches!(it, Effect::Renew { .. }));
+        effects
+    }
+
+    #[test]
+    fn nobody_is_condemned_by_a_node_that_has_not_seen_the_store_healthy_for_a_whole_lease() {
+        let mut nodes = Nodes::new(at(0), 1);
+        renew(&mut nodes, 0, Standing::New, Some(15));
+        for now in (3..=18).step_by(3) {
+            renew(&mut nodes, now, Standing::Renewed, Some(now + 15));
+        }
+        let mut effects = Vec::new();
+        nodes.expire(at(21), &mut effects);
+        nodes.handle(at(21), Input::Away, &mut effects);
+        // It is back, and while it was away the other could not renew its lease either.
+        let effects = renew(&mut nodes, 36, Standing::Renewed, Some(33));
+        assert_eq!(effects, [Effect::Away(false)]);
+        for now in (39..51).step_by(3) {
+            assert_eq!(renew(&mut nodes, now, Standing::Renewed, Some(33)), []);
+        }
+        let effects = renew(&mut nodes, 51, Standing::Renewed, Some(33));
+        assert_eq!(effects, [Effect::Condemn(OTHER)]);
+    }
+
+    #[test]
+    fn whoever_was_condemned_comes_anew() {
+        let mut nodes = Nodes::new(at(0), 1);
+        renew(&mut nodes, 0, Standing::New, None);
+        let effects = renew(&mut nodes, 60, Standing::Condemned, None);
+        let anew = Incarnation {
+            node: 1,
+            generation: 1,
+        };
+        assert_eq!(effects, [Effect::Become(anew)]);
+    }
+
+    #[test]
+    fn who_slept_and_is_not_known_any_more_may_have_been_condemned() {
+        let mut nodes = Nodes::new(at(0), 1);
+        renew(&mut nodes, 0, Standing::New, None);
+        assert_eq!(
+            renew(&mut nodes, 3, Standing::New, None),
+            [Effect::Distrust]
+        );
+        let effects = renew(&mut nodes, 60, Standing::New, None);
+        assert!(matches!(effects[..], [Effect::Become(_)]));
+    }
+
+    #[test]
+    fn the_dead_are_reaped_again_a_minute_later_and_before_they_are_forgotten() {
+        let mut nodes = Nodes::new(at(0), 1);
+        let mut reaped_at = Vec::new();
+        let mut forgotten_at = None;
+        for now in (0..8000).step_by(3) {
+            let mut effects = Vec::new();
+            nodes.expire(at(now), &mut effects);
+            let mut other = lease(OTHER, at(0));
+            other.is_dead = true;
+            let others = forgotten_at.is_none().then_some(other);
+            let leases = Leases {
+                now: at(now),
+                mine: Standing::Renewed,
+                nodes: [lease(nodes.me(), at(now + 15))]
+                    .into_iter()
+                    .chain(others)
+                    .collect(),
+            };
+            nodes.handle(at(now), Input::Renewed(leases), &mut effects);
+            for effect in effects {
+                let (who, more) = (OTHER, false);
+                match effect {
+                    Effect::Reap(_) => {
+                        reaped_at.push(now);
+                        nodes.handle(at(now), Input::Reaped { who, more }, &mut Vec::new());
+                    }
+                    Effect::Forget(_) => forgotten_at = Some(now),
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(reaped_at, [0, 60, 3600]);
+        assert_eq!(forgotten_at, Some(3603));
+        assert!(nodes.dead.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! A node's copy of one map: the entries of its own sessions, which it writes, and those of the others, which it reads.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,18 @@ use crate::{Clock, Member, Reason, SessionId, Timestamp};
 
 /// An entry that is missing where nothing says that it was removed stays so long, for its owner to write it again.
 const HOLD_AFTER_GAP: Duration = Duration::from_secs(3);
-/// The same, where the store is known to have lost data.
-const HOLD_AFTER_LOSS: Duration = Duration::from_secs(10);
+/// The same, where the store is known to have lost data: its owner has to notice that first.
+const HOLD_AFTER_LOSS: Duration = Duration::from_secs(7);
+/// What was written stays in mind so long: a server that takes over may have missed it, and shows that only then.
+const REMEMBERED: Duration = Duration::from_secs(20);
+/// An entry of a session that went to another node stays so long, for that node to write its own.
+const HOLD_AFTER_MOVE: Duration = Duration::from_secs(10);
 /// The store is asked again so long after it was away.
 const RETRY: Duration = Duration::from_millis(500);
 /// Patches that wait for the map to be read; with one more, it is read twice.
 const EARLY_MAX: usize = 64;
+/// Nodes that are remembered to be dead. What they wrote is long gone when one more makes the first forgotten.
+const LOST_MAX: usize = 1024;
 
 /// What a node knows of the cluster it is part of.
 #[derive(Clone, Debug)]
@@ -26,7 +32,9 @@ pub(crate) struct Membership {
     /// As what it writes now.
     pub(crate) me: Incarnation,
     /// Those whose entries are void.
-    pub(crate) lost: HashSet<Incarnation>,
+    lost: HashSet<Incarnation>,
+    /// In the order in which they died.
+    lost_order: VecDeque<Incarnation>,
 }
 
 impl Membership {
@@ -35,16 +43,32 @@ impl Membership {
         Membership {
             me,
             lost: HashSet::new(),
+            lost_order: VecDeque::new(),
         }
+    }
+
+    fn is_lost(&self, who: Incarnation) -> bool {
+        self.lost.contains(&who)
+    }
+
+    /// Whether nobody else has a session of this node because of an entry with this stamp.
+    fn is_void(&self, stamp: Stamp) -> bool {
+        stamp.owner == self.me.node || self.is_lost(stamp.incarnation())
     }
 
     /// Notes who is who.
     pub(crate) fn hear(&mut self, news: News) {
         match news {
             News::Become(me) => self.me = me,
-            News::Lost(who) => {
-                self.lost.insert(who);
+            News::Lost(who) if self.lost.insert(who) => {
+                self.lost_order.push_back(who);
+                if self.lost_order.len() > LOST_MAX
+                    && let Some(first) = self.lost_order.pop_front()
+                {
+                    self.lost.remove(&first);
+                }
             }
+            News::Lost(_) => {}
             News::Distrust(_) => {}
         }
     }
@@ -91,7 +115,11 @@ impl Kept for Arc<SessionRecord> {
 pub(crate) struct Replica<V> {
     clock: Option<Clock>,
     own: BTreeMap<SessionId, Own<V>>,
-    /// Own entries that are to be removed from the store.
+    /// Those of them that are to be written.
+    dirty: BTreeSet<SessionId>,
+    /// Those that are being written.
+    sent: Vec<SessionId>,
+    /// Own entries that are to be removed from the store, or were removed of late.
     cuts: BTreeMap<SessionId, Cut>,
     others: BTreeMap<SessionId, Other<V>>,
     following: Following,
@@ -104,8 +132,16 @@ pub(crate) struct Replica<V> {
     /// Patches that came while it was being read.
     early: Vec<Patch>,
     writing: bool,
+    /// What is being written says that this node has nothing there.
+    is_last: bool,
+    /// The store has a note that this node has entries there, or may have one.
+    is_noted: bool,
     /// The store was away: nothing more is asked of it before.
     retry_at: Option<Timestamp>,
+    /// Something was written, and may have to be again: until then.
+    minds_until: Option<Timestamp>,
+    /// No entry that is held ends, and no cut is forgotten, before.
+    looks_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,13 +159,23 @@ struct Own<V> {
     state: State,
     /// Some version of it may be in the store.
     may_be_stored: bool,
+    /// What stands in its way, and is void: it is removed first.
+    obstacle: Option<Stamp>,
 }
 
 #[derive(Debug)]
 struct Cut {
     stamp: Stamp,
     reason: Reason,
-    is_sent: bool,
+    state: Removal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Removal {
+    Due,
+    Sent,
+    /// Done, and remembered until then.
+    Done(Timestamp),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +216,8 @@ impl<V> Default for Replica<V> {
         Replica {
             clock: None,
             own: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            sent: Vec::new(),
             cuts: BTreeMap::new(),
             others: BTreeMap::new(),
             following: Following::No,
@@ -179,7 +227,11 @@ impl<V> Default for Replica<V> {
             ahead: None,
             early: Vec::new(),
             writing: false,
+            is_last: false,
+            is_noted: false,
             retry_at: None,
+            minds_until: None,
+            looks_at: None,
         }
     }
 }
@@ -190,10 +242,15 @@ impl<V: Kept> Replica<V> {
         self.reading
     }
 
-    /// Whether the store has, or may have, something else of this node's than it should.
-    pub(crate) fn is_dirty(&self) -> bool {
-        let unwritten = |it: &Own<V>| it.state != State::Clean;
-        self.writing || !self.cuts.is_empty() || self.own.values().any(unwritten)
+    /// Whether the store has, or may have, something else of this node's than it should, or may yet turn out to.
+    pub(crate) fn is_needed(&self) -> bool {
+        let is_clean = self.dirty.is_empty() && self.cuts.is_empty();
+        self.writing || !is_clean || self.has_stray_note() || self.looks_at.is_some()
+    }
+
+    /// Whether the store has a note that this node has entries there, and it has none.
+    fn has_stray_note(&self) -> bool {
+        self.is_noted && self.own.is_empty()
     }
 
     /// Whether `session` is this node's.
@@ -222,6 +279,7 @@ impl<V: Kept> Replica<V> {
                 own.epoch = epoch;
                 own.value = value;
                 own.state = State::Dirty;
+                self.dirty.insert(session);
             }
             None => {
                 let own = Own {
@@ -229,8 +287,10 @@ impl<V: Kept> Replica<V> {
                     value,
                     state: State::Dirty,
                     may_be_stored: was_cut || was_other,
+                    obstacle: None,
                 };
                 self.own.insert(session, own);
+                self.dirty.insert(session);
             }
         }
     }
@@ -240,10 +300,27 @@ impl<V: Kept> Replica<V> {
         let Some(own) = self.own.remove(&session) else {
             return false;
         };
+        self.dirty.remove(&session);
         if own.may_be_stored {
             self.remove_from_store(session, own.epoch, reason, members);
         }
         true
+    }
+
+    /// A session of this node is another's now. Its entry is left for that node to replace, and removed if it does not.
+    pub(crate) fn hand_over(&mut self, now: Timestamp, session: SessionId, members: &Membership) {
+        let Some(own) = self.own.remove(&session) else {
+            return;
+        };
+        self.dirty.remove(&session);
+        let until = now + HOLD_AFTER_MOVE;
+        let other = Other {
+            stamp: Stamp::of_session(own.epoch, members.me),
+            value: own.value,
+            held_until: Some(until),
+        };
+        self.others.insert(session, other);
+        self.look_at(until);
     }
 
     fn remove_from_store(
@@ -256,20 +333,38 @@ impl<V: Kept> Replica<V> {
         let cut = Cut {
             stamp: Stamp::of_session(epoch, members.me),
             reason,
-            is_sent: false,
+            state: Removal::Due,
         };
         self.cuts.insert(session, cut);
     }
 
-    /// The node is another incarnation: its entries are to be written again.
+    /// The node is another incarnation, or the store has lost data: what was written is to be written again.
     pub(crate) fn rewrite(&mut self) {
-        for own in self.own.values_mut() {
+        for (session, own) in &mut self.own {
             own.state = State::Dirty;
+            self.dirty.insert(*session);
+        }
+        for cut in self.cuts.values_mut() {
+            if let Removal::Done(_) = cut.state {
+                cut.state = Removal::Due;
+            }
+        }
+    }
+
+    /// The store has something else of a session of this node than it was told.
+    fn soil(&mut self, session: SessionId) {
+        if let Some(own) = self.own.get_mut(&session)
+            && own.state == State::Clean
+        {
+            own.state = State::Dirty;
+            self.dirty.insert(session);
         }
     }
 
     /// The store may have something else than was heard. Where the map is followed it is read, and tells what is missing.
     pub(crate) fn distrust(&mut self) {
+        // A note that was taken back may be there again.
+        self.is_noted |= self.minds_until.is_some();
         match self.following {
             Following::No => self.rewrite(),
             Following::Opening | Following::Yes => self.outdated = true,
@@ -281,6 +376,7 @@ impl<V: Kept> Replica<V> {
         &mut self,
         wanted: bool,
         subject: &Subject,
+        members: &Membership,
         out: &mut Vec<Request>,
     ) -> Vec<SessionId> {
         match (wanted, self.following) {
@@ -299,7 +395,12 @@ impl<V: Kept> Replica<V> {
                 self.clock = None;
                 self.early = Vec::new();
                 out.push(Request::Close(subject.clone()));
-                std::mem::take(&mut self.others).into_keys().collect()
+                // What it wrote itself is still to be replaced or removed, whoever has the session now.
+                let others = std::mem::take(&mut self.others).into_iter();
+                let (mine, others): (_, BTreeMap<_, _>) =
+                    others.partition(|(_, it)| it.stamp.owner == members.me.node);
+                self.others = mine;
+                others.into_keys().collect()
             }
             (true, _) | (false, Following::No) => Vec::new(),
         }
@@ -341,33 +442,44 @@ impl<V: Kept> Replica<V> {
         let has_extra = extra.is_some();
         let mut ops = Vec::from_iter(extra);
         for (session, cut) in &mut self.cuts {
-            cut.is_sent = true;
-            ops.push(Op::Cut {
-                field: Field::Session(*session),
-                stamp: cut.stamp,
-                reason: cut.reason,
-            });
-        }
-        for (session, own) in &mut self.own {
-            if own.state == State::Dirty {
-                own.state = State::Writing;
-                own.may_be_stored = true;
-                ops.push(Op::Put {
+            if let Removal::Due = cut.state {
+                cut.state = Removal::Sent;
+                ops.push(Op::Cut {
                     field: Field::Session(*session),
-                    stamp: Stamp::of_session(own.epoch, members.me),
-                    record: own.value.to_record(),
+                    stamp: cut.stamp,
+                    reason: cut.reason,
                 });
             }
         }
-        if ops.is_empty() {
+        for session in std::mem::take(&mut self.dirty) {
+            if let Some(own) = self.own.get_mut(&session) {
+                own.state = State::Writing;
+                own.may_be_stored = true;
+                let field = Field::Session(session);
+                ops.extend(own.obstacle.take().map(|stamp| Op::Cut {
+                    field,
+                    stamp,
+                    reason: Reason::NodeLost,
+                }));
+                ops.push(Op::Put {
+                    field,
+                    stamp: Stamp::of_session(own.epoch, members.me),
+                    record: own.value.to_record(),
+                });
+                self.sent.push(session);
+            }
+        }
+        if ops.is_empty() && !self.has_stray_note() {
             return false;
         }
         self.writing = true;
+        self.is_last = self.own.is_empty();
+        self.is_noted |= !self.own.is_empty();
         out.push(Request::Write(Write {
             subject: subject.clone(),
             by: members.me,
             ops,
-            is_last: self.own.is_empty(),
+            is_last: self.is_last,
         }));
         has_extra
     }
@@ -380,33 +492,63 @@ impl<V: Kept> Replica<V> {
         members: &Membership,
     ) -> Heard<V> {
         self.writing = false;
+        let sent = std::mem::take(&mut self.sent);
         let mut heard = Heard::default();
-        let after = match outcome {
-            Some(_) => State::Clean,
-            None => State::Dirty,
-        };
         for (field, stamp) in outcome.iter().flat_map(|it| &it.refused) {
-            if let Field::Session(session) = field
-                && let Some(own) = self.own.get(session)
-                && own.state == State::Writing
-                && stamp.owner != members.me.node
-            {
+            let Field::Session(session) = field else {
+                continue;
+            };
+            let own = self.own.get_mut(session);
+            let Some(own) = own.filter(|it| it.state == State::Writing) else {
+                continue;
+            };
+            if members.is_void(*stamp) {
+                own.obstacle = Some(*stamp);
+                own.state = State::Dirty;
+                self.dirty.insert(*session);
+            } else {
                 // They look as they did until the map says more.
                 let value = own.value.clone();
-                self.outdated = self.following == Following::Yes;
+                self.outdated |= self.following != Following::No;
                 self.lose(now, *session, *stamp, value, &mut heard);
             }
         }
-        for own in self.own.values_mut() {
-            if own.state == State::Writing {
-                own.state = after;
+        for session in sent {
+            if let Some(own) = self.own.get_mut(&session)
+                && own.state == State::Writing
+            {
+                own.state = match outcome {
+                    Some(_) => State::Clean,
+                    None => State::Dirty,
+                };
+                if outcome.is_none() {
+                    self.dirty.insert(session);
+                }
+            }
+        }
+        let until = now + REMEMBERED;
+        for cut in self.cuts.values_mut() {
+            if cut.state == Removal::Sent {
+                cut.state = match outcome {
+                    Some(_) => Removal::Done(until),
+                    None => Removal::Due,
+                };
             }
         }
         match outcome {
-            Some(_) => self.cuts.retain(|_, cut| !cut.is_sent),
+            Some(_) => {
+                self.is_noted &= !self.is_last;
+                self.minds_until = Some(until);
+                self.look_at(until);
+            }
             None => self.retry_at = Some(now + RETRY),
         }
         heard
+    }
+
+    /// Something is to be looked after then.
+    fn look_at(&mut self, at: Timestamp) {
+        self.looks_at = Some(self.looks_at.map_or(at, |it| it.min(at)));
     }
 
     /// A session that was this node's is another's.
@@ -419,13 +561,16 @@ impl<V: Kept> Replica<V> {
         heard: &mut Heard<V>,
     ) {
         self.own.remove(&session);
+        self.dirty.remove(&session);
         heard.taken.push(session);
+        let until = now + HOLD_AFTER_GAP;
         let other = Other {
             stamp,
             value,
-            held_until: Some(now + HOLD_AFTER_GAP),
+            held_until: Some(until),
         };
         self.others.insert(session, other);
+        self.look_at(until);
     }
 
     /// The map was read; with `None` the store was away.
@@ -446,30 +591,44 @@ impl<V: Kept> Replica<V> {
             self.outdated = true;
             return heard;
         };
-        self.following = Following::Yes;
+        let is_first = std::mem::replace(&mut self.following, Following::Yes) == Following::Opening;
+        if is_first {
+            self.forget_missing(&snapshot, &mut heard);
+        }
         self.restore(now, snapshot, members, &mut heard);
         let early = std::mem::take(&mut self.early);
-        self.outdated = early.len() == EARLY_MAX;
+        // The store may have lost data since it was asked.
+        self.outdated |= early.len() == EARLY_MAX;
         for patch in early {
-            self.apply(now, patch, members, &mut heard);
+            self.apply(patch, members, &mut heard);
         }
         heard
     }
 
+    /// Nothing of others was known of the map before it was followed, but what their sessions had left here.
+    fn forget_missing(&mut self, snapshot: &Snapshot, heard: &mut Heard<V>) {
+        let is_there = |session: &SessionId| {
+            let mut fields = snapshot.entries.iter().map(|(field, ..)| field);
+            fields.any(|it| *it == Field::Session(*session))
+        };
+        self.others.retain(|session, _| {
+            let is_there = is_there(session);
+            if !is_there {
+                heard.changes.push((*session, Err(Reason::Left)));
+            }
+            is_there
+        });
+    }
+
     /// Somebody changed the map.
-    pub(crate) fn patched(
-        &mut self,
-        now: Timestamp,
-        patch: Patch,
-        members: &Membership,
-    ) -> Heard<V> {
+    pub(crate) fn patched(&mut self, patch: Patch, members: &Membership) -> Heard<V> {
         let mut heard = Heard::default();
         if self.reading {
             if self.early.len() < EARLY_MAX {
                 self.early.push(patch);
             }
         } else if self.following == Following::Yes {
-            self.apply(now, patch, members, &mut heard);
+            self.apply(patch, members, &mut heard);
         }
         heard
     }
@@ -507,6 +666,9 @@ impl<V: Kept> Replica<V> {
     /// Lets go of what was held for long enough.
     pub(crate) fn expire(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
         let mut heard = Heard::default();
+        if self.looks_at.is_none_or(|at| now < at) {
+            return heard;
+        }
         let due = |it: &Other<V>| it.held_until.is_some_and(|until| until <= now);
         let gone: Vec<_> = self
             .others
@@ -522,22 +684,31 @@ impl<V: Kept> Replica<V> {
                 self.remove_from_store(session, epoch, Reason::Lost, members);
             }
         }
+        self.cuts
+            .retain(|_, it| !matches!(it.state, Removal::Done(until) if until <= now));
+        self.minds_until = self.minds_until.filter(|until| now < *until);
+        let held = self.others.values().filter_map(|it| it.held_until);
+        let cuts = self.cuts.values().filter_map(|it| match it.state {
+            Removal::Done(until) => Some(until),
+            Removal::Due | Removal::Sent => None,
+        });
+        self.looks_at = held.chain(cuts).chain(self.minds_until).min();
         heard
     }
 
     /// When to call [`expire`](Self::expire), or to ask the store again.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let held = self.others.values().filter_map(|it| it.held_until);
-        held.chain(self.retry_at).min()
+        self.looks_at.into_iter().chain(self.retry_at).min()
     }
 
-    fn apply(&mut self, now: Timestamp, patch: Patch, members: &Membership, heard: &mut Heard<V>) {
+    fn apply(&mut self, patch: Patch, members: &Membership, heard: &mut Heard<V>) {
         let is_next = match self.clock {
             None => patch.from == 0,
             Some(clock) if clock.epoch != patch.clock.epoch => {
-                self.outdated = true;
-                // A map that begins anew: either everyone had gone, or it was lost.
-                patch.from == 0 && self.others.is_empty()
+                // A map that begins anew: either everyone had gone, or it was lost. Or it is something very late.
+                let is_news = patch.clock.version > clock.version;
+                self.outdated |= !is_news || self.has_stored();
+                is_news && patch.from == 0 && self.others.is_empty()
             }
             Some(clock) if patch.clock.version <= clock.version => return, // known already
             Some(clock) => clock.version == patch.from,
@@ -555,7 +726,7 @@ impl<V: Kept> Replica<V> {
             match entry {
                 Ok((stamp, record)) => {
                     if let Some(value) = V::of_record(record) {
-                        self.hear(now, session, stamp, value, members, heard);
+                        self.hear(session, stamp, value, members, heard);
                     }
                 }
                 Err(reason) => self.hear_gone(session, reason, heard),
@@ -589,39 +760,61 @@ impl<V: Kept> Replica<V> {
                 there.insert(session, (stamp, value));
             }
         }
+        let mut is_held = false;
         for (session, other) in &mut self.others {
             if !there.contains_key(session) {
                 other.held_until.get_or_insert(until);
+                is_held = true;
             }
+        }
+        if is_held {
+            self.look_at(until);
         }
         for (session, own) in &mut self.own {
             if !there.contains_key(session) && own.state == State::Clean {
                 own.state = State::Dirty;
+                self.dirty.insert(*session);
             }
         }
         for (session, (stamp, value)) in there {
             let is_mine = stamp.owner == members.me.node;
+            let is_older = self.is_older(session, stamp);
             match self.own.get_mut(&session) {
                 Some(own) if is_mine => {
                     let same = stamp == Stamp::of_session(own.epoch, members.me);
                     if own.state == State::Clean && !(same && own.value == value) {
                         own.state = State::Dirty;
+                        self.dirty.insert(session);
                     }
                 }
                 None if is_mine && !self.others.contains_key(&session) => {
-                    if !self.cuts.contains_key(&session) {
+                    let cut = self.cuts.get(&session);
+                    let reason = cut.map_or(Reason::Lost, |it| it.reason);
+                    if cut.is_none_or(|it| matches!(it.state, Removal::Done(_))) {
                         let epoch = u32::try_from(stamp.epoch).unwrap_or(u32::MAX);
-                        self.remove_from_store(session, epoch, Reason::Lost, members);
+                        self.remove_from_store(session, epoch, reason, members);
                     }
                 }
-                _ => self.hear(now, session, stamp, value, members, heard),
+                None if is_older => {
+                    // The store has gone back to what was before: whoever has the session now writes it again.
+                    if let Some(known) = self.others.get_mut(&session) {
+                        known.held_until.get_or_insert(until);
+                    }
+                    self.look_at(until);
+                }
+                _ => self.hear(session, stamp, value, members, heard),
             }
         }
     }
 
+    /// Whether somebody is known to have begun a later epoch of the session.
+    fn is_older(&self, session: SessionId, stamp: Stamp) -> bool {
+        let known = self.others.get(&session);
+        known.is_some_and(|it| it.stamp.epoch > stamp.epoch)
+    }
+
     fn hear(
         &mut self,
-        now: Timestamp,
         session: SessionId,
         stamp: Stamp,
         value: V,
@@ -633,20 +826,19 @@ impl<V: Kept> Replica<V> {
         }
         if let Some(own) = self.own.get_mut(&session) {
             if stamp.epoch < u64::from(own.epoch) {
-                if own.state == State::Clean {
-                    own.state = State::Dirty;
-                }
+                self.soil(session);
                 return;
             }
-            self.cuts.remove(&session);
-            self.lose(now, session, stamp, value.clone(), heard);
-            if let Some(other) = self.others.get_mut(&session) {
-                other.held_until = None;
+            if members.is_void(stamp) {
+                own.obstacle = Some(stamp);
+                self.soil(session);
+                return;
             }
-            heard.changes.push((session, Ok(value)));
-            return;
+            self.own.remove(&session);
+            self.dirty.remove(&session);
+            heard.taken.push(session);
         }
-        if members.lost.contains(&stamp.incarnation()) {
+        if members.is_lost(stamp.incarnation()) {
             if self.others.remove(&session).is_some() {
                 heard.changes.push((session, Err(Reason::NodeLost)));
             }
@@ -668,13 +860,243 @@ impl<V: Kept> Replica<V> {
     }
 
     fn hear_gone(&mut self, session: SessionId, reason: Reason, heard: &mut Heard<V>) {
-        if let Some(own) = self.own.get_mut(&session) {
+        if self.own.contains_key(&session) {
             // Somebody swept it away, or it is an echo of an older leave: here it is, all the same.
-            if own.state == State::Clean {
-                own.state = State::Dirty;
-            }
+            self.soil(session);
         } else if self.others.remove(&session).is_some() {
             heard.changes.push((session, Err(reason)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeviceKind, Look, Meta, UserId, Visible};
+
+    const ME: u64 = 1;
+    const OTHER: u64 = 2;
+
+    /// A replica, and the requests that it made since they were last looked at.
+    struct Desk {
+        replica: Replica<Arc<Member>>,
+        members: Membership,
+        now: Timestamp,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            Desk {
+                replica: Replica::default(),
+                members: Membership::new(node(ME)),
+                now: Timestamp::from_millis(1_000_000),
+            }
+        }
+
+        fn followed(snapshot: Snapshot) -> Self {
+            let mut desk = Desk::new();
+            let mut requests = Vec::new();
+            let (subject, members) = (subject(), &desk.members);
+            desk.replica.follow(true, &subject, members, &mut requests);
+            desk.read(snapshot);
+            desk
+        }
+
+        fn read(&mut self, snapshot: Snapshot) -> Heard<Arc<Member>> {
+            let ask = self.replica.ask;
+            self.replica
+                .read(self.now, ask, Some(snapshot), &self.members)
+        }
+
+        fn asks(&mut self) -> Vec<Request> {
+            let mut requests = Vec::new();
+            let replica = &mut self.replica;
+            replica.ask(self.now, &subject(), &self.members, None, &mut requests);
+            requests
+        }
+
+        /// What is written now, and goes well.
+        fn writes(&mut self) -> Vec<Op> {
+            let mut requests = self.asks();
+            let Some(Request::Write(write)) = requests.pop() else {
+                return Vec::new();
+            };
+            let done = Written {
+                refused: Vec::new(),
+            };
+            let members = &self.members;
+            self.replica.written(self.now, Some(&done), members);
+            write.ops
+        }
+
+        fn wait(&mut self, secs: u64) -> Heard<Arc<Member>> {
+            self.now = self.now + Duration::from_secs(secs);
+            self.replica.expire(self.now, &self.members)
+        }
+    }
+
+    fn node(node: u64) -> Incarnation {
+        let generation = 0;
+        Incarnation { node, generation }
+    }
+
+    fn subject() -> Subject {
+        Subject::User(UserId::new("ann").unwrap())
+    }
+
+    fn session(number: u128) -> SessionId {
+        SessionId::from_u128(number)
+    }
+
+    fn member(number: u128) -> Arc<Member> {
+        Arc::new(Member {
+            session: session(number),
+            epoch: 0,
+            user: UserId::new("ann").unwrap(),
+            device: DeviceKind::Web,
+            joined_at: Timestamp::default(),
+            meta: Arc::new(Meta::default()),
+            look: Arc::new(Look {
+                status: Visible::Online,
+                message: None,
+                emoji: None,
+            }),
+            look_revision: 0,
+        })
+    }
+
+    fn snapshot(version: u64, entries: &[(u128, u32, u64)]) -> Snapshot {
+        let entries = entries.iter().map(|(number, epoch, owner)| {
+            let field = Field::Session(session(*number));
+            let stamp = Stamp::of_session(*epoch, node(*owner));
+            (field, stamp, Record::Member(member(*number)))
+        });
+        let epoch = 7;
+        Snapshot {
+            clock: Some(Clock { epoch, version }),
+            entries: entries.collect(),
+        }
+    }
+
+    fn is_cut(op: &Op) -> bool {
+        matches!(op, Op::Cut { .. })
+    }
+
+    #[test]
+    fn what_was_removed_is_removed_again_where_the_store_has_gone_back() {
+        let mut desk = Desk::new();
+        desk.replica.put(session(1), 0, member(1));
+        assert!(!is_cut(&desk.writes()[0]));
+        desk.replica.cut(session(1), Reason::Left, &desk.members);
+        assert!(is_cut(&desk.writes()[0]));
+        assert_eq!(desk.writes(), []);
+        desk.wait(10);
+        desk.replica.distrust();
+        assert!(is_cut(&desk.writes()[0]));
+        desk.wait(30);
+        desk.replica.distrust();
+        assert!(desk.writes().is_empty() && !desk.replica.is_needed());
+    }
+
+    #[test]
+    fn entries_that_nobody_follows_are_written_again_where_the_store_has_lost_them() {
+        let mut desk = Desk::new();
+        desk.replica.put(session(1), 0, member(1));
+        assert_eq!(desk.writes().len(), 1);
+        assert_eq!(desk.writes(), []);
+        desk.replica.distrust();
+        assert_eq!(desk.writes().len(), 1);
+    }
+
+    #[test]
+    fn a_loss_that_is_told_while_the_map_is_being_read_is_not_forgotten() {
+        let mut desk = Desk::new();
+        let mut requests = Vec::new();
+        let members = &desk.members;
+        desk.replica
+            .follow(true, &subject(), members, &mut requests);
+        desk.replica.distrust();
+        desk.read(snapshot(1, &[]));
+        assert!(matches!(desk.asks()[..], [Request::Read { .. }]));
+    }
+
+    #[test]
+    fn an_entry_that_is_merely_missing_is_held_for_its_owner_to_write_it_again() {
+        let mut desk = Desk::followed(snapshot(5, &[(1, 0, OTHER)]));
+        assert!(desk.read_again(snapshot(9, &[])).changes.is_empty());
+        assert!(desk.wait(2).changes.is_empty());
+        assert_eq!(desk.wait(2).changes.len(), 1);
+    }
+
+    #[test]
+    fn a_session_that_went_elsewhere_and_ended_there_is_not_written_again() {
+        let mut desk = Desk::new();
+        desk.replica.put(session(1), 0, member(1));
+        desk.writes();
+        let members = desk.members.clone();
+        desk.replica.hand_over(desk.now, session(1), &members);
+        let mut requests = Vec::new();
+        desk.replica
+            .follow(true, &subject(), &members, &mut requests);
+        desk.read(snapshot(9, &[]));
+        assert_eq!(desk.writes(), []);
+        assert_eq!(desk.replica.others().count(), 0);
+    }
+
+    #[test]
+    fn what_a_session_left_behind_is_removed_if_its_new_node_does_not_replace_it() {
+        let mut desk = Desk::new();
+        desk.replica.put(session(1), 0, member(1));
+        desk.writes();
+        let members = desk.members.clone();
+        desk.replica.hand_over(desk.now, session(1), &members);
+        assert_eq!(desk.writes(), []); // but the note that it has entries there is taken back
+        desk.wait(11);
+        assert!(is_cut(&desk.writes()[0]));
+    }
+
+    #[test]
+    fn what_a_dead_node_left_is_cleared_out_of_the_way() {
+        let mut desk = Desk::new();
+        desk.members.hear(News::Lost(node(OTHER)));
+        desk.replica.put(session(1), 0, member(1));
+        desk.asks();
+        let field = Field::Session(session(1));
+        let refused = Written {
+            refused: vec![(field, Stamp::of_session(0, node(OTHER)))],
+        };
+        let members = desk.members.clone();
+        let heard = desk.replica.written(desk.now, Some(&refused), &members);
+        assert_eq!(heard.taken, []);
+        let ops = desk.writes();
+        assert!(is_cut(&ops[0]) && !is_cut(&ops[1]));
+    }
+
+    #[test]
+    fn a_patch_of_a_past_that_is_over_is_not_believed() {
+        let mut desk = Desk::followed(snapshot(9, &[]));
+        let change = Change {
+            field: Field::Session(session(1)),
+            entry: Ok((Stamp::of_session(0, node(OTHER)), Record::Member(member(1)))),
+        };
+        let late = Patch {
+            from: 0,
+            clock: Clock {
+                epoch: 3,
+                version: 4,
+            },
+            changes: vec![change],
+        };
+        let members = desk.members.clone();
+        assert!(desk.replica.patched(late, &members).changes.is_empty());
+        assert!(matches!(desk.asks()[..], [Request::Read { .. }]));
+    }
+
+    impl Desk {
+        fn read_again(&mut self, snapshot: Snapshot) -> Heard<Arc<Member>> {
+            self.replica.distrust();
+            self.asks();
+            self.read(snapshot)
         }
     }
 }

@@ -253,7 +253,7 @@ impl Rosters {
                 session,
                 entry,
             } => {
-                self.wrote(&topic, session, entry);
+                self.wrote(now, &topic, session, entry);
                 topic
             }
             Input::Looked { topic } => {
@@ -453,7 +453,7 @@ impl Rosters {
         }
     }
 
-    fn silence(&mut self, topic: &Topic, session: SessionId) {
+    pub(super) fn silence(&mut self, topic: &Topic, session: SessionId) {
         let Some(place) = self.places.get_mut(topic) else {
             return;
         };

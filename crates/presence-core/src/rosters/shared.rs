@@ -29,7 +29,7 @@ pub(super) struct Copy {
 
 impl Copy {
     pub(super) fn is_needed(&self) -> bool {
-        self.is_followed || self.looked_until.is_some() || self.replica.is_dirty()
+        self.is_followed || self.looked_until.is_some() || self.replica.is_needed()
     }
 }
 
@@ -89,6 +89,7 @@ impl Rosters {
     /// One of this node's own people wrote an entry.
     pub(super) fn wrote(
         &mut self,
+        now: Timestamp,
         topic: &Topic,
         session: SessionId,
         entry: Result<Arc<Member>, Reason>,
@@ -100,6 +101,10 @@ impl Rosters {
         if let (Some(copy), Some(members)) = (&mut place.copy, members) {
             match &entry {
                 Ok(member) => copy.replica.put(session, member.epoch, member.clone()),
+                Err(Reason::Replaced) => {
+                    copy.replica.hand_over(now, session, members);
+                    return self.silence(topic, session);
+                }
                 Err(reason) => {
                     if !copy.replica.cut(session, *reason, members) {
                         return; // it is somebody else's by now
@@ -135,7 +140,7 @@ impl Rosters {
                 return;
             }
             Reply::Written(outcome) => copy.replica.written(now, outcome.as_ref(), members),
-            Reply::Patched(patch) => copy.replica.patched(now, patch, members),
+            Reply::Patched(patch) => copy.replica.patched(patch, members),
             Reply::At(clock) => return copy.replica.at(clock),
             Reply::Murmured(murmurs) => {
                 for murmur in murmurs {
@@ -231,7 +236,9 @@ impl Rosters {
         let subject = Subject::Place(topic.clone());
         let wanted = is_watched || copy.looked_until.is_some();
         let mut requests = Vec::new();
-        let forgotten = copy.replica.follow(wanted, &subject, &mut requests);
+        let forgotten = copy
+            .replica
+            .follow(wanted, &subject, members, &mut requests);
         if wanted != copy.is_followed {
             copy.is_followed = wanted;
             copy.is_opening = wanted;

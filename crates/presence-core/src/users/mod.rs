@@ -167,7 +167,8 @@ pub enum Effect<A> {
         /// Why.
         reason: Reason,
     },
-    /// Write a session's entry of a topic. Never one of a user who may not be seen.
+    /// Write a session's entry of a topic. Never one of a user who may not be seen. With [`Reason::Replaced`] the session is
+    /// on another node now, which writes its entry itself.
     Write {
         /// Where.
         topic: Topic,
@@ -392,11 +393,12 @@ impl<A> Users<A> {
                     return refuse(input.asker(), Refusal::NoSession, out);
                 }
                 let mut shared = None;
-                if self.members.is_some() {
+                if let Some(members) = &self.members {
                     let subject = Subject::User(user.clone());
                     let mut requests = Vec::new();
                     let shared: &mut Shared = shared.get_or_insert_with(Box::default);
-                    shared.replica.follow(true, &subject, &mut requests);
+                    let replica = &mut shared.replica;
+                    replica.follow(true, &subject, members, &mut requests);
                     out.extend(requests.into_iter().map(Effect::Ask));
                 } else {
                     out.push(Effect::Load);
@@ -425,8 +427,7 @@ impl<A> Users<A> {
             let shared = match slot {
                 Slot::Known(user) => {
                     if let (News::Lost(who), Some(shared)) = (news, &user.shared) {
-                        let alive = shared.heard_at(who);
-                        user.note_alive(alive);
+                        user.orphaned_at = shared.heard_at(who);
                     }
                     user.is_hearsay = true;
                     user.own_changed = true;
@@ -472,13 +473,7 @@ impl<A> Users<A> {
                         continue;
                     };
                     user.is_hearsay = true;
-                    for (session, topics) in user.look_after_copy(now, members) {
-                        effects.extend(topics.into_iter().map(|topic| Effect::Write {
-                            topic,
-                            session,
-                            entry: Err(Reason::Lost),
-                        }));
-                    }
+                    user.look_after_copy(now, members);
                 }
             }
             self.settle(now, &id, &mut effects);
@@ -725,7 +720,7 @@ impl<A> Users<A> {
                 user.is_hearsay = true;
                 let outcome = user.hear(now, reply, members);
                 for session in outcome.taken {
-                    user.hand_over(now, session, out);
+                    user.hand_over(session, out);
                 }
                 if outcome.kept.is_some() && !id.is_anonymous() {
                     let (profile, asker) = (user.profile.clone(), None);
@@ -757,6 +752,7 @@ impl<A> Users<A> {
         };
         user.show(now, out);
         user.is_hearsay = false;
+        user.orphaned_at = None;
         user.write(out);
         user.tell_owner(now, out);
         let profile = || user.profile.clone();
@@ -772,7 +768,10 @@ impl<A> Users<A> {
             }
             if let Some(asker) = asker {
                 let waiting = self.waiting.entry(id.clone()).or_default();
-                waiting.push((user.profile.status.revision, asker));
+                match waiting.len() < self.limits.waiting_max {
+                    true => waiting.push((user.profile.status.revision, asker)),
+                    false => refuse(Some(asker), Refusal::Unavailable, out),
+                }
             }
         } else if id.is_anonymous() {
             grant(asker, out);
@@ -807,10 +806,11 @@ impl<A> Users<A> {
         } else {
             self.timers.cancel(&Key::User(id.clone()));
             self.timers.cancel(&Key::Copy(id.clone()));
-            if let Some(shared) = &mut user.shared {
+            if let (Some(shared), Some(members)) = (&mut user.shared, &self.members) {
                 let subject = Subject::User(id.clone());
                 let mut requests = Vec::new();
-                shared.replica.follow(false, &subject, &mut requests);
+                let replica = &mut shared.replica;
+                replica.follow(false, &subject, members, &mut requests);
                 out.extend(requests.into_iter().map(Effect::Ask));
             }
             self.users.remove(id);

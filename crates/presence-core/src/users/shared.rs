@@ -1,7 +1,6 @@
 //! A user whom other nodes know, too: what is written to the store of them, and what is heard.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::session::{Connection, Session};
 use super::user::User;
@@ -10,10 +9,8 @@ use crate::cluster::{
     SessionRecord, Snapshot, Stamp, Subject,
 };
 use crate::ports::Written;
-use crate::{Profile, SessionId, Status, StatusChange, Timestamp, Topic};
+use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp};
 
-/// Where a session was that is on another node now: so long that node has to say so there.
-const MOVING: Duration = Duration::from_secs(10);
 /// Changes of a status that wait for the store; with one more they become one that says everything.
 const PENDING_MAX: usize = 16;
 
@@ -28,8 +25,8 @@ pub(super) struct Shared {
     /// This node is to become the author of the profile's revision.
     is_authored: bool,
     profile: Putting,
-    /// Sessions that went to other nodes, and where they were.
-    moved: Vec<(Timestamp, SessionId, Vec<Topic>)>,
+    /// The store is known to have no profile of the user.
+    lacks_profile: bool,
     /// What was read while the user's profile was not known here yet.
     read: Option<(Stamp, Arc<Profile>)>,
     pub(super) armed: Option<Timestamp>,
@@ -46,13 +43,15 @@ enum Putting {
         revision: u64,
         changes: usize,
         again: bool,
+        /// It is being removed.
+        is_cut: bool,
     },
 }
 
 impl Shared {
     /// Whether anything of the user is not in the store, or not gone from it.
     pub(super) fn is_needed(&self) -> bool {
-        self.profile != Putting::Done || !self.moved.is_empty() || self.replica.is_dirty()
+        self.profile != Putting::Done || self.replica.is_needed()
     }
 
     pub(super) fn elsewhere(&self) -> impl Iterator<Item = &Arc<SessionRecord>> {
@@ -82,41 +81,23 @@ impl Shared {
         // Its next connection is about to be made; a service has none, and so takes it over by itself.
         let epoch = epoch + u32::from(record.acted);
         let session = Session::take_over(now, before.session, epoch, record);
-        self.moved
-            .retain(|(_, session, _)| *session != before.session);
         Some(session)
     }
 
-    /// A session went to another node; what it left in `topics` is looked after for a while.
-    pub(super) fn moved(&mut self, now: Timestamp, session: SessionId, topics: Vec<Topic>) {
-        if !topics.is_empty() {
-            self.moved.push((now + MOVING, session, topics));
-        }
-    }
-
-    /// The sessions that have had time enough to move.
-    pub(super) fn settled(&mut self, now: Timestamp) -> Vec<(SessionId, Vec<Topic>)> {
-        let mut settled = Vec::new();
-        self.moved.retain_mut(|(until, session, topics)| {
-            let is_due = *until <= now;
-            if is_due {
-                settled.push((*session, std::mem::take(topics)));
-            }
-            !is_due
-        });
-        settled
-    }
-
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        let moved = self.moved.iter().map(|(until, ..)| *until);
-        moved.chain(self.replica.next_deadline()).min()
+        self.replica.next_deadline()
     }
 
     /// The status was changed here.
     pub(super) fn chose(&mut self, change: &StatusChange, status: &Status) {
+        let under_way = match self.profile {
+            Putting::UnderWay { changes, .. } => changes,
+            Putting::Done | Putting::Due => 0,
+        };
         self.pending.push(change.clone());
-        if self.pending.len() > PENDING_MAX && self.profile == Putting::Done {
-            self.pending = vec![status.as_change()];
+        if self.pending.len() > under_way + PENDING_MAX {
+            self.pending.truncate(under_way);
+            self.pending.push(status.as_change());
         }
         self.authored();
     }
@@ -140,6 +121,7 @@ impl Shared {
         &mut self,
         now: Timestamp,
         profile: &Profile,
+        is_over: bool,
         members: &Membership,
         out: &mut Vec<Request>,
     ) {
@@ -147,16 +129,28 @@ impl Shared {
             self.author = members.me.node;
         }
         let subject = Subject::User(profile.user.clone());
-        let put = (self.profile == Putting::Due).then(|| Op::Put {
-            field: Field::Profile,
-            stamp: self.stamp(profile),
-            record: Record::Profile(Arc::new(profile.clone())),
-        });
-        if self.replica.ask(now, &subject, members, put, out) {
+        let (field, stamp) = (Field::Profile, self.stamp(profile));
+        let is_cut = is_over && (!self.lacks_profile || self.profile == Putting::Due);
+        let op = match self.profile {
+            Putting::UnderWay { .. } => None,
+            _ if is_cut => Some(Op::Cut {
+                field,
+                stamp,
+                reason: Reason::Left,
+            }),
+            Putting::Due => Some(Op::Put {
+                field,
+                stamp,
+                record: Record::Profile(Arc::new(profile.clone())),
+            }),
+            Putting::Done => None,
+        };
+        if self.replica.ask(now, &subject, members, op, out) {
             self.profile = Putting::UnderWay {
                 revision: profile.status.revision,
                 changes: self.pending.len(),
                 again: false,
+                is_cut,
             };
         }
     }
@@ -175,6 +169,7 @@ impl Shared {
             revision,
             changes,
             again,
+            is_cut,
         } = self.profile
         else {
             return None;
@@ -197,6 +192,7 @@ impl Shared {
             self.replica.distrust();
             return None;
         }
+        self.lacks_profile = is_cut;
         self.pending.drain(..changes.min(self.pending.len()));
         Some(revision)
     }
@@ -226,7 +222,20 @@ impl Shared {
             Reply::Patched(patch) => (patched_profile(patch), Asked::Waiting),
             _ => (None, Asked::Waiting),
         };
-        self.read = profile.or(self.read.take());
+        let is_newer = |stamp: Stamp| {
+            let read = self.read.as_ref();
+            read.is_none_or(|(it, _)| stamp.supersedes(*it))
+        };
+        if let Reply::Read {
+            snapshot: Some(_), ..
+        } = reply
+        {
+            self.lacks_profile = profile.is_none();
+        }
+        if profile.as_ref().is_some_and(|(stamp, _)| is_newer(*stamp)) {
+            self.read = profile;
+            self.lacks_profile = false;
+        }
         let was_reading = self.replica.is_reading();
         self.hear(now, reply, members);
         match was_reading && !self.replica.is_reading() {
@@ -243,7 +252,7 @@ impl Shared {
     ) -> Heard<Arc<SessionRecord>> {
         match reply {
             Reply::Read { ask, snapshot } => self.replica.read(now, ask, snapshot, members),
-            Reply::Patched(patch) => self.replica.patched(now, patch, members),
+            Reply::Patched(patch) => self.replica.patched(patch, members),
             Reply::Written(outcome) => self.replica.written(now, outcome.as_ref(), members),
             Reply::At(clock) => {
                 self.replica.at(clock);
@@ -297,6 +306,8 @@ impl User {
         };
         let mut kept = None;
         let mut profile = None;
+        // What is told may be older than what is there; what is read was there.
+        let is_read = matches!(reply, Reply::Read { .. });
         match &reply {
             Reply::Read {
                 snapshot: Some(snapshot),
@@ -304,18 +315,22 @@ impl User {
             } if shared.replica.is_reading() => {
                 self.is_unsure = false;
                 profile = stored_profile(snapshot);
-                if profile.is_none() && self.profile.is_worth_keeping() {
-                    shared.put_profile(); // the store has lost it, or never had it
+                shared.lacks_profile = profile.is_none();
+            }
+            Reply::Patched(patch) => {
+                profile = patched_profile(patch);
+                let mut fields = patch.changes.iter().map(|it| it.field);
+                if fields.any(|it| it == Field::Profile) {
+                    shared.lacks_profile = profile.is_none();
                 }
             }
-            Reply::Patched(patch) => profile = patched_profile(patch),
             Reply::Written(outcome) => kept = shared.written(outcome.as_ref()),
             _ => {}
         }
         let heard = shared.hear(now, reply, members);
         let mut stored = None;
         if let Some((stamp, profile)) = profile {
-            self.adopt(now, stamp, &profile);
+            self.adopt(now, stamp, &profile, is_read);
             let shared = self.shared.as_ref();
             stored = shared
                 .is_some_and(|it| !it.has_pending())
@@ -330,7 +345,7 @@ impl User {
     }
 
     /// Somebody's record of the profile: which of the two goes on?
-    fn adopt(&mut self, now: Timestamp, stamp: Stamp, stored: &Profile) {
+    fn adopt(&mut self, now: Timestamp, stamp: Stamp, stored: &Profile, is_read: bool) {
         let Some(shared) = &mut self.shared else {
             return;
         };
@@ -340,7 +355,7 @@ impl User {
         }
         let has_pending = shared.has_pending();
         if mine.supersedes(stamp) {
-            if shared.profile == Putting::Done {
+            if shared.profile == Putting::Done && is_read {
                 shared.put_profile();
             }
             return;
@@ -362,19 +377,14 @@ impl User {
         self.own_changed |= self.profile.status != before;
     }
 
-    /// Lets go of what was waited for long enough; says where sessions have left something behind.
-    pub(super) fn look_after_copy(
-        &mut self,
-        now: Timestamp,
-        members: &Membership,
-    ) -> Vec<(SessionId, Vec<Topic>)> {
+    /// Lets go of what was waited for long enough.
+    pub(super) fn look_after_copy(&mut self, now: Timestamp, members: &Membership) {
         let Some(shared) = &mut self.shared else {
-            return Vec::new();
+            return;
         };
         shared.armed = None;
         let heard = shared.replica.expire(now, members);
         self.own_changed |= !heard.changes.is_empty();
-        shared.settled(now)
     }
 
     /// Writes what is new of the user for the other nodes.
@@ -382,6 +392,17 @@ impl User {
         let Some(shared) = &mut self.shared else {
             return;
         };
+        let is_over = self.profile.user.is_anonymous() && {
+            let is_elsewhere = shared.elsewhere().next().is_some();
+            self.sessions.is_empty() && !is_elsewhere
+        };
+        if shared.lacks_profile
+            && shared.profile == Putting::Done
+            && !self.sessions.is_empty()
+            && self.profile.is_worth_keeping()
+        {
+            shared.put_profile();
+        }
         for (session, reason) in &self.ended {
             shared.replica.cut(*session, *reason, members);
         }
@@ -392,6 +413,6 @@ impl User {
                     .put(session.id, session.epoch, Arc::new(record));
             }
         }
-        shared.ask(now, &self.profile, members, out);
+        shared.ask(now, &self.profile, is_over, members, out);
     }
 }

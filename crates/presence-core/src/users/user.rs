@@ -31,6 +31,9 @@ pub(super) struct User {
     pub(super) is_unsure: bool,
     /// What happened is another node's doing, which keeps what is to be kept of it.
     pub(super) is_hearsay: bool,
+    /// The user's last sessions may have gone with a node, and were last heard from then. Nobody is left to keep that but
+    /// those who hear of it: all of them do, and say the same.
+    pub(super) orphaned_at: Option<Timestamp>,
     /// What the owner sees is different from what they were last told.
     pub(super) own_changed: bool,
     /// When the last session that ended was alive.
@@ -59,6 +62,7 @@ impl User {
             shared: None,
             is_unsure: false,
             is_hearsay: false,
+            orphaned_at: None,
             own_changed: false,
             last_alive: now,
             look: Arc::new(Look {
@@ -198,7 +202,7 @@ impl User {
     }
 
     /// A session is on another node now.
-    pub(super) fn hand_over<A>(&mut self, now: Timestamp, id: SessionId, out: &mut Vec<Effect<A>>) {
+    pub(super) fn hand_over<A>(&mut self, id: SessionId, out: &mut Vec<Effect<A>>) {
         let Some(index) = self.sessions.iter().position(|it| it.id == id) else {
             return;
         };
@@ -210,16 +214,13 @@ impl User {
             });
         }
         let written = session.places.into_iter().filter(|it| it.written.is_some());
-        let topics: Vec<Topic> = written.map(|it| it.topic).collect();
-        out.extend(topics.iter().map(|topic| Effect::Silence {
-            topic: topic.clone(),
+        out.extend(written.map(|place| Effect::Write {
+            topic: place.topic,
             session: id,
+            entry: Err(Reason::Replaced),
         }));
         self.own_changed = true;
         self.ended.push((id, Reason::Left));
-        if let Some(shared) = &mut self.shared {
-            shared.moved(now, id, topics);
-        }
     }
 
     pub(super) fn vanish<A>(
@@ -417,11 +418,6 @@ impl User {
         }
     }
 
-    /// Somebody on a node that died was last alive then.
-    pub(super) fn note_alive(&mut self, alive: Option<Timestamp>) {
-        self.last_alive = self.last_alive.max(alive.unwrap_or_default());
-    }
-
     /// The deadline to arm the user's timer with, if it has another one.
     pub(super) fn deadline_to_arm(&mut self) -> Option<Timestamp> {
         let seen = self.is_shown().then_some(self.seen_at + Timing::SEEN_EVERY);
@@ -476,8 +472,13 @@ impl User {
         if was_shown != self.is_shown() {
             // Whoever hides is last seen at the moment of hiding; whoever is gone, when they were last alive.
             if !self.is_hearsay {
-                let gone = was_shown && self.sessions.is_empty();
-                self.profile.last_seen = Some(if gone { self.last_alive } else { now });
+                let gone = was_shown && self.sessions_anywhere() == 0;
+                // Never back: of two records, the one that was seen later counts, whatever the clock of this node says.
+                let seen = if gone { self.last_alive } else { now };
+                self.profile.last_seen = self.profile.last_seen.max(Some(seen));
+                self.unsaved = true;
+            } else if let Some(alive) = self.orphaned_at.filter(|_| was_shown) {
+                self.profile.last_seen = self.profile.last_seen.max(Some(alive));
                 self.unsaved = true;
             }
             self.seen_at = now;

@@ -6,6 +6,7 @@ mod story;
 
 mod activity;
 mod catching_up;
+mod cluster;
 mod crowds;
 mod devices;
 mod fleeting;
@@ -16,4 +17,6 @@ mod rosters;
 mod services;
 mod status;
 
+mod chance;
 mod model;
+mod simulation;

@@ -755,7 +755,9 @@ impl Stage {
                 assert_eq!(user_of(self.label(*session)), *user);
                 format!("{} says {event}", self.label(*session))
             }
-            Event::Face(_) | Event::Own(_) => panic!("not for a place: {event:?}"),
+            Event::Face(_) | Event::Own(_) | Event::Alone { .. } => {
+                panic!("not for a place: {event:?}")
+            }
         }
     }
 

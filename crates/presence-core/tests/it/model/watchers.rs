@@ -121,7 +121,9 @@ impl View {
                 self.point(cursors);
             }
             Event::Broadcast { .. } => {}
-            Event::Face(_) | Event::Own(_) => panic!("not of a place: {event:?}"),
+            Event::Face(_) | Event::Own(_) | Event::Alone { .. } => {
+                panic!("not of a place: {event:?}")
+            }
         }
     }
 

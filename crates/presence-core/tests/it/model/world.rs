@@ -14,6 +14,7 @@ use presence_core::{
 
 use super::naive::Naive;
 use super::watchers::{Picture, View, Watchers, seen};
+use crate::chance::Chance;
 
 const USERS: [&str; 5] = ["user-ann", "user-bob", "user-cat", "user-dan", "anon_eve"];
 const DEVICES: [&str; 3] = ["web:1", "web:2", "mobile:1"];
@@ -840,21 +841,4 @@ fn meta(json: &str) -> std::sync::Arc<Meta> {
         json: json.into(),
         ..Meta::default()
     })
-}
-
-/// SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    fn one_in(&mut self, of: u64) -> bool {
-        self.below(of) == 0
-    }
 }

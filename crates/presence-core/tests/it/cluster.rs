@@ -1,0 +1,486 @@
+//! Several nodes on one store that never fails, told as stories: `2 ann/web connects` is what happens at the second node.
+//!
+//! What watchers are told is `> 1 room:1 +ann online`: by the first node. Everything else that nodes do is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use presence_core::cluster::{Incarnation, Reply, Request, Subject, TopicMap, nodes};
+use presence_core::node::{Effect, Input, Node};
+use presence_core::ports::{Lease, Leases, Standing, Written};
+use presence_core::users::{self, Connection};
+use presence_core::{
+    Change, ChannelId, Chosen, Clock, DeviceId, Event, Limits, Profile, Reason, SessionId,
+    StatusChange, Timestamp, Timing, Topic, UserId, Watching, rosters,
+};
+
+const START: u64 = 1_764_000_000_000;
+
+#[test]
+fn people_on_two_nodes_see_each_other() {
+    check(
+        "
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     2 ann/web connects
+     2 ann/web joins room:1
+     > 1 room:1 +ann online
+     2 eve watches room:1
+     > 2 room:1 [ann online]
+ 1s  1 ann/phone connects
+     1 ann/phone joins room:1
+     > 2 room:1 ~ann online x2
+     > 1 room:1 ~ann online x2
+ 2s  2 ann/web leaves
+     > 1 room:1 ~ann online
+     > 2 room:1 ~ann online
+",
+    );
+}
+
+#[test]
+fn back_in_time_on_another_node_is_nothing() {
+    check(
+        "
+ 0s  3 eve watches room:1
+     > 3 room:1 []
+     1 ann/web connects
+     1 ann/web joins room:1
+     > 3 room:1 +ann online
+10s  1 ann/web vanishes
+19s  2 ann/web resumes
+     > 2 ann/web is back
+60s  .
+",
+    );
+}
+
+#[test]
+fn who_goes_on_elsewhere_before_the_old_node_noticed_is_closed_there_and_still_here() {
+    check(
+        "
+ 0s  3 eve watches room:1
+     > 3 room:1 []
+     1 ann/web connects
+     1 ann/web joins room:1
+     > 3 room:1 +ann online
+10s  2 ann/web resumes
+     > 2 ann/web is back
+     > 1 ann/web@0 closed: replaced
+11s  1 ann/web@0 leaves
+30s  .
+",
+    );
+}
+
+#[test]
+fn a_node_that_dies_takes_its_people_along_once_and_not_before_its_lease_ends() {
+    check(
+        "
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     2 ann/web connects
+     2 ann/web joins room:1
+     > 1 room:1 +ann online
+20s  2 dies
+32s  .
+36s  .
+     > 1 room:1 -ann node_lost
+90s  .
+",
+    );
+}
+
+#[test]
+fn who_comes_back_elsewhere_before_that_is_not_seen_leaving() {
+    check(
+        "
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     2 ann/web connects
+     2 ann/web joins room:1
+     > 1 room:1 +ann online
+20s  2 dies
+25s  3 ann/web resumes
+     > 3 ann/web is back
+80s  .
+",
+    );
+}
+
+#[test]
+fn a_status_is_seen_wherever_it_was_chosen() {
+    check(
+        "
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     2 ann/web connects
+     2 ann/web joins room:1
+     > 1 room:1 +ann online
+ 1s  3 ann chooses busy
+     > 1 room:1 ~ann busy
+",
+    );
+}
+
+#[test]
+fn who_hides_through_one_node_is_gone_on_all_of_them() {
+    check(
+        "
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     2 ann/web connects
+     2 ann/web joins room:1
+     > 1 room:1 +ann online
+ 1s  3 ann chooses invisible
+     > 1 room:1 -ann left
+ 2s  3 ann/phone connects
+     3 ann/phone joins room:1
+ 9s  2 eve watches room:1
+     > 2 room:1 []
+10s  1 ann chooses online
+     > 1 room:1 +ann online
+     > 2 room:1 +ann online
+     > 1 room:1 ~ann online x2
+     > 2 room:1 ~ann online x2
+",
+    );
+}
+
+#[test]
+fn who_is_thrown_out_is_thrown_out_everywhere() {
+    check(
+        "
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     2 ann/web connects
+     2 ann/web joins room:1
+     > 1 room:1 +ann online
+ 1s  3 ann is kicked
+     > 2 ann/web@0 closed: kicked
+     > 1 room:1 -ann kicked
+",
+    );
+}
+
+#[track_caller]
+fn check(story: &str) {
+    let lines = story.lines().map(str::trim).filter(|it| !it.is_empty());
+    let want: Vec<String> = lines
+        .map(|it| it.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let mut stage = Stage::new();
+    for line in want.iter().filter(|it| !it.starts_with('>')) {
+        stage.play(line);
+    }
+    assert!(
+        want == stage.played,
+        "the story goes otherwise:\n{}",
+        stage.played.join("\n")
+    );
+}
+
+/// Three nodes, a store that answers at once, and those who watch.
+struct Stage {
+    nodes: Vec<Option<Node<String>>>,
+    now: Timestamp,
+    maps: BTreeMap<Subject, TopicMap>,
+    version: u64,
+    followers: BTreeSet<(usize, Subject)>,
+    leases: BTreeMap<Incarnation, Lease>,
+    profiles: BTreeMap<UserId, Profile>,
+    connections: BTreeMap<String, Connection>,
+    played: Vec<String>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let now = Timestamp::from_millis(START);
+        let (timing, limits) = (Timing::default(), Limits::default());
+        let node = |seed| Some(Node::of_cluster(now, timing, limits, seed));
+        let mut stage = Stage {
+            nodes: (1..=3).map(node).collect(),
+            now,
+            maps: BTreeMap::new(),
+            version: 0,
+            followers: BTreeSet::new(),
+            leases: BTreeMap::new(),
+            profiles: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            played: Vec::new(),
+        };
+        (0..3).for_each(|node| stage.expire(node));
+        stage
+    }
+
+    fn play(&mut self, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let secs = words[0].strip_suffix('s').and_then(|it| it.parse().ok());
+        let then = secs.map_or(self.now, |secs| {
+            Timestamp::from_millis(START) + Duration::from_secs(secs)
+        });
+        let words = &words[usize::from(secs.is_some())..];
+        if words == ["."] {
+            // What happens until then is told below this line.
+            self.played.push(line.to_owned());
+            return self.wait_until(then);
+        }
+        self.wait_until(then);
+        self.played.push(line.to_owned());
+        let [node, who, what @ ..] = words else {
+            panic!("nobody does anything: {line}");
+        };
+        let node = node.parse::<usize>().unwrap() - 1;
+        self.act(node, who, what);
+        // Whoever speaks at most once in a tick has spoken then.
+        self.wait_until(self.now + Timing::TICK);
+    }
+
+    fn wait_until(&mut self, then: Timestamp) {
+        loop {
+            let deadlines = self.nodes.iter().enumerate().filter_map(|(node, it)| {
+                let deadline = it.as_ref()?.next_deadline()?;
+                Some((deadline, node))
+            });
+            match deadlines.min() {
+                Some((deadline, node)) if deadline <= then => {
+                    self.now = self.now.max(deadline);
+                    self.expire(node);
+                }
+                _ => break,
+            }
+        }
+        self.now = then;
+    }
+
+    fn act(&mut self, node: usize, who: &str, what: &[&str]) {
+        let user = UserId::new(who.split('/').next().unwrap()).unwrap();
+        let (label, epoch) = match who.split_once('@') {
+            Some((label, epoch)) => (label, epoch.parse().ok()),
+            None => (who, None),
+        };
+        let by = self.connections.get(label).map(|it| Connection {
+            epoch: epoch.unwrap_or(it.epoch),
+            ..*it
+        });
+        let asker = Some(who.to_owned());
+        let input = match *what {
+            [] if who == "dies" => {
+                self.nodes[node] = None;
+                return self.followers.retain(|(it, _)| *it != node);
+            }
+            ["watches", topic] => {
+                return self.tell(
+                    node,
+                    Input::Roster(rosters::Input::Watched {
+                        topic: Topic::Channel(ChannelId::new(topic).unwrap()),
+                        watcher: SessionId::from_u128(1000),
+                        watching: Watching::Full,
+                        before: None,
+                        have: None,
+                        asker,
+                    }),
+                );
+            }
+            ["connects" | "resumes"] => users::Input::Connected {
+                session: SessionId::from_u128(1 + self.connections.len() as u128),
+                resume: by,
+                device: DeviceId::new(label.split('/').next_back().unwrap()).unwrap(),
+                workspaces: Vec::new(),
+                card: Arc::default(),
+                asker: label.to_owned(),
+            },
+            ["joins", room] => users::Input::Joined {
+                by: by.unwrap(),
+                channel: ChannelId::new(room).unwrap(),
+                meta: Arc::default(),
+                watch: None,
+                asker: None,
+            },
+            ["vanishes"] => users::Input::Vanished {
+                by: by.unwrap(),
+                reason: Reason::Lost,
+            },
+            ["leaves"] => users::Input::Left { by: by.unwrap() },
+            ["is", "kicked"] => users::Input::Kicked { asker },
+            ["chooses", chosen] => users::Input::Chose {
+                change: StatusChange {
+                    chosen: Some(match chosen {
+                        "online" => Chosen::Online,
+                        "busy" => Chosen::Busy,
+                        _ => Chosen::Invisible,
+                    }),
+                    ..StatusChange::default()
+                },
+                asker,
+            },
+            ref other => panic!("nobody knows how to do that: {other:?}"),
+        };
+        self.tell(node, Input::User(user, input));
+    }
+
+    fn tell(&mut self, node: usize, input: Input<String>) {
+        let mut effects = Vec::new();
+        if let Some(it) = &mut self.nodes[node] {
+            it.handle(self.now, input, &mut effects);
+        }
+        self.perform(node, effects);
+    }
+
+    fn expire(&mut self, node: usize) {
+        let mut effects = Vec::new();
+        if let Some(it) = &mut self.nodes[node] {
+            it.expire(self.now, &mut effects);
+        }
+        self.perform(node, effects);
+    }
+
+    fn perform(&mut self, node: usize, effects: Vec<Effect<String>>) {
+        for effect in effects {
+            match effect {
+                Effect::Ask(request) => self.ask(node, request),
+                Effect::Leases(effect) => self.ask_about_leases(node, effect),
+                Effect::Roster(rosters::Effect::Tell { topic, event, .. }) => {
+                    let Topic::Channel(topic) = topic else {
+                        continue;
+                    };
+                    let text = told(&event);
+                    self.played.push(format!("> {} {topic} {text}", node + 1));
+                }
+                Effect::User(user, effect) => self.perform_for(node, &user, effect),
+                Effect::Roster(_) => {}
+            }
+        }
+    }
+
+    fn perform_for(&mut self, node: usize, user: &UserId, effect: users::Effect<String>) {
+        match effect {
+            users::Effect::Welcome {
+                connection,
+                restored,
+                asker,
+            } => {
+                if restored {
+                    self.played.push(format!("> {} {asker} is back", node + 1));
+                }
+                self.connections.insert(asker, connection);
+            }
+            users::Effect::Close { connection, reason } => {
+                let mut all = self.connections.iter();
+                let its = all.find(|(_, it)| it.session == connection.session);
+                let (label, epoch) = (its.unwrap().0, connection.epoch);
+                let reason = reason.as_str();
+                let line = format!("> {} {label}@{epoch} closed: {reason}", node + 1);
+                self.played.push(line);
+            }
+            users::Effect::Load => {
+                let profile = self.profiles.get(user).cloned();
+                let input = users::Input::Loaded { profile };
+                self.tell(node, Input::User(user.clone(), input));
+            }
+            users::Effect::Save { profile, .. } => {
+                self.profiles.insert(user.clone(), profile);
+            }
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, node: usize, request: Request) {
+        let subject = request.subject().clone();
+        let reply = match request {
+            Request::Open { ask, .. } | Request::Read { ask, .. } => {
+                self.followers.insert((node, subject.clone()));
+                let map = self.maps.entry(subject.clone()).or_default();
+                let snapshot = Some(map.snapshot());
+                Reply::Read { ask, snapshot }
+            }
+            Request::Write(write) => {
+                self.version += 1;
+                let next = Clock {
+                    epoch: self.version,
+                    version: self.version,
+                };
+                let map = self.maps.entry(subject.clone()).or_default();
+                let applied = map.apply(&write.ops, next);
+                if let Some(patch) = applied.patch {
+                    self.publish(&subject, &Reply::Patched(patch));
+                }
+                let refused = applied.refused;
+                Reply::Written(Some(Written { refused }))
+            }
+            Request::Close(_) => {
+                self.followers.remove(&(node, subject));
+                return;
+            }
+            Request::Murmur(_, murmurs) => {
+                return self.publish(&subject, &Reply::Murmured(murmurs));
+            }
+        };
+        self.tell(node, Input::Stored(subject, reply));
+    }
+
+    fn publish(&mut self, subject: &Subject, reply: &Reply) {
+        for node in 0..self.nodes.len() {
+            if self.followers.contains(&(node, subject.clone())) {
+                self.tell(node, Input::Stored(subject.clone(), reply.clone()));
+            }
+        }
+    }
+
+    fn ask_about_leases(&mut self, node: usize, effect: nodes::Effect) {
+        let now = self.now;
+        let lease = |who, until, is_dead| Lease {
+            who,
+            name: "".into(),
+            until,
+            is_dead,
+        };
+        let input = match effect {
+            nodes::Effect::Renew { me, ttl } => {
+                let known = self.leases.insert(me, lease(me, now + ttl, false));
+                nodes::Input::Renewed(Leases {
+                    now,
+                    mine: known.map_or(Standing::New, |_| Standing::Renewed),
+                    nodes: self.leases.values().cloned().collect(),
+                })
+            }
+            nodes::Effect::Condemn(who) => {
+                self.leases.insert(who, lease(who, now, true));
+                let is_dead = true;
+                nodes::Input::Condemned { who, is_dead }
+            }
+            nodes::Effect::Reap(who) => nodes::Input::Reaped { who, more: false },
+            _ => return,
+        };
+        self.tell(node, Input::Leases(input));
+    }
+}
+
+fn told(event: &Event) -> String {
+    let person = |it: &presence_core::Person| {
+        let mut text = format!("{} {}", it.user, it.look().status.as_str());
+        if it.members.len() > 1 {
+            let _ = write!(text, " x{}", it.members.len());
+        }
+        text
+    };
+    match event {
+        Event::Everyone { people, .. } => {
+            let people: Vec<_> = people.iter().map(|it| person(it)).collect();
+            format!("[{}]", people.join(", "))
+        }
+        Event::Changes { changes, .. } => {
+            let changes = changes.iter().map(|change| match change {
+                Change::Joined(it) => format!("+{}", person(it)),
+                Change::Updated { to, .. } => format!("~{}", person(to)),
+                Change::Left { person, reason } => {
+                    format!("-{} {}", person.user, reason.as_str())
+                }
+            });
+            changes.collect::<Vec<_>>().join(", ")
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,189 @@
+//! What the simulator has found: scripts that broke a promise once.
+
+use presence_core::Chosen;
+
+use super::planted::Planted;
+use super::script::{CLIENTS, Script, Step, What};
+use super::shrink::{play, shrink};
+
+const ANN: usize = 0;
+const BOB: usize = 1;
+const CAT: usize = 2;
+const EVE: usize = 3;
+const CATS_WEB: usize = 5;
+const EVES_WEB: usize = 6;
+const ROOM_0: usize = 0;
+const WORKSPACE: usize = 2;
+
+/// Plays a script that once failed with the delays of `seed`; clocks are off by so many seconds.
+#[track_caller]
+fn holds<const N: usize>(seed: u64, clocks: [i64; N], steps: Vec<(u64, What)>) {
+    let steps = steps.into_iter().map(|(at, what)| Step { at, what });
+    let script = Script {
+        seed,
+        planted: Planted::Nothing,
+        skews_ms: clocks.map(|it| it * 1000).to_vec(),
+        returns_ms: vec![None; CLIENTS.len()],
+        steps: steps.collect(),
+    };
+    if play(&script).is_some() {
+        panic!("{}", shrink(script));
+    }
+}
+
+fn connect(client: usize, node: usize) -> What {
+    What::Connect { client, node }
+}
+
+fn choose(user: usize, node: usize, chosen: Chosen) -> What {
+    let lasts_ms = None;
+    What::Choose {
+        user,
+        node,
+        chosen,
+        lasts_ms,
+    }
+}
+
+fn act(user: usize, node: usize) -> What {
+    let room = ROOM_0;
+    What::Act { user, node, room }
+}
+
+fn watch(node: usize, topic: usize) -> What {
+    What::Watch { node, topic }
+}
+
+#[test]
+fn who_hides_on_another_node_is_not_written_again_by_the_one_they_came_from() {
+    holds(
+        118,
+        [-107, 37, -36],
+        vec![
+            (346, watch(1, WORKSPACE)),
+            (1_184, connect(CATS_WEB, 0)),
+            (51_462, connect(CATS_WEB, 1)),
+            (53_895, choose(CAT, 1, Chosen::Invisible)),
+            (57_395, watch(0, WORKSPACE)),
+        ],
+    );
+}
+
+#[test]
+fn who_hides_while_they_move_there_and_back_leaves_nothing_behind() {
+    holds(
+        11,
+        [54, 0, 0],
+        vec![
+            (37_529, connect(EVES_WEB, 2)),
+            (38_020, connect(EVES_WEB, 0)),
+            (39_421, choose(EVE, 1, Chosen::Invisible)),
+            (40_229, connect(EVES_WEB, 2)),
+            (43_107, connect(EVES_WEB, 1)),
+        ],
+    );
+}
+
+#[test]
+fn a_clock_that_is_behind_does_not_keep_a_visitor_in_the_store() {
+    holds(
+        29,
+        [0, 97],
+        vec![
+            (1_216, connect(EVES_WEB, 0)),
+            (40_830, choose(EVE, 1, Chosen::Invisible)),
+            (44_106, choose(EVE, 1, Chosen::Busy)),
+        ],
+    );
+}
+
+#[test]
+fn what_a_dead_node_wrote_of_a_service_does_not_stand_in_the_way_of_the_next() {
+    holds(
+        1162,
+        [110, -56],
+        vec![
+            (937, watch(0, ROOM_0)),
+            (35_200, act(EVE, 1)),
+            (
+                45_000,
+                What::Kill {
+                    node: 1,
+                    back_ms: 5_000,
+                },
+            ),
+            (65_200, act(EVE, 0)),
+        ],
+    );
+}
+
+#[test]
+fn who_begins_anew_after_a_node_died_is_seen_by_those_who_had_not_heard_of_it() {
+    holds(
+        6278,
+        [89, 0],
+        vec![
+            (963, watch(1, ROOM_0)),
+            (9_306, act(CAT, 0)),
+            (24_306, act(CAT, 1)),
+            (
+                25_327,
+                What::Stop {
+                    node: 1,
+                    drain_ms: 1_533,
+                    back_ms: 1_941,
+                },
+            ),
+            (39_306, act(CAT, 0)),
+        ],
+    );
+}
+
+#[test]
+fn a_note_that_is_back_since_a_server_took_over_is_taken_back_again() {
+    holds(
+        6888,
+        [0, 0, 0],
+        vec![
+            (47_388, act(CAT, 0)),
+            (62_388, act(CAT, 1)),
+            (
+                62_913,
+                What::FailOver {
+                    server: 1,
+                    away_ms: 3_524,
+                    lost_ms: 876,
+                },
+            ),
+        ],
+    );
+}
+
+#[test]
+fn entries_of_the_dead_that_are_back_since_a_server_took_over_are_removed_again() {
+    holds(
+        2302,
+        [0, 10],
+        vec![
+            (34_031, connect(CATS_WEB, 0)),
+            (41_251, choose(BOB, 1, Chosen::Busy)),
+            (
+                54_859,
+                What::Cut {
+                    node: 0,
+                    server: Some(0),
+                    ms: 28_313,
+                },
+            ),
+            (60_510, act(ANN, 0)),
+            (
+                72_517,
+                What::FailOver {
+                    server: 2,
+                    away_ms: 6_634,
+                    lost_ms: 563,
+                },
+            ),
+        ],
+    );
+}

@@ -1,0 +1,18 @@
+//! Faults that are ours: each is a rule of the cluster that somebody might forget, and must be caught.
+
+/// What is wrong with the driver or the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Planted {
+    /// Nothing.
+    Nothing,
+    /// The store removes an entry for whoever says so: a late leave is not fenced.
+    CutsUnfenced,
+    /// The driver never compares: a lost patch stays lost.
+    NeverCompares,
+    /// A reap stops after its first step, for ever: nobody goes on where one died.
+    ReaperDies,
+    /// The driver condemns every lapsed lease at once, whatever the store went through.
+    CondemnsAtOnce,
+    /// The note of who has entries where is written after the entries, and never if the node dies in between.
+    NoteAfterEntry,
+}

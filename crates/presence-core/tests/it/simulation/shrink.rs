@@ -1,0 +1,90 @@
+//! Plays scripts on all cores, and makes one that fails as short as it gets.
+
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::planted::Planted;
+use super::script::Script;
+use super::world::{Broken, World};
+
+/// How often a script is tried to be made shorter.
+const TRIES_MAX: usize = 600;
+const LOG_LINES_MAX: usize = 250;
+
+/// Plays `script`; says which promise was broken, if one was.
+pub(super) fn play(script: &Script) -> Option<Broken> {
+    let mut world = World::new(script, false);
+    world.play();
+    world.broken
+}
+
+/// Plays the scripts of `seeds` until one fails: the first of those that were found.
+pub(super) fn first_failing(seeds: Range<u64>, planted: Planted) -> Option<Script> {
+    let next = AtomicU64::new(seeds.start);
+    let failing: Mutex<Option<Script>> = Mutex::new(None);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || failing.lock().unwrap().is_some() {
+                        return;
+                    }
+                    let mut script = Script::of(seed);
+                    script.planted = planted;
+                    if play(&script).is_some() {
+                        failing.lock().unwrap().get_or_insert(script);
+                    }
+                }
+            });
+        }
+    });
+    failing.into_inner().unwrap()
+}
+
+/// Leaves out of a failing script whatever it fails without, and tells what is left.
+pub(super) fn shrink(mut script: Script) -> String {
+    let Some(first) = play(&script) else {
+        return "it does not fail".to_owned();
+    };
+    let steps = script.steps.len();
+    let mut tries = 0;
+    let mut length = script.steps.len() / 2;
+    while length > 0 && tries < TRIES_MAX {
+        let mut start = 0;
+        let mut shrunk = false;
+        while start < script.steps.len() && tries < TRIES_MAX {
+            let mut shorter = script.clone();
+            let end = (start + length).min(shorter.steps.len());
+            shorter.steps.drain(start..end);
+            tries += 1;
+            match play(&shorter) {
+                Some(broken) if broken.invariant == first.invariant => {
+                    script = shorter;
+                    shrunk = true;
+                }
+                _ => start += length,
+            }
+        }
+        if !shrunk || length > 1 {
+            length /= 2;
+        }
+    }
+    let mut world = World::new(&script, true);
+    world.play();
+    let broken = world.broken.unwrap_or(first);
+    let log = world.log.unwrap_or_default();
+    let skipped = log.len().saturating_sub(LOG_LINES_MAX);
+    format!(
+        "seed {} breaks {}: {}\n\nwith {} of {steps} steps: {script}\nwhat happens (the last {} lines):\n{}\n\nplay it again with PRESENCE_SEED={}",
+        script.seed,
+        broken.invariant,
+        broken.how,
+        script.steps.len(),
+        log.len() - skipped,
+        log[skipped..].join("\n"),
+        script.seed
+    )
+}

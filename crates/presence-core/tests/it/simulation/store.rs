@@ -1,0 +1,334 @@
+//! The store that all nodes share, in virtual time: what the port promises, and nothing more.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use presence_core::cluster::{
+    Field, Incarnation, Op, Patch, SHARDS, Snapshot, Stamp, Subject, TopicMap, Write,
+};
+use presence_core::ports::{Lease, Leases, Standing, Written};
+use presence_core::{Clock, Reason, Timestamp};
+
+use super::planted::Planted;
+
+/// On how many servers the parts of the store are. The leases are on the first.
+pub(super) const SERVERS: usize = 3;
+/// For how long after a change a comparison tells it.
+const RECENT_MS: u64 = 60_000;
+/// How many maps one reap cleans.
+const REAPED_MAX: usize = 2;
+/// A server that takes over may miss what was written so shortly before.
+pub(super) const LAG_MAX_MS: u64 = 1_500;
+
+pub(super) struct Store {
+    planted: Planted,
+    servers: Vec<Server>,
+    leases: BTreeMap<Incarnation, Lease>,
+    epochs: u64,
+    /// Its clock is not that of any node.
+    skew_ms: u64,
+}
+
+#[derive(Default)]
+struct Server {
+    maps: BTreeMap<Subject, TopicMap>,
+    owned: BTreeMap<Incarnation, BTreeSet<Subject>>,
+    recent: BTreeMap<Subject, u64>,
+    version: u64,
+    /// Which past it remembers; nodes compare that.
+    history: u64,
+    /// How to take back what was done of late, the newest last.
+    undo: VecDeque<(u64, Undo)>,
+}
+
+enum Undo {
+    Map(Subject, TopicMap),
+    Owned(Incarnation, Subject, bool),
+    Leases(BTreeMap<Incarnation, Lease>),
+}
+
+/// On which server a subject is.
+pub(super) fn server_of(subject: &Subject) -> usize {
+    server_of_shard(subject.shard())
+}
+
+fn server_of_shard(shard: u16) -> usize {
+    usize::from(shard) * SERVERS / usize::from(SHARDS)
+}
+
+impl Store {
+    pub(super) fn new(seed: u64, planted: Planted) -> Self {
+        Store {
+            planted,
+            servers: (0..SERVERS).map(|_| Server::default()).collect(),
+            leases: BTreeMap::new(),
+            epochs: seed,
+            skew_ms: seed % 240_000,
+        }
+    }
+
+    fn time(&self, now: u64) -> Timestamp {
+        Timestamp::from_millis(super::START + self.skew_ms + now)
+    }
+
+    pub(super) fn history(&self, server: usize) -> u64 {
+        self.servers[server].history
+    }
+
+    pub(super) fn write(&mut self, now: u64, write: &Write) -> (Written, Option<Patch>) {
+        let server = &mut self.servers[server_of(&write.subject)];
+        if write.is_last {
+            server.note(now, write.by, &write.subject, false);
+        } else if self.planted != Planted::NoteAfterEntry {
+            server.note(now, write.by, &write.subject, true);
+        }
+        let (refused, patch) = self.apply(now, &write.subject, &write.ops);
+        (Written { refused }, patch)
+    }
+
+    /// The note that a node has entries there, where that is planted to be written late.
+    pub(super) fn note(&mut self, now: u64, by: Incarnation, subject: &Subject) {
+        self.servers[server_of(subject)].note(now, by, subject, true);
+    }
+
+    fn apply(
+        &mut self,
+        now: u64,
+        subject: &Subject,
+        ops: &[Op],
+    ) -> (Vec<(Field, Stamp)>, Option<Patch>) {
+        let now_us = self.time(now).as_millis() * 1000;
+        self.epochs = self.epochs.wrapping_mul(6_364_136_223_846_793_005);
+        self.epochs = self.epochs.wrapping_add(1_442_695_040_888_963_407);
+        let server = &mut self.servers[server_of(subject)];
+        let map = server.maps.entry(subject.clone()).or_default();
+        let before = map.clone();
+        let unfenced: Vec<Op>;
+        let ops = match self.planted {
+            Planted::CutsUnfenced => {
+                unfenced = ops.iter().map(|op| unfence(op, &before)).collect();
+                &unfenced
+            }
+            _ => ops,
+        };
+        let next = Clock {
+            epoch: self.epochs,
+            version: now_us.max(server.version + 1),
+        };
+        let applied = map.apply(ops, next);
+        if map.clock().is_none() {
+            server.maps.remove(subject);
+        }
+        if applied.patch.is_some() {
+            server.version = next.version;
+            server.recent.insert(subject.clone(), now);
+            server.remember(now, Undo::Map(subject.clone(), before));
+        }
+        (applied.refused, applied.patch)
+    }
+
+    pub(super) fn read(&self, subject: &Subject) -> Snapshot {
+        let map = self.servers[server_of(subject)].maps.get(subject);
+        map.map_or_else(|| TopicMap::default().snapshot(), TopicMap::snapshot)
+    }
+
+    /// Which of `followed` on `server` have changed of late, and which version they are.
+    pub(super) fn compare<'a>(
+        &self,
+        now: u64,
+        server: usize,
+        followed: impl Iterator<Item = &'a Subject>,
+    ) -> Vec<(Subject, Option<Clock>)> {
+        let it = &self.servers[server];
+        let is_recent = |subject: &&Subject| {
+            let changed = it.recent.get(*subject);
+            server_of(subject) == server && changed.is_some_and(|at| at + RECENT_MS >= now)
+        };
+        followed
+            .filter(is_recent)
+            .map(|subject| {
+                let clock = it.maps.get(subject).and_then(TopicMap::clock);
+                (subject.clone(), clock)
+            })
+            .collect()
+    }
+
+    pub(super) fn renew(&mut self, now: u64, me: Incarnation, ttl: Duration) -> Leases {
+        let time = self.time(now);
+        self.remember_leases(now);
+        let mine = match self.leases.get(&me) {
+            Some(lease) if lease.is_dead => Standing::Condemned,
+            Some(_) => Standing::Renewed,
+            None => Standing::New,
+        };
+        if mine != Standing::Condemned {
+            let lease = Lease {
+                who: me,
+                name: "".into(),
+                until: time + ttl,
+                is_dead: false,
+            };
+            self.leases.insert(me, lease);
+        }
+        Leases {
+            now: time,
+            mine,
+            nodes: self.leases.values().cloned().collect(),
+        }
+    }
+
+    pub(super) fn condemn(&mut self, now: u64, who: Incarnation) -> bool {
+        let time = self.time(now);
+        self.remember_leases(now);
+        let lease = self.leases.entry(who).or_insert_with(|| Lease {
+            who,
+            name: "".into(),
+            until: time,
+            is_dead: false,
+        });
+        if !lease.is_dead && lease.until <= time {
+            lease.is_dead = true;
+            lease.until = time;
+        }
+        lease.is_dead
+    }
+
+    pub(super) fn forget(&mut self, now: u64, who: Incarnation) {
+        self.remember_leases(now);
+        self.leases.remove(&who);
+    }
+
+    /// Leases that have run out, judged by the store's clock alone: for a driver that is planted to do so.
+    pub(super) fn lapsed(&self, now: u64) -> Vec<Incarnation> {
+        let time = self.time(now);
+        let lapsed = self.leases.values();
+        let lapsed = lapsed.filter(|it| !it.is_dead && it.until < time);
+        lapsed.map(|it| it.who).collect()
+    }
+
+    /// Removes some of the entries of `who` on `server`; says whether there may be more, and what is to be told.
+    pub(super) fn reap(
+        &mut self,
+        now: u64,
+        server: usize,
+        who: Incarnation,
+    ) -> (bool, Vec<(Subject, Patch)>) {
+        let subjects = self.servers[server].owned.get(&who).into_iter().flatten();
+        let subjects: Vec<Subject> = subjects.take(REAPED_MAX).cloned().collect();
+        let mut told = Vec::new();
+        for subject in &subjects {
+            let snapshot = self.read(subject);
+            let its = snapshot.entries.iter().filter(|(field, stamp, _)| {
+                matches!(field, Field::Session(_)) && stamp.incarnation() == who
+            });
+            let cuts: Vec<Op> = its
+                .map(|(field, stamp, _)| Op::Cut {
+                    field: *field,
+                    stamp: *stamp,
+                    reason: Reason::NodeLost,
+                })
+                .collect();
+            let (_, patch) = self.apply(now, subject, &cuts);
+            told.extend(patch.map(|patch| (subject.clone(), patch)));
+            self.servers[server].note(now, who, subject, false);
+        }
+        (subjects.len() == REAPED_MAX, told)
+    }
+
+    /// A server loses everything.
+    pub(super) fn wipe(&mut self, server: usize) {
+        let history = self.servers[server].history + 1;
+        self.servers[server] = Server {
+            history,
+            ..Server::default()
+        };
+        if server == 0 {
+            self.leases.clear();
+        }
+    }
+
+    /// Another server takes over, which has not heard of what was done since `then`.
+    pub(super) fn fail_over(&mut self, server: usize, then: u64) {
+        let leases = &mut self.leases;
+        let server = &mut self.servers[server];
+        server.history += 1;
+        while let Some((_, undo)) = server.undo.pop_back_if(|(at, _)| *at >= then) {
+            match undo {
+                Undo::Map(subject, map) if map.clock().is_none() => {
+                    server.maps.remove(&subject);
+                }
+                Undo::Map(subject, map) => {
+                    server.maps.insert(subject, map);
+                }
+                Undo::Owned(who, subject, was_there) => {
+                    server.note_quietly(who, &subject, was_there);
+                }
+                Undo::Leases(before) => *leases = before,
+            }
+        }
+        server.undo.clear();
+    }
+
+    fn remember_leases(&mut self, now: u64) {
+        let leases = self.leases.clone();
+        self.servers[0].remember(now, Undo::Leases(leases));
+    }
+
+    /// Everything there is, for the verdict.
+    pub(super) fn maps(&self) -> impl Iterator<Item = (&Subject, &TopicMap)> {
+        self.servers.iter().flat_map(|it| &it.maps)
+    }
+
+    /// Notes of who has entries where.
+    pub(super) fn notes(&self) -> usize {
+        let owned = self.servers.iter().flat_map(|it| it.owned.values());
+        owned.map(BTreeSet::len).sum()
+    }
+}
+
+impl Server {
+    fn note(&mut self, now: u64, who: Incarnation, subject: &Subject, is_there: bool) {
+        let was_there = self.note_quietly(who, subject, is_there);
+        if was_there != is_there {
+            self.remember(now, Undo::Owned(who, subject.clone(), was_there));
+        }
+    }
+
+    fn note_quietly(&mut self, who: Incarnation, subject: &Subject, is_there: bool) -> bool {
+        if is_there {
+            return !self.owned.entry(who).or_default().insert(subject.clone());
+        }
+        let Some(owned) = self.owned.get_mut(&who) else {
+            return false;
+        };
+        let was_there = owned.remove(subject);
+        if owned.is_empty() {
+            self.owned.remove(&who);
+        }
+        was_there
+    }
+
+    fn remember(&mut self, now: u64, undo: Undo) {
+        while let Some((at, _)) = self.undo.front()
+            && at + LAG_MAX_MS < now
+        {
+            self.undo.pop_front();
+        }
+        self.undo.push_back((now, undo));
+    }
+}
+
+/// The same, but a cut removes whatever is there.
+fn unfence(op: &Op, map: &TopicMap) -> Op {
+    match op {
+        Op::Cut { field, reason, .. } => {
+            let stored = map.entries().find(|(it, _)| it == field);
+            Op::Cut {
+                field: *field,
+                stamp: stored.map_or(op.stamp(), |(_, stamp)| stamp),
+                reason: *reason,
+            }
+        }
+        put => put.clone(),
+    }
+}
