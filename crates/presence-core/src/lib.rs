@@ -32,7 +32,8 @@ pub mod users;
 
 pub use bucket::{Rate, TokenBucket};
 pub use event::{
-    Change, Clock, Cursor, Event, Face, Owned, OwnedDevice, Pointer, Selection, Topic, Watching,
+    Change, Clock, Cursor, Event, Face, Move, Owned, OwnedDevice, Pointer, Selection, Topic,
+    Watching,
 };
 pub use id::{ChannelId, DeviceId, DeviceKind, IdError, SessionId, UserId, WorkspaceId};
 pub use limits::{Limits, Timing, TimingError};

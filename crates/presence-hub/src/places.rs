@@ -282,12 +282,12 @@ impl Places {
             self.snapshots.remove(topic);
         }
         let all = || watchers.iter();
-        let want = |wanted| all().filter(move |(_, (watching, _))| *watching == wanted);
+        let want = |summary| {
+            all().filter(move |(_, (watching, _))| (*watching == Watching::Summary) == summary)
+        };
         match to {
-            Hearers::Full => want(Watching::Full).for_each(|(_, (_, outbox))| outbox.tell(&told)),
-            Hearers::Summary => {
-                want(Watching::Summary).for_each(|(_, (_, outbox))| outbox.tell(&told));
-            }
+            Hearers::Full => want(false).for_each(|(_, (_, outbox))| outbox.tell(&told)),
+            Hearers::Summary => want(true).for_each(|(_, (_, outbox))| outbox.tell(&told)),
             Hearers::AllBut(except) => all()
                 .filter(|(watcher, _)| !except.contains(watcher))
                 .for_each(|(_, (_, outbox))| outbox.tell(&told)),

@@ -153,7 +153,7 @@ pub enum Effect<A> {
 /// Which watchers of a topic are told.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Hearers {
-    /// Those who want to see everyone.
+    /// Those who want to see everyone, in whichever way.
     Full,
     /// Those who want a summary.
     Summary,
