@@ -38,6 +38,11 @@ impl Membership {
         }
     }
 
+    /// Which node this is.
+    pub(crate) fn me(&self) -> Incarnation {
+        self.me
+    }
+
     /// Notes who is who.
     pub(crate) fn hear(&mut self, news: News) {
         match news {
