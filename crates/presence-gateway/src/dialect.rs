@@ -23,6 +23,7 @@ use crate::guest::Guest;
 use crate::http::{self, Answer, Query};
 use crate::native::Native;
 use crate::out::Out;
+use crate::phoenix::Phoenix;
 use crate::request::Refused;
 use crate::upgrade;
 
@@ -30,6 +31,7 @@ use crate::upgrade;
 pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
     match path {
         "/ws" => Some(Spoken::new::<Native>("ws")),
+        "/socket/websocket" => Some(Spoken::new::<Phoenix>("phoenix")),
         _ => None,
     }
 }
@@ -41,9 +43,13 @@ pub(crate) enum Slot {
     NativeJson,
     /// `presence.v1.postcard`
     NativePostcard,
+    /// Phoenix, on the topic that it is about.
+    PhoenixTopic,
+    /// Phoenix, on the service topic.
+    PhoenixService,
 }
 
-const _: () = assert!((Slot::NativePostcard as usize) < DIALECTS_MAX);
+const _: () = assert!((Slot::PhoenixService as usize) < DIALECTS_MAX);
 
 /// A dialect, at a path.
 pub(crate) struct Spoken {

@@ -17,6 +17,7 @@ pub mod logs;
 mod metrics;
 mod native;
 mod out;
+mod phoenix;
 mod rates;
 mod request;
 mod server;
