@@ -102,6 +102,12 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     })
 }
 
+/// Reads `true` or `false`.
+pub(super) fn flag(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| "`true` or `false` would do".to_owned())
+}
+
 /// Reads `127.0.0.1:4001`, `[::1]:4001` or `localhost:4001`.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text
