@@ -22,3 +22,4 @@ mod slow;
 mod tokens;
 
 mod api;
+mod phoenix;
