@@ -10,6 +10,7 @@ use presence_hub::{Hub, Settings};
 use tokio::sync::watch;
 
 use crate::api::Callers;
+use crate::cable::Kept;
 use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
 use crate::metrics::Metrics;
@@ -22,6 +23,8 @@ pub(crate) struct App {
     pub(crate) resume: ResumeKey,
     pub(crate) metrics: Metrics,
     pub(crate) callers: Callers,
+    /// The subscriptions of lost Action Cable connections.
+    pub(crate) cables: Kept,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) connections: Connections,
 }
@@ -68,6 +71,7 @@ impl App {
             resume,
             metrics: Metrics::default(),
             callers: Callers::default(),
+            cables: Kept::default(),
             phase: watch::Sender::new(Phase::Open),
             connections: Connections::default(),
         })

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::app::App;
+use crate::cable::Cable;
 use crate::closing::{Closing, Why};
 use crate::guest::Guest;
 use crate::http::{self, Answer, Query};
@@ -32,6 +33,7 @@ pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
     match path {
         "/ws" => Some(Spoken::new::<Native>("ws")),
         "/socket/websocket" => Some(Spoken::new::<Phoenix>("phoenix")),
+        "/cable" => Some(Spoken::new::<Cable>("cable")),
         _ => None,
     }
 }
@@ -47,9 +49,13 @@ pub(crate) enum Slot {
     PhoenixTopic,
     /// Phoenix, on the service topic.
     PhoenixService,
+    /// Action Cable, by channel class.
+    Cable,
+    /// What its extension adds.
+    CableExtended,
 }
 
-const _: () = assert!((Slot::PhoenixService as usize) < DIALECTS_MAX);
+const _: () = assert!((Slot::CableExtended as usize) < DIALECTS_MAX);
 
 /// A dialect, at a path.
 pub(crate) struct Spoken {

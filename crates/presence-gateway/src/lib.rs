@@ -5,6 +5,7 @@
 mod api;
 mod app;
 mod assets;
+mod cable;
 pub mod cli;
 mod closing;
 pub mod config;

@@ -22,4 +22,5 @@ mod slow;
 mod tokens;
 
 mod api;
+mod cable;
 mod phoenix;
