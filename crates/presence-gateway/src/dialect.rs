@@ -25,6 +25,7 @@ use crate::http::{self, Answer, Query};
 use crate::native::Native;
 use crate::out::Out;
 use crate::phoenix::Phoenix;
+use crate::pusher::{self, Pusher};
 use crate::request::Refused;
 use crate::upgrade;
 
@@ -34,6 +35,7 @@ pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
         "/ws" => Some(Spoken::new::<Native>("ws")),
         "/socket/websocket" => Some(Spoken::new::<Phoenix>("phoenix")),
         "/cable" => Some(Spoken::new::<Cable>("cable")),
+        path if path.starts_with(pusher::PATH) => Some(Spoken::new::<Pusher>("pusher")),
         _ => None,
     }
 }
@@ -53,9 +55,11 @@ pub(crate) enum Slot {
     Cable,
     /// What its extension adds.
     CableExtended,
+    /// Pusher 7.
+    Pusher,
 }
 
-const _: () = assert!((Slot::CableExtended as usize) < DIALECTS_MAX);
+const _: () = assert!((Slot::Pusher as usize) < DIALECTS_MAX);
 
 /// A dialect, at a path.
 pub(crate) struct Spoken {

@@ -19,6 +19,7 @@ mod metrics;
 mod native;
 mod out;
 mod phoenix;
+mod pusher;
 mod rates;
 mod request;
 mod server;
