@@ -239,3 +239,6 @@ fn code_of(why: Why) -> u16 {
         Why::Flooding => 4429,
     }
 }
+
+#[cfg(test)]
+mod tests;
