@@ -135,7 +135,9 @@ impl Dialect for Pusher {
             Delivery::Told(told) => self.tell(guest, &told, out),
             Delivery::Granted(name) => self.granted(&name, out),
             Delivery::Refused(Some(name), why) => {
-                self.subscriptions.remove(&name);
+                if self.subscriptions.named(&name).is_some_and(|it| !it.is_on) {
+                    self.subscriptions.remove(&name);
+                }
                 self.refuse_subscription(&name, &why.into(), out);
             }
             Delivery::Refused(None, why) => self.refuse(&why.into(), out),
@@ -253,6 +255,8 @@ impl Pusher {
                 succeed(subscription, session, told, (is_there, *count), out);
             }
             _ if !subscription.is_on => {}
+            // How many listen to what is for one user is nobody's business.
+            Event::Summary { .. } if subscription.kind == Kind::ToUser => {}
             Event::Broadcast { session: said, .. }
                 if *said == session.connection().session
                     || said.outsider() == Some(SocketId::outsider(Some(self.socket))) => {}

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::names::user_of;
 use crate::config::PusherApp;
 use crate::identity::{Identity, Patterns, Scopes, WORKSPACES_MAX, shown_name};
-use crate::request::{self, Refused};
+use crate::request::Refused;
 
 /// The longest `channel_data` or `user_data`.
 const DATA_BYTES_MAX: usize = 2 * META_BYTES_MAX;
@@ -28,8 +28,9 @@ pub(super) struct Signed {
 struct ChannelData {
     user_id: Value,
     user_info: Option<Json>,
+    /// Ours, beside what Pusher knows; whoever means something else by that name is let in all the same.
     #[serde(default)]
-    workspaces: Vec<String>,
+    workspaces: Value,
 }
 
 #[derive(Deserialize)]
@@ -39,7 +40,7 @@ struct UserData {
     #[serde(default)]
     watchlist: Vec<Value>,
     #[serde(default)]
-    workspaces: Vec<String>,
+    workspaces: Value,
 }
 
 impl Signed {
@@ -71,7 +72,7 @@ impl Signed {
         ))
     }
 
-    fn new(user: UserId, info: Option<Json>, workspaces: &[String]) -> Result<Signed, Refused> {
+    fn new(user: UserId, info: Option<Json>, workspaces: &Value) -> Result<Signed, Refused> {
         let info = info.map_or_else(|| "{}".into(), Json::into_text);
         if !info.starts_with('{') {
             return Err(Refused::invalid("user_info", "must be an object"));
@@ -80,15 +81,12 @@ impl Signed {
             let message = format!("user_info must be at most {META_BYTES_MAX} bytes");
             return Err(Refused::new(ErrorCode::TooLarge, message));
         }
-        if workspaces.len() > WORKSPACES_MAX {
-            let why = format!("must be at most {WORKSPACES_MAX}");
-            return Err(Refused::invalid("workspaces", why));
-        }
-        let workspaces = workspaces.iter().map(|id| request::id("workspaces", id));
+        let workspaces = workspaces.as_array().into_iter().flatten();
+        let workspaces = workspaces.filter_map(|id| WorkspaceId::new(id.as_str()?).ok());
         Ok(Signed {
             user,
             info,
-            workspaces: workspaces.collect::<Result<_, _>>()?,
+            workspaces: workspaces.take(WORKSPACES_MAX).collect(),
         })
     }
 
@@ -128,8 +126,12 @@ fn read<'a, T: Deserialize<'a>>(field: &str, data: &'a str) -> Result<T, Refused
         let message = format!("{field} must be at most {DATA_BYTES_MAX} bytes");
         return Err(Refused::new(ErrorCode::TooLarge, message));
     }
-    serde_json::from_str(data)
-        .map_err(|error| Refused::invalid(field, format!("is not as it should be: {error}")))
+    let invalid = |error: serde_json::Error| {
+        Refused::invalid(field, format!("is not as it should be: {error}"))
+    };
+    // All of it: what is kept as a text is sent on as it is.
+    Json::new(data).map_err(invalid)?;
+    serde_json::from_str(data).map_err(invalid)
 }
 
 /// An id is a text, or a number.
@@ -140,4 +142,71 @@ fn user(field: &str, app: &PusherApp, id: &Value) -> Result<UserId, Refused> {
         _ => return Err(Refused::invalid(field, "must be a string or a number")),
     };
     user_of(app, &id).map_err(|why| Refused::invalid(field, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    #[test]
+    fn an_id_is_a_text_or_a_number_and_info_an_object_of_some_size() {
+        let read = |data: &str| Signed::for_channel(&app(), data);
+        assert_eq!(read(r#"{"user_id":10}"#).unwrap().user.as_str(), "10");
+        let ann = read(r#"{"user_id":"ann","user_info":{"name": "Ann"},"x":1}"#).unwrap();
+        assert_eq!(
+            (ann.user.as_str(), &*ann.info),
+            ("ann", r#"{"name": "Ann"}"#)
+        );
+        let big = format!(
+            r#"{{"user_id":"a","user_info":{{"x":"{}"}}}}"#,
+            "x".repeat(4089)
+        );
+        assert_eq!(read(&big).unwrap_err().code, ErrorCode::TooLarge);
+        assert!(read(&big.replace("xxx", "xx")).is_ok());
+        let huge = format!(r#"{{"user_id":"a","x":"{}"}}"#, "x".repeat(8192));
+        assert_eq!(read(&huge).unwrap_err().code, ErrorCode::TooLarge);
+        for bad in [
+            "",
+            "7",
+            "{}",
+            r#"{"user_id":null}"#,
+            r#"{"user_id":""}"#,
+            r#"{"user_id":true}"#,
+            r#"{"user_id":"__proto__"}"#,
+            r#"{"user_id":"a","user_info":"text"}"#,
+            r#"{"user_id":"a","user_info":{"half":"\ud800"}}"#,
+            r#"{"user_id":"pusher/7/a"}"#,
+        ] {
+            assert_eq!(read(bad).unwrap_err().code, ErrorCode::Invalid, "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_signs_in_has_a_text_for_an_id_and_a_list_of_others() {
+        let read = |data: &str| Signed::for_user(&app(), data);
+        let data = r#"{"id":"ann","watchlist":["bob",7,"a b",null],"workspaces":["acme",1]}"#;
+        let (ann, watchlist, wanted) = read(data).unwrap();
+        let watchlist: Vec<&str> = watchlist.iter().map(UserId::as_str).collect();
+        assert_eq!((watchlist, wanted), (vec!["bob", "7"], 4));
+        assert_eq!(ann.workspaces, [WorkspaceId::new("acme").unwrap()]);
+        assert!(read(r#"{"id":"ann","workspaces":"of another kind"}"#).is_ok());
+        for bad in [
+            "{}",
+            r#"{"id":7}"#,
+            r#"{"id":""}"#,
+            r#"{"id":"a","watchlist":7}"#,
+        ] {
+            assert_eq!(read(bad).unwrap_err().code, ErrorCode::Invalid, "{bad}");
+        }
+    }
+
+    fn app() -> PusherApp {
+        PusherApp {
+            id: "3".into(),
+            key: "key".into(),
+            secret: Secret::new("secret"),
+            meets_others: true,
+        }
+    }
 }

@@ -24,3 +24,4 @@ mod tokens;
 mod api;
 mod cable;
 mod phoenix;
+mod pusher;

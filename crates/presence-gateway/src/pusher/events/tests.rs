@@ -110,12 +110,10 @@ fn an_update_is_told_when_it_shows() {
         "pusher_internal:member_added",
         r#"{"user_id":"ann","user_info":{"a":2}}"#,
     );
-    assert_eq!(told(&changed, "bob"), [wanted.clone()]);
-    assert_eq!(
-        told(&changed, "ann"),
-        [wanted],
-        "in another tab of theirs, too"
-    );
+    for user in ["bob", "ann"] {
+        // She may have another tab.
+        assert_eq!(told(&changed, user).concat(), wanted, "{user}");
+    }
 }
 
 #[test]
