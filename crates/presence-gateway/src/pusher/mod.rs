@@ -5,6 +5,7 @@ mod closing;
 mod commands;
 mod events;
 mod names;
+mod roster;
 mod signature;
 mod signed;
 mod signing_in;
@@ -25,8 +26,9 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::closing::{NO_APPLICATION, NO_VERSION, NOT_A_VERSION, OTHER_VERSION, code_of};
-use self::events::{Everyone, Frames, everyone_of, frames_of};
+use self::events::{Frames, frames_of};
 use self::names::{Kind, SocketId, id_of};
+use self::roster::{Everyone, everyone_of};
 use self::signed::Signed;
 use self::subscriptions::{Subscription, Subscriptions};
 use self::watchlist::Watchlist;

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use presence_core::{
-    ChannelId, Clock, DeviceKind, Member, Meta, Outsider, Pointer, Reason, Selection, SessionId,
-    Timestamp,
+    ChannelId, Clock, DeviceKind, Look, Member, Meta, Outsider, Pointer, Reason, Selection,
+    SessionId, Timestamp, Visible,
 };
 use serde_json::from_str;
 
