@@ -4,10 +4,13 @@ mod actions;
 mod classes;
 mod closing;
 mod commands;
+mod cursors;
 mod door;
 mod kept;
 mod messages;
 mod presence;
+mod roster;
+mod subscribing;
 mod subscriptions;
 mod tails;
 
@@ -48,7 +51,7 @@ pub(crate) struct Cable {
     subscriptions: Subscriptions,
     buckets: Buckets,
     /// What its user was last told of themselves, for who subscribes to that later.
-    own: Option<Arc<Told>>,
+    own: Option<Arc<Event>>,
     /// What is to be left, once the hub has room to hear it.
     owed: Vec<Subject>,
     pings_at: Instant,
@@ -120,7 +123,7 @@ impl Dialect for Cable {
         match delivery {
             Delivery::Told(told) => {
                 if matches!(*told.event, Event::Own(_)) {
-                    self.own = Some(told.clone());
+                    self.own = Some(told.event.clone());
                 }
                 self.tell(&told, out);
             }
@@ -275,8 +278,7 @@ impl Cable {
         if let (true, Some(own)) = (is_own, &self.own)
             && let Some(it) = self.subscriptions.of_ticket(ticket)
         {
-            let shared = own.encoded(Slot::Cable as usize, messages::tails_of);
-            for tail in Tails::of(shared) {
+            for tail in Tails::of(&messages::tails_of(own)) {
                 out.push_shared(TEXT, it.head.as_bytes(), tail.text);
             }
         }
@@ -339,7 +341,7 @@ fn own_words(event: &Event, user: &UserId) -> Option<String> {
     };
     let is_room = matches!(topic, Topic::Channel(_)) && Kind::of(topic) == Some(Kind::Room);
     let own = people.iter().find(|it| it.user == *user);
-    own.filter(|_| is_room).map(|it| messages::joined(it))
+    own.filter(|_| is_room).map(|it| roster::joined(it))
 }
 
 fn goodbye(why: Why, reconnect: bool, out: &mut Out) -> Farewell {

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::Cable;
 use super::classes::{self, Id, Subject};
 use super::messages::WHISPER;
+use super::subscribing::NO_HISTORY;
 use super::tails::{For, Tails};
 use crate::guest::Guest;
 use crate::out::Out;
@@ -231,7 +232,7 @@ impl Cable {
     pub(super) fn history(&mut self, head: &str, out: &mut Out) -> Result<(), Refused> {
         let found = self.find(head).map(|it| it.head.clone());
         let head = found.ok_or_else(not_subscribed)?;
-        self.say(&head, ",\"type\":\"reject_history\"}", out);
+        self.say(&head, NO_HISTORY, out);
         Ok(())
     }
 

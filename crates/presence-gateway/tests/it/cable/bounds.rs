@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{PLAIN, Page, room};
-use crate::gateway::{start, start_closed};
+use crate::gateway::{now, start, start_closed};
 use crate::raw::BINARY;
 
 #[tokio::test]
@@ -151,4 +151,74 @@ async fn too_fast_moves_are_refused_with_a_time_to_wait_and_harm_nothing() {
         (&json!("rate_limited"), &json!("move"))
     );
     assert!(error["retry_after"].as_u64().is_some());
+}
+
+/// Good frames, to be spoilt. None is about the room that is watched.
+const GOOD: &[&str] = &[
+    r#"{"command":"subscribe","identifier":"{\"channel\":\"PresenceChannel\",\"room_id\":7,\"meta\":{\"name\":\"E\"}}"}"#,
+    r#"{"command":"subscribe","identifier":"{\"channel\":\"CursorChannel\",\"document_id\":\"7\"}","history":{"since":1},"presence":{"id":"eve","info":{"a":[]}}}"#,
+    r#"{"command":"subscribe","identifier":"{\"channel\":\"AppearanceChannel\",\"user_ids\":[1,\"b\"]}"}"#,
+    r#"{"command":"unsubscribe","identifier":"{\"channel\":\"CursorChannel\",\"document_id\":\"7\"}"}"#,
+    r#"{"command":"message","identifier":"{\"channel\":\"CursorChannel\",\"document_id\":\"7\"}","data":"{\"action\":\"move\",\"x\":1e3,\"y\":-2}"}"#,
+    r#"{"command":"message","identifier":"{\"channel\":\"CursorChannel\",\"document_id\":\"7\"}","data":"{\"action\":\"broadcast\",\"event\":\"e\",\"payload\":[1]}"}"#,
+    r#"{"command":"message","identifier":"{\"channel\":\"AppearanceChannel\",\"user_ids\":[1,\"b\"]}","data":"{\"action\":\"set_status\",\"emoji\":\"x\"}"}"#,
+    r#"{"command":"whisper","identifier":"{\"channel\":\"PresenceChannel\",\"room_id\":7,\"meta\":{\"name\":\"E\"}}","data":{"a":"\u00e9"}}"#,
+    r#"{"command":"join","identifier":"{\"channel\":\"CursorChannel\",\"document_id\":\"7\"}","presence":{"id":"eve","info":{"name":"Né"}}}"#,
+    r#"{"command":"leave","identifier":"{\"channel\":\"CursorChannel\",\"document_id\":\"7\"}"}"#,
+    r#"{"command":"presence","identifier":"{\"channel\":\"CursorChannel\",\"document_id\":\"7\"}","data":{"return_records":true}}"#,
+    r#"{"command":"history","identifier":"{\"channel\":\"CursorChannel\",\"document_id\":\"7\"}","history":{}}"#,
+    r#"{"command":"pong"}"#,
+];
+
+#[tokio::test]
+async fn whatever_is_thrown_at_it_is_passed_over_and_nobody_else_notices() {
+    let seed = std::env::var("PRESENCE_SEED").ok();
+    let seed = seed.and_then(|it| it.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| now().as_millis());
+    println!("PRESENCE_SEED={seed}");
+    let mut state = seed | 1;
+    let mut dice = |sides: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % sides as u64) as usize
+    };
+    let gateway = start(&[]).await;
+    let mut ann = Page::extended(gateway.address(), "ann").await;
+    let mut bob = Page::of(gateway.address(), "bob").await;
+    ann.subscribes(&room(1)).await;
+    bob.subscribes(&room(1)).await;
+    ann.sees(&room(1), &["ann", "bob"]).await;
+    for _ in 0..40 {
+        let mut eve = Page::extended(gateway.address(), "eve").await;
+        for _ in 0..50 {
+            let mut frame = GOOD[dice(GOOD.len())].as_bytes().to_vec();
+            for _ in 0..dice(4) {
+                if frame.is_empty() {
+                    break;
+                }
+                let at = dice(frame.len());
+                match dice(4) {
+                    0 => drop(frame.remove(at)),
+                    1 => frame[at] = b"\"{}[],:\\019eE-"[dice(14)],
+                    2 => frame.truncate(at.max(1)),
+                    _ => frame.insert(at, b' ' + dice(95) as u8),
+                }
+            }
+            // Bytes that are no text are another test.
+            eve.raw.text(&String::from_utf8_lossy(&frame)).await;
+        }
+        drop(eve);
+    }
+    // It is all there, and they still hear each other.
+    bob.performs(
+        &room(1),
+        json!({ "action": "update", "meta": { "name": "B" } }),
+    )
+    .await;
+    ann.receives(&room(1), |it| {
+        assert_ne!(it["user"]["id"], "eve");
+        it["action"] == "user_updated"
+    })
+    .await;
 }
