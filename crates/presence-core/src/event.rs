@@ -41,6 +41,8 @@ pub enum Watching {
     /// Everyone, as long as the room is not too big.
     #[default]
     Full,
+    /// The same, and with each change everyone once more: for those whose clients keep no list.
+    Whole,
     /// A count and some faces.
     Summary,
 }
@@ -80,6 +82,8 @@ pub enum Event {
         clock: Clock,
         /// One per person.
         changes: Vec<Change>,
+        /// Everyone who is there now, in the order they came; only where somebody watches the whole.
+        everyone: Option<Vec<Arc<Person>>>,
     },
     /// A big room.
     Summary {
@@ -109,6 +113,8 @@ pub enum Event {
         topic: Topic,
         /// Where they are now.
         cursors: Vec<Cursor>,
+        /// Of each of them whose it is and what is new, in the same order.
+        moves: Vec<Move>,
         /// Sessions that point no more.
         gone: Vec<SessionId>,
     },
@@ -168,6 +174,17 @@ pub struct Cursor {
     pub pointer: Option<Pointer>,
     /// What it has selected.
     pub selection: Option<Selection>,
+}
+
+/// What is new of a cursor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Move {
+    /// Whose it is.
+    pub person: Arc<Person>,
+    /// Whether it pointed, be it to where it was.
+    pub pointed: bool,
+    /// Whether something else is selected.
+    pub selected: bool,
 }
 
 /// A position, in coordinates that the application chose. Finite.
@@ -258,13 +275,17 @@ impl Event {
             Event::Unchanged {
                 typing, cursors, ..
             } => typing.len() * NAME + cursors.len() * CURSOR,
-            Event::Changes { changes, .. } => changes
-                .iter()
-                .map(|change| match change {
+            Event::Changes {
+                changes, everyone, ..
+            } => {
+                let changes = changes.iter().map(|change| match change {
                     Change::Joined(person) | Change::Updated { to: person, .. } => weigh(person),
                     Change::Left { .. } => NAME,
-                })
-                .sum(),
+                });
+                // Of everyone no more than their faces is told.
+                let faces = everyone.as_ref().map_or(0, |it| it.len() * NAME);
+                changes.sum::<usize>() + faces
+            }
             Event::Summary { faces, .. } => people(faces),
             Event::Typing {
                 typing,

@@ -187,6 +187,39 @@ impl SessionId {
     pub const fn as_u128(self) -> u128 {
         self.0
     }
+
+    /// Stands where a session does for an [`Outsider`], said on the node of that tag: its first 48 bits are zero, as those of
+    /// a session, which are random, are once in 280 million million.
+    pub(crate) const fn of_outsider(node: u32, outsider: Outsider) -> Self {
+        SessionId((node as u128) << 48 | outsider.0 as u128)
+    }
+
+    /// Who it is, if it is nobody's session but an outsider's mark.
+    pub const fn outsider(self) -> Option<Outsider> {
+        match self.0 >> 80 {
+            0 => Some(Outsider(self.0 as u64 & Outsider::MAX)),
+            _ => None,
+        }
+    }
+
+    /// On the node of which tag an outsider spoke.
+    pub(crate) const fn node_of_outsider(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
+}
+
+/// Something that is in no channel and still says something there: a service. Its number is whatever the service tells
+/// itself by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outsider(u64);
+
+impl Outsider {
+    const MAX: u64 = (1 << 48) - 1;
+
+    /// The outsider of this number, of which the last 48 bits count.
+    pub const fn new(number: u64) -> Self {
+        Outsider(number & Outsider::MAX)
+    }
 }
 
 impl fmt::Display for SessionId {
@@ -218,6 +251,17 @@ mod tests {
             DeviceKind::Mobile
         );
         assert_eq!(DeviceId::new("toaster").unwrap().kind(), DeviceKind::Other);
+    }
+
+    #[test]
+    fn an_outsider_is_told_from_a_session() {
+        let mark = SessionId::of_outsider(u32::MAX, Outsider::new(u64::MAX));
+        assert_eq!(mark.outsider(), Some(Outsider::new((1 << 48) - 1)));
+        assert_eq!(mark.node_of_outsider(), u32::MAX);
+        let mark = SessionId::of_outsider(7, Outsider::new(42));
+        assert_eq!(mark.outsider(), Some(Outsider::new(42)));
+        assert_eq!(mark.node_of_outsider(), 7);
+        assert_eq!(SessionId::from_u128(1 << 80).outsider(), None);
     }
 
     #[test]

@@ -32,9 +32,10 @@ pub mod users;
 
 pub use bucket::{Rate, TokenBucket};
 pub use event::{
-    Change, Clock, Cursor, Event, Face, Owned, OwnedDevice, Pointer, Selection, Topic, Watching,
+    Change, Clock, Cursor, Event, Face, Move, Owned, OwnedDevice, Pointer, Selection, Topic,
+    Watching,
 };
-pub use id::{ChannelId, DeviceId, DeviceKind, IdError, SessionId, UserId, WorkspaceId};
+pub use id::{ChannelId, DeviceId, DeviceKind, IdError, Outsider, SessionId, UserId, WorkspaceId};
 pub use limits::{Limits, Timing, TimingError};
 pub use member::{Look, Member, Person, Reason};
 pub use meta::{META_BYTES_MAX, Meta, color_of};

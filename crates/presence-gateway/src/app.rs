@@ -13,6 +13,7 @@ use presence_redis::RedisTopics;
 use tokio::sync::watch;
 
 use crate::api::Callers;
+use crate::cable::Kept;
 use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
 use crate::metrics::Metrics;
@@ -25,6 +26,8 @@ pub(crate) struct App {
     pub(crate) resume: ResumeKey,
     pub(crate) metrics: Metrics,
     pub(crate) callers: Callers,
+    /// The subscriptions of lost Action Cable connections.
+    pub(crate) cables: Kept,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) connections: Connections,
 }
@@ -48,7 +51,7 @@ impl App {
         let Some(redis) = config.redis.clone() else {
             return App::alone(config);
         };
-        let (profiles, resume) = Kept::open(&config)?;
+        let (profiles, resume) = Stored::open(&config)?;
         let store = RedisTopics::connect(redis.clone()).await;
         let store = Arc::new(store.with_context(|| {
             format!(
@@ -65,8 +68,8 @@ impl App {
             "one of several nodes"
         );
         let hub = match profiles {
-            Kept::Memory(profiles) => Hub::join(settings, profiles, store, name).await,
-            Kept::File(profiles) => Hub::join(settings, profiles, store, name).await,
+            Stored::Memory(profiles) => Hub::join(settings, profiles, store, name).await,
+            Stored::File(profiles) => Hub::join(settings, profiles, store, name).await,
         };
         App::new(config, hub, resume)
     }
@@ -77,11 +80,11 @@ impl App {
     ///
     /// Says what cannot be opened, and why.
     pub(crate) fn alone(config: Config) -> anyhow::Result<App> {
-        let (profiles, resume) = Kept::open(&config)?;
+        let (profiles, resume) = Stored::open(&config)?;
         let settings = settings(&config);
         let hub = match profiles {
-            Kept::Memory(profiles) => Hub::start(settings, profiles),
-            Kept::File(profiles) => Hub::start(settings, profiles),
+            Stored::Memory(profiles) => Hub::start(settings, profiles),
+            Stored::File(profiles) => Hub::start(settings, profiles),
         };
         App::new(config, hub, resume)
     }
@@ -95,6 +98,7 @@ impl App {
             resume,
             metrics: Metrics::default(),
             callers: Callers::default(),
+            cables: Kept::default(),
             phase: watch::Sender::new(Phase::Open),
             connections: Connections::default(),
         })
@@ -120,19 +124,22 @@ fn settings(config: &Config) -> Settings {
 }
 
 /// The profiles of this node.
-enum Kept {
+enum Stored {
     Memory(Arc<ProfileMemory>),
     File(Arc<ProfileFile>),
 }
 
-impl Kept {
+impl Stored {
     /// Opens them, and the key that is kept beside them.
-    fn open(config: &Config) -> anyhow::Result<(Kept, ResumeKey)> {
+    fn open(config: &Config) -> anyhow::Result<(Stored, ResumeKey)> {
         Ok(match &config.data_dir {
-            DataDir::Memory => (Kept::Memory(Arc::default()), ResumeKey::random()?),
+            DataDir::Memory => (Stored::Memory(Arc::default()), ResumeKey::random()?),
             DataDir::Folder(folder) => {
                 let profiles = ProfileFile::open(folder.join("profiles.redb"))?;
-                (Kept::File(Arc::new(profiles)), ResumeKey::kept_in(folder)?)
+                (
+                    Stored::File(Arc::new(profiles)),
+                    ResumeKey::kept_in(folder)?,
+                )
             }
         })
     }

@@ -18,11 +18,14 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::app::App;
+use crate::cable::Cable;
 use crate::closing::{Closing, Why};
 use crate::guest::Guest;
 use crate::http::{self, Answer, Query};
 use crate::native::Native;
 use crate::out::Out;
+use crate::phoenix::Phoenix;
+use crate::pusher::{self, Pusher};
 use crate::request::Refused;
 use crate::upgrade;
 
@@ -30,6 +33,9 @@ use crate::upgrade;
 pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
     match path {
         "/ws" => Some(Spoken::new::<Native>("ws")),
+        "/socket/websocket" => Some(Spoken::new::<Phoenix>("phoenix")),
+        "/cable" => Some(Spoken::new::<Cable>("cable")),
+        path if path.starts_with(pusher::PATH) => Some(Spoken::new::<Pusher>("pusher")),
         _ => None,
     }
 }
@@ -41,9 +47,19 @@ pub(crate) enum Slot {
     NativeJson,
     /// `presence.v1.postcard`
     NativePostcard,
+    /// Phoenix, on the topic that it is about.
+    PhoenixTopic,
+    /// Phoenix, on the service topic.
+    PhoenixService,
+    /// Action Cable, by channel class.
+    Cable,
+    /// What its extension adds.
+    CableExtended,
+    /// Pusher 7.
+    Pusher,
 }
 
-const _: () = assert!((Slot::NativePostcard as usize) < DIALECTS_MAX);
+const _: () = assert!((Slot::Pusher as usize) < DIALECTS_MAX);
 
 /// A dialect, at a path.
 pub(crate) struct Spoken {

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::identity::{Asked, Identity};
 use crate::metrics;
 use crate::request::Refused;
-use crate::{api, assets, dialect};
+use crate::{api, assets, dialect, pusher};
 
 /// An answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -33,6 +33,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer 
     }
     let (route, answer) = match request.uri().path() {
         path if path.starts_with("/api/") => api::answer(&app, request).await,
+        path if path.starts_with(pusher::api::PATH) => pusher::api::answer(&app, request).await,
         _ if !is_read => ("page", method_not_allowed("GET, HEAD")),
         "/livez" => ("livez", text(StatusCode::OK, "alive\n")),
         "/readyz" => ("readyz", ready(&app)),

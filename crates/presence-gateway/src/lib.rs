@@ -5,6 +5,7 @@
 mod api;
 mod app;
 mod assets;
+mod cable;
 pub mod cli;
 mod closing;
 pub mod config;
@@ -17,6 +18,8 @@ pub mod logs;
 mod metrics;
 mod native;
 mod out;
+mod phoenix;
+mod pusher;
 mod rates;
 mod request;
 mod server;

@@ -48,6 +48,18 @@ impl Out {
         }
     }
 
+    /// A frame whose payload is these parts, one after the other, of which some are shared.
+    pub(crate) fn push_pieces<const N: usize>(&mut self, opcode: OpCode, parts: [Bytes; N]) {
+        let length = parts.iter().map(Bytes::len).sum();
+        self.push_piece(head(opcode, &[], length), length == 0);
+        let last = parts.iter().rposition(|it| !it.is_empty());
+        for (at, part) in parts.into_iter().enumerate() {
+            if !part.is_empty() {
+                self.push_piece(part, Some(at) == last);
+            }
+        }
+    }
+
     fn push_piece(&mut self, bytes: Bytes, ends_frame: bool) {
         self.bytes += bytes.len();
         self.pieces.push(Piece { bytes, ends_frame });
@@ -119,6 +131,18 @@ mod tests {
         one.push_payload(TEXT, &[&b"[1,"[..], &shared].concat());
         assert_eq!((two.frames(), two.bytes()), (1, one.bytes()));
         assert_eq!(all(&two), all(&one));
+    }
+
+    #[test]
+    fn a_frame_of_many_pieces_is_the_same_on_the_wire_as_one() {
+        for parts in [["a", "", "bc", ""], ["", "", "", ""], ["", "", "", "x"]] {
+            let mut many = Out::default();
+            many.push_pieces(TEXT, parts.map(|it| Bytes::from(it.to_owned())));
+            let mut one = Out::default();
+            one.push_payload(TEXT, parts.concat().as_bytes());
+            assert_eq!((many.frames(), many.bytes()), (1, one.bytes()));
+            assert_eq!(all(&many), all(&one));
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use presence_core::ports::{Profiles, Topics};
 use presence_core::rosters::{Page, Rosters};
 use presence_core::users::{Answer, Connection, Input, Users};
 use presence_core::{
-    ChannelId, DeviceId, Face, Limits, Meta, Owned, Refusal, SessionId, StatusChange, Timing,
-    Topic, UserId, WorkspaceId, rosters,
+    ChannelId, DeviceId, Face, Limits, Meta, Outsider, Owned, Refusal, SessionId, StatusChange,
+    Timing, Topic, UserId, WorkspaceId, rosters,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,7 +20,7 @@ use crate::lease::{HandOff, Leasing};
 use crate::link::{self, Errands, Holding, Homes, Link};
 use crate::outbox::Outbox;
 use crate::people::{self, Asker, People, Welcome};
-use crate::places::{self, Places};
+use crate::places::{self, Occupied, Places};
 use crate::session::Session;
 use crate::shards::Shards;
 
@@ -437,6 +437,46 @@ impl Hub {
         let message = people::Message::Forward(Topic::Channel(channel), message);
         let _ = self.people.of(user).send(message).await;
         answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
+    }
+
+    /// Tells everyone who watches `channel`, on behalf of a service that is not there. Watchers hear of it as of a session
+    /// of `user` that is none, but `outsider`'s mark: [`presence_core::SessionId::outsider`].
+    ///
+    /// # Errors
+    ///
+    /// The channel is flooded, or the hub has stopped.
+    pub async fn announce(
+        &self,
+        channel: ChannelId,
+        (outsider, user): (Outsider, UserId),
+        event: Arc<str>,
+        payload: Arc<str>,
+    ) -> Result<(), Refusal> {
+        let topic = Topic::Channel(channel.clone());
+        let (reply, answer) = oneshot::channel();
+        let message = places::Message::Happened(rosters::Input::Announced {
+            channel,
+            outsider,
+            user,
+            event,
+            payload,
+            asker: Some(Asker::Caller(reply)),
+        });
+        let _ = self.places.of(&topic).send(message).await;
+        answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
+    }
+
+    /// The channels that have somebody in them. Of several nodes, as far as this one knows: those that somebody here is in
+    /// or watches.
+    pub async fn channels(&self) -> Vec<Occupied> {
+        let mut all = Vec::new();
+        for shard in self.places.all() {
+            let (reply, channels) = oneshot::channel();
+            let _ = shard.send(places::Message::Channels(reply)).await;
+            all.extend(channels.await.unwrap_or_default());
+        }
+        all.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
+        all
     }
 
     /// Counts what there is now.

@@ -28,5 +28,6 @@ pub use clock::Clock;
 pub use counters::{Counters, Counts};
 pub use hub::{Entry, Hub, Settings};
 pub use outbox::Ended;
+pub use places::Occupied;
 pub use session::{Busy, Delivery, Reference, Session};
 pub use told::{DIALECTS_MAX, Told};

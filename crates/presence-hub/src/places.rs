@@ -6,7 +6,9 @@ use std::sync::Arc;
 use presence_core::cluster::{News, Reply, Request, Subject};
 use presence_core::rosters::{Effect, Hearers, Input, Page, Rosters};
 use presence_core::users::Answer;
-use presence_core::{Clock as Version, Event, SessionId, Timestamp, Topic, UserId, Watching};
+use presence_core::{
+    ChannelId, Clock as Version, Event, SessionId, Timestamp, Topic, UserId, Watching,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -43,6 +45,18 @@ pub(crate) enum Message {
         reply: oneshot::Sender<Vec<UserId>>,
     },
     Count(oneshot::Sender<usize>),
+    Channels(oneshot::Sender<Vec<Occupied>>),
+}
+
+/// A channel with somebody in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupied {
+    /// Which.
+    pub channel: ChannelId,
+    /// How many people are in it.
+    pub people: usize,
+    /// Through how many sessions.
+    pub sessions: usize,
 }
 
 #[derive(Debug)]
@@ -198,6 +212,15 @@ impl Places {
             Message::Count(reply) => {
                 let _ = reply.send(self.rosters.active_channels());
             }
+            Message::Channels(reply) => {
+                let channels = self.rosters.channels();
+                let occupied = channels.map(|(channel, people, sessions)| Occupied {
+                    channel: channel.clone(),
+                    people,
+                    sessions,
+                });
+                let _ = reply.send(occupied.collect());
+            }
         }
     }
 
@@ -282,12 +305,12 @@ impl Places {
             self.snapshots.remove(topic);
         }
         let all = || watchers.iter();
-        let want = |wanted| all().filter(move |(_, (watching, _))| *watching == wanted);
+        let want = |summary| {
+            all().filter(move |(_, (watching, _))| (*watching == Watching::Summary) == summary)
+        };
         match to {
-            Hearers::Full => want(Watching::Full).for_each(|(_, (_, outbox))| outbox.tell(&told)),
-            Hearers::Summary => {
-                want(Watching::Summary).for_each(|(_, (_, outbox))| outbox.tell(&told));
-            }
+            Hearers::Full => want(false).for_each(|(_, (_, outbox))| outbox.tell(&told)),
+            Hearers::Summary => want(true).for_each(|(_, (_, outbox))| outbox.tell(&told)),
             Hearers::AllBut(except) => all()
                 .filter(|(watcher, _)| !except.contains(watcher))
                 .for_each(|(_, (_, outbox))| outbox.tell(&told)),

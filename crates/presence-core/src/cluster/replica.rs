@@ -56,6 +56,11 @@ impl Membership {
         stamp.owner == self.me.node || self.is_lost(stamp.incarnation())
     }
 
+    /// Which node this is.
+    pub(crate) fn me(&self) -> Incarnation {
+        self.me
+    }
+
     /// Notes who is who.
     pub(crate) fn hear(&mut self, news: News) {
         match news {

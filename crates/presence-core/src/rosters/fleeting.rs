@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{Cursor, Event, Limits, SessionId, Topic, UserId};
+use super::roster::Roster;
+use crate::{Cursor, Event, Limits, Move, SessionId, Topic, UserId};
 
 /// The typing, pointing and broadcasting of one channel.
 #[derive(Debug, Default)]
@@ -13,9 +14,16 @@ pub(super) struct Fleeting {
     /// Who was typing when that was last told, of those for whom it changed since.
     typing_told: BTreeMap<UserId, bool>,
     cursors: BTreeMap<SessionId, Cursor>,
-    moved: BTreeSet<SessionId>,
+    moved: BTreeMap<SessionId, Moved>,
     gone: BTreeSet<SessionId>,
     broadcasts: Vec<Event>,
+}
+
+/// What is new of a cursor.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    pointed: bool,
+    selected: bool,
 }
 
 /// Something to tell, and who shall not hear it.
@@ -103,7 +111,6 @@ impl Fleeting {
         session: SessionId,
         change: impl FnOnce(&mut Cursor),
     ) -> &Cursor {
-        self.moved.insert(session);
         self.gone.remove(&session);
         let cursor = self.cursors.entry(session).or_insert_with(|| Cursor {
             session,
@@ -111,7 +118,12 @@ impl Fleeting {
             pointer: None,
             selection: None,
         });
+        let before = (cursor.pointer, cursor.selection);
         change(cursor);
+        let selected = cursor.selection != before.1;
+        let moved = self.moved.entry(session).or_default();
+        moved.selected |= selected;
+        moved.pointed |= !selected || cursor.pointer != before.0;
         cursor
     }
 
@@ -132,7 +144,7 @@ impl Fleeting {
     }
 
     /// Takes what there is to tell; cursors over the limit stay for the next tick.
-    pub(super) fn take(&mut self, topic: &Topic, limits: &Limits) -> Vec<Telling> {
+    pub(super) fn take(&mut self, topic: &Topic, limits: &Limits, roster: &Roster) -> Vec<Telling> {
         let mut tellings = Vec::new();
         if !self.typing_told.is_empty() {
             let changed = std::mem::take(&mut self.typing_told);
@@ -151,27 +163,38 @@ impl Fleeting {
             }));
         }
         if !self.moved.is_empty() || !self.gone.is_empty() {
-            tellings.push(self.take_cursors(topic, limits.cursors_max));
+            tellings.push(self.take_cursors(topic, limits.cursors_max, roster));
         }
         tellings.extend(self.broadcasts.drain(..).map(Telling::all));
         tellings
     }
 
     /// Everyone hears of all cursors that moved, but of their own.
-    fn take_cursors(&mut self, topic: &Topic, max: usize) -> Telling {
-        let movers: Vec<SessionId> = self.moved.iter().take(max).copied().collect();
-        for session in &movers {
-            self.moved.remove(session);
-        }
+    fn take_cursors(&mut self, topic: &Topic, max: usize, roster: &Roster) -> Telling {
+        let movers: Vec<SessionId> = self.moved.keys().take(max).copied().collect();
+        let news = movers.iter().filter_map(|session| {
+            let Moved { pointed, selected } = self.moved.remove(session)?;
+            let person = roster.person(roster.user_of(*session)?)?.clone();
+            let news = Move {
+                person,
+                pointed,
+                selected,
+            };
+            Some((*session, news))
+        });
+        let news: Vec<(SessionId, Move)> = news.collect();
         let gone: Vec<SessionId> = self.gone.iter().take(max).copied().collect();
         for session in &gone {
             self.gone.remove(session);
         }
         let event = |except: Option<SessionId>| {
-            let others = movers.iter().filter(|&&it| Some(it) != except);
+            let others = news.iter().filter(|(it, _)| Some(*it) != except);
+            let others = others.map(|(it, news)| (self.cursors[it].clone(), news.clone()));
+            let (cursors, moves) = others.unzip();
             Event::Cursors {
                 topic: topic.clone(),
-                cursors: others.map(|it| self.cursors[it].clone()).collect(),
+                cursors,
+                moves,
                 gone: gone.clone(),
             }
         };

@@ -12,7 +12,7 @@ use self::place::Place;
 use crate::cluster::{Incarnation, Membership, Murmur, Reply, Request};
 use crate::epochs::Epochs;
 use crate::{
-    ChannelId, Clock, Event, Limits, Member, Person, Pointer, Reason, Refusal, Selection,
+    ChannelId, Clock, Event, Limits, Member, Outsider, Person, Pointer, Reason, Refusal, Selection,
     SessionId, Timers, Timestamp, Timing, Topic, UserId, Watching,
 };
 
@@ -115,6 +115,21 @@ pub enum Input<A> {
         /// Wants to know that it worked.
         asker: Option<A>,
     },
+    /// A service told the channel something, in which it is not.
+    Announced {
+        /// Which channel.
+        channel: ChannelId,
+        /// Which service.
+        outsider: Outsider,
+        /// In whose name.
+        user: UserId,
+        /// What kind of thing.
+        event: Arc<str>,
+        /// The thing: a JSON text.
+        payload: Arc<str>,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
 }
 
 /// What is to be done about it, in this order.
@@ -153,7 +168,7 @@ pub enum Effect<A> {
 /// Which watchers of a topic are told.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Hearers {
-    /// Those who want to see everyone.
+    /// Those who want to see everyone, in whichever way.
     Full,
     /// Those who want a summary.
     Summary,
@@ -217,6 +232,17 @@ impl Rosters {
             matches!(topic, Topic::Channel(_)) && !place.roster.is_empty()
         };
         self.places.iter().filter(is_active).count()
+    }
+
+    /// The channels that have somebody in them, as far as is known here, with how many people and how many sessions.
+    pub fn channels(&self) -> impl Iterator<Item = (&ChannelId, usize, usize)> {
+        self.places.iter().filter_map(|(topic, place)| match topic {
+            Topic::Channel(channel) if !place.roster.is_empty() => {
+                let sessions = place.roster.people().map(|it| it.members.len()).sum();
+                Some((channel, place.roster.len(), sessions))
+            }
+            _ => None,
+        })
     }
 
     /// Who is in `topic`: a page of them.
@@ -384,6 +410,23 @@ impl Rosters {
                 });
                 topic
             }
+            Input::Announced {
+                channel,
+                outsider,
+                user,
+                event,
+                payload,
+                asker,
+            } => {
+                let topic = Topic::Channel(channel);
+                let outcome = self.announce(now, &topic, outsider, (user, event, payload));
+                match (outcome, asker) {
+                    (Ok(()), asker) => grant(asker, out),
+                    (Err(why), Some(asker)) => out.push(Effect::Refuse { asker, why }),
+                    (Err(_), None) => {}
+                }
+                topic
+            }
         };
         self.settle(now, topic, out);
     }
@@ -451,6 +494,31 @@ impl Rosters {
             (Err(why), Some(asker)) => out.push(Effect::Refuse { asker, why }),
             (Err(_), None) => {}
         }
+    }
+
+    fn announce(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        outsider: Outsider,
+        (user, event, payload): (UserId, Arc<str>, Arc<str>),
+    ) -> Result<(), Refusal> {
+        let (max, node) = (self.limits.broadcasts_max, self.tag());
+        let place = self.place(topic);
+        let session = SessionId::of_outsider(node, outsider);
+        let murmur = Murmur::Said {
+            session,
+            user: user.clone(),
+            event: event.clone(),
+            payload: payload.clone(),
+        };
+        let said = fleeting::broadcast(topic, &user, session, event, payload);
+        if !place.fleeting.broadcast(said, max) {
+            let retry_after = place.speaks_at.since(now).max(Timing::TICK);
+            return Err(Refusal::TooFast { retry_after });
+        }
+        place.murmur(murmur);
+        Ok(())
     }
 
     pub(super) fn silence(&mut self, topic: &Topic, session: SessionId) {

@@ -27,6 +27,8 @@ pub(super) struct Place {
     pub(super) roster: Roster,
     pub(super) fleeting: Fleeting,
     full_watchers: usize,
+    /// How many of those want to see everyone with each change.
+    whole_watchers: usize,
     summary_watchers: usize,
     clock: Clock,
     /// The last versions, each with the event that made it.
@@ -63,6 +65,7 @@ impl Place {
             roster: Roster::default(),
             fleeting: Fleeting::default(),
             full_watchers: 0,
+            whole_watchers: 0,
             summary_watchers: 0,
             clock: Clock { epoch, version: 0 },
             told: VecDeque::new(),
@@ -160,11 +163,14 @@ impl Place {
     }
 
     pub(super) fn count_watcher(&mut self, watching: Watching, by: isize) {
-        let count = match watching {
-            Watching::Full => &mut self.full_watchers,
-            Watching::Summary => &mut self.summary_watchers,
+        let counts: &mut [&mut usize] = match watching {
+            Watching::Full => &mut [&mut self.full_watchers],
+            Watching::Whole => &mut [&mut self.full_watchers, &mut self.whole_watchers],
+            Watching::Summary => &mut [&mut self.summary_watchers],
         };
-        *count = count.saturating_add_signed(by);
+        for count in counts {
+            **count = count.saturating_add_signed(by);
+        }
     }
 
     /// Brings one watcher from the state it has to what the others were last told.
@@ -198,6 +204,8 @@ impl Place {
             }
             return;
         }
+        // What is kept of earlier changes is without everyone.
+        let have = have.filter(|_| watching != Watching::Whole);
         match have.and_then(|have| self.missing(have)) {
             Some(missing) => {
                 missing.into_iter().for_each(&mut tell);
@@ -362,7 +370,7 @@ impl Place {
             self.clock.version += 1;
             self.tell_changes(newcomer, topic, changes, limits, out);
         }
-        for mut telling in self.fleeting.take(topic, limits) {
+        for mut telling in self.fleeting.take(topic, limits, &self.roster) {
             if !self.is_watched() {
                 continue;
             }
@@ -441,19 +449,33 @@ impl Place {
             }
             return;
         }
-        let event = Arc::new(Event::Changes {
-            topic: topic.clone(),
-            clock: self.clock,
-            changes,
-        });
-        if self.full_watchers > 0 {
+        let event = |changes, everyone| {
+            Arc::new(Event::Changes {
+                topic: topic.clone(),
+                clock: self.clock,
+                changes,
+                everyone,
+            })
+        };
+        let mut tell = |event| {
             out.push(Effect::Tell {
                 topic: topic.clone(),
                 to: everyone(),
-                event: event.clone(),
+                event,
             });
-        }
-        self.told.push_back(event);
+        };
+        let kept = if self.whole_watchers > 0 {
+            let people = self.roster.people().cloned().collect();
+            tell(event(changes.clone(), Some(people)));
+            event(changes, None)
+        } else {
+            let event = event(changes, None);
+            if self.full_watchers > 0 {
+                tell(event.clone());
+            }
+            event
+        };
+        self.told.push_back(kept);
         if self.told.len() > limits.versions_kept {
             self.told.pop_front();
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::place::Place;
 use super::{Effect, Key, Rosters};
-use crate::cluster::{Heard, Murmur, News, Replica, Reply, Subject};
+use crate::cluster::{Heard, Membership, Murmur, News, Replica, Reply, Subject};
 use crate::{Member, Reason, SessionId, Timestamp, Topic};
 
 /// A place that somebody only looked at is followed so much longer, for the next look.
@@ -166,6 +166,32 @@ impl Rosters {
         }
     }
 
+    /// By what announcements of this node are told from those of others, when they come back through the store.
+    pub(super) fn tag(&self) -> u32 {
+        let me = self.members.as_ref().map(Membership::me);
+        me.map_or(0, |it| (it.node ^ (it.node >> 32)) as u32)
+    }
+
+    /// An outsider said something on another node.
+    fn announced(&mut self, topic: &Topic, murmur: Murmur, here: u32) {
+        let Murmur::Said {
+            session,
+            user,
+            event,
+            payload,
+        } = murmur
+        else {
+            return;
+        };
+        if session.node_of_outsider() == here {
+            return; // told already
+        }
+        if let Some(place) = self.places.get_mut(topic) {
+            let said = super::fleeting::broadcast(topic, &user, session, event, payload);
+            place.fleeting.broadcast(said, self.limits.broadcasts_max);
+        }
+    }
+
     fn murmured(&mut self, now: Timestamp, topic: &Topic, murmur: Murmur) {
         let Some(place) = self.places.get_mut(topic) else {
             return;
@@ -175,6 +201,10 @@ impl Rosters {
             Murmur::Pointed(cursor) => cursor.session,
             Murmur::Kicked => return,
         };
+        if session.outsider().is_some() {
+            let here = self.tag();
+            return self.announced(topic, murmur, here);
+        }
         let is_own = |place: &Place| {
             place
                 .copy

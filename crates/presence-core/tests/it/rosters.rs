@@ -237,3 +237,46 @@ fn who_goes_and_comes_within_a_tick_never_left() {
 ",
     );
 }
+
+#[test]
+fn who_watches_the_whole_is_told_everyone_with_each_change_and_the_others_share_that() {
+    check(
+        "
+ 0s  eve watches room:1 whole
+     > eve: room:1 []
+     bob watches room:1
+     > bob: room:1 []
+     ann/web connects
+     ann/web joins room:1
+     > room:1 +ann online of [ann online]
+ 1s  cat/web connects
+     cat/web joins room:1
+     > room:1 +cat online of [ann online, cat online]
+ 2s  ann chooses busy
+     > room:1 ~ann busy of [ann busy, cat online]
+ 3s  ann chooses invisible
+     > room:1 -ann left of [cat online]
+ 4s  eve unwatches room:1
+     cat/web departs room:1
+     > room:1 -cat left
+",
+    );
+}
+
+#[test]
+fn who_watches_the_whole_catches_up_with_the_whole() {
+    check(
+        "
+ 0s  ann/web connects
+     ann/web joins room:1
+     eve watches room:1 whole
+     > eve: room:1 [ann online]
+     bob/web connects
+     bob/web joins room:1
+50ms .
+     > room:1 +bob online of [ann online, bob online]
+ 1s  eve watches room:1 whole having 1.1
+     > eve: room:1 [ann online, bob online]
+",
+    );
+}

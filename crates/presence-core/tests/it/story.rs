@@ -487,11 +487,12 @@ impl Stage {
         }
     }
 
-    /// How a watcher watches: `summary`, `having <epoch>.<version>`.
+    /// How a watcher watches: `summary`, `whole`, `having <epoch>.<version>`.
     fn watching(&self, how: &[&str]) -> (Watching, Option<Clock>) {
         match *how {
             [] => (Watching::Full, None),
             ["summary"] => (Watching::Summary, None),
+            ["whole", ref having @ ..] => (Watching::Whole, self.watching(having).1),
             ["having", clock] => {
                 let (epoch, version) = clock.split_once('.').unwrap();
                 let epoch: usize = epoch.parse().unwrap();
@@ -707,8 +708,17 @@ impl Stage {
                 let clock = self.clock(*clock);
                 format!("{clock}unchanged{}", self.doing(typing, cursors))
             }
-            Event::Changes { clock, changes, .. } => {
+            Event::Changes {
+                clock,
+                changes,
+                everyone,
+                ..
+            } => {
                 let clock = self.clock(*clock);
+                let everyone = everyone.as_ref().map(|everyone| {
+                    let people: Vec<_> = everyone.iter().map(|it| self.person(it)).collect();
+                    format!(" of [{}]", people.join(", "))
+                });
                 let changes = changes.iter().map(|change| match change {
                     Change::Joined(person) => format!("+{}", self.person(person)),
                     Change::Updated { to, .. } => format!("~{}", self.person(to)),
@@ -717,7 +727,8 @@ impl Stage {
                     }
                 });
                 let changes: Vec<_> = changes.collect();
-                format!("{clock}{}", changes.join(", "))
+                let everyone = everyone.unwrap_or_default();
+                format!("{clock}{}{everyone}", changes.join(", "))
             }
             Event::Summary {
                 clock,

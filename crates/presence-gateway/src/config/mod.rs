@@ -5,6 +5,7 @@
 mod error;
 mod layers;
 mod parse;
+mod pusher;
 mod read;
 mod settings;
 
@@ -25,6 +26,7 @@ use layers::Layers;
 pub use error::ConfigError;
 pub use layers::Explained;
 pub use parse::{KeyFile, SPAN_MAX, Unit, span};
+pub use pusher::{Pusher, PusherApp};
 pub use settings::{CONFIG_ENV, SETTINGS, Setting};
 
 /// What was configured, checked.
@@ -54,6 +56,8 @@ pub struct Config {
     pub socket: SocketLimits,
     /// How often a connection may do each kind of thing.
     pub rates: Rates,
+    /// Who speaks Pusher's protocol.
+    pub pusher: Pusher,
     /// What is logged: a level, or `target=level` with commas between.
     pub log: String,
     /// How it is logged.
@@ -198,6 +202,7 @@ impl Config {
             limits: read::limits(it)?,
             socket: read::socket_limits(it)?,
             rates: read::rates(it)?,
+            pusher: pusher::pusher(it)?,
             log: it.take("log.filter", |text| {
                 logs::checked_filter(text).map(|()| text.to_owned())
             })?,

@@ -113,6 +113,15 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("rates.query", "PRESENCE_RATE_QUERY", "10/s burst 20"),
     setting("rates.other", "PRESENCE_RATE_OTHER", "5/s burst 20"),
+    setting("pusher.app_id", "PRESENCE_PUSHER_APP_ID", ""),
+    setting("pusher.key", "PRESENCE_PUSHER_KEY", ""),
+    secret(setting("pusher.secret", "PRESENCE_PUSHER_SECRET", "")),
+    secret(setting("pusher.apps", "PRESENCE_PUSHER_APPS", "")),
+    setting(
+        "pusher.client_events",
+        "PRESENCE_PUSHER_CLIENT_EVENTS",
+        "true",
+    ),
     flagged(setting("log.filter", "PRESENCE_LOG", "info"), "--log"),
     setting("log.format", "PRESENCE_LOG_FORMAT", "auto"),
 ];

@@ -385,6 +385,53 @@ fn the_example_file_shows_every_setting_and_its_default() {
     }
 }
 
+#[test]
+fn applications_of_pusher_have_an_id_a_key_and_a_secret_that_is_never_shown() {
+    const HIDDEN: &str = "7ad3773142a6692b25b8";
+    assert!(load("", &[], &[]).unwrap().pusher.apps.is_empty());
+    let one = [
+        ("PRESENCE_PUSHER_APP_ID", "3"),
+        ("PRESENCE_PUSHER_KEY", "key-of-3"),
+        ("PRESENCE_PUSHER_SECRET", HIDDEN),
+    ];
+    let more = format!("[pusher]\napps = ['7:seven:{HIDDEN}']\nclient_events = false");
+    let config = load(&more, &one, &[]).unwrap();
+    let apps = config.pusher.apps.iter();
+    let apps: Vec<_> = apps
+        .map(|it| (&it.id[..], &it.key[..], it.meets_others))
+        .collect();
+    assert_eq!(apps, [("3", "key-of-3", true), ("7", "seven", false)]);
+    assert!(!config.pusher.client_events);
+    for shown in [format!("{config:?}"), config.to_string()] {
+        assert!(!shown.contains(HIDDEN), "{shown}");
+    }
+
+    refused(
+        "",
+        &one[..2],
+        "pusher.secret would do, too (pusher.app_id from",
+    );
+    refused("", &one[2..], "pusher.app_id and pusher.key would do, too");
+    let twice = format!("[pusher]\napps = ['7:a:{HIDDEN}', '7:b:{HIDDEN}']");
+    assert!(!refused(&twice, &[], "two applications").contains(HIDDEN));
+    for (bad, wants) in [
+        ("7:a".to_owned(), "`id:key:secret` would do"),
+        (format!("a/b:a:{HIDDEN}"), "of an id, 1 to 28 of"),
+        (format!("7::{HIDDEN}"), "of the key of 7, 1 to 64 of"),
+        (
+            "7:a:sh0rt".to_owned(),
+            "of the secret of 7, 5 bytes can be guessed",
+        ),
+    ] {
+        let file = format!("[pusher]\napps = ['{bad}']");
+        let error = refused(&file, &[], wants);
+        assert!(
+            !error.contains(HIDDEN) && !error.contains("sh0rt"),
+            "{error}"
+        );
+    }
+}
+
 fn load(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Config, ConfigError> {
     Config::load_in(folder(file).path(), &cli(args), vars(env))
 }

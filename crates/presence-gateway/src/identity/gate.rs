@@ -120,7 +120,7 @@ fn as_given(asked: Asked<'_>) -> Result<Identity, IdentityError> {
 }
 
 /// A visitor: a public id that is nothing but random.
-fn anonymous() -> UserId {
+pub(crate) fn anonymous() -> UserId {
     let mut random = [0; 10];
     getrandom::fill(&mut random).expect("the system has randomness");
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -25,6 +25,7 @@ use presence_core::{ChannelId, DeviceId, Timestamp, UserId, WorkspaceId};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub(crate) use claims::shown_name;
 pub use claims::{NAME_CHARS_MAX, WORKSPACES_MAX};
+pub(crate) use gate::anonymous;
 pub use gate::{Asked, Gate};
 pub use keys::{KeyError, Keys, SECRET_BYTES_MIN, TOKEN_BYTES_MAX, weak_secret};
 pub use mint::{Grant, MintError, mint};

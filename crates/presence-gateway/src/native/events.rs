@@ -44,6 +44,7 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
             topic,
             clock,
             changes,
+            ..
         } => match &changes[..] {
             [change] => only_change_of(topic, *clock, change),
             changes => wire::Event::Changes(event::Changes {
@@ -81,6 +82,7 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
             topic,
             cursors,
             gone,
+            ..
         } => wire::Event::Cursors(event::Cursors {
             place: place_of(topic),
             cursors: cursors.iter().map(cursor_of).collect(),

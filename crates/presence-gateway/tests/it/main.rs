@@ -22,3 +22,6 @@ mod slow;
 mod tokens;
 
 mod api;
+mod cable;
+mod phoenix;
+mod pusher;

@@ -69,7 +69,7 @@ impl View {
                 cursors,
                 ..
             } => {
-                assert_eq!(self.watching, Watching::Full);
+                assert_ne!(self.watching, Watching::Summary);
                 let entries = people.iter().map(|it| (it.user.clone(), it.clone()));
                 let (clock, entries) = (*clock, entries.collect());
                 self.people.restore(Snapshot { clock, entries });
@@ -87,7 +87,15 @@ impl View {
                 self.lost = false;
                 self.hear_doing(typing, cursors);
             }
-            Event::Changes { clock, changes, .. } => self.hear_changes(*clock, changes),
+            Event::Changes {
+                clock,
+                changes,
+                everyone,
+                ..
+            } => {
+                self.hear_changes(*clock, changes);
+                self.hear_everyone(*clock, everyone.as_deref());
+            }
             Event::Summary {
                 clock,
                 count,
@@ -115,8 +123,17 @@ impl View {
                 }
                 self.typing = typing.iter().cloned().collect();
             }
-            Event::Cursors { cursors, gone, .. } => {
+            Event::Cursors {
+                cursors,
+                moves,
+                gone,
+                ..
+            } => {
                 assert!(!cursors.is_empty() || !gone.is_empty(), "tells nothing");
+                let users: Vec<_> = cursors.iter().map(|it| &it.user).collect();
+                let whose: Vec<_> = moves.iter().map(|it| &it.person.user).collect();
+                assert_eq!(users, whose);
+                assert!(moves.iter().all(|it| it.pointed && !it.selected));
                 self.cursors.retain(|it, _| !gone.contains(it));
                 self.point(cursors);
             }
@@ -175,6 +192,18 @@ impl View {
         }
     }
 
+    /// Whoever watches the whole is told what others make of the changes.
+    fn hear_everyone(&mut self, clock: Clock, everyone: Option<&[Arc<Person>]>) {
+        assert!(everyone.is_some() || self.watching != Watching::Whole);
+        if let Some(everyone) = everyone
+            && self.people.clock() == Some(clock)
+        {
+            let everyone: Vec<_> = everyone.iter().map(|it| seen(it)).collect();
+            let people: Vec<_> = self.people().into_iter().map(seen).collect();
+            assert_eq!(everyone, people, "everyone is not who is there");
+        }
+    }
+
     fn hear_doing(&mut self, typing: &[UserId], cursors: &[presence_core::Cursor]) {
         self.typing = typing.iter().cloned().collect();
         self.cursors.clear();
@@ -206,7 +235,7 @@ impl Watchers {
     ) {
         for ((of, watcher), view) in &mut self.views {
             let is_meant = match to {
-                Hearers::Full => view.watching == Watching::Full,
+                Hearers::Full => view.watching != Watching::Summary,
                 Hearers::Summary => view.watching == Watching::Summary,
                 Hearers::AllBut(but) => !but.contains(watcher),
                 Hearers::One(one) => one == watcher,

@@ -432,9 +432,10 @@ impl World {
                 if self.watchers.views.contains_key(&key) {
                     self.unwatch(&place, watcher);
                 } else {
-                    let watching = match self.chance.one_in(4) {
-                        true => Watching::Summary,
-                        false => Watching::Full,
+                    let watching = match self.chance.below(5) {
+                        0 => Watching::Summary,
+                        1 => Watching::Whole,
+                        _ => Watching::Full,
                     };
                     let view = View::new(watching, self.chance.one_in(3));
                     self.watchers.views.insert(key, view);

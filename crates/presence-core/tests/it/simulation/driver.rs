@@ -192,7 +192,7 @@ impl World<'_> {
         let back_at = self.nodes[node].back_at.entry(lane).or_default();
         *back_at = at.max(*back_at);
         let at = *back_at;
-        self.to_node(node, at, ToNode::Input(Input::Stored(subject, reply)));
+        self.post(node, at, ToNode::Input(Input::Stored(subject, reply)));
     }
 
     pub(super) fn ask_about_leases(&mut self, node: usize, effect: nodes::Effect) {
@@ -299,7 +299,7 @@ impl World<'_> {
                 }
                 if is_alive {
                     let input = leases.map_or(nodes::Input::Away, nodes::Input::Renewed);
-                    self.to_node(node, at, ToNode::Input(Input::Leases(input)));
+                    self.post(node, at, ToNode::Input(Input::Leases(input)));
                 }
             }
             Call::Condemn(who) => {
@@ -307,7 +307,7 @@ impl World<'_> {
                 let is_dead = is_dead && is_known;
                 if is_alive {
                     let input = nodes::Input::Condemned { who, is_dead };
-                    self.to_node(node, at, ToNode::Input(Input::Leases(input)));
+                    self.post(node, at, ToNode::Input(Input::Leases(input)));
                 }
             }
             Call::Reap(who) => self.reap(node, is_alive, who, is_done),
@@ -343,7 +343,7 @@ impl World<'_> {
             let more = more && !dies;
             let at = self.now + if is_done { 2 } else { TIMEOUT_MS };
             let input = nodes::Input::Reaped { who, more };
-            self.to_node(node, at, ToNode::Input(Input::Leases(input)));
+            self.post(node, at, ToNode::Input(Input::Leases(input)));
         }
     }
 
@@ -368,11 +368,11 @@ impl World<'_> {
                 if self.chance.one_in(5) {
                     let again = at + self.chance.below(500);
                     let notice = Input::Stored(subject.clone(), reply.clone());
-                    self.to_node(node, again, ToNode::Input(notice));
+                    self.post(node, again, ToNode::Input(notice));
                 }
             }
             let notice = Input::Stored(subject.clone(), reply.clone());
-            self.to_node(node, at, ToNode::Input(notice));
+            self.post(node, at, ToNode::Input(notice));
         }
     }
 
@@ -394,11 +394,11 @@ impl World<'_> {
             let changed = self.store.compare(self.now, server, followed);
             for (subject, clock) in changed {
                 let notice = Input::Stored(subject, Reply::At(clock));
-                self.to_node(node, at, ToNode::Input(notice));
+                self.post(node, at, ToNode::Input(notice));
             }
             if has_missed || before != history {
                 for shard in shards_of(server) {
-                    self.to_node(node, at, ToNode::Input(Input::Forgot(shard)));
+                    self.post(node, at, ToNode::Input(Input::Forgot(shard)));
                 }
             }
         }

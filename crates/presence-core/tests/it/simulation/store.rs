@@ -252,7 +252,10 @@ impl Store {
         let leases = &mut self.leases;
         let server = &mut self.servers[server];
         server.history += 1;
-        while let Some((_, undo)) = server.undo.pop_back_if(|(at, _)| *at >= then) {
+        while let Some((at, undo)) = server.undo.pop_back() {
+            if at < then {
+                break;
+            }
             match undo {
                 Undo::Map(subject, map) if map.clock().is_none() => {
                     server.maps.remove(&subject);

@@ -309,7 +309,7 @@ impl<'a> World<'a> {
                 if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
                     self.arrive(node, *what);
                 } else if let ToNode::Connect { client, socket } = *what {
-                    self.to_client(client, socket, ToClient::Closed(None));
+                    self.send(client, socket, ToClient::Closed(None));
                 }
             }
             Event::AtStore(node, life, call) => self.call(node, life, call),
@@ -423,7 +423,7 @@ impl<'a> World<'a> {
         self.views.retain(|(it, _), _| *it != node);
         self.faces.retain(|(it, _), _| *it != node);
         for (socket, open) in gone {
-            self.to_client(open.client, socket, ToClient::Closed(None));
+            self.send(open.client, socket, ToClient::Closed(None));
         }
         for client in CLIENTS.len()..self.clients.len() {
             let socket = self.clients[client].socket.as_ref();
@@ -468,7 +468,7 @@ impl<'a> World<'a> {
         self.tell(node, node::Input::User(user_id(user), input));
     }
 
-    pub(super) fn to_node(&mut self, node: usize, at: u64, what: ToNode) {
+    pub(super) fn post(&mut self, node: usize, at: u64, what: ToNode) {
         let life = self.nodes[node].life;
         self.at(at, Event::ToNode(node, life, Box::new(what)));
     }
@@ -489,7 +489,7 @@ impl<'a> World<'a> {
             }
             ToNode::Connect { client, socket } => {
                 if !self.nodes[node].is_accepting || self.is_over {
-                    return self.to_client(client, socket, ToClient::Closed(None));
+                    return self.send(client, socket, ToClient::Closed(None));
                 }
                 if self.socket(client, socket).is_none() {
                     return; // gone before it was let in
@@ -517,7 +517,7 @@ impl<'a> World<'a> {
             }
             ToNode::Shut { socket } => {
                 if let Some(open) = self.nodes[node].sockets.get(&socket) {
-                    self.to_client(open.client, socket, ToClient::Closed(None));
+                    self.send(open.client, socket, ToClient::Closed(None));
                 }
                 let reason = Reason::Lost;
                 self.arrive(node, ToNode::Gone { socket, reason });
@@ -632,7 +632,7 @@ impl<'a> World<'a> {
                     "node {node} lets {user} ({client}) in as {connection:?}, restored: {restored}"
                 );
                 if self.nodes[node].welcome(socket, connection) {
-                    self.to_client(client, socket, ToClient::Welcome(connection, restored));
+                    self.send(client, socket, ToClient::Welcome(connection, restored));
                 } else {
                     // The client was gone before it was let in.
                     let input = users::Input::Vanished {
@@ -644,7 +644,7 @@ impl<'a> World<'a> {
             }
             users::Effect::Close { connection, reason } => {
                 if let Some((socket, client)) = self.nodes[node].close_connection(connection) {
-                    self.to_client(client, socket, ToClient::Closed(Some(reason)));
+                    self.send(client, socket, ToClient::Closed(Some(reason)));
                 }
             }
             users::Effect::Tell { to, event } => match (to, event) {
@@ -671,7 +671,7 @@ impl<'a> World<'a> {
             },
             users::Effect::Load => {
                 let at = self.now.max(self.no_database_until) + self.chance.within(1..20);
-                self.to_node(node, at, ToNode::Loaded(user.clone()));
+                self.post(node, at, ToNode::Loaded(user.clone()));
             }
             users::Effect::Save { profile, asker } => {
                 if asker.is_some() {
@@ -689,7 +689,7 @@ impl<'a> World<'a> {
                     .is_none();
                 if is_new {
                     let at = self.now.max(self.no_database_until) + self.chance.within(1..20);
-                    self.to_node(node, at, ToNode::Saved(user.clone()));
+                    self.post(node, at, ToNode::Saved(user.clone()));
                 }
             }
             users::Effect::Grant { asker, .. } => self.answered(asker, true),
@@ -731,7 +731,7 @@ impl<'a> World<'a> {
     fn load(&mut self, node: usize, user: UserId) {
         if self.no_database_until > self.now {
             let at = self.no_database_until + self.chance.within(1..20);
-            return self.to_node(node, at, ToNode::Loaded(user));
+            return self.post(node, at, ToNode::Loaded(user));
         }
         let unsaved = self.nodes[node].unsaved.get(&user);
         let profile = unsaved.or(self.profiles.get(&user)).cloned();
@@ -742,7 +742,7 @@ impl<'a> World<'a> {
     fn save(&mut self, node: usize, user: &UserId) {
         if self.no_database_until > self.now {
             let at = self.no_database_until + self.chance.within(1..20);
-            return self.to_node(node, at, ToNode::Saved(user.clone()));
+            return self.post(node, at, ToNode::Saved(user.clone()));
         }
         if let Some(profile) = self.nodes[node].unsaved.remove(user) {
             let stored = self.profiles.get(user);
@@ -756,13 +756,13 @@ impl<'a> World<'a> {
         match self.asked.remove(&asker) {
             None => self.breaks("answers", format!("{asker} was answered twice")),
             Some(Asked::Door { client, socket }) => {
-                self.to_client(client, socket, ToClient::Closed(None));
+                self.send(client, socket, ToClient::Closed(None));
             }
             Some(Asked::Join {
                 client,
                 socket,
                 room,
-            }) if is_granted => self.to_client(client, socket, ToClient::Joined(room)),
+            }) if is_granted => self.send(client, socket, ToClient::Joined(room)),
             Some(Asked::Serve { client, .. }) if is_granted && self.is_faulty() => {
                 // Two nodes that cannot ask each other may both have let it in: the service would have to say it again.
                 for spot in &mut self.spots[self.clients[client].user] {
@@ -815,7 +815,7 @@ impl<'a> World<'a> {
             .filter(|it| it.id == socket)
     }
 
-    fn to_client(&mut self, client: usize, socket: u64, what: ToClient) {
+    fn send(&mut self, client: usize, socket: u64, what: ToClient) {
         let latency = self.chance.within(1..10);
         let latency = self
             .socket(client, socket)
@@ -834,18 +834,17 @@ impl<'a> World<'a> {
         if let Some(socket) = &self.clients[client].socket {
             let (node, at) = (socket.node, self.now + socket.latency_ms);
             let socket = socket.id;
-            self.to_node(node, at, ToNode::FromClient { socket, said });
+            self.post(node, at, ToNode::FromClient { socket, said });
         }
     }
 
     fn connect(&mut self, client: usize, node: usize) {
-        if let Some(before) = self.clients[client].socket.clone() {
+        if self.clients[client].socket.is_some() {
             // The old connection is cut as a rule, and hangs now and then.
             match self.chance.one_in(4) {
                 true => self.silence(client),
                 false => self.break_off(client),
             }
-            drop(before);
         }
         self.sockets += 1;
         let latency_ms = self.chance.within(1..15);
@@ -858,7 +857,7 @@ impl<'a> World<'a> {
             is_open: false,
         });
         let socket = self.sockets;
-        self.to_node(
+        self.post(
             node,
             self.now + latency_ms,
             ToNode::Connect { client, socket },
@@ -872,7 +871,7 @@ impl<'a> World<'a> {
         self.drop_socket(client, false, GRACE_MS + SEEN_MS);
         let at = self.now + self.chance.within(15..60);
         let (node, socket, reason) = (socket.node, socket.id, Reason::Lost);
-        self.to_node(node, at, ToNode::Gone { socket, reason });
+        self.post(node, at, ToNode::Gone { socket, reason });
     }
 
     fn silence(&mut self, client: usize) {
@@ -882,7 +881,7 @@ impl<'a> World<'a> {
         self.drop_socket(client, false, PING_MS + PONG_MS + GRACE_MS + 2 * SEEN_MS);
         let at = self.now + self.chance.within(PONG_MS..PING_MS + PONG_MS);
         let (node, socket, reason) = (socket.node, socket.id, Reason::TimedOut);
-        self.to_node(node, at, ToNode::Gone { socket, reason });
+        self.post(node, at, ToNode::Gone { socket, reason });
     }
 
     /// The client has no connection any more.
@@ -1016,7 +1015,7 @@ impl<'a> World<'a> {
             What::Act { user, node, room } => {
                 let client = CLIENTS.len() + user;
                 let at = self.now + 5;
-                self.to_node(node, at, ToNode::Serve { client, room });
+                self.post(node, at, ToNode::Serve { client, room });
             }
             What::Watch { node, topic } => self.toggle_watch(node, topic),
             What::WatchUser { node, user } => self.toggle_watch(node, FACE + user),
@@ -1069,7 +1068,7 @@ impl<'a> World<'a> {
             asker: Some(asker),
         };
         let input = node::Input::User(user_id(user), input);
-        self.to_node(node, self.now, ToNode::Input(input));
+        self.post(node, self.now, ToNode::Input(input));
     }
 
     fn kick(&mut self, user: usize, node: usize) {
@@ -1085,7 +1084,7 @@ impl<'a> World<'a> {
         self.clients[service].joined = [false; ROOMS];
         let asker = Some(self.asker(Asked::Other));
         let input = node::Input::User(user_id(user), users::Input::Kicked { asker });
-        self.to_node(node, self.now, ToNode::Input(input));
+        self.post(node, self.now, ToNode::Input(input));
     }
 
     fn toggle_watch(&mut self, node: usize, spot: usize) {
@@ -1110,7 +1109,7 @@ impl<'a> World<'a> {
             self.faces.remove(&(node, spot - FACE));
             node::Input::User(user_id(spot - FACE), users::Input::Unwatched)
         };
-        self.to_node(node, self.now, ToNode::Input(input));
+        self.post(node, self.now, ToNode::Input(input));
     }
 
     fn watch(&mut self, node: usize, spot: usize) {
@@ -1132,7 +1131,7 @@ impl<'a> World<'a> {
             let input = users::Input::Watched { watcher, asker };
             node::Input::User(user_id(spot - FACE), input)
         };
-        self.to_node(node, self.now, ToNode::Input(input));
+        self.post(node, self.now, ToNode::Input(input));
     }
 
     fn everyone_goes(&mut self) {
@@ -1294,11 +1293,11 @@ impl<'a> World<'a> {
         self.nodes[node].is_accepting = false;
         let time = Duration::from_millis(drain_ms + GRACE_MS);
         let input = node::Input::Leases(nodes::Input::Stopping(time));
-        self.to_node(node, self.now, ToNode::Input(input));
+        self.post(node, self.now, ToNode::Input(input));
         let sockets: Vec<u64> = self.nodes[node].sockets.keys().copied().collect();
         for socket in sockets {
             let at = self.now + self.chance.below(drain_ms);
-            self.to_node(node, at, ToNode::Shut { socket });
+            self.post(node, at, ToNode::Shut { socket });
         }
         let exit = self.now + drain_ms;
         let life = self.nodes[node].life;
@@ -1532,7 +1531,7 @@ impl<'a> World<'a> {
 
     /// At the end: all nodes say the same, and what was confirmed is kept.
     fn agree(&mut self) {
-        for user in 0..USERS.len() {
+        for (user, name) in USERS.iter().enumerate() {
             if user_id(user).is_anonymous() {
                 continue;
             }
@@ -1549,7 +1548,7 @@ impl<'a> World<'a> {
                 .filter_map(|(_, it)| it.face.as_ref().map(text))
                 .collect();
             if texts.len() > 1 {
-                let how = format!("watchers of {} draw {texts:?}", USERS[user]);
+                let how = format!("watchers of {} draw {texts:?}", name);
                 return self.breaks("I1 convergence", how);
             }
             let stored = self.store.read(&Subject::User(user_id(user)));
@@ -1571,7 +1570,7 @@ impl<'a> World<'a> {
             if !is_kept {
                 let how = format!(
                     "the status of {} is kept as {message:?}, and may be {possible:?}",
-                    USERS[user]
+                    name
                 );
                 return self.breaks("I6 acknowledged is kept", how);
             }

@@ -1,0 +1,218 @@
+//! What the `message` command asks for: the actions of the channel classes.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use presence_client::wire::{Chosen, ErrorCode, Field};
+use presence_core::users::Activity;
+use presence_core::{ChannelId, Pointer, Timestamp};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::Cable;
+use super::classes::{self, Subject};
+use super::messages;
+use super::presence::not_subscribed;
+use crate::out::Out;
+use crate::rates::Class;
+use crate::request::{Refused, StatusRequest};
+
+/// The action of a message that names none.
+const RECEIVE: &str = "receive";
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    action: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Move {
+    x: f64,
+    y: f64,
+    visible: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Selection {
+    start: Option<u64>,
+    end: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Typing {
+    typing: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Update<'a> {
+    #[serde(borrow)]
+    meta: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Broadcast<'a> {
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default)]
+    status: Field<Chosen>,
+    #[serde(default)]
+    custom_message: Field<String>,
+    #[serde(default)]
+    message: Field<String>,
+    #[serde(default)]
+    emoji: Field<String>,
+    #[serde(default)]
+    clear_after: Field<u64>,
+    #[serde(default)]
+    expires_at: Field<u64>,
+}
+
+impl Cable {
+    /// Does what a message asks for. Refusals are told to those who want to hear more than Rails would tell.
+    pub(super) fn act(
+        &mut self,
+        head: &str,
+        data: Option<&RawValue>,
+        out: &mut Out,
+    ) -> Result<(), Refused> {
+        let subscription = self.find(head).ok_or_else(not_subscribed)?;
+        let (ticket, is_curious) = (subscription.ticket, subscription.wish.is_curious);
+        let subject = subscription.wish.subject.clone();
+        let data = data.ok_or_else(|| Refused::invalid("data", "is missing"))?;
+        // A text of JSON, by the protocol; some servers take the JSON itself, too.
+        let text: Cow<'_, str> = match data.get().starts_with('"') {
+            true => serde_json::from_str::<String>(data.get())
+                .map_err(|error| Refused::invalid("data", error))?
+                .into(),
+            false => data.get().into(),
+        };
+        let Named { action } = read(&text)?;
+        let action = action.unwrap_or(RECEIVE.into());
+        let done = match subject {
+            Subject::Place(channel) => self.act_in(channel, ticket, &action, &text),
+            Subject::Workspace(_) => self.look_after(ticket, &action, &text),
+            Subject::Statuses(_) => self.look_after(ticket, &action, &text),
+        };
+        if let Err(why) = &done
+            && is_curious
+        {
+            self.say(head, &refusal(&action, why), out);
+        }
+        done
+    }
+
+    fn act_in(
+        &mut self,
+        channel: ChannelId,
+        ticket: u32,
+        action: &str,
+        text: &str,
+    ) -> Result<(), Refused> {
+        let reference = || Some(format!("a{ticket}.{action}").into());
+        match action {
+            "move" | "cursor_move" => {
+                self.afford(Class::Cursor)?;
+                let Move { x, y, visible } = read(text)?;
+                let visible = visible.unwrap_or(true);
+                self.guest.point(channel, Pointer { x, y, visible }, None)
+            }
+            "selection" | "select" => {
+                self.afford(Class::Cursor)?;
+                let Selection { start, end } = read(text)?;
+                self.guest.select(channel, (start, end), None)
+            }
+            "typing" | "typing_start" | "typing_stop" => {
+                self.afford(Class::Typing)?;
+                let typing = match action {
+                    "typing" => read::<Typing>(text)?.typing.unwrap_or(true),
+                    _ => action == "typing_start",
+                };
+                self.guest.typing(channel, typing, None)
+            }
+            "update" => {
+                self.afford(Class::Join)?;
+                let meta = classes::json(read::<Update<'_>>(text)?.meta)?;
+                self.guest.update(channel, meta, reference())
+            }
+            "broadcast" => {
+                self.afford(Class::Broadcast)?;
+                let Broadcast { event, payload } = read(text)?;
+                let payload = payload.map(classes::json).transpose()?;
+                let payload = payload.unwrap_or_else(|| "".into());
+                self.guest.say(channel, &event, payload, reference())
+            }
+            // That something was heard is noted for every frame.
+            "heartbeat" => self.afford(Class::Other),
+            _ => Err(unknown(action)),
+        }
+    }
+
+    /// Sets one's own status, or says that one looks or does not.
+    fn look_after(&mut self, ticket: u32, action: &str, text: &str) -> Result<(), Refused> {
+        let activity = match action {
+            "set_status" | "update_status" | "update_presence" => {
+                self.afford(Class::Status)?;
+                let Status {
+                    status,
+                    custom_message,
+                    message,
+                    emoji,
+                    clear_after,
+                    expires_at,
+                } = read(text)?;
+                let request = StatusRequest {
+                    status,
+                    custom_message: match custom_message {
+                        Field::Absent => message,
+                        said => said,
+                    },
+                    emoji,
+                    clear_after: clear_after.map(Duration::from_secs),
+                    expires_at: expires_at.map(Timestamp::from_millis),
+                };
+                let reference = Some(format!("a{ticket}.{action}").into());
+                return self.guest.choose(request, reference);
+            }
+            "heartbeat" => return self.afford(Class::Other),
+            "appear" => Activity::Active,
+            "away" => Activity::Idle,
+            "hide" => Activity::Hidden,
+            _ => return Err(unknown(action)),
+        };
+        self.afford(Class::Other)?;
+        self.guest.report(activity, None)
+    }
+}
+
+/// The end of a message that says that an action was refused, and why.
+pub(super) fn refusal(action: &str, why: &Refused) -> String {
+    let millis = why.retry_after.map(|it| it.as_millis().max(1));
+    messages::data(&json!({
+        "type": "error",
+        "action": action,
+        "code": why.code.as_str(),
+        "message": why.message,
+        "field": why.field,
+        "retry_after": millis.map(|it| u64::try_from(it).unwrap_or(u64::MAX)),
+    }))
+}
+
+fn unknown(action: &str) -> Refused {
+    let shown: String = action.chars().take(64).collect();
+    Refused::new(
+        ErrorCode::UnknownCommand,
+        format!("unknown action {shown:?}"),
+    )
+}
+
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refused> {
+    serde_json::from_str(text).map_err(|error| Refused::invalid("data", error))
+}

@@ -1,0 +1,185 @@
+//! From the frames of the wire to what a guest does.
+
+use std::borrow::Cow;
+
+use presence_client::wire::ErrorCode;
+use presence_core::{ChannelId, Topic};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Cable;
+use super::classes::{Subject, Wish};
+use super::presence::{Presence, not_subscribed};
+use super::subscribing::REJECTED;
+use super::subscriptions::{State, Subscription, head_of};
+use crate::closing::{Closing, Why};
+use crate::dialect::Next;
+use crate::frame::TEXT;
+use crate::out::Out;
+use crate::rates::Class;
+use crate::request::Refused;
+
+/// A frame.
+#[derive(Deserialize)]
+struct Command<'a> {
+    #[serde(borrow)]
+    command: Cow<'a, str>,
+    #[serde(borrow)]
+    identifier: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    presence: Option<&'a RawValue>,
+    #[serde(borrow)]
+    history: Option<&'a RawValue>,
+}
+
+impl Cable {
+    /// Does what a frame asks for. What is refused is not answered, except for subscriptions: the protocol has no words for it.
+    pub(super) async fn obey(&mut self, text: &str, out: &mut Out) -> Next {
+        let now = self.guest.app().now();
+        let Ok(command) = serde_json::from_str::<Command<'_>>(text) else {
+            self.count(ErrorCode::Malformed);
+            return match self.buckets.malformed(now) {
+                true => Next::Close(Why::Malformed.into()),
+                false => Next::Continue,
+            };
+        };
+        let Err(why) = self.perform(&command, out).await else {
+            return Next::Continue;
+        };
+        self.count(why.code);
+        let is_reckless = matches!(
+            why.code,
+            ErrorCode::RateLimited
+                | ErrorCode::UnknownCommand
+                | ErrorCode::NotJoined
+                | ErrorCode::TooMany
+        );
+        match is_reckless && self.buckets.strike(now) {
+            true => Next::Close(Closing::flooding()),
+            false => Next::Continue,
+        }
+    }
+
+    async fn perform(&mut self, command: &Command<'_>, out: &mut Out) -> Result<(), Refused> {
+        if self.is_extended && command.command == "pong" {
+            return Ok(()); // that something was heard is noted for every frame
+        }
+        let unknown = || Refused::new(ErrorCode::UnknownCommand, "unknown command");
+        let identifier = command.identifier.as_deref();
+        let identifier = identifier.ok_or_else(unknown)?;
+        let head = head_of(identifier);
+        match &*command.command {
+            "subscribe" => self.subscribe(identifier, head, command, out),
+            "unsubscribe" => {
+                self.unsubscribe(&head);
+                Ok(())
+            }
+            "message" => self.act(&head, command.data, out),
+            "whisper" if self.is_extended => self.whisper(&head, command.data),
+            "join" if self.is_extended => self.join(&head, command.presence, out),
+            "leave" if self.is_extended => self.leave(&head),
+            "presence" if self.is_extended => {
+                Box::pin(self.records(&head, command.data, out)).await
+            }
+            "history" if self.is_extended => self.history(&head, out),
+            _ => Err(unknown()),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        identifier: &str,
+        head: Box<str>,
+        command: &Command<'_>,
+        out: &mut Out,
+    ) -> Result<(), Refused> {
+        let wants_history = self.is_extended && command.history.is_some();
+        if let Some(known) = self.subscriptions.find(&head) {
+            // A page that has not heard yet asks again, and is answered again.
+            known.asked = known.asked.saturating_add(1);
+            known.wants_history |= wants_history;
+            let (ticket, state) = (known.ticket, known.state);
+            if state == State::Confirmed {
+                self.afford(Class::Other)?;
+                self.confirm(ticket, out);
+            }
+            return Ok(());
+        }
+        let subscribed = self.wish(identifier, command).and_then(|wish| {
+            let added = self.subscriptions.add(head.clone(), wish);
+            let added =
+                added.ok_or_else(|| Refused::new(ErrorCode::TooMany, "too many subscriptions"))?;
+            added.wants_history = wants_history;
+            Ok(added.ticket)
+        });
+        match subscribed {
+            Ok(ticket) => self.ask(ticket, out),
+            Err(why) => {
+                self.say(&head, REJECTED, out);
+                Err(why)
+            }
+        }
+    }
+
+    fn wish(&self, identifier: &str, command: &Command<'_>) -> Result<Wish, Refused> {
+        let mut wish = Wish::of(identifier)?;
+        let presence = command.presence.filter(|_| self.is_extended);
+        let presence: Option<Presence<'_>> = presence
+            .map(|it| serde_json::from_str(it.get()))
+            .transpose()
+            .map_err(|error| Refused::invalid("presence", error))?;
+        if let Some(presence) = presence {
+            wish.meta = presence.meta(&self.guest)?.or(wish.meta);
+            wish.only_looks = !matches!(wish.subject, Subject::Place(_));
+        }
+        Ok(wish)
+    }
+
+    /// A message of a subscription.
+    #[allow(clippy::unused_self, reason = "reads as what it does")]
+    pub(super) fn say(&self, head: &str, tail: &str, out: &mut Out) {
+        out.push_payload(TEXT, &[head.as_bytes(), tail.as_bytes()].concat());
+    }
+
+    pub(super) fn find(&mut self, head: &str) -> Option<&mut Subscription> {
+        self.subscriptions.find(head)
+    }
+
+    /// The ticket of a subscription to a place, and which place that is.
+    pub(super) fn place_of(&mut self, head: &str) -> Result<(u32, ChannelId), Refused> {
+        let it = self.find(head).ok_or_else(not_subscribed)?;
+        match &it.wish.subject {
+            Subject::Place(channel) => Ok((it.ticket, channel.clone())),
+            _ => Err(Refused::invalid("identifier", "is not of a place")),
+        }
+    }
+
+    /// What a subscription watches.
+    pub(super) fn topic_of(&mut self, head: &str) -> Result<Topic, Refused> {
+        let it = self.find(head).ok_or_else(not_subscribed)?;
+        match &it.wish.subject {
+            Subject::Place(channel) => Ok(Topic::Channel(channel.clone())),
+            Subject::Workspace(workspace) => Ok(Topic::Workspace(workspace.clone())),
+            Subject::Statuses(_) => Err(Refused::invalid("identifier", "is not of a place")),
+        }
+    }
+
+    /// Notes whether one is in a place: the session is, so all of its subscriptions are.
+    pub(super) fn set_present(&mut self, subject: &Subject, is_present: bool) {
+        let about = |it: &&mut Subscription| it.wish.subject == *subject;
+        for it in self.subscriptions.iter_mut().filter(about) {
+            it.is_present = is_present;
+        }
+    }
+
+    pub(super) fn afford(&mut self, class: Class) -> Result<(), Refused> {
+        let app = self.guest.app();
+        self.buckets.take(app.now(), class, &app.config.rates)
+    }
+
+    pub(super) fn count(&self, code: ErrorCode) {
+        self.guest.app().metrics.refused(code);
+    }
+}

@@ -1,0 +1,197 @@
+//! From what the core tells to the messages of the channel classes.
+
+use bytes::Bytes;
+use presence_core::{Change, Event, Face, Owned, Timestamp, UserId, Visible};
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::classes::Kind;
+use super::tails::{For, Tails};
+use super::{cursors, roster};
+use crate::native::events::chosen_of;
+
+/// The name of a broadcast whose payload is the whole message.
+pub(super) const WHISPER: &str = "whisper";
+
+/// What `event` is to pages here: the ends of messages.
+pub(super) fn tails_of(event: &Event) -> Bytes {
+    let mut tails = Tails::default();
+    match event {
+        Event::Everyone {
+            topic,
+            people,
+            typing,
+            cursors,
+            ..
+        } => {
+            match Kind::of(topic) {
+                Some(Kind::Room) => {
+                    tails.push(For::Each, None, &roster::state(people));
+                }
+                Some(Kind::Page) => tails.push(For::All, None, &viewers(people.len())),
+                Some(Kind::Document) | None => {}
+            }
+            if !typing.is_empty() {
+                tails.push(For::Curious, None, &typists(typing, &[], &[]));
+            }
+            for cursor in cursors {
+                let person = people.iter().find(|it| it.user == cursor.user);
+                if let Some(person) = person {
+                    cursors::point(&mut tails, cursor, person, true, cursor.selection.is_some());
+                }
+            }
+        }
+        Event::Changes {
+            topic,
+            changes,
+            everyone,
+            ..
+        } => match (Kind::of(topic), everyone) {
+            (Some(Kind::Room), Some(everyone)) => roster::change(&mut tails, changes, everyone),
+            (Some(Kind::Page), Some(everyone)) => {
+                let is_news = |it: &Change| !matches!(it, Change::Updated { .. });
+                if changes.iter().any(is_news) {
+                    tails.push(For::All, None, &viewers(everyone.len()));
+                }
+            }
+            _ => {}
+        },
+        Event::Summary {
+            topic,
+            count,
+            faces,
+            ..
+        } => match Kind::of(topic) {
+            Some(Kind::Room) => {
+                tails.push(For::All, None, &roster::summary(*count, faces));
+            }
+            Some(Kind::Page) => tails.push(For::All, None, &viewers(*count)),
+            Some(Kind::Document) | None => {}
+        },
+        Event::Typing {
+            typing,
+            started,
+            stopped,
+            ..
+        } => {
+            tails.push(For::Curious, None, &typists(typing, started, stopped));
+        }
+        Event::Cursors {
+            cursors,
+            moves,
+            gone,
+            ..
+        } => {
+            for (cursor, it) in cursors.iter().zip(moves) {
+                cursors::point(&mut tails, cursor, &it.person, it.pointed, it.selected);
+            }
+            for session in gone {
+                tails.push(For::Curious, None, &cursors::gone(*session));
+            }
+        }
+        Event::Broadcast {
+            event,
+            payload,
+            user,
+            session,
+            ..
+        } => {
+            if &**event == WHISPER && !pretends(payload) {
+                let text = format!(",\"message\":{payload}}}");
+                tails.push(For::All, Some(*session), &text);
+            } else {
+                let payload: Option<&RawValue> = serde_json::from_str(payload).ok();
+                let said = Said {
+                    type_: "broadcast",
+                    event,
+                    payload,
+                    user_id: user.as_str(),
+                };
+                tails.push(For::Curious, None, &data(&said));
+            }
+        }
+        Event::Face(face) => tails.push(For::All, None, &face_of(face)),
+        Event::Own(owned) => tails.push(For::All, None, &own_of(owned)),
+        Event::Unchanged { .. } | Event::Alone { .. } => {}
+    }
+    tails.into_bytes()
+}
+fn viewers(count: usize) -> String {
+    data(&json!({ "type": "viewer_count", "count": count }))
+}
+
+fn typists(typing: &[UserId], started: &[UserId], stopped: &[UserId]) -> String {
+    fn texts(users: &[UserId]) -> Vec<&str> {
+        users.iter().map(UserId::as_str).collect()
+    }
+    data(&json!({
+        "type": "typing",
+        "users": texts(typing),
+        "started": texts(started),
+        "stopped": texts(stopped),
+    }))
+}
+#[derive(Serialize)]
+struct Said<'a> {
+    #[serde(rename = "type")]
+    type_: &'static str,
+    event: &'a str,
+    payload: Option<&'a RawValue>,
+    user_id: &'a str,
+}
+
+/// Whether a whisper could be taken for something that only the gateway says.
+fn pretends(payload: &str) -> bool {
+    let Ok(serde_json::Value::Object(said)) = serde_json::from_str(payload) else {
+        return payload.is_empty();
+    };
+    const OURS: [&str; 12] = [
+        "presence_update",
+        "viewer_count",
+        "typing",
+        "cursor_move",
+        "selection",
+        "cursor_gone",
+        "broadcast",
+        "status_update",
+        "own_status",
+        "user_joined",
+        "user_left",
+        "user_updated",
+    ];
+    let words = ["type", "action"].map(|name| said.get(name).and_then(|it| it.as_str()));
+    words.into_iter().flatten().any(|it| OURS.contains(&it))
+}
+
+fn face_of(face: &Face) -> String {
+    let last_seen = face
+        .last_seen
+        .filter(|_| face.look.status == Visible::Offline);
+    data(&json!({
+        "type": "status_update",
+        "user_id": face.user.as_str(),
+        "status": face.look.status.as_str(),
+        "custom_message": face.look.message,
+        "emoji": face.look.emoji,
+        "last_seen": last_seen.map(Timestamp::as_millis),
+    }))
+}
+
+fn own_of(owned: &Owned) -> String {
+    data(&json!({
+        "type": "own_status",
+        "user_id": owned.user.as_str(),
+        "status": chosen_of(owned.chosen).as_str(),
+        "shown": owned.shown.as_str(),
+        "custom_message": owned.message,
+        "emoji": owned.emoji,
+        "expires_at": owned.expires_at.map(Timestamp::as_millis),
+    }))
+}
+
+/// The end of a message that is `it`.
+pub(super) fn data(it: &impl Serialize) -> String {
+    let it = serde_json::to_string(it).expect("a message can be written");
+    format!(",\"message\":{it}}}")
+}

@@ -1,0 +1,351 @@
+//! Action Cable: what the pages of Rails speak, and AnyCable's extension of it.
+
+mod actions;
+mod classes;
+mod closing;
+mod commands;
+mod cursors;
+mod door;
+mod kept;
+mod messages;
+mod presence;
+mod roster;
+mod subscribing;
+mod subscriptions;
+mod tails;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use presence_core::{Event, Topic, UserId};
+use presence_hub::{Delivery, Reference, Told};
+use serde_json::json;
+use tokio::time::Instant;
+
+use self::classes::{Kind, Subject};
+use self::door::Hello;
+pub(crate) use self::kept::Kept;
+use self::kept::KeptSubscription;
+use self::subscriptions::{State, Subscription, Subscriptions};
+use self::tails::{For, Tails};
+use crate::app::App;
+use crate::closing::{Closing, Why};
+use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
+use crate::frame::TEXT;
+use crate::guest::Guest;
+use crate::http::{self, Answer};
+use crate::out::Out;
+use crate::rates::Buckets;
+use crate::request::Refused;
+
+/// How often a page hears from us, whatever else it hears: some count nothing but pings, and leave after two that are missing.
+const PING_EVERY: Duration = Duration::from_secs(3);
+/// Where a restored session is and nothing was subscribed to again for so long, it leaves.
+const STRAYS_AFTER: Duration = Duration::from_secs(10);
+
+/// The Action Cable side of one connection.
+pub(crate) struct Cable {
+    guest: Guest,
+    is_extended: bool,
+    subscriptions: Subscriptions,
+    buckets: Buckets,
+    /// What its user was last told of themselves, for who subscribes to that later.
+    own: Option<Arc<Event>>,
+    /// What is to be left, once the hub has room to hear it.
+    owed: Vec<Subject>,
+    pings_at: Instant,
+    /// When to try again what there was no room for.
+    tries_at: Option<Instant>,
+    /// When to leave where nobody has subscribed again.
+    strays_at: Option<Instant>,
+}
+
+impl Dialect for Cable {
+    type Hello = Hello;
+
+    // Rails pages say nothing by themselves.
+    const PONGS_COUNT: bool = true;
+
+    fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
+        door::read(app, handshake)
+    }
+
+    fn not_upgraded(status: StatusCode, why: &Refused) -> Answer {
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => http::not_upgraded(status, why),
+            // As Rails: there is no such page.
+            _ => http::error(StatusCode::NOT_FOUND, why),
+        }
+    }
+
+    async fn enter(app: Arc<App>, hello: Hello, out: &mut Out) -> Result<Self, Farewell> {
+        let Hello {
+            is_extended,
+            identity,
+            resume,
+        } = hello;
+        let entered = match identity {
+            Ok(identity) => Guest::enter(app.clone(), identity, resume.as_deref()).await,
+            Err(why) => Err(why),
+        };
+        match entered {
+            Ok(guest) => {
+                let mut cable = Cable::new(guest, is_extended);
+                cable.welcome(out);
+                Ok(cable)
+            }
+            Err(why) => {
+                app.metrics.refused(why.code);
+                let closing = door::turned_away(&why);
+                // A token that was refused at the door is not any better the next time.
+                let is_final = closing.why == Why::Expired;
+                let reconnect = !is_final && closing::reconnect(closing.why, is_extended);
+                Err(goodbye(closing.why, reconnect, out))
+            }
+        }
+    }
+
+    fn guests(&self) -> &[Guest] {
+        std::slice::from_ref(&self.guest)
+    }
+
+    fn guests_mut(&mut self) -> &mut [Guest] {
+        std::slice::from_mut(&mut self.guest)
+    }
+
+    fn into_guests(self) -> Vec<Guest> {
+        self.keep();
+        vec![self.guest]
+    }
+
+    fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
+        match delivery {
+            Delivery::Told(told) => {
+                if matches!(*told.event, Event::Own(_)) {
+                    self.own = Some(told.event.clone());
+                }
+                self.tell(&told, out);
+            }
+            Delivery::Granted(reference) => self.granted(&reference, out),
+            Delivery::Refused(reference, why) => {
+                let why = Refused::from(why);
+                self.count(why.code);
+                if let Some(reference) = reference {
+                    self.refused(&reference, &why, out);
+                }
+            }
+            Delivery::Ended(_) => {}
+        }
+    }
+
+    async fn take(&mut self, frame: Frame, out: &mut Out) -> Next {
+        match frame {
+            Frame::Text(text) => self.obey(text.as_str(), out).await,
+            Frame::Binary(_) => Next::Close(Why::WrongType.into()),
+        }
+    }
+
+    fn farewell(&mut self, closing: &Closing, out: &mut Out) -> Farewell {
+        let reconnect = closing::reconnect(closing.why, self.is_extended);
+        goodbye(closing.why, reconnect, out)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let others = [self.tries_at, self.strays_at].into_iter().flatten();
+        others.chain([self.pings_at]).min()
+    }
+
+    fn expire(&mut self, now: Instant, out: &mut Out) {
+        if self.pings_at <= now {
+            // Who could not be written to for a while is not pinged for that while.
+            while self.pings_at <= now {
+                self.pings_at += PING_EVERY;
+            }
+            let seconds = self.guest.app().now().as_millis() / 1000;
+            let ping = format!("{{\"type\":\"ping\",\"message\":{seconds}}}");
+            out.push_payload(TEXT, ping.as_bytes());
+        }
+        if self.tries_at.is_some_and(|at| at <= now) {
+            self.try_again(out);
+        }
+        if self.strays_at.is_some_and(|at| at <= now) {
+            self.leave_strays();
+        }
+    }
+}
+
+impl Cable {
+    fn new(guest: Guest, is_extended: bool) -> Self {
+        Cable {
+            guest,
+            is_extended,
+            subscriptions: Subscriptions::default(),
+            buckets: Buckets::full(),
+            own: None,
+            owed: Vec::new(),
+            pings_at: Instant::now() + PING_EVERY,
+            tries_at: None,
+            strays_at: None,
+        }
+    }
+
+    /// The first frame, with the subscriptions that go on from a connection that was lost.
+    fn welcome(&mut self, out: &mut Out) {
+        let mut welcome = json!({ "type": "welcome" });
+        if self.is_extended {
+            welcome["sid"] = json!(door::sid_of(&self.guest));
+        }
+        if self.guest.session().is_restored() {
+            self.strays_at = Some(Instant::now() + STRAYS_AFTER);
+            let app = self.guest.app().clone();
+            let session = self.guest.session().connection().session;
+            if let Some(kept) = app.cables.take(session) {
+                welcome["restored"] = json!(true);
+                welcome["restored_ids"] = json!(self.go_on(kept));
+            }
+        }
+        out.push_payload(TEXT, welcome.to_string().as_bytes());
+    }
+
+    /// Keeps the subscriptions for the time in which the session may come back.
+    fn keep(&self) {
+        if !self.is_extended {
+            return;
+        }
+        let confirmed = self.subscriptions.iter();
+        let confirmed = confirmed.filter(|it| it.state == State::Confirmed);
+        let kept = confirmed.map(|it| KeptSubscription {
+            identifier: subscriptions::identifier_of(&it.head),
+            is_present: it.is_present,
+        });
+        let app = self.guest.app();
+        let session = self.guest.session().connection().session;
+        let grace = app.config.timing.grace();
+        app.cables
+            .put(Instant::now(), grace, session, kept.collect());
+    }
+
+    fn tell(&mut self, told: &Arc<Told>, out: &mut Out) {
+        let Cable {
+            guest,
+            is_extended,
+            subscriptions,
+            ..
+        } = self;
+        let me = guest.session().connection().session;
+        let confirmed = |it: &&mut Subscription| it.state == State::Confirmed;
+        let all = subscriptions.iter_mut().filter(confirmed);
+        for it in all.filter(|it| it.shows(&told.event)) {
+            let shared = told.encoded(Slot::Cable as usize, messages::tails_of);
+            for tail in Tails::of(shared).filter(|tail| tail.but != Some(me)) {
+                let wanted = match tail.whom {
+                    For::All | For::Each => true,
+                    For::Curious => it.wish.is_curious,
+                    For::Lost => it.has_begun,
+                };
+                match tail.whom {
+                    _ if !wanted => {}
+                    For::Each => {
+                        let own = own_words(&told.event, &guest.identity().user);
+                        let own = own.filter(|_| !it.has_begun && it.is_present);
+                        let own = own.unwrap_or_default();
+                        let head = format!("{},\"message\":{{{own}", it.head);
+                        out.push_shared(TEXT, head.as_bytes(), tail.text);
+                    }
+                    _ => out.push_shared(TEXT, it.head.as_bytes(), tail.text),
+                }
+            }
+            if *is_extended {
+                let shared = told.encoded(Slot::CableExtended as usize, presence::tails_of);
+                for tail in Tails::of(shared) {
+                    if tail.whom == For::All || it.has_begun {
+                        out.push_shared(TEXT, it.head.as_bytes(), tail.text);
+                    }
+                }
+            }
+            it.has_begun |= matches!(*told.event, Event::Everyone { .. } | Event::Summary { .. });
+        }
+    }
+
+    fn granted(&mut self, reference: &Reference, out: &mut Out) {
+        let Some(Asked::Subscription(ticket)) = Asked::of(reference) else {
+            return;
+        };
+        self.confirm(ticket, out);
+        let it = self.subscriptions.of_ticket(ticket);
+        let is_own = it.is_some_and(|it| matches!(it.wish.subject, Subject::Statuses(_)));
+        if let (true, Some(own)) = (is_own, &self.own)
+            && let Some(it) = self.subscriptions.of_ticket(ticket)
+        {
+            for tail in Tails::of(&messages::tails_of(own)) {
+                out.push_shared(TEXT, it.head.as_bytes(), tail.text);
+            }
+        }
+    }
+
+    fn refused(&mut self, reference: &Reference, why: &Refused, out: &mut Out) {
+        match Asked::of(reference) {
+            Some(Asked::Subscription(ticket)) => self.reject(ticket, out),
+            Some(Asked::Presence(ticket)) => {
+                if let Some(head) = self.head_of(ticket) {
+                    self.presence_refused(&head, out);
+                }
+            }
+            Some(Asked::Action(ticket, action)) => {
+                let it = self.subscriptions.of_ticket(ticket);
+                if it.is_some_and(|it| it.wish.is_curious)
+                    && let Some(head) = self.head_of(ticket)
+                {
+                    self.say(&head, &actions::refusal(action, why), out);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn head_of(&mut self, ticket: u32) -> Option<Box<str>> {
+        let it = self.subscriptions.of_ticket(ticket)?;
+        Some(it.head.clone())
+    }
+}
+
+/// What was asked of the hub with a reference.
+enum Asked<'a> {
+    /// `s7`: a subscription, by its ticket.
+    Subscription(u32),
+    /// `p7`: being in its place.
+    Presence(u32),
+    /// `a7.update`: an action in it.
+    Action(u32, &'a str),
+}
+
+impl<'a> Asked<'a> {
+    fn of(reference: &'a Reference) -> Option<Asked<'a>> {
+        let kind = reference.get(..1)?;
+        let rest = reference.get(1..)?;
+        let (ticket, action) = rest.split_once('.').unwrap_or((rest, ""));
+        let ticket = ticket.parse().ok()?;
+        Some(match kind {
+            "s" => Asked::Subscription(ticket),
+            "p" => Asked::Presence(ticket),
+            _ => Asked::Action(ticket, action),
+        })
+    }
+}
+
+/// Who has just come finds themselves in what they are told, and reads that they have joined, as the others do.
+fn own_words(event: &Event, user: &UserId) -> Option<String> {
+    let Event::Everyone { topic, people, .. } = event else {
+        return None;
+    };
+    let is_room = matches!(topic, Topic::Channel(_)) && Kind::of(topic) == Some(Kind::Room);
+    let own = people.iter().find(|it| it.user == *user);
+    own.filter(|_| is_room).map(|it| roster::joined(it))
+}
+
+fn goodbye(why: Why, reconnect: bool, out: &mut Out) -> Farewell {
+    let disconnect = closing::disconnect(closing::reason_of(why), reconnect);
+    out.push_payload(TEXT, disconnect.as_bytes());
+    Farewell::new(closing::code_of(why), why)
+}

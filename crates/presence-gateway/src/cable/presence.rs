@@ -1,0 +1,248 @@
+//! What only `actioncable-v1-ext-json` has: presence as AnyCable does it, whispers, history.
+//!
+//! Here a presence id is the user's id, whatever a page would like it to be, and who is present is who is in the channel,
+//! through whichever client.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use presence_client::wire::ErrorCode;
+use presence_core::{Change, ChannelId, Event, Person, Topic, Watching};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::Cable;
+use super::classes::{self, Id, Subject};
+use super::messages::WHISPER;
+use super::subscribing::NO_HISTORY;
+use super::tails::{For, Tails};
+use crate::guest::Guest;
+use crate::out::Out;
+use crate::rates::Class;
+use crate::request::Refused;
+
+/// The most people in an answer.
+const RECORDS_MAX: u64 = 500;
+
+/// What `event` is to those who follow presence.
+pub(super) fn tails_of(event: &Event) -> Bytes {
+    let mut tails = Tails::default();
+    match event {
+        Event::Everyone { people, .. } => {
+            tails.push(For::Lost, None, &info(people.len(), Some(people)));
+        }
+        Event::Summary { count, faces, .. } => {
+            tails.push(For::All, None, &info(*count, Some(faces)));
+        }
+        Event::Changes { changes, .. } => {
+            for change in changes {
+                match change {
+                    Change::Joined(person) => tails.push(For::All, None, &join(person)),
+                    Change::Left { person, .. } => {
+                        let id = person.user.as_str();
+                        let left = message(&json!({ "type": "leave", "id": id }));
+                        tails.push(For::All, None, &left);
+                    }
+                    // As in AnyCable: a page that wants to know asks.
+                    Change::Updated { .. } => {}
+                }
+            }
+        }
+        _ => {}
+    }
+    tails.into_bytes()
+}
+
+fn join(person: &Person) -> String {
+    let id = person.user.as_str();
+    message(&json!({ "type": "join", "id": id, "info": info_of(person) }))
+}
+
+fn info(total: usize, people: Option<&[Arc<Person>]>) -> String {
+    let record = |it: &Arc<Person>| json!({ "id": it.user.as_str(), "info": info_of(it) });
+    let mut info = json!({ "type": "info", "total": total });
+    if let Some(people) = people {
+        info["records"] = people.iter().map(record).collect();
+    }
+    message(&info)
+}
+
+fn error() -> String {
+    message(&json!({ "type": "error" }))
+}
+
+fn message(it: &Value) -> String {
+    format!(",\"type\":\"presence\",\"message\":{it}}}")
+}
+
+/// What the newest of somebody's sessions says of itself, with the name that they really have.
+fn info_of(person: &Person) -> Map<String, Value> {
+    let newest = person.members.last().map(|it| &*it.meta.json);
+    let newest = newest.and_then(|it| serde_json::from_str(it).ok());
+    let mut info: Map<String, Value> = newest.unwrap_or_default();
+    let known = [
+        ("name", person.newest(|meta| meta.name.as_ref())),
+        ("color", person.newest(|meta| meta.color.as_ref())),
+        ("avatar", person.newest(|meta| meta.avatar.as_ref())),
+    ];
+    for (name, value) in known {
+        match value {
+            Some(value) => info.insert(name.to_owned(), json!(**value)),
+            None => info.remove(name),
+        };
+    }
+    info
+}
+
+/// What a page says of itself when it joins.
+#[derive(Deserialize)]
+pub(super) struct Presence<'a> {
+    id: Option<Id>,
+    #[serde(borrow)]
+    info: Option<&'a RawValue>,
+}
+
+impl Presence<'_> {
+    /// What it says, if it may say that.
+    pub(super) fn meta(&self, guest: &Guest) -> Result<Option<Arc<str>>, Refused> {
+        let user = guest.identity().user.as_str();
+        let is_own = self.id.as_ref().is_none_or(|Id(id)| id == user);
+        if !is_own {
+            let why = format!("must be the id of the user, {user}");
+            return Err(Refused::invalid("presence.id", why));
+        }
+        let info = self.info.filter(|it| it.get() != "null");
+        info.map(classes::json).transpose()
+    }
+}
+
+impl Cable {
+    /// Is in the place of a subscription, or says something else of itself there.
+    pub(super) fn join(
+        &mut self,
+        head: &str,
+        presence: Option<&RawValue>,
+        out: &mut Out,
+    ) -> Result<(), Refused> {
+        let (ticket, channel) = self.place_of(head)?;
+        self.afford(Class::Join)?;
+        let joined = self.enter(head, ticket, &channel, presence);
+        match joined {
+            Ok(updated) => {
+                self.set_present(&Subject::Place(channel), true);
+                // Others are not told that somebody joins who is there already; who asked to join wants to hear of it.
+                if let Some(meta) = updated {
+                    let id = self.guest.identity().user.as_str();
+                    let info: Option<Value> = serde_json::from_str(&meta).ok();
+                    let joined = json!({ "type": "join", "id": id, "info": info });
+                    self.say(head, &message(&joined), out);
+                }
+                Ok(())
+            }
+            Err(why) => {
+                self.say(head, &error(), out);
+                Err(why)
+            }
+        }
+    }
+
+    /// Does what a join asks for; says what was changed, if one was there already.
+    fn enter(
+        &mut self,
+        head: &str,
+        ticket: u32,
+        channel: &ChannelId,
+        presence: Option<&RawValue>,
+    ) -> Result<Option<Arc<str>>, Refused> {
+        let presence: Option<Presence<'_>> = presence
+            .map(|it| serde_json::from_str(it.get()))
+            .transpose()
+            .map_err(|error| Refused::invalid("presence", error))?;
+        let meta = presence.map(|it| it.meta(&self.guest)).transpose()?;
+        let meta = meta.flatten();
+        let is_present = self.find(head).is_some_and(|it| it.is_present);
+        let reference = Some(format!("p{ticket}").into());
+        match (is_present, meta) {
+            (true, None) => Ok(None),
+            (true, Some(meta)) => {
+                let updated = meta.clone();
+                self.guest.update(channel.clone(), meta, reference)?;
+                Ok(Some(updated))
+            }
+            (false, meta) => {
+                self.guest.join(channel.clone(), meta, None, reference)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Is in the place of a subscription no more, and goes on looking at it.
+    pub(super) fn leave(&mut self, head: &str) -> Result<(), Refused> {
+        let (_, channel) = self.place_of(head)?;
+        if !self.find(head).is_some_and(|it| it.is_present) {
+            return Ok(());
+        }
+        self.afford(Class::Join)?;
+        self.guest.depart(channel.clone(), None)?;
+        self.set_present(&Subject::Place(channel.clone()), false);
+        let topic = Topic::Channel(channel);
+        self.guest.watch(topic, Watching::Whole, None, None)
+    }
+
+    /// Answers who is there.
+    pub(super) async fn records(
+        &mut self,
+        head: &str,
+        data: Option<&RawValue>,
+        out: &mut Out,
+    ) -> Result<(), Refused> {
+        #[derive(Default, Deserialize)]
+        struct Data {
+            return_records: Option<bool>,
+        }
+        let data = data.and_then(|it| serde_json::from_str(it.get()).ok());
+        let Data { return_records } = data.unwrap_or_default();
+        let found = match (self.topic_of(head), self.afford(Class::Query)) {
+            (Ok(topic), Ok(())) => self.guest.list(topic, 0, RECORDS_MAX).await,
+            (Err(why), _) | (_, Err(why)) => Err(why),
+        };
+        match found {
+            Ok(page) => {
+                let people = (return_records != Some(false)).then_some(&page.people[..]);
+                self.say(head, &info(page.total, people), out);
+                Ok(())
+            }
+            Err(why) => {
+                self.say(head, &error(), out);
+                Err(why)
+            }
+        }
+    }
+
+    /// Tells the others of a place something.
+    pub(super) fn whisper(&mut self, head: &str, data: Option<&RawValue>) -> Result<(), Refused> {
+        let (_, channel) = self.place_of(head)?;
+        self.afford(Class::Broadcast)?;
+        let data = data.ok_or_else(|| Refused::invalid("data", "is missing"))?;
+        self.guest.say(channel, WHISPER, classes::json(data)?, None)
+    }
+
+    /// There is no history: what a place is like is told as a whole, and what was said in it meanwhile is not kept.
+    pub(super) fn history(&mut self, head: &str, out: &mut Out) -> Result<(), Refused> {
+        let found = self.find(head).map(|it| it.head.clone());
+        let head = found.ok_or_else(not_subscribed)?;
+        self.say(&head, NO_HISTORY, out);
+        Ok(())
+    }
+
+    /// Something that was asked of a place with presence was refused.
+    pub(super) fn presence_refused(&mut self, head: &str, out: &mut Out) {
+        self.say(head, &error(), out);
+    }
+}
+
+/// What is said to whoever means a subscription that is none.
+pub(super) fn not_subscribed() -> Refused {
+    Refused::new(ErrorCode::NotJoined, "there is no such subscription")
+}

@@ -1,0 +1,179 @@
+//! What one connection has subscribed to.
+
+use presence_core::{Event, Topic, UserId};
+
+use super::classes::{Subject, Wish};
+
+/// One subscription.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    /// What each of its messages begins with: `{"identifier":"…"`, byte for byte as the page says it.
+    pub(super) head: Box<str>,
+    /// Which of the subscriptions of the connection it is. An answer to an earlier one of that name is not for this one.
+    pub(super) ticket: u32,
+    pub(super) wish: Wish,
+    pub(super) state: State,
+    /// How often the page has asked without being answered.
+    pub(super) asked: u8,
+    /// Whether the page wants to know what it missed.
+    pub(super) wants_history: bool,
+    /// Whether the whole state was told.
+    pub(super) has_begun: bool,
+    /// Whether one is in its place, and does not only look.
+    pub(super) is_present: bool,
+}
+
+/// How far a subscription has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// There was no room for it: it is tried again.
+    Due,
+    /// The hub was asked.
+    Asked,
+    /// It is confirmed.
+    Confirmed,
+}
+
+/// All of a connection. Few as a rule, so they stand in a row.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    all: Vec<Subscription>,
+    tickets: u32,
+}
+
+/// What each message of a subscription begins with.
+pub(super) fn head_of(identifier: &str) -> Box<str> {
+    let identifier = serde_json::to_string(identifier).expect("a text can be written");
+    format!("{{\"identifier\":{identifier}").into()
+}
+
+/// The identifier in a head.
+pub(super) fn identifier_of(head: &str) -> String {
+    let quoted = head.strip_prefix("{\"identifier\":").unwrap_or_default();
+    serde_json::from_str(quoted).expect("it was written so")
+}
+
+impl Subscriptions {
+    /// The most of one connection.
+    pub(super) const MAX: usize = 200;
+
+    /// Adds one, if that is not too many.
+    pub(super) fn add(&mut self, head: Box<str>, wish: Wish) -> Option<&mut Subscription> {
+        if self.all.len() >= Subscriptions::MAX {
+            return None;
+        }
+        self.tickets = self.tickets.wrapping_add(1);
+        self.all.push(Subscription {
+            head,
+            ticket: self.tickets,
+            is_present: !wish.only_looks,
+            wish,
+            state: State::Due,
+            asked: 1,
+            wants_history: false,
+            has_begun: false,
+        });
+        self.all.last_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.all.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscription> {
+        self.all.iter_mut()
+    }
+
+    pub(super) fn find(&mut self, head: &str) -> Option<&mut Subscription> {
+        self.all.iter_mut().find(|it| *it.head == *head)
+    }
+
+    pub(super) fn of_ticket(&mut self, ticket: u32) -> Option<&mut Subscription> {
+        self.all.iter_mut().find(|it| it.ticket == ticket)
+    }
+
+    pub(super) fn remove(&mut self, ticket: u32) -> Option<Subscription> {
+        let at = self.all.iter().position(|it| it.ticket == ticket)?;
+        let removed = self.all.remove(at);
+        if self.all.is_empty() {
+            self.all = Vec::new();
+        }
+        Some(removed)
+    }
+
+    /// The tickets of those that are still to be asked for.
+    pub(super) fn due(&self) -> Vec<u32> {
+        let due = self.all.iter().filter(|it| it.state == State::Due);
+        due.map(|it| it.ticket).collect()
+    }
+
+    /// Whether one of them is about `subject`.
+    pub(super) fn need(&self, subject: &Subject) -> bool {
+        self.all.iter().any(|it| it.wish.subject == *subject)
+    }
+
+    /// Whether one of them is about that user.
+    pub(super) fn need_user(&self, user: &UserId) -> bool {
+        self.all.iter().any(|it| it.shows_user(user))
+    }
+}
+
+impl Subscription {
+    /// Whether `event` is about what it is about.
+    pub(super) fn shows(&self, event: &Event) -> bool {
+        match event {
+            Event::Everyone { topic, .. }
+            | Event::Unchanged { topic, .. }
+            | Event::Changes { topic, .. }
+            | Event::Summary { topic, .. }
+            | Event::Typing { topic, .. }
+            | Event::Cursors { topic, .. }
+            | Event::Broadcast { topic, .. } => match (&self.wish.subject, topic) {
+                (Subject::Place(it), Topic::Channel(channel)) => it == channel,
+                (Subject::Workspace(it), Topic::Workspace(workspace)) => it == workspace,
+                _ => false,
+            },
+            Event::Face(face) => self.shows_user(&face.user),
+            Event::Alone { .. } => false,
+            Event::Own(_) => matches!(self.wish.subject, Subject::Statuses(_)),
+        }
+    }
+
+    fn shows_user(&self, user: &UserId) -> bool {
+        match &self.wish.subject {
+            Subject::Statuses(users) => users.binary_search(user).is_ok(),
+            Subject::Place(_) | Subject::Workspace(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_comes_back_as_it_was() {
+        for identifier in [
+            "{\"channel\":\"X\"}",
+            "\u{2028}ü\\\"\n\t/",
+            "{ \"a\" : 1.0 }",
+        ] {
+            assert_eq!(identifier_of(&head_of(identifier)), identifier);
+        }
+    }
+
+    #[test]
+    fn there_may_be_so_many_and_each_has_a_ticket_of_its_own() {
+        let wish = || Wish::of(r#"{"channel":"AppearanceChannel"}"#).unwrap();
+        let mut all = Subscriptions::default();
+        for n in 0..Subscriptions::MAX {
+            assert!(all.add(head_of(&n.to_string()), wish()).is_some());
+        }
+        assert!(all.add(head_of("more"), wish()).is_none());
+        let first = all.find(&head_of("0")).unwrap().ticket;
+        all.remove(first).unwrap();
+        let again = all.add(head_of("0"), wish()).unwrap().ticket;
+        assert_ne!(first, again);
+        assert!(all.of_ticket(first).is_none());
+    }
+}

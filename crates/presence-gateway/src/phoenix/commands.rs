@@ -1,0 +1,302 @@
+//! What clients push to topics that they have joined.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use presence_client::wire::{Chosen, Field};
+use presence_core::{ChannelId, Pointer, Topic};
+use presence_hub::Reference;
+use serde::{Deserialize, Serialize};
+
+use super::Phoenix;
+use super::door::{Text, read, sound};
+use super::events::{InBase64, is_reserved, seconds};
+use super::joining::Asking;
+use super::topics::Place;
+use super::wire::{self, Denied, Message, Payload, json};
+use crate::out::Out;
+use crate::rates::Class;
+use crate::request::{self, Refused, StatusRequest};
+
+impl Phoenix {
+    /// Does what a message to a joined topic asks for. The answer comes once it is done.
+    pub(super) async fn push(
+        &mut self,
+        place: Place,
+        message: &Message<'_>,
+        out: &mut Out,
+    ) -> Result<(), Denied> {
+        let head = message.answer_head();
+        let reference = |asking: Asking| head.as_ref().map(|it| asking.reference(it));
+        match (place, &*message.event) {
+            (_, "access_token") => {
+                let Renewal { access_token } = read(message.payload)?;
+                self.guest()?.authenticate(&access_token)?;
+                self.close_what_is_not_allowed(out);
+                self.guest()?.grant(reference(Asking::Push));
+                Ok(())
+            }
+            (Place::Roster(Topic::Workspace(workspace)), "get_online_users") => {
+                let topic = Topic::Workspace(workspace);
+                self.list(topic, message, out).await
+            }
+            (Place::Roster(Topic::Channel(channel)), _) => {
+                self.push_to_channel(channel, message, reference(Asking::Push))
+            }
+            (Place::Service(_), "get_online_users") => {
+                let workspace = self.service.as_ref().and_then(|it| it.workspace.clone());
+                let workspace =
+                    workspace.ok_or_else(|| Refused::invalid("workspace_id", "is missing"))?;
+                let topic = Topic::Workspace(workspace);
+                self.list(topic, message, out).await
+            }
+            (Place::Service(_), "set_status") => {
+                let status: SetStatus = read(message.payload)?;
+                Ok(self
+                    .guest()?
+                    .choose(status.into(), reference(Asking::Push))?)
+            }
+            (Place::Service(_), event @ ("typing_start" | "typing_stop")) => {
+                let channel = channel(message.payload)?;
+                let typing = event == "typing_start";
+                Ok(self
+                    .guest()?
+                    .typing(channel, typing, reference(Asking::Push))?)
+            }
+            (Place::Service(_), "join_channel") => {
+                let channel = channel(message.payload)?;
+                let reference = reference(Asking::Channel(channel.clone()));
+                self.join_by_service(channel, reference)
+            }
+            (Place::Service(_), "leave_channel") => {
+                let channel = channel(message.payload)?;
+                let service = self.service.as_mut();
+                let channels = service.map(|it| &mut it.channels);
+                let known = channels
+                    .and_then(|it| Some(it.swap_remove(it.iter().position(|it| *it == channel)?)));
+                if let Some(channel) = known {
+                    self.leave_by_service(channel).await;
+                }
+                self.guest()?.grant(reference(Asking::Push));
+                Ok(())
+            }
+            (_, event) => {
+                Err(Refused::invalid("event", format!("{event:?} means nothing here")).into())
+            }
+        }
+    }
+
+    fn push_to_channel(
+        &mut self,
+        channel: ChannelId,
+        message: &Message<'_>,
+        reference: Option<Reference>,
+    ) -> Result<(), Denied> {
+        let guest = self.guest()?;
+        match &*message.event {
+            event @ ("typing_start" | "typing_stop") => {
+                guest.typing(channel, event == "typing_start", reference)?;
+            }
+            "cursor" => {
+                let Cursor { x, y, visible } = read(message.payload)?;
+                let visible = visible.unwrap_or(true);
+                guest.point(channel, Pointer { x, y, visible }, reference)?;
+            }
+            "selection" => {
+                let Selection { start, end } = read(message.payload)?;
+                guest.select(channel, (start, end), reference)?;
+            }
+            "update_meta" => {
+                let Payload::Json(meta) = message.payload else {
+                    return Err(Refused::invalid("payload", "must be JSON").into());
+                };
+                guest.update(channel, sound(meta, "meta")?, reference)?;
+            }
+            event if is_reserved(event) => {
+                return Err(Refused::invalid("event", "is a reserved name").into());
+            }
+            event => guest.say(channel, event, said(message.payload)?, reference)?,
+        }
+        Ok(())
+    }
+
+    fn join_by_service(
+        &mut self,
+        channel: ChannelId,
+        reference: Option<Reference>,
+    ) -> Result<(), Denied> {
+        let topic = Topic::Channel(channel.clone());
+        let is_member = self.topics.of(&topic).is_some_and(|it| it.is_member);
+        let guest = self.guest()?;
+        match is_member {
+            // With the meta that it has there.
+            true => guest.grant(reference),
+            false => {
+                let watch = Some(Default::default());
+                guest.join(channel.clone(), None, watch, reference)?;
+            }
+        }
+        if let Some(service) = &mut self.service
+            && !service.channels.contains(&channel)
+        {
+            service.channels.push(channel);
+        }
+        Ok(())
+    }
+
+    async fn list(
+        &mut self,
+        topic: Topic,
+        message: &Message<'_>,
+        out: &mut Out,
+    ) -> Result<(), Denied> {
+        let Page { limit, offset } = read(message.payload)?;
+        let (limit, offset) = (limit.unwrap_or(request::PAGE), offset.unwrap_or(0));
+        let page = Box::pin(self.guest()?.list(topic, offset, limit)).await?;
+        let users = page.people.iter().map(|it| Online {
+            id: it.user.as_str(),
+            timestamp: seconds(it.joined_at),
+        });
+        let answer = json(&Listed {
+            users: users.collect(),
+            total: page.total as u64,
+            limit,
+            offset,
+        });
+        if let Some(head) = message.answer_head() {
+            wire::reply(out, &head, &answer);
+        }
+        Ok(())
+    }
+
+    /// A fresh token may allow less than the one before.
+    fn close_what_is_not_allowed(&mut self, out: &mut Out) {
+        let Some(guest) = &self.guest else {
+            return;
+        };
+        let session = guest.session();
+        let gone = self.topics.take_unless(|it| match &it.place {
+            Place::Roster(topic) => session.watches_topic(topic),
+            Place::User(user) => session.watches_user(user),
+            Place::Service(_) => true,
+        });
+        for joined in gone {
+            wire::send(out, &joined.close_head(), "{}");
+        }
+        if let Some(service) = &mut self.service {
+            service.channels.retain(|it| session.joined().contains(it));
+        }
+    }
+}
+
+/// What kind of command a push is.
+pub(super) fn class_of(place: &Place, event: &str) -> Class {
+    match (place, event) {
+        (_, "typing_start" | "typing_stop") => Class::Typing,
+        (_, "cursor" | "selection") => Class::Cursor,
+        (_, "update_meta" | "join_channel" | "leave_channel") => Class::Join,
+        (_, "get_online_users") => Class::Query,
+        (_, "set_status") => Class::Status,
+        (_, "access_token") => Class::Other,
+        (Place::Roster(Topic::Channel(_)), _) => Class::Broadcast,
+        _ => Class::Other,
+    }
+}
+
+fn channel(payload: Payload<'_>) -> Result<ChannelId, Refused> {
+    let Channel {
+        channel_id: Text(id),
+    } = read(payload)?;
+    request::id("channel_id", &id)
+}
+
+/// A broadcast's payload. Other dialects have no word for bytes: there they are a text in an object.
+fn said(payload: Payload<'_>) -> Result<Arc<str>, Refused> {
+    match payload {
+        Payload::Json(text) => sound(text, "payload"),
+        Payload::Bytes(bytes) => {
+            let bytes = STANDARD.encode(bytes);
+            Ok(json(&InBase64 { bytes }).into())
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Renewal {
+    access_token: String,
+}
+
+#[derive(Deserialize)]
+struct Channel {
+    channel_id: Text,
+}
+
+#[derive(Deserialize)]
+struct Cursor {
+    x: f64,
+    y: f64,
+    visible: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Selection {
+    start: Option<u64>,
+    end: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    limit: Option<u64>,
+    offset: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    users: Vec<Online<'a>>,
+    total: u64,
+    limit: u64,
+    offset: u64,
+}
+
+#[derive(Serialize)]
+struct Online<'a> {
+    id: &'a str,
+    /// Since when, in seconds.
+    timestamp: u64,
+}
+
+/// What is absent stays and `null` clears, but for the end: a status without one has none.
+#[derive(Deserialize)]
+#[serde(default)]
+struct SetStatus {
+    status: Field<Chosen>,
+    custom_message: Field<String>,
+    emoji: Field<String>,
+    clear_after: Option<u64>,
+}
+
+impl Default for SetStatus {
+    fn default() -> Self {
+        SetStatus {
+            status: Field::Absent,
+            custom_message: Field::Absent,
+            emoji: Field::Absent,
+            clear_after: None,
+        }
+    }
+}
+
+impl From<SetStatus> for StatusRequest {
+    fn from(it: SetStatus) -> Self {
+        let clear_after = it.clear_after.map(Duration::from_secs);
+        StatusRequest {
+            status: it.status,
+            custom_message: it.custom_message,
+            emoji: it.emoji,
+            clear_after: clear_after.map_or(Field::Null, Field::Value),
+            expires_at: Field::Absent,
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What those are told who have joined a topic. All of it is the same for everybody, but the reference of their join that a
+//! `presence_state` begins with.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use presence_core::{Cursor, DeviceKind, Event, Face, SessionId, Timestamp, Topic, UserId};
+use serde::Serialize;
+
+use super::presences;
+use super::topics::Place;
+use super::wire::{broadcast, broadcast_bytes, json};
+
+/// What is in [`Slot::PhoenixTopic`](crate::dialect::Slot::PhoenixTopic): what those get who have joined the topic.
+#[derive(Debug)]
+pub(super) struct OnTopic {
+    /// The rest of a frame whose beginning is each one's own; or nothing.
+    pub(super) shared: Bytes,
+    /// Whole frames after that; or nothing.
+    pub(super) frames: Bytes,
+}
+
+impl OnTopic {
+    /// From the slot.
+    pub(super) fn of(slot: &Bytes) -> Self {
+        let Some(length) = slot.first_chunk() else {
+            return OnTopic {
+                shared: Bytes::new(),
+                frames: Bytes::new(),
+            };
+        };
+        let start = size_of_val(length);
+        let end = start + u32::from_be_bytes(*length) as usize;
+        OnTopic {
+            shared: slot.slice(start..end),
+            frames: slot.slice(end..),
+        }
+    }
+
+    /// For the slot.
+    fn slot(shared: &str, frames: &[Bytes]) -> Bytes {
+        let length = u32::try_from(shared.len()).expect("no event has gigabytes");
+        let mut slot = BytesMut::new();
+        slot.put_u32(length);
+        slot.put_slice(shared.as_bytes());
+        slot.extend(frames.iter().flatten());
+        slot.freeze()
+    }
+}
+
+/// Encodes what those are told who have joined its topic.
+pub(super) fn on_topic(event: &Event) -> Bytes {
+    let frames = |frames: &[Bytes]| OnTopic::slot("", frames);
+    match event {
+        Event::Everyone {
+            topic,
+            people,
+            typing,
+            cursors,
+            ..
+        } => {
+            let state = format!(r#""presence_state",{}]"#, presences::state(people));
+            OnTopic::slot(&state, &doing(topic, typing, cursors))
+        }
+        Event::Unchanged {
+            topic,
+            typing,
+            cursors,
+            ..
+        } => frames(&doing(topic, typing, cursors)),
+        Event::Summary {
+            topic,
+            count,
+            faces,
+            ..
+        } => {
+            let state = format!(r#""presence_state",{}]"#, presences::state(faces));
+            let summary = json(&Summary {
+                count: *count,
+                listed: faces.len(),
+            });
+            let summary = broadcast(&name(topic), "presence_summary", &summary);
+            OnTopic::slot(&state, &[summary])
+        }
+        Event::Changes { topic, changes, .. } => match presences::diff(changes) {
+            Some(diff) => frames(&[broadcast(&name(topic), "presence_diff", &diff)]),
+            None => Bytes::new(),
+        },
+        Event::Typing {
+            topic,
+            typing,
+            started,
+            stopped,
+        } => frames(&[typing_frame(topic, typing, started, stopped)]),
+        Event::Cursors {
+            topic,
+            cursors,
+            gone,
+            ..
+        } => frames(&[cursors_frame(topic, cursors, gone)]),
+        Event::Broadcast {
+            topic,
+            event,
+            payload,
+            ..
+        } => match said(&name(topic), event, payload) {
+            Some(frame) => frames(&[frame]),
+            None => Bytes::new(),
+        },
+        Event::Face(face) => {
+            let topic = Place::User(face.user.clone()).to_string();
+            let payload = json(&Status::of(face));
+            frames(&[broadcast(&topic, "status_update", &payload)])
+        }
+        Event::Own(_) | Event::Alone { .. } => Bytes::new(),
+    }
+}
+
+/// Whether only the gateway says that: clients believe such an event.
+pub(super) fn is_reserved(event: &str) -> bool {
+    let ours = [
+        "presence_state",
+        "presence_diff",
+        "presence_summary",
+        "typing",
+        "cursors",
+    ];
+    let prefixes = ["phx_", "chan_reply_"];
+    ours.contains(&event) || prefixes.iter().any(|it| event.starts_with(it))
+}
+
+/// Bytes, as they travel among texts.
+#[derive(serde::Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InBase64 {
+    #[serde(rename = "$bytes")]
+    pub(super) bytes: String,
+}
+
+/// A broadcast, if it is one that clients may make.
+fn said(topic: &str, event: &str, payload: &str) -> Option<Bytes> {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    if is_reserved(event) {
+        return None;
+    }
+    if payload.starts_with(r#"{"$bytes":"#)
+        && let Ok(InBase64 { bytes }) = serde_json::from_str(payload)
+        && let Ok(bytes) = STANDARD.decode(bytes)
+        && let Some(frame) = broadcast_bytes(topic, event, &bytes)
+    {
+        return Some(frame);
+    }
+    let payload = if payload.is_empty() { "{}" } else { payload };
+    Some(broadcast(topic, event, payload))
+}
+
+/// What people are doing, for who has just come.
+fn doing(topic: &Topic, typing: &[UserId], cursors: &[Cursor]) -> Vec<Bytes> {
+    let typing = (!typing.is_empty()).then(|| typing_frame(topic, typing, &[], &[]));
+    let cursors = (!cursors.is_empty()).then(|| cursors_frame(topic, cursors, &[]));
+    [typing, cursors].into_iter().flatten().collect()
+}
+
+fn typing_frame(topic: &Topic, typing: &[UserId], started: &[UserId], stopped: &[UserId]) -> Bytes {
+    let payload = json(&Typing {
+        users: ids(typing),
+        started: ids(started),
+        stopped: ids(stopped),
+    });
+    broadcast(&name(topic), "typing", &payload)
+}
+
+fn cursors_frame(topic: &Topic, cursors: &[Cursor], gone: &[SessionId]) -> Bytes {
+    let payload = json(&Cursors {
+        cursors: cursors.iter().map(Pointing::of).collect(),
+        gone: gone.iter().map(SessionId::to_string).collect(),
+    });
+    broadcast(&name(topic), "cursors", &payload)
+}
+
+fn name(topic: &Topic) -> String {
+    Place::Roster(topic.clone()).to_string()
+}
+
+fn ids(users: &[UserId]) -> Vec<&str> {
+    users.iter().map(UserId::as_str).collect()
+}
+
+#[derive(Serialize)]
+struct Summary {
+    /// How many people there are, exactly.
+    count: usize,
+    /// How many of them are in the state.
+    listed: usize,
+}
+
+#[derive(Serialize)]
+struct Typing<'a> {
+    users: Vec<&'a str>,
+    started: Vec<&'a str>,
+    stopped: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Cursors<'a> {
+    cursors: Vec<Pointing<'a>>,
+    gone: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Pointing<'a> {
+    session: String,
+    user_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    y: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    visible: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selection: Option<Range>,
+}
+
+#[derive(Serialize)]
+struct Range {
+    start: u64,
+    end: u64,
+}
+
+impl<'a> Pointing<'a> {
+    fn of(cursor: &'a Cursor) -> Self {
+        Pointing {
+            session: cursor.session.to_string(),
+            user_id: cursor.user.as_str(),
+            x: cursor.pointer.map(|it| it.x),
+            y: cursor.pointer.map(|it| it.y),
+            visible: cursor.pointer.map(|it| it.visible),
+            selection: cursor.selection.map(|it| Range {
+                start: it.start,
+                end: it.end,
+            }),
+        }
+    }
+}
+
+/// How a user looks to others.
+#[derive(Serialize)]
+pub(super) struct Status<'a> {
+    user_id: &'a str,
+    status: &'static str,
+    custom_message: Option<&'a str>,
+    emoji: Option<&'a str>,
+    /// Seconds; while offline.
+    last_seen: Option<u64>,
+    devices: Vec<&'static str>,
+}
+
+impl<'a> Status<'a> {
+    pub(super) fn of(face: &'a Face) -> Self {
+        Status {
+            user_id: face.user.as_str(),
+            status: face.look.status.as_str(),
+            custom_message: face.look.message.as_deref(),
+            emoji: face.look.emoji.as_deref(),
+            last_seen: face.last_seen.map(seconds),
+            devices: face
+                .devices
+                .iter()
+                .map(|it| DeviceKind::as_str(*it))
+                .collect(),
+        }
+    }
+}
+
+/// A moment as Elixir programs write it.
+pub(super) fn seconds(moment: Timestamp) -> u64 {
+    moment.as_millis() / 1000
+}

@@ -1,0 +1,309 @@
+//! Joining topics, and leaving them.
+
+use std::time::Duration;
+
+use presence_client::wire::ErrorCode;
+use presence_core::{ChannelId, Topic, UserId, Watching, WorkspaceId};
+use presence_hub::Reference;
+use tokio::time::sleep;
+
+use super::Phoenix;
+use super::door::{Params, Text};
+use super::service::Service;
+use super::topics::{Joined, Place};
+use super::wire::{self, Denied, Message};
+use crate::closing::Why;
+use crate::dialect::Next;
+use crate::guest::Guest;
+use crate::out::Out;
+use crate::request::{self, Refused};
+
+/// How long what has to happen is tried again, while the hub is busy.
+const TRIES: u32 = 40;
+
+impl Phoenix {
+    /// Joins a topic. The answer comes once that is so.
+    pub(super) async fn join(
+        &mut self,
+        message: &Message<'_>,
+        head: &str,
+        out: &mut Out,
+    ) -> Result<Next, Denied> {
+        let place = Place::parse(&message.topic).ok_or(Denied::UNMATCHED_TOPIC)?;
+        let join_ref = message.join_ref.as_ref().or(message.ref_.as_ref());
+        let join_ref = join_ref.map_or("", |it| &**it);
+        let params = Params::read(message.payload)?;
+        if let Some(door) = &self.door {
+            if door.has_expired(&self.app) {
+                return Ok(Next::Close(Why::Expired.into()));
+            }
+            self.guest = Some(door.enter(&self.app, &params, &place).await?);
+            self.door = None;
+        }
+        let before = self.topics.remove(&place);
+        if let Some(before) = &before {
+            wire::send(out, &before.close_head(), "{}");
+        }
+        let was_member = before.is_some_and(|it| it.is_member);
+        let entered = self.enter(&place, &params, was_member, head);
+        let joined = Joined {
+            place,
+            join_ref: join_ref.into(),
+            is_member: *entered.as_ref().unwrap_or(&was_member),
+        };
+        match entered {
+            Ok(_) => {
+                self.topics.insert(joined);
+                Ok(Next::Continue)
+            }
+            Err(denied) => {
+                self.release(joined).await;
+                Err(denied.joining())
+            }
+        }
+    }
+
+    /// Asks the hub for what a join is about; says whether that makes its user a member of a channel.
+    fn enter(
+        &mut self,
+        place: &Place,
+        params: &Params<'_>,
+        was_member: bool,
+        head: &str,
+    ) -> Result<bool, Denied> {
+        match place {
+            Place::Roster(Topic::Channel(channel)) => {
+                return self.enter_channel(channel.clone(), params, was_member, head);
+            }
+            Place::Roster(topic) => self.watch(topic.clone(), Asking::Join.reference(head))?,
+            Place::User(user) => {
+                let reference = Asking::Join.reference(head);
+                let users = vec![user.clone()];
+                self.guest()?.watch_users(users, Some(reference))?;
+            }
+            Place::Service(user) => self.enter_service(user.clone(), params, head)?,
+        }
+        Ok(false)
+    }
+
+    fn enter_channel(
+        &mut self,
+        channel: ChannelId,
+        params: &Params<'_>,
+        was_member: bool,
+        head: &str,
+    ) -> Result<bool, Denied> {
+        self.is_user(params)?;
+        let reference = Asking::Join.reference(head);
+        if params.watch != Some(true) {
+            let meta = params.meta()?;
+            let watch = Some((Watching::Full, None));
+            self.guest()?
+                .join(channel, Some(meta), watch, Some(reference))?;
+            return Ok(true);
+        }
+        if was_member && !self.is_in_by_service(&channel) {
+            self.guest()?.depart(channel.clone(), None)?;
+        }
+        self.watch(Topic::Channel(channel), reference)?;
+        Ok(false)
+    }
+
+    fn enter_service(
+        &mut self,
+        user: UserId,
+        params: &Params<'_>,
+        head: &str,
+    ) -> Result<(), Denied> {
+        self.is_user(params)?;
+        let guest = self.guest()?;
+        if guest.identity().user != user {
+            return Err(Denied::UNAUTHORIZED);
+        }
+        let reference = Asking::Service.reference(head);
+        let workspace = match &params.workspace_id {
+            Some(Text(id)) => {
+                let workspace: WorkspaceId = request::id("workspace_id", id)?;
+                let topic = Topic::Workspace(workspace.clone());
+                guest.watch(topic, Watching::Full, None, Some(reference))?;
+                Some(workspace)
+            }
+            None => {
+                let own = guest.identity().workspaces.first().cloned();
+                guest.grant(Some(reference));
+                own
+            }
+        };
+        // What it entered when it joined before, it is still in.
+        let channels = self.service.take().map(|it| it.channels);
+        self.service = Some(Box::new(Service {
+            workspace,
+            watches: params.workspace_id.is_some(),
+            channels: channels.unwrap_or_default(),
+            ..Service::of(user)
+        }));
+        Ok(())
+    }
+
+    fn watch(&mut self, topic: Topic, reference: Reference) -> Result<(), Denied> {
+        let guest = self.guest()?;
+        Ok(guest.watch(topic, Watching::Full, None, Some(reference))?)
+    }
+
+    /// Whether it is who it says: where nobody needs a token, who says to be somebody else now is not to be surprised.
+    fn is_user(&mut self, params: &Params<'_>) -> Result<(), Denied> {
+        let identity = self.guest()?.identity();
+        match &params.user_id {
+            Some(Text(user)) if identity.open && user != identity.user.as_str() => {
+                Err(Denied::UNAUTHORIZED)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves a topic. Whoever has none left of that name has left it already.
+    pub(super) async fn leave(&mut self, message: &Message<'_>, out: &mut Out) {
+        let place = Place::parse(&message.topic);
+        let joined = place.and_then(|it| self.topics.remove(&it));
+        let joined = match joined {
+            Some(joined) if message.is_for(&joined.join_ref) => Some(joined),
+            Some(other) => {
+                self.topics.insert(other);
+                None
+            }
+            None => None,
+        };
+        if let Some(head) = message.answer_head() {
+            wire::reply(out, &head, "{}");
+        }
+        if let Some(joined) = joined {
+            wire::send(out, &joined.close_head(), "{}");
+            self.release(joined).await;
+        }
+    }
+
+    /// Gives up what a topic was joined for, unless something else needs it.
+    pub(super) async fn release(&mut self, joined: Joined) {
+        match joined.place {
+            Place::Roster(Topic::Channel(channel)) => {
+                if !self.is_in_by_service(&channel) {
+                    self.go_from(channel, joined.is_member).await;
+                }
+            }
+            Place::Roster(topic) => {
+                if !self.is_watched_by_service(&topic) {
+                    self.surely(|guest| guest.unwatch(&topic, None)).await;
+                }
+            }
+            Place::User(user) => {
+                self.surely(|guest| guest.unwatch_users(std::slice::from_ref(&user), None))
+                    .await;
+            }
+            Place::Service(_) => {
+                let Some(service) = self.service.take() else {
+                    return;
+                };
+                for channel in service.channels {
+                    self.leave_by_service(channel).await;
+                }
+                if let (true, Some(workspace)) = (service.watches, service.workspace) {
+                    let topic = Topic::Workspace(workspace);
+                    if self.topics.of(&topic).is_none() {
+                        self.surely(|guest| guest.unwatch(&topic, None)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaves a channel that was entered by the service, unless its own topic says that it is in there.
+    pub(super) async fn leave_by_service(&mut self, channel: ChannelId) {
+        let topic = Topic::Channel(channel.clone());
+        match self.topics.of(&topic).map(|it| it.is_member) {
+            Some(true) => {}
+            Some(false) => {
+                self.go_from(channel, true).await;
+                self.surely(|guest| guest.watch(topic.clone(), Watching::Full, None, None))
+                    .await;
+            }
+            None => self.go_from(channel, true).await,
+        }
+    }
+
+    async fn go_from(&mut self, channel: ChannelId, is_member: bool) {
+        let topic = Topic::Channel(channel.clone());
+        self.surely(|guest| match is_member {
+            true => guest.depart(channel.clone(), None),
+            false => guest.unwatch(&topic, None),
+        })
+        .await;
+    }
+
+    fn is_in_by_service(&self, channel: &ChannelId) -> bool {
+        let service = self.service.as_ref();
+        service.is_some_and(|it| it.channels.contains(channel))
+    }
+
+    fn is_watched_by_service(&self, topic: &Topic) -> bool {
+        let service = self.service.as_ref();
+        let workspace = service.and_then(|it| it.workspace.as_ref().filter(|_| it.watches));
+        matches!(topic, Topic::Workspace(it) if Some(it) == workspace)
+    }
+
+    /// Does what nobody is asked about: a client that has left cannot be told that the hub is busy.
+    async fn surely(&mut self, mut it: impl FnMut(&mut Guest) -> Result<(), Refused>) {
+        let Some(guest) = &mut self.guest else {
+            return;
+        };
+        for _ in 0..TRIES {
+            match it(guest) {
+                Err(why) if why.code == ErrorCode::Overloaded => {
+                    sleep(why.retry_after.unwrap_or(Duration::from_millis(50))).await;
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// What kind of question a reference is of. The rest of a reference is how its answer begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// Anything that needs nothing but the answer.
+    Push,
+    /// To join a topic.
+    Join,
+    /// To join the service.
+    Service,
+    /// To enter that channel by the service.
+    Channel(ChannelId),
+}
+
+impl Asking {
+    /// A reference for the hub to give back.
+    pub(super) fn reference(self, head: &str) -> Reference {
+        match self {
+            Asking::Push => format!("push {head}"),
+            Asking::Join => format!("join {head}"),
+            Asking::Service => format!("service {head}"),
+            Asking::Channel(channel) => format!("channel:{channel} {head}"),
+        }
+        .into()
+    }
+
+    /// What a reference was made of.
+    pub(super) fn of(reference: &str) -> (Asking, &str) {
+        // There is no space in a channel's id.
+        let (asking, head) = reference.split_once(' ').unwrap_or(("push", reference));
+        let channel = asking
+            .strip_prefix("channel:")
+            .and_then(|it| it.parse().ok());
+        let asking = match (asking, channel) {
+            (_, Some(channel)) => Asking::Channel(channel),
+            ("join", _) => Asking::Join,
+            ("service", _) => Asking::Service,
+            _ => Asking::Push,
+        };
+        (asking, head)
+    }
+}

@@ -1,0 +1,265 @@
+//! The service topic, `presence:{user_id}`: a user's own truth, and in a word each what happens to whatever the session watches.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use presence_core::{
+    Change, ChannelId, Event, Look, Owned, Person, Reason, Topic, UserId, Visible, WorkspaceId,
+};
+use serde::Serialize;
+
+use super::events::{Status, seconds};
+use super::topics::Place;
+use super::wire::{self, json};
+
+/// What a client has besides, that has joined its service topic.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) place: Place,
+    /// Whose online list it asks for.
+    pub(super) workspace: Option<WorkspaceId>,
+    /// Whether it watches that.
+    pub(super) watches: bool,
+    /// The channels that it has entered there.
+    pub(super) channels: Vec<ChannelId>,
+    /// Whether its join was answered.
+    pub(super) is_confirmed: bool,
+    /// Whether it was told the state of its user.
+    pub(super) is_greeted: bool,
+}
+
+impl Service {
+    /// Of a user who has only just asked.
+    pub(super) fn of(user: UserId) -> Self {
+        Service {
+            place: Place::Service(user),
+            workspace: None,
+            watches: false,
+            channels: Vec::new(),
+            is_confirmed: false,
+            is_greeted: false,
+        }
+    }
+
+    /// How a frame on it begins, up to its event.
+    pub(super) fn address(&self) -> String {
+        wire::address(None, None, &self.place.to_string())
+    }
+}
+
+/// Encodes what is told on service topics: the ends of frames, from the event on, a line each.
+pub(super) fn on_service(event: &Event) -> Bytes {
+    let mut ends = String::new();
+    let mut tell = |event: &str, payload: String| {
+        if !ends.is_empty() {
+            ends.push('\n');
+        }
+        ends += &format!(r#""{event}",{payload}]"#);
+    };
+    match event {
+        Event::Everyone {
+            topic,
+            people,
+            typing,
+            ..
+        } => tell("channel_state", all(topic, people.len(), people, typing)),
+        Event::Summary {
+            topic,
+            count,
+            faces,
+            ..
+        } => tell("channel_state", all(topic, *count, faces, &[])),
+        Event::Changes { topic, changes, .. } => {
+            for change in changes {
+                tell("presence_update", json(&Update::of(topic, change)));
+            }
+        }
+        Event::Typing {
+            topic,
+            started,
+            stopped,
+            ..
+        } => {
+            let started = started.iter().map(|it| (it, "start"));
+            for (user, action) in started.chain(stopped.iter().map(|it| (it, "stop"))) {
+                let typing = Typing {
+                    place: Name::of(topic),
+                    user_id: user.as_str(),
+                    action,
+                };
+                tell("typing_update", json(&typing));
+            }
+        }
+        Event::Face(face) => tell("status_update", json(&Status::of(face))),
+        Event::Unchanged { .. }
+        | Event::Cursors { .. }
+        | Event::Broadcast { .. }
+        | Event::Own(_)
+        | Event::Alone { .. } => {}
+    }
+    Bytes::from(ends)
+}
+
+/// The lines of that.
+pub(super) fn lines(ends: &Bytes) -> impl Iterator<Item = Bytes> {
+    // What we write has no line break in it: all of it went through the JSON writer.
+    let lines = ends.split(|it| *it == b'\n').filter(|it| !it.is_empty());
+    lines.map(|it| ends.slice_ref(it))
+}
+
+fn all(topic: &Topic, count: usize, people: &[Arc<Person>], typing: &[UserId]) -> String {
+    json(&Everyone {
+        place: Name::of(topic),
+        count,
+        users: people.iter().map(|it| Looks::of(it)).collect(),
+        typing: typing.iter().map(UserId::as_str).collect(),
+    })
+}
+
+/// Which channel or workspace something is about.
+#[derive(Serialize)]
+enum Name<'a> {
+    #[serde(rename = "channel_id")]
+    Channel(&'a str),
+    #[serde(rename = "workspace_id")]
+    Workspace(&'a str),
+}
+
+impl<'a> Name<'a> {
+    fn of(topic: &'a Topic) -> Self {
+        match topic {
+            Topic::Channel(channel) => Name::Channel(channel.as_str()),
+            Topic::Workspace(workspace) => Name::Workspace(workspace.as_str()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Everyone<'a> {
+    #[serde(flatten)]
+    place: Name<'a>,
+    count: usize,
+    users: Vec<Looks<'a>>,
+    typing: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Looks<'a> {
+    user_id: &'a str,
+    status: &'static str,
+    custom_message: Option<&'a str>,
+    emoji: Option<&'a str>,
+}
+
+impl<'a> Looks<'a> {
+    fn of(person: &'a Person) -> Self {
+        let Look {
+            status,
+            message,
+            emoji,
+        } = person.look();
+        Looks {
+            user_id: person.user.as_str(),
+            status: status.as_str(),
+            custom_message: message.as_deref(),
+            emoji: emoji.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Update<'a> {
+    #[serde(flatten)]
+    place: Name<'a>,
+    action: &'static str,
+    #[serde(flatten)]
+    who: Who<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Who<'a> {
+    Here(Looks<'a>),
+    Gone {
+        user_id: &'a str,
+        reason: &'static str,
+    },
+}
+
+impl<'a> Update<'a> {
+    fn of(topic: &'a Topic, change: &'a Change) -> Self {
+        let (action, who) = match change {
+            Change::Joined(person) => ("join", Who::Here(Looks::of(person))),
+            Change::Updated { to, .. } => ("update", Who::Here(Looks::of(to))),
+            Change::Left { person, reason } => {
+                let gone = Who::Gone {
+                    user_id: person.user.as_str(),
+                    reason: Reason::as_str(*reason),
+                };
+                ("leave", gone)
+            }
+        };
+        Update {
+            place: Name::of(topic),
+            action,
+            who,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Typing<'a> {
+    #[serde(flatten)]
+    place: Name<'a>,
+    user_id: &'a str,
+    action: &'static str,
+}
+
+/// What a user is told of themselves, and nobody else.
+pub(super) fn own(owned: &Owned) -> String {
+    // Who hides is to know that they do; else what others see is what counts.
+    let status = match owned.chosen.hides() {
+        true => chosen(owned),
+        false => owned.shown.as_str(),
+    };
+    json(&Own {
+        user_id: owned.user.as_str(),
+        status,
+        custom_message: owned.message.as_deref(),
+        emoji: owned.emoji.as_deref(),
+        last_seen: owned.last_seen.map(seconds),
+        expires_at: owned.expires_at.map(seconds),
+        devices: owned
+            .devices
+            .iter()
+            .map(|it| Device {
+                id: it.id.as_str(),
+                timestamp: seconds(it.heard_at),
+            })
+            .collect(),
+    })
+}
+
+fn chosen(owned: &Owned) -> &'static str {
+    match owned.chosen {
+        presence_core::Chosen::Invisible => "invisible",
+        _ => Visible::Offline.as_str(),
+    }
+}
+
+#[derive(Serialize)]
+struct Own<'a> {
+    user_id: &'a str,
+    status: &'static str,
+    custom_message: Option<&'a str>,
+    emoji: Option<&'a str>,
+    last_seen: Option<u64>,
+    expires_at: Option<u64>,
+    devices: Vec<Device<'a>>,
+}
+
+#[derive(Serialize)]
+struct Device<'a> {
+    id: &'a str,
+    timestamp: u64,
+}

@@ -1,0 +1,143 @@
+//! What a client is told: answers, and what happens.
+
+use std::sync::Arc;
+
+use presence_core::{Event, SessionId, Topic};
+use presence_hub::{Reference, Told};
+
+use super::Phoenix;
+use super::events::{OnTopic, on_topic};
+use super::joining::Asking;
+use super::service::{lines, on_service, own};
+use super::topics::Place;
+use super::wire::{self, Denied, reply};
+use crate::dialect::Slot;
+use crate::frame::TEXT;
+use crate::out::Out;
+use crate::request::Refused;
+
+impl Phoenix {
+    /// Something was done.
+    pub(super) fn granted(&mut self, reference: &Reference, out: &mut Out) {
+        let (asking, head) = Asking::of(reference);
+        reply(out, head, "{}");
+        if let (Asking::Service, Some(service)) = (asking, &mut self.service) {
+            service.is_confirmed = true;
+            if let Some(told) = self.own.clone() {
+                self.tell_own(&told, out);
+            }
+        }
+    }
+
+    /// Something was not done.
+    pub(super) fn refused(&mut self, reference: Option<Reference>, why: Refused, out: &mut Out) {
+        let Some(reference) = reference else {
+            self.app.metrics.refused(why.code);
+            return;
+        };
+        let (asking, head) = Asking::of(&reference);
+        let denied = Denied::from(why);
+        let denied = match asking {
+            Asking::Push => denied,
+            Asking::Join | Asking::Service => {
+                self.forget(head);
+                denied.joining()
+            }
+            Asking::Channel(channel) => {
+                if let Some(service) = &mut self.service {
+                    service.channels.retain(|it| *it != channel);
+                }
+                denied
+            }
+        };
+        self.deny(Some(head.to_owned()), denied, out);
+    }
+
+    /// Forgets a join that was refused, unless there is a newer one of its topic.
+    fn forget(&mut self, head: &str) {
+        let Some((join_ref, topic)) = wire::of_head(head) else {
+            return;
+        };
+        let Some(place) = Place::parse(&topic) else {
+            return;
+        };
+        let joined = self.topics.get(&place);
+        if joined.is_some_and(|it| Some(&*it.join_ref) == join_ref.as_deref()) {
+            self.topics.remove(&place);
+            if let Place::Service(_) = place {
+                self.service = None;
+            }
+        }
+    }
+
+    /// Something happened.
+    pub(super) fn tell(&mut self, told: Arc<Told>, out: &mut Out) {
+        let joined = match &*told.event {
+            Event::Alone { .. } => return,
+            Event::Own(_) => {
+                self.own = Some(told.clone());
+                self.tell_own(&told, out);
+                return;
+            }
+            // To the others.
+            Event::Broadcast { session, .. } if self.is_session(*session) => return,
+            Event::Face(face) => self.topics.get(&Place::User(face.user.clone())),
+            event => topic_of(event).and_then(|it| self.topics.of(it)),
+        };
+        if let Some(joined) = joined {
+            let slot = told.encoded(Slot::PhoenixTopic as usize, on_topic);
+            let OnTopic { shared, frames } = OnTopic::of(slot);
+            if !shared.is_empty() {
+                out.push_shared(TEXT, joined.address().as_bytes(), shared);
+            }
+            if !frames.is_empty() {
+                out.push(frames);
+            }
+        }
+        if let Some(service) = self.service.as_ref().filter(|it| it.is_confirmed) {
+            let ends = told.encoded(Slot::PhoenixService as usize, on_service);
+            for end in lines(ends) {
+                out.push_shared(TEXT, service.address().as_bytes(), end);
+            }
+        }
+    }
+
+    /// Tells who has joined the service topic the truth about themselves: the state first, then what becomes of it.
+    fn tell_own(&mut self, told: &Told, out: &mut Out) {
+        let (Event::Own(owned), Some(service)) = (&*told.event, &mut self.service) else {
+            return;
+        };
+        let Some(joined) = self
+            .topics
+            .get(&service.place)
+            .filter(|_| service.is_confirmed)
+        else {
+            return;
+        };
+        let (address, event) = match service.is_greeted {
+            false => (joined.address(), "presence_state"),
+            true => (service.address(), "status_update"),
+        };
+        service.is_greeted = true;
+        wire::send(out, &format!("{address}\"{event}\","), &own(owned));
+    }
+
+    fn is_session(&self, session: SessionId) -> bool {
+        let own = self.guest.as_ref().map(|it| it.session().connection());
+        own.is_some_and(|it| it.session == session)
+    }
+}
+
+/// The roster that an event is about.
+fn topic_of(event: &Event) -> Option<&Topic> {
+    match event {
+        Event::Everyone { topic, .. }
+        | Event::Unchanged { topic, .. }
+        | Event::Changes { topic, .. }
+        | Event::Summary { topic, .. }
+        | Event::Typing { topic, .. }
+        | Event::Cursors { topic, .. }
+        | Event::Broadcast { topic, .. } => Some(topic),
+        Event::Face(_) | Event::Own(_) | Event::Alone { .. } => None,
+    }
+}

@@ -1,0 +1,199 @@
+//! What a connection has joined.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use presence_core::{Topic, UserId};
+
+use super::wire;
+
+/// What a topic of the wire stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// A channel, or `workspace:{id}`.
+    Roster(Topic),
+    /// `user:{id}`: how they look.
+    User(UserId),
+    /// `presence:{id}`: the service, for themselves.
+    Service(UserId),
+}
+
+impl Place {
+    /// What `topic` stands for, if anything.
+    pub(super) fn parse(topic: &str) -> Option<Place> {
+        // What heartbeats are sent to.
+        if topic == "phoenix" {
+            return None;
+        }
+        match topic.split_once(':') {
+            Some(("presence", id)) => id.parse().ok().map(Place::Service),
+            Some(("user", id)) => id.parse().ok().map(Place::User),
+            Some(("workspace", id)) => Some(Place::Roster(Topic::Workspace(id.parse().ok()?))),
+            _ => Some(Place::Roster(Topic::Channel(topic.parse().ok()?))),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    /// The topic.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Roster(Topic::Channel(channel)) => write!(f, "{channel}"),
+            Place::Roster(Topic::Workspace(workspace)) => write!(f, "workspace:{workspace}"),
+            Place::User(user) => write!(f, "user:{user}"),
+            Place::Service(user) => write!(f, "presence:{user}"),
+        }
+    }
+}
+
+/// A topic that a client has joined.
+#[derive(Debug)]
+pub(super) struct Joined {
+    /// Which.
+    pub(super) place: Place,
+    /// Which of the client's joins.
+    pub(super) join_ref: Box<str>,
+    /// Whether that makes its user a member of a channel.
+    pub(super) is_member: bool,
+}
+
+impl Joined {
+    /// How a frame for this join begins, up to its event.
+    pub(super) fn address(&self) -> String {
+        wire::address(Some(&self.join_ref), None, &self.place.to_string())
+    }
+
+    /// How the frame begins that ends it.
+    pub(super) fn close_head(&self) -> String {
+        let join_ref = Some(&*self.join_ref);
+        wire::head(join_ref, join_ref, &self.place.to_string(), "phx_close")
+    }
+}
+
+/// All topics that a client has joined: few as a rule, and looked up for every event.
+#[derive(Debug, Default)]
+pub(super) struct Topics(Vec<Joined>);
+
+impl Topics {
+    fn place(&self, place: &Place) -> Result<usize, usize> {
+        self.0.binary_search_by(|it| it.place.cmp(place))
+    }
+
+    pub(super) fn get(&self, place: &Place) -> Option<&Joined> {
+        self.place(place).ok().map(|index| &self.0[index])
+    }
+
+    /// The same for a topic of the core.
+    pub(super) fn of(&self, topic: &Topic) -> Option<&Joined> {
+        let found = self.0.binary_search_by(|it| match &it.place {
+            Place::Roster(place) => place.cmp(topic),
+            Place::User(_) | Place::Service(_) => Ordering::Greater,
+        });
+        found.ok().map(|index| &self.0[index])
+    }
+
+    pub(super) fn insert(&mut self, joined: Joined) {
+        match self.place(&joined.place) {
+            Ok(index) => self.0[index] = joined,
+            Err(index) => {
+                // One or two are what most have: not four, as a vector would make room for.
+                self.0.reserve_exact(usize::from(self.0.len() < 4));
+                self.0.insert(index, joined);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, place: &Place) -> Option<Joined> {
+        let index = self.place(place).ok()?;
+        Some(self.0.remove(index))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Joined> {
+        self.0.iter()
+    }
+
+    /// Takes out those that are not to be kept.
+    pub(super) fn take_unless(&mut self, kept: impl Fn(&Joined) -> bool) -> Vec<Joined> {
+        self.0.extract_if(.., |it| !kept(it)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_what_its_name_says() {
+        for topic in [
+            "room:1",
+            "lobby",
+            "room:user:7",
+            "page:/x",
+            "workspace:acme",
+            "user:ann",
+            "presence:ann",
+        ] {
+            assert_eq!(Place::parse(topic).unwrap().to_string(), topic);
+        }
+        let kind = |topic| Place::parse(topic).map(|it| std::mem::discriminant(&it));
+        assert_eq!(kind("room:1"), kind("workspace:acme"));
+        assert_ne!(kind("user:ann"), kind("presence:ann"));
+        let long = "x".repeat(201);
+        for nothing in [
+            "",
+            "phoenix",
+            "user:",
+            "user:a b",
+            "presence:",
+            "workspace:",
+            "a\"b",
+            "__proto__",
+            &long,
+        ] {
+            assert_eq!(Place::parse(nothing), None, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn joined_topics_are_found_by_either_name() {
+        let mut topics = Topics::default();
+        for topic in [
+            "user:a",
+            "b",
+            "workspace:b",
+            "presence:b",
+            "c",
+            "workspace:a",
+            "user:b",
+        ] {
+            topics.insert(joined(topic, "1"));
+        }
+        topics.insert(joined("c", "2"));
+        assert_eq!(topics.iter().count(), 7);
+        for topic in ["b", "c", "workspace:a", "workspace:b"] {
+            let Some(Place::Roster(place)) = Place::parse(topic) else {
+                panic!("{topic}");
+            };
+            assert_eq!(topics.of(&place).unwrap().place.to_string(), topic);
+        }
+        assert_eq!(
+            &*topics.get(&Place::parse("c").unwrap()).unwrap().join_ref,
+            "2"
+        );
+        // A channel of that name is not the user.
+        let channel = Topic::Channel("user:a".parse().unwrap());
+        assert!(topics.of(&channel).is_none());
+        assert!(topics.remove(&Place::parse("user:a").unwrap()).is_some());
+        assert!(topics.remove(&Place::parse("user:a").unwrap()).is_none());
+        let taken = topics.take_unless(|it| it.is_member);
+        assert_eq!((taken.len(), topics.iter().count()), (6, 0));
+    }
+
+    fn joined(topic: &str, join_ref: &str) -> Joined {
+        Joined {
+            place: Place::parse(topic).unwrap(),
+            join_ref: join_ref.into(),
+            is_member: false,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Pusher's protocol 7, and the HTTP API of its server libraries.
+
+pub(crate) mod api;
+mod closing;
+mod commands;
+mod events;
+mod names;
+mod roster;
+mod signature;
+mod signed;
+mod signing_in;
+mod subscribing;
+mod subscriptions;
+mod watchlist;
+mod words;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use presence_client::wire::ErrorCode;
+use presence_core::{Event, Timestamp, Topic};
+use presence_hub::{Delivery, Told};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use self::closing::{NO_APPLICATION, NO_VERSION, NOT_A_VERSION, OTHER_VERSION, code_of};
+use self::events::{Frames, frames_of};
+use self::names::{Kind, SocketId, id_of};
+use self::roster::{Everyone, everyone_of};
+use self::signed::Signed;
+use self::subscriptions::{Subscription, Subscriptions};
+use self::watchlist::Watchlist;
+use self::words::{escaped, json_of};
+use crate::app::App;
+use crate::closing::{Closing, Why};
+use crate::config::PusherApp;
+use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
+use crate::frame::TEXT;
+use crate::guest::Guest;
+use crate::http::{self, Answer};
+use crate::out::Out;
+use crate::rates::Buckets;
+use crate::request::Refused;
+
+/// The path is this, and the key of the application.
+pub(crate) const PATH: &str = "/app/";
+/// The version of the protocol that is spoken, and older ones whose clients understand it.
+const VERSIONS: std::ops::RangeInclusive<u32> = 5..=7;
+
+/// Pusher's side of one connection.
+pub(crate) struct Pusher {
+    app: Arc<App>,
+    /// Which of the applications.
+    application: usize,
+    socket: SocketId,
+    since: Timestamp,
+    /// Those whom signatures have named, and a nobody who listens to channels where it does not matter who one is.
+    guests: Vec<Guest>,
+    /// Which of them that nobody is.
+    nobody: Option<presence_core::UserId>,
+    signed_in: Option<Signed>,
+    subscriptions: Subscriptions,
+    watchlist: Option<Box<Watchlist>>,
+    buckets: Buckets,
+}
+
+impl Dialect for Pusher {
+    /// Which application, or why none.
+    type Hello = Result<usize, Farewell>;
+
+    /// A page says nothing by itself as long as it hears something: in a busy room that is for ever.
+    const PONGS_COUNT: bool = true;
+
+    fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Self::Hello>, Box<Answer>> {
+        let key = handshake.path.strip_prefix(PATH).unwrap_or_default();
+        let mut apps = app.config.pusher.apps.iter();
+        let refused = |code, reason| Err(Farewell { code, reason });
+        let version = handshake.query.get("protocol");
+        let hello = match (
+            apps.position(|it| it.key == key),
+            version.map(str::parse::<u32>),
+        ) {
+            (None, _) => refused(NO_APPLICATION, "there is no application of that key"),
+            (_, None) => refused(NO_VERSION, "no version of the protocol is given"),
+            (_, Some(Err(_))) => refused(NOT_A_VERSION, "the version of the protocol is no number"),
+            (_, Some(Ok(version))) if !VERSIONS.contains(&version) => refused(
+                OTHER_VERSION,
+                "this version of the protocol is not spoken here",
+            ),
+            (Some(application), _) => Ok(application),
+        };
+        Ok(Agreed {
+            protocol: None,
+            hello,
+        })
+    }
+
+    fn not_upgraded(status: StatusCode, why: &Refused) -> Answer {
+        match status {
+            StatusCode::UPGRADE_REQUIRED => {
+                let why = Refused::new(ErrorCode::UnknownCommand, "there is only a WebSocket here");
+                http::error(StatusCode::NOT_FOUND, &why)
+            }
+            status => http::not_upgraded(status, why),
+        }
+    }
+
+    async fn enter(app: Arc<App>, hello: Self::Hello, out: &mut Out) -> Result<Self, Farewell> {
+        let application = hello.inspect_err(|farewell| {
+            app.metrics.refused(ErrorCode::Unauthorized);
+            out.push(words::error(farewell.reason, Some(farewell.code)));
+        })?;
+        let pusher = Pusher::new(app, application);
+        // A page that hears nothing for so long asks whether we are there. A short time: a page whose network is gone
+        // should not show people for minutes as if it knew.
+        let activity = pusher.app.config.timing.heartbeat().as_secs().clamp(1, 30);
+        out.push(words::established(&pusher.socket.to_string(), activity));
+        Ok(pusher)
+    }
+
+    fn guests(&self) -> &[Guest] {
+        &self.guests
+    }
+
+    fn guests_mut(&mut self) -> &mut [Guest] {
+        &mut self.guests
+    }
+
+    fn into_guests(self) -> Vec<Guest> {
+        self.guests
+    }
+
+    fn deliver(&mut self, guest: usize, delivery: Delivery, out: &mut Out) {
+        match delivery {
+            Delivery::Told(told) => self.tell(guest, &told, out),
+            Delivery::Granted(name) => self.granted(&name, out),
+            Delivery::Refused(Some(name), why) => {
+                if self.subscriptions.named(&name).is_some_and(|it| !it.is_on) {
+                    self.subscriptions.remove(&name);
+                }
+                self.refuse_subscription(&name, &why.into(), out);
+            }
+            Delivery::Refused(None, why) => self.refuse(&why.into(), out),
+            Delivery::Ended(_) => {}
+        }
+    }
+
+    async fn take(&mut self, frame: Frame, out: &mut Out) -> Next {
+        match frame {
+            Frame::Text(text) => self.obey(text.as_str(), out).await,
+            Frame::Binary(_) => Next::Close(Why::WrongType.into()),
+        }
+    }
+
+    fn farewell(&mut self, closing: &Closing, out: &mut Out) -> Farewell {
+        let code = code_of(closing.why);
+        if code >= 4000 {
+            out.push(words::error(closing.why.reason(), Some(code)));
+        }
+        Farewell::new(code, closing.why)
+    }
+
+    /// `disconnect()` of a page closes without any code; a page that is left or reloaded says 1001.
+    fn is_goodbye(close: Option<&CloseFrame>) -> bool {
+        close.is_none_or(|it| matches!(it.code, CloseCode::Normal | CloseCode::Status))
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.watchlist.as_ref()?.due()
+    }
+
+    fn expire(&mut self, now: Instant, out: &mut Out) {
+        let news = self.watchlist.as_mut().and_then(|it| it.tell(now));
+        if let Some(frame) = news {
+            out.push(frame);
+        }
+    }
+}
+
+impl Pusher {
+    fn new(app: Arc<App>, application: usize) -> Self {
+        Pusher {
+            since: app.now(),
+            app,
+            application,
+            socket: SocketId::random(),
+            guests: Vec::new(),
+            nobody: None,
+            signed_in: None,
+            subscriptions: Subscriptions::default(),
+            watchlist: None,
+            buckets: Buckets::full(),
+        }
+    }
+
+    fn application(&self) -> &PusherApp {
+        &self.app.config.pusher.apps[self.application]
+    }
+
+    fn refuse(&self, why: &Refused, out: &mut Out) {
+        self.app.metrics.refused(why.code);
+        out.push(words::refused(why));
+    }
+
+    fn refuse_subscription(&self, name: &str, why: &Refused, out: &mut Out) {
+        self.app.metrics.refused(why.code);
+        out.push(words::subscription_error(name, why));
+    }
+
+    /// A channel that has no roster to wait for is subscribed to.
+    fn granted(&mut self, name: &str, out: &mut Out) {
+        if let Some(it) = self.subscriptions.named_mut(name)
+            && it.kind != Kind::Presence
+            && !it.is_on
+        {
+            it.is_on = true;
+            out.push(words::subscribed(name));
+        }
+    }
+
+    fn tell(&mut self, guest: usize, told: &Told, out: &mut Out) {
+        let topic = match &*told.event {
+            Event::Everyone { topic, .. }
+            | Event::Unchanged { topic, .. }
+            | Event::Changes { topic, .. }
+            | Event::Summary { topic, .. }
+            | Event::Typing { topic, .. }
+            | Event::Cursors { topic, .. }
+            | Event::Broadcast { topic, .. } => topic,
+            Event::Face(face) => {
+                if let Some(watchlist) = &mut self.watchlist {
+                    watchlist.note(Instant::now(), face);
+                }
+                return;
+            }
+            Event::Own(_) | Event::Alone { .. } => return,
+        };
+        let Topic::Channel(channel) = topic else {
+            return;
+        };
+        let Some(subscription) = self.subscriptions.get_mut(channel) else {
+            return;
+        };
+        let session = self.guests[guest].session();
+        match &*told.event {
+            Event::Everyone { people, .. } if subscription.kind == Kind::Presence => {
+                let is_there = people.iter().any(|it| it.user == *session.user());
+                let count = people.len() + usize::from(!is_there);
+                subscription.is_on = true;
+                succeed(subscription, session, told, (is_there, count), out);
+            }
+            Event::Summary { faces, count, .. } if subscription.kind == Kind::Presence => {
+                let is_there = faces.iter().any(|it| it.user == *session.user());
+                subscription.is_on = true;
+                succeed(subscription, session, told, (is_there, *count), out);
+            }
+            _ if !subscription.is_on => {}
+            // How many listen to what is for one user is nobody's business.
+            Event::Summary { .. } if subscription.kind == Kind::ToUser => {}
+            Event::Broadcast { session: said, .. }
+                if *said == session.connection().session
+                    || said.outsider() == Some(SocketId::outsider(Some(self.socket))) => {}
+            event => {
+                let shared = told.encoded(Slot::Pusher as usize, frames_of).clone();
+                let parts = Frames::of(shared).without(event, session.user());
+                for part in parts.into_iter().filter(|it| !it.is_empty()) {
+                    out.push(part);
+                }
+            }
+        }
+    }
+}
+
+/// Says who is on a presence channel, oneself included, in a frame of which only the beginning is the connection's own.
+fn succeed(
+    subscription: &Subscription,
+    session: &presence_hub::Session,
+    told: &Told,
+    (is_there, count): (bool, usize),
+    out: &mut Out,
+) {
+    let shared = told.encoded(Slot::Pusher as usize, everyone_of).clone();
+    let Everyone { ids, hash, frames } = Everyone::of(shared);
+    let (mut id, mut member) = (String::new(), String::new());
+    if !is_there {
+        let own = json_of(&id_of(session.user()));
+        let info = subscription.info.as_deref().unwrap_or("{}");
+        member = escaped(&format!("{own}:{info}"));
+        id = escaped(&own);
+        if !ids.is_empty() {
+            id.push(',');
+            member.push(',');
+        }
+    }
+    let begin = format!(
+        r#"{{"event":"pusher_internal:subscription_succeeded","channel":{},"data":"{{\"presence\":{{\"count\":{count},\"ids\":[{id}"#,
+        json_of(&subscription.name),
+    );
+    let middle = format!(r#"],\"hash\":{{{member}"#);
+    let end = r#"}}}"}"#;
+    out.push_pieces(
+        TEXT,
+        [
+            begin.into(),
+            ids,
+            middle.into(),
+            hash,
+            Bytes::from_static(end.as_bytes()),
+        ],
+    );
+    if !frames.is_empty() {
+        out.push(frames);
+    }
+}
+
+#[cfg(test)]
+mod tests;

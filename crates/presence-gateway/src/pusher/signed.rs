@@ -1,0 +1,212 @@
+//! What an application's server says of a user, inside of what it signs.
+
+use std::sync::Arc;
+
+use presence_client::wire::{ErrorCode, Json};
+use presence_core::{META_BYTES_MAX, Timestamp, UserId, WorkspaceId};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::names::user_of;
+use crate::config::PusherApp;
+use crate::identity::{Identity, Patterns, Scopes, WORKSPACES_MAX, shown_name};
+use crate::request::Refused;
+
+/// The longest `channel_data` or `user_data`.
+const DATA_BYTES_MAX: usize = 2 * META_BYTES_MAX;
+
+/// A user, as their application's server has signed it.
+#[derive(Clone, Debug)]
+pub(super) struct Signed {
+    pub(super) user: UserId,
+    /// A JSON object.
+    pub(super) info: Arc<str>,
+    pub(super) workspaces: Vec<WorkspaceId>,
+}
+
+#[derive(Deserialize)]
+struct ChannelData {
+    user_id: Value,
+    user_info: Option<Json>,
+    /// Ours, beside what Pusher knows; whoever means something else by that name is let in all the same.
+    #[serde(default)]
+    workspaces: Value,
+}
+
+#[derive(Deserialize)]
+struct UserData {
+    id: Value,
+    user_info: Option<Json>,
+    #[serde(default)]
+    watchlist: Vec<Value>,
+    #[serde(default)]
+    workspaces: Value,
+}
+
+impl Signed {
+    /// Reads `channel_data`.
+    pub(super) fn for_channel(app: &PusherApp, data: &str) -> Result<Signed, Refused> {
+        let data: ChannelData = read("channel_data", data)?;
+        let user = user("user_id", app, &data.user_id)?;
+        Signed::new(user, data.user_info, &data.workspaces)
+    }
+
+    /// Reads `user_data`, and whom the user wants to know online.
+    pub(super) fn for_user(
+        app: &PusherApp,
+        data: &str,
+    ) -> Result<(Signed, Vec<UserId>, usize), Refused> {
+        let data: UserData = read("user_data", data)?;
+        if !data.id.is_string() {
+            return Err(Refused::invalid("id", "must be a string")); // or pusher-js does not take it
+        }
+        let id = user("id", app, &data.id)?;
+        let wanted = data.watchlist.len();
+        let known = data.watchlist.iter().take(super::watchlist::WATCHLIST_MAX);
+        let known = known.filter_map(|it| user("watchlist", app, it).ok());
+        let watchlist = known.collect();
+        Ok((
+            Signed::new(id, data.user_info, &data.workspaces)?,
+            watchlist,
+            wanted,
+        ))
+    }
+
+    fn new(user: UserId, info: Option<Json>, workspaces: &Value) -> Result<Signed, Refused> {
+        let info = info.map_or_else(|| "{}".into(), Json::into_text);
+        if !info.starts_with('{') {
+            return Err(Refused::invalid("user_info", "must be an object"));
+        }
+        if info.len() > META_BYTES_MAX {
+            let message = format!("user_info must be at most {META_BYTES_MAX} bytes");
+            return Err(Refused::new(ErrorCode::TooLarge, message));
+        }
+        let workspaces = workspaces.as_array().into_iter().flatten();
+        let workspaces = workspaces.filter_map(|id| WorkspaceId::new(id.as_str()?).ok());
+        Ok(Signed {
+            user,
+            info,
+            workspaces: workspaces.take(WORKSPACES_MAX).collect(),
+        })
+    }
+
+    /// Who that is, to be let in at `since`: older than that no signature can be, as it is for one connection only.
+    pub(super) fn identity(&self, since: Timestamp) -> Identity {
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let named: Option<Named> = serde_json::from_str(&self.info).ok();
+        Identity {
+            name: named.and_then(|it| shown_name(&it.name)),
+            workspaces: self.workspaces.clone(),
+            ..identity(self.user.clone(), since)
+        }
+    }
+}
+
+/// A user of an application, who may do in its channels what a person may. Which channels those are is said by signatures.
+pub(super) fn identity(user: UserId, since: Timestamp) -> Identity {
+    Identity {
+        user,
+        name: None,
+        device: None,
+        workspaces: Vec::new(),
+        channels: Patterns::every(),
+        scopes: Scopes::of_a_user(),
+        issued_at: Some(since),
+        expires_at: None,
+        // Each channel's signed data say the name there.
+        open: true,
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(field: &str, data: &'a str) -> Result<T, Refused> {
+    if data.len() > DATA_BYTES_MAX {
+        let message = format!("{field} must be at most {DATA_BYTES_MAX} bytes");
+        return Err(Refused::new(ErrorCode::TooLarge, message));
+    }
+    let invalid = |error: serde_json::Error| {
+        Refused::invalid(field, format!("is not as it should be: {error}"))
+    };
+    // All of it: what is kept as a text is sent on as it is.
+    Json::new(data).map_err(invalid)?;
+    serde_json::from_str(data).map_err(invalid)
+}
+
+/// An id is a text, or a number.
+fn user(field: &str, app: &PusherApp, id: &Value) -> Result<UserId, Refused> {
+    let id = match id {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return Err(Refused::invalid(field, "must be a string or a number")),
+    };
+    user_of(app, &id).map_err(|why| Refused::invalid(field, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    #[test]
+    fn an_id_is_a_text_or_a_number_and_info_an_object_of_some_size() {
+        let read = |data: &str| Signed::for_channel(&app(), data);
+        assert_eq!(read(r#"{"user_id":10}"#).unwrap().user.as_str(), "10");
+        let ann = read(r#"{"user_id":"ann","user_info":{"name": "Ann"},"x":1}"#).unwrap();
+        assert_eq!(
+            (ann.user.as_str(), &*ann.info),
+            ("ann", r#"{"name": "Ann"}"#)
+        );
+        let big = format!(
+            r#"{{"user_id":"a","user_info":{{"x":"{}"}}}}"#,
+            "x".repeat(4089)
+        );
+        assert_eq!(read(&big).unwrap_err().code, ErrorCode::TooLarge);
+        assert!(read(&big.replace("xxx", "xx")).is_ok());
+        let huge = format!(r#"{{"user_id":"a","x":"{}"}}"#, "x".repeat(8192));
+        assert_eq!(read(&huge).unwrap_err().code, ErrorCode::TooLarge);
+        for bad in [
+            "",
+            "7",
+            "{}",
+            r#"{"user_id":null}"#,
+            r#"{"user_id":""}"#,
+            r#"{"user_id":true}"#,
+            r#"{"user_id":"__proto__"}"#,
+            r#"{"user_id":"a","user_info":"text"}"#,
+            r#"{"user_id":"a","user_info":{"half":"\ud800"}}"#,
+            r#"{"user_id":"pusher/7/a"}"#,
+        ] {
+            assert_eq!(read(bad).unwrap_err().code, ErrorCode::Invalid, "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_signs_in_has_a_text_for_an_id_and_a_list_of_others() {
+        let read = |data: &str| Signed::for_user(&app(), data);
+        let data = r#"{"id":"ann","watchlist":["bob",7,"a b",null],"workspaces":["acme",1]}"#;
+        let (ann, watchlist, wanted) = read(data).unwrap();
+        let watchlist: Vec<&str> = watchlist.iter().map(UserId::as_str).collect();
+        assert_eq!((watchlist, wanted), (vec!["bob", "7"], 4));
+        assert_eq!(ann.workspaces, [WorkspaceId::new("acme").unwrap()]);
+        assert!(read(r#"{"id":"ann","workspaces":"of another kind"}"#).is_ok());
+        for bad in [
+            "{}",
+            r#"{"id":7}"#,
+            r#"{"id":""}"#,
+            r#"{"id":"a","watchlist":7}"#,
+        ] {
+            assert_eq!(read(bad).unwrap_err().code, ErrorCode::Invalid, "{bad}");
+        }
+    }
+
+    fn app() -> PusherApp {
+        PusherApp {
+            id: "3".into(),
+            key: "key".into(),
+            secret: Secret::new("secret"),
+            meets_others: true,
+        }
+    }
+}

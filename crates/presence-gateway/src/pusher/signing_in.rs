@@ -1,0 +1,68 @@
+//! Signing in: a user of whom the application's server has signed who they are.
+
+use presence_client::wire::ErrorCode;
+
+use super::closing::WATCHLIST_TOO_LONG;
+use super::commands::SignIn;
+use super::signature::is_for_user;
+use super::signed::Signed;
+use super::watchlist::WATCHLIST_MAX;
+use super::{Pusher, words};
+use crate::closing::Why;
+use crate::dialect::Next;
+use crate::out::Out;
+use crate::request::Refused;
+
+impl Pusher {
+    /// Signs a user in, for the length of the connection; the same user again, with a new watchlist maybe.
+    pub(super) async fn sign_in(&mut self, it: SignIn, out: &mut Out) -> Next {
+        if !is_for_user(self.application(), &it.auth, self.socket, &it.user_data) {
+            self.app.metrics.refused(ErrorCode::Unauthorized);
+            return Next::Close(Why::Unauthorized.into());
+        }
+        match self.try_to_sign_in(&it, out).await {
+            Ok(()) => Next::Continue,
+            Err(why) if why.code == ErrorCode::Unauthorized => {
+                self.app.metrics.refused(why.code);
+                Next::Close(Why::Unauthorized.into())
+            }
+            Err(why) => {
+                self.refuse(&why, out);
+                Next::Continue
+            }
+        }
+    }
+
+    async fn try_to_sign_in(&mut self, it: &SignIn, out: &mut Out) -> Result<(), Refused> {
+        let (signed, watchlist, wanted) = Signed::for_user(self.application(), &it.user_data)?;
+        if self
+            .signed_in
+            .as_ref()
+            .is_some_and(|before| before.user != signed.user)
+        {
+            let message = "the connection has signed in as another user";
+            return Err(Refused::new(ErrorCode::Invalid, message));
+        }
+        let identity = signed.identity(self.since);
+        let guest = self.guest_of(&signed.user, || identity).await?;
+        self.signed_in = Some(signed);
+        out.push(words::signin_success(&it.user_data));
+        if wanted > WATCHLIST_MAX {
+            let message = format!("a watchlist has at most {WATCHLIST_MAX} users");
+            out.push(words::error(&message, Some(WATCHLIST_TOO_LONG)));
+            return Ok(());
+        }
+        let guest = &mut self.guests[guest];
+        let before: Vec<_> = guest.session().users().cloned().collect();
+        let gone: Vec<_> = before
+            .into_iter()
+            .filter(|it| !watchlist.contains(it))
+            .collect();
+        guest.unwatch_users(&gone, None)?;
+        self.watchlist = match watchlist.is_empty() {
+            true => None,
+            false => Some(Box::default()),
+        };
+        guest.watch_users(watchlist, None)
+    }
+}

@@ -1,0 +1,237 @@
+//! Subscriptions: who may have one, and as whom.
+
+use std::sync::Arc;
+
+use presence_client::wire::ErrorCode;
+use presence_core::{ChannelId, Topic, UserId, Watching};
+
+use super::commands::Subscribe;
+use super::names::{self, Kind, channel_of, user_of};
+use super::signature::is_for_channel;
+use super::signed::{self, Signed};
+use super::subscriptions::Subscription;
+use super::{Pusher, words};
+use crate::closing::Why;
+use crate::dialect::Next;
+use crate::guest::Guest;
+use crate::identity::{Identity, anonymous};
+use crate::out::Out;
+use crate::request::Refused;
+
+/// Users that one connection may be.
+const GUESTS_MAX: usize = 8;
+
+impl Pusher {
+    /// Subscribes to a channel. Once more: is told everything anew, and on a presence channel shows what is signed now.
+    pub(super) async fn subscribe(&mut self, it: Subscribe, out: &mut Out) -> Next {
+        if let Err(why) = self.try_to_subscribe(&it, out).await {
+            if why.code == ErrorCode::Unavailable && self.app.is_draining() {
+                return Next::Close(Why::Restarting.into());
+            }
+            self.refuse_subscription(&it.channel, &why, out);
+        }
+        Next::Continue
+    }
+
+    async fn try_to_subscribe(&mut self, it: &Subscribe, out: &mut Out) -> Result<(), Refused> {
+        let name = &*it.channel;
+        let channel = channel_of(self.application(), name);
+        let channel = channel.map_err(|why| Refused::new(ErrorCode::Invalid, why.to_string()))?;
+        let kind = names::kind(name);
+        match kind {
+            Kind::Cache => {
+                let message = "channels do not keep their last event here";
+                return Err(Refused::new(ErrorCode::Invalid, message));
+            }
+            Kind::Private | Kind::Presence => self.check_signature(it)?,
+            Kind::ToUser => return self.listen_to_own(name, channel),
+            Kind::Public => {}
+        }
+        let signed = match kind {
+            Kind::Presence => Some(self.signed_for(it)?),
+            _ => None,
+        };
+        let before = self.subscriptions.named(name);
+        let before = before.map(|it| (self.guests[it.guest].session().user().clone(), it.is_on));
+        if let Some((user, is_on)) = &before {
+            match &signed {
+                Some(signed) if signed.user != *user => {
+                    let message = "the connection is on this channel as another user";
+                    return Err(Refused::new(ErrorCode::Invalid, message));
+                }
+                Some(_) => {}
+                None => {
+                    if *is_on {
+                        out.push(words::subscribed(name));
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        let guest = match &signed {
+            Some(signed) => {
+                let identity = signed.identity(self.since);
+                self.guest_of(&signed.user, || identity).await?
+            }
+            None => self.nobody().await?,
+        };
+        let info = signed.map(|it| it.info);
+        let outcome = self.join(guest, channel.clone(), info.clone(), name);
+        if let Err(why) = outcome {
+            self.retire(guest).await;
+            return Err(why);
+        }
+        self.subscriptions.insert(Subscription {
+            name: name.into(),
+            channel,
+            kind,
+            guest,
+            info,
+            is_on: before.is_some_and(|(_, is_on)| is_on),
+        });
+        Ok(())
+    }
+
+    fn join(
+        &mut self,
+        guest: usize,
+        channel: ChannelId,
+        info: Option<Arc<str>>,
+        name: &str,
+    ) -> Result<(), Refused> {
+        // Where nobody is shown, it is enough to hear how many there are.
+        let watching = match info {
+            Some(_) => Watching::Full,
+            None => Watching::Summary,
+        };
+        let watch = Some((watching, None));
+        self.guests[guest].join(channel, info, watch, Some(name.into()))
+    }
+
+    fn check_signature(&self, it: &Subscribe) -> Result<(), Refused> {
+        let auth = it.auth.as_deref().unwrap_or_default();
+        let data = match names::kind(&it.channel) {
+            Kind::Presence => it.channel_data.as_deref(),
+            _ => None,
+        };
+        // A private channel's data, if a server signs any, are signed too.
+        let is_signed = is_for_channel(self.application(), auth, self.socket, &it.channel, data)
+            || (data.is_none()
+                && it.channel_data.as_deref().is_some_and(|data| {
+                    is_for_channel(
+                        self.application(),
+                        auth,
+                        self.socket,
+                        &it.channel,
+                        Some(data),
+                    )
+                }));
+        match is_signed {
+            true => Ok(()),
+            false => {
+                let message = "the signature is not that of this application for this channel";
+                Err(Refused::new(ErrorCode::Unauthorized, message))
+            }
+        }
+    }
+
+    /// As whom, on a presence channel.
+    fn signed_for(&self, it: &Subscribe) -> Result<Signed, Refused> {
+        match (&it.channel_data, &self.signed_in) {
+            (Some(data), _) => Signed::for_channel(self.application(), data),
+            (None, Some(signed)) => Ok(signed.clone()),
+            (None, None) => Err(Refused::invalid("channel_data", "is missing")),
+        }
+    }
+
+    /// The channel of a user: who has signed in as them listens to it, and is nowhere for that.
+    fn listen_to_own(&mut self, name: &str, channel: ChannelId) -> Result<(), Refused> {
+        let user = names::addressee(name).map(|id| user_of(self.application(), id));
+        let own = self.signed_in.as_ref().map(|it| &it.user);
+        let (Some(Ok(user)), Some(own)) = (user, own) else {
+            let message = "this channel is for who has signed in as that user";
+            return Err(Refused::new(ErrorCode::Forbidden, message));
+        };
+        let guest = self.find(&user).filter(|_| user == *own);
+        let Some(guest) = guest else {
+            let message = "this channel is another user's";
+            return Err(Refused::new(ErrorCode::Forbidden, message));
+        };
+        let topic = Topic::Channel(channel.clone());
+        self.guests[guest].watch(topic, Watching::Summary, None, Some(name.into()))?;
+        self.subscriptions.insert(Subscription {
+            name: name.into(),
+            channel,
+            kind: Kind::ToUser,
+            guest,
+            info: None,
+            is_on: false,
+        });
+        Ok(())
+    }
+
+    /// Unsubscribes. Who is on no presence channel any more, and has not signed in, is gone.
+    pub(super) async fn unsubscribe(&mut self, name: &str, out: &mut Out) {
+        let Some(it) = self.subscriptions.remove(name) else {
+            return;
+        };
+        let (guest, channel) = (it.guest, it.channel.clone());
+        let outcome = match it.kind {
+            Kind::ToUser => self.guests[guest].unwatch(&Topic::Channel(channel), None),
+            _ => self.guests[guest].depart(channel, None),
+        };
+        if let Err(why) = outcome {
+            // It is still there; so is the page, which may say it again.
+            self.subscriptions.insert(it);
+            return self.refuse(&why, out);
+        }
+        self.retire(guest).await;
+    }
+
+    fn find(&self, user: &UserId) -> Option<usize> {
+        let mut guests = self.guests.iter();
+        guests.position(|it| it.session().user() == user)
+    }
+
+    /// The guest that is `user`: one for all their channels on this connection.
+    pub(super) async fn guest_of(
+        &mut self,
+        user: &UserId,
+        identity: impl FnOnce() -> Identity,
+    ) -> Result<usize, Refused> {
+        if let Some(guest) = self.find(user) {
+            return Ok(guest);
+        }
+        if self.guests.len() >= GUESTS_MAX {
+            let message = format!("a connection may be at most {GUESTS_MAX} users");
+            return Err(Refused::new(ErrorCode::TooMany, message));
+        }
+        let guest = Guest::enter(self.app.clone(), identity(), None).await?;
+        // One is what most have: not four, as a vector would make room for.
+        self.guests.reserve_exact(1);
+        self.guests.push(guest);
+        Ok(self.guests.len() - 1)
+    }
+
+    /// Somebody without a name, for channels on which nobody is shown.
+    async fn nobody(&mut self) -> Result<usize, Refused> {
+        let user = self.nobody.clone().unwrap_or_else(anonymous);
+        let since = self.since;
+        let identity = || signed::identity(user.clone(), since);
+        let guest = self.guest_of(&user, identity).await?;
+        self.nobody = Some(user);
+        Ok(guest)
+    }
+
+    /// Says goodbye for a guest whom nothing needs.
+    pub(super) async fn retire(&mut self, guest: usize) {
+        let user = self.guests[guest].session().user();
+        let is_signed_in = self.signed_in.as_ref().is_some_and(|it| it.user == *user);
+        if is_signed_in || self.subscriptions.need(guest) {
+            return;
+        }
+        let gone = self.guests.remove(guest);
+        self.subscriptions.forget(guest);
+        gone.leave().await;
+    }
+}

@@ -1,0 +1,72 @@
+//! What one connection is subscribed to.
+
+use std::sync::Arc;
+
+use presence_core::ChannelId;
+
+use super::names::Kind;
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    /// What the page calls it.
+    pub(super) name: Box<str>,
+    pub(super) channel: ChannelId,
+    pub(super) kind: Kind,
+    /// Through which guest.
+    pub(super) guest: usize,
+    /// How its own user is shown on a presence channel.
+    pub(super) info: Option<Arc<str>>,
+    /// Whether the page was told that it is subscribed.
+    pub(super) is_on: bool,
+}
+
+/// All of them, by channel. Few, as a rule, and looked up for every event.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions(Vec<Subscription>);
+
+impl Subscriptions {
+    pub(super) fn get_mut(&mut self, channel: &ChannelId) -> Option<&mut Subscription> {
+        let place = self.0.binary_search_by(|it| it.channel.cmp(channel));
+        place.ok().map(|at| &mut self.0[at])
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<&Subscription> {
+        self.0.iter().find(|it| &*it.name == name)
+    }
+
+    pub(super) fn named_mut(&mut self, name: &str) -> Option<&mut Subscription> {
+        self.0.iter_mut().find(|it| &*it.name == name)
+    }
+
+    pub(super) fn insert(&mut self, subscription: Subscription) {
+        match self
+            .0
+            .binary_search_by(|it| it.channel.cmp(&subscription.channel))
+        {
+            Ok(at) => self.0[at] = subscription,
+            Err(at) => {
+                // One is what most have: not four, as a vector would make room for.
+                self.0.reserve_exact(usize::from(self.0.is_empty()));
+                self.0.insert(at, subscription);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<Subscription> {
+        let at = self.0.iter().position(|it| &*it.name == name)?;
+        Some(self.0.remove(at))
+    }
+
+    /// Whether that guest is there for any of them.
+    pub(super) fn need(&self, guest: usize) -> bool {
+        self.0.iter().any(|it| it.guest == guest)
+    }
+
+    /// That guest is gone, and those after it have moved up.
+    pub(super) fn forget(&mut self, guest: usize) {
+        for it in &mut self.0 {
+            it.guest -= usize::from(it.guest > guest);
+        }
+    }
+}

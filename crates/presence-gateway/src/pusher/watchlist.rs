@@ -1,0 +1,57 @@
+//! Whom a signed-in user wants to know online.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use presence_core::{Face, UserId, Visible};
+use tokio::time::Instant;
+
+use super::names::id_of;
+use super::words;
+
+/// The longest.
+pub(super) const WATCHLIST_MAX: usize = 100;
+/// How long changes are collected, so that many are one event.
+const COLLECTED: Duration = Duration::from_millis(50);
+
+/// Whom a signed-in user wants to know online, and what the page has been told of them.
+#[derive(Debug, Default)]
+pub(super) struct Watchlist {
+    told: BTreeMap<UserId, bool>,
+    news: BTreeMap<UserId, bool>,
+    due: Option<Instant>,
+}
+
+impl Watchlist {
+    /// How somebody looks. What is no news is not told.
+    pub(super) fn note(&mut self, now: Instant, face: &Face) {
+        let online = face.look.status != Visible::Offline;
+        if self.told.get(&face.user) == Some(&online) {
+            self.news.remove(&face.user);
+        } else {
+            self.news.insert(face.user.clone(), online);
+            self.due.get_or_insert(now + COLLECTED);
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// What there is to tell by `now`.
+    pub(super) fn tell(&mut self, now: Instant) -> Option<Bytes> {
+        self.due = Some(self.due?).filter(|due| now < *due);
+        if self.due.is_some() || self.news.is_empty() {
+            return None;
+        }
+        let news = std::mem::take(&mut self.news);
+        let ids = |wanted: bool| {
+            let ids = news.iter().filter(move |(_, online)| **online == wanted);
+            Vec::from_iter(ids.map(|(user, _)| id_of(user)))
+        };
+        let frame = words::watchlist_events(&ids(true), &ids(false));
+        self.told.extend(news);
+        Some(frame)
+    }
+}

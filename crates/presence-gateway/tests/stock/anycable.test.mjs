@@ -1,0 +1,183 @@
+// npm `@anycable/core`: with the protocol of Rails, and with its own, which restores sessions and knows presence.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createCable } from '@anycable/core';
+import WebSocket from 'ws';
+
+import { CLOSED, eventually, native, openNetwork, startGateway, token } from './harness.mjs';
+
+const PLAIN = 'actioncable-v1-json';
+const EXTENDED = 'actioncable-v1-ext-json';
+
+/** A page of `user`, for the length of a test. It looks for a way back soon. */
+function page(t, { address }, user, options = {}) {
+  const cable = createCable(`ws://${address}/cable${user ? `?user_id=${user}` : ''}`, {
+    protocol: EXTENDED,
+    websocketImplementation: WebSocket,
+    reconnectStrategy: () => 100,
+    logLevel: 'error',
+    ...options,
+  });
+  cable.story = [];
+  cable.on('connect', ({ restored }) => cable.story.push(restored ? 'restored' : 'connected'));
+  cable.on('disconnect', () => cable.story.push('lost'));
+  cable.on('close', (event) => cable.story.push(`closed: ${event?.reason ?? 'by the page'}`));
+  t.after(() => cable.disconnect());
+  return cable;
+}
+
+/** Subscribes, and waits until that is confirmed: the channel, and what it was told. */
+async function enter(cable, params = { room_id: 1 }, name = 'PresenceChannel') {
+  const channel = cable.subscribeTo(name, params);
+  const it = { channel, messages: [], story: [], states: [] };
+  channel.on('message', (message) => it.messages.push(message));
+  channel.on('presence', ({ type, id }) => id && it.story.push(`${id} ${type}`));
+  for (const state of ['connect', 'disconnect', 'close']) channel.on(state, () => it.states.push(state));
+  it.users = () => {
+    const last = it.messages.filter((message) => message.type === 'presence_update').at(-1);
+    return (last?.users ?? []).map((user) => user.id).sort();
+  };
+  await channel.ensureSubscribed();
+  return it;
+}
+
+const sees = (room, ...users) => eventually(`they see ${users}`, room.users, users);
+const present = async (room) => Object.keys(await room.channel.presence.info()).sort();
+
+for (const protocol of [PLAIN, EXTENDED]) {
+  test(`${protocol}: people come and go, and a native page sees them too`, async (t) => {
+    const gateway = await startGateway(t);
+    const eve = native(t, gateway, { userId: 'eve' }).channel('room:1');
+    await eve.join();
+    const ann = await enter(page(t, gateway, 'ann', { protocol }));
+    const bob = await enter(page(t, gateway, 'bob', { protocol }));
+    for (const room of [ann, bob]) await sees(room, 'ann', 'bob', 'eve');
+    await eventually('eve sees them', () => eve.getState().users.map((user) => user.id).sort(), ['ann', 'bob', 'eve']);
+    bob.channel.perform('update', { meta: { name: 'Bobby' } });
+    await eventually('ann sees a change', () => ann.messages.at(-1).user?.name, 'Bobby');
+    bob.channel.disconnect();
+    await sees(ann, 'ann', 'eve');
+    assert.equal(ann.messages.at(-1).action, 'user_left');
+    if (protocol === PLAIN) assert.deepEqual(ann.story, []);
+  });
+}
+
+test('presence: joins and leaves, once each, and who is there', async (t) => {
+  const gateway = await startGateway(t);
+  const ann = await enter(page(t, gateway, 'ann'));
+  assert.deepEqual(await present(ann), ['ann']);
+  const bob = await enter(page(t, gateway, 'bob'));
+  await bob.channel.presence.join('bob', { name: 'Bob', role: 'pen' });
+  await eventually('bob hears of it', () => bob.story.includes('bob join'), true);
+  const tab = await enter(page(t, gateway, 'bob'));
+  await eventually('ann has heard', () => ann.story.filter((it) => it.startsWith('bob')), ['bob join']);
+  assert.deepEqual(await present(ann), ['ann', 'bob']);
+  assert.deepEqual(await present(tab), ['ann', 'bob']);
+  tab.channel.disconnect();
+  await bob.channel.presence.leave();
+  await eventually('ann hears of it', () => ann.story.at(-1), 'bob leave');
+  assert.deepEqual(await present(ann), ['ann']);
+  // Who is not present still looks on.
+  const cat = await enter(page(t, gateway, 'cat'));
+  await sees(bob, 'ann', 'cat');
+  assert.deepEqual(ann.story.filter((it) => !it.startsWith('ann')), ['bob join', 'bob leave', 'cat join']);
+  assert.equal(cat.story.includes('bob join'), false);
+});
+
+test('a whisper reaches the others', async (t) => {
+  const gateway = await startGateway(t);
+  const ann = await enter(page(t, gateway, 'ann'));
+  const bob = await enter(page(t, gateway, 'bob', { protocol: PLAIN }));
+  await sees(ann, 'ann', 'bob');
+  await ann.channel.whisper({ event: 'typing', user: 'ann' });
+  await eventually('bob hears it', () => bob.messages.at(-1), { event: 'typing', user: 'ann' });
+  assert.equal(ann.messages.some((message) => message.event === 'typing'), false);
+});
+
+test('typing, cursors and a status, as from any page', async (t) => {
+  const gateway = await startGateway(t);
+  const [anns, bobs] = [page(t, gateway, 'ann'), page(t, gateway, 'bob')];
+  const ann = await enter(anns, { room_id: 1, events: true });
+  const bob = await enter(bobs);
+  bob.channel.perform('typing_start');
+  await eventually('bob types', () => ann.messages.find((it) => it.type === 'typing')?.users, ['bob']);
+  const documents = [await enter(anns, { document_id: 7 }, 'CursorChannel'), await enter(bobs, { document_id: 7 }, 'CursorChannel')];
+  documents[1].channel.perform('move', { x: 1, y: 2 });
+  await eventually('ann sees the cursor', () => documents[0].messages.at(-1)?.user_id, 'bob');
+  const status = await enter(bobs, {}, 'AppearanceChannel');
+  status.channel.perform('set_status', { status: 'invisible' });
+  await sees(ann, 'ann');
+  assert.deepEqual(await present(ann), ['ann']);
+});
+
+test('a connection that comes back in time is restored, and nobody notices', async (t) => {
+  const gateway = await startGateway(t, { PRESENCE_GRACE: '10s' });
+  const network = await openNetwork(t, gateway);
+  const bob = await enter(page(t, gateway, 'bob'));
+  const anns = page(t, network, 'ann', { protocolOptions: { pongs: true } });
+  const ann = await enter(anns);
+  await ann.channel.presence.join('ann', { name: 'Ann' });
+  await sees(bob, 'ann', 'bob');
+  network.cut();
+  await eventually('it is lost', () => anns.story.at(-1), 'lost');
+  network.heal();
+  await eventually('it is restored', () => anns.story.at(-1), 'restored');
+  const cat = await enter(page(t, gateway, 'cat'));
+  await sees(ann, 'ann', 'bob', 'cat');
+  assert.deepEqual(ann.states.filter((it) => it !== 'connect'), [], 'its channel noticed nothing either');
+  assert.deepEqual(bob.story.filter((it) => !it.startsWith('bob')), ['ann join', 'cat join']);
+  ann.channel.disconnect();
+  await sees(cat, 'bob', 'cat');
+});
+
+test('beyond the grace time it is a new session, and after a restart everybody is back', async (t) => {
+  const gateway = await startGateway(t, { PRESENCE_GRACE: '300ms' });
+  const network = await openNetwork(t, gateway);
+  const [anns, bobs] = [page(t, network, 'ann'), page(t, gateway, 'bob')];
+  const [ann, bob] = [await enter(anns), await enter(bobs)];
+  await sees(bob, 'ann', 'bob');
+  network.cut();
+  await sees(bob, 'bob');
+  network.heal();
+  await sees(bob, 'ann', 'bob');
+  assert.equal(anns.story.at(-1), 'connected');
+  for (const signal of ['SIGKILL', 'SIGTERM']) {
+    const before = [anns, bobs].map((it) => it.story.length);
+    await gateway.end(signal);
+    await gateway.start();
+    await eventually('both are connected again', () => [anns, bobs].every((it, index) => it.story.length > before[index] && it.story.at(-1) === 'connected'), true);
+    for (const room of [ann, bob]) await sees(room, 'ann', 'bob');
+  }
+});
+
+test('a token in a subprotocol, and a fresh one when it runs out', async (t) => {
+  const gateway = await startGateway(t, { ...CLOSED, PRESENCE_JWT_LEEWAY: '0s' });
+  const bob = await enter(page(t, gateway, '', { websocketAuthStrategy: 'sub-protocol', auth: { token: token('bob') } }));
+  const soon = Math.floor(Date.now() / 1_000) + 2;
+  let refreshed = 0;
+  const anns = page(t, gateway, '', {
+    auth: { token: token('ann', { exp: soon }) },
+    tokenRefresher: async (transport) => {
+      refreshed += 1;
+      transport.setToken(token('ann'));
+    },
+  });
+  const ann = await enter(anns);
+  await sees(bob, 'ann', 'bob');
+  await eventually('the token runs out', () => anns.story.includes('closed: token_expired'), true);
+  await eventually('and a fresh one is good', () => anns.story.at(-1), 'connected');
+  assert.equal(refreshed, 1);
+  await sees(ann, 'ann', 'bob');
+  assert.deepEqual(bob.story.filter((it) => it.startsWith('ann')), ['ann join'], 'it was away for less than the grace time');
+});
+
+test('what is not granted is rejected, and who has no token is told so', async (t) => {
+  const gateway = await startGateway(t, CLOSED);
+  const good = page(t, gateway, '', { auth: { token: token('ann', { channels: ['room:1'] }) } });
+  await enter(good);
+  await assert.rejects(enter(good, { room_id: 2 }), /rejected/i);
+  await assert.rejects(enter(good, {}, 'ChatChannel'), /rejected/i);
+  const bad = page(t, gateway, '');
+  bad.connect().catch(() => {});
+  await eventually('it is over', () => bad.story.at(-1), 'closed: unauthorized');
+});

@@ -1,0 +1,146 @@
+/*
+ * What every stock test needs: a gateway, tokens for it, a network that can break, and waiting for what must come true.
+ *
+ *     const gateway = await startGateway(t, { PRESENCE_GRACE: '500ms' });     // open: everybody is who they say
+ *     const gateway = await startGateway(t, CLOSED);                          // everybody needs a token
+ *     await gateway.end('SIGTERM'); await gateway.start();                    // a restart, on the same port
+ *     const network = await openNetwork(t, gateway);                          // connect to `network.address`
+ *     await network.cut(); await network.heal();
+ *     await eventually('ann is there', () => users(), ['ann']);
+ */
+
+import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import WebSocket from 'ws';
+
+import { connect as connectNatively } from '../../web/presence.js';
+import { Gateway } from '../browser/gateway.mjs';
+import { eventually } from '../browser/waiting.mjs';
+
+export { eventually };
+
+const SECRET = 'a secret of tests, which everybody knows';
+
+/** The setting of a gateway where everybody needs a token. */
+export const CLOSED = { PRESENCE_JWT_SECRET: SECRET };
+
+/** Starts a gateway for the length of a test. `settings` are environment variables. */
+export async function startGateway(t, settings = {}) {
+  const gateway = await Gateway.start(process.env.PRESENCE_GATEWAY, settings);
+  t.after(() => gateway.destroy());
+  return gateway;
+}
+
+/** A token for `user`; `claims` are added, or replace what is there. */
+export function token(user, claims = {}) {
+  const now = Math.floor(Date.now() / 1_000);
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: user, iat: now, exp: now + 3_600, ...claims })}`;
+  return `${signed}.${createHmac('sha256', SECRET).update(signed).digest('base64url')}`;
+}
+
+/** A way to the gateway that can break: while it is cut, connections are lost without a goodbye, and none can be made. */
+export async function openNetwork(t, gateway) {
+  const network = new Network(gateway);
+  await network.open();
+  t.after(() => network.close());
+  return network;
+}
+
+class Network {
+  #gateway;
+  #server = createServer((near) => this.#relay(near));
+  #sockets = new Set();
+  #isCut = false;
+  address = null;
+
+  constructor(gateway) {
+    this.#gateway = gateway;
+  }
+
+  async open() {
+    this.#server.listen(0, '127.0.0.1');
+    await once(this.#server, 'listening');
+    this.address = `127.0.0.1:${this.#server.address().port}`;
+  }
+
+  /** Breaks every connection, and lets none be made. */
+  cut() {
+    this.#isCut = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Lets connections be made again. */
+  heal() {
+    this.#isCut = false;
+  }
+
+  close() {
+    this.cut();
+    this.#server.close();
+  }
+
+  #relay(near) {
+    if (this.#isCut) {
+      near.destroy();
+      return;
+    }
+    const [host, port] = this.#gateway.address.split(':');
+    const far = connect(Number(port), host);
+    for (const [socket, other] of [[near, far], [far, near]]) {
+      this.#sockets.add(socket);
+      socket.setNoDelay(true);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        this.#sockets.delete(socket);
+        other.destroy();
+      });
+    }
+    near.pipe(far).pipe(near);
+  }
+}
+
+/** Connects with the native browser client, for the length of a test. `address` is a gateway or a network. */
+export function native(t, { address }, options = {}) {
+  const presence = connectNatively({ url: `ws://${address}/ws`, WebSocket, ...options });
+  t.after(() => presence.close());
+  return presence;
+}
+
+/** A WebSocket of which the test says every frame: `says` sends one, `hears` waits for one. */
+export async function raw(t, url, protocols = []) {
+  const socket = new WebSocket(url, protocols);
+  t.after(() => socket.terminate());
+  const heard = [];
+  const it = {
+    socket,
+    /** Everything that came and was not waited for. */
+    heard,
+    /** The close code, once it is closed. */
+    code: null,
+    /** What the gateway answered instead of an upgrade. */
+    status: null,
+    says: (frame) => socket.send(typeof frame === 'string' || frame instanceof Uint8Array ? frame : JSON.stringify(frame)),
+    /** Waits for a frame that `wanted` accepts, and takes it and all before it out of `heard`. */
+    async hears(what, wanted) {
+      let found;
+      await eventually(what, () => {
+        const at = heard.findIndex(wanted);
+        if (at >= 0) found = heard.splice(0, at + 1).at(-1);
+        return found ?? heard;
+      }, () => found !== undefined);
+      return found;
+    },
+    closes: (code) => eventually('the socket is closed', () => it.code, code),
+  };
+  socket.on('message', (data, isBinary) => heard.push(isBinary ? data : JSON.parse(data)));
+  socket.on('close', (code) => { it.code = code; });
+  socket.on('error', () => {});
+  socket.on('unexpected-response', (_, response) => {
+    it.status = response.statusCode;
+    socket.terminate();
+  });
+  await eventually('the WebSocket opens, or is refused', () => socket.readyState !== WebSocket.CONNECTING || it.status, (done) => Boolean(done));
+  return it;
+}

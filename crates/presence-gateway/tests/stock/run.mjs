@@ -1,0 +1,63 @@
+/*
+ * The published clients, unchanged, against the real gateway.
+ *
+ *     node run.mjs --gateway PATH --modules DIR [--only TEXT]
+ *
+ * Runs every *.test.mjs beside it whose name contains TEXT. DIR is where the clients are installed, in the versions of
+ * package-lock.json, once; a folder of its own under target/ does.
+ */
+
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { pathToFileURL } from 'node:url';
+
+const here = import.meta.dirname;
+
+const { values: options } = parseArgs({
+  options: {
+    gateway: { type: 'string' },
+    modules: { type: 'string' },
+    only: { type: 'string', default: '' },
+  },
+});
+for (const needed of ['gateway', 'modules']) {
+  if (!options[needed]) {
+    console.error(`--${needed} is missing`);
+    process.exit(2);
+  }
+}
+const modules = resolve(options.modules);
+install();
+
+const tests = readdirSync(here).filter((name) => name.endsWith('.test.mjs') && name.includes(options.only));
+if (!tests.length) {
+  console.error(`there is no test whose name contains ${options.only}`);
+  process.exit(2);
+}
+const { status } = spawnSync(process.execPath, ['--test', '--test-concurrency=2', ...tests.map((name) => join(here, name))], {
+  stdio: 'inherit',
+  env: {
+    ...process.env,
+    PRESENCE_GATEWAY: resolve(options.gateway),
+    PRESENCE_MODULES: modules,
+    NODE_OPTIONS: `--import=${pathToFileURL(join(here, 'resolving.mjs')).href}`,
+  },
+});
+process.exit(status ?? 1);
+
+/** Installs what the lock file says, unless that is there already. */
+function install() {
+  const lock = readFileSync(join(here, 'package-lock.json'));
+  const installed = join(modules, 'installed-lock.json');
+  if (existsSync(installed) && readFileSync(installed).equals(lock)) return;
+  mkdirSync(modules, { recursive: true });
+  for (const name of ['package.json', 'package-lock.json']) copyFileSync(join(here, name), join(modules, name));
+  const { status } = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+    cwd: modules,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  if (status !== 0) process.exit(status ?? 1);
+  writeFileSync(installed, lock);
+}
