@@ -2,15 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Presence, Socket } from 'phoenix';
-import WebSocket from 'ws';
 
-import { CLOSED, eventually, openNetwork, raw, startGateway, token } from './harness.mjs';
+import { BrowserSocket, CLOSED, eventually, openNetwork, raw, startGateway, token } from './harness.mjs';
 
 const QUICK = { PRESENCE_GRACE: '500ms' };
 
 /** A socket of the stock client, for the length of a test. */
 function connect(t, { address }, options = {}) {
-  const socket = new Socket(`ws://${address}/socket`, { transport: WebSocket, rejoinAfterMs: () => 100, ...options });
+  const socket = new Socket(`ws://${address}/socket`, { transport: BrowserSocket, rejoinAfterMs: () => 100, ...options });
   t.after(() => socket.disconnect());
   socket.connect();
   return socket;
