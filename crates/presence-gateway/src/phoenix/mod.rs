@@ -103,7 +103,7 @@ impl Dialect for Phoenix {
     }
 
     fn farewell(&mut self, closing: &Closing, out: &mut Out) -> Farewell {
-        if !closing.why.reconnect() {
+        if matches!(closing.why, Why::Kicked | Why::Forbidden | Why::Left) {
             // So that the client, which always comes back, does not join again what it was thrown out of.
             for joined in self.topics.iter() {
                 wire::send(out, &joined.close_head(), "{}");
