@@ -222,8 +222,7 @@ impl Phoenix {
 /// after 1000.
 fn code_of(why: Why) -> u16 {
     match why {
-        Why::Left => 1000,
-        Why::Kicked => 1001,
+        Why::Left | Why::Kicked => 1001,
         Why::NotWebSocket => 1002,
         Why::WrongType => 1003,
         Why::NotUtf8 => 1007,

@@ -160,6 +160,18 @@ test('a socket that is lost for longer is a leave, and a join when it is back', 
   assert.deepEqual(ann.story.filter((it) => it.startsWith('bob')), ['bob came', 'bob went', 'bob came']);
 });
 
+test('a socket that says goodbye is gone at once, and one that only disconnects is not', async (t) => {
+  const gateway = await startGateway(t, { PRESENCE_GRACE: '30s' });
+  const ann = await enter(connect(t, gateway, as('ann')), 'room:1');
+  const sockets = ['bob', 'eve'].map((user) => connect(t, gateway, as(user)));
+  for (const socket of sockets) await enter(socket, 'room:1');
+  await sees(ann, 'ann', 'bob', 'eve');
+  // A page that is left or reloaded does this.
+  sockets[1].disconnect();
+  sockets[0].disconnect(null, 1000);
+  await sees(ann, 'ann', 'eve');
+});
+
 test('everybody is back after the gateway restarts, told or killed', async (t) => {
   const gateway = await startGateway(t, QUICK);
   const codes = [];
