@@ -67,8 +67,10 @@ impl Phoenix {
             }
             (Place::Service(_), "join_channel") => {
                 let channel = channel(message.payload)?;
-                let reference = reference(Asking::Channel(channel.clone()));
-                self.join_by_service(channel, reference)
+                // Also where nobody waits for it: a refusal takes it out of the list.
+                let head = head.as_deref().unwrap_or_default();
+                let reference = Asking::Channel(channel.clone()).reference(head);
+                self.join_by_service(channel, Some(reference))
             }
             (Place::Service(_), "leave_channel") => {
                 let channel = channel(message.payload)?;

@@ -239,7 +239,8 @@ impl Phoenix {
         .await;
     }
 
-    fn is_in_by_service(&self, channel: &ChannelId) -> bool {
+    /// Whether it has entered a channel by the service.
+    pub(super) fn is_in_by_service(&self, channel: &ChannelId) -> bool {
         let service = self.service.as_ref();
         service.is_some_and(|it| it.channels.contains(channel))
     }

@@ -103,7 +103,7 @@ impl Dialect for Phoenix {
     }
 
     fn farewell(&mut self, closing: &Closing, out: &mut Out) -> Farewell {
-        if !closing.why.reconnect() {
+        if matches!(closing.why, Why::Kicked | Why::Forbidden | Why::Left) {
             // So that the client, which always comes back, does not join again what it was thrown out of.
             for joined in self.topics.iter() {
                 wire::send(out, &joined.close_head(), "{}");
@@ -222,8 +222,7 @@ impl Phoenix {
 /// after 1000.
 fn code_of(why: Why) -> u16 {
     match why {
-        Why::Left => 1000,
-        Why::Kicked => 1001,
+        Why::Left | Why::Kicked => 1001,
         Why::NotWebSocket => 1002,
         Why::WrongType => 1003,
         Why::NotUtf8 => 1007,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use presence_core::{Event, SessionId, Topic};
+use presence_core::{ChannelId, Event, SessionId, Topic};
 use presence_hub::{Reference, Told};
 
 use super::Phoenix;
@@ -20,7 +20,9 @@ impl Phoenix {
     /// Something was done.
     pub(super) fn granted(&mut self, reference: &Reference, out: &mut Out) {
         let (asking, head) = Asking::of(reference);
-        reply(out, head, "{}");
+        if !head.is_empty() {
+            reply(out, head, "{}");
+        }
         if let (Asking::Service, Some(service)) = (asking, &mut self.service) {
             service.is_confirmed = true;
             if let Some(told) = self.own.clone() {
@@ -47,10 +49,12 @@ impl Phoenix {
                 if let Some(service) = &mut self.service {
                     service.channels.retain(|it| *it != channel);
                 }
+                self.is_not_in(&channel);
                 denied
             }
         };
-        self.deny(Some(head.to_owned()), denied, out);
+        let head = Some(head.to_owned()).filter(|it| !it.is_empty());
+        self.deny(head, denied, out);
     }
 
     /// Forgets a join that was refused, unless there is a newer one of its topic.
@@ -62,11 +66,32 @@ impl Phoenix {
             return;
         };
         let joined = self.topics.get(&place);
-        if joined.is_some_and(|it| Some(&*it.join_ref) == join_ref.as_deref()) {
-            self.topics.remove(&place);
-            if let Place::Service(_) = place {
-                self.service = None;
+        if joined.is_none_or(|it| Some(&*it.join_ref) != join_ref.as_deref()) {
+            return;
+        }
+        self.topics.remove(&place);
+        match place {
+            Place::Roster(Topic::Channel(channel)) => self.is_not_in(&channel),
+            Place::Service(_) => {
+                let service = self.service.take();
+                for channel in service.map_or(Vec::new(), |it| it.channels) {
+                    self.is_not_in(&channel);
+                }
             }
+            Place::Roster(_) | Place::User(_) => {}
+        }
+    }
+
+    /// Sees to it that the session does not believe to be in a channel that it was refused, unless another join says so.
+    fn is_not_in(&mut self, channel: &ChannelId) {
+        let topic = Topic::Channel(channel.clone());
+        let by_topic = self.topics.of(&topic).is_some();
+        if !by_topic
+            && !self.is_in_by_service(channel)
+            && let Some(guest) = &mut self.guest
+        {
+            // If the hub is busy, the session may remember one channel more than it is in: that is allowed to it.
+            let _ = guest.depart(channel.clone(), None);
         }
     }
 

@@ -22,6 +22,14 @@ export { eventually };
 
 const SECRET = 'a secret of tests, which everybody knows';
 
+/** A WebSocket for clients that are made for browsers: an error that nobody listens to is no exception there. */
+export class BrowserSocket extends WebSocket {
+  constructor(...args) {
+    super(...args);
+    this.on('error', () => {});
+  }
+}
+
 /** The setting of a gateway where everybody needs a token. */
 export const CLOSED = { PRESENCE_JWT_SECRET: SECRET };
 
@@ -103,7 +111,7 @@ class Network {
 
 /** Connects with the native browser client, for the length of a test. `address` is a gateway or a network. */
 export function native(t, { address }, options = {}) {
-  const presence = connectNatively({ url: `ws://${address}/ws`, WebSocket, ...options });
+  const presence = connectNatively({ url: `ws://${address}/ws`, WebSocket: BrowserSocket, ...options });
   t.after(() => presence.close());
   return presence;
 }

@@ -2,15 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Presence, Socket } from 'phoenix';
-import WebSocket from 'ws';
 
-import { CLOSED, eventually, openNetwork, raw, startGateway, token } from './harness.mjs';
+import { BrowserSocket, CLOSED, eventually, openNetwork, raw, startGateway, token } from './harness.mjs';
 
 const QUICK = { PRESENCE_GRACE: '500ms' };
 
 /** A socket of the stock client, for the length of a test. */
 function connect(t, { address }, options = {}) {
-  const socket = new Socket(`ws://${address}/socket`, { transport: WebSocket, rejoinAfterMs: () => 100, ...options });
+  const socket = new Socket(`ws://${address}/socket`, { transport: BrowserSocket, rejoinAfterMs: () => 100, ...options });
   t.after(() => socket.disconnect());
   socket.connect();
   return socket;
@@ -159,6 +158,18 @@ test('a socket that is lost for longer is a leave, and a join when it is back', 
   await sees(ann, 'ann', 'bob', 'eve');
   await sees(bob, 'ann', 'bob', 'eve');
   assert.deepEqual(ann.story.filter((it) => it.startsWith('bob')), ['bob came', 'bob went', 'bob came']);
+});
+
+test('a socket that says goodbye is gone at once, and one that only disconnects is not', async (t) => {
+  const gateway = await startGateway(t, { PRESENCE_GRACE: '30s' });
+  const ann = await enter(connect(t, gateway, as('ann')), 'room:1');
+  const sockets = ['bob', 'eve'].map((user) => connect(t, gateway, as(user)));
+  for (const socket of sockets) await enter(socket, 'room:1');
+  await sees(ann, 'ann', 'bob', 'eve');
+  // A page that is left or reloaded does this.
+  sockets[1].disconnect();
+  sockets[0].disconnect(null, 1000);
+  await sees(ann, 'ann', 'eve');
 });
 
 test('everybody is back after the gateway restarts, told or killed', async (t) => {

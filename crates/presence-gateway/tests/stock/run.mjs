@@ -36,7 +36,7 @@ if (!tests.length) {
   console.error(`there is no test whose name contains ${options.only}`);
   process.exit(2);
 }
-const { status } = spawnSync(process.execPath, ['--test', '--test-concurrency=2', ...tests.map((name) => join(here, name))], {
+const { status } = spawnSync(process.execPath, ['--test', '--test-concurrency=2', '--test-force-exit', ...tests.map((name) => join(here, name))], {
   stdio: 'inherit',
   env: {
     ...process.env,

@@ -289,6 +289,67 @@ async fn bytes_reach_the_others_as_bytes() {
     assert_eq!(answer[4]["response"]["reason"], "invalid");
 }
 
+#[tokio::test]
+async fn a_channel_that_is_joined_twice_over_is_left_with_the_last() {
+    let gateway = start(&[]).await;
+    let mut eve = Page::enters(&gateway, "eve", "room:1").await;
+    let mut ann = Page::enters(&gateway, "ann", "room:1").await;
+    eve.sees("ann").await;
+    ann.joins("presence:ann", json!({})).await;
+    let by_service =
+        |ref_, event| json!(["1", ref_, "presence:ann", event, {"channel_id": "room:1"}]);
+    assert_eq!(
+        ann.asks(by_service("2", "join_channel")).await[4]["status"],
+        "ok"
+    );
+    // Her own topic first, then the service.
+    assert_eq!(
+        ann.asks(json!(["1", "3", "room:1", "phx_leave", {}])).await[4]["status"],
+        "ok"
+    );
+    assert_eq!(
+        ann.asks(by_service("4", "typing_start")).await[4]["status"],
+        "ok",
+        "still there"
+    );
+    assert_eq!(
+        ann.asks(by_service("5", "leave_channel")).await[4]["status"],
+        "ok"
+    );
+    eve.hears_of("leaves", "ann").await;
+    // The other way round, with a topic that only watches.
+    assert_eq!(
+        ann.asks(by_service("6", "join_channel")).await[4]["status"],
+        "ok"
+    );
+    eve.sees("ann").await;
+    ann.joins("room:1", json!({"watch": true})).await;
+    assert_eq!(
+        ann.asks(by_service("7", "leave_channel")).await[4]["status"],
+        "ok"
+    );
+    eve.hears_of("leaves", "ann").await;
+    let mut bob = Page::enters(&gateway, "bob", "room:1").await;
+    ann.sees("bob").await;
+    // Leaving the service is leaving what was entered there.
+    assert_eq!(
+        bob.is_refused(json!(["1", "2", "presence:ann", "phx_join", {}]))
+            .await,
+        "unauthorized"
+    );
+    assert_eq!(
+        ann.asks(by_service("8", "join_channel")).await[4]["status"],
+        "ok"
+    );
+    eve.sees("ann").await;
+    assert_eq!(
+        ann.asks(json!(["1", "9", "presence:ann", "phx_leave", {}]))
+            .await[4]["status"],
+        "ok"
+    );
+    eve.hears_of("leaves", "ann").await;
+}
+
 impl Page {
     /// Reads up to a diff with `user` in its `joins` or `leaves`.
     pub(crate) async fn hears_of(&mut self, part: &str, user: &str) -> Value {
