@@ -3,6 +3,7 @@
 mod bounds;
 mod door;
 mod frames;
+mod hostile;
 mod meeting;
 
 use serde_json::{Value, json};
