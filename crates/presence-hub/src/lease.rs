@@ -78,6 +78,8 @@ impl<T: Topics> Leasing<T> {
                 hand_off = hand_offs.recv() => match hand_off {
                     Some(HandOff { time, done }) => {
                         self.stopping = Some(done);
+                        // Nothing else that is under way matters any more, and what comes next is the last renewal.
+                        self.in_flight = FuturesUnordered::new();
                         self.nodes.handle(self.clock.now(), Input::Stopping(time), &mut effects);
                     }
                     None => return,
