@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 
 use fred::types::Value;
-use presence_core::cluster::{Field, Incarnation, Op, Stamp, Write};
+use presence_core::cluster::{Field, Incarnation, Op, Stamp, Subject, Write};
 use presence_core::ports::Written;
 
 use crate::fault::Fault;
 use crate::keys::{self, Keys};
 use crate::record;
 
-/// How many operations one script does, at least one write though: it keeps its server from everything else.
+/// How many operations one script does: it keeps its server from everything else. A write that has more is done in parts.
 pub const OPS_PER_SCRIPT_MAX: usize = 256;
-/// How many bytes of records one script puts, at least one write though.
+/// How many bytes of records one script puts, or else a single one.
 pub const BYTES_PER_SCRIPT_MAX: usize = 256 << 10;
 
 /// Writes that one script does.
 pub(crate) struct Batch {
     pub(crate) shard: u16,
     by: Incarnation,
-    writes: Vec<Encoded>,
+    parts: Vec<Part>,
     ops: usize,
     bytes: usize,
 }
@@ -33,38 +33,37 @@ pub(crate) struct Outcome<'a> {
     pub(crate) written: Written,
 }
 
-struct Encoded {
+/// A write, or some operations of a big one.
+struct Part {
     /// Which of all writes it is.
     index: usize,
     name: String,
+    note: &'static str,
+    ops: usize,
+    /// The operations, as the script wants them.
     args: Vec<Value>,
+    bytes: usize,
 }
 
-/// Puts `writes` together.
-pub(crate) fn of(writes: &[Write]) -> Vec<Batch> {
-    let mut batches: Vec<Batch> = Vec::new();
-    let mut open: BTreeMap<(u16, Incarnation), usize> = BTreeMap::new();
+/// Puts `writes` together: for each shard a chain of batches, to be done one after the other. A write may be in several of
+/// a chain, which is how big ones are taken apart.
+pub(crate) fn of(writes: &[Write]) -> Vec<Vec<Batch>> {
+    let mut chains: BTreeMap<u16, Vec<Batch>> = BTreeMap::new();
     for (index, write) in writes.iter().enumerate() {
-        let (shard, by) = (write.subject.shard(), write.by);
-        let (encoded, bytes) = Encoded::of(index, write);
-        let fits = |batch: &Batch| {
-            batch.ops + write.ops.len() <= OPS_PER_SCRIPT_MAX
-                && batch.bytes + bytes <= BYTES_PER_SCRIPT_MAX
-        };
-        let place = match open.get(&(shard, by)) {
-            Some(&place) if fits(&batches[place]) => place,
-            _ => {
-                batches.push(Batch::new(shard, by));
-                batches.len() - 1
+        let shard = write.subject.shard();
+        let chain = chains.entry(shard).or_default();
+        for part in Part::all(index, write) {
+            match chain.last_mut() {
+                Some(batch) if batch.by == write.by && batch.fits(&part) => batch.add(part),
+                _ => {
+                    let mut batch = Batch::new(shard, write.by);
+                    batch.add(part);
+                    chain.push(batch);
+                }
             }
-        };
-        open.insert((shard, by), place);
-        let batch = &mut batches[place];
-        batch.writes.push(encoded);
-        batch.ops += write.ops.len();
-        batch.bytes += bytes;
+        }
     }
-    batches
+    chains.into_values().collect()
 }
 
 impl Batch {
@@ -72,10 +71,20 @@ impl Batch {
         Batch {
             shard,
             by,
-            writes: Vec::new(),
+            parts: Vec::new(),
             ops: 0,
             bytes: 0,
         }
+    }
+
+    fn fits(&self, part: &Part) -> bool {
+        self.ops + part.ops <= OPS_PER_SCRIPT_MAX && self.bytes + part.bytes <= BYTES_PER_SCRIPT_MAX
+    }
+
+    fn add(&mut self, part: Part) {
+        self.ops += part.ops;
+        self.bytes += part.bytes;
+        self.parts.push(part);
     }
 
     /// One that writes nothing: then `shard` has a birth.
@@ -89,22 +98,22 @@ impl Batch {
 
     /// Which of all writes are in it.
     pub(crate) fn indices(&self) -> impl Iterator<Item = usize> {
-        self.writes.iter().map(|it| it.index)
+        self.parts.iter().map(|it| it.index)
     }
 
     /// The keys and arguments of the script.
     pub(crate) fn call(&self, keys: &Keys) -> (Vec<String>, Vec<Value>) {
         let maps = self
-            .writes
+            .parts
             .iter()
             .map(|it| keys.channel(self.shard, &it.name));
         let keys = [keys.changed(self.shard), keys.owned(self.shard, self.by)];
         let random = getrandom::u32().unwrap_or_default();
-        let writes = self.writes.iter().flat_map(|it| it.args.iter().cloned());
+        let parts = self.parts.iter().flat_map(Part::call);
         (
             keys.into_iter().chain(maps).collect(),
             std::iter::once(Value::from(i64::from(random)))
-                .chain(writes)
+                .chain(parts)
                 .collect(),
         )
     }
@@ -118,7 +127,7 @@ impl Batch {
             .and_then(number)
             .ok_or(Fault::Strange)?;
         let outcomes: Vec<_> = answer
-            .zip(&self.writes)
+            .zip(&self.parts)
             .map(|(outcome, write)| {
                 let (version, written) = outcome_in(&outcome.into_array())?;
                 Ok(Outcome {
@@ -128,7 +137,7 @@ impl Batch {
                 })
             })
             .collect::<Result<_, Fault>>()?;
-        if outcomes.len() != self.writes.len() {
+        if outcomes.len() != self.parts.len() {
             return Err(Fault::Strange);
         }
         Ok((birth, outcomes))
@@ -156,41 +165,76 @@ fn number(value: &Value) -> Option<u64> {
     u64::try_from(value.as_i64()?).ok()
 }
 
-impl Encoded {
-    /// The write as arguments, and how many bytes they have.
-    fn of(index: usize, write: &Write) -> (Self, usize) {
-        let name = keys::name_of(&write.subject);
-        let mut args = Vec::with_capacity(3 + 3 * write.ops.len());
-        args.push(Value::from(name.as_str()));
-        args.push(Value::from_static_str(note_of(write)));
-        args.push(Value::from(
-            i64::try_from(write.ops.len()).unwrap_or(i64::MAX),
-        ));
-        let mut bytes = name.len();
+impl Part {
+    /// All parts of a write: at least one.
+    fn all(index: usize, write: &Write) -> Vec<Self> {
+        let mut parts = vec![Part::new(index, write)];
         for op in &write.ops {
-            let value = match op {
-                Op::Put { stamp, record, .. } => record::encode(&write.subject, *stamp, record),
-                Op::Cut { stamp, .. } => record::stamp(*stamp).to_vec(),
-            };
-            let reason = match op {
-                Op::Put { .. } => Value::from_static_str(""),
-                Op::Cut { reason, .. } => Value::Bytes(vec![record::reason_byte(*reason)].into()),
-            };
-            bytes += value.len();
-            args.push(Value::from(keys::field(op.field())));
-            args.push(Value::Bytes(value.into()));
-            args.push(reason);
+            let args = args_of(&write.subject, op);
+            let bytes: usize = args
+                .iter()
+                .filter_map(Value::as_bytes)
+                .map(<[u8]>::len)
+                .sum();
+            let last = parts.last().expect("there is a part");
+            let is_full =
+                last.ops == OPS_PER_SCRIPT_MAX || last.bytes + bytes > BYTES_PER_SCRIPT_MAX;
+            if is_full && last.ops > 0 {
+                parts.push(Part::new(index, write));
+            }
+            let last = parts.last_mut().expect("there is a part");
+            last.ops += 1;
+            last.bytes += bytes;
+            last.args.extend(args);
         }
-        (Encoded { index, name, args }, bytes)
+        let last = parts.last_mut().expect("there is a part");
+        if write.is_last {
+            last.note = "-";
+        }
+        parts
+    }
+
+    fn new(index: usize, write: &Write) -> Self {
+        Part {
+            index,
+            name: keys::name_of(&write.subject),
+            note: note_of(write),
+            ops: 0,
+            args: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The part as arguments of the script.
+    fn call(&self) -> impl Iterator<Item = Value> {
+        let head = [
+            Value::from(self.name.as_str()),
+            Value::from_static_str(self.note),
+            Value::from(i64::try_from(self.ops).unwrap_or(i64::MAX)),
+        ];
+        head.into_iter().chain(self.args.iter().cloned())
     }
 }
 
-/// What becomes of the note that the writer has entries there: the script knows the signs.
+fn args_of(subject: &Subject, op: &Op) -> [Value; 3] {
+    let (value, reason) = match op {
+        Op::Put { stamp, record, .. } => {
+            let entry = record::encode(subject, *stamp, record);
+            (entry, Value::from_static_str(""))
+        }
+        Op::Cut { stamp, reason, .. } => {
+            let reason = vec![record::reason_byte(*reason)];
+            (record::stamp(*stamp).to_vec(), Value::Bytes(reason.into()))
+        }
+    };
+    let field = keys::field(op.field());
+    [Value::from(field), Value::Bytes(value.into()), reason]
+}
+
+/// What becomes of the note that the writer has entries there, unless it has none afterwards: the script knows the signs.
 fn note_of(write: &Write) -> &'static str {
     let is_put = |op: &Op| matches!((op, op.field()), (Op::Put { .. }, Field::Session(_)));
-    if write.is_last {
-        "-"
-    } else if write.ops.iter().any(is_put) {
+    if write.ops.iter().any(is_put) {
         "+"
     } else {
         ""
@@ -199,13 +243,15 @@ fn note_of(write: &Write) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use presence_core::cluster::Subject;
-    use presence_core::{Reason, SessionId, UserId};
+    use std::sync::Arc;
+
+    use presence_core::cluster::Record;
+    use presence_core::{Profile, Reason, SessionId, UserId};
 
     use super::*;
 
     #[test]
-    fn a_shard_is_written_at_once_and_a_big_write_alone() {
+    fn a_shard_is_written_at_once_and_what_is_too_big_in_parts() {
         let cut = Op::Cut {
             field: Field::Session(SessionId::from_u128(1)),
             stamp: Stamp::of_session(1, who(1)),
@@ -223,14 +269,52 @@ mod tests {
             write(&elsewhere, 1, 1),
             write(&other, 1, 56),
             write(&other, 2, 1),
-            write(&other, 1, 1),
-            write(&other, 1, 1000),
+            write(&other, 1, 0),
+            write(&other, 1, 600),
         ];
-        let batches: Vec<Vec<usize>> = of(&writes)
+        let mut chains: Vec<Vec<Vec<(usize, usize)>>> = of(&writes)
             .iter()
-            .map(|it| it.indices().collect())
+            .map(|chain| chain.iter().map(parts).collect())
             .collect();
-        assert_eq!(batches, [vec![0, 2], vec![1], vec![3], vec![4], vec![5]]);
+        chains.sort_by_key(Vec::len);
+        assert_eq!(chains[0], [[(1, 1)]]);
+        let long: [&[(usize, usize)]; 5] = [
+            &[(0, 200), (2, 56)],
+            &[(3, 1)],
+            &[(4, 0), (5, 256)],
+            &[(5, 256)],
+            &[(5, 88)],
+        ];
+        assert_eq!(chains[1], long);
+    }
+
+    #[test]
+    fn a_note_is_made_by_each_part_and_taken_back_by_the_last() {
+        let note = |is_last, ops: usize| {
+            let user = UserId::new("ann").unwrap();
+            let put = Op::Put {
+                field: Field::Session(SessionId::from_u128(1)),
+                stamp: Stamp::of_session(1, who(1)),
+                record: Record::Profile(Arc::new(Profile::new(user.clone()))),
+            };
+            let write = Write {
+                subject: Subject::User(user),
+                by: who(1),
+                ops: vec![put; ops],
+                is_last,
+            };
+            let parts = Part::all(0, &write).into_iter();
+            parts.map(|it| it.note).collect::<Vec<_>>()
+        };
+        assert_eq!(note(false, 300), ["+", "+"]);
+        assert_eq!(note(true, 300), ["+", "-"]);
+        assert_eq!(note(false, 0), [""]);
+        assert_eq!(note(true, 0), ["-"]);
+    }
+
+    /// Which writes are in a batch, and with how many operations.
+    fn parts(batch: &Batch) -> Vec<(usize, usize)> {
+        batch.parts.iter().map(|it| (it.index, it.ops)).collect()
     }
 
     #[test]

@@ -7,17 +7,14 @@ use presence_core::Reason;
 use presence_core::cluster::{Field, Incarnation, Op, SHARDS, Subject, Write};
 use presence_core::ports::{StoreError, Topics};
 
-use crate::fault::Fault;
 use crate::survey::Place;
-use crate::topics::RedisTopics;
+use crate::topics::{ENTRIES_PER_SCAN, RedisTopics};
 use crate::{keys, record};
 
 /// How many maps of a shard one call of [`reap`](Topics::reap) looks at.
 pub const REAPED_PER_SHARD_MAX: usize = 32;
 /// How many shards it looks at at once.
 const SHARDS_AT_ONCE: usize = 32;
-/// How many entries of a map one command looks at.
-const ENTRIES_PER_SCAN: i64 = 1000;
 
 impl RedisTopics {
     pub(crate) async fn reap_all(&self, who: Incarnation) -> Result<bool, StoreError> {
@@ -87,17 +84,11 @@ impl RedisTopics {
     ) -> Result<(Subject, Vec<Op>), StoreError> {
         let mut cursor = "0".to_owned();
         loop {
-            let args = vec![
-                Value::from(self.keys.map(&subject)),
-                Value::from(cursor),
-                Value::from("COUNT"),
-                Value::from(ENTRIES_PER_SCAN),
-            ];
             let place = Place::Shard(subject.shard());
-            let answer = self.call(place, "HSCAN", args).await?.into_array();
-            let [next, entries] = <[Value; 2]>::try_from(answer).map_err(|_| Fault::Strange)?;
-            let ops = cuts_in(&entries.into_array(), who);
-            cursor = next.as_str().ok_or(Fault::Strange)?.into_owned();
+            let key = self.keys.map(&subject);
+            let (next, entries) = self.scan(place, &key, &cursor, ENTRIES_PER_SCAN).await?;
+            let ops = cuts_in(&entries, who);
+            cursor = next;
             if cursor == "0" {
                 return Ok((subject, ops));
             }

@@ -24,6 +24,8 @@ use crate::{leases, record};
 
 /// How many maps one call of [`read`](Topics::read) has under way at once.
 pub const READING_MAX: usize = 1024;
+/// How many entries of a map one command reads.
+pub(crate) const ENTRIES_PER_SCAN: i64 = 2000;
 /// How much longer than one command a call may take, beside what is under way when that has passed.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -168,6 +170,20 @@ impl RedisTopics {
         }
     }
 
+    /// Does batches of one shard one after the other.
+    async fn write_chain(&self, chain: &[Batch]) -> Vec<Result<Vec<Written>, Fault>> {
+        let mut done = Vec::with_capacity(chain.len());
+        for batch in chain {
+            // Where the server is away, every further one would wait as long again.
+            let outcome = match done.last() {
+                Some(Err(fault)) => Err(Fault::clone(fault)),
+                _ => self.write_batch(batch).await,
+            };
+            done.push(outcome);
+        }
+        done
+    }
+
     pub(crate) async fn write_batch(&self, batch: &Batch) -> Result<Vec<Written>, Fault> {
         let (keys, args) = batch.call(&self.keys);
         let place = Place::Shard(batch.shard);
@@ -183,19 +199,7 @@ impl RedisTopics {
             // The first ones have waited for so long.
             return Err(Fault::Crowded.into());
         }
-        let key = self.keys.map(subject);
-        let place = Place::Shard(subject.shard());
-        let answer = self
-            .call(place, "HGETALL", vec![Value::from(key.as_str())])
-            .await?;
-        let fields = answer.into_map().map_err(Fault::from)?;
-        let fields = fields
-            .iter()
-            .filter_map(|(field, entry)| Some((field.as_bytes(), entry.as_bytes()?)));
-        let snapshot = record::snapshot(subject, fields).map_err(|source| StoreError::Corrupt {
-            key,
-            source: Box::new(source),
-        })?;
+        let snapshot = self.scan_all(subject).await?;
         if let Some(clock) = snapshot.clock {
             self.followed.saw(subject, clock);
         }
@@ -203,29 +207,89 @@ impl RedisTopics {
     }
 }
 
+impl RedisTopics {
+    /// Reads a map: a small one at once, and a big one piece by piece, so that it keeps nobody waiting.
+    ///
+    /// Then the version is that of the beginning, and some of the entries may be newer. Whoever follows the subject has
+    /// heard, or will hear, of all changes since that version.
+    async fn scan_all(&self, subject: &Subject) -> Result<Snapshot, StoreError> {
+        let key = self.keys.map(subject);
+        let place = Place::Shard(subject.shard());
+        let corrupt = |source| StoreError::Corrupt {
+            key: key.clone(),
+            source: Box::new(source),
+        };
+        let (mut cursor, first) = self.scan(place, &key, "0", ENTRIES_PER_SCAN).await?;
+        let mut snapshot = record::Fields::default();
+        if cursor == "0" {
+            snapshot.add(subject, &first).map_err(corrupt)?;
+            return Ok(snapshot.into());
+        }
+        let args = vec![Value::from(key.as_str()), Value::from(keys::CLOCK)];
+        let clock = self.call(place, "HGET", args).await?;
+        let Some(clock) = clock.as_bytes() else {
+            // It is gone meanwhile.
+            return Ok(snapshot.into());
+        };
+        cursor = "0".to_owned();
+        loop {
+            let (next, entries) = self.scan(place, &key, &cursor, ENTRIES_PER_SCAN).await?;
+            snapshot.add(subject, &entries).map_err(corrupt)?;
+            if next == "0" {
+                break;
+            }
+            cursor = next;
+        }
+        snapshot.set_clock(clock).map_err(corrupt)?;
+        Ok(snapshot.into())
+    }
+
+    /// Reads some of the hash at `key`, from `cursor` on: where to go on, and fields and their values by turns.
+    pub(crate) async fn scan(
+        &self,
+        place: Place,
+        key: &str,
+        cursor: &str,
+        count: i64,
+    ) -> Result<(String, Vec<Value>), Fault> {
+        let args = vec![
+            Value::from(key),
+            Value::from(cursor),
+            Value::from("COUNT"),
+            Value::from(count),
+        ];
+        let answer = self.call(place, "HSCAN", args).await?.into_array();
+        let [next, entries] = <[Value; 2]>::try_from(answer).map_err(|_| Fault::Strange)?;
+        let next = next.as_str().ok_or(Fault::Strange)?.into_owned();
+        Ok((next, entries.into_array()))
+    }
+}
+
 impl Topics for RedisTopics {
     async fn write(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
-        let mut outcomes: Vec<_> = writes.iter().map(|_| Err(Fault::Strange)).collect();
-        let batches = batch::of(writes);
-        let done = join_all(batches.iter().map(|it| self.write_batch(it))).await;
-        for (batch, written) in batches.iter().zip(done) {
+        let mut outcomes: Vec<Result<Written, Fault>> = writes
+            .iter()
+            .map(|_| Ok(Written { refused: vec![] }))
+            .collect();
+        let chains = batch::of(writes);
+        let done = join_all(chains.iter().map(|it| self.write_chain(it))).await;
+        for (batch, written) in chains.iter().flatten().zip(done.into_iter().flatten()) {
             match written {
                 Ok(written) => {
                     for (index, written) in batch.indices().zip(written) {
-                        outcomes[index] = Ok(written);
+                        if let Ok(outcome) = &mut outcomes[index] {
+                            outcome.refused.extend(written.refused);
+                        }
                     }
                 }
                 Err(fault) => {
-                    batch
-                        .indices()
-                        .for_each(|index| outcomes[index] = Err(fault.clone()));
+                    let indices = batch.indices();
+                    indices.for_each(|index| outcomes[index] = Err(fault.clone()));
                 }
             }
         }
-        outcomes
-            .into_iter()
-            .map(|outcome| outcome.map_err(StoreError::from))
-            .collect()
+        let outcomes = outcomes.into_iter();
+        outcomes.map(|it| it.map_err(StoreError::from)).collect()
     }
 
     async fn read(&self, subjects: &[Subject]) -> Vec<Result<Snapshot, StoreError>> {

@@ -13,8 +13,11 @@
 mod entry;
 mod message;
 
+use std::collections::BTreeMap;
+
+use fred::types::Value;
 use presence_core::Clock;
-use presence_core::cluster::{Snapshot, Stamp, Subject};
+use presence_core::cluster::{Field, Record, Snapshot, Stamp, Subject};
 
 use crate::keys;
 
@@ -77,25 +80,46 @@ pub(crate) fn clock(bytes: &[u8]) -> Result<Clock, RecordError> {
     take_clock(&mut &bytes[..])
 }
 
-/// All of the map of `subject`: fields, and what is stored there, in any order.
-pub(crate) fn snapshot<'a>(
-    subject: &Subject,
-    fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<Snapshot, RecordError> {
-    let mut snapshot = Snapshot {
-        clock: None,
-        entries: Vec::new(),
-    };
-    for (name, bytes) in fields {
-        if name == keys::CLOCK.as_bytes() {
-            snapshot.clock = Some(clock(bytes)?);
-        } else if let Some(field) = keys::field_of(name) {
-            let (stamp, record) = decode(subject, field, bytes)?;
-            snapshot.entries.push((field, stamp, record));
+/// What was read of a map so far.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    clock: Option<Clock>,
+    entries: BTreeMap<Field, (Stamp, Record)>,
+}
+
+impl Fields {
+    /// Adds `fields` of the map of `subject`, and their values by turns. One may come again: then that is the newer one.
+    pub(crate) fn add(&mut self, subject: &Subject, fields: &[Value]) -> Result<(), RecordError> {
+        for pair in fields.chunks_exact(2) {
+            let (Some(name), Some(bytes)) = (pair[0].as_bytes(), pair[1].as_bytes()) else {
+                return Err(RecordError::Malformed);
+            };
+            if name == keys::CLOCK.as_bytes() {
+                self.set_clock(bytes)?;
+            } else if let Some(field) = keys::field_of(name) {
+                self.entries.insert(field, decode(subject, field, bytes)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which version it is.
+    pub(crate) fn set_clock(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+        self.clock = Some(clock(bytes)?);
+        Ok(())
+    }
+}
+
+impl From<Fields> for Snapshot {
+    fn from(fields: Fields) -> Self {
+        let entries = fields.entries.into_iter();
+        Snapshot {
+            clock: fields.clock,
+            entries: entries
+                .map(|(field, (stamp, record))| (field, stamp, record))
+                .collect(),
         }
     }
-    snapshot.entries.sort_by_key(|(field, ..)| *field);
-    Ok(snapshot)
 }
 
 fn take_clock(rest: &mut &[u8]) -> Result<Clock, RecordError> {

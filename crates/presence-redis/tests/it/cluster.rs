@@ -36,11 +36,7 @@ async fn a_master_that_is_killed_delays_nobody_else_and_another_takes_its_place(
         "killed: back after {back:?}, heard again {heard:?} later; {harmed:?}, others {unharmed:?}"
     );
 
-    assert_eq!(unharmed.failed, 0);
-    assert!(
-        unharmed.slowest < Duration::from_millis(200),
-        "{unharmed:?}"
-    );
+    check_unharmed(&unharmed);
     assert!(
         harmed.failed > 0 && harmed.slowest < Duration::from_millis(1200),
         "{harmed:?}"
@@ -73,11 +69,7 @@ async fn a_master_that_hangs_delays_nobody_else() {
     let back = paused.elapsed();
     let (harmed, unharmed) = (harmed.stop().await, unharmed.stop().await);
     println!("hung: back after {back:?}; {harmed:?}, others {unharmed:?}");
-    assert_eq!(unharmed.failed, 0);
-    assert!(
-        unharmed.slowest < Duration::from_millis(200),
-        "{unharmed:?}"
-    );
+    check_unharmed(&unharmed);
     assert!(harmed.slowest < Duration::from_millis(1200), "{harmed:?}");
     assert!(
         back < Duration::from_secs(8),
@@ -218,6 +210,14 @@ async fn check_forgotten(reader: &Node, users: &[Subject]) {
     }
 }
 
+/// Checks that nobody waited for somebody else. On a busy machine a single call may be slow, but none is as slow as one that
+/// waits for a server that is away.
+fn check_unharmed(tally: &Tally) {
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    assert!(tally.p99 < Duration::from_millis(200), "{tally:?}");
+    assert!(tally.slowest < Duration::from_millis(500), "{tally:?}");
+}
+
 /// Writes all the time.
 struct Load {
     stop: watch::Sender<bool>,
@@ -229,6 +229,8 @@ struct Tally {
     done: usize,
     failed: usize,
     slowest: Duration,
+    /// 99 of 100 calls took no longer.
+    p99: Duration,
 }
 
 impl Load {
@@ -237,9 +239,10 @@ impl Load {
         let (writer, users) = (writer.clone(), users.to_vec());
         let task = tokio::spawn(async move {
             let mut tally = Tally::default();
+            let mut all = Vec::new();
             for user in users.iter().cycle() {
                 let (outcome, took) = writer.write(user).await;
-                tally.slowest = tally.slowest.max(took);
+                all.push(took);
                 match outcome {
                     Ok(()) => tally.done += 1,
                     Err(_) => tally.failed += 1,
@@ -251,6 +254,9 @@ impl Load {
                     break;
                 }
             }
+            all.sort_unstable();
+            tally.slowest = all[all.len() - 1];
+            tally.p99 = all[(all.len() - 1) * 99 / 100];
             tally
         });
         Load { stop, task }

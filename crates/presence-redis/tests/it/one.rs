@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Incarnation, Murmur, Stay};
+use presence_core::cluster::{Field, Incarnation, Murmur, Op, Stay};
 use presence_core::ports::{Notice, StoreError, Topics};
-use presence_core::{ChannelId, META_BYTES_MAX, Meta, Timestamp, Topic};
+use presence_core::{ChannelId, META_BYTES_MAX, Meta, SessionId, Timestamp, Topic};
 use presence_redis::{RedisTopics, Settings};
 use tokio::time::{Instant, sleep};
 
@@ -130,7 +130,7 @@ async fn what_is_too_much_for_a_server_that_hangs_fails_at_once() {
             crowded += 1;
         }
     }
-    assert!(crowded > 50, "{crowded} of 100 calls failed at once");
+    assert!(crowded > 20, "{crowded} of 100 calls failed at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,6 +206,8 @@ async fn a_user_with_no_more_rights_than_it_needs_is_enough() {
     reader.follow(std::slice::from_ref(&ann)).await;
     writer.write(&ann).await.0.unwrap();
     reader.hear_patch(&ann).await;
+    let read = reader.topics.read(std::slice::from_ref(&ann)).await;
+    assert!(read[0].is_ok());
     assert!(reader.topics.compare().await.is_ok());
 }
 
@@ -256,4 +258,53 @@ fn check_unavailable<T>(outcomes: &[Result<T, StoreError>]) {
     for outcome in outcomes {
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_map_is_written_and_read_in_pieces() {
+    let server = Server::start(&[]);
+    let (writer, reader) = pair(&server).await;
+    let ann = user_in(7);
+    let mut write = writer.change(&ann);
+    let put = write.ops[0].clone();
+    let session = |n: u128| {
+        let mut put = put.clone();
+        if let Op::Put { field, .. } = &mut put {
+            *field = Field::Session(SessionId::from_u128(n));
+        }
+        put
+    };
+    write.ops = (1000..6000).map(session).collect();
+    let written = writer.topics.write(std::slice::from_ref(&write)).await;
+    assert!(written[0].is_ok());
+    let read = reader
+        .topics
+        .read(std::slice::from_ref(&ann))
+        .await
+        .remove(0);
+    let read = read.unwrap();
+    // The pair have one there too.
+    assert_eq!(read.entries.len(), 5001);
+    let clock = read.clock.unwrap();
+    let mut heard = 0;
+    while heard < clock.version {
+        let clock = |it: &Notice| match it {
+            Notice::Patched(_, patch) => Some(patch.clock.version),
+            _ => None,
+        };
+        heard = reader.hear("a patch", clock).await;
+    }
+    assert_eq!(heard, clock.version);
+
+    let Op::Put { stamp, .. } = put else {
+        panic!("it is a put");
+    };
+    let dead = stamp.incarnation();
+    while reader.topics.reap(dead).await.unwrap() {}
+    let read = reader
+        .topics
+        .read(std::slice::from_ref(&ann))
+        .await
+        .remove(0);
+    assert_eq!(read.unwrap().clock, None);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use presence_core::UserId;
 use presence_core::cluster::{Subject, Write};
 use presence_core::ports::Topics;
 use tokio::time::{Instant, sleep};
@@ -40,16 +41,14 @@ async fn so_many_writes_are_done_in_a_second() {
     let node = Node::connect(&server.url()).await;
     let users = users();
     for per_call in [1, 16, 256] {
+        let names: Vec<_> = users[..16].iter().map(|it| names(it, per_call)).collect();
         let start = Instant::now();
         let mut count = 0;
         while start.elapsed() < Duration::from_secs(3) {
             let calls = (0..16).map(|n| {
                 let node = node.clone();
                 // As the hub does: what goes to one part of the store goes together.
-                let writes: Vec<Write> = names(&users[n], per_call)
-                    .iter()
-                    .map(|it| node.change(it))
-                    .collect();
+                let writes: Vec<Write> = names[n].iter().map(|it| node.change(it)).collect();
                 async move { node.topics.write(&writes).await.len() }
             });
             count += futures_util::future::join_all(calls)
@@ -73,22 +72,11 @@ async fn so_many_writes_are_done_in_a_second() {
 
 /// So many users of the shard of `user`.
 fn names(user: &Subject, count: usize) -> Vec<Subject> {
-    use presence_core::UserId;
-    use std::collections::HashMap;
-    use std::sync::{LazyLock, Mutex};
-    static NAMES: LazyLock<Mutex<HashMap<(u16, usize), Vec<Subject>>>> =
-        LazyLock::new(Mutex::default);
+    let of = |n: u32| Subject::User(UserId::new(&format!("u{n}")).unwrap());
     let shard = user.shard();
-    let mut names = NAMES.lock().unwrap();
-    let of_shard = |n: u32| Subject::User(UserId::new(&format!("u{n}")).unwrap());
-    names
-        .entry((shard, count))
-        .or_insert_with(|| {
-            (0..)
-                .map(of_shard)
-                .filter(|it| it.shard() == shard)
-                .take(count)
-                .collect()
-        })
-        .clone()
+    (0..)
+        .map(of)
+        .filter(|it| it.shard() == shard)
+        .take(count)
+        .collect()
 }

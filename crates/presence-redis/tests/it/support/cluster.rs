@@ -7,9 +7,11 @@ use super::talk::Answer;
 
 /// How many slots there are.
 const SLOTS: u16 = 16384;
-/// After how long, in milliseconds, a server that is silent counts as gone. It takes about twice that until another one does
-/// its work.
+/// After how long, in milliseconds, a server that is silent counts as gone, where that is tested. It takes about twice that
+/// until another one does its work.
 const NODE_TIMEOUT: &str = "1000";
+/// The same where it is not, so that nobody counts as gone because the machine is busy.
+const LONG_NODE_TIMEOUT: &str = "20000";
 
 /// A cluster that is there as long as this is.
 pub(crate) struct Cluster {
@@ -17,8 +19,18 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// One that is about to be broken.
     pub(crate) fn start() -> Self {
-        let servers: Vec<Server> = (0..6).map(|_| spawn()).collect();
+        Self::start_with(NODE_TIMEOUT)
+    }
+
+    /// One that is not.
+    pub(crate) fn start_sound() -> Self {
+        Self::start_with(LONG_NODE_TIMEOUT)
+    }
+
+    fn start_with(node_timeout: &str) -> Self {
+        let servers: Vec<Server> = (0..6).map(|_| spawn(node_timeout)).collect();
         servers.iter().for_each(Server::wait_ready);
         for (n, server) in servers.iter().enumerate() {
             server.says_ok(&["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()]);
@@ -99,7 +111,7 @@ impl Cluster {
     }
 }
 
-fn spawn() -> Server {
+fn spawn(node_timeout: &str) -> Server {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("nodes-{}.conf", COUNT.fetch_add(1, Ordering::Relaxed));
     Server::spawn_on(
@@ -110,7 +122,7 @@ fn spawn() -> Server {
             "--cluster-config-file",
             &name,
             "--cluster-node-timeout",
-            NODE_TIMEOUT,
+            node_timeout,
             "--cluster-replica-validity-factor",
             "0",
             "--cluster-require-full-coverage",
