@@ -159,7 +159,7 @@ impl Cluster {
             if word == "master-of" {
                 let key = words
                     .next()
-                    .context("`master-of` needs a key, such as room:42")?;
+                    .context("`master-of` needs the end of a key, such as channel:room:42")?;
                 let redis = self.redis.as_mut().context("there is no Redis")?;
                 found.push(Part::Redis(redis.master_of(key)?));
                 continue;

@@ -54,6 +54,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "load" => load::load(&Workspace::read()?, passed_on(rest), LOAD_TIME_MAX)?,
         "chaos" => chaos::chaos(&Workspace::read()?, passed_on(rest), LOAD_TIME_MAX)?,
         "cluster" => control::cluster(&Workspace::read()?, rest)?,
+        "simulate" => simulate(&Workspace::read()?, rest)?,
         "deny" => deny(&Workspace::read()?, passed_on(rest))?,
         other => bail!("no command `{other}`; `cargo xtask help` lists them"),
     }
@@ -72,6 +73,7 @@ The chores of Presence. Run them from anywhere in the repository.
   cargo xtask bench [-- ARGS]     benchmarks of the core; ARGS go to criterion
   cargo xtask load [ARGS]         a release gateway on a free port, and presence-load against it with ARGS
   cargo xtask chaos [ARGS]        breaks a cluster on purpose and looks at what people see; --help lists how
+  cargo xtask simulate [--seeds N] [--seed S]   a cluster in virtual time: N scripts of faults, from S on
   cargo xtask deny [CHECKS]       licences, bans, sources and advisories of dependencies (needs cargo-deny)
 
 A cluster on this machine:
@@ -85,9 +87,10 @@ A cluster on this machine:
         text += &format!("{mark} {:<9} {}\n", step.name, step.about);
     }
     text += "
-Needed: a Rust toolchain with rustfmt and clippy. `web` and `browser` also need Node 20 or newer,
+Needed: a Rust toolchain with rustfmt and clippy. `web`, `browser` and `stock` also need Node 20 or newer,
 `browser` a Chromium (on PATH or named by $CHROMIUM; installed with apt-get where that is possible)
-and the npm registry, once. `cluster` needs Redis 7 or newer, installed likewise. cargo-nextest is used where it is installed.
+and the npm registry, once. `unit`, `chaos` and `cluster` need Redis 7 or newer, installed likewise; `deploy` needs
+Python 3.10 or newer with venv, and PyPI once. cargo-nextest is used where it is installed.
 Whatever is missing fails its step and says how to get it; nothing is skipped.
 ";
     text
@@ -125,6 +128,28 @@ fn bench(workspace: &Workspace, args: &[String]) -> Result<()> {
     let mut command = cargo(workspace, "bench --locked --package presence-core");
     // Only bench targets: libtest's own harness would not know criterion's arguments.
     run(command.args(["--bench", "*", "--"]).args(args))
+}
+
+/// Plays scripts of faults in the simulator of the core, in a release build: there are many.
+fn simulate(workspace: &Workspace, args: &[String]) -> Result<()> {
+    let mut command = cargo(
+        workspace,
+        "test --release --locked --package presence-core --test it -- --exact --nocapture",
+    );
+    command.arg("simulation::whatever_fails_every_promise_holds");
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let variable = match arg.as_str() {
+            "--seeds" => "PRESENCE_SEEDS",
+            "--seed" => "PRESENCE_SEED",
+            other => bail!("`simulate` knows --seeds N and --seed S, not `{other}`"),
+        };
+        match args.next().map(|number| number.parse::<u64>()) {
+            Some(Ok(number)) => command.env(variable, number.to_string()),
+            _ => bail!("{arg} needs a whole number"),
+        };
+    }
+    run(&mut command)
 }
 
 fn deny(workspace: &Workspace, checks: &[String]) -> Result<()> {

@@ -18,7 +18,7 @@ pub(crate) const HELP: &str = "\
       [--gateways N] [--redis cluster|sentinel|single|none] [--port-base N] [--detach]
       [--node-timeout MS] [--gateway FILE]
   cargo xtask cluster status      what runs where, and what it does
-  cargo xtask cluster kill WHAT   kill -9 of gateway-2, redis-1, master-of room:42, gateways, redis, all
+  cargo xtask cluster kill WHAT   kill -9 of gateway-2, redis-1, master-of channel:room:42, gateways, redis, all
   cargo xtask cluster pause WHAT  SIGSTOP: sockets stay open and nobody answers; `resume WHAT` ends it
   cargo xtask cluster restart [--rolling] [WHAT]    asks them to go and starts them again; the gateways, if not said
   cargo xtask cluster failover WHAT                 lets a replica take the place of a Redis master
@@ -40,7 +40,7 @@ pub(crate) fn cluster(workspace: &Workspace, args: &[String]) -> Result<()> {
         "status" | "down" if !rest.is_empty() => bail!("`{command}` takes no `{}`", rest[0]),
         "kill" | "pause" | "resume" | "failover" if rest.is_empty() => {
             bail!(
-                "`{command}` needs to know what: gateway-1 or redis-2 or `master-of room:42` for instance"
+                "`{command}` needs to know what: gateway-1 or redis-2 or `master-of channel:room:42` for instance"
             )
         }
         "down" if !socket::is_kept(&folder(workspace)) => {

@@ -210,15 +210,39 @@ impl Redis {
         }
     }
 
-    /// Which node takes writes to `key`.
+    /// Which node takes writes to what `name` is about: the key of that name, or one that ends with it, such as
+    /// `channel:room:42`. If there is none yet, where the key of that name would be.
     ///
     /// # Errors
     ///
     /// Nobody knows one at the moment.
-    pub fn master_of(&mut self, key: &str) -> Result<usize> {
-        let slot = self.slot(key)?;
+    pub fn master_of(&mut self, name: &str) -> Result<usize> {
+        let slot = self.slot_of(name)?;
         let master = self.master_of_slot(slot);
-        master.with_context(|| format!("no master has slot {slot} of `{key}` at the moment"))
+        master.with_context(|| format!("no master has slot {slot} of `{name}` at the moment"))
+    }
+
+    /// The slot of what `name` is about: see [`Redis::master_of`].
+    ///
+    /// # Errors
+    ///
+    /// No node answers.
+    pub fn slot_of(&mut self, name: &str) -> Result<u16> {
+        let pattern = format!("*{name}");
+        for master in self.masters() {
+            // On servers of our own, with little in them.
+            let Ok(keys) = ask(self.nodes[master].port, &["KEYS", &pattern]) else {
+                continue;
+            };
+            let key = keys
+                .list()
+                .and_then(|keys| keys.first())
+                .and_then(Reply::text);
+            if let Some(key) = key.map(str::to_owned) {
+                return self.slot(&key);
+            }
+        }
+        self.slot(name)
     }
 
     fn master_of_slot(&mut self, slot: u16) -> Option<usize> {
@@ -358,6 +382,35 @@ impl Redis {
             .into_iter()
             .map(|master| facts::memory_bytes(self.nodes[master].port))
             .sum()
+    }
+
+    /// The memory that keys and their values take, in bytes, by what the keys are about: the part of their name behind the
+    /// hash tag, up to the next colon.
+    ///
+    /// # Errors
+    ///
+    /// A master does not answer.
+    pub fn memory_of_keys(&mut self) -> Result<BTreeMap<String, u64>> {
+        let mut sum = BTreeMap::new();
+        for master in self.masters() {
+            let mut connection = Connection::open(self.nodes[master].port)?;
+            let keys = connection.ask(&["KEYS", "*"])?;
+            for key in keys
+                .list()
+                .unwrap_or_default()
+                .iter()
+                .filter_map(Reply::text)
+            {
+                let bytes = connection
+                    .ask(&["MEMORY", "USAGE", key, "SAMPLES", "0"])?
+                    .number();
+                let (_, rest) = key.split_once("}:").unwrap_or(("", key));
+                let about = rest.split(':').next().unwrap_or_default().to_owned();
+                // It may have ended meanwhile.
+                *sum.entry(about).or_default() += u64::try_from(bytes.unwrap_or(0))?;
+            }
+        }
+        Ok(sum)
     }
 
     /// How many keys there are.

@@ -18,6 +18,9 @@ fn a_single_server_counts_commands_and_forgets() {
     assert_eq!(redis.keys().unwrap(), 1);
     assert!(redis.memory_bytes().unwrap() > 100_000);
     assert_eq!(redis.master_of("room:42").unwrap(), 0);
+    ask(port, &["SET", "presence:{7}:user:ann", "1"]).unwrap();
+    let memory = redis.memory_of_keys().unwrap();
+    assert!(memory["user"] > 10 && memory["room"] > 10, "{memory:?}");
     redis.flush_all().unwrap();
     assert_eq!(redis.keys().unwrap(), 0);
 }
@@ -31,6 +34,11 @@ fn a_cluster_survives_the_death_of_a_master() {
     let master = redis.master_of(key).unwrap();
     ask(redis.nodes()[master].port, &["SET", key, "1"]).unwrap();
 
+    assert_eq!(
+        redis.master_of("room:42}").unwrap(),
+        master,
+        "found by its end"
+    );
     let slot = redis.slot(key).unwrap();
     redis.nodes_mut()[master].process.kill().unwrap();
     let new = redis.wait_for_another(master, slot).unwrap();

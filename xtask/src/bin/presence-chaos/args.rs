@@ -21,7 +21,7 @@ pub(crate) fn help() -> String {
         "\
 Breaks a cluster on purpose, and compares what people see with what is true.
 
-  --short             small numbers and short times: about three minutes in all
+  --short             small numbers and short times, without those marked *: about three minutes in all
   --only NAME         one of those below, or its number in faults.md; may be repeated
   --seed N            what random choices begin with; printed, so that a run can be repeated
   --gateways N        how many (3)
@@ -34,7 +34,8 @@ Breaks a cluster on purpose, and compares what people see with what is true.
     );
     for it in SCENARIOS {
         let number = it.number.map_or(String::new(), |number| number.to_string());
-        text += &format!("  {number:>2}  {:<17} {}\n", it.name, it.about);
+        let mark = if it.is_short { ' ' } else { '*' };
+        text += &format!("  {number:>2}{mark} {:<17} {}\n", it.name, it.about);
     }
     text
 }
@@ -87,7 +88,7 @@ pub(crate) fn read(args: &[String]) -> Result<Option<Args>> {
         bail!("--gateway and --folder are needed; `cargo xtask chaos` gives both");
     }
     if only.is_empty() {
-        only.extend(SCENARIOS);
+        only.extend(SCENARIOS.iter().filter(|it| it.is_short || !wanted.short));
     }
     Ok(Some(Args {
         wanted,

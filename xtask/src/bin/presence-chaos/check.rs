@@ -54,6 +54,16 @@ pub(crate) struct Spell {
     pub(crate) until: At,
 }
 
+/// What is not the truth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Wrong {
+    pub(crate) at: Moment,
+    /// The change that is shown, if the person is.
+    pub(crate) shown: Option<Change>,
+    /// The change that was acknowledged, if the person is here.
+    pub(crate) is: Option<Change>,
+}
+
 /// How long news may take without anything being wrong (I1).
 pub(crate) const NEWS_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -76,7 +86,7 @@ pub(crate) struct Findings {
     /// I1: what was wrong in the picture of somebody who looks, and for longer than news may take.
     pub(crate) spells: Vec<Spell>,
     /// Where pictures are not the truth at the end.
-    pub(crate) wrong: Vec<Moment>,
+    pub(crate) wrong: Vec<Wrong>,
 }
 
 /// Checks `facts`, which go up to `now`.
@@ -378,11 +388,16 @@ impl<'a> Replay<'a> {
         self.ghosts(now);
         self.spells(now);
         if self.looks_since.is_some() {
-            let wrong: Vec<_> = self
-                .wrong
-                .keys()
-                .map(|user| self.moment(now, *user))
-                .collect();
+            let people = &self.people;
+            let wrong = self.wrong.keys().map(|user| {
+                let person = people.get(user).copied().unwrap_or_default();
+                Wrong {
+                    at: self.moment(now, *user),
+                    shown: person.shown,
+                    is: person.is_here.then_some(person.change),
+                }
+            });
+            let wrong: Vec<_> = wrong.collect();
             self.findings.wrong.extend(wrong);
         }
     }

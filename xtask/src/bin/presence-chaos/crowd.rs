@@ -13,7 +13,7 @@ use presence_client::{Client, Options};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
-use crate::check::{Findings, Moment, Rules, check};
+use crate::check::{Findings, Moment, Rules, Wrong, check};
 use crate::hall::{Entrance, Hall, Loss};
 use crate::journal::{At, Cast, Fact, User, Watcher};
 use crate::seat::{Afterwards, Begin, ORDERS_MAX, Order, Role, Seat, live};
@@ -342,9 +342,9 @@ impl Crowd {
         self.uncalled = 0;
     }
 
-    /// How often somebody was not let in.
-    pub(crate) fn refusals(&self) -> usize {
-        self.hall.refusals.load(Ordering::Relaxed)
+    /// Why somebody was not let in, each time.
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        self.hall.refusals()
     }
 
     /// Connections that ended by themselves since `since`.
@@ -360,10 +360,9 @@ impl Crowd {
         while self.here() < self.size() {
             if start.elapsed() > limit {
                 let (here, size) = (self.here(), self.size());
-                bail!(
-                    "only {here} of {size} are here after {:.0} s",
-                    limit.as_secs_f64()
-                );
+                let seconds = limit.as_secs_f64();
+                let refused = self.refusals().pop().unwrap_or_default();
+                bail!("only {here} of {size} are here after {seconds:.0} s: {refused}");
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -379,7 +378,7 @@ impl Crowd {
                 return Ok(());
             }
             if start.elapsed() > limit {
-                let example = self.shown(&findings.wrong);
+                let example = self.shown_wrong(&findings.wrong);
                 let (count, seconds) = (findings.wrong.len(), limit.as_secs_f64());
                 bail!("{count} things in pictures are wrong after {seconds:.0} s: {example}");
             }
@@ -408,6 +407,19 @@ impl Crowd {
                 name(it.user),
                 it.watcher.0
             )
+        });
+        some.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The same, with what is wrong.
+    pub(crate) fn shown_wrong(&self, wrong: &[Wrong]) -> String {
+        let some = wrong.iter().take(5).map(|it| {
+            let what = match (it.shown, it.is) {
+                (None, _) => "missing".to_owned(),
+                (Some(_), None) => "still shown".to_owned(),
+                (Some(shown), Some(is)) => format!("at change {shown}, not {is}"),
+            };
+            format!("{} {what}", self.shown(&[it.at]))
         });
         some.collect::<Vec<_>>().join(", ")
     }

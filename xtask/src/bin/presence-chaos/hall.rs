@@ -20,8 +20,7 @@ pub(crate) struct Hall {
     pub(crate) all_watch: bool,
     /// How many are connected and where they shall be.
     pub(crate) here: AtomicUsize,
-    /// How often somebody was not let in.
-    pub(crate) refusals: AtomicUsize,
+    refusals: Mutex<Vec<String>>,
     losses: Mutex<Vec<Loss>>,
     said: Mutex<BTreeMap<String, String>>,
 }
@@ -81,7 +80,7 @@ impl Hall {
             doors: Semaphore::new(CONNECTING_MAX),
             all_watch,
             here: AtomicUsize::new(0),
-            refusals: AtomicUsize::new(0),
+            refusals: Mutex::default(),
             losses: Mutex::default(),
             said: Mutex::default(),
         }
@@ -112,6 +111,16 @@ impl Hall {
     pub(crate) fn lose(&self, gateway: usize, how: String) {
         let at = self.journal.now();
         lock(&self.losses).push(Loss { at, gateway, how });
+    }
+
+    /// Somebody was not let in.
+    pub(crate) fn refuse(&self, why: String) {
+        lock(&self.refusals).push(why);
+    }
+
+    /// Why somebody was not let in, each time.
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        lock(&self.refusals).clone()
     }
 
     /// Connections that ended by themselves.

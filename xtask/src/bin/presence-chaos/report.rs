@@ -81,7 +81,8 @@ pub(crate) fn table(figures: &[Figure]) -> String {
         );
         text += line.trim_end();
         text.push('\n');
-        if !it.holds() && !it.example.is_empty() {
+        let is_of_note = it.most.is_none() || !it.holds();
+        if is_of_note && !it.example.is_empty() {
             text += &format!("      such as {}\n", it.example);
         }
     }

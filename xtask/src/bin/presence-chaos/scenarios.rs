@@ -27,6 +27,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// What happens, in a line.
     pub(crate) about: &'static str,
+    /// Whether the short form has it.
+    pub(crate) is_short: bool,
     /// The times of its gateways.
     pub(crate) pace: fn(&Wanted) -> Pace,
     /// More settings of its gateways.
@@ -41,6 +43,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(1),
         name: "gateway-killed",
         about: "a gateway is killed (-9), and nobody returns",
+        // `same-name` is the same and more.
+        is_short: false,
         pace: Wanted::pace,
         env: &[],
         run: gateways::killed,
@@ -49,6 +53,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(2),
         name: "gateway-replaced",
         about: "a gateway is killed (-9), and its people return elsewhere within grace",
+        is_short: true,
         pace: Wanted::pace,
         env: &[],
         run: gateways::replaced,
@@ -57,6 +62,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(3),
         name: "master-killed",
         about: "a Redis master is killed (-9)",
+        is_short: true,
         pace: Wanted::pace,
         env: &[],
         run: stores::master_killed,
@@ -65,6 +71,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(4),
         name: "redis-stopped",
         about: "all of Redis is stopped, and comes back empty",
+        is_short: true,
         pace: Wanted::pace,
         env: &[],
         run: stores::stopped,
@@ -73,6 +80,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(5),
         name: "flushall",
         about: "Redis forgets everything",
+        is_short: true,
         pace: Wanted::pace,
         env: &[],
         run: stores::flushed,
@@ -81,6 +89,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(9),
         name: "slow-readers",
         about: "some read 100 bytes a second, and some nothing",
+        is_short: true,
         pace: Wanted::pace,
         env: &[
             ("PRESENCE_RATE_BROADCAST", "1000/s burst 1000"),
@@ -92,6 +101,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(10),
         name: "half-open",
         about: "connections go dead, and neither side is told",
+        is_short: true,
         pace: clients::half_open_pace,
         env: &[],
         run: clients::half_open,
@@ -100,6 +110,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(16),
         name: "rolling-restart",
         about: "gateways are restarted one after the other, and people go on elsewhere",
+        is_short: true,
         pace: Wanted::pace,
         env: &[],
         run: gateways::rolling,
@@ -108,6 +119,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(17),
         name: "herd",
         about: "all connections are cut at once, and everybody returns",
+        is_short: true,
         pace: Wanted::pace,
         env: &[],
         run: clients::herd,
@@ -116,6 +128,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(22),
         name: "gateway-paused",
         about: "a gateway stops (SIGSTOP) for longer than its lease, and goes on",
+        is_short: true,
         pace: Wanted::pace,
         env: &[],
         run: gateways::paused,
@@ -124,6 +137,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: Some(23),
         name: "same-name",
         about: "a gateway is killed and started again at once under the same name",
+        is_short: true,
         pace: Wanted::pace,
         env: &[],
         run: gateways::same_name,
@@ -132,6 +146,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: None,
         name: "latency",
         about: "how long a change takes to be seen at another gateway",
+        is_short: false,
         pace: Wanted::pace,
         env: &[],
         run: costs::latency,
@@ -140,7 +155,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: None,
         name: "commands",
         about: "what heartbeats and transitions ask of Redis",
-        pace: costs::busy_pace,
+        is_short: true,
+        pace: Wanted::pace,
         env: &[],
         run: costs::commands,
     },
@@ -148,6 +164,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         number: None,
         name: "redis-memory",
         about: "what a person takes in Redis",
+        is_short: false,
         pace: Wanted::pace,
         env: &[],
         run: costs::memory,
@@ -193,9 +210,9 @@ fn p50_p99<'a>(lags: impl Iterator<Item = &'a Lag>) -> (f64, f64) {
 }
 
 /// What p99 may be while something else is broken: twice the quiet one (I8). Below a tick and what a busy machine adds
-/// to it, a ratio of two small numbers says nothing.
-fn p99_max(quiet: f64) -> f64 {
-    (2.0 * quiet).max(100.0)
+/// to it, a ratio of two small numbers says nothing; and what the short form looks for are seconds.
+fn p99_max(stage: &Stage, quiet: f64) -> f64 {
+    (2.0 * quiet).max(stage.wanted.pick(500.0, 100.0))
 }
 
 /// Lets a while pass in which nothing is wrong, and says from when to when.

@@ -75,6 +75,8 @@ pub(crate) enum Afterwards {
 pub(crate) enum Order {
     /// Make a change that is due then.
     Change(At),
+    /// Say once more that it is here.
+    Heartbeat,
     /// Choose this status message.
     Say(String),
     /// Say goodbye and stay away.
@@ -119,6 +121,8 @@ struct Life {
     is_counted: bool,
     /// Connections that are dead and do not know it.
     hung: Vec<Client>,
+    /// What it is doing while it comes.
+    step: &'static str,
 }
 
 /// What a connection waits for.
@@ -143,6 +147,7 @@ pub(crate) async fn live(seat: Seat, hall: Arc<Hall>, orders: mpsc::Receiver<Ord
         change: 0,
         is_counted: false,
         hung: Vec::new(),
+        step: "",
     };
     let mut next = match life.seat.begin {
         Begin::Now => Next::Come(Instant::now()),
@@ -190,15 +195,23 @@ impl Life {
             },
             () = sleep_until(at) => {}
         }
+        let hall = self.hall.clone();
+        // Our own queue is not the gateway's fault.
+        let Ok(door) = hall.doors.acquire().await else {
+            return Next::Over;
+        };
         let first = self.entrance.is_none().then_some(self.seat.entrance);
         let Some(entrance) = first.or_else(|| self.hall.another_entrance(self.entrance)) else {
             return Next::Come(again());
         };
         self.entrance = Some(entrance);
-        match timeout(COME_TIME_MAX, self.come(entrance)).await {
-            Ok(Some(client)) => self.stay(client, entrance).await,
-            Ok(None) | Err(_) => {
-                self.hall.refusals.fetch_add(1, Ordering::Relaxed);
+        let came = timeout(COME_TIME_MAX, self.come(entrance)).await;
+        drop(door);
+        match came.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+            Ok(client) => self.stay(client, entrance).await,
+            Err(why) => {
+                let user = &self.seat.user_id;
+                self.hall.refuse(format!("{user} {}: {why}", self.step));
                 self.uncount(self.hall.ending_at(entrance));
                 Next::Come(again())
             }
@@ -206,16 +219,18 @@ impl Life {
     }
 
     /// Connects, and asks to be in the room or to see it.
-    async fn come(&mut self, entrance: usize) -> Option<Client> {
+    async fn come(&mut self, entrance: usize) -> Result<Client, String> {
         let hall = self.hall.clone();
-        let _door = hall.doors.acquire().await.ok()?;
         let options = Options {
             device_id: Some(self.seat.device_id.clone()),
             resume: self.resume.clone(),
             read_buffer_bytes: 2048,
             ..Options::user(&hall.entrances[entrance].url, &self.seat.user_id)
         };
-        let mut client = Client::connect(&options).await.ok()?;
+        self.step = "connects";
+        let mut client = Client::connect(&options)
+            .await
+            .map_err(|it| it.to_string())?;
         self.resume = Some(client.hello().resume.to_string());
         let command = match self.seat.role {
             Role::Watcher(_) => self.watch(),
@@ -224,12 +239,16 @@ impl Life {
                 self.join()
             }
             Role::Hidden(_) => {
-                client.request(status(Some("invisible"), None)).await.ok()?;
+                self.step = "hides";
+                let hide = client.request(status(Some("invisible"), None)).await;
+                hide.map_err(|it| it.to_string())?;
                 self.join()
             }
         };
-        client.request(command).await.ok()?;
-        Some(client)
+        self.step = "joins or watches";
+        let asked = client.request(command).await;
+        asked.map_err(|it| it.to_string())?;
+        Ok(client)
     }
 
     async fn stay(&mut self, mut client: Client, entrance: usize) -> Next {
@@ -307,6 +326,7 @@ impl Life {
                 };
                 client.send(&update.into()).await.map_err(drop)?;
             }
+            Order::Heartbeat => client.heartbeat().await.map_err(drop)?,
             Order::Say(words) => {
                 let mut command = status(None, Some(words.clone()));
                 command.set_ref(Some(pending.words(words)));

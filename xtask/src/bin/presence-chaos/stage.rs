@@ -248,7 +248,7 @@ impl Stage {
         };
         let what = format!("pictures right again after {what}");
         let figure = Figure::at_most("I1", what, settled, "s", within.as_secs_f64());
-        self.add(figure.such_as(such_as(&findings.wrong)));
+        self.add(figure.such_as(crowd.shown_wrong(&findings.wrong)));
 
         let figure = Figure::never("I2", "told twice", findings.told_twice.len());
         self.add(figure.such_as(such_as(&findings.told_twice)));

@@ -91,3 +91,100 @@ impl News {
             .extend(user(id).map(|user| Fact::Left(watcher, user)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JOE: Watcher = Watcher(0);
+
+    #[test]
+    fn a_whole_state_then_changes_are_told_one_by_one() {
+        let mut picture = Picture::of(presence_client::wire::Place::Channel("room:1".into()));
+        let told = hear(&mut picture, &whole(7, &face("u1", 3)));
+        assert!(told.is_whole);
+        assert_eq!(told.facts, [Fact::Whole(JOE, vec![(User(1), 3)])]);
+        let joined = format!(
+            r#"{{"type":"presence:userJoined",{},"user":{}}}"#,
+            at(8),
+            face("u2", 0)
+        );
+        assert_eq!(
+            hear(&mut picture, &joined).facts,
+            [Fact::Joined(JOE, User(2), 0)]
+        );
+        let left = format!(
+            r#"{{"type":"presence:userLeft",{},"user_id":"u1","reason":"left"}}"#,
+            at(9)
+        );
+        assert_eq!(hear(&mut picture, &left).facts, [Fact::Left(JOE, User(1))]);
+    }
+
+    #[test]
+    fn what_is_told_again_in_a_new_version_is_a_fact_again() {
+        let mut picture = Picture::of(presence_client::wire::Place::Channel("room:1".into()));
+        hear(&mut picture, &whole(7, &face("u1", 0)));
+        for version in [8, 9] {
+            let joined = format!(
+                r#"{{"type":"presence:userJoined",{},"user":{}}}"#,
+                at(version),
+                face("u1", 0)
+            );
+            assert_eq!(
+                hear(&mut picture, &joined).facts,
+                [Fact::Joined(JOE, User(1), 0)]
+            );
+        }
+    }
+
+    #[test]
+    fn an_old_version_is_no_news_and_a_later_one_a_gap() {
+        let mut picture = Picture::of(presence_client::wire::Place::Channel("room:1".into()));
+        hear(&mut picture, &whole(7, &face("u1", 0)));
+        let joined = |version| {
+            format!(
+                r#"{{"type":"presence:userJoined",{},"user":{}}}"#,
+                at(version),
+                face("u2", 0)
+            )
+        };
+        assert!(hear(&mut picture, &joined(7)).facts.is_empty());
+        let later = Event::from_json(&joined(9)).unwrap();
+        assert!(take(&mut picture, &later, JOE).is_err());
+        assert!(hear(&mut picture, &whole(6, "")).facts.is_empty());
+    }
+
+    #[test]
+    fn the_newest_change_of_all_devices_counts() {
+        let face: Face = serde_json::from_str(&face("u1", 4)).unwrap();
+        assert_eq!(change(&face), 4);
+        assert_eq!(user("u12"), Some(User(12)));
+        assert_eq!(user("watcher12"), None);
+    }
+
+    fn hear(picture: &mut Picture, event: &str) -> News {
+        take(picture, &Event::from_json(event).unwrap(), JOE).unwrap()
+    }
+
+    fn at(version: u64) -> String {
+        format!(r#""channel":"room:1","epoch":"6c0f2a9b11d4e877","version":{version}"#)
+    }
+
+    fn whole(version: u64, users: &str) -> String {
+        let at = at(version);
+        format!(
+            r#"{{"type":"presence:currentUsers",{at},"mode":"full","count":1,"users":[{users}],"typing":[],"cursors":[]}}"#
+        )
+    }
+
+    /// Two devices, of which the first has made changes.
+    fn face(name: &str, change: Change) -> String {
+        let meta = |session: &str, change| {
+            format!(
+                r#"{{"session":"0192f6b0c4d84e7fa1b2c3d4e5f607{session}","device":"web","joined_at":1,"meta":{{"change":{change}}}}}"#
+            )
+        };
+        let metas = [meta("18", change), meta("19", 0)].join(",");
+        format!(r#"{{"id":"{name}","status":"online","joined_at":1,"metas":[{metas}]}}"#)
+    }
+}

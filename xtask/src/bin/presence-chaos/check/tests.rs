@@ -370,7 +370,7 @@ fn shown(findings: &Findings) -> Vec<String> {
         ));
     }
     for it in &findings.wrong {
-        lines.push(format!("wrong at the end: {}", name(&it.user)));
+        lines.push(format!("wrong at the end: {}", name(&it.at.user)));
     }
     lines
 }

@@ -1,5 +1,6 @@
 //! Clients whose connections go dead, or all go at once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -77,7 +78,7 @@ pub(super) fn herd(stage: &mut Stage) -> Result<()> {
     crowd.change(CHANGES, stage.wanted.seed);
     crowd.sleep(Duration::from_secs(1));
 
-    let refused_before = crowd.refusals();
+    let refused_before = crowd.refusals().len();
     let since = crowd.now();
     let cut = crowd.order(|_| true, &Order::Vanish);
     // Until they have been cut, they are still here.
@@ -90,10 +91,10 @@ pub(super) fn herd(stage: &mut Stage) -> Result<()> {
 
     stage.judge(&crowd, since, "the cut", Duration::from_secs(60));
     stage.interest("connections cut", cut as f64, "");
-    stage.interest(
-        "turned away meanwhile",
-        (crowd.refusals() - refused_before) as f64,
-        "times",
+    let refused = crowd.refusals().split_off(refused_before);
+    stage.add(
+        Figure::of_interest("turned away meanwhile", refused.len() as f64, "times")
+            .such_as(by_reason(&refused)),
     );
     stage.add(Figure::at_most(
         "I1",
@@ -105,4 +106,17 @@ pub(super) fn herd(stage: &mut Stage) -> Result<()> {
     stage.judge_losses(&crowd, since, &[]);
     stage.judge_newcomers(&mut crowd);
     Ok(())
+}
+
+/// How often which reason was given, without who it was given to.
+fn by_reason(refusals: &[String]) -> String {
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for refusal in refusals {
+        let (_, reason) = refusal.split_once(' ').unwrap_or(("", refusal));
+        *reasons.entry(reason).or_default() += 1;
+    }
+    let reasons = reasons
+        .iter()
+        .map(|(reason, count)| format!("{count} x {reason}"));
+    reasons.collect::<Vec<_>>().join(", ")
 }

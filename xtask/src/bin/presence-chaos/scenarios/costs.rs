@@ -9,14 +9,16 @@ use super::{changes, p50_p99, some_people};
 use crate::check::Lag;
 use crate::report::Figure;
 use crate::seat::{Afterwards, Order};
-use crate::stage::{Pace, Stage, Wanted};
+use crate::stage::Stage;
 
 /// How soon a person who left returns.
 const AWAY: Duration = Duration::from_secs(1);
 
 /// From a client on one gateway to a client on another, at 200 changes a second.
 pub(super) fn latency(stage: &mut Stage) -> Result<()> {
-    let plan = stage.wanted.plan(300, 1500);
+    // Many rooms, so that a change seldom waits for the tick of another.
+    let mut plan = stage.wanted.plan(500, 5000);
+    plan.rooms = 50;
     let mut crowd = stage.gather(&plan)?;
     crowd.change(200.0, stage.wanted.seed);
     crowd.sleep(Duration::from_secs(2));
@@ -59,14 +61,6 @@ pub(super) fn latency(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Many heartbeats in a short time.
-pub(super) fn busy_pace(wanted: &Wanted) -> Pace {
-    Pace {
-        heartbeat: wanted.pick(Duration::from_secs(1), Duration::from_secs(15)),
-        ..wanted.pace()
-    }
-}
-
 /// No command per heartbeat, at most two per device transition.
 pub(super) fn commands(stage: &mut Stage) -> Result<()> {
     let mut plan = stage.wanted.plan(300, 5000);
@@ -75,41 +69,42 @@ pub(super) fn commands(stage: &mut Stage) -> Result<()> {
     let crowd = stage.gather(&plan)?;
     crowd.sleep(Duration::from_secs(2));
 
-    let from = crowd.now();
+    // The same people, first with as many heartbeats as they have, then with one more each second.
+    let time = stage
+        .wanted
+        .pick(Duration::from_secs(5), Duration::from_secs(300));
     let stats = stage.redis()?.command_stats()?;
-    let idle = count(
-        stage,
-        &crowd,
-        stage
-            .wanted
-            .pick(Duration::from_secs(15), Duration::from_secs(600)),
-    )?;
+    let monitor = stage.redis()?.monitor()?;
+    crowd.sleep(time);
+    let idle = monitor.stop()?.asked_in_all() as f64;
     let later = stage.redis()?.command_stats()?;
-    let seconds = (crowd.now() - from).as_secs_f64();
-    let heartbeats = crowd.size() as f64 * seconds / stage.pace.heartbeat.as_secs_f64();
-    let quiet_rate = idle.asked_in_all() as f64 / seconds;
-    stage.interest("heartbeats", heartbeats, "");
-    stage.interest("commands meanwhile", idle.asked_in_all() as f64, "");
-    stage.interest(
-        "that is, a second, whatever the number of clients",
-        quiet_rate,
-        "/s",
-    );
-    stage.add(Figure::at_most(
-        "",
-        "commands per heartbeat",
-        idle.asked_in_all() as f64 / heartbeats,
-        "",
-        0.05,
-    ));
+    let monitor = stage.redis()?.monitor()?;
+    let mut heartbeats = 0;
+    for _ in 0..time.as_secs() {
+        heartbeats += crowd.order(|_| true, &Order::Heartbeat);
+        crowd.sleep(Duration::from_secs(1));
+    }
+    let beating = monitor.stop()?.asked_in_all() as f64;
+    let quiet_rate = idle / time.as_secs_f64();
+    stage.interest("commands a second while nothing happens", quiet_rate, "/s");
     let calls = later
         .iter()
         .map(|(command, calls)| calls - stats.get(command).unwrap_or(&0).min(calls));
+    let calls = calls.sum::<u64>() as f64 / time.as_secs_f64();
     stage.interest(
-        "calls in INFO commandstats, in scripts too",
-        calls.sum::<u64>() as f64,
-        "",
+        "the same by INFO commandstats, with those in scripts",
+        calls,
+        "/s",
     );
+    stage.interest("heartbeats more than usual", heartbeats as f64, "");
+    let each = ((beating - idle) / heartbeats as f64).max(0.0);
+    stage.add(Figure::at_most(
+        "",
+        "commands more for each",
+        each,
+        "",
+        0.02,
+    ));
 
     // Each says goodbye, and comes again: two transitions.
     let rounds = stage.wanted.pick(2, 5);
@@ -147,12 +142,6 @@ pub(super) fn commands(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn count(stage: &mut Stage, crowd: &crate::crowd::Crowd, time: Duration) -> Result<Counts> {
-    let monitor = stage.redis()?.monitor()?;
-    crowd.sleep(time);
-    monitor.stop()
-}
-
 /// The commands that came most often.
 fn most(counts: &Counts) -> Vec<(String, u64)> {
     let mut most: Vec<_> = counts.asked.clone().into_iter().collect();
@@ -163,7 +152,6 @@ fn most(counts: &Counts) -> Vec<(String, u64)> {
 
 /// Target: 200 bytes a person.
 pub(super) fn memory(stage: &mut Stage) -> Result<()> {
-    let empty = stage.redis()?.memory_bytes()?;
     let mut plan = stage.wanted.plan(1000, 10_000);
     plan.second_device_of = 0;
     plan.hidden_of = 0;
@@ -172,13 +160,17 @@ pub(super) fn memory(stage: &mut Stage) -> Result<()> {
     let crowd = stage.gather(&plan)?;
     crowd.sleep(Duration::from_secs(2));
     let redis = stage.redis()?;
-    let (full, keys) = (redis.memory_bytes()?, redis.keys()?);
+    let (keys, memory) = (redis.keys()?, redis.memory_of_keys()?);
     let people = f64::from(plan.people);
     stage.interest("keys per person", keys as f64 / people, "");
-    stage.interest(
-        "memory per person (target 200 B)",
-        full.saturating_sub(empty) as f64 / people,
-        "B",
-    );
+    let all: u64 = memory.values().sum();
+    stage.interest("memory per person (target 200 B)", all as f64 / people, "B");
+    for (about, bytes) in memory {
+        stage.interest(
+            format!("of it in keys about `{about}`"),
+            bytes as f64 / people,
+            "B",
+        );
+    }
     Ok(())
 }

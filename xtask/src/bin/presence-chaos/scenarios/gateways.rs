@@ -182,11 +182,12 @@ pub(super) fn rolling(stage: &mut Stage) -> Result<()> {
         crowd.open(index, true);
         crowd.wait_until_all_are_here(Duration::from_secs(60))?;
     }
+    let ended = crowd.now();
     crowd.sleep(stage.pace.grace + Duration::from_secs(2));
     crowd.stop_changing();
     crowd.settle(HEALED);
 
-    let findings = stage.judge(&crowd, since, "the restarts", HEALED);
+    let findings = stage.judge(&crowd, ended, "the restarts", HEALED);
     stage.judge_silence(&crowd, &findings, since);
     let mut rude = crowd.losses(since);
     let moved = rude.len();
