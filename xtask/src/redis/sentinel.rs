@@ -12,7 +12,7 @@ use super::{MASTER_NAME, Node, Reply, ask};
 pub(super) fn node_args(folder: &Path, port: u16, master: u16) -> Result<Vec<String>> {
     let mut lines = format!(
         "port {port}\nbind 127.0.0.1\nprotected-mode no\nsave \"\"\nappendonly no\n\
-         maxmemory-policy noeviction\nrepl-diskless-sync-delay 0\n"
+         maxmemory-policy noeviction\nhash-max-listpack-value 512\nrepl-diskless-sync-delay 0\n"
     );
     if port != master {
         lines += &format!("replicaof 127.0.0.1 {master}\n");

@@ -153,6 +153,7 @@ fn server_args(port: u16) -> Vec<String> {
         ["--save", ""],
         ["--appendonly", "no"],
         ["--maxmemory-policy", "noeviction"],
+        ["--hash-max-listpack-value", "512"],
         ["--repl-diskless-sync-delay", "0"],
     ];
     args.as_flattened()
