@@ -24,8 +24,10 @@ use crate::{people, places};
 const REQUESTS_MAX: usize = 16 * 1024;
 /// Requests of one kind that go to one part of the store at once; the others wait for the next batch.
 const BATCH_MAX: usize = 512;
-/// Subjects whose murmurs wait; those of one more are dropped.
-const MURMURS_MAX: usize = 4096;
+/// Subjects of a part whose murmurs wait; those of one more are dropped.
+const MURMURS_MAX: usize = 256;
+/// Murmurs of one subject that wait; one more is dropped.
+const MURMURS_PER_SUBJECT_MAX: usize = 256;
 
 /// Where the shards put their requests.
 #[derive(Clone, Debug)]
@@ -163,6 +165,8 @@ pub(crate) struct Errands<T> {
     counters: Arc<Counters>,
     lanes: HashMap<u16, Lane>,
     in_flight: InFlight,
+    /// Requests that wait for their part of the store.
+    waiting: usize,
 }
 
 impl<T: Topics> Errands<T> {
@@ -181,6 +185,7 @@ impl<T: Topics> Errands<T> {
             counters,
             lanes: HashMap::new(),
             in_flight: FuturesUnordered::new(),
+            waiting: 0,
         }
     }
 
@@ -189,10 +194,11 @@ impl<T: Topics> Errands<T> {
         let mut requests = Vec::with_capacity(BATCH_MAX);
         loop {
             tokio::select! {
-                received = inbox.recv_many(&mut requests, BATCH_MAX) => {
+                received = inbox.recv_many(&mut requests, BATCH_MAX), if self.waiting < REQUESTS_MAX => {
                     if received == 0 {
                         return;
                     }
+                    self.waiting += received;
                     let mut shards: Vec<u16> = Vec::new();
                     for request in requests.drain(..) {
                         let shard = request.subject().shard();
@@ -256,6 +262,8 @@ impl<T: Topics> Errands<T> {
         if lane.is_idle() {
             self.lanes.remove(&shard);
         }
+        let lanes = self.lanes.values();
+        self.waiting = lanes.map(|it| it.writes.len() + it.doors.len()).sum();
         // The lease has lapsed as far as this node knows: others may have declared it dead.
         for write in refused {
             self.homes.reply(write.subject, Reply::Written(None)).await;
@@ -269,7 +277,9 @@ impl Lane {
             Request::Write(write) => self.writes.push(write),
             Request::Murmur(subject, murmurs) => {
                 if self.murmurs.len() < MURMURS_MAX || self.murmurs.contains_key(&subject) {
-                    self.murmurs.entry(subject).or_default().extend(murmurs);
+                    let waiting = self.murmurs.entry(subject).or_default();
+                    waiting.extend(murmurs);
+                    waiting.truncate(MURMURS_PER_SUBJECT_MAX);
                 }
             }
             door @ (Request::Open { .. } | Request::Read { .. } | Request::Close(_)) => {

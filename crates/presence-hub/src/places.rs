@@ -260,6 +260,10 @@ impl Places {
             return;
         };
         let subject = request.subject().clone();
+        if matches!(request, Request::Open { .. }) {
+            // A close that has been waiting for room would end what begins now.
+            self.unsent.retain(|it| *it.subject() != subject);
+        }
         match (link.ask(request), subject) {
             (Ok(None), _) => {}
             (Ok(Some(reply)), Subject::Place(topic)) => {

@@ -17,8 +17,9 @@ const HOLD_AFTER_GAP: Duration = Duration::from_secs(3);
 const HOLD_AFTER_LOSS: Duration = Duration::from_secs(7);
 /// What was written stays in mind so long: a server that takes over may have missed it, and shows that only then.
 const REMEMBERED: Duration = Duration::from_secs(20);
-/// An entry of a session that went to another node stays so long, for that node to write its own.
-const HOLD_AFTER_MOVE: Duration = Duration::from_secs(10);
+/// An entry of a session that went to another node stays so long, for that node to write its own: a server may be away
+/// meanwhile, and its replacement not there yet.
+const HOLD_AFTER_MOVE: Duration = Duration::from_secs(30);
 /// The store is asked again so long after it was away.
 const RETRY: Duration = Duration::from_millis(500);
 /// Patches that wait for the map to be read; with one more, it is read twice.
@@ -164,6 +165,10 @@ struct Own<V> {
     state: State,
     /// Some version of it may be in the store.
     may_be_stored: bool,
+    /// This very epoch of it was never in the store: whoever had the session before does not know that it is gone from there.
+    is_new: bool,
+    /// It is to be removed as soon as that is known.
+    leaving: Option<Reason>,
     /// What stands in its way, and is void: it is removed first.
     obstacle: Option<Stamp>,
 }
@@ -279,8 +284,9 @@ impl<V: Kept> Replica<V> {
         let was_cut = self.cuts.remove(&session).is_some();
         let was_other = self.others.remove(&session).is_some();
         match self.own.get_mut(&session) {
-            Some(own) if own.epoch == epoch && own.value == value => {}
+            Some(own) if own.epoch == epoch && own.value == value => own.leaving = None,
             Some(own) => {
+                own.leaving = None;
                 own.epoch = epoch;
                 own.value = value;
                 own.state = State::Dirty;
@@ -291,7 +297,10 @@ impl<V: Kept> Replica<V> {
                     epoch,
                     value,
                     state: State::Dirty,
-                    may_be_stored: was_cut || was_other,
+                    // An earlier connection of it may have written one, on whichever node that was.
+                    may_be_stored: was_cut || was_other || epoch > 0,
+                    is_new: epoch > 0,
+                    leaving: None,
                     obstacle: None,
                 };
                 self.own.insert(session, own);
@@ -302,12 +311,19 @@ impl<V: Kept> Replica<V> {
 
     /// Wants no entry of a session of this node to be there; says whether there was one.
     pub(crate) fn cut(&mut self, session: SessionId, reason: Reason, members: &Membership) -> bool {
-        let Some(own) = self.own.remove(&session) else {
+        let Some(own) = self.own.get_mut(&session) else {
             return false;
         };
+        if own.is_new {
+            // It came from another node, which would write its own again if it only heard that something is removed.
+            own.leaving = Some(reason);
+            return true;
+        }
+        let (epoch, may_be_stored) = (own.epoch, own.may_be_stored);
+        self.own.remove(&session);
         self.dirty.remove(&session);
-        if own.may_be_stored {
-            self.remove_from_store(session, own.epoch, reason, members);
+        if may_be_stored {
+            self.remove_from_store(session, epoch, reason, members);
         }
         true
     }
@@ -528,6 +544,11 @@ impl<V: Kept> Replica<V> {
                 };
                 if outcome.is_none() {
                     self.dirty.insert(session);
+                    continue;
+                }
+                own.is_new = false;
+                if let Some(reason) = own.leaving {
+                    self.cut(session, reason, members);
                 }
             }
         }
@@ -1056,7 +1077,7 @@ mod tests {
         let members = desk.members.clone();
         desk.replica.hand_over(desk.now, session(1), &members);
         assert_eq!(desk.writes(), []); // but the note that it has entries there is taken back
-        desk.wait(11);
+        desk.wait(31);
         assert!(is_cut(&desk.writes()[0]));
     }
 

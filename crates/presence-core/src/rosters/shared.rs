@@ -59,7 +59,11 @@ impl Rosters {
             return;
         };
         members.hear(news);
-        let mut topics: Vec<Topic> = self.places.keys().cloned().collect();
+        let concerns = |topic: &&Topic| match news {
+            News::Distrust(Some(shard)) => Subject::Place(Topic::clone(topic)).shard() == shard,
+            _ => true,
+        };
+        let mut topics: Vec<Topic> = self.places.keys().filter(concerns).cloned().collect();
         topics.sort_unstable();
         for topic in topics {
             let Some(place) = self.places.get_mut(&topic) else {
@@ -76,9 +80,6 @@ impl Rosters {
                 News::Lost(who) => {
                     let heard = copy.replica.lost(who);
                     place.apply(heard);
-                }
-                News::Distrust(Some(shard)) if Subject::Place(topic.clone()).shard() != shard => {
-                    continue;
                 }
                 News::Distrust(_) => copy.replica.distrust(),
             }

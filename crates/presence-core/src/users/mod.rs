@@ -418,19 +418,23 @@ impl<A> Users<A> {
             return;
         };
         members.hear(news);
-        let mut ids: Vec<UserId> = self.users.keys().cloned().collect();
+        let concerns = |id: &&UserId| match news {
+            News::Distrust(Some(shard)) => Subject::User(UserId::clone(id)).shard() == shard,
+            _ => true,
+        };
+        let mut ids: Vec<UserId> = self.users.keys().filter(concerns).cloned().collect();
         ids.sort_unstable();
         for id in ids {
             let Some(slot) = self.users.get_mut(&id) else {
                 continue;
             };
+            let mut own_changed = false;
             let shared = match slot {
                 Slot::Known(user) => {
                     if let (News::Lost(who), Some(shared)) = (news, &user.shared) {
                         user.orphaned_at = shared.heard_at(who);
                     }
                     user.is_hearsay = true;
-                    user.own_changed = true;
                     &mut user.shared
                 }
                 Slot::Loading(loading) => &mut loading.shared,
@@ -443,9 +447,11 @@ impl<A> Users<A> {
                     shared.replica.rewrite();
                     shared.replica.distrust();
                 }
-                News::Lost(who) => drop(shared.replica.lost(who)),
-                News::Distrust(Some(shard)) if Subject::User(id.clone()).shard() != shard => {}
+                News::Lost(who) => own_changed = !shared.replica.lost(who).changes.is_empty(),
                 News::Distrust(_) => shared.replica.distrust(),
+            }
+            if let Slot::Known(user) = slot {
+                user.own_changed |= own_changed;
             }
             let mut effects = Vec::new();
             self.settle(now, &id, &mut effects);
@@ -494,8 +500,9 @@ impl<A> Users<A> {
         };
         let mut shared = loading.shared;
         let read = shared.as_mut().and_then(|it| it.take_read());
+        // What is kept here may be older than what another node was told: that they hide, for instance.
+        let is_unsure = loading.is_unsure && read.is_none();
         let profile = read.or(profile);
-        let is_unsure = loading.is_unsure && profile.is_none();
         let profile = profile.unwrap_or_else(|| Profile::new(id.clone()));
         let mut user = User::new(now, profile, self.epochs.next());
         user.is_unsure = is_unsure;
@@ -677,7 +684,7 @@ impl<A> Users<A> {
                     }
                 }
             }
-            Input::Departed { by, channel, asker } => match user.session_here(now, by) {
+            Input::Departed { by, channel, asker } => match user.session_here(now, by, out) {
                 None => refuse(asker, Refusal::NoSession, out),
                 Some(_) => {
                     user.depart(now, by.session, &Topic::Channel(channel), out);
@@ -722,7 +729,7 @@ impl<A> Users<A> {
                 for session in outcome.taken {
                     user.hand_over(session, out);
                 }
-                if outcome.kept.is_some() && !id.is_anonymous() {
+                if (outcome.kept.is_some() || outcome.is_news) && !id.is_anonymous() {
                     let (profile, asker) = (user.profile.clone(), None);
                     out.push(Effect::Save { profile, asker });
                 }

@@ -112,19 +112,24 @@ impl Session {
             return None;
         }
         self.shared_active = is_active;
+        Some(self.record(now))
+    }
+
+    /// All that another node needs to go on with it.
+    pub(super) fn record(&self, now: Timestamp) -> SessionRecord {
         let places = self.places.iter().map(|place| Stay {
             topic: place.topic.clone(),
             joined_at: place.joined_at,
             meta: place.meta.clone(),
         });
-        Some(SessionRecord {
+        SessionRecord {
             device: self.device.clone(),
             acted: self.acted,
             activity: self.activity,
-            is_active,
+            is_active: self.is_active(now),
             heard_at: self.heard_at,
             places: places.collect(),
-        })
+        }
     }
 
     pub(super) fn connection(&self) -> Connection {

@@ -294,6 +294,8 @@ pub(super) struct Outcome {
     pub(super) taken: Vec<SessionId>,
     /// The store has this revision of the profile, because this node wrote it.
     pub(super) kept: Option<u64>,
+    /// Another node has changed the status of somebody who is here too: it is to be kept here as well.
+    pub(super) is_news: bool,
     /// It has this one, whoever wrote it, and everything that was changed here is in it.
     pub(super) stored: Option<u64>,
 }
@@ -329,6 +331,7 @@ impl User {
         }
         let heard = shared.hear(now, reply, members);
         let mut stored = None;
+        let before = self.profile.status.revision;
         if let Some((stamp, profile)) = profile {
             self.adopt(now, stamp, &profile, is_read);
             let shared = self.shared.as_ref();
@@ -340,6 +343,7 @@ impl User {
         Outcome {
             taken: heard.taken,
             kept,
+            is_news: self.profile.status.revision != before && !self.sessions.is_empty(),
             stored,
         }
     }
@@ -353,7 +357,6 @@ impl User {
         if stamp == mine {
             return;
         }
-        let has_pending = shared.has_pending();
         if mine.supersedes(stamp) {
             if shared.profile == Putting::Done && is_read {
                 shared.put_profile();
@@ -365,11 +368,14 @@ impl User {
         self.profile = stored.clone();
         shared.author = stamp.owner;
         shared.is_authored = false;
-        if has_pending {
-            for change in shared.pending.clone() {
-                self.profile.choose(now, &change);
-            }
-            shared.authored();
+        let mut is_different = false;
+        for change in &shared.pending {
+            is_different |= self.profile.choose(now, change);
+        }
+        match is_different {
+            true => shared.authored(),
+            // They had the same wish.
+            false => shared.pending.clear(),
         }
         if self.profile.expire(now) {
             shared.authored();

@@ -162,7 +162,12 @@ impl User {
     }
 
     /// Like [`session`](Self::session); one through which a service acts may be on another node, and comes here for that.
-    pub(super) fn session_here(&mut self, now: Timestamp, by: Connection) -> Option<&mut Session> {
+    pub(super) fn session_here<A>(
+        &mut self,
+        now: Timestamp,
+        by: Connection,
+        out: &mut Vec<Effect<A>>,
+    ) -> Option<&mut Session> {
         let is_here = self.sessions.iter().any(|it| it.id == by.session);
         let acted = self
             .shared
@@ -170,6 +175,8 @@ impl User {
             .filter(|it| !is_here && it.is_acted(by.session));
         if acted.is_some() {
             self.take_over(now, by);
+            // It writes its entries, so that it may remove them.
+            self.write(out);
         }
         self.session(by)
     }
@@ -198,6 +205,15 @@ impl User {
             .shared
             .as_mut()
             .and_then(|it| it.take_over(now, before));
+        if let (Some(session), Some(shared)) = (&taken, &mut self.shared)
+            && session.acted
+        {
+            // It may end at once, and then the other node's record of it is to be removed.
+            let record = session.record(now);
+            shared
+                .replica
+                .put(session.id, session.epoch, Arc::new(record));
+        }
         self.sessions.extend(taken);
     }
 
@@ -405,16 +421,23 @@ impl User {
         self.expire_status(now);
         if self.is_shown() && self.seen_at + Timing::SEEN_EVERY <= now {
             self.seen_at = now;
-            self.profile.last_seen = self.heard_at().max(self.profile.last_seen);
-            self.seen_noted = true;
+            self.note_heard();
+        }
+    }
+
+    fn note_heard(&mut self) {
+        self.profile.last_seen = self.heard_at().max(self.profile.last_seen);
+        // Where there are other nodes they have to know, in case this one dies.
+        match self.shared {
+            Some(_) => self.unsaved = true,
+            None => self.seen_noted = true,
         }
     }
 
     /// Notes when somebody who can be seen was last alive, because nobody will be there to do it later.
     pub(super) fn note_last_seen(&mut self) {
         if self.is_shown() {
-            self.profile.last_seen = self.heard_at().max(self.profile.last_seen);
-            self.seen_noted = true;
+            self.note_heard();
         }
     }
 

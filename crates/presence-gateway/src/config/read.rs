@@ -96,6 +96,23 @@ pub(super) fn redis(dir: &Path, it: &mut Layers) -> Result<Option<RedisSettings>
         what,
         origins: vec![it.origin(key)],
     };
+    let is_set = |it: &Layers, key| !it.origin(key).ends_with("from default");
+    const PARTS: [&str; 4] = [
+        "redis.user",
+        "redis.password",
+        "redis.ssl",
+        "redis.database",
+    ];
+    if let Some(key) = PARTS
+        .into_iter()
+        .find(|key| host.is_none() && is_set(it, key))
+    {
+        let what = match url {
+            Some(_) => format!("redis.url says all of it: {key} as a part of that would do"),
+            None => format!("{key} is of no use alone: redis.url or redis.host would do"),
+        };
+        return Err(wrong(it, key, what));
+    }
     let settings = match (url, host) {
         (Some(_), Some(_)) => {
             return Err(ConfigError::Relation {

@@ -97,6 +97,17 @@ fn a_redis_that_cannot_be_meant_is_refused() {
     let both = [("REDIS_URL", "redis://a"), ("REDIS_HOST", "b")];
     refused("", &both, "there are two ways to the same Redis");
     refused("", &[("REDIS_URL", "http://a")], "redis.url");
+    let plain = [("REDIS_URL", "redis://a"), ("REDIS_SSL", "true")];
+    refused(
+        "",
+        &plain,
+        "redis.url says all of it: redis.ssl as a part of that would do",
+    );
+    refused(
+        "",
+        &[("REDIS_PASSWORD", "x")],
+        "redis.url or redis.host would do",
+    );
     let slow = [("REDIS_HOST", "a"), ("REDIS_TIMEOUT", "1m")];
     refused("", &slow, "timeout: must be 10 to 10000 ms");
 }

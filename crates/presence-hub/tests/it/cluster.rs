@@ -78,6 +78,22 @@ async fn a_status_chosen_on_one_node_is_seen_on_another_and_hides_there_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_same_wish_on_two_nodes_at_once_is_granted_on_both() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.hub("a").await, cluster.hub("b").await);
+    let _one = Watcher::join(&a, "ann").await;
+    let _two = Watcher::join(&b, "ann").await;
+    let away = || StatusChange {
+        chosen: Some(Chosen::Away),
+        ..StatusChange::default()
+    };
+    let ann = user("ann");
+    let both = async { tokio::join!(a.choose(&ann, away()), b.choose(&ann, away())) };
+    let (first, second) = tokio::time::timeout(5 * SECOND, both).await.unwrap();
+    assert!(first.is_ok() && second.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_comes_back_on_another_node_in_time_was_never_gone() {
     let cluster = Cluster::new();
     let (a, b) = (cluster.hub("a").await, cluster.hub("b").await);
@@ -238,6 +254,26 @@ async fn a_user_is_thrown_out_wherever_they_are() {
     let ended = tokio::time::timeout(5 * SECOND, bob.ended()).await.unwrap();
     assert_eq!(ended, Ended::Closed(presence_core::Reason::Kicked));
     assert!(a.kick(&user("nobody")).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_service_did_through_one_node_it_may_undo_through_another() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.hub("a").await, cluster.hub("b").await);
+    let mut ann = Watcher::join(&a, "ann").await;
+    let device = "mobile:1".parse().unwrap();
+    a.act_join(&user("bob"), device, channel(), Arc::default())
+        .await
+        .unwrap();
+    ann.sees(&["ann", "bob"]).await;
+    b.act_leave(&user("bob"), channel()).await.unwrap();
+    let seen = tokio::time::timeout(2 * SECOND, ann.sees(&["ann"])).await;
+    assert!(seen.is_ok(), "not within two seconds");
+    ann.is_quiet_for(40 * SECOND).await;
+    assert_eq!(
+        b.face(&user("bob")).await.unwrap().look.status,
+        Visible::Offline
+    );
 }
 
 #[tokio::test(start_paused = true)]
