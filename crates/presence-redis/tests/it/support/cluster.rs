@@ -32,8 +32,11 @@ impl Cluster {
     fn start_with(node_timeout: &str) -> Self {
         let servers: Vec<Server> = (0..6).map(|_| spawn(node_timeout)).collect();
         servers.iter().for_each(Server::wait_ready);
+        // Before any of them knows another: then it is too late.
         for (n, server) in servers.iter().enumerate() {
             server.says_ok(&["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()]);
+        }
+        for server in &servers {
             let port = servers[0].port.to_string();
             server.says_ok(&["CLUSTER", "MEET", "127.0.0.1", &port]);
         }
