@@ -13,6 +13,9 @@ const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// since a server took over. And a last time before it is forgotten.
 const REAP_AGAIN: Duration = Duration::from_secs(60);
 
+/// A node that was declared dead and lives waits so long before it writes again, to hear which of its connections have ended.
+const AWAKE_AFTER: Duration = Duration::from_secs(1);
+
 /// What was heard of the leases.
 #[derive(Debug)]
 pub enum Input {
@@ -74,6 +77,8 @@ pub struct Nodes {
     me: Incarnation,
     /// It has had a lease.
     is_known: bool,
+    /// It is another incarnation since it was last heard of, and has not said so on this node.
+    is_becoming: bool,
     /// A renewal is under way: since when, and for how long.
     renewing: Option<(Timestamp, Duration)>,
     renew_at: Timestamp,
@@ -108,6 +113,7 @@ impl Nodes {
         Nodes {
             me: Incarnation { node, generation },
             is_known: false,
+            is_becoming: false,
             renewing: None,
             renew_at: now,
             holds_until: now,
@@ -235,6 +241,9 @@ impl Nodes {
             }
             Standing::New | Standing::Renewed => {}
         }
+        if std::mem::take(&mut self.is_becoming) {
+            out.push(Effect::Become(self.me));
+        }
         if has_lapsed {
             self.healthy_since = None;
         }
@@ -299,14 +308,18 @@ impl Nodes {
         }
     }
 
-    /// Whoever condemned this node has told everyone that its people are gone. Those who are still here come anew.
+    /// Whoever condemned this node has told everyone that its people are gone. Those who are still here come anew, once it
+    /// has had time to notice who is not: it may have slept while they went.
     fn come_anew(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.me.generation += 1;
         self.is_known = false;
         self.healthy_since = None;
-        out.push(Effect::Become(self.me));
-        let ttl = self.stopping.unwrap_or(Timing::LEASE);
-        self.renew(now, ttl, out);
+        self.holds_until = now;
+        self.is_becoming = true;
+        match self.stopping {
+            Some(ttl) => self.renew(now, ttl, out),
+            None => self.renew_at = now + AWAKE_AFTER,
+        }
     }
 
     fn bury(&mut self, now: Timestamp, who: Incarnation, out: &mut Vec<Effect>) {
@@ -396,7 +409,9 @@ mod tests {
     fn whoever_was_condemned_comes_anew() {
         let mut nodes = Nodes::new(at(0), 1);
         renew(&mut nodes, 0, Standing::New, None);
-        let effects = renew(&mut nodes, 60, Standing::Condemned, None);
+        assert_eq!(renew(&mut nodes, 60, Standing::Condemned, None), []);
+        assert!(!nodes.may_write(at(60)));
+        let effects = renew(&mut nodes, 61, Standing::New, None);
         let anew = Incarnation {
             node: 1,
             generation: 1,
@@ -412,7 +427,8 @@ mod tests {
             renew(&mut nodes, 3, Standing::New, None),
             [Effect::Distrust]
         );
-        let effects = renew(&mut nodes, 60, Standing::New, None);
+        assert_eq!(renew(&mut nodes, 60, Standing::New, None), []);
+        let effects = renew(&mut nodes, 61, Standing::New, None);
         assert!(matches!(effects[..], [Effect::Become(_)]));
     }
 

@@ -429,6 +429,11 @@ impl<A> Users<A> {
                 continue;
             };
             let mut own_changed = false;
+            let mut effects = Vec::new();
+            if let (News::Become(_), Slot::Known(user)) = (news, &mut *slot) {
+                // The others have seen them leave, and they are not back.
+                user.end_the_gone(now, &mut effects);
+            }
             let shared = match slot {
                 Slot::Known(user) => {
                     if let (News::Lost(who), Some(shared)) = (news, &user.shared) {
@@ -453,7 +458,6 @@ impl<A> Users<A> {
             if let Slot::Known(user) = slot {
                 user.own_changed |= own_changed;
             }
-            let mut effects = Vec::new();
             self.settle(now, &id, &mut effects);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }

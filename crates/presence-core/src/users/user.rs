@@ -287,6 +287,15 @@ impl User {
         }
     }
 
+    /// Ends every session that waits for a connection.
+    pub(super) fn end_the_gone<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        let gone = self.sessions.iter().filter(|it| it.gone.is_some());
+        let gone: Vec<SessionId> = gone.map(|it| it.id).collect();
+        for session in gone {
+            self.end(now, session, Reason::NodeLost, out);
+        }
+    }
+
     pub(super) fn end<A>(
         &mut self,
         now: Timestamp,
