@@ -1,5 +1,7 @@
 //! What was measured, and whether it is as promised.
 
+use std::collections::BTreeMap;
+
 /// One number of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Figure {
@@ -105,6 +107,19 @@ pub(crate) fn percentile(values: &mut [f64], part: f64) -> Option<f64> {
     let last = values.len().checked_sub(1)?;
     let index = (last as f64 * part).round() as usize;
     values.get(index).copied()
+}
+
+/// How often which reason was given, without who it was given to.
+pub(crate) fn by_reason(refusals: &[String]) -> String {
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for refusal in refusals {
+        let (_, reason) = refusal.split_once(' ').unwrap_or(("", refusal));
+        *reasons.entry(reason).or_default() += 1;
+    }
+    let reasons = reasons
+        .iter()
+        .map(|(reason, count)| format!("{count} x {reason}"));
+    reasons.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -177,6 +177,12 @@ const CHANGES: f64 = 10.0;
 /// How soon pictures are right again once a fault is over.
 const HEALED: Duration = Duration::from_secs(10);
 
+/// Looks on after a fault is over: what comes late is wrong, too.
+fn look_on(stage: &Stage, crowd: &Crowd) {
+    let least = stage.pace.grace + Duration::from_secs(2);
+    crowd.sleep(least.max(stage.wanted.pick(least, HEALED)));
+}
+
 /// Those who begin at that gateway.
 fn at(gateway: usize) -> impl Fn(&Seat) -> bool {
     move |seat| seat.entrance == gateway

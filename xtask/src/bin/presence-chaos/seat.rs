@@ -20,6 +20,9 @@ use crate::told;
 /// How long connecting and joining may take; then it is tried again elsewhere.
 const COME_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// What is said of that.
+pub(crate) const UNANSWERED: &str = "no answer in time";
+
 /// How long to wait before trying again, at least and at most.
 const AGAIN_MS: std::ops::Range<u64> = 100..500;
 
@@ -207,7 +210,7 @@ impl Life {
         self.entrance = Some(entrance);
         let came = timeout(COME_TIME_MAX, self.come(entrance)).await;
         drop(door);
-        match came.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+        match came.unwrap_or_else(|_| Err(UNANSWERED.to_owned())) {
             Ok(client) => self.stay(client, entrance).await,
             Err(why) => {
                 let user = &self.seat.user_id;

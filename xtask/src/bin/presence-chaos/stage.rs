@@ -13,9 +13,9 @@ use crate::check::{Findings, Moment, Rules, Seen};
 use crate::crowd::{Crowd, Plan};
 use crate::hall::Entrance;
 use crate::journal::{At, Ending};
-use crate::report::Figure;
+use crate::report::{Figure, by_reason};
 use crate::scenarios::half_open_not_before;
-use crate::seat::Afterwards;
+use crate::seat::{Afterwards, UNANSWERED};
 
 /// How long a node's promise to be alive lasts, and how often it is renewed: `presence_core::Timing`.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -287,6 +287,11 @@ impl Stage {
             );
             self.add(figure.such_as(such_as(&findings.early)));
         }
+
+        let mut unanswered = crowd.refusals();
+        unanswered.retain(|why| why.ends_with(UNANSWERED));
+        let figure = Figure::never("", "no answer to a client that came", unanswered.len());
+        self.add(figure.such_as(by_reason(&unanswered)));
 
         let figure = Figure::never(
             "I5",

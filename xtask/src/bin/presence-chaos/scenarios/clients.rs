@@ -1,6 +1,5 @@
 //! Clients whose connections go dead, or all go at once.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,7 +9,7 @@ use super::{CHANGES, HEALED};
 use crate::crowd::Crowd;
 use crate::hall::Entrance;
 use crate::journal::Ending;
-use crate::report::Figure;
+use crate::report::{Figure, by_reason};
 use crate::seat::{Afterwards, Begin, Order};
 use crate::stage::{PING, PONG, Pace, Stage, Wanted};
 
@@ -106,17 +105,4 @@ pub(super) fn herd(stage: &mut Stage) -> Result<()> {
     stage.judge_losses(&crowd, since, &[]);
     stage.judge_newcomers(&mut crowd);
     Ok(())
-}
-
-/// How often which reason was given, without who it was given to.
-fn by_reason(refusals: &[String]) -> String {
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for refusal in refusals {
-        let (_, reason) = refusal.split_once(' ').unwrap_or(("", refusal));
-        *reasons.entry(reason).or_default() += 1;
-    }
-    let reasons = reasons
-        .iter()
-        .map(|(reason, count)| format!("{count} x {reason}"));
-    reasons.collect::<Vec<_>>().join(", ")
 }

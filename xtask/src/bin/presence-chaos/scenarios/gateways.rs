@@ -6,7 +6,7 @@ use anyhow::Result;
 use xtask::cluster::Part;
 use xtask::wait;
 
-use super::{CHANGES, HEALED, at, some_people};
+use super::{CHANGES, HEALED, at, look_on, some_people};
 use crate::journal::User;
 use crate::report::Figure;
 use crate::seat::{Afterwards, Order, Role, Seat};
@@ -126,7 +126,7 @@ pub(super) fn paused(stage: &mut Stage) -> Result<()> {
     crowd.dies(VICTIM, false);
     stage.cluster.gateways[VICTIM].process.resume()?;
     crowd.order(at(VICTIM), &Order::Thaw);
-    crowd.sleep(HEALED);
+    look_on(stage, &crowd);
     crowd.stop_changing();
     crowd.settle(HEALED);
 
