@@ -172,7 +172,8 @@ pub(crate) fn wait<T: Debug>(what: &str, mut f: impl FnMut() -> Option<T>) -> T 
 /// those that the system gives to connections.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = (std::process::id() % 11_000) as u16;
+    // Tests that run at the same time are processes with neighbouring numbers: each has 64 ports of its own.
+    let first = (std::process::id() % 170) as u16 * 64;
     loop {
         let port = 10_500 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 11_000;
         let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
