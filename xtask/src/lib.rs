@@ -4,7 +4,7 @@
 //! use xtask::redis::{Redis, Settings, Topology};
 //!
 //! # fn main() -> anyhow::Result<()> {
-//! let redis = Redis::start("target/my-test".as_ref(), &Settings::of(Topology::Cluster))?;
+//! let mut redis = Redis::start("target/my-test".as_ref(), &Settings::of(Topology::Cluster))?;
 //! println!("{}", redis.url());
 //! redis.flush_all()?;
 //! # Ok(())

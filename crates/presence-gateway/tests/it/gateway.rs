@@ -13,6 +13,8 @@ use presence_gateway::cli::Cli;
 use presence_gateway::config::{Config, Jwt};
 use presence_gateway::identity::{Grant, mint};
 
+use crate::raw::{body, get};
+
 /// What tokens are signed with in tests.
 pub(crate) const SECRET: &str = "a secret of tests, which everybody knows";
 
@@ -63,6 +65,22 @@ impl Running {
     /// Stops it, in the way of a SIGTERM.
     pub(crate) async fn stop(self) {
         self.gateway.stop().await;
+    }
+
+    /// Waits until it has noticed that only `count` of its connections are left.
+    pub(crate) async fn is_left_with(&self, count: u64) {
+        let noticed = async {
+            loop {
+                let answer = get(self.address(), "/health").await;
+                let health: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+                // The one that asks is one, too.
+                if health["presence"]["connections"] == count + 1 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon(format!("{count} connections are left"), noticed).await;
     }
 
     /// How `user` connects, in JSON, on the device `web:<user>`.

@@ -24,7 +24,7 @@ async fn who_comes_back_in_time_goes_on_with_what_was_subscribed_and_nobody_noti
     bob.sees(&room(1), &["ann", "bob"]).await;
     let target = format!("/cable?user_id=ann&sid={}", sid(&ann));
     drop(ann);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    gateway.is_left_with(1).await;
 
     let mut ann = Page::at(gateway.address(), &target, EXTENDED).await;
     assert_eq!(ann.welcome["restored"], true);
@@ -79,7 +79,7 @@ async fn a_token_that_allows_less_restores_less() {
     ann.subscribes(&room(2)).await;
     let sid = sid(&ann);
     drop(ann);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    gateway.is_left_with(0).await;
     let less = gateway.token("ann", hour, |it| it.channels = vec!["room:2".into()]);
     let target = format!("/cable?jid={less}&sid={sid}");
     let ann = Page::at(gateway.address(), &target, EXTENDED).await;
