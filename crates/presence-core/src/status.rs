@@ -144,6 +144,15 @@ impl Profile {
         rank(self) >= rank(stored)
     }
 
+    /// When something was last known of this user, if this was last saved at `saved_at`: when they were last seen; or then,
+    /// if they never were, or hide, because `last_seen` stands still while they do.
+    pub fn known_at(&self, saved_at: Timestamp) -> Timestamp {
+        match self.last_seen {
+            Some(seen_at) if !self.status.chosen.hides() => seen_at,
+            _ => saved_at,
+        }
+    }
+
     /// The words that others see.
     pub fn shown_words(&self) -> (Option<Arc<str>>, Option<Arc<str>>) {
         let shown = self.veil.as_ref().unwrap_or(&self.status);
@@ -403,6 +412,22 @@ mod tests {
             for (j, stored) in rising.iter().enumerate() {
                 assert_eq!(new.supersedes(stored), i >= j, "{new:?} over {stored:?}");
             }
+        }
+    }
+
+    #[test]
+    fn who_hides_or_was_never_seen_is_known_of_since_the_last_save() {
+        let [seen_at, saved_at] = [5, 9].map(Timestamp::from_millis);
+        let known_at = |chosen, last_seen| {
+            let mut profile = Profile::new(UserId::new("ann").unwrap());
+            profile.status.chosen = chosen;
+            profile.last_seen = last_seen;
+            profile.known_at(saved_at)
+        };
+        assert_eq!(known_at(Chosen::Busy, Some(seen_at)), seen_at);
+        assert_eq!(known_at(Chosen::Busy, None), saved_at);
+        for hiding in [Chosen::Invisible, Chosen::Offline] {
+            assert_eq!(known_at(hiding, Some(seen_at)), saved_at);
         }
     }
 

@@ -46,6 +46,7 @@
 mod file;
 mod memory;
 mod record;
+mod time;
 mod topics;
 
 pub mod conformance;

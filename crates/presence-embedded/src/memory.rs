@@ -4,37 +4,53 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use presence_core::ports::{Profiles, StoreError};
-use presence_core::{Profile, UserId};
+use presence_core::{Profile, Timestamp, UserId};
 
-/// Keeps profiles as long as it lives itself, and so all of the contract but its first clause.
+use crate::time::StoreTime;
+
+/// Keeps profiles as long as it lives itself, and so all of the contract but what it says of crashes.
 ///
-/// Nothing is ever forgotten: it takes some 300 bytes for every user who was ever saved.
-#[derive(Debug, Default)]
+/// Nothing is forgotten that is not removed: it takes some 300 bytes for every user who was ever saved.
+#[derive(Debug)]
 pub struct ProfileMemory {
-    profiles: Mutex<HashMap<UserId, Profile>>,
+    profiles: Mutex<Kept>,
+    time: StoreTime,
 }
+
+/// Each with the moment at which it was last saved.
+type Kept = HashMap<UserId, (Profile, Timestamp)>;
 
 impl ProfileMemory {
     /// An empty one.
     pub fn new() -> Self {
-        Self::default()
+        ProfileMemory {
+            profiles: Mutex::default(),
+            time: StoreTime::new(),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Profile>> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         // No profile is ever half written, so a panic elsewhere leaves nothing to fear.
         self.profiles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Default for ProfileMemory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Profiles for ProfileMemory {
     async fn save(&self, profiles: &[Profile]) -> Result<(), StoreError> {
+        let now = self.time.now();
         let mut stored = self.lock();
         for profile in profiles {
             let newer = stored
                 .get(&profile.user)
-                .is_none_or(|stored| profile.supersedes(stored));
+                .is_none_or(|(stored, _)| profile.supersedes(stored));
             if newer {
-                stored.insert(profile.user.clone(), profile.clone());
+                stored.insert(profile.user.clone(), (profile.clone(), now));
             }
         }
         Ok(())
@@ -42,6 +58,26 @@ impl Profiles for ProfileMemory {
 
     async fn load(&self, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
         let stored = self.lock();
-        Ok(users.iter().map(|user| stored.get(user).cloned()).collect())
+        let load = |user| stored.get(user).map(|(profile, _)| profile.clone());
+        Ok(users.iter().map(load).collect())
+    }
+
+    async fn remove(&self, users: &[UserId]) -> Result<(), StoreError> {
+        let mut stored = self.lock();
+        for user in users {
+            stored.remove(user);
+        }
+        Ok(())
+    }
+
+    async fn unseen(&self, before: Timestamp, max: usize) -> Result<Vec<UserId>, StoreError> {
+        let stored = self.lock();
+        let unseen = stored
+            .values()
+            .filter(|(profile, saved_at)| profile.known_at(*saved_at) < before);
+        Ok(unseen
+            .take(max)
+            .map(|(profile, _)| profile.user.clone())
+            .collect())
     }
 }

@@ -1,6 +1,7 @@
 //! The stored bytes of a profile. No other file knows them.
 //!
-//! A record is a version byte and what postcard makes of the structs below. The user is the key, and not in it.
+//! A record is a version byte and what postcard makes of the structs below, one after the other. The user is the key, and
+//! not in it.
 //!
 //! A release must read what the release before it wrote, and, since people go back, what the one after it wrote:
 //!
@@ -50,29 +51,49 @@ struct StatusRecord<'a> {
     revision: u64,
 }
 
-/// The bytes to store for `profile`.
-pub(crate) fn encode(profile: &Profile) -> Vec<u8> {
+/// When the record was written. The first release did not write it.
+#[derive(Serialize, Deserialize)]
+struct SavedRecord {
+    saved_at_ms: u64,
+}
+
+/// The bytes to store for `profile` at `saved_at`.
+pub(crate) fn encode(profile: &Profile, saved_at: Timestamp) -> Vec<u8> {
     let record = ProfileRecord {
         status: StatusRecord::of(&profile.status),
         veil: profile.veil.as_ref().map(StatusRecord::of),
         last_seen_ms: profile.last_seen.map(Timestamp::as_millis),
     };
-    postcard::to_extend(&record, vec![VERSION]).expect("numbers and texts can be encoded")
+    let saved = SavedRecord {
+        saved_at_ms: saved_at.as_millis(),
+    };
+    let bytes = postcard::to_extend(&record, vec![VERSION]);
+    bytes
+        .and_then(|bytes| postcard::to_extend(&saved, bytes))
+        .expect("numbers and texts can be encoded")
 }
 
-/// The profile of `user` that `bytes` were stored for.
-pub(crate) fn decode(user: &UserId, bytes: &[u8]) -> Result<Profile, RecordError> {
+/// The profile of `user` that `bytes` were stored for, and when they were, if that is in them.
+pub(crate) fn decode(
+    user: &UserId,
+    bytes: &[u8],
+) -> Result<(Profile, Option<Timestamp>), RecordError> {
     let (&version, rest) = bytes.split_first().ok_or(RecordError::Empty)?;
     if version != VERSION {
         return Err(RecordError::UnknownVersion(version));
     }
-    let (record, _later_fields) = postcard::take_from_bytes::<ProfileRecord>(rest)?;
-    Ok(Profile {
+    let (record, rest) = postcard::take_from_bytes::<ProfileRecord>(rest)?;
+    let profile = Profile {
         user: user.clone(),
         status: record.status.status()?,
         veil: record.veil.map(|veil| veil.status()).transpose()?,
         last_seen: record.last_seen_ms.map(Timestamp::from_millis),
-    })
+    };
+    if rest.is_empty() {
+        return Ok((profile, None));
+    }
+    let (saved, _later_fields) = postcard::take_from_bytes::<SavedRecord>(rest)?;
+    Ok((profile, Some(Timestamp::from_millis(saved.saved_at_ms))))
 }
 
 impl<'a> StatusRecord<'a> {
@@ -126,10 +147,17 @@ mod tests {
     const FULL: &[u8] = b"\x01\
         \x03\x01\x05caf\xc3\xa9\x01\x04\xf0\x9f\x8e\xaf\x01\x80\x01\x07\
         \x01\x02\x00\x01\x08:coffee:\x00\x06\
-        \x01\x80\xd0\x95\xff\xbc\x31";
+        \x01\x80\xd0\x95\xff\xbc\x31\
+        \x81\x02";
+
+    /// The same as the first release wrote it.
+    const FIRST: &[u8] = FULL.split_at(FULL.len() - 2).0;
 
     /// A profile with nothing in it.
-    const PLAIN: &[u8] = b"\x01\x00\x00\x00\x00\x00\x00\x00";
+    const PLAIN: &[u8] = b"\x01\x00\x00\x00\x00\x00\x00\x00\x81\x02";
+
+    /// When both were saved.
+    const SAVED_AT: Timestamp = Timestamp::from_millis(257);
 
     #[test]
     fn the_bytes_of_version_1_are_these_for_ever() {
@@ -168,7 +196,7 @@ mod tests {
         ] {
             let mut profile = Profile::new(ann());
             profile.status.chosen = chosen;
-            check(&[1, number, 0, 0, 0, 0, 0, 0], &profile);
+            check(&[1, number, 0, 0, 0, 0, 0, 0, 0x81, 2], &profile);
         }
     }
 
@@ -178,7 +206,15 @@ mod tests {
         profile.status.revision = u64::MAX;
         profile.status.expires_at = Some(Timestamp::from_millis(u64::MAX));
         profile.status.message = Some("🎯".repeat(presence_core::MESSAGE_CHARS_MAX).into());
-        assert_eq!(decode(&ann(), &encode(&profile)).unwrap(), profile);
+        let saved_at = Timestamp::from_millis(u64::MAX);
+        let decoded = decode(&ann(), &encode(&profile, saved_at)).unwrap();
+        assert_eq!(decoded, (profile, Some(saved_at)));
+    }
+
+    #[test]
+    fn what_the_first_release_wrote_says_everything_but_when() {
+        let (profile, _) = decode(&ann(), FULL).unwrap();
+        assert_eq!(decode(&ann(), FIRST).unwrap(), (profile, None));
     }
 
     #[test]
@@ -205,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_record_cut_off_anywhere_is_refused_and_a_garbled_one_does_no_harm() {
-        for length in 1..FULL.len() {
+        for length in (1..FULL.len()).filter(|&length| length != FIRST.len()) {
             check_refused(&FULL[..length], "the record is cut off or garbled");
         }
         for i in 0..FULL.len() {
@@ -220,8 +256,10 @@ mod tests {
 
     #[track_caller]
     fn check(bytes: &[u8], profile: &Profile) {
-        assert_eq!(encode(profile), bytes, "what {profile:?} is stored as");
-        assert_eq!(&decode(&ann(), bytes).unwrap(), profile);
+        let encoded = encode(profile, SAVED_AT);
+        assert_eq!(encoded, bytes, "what {profile:?} is stored as");
+        let decoded = decode(&ann(), bytes).unwrap();
+        assert_eq!(decoded, (profile.clone(), Some(SAVED_AT)));
     }
 
     #[track_caller]

@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 
 pub use self::topics::{Lease, Leases, Notice, Standing, Topics, Written};
-use crate::{Profile, UserId};
+use crate::{Profile, Timestamp, UserId};
 
 /// Keeps profiles: what outlives every session and every process.
 ///
@@ -22,6 +22,11 @@ use crate::{Profile, UserId};
 /// - A failed `save` may have been applied in part; repeating it is safe.
 /// - [`load`](Self::load) answers in the order it was asked, `None` for a user nobody saved.
 /// - It decides nothing: an expired status is stored and loaded as it is.
+/// - What [`remove`](Self::remove) has returned `Ok` for is gone, after a crash too. Who has nothing stored is removed already,
+///   and what cannot be read is removed as well. After it any profile is taken, as of a user nobody saved.
+/// - [`unseen`](Self::unseen) finds users by [`Profile::known_at`]: each once, in any order, and fewer than it may only if there
+///   are no more. When a profile was saved is the store's own knowledge, by its own clock; saving the same one again counts.
+///   A profile that cannot be read, or whose moment is not known, is not found.
 pub trait Profiles: Send + Sync + 'static {
     /// Stores `profiles`.
     ///
@@ -39,6 +44,25 @@ pub trait Profiles: Send + Sync + 'static {
         &self,
         users: &[UserId],
     ) -> impl Future<Output = Result<Vec<Option<Profile>>, StoreError>> + Send;
+
+    /// Removes what is stored of `users`.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]. Some of them may have been removed; repeating it is safe.
+    fn remove(&self, users: &[UserId]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Finds at most `max` users of whom nothing has been known since `before`: for whoever shall not keep them for ever, and
+    /// asks again when those are removed.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    fn unseen(
+        &self,
+        before: Timestamp,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<UserId>, StoreError>> + Send;
 }
 
 /// Why a store did not do what it was asked, by what the caller can do about it.

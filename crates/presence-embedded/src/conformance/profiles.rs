@@ -1,7 +1,8 @@
 //! The contract of [`Profiles`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use presence_core::ports::Profiles;
 use presence_core::{Chosen, MESSAGE_CHARS_MAX, Profile, Status, Timestamp, UserId};
@@ -9,7 +10,7 @@ use tokio::task::JoinSet;
 
 /// Checks every clause of [`Profiles`] that can be seen without closing it.
 ///
-/// `store` is empty at first, and belongs to the suite alone. Its numbers are up to 2^53 - 1, and its moments within
+/// `store` is empty at first, and belongs to the suite alone; its clock is right within minutes. Its numbers are up to 2^53 - 1, and its moments within
 /// some thousand years of 1970: an adapter need not keep more.
 ///
 /// # Panics
@@ -41,6 +42,14 @@ pub async fn profiles<P: Profiles>(store: &Arc<P>) {
         one_ignored_profile_does_not_keep_the_rest_of_its_slice_out
         of_concurrent_saves_of_a_user_the_highest_revision_stays
         concurrent_saves_of_many_users_are_all_kept
+        a_removed_user_has_no_profile_and_the_others_keep_theirs
+        removing_again_or_somebody_nobody_saved_is_fine
+        after_a_removal_any_profile_is_taken
+        who_was_last_seen_before_a_moment_is_found
+        who_was_never_seen_is_found_by_the_last_save
+        who_hides_is_found_by_the_last_save
+        a_profile_that_was_ignored_or_removed_is_not_found
+        as_many_of_the_unseen_as_asked_for_are_found
     }
 }
 
@@ -56,6 +65,8 @@ pub async fn durable_profiles<P: Profiles>(open: impl AsyncFn() -> P) {
     profiles(&Arc::new(open().await)).await;
     reopening_keeps_everything(&open).await;
     reopening_keeps_revisions(&open).await;
+    reopening_brings_back_nobody_who_was_removed(&open).await;
+    reopening_keeps_when_a_profile_was_saved(&open).await;
 }
 
 async fn a_user_nobody_saved_has_no_profile<P: Profiles>(case: &Case<'_, P>) {
@@ -269,6 +280,101 @@ async fn concurrent_saves_of_many_users_are_all_kept<P: Profiles>(case: &Case<'_
     case.check(&all).await;
 }
 
+async fn a_removed_user_has_no_profile_and_the_others_keep_theirs<P: Profiles>(case: &Case<'_, P>) {
+    let [ann, bob, cid] = ["ann", "bob", "cid"].map(|name| case.full(name, 3));
+    case.save(&[ann.clone(), bob.clone(), cid.clone()]).await;
+    case.remove(&[ann.user, cid.user]).await;
+    case.check_missing("ann").await;
+    case.check_missing("cid").await;
+    case.check(&[bob]).await;
+}
+
+async fn removing_again_or_somebody_nobody_saved_is_fine<P: Profiles>(case: &Case<'_, P>) {
+    let [ann, bob] = [case.full("ann", 1), case.full("bob", 1)];
+    case.save(&[ann.clone(), bob.clone()]).await;
+    case.remove(&[]).await;
+    for _ in 0..2 {
+        case.remove(&[ann.user.clone(), case.user("nobody"), ann.user.clone()])
+            .await;
+        case.check_missing("ann").await;
+    }
+    case.check(&[bob]).await;
+}
+
+async fn after_a_removal_any_profile_is_taken<P: Profiles>(case: &Case<'_, P>) {
+    case.save(&[case.full("ann", 9)]).await;
+    case.remove(&[case.user("ann")]).await;
+    let ann = case.plain("ann");
+    case.save(std::slice::from_ref(&ann)).await;
+    case.check(&[ann]).await;
+}
+
+async fn who_was_last_seen_before_a_moment_is_found<P: Profiles>(case: &Case<'_, P>) {
+    let seen = |name, ms| Profile {
+        last_seen: Some(at(ms)),
+        ..case.plain(name)
+    };
+    let all = [seen("ann", 999), seen("bob", 1000), seen("cid", 1001)];
+    case.save(&all).await;
+    case.check_unseen(at(999), []).await;
+    case.check_unseen(at(1000), ["ann"]).await;
+    case.check_unseen(at(1001), ["ann", "bob"]).await;
+    case.save(&[seen("ann", 2000)]).await;
+    case.check_unseen(at(1001), ["bob"]).await;
+    case.check_unseen(at(FAR_MS), ["ann", "bob", "cid"]).await;
+}
+
+async fn who_was_never_seen_is_found_by_the_last_save<P: Profiles>(case: &Case<'_, P>) {
+    case.save(&[case.plain("ann")]).await;
+    case.check_unseen(lately(), []).await;
+    case.check_unseen(at(FAR_MS), ["ann"]).await;
+}
+
+async fn who_hides_is_found_by_the_last_save<P: Profiles>(case: &Case<'_, P>) {
+    for (name, chosen) in [("ann", Chosen::Invisible), ("bob", Chosen::Offline)] {
+        let mut hiding = case.full(name, 1);
+        hiding.status.chosen = chosen;
+        hiding.last_seen = Some(at(1000));
+        case.save(&[hiding]).await;
+    }
+    case.check_unseen(lately(), []).await;
+    case.check_unseen(at(FAR_MS), ["ann", "bob"]).await;
+}
+
+async fn a_profile_that_was_ignored_or_removed_is_not_found<P: Profiles>(case: &Case<'_, P>) {
+    let seen = |name, revision, ms| {
+        let mut profile = case.plain(name);
+        profile.status.revision = revision;
+        profile.last_seen = Some(at(ms));
+        profile
+    };
+    let stored = [seen("ann", 2, 5000), seen("bob", 2, 1000)];
+    case.save(&stored).await;
+    case.save(&[seen("ann", 1, 1000)]).await;
+    case.remove(&[case.user("bob")]).await;
+    case.check_unseen(at(2000), []).await;
+    case.check_unseen(at(6000), ["ann"]).await;
+}
+
+async fn as_many_of_the_unseen_as_asked_for_are_found<P: Profiles>(case: &Case<'_, P>) {
+    // Nobody else of the suite was seen so early.
+    let seen = |i| Profile {
+        last_seen: Some(at(i)),
+        ..case.plain(&format!("user{i}"))
+    };
+    let before = at(5);
+    case.remove(&case.unseen(before).await).await;
+    case.save(&(0..10).map(seen).collect::<Vec<_>>()).await;
+    for (max, count) in [(0, 0), (1, 1), (4, 4), (5, 5), (6, 5)] {
+        let found = case.unseen_of(before, max).await;
+        let different: BTreeSet<_> = found.iter().collect();
+        assert_eq!(different.len(), found.len(), "{}: {found:?}", case.clause);
+        assert_eq!(found.len(), count, "{}: {max} asked for", case.clause);
+    }
+    case.check_unseen(before, ["user0", "user1", "user2", "user3", "user4"])
+        .await;
+}
+
 async fn reopening_keeps_everything<P: Profiles>(open: &impl AsyncFn() -> P) {
     let store = Arc::new(open().await);
     let case = Case::new("reopening_keeps_everything", &store);
@@ -291,6 +397,32 @@ async fn reopening_keeps_revisions<P: Profiles>(open: &impl AsyncFn() -> P) {
         case.save(&[case.full("ann", saved)]).await;
         case.check(&[case.full("ann", stored)]).await;
     }
+}
+
+async fn reopening_brings_back_nobody_who_was_removed<P: Profiles>(open: &impl AsyncFn() -> P) {
+    let clause = "reopening_brings_back_nobody_who_was_removed";
+    let store = Arc::new(open().await);
+    let case = Case::new(clause, &store);
+    let [ann, bob] = [case.full("ann", 1), case.full("bob", 1)];
+    case.save(&[ann.clone(), bob.clone()]).await;
+    case.remove(&[ann.user]).await;
+    drop(store);
+    let store = Arc::new(open().await);
+    let case = Case::new(clause, &store);
+    case.check_missing("ann").await;
+    case.check(&[bob]).await;
+}
+
+async fn reopening_keeps_when_a_profile_was_saved<P: Profiles>(open: &impl AsyncFn() -> P) {
+    let clause = "reopening_keeps_when_a_profile_was_saved";
+    let store = Arc::new(open().await);
+    let case = Case::new(clause, &store);
+    case.save(&[case.plain("ann")]).await;
+    drop(store);
+    let store = Arc::new(open().await);
+    let case = Case::new(clause, &store);
+    case.check_unseen(lately(), []).await;
+    case.check_unseen(at(FAR_MS), ["ann"]).await;
 }
 
 /// The greatest number that JSON, Lua and JavaScript all keep.
@@ -345,6 +477,12 @@ impl<'a, P: Profiles> Case<'a, P> {
         }
     }
 
+    async fn remove(&self, users: &[UserId]) {
+        if let Err(error) = self.store.remove(users).await {
+            panic!("{}: a removal failed: {error:?}", self.clause);
+        }
+    }
+
     async fn save_concurrently(&self, slices: impl Iterator<Item = Vec<Profile>>) {
         let mut saves = JoinSet::new();
         for slice in slices {
@@ -383,10 +521,38 @@ impl<'a, P: Profiles> Case<'a, P> {
         }
     }
 
+    async fn unseen_of(&self, before: Timestamp, max: usize) -> Vec<UserId> {
+        match self.store.unseen(before, max).await {
+            Ok(users) => users,
+            Err(error) => panic!("{}: looking failed: {error:?}", self.clause),
+        }
+    }
+
+    async fn unseen(&self, before: Timestamp) -> Vec<UserId> {
+        self.unseen_of(before, 100_000).await
+    }
+
+    /// Checks whom of this clause's users nothing has been known of since `before`.
+    async fn check_unseen<const N: usize>(&self, before: Timestamp, expected: [&str; N]) {
+        let mine = self.user("");
+        let mut found = self.unseen(before).await;
+        found.retain(|user| user.as_str().starts_with(mine.as_str()));
+        found.sort_unstable();
+        let expected = expected.map(|name| self.user(name));
+        assert_eq!(found, expected, "{}: before {before:?}", self.clause);
+    }
+
     async fn check_missing(&self, name: &str) {
         let loaded = self.load(&[self.user(name)]).await;
         assert_eq!(loaded, [None], "{}", self.clause);
     }
+}
+
+/// A moment that is past by any clock that is right within minutes, and after which the suite began.
+fn lately() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_ms = now.expect("it is after 1970").as_millis();
+    at(u64::try_from(now_ms).expect("it is before the year 5138") - 600_000)
 }
 
 fn at(ms: u64) -> Timestamp {

@@ -10,21 +10,24 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use presence_core::ports::{Profiles, StoreError};
-use presence_core::{Profile, UserId};
-use redb::ReadableDatabase;
+use presence_core::{Profile, Timestamp, UserId};
+use redb::{ReadableDatabase, ReadableTable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::database::{Database, Failure, PROFILES};
-use self::writer::Save;
+use self::writer::{What, Write};
 use crate::record;
+use crate::time::StoreTime;
 
 pub use self::database::CACHE_BYTES_MAX;
 pub use self::open::OpenError;
 pub use self::writer::PROFILES_PER_COMMIT;
 
-/// How many calls of [`save`](Profiles::save) wait for the disk. The next one waits for a place among them.
+/// How many calls of [`save`](Profiles::save) and [`remove`](Profiles::remove) wait for the disk. The next one waits for a
+/// place among them.
 pub const SAVES_MAX: usize = 1024;
-/// How many calls of [`load`](Profiles::load) read at once, each on a thread. The next one waits.
+/// How many calls of [`load`](Profiles::load) and [`unseen`](Profiles::unseen) read at once, each on a thread. The next one
+/// waits.
 pub const LOADS_MAX: usize = 4;
 
 /// Keeps profiles in one database file of its own.
@@ -34,7 +37,8 @@ pub const LOADS_MAX: usize = 4;
 ///
 /// Loads run on tokio's threads for blocking work, so they need its runtime. What is in memory is read in a
 /// microsecond, less than the way to the other thread costs; but what is on a slow disk would hold up every
-/// connection of this thread. Loading many users at once goes that way once.
+/// connection of this thread. Loading many users at once goes that way once. Looking for the unseen reads the whole file
+/// until it has found enough: it is asked for seldom, and an index would be written with every save.
 ///
 /// After an error of the disk, such as a full one, the file is closed, and opened anew by the next call.
 ///
@@ -42,8 +46,9 @@ pub const LOADS_MAX: usize = 4;
 pub struct ProfileFile {
     database: Arc<Database>,
     loads: Arc<Semaphore>,
+    time: StoreTime,
     /// `None` once it is being dropped, which is what ends the writer.
-    saves: Option<mpsc::Sender<Save>>,
+    writes: Option<mpsc::Sender<Write>>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -65,7 +70,7 @@ impl ProfileFile {
 
     fn start(database: Database) -> io::Result<Self> {
         let database = Arc::new(database);
-        let (saves, waiting) = mpsc::channel(SAVES_MAX);
+        let (writes, waiting) = mpsc::channel(SAVES_MAX);
         let writer = thread::Builder::new().name("profiles".into()).spawn({
             let database = Arc::clone(&database);
             move || writer::run(&database, waiting)
@@ -73,9 +78,35 @@ impl ProfileFile {
         Ok(ProfileFile {
             database,
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
-            saves: Some(saves),
+            time: StoreTime::new(),
+            writes: Some(writes),
             writer: Some(writer),
         })
+    }
+
+    /// Returns when it is on the disk.
+    async fn write(&self, what: What) -> Result<(), StoreError> {
+        let writes = self.writes.as_ref().ok_or_else(writer_ended)?;
+        let (done, outcome) = oneshot::channel();
+        let write = Write { what, done };
+        writes.send(write).await.map_err(|_| writer_ended())?;
+        outcome.await.map_err(|_| writer_ended())?
+    }
+
+    /// Reads on a thread of its own, when it is its turn.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = Arc::clone(&self.loads).acquire_owned().await;
+        let database = Arc::clone(&self.database);
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read(&database)
+        });
+        // It ends early if it panics, or if the runtime is being shut down.
+        let unavailable = |error| Err(StoreError::Unavailable(Box::new(error)));
+        reading.await.unwrap_or_else(unavailable)
     }
 }
 
@@ -84,34 +115,34 @@ impl Profiles for ProfileFile {
         if profiles.is_empty() {
             return Ok(());
         }
-        let saves = self.saves.as_ref().ok_or_else(writer_ended)?;
-        let (done, outcome) = oneshot::channel();
-        let profiles = profiles.to_vec();
-        let save = Save { profiles, done };
-        saves.send(save).await.map_err(|_| writer_ended())?;
-        outcome.await.map_err(|_| writer_ended())?
+        self.write(What::Save(profiles.to_vec(), self.time.now()))
+            .await
     }
 
     async fn load(&self, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
-        let turn = Arc::clone(&self.loads).acquire_owned().await;
-        let database = Arc::clone(&self.database);
         let users = users.to_vec();
-        let reading = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            read(&database, &users)
-        });
-        // It ends early if it panics, or if the runtime is being shut down.
-        let unavailable = |error| Err(StoreError::Unavailable(Box::new(error)));
-        reading.await.unwrap_or_else(unavailable)
+        self.read(move |database| load(database, &users)).await
+    }
+
+    async fn remove(&self, users: &[UserId]) -> Result<(), StoreError> {
+        if users.is_empty() {
+            return Ok(());
+        }
+        self.write(What::Remove(users.to_vec())).await
+    }
+
+    async fn unseen(&self, before: Timestamp, max: usize) -> Result<Vec<UserId>, StoreError> {
+        self.read(move |database| unseen(database, before, max))
+            .await
     }
 }
 
 impl Drop for ProfileFile {
     fn drop(&mut self) {
-        self.saves = None;
+        self.writes = None;
         if let Some(writer) = self.writer.take() {
             // If it has panicked, that was said where it happened, and its callers were told.
             let _ = writer.join();
@@ -120,22 +151,48 @@ impl Drop for ProfileFile {
     }
 }
 
-fn read(database: &Database, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
+fn load(database: &Database, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
     let read = database.with(|redb| {
         let table = redb.begin_read()?.open_table(PROFILES)?;
-        let mut profiles = Vec::with_capacity(users.len());
+        let mut records = Vec::with_capacity(users.len());
         for user in users {
             let stored = table.get(user.as_str())?;
-            profiles.push(stored.map(|bytes| profile(user, bytes.value())).transpose());
+            records.push(stored.map(|bytes| decode(user, bytes.value())).transpose());
         }
-        Ok(profiles)
+        Ok(records)
     });
-    let profiles = read.map_err(Failure::store_error)?;
-    profiles.into_iter().collect()
+    let records = read.map_err(Failure::store_error)?;
+    let profile = |record: Result<Option<(Profile, _)>, _>| {
+        record.map(|record| record.map(|(profile, _)| profile))
+    };
+    records.into_iter().map(profile).collect()
 }
 
-/// The profile of `user` that is stored as `bytes`.
-fn profile(user: &UserId, bytes: &[u8]) -> Result<Profile, StoreError> {
+fn unseen(database: &Database, before: Timestamp, max: usize) -> Result<Vec<UserId>, StoreError> {
+    let read = database.with(|redb| {
+        let table = redb.begin_read()?.open_table(PROFILES)?;
+        let mut unseen = Vec::new();
+        for entry in table.iter()? {
+            if unseen.len() == max {
+                break;
+            }
+            let (key, bytes) = entry?;
+            let Ok(user) = UserId::new(key.value()) else {
+                continue;
+            };
+            if let Ok((profile, Some(saved_at))) = decode(&user, bytes.value())
+                && profile.known_at(saved_at) < before
+            {
+                unseen.push(user);
+            }
+        }
+        Ok(unseen)
+    });
+    read.map_err(Failure::store_error)
+}
+
+/// The profile of `user` that is stored as `bytes`, and when it was.
+fn decode(user: &UserId, bytes: &[u8]) -> Result<(Profile, Option<Timestamp>), StoreError> {
     record::decode(user, bytes).map_err(|source| StoreError::Corrupt {
         key: format!("profiles/{user}"),
         source: source.into(),

@@ -1,29 +1,43 @@
 //! The thread that writes: whatever waits, in one commit.
 
-use presence_core::Profile;
 use presence_core::ports::StoreError;
+use presence_core::{Profile, Timestamp, UserId};
 use redb::{ReadableTable, Table};
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::{Database, PROFILES};
-use super::profile;
+use super::decode;
 use crate::record;
 
 /// A commit that has this many profiles takes no further slice.
 pub const PROFILES_PER_COMMIT: usize = 8192;
 
-/// One call of `save`.
-pub(super) struct Save {
-    pub(super) profiles: Vec<Profile>,
+/// One call of `save` or `remove`.
+pub(super) struct Write {
+    pub(super) what: What,
     pub(super) done: oneshot::Sender<Outcome>,
+}
+
+pub(super) enum What {
+    Save(Vec<Profile>, Timestamp),
+    Remove(Vec<UserId>),
+}
+
+impl What {
+    fn profiles(&self) -> usize {
+        match self {
+            What::Save(profiles, _) => profiles.len(),
+            What::Remove(users) => users.len(),
+        }
+    }
 }
 
 type Outcome = Result<(), StoreError>;
 
 /// Writes until nobody can send any more and nothing is left.
-pub(super) fn run(database: &Database, mut saves: mpsc::Receiver<Save>) {
-    while let Some(first) = saves.blocking_recv() {
-        let batch = batch(first, &mut saves);
+pub(super) fn run(database: &Database, mut writes: mpsc::Receiver<Write>) {
+    while let Some(first) = writes.blocking_recv() {
+        let batch = batch(first, &mut writes);
         match database.with(|redb| write(redb, &batch)) {
             Ok(outcomes) => answer(batch, outcomes),
             Err(failure) => {
@@ -35,33 +49,36 @@ pub(super) fn run(database: &Database, mut saves: mpsc::Receiver<Save>) {
 }
 
 /// What is written in one commit: `first`, and what has come while the last commit was written.
-fn batch(first: Save, saves: &mut mpsc::Receiver<Save>) -> Vec<Save> {
-    let mut profiles = first.profiles.len();
+fn batch(first: Write, writes: &mut mpsc::Receiver<Write>) -> Vec<Write> {
+    let mut profiles = first.what.profiles();
     let mut batch = vec![first];
     while profiles < PROFILES_PER_COMMIT
-        && let Ok(save) = saves.try_recv()
+        && let Ok(write) = writes.try_recv()
     {
-        profiles += save.profiles.len();
-        batch.push(save);
+        profiles += write.what.profiles();
+        batch.push(write);
     }
     batch
 }
 
-fn answer(batch: Vec<Save>, outcomes: impl IntoIterator<Item = Outcome>) {
-    for (save, outcome) in batch.into_iter().zip(outcomes) {
+fn answer(batch: Vec<Write>, outcomes: impl IntoIterator<Item = Outcome>) {
+    for (write, outcome) in batch.into_iter().zip(outcomes) {
         // Whoever has stopped waiting does not want to know.
-        let _ = save.done.send(outcome);
+        let _ = write.done.send(outcome);
     }
 }
 
 /// Returns when it is on the disk.
-fn write(redb: &redb::Database, batch: &[Save]) -> Result<Vec<Outcome>, redb::Error> {
+fn write(redb: &redb::Database, batch: &[Write]) -> Result<Vec<Outcome>, redb::Error> {
     let transaction = redb.begin_write()?;
     let mut outcomes = Vec::with_capacity(batch.len());
     {
         let mut table = transaction.open_table(PROFILES)?;
-        for save in batch {
-            outcomes.push(put_all(&mut table, &save.profiles)?);
+        for write in batch {
+            outcomes.push(match &write.what {
+                What::Save(profiles, now) => put_all(&mut table, profiles, *now)?,
+                What::Remove(users) => remove_all(&mut table, users)?,
+            });
         }
     }
     transaction.commit()?;
@@ -69,16 +86,20 @@ fn write(redb: &redb::Database, batch: &[Save]) -> Result<Vec<Outcome>, redb::Er
 }
 
 /// A record that cannot be read stays as it is and fails its own slice, but keeps nothing else from being written.
-fn put_all(table: &mut Table<&str, &[u8]>, profiles: &[Profile]) -> Result<Outcome, redb::Error> {
+fn put_all(
+    table: &mut Table<&str, &[u8]>,
+    profiles: &[Profile],
+    now: Timestamp,
+) -> Result<Outcome, redb::Error> {
     let mut outcome = Ok(());
     for new in profiles {
         let key = new.user.as_str();
         let stored = table.get(key)?;
-        let stored = stored.map(|bytes| profile(&new.user, bytes.value()));
+        let stored = stored.map(|bytes| decode(&new.user, bytes.value()));
         match stored.transpose() {
-            Ok(Some(stored)) if !new.supersedes(&stored) => {}
+            Ok(Some((stored, _))) if !new.supersedes(&stored) => {}
             Ok(_) => {
-                table.insert(key, record::encode(new).as_slice())?;
+                table.insert(key, record::encode(new, now).as_slice())?;
             }
             Err(corrupt) => outcome = outcome.and(Err(corrupt)),
         }
@@ -86,10 +107,15 @@ fn put_all(table: &mut Table<&str, &[u8]>, profiles: &[Profile]) -> Result<Outco
     Ok(outcome)
 }
 
+fn remove_all(table: &mut Table<&str, &[u8]>, users: &[UserId]) -> Result<Outcome, redb::Error> {
+    for user in users {
+        table.remove(user.as_str())?;
+    }
+    Ok(Ok(()))
+}
+
 #[cfg(test)]
 mod tests {
-    use presence_core::UserId;
-
     use super::*;
 
     #[test]
@@ -107,17 +133,17 @@ mod tests {
 
     /// How many profiles each commit has if slices of these lengths wait.
     fn commits(slices: &[usize]) -> Vec<usize> {
-        let (sender, mut saves) = mpsc::channel(slices.len());
+        let (sender, mut writes) = mpsc::channel(slices.len());
         for &length in slices {
             let ann = Profile::new(UserId::new("ann").unwrap());
-            let profiles = vec![ann; length];
+            let what = What::Save(vec![ann; length], Timestamp::from_millis(0));
             let (done, _) = oneshot::channel();
-            assert!(sender.try_send(Save { profiles, done }).is_ok());
+            assert!(sender.try_send(Write { what, done }).is_ok());
         }
         let mut commits = Vec::new();
-        while let Ok(first) = saves.try_recv() {
-            let batch = batch(first, &mut saves);
-            commits.push(batch.iter().map(|save| save.profiles.len()).sum());
+        while let Ok(first) = writes.try_recv() {
+            let batch = batch(first, &mut writes);
+            commits.push(batch.iter().map(|write| write.what.profiles()).sum());
         }
         commits
     }

@@ -4,7 +4,6 @@ mod inbox;
 mod link;
 mod nodes;
 mod shard;
-mod time;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +16,7 @@ pub use self::link::{REAPED_MAX, TopicLink};
 use self::nodes::Nodes;
 pub use self::shard::RECENT;
 use self::shard::{Around, Shard};
-use self::time::StoreTime;
+use crate::time::StoreTime;
 
 /// The store of any number of nodes in one process: a whole cluster in a test, or the only node there is.
 ///

@@ -1,4 +1,5 @@
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use presence_core::ports::{Profiles, StoreError};
 use presence_core::{Profile, Timestamp, UserId};
@@ -72,6 +73,34 @@ async fn a_store_that_decides_what_has_expired_is_caught() {
 }
 
 #[tokio::test]
+#[should_panic(expected = "a_removed_user_has_no_profile_and_the_others_keep_theirs")]
+async fn a_store_that_removes_the_first_only_is_caught() {
+    let remove = |users: &mut Vec<UserId>| users.truncate(1);
+    check(Rules { remove, ..SOUND }).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "who_was_last_seen_before_a_moment_is_found")]
+async fn a_store_that_finds_who_was_seen_at_that_very_moment_is_caught() {
+    let is_unseen = |profile: &Profile, before| profile.known_at(before) <= before;
+    check(Rules { is_unseen, ..SOUND }).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "who_was_never_seen_is_found_by_the_last_save")]
+async fn a_store_that_finds_whoever_was_never_seen_is_caught() {
+    let is_unseen = |profile: &Profile, before| profile.last_seen < Some(before);
+    check(Rules { is_unseen, ..SOUND }).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "who_hides_is_found_by_the_last_save")]
+async fn a_store_that_finds_whoever_has_hidden_for_long_is_caught() {
+    let is_unseen = |profile: &Profile, before| profile.last_seen.unwrap_or(now()) < before;
+    check(Rules { is_unseen, ..SOUND }).await;
+}
+
+#[tokio::test]
 #[should_panic(expected = "reopening_keeps_everything")]
 async fn a_store_that_forgets_is_caught() {
     conformance::durable_profiles(async || ProfileMemory::new()).await;
@@ -82,13 +111,23 @@ struct Rules {
     replaces: fn(&Profile, &Profile) -> bool,
     save: fn(&mut Vec<Profile>),
     load: fn(&mut Vec<Option<Profile>>),
+    remove: fn(&mut Vec<UserId>),
+    is_unseen: fn(&Profile, Timestamp) -> bool,
 }
 
 const SOUND: Rules = Rules {
     replaces: Profile::supersedes,
     save: |_| {},
     load: |_| {},
+    remove: |_| {},
+    // All of it was saved today.
+    is_unseen: |profile, before| profile.known_at(now()) < before,
 };
+
+fn now() -> Timestamp {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp::from_millis(0) + since_1970
+}
 
 async fn check(rules: Rules) {
     let stored = Mutex::default();
@@ -121,5 +160,21 @@ impl Profiles for Store {
         let mut answer = users.iter().map(find).collect();
         (self.rules.load)(&mut answer);
         Ok(answer)
+    }
+
+    async fn remove(&self, users: &[UserId]) -> Result<(), StoreError> {
+        let mut users = users.to_vec();
+        (self.rules.remove)(&mut users);
+        let mut stored = self.stored.lock().unwrap();
+        stored.retain(|profile| !users.contains(&profile.user));
+        Ok(())
+    }
+
+    async fn unseen(&self, before: Timestamp, max: usize) -> Result<Vec<UserId>, StoreError> {
+        let stored = self.stored.lock().unwrap();
+        let unseen = stored
+            .iter()
+            .filter(|profile| (self.rules.is_unseen)(profile, before));
+        Ok(unseen.take(max).map(|it| it.user.clone()).collect())
     }
 }

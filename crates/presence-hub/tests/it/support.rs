@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use presence_core::ports::{Profiles, StoreError};
 use presence_core::users::Connection;
-use presence_core::{Change, ChannelId, Event, Profile, UserId, Watching};
+use presence_core::{Change, ChannelId, Event, Profile, Timestamp, UserId, Watching};
 use presence_embedded::ProfileMemory;
 use presence_hub::{Delivery, Ended, Entry, Hub, Session, Settings};
 
@@ -192,5 +192,21 @@ impl Profiles for FlakyStore {
     async fn load(&self, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
         self.check(users.iter().cloned())?;
         Ok(users.iter().map(|user| self.saved(user)).collect())
+    }
+
+    async fn remove(&self, users: &[UserId]) -> Result<(), StoreError> {
+        // What cannot be read can be removed.
+        self.check(std::iter::empty())?;
+        let mut kept = self.profiles.lock().unwrap();
+        users.iter().for_each(|user| drop(kept.remove(user)));
+        Ok(())
+    }
+
+    async fn unseen(&self, before: Timestamp, max: usize) -> Result<Vec<UserId>, StoreError> {
+        self.check(std::iter::empty())?;
+        let kept = self.profiles.lock().unwrap();
+        // Whoever was not seen counts as just saved.
+        let unseen = kept.values().filter(|it| it.known_at(before) < before);
+        Ok(unseen.take(max).map(|it| it.user.clone()).collect())
     }
 }

@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 /// Wall time that never jumps. It is tokio's, so that a test can pause it.
 #[derive(Debug)]
-pub(super) struct StoreTime {
+pub(crate) struct StoreTime {
     began_at: Instant,
     began_at_us: u64,
 }
 
 impl StoreTime {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH);
         let wall_us = wall.unwrap_or_default().as_micros();
         StoreTime {
@@ -22,12 +22,12 @@ impl StoreTime {
         }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.now_us() / 1000)
     }
 
     /// The same in microseconds: what versions are made of.
-    pub(super) fn now_us(&self) -> u64 {
+    pub(crate) fn now_us(&self) -> u64 {
         let elapsed_us = u64::try_from(self.began_at.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.began_at_us.saturating_add(elapsed_us)
     }
