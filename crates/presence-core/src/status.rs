@@ -165,6 +165,20 @@ impl Profile {
         self.status.expires_at.into_iter().chain(veil).min()
     }
 
+    /// What takes its place when the user is erased: it says nothing, and an older one loses against it.
+    pub fn blank(&self) -> Profile {
+        let mut blank = Profile::new(self.user.clone());
+        blank.status.revision = self.status.revision + 1;
+        blank
+    }
+
+    /// Whether it says nothing but that there was something: it is kept until that is gone everywhere, and no longer.
+    pub fn is_blank(&self) -> bool {
+        let mut blank = Profile::new(self.user.clone());
+        blank.status.revision = self.status.revision;
+        *self == blank && self.is_worth_keeping()
+    }
+
     /// Whether there is anything in it that a new one has not.
     pub(crate) fn is_worth_keeping(&self) -> bool {
         *self != Profile::new(self.user.clone())
@@ -429,6 +443,29 @@ mod tests {
         for hiding in [Chosen::Invisible, Chosen::Offline] {
             assert_eq!(known_at(hiding, Some(seen_at)), saved_at);
         }
+    }
+
+    #[test]
+    fn a_blank_profile_says_nothing_and_supersedes_what_it_replaces() {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut profile = Profile::new(UserId::new("ann").unwrap());
+        assert!(!profile.is_blank(), "nobody was erased");
+        let change = StatusChange {
+            message: Edit::Set("secret".into()),
+            ..StatusChange::default()
+        };
+        assert!(profile.choose(now, &change));
+        profile.last_seen = Some(now);
+        assert!(!profile.is_blank());
+        let blank = profile.blank();
+        assert!(blank.is_blank() && blank.supersedes(&profile));
+        assert!(!profile.supersedes(&blank));
+        assert_eq!(blank.status.message, None);
+        assert_eq!(blank.last_seen, None);
+        // Whoever comes back is somebody again.
+        let mut back = blank;
+        back.last_seen = Some(now);
+        assert!(!back.is_blank());
     }
 
     #[test]

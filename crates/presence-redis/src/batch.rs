@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fred::types::Value;
 use presence_core::cluster::{Field, Incarnation, Op, Stamp, Subject, Write};
-use presence_core::ports::Written;
+use presence_core::ports::{Queue, Written};
 
 use crate::fault::Fault;
 use crate::keys::{self, Keys};
@@ -28,8 +28,6 @@ pub(crate) struct Batch {
 pub(crate) struct Outcome<'a> {
     /// What its subject is called.
     pub(crate) name: &'a str,
-    /// Which version it made; 0 if it changed nothing.
-    pub(crate) version: u64,
     pub(crate) written: Written,
 }
 
@@ -39,6 +37,7 @@ struct Part {
     index: usize,
     name: String,
     note: &'static str,
+    outboxes: &'static str,
     ops: usize,
     /// The operations, as the script wants them.
     args: Vec<Value>,
@@ -46,13 +45,13 @@ struct Part {
 }
 
 /// Puts `writes` together: for each shard a chain of batches, to be done one after the other. A write may be in several of
-/// a chain, which is how big ones are taken apart.
-pub(crate) fn of(writes: &[Write]) -> Vec<Vec<Batch>> {
+/// a chain, which is how big ones are taken apart. Nothing is put out for `webhooks` that nobody wants.
+pub(crate) fn of(writes: &[Write], webhooks: bool) -> Vec<Vec<Batch>> {
     let mut chains: BTreeMap<u16, Vec<Batch>> = BTreeMap::new();
     for (index, write) in writes.iter().enumerate() {
         let shard = write.subject.shard();
         let chain = chains.entry(shard).or_default();
-        for part in Part::all(index, write) {
+        for part in Part::all(index, write, webhooks) {
             match chain.last_mut() {
                 Some(batch) if batch.by == write.by && batch.fits(&part) => batch.add(part),
                 _ => {
@@ -107,7 +106,13 @@ impl Batch {
             .parts
             .iter()
             .map(|it| keys.channel(self.shard, &it.name));
-        let keys = [keys.changed(self.shard), keys.owned(self.shard, self.by)];
+        // The outboxes are numbers 3 and 4, as `outboxes_of` says.
+        let keys = [
+            keys.changed(self.shard),
+            keys.owned(self.shard, self.by),
+            keys.outbox(self.shard, Queue::Profiles),
+            keys.outbox(self.shard, Queue::Webhooks),
+        ];
         let random = getrandom::u32().unwrap_or_default();
         let parts = self.parts.iter().flat_map(Part::call);
         (
@@ -129,11 +134,9 @@ impl Batch {
         let outcomes: Vec<_> = answer
             .zip(&self.parts)
             .map(|(outcome, write)| {
-                let (version, written) = outcome_in(&outcome.into_array())?;
                 Ok(Outcome {
                     name: &write.name,
-                    version,
-                    written,
+                    written: written_in(&outcome.into_array())?,
                 })
             })
             .collect::<Result<_, Fault>>()?;
@@ -144,15 +147,16 @@ impl Batch {
     }
 }
 
-fn outcome_in(outcome: &[Value]) -> Result<(u64, Written), Fault> {
+fn written_in(outcome: &[Value]) -> Result<Written, Fault> {
     let (version, refused) = outcome.split_first().ok_or(Fault::Strange)?;
+    let version = number(version).ok_or(Fault::Strange)?;
     let refused = refused
         .chunks_exact(2)
         .map(|pair| refused_in(&pair[0], &pair[1]));
-    let written = Written {
+    Ok(Written {
+        version: (version > 0).then_some(version),
         refused: refused.collect::<Option<_>>().ok_or(Fault::Strange)?,
-    };
-    Ok((number(version).ok_or(Fault::Strange)?, written))
+    })
 }
 
 fn refused_in(field: &Value, stamp: &Value) -> Option<(Field, Stamp)> {
@@ -167,8 +171,8 @@ fn number(value: &Value) -> Option<u64> {
 
 impl Part {
     /// All parts of a write: at least one.
-    fn all(index: usize, write: &Write) -> Vec<Self> {
-        let mut parts = vec![Part::new(index, write)];
+    fn all(index: usize, write: &Write, webhooks: bool) -> Vec<Self> {
+        let mut parts = vec![Part::new(index, write, webhooks)];
         for op in &write.ops {
             let args = args_of(&write.subject, op);
             let bytes: usize = args
@@ -180,7 +184,7 @@ impl Part {
             let is_full =
                 last.ops == OPS_PER_SCRIPT_MAX || last.bytes + bytes > BYTES_PER_SCRIPT_MAX;
             if is_full && last.ops > 0 {
-                parts.push(Part::new(index, write));
+                parts.push(Part::new(index, write, webhooks));
             }
             let last = parts.last_mut().expect("there is a part");
             last.ops += 1;
@@ -194,11 +198,12 @@ impl Part {
         parts
     }
 
-    fn new(index: usize, write: &Write) -> Self {
+    fn new(index: usize, write: &Write, webhooks: bool) -> Self {
         Part {
             index,
             name: keys::name_of(&write.subject),
             note: note_of(write),
+            outboxes: outboxes_of(write, webhooks),
             ops: 0,
             args: Vec::new(),
             bytes: 0,
@@ -210,6 +215,7 @@ impl Part {
         let head = [
             Value::from(self.name.as_str()),
             Value::from_static_str(self.note),
+            Value::from_static_str(self.outboxes),
             Value::from(i64::try_from(self.ops).unwrap_or(i64::MAX)),
         ];
         head.into_iter().chain(self.args.iter().cloned())
@@ -238,6 +244,17 @@ fn note_of(write: &Write) -> &'static str {
         "+"
     } else {
         ""
+    }
+}
+
+/// Into which outboxes what it changes goes: the numbers of their keys.
+fn outboxes_of(write: &Write, webhooks: bool) -> &'static str {
+    let webhooks = webhooks && write.is_due_for(Queue::Webhooks);
+    match (write.is_due_for(Queue::Profiles), webhooks) {
+        (false, false) => "",
+        (true, false) => "3",
+        (false, true) => "4",
+        (true, true) => "34",
     }
 }
 
@@ -272,7 +289,7 @@ mod tests {
             write(&other, 1, 0),
             write(&other, 1, 600),
         ];
-        let mut chains: Vec<Vec<Vec<(usize, usize)>>> = of(&writes)
+        let mut chains: Vec<Vec<Vec<(usize, usize)>>> = of(&writes, false)
             .iter()
             .map(|chain| chain.iter().map(parts).collect())
             .collect();
@@ -303,7 +320,7 @@ mod tests {
                 ops: vec![put; ops],
                 is_last,
             };
-            let parts = Part::all(0, &write).into_iter();
+            let parts = Part::all(0, &write, false).into_iter();
             parts.map(|it| it.note).collect::<Vec<_>>()
         };
         assert_eq!(note(false, 300), ["+", "+"]);

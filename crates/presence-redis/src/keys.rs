@@ -4,6 +4,7 @@
 //! in one step. A channel for patches and murmurs is named as the key of its subject's map.
 
 use presence_core::cluster::{Field, Incarnation, SHARDS, Subject};
+use presence_core::ports::Queue;
 use presence_core::{ChannelId, SessionId, Topic, UserId, WorkspaceId};
 
 use base64::Engine as _;
@@ -40,6 +41,15 @@ impl Keys {
     /// In which maps of `shard` sessions of `who` have entries: a set of names.
     pub(crate) fn owned(&self, shard: u16, who: Incarnation) -> String {
         self.in_shard(shard, &format!("owned:{who}"))
+    }
+
+    /// What of `shard` waits in `queue`: a sorted set of names by version.
+    pub(crate) fn outbox(&self, shard: u16, queue: Queue) -> String {
+        let queue = match queue {
+            Queue::Profiles => "outbox:profiles",
+            Queue::Webhooks => "outbox:webhooks",
+        };
+        self.in_shard(shard, queue)
     }
 
     /// Who holds a lease: a hash.
@@ -144,6 +154,14 @@ mod tests {
             (
                 keys.owned(17, who),
                 "presence:{17}:owned:000000000000001f.2",
+            ),
+            (
+                keys.outbox(17, Queue::Profiles),
+                "presence:{17}:outbox:profiles",
+            ),
+            (
+                keys.outbox(17, Queue::Webhooks),
+                "presence:{17}:outbox:webhooks",
             ),
             (keys.leases(), "presence:{nodes}:leases"),
             (keys.secret(), "presence:{nodes}:secret"),

@@ -18,6 +18,12 @@ pub(crate) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::of(include_
 pub(crate) static CONDEMN: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("condemn.lua")));
 
+/// Reads rows of an outbox.
+pub(crate) static DUE: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("due.lua")));
+/// Takes rows out of one.
+pub(crate) static SETTLE: LazyLock<Script> =
+    LazyLock::new(|| Script::of(include_str!("settle.lua")));
+
 impl Script {
     fn of(text: &'static str) -> Self {
         Script {

@@ -36,6 +36,7 @@ pub struct Settings {
     pub(crate) prefix: Box<str>,
     pub(crate) timeout: Duration,
     pub(crate) connections: usize,
+    pub(crate) webhooks: bool,
 }
 
 /// One Redis, told part by part.
@@ -224,6 +225,12 @@ impl Settings {
         Ok(self)
     }
 
+    /// The same with a note of each change that is due for webhooks, which somebody has to take away again.
+    pub fn with_webhooks(mut self) -> Self {
+        self.webhooks = true;
+        self
+    }
+
     /// The same, trusting servers that `authorities` (certificates as PEM) vouch for, and no others.
     ///
     /// # Errors
@@ -262,6 +269,7 @@ impl Settings {
             prefix: PREFIX.into(),
             timeout: TIMEOUT,
             connections: 1,
+            webhooks: false,
         }
     }
 
@@ -286,6 +294,7 @@ impl fmt::Debug for Settings {
             .field("prefix", &self.prefix)
             .field("timeout", &self.timeout)
             .field("connections", &self.connections)
+            .field("webhooks", &self.webhooks)
             .finish()
     }
 }

@@ -39,6 +39,8 @@ pub struct RedisTopics {
     topology: Topology,
     /// How long a call may take, beside what is under way when that has passed.
     patience: Duration,
+    /// Whether anybody wants them.
+    webhooks: bool,
 }
 
 /// Why there is no connection.
@@ -62,6 +64,7 @@ impl RedisTopics {
         let followed = Arc::new(Followed::new(keys.clone()));
         let may_move = !matches!(settings.servers, Servers::One(_));
         let patience = settings.timeout + PATIENCE;
+        let webhooks = settings.webhooks;
         let servers = settings.describe();
         let around = Surroundings {
             settings: Arc::new(settings),
@@ -80,6 +83,7 @@ impl RedisTopics {
             followed,
             topology,
             patience,
+            webhooks,
         };
         topics
             .check_server()
@@ -151,7 +155,7 @@ impl RedisTopics {
         outcome
     }
 
-    async fn run(
+    pub(crate) async fn run(
         &self,
         place: Place,
         script: &Script,
@@ -189,7 +193,8 @@ impl RedisTopics {
         let place = Place::Shard(batch.shard);
         let answer = self.run(place, &script::WRITE, &keys, &args).await?;
         let (birth, outcomes) = batch.outcomes_in(answer)?;
-        let of_names = outcomes.iter().map(|it| (it.name, it.version));
+        let of_names = outcomes.iter();
+        let of_names = of_names.map(|it| (it.name, it.written.version.unwrap_or(0)));
         self.followed.wrote(batch.shard, birth, of_names);
         Ok(outcomes.into_iter().map(|it| it.written).collect())
     }
@@ -269,15 +274,21 @@ impl Topics for RedisTopics {
     async fn write(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
         let mut outcomes: Vec<Result<Written, Fault>> = writes
             .iter()
-            .map(|_| Ok(Written { refused: vec![] }))
+            .map(|_| {
+                Ok(Written {
+                    version: None,
+                    refused: vec![],
+                })
+            })
             .collect();
-        let chains = batch::of(writes);
+        let chains = batch::of(writes, self.webhooks);
         let done = join_all(chains.iter().map(|it| self.write_chain(it))).await;
         for (batch, written) in chains.iter().flatten().zip(done.into_iter().flatten()) {
             match written {
                 Ok(written) => {
                     for (index, written) in batch.indices().zip(written) {
                         if let Ok(outcome) = &mut outcomes[index] {
+                            outcome.version = written.version.or(outcome.version);
                             outcome.refused.extend(written.refused);
                         }
                     }

@@ -1,10 +1,11 @@
 -- Does writes of one shard in one step, tells them, and notes them. It knows no rule but which stamp supersedes which, and
 -- nothing of what entries say.
 --
--- KEYS  what has changed in the shard; where the writer has entries; then the map of each write
+-- KEYS  what has changed in the shard; where the writer has entries; the outboxes of the shard; then the map of each write
 -- ARGV  a random number below 2^32; then of each write: the name of its subject, what becomes of the writer's note there
---       ('+' made, '-' taken back, '' left), how many operations; and of each operation: the field, what is put there (or
---       the stamp up to which it is cut), and why it is cut ('' if it is put)
+--       ('+' made, '-' taken back, '' left), into which outboxes it goes (the numbers of their keys, a digit each), how many
+--       operations; and of each operation: the field, what is put there (or the stamp up to which it is cut), and why it is
+--       cut ('' if it is put)
 -- Answers the birth of the shard; then of each write an array: the version it made or 0, and of each put that was refused
 --       the field and the stamp that stands in its way.
 --
@@ -16,6 +17,7 @@ local STAMP_BYTES = 24
 local CLOCK = '>I4I8'
 local HEAD = '>c1BI4I8I8'
 local KEPT_US = 60000000
+local MAPS_FROM = 5
 
 local changed, owned, random = KEYS[1], KEYS[2], tonumber(ARGV[1])
 
@@ -56,8 +58,8 @@ local function next_arg()
 end
 
 local answer = { birth }
-for key = 3, #KEYS do
-  local map, name, note = KEYS[key], next_arg(), next_arg()
+for key = MAPS_FROM, #KEYS do
+  local map, name, note, outboxes = KEYS[key], next_arg(), next_arg(), next_arg()
   local changes, place, outcome = {}, {}, { 0 }
   for _ = 1, tonumber(next_arg()) do
     local field, new, reason = next_arg(), next_arg(), next_arg()
@@ -96,6 +98,9 @@ for key = 3, #KEYS do
       redis.call('HSET', map, 'clock', struct.pack(CLOCK, epoch, version))
     end
     redis.call('ZADD', changed, string.format('%.0f', version), name)
+    for outbox in outboxes:gmatch('%d') do
+      redis.call('ZADD', KEYS[tonumber(outbox)], string.format('%.0f', version), name)
+    end
     redis.call('SPUBLISH', map, struct.pack(HEAD, 'P', 1, epoch, from or 0, version) .. table.concat(changes))
     last, newest, outcome[1] = version, version, version
   end

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Incarnation, Stamp, Subject};
+use crate::ports::Queue;
 use crate::users::Activity;
 use crate::{
     Clock, Cursor, DeviceId, Member, Meta, Profile, Reason, SessionId, Timestamp, Topic, UserId,
@@ -109,6 +110,23 @@ pub struct Write {
     pub is_last: bool,
 }
 
+impl Write {
+    /// Whether what this changes is to be carried elsewhere.
+    ///
+    /// A profile that is cut is not: it was carried before, as one that is [blank](Profile::is_blank), or is nobody's.
+    pub fn is_due_for(&self, queue: Queue) -> bool {
+        let is_profile = |op: &Op| matches!((op, op.field()), (Op::Put { .. }, Field::Profile));
+        match (queue, &self.subject) {
+            (Queue::Profiles, Subject::User(user)) => {
+                !user.is_anonymous() && self.ops.iter().any(is_profile)
+            }
+            (Queue::Profiles, Subject::Place(_)) => false,
+            (Queue::Webhooks, Subject::User(_) | Subject::Place(Topic::Channel(_))) => true,
+            (Queue::Webhooks, Subject::Place(Topic::Workspace(_))) => false,
+        }
+    }
+}
+
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -166,4 +184,74 @@ pub enum Murmur {
     },
     /// The user is thrown out, wherever they are.
     Kicked,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ChannelId, WorkspaceId};
+
+    #[test]
+    fn a_profile_that_is_put_is_due_unless_it_is_nobodys() {
+        let put = |user: &UserId| Op::Put {
+            field: Field::Profile,
+            stamp: stamp(),
+            record: Record::Profile(Arc::new(Profile::new(user.clone()))),
+        };
+        let cut = |field| Op::Cut {
+            field,
+            stamp: stamp(),
+            reason: Reason::Left,
+        };
+        let session = Field::Session(SessionId::from_u128(1));
+        let (ann, anonymous) = (user("ann"), user("anon_1"));
+        assert!(anonymous.is_anonymous());
+        for (user, ops, is_due) in [
+            (&ann, vec![put(&ann)], true),
+            (&ann, vec![cut(session), put(&ann)], true),
+            (&ann, vec![cut(session)], false),
+            (&ann, vec![cut(Field::Profile)], false),
+            (&anonymous, vec![put(&anonymous)], false),
+        ] {
+            let write = write(Subject::User(user.clone()), ops);
+            assert_eq!(write.is_due_for(Queue::Profiles), is_due, "{write:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_changes_of_a_user_or_a_channel_is_due_for_webhooks() {
+        let channel = Topic::Channel(ChannelId::new("room:42").unwrap());
+        let workspace = Topic::Workspace(WorkspaceId::new("acme").unwrap());
+        for (subject, is_due) in [
+            (Subject::User(user("ann")), true),
+            (Subject::Place(channel), true),
+            (Subject::Place(workspace), false),
+        ] {
+            let write = write(subject, vec![]);
+            assert_eq!(write.is_due_for(Queue::Webhooks), is_due);
+            assert!(!write.is_due_for(Queue::Profiles));
+        }
+    }
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn stamp() -> Stamp {
+        Stamp {
+            epoch: 1,
+            owner: 1,
+            order: 0,
+        }
+    }
+
+    fn write(subject: Subject, ops: Vec<Op>) -> Write {
+        let (node, generation) = (1, 0);
+        Write {
+            subject,
+            by: Incarnation { node, generation },
+            ops,
+            is_last: false,
+        }
+    }
 }

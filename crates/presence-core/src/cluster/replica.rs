@@ -948,6 +948,7 @@ mod tests {
                 return Vec::new();
             };
             let done = Written {
+                version: Some(1),
                 refused: Vec::new(),
             };
             let members = &self.members;
@@ -1089,6 +1090,7 @@ mod tests {
         desk.asks();
         let field = Field::Session(session(1));
         let refused = Written {
+            version: None,
             refused: vec![(field, Stamp::of_session(0, node(OTHER)))],
         };
         let members = desk.members.clone();

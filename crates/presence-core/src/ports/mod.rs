@@ -2,12 +2,14 @@
 //!
 //! Every adapter passes the same suite: [`presence-embedded`'s `conformance`](https://docs.rs/presence-embedded).
 
+mod outbox;
 mod topics;
 
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 
+pub use self::outbox::{Outbox, Queue, Row};
 pub use self::topics::{Lease, Leases, Notice, Standing, Topics, Written};
 use crate::{Profile, Timestamp, UserId};
 

@@ -113,6 +113,8 @@ pub trait Topics: Send + Sync + 'static {
 /// A write was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
+    /// The version that it made; `None` where it changed nothing.
+    pub version: Option<u64>,
     /// The puts that were refused, each with the stamp that stands in its way.
     pub refused: Vec<(Field, Stamp)>,
 }

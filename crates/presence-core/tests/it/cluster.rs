@@ -404,11 +404,12 @@ impl Stage {
                 };
                 let map = self.maps.entry(subject.clone()).or_default();
                 let applied = map.apply(&write.ops, next);
+                let version = applied.patch.as_ref().map(|it| it.clock.version);
                 if let Some(patch) = applied.patch {
                     self.publish(&subject, &Reply::Patched(patch));
                 }
                 let refused = applied.refused;
-                Reply::Written(Some(Written { refused }))
+                Reply::Written(Some(Written { version, refused }))
             }
             Request::Close(_) => {
                 self.followers.remove(&(node, subject));

@@ -11,6 +11,9 @@
 //! let store = TopicMemory::new();
 //! conformance::topics(async || store.connect()).await;
 //! conformance::topics_after_loss(async || store.connect(), async || store.wipe()).await;
+//! conformance::outbox_without_webhooks(async || store.connect()).await;
+//! let store = TopicMemory::with_webhooks();
+//! conformance::outbox(async || store.connect()).await;
 //! # });
 //! ```
 //!
@@ -21,4 +24,4 @@ mod profiles;
 mod topics;
 
 pub use self::profiles::{durable_profiles, profiles};
-pub use self::topics::{topics, topics_after_loss};
+pub use self::topics::{outbox, outbox_without_webhooks, topics, topics_after_loss};

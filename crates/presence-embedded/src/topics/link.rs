@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use presence_core::cluster::{Incarnation, Murmur, SHARDS, Snapshot, Subject, Write};
-use presence_core::ports::{Leases, Notice, StoreError, Topics, Written};
+use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 
 use super::inbox::Inbox;
 use super::{Store, lock};
@@ -154,6 +154,30 @@ impl Topics for TopicLink {
 
     async fn secret(&self, proposal: [u8; 32]) -> Result<[u8; 32], StoreError> {
         Ok(lock(&self.store()?.nodes).secret(proposal))
+    }
+}
+
+impl Outbox for TopicLink {
+    async fn due(
+        &self,
+        queue: Queue,
+        shards: &[u16],
+        age: Duration,
+        max: usize,
+    ) -> Vec<Result<Vec<Row>, StoreError>> {
+        let age_us = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        self.each(shards, |store, shard| {
+            let shard = &store.shards[usize::from(*shard)];
+            store.in_shard(shard, |shard, around| shard.due(around, queue, age_us, max))
+        })
+    }
+
+    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+        let store = self.store()?;
+        for row in rows {
+            store.at(&row.subject, |shard, _| shard.settle(queue, row));
+        }
+        Ok(())
     }
 }
 

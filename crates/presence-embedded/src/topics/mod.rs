@@ -21,9 +21,9 @@ use crate::time::StoreTime;
 /// The store of any number of nodes in one process: a whole cluster in a test, or the only node there is.
 ///
 /// Every clone is the same store. Each node has a [`TopicLink`] of its own to it, which is what implements
-/// [`Topics`](presence_core::ports::Topics).
+/// [`Topics`](presence_core::ports::Topics) and [`Outbox`](presence_core::ports::Outbox).
 ///
-/// It keeps what is written until it is removed: the writers bound it. Besides that, it knows for [`RECENT`] what has
+/// It keeps what is written until it is removed, and rows until they are settled: the writers bound it. Besides that, it knows for [`RECENT`] what has
 /// changed, and keeps up to [`NOTICES_MAX`] notices for each node.
 ///
 /// A store that never fails is no test of a cluster, so it can be told to: [`wipe`](Self::wipe),
@@ -37,6 +37,17 @@ impl TopicMemory {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty one where somebody wants webhooks.
+    pub fn with_webhooks() -> Self {
+        let store = Store {
+            has_webhooks: true,
+            ..Store::default()
+        };
+        TopicMemory {
+            store: Arc::new(store),
+        }
     }
 
     /// A link to it, for one node.
@@ -76,6 +87,7 @@ struct Store {
     wipes: AtomicU64,
     is_away: AtomicBool,
     to_lose: AtomicU64,
+    has_webhooks: bool,
 }
 
 impl Default for Store {
@@ -89,6 +101,7 @@ impl Default for Store {
             wipes: AtomicU64::new(0),
             is_away: AtomicBool::new(false),
             to_lose: AtomicU64::new(0),
+            has_webhooks: false,
         }
     }
 }
@@ -109,6 +122,7 @@ impl Store {
                     .hash_one(self.epochs.fetch_add(1, Ordering::Relaxed))
             },
             is_lost: &|| self.loses_one(),
+            has_webhooks: self.has_webhooks,
         };
         f(&mut shard, &around)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::cluster::{Field, Incarnation, Murmur, Op, Snapshot, Subject, TopicMap, Write};
-use presence_core::ports::{Notice, Written};
+use presence_core::ports::{Notice, Queue, Row, Written};
 use presence_core::{Clock, Reason};
 
 use super::inbox::Inbox;
@@ -21,6 +21,8 @@ pub(super) struct Around<'a> {
     pub(super) epoch: &'a dyn Fn() -> u64,
     /// Whether a notice gets lost on its way.
     pub(super) is_lost: &'a dyn Fn() -> bool,
+    /// Whether anybody wants webhooks.
+    pub(super) has_webhooks: bool,
 }
 
 /// Everything in one part of the store.
@@ -32,6 +34,8 @@ pub(super) struct Shard {
     recent: BTreeMap<u64, Subject>,
     /// Where each incarnation has entries of sessions; may name more than there are.
     owned: HashMap<Incarnation, BTreeSet<Subject>>,
+    /// What waits to be carried elsewhere, and since which version.
+    outbox: BTreeMap<(Queue, Subject), u64>,
     /// The last that was told here. It is about the time in microseconds, so it grows whatever is forgotten.
     version: u64,
 }
@@ -51,18 +55,57 @@ impl Shard {
             slots: HashMap::new(),
             recent: BTreeMap::new(),
             owned: HashMap::new(),
+            outbox: BTreeMap::new(),
             version: 0,
         }
     }
 
     pub(super) fn write(&mut self, around: &Around<'_>, write: &Write) -> Written {
+        let is_put = |op: &Op| matches!((op, op.field()), (Op::Put { .. }, Field::Session(_)));
         if write.is_last {
             self.disown(write.by, &write.subject);
-        } else {
+        } else if write.ops.iter().any(is_put) {
             let owned = self.owned.entry(write.by).or_default();
             owned.insert(write.subject.clone());
         }
-        self.apply(around, &write.subject, &write.ops)
+        let written = self.apply(around, &write.subject, &write.ops);
+        if let Some(version) = written.version {
+            let mut due = Vec::from(Queue::ALL);
+            due.retain(|it| write.is_due_for(*it));
+            due.retain(|it| *it != Queue::Webhooks || around.has_webhooks);
+            let rows = due.into_iter().map(|it| (it, write.subject.clone()));
+            self.outbox.extend(rows.map(|row| (row, version)));
+        }
+        written
+    }
+
+    /// What waits in `queue` since `age_us` at least, the oldest first.
+    pub(super) fn due(
+        &self,
+        around: &Around<'_>,
+        queue: Queue,
+        age_us: u64,
+        max: usize,
+    ) -> Vec<Row> {
+        let is_due = |version: u64| age_us == 0 || version.saturating_add(age_us) <= around.now_us;
+        let rows = self.outbox.iter();
+        let rows = rows.filter(|((of, _), version)| *of == queue && is_due(**version));
+        let mut rows: Vec<Row> = rows
+            .map(|((_, subject), version)| Row {
+                subject: subject.clone(),
+                version: *version,
+            })
+            .collect();
+        rows.sort_unstable_by_key(|it| it.version);
+        rows.truncate(max);
+        rows
+    }
+
+    pub(super) fn settle(&mut self, queue: Queue, row: &Row) {
+        let key = (queue, row.subject.clone());
+        if self.outbox.get(&key).is_some_and(|it| *it <= row.version) {
+            self.outbox.remove(&key);
+        }
     }
 
     pub(super) fn read(&self, subject: &Subject) -> Snapshot {
@@ -123,9 +166,13 @@ impl Shard {
         let subjects = self.owned.get(&who).into_iter().flatten();
         let subjects: Vec<Subject> = subjects.take(subjects_max).cloned().collect();
         for subject in &subjects {
-            let cuts = self.cuts(subject, who);
-            self.apply(around, subject, &cuts);
-            self.disown(who, subject);
+            let cuts = Write {
+                subject: subject.clone(),
+                by: who,
+                ops: self.cuts(subject, who),
+                is_last: true,
+            };
+            self.write(around, &cuts);
         }
         subjects.len()
     }
@@ -139,13 +186,14 @@ impl Shard {
         self.slots.retain(|_, slot| slot.is_needed());
         self.recent.clear();
         self.owned.clear();
+        self.outbox.clear();
         self.version = 0;
     }
 
     /// How many things are kept here, whatever they weigh.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
-        self.slots.len() + self.recent.len() + self.owned.len()
+        self.slots.len() + self.recent.len() + self.owned.len() + self.outbox.len()
     }
 
     fn apply(&mut self, around: &Around<'_>, subject: &Subject, ops: &[Op]) -> Written {
@@ -158,6 +206,7 @@ impl Shard {
             version: around.now_us.max(self.version + 1),
         };
         let applied = slot.map.apply(ops, next);
+        let version = applied.patch.as_ref().map(|it| it.clock.version);
         if let Some(patch) = applied.patch {
             self.version = next.version;
             if let Some(before) = slot.changed_at.replace(next.version) {
@@ -172,6 +221,7 @@ impl Shard {
             self.tidy(subject);
         }
         Written {
+            version,
             refused: applied.refused,
         }
     }

@@ -29,6 +29,19 @@ async fn one_server_that_loses_its_data_keeps_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_server_keeps_what_waits_to_be_carried_elsewhere() {
+    let server = Server::start(&[]);
+    conformance::outbox_without_webhooks(async || connect(&server.url()).await).await;
+    conformance::outbox(async || connect_for_webhooks(&server.url()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_keeps_what_waits_to_be_carried_elsewhere() {
+    let cluster = Cluster::start_sound();
+    conformance::outbox(async || connect_for_webhooks(&cluster.url()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_keeps_the_contract() {
     let cluster = Cluster::start_sound();
     let connect = async || connect(&cluster.url()).await;
@@ -38,10 +51,16 @@ async fn a_cluster_keeps_the_contract() {
 }
 
 async fn connect(url: &str) -> RedisTopics {
-    // Nothing is measured here, so a busy machine shall have its time.
-    let settings = Settings::from_url(url)
-        .unwrap()
-        .with_timeout(Duration::from_secs(5))
-        .unwrap();
+    RedisTopics::connect(settings(url)).await.unwrap()
+}
+
+async fn connect_for_webhooks(url: &str) -> RedisTopics {
+    let settings = settings(url).with_webhooks();
     RedisTopics::connect(settings).await.unwrap()
+}
+
+fn settings(url: &str) -> Settings {
+    // Nothing is measured here, so a busy machine shall have its time.
+    let settings = Settings::from_url(url).unwrap();
+    settings.with_timeout(Duration::from_secs(5)).unwrap()
 }

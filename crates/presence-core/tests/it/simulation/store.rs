@@ -83,7 +83,8 @@ impl Store {
             server.note(now, write.by, &write.subject, true);
         }
         let (refused, patch) = self.apply(now, &write.subject, &write.ops);
-        (Written { refused }, patch)
+        let version = patch.as_ref().map(|it| it.clock.version);
+        (Written { version, refused }, patch)
     }
 
     /// The note that a node has entries there, where that is planted to be written late.

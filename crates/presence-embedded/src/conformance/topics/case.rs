@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use presence_core::cluster::{Incarnation, Subject};
 use presence_core::ports::Topics;
-use presence_core::{ChannelId, SessionId, Topic};
+use presence_core::{ChannelId, SessionId, Topic, WorkspaceId};
 
 use super::make;
 use super::node::Node;
@@ -67,6 +67,14 @@ impl<T: Topics> Case<T> {
     pub(super) fn place(&self) -> Subject {
         let channel = ChannelId::new(&format!("room:{:016x}", self.random()));
         Subject::Place(Topic::Channel(channel.expect("it is made of hex digits")))
+    }
+
+    /// A workspace that nobody else writes.
+    pub(super) fn workspace(&self) -> Subject {
+        let workspace = WorkspaceId::new(&format!("acme:{:016x}", self.random()));
+        Subject::Place(Topic::Workspace(
+            workspace.expect("it is made of hex digits"),
+        ))
     }
 
     /// A channel in the same shard as `subject`, where things that are told one after the other are heard so.

@@ -9,6 +9,7 @@ mod make;
 mod murmurs;
 mod node;
 mod notices;
+mod outbox;
 mod reaping;
 mod records;
 mod slices;
@@ -16,7 +17,7 @@ mod writes;
 
 use std::sync::Arc;
 
-use presence_core::ports::Topics;
+use presence_core::ports::{Outbox, Topics};
 
 use self::case::Case;
 use self::comparing::*;
@@ -24,6 +25,7 @@ use self::fences::*;
 use self::leases::*;
 use self::murmurs::*;
 use self::notices::*;
+use self::outbox::*;
 use self::reaping::*;
 use self::records::*;
 use self::slices::*;
@@ -115,6 +117,49 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
         what_was_a_last_write_is_not_looked_at_when_reaping
         a_writer_that_comes_back_after_its_last_write_is_reaped
     }
+}
+
+/// Checks every clause of [`Outbox`] that can be seen while the store is well.
+///
+/// `connect` is that of [`topics`], to a store that was told that somebody wants webhooks. The suite settles its own rows.
+///
+/// # Panics
+///
+/// A clause does not hold.
+pub async fn outbox<T: Topics + Outbox>(connect: impl AsyncFn() -> T) {
+    let links = [Arc::new(connect().await), Arc::new(connect().await)];
+    macro_rules! check {
+        ($($clause:ident)*) => {
+            $($clause(&Case::new(stringify!($clause), &links)).await;)*
+        };
+    }
+    check! {
+        a_write_says_which_version_it_made
+        what_is_due_leaves_a_row_with_its_version
+        what_is_not_due_leaves_no_row
+        what_changes_nothing_leaves_no_row
+        a_newer_change_takes_the_place_of_the_row_before
+        a_row_is_settled_unless_there_is_a_newer_one
+        queues_are_told_apart
+        rows_are_due_when_they_are_old_enough
+        the_oldest_rows_come_first_and_no_more_than_asked_for
+        each_shard_has_its_rows
+        reaping_leaves_a_row
+    }
+}
+
+/// Checks what [`Outbox`] says of a store that was not told that somebody wants webhooks.
+///
+/// # Panics
+///
+/// The clause does not hold.
+pub async fn outbox_without_webhooks<T: Topics + Outbox>(connect: impl AsyncFn() -> T) {
+    let links = [Arc::new(connect().await), Arc::new(connect().await)];
+    nothing_waits_for_webhooks_that_nobody_wants(&Case::new(
+        "nothing_waits_for_webhooks_that_nobody_wants",
+        &links,
+    ))
+    .await;
 }
 
 /// Checks what [`Topics`] says of a store that loses all its data while nodes follow what is in it.

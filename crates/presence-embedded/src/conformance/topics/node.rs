@@ -6,11 +6,11 @@ use std::time::Duration;
 use presence_core::cluster::{
     Change, Field, Incarnation, Murmur, Op, Patch, Snapshot, Stamp, Subject, Write,
 };
-use presence_core::ports::{Leases, Notice, StoreError, Topics, Written};
+use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 use tokio::time::{Instant, timeout_at};
 
 /// How long is waited for what has to come: as long as it takes on a busy machine, for it is not a measurement.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a lease is whose end nobody waits for.
 pub(super) const LONG: Duration = Duration::from_secs(60);
 /// More calls than reaping takes anybody, however small the steps.
@@ -46,7 +46,7 @@ impl<T: Topics> Node<T> {
 
     pub(super) async fn write_as(&self, write: Write) -> Vec<(Field, Stamp)> {
         let written = self.write_all(&[write]).await;
-        let [Written { refused }] = &written[..] else {
+        let [Written { refused, .. }] = &written[..] else {
             panic!("{}: one write has {} outcomes", self.clause, written.len());
         };
         refused.clone()
@@ -217,6 +217,28 @@ impl<T: Topics> Node<T> {
             "{}: reaping said {REAPS_MAX} times that there may be more",
             self.clause
         );
+    }
+
+    pub(super) async fn due(
+        &self,
+        queue: Queue,
+        shards: &[u16],
+        age: Duration,
+        max: usize,
+    ) -> Vec<Vec<Row>>
+    where
+        T: Outbox,
+    {
+        let due = self.link.due(queue, shards, age, max).await.into_iter();
+        due.map(|it| self.ok("asking what is due", it)).collect()
+    }
+
+    pub(super) async fn settle(&self, queue: Queue, rows: &[Row])
+    where
+        T: Outbox,
+    {
+        let settled = self.link.settle(queue, rows).await;
+        self.ok("settling", settled);
     }
 
     fn ok<R>(&self, what: &str, outcome: Result<R, StoreError>) -> R {

@@ -16,6 +16,20 @@ async fn memory_keeps_the_contract() {
     conformance::topics_after_loss(async || store.connect(), async || store.wipe()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_what_waits_to_be_carried_elsewhere() {
+    let store = TopicMemory::with_webhooks();
+    conformance::outbox(async || store.connect()).await;
+    let store = TopicMemory::new();
+    conformance::outbox_without_webhooks(async || store.connect()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_keeps_what_waits_while_time_stands_still() {
+    let store = TopicMemory::with_webhooks();
+    conformance::outbox(async || store.connect()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn memory_keeps_the_contract_while_time_stands_still() {
     let store = TopicMemory::new();
