@@ -228,19 +228,27 @@ fn browser(workspace: &Workspace, _: bool) -> Result<()> {
     command
         .arg("--playwright")
         .arg(modules.join("playwright-core"));
+    command.arg("--modules").arg(stock_modules(workspace));
     run_within(command.env("NODE_PATH", modules), TIME_MAX)
 }
 
 fn stock(workspace: &Workspace, _: bool) -> Result<()> {
     let node = tools::node()?;
+    // Some of its gateways share one.
+    tools::redis()?;
     load::build_release(workspace)?;
     let mut command = Command::new(node);
     command.current_dir(&workspace.root);
     command.arg("crates/presence-gateway/tests/stock/run.mjs");
     command.arg("--gateway");
     command.arg(workspace.release_binary("presence-gateway"));
-    command.arg("--modules").arg(workspace.target.join("stock"));
+    command.arg("--modules").arg(stock_modules(workspace));
     run_within(&mut command, TIME_MAX)
+}
+
+/// Where the published clients of other servers are installed.
+fn stock_modules(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("stock")
 }
 
 fn load(workspace: &Workspace, _: bool) -> Result<()> {

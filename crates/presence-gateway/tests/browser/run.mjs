@@ -1,21 +1,25 @@
 /*
  * The page and the browser client, in a real Chromium against the real gateway.
  *
- *     node run.mjs --gateway PATH --chromium PATH --playwright DIR [--only TEXT] [--jobs N] [--screenshots DIR]
+ *     node run.mjs --gateway PATH --chromium PATH --playwright DIR --modules DIR [--only TEXT] [--jobs N] [--screenshots DIR]
  *
- * `cargo xtask test --only browser` calls it and finds the three paths. A scenario is a sentence and a story; each has a
+ * `cargo xtask test --only browser` calls it and finds the paths; DIR of `--modules` is where the
+ * published clients of other servers are installed, as for the tests in `../stock`. A scenario is a sentence and a story; each has a
  * gateway, a room and browser contexts of its own. After each, whatever the browser complained about fails it:
  * errors in a console, violations of the content security policy, requests to other hosts.
  */
 
 import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { openBrowser } from './browser.mjs';
 import { Stage } from './stage.mjs';
+import { install } from '../stock/installing.mjs';
 import * as access from './scenarios/access.mjs';
 import * as attention from './scenarios/attention.mjs';
 import * as embedding from './scenarios/embedding.mjs';
+import * as families from './scenarios/families.mjs';
 import * as hiding from './scenarios/hiding.mjs';
 import * as hostile from './scenarios/hostile.mjs';
 import * as lost from './scenarios/lost.mjs';
@@ -27,19 +31,20 @@ import { takeScreenshots } from './screenshots.mjs';
 const SCENARIO_MS_MAX = 90_000;
 
 // The long ones come first, so that they do not run alone at the end.
-const scenarios = [status, staying, lost, together, hiding, attention, access, hostile, embedding].flatMap(({ stories }) => Object.entries(stories));
+const scenarios = [status, staying, lost, together, hiding, attention, access, hostile, families, embedding].flatMap(({ stories }) => Object.entries(stories));
 
 const { values: options } = parseArgs({
   options: {
     gateway: { type: 'string' },
     chromium: { type: 'string' },
     playwright: { type: 'string' },
+    modules: { type: 'string' },
     only: { type: 'string', default: '' },
     jobs: { type: 'string', default: '3' },
     screenshots: { type: 'string' },
   },
 });
-for (const needed of ['gateway', 'chromium', 'playwright']) {
+for (const needed of ['gateway', 'chromium', 'playwright', 'modules']) {
   if (!options[needed]) {
     console.error(`--${needed} is missing`);
     process.exit(2);
@@ -48,6 +53,8 @@ for (const needed of ['gateway', 'chromium', 'playwright']) {
 // So that everything we started is ended by what listens to 'exit'.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(130));
 
+const modules = resolve(options.modules);
+install(modules);
 const { chromium } = createRequire(import.meta.url)(options.playwright);
 const browser = await openBrowser(chromium, options.chromium);
 const tally = { passed: 0, failed: 0 };
@@ -68,7 +75,7 @@ process.exit(tally.failed || !tally.passed ? 1 : 0);
 
 async function run(name, story) {
   const started = performance.now();
-  const stage = new Stage(browser, options.gateway);
+  const stage = new Stage(browser, options.gateway, modules);
   let error = null;
   try {
     await within(SCENARIO_MS_MAX, story(stage));

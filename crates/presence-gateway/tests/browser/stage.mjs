@@ -8,6 +8,8 @@ import { Person } from './person.mjs';
 const HOST = '127.0.0.1';
 
 export class Stage {
+  /** The folder in which the published clients of other servers are installed. */
+  modules;
   room = `room-${Math.random().toString(36).slice(2, 8)}`;
   #browser;
   #binary;
@@ -17,9 +19,10 @@ export class Stage {
   #complaints = [];
   #tolerated = [];
 
-  constructor(browser, binary) {
+  constructor(browser, binary, modules) {
     this.#browser = browser;
     this.#binary = binary;
+    this.modules = modules;
   }
 
   /** The gateway: started at the first call, which is the one for settings. */

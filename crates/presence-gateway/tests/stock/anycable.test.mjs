@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { createCable } from '@anycable/core';
 import WebSocket from 'ws';
 
-import { CLOSED, eventually, native, openNetwork, startGateway, token } from './harness.mjs';
+import { CLOSED, eventually, native, openNetwork, raw, startGateway, token } from './harness.mjs';
 
 const PLAIN = 'actioncable-v1-json';
 const EXTENDED = 'actioncable-v1-ext-json';
@@ -180,4 +180,22 @@ test('what is not granted is rejected, and who has no token is told so', async (
   const bad = page(t, gateway, '');
   bad.connect().catch(() => {});
   await eventually('it is over', () => bad.story.at(-1), 'closed: unauthorized');
+});
+
+test('malformed frames are passed over, those of its own commands too, and too many end the connection', async (t) => {
+  const gateway = await startGateway(t);
+  const it = await raw(t, `ws://${gateway.address}/cable?user_id=ann`, [EXTENDED]);
+  assert.equal(it.socket.protocol, EXTENDED);
+  const identifier = JSON.stringify({ channel: 'PresenceChannel', room_id: 1 });
+  it.says({ command: 'subscribe', identifier });
+  await it.hears('it is confirmed', (frame) => frame.type === 'confirm_subscription');
+  for (const frame of ['', '{', '[]', '{"command":"join"}', '{"command":"whisper"}', '{"command":"presence","identifier":7}',
+    JSON.stringify({ command: 'join', identifier, presence: 7 }), JSON.stringify({ command: 'history', identifier, history: 'all' })]) it.says(frame);
+  it.says({ command: 'presence', identifier, data: {} });
+  const { message } = await it.hears('it goes on', (frame) => frame.type === 'presence' && frame.message.type === 'info');
+  assert.equal(message.total, 1);
+  for (let n = 0; n < 50; n += 1) it.says('{');
+  const last = await it.hears('it is told', (frame) => frame.type === 'disconnect');
+  assert.deepEqual(last, { type: 'disconnect', reason: 'invalid_request', reconnect: false });
+  await it.closes(1008);
 });

@@ -1,6 +1,7 @@
 /*
  * The families of clients, each in the same few words: `enter(t, at, user)` connects, enters the room, and returns
- * `users()` who it sees, `story()` who came and went since, `leave()`, `hide()` and `show()`.
+ * `users()` who it sees, `names()` as whom, `typists()` who types, `story()` who came and went since, and `type()`,
+ * `rename(name)`, `leave()`, `hide()` and `show()`.
  */
 
 import { createCable } from '@anycable/core';
@@ -44,7 +45,11 @@ const nativePage = {
     await channel.join();
     return {
       users: () => channel.getState().users.map(({ id }) => id).sort(),
+      names: () => Object.fromEntries(channel.getState().users.map(({ id, name }) => [id, name])),
+      typists: () => [...channel.getState().typing],
       story: () => story,
+      type: () => channel.typing(),
+      rename: (name) => channel.update({ name }),
       leave: () => channel.leave(),
       hide: () => presence.setStatus({ status: 'invisible' }),
       show: () => presence.setStatus({ status: 'online' }),
@@ -52,7 +57,7 @@ const nativePage = {
   },
 };
 
-const phoenixPage = {
+export const phoenixPage = {
   name: 'Phoenix',
   async enter(t, { address }, user) {
     const socket = new Socket(`ws://${address}/socket`, { transport: BrowserSocket, params: { user_id: user, name: user }, rejoinAfterMs: () => 100 });
@@ -67,12 +72,19 @@ const phoenixPage = {
     const story = [];
     presence.onJoin((id, known) => known || story.push(`${id} came`));
     presence.onLeave((id, left) => left.metas.length || story.push(`${id} went`));
+    let typists = [];
+    channel.on('typing', ({ users }) => { typists = users; });
     await answer(channel.join());
     const me = socket.channel(`presence:${user}`);
     await answer(me.join());
     return {
       users: () => presence.list((id) => id).sort(),
+      names: () => Object.fromEntries(presence.list((id, { user: { name } }) => [id, name])),
+      typists: () => typists,
       story: () => story,
+      type: () => answer(channel.push('typing_start', {})),
+      rename: (name) => answer(channel.push('update_meta', { name })),
+      tell: (event) => answer(channel.push(event, {})),
       leave: () => answer(channel.leave()),
       hide: () => answer(me.push('set_status', { status: 'invisible' })),
       show: () => answer(me.push('set_status', { status: 'online' })),
@@ -83,8 +95,11 @@ const phoenixPage = {
 /** What the messages of a room say, to either client of Action Cable. */
 function cableRoom(messages) {
   const words = { user_joined: 'came', user_left: 'went' };
+  const last = (type) => messages.filter((it) => it.type === type).at(-1)?.users ?? [];
   return {
-    users: () => (messages.filter((it) => it.type === 'presence_update').at(-1)?.users ?? []).map(({ id }) => id).sort(),
+    users: () => last('presence_update').map(({ id }) => id).sort(),
+    names: () => Object.fromEntries(last('presence_update').map(({ id, name }) => [id, name])),
+    typists: () => last('typing'),
     story: () => messages.filter((it) => words[it.action]).map((it) => `${it.user.id} ${words[it.action]}`),
   };
 }
@@ -104,10 +119,12 @@ const railsPage = {
       return subscription;
     };
     const messages = [];
-    const room = await subscribe({ channel: 'PresenceChannel', room_id: 1 }, messages);
+    const room = await subscribe({ channel: 'PresenceChannel', room_id: 1, events: true }, messages);
     const own = await subscribe({ channel: 'AppearanceChannel' });
     return {
       ...cableRoom(messages),
+      type: () => room.perform('typing_start'),
+      rename: (name) => room.perform('update', { meta: { name } }),
       leave: () => room.unsubscribe(),
       hide: () => own.perform('set_status', { status: 'invisible' }),
       show: () => own.perform('set_status', { status: 'online' }),
@@ -125,13 +142,15 @@ const anycablePage = {
       logLevel: 'error',
     });
     t.after(() => cable.disconnect());
-    const room = cable.subscribeTo('PresenceChannel', { room_id: 1 });
+    const room = cable.subscribeTo('PresenceChannel', { room_id: 1, events: true });
     const messages = [];
     room.on('message', (message) => messages.push(message));
     const own = cable.subscribeTo('AppearanceChannel', {});
     await Promise.all([room.ensureSubscribed(), own.ensureSubscribed()]);
     return {
       ...cableRoom(messages),
+      type: () => room.perform('typing_start'),
+      rename: (name) => room.perform('update', { meta: { name } }),
       leave: () => room.disconnect(),
       hide: () => own.perform('set_status', { status: 'invisible' }),
       show: () => own.perform('set_status', { status: 'online' }),
@@ -139,11 +158,11 @@ const anycablePage = {
   },
 };
 
-const pusherPage = {
+export const pusherPage = {
   name: 'Pusher',
   async enter(t, { address }, user) {
     const [host, port] = address.split(':');
-    const server = new Server({ appId: APP.id, key: APP.key, secret: APP.secret, host, port, useTLS: false });
+    const server = applicationAt({ address });
     const pusher = new Pusher(APP.key, {
       cluster: '',
       wsHost: host,
@@ -160,6 +179,10 @@ const pusherPage = {
     const story = [];
     channel.bind('pusher:member_added', ({ id }) => story.push(`${id} came`));
     channel.bind('pusher:member_removed', ({ id }) => story.push(`${id} went`));
+    const heard = [];
+    channel.bind_global((event) => event.startsWith('pusher') || heard.push(event));
+    const typists = new Set();
+    channel.bind('client-typing', ({ typing }, { user_id: id }) => (typing ? typists.add(id) : typists.delete(id)));
     await eventually(`${user} is subscribed`, () => channel.subscribed, true);
     // Pusher's protocol has no word for a status: a page has its server say that.
     const choose = async (status) => {
@@ -172,13 +195,30 @@ const pusherPage = {
     };
     return {
       users: () => Object.keys(channel.members.members).sort(),
+      names: () => Object.fromEntries(Object.entries(channel.members.members).map(([id, { name }]) => [id, name])),
+      typists: () => [...typists],
+      /** Every event that somebody else told, by its name here. */
+      heard: () => heard,
       story: () => story,
+      type: () => channel.trigger('client-typing', { typing: true }),
+      rename(name) {
+        const signed = server.authorizeChannel(pusher.connection.socket_id, channel.name, { user_id: user, user_info: { name } });
+        pusher.send_event('pusher:subscribe', { channel: channel.name, ...signed });
+      },
       leave: () => pusher.unsubscribe('presence-room;1'),
       hide: () => choose('invisible'),
       show: () => choose('online'),
+      /** Of the connection. */
+      state: () => pusher.connection.state,
     };
   },
 };
+
+/** The server library of the application, which speaks to one gateway. */
+export function applicationAt({ address }) {
+  const [host, port] = address.split(':');
+  return new Server({ appId: APP.id, key: APP.key, secret: APP.secret, host, port, useTLS: false });
+}
 
 /** Two pages of each family: eight clients. */
 export const EIGHT_PAGES = [nativePage, phoenixPage, railsPage, pusherPage, anycablePage, pusherPage, phoenixPage, nativePage];

@@ -4,14 +4,20 @@
  *     const gateway = await startGateway(t, { PRESENCE_GRACE: '500ms' });     // open: everybody is who they say
  *     const gateway = await startGateway(t, CLOSED);                          // everybody needs a token
  *     await gateway.end('SIGTERM'); await gateway.start();                    // a restart, on the same port
+ *     const gateways = await startCluster(t, 3);                              // on one Redis
  *     const network = await openNetwork(t, gateway);                          // connect to `network.address`
  *     await network.cut(); await network.heal();
  *     await eventually('ann is there', () => users(), ['ann']);
  */
 
+import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import WebSocket from 'ws';
 
 import { connect as connectNatively } from '../../web/presence.js';
@@ -38,6 +44,52 @@ export async function startGateway(t, settings = {}) {
   const gateway = await Gateway.start(process.env.PRESENCE_GATEWAY, settings);
   t.after(() => gateway.destroy());
   return gateway;
+}
+
+/** Starts `count` gateways on one Redis, for the length of a test. `settings` are environment variables of each. */
+export async function startCluster(t, count, settings = {}) {
+  const redis = await startRedis(t);
+  const named = Array.from({ length: count }, (_, n) => ({ ...settings, REDIS_URL: redis, NODE_NAME: `gateway-${n + 1}` }));
+  return Promise.all(named.map((it) => startGateway(t, it)));
+}
+
+/** Starts a Redis of our own, and says where it is. */
+async function startRedis(t) {
+  // The system says which port is free; until Redis has it, somebody else may take it.
+  for (let tries = 1; ; tries += 1) {
+    const port = await freePort();
+    const folder = mkdtempSync(join(tmpdir(), 'presence-redis-'));
+    const child = spawn('redis-server', ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const end = () => {
+      child.kill('SIGKILL');
+      rmSync(folder, { recursive: true, force: true });
+    };
+    t.after(end);
+    process.on('exit', end);
+    const said = [];
+    const isReady = await new Promise((resolve, reject) => {
+      createInterface({ input: child.stdout }).on('line', (line) => {
+        said.push(line);
+        if (line.includes('Ready to accept connections')) resolve(true);
+      });
+      child.once('error', reject);
+      child.once('exit', () => resolve(false));
+    });
+    if (isReady) return `redis://127.0.0.1:${port}`;
+    if (tries === 5) throw new Error(`Redis did not start:\n${said.join('\n')}`);
+  }
+}
+
+async function freePort() {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return String(port);
 }
 
 /** A token for `user`; `claims` are added, or replace what is there. */
@@ -79,8 +131,9 @@ class Network {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Lets connections be made again. */
-  heal() {
+  /** Lets connections be made again, from now on to `gateway`. */
+  heal(gateway = this.#gateway) {
+    this.#gateway = gateway;
     this.#isCut = false;
   }
 

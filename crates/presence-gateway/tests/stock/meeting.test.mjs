@@ -5,6 +5,9 @@ import { test } from 'node:test';
 import { EIGHT_PAGES, EVERY_FAMILY, FAMILIES, comeBackToTheTabs } from './families.mjs';
 import { eventually, openNetwork, startGateway } from './harness.mjs';
 
+/** The client of Rails gives up a connection that is not there yet when somebody comes back to its tab: so not too often. */
+const COME_BACK_EVERY_MS = 2_000;
+
 /** Waits until everybody in `rooms` sees the same people. */
 async function see(rooms, users) {
   for (const room of rooms) await eventually(`${room.user} (${room.family}) sees them`, room.users, [...users].sort());
@@ -95,7 +98,7 @@ test('who is lost for too long has left everywhere, once, and comes back once', 
   network.cut();
   await see(near, close);
   network.heal();
-  const poking = setInterval(comeBackToTheTabs, 500);
+  const poking = setInterval(comeBackToTheTabs, COME_BACK_EVERY_MS);
   t.after(() => clearInterval(poking));
   await see([...near, ...far], all);
   for (const room of near) {
@@ -105,9 +108,9 @@ test('who is lost for too long has left everywhere, once, and comes back once', 
 
 for (const signal of ['SIGTERM', 'SIGKILL']) {
   test(`everybody meets again after the gateway was ended by ${signal}`, async (t) => {
-    const gateway = await startGateway(t, EVERY_FAMILY);
+    const gateway = await startGateway(t, { ...EVERY_FAMILY, PRESENCE_DRAIN: '1s' });
     const rooms = await enter(t, gateway, EIGHT_PAGES);
-    const poking = setInterval(comeBackToTheTabs, 500);
+    const poking = setInterval(comeBackToTheTabs, COME_BACK_EVERY_MS);
     t.after(() => clearInterval(poking));
     await gateway.end(signal);
     await gateway.start();

@@ -210,17 +210,22 @@ test('pages of Pusher type, point and talk among themselves, in their own words'
 });
 
 test('who loses the network and is back within the grace was never gone; later, they come again', async (t) => {
-  const gateway = await startGateway(t, { ...SETTINGS, PRESENCE_GRACE: '5s' });
+  const gateway = await startGateway(t, { ...SETTINGS, PRESENCE_GRACE: '3s' });
   const network = await openNetwork(t, gateway);
+  // Who sees sessions sees when the lost one ends.
+  const watched = native(t, gateway, { userId: 'eve' }).channel('room:1');
+  await watched.watch();
+  const sessions = () => watched.getState().users.find(({ id }) => id === 'bob')?.metas.map(({ session }) => session) ?? [];
   const ann = enter(page(t, gateway, 'ann'));
   const bob = page(t, network, 'bob');
   const bobs = enter(bob);
   await sees(ann, 'ann', 'bob');
+  const [lost] = await eventually('his session', sessions, (it) => it.length === 1);
   await network.cut();
   await network.heal();
   await eventually('bob is back', () => bobs.succeeded, 2);
   await sees(bobs, 'ann', 'bob');
-  await new Promise((resolve) => { setTimeout(resolve, 6_000); });
+  await eventually('only his new session is left', sessions, (it) => it.length === 1 && it[0] !== lost);
   assert.deepEqual(ann.story, ['bob came']);
 
   await network.cut();

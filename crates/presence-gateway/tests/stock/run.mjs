@@ -8,10 +8,12 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { pathToFileURL } from 'node:url';
+
+import { install } from './installing.mjs';
 
 const here = import.meta.dirname;
 
@@ -29,7 +31,7 @@ for (const needed of ['gateway', 'modules']) {
   }
 }
 const modules = resolve(options.modules);
-install();
+install(modules);
 
 const tests = readdirSync(here).filter((name) => name.endsWith('.test.mjs') && name.includes(options.only));
 if (!tests.length) {
@@ -46,18 +48,3 @@ const { status } = spawnSync(process.execPath, ['--test', '--test-concurrency=2'
   },
 });
 process.exit(status ?? 1);
-
-/** Installs what the lock file says, unless that is there already. */
-function install() {
-  const lock = readFileSync(join(here, 'package-lock.json'));
-  const installed = join(modules, 'installed-lock.json');
-  if (existsSync(installed) && readFileSync(installed).equals(lock)) return;
-  mkdirSync(modules, { recursive: true });
-  for (const name of ['package.json', 'package-lock.json']) copyFileSync(join(here, name), join(modules, name));
-  const { status } = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
-    cwd: modules,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  if (status !== 0) process.exit(status ?? 1);
-  writeFileSync(installed, lock);
-}
