@@ -17,6 +17,7 @@ mod bucket;
 pub mod cluster;
 mod epochs;
 mod event;
+pub mod hooks;
 mod id;
 mod limits;
 mod member;

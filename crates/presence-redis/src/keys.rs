@@ -52,6 +52,16 @@ impl Keys {
         self.in_shard(shard, queue)
     }
 
+    /// What the outside was told of the subjects of `shard`: a hash, by name; and the number of the last event.
+    pub(crate) fn told(&self, shard: u16) -> String {
+        self.in_shard(shard, "told")
+    }
+
+    /// The events of `shard` that wait to be told to the outside: a list.
+    pub(crate) fn events(&self, shard: u16) -> String {
+        self.in_shard(shard, "events")
+    }
+
     /// Who holds a lease: a hash.
     pub(crate) fn leases(&self) -> String {
         format!("{}:{{nodes}}:leases", self.prefix)
@@ -163,6 +173,8 @@ mod tests {
                 keys.outbox(17, Queue::Webhooks),
                 "presence:{17}:outbox:webhooks",
             ),
+            (keys.told(17), "presence:{17}:told"),
+            (keys.events(17), "presence:{17}:events"),
             (keys.leases(), "presence:{nodes}:leases"),
             (keys.secret(), "presence:{nodes}:secret"),
             (

@@ -14,6 +14,7 @@ mod client;
 mod compare;
 mod fault;
 mod followed;
+mod hooks;
 mod keys;
 mod leases;
 mod listener;

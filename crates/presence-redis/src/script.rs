@@ -12,6 +12,13 @@ pub(crate) struct Script {
 
 /// Does writes of one shard.
 pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("write.lua")));
+/// Tells the outside of a subject.
+pub(crate) static TELL: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("tell.lua")));
+/// Has some of what it was told looked at again.
+pub(crate) static DOUBT: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("doubt.lua")));
+/// Takes away what it was told.
+pub(crate) static DELIVERED: LazyLock<Script> =
+    LazyLock::new(|| Script::of(include_str!("delivered.lua")));
 /// Prolongs a lease.
 pub(crate) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("renew.lua")));
 /// Declares a node dead.

@@ -2,6 +2,7 @@
 //!
 //! Every adapter passes the same suite: [`presence-embedded`'s `conformance`](https://docs.rs/presence-embedded).
 
+mod hooks;
 mod outbox;
 mod topics;
 
@@ -9,6 +10,9 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 
+pub use self::hooks::{
+    EVENTS_WAITING_MAX, Endpoint, Hooks, Known, Numbered, Queued, Tell, Telling,
+};
 pub use self::outbox::{Outbox, Queue, Row};
 pub use self::topics::{Lease, Leases, Notice, Standing, Topics, Written};
 use crate::{Profile, Timestamp, UserId};

@@ -14,6 +14,7 @@
 //! conformance::outbox_without_webhooks(async || store.connect()).await;
 //! let store = TopicMemory::with_webhooks();
 //! conformance::outbox(async || store.connect()).await;
+//! conformance::hooks(async || store.connect()).await;
 //! # });
 //! ```
 //!
@@ -24,4 +25,4 @@ mod profiles;
 mod topics;
 
 pub use self::profiles::{durable_profiles, profiles};
-pub use self::topics::{outbox, outbox_without_webhooks, topics, topics_after_loss};
+pub use self::topics::{hooks, outbox, outbox_without_webhooks, topics, topics_after_loss};

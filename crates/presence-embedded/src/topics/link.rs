@@ -46,7 +46,7 @@ impl TopicLink {
     }
 
     /// The store, unless it is away.
-    fn store(&self) -> Result<&Store, StoreError> {
+    pub(super) fn store(&self) -> Result<&Store, StoreError> {
         let store = &*self.link.store;
         let is_away =
             store.is_away.load(Ordering::Acquire) || self.link.is_away.load(Ordering::Acquire);
@@ -57,7 +57,11 @@ impl TopicLink {
     }
 
     /// Does `f` for each of `asked`, in order.
-    fn each<A, R>(&self, asked: &[A], f: impl Fn(&Store, &A) -> R) -> Vec<Result<R, StoreError>> {
+    pub(super) fn each<A, R>(
+        &self,
+        asked: &[A],
+        f: impl Fn(&Store, &A) -> R,
+    ) -> Vec<Result<R, StoreError>> {
         let one = |it| self.store().map(|store| f(store, it));
         asked.iter().map(one).collect()
     }

@@ -1,5 +1,6 @@
 //! The store that nodes share, in one process.
 
+mod hooks;
 mod inbox;
 mod link;
 mod nodes;
@@ -21,7 +22,8 @@ use crate::time::StoreTime;
 /// The store of any number of nodes in one process: a whole cluster in a test, or the only node there is.
 ///
 /// Every clone is the same store. Each node has a [`TopicLink`] of its own to it, which is what implements
-/// [`Topics`](presence_core::ports::Topics) and [`Outbox`](presence_core::ports::Outbox).
+/// [`Topics`](presence_core::ports::Topics), [`Outbox`](presence_core::ports::Outbox) and
+/// [`Hooks`](presence_core::ports::Hooks).
 ///
 /// It keeps what is written until it is removed, and rows until they are settled: the writers bound it. Besides that, it knows for [`RECENT`] what has
 /// changed, and keeps up to [`NOTICES_MAX`] notices for each node.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::cluster::{Field, Incarnation, Murmur, Op, Snapshot, Subject, TopicMap, Write};
-use presence_core::ports::{Notice, Queue, Row, Written};
+use presence_core::ports::{Notice, Queue, Row, Tell, Telling, Written};
 use presence_core::{Clock, Reason};
 
+use super::hooks::HookShard;
 use super::inbox::Inbox;
 
 /// For how long after a change a comparison tells it: some times as long as a node waits between two.
@@ -36,6 +37,8 @@ pub(super) struct Shard {
     owned: HashMap<Incarnation, BTreeSet<Subject>>,
     /// What waits to be carried elsewhere, and since which version.
     outbox: BTreeMap<(Queue, Subject), u64>,
+    /// What the outside was told, and is yet to hear.
+    pub(super) hooks: HookShard,
     /// The last that was told here. It is about the time in microseconds, so it grows whatever is forgotten.
     version: u64,
 }
@@ -56,6 +59,7 @@ impl Shard {
             recent: BTreeMap::new(),
             owned: HashMap::new(),
             outbox: BTreeMap::new(),
+            hooks: HookShard::default(),
             version: 0,
         }
     }
@@ -106,6 +110,26 @@ impl Shard {
         if self.outbox.get(&key).is_some_and(|it| *it <= row.version) {
             self.outbox.remove(&key);
         }
+    }
+
+    pub(super) fn tell(&mut self, around: &Around<'_>, telling: &Telling) -> Tell {
+        let key = (Queue::Webhooks, telling.row.subject.clone());
+        let marked = self.outbox.get(&key).copied();
+        let outcome = self.hooks.tell(around.now_us, marked, telling);
+        if outcome == Tell::Done {
+            self.settle(Queue::Webhooks, &telling.row);
+        }
+        outcome
+    }
+
+    pub(super) fn doubt(&mut self, cursor: u64, max: usize) -> Option<u64> {
+        let (some, next) = self.hooks.some(cursor, max);
+        for subject in some {
+            // Older than any version.
+            let row = self.outbox.entry((Queue::Webhooks, subject));
+            row.or_insert(1);
+        }
+        next
     }
 
     pub(super) fn read(&self, subject: &Subject) -> Snapshot {
@@ -187,13 +211,15 @@ impl Shard {
         self.recent.clear();
         self.owned.clear();
         self.outbox.clear();
+        self.hooks = HookShard::default();
         self.version = 0;
     }
 
     /// How many things are kept here, whatever they weigh.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
-        self.slots.len() + self.recent.len() + self.owned.len() + self.outbox.len()
+        let maps = self.slots.len() + self.recent.len() + self.owned.len();
+        maps + self.outbox.len() + self.hooks.kept()
     }
 
     fn apply(&mut self, around: &Around<'_>, subject: &Subject, ops: &[Op]) -> Written {

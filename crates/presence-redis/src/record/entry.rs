@@ -333,7 +333,7 @@ const CHOSEN: [Chosen; 5] = [
     Chosen::Invisible,
     Chosen::Offline,
 ];
-const VISIBLE: [Visible; 4] = [
+pub(super) const VISIBLE: [Visible; 4] = [
     Visible::Online,
     Visible::Away,
     Visible::Busy,
@@ -347,17 +347,17 @@ const DEVICES: [DeviceKind; 4] = [
     DeviceKind::Other,
 ];
 
-fn number_in<T: PartialEq>(all: &[T], one: T) -> u8 {
+pub(super) fn number_in<T: PartialEq>(all: &[T], one: T) -> u8 {
     let place = all.iter().position(|it| *it == one);
     place.expect("every value is in its list") as u8
 }
 
-fn at<T: Copy>(all: &[T], number: u8, what: &'static str) -> Result<T, RecordError> {
+pub(super) fn at<T: Copy>(all: &[T], number: u8, what: &'static str) -> Result<T, RecordError> {
     let value = all.get(usize::from(number)).copied();
     value.ok_or(RecordError::Unknown(what, number))
 }
 
-fn id<T, E>(id: Result<T, E>) -> Result<T, RecordError> {
+pub(super) fn id<T, E>(id: Result<T, E>) -> Result<T, RecordError> {
     id.map_err(|_| RecordError::Malformed)
 }
 

@@ -33,12 +33,14 @@ async fn one_server_keeps_what_waits_to_be_carried_elsewhere() {
     let server = Server::start(&[]);
     conformance::outbox_without_webhooks(async || connect(&server.url()).await).await;
     conformance::outbox(async || connect_for_webhooks(&server.url()).await).await;
+    conformance::hooks(async || connect_for_webhooks(&server.url()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_keeps_what_waits_to_be_carried_elsewhere() {
     let cluster = Cluster::start_sound();
     conformance::outbox(async || connect_for_webhooks(&cluster.url()).await).await;
+    conformance::hooks(async || connect_for_webhooks(&cluster.url()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod case;
 mod comparing;
 mod fences;
+mod hooks;
 mod leases;
 mod loss;
 mod make;
@@ -17,11 +18,12 @@ mod writes;
 
 use std::sync::Arc;
 
-use presence_core::ports::{Outbox, Topics};
+use presence_core::ports::{Hooks, Outbox, Topics};
 
 use self::case::Case;
 use self::comparing::*;
 use self::fences::*;
+use self::hooks::*;
 use self::leases::*;
 use self::murmurs::*;
 use self::notices::*;
@@ -160,6 +162,34 @@ pub async fn outbox_without_webhooks<T: Topics + Outbox>(connect: impl AsyncFn()
         &links,
     ))
     .await;
+}
+
+/// Checks every clause of [`Hooks`] that can be seen while the store is well.
+///
+/// `connect` is that of [`outbox`]; nobody else tells anything there.
+///
+/// # Panics
+///
+/// A clause does not hold.
+pub async fn hooks<T: Topics + Outbox + Hooks>(connect: impl AsyncFn() -> T) {
+    let links = [Arc::new(connect().await), Arc::new(connect().await)];
+    macro_rules! check {
+        ($($clause:ident)*) => {
+            $($clause(&Case::new(stringify!($clause), &links)).await;)*
+        };
+    }
+    check! {
+        what_is_told_is_known_and_waits
+        what_is_known_no_more_is_nothing
+        nothing_to_tell_settles_the_row
+        each_change_is_told_by_one_node
+        who_finds_nothing_to_tell_is_faster_too
+        what_has_changed_again_stays_a_row
+        numbers_grow_and_events_keep_their_order
+        what_is_delivered_is_gone_and_nothing_else
+        too_many_events_wait_as_a_row
+        what_was_told_can_be_doubted
+    }
 }
 
 /// Checks what [`Topics`] says of a store that loses all its data while nodes follow what is in it.

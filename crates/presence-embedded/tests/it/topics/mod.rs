@@ -24,6 +24,18 @@ async fn memory_keeps_what_waits_to_be_carried_elsewhere() {
     conformance::outbox_without_webhooks(async || store.connect()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_what_the_outside_is_told() {
+    let store = TopicMemory::with_webhooks();
+    conformance::hooks(async || store.connect()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_keeps_what_the_outside_is_told_while_time_stands_still() {
+    let store = TopicMemory::with_webhooks();
+    conformance::hooks(async || store.connect()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn memory_keeps_what_waits_while_time_stands_still() {
     let store = TopicMemory::with_webhooks();

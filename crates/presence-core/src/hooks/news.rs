@@ -1,0 +1,181 @@
+//! From what was told and what is true to what there is to tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{HookEvent, HookKind, Wanted};
+use crate::cluster::{Record, Snapshot, Subject};
+use crate::status::Here;
+use crate::{ChannelId, Look, Profile, Timestamp, Topic, UserId, Visible};
+
+/// Of how many users in one channel the outside is told. In a bigger one these are those who were there first, and when
+/// one of them leaves, another is told in their place.
+pub const PEOPLE_TOLD_MAX: usize = 500;
+
+/// What the outside knows of a subject; nothing of a user who is not here, or of a channel with nobody in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A user is here, and looks like this.
+    Here(Look),
+    /// Somebody is in a channel: these, as far as they were told, at most [`PEOPLE_TOLD_MAX`].
+    Occupied(BTreeSet<UserId>),
+}
+
+/// What there is to tell of a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// What the outside knows once it has heard the events.
+    pub told: Option<Told>,
+    /// What it has to hear, in this order; nothing of a kind that nobody wants.
+    pub events: Vec<HookEvent>,
+}
+
+/// Compares what the outside was told `before` with `map`, what is true of `subject`.
+pub fn news(
+    now: Timestamp,
+    subject: &Subject,
+    before: Option<&Told>,
+    map: &Snapshot,
+    wanted: Wanted,
+) -> News {
+    let mut news = match subject {
+        Subject::User(user) => of_user(now, user, before, map, wanted),
+        Subject::Place(Topic::Channel(channel)) => of_channel(channel, before, map, wanted),
+        Subject::Place(Topic::Workspace(_)) => News {
+            told: None,
+            events: Vec::new(),
+        },
+    };
+    news.events.retain(|it| wanted.has(it.kind()));
+    news
+}
+
+fn of_user(
+    now: Timestamp,
+    user: &UserId,
+    before: Option<&Told>,
+    map: &Snapshot,
+    wanted: Wanted,
+) -> News {
+    let profile = profile_in(now, map);
+    let look = profile
+        .as_ref()
+        .filter(|_| wanted.has_any(&HookKind::OF_USERS))
+        .and_then(|it| look_in(it, map));
+    let was = match before {
+        Some(Told::Here(look)) => Some(look),
+        _ => None,
+    };
+    let user = user.clone();
+    let event = match (was, &look) {
+        (None, Some(look)) => Some(HookEvent::UserOnline {
+            user,
+            look: look.clone(),
+        }),
+        (Some(was), Some(look)) if was != look => Some(HookEvent::UserChanged {
+            user,
+            look: look.clone(),
+        }),
+        (Some(_), None) => Some(HookEvent::UserOffline {
+            user,
+            last_seen: profile.and_then(|it| it.last_seen),
+        }),
+        _ => None,
+    };
+    News {
+        told: look.map(Told::Here),
+        events: event.into_iter().collect(),
+    }
+}
+
+fn profile_in(now: Timestamp, map: &Snapshot) -> Option<Profile> {
+    let found = map
+        .entries
+        .iter()
+        .find_map(|(_, _, record)| match record {
+            Record::Profile(profile) => Some(Profile::clone(profile)),
+            _ => None,
+        });
+    found.map(|mut profile| {
+        profile.expire(now);
+        profile
+    })
+}
+
+/// How others see who has `profile`, if they do. Without a profile nobody is seen: who is shown has written one together
+/// with the first session, and anybody else might be hiding.
+fn look_in(profile: &Profile, map: &Snapshot) -> Option<Look> {
+    let here = map
+        .entries
+        .iter()
+        .filter_map(|(_, _, record)| match record {
+            Record::Session(session) if session.is_active => Some(Here::Active),
+            Record::Session(_) => Some(Here::Idle),
+            _ => None,
+        });
+    let here = here.max().unwrap_or(Here::Nowhere);
+    let (message, emoji) = profile.shown_words();
+    let look = Look {
+        status: profile.status.chosen.shown(here),
+        message,
+        emoji,
+    };
+    (look.status != Visible::Offline).then_some(look)
+}
+
+fn of_channel(channel: &ChannelId, before: Option<&Told>, map: &Snapshot, wanted: Wanted) -> News {
+    let were: Option<&BTreeSet<UserId>> = match before {
+        Some(Told::Occupied(users)) => Some(users),
+        _ => None,
+    };
+    let came = came_in(map);
+    let names_people = wanted.has_any(&[HookKind::ChannelJoined, HookKind::ChannelLeft]);
+    let stay = |user: &&UserId| came.contains_key(*user);
+    let mut told: BTreeSet<UserId> = match names_people {
+        true => were.into_iter().flatten().filter(stay).cloned().collect(),
+        false => BTreeSet::new(),
+    };
+    let mut events = Vec::new();
+    if were.is_none() && !came.is_empty() {
+        let channel = channel.clone();
+        events.push(HookEvent::ChannelOccupied { channel });
+    }
+    let left = were.into_iter().flatten();
+    let left = left.filter(|user| !told.contains(*user));
+    events.extend(left.map(|user| HookEvent::ChannelLeft {
+        channel: channel.clone(),
+        user: user.clone(),
+    }));
+    if names_people {
+        let new = came.iter().filter(|(user, _)| !told.contains(*user));
+        let mut new: Vec<(Timestamp, UserId)> =
+            new.map(|(&user, &since)| (since, user.clone())).collect();
+        new.sort();
+        new.truncate(PEOPLE_TOLD_MAX.saturating_sub(told.len()));
+        for (_, user) in new {
+            told.insert(user.clone());
+            let channel = channel.clone();
+            events.push(HookEvent::ChannelJoined { channel, user });
+        }
+    }
+    if were.is_some() && came.is_empty() {
+        let channel = channel.clone();
+        events.push(HookEvent::ChannelVacated { channel });
+    }
+    News {
+        told: (!came.is_empty() && wanted.has_any(&HookKind::OF_CHANNELS))
+            .then_some(Told::Occupied(told)),
+        events,
+    }
+}
+
+/// Who is there, and since when.
+fn came_in(map: &Snapshot) -> BTreeMap<&UserId, Timestamp> {
+    let mut came = BTreeMap::new();
+    for (_, _, record) in &map.entries {
+        if let Record::Member(member) = record {
+            let since = came.entry(&member.user).or_insert(member.joined_at);
+            *since = member.joined_at.min(*since);
+        }
+    }
+    came
+}

@@ -1,0 +1,58 @@
+//! How soon an endpoint that fails is tried again.
+
+use std::time::Duration;
+
+/// The waits between attempts: doubled with each failure, and never all of it the same, so that many nodes do not come back
+/// to an endpoint at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    failures: u32,
+}
+
+impl Pace {
+    /// The longest wait after a first failure.
+    pub const FIRST: Duration = Duration::from_secs(1);
+    /// The longest wait.
+    pub const LONGEST: Duration = Duration::from_secs(60);
+
+    /// An attempt failed: so long to wait, at least half of what is due. `random` is any number.
+    pub fn failed(&mut self, random: u32) -> Duration {
+        let due = Pace::FIRST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
+        let due = due.min(Pace::LONGEST);
+        self.failures = self.failures.saturating_add(1);
+        due / 2 + (due / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+    }
+
+    /// An attempt went well: the next failure is a first one.
+    pub fn went_well(&mut self) {
+        self.failures = 0;
+    }
+
+    /// How many attempts have failed since the last that went well.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_begin_anew() {
+        let mut pace = Pace::default();
+        let waits: Vec<u64> = (0..8).map(|_| pace.failed(u32::MAX).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(pace.failures(), 8);
+        pace.went_well();
+        assert_eq!(pace.failed(0), Pace::FIRST / 2);
+        assert_eq!(pace.failed(0), Pace::FIRST);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_away_for_years_is_still_tried() {
+        let mut pace = Pace { failures: u32::MAX };
+        assert_eq!(pace.failed(u32::MAX), Pace::LONGEST);
+        assert_eq!(pace.failed(0), Pace::LONGEST / 2);
+    }
+}

@@ -1,0 +1,436 @@
+//! What the outside is told, kept until it was.
+
+use std::time::Duration;
+
+use presence_core::cluster::{Subject, Write};
+use presence_core::hooks::{HookEvent, Told};
+use presence_core::ports::{
+    EVENTS_WAITING_MAX, Hooks, Known, Numbered, Outbox, Queue, Row, StoreError, Tell, Telling,
+    Topics,
+};
+use presence_core::{ChannelId, Edit, Look, Timestamp, Topic, UserId, Visible};
+
+use super::case::Case;
+use super::make::{cut, entry, put, user};
+use super::node::Node;
+
+/// More rows, or events, than there are in a shard.
+const ALL: usize = 100_000;
+
+pub(super) async fn what_is_told_is_known_and_waits<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+    let (ann, room) = (case.user(), case.place());
+    for subject in [&ann, &room] {
+        let row = change(case, subject).await;
+        let before = known(&case.there, subject).await;
+        case.same("what is known at first", before, Known::default());
+        let telling = telling(&row, 0, &told(subject), &events(subject));
+        case.same("telling", tell(&case.here, &telling).await, Tell::Done);
+        let known = known(&case.there, subject).await;
+        case.same("what is known", known.told, Some(told(subject)));
+        case.holds(known.revision > 0, "what is known has no revision");
+        let waiting = waiting(&case.there, subject).await;
+        case.same("what waits", events_in(&waiting), events(subject));
+        case.same("the row", row_of(case, subject).await, None);
+    }
+    clean(case, &[ann, room]).await;
+}
+
+pub(super) async fn what_is_known_no_more_is_nothing<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+    let ann = case.user();
+    let row = change(case, &ann).await;
+    tell(&case.here, &telling(&row, 0, &told(&ann), &events(&ann))).await;
+    let after = known(&case.here, &ann).await.revision;
+    let row = change(case, &ann).await;
+    let gone = Telling {
+        told: Edit::Clear,
+        ..telling(&row, after, &told(&ann), &[offline(&ann)])
+    };
+    case.same("telling", tell(&case.there, &gone).await, Tell::Done);
+    let known = known(&case.here, &ann).await;
+    case.same("what is known", known, Known::default());
+    clean(case, &[ann]).await;
+}
+
+pub(super) async fn nothing_to_tell_settles_the_row<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+    let ann = case.user();
+    let row = change(case, &ann).await;
+    tell(&case.here, &telling(&row, 0, &told(&ann), &events(&ann))).await;
+    let before = known(&case.here, &ann).await;
+    let row = change(case, &ann).await;
+    let nothing = Telling {
+        told: Edit::Keep,
+        ..telling(&row, before.revision, &told(&ann), &[])
+    };
+    case.same("telling", tell(&case.there, &nothing).await, Tell::Done);
+    case.same("what is known", known(&case.here, &ann).await, before);
+    case.same("the row", row_of(case, &ann).await, None);
+    let waiting = waiting(&case.here, &ann).await;
+    case.same("what waits", events_in(&waiting), events(&ann));
+    clean(case, &[ann]).await;
+}
+
+pub(super) async fn each_change_is_told_by_one_node<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+    let room = case.place();
+    let row = change(case, &room).await;
+    let first = telling(&row, 0, &told(&room), &events(&room));
+    case.same("telling", tell(&case.here, &first).await, Tell::Done);
+    let again = tell(&case.there, &first).await;
+    case.same("telling once more", again, Tell::Overtaken);
+    // The row is there again, and the other node still goes by what was known then.
+    change(case, &room).await;
+    let late = tell(&case.there, &first).await;
+    case.same("telling after another", late, Tell::Overtaken);
+    let after = known(&case.here, &room).await.revision;
+    let wrong = telling(&change(case, &room).await, after + 1, &told(&room), &[]);
+    let wrong = tell(&case.there, &wrong).await;
+    case.same("telling after something else", wrong, Tell::Overtaken);
+    let waiting = waiting(&case.here, &room).await;
+    case.same("what waits", events_in(&waiting), events(&room));
+    clean(case, &[room]).await;
+}
+
+pub(super) async fn who_finds_nothing_to_tell_is_faster_too<T: Topics + Outbox + Hooks>(
+    case: &Case<T>,
+) {
+    let ann = case.user();
+    let row = change(case, &ann).await;
+    let late = telling(&row, 0, &told(&ann), &events(&ann));
+    case.here.settle(Queue::Webhooks, &[row]).await;
+    let late = tell(&case.there, &late).await;
+    case.same("telling without a row", late, Tell::Overtaken);
+    let known = known(&case.here, &ann).await;
+    case.same("what is known", known, Known::default());
+    let waiting = waiting(&case.here, &ann).await;
+    case.same("what waits", waiting.len(), 0);
+}
+
+pub(super) async fn what_has_changed_again_stays_a_row<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+    let (ann, room) = (case.user(), case.place());
+    for subject in [&ann, &room] {
+        let row = change(case, subject).await;
+        let newer = change(case, subject).await;
+        let exact = Telling {
+            is_exact: true,
+            ..telling(&row, 0, &told(subject), &events(subject))
+        };
+        let outcome = tell(&case.here, &exact).await;
+        case.same("telling what is not true", outcome, Tell::Overtaken);
+        let about = Telling {
+            is_exact: false,
+            ..exact
+        };
+        case.same("telling", tell(&case.here, &about).await, Tell::Done);
+        let left = row_of(case, subject).await;
+        case.same("the row", left, Some(newer.version));
+    }
+    clean(case, &[ann, room]).await;
+}
+
+pub(super) async fn numbers_grow_and_events_keep_their_order<T: Topics + Outbox + Hooks>(
+    case: &Case<T>,
+) {
+    let room = case.place();
+    let ann = loop {
+        let ann = case.user();
+        if ann.shard() == room.shard() {
+            break ann;
+        }
+    };
+    let mut numbers = Vec::new();
+    for subject in [&room, &ann, &room] {
+        let row = change(case, subject).await;
+        let after = known(&case.here, subject).await.revision;
+        let telling = telling(&row, after, &told(subject), &events(subject));
+        case.same("telling", tell(&case.there, &telling).await, Tell::Done);
+        // What has waited does not count: numbers grow for ever.
+        let waiting = case.here.link.waiting(&[room.shard()], ALL).await.remove(0);
+        let waiting = waiting.expect("the store is there").events;
+        numbers.extend(waiting.iter().map(|it| it.number));
+        let told = waiting.into_iter().map(|it| it.event);
+        case.same("what waits", told.collect(), events(subject));
+        take_away(case, room.shard()).await;
+    }
+    case.holds(
+        numbers.is_sorted_by(|a, b| a < b),
+        "a number is not above the one before",
+    );
+    let last = known(&case.here, &room).await.revision;
+    case.holds(last > 0, "there is no revision");
+    clean(case, &[ann, room]).await;
+}
+
+pub(super) async fn what_is_delivered_is_gone_and_nothing_else<T: Topics + Outbox + Hooks>(
+    case: &Case<T>,
+) {
+    let room = case.place();
+    take_away(case, room.shard()).await;
+    let row = change(case, &room).await;
+    let many: Vec<HookEvent> = (0..4).map(|n| joined(&room, n)).collect();
+    tell(&case.here, &telling(&row, 0, &told(&room), &many)).await;
+    let all = waiting(&case.here, &room).await;
+    for max in [0, 1, 3] {
+        let some = case.there.link.waiting(&[room.shard()], max).await;
+        let some = some.into_iter().next().expect("one outcome for each");
+        let some = some.expect("the store is there");
+        case.same("the first", events_in(&some.events), many[..max].to_vec());
+        case.same("how many there are", some.count, many.len());
+    }
+    for _ in 0..2 {
+        delivered(&case.there, room.shard(), all[1].number).await;
+        let left = waiting(&case.here, &room).await;
+        case.same("what waits", events_in(&left), many[2..].to_vec());
+    }
+    // A node that was slow takes nothing away that came later.
+    delivered(&case.there, room.shard(), all[0].number).await;
+    let left = waiting(&case.here, &room).await;
+    case.same("what waits", left.len(), 2);
+    clean(case, &[room]).await;
+}
+
+pub(super) async fn too_many_events_wait_as_a_row<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+    let room = case.place();
+    take_away(case, room.shard()).await;
+    let row = change(case, &room).await;
+    let much: Vec<HookEvent> = (0..=EVENTS_WAITING_MAX).map(|n| joined(&room, n)).collect();
+    let first = telling(&row, 0, &told(&room), &much);
+    let outcome = tell(&case.here, &first).await;
+    case.same("telling more than may wait", outcome, Tell::Done);
+    let row = change(case, &room).await;
+    let before = known(&case.here, &room).await;
+    let more = telling(&row, before.revision, &told(&room), &[joined(&room, 0)]);
+    case.same("telling more", tell(&case.there, &more).await, Tell::Full);
+    case.same("what is known", known(&case.here, &room).await, before);
+    let left = row_of(case, &room).await;
+    case.same("the row", left, Some(row.version));
+    let waiting = waiting(&case.here, &room).await;
+    case.same("how many wait", waiting.len(), much.len());
+    take_away(case, room.shard()).await;
+    case.same("telling then", tell(&case.there, &more).await, Tell::Done);
+    clean(case, &[room]).await;
+}
+
+pub(super) async fn what_was_told_can_be_doubted<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+    let room = case.place();
+    let mut rooms = vec![room.clone()];
+    rooms.extend((0..4).map(|_| case.neighbour(&room)));
+    for room in &rooms {
+        let row = change(case, room).await;
+        tell(&case.here, &telling(&row, 0, &told(room), &[])).await;
+        case.same("the row", row_of(case, room).await, None);
+    }
+    let newer = change(case, &room).await;
+    let (mut cursor, mut calls) = (0, 0);
+    loop {
+        let next = case.there.link.doubt(room.shard(), cursor, 2).await;
+        calls += 1;
+        case.holds(calls < ALL, "there is no end of what is doubted");
+        match next.expect("the store is there") {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    let left = row_of(case, &room).await;
+    case.same("the row of a change", left, Some(newer.version));
+    for room in &rooms[1..] {
+        let version = row_of(case, room).await;
+        case.holds(version.is_some(), "what was told is not doubted");
+        let row = Row {
+            subject: room.clone(),
+            version: version.unwrap_or_default(),
+        };
+        let after = known(&case.here, room).await.revision;
+        let same = Telling {
+            told: Edit::Keep,
+            is_exact: true,
+            ..telling(&row, after, &told(room), &[])
+        };
+        case.same("telling", tell(&case.there, &same).await, Tell::Done);
+        case.same("the row then", row_of(case, room).await, None);
+    }
+    clean(case, &rooms).await;
+}
+
+/// Another change of `subject`, and the row that it leaves.
+async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
+    let session = case.session();
+    let stamp = case.here.stamp(1);
+    let op = put(session, stamp, &entry(subject, session, "x"));
+    let write = |op| Write {
+        subject: subject.clone(),
+        by: case.here.me,
+        ops: vec![op],
+        is_last: false,
+    };
+    case.here.write_all(&[write(op)]).await;
+    // Nothing stays of it.
+    let written = case.here.write_all(&[write(cut(session, stamp))]).await;
+    let version = written.first().and_then(|it| it.version);
+    Row {
+        subject: subject.clone(),
+        version: version.unwrap_or_default(),
+    }
+}
+
+/// A telling that need not be exact.
+fn telling(row: &Row, after: u64, told: &Told, events: &[HookEvent]) -> Telling {
+    Telling {
+        row: row.clone(),
+        after,
+        is_exact: false,
+        told: Edit::Set(told.clone()),
+        events: events.to_vec(),
+    }
+}
+
+fn told(subject: &Subject) -> Told {
+    match subject {
+        Subject::User(_) => Told::Here(look()),
+        Subject::Place(_) => Told::Occupied([user("ann"), user("bob")].into()),
+    }
+}
+
+fn look() -> Look {
+    Look {
+        status: Visible::Busy,
+        message: Some("Bin gleich zurück – 会議中".into()),
+        emoji: Some("👩‍👩‍👧‍👦".into()),
+    }
+}
+
+/// Events of every kind there is of `subject`.
+fn events(subject: &Subject) -> Vec<HookEvent> {
+    match subject {
+        Subject::User(user) => vec![
+            HookEvent::UserOnline {
+                user: user.clone(),
+                look: look(),
+            },
+            HookEvent::UserChanged {
+                user: user.clone(),
+                look: Look {
+                    status: Visible::Away,
+                    message: None,
+                    emoji: None,
+                },
+            },
+            offline(subject),
+            HookEvent::UserOffline {
+                user: user.clone(),
+                last_seen: None,
+            },
+        ],
+        Subject::Place(_) => {
+            let channel = channel(subject);
+            vec![
+                HookEvent::ChannelOccupied {
+                    channel: channel.clone(),
+                },
+                joined(subject, 1),
+                HookEvent::ChannelLeft {
+                    channel: channel.clone(),
+                    user: user("ann"),
+                },
+                HookEvent::ChannelVacated { channel },
+            ]
+        }
+    }
+}
+
+fn offline(subject: &Subject) -> HookEvent {
+    let Subject::User(user) = subject else {
+        panic!("the suite itself takes a place for a user");
+    };
+    HookEvent::UserOffline {
+        user: user.clone(),
+        last_seen: Some(Timestamp::from_millis(1_700_000_000_000)),
+    }
+}
+
+fn joined(subject: &Subject, n: usize) -> HookEvent {
+    HookEvent::ChannelJoined {
+        channel: channel(subject),
+        user: UserId::new(&format!("user-{n}")).expect("it is made of good characters"),
+    }
+}
+
+fn channel(subject: &Subject) -> ChannelId {
+    match subject {
+        Subject::Place(Topic::Channel(channel)) => channel.clone(),
+        _ => panic!("the suite itself takes {subject} for a channel"),
+    }
+}
+
+async fn known<T: Hooks>(node: &Node<T>, subject: &Subject) -> Known {
+    let known = node.link.known(std::slice::from_ref(subject)).await;
+    ok(known)
+}
+
+async fn tell<T: Hooks>(node: &Node<T>, telling: &Telling) -> Tell {
+    ok(node.link.tell(std::slice::from_ref(telling)).await)
+}
+
+/// What waits of `subject`.
+async fn waiting<T: Hooks>(node: &Node<T>, subject: &Subject) -> Vec<Numbered> {
+    let mut events = ok(node.link.waiting(&[subject.shard()], ALL).await).events;
+    events.retain(|it| match (subject, &it.event) {
+        (
+            Subject::User(user),
+            HookEvent::UserOnline { user: it, .. }
+            | HookEvent::UserChanged { user: it, .. }
+            | HookEvent::UserOffline { user: it, .. },
+        ) => it == user,
+        (
+            Subject::Place(Topic::Channel(channel)),
+            HookEvent::ChannelOccupied { channel: it }
+            | HookEvent::ChannelJoined { channel: it, .. }
+            | HookEvent::ChannelLeft { channel: it, .. }
+            | HookEvent::ChannelVacated { channel: it },
+        ) => it == channel,
+        _ => false,
+    });
+    events
+}
+
+fn events_in(numbered: &[Numbered]) -> Vec<HookEvent> {
+    numbered.iter().map(|it| it.event.clone()).collect()
+}
+
+async fn delivered<T: Hooks>(node: &Node<T>, shard: u16, upto: u64) {
+    ok(node.link.delivered(&[(shard, upto)]).await);
+}
+
+/// Takes away all that waits in a shard.
+async fn take_away<T: Hooks>(case: &Case<T>, shard: u16) {
+    delivered(&case.here, shard, (1 << 53) - 1).await;
+}
+
+/// The version of the row of `subject`.
+async fn row_of<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Option<u64> {
+    let shards = [subject.shard()];
+    let due = case
+        .there
+        .due(Queue::Webhooks, &shards, Duration::ZERO, ALL);
+    let rows = due.await.remove(0);
+    let row = rows.into_iter().find(|it| it.subject == *subject);
+    row.map(|it| it.version)
+}
+
+/// Leaves nothing of `subjects`.
+async fn clean<T: Topics + Outbox + Hooks>(case: &Case<T>, subjects: &[Subject]) {
+    for subject in subjects {
+        let row = change(case, subject).await;
+        let after = known(&case.here, subject).await.revision;
+        let end = Telling {
+            told: Edit::Clear,
+            ..telling(&row, after, &told(subject), &[])
+        };
+        tell(&case.here, &end).await;
+        take_away(case, subject.shard()).await;
+    }
+}
+
+/// The outcome of the one thing that was asked.
+fn ok<R>(mut outcomes: Vec<Result<R, StoreError>>) -> R {
+    assert_eq!(outcomes.len(), 1, "one outcome for each");
+    outcomes.remove(0).expect("the store is there")
+}

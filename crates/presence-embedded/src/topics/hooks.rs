@@ -1,0 +1,136 @@
+//! What the outside is told, kept until it was.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use presence_core::Edit;
+use presence_core::cluster::{SHARDS, Subject};
+use presence_core::hooks::{HookEvent, Told};
+use presence_core::ports::{
+    EVENTS_WAITING_MAX, Hooks, Known, Numbered, Queued, StoreError, Tell, Telling,
+};
+
+use super::link::TopicLink;
+use super::lock;
+
+/// What the outside was told of one part of the store, and what it is yet to hear.
+#[derive(Debug, Default)]
+pub(super) struct HookShard {
+    told: BTreeMap<Subject, (u64, Told)>,
+    events: VecDeque<(u64, HookEvent)>,
+    /// The number of the last event.
+    last: u64,
+}
+
+impl HookShard {
+    pub(super) fn known(&self, subject: &Subject) -> Known {
+        match self.told.get(subject) {
+            None => Known::default(),
+            Some((revision, told)) => Known {
+                told: Some(told.clone()),
+                revision: *revision,
+            },
+        }
+    }
+
+    /// Tells, unless another node was faster; `marked` is the version of the row that there is. The row is the caller's to
+    /// settle.
+    pub(super) fn tell(&mut self, now_us: u64, marked: Option<u64>, telling: &Telling) -> Tell {
+        let Telling { row, events, .. } = telling;
+        let Some(marked) = marked else {
+            return Tell::Overtaken;
+        };
+        let is_newer = telling.is_exact && marked > row.version;
+        if is_newer || self.known(&row.subject).revision != telling.after {
+            return Tell::Overtaken;
+        }
+        let waiting = self.events.len();
+        if !events.is_empty() && waiting > 0 && waiting + events.len() > EVENTS_WAITING_MAX {
+            return Tell::Full;
+        }
+        let first = now_us.max(self.last + 1);
+        for (number, event) in (first..).zip(events) {
+            self.events.push_back((number, event.clone()));
+            self.last = number;
+        }
+        let revision = first.max(self.last);
+        match &telling.told {
+            Edit::Keep => {}
+            Edit::Clear => drop(self.told.remove(&row.subject)),
+            Edit::Set(told) => {
+                let told = (revision, told.clone());
+                self.told.insert(row.subject.clone(), told);
+                self.last = revision;
+            }
+        }
+        Tell::Done
+    }
+
+    /// Some of the subjects that the outside knows of, and where to go on.
+    pub(super) fn some(&self, cursor: u64, max: usize) -> (Vec<Subject>, Option<u64>) {
+        let from = usize::try_from(cursor).unwrap_or(usize::MAX);
+        let some: Vec<Subject> = self.told.keys().skip(from).take(max).cloned().collect();
+        let next = from.saturating_add(max);
+        let is_more = next < self.told.len();
+        (some, is_more.then_some(next as u64))
+    }
+
+    fn waiting(&self, shard: u16, max: usize) -> Queued {
+        let events = self.events.iter().take(max);
+        let events = events.map(|(number, event)| Numbered {
+            shard,
+            number: *number,
+            event: event.clone(),
+        });
+        Queued {
+            events: events.collect(),
+            count: self.events.len(),
+        }
+    }
+
+    fn delivered(&mut self, upto: u64) {
+        while self.events.front().is_some_and(|it| it.0 <= upto) {
+            self.events.pop_front();
+        }
+    }
+
+    /// How many things are kept here, whatever they weigh.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.told.len() + self.events.len()
+    }
+}
+
+impl Hooks for TopicLink {
+    async fn known(&self, subjects: &[Subject]) -> Vec<Result<Known, StoreError>> {
+        self.each(subjects, |store, subject| {
+            store.at(subject, |shard, _| shard.hooks.known(subject))
+        })
+    }
+
+    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
+        self.each(tellings, |store, telling| {
+            store.at(&telling.row.subject, |shard, around| {
+                shard.tell(around, telling)
+            })
+        })
+    }
+
+    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
+        let part = &self.store()?.shards[usize::from(shard % SHARDS)];
+        Ok(lock(part).doubt(cursor, max))
+    }
+
+    async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        self.each(shards, |store, &shard| {
+            let part = &store.shards[usize::from(shard % SHARDS)];
+            lock(part).hooks.waiting(shard, max)
+        })
+    }
+
+    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+        self.each(upto, |store, &(shard, number)| {
+            let part = &store.shards[usize::from(shard % SHARDS)];
+            lock(part).hooks.delivered(number);
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! What the outside is told, kept until it was.
+
+use fred::types::Value;
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use presence_core::Edit;
+use presence_core::cluster::Subject;
+use presence_core::ports::{
+    EVENTS_WAITING_MAX, Hooks, Known, Numbered, Queue, Queued, StoreError, Tell, Telling,
+};
+
+use crate::fault::Fault;
+use crate::keys;
+use crate::record::{self, RecordError};
+use crate::script;
+use crate::survey::Place;
+use crate::topics::{READING_MAX, RedisTopics};
+
+impl Hooks for RedisTopics {
+    async fn known(&self, subjects: &[Subject]) -> Vec<Result<Known, StoreError>> {
+        let known: Vec<_> = subjects.iter().map(|it| self.known_of(it)).collect();
+        stream::iter(known).buffered(READING_MAX).collect().await
+    }
+
+    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
+        let told: Vec<_> = tellings.iter().map(|it| self.tell_one(it)).collect();
+        stream::iter(told).buffered(READING_MAX).collect().await
+    }
+
+    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
+        let keys = [
+            self.keys.told(shard),
+            self.keys.outbox(shard, Queue::Webhooks),
+        ];
+        let count = i64::try_from(max.max(1)).unwrap_or(i64::MAX);
+        let args = [Value::from(cursor.to_string()), Value::from(count)];
+        let place = Place::Shard(shard);
+        let answer = self.run(place, &script::DOUBT, &keys, &args).await?;
+        let next = answer.as_str().and_then(|it| it.parse().ok());
+        let next: u64 = next.ok_or(Fault::Strange)?;
+        Ok((next > 0).then_some(next))
+    }
+
+    async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        join_all(shards.iter().map(|&shard| self.waiting_in(shard, max))).await
+    }
+
+    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+        let delivered = upto.iter().map(|&(shard, number)| async move {
+            let key = self.keys.events(shard);
+            let number = Value::from(i64::try_from(number).unwrap_or(i64::MAX));
+            let place = Place::Shard(shard);
+            self.run(place, &script::DELIVERED, &[key], &[number])
+                .await?;
+            Ok(())
+        });
+        join_all(delivered).await
+    }
+}
+
+impl RedisTopics {
+    async fn known_of(&self, subject: &Subject) -> Result<Known, StoreError> {
+        let shard = subject.shard();
+        let (key, name) = (self.keys.told(shard), keys::name_of(subject));
+        let args = vec![Value::from(key.as_str()), Value::from(name.as_str())];
+        let answer = self.call(Place::Shard(shard), "HGET", args).await?;
+        match answer.as_bytes() {
+            None => Ok(Known::default()),
+            Some(bytes) => {
+                let known = record::decode_told(bytes);
+                known.map_err(|source| corrupt(format!("{key} {name}"), source))
+            }
+        }
+    }
+
+    async fn tell_one(&self, telling: &Telling) -> Result<Tell, StoreError> {
+        let Telling { row, after, .. } = telling;
+        let shard = row.subject.shard();
+        let keys = [
+            self.keys.outbox(shard, Queue::Webhooks),
+            self.keys.told(shard),
+            self.keys.events(shard),
+        ];
+        let number = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
+        let after = match after {
+            0 => Vec::new(),
+            after => after.to_be_bytes().to_vec(),
+        };
+        let known = match &telling.told {
+            Edit::Keep => Vec::new(),
+            Edit::Clear => b"-".to_vec(),
+            Edit::Set(told) => record::encode_told(told),
+        };
+        let mut args = vec![
+            Value::from(keys::name_of(&row.subject)),
+            number(row.version),
+            Value::from_static_str(if telling.is_exact { "!" } else { "" }),
+            Value::Bytes(after.into()),
+            Value::Bytes(known.into()),
+            number(EVENTS_WAITING_MAX as u64),
+        ];
+        let events = telling.events.iter().map(record::encode_event);
+        args.extend(events.map(|it| Value::Bytes(it.into())));
+        let place = Place::Shard(shard);
+        let answer = self.run(place, &script::TELL, &keys, &args).await?;
+        Ok(match answer.as_i64() {
+            Some(0) => Tell::Overtaken,
+            Some(1) => Tell::Done,
+            Some(2) => Tell::Full,
+            _ => return Err(Fault::Strange.into()),
+        })
+    }
+
+    async fn waiting_in(&self, shard: u16, max: usize) -> Result<Queued, StoreError> {
+        let (key, place) = (self.keys.events(shard), Place::Shard(shard));
+        let count = self.call(place, "LLEN", vec![Value::from(key.as_str())]);
+        let last = i64::try_from(max).unwrap_or(i64::MAX) - 1;
+        let range = vec![
+            Value::from(key.as_str()),
+            Value::from(0),
+            // -1 would be all of them.
+            Value::from(last.max(0)),
+        ];
+        let range = self.call(place, "LRANGE", range);
+        let (count, range) = futures_util::future::try_join(count, range).await?;
+        let mut events = Vec::new();
+        for bytes in range.into_array().iter().take(max) {
+            let bytes = bytes.as_bytes().ok_or(Fault::Strange)?;
+            let event = record::decode_event(bytes);
+            let (number, event) = event.map_err(|source| corrupt(key.clone(), source))?;
+            events.push(Numbered {
+                shard,
+                number,
+                event,
+            });
+        }
+        let count = count.as_i64().and_then(|it| usize::try_from(it).ok());
+        let count = count.ok_or(Fault::Strange)?;
+        Ok(Queued { events, count })
+    }
+}
+
+fn corrupt(key: String, source: RecordError) -> StoreError {
+    StoreError::Corrupt {
+        key,
+        source: Box::new(source),
+    }
+}
