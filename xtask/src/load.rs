@@ -19,6 +19,13 @@ const RELEASED: &[(&str, &str)] = &[
 /// What it takes to have them all.
 const FEATURES: &str = "xtask/chaos";
 
+/// The application whose pages some of its clients are.
+const PUSHER: [(&str, &str); 3] = [
+    ("PRESENCE_PUSHER_APP_ID", "load"),
+    ("PRESENCE_PUSHER_KEY", "load-key"),
+    ("PRESENCE_PUSHER_SECRET", "a-secret-that-everybody-knows"),
+];
+
 /// Builds both, starts a gateway on a free port, runs presence-load against it with `args`, stops the gateway.
 /// A run that takes longer than `limit` hangs.
 ///
@@ -34,7 +41,9 @@ pub(crate) fn load(workspace: &Workspace, args: &[String], limit: Duration) -> R
 
     let folder = format!("load-{}", std::process::id());
     let folder = Folder::empty(workspace.target.join("xtask").join(folder))?;
-    let settings = Settings::alone(workspace.release_binary("presence-gateway"));
+    let mut settings = Settings::alone(workspace.release_binary("presence-gateway"));
+    let app = PUSHER.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    settings.env.extend(app);
     let gateway = Gateway::start(folder.path(), &settings)?;
     println!("the gateway listens on {}", gateway.address());
     let mut command = Command::new(workspace.release_binary(binary));
@@ -42,6 +51,8 @@ pub(crate) fn load(workspace: &Workspace, args: &[String], limit: Duration) -> R
         .current_dir(&workspace.root)
         .arg("--url")
         .arg(format!("ws://{}/ws", gateway.address()));
+    let [_, (_, key), (_, secret)] = PUSHER;
+    command.args(["--pusher", &format!("{key}:{secret}")]);
     if let Err(error) = run_within(command.args(args), limit) {
         eprint!("{}", gateway.process.log_end());
         return Err(error);

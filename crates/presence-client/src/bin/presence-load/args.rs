@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use presence_client::Protocol;
+
+use crate::line::Door;
+use crate::stock::App;
 
 /// Puts load on a Presence gateway, and measures what comes of it.
 #[derive(Clone, Debug, Parser)]
@@ -29,9 +31,12 @@ pub(crate) struct Args {
     /// How many changes a second, in all rooms together; by default 20 in `fanout`, 200 in `churn`.
     #[arg(long)]
     rate: Option<f64>,
-    /// How frames are written.
+    /// What is spoken; in `fanout` by those who watch.
     #[arg(long, value_enum, default_value_t = Dialect::Json)]
     pub(crate) protocol: Dialect,
+    /// Key and secret of an application of the gateway, for `--protocol pusher`.
+    #[arg(long, value_name = "KEY:SECRET")]
+    pub(crate) pusher: Option<App>,
     /// What decides who makes which change.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -66,26 +71,38 @@ pub(crate) enum Scenario {
     Storm,
     /// Everyone is in a room and sometimes changes: how long until another sees it.
     Churn,
-    /// A little of each, in both protocols: whether it is right.
+    /// A little of each, in every protocol: whether it is right.
     Smoke,
     /// Not for you: accepts WebSockets and writes frames as cheaply as can be, told by `fanout`.
     BareServer,
 }
 
-/// How frames are written.
+/// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dialect {
-    /// As JSON texts.
+    /// The native protocol, as JSON texts.
     Json,
-    /// As postcard.
+    /// The native protocol, as postcard.
     Binary,
+    /// That of Phoenix Channels.
+    Phoenix,
+    /// That of Action Cable.
+    Cable,
+    /// That of Pusher.
+    Pusher,
 }
 
-impl From<Dialect> for Protocol {
-    fn from(it: Dialect) -> Self {
-        match it {
-            Dialect::Json => Protocol::Json,
-            Dialect::Binary => Protocol::Binary,
+impl Dialect {
+    /// Whether it is ours.
+    pub(crate) fn is_native(self) -> bool {
+        matches!(self, Dialect::Json | Dialect::Binary)
+    }
+
+    /// What the bare server speaks in its place: the cost of a frame is that of its bytes.
+    pub(crate) fn bare(self) -> Dialect {
+        match self {
+            Dialect::Binary => Dialect::Binary,
+            _ => Dialect::Json,
         }
     }
 }
@@ -106,7 +123,7 @@ impl Args {
             runs: 1,
             ..self.clone()
         };
-        vec![
+        let mut scenarios = vec![
             small(Scenario::Storm, Dialect::Json, 60, 3, 0.0),
             small(Scenario::Storm, Dialect::Binary, 60, 3, 0.0),
             small(Scenario::Fanout, Dialect::Json, 50, 1, 20.0),
@@ -114,7 +131,18 @@ impl Args {
             small(Scenario::Churn, Dialect::Json, 60, 3, 40.0),
             small(Scenario::Churn, Dialect::Binary, 60, 3, 40.0),
             small(Scenario::Idle, Dialect::Json, 50, 5, 0.0),
-        ]
+        ];
+        let pusher = self.pusher.is_some().then_some(Dialect::Pusher);
+        for dialect in [Dialect::Phoenix, Dialect::Cable].into_iter().chain(pusher) {
+            scenarios.extend([
+                small(Scenario::Storm, dialect, 60, 3, 0.0),
+                // More than are listed.
+                small(Scenario::Storm, dialect, 600, 1, 0.0),
+                small(Scenario::Fanout, dialect, 50, 1, 20.0),
+                small(Scenario::Churn, dialect, 60, 3, 40.0),
+            ]);
+        }
+        scenarios
     }
 
     /// Into how many rooms the clients go.
@@ -134,6 +162,15 @@ impl Args {
             Scenario::Churn => 200.0,
             _ => 0.0,
         })
+    }
+
+    /// Where the gateway is, and what is spoken to it.
+    pub(crate) fn door(&self) -> Door {
+        Door {
+            url: self.url.clone(),
+            dialect: self.protocol,
+            app: self.pusher.clone(),
+        }
     }
 
     /// How many make the changes of `fanout`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use presence_client::wire::event::{CurrentUsers, Hello, Limits, Meta, User, UserChanged};
-use presence_client::wire::{DeviceKind, Epoch, Event, Json, Mode, Place, Session, Visible};
+use presence_client::wire::{DeviceKind, Epoch, Event, Mode, Place, Session, Visible};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -33,9 +33,9 @@ pub(crate) struct BareServer {
 impl BareServer {
     /// Starts one that will write `frames` frames of `bytes` bytes to each of the clients of `args`.
     pub(crate) fn start(args: &Args, frames: u64, bytes: f64) -> Result<Self> {
-        let dialect = match args.protocol {
-            Dialect::Json => "json",
+        let dialect = match args.protocol.bare() {
             Dialect::Binary => "binary",
+            _ => "json",
         };
         let mut child = Command::new(std::env::current_exe()?)
             .arg("bare-server")
@@ -150,8 +150,8 @@ fn choose(request: &Request, mut response: Response) -> Result<Response, ErrorRe
 /// `event` as a WebSocket frame.
 fn frame(protocol: Dialect, event: &Event) -> Vec<u8> {
     let (opcode, payload) = match protocol {
-        Dialect::Json => (0x81, event.to_json().into_bytes()),
         Dialect::Binary => (0x82, event.to_postcard()),
+        _ => (0x81, event.to_json().into_bytes()),
     };
     let mut out = vec![opcode];
     match payload.len() {
@@ -186,7 +186,7 @@ fn padded(protocol: Dialect, change: usize, bytes: usize) -> Event {
                 session: Session(1),
                 device: DeviceKind::Other,
                 joined_at: 0,
-                meta: Json::of(&mark).expect("a mark is JSON"),
+                meta: mark.meta(),
             }],
         };
         let place = Place::Channel(CHANNEL.into());
@@ -203,8 +203,8 @@ fn padded(protocol: Dialect, change: usize, bytes: usize) -> Event {
         }
     };
     let least = match protocol {
-        Dialect::Json => event("").to_json().len(),
         Dialect::Binary => event("").to_postcard().len(),
+        _ => event("").to_json().len(),
     };
     event(&"x".repeat(bytes.saturating_sub(least)))
 }

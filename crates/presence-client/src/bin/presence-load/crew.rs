@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use presence_client::Protocol;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::line::Door;
 use crate::machine::Process;
 use crate::report::Outcome;
 use crate::schedule::Schedule;
-use crate::seat::{Hall, Phase, Seat, Seen, leave, sit};
+use crate::seat::{COUNTED, Hall, Phase, Seat, Seen, sit};
 
 /// How many come at the same time.
 const COMING_MAX: usize = 256;
@@ -24,8 +24,7 @@ const BACKLOG_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Who does what.
 pub(crate) struct Crew {
-    pub(crate) url: String,
-    pub(crate) protocol: Protocol,
+    pub(crate) door: Door,
     pub(crate) seats: Vec<Seat>,
     pub(crate) schedule: Schedule,
     pub(crate) seconds: f64,
@@ -72,10 +71,10 @@ impl Crew {
         let cpu = || self.process.and_then(Process::cpu);
         let memory_before = memory();
         let hall = Arc::new(Hall {
-            url: self.url.clone(),
-            protocol: self.protocol,
+            door: self.door,
             schedule: self.schedule,
             received: AtomicU64::new(0),
+            seated: AtomicU32::new(0),
             doors: Semaphore::new(COMING_MAX),
         });
         let (ready, mut readied) = mpsc::channel(COMING_MAX);
@@ -110,14 +109,14 @@ impl Crew {
         let memory_kb = [memory_before, memory_start, memory()];
 
         phase.send_replace(Phase::Over);
-        let (mut seen, mut clients) = (Vec::new(), Vec::new());
+        let (mut seen, mut lines) = (Vec::new(), Vec::new());
         for task in tasks {
-            let (it, client) = task.await?;
+            let (it, line) = task.await?;
             seen.push(it);
-            clients.extend(client);
+            lines.extend(line);
         }
-        for client in clients {
-            leave(client).await;
+        for line in lines {
+            line.leave().await;
         }
         let hall = Arc::into_inner(hall).expect("every seat is empty");
         Ok(Notes {
@@ -203,7 +202,9 @@ impl Notes {
             let (Some(base), Some(have)) = (seen.base, seen.have) else {
                 continue; // Never came in, which is a problem already.
             };
-            if have != latest {
+            // Who was told a whole state has counted fewer changes.
+            let is_behind = have.epoch == COUNTED && seen.wholes > 0;
+            if have != latest && !is_behind {
                 let (has, version) = (have.version, latest.version);
                 outcome.problem(format!(
                     "room {room} is at {version}, a client of it at {has}"

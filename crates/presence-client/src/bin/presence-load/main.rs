@@ -7,12 +7,15 @@
 mod args;
 mod bare;
 mod crew;
+mod crowd;
+mod line;
 mod machine;
 mod peek;
 mod report;
 mod scenarios;
 mod schedule;
 mod seat;
+mod stock;
 
 use std::process::ExitCode;
 

@@ -6,10 +6,10 @@ use presence_client::wire::{Epoch, Event, Have};
 /// What a frame is, as far as counting goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Peek {
-    /// The whole state of a place, or a summary of it.
-    Whole(Have),
+    /// The whole state of a place, or a summary of it; with its version where there are any.
+    Whole(Option<Have>),
     /// One change of a place: one version more.
-    Step(Have),
+    Step(Option<Have>),
     /// Somebody refuses something.
     Error,
     /// Anything else.
@@ -33,8 +33,8 @@ pub(crate) fn peek(frame: &Frame) -> Peek {
 /// What a frame of type `kind` is; `have` reads its version, if it has one.
 fn sort(kind: &str, have: impl FnOnce() -> Option<Have>) -> Option<Peek> {
     match kind.strip_prefix("presence:")? {
-        "currentUsers" | "summary" => have().map(Peek::Whole),
-        "userJoined" | "userUpdated" | "userLeft" | "changes" => have().map(Peek::Step),
+        "currentUsers" | "summary" => have().map(Some).map(Peek::Whole),
+        "userJoined" | "userUpdated" | "userLeft" | "changes" => have().map(Some).map(Peek::Step),
         "error" => Some(Peek::Error),
         _ => Some(Peek::Other),
     }

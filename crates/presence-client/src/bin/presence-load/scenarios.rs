@@ -13,6 +13,7 @@ use crate::args::{Args, Scenario};
 use crate::machine::Process;
 use crate::report::Outcome;
 use crate::seat::Seat;
+use crate::stock::ROOM;
 
 /// How many clients of a run look into every frame, about.
 const SAMPLES: usize = 50;
@@ -45,7 +46,7 @@ fn in_rooms(args: &Args, tag: &str) -> Vec<Seat> {
     let seat = |n| Seat {
         user: format!("{tag}-{n}"),
         room: room_of(n),
-        channel: format!("{tag}:{}", room_of(n)),
+        channel: format!("{ROOM}{tag}-{}", room_of(n)),
         member: Some(n),
         watches: true,
         is_sampled: n % sampled_every == 0,

@@ -1,16 +1,46 @@
 //! Which member makes a change when: drawn before the run, so that nothing that happens in it can move an arrival.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use presence_client::wire::Json;
+use serde_json::json;
 
-/// What a change carries in its meta, so that whoever sees it knows which it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a change carries in the name it shows, so that whoever sees it, in whichever dialect, knows which it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// Whose change.
     pub(crate) member: usize,
     /// Which of theirs, from 0.
     pub(crate) change: usize,
+}
+
+impl Mark {
+    const PREFIX: &str = "mark-";
+
+    /// What a member says of itself.
+    pub(crate) fn meta(self) -> Json {
+        Json::of(&json!({ "name": self.to_string() })).expect("a name is JSON")
+    }
+
+    /// All that stand in `text`.
+    pub(crate) fn all_in(text: &str) -> impl Iterator<Item = Mark> {
+        text.split(Mark::PREFIX).skip(1).filter_map(|rest| {
+            let (member, rest) = rest.split_once('-')?;
+            let end = rest.find(|it: char| !it.is_ascii_digit());
+            let change = &rest[..end.unwrap_or(rest.len())];
+            Some(Mark {
+                member: member.parse().ok()?,
+                change: change.parse().ok()?,
+            })
+        })
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}-{}", Mark::PREFIX, self.member, self.change)
+    }
 }
 
 /// For each member, when after the start their changes are due.
@@ -85,5 +115,13 @@ mod tests {
         assert_ne!(draw(1).due, draw(2).due);
         assert_eq!(draw(1).len(), 1000);
         assert_eq!(draw(1).last(0..10).len(), 10);
+    }
+
+    #[test]
+    fn a_mark_is_found_again_in_whatever_shows_it() {
+        let marks = [(3, 17), (0, 0)].map(|(member, change)| Mark { member, change });
+        let [a, b] = marks.map(|it| it.meta().as_str().to_owned());
+        let text = format!(r#"["{}",{b},"mark-x-1 mark-1"]"#, a.replace('"', r#"\""#));
+        assert!(Mark::all_in(&text).eq(marks), "{text}");
     }
 }

@@ -2,20 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use presence_client::wire::event::{Change, User};
-use presence_client::wire::{Command, Event, Have, Json, Place, Target, command};
-use presence_client::{Client, Frame, Options, Picture, Protocol};
+use presence_client::wire::{Epoch, Event, Have, Place};
+use presence_client::{Frame, Picture};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::peek::{Peek, peek};
+use crate::line::{Door, Line};
+use crate::peek::Peek;
 use crate::schedule::{Mark, Schedule};
 
 /// How long connecting and joining may take.
 const COME_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The epoch where the dialect has no versions: changes are counted, from the start of a run.
+pub(crate) const COUNTED: Epoch = Epoch(0);
 
 /// Who sits where.
 #[derive(Clone, Debug)]
@@ -32,11 +36,12 @@ pub(crate) struct Seat {
 
 /// What all seats of a run share.
 pub(crate) struct Hall {
-    pub(crate) url: String,
-    pub(crate) protocol: Protocol,
+    pub(crate) door: Door,
     pub(crate) schedule: Schedule,
     /// Changes received by all, so that the end of the run can be seen.
     pub(crate) received: AtomicU64,
+    /// How many have come.
+    pub(crate) seated: AtomicU32,
     /// How many may be coming at the same time.
     pub(crate) doors: Semaphore,
 }
@@ -81,13 +86,13 @@ pub(crate) struct Sample {
 
 /// Sits from before the start to the end. Says through `ready` that it has come.
 ///
-/// Its connection it gives back, for [`leave`]: if one went while others still looked, they would see that.
+/// Its connection it gives back, for [`Line::leave`]: if one went while others still looked, they would see that.
 pub(crate) async fn sit(
     seat: Seat,
     hall: Arc<Hall>,
     ready: mpsc::Sender<()>,
     mut phase: watch::Receiver<Phase>,
-) -> (Seen, Option<Client>) {
+) -> (Seen, Option<Line>) {
     let mut seen = Seen::new(seat);
     let come = async {
         let _door = hall.doors.acquire().await.expect("doors are never closed");
@@ -96,8 +101,8 @@ pub(crate) async fn sit(
     let come = come.await;
     // The receiver is gone only if the run was given up.
     let _ = ready.send(()).await;
-    let client = match come {
-        Ok(Ok(client)) => stay(client, &mut seen, &hall, &mut phase).await,
+    let line = match come {
+        Ok(Ok(line)) => stay(line, &mut seen, &hall, &mut phase).await,
         Ok(Err(why)) => {
             seen.problems.push(why);
             None
@@ -108,79 +113,32 @@ pub(crate) async fn sit(
             None
         }
     };
-    (seen, client)
-}
-
-/// Ends the session of `client`, so that the next run finds an empty gateway.
-pub(crate) async fn leave(mut client: Client) {
-    let leave = command::Leave {
-        ref_: None,
-        channel: None,
-    };
-    // Too late to complain.
-    let _ = client.send(&leave.into()).await;
+    (seen, line)
 }
 
 /// Connects, joins or watches, and waits for the whole state.
-async fn come(seen: &mut Seen, hall: &Hall) -> Result<Client, String> {
-    let seat = seen.seat.clone();
-    let options = Options {
-        protocol: hall.protocol,
-        read_buffer_bytes: 2048,
-        ..Options::user(&hall.url, &seat.user)
-    };
-    let connected = Client::connect(&options).await;
-    let mut client = connected.map_err(|it| match std::error::Error::source(&it) {
-        Some(cause) => format!("a client cannot connect: {it}: {cause}"),
-        None => format!("a client cannot connect: {it}"),
-    })?;
-    if !seat.watches {
-        let join = join(&seat);
-        let joined = client.request(join).await;
-        joined.map_err(|it| format!("a member cannot join: {it}"))?;
-        return Ok(client);
-    }
-    let command = match seat.member {
-        Some(_) => join(&seat),
-        None => Command::Watch(command::Watch {
-            ref_: None,
-            target: Target::Channel(seat.channel),
-            mode: None,
-            have: None,
-        }),
-    };
-    let sent = client.send(&command).await;
-    sent.map_err(|it| format!("a client cannot send: {it}"))?;
-    while seen.have.is_none() {
-        let Some(frame) = client.next_frame().await else {
-            return Err(format!("a client was cut off: {:?}", client.ending()));
+async fn come(seen: &mut Seen, hall: &Hall) -> Result<Line, String> {
+    let mut line = Line::open(&hall.door, &seen.seat).await?;
+    line.enter(&seen.seat).await?;
+    while seen.seat.watches && seen.have.is_none() {
+        let Some(frame) = line.next().await else {
+            return Err(line.cut_off());
         };
-        seen.see(&frame, None, &hall.schedule);
+        seen.see(&line, &frame, None, &hall.schedule);
     }
-    Ok(client)
-}
-
-fn join(seat: &Seat) -> Command {
-    Command::Join(command::Join {
-        ref_: None,
-        channel: seat.channel.clone(),
-        meta: None,
-        watch: (!seat.watches).then_some(false),
-        mode: None,
-        have: None,
-    })
+    Ok(line)
 }
 
 /// Waits for the start, and then does what is due until the end.
 async fn stay(
-    mut client: Client,
+    mut line: Line,
     seen: &mut Seen,
     hall: &Hall,
     phase: &mut watch::Receiver<Phase>,
-) -> Option<Client> {
-    let heartbeat = Duration::from_millis(client.hello().heartbeat_interval.max(1000));
+) -> Option<Line> {
+    let heartbeat = line.heartbeat_interval();
     // Spread, as real clients are.
-    let spread = (client.hello().session.0 % 1000) as u32;
+    let spread = hall.spread();
     let mut heartbeat_at = Instant::now() + heartbeat * spread / 1000;
     let mut start: Option<Instant> = None;
     seen.base = seen.have;
@@ -199,21 +157,25 @@ async fn stay(
             () = wake.as_mut() => {
                 if due_at == Some(wake_at) {
                     change += 1;
-                    client.send(&update(&seen.seat, change - 1)).await
+                    let mark = Mark {
+                        member: seen.seat.member.expect("only members have changes"),
+                        change: change - 1,
+                    };
+                    line.update(&seen.seat, mark).await
                 } else {
                     heartbeat_at += heartbeat;
-                    client.heartbeat().await
+                    line.heartbeat().await
                 }
             }
-            frame = client.next_frame() => match frame {
+            frame = line.next() => match frame {
                 Some(frame) => {
                     let steps = seen.steps;
-                    seen.see(&frame, start, &hall.schedule);
+                    seen.see(&line, &frame, start, &hall.schedule);
                     hall.received.fetch_add(seen.steps - steps, Ordering::Relaxed);
                     Ok(())
                 }
                 None => {
-                    seen.problems.push(format!("a client was cut off: {:?}", client.ending()));
+                    seen.problems.push(line.cut_off());
                     return None;
                 }
             },
@@ -225,7 +187,7 @@ async fn stay(
                     seen.start_counting();
                     Ok(())
                 }
-                Phase::Over => return Some(client),
+                Phase::Over => return Some(line),
             },
         };
         if let Err(error) = sent {
@@ -235,15 +197,13 @@ async fn stay(
     }
 }
 
-/// The change of that number.
-fn update(seat: &Seat, change: usize) -> Command {
-    let member = seat.member.expect("only members have changes");
-    let mark = Mark { member, change };
-    Command::Update(command::Update {
-        ref_: None,
-        channel: seat.channel.clone(),
-        meta: Json::of(&mark).expect("a mark is JSON"),
-    })
+impl Hall {
+    /// A number below 1,000, another one for everybody.
+    fn spread(&self) -> u32 {
+        let n = self.seated.fetch_add(1, Ordering::Relaxed);
+        // Neighbours are far from each other.
+        n.wrapping_mul(617) % 1000
+    }
 }
 
 impl Seen {
@@ -268,21 +228,32 @@ impl Seen {
     }
 
     fn start_counting(&mut self) {
+        if let Some(have) = self.have.as_mut().filter(|it| it.epoch == COUNTED) {
+            have.version = 0;
+        }
         self.base = self.have;
         (self.steps, self.bytes, self.wholes) = (0, 0, 0);
     }
 
-    fn see(&mut self, frame: &Frame, start: Option<Instant>, schedule: &Schedule) {
+    fn see(&mut self, line: &Line, frame: &Frame, start: Option<Instant>, schedule: &Schedule) {
         let now = Instant::now();
-        match peek(frame) {
+        let peeked = match line.peek(frame) {
+            // Action Cable begins with a message that is both.
+            Peek::Step(None) if self.have.is_none() => Peek::Whole(None),
+            it => it,
+        };
+        match peeked {
             Peek::Whole(got) => {
                 self.wholes += 1;
-                self.have = Some(got);
+                self.have = got.or(self.have).or(Some(Have {
+                    epoch: COUNTED,
+                    version: 0,
+                }));
             }
             Peek::Step(got) => self.step(got, frame, now),
             Peek::Error => self.problems.push(match frame.decode() {
                 Ok(Event::Error(it)) => format!("refused, {}: {}", it.code, it.message),
-                other => format!("not understood: {other:?}"),
+                _ => format!("not understood: {frame:?}"),
             }),
             Peek::Other => {}
         }
@@ -290,6 +261,12 @@ impl Seen {
         let Some(sample) = &mut self.sample else {
             return;
         };
+        if let (Line::Stock(_), Frame::Text(text)) = (line, frame) {
+            for mark in Mark::all_in(text).filter(|it| Some(it.member) != member) {
+                sample.note(mark, now, start, schedule);
+            }
+            return;
+        }
         let event = match frame.decode() {
             Ok(event) => event,
             Err(error) => return self.problems.push(format!("not understood: {error}")),
@@ -302,12 +279,16 @@ impl Seen {
         }
     }
 
-    fn step(&mut self, got: Have, frame: &Frame, now: Instant) {
+    fn step(&mut self, got: Option<Have>, frame: &Frame, now: Instant) {
         let Some(have) = self.have else {
             return self
                 .problems
                 .push("a change came before the whole".to_owned());
         };
+        let got = got.unwrap_or(Have {
+            version: have.version + 1,
+            ..have
+        });
         if got.epoch == have.epoch && got.version <= have.version {
             return; // We have it already.
         }
@@ -357,5 +338,5 @@ fn marks(event: &Event) -> impl Iterator<Item = Mark> {
         _ => Vec::new(),
     };
     let metas = users.into_iter().flat_map(|it| &it.metas);
-    metas.filter_map(|it| serde_json::from_str(it.meta.as_str()).ok())
+    metas.flat_map(|it| Mark::all_in(it.meta.as_str()))
 }

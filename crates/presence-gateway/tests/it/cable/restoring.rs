@@ -48,6 +48,8 @@ async fn who_comes_back_in_time_goes_on_with_what_was_subscribed_and_nobody_noti
 #[tokio::test]
 async fn a_sid_is_worth_nothing_to_anybody_else_nor_too_late() {
     let gateway = start(&[("PRESENCE_GRACE", "300ms")]).await;
+    let mut bob = Page::of(gateway.address(), "bob").await;
+    bob.subscribes(&room(1)).await;
     let mut ann = Page::extended(gateway.address(), "ann").await;
     ann.subscribes(&room(1)).await;
     let sid = sid(&ann);
@@ -62,7 +64,9 @@ async fn a_sid_is_worth_nothing_to_anybody_else_nor_too_late() {
         let page = Page::at(gateway.address(), &target, EXTENDED).await;
         assert!(page.welcome.get("restored").is_none(), "{target}");
     }
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    // Once she has left, the grace time is over.
+    bob.receives(&room(1), |it| it["action"] == "user_left")
+        .await;
     let target = format!("/cable?user_id=ann&sid={sid}");
     let page = Page::at(gateway.address(), &target, EXTENDED).await;
     assert!(page.welcome.get("restored").is_none());

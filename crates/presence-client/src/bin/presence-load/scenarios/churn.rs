@@ -10,8 +10,7 @@ use crate::schedule::Schedule;
 
 pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     let crew = Crew {
-        url: args.url.clone(),
-        protocol: args.protocol.into(),
+        door: args.door(),
         seats: in_rooms(args, tag),
         schedule: Schedule::draw(args.clients, args.rate(), args.seconds, args.seed),
         seconds: args.seconds,

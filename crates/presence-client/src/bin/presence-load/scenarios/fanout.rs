@@ -2,27 +2,29 @@
 
 use anyhow::Result;
 
-use crate::args::Args;
+use crate::args::{Args, Dialect};
 use crate::bare::{self, BareServer};
 use crate::crew::{Crew, Notes, Totals};
+use crate::line::Door;
 use crate::report::Outcome;
 use crate::scenarios::{SAMPLES, gateway, micros};
 use crate::schedule::Schedule;
 use crate::seat::Seat;
+use crate::stock::ROOM;
 
 pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
-    let mut seats = watchers(args, tag, &format!("{tag}:0"));
+    let channel = format!("{ROOM}{tag}");
+    let mut seats = watchers(args, tag, &channel);
     seats.extend((0..args.members()).map(|n| Seat {
         user: format!("{tag}-member-{n}"),
         room: 0,
-        channel: format!("{tag}:0"),
+        channel: channel.clone(),
         member: Some(n),
         watches: false,
         is_sampled: false,
     }));
     let crew = Crew {
-        url: args.url.clone(),
-        protocol: args.protocol.into(),
+        door: args.door(),
         seats,
         schedule: Schedule::draw(args.members(), args.rate(), args.seconds, args.seed),
         seconds: args.seconds,
@@ -32,15 +34,18 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let totals = notes.reconcile(&mut outcome);
     let (versions, bytes) = (totals.versions, totals.bytes);
-    outcome.metric("versions a second", "/s", versions as f64 / args.seconds);
+    outcome.metric("told a second", "/s", versions as f64 / args.seconds);
     outcome.metric("bytes a delivery", "B", bytes);
     let cost = measure(args, &notes, totals, &mut outcome, GATEWAY);
 
     if !args.no_ceiling && versions > 0 {
         let mut server = BareServer::start(args, versions, bytes)?;
         let crew = Crew {
-            url: server.url.clone(),
-            protocol: args.protocol.into(),
+            door: Door {
+                url: server.url.clone(),
+                dialect: args.protocol.bare(),
+                app: None,
+            },
             seats: watchers(args, tag, bare::CHANNEL),
             schedule: Schedule::even(versions as usize, args.seconds),
             seconds: args.seconds,
@@ -55,11 +60,18 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// How many of Pusher's pages are one user's: who subscribes is in the room there, and it shall be small.
+const TABS: usize = 50;
+
 /// Everyone who watches `channel`.
 fn watchers(args: &Args, tag: &str, channel: &str) -> Vec<Seat> {
     let sampled_every = (args.clients / SAMPLES).max(1);
+    let tabs = match args.protocol {
+        Dialect::Pusher => TABS,
+        _ => 1,
+    };
     let seat = |n| Seat {
-        user: format!("{tag}-{n}"),
+        user: format!("{tag}-{}", n / tabs),
         room: 0,
         channel: channel.to_owned(),
         member: None,

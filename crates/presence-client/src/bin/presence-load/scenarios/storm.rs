@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use presence_client::wire::{Command, Event, Place, Target, command};
-use presence_client::{Client, Options, Picture};
-use tokio::sync::{Semaphore, watch};
+use presence_client::{Client, Frame, Picture};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::args::Args;
+use crate::args::{Args, Dialect};
+use crate::crowd::Crowd;
+use crate::line::{Door, Line};
 use crate::machine::Process;
+use crate::peek::Peek;
 use crate::report::Outcome;
 use crate::scenarios::{gateway, in_rooms};
-use crate::seat::{Seat, leave};
+use crate::seat::Seat;
+use crate::stock::Stock;
 
 /// How many connect at the same time: no more than a listening socket queues.
 const CONNECTING_MAX: usize = 512;
@@ -38,21 +42,44 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
         });
     let doors = Arc::new(Semaphore::new(CONNECTING_MAX));
     let (end, ended) = watch::channel(());
+    let memory_start = process.and_then(Process::memory_kb);
+    let first = Seat {
+        user: format!("{tag}-witness"),
+        member: None,
+        ..seats[0].clone()
+    };
+    let door = Door {
+        dialect: Dialect::Json,
+        ..args.door()
+    };
+    let (ready, readied) = oneshot::channel();
+    let witness_ended = ended.clone();
+    // On a thread of its own: what it notes must not wait for thousands of others.
+    let witness = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|it| it.to_string())?;
+        runtime.block_on(witness(&door, &first, ready, witness_ended))
+    });
+    // It says why, if it does not get there.
+    let _ = readied.await;
     let (start, cpu_start, own_start) = (Instant::now(), cpu(), Process::own().cpu());
     let (tell, mut told) = tokio::sync::mpsc::channel(64);
+    let mut tasks = Vec::new();
     for seat in seats {
         let people = people[seat.room];
         let (args, doors, ended, tell) = (args.clone(), doors.clone(), ended.clone(), tell.clone());
-        tokio::spawn(async move {
+        tasks.push(tokio::spawn(async move {
             let come = come(&args, &seat, people, &doors, start + TIME_MAX).await;
-            let (came, client) =
-                come.map_or_else(|it| (Err(it), None), |(it, client)| (Ok(it), Some(client)));
+            let (came, line) =
+                come.map_or_else(|it| (Err(it), None), |(it, line)| (Ok(it), Some(line)));
             // The receiver is gone only if the run was given up.
             let _ = tell.send(came).await;
-            if let Some(client) = client {
-                stay(client, ended).await;
+            if let Some(line) = line {
+                stay(line, ended).await;
             }
-        });
+        }));
     }
     drop(tell);
 
@@ -75,7 +102,18 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
         since(cpu_start, cpu()),
         since(own_start, Process::own().cpu()),
     );
+    let memory = process.and_then(Process::memory_kb);
     drop(end);
+    for task in tasks {
+        task.await?;
+    }
+    let gap = match witness.await? {
+        Ok(told) => longest_gap(&told, complete),
+        Err(why) => {
+            outcome.problem(why);
+            None
+        }
+    };
 
     let join_seconds = (joined - start).as_secs_f64();
     outcome.metric("in and seeing everyone", "clients", f64::from(clients));
@@ -91,6 +129,21 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
         "/s",
         f64::from(clients) / join_seconds,
     );
+    let since_ms = |it: Duration| it.as_secs_f64() * 1e3;
+    outcome.known(
+        "longest time that a room told nothing",
+        "ms",
+        gap.map(since_ms),
+    );
+    let more = memory
+        .zip(memory_start)
+        .map(|(end, start)| (end - start) / 1e3);
+    outcome.known(
+        "gateway memory before",
+        "MB",
+        memory_start.map(|it| it / 1e3),
+    );
+    outcome.known("gateway memory more, everyone in", "MB", more);
     outcome.known("gateway CPU", "s", cpu);
     outcome.known("generator CPU", "s", own_cpu);
     Ok(outcome)
@@ -103,15 +156,29 @@ async fn come(
     people: u64,
     doors: &Semaphore,
     deadline: Instant,
-) -> Result<(Came, Client)> {
+) -> Result<(Came, Line)> {
     let door = doors.acquire().await?;
-    let options = Options {
-        protocol: args.protocol.into(),
-        read_buffer_bytes: 2048,
-        ..Options::user(&args.url, &seat.user)
-    };
-    let mut client = timeout_at(deadline, Client::connect(&options)).await??;
+    let opened = timeout_at(deadline, Line::open(&args.door(), seat)).await?;
     drop(door);
+    let came = match opened.map_err(Error::msg)? {
+        Line::Native(mut client) => {
+            let came = come_natively(&mut client, seat, people, deadline).await?;
+            (came, Line::Native(client))
+        }
+        Line::Stock(mut stock) => {
+            let came = come_as_others_do(&mut stock, people, deadline).await?;
+            (came, Line::Stock(stock))
+        }
+    };
+    Ok(came)
+}
+
+async fn come_natively(
+    client: &mut Client,
+    seat: &Seat,
+    people: u64,
+    deadline: Instant,
+) -> Result<Came> {
     let join = command::Join {
         ref_: None,
         channel: seat.channel.clone(),
@@ -142,7 +209,68 @@ async fn come(
         bail!("changes do not fit");
     }
     let complete = Instant::now();
-    Ok((Came { joined, complete }, client))
+    Ok(Came { joined, complete })
+}
+
+/// The same where being in a room is being told of it: a client is in when it is told first.
+async fn come_as_others_do(stock: &mut Stock, people: u64, deadline: Instant) -> Result<Came> {
+    let entered = timeout_at(deadline, stock.enter()).await?;
+    entered.map_err(Error::msg)?;
+    let mut joined = None;
+    let mut crowd = Crowd::default();
+    while joined.is_none() || crowd.count() != people {
+        let Ok(text) = timeout_at(deadline, stock.next()).await else {
+            bail!("a client sees {} of {people} people", crowd.count());
+        };
+        let Some(text) = text else {
+            bail!("a client was cut off: {:?}", stock.ending());
+        };
+        stock.show(&text, &mut crowd)?;
+        if matches!(stock.peek(&text), Peek::Whole(_) | Peek::Step(_)) {
+            joined.get_or_insert_with(Instant::now);
+        }
+    }
+    Ok(Came {
+        joined: joined.unwrap_or(deadline),
+        complete: Instant::now(),
+    })
+}
+
+/// When a room told somebody who only watches it something, until the run has ended.
+async fn witness(
+    door: &Door,
+    seat: &Seat,
+    ready: oneshot::Sender<()>,
+    mut ended: watch::Receiver<()>,
+) -> Result<Vec<Instant>, String> {
+    let mut line = Line::open(door, seat).await?;
+    line.enter(seat).await?;
+    let mut ready = Some(ready);
+    let mut told = Vec::new();
+    loop {
+        let frame: Option<Frame> = tokio::select! {
+            frame = line.next() => frame,
+            _ = ended.changed() => break,
+        };
+        let frame = frame.ok_or_else(|| line.cut_off())?;
+        if matches!(line.peek(&frame), Peek::Whole(_) | Peek::Step(_)) {
+            told.push(Instant::now());
+            if let Some(ready) = ready.take() {
+                let _ = ready.send(()); // Gone only if the run was given up.
+            }
+        }
+    }
+    line.leave().await;
+    Ok(told)
+}
+
+/// The longest time between two, from when the first came until all were in.
+fn longest_gap(told: &[Instant], complete: Instant) -> Option<Duration> {
+    // The first is what was there before.
+    let told = told.get(1..)?;
+    let while_coming = told.iter().filter(|it| **it <= complete);
+    let ends = while_coming.clone().skip(1);
+    while_coming.zip(ends).map(|(from, to)| *to - *from).max()
 }
 
 fn watch_again(picture: &Picture, channel: &str) -> Command {
@@ -155,12 +283,12 @@ fn watch_again(picture: &Picture, channel: &str) -> Command {
 }
 
 /// Reads on until the run has ended, and ends its session.
-async fn stay(mut client: Client, mut ended: watch::Receiver<()>) {
+async fn stay(mut line: Line, mut ended: watch::Receiver<()>) {
     loop {
         tokio::select! {
-            frame = client.next_frame() => if frame.is_none() { return },
+            frame = line.next() => if frame.is_none() { return },
             _ = ended.changed() => break,
         }
     }
-    leave(client).await;
+    line.leave().await;
 }

@@ -1,0 +1,172 @@
+//! The connection of a client, in whichever dialect.
+
+use std::time::Duration;
+
+use presence_client::wire::{Command, Target, command};
+use presence_client::{Client, Frame, Options, Protocol};
+use tokio_tungstenite::tungstenite;
+
+use crate::args::Dialect;
+use crate::peek::{Peek, peek};
+use crate::schedule::Mark;
+use crate::seat::Seat;
+use crate::stock::{App, Stock};
+
+/// Enough for what comes; a connection costs this much here.
+pub(crate) const READ_BUFFER_BYTES: usize = 2048;
+
+/// Where the gateway is, and how it is spoken to.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    /// Where native clients connect: `ws://host:port/ws`.
+    pub(crate) url: String,
+    pub(crate) dialect: Dialect,
+    /// Whose pages speak Pusher's protocol.
+    pub(crate) app: Option<App>,
+}
+
+impl Door {
+    /// How somebody speaks who is in a room without watching it, which only the native protocol knows.
+    pub(crate) fn native(&self) -> Protocol {
+        match self.dialect {
+            Dialect::Binary => Protocol::Binary,
+            _ => Protocol::Json,
+        }
+    }
+}
+
+/// A connection.
+pub(crate) enum Line {
+    Native(Box<Client>),
+    Stock(Box<Stock>),
+}
+
+impl Line {
+    /// Connects as whoever has `seat`.
+    pub(crate) async fn open(door: &Door, seat: &Seat) -> Result<Line, String> {
+        if !door.dialect.is_native() && seat.watches {
+            let stock = Stock::open(door, seat).await?;
+            return Ok(Line::Stock(Box::new(stock)));
+        }
+        let options = Options {
+            protocol: door.native(),
+            read_buffer_bytes: READ_BUFFER_BYTES,
+            ..Options::user(&door.url, &seat.user)
+        };
+        let connected = Client::connect(&options).await;
+        let client = connected.map_err(|it| match std::error::Error::source(&it) {
+            Some(cause) => format!("a client cannot connect: {it}: {cause}"),
+            None => format!("a client cannot connect: {it}"),
+        })?;
+        Ok(Line::Native(Box::new(client)))
+    }
+
+    /// Joins the channel of `seat` or watches it, as it says. Who watches is told the whole state then.
+    pub(crate) async fn enter(&mut self, seat: &Seat) -> Result<(), String> {
+        let client = match self {
+            Line::Stock(stock) => return stock.enter().await,
+            Line::Native(client) => client,
+        };
+        let command = match seat.member {
+            Some(_) => Command::Join(command::Join {
+                ref_: None,
+                channel: seat.channel.clone(),
+                meta: None,
+                watch: (!seat.watches).then_some(false),
+                mode: None,
+                have: None,
+            }),
+            None => Command::Watch(command::Watch {
+                ref_: None,
+                target: Target::Channel(seat.channel.clone()),
+                mode: None,
+                have: None,
+            }),
+        };
+        if seat.watches {
+            let sent = client.send(&command).await;
+            return sent.map_err(|it| format!("a client cannot send: {it}"));
+        }
+        let joined = client.request(command).await;
+        joined.map_err(|it| format!("a member cannot join: {it}"))?;
+        Ok(())
+    }
+
+    /// The next frame; `None` when the connection has ended. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        match self {
+            Line::Native(client) => client.next_frame().await,
+            Line::Stock(stock) => stock.next().await.map(Frame::Text),
+        }
+    }
+
+    /// Looks at one of its frames.
+    pub(crate) fn peek(&self, frame: &Frame) -> Peek {
+        match (self, frame) {
+            (Line::Stock(stock), Frame::Text(text)) => stock.peek(text),
+            _ => peek(frame),
+        }
+    }
+
+    /// How it ended, for a problem.
+    pub(crate) fn cut_off(&self) -> String {
+        match self {
+            Line::Native(client) => format!("a client was cut off: {:?}", client.ending()),
+            Line::Stock(stock) => format!("a client was cut off: {:?}", stock.ending()),
+        }
+    }
+
+    /// Makes a change.
+    pub(crate) async fn update(
+        &mut self,
+        seat: &Seat,
+        mark: Mark,
+    ) -> Result<(), tungstenite::Error> {
+        match self {
+            Line::Native(client) => {
+                let update = command::Update {
+                    ref_: None,
+                    channel: seat.channel.clone(),
+                    meta: mark.meta(),
+                };
+                client.send(&Command::Update(update)).await
+            }
+            Line::Stock(stock) => stock.update(mark).await,
+        }
+    }
+
+    /// How often to say that one is here.
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
+        match self {
+            Line::Native(client) => {
+                Duration::from_millis(client.hello().heartbeat_interval.max(1000))
+            }
+            Line::Stock(stock) => stock.heartbeat_interval(),
+        }
+    }
+
+    /// Says that one is here.
+    pub(crate) async fn heartbeat(&mut self) -> Result<(), tungstenite::Error> {
+        match self {
+            Line::Native(client) => client.heartbeat().await,
+            Line::Stock(stock) => stock.heartbeat().await,
+        }
+    }
+
+    /// Ends the session, so that the next run finds an empty gateway.
+    pub(crate) async fn leave(self) {
+        // Too late to complain.
+        match self {
+            Line::Native(mut client) => {
+                let leave = command::Leave {
+                    ref_: None,
+                    channel: None,
+                };
+                let _ = client.send(&leave.into()).await;
+            }
+            Line::Stock(mut stock) => {
+                let _ = stock.leave().await;
+            }
+        }
+    }
+}

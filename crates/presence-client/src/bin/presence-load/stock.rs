@@ -1,0 +1,378 @@
+//! The dialects of other servers' clients: the few frames of each that being in a room takes.
+//!
+//! They have no versions and no marks of their own: changes are counted, and told apart by the name they show.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::{SinkExt, StreamExt};
+use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::args::Dialect;
+use crate::crowd::Crowd;
+use crate::line::{Door, READ_BUFFER_BYTES};
+use crate::peek::Peek;
+use crate::schedule::Mark;
+use crate::seat::Seat;
+
+/// What every channel of a run begins with: all dialects have a word for those.
+pub(crate) const ROOM: &str = "room:";
+
+/// An application of Pusher's, whose server this program is, too.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    key: String,
+    secret: String,
+}
+
+impl FromStr for App {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, secret) = text.split_once(':').ok_or("not KEY:SECRET")?;
+        Ok(App {
+            key: key.to_owned(),
+            secret: secret.to_owned(),
+        })
+    }
+}
+
+impl App {
+    /// What its server gives a page for these.
+    fn sign(&self, socket: &str, channel: &str, data: &str) -> String {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("any key would do");
+        mac.update(format!("{socket}:{channel}:{data}").as_bytes());
+        let bytes = mac.finalize().into_bytes();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}:{hex}", self.key)
+    }
+}
+
+/// Which family a client is of, and what it has to remember.
+enum Family {
+    Phoenix,
+    Cable { identifier: String },
+    Pusher { app: App, socket: String },
+}
+
+/// A connection, in one room.
+pub(crate) struct Stock {
+    socket: WebSocketStream<TcpStream>,
+    family: Family,
+    user: String,
+    /// The name of the room, in the words of the family.
+    room: String,
+    is_member: bool,
+    ending: Option<String>,
+}
+
+impl Stock {
+    /// Connects.
+    pub(crate) async fn open(door: &Door, seat: &Seat) -> Result<Stock, String> {
+        let opened = Stock::try_open(door, seat).await;
+        opened.map_err(|it| format!("a client cannot connect: {it:#}"))
+    }
+
+    async fn try_open(door: &Door, seat: &Seat) -> Result<Stock> {
+        let rest = door.url.strip_prefix("ws://").context("no ws:// URL")?;
+        let address = rest.split('/').next().unwrap_or_default();
+        let user = &seat.user;
+        let room = seat.channel.strip_prefix(ROOM).context("no room")?;
+        let is_member = seat.member.is_some();
+        let (target, protocol, family, room) = match door.dialect {
+            Dialect::Phoenix => (
+                format!("/socket/websocket?vsn=2.0.0&user_id={user}"),
+                None,
+                Family::Phoenix,
+                seat.channel.clone(),
+            ),
+            Dialect::Cable => {
+                let identifier = json!({
+                    "channel": "PresenceChannel", "room_id": room, "watch": !is_member,
+                });
+                (
+                    format!("/cable?user_id={user}"),
+                    Some("actioncable-v1-json"),
+                    Family::Cable {
+                        identifier: identifier.to_string(),
+                    },
+                    room.to_owned(),
+                )
+            }
+            Dialect::Pusher => {
+                let app = door.app.clone().context("--pusher KEY:SECRET is missing")?;
+                let query = "protocol=7&client=js&version=8.6.0&flash=false";
+                let socket = String::new();
+                (
+                    format!("/app/{}?{query}", app.key),
+                    None,
+                    Family::Pusher { app, socket },
+                    format!("presence-room;{room}"),
+                )
+            }
+            Dialect::Json | Dialect::Binary => bail!("no dialect of others"),
+        };
+        let mut request = format!("ws://{address}{target}").into_client_request()?;
+        if let Some(protocol) = protocol {
+            let protocol = HeaderValue::from_static(protocol);
+            request
+                .headers_mut()
+                .insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(1024)
+            .max_write_buffer_size(1 << 20);
+        let (socket, _) = client_async_with_config(request, stream, Some(config)).await?;
+        Ok(Stock {
+            socket,
+            family,
+            user: user.clone(),
+            room,
+            is_member,
+            ending: None,
+        })
+    }
+
+    /// Subscribes to the room.
+    pub(crate) async fn enter(&mut self) -> Result<(), String> {
+        let entered = self.try_enter().await;
+        entered.map_err(|it| format!("a client cannot enter: {it:#}"))
+    }
+
+    async fn try_enter(&mut self) -> Result<()> {
+        let hello = match &self.family {
+            Family::Phoenix => None,
+            Family::Cable { .. } | Family::Pusher { .. } => {
+                let text = self.next().await;
+                let Some(text) = text else {
+                    bail!("{:?}", self.ending);
+                };
+                Some(serde_json::from_str::<Value>(&text)?)
+            }
+        };
+        let join = match (&mut self.family, hello) {
+            (Family::Phoenix, _) => {
+                json!(["1", "1", self.room, "phx_join", { "watch": !self.is_member }])
+            }
+            (Family::Cable { identifier }, _) => {
+                json!({ "command": "subscribe", "identifier": identifier })
+            }
+            (Family::Pusher { socket, .. }, hello) => {
+                let hello = inner(&hello.unwrap_or_default()["data"])?;
+                let id = hello["socket_id"].as_str().context("no socket id")?;
+                *socket = id.to_owned();
+                self.subscription(json!({ "name": self.user }))
+            }
+        };
+        Ok(self.say(&join).await?)
+    }
+
+    /// Pusher: to be on the channel, and shown like this.
+    fn subscription(&self, info: Value) -> Value {
+        let Family::Pusher { app, socket } = &self.family else {
+            unreachable!("only its pages sign");
+        };
+        let data = json!({ "user_id": self.user, "user_info": info }).to_string();
+        json!({ "event": "pusher:subscribe", "data": {
+            "channel": self.room, "auth": app.sign(socket, &self.room, &data), "channel_data": data,
+        }})
+    }
+
+    /// Makes a change.
+    pub(crate) async fn update(&mut self, mark: Mark) -> Result<(), tungstenite::Error> {
+        let meta = json!({ "name": mark.to_string() });
+        let update = match &self.family {
+            Family::Phoenix => json!(["1", "2", self.room, "update_meta", meta]),
+            Family::Cable { .. } => self.action(&json!({ "action": "update", "meta": meta })),
+            Family::Pusher { .. } => self.subscription(meta),
+        };
+        self.say(&update).await
+    }
+
+    /// How often the clients of the family speak by themselves.
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
+        Duration::from_secs(match self.family {
+            Family::Phoenix => 30,
+            Family::Cable { .. } => 25,
+            Family::Pusher { .. } => 15,
+        })
+    }
+
+    pub(crate) async fn heartbeat(&mut self) -> Result<(), tungstenite::Error> {
+        let heartbeat = match &self.family {
+            Family::Phoenix => json!([null, "3", "phoenix", "heartbeat", {}]),
+            Family::Cable { .. } => self.action(&json!({ "action": "heartbeat" })),
+            Family::Pusher { .. } => json!({ "event": "pusher:ping", "data": {} }),
+        };
+        self.say(&heartbeat).await
+    }
+
+    pub(crate) async fn leave(&mut self) -> Result<(), tungstenite::Error> {
+        let leave = match &self.family {
+            Family::Phoenix => json!(["1", "4", self.room, "phx_leave", {}]),
+            Family::Cable { identifier } => {
+                json!({ "command": "unsubscribe", "identifier": identifier })
+            }
+            Family::Pusher { .. } => {
+                json!({ "event": "pusher:unsubscribe", "data": { "channel": self.room } })
+            }
+        };
+        self.say(&leave).await
+    }
+
+    fn action(&self, data: &Value) -> Value {
+        let Family::Cable { identifier } = &self.family else {
+            unreachable!("only its pages perform");
+        };
+        json!({ "command": "message", "identifier": identifier, "data": data.to_string() })
+    }
+
+    async fn say(&mut self, frame: &Value) -> Result<(), tungstenite::Error> {
+        self.socket.send(Message::text(frame.to_string())).await
+    }
+
+    /// The next frame. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<Utf8Bytes> {
+        loop {
+            let ending = match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => return Some(text),
+                Some(Ok(Message::Close(frame))) => format!("closed: {frame:?}"),
+                Some(Ok(_)) => continue,
+                Some(Err(it)) => it.to_string(),
+                None => "no more".to_owned(),
+            };
+            self.ending.get_or_insert(ending);
+            return None;
+        }
+    }
+
+    pub(crate) fn ending(&self) -> Option<&str> {
+        self.ending.as_deref()
+    }
+
+    /// What a frame is, by how it begins.
+    pub(crate) fn peek(&self, text: &str) -> Peek {
+        match &self.family {
+            Family::Phoenix => peek_phoenix(text),
+            Family::Cable { .. } => peek_cable(text),
+            Family::Pusher { .. } => peek_pusher(text),
+        }
+    }
+
+    /// Takes what a frame says of who is there.
+    ///
+    /// # Errors
+    ///
+    /// It refuses something, or is not understood.
+    pub(crate) fn show(&self, text: &str, crowd: &mut Crowd) -> Result<()> {
+        if self.peek(text) == Peek::Error {
+            bail!("refused: {text}");
+        }
+        let frame: Value = serde_json::from_str(text)?;
+        match &self.family {
+            Family::Phoenix => crowd.see_phoenix(&frame[3], &frame[4]),
+            Family::Cable { .. } => crowd.see_cable(&frame["message"]),
+            Family::Pusher { .. } => crowd.see_pusher(&frame["event"], &inner(&frame["data"])?),
+        }
+        Ok(())
+    }
+}
+
+/// The JSON in a string of it.
+fn inner(data: &Value) -> Result<Value> {
+    let text = data.as_str().context("no data in a string")?;
+    Ok(serde_json::from_str(text)?)
+}
+
+/// `[join_ref, ref, topic, event, {payload}]`
+fn peek_phoenix(text: &str) -> Peek {
+    let head = text.split(",{").next().unwrap_or_default();
+    match head.rsplit('"').nth(1) {
+        Some("presence_diff") => Peek::Step(None),
+        Some("presence_state" | "presence_summary") => Peek::Whole(None),
+        Some("phx_reply") if text.contains(r#""status":"ok""#) => Peek::Other,
+        Some("phx_reply" | "phx_error" | "phx_close") => Peek::Error,
+        _ => Peek::Other,
+    }
+}
+
+fn peek_cable(text: &str) -> Peek {
+    match text.split_once(r#","message":{""#) {
+        Some((_, data)) if data.starts_with(r#"action":"user_"#) => Peek::Step(None),
+        Some((_, _)) if text.contains(r#""type":"presence_update""#) => Peek::Whole(None),
+        _ if text.contains(r#""reject_subscription""#) => Peek::Error,
+        _ if text.contains(r#""type":"disconnect""#) => Peek::Error,
+        _ => Peek::Other,
+    }
+}
+
+fn peek_pusher(text: &str) -> Peek {
+    let event = text.strip_prefix(r#"{"event":""#).unwrap_or_default();
+    match event.split('"').next().unwrap_or_default() {
+        "pusher_internal:member_added" | "pusher_internal:member_removed" => Peek::Step(None),
+        "pusher_internal:subscription_succeeded" => Peek::Whole(None),
+        "pusher:pong" | "pusher:ping" => Peek::Other,
+        _ => Peek::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_signed_as_pushers_documentation_has_it() {
+        let app: App = "278d425bdf160c739803:7ad3773142a6692b25b8".parse().unwrap();
+        let data = r#"{"user_id":10,"user_info":{"name":"Mr. Channels"}}"#;
+        assert_eq!(
+            app.sign("1234.1234", "presence-foobar", data),
+            "278d425bdf160c739803:31935e7d86dba64c2a90aed31fdc61869f9b22ba9d8863bba239c03ca481bc80"
+        );
+    }
+
+    #[test]
+    fn a_look_at_how_a_frame_begins_says_what_it_is() {
+        let phoenix = |event, payload| format!(r#"["1",null,"room:1","{event}",{payload}]"#);
+        let replied = r#"{"status":"error","response":{"reason":"invalid"}}"#;
+        assert_eq!(
+            peek_phoenix(&phoenix("presence_diff", r#"{"joins":{}}"#)),
+            Peek::Step(None)
+        );
+        assert_eq!(
+            peek_phoenix(&phoenix("presence_state", "{}")),
+            Peek::Whole(None)
+        );
+        assert_eq!(peek_phoenix(&phoenix("phx_reply", replied)), Peek::Error);
+        let cable =
+            |message| format!(r#"{{"identifier":"{{\"room_id\":1}}","message":{message}}}"#);
+        assert_eq!(
+            peek_cable(&cable(r#"{"action":"user_left","member_count":1}"#)),
+            Peek::Step(None)
+        );
+        assert_eq!(
+            peek_cable(&cable(r#"{"type":"presence_update","users":[]}"#)),
+            Peek::Whole(None)
+        );
+        assert_eq!(peek_cable(r#"{"type":"ping","message":1}"#), Peek::Other);
+        let pusher = |event| format!(r#"{{"event":"{event}","data":"{{}}"}}"#);
+        assert_eq!(
+            peek_pusher(&pusher("pusher_internal:member_added")),
+            Peek::Step(None)
+        );
+        assert_eq!(peek_pusher(&pusher("pusher:error")), Peek::Error);
+    }
+}
