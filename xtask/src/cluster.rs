@@ -1,4 +1,4 @@
-//! Gateways that share a Redis, all of it ours, to be broken on purpose.
+//! Gateways that share a Redis and a MongoDB, all of it ours, to be broken on purpose.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,11 +6,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::gateway::{self, Gateway};
+use crate::mongo::{self, Mongo};
 use crate::process::{Process, State};
 use crate::redis::{self, Node, Redis, Role, Topology};
 
 /// From the first port of a cluster to that of Redis; gateways come first.
 const REDIS_AFTER: u16 = 100;
+
+/// To that of MongoDB.
+const MONGO_AFTER: u16 = 150;
+
+/// Why there is one.
+const MONGO: &str = "a part of MongoDB is there if MongoDB is";
 
 /// How long a server may take to end when asked.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
@@ -26,7 +33,10 @@ pub struct Settings {
     pub redis: Option<Topology>,
     /// After how long a silent Redis node counts as dead.
     pub node_timeout: Duration,
-    /// Gateways listen on this port and those after it, Redis from a hundred ports further on; free ones if `None`.
+    /// Whether profiles are in a MongoDB, or in a file of each gateway.
+    pub mongo: bool,
+    /// Gateways listen on this port and those after it, Redis from a hundred ports further on, and MongoDB fifty after
+    /// that; free ones if `None`.
     pub port_base: Option<u16>,
     /// Settings of every gateway, if they are not the defaults.
     pub env: Vec<(String, String)>,
@@ -39,6 +49,8 @@ pub struct Cluster {
     pub gateways: Vec<Gateway>,
     /// What they share.
     pub redis: Option<Redis>,
+    /// Where profiles are.
+    pub mongo: Option<Mongo>,
 }
 
 /// One process of it.
@@ -50,6 +62,8 @@ pub enum Part {
     Redis(usize),
     /// The sentinel of that index.
     Sentinel(usize),
+    /// The MongoDB server.
+    Mongo,
 }
 
 /// What there is to say of one process.
@@ -85,22 +99,39 @@ impl Cluster {
         settings: &Settings,
         in_front: impl FnMut(u16) -> Result<u16>,
     ) -> Result<Cluster> {
+        let port_after = |distance| {
+            let base = settings.port_base;
+            base.map(|base| base.saturating_add(distance))
+        };
         let redis = match settings.redis {
             None => None,
             Some(topology) => {
                 let settings = redis::Settings {
                     topology,
                     node_timeout: settings.node_timeout,
-                    port_base: settings
-                        .port_base
-                        .map(|base| base.saturating_add(REDIS_AFTER)),
+                    port_base: port_after(REDIS_AFTER),
                 };
                 Some(Redis::start_behind(folder, &settings, in_front)?)
             }
         };
+        let mongo = match settings.mongo {
+            false => None,
+            true => {
+                let settings = mongo::Settings {
+                    port: port_after(MONGO_AFTER),
+                    ..mongo::Settings::default()
+                };
+                Some(Mongo::start(folder, &settings)?)
+            }
+        };
+        let mut env = settings.env.clone();
+        if let Some(mongo) = &mongo {
+            env.push(("MONGODB_URI".to_owned(), mongo.uri()));
+        }
         let mut cluster = Cluster {
             gateways: Vec::new(),
             redis,
+            mongo,
         };
         for index in 0..settings.gateways {
             let port = settings
@@ -111,14 +142,14 @@ impl Cluster {
                 name: format!("gateway-{}", index + 1),
                 port: port.transpose().context("there is no such port")?,
                 redis_url: cluster.redis.as_ref().map(Redis::url),
-                env: settings.env.clone(),
+                env: env.clone(),
             };
             cluster.gateways.push(Gateway::start(folder, &settings)?);
         }
         Ok(cluster)
     }
 
-    /// Asks every gateway to go, waits until they have, and ends Redis.
+    /// Asks every gateway to go, waits until they have, and ends Redis and MongoDB.
     ///
     /// # Errors
     ///
@@ -144,10 +175,11 @@ impl Cluster {
         gateways
             .chain((0..nodes).map(Part::Redis))
             .chain((0..sentinels).map(Part::Sentinel))
+            .chain(self.mongo.iter().map(|_| Part::Mongo))
             .collect()
     }
 
-    /// The parts that `words` name: `gateway-2`, `gateways`, `redis`, `sentinels`, `all`, `master-of KEY`.
+    /// The parts that `words` name: `gateway-2`, `gateways`, `redis`, `sentinels`, `mongo`, `all`, `master-of KEY`.
     ///
     /// # Errors
     ///
@@ -200,6 +232,7 @@ impl Cluster {
             Part::Gateway(index) => &self.gateways[index].process,
             Part::Redis(index) => &redis().nodes()[index].process,
             Part::Sentinel(index) => &redis().sentinels()[index].process,
+            Part::Mongo => &self.mongo.as_ref().expect(MONGO).process,
         }
     }
 
@@ -208,6 +241,7 @@ impl Cluster {
         match part {
             Part::Gateway(index) => &mut self.gateways[index].process,
             Part::Redis(_) | Part::Sentinel(_) => &mut self.node_mut(part).process,
+            Part::Mongo => &mut self.mongo.as_mut().expect(MONGO).process,
         }
     }
 
@@ -220,7 +254,7 @@ impl Cluster {
         self.process_mut(part).ask_to_go()?;
         match part {
             Part::Gateway(index) => self.gateways[index].wait_stopped(),
-            Part::Redis(_) | Part::Sentinel(_) => {
+            Part::Redis(_) | Part::Sentinel(_) | Part::Mongo => {
                 let process = self.process_mut(part);
                 if process.wait_gone(END_TIME_MAX).is_err() {
                     process.kill()?;
@@ -243,6 +277,7 @@ impl Cluster {
                 node.process.start_again()?;
                 node.wait_until_it_answers()
             }
+            Part::Mongo => self.mongo.as_mut().expect(MONGO).start_again(),
         }
     }
 
@@ -261,6 +296,7 @@ impl Cluster {
                 Part::Redis(_) | Part::Sentinel(_) => {
                     format!("127.0.0.1:{}", self.node_mut(part).port)
                 }
+                Part::Mongo => format!("127.0.0.1:{}", self.mongo.as_ref().expect(MONGO).port),
             };
             let process = self.process(part);
             Row {
@@ -276,6 +312,10 @@ impl Cluster {
     fn what(&self, part: Part, roles: &[Role]) -> String {
         match part {
             Part::Sentinel(_) => "watches the master".to_owned(),
+            Part::Mongo => match self.mongo.as_ref().expect(MONGO) {
+                mongo if mongo.answers() => format!("keeps profiles: {}", mongo.about()),
+                _ => "does not answer".to_owned(),
+            },
             Part::Redis(index) => match &roles[index] {
                 Role::Away => "does not answer, or is out of step".to_owned(),
                 Role::Replica(None) => "copies nobody".to_owned(),
@@ -308,7 +348,7 @@ impl Cluster {
         match part {
             Part::Redis(index) => &mut redis.nodes_mut()[index],
             Part::Sentinel(index) => &mut redis.sentinels_mut()[index],
-            Part::Gateway(_) => unreachable!("a gateway is no Redis node"),
+            Part::Gateway(_) | Part::Mongo => unreachable!("{part:?} is no Redis node"),
         }
     }
 }

@@ -31,7 +31,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "presence-mongo",
         uses: &[CORE],
-        tests_use: &[],
+        tests_use: &["presence-embedded", "xtask"],
     },
     Layer {
         name: "presence-hub",

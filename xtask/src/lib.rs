@@ -1,4 +1,4 @@
-//! Servers of our own, for chores and tests: Redis in three shapes, gateways, a network to break between them.
+//! Servers of our own, for chores and tests: Redis in three shapes, MongoDB, gateways, a network to break between them.
 //!
 //! ```no_run
 //! use xtask::redis::{Redis, Settings, Topology};
@@ -16,6 +16,7 @@
 pub mod cluster;
 
 pub mod gateway;
+pub mod mongo;
 pub mod proxy;
 pub mod redis;
 

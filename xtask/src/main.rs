@@ -90,7 +90,7 @@ A cluster on this machine:
 Needed: a Rust toolchain with rustfmt and clippy. `web`, `browser` and `stock` also need Node 20 or newer,
 `browser` a Chromium (on PATH or named by $CHROMIUM; installed with apt-get where that is possible)
 and the npm registry, once. `unit`, `chaos` and `cluster` need Redis 7 or newer, installed likewise; `deploy` needs
-Python 3.10 or newer with venv, and PyPI once. cargo-nextest is used where it is installed.
+Python 3.10 or newer with venv, and PyPI once, and so do `unit` and `cluster` where no `mongod` is on PATH. cargo-nextest is used where it is installed.
 Whatever is missing fails its step and says how to get it; nothing is skipped.
 ";
     text

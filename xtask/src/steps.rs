@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use xtask::mongo::MongoProgram;
 use xtask::run::{cargo, run, run_within};
 use xtask::tools;
 use xtask::workspace::Workspace;
@@ -140,8 +141,9 @@ fn deps(workspace: &Workspace, _: bool) -> Result<()> {
 
 fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
     if !quick {
-        // The tests of presence-redis start servers of their own.
+        // The tests of presence-redis and presence-mongo start servers of their own.
         tools::redis()?;
+        println!("MongoDB: {}", MongoProgram::find()?.about);
     }
     if tools::has_nextest(workspace) {
         let mut command = cargo(
@@ -150,18 +152,18 @@ fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
         );
         if quick {
             // A filter and not `--package`, which would resolve features anew and compile twice.
-            let end_to_end = "kind(test) & (package(presence-gateway) + package(presence-redis) + package(xtask))";
+            let end_to_end = "kind(test) & (package(presence-gateway) + package(presence-redis) + package(presence-mongo) + package(xtask))";
             command.args(["-E", &format!("not ({end_to_end})")]);
         }
         run(&mut command)?;
     } else if quick {
         run(&mut cargo(
             workspace,
-            "test --workspace --exclude presence-gateway --exclude presence-redis --exclude xtask --locked --no-fail-fast --tests",
+            "test --workspace --exclude presence-gateway --exclude presence-redis --exclude presence-mongo --exclude xtask --locked --no-fail-fast --tests",
         ))?;
         run(&mut cargo(
             workspace,
-            "test --package presence-gateway --package presence-redis --package xtask --locked --no-fail-fast --lib --bins",
+            "test --package presence-gateway --package presence-redis --package presence-mongo --package xtask --locked --no-fail-fast --lib --bins",
         ))?;
     } else {
         run(&mut cargo(

@@ -80,6 +80,9 @@ fn overview(cluster: &mut Cluster, folder: &Path) -> String {
     if let Some(redis) = &cluster.redis {
         text += &format!("\nREDIS_URL={}\n", redis.url());
     }
+    if let Some(mongo) = &cluster.mongo {
+        text += &format!("MONGODB_URI={}\n", mongo.uri());
+    }
     if let Some(gateway) = cluster.gateways.first() {
         text += &format!(
             "the page, the same on every gateway: http://{}/\n",

@@ -14,11 +14,11 @@ use xtask::workspace::Workspace;
 
 /// What `cargo xtask help` says of it.
 pub(crate) const HELP: &str = "\
-  cargo xtask cluster up          Redis and gateways on free ports, until Ctrl-C; prints where the page is
-      [--gateways N] [--redis cluster|sentinel|single|none] [--port-base N] [--detach]
+  cargo xtask cluster up          Redis, MongoDB and gateways on free ports, until Ctrl-C; prints where the page is
+      [--gateways N] [--redis cluster|sentinel|single|none] [--without-mongo] [--port-base N] [--detach]
       [--node-timeout MS] [--gateway FILE]
   cargo xtask cluster status      what runs where, and what it does
-  cargo xtask cluster kill WHAT   kill -9 of gateway-2, redis-1, master-of channel:room:42, gateways, redis, all
+  cargo xtask cluster kill WHAT   kill -9 of gateway-2, redis-1, master-of channel:room:42, gateways, redis, mongo, all
   cargo xtask cluster pause WHAT  SIGSTOP: sockets stay open and nobody answers; `resume WHAT` ends it
   cargo xtask cluster restart [--rolling] [WHAT]    asks them to go and starts them again; the gateways, if not said
   cargo xtask cluster failover WHAT                 lets a replica take the place of a Redis master

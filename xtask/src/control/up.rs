@@ -67,10 +67,16 @@ fn announcement(settings: &Settings) -> String {
         1 => "one gateway".to_owned(),
         count => format!("{count} gateways"),
     };
-    match settings.redis {
-        None => format!("{gateways}, without Redis ..."),
-        Some(topology) => format!("Redis ({topology}) and {gateways} ..."),
-    }
+    let redis = match settings.redis {
+        None => "no Redis".to_owned(),
+        Some(topology) => format!("Redis ({topology})"),
+    };
+    let mongo = if settings.mongo {
+        "MongoDB"
+    } else {
+        "no MongoDB"
+    };
+    format!("{redis}, {mongo} and {gateways} ...")
 }
 
 /// Starts one that stays, and waits until it is ready.
@@ -113,6 +119,7 @@ fn wanted(args: &[String]) -> Result<Wanted> {
             gateways: 3,
             redis: Some(Topology::Cluster),
             node_timeout: Duration::from_millis(1000),
+            mongo: true,
             port_base: None,
             env: Vec::new(),
         },
@@ -143,6 +150,7 @@ fn wanted(args: &[String]) -> Result<Wanted> {
                     topology => Some(topology.parse()?),
                 };
             }
+            "--without-mongo" => settings.mongo = false,
             "--detach" => wanted.detach = true,
             STAY => wanted.stay = true,
             other => bail!("`cluster up` does not know `{other}`:\n\n{}", super::HELP),
@@ -172,8 +180,12 @@ mod tests {
         assert_eq!(wanted.settings.gateways, 5);
         assert_eq!(wanted.settings.redis, Some(Topology::Sentinel));
         assert_eq!(wanted.settings.port_base, Some(7000));
-        assert!(wanted.detach);
-        assert_eq!(read("--redis none").unwrap().settings.redis, None);
+        assert!(wanted.detach && wanted.settings.mongo);
+        let wanted = read("--redis none --without-mongo").unwrap();
+        assert_eq!(
+            (wanted.settings.redis, wanted.settings.mongo),
+            (None, false)
+        );
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn settings(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
     words
         .filter(|word| {
-            ["PRESENCE_", "REDIS_"]
+            ["PRESENCE_", "REDIS_", "MONGODB_"]
                 .iter()
                 .any(|it| word.starts_with(it))
         })

@@ -1,3 +1,4 @@
 //! The servers of our own, really started.
 
+mod mongo;
 mod redis;

@@ -138,6 +138,7 @@ impl Stage {
             gateways: wanted.gateways,
             redis: wanted.redis,
             node_timeout: Duration::from_millis(1000),
+            mongo: false,
             port_base: None,
             env: all_env,
         };

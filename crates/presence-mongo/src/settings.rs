@@ -1,0 +1,247 @@
+//! Which MongoDB, and how.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use mongodb::options::{ClientOptions, ConnectionString, Tls};
+
+/// The database, unless told otherwise.
+pub const DATABASE: &str = "presence";
+/// How long it may take to find a server that is of use, unless the URI says otherwise. The driver's own 30 s would keep
+/// everybody waiting whose profile is asked for while all servers are away.
+pub const SELECTION_TIME_MAX: Duration = Duration::from_millis(2500);
+/// How long connecting to a server, and hearing from it that it is well, may take, unless the URI says otherwise. A server that
+/// takes 2 s for everything is slow, and not away.
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long one command may take, unless the URI says otherwise with `socketTimeoutMS`.
+pub const OPERATION_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The longest name of a database that MongoDB takes, in bytes.
+const DATABASE_BYTES_MAX: usize = 63;
+
+/// Which MongoDB, and how: checked, so that what is wrong is said before anything is opened.
+///
+/// Neither its `Debug` nor its errors show a password.
+///
+/// ```
+/// use presence_mongo::Settings;
+///
+/// let settings = Settings::from_uri("mongodb://presence:secret@a.example,b.example/?tls=true")?;
+/// assert_eq!(settings.describe(), "MongoDB at a.example:27017, b.example:27017 with TLS, database presence");
+/// assert!(!format!("{settings:?}").contains("secret"));
+/// # Ok::<(), presence_mongo::SettingsError>(())
+/// ```
+#[derive(Clone)]
+pub struct Settings {
+    pub(crate) options: ClientOptions,
+    pub(crate) database: String,
+    pub(crate) operation_time_max: Duration,
+}
+
+/// Why a MongoDB cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(pub(crate) String);
+
+impl Settings {
+    /// What a URI says, `mongodb://`, with all options that drivers know.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be understood, or says things that exclude each other.
+    pub fn from_uri(uri: &str) -> Result<Self, SettingsError> {
+        if uri.starts_with("mongodb+srv:") {
+            return Err(SettingsError(
+                "mongodb+srv:// is not supported: name the servers, as in mongodb://a.example,b.example/?replicaSet=rs0&tls=true".into(),
+            ));
+        }
+        let mut uri = parse(uri)?;
+        uri.server_selection_timeout
+            .get_or_insert(SELECTION_TIME_MAX);
+        uri.connect_timeout.get_or_insert(CONNECT_TIME_MAX);
+        // The driver has nothing that it would bound.
+        #[expect(deprecated)]
+        let operation_time_max = uri.socket_timeout.take();
+        let options = options(uri).map_err(|error| SettingsError(error.to_string()))?;
+        Ok(Settings {
+            options,
+            database: DATABASE.into(),
+            operation_time_max: operation_time_max.unwrap_or(OPERATION_TIME_MAX),
+        })
+    }
+
+    /// The same in another database.
+    ///
+    /// # Errors
+    ///
+    /// MongoDB takes no such name.
+    pub fn with_database(mut self, name: &str) -> Result<Self, SettingsError> {
+        let is_fine =
+            |c: char| !c.is_control() && !c.is_whitespace() && !"/\\.\"$*<>:|?".contains(c);
+        if name.is_empty() || name.len() > DATABASE_BYTES_MAX || !name.chars().all(is_fine) {
+            return Err(SettingsError(format!(
+                "must be 1 to {DATABASE_BYTES_MAX} bytes without spaces and any of / \\ . \" $ * < > : | ?"
+            )));
+        }
+        self.database = name.into();
+        Ok(self)
+    }
+
+    /// Where it connects to, for a log: no password.
+    pub fn describe(&self) -> String {
+        let servers: Vec<String> = self.options.hosts.iter().map(ToString::to_string).collect();
+        let tls = match self.options.tls {
+            Some(Tls::Enabled(_)) => " with TLS",
+            Some(Tls::Disabled) | None => "",
+        };
+        format!(
+            "MongoDB at {}{tls}, database {}",
+            servers.join(", "),
+            self.database
+        )
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("uri", &self.describe())
+            .field("operation_time_max", &self.operation_time_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The driver would wait for the names of servers to be looked up, and there are none to look up.
+fn options(uri: ConnectionString) -> mongodb::error::Result<ClientOptions> {
+    let options = pin!(ClientOptions::parse(uri).into_future());
+    match options.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(options) => options,
+        Poll::Pending => unreachable!("servers are named by their addresses"),
+    }
+}
+
+/// What the driver says of a URI may quote what it takes for a host, which is part of the password if that has a `/` or an
+/// `@`. So it is asked about the rest.
+fn parse(uri: &str) -> Result<ConnectionString, SettingsError> {
+    let error = match ConnectionString::parse(uri) {
+        Ok(parsed) => return Ok(parsed),
+        Err(error) => error.to_string(),
+    };
+    let Some((scheme, rest)) = uri.split_once("://") else {
+        return Err(SettingsError("must begin with mongodb://".into()));
+    };
+    let Some((_, rest)) = rest.rsplit_once('@') else {
+        return Err(SettingsError(error));
+    };
+    match ConnectionString::parse(format!("{scheme}://{rest}")) {
+        Ok(_) => Err(SettingsError(
+            "user and password must be percent-encoded, and fit the other options".into(),
+        )),
+        Err(error) => Err(SettingsError(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_says_where_and_how() {
+        let settings = Settings::from_uri("mongodb://127.0.0.1").unwrap();
+        assert_eq!(
+            settings.describe(),
+            "MongoDB at 127.0.0.1:27017, database presence"
+        );
+        let uri = "mongodb://u:p%2Fw@a.example:1,b.example/admin?tls=true&replicaSet=rs0";
+        let settings = Settings::from_uri(uri)
+            .unwrap()
+            .with_database("chat")
+            .unwrap();
+        assert_eq!(
+            settings.describe(),
+            "MongoDB at a.example:1, b.example:27017 with TLS, database chat"
+        );
+    }
+
+    #[test]
+    fn the_drivers_patience_is_bounded_unless_the_uri_says_its_own() {
+        let settings = Settings::from_uri("mongodb://a.example").unwrap();
+        let options = &settings.options;
+        assert_eq!(options.server_selection_timeout, Some(SELECTION_TIME_MAX));
+        assert_eq!(options.connect_timeout, Some(CONNECT_TIME_MAX));
+        assert_eq!(settings.operation_time_max, OPERATION_TIME_MAX);
+
+        let own = "serverSelectionTimeoutMS=4000&connectTimeoutMS=7000&socketTimeoutMS=6000";
+        let settings = Settings::from_uri(&format!("mongodb://a.example/?{own}")).unwrap();
+        let options = &settings.options;
+        assert_eq!(
+            options.server_selection_timeout,
+            Some(Duration::from_secs(4))
+        );
+        assert_eq!(options.connect_timeout, Some(Duration::from_secs(7)));
+        assert_eq!(settings.operation_time_max, Duration::from_secs(6));
+    }
+
+    #[test]
+    fn a_wrong_uri_is_refused_with_the_reason() {
+        for (uri, problem) in [
+            ("", "must begin with mongodb://"),
+            ("http://a.example", "scheme"),
+            ("mongodb://", "host"),
+            ("mongodb://a.example:0x1", "port"),
+            ("mongodb://a.example/?tls=maybe", "tls"),
+            ("mongodb+srv://a.example", "name the servers"),
+            ("mongodb://u:p@w@a.example", "percent-encoded"),
+        ] {
+            let error = Settings::from_uri(uri).unwrap_err().to_string();
+            assert!(error.contains(problem), "{uri}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_mongodb_would_refuse_is_refused() {
+        let settings = Settings::from_uri("mongodb://a.example").unwrap();
+        for good in ["p", "Presence-1_2", &"x".repeat(DATABASE_BYTES_MAX)] {
+            assert_eq!(settings.clone().with_database(good).unwrap().database, good);
+        }
+        for bad in [
+            "",
+            "a b",
+            "a.b",
+            "$a",
+            "a/b",
+            &"x".repeat(DATABASE_BYTES_MAX + 1),
+        ] {
+            let error = settings.clone().with_database(bad).unwrap_err();
+            assert!(
+                error.to_string().starts_with("must be 1 to 63 bytes"),
+                "{bad}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_password_is_ever_shown() {
+        let settings = Settings::from_uri("mongodb://u:hush@a.example").unwrap();
+        let shown = format!("{settings:?} {}", settings.describe());
+        assert!(!shown.contains("hush"), "{shown}");
+        for uri in [
+            "mongodb://u:hush@a b:x",
+            "mongodb://u:hush/x@a.example",
+            "mongodb://u:x@hush@a.example",
+            "mongodb://u:hush:x@a.example",
+            "mongodb://u:hu%sh@a.example",
+            "mongodb://u:hush@a.example/?tls=maybe",
+            "mongodb://u:1/hush@a.example:99999",
+        ] {
+            let error = Settings::from_uri(uri).unwrap_err();
+            assert!(
+                !format!("{error} {error:?}").contains("hu"),
+                "{uri}: {error:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The port on a server of our own, really started: see `xtask::mongo` for which.
+
+// Clippy knows a test by its attribute, and would not let its helpers unwrap.
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod crash;
+mod doors;
+mod outages;
+mod strangers;
+mod support;
+mod writers;
