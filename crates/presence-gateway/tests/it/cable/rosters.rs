@@ -1,7 +1,5 @@
 //! Rooms and pages: who is there, as both readers want it.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::{Page, ids, room};
@@ -162,7 +160,16 @@ async fn a_lost_socket_has_the_grace_time_and_a_native_page_sees_the_same() {
     let mut again = Page::of(gateway.address(), "ann").await;
     again.subscribes(&room(1)).await;
     again.sees(&room(1), &["ann", "bob", "eve"]).await;
-    tokio::time::sleep(Duration::from_millis(1000)).await;
+    // The session of the lost socket ends, and nobody left.
+    for sessions in [2, 1] {
+        let are_left = |it: &Person| {
+            let ann = it.room.user("ann");
+            ann.is_some_and(|it| it.metas.len() == sessions)
+        };
+        eve.until(format!("{sessions} sessions of ann"), are_left)
+            .await;
+    }
+    assert_eq!(eve.departures(), 0);
     drop(again);
     let change = bob.receives(&room(1), |it| it["user"]["id"] == "ann").await;
     assert_eq!(change["action"], "user_left", "{change}");
