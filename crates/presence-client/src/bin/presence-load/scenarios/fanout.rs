@@ -60,7 +60,8 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// How many of Pusher's pages are one user's: who subscribes is in the room there, and it shall be small.
+/// How many of Pusher's pages are one user's: who subscribes is in the room there, and it shall be small. With more than
+/// about 3,000 pages it is too big to be listed all the same.
 const TABS: usize = 50;
 
 /// Everyone who watches `channel`.
