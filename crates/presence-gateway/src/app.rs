@@ -9,6 +9,7 @@ use presence_core::Timestamp;
 use presence_core::ports::Topics;
 use presence_embedded::{ProfileFile, ProfileMemory};
 use presence_hub::{Hub, Settings};
+use presence_mongo::MongoProfiles;
 use presence_redis::RedisTopics;
 use tokio::sync::watch;
 
@@ -70,6 +71,7 @@ impl App {
         let hub = match profiles {
             Stored::Memory(profiles) => Hub::join(settings, profiles, store, name).await,
             Stored::File(profiles) => Hub::join(settings, profiles, store, name).await,
+            Stored::Mongo(profiles) => Hub::join(settings, profiles, store, name).await,
         };
         App::new(config, hub, resume)
     }
@@ -85,6 +87,7 @@ impl App {
         let hub = match profiles {
             Stored::Memory(profiles) => Hub::start(settings, profiles),
             Stored::File(profiles) => Hub::start(settings, profiles),
+            Stored::Mongo(profiles) => Hub::start(settings, profiles),
         };
         App::new(config, hub, resume)
     }
@@ -123,25 +126,38 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// The profiles of this node.
+/// The profiles that this node reads and writes.
 enum Stored {
     Memory(Arc<ProfileMemory>),
     File(Arc<ProfileFile>),
+    Mongo(Arc<MongoProfiles>),
 }
 
 impl Stored {
-    /// Opens them, and the key that is kept beside them.
+    /// Opens them, and the key that is kept in the data folder.
     fn open(config: &Config) -> anyhow::Result<(Stored, ResumeKey)> {
-        Ok(match &config.data_dir {
-            DataDir::Memory => (Stored::Memory(Arc::default()), ResumeKey::random()?),
-            DataDir::Folder(folder) => {
-                let profiles = ProfileFile::open(folder.join("profiles.redb"))?;
-                (
-                    Stored::File(Arc::new(profiles)),
-                    ResumeKey::kept_in(folder)?,
-                )
+        let stored = match (config.mongodb.clone(), &config.data_dir) {
+            (Some(mongodb), _) => {
+                // It may be away now; whoever's profile is asked for waits until it is there.
+                let profiles = MongoProfiles::connect(mongodb);
+                let profiles = profiles.context("cannot use mongodb.uri (MONGODB_URI)")?;
+                Stored::Mongo(Arc::new(profiles))
             }
-        })
+            (None, DataDir::Memory) => Stored::Memory(Arc::default()),
+            (None, DataDir::Folder(folder)) => {
+                let profiles = ProfileFile::open(folder.join("profiles.redb"))?;
+                Stored::File(Arc::new(profiles))
+            }
+        };
+        let resume = match &config.data_dir {
+            DataDir::Memory => ResumeKey::random()?,
+            DataDir::Folder(folder) => {
+                std::fs::create_dir_all(folder)
+                    .with_context(|| format!("cannot create {}", folder.display()))?;
+                ResumeKey::kept_in(folder)?
+            }
+        };
+        Ok((stored, resume))
     }
 }
 

@@ -227,6 +227,12 @@ impl Layers {
         format!("{key} from {}", origin.map_or("default", |it| &it.origin))
     }
 
+    /// Whether anybody has set a setting that was taken.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        let mut explained = self.explained.iter();
+        explained.any(|it| it.key == key && it.origin != "default")
+    }
+
     /// What was taken, in the order of [`SETTINGS`].
     pub(super) fn explained(mut self) -> Vec<Explained> {
         for setting in SETTINGS {

@@ -38,6 +38,8 @@ pub struct Config {
     pub data_dir: DataDir,
     /// The store that this node shares with others; without one it is alone.
     pub redis: Option<presence_redis::Settings>,
+    /// Where profiles are; without one they are in the data folder.
+    pub mongodb: Option<presence_mongo::Settings>,
     /// What tells this node from the others.
     pub node_name: String,
     /// Which pages may connect.
@@ -197,6 +199,7 @@ impl Config {
             shards: it.take_or("shards", |text| parse::count(text, 1..=256), read::shards)?,
             drain: it.take_span("drain", read::seconds)?,
             redis: read::redis(dir, it)?,
+            mongodb: read::mongodb(it)?,
             timing: read::timing(it)?,
             jwt,
             limits: read::limits(it)?,

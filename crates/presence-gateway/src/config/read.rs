@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use presence_core::{Limits, Timing};
+use presence_mongo::Settings as MongoSettings;
 use presence_redis::{Parts, Settings as RedisSettings};
 
 use super::error::ConfigError;
@@ -96,7 +97,6 @@ pub(super) fn redis(dir: &Path, it: &mut Layers) -> Result<Option<RedisSettings>
         what,
         origins: vec![it.origin(key)],
     };
-    let is_set = |it: &Layers, key| !it.origin(key).ends_with("from default");
     const PARTS: [&str; 4] = [
         "redis.user",
         "redis.password",
@@ -105,7 +105,7 @@ pub(super) fn redis(dir: &Path, it: &mut Layers) -> Result<Option<RedisSettings>
     ];
     if let Some(key) = PARTS
         .into_iter()
-        .find(|key| host.is_none() && is_set(it, key))
+        .find(|key| host.is_none() && it.is_set(key))
     {
         let what = match url {
             Some(_) => format!("redis.url says all of it: {key} as a part of that would do"),
@@ -140,6 +140,29 @@ pub(super) fn redis(dir: &Path, it: &mut Layers) -> Result<Option<RedisSettings>
             .with_authorities(&authorities)
             .map(Some)
             .map_err(|error| wrong(it, "redis.ca_file", error.to_string())),
+    }
+}
+
+/// Where profiles are, if that is not the data folder.
+pub(super) fn mongodb(it: &mut Layers) -> Result<Option<MongoSettings>, ConfigError> {
+    let settings = it.take_if_set("mongodb.uri", |uri| {
+        MongoSettings::from_uri(uri).map_err(|error| error.to_string())
+    })?;
+    let database = it.take("mongodb.database", |name| Ok(name.to_owned()))?;
+    let wrong = |it: &Layers, what| ConfigError::Relation {
+        what,
+        origins: vec![it.origin("mongodb.database")],
+    };
+    match settings {
+        Some(settings) => settings
+            .with_database(&database)
+            .map(Some)
+            .map_err(|error| wrong(it, format!("mongodb.database {error}"))),
+        None if it.is_set("mongodb.database") => Err(wrong(
+            it,
+            "mongodb.database is of no use alone: mongodb.uri would do".into(),
+        )),
+        None => Ok(None),
     }
 }
 

@@ -64,6 +64,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("redis.pool_size", "REDIS_POOL_SIZE", "1"),
     setting("redis.timeout", "REDIS_TIMEOUT", "500ms"),
     setting("redis.prefix", "PRESENCE_REDIS_PREFIX", "presence"),
+    secret(setting("mongodb.uri", "MONGODB_URI", "")),
+    setting("mongodb.database", "MONGODB_DATABASE", "presence"),
     setting("timing.heartbeat_interval", "HEARTBEAT_INTERVAL", "15s"),
     setting("timing.presence_ttl", "PRESENCE_TTL", "60s"),
     setting("timing.typing_ttl", "TYPING_TTL", "5s"),

@@ -113,6 +113,47 @@ fn a_redis_that_cannot_be_meant_is_refused() {
 }
 
 #[test]
+fn a_mongodb_is_named_by_a_uri_and_its_password_is_not_shown() {
+    assert!(load("", &[], &[]).unwrap().mongodb.is_none());
+    let uri = (
+        "MONGODB_URI",
+        "mongodb://presence:hush@mongo.internal/?tls=true",
+    );
+    let describe = |env: &[(&str, &str)], file| {
+        let config = load(file, env, &[]).unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hush"), "{shown}");
+        config.mongodb.unwrap().describe()
+    };
+    assert_eq!(
+        describe(&[uri], ""),
+        "MongoDB at mongo.internal:27017 with TLS, database presence"
+    );
+    assert_eq!(
+        describe(&[uri, ("MONGODB_DATABASE", "chat")], ""),
+        "MongoDB at mongo.internal:27017 with TLS, database chat"
+    );
+    let file = "[mongodb]\nuri = 'mongodb://a.internal'\ndatabase = 'chat'";
+    assert_eq!(
+        describe(&[], file),
+        "MongoDB at a.internal:27017, database chat"
+    );
+}
+
+#[test]
+fn a_mongodb_that_cannot_be_meant_is_refused() {
+    let uri = |uri| [("MONGODB_URI", uri)];
+    refused("", &uri("http://a"), "mongodb.uri is");
+    refused("", &uri("http://a"), "MONGODB_URI");
+    refused("", &uri("mongodb://u:a@b@c"), "must be percent-encoded");
+    refused("", &uri("mongodb+srv://a.b.c"), "name the servers");
+    let alone = [("MONGODB_DATABASE", "chat")];
+    refused("", &alone, "mongodb.database is of no use alone");
+    let bad = [("MONGODB_URI", "mongodb://a"), ("MONGODB_DATABASE", "a.b")];
+    refused("", &bad, "mongodb.database must be 1 to 63 bytes");
+}
+
+#[test]
 fn what_is_misspelt_is_found_and_the_right_name_is_told() {
     refused(
         "[limits]\nwatchs_max = 1",

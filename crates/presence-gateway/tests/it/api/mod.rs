@@ -9,3 +9,4 @@ mod acting;
 mod documents;
 mod pages;
 mod statuses;
+mod stored;
