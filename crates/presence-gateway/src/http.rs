@@ -67,7 +67,7 @@ async fn health(app: &App) -> Answer {
     let body = json!({
         "status": status,
         "store": {
-            "kind": "embedded",
+            "kind": if app.config.mongodb.is_some() { "mongodb" } else { "embedded" },
             "connected": !away,
             "unsaved": counters.unsaved.load(Relaxed),
         },

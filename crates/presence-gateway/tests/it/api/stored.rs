@@ -37,6 +37,8 @@ async fn a_gateway_starts_without_its_mongodb_and_answers_when_it_is_there() {
     let back = async { mongo.start_again().unwrap() };
     let (chosen, ()) = soon("a status", async { tokio::join!(chosen, back) }).await;
     assert_eq!(chosen["custom_message"], "back at four");
+    let health = send(gateway.address(), "GET", "/health", &[], b"").await;
+    assert_eq!(health.ok()["store"]["kind"], "mongodb");
 }
 
 fn mongo() -> (TempDir, Mongo) {
