@@ -45,7 +45,9 @@ async fn user_and_password_are_those_of_the_uri() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_is_spoken_with_whom_the_authority_vouches_for() {
-    let folder = tempfile::tempdir().unwrap();
+    // It begins without: the stand-in has to have its collection before anybody comes, and is not told over TLS.
+    let Server { mongo, folder } = Server::start();
+    mongo.stop().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
         .unwrap();
     let pem = folder.path().join("server.pem");
