@@ -86,8 +86,9 @@ impl Timing {
     pub const HIDDEN_IDLE_AFTER: Duration = Duration::from_secs(5 * 60);
     /// A cursor that has not moved that long is forgotten.
     pub const CURSOR_TTL: Duration = Duration::from_secs(10);
-    /// How often the last-seen time of a person who stays is kept.
-    pub const SEEN_EVERY: Duration = Duration::from_secs(5 * 60);
+    /// How often the last-seen time of a person who stays is kept. With what a connection may be silent before it is noted, and
+    /// the way to the store, it is never more than five minutes old.
+    pub const SEEN_EVERY: Duration = Duration::from_secs(4 * 60);
     /// How long a node counts as alive after it last said so. Longer than a store takes to replace a server that died, or
     /// everyone would leave.
     pub const LEASE: Duration = Duration::from_secs(15);

@@ -69,6 +69,12 @@ impl<A> Node<A> {
         self.nodes.as_ref().is_some_and(|it| it.may_write(now))
     }
 
+    /// The parts of the store where it is for this node to finish what others have begun: see [`Nodes::parts`].
+    pub fn parts(&self, now: Timestamp) -> Vec<u16> {
+        let nodes = self.nodes.iter();
+        nodes.flat_map(|it| it.parts(now)).collect()
+    }
+
     /// Takes one fact.
     pub fn handle(&mut self, now: Timestamp, input: Input<A>, out: &mut Vec<Effect<A>>) {
         match input {

@@ -165,18 +165,30 @@ impl Profile {
         self.status.expires_at.into_iter().chain(veil).min()
     }
 
+    /// Stands for one that cannot be read: they might be hiding, and so they do until it can, or until they say otherwise.
+    pub(crate) fn unread(user: UserId) -> Self {
+        let mut profile = Profile::new(user);
+        profile.status.chosen = Chosen::Invisible;
+        profile.veil = Some(Status::default());
+        profile
+    }
+
     /// What takes its place when the user is erased: it says nothing, and an older one loses against it.
     pub fn blank(&self) -> Profile {
-        let mut blank = Profile::new(self.user.clone());
-        blank.status.revision = self.status.revision + 1;
+        Profile::blank_at(self.user.clone(), self.status.revision + 1)
+    }
+
+    /// A veil over nothing marks it: nobody who does not hide has one.
+    fn blank_at(user: UserId, revision: u64) -> Profile {
+        let mut blank = Profile::new(user);
+        blank.status.revision = revision;
+        blank.veil = Some(Status::default());
         blank
     }
 
     /// Whether it says nothing but that there was something: it is kept until that is gone everywhere, and no longer.
     pub fn is_blank(&self) -> bool {
-        let mut blank = Profile::new(self.user.clone());
-        blank.status.revision = self.status.revision;
-        *self == blank && self.is_worth_keeping()
+        *self == Profile::blank_at(self.user.clone(), self.status.revision)
     }
 
     /// Whether there is anything in it that a new one has not.
@@ -267,7 +279,7 @@ pub enum Expiry {
 }
 
 impl Expiry {
-    fn moment(self, now: Timestamp) -> Timestamp {
+    pub(crate) fn moment(self, now: Timestamp) -> Timestamp {
         match self {
             Expiry::After(span) => now + span,
             Expiry::At(moment) => moment,
@@ -305,6 +317,15 @@ pub struct StatusChange {
 }
 
 impl StatusChange {
+    /// The same, with an end that does not depend on when it is handled.
+    pub(crate) fn at(&self, now: Timestamp) -> Self {
+        let mut change = self.clone();
+        if let Edit::Set(expiry) = &mut change.expiry {
+            *expiry = Expiry::At(expiry.moment(now));
+        }
+        change
+    }
+
     /// The same request as a replacement: what it does not mention is cleared.
     pub fn replacing(mut self) -> Self {
         fn or_clear<T>(edit: &mut Edit<T>) {
@@ -462,10 +483,26 @@ mod tests {
         assert!(!profile.supersedes(&blank));
         assert_eq!(blank.status.message, None);
         assert_eq!(blank.last_seen, None);
-        // Whoever comes back is somebody again.
-        let mut back = blank;
+        // Whoever comes back, or says something, is somebody again.
+        let mut back = blank.clone();
         back.last_seen = Some(now);
         assert!(!back.is_blank());
+        let mut back = blank;
+        assert!(back.choose(now, &change) && !back.is_blank());
+        assert_eq!(back.shown_words().0.as_deref(), Some("secret"));
+    }
+
+    #[test]
+    fn a_status_that_is_over_is_not_erased() {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut profile = Profile::new(UserId::new("ann").unwrap());
+        let change = StatusChange {
+            chosen: Some(Chosen::Busy),
+            expiry: Edit::Set(Expiry::At(now)),
+            ..StatusChange::default()
+        };
+        assert!(profile.choose(now, &change) && profile.expire(now));
+        assert!(!profile.is_blank());
     }
 
     #[test]

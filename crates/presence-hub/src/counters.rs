@@ -1,6 +1,11 @@
 //! What a hub counts.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 
 /// Totals since the start, and a few levels. Reading them costs the shards nothing.
 #[derive(Debug, Default)]
@@ -17,8 +22,15 @@ pub struct Counters {
     pub save_failures: AtomicU64,
     /// Profiles that wait to be stored, one per user.
     pub unsaved: AtomicU64,
+    /// Profiles that were found waiting in the store that nodes share when this node last looked, where it is this node that
+    /// sees to it.
+    pub waiting: AtomicU64,
+    /// When the oldest of them began to wait, in milliseconds since 1970.
+    pub waiting_since: AtomicU64,
     /// Whether the last attempt to reach the profile store failed.
     pub store_away: AtomicBool,
+    /// Since when every attempt has.
+    pub(crate) store_away_since: Mutex<Option<Instant>>,
     /// Writes to the store that nodes share.
     pub shared_writes: AtomicU64,
     /// Maps read from it.
@@ -39,6 +51,27 @@ impl Counters {
     pub(crate) fn add(counter: &AtomicU64, count: usize) {
         counter.fetch_add(count as u64, Relaxed);
     }
+
+    /// Notes whether the profile store has answered.
+    pub(crate) fn store_is_away(&self, is_away: bool) {
+        self.store_away.store(is_away, Relaxed);
+        let mut since = self.away_since();
+        match is_away {
+            true => drop(since.get_or_insert_with(Instant::now)),
+            false => *since = None,
+        }
+    }
+
+    /// For how long it has not.
+    pub(crate) fn store_away_for(&self) -> Duration {
+        self.away_since().map_or(Duration::ZERO, |it| it.elapsed())
+    }
+
+    fn away_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        // It is one value, which no panic leaves half written.
+        let since = self.store_away_since.lock();
+        since.unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How many of each there are now.
@@ -48,4 +81,8 @@ pub struct Counts {
     pub users: usize,
     /// Channels with somebody in them.
     pub channels: usize,
+    /// Profiles that wait to be stored, as far as this node has to see to it.
+    pub unsaved: usize,
+    /// For how long the oldest of them has been waiting.
+    pub unsaved_for: Duration,
 }

@@ -1,28 +1,31 @@
 //! A whole node.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use presence_core::cluster::Incarnation;
 use presence_core::cluster::nodes::Nodes;
-use presence_core::ports::{Profiles, Topics};
+use presence_core::ports::{self, Profiles, Topics};
 use presence_core::rosters::{Page, Rosters};
 use presence_core::users::{Answer, Connection, Input, Users};
 use presence_core::{
     ChannelId, DeviceId, Face, Limits, Meta, Outsider, Owned, Refusal, SessionId, StatusChange,
-    Timing, Topic, UserId, WorkspaceId, rosters,
+    Timestamp, Timing, Topic, UserId, WorkspaceId, rosters,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::counters::{Counters, Counts};
 use crate::lease::{HandOff, Leasing};
-use crate::link::{self, Errands, Holding, Homes, Link};
+use crate::link::{self, Errands, Holding, Homes, Link, Settling};
 use crate::outbox::Outbox;
 use crate::people::{self, Asker, People, Welcome};
 use crate::places::{self, Occupied, Places};
+use crate::retention;
 use crate::session::Session;
 use crate::shards::Shards;
+use crate::sweeper::Sweeper;
 
 /// How a hub is to be. Every value is fine but zero shards, which are one.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,8 @@ pub struct Settings {
     pub mailbox_max: usize,
     /// Bytes that wait for one connection; one more, and its backlog is conflated.
     pub outbox_bytes_max: usize,
+    /// How long what is kept of a user is kept after they were seen; for ever, if `None`.
+    pub keep_unseen: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -48,6 +53,7 @@ impl Default for Settings {
             shards: cores.min(8),
             mailbox_max: 8192,
             outbox_bytes_max: 256 * 1024,
+            keep_unseen: None,
         }
     }
 }
@@ -82,6 +88,7 @@ pub struct Hub {
 struct Cluster {
     me: Incarnation,
     link: Link,
+    settling: Settling,
     hand_offs: mpsc::Sender<HandOff>,
 }
 
@@ -103,7 +110,7 @@ impl Hub {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub async fn join<P: Profiles, T: Topics>(
+    pub async fn join<P: Profiles, T: Topics + ports::Outbox>(
         settings: Settings,
         profiles: Arc<P>,
         store: Arc<T>,
@@ -120,13 +127,15 @@ impl Hub {
         };
         let nodes = Nodes::new(clock.now(), node);
         let (link, requests) = Link::new();
+        let (settling, settled) = Settling::new();
         let (hand_offs, inbox) = mpsc::channel(1);
         let cluster = Cluster {
             me,
             link,
+            settling,
             hand_offs,
         };
-        let hub = Hub::with(settings, profiles, clock, Some(cluster));
+        let hub = Hub::with(settings, profiles.clone(), clock, Some(cluster));
         let homes = Homes {
             people: hub.people.clone(),
             places: hub.places.clone(),
@@ -144,6 +153,14 @@ impl Hub {
         tokio::spawn(errands.run(requests));
         let listening = link::listen(store.clone(), homes.clone(), counters.clone());
         tokio::spawn(listening);
+        let sweeper = Sweeper::new(
+            profiles,
+            store.clone(),
+            me,
+            holding.parts(),
+            counters.clone(),
+        );
+        tokio::spawn(sweeper.run(settled));
         let leasing = Leasing::new(store, name.into(), clock, nodes, holding, homes, counters);
         tokio::spawn(leasing.run(inbox));
         hub
@@ -176,10 +193,15 @@ impl Hub {
             }
             let profiles = profiles.clone();
             let (places, counters) = (places.clone(), counters.clone());
-            let shard = People::new(clock, users, profiles, places, link(), counters);
+            let settling = cluster.as_ref().map(|it| it.settling.clone());
+            let shard = People::new(clock, users, profiles, places, link(), settling, counters);
             tokio::spawn(shard.run(inbox));
             mailbox
         })));
+        if let Some(keep) = settings.keep_unseen {
+            let people = people.downgrade();
+            tokio::spawn(retention::run(profiles, people, clock, keep));
+        }
         Hub {
             settings,
             clock,
@@ -320,6 +342,19 @@ impl Hub {
     /// They have none, or the hub has stopped.
     pub async fn kick(&self, user: &UserId) -> Result<(), Refusal> {
         let input = |asker| Input::Kicked { asker: Some(asker) };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// Forgets `user`: throws them out, and removes what is kept of them; returns when that is safely on its way.
+    ///
+    /// # Errors
+    ///
+    /// The hub has stopped.
+    pub async fn erase(&self, user: &UserId) -> Result<(), Refusal> {
+        let input = |asker| Input::Erased {
+            unseen_since: None,
+            asker: Some(asker),
+        };
         self.ask(user, input).await.map(drop)
     }
 
@@ -483,9 +518,27 @@ impl Hub {
     pub async fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for shard in self.people.all() {
-            let (reply, users) = oneshot::channel();
+            let (reply, count) = oneshot::channel();
             let _ = shard.send(people::Message::Count(reply)).await;
-            counts.users += users.await.unwrap_or(0);
+            if let Ok(count) = count.await {
+                counts.users += count.online;
+                let since = count.waiting_since.map(|it| it.elapsed());
+                counts.unsaved_for = counts.unsaved_for.max(since.unwrap_or_default());
+            }
+        }
+        // What a shard is about to save waits in the shared store, too.
+        let (unsaved, waiting) = (&self.counters.unsaved, &self.counters.waiting);
+        let waiting = waiting.load(Relaxed);
+        counts.unsaved = unsaved.load(Relaxed).max(waiting) as usize;
+        if waiting > 0 {
+            let since = self.counters.waiting_since.load(Relaxed);
+            let waiting_for = self.clock.now().since(Timestamp::from_millis(since));
+            counts.unsaved_for = counts.unsaved_for.max(waiting_for);
+        }
+        if counts.unsaved > 0 {
+            // What changes again and again waits for as long as nothing could be saved.
+            let away_for = self.counters.store_away_for();
+            counts.unsaved_for = counts.unsaved_for.max(away_for);
         }
         for shard in self.places.all() {
             let (reply, channels) = oneshot::channel();

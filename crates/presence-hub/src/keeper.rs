@@ -1,16 +1,19 @@
 //! Between a shard and the profile store: one load and one save at a time, each of everything that waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use presence_core::ports::{Profiles, StoreError};
+use presence_core::cluster::Subject;
+use presence_core::ports::{Profiles, Row, StoreError};
 use presence_core::{Profile, UserId};
+use tokio::time::Instant;
 
 use crate::counters::Counters;
+use crate::link::Fate;
 use crate::people::Asker;
 
 /// Profiles in one load or save; the others wait for the next.
@@ -19,21 +22,35 @@ const BATCH_MAX: usize = 1000;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// The longest.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How long a profile that nobody waits for is kept back: whatever else happens to its user meanwhile is saved with it.
+const LINGER: Duration = Duration::from_millis(500);
+/// How long a load is waited for where others may be let in without.
+const LOAD_PATIENCE: Duration = Duration::from_millis(500);
 
 type InFlight<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 type Loaded = Vec<(UserId, Result<Option<Profile>, StoreError>)>;
-type Saved = Vec<(UserId, Result<(), StoreError>)>;
+pub(crate) type Saved = Vec<(UserId, Result<(), StoreError>)>;
 
 /// Keeps what a shard's users chose. Many changes of one user while a save is under way become one.
 ///
 /// A store that is away is asked again until it answers; meanwhile there is one waiting profile per user, and what is asked
 /// for is answered from there first, so that nobody reads what they have overwritten. A record that cannot be read fails
 /// alone: its user is not guessed to hide nothing, and nobody else waits for it.
+///
+/// What the shared store has too is tried once: it waits there, for whoever finds it first when the store is back. So this
+/// does not write tomorrow what somebody else has changed since.
 pub(crate) struct Keeper<P> {
     store: Arc<P>,
     counters: Arc<Counters>,
     to_load: Vec<UserId>,
     loading: InFlight<Loaded>,
+    /// Who waits for a load, until it has worked.
+    unread: HashSet<UserId>,
+    /// Ends when the load has taken too long to wait for, and whether it has.
+    patience: InFlight<()>,
+    is_late: bool,
+    /// Ends when what lingers is to be saved.
+    linger: InFlight<()>,
     unsaved: HashMap<UserId, Unsaved>,
     saving: InFlight<Saved>,
     /// Loads that failed wait here, and saves by themselves, until `retry` is over.
@@ -43,16 +60,26 @@ pub(crate) struct Keeper<P> {
 }
 
 struct Unsaved {
-    profile: Profile,
+    save: Save,
     state: State,
-    /// Who waits for this profile.
+    /// Since when something of the user has been waiting.
+    since: Instant,
+    /// What came while it was being saved.
+    newer: Option<Save>,
+}
+
+/// A profile that is to be kept.
+struct Save {
+    profile: Profile,
+    /// The version of the map in the shared store that says so, where there is one.
+    version: Option<u64>,
+    /// Who waits for it.
     askers: Vec<Asker>,
-    /// What came while it was being saved, and who waits for that.
-    newer: Option<(Profile, Vec<Asker>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
+    Lingering,
     Waiting,
     Saving,
     Failed,
@@ -61,7 +88,10 @@ enum State {
 /// What the store has done.
 pub(crate) enum Kept {
     Loaded(Vec<(UserId, Option<Profile>)>),
-    Saved(Vec<Asker>),
+    /// These cannot be loaded for now.
+    Unread(Vec<UserId>),
+    /// Whom to tell, and what has become of what waits in the shared store.
+    Saved(Vec<Asker>, Vec<Fate>),
     /// Nothing that anybody waits for.
     Nothing,
 }
@@ -73,6 +103,10 @@ impl<P: Profiles> Keeper<P> {
             counters,
             to_load: Vec::new(),
             loading: None,
+            unread: HashSet::new(),
+            patience: None,
+            is_late: false,
+            linger: None,
             unsaved: HashMap::new(),
             saving: None,
             failed_loads: Vec::new(),
@@ -81,44 +115,74 @@ impl<P: Profiles> Keeper<P> {
         }
     }
 
-    /// Asks for the profile of `user`; answers at once if it is still on its way to the store.
-    pub(crate) fn load(&mut self, user: UserId) -> Option<Profile> {
+    /// Asks for the profile of `user`; answers at once if it is still on its way to the store, or cannot be read for now.
+    pub(crate) fn load(&mut self, user: UserId) -> Option<Kept> {
         if let Some(unsaved) = self.unsaved.get(&user) {
-            let newest = unsaved.newer.as_ref().map(|(profile, _)| profile);
-            return Some(newest.unwrap_or(&unsaved.profile).clone());
+            let newest = unsaved.newer.as_ref().unwrap_or(&unsaved.save);
+            let profile = newest.profile.clone();
+            return Some(Kept::Loaded(vec![(user, Some(profile))]));
         }
-        self.to_load.push(user);
+        let is_away = self.is_late || self.retry.is_some();
+        if self.unread.insert(user.clone()) {
+            match self.retry.is_some() {
+                true => self.failed_loads.push(user.clone()),
+                false => self.to_load.push(user.clone()),
+            }
+        }
         self.start();
-        None
+        is_away.then(|| Kept::Unread(vec![user]))
     }
 
-    /// Wants `profile` kept, and `asker` told when it is.
-    pub(crate) fn save(&mut self, profile: Profile, asker: Option<Asker>) {
-        match self.unsaved.get_mut(&profile.user) {
+    /// Wants `profile` kept, which version `version` of the map in the shared store has, and `asker` told when it is.
+    pub(crate) fn save(&mut self, profile: Profile, version: Option<u64>, asker: Option<Asker>) {
+        let state = match asker {
+            Some(_) => State::Waiting,
+            None => State::Lingering,
+        };
+        let save = Save {
+            profile,
+            version,
+            askers: asker.into_iter().collect(),
+        };
+        match self.unsaved.get_mut(&save.profile.user) {
             Some(unsaved) if unsaved.state == State::Saving => match &mut unsaved.newer {
-                Some((newer, askers)) => {
-                    *newer = profile;
-                    askers.extend(asker);
-                }
-                None => unsaved.newer = Some((profile, asker.into_iter().collect())),
+                Some(newer) => newer.replace(save),
+                None => unsaved.newer = Some(save),
             },
             Some(unsaved) => {
-                unsaved.profile = profile;
-                unsaved.askers.extend(asker);
+                unsaved.save.replace(save);
+                if (unsaved.state, state) == (State::Lingering, State::Waiting) {
+                    unsaved.state = state;
+                }
             }
             None => {
                 self.counters.unsaved.fetch_add(1, Relaxed);
-                let user = profile.user.clone();
                 let unsaved = Unsaved {
-                    profile,
-                    state: State::Waiting,
-                    askers: asker.into_iter().collect(),
+                    state,
+                    since: Instant::now(),
                     newer: None,
+                    save,
                 };
-                self.unsaved.insert(user, unsaved);
+                self.unsaved
+                    .insert(unsaved.save.profile.user.clone(), unsaved);
             }
         }
+        match state {
+            State::Lingering => self.arm_linger(),
+            _ => self.start(),
+        }
+    }
+
+    /// Lets nothing linger any longer.
+    pub(crate) fn hurry(&mut self) {
+        self.linger = None;
+        self.end_lingering();
         self.start();
+    }
+
+    /// Since when the profile has waited that has waited longest.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.unsaved.values().map(|it| it.since).min()
     }
 
     /// Whether everything is kept.
@@ -131,6 +195,11 @@ impl<P: Profiles> Keeper<P> {
         let kept = tokio::select! {
             loaded = finish(&mut self.loading) => self.loaded(loaded),
             saved = finish(&mut self.saving) => self.saved(saved),
+            () = finish(&mut self.patience) => self.is_late(),
+            () = finish(&mut self.linger) => {
+                self.linger = None;
+                Kept::Saved(Vec::new(), self.end_lingering())
+            }
             () = finish(&mut self.retry) => self.try_again(),
         };
         self.start();
@@ -142,6 +211,7 @@ impl<P: Profiles> Keeper<P> {
             let rest = self.to_load.split_off(self.to_load.len().min(BATCH_MAX));
             let users = std::mem::replace(&mut self.to_load, rest);
             self.loading = Some(Box::pin(load(self.store.clone(), users)));
+            self.patience = Some(Box::pin(tokio::time::sleep(LOAD_PATIENCE)));
         }
         if self.saving.is_none() {
             let waiting = self.unsaved.values_mut();
@@ -149,7 +219,7 @@ impl<P: Profiles> Keeper<P> {
             let mut profiles = Vec::new();
             for unsaved in waiting.take(BATCH_MAX) {
                 unsaved.state = State::Saving;
-                profiles.push(unsaved.profile.clone());
+                profiles.push(unsaved.save.profile.clone());
             }
             if !profiles.is_empty() {
                 self.saving = Some(Box::pin(save(self.store.clone(), profiles)));
@@ -157,22 +227,61 @@ impl<P: Profiles> Keeper<P> {
         }
     }
 
+    fn arm_linger(&mut self) {
+        if self.linger.is_none() {
+            self.linger = Some(Box::pin(tokio::time::sleep(LINGER)));
+        }
+    }
+
+    /// While the store is away, what the shared store has too waits there: says what that is.
+    fn end_lingering(&mut self) -> Vec<Fate> {
+        let is_away = self.retry.is_some();
+        let mut given_up = Vec::new();
+        self.unsaved.retain(|_, it| {
+            if it.state == State::Lingering {
+                it.state = State::Waiting;
+            }
+            let is_given_up = is_away && it.state == State::Waiting && it.save.waits_elsewhere();
+            if is_given_up {
+                given_up.extend(it.save.row().map(Fate::GivenUp));
+            }
+            !is_given_up
+        });
+        let count = given_up.len();
+        self.counters.unsaved.fetch_sub(count as u64, Relaxed);
+        given_up
+    }
+
+    fn is_late(&mut self) -> Kept {
+        self.patience = None;
+        self.is_late = true;
+        Kept::Unread(self.unread.iter().cloned().collect())
+    }
+
     fn loaded(&mut self, loaded: Loaded) -> Kept {
         self.loading = None;
+        self.patience = None;
+        self.is_late = false;
         let mut profiles = Vec::new();
+        let mut failed = Vec::new();
         let mut failure = None;
         for (user, outcome) in loaded {
             match outcome {
-                Ok(profile) => profiles.push((user, profile)),
+                Ok(profile) => {
+                    self.unread.remove(&user);
+                    profiles.push((user, profile));
+                }
                 Err(error) => {
-                    self.failed_loads.push(user);
+                    failed.push(user);
                     failure = Some(error);
                 }
             }
         }
         self.note("load", failure, !profiles.is_empty());
+        self.failed_loads.extend_from_slice(&failed);
         match profiles.is_empty() {
-            true => Kept::Nothing,
+            true => Kept::Unread(failed),
+            // Those that failed hear of it when they fail again.
             false => Kept::Loaded(profiles),
         }
     }
@@ -180,40 +289,55 @@ impl<P: Profiles> Keeper<P> {
     fn saved(&mut self, saved: Saved) -> Kept {
         self.saving = None;
         let mut granted = Vec::new();
+        let mut fates = Vec::new();
         let mut kept = 0;
         let mut failure = None;
         for (user, outcome) in saved {
-            let Some(unsaved) = self.unsaved.get_mut(&user) else {
+            let Some(mut unsaved) = self.unsaved.remove(&user) else {
                 continue;
             };
             let is_kept = outcome.is_ok();
+            failure = outcome.err().or(failure);
             if is_kept {
                 kept += 1;
-                granted.append(&mut unsaved.askers);
+                granted.append(&mut unsaved.save.askers);
+                // Of somebody who was erased it is looked at once more, when nobody can have an older save under way.
+                let row = unsaved.save.row();
+                let row = row.filter(|_| !unsaved.save.profile.is_blank());
+                fates.extend(row.map(Fate::Saved));
             }
-            failure = outcome.err().or(failure);
+            let is_given_up = !is_kept && unsaved.save.waits_elsewhere();
+            if is_given_up {
+                fates.extend(unsaved.save.row().map(Fate::GivenUp));
+            }
             match unsaved.newer.take() {
-                Some((profile, mut askers)) => {
-                    unsaved.profile = profile;
-                    unsaved.askers.append(&mut askers);
+                Some(newer) if is_kept || is_given_up => {
+                    unsaved.save = newer;
+                    unsaved.since = Instant::now();
                     unsaved.state = State::Waiting;
+                    if unsaved.save.askers.is_empty() {
+                        unsaved.state = State::Lingering;
+                        self.arm_linger();
+                    }
                 }
-                None if is_kept => {
-                    self.unsaved.remove(&user);
+                Some(newer) => {
+                    unsaved.save.replace(newer);
+                    unsaved.state = State::Failed;
+                }
+                None if is_kept || is_given_up => {
                     self.counters.unsaved.fetch_sub(1, Relaxed);
+                    continue;
                 }
-                None => unsaved.state = State::Waiting,
+                None => unsaved.state = State::Failed,
             }
-            if !is_kept && let Some(unsaved) = self.unsaved.get_mut(&user) {
-                unsaved.state = State::Failed;
-            }
+            self.unsaved.insert(user, unsaved);
         }
         Counters::add(&self.counters.saved, kept);
         if failure.is_some() {
             Counters::add(&self.counters.save_failures, 1);
         }
         self.note("save", failure, kept > 0);
-        Kept::Saved(granted)
+        Kept::Saved(granted, fates)
     }
 
     fn try_again(&mut self) -> Kept {
@@ -227,7 +351,7 @@ impl<P: Profiles> Keeper<P> {
 
     fn note(&mut self, what: &str, failure: Option<StoreError>, some_worked: bool) {
         let away = matches!(failure, Some(StoreError::Unavailable(_)));
-        self.counters.store_away.store(away, Relaxed);
+        self.counters.store_is_away(away);
         if some_worked {
             self.next_wait = RETRY_FIRST;
         }
@@ -239,6 +363,29 @@ impl<P: Profiles> Keeper<P> {
         if self.retry.is_none() {
             self.retry = Some(Box::pin(tokio::time::sleep(wait)));
         }
+    }
+}
+
+impl Save {
+    /// Lets a newer one take its place. What is older in the shared store may be told later, and is in this already.
+    fn replace(&mut self, mut newer: Save) {
+        if newer.version >= self.version {
+            self.profile = newer.profile;
+            self.version = newer.version;
+        }
+        self.askers.append(&mut newer.askers);
+    }
+
+    /// Whether the shared store has it too, so that it is not lost if nobody here remembers it.
+    fn waits_elsewhere(&self) -> bool {
+        self.version.is_some() && self.askers.is_empty()
+    }
+
+    /// What waits in the shared store until this is kept.
+    fn row(&self) -> Option<Row> {
+        let version = self.version?;
+        let subject = Subject::User(self.profile.user.clone());
+        Some(Row { subject, version })
     }
 }
 
@@ -261,7 +408,24 @@ async fn load<P: Profiles>(store: Arc<P>, users: Vec<UserId>) -> Loaded {
     }
 }
 
-async fn save<P: Profiles>(store: Arc<P>, profiles: Vec<Profile>) -> Saved {
+/// Saves `profiles`, and removes what is stored of those that are blank.
+pub(crate) async fn save<P: Profiles>(store: Arc<P>, profiles: Vec<Profile>) -> Saved {
+    let (blank, profiles): (Vec<_>, Vec<_>) = profiles.into_iter().partition(Profile::is_blank);
+    let blank: Vec<UserId> = blank.into_iter().map(|it| it.user).collect();
+    let mut saved = save_some(&*store, profiles).await;
+    if !blank.is_empty() {
+        saved.extend(match store.remove(&blank).await {
+            Ok(()) => blank.into_iter().map(|user| (user, Ok(()))).collect(),
+            Err(error) => all_failed(blank, error),
+        });
+    }
+    saved
+}
+
+async fn save_some<P: Profiles>(store: &P, profiles: Vec<Profile>) -> Saved {
+    if profiles.is_empty() {
+        return Vec::new();
+    }
     match store.save(&profiles).await {
         Ok(()) => profiles.into_iter().map(|it| (it.user, Ok(()))).collect(),
         Err(StoreError::Corrupt { .. }) if profiles.len() > 1 => {

@@ -107,6 +107,8 @@ impl<T: Topics> Leasing<T> {
             self.nodes.expire(self.clock.now(), &mut effects);
             // Known before anybody hears of it, so that what they write is not refused.
             self.holding.until(self.nodes.holds_until());
+            self.holding
+                .answers_for(self.nodes.parts(self.clock.now()).collect());
             for effect in effects {
                 self.perform(effect).await;
             }

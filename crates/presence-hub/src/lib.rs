@@ -20,8 +20,10 @@ mod link;
 mod outbox;
 mod people;
 mod places;
+mod retention;
 mod session;
 mod shards;
+mod sweeper;
 mod told;
 
 pub use clock::Clock;

@@ -12,8 +12,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use presence_core::Timestamp;
 use presence_core::cluster::{Murmur, News, Reply, Request, Subject, Write};
-use presence_core::ports::{Notice, StoreError, Topics};
-use tokio::sync::mpsc;
+use presence_core::ports::{Notice, Row, StoreError, Topics};
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::counters::Counters;
@@ -63,17 +63,62 @@ impl Link {
     }
 }
 
-/// Until when this node holds its lease, for whoever is about to write.
+/// What has become of something that waits in the store.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// It is saved, and is to wait no longer.
+    Saved(Row),
+    /// It could not be, and is to be saved when that works again.
+    GivenUp(Row),
+}
+
+/// Where the shards say what has become of what waits in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Settling {
+    fates: mpsc::Sender<Fate>,
+}
+
+impl Settling {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Fate>) {
+        let (fates, inbox) = mpsc::channel(REQUESTS_MAX);
+        (Settling { fates }, inbox)
+    }
+
+    /// Passes it on. What there is no room for is looked at by whoever sweeps there.
+    pub(crate) fn tell(&self, fates: Vec<Fate>) {
+        for fate in fates {
+            let _ = self.fates.try_send(fate);
+        }
+    }
+}
+
+/// Until when this node holds its lease, for whoever is about to write; and in which parts of the store it finishes what
+/// others have begun.
 #[derive(Debug, Default)]
-pub(crate) struct Holding(AtomicU64);
+pub(crate) struct Holding {
+    until: AtomicU64,
+    parts: watch::Sender<Arc<[u16]>>,
+}
 
 impl Holding {
     pub(crate) fn until(&self, moment: Timestamp) {
-        self.0.store(moment.as_millis(), Relaxed);
+        self.until.store(moment.as_millis(), Relaxed);
     }
 
     fn is_held(&self, now: Timestamp) -> bool {
-        now.as_millis() < self.0.load(Relaxed)
+        now.as_millis() < self.until.load(Relaxed)
+    }
+
+    pub(crate) fn answers_for(&self, parts: Arc<[u16]>) {
+        self.parts.send_if_modified(|it| {
+            let is_new = *it != parts;
+            *it = parts;
+            is_new
+        });
+    }
+
+    pub(crate) fn parts(&self) -> watch::Receiver<Arc<[u16]>> {
+        self.parts.subscribe()
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::keeper::{Keeper, Kept};
-use crate::link::Link;
+use crate::link::{Link, Settling};
 use crate::outbox::{Ended, Outbox, Undo};
 use crate::places;
 use crate::session::Reference;
@@ -73,9 +73,17 @@ pub(crate) enum Message {
         watcher: SessionId,
         outbox: Arc<Outbox>,
     },
-    Count(oneshot::Sender<usize>),
+    Count(oneshot::Sender<Count>),
     /// Keep everything, then end.
     Stop(oneshot::Sender<()>),
+}
+
+/// What there is in a shard.
+#[derive(Debug)]
+pub(crate) struct Count {
+    pub(crate) online: usize,
+    /// Since when the profile has waited to be saved that has waited longest.
+    pub(crate) waiting_since: Option<tokio::time::Instant>,
 }
 
 pub(crate) struct People<P> {
@@ -85,6 +93,8 @@ pub(crate) struct People<P> {
     rosters: Shards<places::Message>,
     /// To the store that nodes share, where there is one.
     link: Option<Link>,
+    /// For what waits there no longer.
+    settling: Option<Settling>,
     /// What had no room on its way there, and must not be lost.
     unsent: Vec<Request>,
     /// That store is away.
@@ -102,6 +112,7 @@ impl<P: Profiles> People<P> {
         store: Arc<P>,
         rosters: Shards<places::Message>,
         link: Option<Link>,
+        settling: Option<Settling>,
         counters: Arc<Counters>,
     ) -> Self {
         People {
@@ -110,6 +121,7 @@ impl<P: Profiles> People<P> {
             keeper: Keeper::new(store, counters.clone()),
             rosters,
             link,
+            settling,
             unsent: Vec::new(),
             is_alone: false,
             counters,
@@ -217,7 +229,10 @@ impl<P: Profiles> People<P> {
                 self.handle(&user, Input::Unwatched, effects).await;
             }
             Message::Count(reply) => {
-                let _ = reply.send(self.users.online());
+                let _ = reply.send(Count {
+                    online: self.users.online(),
+                    waiting_since: self.keeper.oldest(),
+                });
             }
             Message::Stop(_) => {}
         }
@@ -250,9 +265,18 @@ impl<P: Profiles> People<P> {
                     self.handle(&user, Input::Loaded { profile }, effects).await;
                 }
             }
-            Kept::Saved(askers) => askers.into_iter().for_each(|asker| {
-                answer(asker, Ok(Answer::Done));
-            }),
+            Kept::Unread(users) => {
+                for user in users {
+                    self.handle(&user, Input::Unread, effects).await;
+                }
+            }
+            Kept::Saved(askers, fates) => {
+                let granted = askers.into_iter();
+                granted.for_each(|asker| answer(asker, Ok(Answer::Done)));
+                if let Some(settling) = &self.settling {
+                    settling.tell(fates);
+                }
+            }
             Kept::Nothing => {}
         }
     }
@@ -362,13 +386,15 @@ impl<P: Profiles> People<P> {
             }
             Effect::Tell { to, event } => self.tell(user, &to, event),
             Effect::Load => {
-                if let Some(profile) = self.keeper.load(user.clone()) {
-                    let profile = Some(profile);
-                    let input = Input::Loaded { profile };
-                    Box::pin(self.handle(user, input, &mut Vec::new())).await;
+                if let Some(kept) = self.keeper.load(user.clone()) {
+                    Box::pin(self.kept(kept, &mut Vec::new())).await;
                 }
             }
-            Effect::Save { profile, asker } => self.keeper.save(profile, asker),
+            Effect::Save {
+                profile,
+                version,
+                asker,
+            } => self.keeper.save(profile, version, asker),
             Effect::Grant { asker, answer: it } => {
                 if let Asker::Reader(outbox) = &asker
                     && self.link.is_some()
@@ -415,6 +441,7 @@ impl<P: Profiles> People<P> {
             self.perform(&user, effect).await;
         }
         let mut effects = Vec::new();
+        self.keeper.hurry();
         while !self.keeper.is_idle() {
             let kept = self.keeper.done().await;
             self.kept(kept, &mut effects).await;

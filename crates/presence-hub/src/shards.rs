@@ -15,7 +15,23 @@ impl<M> Clone for Shards<M> {
     }
 }
 
+/// The same for who does not keep them alive.
+#[derive(Debug)]
+pub(crate) struct WeakShards<M>(Arc<[mpsc::WeakSender<M>]>);
+
+impl<M> WeakShards<M> {
+    /// The mailboxes, while there is anybody else who may put something there.
+    pub(crate) fn upgrade(&self) -> Option<Shards<M>> {
+        let mailboxes = self.0.iter().map(mpsc::WeakSender::upgrade);
+        Some(Shards::new(mailboxes.collect::<Option<_>>()?))
+    }
+}
+
 impl<M> Shards<M> {
+    pub(crate) fn downgrade(&self) -> WeakShards<M> {
+        WeakShards(self.0.iter().map(mpsc::Sender::downgrade).collect())
+    }
+
     pub(crate) fn new(mailboxes: Vec<mpsc::Sender<M>>) -> Self {
         Shards(mailboxes.into())
     }

@@ -25,9 +25,7 @@ pub(crate) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::of(include_
 pub(crate) static CONDEMN: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("condemn.lua")));
 
-/// Reads rows of an outbox.
-pub(crate) static DUE: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("due.lua")));
-/// Takes rows out of one.
+/// Takes rows out of an outbox.
 pub(crate) static SETTLE: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("settle.lua")));
 

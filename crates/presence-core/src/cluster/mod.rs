@@ -4,6 +4,7 @@
 //! sessions and of nobody else, and reads the others'. [`Stamp`] says which of two writes of one entry wins: that is the
 //! only rule that the store itself applies, in the same step as the write.
 
+mod carried;
 mod map;
 pub mod nodes;
 mod record;
@@ -12,6 +13,7 @@ mod request;
 mod stamp;
 mod subject;
 
+pub use carried::Carried;
 pub use map::{Applied, TopicMap};
 pub use record::{Change, Field, Murmur, Op, Patch, Record, SessionRecord, Snapshot, Stay, Write};
 pub(crate) use replica::{Heard, Membership, Replica};

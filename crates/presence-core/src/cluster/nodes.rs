@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Incarnation;
+use super::{Incarnation, SHARDS};
 use crate::ports::{Leases, Standing};
 use crate::{Timestamp, Timing};
 
@@ -89,6 +89,8 @@ pub struct Nodes {
     is_away: bool,
     /// Since when many leases have lapsed.
     many_since: Option<Timestamp>,
+    /// Who has a lease that runs, as far as this node knows.
+    alive: BTreeSet<Incarnation>,
     /// Nodes that had a lease, and since when the store does not know it any more.
     known: BTreeMap<Incarnation, Option<Timestamp>>,
     dead: BTreeMap<Incarnation, Dead>,
@@ -120,6 +122,7 @@ impl Nodes {
             healthy_since: None,
             is_away: false,
             many_since: None,
+            alive: BTreeSet::new(),
             known: BTreeMap::new(),
             dead: BTreeMap::new(),
             under_way: BTreeSet::new(),
@@ -140,6 +143,15 @@ impl Nodes {
     /// Whether this node's lease runs, as far as it knows. While it does not, nothing may be written: it may be dead already.
     pub fn may_write(&self, now: Timestamp) -> bool {
         now < self.holds_until
+    }
+
+    /// The parts of the store where it is for this node to finish what others have begun: none while it holds no lease.
+    ///
+    /// Each part has one such node, as far as all know the same of each other, and another within a lease and a renewal
+    /// after that has died. Two may be at it for a moment.
+    pub fn parts(&self, now: Timestamp) -> impl Iterator<Item = u16> {
+        let is_held = self.may_write(now);
+        (0..SHARDS).filter(move |part| is_held && responsible(*part, &self.alive) == Some(self.me))
     }
 
     /// When to call [`expire`](Self::expire) next.
@@ -289,6 +301,7 @@ impl Nodes {
                 }
             }
         }
+        self.alive.clone_from(&alive);
         // The dead are remembered here for longer than in the store.
         self.dead
             .retain(|_, it| now < it.since + REMEMBERED + REMEMBERED);
@@ -345,10 +358,80 @@ impl Nodes {
     }
 }
 
+/// Which of `alive` looks after a part of the store: the same for all who agree on who is alive. When one of them comes or
+/// goes, parts go to it or from it, and no others change hands.
+pub fn responsible(part: u16, alive: &BTreeSet<Incarnation>) -> Option<Incarnation> {
+    let weight = |who: &&Incarnation| {
+        // The finalizer of SplitMix64: fixed by its definition, and it spreads what differs in a single bit.
+        let mix = |mut bits: u64| {
+            bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            bits ^ (bits >> 31)
+        };
+        let seed = mix(u64::from(part) << 32 | u64::from(who.generation));
+        (mix(seed ^ who.node), **who)
+    };
+    alive.iter().max_by_key(weight).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ports::Lease;
+
+    fn alive(nodes: impl IntoIterator<Item = u64>) -> BTreeSet<Incarnation> {
+        let generation = 0;
+        let nodes = nodes.into_iter();
+        nodes.map(|node| Incarnation { node, generation }).collect()
+    }
+
+    #[test]
+    fn parts_are_shared_out_evenly() {
+        for count in 1..=8 {
+            let alive = alive(0..count);
+            let mut parts: BTreeMap<Incarnation, u64> = BTreeMap::new();
+            for part in 0..SHARDS {
+                *parts.entry(responsible(part, &alive).unwrap()).or_default() += 1;
+            }
+            let (least, most) = (parts.values().min(), parts.values().max());
+            let fair = u64::from(SHARDS) / count;
+            assert_eq!(parts.len() as u64, count);
+            assert!(
+                least >= Some(&(fair / 2)) && most <= Some(&(fair * 2)),
+                "{parts:?}"
+            );
+        }
+        assert_eq!(responsible(0, &BTreeSet::new()), None);
+    }
+
+    #[test]
+    fn when_a_node_goes_only_its_own_parts_change_hands() {
+        let before = alive(0..5);
+        let after = alive([0, 1, 3, 4]);
+        let gone = *before.difference(&after).next().unwrap();
+        for part in 0..SHARDS {
+            let (was, is) = (responsible(part, &before), responsible(part, &after));
+            assert!(was == is || was == Some(gone), "part {part}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_responsible_while_it_holds_its_lease_and_for_those_who_do_not() {
+        let mut nodes = Nodes::new(at(0), 1);
+        assert_eq!(nodes.parts(at(0)).count(), 0, "it has no lease");
+        renew(&mut nodes, 0, Standing::New, Some(15));
+        let all = usize::from(SHARDS);
+        let shared = nodes.parts(at(0)).count();
+        assert!(shared > 0 && shared < all, "there is another");
+        // The other is not heard of any more: its lease has lapsed.
+        for now in (3..=15).step_by(3) {
+            renew(&mut nodes, now, Standing::Renewed, Some(15));
+            assert_eq!(nodes.parts(at(now)).count(), shared);
+        }
+        renew(&mut nodes, 18, Standing::Renewed, Some(15));
+        assert_eq!(nodes.parts(at(18)).count(), all);
+        assert_eq!(nodes.parts(at(18 + 15)).count(), 0, "its own has lapsed");
+    }
 
     const OTHER: Incarnation = Incarnation {
         node: 9,

@@ -113,9 +113,13 @@ pub struct Write {
 impl Write {
     /// Whether what this changes is to be carried elsewhere.
     ///
-    /// A profile that is cut is not: it was carried before, as one that is [blank](Profile::is_blank), or is nobody's.
+    /// A profile that is cut is not: it was carried before, as one that is [blank](Profile::is_blank), or is nobody's. Nor is
+    /// one that was changed without [being read](Stamp::UNREAD): it would replace what is yet to be read.
     pub fn is_due_for(&self, queue: Queue) -> bool {
-        let is_profile = |op: &Op| matches!((op, op.field()), (Op::Put { .. }, Field::Profile));
+        let is_profile = |op: &Op| {
+            let is_put = matches!((op, op.field()), (Op::Put { .. }, Field::Profile));
+            is_put && op.stamp().owner != Stamp::UNREAD
+        };
         match (queue, &self.subject) {
             (Queue::Profiles, Subject::User(user)) => {
                 !user.is_anonymous() && self.ops.iter().any(is_profile)
@@ -193,11 +197,12 @@ mod tests {
 
     #[test]
     fn a_profile_that_is_put_is_due_unless_it_is_nobodys() {
-        let put = |user: &UserId| Op::Put {
+        let put_as = |user: &UserId, owner| Op::Put {
             field: Field::Profile,
-            stamp: stamp(),
+            stamp: Stamp { owner, ..stamp() },
             record: Record::Profile(Arc::new(Profile::new(user.clone()))),
         };
+        let put = |user| put_as(user, 1);
         let cut = |field| Op::Cut {
             field,
             stamp: stamp(),
@@ -209,6 +214,7 @@ mod tests {
         for (user, ops, is_due) in [
             (&ann, vec![put(&ann)], true),
             (&ann, vec![cut(session), put(&ann)], true),
+            (&ann, vec![put_as(&ann, Stamp::UNREAD)], false),
             (&ann, vec![cut(session)], false),
             (&ann, vec![cut(Field::Profile)], false),
             (&anonymous, vec![put(&anonymous)], false),

@@ -35,6 +35,10 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// Owns a profile that was changed while nobody could read what is stored of it: it is not to be stored before that is
+    /// known.
+    pub const UNREAD: u64 = u64::MAX;
+
     /// The stamp of the session whose connection number `epoch` is on the node `owner`.
     pub fn of_session(epoch: u32, owner: Incarnation) -> Self {
         Stamp {

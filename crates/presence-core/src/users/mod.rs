@@ -74,6 +74,13 @@ pub enum Input<A> {
         /// Wants to know that it worked.
         asker: Option<A>,
     },
+    /// The user is to be forgotten: is thrown out, and nothing of theirs is kept.
+    Erased {
+        /// Only if they are nowhere, and were not seen since then.
+        unseen_since: Option<Timestamp>,
+        /// Wants to know when that is safely kept.
+        asker: Option<A>,
+    },
     /// A session entered a channel, or changed its meta there.
     Joined {
         /// Through which connection.
@@ -141,6 +148,8 @@ pub enum Input<A> {
     },
     /// Something was heard of the store about the user.
     Stored(Reply),
+    /// The profile that [`Effect::Load`] asked for cannot be read for now; it comes later.
+    Unread,
     /// The profile that [`Effect::Load`] asked for.
     Loaded {
         /// `None`: nobody ever saved one.
@@ -208,10 +217,12 @@ pub enum Effect<A> {
     Ask(Request),
     /// Read the user's profile, and come back with [`Input::Loaded`].
     Load,
-    /// Keep the profile; when that is done, grant the asker.
+    /// Keep the profile, or of one that is [blank](Profile::is_blank) nothing; when that is done, grant the asker.
     Save {
         /// What to keep.
         profile: Profile,
+        /// The version of the user's map in the shared store that says so: what waits there for that is done then.
+        version: Option<u64>,
         /// Who waits for it.
         asker: Option<A>,
     },
@@ -363,17 +374,18 @@ impl<A> Users<A> {
             Entry::Occupied(mut entry) => match entry.get_mut() {
                 Slot::Known(_) => self.happen(now, user, input, out),
                 Slot::Loading(loading) => match (input, &self.members) {
-                    (Input::Loaded { profile }, _) => self.meet(now, user, profile, out),
+                    (Input::Loaded { profile }, _) => self.meet(now, user, Some(profile), out),
+                    // Alone, nobody else has shown them: they wait until it is known whether they hide.
+                    (Input::Unread, None) => {}
+                    (Input::Unread, Some(_)) => self.meet(now, user, None, out),
                     (Input::Stored(reply), Some(members)) => {
                         let Some(shared) = &mut loading.shared else {
                             return;
                         };
                         match shared.prepare(now, reply, members) {
                             Asked::Waiting => {}
-                            Asked::Known => match shared.take_read() {
-                                Some(profile) => self.meet(now, user, Some(profile), out),
-                                None => out.push(Effect::Load),
-                            },
+                            Asked::Known if shared.has_read() => self.meet(now, user, None, out),
+                            Asked::Known => out.push(Effect::Load),
                             Asked::Away => {
                                 loading.is_unsure = true;
                                 out.push(Effect::Load);
@@ -491,12 +503,12 @@ impl<A> Users<A> {
         }
     }
 
-    /// The profile has come: what waited for it happens now.
+    /// The profile has come, or with `None` it cannot: what waited for it happens now.
     fn meet(
         &mut self,
         now: Timestamp,
         id: &UserId,
-        profile: Option<Profile>,
+        loaded: Option<Option<Profile>>,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Loading(loading)) = self.users.remove(id) else {
@@ -504,12 +516,26 @@ impl<A> Users<A> {
         };
         let mut shared = loading.shared;
         let read = shared.as_mut().and_then(|it| it.take_read());
+        let (read, changes) = match read {
+            // Whoever changed it has not come to read it, or not yet.
+            Some((profile, true)) => {
+                let change = profile.status.as_change();
+                out.push(Effect::Load);
+                (Some(profile), Some(vec![change]))
+            }
+            Some((profile, false)) => (Some(profile), None),
+            None => (None, loaded.is_none().then(Vec::new)),
+        };
         // What is kept here may be older than what another node was told: that they hide, for instance.
         let is_unsure = loading.is_unsure && read.is_none();
-        let profile = read.or(profile);
-        let profile = profile.unwrap_or_else(|| Profile::new(id.clone()));
+        let profile = match read.or(loaded.flatten()) {
+            Some(profile) => profile,
+            None if changes.is_some() => Profile::unread(id.clone()),
+            None => Profile::new(id.clone()),
+        };
         let mut user = User::new(now, profile, self.epochs.next());
         user.is_unsure = is_unsure;
+        user.unread = changes;
         user.shared = shared;
         user.meet_others(now, out);
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
@@ -619,14 +645,8 @@ impl<A> Users<A> {
                 }
             }
             Input::Kicked { asker } => {
-                for connection in user.connections() {
-                    let reason = Reason::Kicked;
-                    out.push(Effect::Close { connection, reason });
-                }
                 let is_here = user.sessions_anywhere() > 0;
-                while let Some(session) = user.sessions.last().map(|it| it.id) {
-                    user.end(now, session, Reason::Kicked, out);
-                }
+                user.throw_out(now, out);
                 if self.members.is_some() && asker.is_some() {
                     let subject = Subject::User(id.clone());
                     let murmur = Request::Murmur(subject, vec![Murmur::Kicked]);
@@ -635,6 +655,18 @@ impl<A> Users<A> {
                 match is_here {
                     true => grant(asker, out),
                     false => refuse(asker, Refusal::NoSession, out),
+                }
+            }
+            Input::Erased {
+                unseen_since,
+                asker,
+            } => {
+                if unseen_since.is_some_and(|since| user.is_seen_since(since)) {
+                    grant(asker, out);
+                } else {
+                    user.throw_out(now, out);
+                    user.erase(now);
+                    return self.settle_with(now, id, asker, out);
                 }
             }
             Input::Joined {
@@ -733,15 +765,22 @@ impl<A> Users<A> {
                 for session in outcome.taken {
                     user.hand_over(session, out);
                 }
-                if (outcome.kept.is_some() || outcome.is_news) && !id.is_anonymous() {
-                    let (profile, asker) = (user.profile.clone(), None);
-                    out.push(Effect::Save { profile, asker });
+                if outcome.is_erased {
+                    user.throw_out(now, out);
                 }
-                if let Some(revision) = outcome.kept.max(outcome.stored) {
+                if let Some((profile, version)) = outcome.saves.filter(|_| !id.is_anonymous()) {
+                    out.push(Effect::Save {
+                        profile: Profile::clone(&profile),
+                        version: Some(version),
+                        asker: None,
+                    });
+                }
+                if let Some(revision) = outcome.kept {
                     self.kept(id, revision, out);
                 }
             }
-            Input::Loaded { .. } => {}
+            Input::Loaded { profile } => user.learn(now, profile),
+            Input::Unread => {}
         }
         self.settle(now, id, out);
     }
@@ -766,16 +805,11 @@ impl<A> Users<A> {
         user.orphaned_at = None;
         user.write(out);
         user.tell_owner(now, out);
-        let profile = || user.profile.clone();
         let unsaved = std::mem::take(&mut user.unsaved);
-        let seen_noted = std::mem::take(&mut user.seen_noted);
         if let Some(shared) = &mut user.shared {
             // What is told to other nodes comes first; what is kept for longer comes when they have it.
             if unsaved || asker.is_some() {
                 shared.put_profile();
-            } else if seen_noted && !id.is_anonymous() {
-                let (profile, asker) = (profile(), None);
-                out.push(Effect::Save { profile, asker });
             }
             if let Some(asker) = asker {
                 let waiting = self.waiting.entry(id.clone()).or_default();
@@ -786,9 +820,12 @@ impl<A> Users<A> {
             }
         } else if id.is_anonymous() {
             grant(asker, out);
-        } else if unsaved || seen_noted || asker.is_some() {
-            let profile = profile();
-            out.push(Effect::Save { profile, asker });
+        } else if unsaved || asker.is_some() {
+            out.push(Effect::Save {
+                profile: user.profile.clone(),
+                version: None,
+                asker,
+            });
         }
         if let Some(members) = &self.members {
             let mut requests = Vec::new();
@@ -850,6 +887,7 @@ impl<A> Input<A> {
             Input::Connected { .. }
             | Input::Acted { .. }
             | Input::Chose { .. }
+            | Input::Erased { .. }
             | Input::Asked { .. }
             | Input::Watched { .. } => true,
             // What a service does for a user may have begun on another node.
@@ -871,6 +909,7 @@ impl<A> Input<A> {
             Input::Connected { asker, .. } | Input::Asked { asker, .. } => Some(asker),
             Input::Reported { asker, .. }
             | Input::Kicked { asker, .. }
+            | Input::Erased { asker, .. }
             | Input::Joined { asker, .. }
             | Input::Updated { asker, .. }
             | Input::Departed { asker, .. }
@@ -883,6 +922,7 @@ impl<A> Input<A> {
             | Input::Left { .. }
             | Input::Unwatched
             | Input::Stored(_)
+            | Input::Unread
             | Input::Loaded { .. } => None,
         }
     }

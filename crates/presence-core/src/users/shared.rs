@@ -12,7 +12,7 @@ use crate::ports::Written;
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp};
 
 /// Changes of a status that wait for the store; with one more they become one that says everything.
-const PENDING_MAX: usize = 16;
+pub(super) const PENDING_MAX: usize = 16;
 
 /// What the store has of a user, and what it should.
 #[derive(Debug, Default)]
@@ -24,7 +24,11 @@ pub(super) struct Shared {
     pending: Vec<StatusChange>,
     /// This node is to become the author of the profile's revision.
     is_authored: bool,
+    /// The profile that is being put.
+    putting: Option<Arc<Profile>>,
     profile: Putting,
+    /// Nothing of the profile is to be left, whoever else changes it until the store has that.
+    is_erasing: bool,
     /// The store is known to have no profile of the user.
     lacks_profile: bool,
     /// What was read while the user's profile was not known here yet.
@@ -102,6 +106,16 @@ impl Shared {
         self.authored();
     }
 
+    /// The profile was erased here, with all that was changed before.
+    pub(super) fn erase(&mut self) {
+        self.is_erasing = true;
+        self.pending.clear();
+        if let Putting::UnderWay { changes, .. } = &mut self.profile {
+            *changes = 0;
+        }
+        self.authored();
+    }
+
     /// The profile is another revision, made here.
     pub(super) fn authored(&mut self) {
         self.is_authored = true;
@@ -121,16 +135,20 @@ impl Shared {
         &mut self,
         now: Timestamp,
         profile: &Profile,
-        is_over: bool,
+        (is_over, is_unread): (bool, bool),
         members: &Membership,
         out: &mut Vec<Request>,
     ) {
         if std::mem::take(&mut self.is_authored) {
-            self.author = members.me.node;
+            self.author = match is_unread {
+                true => Stamp::UNREAD,
+                false => members.me.node,
+            };
         }
         let subject = Subject::User(profile.user.clone());
         let (field, stamp) = (Field::Profile, self.stamp(profile));
         let is_cut = is_over && (!self.lacks_profile || self.profile == Putting::Due);
+        let mut putting = None;
         let op = match self.profile {
             Putting::UnderWay { .. } => None,
             _ if is_cut => Some(Op::Cut {
@@ -138,14 +156,20 @@ impl Shared {
                 stamp,
                 reason: Reason::Left,
             }),
-            Putting::Due => Some(Op::Put {
-                field,
-                stamp,
-                record: Record::Profile(Arc::new(profile.clone())),
-            }),
+            Putting::Due => {
+                let profile = Arc::new(profile.clone());
+                putting = Some(profile.clone());
+                let record = Record::Profile(profile);
+                Some(Op::Put {
+                    field,
+                    stamp,
+                    record,
+                })
+            }
             Putting::Done => None,
         };
         if self.replica.ask(now, &subject, members, op, out) {
+            self.putting = putting;
             self.profile = Putting::UnderWay {
                 revision: profile.status.revision,
                 changes: self.pending.len(),
@@ -163,8 +187,9 @@ impl Shared {
         }
     }
 
-    /// The write was done, or not; says which revision of the profile is safe now.
-    fn written(&mut self, outcome: Option<&Written>) -> Option<u64> {
+    /// The write was done, or not; says which revision of the profile is safe now, and what is to be kept because of that
+    /// version.
+    fn written(&mut self, outcome: Option<&Written>) -> (Option<u64>, Option<Saves>) {
         let Putting::UnderWay {
             revision,
             changes,
@@ -172,15 +197,16 @@ impl Shared {
             is_cut,
         } = self.profile
         else {
-            return None;
+            return (None, None);
         };
+        let putting = self.putting.take();
         self.profile = match again {
             true => Putting::Due,
             false => Putting::Done,
         };
         let Some(written) = outcome else {
             self.profile = Putting::Due;
-            return None;
+            return (None, None);
         };
         if written
             .refused
@@ -190,18 +216,25 @@ impl Shared {
             // Somebody else has made that revision. What they wrote comes first, and then this: once it is read.
             self.profile = Putting::Done;
             self.replica.distrust();
-            return None;
+            return (None, None);
         }
         self.lacks_profile = is_cut;
+        self.is_erasing &= again;
         self.pending.drain(..changes.min(self.pending.len()));
-        Some(revision)
+        // Where nothing is different, it waits to be kept since whoever made it so.
+        (Some(revision), putting.zip(written.version))
     }
 
-    /// The profile that the store has, before the user is known here.
-    pub(super) fn take_read(&mut self) -> Option<Profile> {
+    /// The profile that the store has, before the user is known here; and whether it was changed without being read.
+    pub(super) fn take_read(&mut self) -> Option<(Profile, bool)> {
         let (stamp, profile) = self.read.take()?;
         self.author = stamp.owner;
-        Some(Profile::clone(&profile))
+        Some((Profile::clone(&profile), stamp.owner == Stamp::UNREAD))
+    }
+
+    /// Whether the store has a profile, before the user is known here.
+    pub(super) fn has_read(&self) -> bool {
+        self.read.is_some()
     }
 
     /// Whether a change of the status is not in the store yet.
@@ -287,17 +320,20 @@ fn patched_profile(patch: &Patch) -> Option<(Stamp, Arc<Profile>)> {
     })
 }
 
+/// A profile that is to be kept, and the version of the map that has it.
+type Saves = (Arc<Profile>, u64);
+
 /// What hearing of the store did to a user.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Sessions that are on other nodes now.
     pub(super) taken: Vec<SessionId>,
-    /// The store has this revision of the profile, because this node wrote it.
+    /// The store has this revision of the profile, whoever wrote it, and everything that was changed here until then.
     pub(super) kept: Option<u64>,
-    /// Another node has changed the status of somebody who is here too: it is to be kept here as well.
-    pub(super) is_news: bool,
-    /// It has this one, whoever wrote it, and everything that was changed here is in it.
-    pub(super) stored: Option<u64>,
+    /// What this node has written, or another one of somebody who is here too: it is to be kept here as well.
+    pub(super) saves: Option<Saves>,
+    /// Another node has erased them.
+    pub(super) is_erased: bool,
 }
 
 impl User {
@@ -306,8 +342,9 @@ impl User {
         let Some(shared) = &mut self.shared else {
             return Outcome::default();
         };
-        let mut kept = None;
+        let (mut kept, mut saves) = (None, None);
         let mut profile = None;
+        let mut version = None;
         // What is told may be older than what is there; what is read was there.
         let is_read = matches!(reply, Reply::Read { .. });
         match &reply {
@@ -317,34 +354,39 @@ impl User {
             } if shared.replica.is_reading() => {
                 self.is_unsure = false;
                 profile = stored_profile(snapshot);
+                version = snapshot.clock.map(|it| it.version);
                 shared.lacks_profile = profile.is_none();
             }
             Reply::Patched(patch) => {
                 profile = patched_profile(patch);
+                version = Some(patch.clock.version);
                 let mut fields = patch.changes.iter().map(|it| it.field);
                 if fields.any(|it| it == Field::Profile) {
                     shared.lacks_profile = profile.is_none();
                 }
             }
-            Reply::Written(outcome) => kept = shared.written(outcome.as_ref()),
+            Reply::Written(outcome) => (kept, saves) = shared.written(outcome.as_ref()),
             _ => {}
         }
         let heard = shared.hear(now, reply, members);
-        let mut stored = None;
-        let before = self.profile.status.revision;
+        let mut is_erased = false;
         if let Some((stamp, profile)) = profile {
+            let (revision, was_blank) = (self.profile.status.revision, self.profile.is_blank());
             self.adopt(now, stamp, &profile, is_read);
-            let shared = self.shared.as_ref();
-            stored = shared
-                .is_some_and(|it| !it.has_pending())
-                .then_some(stamp.epoch);
+            if self.profile.status.revision != revision && !self.sessions.is_empty() {
+                saves = version.map(|version| (profile.clone(), version));
+            }
+            is_erased = self.profile.is_blank() && !was_blank;
+            if self.shared.as_ref().is_some_and(|it| !it.has_pending()) {
+                kept = Some(stamp.epoch);
+            }
         }
         self.own_changed |= !heard.changes.is_empty();
         Outcome {
             taken: heard.taken,
             kept,
-            is_news: self.profile.status.revision != before && !self.sessions.is_empty(),
-            stored,
+            saves,
+            is_erased,
         }
     }
 
@@ -356,6 +398,13 @@ impl User {
         let mine = shared.stamp(&self.profile);
         if stamp == mine {
             return;
+        }
+        // Two that both could not read it are as far as each other, and one of them may be this node.
+        let is_as_far = stamp.owner == Stamp::UNREAD && mine.supersedes(stamp);
+        if self.unread.is_some() && !is_as_far {
+            shared.author = stamp.owner;
+            shared.is_authored = false;
+            return self.learn(now, Some(stored.clone()));
         }
         if mine.supersedes(stamp) {
             if shared.profile == Putting::Done && is_read {
@@ -369,6 +418,13 @@ impl User {
         shared.author = stamp.owner;
         shared.is_authored = false;
         let mut is_different = false;
+        if shared.is_erasing {
+            self.profile = stored.blank();
+            is_different = true;
+        } else if stored.is_blank() {
+            // What was chosen by somebody who was erased since is nobody's wish any more.
+            shared.pending.clear();
+        }
         for change in &shared.pending {
             is_different |= self.profile.choose(now, change);
         }
@@ -406,6 +462,7 @@ impl User {
             && shared.profile == Putting::Done
             && !self.sessions.is_empty()
             && self.profile.is_worth_keeping()
+            && self.unread.as_ref().is_none_or(|it| !it.is_empty())
         {
             shared.put_profile();
         }
@@ -419,6 +476,7 @@ impl User {
                     .put(session.id, session.epoch, Arc::new(record));
             }
         }
-        shared.ask(now, &self.profile, is_over, members, out);
+        let is_unread = self.unread.is_some();
+        shared.ask(now, &self.profile, (is_over, is_unread), members, out);
     }
 }

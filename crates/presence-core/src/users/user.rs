@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::{Connection, Place, Session};
-use super::shared::Shared;
+use super::shared::{PENDING_MAX, Shared};
 use super::{Audience, Effect};
 use crate::cluster::SessionRecord;
 use crate::status::Here;
@@ -23,12 +23,12 @@ pub(super) struct User {
     pub(super) watchers: usize,
     /// The profile is different from what was last saved.
     pub(super) unsaved: bool,
-    /// The last-seen time was noted for those who cannot ask a node that has the user.
-    pub(super) seen_noted: bool,
     /// What other nodes know of the user, where there are others.
     pub(super) shared: Option<Box<Shared>>,
     /// The profile could not be read, so the user may be hiding: they are not shown.
     pub(super) is_unsure: bool,
+    /// No store could say what the profile is: this is what was changed of it since. It comes later.
+    pub(super) unread: Option<Vec<StatusChange>>,
     /// What happened is another node's doing, which keeps what is to be kept of it.
     pub(super) is_hearsay: bool,
     /// The user's last sessions may have gone with a node, and were last heard from then. Nobody is left to keep that but
@@ -58,9 +58,9 @@ impl User {
             ended: Vec::new(),
             watchers: 0,
             unsaved,
-            seen_noted: false,
             shared: None,
             is_unsure: false,
+            unread: None,
             is_hearsay: false,
             orphaned_at: None,
             own_changed: false,
@@ -86,7 +86,8 @@ impl User {
     /// Whether anyone would miss it.
     pub(super) fn is_needed(&self) -> bool {
         let is_shared = self.shared.as_ref().is_some_and(|it| it.is_needed());
-        !self.sessions.is_empty() || self.watchers > 0 || is_shared
+        let is_to_learn = self.unread.as_ref().is_some_and(|it| !it.is_empty());
+        !self.sessions.is_empty() || self.watchers > 0 || is_shared || is_to_learn
     }
 
     /// How many sessions the user has, on all nodes.
@@ -132,6 +133,16 @@ impl User {
         device: DeviceId,
         acted: bool,
     ) -> Connection {
+        self.come_back(now);
+        let session = Session::new(now, id, device, acted);
+        let connection = session.connection();
+        self.sessions.push(session);
+        self.own_changed = true;
+        connection
+    }
+
+    /// Whoever is here is not gone any more.
+    fn come_back(&mut self, now: Timestamp) {
         if self.profile.status.chosen == Chosen::Offline {
             let back = StatusChange {
                 chosen: Some(Chosen::Online),
@@ -139,11 +150,6 @@ impl User {
             };
             self.choose(now, &back);
         }
-        let session = Session::new(now, id, device, acted);
-        let connection = session.connection();
-        self.sessions.push(session);
-        self.own_changed = true;
-        connection
     }
 
     /// Lets a session go on in a new connection; also says which live connection that replaces.
@@ -322,6 +328,38 @@ impl User {
         }));
     }
 
+    /// Ends every session that is here.
+    pub(super) fn throw_out<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        for connection in self.connections() {
+            let reason = Reason::Kicked;
+            out.push(Effect::Close { connection, reason });
+        }
+        while let Some(session) = self.sessions.last().map(|it| it.id) {
+            self.end(now, session, Reason::Kicked, out);
+        }
+    }
+
+    /// Forgets what was chosen, and when the user was seen: also now, when they go.
+    pub(super) fn erase(&mut self, now: Timestamp) {
+        self.profile = self.profile.blank();
+        if self.unread.take().is_some() {
+            self.outdate_stored(now);
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.erase();
+        }
+        self.is_hearsay = true;
+        self.own_changed = true;
+        self.unsaved = true;
+    }
+
+    /// Whether the user is somewhere, or was after `since`, or nobody knows.
+    pub(super) fn is_seen_since(&self, since: Timestamp) -> bool {
+        let is_unknown = self.is_unsure || self.unread.is_some();
+        let is_seen = self.profile.last_seen.is_some_and(|it| it >= since);
+        is_unknown || is_seen || self.sessions_anywhere() > 0
+    }
+
     pub(super) fn join(&mut self, now: Timestamp, id: SessionId, topic: Topic, meta: &Arc<Meta>) {
         let here = self.sessions.iter().flat_map(|it| &it.places);
         let here = here.map(|place| (&place.topic, place.joined_at));
@@ -406,13 +444,54 @@ impl User {
     /// Applies a change of status; says whether anything is different.
     pub(super) fn choose(&mut self, now: Timestamp, change: &StatusChange) -> bool {
         self.expire_status(now);
-        let changed = self.profile.choose(now, change);
+        let mut changed = self.profile.choose(now, change);
+        if let Some(changes) = &mut self.unread {
+            // What is stored may say the opposite, so it is a change even where nothing is different.
+            changes.push(change.at(now));
+            if changes.len() > PENDING_MAX {
+                *changes = vec![self.profile.status.as_change()];
+            }
+            self.outdate_stored(now);
+            changed = true;
+        }
         if let Some(shared) = self.shared.as_mut().filter(|_| changed) {
             shared.chose(change, &self.profile.status);
         }
         self.own_changed |= changed;
         self.unsaved |= changed;
         changed
+    }
+
+    /// Makes this a later revision than any that may be stored: those are counted, and this is a clock's reading.
+    fn outdate_stored(&mut self, now: Timestamp) {
+        let status = &mut self.profile.status;
+        status.revision = (status.revision + 1).max(now.as_millis());
+    }
+
+    /// The profile can be read at last: what was changed since is changed in that.
+    pub(super) fn learn(&mut self, now: Timestamp, stored: Option<Profile>) {
+        let Some(changes) = self.unread.take() else {
+            return;
+        };
+        let stored = stored.unwrap_or_else(|| Profile::new(self.id().clone()));
+        let before = std::mem::replace(&mut self.profile, stored);
+        self.profile.last_seen = self.profile.last_seen.max(before.last_seen);
+        if !changes.is_empty() {
+            let revision = self.profile.status.revision.max(before.status.revision);
+            for change in &changes {
+                self.profile.choose(now, change);
+            }
+            self.profile.status.revision = revision + 1;
+            if let Some(shared) = &mut self.shared {
+                shared.authored();
+            }
+            self.unsaved = true;
+        }
+        self.own_changed = true;
+        self.expire_status(now);
+        if !self.sessions.is_empty() {
+            self.come_back(now);
+        }
     }
 
     fn expire_status(&mut self, now: Timestamp) {
@@ -435,12 +514,10 @@ impl User {
     }
 
     fn note_heard(&mut self) {
-        self.profile.last_seen = self.heard_at().max(self.profile.last_seen);
-        // Where there are other nodes they have to know, in case this one dies.
-        match self.shared {
-            Some(_) => self.unsaved = true,
-            None => self.seen_noted = true,
-        }
+        let seen = self.heard_at().max(self.profile.last_seen);
+        // Whoever has no session of theirs knows nothing new.
+        self.unsaved |= seen != self.profile.last_seen;
+        self.profile.last_seen = seen;
     }
 
     /// Notes when somebody who can be seen was last alive, because nobody will be there to do it later.

@@ -1,18 +1,23 @@
 //! Several nodes on one store that never fails, told as stories: `2 ann/web connects` is what happens at the second node.
 //!
 //! What watchers are told is `> 1 room:1 +ann online`: by the first node. Everything else that nodes do is left out.
+//!
+//! All nodes keep profiles in one store, which can be `away`. What it has, and what waits in the outbox, is told when it
+//! `shows`; the oldest rows there are carried by whoever `sweeps`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Incarnation, Reply, Request, Subject, TopicMap, nodes};
+use presence_core::cluster::{
+    Carried, Incarnation, Op, Reply, Request, Subject, TopicMap, Write, nodes,
+};
 use presence_core::node::{Effect, Input, Node};
-use presence_core::ports::{Lease, Leases, Standing, Written};
+use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
 use presence_core::users::{self, Connection};
 use presence_core::{
-    Change, ChannelId, Chosen, Clock, DeviceId, Event, Limits, Profile, Reason, SessionId,
+    Change, ChannelId, Chosen, Clock, DeviceId, Edit, Event, Limits, Profile, Reason, SessionId,
     StatusChange, Timestamp, Timing, Topic, UserId, Watching, rosters,
 };
 
@@ -165,6 +170,243 @@ fn who_is_thrown_out_is_thrown_out_everywhere() {
     );
 }
 
+#[test]
+fn what_a_dead_node_has_begun_is_finished_by_another() {
+    check(
+        "
+ 0s  1 ann/web connects
+     2 bob chooses busy
+     profiles away
+ 1s  1 ann/web chooses busy
+     2 bob chooses invisible
+     profiles show
+     > profiles: ann online seen, bob busy; waiting: ann, bob
+ 9s  1 dies
+     profiles back
+     profiles show
+     > profiles: ann online seen, bob busy; waiting: ann, bob
+     profiles sweep
+     profiles show
+     > profiles: ann busy seen, bob invisible; waiting:
+",
+    );
+}
+
+#[test]
+fn what_is_saved_waits_no_longer_and_the_newest_is_saved() {
+    check(
+        "
+ 0s  1 ann chooses busy
+     profiles show
+     > profiles: ann busy; waiting:
+     profiles away
+ 1s  2 ann chooses invisible
+     3 ann chooses online
+     profiles show
+     > profiles: ann busy; waiting: ann
+     profiles back
+ 2s  1 ann chooses busy
+     profiles show
+     > profiles: ann busy; waiting:
+     profiles sweep
+     profiles show
+     > profiles: ann busy; waiting:
+",
+    );
+}
+
+#[test]
+fn an_anonymous_visitor_waits_for_nobody() {
+    check(
+        "
+     profiles away
+ 0s  1 anon_1/web connects
+     1 anon_1/web chooses busy
+     profiles show
+     > profiles: ; waiting:
+",
+    );
+}
+
+#[test]
+fn who_cannot_be_read_is_let_in_unseen_and_looks_as_they_chose_before_when_they_can() {
+    check(
+        "
+     profiles have ann busy lunch
+     profiles have bob invisible
+     profiles away
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     1 ann/web connects
+     1 ann/web joins room:1
+     2 bob/web connects
+     2 bob/web joins room:1
+     3 cid/web connects
+     3 cid/web joins room:1
+60s  profiles show
+     > profiles: ann busy (lunch), bob invisible; waiting:
+     profiles back
+     > 1 room:1 +ann busy
+     > 1 room:1 +cid online
+     profiles show
+     > profiles: ann busy (lunch) seen, bob invisible, cid online seen; waiting:
+",
+    );
+}
+
+#[test]
+fn what_is_chosen_before_the_profile_can_be_read_is_changed_in_that() {
+    check(
+        "
+     profiles have ann invisible lunch
+     profiles away
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     1 ann/web connects
+     1 ann/web joins room:1
+     1 ann chooses busy
+     > 1 room:1 +ann busy
+ 5s  profiles sweep
+     profiles show
+     > profiles: ann invisible (lunch); waiting:
+     profiles back
+     > 1 room:1 ~ann busy
+     profiles show
+     > profiles: ann busy (lunch) seen; waiting:
+",
+    );
+}
+
+#[test]
+fn what_says_nothing_of_hiding_leaves_who_cannot_be_read_unseen() {
+    check(
+        "
+     profiles have ann invisible
+     profiles away
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     1 ann/web connects
+     1 ann/web joins room:1
+     1 ann says lunch
+ 1s  2 ann/phone connects
+     2 ann/phone joins room:1
+ 2s  profiles back
+     profiles show
+     > profiles: ann invisible (lunch); waiting:
+",
+    );
+}
+
+#[test]
+fn another_node_goes_on_with_what_was_chosen_before_the_profile_could_be_read() {
+    check(
+        "
+     profiles have ann busy lunch
+     profiles away
+ 0s  1 ann chooses invisible
+     1 dies
+ 1s  profiles back
+     profiles sweep
+     profiles show
+     > profiles: ann busy (lunch); waiting:
+     2 ann/web connects
+     2 eve watches room:1
+     > 2 room:1 []
+     2 ann/web joins room:1
+     profiles show
+     > profiles: ann invisible; waiting:
+",
+    );
+}
+
+#[test]
+fn who_is_erased_is_thrown_out_everywhere_and_nothing_is_left() {
+    check(
+        "
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     2 ann/web connects
+     2 ann/web joins room:1
+     > 1 room:1 +ann online
+     1 ann/phone connects
+     3 ann chooses busy
+     > 1 room:1 ~ann busy
+     3 ann says lunch
+     > 1 room:1 ~ann busy
+     profiles show
+     > profiles: ann busy (lunch) seen; waiting:
+ 9s  3 ann is erased
+     > 1 ann/phone@0 closed: kicked
+     > 2 ann/web@0 closed: kicked
+     > 1 room:1 -ann kicked
+     profiles show
+     > profiles: ; waiting: ann
+     profiles sweep
+     profiles show
+     > profiles: ; waiting:
+40s  the store is empty
+",
+    );
+}
+
+#[test]
+fn who_is_erased_while_the_profiles_are_away_is_gone_when_they_are_back() {
+    check(
+        "
+ 0s  2 ann/web connects
+     2 ann says lunch
+     2 ann/web leaves
+     profiles away
+ 9s  1 ann is erased
+     1 ann is erased
+     profiles show
+     > profiles: ann online (lunch) seen; waiting: ann
+20s  2 ann/web connects
+     2 ann/web leaves
+     1 ann is erased
+     2 dies
+     profiles back
+     profiles sweep
+     profiles show
+     > profiles: ; waiting:
+40s  the store is empty
+",
+    );
+}
+
+#[test]
+fn only_who_was_not_seen_since_is_erased_for_that() {
+    check(
+        "
+ 0s  2 ann/web connects
+     2 ann/web leaves
+     2 bob/web connects
+     profiles show
+     > profiles: ann online seen, bob online seen; waiting:
+50s  1 ann is erased unless seen since 0s
+     1 bob is erased unless seen since 50s
+     profiles show
+     > profiles: ann online seen, bob online seen; waiting:
+     1 ann is erased unless seen since 10s
+     profiles sweep
+     profiles show
+     > profiles: bob online seen; waiting:
+",
+    );
+}
+
+#[test]
+fn when_every_node_dies_nobody_was_last_seen_more_than_five_minutes_before() {
+    let mut stage = Stage::new();
+    stage.play("0s 1 ann/web connects");
+    for secs in (25..3600).step_by(25) {
+        stage.play(&format!("{secs}s 1 ann/web is heard"));
+        let seen = stage.profiles[&UserId::new("ann").unwrap()].last_seen;
+        let ago = stage.now.since(seen.unwrap());
+        assert!(ago <= Duration::from_secs(5 * 60), "{ago:?} at {secs} s");
+    }
+}
+
 #[track_caller]
 fn check(story: &str) {
     let lines = story.lines().map(str::trim).filter(|it| !it.is_empty());
@@ -191,6 +433,10 @@ struct Stage {
     followers: BTreeSet<(usize, Subject)>,
     leases: BTreeMap<Incarnation, Lease>,
     profiles: BTreeMap<UserId, Profile>,
+    profiles_away: bool,
+    /// Who is to be loaded when they are back.
+    unread: Vec<(usize, UserId)>,
+    outbox: BTreeMap<UserId, u64>,
     connections: BTreeMap<String, Connection>,
     played: Vec<String>,
 }
@@ -208,6 +454,9 @@ impl Stage {
             followers: BTreeSet::new(),
             leases: BTreeMap::new(),
             profiles: BTreeMap::new(),
+            profiles_away: false,
+            unread: Vec::new(),
+            outbox: BTreeMap::new(),
             connections: BTreeMap::new(),
             played: Vec::new(),
         };
@@ -229,6 +478,14 @@ impl Stage {
         }
         self.wait_until(then);
         self.played.push(line.to_owned());
+        if let ["profiles", what @ ..] = words {
+            return self.act_on_profiles(what);
+        }
+        if words == ["the", "store", "is", "empty"] {
+            let maps = self.maps.iter();
+            let mut left = maps.filter(|(_, map)| map.clock().is_some());
+            return assert!(left.next().is_none(), "the store is not empty");
+        }
         let [node, who, what @ ..] = words else {
             panic!("nobody does anything: {line}");
         };
@@ -236,6 +493,87 @@ impl Stage {
         self.act(node, who, what);
         // Whoever speaks at most once in a tick has spoken then.
         self.wait_until(self.now + Timing::TICK);
+    }
+
+    fn act_on_profiles(&mut self, what: &[&str]) {
+        match *what {
+            ["away"] => self.profiles_away = true,
+            ["back"] => {
+                self.profiles_away = false;
+                for (node, user) in std::mem::take(&mut self.unread) {
+                    self.load(node, user);
+                }
+                self.wait_until(self.now + Timing::TICK);
+            }
+            ["have", user, chosen, ref words @ ..] => {
+                let mut profile = Profile::new(UserId::new(user).unwrap());
+                profile.status.chosen = chosen_of(chosen);
+                profile.status.message = words.first().map(|&it| it.into());
+                profile.status.revision = 7;
+                self.profiles.insert(profile.user.clone(), profile);
+            }
+            ["show"] => {
+                let profiles = self.profiles.values().map(|it| {
+                    let mut text = format!("{} {:?}", it.user, it.status.chosen).to_lowercase();
+                    if let Some(message) = &it.status.message {
+                        let _ = write!(text, " ({message})");
+                    }
+                    if it.last_seen.is_some() {
+                        text += " seen";
+                    }
+                    text
+                });
+                let profiles = profiles.collect::<Vec<_>>().join(", ");
+                let waiting = self.outbox.keys().map(ToString::to_string);
+                let waiting = waiting.collect::<Vec<_>>().join(", ");
+                let line = format!("> profiles: {profiles}; waiting: {waiting}");
+                let words: Vec<&str> = line.split_whitespace().collect();
+                self.played.push(words.join(" "));
+            }
+            ["sweep"] => {
+                for (user, version) in self.outbox.clone() {
+                    self.carry(user, version);
+                }
+            }
+            ref other => panic!("profiles cannot do that: {other:?}"),
+        }
+    }
+
+    /// What a hub does about a row.
+    fn carry(&mut self, user: UserId, version: u64) {
+        let subject = Subject::User(user.clone());
+        let map = self.maps.entry(subject.clone()).or_default().snapshot();
+        match Carried::of(&map) {
+            Carried::Nothing => {}
+            Carried::Save(profile) => self.keep(Profile::clone(&profile)),
+            Carried::Remove(cut) => {
+                self.profiles.remove(&user);
+                self.apply(&subject, &Vec::from_iter(cut));
+            }
+        }
+        if self.outbox[&user] <= version {
+            self.outbox.remove(&user);
+        }
+    }
+
+    fn keep(&mut self, profile: Profile) {
+        let stored = self.profiles.get(&profile.user);
+        if stored.is_none_or(|it| profile.supersedes(it)) {
+            self.profiles.insert(profile.user.clone(), profile);
+        }
+    }
+
+    fn load(&mut self, node: usize, user: UserId) {
+        let input = match self.profiles_away {
+            true => {
+                self.unread.push((node, user.clone()));
+                users::Input::Unread
+            }
+            false => users::Input::Loaded {
+                profile: self.profiles.get(&user).cloned(),
+            },
+        };
+        self.tell(node, Input::User(user, input));
     }
 
     fn wait_until(&mut self, then: Timestamp) {
@@ -304,14 +642,30 @@ impl Stage {
                 reason: Reason::Lost,
             },
             ["leaves"] => users::Input::Left { by: by.unwrap() },
+            ["is", "heard"] => users::Input::Heard { by: by.unwrap() },
             ["is", "kicked"] => users::Input::Kicked { asker },
+            ["is", "erased"] => users::Input::Erased {
+                unseen_since: None,
+                asker,
+            },
+            ["is", "erased", "unless", "seen", "since", secs] => {
+                let secs = secs.strip_suffix('s').unwrap().parse().unwrap();
+                let since = Timestamp::from_millis(START) + Duration::from_secs(secs);
+                users::Input::Erased {
+                    unseen_since: Some(since),
+                    asker,
+                }
+            }
+            ["says", words] => users::Input::Chose {
+                change: StatusChange {
+                    message: Edit::Set(words.into()),
+                    ..StatusChange::default()
+                },
+                asker,
+            },
             ["chooses", chosen] => users::Input::Chose {
                 change: StatusChange {
-                    chosen: Some(match chosen {
-                        "online" => Chosen::Online,
-                        "busy" => Chosen::Busy,
-                        _ => Chosen::Invisible,
-                    }),
+                    chosen: Some(chosen_of(chosen)),
                     ..StatusChange::default()
                 },
                 asker,
@@ -375,13 +729,22 @@ impl Stage {
                 let line = format!("> {} {label}@{epoch} closed: {reason}", node + 1);
                 self.played.push(line);
             }
-            users::Effect::Load => {
-                let profile = self.profiles.get(user).cloned();
-                let input = users::Input::Loaded { profile };
-                self.tell(node, Input::User(user.clone(), input));
-            }
-            users::Effect::Save { profile, .. } => {
-                self.profiles.insert(user.clone(), profile);
+            users::Effect::Load => self.load(node, user.clone()),
+            users::Effect::Save {
+                profile, version, ..
+            } => {
+                if self.profiles_away {
+                    return;
+                }
+                if profile.is_blank() {
+                    // Its row is left, as the hub does.
+                    self.profiles.remove(user);
+                    return;
+                }
+                self.keep(profile);
+                if self.outbox.get(user).copied() <= version {
+                    self.outbox.remove(user);
+                }
             }
             _ => {}
         }
@@ -397,19 +760,9 @@ impl Stage {
                 Reply::Read { ask, snapshot }
             }
             Request::Write(write) => {
-                self.version += 1;
-                let next = Clock {
-                    epoch: self.version,
-                    version: self.version,
-                };
-                let map = self.maps.entry(subject.clone()).or_default();
-                let applied = map.apply(&write.ops, next);
-                let version = applied.patch.as_ref().map(|it| it.clock.version);
-                if let Some(patch) = applied.patch {
-                    self.publish(&subject, &Reply::Patched(patch));
-                }
-                let refused = applied.refused;
-                Reply::Written(Some(Written { version, refused }))
+                let written = self.apply(&subject, &write.ops);
+                self.mark(&write, &written);
+                Reply::Written(Some(written))
             }
             Request::Close(_) => {
                 self.followers.remove(&(node, subject));
@@ -420,6 +773,30 @@ impl Stage {
             }
         };
         self.tell(node, Input::Stored(subject, reply));
+    }
+
+    fn apply(&mut self, subject: &Subject, ops: &[Op]) -> Written {
+        self.version += 1;
+        let next = Clock {
+            epoch: self.version,
+            version: self.version,
+        };
+        let map = self.maps.entry(subject.clone()).or_default();
+        let applied = map.apply(ops, next);
+        let version = applied.patch.as_ref().map(|it| it.clock.version);
+        if let Some(patch) = applied.patch {
+            self.publish(subject, &Reply::Patched(patch));
+        }
+        let refused = applied.refused;
+        Written { version, refused }
+    }
+
+    fn mark(&mut self, write: &Write, written: &Written) {
+        if let (Subject::User(user), Some(version)) = (&write.subject, written.version)
+            && write.is_due_for(Queue::Profiles)
+        {
+            self.outbox.insert(user.clone(), version);
+        }
     }
 
     fn publish(&mut self, subject: &Subject, reply: &Reply) {
@@ -456,6 +833,15 @@ impl Stage {
             _ => return,
         };
         self.tell(node, Input::Leases(input));
+    }
+}
+
+fn chosen_of(word: &str) -> Chosen {
+    match word {
+        "online" => Chosen::Online,
+        "busy" => Chosen::Busy,
+        "invisible" => Chosen::Invisible,
+        other => panic!("nobody chooses {other}"),
     }
 }
 

@@ -81,6 +81,16 @@ fn a_lease_judged_during_an_outage_is_caught() {
 }
 
 #[test]
+fn what_waits_to_be_saved_and_nobody_looks_for_is_caught() {
+    is_caught(Planted::NobodySweeps);
+}
+
+#[test]
+fn settling_before_saving_is_caught() {
+    is_caught(Planted::SettledFirst);
+}
+
+#[test]
 fn a_note_that_is_written_after_the_entry_is_caught() {
     is_caught(Planted::NoteAfterEntry);
 }

@@ -210,10 +210,9 @@ show saves
 100s ann/web is heard
 150s ann/web is heard
 200s ann/web is heard
-250s ann/web is heard
-299s ann/web is heard
-300s .
-     > save ann online r0 seen 4m59s
+239s ann/web is heard
+240s .
+     > save ann online r0 seen 3m59s
 ",
     );
 }

@@ -4,6 +4,7 @@
 
 mod announcing;
 mod cluster;
+mod outbox;
 mod support;
 
 use std::sync::Arc;
@@ -142,6 +143,7 @@ async fn a_store_that_is_away_delays_answers_and_loses_nothing() {
     let mut ann = Watcher::join(&hub, "ann").await;
     let _bob = Watcher::join(&hub, "bob").await;
     ann.sees(&["ann", "bob"]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     store.away.store(true, Relaxed);
 
     let busy = tokio::spawn({

@@ -1,7 +1,7 @@
 //! People who join one room and keep a picture of it, and a store that can go away.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -155,6 +155,12 @@ impl Watcher {
 #[derive(Default)]
 pub(crate) struct FlakyStore {
     pub(crate) away: AtomicBool,
+    /// Saves fail, and nothing else does.
+    pub(crate) is_full: AtomicBool,
+    /// How many times it was asked to save something.
+    pub(crate) saves: AtomicUsize,
+    /// How long it thinks before it says anything.
+    pub(crate) thinks: Mutex<Duration>,
     pub(crate) corrupt: Mutex<Option<UserId>>,
     profiles: Mutex<HashMap<UserId, Profile>>,
 }
@@ -162,6 +168,11 @@ pub(crate) struct FlakyStore {
 impl FlakyStore {
     pub(crate) fn saved(&self, user: &UserId) -> Option<Profile> {
         self.profiles.lock().unwrap().get(user).cloned()
+    }
+
+    async fn think(&self) {
+        let thinks = *self.thinks.lock().unwrap();
+        tokio::time::sleep(thinks).await;
     }
 
     fn check(&self, users: impl Iterator<Item = UserId>) -> Result<(), StoreError> {
@@ -181,15 +192,24 @@ impl FlakyStore {
 
 impl Profiles for FlakyStore {
     async fn save(&self, profiles: &[Profile]) -> Result<(), StoreError> {
+        self.think().await;
+        self.saves.fetch_add(1, Relaxed);
+        if self.is_full.load(Relaxed) {
+            return Err(StoreError::Unavailable("it is full".into()));
+        }
         self.check(profiles.iter().map(|it| it.user.clone()))?;
         let mut kept = self.profiles.lock().unwrap();
         for profile in profiles {
-            kept.insert(profile.user.clone(), profile.clone());
+            let stored = kept.get(&profile.user);
+            if stored.is_none_or(|it| profile.supersedes(it)) {
+                kept.insert(profile.user.clone(), profile.clone());
+            }
         }
         Ok(())
     }
 
     async fn load(&self, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
+        self.think().await;
         self.check(users.iter().cloned())?;
         Ok(users.iter().map(|user| self.saved(user)).collect())
     }

@@ -748,7 +748,7 @@ impl World {
         match effect {
             users::Effect::Ask(_) => unreachable!("it shares nothing with anybody"),
             users::Effect::Load => self.loads.push(user.clone()),
-            users::Effect::Save { profile, asker } => {
+            users::Effect::Save { profile, asker, .. } => {
                 let before = self.profiles.get(user).map_or(0, |it| it.status.revision);
                 assert!(
                     profile.status.revision >= before,

@@ -41,7 +41,7 @@ pub(super) struct Driver {
     pub(super) sleeps_until: u64,
     pub(super) wakes_at: Option<u64>,
     pub(super) sockets: BTreeMap<u64, Open>,
-    pub(super) unsaved: BTreeMap<UserId, Profile>,
+    pub(super) unsaved: BTreeMap<UserId, (Profile, u64)>,
     /// Servers that it cannot reach until then.
     pub(super) cut_until: [u64; SERVERS],
     /// It was cut off from them, and has not compared since.

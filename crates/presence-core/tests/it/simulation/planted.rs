@@ -13,6 +13,10 @@ pub(super) enum Planted {
     ReaperDies,
     /// The driver condemns every lapsed lease at once, whatever the store went through.
     CondemnsAtOnce,
+    /// Nobody looks for what a dead node had no time to save.
+    NobodySweeps,
+    /// What is about to be saved waits no longer.
+    SettledFirst,
     /// The note of who has entries where is written after the entries, and never if the node dies in between.
     NoteAfterEntry,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use presence_core::cluster::{
     Field, Incarnation, Op, Patch, SHARDS, Snapshot, Stamp, Subject, TopicMap, Write,
 };
-use presence_core::ports::{Lease, Leases, Standing, Written};
+use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
 use presence_core::{Clock, Reason, Timestamp};
 
 use super::planted::Planted;
@@ -34,6 +34,8 @@ struct Server {
     maps: BTreeMap<Subject, TopicMap>,
     owned: BTreeMap<Incarnation, BTreeSet<Subject>>,
     recent: BTreeMap<Subject, u64>,
+    /// What waits to be saved, with its version.
+    outbox: BTreeMap<Subject, u64>,
     version: u64,
     /// Which past it remembers; nodes compare that.
     history: u64,
@@ -44,6 +46,7 @@ struct Server {
 enum Undo {
     Map(Subject, TopicMap),
     Owned(Incarnation, Subject, bool),
+    Row(Subject, Option<u64>),
     Leases(BTreeMap<Incarnation, Lease>),
 }
 
@@ -84,7 +87,38 @@ impl Store {
         }
         let (refused, patch) = self.apply(now, &write.subject, &write.ops);
         let version = patch.as_ref().map(|it| it.clock.version);
+        if write.is_due_for(Queue::Profiles) && version.is_some() {
+            self.set_row(now, &write.subject, version);
+        }
         (Written { version, refused }, patch)
+    }
+
+    fn set_row(&mut self, now: u64, subject: &Subject, version: Option<u64>) {
+        let server = &mut self.servers[server_of(subject)];
+        let before = match version {
+            Some(version) => server.outbox.insert(subject.clone(), version),
+            None => server.outbox.remove(subject),
+        };
+        server.remember(now, Undo::Row(subject.clone(), before));
+    }
+
+    /// What waits to be saved, each with its version, and for how long.
+    pub(super) fn waiting(&self, now: u64) -> Vec<(Subject, u64, u64)> {
+        let rows = self.servers.iter().flat_map(|it| &it.outbox);
+        let now_us = self.time(now).as_millis() * 1000;
+        rows.map(|(subject, version)| {
+            let age_ms = now_us.saturating_sub(*version) / 1000;
+            (subject.clone(), *version, age_ms)
+        })
+        .collect()
+    }
+
+    /// What was saved waits no longer.
+    pub(super) fn settle(&mut self, now: u64, subject: &Subject, version: u64) {
+        let row = self.servers[server_of(subject)].outbox.get(subject);
+        if row.is_some_and(|it| *it <= version) {
+            self.set_row(now, subject, None);
+        }
     }
 
     /// The note that a node has entries there, where that is planted to be written late.
@@ -266,6 +300,12 @@ impl Store {
                 }
                 Undo::Owned(who, subject, was_there) => {
                     server.note_quietly(who, &subject, was_there);
+                }
+                Undo::Row(subject, None) => {
+                    server.outbox.remove(&subject);
+                }
+                Undo::Row(subject, Some(version)) => {
+                    server.outbox.insert(subject, version);
                 }
                 Undo::Leases(before) => *leases = before,
             }

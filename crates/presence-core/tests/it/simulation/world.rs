@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Subject, nodes};
+use presence_core::cluster::{Carried, Subject, nodes};
 use presence_core::node::{self, Node};
 use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Audience, Connection};
@@ -16,8 +16,9 @@ use presence_core::{
 use super::START;
 use super::client::{self, Client, Socket, user_id};
 use super::driver::{Call, Driver};
+use super::planted::Planted;
 use super::script::{CLIENTS, ROOMS, Script, TOPICS, USERS, What};
-use super::store::{SERVERS, Store};
+use super::store::{SERVERS, Store, server_of};
 use super::truth::{FACE, GRACE_MS, SPOTS, Said, Spot, Sure, possible};
 use super::view::{FaceView, Step, View};
 use crate::chance::Chance;
@@ -38,6 +39,10 @@ const LAPSES_MS: u64 = 15_000 + GRACE_MS + 2_000;
 /// Where others may have to lapse, too, or the store has to be seen healthy first.
 const LAPSES_LATE_MS: u64 = LAPSES_MS + 2 * 15_000;
 const SAMPLE_MS: u64 = 250;
+/// As the hub does it.
+const SWEEP_EVERY_MS: u64 = 5_000;
+const OVERDUE_MS: u64 = 10_000;
+const LINGER_MS: u64 = 500;
 
 /// What went wrong.
 #[derive(Clone, Debug)]
@@ -59,6 +64,8 @@ pub(super) enum Event {
     },
     Beat(usize, u64),
     Compare(usize, u32),
+    /// A node looks for what others had no time to save.
+    Sweep(usize, u32),
     /// A client comes back by itself.
     Return(usize, u64),
     ServiceOver(usize, u64),
@@ -150,6 +157,8 @@ pub(super) struct World<'a> {
     /// Since when, until when, how many notices are lost and requests fail, in percent.
     pub(super) noise: (u64, u64, u64),
     no_database_until: u64,
+    /// What happens between the two stores: of its own, so that it changes nothing else.
+    odds: Chance,
     profiles: BTreeMap<UserId, Profile>,
     clients: Vec<Client>,
     sockets: u64,
@@ -211,6 +220,7 @@ impl<'a> World<'a> {
             away_until: [0; SERVERS],
             noise: (0, 0, 0),
             no_database_until: 0,
+            odds: Chance(script.seed ^ 0x0dd5),
             profiles: BTreeMap::new(),
             clients: client::all(),
             sockets: 0,
@@ -273,6 +283,9 @@ impl<'a> World<'a> {
         self.everyone_goes();
         self.run_until(self.now + 200_000);
         if self.broken.is_none() {
+            self.everything_is_saved();
+        }
+        if self.broken.is_none() {
             self.nothing_is_left();
         }
     }
@@ -332,6 +345,15 @@ impl<'a> World<'a> {
                     self.compare(node);
                     let every = Timing::COMPARE_EVERY.as_millis() as u64;
                     self.at(self.now + every, Event::Compare(node, life));
+                }
+            }
+            Event::Sweep(node, life) => {
+                if let Some(until) = self.asleep(node, life) {
+                    return self.at(until, Event::Sweep(node, life));
+                }
+                if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
+                    self.sweep(node);
+                    self.at(self.now + SWEEP_EVERY_MS, Event::Sweep(node, life));
                 }
             }
             Event::Return(client, attempt) => {
@@ -402,6 +424,8 @@ impl<'a> World<'a> {
         let life = self.nodes[node].life;
         let first = self.now + self.chance.below(2_000);
         self.at(first, Event::Compare(node, life));
+        let first = self.now + self.odds.below(SWEEP_EVERY_MS);
+        self.at(first, Event::Sweep(node, life));
         self.expire(node);
         let watches: Vec<_> = self.watches.range((node, 0)..(node + 1, 0)).collect();
         let watches: Vec<_> = watches.into_iter().copied().collect();
@@ -673,7 +697,11 @@ impl<'a> World<'a> {
                 let at = self.now.max(self.no_database_until) + self.chance.within(1..20);
                 self.post(node, at, ToNode::Loaded(user.clone()));
             }
-            users::Effect::Save { profile, asker } => {
+            users::Effect::Save {
+                profile,
+                version,
+                asker,
+            } => {
                 if asker.is_some() {
                     self.breaks("answers", format!("{user}: saved for somebody"));
                 }
@@ -683,12 +711,20 @@ impl<'a> World<'a> {
                         format!("{user}: an anonymous profile is saved"),
                     );
                 }
-                let is_new = self.nodes[node]
-                    .unsaved
-                    .insert(user.clone(), profile)
-                    .is_none();
-                if is_new {
-                    let at = self.now.max(self.no_database_until) + self.chance.within(1..20);
+                let Some(version) = version else {
+                    let how = format!("{user}: it is not said which version is saved");
+                    return self.breaks("I6 acknowledged is kept", how);
+                };
+                if self.script.planted == Planted::SettledFirst {
+                    self.settle(node, &Subject::User(user.clone()), version);
+                }
+                let unsaved = &mut self.nodes[node].unsaved;
+                let before = unsaved.get(user).map(|(_, version)| *version);
+                if before.is_none_or(|before| before <= version) {
+                    unsaved.insert(user.clone(), (profile, version));
+                }
+                if before.is_none() {
+                    let at = self.now + LINGER_MS + self.chance.within(1..20);
                     self.post(node, at, ToNode::Saved(user.clone()));
                 }
             }
@@ -731,24 +767,62 @@ impl<'a> World<'a> {
     fn load(&mut self, node: usize, user: UserId) {
         if self.no_database_until > self.now {
             let at = self.no_database_until + self.chance.within(1..20);
-            return self.post(node, at, ToNode::Loaded(user));
+            self.post(node, at, ToNode::Loaded(user.clone()));
+            return self.tell(node, node::Input::User(user, users::Input::Unread));
         }
         let unsaved = self.nodes[node].unsaved.get(&user);
+        let unsaved = unsaved.map(|(profile, _)| profile);
         let profile = unsaved.or(self.profiles.get(&user)).cloned();
         let input = users::Input::Loaded { profile };
         self.tell(node, node::Input::User(user, input));
     }
 
     fn save(&mut self, node: usize, user: &UserId) {
-        if self.no_database_until > self.now {
-            let at = self.no_database_until + self.chance.within(1..20);
-            return self.post(node, at, ToNode::Saved(user.clone()));
+        let Some((profile, version)) = self.nodes[node].unsaved.remove(user) else {
+            return;
+        };
+        // While the database is away it waits in the store.
+        if self.no_database_until <= self.now {
+            self.keep(profile);
+            self.settle(node, &Subject::User(user.clone()), version);
         }
-        if let Some(profile) = self.nodes[node].unsaved.remove(user) {
-            let stored = self.profiles.get(user);
-            if stored.is_none_or(|it| profile.supersedes(it)) {
-                self.profiles.insert(user.clone(), profile);
+    }
+
+    fn keep(&mut self, profile: Profile) {
+        let stored = self.profiles.get(&profile.user);
+        if stored.is_none_or(|it| profile.supersedes(it)) {
+            self.profiles.insert(profile.user.clone(), profile);
+        }
+    }
+
+    /// Says that what was saved waits no longer; the node may die before, or not get there.
+    fn settle(&mut self, node: usize, subject: &Subject, version: u64) {
+        let is_reached = self.reaches(node, server_of(subject));
+        if is_reached && !self.fails_by_chance() && !self.odds.one_in(10) {
+            self.store.settle(self.now, subject, version);
+        }
+    }
+
+    /// Saves what has waited for too long, where that is for this node to do.
+    fn sweep(&mut self, node: usize) {
+        if self.script.planted == Planted::NobodySweeps || self.no_database_until > self.now {
+            return;
+        }
+        let time = self.time(node);
+        let parts = self.nodes[node].machine.iter();
+        let parts: BTreeSet<u16> = parts.flat_map(|it| it.parts(time)).collect();
+        for (subject, version, age_ms) in self.store.waiting(self.now) {
+            let is_its = parts.contains(&subject.shard()) && age_ms >= OVERDUE_MS;
+            if !is_its || !self.reaches(node, server_of(&subject)) {
+                continue;
             }
+            let map = self.store.read(&subject);
+            let version = map.clock.map_or(version, |it| it.version.max(version));
+            log!(self, "  node {node} saves what waits of {subject}");
+            if let Carried::Save(profile) = Carried::of(&map) {
+                self.keep(Profile::clone(&profile));
+            }
+            self.settle(node, &subject, version);
         }
     }
 
@@ -1574,6 +1648,29 @@ impl<'a> World<'a> {
                 );
                 return self.breaks("I6 acknowledged is kept", how);
             }
+        }
+    }
+
+    /// After everything has healed, the database has what the store has, and nothing waits.
+    fn everything_is_saved(&mut self) {
+        if self.nodes.iter().all(|it| it.machine.is_none()) {
+            return;
+        }
+        let waiting = self.store.waiting(self.now);
+        if !waiting.is_empty() {
+            let how = format!("{waiting:?} waits to be saved, and nobody saves it");
+            return self.breaks("I6 acknowledged is kept", how);
+        }
+        for user in (0..USERS.len()).map(user_id) {
+            let map = self.store.read(&Subject::User(user.clone()));
+            let kept = self.profiles.get(&user);
+            let how = match Carried::of(&map) {
+                Carried::Save(profile) if !user.is_anonymous() && kept != Some(&*profile) => {
+                    format!("{user} is kept as {kept:?}, and was last {profile:?}")
+                }
+                _ => continue,
+            };
+            return self.breaks("I6 acknowledged is kept", how);
         }
     }
 

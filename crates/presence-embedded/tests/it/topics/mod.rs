@@ -2,6 +2,7 @@
 
 mod broken;
 mod faults;
+mod outbox;
 mod rules;
 
 use presence_embedded::{TopicMemory, conformance};

@@ -1,0 +1,112 @@
+//! What a map says to the store of profiles.
+
+use std::sync::Arc;
+
+use super::{Field, Op, Record, Snapshot};
+use crate::{Profile, Reason};
+
+/// What is to be done for the store of profiles about the map of a user that waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// Save it.
+    Save(Arc<Profile>),
+    /// Remove what is stored of the user; then do this, which removes what tells of it, unless the user is back.
+    Remove(Option<Op>),
+    /// Somebody has done it already.
+    Nothing,
+}
+
+impl Carried {
+    /// What `map` says.
+    pub fn of(map: &Snapshot) -> Self {
+        let mut profiles = map.entries.iter();
+        let profile = profiles.find_map(|(_, stamp, record)| match record {
+            Record::Profile(profile) => Some((*stamp, profile)),
+            Record::Session(_) | Record::Member(_) => None,
+        });
+        let Some((stamp, profile)) = profile else {
+            return Carried::Nothing;
+        };
+        if !profile.is_blank() {
+            return Carried::Save(profile.clone());
+        }
+        let is_alone = map.entries.len() == 1;
+        Carried::Remove(is_alone.then_some(Op::Cut {
+            field: Field::Profile,
+            stamp,
+            reason: Reason::Left,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Incarnation, Stamp, TopicMap};
+    use crate::{Clock, Member, SessionId, UserId};
+
+    #[test]
+    fn a_profile_is_saved_and_what_was_erased_removed_once_nobody_is_there() {
+        let profile = Profile::new(UserId::new("ann").unwrap());
+        let blank = profile.blank();
+        assert_eq!(Carried::of(&map(&[])), Carried::Nothing);
+        let busy = Arc::new(Profile {
+            last_seen: Some(crate::Timestamp::from_millis(1)),
+            ..blank.clone()
+        });
+        let put = put_profile(&busy);
+        assert_eq!(Carried::of(&map(&[put])), Carried::Save(busy));
+        let put = put_profile(&Arc::new(blank));
+        let cut = Op::Cut {
+            field: Field::Profile,
+            stamp: put.stamp(),
+            reason: Reason::Left,
+        };
+        let only = map(std::slice::from_ref(&put));
+        assert_eq!(Carried::of(&only), Carried::Remove(Some(cut)));
+        let both = map(&[put, put_session()]);
+        assert_eq!(Carried::of(&both), Carried::Remove(None));
+    }
+
+    fn map(ops: &[Op]) -> Snapshot {
+        let mut map = TopicMap::default();
+        let (epoch, version) = (1, 1);
+        map.apply(ops, Clock { epoch, version });
+        map.snapshot()
+    }
+
+    fn put_profile(profile: &Arc<Profile>) -> Op {
+        Op::Put {
+            field: Field::Profile,
+            stamp: Stamp {
+                epoch: 1,
+                owner: 7,
+                order: 0,
+            },
+            record: Record::Profile(profile.clone()),
+        }
+    }
+
+    fn put_session() -> Op {
+        let (node, generation) = (7, 0);
+        let session = SessionId::from_u128(1);
+        Op::Put {
+            field: Field::Session(session),
+            stamp: Stamp::of_session(1, Incarnation { node, generation }),
+            record: Record::Member(Arc::new(Member {
+                session,
+                epoch: 1,
+                user: UserId::new("ann").unwrap(),
+                device: crate::DeviceKind::Web,
+                joined_at: crate::Timestamp::default(),
+                meta: Arc::default(),
+                look: Arc::new(crate::Look {
+                    status: crate::Visible::Online,
+                    message: None,
+                    emoji: None,
+                }),
+                look_revision: 1,
+            })),
+        }
+    }
+}

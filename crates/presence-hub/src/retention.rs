@@ -1,0 +1,77 @@
+//! Forgets users who were not seen for long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use presence_core::ports::Profiles;
+use presence_core::users::Input;
+use presence_core::{Timestamp, UserId};
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::people::{Asker, Message};
+use crate::shards::{Shards, WeakShards};
+use crate::sweeper::every;
+
+/// How often it is looked for them.
+const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How many are erased before it is looked again, and that is sooner then.
+const ERASED_MAX: usize = 1000;
+/// How soon: what was erased has been removed by then.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Erases whoever was last known of longer ago than `keep`, as long as there are `people`.
+pub(crate) async fn run<P: Profiles>(
+    profiles: Arc<P>,
+    people: WeakShards<Message>,
+    clock: Clock,
+    keep: Duration,
+) {
+    let mut looks = every(LOOK_EVERY);
+    loop {
+        looks.tick().await;
+        let mut before = Vec::new();
+        loop {
+            let age = clock.now().since(Timestamp::default());
+            let since = Timestamp::default() + age.saturating_sub(keep);
+            let unseen = match profiles.unseen(since, ERASED_MAX).await {
+                Ok(unseen) => unseen,
+                Err(error) => {
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, source, "cannot look for users who were not seen for long");
+                    break;
+                }
+            };
+            let Some(people) = people.upgrade() else {
+                return;
+            };
+            for user in &unseen {
+                if erase(&people, user, since).await.is_none() {
+                    return;
+                }
+            }
+            // Where the same are found again nothing came of it: they are here, or the store is away.
+            if unseen.len() < ERASED_MAX || unseen == before {
+                break;
+            }
+            before = unseen;
+            drop(people);
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// Erases one, and waits until that is done, so that nobody else has to wait for this; nothing, if the node has stopped.
+async fn erase(people: &Shards<Message>, user: &UserId, since: Timestamp) -> Option<()> {
+    let (reply, answer) = oneshot::channel();
+    let input = Input::Erased {
+        unseen_since: Some(since),
+        asker: Some(Asker::Caller(reply)),
+    };
+    let message = Message::Happened(user.clone(), input);
+    people.of(user).send(message).await.ok()?;
+    if let Err(why) = answer.await.ok()? {
+        tracing::debug!(?why, "cannot erase a user");
+    }
+    Some(())
+}
