@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::hooks::HookCounters;
 
 /// Totals since the start, and a few levels. Reading them costs the shards nothing.
 #[derive(Debug, Default)]
@@ -45,6 +46,8 @@ pub struct Counters {
     pub nodes_lost: AtomicU64,
     /// Whether it did not answer when it was last asked.
     pub shared_away: AtomicBool,
+    /// What becomes of what the outside is told.
+    pub hooks: HookCounters,
 }
 
 impl Counters {

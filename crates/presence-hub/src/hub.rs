@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use presence_core::cluster::Incarnation;
 use presence_core::cluster::nodes::Nodes;
+use presence_core::hooks::Wanted;
 use presence_core::ports::{self, Profiles, Topics};
 use presence_core::rosters::{Page, Rosters};
 use presence_core::users::{Answer, Connection, Input, Users};
@@ -13,10 +14,11 @@ use presence_core::{
     ChannelId, DeviceId, Face, Limits, Meta, Outsider, Owned, Refusal, SessionId, StatusChange,
     Timestamp, Timing, Topic, UserId, WorkspaceId, rosters,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::counters::{Counters, Counts};
+use crate::hooks::Telltale;
 use crate::lease::{HandOff, Leasing};
 use crate::link::{self, Errands, Holding, Homes, Link, Settling};
 use crate::outbox::Outbox;
@@ -82,6 +84,8 @@ pub struct Hub {
     places: Shards<places::Message>,
     counters: Arc<Counters>,
     hand_offs: Option<mpsc::Sender<HandOff>>,
+    /// Which parts of the store that nodes share are this one's to look after.
+    parts: Option<watch::Receiver<Arc<[u16]>>>,
 }
 
 /// What makes a node one of several.
@@ -135,7 +139,7 @@ impl Hub {
             settling,
             hand_offs,
         };
-        let hub = Hub::with(settings, profiles.clone(), clock, Some(cluster));
+        let mut hub = Hub::with(settings, profiles.clone(), clock, Some(cluster));
         let homes = Homes {
             people: hub.people.clone(),
             places: hub.places.clone(),
@@ -143,6 +147,7 @@ impl Hub {
         let counters = hub.counters.clone();
         let holding = Arc::new(Holding::default());
         holding.until(clock.now() + Timing::LEASE);
+        hub.parts = Some(holding.parts());
         let errands = Errands::new(
             store.clone(),
             clock,
@@ -209,7 +214,29 @@ impl Hub {
             places,
             counters,
             hand_offs: cluster.map(|it| it.hand_offs),
+            parts: None,
         }
+    }
+
+    /// Tells `endpoint` from now on what is `wanted`: of the `store` that this node has joined, what is this node's to tell. So
+    /// every node has to be told to, and the store that somebody wants it. Says whether it does: a node that is alone has
+    /// nothing to tell from.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn tell_outside<S, E>(&self, store: Arc<S>, endpoint: Arc<E>, wanted: Wanted) -> bool
+    where
+        S: Topics + ports::Outbox + ports::Hooks,
+        E: ports::Endpoint,
+    {
+        let Some(parts) = self.parts.clone() else {
+            return false;
+        };
+        let (clock, counters) = (self.clock, self.counters.clone());
+        let telltale = Telltale::new(store, endpoint, clock, wanted, counters, parts);
+        tokio::spawn(telltale.run());
+        true
     }
 
     /// How it was started.

@@ -13,6 +13,7 @@
 
 mod clock;
 mod counters;
+mod hooks;
 mod hub;
 mod keeper;
 mod lease;
@@ -28,6 +29,7 @@ mod told;
 
 pub use clock::Clock;
 pub use counters::{Counters, Counts};
+pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, Settings};
 pub use outbox::Ended;
 pub use places::Occupied;

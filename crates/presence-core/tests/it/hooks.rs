@@ -78,6 +78,17 @@ fn nobody_is_shown_whose_profile_is_not_known() {
     let mut ann = Of::user("ann");
     ann.put(session(1, true));
     assert_eq!(ann.look(), "", "they might be hiding");
+    let (field, record) = profile(|it| chose(it, Chosen::Busy));
+    let stamp = Stamp {
+        owner: Stamp::UNREAD,
+        ..stamp()
+    };
+    ann.apply(Op::Put {
+        field,
+        stamp,
+        record,
+    });
+    assert_eq!(ann.look(), "", "nobody has read what they were before");
     ann.put(profile(|_| {}));
     assert_eq!(ann.look(), "ann online");
 }

@@ -6,6 +6,7 @@ mod announcing;
 mod cluster;
 mod outbox;
 mod support;
+mod telling;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
