@@ -144,6 +144,7 @@ impl Stored {
                 Stored::Mongo(Arc::new(profiles))
             }
             (None, DataDir::Memory) => Stored::Memory(Arc::default()),
+        keep_unseen: config.keep_unseen,
             (None, DataDir::Folder(folder)) => {
                 let profiles = ProfileFile::open(folder.join("profiles.redb"))?;
                 Stored::File(Arc::new(profiles))

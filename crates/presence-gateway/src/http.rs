@@ -69,7 +69,8 @@ async fn health(app: &App) -> Answer {
         "store": {
             "kind": if app.config.mongodb.is_some() { "mongodb" } else { "embedded" },
             "connected": !away,
-            "unsaved": counters.unsaved.load(Relaxed),
+            "unsaved": counts.unsaved,
+            "unsaved_seconds": counts.unsaved_for.as_secs(),
         },
         "cluster": app.config.redis.as_ref().map(|_| json!({
             "kind": "redis",
@@ -92,9 +93,12 @@ async fn health(app: &App) -> Answer {
 
 async fn metrics_page(app: &App) -> Answer {
     let counts = app.hub.counts().await;
-    let page = app
-        .metrics
-        .page(app.connections.open(), counts, app.hub.counters());
+    let page = app.metrics.page(
+        app.now(),
+        app.connections.open(),
+        counts,
+        app.hub.counters(),
+    );
     let mut answer = text(StatusCode::OK, page);
     let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
     answer.headers_mut().insert(CONTENT_TYPE, kind);
@@ -138,6 +142,13 @@ pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     let body = serde_json::to_vec(body).expect("what we answer can be written");
     let mut answer = text(status, body);
     let kind = HeaderValue::from_static("application/json");
+/// An answer that says nothing more.
+pub(crate) fn nothing(status: StatusCode) -> Answer {
+    let mut answer = text(status, "");
+    answer.headers_mut().remove(CONTENT_TYPE);
+    answer
+}
+
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }

@@ -123,7 +123,13 @@ impl Metrics {
             it,
             "profiles_unsaved",
             "Profiles that wait to be stored now",
-            hub.unsaved.load(Relaxed),
+            counts.unsaved as u64,
+        );
+        gauge(
+            it,
+            "profiles_unsaved_seconds",
+            "For how long the oldest of them has been waiting",
+            counts.unsaved_for.as_secs(),
         );
         gauge(
             it,

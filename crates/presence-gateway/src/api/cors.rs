@@ -32,7 +32,10 @@ pub(super) fn preflight(page: Option<HeaderValue>) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let fixed = [
-        (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, PUT, PATCH, POST"),
+        (
+            ACCESS_CONTROL_ALLOW_METHODS,
+            "GET, HEAD, PUT, PATCH, POST, DELETE",
+        ),
         (ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
         (ACCESS_CONTROL_MAX_AGE, "600"),
         (CACHE_CONTROL, "no-store"),

@@ -63,7 +63,7 @@ pub(super) const ROUTES: &[Route] = &[
     route(Call::Bulk, "api_bulk", "POST", "/api/presence/bulk"),
     route(Call::Status, "api_status", "PUT, PATCH", "/api/presence/users/{id}/status"),
     route(Call::Kick, "api_kick", "POST", "/api/presence/users/{id}/kick"),
-    route(Call::User, "api_user", "GET, HEAD", "/api/presence/users/{id}"),
+    route(Call::User, "api_user", "GET, HEAD, DELETE", "/api/presence/users/{id}"),
     route(Call::Online, "api_online", "GET, HEAD", "/api/presence/workspace/{id}/online"),
     route(Call::Viewers, "api_viewers", "GET, HEAD", "/api/presence/channel/{id}/viewers"),
     route(Call::Count, "api_count", "GET, HEAD", "/api/presence/channel/{id}/count"),
@@ -131,7 +131,13 @@ async fn call(
     app.callers.take(app.now(), identity, class, rate)?;
     let bytes_max = app.config.socket.frame_bytes_max;
     match call {
-        Call::User => users::show(app, identity, &named("user_id", id)?).await,
+        Call::User => {
+            let user = named("user_id", id)?;
+            match *request.method() {
+                Method::DELETE => users::erase(app, identity, &user).await,
+                _ => users::show(app, identity, &user).await,
+            }
+        }
         Call::Status => {
             let user = named("user_id", id)?;
             let replaces = request.method() == Method::PUT;

@@ -103,15 +103,33 @@ pub(super) async fn choose(
 /// Ends every session of a user, and refuses the tokens they have.
 pub(super) async fn kick(app: &App, identity: &Identity, user: &UserId) -> Result<Answer, Problem> {
     identity.may_administer()?;
+    revoke_tokens(app, identity, user)?;
+    match app.hub.kick(user).await {
+        Ok(()) | Err(Refusal::NoSession) => Ok(http::json(StatusCode::OK, &json!({ "ok": true }))),
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// Throws a user out, refuses the tokens they have, and removes what is kept of them.
+pub(super) async fn erase(
+    app: &App,
+    identity: &Identity,
+    user: &UserId,
+) -> Result<Answer, Problem> {
+    identity.may_administer()?;
+    // Or else their page would be back at once, and be somebody new of that name.
+    revoke_tokens(app, identity, user)?;
+    app.hub.erase(user).await?;
+    Ok(http::nothing(StatusCode::NO_CONTENT))
+}
+
+fn revoke_tokens(app: &App, identity: &Identity, user: &UserId) -> Result<(), Problem> {
     // Without tokens a user could never come back.
     if !identity.open {
         let revoked = app.gate.revoked.revoke(user, app.now(), REVOKED_FOR);
         revoked.map_err(|full| Refused::new(ErrorCode::TooMany, full.to_string()))?;
     }
-    match app.hub.kick(user).await {
-        Ok(()) | Err(Refusal::NoSession) => Ok(http::json(StatusCode::OK, &json!({ "ok": true }))),
-        Err(why) => Err(why.into()),
-    }
+    Ok(())
 }
 
 /// A whole number of seconds.

@@ -50,6 +50,8 @@ pub struct Config {
     pub drain: Duration,
     /// How long each thing of a client lasts.
     pub timing: Timing,
+    /// How long what is kept of a user is kept after they were seen; for ever, if `None`.
+    pub keep_unseen: Option<Duration>,
     /// How clients prove who they are.
     pub jwt: Jwt,
     /// How many of each the machines keep.
@@ -202,6 +204,7 @@ impl Config {
             mongodb: read::mongodb(it)?,
             timing: read::timing(it)?,
             jwt,
+            keep_unseen: read::keep_unseen(it)?,
             limits: read::limits(it)?,
             socket: read::socket_limits(it)?,
             rates: read::rates(it)?,

@@ -31,6 +31,20 @@ pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
     })
 }
 
+/// The most days that a user may be kept unseen: a hundred years.
+const KEEP_UNSEEN_DAYS_MAX: u64 = 36_525;
+
+pub(super) fn keep_unseen(it: &mut Layers) -> Result<Option<Duration>, ConfigError> {
+    let days = it.take("keep_unseen_days", |text| {
+        let days = text.parse::<u64>().ok();
+        let days = days.filter(|it| *it <= KEEP_UNSEEN_DAYS_MAX);
+        days.ok_or_else(|| {
+            format!("a whole number of days up to {KEEP_UNSEEN_DAYS_MAX} would do; 0 is for ever")
+        })
+    })?;
+    Ok((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)))
+}
+
 pub(super) fn jwt(dir: &Path, it: &mut Layers) -> Result<Jwt, ConfigError> {
     let given = it.take_if_set("jwt.secret", secret)?;
     let in_a_file = it.take_if_set("jwt.secret_file", |path| {

@@ -53,6 +53,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("allowed_origins", "PRESENCE_ALLOWED_ORIGINS", ""),
     setting("shards", "PRESENCE_SHARDS", ""),
     setting("drain", "PRESENCE_DRAIN", "10s"),
+    setting("keep_unseen_days", "PRESENCE_KEEP_UNSEEN_DAYS", "0"),
     secret(setting("redis.url", "REDIS_URL", "")),
     setting("redis.host", "REDIS_HOST", ""),
     setting("redis.port", "REDIS_PORT", "6379"),

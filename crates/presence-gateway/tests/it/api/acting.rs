@@ -207,3 +207,34 @@ async fn who_is_kicked_is_gone_and_needs_a_newer_token() {
         .await
         .ok();
 }
+
+#[tokio::test]
+async fn who_is_erased_is_gone_with_everything_that_was_kept() {
+    let gateway = start_closed(&[]).await;
+    let mut socket = Socket::of(&gateway, "ann").await;
+    let ann = Caller::of(&gateway, "ann");
+    let status = json!({"status": "busy", "custom_message": "secret", "emoji": "🎯"});
+    ann.put("/api/presence/users/ann/status", status).await.ok();
+    let path = "/api/presence/users/ann";
+    ann.call("DELETE", path, None)
+        .await
+        .refused(403, "forbidden");
+    let admin = Caller::with(&gateway, "root", &["admin"], &[]);
+    assert_eq!(admin.call("DELETE", path, None).await.status, 204);
+    socket.is_over().await;
+    let left = admin.get(path).await.ok();
+    assert_eq!(
+        (&left["status"], &left["custom_message"], &left["emoji"]),
+        (&json!("online"), &json!(null), &json!(null))
+    );
+    assert_eq!(left["last_seen"], json!(null));
+    assert_eq!(left["devices"], json!([]));
+    // Again, and for somebody nobody has heard of, it is the same.
+    for path in [path, "/api/presence/users/nobody-knows"] {
+        assert_eq!(admin.call("DELETE", path, None).await.status, 204);
+    }
+    ann.get(path).await.refused(401, "unauthorized");
+    // Whoever comes back is somebody new.
+    let _socket = Socket::of(&gateway, "bob").await;
+    assert_eq!(admin.get(path).await.ok()["custom_message"], json!(null));
+}

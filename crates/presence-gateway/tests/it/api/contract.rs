@@ -119,12 +119,12 @@ impl Contract {
                 .map_or_else(|_| json!(value), Value::from);
             schema::check(&self.document, &it["schema"], &value, header).unwrap();
         }
-        let (kind, content) = response["content"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .next()
-            .unwrap();
+        let Some(contents) = response["content"].as_object() else {
+            assert_eq!((reply.text(), reply.header("content-type")), ("", None));
+            self.seen.insert(name);
+            return;
+        };
+        let (kind, content) = contents.iter().next().unwrap();
         let got = reply.header("content-type").unwrap();
         assert_eq!(got.split(';').next(), Some(kind.as_str()), "{name}");
         let body = match kind.as_str() {
@@ -158,6 +158,13 @@ impl Operation {
         format!("{} {}", self.method, self.path)
     }
 
+    /// What is answered where nothing is wrong.
+    pub(super) fn success(&self) -> u16 {
+        let codes = self.schema["responses"].as_object().unwrap().keys();
+        let mut codes = codes.filter_map(|code| code.parse().ok());
+        codes.find(|code| (200..300).contains(code)).unwrap()
+    }
+
     fn has_body(&self) -> bool {
         self.schema.get("requestBody").is_some()
     }
@@ -187,7 +194,14 @@ async fn the_gateway_answers_as_its_document_says() {
     operations.sort_by_key(place);
     for operation in &operations {
         let reply = contract.ask(address, operation, service.clone()).await;
-        assert_eq!(reply.status, 200, "{}: {}", operation.name(), reply.text());
+        let status = operation.success();
+        assert_eq!(
+            reply.status,
+            status,
+            "{}: {}",
+            operation.name(),
+            reply.text()
+        );
     }
 
     for operation in contract.with(400) {
