@@ -93,12 +93,9 @@ async fn health(app: &App) -> Answer {
 
 async fn metrics_page(app: &App) -> Answer {
     let counts = app.hub.counts().await;
-    let page = app.metrics.page(
-        app.now(),
-        app.connections.open(),
-        counts,
-        app.hub.counters(),
-    );
+    let page = app
+        .metrics
+        .page(app.connections.open(), counts, app.hub.counters());
     let mut answer = text(StatusCode::OK, page);
     let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
     answer.headers_mut().insert(CONTENT_TYPE, kind);
