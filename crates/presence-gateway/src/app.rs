@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use presence_core::Timestamp;
+use presence_core::hooks::Wanted;
 use presence_core::ports::Topics;
 use presence_embedded::{ProfileFile, ProfileMemory};
 use presence_hub::{Hub, Settings};
@@ -18,6 +19,7 @@ use crate::cable::Kept;
 use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
 use crate::metrics::Metrics;
+use crate::webhooks::Webhooks;
 
 /// What every connection of a gateway shares.
 pub(crate) struct App {
@@ -52,6 +54,10 @@ impl App {
         let Some(redis) = config.redis.clone() else {
             return App::alone(config);
         };
+        let redis = match &config.webhook {
+            Some(_) => redis.with_webhooks(),
+            None => redis,
+        };
         let (profiles, resume) = Stored::open(&config)?;
         let store = RedisTopics::connect(redis.clone()).await;
         let store = Arc::new(store.with_context(|| {
@@ -68,11 +74,15 @@ impl App {
             node = name,
             "one of several nodes"
         );
+        let (shared, webhooks) = (store.clone(), webhooks(&config)?);
         let hub = match profiles {
             Stored::Memory(profiles) => Hub::join(settings, profiles, store, name).await,
             Stored::File(profiles) => Hub::join(settings, profiles, store, name).await,
             Stored::Mongo(profiles) => Hub::join(settings, profiles, store, name).await,
         };
+        if let Some((webhooks, wanted)) = webhooks {
+            hub.tell_outside(shared, Arc::new(webhooks), wanted);
+        }
         App::new(config, hub, resume)
     }
 
@@ -116,12 +126,25 @@ impl App {
     }
 }
 
+/// Whom to tell who comes and goes, and what of it.
+fn webhooks(config: &Config) -> anyhow::Result<Option<(Webhooks, Wanted)>> {
+    let Some(webhook) = config.webhook.clone() else {
+        return Ok(None);
+    };
+    let (wanted, endpoint) = (webhook.wanted, webhook.describe());
+    let webhooks = Webhooks::new(webhook, config.pusher.apps.clone());
+    let webhooks = webhooks.with_context(|| format!("cannot tell {endpoint} of anybody"))?;
+    tracing::info!(endpoint, "webhooks");
+    Ok(Some((webhooks, wanted)))
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
         timing: config.timing,
         limits: config.limits,
         shards: config.shards,
         outbox_bytes_max: config.socket.outbox_bytes_max,
+        keep_unseen: config.keep_unseen,
         ..Settings::default()
     }
 }
@@ -144,7 +167,6 @@ impl Stored {
                 Stored::Mongo(Arc::new(profiles))
             }
             (None, DataDir::Memory) => Stored::Memory(Arc::default()),
-        keep_unseen: config.keep_unseen,
             (None, DataDir::Folder(folder)) => {
                 let profiles = ProfileFile::open(folder.join("profiles.redb"))?;
                 Stored::File(Arc::new(profiles))

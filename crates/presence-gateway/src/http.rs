@@ -76,6 +76,11 @@ async fn health(app: &App) -> Answer {
             "kind": "redis",
             "connected": !shared_away,
         })),
+        "webhooks": app.config.webhook.as_ref().map(|_| json!({
+            "connected": !counters.hooks.is_away.load(Relaxed),
+            "waiting": counters.hooks.waiting.load(Relaxed),
+            "oldest_seconds": counters.hooks.oldest_age(app.now()).as_secs(),
+        })),
         "presence": {
             "online_users": counts.users,
             "active_channels": counts.channels,
@@ -93,9 +98,12 @@ async fn health(app: &App) -> Answer {
 
 async fn metrics_page(app: &App) -> Answer {
     let counts = app.hub.counts().await;
-    let page = app
-        .metrics
-        .page(app.connections.open(), counts, app.hub.counters());
+    let page = app.metrics.page(
+        app.now(),
+        app.connections.open(),
+        counts,
+        app.hub.counters(),
+    );
     let mut answer = text(StatusCode::OK, page);
     let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
     answer.headers_mut().insert(CONTENT_TYPE, kind);
@@ -134,11 +142,6 @@ pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer
 }
 
-/// An answer in JSON.
-pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
-    let body = serde_json::to_vec(body).expect("what we answer can be written");
-    let mut answer = text(status, body);
-    let kind = HeaderValue::from_static("application/json");
 /// An answer that says nothing more.
 pub(crate) fn nothing(status: StatusCode) -> Answer {
     let mut answer = text(status, "");
@@ -146,6 +149,11 @@ pub(crate) fn nothing(status: StatusCode) -> Answer {
     answer
 }
 
+/// An answer in JSON.
+pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
+    let body = serde_json::to_vec(body).expect("what we answer can be written");
+    let mut answer = text(status, body);
+    let kind = HeaderValue::from_static("application/json");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }

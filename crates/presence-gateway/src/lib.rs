@@ -25,5 +25,6 @@ mod request;
 mod server;
 mod socket;
 mod upgrade;
+mod webhooks;
 
 pub use server::Gateway;

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use presence_client::wire::ErrorCode;
+use presence_core::Timestamp;
 use presence_hub::{Counters, Counts};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -91,7 +92,13 @@ impl Metrics {
     }
 
     /// Everything there is to scrape.
-    pub(crate) fn page(&self, open: usize, counts: Counts, hub: &Counters) -> String {
+    pub(crate) fn page(
+        &self,
+        now: Timestamp,
+        open: usize,
+        counts: Counts,
+        hub: &Counters,
+    ) -> String {
         let mut registry = Registry::with_prefix("presence");
         let it = &mut registry;
         let gauge = |it: &mut Registry, name, help, value: u64| {
@@ -142,6 +149,24 @@ impl Metrics {
             "shared_store_away",
             "1 if the store shared with other nodes did not answer the last time",
             u64::from(hub.shared_away.load(Relaxed)),
+        );
+        gauge(
+            it,
+            "webhook_events_waiting",
+            "Events that wait for the endpoint of webhooks, as far as they are this node's to tell",
+            hub.hooks.waiting.load(Relaxed),
+        );
+        gauge(
+            it,
+            "webhook_oldest_seconds",
+            "For how long the oldest of them has been waiting",
+            hub.hooks.oldest_age(now).as_secs(),
+        );
+        gauge(
+            it,
+            "webhook_away",
+            "1 if the endpoint of webhooks did not take the last delivery",
+            u64::from(hub.hooks.is_away.load(Relaxed)),
         );
         it.register("connections", "WebSockets let in", self.connections.clone());
         it.register(
@@ -217,6 +242,18 @@ impl Metrics {
             "nodes_lost",
             "Nodes that were found dead",
             &hub.nodes_lost,
+        );
+        total(
+            it,
+            "webhook_events_delivered",
+            "Events that the endpoint of webhooks has taken",
+            &hub.hooks.delivered,
+        );
+        total(
+            it,
+            "webhook_failures",
+            "Deliveries to the endpoint of webhooks that failed, and are repeated",
+            &hub.hooks.failures,
         );
         let mut page = String::new();
         encode(&mut page, &registry).expect("a string takes everything");

@@ -8,6 +8,7 @@ mod parse;
 mod pusher;
 mod read;
 mod settings;
+mod webhook;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -28,6 +29,7 @@ pub use layers::Explained;
 pub use parse::{KeyFile, SPAN_MAX, Unit, span};
 pub use pusher::{Pusher, PusherApp};
 pub use settings::{CONFIG_ENV, SETTINGS, Setting};
+pub use webhook::{Webhook, WebhookFormat};
 
 /// What was configured, checked.
 #[derive(Clone, Debug)]
@@ -48,10 +50,10 @@ pub struct Config {
     pub shards: usize,
     /// How long open connections may take to go elsewhere when the process is told to stop.
     pub drain: Duration,
-    /// How long each thing of a client lasts.
-    pub timing: Timing,
     /// How long what is kept of a user is kept after they were seen; for ever, if `None`.
     pub keep_unseen: Option<Duration>,
+    /// How long each thing of a client lasts.
+    pub timing: Timing,
     /// How clients prove who they are.
     pub jwt: Jwt,
     /// How many of each the machines keep.
@@ -62,6 +64,8 @@ pub struct Config {
     pub rates: Rates,
     /// Who speaks Pusher's protocol.
     pub pusher: Pusher,
+    /// Whom to tell over HTTP who comes and goes.
+    pub webhook: Option<Webhook>,
     /// What is logged: a level, or `target=level` with commas between.
     pub log: String,
     /// How it is logged.
@@ -200,15 +204,16 @@ impl Config {
             })?,
             shards: it.take_or("shards", |text| parse::count(text, 1..=256), read::shards)?,
             drain: it.take_span("drain", read::seconds)?,
+            keep_unseen: read::keep_unseen(it)?,
             redis: read::redis(dir, it)?,
             mongodb: read::mongodb(it)?,
             timing: read::timing(it)?,
             jwt,
-            keep_unseen: read::keep_unseen(it)?,
             limits: read::limits(it)?,
             socket: read::socket_limits(it)?,
             rates: read::rates(it)?,
             pusher: pusher::pusher(it)?,
+            webhook: None,
             log: it.take("log.filter", |text| {
                 logs::checked_filter(text).map(|()| text.to_owned())
             })?,
@@ -216,6 +221,7 @@ impl Config {
             warnings: Vec::new(),
             explained: Vec::new(),
         };
+        config.webhook = webhook::webhook(it, config.redis.is_some(), &config.pusher)?;
         config.check(&layers)?;
         config.warnings = config.doubts();
         config.explained = layers.explained();

@@ -125,6 +125,10 @@ pub const SETTINGS: &[Setting] = &[
         "PRESENCE_PUSHER_CLIENT_EVENTS",
         "true",
     ),
+    secret(setting("webhook.url", "PRESENCE_WEBHOOK_URL", "")),
+    secret(setting("webhook.secret", "PRESENCE_WEBHOOK_SECRET", "")),
+    setting("webhook.events", "PRESENCE_WEBHOOK_EVENTS", ""),
+    setting("webhook.format", "PRESENCE_WEBHOOK_FORMAT", "presence"),
     flagged(setting("log.filter", "PRESENCE_LOG", "info"), "--log"),
     setting("log.format", "PRESENCE_LOG_FORMAT", "auto"),
 ];

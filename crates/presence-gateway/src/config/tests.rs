@@ -484,6 +484,162 @@ fn applications_of_pusher_have_an_id_a_key_and_a_secret_that_is_never_shown() {
     }
 }
 
+const HOOK: &str = "https://hooks.example.org/in?token=s3cr3t";
+
+#[test]
+fn webhooks_go_somewhere_signed_and_are_about_what_was_asked_for() {
+    use presence_core::hooks::{HookKind, Wanted};
+    assert!(load("", &[], &[]).unwrap().webhook.is_none());
+    let all = [
+        ("REDIS_URL", "redis://127.0.0.1"),
+        ("PRESENCE_WEBHOOK_URL", HOOK),
+        ("PRESENCE_WEBHOOK_SECRET", SECRET),
+    ];
+    let config = load("", &all, &[]).unwrap();
+    for shown in [format!("{config:?}"), config.to_string()] {
+        assert!(
+            !shown.contains("s3cr3t") && !shown.contains(SECRET),
+            "{shown}"
+        );
+    }
+    let webhook = config.webhook.unwrap();
+    assert_eq!(webhook.url.to_string(), HOOK);
+    assert_eq!(webhook.describe(), "https://hooks.example.org/…");
+    assert_eq!(webhook.format, WebhookFormat::Presence);
+    let is_default =
+        |kind: &HookKind| !matches!(kind, HookKind::ChannelJoined | HookKind::ChannelLeft);
+    let default: Wanted = HookKind::ALL.into_iter().filter(is_default).collect();
+    assert_eq!(webhook.wanted, default);
+
+    let wanted = |events: &str| {
+        let env = [&all[..], &[("PRESENCE_WEBHOOK_EVENTS", events)]].concat();
+        load("", &env, &[]).unwrap().webhook.unwrap().wanted
+    };
+    assert_eq!(
+        wanted("user.*, channel.*"),
+        HookKind::ALL.into_iter().collect()
+    );
+    assert_eq!(
+        wanted("user.offline"),
+        [HookKind::UserOffline].into_iter().collect()
+    );
+
+    let rotated = format!("[webhook]\nsecret = ['{SECRET}', 'aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW']");
+    assert_eq!(
+        load(&rotated, &all[..2], &[])
+            .unwrap()
+            .webhook
+            .unwrap()
+            .secrets
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn webhooks_of_pushers_form_are_of_its_applications() {
+    use presence_core::hooks::HookKind;
+    let app = [
+        ("PRESENCE_PUSHER_APP_ID", "3"),
+        ("PRESENCE_PUSHER_KEY", "key-of-3"),
+        ("PRESENCE_PUSHER_SECRET", "7ad3773142a6692b25b8"),
+    ];
+    let hook = [
+        ("REDIS_URL", "redis://127.0.0.1"),
+        ("PRESENCE_WEBHOOK_URL", HOOK),
+        ("PRESENCE_WEBHOOK_FORMAT", "pusher"),
+    ];
+    let both = [&app[..], &hook[..]].concat();
+    let webhook = load("", &both, &[]).unwrap().webhook.unwrap();
+    assert_eq!(webhook.wanted, HookKind::OF_CHANNELS.into_iter().collect());
+    refused(
+        "",
+        &hook,
+        "pusher.app_id, pusher.key and pusher.secret would do, too (webhook.format from",
+    );
+    let signed = [&both[..], &[("PRESENCE_WEBHOOK_SECRET", SECRET)]].concat();
+    refused(
+        "",
+        &signed,
+        "no webhook.secret would do (webhook.secret from",
+    );
+    let users = [&both[..], &[("PRESENCE_WEBHOOK_EVENTS", "user.online")]].concat();
+    refused("", &users, "`channel.*` would do (webhook.events from");
+}
+
+#[test]
+fn a_webhook_that_cannot_work_is_refused_by_name() {
+    let redis = ("REDIS_URL", "redis://127.0.0.1");
+    let url = ("PRESENCE_WEBHOOK_URL", HOOK);
+    let secret = ("PRESENCE_WEBHOOK_SECRET", SECRET);
+    let from_url = "(webhook.url from the environment, PRESENCE_WEBHOOK_URL)";
+    for (env, why) in [
+        (
+            &[redis, url][..],
+            "webhook.secret would do, too: PRESENCE_WEBHOOK_SECRET=",
+        ),
+        (&[redis, url], from_url),
+        (
+            &[url, secret],
+            "webhooks need the store that nodes share: redis.url would do",
+        ),
+        (&[url, secret], from_url),
+        (
+            &[redis, secret],
+            "webhook.url would do, too (webhook.secret from the environment, PRESENCE_WEBHOOK_SECRET)",
+        ),
+        (
+            &[redis, url, ("PRESENCE_WEBHOOK_SECRET", "short")],
+            "5 bytes can be guessed",
+        ),
+        (
+            &[redis, url, secret, ("PRESENCE_WEBHOOK_FORMAT", "xml")],
+            "`presence` or `pusher` would do",
+        ),
+    ] {
+        let error = refused("", env, why);
+        assert!(
+            !error.contains("s3cr3t") && !error.contains(SECRET),
+            "{error}"
+        );
+    }
+    for (events, wants) in [
+        (
+            "user.onlin",
+            "webhook.events is \"user.onlin\" (from the environment, PRESENCE_WEBHOOK_EVENTS)",
+        ),
+        ("*", "user.online, user.changed"),
+        ("user*", "channel.vacated, `user.*` or `channel.*` would do"),
+    ] {
+        refused(
+            "",
+            &[redis, url, secret, ("PRESENCE_WEBHOOK_EVENTS", events)],
+            wants,
+        );
+    }
+    for bad in [
+        "hooks.example.org/in",
+        "/in",
+        "ftp://hooks.example.org/in",
+        "https://",
+        "https://ann:s3cr3t@hooks.example.org/in",
+    ] {
+        let env = [redis, ("PRESENCE_WEBHOOK_URL", bad), secret];
+        let error = refused(
+            "",
+            &env,
+            "webhook.url is (hidden) (from the environment, PRESENCE_WEBHOOK_URL)",
+        );
+        assert!(!error.contains("s3cr3t"), "{error}");
+    }
+    let three = format!("[webhook]\nsecret = ['{SECRET}', '{SECRET}', '{SECRET}']");
+    refused(
+        &three,
+        &[redis, url],
+        "a new secret and the one before would do",
+    );
+}
+
 fn load(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Config, ConfigError> {
     Config::load_in(folder(file).path(), &cli(args), vars(env))
 }

@@ -4,7 +4,7 @@ pub(crate) mod api;
 mod closing;
 mod commands;
 mod events;
-mod names;
+pub(crate) mod names;
 mod roster;
 mod signature;
 mod signed;
