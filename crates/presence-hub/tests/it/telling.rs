@@ -16,6 +16,8 @@ use presence_hub::{Hub, Settings};
 use crate::support::{Watcher, connect, user};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How long a slow endpoint takes.
+const SLOW: Duration = Duration::from_secs(5);
 
 #[tokio::test(start_paused = true)]
 async fn who_comes_changes_and_goes_is_told_in_this_order() {
@@ -189,6 +191,20 @@ async fn an_endpoint_that_is_away_costs_a_bounded_amount_and_hears_the_outcome()
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_happens_during_a_delivery_follows_it_at_once() {
+    let outside = Outside::new(Mood::Slow);
+    let cluster = Cluster::new();
+    let a = cluster.hub("a", &outside).await;
+    let _ann = connect(&a, "ann").await;
+    while outside.deliveries.load(Relaxed) == 0 {
+        tokio::time::sleep(SECOND / 10).await;
+    }
+    chooses(&a, "ann", Chosen::Busy).await;
+    tokio::time::sleep(3 * SLOW).await;
+    assert_eq!(outside.words(), ["ann Online", "ann Busy"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_emptied_store_tells_once_more_who_is_here() {
     let outside = Outside::new(Mood::Fine);
     let cluster = Cluster::new();
@@ -290,6 +306,8 @@ async fn chooses(hub: &Hub, who: &str, chosen: Chosen) {
 #[derive(Clone, Copy, PartialEq)]
 enum Mood {
     Fine,
+    /// It takes what it is told, after [`SLOW`].
+    Slow,
     /// Of two deliveries it takes one, and of the others it has heard every other.
     FailsEveryOther,
     Away,
@@ -412,11 +430,16 @@ impl Endpoint for Outside {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         assert!(!events.is_empty());
         let delivery = self.deliveries.fetch_add(1, Relaxed);
-        // The network takes its time.
-        tokio::time::sleep(SECOND / 20).await;
         let mood = *self.mood.lock().unwrap();
+        // The network takes its time.
+        let time = if mood == Mood::Slow {
+            SLOW
+        } else {
+            SECOND / 20
+        };
+        tokio::time::sleep(time).await;
         let is_heard = match mood {
-            Mood::Fine => true,
+            Mood::Fine | Mood::Slow => true,
             Mood::FailsEveryOther => !delivery.is_multiple_of(4),
             Mood::Away => false,
         };
@@ -424,7 +447,7 @@ impl Endpoint for Outside {
             events.iter().for_each(|it| self.hear(it));
         }
         match mood {
-            Mood::Fine => Ok(()),
+            Mood::Fine | Mood::Slow => Ok(()),
             Mood::FailsEveryOther if !delivery.is_multiple_of(2) => Ok(()),
             _ => Err("out of order".into()),
         }
