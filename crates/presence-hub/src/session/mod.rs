@@ -200,6 +200,9 @@ impl Session {
     fn sort(&mut self, found: Found) -> Option<Delivery> {
         match found {
             Found::Lagged => {
+                // An answer that it waited for may have been dropped with the rest.
+                self.catching_up = None;
+                self.owed.clear();
                 self.owed
                     .extend(self.topics.iter().cloned().map(Owed::Topic));
                 self.owed.extend(self.users.iter().cloned().map(Owed::User));

@@ -126,6 +126,35 @@ async fn who_reads_slowly_is_told_the_difference_and_memory_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_lags_again_while_catching_up_is_told_the_difference_all_the_same() {
+    let settings = Settings {
+        outbox_bytes_max: 4 * 1024,
+        ..Settings::default()
+    };
+    let hub = Hub::start(settings, Arc::new(ProfileMemory::new()));
+    let mut slow = Watcher::join(&hub, "slow").await;
+    slow.sees(&["slow"]).await;
+    for lag in 1..=3 {
+        let mut round = 0;
+        while hub.counters().conflated.load(Relaxed) < lag {
+            round += 1;
+            let bob = Watcher::join(&hub, &format!("user-{lag}-{round}")).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            bob.session.leave().await;
+        }
+        // It notices that it lags and asks for what it missed; the answer is dropped with the next backlog.
+        while tokio::time::timeout(Duration::ZERO, slow.session.next())
+            .await
+            .is_ok()
+        {}
+    }
+    let _last = Watcher::join(&hub, "last").await;
+    // Well before its own time is over: it says nothing here.
+    let seen = tokio::time::timeout(Duration::from_secs(20), slow.sees(&["slow", "last"]));
+    seen.await.expect("it was never told again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_user_who_is_kicked_is_gone_at_once() {
     let hub = hub();
     let mut ann = Watcher::join(&hub, "ann").await;
