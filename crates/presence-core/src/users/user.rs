@@ -138,6 +138,7 @@ impl User {
         let connection = session.connection();
         self.sessions.push(session);
         self.own_changed = true;
+        self.note_hiding();
         connection
     }
 
@@ -318,6 +319,9 @@ impl User {
             _ => session.heard_at,
         };
         self.last_alive = self.last_alive.max(alive);
+        if self.sessions.is_empty() {
+            self.note_hiding();
+        }
         self.ended.push((id, reason));
         self.own_changed = true;
         let written = session.places.into_iter().filter(|it| it.written.is_some());
@@ -525,6 +529,13 @@ impl User {
         if self.is_shown() {
             self.note_heard();
         }
+    }
+
+    /// Has the profile of somebody who hides kept once more as it is: their last-seen time stands still, so nothing else says
+    /// that they were here, and whoever was not here for long is forgotten.
+    fn note_hiding(&mut self) {
+        let is_known = self.unread.is_none() && !self.is_unsure;
+        self.unsaved |= is_known && self.profile.status.chosen.hides();
     }
 
     /// The deadline to arm the user's timer with, if it has another one.

@@ -218,6 +218,24 @@ show saves
 }
 
 #[test]
+fn who_hides_is_kept_as_they_are_when_they_come_and_when_they_go() {
+    // Their last-seen time stands still, so only that says that they were here of late.
+    check(
+        "
+show saves
+given ann invisible
+ 0s  ann/web connects
+     > save ann invisible r1
+     ann/mobile connects
+     > save ann invisible r1
+50s  ann/web leaves
+51s  ann/mobile leaves
+     > save ann invisible r1
+",
+    );
+}
+
+#[test]
 fn who_asks_hears_what_others_see_and_only_ann_hears_the_truth() {
     check(
         "
