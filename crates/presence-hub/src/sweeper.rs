@@ -26,7 +26,7 @@ const ROWS_PER_PART_MAX: usize = 1000;
 const BATCH_MAX: usize = 500;
 /// How long what is saved waits to be settled together with others of its part of the store. Who changes again meanwhile
 /// needs no settling for the time before.
-const SETTLE_EVERY: Duration = Duration::from_secs(8);
+const SETTLE_EVERY: Duration = Duration::from_secs(3);
 /// Rows that are kept in mind, of those that are to be settled and of those that could not be saved. Of more, some are found
 /// by whoever sweeps there.
 const ROWS_MAX: usize = 16 * 1024;
