@@ -95,10 +95,27 @@ pub(crate) const STEPS: &[Step] = &[
 ];
 
 /// What the `chaos` step asks of presence-chaos: the same every time.
-/// These five take about three minutes; `cargo xtask chaos --short` plays all.
+/// These eight take about three minutes; `cargo xtask chaos --short` plays all.
 const CHAOS_SMOKE: &[&str] = &[
-    "--short", "--seed", "1", "--only", "2", "--only", "3", "--only", "5", "--only", "16",
-    "--only", "22",
+    "--short",
+    "--seed",
+    "1",
+    "--only",
+    "2",
+    "--only",
+    "3",
+    "--only",
+    "5",
+    "--only",
+    "8",
+    "--only",
+    "16",
+    "--only",
+    "22",
+    "--only",
+    "killed-between",
+    "--only",
+    "all-killed",
 ];
 
 /// What the `load` step asks of presence-load.

@@ -427,6 +427,26 @@ impl Redis {
         Ok(sum)
     }
 
+    /// How many rows of the outboxes of that name wait to be carried elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// A master does not answer.
+    pub fn rows(&mut self, queue: &str) -> Result<u64> {
+        let pattern = format!("*:outbox:{queue}");
+        let mut sum = 0;
+        for master in self.masters() {
+            let mut connection = Connection::open(self.nodes[master].port)?;
+            let keys = connection.ask(&["KEYS", &pattern])?;
+            let keys = keys.list().unwrap_or_default();
+            for key in keys.iter().filter_map(Reply::text) {
+                let rows = connection.ask(&["ZCARD", key])?.number();
+                sum += u64::try_from(rows.context("a size is a number")?)?;
+            }
+        }
+        Ok(sum)
+    }
+
     /// What the first node says that can be asked.
     fn first_answer<T>(&mut self, ask: impl Fn(u16) -> Result<T>) -> Result<T> {
         let mut last = None;

@@ -448,6 +448,15 @@ impl Crowd {
 
     /// Of whom what was acknowledged is not what others see at `entrance`.
     pub(crate) fn forgotten(&self, entrance: usize) -> Result<Vec<String>> {
+        self.lost(entrance, |shown, said| shown != said)
+    }
+
+    /// Of whom others see nothing at `entrance`, or something that `is_lost` says of it and of what was acknowledged.
+    pub(crate) fn lost(
+        &self,
+        entrance: usize,
+        is_lost: impl Fn(&str, &str) -> bool,
+    ) -> Result<Vec<String>> {
         let acknowledged = self.hall.acknowledged();
         let users: Vec<String> = acknowledged.keys().cloned().collect();
         let seen = self
@@ -455,7 +464,7 @@ impl Crowd {
             .block_on(statuses(&self.hall.entrances[entrance].url, &users))?;
         let wrong = acknowledged.into_iter().filter(|(user, words)| {
             let shown = seen.get(user).and_then(|it| it.custom_message.as_deref());
-            shown != Some(words)
+            shown.is_none_or(|shown| is_lost(shown, words))
         });
         Ok(wrong.map(|(user, _)| user).collect())
     }
@@ -467,7 +476,7 @@ impl Crowd {
 }
 
 /// What others see of `users`, asked at one gateway.
-async fn statuses(url: &str, users: &[String]) -> Result<BTreeMap<String, UserStatus>> {
+pub(crate) async fn statuses(url: &str, users: &[String]) -> Result<BTreeMap<String, UserStatus>> {
     let mut client = Client::connect(&Options::user(url, "asker")).await?;
     let mut seen = BTreeMap::new();
     for users in users.chunks(ASKED_MAX) {

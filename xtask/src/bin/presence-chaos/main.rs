@@ -78,8 +78,7 @@ fn run(wanted: &Wanted, scenarios: &[&Scenario]) -> ExitCode {
 fn play(wanted: &Wanted, scenario: &Scenario) -> Outcome {
     let number = scenario.number.map_or(String::new(), |it| format!("{it} "));
     println!("\n=== {number}{}: {}", scenario.name, scenario.about);
-    let pace = (scenario.pace)(wanted);
-    let mut stage = match Stage::open(wanted, scenario.name, pace, scenario.env) {
+    let mut stage = match Stage::open(wanted, scenario) {
         Ok(stage) => stage,
         Err(error) => {
             println!("FAILED before it began: {error:#}");

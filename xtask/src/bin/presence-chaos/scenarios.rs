@@ -3,6 +3,7 @@
 mod clients;
 mod costs;
 mod gateways;
+mod profiles;
 mod slow;
 mod stores;
 
@@ -31,6 +32,8 @@ pub(crate) struct Scenario {
     pub(crate) is_short: bool,
     /// The times of its gateways.
     pub(crate) pace: fn(&Wanted) -> Pace,
+    /// Whether profiles are in a MongoDB, which is shared, or in a file of each gateway.
+    pub(crate) has_database: bool,
     /// More settings of its gateways.
     pub(crate) env: &'static [(&'static str, &'static str)],
     /// Lets it happen, and adds figures.
@@ -46,6 +49,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         // `same-name` is the same and more.
         is_short: false,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: gateways::killed,
     },
@@ -55,6 +59,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "a gateway is killed (-9), and its people return elsewhere within grace",
         is_short: true,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: gateways::replaced,
     },
@@ -64,6 +69,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "a Redis master is killed (-9)",
         is_short: true,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: stores::master_killed,
     },
@@ -73,6 +79,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "all of Redis is stopped, and comes back empty",
         is_short: true,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: stores::stopped,
     },
@@ -82,8 +89,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "Redis forgets everything",
         is_short: true,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: stores::flushed,
+    },
+    Scenario {
+        number: Some(8),
+        name: "database-away",
+        about: "the database of profiles is slow, and then away",
+        is_short: true,
+        pace: Wanted::pace,
+        has_database: true,
+        env: &[],
+        run: profiles::away,
     },
     Scenario {
         number: Some(9),
@@ -91,6 +109,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "some read 100 bytes a second, and some nothing",
         is_short: true,
         pace: Wanted::pace,
+        has_database: false,
         env: &[
             ("PRESENCE_RATE_BROADCAST", "1000/s burst 1000"),
             ("PRESENCE_BROADCASTS_MAX", "1000"),
@@ -103,6 +122,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "connections go dead, and neither side is told",
         is_short: true,
         pace: clients::half_open_pace,
+        has_database: false,
         env: &[],
         run: clients::half_open,
     },
@@ -112,6 +132,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "gateways are restarted one after the other, and people go on elsewhere",
         is_short: true,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: gateways::rolling,
     },
@@ -121,6 +142,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "all connections are cut at once, and everybody returns",
         is_short: true,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: clients::herd,
     },
@@ -130,6 +152,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "a gateway stops (SIGSTOP) for longer than its lease, and goes on",
         is_short: true,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: gateways::paused,
     },
@@ -139,8 +162,29 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "a gateway is killed and started again at once under the same name",
         is_short: true,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: gateways::same_name,
+    },
+    Scenario {
+        number: None,
+        name: "killed-between",
+        about: "gateways are killed (-9) between their writes to Redis and to the database",
+        is_short: true,
+        pace: Wanted::pace,
+        has_database: true,
+        env: &[],
+        run: profiles::killed_between,
+    },
+    Scenario {
+        number: None,
+        name: "all-killed",
+        about: "everything is killed (-9), and Redis forgets: the database remembers",
+        is_short: true,
+        pace: Wanted::pace,
+        has_database: true,
+        env: &[],
+        run: profiles::everything_killed,
     },
     Scenario {
         number: None,
@@ -148,6 +192,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "how long a change takes to be seen at another gateway",
         is_short: false,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: costs::latency,
     },
@@ -157,6 +202,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "what heartbeats and transitions ask of Redis",
         is_short: true,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: costs::commands,
     },
@@ -166,6 +212,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "what a person takes in Redis",
         is_short: false,
         pace: Wanted::pace,
+        has_database: false,
         env: &[],
         run: costs::memory,
     },

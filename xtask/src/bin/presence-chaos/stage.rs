@@ -1,12 +1,15 @@
 //! A cluster and its people, ready for something to go wrong.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use xtask::cluster::{Cluster, Settings};
 use xtask::folder::Folder;
+use xtask::mongo::{self, Mongo};
+use xtask::proxy::Proxy;
 use xtask::redis::{Redis, Topology};
 
 use crate::check::{Findings, Moment, Rules, Seen};
@@ -14,7 +17,7 @@ use crate::crowd::{Crowd, Plan};
 use crate::hall::Entrance;
 use crate::journal::{At, Ending};
 use crate::report::{Figure, by_reason};
-use crate::scenarios::half_open_not_before;
+use crate::scenarios::{Scenario, half_open_not_before};
 use crate::seat::{Afterwards, UNANSWERED};
 
 /// How long a node's promise to be alive lasts, and how often it is renewed: `presence_core::Timing`.
@@ -60,8 +63,15 @@ pub(crate) struct Stage {
     pub(crate) pace: Pace,
     // Before the folder, so that nobody writes into it any more when it goes.
     pub(crate) cluster: Cluster,
+    database: Option<Database>,
     pub(crate) folder: Folder,
     pub(crate) figures: Vec<Figure>,
+}
+
+/// Where profiles are, in a scenario that is about them, and the network on the way there.
+pub(crate) struct Database {
+    pub(crate) server: Mongo,
+    pub(crate) network: Proxy,
 }
 
 impl Wanted {
@@ -105,6 +115,22 @@ impl Wanted {
     }
 }
 
+impl Database {
+    fn start(folder: &Path) -> Result<Database> {
+        let mut network = None;
+        let server = Mongo::start_behind(folder, &mongo::Settings::default(), |port| {
+            let proxy = Proxy::start((Ipv4Addr::LOCALHOST, port).into())?;
+            Ok(network.insert(proxy).port())
+        })?;
+        let network = network.context("a server has a port")?;
+        Ok(Database { server, network })
+    }
+
+    fn env(&self) -> (String, String) {
+        ("MONGODB_URI".to_owned(), self.server.uri())
+    }
+}
+
 impl Pace {
     fn env(self) -> Vec<(String, String)> {
         let millis = |time: Duration| format!("{}ms", time.as_millis());
@@ -121,18 +147,17 @@ impl Pace {
 
 impl Stage {
     /// Starts a cluster as wanted.
-    pub(crate) fn open(
-        wanted: &Wanted,
-        name: &str,
-        pace: Pace,
-        env: &[(&str, &str)],
-    ) -> Result<Stage> {
-        let folder = Folder::empty(wanted.folder.join(name))?;
+    pub(crate) fn open(wanted: &Wanted, scenario: &Scenario) -> Result<Stage> {
+        let folder = Folder::empty(wanted.folder.join(scenario.name))?;
+        let pace = (scenario.pace)(wanted);
         let mut all_env = pace.env();
-        all_env.extend(
-            env.iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-        );
+        let env = scenario.env.iter();
+        all_env.extend(env.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let database = match scenario.has_database {
+            true => Some(Database::start(folder.path())?),
+            false => None,
+        };
+        all_env.extend(database.iter().map(Database::env));
         let settings = Settings {
             binary: wanted.binary.clone(),
             gateways: wanted.gateways,
@@ -148,6 +173,7 @@ impl Stage {
             wanted,
             pace,
             cluster,
+            database,
             folder,
             figures: Vec::new(),
         })
@@ -176,6 +202,15 @@ impl Stage {
     /// The run is without.
     pub(crate) fn redis(&mut self) -> Result<&mut Redis> {
         self.cluster.redis.as_mut().context("this needs Redis")
+    }
+
+    /// The database of profiles.
+    ///
+    /// # Errors
+    ///
+    /// The scenario is without.
+    pub(crate) fn database(&mut self) -> Result<&mut Database> {
+        self.database.as_mut().context("this needs a database")
     }
 
     /// Whether the run has what a scenario needs.
