@@ -186,6 +186,12 @@ impl Profile {
         blank
     }
 
+    /// Makes this a later revision than any that may be stored or on its way: those are counted, and this is a clock's reading.
+    pub(crate) fn outdate(&mut self, now: Timestamp) {
+        let status = &mut self.status;
+        status.revision = (status.revision + 1).max(now.as_millis());
+    }
+
     /// Whether it says nothing but that there was something: it is kept until that is gone everywhere, and no longer.
     pub fn is_blank(&self) -> bool {
         *self == Profile::blank_at(self.user.clone(), self.status.revision)

@@ -293,6 +293,14 @@ struct Loading<A> {
     is_unsure: bool,
 }
 
+impl<A> Loading<A> {
+    /// Whether the shared store has yet to answer.
+    fn is_reading(&self) -> bool {
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|it| it.replica.is_reading())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Key {
     /// The copy of what the store has is to be looked after.
@@ -374,6 +382,8 @@ impl<A> Users<A> {
             Entry::Occupied(mut entry) => match entry.get_mut() {
                 Slot::Known(_) => self.happen(now, user, input, out),
                 Slot::Loading(loading) => match (input, &self.members) {
+                    // Asked for when they were here before: what the shared store says comes first.
+                    (Input::Loaded { .. } | Input::Unread, Some(_)) if loading.is_reading() => {}
                     (Input::Loaded { profile }, _) => self.meet(now, user, Some(profile), out),
                     // Alone, nobody else has shown them: they wait until it is known whether they hide.
                     (Input::Unread, None) => {}

@@ -404,6 +404,9 @@ impl User {
         if self.unread.is_some() && !is_as_far {
             shared.author = stamp.owner;
             shared.is_authored = false;
+            if stored.is_blank() {
+                shared.pending.clear();
+            }
             return self.learn(now, Some(stored.clone()));
         }
         if mine.supersedes(stamp) {
@@ -420,6 +423,7 @@ impl User {
         let mut is_different = false;
         if shared.is_erasing {
             self.profile = stored.blank();
+            self.profile.outdate(now);
             is_different = true;
         } else if stored.is_blank() {
             // What was chosen by somebody who was erased since is nobody's wish any more.

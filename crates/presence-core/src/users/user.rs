@@ -346,9 +346,9 @@ impl User {
     /// Forgets what was chosen, and when the user was seen: also now, when they go.
     pub(super) fn erase(&mut self, now: Timestamp) {
         self.profile = self.profile.blank();
-        if self.unread.take().is_some() {
-            self.outdate_stored(now);
-        }
+        self.unread = None;
+        // Nobody's change that is still on its way may bring anything back.
+        self.profile.outdate(now);
         if let Some(shared) = &mut self.shared {
             shared.erase();
         }
@@ -455,7 +455,7 @@ impl User {
             if changes.len() > PENDING_MAX {
                 *changes = vec![self.profile.status.as_change()];
             }
-            self.outdate_stored(now);
+            self.profile.outdate(now);
             changed = true;
         }
         if let Some(shared) = self.shared.as_mut().filter(|_| changed) {
@@ -466,12 +466,6 @@ impl User {
         changed
     }
 
-    /// Makes this a later revision than any that may be stored: those are counted, and this is a clock's reading.
-    fn outdate_stored(&mut self, now: Timestamp) {
-        let status = &mut self.profile.status;
-        status.revision = (status.revision + 1).max(now.as_millis());
-    }
-
     /// The profile can be read at last: what was changed since is changed in that.
     pub(super) fn learn(&mut self, now: Timestamp, stored: Option<Profile>) {
         let Some(changes) = self.unread.take() else {
@@ -479,6 +473,11 @@ impl User {
         };
         let stored = stored.unwrap_or_else(|| Profile::new(self.id().clone()));
         let before = std::mem::replace(&mut self.profile, stored);
+        if self.profile.is_blank() {
+            // What was chosen by somebody who was erased since is nobody's wish any more.
+            self.own_changed = true;
+            return;
+        }
         self.profile.last_seen = self.profile.last_seen.max(before.last_seen);
         if !changes.is_empty() {
             let revision = self.profile.status.revision.max(before.status.revision);

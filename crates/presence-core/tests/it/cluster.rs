@@ -375,6 +375,25 @@ fn who_is_erased_while_the_profiles_are_away_is_gone_when_they_are_back() {
 }
 
 #[test]
+fn what_was_chosen_before_the_profile_could_be_read_goes_with_who_is_erased() {
+    check(
+        "
+     profiles have ann busy lunch
+     profiles away
+ 0s  2 ann/web connects
+     2 ann says secret
+ 5s  1 ann is erased
+     > 2 ann/web@0 closed: kicked
+     profiles back
+25s  profiles sweep
+     profiles show
+     > profiles: ; waiting:
+40s  the store is empty
+",
+    );
+}
+
+#[test]
 fn only_who_was_not_seen_since_is_erased_for_that() {
     check(
         "
