@@ -24,11 +24,21 @@ impl Outbox for RedisTopics {
         age: Duration,
         max: usize,
     ) -> Vec<Result<Vec<Row>, StoreError>> {
-        let asked = shards.iter().map(|&shard| async move {
-            let rows = self.due_in(queue, shard, age, max).await;
-            rows.map_err(StoreError::from)
-        });
-        join_all(asked).await
+        let asked = shards.iter().map(|&shard| self.due_in(queue, shard, max));
+        let mut outcomes = join_all(asked).await;
+        let are_there = outcomes.iter().flatten().any(|rows| !rows.is_empty());
+        if are_there && !age.is_zero() {
+            let newest = self.version_before(age).await;
+            for outcome in &mut outcomes {
+                match (&newest, outcome.as_mut()) {
+                    (Ok(newest), Ok(rows)) => rows.retain(|it| it.version <= *newest),
+                    (Err(fault), Ok(rows)) if !rows.is_empty() => *outcome = Err(fault.clone()),
+                    _ => {}
+                }
+            }
+        }
+        let outcomes = outcomes.into_iter();
+        outcomes.map(|it| it.map_err(StoreError::from)).collect()
     }
 
     async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
@@ -54,17 +64,10 @@ impl Outbox for RedisTopics {
 
 impl RedisTopics {
     /// The rows in `shard`. Most of the time there are none, and that is one small command.
-    async fn due_in(
-        &self,
-        queue: Queue,
-        shard: u16,
-        age: Duration,
-        max: usize,
-    ) -> Result<Vec<Row>, Fault> {
+    async fn due_in(&self, queue: Queue, shard: u16, max: usize) -> Result<Vec<Row>, Fault> {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let place = Place::Shard(shard);
         let last = i64::try_from(max - 1).unwrap_or(i64::MAX);
         let args = vec![
             Value::from(self.keys.outbox(shard, queue)),
@@ -72,13 +75,14 @@ impl RedisTopics {
             Value::from(last),
             Value::from("WITHSCORES"),
         ];
-        let mut rows = rows_in(self.call(place, "ZRANGE", args).await?)?;
-        if !rows.is_empty() && !age.is_zero() {
-            let now = time_us(self.call(place, "TIME", vec![]).await?)?;
-            let newest = now.saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
-            rows.retain(|it| it.version <= newest);
-        }
-        Ok(rows)
+        rows_in(self.call(Place::Shard(shard), "ZRANGE", args).await?)
+    }
+
+    /// The last version that was made `age` ago. One server is asked for all: their clocks differ by less than matters here.
+    async fn version_before(&self, age: Duration) -> Result<u64, Fault> {
+        let now = time_us(self.topology.map().any_of("TIME").await?)?;
+        let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        Ok(now.saturating_sub(age))
     }
 }
 

@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 pub struct RedisTopics {
     pub(crate) keys: Keys,
     pub(crate) followed: Arc<Followed>,
-    topology: Topology,
+    pub(crate) topology: Topology,
     /// How long a call may take, beside what is under way when that has passed.
     patience: Duration,
     /// Whether anybody wants them.

@@ -29,7 +29,7 @@ const SLOW: Duration = Duration::from_secs(1);
 
 /// How soon nothing waits for the database any more: after it was away, and in quiet times.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(10);
-const EMPTY_WITHIN: Duration = Duration::from_secs(5);
+const EMPTY_WITHIN: Duration = Duration::from_secs(8);
 
 /// What a dead node began is finished by another this soon: a lease, what a sweeper leaves to its owner, and a round.
 const FINISHED_WITHIN: Duration = Duration::from_secs(60);
