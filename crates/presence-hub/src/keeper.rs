@@ -35,7 +35,7 @@ pub(crate) type Saved = Vec<(UserId, Result<(), StoreError>)>;
 ///
 /// A store that is away is asked again until it answers; meanwhile there is one waiting profile per user, and what is asked
 /// for is answered from there first, so that nobody reads what they have overwritten. A record that cannot be read fails
-/// alone: its user is not guessed to hide nothing, and nobody else waits for it.
+/// alone, and is asked for apart from the others: its user is not guessed to hide nothing, and nobody else waits for it.
 ///
 /// What the shared store has too is tried once: it waits there, for whoever finds it first when the store is back. So this
 /// does not write tomorrow what somebody else has changed since.
@@ -53,10 +53,16 @@ pub(crate) struct Keeper<P> {
     linger: InFlight<()>,
     unsaved: HashMap<UserId, Unsaved>,
     saving: InFlight<Saved>,
+    /// The store did not answer, and is not asked before `retry` is over.
+    is_away: bool,
     /// Loads that failed wait here, and saves by themselves, until `retry` is over.
     failed_loads: Vec<UserId>,
     retry: InFlight<()>,
     next_wait: Duration,
+    /// Whose records cannot be read waits here, and what cannot be saved because of that by itself, until `reread` is over.
+    unreadable: HashSet<UserId>,
+    to_reread: Vec<UserId>,
+    reread: InFlight<()>,
 }
 
 struct Unsaved {
@@ -82,12 +88,18 @@ enum State {
     Lingering,
     Waiting,
     Saving,
+    /// The store was away.
     Failed,
+    /// What it has of the user cannot be read.
+    Unreadable,
+    /// That is tried again, apart from what can be saved at once.
+    WaitingApart,
 }
 
 /// What the store has done.
 pub(crate) enum Kept {
-    Loaded(Vec<(UserId, Option<Profile>)>),
+    /// These are loaded, and those cannot be for now.
+    Loaded(Vec<(UserId, Option<Profile>)>, Vec<UserId>),
     /// These cannot be loaded for now.
     Unread(Vec<UserId>),
     /// Whom to tell, and what has become of what waits in the shared store.
@@ -109,9 +121,13 @@ impl<P: Profiles> Keeper<P> {
             linger: None,
             unsaved: HashMap::new(),
             saving: None,
+            is_away: false,
             failed_loads: Vec::new(),
             retry: None,
             next_wait: RETRY_FIRST,
+            unreadable: HashSet::new(),
+            to_reread: Vec::new(),
+            reread: None,
         }
     }
 
@@ -120,17 +136,17 @@ impl<P: Profiles> Keeper<P> {
         if let Some(unsaved) = self.unsaved.get(&user) {
             let newest = unsaved.newer.as_ref().unwrap_or(&unsaved.save);
             let profile = newest.profile.clone();
-            return Some(Kept::Loaded(vec![(user, Some(profile))]));
+            return Some(Kept::Loaded(vec![(user, Some(profile))], Vec::new()));
         }
-        let is_away = self.is_late || self.retry.is_some();
+        let is_unread = self.is_late || self.is_away || self.unreadable.contains(&user);
         if self.unread.insert(user.clone()) {
-            match self.retry.is_some() {
+            match self.is_away {
                 true => self.failed_loads.push(user.clone()),
                 false => self.to_load.push(user.clone()),
             }
         }
         self.start();
-        is_away.then(|| Kept::Unread(vec![user]))
+        is_unread.then(|| Kept::Unread(vec![user]))
     }
 
     /// Wants `profile` kept, which version `version` of the map in the shared store has, and `asker` told when it is.
@@ -147,6 +163,7 @@ impl<P: Profiles> Keeper<P> {
         match self.unsaved.get_mut(&save.profile.user) {
             Some(unsaved) if unsaved.state == State::Saving => match &mut unsaved.newer {
                 Some(newer) => newer.replace(save),
+                None if save.version < unsaved.save.version => unsaved.save.replace(save),
                 None => unsaved.newer = Some(save),
             },
             Some(unsaved) => {
@@ -201,21 +218,31 @@ impl<P: Profiles> Keeper<P> {
                 Kept::Saved(Vec::new(), self.end_lingering())
             }
             () = finish(&mut self.retry) => self.try_again(),
+            () = finish(&mut self.reread) => self.read_again(),
         };
         self.start();
         kept
     }
 
     fn start(&mut self) {
-        if self.loading.is_none() && !self.to_load.is_empty() {
-            let rest = self.to_load.split_off(self.to_load.len().min(BATCH_MAX));
-            let users = std::mem::replace(&mut self.to_load, rest);
-            self.loading = Some(Box::pin(load(self.store.clone(), users)));
-            self.patience = Some(Box::pin(tokio::time::sleep(LOAD_PATIENCE)));
+        if self.loading.is_none() {
+            let queue = match self.to_load.is_empty() {
+                true => &mut self.to_reread,
+                false => &mut self.to_load,
+            };
+            let rest = queue.split_off(queue.len().min(BATCH_MAX));
+            let users = std::mem::replace(queue, rest);
+            if !users.is_empty() {
+                self.loading = Some(Box::pin(load(self.store.clone(), users)));
+                self.patience = Some(Box::pin(tokio::time::sleep(LOAD_PATIENCE)));
+            }
         }
-        if self.saving.is_none() {
+        for state in [State::Waiting, State::WaitingApart] {
+            if self.saving.is_some() {
+                return;
+            }
             let waiting = self.unsaved.values_mut();
-            let waiting = waiting.filter(|it| it.state == State::Waiting);
+            let waiting = waiting.filter(|it| it.state == state);
             let mut profiles = Vec::new();
             for unsaved in waiting.take(BATCH_MAX) {
                 unsaved.state = State::Saving;
@@ -235,7 +262,7 @@ impl<P: Profiles> Keeper<P> {
 
     /// While the store is away, what the shared store has too waits there: says what that is.
     fn end_lingering(&mut self) -> Vec<Fate> {
-        let is_away = self.retry.is_some();
+        let is_away = self.is_away;
         let mut given_up = Vec::new();
         self.unsaved.retain(|_, it| {
             if it.state == State::Lingering {
@@ -263,8 +290,8 @@ impl<P: Profiles> Keeper<P> {
         self.patience = None;
         self.is_late = false;
         let mut profiles = Vec::new();
-        let mut failed = Vec::new();
-        let mut failure = None;
+        let mut unread = Vec::new();
+        let mut failures = Failures::default();
         for (user, outcome) in loaded {
             match outcome {
                 Ok(profile) => {
@@ -272,18 +299,16 @@ impl<P: Profiles> Keeper<P> {
                     profiles.push((user, profile));
                 }
                 Err(error) => {
-                    failed.push(user);
-                    failure = Some(error);
+                    unread.push(user.clone());
+                    match failures.take(error) {
+                        State::Unreadable => drop(self.unreadable.insert(user)),
+                        _ => self.failed_loads.push(user),
+                    }
                 }
             }
         }
-        self.note("load", failure, !profiles.is_empty());
-        self.failed_loads.extend_from_slice(&failed);
-        match profiles.is_empty() {
-            true => Kept::Unread(failed),
-            // Those that failed hear of it when they fail again.
-            false => Kept::Loaded(profiles),
-        }
+        self.note("load", failures, !profiles.is_empty());
+        Kept::Loaded(profiles, unread)
     }
 
     fn saved(&mut self, saved: Saved) -> Kept {
@@ -291,13 +316,13 @@ impl<P: Profiles> Keeper<P> {
         let mut granted = Vec::new();
         let mut fates = Vec::new();
         let mut kept = 0;
-        let mut failure = None;
+        let mut failures = Failures::default();
         for (user, outcome) in saved {
             let Some(mut unsaved) = self.unsaved.remove(&user) else {
                 continue;
             };
             let is_kept = outcome.is_ok();
-            failure = outcome.err().or(failure);
+            let failed = outcome.map_or_else(|error| failures.take(error), |()| State::Saving);
             if is_kept {
                 kept += 1;
                 granted.append(&mut unsaved.save.askers);
@@ -322,48 +347,98 @@ impl<P: Profiles> Keeper<P> {
                 }
                 Some(newer) => {
                     unsaved.save.replace(newer);
-                    unsaved.state = State::Failed;
+                    unsaved.state = failed;
                 }
                 None if is_kept || is_given_up => {
                     self.counters.unsaved.fetch_sub(1, Relaxed);
                     continue;
                 }
-                None => unsaved.state = State::Failed,
+                None => unsaved.state = failed,
             }
             self.unsaved.insert(user, unsaved);
         }
         Counters::add(&self.counters.saved, kept);
-        if failure.is_some() {
+        if failures.is_some() {
             Counters::add(&self.counters.save_failures, 1);
         }
-        self.note("save", failure, kept > 0);
+        self.note("save", failures, kept > 0);
         Kept::Saved(granted, fates)
     }
 
     fn try_again(&mut self) -> Kept {
         self.retry = None;
+        self.is_away = false;
         self.to_load.append(&mut self.failed_loads);
-        let failed = self.unsaved.values_mut();
-        let failed = failed.filter(|it| it.state == State::Failed);
-        failed.for_each(|it| it.state = State::Waiting);
+        self.try_to_save(State::Failed, State::Waiting);
         Kept::Nothing
     }
 
-    fn note(&mut self, what: &str, failure: Option<StoreError>, some_worked: bool) {
-        let away = matches!(failure, Some(StoreError::Unavailable(_)));
-        self.counters.store_is_away(away);
+    fn read_again(&mut self) -> Kept {
+        self.reread = None;
+        self.to_reread.extend(self.unreadable.drain());
+        self.try_to_save(State::Unreadable, State::WaitingApart);
+        Kept::Nothing
+    }
+
+    fn try_to_save(&mut self, failed: State, again: State) {
+        let failed = self.unsaved.values_mut().filter(|it| it.state == failed);
+        failed.for_each(|it| it.state = again);
+    }
+
+    /// Notes what the store has answered, if it has, and when to ask it again.
+    fn note(&mut self, what: &str, failures: Failures, some_worked: bool) {
+        self.is_away = failures.away.is_some();
+        self.counters.store_is_away(self.is_away);
         if some_worked {
             self.next_wait = RETRY_FIRST;
         }
-        let Some(error) = failure else { return };
-        let wait = self.next_wait;
-        let source = std::error::Error::source(&error).map(ToString::to_string);
-        tracing::warn!(%error, source, ?wait, "cannot {what} profiles, trying again");
-        self.next_wait = (wait * 2).min(RETRY_MAX);
-        if self.retry.is_none() {
-            self.retry = Some(Box::pin(tokio::time::sleep(wait)));
+        if let Some(error) = failures.away {
+            let wait = self.next_wait;
+            warn(what, &error, wait);
+            self.next_wait = (wait * 2).min(RETRY_MAX);
+            if self.retry.is_none() {
+                self.retry = Some(Box::pin(tokio::time::sleep(wait)));
+            }
+        }
+        if let Some(error) = failures.corrupt {
+            warn(what, &error, RETRY_MAX);
+            if self.reread.is_none() {
+                self.reread = Some(Box::pin(tokio::time::sleep(RETRY_MAX)));
+            }
         }
     }
+}
+
+/// Why some of what the store was asked did not work: the last of each kind.
+#[derive(Default)]
+struct Failures {
+    away: Option<StoreError>,
+    corrupt: Option<StoreError>,
+}
+
+impl Failures {
+    fn is_some(&self) -> bool {
+        self.away.is_some() || self.corrupt.is_some()
+    }
+
+    /// Takes one in; says for what that waits.
+    fn take(&mut self, error: StoreError) -> State {
+        match error {
+            StoreError::Unavailable(_) => {
+                self.away = Some(error);
+                State::Failed
+            }
+            StoreError::Corrupt { .. } => {
+                self.corrupt = Some(error);
+                State::Unreadable
+            }
+        }
+    }
+}
+
+fn warn(what: &str, error: &StoreError, wait: Duration) {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    tracing::warn!(%error, source, ?wait, "cannot {what} profiles, trying again");
 }
 
 impl Save {
@@ -454,5 +529,31 @@ async fn finish<T>(in_flight: &mut InFlight<T>) -> T {
     match in_flight {
         Some(future) => future.await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use presence_core::Timestamp;
+    use presence_embedded::ProfileMemory;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_profile_that_is_told_later_is_not_saved_after_a_newer_one() {
+        let store = Arc::new(ProfileMemory::new());
+        let mut keeper = Keeper::new(store.clone(), Arc::default());
+        let ann = UserId::new("ann").unwrap();
+        let older = Profile {
+            last_seen: Some(Timestamp::from_millis(1)),
+            ..Profile::new(ann.clone())
+        };
+        let erased = older.blank();
+        keeper.save(erased, Some(6), None);
+        keeper.hurry();
+        keeper.save(older, Some(5), None);
+        while !keeper.is_idle() {
+            keeper.done().await;
+        }
+        assert_eq!(store.load(&[ann]).await.unwrap(), [None]);
     }
 }

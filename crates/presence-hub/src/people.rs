@@ -260,9 +260,12 @@ impl<P: Profiles> People<P> {
 
     async fn kept(&mut self, kept: Kept, effects: &mut Vec<Effect<Asker>>) {
         match kept {
-            Kept::Loaded(profiles) => {
+            Kept::Loaded(profiles, unread) => {
                 for (user, profile) in profiles {
                     self.handle(&user, Input::Loaded { profile }, effects).await;
+                }
+                for user in unread {
+                    self.handle(&user, Input::Unread, effects).await;
                 }
             }
             Kept::Unread(users) => {

@@ -221,7 +221,7 @@ async fn nobody_is_shown_before_it_is_known_whether_they_hide() {
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_read_keeps_nobody_else_waiting() {
     let store = Arc::new(FlakyStore::default());
-    *store.corrupt.lock().unwrap() = Some(user("eve"));
+    store.corrupt.lock().unwrap().insert(user("eve"));
     let hub = Hub::start(
         Settings {
             shards: 1,

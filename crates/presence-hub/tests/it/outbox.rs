@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use presence_core::cluster::{SHARDS, Subject};
-use presence_core::ports::{Outbox, Queue, Row, Topics};
-use presence_core::{Chosen, Edit, StatusChange, UserId};
+use presence_core::ports::{Outbox, Profiles, Queue, Row, Topics};
+use presence_core::{Chosen, Edit, Profile, StatusChange, Timestamp, UserId};
 use presence_embedded::{TopicLink, TopicMemory};
 use presence_hub::{Ended, Hub, Settings};
 use tokio::time::{Instant, sleep};
@@ -165,6 +165,38 @@ async fn who_cannot_be_read_is_let_in_at_once_and_seen_when_they_can() {
         ann.session.leave().await;
         eve.sees(&["eve"]).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_read_is_not_a_store_that_is_away() {
+    let (store, profiles) = (TopicMemory::new(), Arc::<FlakyStore>::default());
+    let settings = Settings {
+        shards: 1,
+        ..Settings::default()
+    };
+    let link = Arc::new(store.connect());
+    let hub = Hub::join(settings, profiles.clone(), link, "node").await;
+    let kept = Profile {
+        last_seen: Some(Timestamp::from_millis(1)),
+        ..Profile::new(user("bob"))
+    };
+    profiles.save(&[kept]).await.unwrap();
+    profiles.corrupt.lock().unwrap().insert(user("eve"));
+    let mut eve = Watcher::join(&hub, "eve").await;
+    eve.is_quiet_for(60 * SECOND).await;
+    let loads = profiles.loads.load(Relaxed);
+    eve.is_quiet_for(60 * SECOND).await;
+    let loads = profiles.loads.load(Relaxed) - loads;
+    assert!((10..=13).contains(&loads), "{loads} loads in a minute");
+    // Others are read before they are answered, and saved without a detour.
+    let face = hub.face(&user("bob")).await.unwrap();
+    assert_eq!(face.last_seen, Some(Timestamp::from_millis(1)));
+    hub.choose(&user("carl"), says("kept")).await.unwrap();
+    sleep(SECOND).await;
+    assert!(profiles.saved(&user("carl")).is_some());
+    assert!(!hub.counters().store_away.load(Relaxed));
+    profiles.corrupt.lock().unwrap().clear();
+    eve.sees(&["eve"]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -159,9 +159,12 @@ pub(crate) struct FlakyStore {
     pub(crate) is_full: AtomicBool,
     /// How many times it was asked to save something.
     pub(crate) saves: AtomicUsize,
+    /// And to load something.
+    pub(crate) loads: AtomicUsize,
     /// How long it thinks before it says anything.
     pub(crate) thinks: Mutex<Duration>,
-    pub(crate) corrupt: Mutex<Option<UserId>>,
+    /// Whose records cannot be read.
+    pub(crate) corrupt: Mutex<BTreeSet<UserId>>,
     profiles: Mutex<HashMap<UserId, Profile>>,
 }
 
@@ -179,8 +182,8 @@ impl FlakyStore {
         if self.away.load(Relaxed) {
             return Err(StoreError::Unavailable("it is away".into()));
         }
-        let corrupt = self.corrupt.lock().unwrap().clone();
-        match users.into_iter().find(|it| Some(it) == corrupt.as_ref()) {
+        let corrupt = self.corrupt.lock().unwrap();
+        match users.into_iter().find(|it| corrupt.contains(it)) {
             None => Ok(()),
             Some(user) => Err(StoreError::Corrupt {
                 key: user.to_string(),
@@ -210,6 +213,7 @@ impl Profiles for FlakyStore {
 
     async fn load(&self, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
         self.think().await;
+        self.loads.fetch_add(1, Relaxed);
         self.check(users.iter().cloned())?;
         Ok(users.iter().map(|user| self.saved(user)).collect())
     }
