@@ -6,6 +6,6 @@
 local events, last = KEYS[1], tonumber(ARGV[1])
 while true do
   local head = redis.call('LINDEX', events, 0)
-  if not head or struct.unpack('>I8', head) > last then return end
+  if not head or #head < 8 or struct.unpack('>I8', head) > last then return end
   redis.call('LPOP', events)
 end

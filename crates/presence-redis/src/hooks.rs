@@ -66,10 +66,13 @@ impl RedisTopics {
         let answer = self.call(Place::Shard(shard), "HGET", args).await?;
         match answer.as_bytes() {
             None => Ok(Known::default()),
-            Some(bytes) => {
-                let known = record::decode_told(bytes);
-                known.map_err(|source| corrupt(format!("{key} {name}"), source))
-            }
+            Some(bytes) => Ok(record::decode_told(bytes).unwrap_or_else(|error| {
+                tracing::warn!(key, name, %error, "what was told is not understood: it counts as nothing");
+                Known {
+                    told: None,
+                    revision: record::number_of(bytes).unwrap_or(0),
+                }
+            })),
         }
     }
 
@@ -123,26 +126,37 @@ impl RedisTopics {
         ];
         let range = self.call(place, "LRANGE", range);
         let (count, range) = futures_util::future::try_join(count, range).await?;
-        let mut events = Vec::new();
-        for bytes in range.into_array().iter().take(max) {
-            let bytes = bytes.as_bytes().ok_or(Fault::Strange)?;
-            let event = record::decode_event(bytes);
-            let (number, event) = event.map_err(|source| corrupt(key.clone(), source))?;
-            events.push(Numbered {
-                shard,
-                number,
-                event,
-            });
-        }
         let count = count.as_i64().and_then(|it| usize::try_from(it).ok());
-        let count = count.ok_or(Fault::Strange)?;
-        Ok(Queued { events, count })
+        let mut queued = Queued {
+            events: Vec::new(),
+            count: count.ok_or(Fault::Strange)?,
+        };
+        for value in range.into_array().into_iter().take(max) {
+            let bytes = value.as_bytes().ok_or(Fault::Strange)?;
+            match record::decode_event(bytes) {
+                Ok((number, event)) => queued.events.push(Numbered {
+                    shard,
+                    number,
+                    event,
+                }),
+                // What comes before it is delivered first.
+                Err(_) if !queued.events.is_empty() => break,
+                Err(error) => {
+                    self.skip(shard, bytes, &error).await?;
+                    queued.count = queued.count.saturating_sub(1);
+                }
+            }
+        }
+        Ok(queued)
     }
-}
 
-fn corrupt(key: String, source: RecordError) -> StoreError {
-    StoreError::Corrupt {
-        key,
-        source: Box::new(source),
+    /// Takes away an event that nobody can tell, or what comes after it would wait for ever. It is found by its bytes: its
+    /// number may be garbled, too, and greater than that of all that follow.
+    async fn skip(&self, shard: u16, bytes: &[u8], error: &RecordError) -> Result<(), Fault> {
+        let (key, number) = (self.keys.events(shard), record::number_of(bytes));
+        tracing::warn!(key, number, %error, "an event is not understood: it is skipped");
+        let args = vec![Value::from(key), Value::from(1), Value::from(bytes)];
+        self.call(Place::Shard(shard), "LREM", args).await?;
+        Ok(())
     }
 }

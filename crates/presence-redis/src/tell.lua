@@ -15,9 +15,11 @@ local name, version, exact, after, record, max = unpack(ARGV, 1, 6)
 local HEAD = 6
 
 local mark = redis.call('ZSCORE', outbox, name)
-local stored = redis.call('HGET', told, name)
+local stored = redis.call('HGET', told, name) or ''
+-- Cut off, it is as good as nothing.
+if #stored < 8 then stored = '' end
 mark, version = tonumber(mark or -1), tonumber(version)
-if mark < 0 or (exact == '!' and mark > version) or (stored or ''):sub(1, 8) ~= after then return 0 end
+if mark < 0 or (exact == '!' and mark > version) or stored:sub(1, 8) ~= after then return 0 end
 
 local count = #ARGV - HEAD
 if count > 0 or record ~= '' then

@@ -97,6 +97,11 @@ pub(crate) fn decode_event(bytes: &[u8]) -> Result<(u64, HookEvent), RecordError
     Ok((number, event))
 }
 
+/// The number before what is stored, which may be all that is understood of it.
+pub(crate) fn number_of(bytes: &[u8]) -> Option<u64> {
+    take_u64(&mut &*bytes).ok()
+}
+
 fn encode(record: &impl Serialize) -> Vec<u8> {
     postcard::to_extend(record, vec![VERSION]).expect("numbers and texts can be encoded")
 }

@@ -23,7 +23,7 @@ use presence_core::cluster::{Field, Record, Snapshot, Stamp, Subject};
 use crate::keys;
 
 pub(crate) use self::entry::{decode, encode};
-pub(crate) use self::hook::{decode_event, decode_told, encode_event, encode_told};
+pub(crate) use self::hook::{decode_event, decode_told, encode_event, encode_told, number_of};
 pub(crate) use self::message::{
     Message, decode_message, encode_murmurs, patched_clock, reason_byte,
 };

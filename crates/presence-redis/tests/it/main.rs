@@ -7,6 +7,7 @@ mod support;
 
 mod cluster;
 mod conformance;
+mod garbled;
 mod memory;
 mod one;
 mod sentinel;

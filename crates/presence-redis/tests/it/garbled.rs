@@ -1,0 +1,103 @@
+//! What nobody understands that is stored for the outside: it costs itself, and nothing beside it.
+
+use std::slice::from_ref;
+use std::time::Duration;
+
+use presence_core::Edit;
+use presence_core::cluster::Subject;
+use presence_core::hooks::{HookEvent, Told};
+use presence_core::ports::{Hooks, Known, Queued, Row, Tell, Telling};
+use presence_core::{Look, Visible};
+use presence_redis::{RedisTopics, Settings};
+
+use crate::support::{Server, user_in};
+
+/// More than there is.
+const ALL: usize = 1000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_garbled_is_skipped_and_those_around_it_are_told() {
+    let server = Server::start(&[]);
+    let topics = connect(&server).await;
+    let garble = |bytes: &str| drop(server.say(&["RPUSH", "presence:{7}:events", bytes]));
+    garble("a number that is greater than any");
+    tell(&server, &topics, 0).await;
+    let first = waiting(&topics).await;
+    assert_eq!((first.events.len(), first.count), (1, 1));
+    // Too short for a number.
+    garble("x");
+    garble("x");
+    let after = topics.known(&[user_in(7)]).await.remove(0).unwrap();
+    tell(&server, &topics, after.revision).await;
+    let queued = waiting(&topics).await;
+    assert_eq!((queued.events, queued.count), (first.events.clone(), 4));
+    let delivered = topics.delivered(&[(7, first.events[0].number)]).await;
+    assert!(delivered[0].is_ok());
+    let second = waiting(&topics).await;
+    assert_eq!((second.events.len(), second.count), (1, 1));
+    assert!(second.events[0].number > first.events[0].number);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_counts_as_nothing_where_it_is_garbled() {
+    let server = Server::start(&[]);
+    let topics = connect(&server).await;
+    let Subject::User(user) = user_in(7) else {
+        unreachable!()
+    };
+    let name = format!("user:{user}");
+    for (bytes, revision) in [("\0\0\0\0\0\0\0\x09garbled", 9), ("x", 0)] {
+        server.say(&["HSET", "presence:{7}:told", &name, bytes]);
+        let known = topics.known(&[user_in(7)]).await.remove(0).unwrap();
+        let nothing = Known {
+            told: None,
+            revision,
+        };
+        assert_eq!(known, nothing);
+        tell(&server, &topics, revision).await;
+        let known = topics.known(&[user_in(7)]).await.remove(0).unwrap();
+        assert_eq!(known.told, Some(Told::Here(look())));
+    }
+}
+
+async fn connect(server: &Server) -> RedisTopics {
+    let settings = Settings::from_url(&server.url()).unwrap();
+    let settings = settings.with_timeout(Duration::from_secs(5)).unwrap();
+    RedisTopics::connect(settings.with_webhooks())
+        .await
+        .unwrap()
+}
+
+fn look() -> Look {
+    Look {
+        status: Visible::Online,
+        message: None,
+        emoji: None,
+    }
+}
+
+/// Tells of the user in shard 7.
+async fn tell(server: &Server, topics: &RedisTopics, after: u64) {
+    let Subject::User(user) = user_in(7) else {
+        unreachable!()
+    };
+    let name = format!("user:{user}");
+    server.say(&["ZADD", "presence:{7}:outbox:webhooks", "1", &name]);
+    let row = Row {
+        subject: user_in(7),
+        version: 1,
+    };
+    let telling = Telling {
+        row,
+        after,
+        is_exact: true,
+        told: Edit::Set(Told::Here(look())),
+        events: vec![HookEvent::UserOnline { user, look: look() }],
+    };
+    let told = topics.tell(from_ref(&telling)).await.remove(0).unwrap();
+    assert_eq!(told, Tell::Done);
+}
+
+async fn waiting(topics: &RedisTopics) -> Queued {
+    topics.waiting(&[7], ALL).await.remove(0).unwrap()
+}
