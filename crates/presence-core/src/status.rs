@@ -169,8 +169,37 @@ impl Profile {
     pub(crate) fn unread(user: UserId) -> Self {
         let mut profile = Profile::new(user);
         profile.status.chosen = Chosen::Invisible;
-        profile.veil = Some(Status::default());
+        profile.veil = Some(Status {
+            chosen: Chosen::Invisible,
+            ..Status::default()
+        });
         profile
+    }
+
+    /// Whether that they hide is a guess. What is veiled is never the status of somebody who hides, so such a veil marks it.
+    fn is_guess(&self) -> bool {
+        self.veil.as_ref().is_some_and(|veil| veil.chosen.hides())
+    }
+
+    /// They have said themselves whether they hide.
+    pub(crate) fn is_no_guess(&mut self) {
+        if self.is_guess() {
+            self.veil = Some(Status::default());
+        }
+    }
+
+    /// Of one that could not be read: what was changed of it. What it has none of may not have been mentioned, and stays.
+    pub(crate) fn as_change_of_unread(&self) -> StatusChange {
+        fn edit<T>(value: Option<T>) -> Edit<T> {
+            value.map_or(Edit::Keep, Edit::Set)
+        }
+        let status = &self.status;
+        StatusChange {
+            chosen: (!self.is_guess()).then_some(status.chosen),
+            message: edit(status.message.clone()),
+            emoji: edit(status.emoji.clone()),
+            expiry: edit(status.expires_at.map(Expiry::At)),
+        }
     }
 
     /// What takes its place when the user is erased: it says nothing, and an older one loses against it.
@@ -212,12 +241,15 @@ impl Profile {
             changed = true;
         }
         if over(&self.status) {
-            let revision = self.status.revision + 1;
-            self.status = Status {
-                revision,
-                ..Status::default()
+            let before = match self.is_guess() {
+                true => Profile::unread(self.user.clone()),
+                false => Profile::new(self.user.clone()),
             };
-            self.veil = None;
+            self.veil = before.veil;
+            self.status = Status {
+                revision: self.status.revision + 1,
+                ..before.status
+            };
             changed = true;
         }
         changed

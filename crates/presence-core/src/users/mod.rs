@@ -529,7 +529,7 @@ impl<A> Users<A> {
         let (read, changes) = match read {
             // Whoever changed it has not come to read it, or not yet.
             Some((profile, true)) => {
-                let change = profile.status.as_change();
+                let change = profile.as_change_of_unread();
                 out.push(Effect::Load);
                 (Some(profile), Some(vec![change]))
             }

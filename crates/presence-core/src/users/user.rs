@@ -451,9 +451,12 @@ impl User {
         let mut changed = self.profile.choose(now, change);
         if let Some(changes) = &mut self.unread {
             // What is stored may say the opposite, so it is a change even where nothing is different.
+            if change.chosen.is_some() {
+                self.profile.is_no_guess();
+            }
             changes.push(change.at(now));
             if changes.len() > PENDING_MAX {
-                *changes = vec![self.profile.status.as_change()];
+                *changes = vec![self.profile.as_change_of_unread()];
             }
             self.profile.outdate(now);
             changed = true;

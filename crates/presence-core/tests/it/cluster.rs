@@ -298,6 +298,25 @@ fn what_says_nothing_of_hiding_leaves_who_cannot_be_read_unseen() {
 }
 
 #[test]
+fn another_node_changes_nothing_that_was_not_mentioned_before_the_profile_could_be_read() {
+    check(
+        "
+     profiles have ann busy lunch
+     profiles have bob invisible lunch
+     profiles away
+ 0s  1 ann says tea
+     1 bob chooses busy
+     1 dies
+ 1s  2 ann/web connects
+     2 bob/web connects
+ 2s  profiles back
+     profiles show
+     > profiles: ann busy (tea) seen, bob busy (lunch) seen; waiting:
+",
+    );
+}
+
+#[test]
 fn another_node_goes_on_with_what_was_chosen_before_the_profile_could_be_read() {
     check(
         "
@@ -314,7 +333,7 @@ fn another_node_goes_on_with_what_was_chosen_before_the_profile_could_be_read() 
      > 2 room:1 []
      2 ann/web joins room:1
      profiles show
-     > profiles: ann invisible; waiting:
+     > profiles: ann invisible (lunch); waiting:
 ",
     );
 }
