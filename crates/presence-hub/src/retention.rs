@@ -7,6 +7,7 @@ use presence_core::ports::Profiles;
 use presence_core::users::Input;
 use presence_core::{Timestamp, UserId};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::people::{Asker, Message};
@@ -19,6 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
 const ERASED_MAX: usize = 1000;
 /// How soon: what was erased has been removed by then.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How long one is waited for. Whose profile cannot be read is erased when it can be.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Erases whoever was last known of longer ago than `keep`, as long as there are `people`.
 pub(crate) async fn run<P: Profiles>(
@@ -61,7 +64,8 @@ pub(crate) async fn run<P: Profiles>(
     }
 }
 
-/// Erases one, and waits until that is done, so that nobody else has to wait for this; nothing, if the node has stopped.
+/// Erases one, and waits until that is done or takes too long, so that nobody else has to wait for this; nothing, if the node
+/// has stopped.
 async fn erase(people: &Shards<Message>, user: &UserId, since: Timestamp) -> Option<()> {
     let (reply, answer) = oneshot::channel();
     let input = Input::Erased {
@@ -70,8 +74,15 @@ async fn erase(people: &Shards<Message>, user: &UserId, since: Timestamp) -> Opt
     };
     let message = Message::Happened(user.clone(), input);
     people.of(user).send(message).await.ok()?;
-    if let Err(why) = answer.await.ok()? {
-        tracing::debug!(?why, "cannot erase a user");
+    match timeout(PATIENCE, answer).await {
+        Ok(answer) => {
+            if let Err(why) = answer.ok()? {
+                tracing::debug!(?why, "cannot erase a user");
+            }
+        }
+        Err(_) => {
+            tracing::warn!(patience = ?PATIENCE, "cannot erase a user in time, going on with the next");
+        }
     }
     Some(())
 }
