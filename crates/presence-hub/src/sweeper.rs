@@ -26,13 +26,34 @@ const ROWS_PER_PART_MAX: usize = 1000;
 const BATCH_MAX: usize = 500;
 /// How long what is saved waits to be settled together with others of its part of the store. Who changes again meanwhile
 /// needs no settling for the time before.
-const SETTLE_EVERY: Duration = Duration::from_secs(3);
+const SETTLE_EVERY: Duration = Duration::from_secs(5);
 /// Rows that are kept in mind, of those that are to be settled and of those that could not be saved. Of more, some are found
 /// by whoever sweeps there.
 const ROWS_MAX: usize = 16 * 1024;
 
 /// What has changed, and which version that made.
 type Rows = HashMap<Subject, u64>;
+
+/// What waits to be saved.
+struct Waiting {
+    row: Row,
+    /// It has waited for longer than [`OVERDUE_AFTER`] by the store's clock.
+    is_overdue: bool,
+}
+
+/// What has come of some of it.
+#[derive(Default)]
+struct CarriedOut {
+    /// Nothing is left to be done about these here.
+    done: Vec<Subject>,
+    /// The store of profiles was asked for something.
+    was_asked: bool,
+    /// A store did not answer.
+    is_away: bool,
+    /// Maps that could not be read, and why the last of them.
+    unread: usize,
+    why_unread: Option<StoreError>,
+}
 
 fn note(rows: &mut Rows, row: Row) {
     let version = rows.entry(row.subject).or_default();
@@ -48,6 +69,8 @@ pub(crate) struct Sweeper<P, T> {
     /// Where it is for this node to do it.
     parts: watch::Receiver<Arc<[u16]>>,
     counters: Arc<Counters>,
+    /// It was told that there are maps that cannot be read.
+    is_told: bool,
 }
 
 impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
@@ -64,11 +87,12 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
             me,
             parts,
             counters,
+            is_told: false,
         }
     }
 
     /// Runs until nobody is left who saves profiles.
-    pub(crate) async fn run(self, mut inbox: mpsc::Receiver<Fate>) {
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Fate>) {
         let mut sweeps = every(SWEEP_EVERY);
         let mut settles = every(SETTLE_EVERY);
         let (mut saved, mut given_up) = (Rows::new(), Rows::new());
@@ -106,44 +130,63 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
 
     /// Saves what this node could not, and what has been waiting for too long, one batch after the other, unless a store is
     /// away.
-    async fn sweep(&self, given_up: &mut Rows) {
+    async fn sweep(&mut self, given_up: &mut Rows) {
         if self.counters.shared_away.load(Relaxed) {
             return;
         }
-        let rows = self.overdue(given_up).await;
-        if rows.is_empty() && self.counters.store_away.load(Relaxed) {
-            self.look_whether_it_is_back().await;
-        }
-        for batch in rows.chunks(BATCH_MAX) {
+        let waiting = self.overdue(given_up).await;
+        let mut was_asked = false;
+        let (mut unread, mut why_unread) = (0, None);
+        for batch in waiting.chunks(BATCH_MAX) {
             let carried = self.carry(batch).await;
-            self.counters
-                .waiting
-                .fetch_sub(carried.len() as u64, Relaxed);
-            if carried.is_empty() {
-                return;
+            let done = carried.done.len() as u64;
+            self.counters.waiting.fetch_sub(done, Relaxed);
+            for subject in &carried.done {
+                given_up.remove(subject);
             }
-            for row in carried {
-                given_up.remove(&row.subject);
+            was_asked |= carried.was_asked;
+            unread += carried.unread;
+            why_unread = carried.why_unread.or(why_unread);
+            if carried.is_away {
+                break;
             }
+        }
+        self.tell_of_unread(unread, why_unread);
+        if !was_asked && self.counters.store_away.load(Relaxed) {
+            self.look_whether_it_is_back().await;
         }
     }
 
     /// What was `given_up`, and what waits for too long where it is for this node to do something about it, the oldest first.
-    async fn overdue(&self, given_up: &Rows) -> Vec<Row> {
+    async fn overdue(&self, given_up: &Rows) -> Vec<Waiting> {
         let parts = self.parts.borrow().clone();
         let overdue = self.due(&parts, OVERDUE_AFTER).await;
-        let mut rows = given_up.clone();
-        overdue.into_iter().for_each(|row| note(&mut rows, row));
-        let rows = rows.into_iter();
-        let mut rows: Vec<Row> = rows
-            .map(|(subject, version)| Row { subject, version })
+        let mut rows: HashMap<&Subject, (u64, bool)> = given_up
+            .iter()
+            .map(|(subject, version)| (subject, (*version, false)))
             .collect();
-        rows.sort_unstable_by_key(|it| it.version);
-        self.counters.waiting.store(rows.len() as u64, Relaxed);
+        for Row { subject, version } in &overdue {
+            let (newest, is_overdue) = rows.entry(subject).or_default();
+            if *version >= *newest {
+                (*newest, *is_overdue) = (*version, true);
+            }
+        }
+        let mut waiting: Vec<Waiting> = rows
+            .into_iter()
+            .map(|(subject, (version, is_overdue))| Waiting {
+                row: Row {
+                    subject: subject.clone(),
+                    version,
+                },
+                is_overdue,
+            })
+            .collect();
+        waiting.sort_unstable_by_key(|it| it.row.version);
+        self.counters.waiting.store(waiting.len() as u64, Relaxed);
         // A version is a moment of the store's clock.
-        let since = rows.first().map_or(u64::MAX, |it| it.version / 1000);
+        let since = waiting.first().map_or(u64::MAX, |it| it.row.version / 1000);
         self.counters.waiting_since.store(since, Relaxed);
-        rows
+        waiting
     }
 
     async fn due(&self, parts: &[u16], age: Duration) -> Vec<Row> {
@@ -159,16 +202,28 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         rows
     }
 
-    /// Saves what `rows` are about; says which of them wait no longer.
-    async fn carry(&self, rows: &[Row]) -> Vec<Row> {
-        let subjects: Vec<Subject> = rows.iter().map(|it| it.subject.clone()).collect();
+    /// Saves what `waiting` is about.
+    async fn carry(&self, waiting: &[Waiting]) -> CarriedOut {
+        let subjects: Vec<Subject> = waiting.iter().map(|it| it.row.subject.clone()).collect();
         let maps = self.store.read(&subjects).await;
+        let mut carried = CarriedOut::default();
         let mut profiles: Vec<Profile> = Vec::new();
         let mut settled: Vec<Row> = Vec::new();
-        let mut saved: HashMap<UserId, Row> = HashMap::new();
+        let mut saves: HashMap<UserId, Row> = HashMap::new();
         let mut cuts: HashMap<UserId, Op> = HashMap::new();
-        for (row, map) in rows.iter().zip(maps) {
-            let (Subject::User(user), Ok(map)) = (&row.subject, map) else {
+        let mut is_shared_away = true;
+        for (Waiting { row, is_overdue }, map) in waiting.iter().zip(maps) {
+            let map = match map {
+                Ok(map) => map,
+                Err(error) => {
+                    is_shared_away &= matches!(error, StoreError::Unavailable(_));
+                    carried.unread += 1;
+                    carried.why_unread = Some(error);
+                    continue;
+                }
+            };
+            is_shared_away = false;
+            let Subject::User(user) = &row.subject else {
                 continue;
             };
             let version = map.clock.map_or(0, |it| it.version).max(row.version);
@@ -180,35 +235,51 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
                 Carried::Nothing => settled.push(row),
                 Carried::Save(profile) => {
                     profiles.push(Profile::clone(&profile));
-                    saved.insert(user.clone(), row);
+                    saves.insert(user.clone(), row);
                 }
                 Carried::Remove(cut) => {
                     profiles.push(Profile::new(user.clone()).blank());
-                    saved.insert(user.clone(), row);
-                    cuts.extend(cut.map(|cut| (user.clone(), cut)));
+                    // Before, somebody may have an older save under way: it is removed once more when it is overdue, by
+                    // whoever sweeps there.
+                    if *is_overdue {
+                        saves.insert(user.clone(), row);
+                        cuts.extend(cut.map(|cut| (user.clone(), cut)));
+                    }
                 }
             }
         }
+        carried.done = settled.iter().map(|it| it.subject.clone()).collect();
+        let mut kept = 0;
         let mut failure = None;
         let mut erased = Vec::new();
         for (user, outcome) in keeper::save(self.profiles.clone(), profiles).await {
             match outcome {
                 Ok(()) => {
+                    kept += 1;
                     erased.extend(cuts.remove(&user).map(|cut| (user.clone(), cut)));
-                    settled.extend(saved.remove(&user));
+                    settled.extend(saves.remove(&user));
+                    carried.done.push(Subject::User(user));
                 }
+                // That the store is away says more.
+                Err(_) if matches!(failure, Some(StoreError::Unavailable(_))) => {}
                 Err(error) => failure = Some(error),
             }
         }
-        if !saved.is_empty() || failure.is_some() {
-            self.warn(failure.as_ref());
-        } else {
-            self.counters.store_is_away(false);
+        let is_away = matches!(failure, Some(StoreError::Unavailable(_)));
+        carried.was_asked = kept > 0 || failure.is_some();
+        carried.is_away = is_away || is_shared_away;
+        if carried.was_asked {
+            self.counters.store_is_away(is_away);
+        }
+        if let Some(error) = failure {
+            Counters::add(&self.counters.save_failures, 1);
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, source, "cannot save profiles that wait, trying again");
         }
         self.cut(erased).await;
         self.take_away(&settled).await;
-        Counters::add(&self.counters.saved, settled.len());
-        settled
+        Counters::add(&self.counters.saved, kept);
+        carried
     }
 
     /// Removes what tells of users who were erased.
@@ -235,7 +306,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         }
     }
 
-    /// Nothing is there to be saved here, so nobody would notice.
+    /// Nothing is there that could be saved here, so nobody would notice.
     async fn look_whether_it_is_back(&self) {
         let nobody = UserId::new("nobody").expect("it is one");
         match self.profiles.load(&[nobody]).await {
@@ -246,15 +317,15 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         }
     }
 
-    fn warn(&self, failure: Option<&StoreError>) {
-        let Some(error) = failure else {
-            return;
-        };
-        let is_away = matches!(error, StoreError::Unavailable(_));
-        self.counters.store_is_away(is_away);
-        Counters::add(&self.counters.save_failures, 1);
-        let source = std::error::Error::source(error).map(ToString::to_string);
-        tracing::warn!(%error, source, "cannot save profiles that wait, trying again");
+    /// What cannot be read stays, so it is told once, and again only if all could be read in between.
+    fn tell_of_unread(&mut self, maps: usize, why: Option<StoreError>) {
+        if let Some(error) = why
+            && !self.is_told
+        {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, source, maps, "cannot read what waits to be saved");
+        }
+        self.is_told = maps > 0;
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use presence_core::cluster::{SHARDS, Subject};
+use presence_core::cluster::{Field, Incarnation, Op, Record, SHARDS, Stamp, Subject, Write};
 use presence_core::ports::{Outbox, Profiles, Queue, Row, Topics};
-use presence_core::{Chosen, Edit, Profile, StatusChange, Timestamp, UserId};
+use presence_core::{Chosen, Edit, Profile, Reason, StatusChange, Timestamp, UserId};
 use presence_embedded::{TopicLink, TopicMemory};
 use presence_hub::{Ended, Hub, Settings};
 use tokio::time::{Instant, sleep};
@@ -229,6 +229,93 @@ async fn of_who_is_erased_nothing_is_left_anywhere() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_with_nothing_to_save_does_not_say_that_the_database_is_back() {
+    let (store, profiles) = (TopicMemory::new(), Arc::<FlakyStore>::default());
+    let hub = join(&store, &profiles).await;
+    sleep(20 * SECOND).await;
+    profiles.away.store(true, Relaxed);
+    let _ann = connect(&hub, "ann").await;
+    let (node, generation) = (7, 0);
+    let by = Incarnation { node, generation };
+    let (field, stamp) = (Field::Profile, Stamp::of_session(1, by));
+    let put = Op::Put {
+        field,
+        stamp,
+        record: Record::Profile(Arc::new(Profile::new(user("bob")))),
+    };
+    let cut = Op::Cut {
+        field,
+        stamp,
+        reason: Reason::Left,
+    };
+    for op in [put, cut] {
+        let write = Write {
+            subject: Subject::User(user("bob")),
+            by,
+            ops: vec![op],
+            is_last: false,
+        };
+        store.connect().write(&[write]).await.remove(0).unwrap();
+    }
+    let bob = Subject::User(user("bob"));
+    assert!(waiting(&store).await.iter().any(|it| it.subject == bob));
+    let saved = hub.counters().saved.load(Relaxed);
+    for _ in 0..600 {
+        sleep(SECOND / 10).await;
+        assert!(hub.counters().store_away.load(Relaxed));
+    }
+    assert!(!waiting(&store).await.iter().any(|it| it.subject == bob));
+    assert_eq!(hub.counters().saved.load(Relaxed), saved);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_records_that_cannot_be_read_keep_nothing_else_from_being_saved() {
+    let store = TopicMemory::new();
+    let (blocked, profiles) = (Arc::new(FlakyStore::default()), Arc::default());
+    blocked.is_full.store(true, Relaxed);
+    let link = Arc::new(store.connect());
+    let dies = Hub::join(Settings::default(), blocked, link.clone(), "dies").await;
+    let lives = join(&store, &profiles).await;
+    sleep(20 * SECOND).await;
+    for n in 0..1000 {
+        let it = user(&format!("user-{n}"));
+        dies.choose(&it, says("lost")).await.unwrap();
+        profiles.corrupt.lock().unwrap().insert(it);
+    }
+    sleep(SECOND).await;
+    dies.choose(&user("ann"), says("kept")).await.unwrap();
+    link.set_away(true);
+    sleep(FINISHED_AFTER).await;
+    assert!(profiles.saved(&user("ann")).is_some());
+    assert_eq!(waiting(&store).await.len(), 1000);
+    assert!(!lives.counters().store_away.load(Relaxed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_erased_while_the_database_is_away_is_removed_again_when_nothing_older_comes() {
+    let (store, profiles) = (TopicMemory::new(), Arc::<FlakyStore>::default());
+    let hub = join(&store, &profiles).await;
+    sleep(20 * SECOND).await;
+    hub.choose(&user("ann"), says("secret")).await.unwrap();
+    sleep(2 * SECOND).await;
+    let older = profiles.saved(&user("ann")).unwrap();
+    profiles.away.store(true, Relaxed);
+    hub.erase(&user("ann")).await.unwrap();
+    sleep(SECOND).await;
+    profiles.away.store(false, Relaxed);
+    sleep(6 * SECOND).await;
+    assert_eq!(profiles.saved(&user("ann")), None);
+    // What another node began to save before comes now.
+    profiles.save(&[older]).await.unwrap();
+    sleep(20 * SECOND).await;
+    assert_eq!(profiles.saved(&user("ann")), None);
+    assert_eq!(waiting(&store).await, []);
+    let ann = Subject::User(user("ann"));
+    let read = store.connect().read(&[ann]).await.remove(0).unwrap();
+    assert_eq!(read.entries, []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_was_not_seen_for_long_is_forgotten_and_nobody_else() {
     let hour = 60 * 60 * SECOND;
     let settings = Settings {
@@ -251,6 +338,30 @@ async fn who_was_not_seen_for_long_is_forgotten_and_nobody_else() {
         stays.leave().await;
         sleep(20 * SECOND).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_profile_cannot_be_read_keeps_nobody_else_from_being_forgotten() {
+    let hour = 60 * 60 * SECOND;
+    let settings = Settings {
+        keep_unseen: Some(2 * hour),
+        ..Settings::default()
+    };
+    let profiles = Arc::<FlakyStore>::default();
+    let hub = Hub::start(settings, profiles.clone());
+    connect(&hub, "first").await.leave().await;
+    sleep(hour).await;
+    profiles.corrupt.lock().unwrap().insert(user("first"));
+    // The first is found at least one look earlier.
+    connect(&hub, "later").await.leave().await;
+    sleep(hour / 60).await;
+    assert!(profiles.saved(&user("later")).is_some());
+    sleep(4 * hour).await;
+    assert!(profiles.saved(&user("first")).is_some());
+    assert_eq!(profiles.saved(&user("later")), None);
+    profiles.corrupt.lock().unwrap().clear();
+    sleep(SECOND * 30).await;
+    assert_eq!(profiles.saved(&user("first")), None);
 }
 
 async fn join(store: &TopicMemory, profiles: &Arc<FlakyStore>) -> Hub {
