@@ -135,7 +135,8 @@ impl Numbered {
 ///
 /// - `Ok` says that the outside has taken all of `events`. Whatever else happens, they are delivered again, with the same
 ///   numbers.
-/// - No call takes longer than some seconds.
+/// - A call ends. It may take ten seconds for each of several receivers, of whom there are never more than events: one after
+///   the other is told, up to the first that fails.
 pub trait Endpoint: Send + Sync + 'static {
     /// Delivers `events`, in this order; those of one user or channel are in the order in which they were told. There is at
     /// least one.

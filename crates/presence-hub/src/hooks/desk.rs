@@ -1,7 +1,8 @@
 //! What is done about the store and the endpoint: looking, and delivering.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use presence_core::cluster::Subject;
@@ -16,12 +17,18 @@ use crate::clock::Clock;
 
 /// Rows of one part of the store that are looked after at once; the others come next.
 const ROWS_MAX: usize = 64;
-/// Maps that are read at once.
+/// Maps that are read at once, at most: half as many after those that took too long.
 const MAPS_MAX: usize = 64;
 /// What was read is not told after that: somebody else may have told something newer.
 const STALE_AFTER: Duration = Duration::from_secs(1);
 /// Events in one delivery.
 const EVENTS_MAX: usize = 128;
+
+/// Rows in front of which nobody stops again: of more, those that come later may have to wait for those that nobody
+/// understands.
+const STUCK_MAX: usize = 1024;
+/// They are looked at again so often.
+const STUCK_FOR: Duration = Duration::from_secs(60);
 
 /// What both halves need.
 pub(super) struct Desk<S, E> {
@@ -29,6 +36,96 @@ pub(super) struct Desk<S, E> {
     pub(super) endpoint: Arc<E>,
     pub(super) clock: Clock,
     pub(super) wanted: Wanted,
+    pub(super) stuck: Mutex<Stuck>,
+    pub(super) many: Mutex<Many>,
+    pub(super) troubles: Troubles,
+}
+
+/// What fails for the moment, and was complained of.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    pub(super) looking: Trouble,
+    pub(super) telling: Trouble,
+    pub(super) delivering: Trouble,
+    pub(super) doubting: Trouble,
+}
+
+/// Something that may fail for long: it is said when it begins, and when it is over.
+#[derive(Debug, Default)]
+pub(super) struct Trouble(AtomicBool);
+
+impl Trouble {
+    /// Notes how it went: what failed first, if anything did.
+    pub(super) fn note(&self, failed: Option<&StoreError>, what: &str) {
+        let is_new = self.0.swap(failed.is_some(), Relaxed) != failed.is_some();
+        match failed {
+            Some(error) if is_new => {
+                let source = std::error::Error::source(error).map(ToString::to_string);
+                tracing::warn!(%error, source, "{what}");
+            }
+            None if is_new => tracing::info!("it goes well again: {what}"),
+            _ => {}
+        }
+    }
+}
+
+/// How many maps are read at once.
+#[derive(Debug)]
+pub(super) struct Many(usize);
+
+impl Default for Many {
+    fn default() -> Self {
+        Many(MAPS_MAX)
+    }
+}
+
+impl Many {
+    /// Reading that many has taken so long, and is good or not.
+    fn took(&mut self, time: Duration) -> bool {
+        let is_fresh = time <= STALE_AFTER;
+        self.0 = match is_fresh {
+            true => (self.0 * 2).min(MAPS_MAX),
+            false => (self.0 / 2).max(1),
+        };
+        is_fresh
+    }
+}
+
+/// The rows whose maps nobody understands, and when they are looked at again. They stay at the head of their part, and those
+/// behind them are not to wait for that.
+#[derive(Debug, Default)]
+pub(super) struct Stuck(BTreeMap<Subject, (u64, Instant)>);
+
+impl Stuck {
+    /// How many rows of a part have to be read for [`ROWS_MAX`] that can be looked at.
+    fn rows_max(&mut self, now: Instant) -> usize {
+        // Who was not found when it was time to look again is there no more.
+        self.0.retain(|_, (_, until)| now < *until + STUCK_FOR);
+        let mut in_part: BTreeMap<u16, usize> = BTreeMap::new();
+        for subject in self.0.keys() {
+            *in_part.entry(subject.shard()).or_default() += 1;
+        }
+        ROWS_MAX + in_part.into_values().max().unwrap_or(0)
+    }
+
+    /// Whether it is to be left alone for now. Once it has changed, it may be understood.
+    fn has(&self, row: &Row, now: Instant) -> bool {
+        let known = self.0.get(&row.subject);
+        known.is_some_and(|&(version, until)| row.version <= version && now < until)
+    }
+
+    /// Says whether that is new.
+    fn add(&mut self, row: &Row, now: Instant) -> bool {
+        if self.0.len() >= STUCK_MAX && !self.0.contains_key(&row.subject) {
+            return false;
+        }
+        let stuck = (row.version, now + STUCK_FOR);
+        self.0.insert(row.subject.clone(), stuck).is_none()
+    }
+
+    fn remove(&mut self, row: &Row) {
+        self.0.remove(&row.subject);
+    }
 }
 
 /// What is known of the events that wait in one part.
@@ -55,24 +152,29 @@ pub(super) struct Delivered {
     pub(super) waiting: Vec<(u16, Waiting)>,
     /// How many events the endpoint has taken; `None` if it has not.
     pub(super) taken: Option<usize>,
-    /// Part of the store is away.
-    pub(super) is_away: bool,
+    /// The parts whose store has failed.
+    pub(super) away: BTreeSet<u16>,
 }
 
 impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
     /// Tells what has changed in `parts`.
     pub(super) async fn look(self: Arc<Self>, parts: Vec<u16>) -> Looked {
         let (store, queue) = (&self.store, Queue::Webhooks);
-        let due = store.due(queue, &parts, Duration::ZERO, ROWS_MAX).await;
+        let rows_max = lock(&self.stuck).rows_max(Instant::now());
+        let due = store.due(queue, &parts, Duration::ZERO, rows_max).await;
         let mut looked = Looked::default();
         let mut rows = Vec::new();
-        for outcome in due {
-            match outcome {
-                Ok(some) => {
-                    looked.is_more |= some.len() == ROWS_MAX;
-                    rows.extend(some);
+        let mut failed = None;
+        {
+            let (stuck, now) = (lock(&self.stuck), Instant::now());
+            for outcome in due {
+                match outcome {
+                    Ok(some) => {
+                        looked.is_more |= some.len() == rows_max;
+                        rows.extend(some.into_iter().filter(|it| !stuck.has(it, now)));
+                    }
+                    Err(error) => failed = failed.or(Some(error)),
                 }
-                Err(error) => warn(&error, "cannot look after what has changed"),
             }
         }
         let is_wanted = |row: &Row| self.wanted.is_about(&row.subject);
@@ -80,18 +182,28 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
         if !unwanted.is_empty()
             && let Err(error) = store.settle(queue, &unwanted).await
         {
-            warn(&error, "cannot settle what nobody wants to be told");
+            failed = failed.or(Some(error));
         }
         let mut is_progress = !unwanted.is_empty();
-        for rows in rows.chunks(MAPS_MAX) {
-            is_progress |= self.look_at(rows, &mut looked).await;
+        let mut rest = &rows[..];
+        while !rest.is_empty() {
+            let (some, later) = rest.split_at(lock(&self.many).0.min(rest.len()));
+            is_progress |= self.look_at(some, &mut looked, &mut failed).await;
+            rest = later;
         }
+        let what = "looking after what has changed";
+        self.troubles.looking.note(failed.as_ref(), what);
         looked.is_more &= is_progress;
         looked
     }
 
     /// Tells of these; says whether anything was done.
-    async fn look_at(&self, rows: &[Row], looked: &mut Looked) -> bool {
+    async fn look_at(
+        &self,
+        rows: &[Row],
+        looked: &mut Looked,
+        failed: &mut Option<StoreError>,
+    ) -> bool {
         let since = Instant::now();
         let subjects: Vec<Subject> = rows.iter().map(|it| it.subject.clone()).collect();
         let known = self.store.known(&subjects).await;
@@ -104,13 +216,21 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
                     let before = known.told.as_ref();
                     let news = news(now, &row.subject, before, &map, self.wanted);
                     tellings.push(telling(row, known, news.told, news.events));
+                    lock(&self.stuck).remove(row);
                 }
-                (Err(error), _) | (_, Err(error)) => warn(&error, "cannot look at what changed"),
+                (_, Err(error @ StoreError::Corrupt { .. })) => {
+                    if lock(&self.stuck).add(row, Instant::now()) {
+                        let source = std::error::Error::source(&error).map(ToString::to_string);
+                        tracing::warn!(%error, source, "what has changed is not understood, and not told");
+                    }
+                }
+                (Err(error), _) | (_, Err(error)) => _ = failed.get_or_insert(error),
             }
         }
-        if since.elapsed() > STALE_AFTER {
+        if !lock(&self.many).took(since.elapsed()) {
             return false;
         }
+        let mut refused = None;
         let mut is_done = false;
         for (telling, outcome) in tellings.iter().zip(self.store.tell(&tellings).await) {
             let part = telling.row.subject.shard();
@@ -123,8 +243,12 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
                 }
                 Ok(Tell::Overtaken) => {}
                 Ok(Tell::Full) => drop(looked.full.insert(part)),
-                Err(error) => warn(&error, "cannot note what is to be told"),
+                Err(error) => _ = refused.get_or_insert(error),
             }
+        }
+        if !tellings.is_empty() {
+            let what = "noting what is to be told";
+            self.troubles.telling.note(refused.as_ref(), what);
         }
         is_done
     }
@@ -135,13 +259,14 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
         let mut delivered = Delivered::default();
         let mut events: Vec<Numbered> = Vec::new();
         let mut upto: Vec<(u16, u64)> = Vec::new();
+        let mut failed = None;
         let outcomes = self.store.waiting(&parts, of_each).await;
         for (part, outcome) in parts.into_iter().zip(outcomes) {
             let queued = match outcome {
                 Ok(queued) => queued,
                 Err(error) => {
-                    warn(&error, "cannot read what is to be told");
-                    delivered.is_away = true;
+                    failed = failed.or(Some(error));
+                    delivered.away.insert(part);
                     continue;
                 }
             };
@@ -151,7 +276,9 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
             upto.extend(queued.events.last().map(|it| (part, it.number)));
             events.extend(queued.events);
         }
+        let what = "reading and taking away what is to be told";
         if events.is_empty() {
+            self.troubles.delivering.note(failed.as_ref(), what);
             delivered.taken = Some(0);
             return delivered;
         }
@@ -164,8 +291,8 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
         let outcomes = self.store.delivered(&upto).await;
         for ((part, _), outcome) in upto.into_iter().zip(outcomes) {
             if let Err(error) = outcome {
-                warn(&error, "cannot take away what was told: it is told again");
-                delivered.is_away = true;
+                failed = failed.or(Some(error));
+                delivered.away.insert(part);
                 continue;
             }
             let taken = events.iter().filter(|it| it.shard == part).count();
@@ -174,8 +301,13 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
                 waiting.count = waiting.count.saturating_sub(taken);
             }
         }
+        self.troubles.delivering.note(failed.as_ref(), what);
         delivered
     }
+}
+
+fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
+    it.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn telling(row: &Row, known: Known, told: Option<Told>, events: Vec<HookEvent>) -> Telling {
@@ -185,15 +317,68 @@ fn telling(row: &Row, known: Known, told: Option<Told>, events: Vec<HookEvent>) 
         // Somebody may hide meanwhile. A channel may change all the time, and who hides is not in it.
         is_exact: matches!(row.subject, Subject::User(_)),
         told: match told {
-            told if told == known.told => Edit::Keep,
+            None if known.revision == 0 => Edit::Keep,
+            // Also where something was told that nobody understands.
             None => Edit::Clear,
+            told if told == known.told => Edit::Keep,
             Some(told) => Edit::Set(told),
         },
         events,
     }
 }
 
-pub(super) fn warn(error: &StoreError, what: &str) {
-    let source = std::error::Error::source(error).map(ToString::to_string);
-    tracing::debug!(%error, source, "{what}");
+#[cfg(test)]
+mod tests {
+    use presence_core::UserId;
+
+    use super::*;
+
+    fn row(n: usize, version: u64) -> Row {
+        let user = UserId::new(format!("user-{n}").as_str()).unwrap();
+        Row {
+            subject: Subject::User(user),
+            version,
+        }
+    }
+
+    #[test]
+    fn of_maps_that_take_too_long_fewer_are_read_and_later_more() {
+        let mut many = Many::default();
+        let slow = STALE_AFTER + Duration::from_millis(1);
+        for expected in [32, 16, 8, 4, 2, 1, 1] {
+            assert!(!many.took(slow));
+            assert_eq!(many.0, expected);
+        }
+        for expected in [2, 4, 8, 16, 32, 64, 64] {
+            assert!(many.took(STALE_AFTER));
+            assert_eq!(many.0, expected);
+        }
+    }
+
+    #[test]
+    fn rows_that_nobody_understands_are_read_past_and_complained_of_once() {
+        let (mut stuck, now) = (Stuck::default(), Instant::now());
+        let later = now + STUCK_FOR;
+        assert_eq!(stuck.rows_max(now), ROWS_MAX);
+        assert!(stuck.add(&row(1, 5), now));
+        assert_eq!(stuck.rows_max(now), ROWS_MAX + 1);
+        assert!(stuck.has(&row(1, 5), now));
+        assert!(!stuck.has(&row(1, 6), now), "it has changed");
+        assert!(!stuck.has(&row(1, 5), later), "it is looked at again");
+        assert!(!stuck.add(&row(1, 5), later), "it is complained of twice");
+        stuck.remove(&row(1, 5));
+        assert_eq!(stuck.rows_max(now), ROWS_MAX);
+    }
+
+    #[test]
+    fn no_more_rows_are_noted_than_may_be() {
+        let (mut stuck, now) = (Stuck::default(), Instant::now());
+        for n in 0..STUCK_MAX {
+            assert!(stuck.add(&row(n, 5), now));
+        }
+        assert!(!stuck.add(&row(STUCK_MAX, 5), now));
+        assert_eq!(stuck.0.len(), STUCK_MAX);
+        assert_eq!(stuck.rows_max(now + 2 * STUCK_FOR), ROWS_MAX);
+        assert!(stuck.add(&row(STUCK_MAX, 5), now));
+    }
 }

@@ -6,8 +6,8 @@ mod desk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use presence_core::Timestamp;
@@ -16,7 +16,7 @@ use presence_core::ports::{Endpoint, Hooks, Outbox, Topics};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::desk::{Delivered, Desk, Looked, Waiting, warn};
+use self::desk::{Delivered, Desk, Looked, Troubles, Waiting};
 use crate::clock::Clock;
 use crate::counters::Counters;
 
@@ -26,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PARTS_MAX: usize = 32;
 /// All parts are taken for having something that waits so often: a node that slept may have put it there.
 const SUSPECT_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a part is left alone whose store has failed.
+const AWAY_FOR: Duration = Duration::from_secs(1);
 
 /// How often some of what the outside was told is looked at again, whether it has changed or not.
 const DOUBT_EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +46,7 @@ pub struct HookCounters {
     pub delivered: AtomicU64,
     /// Deliveries that failed; each is repeated.
     pub failures: AtomicU64,
-    /// Whether the last delivery failed.
+    /// Whether the last delivery failed, and something still waits.
     pub is_away: AtomicBool,
 }
 
@@ -73,6 +76,8 @@ pub(crate) struct Telltale<S, E> {
     meanwhile: BTreeMap<u16, usize>,
     /// The parts where too much waits for more to be told.
     full: BTreeSet<u16>,
+    /// The parts whose store has failed: they are left alone for [`AWAY_FOR`], and the others are delivered meanwhile.
+    away: BTreeMap<u16, Instant>,
     /// Where to go on doubting: in which part, and where there.
     doubted: (u16, u64),
     doubting: InFlight<Option<u64>>,
@@ -98,6 +103,9 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
                 endpoint,
                 clock,
                 wanted,
+                stuck: Mutex::default(),
+                many: Mutex::default(),
+                troubles: Troubles::default(),
             }),
             counters,
             parts,
@@ -106,6 +114,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
             waiting: BTreeMap::new(),
             meanwhile: BTreeMap::new(),
             full: BTreeSet::new(),
+            away: BTreeMap::new(),
             doubted: (0, 0),
             doubting: None,
             last: 0,
@@ -146,6 +155,13 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
                 }
                 delivered = finish(&mut self.delivering) => self.delivered(delivered),
                 () = until(self.again_at) => self.again_at = None,
+                () = until(self.away.values().min().copied()) => {
+                    let now = Instant::now();
+                    self.away.retain(|_, until| now < *until);
+                }
+            }
+            if self.waiting.is_empty() {
+                self.rest();
             }
             self.count();
         }
@@ -182,11 +198,12 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         };
         let cursor = if part == last { cursor } else { 0 };
         self.doubted = (part, cursor);
-        let store = self.desk.store.clone();
+        let desk = self.desk.clone();
         self.doubting = Some(Box::pin(async move {
-            let next = store.doubt(part, cursor, DOUBTED_MAX).await;
-            next.inspect_err(|error| warn(error, "cannot look at what was told again"))
-                .unwrap_or(None)
+            let next = desk.store.doubt(part, cursor, DOUBTED_MAX).await;
+            let what = "looking again at what was told";
+            desk.troubles.doubting.note(next.as_ref().err(), what);
+            next.unwrap_or(None)
         }));
     }
 
@@ -212,7 +229,11 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         let after = self.last.saturating_add(1);
         let next = self.waiting.range(after..);
         let next = next.chain(self.waiting.range(..after));
+        let next = next.filter(|(part, _)| !self.away.contains_key(part));
         let parts: Vec<u16> = next.map(|(part, _)| *part).take(PARTS_MAX).collect();
+        if parts.is_empty() {
+            return;
+        }
         self.last = parts.last().copied().unwrap_or(0);
         self.meanwhile.clear();
         self.delivering = Some(Box::pin(self.desk.clone().deliver(parts)));
@@ -237,10 +258,9 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
                 Counters::add(&counters.failures, 1);
             }
         }
-        if delivered.is_away {
-            let soon = Instant::now() + LOOK_EVERY;
-            self.again_at = Some(self.again_at.map_or(soon, |it| it.max(soon)));
-        }
+        let later = Instant::now() + AWAY_FOR;
+        let away = delivered.away.into_iter();
+        self.away.extend(away.map(|part| (part, later)));
         for (part, mut waiting) in delivered.waiting {
             if delivered.taken.is_some() {
                 // There may be room again.
@@ -254,6 +274,13 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
                 *known = waiting;
             }
         }
+    }
+
+    /// Nothing waits here any more: how the endpoint fares is for others to say.
+    fn rest(&mut self) {
+        self.pace.went_well();
+        self.again_at = None;
+        self.counters.hooks.is_away.store(false, Relaxed);
     }
 
     fn count(&self) {

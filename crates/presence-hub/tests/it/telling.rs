@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use presence_core::cluster::SHARDS;
 use presence_core::hooks::{HookEvent, HookKind};
-use presence_core::ports::{EVENTS_WAITING_MAX, Endpoint, Numbered, Outbox, Queue};
+use presence_core::ports::{EVENTS_WAITING_MAX, Endpoint, Hooks, Numbered, Outbox, Queue};
 use presence_core::{Chosen, StatusChange, Timestamp, Visible};
 use presence_embedded::{ProfileMemory, TopicLink, TopicMemory};
 use presence_hub::{Hub, Settings};
@@ -188,6 +188,27 @@ async fn an_endpoint_that_is_away_costs_a_bounded_amount_and_hears_the_outcome()
     assert_eq!(hooks.waiting.load(Relaxed), 0);
     assert_eq!(hooks.oldest_age(a.clock().now()), Duration::ZERO);
     assert!(!hooks.is_away.load(Relaxed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_nothing_left_to_deliver_does_not_say_that_the_endpoint_is_away() {
+    let outside = Outside::new(Mood::Away);
+    let cluster = Cluster::new();
+    let a = cluster.hub("a", &outside).await;
+    let _ann = connect(&a, "ann").await;
+    let hooks = &a.counters().hooks;
+    while hooks.failures.load(Relaxed) < 3 {
+        tokio::time::sleep(SECOND / 10).await;
+    }
+    assert!(hooks.is_away.load(Relaxed));
+    // Another node delivers it.
+    let all: Vec<(u16, u64)> = (0..SHARDS).map(|part| (part, u64::MAX)).collect();
+    for delivered in cluster.store.connect().delivered(&all).await {
+        delivered.unwrap();
+    }
+    tokio::time::sleep(20 * SECOND).await;
+    assert!(!hooks.is_away.load(Relaxed));
+    assert_eq!(hooks.waiting.load(Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]
