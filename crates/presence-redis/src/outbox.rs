@@ -1,6 +1,7 @@
 //! What waits to be carried elsewhere: rows that the script of writes leaves, read and taken away.
 
 use std::collections::BTreeMap;
+use std::sync::Once;
 use std::time::Duration;
 
 use fred::types::Value;
@@ -15,6 +16,9 @@ use crate::topics::RedisTopics;
 
 /// How many rows one script takes away.
 pub const ROWS_PER_SCRIPT_MAX: usize = 500;
+
+/// How often more rows are read where the names of some are not understood.
+const READS_MAX: usize = 16;
 
 impl Outbox for RedisTopics {
     async fn due(
@@ -68,14 +72,25 @@ impl RedisTopics {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let last = i64::try_from(max - 1).unwrap_or(i64::MAX);
-        let args = vec![
-            Value::from(self.keys.outbox(shard, queue)),
-            Value::from(0),
-            Value::from(last),
-            Value::from("WITHSCORES"),
-        ];
-        rows_in(self.call(Place::Shard(shard), "ZRANGE", args).await?)
+        let number = |number: usize| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
+        let mut rows = Vec::new();
+        for from in (0..READS_MAX).map(|it| it.saturating_mul(max)) {
+            let args = vec![
+                Value::from(self.keys.outbox(shard, queue)),
+                number(from),
+                number(from.saturating_add(max - 1)),
+                Value::from("WITHSCORES"),
+            ];
+            let answer = self.call(Place::Shard(shard), "ZRANGE", args).await?;
+            let pairs = answer.into_array();
+            let is_last = pairs.len() < max;
+            rows.extend(rows_in(pairs)?);
+            if is_last || rows.len() >= max {
+                break;
+            }
+        }
+        rows.truncate(max);
+        Ok(rows)
     }
 
     /// The last version that was made `age` ago. One server is asked for all: their clocks differ by less than matters here.
@@ -104,10 +119,10 @@ fn args_of(row: &Row) -> [Value; 2] {
     ]
 }
 
-/// The rows in `answer`, pairs of name and version. A name that is not understood is a later release's, which knows it.
-fn rows_in(answer: Value) -> Result<Vec<Row>, Fault> {
+/// The rows in `pairs` of name and version. A name that is not understood is a later release's, which knows it.
+fn rows_in(pairs: Vec<Value>) -> Result<Vec<Row>, Fault> {
     let mut rows = Vec::new();
-    for pair in answer.into_array() {
+    for pair in pairs {
         let pair = pair.into_array();
         let [name, version] = &pair[..] else {
             return Err(Fault::Strange);
@@ -116,6 +131,12 @@ fn rows_in(answer: Value) -> Result<Vec<Row>, Fault> {
         // A number of microseconds, which a double holds exactly for another two centuries.
         let version = version.as_f64().ok_or(Fault::Strange)? as u64;
         let subject = keys::subject_of(&name);
+        if subject.is_none() {
+            static ONCE: Once = Once::new();
+            ONCE.call_once(
+                || tracing::warn!(%name, "the name of a row is not understood: it waits"),
+            );
+        }
         rows.extend(subject.map(|subject| Row { subject, version }));
     }
     Ok(rows)

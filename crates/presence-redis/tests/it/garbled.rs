@@ -6,7 +6,7 @@ use std::time::Duration;
 use presence_core::Edit;
 use presence_core::cluster::Subject;
 use presence_core::hooks::{HookEvent, Told};
-use presence_core::ports::{Hooks, Known, Queued, Row, Tell, Telling};
+use presence_core::ports::{Hooks, Known, Outbox, Queue, Queued, Row, Tell, Telling};
 use presence_core::{Look, Visible};
 use presence_redis::{RedisTopics, Settings};
 
@@ -58,6 +58,26 @@ async fn what_was_told_counts_as_nothing_where_it_is_garbled() {
         let known = topics.known(&[user_in(7)]).await.remove(0).unwrap();
         assert_eq!(known.told, Some(Told::Here(look())));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_whose_names_are_not_understood_keep_nobody_waiting() {
+    let server = Server::start(&[]);
+    let topics = connect(&server).await;
+    let key = "presence:{7}:outbox:webhooks";
+    for n in 0..30 {
+        server.say(&["ZADD", key, "1", &format!("strange:{n}")]);
+    }
+    let Subject::User(user) = user_in(7) else {
+        unreachable!()
+    };
+    server.say(&["ZADD", key, "2", &format!("user:{user}")]);
+    let due = topics.due(Queue::Webhooks, &[7], Duration::ZERO, 10).await;
+    let row = Row {
+        subject: user_in(7),
+        version: 2,
+    };
+    assert_eq!(due[0].as_ref().unwrap(), &[row]);
 }
 
 async fn connect(server: &Server) -> RedisTopics {
