@@ -1,5 +1,7 @@
 //! What an endpoint outside is told of hubs that share a store, and what can happen on the way.
 
+mod garbled;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};

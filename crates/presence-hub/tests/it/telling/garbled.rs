@@ -1,0 +1,144 @@
+//! A store of which part is not understood.
+
+use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
+use presence_core::hooks::HookKind;
+use presence_core::ports::{
+    Hooks, Known, Leases, Notice, Outbox, Queue, Queued, Row, StoreError, Tell, Telling, Topics,
+    Written,
+};
+
+use super::*;
+
+/// More than are looked at together.
+const GARBLED: usize = 80;
+
+#[tokio::test(start_paused = true)]
+async fn maps_that_nobody_understands_keep_nobody_waiting() {
+    let outside = Outside::new(Mood::Fine);
+    let cluster = Cluster::new();
+    let link = Arc::new(cluster.store.connect());
+    let profiles = cluster.profiles.clone();
+    let a = Hub::join(Settings::default(), profiles, link, "a").await;
+    let part = Subject::User(user("ann")).shard();
+    let names = (0..).map(|n| format!("garbled-{n}"));
+    let names = names.filter(|it| Subject::User(user(it)).shard() == part);
+    let mut here = Vec::new();
+    for name in names.take(GARBLED) {
+        here.push(connect(&a, &name).await);
+    }
+    tokio::time::sleep(SECOND).await;
+    let _ann = connect(&a, "ann").await;
+    let wanted = HookKind::ALL.into_iter().collect();
+    let store = Arc::new(Garbled(cluster.store.connect()));
+    assert!(a.tell_outside(store, outside.clone(), wanted));
+    // Soon, while the others are still here: as they leave, their rows go to the end.
+    let heard = tokio::time::timeout(10 * SECOND, outside.hears("ann Online")).await;
+    assert!(heard.is_ok(), "ann is not in {:?}", outside.words());
+    assert_eq!(outside.words(), ["ann Online"]);
+}
+
+/// Nobody understands the maps of users whose names begin with `garbled`.
+struct Garbled(TopicLink);
+
+impl Topics for Garbled {
+    async fn write(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        self.0.write(writes).await
+    }
+
+    async fn read(&self, subjects: &[Subject]) -> Vec<Result<Snapshot, StoreError>> {
+        let read = self.0.read(subjects).await.into_iter().zip(subjects);
+        let garbled = read.map(|(read, subject)| match subject {
+            Subject::User(user) if user.as_str().starts_with("garbled") => {
+                Err(StoreError::Corrupt {
+                    key: user.to_string(),
+                    source: "garbled".into(),
+                })
+            }
+            _ => read,
+        });
+        garbled.collect()
+    }
+
+    async fn follow(&self, subjects: &[Subject]) -> Vec<Result<(), StoreError>> {
+        self.0.follow(subjects).await
+    }
+
+    async fn unfollow(&self, subjects: &[Subject]) {
+        self.0.unfollow(subjects).await;
+    }
+
+    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
+        self.0.murmur(murmurs).await;
+    }
+
+    async fn compare(&self) -> Result<(), StoreError> {
+        self.0.compare().await
+    }
+
+    async fn next(&self) -> Notice {
+        self.0.next().await
+    }
+
+    async fn renew(
+        &self,
+        me: Incarnation,
+        name: &str,
+        ttl: Duration,
+    ) -> Result<Leases, StoreError> {
+        self.0.renew(me, name, ttl).await
+    }
+
+    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+        self.0.condemn(who).await
+    }
+
+    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+        self.0.reap(who).await
+    }
+
+    async fn forget(&self, who: Incarnation) -> Result<(), StoreError> {
+        self.0.forget(who).await
+    }
+
+    async fn secret(&self, proposal: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        self.0.secret(proposal).await
+    }
+}
+
+impl Outbox for Garbled {
+    async fn due(
+        &self,
+        queue: Queue,
+        shards: &[u16],
+        age: Duration,
+        max: usize,
+    ) -> Vec<Result<Vec<Row>, StoreError>> {
+        self.0.due(queue, shards, age, max).await
+    }
+
+    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+        self.0.settle(queue, rows).await
+    }
+}
+
+impl Hooks for Garbled {
+    async fn known(&self, subjects: &[Subject]) -> Vec<Result<Known, StoreError>> {
+        self.0.known(subjects).await
+    }
+
+    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
+        self.0.tell(tellings).await
+    }
+
+    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
+        self.0.doubt(shard, cursor, max).await
+    }
+
+    async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        self.0.waiting(shards, max).await
+    }
+
+    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+        self.0.delivered(upto).await
+    }
+}
