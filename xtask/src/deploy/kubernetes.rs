@@ -76,7 +76,10 @@ pub(super) fn containers(file: &File) -> Vec<Container> {
             all.push(Container {
                 told_in: format!("{}: {}", object.told_in(), text(&container["name"])),
                 image: text(&container["image"]),
-                env: items(&container["env"]).iter().map(variable).collect(),
+                env: items(&container["env"])
+                    .iter()
+                    .filter_map(variable)
+                    .collect(),
                 command: words.collect::<Vec<_>>().join(" "),
                 grace: Some(Duration::from_secs(seconds.unwrap_or(GRACE))),
                 lingers: Duration::from_secs(lingers.unwrap_or(0)),
@@ -86,12 +89,15 @@ pub(super) fn containers(file: &File) -> Vec<Container> {
     all
 }
 
-fn variable(variable: &Value) -> (String, String) {
-    let value = match variable["valueFrom"].is_null() {
+/// `None` if it is there only where somebody has made what it is from: it has to work without.
+fn variable(variable: &Value) -> Option<(String, String)> {
+    let from = &variable["valueFrom"];
+    let value = match from.is_null() {
         true => text(&variable["value"]),
+        false if from["secretKeyRef"]["optional"] == true => return None,
         false => FROM_ELSEWHERE.to_owned(),
     };
-    (text(&variable["name"]), value)
+    Some((text(&variable["name"]), value))
 }
 
 /// The paths that the objects in `file` ask a gateway for.
