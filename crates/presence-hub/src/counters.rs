@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use presence_core::ports::StoreError;
 use tokio::time::Instant;
 
 use crate::hooks::HookCounters;
@@ -55,13 +56,21 @@ impl Counters {
         counter.fetch_add(count as u64, Relaxed);
     }
 
-    /// Notes whether the profile store has answered.
-    pub(crate) fn store_is_away(&self, is_away: bool) {
-        self.store_away.store(is_away, Relaxed);
+    /// Notes whether the profile store has answered, or why not. That is logged when it changes, and not at each attempt.
+    pub(crate) fn store_is_away(&self, why: Option<&StoreError>) {
+        let was_away = self.store_away.swap(why.is_some(), Relaxed);
         let mut since = self.away_since();
-        match is_away {
-            true => drop(since.get_or_insert_with(Instant::now)),
-            false => *since = None,
+        match why {
+            Some(_) => drop(since.get_or_insert_with(Instant::now)),
+            None => *since = None,
+        }
+        match (was_away, why) {
+            (false, Some(error)) => {
+                let source = std::error::Error::source(error).map(ToString::to_string);
+                tracing::warn!(%error, source, "the profile store is away: what is to be kept there waits");
+            }
+            (true, None) => tracing::info!("the profile store is back"),
+            _ => {}
         }
     }
 

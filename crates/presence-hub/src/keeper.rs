@@ -388,20 +388,21 @@ impl<P: Profiles> Keeper<P> {
     /// Notes what the store has answered, if it has, and when to ask it again.
     fn note(&mut self, what: &str, failures: Failures, some_worked: bool) {
         self.is_away = failures.away.is_some();
-        self.counters.store_is_away(self.is_away);
+        self.counters.store_is_away(failures.away.as_ref());
         if some_worked {
             self.next_wait = RETRY_FIRST;
         }
         if let Some(error) = failures.away {
             let wait = self.next_wait;
-            warn(what, &error, wait);
+            tracing::debug!(%error, ?wait, "cannot {what} profiles, trying again");
             self.next_wait = (wait * 2).min(RETRY_MAX);
             if self.retry.is_none() {
                 self.retry = Some(Box::pin(tokio::time::sleep(wait)));
             }
         }
         if let Some(error) = failures.corrupt {
-            warn(what, &error, RETRY_MAX);
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, source, wait = ?RETRY_MAX, "cannot {what} profiles, trying again");
             if self.reread.is_none() {
                 self.reread = Some(Box::pin(tokio::time::sleep(RETRY_MAX)));
             }
@@ -434,11 +435,6 @@ impl Failures {
             }
         }
     }
-}
-
-fn warn(what: &str, error: &StoreError, wait: Duration) {
-    let source = std::error::Error::source(error).map(ToString::to_string);
-    tracing::warn!(%error, source, ?wait, "cannot {what} profiles, trying again");
 }
 
 impl Save {

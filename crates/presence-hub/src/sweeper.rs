@@ -269,12 +269,15 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         carried.was_asked = kept > 0 || failure.is_some();
         carried.is_away = is_away || is_shared_away;
         if carried.was_asked {
-            self.counters.store_is_away(is_away);
+            self.counters
+                .store_is_away(failure.as_ref().filter(|_| is_away));
         }
         if let Some(error) = failure {
             Counters::add(&self.counters.save_failures, 1);
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%error, source, "cannot save profiles that wait, trying again");
+            if !is_away {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, source, "cannot save profiles that wait, trying again");
+            }
         }
         self.cut(erased).await;
         self.take_away(&settled).await;
@@ -311,7 +314,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         let nobody = UserId::new("nobody").expect("it is one");
         match self.profiles.load(&[nobody]).await {
             Ok(_) | Err(StoreError::Corrupt { .. }) => {
-                self.counters.store_is_away(false);
+                self.counters.store_is_away(None);
             }
             Err(StoreError::Unavailable(_)) => {}
         }
