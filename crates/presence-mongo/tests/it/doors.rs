@@ -17,8 +17,9 @@ async fn user_and_password_are_those_of_the_uri() {
         "roles": [{ "role": "readWrite", "db": "presence" }],
     };
     admin.database("admin").run_command(create).await.unwrap();
+    // Its connections would keep the server from going.
+    admin.shutdown().immediate(true).await;
     let Server { mongo, folder } = server;
-    drop(admin);
     mongo.stop().unwrap();
     let settings = Settings {
         auth: true,
