@@ -622,6 +622,7 @@ fn a_webhook_that_cannot_work_is_refused_by_name() {
         "/in",
         "ftp://hooks.example.org/in",
         "https://",
+        "https://hooks.example.org:99999/in",
         "https://ann:s3cr3t@hooks.example.org/in",
     ] {
         let env = [redis, ("PRESENCE_WEBHOOK_URL", bad), secret];

@@ -135,9 +135,13 @@ fn url(text: &str) -> Result<Uri, String> {
     let url: Uri = text.parse().map_err(|_| wants.to_owned())?;
     let is_web = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&url.scheme());
     let authority = url.authority().filter(|_| is_web).ok_or(wants)?;
-    match authority.as_str().contains('@') {
-        true => Err("a URL without a user in it would do: webhooks are signed".into()),
-        false => Ok(url),
+    if authority.as_str().contains('@') {
+        return Err("a URL without a user in it would do: webhooks are signed".into());
+    }
+    let has_port = authority.as_str() != authority.host();
+    match authority.port_u16() {
+        None | Some(0) if has_port => Err("its port has to be one from 1 to 65535".into()),
+        _ => Ok(url),
     }
 }
 
