@@ -15,7 +15,7 @@ use crate::raw::{Raw, get};
 async fn who_reads_nothing_costs_little_disturbs_nobody_and_catches_up() {
     // In one round less than fits into the outbox of somebody who reads; in all of them much more than the system
     // buffers for a connection.
-    const ROUNDS: usize = 80;
+    const ROUNDS: usize = 40;
     const TOLD_IN_A_ROUND: usize = 6;
     const TOLD_BYTES: usize = 32 * 1024;
     let folder = Folder::new();
