@@ -66,7 +66,7 @@ impl Counters {
         }
         match (was_away, why) {
             (false, Some(error)) => {
-                let source = std::error::Error::source(error).map(ToString::to_string);
+                let source = error.cause();
                 tracing::warn!(%error, source, "the profile store is away: what is to be kept there waits");
             }
             (true, None) => tracing::info!("the profile store is back"),

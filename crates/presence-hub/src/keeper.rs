@@ -1,8 +1,6 @@
 //! Between a shard and the profile store: one load and one save at a time, each of everything that waits.
 
 use std::collections::{HashMap, HashSet};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::counters::Counters;
 use crate::link::Fate;
+use crate::pending::{InFlight, finish};
 use crate::people::Asker;
 
 /// Profiles in one load or save; the others wait for the next.
@@ -27,7 +26,6 @@ const LINGER: Duration = Duration::from_millis(500);
 /// How long a load is waited for where others may be let in without.
 const LOAD_PATIENCE: Duration = Duration::from_millis(500);
 
-type InFlight<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 type Loaded = Vec<(UserId, Result<Option<Profile>, StoreError>)>;
 pub(crate) type Saved = Vec<(UserId, Result<(), StoreError>)>;
 
@@ -401,7 +399,7 @@ impl<P: Profiles> Keeper<P> {
             }
         }
         if let Some(error) = failures.corrupt {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let source = error.cause();
             tracing::warn!(%error, source, wait = ?RETRY_MAX, "cannot {what} profiles, trying again");
             if self.reread.is_none() {
                 self.reread = Some(Box::pin(tokio::time::sleep(RETRY_MAX)));
@@ -519,13 +517,6 @@ fn all_failed<T>(users: Vec<UserId>, error: StoreError) -> Vec<(UserId, Result<T
         error.take().unwrap_or_else(again)
     };
     users.into_iter().map(|user| (user, Err(next()))).collect()
-}
-
-async fn finish<T>(in_flight: &mut InFlight<T>) -> T {
-    match in_flight {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::link::{Holding, Homes};
-use crate::people::sleep_until;
+use crate::pending::sleep_until;
 
 /// Wants the node's last lease to run so long, and to know when that is written.
 #[derive(Debug)]
@@ -180,6 +180,6 @@ impl<T: Topics> Leasing<T> {
 }
 
 fn warn(error: &StoreError, what: &str) {
-    let source = std::error::Error::source(error).map(ToString::to_string);
+    let source = error.cause();
     tracing::debug!(%error, source, "{what}");
 }

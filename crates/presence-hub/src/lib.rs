@@ -19,6 +19,7 @@ mod keeper;
 mod lease;
 mod link;
 mod outbox;
+mod pending;
 mod people;
 mod places;
 mod retention;

@@ -428,7 +428,7 @@ fn noted<V>(outcome: Result<V, StoreError>, counters: &Counters) -> Option<V> {
         Ok(value) => Some(value),
         Err(error) => {
             Counters::add(&counters.shared_failures, 1);
-            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let source = error.cause();
             tracing::debug!(%error, source, "the shared store did not answer");
             None
         }

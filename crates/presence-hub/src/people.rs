@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::keeper::{Keeper, Kept};
 use crate::link::{Link, Settling};
 use crate::outbox::{Ended, Outbox, Undo};
+use crate::pending::sleep_until;
 use crate::places;
 use crate::session::Reference;
 use crate::shards::Shards;
@@ -472,12 +473,5 @@ pub(crate) fn answer(asker: Asker, outcome: Result<Answer, Refusal>) {
                 let _ = reply.send(Err(why));
             }
         }
-    }
-}
-
-pub(crate) async fn sleep_until(wakes: Option<tokio::time::Instant>) {
-    match wakes {
-        Some(wakes) => tokio::time::sleep_until(wakes).await,
-        None => std::future::pending().await,
     }
 }

@@ -15,7 +15,8 @@ use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::link::Link;
 use crate::outbox::Outbox;
-use crate::people::{Asker, answer, sleep_until};
+use crate::pending::sleep_until;
+use crate::people::{Asker, answer};
 use crate::told::Told;
 
 /// Facts taken in one go before the clock is looked at again.

@@ -40,7 +40,7 @@ pub(crate) async fn run<P: Profiles>(
             let unseen = match profiles.unseen(since, ERASED_MAX).await {
                 Ok(unseen) => unseen,
                 Err(error) => {
-                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    let source = error.cause();
                     tracing::warn!(%error, source, "cannot look for users who were not seen for long");
                     break;
                 }

@@ -275,7 +275,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         if let Some(error) = failure {
             Counters::add(&self.counters.save_failures, 1);
             if !is_away {
-                let source = std::error::Error::source(&error).map(ToString::to_string);
+                let source = error.cause();
                 tracing::warn!(%error, source, "cannot save profiles that wait, trying again");
             }
         }
@@ -325,7 +325,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         if let Some(error) = why
             && !self.is_told
         {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let source = error.cause();
             tracing::warn!(%error, source, maps, "cannot read what waits to be saved");
         }
         self.is_told = maps > 0;
@@ -342,6 +342,6 @@ pub(crate) fn every(period: Duration) -> Interval {
 }
 
 fn debug(error: &StoreError, what: &str) {
-    let source = std::error::Error::source(error).map(ToString::to_string);
+    let source = error.cause();
     tracing::debug!(%error, source, "{what}");
 }

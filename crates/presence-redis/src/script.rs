@@ -12,6 +12,9 @@ pub(crate) struct Script {
 
 /// Does writes of one shard.
 pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("write.lua")));
+/// Takes rows out of an outbox.
+pub(crate) static SETTLE: LazyLock<Script> =
+    LazyLock::new(|| Script::of(include_str!("settle.lua")));
 /// Tells the outside of a subject.
 pub(crate) static TELL: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("tell.lua")));
 /// Has some of what it was told looked at again.
@@ -24,10 +27,6 @@ pub(crate) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::of(include_
 /// Declares a node dead.
 pub(crate) static CONDEMN: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("condemn.lua")));
-
-/// Takes rows out of an outbox.
-pub(crate) static SETTLE: LazyLock<Script> =
-    LazyLock::new(|| Script::of(include_str!("settle.lua")));
 
 impl Script {
     fn of(text: &'static str) -> Self {

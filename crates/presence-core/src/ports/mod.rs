@@ -85,6 +85,13 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// What is behind it, in words, for a log.
+    pub fn cause(&self) -> Option<String> {
+        self.source().map(ToString::to_string)
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

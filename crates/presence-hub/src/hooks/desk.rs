@@ -60,7 +60,7 @@ impl Trouble {
         let is_new = self.0.swap(failed.is_some(), Relaxed) != failed.is_some();
         match failed {
             Some(error) if is_new => {
-                let source = std::error::Error::source(error).map(ToString::to_string);
+                let source = error.cause();
                 tracing::warn!(%error, source, "{what}");
             }
             None if is_new => tracing::info!("it goes well again: {what}"),
@@ -220,7 +220,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
                 }
                 (_, Err(error @ StoreError::Corrupt { .. })) => {
                     if lock(&self.stuck).add(row, Instant::now()) {
-                        let source = std::error::Error::source(&error).map(ToString::to_string);
+                        let source = error.cause();
                         tracing::warn!(%error, source, "what has changed is not understood, and not told");
                     }
                 }

@@ -4,8 +4,6 @@
 mod desk;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::desk::{Delivered, Desk, Looked, Troubles, Waiting};
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::pending::{InFlight, finish, sleep_until};
 
 /// How often it is looked after what has changed. What changes in between and back is not told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -59,8 +58,6 @@ impl HookCounters {
         }
     }
 }
-
-type InFlight<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 /// The task that tells the outside.
 pub(crate) struct Telltale<S, E> {
@@ -154,8 +151,8 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
                     self.looked(looked);
                 }
                 delivered = finish(&mut self.delivering) => self.delivered(delivered),
-                () = until(self.again_at) => self.again_at = None,
-                () = until(self.away.values().min().copied()) => {
+                () = sleep_until(self.again_at) => self.again_at = None,
+                () = sleep_until(self.away.values().min().copied()) => {
                     let now = Instant::now();
                     self.away.retain(|_, until| now < *until);
                 }
@@ -290,19 +287,5 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         let oldest = self.waiting.values().filter_map(|it| it.oldest).min();
         let oldest = oldest.map_or(0, Timestamp::as_millis);
         counters.oldest_ms.store(oldest, Relaxed);
-    }
-}
-
-async fn finish<T>(in_flight: &mut InFlight<T>) -> T {
-    match in_flight {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
