@@ -232,6 +232,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
                 version,
             };
             match Carried::of(&map) {
+                Carried::Later => {}
                 Carried::Nothing => settled.push(row),
                 Carried::Save(profile) => {
                     profiles.push(Profile::clone(&profile));

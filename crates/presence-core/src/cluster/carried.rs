@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Field, Op, Record, Snapshot};
+use super::{Field, Op, Record, Snapshot, Stamp};
 use crate::{Profile, Reason};
 
 /// What is to be done for the store of profiles about the map of a user that waits for it.
@@ -12,6 +12,8 @@ pub enum Carried {
     Save(Arc<Profile>),
     /// Remove what is stored of the user; then do this, which removes what tells of it, unless the user is back.
     Remove(Option<Op>),
+    /// Nothing yet: it was changed while nobody could read what is stored, and waits until somebody has.
+    Later,
     /// Somebody has done it already.
     Nothing,
 }
@@ -27,6 +29,9 @@ impl Carried {
         let Some((stamp, profile)) = profile else {
             return Carried::Nothing;
         };
+        if stamp.owner == Stamp::UNREAD {
+            return Carried::Later;
+        }
         if !profile.is_blank() {
             return Carried::Save(profile.clone());
         }
@@ -42,7 +47,7 @@ impl Carried {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Incarnation, Stamp, TopicMap};
+    use crate::cluster::{Incarnation, TopicMap};
     use crate::{Clock, Member, SessionId, UserId};
 
     #[test]
@@ -66,6 +71,16 @@ mod tests {
         assert_eq!(Carried::of(&only), Carried::Remove(Some(cut)));
         let both = map(&[put, put_session()]);
         assert_eq!(Carried::of(&both), Carried::Remove(None));
+    }
+
+    #[test]
+    fn a_guess_of_what_nobody_could_read_replaces_nothing_that_is_stored() {
+        let guess = Arc::new(Profile::unread(UserId::new("ann").unwrap()));
+        let mut put = put_profile(&guess);
+        if let Op::Put { stamp, .. } = &mut put {
+            stamp.owner = Stamp::UNREAD;
+        }
+        assert_eq!(Carried::of(&map(&[put])), Carried::Later);
     }
 
     fn map(ops: &[Op]) -> Snapshot {

@@ -582,6 +582,7 @@ impl Stage {
         let subject = Subject::User(user.clone());
         let map = self.maps.entry(subject.clone()).or_default().snapshot();
         match Carried::of(&map) {
+            Carried::Later => return,
             Carried::Nothing => {}
             Carried::Save(profile) => self.keep(Profile::clone(&profile)),
             Carried::Remove(cut) => {

@@ -819,8 +819,10 @@ impl<'a> World<'a> {
             let map = self.store.read(&subject);
             let version = map.clock.map_or(version, |it| it.version.max(version));
             log!(self, "  node {node} saves what waits of {subject}");
-            if let Carried::Save(profile) = Carried::of(&map) {
-                self.keep(Profile::clone(&profile));
+            match Carried::of(&map) {
+                Carried::Later => continue,
+                Carried::Save(profile) => self.keep(Profile::clone(&profile)),
+                Carried::Remove(_) | Carried::Nothing => {}
             }
             self.settle(node, &subject, version);
         }
