@@ -9,6 +9,8 @@ use crate::support::{Server, profile, user, wait};
 
 const USERS: u64 = 4;
 const ROUNDS: u64 = 4;
+/// Acknowledgements that nobody has counted yet; with one more the writers wait.
+const SAVED_MAX: usize = 64;
 
 /// This shows that what was acknowledged has left the server's process, not that it has reached the disk.
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +19,7 @@ async fn whatever_was_acknowledged_survives_kill_9() {
     println!("seed {seed:#x}");
     let mut server = Server::start();
     let profiles = Arc::new(server.profiles().await);
-    let (say, mut saved) = mpsc::unbounded_channel();
+    let (say, mut saved) = mpsc::channel(SAVED_MAX);
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..USERS {
         let (profiles, say) = (profiles.clone(), say.clone());
@@ -26,7 +28,7 @@ async fn whatever_was_acknowledged_survives_kill_9() {
             for revision in 1.. {
                 // As the keeper does: again until it is there.
                 while profiles.save(&[profile(&name, revision)]).await.is_err() {}
-                if say.send((writer, revision)).is_err() {
+                if say.send((writer, revision)).await.is_err() {
                     return;
                 }
             }
