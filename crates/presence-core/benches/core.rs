@@ -138,6 +138,7 @@ fn member(number: u128, status: Visible, look_revision: u64) -> Arc<Member> {
             emoji: None,
         }),
         look_revision,
+        profile: 0,
     })
 }
 
@@ -146,6 +147,7 @@ fn wrote(member: Arc<Member>) -> rosters::Input<()> {
         topic: Topic::Channel(room(1)),
         session: member.session,
         entry: Ok(member),
+        is_shared: true,
     }
 }
 
@@ -186,6 +188,7 @@ fn rooms(c: &mut Criterion) {
                 topic: Topic::Channel(room(1)),
                 session: newcomer.session,
                 entry: Err(Reason::Left),
+                is_shared: true,
             };
             rosters.handle(now, left, &mut out);
             rosters.expire(now, &mut out);

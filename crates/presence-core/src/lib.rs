@@ -42,8 +42,8 @@ pub use member::{Look, Member, Person, Reason};
 pub use meta::{META_BYTES_MAX, Meta, color_of};
 pub use refusal::Refusal;
 pub use status::{
-    CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Profile, Status,
-    StatusChange, StatusError, Visible, checked_emoji, checked_message,
+    CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Moments, Profile,
+    Status, StatusChange, StatusError, Visible, checked_emoji, checked_message,
 };
 pub use time::Timestamp;
 pub use timers::Timers;

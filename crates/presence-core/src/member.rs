@@ -34,6 +34,8 @@ pub struct Member {
     pub look: Arc<Look>,
     /// Grows whenever `look` changes: the look of a person is that of their newest member.
     pub look_revision: u64,
+    /// The revision of the user's profile that this shows.
+    pub profile: u64,
 }
 
 /// A user in a channel or a workspace: all their sessions there, folded into one face with several metas.

@@ -28,6 +28,8 @@ pub enum Input<A> {
     Leases(nodes::Input),
     /// The store may have lost data.
     Forgot(u16),
+    /// The node stood still.
+    Woke,
 }
 
 /// An effect of one of the two machines, those that one has on the other left out.
@@ -39,8 +41,7 @@ pub enum Effect<A> {
     Roster(rosters::Effect<A>),
     /// Ask the store.
     Ask(Request),
-    /// Ask it about leases. Never [`Become`](nodes::Effect::Become), [`Lost`](nodes::Effect::Lost) or
-    /// [`Distrust`](nodes::Effect::Distrust).
+    /// Ask it about leases. Never what is meant [for everyone](News) on this node.
     Leases(nodes::Effect),
 }
 
@@ -100,7 +101,13 @@ impl<A> Node<A> {
                 }
                 self.obey(now, effects, out);
             }
-            Input::Forgot(shard) => self.spread(now, News::Distrust(Some(shard)), out),
+            Input::Forgot(shard) => {
+                if let Some(nodes) = &mut self.nodes {
+                    nodes.handle(now, nodes::Input::Troubled, &mut Vec::new());
+                }
+                self.spread(now, News::Distrust(Some(shard)), out);
+            }
+            Input::Woke => self.spread(now, News::Woke, out),
         }
         self.speak(now, out);
     }
@@ -160,10 +167,12 @@ impl<A> Node<A> {
                 topic,
                 session,
                 entry,
+                is_shared,
             } => rosters::Input::Wrote {
                 topic,
                 session,
                 entry,
+                is_shared,
             },
             users::Effect::Watch {
                 topic,
@@ -200,6 +209,8 @@ impl<A> Node<A> {
                 nodes::Effect::Become(me) => self.spread(now, News::Become(me), out),
                 nodes::Effect::Lost(who) => self.spread(now, News::Lost(who), out),
                 nodes::Effect::Distrust => self.spread(now, News::Distrust(None), out),
+                nodes::Effect::Settled(until) => self.spread(now, News::Settled(until), out),
+                nodes::Effect::StoreAhead(ms) => self.spread(now, News::StoreAhead(ms), out),
                 effect => out.push(Effect::Leases(effect)),
             }
         }

@@ -94,7 +94,8 @@ pub struct Status {
     pub emoji: Option<Arc<str>>,
     /// When all of this falls back to plain `online`.
     pub expires_at: Option<Timestamp>,
-    /// Grows by one with every change. Where two records of one user meet, the higher wins.
+    /// Grows with every change: on a gateway that is alone by one, and where gateways share a store to the moment of the
+    /// change in milliseconds. Where two records of one user meet, the higher wins.
     pub revision: u64,
 }
 
@@ -113,6 +114,50 @@ impl Status {
     }
 }
 
+/// When each field of a status was last chosen, by the clock of the store that nodes share; 0 where that is not known. Of two
+/// choices of one field, the later one stays, whichever arrives first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moments {
+    /// When the status was chosen.
+    pub chosen: Timestamp,
+    /// When the message was chosen.
+    pub message: Timestamp,
+    /// When the emoji was chosen.
+    pub emoji: Timestamp,
+    /// When the end was chosen.
+    pub expiry: Timestamp,
+}
+
+impl Moments {
+    fn note(&mut self, change: &StatusChange, moment: Timestamp) {
+        fn note(noted: &mut Timestamp, is_changed: bool, moment: Timestamp) {
+            if is_changed {
+                *noted = moment.max(*noted);
+            }
+        }
+        note(&mut self.chosen, change.chosen.is_some(), moment);
+        note(&mut self.message, change.message != Edit::Keep, moment);
+        note(&mut self.emoji, change.emoji != Edit::Keep, moment);
+        note(&mut self.expiry, change.expiry != Edit::Keep, moment);
+    }
+
+    /// What of `change`, chosen at `moment`, is not older than what was chosen since.
+    pub(crate) fn newer(&self, change: &StatusChange, moment: Timestamp) -> StatusChange {
+        fn newer<T: Clone>(edit: &Edit<T>, since: Timestamp, moment: Timestamp) -> Edit<T> {
+            match since < moment {
+                true => edit.clone(),
+                false => Edit::Keep,
+            }
+        }
+        StatusChange {
+            chosen: change.chosen.filter(|_| self.chosen < moment),
+            message: newer(&change.message, self.message, moment),
+            emoji: newer(&change.emoji, self.emoji, moment),
+            expiry: newer(&change.expiry, self.expiry, moment),
+        }
+    }
+}
+
 /// What is kept of a user when everything else is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -124,6 +169,8 @@ pub struct Profile {
     pub veil: Option<Status>,
     /// When others last saw them here; stands still while they hide.
     pub last_seen: Option<Timestamp>,
+    /// When each field was chosen. Kept in the store that nodes share, and nowhere else.
+    pub moments: Moments,
 }
 
 impl Profile {
@@ -134,6 +181,7 @@ impl Profile {
             status: Status::default(),
             veil: None,
             last_seen: None,
+            moments: Moments::default(),
         }
     }
 
@@ -223,12 +271,16 @@ impl Profile {
 
     /// Whether it says nothing but that there was something: it is kept until that is gone everywhere, and no longer.
     pub fn is_blank(&self) -> bool {
-        *self == Profile::blank_at(self.user.clone(), self.status.revision)
+        let blank = Profile::blank_at(self.user.clone(), self.status.revision);
+        let moments = self.moments;
+        *self == Profile { moments, ..blank }
     }
 
     /// Whether there is anything in it that a new one has not.
     pub(crate) fn is_worth_keeping(&self) -> bool {
-        *self != Profile::new(self.user.clone())
+        let moments = self.moments;
+        let new = Profile::new(self.user.clone());
+        *self != Profile { moments, ..new }
     }
 
     /// Ends what has run out by `now`; says whether anything did.
@@ -253,6 +305,23 @@ impl Profile {
             changed = true;
         }
         changed
+    }
+
+    /// Applies `change`, which was chosen at `moment` by the clock of the store, at `now`; says whether anything is
+    /// different. The revision is that moment, unless it is greater already.
+    pub(crate) fn choose_at(
+        &mut self,
+        now: Timestamp,
+        moment: Timestamp,
+        change: &StatusChange,
+    ) -> bool {
+        let revision = self.status.revision;
+        self.moments.note(change, moment);
+        let is_different = self.choose(now, change);
+        if is_different {
+            self.status.revision = moment.as_millis().max(revision + 1);
+        }
+        is_different
     }
 
     /// Applies `change` at `now`; says whether anything is different.

@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use presence_core::{Chosen, Profile, Status, Timestamp, UserId};
+use presence_core::{Chosen, Moments, Profile, Status, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 /// What [`encode`] writes.
@@ -88,6 +88,7 @@ pub(crate) fn decode(
         status: record.status.status()?,
         veil: record.veil.map(|veil| veil.status()).transpose()?,
         last_seen: record.last_seen_ms.map(Timestamp::from_millis),
+        moments: Moments::default(),
     };
     if rest.is_empty() {
         return Ok((profile, None));
@@ -181,6 +182,7 @@ mod tests {
                     revision: 6,
                 }),
                 last_seen: Some(Timestamp::from_millis(1_700_000_000_000)),
+                moments: presence_core::Moments::default(),
             },
         );
     }

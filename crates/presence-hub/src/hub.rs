@@ -125,12 +125,15 @@ impl Hub {
             node,
             generation: 0,
         };
-        let clock = match store.renew(me, name, Timing::LEASE).await {
-            Ok(leases) => Clock::start_at(leases.now),
-            Err(_) => Clock::start(),
+        let nothing = Timestamp::default();
+        let first = store.renew(me, name, Timing::LEASE, nothing).await.ok();
+        let clock = match &first {
+            Some(leases) => Clock::start_at(leases.now),
+            None => Clock::start(),
         };
         let nodes = Nodes::new(clock.now(), node);
         let (link, requests) = Link::new();
+        let pulse = link.pulse();
         let (settling, settled) = Settling::new();
         let (hand_offs, inbox) = mpsc::channel(1);
         let cluster = Cluster {
@@ -145,8 +148,9 @@ impl Hub {
             places: hub.places.clone(),
         };
         let counters = hub.counters.clone();
-        let holding = Arc::new(Holding::default());
-        holding.until(clock.now() + Timing::LEASE);
+        let holding = Arc::new(Holding::new(pulse));
+        let until = clock.now() + Timing::LEASE;
+        holding.until(until, first.map_or(until, |it| it.now + Timing::LEASE));
         hub.parts = Some(holding.parts());
         let errands = Errands::new(
             store.clone(),
@@ -156,7 +160,8 @@ impl Hub {
             counters.clone(),
         );
         tokio::spawn(errands.run(requests));
-        let listening = link::listen(store.clone(), homes.clone(), counters.clone());
+        let (heard_by, counted) = (homes.clone(), counters.clone());
+        let listening = link::listen(store.clone(), holding.clone(), heard_by, counted);
         tokio::spawn(listening);
         let sweeper = Sweeper::new(
             profiles,

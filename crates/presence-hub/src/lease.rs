@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use presence_core::Timing;
 use presence_core::cluster::News;
 use presence_core::cluster::nodes::{Effect, Input, Nodes};
 use presence_core::ports::{StoreError, Topics};
+use presence_core::{Timestamp, Timing};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::link::{Holding, Homes};
 use crate::pending::sleep_until;
+use crate::pulse::Pulse;
 
 /// Wants the node's last lease to run so long, and to know when that is written.
 #[derive(Debug)]
@@ -69,7 +70,9 @@ impl<T: Topics> Leasing<T> {
         let mut compare = tokio::time::interval(Timing::COMPARE_EVERY);
         compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut is_comparing = false;
-        let (compared, mut comparisons) = mpsc::channel::<()>(1);
+        let (compared, mut comparisons) = mpsc::channel::<Option<Timestamp>>(1);
+        let mut beat = tokio::time::interval(Pulse::BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let wakes = self.nodes.next_deadline();
             let wakes = wakes.map(|it| self.clock.instant(it));
@@ -96,17 +99,30 @@ impl<T: Topics> Leasing<T> {
                 _ = compare.tick(), if !is_comparing => {
                     is_comparing = true;
                     let (store, compared) = (self.store.clone(), compared.clone());
+                    let since = self.clock.now();
                     tokio::spawn(async move {
-                        let _ = store.compare().await;
-                        let _ = compared.send(()).await;
+                        let outcome = store.compare().await;
+                        let _ = compared.send(outcome.ok().map(|()| since)).await;
                     });
                 }
-                _ = comparisons.recv() => is_comparing = false,
+                Some(since) = comparisons.recv() => {
+                    is_comparing = false;
+                    if let Some(since) = since {
+                        let input = Input::Compared { since };
+                        self.nodes.handle(self.clock.now(), input, &mut effects);
+                    }
+                }
+                _ = beat.tick() => self.holding.pulse.beat(),
                 () = sleep_until(wakes) => {}
+            }
+            if self.holding.take_trouble() {
+                self.nodes
+                    .handle(self.clock.now(), Input::Troubled, &mut effects);
             }
             self.nodes.expire(self.clock.now(), &mut effects);
             // Known before anybody hears of it, so that what they write is not refused.
-            self.holding.until(self.nodes.holds_until());
+            let (until, at_store) = (self.nodes.holds_until(), self.nodes.holds_until_at_store());
+            self.holding.until(until, at_store);
             self.holding
                 .answers_for(self.nodes.parts(self.clock.now()).collect());
             for effect in effects {
@@ -118,10 +134,14 @@ impl<T: Topics> Leasing<T> {
     async fn perform(&mut self, effect: Effect) {
         let store = self.store.clone();
         match effect {
-            Effect::Renew { me, ttl } => {
+            Effect::Renew {
+                me,
+                ttl,
+                settled_until,
+            } => {
                 let name = self.name.clone();
                 self.in_flight.push(Box::pin(async move {
-                    match store.renew(me, &name, ttl).await {
+                    match store.renew(me, &name, ttl, settled_until).await {
                         Ok(leases) => Some(Input::Renewed(leases)),
                         Err(error) => {
                             warn(&error, "cannot renew the lease of this node");
@@ -167,6 +187,8 @@ impl<T: Topics> Leasing<T> {
                 tracing::warn!("the shared store has lost data: writing it again");
                 self.homes.spread(News::Distrust(None)).await;
             }
+            Effect::Settled(until) => self.homes.spread(News::Settled(until)).await,
+            Effect::StoreAhead(ms) => self.homes.spread(News::StoreAhead(ms)).await,
             Effect::Away(is_away) => {
                 match is_away {
                     true => tracing::warn!("the shared store is away: this node is on its own"),

@@ -22,6 +22,7 @@ mod outbox;
 mod pending;
 mod people;
 mod places;
+mod pulse;
 mod retention;
 mod session;
 mod shards;

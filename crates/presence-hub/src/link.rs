@@ -5,18 +5,19 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use presence_core::Timestamp;
 use presence_core::cluster::{Murmur, News, Reply, Request, Subject, Write};
 use presence_core::ports::{Notice, Row, StoreError, Topics};
+use presence_core::{Timestamp, UserId};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::pulse::Pulse;
 use crate::shards::Shards;
 use crate::{people, places};
 
@@ -33,12 +34,19 @@ const MURMURS_PER_SUBJECT_MAX: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     requests: mpsc::Sender<Request>,
+    pulse: Arc<Pulse>,
 }
 
 impl Link {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Request>) {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
-        (Link { requests }, inbox)
+        let pulse = Arc::new(Pulse::new());
+        (Link { requests, pulse }, inbox)
+    }
+
+    /// What tells that the process stood still.
+    pub(crate) fn pulse(&self) -> Arc<Pulse> {
+        self.pulse.clone()
     }
 
     /// Passes on a request. Never waits, because the store's replies wait for the shards; says what to think where there is
@@ -57,9 +65,21 @@ impl Link {
                 snapshot: None,
             })),
             Request::Write(_) => Ok(Some(Reply::Written(None))),
+            Request::Fence { write, .. } => Ok(fenced(&write.subject, false)),
             Request::Murmur(..) => Ok(None),
             close @ Request::Close(_) => Err(close),
         }
+    }
+}
+
+/// What a user is told of a place that was to hear that they hide.
+fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
+    match subject {
+        Subject::Place(topic) => Some(Reply::Fenced {
+            topic: topic.clone(),
+            is_done,
+        }),
+        Subject::User(_) => None,
     }
 }
 
@@ -94,15 +114,46 @@ impl Settling {
 
 /// Until when this node holds its lease, for whoever is about to write; and in which parts of the store it finishes what
 /// others have begun.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Holding {
+    pub(crate) pulse: Arc<Pulse>,
     until: AtomicU64,
+    /// The same by the store's clock.
+    until_at_store: AtomicU64,
+    /// A write was not done, or the store has lost data, since that was last looked at.
+    is_troubled: AtomicBool,
     parts: watch::Sender<Arc<[u16]>>,
 }
 
 impl Holding {
-    pub(crate) fn until(&self, moment: Timestamp) {
+    pub(crate) fn new(pulse: Arc<Pulse>) -> Self {
+        Holding {
+            pulse,
+            until: AtomicU64::default(),
+            until_at_store: AtomicU64::default(),
+            is_troubled: AtomicBool::default(),
+            parts: watch::Sender::default(),
+        }
+    }
+
+    pub(crate) fn until(&self, moment: Timestamp, at_store: Timestamp) {
+        self.until_at_store.store(at_store.as_millis(), Relaxed);
         self.until.store(moment.as_millis(), Relaxed);
+    }
+
+    /// The deadline of what is written now.
+    fn deadline(&self) -> Timestamp {
+        Timestamp::from_millis(self.until_at_store.load(Relaxed))
+    }
+
+    /// Something of this node's may not be in the store.
+    fn trouble(&self) {
+        self.is_troubled.store(true, Relaxed);
+    }
+
+    /// Whether something of this node's may not have been in the store since that was last asked.
+    pub(crate) fn take_trouble(&self) -> bool {
+        self.is_troubled.swap(false, Relaxed)
     }
 
     fn is_held(&self, now: Timestamp) -> bool {
@@ -160,7 +211,12 @@ impl Homes {
 }
 
 /// Hears what the store has to say, as long as there is anybody to tell.
-pub(crate) async fn listen<T: Topics>(store: Arc<T>, homes: Homes, counters: Arc<Counters>) {
+pub(crate) async fn listen<T: Topics>(
+    store: Arc<T>,
+    holding: Arc<Holding>,
+    homes: Homes,
+    counters: Arc<Counters>,
+) {
     loop {
         match store.next().await {
             Notice::Patched(subject, patch) => {
@@ -173,6 +229,7 @@ pub(crate) async fn listen<T: Topics>(store: Arc<T>, homes: Homes, counters: Arc
             Notice::At(subject, clock) => homes.reply(subject, Reply::At(clock)).await,
             Notice::Forgot(shard) => {
                 Counters::add(&counters.distrusted, 1);
+                holding.trouble();
                 homes.spread(News::Distrust(Some(shard))).await;
             }
         }
@@ -185,6 +242,7 @@ type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + Send>>>
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Writes,
+    Fences,
     Doors,
     Murmurs,
 }
@@ -194,6 +252,9 @@ enum Kind {
 struct Lane {
     writes: Vec<Write>,
     is_writing: bool,
+    /// Of users who hide.
+    fences: Vec<(UserId, Write)>,
+    is_fencing: bool,
     /// Opening, reading, closing: in order.
     doors: Vec<Request>,
     is_opening: bool,
@@ -277,15 +338,34 @@ impl<T: Topics> Errands<T> {
         let mut refused = Vec::new();
         if !lane.is_writing && !lane.writes.is_empty() {
             let rest = lane.writes.split_off(lane.writes.len().min(BATCH_MAX));
-            let writes = std::mem::replace(&mut lane.writes, rest);
+            let mut writes = std::mem::replace(&mut lane.writes, rest);
             if self.holding.is_held(self.clock.now()) {
+                let until = self.holding.deadline();
+                writes.iter_mut().for_each(|it| it.until = Some(until));
                 lane.is_writing = true;
                 Counters::add(&self.counters.shared_writes, writes.len());
                 let (store, counters) = (self.store.clone(), self.counters.clone());
+                let holding = self.holding.clone();
                 self.in_flight
-                    .push(Box::pin(write(shard, store, writes, counters)));
+                    .push(Box::pin(write(shard, store, writes, holding, counters)));
             } else {
                 refused = writes;
+            }
+        }
+        let mut unfenced = Vec::new();
+        if !lane.is_fencing && !lane.fences.is_empty() {
+            let mut fences = lane.next_fences();
+            if self.holding.is_held(self.clock.now()) {
+                let until = self.holding.deadline();
+                fences.iter_mut().for_each(|(_, it)| it.until = Some(until));
+                lane.is_fencing = true;
+                Counters::add(&self.counters.shared_writes, fences.len());
+                let (store, counters) = (self.store.clone(), self.counters.clone());
+                let holding = self.holding.clone();
+                self.in_flight
+                    .push(Box::pin(fence(shard, store, fences, holding, counters)));
+            } else {
+                unfenced = fences;
             }
         }
         if !lane.is_opening && !lane.doors.is_empty() {
@@ -308,10 +388,16 @@ impl<T: Topics> Errands<T> {
             self.lanes.remove(&shard);
         }
         let lanes = self.lanes.values();
-        self.waiting = lanes.map(|it| it.writes.len() + it.doors.len()).sum();
+        self.waiting = lanes.map(Lane::waiting).sum();
         // The lease has lapsed as far as this node knows: others may have declared it dead.
         for write in refused {
+            self.holding.trouble();
             self.homes.reply(write.subject, Reply::Written(None)).await;
+        }
+        for (user, write) in unfenced {
+            if let Some(reply) = fenced(&write.subject, false) {
+                self.homes.reply(Subject::User(user), reply).await;
+            }
         }
     }
 }
@@ -320,6 +406,7 @@ impl Lane {
     fn take(&mut self, request: Request) {
         match request {
             Request::Write(write) => self.writes.push(write),
+            Request::Fence { user, write } => self.fences.push((user, write)),
             Request::Murmur(subject, murmurs) => {
                 if self.murmurs.len() < MURMURS_MAX || self.murmurs.contains_key(&subject) {
                     let waiting = self.murmurs.entry(subject).or_default();
@@ -333,8 +420,28 @@ impl Lane {
         }
     }
 
+    fn waiting(&self) -> usize {
+        self.writes.len() + self.fences.len() + self.doors.len()
+    }
+
+    /// Those that go next: at most one of each place.
+    fn next_fences(&mut self) -> Vec<(UserId, Write)> {
+        let mut next: Vec<(UserId, Write)> = Vec::new();
+        let mut later = Vec::new();
+        for (user, write) in self.fences.drain(..) {
+            let is_there = next.iter().any(|(_, it)| it.subject == write.subject);
+            match is_there || next.len() == BATCH_MAX {
+                true => later.push((user, write)),
+                false => next.push((user, write)),
+            }
+        }
+        self.fences = later;
+        next
+    }
+
     fn finished(&mut self, kind: Kind) {
         match kind {
+            Kind::Fences => self.is_fencing = false,
             Kind::Writes => self.is_writing = false,
             Kind::Doors => self.is_opening = false,
             Kind::Murmurs => self.is_murmuring = false,
@@ -342,8 +449,8 @@ impl Lane {
     }
 
     fn is_idle(&self) -> bool {
-        let busy = self.is_writing || self.is_opening || self.is_murmuring;
-        !busy && self.writes.is_empty() && self.doors.is_empty() && self.murmurs.is_empty()
+        let is_busy = self.is_writing || self.is_fencing || self.is_opening || self.is_murmuring;
+        !is_busy && self.waiting() == 0 && self.murmurs.is_empty()
     }
 }
 
@@ -351,14 +458,38 @@ async fn write<T: Topics>(
     shard: u16,
     store: Arc<T>,
     writes: Vec<Write>,
+    holding: Arc<Holding>,
     counters: Arc<Counters>,
 ) -> Finished {
     let outcomes = store.write(&writes).await;
+    if outcomes.iter().any(Result::is_err) {
+        holding.trouble();
+    }
     let replies = writes.into_iter().zip(outcomes).map(|(write, outcome)| {
         let reply = Reply::Written(noted(outcome, &counters));
         (write.subject, reply)
     });
     (shard, Kind::Writes, replies.collect())
+}
+
+async fn fence<T: Topics>(
+    shard: u16,
+    store: Arc<T>,
+    fences: Vec<(UserId, Write)>,
+    holding: Arc<Holding>,
+    counters: Arc<Counters>,
+) -> Finished {
+    let (users, writes): (Vec<UserId>, Vec<Write>) = fences.into_iter().unzip();
+    let outcomes = store.write(&writes).await;
+    if outcomes.iter().any(Result::is_err) {
+        holding.trouble();
+    }
+    let told = users.into_iter().zip(writes).zip(outcomes);
+    let replies = told.filter_map(|((user, write), outcome)| {
+        let is_done = noted(outcome, &counters).is_some();
+        Some((Subject::User(user), fenced(&write.subject, is_done)?))
+    });
+    (shard, Kind::Fences, replies.collect())
 }
 
 /// Of each subject the last that was asked counts: whoever asked before does not wait for it any more.
@@ -388,7 +519,7 @@ async fn open<T: Topics>(
                 opening.retain(|(it, _)| *it != subject);
                 closing.push(subject);
             }
-            Request::Write(_) | Request::Murmur(..) => {}
+            Request::Write(_) | Request::Fence { .. } | Request::Murmur(..) => {}
         }
     }
     if !closing.is_empty() {

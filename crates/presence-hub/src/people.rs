@@ -94,6 +94,8 @@ pub(crate) struct People<P> {
     rosters: Shards<places::Message>,
     /// To the store that nodes share, where there is one.
     link: Option<Link>,
+    /// How often the process had stood still when that was last looked at.
+    stops: u64,
     /// For what waits there no longer.
     settling: Option<Settling>,
     /// What had no room on its way there, and must not be lost.
@@ -117,6 +119,7 @@ impl<P: Profiles> People<P> {
         counters: Arc<Counters>,
     ) -> Self {
         People {
+            stops: 0,
             clock,
             users,
             keeper: Keeper::new(store, counters.clone()),
@@ -143,6 +146,7 @@ impl<P: Profiles> People<P> {
                     if received == 0 {
                         return self.keep_everything().await;
                     }
+                    self.look_whether_it_woke().await;
                     for message in messages.drain(..) {
                         if let Message::Stop(done) = message {
                             self.keep_everything().await;
@@ -158,7 +162,27 @@ impl<P: Profiles> People<P> {
             for request in std::mem::take(&mut self.unsent) {
                 self.ask(request).await;
             }
+            self.look_whether_it_woke().await;
             self.expire().await;
+        }
+    }
+
+    /// Where the process stood still, that is known before anything else is looked at.
+    async fn look_whether_it_woke(&mut self) {
+        let Some(link) = &self.link else {
+            return;
+        };
+        let stops = link.pulse().stops();
+        if std::mem::replace(&mut self.stops, stops) != stops {
+            self.hear(News::Woke).await;
+        }
+    }
+
+    async fn hear(&mut self, news: News) {
+        let mut effects = Vec::new();
+        self.users.hear_news(self.clock.now(), news, &mut effects);
+        for (user, effect) in effects {
+            self.perform(&user, effect).await;
         }
     }
 
@@ -173,14 +197,7 @@ impl<P: Profiles> People<P> {
             Message::Stored(user, reply) => {
                 self.handle(&user, Input::Stored(reply), effects).await;
             }
-            Message::News(news) => {
-                let mut effects = Vec::new();
-                let now = self.clock.now();
-                self.users.hear_news(now, news, &mut effects);
-                for (user, effect) in effects {
-                    self.perform(&user, effect).await;
-                }
-            }
+            Message::News(news) => self.hear(news).await,
             Message::Away(is_alone) => {
                 self.is_alone = is_alone;
                 let told = Arc::new(Told::new(Event::Alone { is_alone }.into()));
@@ -289,7 +306,10 @@ impl<P: Profiles> People<P> {
         let Some(link) = &self.link else {
             return;
         };
-        let subject = request.subject().clone();
+        let subject = match &request {
+            Request::Fence { user, .. } => Subject::User(user.clone()),
+            request => request.subject().clone(),
+        };
         if matches!(request, Request::Open { .. }) {
             // A close that has been waiting for room would end what begins now.
             self.unsent.retain(|it| *it.subject() != subject);
@@ -350,11 +370,13 @@ impl<P: Profiles> People<P> {
                 topic,
                 session,
                 entry,
+                is_shared,
             } => {
                 let input = rosters::Input::Wrote {
                     topic: topic.clone(),
                     session,
                     entry,
+                    is_shared,
                 };
                 let message = places::Message::Happened(input);
                 let _ = self.rosters.of(&topic).send(message).await;

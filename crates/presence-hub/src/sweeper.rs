@@ -295,6 +295,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
                 by: self.me,
                 ops: vec![cut],
                 is_last: false,
+                until: None,
             })
             .collect();
         if writes.is_empty() {

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use mongodb::bson::{Bson, DateTime, Document, doc};
-use presence_core::{Chosen, Profile, Status, Timestamp, UserId};
+use presence_core::{Chosen, Moments, Profile, Status, Timestamp, UserId};
 
 /// What [`document`] writes.
 const SCHEMA: i32 = 1;
@@ -118,6 +118,7 @@ pub(crate) fn profile(user: &UserId, document: &Document) -> Result<Profile, Doc
         status: read_status(document)?,
         veil,
         last_seen: read_date(document, "last_seen")?,
+        moments: Moments::default(),
     })
 }
 
@@ -380,6 +381,7 @@ mod tests {
                 revision: 6,
             }),
             last_seen: Some(Timestamp::from_millis(1_700_000_000_000)),
+            moments: Moments::default(),
         }
     }
 

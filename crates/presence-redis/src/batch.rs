@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use fred::types::Value;
-use presence_core::cluster::{Field, Incarnation, Op, Stamp, Subject, Write};
+use presence_core::Timestamp;
+use presence_core::cluster::{FENCE_TTL, Fence, Guard, Incarnation, Op, Subject, Write};
 use presence_core::ports::{Queue, Written};
 
 use crate::fault::Fault;
@@ -22,7 +23,22 @@ pub(crate) struct Batch {
     parts: Vec<Part>,
     ops: usize,
     bytes: usize,
+    /// The end of the writer's lease, by the clock of the server that keeps leases.
+    pub(crate) until: Option<Timestamp>,
 }
+
+/// What became of a batch.
+pub(crate) struct Answer<'a> {
+    /// When the shard was born.
+    pub(crate) birth: u64,
+    /// The server's time.
+    pub(crate) now: Timestamp,
+    /// What became of each write.
+    pub(crate) outcomes: Vec<Outcome<'a>>,
+}
+
+/// The server did nothing: the lease of the writer had ended then.
+pub(crate) struct TooLate(pub(crate) Timestamp);
 
 /// What became of one write.
 pub(crate) struct Outcome<'a> {
@@ -56,6 +72,7 @@ pub(crate) fn of(writes: &[Write], webhooks: bool) -> Vec<Vec<Batch>> {
                 Some(batch) if batch.by == write.by && batch.fits(&part) => batch.add(part),
                 _ => {
                     let mut batch = Batch::new(shard, write.by);
+                    batch.until = write.until;
                     batch.add(part);
                     chain.push(batch);
                 }
@@ -73,6 +90,7 @@ impl Batch {
             parts: Vec::new(),
             ops: 0,
             bytes: 0,
+            until: None,
         }
     }
 
@@ -100,12 +118,13 @@ impl Batch {
         self.parts.iter().map(|it| it.index)
     }
 
-    /// The keys and arguments of the script.
-    pub(crate) fn call(&self, keys: &Keys) -> (Vec<String>, Vec<Value>) {
-        let maps = self
-            .parts
-            .iter()
-            .map(|it| keys.channel(self.shard, &it.name));
+    /// The keys and arguments of the script; `until` is the end of the writer's lease by the clock of the shard's server.
+    pub(crate) fn call(&self, keys: &Keys, until: Option<Timestamp>) -> (Vec<String>, Vec<Value>) {
+        let parts = self.parts.iter();
+        let maps = parts.flat_map(|it| {
+            let map = keys.channel(self.shard, &it.name);
+            [map, keys.fences(self.shard, &it.name)]
+        });
         // The outboxes are numbers 3 and 4, as `outboxes_of` says.
         let keys = [
             keys.changed(self.shard),
@@ -114,23 +133,31 @@ impl Batch {
             keys.outbox(self.shard, Queue::Webhooks),
         ];
         let random = getrandom::u32().unwrap_or_default();
+        let until = match until {
+            Some(until) => Value::from(i64::try_from(until.as_millis()).unwrap_or(i64::MAX)),
+            None => Value::from_static_str(""),
+        };
+        let ttl = i64::try_from(FENCE_TTL.as_millis()).unwrap_or(i64::MAX);
+        let head = [Value::from(i64::from(random)), until, Value::from(ttl)];
         let parts = self.parts.iter().flat_map(Part::call);
         (
             keys.into_iter().chain(maps).collect(),
-            std::iter::once(Value::from(i64::from(random)))
-                .chain(parts)
-                .collect(),
+            head.into_iter().chain(parts).collect(),
         )
     }
 
-    /// What the script has answered: the birth of the shard, and what became of each write.
-    pub(crate) fn outcomes_in(&self, answer: Value) -> Result<(u64, Vec<Outcome<'_>>), Fault> {
+    /// What the script has answered.
+    pub(crate) fn outcomes_in(&self, answer: Value) -> Result<Result<Answer<'_>, TooLate>, Fault> {
         let mut answer = answer.into_array().into_iter();
-        let birth = answer
-            .next()
-            .as_ref()
-            .and_then(number)
+        let (birth, now) = (answer.next(), answer.next());
+        let (birth, now) = birth.zip(now).ok_or(Fault::Strange)?;
+        let now = number(&now)
+            .map(Timestamp::from_millis)
             .ok_or(Fault::Strange)?;
+        if birth.as_bytes() == Some(b"late") {
+            return Ok(Err(TooLate(now)));
+        }
+        let birth = number(&birth).ok_or(Fault::Strange)?;
         let outcomes: Vec<_> = answer
             .zip(&self.parts)
             .map(|(outcome, write)| {
@@ -143,26 +170,39 @@ impl Batch {
         if outcomes.len() != self.parts.len() {
             return Err(Fault::Strange);
         }
-        Ok((birth, outcomes))
+        Ok(Ok(Answer {
+            birth,
+            now,
+            outcomes,
+        }))
     }
 }
 
 fn written_in(outcome: &[Value]) -> Result<Written, Fault> {
-    let (version, refused) = outcome.split_first().ok_or(Fault::Strange)?;
+    let [version, profile, refused @ ..] = outcome else {
+        return Err(Fault::Strange);
+    };
     let version = number(version).ok_or(Fault::Strange)?;
-    let refused = refused
-        .chunks_exact(2)
-        .map(|pair| refused_in(&pair[0], &pair[1]));
-    Ok(Written {
+    let profile = profile.as_bytes().ok_or(Fault::Strange)?;
+    let mut written = Written {
         version: (version > 0).then_some(version),
-        refused: refused.collect::<Option<_>>().ok_or(Fault::Strange)?,
-    })
+        profile: profile.try_into().ok().map(u64::from_be_bytes),
+        ..Written::default()
+    };
+    for pair in refused.chunks_exact(2) {
+        let field = pair[0].as_bytes().and_then(keys::field_of);
+        let field = field.ok_or(Fault::Strange)?;
+        match pair[1].as_bytes() {
+            Some(b"") => written.absent.push(field),
+            Some(fence) => written.refused.push((field, fence_in(fence)?)),
+            None => return Err(Fault::Strange),
+        }
+    }
+    Ok(written)
 }
 
-fn refused_in(field: &Value, stamp: &Value) -> Option<(Field, Stamp)> {
-    let field = keys::field_of(field.as_bytes()?)?;
-    let (stamp, _) = record::split_stamp(stamp.as_bytes()?).ok()?;
-    Some((field, stamp))
+fn fence_in(bytes: &[u8]) -> Result<Fence, Fault> {
+    record::fence(bytes).map_err(|_| Fault::Strange)
 }
 
 fn number(value: &Value) -> Option<u64> {
@@ -222,25 +262,48 @@ impl Part {
     }
 }
 
-fn args_of(subject: &Subject, op: &Op) -> [Value; 3] {
-    let (value, reason) = match op {
-        Op::Put { stamp, record, .. } => {
+/// An operation as the script wants it: which field, what of it, how, and what more.
+fn args_of(subject: &Subject, op: &Op) -> [Value; 4] {
+    let (value, how, more) = match op {
+        Op::Put {
+            stamp,
+            record,
+            guard,
+            profile,
+            ..
+        } => {
+            let mut more = profile.to_be_bytes().to_vec();
+            let how = match guard {
+                Guard::Newer => "n",
+                Guard::Replaces(expected) => {
+                    more.extend(expected.iter().flat_map(|it| record::stamp(*it)));
+                    "r"
+                }
+            };
             let entry = record::encode(subject, *stamp, record);
-            (entry, Value::from_static_str(""))
+            (entry, how.as_bytes().to_vec(), more)
         }
         Op::Cut { stamp, reason, .. } => {
             let reason = vec![record::reason_byte(*reason)];
-            (record::stamp(*stamp).to_vec(), Value::Bytes(reason.into()))
+            (record::stamp(*stamp).to_vec(), reason, Vec::new())
+        }
+        Op::Hide { profile, .. } => {
+            let more = profile.to_be_bytes().to_vec();
+            (Vec::new(), b"h".to_vec(), more)
         }
     };
     let field = keys::field(op.field());
-    [Value::from(field), Value::Bytes(value.into()), reason]
+    [
+        Value::from(field),
+        Value::Bytes(value.into()),
+        Value::Bytes(how.into()),
+        Value::Bytes(more.into()),
+    ]
 }
 
 /// What becomes of the note that the writer has entries there, unless it has none afterwards: the script knows the signs.
 fn note_of(write: &Write) -> &'static str {
-    let is_put = |op: &Op| matches!((op, op.field()), (Op::Put { .. }, Field::Session(_)));
-    if write.ops.iter().any(is_put) {
+    if write.ops.iter().any(Op::puts_session) {
         "+"
     } else {
         ""
@@ -263,6 +326,7 @@ mod tests {
     use std::sync::Arc;
 
     use presence_core::cluster::Record;
+    use presence_core::cluster::{Field, Stamp};
     use presence_core::{Profile, Reason, SessionId, UserId};
 
     use super::*;
@@ -271,7 +335,7 @@ mod tests {
     fn a_shard_is_written_at_once_and_what_is_too_big_in_parts() {
         let cut = Op::Cut {
             field: Field::Session(SessionId::from_u128(1)),
-            stamp: Stamp::of_session(1, who(1)),
+            stamp: Stamp::of_session(1, who(1), 0),
             reason: Reason::Left,
         };
         let write = |user: &str, by, ops| Write {
@@ -279,6 +343,7 @@ mod tests {
             by: who(by),
             ops: vec![cut.clone(); ops],
             is_last: false,
+            until: None,
         };
         let (one, other, elsewhere) = same_shard();
         let writes = [
@@ -309,16 +374,17 @@ mod tests {
     fn a_note_is_made_by_each_part_and_taken_back_by_the_last() {
         let note = |is_last, ops: usize| {
             let user = UserId::new("ann").unwrap();
-            let put = Op::Put {
-                field: Field::Session(SessionId::from_u128(1)),
-                stamp: Stamp::of_session(1, who(1)),
-                record: Record::Profile(Arc::new(Profile::new(user.clone()))),
-            };
+            let put = Op::put(
+                Field::Session(SessionId::from_u128(1)),
+                Stamp::of_session(1, who(1), 0),
+                Record::Profile(Arc::new(Profile::new(user.clone()))),
+            );
             let write = Write {
                 subject: Subject::User(user),
                 by: who(1),
                 ops: vec![put; ops],
                 is_last,
+                until: None,
             };
             let parts = Part::all(0, &write, false).into_iter();
             parts.map(|it| it.note).collect::<Vec<_>>()
@@ -339,7 +405,7 @@ mod tests {
         let batch = Batch::new(1, who(1));
         assert!(
             batch
-                .outcomes_in(Value::Array(vec![Value::from(7)]))
+                .outcomes_in(Value::Array(vec![Value::from(7), Value::from(8)]))
                 .is_ok()
         );
         for answer in [Value::Null, Value::Array(vec![]), Value::from("OK")] {

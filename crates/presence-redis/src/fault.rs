@@ -24,6 +24,9 @@ pub(crate) enum Fault {
     /// The server does not want to: it has no memory left, or does not allow it, for example.
     #[error("the server refuses: {0}")]
     Refused(Error),
+    /// The lease of the writer has ended, by the server's clock: it was surely not done.
+    #[error("the write came after the end of the lease")]
+    Late,
     /// The server has answered something else than was asked.
     #[error("the answer is not understood")]
     Strange,

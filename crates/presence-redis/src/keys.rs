@@ -33,6 +33,11 @@ impl Keys {
         self.in_shard(subject.shard(), &name_of(subject))
     }
 
+    /// What is left of entries of the map that is called `name` in `shard`: a hash of fences by field, gone soon after the last.
+    pub(crate) fn fences(&self, shard: u16, name: &str) -> String {
+        self.in_shard(shard, &format!("fences:{name}"))
+    }
+
     /// When which map of `shard` has changed: a sorted set of names by version.
     pub(crate) fn changed(&self, shard: u16) -> String {
         self.in_shard(shard, "changed")

@@ -1,4 +1,5 @@
 //! How leases are written: `until` and a moment in milliseconds, or `dead` and when it was found so, and the node's name.
+//! Behind the name, after a control character, stands until when everything of the node is in the store, in milliseconds.
 
 use fred::types::Value;
 use presence_core::Timestamp;
@@ -9,6 +10,14 @@ use presence_core::ports::{Lease, Leases, Standing};
 #[derive(Debug, thiserror::Error)]
 #[error("the lease {0:?} is not understood")]
 pub(crate) struct LeaseError(String);
+
+/// Stands between the name of a node and until when everything of it is in the store.
+const SETTLED: char = '\u{1f}';
+
+/// What stands in a lease behind its moment.
+pub(crate) fn text_of(name: &str, settled_until: Timestamp) -> String {
+    format!("{name}{SETTLED}{}", settled_until.as_millis())
+}
 
 /// What `renew.lua` has answered.
 pub(crate) fn leases_in(answer: Value) -> Result<Leases, LeaseError> {
@@ -45,7 +54,9 @@ pub(crate) fn leases_in(answer: Value) -> Result<Leases, LeaseError> {
 fn lease_of(who: &str, lease: &str) -> Option<Lease> {
     let (node, generation) = who.split_once('.')?;
     let (state, rest) = lease.split_once(' ')?;
-    let (moment, name) = rest.split_once(' ')?;
+    let (moment, text) = rest.split_once(' ')?;
+    // An older release does not say it.
+    let (name, settled) = text.rsplit_once(SETTLED).unwrap_or((text, "0"));
     Some(Lease {
         who: Incarnation {
             node: u64::from_str_radix(node, 16).ok()?,
@@ -58,6 +69,7 @@ fn lease_of(who: &str, lease: &str) -> Option<Lease> {
             "dead" => true,
             _ => return None,
         },
+        settled_until: Timestamp::from_millis(settled.parse().unwrap_or(0)),
     })
 }
 
@@ -75,6 +87,11 @@ mod tests {
         assert_eq!(lease.who, who);
         assert_eq!(lease.who.to_string(), "000000000000001f.2");
         assert_eq!(&*lease.name, "gateway 7 in Ulm");
+        assert_eq!(lease.settled_until, Timestamp::default());
+        let text = text_of("gateway 7", Timestamp::from_millis(9));
+        let settled = lease_of("1f.2", &format!("until 5 {text}")).unwrap();
+        assert_eq!(&*settled.name, "gateway 7");
+        assert_eq!(settled.settled_until.as_millis(), 9);
         assert_eq!(lease.until.as_millis(), 1_700_000_000_000);
         assert!(!lease.is_dead);
         let lease = lease_of("000000000000001f.2", "dead 5 ").unwrap();

@@ -11,6 +11,7 @@
 
 mod batch;
 mod client;
+mod clocks;
 mod compare;
 mod fault;
 mod followed;

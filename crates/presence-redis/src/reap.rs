@@ -68,6 +68,7 @@ impl RedisTopics {
                 by: who,
                 ops,
                 is_last: true,
+                until: None,
             });
         }
         for outcome in self.write(&last).await {
@@ -97,6 +98,7 @@ impl RedisTopics {
                 by: who,
                 ops,
                 is_last: false,
+                until: None,
             };
             for outcome in self.write(&[write]).await {
                 outcome?;

@@ -7,11 +7,13 @@ use std::time::Duration;
 use fred::types::Value;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
+use presence_core::Timestamp;
 use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
 use presence_core::ports::{Leases, Notice, StoreError, Topics, Written};
 use tokio::time::Instant;
 
-use crate::batch::{self, Batch};
+use crate::batch::{self, Batch, TooLate};
+use crate::clocks::Clocks;
 use crate::fault::Fault;
 use crate::followed::Followed;
 use crate::keys::{self, Keys};
@@ -41,6 +43,8 @@ pub struct RedisTopics {
     patience: Duration,
     /// Whether anybody wants them.
     webhooks: bool,
+    /// How far the servers' clocks are from each other.
+    clocks: Clocks,
 }
 
 /// Why there is no connection.
@@ -84,6 +88,7 @@ impl RedisTopics {
             topology,
             patience,
             webhooks,
+            clocks: Clocks::default(),
         };
         topics
             .check_server()
@@ -189,14 +194,25 @@ impl RedisTopics {
     }
 
     pub(crate) async fn write_batch(&self, batch: &Batch) -> Result<Vec<Written>, Fault> {
-        let (keys, args) = batch.call(&self.keys);
         let place = Place::Shard(batch.shard);
-        let answer = self.run(place, &script::WRITE, &keys, &args).await?;
-        let (birth, outcomes) = batch.outcomes_in(answer)?;
-        let of_names = outcomes.iter();
-        let of_names = of_names.map(|it| (it.name, it.written.version.unwrap_or(0)));
-        self.followed.wrote(batch.shard, birth, of_names);
-        Ok(outcomes.into_iter().map(|it| it.written).collect())
+        for _ in 0..2 {
+            let until = batch.until.map(|it| self.clocks.on_shard(batch.shard, it));
+            let (keys, args) = batch.call(&self.keys, until);
+            let answer = self.run(place, &script::WRITE, &keys, &args).await?;
+            match batch.outcomes_in(answer)? {
+                // Unless the clocks of two servers are further from each other than was known.
+                Err(TooLate(now)) => self.clocks.saw_shard(batch.shard, now),
+                Ok(answer) => {
+                    self.clocks.saw_shard(batch.shard, answer.now);
+                    let of_names = answer.outcomes.iter();
+                    let of_names = of_names.map(|it| (it.name, it.written.version.unwrap_or(0)));
+                    self.followed.wrote(batch.shard, answer.birth, of_names);
+                    let outcomes = answer.outcomes.into_iter();
+                    return Ok(outcomes.map(|it| it.written).collect());
+                }
+            }
+        }
+        Err(Fault::Late)
     }
 
     async fn read_one(&self, subject: &Subject, until: Instant) -> Result<Snapshot, StoreError> {
@@ -272,15 +288,8 @@ impl RedisTopics {
 
 impl Topics for RedisTopics {
     async fn write(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
-        let mut outcomes: Vec<Result<Written, Fault>> = writes
-            .iter()
-            .map(|_| {
-                Ok(Written {
-                    version: None,
-                    refused: vec![],
-                })
-            })
-            .collect();
+        let mut outcomes: Vec<Result<Written, Fault>> =
+            writes.iter().map(|_| Ok(Written::default())).collect();
         let chains = batch::of(writes, self.webhooks);
         let done = join_all(chains.iter().map(|it| self.write_chain(it))).await;
         for (batch, written) in chains.iter().flatten().zip(done.into_iter().flatten()) {
@@ -290,6 +299,8 @@ impl Topics for RedisTopics {
                         if let Ok(outcome) = &mut outcomes[index] {
                             outcome.version = written.version.or(outcome.version);
                             outcome.refused.extend(written.refused);
+                            outcome.absent.extend(written.absent);
+                            outcome.profile = written.profile.or(outcome.profile);
                         }
                     }
                 }
@@ -368,12 +379,13 @@ impl Topics for RedisTopics {
         me: Incarnation,
         name: &str,
         ttl: Duration,
+        settled_until: Timestamp,
     ) -> Result<Leases, StoreError> {
         let key = self.keys.leases();
         let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         let args = [
             Value::from(me.to_string()),
-            Value::from(name),
+            Value::from(leases::text_of(name, settled_until)),
             Value::from(ttl),
         ];
         let answer = self
@@ -384,10 +396,12 @@ impl Topics for RedisTopics {
                 &args,
             )
             .await?;
-        leases::leases_in(answer).map_err(|source| StoreError::Corrupt {
+        let leases = leases::leases_in(answer).map_err(|source| StoreError::Corrupt {
             key,
             source: Box::new(source),
-        })
+        })?;
+        self.clocks.saw_leases(leases.now);
+        Ok(leases)
     }
 
     async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {

@@ -64,7 +64,7 @@ mod tests {
         let put = put_profile(&Arc::new(blank));
         let cut = Op::Cut {
             field: Field::Profile,
-            stamp: put.stamp(),
+            stamp: profile_stamp(),
             reason: Reason::Left,
         };
         let only = map(std::slice::from_ref(&put));
@@ -86,42 +86,46 @@ mod tests {
     fn map(ops: &[Op]) -> Snapshot {
         let mut map = TopicMap::default();
         let (epoch, version) = (1, 1);
-        map.apply(ops, Clock { epoch, version });
+        map.apply(ops, Clock { epoch, version }, crate::Timestamp::default());
         map.snapshot()
     }
 
     fn put_profile(profile: &Arc<Profile>) -> Op {
-        Op::Put {
-            field: Field::Profile,
-            stamp: Stamp {
-                epoch: 1,
-                owner: 7,
-                order: 0,
-            },
-            record: Record::Profile(profile.clone()),
+        let record = Record::Profile(profile.clone());
+        Op::put(Field::Profile, profile_stamp(), record)
+    }
+
+    fn profile_stamp() -> Stamp {
+        Stamp {
+            epoch: 1,
+            owner: 7,
+            order: 0,
         }
     }
 
     fn put_session() -> Op {
         let (node, generation) = (7, 0);
         let session = SessionId::from_u128(1);
-        Op::Put {
-            field: Field::Session(session),
-            stamp: Stamp::of_session(1, Incarnation { node, generation }),
-            record: Record::Member(Arc::new(Member {
-                session,
-                epoch: 1,
-                user: UserId::new("ann").unwrap(),
-                device: crate::DeviceKind::Web,
-                joined_at: crate::Timestamp::default(),
-                meta: Arc::default(),
-                look: Arc::new(crate::Look {
-                    status: crate::Visible::Online,
-                    message: None,
-                    emoji: None,
-                }),
-                look_revision: 1,
-            })),
-        }
+        let stamp = Stamp::of_session(1, Incarnation { node, generation }, 0);
+        let member = Member {
+            session,
+            epoch: 1,
+            user: UserId::new("ann").unwrap(),
+            device: crate::DeviceKind::Web,
+            joined_at: crate::Timestamp::default(),
+            meta: Arc::default(),
+            look: Arc::new(crate::Look {
+                status: crate::Visible::Online,
+                message: None,
+                emoji: None,
+            }),
+            look_revision: 0,
+            profile: 0,
+        };
+        Op::put(
+            Field::Session(session),
+            stamp,
+            Record::Member(Arc::new(member)),
+        )
     }
 }

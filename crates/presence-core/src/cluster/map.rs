@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, Field, Op, Patch, Record, Snapshot, Stamp};
-use crate::Clock;
+use super::record::FENCE_TTL;
+use super::{Change, Fence, Field, Op, Patch, Record, Removed, Snapshot, Stamp};
+use crate::{Clock, Timestamp};
 
 /// The map of one subject, as a store keeps it.
 #[derive(Clone, Debug, Default)]
 pub struct TopicMap {
     clock: Option<Clock>,
     entries: BTreeMap<Field, (Stamp, Record)>,
+    /// Of entries that were removed. They count in no snapshot, version or emptiness.
+    fences: BTreeMap<Field, (Fence, Timestamp)>,
 }
 
 /// What became of a write.
@@ -17,48 +20,52 @@ pub struct TopicMap {
 pub struct Applied {
     /// What is to be published; `None` where no op changed anything.
     pub patch: Option<Patch>,
-    /// The puts that were refused, each with the stamp that stands in its way.
-    pub refused: Vec<(Field, Stamp)>,
+    /// The ops that were refused, each with what stands in its way, in the order of the ops.
+    pub refused: Vec<(Field, Fence)>,
+    /// Fields that were to be removed, and of which neither an entry nor a fence was there.
+    pub absent: Vec<Field>,
+    /// The revision of the profile that is there now, in the map of a user.
+    pub profile: Option<u64>,
+}
+
+enum Outcome {
+    Changed(Result<(Stamp, Record), Removed>),
+    Unchanged,
+    Refused(Fence),
+    Absent,
 }
 
 impl TopicMap {
-    /// Applies `ops` in order. `next` is the clock it has after a change: its version is above all before it, and its epoch
-    /// is only used where the map was empty.
-    pub fn apply(&mut self, ops: &[Op], next: Clock) -> Applied {
+    /// Applies `ops` in order at `now`, by the store's clock. `next` is the clock that the map has after a change: its
+    /// version is above all before it, and its epoch is only used where the map was empty.
+    pub fn apply(&mut self, ops: &[Op], next: Clock, now: Timestamp) -> Applied {
+        self.fences.retain(|_, (_, until)| now < *until);
         let mut changes: Vec<Change> = Vec::new();
-        let mut refused = Vec::new();
+        let (mut refused, mut absent) = (Vec::new(), Vec::new());
         for op in ops {
             let field = op.field();
-            let stored = self.entries.get(&field);
-            let entry = match (op, stored) {
-                (Op::Put { stamp, .. }, Some((fence, _))) if !stamp.supersedes(*fence) => {
-                    refused.push((field, *fence));
-                    continue;
+            match self.apply_one(op, now) {
+                Outcome::Changed(entry) => {
+                    changes.retain(|it| it.field != field);
+                    changes.push(Change { field, entry });
                 }
-                (Op::Put { stamp, record, .. }, Some(same))
-                    if *same == (*stamp, record.clone()) =>
-                {
-                    continue;
-                }
-                (Op::Put { stamp, record, .. }, _) => {
-                    self.entries.insert(field, (*stamp, record.clone()));
-                    Ok((*stamp, record.clone()))
-                }
-                (Op::Cut { stamp, reason, .. }, Some((fence, _))) if stamp.supersedes(*fence) => {
-                    self.entries.remove(&field);
-                    Err(*reason)
-                }
-                (Op::Cut { .. }, _) => continue,
-            };
-            changes.retain(|it| it.field != field);
-            changes.push(Change { field, entry });
+                Outcome::Unchanged => {}
+                Outcome::Refused(fence) => refused.push((field, fence)),
+                Outcome::Absent => absent.push(field),
+            }
         }
-        if changes.is_empty() {
-            return Applied {
-                patch: None,
-                refused,
-            };
+        let profile = self.entries.get(&Field::Profile);
+        let profile = profile.map(|(stamp, _)| stamp.epoch);
+        let patch = (!changes.is_empty()).then(|| self.advance(changes, next));
+        Applied {
+            patch,
+            refused,
+            absent,
+            profile,
         }
+    }
+
+    fn advance(&mut self, changes: Vec<Change>, next: Clock) -> Patch {
         let (epoch, from) = match self.clock {
             Some(clock) => (clock.epoch, clock.version),
             None => (next.epoch, 0),
@@ -68,15 +75,101 @@ impl TopicMap {
             version: next.version,
         };
         self.clock = (!self.entries.is_empty()).then_some(clock);
-        let patch = Some(Patch {
+        Patch {
             from,
             clock,
             changes,
-        });
-        Applied { patch, refused }
+        }
     }
 
-    /// All of it.
+    fn apply_one(&mut self, op: &Op, now: Timestamp) -> Outcome {
+        match op {
+            Op::Put {
+                field,
+                stamp,
+                record,
+                guard,
+                profile,
+            } => {
+                if let Some((stored, before)) = self.entries.get(field) {
+                    if (*stored, before) == (*stamp, record) {
+                        return Outcome::Unchanged;
+                    }
+                    if !guard.admits(*stamp, *stored) {
+                        return Outcome::Refused(Fence {
+                            stamp: *stored,
+                            profile: 0,
+                        });
+                    }
+                } else if let Some((fence, _)) = self.fences.get(field)
+                    && (!guard.admits(*stamp, fence.stamp) || *profile < fence.profile)
+                {
+                    return Outcome::Refused(*fence);
+                }
+                self.fences.remove(field);
+                self.entries.insert(*field, (*stamp, record.clone()));
+                Outcome::Changed(Ok((*stamp, record.clone())))
+            }
+            Op::Cut {
+                field,
+                stamp,
+                reason,
+            } => {
+                if let Some((stored, _)) = self.entries.get(field) {
+                    if stamp < stored {
+                        return Outcome::Refused(Fence {
+                            stamp: *stored,
+                            profile: 0,
+                        });
+                    }
+                    self.entries.remove(field);
+                    let fence = self.raise_fence(*field, *stamp, 0, now);
+                    let reason = *reason;
+                    return Outcome::Changed(Err(Removed { reason, fence }));
+                }
+                let before = self.fences.get(field).map(|(fence, _)| *fence);
+                let fence = self.raise_fence(*field, *stamp, 0, now);
+                match before {
+                    Some(_) if fence.stamp > *stamp => Outcome::Refused(fence),
+                    Some(_) => Outcome::Unchanged,
+                    None => Outcome::Absent,
+                }
+            }
+            Op::Hide { field, profile } => {
+                if let Some((_, Record::Member(member))) = self.entries.get(field)
+                    && *profile <= member.profile
+                {
+                    return Outcome::Unchanged; // they have come out since
+                }
+                let removed = self.entries.remove(field);
+                let lowest = Stamp {
+                    epoch: 0,
+                    owner: 0,
+                    order: 0,
+                };
+                let stamp = removed.as_ref().map_or(lowest, |(stamp, _)| *stamp);
+                let fence = self.raise_fence(*field, stamp, *profile, now);
+                match removed {
+                    Some(_) => Outcome::Changed(Err(Removed {
+                        reason: crate::Reason::Left,
+                        fence,
+                    })),
+                    None => Outcome::Unchanged,
+                }
+            }
+        }
+    }
+
+    fn raise_fence(&mut self, field: Field, stamp: Stamp, profile: u64, now: Timestamp) -> Fence {
+        let new = (Fence { stamp, profile }, now + FENCE_TTL);
+        let (fence, until) = self.fences.entry(field).or_insert(new);
+        fence.stamp = fence.stamp.max(stamp);
+        fence.profile = fence.profile.max(profile);
+        *until = now + FENCE_TTL;
+        *fence
+    }
+
+    /// All entries.
     pub fn snapshot(&self) -> Snapshot {
         let entries = self.entries.iter();
         Snapshot {
@@ -97,5 +190,18 @@ impl TopicMap {
         self.entries
             .iter()
             .map(|(field, (stamp, _))| (*field, *stamp))
+    }
+
+    /// The same without its fences: for tests that break the rules.
+    pub fn without_fences(&self) -> Self {
+        TopicMap {
+            fences: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Until when it is to be kept although it is empty: the end of the last fence.
+    pub fn fenced_until(&self) -> Option<Timestamp> {
+        self.fences.values().map(|(_, until)| *until).max()
     }
 }

@@ -6,6 +6,7 @@
 
 mod carried;
 mod map;
+mod membership;
 pub mod nodes;
 mod record;
 mod replica;
@@ -15,8 +16,12 @@ mod subject;
 
 pub use carried::Carried;
 pub use map::{Applied, TopicMap};
-pub use record::{Change, Field, Murmur, Op, Patch, Record, SessionRecord, Snapshot, Stay, Write};
-pub(crate) use replica::{Heard, Membership, Replica};
+pub(crate) use membership::Membership;
+pub use record::{
+    Change, FENCE_TTL, Fence, Field, Guard, Murmur, Op, Patch, Record, Removed, SessionRecord,
+    Snapshot, Stay, Write,
+};
+pub(crate) use replica::{Claimed, Heard, Put, Replica, Verdict};
 pub use request::{News, Reply, Request};
 pub use stamp::{Incarnation, Stamp};
 pub use subject::{SHARDS, Subject};

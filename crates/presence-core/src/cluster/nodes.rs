@@ -13,6 +13,13 @@ const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// since a server took over. And a last time before it is forgotten.
 const REAP_AGAIN: Duration = Duration::from_secs(60);
 
+/// A write that is not answered so long after it was asked for has failed.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+/// A node that has not compared with all of the store for so long does not know whether something of its own is missing.
+const COMPARED_WITHIN: Duration = Duration::from_secs(10);
+/// Differences between two readings of the store's clock that may come from the way there.
+const CLOCK_SLACK_MS: u64 = 20;
+
 /// A node that was declared dead and lives waits so long before it writes again, to hear which of its connections have ended.
 const AWAKE_AFTER: Duration = Duration::from_secs(1);
 
@@ -39,6 +46,13 @@ pub enum Input {
     },
     /// The node is about to stop: its sessions have so long to go on elsewhere.
     Stopping(Duration),
+    /// A write was not done, or the store has lost data: something of this node's waits.
+    Troubled,
+    /// A comparison with all of the store, begun then, has ended.
+    Compared {
+        /// The time at which it was begun.
+        since: Timestamp,
+    },
 }
 
 /// What is to be done about it.
@@ -50,6 +64,8 @@ pub enum Effect {
         me: Incarnation,
         /// How long it is to run from now.
         ttl: Duration,
+        /// Whatever this node did until then, by the store's clock, is in the store.
+        settled_until: Timestamp,
     },
     /// Declare a node dead, if it has no lease: [`Input::Condemned`].
     Condemn(Incarnation),
@@ -63,6 +79,10 @@ pub enum Effect {
     Distrust,
     /// To everyone on this node: nothing that this incarnation wrote counts any more.
     Lost(Incarnation),
+    /// To everyone on this node: whatever a node with a lease did until then is in the store.
+    Settled(Timestamp),
+    /// To everyone on this node: the store's clock is so many milliseconds ahead of this node's.
+    StoreAhead(i64),
     /// The store is away, or back.
     Away(bool),
 }
@@ -97,6 +117,18 @@ pub struct Nodes {
     /// Nodes that are being condemned or reaped right now.
     under_way: BTreeSet<Incarnation>,
     stopping: Option<Duration>,
+    /// The end of this node's lease, by the store's clock.
+    holds_until_at_store: Timestamp,
+    /// How far the store's clock is ahead of this node's, in milliseconds.
+    store_ahead_ms: i64,
+    /// When a write last failed, or the store last lost data.
+    troubled_at: Timestamp,
+    /// When the last comparison was begun that reached all of the store.
+    compared_since: Timestamp,
+    /// Whatever this node did until then is in the store.
+    settled_until: Timestamp,
+    /// The same of all nodes with a lease.
+    all_settled_until: Timestamp,
 }
 
 #[derive(Debug)]
@@ -127,6 +159,12 @@ impl Nodes {
             dead: BTreeMap::new(),
             under_way: BTreeSet::new(),
             stopping: None,
+            holds_until_at_store: Timestamp::default(),
+            store_ahead_ms: 0,
+            troubled_at: now,
+            compared_since: Timestamp::default(),
+            settled_until: Timestamp::default(),
+            all_settled_until: Timestamp::default(),
         }
     }
 
@@ -138,6 +176,11 @@ impl Nodes {
     /// Until when this node's lease runs, as far as it knows.
     pub fn holds_until(&self) -> Timestamp {
         self.holds_until
+    }
+
+    /// The same by the store's clock, which is what the store judges late writes by.
+    pub fn holds_until_at_store(&self) -> Timestamp {
+        self.holds_until_at_store
     }
 
     /// Whether this node's lease runs, as far as it knows. While it does not, nothing may be written: it may be dead already.
@@ -182,7 +225,51 @@ impl Nodes {
     fn renew(&mut self, now: Timestamp, ttl: Duration, out: &mut Vec<Effect>) {
         self.renewing = Some((now, ttl));
         self.renew_at = now + Timing::RENEW_EVERY;
-        out.push(Effect::Renew { me: self.me, ttl });
+        self.settle(now);
+        out.push(Effect::Renew {
+            me: self.me,
+            ttl,
+            settled_until: self.at_store(self.settled_until),
+        });
+    }
+
+    /// Notes until when everything of this node is in the store: a write that is not answered within [`ANSWERED_WITHIN`]
+    /// has failed.
+    fn settle(&mut self, now: Timestamp) {
+        let is_quiet = self.troubled_at + ANSWERED_WITHIN <= now;
+        let is_compared =
+            self.troubled_at <= self.compared_since && now <= self.compared_since + COMPARED_WITHIN;
+        if is_quiet && is_compared {
+            let until = now.as_millis() - ANSWERED_WITHIN.as_millis() as u64;
+            self.settled_until = Timestamp::from_millis(until);
+        }
+    }
+
+    fn at_store(&self, moment: Timestamp) -> Timestamp {
+        Timestamp::from_millis(
+            moment
+                .as_millis()
+                .saturating_add_signed(self.store_ahead_ms),
+        )
+    }
+
+    fn read_store_clock(&mut self, now: Timestamp, asked_at: Timestamp, leases: &Leases) -> bool {
+        let halfway = asked_at.as_millis() + now.since(asked_at).as_millis() as u64 / 2;
+        let ahead_ms = leases.now.as_millis() as i64 - halfway as i64;
+        let is_other = self.store_ahead_ms.abs_diff(ahead_ms) > CLOCK_SLACK_MS;
+        if is_other {
+            self.store_ahead_ms = ahead_ms;
+        }
+        is_other
+    }
+
+    /// Until when, by this node's clock, everything of all nodes with a lease is in the store.
+    fn all_settled(&self, leases: &Leases, alive: &BTreeSet<Incarnation>) -> Timestamp {
+        let settled = leases.nodes.iter();
+        let settled = settled.filter(|it| alive.contains(&it.who));
+        let settled = settled.map(|it| it.settled_until).min();
+        let until = settled.unwrap_or_default().as_millis();
+        Timestamp::from_millis(until.saturating_add_signed(-self.store_ahead_ms))
     }
 
     /// Takes one fact.
@@ -229,6 +316,8 @@ impl Nodes {
                 self.renew(now, time, out);
                 self.stopping = Some(time);
             }
+            Input::Troubled => self.troubled_at = now,
+            Input::Compared { since } => self.compared_since = since,
         }
     }
 
@@ -249,6 +338,7 @@ impl Nodes {
             Standing::Condemned => return self.come_anew(now, out),
             Standing::New if was_known => {
                 self.healthy_since = None;
+                self.troubled_at = now;
                 out.push(Effect::Distrust);
             }
             Standing::New | Standing::Renewed => {}
@@ -260,6 +350,10 @@ impl Nodes {
             self.healthy_since = None;
         }
         self.holds_until = asked_at + ttl;
+        self.holds_until_at_store = leases.now + ttl;
+        if self.read_store_clock(now, asked_at, leases) {
+            out.push(Effect::StoreAhead(self.store_ahead_ms));
+        }
         let healthy_since = *self.healthy_since.get_or_insert(now);
 
         for since in self.known.values_mut() {
@@ -300,6 +394,11 @@ impl Nodes {
                     out.push(Effect::Condemn(who));
                 }
             }
+        }
+        let settled = self.all_settled(leases, &alive);
+        if settled > self.all_settled_until {
+            self.all_settled_until = settled;
+            out.push(Effect::Settled(settled));
         }
         self.alive.clone_from(&alive);
         // The dead are remembered here for longer than in the store.
@@ -448,6 +547,7 @@ mod tests {
             name: "".into(),
             until,
             is_dead: false,
+            settled_until: Timestamp::default(),
         }
     }
 
@@ -464,7 +564,13 @@ mod tests {
                 .collect(),
         };
         nodes.handle(at(now), Input::Renewed(leases), &mut effects);
-        effects.retain(|it| !matches!(it, Effect::Renew { .. }));
+        let is_news = |it: &Effect| {
+            !matches!(
+                it,
+                Effect::Renew { .. } | Effect::StoreAhead(_) | Effect::Settled(_)
+            )
+        };
+        effects.retain(is_news);
         effects
     }
 

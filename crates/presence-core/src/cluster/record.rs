@@ -1,6 +1,7 @@
 //! What is written to the store, and what comes back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Incarnation, Stamp, Subject};
 use crate::ports::Queue;
@@ -60,40 +61,95 @@ pub struct Stay {
 /// What is to become of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// It is put, unless the stored one has a stamp that this does not supersede.
+    /// Puts an entry.
     Put {
-        /// Which.
+        /// Which entry.
         field: Field,
-        /// Its fence.
+        /// Its fencing token.
         stamp: Stamp,
-        /// What it says.
+        /// Its new content.
         record: Record,
+        /// The condition under which it is put.
+        guard: Guard,
+        /// In the map of a place: the revision of the user's profile that the entry shows. A removal by
+        /// [`Op::Hide`] at a later revision refuses it. 0 elsewhere.
+        profile: u64,
     },
-    /// It is removed, unless the stored one has a stamp that this does not supersede: a late leave of an older connection
-    /// changes nothing, and is not worth a word.
+    /// Removes an entry whose token is not greater than `stamp`, and leaves that as a fence in any case: for
+    /// [`FENCE_TTL`] no smaller token is taken.
     Cut {
-        /// Which.
+        /// Which entry.
         field: Field,
-        /// Its fence.
+        /// The fencing token.
         stamp: Stamp,
-        /// Why, for those who watch.
+        /// The reason, for those who watch.
         reason: Reason,
+    },
+    /// In the map of a place: removes the entry of a session whose user hides, whoever wrote it, unless it shows this revision
+    /// of the profile or a later one; and leaves a fence that refuses puts with an earlier one.
+    Hide {
+        /// Which entry.
+        field: Field,
+        /// The revision of the profile since which the user hides.
+        profile: u64,
     },
 }
 
+/// For how long a fence outlives the entry that it fenced: a lease, and some seconds for what was on its way.
+pub const FENCE_TTL: Duration = Duration::from_secs(20);
+
+/// The condition of a put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The stored token, that of an entry or of a fence, is not greater.
+    Newer,
+    /// The same; and the stored token is exactly this one, or there is none, or the writer itself has begun the stored
+    /// epoch.
+    Replaces(Option<Stamp>),
+}
+
+impl Guard {
+    /// Whether a put with the token `new` may take the place of what is stored with the token `stored`.
+    pub fn admits(self, new: Stamp, stored: Stamp) -> bool {
+        let is_expected = match self {
+            Guard::Newer => true,
+            Guard::Replaces(expected) => expected == Some(stored) || stored.owner == new.owner,
+        };
+        is_expected && new >= stored
+    }
+}
+
+/// What is left of an entry that was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// No smaller token is taken.
+    pub stamp: Stamp,
+    /// Nor an earlier revision of the profile.
+    pub profile: u64,
+}
+
 impl Op {
-    /// Which entry it is about.
-    pub fn field(&self) -> Field {
-        match self {
-            Op::Put { field, .. } | Op::Cut { field, .. } => *field,
+    /// Puts an entry unless a greater token is stored.
+    pub fn put(field: Field, stamp: Stamp, record: Record) -> Self {
+        Op::Put {
+            field,
+            stamp,
+            record,
+            guard: Guard::Newer,
+            profile: 0,
         }
     }
 
-    /// Its fence.
-    pub fn stamp(&self) -> Stamp {
+    /// Which entry it is about.
+    pub fn field(&self) -> Field {
         match self {
-            Op::Put { stamp, .. } | Op::Cut { stamp, .. } => *stamp,
+            Op::Put { field, .. } | Op::Cut { field, .. } | Op::Hide { field, .. } => *field,
         }
+    }
+
+    /// Whether it puts the entry of a session.
+    pub fn puts_session(&self) -> bool {
+        matches!((self, self.field()), (Op::Put { .. }, Field::Session(_)))
     }
 }
 
@@ -108,6 +164,8 @@ pub struct Write {
     pub ops: Vec<Op>,
     /// After this the writer has no entry of a session there: the note is taken back.
     pub is_last: bool,
+    /// The end of the writer's lease, by the store's clock: the store refuses the write after it. `None`: no deadline.
+    pub until: Option<Timestamp>,
 }
 
 impl Write {
@@ -116,9 +174,11 @@ impl Write {
     /// A profile that is cut is not: it was carried before, as one that is [blank](Profile::is_blank), or is nobody's. Nor is
     /// one that was changed without [being read](Stamp::UNREAD): it would replace what is yet to be read.
     pub fn is_due_for(&self, queue: Queue) -> bool {
-        let is_profile = |op: &Op| {
-            let is_put = matches!((op, op.field()), (Op::Put { .. }, Field::Profile));
-            is_put && op.stamp().owner != Stamp::UNREAD
+        let is_profile = |op: &Op| match op {
+            Op::Put { field, stamp, .. } => {
+                *field == Field::Profile && stamp.owner != Stamp::UNREAD
+            }
+            Op::Cut { .. } | Op::Hide { .. } => false,
         };
         match (queue, &self.subject) {
             (Queue::Profiles, Subject::User(user)) => {
@@ -136,8 +196,17 @@ impl Write {
 pub struct Change {
     /// Which.
     pub field: Field,
-    /// What it says now, or why it is gone.
-    pub entry: Result<(Stamp, Record), Reason>,
+    /// What it says now, or how it was removed.
+    pub entry: Result<(Stamp, Record), Removed>,
+}
+
+/// How an entry was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// The reason, for those who watch.
+    pub reason: Reason,
+    /// The fence that is left of it.
+    pub fence: Fence,
 }
 
 /// A change of a map: what turns version `from` into `clock.version`.
@@ -197,10 +266,9 @@ mod tests {
 
     #[test]
     fn a_profile_that_is_put_is_due_unless_it_is_nobodys() {
-        let put_as = |user: &UserId, owner| Op::Put {
-            field: Field::Profile,
-            stamp: Stamp { owner, ..stamp() },
-            record: Record::Profile(Arc::new(Profile::new(user.clone()))),
+        let put_as = |user: &UserId, owner| {
+            let record = Record::Profile(Arc::new(Profile::new(user.clone())));
+            Op::put(Field::Profile, Stamp { owner, ..stamp() }, record)
         };
         let put = |user| put_as(user, 1);
         let cut = |field| Op::Cut {
@@ -258,6 +326,7 @@ mod tests {
             by: Incarnation { node, generation },
             ops,
             is_last: false,
+            until: None,
         }
     }
 }

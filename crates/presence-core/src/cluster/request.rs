@@ -1,8 +1,8 @@
 //! What a machine asks of the store, and what it hears.
 
 use super::{Incarnation, Murmur, Patch, Snapshot, Subject, Write};
-use crate::Clock;
 use crate::ports::Written;
+use crate::{Clock, Timestamp, Topic, UserId};
 
 /// Something that is to be asked of the store. Of one subject, in this order.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,13 @@ pub enum Request {
     Close(Subject),
     /// Write: [`Reply::Written`].
     Write(Write),
+    /// Write to the map of a place on behalf of a user: [`Reply::Fenced`], about the user.
+    Fence {
+        /// Who hides.
+        user: UserId,
+        /// Removes the user's entries from one place.
+        write: Write,
+    },
     /// Tell the others; nothing comes back.
     Murmur(Subject, Vec<Murmur>),
 }
@@ -37,7 +44,7 @@ impl Request {
             | Request::Read { subject, .. }
             | Request::Close(subject)
             | Request::Murmur(subject, _) => subject,
-            Request::Write(write) => &write.subject,
+            Request::Write(write) | Request::Fence { write, .. } => &write.subject,
         }
     }
 }
@@ -54,6 +61,13 @@ pub enum Reply {
     },
     /// The write was done; `None` where the store was away, and nobody knows.
     Written(Option<Written>),
+    /// [`Request::Fence`] was done, or nobody knows.
+    Fenced {
+        /// In which place.
+        topic: Topic,
+        /// Whether it was done.
+        is_done: bool,
+    },
     /// Somebody changed it.
     Patched(Patch),
     /// Somebody told something.
@@ -71,4 +85,10 @@ pub enum News {
     Lost(Incarnation),
     /// This part of the store, or all of it, may have lost data, or told something that was not heard.
     Distrust(Option<u16>),
+    /// Whatever a node with a lease did until then, by this node's clock, is in the store.
+    Settled(Timestamp),
+    /// The store's clock is so many milliseconds ahead of this node's.
+    StoreAhead(i64),
+    /// The node stood still, and may read now what was meant for it long ago.
+    Woke,
 }

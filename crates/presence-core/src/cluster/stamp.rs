@@ -1,4 +1,4 @@
-//! Who wrote an entry, and which of two writes wins.
+//! The fencing token of an entry: who wrote it, and which of two writes wins.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Incarnation {
     /// The process: a random number, drawn at its start.
     pub node: u64,
-    /// Grows when the process loses its lease and takes a new one.
+    /// Grows when the process loses its lease and takes a new one. At most [`Stamp::GENERATION_MAX`].
     pub generation: u32,
 }
 
@@ -23,14 +23,19 @@ impl fmt::Debug for Incarnation {
     }
 }
 
-/// The fence of an entry. The store keeps it beside the entry, and refuses a write that does not supersede it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The fencing token of an entry. Tokens are totally ordered: by epoch, then by owner, then by order. The store keeps the
+/// token beside the entry, and refuses a write with a smaller one.
+///
+/// No epoch has two writers, unless the store has lost data: whoever begins an epoch does it with a write that is
+/// [conditional](super::Guard::Replaces) on the token that it read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
-    /// Of a session: which of its connections. Of a profile: which change of the status.
+    /// Of a session: which of its connections. Of a profile: the revision of the status.
     pub epoch: u64,
     /// The process that began this epoch.
     pub owner: u64,
-    /// What comes later within the epoch. Of a session: the owner's generation. Of a profile: the last-seen time.
+    /// What comes later within the epoch. Of a session: the owner's generation in the upper 16 bits, and the revision of the
+    /// entry in the lower 48. Of a profile: the last-seen time.
     pub order: u64,
 }
 
@@ -39,30 +44,39 @@ impl Stamp {
     /// known.
     pub const UNREAD: u64 = u64::MAX;
 
-    /// The stamp of the session whose connection number `epoch` is on the node `owner`.
-    pub fn of_session(epoch: u32, owner: Incarnation) -> Self {
+    /// The greatest generation that a token can tell from the one before.
+    pub const GENERATION_MAX: u32 = (1 << 16) - 1;
+
+    const REVISION_BITS: u32 = 48;
+    const REVISION_MASK: u64 = (1 << Self::REVISION_BITS) - 1;
+
+    /// The token of revision `revision` of the entry of a session whose connection number `epoch` is on the node `owner`.
+    pub fn of_session(epoch: u32, owner: Incarnation, revision: u64) -> Self {
+        let generation = u64::from(owner.generation.min(Self::GENERATION_MAX));
         Stamp {
             epoch: u64::from(epoch),
             owner: owner.node,
-            order: u64::from(owner.generation),
+            order: generation << Self::REVISION_BITS | (revision & Self::REVISION_MASK),
         }
     }
 
     /// Of a session: which incarnation owns it.
     pub fn incarnation(self) -> Incarnation {
+        let generation = self.order >> Self::REVISION_BITS;
         Incarnation {
             node: self.owner,
-            generation: u32::try_from(self.order).unwrap_or(u32::MAX),
+            generation: u32::try_from(generation).unwrap_or(Self::GENERATION_MAX),
         }
     }
 
-    /// Whether an entry with this stamp may replace one with `stored`: it is of a later epoch; or of the same, by the same
-    /// owner, and not older. Of two nodes that begin one epoch, the first to write it has it.
-    pub fn supersedes(self, stored: Stamp) -> bool {
-        self.epoch > stored.epoch
-            || (self.epoch == stored.epoch
-                && self.owner == stored.owner
-                && self.order >= stored.order)
+    /// Of a session: which revision of its entry.
+    pub fn revision(self) -> u64 {
+        self.order & Self::REVISION_MASK
+    }
+
+    /// Whether the same process wrote both in the same epoch.
+    pub fn is_of_same_writer(self, other: Stamp) -> bool {
+        (self.epoch, self.owner) == (other.epoch, other.owner)
     }
 }
 
@@ -70,29 +84,26 @@ impl Stamp {
 mod tests {
     use super::*;
 
-    fn stamp(epoch: u64, owner: u64, order: u64) -> Stamp {
-        Stamp {
-            epoch,
-            owner,
-            order,
-        }
+    fn stamp(epoch: u32, node: u64, generation: u32, revision: u64) -> Stamp {
+        Stamp::of_session(epoch, Incarnation { node, generation }, revision)
     }
 
     #[test]
     fn the_newest_connection_owns_the_session() {
-        assert!(stamp(2, 7, 0).supersedes(stamp(1, 9, 5)));
-        assert!(!stamp(1, 9, 5).supersedes(stamp(2, 7, 0)));
+        assert!(stamp(2, 7, 0, 0) > stamp(1, 9, 5, 8));
     }
 
     #[test]
-    fn writing_again_is_fine_and_an_older_generation_is_not() {
-        assert!(stamp(1, 7, 3).supersedes(stamp(1, 7, 3)));
-        assert!(stamp(1, 7, 4).supersedes(stamp(1, 7, 3)));
-        assert!(!stamp(1, 7, 2).supersedes(stamp(1, 7, 3)));
+    fn within_an_epoch_the_generation_counts_and_then_the_revision() {
+        assert!(stamp(1, 7, 4, 1) > stamp(1, 7, 3, 9));
+        assert!(stamp(1, 7, 3, 2) > stamp(1, 7, 3, 1));
     }
 
     #[test]
-    fn of_two_that_begin_one_epoch_the_first_has_it() {
-        assert!(!stamp(1, 7, 3).supersedes(stamp(1, 9, 0)));
+    fn a_token_tells_who_wrote_it() {
+        let it = stamp(1, 7, 3, 1_764_000_000_000);
+        let (node, generation) = (7, 3);
+        assert_eq!(it.incarnation(), Incarnation { node, generation });
+        assert_eq!(it.revision(), 1_764_000_000_000);
     }
 }

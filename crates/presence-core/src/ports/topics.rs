@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::StoreError;
-use crate::cluster::{Field, Incarnation, Murmur, Patch, Snapshot, Stamp, Subject, Write};
+use crate::cluster::{Fence, Field, Incarnation, Murmur, Patch, Snapshot, Subject, Write};
 use crate::{Clock, Timestamp};
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ use std::time::Duration;
 ///
 /// - A write is done in one step per subject, as [`TopicMap::apply`](crate::cluster::TopicMap::apply) says. Writes of
 ///   different subjects have no order among each other.
-/// - Refused puts are told in the order of the ops; a refused cut is silent. Entries of a snapshot and changes of a patch
-///   have no order.
+/// - Refused operations are told in the order of the ops. Entries of a snapshot and changes of a patch have no order.
+/// - A removal leaves its token behind as a fence, for [`FENCE_TTL`](crate::cluster::FENCE_TTL): writes with a smaller token
+///   are refused, however late they arrive. Fences count in no snapshot, version or emptiness, and are gone soon after.
+/// - A write after its deadline ([`Write::until`], by the store's clock) does nothing, and is an error.
 /// - An acknowledged write may be lost when a server dies. A failed one may have been done. Repeating one is safe.
 /// - Whoever follows a subject gets a [`Notice`] of each patch and murmur from before [`follow`](Self::follow) returns until
 ///   [`unfollow`](Self::unfollow), in order and in time as a rule; any of them may be lost, late, doubled or out of order.
@@ -62,7 +64,8 @@ pub trait Topics: Send + Sync + 'static {
     fn next(&self) -> impl Future<Output = Notice> + Send;
 
     /// Sets the end of the lease of `me` to `ttl` from now, by the store's clock, and reads all leases.
-    /// One that has lapsed and was not condemned goes on as if it had not.
+    /// One that has lapsed and was not condemned goes on as if it had not. `settled_until` is what the lease says of
+    /// [its holder](Lease::settled_until).
     ///
     /// # Errors
     ///
@@ -72,6 +75,7 @@ pub trait Topics: Send + Sync + 'static {
         me: Incarnation,
         name: &str,
         ttl: Duration,
+        settled_until: Timestamp,
     ) -> impl Future<Output = Result<Leases, StoreError>> + Send;
 
     /// Declares `who` dead, unless it holds a lease that runs. For ever: [`renew`](Self::renew) says so to it.
@@ -111,12 +115,16 @@ pub trait Topics: Send + Sync + 'static {
 }
 
 /// A write was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// The version that it made; `None` where it changed nothing.
     pub version: Option<u64>,
-    /// The puts that were refused, each with the stamp that stands in its way.
-    pub refused: Vec<(Field, Stamp)>,
+    /// The operations that were refused, each with what stands in its way.
+    pub refused: Vec<(Field, Fence)>,
+    /// What was to be removed, and of which neither an entry nor a fence was there.
+    pub absent: Vec<Field>,
+    /// In the map of a user: the revision of the profile that is there now.
+    pub profile: Option<u64>,
 }
 
 /// Something that was heard of the store.
@@ -165,4 +173,6 @@ pub struct Lease {
     pub until: Timestamp,
     /// Whether it was declared dead.
     pub is_dead: bool,
+    /// Whatever its holder did until then, by the store's clock, is in the store. 0 where it does not say.
+    pub settled_until: Timestamp,
 }

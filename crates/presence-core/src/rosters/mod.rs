@@ -27,6 +27,8 @@ pub enum Input<A> {
         session: SessionId,
         /// The entry, or why it is gone.
         entry: Result<Arc<Member>, Reason>,
+        /// Whether the other nodes may be told.
+        is_shared: bool,
     },
     /// A session began to watch, or has lost track and wants to catch up.
     Watched {
@@ -278,8 +280,9 @@ impl Rosters {
                 topic,
                 session,
                 entry,
+                is_shared,
             } => {
-                self.wrote(now, &topic, session, entry);
+                self.wrote(now, &topic, session, entry, is_shared);
                 topic
             }
             Input::Looked { topic } => {

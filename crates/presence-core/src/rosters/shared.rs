@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::place::Place;
 use super::{Effect, Key, Rosters};
-use crate::cluster::{Heard, Membership, Murmur, News, Replica, Reply, Subject};
+use crate::cluster::{
+    Guard, Heard, Membership, Murmur, News, Put, Replica, Reply, Subject, Verdict,
+};
 use crate::{Member, Reason, SessionId, Timestamp, Topic};
 
 /// A place that somebody only looked at is followed so much longer, for the next look.
@@ -46,7 +48,7 @@ impl Place {
         for (session, entry) in heard.changes {
             self.write(session, entry);
         }
-        for session in heard.taken {
+        for (session, _) in heard.taken {
             self.fleeting.forget_cursor(session);
         }
     }
@@ -59,14 +61,21 @@ impl Rosters {
             return;
         };
         members.hear(news);
-        let concerns = |topic: &&Topic| match news {
-            News::Distrust(Some(shard)) => Subject::Place(Topic::clone(topic)).shard() == shard,
+        let concerns = |topic: &Topic, place: &Place| match news {
+            News::Distrust(Some(shard)) => Subject::Place(topic.clone()).shard() == shard,
+            News::Settled(_) => place
+                .copy
+                .as_ref()
+                .is_some_and(|it| it.replica.has_missing()),
+            News::StoreAhead(_) => false,
             _ => true,
         };
-        let mut topics: Vec<Topic> = self.places.keys().filter(concerns).cloned().collect();
+        let places = self.places.iter();
+        let topics = places.filter(|(topic, place)| concerns(topic, place));
+        let mut topics: Vec<Topic> = topics.map(|(topic, _)| topic.clone()).collect();
         topics.sort_unstable();
         for topic in topics {
-            let Some(place) = self.places.get_mut(&topic) else {
+            let (Some(place), Some(members)) = (self.places.get_mut(&topic), &self.members) else {
                 continue;
             };
             let Some(copy) = &mut place.copy else {
@@ -74,14 +83,19 @@ impl Rosters {
             };
             match news {
                 News::Become(_) => {
-                    copy.replica.rewrite();
+                    copy.replica.void();
                     copy.replica.distrust();
                 }
                 News::Lost(who) => {
                     let heard = copy.replica.lost(who);
                     place.apply(heard);
                 }
-                News::Distrust(_) => copy.replica.distrust(),
+                News::Settled(_) => {
+                    let heard = copy.replica.settled(now, members);
+                    place.apply(heard);
+                }
+                News::Distrust(_) | News::Woke => copy.replica.distrust(),
+                News::StoreAhead(_) => {}
             }
             self.settle(now, topic, out);
         }
@@ -94,22 +108,36 @@ impl Rosters {
         topic: &Topic,
         session: SessionId,
         entry: Result<Arc<Member>, Reason>,
+        is_shared: bool,
     ) {
         self.place(topic);
         let (Some(place), members) = (self.places.get_mut(topic), &self.members) else {
             return;
         };
-        if let (Some(copy), Some(members)) = (&mut place.copy, members) {
-            match &entry {
-                Ok(member) => copy.replica.put(session, member.epoch, member.clone()),
-                Err(Reason::Replaced) => {
-                    copy.replica.hand_over(now, session, members);
+        let (Some(copy), Some(members)) = (&mut place.copy, members) else {
+            return place.write(session, entry);
+        };
+        match &entry {
+            Ok(member) => {
+                let how = Put {
+                    guard: Guard::Newer,
+                    profile: member.profile,
+                    is_held: !is_shared,
+                };
+                let (epoch, value) = (member.epoch, member.clone());
+                let replica = &mut copy.replica;
+                if replica.put(now, session, epoch, value, how, members) == Verdict::Superseded {
+                    return;
+                }
+            }
+            Err(Reason::Replaced) => {
+                if copy.replica.hand_over(now, session) {
                     return self.silence(topic, session);
                 }
-                Err(reason) => {
-                    if !copy.replica.cut(session, *reason, members) {
-                        return; // it is somebody else's by now
-                    }
+            }
+            Err(reason) => {
+                if !copy.replica.cut(now, session, *reason, members) {
+                    return; // it is somebody else's by now, or hidden already
                 }
             }
         }
@@ -141,8 +169,9 @@ impl Rosters {
                 return;
             }
             Reply::Written(outcome) => copy.replica.written(now, outcome.as_ref(), members),
-            Reply::Patched(patch) => copy.replica.patched(patch, members),
+            Reply::Patched(patch) => copy.replica.patched(now, patch, members),
             Reply::At(clock) => return copy.replica.at(clock),
+            Reply::Fenced { .. } => return,
             Reply::Murmured(murmurs) => {
                 for murmur in murmurs {
                     self.murmured(now, topic, murmur);

@@ -1,16 +1,20 @@
 //! People: their sessions and devices, what they chose, what others may see of it.
 
+mod claims;
 mod session;
 mod shared;
 mod user;
+mod waiting;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use self::claims::{Claim, Newcomer};
 pub use self::session::{Activity, Connection};
 use self::shared::{Asked, Shared};
 use self::user::User;
+use self::waiting::{Need, Waiting};
 use crate::cluster::{Incarnation, Membership, Murmur, News, Reply, Request, Subject};
 use crate::epochs::Epochs;
 use crate::{
@@ -185,6 +189,8 @@ pub enum Effect<A> {
         session: SessionId,
         /// The entry, or why it is gone.
         entry: Result<Arc<Member>, Reason>,
+        /// Whether the other nodes may be told: not before the store's map of the user names the place.
+        is_shared: bool,
     },
     /// Have a session watch a topic, after what was written before.
     Watch {
@@ -274,8 +280,15 @@ pub struct Users<A> {
     epochs: Epochs,
     /// Where there is a store that it shares with other nodes.
     members: Option<Membership>,
-    /// Who waits for a revision of a profile to be in that store.
-    waiting: HashMap<UserId, Vec<(u64, A)>>,
+    /// Who waits for something to be in that store.
+    waiting: HashMap<UserId, Vec<Waiting<A>>>,
+    /// Connections whose session is on another node.
+    claims: HashMap<UserId, Vec<Claim<A>>>,
+    /// What happened to users whose map is being read, because this node stood still.
+    held: HashMap<UserId, Vec<Input<A>>>,
+    /// When this node last stood still.
+    woke_at: Timestamp,
+    store_ahead_ms: i64,
 }
 
 #[derive(Debug)]
@@ -283,6 +296,16 @@ enum Slot<A> {
     /// The profile is being read; what happened since waits for it, so that nobody is shown who hides.
     Loading(Box<Loading<A>>),
     Known(Box<User>),
+}
+
+impl<A> Slot<A> {
+    /// Whether anything may be different once other nodes have caught up with the store.
+    fn awaits_others(&self) -> bool {
+        match self {
+            Slot::Known(user) => user.awaits_others(),
+            Slot::Loading(_) => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -307,6 +330,8 @@ enum Key {
     Copy(UserId),
     Session(UserId, SessionId),
     User(UserId),
+    /// Somebody has waited for too long.
+    Waiting(UserId),
 }
 
 impl<A> Users<A> {
@@ -320,6 +345,10 @@ impl<A> Users<A> {
             epochs: Epochs::new(seed),
             members: None,
             waiting: HashMap::new(),
+            claims: HashMap::new(),
+            held: HashMap::new(),
+            woke_at: Timestamp::default(),
+            store_ahead_ms: 0,
         }
     }
 
@@ -380,7 +409,16 @@ impl<A> Users<A> {
     ) {
         match self.users.entry(user.clone()) {
             Entry::Occupied(mut entry) => match entry.get_mut() {
-                Slot::Known(_) => self.happen(now, user, input, out),
+                Slot::Known(_) => match self.held.get_mut(user) {
+                    Some(held) if input.is_held() => {
+                        if held.len() < self.limits.waiting_max || input.ends() {
+                            held.push(input);
+                        } else {
+                            refuse(input.asker(), Refusal::Unavailable, out);
+                        }
+                    }
+                    _ => self.happen(now, user, input, out),
+                },
                 Slot::Loading(loading) => match (input, &self.members) {
                     // Asked for when they were here before: what the shared store says comes first.
                     (Input::Loaded { .. } | Input::Unread, Some(_)) if loading.is_reading() => {}
@@ -419,6 +457,7 @@ impl<A> Users<A> {
                     let subject = Subject::User(user.clone());
                     let mut requests = Vec::new();
                     let shared: &mut Shared = shared.get_or_insert_with(Box::default);
+                    shared.store_ahead_ms = self.store_ahead_ms;
                     let replica = &mut shared.replica;
                     replica.follow(true, &subject, members, &mut requests);
                     out.extend(requests.into_iter().map(Effect::Ask));
@@ -440,56 +479,89 @@ impl<A> Users<A> {
             return;
         };
         members.hear(news);
-        let concerns = |id: &&UserId| match news {
-            News::Distrust(Some(shard)) => Subject::User(UserId::clone(id)).shard() == shard,
+        match news {
+            News::StoreAhead(ms) => return self.set_store_ahead(ms),
+            News::Woke => self.woke_at = now,
+            _ => {}
+        }
+        let concerns = |id: &UserId, slot: &Slot<A>| match news {
+            News::Distrust(Some(shard)) => Subject::User(id.clone()).shard() == shard,
+            News::Settled(_) => slot.awaits_others(),
             _ => true,
         };
-        let mut ids: Vec<UserId> = self.users.keys().filter(concerns).cloned().collect();
+        let slots = self.users.iter();
+        let ids = slots.filter(|(id, slot)| concerns(id, slot));
+        let mut ids: Vec<UserId> = ids.map(|(id, _)| id.clone()).collect();
         ids.sort_unstable();
         for id in ids {
-            let Some(slot) = self.users.get_mut(&id) else {
-                continue;
-            };
-            let mut own_changed = false;
             let mut effects = Vec::new();
-            if let (News::Become(_), Slot::Known(user)) = (news, &mut *slot) {
-                // The others have seen them leave, and they are not back.
-                user.end_the_gone(now, &mut effects);
+            if self.hear_news_of(now, &id, news, &mut effects) {
+                self.settle(now, &id, &mut effects);
             }
-            let shared = match slot {
-                Slot::Known(user) => {
-                    if let (News::Lost(who), Some(shared)) = (news, &user.shared) {
-                        user.orphaned_at = shared.heard_at(who);
-                    }
-                    user.is_hearsay = true;
-                    &mut user.shared
-                }
-                Slot::Loading(loading) => &mut loading.shared,
-            };
-            let Some(shared) = shared else {
-                continue;
-            };
-            match news {
-                News::Become(_) => {
-                    shared.replica.rewrite();
-                    shared.replica.distrust();
-                }
-                News::Lost(who) => own_changed = !shared.replica.lost(who).changes.is_empty(),
-                News::Distrust(_) => shared.replica.distrust(),
-            }
-            if let Slot::Known(user) = slot {
-                user.own_changed |= own_changed;
-            }
-            self.settle(now, &id, &mut effects);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
+    }
+
+    fn set_store_ahead(&mut self, ms: i64) {
+        self.store_ahead_ms = ms;
+        for slot in self.users.values_mut() {
+            let shared = match slot {
+                Slot::Known(user) => &mut user.shared,
+                Slot::Loading(loading) => &mut loading.shared,
+            };
+            if let Some(shared) = shared {
+                shared.store_ahead_ms = ms;
+            }
+        }
+    }
+
+    /// What `news` mean for one user; says whether anything may be different now.
+    fn hear_news_of(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        news: News,
+        out: &mut Vec<Effect<A>>,
+    ) -> bool {
+        let (Some(slot), Some(members)) = (self.users.get_mut(id), &self.members) else {
+            return false;
+        };
+        let user = match slot {
+            Slot::Known(user) => user,
+            Slot::Loading(loading) => {
+                if let Some(shared) = &mut loading.shared {
+                    shared.hear_news(now, news, members);
+                }
+                return false;
+            }
+        };
+        if let (News::Lost(who), Some(shared)) = (news, &user.shared) {
+            user.orphaned_at = shared.heard_at(who);
+        }
+        user.is_hearsay = true;
+        if let News::Become(_) = news {
+            user.begin_again(now, self.woke_at, &self.timing, out);
+        }
+        if let Some(shared) = &mut user.shared {
+            user.own_changed |= shared.hear_news(now, news, members);
+        }
+        match news {
+            News::Settled(_) => user.end_the_proven(now, members, out),
+            News::Woke if !user.sessions.is_empty() => {
+                self.held.entry(id.clone()).or_default();
+            }
+            _ => {}
+        }
+        true
     }
 
     /// Ends what has run out by `now`. Each effect comes with the user it is about.
     pub fn expire(&mut self, now: Timestamp, out: &mut Vec<(UserId, Effect<A>)>) {
         for key in self.timers.expire(now) {
             let id = match &key {
-                Key::Session(id, _) | Key::User(id) | Key::Copy(id) => id.clone(),
+                Key::Session(id, _) | Key::User(id) | Key::Copy(id) | Key::Waiting(id) => {
+                    id.clone()
+                }
             };
             let Some(Slot::Known(user)) = self.users.get_mut(&id) else {
                 continue;
@@ -498,8 +570,12 @@ impl<A> Users<A> {
             match key {
                 Key::Session(_, session) => {
                     user.run_out(now, session, &self.timing, &mut effects);
+                    if let Some(members) = &self.members {
+                        user.end_the_proven(now, members, &mut effects);
+                    }
                 }
                 Key::User(_) => user.expire(now),
+                Key::Waiting(_) => self.give_up_waiting(now, &id, &mut effects),
                 Key::Copy(_) => {
                     let Some(members) = &self.members else {
                         continue;
@@ -579,39 +655,19 @@ impl<A> Users<A> {
                 card,
                 asker,
             } => {
-                let resumed = resume.and_then(|before| user.resume(now, before));
-                let (connection, restored) = match resumed {
-                    Some((connection, replaced)) => {
-                        out.extend(replaced.map(|connection| Effect::Close {
-                            connection,
-                            reason: Reason::Replaced,
-                        }));
-                        // A newer token may name other workspaces than the one before.
-                        user.move_to(now, connection.session, &workspaces, &card, out);
-                        (connection, true)
-                    }
-                    None if user.sessions_anywhere() >= self.limits.sessions_max => {
-                        let max = self.limits.sessions_max;
-                        let what = "sessions of one user";
-                        refuse(Some(asker), Refusal::TooMany { what, max }, out);
-                        return self.settle(now, id, out);
-                    }
-                    None => {
-                        let connection = user.connect(now, session, device, false);
-                        for workspace in workspaces {
-                            user.join(now, session, Topic::Workspace(workspace), &card);
-                        }
-                        (connection, false)
-                    }
-                };
-                out.push(Effect::Welcome {
-                    connection,
-                    restored,
+                let newcomer = Newcomer {
+                    session,
+                    device,
+                    workspaces,
+                    card,
                     asker,
-                });
+                };
+                return self.let_in(now, id, resume, newcomer, out);
             }
             Input::Acted { session, device } => {
-                user.take_over(now, Connection::acted(session));
+                if let Some(members) = &self.members {
+                    user.take_over(now, Connection::acted(session), members);
+                }
                 let room = user.sessions_anywhere() < self.limits.sessions_max;
                 if let Some(session) = user.session(Connection::acted(session)) {
                     session.heard_at = now;
@@ -625,7 +681,9 @@ impl<A> Users<A> {
                 asker,
             } => {
                 let by = Connection::acted(session);
-                user.take_over(now, by);
+                if let Some(members) = &self.members {
+                    user.take_over(now, by, members);
+                }
                 let topic = Topic::Channel(channel);
                 match user.session(by).filter(|it| it.is_in(&topic)) {
                     Some(session) => {
@@ -676,6 +734,7 @@ impl<A> Users<A> {
                 } else {
                     user.throw_out(now, out);
                     user.erase(now);
+                    let asker = asker.map(|it| (Need::Profile, it));
                     return self.settle_with(now, id, asker, out);
                 }
             }
@@ -726,22 +785,29 @@ impl<A> Users<A> {
                     }
                     Some(_) => {
                         user.join(now, by.session, topic, &meta);
-                        grant(asker, out);
+                        let need = Need::Session(by.session);
+                        return self.settle_with(now, id, asker.map(|it| (need, it)), out);
                     }
                 }
             }
-            Input::Departed { by, channel, asker } => match user.session_here(now, by, out) {
-                None => refuse(asker, Refusal::NoSession, out),
-                Some(_) => {
-                    user.depart(now, by.session, &Topic::Channel(channel), out);
-                    grant(asker, out);
+            Input::Departed { by, channel, asker } => {
+                match user.session_here(now, by, self.members.as_ref(), out) {
+                    None => refuse(asker, Refusal::NoSession, out),
+                    Some(_) => {
+                        user.depart(now, by.session, &Topic::Channel(channel), out);
+                        let need = Need::Session(by.session);
+                        return self.settle_with(now, id, asker.map(|it| (need, it)), out);
+                    }
                 }
-            },
+            }
             Input::Chose { change, asker } => {
                 if user.choose(now, &change) || asker.is_some() {
                     // Even where nothing is new: a change that is told but not yet kept may be on its way.
-                    self.settle_with(now, id, asker, out);
-                    return;
+                    let need = match user.profile.status.chosen.hides() {
+                        true => Need::Hidden,
+                        false => Need::Profile,
+                    };
+                    return self.settle_with(now, id, asker.map(|it| (need, it)), out);
                 }
             }
             Input::Asked { as_owner, asker } => {
@@ -771,9 +837,20 @@ impl<A> Users<A> {
                     return;
                 };
                 user.is_hearsay = true;
-                let outcome = user.hear(now, reply, members);
-                for session in outcome.taken {
-                    user.hand_over(session, out);
+                let has_answered = matches!(reply, Reply::Read { .. });
+                let mut requests = Vec::new();
+                let outcome = user.hear(now, reply, members, &mut requests);
+                out.extend(requests.into_iter().map(Effect::Ask));
+                let mut taken = outcome.taken;
+                taken.retain(|(session, stamp)| !user.insists(*session, *stamp));
+                let taken: Vec<SessionId> = taken.iter().map(|(session, _)| *session).collect();
+                for session in &taken {
+                    user.hand_over(*session, out);
+                }
+                for (session, reason) in &outcome.left {
+                    // That is news, and this node's to tell.
+                    user.is_hearsay = false;
+                    user.end(now, *session, *reason, out);
                 }
                 if outcome.is_erased {
                     user.throw_out(now, out);
@@ -785,14 +862,28 @@ impl<A> Users<A> {
                         asker: None,
                     });
                 }
-                if let Some(revision) = outcome.kept {
-                    self.kept(id, revision, out);
+                let is_read = has_answered && user.has_been_read();
+                self.note_kept(id, outcome.kept);
+                // Before anybody is told: a session that has come here is not gone from elsewhere.
+                self.judge_claims(now, id, &outcome.claims, is_read, out);
+                self.settle(now, id, out);
+                self.answer(id, &outcome.stored, &taken, out);
+                if is_read {
+                    self.go_on(now, id, out);
                 }
+                return;
             }
             Input::Loaded { profile } => user.learn(now, profile),
             Input::Unread => {}
         }
         self.settle(now, id, out);
+    }
+
+    /// The map was read, or cannot be: what was held back happens now.
+    fn go_on(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
+        for input in self.held.remove(id).unwrap_or_default() {
+            self.handle(now, id, input, out);
+        }
     }
 
     fn settle(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
@@ -804,7 +895,7 @@ impl<A> Users<A> {
         &mut self,
         now: Timestamp,
         id: &UserId,
-        asker: Option<A>,
+        asker: Option<(Need, A)>,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
@@ -816,35 +907,42 @@ impl<A> Users<A> {
         user.write(out);
         user.tell_owner(now, out);
         let unsaved = std::mem::take(&mut user.unsaved);
-        if let Some(shared) = &mut user.shared {
+        let is_of_profile = asker.as_ref().is_some_and(|(need, _)| need.is_of_profile());
+        if let (Some(shared), Some(members)) = (&mut user.shared, &self.members) {
             // What is told to other nodes comes first; what is kept for longer comes when they have it.
-            if unsaved || asker.is_some() {
+            if unsaved || is_of_profile {
                 shared.put_profile();
             }
-            if let Some(asker) = asker {
-                let waiting = self.waiting.entry(id.clone()).or_default();
-                match waiting.len() < self.limits.waiting_max {
-                    true => waiting.push((user.profile.status.revision, asker)),
-                    false => refuse(Some(asker), Refusal::Unavailable, out),
-                }
-            }
-        } else if id.is_anonymous() {
-            grant(asker, out);
-        } else if unsaved || asker.is_some() {
-            out.push(Effect::Save {
-                profile: user.profile.clone(),
-                version: None,
-                asker,
-            });
-        }
-        if let Some(members) = &self.members {
             let mut requests = Vec::new();
-            user.share(now, members, &mut requests);
+            let elsewhere = user.share(now, members, &mut requests);
             out.extend(requests.into_iter().map(Effect::Ask));
+            for session in elsewhere {
+                user.hand_over(session, out);
+            }
             if let Some(deadline) = user.copy_deadline_to_arm() {
                 self.timers.arm(Key::Copy(id.clone()), deadline.max(now));
             }
+            if let Some((need, asker)) = asker {
+                let waiting = Waiting::of(now, user, need, asker);
+                self.wait(id, waiting, out);
+            }
+        } else if id.is_anonymous() || !(unsaved || is_of_profile) {
+            grant(asker.map(|(_, asker)| asker), out);
+        } else {
+            let (saved_for, asker) = match is_of_profile {
+                true => (asker.map(|(_, asker)| asker), None),
+                false => (None, asker),
+            };
+            out.push(Effect::Save {
+                profile: user.profile.clone(),
+                version: None,
+                asker: saved_for,
+            });
+            grant(asker.map(|(_, asker)| asker), out);
         }
+        let Some(Slot::Known(user)) = self.users.get_mut(id) else {
+            return;
+        };
         for session in &mut user.sessions {
             if let Some(deadline) = session.deadline_to_arm(now, &self.timing) {
                 let key = Key::Session(id.clone(), session.id);
@@ -854,7 +952,7 @@ impl<A> Users<A> {
         for (session, _) in user.ended.drain(..) {
             self.timers.cancel(&Key::Session(id.clone(), session));
         }
-        if user.is_needed() {
+        if user.is_needed() || self.claims.contains_key(id) {
             if user.seems_forgotten() {
                 user.begin_anew(self.epochs.next());
             }
@@ -871,21 +969,8 @@ impl<A> Users<A> {
                 replica.follow(false, &subject, members, &mut requests);
                 out.extend(requests.into_iter().map(Effect::Ask));
             }
+            self.held.remove(id);
             self.users.remove(id);
-        }
-    }
-
-    /// The shared store has the profile up to `revision`: whoever waited for that is told.
-    fn kept(&mut self, id: &UserId, revision: u64, out: &mut Vec<Effect<A>>) {
-        if let Some(waiting) = self.waiting.remove(id) {
-            let (kept, waiting): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|(it, _)| *it <= revision);
-            for (_, asker) in kept {
-                grant(Some(asker), out);
-            }
-            if !waiting.is_empty() {
-                self.waiting.insert(id.clone(), waiting);
-            }
         }
     }
 }
@@ -904,6 +989,20 @@ impl<A> Input<A> {
             Input::Departed { .. } | Input::Prolonged { .. } | Input::Kicked { .. } => is_shared,
             _ => false,
         }
+    }
+
+    /// Whether this has to wait until the map of its user is read, where this node has stood still: the session may be on
+    /// another node by now.
+    fn is_held(&self) -> bool {
+        !matches!(
+            self,
+            Input::Stored(_)
+                | Input::Loaded { .. }
+                | Input::Unread
+                | Input::Asked { .. }
+                | Input::Watched { .. }
+                | Input::Unwatched
+        )
     }
 
     /// Whether this ends something that began before: there are no more of them than beginnings, and none may be lost.

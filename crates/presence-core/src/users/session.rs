@@ -1,9 +1,13 @@
 //! One session of a user.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::cluster::{SessionRecord, Stay};
+use crate::cluster::{Membership, SessionRecord, Stamp, Stay};
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
+
+/// Nodes that are well say so often that what they did before is known to be in the store after so long.
+const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How the person at a session is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,8 +45,7 @@ pub(super) struct Session {
     pub(super) activity: Activity,
     pub(super) heard_at: Timestamp,
     hidden_since: Timestamp,
-    /// The connection broke: until when and why.
-    pub(super) gone: Option<(Timestamp, Reason)>,
+    pub(super) stage: Stage,
     /// A service acts through it: it has no connection that could break.
     pub(super) acted: bool,
     pub(super) places: Vec<Place>,
@@ -52,6 +55,35 @@ pub(super) struct Session {
     pub(super) is_news: bool,
     /// What they know of whether it is active.
     shared_active: bool,
+    /// The newest revision of its record that the store has; 0 if it has none of this epoch.
+    pub(super) stored: u64,
+    /// What the store had of it before this epoch.
+    pub(super) replaces: Option<Stamp>,
+}
+
+/// How far a session is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It has a connection, or a service acts through it.
+    Live,
+    /// The connection broke: until when it may come back, and why it broke.
+    Grace { until: Timestamp, reason: Reason },
+    /// The grace is over since `since`. It ends when the store has accepted that, unless another node has it.
+    Ending {
+        since: Timestamp,
+        reason: Reason,
+        proof: Proof,
+    },
+}
+
+/// What is still missing before an ending session has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Whatever other nodes did until `settled` is to be in the store first. A node that is in trouble is waited for no longer
+    /// than a lease.
+    Awaited { settled: Timestamp },
+    /// The store has been asked to remove the session.
+    Asked,
 }
 
 /// A channel or workspace that a session is in.
@@ -62,6 +94,18 @@ pub(super) struct Place {
     pub(super) meta: Arc<Meta>,
     /// The look with which it was written; `None` where others may not see it.
     pub(super) written: Option<u64>,
+    pub(super) share: Share,
+}
+
+/// Whether other nodes may be told that a session is in a place: not before the user's map says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// The user's map does not name the place.
+    Unnamed,
+    /// This revision of the session's record names it, and is on its way to the store.
+    Named(u64),
+    /// The store has such a record.
+    Open,
 }
 
 impl Session {
@@ -73,16 +117,18 @@ impl Session {
             activity: Activity::Active,
             heard_at: now,
             hidden_since: now,
-            gone: None,
+            stage: Stage::Live,
             acted,
             places: Vec::with_capacity(2),
             armed: false,
             is_news: true,
             shared_active: true,
+            stored: 0,
+            replaces: None,
         }
     }
 
-    /// The session that was on another node, in its next connection.
+    /// The session that was on another node, in the connection `epoch`.
     pub(super) fn take_over(
         now: Timestamp,
         id: SessionId,
@@ -94,15 +140,21 @@ impl Session {
             joined_at: stay.joined_at,
             meta: stay.meta.clone(),
             written: None,
+            share: Share::Open,
         });
         Session {
             epoch,
             activity: record.activity,
-            // Not here yet: whoever brought it says when it is.
-            gone: (!record.acted).then_some((now, Reason::Lost)),
             places: places.collect(),
             ..Session::new(now, id, record.device.clone(), record.acted)
         }
+    }
+
+    /// The store has this revision of its record.
+    pub(super) fn is_stored_as(&mut self, record: &SessionRecord, revision: u64) {
+        self.is_news = false;
+        self.shared_active = record.is_active;
+        self.stored = revision;
     }
 
     /// What other nodes are to know of it, if that is news to them.
@@ -149,16 +201,126 @@ impl Session {
         self.armed = false;
     }
 
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self.stage, Stage::Ending { .. })
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.stage == Stage::Live
+    }
+
     pub(super) fn vanish(&mut self, until: Timestamp, reason: Reason) {
-        self.gone = Some((until, reason));
+        self.stage = Stage::Grace { until, reason };
         self.armed = false;
+    }
+
+    /// The grace is over.
+    pub(super) fn begin_to_end(&mut self, since: Timestamp, reason: Reason) {
+        let settled = since.as_millis() - SETTLED_WITHIN.as_millis() as u64;
+        let settled = Timestamp::from_millis(settled);
+        let proof = Proof::Awaited { settled };
+        self.stage = Stage::Ending {
+            since,
+            reason,
+            proof,
+        };
+        self.armed = false;
+    }
+
+    /// The store knows nothing of it although it should: others are to write again what they have.
+    pub(super) fn end_later(&mut self, now: Timestamp) {
+        if let Stage::Ending { reason, .. } = self.stage {
+            let proof = Proof::Awaited { settled: now };
+            self.stage = Stage::Ending {
+                since: now,
+                reason,
+                proof,
+            };
+            self.armed = false;
+        }
+    }
+
+    /// Why it is to be removed from the store now, if it is.
+    pub(super) fn is_to_be_asked(
+        &mut self,
+        now: Timestamp,
+        members: &Membership,
+    ) -> Option<Reason> {
+        let Stage::Ending {
+            since,
+            reason,
+            proof: Proof::Awaited { settled },
+        } = &mut self.stage
+        else {
+            return None;
+        };
+        if members.is_settled(*settled) || *since + Timing::LEASE <= now {
+            return Some(*reason);
+        }
+        // Somebody is in trouble: people may have gone there until now.
+        *settled = (*since).max(*settled);
+        None
+    }
+
+    /// The store was asked to remove it.
+    pub(super) fn is_asked(&mut self) {
+        if let Stage::Ending { proof, .. } = &mut self.stage {
+            *proof = Proof::Asked;
+        }
+    }
+
+    /// Nothing that this node wrote of it counts any more.
+    pub(super) fn void(&mut self) {
+        self.stored = 0;
+        for place in &mut self.places {
+            place.share = Share::Unnamed;
+            place.written = place.written.map(|_| 0);
+        }
+    }
+
+    /// A service acts through it, and the store has something older of it, or another node does at the same time: goes on in
+    /// the epoch after that. Says whether it does.
+    pub(super) fn insist(&mut self, stored: Stamp) -> bool {
+        let epoch = u32::try_from(stored.epoch).ok();
+        let epoch = epoch.and_then(|it| it.checked_add(1));
+        let (Some(epoch), true) = (epoch, self.acted && self.stored == 0) else {
+            return false;
+        };
+        self.epoch = epoch;
+        self.replaces = Some(stored);
+        self.is_news = true;
+        self.void();
+        true
+    }
+
+    /// Its record has been put as `revision`, which names all its places.
+    pub(super) fn named(&mut self, revision: u64) {
+        for place in &mut self.places {
+            if place.share == Share::Unnamed {
+                place.share = Share::Named(revision);
+            }
+        }
+    }
+
+    /// The store has its record up to the revision `stored`: opens the places that this names.
+    pub(super) fn open_places(&mut self) {
+        let stored = self.stored;
+        for place in &mut self.places {
+            if let Share::Named(revision) = place.share
+                && revision <= stored
+            {
+                place.share = Share::Open;
+                place.written = place.written.map(|_| 0);
+            }
+        }
     }
 
     /// A new connection goes on where the last one broke. That a machine reconnected says nothing about its person.
     pub(super) fn come_back(&mut self, now: Timestamp) {
         self.epoch += 1;
         self.is_news = true;
-        self.gone = None;
+        self.stage = Stage::Live;
+        self.stored = 0;
         self.heard_at = now;
         self.armed = false;
     }
@@ -190,9 +352,12 @@ impl Session {
     }
 
     fn deadline(&self, now: Timestamp, timing: &Timing) -> Timestamp {
-        let ends = match self.gone {
-            Some((until, _)) => until,
-            None => self.lease_ends(timing),
+        let ends = match self.stage {
+            Stage::Grace { until, .. } => until,
+            Stage::Ending { since, .. } if now < since + Timing::LEASE => since + Timing::LEASE,
+            // It is asked for again when the store is heard of.
+            Stage::Ending { .. } => now + Timing::LEASE,
+            Stage::Live => self.lease_ends(timing),
         };
         let idle_at = self.hidden_since + Timing::HIDDEN_IDLE_AFTER;
         match self.activity {

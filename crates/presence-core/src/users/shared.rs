@@ -1,15 +1,16 @@
 //! A user whom other nodes know, too: what is written to the store of them, and what is heard.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::session::{Connection, Session};
+use super::session::Session;
 use super::user::User;
 use crate::cluster::{
-    Change, Field, Heard, Incarnation, Membership, Op, Patch, Record, Replica, Reply, Request,
-    SessionRecord, Snapshot, Stamp, Subject,
+    Change, Claimed, Field, Guard, Heard, Incarnation, Membership, News, Op, Patch, Put, Record,
+    Replica, Reply, Request, SessionRecord, Snapshot, Stamp, Subject, Verdict, Write,
 };
 use crate::ports::Written;
-use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp};
+use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 
 /// Changes of a status that wait for the store; with one more they become one that says everything.
 pub(super) const PENDING_MAX: usize = 16;
@@ -20,42 +21,76 @@ pub(super) struct Shared {
     pub(super) replica: Replica<Arc<SessionRecord>>,
     /// The process that made the newest change of the profile, as far as this node knows; none, before it is stored.
     author: u64,
-    /// Changes of the status that the store does not have.
-    pending: Vec<StatusChange>,
+    /// The token of the profile that the store has, as far as this node knows.
+    known: Option<Stamp>,
+    /// Changes of the status that the store does not have, and when each was chosen.
+    pending: Vec<(StatusChange, Timestamp)>,
     /// This node is to become the author of the profile's revision.
     is_authored: bool,
-    /// The profile that is being put.
-    putting: Option<Arc<Profile>>,
     profile: Putting,
     /// Nothing of the profile is to be left, whoever else changes it until the store has that.
     is_erasing: bool,
     /// The store is known to have no profile of the user.
     lacks_profile: bool,
+    /// What the store had removed of the user had this revision: a later one has to be greater.
+    fenced: u64,
+    /// The latest revision of the profile that the store was seen to have.
+    seen: u64,
+    hiding: Hiding,
     /// What was read while the user's profile was not known here yet.
     read: Option<(Stamp, Arc<Profile>)>,
+    /// How far the store's clock is ahead of this node's, in milliseconds.
+    pub(super) store_ahead_ms: i64,
+    /// The latest revision of the profile that is safely stored, with everything that was changed here until then.
+    pub(super) kept: u64,
     pub(super) armed: Option<Timestamp>,
 }
 
 /// How far the profile is on its way to the store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 enum Putting {
     #[default]
     Done,
     Due,
-    /// This revision, with so many of the pending changes; and whether it is due again.
-    UnderWay {
+    UnderWay(Box<UnderWay>),
+}
+
+/// A profile on its way to the store.
+#[derive(Clone, Debug)]
+struct UnderWay {
+    stamp: Stamp,
+    /// What is put; `None` where it is removed.
+    profile: Option<Arc<Profile>>,
+    /// With so many of the pending changes.
+    changes: usize,
+    /// It is due once more.
+    again: bool,
+}
+
+/// How far the places of a user who hides have been told so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Hiding {
+    #[default]
+    No,
+    /// The store has this revision, which hides. Which places that concerns is being read.
+    Noted(u64),
+    /// These places are being told.
+    Fencing {
         revision: u64,
-        changes: usize,
-        again: bool,
-        /// It is being removed.
-        is_cut: bool,
+        left: BTreeSet<Topic>,
     },
 }
 
 impl Shared {
     /// Whether anything of the user is not in the store, or not gone from it.
     pub(super) fn is_needed(&self) -> bool {
-        self.profile != Putting::Done || self.replica.is_needed()
+        let is_hiding = self.hiding != Hiding::No;
+        !matches!(self.profile, Putting::Done) || is_hiding || self.replica.is_needed()
+    }
+
+    /// What the store's clock says at `now`, as far as is known.
+    pub(super) fn store_time(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_millis(now.as_millis().saturating_add_signed(self.store_ahead_ms))
     }
 
     pub(super) fn elsewhere(&self) -> impl Iterator<Item = &Arc<SessionRecord>> {
@@ -75,17 +110,22 @@ impl Shared {
         its.map(|(_, _, record)| record.heard_at).max()
     }
 
-    /// The session of another node whose connection `before` is, to go on here.
-    pub(super) fn take_over(&mut self, now: Timestamp, before: Connection) -> Option<Session> {
-        let (stamp, record) = self.replica.other(before.session)?;
-        if !record.acted && stamp.epoch != u64::from(before.epoch) {
-            return None;
-        }
-        let epoch = u32::try_from(stamp.epoch).ok()?;
-        // Its next connection is about to be made; a service has none, and so takes it over by itself.
-        let epoch = epoch + u32::from(record.acted);
-        let session = Session::take_over(now, before.session, epoch, record);
-        Some(session)
+    /// Puts the record of a session through which a service acts, and which another node had.
+    pub(super) fn take_over(
+        &mut self,
+        now: Timestamp,
+        session: &Session,
+        record: Arc<SessionRecord>,
+        from: Stamp,
+        members: &Membership,
+    ) {
+        let how = Put {
+            guard: Guard::Replaces(Some(from)),
+            profile: 0,
+            is_held: false,
+        };
+        self.replica
+            .put(now, session.id, session.epoch, record, how, members);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
@@ -93,15 +133,15 @@ impl Shared {
     }
 
     /// The status was changed here.
-    pub(super) fn chose(&mut self, change: &StatusChange, status: &Status) {
-        let under_way = match self.profile {
-            Putting::UnderWay { changes, .. } => changes,
+    pub(super) fn chose(&mut self, change: &StatusChange, moment: Timestamp, status: &Status) {
+        let under_way = match &self.profile {
+            Putting::UnderWay(it) => it.changes,
             Putting::Done | Putting::Due => 0,
         };
-        self.pending.push(change.clone());
+        self.pending.push((change.clone(), moment));
         if self.pending.len() > under_way + PENDING_MAX {
             self.pending.truncate(under_way);
-            self.pending.push(status.as_change());
+            self.pending.push((status.as_change(), moment));
         }
         self.authored();
     }
@@ -110,8 +150,8 @@ impl Shared {
     pub(super) fn erase(&mut self) {
         self.is_erasing = true;
         self.pending.clear();
-        if let Putting::UnderWay { changes, .. } = &mut self.profile {
-            *changes = 0;
+        if let Putting::UnderWay(it) = &mut self.profile {
+            it.changes = 0;
         }
         self.authored();
     }
@@ -125,7 +165,7 @@ impl Shared {
     /// The profile is to be written.
     pub(super) fn put_profile(&mut self) {
         match &mut self.profile {
-            Putting::UnderWay { again, .. } => *again = true,
+            Putting::UnderWay(it) => it.again = true,
             other => *other = Putting::Due,
         }
     }
@@ -142,15 +182,16 @@ impl Shared {
         if std::mem::take(&mut self.is_authored) {
             self.author = match is_unread {
                 true => Stamp::UNREAD,
-                false => members.me.node,
+                false => members.me().node,
             };
         }
         let subject = Subject::User(profile.user.clone());
         let (field, stamp) = (Field::Profile, self.stamp(profile));
-        let is_cut = is_over && (!self.lacks_profile || self.profile == Putting::Due);
+        let is_due = matches!(self.profile, Putting::Due);
+        let is_cut = is_over && (!self.lacks_profile || is_due);
         let mut putting = None;
         let op = match self.profile {
-            Putting::UnderWay { .. } => None,
+            Putting::UnderWay(_) => None,
             _ if is_cut => Some(Op::Cut {
                 field,
                 stamp,
@@ -159,23 +200,23 @@ impl Shared {
             Putting::Due => {
                 let profile = Arc::new(profile.clone());
                 putting = Some(profile.clone());
-                let record = Record::Profile(profile);
                 Some(Op::Put {
                     field,
                     stamp,
-                    record,
+                    record: Record::Profile(profile),
+                    guard: Guard::Replaces(self.known),
+                    profile: 0,
                 })
             }
             Putting::Done => None,
         };
         if self.replica.ask(now, &subject, members, op, out) {
-            self.putting = putting;
-            self.profile = Putting::UnderWay {
-                revision: profile.status.revision,
+            self.profile = Putting::UnderWay(Box::new(UnderWay {
+                stamp,
+                profile: putting,
                 changes: self.pending.len(),
                 again: false,
-                is_cut,
-            };
+            }));
         }
     }
 
@@ -190,45 +231,51 @@ impl Shared {
     /// The write was done, or not; says which revision of the profile is safe now, and what is to be kept because of that
     /// version.
     fn written(&mut self, outcome: Option<&Written>) -> (Option<u64>, Option<Saves>) {
-        let Putting::UnderWay {
-            revision,
-            changes,
-            again,
-            is_cut,
-        } = self.profile
-        else {
-            return (None, None);
+        if let Some(profile) = outcome.and_then(|it| it.profile) {
+            self.seen = self.seen.max(profile);
+        }
+        let put = match std::mem::take(&mut self.profile) {
+            Putting::UnderWay(put) => put,
+            other => {
+                self.profile = other;
+                return (None, None);
+            }
         };
-        let putting = self.putting.take();
-        self.profile = match again {
-            true => Putting::Due,
-            false => Putting::Done,
-        };
-        let Some(written) = outcome else {
+        if put.again || outcome.is_none() {
             self.profile = Putting::Due;
+        }
+        let Some(written) = outcome else {
             return (None, None);
         };
-        if written
-            .refused
-            .iter()
-            .any(|(field, _)| *field == Field::Profile)
-        {
-            // Somebody else has made that revision. What they wrote comes first, and then this: once it is read.
+        let mut refused = written.refused.iter();
+        if let Some((_, fence)) = refused.find(|(field, _)| *field == Field::Profile) {
+            // Somebody else has changed it. What they wrote comes first, and then this: once it is read.
             self.profile = Putting::Done;
-            self.replica.distrust();
+            self.fenced = self.fenced.max(fence.stamp.epoch);
+            self.replica.refresh();
             return (None, None);
         }
-        self.lacks_profile = is_cut;
-        self.is_erasing &= again;
-        self.pending.drain(..changes.min(self.pending.len()));
+        self.lacks_profile = put.profile.is_none();
+        self.known = put.profile.is_some().then_some(put.stamp);
+        self.is_erasing &= put.again;
+        self.pending.drain(..put.changes.min(self.pending.len()));
+        if put
+            .profile
+            .as_ref()
+            .is_some_and(|it| it.status.chosen.hides())
+        {
+            self.hiding = Hiding::Noted(put.stamp.epoch);
+            self.replica.refresh();
+        }
         // Where nothing is different, it waits to be kept since whoever made it so.
-        (Some(revision), putting.zip(written.version))
+        (Some(put.stamp.epoch), put.profile.zip(written.version))
     }
 
     /// The profile that the store has, before the user is known here; and whether it was changed without being read.
     pub(super) fn take_read(&mut self) -> Option<(Profile, bool)> {
         let (stamp, profile) = self.read.take()?;
         self.author = stamp.owner;
+        self.known = Some(stamp);
         Some((Profile::clone(&profile), stamp.owner == Stamp::UNREAD))
     }
 
@@ -240,6 +287,90 @@ impl Shared {
     /// Whether a change of the status is not in the store yet.
     fn has_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Whether there are places that have yet to be told that the user hides.
+    pub(super) fn is_hiding(&self) -> bool {
+        self.hiding != Hiding::No
+    }
+
+    /// The places that the user's map names, with the sessions that are in each.
+    fn places(&self, sessions: &[Session]) -> BTreeMap<Topic, Vec<SessionId>> {
+        let mut places: BTreeMap<Topic, Vec<SessionId>> = BTreeMap::new();
+        for session in sessions {
+            for place in &session.places {
+                let there = places.entry(place.topic.clone()).or_default();
+                there.push(session.id);
+            }
+        }
+        for (session, _, record) in self.replica.others() {
+            for stay in &record.places {
+                let there = places.entry(stay.topic.clone()).or_default();
+                there.push(session);
+            }
+        }
+        places
+    }
+
+    /// The map was read: tells the places that it names that the user hides, if that is to be done.
+    fn fence_places(
+        &mut self,
+        user: &crate::UserId,
+        sessions: &[Session],
+        members: &Membership,
+        out: &mut Vec<Request>,
+    ) {
+        let Hiding::Noted(revision) = self.hiding else {
+            return;
+        };
+        let places = self.places(sessions);
+        let left: BTreeSet<Topic> = places.keys().cloned().collect();
+        for (topic, there) in places {
+            let ops = there.into_iter().map(|session| Op::Hide {
+                field: Field::Session(session),
+                profile: revision,
+            });
+            out.push(Request::Fence {
+                user: user.clone(),
+                write: Write {
+                    subject: Subject::Place(topic),
+                    by: members.me(),
+                    ops: ops.collect(),
+                    is_last: false,
+                    until: None,
+                },
+            });
+        }
+        self.hiding = match left.is_empty() {
+            true => Hiding::No,
+            false => Hiding::Fencing { revision, left },
+        };
+    }
+
+    /// A place was told, or not.
+    fn fenced(&mut self, now: Timestamp, topic: &Topic, is_done: bool) {
+        let Hiding::Fencing { revision, left } = &mut self.hiding else {
+            return;
+        };
+        if !is_done {
+            self.hiding = Hiding::Noted(*revision);
+            return self.replica.refresh_later(now);
+        }
+        left.remove(topic);
+        if left.is_empty() {
+            self.hiding = Hiding::No;
+        }
+    }
+
+    /// Takes in what every machine of a node is told; says whether a session of another node is gone.
+    pub(super) fn hear_news(&mut self, now: Timestamp, news: News, members: &Membership) -> bool {
+        match news {
+            News::Lost(who) => return !self.replica.lost(who).changes.is_empty(),
+            News::Settled(_) => return !self.replica.settled(now, members).changes.is_empty(),
+            News::StoreAhead(_) => {}
+            News::Become(_) | News::Distrust(_) | News::Woke => self.replica.distrust(),
+        }
+        false
     }
 
     /// Takes in what is heard before the user is known here; says whether the store has answered.
@@ -257,7 +388,7 @@ impl Shared {
         };
         let is_newer = |stamp: Stamp| {
             let read = self.read.as_ref();
-            read.is_none_or(|(it, _)| stamp.supersedes(*it))
+            read.is_none_or(|(it, _)| stamp >= *it)
         };
         if let Reply::Read {
             snapshot: Some(_), ..
@@ -285,10 +416,14 @@ impl Shared {
     ) -> Heard<Arc<SessionRecord>> {
         match reply {
             Reply::Read { ask, snapshot } => self.replica.read(now, ask, snapshot, members),
-            Reply::Patched(patch) => self.replica.patched(patch, members),
+            Reply::Patched(patch) => self.replica.patched(now, patch, members),
             Reply::Written(outcome) => self.replica.written(now, outcome.as_ref(), members),
             Reply::At(clock) => {
                 self.replica.at(clock);
+                Heard::default()
+            }
+            Reply::Fenced { topic, is_done } => {
+                self.fenced(now, &topic, is_done);
                 Heard::default()
             }
             Reply::Murmured(_) => Heard::default(),
@@ -327,7 +462,13 @@ type Saves = (Arc<Profile>, u64);
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Sessions that are on other nodes now.
-    pub(super) taken: Vec<SessionId>,
+    pub(super) taken: Vec<(SessionId, Stamp)>,
+    /// Sessions that have ended, as the store has confirmed.
+    pub(super) left: Vec<(SessionId, Reason)>,
+    /// Which revisions of which sessions' records the store has.
+    pub(super) stored: Vec<(SessionId, u64)>,
+    /// Sessions of other nodes that this node wanted, and what became of that.
+    pub(super) claims: Vec<(SessionId, Claimed)>,
     /// The store has this revision of the profile, whoever wrote it, and everything that was changed here until then.
     pub(super) kept: Option<u64>,
     /// What this node has written, or another one of somebody who is here too: it is to be kept here as well.
@@ -338,7 +479,13 @@ pub(super) struct Outcome {
 
 impl User {
     /// Takes in what was heard of the store.
-    pub(super) fn hear(&mut self, now: Timestamp, reply: Reply, members: &Membership) -> Outcome {
+    pub(super) fn hear(
+        &mut self,
+        now: Timestamp,
+        reply: Reply,
+        members: &Membership,
+        out: &mut Vec<Request>,
+    ) -> Outcome {
         let Some(shared) = &mut self.shared else {
             return Outcome::default();
         };
@@ -346,16 +493,25 @@ impl User {
         let mut profile = None;
         let mut version = None;
         // What is told may be older than what is there; what is read was there.
-        let is_read = matches!(reply, Reply::Read { .. });
+        let is_read = matches!(
+            reply,
+            Reply::Read {
+                snapshot: Some(_),
+                ..
+            }
+        ) && shared.replica.is_reading();
         match &reply {
             Reply::Read {
                 snapshot: Some(snapshot),
                 ..
-            } if shared.replica.is_reading() => {
+            } if is_read => {
                 self.is_unsure = false;
                 profile = stored_profile(snapshot);
                 version = snapshot.clock.map(|it| it.version);
                 shared.lacks_profile = profile.is_none();
+                if profile.is_none() {
+                    shared.known = None;
+                }
             }
             Reply::Patched(patch) => {
                 profile = patched_profile(patch);
@@ -378,15 +534,58 @@ impl User {
             }
             is_erased = self.profile.is_blank() && !was_blank;
             if self.shared.as_ref().is_some_and(|it| !it.has_pending()) {
-                kept = Some(stamp.epoch);
+                kept = Some(stamp.epoch.max(self.profile.status.revision));
             }
+        } else if is_read {
+            self.pass_the_fence();
         }
         self.own_changed |= !heard.changes.is_empty();
+        self.note_stored(now, &heard);
+        if let Some(shared) = self.shared.as_mut().filter(|_| is_read) {
+            shared.fence_places(&self.profile.user, &self.sessions, members, out);
+        }
         Outcome {
             taken: heard.taken,
+            left: heard.left,
+            stored: heard.stored,
+            claims: heard.claims,
             kept,
             saves,
             is_erased,
+        }
+    }
+
+    /// The store has removed a profile of a greater revision than this one: this one is to be later.
+    fn pass_the_fence(&mut self) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        let revision = &mut self.profile.status.revision;
+        if shared.fenced >= *revision && shared.has_pending() {
+            *revision = shared.fenced + 1;
+            shared.authored();
+        }
+    }
+
+    /// Notes which records of sessions the store has, and opens the places that they name to other nodes: unless the store
+    /// has a later profile, which may say that the user hides.
+    fn note_stored(&mut self, now: Timestamp, heard: &Heard<Arc<SessionRecord>>) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        for (id, revision) in &heard.stored {
+            if let Some(session) = self.sessions.iter_mut().find(|it| it.id == *id) {
+                session.stored = session.stored.max(*revision);
+            }
+        }
+        for id in &heard.absent {
+            if let Some(session) = self.sessions.iter_mut().find(|it| it.id == *id) {
+                session.end_later(now);
+            }
+        }
+        match shared.seen <= self.profile.status.revision || self.unread.is_some() {
+            true => self.sessions.iter_mut().for_each(Session::open_places),
+            false => shared.replica.refresh(),
         }
     }
 
@@ -396,11 +595,13 @@ impl User {
             return;
         };
         let mine = shared.stamp(&self.profile);
+        let known = shared.known.replace(stamp);
+        shared.seen = shared.seen.max(stamp.epoch);
         if stamp == mine {
             return;
         }
         // Two that both could not read it are as far as each other, and one of them may be this node.
-        let is_as_far = stamp.owner == Stamp::UNREAD && mine.supersedes(stamp);
+        let is_as_far = stamp.owner == Stamp::UNREAD && mine >= stamp;
         if self.unread.is_some() && !is_as_far {
             shared.author = stamp.owner;
             shared.is_authored = false;
@@ -409,38 +610,57 @@ impl User {
             }
             return self.learn(now, Some(stored.clone()));
         }
-        if mine.supersedes(stamp) {
-            if shared.profile == Putting::Done && is_read {
+        let is_based_on_it = known == Some(stamp) || stamp.owner == Stamp::UNREAD;
+        let has_changes = shared.has_pending() || shared.is_erasing;
+        if mine >= stamp && (is_based_on_it || !has_changes) {
+            if matches!(shared.profile, Putting::Done) && is_read {
                 shared.put_profile();
             }
             return;
         }
-        // Theirs was first. What was changed here since is changed in that.
-        let before = self.profile.status.clone();
+        self.merge(now, stamp, stored);
+    }
+
+    /// Theirs was first. What was changed here since is changed in that, as far as it was chosen later.
+    fn merge(&mut self, now: Timestamp, stamp: Stamp, stored: &Profile) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        let before = self.profile.clone();
         self.profile = stored.clone();
+        self.profile.last_seen = stored.last_seen.max(before.last_seen);
         shared.author = stamp.owner;
         shared.is_authored = false;
         let mut is_different = false;
         if shared.is_erasing {
             self.profile = stored.blank();
-            self.profile.outdate(now);
+            self.profile.outdate(shared.store_time(now));
             is_different = true;
         } else if stored.is_blank() {
             // What was chosen by somebody who was erased since is nobody's wish any more.
             shared.pending.clear();
+            self.profile.last_seen = stored.last_seen;
         }
-        for change in &shared.pending {
-            is_different |= self.profile.choose(now, change);
+        for (change, moment) in &shared.pending {
+            let change = self.profile.moments.newer(change, *moment);
+            is_different |= self.profile.choose_at(now, *moment, &change);
         }
         match is_different {
             true => shared.authored(),
-            // They had the same wish.
+            // They had the same wish, or a later one.
             false => shared.pending.clear(),
         }
         if self.profile.expire(now) {
             shared.authored();
         }
-        self.own_changed |= self.profile.status != before;
+        if !self.profile.status.chosen.hides() {
+            shared.hiding = Hiding::No;
+        }
+        self.own_changed |= self.profile.status != before.status;
+        // They may have hidden in between, which refuses entries that show an earlier revision.
+        for place in self.sessions.iter_mut().flat_map(|it| &mut it.places) {
+            place.written = place.written.map(|_| 0);
+        }
     }
 
     /// Lets go of what was waited for long enough.
@@ -453,34 +673,58 @@ impl User {
         self.own_changed |= !heard.changes.is_empty();
     }
 
-    /// Writes what is new of the user for the other nodes.
-    pub(super) fn share(&mut self, now: Timestamp, members: &Membership, out: &mut Vec<Request>) {
+    /// Writes what is new of the user for the other nodes; says which sessions are known to be on another one.
+    pub(super) fn share(
+        &mut self,
+        now: Timestamp,
+        members: &Membership,
+        out: &mut Vec<Request>,
+    ) -> Vec<SessionId> {
         let Some(shared) = &mut self.shared else {
-            return;
+            return Vec::new();
         };
         let is_over = self.profile.user.is_anonymous() && {
             let is_elsewhere = shared.elsewhere().next().is_some();
             self.sessions.is_empty() && !is_elsewhere
         };
         if shared.lacks_profile
-            && shared.profile == Putting::Done
+            && matches!(shared.profile, Putting::Done)
             && !self.sessions.is_empty()
             && self.profile.is_worth_keeping()
             && self.unread.as_ref().is_none_or(|it| !it.is_empty())
         {
             shared.put_profile();
         }
-        for (session, reason) in &self.ended {
-            shared.replica.cut(*session, *reason, members);
+        if shared.hiding != Hiding::No && !self.profile.status.chosen.hides() {
+            shared.hiding = Hiding::No;
         }
+        for (session, reason) in &self.ended {
+            shared.replica.cut(now, *session, *reason, members);
+        }
+        let mut elsewhere = Vec::new();
         for session in &mut self.sessions {
-            if let Some(record) = session.news(now) {
-                shared
-                    .replica
-                    .put(session.id, session.epoch, Arc::new(record));
+            if session.is_ending() {
+                continue;
+            }
+            let Some(record) = session.news(now) else {
+                continue;
+            };
+            let how = Put {
+                guard: match session.stored {
+                    0 => Guard::Replaces(session.replaces),
+                    _ => Guard::Newer,
+                },
+                profile: 0,
+                is_held: false,
+            };
+            let (id, epoch, record) = (session.id, session.epoch, Arc::new(record));
+            match shared.replica.put(now, id, epoch, record, how, members) {
+                Verdict::Counts => session.named(shared.replica.revision_of(id)),
+                Verdict::Superseded => elsewhere.push(id),
             }
         }
         let is_unread = self.unread.is_some();
         shared.ask(now, &self.profile, (is_over, is_unread), members, out);
+        elsewhere
     }
 }

@@ -1,11 +1,12 @@
 //! One user: the profile, the sessions, and what others were last shown.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::session::{Connection, Place, Session};
+use super::session::{Connection, Place, Session, Share, Stage};
 use super::shared::{PENDING_MAX, Shared};
 use super::{Audience, Effect};
-use crate::cluster::SessionRecord;
+use crate::cluster::{Membership, SessionRecord, Stamp};
 use crate::status::Here;
 use crate::{
     Chosen, Clock, DeviceId, DeviceKind, Event, Face, Look, Member, Meta, Owned, OwnedDevice,
@@ -90,6 +91,19 @@ impl User {
         !self.sessions.is_empty() || self.watchers > 0 || is_shared || is_to_learn
     }
 
+    /// Whether anything may be different once other nodes have caught up with the store.
+    pub(super) fn awaits_others(&self) -> bool {
+        let is_missing = |it: &Shared| it.replica.has_missing();
+        self.sessions.iter().any(Session::is_ending)
+            || self.shared.as_deref().is_some_and(is_missing)
+    }
+
+    /// Whether the map of the user is not being read.
+    pub(super) fn has_been_read(&self) -> bool {
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|it| !it.replica.is_reading())
+    }
+
     /// How many sessions the user has, on all nodes.
     pub(super) fn sessions_anywhere(&self) -> usize {
         self.sessions.len() + self.elsewhere().count()
@@ -115,14 +129,14 @@ impl User {
         let is_it = |it: &&mut Session| match it.acted {
             // A service has no connection, so no older one either.
             true => it.id == by.session,
-            false => it.connection() == by && it.gone.is_none(),
+            false => it.connection() == by && it.is_live(),
         };
         self.sessions.iter_mut().find(is_it)
     }
 
     /// The live connections.
     pub(super) fn connections(&self) -> impl Iterator<Item = Connection> {
-        let live = |it: &&Session| it.gone.is_none() && !it.acted;
+        let live = |it: &&Session| it.is_live() && !it.acted;
         self.sessions.iter().filter(live).map(Session::connection)
     }
 
@@ -134,7 +148,12 @@ impl User {
         acted: bool,
     ) -> Connection {
         self.come_back(now);
-        let session = Session::new(now, id, device, acted);
+        let mut session = Session::new(now, id, device, acted);
+        if let Some(shared) = self.shared.as_ref().filter(|_| acted) {
+            // Its id is the same each time: what is left of the last time is of an earlier epoch.
+            let secs = shared.store_time(now).as_millis() / 1000;
+            session.epoch = u32::try_from(secs).unwrap_or(u32::MAX);
+        }
         let connection = session.connection();
         self.sessions.push(session);
         self.own_changed = true;
@@ -153,19 +172,38 @@ impl User {
         }
     }
 
-    /// Lets a session go on in a new connection; also says which live connection that replaces.
+    /// Lets a session of this node go on in a new connection; also says which live connection that replaces.
     pub(super) fn resume(
         &mut self,
         now: Timestamp,
         before: Connection,
     ) -> Option<(Connection, Option<Connection>)> {
-        self.take_over(now, before);
         let mut sessions = self.sessions.iter_mut();
         let session = sessions.find(|it| it.connection() == before && !it.acted)?;
-        let replaced = session.gone.is_none().then_some(before);
+        let replaced = session.is_live().then_some(before);
         session.come_back(now);
         self.own_changed = true;
         Some((session.connection(), replaced))
+    }
+
+    /// A session of another node is this node's, in the connection `epoch`: the store has granted that.
+    pub(super) fn arrive(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        epoch: u32,
+        record: &SessionRecord,
+    ) -> Connection {
+        let revision = self
+            .shared
+            .as_ref()
+            .map_or(0, |it| it.replica.revision_of(id));
+        let mut session = Session::take_over(now, id, epoch, record);
+        session.is_stored_as(record, revision);
+        let connection = session.connection();
+        self.sessions.push(session);
+        self.own_changed = true;
+        connection
     }
 
     /// Like [`session`](Self::session); one through which a service acts may be on another node, and comes here for that.
@@ -173,6 +211,7 @@ impl User {
         &mut self,
         now: Timestamp,
         by: Connection,
+        members: Option<&Membership>,
         out: &mut Vec<Effect<A>>,
     ) -> Option<&mut Session> {
         let is_here = self.sessions.iter().any(|it| it.id == by.session);
@@ -180,8 +219,8 @@ impl User {
             .shared
             .as_ref()
             .filter(|it| !is_here && it.is_acted(by.session));
-        if acted.is_some() {
-            self.take_over(now, by);
+        if let (Some(_), Some(members)) = (acted, members) {
+            self.take_over(now, by, members);
             // It writes its entries, so that it may remove them.
             self.write(out);
         }
@@ -206,22 +245,33 @@ impl User {
         shared.armed
     }
 
-    /// Brings a session here that is on another node, if its connection there is still the last one.
-    pub(super) fn take_over(&mut self, now: Timestamp, before: Connection) {
-        let taken = self
-            .shared
-            .as_mut()
-            .and_then(|it| it.take_over(now, before));
-        if let (Some(session), Some(shared)) = (&taken, &mut self.shared)
-            && session.acted
-        {
-            // It may end at once, and then the other node's record of it is to be removed.
-            let record = session.record(now);
-            shared
-                .replica
-                .put(session.id, session.epoch, Arc::new(record));
+    /// Brings a session here through which a service acts, if another node has it: it has no connection that could be older.
+    pub(super) fn take_over(&mut self, now: Timestamp, by: Connection, members: &Membership) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        let Some((stamp, record)) = shared.replica.other(by.session) else {
+            return;
+        };
+        let (epoch, record) = (
+            u32::try_from(stamp.epoch).unwrap_or(u32::MAX),
+            record.clone(),
+        );
+        if !record.acted {
+            return;
         }
-        self.sessions.extend(taken);
+        let session = Session::take_over(now, by.session, epoch.saturating_add(1), &record);
+        // It may end at once, and then the other node's record of it is to be removed.
+        let record = Arc::new(session.record(now));
+        shared.take_over(now, &session, record, stamp, members);
+        self.sessions.push(session);
+    }
+
+    /// Whether a session goes on here although the store has another entry of it.
+    pub(super) fn insists(&mut self, id: SessionId, stored: Stamp) -> bool {
+        let mut sessions = self.sessions.iter_mut();
+        let session = sessions.find(|it| it.id == id);
+        session.is_some_and(|it| it.insist(stored))
     }
 
     /// A session is on another node now.
@@ -230,17 +280,27 @@ impl User {
             return;
         };
         let session = self.sessions.remove(index);
-        if session.gone.is_none() && !session.acted {
+        if session.is_live() && !session.acted {
             out.push(Effect::Close {
                 connection: session.connection(),
                 reason: Reason::Replaced,
             });
         }
+        let record = self.shared.as_ref().and_then(|it| it.replica.other(id));
+        let is_there = |topic: &Topic| {
+            let mut stays = record.iter().flat_map(|(_, record)| &record.places);
+            stays.any(|it| it.topic == *topic)
+        };
         let written = session.places.into_iter().filter(|it| it.written.is_some());
         out.extend(written.map(|place| Effect::Write {
+            // Where it is no more, nobody is about to replace the entry.
+            entry: Err(match is_there(&place.topic) {
+                true => Reason::Replaced,
+                false => Reason::Left,
+            }),
             topic: place.topic,
             session: id,
-            entry: Err(Reason::Replaced),
+            is_shared: true,
         }));
         self.own_changed = true;
         self.ended.push((id, Reason::Left));
@@ -254,12 +314,15 @@ impl User {
         timing: &Timing,
         out: &mut Vec<Effect<A>>,
     ) {
+        if self.session(by).is_none() {
+            return;
+        }
+        if timing.grace().is_zero() && self.shared.is_none() {
+            return self.end(now, by.session, reason, out);
+        }
         let Some(session) = self.session(by) else {
             return;
         };
-        if timing.grace().is_zero() {
-            return self.end(now, by.session, reason, out);
-        }
         session.vanish(now + timing.grace(), reason);
         let written = session.places.iter().filter(|it| it.written.is_some());
         out.extend(written.map(|place| Effect::Silence {
@@ -281,25 +344,109 @@ impl User {
         };
         session.disarm();
         let connection = session.connection();
-        match session.gone {
-            Some((until, reason)) if until <= now => self.end(now, id, reason, out),
-            Some(_) => {}
-            None if session.lease_ends(timing) > now => {}
-            None if session.acted => self.end(now, id, Reason::TimedOut, out),
-            None => {
-                let reason = Reason::TimedOut;
-                out.push(Effect::Close { connection, reason });
-                self.vanish(now, connection, reason, timing, out);
+        match session.stage {
+            Stage::Grace { until, reason } if until <= now => {
+                self.grace_is_over(now, id, reason, out);
             }
+            Stage::Live if session.lease_ends(timing) <= now => match session.acted {
+                true => self.grace_is_over(now, id, Reason::TimedOut, out),
+                false => {
+                    let reason = Reason::TimedOut;
+                    out.push(Effect::Close { connection, reason });
+                    self.vanish(now, connection, reason, timing, out);
+                }
+            },
+            Stage::Grace { .. } | Stage::Live | Stage::Ending { .. } => {}
         }
     }
 
-    /// Ends every session that waits for a connection.
-    pub(super) fn end_the_gone<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
-        let gone = self.sessions.iter().filter(|it| it.gone.is_some());
+    /// Nobody came back in time. A node that is alone knows that; of several, another one may have the session.
+    fn grace_is_over<A>(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        reason: Reason,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        if self.shared.is_none() {
+            return self.end(now, id, reason, out);
+        }
+        if let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) {
+            session.begin_to_end(now, reason);
+        }
+    }
+
+    /// Asks the store to remove the sessions of which every other node has said all by now; says which are here only, and
+    /// have ended.
+    fn ask_the_ending(&mut self, now: Timestamp, members: &Membership) -> Vec<(SessionId, Reason)> {
+        let mut ended = Vec::new();
+        let (is_shown, last_alive) = (self.is_shown(), self.last_alive);
+        let Some(shared) = &mut self.shared else {
+            return ended;
+        };
+        for session in &mut self.sessions {
+            let Some(reason) = session.is_to_be_asked(now, members) else {
+                continue;
+            };
+            match shared.replica.leave(now, session.id, reason, members) {
+                true => {
+                    session.is_asked();
+                    // In the same write, so that whoever hears that they are gone hears since when.
+                    let alive = last_alive.max(session.heard_at);
+                    let seen = self.profile.last_seen.max(Some(alive));
+                    self.unsaved |= is_shown && seen != self.profile.last_seen;
+                    if is_shown {
+                        self.profile.last_seen = seen;
+                    }
+                }
+                false => ended.push((session.id, reason)),
+            }
+        }
+        ended
+    }
+
+    /// Ends the sessions that nobody has, as far as that is proven.
+    pub(super) fn end_the_proven<A>(
+        &mut self,
+        now: Timestamp,
+        members: &Membership,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        for (session, reason) in self.ask_the_ending(now, members) {
+            self.end(now, session, reason, out);
+        }
+    }
+
+    /// Nothing that this node wrote counts any more. Whoever was heard of since it last slept is written again; the others may
+    /// have gone meanwhile, so they are to come back.
+    pub(super) fn begin_again<A>(
+        &mut self,
+        now: Timestamp,
+        woke_at: Timestamp,
+        timing: &Timing,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let gone = self.sessions.iter().filter(|it| !it.is_live());
         let gone: Vec<SessionId> = gone.map(|it| it.id).collect();
         for session in gone {
+            // The others have seen them leave.
             self.end(now, session, Reason::NodeLost, out);
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.replica.void();
+        }
+        let mut unheard = Vec::new();
+        for session in &mut self.sessions {
+            session.void();
+            session.is_news = session.acted || woke_at <= session.heard_at;
+            if !session.is_news {
+                unheard.push(session.connection());
+            }
+        }
+        for connection in unheard {
+            let reason = Reason::NodeLost;
+            out.push(Effect::Close { connection, reason });
+            self.vanish(now, connection, Reason::Lost, timing, out);
         }
     }
 
@@ -329,6 +476,7 @@ impl User {
             topic: place.topic,
             session: id,
             entry: Err(reason),
+            is_shared: true,
         }));
     }
 
@@ -385,6 +533,7 @@ impl User {
                 joined_at,
                 meta: meta.clone(),
                 written: None,
+                share: Share::Unnamed,
             }),
         }
         session.is_news = true;
@@ -438,6 +587,7 @@ impl User {
                     topic: place.topic,
                     session: id,
                     entry: Err(Reason::Left),
+                    is_shared: true,
                 }),
         );
         if session.acted && session.places.is_empty() {
@@ -448,7 +598,11 @@ impl User {
     /// Applies a change of status; says whether anything is different.
     pub(super) fn choose(&mut self, now: Timestamp, change: &StatusChange) -> bool {
         self.expire_status(now);
-        let mut changed = self.profile.choose(now, change);
+        let moment = self.moment(now);
+        let mut changed = match moment {
+            Some(moment) => self.profile.choose_at(now, moment, change),
+            None => self.profile.choose(now, change),
+        };
         if let Some(changes) = &mut self.unread {
             // What is stored may say the opposite, so it is a change even where nothing is different.
             if change.chosen.is_some() {
@@ -462,11 +616,19 @@ impl User {
             changed = true;
         }
         if let Some(shared) = self.shared.as_mut().filter(|_| changed) {
-            shared.chose(change, &self.profile.status);
+            shared.chose(&change.at(now), moment.unwrap_or(now), &self.profile.status);
         }
         self.own_changed |= changed;
         self.unsaved |= changed;
         changed
+    }
+
+    /// When a choice is made now, by the clock of the store that nodes share, where there is one: later than whatever is
+    /// known, because clocks differ.
+    fn moment(&self, now: Timestamp) -> Option<Timestamp> {
+        let shared = self.shared.as_ref()?;
+        let known = Timestamp::from_millis(self.profile.status.revision);
+        Some(shared.store_time(now).max(known + Duration::from_millis(1)))
     }
 
     /// The profile can be read at last: what was changed since is changed in that.
@@ -485,9 +647,12 @@ impl User {
         if !changes.is_empty() {
             let revision = self.profile.status.revision.max(before.status.revision);
             for change in &changes {
-                self.profile.choose(now, change);
+                match self.moment(now) {
+                    Some(moment) => self.profile.choose_at(now, moment, change),
+                    None => self.profile.choose(now, change),
+                };
             }
-            self.profile.status.revision = revision + 1;
+            self.profile.status.revision = revision.max(self.profile.status.revision) + 1;
             if let Some(shared) = &mut self.shared {
                 shared.authored();
             }
@@ -663,6 +828,7 @@ impl User {
                             meta: place.meta.clone(),
                             look: self.look.clone(),
                             look_revision: self.look_revision,
+                            profile: self.profile.status.revision,
                         }))
                     }
                 };
@@ -670,6 +836,7 @@ impl User {
                     topic: place.topic.clone(),
                     session: session.id,
                     entry,
+                    is_shared: place.share == Share::Open,
                 });
             }
         }

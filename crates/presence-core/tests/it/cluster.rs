@@ -72,8 +72,8 @@ fn who_goes_on_elsewhere_before_the_old_node_noticed_is_closed_there_and_still_h
      1 ann/web joins room:1
      > 3 room:1 +ann online
 10s  2 ann/web resumes
-     > 2 ann/web is back
      > 1 ann/web@0 closed: replaced
+     > 2 ann/web is back
 11s  1 ann/web@0 leaves
 30s  .
 ",
@@ -807,6 +807,17 @@ impl Stage {
                 self.followers.remove(&(node, subject));
                 return;
             }
+            Request::Fence { user, write } => {
+                self.apply(&subject, &write.ops);
+                let Subject::Place(topic) = subject else {
+                    panic!("{subject} is no place");
+                };
+                let reply = Reply::Fenced {
+                    topic,
+                    is_done: true,
+                };
+                return self.tell(node, Input::Stored(Subject::User(user), reply));
+            }
             Request::Murmur(_, murmurs) => {
                 return self.publish(&subject, &Reply::Murmured(murmurs));
             }
@@ -821,13 +832,17 @@ impl Stage {
             version: self.version,
         };
         let map = self.maps.entry(subject.clone()).or_default();
-        let applied = map.apply(ops, next);
+        let applied = map.apply(ops, next, self.now);
         let version = applied.patch.as_ref().map(|it| it.clock.version);
         if let Some(patch) = applied.patch {
             self.publish(subject, &Reply::Patched(patch));
         }
-        let refused = applied.refused;
-        Written { version, refused }
+        Written {
+            version,
+            refused: applied.refused,
+            absent: applied.absent,
+            profile: applied.profile,
+        }
     }
 
     fn mark(&mut self, write: &Write, written: &Written) {
@@ -853,9 +868,10 @@ impl Stage {
             name: "".into(),
             until,
             is_dead,
+            settled_until: now,
         };
         let input = match effect {
-            nodes::Effect::Renew { me, ttl } => {
+            nodes::Effect::Renew { me, ttl, .. } => {
                 let known = self.leases.insert(me, lease(me, now + ttl, false));
                 nodes::Input::Renewed(Leases {
                     now,

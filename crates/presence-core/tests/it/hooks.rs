@@ -83,11 +83,7 @@ fn nobody_is_shown_whose_profile_is_not_known() {
         owner: Stamp::UNREAD,
         ..stamp()
     };
-    ann.apply(Op::Put {
-        field,
-        stamp,
-        record,
-    });
+    ann.apply(Op::put(field, stamp, record));
     assert_eq!(ann.look(), "", "nobody has read what they were before");
     ann.put(profile(|_| {}));
     assert_eq!(ann.look(), "ann online");
@@ -221,14 +217,11 @@ impl Of {
     }
 
     fn put(&mut self, (field, record): (Field, Record)) {
-        self.apply(Op::Put {
-            field,
-            stamp: Stamp {
-                epoch: self.version,
-                ..stamp()
-            },
-            record,
-        });
+        let stamp = Stamp {
+            epoch: self.version,
+            ..stamp()
+        };
+        self.apply(Op::put(field, stamp, record));
     }
 
     fn cut(&mut self, field: Field) {
@@ -248,7 +241,8 @@ impl Of {
             epoch: 1,
             version: self.version,
         };
-        self.map.apply(&[op], next);
+        // So much later that no fence is left.
+        self.map.apply(&[op], next, at(60 * self.version));
     }
 
     fn news(&self) -> News {
@@ -301,7 +295,7 @@ fn stamp() -> Stamp {
         node: 1,
         generation: 0,
     };
-    Stamp::of_session(1, owner)
+    Stamp::of_session(1, owner, 0)
 }
 
 fn profile(f: impl FnOnce(&mut Profile)) -> (Field, Record) {
@@ -347,6 +341,7 @@ fn member(number: u128, user: &str, since: u64) -> (Field, Record) {
         meta: Arc::new(Meta::default()),
         look: Arc::new(look),
         look_revision: 0,
+        profile: 0,
     };
     (Field::Session(session), Record::Member(Arc::new(member)))
 }
@@ -462,11 +457,7 @@ impl World {
     fn write(&mut self, subject: Subject, field: Field, record: Option<Record>) {
         let (stamp, reason) = (stamp(), Reason::Left);
         let op = match record {
-            Some(record) => Op::Put {
-                field,
-                stamp,
-                record,
-            },
+            Some(record) => Op::put(field, stamp, record),
             None => Op::Cut {
                 field,
                 stamp,
@@ -479,7 +470,11 @@ impl World {
             version: self.version,
         };
         let map = self.maps.entry(subject.clone()).or_default();
-        if map.apply(&[op], next).patch.is_some() {
+        if map
+            .apply(&[op], next, at(60 * self.version))
+            .patch
+            .is_some()
+        {
             self.rows.insert(subject, self.version);
         }
     }

@@ -5,6 +5,7 @@
 mod client;
 mod driver;
 mod found;
+mod machines;
 mod planted;
 mod script;
 mod shrink;
@@ -93,4 +94,19 @@ fn settling_before_saving_is_caught() {
 #[test]
 fn a_note_that_is_written_after_the_entry_is_caught() {
     is_caught(Planted::NoteAfterEntry);
+}
+
+#[test]
+fn an_entry_that_leaves_no_fence_is_caught() {
+    is_caught(Planted::NoFences);
+}
+
+#[test]
+fn a_take_over_without_condition_is_caught() {
+    is_caught(Planted::Unconditional);
+}
+
+#[test]
+fn hiding_that_leaves_what_others_wrote_is_caught() {
+    is_caught(Planted::HidesOwnOnly);
 }

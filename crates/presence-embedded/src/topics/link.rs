@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use presence_core::Timestamp;
 use presence_core::cluster::{Incarnation, Murmur, SHARDS, Snapshot, Subject, Write};
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 
@@ -45,6 +46,13 @@ impl TopicLink {
         }
     }
 
+    /// Forgets all fences: for a test that shows what they are for.
+    pub fn forget_fences(&self) {
+        for shard in &self.link.store.shards {
+            lock(shard).forget_fences();
+        }
+    }
+
     /// The store, unless it is away.
     pub(super) fn store(&self) -> Result<&Store, StoreError> {
         let store = &*self.link.store;
@@ -69,9 +77,16 @@ impl TopicLink {
 
 impl Topics for TopicLink {
     async fn write(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
-        self.each(writes, |store, write| {
-            store.at(&write.subject, |shard, around| shard.write(around, write))
-        })
+        let outcomes = self.each(writes, |store, write| {
+            if write.until.is_some_and(|until| until < store.time.now()) {
+                return Err(StoreError::Unavailable("the lease has ended".into()));
+            }
+            Ok(store.at(&write.subject, |shard, around| shard.write(around, write)))
+        });
+        outcomes
+            .into_iter()
+            .map(|it| it.and_then(|it| it))
+            .collect()
     }
 
     async fn read(&self, subjects: &[Subject]) -> Vec<Result<Snapshot, StoreError>> {
@@ -129,9 +144,11 @@ impl Topics for TopicLink {
         me: Incarnation,
         name: &str,
         ttl: Duration,
+        settled_until: Timestamp,
     ) -> Result<Leases, StoreError> {
         let store = self.store()?;
-        Ok(lock(&store.nodes).renew(store.time.now(), me, name, ttl))
+        let mut nodes = lock(&store.nodes);
+        Ok(nodes.renew(store.time.now(), me, name, ttl, settled_until))
     }
 
     async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {

@@ -176,13 +176,16 @@ mod tests {
         assert_eq!(kept(&store), 0, "nothing");
     }
 
-    #[tokio::test]
-    async fn a_write_that_does_nothing_keeps_nothing() {
+    #[tokio::test(start_paused = true)]
+    async fn the_fence_of_what_was_never_there_is_kept_for_a_while() {
         let store = TopicMemory::new();
         let here = store.connect();
         let ann = Subject::User(UserId::new("ann").unwrap());
         here.write(&[write(&ann, true)]).await;
         here.unfollow(std::slice::from_ref(&ann)).await;
+        assert_eq!(kept(&store), 2);
+        tokio::time::advance(RECENT + Duration::from_millis(1)).await;
+        here.compare().await.unwrap();
         assert_eq!(kept(&store), 0);
     }
 
@@ -193,7 +196,7 @@ mod tests {
             generation: 1,
         };
         let field = Field::Session(SessionId::from_u128(1));
-        let stamp = Stamp::of_session(1, by);
+        let stamp = Stamp::of_session(1, by, 0);
         let record = SessionRecord {
             device: DeviceId::new("web:1").unwrap(),
             acted: false,
@@ -209,17 +212,14 @@ mod tests {
                 reason: Reason::Left,
             }
         } else {
-            Op::Put {
-                field,
-                stamp,
-                record: Record::Session(Arc::new(record)),
-            }
+            Op::put(field, stamp, Record::Session(Arc::new(record)))
         };
         Write {
             subject: subject.clone(),
             by,
             ops: vec![op],
             is_last,
+            until: None,
         }
     }
 

@@ -21,6 +21,7 @@ impl Nodes {
         me: Incarnation,
         name: &str,
         ttl: Duration,
+        settled_until: Timestamp,
     ) -> Leases {
         let mine = match self.leases.get(&me) {
             Some(lease) if lease.is_dead => Standing::Condemned,
@@ -33,6 +34,7 @@ impl Nodes {
                 name: name.into(),
                 until: now + ttl,
                 is_dead: false,
+                settled_until,
             };
             self.leases.insert(me, lease);
         }
@@ -49,6 +51,7 @@ impl Nodes {
             name: "".into(),
             until: now,
             is_dead: false,
+            settled_until: Timestamp::default(),
         });
         if !lease.is_dead && lease.until <= now {
             lease.is_dead = true;

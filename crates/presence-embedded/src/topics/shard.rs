@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use presence_core::cluster::{Field, Incarnation, Murmur, Op, Snapshot, Subject, TopicMap, Write};
 use presence_core::ports::{Notice, Queue, Row, Tell, Telling, Written};
-use presence_core::{Clock, Reason};
+use presence_core::{Clock, Reason, Timestamp};
 
 use super::hooks::HookShard;
 use super::inbox::Inbox;
@@ -65,10 +65,9 @@ impl Shard {
     }
 
     pub(super) fn write(&mut self, around: &Around<'_>, write: &Write) -> Written {
-        let is_put = |op: &Op| matches!((op, op.field()), (Op::Put { .. }, Field::Session(_)));
         if write.is_last {
             self.disown(write.by, &write.subject);
-        } else if write.ops.iter().any(is_put) {
+        } else if write.ops.iter().any(Op::puts_session) {
             let owned = self.owned.entry(write.by).or_default();
             owned.insert(write.subject.clone());
         }
@@ -195,6 +194,7 @@ impl Shard {
                 by: who,
                 ops: self.cuts(subject, who),
                 is_last: true,
+                until: None,
             };
             self.write(around, &cuts);
         }
@@ -215,6 +215,12 @@ impl Shard {
         self.version = 0;
     }
 
+    pub(super) fn forget_fences(&mut self) {
+        for slot in self.slots.values_mut() {
+            slot.map = slot.map.without_fences();
+        }
+    }
+
     /// How many things are kept here, whatever they weigh.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
@@ -231,17 +237,22 @@ impl Shard {
             },
             version: around.now_us.max(self.version + 1),
         };
-        let applied = slot.map.apply(ops, next);
+        let now = Timestamp::from_millis(around.now_us / 1000);
+        let applied = slot.map.apply(ops, next, now);
         let version = applied.patch.as_ref().map(|it| it.clock.version);
-        if let Some(patch) = applied.patch {
+        // Fences are kept as long as what has changed of late, which is longer than they are needed.
+        let is_fenced = ops.iter().any(|op| !matches!(op, Op::Put { .. }));
+        if applied.patch.is_some() || is_fenced {
             self.version = next.version;
             if let Some(before) = slot.changed_at.replace(next.version) {
                 self.recent.remove(&before);
             }
             self.recent.insert(next.version, subject.clone());
-            slot.tell(around, self.number, || {
-                Notice::Patched(subject.clone(), patch.clone())
-            });
+            if let Some(patch) = applied.patch {
+                slot.tell(around, self.number, || {
+                    Notice::Patched(subject.clone(), patch.clone())
+                });
+            }
             self.age(around.now_us);
         } else {
             self.tidy(subject);
@@ -249,6 +260,8 @@ impl Shard {
         Written {
             version,
             refused: applied.refused,
+            absent: applied.absent,
+            profile: applied.profile,
         }
     }
 

@@ -225,6 +225,7 @@ mod tests {
             meta: Arc::new(meta),
             look: Arc::new(look),
             look_revision: 0,
+            profile: 0,
         };
         Arc::new(Person {
             user,

@@ -363,6 +363,7 @@ mod tests {
                 }),
                 look: look(Visible::Online),
                 look_revision: 0,
+                profile: 0,
             })
         };
         Arc::new(Person {

@@ -237,12 +237,12 @@ async fn a_row_with_nothing_to_save_does_not_say_that_the_database_is_back() {
     let _ann = connect(&hub, "ann").await;
     let (node, generation) = (7, 0);
     let by = Incarnation { node, generation };
-    let (field, stamp) = (Field::Profile, Stamp::of_session(1, by));
-    let put = Op::Put {
+    let (field, stamp) = (Field::Profile, Stamp::of_session(1, by, 1));
+    let put = Op::put(
         field,
         stamp,
-        record: Record::Profile(Arc::new(Profile::new(user("bob")))),
-    };
+        Record::Profile(Arc::new(Profile::new(user("bob")))),
+    );
     let cut = Op::Cut {
         field,
         stamp,
@@ -254,6 +254,7 @@ async fn a_row_with_nothing_to_save_does_not_say_that_the_database_is_back() {
             by,
             ops: vec![op],
             is_last: false,
+            until: None,
         };
         store.connect().write(&[write]).await.remove(0).unwrap();
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use presence_core::cluster::{Field, Record, SessionRecord, Stamp, Stay, Subject};
 use presence_core::users::Activity;
 use presence_core::{
-    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Profile, Status, Timestamp, Topic,
-    UserId, Visible, WorkspaceId,
+    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, Status,
+    Timestamp, Topic, UserId, Visible, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,15 @@ pub(crate) fn encode(subject: &Subject, of: Stamp, record: &Record) -> Vec<u8> {
     let bytes = match record {
         Record::Profile(profile) => {
             postcard::to_extend(&ProfileRecord::of(subject, profile), bytes)
+                .and_then(|bytes| postcard::to_extend(&MomentsRecord::of(&profile.moments), bytes))
         }
         Record::Session(session) => postcard::to_extend(&SessionBytes::of(session), bytes),
-        Record::Member(member) => postcard::to_extend(&MemberRecord::of(member), bytes),
+        Record::Member(member) => {
+            postcard::to_extend(&MemberRecord::of(member), bytes).map(|mut bytes| {
+                bytes.extend(member.profile.to_be_bytes());
+                bytes
+            })
+        }
     };
     bytes.expect("numbers and texts can be encoded")
 }
@@ -45,19 +51,31 @@ pub(crate) fn decode(
     }
     let record = match (field, subject) {
         (Field::Profile, Subject::User(user)) => {
-            let (record, _later_fields) = postcard::take_from_bytes::<ProfileRecord>(rest)?;
-            Record::Profile(Arc::new(record.profile(user)?))
+            let (record, rest) = postcard::take_from_bytes::<ProfileRecord>(rest)?;
+            let mut profile = record.profile(user)?;
+            if !rest.is_empty() {
+                let (moments, _later_fields) = postcard::take_from_bytes::<MomentsRecord>(rest)?;
+                profile.moments = moments.moments();
+            }
+            Record::Profile(Arc::new(profile))
         }
         (Field::Session(_), Subject::User(_)) => {
             let (record, _later_fields) = postcard::take_from_bytes::<SessionBytes>(rest)?;
             Record::Session(Arc::new(record.session()?))
         }
         (Field::Session(session), Subject::Place(_)) => {
-            let (record, _later_fields) = postcard::take_from_bytes::<MemberRecord>(rest)?;
-            Record::Member(Arc::new(Member {
+            let (record, rest) = postcard::take_from_bytes::<MemberRecord>(rest)?;
+            let mut member = Member {
                 session,
                 ..record.member()?
-            }))
+            };
+            // It is at the end, where `write.lua` looks for it; a release before did not write it.
+            member.profile = match rest.last_chunk() {
+                Some(profile) => u64::from_be_bytes(*profile),
+                None if rest.is_empty() => 0,
+                None => return Err(RecordError::Malformed),
+            };
+            Record::Member(Arc::new(member))
         }
         (Field::Profile, Subject::Place(_)) => return Err(RecordError::Malformed),
     };
@@ -81,6 +99,35 @@ struct StatusRecord<'a> {
     emoji: Option<&'a str>,
     expires_at_ms: Option<u64>,
     revision: u64,
+}
+
+/// Behind a [`ProfileRecord`]: when each field was chosen, in milliseconds.
+#[derive(Serialize, Deserialize)]
+struct MomentsRecord {
+    chosen_ms: u64,
+    message_ms: u64,
+    emoji_ms: u64,
+    expiry_ms: u64,
+}
+
+impl MomentsRecord {
+    fn of(moments: &Moments) -> Self {
+        MomentsRecord {
+            chosen_ms: moments.chosen.as_millis(),
+            message_ms: moments.message.as_millis(),
+            emoji_ms: moments.emoji.as_millis(),
+            expiry_ms: moments.expiry.as_millis(),
+        }
+    }
+
+    fn moments(&self) -> Moments {
+        Moments {
+            chosen: Timestamp::from_millis(self.chosen_ms),
+            message: Timestamp::from_millis(self.message_ms),
+            emoji: Timestamp::from_millis(self.emoji_ms),
+            expiry: Timestamp::from_millis(self.expiry_ms),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +201,7 @@ impl<'a> ProfileRecord<'a> {
             status: self.status.status()?,
             veil: veil.transpose()?,
             last_seen: self.last_seen_ms.map(Timestamp::from_millis),
+            moments: Moments::default(),
         })
     }
 }
@@ -275,6 +323,7 @@ impl<'a> MemberRecord<'a> {
                 emoji: self.emoji.map(Arc::from),
             }),
             look_revision: self.look_revision,
+            profile: 0,
         })
     }
 }
@@ -374,7 +423,8 @@ pub(crate) mod tests {
         let bytes = b"\x01\x00\
             \x03\x01\x05caf\xc3\xa9\x01\x04\xf0\x9f\x8e\xaf\x01\x80\x01\x07\
             \x01\x02\x00\x01\x08:coffee:\x00\x06\
-            \x01\x80\xd0\x95\xff\xbc\x31";
+            \x01\x80\xd0\x95\xff\xbc\x31\
+            \x01\x80\x01\x00\x04";
         let profile = Profile {
             user: UserId::new("ann").unwrap(),
             status: Status {
@@ -392,6 +442,12 @@ pub(crate) mod tests {
                 revision: 6,
             }),
             last_seen: Some(Timestamp::from_millis(1_700_000_000_000)),
+            moments: Moments {
+                chosen: Timestamp::from_millis(1),
+                message: Timestamp::from_millis(128),
+                emoji: Timestamp::from_millis(0),
+                expiry: Timestamp::from_millis(4),
+            },
         };
         check(
             &ann(),
@@ -420,7 +476,8 @@ pub(crate) mod tests {
     #[test]
     fn the_bytes_of_a_member_are_these_for_ever() {
         let bytes = b"\x01\x03ann\x02\x01\x80\xd0\x95\xff\xbc\x31\
-            \x0e{\"name\":\"Ann\"}\x01\x09\x03\x00\x00\x02\x01\x05lunch\x00\x07";
+            \x0e{\"name\":\"Ann\"}\x01\x09\x03\x00\x00\x02\x01\x05lunch\x00\x07\
+            \0\0\0\0\0\0\x01\x02";
         check(&room(), FIELD, bytes, Record::Member(Arc::new(member())));
     }
 
@@ -439,7 +496,9 @@ pub(crate) mod tests {
     fn fields_that_a_later_release_has_added_at_the_end_are_ignored() {
         let record = Record::Member(Arc::new(member()));
         let bytes = encode(&room(), a_stamp(), &record);
-        let later = [&bytes[..], b"something else"].concat();
+        // But for the last 8 bytes, which stay the last.
+        let (fields, profile) = bytes.split_at(bytes.len() - 8);
+        let later = [fields, b"something else", profile].concat();
         assert_eq!(decode(&room(), FIELD, &later).unwrap().1, record);
     }
 
@@ -470,10 +529,10 @@ pub(crate) mod tests {
         for (subject, record) in cases {
             let bytes = encode(&subject, a_stamp(), &record);
             for length in 0..bytes.len() {
-                assert!(
-                    decode(&subject, FIELD, &bytes[..length]).is_err(),
-                    "{length}"
-                );
+                // A release before wrote nothing behind the fields of a member.
+                let is_older = matches!(record, Record::Member(_)) && length + 8 == bytes.len();
+                let decoded = decode(&subject, FIELD, &bytes[..length]);
+                assert_eq!(decoded.is_ok(), is_older, "{length}");
             }
             for i in STAMP.len()..bytes.len() {
                 for flipped in 1..=u8::MAX {
@@ -562,6 +621,7 @@ pub(crate) mod tests {
                 emoji: None,
             }),
             look_revision: 7,
+            profile: 0x102,
         }
     }
 }

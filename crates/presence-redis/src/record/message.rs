@@ -2,22 +2,26 @@
 //!
 //! Patches are put together by `write.lua`, so they are laid out by hand: `P`, a version byte, the epoch (4 bytes), the
 //! version before and the version after (8 each), then change after change: the length of the field (1), the field, and
-//! either a zero, the length of the entry (4) and the entry, or the reason why it is gone (1). Numbers are big-endian.
+//! either a zero, the length of the entry (4) and the entry, or the reason why it is gone (1). A reason from 16 on is that
+//! reason plus 16, and has behind it the fence that is left: the token (24) and the revision of the profile (8). An older
+//! release does not know these, and reads the map instead. Numbers are big-endian.
 //!
 //! Murmurs are `M`, a version byte, and a postcard list of byte strings, one for each, so that one of a later release can be
 //! passed over: the number of its kind, and what postcard makes of its struct below.
 
 use std::sync::Arc;
 
-use presence_core::cluster::{Change, Murmur, Patch, Subject};
+use presence_core::cluster::{Change, Fence, Murmur, Patch, Removed, Stamp, Subject};
 use presence_core::{Clock, Cursor, Pointer, Reason, Selection, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, decode, take, take_array, take_clock, take_u64};
+use super::{RecordError, STAMP_BYTES, decode, fence, take, take_array, take_clock, take_u64};
 use crate::keys;
 
 const PATCH: u8 = b'P';
 const MURMURS: u8 = b'M';
+/// What is added to a reason that has a fence behind it.
+const FENCED: u8 = 16;
 /// What is written behind [`PATCH`] and [`MURMURS`].
 const VERSION: u8 = 1;
 
@@ -81,8 +85,21 @@ fn take_change(subject: &Subject, rest: &mut &[u8]) -> Result<Change, RecordErro
     let entry = if reason == 0 {
         let length = u32::from_be_bytes(*take_array(rest)?);
         Ok(decode(subject, field, take(rest, length as usize)?)?)
+    } else if let Some(reason) = reason.checked_sub(FENCED) {
+        let reason = reason_of(reason)?;
+        let fence = fence(take(rest, STAMP_BYTES + 8)?)?;
+        Err(Removed { reason, fence })
     } else {
-        Err(reason_of(reason)?)
+        // Of an older release: it removed whatever was there.
+        let reason = reason_of(reason)?;
+        let stamp = Stamp {
+            epoch: u64::MAX,
+            owner: 0,
+            order: 0,
+        };
+        let profile = 0;
+        let fence = Fence { stamp, profile };
+        Err(Removed { reason, fence })
     };
     Ok(Change { field, entry })
 }
@@ -251,8 +268,8 @@ mod tests {
     use presence_core::cluster::Record;
 
     use super::*;
-    use crate::record::encode;
     use crate::record::entry::tests::{FIELD, a_stamp, member, room};
+    use crate::record::{encode, stamp};
 
     #[test]
     fn the_bytes_of_a_patch_are_these_for_ever() {
@@ -262,7 +279,9 @@ mod tests {
         bytes.extend_from_slice(b"\x16AAAAAAAAAAAAAAAAAAAABQ\0\0\0\0");
         bytes.push(u8::try_from(entry.len()).unwrap());
         bytes.extend_from_slice(&entry);
-        bytes.extend_from_slice(b"\x16AAAAAAAAAAAAAAAAAAAABg\x05");
+        bytes.extend_from_slice(b"\x16AAAAAAAAAAAAAAAAAAAABg\x15");
+        bytes.extend_from_slice(&stamp(a_stamp()));
+        bytes.extend_from_slice(b"\0\0\0\0\0\0\0\x09");
         let clock = Clock {
             epoch: 9,
             version: 0x102,
@@ -277,7 +296,13 @@ mod tests {
                 },
                 Change {
                     field: presence_core::cluster::Field::Session(SessionId::from_u128(6)),
-                    entry: Err(Reason::NodeLost),
+                    entry: Err(Removed {
+                        reason: Reason::NodeLost,
+                        fence: Fence {
+                            stamp: a_stamp(),
+                            profile: 9,
+                        },
+                    }),
                 },
             ],
         };

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use fred::types::Value;
 use presence_core::Clock;
-use presence_core::cluster::{Field, Record, Snapshot, Stamp, Subject};
+use presence_core::cluster::{Fence, Field, Record, Snapshot, Stamp, Subject};
 
 use crate::keys;
 
@@ -67,6 +67,13 @@ pub(crate) fn split_stamp(bytes: &[u8]) -> Result<(Stamp, &[u8]), RecordError> {
         order: take_u64(&mut rest)?,
     };
     Ok((stamp, rest))
+}
+
+/// A fence: a stamp, and a revision of a profile.
+pub(crate) fn fence(bytes: &[u8]) -> Result<Fence, RecordError> {
+    let (stamp, mut rest) = split_stamp(bytes)?;
+    let profile = take_u64(&mut rest)?;
+    Ok(Fence { stamp, profile })
 }
 
 /// Whether `version` is one at which a map is empty.
@@ -168,7 +175,7 @@ mod tests {
         for &a in &stamps {
             assert_eq!(split_stamp(&stamp(a)).unwrap(), (a, &[][..]));
             for &b in &stamps {
-                assert_eq!(a.supersedes(b), stamp(a) >= stamp(b), "{a:?} {b:?}");
+                assert_eq!(a >= b, stamp(a) >= stamp(b), "{a:?} {b:?}");
             }
         }
     }

@@ -124,6 +124,7 @@ fn member(n: u64) -> Write {
             emoji: None,
         }),
         look_revision: 1,
+        profile: 1_764_000_000_000,
     };
     put(Subject::Place(acme()), n, Record::Member(Arc::new(member)))
 }
@@ -136,12 +137,13 @@ fn put(subject: Subject, n: u64, record: Record) -> Write {
     Write {
         subject,
         by: me,
-        ops: vec![Op::Put {
-            field: Field::Session(session(n)),
-            stamp: Stamp::of_session(1, me),
+        ops: vec![Op::put(
+            Field::Session(session(n)),
+            Stamp::of_session(1, me, 1),
             record,
-        }],
+        )],
         is_last: false,
+        until: None,
     }
 }
 

@@ -72,7 +72,7 @@ async fn scripts_that_a_server_has_forgotten_are_told_again() {
         assert!(
             writer
                 .topics
-                .renew(me, "a", Duration::from_secs(1))
+                .renew(me, "a", Duration::from_secs(1), Timestamp::default())
                 .await
                 .is_ok()
         );

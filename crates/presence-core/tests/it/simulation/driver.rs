@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use presence_core::cluster::{Incarnation, Patch, Reply, Request, SHARDS, Subject, nodes};
-use presence_core::node::{Input, Node};
+use presence_core::cluster::{
+    Incarnation, Op, Patch, Reply, Request, SHARDS, Subject, Write, nodes,
+};
+use presence_core::node::Input;
 use presence_core::users::Connection;
-use presence_core::{Profile, UserId};
+use presence_core::{Profile, Timestamp, UserId};
 
+use super::machines::{MAILBOXES, Machines, Mailbox};
 use super::planted::Planted;
 use super::script::{TOPICS, USERS};
 use super::store::{SERVERS, server_of};
@@ -16,6 +19,8 @@ use super::world::{Event, TIMEOUT_MS, ToNode, World};
 /// Something on its way to the store.
 pub(super) enum Call {
     Ask(Request),
+    /// A write that nobody waits for any more.
+    Late(Write),
     /// The second half of [`Request::Open`].
     ReadOpened {
         subject: Subject,
@@ -24,6 +29,7 @@ pub(super) enum Call {
     Renew {
         me: Incarnation,
         ttl: Duration,
+        settled_until: Timestamp,
     },
     Condemn(Incarnation),
     Reap(Incarnation),
@@ -33,13 +39,22 @@ pub(super) enum Call {
 }
 
 pub(super) struct Driver {
-    pub(super) machine: Option<Node<u64>>,
+    pub(super) machine: Option<Machines>,
     /// Which process this is in its place: what was meant for another one is dropped.
     pub(super) life: u32,
     pub(super) skew_ms: i64,
     pub(super) is_accepting: bool,
     pub(super) sleeps_until: u64,
+    /// How much later than that each mailbox is looked at.
+    pub(super) wakes_late_ms: [u64; MAILBOXES.len()],
+    /// Which of them have yet to hear that the node slept.
+    pub(super) has_slept: [bool; MAILBOXES.len()],
     pub(super) wakes_at: Option<u64>,
+    /// How long anything takes to the store, and back.
+    pub(super) latency_ms: u64,
+    pub(super) slow_until: u64,
+    /// When the last thing that one machine told the other is there.
+    pub(super) told_at: u64,
     pub(super) sockets: BTreeMap<u64, Open>,
     pub(super) unsaved: BTreeMap<UserId, (Profile, u64)>,
     /// Servers that it cannot reach until then.
@@ -72,7 +87,12 @@ impl Driver {
             skew_ms,
             is_accepting: false,
             sleeps_until: 0,
+            wakes_late_ms: [0; MAILBOXES.len()],
+            has_slept: [false; MAILBOXES.len()],
             wakes_at: None,
+            latency_ms: 0,
+            slow_until: 0,
+            told_at: 0,
             sockets: BTreeMap::new(),
             unsaved: BTreeMap::new(),
             cut_until: [0; SERVERS],
@@ -88,7 +108,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn start(&mut self, machine: Node<u64>, histories: [u64; SERVERS]) {
+    pub(super) fn start(&mut self, machine: Machines, histories: [u64; SERVERS]) {
         self.machine = Some(machine);
         self.histories = histories;
         self.is_accepting = true;
@@ -99,7 +119,10 @@ impl Driver {
         self.life += 1;
         self.is_accepting = false;
         self.sleeps_until = 0;
+        self.wakes_late_ms = [0; MAILBOXES.len()];
+        self.has_slept = [false; MAILBOXES.len()];
         self.wakes_at = None;
+        self.told_at = 0;
         self.unsaved.clear();
         self.followed.clear();
         self.there_at.clear();
@@ -114,10 +137,27 @@ impl Driver {
         let is_write = match reply {
             Reply::Read { .. } => false,
             Reply::Written(_) => true,
+            // It is counted as a write to the place.
             _ => return,
         };
         if let Some(under_way) = self.under_way.get_mut(&(subject.clone(), is_write)) {
             *under_way = under_way.saturating_sub(1);
+        }
+    }
+
+    /// Until when a mailbox is not looked at.
+    pub(super) fn deaf_until(&self, mailbox: Mailbox) -> u64 {
+        match self.sleeps_until {
+            0 => 0,
+            until => until + self.wakes_late_ms[mailbox as usize],
+        }
+    }
+
+    pub(super) fn latency(&self, now: u64) -> u64 {
+        if now < self.slow_until {
+            self.latency_ms
+        } else {
+            0
         }
     }
 
@@ -149,15 +189,28 @@ impl Driver {
 
 impl World<'_> {
     /// Sends a request to the store, behind the others about its subject.
-    pub(super) fn ask(&mut self, node: usize, request: Request) {
+    pub(super) fn ask(&mut self, node: usize, mut request: Request) {
         let subject = request.subject().clone();
-        let at = self.now + self.chance.within(1..4);
+        let latency = self.nodes[node].latency(self.now);
+        let at = self.now + latency + self.chance.within(1..4);
         let driver = &mut self.nodes[node];
         let (skew, life) = (driver.skew_ms, driver.life);
+        if let (Request::Write(write) | Request::Fence { write, .. }, Some(machine)) =
+            (&mut request, &driver.machine)
+        {
+            write.until = Some(machine.lease_ends());
+        }
         let time = presence_core::Timestamp::from_millis(
             (super::START + self.now).saturating_add_signed(skew),
         );
         let may_write = driver.machine.as_ref().is_some_and(|it| it.may_write(time));
+        if let Request::Fence { user, write } = request {
+            if !may_write {
+                return self.fenced(node, self.now + 1, user, &write, false);
+            }
+            let call = Call::Ask(Request::Fence { user, write });
+            return self.at(at, Event::AtStore(node, life, call));
+        }
         let is_write = matches!(request, Request::Write(_));
         let lane = (subject.clone(), is_write);
         let at = at.max(driver.there_at.get(&lane).copied().unwrap_or(0));
@@ -195,18 +248,36 @@ impl World<'_> {
         self.post(node, at, ToNode::Input(Input::Stored(subject, reply)));
     }
 
+    /// A place was told that a user hides, or not.
+    fn fenced(&mut self, node: usize, at: u64, user: UserId, write: &Write, is_done: bool) {
+        let Subject::Place(topic) = write.subject.clone() else {
+            return;
+        };
+        let reply = Reply::Fenced { topic, is_done };
+        let input = Input::Stored(Subject::User(user), reply);
+        self.post(node, at, ToNode::Input(input));
+    }
+
     pub(super) fn ask_about_leases(&mut self, node: usize, effect: nodes::Effect) {
         if !matches!(effect, nodes::Effect::Renew { .. }) {
             super::world::log!(self, "  node {node}: {effect:?}");
         }
         let call = match effect {
-            nodes::Effect::Renew { me, ttl } => Call::Renew { me, ttl },
+            nodes::Effect::Renew {
+                me,
+                ttl,
+                settled_until,
+            } => Call::Renew {
+                me,
+                ttl,
+                settled_until,
+            },
             nodes::Effect::Condemn(who) => Call::Condemn(who),
             nodes::Effect::Reap(who) => Call::Reap(who),
             nodes::Effect::Forget(who) => Call::Forget(who),
             _ => return,
         };
-        let at = self.now + self.chance.within(1..4);
+        let at = self.now + self.nodes[node].latency(self.now) + self.chance.within(1..4);
         let life = self.nodes[node].life;
         self.at(at, Event::AtStore(node, life, call));
     }
@@ -214,11 +285,13 @@ impl World<'_> {
     /// A call has got as far as the store, or would have.
     pub(super) fn call(&mut self, node: usize, life: u32, call: Call) {
         let is_alive = self.nodes[node].life == life;
-        if !is_alive && (matches!(call, Call::Note(..)) || self.chance.one_in(2)) {
+        let is_sent = matches!(call, Call::Late(_));
+        if !is_alive && !is_sent && (matches!(call, Call::Note(..)) || self.chance.one_in(2)) {
             return; // it was not sent before the process died
         }
         let subject = match &call {
             Call::Ask(request) => Some(request.subject().clone()),
+            Call::Late(write) => Some(write.subject.clone()),
             Call::ReadOpened { subject, .. } | Call::Note(_, subject) => Some(subject.clone()),
             _ => None,
         };
@@ -228,7 +301,7 @@ impl World<'_> {
         let is_done = is_reached && (!fails || self.chance.one_in(2));
         let is_known = is_reached && !fails;
         let at = match is_known {
-            true => self.now + self.chance.within(1..4),
+            true => self.now + self.nodes[node].latency(self.now) + self.chance.within(1..4),
             false => self.now + TIMEOUT_MS,
         };
         match call {
@@ -250,10 +323,37 @@ impl World<'_> {
                     self.nodes[node].followed.remove(&subject);
                 }
             }
+            Call::Late(write) => {
+                if let Some((_, Some(patch))) = self.store.write(self.now, &write) {
+                    super::world::log!(self, "  node {node} writes {} late", write.subject);
+                    self.publish(&write.subject, &Reply::Patched(patch));
+                }
+            }
+            Call::Ask(Request::Fence { user, write }) => {
+                let is_real = self.script.planted != Planted::HidesOwnOnly;
+                if let Some((_, Some(patch))) = is_done
+                    .then(|| self.store.write(self.now, &write))
+                    .flatten()
+                    .filter(|_| is_real)
+                {
+                    super::world::log!(self, "  node {node} hides {user} in {}", write.subject);
+                    self.publish(&write.subject, &Reply::Patched(patch));
+                }
+                if is_alive {
+                    self.fenced(node, at, user, &write, is_known);
+                }
+            }
             Call::Ask(Request::Write(write)) => {
                 let mut outcome = None;
-                if is_done {
-                    let (written, patch) = self.store.write(self.now, &write);
+                if !is_done && is_reached && self.chance.one_in(2) {
+                    // It is on its way on a connection that was given up.
+                    let late = self.now + self.chance.within(100..40_000);
+                    self.at(late, Event::AtStore(node, life, Call::Late(write.clone())));
+                }
+                let done = is_done
+                    .then(|| self.store.write(self.now, &write))
+                    .flatten();
+                if let Some((written, patch)) = done {
                     if self.script.planted == Planted::NoteAfterEntry && !write.is_last {
                         let late = self.now + 1_000;
                         let note = Call::Note(write.by, write.subject.clone());
@@ -266,11 +366,7 @@ impl World<'_> {
                         write
                             .ops
                             .iter()
-                            .map(|it| (
-                                it.field(),
-                                it.stamp(),
-                                matches!(it, presence_core::cluster::Op::Put { .. })
-                            ))
+                            .map(|it| (it.field(), token(it)))
                             .collect::<Vec<_>>(),
                         written.refused
                     );
@@ -289,8 +385,12 @@ impl World<'_> {
                 }
             }
             Call::Note(by, subject) => self.store.note(self.now, by, &subject),
-            Call::Renew { me, ttl } => {
-                let leases = is_done.then(|| self.store.renew(self.now, me, ttl));
+            Call::Renew {
+                me,
+                ttl,
+                settled_until,
+            } => {
+                let leases = is_done.then(|| self.store.renew(self.now, me, ttl, settled_until));
                 let leases = leases.filter(|_| is_known);
                 if self.script.planted == Planted::CondemnsAtOnce && is_known {
                     for who in self.store.lapsed(self.now) {
@@ -381,12 +481,15 @@ impl World<'_> {
         if self.script.planted == Planted::NeverCompares {
             return;
         }
+        let mut is_whole = true;
         for server in 0..SERVERS {
             if !self.reaches(node, server) || self.fails_by_chance() {
+                is_whole = false;
                 continue;
             }
             let history = self.store.history(server);
-            let at = self.now + self.chance.within(1..4);
+            let latency = self.nodes[node].latency(self.now);
+            let at = self.now + latency + self.chance.within(1..4);
             let driver = &mut self.nodes[node];
             let has_missed = std::mem::take(&mut driver.has_missed[server]);
             let before = std::mem::replace(&mut driver.histories[server], history);
@@ -402,6 +505,21 @@ impl World<'_> {
                 }
             }
         }
+        if is_whole {
+            let since = self.time(node);
+            let input = nodes::Input::Compared { since };
+            let at = self.now + self.nodes[node].latency(self.now) + 4;
+            self.post(node, at, ToNode::Input(Input::Leases(input)));
+        }
+    }
+}
+
+/// An operation, for the log.
+fn token(op: &Op) -> String {
+    match op {
+        Op::Put { stamp, guard, .. } => format!("put {stamp:?} {guard:?}"),
+        Op::Cut { stamp, .. } => format!("cut {stamp:?}"),
+        Op::Hide { profile, .. } => format!("hide {profile}"),
     }
 }
 

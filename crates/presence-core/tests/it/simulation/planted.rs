@@ -1,5 +1,7 @@
 //! Faults that are ours: each is a rule of the cluster that somebody might forget, and must be caught.
 
+use presence_core::cluster::{Guard, Op, TopicMap};
+
 /// What is wrong with the driver or the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Planted {
@@ -7,6 +9,12 @@ pub(super) enum Planted {
     Nothing,
     /// The store removes an entry for whoever says so: a late leave is not fenced.
     CutsUnfenced,
+    /// A removed entry leaves no fence behind.
+    NoFences,
+    /// The store does not look at the condition of a put: two nodes begin one epoch.
+    Unconditional,
+    /// Hiding does not remove what other nodes wrote.
+    HidesOwnOnly,
     /// The driver never compares: a lost patch stays lost.
     NeverCompares,
     /// A reap stops after its first step, for ever: nobody goes on where one died.
@@ -19,4 +27,20 @@ pub(super) enum Planted {
     SettledFirst,
     /// The note of who has entries where is written after the entries, and never if the node dies in between.
     NoteAfterEntry,
+}
+
+impl Planted {
+    /// What the store makes of an operation on `map`.
+    pub(super) fn breaks(self, op: &Op, map: &TopicMap) -> Op {
+        let mut op = op.clone();
+        match (&mut op, self) {
+            (Op::Cut { field, stamp, .. }, Planted::CutsUnfenced) => {
+                let stored = map.entries().find(|(it, _)| it == field);
+                *stamp = stored.map_or(*stamp, |(_, stored)| stored);
+            }
+            (Op::Put { guard, .. }, Planted::Unconditional) => *guard = Guard::Newer,
+            _ => {}
+        }
+        op
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Field, Incarnation, Op, Patch, SHARDS, Snapshot, Stamp, Subject, TopicMap, Write,
+    Applied, Field, Incarnation, Op, Patch, SHARDS, Snapshot, Subject, TopicMap, Write,
 };
 use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
 use presence_core::{Clock, Reason, Timestamp};
@@ -78,19 +78,32 @@ impl Store {
         self.servers[server].history
     }
 
-    pub(super) fn write(&mut self, now: u64, write: &Write) -> (Written, Option<Patch>) {
+    /// Does a write, unless the lease of its writer has ended.
+    pub(super) fn write(&mut self, now: u64, write: &Write) -> Option<(Written, Option<Patch>)> {
+        let is_late = write.until.is_some_and(|until| until < self.time(now));
+        if is_late {
+            return None;
+        }
         let server = &mut self.servers[server_of(&write.subject)];
         if write.is_last {
             server.note(now, write.by, &write.subject, false);
-        } else if self.planted != Planted::NoteAfterEntry {
+        } else if self.planted != Planted::NoteAfterEntry && write.ops.iter().any(Op::puts_session)
+        {
             server.note(now, write.by, &write.subject, true);
         }
-        let (refused, patch) = self.apply(now, &write.subject, &write.ops);
+        let applied = self.apply(now, &write.subject, &write.ops);
+        let patch = applied.patch;
         let version = patch.as_ref().map(|it| it.clock.version);
         if write.is_due_for(Queue::Profiles) && version.is_some() {
             self.set_row(now, &write.subject, version);
         }
-        (Written { version, refused }, patch)
+        let written = Written {
+            version,
+            refused: applied.refused,
+            absent: applied.absent,
+            profile: applied.profile,
+        };
+        Some((written, patch))
     }
 
     fn set_row(&mut self, now: u64, subject: &Subject, version: Option<u64>) {
@@ -126,40 +139,36 @@ impl Store {
         self.servers[server_of(subject)].note(now, by, subject, true);
     }
 
-    fn apply(
-        &mut self,
-        now: u64,
-        subject: &Subject,
-        ops: &[Op],
-    ) -> (Vec<(Field, Stamp)>, Option<Patch>) {
-        let now_us = self.time(now).as_millis() * 1000;
+    fn apply(&mut self, now: u64, subject: &Subject, ops: &[Op]) -> Applied {
+        let time = self.time(now);
+        let now_us = time.as_millis() * 1000;
         self.epochs = self.epochs.wrapping_mul(6_364_136_223_846_793_005);
         self.epochs = self.epochs.wrapping_add(1_442_695_040_888_963_407);
         let server = &mut self.servers[server_of(subject)];
         let map = server.maps.entry(subject.clone()).or_default();
         let before = map.clone();
-        let unfenced: Vec<Op>;
-        let ops = match self.planted {
-            Planted::CutsUnfenced => {
-                unfenced = ops.iter().map(|op| unfence(op, &before)).collect();
-                &unfenced
-            }
-            _ => ops,
-        };
+        let broken: Vec<Op> = ops
+            .iter()
+            .map(|op| self.planted.breaks(op, &before))
+            .collect();
         let next = Clock {
             epoch: self.epochs,
             version: now_us.max(server.version + 1),
         };
-        let applied = map.apply(ops, next);
-        if map.clock().is_none() {
-            server.maps.remove(subject);
+        if self.planted == Planted::NoFences {
+            *map = before.without_fences();
         }
+        let applied = map.apply(&broken, next, time);
         if applied.patch.is_some() {
             server.version = next.version;
             server.recent.insert(subject.clone(), now);
             server.remember(now, Undo::Map(subject.clone(), before));
         }
-        (applied.refused, applied.patch)
+        let is_over = |map: &TopicMap| {
+            map.clock().is_none() && map.fenced_until().is_none_or(|until| until <= time)
+        };
+        server.maps.retain(|_, map| !is_over(map));
+        applied
     }
 
     pub(super) fn read(&self, subject: &Subject) -> Snapshot {
@@ -188,7 +197,13 @@ impl Store {
             .collect()
     }
 
-    pub(super) fn renew(&mut self, now: u64, me: Incarnation, ttl: Duration) -> Leases {
+    pub(super) fn renew(
+        &mut self,
+        now: u64,
+        me: Incarnation,
+        ttl: Duration,
+        settled_until: Timestamp,
+    ) -> Leases {
         let time = self.time(now);
         self.remember_leases(now);
         let mine = match self.leases.get(&me) {
@@ -202,6 +217,7 @@ impl Store {
                 name: "".into(),
                 until: time + ttl,
                 is_dead: false,
+                settled_until,
             };
             self.leases.insert(me, lease);
         }
@@ -220,6 +236,7 @@ impl Store {
             name: "".into(),
             until: time,
             is_dead: false,
+            settled_until: Timestamp::default(),
         });
         if !lease.is_dead && lease.until <= time {
             lease.is_dead = true;
@@ -263,7 +280,7 @@ impl Store {
                     reason: Reason::NodeLost,
                 })
                 .collect();
-            let (_, patch) = self.apply(now, subject, &cuts);
+            let patch = self.apply(now, subject, &cuts).patch;
             told.extend(patch.map(|patch| (subject.clone(), patch)));
             self.servers[server].note(now, who, subject, false);
         }
@@ -292,9 +309,6 @@ impl Store {
                 break;
             }
             match undo {
-                Undo::Map(subject, map) if map.clock().is_none() => {
-                    server.maps.remove(&subject);
-                }
                 Undo::Map(subject, map) => {
                     server.maps.insert(subject, map);
                 }
@@ -359,20 +373,5 @@ impl Server {
             self.undo.pop_front();
         }
         self.undo.push_back((now, undo));
-    }
-}
-
-/// The same, but a cut removes whatever is there.
-fn unfence(op: &Op, map: &TopicMap) -> Op {
-    match op {
-        Op::Cut { field, reason, .. } => {
-            let stored = map.entries().find(|(it, _)| it == field);
-            Op::Cut {
-                field: *field,
-                stamp: stored.map_or(op.stamp(), |(_, stamp)| stamp),
-                reason: *reason,
-            }
-        }
-        put => put.clone(),
     }
 }

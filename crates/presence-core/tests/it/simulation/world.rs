@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Carried, Subject, nodes};
-use presence_core::node::{self, Node};
+use presence_core::cluster::{Carried, News, Reply, Subject, nodes};
+use presence_core::node;
 use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Audience, Connection};
 use presence_core::{
-    ChannelId, Chosen, Edit, Event as Told, Expiry, Limits, Meta, Profile, Reason, SessionId,
-    StatusChange, Timestamp, Timing, UserId, Visible, Watching, WorkspaceId,
+    ChannelId, Chosen, Edit, Event as Told, Expiry, Meta, Profile, Reason, SessionId, StatusChange,
+    Timestamp, Timing, UserId, Visible, Watching, WorkspaceId,
 };
 
 use super::START;
 use super::client::{self, Client, Socket, user_id};
 use super::driver::{Call, Driver};
+use super::machines::{MAILBOXES, Machines, Mailbox, Wish};
 use super::planted::Planted;
 use super::script::{CLIENTS, ROOMS, Script, TOPICS, USERS, What};
 use super::store::{SERVERS, Store, server_of};
@@ -39,6 +40,11 @@ const LAPSES_MS: u64 = 15_000 + GRACE_MS + 2_000;
 /// Where others may have to lapse, too, or the store has to be seen healthy first.
 const LAPSES_LATE_MS: u64 = LAPSES_MS + 2 * 15_000;
 const SAMPLE_MS: u64 = 250;
+/// Who left without a word is proven to be gone so much later, where somebody was in trouble so long before.
+const PROOF_MS: u64 = 16_000;
+const TROUBLE_MS: u64 = 30_000;
+/// A node that does nothing for so long knows that afterwards.
+const STOOD_STILL_MS: u64 = 1_000;
 /// As the hub does it.
 const SWEEP_EVERY_MS: u64 = 5_000;
 const OVERDUE_MS: u64 = 10_000;
@@ -79,6 +85,8 @@ pub(super) enum Event {
 
 pub(super) enum ToNode {
     Input(node::Input<u64>),
+    /// What every machine has to hear gets to one of them.
+    News(Mailbox, News),
     Connect {
         client: usize,
         socket: u64,
@@ -200,6 +208,22 @@ macro_rules! log {
 }
 pub(super) use log;
 
+impl ToNode {
+    /// Where it waits while the node does not look.
+    fn mailbox(&self) -> Mailbox {
+        match self {
+            ToNode::News(mailbox, _) => *mailbox,
+            ToNode::Input(node::Input::Roster(_) | node::Input::Stored(Subject::Place(_), _)) => {
+                Mailbox::Rosters
+            }
+            ToNode::Input(node::Input::Leases(_) | node::Input::Forgot(_) | node::Input::Woke) => {
+                Mailbox::Leases
+            }
+            _ => Mailbox::Users,
+        }
+    }
+}
+
 impl<'a> World<'a> {
     pub(super) fn new(script: &'a Script, is_logged: bool) -> Self {
         let default = Said {
@@ -307,25 +331,44 @@ impl<'a> World<'a> {
         match event {
             Event::Scripted(index) => self.act(index),
             Event::Wake(node, life) => {
-                if let Some(until) = self.asleep(node, life) {
-                    return self.at(until, Event::Wake(node, life));
-                }
                 if self.nodes[node].life == life {
                     self.nodes[node].wakes_at = None;
-                    self.expire(node);
+                    let mut order = MAILBOXES;
+                    order.rotate_left(self.chance.below(3) as usize);
+                    let mut again = None;
+                    for mailbox in order {
+                        match self.asleep(node, life, mailbox) {
+                            Some(until) => again = again.max(Some(until)),
+                            None => self.expire(node, mailbox),
+                        }
+                    }
+                    if let Some(until) = again {
+                        self.at(until, Event::Wake(node, life));
+                    }
                 }
             }
             Event::ToNode(node, life, what) => {
-                if let Some(until) = self.asleep(node, life) {
+                let mailbox = what.mailbox();
+                if let Some(until) = self.asleep(node, life, mailbox) {
                     return self.at(until, Event::ToNode(node, life, what));
                 }
                 if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
+                    self.awake(node, mailbox);
                     self.arrive(node, *what);
                 } else if let ToNode::Connect { client, socket } = *what {
                     self.send(client, socket, ToClient::Closed(None));
                 }
             }
-            Event::AtStore(node, life, call) => self.call(node, life, call),
+            Event::AtStore(node, life, call) => {
+                let is_unsent = matches!(call, Call::Ask(_)) && self.odds.one_in(2);
+                match self.asleep(node, life, Mailbox::Leases) {
+                    // It was not sent when the process fell asleep.
+                    Some(until) if is_unsent => {
+                        self.at(until, Event::AtStore(node, life, call));
+                    }
+                    _ => self.call(node, life, call),
+                }
+            }
             Event::ToClient {
                 client,
                 socket,
@@ -338,7 +381,7 @@ impl<'a> World<'a> {
                 }
             }
             Event::Compare(node, life) => {
-                if let Some(until) = self.asleep(node, life) {
+                if let Some(until) = self.asleep(node, life, Mailbox::Leases) {
                     return self.at(until, Event::Compare(node, life));
                 }
                 if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
@@ -348,7 +391,7 @@ impl<'a> World<'a> {
                 }
             }
             Event::Sweep(node, life) => {
-                if let Some(until) = self.asleep(node, life) {
+                if let Some(until) = self.asleep(node, life, Mailbox::Leases) {
                     return self.at(until, Event::Sweep(node, life));
                 }
                 if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
@@ -380,7 +423,7 @@ impl<'a> World<'a> {
                 }
             }
             Event::Exit(node, life) => {
-                if let Some(until) = self.asleep(node, life) {
+                if let Some(until) = self.asleep(node, life, Mailbox::Leases) {
                     return self.at(until, Event::Exit(node, life));
                 }
                 if self.nodes[node].life == life {
@@ -395,10 +438,29 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Until when a node sleeps, if it does.
-    fn asleep(&self, node: usize, life: u32) -> Option<u64> {
+    /// Until when a node does not look at a mailbox, if it sleeps.
+    fn asleep(&self, node: usize, life: u32, mailbox: Mailbox) -> Option<u64> {
         let it = &self.nodes[node];
-        (it.life == life && it.sleeps_until > self.now).then_some(it.sleeps_until)
+        let until = it.deaf_until(mailbox);
+        (it.life == life && until > self.now).then_some(until)
+    }
+
+    /// A machine that slept hears of that before anything else.
+    fn awake(&mut self, node: usize, mailbox: Mailbox) {
+        if std::mem::take(&mut self.nodes[node].has_slept[mailbox as usize])
+            && mailbox == Mailbox::Users
+        {
+            self.hear(node, mailbox, News::Woke);
+        }
+    }
+
+    fn hear(&mut self, node: usize, mailbox: Mailbox, news: News) {
+        let time = self.time(node);
+        let mut wishes = Vec::new();
+        if let Some(machine) = &mut self.nodes[node].machine {
+            machine.hear(time, mailbox, news, &mut wishes);
+        }
+        self.perform(node, wishes);
     }
 
     pub(super) fn reaches(&self, node: usize, server: usize) -> bool {
@@ -417,8 +479,7 @@ impl<'a> World<'a> {
         log!(self, "node {node} starts");
         let seed = self.chance.below(u64::MAX);
         let time = self.time(node);
-        let limits = Limits::default();
-        let machine = Node::of_cluster(time, Timing::default(), limits, seed);
+        let machine = Machines::new(time, seed);
         let histories = std::array::from_fn(|server| self.store.history(server));
         self.nodes[node].start(machine, histories);
         let life = self.nodes[node].life;
@@ -426,7 +487,7 @@ impl<'a> World<'a> {
         self.at(first, Event::Compare(node, life));
         let first = self.now + self.odds.below(SWEEP_EVERY_MS);
         self.at(first, Event::Sweep(node, life));
-        self.expire(node);
+        MAILBOXES.into_iter().for_each(|it| self.expire(node, it));
         let watches: Vec<_> = self.watches.range((node, 0)..(node + 1, 0)).collect();
         let watches: Vec<_> = watches.into_iter().copied().collect();
         for (node, spot) in watches {
@@ -435,7 +496,7 @@ impl<'a> World<'a> {
     }
 
     /// The time by a node's clock.
-    fn time(&self, node: usize) -> Timestamp {
+    pub(super) fn time(&self, node: usize) -> Timestamp {
         let skewed = (START + self.now).checked_add_signed(self.nodes[node].skew_ms);
         Timestamp::from_millis(skewed.unwrap())
     }
@@ -468,14 +529,15 @@ impl<'a> World<'a> {
         self.calm_at = self.calm_at.max(self.now + ms);
     }
 
-    fn expire(&mut self, node: usize) {
+    fn expire(&mut self, node: usize, mailbox: Mailbox) {
+        self.awake(node, mailbox);
         let time = self.time(node);
         let Some(machine) = &mut self.nodes[node].machine else {
             return;
         };
-        let mut effects = Vec::new();
-        machine.expire(time, &mut effects);
-        self.perform(node, effects);
+        let mut wishes = Vec::new();
+        machine.expire(time, mailbox, &mut wishes);
+        self.perform(node, wishes);
     }
 
     pub(super) fn tell(&mut self, node: usize, input: node::Input<u64>) {
@@ -483,13 +545,27 @@ impl<'a> World<'a> {
         let Some(machine) = &mut self.nodes[node].machine else {
             return;
         };
-        let mut effects = Vec::new();
-        machine.handle(time, input, &mut effects);
-        self.perform(node, effects);
+        let mut wishes = Vec::new();
+        if let node::Input::Stored(_, Reply::Written(None) | Reply::Fenced { is_done: false, .. }) =
+            &input
+        {
+            let input = node::Input::Leases(nodes::Input::Troubled);
+            machine.handle(time, input, &mut wishes);
+        }
+        machine.handle(time, input, &mut wishes);
+        self.perform(node, wishes);
     }
 
     fn tell_user(&mut self, node: usize, user: usize, input: users::Input<u64>) {
         self.tell(node, node::Input::User(user_id(user), input));
+    }
+
+    /// When what one machine tells the other now is there: in order.
+    fn told_at(&mut self, node: usize) -> u64 {
+        let at = self.now + self.chance.below(3);
+        let told_at = &mut self.nodes[node].told_at;
+        *told_at = at.max(*told_at);
+        *told_at
     }
 
     pub(super) fn post(&mut self, node: usize, at: u64, what: ToNode) {
@@ -505,6 +581,7 @@ impl<'a> World<'a> {
 
     fn arrive(&mut self, node: usize, what: ToNode) {
         match what {
+            ToNode::News(mailbox, news) => self.hear(node, mailbox, news),
             ToNode::Input(input) => {
                 if let node::Input::Stored(subject, reply) = &input {
                     self.nodes[node].answered(subject, reply);
@@ -611,27 +688,39 @@ impl<'a> World<'a> {
         self.tell_user(node, user, input);
     }
 
-    fn perform(&mut self, node: usize, effects: Vec<node::Effect<u64>>) {
-        for effect in effects {
+    fn perform(&mut self, node: usize, wishes: Vec<Wish>) {
+        for wish in wishes {
             if self.broken.is_some() {
                 return;
             }
-            match effect {
-                node::Effect::Ask(request) => self.ask(node, request),
-                node::Effect::Leases(effect) => self.ask_about_leases(node, effect),
-                node::Effect::User(user, effect) => self.perform_for(node, &user, effect),
-                node::Effect::Roster(effect) => self.perform_in_place(node, effect),
+            match wish {
+                Wish::Ask(request) => self.ask(node, request),
+                Wish::AskAboutLeases(effect) => self.ask_about_leases(node, effect),
+                Wish::OfUser(user, effect) => self.perform_for(node, &user, effect),
+                Wish::OfPlace(effect) => self.perform_in_place(node, effect),
+                Wish::ToRosters(input) => {
+                    let at = self.told_at(node);
+                    let input = node::Input::Roster(input);
+                    self.post(node, at, ToNode::Input(input));
+                }
+                Wish::News(news) => {
+                    let (first, second) = (self.now + self.chance.below(3), self.told_at(node));
+                    self.post(node, first, ToNode::News(Mailbox::Users, news));
+                    self.post(node, second, ToNode::News(Mailbox::Rosters, news));
+                }
             }
         }
         let Some(machine) = &self.nodes[node].machine else {
             return;
         };
         // By the node's own clock, which may be wrong but does not jump.
-        let deadline = machine.next_deadline().map(|it| {
-            let skew = self.nodes[node].skew_ms;
-            let at = it.as_millis().saturating_add_signed(-skew);
-            at.saturating_sub(START).max(self.now)
+        let driver = &self.nodes[node];
+        let deadlines = MAILBOXES.into_iter().filter_map(|mailbox| {
+            let deadline = machine.next_deadline(mailbox)?;
+            let at = deadline.as_millis().saturating_add_signed(-driver.skew_ms);
+            Some(at.saturating_sub(START).max(driver.deaf_until(mailbox)))
         });
+        let deadline = deadlines.min().map(|it| it.max(self.now));
         let life = self.nodes[node].life;
         if let Some(at) = deadline
             && self.nodes[node].wakes_at.is_none_or(|it| at < it)
@@ -962,6 +1051,9 @@ impl<'a> World<'a> {
 
     /// The client has no connection any more.
     fn drop_socket(&mut self, client: usize, is_clean: bool, bound_ms: u64) {
+        // Where somebody may have been cut off from the store, it is waited for them.
+        let is_proven_late = bound_ms > SEEN_MS && self.was_in_trouble();
+        let bound_ms = bound_ms + if is_proven_late { PROOF_MS } else { 0 };
         let it = &mut self.clients[client];
         // One that was not told yet that it is in may be in.
         if it.socket.take().is_some() {
@@ -1241,6 +1333,10 @@ impl<'a> World<'a> {
             What::Pause { node, ms } => {
                 let it = &mut self.nodes[node];
                 it.sleeps_until = it.sleeps_until.max(self.now + ms);
+                it.wakes_late_ms = std::array::from_fn(|_| self.odds.below(40));
+                if ms >= STOOD_STILL_MS {
+                    it.has_slept = [true; MAILBOXES.len()];
+                }
                 self.calm_at = self.calm_at.max(self.now + ms + HEALS_MS);
                 // One that is about to exit renews its lease no more.
                 let is_stopping = !self.nodes[node].is_accepting;
@@ -1312,6 +1408,9 @@ impl<'a> World<'a> {
 
     /// Data is lost, and its owners may not be able to write it again in time.
     fn excuse_all_if_faulty(&mut self) {
+        // What is missing is held until every node has had time to write again.
+        let back_at = self.away_until.iter().copied().max().unwrap_or(0);
+        self.calm_at = self.calm_at.max(back_at.max(self.now) + PROOF_MS);
         if self.is_faulty() {
             self.blurred_until = self.now + 40_000;
         }
@@ -1330,6 +1429,14 @@ impl<'a> World<'a> {
                 false => HEALS_MS,
             },
         );
+    }
+
+    /// Whether a node may not have said yet that all of its own is in the store.
+    fn was_in_trouble(&self) -> bool {
+        let mut faults = self.faults.iter();
+        let mut lapses = self.lapses.iter();
+        faults.any(|(_, end)| end + TROUBLE_MS > self.now)
+            || lapses.any(|at| at + TROUBLE_MS > self.now)
     }
 
     /// Whether something is wrong with the store, or was a moment ago.
@@ -1605,8 +1712,31 @@ impl<'a> World<'a> {
         }
     }
 
+    /// What a node answers who asks for a list is what its watchers draw.
+    fn lists_are_as_drawn(&mut self) {
+        let mut wrong = None;
+        for ((node, spot), view) in &self.views {
+            let Some(machine) = &self.nodes[*node].machine else {
+                continue;
+            };
+            let mut listed = machine.list(&super::topic(*spot));
+            listed.sort_unstable();
+            let drawn: Vec<UserId> = view.people.keys().cloned().collect();
+            if listed != drawn {
+                let name = spot_name(*spot);
+                wrong = Some(format!(
+                    "node {node} lists {listed:?} in {name}, and draws {drawn:?}"
+                ));
+            }
+        }
+        if let Some(how) = wrong {
+            self.breaks("I1 convergence", how);
+        }
+    }
+
     /// At the end: all nodes say the same, and what was confirmed is kept.
     fn agree(&mut self) {
+        self.lists_are_as_drawn();
         for (user, name) in USERS.iter().enumerate() {
             if user_id(user).is_anonymous() {
                 continue;
@@ -1701,7 +1831,7 @@ impl<'a> World<'a> {
         }
         for (node, it) in self.nodes.iter().enumerate() {
             if let Some(machine) = &it.machine {
-                let text = format!("{machine:?}");
+                let text = machine.users_text() + &machine.rosters_text();
                 for empty in ["users: {}", "places: {}", "waiting: {}"] {
                     if !text.contains(empty) {
                         let at = text.find(empty.trim_end_matches("{}")).unwrap_or(0);

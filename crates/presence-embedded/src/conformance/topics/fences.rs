@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use presence_core::cluster::{Field, Incarnation, Op, Record, Stamp, Write};
+use presence_core::Timestamp;
+use presence_core::cluster::{Fence, Field, Guard, Incarnation, Op, Record, Stamp, Write};
 use presence_core::ports::Topics;
 use tokio::task::JoinSet;
 
 use super::case::Case;
-use super::make::{self, NUMBER_MAX, cut, member, profile, put};
+use super::make::{self, NUMBER_MAX, begin, cut, member, profile, put, replace, showing};
+use super::node::LONG;
 
 /// How many nodes begin one epoch at the same time.
 const RIVALS: u64 = 20;
@@ -35,12 +37,19 @@ pub(super) async fn a_late_leave_of_an_older_connection_does_nothing<T: Topics>(
     let puts = [put(ann, stored, &member(ann, "Ann"))];
     case.here.does(&room, &puts).await;
     let before = case.here.read(&room).await;
-    let older = [(9, 0, 10), (9, 1, 11), (10, 1, 10), (10, 1, 11), (10, 0, 9)];
+    let older = [(9, 0, 10), (9, 1, 11), (10, 0, 9)];
     let cut_ann = |connection| cut(ann, stamp(case, connection));
     let mut cuts: Vec<Op> = older.map(cut_ann).into();
     cuts.push(cut(bob, stored));
-    // None of them is worth a word: a leave is refused in silence.
-    case.there.does(&room, &cuts).await;
+    let written = case.there.written(&room, &cuts).await;
+    let meant: Vec<_> = older.map(|_| Field::Session(ann)).into();
+    let refused: Vec<_> = written.refused.iter().map(|(field, _)| *field).collect();
+    case.same("what was refused", refused, meant);
+    case.same(
+        "what was not there",
+        written.absent,
+        vec![Field::Session(bob)],
+    );
     let after = case.here.read(&room).await;
     case.same("the map after late leaves", after, before);
 }
@@ -66,8 +75,145 @@ pub(super) async fn a_leave_of_the_same_or_a_newer_connection_is_one<T: Topics>(
 }
 
 pub(super) async fn of_two_nodes_that_begin_one_epoch_the_first_has_it<T: Topics>(case: &Case<T>) {
-    check_refused(case, [(3, 0, 0), (3, 1, 0)]).await;
-    check_refused(case, [(3, 1, 4), (3, 0, 5)]).await;
+    for connections in [[(3, 0, 0), (3, 1, 0)], [(3, 1, 4), (3, 0, 5)]] {
+        let (room, ann) = (case.place(), case.session());
+        let [first, second] = connections.map(|it| stamp(case, it));
+        let puts = [begin(ann, first, &member(ann, "first"))];
+        case.here.does(&room, &puts).await;
+        let late = [begin(ann, second, &member(ann, "second"))];
+        let refused = case.there.write(&room, &late).await;
+        let what = "what stands in the way of the second";
+        case.same(what, refused, vec![(Field::Session(ann), first)]);
+        case.there.check_entries(&room, &puts).await;
+    }
+}
+
+pub(super) async fn what_was_read_is_replaced_and_nothing_else<T: Topics>(case: &Case<T>) {
+    let (room, ann) = (case.place(), case.session());
+    let [read, changed, taken] = [(3, 0, 0), (3, 0, 1), (4, 1, 0)].map(|it| stamp(case, it));
+    case.here
+        .does(&room, &[put(ann, read, &member(ann, "read"))])
+        .await;
+    let puts = [put(ann, changed, &member(ann, "changed"))];
+    case.here.does(&room, &puts).await;
+    let late = [replace(ann, taken, &member(ann, "taken"), Some(read))];
+    let refused = case.there.write(&room, &late).await;
+    case.same(
+        "what was read before",
+        refused,
+        vec![(Field::Session(ann), changed)],
+    );
+    case.there.check_entries(&room, &puts).await;
+    let puts = [replace(ann, taken, &member(ann, "taken"), Some(changed))];
+    for _ in 0..2 {
+        case.there.does(&room, &puts).await;
+        case.there.check_entries(&room, &puts).await;
+    }
+}
+
+pub(super) async fn a_fence_outlives_what_it_fenced<T: Topics>(case: &Case<T>) {
+    let (room, ann) = (case.place(), case.session());
+    let [first, second, third] = [(3, 0, 1), (3, 0, 2), (3, 0, 3)].map(|it| stamp(case, it));
+    case.here
+        .does(&room, &[put(ann, first, &member(ann, "Ann"))])
+        .await;
+    case.here.does(&room, &[cut(ann, second)]).await;
+    // It was sent before the removal, and arrives after it.
+    let late = [put(ann, first, &member(ann, "late"))];
+    let refused = case.here.write(&room, &late).await;
+    case.same(
+        "what stands in its way",
+        refused,
+        vec![(Field::Session(ann), second)],
+    );
+    let read = case.there.read(&room).await;
+    case.same("the version of an emptied map", read.clock, None);
+    let puts = [put(ann, third, &member(ann, "again"))];
+    case.here.does(&room, &puts).await;
+    case.there.check_entries(&room, &puts).await;
+}
+
+pub(super) async fn who_hides_is_not_put_by_who_has_not_heard_of_it<T: Topics>(case: &Case<T>) {
+    let (room, ann, bob) = (case.place(), case.session(), case.session());
+    let show = |session, stamp, profile| Op::Put {
+        field: Field::Session(session),
+        stamp,
+        record: showing(session, "x", profile),
+        guard: Guard::Newer,
+        profile,
+    };
+    let [first, second] = [(3, 0, 1), (4, 1, 0)].map(|it| stamp(case, it));
+    case.here
+        .does(&room, &[show(ann, first, 7), show(bob, first, 7)])
+        .await;
+    let hide = Op::Hide {
+        field: Field::Session(ann),
+        profile: 8,
+    };
+    case.there.does(&room, &[hide]).await;
+    case.here.check_entries(&room, &[show(bob, first, 7)]).await;
+    for late in [show(ann, first, 7), show(ann, second, 7)] {
+        let refused = case.here.written(&room, &[late]).await.refused;
+        let fence = Fence {
+            stamp: first,
+            profile: 8,
+        };
+        case.same(
+            "what stands in the way",
+            refused,
+            vec![(Field::Session(ann), fence)],
+        );
+    }
+    case.here.does(&room, &[show(ann, first, 9)]).await;
+    // It was on its way while they came out again.
+    let late = Op::Hide {
+        field: Field::Session(ann),
+        profile: 8,
+    };
+    case.there.does(&room, &[late]).await;
+    let left = [show(bob, first, 7), show(ann, first, 9)];
+    case.here.check_entries(&room, &left).await;
+}
+
+pub(super) async fn a_write_after_its_deadline_does_nothing<T: Topics>(case: &Case<T>) {
+    let (room, ann) = (case.place(), case.session());
+    let now = case.here.renew(case.here.me, LONG).await.now;
+    let write = |until| Write {
+        subject: room.clone(),
+        by: case.here.me,
+        ops: vec![put(ann, case.here.stamp(1), &member(ann, "Ann"))],
+        is_last: false,
+        until: Some(until),
+    };
+    let past = Timestamp::from_millis(now.as_millis() - 1);
+    let written = case.here.link.write(&[write(past)]).await.remove(0);
+    case.holds(written.is_err(), "a write after its deadline was done");
+    case.here.check_entries(&room, &[]).await;
+    let written = case.here.link.write(&[write(now + LONG)]).await.remove(0);
+    case.holds(written.is_ok(), "a write before its deadline was not done");
+    case.here.forget(case.here.me).await;
+}
+
+pub(super) async fn a_write_says_which_profile_is_there<T: Topics>(case: &Case<T>) {
+    let (user, ann, stamp) = (case.user(), case.session(), case.here.stamp(1));
+    let puts = [put(ann, stamp, &make::entry(&user, ann, "x"))];
+    let written = case.here.written(&user, &puts).await;
+    case.same("the profile of who has none", written.profile, None);
+    let profile = Op::put(
+        Field::Profile,
+        Stamp {
+            epoch: NUMBER_MAX,
+            ..stamp
+        },
+        Record::Profile(Arc::new(profile(&make::user("ann"), NUMBER_MAX))),
+    );
+    case.there.does(&user, &[profile]).await;
+    let written = case.here.written(&user, &puts).await;
+    case.same(
+        "the revision of the profile",
+        written.profile,
+        Some(NUMBER_MAX),
+    );
 }
 
 pub(super) async fn an_older_generation_is_refused<T: Topics>(case: &Case<T>) {
@@ -84,15 +230,18 @@ pub(super) async fn nodes_are_told_apart_by_every_bit<T: Topics>(case: &Case<T>)
         let (room, ann) = (case.place(), case.session());
         let stamp = |node| {
             let generation = 1;
-            Stamp::of_session(1, Incarnation { node, generation })
+            Stamp::of_session(1, Incarnation { node, generation }, 1)
         };
-        let puts = [put(ann, stamp(node), &member(ann, "first"))];
+        let puts = [put(ann, stamp(node + 1), &member(ann, "first"))];
         case.here.does(&room, &puts).await;
-        let late = [put(ann, stamp(node + 1), &member(ann, "second"))];
-        let refused = case.there.write(&room, &late).await;
+        let smaller = [
+            put(ann, stamp(node), &member(ann, "second")),
+            cut(ann, stamp(node)),
+        ];
+        let refused = case.there.write(&room, &smaller).await;
         let what = "the stamp in the way of another node";
-        case.same(what, refused, vec![(Field::Session(ann), stamp(node))]);
-        case.there.does(&room, &[cut(ann, stamp(node + 1))]).await;
+        let in_the_way = (Field::Session(ann), stamp(node + 1));
+        case.same(what, refused, vec![in_the_way; 2]);
         case.there.check_entries(&room, &puts).await;
     }
 }
@@ -100,20 +249,23 @@ pub(super) async fn nodes_are_told_apart_by_every_bit<T: Topics>(case: &Case<T>)
 pub(super) async fn a_later_change_of_a_profile_wins<T: Topics>(case: &Case<T>) {
     let user = case.user();
     let node = case.here.me.node;
-    let change = |revision: u64, owner: u64, seen_ms: u64| Op::Put {
-        field: Field::Profile,
-        stamp: Stamp {
-            epoch: revision,
-            owner,
-            order: seen_ms,
-        },
-        record: Record::Profile(Arc::new(profile(&make::user("ann"), revision))),
+    let change = |revision: u64, owner: u64, seen_ms: u64| {
+        Op::put(
+            Field::Profile,
+            Stamp {
+                epoch: revision,
+                owner,
+                order: seen_ms,
+            },
+            Record::Profile(Arc::new(profile(&make::user("ann"), revision))),
+        )
     };
     let changes = [
         (change(9, node, 1_700_000_000_999), true),
         (change(9, node, 1_700_000_000_998), false),
         (change(9, node, 1_700_000_001_000), true),
-        (change(9, node + 1, 1_800_000_000_000), false),
+        (change(9, node + 1, 1_600_000_000_000), true),
+        (change(9, node, 1_800_000_000_000), false),
         (change(10, node + 1, 0), true),
         (change(9, node, 1_900_000_000_000), false),
         (change(NUMBER_MAX - 1, node, 0), true),
@@ -124,7 +276,7 @@ pub(super) async fn a_later_change_of_a_profile_wins<T: Topics>(case: &Case<T>) 
     for (change, is_done) in changes {
         let refused = case.here.write(&user, std::slice::from_ref(&change)).await;
         let in_the_way = stored.as_ref().filter(|_| !is_done);
-        let meant = in_the_way.map(|it| (Field::Profile, it.stamp()));
+        let meant = in_the_way.map(|it| (Field::Profile, token(it)));
         let what = format!("what was refused of {change:#?}");
         case.same(&what, refused, meant.into_iter().collect());
         if is_done {
@@ -162,12 +314,13 @@ pub(super) async fn of_concurrent_puts_of_one_epoch_a_single_one_is_done<T: Topi
     let mut puts = JoinSet::new();
     for n in 0..RIVALS {
         let by = case.stranger();
-        let stamp = Stamp::of_session(1, by);
+        let stamp = Stamp::of_session(1, by, 1);
         let write = Write {
             subject: room.clone(),
             by,
-            ops: vec![put(ann, stamp, &member(ann, &format!("rival {n}")))],
+            ops: vec![begin(ann, stamp, &member(ann, &format!("rival {n}")))],
             is_last: false,
+            until: None,
         };
         let node = if n % 2 == 0 { &case.here } else { &case.there };
         let link = Arc::clone(&node.link);
@@ -183,9 +336,21 @@ pub(super) async fn of_concurrent_puts_of_one_epoch_a_single_one_is_done<T: Topi
             Some(Ok(written)) => written.refused,
             other => panic!("{}: a write has ended as {other:?}", case.clause),
         };
-        let meant = (stamp != winner).then_some((Field::Session(ann), winner));
+        let fence = Fence {
+            stamp: winner,
+            profile: 0,
+        };
+        let meant = (stamp != winner).then_some((Field::Session(ann), fence));
         let what = format!("what was refused of {stamp:?}");
         case.same(&what, refused, meant.into_iter().collect());
+    }
+}
+
+/// The token of an operation.
+fn token(op: &Op) -> Stamp {
+    match op {
+        Op::Put { stamp, .. } | Op::Cut { stamp, .. } => *stamp,
+        Op::Hide { .. } => panic!("hiding has no token"),
     }
 }
 

@@ -260,6 +260,7 @@ async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
         by: case.here.me,
         ops: vec![op],
         is_last: false,
+        until: None,
     };
     case.here.write_all(&[write(op)]).await;
     // Nothing stays of it.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use presence_core::cluster::{Change, Field, Op, Record, SessionRecord, Stamp, Stay, Subject};
+use presence_core::cluster::{
+    Change, Fence, Field, Guard, Op, Record, Removed, SessionRecord, Stamp, Stay, Subject,
+};
 use presence_core::users::Activity;
 use presence_core::{
-    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Profile, Reason, SessionId,
-    Status, Timestamp, Topic, UserId, Visible, WorkspaceId,
+    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, Reason,
+    SessionId, Status, Timestamp, Topic, UserId, Visible, WorkspaceId,
 };
 
 /// The greatest number that JSON, Lua and JavaScript all keep.
@@ -16,10 +18,27 @@ pub(super) const FAR_MS: u64 = 100_000_000_000_000;
 
 /// Puts `record` of `session`.
 pub(super) fn put(session: SessionId, stamp: Stamp, record: &Record) -> Op {
+    Op::put(Field::Session(session), stamp, record.clone())
+}
+
+/// Puts `record` of `session`, which begins an epoch: nothing may be there but what the writer has begun itself.
+pub(super) fn begin(session: SessionId, stamp: Stamp, record: &Record) -> Op {
+    replace(session, stamp, record, None)
+}
+
+/// Puts `record` of `session` in the place of what has the token `expected`.
+pub(super) fn replace(
+    session: SessionId,
+    stamp: Stamp,
+    record: &Record,
+    expected: Option<Stamp>,
+) -> Op {
     Op::Put {
         field: Field::Session(session),
         stamp,
         record: record.clone(),
+        guard: Guard::Replaces(expected),
+        profile: 0,
     }
 }
 
@@ -40,11 +59,21 @@ pub(super) fn is_there(session: SessionId, stamp: Stamp, record: &Record) -> Cha
     }
 }
 
-/// What a patch says of a removal.
+/// What a patch says of a removal, whatever fence is left.
 pub(super) fn is_gone(session: SessionId, reason: Reason) -> Change {
     Change {
         field: Field::Session(session),
-        entry: Err(reason),
+        entry: Err(Removed {
+            reason,
+            fence: Fence {
+                stamp: Stamp {
+                    epoch: 0,
+                    owner: 0,
+                    order: 0,
+                },
+                profile: 0,
+            },
+        }),
     }
 }
 
@@ -68,7 +97,19 @@ pub(super) fn member(session: SessionId, words: &str) -> Record {
             emoji: Some("🎯".into()),
         }),
         look_revision: 7,
+        profile: 9,
     }))
+}
+
+/// The same, showing the revision `profile` of its user's profile.
+pub(super) fn showing(session: SessionId, words: &str, profile: u64) -> Record {
+    match member(session, words) {
+        Record::Member(member) => Record::Member(Arc::new(Member {
+            profile,
+            ..Member::clone(&member)
+        })),
+        other => other,
+    }
 }
 
 /// An entry of `session` in the map of `subject`, with `words` in it.
@@ -131,6 +172,12 @@ pub(super) fn profile(user: &UserId, revision: u64) -> Profile {
             revision: revision.saturating_sub(1),
         }),
         last_seen: Some(at(1_700_000_000_789)),
+        moments: Moments {
+            chosen: at(1_700_000_000_001),
+            message: at(1_700_000_000_002),
+            emoji: at(1_700_000_000_003),
+            expiry: at(1_700_000_000_004),
+        },
     }
 }
 

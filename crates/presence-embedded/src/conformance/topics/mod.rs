@@ -67,6 +67,11 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
         a_late_leave_of_an_older_connection_does_nothing
         a_leave_of_the_same_or_a_newer_connection_is_one
         of_two_nodes_that_begin_one_epoch_the_first_has_it
+        what_was_read_is_replaced_and_nothing_else
+        a_fence_outlives_what_it_fenced
+        who_hides_is_not_put_by_who_has_not_heard_of_it
+        a_write_after_its_deadline_does_nothing
+        a_write_says_which_profile_is_there
         an_older_generation_is_refused
         nodes_are_told_apart_by_every_bit
         a_later_change_of_a_profile_wins

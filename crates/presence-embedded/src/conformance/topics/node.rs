@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use presence_core::Timestamp;
 use presence_core::cluster::{
-    Change, Field, Incarnation, Murmur, Op, Patch, Snapshot, Stamp, Subject, Write,
+    Change, Fence, Field, Incarnation, Murmur, Op, Patch, Snapshot, Stamp, Subject, Write,
 };
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 use tokio::time::{Instant, timeout_at};
@@ -15,6 +16,26 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const LONG: Duration = Duration::from_secs(60);
 /// More calls than reaping takes anybody, however small the steps.
 pub(super) const REAPS_MAX: usize = 5_000;
+
+/// What the leases of a test are called.
+const NAME: &str = "a node of a test";
+/// Until when its holder says that everything is in the store.
+pub(super) const SETTLED_MS: u64 = 1_700_000_000_123;
+
+/// Of what was refused, the tokens that stand in the way.
+pub(super) fn stamps(refused: Vec<(Field, Fence)>) -> Vec<(Field, Stamp)> {
+    let refused = refused.into_iter();
+    refused.map(|(field, fence)| (field, fence.stamp)).collect()
+}
+
+/// Whether two changes say the same, whatever fence a removal has left.
+pub(super) fn says_the_same(told: &Change, meant: &Change) -> bool {
+    let is_same = match (&told.entry, &meant.entry) {
+        (Err(told), Err(meant)) => told.reason == meant.reason,
+        (told, meant) => told == meant,
+    };
+    told.field == meant.field && is_same
+}
 
 /// One node on the store.
 pub(super) struct Node<T> {
@@ -30,26 +51,36 @@ impl<T: Topics> Node<T> {
 
     /// The stamp of a session whose connection number `epoch` is on this node.
     pub(super) fn stamp(&self, epoch: u32) -> Stamp {
-        Stamp::of_session(epoch, self.me)
+        Stamp::of_session(epoch, self.me, 1)
     }
 
     /// Writes in its own name, and answers what was refused.
     pub(super) async fn write(&self, subject: &Subject, ops: &[Op]) -> Vec<(Field, Stamp)> {
+        let written = self.written(subject, ops).await;
+        stamps(written.refused)
+    }
+
+    /// Writes in its own name, and answers all that came of it.
+    pub(super) async fn written(&self, subject: &Subject, ops: &[Op]) -> Written {
         let write = Write {
             subject: subject.clone(),
             by: self.me,
             ops: ops.to_vec(),
             is_last: false,
+            until: None,
         };
-        self.write_as(write).await
+        self.written_as(write).await
     }
 
     pub(super) async fn write_as(&self, write: Write) -> Vec<(Field, Stamp)> {
-        let written = self.write_all(&[write]).await;
-        let [Written { refused, .. }] = &written[..] else {
-            panic!("{}: one write has {} outcomes", self.clause, written.len());
-        };
-        refused.clone()
+        stamps(self.written_as(write).await.refused)
+    }
+
+    async fn written_as(&self, write: Write) -> Written {
+        let mut written = self.write_all(&[write]).await;
+        let count = written.len();
+        assert_eq!(count, 1, "{}: one write has {count} outcomes", self.clause);
+        written.remove(0)
     }
 
     /// Writes what nobody refuses.
@@ -89,8 +120,9 @@ impl<T: Topics> Node<T> {
                 field,
                 stamp,
                 record,
+                ..
             } => Some((*field, *stamp, record.clone())),
-            Op::Cut { .. } => None,
+            Op::Cut { .. } | Op::Hide { .. } => None,
         });
         let mut meant: Vec<_> = meant.collect();
         meant.sort_by_key(|(field, ..)| *field);
@@ -177,8 +209,10 @@ impl<T: Topics> Node<T> {
         let mut meant = changes.to_vec();
         meant.sort_by_key(|it| it.field);
         let clause = self.clause;
+        let is_same = patch.changes.len() == meant.len();
+        let mut pairs = patch.changes.iter().zip(&meant);
         assert!(
-            patch.changes == meant,
+            is_same && pairs.all(|(told, meant)| says_the_same(told, meant)),
             "{clause}: heard was {:#?} where {meant:#?} should be",
             patch.changes
         );
@@ -186,7 +220,8 @@ impl<T: Topics> Node<T> {
     }
 
     pub(super) async fn renew(&self, who: Incarnation, ttl: Duration) -> Leases {
-        let renewed = self.link.renew(who, "a node of a test", ttl).await;
+        let settled_until = Timestamp::from_millis(SETTLED_MS);
+        let renewed = self.link.renew(who, NAME, ttl, settled_until).await;
         self.ok("renewing a lease", renewed)
     }
 

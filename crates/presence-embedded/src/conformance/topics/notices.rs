@@ -55,7 +55,7 @@ pub(super) async fn what_changes_nothing_is_not_told<T: Topics>(case: &Case<T>) 
     case.there.follow(from_ref(&room)).await;
     case.here.does(&room, from_ref(&put_ann)).await;
     case.here
-        .does(&room, &[cut(ann, older), cut(bob, stamp)])
+        .write(&room, &[cut(ann, older), cut(bob, stamp)])
         .await;
     let late = [put(ann, older, &member(ann, "late"))];
     case.here.write(&room, &late).await;
@@ -152,6 +152,7 @@ pub(super) async fn a_copy_kept_by_patches_is_the_map<T: Topics>(case: &Case<T>)
                     by,
                     ops,
                     is_last,
+                    until: None,
                 };
                 if !matches!(link.write(&[write]).await[..], [Ok(_)]) {
                     return false;

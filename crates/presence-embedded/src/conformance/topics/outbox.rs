@@ -286,11 +286,11 @@ fn change<T: Topics>(case: &Case<T>, subject: &Subject, revision: u64) -> Op {
             case.clause
         );
     };
-    Op::Put {
-        field: Field::Profile,
-        stamp: profile_stamp(case, revision),
-        record: Record::Profile(Arc::new(profile(user, revision))),
-    }
+    Op::put(
+        Field::Profile,
+        profile_stamp(case, revision),
+        Record::Profile(Arc::new(profile(user, revision))),
+    )
 }
 
 fn profile_stamp<T: Topics>(case: &Case<T>, revision: u64) -> Stamp {
@@ -327,6 +327,7 @@ async fn written<T: Topics>(node: &Node<T>, subject: &Subject, op: Op) -> Option
         by: node.me,
         ops: vec![op],
         is_last: false,
+        until: None,
     };
     node.write_all(&[write]).await.remove(0).version
 }

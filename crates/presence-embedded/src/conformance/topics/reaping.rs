@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::case::Case;
 use super::make::{cut, entry, is_gone, member, profile, put};
-use super::node::REAPS_MAX;
+use super::node::{REAPS_MAX, says_the_same};
 
 /// In how many maps a dead node has entries: more than anyone cleans in one step.
 const MAPS: usize = 1_000;
@@ -37,7 +37,7 @@ pub(super) async fn reaping_removes_the_entries_of_one_incarnation_only<T: Topic
             let session = case.session();
             put(
                 session,
-                Stamp::of_session(1, who),
+                Stamp::of_session(1, who, 1),
                 &entry(&subject, session, "x"),
             )
         };
@@ -50,11 +50,11 @@ pub(super) async fn reaping_removes_the_entries_of_one_incarnation_only<T: Topic
         write(case, &subject, dead, &[put_of(dead), put_of(dead)]).await;
         if let Subject::User(user) = &subject {
             // Its stamp looks like one of a session, and is none.
-            let op = Op::Put {
-                field: Field::Profile,
-                stamp: Stamp::of_session(1, dead),
-                record: Record::Profile(Arc::new(profile(user, 1))),
-            };
+            let op = Op::put(
+                Field::Profile,
+                Stamp::of_session(1, dead, 1),
+                Record::Profile(Arc::new(profile(user, 1))),
+            );
             write(case, &subject, dead, from_ref(&op)).await;
             left.push(op);
         }
@@ -96,7 +96,8 @@ pub(super) async fn reaping_is_told_as_a_lost_node<T: Topics>(case: &Case<T>) {
                 .iter()
                 .position(|it| Field::Session(*it) == change.field);
             let gone = gone.map(|at| is_gone(left.remove(at), Reason::NodeLost));
-            case.same("what is told of a session", Some(change), gone);
+            let is_told = gone.is_some_and(|gone| says_the_same(&change, &gone));
+            case.holds(is_told, &format!("what is told of a session is {change:?}"));
         }
     }
 }
@@ -167,11 +168,12 @@ pub(super) async fn what_was_a_last_write_is_not_looked_at_when_reaping<T: Topic
         by,
         ops: ops.to_vec(),
         is_last: true,
+        until: None,
     };
     case.here.does(&by_itself, from_ref(&put_ann)).await;
     case.here.write_as(last(&by_itself, dead, &[])).await;
     case.here.does(&by_another, from_ref(&put_ann)).await;
-    let cut_bob = cut(bob, Stamp::of_session(1, other));
+    let cut_bob = cut(bob, Stamp::of_session(1, other, 1));
     case.here
         .write_as(last(&by_another, other, &[cut_bob]))
         .await;
@@ -196,6 +198,7 @@ pub(super) async fn a_writer_that_comes_back_after_its_last_write_is_reaped<T: T
             by: dead,
             ops: vec![cut(ann, stamp)],
             is_last: true,
+            until: None,
         };
         case.here.write_as(last).await;
         case.there.check_entries(&room, &[]).await;
@@ -211,6 +214,7 @@ async fn write<T: Topics>(case: &Case<T>, subject: &Subject, by: Incarnation, op
         by,
         ops: ops.to_vec(),
         is_last: false,
+        until: None,
     };
     let refused = case.here.write_as(write).await;
     case.same("what was refused", refused, vec![]);
@@ -225,6 +229,7 @@ async fn in_many_maps<T: Topics>(case: &Case<T>) -> Vec<Subject> {
         by: case.here.me,
         ops: vec![put(ann, stamp, &member(ann, "Ann"))],
         is_last: false,
+        until: None,
     });
     case.here.write_all(&writes.collect::<Vec<_>>()).await;
     rooms

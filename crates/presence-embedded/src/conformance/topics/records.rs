@@ -54,11 +54,11 @@ async fn check_profile<T: Topics>(case: &Case<T>, change: impl FnOnce(&mut Profi
     let mut profile = profile(&user, 7);
     change(&mut profile);
     let subject = Subject::User(profile.user.clone());
-    let op = Op::Put {
-        field: Field::Profile,
-        stamp: case.here.stamp(1),
-        record: Record::Profile(Arc::new(profile)),
-    };
+    let op = Op::put(
+        Field::Profile,
+        case.here.stamp(1),
+        Record::Profile(Arc::new(profile)),
+    );
     check(case, &subject, op).await;
 }
 
@@ -180,11 +180,7 @@ pub(super) async fn patches_carry_records_as_they_were_written<T: Topics>(case: 
     let whole = Record::Profile(Arc::new(profile(&name, 7)));
     let session = Record::Session(Arc::new(session(FAR_MS, 100)));
     let puts = [
-        Op::Put {
-            field: Field::Profile,
-            stamp,
-            record: whole.clone(),
-        },
+        Op::put(Field::Profile, stamp, whole.clone()),
         put(ann, stamp, &session),
     ];
     case.here.does(&user, &puts).await;

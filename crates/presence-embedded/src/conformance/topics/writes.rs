@@ -1,14 +1,14 @@
 //! What a write does.
 
-use presence_core::cluster::{Op, Stamp, TopicMap};
+use presence_core::cluster::{Field, Guard, Op, Stamp, TopicMap};
 use presence_core::ports::Topics;
-use presence_core::{Clock, SessionId};
+use presence_core::{Clock, SessionId, Timestamp};
 
 use super::case::Case;
-use super::make::{cut, member, put};
+use super::make::{cut, member, put, showing};
 
 /// How many writes are made up.
-const WRITES: u64 = 300;
+const WRITES: u64 = 600;
 
 pub(super) async fn a_subject_nobody_wrote_has_no_entries_and_no_version<T: Topics>(
     case: &Case<T>,
@@ -46,10 +46,15 @@ pub(super) async fn a_cut_removes_exactly_what_it_names<T: Topics>(case: &Case<T
     let read = case.there.read(&room).await;
     case.same("the version of an emptied map", read.clock, None);
     case.same("the entries of an emptied map", read.entries, vec![]);
-    // The fence went with the entry: even an older connection may put it now.
-    let puts = [put(ann, case.there.stamp(1), &member(ann, "Ann"))];
-    case.there.does(&room, &puts).await;
-    case.here.check_entries(&room, &puts).await;
+    // The fence has outlived the entry: an older connection may not put it.
+    let older = [put(ann, case.there.stamp(0), &member(ann, "Ann"))];
+    let refused = case.there.write(&room, &older).await;
+    case.same(
+        "what was refused",
+        refused,
+        vec![(Field::Session(ann), stamp)],
+    );
+    case.here.check_entries(&room, &[]).await;
 }
 
 pub(super) async fn a_write_does_all_its_ops_in_order<T: Topics>(case: &Case<T>) {
@@ -63,7 +68,7 @@ pub(super) async fn a_write_does_all_its_ops_in_order<T: Topics>(case: &Case<T>)
         put(ann, second, &member(ann, "second")),
         cut(bob, first),
         cut(cid, second),
-        put(cid, first, &member(cid, "again")),
+        put(cid, second, &member(cid, "again")),
     ];
     case.here.does(&room, &ops).await;
     let left = [ops[3].clone(), ops[6].clone()];
@@ -143,18 +148,21 @@ pub(super) async fn any_writes_mean_what_a_topic_map_says<T: Topics>(case: &Case
         let count = 1 + case.random() % 4;
         let ops: Vec<Op> = (0..count).map(|_| made_up(case, &sessions)).collect();
         let after = format!("after write {n}, of {ops:#?},");
-        let refused = case.here.write(&room, &ops).await;
-        // The versions are the store's own business, but for what is checked below.
-        let applied = meant.apply(
-            &ops,
-            Clock {
-                epoch: 1,
-                version: n,
-            },
-        );
-        case.same(&format!("{after} the refused"), refused, applied.refused);
+        let written = case.here.written(&room, &ops).await;
+        // The versions are the store's own business, but for what is checked below. No fence is forgotten meanwhile.
+        let next = Clock {
+            epoch: 1,
+            version: n,
+        };
+        let applied = meant.apply(&ops, next, Timestamp::default());
+        let (refused, absent) = (applied.refused, applied.absent);
+        case.same(&format!("{after} the refused"), written.refused, refused);
+        case.same(&format!("{after} the absent"), written.absent, absent);
         if let Some(patch) = applied.patch {
             let heard = case.there.check_patch(&room, &patch.changes).await;
+            let mut changes = patch.changes;
+            changes.sort_by_key(|it| it.field);
+            case.same(&format!("{after} the changes"), &heard.changes, &changes);
             let from = told.map_or(0, |it| it.version);
             case.same(&format!("{after} the version before"), heard.from, from);
             case.holds(
@@ -179,12 +187,29 @@ fn made_up<T: Topics>(case: &Case<T>, sessions: &[SessionId]) -> Op {
         owner: case.here.me.node ^ draw(16, 2),
         order: 9 + draw(24, 2),
     };
-    match draw(32, 3) {
-        0 => cut(session, stamp),
-        _ => put(
-            session,
+    let field = Field::Session(session);
+    let profile = 3 + draw(48, 3);
+    let record = showing(session, ["one", "two"][draw(40, 2) as usize], profile);
+    let guard = match draw(44, 4) {
+        0 => Guard::Replaces(None),
+        1 => Guard::Replaces(Some(Stamp {
+            epoch: 9 + draw(10, 3),
+            ..stamp
+        })),
+        _ => Guard::Newer,
+    };
+    match draw(32, 6) {
+        0 | 1 => cut(session, stamp),
+        2 => Op::Hide {
+            field,
+            profile: 3 + draw(52, 3),
+        },
+        _ => Op::Put {
+            field,
             stamp,
-            &member(session, ["one", "two"][draw(40, 2) as usize]),
-        ),
+            record,
+            guard,
+            profile,
+        },
     }
 }

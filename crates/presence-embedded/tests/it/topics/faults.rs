@@ -129,6 +129,7 @@ async fn what_changed_long_ago_is_not_compared() {
         by: ME,
         ops: vec![put()],
         is_last: false,
+        until: None,
     };
     link.write(&[write]).await;
     advance(RECENT).await;
@@ -171,6 +172,7 @@ async fn check_away(link: &TopicLink, room: &Subject) {
         by: ME,
         ops: vec![put()],
         is_last: false,
+        until: None,
     };
     let is_away = |error| matches!(error, StoreError::Unavailable(_));
     let writes = [write.clone(), write];
@@ -182,7 +184,11 @@ async fn check_away(link: &TopicLink, room: &Subject) {
     link.murmur(&[(room.clone(), vec![Murmur::Kicked])]).await;
     assert!(is_away(link.compare().await.unwrap_err()));
     let ttl = Duration::from_secs(1);
-    assert!(is_away(link.renew(ME, "me", ttl).await.unwrap_err()));
+    assert!(is_away(
+        link.renew(ME, "me", ttl, Timestamp::default())
+            .await
+            .unwrap_err()
+    ));
     assert!(is_away(link.condemn(ME).await.unwrap_err()));
     assert!(is_away(link.reap(ME).await.unwrap_err()));
     assert!(is_away(link.forget(ME).await.unwrap_err()));
@@ -218,11 +224,11 @@ fn put() -> Op {
         heard_at: Timestamp::from_millis(1),
         places: vec![],
     };
-    Op::Put {
-        field: Field::Session(SessionId::from_u128(1)),
-        stamp: Stamp::of_session(1, ME),
-        record: Record::Session(Arc::new(record)),
-    }
+    Op::put(
+        Field::Session(SessionId::from_u128(1)),
+        Stamp::of_session(1, ME, 1),
+        Record::Session(Arc::new(record)),
+    )
 }
 
 fn room(name: &str) -> Subject {

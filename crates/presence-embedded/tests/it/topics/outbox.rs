@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use presence_core::Timestamp;
 use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 use presence_embedded::{TopicLink, TopicMemory, conformance};
@@ -156,8 +157,9 @@ impl Topics for Broken {
         me: Incarnation,
         name: &str,
         ttl: Duration,
+        settled_until: Timestamp,
     ) -> Result<Leases, StoreError> {
-        self.link.renew(me, name, ttl).await
+        self.link.renew(me, name, ttl, settled_until).await
     }
 
     async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {

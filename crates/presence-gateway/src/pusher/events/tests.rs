@@ -292,6 +292,7 @@ fn person(id: &str, metas: &[&str]) -> Person {
             }),
             look: look.clone(),
             look_revision: 1,
+            profile: 0,
         })
     });
     Person {

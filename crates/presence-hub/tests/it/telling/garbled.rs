@@ -1,5 +1,6 @@
 //! A store of which part is not understood.
 
+use presence_core::Timestamp;
 use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
 use presence_core::hooks::HookKind;
 use presence_core::ports::{
@@ -84,8 +85,9 @@ impl Topics for Garbled {
         me: Incarnation,
         name: &str,
         ttl: Duration,
+        settled_until: Timestamp,
     ) -> Result<Leases, StoreError> {
-        self.0.renew(me, name, ttl).await
+        self.0.renew(me, name, ttl, settled_until).await
     }
 
     async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {

@@ -65,12 +65,13 @@ impl Node {
         Write {
             subject: subject.clone(),
             by: self.me,
-            ops: vec![Op::Put {
-                field: Field::Session(SessionId::from_u128(self.me.node.into())),
-                stamp: Stamp::of_session(1, self.me),
-                record: Record::Session(Arc::new(session)),
-            }],
+            ops: vec![Op::put(
+                Field::Session(SessionId::from_u128(self.me.node.into())),
+                Stamp::of_session(1, self.me, 1),
+                Record::Session(Arc::new(session)),
+            )],
             is_last: false,
+            until: None,
         }
     }
 

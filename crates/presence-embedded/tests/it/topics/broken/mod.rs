@@ -27,6 +27,8 @@ pub(super) struct Known {
     last: HashSet<(Subject, Incarnation)>,
     until: HashMap<Incarnation, Timestamp>,
     is_reaping: bool,
+    /// The next put finds no fence.
+    forgets: bool,
 }
 
 /// A link that has a fault.
@@ -46,6 +48,18 @@ struct Own {
     written: HashMap<Subject, usize>,
     late: Vec<Subject>,
     patches: usize,
+}
+
+/// The token of an operation.
+fn token(op: &Op) -> Stamp {
+    match op {
+        Op::Put { stamp, .. } | Op::Cut { stamp, .. } => *stamp,
+        Op::Hide { .. } => Stamp {
+            epoch: 0,
+            owner: 0,
+            order: 0,
+        },
+    }
 }
 
 impl Broken {
@@ -82,7 +96,7 @@ impl Topics for Broken {
             done.ops = self.ops(&done).await;
             for op in &write.ops {
                 if op.field() == Field::Profile {
-                    let profile = (done.subject.clone(), op.stamp(), write.by);
+                    let profile = (done.subject.clone(), token(op), write.by);
                     self.known().profiles.push(profile);
                 }
             }
@@ -92,19 +106,26 @@ impl Topics for Broken {
             }
             match self.fault {
                 Fault::LastWritesNoted => done.is_last = false,
+                Fault::DeadlinesIgnored => done.until = None,
                 Fault::LastWritesForEver => done.is_last = self.known().last.contains(&key),
                 _ => {}
             }
             if self.known().followed.contains_key(&write.subject) {
                 *self.own().written.entry(write.subject.clone()).or_default() += 1;
             }
-            let mut written = self.link.write(&[done]).await.remove(0).unwrap();
+            let mut written = match self.link.write(&[done]).await.remove(0) {
+                Ok(written) => written,
+                Err(error) => {
+                    outcomes.push(Err(error));
+                    continue;
+                }
+            };
             match self.fault {
                 Fault::RefusalsUntold => written.refused.clear(),
                 Fault::RefusalsWithOwnStamp => {
-                    for (field, stamp) in &mut written.refused {
+                    for (field, fence) in &mut written.refused {
                         let mut ops = write.ops.iter();
-                        *stamp = ops.find(|it| it.field() == *field).unwrap().stamp();
+                        fence.stamp = token(ops.find(|it| it.field() == *field).unwrap());
                     }
                 }
                 _ => {}
@@ -212,12 +233,13 @@ impl Topics for Broken {
         me: Incarnation,
         name: &str,
         ttl: Duration,
+        settled_until: Timestamp,
     ) -> Result<Leases, StoreError> {
         let ttl = match self.fault {
             Fault::LeasesShort => ttl / 2,
             _ => ttl,
         };
-        let mut leases = self.link.renew(me, name, ttl).await?;
+        let mut leases = self.link.renew(me, name, ttl, settled_until).await?;
         let lapsed = self
             .known()
             .until
@@ -235,7 +257,7 @@ impl Topics for Broken {
             }
             Fault::DeadRevived if leases.mine == Standing::Condemned => {
                 self.link.forget(me).await?;
-                leases = self.link.renew(me, name, ttl).await?;
+                leases = self.link.renew(me, name, ttl, settled_until).await?;
             }
             Fault::GenerationsCondemned if others.any(|it| it.is_dead) => {
                 leases.mine = Standing::Condemned;
@@ -280,6 +302,7 @@ impl Topics for Broken {
                         by,
                         ops: vec![cut],
                         is_last: true,
+                        until: None,
                     };
                     self.link.write(&[write]).await;
                 }

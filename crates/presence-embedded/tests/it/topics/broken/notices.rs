@@ -31,8 +31,8 @@ impl Broken {
                         Arc::make_mut(it).places.truncate(9);
                     }
                 }
-                Err(reason) if self.is(Fault::ReapedAsLeft) && is_reaping => {
-                    *reason = Reason::Left;
+                Err(removed) if self.is(Fault::ReapedAsLeft) && is_reaping => {
+                    removed.reason = Reason::Left;
                 }
                 Err(_) => {}
             }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use presence_core::cluster::{Field, Op, Record, Stamp, Subject, Write};
+use presence_core::cluster::{Field, Guard, Op, Record, Stamp, Subject, Write};
 use presence_core::ports::Topics;
 use presence_core::{ChannelId, Chosen, Meta, Reason, Topic, UserId};
 
-use super::{Broken, Fault};
+use super::{Broken, Fault, token};
 
 impl Broken {
     pub(super) async fn stored(&self, subject: &Subject, field: Field) -> Option<(Stamp, Record)> {
@@ -21,8 +21,8 @@ impl Broken {
     }
 
     /// Whether `new` wrongly wins against `stored`.
-    pub(super) fn wins(&self, new: Stamp, stored: Stamp) -> bool {
-        let is_late = !new.supersedes(stored);
+    pub(super) fn wins(&self, new: Stamp, stored: Stamp, guard: Guard) -> bool {
+        let is_late = !guard.admits(new, stored);
         is_late
             && match self.fault {
                 Fault::LatePutsWin => true,
@@ -44,7 +44,7 @@ impl Broken {
     pub(super) async fn ops(&self, write: &Write) -> Vec<Op> {
         let mut ops = Vec::new();
         for op in &write.ops {
-            let (field, new) = (op.field(), op.stamp());
+            let (field, new) = (op.field(), token(op));
             let stored = self.stored(&write.subject, field).await;
             let cut = |stamp| Op::Cut {
                 field,
@@ -52,22 +52,45 @@ impl Broken {
                 reason: Reason::Left,
             };
             match (op, stored) {
-                (Op::Put { .. }, Some((stored, _))) if self.wins(new, stored) => {
-                    ops.push(cut(stored));
+                (Op::Put { guard, .. }, Some((stored, _))) if self.wins(new, stored, *guard) => {
+                    self.remove(write, cut(stored)).await;
                 }
                 (Op::Put { stamp, record, .. }, Some(same))
                     if self.is(Fault::RepetitionsChange) && same == (*stamp, record.clone()) =>
                 {
-                    ops.push(cut(new));
+                    self.remove(write, cut(new)).await;
                 }
-                (Op::Put { .. }, Some((stored, _)))
-                    if self.is(Fault::RefusalsEndTheWrite) && !new.supersedes(stored) =>
+                (Op::Put { guard, .. }, Some((stored, _)))
+                    if self.is(Fault::RefusalsEndTheWrite) && !guard.admits(new, stored) =>
                 {
                     ops.push(op.clone());
                     break;
                 }
+                (Op::Put { .. }, None) if self.is(Fault::FencesForgotten) => {
+                    self.link.forget_fences();
+                }
+                (Op::Put { guard, .. }, Some(_)) if self.is(Fault::ConditionsIgnored) => {
+                    let mut op = op.clone();
+                    if let (Op::Put { guard, .. }, Guard::Replaces(Some(_))) = (&mut op, *guard) {
+                        *guard = Guard::Newer;
+                    }
+                    ops.push(op);
+                    continue;
+                }
+                (Op::Hide { .. }, _) if self.is(Fault::HidingForgotten) => {
+                    ops.push(op.clone());
+                    self.known().forgets = true;
+                    continue;
+                }
+                (Op::Put { .. }, None)
+                    if self.is(Fault::HidingForgotten)
+                        && std::mem::take(&mut self.known().forgets) =>
+                {
+                    self.link.forget_fences();
+                }
                 (Op::Cut { .. }, Some((stored, _))) if self.is(Fault::LateLeavesWin) => {
                     ops.push(cut(stored));
+                    continue;
                 }
                 (Op::Cut { .. }, Some((stored, _)))
                     if self.is(Fault::ExactLeavesOnly) && stored != new =>
@@ -84,6 +107,19 @@ impl Broken {
             _ => {}
         }
         ops
+    }
+
+    /// Removes an entry so that nothing of it is left.
+    async fn remove(&self, write: &Write, cut: Op) {
+        let write = Write {
+            subject: self.subject(&write.subject),
+            by: write.by,
+            ops: vec![cut],
+            is_last: false,
+            until: None,
+        };
+        self.link.write(&[write]).await;
+        self.link.forget_fences();
     }
 
     pub(super) fn subject(&self, subject: &Subject) -> Subject {

@@ -1,0 +1,1145 @@
+//! A node's copy of one map: the entries of its own sessions, which it writes, and those of the others, which it reads.
+//!
+//! Wherever two entries of one session meet, the one with the greater [`Stamp`] is kept, and it alone is shown.
+
+mod local;
+mod remote;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::local::{Local, Progress, Wish};
+use self::remote::{Missing, Remote};
+use self::sync::{EARLY_MAX, Following, Reading, Sync};
+use super::{
+    Change, Fence, Field, Guard, Incarnation, Membership, Op, Patch, Record, Removed, Request,
+    SessionRecord, Snapshot, Stamp, Subject, Write,
+};
+use crate::ports::Written;
+use crate::{Clock, Member, Reason, SessionId, Timestamp};
+
+/// What was removed stays in mind so long: a server that takes over may have missed it, and shows that only then.
+const REMEMBERED: Duration = Duration::from_secs(20);
+/// The store is asked again so long after it was away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What can be kept as the entry of a session.
+pub(crate) trait Kept: Clone + PartialEq {
+    fn to_record(&self) -> Record;
+    fn of_record(record: Record) -> Option<Self>;
+}
+
+impl Kept for Arc<Member> {
+    fn to_record(&self) -> Record {
+        Record::Member(self.clone())
+    }
+
+    fn of_record(record: Record) -> Option<Self> {
+        match record {
+            Record::Member(member) => Some(member),
+            Record::Session(_) | Record::Profile(_) => None,
+        }
+    }
+}
+
+impl Kept for Arc<SessionRecord> {
+    fn to_record(&self) -> Record {
+        Record::Session(self.clone())
+    }
+
+    fn of_record(record: Record) -> Option<Self> {
+        match record {
+            Record::Session(session) => Some(session),
+            Record::Member(_) | Record::Profile(_) => None,
+        }
+    }
+}
+
+/// One node's copy of one map.
+///
+/// It trusts what it is told to be removed, and nothing else: an entry that is merely missing may have been lost by the
+/// store, so it is held for a while. Of its own entries the node itself is the truth: where the store has an older one, or
+/// none, it is written again, unless somebody else has the session now.
+#[derive(Debug)]
+pub(crate) struct Replica<V> {
+    /// Sessions of this node.
+    local: BTreeMap<SessionId, Local<V>>,
+    /// Those of them that are [`Progress::Due`].
+    due: BTreeSet<SessionId>,
+    /// Sessions of other nodes.
+    remote: BTreeMap<SessionId, Remote<V>>,
+    /// Sessions that other nodes took from this one of late: with which token, and until when that is remembered.
+    taken: BTreeMap<SessionId, (Stamp, Timestamp)>,
+    sync: Sync,
+    writing: Writing,
+    /// The store has a note that this node has entries there, or may have one.
+    is_noted: bool,
+    /// The revision of the newest token that was made here.
+    revision: u64,
+    /// The store was away: nothing more is asked of it before.
+    retry_at: Option<Timestamp>,
+    /// Something was written, and may have to be again: until then.
+    minds_until: Option<Timestamp>,
+    /// Nothing that is held or remembered ends before.
+    looks_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+enum Writing {
+    #[default]
+    Idle,
+    /// These tokens; `is_last` says that this node has nothing there afterwards.
+    UnderWay {
+        sent: Vec<(SessionId, Stamp)>,
+        is_last: bool,
+    },
+}
+
+/// How an entry of a session of this node is put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Put {
+    /// The condition, if this is the first entry of its epoch.
+    pub(crate) guard: Guard,
+    /// The revision of the profile that the entry shows.
+    pub(crate) profile: u64,
+    /// It is not to be sent yet.
+    pub(crate) is_held: bool,
+}
+
+/// Whether an own entry counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Counts,
+    /// Another node is known to have the session since.
+    Superseded,
+}
+
+/// What became of the wish to have a session of another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// It is this node's.
+    Granted,
+    /// Its entry is another one by now, or there is none.
+    Refused,
+    /// The store was away.
+    Unknown,
+}
+
+/// What is different now.
+#[derive(Debug)]
+pub(crate) struct Heard<V> {
+    /// Entries that came, changed or went.
+    pub(crate) changes: Vec<(SessionId, Result<V, Reason>)>,
+    /// Sessions that were this node's and are another's now, with its token.
+    pub(crate) taken: Vec<(SessionId, Stamp)>,
+    /// Own entries that the store has, with their revision.
+    pub(crate) stored: Vec<(SessionId, u64)>,
+    /// Sessions that were asked to leave, and have left.
+    pub(crate) left: Vec<(SessionId, Reason)>,
+    /// Sessions that were asked to leave, and of which the store knew nothing.
+    pub(crate) absent: Vec<SessionId>,
+    /// Claims that were decided.
+    pub(crate) claims: Vec<(SessionId, Claimed)>,
+}
+
+impl<V> Default for Heard<V> {
+    fn default() -> Self {
+        Heard {
+            changes: Vec::new(),
+            taken: Vec::new(),
+            stored: Vec::new(),
+            left: Vec::new(),
+            absent: Vec::new(),
+            claims: Vec::new(),
+        }
+    }
+}
+
+impl<V> Default for Replica<V> {
+    fn default() -> Self {
+        Replica {
+            local: BTreeMap::new(),
+            due: BTreeSet::new(),
+            remote: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            sync: Sync::default(),
+            writing: Writing::Idle,
+            is_noted: false,
+            revision: 0,
+            retry_at: None,
+            minds_until: None,
+            looks_at: None,
+        }
+    }
+}
+
+// What its owner wants.
+impl<V: Kept> Replica<V> {
+    /// Whether it waits for the map.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.sync.is_reading()
+    }
+
+    /// Whether the store has, or may have, something else of this node's than it should, or may yet turn out to.
+    pub(crate) fn is_needed(&self) -> bool {
+        let is_writing = matches!(self.writing, Writing::UnderWay { .. });
+        is_writing || !self.due.is_empty() || self.has_stray_note() || self.looks_at.is_some()
+    }
+
+    /// Whether the store has a note that this node has entries there, and it has none.
+    fn has_stray_note(&self) -> bool {
+        self.is_noted && !self.has_entries()
+    }
+
+    fn has_entries(&self) -> bool {
+        self.local.values().any(Local::is_to_be_there)
+    }
+
+    /// Whether `session` is this node's.
+    pub(crate) fn owns(&self, session: SessionId) -> bool {
+        self.local.get(&session).is_some_and(Local::is_owned)
+    }
+
+    /// The sessions of others.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (SessionId, Stamp, &V)> {
+        let remote = self.remote.iter();
+        remote.map(|(session, it)| (*session, it.stamp, &it.value))
+    }
+
+    /// The entry of a session of another node.
+    pub(crate) fn other(&self, session: SessionId) -> Option<(Stamp, &V)> {
+        self.remote.get(&session).map(|it| (it.stamp, &it.value))
+    }
+
+    /// Wants the entry of a session of this node to say `value`.
+    pub(crate) fn put(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        epoch: u32,
+        value: V,
+        how: Put,
+        members: &Membership,
+    ) -> Verdict {
+        if self.is_superseded(session, epoch, members) {
+            return Verdict::Superseded;
+        }
+        let stamp = self.next_stamp(now, epoch, members);
+        self.remote.remove(&session);
+        let (mut guard, mut progress) = (how.guard, Progress::Due);
+        if how.is_held {
+            progress = Progress::Held;
+        }
+        if let Some(local) = self.local.get(&session) {
+            let is_same_epoch = local.stamp.is_of_same_writer(stamp);
+            let is_same = is_same_epoch && local.profile == how.profile;
+            let is_entry = matches!(&local.wish, Wish::Entry(before) if *before == value);
+            let is_waiting = !matches!(
+                local.progress,
+                Progress::Due | Progress::InFlight | Progress::Stored
+            );
+            if is_same && is_entry && (!is_waiting || how.is_held) {
+                return Verdict::Counts;
+            }
+            if is_same_epoch {
+                guard = local.guard;
+            }
+            // What was open stays open.
+            progress = match (&local.wish, local.progress) {
+                (Wish::Entry(_), Progress::Void) if how.is_held => Progress::Void,
+                (Wish::Entry(_), Progress::Held) => progress,
+                (Wish::Entry(_), _) => Progress::Due,
+                _ => progress,
+            };
+        }
+        let (wish, profile) = (Wish::Entry(value), how.profile);
+        self.wish(
+            session,
+            Local {
+                stamp,
+                wish,
+                progress,
+                guard,
+                profile,
+            },
+        );
+        Verdict::Counts
+    }
+
+    /// Wants the session of another node, which had `expected` when it was read, to be this node's in its epoch `epoch`.
+    pub(crate) fn claim(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        epoch: u32,
+        value: V,
+        expected: Stamp,
+        members: &Membership,
+    ) {
+        let local = Local {
+            stamp: self.next_stamp(now, epoch, members),
+            wish: Wish::Claim(value),
+            progress: Progress::Due,
+            guard: Guard::Replaces(Some(expected)),
+            profile: 0,
+        };
+        self.wish(session, local);
+    }
+
+    /// Wants no entry of a session of this node to be there; says whether there was one.
+    pub(crate) fn cut(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        reason: Reason,
+        members: &Membership,
+    ) -> bool {
+        let Some(local) = self.local.get(&session).filter(|it| it.is_owned()) else {
+            return false;
+        };
+        if local.progress == Progress::Held {
+            self.drop_local(session);
+            return true;
+        }
+        self.wish_gone(now, session, local.stamp.epoch, reason, members);
+        true
+    }
+
+    /// Wants no entry of a session of this node to be there, unless somebody else has it by now: [`Heard::left`],
+    /// [`Heard::taken`] or [`Heard::absent`]. Says whether that is to be waited for.
+    pub(crate) fn leave(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        reason: Reason,
+        members: &Membership,
+    ) -> bool {
+        let Some(local) = self.local.get(&session) else {
+            return false;
+        };
+        let value = match &local.wish {
+            Wish::Entry(value) if local.progress != Progress::Held => value.clone(),
+            Wish::Leave(..) => return true,
+            Wish::Entry(_) => {
+                self.drop_local(session);
+                return false;
+            }
+            Wish::Claim(_) | Wish::Gone(_) => return false,
+        };
+        let (epoch, profile) = (local.stamp.epoch, local.profile);
+        let local = Local {
+            stamp: self.stamp_in(now, epoch, members),
+            wish: Wish::Leave(value, reason),
+            progress: Progress::Due,
+            guard: Guard::Newer,
+            profile,
+        };
+        self.wish(session, local);
+        true
+    }
+
+    /// A session of this node is another's now. Its entry is left for that node to replace, and removed if it does not. Says
+    /// whether it is still shown.
+    pub(crate) fn hand_over(&mut self, now: Timestamp, session: SessionId) -> bool {
+        let Some(local) = self.local.get(&session).filter(|it| it.is_owned()) else {
+            return self.remote.contains_key(&session);
+        };
+        let is_stored = local.progress != Progress::Held;
+        let (stamp, value) = (local.stamp, local.shown().cloned());
+        self.drop_local(session);
+        let (Some(value), true) = (value, is_stored) else {
+            return false;
+        };
+        let missing = Missing::Moved { since: now };
+        self.look_at(missing.looks_at(now));
+        let remote = Remote {
+            stamp,
+            value,
+            missing,
+        };
+        self.remote.entry(session).or_insert(remote);
+        true
+    }
+
+    /// Nothing that this node wrote counts any more: what is still true is to be put once more.
+    pub(crate) fn void(&mut self) {
+        let due = &mut self.due;
+        due.clear();
+        for (session, local) in &mut self.local {
+            if let Wish::Leave(value, _) = &local.wish {
+                local.wish = Wish::Entry(value.clone());
+            }
+            match (&local.wish, local.progress) {
+                (Wish::Gone(_), Progress::Due) => {
+                    due.insert(*session);
+                }
+                (Wish::Entry(_), Progress::Held) | (Wish::Gone(_) | Wish::Claim(_), _) => {}
+                (Wish::Entry(_) | Wish::Leave(..), _) => local.progress = Progress::Void,
+            }
+        }
+    }
+
+    /// The store may have something else than was heard. Where the map is followed it is read, and tells what is missing.
+    pub(crate) fn distrust(&mut self) {
+        // A note that was taken back may be there again.
+        self.is_noted |= self.minds_until.is_some();
+        if self.sync.following != Following::No {
+            return self.sync.want();
+        }
+        for (session, local) in &mut self.local {
+            if matches!(local.progress, Progress::Stored | Progress::Remembered(_)) {
+                local.progress = Progress::Due;
+                self.due.insert(*session);
+            }
+        }
+    }
+
+    /// Wants the map to be read.
+    pub(crate) fn refresh(&mut self) {
+        self.sync.want();
+    }
+
+    /// Wants the map to be read, after a while.
+    pub(crate) fn refresh_later(&mut self, now: Timestamp) {
+        self.retry_at = Some(now + RETRY);
+        self.sync.want();
+    }
+
+    /// Whether the store was away a moment ago.
+    pub(crate) fn is_away(&self, now: Timestamp) -> bool {
+        self.retry_at.is_some_and(|at| now < at)
+    }
+
+    /// The revision of the newest wish for the entry of a session of this node; 0 where there is none.
+    pub(crate) fn revision_of(&self, session: SessionId) -> u64 {
+        let local = self.local.get(&session);
+        local.map_or(0, |it| it.stamp.revision())
+    }
+
+    /// Follows the map, or does so no longer; says whose sessions it then does not know any more.
+    pub(crate) fn follow(
+        &mut self,
+        wanted: bool,
+        subject: &Subject,
+        members: &Membership,
+        out: &mut Vec<Request>,
+    ) -> Vec<SessionId> {
+        match (wanted, self.sync.following) {
+            (true, Following::No) => {
+                self.sync.following = Following::Opening;
+                let ask = self.sync.start();
+                let subject = subject.clone();
+                out.push(Request::Open { subject, ask });
+                Vec::new()
+            }
+            (false, Following::Opening | Following::Yes) => {
+                self.sync.close();
+                out.push(Request::Close(subject.clone()));
+                // What it wrote itself is still to be replaced or removed, whoever has the session now.
+                let me = members.me().node;
+                let remote = std::mem::take(&mut self.remote).into_iter();
+                let (mine, others): (_, BTreeMap<_, _>) =
+                    remote.partition(|(_, it)| it.stamp.owner == me);
+                self.remote = mine;
+                others.into_keys().collect()
+            }
+            (true, _) | (false, Following::No) => Vec::new(),
+        }
+    }
+
+    fn next_stamp(&mut self, now: Timestamp, epoch: u32, members: &Membership) -> Stamp {
+        self.revision = (self.revision + 1).max(now.as_millis());
+        Stamp::of_session(epoch, members.me(), self.revision)
+    }
+
+    fn stamp_in(&mut self, now: Timestamp, epoch: u64, members: &Membership) -> Stamp {
+        let epoch = u32::try_from(epoch).unwrap_or(u32::MAX);
+        self.next_stamp(now, epoch, members)
+    }
+
+    fn wish(&mut self, session: SessionId, local: Local<V>) {
+        match local.progress {
+            Progress::Due => self.due.insert(session),
+            _ => self.due.remove(&session),
+        };
+        self.local.insert(session, local);
+    }
+
+    fn wish_gone(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        epoch: u64,
+        reason: Reason,
+        members: &Membership,
+    ) {
+        let local = Local {
+            stamp: self.stamp_in(now, epoch, members),
+            wish: Wish::Gone(reason),
+            progress: Progress::Due,
+            guard: Guard::Newer,
+            profile: 0,
+        };
+        self.wish(session, local);
+    }
+
+    fn drop_local(&mut self, session: SessionId) -> Option<Local<V>> {
+        self.due.remove(&session);
+        self.local.remove(&session)
+    }
+
+    fn is_superseded(&self, session: SessionId, epoch: u32, members: &Membership) -> bool {
+        let mine = (u64::from(epoch), members.me().node);
+        let remote = self.remote.get(&session).map(|it| it.stamp);
+        let taken = self.taken.get(&session).map(|(stamp, _)| *stamp);
+        let mut known = remote.into_iter().chain(taken);
+        known.any(|it| (it.epoch, it.owner) > mine)
+    }
+
+    /// Something is to be looked after then.
+    fn look_at(&mut self, at: Option<Timestamp>) {
+        self.looks_at = self.looks_at.into_iter().chain(at).min();
+    }
+}
+
+// What is asked of the store, and what it answers.
+impl<V: Kept> Replica<V> {
+    /// Asks of the store what is to be asked now: to be called after everything that happened. `extra` is written along;
+    /// says whether it was.
+    pub(crate) fn ask(
+        &mut self,
+        now: Timestamp,
+        subject: &Subject,
+        members: &Membership,
+        extra: Option<Op>,
+        out: &mut Vec<Request>,
+    ) -> bool {
+        #[cfg(debug_assertions)]
+        self.assert_invariants();
+        if self.retry_at.is_some_and(|at| now < at) {
+            return false;
+        }
+        self.retry_at = None;
+        if matches!(self.sync.reading, Reading::Wanted) && self.sync.following != Following::No {
+            let ask = self.sync.start();
+            let subject = subject.clone();
+            out.push(match self.sync.following {
+                Following::Opening => Request::Open { subject, ask },
+                _ => Request::Read { subject, ask },
+            });
+        }
+        if matches!(self.writing, Writing::UnderWay { .. }) {
+            return false;
+        }
+        let has_extra = extra.is_some();
+        let mut ops = Vec::from_iter(extra);
+        let mut sent = Vec::new();
+        for session in std::mem::take(&mut self.due) {
+            if let Some(local) = self.local.get_mut(&session) {
+                local.progress = Progress::InFlight;
+                ops.push(local.op(session));
+                sent.push((session, local.stamp));
+            }
+        }
+        if ops.is_empty() && !self.has_stray_note() {
+            return false;
+        }
+        let is_last = !self.has_entries();
+        self.is_noted |= !is_last;
+        self.writing = Writing::UnderWay { sent, is_last };
+        out.push(Request::Write(Write {
+            subject: subject.clone(),
+            by: members.me(),
+            ops,
+            is_last,
+            until: None,
+        }));
+        has_extra
+    }
+
+    /// The write was done; with `None` nobody knows.
+    pub(crate) fn written(
+        &mut self,
+        now: Timestamp,
+        outcome: Option<&Written>,
+        members: &Membership,
+    ) -> Heard<V> {
+        let mut heard = Heard::default();
+        let Writing::UnderWay { sent, is_last } = std::mem::take(&mut self.writing) else {
+            return heard;
+        };
+        let Some(written) = outcome else {
+            self.retry_at = Some(now + RETRY);
+            for (session, _) in sent {
+                self.retry(now, session, &mut heard);
+            }
+            return heard;
+        };
+        let until = now + REMEMBERED;
+        self.is_noted &= !is_last;
+        self.minds_until = Some(until);
+        self.look_at(Some(until));
+        for (session, stamp) in sent {
+            let field = Field::Session(session);
+            let mut refused = written.refused.iter();
+            let refused = refused.find(|(it, _)| *it == field);
+            match refused {
+                Some((_, fence)) => {
+                    self.refused(now, session, stamp, *fence, members, &mut heard);
+                }
+                None => {
+                    let is_absent = written.absent.contains(&field);
+                    self.accepted(now, session, stamp, is_absent, members, &mut heard);
+                }
+            }
+        }
+        heard
+    }
+
+    fn retry(&mut self, now: Timestamp, session: SessionId, heard: &mut Heard<V>) {
+        let Some(local) = self.local.get_mut(&session) else {
+            return;
+        };
+        if local.progress != Progress::InFlight {
+            return;
+        }
+        if let Wish::Claim(_) = local.wish {
+            self.drop_local(session);
+            heard.claims.push((session, Claimed::Unknown));
+            // It may have been granted, or may yet be: then that is to be taken back.
+            self.sync.want();
+            let until = now + REMEMBERED;
+            self.minds_until = Some(until);
+            return self.look_at(Some(until));
+        }
+        local.progress = Progress::Due;
+        self.due.insert(session);
+    }
+
+    fn accepted(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        stamp: Stamp,
+        is_absent: bool,
+        members: &Membership,
+        heard: &mut Heard<V>,
+    ) {
+        let Some(local) = self.local.get_mut(&session) else {
+            return;
+        };
+        let is_newest = local.stamp == stamp && local.progress == Progress::InFlight;
+        if local.is_to_be_there() && local.stamp.is_of_same_writer(stamp) {
+            local.guard = Guard::Newer;
+        }
+        heard.stored.push((session, stamp.revision()));
+        if !is_newest {
+            return;
+        }
+        match &local.wish {
+            Wish::Entry(_) => local.progress = Progress::Stored,
+            Wish::Claim(value) => {
+                local.wish = Wish::Entry(value.clone());
+                local.progress = Progress::Stored;
+                self.remote.remove(&session);
+                heard.claims.push((session, Claimed::Granted));
+            }
+            Wish::Leave(value, _) if is_absent => {
+                let (value, epoch, profile) = (value.clone(), local.stamp.epoch, local.profile);
+                let local = Local {
+                    stamp: self.stamp_in(now, epoch, members),
+                    wish: Wish::Entry(value),
+                    progress: Progress::Due,
+                    guard: Guard::Newer,
+                    profile,
+                };
+                self.wish(session, local);
+                heard.absent.push(session);
+            }
+            Wish::Leave(_, reason) => {
+                let reason = *reason;
+                local.wish = Wish::Gone(reason);
+                local.progress = Progress::Remembered(now + REMEMBERED);
+                heard.left.push((session, reason));
+            }
+            Wish::Gone(_) => local.progress = Progress::Remembered(now + REMEMBERED),
+        }
+    }
+
+    fn refused(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        stamp: Stamp,
+        fence: Fence,
+        members: &Membership,
+        heard: &mut Heard<V>,
+    ) {
+        let Some(local) = self.local.get_mut(&session) else {
+            return;
+        };
+        let is_newest = local.stamp == stamp && local.progress == Progress::InFlight;
+        if let Wish::Claim(_) = local.wish {
+            if is_newest {
+                self.drop_local(session);
+                self.sync.want();
+                heard.claims.push((session, Claimed::Refused));
+            }
+            return;
+        }
+        let is_hidden = local.profile < fence.profile && stamp >= fence.stamp;
+        if is_hidden {
+            if is_newest {
+                local.progress = Progress::Blocked;
+                heard.changes.push((session, Err(Reason::Left)));
+            }
+            return;
+        }
+        if fence.stamp.owner == members.me().node && stamp.epoch == fence.stamp.epoch {
+            // An older copy of this map had gone further.
+            self.revision = self.revision.max(fence.stamp.revision());
+            if is_newest {
+                let epoch = local.stamp.epoch;
+                let stamp = self.stamp_in(now, epoch, members);
+                if let Some(local) = self.local.get_mut(&session) {
+                    local.stamp = stamp;
+                    local.progress = Progress::Due;
+                    self.due.insert(session);
+                }
+            }
+            return;
+        }
+        if (local.stamp.epoch, local.stamp.owner) > (fence.stamp.epoch, fence.stamp.owner)
+            && !is_newest
+        {
+            return; // it is on its way in a later epoch
+        }
+        self.sync.want();
+        self.lose(now, session, fence.stamp, heard);
+    }
+
+    /// A session that was this node's is another's. It looks as it did until the map says more.
+    fn lose(&mut self, now: Timestamp, session: SessionId, stamp: Stamp, heard: &mut Heard<V>) {
+        let Some(local) = self.drop_local(session) else {
+            return;
+        };
+        self.remember_taken(now, session, stamp);
+        if !local.is_owned() {
+            return;
+        }
+        heard.taken.push((session, stamp));
+        let is_known = self.remote.contains_key(&session);
+        let (Some(value), false) = (local.shown().cloned(), is_known) else {
+            return;
+        };
+        let missing = Missing::Gap { since: now };
+        self.look_at(missing.looks_at(now));
+        let remote = Remote {
+            stamp,
+            value,
+            missing,
+        };
+        self.remote.insert(session, remote);
+    }
+
+    fn remember_taken(&mut self, now: Timestamp, session: SessionId, stamp: Stamp) {
+        let until = now + REMEMBERED;
+        let known = self.taken.entry(session).or_insert((stamp, until));
+        *known = (known.0.max(stamp), until);
+        self.look_at(Some(until));
+    }
+}
+
+// What is heard of the map.
+impl<V: Kept> Replica<V> {
+    /// The map was read; with `None` the store was away.
+    pub(crate) fn read(
+        &mut self,
+        now: Timestamp,
+        ask: u32,
+        snapshot: Option<Snapshot>,
+        members: &Membership,
+    ) -> Heard<V> {
+        let mut heard = Heard::default();
+        if ask != self.sync.ask || !self.sync.is_reading() {
+            return heard;
+        }
+        let Reading::UnderWay { early, again } = std::mem::take(&mut self.sync.reading) else {
+            return heard;
+        };
+        let Some(snapshot) = snapshot else {
+            self.retry_at = Some(now + RETRY);
+            self.sync.want();
+            return heard;
+        };
+        let before = std::mem::replace(&mut self.sync.following, Following::Yes);
+        if before == Following::Opening {
+            self.forget_missing(&snapshot, &mut heard);
+        }
+        self.restore(now, snapshot, members, &mut heard);
+        // The store may have lost data since it was asked.
+        if again || early.len() == EARLY_MAX {
+            self.sync.want();
+        }
+        for patch in early {
+            self.apply(now, patch, members, &mut heard);
+        }
+        heard
+    }
+
+    /// Nothing of others was known of the map before it was followed, but what their sessions had left here.
+    fn forget_missing(&mut self, snapshot: &Snapshot, heard: &mut Heard<V>) {
+        let is_there = |session: &SessionId| {
+            let mut fields = snapshot.entries.iter().map(|(field, ..)| field);
+            fields.any(|it| *it == Field::Session(*session))
+        };
+        self.remote.retain(|session, _| {
+            let is_there = is_there(session);
+            if !is_there {
+                heard.changes.push((*session, Err(Reason::Left)));
+            }
+            is_there
+        });
+    }
+
+    /// Somebody changed the map.
+    pub(crate) fn patched(
+        &mut self,
+        now: Timestamp,
+        patch: Patch,
+        members: &Membership,
+    ) -> Heard<V> {
+        let mut heard = Heard::default();
+        match (&mut self.sync.reading, self.sync.following) {
+            (Reading::UnderWay { early, .. }, _) if early.len() < EARLY_MAX => early.push(patch),
+            (Reading::UnderWay { .. }, _) => {}
+            (_, Following::Yes) => self.apply(now, patch, members, &mut heard),
+            _ => {}
+        }
+        heard
+    }
+
+    /// The map is said to be at `clock`. A patch may be on its way: it has until the next look.
+    pub(crate) fn at(&mut self, clock: Option<Clock>) {
+        let is_idle = self.sync.following != Following::Yes || self.sync.is_reading();
+        if is_idle || clock == self.sync.clock {
+            self.sync.suspect = None;
+        } else if clock.is_none() && self.remote.is_empty() && !self.has_stored() {
+            self.sync.suspect = None; // nothing is there, and nothing is known to be
+        } else if self.sync.suspect == Some(clock) {
+            self.sync.want();
+        } else {
+            self.sync.suspect = Some(clock);
+        }
+    }
+
+    fn has_stored(&self) -> bool {
+        let mut local = self.local.values();
+        local.any(|it| it.is_to_be_there() && it.progress == Progress::Stored)
+    }
+
+    /// Everything that `who` wrote is void.
+    pub(crate) fn lost(&mut self, who: Incarnation) -> Heard<V> {
+        let mut heard = Heard::default();
+        self.remote.retain(|session, remote| {
+            let is_void = remote.stamp.incarnation() == who;
+            if is_void {
+                heard.changes.push((*session, Err(Reason::NodeLost)));
+            }
+            !is_void
+        });
+        heard
+    }
+
+    /// Lets go of what was held or remembered for long enough.
+    pub(crate) fn expire(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
+        let mut heard = Heard::default();
+        if self.looks_at.is_none_or(|at| now < at) {
+            return heard;
+        }
+        let remote = self.remote.iter();
+        let gone = remote.filter(|(_, it)| it.missing.is_over(now, members));
+        let gone: Vec<_> = gone.map(|(session, it)| (*session, it.stamp)).collect();
+        for (session, stamp) in gone {
+            self.remote.remove(&session);
+            heard.changes.push((session, Err(Reason::Lost)));
+            if stamp.owner == members.me().node && !self.local.contains_key(&session) {
+                self.wish_gone(now, session, stamp.epoch, Reason::Lost, members);
+            }
+        }
+        let is_over =
+            |it: &Local<V>| matches!(it.progress, Progress::Remembered(until) if until <= now);
+        self.local.retain(|_, it| !is_over(it));
+        self.taken.retain(|_, (_, until)| now < *until);
+        self.minds_until = self.minds_until.filter(|until| now < *until);
+        let held = self.remote.values();
+        let held = held.filter_map(|it| it.missing.looks_at(now));
+        let remembered = self.local.values().filter_map(|it| match it.progress {
+            Progress::Remembered(until) => Some(until),
+            _ => None,
+        });
+        let taken = self.taken.values().map(|(_, until)| *until);
+        let ends = held.chain(remembered).chain(taken).chain(self.minds_until);
+        self.looks_at = ends.min();
+        heard
+    }
+
+    /// Whether an entry is missing that was not removed.
+    pub(crate) fn has_missing(&self) -> bool {
+        let is_missing = |it: &Remote<V>| it.missing != Missing::No;
+        self.looks_at.is_some() && self.remote.values().any(is_missing)
+    }
+
+    /// Others have caught up with the store: what waited for that is looked at once more.
+    pub(crate) fn settled(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
+        let mut remote = self.remote.values();
+        let is_over = |it: &Remote<V>| {
+            matches!(it.missing, Missing::Loss { .. }) && it.missing.is_over(now, members)
+        };
+        if self.looks_at.is_some() && remote.any(is_over) {
+            self.looks_at = Some(now);
+            return self.expire(now, members);
+        }
+        Heard::default()
+    }
+
+    /// When to call [`expire`](Self::expire), or to ask the store again.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.looks_at.into_iter().chain(self.retry_at).min()
+    }
+
+    fn apply(&mut self, now: Timestamp, patch: Patch, members: &Membership, heard: &mut Heard<V>) {
+        let is_next = match self.sync.clock {
+            None => patch.from == 0,
+            Some(clock) if clock.epoch != patch.clock.epoch => {
+                // A map that begins anew: either everyone had gone, or it was lost. Or it is something very late.
+                let is_news = patch.clock.version > clock.version;
+                if !is_news || self.has_stored() {
+                    self.sync.want();
+                }
+                is_news && patch.from == 0 && self.remote.is_empty()
+            }
+            Some(clock) if patch.clock.version <= clock.version => return, // known already
+            Some(clock) => clock.version == patch.from,
+        };
+        if !is_next {
+            self.sync.want();
+            return;
+        }
+        self.sync.clock = Some(patch.clock);
+        self.sync.suspect = None;
+        for Change { field, entry } in patch.changes {
+            let Field::Session(session) = field else {
+                continue;
+            };
+            match entry {
+                Ok((stamp, record)) => {
+                    if let Some(value) = V::of_record(record) {
+                        self.hear(now, session, stamp, value, members, heard);
+                    }
+                }
+                Err(removed) => self.hear_removed(now, session, removed, members, heard),
+            }
+        }
+    }
+
+    fn restore(
+        &mut self,
+        now: Timestamp,
+        snapshot: Snapshot,
+        members: &Membership,
+        heard: &mut Heard<V>,
+    ) {
+        let is_loss = match (self.sync.clock, snapshot.clock) {
+            (Some(before), Some(after)) => {
+                before.epoch != after.epoch || before.version > after.version
+            }
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        self.sync.clock = snapshot.clock;
+        let missing = match is_loss {
+            true => Missing::Loss { since: now },
+            false => Missing::Gap { since: now },
+        };
+        let mut there = BTreeMap::new();
+        for (field, stamp, record) in snapshot.entries {
+            if let (Field::Session(session), Some(value)) = (field, V::of_record(record)) {
+                there.insert(session, (stamp, value));
+            }
+        }
+        for (session, remote) in &mut self.remote {
+            if !there.contains_key(session) && remote.missing == Missing::No {
+                remote.missing = missing;
+            }
+        }
+        for (session, local) in &mut self.local {
+            let is_stored = local.progress == Progress::Stored;
+            if !there.contains_key(session) && is_stored && local.is_to_be_there() {
+                local.progress = Progress::Due;
+                self.due.insert(*session);
+            }
+        }
+        for (session, (stamp, value)) in there {
+            if let Some(remote) = self.remote.get_mut(&session)
+                && remote.stamp > stamp
+            {
+                // The store has gone back to what was before: whoever has the session now writes it again.
+                if remote.missing == Missing::No {
+                    remote.missing = Missing::Loss { since: now };
+                }
+                continue;
+            }
+            self.hear(now, session, stamp, value, members, heard);
+        }
+        let held = self.remote.values();
+        let looks_at = held.filter_map(|it| it.missing.looks_at(now)).min();
+        self.look_at(looks_at);
+    }
+
+    /// The store has, or had, the entry `value` with `stamp`.
+    fn hear(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        stamp: Stamp,
+        value: V,
+        members: &Membership,
+        heard: &mut Heard<V>,
+    ) {
+        let is_mine = stamp.owner == members.me().node;
+        let has_moved = self.has_moved(session);
+        match self.local.get_mut(&session) {
+            Some(local) if local.stamp == stamp => return, // an echo
+            Some(local) if is_mine || stamp < local.stamp => {
+                // What is stored is older than it should be, unless that is on its way.
+                if matches!(local.progress, Progress::Stored | Progress::Remembered(_)) {
+                    local.progress = Progress::Due;
+                    self.due.insert(session);
+                }
+                if !matches!(local.wish, Wish::Claim(_)) {
+                    return;
+                }
+            }
+            Some(local) if matches!(local.wish, Wish::Claim(_)) => {}
+            Some(_) => {
+                let was_owned = self.drop_local(session).is_some_and(|it| it.is_owned());
+                self.remember_taken(now, session, stamp);
+                if was_owned {
+                    heard.taken.push((session, stamp));
+                }
+            }
+            None if is_mine && !has_moved => {
+                // It is of a claim that was given up, or of an entry that was dropped.
+                self.revision = self.revision.max(stamp.revision());
+                if self.remote.remove(&session).is_some() {
+                    heard.changes.push((session, Err(Reason::Lost)));
+                }
+                return self.wish_gone(now, session, stamp.epoch, Reason::Lost, members);
+            }
+            None => {}
+        }
+        self.hear_remote(session, stamp, value, members, heard);
+    }
+
+    /// Whether the session went to another node, which has not written yet.
+    fn has_moved(&self, session: SessionId) -> bool {
+        let remote = self.remote.get(&session);
+        remote.is_some_and(|it| matches!(it.missing, Missing::Moved { .. }))
+    }
+
+    fn hear_remote(
+        &mut self,
+        session: SessionId,
+        stamp: Stamp,
+        value: V,
+        members: &Membership,
+        heard: &mut Heard<V>,
+    ) {
+        if members.is_lost(stamp.incarnation()) {
+            if self.remote.remove(&session).is_some() {
+                heard.changes.push((session, Err(Reason::NodeLost)));
+            }
+            return;
+        }
+        let known = self.remote.get(&session);
+        if known.is_some_and(|it| it.stamp > stamp) {
+            return;
+        }
+        // What was this node's is still to be replaced.
+        let missing = match known.map(|it| it.missing) {
+            Some(moved @ Missing::Moved { .. }) if stamp.owner == members.me().node => moved,
+            _ => Missing::No,
+        };
+        if known.is_none_or(|it| it.value != value) {
+            heard.changes.push((session, Ok(value.clone())));
+        }
+        let remote = Remote {
+            stamp,
+            value,
+            missing,
+        };
+        self.remote.insert(session, remote);
+    }
+
+    fn hear_removed(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        removed: Removed,
+        members: &Membership,
+        heard: &mut Heard<V>,
+    ) {
+        let Removed { reason, fence } = removed;
+        let is_mine = fence.stamp.owner == members.me().node;
+        if let Some(local) = self.local.get_mut(&session)
+            && !matches!(local.wish, Wish::Claim(_))
+        {
+            let is_entry = matches!(local.wish, Wish::Entry(_));
+            if is_entry && fence.stamp >= local.stamp && local.profile < fence.profile {
+                if local.shown().is_some() {
+                    heard.changes.push((session, Err(reason)));
+                }
+                local.progress = Progress::Blocked;
+                self.due.remove(&session);
+            } else if !is_mine && fence.stamp > local.stamp {
+                // It went to another node, and ended there.
+                self.drop_local(session);
+                self.remember_taken(now, session, fence.stamp);
+                if is_entry {
+                    heard.taken.push((session, fence.stamp));
+                    heard.changes.push((session, Err(reason)));
+                }
+            } else if is_entry && local.progress == Progress::Stored {
+                // Somebody swept it away, or it is an echo of an older removal: here it is, all the same.
+                local.progress = Progress::Due;
+                self.due.insert(session);
+            }
+            return;
+        }
+        let remote = self.remote.get(&session);
+        if remote.is_some_and(|it| it.stamp <= fence.stamp) {
+            self.remote.remove(&session);
+            heard.changes.push((session, Err(reason)));
+        }
+    }
+
+    /// What holds after every input, or it is wrong.
+    #[cfg(debug_assertions)]
+    fn assert_invariants(&self) {
+        for (session, local) in &self.local {
+            let is_due = self.due.contains(session);
+            assert_eq!(is_due, local.progress == Progress::Due, "{session}");
+            let is_shown_twice = local.is_owned() && self.remote.contains_key(session);
+            assert!(!is_shown_twice, "{session} is local and remote");
+            if local.progress == Progress::InFlight {
+                assert!(matches!(self.writing, Writing::UnderWay { .. }));
+            }
+        }
+        assert!(self.due.iter().all(|it| self.local.contains_key(it)));
+    }
+}

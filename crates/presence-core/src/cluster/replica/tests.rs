@@ -1,0 +1,303 @@
+//! What one copy of a map does with what it is told.
+
+use super::*;
+use crate::cluster::News;
+use crate::{DeviceKind, Look, Meta, UserId, Visible};
+
+const ME: u64 = 1;
+const OTHER: u64 = 2;
+
+/// A replica, and the time.
+struct Desk {
+    replica: Replica<Arc<Member>>,
+    members: Membership,
+    now: Timestamp,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Desk {
+            replica: Replica::default(),
+            members: Membership::new(node(ME)),
+            now: Timestamp::from_millis(1_000_000),
+        }
+    }
+
+    fn followed(snapshot: Snapshot) -> Self {
+        let mut desk = Desk::new();
+        let mut requests = Vec::new();
+        let (subject, members) = (subject(), &desk.members);
+        desk.replica.follow(true, &subject, members, &mut requests);
+        desk.read(snapshot);
+        desk
+    }
+
+    fn put(&mut self, number: u128, epoch: u32) -> Verdict {
+        let how = Put {
+            guard: Guard::Newer,
+            profile: 0,
+            is_held: false,
+        };
+        let value = member(number);
+        let replica = &mut self.replica;
+        replica.put(self.now, session(number), epoch, value, how, &self.members)
+    }
+
+    fn cut(&mut self, number: u128) -> bool {
+        let reason = Reason::Left;
+        let replica = &mut self.replica;
+        replica.cut(self.now, session(number), reason, &self.members)
+    }
+
+    fn read(&mut self, snapshot: Snapshot) -> Heard<Arc<Member>> {
+        let ask = self.replica.sync.ask;
+        let replica = &mut self.replica;
+        replica.read(self.now, ask, Some(snapshot), &self.members)
+    }
+
+    fn read_again(&mut self, snapshot: Snapshot) -> Heard<Arc<Member>> {
+        self.replica.distrust();
+        self.asks();
+        self.read(snapshot)
+    }
+
+    fn asks(&mut self) -> Vec<Request> {
+        let mut requests = Vec::new();
+        let replica = &mut self.replica;
+        replica.ask(self.now, &subject(), &self.members, None, &mut requests);
+        requests
+    }
+
+    /// What is written now, and goes well.
+    fn writes(&mut self) -> Vec<Op> {
+        self.writes_to(&Written::default()).0
+    }
+
+    /// What is written now, and what comes of that outcome.
+    fn writes_to(&mut self, done: &Written) -> (Vec<Op>, Heard<Arc<Member>>) {
+        let mut requests = self.asks();
+        let Some(Request::Write(write)) = requests.pop() else {
+            return (Vec::new(), Heard::default());
+        };
+        let heard = self.replica.written(self.now, Some(done), &self.members);
+        (write.ops, heard)
+    }
+
+    fn wait(&mut self, secs: u64) -> Heard<Arc<Member>> {
+        self.now = self.now + Duration::from_secs(secs);
+        self.replica.expire(self.now, &self.members)
+    }
+}
+
+fn node(node: u64) -> Incarnation {
+    let generation = 0;
+    Incarnation { node, generation }
+}
+
+fn subject() -> Subject {
+    Subject::User(UserId::new("ann").unwrap())
+}
+
+fn session(number: u128) -> SessionId {
+    SessionId::from_u128(number)
+}
+
+fn member(number: u128) -> Arc<Member> {
+    Arc::new(Member {
+        session: session(number),
+        epoch: 0,
+        user: UserId::new("ann").unwrap(),
+        device: DeviceKind::Web,
+        joined_at: Timestamp::default(),
+        meta: Arc::new(Meta::default()),
+        look: Arc::new(Look {
+            status: Visible::Online,
+            message: None,
+            emoji: None,
+        }),
+        look_revision: 0,
+        profile: 0,
+    })
+}
+
+fn entry(number: u128, epoch: u32, owner: u64) -> (Field, Stamp, Record) {
+    let stamp = Stamp::of_session(epoch, node(owner), 1);
+    let field = Field::Session(session(number));
+    (field, stamp, Record::Member(member(number)))
+}
+
+fn snapshot(version: u64, entries: &[(u128, u32, u64)]) -> Snapshot {
+    let entries = entries.iter().map(|it| entry(it.0, it.1, it.2));
+    let epoch = 7;
+    Snapshot {
+        clock: Some(Clock { epoch, version }),
+        entries: entries.collect(),
+    }
+}
+
+fn refused_by(number: u128, epoch: u32, owner: u64) -> Written {
+    let (field, stamp, _) = entry(number, epoch, owner);
+    let fence = Fence { stamp, profile: 0 };
+    Written {
+        refused: vec![(field, fence)],
+        ..Written::default()
+    }
+}
+
+fn is_cut(op: &Op) -> bool {
+    matches!(op, Op::Cut { .. })
+}
+
+#[test]
+fn what_was_removed_is_removed_again_where_the_store_has_gone_back() {
+    let mut desk = Desk::new();
+    desk.put(1, 0);
+    assert!(!is_cut(&desk.writes()[0]));
+    desk.cut(1);
+    assert!(is_cut(&desk.writes()[0]));
+    assert_eq!(desk.writes(), []);
+    desk.wait(10);
+    desk.replica.distrust();
+    assert!(is_cut(&desk.writes()[0]));
+    desk.wait(30);
+    desk.replica.distrust();
+    assert!(desk.writes().is_empty() && !desk.replica.is_needed());
+}
+
+#[test]
+fn entries_that_nobody_follows_are_written_again_where_the_store_has_lost_them() {
+    let mut desk = Desk::new();
+    desk.put(1, 0);
+    assert_eq!(desk.writes().len(), 1);
+    assert_eq!(desk.writes(), []);
+    desk.replica.distrust();
+    assert_eq!(desk.writes().len(), 1);
+}
+
+#[test]
+fn a_loss_that_is_told_while_the_map_is_being_read_is_not_forgotten() {
+    let mut desk = Desk::new();
+    let mut requests = Vec::new();
+    let members = &desk.members;
+    desk.replica
+        .follow(true, &subject(), members, &mut requests);
+    desk.replica.distrust();
+    desk.read(snapshot(1, &[]));
+    assert!(matches!(desk.asks()[..], [Request::Read { .. }]));
+}
+
+#[test]
+fn an_entry_that_is_merely_missing_is_held_for_its_owner_to_write_it_again() {
+    let mut desk = Desk::followed(snapshot(5, &[(1, 0, OTHER)]));
+    assert!(desk.read_again(snapshot(9, &[])).changes.is_empty());
+    assert!(desk.wait(2).changes.is_empty());
+    assert_eq!(desk.wait(2).changes.len(), 1);
+}
+
+#[test]
+fn after_a_loss_it_is_held_until_everybody_has_written_again() {
+    let mut desk = Desk::followed(snapshot(9, &[(1, 0, OTHER)]));
+    desk.read_again(snapshot(5, &[]));
+    assert!(desk.wait(5).changes.is_empty());
+    desk.members.hear(News::Settled(desk.now));
+    assert_eq!(
+        desk.replica.settled(desk.now, &desk.members).changes.len(),
+        1
+    );
+}
+
+#[test]
+fn what_another_node_has_since_is_not_put_by_the_one_before() {
+    let mut desk = Desk::followed(snapshot(1, &[]));
+    assert_eq!(desk.put(1, 0), Verdict::Counts);
+    desk.writes();
+    let heard = desk.read_again(snapshot(5, &[(1, 1, OTHER)]));
+    assert_eq!(heard.taken.len(), 1);
+    // Its own user machine has not heard of it yet.
+    assert_eq!(desk.put(1, 0), Verdict::Superseded);
+    assert_eq!(desk.replica.others().count(), 1);
+    // Nor when the session has ended there.
+    desk.read_again(snapshot(7, &[]));
+    desk.wait(4);
+    assert_eq!(desk.put(1, 0), Verdict::Superseded);
+}
+
+#[test]
+fn a_session_that_is_refused_is_somebody_elses() {
+    let mut desk = Desk::new();
+    desk.put(1, 0);
+    let (_, heard) = desk.writes_to(&refused_by(1, 1, OTHER));
+    assert_eq!(heard.taken.len(), 1);
+    assert!(!desk.replica.owns(session(1)));
+}
+
+#[test]
+fn a_claim_counts_once_it_is_granted() {
+    let mut desk = Desk::followed(snapshot(5, &[(1, 0, OTHER)]));
+    let (stamp, _) = desk.replica.other(session(1)).unwrap();
+    let claim = |desk: &mut Desk| {
+        let (session, value) = (session(1), member(1));
+        desk.replica
+            .claim(desk.now, session, 1, value, stamp, &desk.members);
+    };
+    claim(&mut desk);
+    assert!(!desk.replica.owns(session(1)));
+    let (_, heard) = desk.writes_to(&refused_by(1, 0, OTHER));
+    assert_eq!(heard.claims, [(session(1), Claimed::Refused)]);
+    claim(&mut desk);
+    let (_, heard) = desk.writes_to(&Written::default());
+    assert_eq!(heard.claims, [(session(1), Claimed::Granted)]);
+    assert!(desk.replica.owns(session(1)) && desk.replica.others().count() == 0);
+}
+
+#[test]
+fn who_is_asked_to_leave_counts_until_the_store_has_said_so() {
+    let mut desk = Desk::new();
+    desk.put(1, 0);
+    desk.writes();
+    let (now, members) = (desk.now, desk.members.clone());
+    assert!(desk.replica.leave(now, session(1), Reason::Lost, &members));
+    assert!(desk.replica.owns(session(1)));
+    let absent = Written {
+        absent: vec![Field::Session(session(1))],
+        ..Written::default()
+    };
+    let (_, heard) = desk.writes_to(&absent);
+    assert!(heard.left.is_empty() && heard.absent == [session(1)]);
+    assert!(!is_cut(&desk.writes()[0]), "it is put again");
+    assert!(desk.replica.leave(now, session(1), Reason::Lost, &members));
+    let (_, heard) = desk.writes_to(&Written::default());
+    assert_eq!(heard.left, [(session(1), Reason::Lost)]);
+}
+
+#[test]
+fn what_a_session_left_behind_is_removed_if_its_new_node_does_not_replace_it() {
+    let mut desk = Desk::new();
+    desk.put(1, 0);
+    desk.writes();
+    assert!(desk.replica.hand_over(desk.now, session(1)));
+    assert_eq!(desk.writes(), []); // but the note that it has entries there is taken back
+    desk.wait(31);
+    assert!(is_cut(&desk.writes()[0]));
+}
+
+#[test]
+fn a_patch_of_a_past_that_is_over_is_not_believed() {
+    let mut desk = Desk::followed(snapshot(9, &[]));
+    let (field, stamp, record) = entry(1, 0, OTHER);
+    let late = Patch {
+        from: 0,
+        clock: Clock {
+            epoch: 3,
+            version: 4,
+        },
+        changes: vec![Change {
+            field,
+            entry: Ok((stamp, record)),
+        }],
+    };
+    let members = desk.members.clone();
+    let heard = desk.replica.patched(desk.now, late, &members);
+    assert!(heard.changes.is_empty());
+    assert!(matches!(desk.asks()[..], [Request::Read { .. }]));
+}

@@ -1,0 +1,247 @@
+//! Connections whose session is on another node: it goes on here once the store has granted that, and not before.
+//!
+//! A take-over is a put that is conditional on the entry that was read. Where the store refuses it, somebody has changed the
+//! entry since: the map is read once more. So what the other node has acknowledged is never undone, and no epoch of a
+//! session has two writers.
+
+use std::sync::Arc;
+
+use super::session::Session;
+use super::{Connection, Effect, Slot, Users, refuse};
+use crate::cluster::{Claimed, SessionRecord};
+use crate::{DeviceId, Meta, Reason, Refusal, SessionId, Timestamp, Topic, UserId, WorkspaceId};
+
+/// A connection that wants in.
+#[derive(Debug)]
+pub(super) struct Newcomer<A> {
+    /// The id for a new session.
+    pub(super) session: SessionId,
+    pub(super) device: DeviceId,
+    pub(super) workspaces: Vec<WorkspaceId>,
+    /// What it says about itself there.
+    pub(super) card: Arc<Meta>,
+    pub(super) asker: A,
+}
+
+/// A connection that waits for its session.
+#[derive(Debug)]
+pub(super) struct Claim<A> {
+    before: Connection,
+    newcomer: Newcomer<A>,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// The map of the user is being read. `has_lost` once somebody else was faster: then any epoch of the session will do.
+    Reading { has_lost: bool },
+    /// The store was asked for the session in this epoch, with this record.
+    Asked(u32, Arc<SessionRecord>),
+}
+
+impl<A> Users<A> {
+    /// Lets a connection in: its session goes on if that is here, and is claimed if it may be elsewhere.
+    pub(super) fn let_in(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        resume: Option<Connection>,
+        newcomer: Newcomer<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(Slot::Known(user)) = self.users.get_mut(id) else {
+            return refuse(Some(newcomer.asker), Refusal::Unavailable, out);
+        };
+        let Some(before) = resume else {
+            return self.begin(now, id, newcomer, out);
+        };
+        if let Some((connection, replaced)) = user.resume(now, before) {
+            out.extend(replaced.map(|connection| Effect::Close {
+                connection,
+                reason: Reason::Replaced,
+            }));
+            return self.restore(now, id, connection, newcomer, out);
+        }
+        let shared = user.shared.as_ref();
+        if shared.is_none_or(|it| it.replica.is_away(now)) {
+            // Nobody else has it, or nobody can be asked.
+            return self.begin(now, id, newcomer, out);
+        }
+        let mut claim = Claim {
+            before,
+            newcomer,
+            step: Step::Reading { has_lost: false },
+        };
+        if !self.ask_for(now, id, &mut claim)
+            && let Some(Slot::Known(user)) = self.users.get_mut(id)
+            && let Some(shared) = &mut user.shared
+        {
+            shared.replica.refresh();
+        }
+        self.claims.entry(id.clone()).or_default().push(claim);
+        self.settle(now, id, out);
+    }
+
+    /// Asks the store for the session of a claim, if the copy of the map has it; says whether it has.
+    fn ask_for(&mut self, now: Timestamp, id: &UserId, claim: &mut Claim<A>) -> bool {
+        let (Some(Slot::Known(user)), Some(members)) = (self.users.get_mut(id), &self.members)
+        else {
+            return false;
+        };
+        let Some(shared) = &mut user.shared else {
+            return false;
+        };
+        let session = claim.before.session;
+        let Some((stamp, record)) = shared.replica.other(session) else {
+            return false;
+        };
+        let is_it = match claim.step {
+            Step::Reading { has_lost: true } => true,
+            _ => stamp.epoch == u64::from(claim.before.epoch),
+        };
+        let Some(epoch) = u32::try_from(stamp.epoch)
+            .ok()
+            .and_then(|it| it.checked_add(1))
+        else {
+            return false;
+        };
+        if !is_it || record.acted {
+            return false;
+        }
+        let record = Arc::new(Session::take_over(now, session, epoch, record).record(now));
+        let replica = &mut shared.replica;
+        replica.claim(now, session, epoch, record.clone(), stamp, members);
+        claim.step = Step::Asked(epoch, record);
+        true
+    }
+
+    /// What the store has said to claims; `is_read` if the map was read, or cannot be.
+    pub(super) fn judge_claims(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        decided: &[(SessionId, Claimed)],
+        is_read: bool,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(claims) = self.claims.remove(id) else {
+            return;
+        };
+        let mut waiting = Vec::new();
+        let mut ready = Vec::new();
+        for mut claim in claims {
+            let decided = decided.iter();
+            let mut decided = decided.filter(|(session, _)| *session == claim.before.session);
+            match (&claim.step, decided.next()) {
+                (Step::Asked(epoch, record), Some((_, Claimed::Granted))) => {
+                    let granted = Some((*epoch, record.clone()));
+                    ready.push((claim, granted));
+                }
+                (Step::Asked(..), Some((_, Claimed::Refused))) => {
+                    claim.step = Step::Reading { has_lost: true };
+                    waiting.push(claim);
+                }
+                (Step::Asked(..), Some((_, Claimed::Unknown))) => ready.push((claim, None)),
+                (Step::Asked(..), None) => waiting.push(claim),
+                (Step::Reading { .. }, _) if is_read => match self.ask_for(now, id, &mut claim) {
+                    true => waiting.push(claim),
+                    false => ready.push((claim, None)),
+                },
+                (Step::Reading { .. }, _) => waiting.push(claim),
+            }
+        }
+        if !waiting.is_empty() {
+            self.claims.insert(id.clone(), waiting);
+        }
+        for (claim, granted) in ready {
+            self.finish(now, id, claim, granted, out);
+        }
+        self.settle(now, id, out);
+    }
+
+    fn finish(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        claim: Claim<A>,
+        granted: Option<(u32, Arc<SessionRecord>)>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(Slot::Known(user)) = self.users.get_mut(id) else {
+            return refuse(Some(claim.newcomer.asker), Refusal::Unavailable, out);
+        };
+        match granted {
+            Some((epoch, record)) => {
+                let session = claim.before.session;
+                // Two connections may have asked for it: the later one has it.
+                let here = user.sessions.iter().find(|it| it.id == session);
+                let connection = match here.map(Session::connection) {
+                    None => user.arrive(now, session, epoch, &record),
+                    Some(earlier) => {
+                        out.push(Effect::Close {
+                            connection: earlier,
+                            reason: Reason::Replaced,
+                        });
+                        let resumed = user.resume(now, earlier);
+                        resumed.map_or(earlier, |(connection, _)| connection)
+                    }
+                };
+                self.restore(now, id, connection, claim.newcomer, out);
+            }
+            None => self.begin(now, id, claim.newcomer, out),
+        }
+    }
+
+    /// A session goes on.
+    fn restore(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        connection: Connection,
+        newcomer: Newcomer<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(Slot::Known(user)) = self.users.get_mut(id) else {
+            return;
+        };
+        // A newer token may name other workspaces than the one before.
+        let (workspaces, card) = (&newcomer.workspaces, &newcomer.card);
+        user.move_to(now, connection.session, workspaces, card, out);
+        out.push(Effect::Welcome {
+            connection,
+            restored: true,
+            asker: newcomer.asker,
+        });
+        self.settle(now, id, out);
+    }
+
+    /// A session begins.
+    fn begin(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        newcomer: Newcomer<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(Slot::Known(user)) = self.users.get_mut(id) else {
+            return;
+        };
+        let max = self.limits.sessions_max;
+        if user.sessions_anywhere() >= max {
+            let what = "sessions of one user";
+            refuse(Some(newcomer.asker), Refusal::TooMany { what, max }, out);
+            return self.settle(now, id, out);
+        }
+        let connection = user.connect(now, newcomer.session, newcomer.device, false);
+        for workspace in newcomer.workspaces {
+            let topic = Topic::Workspace(workspace);
+            user.join(now, newcomer.session, topic, &newcomer.card);
+        }
+        out.push(Effect::Welcome {
+            connection,
+            restored: false,
+            asker: newcomer.asker,
+        });
+        self.settle(now, id, out);
+    }
+}

@@ -1,0 +1,159 @@
+//! Who waits until the store that nodes share has what they were told is done: then it stays done, whichever node ends, and
+//! wherever the client goes next.
+
+use std::time::Duration;
+
+use super::user::User;
+use super::{Effect, Key, Slot, Users, grant, refuse};
+use crate::{Refusal, SessionId, Timestamp, UserId};
+
+/// Nobody waits for longer: then it is not known whether the store has it.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What an answer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// The store has the profile as it is now.
+    Profile,
+    /// The same; and every place of the user has been told that the user hides.
+    Hidden,
+    /// The store has the record of this session as it is now.
+    Session(SessionId),
+}
+
+impl Need {
+    pub(super) fn is_of_profile(self) -> bool {
+        matches!(self, Need::Profile | Need::Hidden)
+    }
+}
+
+/// Somebody who waits.
+#[derive(Debug)]
+pub(super) struct Waiting<A> {
+    need: Need,
+    /// The revision of the profile, or of the record of the session.
+    revision: u64,
+    until: Timestamp,
+    asker: A,
+}
+
+impl<A> Waiting<A> {
+    /// Waits for what is true of `user` now.
+    pub(super) fn of(now: Timestamp, user: &User, need: Need, asker: A) -> Self {
+        let shared = user.shared.as_ref();
+        let revision = match need {
+            Need::Profile | Need::Hidden => user.profile.status.revision,
+            Need::Session(session) => shared.map_or(0, |it| it.replica.revision_of(session)),
+        };
+        Waiting {
+            need,
+            revision,
+            until: now + PATIENCE,
+            asker,
+        }
+    }
+
+    fn is_met(&self, user: &User, stored: &[(SessionId, u64)]) -> bool {
+        let Some(shared) = &user.shared else {
+            return true;
+        };
+        match self.need {
+            Need::Profile => self.revision <= shared.kept,
+            Need::Hidden => {
+                let has_changed = self.revision < user.profile.status.revision;
+                let is_told = !shared.is_hiding() || has_changed;
+                self.revision <= shared.kept && is_told
+            }
+            Need::Session(session) => {
+                let mut stored = stored.iter();
+                let is_here = user.sessions.iter().find(|it| it.id == session);
+                is_here.is_some_and(|it| self.revision <= it.stored)
+                    || self.revision == 0
+                    || stored.any(|(id, revision)| *id == session && self.revision <= *revision)
+            }
+        }
+    }
+}
+
+impl<A> Users<A> {
+    /// Has somebody wait, unless what they wait for is so already, or too many wait.
+    pub(super) fn wait(&mut self, id: &UserId, waiting: Waiting<A>, out: &mut Vec<Effect<A>>) {
+        let Some(Slot::Known(user)) = self.users.get(id) else {
+            return refuse(Some(waiting.asker), Refusal::Unavailable, out);
+        };
+        if !waiting.need.is_of_profile() && waiting.is_met(user, &[]) {
+            return grant(Some(waiting.asker), out);
+        }
+        let all = self.waiting.entry(id.clone()).or_default();
+        if all.len() >= self.limits.waiting_max {
+            return refuse(Some(waiting.asker), Refusal::Unavailable, out);
+        }
+        if all.is_empty() {
+            self.timers.arm(Key::Waiting(id.clone()), waiting.until);
+        }
+        all.push(waiting);
+    }
+
+    /// The store has the profile up to the revision `kept`.
+    pub(super) fn note_kept(&mut self, id: &UserId, kept: Option<u64>) {
+        if let (Some(Slot::Known(user)), Some(kept)) = (self.users.get_mut(id), kept)
+            && let Some(shared) = &mut user.shared
+        {
+            shared.kept = shared.kept.max(kept);
+        }
+    }
+
+    /// Answers those who have what they wait for, and those whose session went to another node: nobody knows what became of
+    /// what they wanted.
+    pub(super) fn answer(
+        &mut self,
+        id: &UserId,
+        stored: &[(SessionId, u64)],
+        taken: &[SessionId],
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(all) = self.waiting.remove(id) else {
+            return;
+        };
+        let user = match self.users.get(id) {
+            Some(Slot::Known(user)) => Some(user),
+            _ => None,
+        };
+        let mut left = Vec::new();
+        for one in all {
+            let is_taken = |it: &SessionId| one.need == Need::Session(*it);
+            if taken.iter().any(is_taken) {
+                refuse(Some(one.asker), Refusal::Unavailable, out);
+            } else if user.is_none_or(|user| one.is_met(user, stored)) {
+                grant(Some(one.asker), out);
+            } else {
+                left.push(one);
+            }
+        }
+        if left.is_empty() {
+            self.timers.cancel(&Key::Waiting(id.clone()));
+        } else {
+            self.waiting.insert(id.clone(), left);
+        }
+    }
+
+    /// Tells those who have waited for too long.
+    pub(super) fn give_up_waiting(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(all) = self.waiting.remove(id) else {
+            return;
+        };
+        let (over, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.until <= now);
+        for one in over {
+            refuse(Some(one.asker), Refusal::Unavailable, out);
+        }
+        if let Some(next) = left.first() {
+            self.timers.arm(Key::Waiting(id.clone()), next.until);
+            self.waiting.insert(id.clone(), left);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Whether the process stood still: stopped, frozen, or without a processor for long. What it reads afterwards may have been
+//! sent long before, and much may have happened since.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A process that did nothing for longer has stood still.
+const STILL_MS: u64 = 1_000;
+
+/// Beats several times a second, as long as the process runs.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    started: Instant,
+    last_ms: AtomicU64,
+    stops: AtomicU64,
+}
+
+impl Pulse {
+    /// How often it is to beat.
+    pub(crate) const BEAT: Duration = Duration::from_millis(200);
+
+    pub(crate) fn new() -> Self {
+        Pulse {
+            started: Instant::now(),
+            last_ms: AtomicU64::new(0),
+            stops: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn beat(&self) {
+        self.stops();
+        self.last_ms.store(self.now_ms(), Relaxed);
+    }
+
+    /// How often the process has stood still. To be asked before anything is done: who asks first sees it.
+    pub(crate) fn stops(&self) -> u64 {
+        let (now, last) = (self.now_ms(), self.last_ms.load(Relaxed));
+        let is_still = last + STILL_MS < now;
+        if is_still
+            && self
+                .last_ms
+                .compare_exchange(last, now, Relaxed, Relaxed)
+                .is_ok()
+        {
+            self.stops.fetch_add(1, Relaxed);
+        }
+        self.stops.load(Relaxed)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pulse_that_misses_some_beats_has_stopped_once() {
+        let pulse = Pulse::new();
+        for _ in 0..20 {
+            tokio::time::advance(Pulse::BEAT).await;
+            pulse.beat();
+        }
+        assert_eq!(pulse.stops(), 0);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(pulse.stops(), 1);
+        assert_eq!(pulse.stops(), 1);
+        pulse.beat();
+        assert_eq!(pulse.stops(), 1);
+    }
+}

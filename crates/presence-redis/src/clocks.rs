@@ -1,0 +1,92 @@
+//! How far the clocks of servers are from each other: a lease ends by one server's clock, and another one has to know when.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use presence_core::Timestamp;
+use tokio::time::Instant;
+
+/// What the clocks of servers said when they were last heard of.
+#[derive(Debug, Default)]
+pub(crate) struct Clocks {
+    readings: Mutex<Readings>,
+}
+
+#[derive(Debug, Default)]
+struct Readings {
+    leases: Option<Reading>,
+    shards: HashMap<u16, Reading>,
+}
+
+/// A clock said this then.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    said: Timestamp,
+    at: Instant,
+}
+
+impl Reading {
+    fn new(said: Timestamp) -> Self {
+        Reading {
+            said,
+            at: Instant::now(),
+        }
+    }
+
+    /// What the clock says at `at`, in milliseconds.
+    fn at(self, at: Instant) -> i128 {
+        let said = i128::from(self.said.as_millis());
+        let (since, before) = (at - self.at, self.at - at);
+        said + since.as_millis() as i128 - before.as_millis() as i128
+    }
+}
+
+impl Clocks {
+    /// The server that keeps leases says that it is `now`.
+    pub(crate) fn saw_leases(&self, now: Timestamp) {
+        self.readings().leases = Some(Reading::new(now));
+    }
+
+    /// The server of `shard` says that it is `now`.
+    pub(crate) fn saw_shard(&self, shard: u16, now: Timestamp) {
+        self.readings().shards.insert(shard, Reading::new(now));
+    }
+
+    /// What the server of `shard` says when the server that keeps leases says `moment`, as far as is known.
+    pub(crate) fn on_shard(&self, shard: u16, moment: Timestamp) -> Timestamp {
+        let readings = self.readings();
+        let (Some(leases), Some(shard)) = (readings.leases, readings.shards.get(&shard)) else {
+            return moment;
+        };
+        let ahead = shard.at(shard.at) - leases.at(shard.at);
+        let moment = i128::from(moment.as_millis()) + ahead;
+        Timestamp::from_millis(u64::try_from(moment).unwrap_or(0))
+    }
+
+    fn readings(&self) -> std::sync::MutexGuard<'_, Readings> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_millis(1_764_000_000_000 + secs * 1000)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_ends_at_the_same_moment_on_a_server_whose_clock_is_ahead() {
+        let clocks = Clocks::default();
+        assert_eq!(clocks.on_shard(7, at(15)), at(15), "nothing is known yet");
+        clocks.saw_leases(at(0));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        clocks.saw_shard(7, at(65));
+        assert_eq!(clocks.on_shard(7, at(15)), at(75));
+        clocks.saw_shard(8, at(2));
+        assert_eq!(clocks.on_shard(8, at(15)), at(12));
+    }
+}
