@@ -13,6 +13,7 @@ use presence_core::cluster::News;
 use presence_core::cluster::nodes::{Effect, Input, Nodes};
 use presence_core::ports::{StoreError, Topics};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::counters::Counters;
@@ -68,8 +69,8 @@ impl<T: Topics> Leasing<T> {
     pub(crate) async fn run(mut self, mut hand_offs: mpsc::Receiver<HandOff>) {
         let mut compare = tokio::time::interval(Timing::COMPARE_EVERY);
         compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut is_comparing = false;
-        let (compared, mut comparisons) = mpsc::channel::<()>(1);
+        // A task of its own, so that it does not hold up a renewal. It ends with this one.
+        let mut comparing = JoinSet::new();
         loop {
             let wakes = self.nodes.next_deadline();
             let wakes = wakes.map(|it| self.clock.instant(it));
@@ -93,15 +94,13 @@ impl<T: Topics> Leasing<T> {
                         self.nodes.handle(self.clock.now(), input, &mut effects);
                     }
                 }
-                _ = compare.tick(), if !is_comparing => {
-                    is_comparing = true;
-                    let (store, compared) = (self.store.clone(), compared.clone());
-                    tokio::spawn(async move {
+                _ = compare.tick(), if comparing.is_empty() => {
+                    let store = self.store.clone();
+                    comparing.spawn(async move {
                         let _ = store.compare().await;
-                        let _ = compared.send(()).await;
                     });
                 }
-                _ = comparisons.recv() => is_comparing = false,
+                Some(_) = comparing.join_next() => {}
                 () = sleep_until(wakes) => {}
             }
             self.nodes.expire(self.clock.now(), &mut effects);
