@@ -24,6 +24,7 @@ pub mod folder;
 pub mod http;
 pub mod ports;
 pub mod process;
+pub mod pulse;
 pub mod wait;
 
 pub mod run;

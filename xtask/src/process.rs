@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::{tools, wait};
 
@@ -25,8 +25,8 @@ const SETTINGS: &[&str] = &[
     "TYPING_TTL",
 ];
 
-/// How long the end of a killed process may take.
-const KILL_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the end of a killed process may take, and the stop of a paused one.
+const SIGNAL_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How a program is started, the first time and every time after.
 #[derive(Clone, Debug)]
@@ -171,7 +171,7 @@ impl Process {
     /// It is still there after a while.
     pub fn kill(&mut self) -> Result<()> {
         self.signal(Signal::KILL)?;
-        self.wait_gone(KILL_TIME_MAX).map(drop)
+        self.wait_gone(SIGNAL_TIME_MAX).map(drop)
     }
 
     /// Asks it to go (SIGTERM).
@@ -184,18 +184,33 @@ impl Process {
         self.resume()
     }
 
-    /// Stops it where it is (SIGSTOP): its sockets stay open, and nobody answers.
+    /// Stops it where it is (SIGSTOP): its sockets stay open, and nobody answers. Returns when all its threads have stopped;
+    /// the signal alone does not say that, and on a busy machine they go on for some milliseconds.
     ///
     /// # Errors
     ///
-    /// It cannot be told.
+    /// It cannot be told, has ended, or still runs after a while.
     pub fn pause(&mut self) -> Result<()> {
+        if self.state() == State::Paused {
+            return Ok(());
+        }
         self.signal(Signal::STOP)?;
+        let name = self.name().to_owned();
+        let id = self.pid()?.with_context(|| format!("{name} has ended"))?;
+        wait::until(SIGNAL_TIME_MAX, &format!("the stop of {name}"), || {
+            // Says so once, when the last thread has stopped. An end is left for `try_wait`.
+            let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+            let is_stopped = waitid(WaitId::Pid(id), options)?.is_some();
+            if !is_stopped && self.state() == State::Gone {
+                bail!("{name} has ended");
+            }
+            Ok(is_stopped.then_some(()))
+        })?;
         self.is_paused = true;
         Ok(())
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Lets it go on (SIGCONT). There is nothing to wait for: it can run when the signal is sent.
     ///
     /// # Errors
     ///
@@ -265,14 +280,19 @@ impl Process {
         if self.state() == State::Gone {
             return Ok(());
         }
-        let id = self
-            .child
-            .as_ref()
-            .map(Child::id)
-            .and_then(|id| i32::try_from(id).ok());
-        let id = id.and_then(Pid::from_raw).context("a process has an id")?;
+        let Some(id) = self.pid()? else {
+            return Ok(());
+        };
         // A child that we have not waited for keeps its id, so this meets nobody else.
         kill_process(id, signal).with_context(|| format!("cannot signal {}", self.name()))
+    }
+
+    fn pid(&self) -> Result<Option<Pid>> {
+        let Some(child) = &self.child else {
+            return Ok(None);
+        };
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        id.context("a process has an id").map(Some)
     }
 }
 
@@ -397,6 +417,38 @@ mod tests {
         process.ask_to_go().unwrap();
         assert!(!process.wait_gone(LONG).unwrap().unwrap().success());
         assert!(process.wait_gone(LONG).unwrap().is_none());
+    }
+
+    /// The signal alone does not stop it: a process that waits for a core goes on until it gets one.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_has_stopped_when_it_is_paused() {
+        let folder = tempfile::tempdir().unwrap();
+        let busy = |n: u32| shell(&folder, &format!("busy-{n}"), "while :; do :; done");
+        // More than there are cores, so that most of them wait for one.
+        let cores = thread::available_parallelism().map_or(1, |it| it.get() as u32);
+        let mut processes: Vec<Process> = (0..4 * cores)
+            .map(|n| Process::start(busy(n)).unwrap())
+            .collect();
+        for process in &mut processes {
+            for _ in 0..20 {
+                process.pause().unwrap();
+                let id = process.id().unwrap();
+                let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+                let (_, state) = stat.rsplit_once(") ").unwrap();
+                assert!(state.starts_with('T'), "{stat}");
+                process.resume().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_that_has_ended_cannot_be_paused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Process::start(shell(&folder, "e", "exit 0")).unwrap();
+        process.wait_gone(LONG).unwrap();
+        let error = process.pause().unwrap_err().to_string();
+        assert!(error.contains("e has ended"), "{error}");
     }
 
     const LONG: Duration = Duration::from_secs(20);

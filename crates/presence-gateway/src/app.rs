@@ -33,6 +33,8 @@ pub(crate) struct App {
     pub(crate) cables: Kept,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) connections: Connections,
+    /// The profiles, where they are in MongoDB.
+    mongo: Option<Arc<MongoProfiles>>,
 }
 
 /// How far the gateway is with stopping.
@@ -51,14 +53,28 @@ impl App {
     ///
     /// Says what cannot be opened, and why.
     pub(crate) async fn start(config: Config) -> anyhow::Result<App> {
-        let Some(redis) = config.redis.clone() else {
-            return App::alone(config);
+        let (profiles, resume) = Stored::open(&config)?;
+        let mongo = profiles.mongo();
+        let started = match config.redis.clone() {
+            Some(redis) => App::join(config, redis, profiles, resume).await,
+            None => App::begin(config, profiles, resume),
         };
+        if let (Err(_), Some(mongo)) = (&started, mongo) {
+            mongo.close().await;
+        }
+        started
+    }
+
+    async fn join(
+        config: Config,
+        redis: presence_redis::Settings,
+        profiles: Stored,
+        resume: ResumeKey,
+    ) -> anyhow::Result<App> {
         let redis = match &config.webhook {
             Some(_) => redis.with_webhooks(),
             None => redis,
         };
-        let (profiles, resume) = Stored::open(&config)?;
         let store = RedisTopics::connect(redis.clone()).await;
         let store = Arc::new(store.with_context(|| {
             format!(
@@ -75,6 +91,7 @@ impl App {
             "one of several nodes"
         );
         let (shared, webhooks) = (store.clone(), webhooks(&config)?);
+        let mongo = profiles.mongo();
         let hub = match profiles {
             Stored::Memory(profiles) => Hub::join(settings, profiles, store, name).await,
             Stored::File(profiles) => Hub::join(settings, profiles, store, name).await,
@@ -83,7 +100,7 @@ impl App {
         if let Some((webhooks, wanted)) = webhooks {
             hub.tell_outside(shared, Arc::new(webhooks), wanted);
         }
-        App::new(config, hub, resume)
+        App::new(config, hub, mongo, resume)
     }
 
     /// Opens what is kept, and starts a hub that is alone.
@@ -91,18 +108,29 @@ impl App {
     /// # Errors
     ///
     /// Says what cannot be opened, and why.
+    #[cfg(test)]
     pub(crate) fn alone(config: Config) -> anyhow::Result<App> {
         let (profiles, resume) = Stored::open(&config)?;
+        App::begin(config, profiles, resume)
+    }
+
+    fn begin(config: Config, profiles: Stored, resume: ResumeKey) -> anyhow::Result<App> {
         let settings = settings(&config);
+        let mongo = profiles.mongo();
         let hub = match profiles {
             Stored::Memory(profiles) => Hub::start(settings, profiles),
             Stored::File(profiles) => Hub::start(settings, profiles),
             Stored::Mongo(profiles) => Hub::start(settings, profiles),
         };
-        App::new(config, hub, resume)
+        App::new(config, hub, mongo, resume)
     }
 
-    fn new(config: Config, hub: Hub, resume: ResumeKey) -> anyhow::Result<App> {
+    fn new(
+        config: Config,
+        hub: Hub,
+        mongo: Option<Arc<MongoProfiles>>,
+        resume: ResumeKey,
+    ) -> anyhow::Result<App> {
         let gate = Gate::new(&config.jwt, hub.clock().now())?;
         Ok(App {
             config,
@@ -114,7 +142,18 @@ impl App {
             cables: Kept::default(),
             phase: watch::Sender::new(Phase::Open),
             connections: Connections::default(),
+            mongo,
         })
+    }
+
+    /// Stops the hub and closes the database of profiles, in that order. Nobody uses a driver any more afterwards, so that the
+    /// runtime can end. Returns whether everything was kept before `patience` was over.
+    pub(crate) async fn stop(&self, patience: Duration) -> bool {
+        let is_kept = self.hub.stop(patience).await;
+        if let Some(mongo) = &self.mongo {
+            mongo.close().await;
+        }
+        is_kept
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -159,28 +198,41 @@ enum Stored {
 impl Stored {
     /// Opens them, and the key that is kept in the data folder.
     fn open(config: &Config) -> anyhow::Result<(Stored, ResumeKey)> {
-        let stored = match (config.mongodb.clone(), &config.data_dir) {
-            (Some(mongodb), _) => {
-                // It may be away now; whoever's profile is asked for waits until it is there.
-                let profiles = MongoProfiles::connect(mongodb);
-                let profiles = profiles.context("cannot use mongodb.uri (MONGODB_URI)")?;
-                Stored::Mongo(Arc::new(profiles))
-            }
-            (None, DataDir::Memory) => Stored::Memory(Arc::default()),
-            (None, DataDir::Folder(folder)) => {
+        if let Some(mongodb) = config.mongodb.clone() {
+            // The key first: nobody would close the database if that failed.
+            let resume = resume_key(config)?;
+            // It may be away now; whoever's profile is asked for waits until it is there.
+            let profiles = MongoProfiles::connect(mongodb);
+            let profiles = profiles.context("cannot use mongodb.uri (MONGODB_URI)")?;
+            return Ok((Stored::Mongo(Arc::new(profiles)), resume));
+        }
+        let stored = match &config.data_dir {
+            DataDir::Memory => Stored::Memory(Arc::default()),
+            DataDir::Folder(folder) => {
                 let profiles = ProfileFile::open(folder.join("profiles.redb"))?;
                 Stored::File(Arc::new(profiles))
             }
         };
-        let resume = match &config.data_dir {
-            DataDir::Memory => ResumeKey::random()?,
-            DataDir::Folder(folder) => {
-                std::fs::create_dir_all(folder)
-                    .with_context(|| format!("cannot create {}", folder.display()))?;
-                ResumeKey::kept_in(folder)?
-            }
-        };
-        Ok((stored, resume))
+        Ok((stored, resume_key(config)?))
+    }
+
+    fn mongo(&self) -> Option<Arc<MongoProfiles>> {
+        match self {
+            Stored::Mongo(profiles) => Some(profiles.clone()),
+            Stored::Memory(_) | Stored::File(_) => None,
+        }
+    }
+}
+
+/// The key that is kept in the data folder, or a new one where there is none.
+fn resume_key(config: &Config) -> anyhow::Result<ResumeKey> {
+    match &config.data_dir {
+        DataDir::Memory => Ok(ResumeKey::random()?),
+        DataDir::Folder(folder) => {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+            Ok(ResumeKey::kept_in(folder)?)
+        }
     }
 }
 

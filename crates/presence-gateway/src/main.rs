@@ -1,5 +1,6 @@
 //! The `presence-gateway` program.
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -8,7 +9,7 @@ use presence_gateway::config::Config;
 use presence_gateway::identity::{Gate, mint};
 use presence_gateway::{Gateway, logs};
 use presence_hub::Clock;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 // The only allocator that gives back what HTTP needed before a connection became a WebSocket.
 #[global_allocator]
@@ -42,26 +43,52 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config))
+    let (gateway, signals) = runtime.block_on(start(config))?;
+    let served = runtime.block_on(serve(&gateway, signals));
+    // Before the gateway: the driver of a database that did not answer in time would start its last work on it.
+    drop(runtime);
+    drop(gateway);
+    served
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// What asks a gateway to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn start(config: Config) -> anyhow::Result<(Gateway, Signals)> {
+    let signals = Signals::new()?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let gateway = Gateway::start(config).await?;
+    Ok((Gateway::start(config).await?, signals))
+}
+
+async fn serve(gateway: &Gateway, mut signals: Signals) -> anyhow::Result<()> {
     println!("listening on http://{}", gateway.address());
+    signals.next().await;
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tokio::select! {
-        () = gateway.stop() => {}
+        () = gateway.stop() => return Ok(()),
         // Whoever asks twice means now.
-        _ = terminate.recv() => anyhow::bail!("stopped at once, as asked twice"),
-        _ = interrupt.recv() => anyhow::bail!("stopped at once, as asked twice"),
+        () = signals.next() => {}
     }
-    Ok(())
+    gateway.stop_now().await;
+    anyhow::bail!("stopped at once, as asked twice")
 }

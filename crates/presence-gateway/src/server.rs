@@ -63,7 +63,9 @@ impl Gateway {
     /// Lets nobody new in, asks whoever is here to go, spread over the drain time, and returns when everything is kept.
     ///
     /// Health checks are answered until the end, so that a load balancer sees what is going on.
-    pub async fn stop(self) {
+    ///
+    /// Drop the gateway after its runtime: a database that did not answer when it was closed is left to that.
+    pub async fn stop(&self) {
         let drain = self.app.config.drain;
         tracing::info!(
             ?drain,
@@ -78,10 +80,17 @@ impl Gateway {
         };
         let _ = tokio::time::timeout(drain, gone).await;
         self.accepting.abort();
-        if !self.app.hub.stop(SAVE_WAIT).await {
+        if !self.app.stop(SAVE_WAIT).await {
             tracing::error!("not everything could be saved");
         }
         tracing::info!("stopped");
+    }
+
+    /// Stops at once: whoever is here is cut, and what is unsaved is lost. Also ends a [`stop`](Gateway::stop) that was given
+    /// up. Await it, or `stop`, before the runtime ends.
+    pub async fn stop_now(&self) {
+        self.accepting.abort();
+        self.app.stop(Duration::ZERO).await;
     }
 }
 

@@ -28,6 +28,7 @@ use crate::retention;
 use crate::session::Session;
 use crate::shards::Shards;
 use crate::sweeper::Sweeper;
+use crate::tasks::Tasks;
 
 /// How a hub is to be. Every value is fine but zero shards, which are one.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +85,7 @@ pub struct Hub {
     places: Shards<places::Message>,
     counters: Arc<Counters>,
     hand_offs: Option<mpsc::Sender<HandOff>>,
+    tasks: Arc<Tasks>,
     /// Which parts of the store that nodes share are this one's to look after.
     parts: Option<watch::Receiver<Arc<[u16]>>>,
 }
@@ -159,10 +161,10 @@ impl Hub {
             homes.clone(),
             counters.clone(),
         );
-        tokio::spawn(errands.run(requests));
+        hub.tasks.spawn(errands.run(requests));
         let (heard_by, counted) = (homes.clone(), counters.clone());
         let listening = link::listen(store.clone(), holding.clone(), heard_by, counted);
-        tokio::spawn(listening);
+        hub.tasks.spawn(listening);
         let sweeper = Sweeper::new(
             profiles,
             store.clone(),
@@ -170,9 +172,9 @@ impl Hub {
             holding.parts(),
             counters.clone(),
         );
-        tokio::spawn(sweeper.run(settled));
+        hub.tasks.spawn(sweeper.run(settled));
         let leasing = Leasing::new(store, name.into(), clock, nodes, holding, homes, counters);
-        tokio::spawn(leasing.run(inbox));
+        hub.tasks.spawn(leasing.run(inbox));
         hub
     }
 
@@ -184,6 +186,7 @@ impl Hub {
     ) -> Self {
         let Settings { timing, limits, .. } = settings;
         let counters = Arc::new(Counters::default());
+        let tasks = Arc::new(Tasks::default());
         let shards = settings.shards.max(1);
         let link = || cluster.as_ref().map(|it| it.link.clone());
         let places = Shards::new(Vec::from_iter((0..shards).map(|_| {
@@ -192,7 +195,7 @@ impl Hub {
             if let Some(cluster) = &cluster {
                 rosters.join_cluster(cluster.me);
             }
-            tokio::spawn(Places::new(clock, rosters, link(), counters.clone()).run(inbox));
+            tasks.spawn(Places::new(clock, rosters, link(), counters.clone()).run(inbox));
             mailbox
         })));
         let people = Shards::new(Vec::from_iter((0..shards).map(|_| {
@@ -205,12 +208,12 @@ impl Hub {
             let (places, counters) = (places.clone(), counters.clone());
             let settling = cluster.as_ref().map(|it| it.settling.clone());
             let shard = People::new(clock, users, profiles, places, link(), settling, counters);
-            tokio::spawn(shard.run(inbox));
+            tasks.spawn(shard.run(inbox));
             mailbox
         })));
         if let Some(keep) = settings.keep_unseen {
             let people = people.downgrade();
-            tokio::spawn(retention::run(profiles, people, clock, keep));
+            tasks.spawn(retention::run(profiles, people, clock, keep));
         }
         Hub {
             settings,
@@ -219,6 +222,7 @@ impl Hub {
             places,
             counters,
             hand_offs: cluster.map(|it| it.hand_offs),
+            tasks,
             parts: None,
         }
     }
@@ -240,7 +244,7 @@ impl Hub {
         };
         let (clock, counters) = (self.clock, self.counters.clone());
         let telltale = Telltale::new(store, endpoint, clock, wanted, counters, parts);
-        tokio::spawn(telltale.run());
+        self.tasks.spawn(telltale.run());
         true
     }
 
@@ -580,7 +584,8 @@ impl Hub {
         counts
     }
 
-    /// Stops the node: ends every connection, and returns when everything is kept, or `patience` is over. Says which.
+    /// Stops the node: ends every connection, keeps everything, and ends its tasks. Returns whether everything was kept before
+    /// `patience` was over; with no patience at all, what is unsaved is lost. In either case the node calls no store any more.
     ///
     /// Of several nodes, the others show its people for the grace time, so that they can come back elsewhere.
     pub async fn stop(&self, patience: Duration) -> bool {
@@ -600,7 +605,9 @@ impl Hub {
             }
         };
         let kept = async { tokio::join!(kept, handed_off) };
-        tokio::time::timeout(patience, kept).await.is_ok()
+        let is_kept = tokio::time::timeout(patience, kept).await.is_ok();
+        self.tasks.end().await;
+        is_kept
     }
 
     async fn happened(&self, user: &UserId, input: Input<Asker>) -> Result<(), Refusal> {

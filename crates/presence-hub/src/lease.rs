@@ -13,6 +13,7 @@ use presence_core::cluster::nodes::{Effect, Input, Nodes};
 use presence_core::ports::{StoreError, Topics};
 use presence_core::{Timestamp, Timing};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::counters::Counters;
@@ -69,8 +70,8 @@ impl<T: Topics> Leasing<T> {
     pub(crate) async fn run(mut self, mut hand_offs: mpsc::Receiver<HandOff>) {
         let mut compare = tokio::time::interval(Timing::COMPARE_EVERY);
         compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut is_comparing = false;
-        let (compared, mut comparisons) = mpsc::channel::<Option<Timestamp>>(1);
+        // A task of its own, so that it does not hold up a renewal. It ends with this one.
+        let mut comparing: JoinSet<Option<Timestamp>> = JoinSet::new();
         let mut beat = tokio::time::interval(Pulse::BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -96,18 +97,15 @@ impl<T: Topics> Leasing<T> {
                         self.nodes.handle(self.clock.now(), input, &mut effects);
                     }
                 }
-                _ = compare.tick(), if !is_comparing => {
-                    is_comparing = true;
-                    let (store, compared) = (self.store.clone(), compared.clone());
-                    let since = self.clock.now();
-                    tokio::spawn(async move {
+                _ = compare.tick(), if comparing.is_empty() => {
+                    let (store, since) = (self.store.clone(), self.clock.now());
+                    comparing.spawn(async move {
                         let outcome = store.compare().await;
-                        let _ = compared.send(outcome.ok().map(|()| since)).await;
+                        outcome.ok().map(|()| since)
                     });
                 }
-                Some(since) = comparisons.recv() => {
-                    is_comparing = false;
-                    if let Some(since) = since {
+                Some(compared) = comparing.join_next() => {
+                    if let Ok(Some(since)) = compared {
                         let input = Input::Compared { since };
                         self.nodes.handle(self.clock.now(), input, &mut effects);
                     }

@@ -27,6 +27,7 @@ mod retention;
 mod session;
 mod shards;
 mod sweeper;
+mod tasks;
 mod told;
 
 pub use clock::Clock;

@@ -475,6 +475,15 @@ impl<P: Profiles> People<P> {
     }
 }
 
+impl<P> Drop for People<P> {
+    /// However a shard ends, its connections end with it: nobody would tell them anything any more.
+    fn drop(&mut self) {
+        for (_, outbox) in self.connections.values() {
+            outbox.end(Ended::Stopped);
+        }
+    }
+}
+
 pub(crate) fn answer(asker: Asker, outcome: Result<Answer, Refusal>) {
     match asker {
         Asker::Connection {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mongodb::bson::{Document, doc};
 use mongodb::options::IndexOptions;
 use mongodb::{Collection, IndexModel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -21,9 +22,18 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Indexing(JoinHandle<()>);
 
 impl Indexing {
-    /// Begins. `place` says in the log which MongoDB it is.
-    pub(crate) fn start(profiles: Collection<Document>, place: String) -> Self {
-        Indexing(tokio::spawn(make(profiles, place)))
+    /// Begins, and ends when `closed` becomes true. `place` says in the log which MongoDB it is.
+    pub(crate) fn start(
+        profiles: Collection<Document>,
+        place: String,
+        mut closed: watch::Receiver<bool>,
+    ) -> Self {
+        Indexing(tokio::spawn(async move {
+            tokio::select! {
+                _ = closed.wait_for(|is_closed| *is_closed) => {}
+                () = make(profiles, place) => {}
+            }
+        }))
     }
 }
 

@@ -10,7 +10,7 @@ mod index;
 mod profiles;
 mod settings;
 
-pub use self::profiles::{MongoProfiles, PROFILES_PER_COMMAND_MAX};
+pub use self::profiles::{CLOSE_TIME_MAX, MongoProfiles, PROFILES_PER_COMMAND_MAX};
 pub use self::settings::{
     CONNECT_TIME_MAX, DATABASE, OPERATION_TIME_MAX, SELECTION_TIME_MAX, Settings, SettingsError,
 };

@@ -13,6 +13,7 @@ use mongodb::options::{
 use mongodb::{Client, Collection, Database};
 use presence_core::ports::{Profiles, StoreError};
 use presence_core::{Profile, Timestamp, UserId};
+use tokio::sync::watch;
 
 use crate::document;
 use crate::index::Indexing;
@@ -20,6 +21,10 @@ use crate::settings::{Settings, SettingsError};
 
 /// Profiles in one command: more of them go in several, one after the other.
 pub const PROFILES_PER_COMMAND_MAX: usize = 500;
+
+/// How long [`MongoProfiles::close`] waits for calls to end and connections to close. A server that does not answer is not
+/// waited for any longer.
+pub const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Where they are.
 const COLLECTION: &str = "profiles";
@@ -33,11 +38,16 @@ const DUPLICATE_KEY: i32 = 11000;
 ///
 /// While no server is of use every call fails within the times that [`Settings`] name, and so does one that is not answered.
 /// The next one tries anew.
+///
+/// Close it with [`MongoProfiles::close`] before its runtime of tokio ends, and drop it after that.
 pub struct MongoProfiles {
+    client: Client,
     database: Database,
     profiles: Collection<Document>,
     operation_time_max: Duration,
     _indexing: Indexing,
+    /// Whether it is closed. Each call that is under way holds a receiver, so the channel also says when the last has ended.
+    closed: watch::Sender<bool>,
 }
 
 impl MongoProfiles {
@@ -65,12 +75,35 @@ impl MongoProfiles {
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .build();
         let profiles: Collection<Document> = database.collection_with_options(COLLECTION, options);
+        let closed = watch::Sender::new(false);
         Ok(MongoProfiles {
+            client,
             database,
-            _indexing: Indexing::start(profiles.clone(), settings.describe()),
+            _indexing: Indexing::start(profiles.clone(), settings.describe(), closed.subscribe()),
             profiles,
             operation_time_max: settings.operation_time_max,
+            closed,
         })
+    }
+
+    /// Ends every call that is under way, and refuses every later one: both fail with [`StoreError::Unavailable`]. Then closes
+    /// the connections. Returns when nothing of it runs any more, after [`CLOSE_TIME_MAX`] at the latest, and whether it was in
+    /// time.
+    ///
+    /// Await it before the runtime of tokio ends. A runtime that ends drops its tasks in any order: a call that is still
+    /// running when the driver's own tasks are gone panics inside the driver. If it was not in time, dropping this starts the
+    /// driver's last work, so drop it after the runtime.
+    pub async fn close(&self) -> bool {
+        self.closed.send_replace(true);
+        let closing = async {
+            self.closed.closed().await;
+            self.client.clone().shutdown().await;
+        };
+        let is_in_time = tokio::time::timeout(CLOSE_TIME_MAX, closing).await.is_ok();
+        if !is_in_time {
+            tracing::debug!(wait = ?CLOSE_TIME_MAX, "MongoDB's connections are not closed in time");
+        }
+        is_in_time
     }
 
     /// Writes `profiles`, of different users. Returns those in whose place there is something that is no profile, or that
@@ -125,8 +158,19 @@ impl MongoProfiles {
         &self,
         work: impl Future<Output = mongodb::error::Result<T>> + Send,
     ) -> Result<T, StoreError> {
+        let closed = || StoreError::Unavailable("MongoDB is closed here".into());
+        // Before it counts as under way: whoever tries again and again must not hold up `close`.
+        if *self.closed.borrow() {
+            return Err(closed());
+        }
+        let mut closing = self.closed.subscribe();
         let limit = self.operation_time_max;
-        match tokio::time::timeout(limit, work).await {
+        let done = tokio::select! {
+            biased;
+            _ = closing.wait_for(|is_closed| *is_closed) => return Err(closed()),
+            done = tokio::time::timeout(limit, work) => done,
+        };
+        match done {
             Ok(done) => done.map_err(|error| StoreError::Unavailable(Box::new(error))),
             Err(_) => {
                 let problem = format!("MongoDB has not answered within {limit:?}");

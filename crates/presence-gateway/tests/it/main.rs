@@ -12,6 +12,7 @@ mod visits;
 
 mod bounds;
 mod catching_up;
+mod ending;
 mod frames;
 mod hostile;
 mod observing;

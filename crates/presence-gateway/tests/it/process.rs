@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use presence_client::wire::event::{Answer, UserStatus};
 use presence_client::wire::{Event, Visible};
 use presence_client::{Client, ConnectError, Options};
+use xtask::pulse::Pulse;
 
 use crate::gateway::{SECRET, now, options, soon};
 use crate::people::{Person, connect};
@@ -106,6 +107,7 @@ async fn saved(program: &Program) {
 
 #[tokio::test]
 async fn a_restart_closes_everybody_in_their_turn_and_ends_well_in_time() {
+    let pulse = Pulse::start();
     let place = Place::new();
     let mut program = place.start(&[("PRESENCE_DRAIN", "2s")]);
     let mut people = Vec::new();
@@ -142,7 +144,7 @@ async fn a_restart_closes_everybody_in_their_turn_and_ends_well_in_time() {
     let exit = program.ends().await;
     assert!(exit.success(), "{exit}: {}", program.log());
     assert!(
-        began.elapsed() < Duration::from_secs(4),
+        began.elapsed() < Duration::from_secs(4) + pulse.slack(),
         "{:?}",
         began.elapsed()
     );
@@ -153,7 +155,7 @@ async fn a_restart_closes_everybody_in_their_turn_and_ends_well_in_time() {
         "they go one by one: {closings:?}"
     );
     assert!(
-        last < Duration::from_millis(2500),
+        last < Duration::from_millis(2500) + pulse.slack(),
         "within the drain time: {closings:?}"
     );
     let waits: std::collections::BTreeSet<_> = closings.iter().map(|(_, it)| it.unwrap()).collect();
@@ -177,13 +179,14 @@ async fn drains(program: &Program) {
 
 #[tokio::test]
 async fn with_nobody_there_it_ends_at_once_and_twice_means_now() {
+    let pulse = Pulse::start();
     let place = Place::new();
     let mut program = place.start(&[]);
     let began = Instant::now();
     program.signal("TERM");
     assert!(program.ends().await.success());
     assert!(
-        began.elapsed() < Duration::from_secs(2),
+        began.elapsed() < Duration::from_secs(2) + pulse.slack(),
         "{:?}",
         began.elapsed()
     );
@@ -197,7 +200,7 @@ async fn with_nobody_there_it_ends_at_once_and_twice_means_now() {
         program.signal(second);
         program.ends().await;
         assert!(
-            began.elapsed() < Duration::from_secs(2),
+            began.elapsed() < Duration::from_secs(2) + pulse.slack(),
             "{:?}",
             began.elapsed()
         );

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use tempfile::TempDir;
@@ -23,6 +23,8 @@ pub(crate) struct Program {
     child: Child,
     pub(crate) address: SocketAddr,
     stderr: Arc<Mutex<String>>,
+    /// Reads what it logs, up to its end.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Place {
@@ -60,7 +62,7 @@ impl Place {
         let lines = lines(child.stdout.take().unwrap());
         let errors = BufReader::new(child.stderr.take().unwrap());
         let kept = stderr.clone();
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in errors.lines().map_while(Result::ok) {
                 let mut kept = kept.lock().unwrap();
                 kept.push_str(&line);
@@ -71,6 +73,7 @@ impl Place {
             child,
             address: ([127, 0, 0, 1], 0).into(),
             stderr,
+            reader: Some(reader),
         };
         let first = lines.recv_timeout(PATIENCE);
         let first = first.unwrap_or_else(|why| panic!("{why}: {}", program.log()));
@@ -126,11 +129,14 @@ impl Program {
         self.child.wait().unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all of its log is read.
     pub(crate) async fn ends(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                if let Some(reader) = self.reader.take() {
+                    reader.join().unwrap();
+                }
                 return status;
             }
             assert!(

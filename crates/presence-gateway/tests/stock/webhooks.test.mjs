@@ -121,6 +121,8 @@ test('what happens is told once, in order and signed, and nobody who hides', asy
   const heardOfEve = () => endpoint.events.filter((event) => event.user_id === 'eve').length;
   await eve.channel('room:1').join();
   const ann = await enter(t, gateway, 'ann');
+  // Users and channels are told apart, in any order: a change before both are told is no event.
+  await eventually('ann is online', () => endpoint.online.get('ann'), 'online');
   await eventually('ann is in the room', () => endpoint.rooms.get('room:1')?.has('ann'), true);
   const before = heardOfEve();
   await ann.setStatus({ status: 'busy', customMessage: 'Tiefes Nachdenken – 会議中', emoji: '🎯' });

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use presence_core::{Chosen, Reason, StatusChange, Topic, Visible, Watching};
+use presence_core::{Chosen, Reason, Refusal, StatusChange, Topic, Visible, Watching};
 use presence_embedded::ProfileMemory;
 use presence_hub::{Ended, Hub, Settings};
 use support::{FlakyStore, Watcher, channel, connect, hub, resume, user};
@@ -312,6 +312,28 @@ async fn a_hub_that_stops_has_kept_everything_and_tells_everyone() {
         store.saved(&user("ann")).unwrap().status.chosen,
         Chosen::Busy
     );
+}
+
+/// Its runtime may end then, and so may whatever the store runs on it.
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_has_stopped_asks_its_store_for_nothing_more() {
+    for patience in [Duration::ZERO, Duration::from_secs(2)] {
+        let store = Arc::new(FlakyStore::default());
+        let hub = Hub::start(Settings::default(), store.clone());
+        let mut ann = Watcher::join(&hub, "ann").await;
+        store.away.store(true, Relaxed);
+        ann.session.choose(chose(Chosen::Busy), None).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!hub.stop(patience).await, "it cannot keep everything");
+        assert_eq!(ann.ended().await, Ended::Stopped);
+        assert_eq!(Arc::strong_count(&store), 1, "only this test has it");
+        let saves = store.saves.load(Relaxed);
+        assert!(saves > 0);
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!(store.saves.load(Relaxed), saves);
+        let face = hub.face(&user("ann")).await;
+        assert!(matches!(face, Err(Refusal::Unavailable)), "{face:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 // Clippy knows a test by its attribute, and would not let its helpers unwrap.
 #![allow(clippy::unwrap_used)]
 
+mod closing;
 mod conformance;
 mod crash;
 mod doors;

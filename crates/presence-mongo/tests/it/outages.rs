@@ -6,10 +6,11 @@ use presence_core::ports::Profiles;
 use presence_mongo::{MongoProfiles, SELECTION_TIME_MAX};
 use xtask::mongo::{Mongo, Settings};
 use xtask::proxy::{Mode, Proxy};
+use xtask::pulse::Pulse;
 
 use crate::support::{Server, check_unavailable, connect, profile, user, wait};
 
-/// Of a machine that is busy, beyond what is promised.
+/// What the driver takes for itself, beyond what is promised.
 const SLACK: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,11 +92,13 @@ async fn a_slow_one_is_of_use() {
 async fn check_all_unavailable(profiles: &MongoProfiles, limit: Duration) {
     let ann = profile("ann", 2);
     let users = [ann.user.clone()];
+    let pulse = Pulse::start();
     let start = Instant::now();
     check_unavailable(profiles.save(&[ann]).await);
     check_unavailable(profiles.load(&users).await);
     check_unavailable(profiles.remove(&users).await);
     check_unavailable(profiles.unseen(Timestamp::from_millis(5), 1).await);
     let took = start.elapsed();
-    assert!(took < 4 * limit + SLACK, "four calls took {took:?}");
+    let limit = 4 * limit + SLACK + pulse.slack();
+    assert!(took < limit, "four calls took {took:?}, of {limit:?}");
 }

@@ -8,31 +8,35 @@ use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::{ChannelId, META_BYTES_MAX, Meta, SessionId, Timestamp, Topic};
 use presence_redis::{RedisTopics, Settings};
 use tokio::time::{Instant, sleep};
+use xtask::pulse::Pulse;
 
 use crate::support::{Node, Server, user_in, users};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_fails_calls_within_a_second_and_goes_on_when_it_is_back() {
+    let pulse = Pulse::start();
     let server = Server::start(&[]);
     let (writer, reader) = pair(&server).await;
     server.pause();
-    let start = Instant::now();
     let users = users();
-    let mut calls = 0;
-    while start.elapsed() < Duration::from_secs(3) {
+    for _ in 0..2 {
         let call = Instant::now();
         assert!(writer.write(&users[7]).await.0.is_err());
         check_unavailable(&writer.topics.read(&users).await);
         check_unavailable(&writer.topics.follow(&users).await);
         assert!(writer.topics.compare().await.is_err());
         let took = call.elapsed();
-        assert!(took < Duration::from_secs(4), "four calls took {took:?}");
-        calls += 1;
+        assert!(
+            took < Duration::from_secs(4) + pulse.slack(),
+            "four calls took {took:?}"
+        );
     }
-    assert!(calls > 1);
     server.resume();
     let took = reader.hears_again(&writer, &users[7]).await;
-    assert!(took < Duration::from_secs(3), "heard again after {took:?}");
+    assert!(
+        took < Duration::from_secs(3) + pulse.slack(),
+        "heard again after {took:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,13 +86,17 @@ async fn scripts_that_a_server_has_forgotten_are_told_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_was_cut_is_made_again_and_what_was_missed_is_to_be_compared() {
+    let pulse = Pulse::start();
     let server = Server::start(&[]);
     let (writer, reader) = pair(&server).await;
     let ann = user_in(7);
     for kind in ["pubsub", "normal"] {
         server.say(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
         let took = reader.hears_again(&writer, &ann).await;
-        assert!(took < Duration::from_secs(2), "heard again after {took:?}");
+        assert!(
+            took < Duration::from_secs(2) + pulse.slack(),
+            "heard again after {took:?}"
+        );
         if kind == "pubsub" {
             reader.hear_forgot(7).await;
         }
@@ -97,6 +105,7 @@ async fn a_connection_that_was_cut_is_made_again_and_what_was_missed_is_to_be_co
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_much_for_a_server_that_hangs_fails_at_once() {
+    let pulse = Pulse::start();
     let server = Server::start(&[]);
     let (writer, _) = pair(&server).await;
     server.pause();
@@ -124,7 +133,7 @@ async fn what_is_too_much_for_a_server_that_hangs_fails_at_once() {
         let (cause, took) = call.unwrap();
         if cause.contains("too much is waiting") {
             assert!(
-                took < Duration::from_millis(300),
+                took < Duration::from_millis(300) + pulse.slack(),
                 "it failed after {took:?}"
             );
             crowded += 1;
@@ -158,6 +167,7 @@ async fn murmurs_of_a_server_that_is_away_are_dropped_and_later_ones_heard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_a_wrong_port_and_a_wrong_kind_are_told_at_once() {
+    let pulse = Pulse::start();
     let server = Server::start(&["--requirepass", "hush"]);
     let port = server.port;
     let check = async |url: &str, problem: &str| {
@@ -170,7 +180,7 @@ async fn a_wrong_password_a_wrong_port_and_a_wrong_kind_are_told_at_once() {
             .to_string();
         assert!(error.contains(problem), "{error}");
         assert!(!error.contains("wrong-one"), "{error}");
-        assert!(start.elapsed() < Duration::from_secs(3));
+        assert!(start.elapsed() < Duration::from_secs(3) + pulse.slack());
     };
     check(&format!("redis://127.0.0.1:{port}"), "NOAUTH").await;
     check(&format!("redis://:wrong-one@127.0.0.1:{port}"), "WRONGPASS").await;

@@ -114,6 +114,8 @@ fn stop(stage: &mut Stage) -> Result<()> {
         panics += log.lines().filter(|line| line.contains("panicked")).count();
     }
     stage.add(Figure::never("", "panics", panics));
+    let late = stage.late_ms();
+    stage.interest("the machine was late by, at most", late, "ms");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What was measured, and whether it is as promised.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// One number of a run.
 #[derive(Clone, Debug)]
@@ -53,6 +54,17 @@ impl Figure {
     /// Says where to look.
     pub(crate) fn such_as(self, example: String) -> Figure {
         Figure { example, ..self }
+    }
+
+    /// A bound of a time leaves room for what the machine added to it.
+    pub(crate) fn widened(self, slack: Duration) -> Figure {
+        let slack = match self.unit {
+            "s" => slack.as_secs_f64(),
+            "ms" => slack.as_secs_f64() * 1000.0,
+            _ => 0.0,
+        };
+        let most = self.most.map(|most| most + slack);
+        Figure { most, ..self }
     }
 
     /// Whether it is as promised.
@@ -151,6 +163,23 @@ mod tests {
     fn what_could_not_be_measured_does_not_hold() {
         assert!(!Figure::at_most("I1", "p99", f64::NAN, "ms", 10.0).holds());
         assert!(!Figure::at_most("I1", "p99", f64::INFINITY, "ms", 10.0).holds());
+    }
+
+    #[test]
+    fn what_the_machine_adds_counts_for_times_only() {
+        let slack = Duration::from_millis(20);
+        let most = |unit| {
+            Figure::at_most("I1", "p99", 0.0, unit, 10.0)
+                .widened(slack)
+                .most
+        };
+        assert_eq!(most("ms"), Some(30.0));
+        assert_eq!(most("s"), Some(10.02));
+        assert_eq!(most("MB"), Some(10.0));
+        assert_eq!(
+            Figure::never("I2", "told twice", 1).widened(slack).most,
+            Some(0.0)
+        );
     }
 
     #[test]

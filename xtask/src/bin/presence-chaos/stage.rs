@@ -10,6 +10,7 @@ use xtask::cluster::{Cluster, Settings};
 use xtask::folder::Folder;
 use xtask::mongo::{self, Mongo};
 use xtask::proxy::Proxy;
+use xtask::pulse::Pulse;
 use xtask::redis::{Redis, Topology};
 
 use crate::check::{Findings, Moment, Rules, Seen};
@@ -66,6 +67,8 @@ pub(crate) struct Stage {
     database: Option<Database>,
     pub(crate) folder: Folder,
     pub(crate) figures: Vec<Figure>,
+    /// What the machine adds to every time.
+    pulse: Pulse,
 }
 
 /// Where profiles are, in a scenario that is about them, and the network on the way there.
@@ -176,6 +179,7 @@ impl Stage {
             database,
             folder,
             figures: Vec::new(),
+            pulse: Pulse::start(),
         })
     }
 
@@ -221,8 +225,14 @@ impl Stage {
         }
     }
 
+    /// Adds a figure. A time that has a bound may be longer by what the machine added to it.
     pub(crate) fn add(&mut self, figure: Figure) {
-        self.figures.push(figure);
+        self.figures.push(figure.widened(self.pulse.slack()));
+    }
+
+    /// The longest time for which a thread had to wait for a core.
+    pub(crate) fn late_ms(&self) -> f64 {
+        self.pulse.late().as_secs_f64() * 1000.0
     }
 
     pub(crate) fn interest(&mut self, what: impl Into<String>, value: f64, unit: &'static str) {
@@ -377,7 +387,7 @@ impl Stage {
     /// Adds whether those who begin to look now see the truth.
     pub(crate) fn judge_newcomers(&mut self, crowd: &mut Crowd) {
         crowd.look_anew();
-        let limit = Duration::from_secs(5);
+        let limit = Duration::from_secs(5) + self.pulse.slack();
         let looked = crowd.wait_until_newcomers_look(limit);
         let looked = looked.and_then(|()| crowd.wait_settled(limit));
         let figure = Figure::never(

@@ -131,9 +131,13 @@ impl Server {
         process.keeper.wait().unwrap();
     }
 
-    /// Stops its time.
+    /// Stops its time, and returns when that is so: on a busy machine a signal takes some milliseconds.
     pub(crate) fn pause(&self) {
         self.signal("-STOP");
+        if cfg!(target_os = "linux") {
+            let pid = &self.process.as_ref().unwrap().pid;
+            wait("a server has stopped", || is_stopped(pid).then_some(()));
+        }
     }
 
     pub(crate) fn resume(&self) {
@@ -153,6 +157,17 @@ impl Drop for Server {
             self.kill();
         }
     }
+}
+
+/// Whether every thread of a process is stopped.
+fn is_stopped(pid: &str) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.map_while(Result::ok).all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap();
+        // After the name, which is in brackets and may have some itself.
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_some_and(|it| it.starts_with('T'))
+    })
 }
 
 /// Waits until `f` has something.

@@ -21,6 +21,9 @@ const OTHER: usize = 1;
 /// How long a person's words may take to be acknowledged.
 const SAY_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// When it is given up that a gateway becomes unready. How soon it has to is a figure.
+const UNREADY_TIME_MAX: Duration = Duration::from_secs(20);
+
 /// After what time whoever was lost with a gateway is gone, and a little.
 fn all_is_over(stage: &Stage) -> Duration {
     LEASE + stage.pace.grace + Duration::from_secs(3)
@@ -172,7 +175,7 @@ pub(super) fn rolling(stage: &mut Stage) -> Result<()> {
         let gateway = &mut stage.cluster.gateways[index];
         let told = Instant::now();
         gateway.process.ask_to_go()?;
-        wait::until_true(Duration::from_secs(5), "unready", || !gateway.is_ready())?;
+        wait::until_true(UNREADY_TIME_MAX, "unready", || !gateway.is_ready())?;
         slowest_unready = slowest_unready.max(told.elapsed());
         // Now a load balancer has seen it, too.
         crowd.open(index, false);
@@ -216,12 +219,13 @@ pub(super) fn rolling(stage: &mut Stage) -> Result<()> {
     ));
     stage.judge_newcomers(&mut crowd);
 
-    let process = &mut stage.cluster.gateways[VICTIM].process;
-    process.ask_to_go()?;
-    crowd.sleep(Duration::from_millis(100));
+    let gateway = &mut stage.cluster.gateways[VICTIM];
+    gateway.process.ask_to_go()?;
+    // Two signals of a kind that come before the first is taken are one.
+    wait::until_true(UNREADY_TIME_MAX, "unready", || !gateway.is_ready())?;
     let told = Instant::now();
-    process.ask_to_go()?;
-    process.wait_gone(drain + Duration::from_secs(15))?;
+    gateway.process.ask_to_go()?;
+    gateway.process.wait_gone(drain + Duration::from_secs(15))?;
     stage.add(Figure::at_most(
         "I8",
         "exit when asked twice",
