@@ -1,24 +1,28 @@
 //! What every connection of a gateway shares.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use presence_core::Timestamp;
 use presence_core::hooks::Wanted;
 use presence_core::ports::Topics;
-use presence_embedded::{ProfileFile, ProfileMemory};
+use presence_embedded::{ProfileFile, ProfileMemory, RevocationMemory};
 use presence_hub::{Hub, Settings};
 use presence_mongo::MongoProfiles;
 use presence_redis::RedisTopics;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::api::Callers;
 use crate::cable::Kept;
 use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
+use crate::jwks::Fetcher;
 use crate::metrics::Metrics;
+use crate::revoking::Revoking;
 use crate::webhooks::Webhooks;
 
 /// What every connection of a gateway shares.
@@ -26,6 +30,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) hub: Hub,
     pub(crate) gate: Gate,
+    /// The way to where revocations are kept.
+    pub(crate) revoking: Revoking,
     pub(crate) resume: ResumeKey,
     pub(crate) metrics: Metrics,
     pub(crate) callers: Callers,
@@ -33,7 +39,14 @@ pub(crate) struct App {
     pub(crate) cables: Kept,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) connections: Connections,
+    /// What it does by itself, as long as it lives.
+    tasks: Mutex<JoinSet<()>>,
 }
+
+/// How often it is tried to read who is revoked, before the gateway gives up to start.
+const LOAD_TRIES: u32 = 10;
+/// How long between two of those.
+const LOAD_PAUSE: Duration = Duration::from_millis(200);
 
 /// How far the gateway is with stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,15 +58,23 @@ pub(crate) enum Phase {
 }
 
 impl App {
-    /// Opens what is kept, and starts the hub: alone, or as one of those who share a Redis.
+    /// Opens what is kept, starts the hub, alone or as one of those who share a Redis, and learns what has to be known before
+    /// anybody is let in.
     ///
     /// # Errors
     ///
-    /// Says what cannot be opened, and why.
+    /// Says what cannot be opened or read, and why.
     pub(crate) async fn start(config: Config) -> anyhow::Result<App> {
-        let Some(redis) = config.redis.clone() else {
-            return App::alone(config);
+        let app = match config.redis.clone() {
+            None => App::alone(config)?,
+            Some(redis) => App::shared(config, redis).await?,
         };
+        app.read_revoked().await?;
+        app.fetch_keys().await?;
+        Ok(app)
+    }
+
+    async fn shared(config: Config, redis: presence_redis::Settings) -> anyhow::Result<App> {
         let redis = match &config.webhook {
             Some(_) => redis.with_webhooks(),
             None => redis,
@@ -75,6 +96,7 @@ impl App {
             "one of several nodes"
         );
         let (shared, webhooks) = (store.clone(), webhooks(&config)?);
+        let revocations = RevokedIn::Redis(store.clone());
         let hub = match profiles {
             Stored::Memory(profiles) => Hub::join(settings, profiles, store, name).await,
             Stored::File(profiles) => Hub::join(settings, profiles, store, name).await,
@@ -83,7 +105,7 @@ impl App {
         if let Some((webhooks, wanted)) = webhooks {
             hub.tell_outside(shared, Arc::new(webhooks), wanted);
         }
-        App::new(config, hub, resume)
+        App::new(config, hub, resume, revocations)
     }
 
     /// Opens what is kept, and starts a hub that is alone.
@@ -93,28 +115,83 @@ impl App {
     /// Says what cannot be opened, and why.
     pub(crate) fn alone(config: Config) -> anyhow::Result<App> {
         let (profiles, resume) = Stored::open(&config)?;
+        let revocations = profiles.revocations(&config)?;
         let settings = settings(&config);
         let hub = match profiles {
             Stored::Memory(profiles) => Hub::start(settings, profiles),
             Stored::File(profiles) => Hub::start(settings, profiles),
             Stored::Mongo(profiles) => Hub::start(settings, profiles),
         };
-        App::new(config, hub, resume)
+        App::new(config, hub, resume, revocations)
     }
 
-    fn new(config: Config, hub: Hub, resume: ResumeKey) -> anyhow::Result<App> {
+    fn new(
+        config: Config,
+        hub: Hub,
+        resume: ResumeKey,
+        revocations: RevokedIn,
+    ) -> anyhow::Result<App> {
         let gate = Gate::new(&config.jwt, hub.clock().now())?;
+        let mut tasks = JoinSet::new();
+        let revoking = revocations.keep(&gate, &hub, &mut tasks);
         Ok(App {
             config,
             hub,
             gate,
+            revoking,
             resume,
             metrics: Metrics::default(),
             callers: Callers::default(),
             cables: Kept::default(),
             phase: watch::Sender::new(Phase::Open),
             connections: Connections::default(),
+            tasks: Mutex::new(tasks),
         })
+    }
+
+    /// Reads who is revoked: an old token must not be good again because of a restart.
+    async fn read_revoked(&self) -> anyhow::Result<()> {
+        let mut tries = 1;
+        loop {
+            match self.revoking.load().await {
+                Ok(()) => return Ok(()),
+                Err(error) if tries == LOAD_TRIES => {
+                    return Err(error).context("cannot read the list of revoked users");
+                }
+                Err(_) => sleep(LOAD_PAUSE).await,
+            }
+            tries += 1;
+        }
+    }
+
+    /// Begins to fetch the keys of tokens, if they are at a URL, and waits for the first attempt. If that fails, nobody can
+    /// come in with such a token until another one succeeds, and the gateway is not ready until then.
+    async fn fetch_keys(&self) -> anyhow::Result<()> {
+        let (Some(source), Some(jwks)) = (&self.config.jwt.jwks_url, self.gate.fetched_keys())
+        else {
+            return Ok(());
+        };
+        let fetcher = Fetcher::new(source.clone(), jwks.clone(), self.hub.clock());
+        let fetcher = fetcher.context(
+            "there are no certificates of authorities to trust: install ca-certificates, or name them in SSL_CERT_FILE",
+        )?;
+        let mut has_tried = fetcher.has_tried();
+        self.tasks().spawn(fetcher.run());
+        let _ = has_tried.wait_for(|it| *it).await;
+        if self.gate.is_waiting_for_keys() {
+            tracing::error!(url = %source.url, "nobody can come in with a token before its keys could be fetched");
+        }
+        Ok(())
+    }
+
+    /// Ends what the gateway does by itself, and gives the files free that this needs.
+    pub(crate) async fn end(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        tasks.shutdown().await;
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -181,6 +258,52 @@ impl Stored {
             }
         };
         Ok((stored, resume))
+    }
+}
+
+/// Where the list of revoked users is kept.
+enum RevokedIn {
+    Memory,
+    File(Arc<ProfileFile>),
+    Redis(Arc<RedisTopics>),
+}
+
+impl Stored {
+    /// Where a gateway that is alone keeps who is revoked: in its data folder, whatever has the profiles.
+    fn revocations(&self, config: &Config) -> anyhow::Result<RevokedIn> {
+        Ok(match (self, &config.data_dir) {
+            (Stored::File(file), _) => RevokedIn::File(file.clone()),
+            (_, DataDir::Memory) => RevokedIn::Memory,
+            (_, DataDir::Folder(folder)) => {
+                let file = ProfileFile::open(folder.join("revoked.redb"))?;
+                RevokedIn::File(Arc::new(file))
+            }
+        })
+    }
+}
+
+impl RevokedIn {
+    /// Has the list of `gate` kept there.
+    fn keep(self, gate: &Gate, hub: &Hub, tasks: &mut JoinSet<()>) -> Revoking {
+        let (list, clock) = (gate.revoked.clone(), hub.clock());
+        match self {
+            RevokedIn::Memory => {
+                let store = Arc::new(RevocationMemory::new());
+                let (revoking, task) = Revoking::new(list, store, false, clock);
+                tasks.spawn(task);
+                revoking
+            }
+            RevokedIn::File(store) => {
+                let (revoking, task) = Revoking::new(list, store, false, clock);
+                tasks.spawn(task);
+                revoking
+            }
+            RevokedIn::Redis(store) => {
+                let (revoking, task) = Revoking::new(list, store, true, clock);
+                tasks.spawn(task);
+                revoking
+            }
+        }
     }
 }
 

@@ -81,6 +81,7 @@ impl Gateway {
         if !self.app.hub.stop(SAVE_WAIT).await {
             tracing::error!("not everything could be saved");
         }
+        self.app.end().await;
         tracing::info!("stopped");
     }
 }
