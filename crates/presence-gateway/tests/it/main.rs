@@ -14,12 +14,15 @@ mod bounds;
 mod catching_up;
 mod frames;
 mod hostile;
+mod keys;
 mod observing;
 mod process;
 mod requests;
 mod resuming;
+mod revoking;
 mod slow;
 mod tokens;
+mod walls;
 
 mod api;
 mod cable;
