@@ -18,6 +18,8 @@ pub enum IdError {
     Character(char),
     /// It is a name that JavaScript objects are born with, and would break clients that index by it.
     Reserved,
+    /// It begins with something that is kept for ids of another kind.
+    Prefix(&'static str),
 }
 
 impl fmt::Display for IdError {
@@ -27,6 +29,7 @@ impl fmt::Display for IdError {
             IdError::TooLong { bytes_max } => write!(f, "must be at most {bytes_max} bytes"),
             IdError::Character(c) => write!(f, "must not contain {c:?}"),
             IdError::Reserved => f.write_str("is a reserved name"),
+            IdError::Prefix(prefix) => write!(f, "must not begin with `{prefix}`"),
         }
     }
 }

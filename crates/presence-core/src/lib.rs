@@ -25,6 +25,7 @@ mod meta;
 pub mod node;
 pub mod ports;
 mod refusal;
+pub mod revocation;
 pub mod rosters;
 mod status;
 mod time;

@@ -1,7 +1,8 @@
 //! The ports of Presence in one process: nothing to install, nothing to connect to.
 //!
-//! - [`ProfileFile`] keeps profiles in one database file. What it has acknowledged is on the disk.
-//! - [`ProfileMemory`] keeps them in memory, for tests and for running without a data directory.
+//! - [`ProfileFile`] keeps profiles, and the list of users whose older tokens are refused, in one database file. What it has
+//!   acknowledged is on the disk.
+//! - [`ProfileMemory`] and [`RevocationMemory`] keep them in memory, for tests and for running without a data directory.
 //! - [`TopicMemory`] is the store that nodes share: all of what a node alone needs, and a whole cluster in a test. It can be
 //!   told to fail.
 //! - [`conformance`] is the contract of the ports as a suite. Every adapter and every wrapper of one runs it.
@@ -46,6 +47,7 @@
 mod file;
 mod memory;
 mod record;
+mod revocations;
 mod time;
 mod topics;
 
@@ -55,4 +57,5 @@ pub use file::{
     CACHE_BYTES_MAX, LOADS_MAX, OpenError, PROFILES_PER_COMMIT, ProfileFile, SAVES_MAX,
 };
 pub use memory::ProfileMemory;
+pub use revocations::RevocationMemory;
 pub use topics::{NOTICES_MAX, REAPED_MAX, RECENT, TopicLink, TopicMemory};

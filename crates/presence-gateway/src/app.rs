@@ -1,24 +1,28 @@
 //! What every connection of a gateway shares.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use presence_core::Timestamp;
 use presence_core::hooks::Wanted;
 use presence_core::ports::Topics;
-use presence_embedded::{ProfileFile, ProfileMemory};
+use presence_embedded::{ProfileFile, ProfileMemory, RevocationMemory};
 use presence_hub::{Hub, Settings};
 use presence_mongo::MongoProfiles;
 use presence_redis::RedisTopics;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::api::Callers;
 use crate::cable::Kept;
 use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
+use crate::jwks::Fetcher;
 use crate::metrics::Metrics;
+use crate::revoking::Revoking;
 use crate::webhooks::Webhooks;
 
 /// What every connection of a gateway shares.
@@ -26,6 +30,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) hub: Hub,
     pub(crate) gate: Gate,
+    /// The way to where revocations are kept.
+    pub(crate) revoking: Revoking,
     pub(crate) resume: ResumeKey,
     pub(crate) metrics: Metrics,
     pub(crate) callers: Callers,
@@ -35,7 +41,14 @@ pub(crate) struct App {
     pub(crate) connections: Connections,
     /// The profiles, where they are in MongoDB.
     mongo: Option<Arc<MongoProfiles>>,
+    /// What it does by itself, as long as it lives.
+    tasks: Mutex<JoinSet<()>>,
 }
+
+/// How often it is tried to read who is revoked, before the gateway gives up to start.
+const LOAD_TRIES: u32 = 10;
+/// How long between two of those.
+const LOAD_PAUSE: Duration = Duration::from_millis(200);
 
 /// How far the gateway is with stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,22 +60,30 @@ pub(crate) enum Phase {
 }
 
 impl App {
-    /// Opens what is kept, and starts the hub: alone, or as one of those who share a Redis.
+    /// Opens what is kept, starts the hub, alone or as one of those who share a Redis, and learns what has to be known before
+    /// anybody is let in.
     ///
     /// # Errors
     ///
-    /// Says what cannot be opened, and why.
+    /// Says what cannot be opened or read, and why.
     pub(crate) async fn start(config: Config) -> anyhow::Result<App> {
         let (profiles, resume) = Stored::open(&config)?;
         let mongo = profiles.mongo();
-        let started = match config.redis.clone() {
-            Some(redis) => App::join(config, redis, profiles, resume).await,
-            None => App::begin(config, profiles, resume),
-        };
+        let started = App::open(config, profiles, resume).await;
         if let (Err(_), Some(mongo)) = (&started, mongo) {
             mongo.close().await;
         }
         started
+    }
+
+    async fn open(config: Config, profiles: Stored, resume: ResumeKey) -> anyhow::Result<App> {
+        let app = match config.redis.clone() {
+            Some(redis) => App::join(config, redis, profiles, resume).await?,
+            None => App::begin(config, profiles, resume)?,
+        };
+        app.read_revoked().await?;
+        app.fetch_keys().await?;
+        Ok(app)
     }
 
     async fn join(
@@ -92,6 +113,7 @@ impl App {
         );
         let (shared, webhooks) = (store.clone(), webhooks(&config)?);
         let mongo = profiles.mongo();
+        let revocations = RevokedIn::Redis(store.clone());
         let hub = match profiles {
             Stored::Memory(profiles) => Hub::join(settings, profiles, store, name).await,
             Stored::File(profiles) => Hub::join(settings, profiles, store, name).await,
@@ -100,7 +122,7 @@ impl App {
         if let Some((webhooks, wanted)) = webhooks {
             hub.tell_outside(shared, Arc::new(webhooks), wanted);
         }
-        App::new(config, hub, mongo, resume)
+        App::new(config, hub, mongo, resume, revocations)
     }
 
     /// Opens what is kept, and starts a hub that is alone.
@@ -115,6 +137,7 @@ impl App {
     }
 
     fn begin(config: Config, profiles: Stored, resume: ResumeKey) -> anyhow::Result<App> {
+        let revocations = profiles.revocations(&config)?;
         let settings = settings(&config);
         let mongo = profiles.mongo();
         let hub = match profiles {
@@ -122,7 +145,7 @@ impl App {
             Stored::File(profiles) => Hub::start(settings, profiles),
             Stored::Mongo(profiles) => Hub::start(settings, profiles),
         };
-        App::new(config, hub, mongo, resume)
+        App::new(config, hub, mongo, resume, revocations)
     }
 
     fn new(
@@ -130,12 +153,16 @@ impl App {
         hub: Hub,
         mongo: Option<Arc<MongoProfiles>>,
         resume: ResumeKey,
+        revocations: RevokedIn,
     ) -> anyhow::Result<App> {
         let gate = Gate::new(&config.jwt, hub.clock().now())?;
+        let mut tasks = JoinSet::new();
+        let revoking = revocations.keep(&gate, &hub, &mut tasks);
         Ok(App {
             config,
             hub,
             gate,
+            revoking,
             resume,
             metrics: Metrics::default(),
             callers: Callers::default(),
@@ -143,6 +170,7 @@ impl App {
             phase: watch::Sender::new(Phase::Open),
             connections: Connections::default(),
             mongo,
+            tasks: Mutex::new(tasks),
         })
     }
 
@@ -154,6 +182,51 @@ impl App {
             mongo.close().await;
         }
         is_kept
+    }
+
+    /// Reads who is revoked: an old token must not be good again because of a restart.
+    async fn read_revoked(&self) -> anyhow::Result<()> {
+        let mut tries = 1;
+        loop {
+            match self.revoking.load().await {
+                Ok(()) => return Ok(()),
+                Err(error) if tries == LOAD_TRIES => {
+                    return Err(error).context("cannot read the list of revoked users");
+                }
+                Err(_) => sleep(LOAD_PAUSE).await,
+            }
+            tries += 1;
+        }
+    }
+
+    /// Begins to fetch the keys of tokens, if they are at a URL, and waits for the first attempt. If that fails, nobody can
+    /// come in with such a token until another one succeeds, and the gateway is not ready until then.
+    async fn fetch_keys(&self) -> anyhow::Result<()> {
+        let (Some(source), Some(jwks)) = (&self.config.jwt.jwks_url, self.gate.fetched_keys())
+        else {
+            return Ok(());
+        };
+        let fetcher = Fetcher::new(source.clone(), jwks.clone(), self.hub.clock());
+        let fetcher = fetcher.context(
+            "there are no certificates of authorities to trust: install ca-certificates, or name them in SSL_CERT_FILE",
+        )?;
+        let mut has_tried = fetcher.has_tried();
+        self.tasks().spawn(fetcher.run());
+        let _ = has_tried.wait_for(|it| *it).await;
+        if self.gate.is_waiting_for_keys() {
+            tracing::error!(url = %source.url, "nobody can come in with a token before its keys could be fetched");
+        }
+        Ok(())
+    }
+
+    /// Ends what the gateway does by itself, and gives the files free that this needs.
+    pub(crate) async fn end(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        tasks.shutdown().await;
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -232,6 +305,52 @@ fn resume_key(config: &Config) -> anyhow::Result<ResumeKey> {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
             Ok(ResumeKey::kept_in(folder)?)
+        }
+    }
+}
+
+/// Where the list of revoked users is kept.
+enum RevokedIn {
+    Memory,
+    File(Arc<ProfileFile>),
+    Redis(Arc<RedisTopics>),
+}
+
+impl Stored {
+    /// Where a gateway that is alone keeps who is revoked: in its data folder, whatever has the profiles.
+    fn revocations(&self, config: &Config) -> anyhow::Result<RevokedIn> {
+        Ok(match (self, &config.data_dir) {
+            (Stored::File(file), _) => RevokedIn::File(file.clone()),
+            (_, DataDir::Memory) => RevokedIn::Memory,
+            (_, DataDir::Folder(folder)) => {
+                let file = ProfileFile::open(folder.join("revoked.redb"))?;
+                RevokedIn::File(Arc::new(file))
+            }
+        })
+    }
+}
+
+impl RevokedIn {
+    /// Has the list of `gate` kept there.
+    fn keep(self, gate: &Gate, hub: &Hub, tasks: &mut JoinSet<()>) -> Revoking {
+        let (list, clock) = (gate.revoked.clone(), hub.clock());
+        match self {
+            RevokedIn::Memory => {
+                let store = Arc::new(RevocationMemory::new());
+                let (revoking, task) = Revoking::new(list, store, false, clock);
+                tasks.spawn(task);
+                revoking
+            }
+            RevokedIn::File(store) => {
+                let (revoking, task) = Revoking::new(list, store, false, clock);
+                tasks.spawn(task);
+                revoking
+            }
+            RevokedIn::Redis(store) => {
+                let (revoking, task) = Revoking::new(list, store, true, clock);
+                tasks.spawn(task);
+                revoking
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use presence_core::{DeviceId, UserId, WorkspaceId};
 
 use crate::config::{SETTINGS, Unit, span};
-use crate::identity::Grant;
+use crate::identity::{Grant, user_id};
 
 /// The Presence gateway: WebSockets, HTTP API, page and metrics on one port.
 ///
@@ -52,7 +52,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct TokenArgs {
     /// The user (`sub`).
-    #[arg(long, value_name = "ID", value_parser = UserId::new)]
+    #[arg(long, value_name = "ID", value_parser = user_id)]
     pub user: UserId,
 
     /// The name others see.

@@ -26,6 +26,17 @@ pub(crate) struct Guest {
     identity: Identity,
     device: DeviceId,
     session: Session,
+    /// What its token does not allow any more, and it has not been told of.
+    lost: Vec<Lost>,
+}
+
+/// What a session saw or was in, and a newer token does not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// A channel or a workspace.
+    Place(Topic),
+    /// Users that it watched.
+    Users(Vec<UserId>),
 }
 
 impl Guest {
@@ -57,12 +68,27 @@ impl Guest {
             identity,
             device,
             app,
+            lost: Vec::new(),
         };
         // Some time has passed at the door, and a restored session was allowed what its older token allowed.
         let now = guest.app.now();
         guest.app.gate.revoked.check(&guest.identity, now)?;
-        guest.confine()?;
+        if guest.session.is_restored() {
+            guest.confine()?;
+            guest.rename()?;
+        }
         Ok(guest)
+    }
+
+    /// Whether its user was revoked since its token was made.
+    pub(crate) fn is_revoked(&self) -> bool {
+        let revoked = &self.app.gate.revoked;
+        revoked.check(&self.identity, self.app.now()).is_err()
+    }
+
+    /// What its token does not allow any more, once: whoever hears it is to tell its client.
+    pub(crate) fn take_lost(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost)
     }
 
     pub(crate) fn app(&self) -> &Arc<App> {
@@ -305,11 +331,36 @@ impl Guest {
     /// Goes on with a fresh token, of the same user.
     pub(crate) fn authenticate(&mut self, token: &str) -> Result<(), Refused> {
         let renewed = self.app.gate.renew(&self.identity, token, self.app.now());
-        self.identity = renewed.map_err(|why| Refused {
+        let renewed = renewed.map_err(|why| Refused {
             field: Some("token".to_owned()),
             ..Refused::from(why)
         })?;
-        Ok(self.confine()?)
+        self.go_on_as(renewed)
+    }
+
+    /// Goes on as the same user with another identity: in its workspaces, under its name, where it may be. What it has to
+    /// leave is in [`take_lost`](Self::take_lost), also after an error; then the same again does the rest.
+    pub(crate) fn go_on_as(&mut self, identity: Identity) -> Result<(), Refused> {
+        let card = request::meta(None, &identity)?;
+        self.identity = identity;
+        self.confine()?;
+        self.rename()?;
+        let workspaces = self.identity.workspaces.clone();
+        Ok(self.session.move_to(workspaces, card)?)
+    }
+
+    /// Says the name of its identity in each channel that it is in.
+    fn rename(&mut self) -> Result<(), Refused> {
+        let renamed = self.session.metas().iter().filter_map(|(channel, meta)| {
+            let json = Some(meta.json.clone()).filter(|it| !it.is_empty());
+            let renamed = request::meta(json, &self.identity).ok()?;
+            let is_other = renamed.name != meta.name;
+            is_other.then(|| (channel.clone(), renamed))
+        });
+        for (channel, meta) in renamed.collect::<Vec<_>>() {
+            self.session.update(channel, meta, None)?;
+        }
+        Ok(())
     }
 
     fn may_watch(&self, topic: &Topic) -> Result<(), Refused> {
@@ -332,15 +383,19 @@ impl Guest {
     /// Takes the session out of what its identity does not allow: a newer token may allow less than the one before.
     fn confine(&mut self) -> Result<(), Busy> {
         let Guest {
-            identity, session, ..
+            identity,
+            session,
+            lost,
+            ..
         } = self;
-        let joined = session.joined().iter();
+        let joined = session.joined();
         let left: Vec<ChannelId> = joined
             .filter(|channel| identity.may_join(channel).is_err())
             .cloned()
             .collect();
         for channel in left {
-            session.depart(channel, None)?;
+            session.depart(channel.clone(), None)?;
+            lost.push(Lost::Place(Topic::Channel(channel)));
         }
         let forbidden = |topic: &&Topic| match topic {
             Topic::Channel(channel) => identity.may_watch_channel(channel).is_err(),
@@ -349,14 +404,19 @@ impl Guest {
         let topics: Vec<Topic> = session.topics().filter(forbidden).cloned().collect();
         for topic in topics {
             session.unwatch(&topic, None)?;
+            lost.push(Lost::Place(topic));
         }
         let users = session.users();
-        let users: Vec<UserId> = users
+        let mut users: Vec<UserId> = users
             .filter(|user| identity.may_watch_user(user).is_err())
             .cloned()
             .collect();
-        for user in users {
-            session.unwatch_user(&user, None)?;
+        users.sort_unstable();
+        for user in &users {
+            session.unwatch_user(user, None)?;
+        }
+        if !users.is_empty() {
+            lost.push(Lost::Users(users));
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::identity::{Asked, Identity};
-use crate::metrics;
+use crate::metrics::{self, Doors};
 use crate::request::Refused;
 use crate::{api, assets, dialect, pusher};
 
@@ -26,6 +26,12 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 /// Answers one request.
 pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if let Err(why) = check_host(&app, request.uri(), request.headers()) {
+        let answer = error(StatusCode::FORBIDDEN, &why);
+        app.metrics
+            .answered("foreign_host", answer.status().as_u16());
+        return answer;
+    }
     if let Some(spoken) = dialect::spoken_at(request.uri().path()) {
         let answer = spoken.answer(app.clone(), request);
         app.metrics.answered(spoken.route, answer.status().as_u16());
@@ -48,9 +54,13 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer 
 
 /// Whether to send clients here. A profile store that is away does not change that: who is here is still known.
 fn ready(app: &App) -> Answer {
-    match app.is_draining() {
-        false => text(StatusCode::OK, "ready\n"),
-        true => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    match (app.is_draining(), app.gate.is_waiting_for_keys()) {
+        (true, _) => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        (false, true) => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "waiting for the keys of tokens\n",
+        ),
+        (false, false) => text(StatusCode::OK, "ready\n"),
     }
 }
 
@@ -81,6 +91,14 @@ async fn health(app: &App) -> Answer {
             "waiting": counters.hooks.waiting.load(Relaxed),
             "oldest_seconds": counters.hooks.oldest_age(app.now()).as_secs(),
         })),
+        "jwks": app.gate.fetched_keys().map(|jwks| {
+            let (keys, at) = jwks.state();
+            json!({ "keys": keys, "age_seconds": at.map(|it| app.now().since(it).as_secs()) })
+        }),
+        "revoked": {
+            "users": app.gate.revoked.len(),
+            "connected": !app.revoking.is_away(),
+        },
         "presence": {
             "online_users": counts.users,
             "active_channels": counts.channels,
@@ -103,6 +121,7 @@ async fn metrics_page(app: &App) -> Answer {
         app.connections.open(),
         counts,
         app.hub.counters(),
+        &Doors::of(app),
     );
     let mut answer = text(StatusCode::OK, page);
     let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
@@ -214,6 +233,21 @@ pub(crate) fn identify(app: &App, token: Option<&str>, query: &Query) -> Result<
         workspace_id: query.get("workspace_id"),
     };
     Ok(app.gate.admit(token, asked, app.now())?)
+}
+
+/// Whether a request is meant for this machine, where nobody needs a token. Every answer is behind this, so that a foreign
+/// name that was pointed at this machine reads nothing.
+fn check_host(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+    let allowed = &app.config.allowed_origins;
+    let hosts = headers.get_all(HOST).iter();
+    let hosts = hosts.map(|it| it.to_str().unwrap_or("?"));
+    // A request line may name one, too.
+    let hosts = hosts.chain(uri.authority().map(|it| it.as_str()));
+    let checked = hosts.map(|host| allowed.check_host(Some(host)));
+    checked.collect::<Result<(), _>>().map_err(|_| {
+        let message = "this host is neither this machine nor among allowed_origins";
+        Refused::new(ErrorCode::Forbidden, message)
+    })
 }
 
 /// Whether a page of that origin may ask us anything.

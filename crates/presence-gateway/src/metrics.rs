@@ -13,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::app::App;
+
 /// What a page that scrapes is told it gets.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -53,6 +55,30 @@ struct Word(&'static str);
 impl EncodeLabelValue for Word {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
         self.0.encode(encoder)
+    }
+}
+
+/// What there is to say of the doors: keys and revocations.
+pub(crate) struct Doors {
+    revoked: u64,
+    revoked_away: bool,
+    /// Keys, seconds since they were fetched, fetches, failures; where they are fetched from a URL.
+    jwks: Option<[u64; 4]>,
+}
+
+impl Doors {
+    /// As it is now.
+    pub(crate) fn of(app: &App) -> Self {
+        Doors {
+            revoked: app.gate.revoked.len() as u64,
+            revoked_away: app.revoking.is_away(),
+            jwks: app.gate.fetched_keys().map(|it| {
+                let (keys, at) = it.state();
+                let age = app.now().since(at.unwrap_or_default()).as_secs();
+                let (fetches, failures) = (it.fetches.load(Relaxed), it.failures.load(Relaxed));
+                [keys as u64, age, fetches, failures]
+            }),
+        }
     }
 }
 
@@ -98,6 +124,7 @@ impl Metrics {
         open: usize,
         counts: Counts,
         hub: &Counters,
+        doors: &Doors,
     ) -> String {
         let mut registry = Registry::with_prefix("presence");
         let it = &mut registry;
@@ -168,6 +195,42 @@ impl Metrics {
             "1 if the endpoint of webhooks did not take the last delivery",
             u64::from(hub.hooks.is_away.load(Relaxed)),
         );
+        gauge(
+            it,
+            "revoked_users",
+            "Users whose older tokens are refused now",
+            doors.revoked,
+        );
+        gauge(
+            it,
+            "revoked_store_away",
+            "1 if the list of revoked users could not be kept or read the last time",
+            u64::from(doors.revoked_away),
+        );
+        if let Some([keys, age, fetches, failures]) = doors.jwks {
+            gauge(
+                it,
+                "jwks_keys",
+                "Keys of the JWK set that was last fetched",
+                keys,
+            );
+            gauge(
+                it,
+                "jwks_age_seconds",
+                "How long ago the JWK set was last fetched; since 1970 if it never was",
+                age,
+            );
+            let total = |it: &mut Registry, name, help, value| {
+                it.register(name, help, ConstCounter::new(value));
+            };
+            total(it, "jwks_fetches", "Attempts to fetch the JWK set", fetches);
+            total(
+                it,
+                "jwks_fetch_failures",
+                "Attempts to fetch the JWK set that failed",
+                failures,
+            );
+        }
         it.register("connections", "WebSockets let in", self.connections.clone());
         it.register(
             "connections_turned_away",

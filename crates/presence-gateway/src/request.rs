@@ -12,7 +12,7 @@ use presence_core::{
 use presence_hub::Busy;
 use serde::Deserialize;
 
-use crate::identity::{Forbidden, Identity, IdentityError, shown_name};
+use crate::identity::{Forbidden, Identity, IdentityError, shown_name, user_id};
 
 /// Why a request is not granted, in the words of the protocol.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +93,8 @@ impl From<IdentityError> for Refused {
                 field: Some((*claim).to_owned()),
                 ..Refused::new(ErrorCode::Invalid, why.to_string())
             },
+            IdentityError::NoKeysYet => Refused::new(ErrorCode::Unavailable, why.to_string())
+                .retry_after(Duration::from_secs(1)),
             _ => Refused::new(ErrorCode::Unauthorized, why.to_string()),
         }
     }
@@ -104,6 +106,11 @@ where
     T: std::str::FromStr<Err: Display>,
 {
     text.parse().map_err(|why| Refused::invalid(field, why))
+}
+
+/// Checks the id of a user: nobody asks for, or acts as, what only the gateway names so.
+pub(crate) fn user(field: &str, text: &str) -> Result<UserId, Refused> {
+    user_id(text).map_err(|why| Refused::invalid(field, why))
 }
 
 /// The most users that are asked about at once.
@@ -119,7 +126,7 @@ pub(crate) fn users(field: &str, ids: &[String]) -> Result<Vec<UserId>, Refused>
         let why = format!("must be 1 to {USERS_MAX} ids");
         return Err(Refused::invalid(field, why));
     }
-    ids.iter().map(|text| id(field, text)).collect()
+    ids.iter().map(|text| user(field, text)).collect()
 }
 
 /// Checks the size of a page.

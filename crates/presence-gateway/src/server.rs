@@ -83,6 +83,7 @@ impl Gateway {
         if !self.app.stop(SAVE_WAIT).await {
             tracing::error!("not everything could be saved");
         }
+        self.app.end().await;
         tracing::info!("stopped");
     }
 

@@ -57,6 +57,8 @@ enum Event {
     ToClient(usize, Delivery),
     Time,
     Phase(Phase),
+    /// Others have revoked somebody.
+    Revoked,
 }
 
 /// Why a connection's loop ended.
@@ -163,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         // Once is enough to wait for it: a gateway that drains does not open again.
         let draining = phase.wait_for(|it| *it != Phase::Open);
         tokio::pin!(draining);
+        let mut revoked = self.app.revoking.changes();
         let sleep = sleep_until(self.wakes_at());
         tokio::pin!(sleep);
         let mut deliveries = 0;
@@ -176,6 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
                     Ok(phase) => Event::Phase(*phase),
                     Err(_) => return End::Closed(self.restarting()),
                 },
+                Ok(()) = revoked.changed() => Event::Revoked,
             };
             deliveries = match event {
                 Event::ToClient(..) => deliveries + 1,
@@ -185,6 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
                 Event::FromClient(frame) => Box::pin(self.take(frame)).await,
                 Event::ToClient(guest, delivery) => self.deliver(guest, delivery),
                 Event::Time => Box::pin(self.wake()).await,
+                Event::Revoked => self.check_end(),
                 Event::Phase(phase) => {
                     self.drain(phase);
                     Ok(())
@@ -331,7 +336,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         }
     }
 
-    /// What ends a connection whatever it is doing: its session, its token, the gateway.
+    /// What ends a connection whatever it is doing: its session, its token, a revocation, the gateway.
     fn check_end(&self) -> Result<(), End> {
         let mut guests = self.dialect.guests().iter();
         if let Some(ended) = guests.find_map(|it| it.session().ended()) {
@@ -339,6 +344,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         }
         if self.leaves_at.is_some_and(|at| at <= Instant::now()) {
             return Err(End::Closed(self.restarting()));
+        }
+        if self.dialect.guests().iter().any(Guest::is_revoked) {
+            return Err(End::Closed(Why::Kicked.into()));
         }
         let ends_at = self.token_ends_at();
         if ends_at.is_some_and(|at| at <= self.app.now()) {

@@ -293,6 +293,8 @@ export interface PlaceEvents<Meta extends object = Record<string, unknown>> {
   update: [user: Member<Meta>, before: Member<Meta>];
   /** The picture is whole: at first, after each reconnect, and at each summary. */
   sync: [state: PlaceState<Meta>];
+  /** A fresh token does not allow this place any more: we are out of it. */
+  removed: [];
   /** A join, watch or update was refused for good. */
   error: [error: PresenceError];
 }

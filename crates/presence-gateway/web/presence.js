@@ -606,6 +606,17 @@ class Place {
   }
 
   #frame(frame) {
+    if (frame.type === 'presence:removed') {
+      // What we wished for is not for us any more: asking again on every reconnect would be refused every time.
+      this.#wanted = { join: null, watch: null };
+      this.#told = { joined: false, meta: null, mode: null };
+      this.#inside = false;
+      this.#offline();
+      this.#reset();
+      this.#publish();
+      this.source.emit('removed');
+      return;
+    }
     if (frame.type === 'presence:broadcast') {
       const { event, payload, user_id: userId, session } = frame;
       this.source.emit('broadcast', { event, payload, userId, session });
@@ -775,6 +786,14 @@ class People {
   }
 
   #frame(frame) {
+    if (frame.type === 'presence:removed') {
+      for (const id of frame.users) {
+        this.#watched.delete(id);
+        this.#added.delete(id);
+        Object.assign(this.#person(id), { epoch: null, version: -1 }).source.set(unknown(id));
+      }
+      return;
+    }
     // A late frame of someone no longer watched must not start a memory of them.
     if (!this.#watched.has(frame.user_id)) return;
     const person = this.#person(frame.user_id);
@@ -1295,6 +1314,7 @@ class Link {
       case 'presence:status':
         return this.#topics.get('users')?.frame(frame);
       default: {
+        if (frame.users && frame.type === 'presence:removed') return this.#topics.get('users')?.frame(frame);
         const [kind, id] = frame.workspace === undefined ? ['channel', frame.channel] : ['workspace', frame.workspace];
         return this.#topics.get(`${kind} ${id}`)?.frame(frame);
       }

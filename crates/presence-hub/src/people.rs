@@ -6,7 +6,7 @@ use std::sync::Arc;
 use presence_core::cluster::{News, Reply, Request, Subject};
 use presence_core::ports::Profiles;
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
-use presence_core::{ChannelId, Event, Reason, Refusal, SessionId, Topic, UserId, rosters};
+use presence_core::{ChannelId, Event, Meta, Reason, Refusal, SessionId, Topic, UserId, rosters};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -48,8 +48,8 @@ pub(crate) enum Asker {
 pub(crate) struct Welcome {
     pub(crate) connection: Connection,
     pub(crate) restored: bool,
-    /// The channels that its session is in already.
-    pub(crate) joined: Vec<ChannelId>,
+    /// The channels that its session is in already, with what it says about itself there.
+    pub(crate) joined: Vec<(ChannelId, Arc<Meta>)>,
 }
 
 #[derive(Debug)]

@@ -77,6 +77,11 @@ impl Keys {
         format!("{}:{{nodes}}:secret", self.prefix)
     }
 
+    /// The users whose older tokens are refused: a hash.
+    pub(crate) fn revoked(&self) -> String {
+        format!("{}:{{nodes}}:revoked", self.prefix)
+    }
+
     /// The channel, and the map, of the subject that is called `name` in `shard`.
     pub(crate) fn channel(&self, shard: u16, name: &str) -> String {
         self.in_shard(shard, name)

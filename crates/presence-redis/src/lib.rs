@@ -1,7 +1,7 @@
 //! The store that nodes share, on Redis: one server, the master of some sentinels, or a cluster, with or without TLS.
 //!
-//! [`RedisTopics`] is the ports [`Topics`](presence_core::ports::Topics) and [`Outbox`](presence_core::ports::Outbox);
-//! [`Settings`] say which Redis. It decides nothing:
+//! [`RedisTopics`] is the ports [`Topics`](presence_core::ports::Topics), [`Outbox`](presence_core::ports::Outbox) and
+//! [`Revocations`](presence_core::ports::Revocations); [`Settings`] say which Redis. It decides nothing:
 //! which write of two wins is said by the core, and done by one script in the same step as the write.
 //!
 //! A cluster is not left to the driver: that would stop all servers for the time that one is away. Each server has
@@ -25,6 +25,7 @@ mod outbox;
 mod reap;
 mod record;
 mod report;
+mod revocations;
 mod script;
 mod settings;
 mod shards;
@@ -36,6 +37,7 @@ pub use self::node::IN_FLIGHT_KIB_MAX;
 pub use self::notices::NOTICES_BYTES_MAX;
 pub use self::outbox::ROWS_PER_SCRIPT_MAX;
 pub use self::reap::REAPED_PER_SHARD_MAX;
+pub use self::revocations::REVOKED_PER_SCRIPT_MAX;
 pub use self::settings::{
     CONNECTIONS_MAX, PREFIX, Parts, Settings, SettingsError, TIMEOUT, TIMEOUT_MAX,
 };

@@ -28,6 +28,10 @@ pub(crate) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::of(include_
 pub(crate) static CONDEMN: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("condemn.lua")));
 
+/// Adds to the list of users whose older tokens are refused.
+pub(crate) static REVOKE: LazyLock<Script> =
+    LazyLock::new(|| Script::of(include_str!("revoke.lua")));
+
 impl Script {
     fn of(text: &'static str) -> Self {
         Script {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 pub use super::choice::{Answer, Change};
 use super::frame::{frame, frames};
-use super::value::{Epoch, Json, Place, Ref, Selection, Session};
+use super::value::{Epoch, Json, Place, Ref, Selection, Session, Target};
 use super::words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
 
 frames! {
@@ -30,6 +30,7 @@ frames! {
         "presence:closing" => Closing(Closing),
         "presence:expiring" => Expiring(Expiring),
         "presence:health" => Health(Health),
+        "presence:removed" => Removed(Removed),
     }
 }
 
@@ -387,5 +388,11 @@ frame! { lenient
     pub struct Health {
         /// Whether it has lost them: what you see of people on other gateways may be out of date.
         pub degraded: bool,
+    }
+
+    /// Your token does not allow this any more: you are out of it, and are told nothing of it.
+    pub struct Removed {
+        /// What it is.
+        pub target: Target,
     }
 }

@@ -61,6 +61,17 @@ pub enum Input<A> {
         /// Wants to know that it worked.
         asker: Option<A>,
     },
+    /// A fresh token of a connection names other workspaces, or another name.
+    Moved {
+        /// Which.
+        by: Connection,
+        /// In whose online lists the user appears through it from now on.
+        workspaces: Vec<WorkspaceId>,
+        /// What it says about itself there.
+        card: Arc<Meta>,
+        /// Wants to know that it worked.
+        asker: Option<A>,
+    },
     /// A connection broke.
     Vanished {
         /// Which.
@@ -366,15 +377,15 @@ impl<A> Users<A> {
         self.users.values().filter(is_shown).count()
     }
 
-    /// The channels that a session is in, visibly or not.
-    pub fn channels(&self, user: &UserId, session: SessionId) -> Vec<ChannelId> {
+    /// The channels that a session is in, visibly or not, with what it says about itself there.
+    pub fn channels(&self, user: &UserId, session: SessionId) -> Vec<(ChannelId, Arc<Meta>)> {
         let Some(Slot::Known(user)) = self.users.get(user) else {
             return Vec::new();
         };
         let session = user.sessions.iter().find(|it| it.id == session);
         let places = session.into_iter().flat_map(|it| &it.places);
         let channel = |place: &session::Place| match &place.topic {
-            Topic::Channel(channel) => Some(channel.clone()),
+            Topic::Channel(channel) => Some((channel.clone(), place.meta.clone())),
             Topic::Workspace(_) => None,
         };
         places.filter_map(channel).collect()
@@ -706,6 +717,18 @@ impl<A> Users<A> {
                 }
                 None => refuse(asker, Refusal::NoSession, out),
             },
+            Input::Moved {
+                by,
+                workspaces,
+                card,
+                asker,
+            } => match user.session(by) {
+                None => refuse(asker, Refusal::NoSession, out),
+                Some(_) => {
+                    user.move_to(now, by.session, &workspaces, &card, out);
+                    grant(asker, out);
+                }
+            },
             Input::Vanished { by, reason } => user.vanish(now, by, reason, &self.timing, out),
             Input::Left { by } => {
                 if user.session(by).is_some() {
@@ -1017,6 +1040,7 @@ impl<A> Input<A> {
         match self {
             Input::Connected { asker, .. } | Input::Asked { asker, .. } => Some(asker),
             Input::Reported { asker, .. }
+            | Input::Moved { asker, .. }
             | Input::Kicked { asker, .. }
             | Input::Erased { asker, .. }
             | Input::Joined { asker, .. }

@@ -539,7 +539,7 @@ impl User {
         session.is_news = true;
     }
 
-    /// Sees to it that a session is in these workspaces and no others.
+    /// Sees to it that a session is in these workspaces and no others, and says `card` about itself in each.
     pub(super) fn move_to<A>(
         &mut self,
         now: Timestamp,
@@ -559,11 +559,7 @@ impl User {
             self.depart(now, id, &topic, out);
         }
         for workspace in workspaces {
-            let topic = Topic::Workspace(workspace.clone());
-            let session = self.sessions.iter().find(|it| it.id == id);
-            if session.is_some_and(|it| !it.is_in(&topic)) {
-                self.join(now, id, topic, card);
-            }
+            self.join(now, id, Topic::Workspace(workspace.clone()), card);
         }
     }
 

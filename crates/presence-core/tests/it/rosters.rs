@@ -143,6 +143,28 @@ fn a_session_is_in_the_online_list_of_its_workspaces() {
 }
 
 #[test]
+fn a_session_that_moves_is_in_the_online_lists_that_its_token_names_now() {
+    check(
+        "
+ 0s  eve watches workspace:acme
+     > eve: workspace:acme []
+     eve watches workspace:globex
+     > eve: workspace:globex []
+     ann/web connects in acme
+     > workspace:acme +ann online
+ 1s  ann/web moves to globex
+     > workspace:acme -ann left
+     > workspace:globex +ann online
+ 2s  ann/web moves to globex
+ 3s  ann/web moves to
+     > workspace:globex -ann left
+ 4s  ann chooses invisible
+     ann/web moves to acme globex
+",
+    );
+}
+
+#[test]
 fn the_reason_of_the_last_session_is_why_they_left() {
     check(
         "

@@ -356,6 +356,20 @@ impl Stage {
         let channel = |it: &str| ChannelId::new(it).unwrap();
         match *words {
             ["is", "heard"] => self.user(&user, users::Input::Heard { by }),
+            ["moves", "to", ref places @ ..] => {
+                let workspaces = places.iter().map(|it| WorkspaceId::new(it).unwrap());
+                let workspaces = workspaces.collect();
+                let card = Arc::default();
+                self.user(
+                    &user,
+                    users::Input::Moved {
+                        by,
+                        workspaces,
+                        card,
+                        asker,
+                    },
+                );
+            }
             ["is", activity] => {
                 let activity = match activity {
                     "active" => Activity::Active,

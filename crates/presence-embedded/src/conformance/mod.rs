@@ -4,9 +4,10 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! # use presence_embedded::{ProfileMemory, TopicMemory, conformance};
+//! # use presence_embedded::{ProfileMemory, RevocationMemory, TopicMemory, conformance};
 //! # tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap().block_on(async {
 //! conformance::profiles(&Arc::new(ProfileMemory::new())).await;
+//! conformance::revocations(&RevocationMemory::new()).await;
 //!
 //! let store = TopicMemory::new();
 //! conformance::topics(async || store.connect()).await;
@@ -22,7 +23,9 @@
 //! server (that one which is away delays nothing elsewhere), is for the adapter's own tests.
 
 mod profiles;
+mod revocations;
 mod topics;
 
 pub use self::profiles::{durable_profiles, profiles};
+pub use self::revocations::{durable_revocations, revocations, shared_revocations};
 pub use self::topics::{hooks, outbox, outbox_without_webhooks, topics, topics_after_loss};

@@ -14,6 +14,9 @@ pub const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// User to record.
 pub(super) const PROFILES: TableDefinition<&str, &[u8]> = TableDefinition::new("profiles");
 
+/// User to record of a revocation.
+pub(super) const REVOKED: TableDefinition<&str, &[u8]> = TableDefinition::new("revoked");
+
 /// A database that can be opened anew.
 pub(super) struct Database {
     path: PathBuf,

@@ -1,12 +1,14 @@
-//! Profiles in one database file.
+//! Profiles, and the list of users whose older tokens are refused, in one database file.
 
 mod database;
 mod open;
+mod revoked;
 mod writer;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 
 use presence_core::ports::{Profiles, StoreError};
@@ -30,7 +32,7 @@ pub const SAVES_MAX: usize = 1024;
 /// waits.
 pub const LOADS_MAX: usize = 4;
 
-/// Keeps profiles in one database file of its own.
+/// Keeps profiles in one database file of its own, and beside them the list of users whose older tokens are refused.
 ///
 /// A thread writes what waits in one commit, and acknowledges it when the disk has it: whoever saves alone waits
 /// for one sync, and a thousand who save at once wait for a few. What waits is written even if its caller has gone.
@@ -47,6 +49,8 @@ pub struct ProfileFile {
     database: Arc<Database>,
     loads: Arc<Semaphore>,
     time: StoreTime,
+    /// Which version the list of the revoked has: a moment, so that it is another one after the file was opened again.
+    revoked_version: AtomicU64,
     /// `None` once it is being dropped, which is what ends the writer.
     writes: Option<mpsc::Sender<Write>>,
     writer: Option<JoinHandle<()>>,
@@ -75,17 +79,19 @@ impl ProfileFile {
             let database = Arc::clone(&database);
             move || writer::run(&database, waiting)
         })?;
+        let time = StoreTime::new();
         Ok(ProfileFile {
             database,
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
-            time: StoreTime::new(),
+            revoked_version: AtomicU64::new(time.now_us()),
+            time,
             writes: Some(writes),
             writer: Some(writer),
         })
     }
 
     /// Returns when it is on the disk.
-    async fn write(&self, what: What) -> Result<(), StoreError> {
+    async fn write(&self, what: What) -> writer::Outcome {
         let writes = self.writes.as_ref().ok_or_else(writer_ended)?;
         let (done, outcome) = oneshot::channel();
         let write = Write { what, done };
@@ -115,8 +121,8 @@ impl Profiles for ProfileFile {
         if profiles.is_empty() {
             return Ok(());
         }
-        self.write(What::Save(profiles.to_vec(), self.time.now()))
-            .await
+        let what = What::Save(profiles.to_vec(), self.time.now());
+        self.write(what).await.map(drop)
     }
 
     async fn load(&self, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
@@ -131,7 +137,7 @@ impl Profiles for ProfileFile {
         if users.is_empty() {
             return Ok(());
         }
-        self.write(What::Remove(users.to_vec())).await
+        self.write(What::Remove(users.to_vec())).await.map(drop)
     }
 
     async fn unseen(&self, before: Timestamp, max: usize) -> Result<Vec<UserId>, StoreError> {

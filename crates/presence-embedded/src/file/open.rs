@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::database::{CACHE_BYTES_MAX, PROFILES};
+use super::database::{CACHE_BYTES_MAX, PROFILES, REVOKED};
 
 /// Why a file of profiles cannot be opened, and what would help.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,7 @@ fn created(path: &Path) -> Result<redb::Database, redb::Error> {
     // Reading a table that is not there is an error.
     let creation = redb.begin_write()?;
     creation.open_table(PROFILES)?;
+    creation.open_table(REVOKED)?;
     creation.commit()?;
     Ok(redb)
 }

@@ -1,18 +1,20 @@
 //! The thread that writes: whatever waits, in one commit.
 
 use presence_core::ports::StoreError;
+use presence_core::revocation::{Revocation, Revoke};
 use presence_core::{Profile, Timestamp, UserId};
 use redb::{ReadableTable, Table};
 use tokio::sync::{mpsc, oneshot};
 
-use super::database::{Database, PROFILES};
+use super::database::{Database, PROFILES, REVOKED};
 use super::decode;
+use super::revoked::revoke_all;
 use crate::record;
 
 /// A commit that has this many profiles takes no further slice.
 pub const PROFILES_PER_COMMIT: usize = 8192;
 
-/// One call of `save` or `remove`.
+/// One call of `save`, `remove` or `revoke`.
 pub(super) struct Write {
     pub(super) what: What,
     pub(super) done: oneshot::Sender<Outcome>,
@@ -21,6 +23,7 @@ pub(super) struct Write {
 pub(super) enum What {
     Save(Vec<Profile>, Timestamp),
     Remove(Vec<UserId>),
+    Revoke(Vec<Revocation>, Timestamp),
 }
 
 impl What {
@@ -28,11 +31,13 @@ impl What {
         match self {
             What::Save(profiles, _) => profiles.len(),
             What::Remove(users) => users.len(),
+            What::Revoke(revocations, _) => revocations.len(),
         }
     }
 }
 
-type Outcome = Result<(), StoreError>;
+/// What became of a call; of one that revokes, for each.
+pub(super) type Outcome = Result<Vec<Revoke>, StoreError>;
 
 /// Writes until nobody can send any more and nothing is left.
 pub(super) fn run(database: &Database, mut writes: mpsc::Receiver<Write>) {
@@ -74,10 +79,12 @@ fn write(redb: &redb::Database, batch: &[Write]) -> Result<Vec<Outcome>, redb::E
     let mut outcomes = Vec::with_capacity(batch.len());
     {
         let mut table = transaction.open_table(PROFILES)?;
+        let mut revoked = transaction.open_table(REVOKED)?;
         for write in batch {
             outcomes.push(match &write.what {
                 What::Save(profiles, now) => put_all(&mut table, profiles, *now)?,
                 What::Remove(users) => remove_all(&mut table, users)?,
+                What::Revoke(revocations, now) => revoke_all(&mut revoked, revocations, *now)?,
             });
         }
     }
@@ -91,7 +98,7 @@ fn put_all(
     profiles: &[Profile],
     now: Timestamp,
 ) -> Result<Outcome, redb::Error> {
-    let mut outcome = Ok(());
+    let mut outcome = Ok(Vec::new());
     for new in profiles {
         let key = new.user.as_str();
         let stored = table.get(key)?;
@@ -111,7 +118,7 @@ fn remove_all(table: &mut Table<&str, &[u8]>, users: &[UserId]) -> Result<Outcom
     for user in users {
         table.remove(user.as_str())?;
     }
-    Ok(Ok(()))
+    Ok(Ok(Vec::new()))
 }
 
 #[cfg(test)]

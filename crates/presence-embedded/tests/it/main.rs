@@ -6,4 +6,5 @@
 mod crash;
 mod opening;
 mod profiles;
+mod revocations;
 mod topics;

@@ -198,7 +198,7 @@ pub(super) async fn broadcast(
 
 /// The user a service acts for, if it may do so in that channel.
 fn acted_for(identity: &Identity, channel: &ChannelId, user: &str) -> Result<UserId, Problem> {
-    let user = request::id("user_id", user)?;
+    let user = request::user("user_id", user)?;
     identity.may_act_for(&user)?;
     identity.may_join(channel)?;
     Ok(user)

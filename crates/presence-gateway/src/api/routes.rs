@@ -13,7 +13,8 @@ use super::rates::Class;
 use super::{body, channels, users};
 use crate::app::App;
 use crate::http::{self, Answer, Query};
-use crate::request::{self, Refused};
+use crate::identity::{user_id, user_id_for_admin};
+use crate::request::Refused;
 
 /// A profile that cannot be read or written in this time is not waited for.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
@@ -131,21 +132,24 @@ async fn call(
     app.callers.take(app.now(), identity, class, rate)?;
     let bytes_max = app.config.socket.frame_bytes_max;
     match call {
-        Call::User => {
-            let user = named("user_id", id)?;
-            match *request.method() {
-                Method::DELETE => users::erase(app, identity, &user).await,
-                _ => users::show(app, identity, &user).await,
+        Call::User => match *request.method() {
+            Method::DELETE => {
+                let user = named_by("user_id", id, user_id_for_admin)?;
+                users::erase(app, identity, &user).await
             }
-        }
+            _ => users::show(app, identity, &named_by("user_id", id, user_id)?).await,
+        },
         Call::Status => {
-            let user = named("user_id", id)?;
+            let user = named_by("user_id", id, user_id)?;
             let replaces = request.method() == Method::PUT;
             identity.may_set_status_of(&user)?;
             let body = body::read(request, bytes_max).await?;
             users::choose(app, &user, body, replaces).await
         }
-        Call::Kick => users::kick(app, identity, &named("user_id", id)?).await,
+        Call::Kick => {
+            let user = named_by("user_id", id, user_id_for_admin)?;
+            users::kick(app, identity, &user).await
+        }
         Call::Bulk => {
             let body = body::read(request, BULK_BYTES_MAX).await?;
             users::bulk(app, identity, body).await
@@ -188,9 +192,18 @@ fn named<T>(field: &str, id: &str) -> Result<T, Refused>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
+    named_by(field, id, str::parse)
+}
+
+/// The same, of an id that is checked by `read`.
+fn named_by<T, E: std::fmt::Display>(
+    field: &str,
+    id: &str,
+    read: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, Refused> {
     let id = percent_decode_str(id).decode_utf8();
     let id = id.map_err(|_| Refused::invalid(field, "must be UTF-8"))?;
-    request::id(field, &id)
+    read(&id).map_err(|why| Refused::invalid(field, why))
 }
 
 #[cfg(test)]

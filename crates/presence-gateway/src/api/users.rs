@@ -16,9 +16,12 @@ use crate::app::App;
 use crate::http::{self, Answer};
 use crate::identity::Identity;
 use crate::request::{self, Refused, StatusRequest};
+use crate::revoking::NotKept;
 
 /// How long tokens that were made before a kick are refused: longer than tokens should live.
 const REVOKED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// When to repeat a kick that could not be kept.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
 
 /// How a user is: the truth to themselves and to an admin, what they show to everybody else.
 pub(super) async fn show(app: &App, identity: &Identity, user: &UserId) -> Result<Answer, Problem> {
@@ -103,11 +106,13 @@ pub(super) async fn choose(
 /// Ends every session of a user, and refuses the tokens they have.
 pub(super) async fn kick(app: &App, identity: &Identity, user: &UserId) -> Result<Answer, Problem> {
     identity.may_administer()?;
-    revoke_tokens(app, identity, user)?;
+    let kept = revoke_tokens(app, identity, user).await?;
     match app.hub.kick(user).await {
-        Ok(()) | Err(Refusal::NoSession) => Ok(http::json(StatusCode::OK, &json!({ "ok": true }))),
-        Err(why) => Err(why.into()),
+        Ok(()) | Err(Refusal::NoSession) => {}
+        Err(why) => return Err(why.into()),
     }
+    kept.map_err(not_kept)?;
+    Ok(http::json(StatusCode::OK, &json!({ "ok": true })))
 }
 
 /// Throws a user out, refuses the tokens they have, and removes what is kept of them.
@@ -118,18 +123,34 @@ pub(super) async fn erase(
 ) -> Result<Answer, Problem> {
     identity.may_administer()?;
     // Or else their page would be back at once, and be somebody new of that name.
-    revoke_tokens(app, identity, user)?;
+    let kept = revoke_tokens(app, identity, user).await?;
     app.hub.erase(user).await?;
+    kept.map_err(not_kept)?;
     Ok(http::nothing(StatusCode::NO_CONTENT))
 }
 
-fn revoke_tokens(app: &App, identity: &Identity, user: &UserId) -> Result<(), Problem> {
-    // Without tokens a user could never come back.
-    if !identity.open {
-        let revoked = app.gate.revoked.revoke(user, app.now(), REVOKED_FOR);
-        revoked.map_err(|full| Refused::new(ErrorCode::TooMany, full.to_string()))?;
+/// Refuses the tokens of a user from now on; says whether that is kept, for every gateway and beyond the end of this one.
+async fn revoke_tokens(
+    app: &App,
+    identity: &Identity,
+    user: &UserId,
+) -> Result<Result<(), NotKept>, Problem> {
+    if identity.open {
+        // Without tokens a user could never come back.
+        return Ok(Ok(()));
     }
-    Ok(())
+    let revoked = app.gate.revoked.revoke(user, app.now(), REVOKED_FOR);
+    let revoked = revoked.map_err(|full| Refused::new(ErrorCode::TooMany, full.to_string()))?;
+    Ok(app.revoking.keep(revoked).await)
+}
+
+/// The user is out of this gateway, and who asked has to know that this is not all.
+fn not_kept(why: NotKept) -> Refused {
+    let message = why.to_string();
+    match why {
+        NotKept::Away => Refused::new(ErrorCode::Unavailable, message).retry_after(TRY_AGAIN),
+        NotKept::Full => Refused::new(ErrorCode::TooMany, message),
+    }
 }
 
 /// A whole number of seconds.

@@ -149,7 +149,7 @@ impl Params<'_> {
     fn users(&self) -> Result<Subject, Refused> {
         let ids = self.user_id.iter().chain(&self.user_ids);
         let mut users: Vec<UserId> = ids
-            .map(|Id(id)| request::id("user_ids", id))
+            .map(|Id(id)| request::user("user_ids", id))
             .collect::<Result<_, _>>()?;
         users.sort_unstable();
         users.dedup();

@@ -156,7 +156,7 @@ impl Cable {
     /// Leaves where the session still is, though nobody has subscribed to that again.
     pub(super) fn leave_strays(&mut self) {
         self.strays_at = None;
-        let joined = self.guest.session().joined().to_vec();
+        let joined: Vec<_> = self.guest.session().joined().cloned().collect();
         for channel in joined {
             self.release(Subject::Place(channel));
         }

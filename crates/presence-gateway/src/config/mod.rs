@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hyper::Uri;
 use presence_core::{Limits, META_BYTES_MAX, Rate, Timing};
 
 use crate::cli::Cli;
@@ -94,6 +95,8 @@ pub struct Jwt {
     pub keys: Vec<KeyFile>,
     /// A file of public keys with ids.
     pub jwks_file: Option<PathBuf>,
+    /// Where such a set is fetched from, and how often.
+    pub jwks_url: Option<JwksUrl>,
     /// What `iss` has to be.
     pub issuer: Option<String>,
     /// What `aud` has to name one of.
@@ -107,8 +110,18 @@ pub struct Jwt {
 impl Jwt {
     /// Whether there is no key, so that everybody is who they say.
     pub fn is_open(&self) -> bool {
-        self.secret.is_none() && self.keys.is_empty() && self.jwks_file.is_none()
+        let has_jwks = self.jwks_file.is_some() || self.jwks_url.is_some();
+        self.secret.is_none() && self.keys.is_empty() && !has_jwks
     }
+}
+
+/// Where a JWK set is fetched from, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwksUrl {
+    /// Where: `https` and a host, or `http` and this machine, unless more is allowed.
+    pub url: Uri,
+    /// How long after a fetch the next one is.
+    pub refresh: Duration,
 }
 
 /// A text that is never shown.
@@ -243,7 +256,7 @@ impl Config {
             &["listen"],
             format!(
                 "without a key everybody is who they say, so only this machine may connect, and {} is not it: \
-                 127.0.0.1:{} would do, or a key: PRESENCE_JWT_SECRET=$(openssl rand -base64 32), jwt.keys or PRESENCE_JWKS_FILE",
+                 127.0.0.1:{} would do, or a key: PRESENCE_JWT_SECRET=$(openssl rand -base64 32), jwt.keys, PRESENCE_JWKS_FILE or PRESENCE_JWKS_URL",
                 self.listen,
                 self.listen.port()
             ),

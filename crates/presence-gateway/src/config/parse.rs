@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::Uri;
+use hyper::http::uri::Scheme;
 use presence_core::Rate;
 
 use crate::identity::Algorithm;
@@ -128,6 +130,22 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "an address and a port would do: `127.0.0.1:4001`, `0.0.0.0:4001` for every interface, `[::]:4001`".into()
     })
+}
+
+/// Reads a URL of http or https that we ask something of.
+pub(super) fn web_url(text: &str) -> Result<Uri, String> {
+    let wants = "a URL of http or https would do: `https://example.org/presence`";
+    let url: Uri = text.parse().map_err(|_| wants.to_owned())?;
+    let is_web = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&url.scheme());
+    let authority = url.authority().filter(|_| is_web).ok_or(wants)?;
+    if authority.as_str().contains('@') {
+        return Err("a URL without a user in it would do".into());
+    }
+    let has_port = authority.as_str() != authority.host();
+    match authority.port_u16() {
+        None | Some(0) if has_port => Err("its port has to be one from 1 to 65535".into()),
+        _ => Ok(url),
+    }
 }
 
 /// Reads the name of a node: something to tell it from the others by, in logs and keys.

@@ -1,9 +1,12 @@
 //! Sections of the configuration, read from its layers.
 
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, thread};
 
+use hyper::http::uri::Scheme;
 use presence_core::{Limits, Timing};
 use presence_mongo::Settings as MongoSettings;
 use presence_redis::{Parts, Settings as RedisSettings};
@@ -11,7 +14,7 @@ use presence_redis::{Parts, Settings as RedisSettings};
 use super::error::ConfigError;
 use super::layers::Layers;
 use super::parse::{self, Unit, span};
-use super::{DataDir, Jwt, Rates, Secret, SocketLimits};
+use super::{DataDir, JwksUrl, Jwt, Rates, Secret, SocketLimits};
 use crate::identity::{Patterns, SECRET_BYTES_MIN, weak_secret};
 
 pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
@@ -65,10 +68,19 @@ pub(super) fn jwt(dir: &Path, it: &mut Layers) -> Result<Jwt, ConfigError> {
     let patterns = it.take_list("jwt.channels_default", |text| {
         Patterns::new([text]).map_err(|error| error.to_string())
     })?;
+    let jwks_file = it.take_if_set("jwt.jwks_file", |text| Ok(PathBuf::from(text)))?;
+    let jwks_url = jwks_url(it)?;
+    if jwks_file.is_some() && jwks_url.is_some() {
+        return Err(ConfigError::Relation {
+            what: "there are two JWK sets: one of jwt.jwks_file and jwt.jwks_url would do".into(),
+            origins: vec![it.origin("jwt.jwks_file"), it.origin("jwt.jwks_url")],
+        });
+    }
     Ok(Jwt {
         secret,
         keys: it.take_list("jwt.keys", parse::key_file)?,
-        jwks_file: it.take_if_set("jwt.jwks_file", |text| Ok(PathBuf::from(text)))?,
+        jwks_file,
+        jwks_url,
         issuer: it.take_if_set("jwt.issuer", |text| Ok(text.to_owned()))?,
         audience: it.take_list("jwt.audience", |text| Ok(text.to_owned()))?,
         leeway: it.take_span("jwt.leeway", |text| {
@@ -79,6 +91,48 @@ pub(super) fn jwt(dir: &Path, it: &mut Layers) -> Result<Jwt, ConfigError> {
         })?,
         channels_default: patterns.into_iter().collect(),
     })
+}
+
+/// How often a JWK set is fetched, at the most and at the least: a key that was taken out of it is believed for so long.
+const JWKS_REFRESH_RANGE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+
+/// Where a JWK set is fetched from, if from anywhere.
+fn jwks_url(it: &mut Layers) -> Result<Option<JwksUrl>, ConfigError> {
+    let url = it.take_if_set("jwt.jwks_url", parse::web_url)?;
+    let refresh = it.take_span("jwt.jwks_refresh", |text| {
+        let refresh = span(text, Unit::Seconds).ok();
+        let refresh = refresh.filter(|it| JWKS_REFRESH_RANGE.contains(it));
+        refresh.ok_or_else(|| "a time from 1s to 24h would do".into())
+    })?;
+    let allow_http = it.take("jwt.jwks_allow_http", parse::flag)?;
+    let Some(url) = url else {
+        let alone = ["jwt.jwks_refresh", "jwt.jwks_allow_http"];
+        return match alone.into_iter().find(|key| it.is_set(key)) {
+            None => Ok(None),
+            Some(key) => Err(ConfigError::Relation {
+                what: format!("{key} is of no use alone: jwt.jwks_url would do, too"),
+                origins: vec![it.origin(key)],
+            }),
+        };
+    };
+    let is_https = url.scheme() == Some(&Scheme::HTTPS);
+    if !is_https && !allow_http && !url.host().is_some_and(is_this_machine) {
+        return Err(ConfigError::Relation {
+            what: "whoever is between could put keys of their own into a set that is fetched over http: \
+                   https would do, or jwt.jwks_allow_http where nobody is"
+                .into(),
+            origins: vec![it.origin("jwt.jwks_url")],
+        });
+    }
+    Ok(Some(JwksUrl { url, refresh }))
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let address: Option<IpAddr> = address.parse().ok();
+    host.eq_ignore_ascii_case("localhost")
+        || address.is_some_and(|it| it.to_canonical().is_loopback())
 }
 
 /// The store that nodes share, if there is one: by a URL, or part by part.

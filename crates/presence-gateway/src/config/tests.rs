@@ -641,6 +641,66 @@ fn a_webhook_that_cannot_work_is_refused_by_name() {
     );
 }
 
+#[test]
+fn a_set_of_keys_is_fetched_by_https_or_from_this_machine_now_and_then() {
+    let url = |url: &str| load("", &[("PRESENCE_JWKS_URL", url)], &[]);
+    for fine in [
+        "https://id.example.org/.well-known/jwks.json",
+        "http://127.0.0.1:8080/jwks.json",
+        "http://[::1]:8080/",
+        "http://localhost/jwks",
+    ] {
+        let jwt = url(fine).unwrap().jwt;
+        assert!(!jwt.is_open());
+        let source = jwt.jwks_url.unwrap();
+        assert_eq!(
+            (source.url.to_string(), source.refresh),
+            (fine.to_owned(), Duration::from_secs(600))
+        );
+    }
+    for bad in [
+        "http://id.example.org/jwks",
+        "http://127.0.0.1.example.org/jwks",
+        "http://10.0.0.1/",
+        "http://localhost.example.org/",
+    ] {
+        refused("", &[("PRESENCE_JWKS_URL", bad)], "https would do");
+        let allowed = [
+            ("PRESENCE_JWKS_URL", bad),
+            ("PRESENCE_JWKS_ALLOW_HTTP", "true"),
+        ];
+        assert!(load("", &allowed, &[]).is_ok(), "{bad}");
+    }
+    for bad in [
+        "ftp://x/",
+        "/jwks.json",
+        "https://",
+        "https://ann@example.org/",
+        "https://example.org:0/",
+    ] {
+        assert!(url(bad).is_err(), "{bad}");
+    }
+    let with = |name, value| [("PRESENCE_JWKS_URL", "https://example.org/"), (name, value)];
+    for refresh in ["0s", "999ms", "25h", "soon"] {
+        refused(
+            "",
+            &with("PRESENCE_JWKS_REFRESH", refresh),
+            "from 1s to 24h",
+        );
+    }
+    refused(
+        "",
+        &with("PRESENCE_JWKS_FILE", "jwks.json"),
+        "there are two JWK sets",
+    );
+    refused("", &[("PRESENCE_JWKS_REFRESH", "1m")], "of no use alone");
+    refused(
+        "",
+        &[("PRESENCE_JWKS_ALLOW_HTTP", "true")],
+        "of no use alone",
+    );
+}
+
 fn load(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Config, ConfigError> {
     Config::load_in(folder(file).path(), &cli(args), vars(env))
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use hyper::Uri;
-use hyper::http::uri::Scheme;
 use presence_core::hooks::{HookKind, Wanted};
 
 use super::error::ConfigError;
 use super::layers::Layers;
+use super::parse;
 use super::{Pusher, Secret};
 use crate::identity::{SECRET_BYTES_MIN, weak_secret};
 
@@ -61,7 +61,7 @@ pub(super) fn webhook(
     has_redis: bool,
     pusher: &Pusher,
 ) -> Result<Option<Webhook>, ConfigError> {
-    let url = it.take_if_set("webhook.url", url)?;
+    let url = it.take_if_set("webhook.url", parse::web_url)?;
     let secrets = it.take_list("webhook.secret", secret)?;
     let kinds = it.take_list("webhook.events", kind)?;
     let format = it.take("webhook.format", format)?;
@@ -129,21 +129,6 @@ const DEFAULT: [HookKind; 5] = [
     HookKind::ChannelOccupied,
     HookKind::ChannelVacated,
 ];
-
-fn url(text: &str) -> Result<Uri, String> {
-    let wants = "a URL of http or https would do: `https://example.org/presence`";
-    let url: Uri = text.parse().map_err(|_| wants.to_owned())?;
-    let is_web = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&url.scheme());
-    let authority = url.authority().filter(|_| is_web).ok_or(wants)?;
-    if authority.as_str().contains('@') {
-        return Err("a URL without a user in it would do: webhooks are signed".into());
-    }
-    let has_port = authority.as_str() != authority.host();
-    match authority.port_u16() {
-        None | Some(0) if has_port => Err("its port has to be one from 1 to 65535".into()),
-        _ => Ok(url),
-    }
-}
 
 fn secret(text: &str) -> Result<Secret, String> {
     match weak_secret(text.as_bytes()) {

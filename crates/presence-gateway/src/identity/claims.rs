@@ -1,10 +1,10 @@
 //! What a token says, and what becomes of it.
 
-use presence_core::{DeviceId, IdError, Timestamp, UserId, WorkspaceId};
+use presence_core::{DeviceId, IdError, Timestamp, WorkspaceId};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Identity, IdentityError, Patterns, Scopes};
+use super::{Identity, IdentityError, Patterns, Scopes, user_id};
 
 /// The most workspaces one token may name.
 pub const WORKSPACES_MAX: usize = 32;
@@ -35,6 +35,8 @@ pub(super) struct Validity {
     pub(super) exp: Timestamp,
     /// Not before.
     pub(super) nbf: Option<Timestamp>,
+    /// When it was made.
+    pub(super) iat: Option<Timestamp>,
 }
 
 impl Claims {
@@ -44,18 +46,17 @@ impl Claims {
         Ok(Validity {
             exp: exp.ok_or_else(|| bad("exp", "is missing"))?,
             nbf: moment("nbf", self.nbf.as_ref())?,
+            iat: moment("iat", self.iat.as_ref())?,
         })
     }
 
     /// Who that is. A token without a list of channels gets `channels_default`.
     pub(super) fn identity(self, channels_default: &Patterns) -> Result<Identity, IdentityError> {
-        let expires_at = self.validity()?.exp;
+        let Validity { exp, iat, .. } = self.validity()?;
         let user = match self.sub {
-            Some(Value::String(sub)) => checked("sub", UserId::new(&sub))?,
+            Some(Value::String(sub)) => checked("sub", user_id(&sub))?,
             // Against the letter of the standard, and what many accounts tables have.
-            Some(Value::Number(sub)) if sub.is_u64() => {
-                checked("sub", UserId::new(&sub.to_string()))?
-            }
+            Some(Value::Number(sub)) if sub.is_u64() => checked("sub", user_id(&sub.to_string()))?,
             None | Some(Value::Null) => return Err(bad("sub", "is missing")),
             Some(_) => return Err(bad("sub", "must be a text")),
         };
@@ -82,8 +83,8 @@ impl Claims {
             )?,
             channels,
             scopes,
-            issued_at: moment("iat", self.iat.as_ref())?,
-            expires_at: Some(expires_at),
+            issued_at: iat,
+            expires_at: Some(exp),
             open: false,
         })
     }
@@ -249,6 +250,14 @@ mod tests {
         };
         refused(with("sub", json!("a b")), "sub must not contain ' '");
         refused(with("sub", json!("")), "sub must not be empty");
+        refused(
+            with("sub", json!("pusher/7/ann")),
+            "sub must not begin with `pusher/`",
+        );
+        refused(
+            with("sub", json!("app:3")),
+            "sub must not begin with `app:`",
+        );
         refused(with("sub", json!(-1)), "sub must be a text");
         refused(with("sub", json!(["ann"])), "sub must be a text");
         refused(

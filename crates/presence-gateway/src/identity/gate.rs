@@ -1,9 +1,13 @@
 //! The door: from what a client presents to who it is.
 
+use std::sync::Arc;
+
 use presence_core::{DeviceId, Timestamp, UserId, WorkspaceId};
 
 use super::claims::{WORKSPACES_MAX, bad, checked, shown_name};
-use super::{Identity, IdentityError, KeyError, Keys, Patterns, Revoked, Scopes};
+use super::{
+    FetchedJwks, Identity, IdentityError, KeyError, Keys, Patterns, Revoked, Scopes, user_id,
+};
 use crate::config::Jwt;
 
 /// What a client says of itself in the query of its URL.
@@ -24,7 +28,7 @@ pub struct Asked<'a> {
 pub struct Gate {
     keys: Option<Keys>,
     /// Users whose older tokens are refused.
-    pub revoked: Revoked,
+    pub revoked: Arc<Revoked>,
 }
 
 impl Gate {
@@ -36,13 +40,23 @@ impl Gate {
     pub fn new(jwt: &Jwt, now: Timestamp) -> Result<Gate, KeyError> {
         Ok(Gate {
             keys: Keys::load(jwt, now)?,
-            revoked: Revoked::default(),
+            revoked: Arc::new(Revoked::new(jwt.leeway)),
         })
     }
 
     /// Whether everybody is who they say.
     pub fn is_open(&self) -> bool {
         self.keys.is_none()
+    }
+
+    /// Whether nobody can come in yet, because the keys of a URL have never been fetched.
+    pub fn is_waiting_for_keys(&self) -> bool {
+        self.keys.as_ref().is_some_and(Keys::is_waiting)
+    }
+
+    /// The keys that are fetched from a URL, if there are such.
+    pub(crate) fn fetched_keys(&self) -> Option<&Arc<FetchedJwks>> {
+        self.keys.as_ref().and_then(Keys::fetched)
     }
 
     /// Who comes in with `token`, or without.
@@ -94,7 +108,7 @@ impl Gate {
 /// Whoever it says it is.
 fn as_given(asked: Asked<'_>) -> Result<Identity, IdentityError> {
     let user = match asked.user_id.filter(|id| !id.is_empty()) {
-        Some(id) => checked("user_id", UserId::new(id))?,
+        Some(id) => checked("user_id", user_id(id))?,
         None => anonymous(),
     };
     let workspaces = asked.workspace_id.unwrap_or("default");
@@ -261,7 +275,14 @@ mod tests {
             Err(IdentityError::Revoked)
         );
         assert_eq!(gate.renew(&ann, &old, NOW), Err(IdentityError::Revoked));
-        let later = NOW + Duration::from_secs(1);
+        // An issuer's clock may be so far ahead that these are older.
+        for seconds in [1, 5] {
+            let ahead = NOW + Duration::from_secs(seconds);
+            let old = mint(&jwt, &grant("ann", None), ahead).unwrap();
+            let refused = gate.admit(Some(&old), Asked::default(), ahead);
+            assert_eq!(refused, Err(IdentityError::Revoked), "{seconds}");
+        }
+        let later = NOW + Duration::from_secs(6);
         let new = mint(&jwt, &grant("ann", None), later).unwrap();
         assert!(gate.admit(Some(&new), Asked::default(), later).is_ok());
         let other = mint(&jwt, &grant("bob", None), NOW).unwrap();
@@ -273,6 +294,7 @@ mod tests {
             secret: secret.map(Secret::new),
             keys: vec![],
             jwks_file: None,
+            jwks_url: None,
             issuer: None,
             audience: vec![],
             leeway: Duration::from_secs(5),

@@ -1,7 +1,8 @@
-//! A file of public keys with ids, read again when it changes.
+//! Public keys with ids: a file that is read again when it changes, or what somebody else fetches from a URL.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
@@ -12,16 +13,104 @@ use jsonwebtoken::jwk::{
 use presence_core::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::Algorithm;
 use super::keys::{Key, KeyError, checked_key};
 
 /// The most keys one file may have.
 pub(super) const KEYS_MAX: usize = 64;
-/// The biggest file that is read.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The biggest set that is read.
+pub(crate) const JWKS_BYTES_MAX: usize = 1 << 20;
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A JWK set.
+#[derive(Debug)]
+pub(super) enum Jwks {
+    File(JwksFile),
+    Fetched(Arc<FetchedJwks>),
+}
+
+impl Jwks {
+    /// The keys as they are now.
+    pub(super) fn keys(&self, now: Timestamp) -> Arc<[NamedKey]> {
+        match self {
+            Jwks::File(file) => file.keys(now),
+            Jwks::Fetched(fetched) => fetched.keys(),
+        }
+    }
+
+    /// Somebody has named a key that is not there: there may be a newer set.
+    pub(super) fn look_for_unknown(&self) {
+        if let Jwks::Fetched(fetched) = self {
+            fetched.unknown.notify_one();
+        }
+    }
+
+    /// Whether there was never any set.
+    pub(super) fn is_waiting(&self) -> bool {
+        match self {
+            Jwks::File(_) => false,
+            Jwks::Fetched(fetched) => fetched.lock().at.is_none(),
+        }
+    }
+}
+
+/// The last set that was fetched from a URL and was good. Whoever fetches keeps it up to date.
+#[derive(Debug, Default)]
+pub(crate) struct FetchedJwks {
+    last: Mutex<Fetched>,
+    /// Told whenever somebody names a key that is not there.
+    pub(crate) unknown: Notify,
+    /// Attempts to fetch it.
+    pub(crate) fetches: AtomicU64,
+    /// Attempts that came to nothing.
+    pub(crate) failures: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Fetched {
+    text: String,
+    keys: Arc<[NamedKey]>,
+    at: Option<Timestamp>,
+}
+
+impl FetchedJwks {
+    /// Takes in what was fetched; says how many keys there are if that is another set than before.
+    ///
+    /// # Errors
+    ///
+    /// It is no set for us. The one from before stays.
+    pub(crate) fn replace(&self, text: String, now: Timestamp) -> Result<Option<usize>, String> {
+        if self.lock().text == text {
+            self.lock().at = Some(now);
+            return Ok(None);
+        }
+        let keys: Arc<[NamedKey]> = keys_of(&text)?.into();
+        let count = keys.len();
+        *self.lock() = Fetched {
+            text,
+            keys,
+            at: Some(now),
+        };
+        Ok(Some(count))
+    }
+
+    /// How many keys there are, and when they were last fetched.
+    pub(crate) fn state(&self) -> (usize, Option<Timestamp>) {
+        let last = self.lock();
+        (last.keys.len(), last.at)
+    }
+
+    fn keys(&self) -> Arc<[NamedKey]> {
+        self.lock().keys.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fetched> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The keys of a file as they were when it was last read.
 #[derive(Debug)]
@@ -106,8 +195,8 @@ fn read(path: &Path) -> Result<Arc<[NamedKey]>, KeyError> {
         problem,
     };
     let meta = fs::metadata(path).map_err(|error| bad(error.to_string()))?;
-    if meta.len() > FILE_BYTES_MAX {
-        return Err(bad(format!("at most {FILE_BYTES_MAX} bytes would do")));
+    if meta.len() > JWKS_BYTES_MAX as u64 {
+        return Err(bad(format!("at most {JWKS_BYTES_MAX} bytes would do")));
     }
     let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
     keys_of(&text).map(Into::into).map_err(bad)

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,7 +14,7 @@ use jsonwebtoken::{
 use presence_core::Timestamp;
 
 use super::claims::Claims;
-use super::jwks::JwksFile;
+use super::jwks::{FetchedJwks, Jwks, JwksFile};
 use super::{Algorithm, Identity, IdentityError, Patterns};
 use crate::config::{Jwt, KeyFile};
 
@@ -41,7 +42,7 @@ pub fn weak_secret(secret: &[u8]) -> bool {
 pub struct Keys {
     /// The secret and those of files: chosen by their algorithm.
     unnamed: Vec<Key>,
-    jwks: Option<JwksFile>,
+    jwks: Option<Jwks>,
     issuer: Option<String>,
     audience: Vec<String>,
     leeway: Duration,
@@ -96,10 +97,14 @@ impl Keys {
         for file in &jwt.keys {
             unnamed.push(read_pem(file)?);
         }
-        let jwks = jwt.jwks_file.as_deref();
+        let jwks = match (&jwt.jwks_file, &jwt.jwks_url) {
+            (Some(path), _) => Some(Jwks::File(JwksFile::open(path, now)?)),
+            (None, Some(_)) => Some(Jwks::Fetched(Arc::default())),
+            (None, None) => None,
+        };
         Ok(Some(Keys {
             unnamed,
-            jwks: jwks.map(|path| JwksFile::open(path, now)).transpose()?,
+            jwks,
             issuer: jwt.issuer.clone(),
             audience: jwt.audience.clone(),
             leeway: jwt.leeway,
@@ -124,7 +129,24 @@ impl Keys {
         if validity.nbf.is_some_and(|nbf| now + self.leeway < nbf) {
             return Err(IdentityError::NotYetValid);
         }
+        // Or it would be newer than any revocation.
+        if validity.iat.is_some_and(|iat| now + self.leeway < iat) {
+            return Err(IdentityError::IssuedInFuture);
+        }
         claims.identity(&self.channels_default)
+    }
+
+    /// Whether the keys of a URL have never been fetched.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.jwks.as_ref().is_some_and(Jwks::is_waiting)
+    }
+
+    /// The keys that are fetched from a URL, if there are such.
+    pub(crate) fn fetched(&self) -> Option<&Arc<FetchedJwks>> {
+        match &self.jwks {
+            Some(Jwks::Fetched(fetched)) => Some(fetched),
+            Some(Jwks::File(_)) | None => None,
+        }
     }
 
     /// The claims, once the signature, the issuer and the audience are right.
@@ -145,6 +167,13 @@ impl Keys {
             .map(|it| &it.key);
         let mut keys: Vec<&Key> = with_its_name.collect();
         let is_named = !keys.is_empty();
+        if let (Some(jwks), Some(_), false) = (&self.jwks, &header.kid, is_named) {
+            jwks.look_for_unknown();
+            return Err(match self.is_waiting() {
+                true => IdentityError::NoKeysYet,
+                false => IdentityError::UnknownKey,
+            });
+        }
         if !is_named {
             let nameless = named.iter().filter(|it| it.kid.is_none());
             keys.extend(self.unnamed.iter().chain(nameless.map(|it| &it.key)));
@@ -154,6 +183,7 @@ impl Keys {
             let everywhere = self.unnamed.iter().chain(named.iter().map(|it| &it.key));
             let elsewhere = everywhere.filter(|key| key.algorithm.theirs() == header.alg);
             return Err(match is_named || elsewhere.count() == 0 {
+                _ if self.is_waiting() => IdentityError::NoKeysYet,
                 true => self.other_algorithm(now),
                 false => IdentityError::UnknownKey,
             });

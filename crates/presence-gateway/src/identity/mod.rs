@@ -5,6 +5,7 @@
 
 mod gate;
 
+mod apart;
 mod claims;
 mod patterns;
 mod scopes;
@@ -23,15 +24,19 @@ use std::fmt;
 use presence_core::{ChannelId, DeviceId, Timestamp, UserId, WorkspaceId};
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use apart::user_id;
+pub(crate) use apart::{APART, SERVER, is_apart, user_id_for_admin};
 pub(crate) use claims::shown_name;
 pub use claims::{NAME_CHARS_MAX, WORKSPACES_MAX};
 pub(crate) use gate::anonymous;
 pub use gate::{Asked, Gate};
+pub(crate) use jwks::{FetchedJwks, JWKS_BYTES_MAX};
 pub use keys::{KeyError, Keys, SECRET_BYTES_MIN, TOKEN_BYTES_MAX, weak_secret};
 pub use mint::{Grant, MintError, mint};
 pub use origin::{AllowedOrigins, OriginRefused};
 pub use patterns::{PATTERNS_MAX, PatternError, Patterns};
 pub use resume::{ResumeKey, ResumeKeyError};
+pub(crate) use revoked::Compared;
 pub use revoked::{REVOKED_MAX, Revoked, RevokedFull};
 pub use scopes::{Scope, Scopes};
 
@@ -73,12 +78,16 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// No scope `watch`, or the channel is not among its channels; `read` is enough for every channel.
+    /// No scope `watch`, or the channel is not among its channels; `read` is enough for every channel but those of Pusher
+    /// applications.
     pub fn may_watch_channel(&self, channel: &ChannelId) -> Result<(), Forbidden> {
-        if self.may_read().is_ok() {
+        let may_read = self.may_read().is_ok();
+        if may_read && !is_apart(channel) {
             return Ok(());
         }
-        self.needs(Scope::Watch, "channel")?;
+        if !may_read {
+            self.needs(Scope::Watch, "channel")?;
+        }
         self.covers(channel)
     }
 
@@ -167,11 +176,19 @@ impl Identity {
         Err(Forbidden::new(field, Why::NoScope(scope)))
     }
 
+    /// What Pusher's own signature opens, no scope does: `admin` and `read` need a pattern too.
     fn covers(&self, channel: &ChannelId) -> Result<(), Forbidden> {
-        if self.channels.cover(channel) || self.scopes.has(Scope::Admin) {
+        let is_apart = is_apart(channel);
+        if self.channels.cover(channel) || (self.scopes.has(Scope::Admin) && !is_apart) {
             return Ok(());
         }
-        Err(Forbidden::new("channel", Why::OtherChannel))
+        Err(Forbidden::new(
+            "channel",
+            match is_apart {
+                true => Why::ApartChannel,
+                false => Why::OtherChannel,
+            },
+        ))
     }
 }
 
@@ -187,6 +204,7 @@ pub struct Forbidden {
 enum Why {
     NoScope(Scope),
     OtherChannel,
+    ApartChannel,
     OtherWorkspace,
     OtherUser,
 }
@@ -202,6 +220,9 @@ impl fmt::Display for Forbidden {
         match self.why {
             Why::NoScope(scope) => write!(f, "your token has no scope {scope}"),
             Why::OtherChannel => f.write_str("your token does not cover this channel"),
+            Why::ApartChannel => f.write_str(
+                "this channel is of a Pusher application: it needs a pattern that begins with `pusher/`",
+            ),
             Why::OtherWorkspace => f.write_str("your token does not name this workspace"),
             Why::OtherUser => f.write_str("your token is of another user and has no scope act"),
         }
@@ -243,6 +264,12 @@ pub enum IdentityError {
     /// Its time has not come.
     #[error("the token is not valid yet")]
     NotYetValid,
+    /// It says that it was made later than now.
+    #[error("the token was issued in the future (iat)")]
+    IssuedInFuture,
+    /// The keys that it could be checked with have not been fetched yet.
+    #[error("the keys of tokens are not there yet: try again")]
+    NoKeysYet,
     /// It was issued by somebody else.
     #[error("the token's issuer (iss) is not the one configured")]
     Issuer,
@@ -269,6 +296,9 @@ fn one_of(algorithms: &[Algorithm]) -> String {
     let names: Vec<&str> = algorithms.iter().map(|it| it.as_str()).collect();
     names.join(" or ")
 }
+
+#[cfg(test)]
+mod token_table;
 
 #[cfg(test)]
 mod tests {
@@ -381,6 +411,45 @@ mod tests {
         assert_eq!(admin.may_watch_workspace(&workspace("umbrella")), Ok(()));
         assert_eq!(admin.may_set_status_of(&user("bob")), Ok(()));
         assert_eq!(admin.may_administer(), Ok(()));
+    }
+
+    #[test]
+    fn no_scope_opens_a_channel_of_a_pusher_application_and_a_pattern_that_names_it_does() {
+        let all = |channels: &[&str]| identity(channels, Scopes::all());
+        for patterns in [&["*"][..], &["p*", "pusher*"], &[]] {
+            let admin = all(patterns);
+            for id in [
+                "pusher/3/private-x",
+                "pusher/3/#server-to-user-bob",
+                "pusher/7/presence-a",
+            ] {
+                for answer in [
+                    admin.may_join(&channel(id)),
+                    admin.may_watch_channel(&channel(id)),
+                    admin.may_broadcast(&channel(id)),
+                ] {
+                    refused(
+                        answer,
+                        "channel",
+                        "this channel is of a Pusher application: it needs a pattern that begins with `pusher/`",
+                    );
+                }
+            }
+            assert_eq!(admin.may_join(&channel("pusher")), Ok(()));
+        }
+        let ann = identity(&["pusher/3/private-*"], Scopes::of_a_user());
+        assert_eq!(ann.may_join(&channel("pusher/3/private-x")), Ok(()));
+        assert_eq!(
+            ann.may_watch_channel(&channel("pusher/3/private-x")),
+            Ok(())
+        );
+        assert_eq!(ann.may_broadcast(&channel("pusher/3/private-x")), Ok(()));
+        assert!(ann.may_join(&channel("pusher/3/presence-x")).is_err());
+        let reader = identity(&["pusher/3/*"], [Scope::Read].into_iter().collect());
+        assert_eq!(reader.may_watch_channel(&channel("pusher/3/x")), Ok(()));
+        assert!(reader.may_join(&channel("pusher/3/x")).is_err());
+        let nothing = identity(&["pusher/3/*"], Scopes::default());
+        assert!(nothing.may_watch_channel(&channel("pusher/3/x")).is_err());
     }
 
     #[track_caller]

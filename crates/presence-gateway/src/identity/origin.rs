@@ -85,15 +85,29 @@ impl AllowedOrigins {
     ///
     /// It may not.
     pub fn check(&self, origin: Option<&str>, host: Option<&str>) -> Result<(), OriginRefused> {
-        let host_is_fine = !self.open || host.is_none_or(|host| self.is_host_of_ours(host));
+        self.check_host(host)?;
         let origin_is_fine = match origin {
             None => true,
             Some(origin) => self.is_origin_of_ours(origin, host),
         };
-        if self.any || (host_is_fine && origin_is_fine) {
-            return Ok(());
+        match self.any || origin_is_fine {
+            true => Ok(()),
+            false => Err(OriginRefused),
         }
-        Err(OriginRefused)
+    }
+
+    /// Whether a request with this `Host` header may be answered at all. Without tokens the host has to be this machine, or
+    /// in the list: a page whose name has been pointed at 127.0.0.1 would read whatever it is answered.
+    ///
+    /// # Errors
+    ///
+    /// It may not.
+    pub fn check_host(&self, host: Option<&str>) -> Result<(), OriginRefused> {
+        let is_fine = !self.open || self.any || host.is_none_or(|it| self.is_host_of_ours(it));
+        match is_fine {
+            true => Ok(()),
+            false => Err(OriginRefused),
+        }
     }
 
     fn is_host_of_ours(&self, host: &str) -> bool {
@@ -294,7 +308,27 @@ mod tests {
         );
         // A page's own GET requests carry no origin.
         assert_eq!(origins.check(None, host), Err(OriginRefused));
+        for bad in [
+            "evil.com",
+            "127.0.0.1.evil.com",
+            "evil.com:80",
+            "?",
+            "",
+            "localhost:x",
+        ] {
+            assert_eq!(origins.check_host(Some(bad)), Err(OriginRefused), "{bad}");
+            assert_eq!(allowed(&[], false).check_host(Some(bad)), Ok(()), "{bad}");
+        }
+        for fine in [
+            None,
+            Some("localhost"),
+            Some("127.0.0.1:4001"),
+            Some("[::1]:80"),
+        ] {
+            assert_eq!(origins.check_host(fine), Ok(()), "{fine:?}");
+        }
         let listed = allowed(&["http://dev.example.org:4001"], true);
+        assert_eq!(listed.check_host(Some("dev.example.org:4001")), Ok(()));
         assert_eq!(
             listed.check(
                 Some("http://dev.example.org:4001"),

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use presence_core::{ChannelId, IdError};
 
+use super::{APART, is_apart};
+
 /// The most patterns one token may list.
 pub const PATTERNS_MAX: usize = 100;
 
@@ -56,10 +58,13 @@ impl Patterns {
         Patterns([Pattern::Every].into())
     }
 
-    /// Whether `channel` is one of them.
+    /// Whether `channel` is one of them. A channel of a Pusher application is covered by a pattern that says so: one that
+    /// begins with `pusher/` itself.
     pub fn cover(&self, channel: &ChannelId) -> bool {
+        let is_apart = is_apart(channel);
         self.0.iter().any(|pattern| match pattern {
-            Pattern::Every => true,
+            Pattern::Every => !is_apart,
+            Pattern::Prefix(prefix) if is_apart && !prefix.as_str().starts_with(APART) => false,
             Pattern::Prefix(prefix) => channel.as_str().starts_with(prefix.as_str()),
             Pattern::One(one) => channel == one,
         })
@@ -111,6 +116,35 @@ mod tests {
         ] {
             assert!(Patterns::new([bad]).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_below_pusher_is_covered_by_what_begins_with_that_only() {
+        let channel = ChannelId::new("pusher/3/private-x").unwrap();
+        let cover = |pattern: &str| Patterns::new([pattern]).unwrap().cover(&channel);
+        for open in [
+            "pusher/*",
+            "pusher/3/*",
+            "pusher/3/private-*",
+            "pusher/3/private-x",
+        ] {
+            assert!(cover(open), "{open}");
+        }
+        for closed in [
+            "*",
+            "p*",
+            "pusher*",
+            "pusher/7/*",
+            "pusher/3/private-y",
+            "private-x",
+            "Pusher/*",
+        ] {
+            assert!(!cover(closed), "{closed}");
+        }
+        assert!(!Patterns::every().cover(&channel));
+        // Only what has the slash is below it.
+        assert!(Patterns::every().cover(&ChannelId::new("pusher").unwrap()));
+        assert!(Patterns::every().cover(&ChannelId::new("pushers/3").unwrap()));
     }
 
     #[test]

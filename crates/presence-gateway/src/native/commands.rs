@@ -160,8 +160,10 @@ impl Native {
                 Ok(())
             }
             Command::Authenticate(it) => {
-                guest.authenticate(&it.token)?;
-                guest.grant(reference);
+                let outcome = guest.authenticate(&it.token);
+                self.tell_lost(out);
+                outcome?;
+                self.guest.grant(reference);
                 Ok(())
             }
         }

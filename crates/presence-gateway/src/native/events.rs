@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::guest::Lost;
 use presence_client::wire::event;
 use presence_client::wire::{self, Epoch, Json, Mode, Place};
 use presence_core::{
@@ -106,6 +107,15 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
         Event::Alone { is_alone } => wire::Event::Health(event::Health {
             degraded: *is_alone,
         }),
+    }
+}
+
+/// What was lost, in the words in which it is watched.
+pub(super) fn target_of(lost: &Lost) -> wire::Target {
+    match lost {
+        Lost::Place(Topic::Channel(channel)) => wire::Target::Channel(channel.to_string()),
+        Lost::Place(Topic::Workspace(workspace)) => wire::Target::Workspace(workspace.to_string()),
+        Lost::Users(users) => wire::Target::Users(users.iter().map(UserId::to_string).collect()),
     }
 }
 

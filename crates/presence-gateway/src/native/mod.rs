@@ -15,7 +15,7 @@ use presence_core::{META_BYTES_MAX, Timestamp};
 use presence_hub::{Delivery, Reference};
 
 use self::closing::code_of;
-use self::events::{event_of, session_of};
+use self::events::{event_of, session_of, target_of};
 use crate::app::App;
 use crate::closing::{Closing, Why};
 use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
@@ -85,8 +85,9 @@ impl Dialect for Native {
         };
         match entered {
             Ok(guest) => {
-                let native = Native::new(encoding, guest);
+                let mut native = Native::new(encoding, guest);
                 out.push(native.hello());
+                native.tell_lost(out);
                 Ok(native)
             }
             Err(why) => {
@@ -187,6 +188,15 @@ impl Native {
             true => wire::Event::Restored(hello),
             false => wire::Event::Hello(hello),
         })
+    }
+
+    /// Says what the token does not allow any more.
+    fn tell_lost(&mut self, out: &mut Out) {
+        for lost in self.guest.take_lost() {
+            let target = target_of(&lost);
+            let removed = wire::Event::Removed(event::Removed { target });
+            out.push(self.encoding.encode(&removed));
+        }
     }
 
     /// Counts a refusal.

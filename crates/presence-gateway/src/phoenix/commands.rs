@@ -14,8 +14,10 @@ use super::Phoenix;
 use super::door::{Text, read, sound};
 use super::events::{InBase64, is_reserved, seconds};
 use super::joining::Asking;
+use super::service::removed;
 use super::topics::Place;
 use super::wire::{self, Denied, Message, Payload, json};
+use crate::guest::Lost;
 use crate::out::Out;
 use crate::rates::Class;
 use crate::request::{self, Refused, StatusRequest};
@@ -33,8 +35,9 @@ impl Phoenix {
         match (place, &*message.event) {
             (_, "access_token") => {
                 let Renewal { access_token } = read(message.payload)?;
-                self.guest()?.authenticate(&access_token)?;
+                let outcome = self.guest()?.authenticate(&access_token);
                 self.close_what_is_not_allowed(out);
+                outcome?;
                 self.guest()?.grant(reference(Asking::Push));
                 Ok(())
             }
@@ -175,9 +178,10 @@ impl Phoenix {
 
     /// A fresh token may allow less than the one before.
     fn close_what_is_not_allowed(&mut self, out: &mut Out) {
-        let Some(guest) = &self.guest else {
+        let Some(guest) = &mut self.guest else {
             return;
         };
+        let lost = guest.take_lost();
         let session = guest.session();
         let gone = self.topics.take_unless(|it| match &it.place {
             Place::Roster(topic) => session.watches_topic(topic),
@@ -187,8 +191,20 @@ impl Phoenix {
         for joined in gone {
             wire::send(out, &joined.close_head(), "{}");
         }
-        if let Some(service) = &mut self.service {
-            service.channels.retain(|it| session.joined().contains(it));
+        let Some(service) = &mut self.service else {
+            return;
+        };
+        service
+            .channels
+            .retain(|it| session.joined().any(|joined| joined == it));
+        let watched = service.workspace.clone().map(Topic::Workspace);
+        service.watches &= watched.is_some_and(|it| session.watches_topic(&it));
+        // What its topic does not say by being closed: it heard of them on this one.
+        for lost in lost {
+            if let Lost::Place(topic) = lost {
+                let head = format!("{}\"presence_update\",", service.address());
+                wire::send(out, &head, &removed(&topic, session.user()));
+            }
         }
     }
 }

@@ -207,6 +207,18 @@ impl<'a> Update<'a> {
     }
 }
 
+/// That `user` is out of `topic`, because their token does not allow it any more.
+pub(super) fn removed(topic: &Topic, user: &UserId) -> String {
+    json(&Update {
+        place: Name::of(topic),
+        action: "leave",
+        who: Who::Gone {
+            user_id: user.as_str(),
+            reason: Reason::Kicked.as_str(),
+        },
+    })
+}
+
 #[derive(Serialize)]
 struct Typing<'a> {
     #[serde(flatten)]

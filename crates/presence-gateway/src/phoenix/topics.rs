@@ -6,6 +6,7 @@ use std::fmt;
 use presence_core::{Topic, UserId};
 
 use super::wire;
+use crate::identity::user_id;
 
 /// What a topic of the wire stands for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,8 +27,8 @@ impl Place {
             return None;
         }
         match topic.split_once(':') {
-            Some(("presence", id)) => id.parse().ok().map(Place::Service),
-            Some(("user", id)) => id.parse().ok().map(Place::User),
+            Some(("presence", id)) => user_id(id).ok().map(Place::Service),
+            Some(("user", id)) => user_id(id).ok().map(Place::User),
             Some(("workspace", id)) => Some(Place::Roster(Topic::Workspace(id.parse().ok()?))),
             _ => Some(Place::Roster(Topic::Channel(topic.parse().ok()?))),
         }
@@ -144,6 +145,8 @@ mod tests {
             "phoenix",
             "user:",
             "user:a b",
+            "user:pusher/7/ann",
+            "presence:app:3",
             "presence:",
             "workspace:",
             "a\"b",

@@ -11,11 +11,10 @@ use std::fmt;
 use presence_core::{ChannelId, IdError, Outsider, UserId};
 
 use crate::config::PusherApp;
+use crate::identity::{APART, Patterns, SERVER, user_id};
 
 /// The longest name that Pusher's server libraries let through.
 const NAME_BYTES_MAX: usize = 200;
-/// Where the channels and users of applications are that nobody else is to meet.
-const APART: &str = "pusher/";
 const PRESENCE: &str = "presence-";
 /// The channel that a signed-in user is told things on; behind it the user's id.
 const TO_USER: &str = "#server-to-user-";
@@ -125,12 +124,19 @@ pub(crate) fn is_of(app: &PusherApp, channel: &ChannelId) -> bool {
 
 /// The user whom `app` calls `id`.
 pub(crate) fn user_of(app: &PusherApp, id: &str) -> Result<UserId, IdError> {
-    UserId::new(id)?; // also what clients index objects by
+    let user = user_id(id)?; // also what clients index objects by
     match app.meets_others {
-        true if id.starts_with(APART) => Err(IdError::Reserved),
-        true => UserId::new(id),
+        true => Ok(user),
         false => UserId::new(&apart(app, id)),
     }
+}
+
+/// The channels that a signature of `app` can open.
+pub(crate) fn channels_of(app: &PusherApp) -> Patterns {
+    let own = apart(app, "*");
+    let everybodys = app.meets_others.then_some("*");
+    let patterns = everybodys.into_iter().chain([own.as_str()]);
+    Patterns::new(patterns).expect("an id of an application is in the alphabet")
 }
 
 /// What their application calls `user`.
@@ -142,7 +148,7 @@ pub(crate) fn id_of(user: &UserId) -> &str {
 
 /// In whose name a server of `app` speaks.
 pub(crate) fn speaker(app: &PusherApp) -> UserId {
-    let name = format!("app:{}", app.id);
+    let name = format!("{SERVER}{}", app.id);
     UserId::new(&name).expect("an id of an application is in the alphabet")
 }
 
@@ -332,10 +338,28 @@ mod tests {
         assert!(matches!(refused(&"x".repeat(200)), NameError::Id(_)));
         assert!(channel_of(&app(true), &"x".repeat(164)).is_ok());
         assert!(matches!(refused("#server-to-user-a b"), NameError::Id(_)));
-        for id in ["", "__proto__", "constructor", "a b", "pusher/7/ann"] {
+        for id in [
+            "",
+            "__proto__",
+            "constructor",
+            "a b",
+            "pusher/7/ann",
+            "app:3",
+        ] {
             assert!(user_of(&app(true), id).is_err(), "{id}");
+            assert!(user_of(&app(false), id).is_err(), "{id}");
         }
-        assert!(user_of(&app(false), "__proto__").is_err());
+    }
+
+    #[test]
+    fn a_signature_opens_the_channels_of_its_application_and_only_of_one_those_of_everybody() {
+        let covers = |meets_others, channel: &str| {
+            channels_of(&app(meets_others)).cover(&channel.parse().unwrap())
+        };
+        assert!(covers(true, "room:42") && !covers(false, "room:42"));
+        assert!(covers(true, "pusher/3/private-x") && !covers(false, "pusher/3/private-x"));
+        assert!(covers(false, "pusher/7/private-x") && !covers(true, "pusher/7/private-x"));
+        assert!(!covers(true, "pusher/33/private-x"));
     }
 
     #[test]

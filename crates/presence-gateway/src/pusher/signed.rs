@@ -7,9 +7,9 @@ use presence_core::{META_BYTES_MAX, Timestamp, UserId, WorkspaceId};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::names::user_of;
+use super::names::{channels_of, user_of};
 use crate::config::PusherApp;
-use crate::identity::{Identity, Patterns, Scopes, WORKSPACES_MAX, shown_name};
+use crate::identity::{Identity, Scopes, WORKSPACES_MAX, shown_name};
 use crate::request::Refused;
 
 /// The longest `channel_data` or `user_data`.
@@ -91,7 +91,7 @@ impl Signed {
     }
 
     /// Who that is, to be let in at `since`: older than that no signature can be, as it is for one connection only.
-    pub(super) fn identity(&self, since: Timestamp) -> Identity {
+    pub(super) fn identity(&self, app: &PusherApp, since: Timestamp) -> Identity {
         #[derive(Deserialize)]
         struct Named {
             name: String,
@@ -100,19 +100,19 @@ impl Signed {
         Identity {
             name: named.and_then(|it| shown_name(&it.name)),
             workspaces: self.workspaces.clone(),
-            ..identity(self.user.clone(), since)
+            ..identity(app, self.user.clone(), since)
         }
     }
 }
 
 /// A user of an application, who may do in its channels what a person may. Which channels those are is said by signatures.
-pub(super) fn identity(user: UserId, since: Timestamp) -> Identity {
+pub(super) fn identity(app: &PusherApp, user: UserId, since: Timestamp) -> Identity {
     Identity {
         user,
         name: None,
         device: None,
         workspaces: Vec::new(),
-        channels: Patterns::every(),
+        channels: channels_of(app),
         scopes: Scopes::of_a_user(),
         issued_at: Some(since),
         expires_at: None,

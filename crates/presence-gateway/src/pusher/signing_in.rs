@@ -43,8 +43,12 @@ impl Pusher {
             let message = "the connection has signed in as another user";
             return Err(Refused::new(ErrorCode::Invalid, message));
         }
-        let identity = signed.identity(self.since);
-        let guest = self.guest_of(&signed.user, || identity).await?;
+        let identity = signed.identity(self.application(), self.since);
+        let guest = self.guest_of(&signed.user, || identity.clone()).await?;
+        // They may have been here already, as a channel's data say; what is signed now counts.
+        if *self.guests[guest].identity() != identity {
+            self.guests[guest].go_on_as(identity)?;
+        }
         self.signed_in = Some(signed);
         out.push(words::signin_success(&it.user_data));
         if wanted > WATCHLIST_MAX {

@@ -70,7 +70,7 @@ impl Pusher {
         }
         let guest = match &signed {
             Some(signed) => {
-                let identity = signed.identity(self.since);
+                let identity = signed.identity(self.application(), self.since);
                 self.guest_of(&signed.user, || identity).await?
             }
             None => self.nobody().await?,
@@ -216,8 +216,8 @@ impl Pusher {
     /// Somebody without a name, for channels on which nobody is shown.
     async fn nobody(&mut self) -> Result<usize, Refused> {
         let user = self.nobody.clone().unwrap_or_else(anonymous);
-        let since = self.since;
-        let identity = || signed::identity(user.clone(), since);
+        let identity = signed::identity(self.application(), user.clone(), self.since);
+        let identity = || identity;
         let guest = self.guest_of(&user, identity).await?;
         self.nobody = Some(user);
         Ok(guest)

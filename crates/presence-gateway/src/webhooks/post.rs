@@ -1,21 +1,16 @@
 //! One POST, and whether the endpoint has taken it.
 
-use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::web_client::{self, WebClient, in_full};
 
 /// How long an endpoint may take, from the connection to the end of its answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection is kept for the next delivery.
-const IDLE: Duration = Duration::from_secs(30);
 /// How much of an answer is read, so that the connection can be used again. Nothing in it matters.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
@@ -29,7 +24,7 @@ pub(crate) struct Letter {
 /// Where it is sent.
 pub(crate) struct Post {
     url: Uri,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: WebClient,
 }
 
 /// Why nobody has taken it.
@@ -50,24 +45,7 @@ pub(crate) enum PostError {
 impl Post {
     /// To `url`, which has a scheme and a host.
     pub(crate) fn to(url: Uri) -> Result<Self, PostError> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        let builder = HttpsConnectorBuilder::new();
-        let builder = match url.scheme_str() {
-            Some("https") => builder
-                .with_native_roots()
-                .map_err(PostError::NoAuthorities)?
-                .https_only(),
-            // Nobody is to be trusted where nothing is encrypted.
-            _ => builder.with_tls_config(trusting_nobody()).https_or_http(),
-        };
-        let connector = builder.enable_http1().wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(1)
-            .build(connector);
+        let client = web_client::to(&url).map_err(PostError::NoAuthorities)?;
         Ok(Post { url, client })
     }
 
@@ -78,8 +56,7 @@ impl Post {
         *request.uri_mut() = self.url.clone();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let agent = concat!("presence/", env!("CARGO_PKG_VERSION"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        headers.insert(USER_AGENT, HeaderValue::from_static(web_client::AGENT));
         headers.extend(
             letter
                 .headers
@@ -101,21 +78,4 @@ impl Post {
         let answered = tokio::time::timeout(TIMEOUT, answered).await;
         answered.unwrap_or(Err(PostError::TooSlow))
     }
-}
-
-fn trusting_nobody() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
-}
-
-/// An error with what caused it: the client's own says `client error (Connect)`, and no more.
-fn in_full(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

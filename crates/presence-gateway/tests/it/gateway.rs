@@ -29,7 +29,11 @@ pub(crate) struct Running {
 
 /// Starts one that keeps nothing, with settings by their names in the environment.
 pub(crate) async fn start(settings: &[(&str, &str)]) -> Running {
-    let config = config(settings);
+    start_with(config(settings)).await
+}
+
+/// Starts one with a configuration that is changed.
+pub(crate) async fn start_with(config: Config) -> Running {
     let jwt = config.jwt.clone();
     let gateway = Gateway::start(config).await.unwrap();
     Running { gateway, jwt }

@@ -15,12 +15,15 @@ mod catching_up;
 mod ending;
 mod frames;
 mod hostile;
+mod keys;
 mod observing;
 mod process;
 mod requests;
 mod resuming;
+mod revoking;
 mod slow;
 mod tokens;
+mod walls;
 
 mod api;
 mod cable;

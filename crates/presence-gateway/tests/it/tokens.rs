@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use presence_client::wire::{ErrorCode, Event};
+use presence_client::wire::{ErrorCode, Event, Target};
 use presence_client::{Client, ConnectError, Ending, Options};
 use presence_core::Timestamp;
+use serde_json::{Value, json};
 
 use crate::gateway::{Running, now, soon, start_closed};
 use crate::people::{Person, join};
@@ -232,6 +233,262 @@ async fn a_refreshed_token_is_asked_for_again_when_it_runs_out_too() {
     assert!(asked[1] > asked[0]);
     assert_eq!(ann.is_closed().await, 4401);
     assert!(now().as_millis() >= asked[1]);
+}
+
+#[tokio::test]
+async fn a_refreshed_token_changes_everything_that_it_says() {
+    let gateway = start_closed(&[]).await;
+    let token = |name: Option<&str>, workspaces: &[&str], channels: &[&str]| {
+        gateway.token("ann", HOUR, |it| {
+            it.name = name.map(str::to_owned);
+            it.workspaces = workspaces.iter().map(|it| it.parse().unwrap()).collect();
+            it.channels = channels.iter().map(|it| (*it).to_owned()).collect();
+        })
+    };
+    let first = token(Some("Ann"), &["acme", "both"], &["*"]);
+    let mut ann = Person::comes_with(&gateway.options_with(&first)).await;
+    for json in [
+        r#"{"type":"presence:join","channel":"board:1"}"#,
+        r#"{"type":"presence:watch","channel":"board:2"}"#,
+        r#"{"type":"presence:watch","workspace":"acme"}"#,
+        r#"{"type":"presence:watch","workspace":"both"}"#,
+    ] {
+        ann.does(json).await;
+    }
+    let reader = gateway.token("reader", HOUR, |it| it.scopes = vec!["read".into()]);
+    let mut reader = Person::connects(&gateway.options_with(&reader)).await;
+    for (workspace, name) in [
+        ("acme", Some("Ann")),
+        ("both", Some("Ann")),
+        ("umbrella", None),
+    ] {
+        assert_eq!(
+            name_in(&mut reader, workspace).await.as_deref(),
+            name,
+            "{workspace}"
+        );
+    }
+
+    let fresh = token(Some("Anna"), &["both", "umbrella"], &["room:*"]);
+    ann.does(&authenticate(&fresh)).await;
+    ann.until("what she lost", |it| {
+        removed(it) == ["board:1", "board:2", "acme"]
+    })
+    .await;
+    for (workspace, name) in [
+        ("acme", None),
+        ("both", Some("Anna")),
+        ("umbrella", Some("Anna")),
+    ] {
+        soon(workspace, async {
+            while name_in(&mut reader, workspace).await.as_deref() != name {}
+        })
+        .await;
+    }
+    ann.until("the new name", |it| {
+        let name = it.room.user("ann").and_then(|it| it.name.clone());
+        name.as_deref() == Some("Anna")
+    })
+    .await;
+    for json in [
+        r#"{"type":"presence:list","channel":"board:1"}"#,
+        r#"{"type":"presence:watch","workspace":"acme"}"#,
+    ] {
+        assert_eq!(ann.is_refused(json).await.code, ErrorCode::Forbidden);
+    }
+    ann.does(r#"{"type":"presence:watch","workspace":"umbrella"}"#)
+        .await;
+
+    // A token without a name gives back the one that the meta has.
+    ann.does(r#"{"type":"presence:update","channel":"room:1","meta":{"name":"A."}}"#)
+        .await;
+    ann.does(&authenticate(&token(None, &[], &["room:*"])))
+        .await;
+    ann.until("the name of the meta", |it| {
+        let name = it.room.user("ann").and_then(|it| it.name.clone());
+        name.as_deref() == Some("A.")
+    })
+    .await;
+    soon("nobody", async {
+        while name_in(&mut reader, "umbrella").await.is_some() {}
+    })
+    .await;
+    // The same again is no news.
+    ann.does(&authenticate(&token(None, &[], &["room:*"])))
+        .await;
+    ann.tells("end").await;
+    ann.hears_word("end").await;
+    let all = ["board:1", "board:2", "acme", "both", "umbrella"];
+    assert_eq!(removed(&ann), all);
+}
+
+#[tokio::test]
+async fn a_refreshed_token_changes_what_one_may_do() {
+    let gateway = start_closed(&[]).await;
+    let token = |scopes: &[&str]| {
+        gateway.token("ann", HOUR, |it| {
+            it.scopes = scopes.iter().map(|it| (*it).to_owned()).collect();
+        })
+    };
+    let mut ann = Person::comes_with(&gateway.options_with(&token(&[]))).await;
+    ann.does(r#"{"type":"presence:watch","users":["bob","cid"]}"#)
+        .await;
+    ann.does(&authenticate(&token(&["join", "watch"]))).await;
+    let wave = r#"{"type":"presence:broadcast","channel":"room:1","event":"x"}"#;
+    let busy = r#"{"type":"presence:status","status":"busy"}"#;
+    for json in [wave, busy] {
+        assert_eq!(ann.is_refused(json).await.code, ErrorCode::Forbidden);
+    }
+    ann.does(&authenticate(&token(&["join"]))).await;
+    ann.until("what she lost", |it| removed(it) == ["room:1", "bob cid"])
+        .await;
+    ann.does(&authenticate(&token(&["admin"]))).await;
+    ann.does(r#"{"type":"presence:join","channel":"room:1"}"#)
+        .await;
+    for json in [wave, busy] {
+        ann.does(json).await;
+    }
+}
+
+#[tokio::test]
+async fn a_restored_session_is_told_what_its_newer_token_does_not_allow() {
+    let gateway = start_closed(&[]).await;
+    let wide = gateway.token("ann", HOUR, |it| it.name = Some("Ann".into()));
+    let mut ann = Person::comes_with(&gateway.options_with(&wide)).await;
+    ann.does(r#"{"type":"presence:join","channel":"board:1"}"#)
+        .await;
+    let resume = Some(ann.client.hello().resume.to_string());
+    ann.client.abort();
+    let narrow = gateway.token("ann", HOUR, |it| {
+        it.channels = vec!["room:*".into()];
+        it.name = Some("Anna".into());
+    });
+    let options = Options {
+        resume,
+        ..gateway.options_with(&narrow)
+    };
+    let mut again = Person::connects(&options).await;
+    assert!(again.client.restored());
+    again
+        .does(r#"{"type":"presence:watch","channel":"room:1"}"#)
+        .await;
+    again
+        .until("what she lost", |it| removed(it) == ["board:1"])
+        .await;
+    again
+        .until("the new name", |it| {
+            let name = it.room.user("ann").and_then(|it| it.name.clone());
+            name.as_deref() == Some("Anna")
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn on_phoenix_each_topic_that_was_lost_is_closed_and_the_service_hears_of_it() {
+    let gateway = start_closed(&[]).await;
+    let token = |workspaces: &[&str], channels: &[&str]| {
+        gateway.token("ann", HOUR, |it| {
+            it.workspaces = workspaces.iter().map(|it| it.parse().unwrap()).collect();
+            it.channels = channels.iter().map(|it| (*it).to_owned()).collect();
+        })
+    };
+    let params = format!("token={}", token(&["acme"], &["*"]));
+    let mut page = crate::phoenix::Page::connects_with(&gateway, &params).await;
+    page.joins("presence:ann", json!({"workspace_id": "acme"}))
+        .await;
+    page.joins("room:1", json!({})).await;
+    page.joins("board:1", json!({})).await;
+    page.joins("board:2", json!({"watch": true})).await;
+    for channel in ["board:3", "room:3"] {
+        let join = json!(["1", "7", "presence:ann", "join_channel", {"channel_id": channel}]);
+        page.asks(join).await;
+    }
+    page.heard().await;
+    let fresh = token(&["umbrella"], &["room:*"]);
+    let renewal = json!(["1", "8", "room:1", "access_token", {"access_token": fresh}]);
+    page.says(renewal).await;
+    let (mut closed, mut left) = (Vec::new(), Vec::new());
+    loop {
+        let frame = page.0.json().await;
+        match frame[3].as_str() {
+            Some("phx_close") => closed.push(frame[2].as_str().unwrap().to_owned()),
+            Some("presence_update") if frame[4]["reason"] == "kicked" => {
+                assert_eq!(
+                    (&frame[2], &frame[4]["user_id"]),
+                    (&json!("presence:ann"), &json!("ann"))
+                );
+                let place = frame[4]["channel_id"]
+                    .as_str()
+                    .or(frame[4]["workspace_id"].as_str());
+                left.push(place.unwrap().to_owned());
+            }
+            Some("phx_reply") if frame[1] == "8" => {
+                assert_eq!(frame[4]["status"], "ok", "{frame}");
+                break;
+            }
+            _ => {}
+        }
+    }
+    closed.sort();
+    left.sort();
+    assert_eq!(closed, ["board:1", "board:2"]);
+    assert_eq!(left, ["acme", "board:1", "board:2", "board:3"]);
+    page.is_refused(json!(["2", "9", "board:1", "phx_join", {}]))
+        .await;
+    page.asks(json!(["1", "10", "presence:ann", "get_online_users", {}]))
+        .await;
+}
+
+#[tokio::test]
+async fn on_pusher_who_signs_in_again_is_in_the_workspaces_that_are_signed_now() {
+    let gateway = crate::pusher::start_with_apps(&[]).await;
+    let mut page = crate::pusher::Page::connects(&gateway).await;
+    let mut reader = Person::connects(&gateway.options("reader")).await;
+    for (workspaces, expected) in [
+        (["acme"], ["acme", ""]),
+        (["umbrella"], ["umbrella", "acme"]),
+    ] {
+        let data = json!({"id": "ann", "user_info": {"name": "Ann"}, "workspaces": workspaces});
+        let data = data.to_string();
+        let auth = page.auth(&format!("::user::{data}"));
+        page.says("pusher:signin", json!({"auth": auth, "user_data": data}))
+            .await;
+        page.hears("pusher:signin_success").await;
+        let [there, gone] = expected;
+        soon(there, async {
+            while name_in(&mut reader, there).await.is_none() {}
+            while !gone.is_empty() && name_in(&mut reader, gone).await.is_some() {}
+        })
+        .await;
+    }
+}
+
+fn authenticate(token: &str) -> String {
+    json!({"type": "presence:authenticate", "token": token}).to_string()
+}
+
+/// What they were told they are out of, in order.
+fn removed(person: &Person) -> Vec<String> {
+    let all = person.heard.iter().filter_map(|event| match event {
+        Event::Removed(it) => Some(match &it.target {
+            Target::Channel(id) | Target::Workspace(id) => id.clone(),
+            Target::Users(ids) => ids.join(" "),
+        }),
+        _ => None,
+    });
+    all.collect()
+}
+
+/// The name under which ann is in an online list.
+async fn name_in(reader: &mut Person, workspace: &str) -> Option<String> {
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    let answer = reader
+        .does(&json!({"type": "presence:list", "workspace": workspace}).to_string())
+        .await;
+    let answer: Value = serde_json::from_str(&answer.to_json()).unwrap();
+    let users = answer["result"]["users"].as_array().unwrap();
+    let ann = users.iter().find(|it| it["id"] == "ann")?;
+    Some(ann["name"].as_str().unwrap_or_default().to_owned())
 }
 
 /// For which ends of a token they were asked for a fresh one.

@@ -305,6 +305,33 @@ test('a gateway that has lost the others says so, and when it has found them aga
   assert.deepEqual(heard, [true, false]);
 });
 
+test('a place that a fresh token does not allow is left for good', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  const bob = presence.user('bob');
+  await Promise.all([room.join(), bob.watch()]);
+  gateway.says(everyone(1, 'ann', 'bob'));
+  gateway.says({ type: 'presence:status', epoch: 'e', version: 1, user_id: 'bob', status: 'busy', devices: [] });
+  const heard = [];
+  room.on('removed', () => heard.push('removed'));
+  gateway.says({ type: 'presence:removed', channel: 'room:1' });
+  gateway.says({ type: 'presence:removed', users: ['bob'] });
+  gateway.says(joined(2, 'eve'));
+  await settle();
+  assert.deepEqual(heard, ['removed']);
+  assert.equal(room.state.joined, false);
+  assert.deepEqual(room.state.users, []);
+  assert.notEqual(bob.state.status, 'busy');
+  // Nor does the next connection ask for it.
+  gateway.take();
+  gateway.breaks();
+  await pass(5_000);
+  latest().onopen?.();
+  latest().hello();
+  await settle();
+  assert.deepEqual(latest().take().filter((it) => /room:1|bob/.test(it)), []);
+});
+
 test('a status waits for the connection, a broadcast is not said twice', async () => {
   const gateway = await online();
   gateway.answers = false;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use presence_core::users::{Activity, Input};
 use presence_core::{
-    ChannelId, Clock as Version, Meta, Pointer, Selection, StatusChange, Topic, Watching, rosters,
+    ChannelId, Clock as Version, Meta, Pointer, Selection, StatusChange, Topic, Watching,
+    WorkspaceId, rosters,
 };
 
 use super::{BUSY, Busy, Reference, Session};
@@ -51,8 +52,7 @@ impl Session {
     ) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
         let watch = watch.map(|(watching, have)| (watching, self.usable(&topic, watching, have)));
-        let known = self.joined.contains(&channel);
-        let entered = (!known).then(|| channel.clone());
+        let said = (channel.clone(), meta.clone());
         let new = watch.is_some() && !self.topics.contains(&topic);
         let undo = new.then(|| {
             let ask = self.asks + 1;
@@ -72,7 +72,7 @@ impl Session {
                 undo,
             }),
         })?;
-        self.joined.extend(entered);
+        self.note_said(said);
         if let Some((watching, have)) = watch {
             self.note(topic, watching, have);
         }
@@ -85,16 +85,42 @@ impl Session {
     ///
     /// [`Busy`]: nothing has changed.
     pub fn update(
-        &self,
+        &mut self,
         channel: ChannelId,
         meta: Arc<Meta>,
         reference: Option<Reference>,
     ) -> Result<(), Busy> {
+        let said = (channel.clone(), meta.clone());
         self.happened(Input::Updated {
             by: self.connection,
             channel,
             meta,
             asker: self.asker(reference),
+        })?;
+        if self.joined().any(|it| *it == said.0) {
+            self.note_said(said);
+        }
+        Ok(())
+    }
+
+    fn note_said(&mut self, (channel, meta): (ChannelId, Arc<Meta>)) {
+        match self.joined.iter_mut().find(|(it, _)| *it == channel) {
+            Some((_, said)) => *said = meta,
+            None => self.joined.push((channel, meta)),
+        }
+    }
+
+    /// Is in the online lists of these workspaces from now on and in no others, and says `card` about itself there.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]: nothing has changed.
+    pub fn move_to(&self, workspaces: Vec<WorkspaceId>, card: Arc<Meta>) -> Result<(), Busy> {
+        self.happened(Input::Moved {
+            by: self.connection,
+            workspaces,
+            card,
+            asker: None,
         })
     }
 
@@ -111,7 +137,7 @@ impl Session {
             channel,
             asker: self.asker(reference),
         })?;
-        self.joined.retain(|it| *it != departed);
+        self.joined.retain(|(it, _)| *it != departed);
         self.unwatch_quietly(&topic)
     }
 

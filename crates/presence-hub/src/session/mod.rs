@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::users::{Connection, Input};
-use presence_core::{ChannelId, Reason, Refusal, Topic, UserId};
+use presence_core::{ChannelId, Meta, Reason, Refusal, Topic, UserId};
 
 use self::catching_up::Owed;
 use self::watched::Topics;
@@ -71,8 +71,8 @@ pub struct Session {
     /// The rosters it watches, with the state that it has been told.
     topics: Topics,
     users: HashSet<UserId>,
-    /// The channels it is in, or has asked to be.
-    joined: Vec<ChannelId>,
+    /// The channels it is in, or has asked to be, with what it says about itself there.
+    joined: Vec<(ChannelId, Arc<Meta>)>,
     /// What it has to be told again, because it lagged.
     owed: Vec<Owed>,
     /// What was asked for and has not come yet: one at a time, or two big ones would drop each other.
@@ -86,7 +86,7 @@ impl Session {
         user: UserId,
         connection: Connection,
         restored: bool,
-        joined: Vec<ChannelId>,
+        joined: Vec<(ChannelId, Arc<Meta>)>,
         people: Shards<people::Message>,
         outbox: Arc<Outbox>,
     ) -> Self {
@@ -122,7 +122,12 @@ impl Session {
     }
 
     /// The channels that it is in, those of the connection before included, and maybe some that it was refused.
-    pub fn joined(&self) -> &[ChannelId] {
+    pub fn joined(&self) -> impl Iterator<Item = &ChannelId> {
+        self.joined.iter().map(|(channel, _)| channel)
+    }
+
+    /// What it says about itself in each of those.
+    pub fn metas(&self) -> &[(ChannelId, Arc<Meta>)] {
         &self.joined
     }
 

@@ -106,7 +106,7 @@ async fn who_comes_back_on_another_node_in_time_was_never_gone() {
     tokio::time::sleep(5 * SECOND).await;
     let bob = resume(&b, "bob", before).await;
     assert!(bob.is_restored());
-    assert_eq!(bob.joined(), [channel()]);
+    assert!(bob.joined().eq([&channel()]));
     ann.is_quiet_for(40 * SECOND).await;
 
     bob.leave().await;

@@ -52,6 +52,20 @@ async fn a_cluster_keeps_the_contract() {
     conformance::topics_after_loss(connect, wipe).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_keeps_the_list_of_the_revoked() {
+    let server = Server::start(&["--appendonly", "yes"]);
+    conformance::shared_revocations(async || connect(&server.url()).await).await;
+    server.says_ok(&["FLUSHALL"]);
+    conformance::durable_revocations(async || connect(&server.url()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_keeps_the_list_of_the_revoked() {
+    let cluster = Cluster::start_sound();
+    conformance::shared_revocations(async || connect(&cluster.url()).await).await;
+}
+
 async fn connect(url: &str) -> RedisTopics {
     RedisTopics::connect(settings(url)).await.unwrap()
 }

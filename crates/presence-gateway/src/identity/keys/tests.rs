@@ -485,6 +485,7 @@ fn jwt(change: impl FnOnce(&mut Jwt)) -> Jwt {
         secret: None,
         keys: vec![],
         jwks_file: None,
+        jwks_url: None,
         issuer: None,
         audience: vec![],
         leeway: Duration::from_secs(5),

@@ -101,16 +101,6 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// A user with a token that is made in a moment.
-    pub(super) fn soon(gateway: &'a Running, user: &str) -> Self {
-        let when = now() + Duration::from_secs(2);
-        let token = token_made_at(gateway, when, user, &[], &[]);
-        Caller {
-            gateway,
-            authorization: Some(format!("Bearer {token}")),
-        }
-    }
-
     /// Somebody without a token.
     pub(super) fn nobody(gateway: &'a Running) -> Self {
         Caller {

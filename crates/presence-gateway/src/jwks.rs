@@ -1,0 +1,150 @@
+//! Fetches the JWK set of a URL: now and then, and when a token names a key that is not in it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::header::{ACCEPT, HeaderValue, USER_AGENT};
+use hyper::{Request, StatusCode};
+use presence_hub::Clock;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::config::JwksUrl;
+use crate::identity::{FetchedJwks, JWKS_BYTES_MAX};
+use crate::web_client::{self, WebClient, in_full};
+
+/// How long a fetch may take, from the connection to the last byte.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// For an unknown key the set is fetched at most so often, whoever names how many.
+const UNKNOWN_EVERY: Duration = Duration::from_secs(5);
+/// After how long a fetch that failed is repeated: twice as long each time, up to the second of these.
+const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
+/// What fetches a JWK set.
+pub(crate) struct Fetcher {
+    source: JwksUrl,
+    client: WebClient,
+    jwks: Arc<FetchedJwks>,
+    clock: Clock,
+    /// Whether the first attempt is over.
+    has_tried: watch::Sender<bool>,
+}
+
+/// Why there is no newer set.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error("it did not answer within {TIMEOUT:?}")]
+    TooSlow,
+    #[error("it answered {0}, and only 200 would do")]
+    Answered(StatusCode),
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("the set is bigger than {JWKS_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("the set broke off")]
+    BrokenOff,
+    #[error("it is no set for us: {0}")]
+    NoSet(String),
+}
+
+impl Fetcher {
+    /// Keeps `jwks` as it is at `source`.
+    ///
+    /// # Errors
+    ///
+    /// There are no certificates of authorities to trust.
+    pub(crate) fn new(
+        source: JwksUrl,
+        jwks: Arc<FetchedJwks>,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
+        Ok(Fetcher {
+            client: web_client::to(&source.url)?,
+            source,
+            jwks,
+            clock,
+            has_tried: watch::Sender::new(false),
+        })
+    }
+
+    /// What becomes true when the first attempt is over, good or not.
+    pub(crate) fn has_tried(&self) -> watch::Receiver<bool> {
+        self.has_tried.subscribe()
+    }
+
+    /// Fetches for ever.
+    pub(crate) async fn run(self) {
+        let mut failures = 0;
+        loop {
+            let tried_at = Instant::now();
+            let fetched = self.fetch().await;
+            self.jwks.fetches.fetch_add(1, Relaxed);
+            let url = &self.source.url;
+            match fetched {
+                Ok(news) => {
+                    failures = 0;
+                    if let Some(keys) = news {
+                        tracing::info!(%url, keys, "fetched the keys of tokens");
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.jwks.failures.fetch_add(1, Relaxed);
+                    let (keys, _) = self.jwks.state();
+                    tracing::warn!(%url, %error, keys, "cannot fetch the keys of tokens: those from before stay in use");
+                }
+            }
+            self.has_tried.send_replace(true);
+            let next = tried_at + self.pause(failures);
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = self.jwks.unknown.notified() => {
+                    sleep_until(next.min(tried_at + UNKNOWN_EVERY)).await;
+                }
+            }
+        }
+    }
+
+    /// How long after an attempt the next one is, of which so many have failed one after the other.
+    fn pause(&self, failures: u32) -> Duration {
+        let [first, longest] = AGAIN;
+        match failures {
+            0 => self.source.refresh,
+            _ => (first * 2_u32.saturating_pow(failures - 1)).min(longest.min(self.source.refresh)),
+        }
+    }
+
+    /// How many keys there are, if that is another set than before.
+    async fn fetch(&self) -> Result<Option<usize>, FetchError> {
+        let text = timeout(TIMEOUT, self.get());
+        let text = text.await.unwrap_or(Err(FetchError::TooSlow))?;
+        let replaced = self.jwks.replace(text, self.clock.now());
+        replaced.map_err(FetchError::NoSet)
+    }
+
+    async fn get(&self) -> Result<String, FetchError> {
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.uri_mut() = self.source.url.clone();
+        let headers = request.headers_mut();
+        let accepted = "application/jwk-set+json, application/json";
+        headers.insert(ACCEPT, HeaderValue::from_static(accepted));
+        headers.insert(USER_AGENT, HeaderValue::from_static(web_client::AGENT));
+        let answer = self.client.request(request).await;
+        let answer = answer.map_err(|error| FetchError::Unreachable(in_full(&error)))?;
+        if answer.status() != StatusCode::OK {
+            return Err(FetchError::Answered(answer.status()));
+        }
+        let read = Limited::new(answer.into_body(), JWKS_BYTES_MAX).collect();
+        let read = read
+            .await
+            .map_err(|error| match error.is::<LengthLimitError>() {
+                true => FetchError::TooLarge,
+                false => FetchError::BrokenOff,
+            })?;
+        String::from_utf8(read.to_bytes().into())
+            .map_err(|_| FetchError::NoSet("it is not UTF-8".into()))
+    }
+}
