@@ -37,6 +37,8 @@ pub(crate) struct App {
     pub(crate) callers: Callers,
     /// The subscriptions of lost Action Cable connections.
     pub(crate) cables: Kept,
+    /// The store that gateways share, if there is one.
+    pub(crate) shared: Option<Arc<RedisTopics>>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) connections: Connections,
     /// The profiles, where they are in MongoDB.
@@ -120,9 +122,13 @@ impl App {
             Stored::Mongo(profiles) => Hub::join(settings, profiles, store, name).await,
         };
         if let Some((webhooks, wanted)) = webhooks {
-            hub.tell_outside(shared, Arc::new(webhooks), wanted);
+            hub.tell_outside(shared.clone(), Arc::new(webhooks), wanted);
         }
-        App::new(config, hub, mongo, resume, revocations)
+        let app = App::new(config, hub, mongo, resume, revocations)?;
+        Ok(App {
+            shared: Some(shared),
+            ..app
+        })
     }
 
     /// Opens what is kept, and starts a hub that is alone.
@@ -167,6 +173,7 @@ impl App {
             metrics: Metrics::default(),
             callers: Callers::default(),
             cables: Kept::default(),
+            shared: None,
             phase: watch::Sender::new(Phase::Open),
             connections: Connections::default(),
             mongo,

@@ -26,6 +26,8 @@ pub(crate) struct Guest {
     identity: Identity,
     device: DeviceId,
     session: Session,
+    /// Which connection of the session it goes on from, if it does.
+    resumed: Option<u32>,
     /// What its token does not allow any more, and it has not been told of.
     lost: Vec<Lost>,
 }
@@ -50,11 +52,16 @@ impl Guest {
         identity: Identity,
         resume: Option<&str>,
     ) -> Result<Guest, Refused> {
-        let device = identity.device.clone().unwrap_or_else(random_device);
         let user = identity.user.clone();
-        let now = app.now();
-        let resume = resume.and_then(|token| app.resume.verify(token, &user, &device, now));
-        let resume = resume.map(|(session, epoch)| Connection { session, epoch });
+        let (now, named) = (app.now(), identity.device.as_ref());
+        let resumed = resume.and_then(|token| app.resume.verify(token, &user, named, now));
+        let before = resumed.as_ref().map(|it| &it.device);
+        let device = named.or(before).cloned().unwrap_or_else(random_device);
+        let resume = resumed.map(|it| Connection {
+            session: it.session,
+            epoch: it.epoch,
+        });
+        let epoch = resume.map(|it| it.epoch);
         let entry = Entry {
             user,
             device: device.clone(),
@@ -69,7 +76,9 @@ impl Guest {
             device,
             app,
             lost: Vec::new(),
+            resumed: epoch,
         };
+        guest.resumed = epoch.filter(|_| guest.session.is_restored());
         // Some time has passed at the door, and a restored session was allowed what its older token allowed.
         let now = guest.app.now();
         guest.app.gate.revoked.check(&guest.identity, now)?;
@@ -101,6 +110,13 @@ impl Guest {
 
     pub(crate) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The connection whose session goes on in this one.
+    pub(crate) fn resumed(&self) -> Option<Connection> {
+        let epoch = self.resumed?;
+        let Connection { session, .. } = self.session.connection();
+        Some(Connection { session, epoch })
     }
 
     /// Which device it is on: as it said, or a new one.

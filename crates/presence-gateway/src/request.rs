@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_client::wire::{Chosen, ErrorCode, Field};
+use presence_client::wire::{Chosen, ErrorCode, Field, Json, fault_in};
 use presence_core::{
     Edit, Expiry, META_BYTES_MAX, Meta, Refusal, StatusChange, Timestamp, UserId, checked_emoji,
     checked_message,
@@ -137,6 +137,23 @@ pub(crate) fn page_size(limit: u64) -> Result<usize, Refused> {
             let why = format!("must be from 1 to {PAGE_MAX}");
             Err(Refused::invalid("limit", why))
         }
+    }
+}
+
+/// A JSON text that can be sent on to anybody as it is. `field` is what it is called.
+pub(crate) fn json(text: &str, field: &str) -> Result<Arc<str>, Refused> {
+    let json = Json::new(text).map_err(|why| unreadable(text, field, why))?;
+    Ok(json.into_text())
+}
+
+/// Why a JSON text was not understood: names the value in it that nobody could take, if that is the reason.
+pub(crate) fn unreadable(text: &str, field: &str, why: impl Display) -> Refused {
+    match fault_in(text) {
+        Some(fault) => {
+            let field = format!("{field}{}", fault.path);
+            Refused::invalid(&field, format!("is wrong: {}", fault.message))
+        }
+        None => Refused::invalid(field, format!("is wrong: {why}")),
     }
 }
 

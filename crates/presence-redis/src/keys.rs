@@ -67,6 +67,11 @@ impl Keys {
         self.in_shard(shard, "events")
     }
 
+    /// What is kept of a connection of `session` for whoever goes on with it: a string that expires.
+    pub(crate) fn kept(&self, shard: u16, session: SessionId, epoch: u32) -> String {
+        self.in_shard(shard, &format!("kept:{session}:{epoch}"))
+    }
+
     /// Who holds a lease: a hash.
     pub(crate) fn leases(&self) -> String {
         format!("{}:{{nodes}}:leases", self.prefix)
@@ -185,6 +190,10 @@ mod tests {
             ),
             (keys.told(17), "presence:{17}:told"),
             (keys.events(17), "presence:{17}:events"),
+            (
+                keys.kept(17, SessionId::from_u128(1), 2),
+                "presence:{17}:kept:00000000000000000000000000000001:2",
+            ),
             (keys.leases(), "presence:{nodes}:leases"),
             (keys.secret(), "presence:{nodes}:secret"),
             (

@@ -16,6 +16,7 @@ mod compare;
 mod fault;
 mod followed;
 mod hooks;
+mod kept;
 mod keys;
 mod leases;
 mod listener;

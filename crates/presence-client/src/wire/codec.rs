@@ -17,6 +17,7 @@ pub const VERSION: u8 = 1;
 /// How deep objects and lists may be nested in one another. JSON readers give up at 100 or more,
 /// and what a command carries is sent on inside of events.
 const DEPTH_MAX: usize = 64;
+const TOO_DEEP: &str = "nested too deep";
 
 /// The two things that must be known before the rest can be read.
 pub(super) struct Head<'a> {
@@ -26,8 +27,7 @@ pub(super) struct Head<'a> {
 
 /// Reads `type` and `ref`, and sees to it that everything else is sound JSON, also where later it is kept as a text.
 pub(super) fn head(text: &str) -> Result<Head<'_>, DecodeError> {
-    let RawHead { kind, ref_ } =
-        read_json(text).map_err(|it| DecodeError::malformed(plain(&it)))?;
+    let RawHead { kind, ref_ } = read_json(text).map_err(|why| unreadable(text, &why))?;
     let ref_ = match ref_.map(RawValue::get) {
         None | Some("null") => None,
         Some(text) => match Ref::from_json(text) {
@@ -41,6 +41,102 @@ pub(super) fn head(text: &str) -> Result<Head<'_>, DecodeError> {
     match serde_json::from_str::<Key<'_>>(kind.get()) {
         Ok(Key(kind)) => Ok(Head { kind, ref_ }),
         Err(_) => Err(DecodeError::invalid("type", "type must be a string", ref_)),
+    }
+}
+
+/// Why a text is no frame. Where it is an object, and only a value in it cannot be taken, that value is named, and whoever asked
+/// is answered.
+fn unreadable(text: &str, why: &serde_json::Error) -> DecodeError {
+    let malformed = || DecodeError::malformed(plain(why));
+    let Ok(Parts(parts)) = read_json(text) else {
+        return malformed();
+    };
+    let ref_ = parts.iter().find(|(key, _)| key == "ref");
+    let ref_ = ref_.and_then(|(_, value)| Ref::from_json(value.get()).ok());
+    let fault = parts.iter().find_map(|(key, value)| {
+        let Fault { path, message } = fault_in(value.get())?;
+        Some((format!("{key}{path}"), message))
+    });
+    match fault {
+        Some((field, message)) => {
+            let message = format!("{field}: {message}");
+            DecodeError::invalid(&field, message, ref_)
+        }
+        None => malformed(),
+    }
+}
+
+/// What a JSON text has that cannot be sent on.
+pub struct Fault {
+    /// Where: what is to be appended to the name of the text, such as `.a[0]`; nothing, if all of it is at fault.
+    pub path: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// The longest path that is worth telling.
+const PATH_BYTES_MAX: usize = 200;
+
+/// What is wrong with `text`, a JSON value, if anything is: a number without bounds, nesting too deep, or that it is none.
+pub fn fault_in(text: &str) -> Option<Fault> {
+    let mut from = serde_json::Deserializer::from_str(text);
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut from, &mut track);
+    let outcome = Sound::new(DEPTH_MAX - 1).deserialize(tracked);
+    let why = outcome.and_then(|()| from.end()).err()?;
+    let path = track.path().to_string();
+    let path = match path.as_bytes() {
+        [b'.'] => String::new(),
+        [b'[', ..] => path,
+        _ => format!(".{path}"),
+    };
+    let words = why.to_string();
+    let message = words
+        .rfind(" at line ")
+        .map_or(&words[..], |end| &words[..end]);
+    // Where something is nested too deep, the beginning of the way there says enough.
+    let is_short = path.len() <= PATH_BYTES_MAX && message != TOO_DEEP;
+    Some(Fault {
+        path: if is_short { path } else { beginning(&path) },
+        message: message.to_owned(),
+    })
+}
+
+/// The first step of a path, if that is short.
+fn beginning(path: &str) -> String {
+    let mut steps = path.match_indices(['.', '[']).map(|(at, _)| at);
+    let end = steps.nth(1).unwrap_or(path.len());
+    let first = &path[..end];
+    if first.len() <= PATH_BYTES_MAX {
+        first
+    } else {
+        ""
+    }
+    .to_owned()
+}
+
+/// The members of an object, none of which has been looked into.
+struct Parts<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Parts<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Parts<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Parts<'de>, A::Error> {
+                let mut parts = Vec::new();
+                while let Some(Key(key)) = from.next_key()? {
+                    parts.push((key, from.next_value()?));
+                }
+                Ok(Parts(parts))
+            }
+        }
+        from.deserialize_map(Read)
     }
 }
 
@@ -149,7 +245,7 @@ impl Sound {
     fn deeper<E: Error>(self) -> Result<Self, E> {
         match self.depth.checked_sub(1) {
             Some(depth) => Ok(Sound { depth }),
-            None => Err(E::custom("nested too deep")),
+            None => Err(E::custom(TOO_DEEP)),
         }
     }
 }

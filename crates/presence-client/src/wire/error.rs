@@ -8,7 +8,7 @@ use super::{ErrorCode, Ref};
 /// What kind of mistake it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeErrorKind {
-    /// Not a frame at all: not JSON, not an object, nested too deep, of another version, cut short.
+    /// Not a frame at all: not JSON, not an object, of another version, cut short.
     Malformed,
     /// A frame of a type we do not know.
     Unknown,

@@ -295,12 +295,13 @@ macro_rules! frames {
                 String::from_utf8(out).expect("JSON is UTF-8")
             }
 
-            /// Reads a JSON text.
+            /// Reads a JSON text. Half a surrogate pair in it is read as U+FFFD.
             ///
             /// # Errors
             ///
             /// Says what is wrong with it, where, and which `ref` asked.
             pub fn from_json(text: &str) -> Result<Self, $crate::wire::DecodeError> {
+                let text = &*$crate::wire::mend(text);
                 let head = $crate::wire::codec::head(text)?;
                 match &*head.kind {
                     $( $kind => $crate::wire::codec::body(text, head.ref_).map($name::$variant), )+
@@ -324,7 +325,7 @@ macro_rules! frames {
             ///
             /// # Errors
             ///
-            /// Says what is wrong with it. A binary frame has no field names to point at.
+            /// Says what is wrong with it. A binary frame has no field names to point at, but for a text of JSON in it.
             pub fn from_postcard(frame: &[u8]) -> Result<Self, $crate::wire::DecodeError> {
                 $crate::wire::codec::read_postcard(frame)
             }

@@ -12,11 +12,13 @@ mod words;
 mod codec;
 mod error;
 mod frame;
+mod mend;
 
-pub use codec::VERSION;
+pub use codec::{Fault, VERSION, fault_in};
 pub use command::Command;
 pub use error::{DecodeError, DecodeErrorKind};
 pub use event::Event;
+pub use mend::mend;
 pub use value::{Epoch, Field, Have, Json, Place, Ref, Selection, Session, Target};
 pub use words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
 

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::codec::check_json;
 use super::frame::{Member, frame, members};
+use super::mend::mend;
 
 /// What ties an answer to its command: a string or a whole number, as a JSON text.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -84,13 +85,14 @@ impl<'de> Deserialize<'de> for Ref {
 pub struct Json(Arc<str>);
 
 impl Json {
-    /// Checks a text.
+    /// Checks a text. Half a surrogate pair in it becomes U+FFFD.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with it: not JSON, nested too deep, half a surrogate pair, a number without bounds.
+    /// Says what is wrong with it: not JSON, nested too deep, a number without bounds.
     pub fn new(text: &str) -> Result<Self, serde_json::Error> {
-        check_json(text)?;
+        let text = mend(text);
+        check_json(&text)?;
         Ok(Json(text.trim().into()))
     }
 

@@ -138,7 +138,7 @@ words! {
 
     /// What is wrong with a command.
     pub enum ErrorCode {
-        /// Not a JSON object, or not UTF-8, or nested too deep.
+        /// Not a JSON object, or not UTF-8.
         Malformed = "malformed",
         /// No such `type`.
         UnknownCommand = "unknown_command",

@@ -1,10 +1,15 @@
 //! What has no version: typing, cursors, broadcasts. It is told once per tick, and forgotten by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::roster::Roster;
 use crate::{Cursor, Event, Limits, Move, SessionId, Topic, UserId};
+
+/// The broadcasts of so many nodes have room in one tick. Each node accepts at most [`Limits::broadcasts_max`] of its own, and
+/// what it accepted is told on every node; beyond this product it is dropped.
+const BROADCASTING_NODES_MAX: usize = 16;
 
 /// The typing, pointing and broadcasting of one channel.
 #[derive(Debug, Default)]
@@ -13,9 +18,15 @@ pub(super) struct Fleeting {
     typing: BTreeMap<UserId, BTreeSet<SessionId>>,
     /// Who was typing when that was last told, of those for whom it changed since.
     typing_told: BTreeMap<UserId, bool>,
+    /// After whom to go on with those who started, and with those who stopped, if not all of them had room in the last tick.
+    started_up_to: Option<UserId>,
+    stopped_up_to: Option<UserId>,
     cursors: BTreeMap<SessionId, Cursor>,
     moved: BTreeMap<SessionId, Moved>,
-    gone: BTreeSet<SessionId>,
+    /// The same for cursors that moved, and for those that are gone.
+    moved_up_to: Option<SessionId>,
+    gone: BTreeMap<SessionId, ()>,
+    gone_up_to: Option<SessionId>,
     broadcasts: Vec<Event>,
 }
 
@@ -130,37 +141,30 @@ impl Fleeting {
     pub(super) fn forget_cursor(&mut self, session: SessionId) {
         if self.cursors.remove(&session).is_some() {
             self.moved.remove(&session);
-            self.gone.insert(session);
+            self.gone.insert(session, ());
         }
     }
 
-    /// Queues a broadcast; says whether there was room for it in this tick.
+    /// Whether this node may accept another broadcast in this tick.
+    pub(super) fn has_room_to_broadcast(&self, max: usize) -> bool {
+        self.broadcasts.len() < max
+    }
+
+    /// Queues a broadcast that this node or another one has accepted; says whether there was room for it. `max` is how many
+    /// each node accepts in a tick.
     pub(super) fn broadcast(&mut self, event: Event, max: usize) -> bool {
-        let room = self.broadcasts.len() < max;
+        let room = self.broadcasts.len() < max.saturating_mul(BROADCASTING_NODES_MAX);
         if room {
             self.broadcasts.push(event);
         }
         room
     }
 
-    /// Takes what there is to tell; cursors over the limit stay for the next tick.
+    /// Takes what there is to tell. Typing and cursors over their limits stay for the next tick.
     pub(super) fn take(&mut self, topic: &Topic, limits: &Limits, roster: &Roster) -> Vec<Telling> {
         let mut tellings = Vec::new();
         if !self.typing_told.is_empty() {
-            let changed = std::mem::take(&mut self.typing_told);
-            let (stopped, started): (Vec<_>, Vec<_>) =
-                changed.into_iter().partition(|&(_, was_typing)| was_typing);
-            // More than are named are not told one by one: the list says who is left.
-            let users = |changed: Vec<(UserId, bool)>| {
-                let named = changed.into_iter().take(limits.typing_max);
-                named.map(|(user, _)| user).collect()
-            };
-            tellings.push(Telling::all(Event::Typing {
-                topic: topic.clone(),
-                typing: self.typing(limits.typing_max),
-                started: users(started),
-                stopped: users(stopped),
-            }));
+            tellings.push(self.take_typing(topic, limits.typing_max));
         }
         if !self.moved.is_empty() || !self.gone.is_empty() {
             tellings.push(self.take_cursors(topic, limits.cursors_max, roster));
@@ -169,9 +173,25 @@ impl Fleeting {
         tellings
     }
 
+    /// Everyone who started and stopped is named once, so that a list which is kept by adding and removing is right in the end.
+    fn take_typing(&mut self, topic: &Topic, max: usize) -> Telling {
+        let changed = &self.typing_told;
+        let started = next_of(changed, &mut self.started_up_to, max, |typed| !typed);
+        let stopped = next_of(changed, &mut self.stopped_up_to, max, |typed| *typed);
+        for user in started.iter().chain(&stopped) {
+            self.typing_told.remove(user);
+        }
+        Telling::all(Event::Typing {
+            topic: topic.clone(),
+            typing: self.typing(max),
+            started,
+            stopped,
+        })
+    }
+
     /// Everyone hears of all cursors that moved, but of their own.
     fn take_cursors(&mut self, topic: &Topic, max: usize, roster: &Roster) -> Telling {
-        let movers: Vec<SessionId> = self.moved.keys().take(max).copied().collect();
+        let movers = next_of(&self.moved, &mut self.moved_up_to, max, |_| true);
         let news = movers.iter().filter_map(|session| {
             let Moved { pointed, selected } = self.moved.remove(session)?;
             let person = roster.person(roster.user_of(*session)?)?.clone();
@@ -183,7 +203,7 @@ impl Fleeting {
             Some((*session, news))
         });
         let news: Vec<(SessionId, Move)> = news.collect();
-        let gone: Vec<SessionId> = self.gone.iter().take(max).copied().collect();
+        let gone = next_of(&self.gone, &mut self.gone_up_to, max, |()| true);
         for session in &gone {
             self.gone.remove(session);
         }
@@ -209,6 +229,31 @@ impl Fleeting {
             instead,
         }
     }
+}
+
+/// The next keys of `waiting` whose value is `wanted`, at most `max`. They are taken in turns: where more than `max` wait,
+/// `up_to` remembers the last one, and the next call goes on after it. So nobody waits for ever behind others who change in
+/// every tick.
+fn next_of<K: Ord + Clone, V>(
+    waiting: &BTreeMap<K, V>,
+    up_to: &mut Option<K>,
+    max: usize,
+    wanted: impl Fn(&V) -> bool,
+) -> Vec<K> {
+    let after = up_to.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+    let before = up_to.as_ref();
+    let before = before.map(|it| waiting.range((Bound::Unbounded, Bound::Included(it))));
+    let in_turn = waiting.range((after, Bound::Unbounded));
+    let in_turn = in_turn.chain(before.into_iter().flatten());
+    let mut wanted = in_turn.filter(|(_, value)| wanted(value));
+    let next: Vec<K> = wanted
+        .by_ref()
+        .take(max)
+        .map(|(it, _)| it.clone())
+        .collect();
+    let is_more = wanted.next().is_some();
+    *up_to = next.last().filter(|_| is_more).cloned();
+    next
 }
 
 /// A broadcast as an event.

@@ -400,11 +400,12 @@ impl Rosters {
                         event: event.clone(),
                         payload: payload.clone(),
                     };
-                    let said = fleeting::broadcast(&topic, user, session, event, payload);
-                    if !place.fleeting.broadcast(said, max) {
+                    if !place.fleeting.has_room_to_broadcast(max) {
                         let retry_after = place.speaks_at.since(now).max(Timing::TICK);
                         return Err(Refusal::TooFast { retry_after });
                     }
+                    let said = fleeting::broadcast(&topic, user, session, event, payload);
+                    place.fleeting.broadcast(said, max);
                     place.murmur(murmur);
                     // Whoever has sent their message has stopped typing it.
                     place.fleeting.stop_typing(user, session);
@@ -515,11 +516,12 @@ impl Rosters {
             event: event.clone(),
             payload: payload.clone(),
         };
-        let said = fleeting::broadcast(topic, &user, session, event, payload);
-        if !place.fleeting.broadcast(said, max) {
+        if !place.fleeting.has_room_to_broadcast(max) {
             let retry_after = place.speaks_at.since(now).max(Timing::TICK);
             return Err(Refusal::TooFast { retry_after });
         }
+        let said = fleeting::broadcast(topic, &user, session, event, payload);
+        place.fleeting.broadcast(said, max);
         place.murmur(murmur);
         Ok(())
     }

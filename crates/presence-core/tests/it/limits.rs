@@ -76,6 +76,110 @@ given 1 typing_max
 }
 
 #[test]
+fn who_starts_and_stops_typing_over_the_limit_is_named_in_the_next_ticks() {
+    check(
+        "
+given 2 typing_max
+ 0s  a/web connects
+     a/web joins room:1
+     b/web connects
+     b/web joins room:1
+     c/web connects
+     c/web joins room:1
+     d/web connects
+     d/web joins room:1
+     e/web connects
+     e/web joins room:1
+ 1s  eve watches room:1
+     > eve: room:1 [a online, b online, c online, d online, e online]
+     a/web types in room:1
+     > room:1 typing: a (+a)
+     b/web types in room:1
+     c/web types in room:1
+     d/web types in room:1
+     e/web types in room:1
+1s50ms .
+     > room:1 typing: a, b (+b +c)
+1s100ms .
+     > room:1 typing: a, b (+d +e)
+1s110ms a/web stops typing in room:1
+     b/web stops typing in room:1
+     c/web stops typing in room:1
+     d/web stops typing in room:1
+     e/web stops typing in room:1
+1s150ms .
+     > room:1 typing: (-a -b)
+     zoe watches room:1
+     > zoe: room:1 [a online, b online, c online, d online, e online] typing: c d
+1s200ms .
+     > room:1 typing: (-c -d)
+1s250ms .
+     > room:1 typing: (-e)
+2s   .
+",
+    );
+}
+
+#[test]
+fn who_leaves_over_the_limit_stops_typing_and_pointing_too() {
+    check(
+        "
+given 1 typing_max
+given 1 cursors_max
+ 0s  a/web connects
+     a/web joins room:1
+     b/web connects
+     b/web joins room:1
+     a/web types in room:1
+     b/web types in room:1
+     a/web points in room:1 1,1
+     b/web points in room:1 2,2
+ 1s  eve watches room:1
+     > eve: room:1 [a online, b online] typing: a, a/web at 1,1
+     a/web departs room:1
+     > room:1 -a left
+     > room:1 typing: b (-a)
+     > room:1 a/web points no more
+     b/web departs room:1
+1s50ms .
+     > room:1 -b left
+     > room:1 typing: (-b)
+     > room:1 b/web points no more
+2s   .
+",
+    );
+}
+
+#[test]
+fn nobody_waits_for_ever_behind_those_who_change_in_every_tick() {
+    check(
+        "
+given 1 typing_max
+given 1 cursors_max
+ 0s  a/web connects
+     a/web joins room:1
+     b/web connects
+     b/web joins room:1
+ 1s  eve watches room:1
+     > eve: room:1 [a online, b online]
+     a/web points in room:1 1,1
+     > room:1 but a/web: a/web at 1,1
+     a/web points in room:1 2,2
+     b/web points in room:1 7,7
+1s50ms .
+     > room:1 but a/web: a/web at 2,2
+     a/web points in room:1 3,3
+1s100ms .
+     > room:1 but b/web: b/web at 7,7
+     a/web points in room:1 4,4
+1s150ms .
+     > room:1 but a/web: a/web at 4,4
+2s   .
+",
+    );
+}
+
+#[test]
 fn cursors_in_a_tick() {
     check(
         "

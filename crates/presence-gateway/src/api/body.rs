@@ -6,8 +6,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode};
-use presence_client::wire::{ErrorCode, Json};
+use presence_client::wire::{ErrorCode, Fault, Json, fault_in, mend};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::problem::Problem;
 use crate::request::Refused;
@@ -58,8 +59,9 @@ fn too_large(bytes_max: usize) -> Problem {
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     let malformed = |message: String| Refused::new(ErrorCode::Malformed, message);
     let text = str::from_utf8(bytes).map_err(|_| malformed("the body is not UTF-8".to_owned()))?;
+    let text = &*mend(text);
     // All of it: what is kept as a text is sent on as it is.
-    Json::new(text).map_err(|error| malformed(error.to_string()))?;
+    Json::new(text).map_err(|error| unsound(text, &error))?;
     if !text.trim_ascii_start().starts_with('{') {
         return Err(malformed("the body must be an object".to_owned()));
     }
@@ -71,6 +73,19 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
             invalid(&path, &error.into_inner().to_string())
         })
     })
+}
+
+/// Why a text cannot be taken: because it is no JSON, or because of one value in it.
+fn unsound(text: &str, error: &serde_json::Error) -> Refused {
+    let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
+    let fault = fault_in(text).filter(|it| is_json && !it.path.is_empty());
+    match fault {
+        Some(Fault { path, message }) => {
+            let field = path.strip_prefix('.').unwrap_or(&path);
+            invalid(field, &message)
+        }
+        None => Refused::new(ErrorCode::Malformed, error.to_string()),
+    }
 }
 
 /// What is wrong with the field at `path`, in the words of whoever looked at it.
@@ -146,17 +161,46 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_in_sound_json_is_malformed() {
+    fn a_value_that_cannot_be_sent_on_is_named() {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(100), "]".repeat(100));
-        let bodies: [&[u8]; 8] = [
+        for (body, field, message) in [
+            (
+                r#"{"clear_after":1e400}"#,
+                "clear_after",
+                "clear_after: number out of range",
+            ),
+            (
+                r#"{"status":"busy","x":[{"y":-1e999}]}"#,
+                "x[0].y",
+                "x[0].y: number out of range",
+            ),
+            (&deep, "a", "a: nested too deep"),
+        ] {
+            let expected = (
+                ErrorCode::Invalid,
+                Some(field.to_owned()),
+                message.to_owned(),
+            );
+            assert_eq!(refused(body.as_bytes()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn half_an_emoji_is_read_as_a_replacement() {
+        let body = br#"{"status":"busy","custom_message":"Lunch \ud83c"}"#;
+        let body: serde_json::Value = parse(body).unwrap();
+        assert_eq!(body["custom_message"], "Lunch \u{fffd}");
+    }
+
+    #[test]
+    fn what_is_no_object_in_sound_json_is_malformed() {
+        let bodies: [&[u8]; 6] = [
             b"",
             b"{",
             b"[\"busy\"]",
             b"\"busy\"",
             b"{} {}",
-            b"{\"emoji\":\"\\ud800\"}",
             b"{\"emoji\":\"\xff\"}",
-            deep.as_bytes(),
         ];
         for body in bodies {
             let (code, field, message) = refused(body);

@@ -1,9 +1,10 @@
 //! What the `message` command asks for: the actions of the channel classes.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use presence_client::wire::{Chosen, ErrorCode, Field};
+use presence_client::wire::{Chosen, ErrorCode, Field, mend};
 use presence_core::users::Activity;
 use presence_core::{ChannelId, Pointer, Timestamp};
 use serde::Deserialize;
@@ -11,12 +12,13 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Cable;
-use super::classes::{self, Subject};
+use super::classes::Subject;
 use super::messages;
 use super::presence::not_subscribed;
+use super::subscriptions::Subscription;
 use crate::out::Out;
 use crate::rates::Class;
-use crate::request::{Refused, StatusRequest};
+use crate::request::{self, Refused, StatusRequest};
 
 /// The action of a message that names none.
 const RECEIVE: &str = "receive";
@@ -94,6 +96,7 @@ impl Cable {
                 .into(),
             false => data.get().into(),
         };
+        let text = mend(&text);
         let Named { action } = read(&text)?;
         let action = action.unwrap_or(RECEIVE.into());
         let done = match subject {
@@ -139,13 +142,17 @@ impl Cable {
             }
             "update" => {
                 self.afford(Class::Join)?;
-                let meta = classes::json(read::<Update<'_>>(text)?.meta)?;
-                self.guest.update(channel, meta, reference())
+                let meta = request::json(read::<Update<'_>>(text)?.meta.get(), "meta")?;
+                self.guest
+                    .update(channel.clone(), meta.clone(), reference())?;
+                self.spoke(channel, ticket, meta);
+                Ok(())
             }
             "broadcast" => {
                 self.afford(Class::Broadcast)?;
                 let Broadcast { event, payload } = read(text)?;
-                let payload = payload.map(classes::json).transpose()?;
+                let payload = payload.map(|it| request::json(it.get(), "payload"));
+                let payload = payload.transpose()?;
                 let payload = payload.unwrap_or_else(|| "".into());
                 self.guest.say(channel, &event, payload, reference())
             }
@@ -153,6 +160,19 @@ impl Cable {
             "heartbeat" => self.afford(Class::Other),
             _ => Err(unknown(action)),
         }
+    }
+
+    /// Notes what was said of oneself in a place by a subscription. One that only looks speaks for the one that does not.
+    fn spoke(&mut self, channel: ChannelId, ticket: u32, meta: Arc<str>) {
+        let asks = |it: &mut Subscription| it.is_present;
+        let is_present = self.subscriptions.of_ticket(ticket).is_some_and(asks);
+        let speaker = self.subscriptions.speaker(&Subject::Place(channel));
+        let by = match (is_present, speaker) {
+            (false, Some(speaker)) => speaker.ticket,
+            _ => ticket,
+        };
+        self.subscriptions.say(by, meta);
+        self.changed();
     }
 
     /// Sets one's own status, or says that one looks or does not.
@@ -214,5 +234,5 @@ fn unknown(action: &str) -> Refused {
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refused> {
-    serde_json::from_str(text).map_err(|error| Refused::invalid("data", error))
+    serde_json::from_str(text).map_err(|error| request::unreadable(text, "data", error))
 }

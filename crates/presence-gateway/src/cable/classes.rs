@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use presence_client::wire::{ErrorCode, Json};
+use presence_client::wire::{ErrorCode, mend};
 use presence_core::{ChannelId, Topic, UserId, WorkspaceId};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -113,12 +113,14 @@ impl Wish {
             let message = format!("identifier must be at most {IDENTIFIER_BYTES_MAX} bytes");
             return Err(Refused::new(ErrorCode::TooLarge, message));
         }
+        let identifier = &*mend(identifier);
         let params: Params<'_> = serde_json::from_str(identifier)
             .map_err(|error| Refused::invalid("identifier", error))?;
         let subject = params.subject()?;
         let is_room =
             matches!(&subject, Subject::Place(channel) if channel.as_str().starts_with(ROOM));
-        let meta = params.meta.filter(|it| it.get() != "null").map(json);
+        let meta = params.meta.filter(|it| it.get() != "null");
+        let meta = meta.map(|it| request::json(it.get(), "meta"));
         Ok(Wish {
             meta: meta.transpose()?,
             only_looks: params.watch || !matches!(subject, Subject::Place(_)),
@@ -180,13 +182,6 @@ fn escaped(path: &str) -> String {
         }
     }
     escaped
-}
-
-/// A JSON text that can be sent on as it is.
-pub(super) fn json(text: &RawValue) -> Result<Arc<str>, Refused> {
-    let checked = Json::new(text.get());
-    let checked = checked.map_err(|error| Refused::new(ErrorCode::Malformed, error.to_string()))?;
-    Ok(checked.into_text())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use presence_client::wire::ErrorCode;
+use presence_client::wire::{ErrorCode, mend};
 use presence_core::{ChannelId, Topic};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -38,6 +38,7 @@ impl Cable {
     /// Does what a frame asks for. What is refused is not answered, except for subscriptions: the protocol has no words for it.
     pub(super) async fn obey(&mut self, text: &str, out: &mut Out) -> Next {
         let now = self.guest.app().now();
+        let text = &*mend(text);
         let Ok(command) = serde_json::from_str::<Command<'_>>(text) else {
             self.count(ErrorCode::Malformed);
             return match self.buckets.malformed(now) {
@@ -163,14 +164,6 @@ impl Cable {
             Subject::Place(channel) => Ok(Topic::Channel(channel.clone())),
             Subject::Workspace(workspace) => Ok(Topic::Workspace(workspace.clone())),
             Subject::Statuses(_) => Err(Refused::invalid("identifier", "is not of a place")),
-        }
-    }
-
-    /// Notes whether one is in a place: the session is, so all of its subscriptions are.
-    pub(super) fn set_present(&mut self, subject: &Subject, is_present: bool) {
-        let about = |it: &&mut Subscription| it.wish.subject == *subject;
-        for it in self.subscriptions.iter_mut().filter(about) {
-            it.is_present = is_present;
         }
     }
 

@@ -8,7 +8,6 @@ use presence_core::DeviceId;
 use crate::app::App;
 use crate::closing::{Closing, Why};
 use crate::dialect::{Agreed, Handshake};
-use crate::guest::Guest;
 use crate::http::{self, Answer};
 use crate::identity::{Identity, IdentityError};
 use crate::request::Refused;
@@ -21,7 +20,7 @@ const EXTENDED: &str = "actioncable-v1-ext-json";
 const TOKEN: &str = "anycable-token.";
 /// The cookie that has one.
 const TOKEN_COOKIE: &str = "presence_token";
-/// What stands between a resume token and the device it is for, in a `sid`: no id has it.
+/// What stood between a resume token and its device in a `sid` of an earlier release: no id has it. The token names its device now.
 const OF_DEVICE: char = '*';
 
 /// What a client says of itself at the door.
@@ -36,39 +35,33 @@ pub(crate) struct Hello {
 pub(super) fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
     let spoken = [PLAIN, EXTENDED];
     let mut offered = handshake.offered.iter().copied();
-    let protocol = offered.find(|it| spoken.contains(it));
-    if protocol.is_none() && !handshake.offered.is_empty() {
+    // Its clients stop for good where none of theirs is chosen, so nobody is let in without one.
+    let Some(protocol) = offered.find(|it| spoken.contains(it)) else {
         let message = format!("offer {PLAIN} or {EXTENDED}");
         let why = Refused::new(ErrorCode::Malformed, message);
         return Err(Box::new(http::error(StatusCode::BAD_REQUEST, &why)));
-    }
-    let is_extended = protocol == Some(EXTENDED);
+    };
+    let is_extended = protocol == EXTENDED;
     let token = token(app, handshake);
     let mut identity = http::identify(app, token.as_deref(), &handshake.query);
     let sid = handshake.query.get("sid");
     let sid = sid.or_else(|| text(handshake.headers, "x-anycable-restore-sid"));
-    let sid = sid
-        .filter(|_| is_extended)
-        .and_then(|it| it.split_once(OF_DEVICE));
-    // Pages here do not know their device; the session goes on on the one that it was on.
-    if let (Ok(identity), Some((_, device))) = (&mut identity, sid)
+    let sid = sid.filter(|_| is_extended);
+    let earlier = sid.and_then(|it| it.split_once(OF_DEVICE));
+    if let (Ok(identity), Some((_, device))) = (&mut identity, earlier)
         && identity.device.is_none()
     {
         identity.device = DeviceId::new(device).ok();
     }
+    let resume = earlier.map(|(token, _)| token).or(sid);
     Ok(Agreed {
-        protocol: protocol.map(str::to_owned),
+        protocol: Some(protocol.to_owned()),
         hello: Hello {
             is_extended,
             identity,
-            resume: sid.map(|(token, _)| token.to_owned()),
+            resume: resume.map(str::to_owned),
         },
     })
-}
-
-/// What a page goes on with if its connection is lost: worth nothing without the right to be that user.
-pub(super) fn sid_of(guest: &Guest) -> String {
-    format!("{}{OF_DEVICE}{}", guest.resume_token(), guest.device())
 }
 
 /// Why a client is not let in. That its token has run out is a reason of its own: some get a fresh one then.

@@ -141,27 +141,33 @@ struct Said<'a> {
     user_id: &'a str,
 }
 
-/// Whether a whisper could be taken for something that only the gateway says.
+/// Whether a whisper could be taken for something that only the gateway says: by its kind, or by what readers of rosters and of
+/// numbers look at whatever the kind is.
 fn pretends(payload: &str) -> bool {
     let Ok(serde_json::Value::Object(said)) = serde_json::from_str(payload) else {
         return payload.is_empty();
     };
-    const OURS: [&str; 12] = [
+    const KINDS: [&str; 14] = [
         "presence_update",
         "viewer_count",
         "typing",
         "cursor_move",
         "selection",
         "cursor_gone",
+        "cursor_reset",
         "broadcast",
+        "error",
         "status_update",
         "own_status",
         "user_joined",
         "user_left",
         "user_updated",
     ];
-    let words = ["type", "action"].map(|name| said.get(name).and_then(|it| it.as_str()));
-    words.into_iter().flatten().any(|it| OURS.contains(&it))
+    // A page that copies members of an object copies the last one into its prototype.
+    const MEMBERS: [&str; 5] = ["users", "count", "member_ids", "member_count", "__proto__"];
+    let kinds = ["type", "action"].map(|name| said.get(name).and_then(|it| it.as_str()));
+    let is_kind = kinds.into_iter().flatten().any(|it| KINDS.contains(&it));
+    is_kind || MEMBERS.iter().any(|it| said.contains_key(*it))
 }
 
 fn face_of(face: &Face) -> String {

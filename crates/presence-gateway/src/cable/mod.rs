@@ -10,6 +10,7 @@ mod kept;
 mod messages;
 mod presence;
 mod roster;
+mod sharing;
 mod subscribing;
 mod subscriptions;
 mod tails;
@@ -27,6 +28,7 @@ use self::classes::{Kind, Subject};
 use self::door::Hello;
 pub(crate) use self::kept::Kept;
 use self::kept::KeptSubscription;
+use self::subscribing::Owed;
 use self::subscriptions::{State, Subscription, Subscriptions};
 use self::tails::{For, Tails};
 use crate::app::App;
@@ -53,12 +55,14 @@ pub(crate) struct Cable {
     /// What its user was last told of themselves, for who subscribes to that later.
     own: Option<Arc<Event>>,
     /// What is to be left, once the hub has room to hear it.
-    owed: Vec<Subject>,
+    owed: Vec<Owed>,
     pings_at: Instant,
     /// When to try again what there was no room for.
     tries_at: Option<Instant>,
     /// When to leave where nobody has subscribed again.
     strays_at: Option<Instant>,
+    /// When to write where other gateways find it what there is to go on with.
+    shares_at: Option<Instant>,
 }
 
 impl Dialect for Cable {
@@ -92,7 +96,8 @@ impl Dialect for Cable {
         match entered {
             Ok(guest) => {
                 let mut cable = Cable::new(guest, is_extended);
-                cable.welcome(out);
+                let kept = cable.kept_before().await;
+                cable.welcome(kept, out);
                 Ok(cable)
             }
             Err(why) => {
@@ -152,7 +157,8 @@ impl Dialect for Cable {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let others = [self.tries_at, self.strays_at].into_iter().flatten();
+        let others = [self.tries_at, self.strays_at, self.shares_at];
+        let others = others.into_iter().flatten();
         others.chain([self.pings_at]).min()
     }
 
@@ -172,6 +178,9 @@ impl Dialect for Cable {
         if self.strays_at.is_some_and(|at| at <= now) {
             self.leave_strays();
         }
+        if self.shares_at.is_some_and(|at| at <= now) {
+            self.share(now);
+        }
     }
 }
 
@@ -187,43 +196,23 @@ impl Cable {
             pings_at: Instant::now() + PING_EVERY,
             tries_at: None,
             strays_at: None,
+            shares_at: None,
         }
     }
 
     /// The first frame, with the subscriptions that go on from a connection that was lost.
-    fn welcome(&mut self, out: &mut Out) {
+    fn welcome(&mut self, kept: Vec<KeptSubscription>, out: &mut Out) {
         let mut welcome = json!({ "type": "welcome" });
         if self.is_extended {
-            welcome["sid"] = json!(door::sid_of(&self.guest));
+            welcome["sid"] = json!(self.guest.resume_token());
         }
         if self.guest.session().is_restored() {
             self.strays_at = Some(Instant::now() + STRAYS_AFTER);
-            let app = self.guest.app().clone();
-            let session = self.guest.session().connection().session;
-            if let Some(kept) = app.cables.take(session) {
-                welcome["restored"] = json!(true);
-                welcome["restored_ids"] = json!(self.go_on(kept));
-            }
+            welcome["restored"] = json!(true);
+            welcome["restored_ids"] = json!(self.go_on(kept));
+            self.changed();
         }
         out.push_payload(TEXT, welcome.to_string().as_bytes());
-    }
-
-    /// Keeps the subscriptions for the time in which the session may come back.
-    fn keep(&self) {
-        if !self.is_extended {
-            return;
-        }
-        let confirmed = self.subscriptions.iter();
-        let confirmed = confirmed.filter(|it| it.state == State::Confirmed);
-        let kept = confirmed.map(|it| KeptSubscription {
-            identifier: subscriptions::identifier_of(&it.head),
-            is_present: it.is_present,
-        });
-        let app = self.guest.app();
-        let session = self.guest.session().connection().session;
-        let grace = app.config.timing.grace();
-        app.cables
-            .put(Instant::now(), grace, session, kept.collect());
     }
 
     fn tell(&mut self, told: &Arc<Told>, out: &mut Out) {
@@ -287,7 +276,10 @@ impl Cable {
     fn refused(&mut self, reference: &Reference, why: &Refused, out: &mut Out) {
         match Asked::of(reference) {
             Some(Asked::Subscription(ticket)) => self.reject(ticket, out),
-            Some(Asked::Presence(ticket)) => {
+            Some(Asked::Presence(ticket, is_join)) => {
+                if is_join {
+                    self.is_not_present(ticket);
+                }
                 if let Some(head) = self.head_of(ticket) {
                     self.presence_refused(&head, out);
                 }
@@ -314,8 +306,8 @@ impl Cable {
 enum Asked<'a> {
     /// `s7`: a subscription, by its ticket.
     Subscription(u32),
-    /// `p7`: being in its place.
-    Presence(u32),
+    /// `j7`: being in its place; `p7`: what is said of oneself there.
+    Presence(u32, bool),
     /// `a7.update`: an action in it.
     Action(u32, &'a str),
 }
@@ -328,7 +320,7 @@ impl<'a> Asked<'a> {
         let ticket = ticket.parse().ok()?;
         Some(match kind {
             "s" => Asked::Subscription(ticket),
-            "p" => Asked::Presence(ticket),
+            "j" | "p" => Asked::Presence(ticket, kind == "j"),
             _ => Asked::Action(ticket, action),
         })
     }

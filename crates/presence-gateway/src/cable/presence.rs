@@ -7,20 +7,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use presence_client::wire::ErrorCode;
-use presence_core::{Change, ChannelId, Event, Person, Topic, Watching};
+use presence_core::{Change, ChannelId, Event, Person};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Cable;
-use super::classes::{self, Id, Subject};
+use super::classes::{Id, Subject};
 use super::messages::WHISPER;
 use super::subscribing::NO_HISTORY;
 use super::tails::{For, Tails};
 use crate::guest::Guest;
 use crate::out::Out;
 use crate::rates::Class;
-use crate::request::Refused;
+use crate::request::{self, Refused};
 
 /// The most people in an answer.
 const RECORDS_MAX: u64 = 500;
@@ -113,7 +113,8 @@ impl Presence<'_> {
             return Err(Refused::invalid("presence.id", why));
         }
         let info = self.info.filter(|it| it.get() != "null");
-        info.map(classes::json).transpose()
+        info.map(|it| request::json(it.get(), "presence.info"))
+            .transpose()
     }
 }
 
@@ -127,10 +128,13 @@ impl Cable {
     ) -> Result<(), Refused> {
         let (ticket, channel) = self.place_of(head)?;
         self.afford(Class::Join)?;
-        let joined = self.enter(head, ticket, &channel, presence);
+        let joined = self.enter(ticket, &channel, presence);
         match joined {
             Ok(updated) => {
-                self.set_present(&Subject::Place(channel), true);
+                if let Some(it) = self.subscriptions.of_ticket(ticket) {
+                    it.is_present = true;
+                }
+                self.changed();
                 // Others are not told that somebody joins who is there already; who asked to join wants to hear of it.
                 if let Some(meta) = updated {
                     let id = self.guest.identity().user.as_str();
@@ -150,7 +154,6 @@ impl Cable {
     /// Does what a join asks for; says what was changed, if one was there already.
     fn enter(
         &mut self,
-        head: &str,
         ticket: u32,
         channel: &ChannelId,
         presence: Option<&RawValue>,
@@ -161,33 +164,48 @@ impl Cable {
             .map_err(|error| Refused::invalid("presence", error))?;
         let meta = presence.map(|it| it.meta(&self.guest)).transpose()?;
         let meta = meta.flatten();
-        let is_present = self.find(head).is_some_and(|it| it.is_present);
-        let reference = Some(format!("p{ticket}").into());
-        match (is_present, meta) {
-            (true, None) => Ok(None),
+        // One may be there through another subscription.
+        let is_in = self.subscriptions.are_in(&Subject::Place(channel.clone()));
+        match (is_in, &meta) {
+            (true, None) => return Ok(None),
             (true, Some(meta)) => {
-                let updated = meta.clone();
-                self.guest.update(channel.clone(), meta, reference)?;
-                Ok(Some(updated))
+                let reference = Some(format!("p{ticket}").into());
+                self.guest
+                    .update(channel.clone(), meta.clone(), reference)?;
             }
             (false, meta) => {
-                self.guest.join(channel.clone(), meta, None, reference)?;
-                Ok(None)
+                let reference = Some(format!("j{ticket}").into());
+                self.guest
+                    .join(channel.clone(), meta.clone(), None, reference)?;
             }
         }
+        if let Some(meta) = &meta {
+            self.subscriptions.say(ticket, meta.clone());
+        }
+        Ok(meta.filter(|_| is_in))
     }
 
     /// Is in the place of a subscription no more, and goes on looking at it.
     pub(super) fn leave(&mut self, head: &str) -> Result<(), Refused> {
-        let (_, channel) = self.place_of(head)?;
+        let (ticket, channel) = self.place_of(head)?;
         if !self.find(head).is_some_and(|it| it.is_present) {
             return Ok(());
         }
         self.afford(Class::Join)?;
-        self.guest.depart(channel.clone(), None)?;
-        self.set_present(&Subject::Place(channel.clone()), false);
-        let topic = Topic::Channel(channel);
-        self.guest.watch(topic, Watching::Whole, None, None)
+        let owed = self.owed_for(ticket, Subject::Place(channel));
+        self.is_not_present(ticket);
+        self.release(owed);
+        Ok(())
+    }
+
+    /// Notes that a subscription does not ask to be in its place, or was refused that.
+    pub(super) fn is_not_present(&mut self, ticket: u32) {
+        if let Some(it) = self.subscriptions.of_ticket(ticket) {
+            it.is_present = false;
+            it.meta = None;
+            it.said = 0;
+        }
+        self.changed();
     }
 
     /// Answers who is there.
@@ -225,7 +243,8 @@ impl Cable {
         let (_, channel) = self.place_of(head)?;
         self.afford(Class::Broadcast)?;
         let data = data.ok_or_else(|| Refused::invalid("data", "is missing"))?;
-        self.guest.say(channel, WHISPER, classes::json(data)?, None)
+        let data = request::json(data.get(), "data")?;
+        self.guest.say(channel, WHISPER, data, None)
     }
 
     /// There is no history: what a place is like is told as a whole, and what was said in it meanwhile is not kept.

@@ -1,15 +1,16 @@
 //! How a subscription comes to be, and how it ends: what the hub is asked for, now or as soon as there is room.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use presence_client::wire::ErrorCode;
-use presence_core::{Topic, Watching};
+use presence_core::{ChannelId, Topic, Watching};
 use tokio::time::Instant;
 
 use super::Cable;
 use super::classes::{Subject, Wish};
 use super::kept::KeptSubscription;
-use super::subscriptions::{State, head_of};
+use super::subscriptions::{State, Subscription, head_of};
 use crate::out::Out;
 use crate::rates::Class;
 use crate::request::Refused;
@@ -19,6 +20,14 @@ pub(super) const REJECTED: &str = ",\"type\":\"reject_subscription\"}";
 pub(super) const NO_HISTORY: &str = ",\"type\":\"reject_history\"}";
 /// What could not be told to a busy hub is tried again so much later, at the soonest.
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// What is to be looked at again after a subscription has stopped asking for it.
+#[derive(Debug)]
+pub(super) struct Owed {
+    subject: Subject,
+    /// Whether what was shown of oneself there was said by that subscription.
+    has_spoken: bool,
+}
 
 impl Cable {
     /// Asks the hub for what a subscription is about; later, if that is too much just now.
@@ -55,8 +64,13 @@ impl Cable {
                 let watch = Some((Watching::Whole, None));
                 // Who is there already through another subscription says nothing else of themselves by this one.
                 if is_present && (!is_in || meta.is_some()) {
-                    self.guest.join(channel.clone(), meta, watch, reference)?;
-                    self.set_present(&subject, true);
+                    let shown = self.subscriptions.speaker(&subject);
+                    let shown = shown.and_then(|it| it.meta.clone());
+                    let said = meta.clone().or(shown);
+                    self.guest.join(channel.clone(), said, watch, reference)?;
+                    if let Some(meta) = meta {
+                        self.subscriptions.say(ticket, meta);
+                    }
                 } else {
                     let topic = Topic::Channel(channel.clone());
                     self.guest.watch(topic, Watching::Whole, None, reference)?;
@@ -80,14 +94,21 @@ impl Cable {
         for KeptSubscription {
             identifier,
             is_present,
+            meta,
+            said,
         } in kept
         {
             let Ok(mut wish) = Wish::of(&identifier) else {
                 continue;
             };
-            // The session is where it was, and has said of itself what it has said.
-            wish.meta = None;
-            wish.only_looks = true;
+            let is_in = match &wish.subject {
+                Subject::Place(channel) => self.guest.session().joined().any(|it| it == channel),
+                Subject::Workspace(_) | Subject::Statuses(_) => false,
+            };
+            // A session that is where it was has said of itself what it has said.
+            let meta: Option<Arc<str>> = meta.map(Arc::from);
+            wish.only_looks = is_in || !is_present;
+            wish.meta = meta.clone().filter(|_| !wish.only_looks);
             let Some(added) = self.subscriptions.add(head_of(&identifier), wish) else {
                 continue;
             };
@@ -99,6 +120,7 @@ impl Cable {
                     if let Some(it) = self.subscriptions.of_ticket(ticket) {
                         it.is_present = is_present;
                     }
+                    self.subscriptions.said(ticket, meta, said);
                     restored.push(identifier);
                 }
                 Err(_) => drop(self.subscriptions.remove(ticket)),
@@ -109,18 +131,41 @@ impl Cable {
 
     /// Leaves at once, whatever the hub is busy with.
     pub(super) fn unsubscribe(&mut self, head: &str) {
-        let Some(ticket) = self.find(head).map(|it| it.ticket) else {
-            return;
-        };
-        if let Some(removed) = self.subscriptions.remove(ticket) {
-            self.release(removed.wish.subject);
+        if let Some(ticket) = self.find(head).map(|it| it.ticket) {
+            self.take_out(ticket);
         }
     }
 
-    /// Stops watching what no subscription needs any more, and leaves it.
-    pub(super) fn release(&mut self, subject: Subject) {
-        let released = match &subject {
-            _ if self.subscriptions.need(&subject) => Ok(()),
+    /// Removes a subscription, and gives up what it alone needed.
+    fn take_out(&mut self, ticket: u32) -> Option<Subscription> {
+        let subject = self.subscriptions.of_ticket(ticket)?.wish.subject.clone();
+        let owed = self.owed_for(ticket, subject);
+        let removed = self.subscriptions.remove(ticket);
+        self.release(owed);
+        self.changed();
+        removed
+    }
+
+    /// What has to be looked at once a subscription does not ask for its subject any more.
+    pub(super) fn owed_for(&self, ticket: u32, subject: Subject) -> Owed {
+        let speaker = self.subscriptions.speaker(&subject);
+        Owed {
+            has_spoken: speaker.is_some_and(|it| it.ticket == ticket && it.said > 0),
+            subject,
+        }
+    }
+
+    /// Stops watching what no subscription needs any more, and leaves where none asks to be. Where one still does, what that one
+    /// said is shown from now on.
+    pub(super) fn release(&mut self, owed: Owed) {
+        let Owed {
+            subject,
+            has_spoken,
+        } = &owed;
+        let is_needed = self.subscriptions.need(subject);
+        let released = match subject {
+            Subject::Place(channel) if is_needed => self.settle_in(channel, subject, *has_spoken),
+            _ if is_needed => Ok(()),
             Subject::Place(channel) => self.guest.depart(channel.clone(), None),
             Subject::Workspace(workspace) => {
                 let topic = Topic::Workspace(workspace.clone());
@@ -133,16 +178,45 @@ impl Cable {
             }
         };
         if let Err(why) = released {
-            self.owed.push(subject);
+            self.owed.push(owed);
             self.again(why.retry_after);
         }
+    }
+
+    /// Is in a place as those subscriptions ask for it that are left.
+    fn settle_in(
+        &mut self,
+        channel: &ChannelId,
+        subject: &Subject,
+        has_spoken: bool,
+    ) -> Result<(), Refused> {
+        match self.subscriptions.speaker(subject) {
+            None => self.only_look(channel.clone()),
+            Some(speaker) if has_spoken => {
+                let meta = speaker.meta.clone().unwrap_or_else(|| "{}".into());
+                self.guest.update(channel.clone(), meta, None)
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Is in a place no more, and goes on looking at it.
+    fn only_look(&mut self, channel: ChannelId) -> Result<(), Refused> {
+        if self.guest.session().joined().any(|it| *it == channel) {
+            self.guest.depart(channel.clone(), None)?;
+        }
+        let topic = Topic::Channel(channel);
+        if self.guest.session().watches_topic(&topic) {
+            return Ok(());
+        }
+        self.guest.watch(topic, Watching::Whole, None, None)
     }
 
     /// Tries again what there was no room for.
     pub(super) fn try_again(&mut self, out: &mut Out) {
         self.tries_at = None;
-        for subject in std::mem::take(&mut self.owed) {
-            self.release(subject);
+        for owed in std::mem::take(&mut self.owed) {
+            self.release(owed);
         }
         for ticket in self.subscriptions.due() {
             if let Err(why) = self.ask(ticket, out)
@@ -158,7 +232,10 @@ impl Cable {
         self.strays_at = None;
         let joined: Vec<_> = self.guest.session().joined().cloned().collect();
         for channel in joined {
-            self.release(Subject::Place(channel));
+            self.release(Owed {
+                subject: Subject::Place(channel),
+                has_spoken: false,
+            });
         }
     }
 
@@ -176,6 +253,7 @@ impl Cable {
         let asked = std::mem::take(&mut it.asked);
         let history = std::mem::take(&mut it.wants_history);
         let head = it.head.clone();
+        self.changed();
         for _ in 0..asked {
             self.say(&head, CONFIRMED, out);
         }
@@ -186,9 +264,8 @@ impl Cable {
 
     /// Says that there is no such subscription.
     pub(super) fn reject(&mut self, ticket: u32, out: &mut Out) {
-        if let Some(removed) = self.subscriptions.remove(ticket) {
+        if let Some(removed) = self.take_out(ticket) {
             self.say(&removed.head, REJECTED, out);
-            self.release(removed.wish.subject);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What one connection has subscribed to.
 
+use std::sync::Arc;
+
 use presence_core::{Event, Topic, UserId};
 
 use super::classes::{Subject, Wish};
@@ -19,8 +21,12 @@ pub(super) struct Subscription {
     pub(super) wants_history: bool,
     /// Whether the whole state was told.
     pub(super) has_begun: bool,
-    /// Whether one is in its place, and does not only look.
+    /// Whether it asks to be in its place, and not only to look. One is there as long as one subscription asks for it.
     pub(super) is_present: bool,
+    /// What was said of oneself by it.
+    pub(super) meta: Option<Arc<str>>,
+    /// Which of all sayings of the connection that was; zero, if nothing was said.
+    pub(super) said: u32,
 }
 
 /// How far a subscription has come.
@@ -39,6 +45,7 @@ pub(super) enum State {
 pub(super) struct Subscriptions {
     all: Vec<Subscription>,
     tickets: u32,
+    sayings: u32,
 }
 
 /// What each message of a subscription begins with.
@@ -72,6 +79,8 @@ impl Subscriptions {
             asked: 1,
             wants_history: false,
             has_begun: false,
+            meta: None,
+            said: 0,
         });
         self.all.last_mut()
     }
@@ -110,6 +119,40 @@ impl Subscriptions {
     /// Whether one of them is about `subject`.
     pub(super) fn need(&self, subject: &Subject) -> bool {
         self.all.iter().any(|it| it.wish.subject == *subject)
+    }
+
+    /// Whether one of them asks to be in `subject`.
+    pub(super) fn are_in(&self, subject: &Subject) -> bool {
+        self.present_in(subject).next().is_some()
+    }
+
+    /// The one of them whose words are shown in `subject`: the one that spoke last, of those that ask to be there.
+    pub(super) fn speaker(&self, subject: &Subject) -> Option<&Subscription> {
+        self.present_in(subject).max_by_key(|it| it.said)
+    }
+
+    fn present_in(&self, subject: &Subject) -> impl Iterator<Item = &Subscription> {
+        let all = self.all.iter();
+        all.filter(move |it| it.is_present && it.wish.subject == *subject)
+    }
+
+    /// Notes what is said of oneself by a subscription.
+    pub(super) fn say(&mut self, ticket: u32, meta: Arc<str>) {
+        self.sayings += 1;
+        let said = self.sayings;
+        if let Some(it) = self.of_ticket(ticket) {
+            it.meta = Some(meta);
+            it.said = said;
+        }
+    }
+
+    /// Notes what one of them said on a connection before this one.
+    pub(super) fn said(&mut self, ticket: u32, meta: Option<Arc<str>>, said: u32) {
+        self.sayings = self.sayings.max(said);
+        if let Some(it) = self.of_ticket(ticket) {
+            it.meta = meta;
+            it.said = said;
+        }
     }
 
     /// Whether one of them is about that user.

@@ -1,4 +1,8 @@
 //! Resume tokens: what a client shows to go on with its session after its connection broke.
+//!
+//! A token is `body.mac`, both in base64. The body has the session, its epoch, the second in which the token ends, and the id of
+//! the device. So a client that names no device is still the one that it was. Tokens of earlier releases have no device in
+//! their body: they are good for whoever names the right one.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,8 +20,9 @@ use sha2::Sha256;
 const FILE: &str = "resume.key";
 /// How long a token is good for. Long before that the session is gone.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
-/// Session, epoch, end.
-const BODY_BYTES: usize = 16 + 4 + 4;
+/// Session, epoch, end. The device follows.
+const HEAD_BYTES: usize = 16 + 4 + 4;
+const BODY_BYTES_MAX: usize = HEAD_BYTES + DeviceId::BYTES_MAX;
 const MAC_BYTES: usize = 32;
 
 /// What resume tokens are signed with. Not the key of anything else.
@@ -120,38 +125,51 @@ impl ResumeKey {
         device: &DeviceId,
         now: Timestamp,
     ) -> String {
-        let mut body = [0; BODY_BYTES];
-        body[..16].copy_from_slice(&session.as_u128().to_be_bytes());
-        body[16..20].copy_from_slice(&epoch.to_be_bytes());
-        body[20..].copy_from_slice(&seconds(now + LIFETIME).to_be_bytes());
-        let mac = self.mac(&body, user, device).finalize().into_bytes();
+        let mut head = [0; HEAD_BYTES];
+        head[..16].copy_from_slice(&session.as_u128().to_be_bytes());
+        head[16..20].copy_from_slice(&epoch.to_be_bytes());
+        head[20..].copy_from_slice(&seconds(now + LIFETIME).to_be_bytes());
+        let mac = self.mac(&head, user, device).finalize().into_bytes();
+        let body = [&head, device.as_str().as_bytes()].concat();
         format!("{}.{}", base64.encode(body), base64.encode(mac))
     }
 
-    /// The session and its epoch, if `token` was minted for this user on this device and has not run out.
+    /// What `token` goes on with, if it was minted for this user and has not run out. A `device` has to be the one that it was
+    /// minted for; without one, the token says which that is.
     pub fn verify(
         &self,
         token: &str,
         user: &UserId,
-        device: &DeviceId,
+        device: Option<&DeviceId>,
         now: Timestamp,
-    ) -> Option<(SessionId, u32)> {
+    ) -> Option<Resumed> {
         let (body, mac) = token.split_once('.')?;
-        let body: [u8; BODY_BYTES] = decoded(body)?;
-        let mac: [u8; MAC_BYTES] = decoded(mac)?;
+        let body = decoded(body, BODY_BYTES_MAX)?;
+        let (head, of) = body.split_first_chunk::<HEAD_BYTES>()?;
+        let device = match (of, device) {
+            ([], device) => device?.clone(),
+            (of, None) => DeviceId::new(str::from_utf8(of).ok()?).ok()?,
+            (of, Some(device)) if of == device.as_str().as_bytes() => device.clone(),
+            (_, Some(_)) => return None,
+        };
+        let mac = decoded(mac, MAC_BYTES)?;
         // Takes the same time wherever they differ.
-        self.mac(&body, user, device).verify_slice(&mac).ok()?;
-        let session = SessionId::from_u128(u128::from_be_bytes(body[..16].try_into().ok()?));
-        let epoch = u32::from_be_bytes(body[16..20].try_into().ok()?);
-        let end = u32::from_be_bytes(body[20..].try_into().ok()?);
-        (seconds(now) < end).then_some((session, epoch))
+        self.mac(head, user, &device).verify_slice(&mac).ok()?;
+        let session = SessionId::from_u128(u128::from_be_bytes(head[..16].try_into().ok()?));
+        let epoch = u32::from_be_bytes(head[16..20].try_into().ok()?);
+        let end = u32::from_be_bytes(head[20..].try_into().ok()?);
+        (seconds(now) < end).then_some(Resumed {
+            session,
+            epoch,
+            device,
+        })
     }
 
     /// Over lengths too, so that no two pairs of user and device read the same.
-    fn mac(&self, body: &[u8; BODY_BYTES], user: &UserId, device: &DeviceId) -> Hmac<Sha256> {
+    fn mac(&self, head: &[u8; HEAD_BYTES], user: &UserId, device: &DeviceId) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key may have any length");
         mac.update(b"presence resume 1\0");
-        mac.update(body);
+        mac.update(head);
         for id in [user.as_str(), device.as_str()] {
             mac.update(&(id.len() as u64).to_be_bytes());
             mac.update(id.as_bytes());
@@ -160,16 +178,25 @@ impl ResumeKey {
     }
 }
 
+/// What a resume token goes on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// The session.
+    pub session: SessionId,
+    /// The epoch of the connection that the token was minted in.
+    pub epoch: u32,
+    /// The device that the session is on.
+    pub device: DeviceId,
+}
+
 fn seconds(moment: Timestamp) -> u32 {
     u32::try_from(moment.as_millis() / 1000).unwrap_or(u32::MAX)
 }
 
-fn decoded<const N: usize>(text: &str) -> Option<[u8; N]> {
-    // No longer text is worth decoding.
-    if text.len() != N.div_ceil(3) * 4 - (3 - N % 3) % 3 {
-        return None;
-    }
-    base64.decode(text).ok()?.try_into().ok()
+/// What `text` stands for, if that is at most `max` bytes. No longer text is worth decoding.
+fn decoded(text: &str, max: usize) -> Option<Vec<u8>> {
+    let chars_max = max.div_ceil(3) * 4;
+    (text.len() <= chars_max).then(|| base64.decode(text).ok())?
 }
 
 #[cfg(test)]
@@ -183,43 +210,68 @@ mod tests {
     fn a_token_goes_on_with_its_session_for_a_day() {
         let key = ResumeKey::random().unwrap();
         let token = key.mint(SESSION, 7, &user("ann"), &device("web:x"), NOW);
-        let verify = |now| key.verify(&token, &user("ann"), &device("web:x"), now);
-        assert_eq!(verify(NOW), Some((SESSION, 7)));
+        let verify = |now| key.verify(&token, &user("ann"), Some(&device("web:x")), now);
+        assert_eq!(verify(NOW), Some(resumed("web:x")));
         let end = NOW + LIFETIME;
-        assert_eq!(
-            verify(Timestamp::from_millis(end.as_millis() - 1)),
-            Some((SESSION, 7))
-        );
+        let last = Timestamp::from_millis(end.as_millis() - 1);
+        assert_eq!(verify(last), Some(resumed("web:x")));
         assert_eq!(verify(end), None);
+    }
+
+    #[test]
+    fn who_names_no_device_is_on_the_one_that_it_was_minted_for() {
+        let key = ResumeKey::random().unwrap();
+        let longest = "x".repeat(DeviceId::BYTES_MAX);
+        for name in ["web:x", "x", &longest] {
+            let token = key.mint(SESSION, 7, &user("ann"), &device(name), NOW);
+            let verify = |user: &UserId| key.verify(&token, user, None, NOW);
+            assert_eq!(verify(&user("ann")), Some(resumed(name)));
+            assert_eq!(verify(&user("eve")), None);
+        }
+    }
+
+    #[test]
+    fn a_token_of_an_earlier_release_is_good_for_the_device_that_it_was_minted_for() {
+        let key = ResumeKey::random().unwrap();
+        let token = key.mint(SESSION, 7, &user("ann"), &device("web:x"), NOW);
+        let (body, mac) = token.split_once('.').unwrap();
+        let body = base64.decode(body).unwrap();
+        let old = format!("{}.{mac}", base64.encode(&body[..HEAD_BYTES]));
+        let verify = |device: Option<&str>| {
+            let device = device.map(|it| self::device(it));
+            key.verify(&old, &user("ann"), device.as_ref(), NOW)
+        };
+        assert_eq!(verify(Some("web:x")), Some(resumed("web:x")));
+        assert_eq!(verify(Some("web:y")), None);
+        assert_eq!(verify(None), None);
     }
 
     #[test]
     fn it_is_of_one_user_on_one_device_and_of_one_key() {
         let key = ResumeKey::random().unwrap();
+        let verify = |key: &ResumeKey, token: &str, user: &str, device: &str| {
+            let (user, device) = (self::user(user), self::device(device));
+            key.verify(token, &user, Some(&device), NOW)
+        };
         let token = key.mint(SESSION, 7, &user("ann"), &device("web:x"), NOW);
-        assert_eq!(
-            key.verify(&token, &user("eve"), &device("web:x"), NOW),
-            None
-        );
-        assert_eq!(
-            key.verify(&token, &user("ann"), &device("web:y"), NOW),
-            None
-        );
+        assert_eq!(verify(&key, &token, "eve", "web:x"), None);
+        assert_eq!(verify(&key, &token, "ann", "web:y"), None);
         let other = ResumeKey::random().unwrap();
-        assert_eq!(
-            other.verify(&token, &user("ann"), &device("web:x"), NOW),
-            None
-        );
+        assert_eq!(verify(&other, &token, "ann", "web:x"), None);
 
         let token = key.mint(SESSION, 7, &user("ab"), &device("c"), NOW);
-        assert_eq!(key.verify(&token, &user("a"), &device("bc"), NOW), None);
+        assert_eq!(verify(&key, &token, "a", "bc"), None);
     }
 
     #[test]
     fn whatever_is_changed_it_is_refused() {
         let key = ResumeKey::random().unwrap();
         let token = key.mint(SESSION, 7, &user("ann"), &device("web:x"), NOW);
-        let verify = |token: &str| key.verify(token, &user("ann"), &device("web:x"), NOW);
+        let verify = |token: &str| {
+            let on = key.verify(token, &user("ann"), Some(&device("web:x")), NOW);
+            let anywhere = key.verify(token, &user("ann"), None, NOW);
+            on.or(anywhere)
+        };
         assert!(verify(&token).is_some());
         for place in 0..token.len() {
             for c in ["A", "B", "g", "=", ".", ""] {
@@ -259,6 +311,14 @@ mod tests {
         let error = ResumeKey::kept_in(folder.path()).unwrap_err().to_string();
         assert!(error.contains("is not 32 bytes"), "{error}");
         assert!(ResumeKey::kept_in(Path::new("/nowhere")).is_err());
+    }
+
+    fn resumed(device: &str) -> Resumed {
+        Resumed {
+            session: SESSION,
+            epoch: 7,
+            device: self::device(device),
+        }
     }
 
     fn user(id: &str) -> UserId {

@@ -30,14 +30,28 @@ impl Native {
         let command = match frame {
             Ok(command) => command,
             Err(error) => {
-                let hopeless = error.kind == DecodeErrorKind::Malformed;
-                self.guest.app().metrics.refused(error.code());
+                let kind = error.kind;
+                let app = self.guest.app();
+                app.metrics.refused(error.code());
                 let message = wire::Event::Error(error.into());
                 out.push(self.encoding.encode(&message));
-                return match hopeless {
-                    true if self.buckets.malformed(now) => Next::Close(Why::Malformed.into()),
-                    false if self.buckets.strike(now) => Next::Close(Closing::flooding()),
-                    _ => Next::Continue,
+                let is_too_much = match kind {
+                    DecodeErrorKind::Malformed => {
+                        return match self.buckets.malformed(now) {
+                            true => Next::Close(Why::Malformed.into()),
+                            false => Next::Continue,
+                        };
+                    }
+                    DecodeErrorKind::Unknown => true,
+                    // A mistake in a value is a command like any other that is refused.
+                    DecodeErrorKind::Invalid => {
+                        let rates = &app.config.rates;
+                        self.buckets.take(now, Class::Other, rates).is_err()
+                    }
+                };
+                return match is_too_much && self.buckets.strike(now) {
+                    true => Next::Close(Closing::flooding()),
+                    false => Next::Continue,
                 };
             }
         };

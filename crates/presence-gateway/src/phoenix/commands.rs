@@ -11,7 +11,7 @@ use presence_hub::Reference;
 use serde::{Deserialize, Serialize};
 
 use super::Phoenix;
-use super::door::{Text, read, sound};
+use super::door::{Text, read};
 use super::events::{InBase64, is_reserved, seconds};
 use super::joining::Asking;
 use super::service::removed;
@@ -117,7 +117,7 @@ impl Phoenix {
                 let Payload::Json(meta) = message.payload else {
                     return Err(Refused::invalid("payload", "must be JSON").into());
                 };
-                guest.update(channel, sound(meta, "meta")?, reference)?;
+                guest.update(channel, request::json(meta, "meta")?, reference)?;
             }
             event if is_reserved(event) => {
                 return Err(Refused::invalid("event", "is a reserved name").into());
@@ -233,7 +233,7 @@ fn channel(payload: Payload<'_>) -> Result<ChannelId, Refused> {
 /// A broadcast's payload. Other dialects have no word for bytes: there they are a text in an object.
 fn said(payload: Payload<'_>) -> Result<Arc<str>, Refused> {
     match payload {
-        Payload::Json(text) => sound(text, "payload"),
+        Payload::Json(text) => request::json(text, "payload"),
         Payload::Bytes(bytes) => {
             let bytes = STANDARD.encode(bytes);
             Ok(json(&InBase64 { bytes }).into())

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::StatusCode;
-use presence_client::wire::{ErrorCode, Json};
+use presence_client::wire::ErrorCode;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -183,7 +183,7 @@ impl<'a> Params<'a> {
     /// tokens there.
     pub(super) fn meta(&self) -> Result<Arc<str>, Refused> {
         if let Some(meta) = self.meta {
-            return sound(meta.get(), "meta");
+            return request::json(meta.get(), "meta");
         }
         let known = [
             ("name", &self.name),
@@ -203,17 +203,11 @@ impl<'a> Params<'a> {
 /// Reads a JSON object.
 pub(super) fn read<'a, T: Deserialize<'a>>(payload: Payload<'a>) -> Result<T, Refused> {
     match payload {
-        Payload::Json(text) => serde_json::from_str(text)
-            .map_err(|why| Refused::invalid("payload", format!("is wrong: {why}"))),
+        Payload::Json(text) => {
+            serde_json::from_str(text).map_err(|why| request::unreadable(text, "payload", why))
+        }
         Payload::Bytes(_) => Err(Refused::invalid("payload", "must be JSON")),
     }
-}
-
-/// A JSON text that can be sent on to anybody.
-pub(super) fn sound(text: &str, field: &str) -> Result<Arc<str>, Refused> {
-    let json =
-        Json::new(text).map_err(|why| Refused::invalid(field, format!("is wrong: {why}")))?;
-    Ok(json.into_text())
 }
 
 fn text(text: &Option<Text>) -> Option<&str> {

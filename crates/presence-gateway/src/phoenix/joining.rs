@@ -11,7 +11,7 @@ use super::Phoenix;
 use super::door::{Params, Text};
 use super::service::Service;
 use super::topics::{Joined, Place};
-use super::wire::{self, Denied, Message};
+use super::wire::{self, Denied, Message, Ref};
 use crate::closing::Why;
 use crate::dialect::Next;
 use crate::guest::Guest;
@@ -30,8 +30,8 @@ impl Phoenix {
         out: &mut Out,
     ) -> Result<Next, Denied> {
         let place = Place::parse(&message.topic).ok_or(Denied::UNMATCHED_TOPIC)?;
-        let join_ref = message.join_ref.as_ref().or(message.ref_.as_ref());
-        let join_ref = join_ref.map_or("", |it| &**it);
+        let join_ref = message.join_ref.clone().or_else(|| message.ref_.clone());
+        let join_ref = join_ref.map_or_else(|| Ref::text(""), Ref::into_owned);
         let params = Params::read(message.payload)?;
         if let Some(door) = &self.door {
             if door.has_expired(&self.app) {
@@ -48,7 +48,7 @@ impl Phoenix {
         let entered = self.enter(&place, &params, was_member, head);
         let joined = Joined {
             place,
-            join_ref: join_ref.into(),
+            join_ref,
             is_member: *entered.as_ref().unwrap_or(&was_member),
         };
         match entered {

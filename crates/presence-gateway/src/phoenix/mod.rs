@@ -17,7 +17,7 @@ mod service;
 
 use std::sync::Arc;
 
-use presence_client::wire::ErrorCode;
+use presence_client::wire::{ErrorCode, mend};
 use presence_hub::{Delivery, Told};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -92,8 +92,12 @@ impl Dialect for Phoenix {
     }
 
     async fn take(&mut self, frame: Frame, out: &mut Out) -> Next {
+        let mended;
         let message = match &frame {
-            Frame::Text(text) => Message::of_text(text.as_str()),
+            Frame::Text(text) => {
+                mended = mend(text.as_str());
+                Message::of_text(&mended)
+            }
             Frame::Binary(bytes) => Message::of_bytes(bytes),
         };
         match message {
@@ -180,7 +184,7 @@ impl Phoenix {
             _ => {
                 let joined = place.as_ref().and_then(|it| self.topics.get(it));
                 let Some(joined) = joined else {
-                    let ref_ = message.ref_.as_deref();
+                    let ref_ = message.ref_.as_ref();
                     let head =
                         ref_.map(|it| wire::head(None, Some(it), &message.topic, "phx_reply"));
                     self.deny(head, Denied::UNMATCHED_TOPIC, out);

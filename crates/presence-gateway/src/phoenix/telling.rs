@@ -66,7 +66,8 @@ impl Phoenix {
             return;
         };
         let joined = self.topics.get(&place);
-        if joined.is_none_or(|it| Some(&*it.join_ref) != join_ref.as_deref()) {
+        let is_it = joined.is_some_and(|it| Some(&it.join_ref) == join_ref.as_ref());
+        if !is_it {
             return;
         }
         self.topics.remove(&place);

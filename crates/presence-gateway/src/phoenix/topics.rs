@@ -5,7 +5,7 @@ use std::fmt;
 
 use presence_core::{Topic, UserId};
 
-use super::wire;
+use super::wire::{self, Ref};
 use crate::identity::user_id;
 
 /// What a topic of the wire stands for.
@@ -53,7 +53,7 @@ pub(super) struct Joined {
     /// Which.
     pub(super) place: Place,
     /// Which of the client's joins.
-    pub(super) join_ref: Box<str>,
+    pub(super) join_ref: Ref<'static>,
     /// Whether that makes its user a member of a channel.
     pub(super) is_member: bool,
 }
@@ -66,7 +66,7 @@ impl Joined {
 
     /// How the frame begins that ends it.
     pub(super) fn close_head(&self) -> String {
-        let join_ref = Some(&*self.join_ref);
+        let join_ref = Some(&self.join_ref);
         wire::head(join_ref, join_ref, &self.place.to_string(), "phx_close")
     }
 }
@@ -180,8 +180,8 @@ mod tests {
             assert_eq!(topics.of(&place).unwrap().place.to_string(), topic);
         }
         assert_eq!(
-            &*topics.get(&Place::parse("c").unwrap()).unwrap().join_ref,
-            "2"
+            topics.get(&Place::parse("c").unwrap()).unwrap().join_ref,
+            Ref::text("2")
         );
         // A channel of that name is not the user.
         let channel = Topic::Channel("user:a".parse().unwrap());
@@ -195,7 +195,7 @@ mod tests {
     fn joined(topic: &str, join_ref: &str) -> Joined {
         Joined {
             place: Place::parse(topic).unwrap(),
-            join_ref: join_ref.into(),
+            join_ref: Ref::text(join_ref),
             is_member: false,
         }
     }

@@ -25,15 +25,41 @@ const NAME_BYTES_MAX: usize = 255;
 #[derive(Debug, PartialEq)]
 pub(super) struct Message<'a> {
     /// Which of its joins of the topic this belongs to.
-    pub(super) join_ref: Option<Cow<'a, str>>,
+    pub(super) join_ref: Option<Ref<'a>>,
     /// What an answer refers to.
-    pub(super) ref_: Option<Cow<'a, str>>,
+    pub(super) ref_: Option<Ref<'a>>,
     /// What it is about.
     pub(super) topic: Cow<'a, str>,
     /// What to do.
     pub(super) event: Cow<'a, str>,
     /// With what.
     pub(super) payload: Payload<'a>,
+}
+
+/// A reference that a client made up, as the JSON text it is told with. The stock client has strings of digits; others have whole
+/// numbers, and are answered with numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ref<'a>(Cow<'a, str>);
+
+impl Ref<'_> {
+    /// That string.
+    pub(super) fn text(text: &str) -> Ref<'static> {
+        Ref(json(&text).into())
+    }
+
+    pub(super) fn into_owned(self) -> Ref<'static> {
+        Ref(self.0.into_owned().into())
+    }
+
+    /// Whether both are the same reference: `3` is `"3"`.
+    pub(super) fn is(&self, other: &Ref<'_>) -> bool {
+        self.inside() == other.inside()
+    }
+
+    fn inside(&self) -> &str {
+        let quoted = self.0.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+        quoted.unwrap_or(&self.0)
+    }
 }
 
 /// What a message carries.
@@ -78,7 +104,7 @@ impl<'a> Message<'a> {
             rest = after;
         }
         let [join_ref, ref_, topic, event] = parts;
-        let given = |text: &'a str| (!text.is_empty()).then_some(Cow::Borrowed(text));
+        let given = |text: &'a str| (!text.is_empty()).then(|| Ref::text(text));
         let message = Message {
             join_ref: given(join_ref),
             ref_: given(ref_),
@@ -94,7 +120,7 @@ impl<'a> Message<'a> {
         if refs
             .into_iter()
             .flatten()
-            .any(|it| it.len() > REF_BYTES_MAX)
+            .any(|it| it.inside().len() > REF_BYTES_MAX)
         {
             return Err(format!("a ref has at most {REF_BYTES_MAX} bytes"));
         }
@@ -110,14 +136,14 @@ impl<'a> Message<'a> {
     }
 
     /// Whether it belongs to that join of its topic; who does not say which means the one there is.
-    pub(super) fn is_for(&self, join_ref: &str) -> bool {
-        self.join_ref.as_ref().is_none_or(|it| it == join_ref)
+    pub(super) fn is_for(&self, join_ref: &Ref<'_>) -> bool {
+        self.join_ref.as_ref().is_none_or(|it| it.is(join_ref))
     }
 
     /// How its answer begins, if it wants one.
     pub(super) fn answer_head(&self) -> Option<String> {
-        let ref_ = self.ref_.as_deref()?;
-        let join_ref = self.join_ref.as_deref();
+        let ref_ = self.ref_.as_ref()?;
+        let join_ref = self.join_ref.as_ref();
         Some(head(join_ref, Some(ref_), &self.topic, "phx_reply"))
     }
 }
@@ -126,7 +152,12 @@ const PUSH: u8 = 0;
 const BROADCAST: u8 = 2;
 
 /// The beginning of a text frame, up to its payload.
-pub(super) fn head(join_ref: Option<&str>, ref_: Option<&str>, topic: &str, event: &str) -> String {
+pub(super) fn head(
+    join_ref: Option<&Ref<'_>>,
+    ref_: Option<&Ref<'_>>,
+    topic: &str,
+    event: &str,
+) -> String {
     let mut head = address(join_ref, ref_, topic);
     head += &json(&event);
     head.push(',');
@@ -134,15 +165,16 @@ pub(super) fn head(join_ref: Option<&str>, ref_: Option<&str>, topic: &str, even
 }
 
 /// The beginning of a text frame, up to its event.
-pub(super) fn address(join_ref: Option<&str>, ref_: Option<&str>, topic: &str) -> String {
-    format!("[{},{},{},", json(&join_ref), json(&ref_), json(&topic))
+pub(super) fn address(join_ref: Option<&Ref<'_>>, ref_: Option<&Ref<'_>>, topic: &str) -> String {
+    let [join_ref, ref_] = [join_ref, ref_].map(|it| it.map_or("null", |Ref(text)| text));
+    format!("[{join_ref},{ref_},{},", json(&topic))
 }
 
 /// The reference of the join and the topic of a frame that begins like that.
-pub(super) fn of_head(head: &str) -> Option<(Option<String>, String)> {
+pub(super) fn of_head(head: &str) -> Option<(Option<Ref<'static>>, String)> {
     let whole = format!("{head}null]");
     let message = Message::of_text(&whole).ok()?;
-    let join_ref = message.join_ref.or(message.ref_).map(Cow::into_owned);
+    let join_ref = message.join_ref.or(message.ref_).map(Ref::into_owned);
     Some((join_ref, message.topic.into_owned()))
 }
 
@@ -276,8 +308,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
                     A::Error::invalid_length(parts - 1, &self)
                 };
                 let message = Message {
-                    join_ref: from.next_element::<Ref<'_>>()?.ok_or_else(&mut missing)?.0,
-                    ref_: from.next_element::<Ref<'_>>()?.ok_or_else(&mut missing)?.0,
+                    join_ref: from.next_element()?.ok_or_else(&mut missing)?,
+                    ref_: from.next_element()?.ok_or_else(&mut missing)?,
                     topic: from.next_element::<Name<'_>>()?.ok_or_else(&mut missing)?.0,
                     event: from.next_element::<Name<'_>>()?.ok_or_else(&mut missing)?.0,
                     payload: from
@@ -298,13 +330,25 @@ impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The same, or `null`.
-struct Ref<'a>(Option<Cow<'a, str>>);
-
-impl<'de> Deserialize<'de> for Ref<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Ref<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let it = Option::<Name<'de>>::deserialize(from)?;
-        Ok(Ref(it.map(|Name(text)| text)))
+        let text = <&RawValue>::deserialize(from)?.get();
+        let wrong = || D::Error::custom("a ref is a string, a whole number or null");
+        if !text.starts_with('"') {
+            let is_whole = text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
+            return match is_whole {
+                true => Ok(Ref(text.into())),
+                false => Err(wrong()),
+            };
+        }
+        // Written in one way only, so that two that are the same look the same.
+        match text.contains('\\') {
+            false => Ok(Ref(text.into())),
+            true => {
+                let string: String = serde_json::from_str(text).map_err(|_| wrong())?;
+                Ok(Ref::text(&string))
+            }
+        }
     }
 }
 
@@ -316,7 +360,7 @@ mod tests {
     fn a_text_has_five_parts_and_whatever_follows_is_ignored() {
         let text = r#"["3",null,"room:1","new \"msg\"", {"a": [1]} ,6,{}]"#;
         let message = Message::of_text(text).unwrap();
-        assert_eq!(message.join_ref.as_deref(), Some("3"));
+        assert_eq!(message.join_ref, Some(Ref::text("3")));
         assert_eq!(message.ref_, None);
         assert_eq!(message.topic, "room:1");
         assert_eq!(message.event, "new \"msg\"");
@@ -333,8 +377,12 @@ mod tests {
             "7",
             r#"{"topic":"a","event":"b","payload":{},"ref":"1","join_ref":"1"}"#,
             r#"["1","2","a","b"]"#,
-            r#"[1,"2","a","b",{}]"#,
-            r#"["1",2,"a","b",{}]"#,
+            r#"[1.5,"2","a","b",{}]"#,
+            r#"["1",1e3,"a","b",{}]"#,
+            r#"["1",1e400,"a","b",{}]"#,
+            r#"["1",18446744073709551616,"a","b",{}]"#,
+            r#"["1",true,"a","b",{}]"#,
+            r#"[["1"],"2","a","b",{}]"#,
             r#"["1","2",null,"b",{}]"#,
             r#"["1","2","a",["b"],{}]"#,
             r#"["1","2","a","b",}]"#,
@@ -351,12 +399,45 @@ mod tests {
     }
 
     #[test]
+    fn a_ref_may_be_a_number_and_is_told_as_it_came() {
+        let message = Message::of_text(r#"[3,-7,"room:1","e",{}]"#).unwrap();
+        let head = message.answer_head().unwrap();
+        assert_eq!(head, r#"[3,-7,"room:1","phx_reply","#);
+        let join_ref = message.join_ref.clone().unwrap();
+        let joined = address(Some(&join_ref), None, "room:1");
+        assert_eq!(joined, r#"[3,null,"room:1","#);
+        for (join_ref, is_for) in [("3", true), (r#""3""#, true), ("4", false), ("null", true)] {
+            let text = format!(r#"[{join_ref},"8","room:1","e",{{}}]"#);
+            let other = Message::of_text(&text).unwrap();
+            assert_eq!(other.is_for(&Ref::text("3")), is_for, "{text}");
+            assert_eq!(other.is_for(message.join_ref.as_ref().unwrap()), is_for);
+        }
+        let (join_ref, topic) = of_head(&head).unwrap();
+        assert_eq!((join_ref, &*topic), (message.join_ref, "room:1"));
+        let biggest = Message::of_text(r#"[null,18446744073709551615,"a","b",{}]"#).unwrap();
+        let head = biggest.answer_head().unwrap();
+        assert_eq!(head, r#"[null,18446744073709551615,"a","phx_reply","#);
+    }
+
+    #[test]
+    fn one_ref_is_written_in_one_way() {
+        let refs = [r#""\u0033""#, r#""3""#].map(|it| {
+            let text = format!(r#"[{it},null,"a","b",{{}}]"#);
+            Message::of_text(&text)
+                .unwrap()
+                .join_ref
+                .map(Ref::into_owned)
+        });
+        assert_eq!(refs[0], refs[1]);
+    }
+
+    #[test]
     fn bytes_are_a_push_as_the_stock_serializer_makes_them() {
         // From the serializer's own tests: join_ref "0", ref "1", topic "t", event "e", one byte.
         let bytes = b"\x00\x01\x01\x01\x0101te\x01";
         let message = Message::of_bytes(bytes).unwrap();
-        assert_eq!(message.join_ref.as_deref(), Some("0"));
-        assert_eq!(message.ref_.as_deref(), Some("1"));
+        assert_eq!(message.join_ref, Some(Ref::text("0")));
+        assert_eq!(message.ref_, Some(Ref::text("1")));
         assert_eq!((&*message.topic, &*message.event), ("t", "e"));
         assert_eq!(message.payload, Payload::Bytes(b"\x01"));
 

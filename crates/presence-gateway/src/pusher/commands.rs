@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use presence_client::wire::ErrorCode;
+use presence_client::wire::{ErrorCode, mend};
 use presence_core::Pointer;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -91,6 +91,7 @@ impl Pusher {
     /// Does what a frame asks for. What can be answered at once goes to `out`.
     pub(super) async fn obey(&mut self, text: &str, out: &mut Out) -> Next {
         let now = self.app.now();
+        let text = &*mend(text);
         let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
             return self.malformed("a message is an object with an event", out);
         };
@@ -198,16 +199,13 @@ impl Pusher {
             }
             _ => {
                 let payload = match data {
-                    None => Some(String::new()),
+                    None => String::new(),
                     Some(data) if data.get().len() > DATA_BYTES_MAX => {
                         let message =
                             format!("the data of an event are at most {DATA_BYTES_MAX} bytes");
                         return Err(Refused::new(ErrorCode::TooLarge, message));
                     }
-                    Some(data) => words::payload_of_json(data),
-                };
-                let Some(payload) = payload else {
-                    return Err(Refused::new(ErrorCode::Malformed, "the data are not JSON"));
+                    Some(data) => words::payload_of_json(data)?,
                 };
                 let event = event.strip_prefix(CLIENT).unwrap_or(event);
                 guest.say(place, event, payload.into(), None)
@@ -237,7 +235,7 @@ fn act_of(event: &str, data: Option<&RawValue>) -> Act {
 /// Data are JSON, or JSON in a string: clients do both.
 fn read<T: DeserializeOwned>(data: &RawValue) -> Option<T> {
     match serde_json::from_str::<Cow<'_, str>>(data.get()) {
-        Ok(text) => serde_json::from_str(&text).ok(),
+        Ok(text) => serde_json::from_str(&mend(&text)).ok(),
         Err(_) => serde_json::from_str(data.get()).ok(),
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use presence_client::wire::{ErrorCode, Json};
 use presence_core::{META_BYTES_MAX, Timestamp, UserId, WorkspaceId};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::names::{channels_of, user_of};
 use crate::config::PusherApp;
 use crate::identity::{Identity, Scopes, WORKSPACES_MAX, shown_name};
-use crate::request::Refused;
+use crate::request::{self, Refused};
 
 /// The longest `channel_data` or `user_data`.
 const DATA_BYTES_MAX: usize = 2 * META_BYTES_MAX;
@@ -121,7 +122,7 @@ pub(super) fn identity(app: &PusherApp, user: UserId, since: Timestamp) -> Ident
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(field: &str, data: &'a str) -> Result<T, Refused> {
+fn read<T: DeserializeOwned>(field: &str, data: &str) -> Result<T, Refused> {
     if data.len() > DATA_BYTES_MAX {
         let message = format!("{field} must be at most {DATA_BYTES_MAX} bytes");
         return Err(Refused::new(ErrorCode::TooLarge, message));
@@ -130,8 +131,8 @@ fn read<'a, T: Deserialize<'a>>(field: &str, data: &'a str) -> Result<T, Refused
         Refused::invalid(field, format!("is not as it should be: {error}"))
     };
     // All of it: what is kept as a text is sent on as it is.
-    Json::new(data).map_err(invalid)?;
-    serde_json::from_str(data).map_err(invalid)
+    let data = request::json(data, field)?;
+    serde_json::from_str(&data).map_err(invalid)
 }
 
 /// An id is a text, or a number.
@@ -175,7 +176,7 @@ mod tests {
             r#"{"user_id":true}"#,
             r#"{"user_id":"__proto__"}"#,
             r#"{"user_id":"a","user_info":"text"}"#,
-            r#"{"user_id":"a","user_info":{"half":"\ud800"}}"#,
+            r#"{"user_id":"a","user_info":{"n":1e400}}"#,
             r#"{"user_id":"pusher/7/a"}"#,
         ] {
             assert_eq!(read(bad).unwrap_err().code, ErrorCode::Invalid, "{bad}");

@@ -1,14 +1,14 @@
 //! The frames that are the connection's own.
 
 use bytes::Bytes;
-use presence_client::wire::ErrorCode;
+use presence_client::wire::{ErrorCode, Json};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::closing::TOO_MANY_EVENTS;
 use crate::frame::{TEXT, frame};
-use crate::request::Refused;
+use crate::request::{self, Refused};
 
 /// What is said; `data` is JSON in a string, as the protocol has it.
 #[derive(Serialize)]
@@ -50,26 +50,27 @@ pub(super) fn data_of(payload: &str) -> String {
 
 /// The JSON that data of Pusher's stand for; a text that is none is a string.
 pub(super) fn payload_of(data: &str) -> String {
-    match is_json(data) {
-        true => data.trim().to_owned(),
-        false => json_of(&data),
+    match Json::new(data) {
+        Ok(json) => json.as_str().to_owned(),
+        Err(_) => json_of(&data),
     }
 }
 
 /// The same of data that came as JSON.
-pub(super) fn payload_of_json(data: &RawValue) -> Option<String> {
-    let text = data.get();
-    if !is_json(text) {
-        return None; // sound enough for a parser, and not for all who are told
-    }
-    match serde_json::from_str::<String>(text) {
-        Ok(string) => Some(payload_of(&string)),
-        Err(_) => Some(text.to_owned()),
-    }
+///
+/// # Errors
+///
+/// They are sound enough for a parser, and not for all who are told.
+pub(super) fn payload_of_json(data: &RawValue) -> Result<String, Refused> {
+    let text = request::json(data.get(), "data")?;
+    Ok(match serde_json::from_str::<String>(&text) {
+        Ok(string) => payload_of(&string),
+        Err(_) => text.to_string(),
+    })
 }
 
 fn is_json(text: &str) -> bool {
-    presence_client::wire::Json::new(text).is_ok()
+    Json::new(text).is_ok()
 }
 
 pub(super) fn established(socket: &str, activity_timeout: u64) -> Bytes {
@@ -161,11 +162,13 @@ mod tests {
             (r#""123""#, r#""123""#),
             ("", r#""""#),
             ("null", "null"),
-            (r#"{"half":"\ud800"}"#, r#""{\"half\":\"\\ud800\"}""#),
+            ("[1e400]", r#""[1e400]""#),
         ] {
             assert_eq!(payload_of(data), payload);
             assert_eq!(data_of(payload), data);
         }
+        let half = r#"{"half":"\ufffd"}"#;
+        assert_eq!(payload_of(r#"{"half":"\ud800"}"#), half);
         // A page that reads JSON sees the same.
         assert_eq!(payload_of(r#""hello""#), r#""hello""#);
         assert_eq!(data_of(r#""hello""#), "hello");
@@ -180,6 +183,10 @@ mod tests {
         assert_eq!(payload(r#""{\"a\":1}""#).unwrap(), r#"{"a":1}"#);
         assert_eq!(payload(r#""hi""#).unwrap(), r#""hi""#);
         assert_eq!(payload("7").unwrap(), "7");
-        assert_eq!(payload(r#""\ud800""#), None);
+        assert_eq!(payload(r#""\ud800""#).unwrap(), "\"\u{fffd}\"");
+        assert_eq!(payload(r#""{\"a\":1e400}""#).unwrap(), r#""{\"a\":1e400}""#);
+        let why = payload(r#"{"a":[1e400]}"#).unwrap_err();
+        let field = why.field.as_deref();
+        assert_eq!((why.code, field), (ErrorCode::Invalid, Some("data.a[0]")));
     }
 }

@@ -160,14 +160,14 @@ async fn nonsense_in_a_good_frame_is_an_error_and_the_connection_goes_on() {
         ("[]", ErrorCode::Malformed),
         ("{", ErrorCode::Malformed),
         (&deep, ErrorCode::Malformed),
-        (&deep_meta, ErrorCode::Malformed),
+        (&deep_meta, ErrorCode::Invalid),
         (
             r#"{"type":"presence:join","channel":"\ud800"}"#,
-            ErrorCode::Malformed,
+            ErrorCode::Invalid,
         ),
         (
             r#"{"type":"presence:cursor","channel":"r","x":1e999,"y":1}"#,
-            ErrorCode::Malformed,
+            ErrorCode::Invalid,
         ),
         ("{}", ErrorCode::Invalid),
         (r#"{"type":5}"#, ErrorCode::Invalid),
@@ -198,6 +198,34 @@ async fn nonsense_in_a_good_frame_is_an_error_and_the_connection_goes_on() {
             &text[..text.len().min(60)],
             error.message
         );
+    }
+    raw.text(PING_COMMAND).await;
+    assert!(matches!(raw.answer(1).await, Event::Pong(_)));
+}
+
+#[tokio::test]
+async fn half_an_emoji_or_an_endless_number_is_answered_and_costs_nothing() {
+    let gateway = start(&[]).await;
+    let mut raw = Raw::connect(gateway.address(), "ann").await;
+    raw.text(r#"{"type":"presence:join","channel":"room:1","meta":{"name":"Ann \ud83c"}}"#)
+        .await;
+    let name = raw
+        .hears_of(|it| match it {
+            Event::CurrentUsers(it) => it.users.first()?.name.clone(),
+            _ => None,
+        })
+        .await;
+    assert_eq!(&*name, "Ann \u{fffd}");
+    // More of them than a connection may have malformed frames.
+    for n in 10..50 {
+        let text = format!(
+            r#"{{"type":"presence:update","ref":{n},"channel":"room:1","meta":{{"n":1e400}}}}"#
+        );
+        raw.text(&text).await;
+        let error = raw.error().await;
+        assert_eq!(error.ref_, Some(n.into()));
+        let field = error.field.as_deref();
+        assert_eq!((error.code, field), (ErrorCode::Invalid, Some("meta.n")));
     }
     raw.text(PING_COMMAND).await;
     assert!(matches!(raw.answer(1).await, Event::Pong(_)));

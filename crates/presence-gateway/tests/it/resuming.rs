@@ -117,6 +117,38 @@ async fn a_resume_token_is_of_one_user_on_one_device() {
 }
 
 #[tokio::test]
+async fn who_does_not_name_a_device_comes_back_on_the_one_it_had() {
+    let gateway = start(&[]).await;
+    for device in [None, Some("web:mine".to_owned())] {
+        let first = Options {
+            device_id: device.clone(),
+            ..gateway.options("bob")
+        };
+        let bob = Person::connects(&first).await;
+        let hello = bob.client.hello();
+        let (session, had) = (hello.session, hello.device_id.clone());
+        assert!(device.is_none_or(|it| *it == *had));
+        let again = Options {
+            device_id: None,
+            ..back(&gateway, &bob)
+        };
+        bob.client.abort();
+        let bob = Person::connects(&again).await;
+        assert!(bob.client.restored(), "{had}");
+        let hello = bob.client.hello();
+        assert_eq!((hello.session, &hello.device_id), (session, &had));
+        // And once more, with the token of the restored connection.
+        let again = Options {
+            device_id: None,
+            ..back(&gateway, &bob)
+        };
+        bob.client.abort();
+        let bob = Person::connects(&again).await;
+        assert_eq!(bob.client.hello().session, session);
+    }
+}
+
+#[tokio::test]
 async fn the_older_connection_of_a_session_is_replaced_and_nobody_notices() {
     let gateway = short().await;
     let mut ann = Person::comes(&gateway, "ann").await;

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { createCable } from '@anycable/core';
 import WebSocket from 'ws';
 
-import { CLOSED, eventually, native, openNetwork, raw, startGateway, token } from './harness.mjs';
+import { CLOSED, eventually, native, openNetwork, raw, startCluster, startGateway, token } from './harness.mjs';
 
 const PLAIN = 'actioncable-v1-json';
 const EXTENDED = 'actioncable-v1-ext-json';
@@ -128,6 +128,59 @@ test('a connection that comes back in time is restored, and nobody notices', asy
   assert.deepEqual(bob.story.filter((it) => !it.startsWith('bob')), ['ann join', 'cat join']);
   ann.channel.disconnect();
   await sees(cat, 'bob', 'cat');
+});
+
+for (const [what, lose] of [['cuts the connection', (network) => network.cut()], ['dies', (_, gateway) => gateway.end('SIGKILL')]]) {
+  test(`where a gateway ${what}, its session goes on at another one, and nobody notices`, async (t) => {
+    const gateways = await startCluster(t, 2, { PRESENCE_GRACE: '30s' });
+    const network = await openNetwork(t, gateways[0]);
+    const bob = await enter(page(t, gateways[1], 'bob'));
+    const anns = page(t, network, 'ann');
+    const rooms = [await enter(anns), await enter(anns, { room_id: 2, watch: true })];
+    const [ann] = rooms;
+    await ann.channel.presence.join('ann', { name: 'Ann' });
+    ann.channel.perform('update', { meta: { name: 'Annie' } });
+    await sees(bob, 'ann', 'bob');
+    await eventually('bob knows her name', () => bob.messages.at(-1).users?.find(({ id }) => id === 'ann')?.name, 'Annie');
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const before = bob.messages.length;
+    await lose(network, gateways[0]);
+    await eventually('it is lost', () => anns.story.at(-1), 'lost');
+    network.heal(gateways[1]);
+    await eventually('it is restored', () => anns.story.at(-1), 'restored');
+    const cat = await enter(page(t, gateways[1], 'cat'));
+    await sees(ann, 'ann', 'bob', 'cat');
+    for (const { states } of rooms) assert.deepEqual(states.filter((it) => it !== 'connect'), [], 'its channels noticed nothing');
+    assert.deepEqual(bob.story.filter((it) => !it.startsWith('bob')), ['ann join', 'cat join']);
+    const since = bob.messages.slice(before).map(({ action, user }) => `${user?.id} ${action}`);
+    assert.deepEqual(since.filter((it) => it.startsWith('ann') && it !== 'ann user_updated'), []);
+    // The client says its presence again.
+    await eventually('bob hears it', () => bob.messages.at(-1).users.find(({ id }) => id === 'ann').name, 'Ann');
+    ann.channel.disconnect();
+    await sees(cat, 'bob', 'cat');
+  });
+}
+
+test('the first sid is good at any gateway, with what was subscribed to since', async (t) => {
+  const gateways = await startCluster(t, 3, { PRESENCE_GRACE: '30s' });
+  const identifiers = [{ channel: 'PresenceChannel', room_id: 1 }, { channel: 'CursorChannel', document_id: 7, watch: true }].map((it) => JSON.stringify(it));
+  const at = (gateway, sid = '') => raw(t, `ws://${gateway.address}/cable?user_id=ann&sid=${encodeURIComponent(sid)}`, [EXTENDED]);
+  let it = await at(gateways[0]);
+  let { sid } = await it.hears('the welcome', (frame) => frame.type === 'welcome');
+  for (const identifier of identifiers) {
+    it.says({ command: 'subscribe', identifier });
+    await it.hears('it is confirmed', (frame) => frame.type === 'confirm_subscription');
+  }
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  for (const n of [1, 2, 0, 1]) {
+    it.socket.terminate();
+    const next = await at(gateways[n], sid);
+    const welcome = await next.hears('the welcome', (frame) => frame.type === 'welcome');
+    assert.deepEqual([welcome.restored, welcome.restored_ids], [true, identifiers]);
+    await next.hears('the roster', (frame) => frame.message?.users?.map(({ id }) => id).join() === 'ann');
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    [it, sid] = [next, welcome.sid];
+  }
 });
 
 test('beyond the grace time it is a new session, and after a restart everybody is back', async (t) => {

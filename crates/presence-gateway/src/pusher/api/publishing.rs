@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use presence_client::wire::mend;
 use presence_core::ChannelId;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, json};
 
 use super::asking::{Info, info_of};
@@ -90,9 +92,12 @@ pub(super) async fn batch(call: &Call<'_>) -> Result<Answer, Problem> {
     Ok(http::json(StatusCode::OK, &answer))
 }
 
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::bad(format!("the body is not as it should be: {error}")))
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let read = match str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(&mend(text)),
+        Err(_) => serde_json::from_slice(body),
+    };
+    read.map_err(|error| Problem::bad(format!("the body is not as it should be: {error}")))
 }
 
 fn check(call: &Call<'_>, event: Event) -> Result<Checked, Problem> {

@@ -259,9 +259,14 @@ async fn a_body_is_json_of_a_sound_kind() {
             .refused(400, "malformed");
     }
     let deep = format!("{{\"user_ids\":{}{}}}", "[".repeat(500), "]".repeat(500));
-    post("application/json", deep.as_bytes())
-        .await
-        .refused(400, "malformed");
+    for (bad, field) in [
+        (deep.as_bytes(), "user_ids"),
+        (br#"{"user_ids":["a",1e400]}"#, "user_ids[1]"),
+        (br#"{"user_ids":["ann \ud83c"]}"#, "user_ids"),
+    ] {
+        let error = post("application/json", bad).await.refused(400, "invalid");
+        assert_eq!(error["field"], field);
+    }
     let headers = [
         ("content-type", "application/json"),
         ("transfer-encoding", "chunked"),

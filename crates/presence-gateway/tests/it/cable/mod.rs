@@ -4,6 +4,7 @@ mod bounds;
 mod cursors;
 mod door;
 mod extended;
+mod membership;
 mod restoring;
 mod rosters;
 mod statuses;

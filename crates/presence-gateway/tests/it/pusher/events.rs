@@ -80,9 +80,12 @@ async fn client_events_are_refused_where_they_do_not_belong() {
         "the data of an event are at most 10240 bytes"
     );
     ann.raw
-        .text(r#"{"event":"client-x","channel":"presence-room;1","data":"\ud800"}"#)
+        .text(r#"{"event":"client-x","channel":"presence-room;1","data":{"n":1e400}}"#)
         .await;
-    assert_eq!(ann.is_told(None).await, "the data are not JSON");
+    assert_eq!(
+        ann.is_told(None).await,
+        "data.n is wrong: number out of range"
+    );
     ann.says_in(
         "presence-room;1",
         "client-cursor",

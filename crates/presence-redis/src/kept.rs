@@ -1,0 +1,59 @@
+//! What a gateway keeps of a connection for whichever gateway its client comes back to.
+
+use std::time::Duration;
+
+use fred::types::Value;
+use presence_core::SessionId;
+use presence_core::cluster::SHARDS;
+use presence_core::ports::StoreError;
+
+use crate::RedisTopics;
+use crate::survey::Place;
+
+impl RedisTopics {
+    /// Keeps `bytes` for `span`, for whoever goes on with that session from the connection of that epoch. Later bytes replace
+    /// earlier ones.
+    ///
+    /// # Errors
+    ///
+    /// The store is away. The bytes may be kept all the same.
+    pub async fn keep(
+        &self,
+        session: SessionId,
+        epoch: u32,
+        bytes: Vec<u8>,
+        span: Duration,
+    ) -> Result<(), StoreError> {
+        let (place, key) = self.place_of_kept(session, epoch);
+        let millis = i64::try_from(span.as_millis().max(1)).unwrap_or(i64::MAX);
+        let args = vec![
+            Value::from(key),
+            Value::Bytes(bytes.into()),
+            Value::from("PX"),
+            Value::from(millis),
+        ];
+        self.call(place, "SET", args).await?;
+        Ok(())
+    }
+
+    /// Takes out what is kept of that connection.
+    ///
+    /// # Errors
+    ///
+    /// The store is away. What was kept may be gone all the same.
+    pub async fn take_kept(
+        &self,
+        session: SessionId,
+        epoch: u32,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let (place, key) = self.place_of_kept(session, epoch);
+        let found = self.call(place, "GETDEL", vec![Value::from(key)]).await?;
+        Ok(found.as_bytes().map(<[u8]>::to_vec))
+    }
+
+    fn place_of_kept(&self, session: SessionId, epoch: u32) -> (Place, String) {
+        let shard = (session.as_u128() % u128::from(SHARDS)) as u16;
+        let key = self.keys.kept(shard, session, epoch);
+        (Place::Shard(shard), key)
+    }
+}
