@@ -27,6 +27,7 @@ pub mod ports;
 mod refusal;
 pub mod rosters;
 mod status;
+pub mod text;
 mod time;
 mod timers;
 pub mod users;
