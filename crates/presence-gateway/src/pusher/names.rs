@@ -155,6 +155,10 @@ fn checked(name: &str) -> Result<(), NameError> {
     if rest.is_empty() {
         return Err(NameError::Empty);
     }
+    // Pages have an object with names of channels for keys.
+    if ChannelId::new(name) == Err(IdError::Reserved) {
+        return Err(NameError::Reserved);
+    }
     if name.len() > NAME_BYTES_MAX {
         return Err(NameError::TooLong);
     }
@@ -323,6 +327,8 @@ mod tests {
     fn no_name_leads_to_another_application_and_bad_ones_are_refused() {
         let refused = |name: &str| channel_of(&app(true), name).unwrap_err();
         assert_eq!(refused("presence-pusher=2F7=2Fx"), NameError::Reserved);
+        assert_eq!(refused("toString"), NameError::Reserved);
+        assert!(matches!(refused("presence-valueOf"), NameError::Id(_)));
         assert_eq!(refused("presence-"), NameError::Empty);
         assert_eq!(refused(""), NameError::Empty);
         assert_eq!(refused("presence-room:42"), NameError::Character(':'));
@@ -332,7 +338,14 @@ mod tests {
         assert!(matches!(refused(&"x".repeat(200)), NameError::Id(_)));
         assert!(channel_of(&app(true), &"x".repeat(164)).is_ok());
         assert!(matches!(refused("#server-to-user-a b"), NameError::Id(_)));
-        for id in ["", "__proto__", "constructor", "a b", "pusher/7/ann"] {
+        for id in [
+            "",
+            "__proto__",
+            "constructor",
+            "toLocaleString",
+            "a b",
+            "pusher/7/ann",
+        ] {
             assert!(user_of(&app(true), id).is_err(), "{id}");
         }
         assert!(user_of(&app(false), "__proto__").is_err());
