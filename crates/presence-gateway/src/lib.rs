@@ -8,6 +8,7 @@ mod assets;
 mod cable;
 pub mod cli;
 mod closing;
+mod color;
 pub mod config;
 mod dialect;
 mod frame;
