@@ -16,6 +16,9 @@ use crate::{
     SessionId, Timers, Timestamp, Timing, Topic, UserId, Watching,
 };
 
+/// The event by which a page says in its own words that its user is typing: unlike any other message it does not end that.
+pub const TYPING_EVENT: &str = "typing";
+
 /// What happened in a place. `A` is whoever wants an answer: the core only hands it back.
 #[derive(Debug)]
 pub enum Input<A> {
@@ -397,15 +400,18 @@ impl Rosters {
                         event: event.clone(),
                         payload: payload.clone(),
                     };
+                    // Whoever has sent their message has stopped typing it.
+                    let ends_typing = *event != *TYPING_EVENT;
                     let said = fleeting::broadcast(&topic, user, session, event, payload);
                     if !place.fleeting.broadcast(said, max) {
                         let retry_after = place.speaks_at.since(now).max(Timing::TICK);
                         return Err(Refusal::TooFast { retry_after });
                     }
                     place.murmur(murmur);
-                    // Whoever has sent their message has stopped typing it.
-                    place.fleeting.stop_typing(user, session);
-                    timers.cancel(&Key::Typing(topic.clone(), session));
+                    if ends_typing {
+                        place.fleeting.stop_typing(user, session);
+                        timers.cancel(&Key::Typing(topic.clone(), session));
+                    }
                     Ok(())
                 });
                 topic
