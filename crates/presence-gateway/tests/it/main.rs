@@ -18,6 +18,7 @@ mod observing;
 mod process;
 mod requests;
 mod resuming;
+mod rfc6455;
 mod slow;
 mod tokens;
 
