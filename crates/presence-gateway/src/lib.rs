@@ -13,6 +13,9 @@ pub mod config;
 mod dialect;
 mod frame;
 mod guest;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod hostile;
 mod http;
 pub mod identity;
 pub mod logs;

@@ -15,6 +15,9 @@ mod compare;
 mod fault;
 mod followed;
 mod hooks;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod hostile;
 mod keys;
 mod leases;
 mod listener;

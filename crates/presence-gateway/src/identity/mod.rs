@@ -6,6 +6,8 @@
 mod gate;
 
 mod claims;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
 mod patterns;
 mod scopes;
 

@@ -4,6 +4,8 @@ pub(crate) mod api;
 mod closing;
 mod commands;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
 pub(crate) mod names;
 mod roster;
 mod signature;
