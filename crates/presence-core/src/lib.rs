@@ -28,6 +28,7 @@ mod refusal;
 pub mod revocation;
 pub mod rosters;
 mod status;
+pub mod text;
 mod time;
 mod timers;
 pub mod users;

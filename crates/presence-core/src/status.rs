@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Timestamp, UserId};
+use crate::{Timestamp, UserId, text};
 
 /// The longest custom message, in characters.
 pub const MESSAGE_CHARS_MAX: usize = 256;
@@ -453,7 +453,7 @@ impl StatusChange {
 pub enum StatusError {
     /// Over [`MESSAGE_CHARS_MAX`] characters.
     MessageTooLong,
-    /// Has line breaks or other control characters.
+    /// Has line breaks, other control characters, or such that change the writing direction.
     MessageControl,
     /// Not one emoji, nor a `:shortcode:`.
     NotAnEmoji,
@@ -469,7 +469,9 @@ impl fmt::Display for StatusError {
             StatusError::MessageTooLong => {
                 write!(f, "must be at most {MESSAGE_CHARS_MAX} characters")
             }
-            StatusError::MessageControl => f.write_str("must not have control characters"),
+            StatusError::MessageControl => f.write_str(
+                "must not have line breaks, control characters or marks that change the writing direction",
+            ),
             StatusError::NotAnEmoji => f.write_str("must be one emoji or a :shortcode:"),
             StatusError::ExpiryPast => f.write_str("must be in the future"),
             StatusError::ExpiryTooFar => f.write_str("must be within a year"),
@@ -479,25 +481,23 @@ impl fmt::Display for StatusError {
 
 impl std::error::Error for StatusError {}
 
-/// Checks a custom message and trims it; an empty one is none.
+/// Checks a custom message, takes out what nobody sees, and trims it; an empty one is none.
 ///
 /// # Errors
 ///
-/// It is too long, or would break a line.
+/// It is too long, or would break a line or change the writing direction.
 pub fn checked_message(text: &str) -> Result<Option<Arc<str>>, StatusError> {
-    let text = text.trim();
     if text.chars().count() > MESSAGE_CHARS_MAX {
         return Err(StatusError::MessageTooLong);
     }
-    // Bidirectional overrides can turn the rest of somebody's page around.
-    let unfit = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
-    if text.chars().any(unfit) {
+    if text::is_disruptive(text) {
         return Err(StatusError::MessageControl);
     }
+    let text = text::shown(text);
     Ok((!text.is_empty()).then(|| text.into()))
 }
 
-/// Checks an emoji or `:shortcode:`; an empty one is none.
+/// Checks that this is one emoji of Unicode's list or one `:shortcode:`, and trims it; an empty one is none.
 ///
 /// # Errors
 ///
@@ -506,27 +506,27 @@ pub fn checked_emoji(text: &str) -> Result<Option<Arc<str>>, StatusError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let shortcode = |name: &str| {
-        !name.is_empty()
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c))
-    };
-    let is_shortcode = text
-        .strip_prefix(':')
-        .and_then(|rest| rest.strip_suffix(':'))
-        .is_some_and(shortcode);
-    // Letters of other scripts are not emoji; digits, # and * are, with the keycap after them.
-    let pictorial = |c: char| !c.is_ascii() && !c.is_alphanumeric() && !c.is_control();
-    let joiner = |c: char| "#*0123456789".contains(c);
-    let is_emoji = text.chars().any(pictorial)
-        && text.chars().all(|c| pictorial(c) || joiner(c))
-        && text.chars().count() <= 16;
-    if text.len() <= EMOJI_BYTES_MAX && (is_shortcode || is_emoji) {
+    let text = text.trim();
+    if text.len() <= EMOJI_BYTES_MAX && (is_shortcode(text) || text::is_emoji(text)) {
         Ok(Some(text.into()))
     } else {
         Err(StatusError::NotAnEmoji)
     }
+}
+
+/// Whether this is `:name:`, or `:name::skin-tone-N:` with a tone from 1 to 6.
+fn is_shortcode(text: &str) -> bool {
+    let inner = text.strip_prefix(':').and_then(|it| it.strip_suffix(':'));
+    let (name, tone) = match inner.map(|it| it.split_once("::skin-tone-").ok_or(it)) {
+        None => return false,
+        Some(Ok((name, tone))) => (name, Some(tone)),
+        Some(Err(name)) => (name, None),
+    };
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c))
+        && tone.is_none_or(|it| matches!(it.as_bytes(), [b'1'..=b'6']))
 }
 
 #[cfg(test)]
@@ -614,10 +614,28 @@ mod tests {
 
     #[test]
     fn emoji_are_told_from_text() {
-        for good in ["🎯", "👩‍👩‍👧‍👦", "🇩🇪", "1️⃣", "❤️", ":coffee:", ":+1:"]
-        {
+        for good in [
+            "🎯",
+            "👩‍👩‍👧‍👦",
+            "🇩🇪",
+            "1️⃣",
+            "1\u{20e3}",
+            "❤️",
+            "❤",
+            "ℹ️",
+            "Ⓜ️",
+            "🅰️",
+            "🅱️",
+            "🅾️",
+            "🅿️",
+            "🅿",
+            ":coffee:",
+            ":+1:",
+            ":wave::skin-tone-3:",
+        ] {
             assert_eq!(checked_emoji(good).unwrap().as_deref(), Some(good));
         }
+        assert_eq!(checked_emoji(" 🎯 ").unwrap().as_deref(), Some("🎯"));
         assert_eq!(checked_emoji(""), Ok(None));
         for bad in [
             "hello",
@@ -627,8 +645,35 @@ mod tests {
             "::",
             ":a b:",
             "1",
+            "1\u{fe0f}",
+            "#",
+            "#\u{fe0f}",
             " ",
-            "🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯🎯",
+            "§",
+            "©§",
+            "12→",
+            "🎯🎯",
+            "🎯x",
+            "🎯\u{202e}",
+            "\u{202e}",
+            "\u{200b}",
+            "\u{200d}",
+            "\u{fe0f}",
+            "\u{fe0f}🎯",
+            "❤\u{fe0f}\u{fe0f}",
+            "❤\u{fe0e}",
+            "🎯\u{200d}",
+            "🏻",
+            "🇩",
+            "🇩🇩🇪",
+            "🇦🇦",
+            "🦰",
+            ":wave::skin-tone-9:",
+            ":wave::skin-tone-3::",
+            ":wave::wave:",
+            "::skin-tone-3:",
+            ":wave:🎯",
+            ":a::skin-tone-33:",
         ] {
             assert_eq!(checked_emoji(bad), Err(StatusError::NotAnEmoji), "{bad:?}");
         }
@@ -636,23 +681,40 @@ mod tests {
 
     #[test]
     fn messages_are_one_line_of_bounded_length_in_any_script() {
+        let shown = |text| checked_message(text).unwrap();
         assert_eq!(
-            checked_message("  Bin gleich zurück – 会議中 ")
-                .unwrap()
-                .as_deref(),
+            shown("  Bin gleich zurück – 会議中 ").as_deref(),
             Some("Bin gleich zurück – 会議中")
         );
         assert_eq!(checked_message("  "), Ok(None));
+        assert_eq!(checked_message("\u{200d} \u{200b}"), Ok(None));
+        assert_eq!(shown("\u{200b} Lunch \u{feff}").as_deref(), Some("Lunch"));
+        assert_eq!(
+            shown("ناهار می\u{200c}خورم").as_deref(),
+            Some("ناهار می\u{200c}خورم")
+        );
         assert!(checked_message(&"ü".repeat(MESSAGE_CHARS_MAX)).is_ok());
         assert_eq!(
             checked_message(&"ü".repeat(MESSAGE_CHARS_MAX + 1)),
             Err(StatusError::MessageTooLong)
         );
-        assert_eq!(checked_message("a\nb"), Err(StatusError::MessageControl));
-        assert_eq!(
-            checked_message("a\u{202e}b"),
-            Err(StatusError::MessageControl)
-        );
+        for bad in [
+            "a\nb",
+            "a\u{7f}",
+            "\u{85}",
+            "a\u{202a}b",
+            "a\u{202e}b",
+            "a\u{2066}b",
+            "a\u{2069}",
+            "a\u{2028}b",
+            "\u{2029}",
+        ] {
+            assert_eq!(
+                checked_message(bad),
+                Err(StatusError::MessageControl),
+                "{bad:?}"
+            );
+        }
     }
 
     #[test]

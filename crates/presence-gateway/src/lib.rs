@@ -8,10 +8,14 @@ mod assets;
 mod cable;
 pub mod cli;
 mod closing;
+mod color;
 pub mod config;
 mod dialect;
 mod frame;
 mod guest;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod hostile;
 mod http;
 pub mod identity;
 mod jwks;

@@ -12,6 +12,7 @@ use presence_core::{
 use presence_hub::Busy;
 use serde::Deserialize;
 
+use crate::color;
 use crate::identity::{Forbidden, Identity, IdentityError, shown_name, user_id};
 
 /// Why a request is not granted, in the words of the protocol.
@@ -113,6 +114,19 @@ pub(crate) fn user(field: &str, text: &str) -> Result<UserId, Refused> {
     user_id(text).map_err(|why| Refused::invalid(field, why))
 }
 
+/// The text that stands for an id that came as a number: `42`, `42.0` and `4.2e1` are one id. `None` if it is no whole
+/// number, or one that JavaScript would have rounded (over 2^53) and that is not written as an integer.
+pub(crate) fn whole_number(number: &serde_json::Number) -> Option<String> {
+    /// All whole numbers up to here are floating point numbers, too.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if number.is_u64() || number.is_i64() {
+        return Some(number.to_string());
+    }
+    let number = number.as_f64()?;
+    let is_whole = number.fract() == 0.0 && number.abs() <= EXACT_MAX;
+    is_whole.then(|| (number as i64).to_string())
+}
+
 /// The most users that are asked about at once.
 const USERS_MAX: usize = 1000;
 /// The most people on one page.
@@ -187,7 +201,9 @@ pub(crate) fn meta(json: Option<Arc<str>>, identity: &Identity) -> Result<Arc<Me
     };
     Ok(Arc::new(Meta {
         name,
-        color: text(known.color),
+        color: text(known.color)
+            .and_then(|it| color::canonical(&it))
+            .map(Arc::from),
         avatar: text(known.avatar).filter(|url| is_picture(url)),
         json,
     }))
@@ -273,12 +289,82 @@ fn chosen_of(chosen: Chosen) -> presence_core::Chosen {
     }
 }
 
-/// A broadcast's kind of event.
+/// The longest name of an event, in characters.
+pub(crate) const EVENT_CHARS_MAX: usize = 64;
+
+/// Checks what an event that clients tell each other is called.
 pub(crate) fn event_name(text: &str) -> Result<Arc<str>, Refused> {
-    const EVENT_BYTES_MAX: usize = 64;
-    if text.is_empty() || text.len() > EVENT_BYTES_MAX || text.chars().any(char::is_control) {
-        let why = format!("must be 1 to {EVENT_BYTES_MAX} bytes without control characters");
-        return Err(Refused::invalid("event", why));
+    if (1..=EVENT_CHARS_MAX).contains(&text.chars().count()) && is_fit_name(text) {
+        return Ok(text.into());
     }
-    Ok(text.into())
+    let why = format!(
+        "must be 1 to {EVENT_CHARS_MAX} characters, none of them invisible, without blanks at its ends"
+    );
+    Err(Refused::invalid("event", why))
+}
+
+/// Whether a name that programs compare may be shown as it is.
+pub(crate) fn is_fit_name(text: &str) -> bool {
+    presence_core::text::shown(text) == text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_one_id_however_it_is_written() {
+        let id = |json: &str| whole_number(&serde_json::from_str(json).unwrap());
+        for (json, text) in [
+            ("42", "42"),
+            ("42.0", "42"),
+            ("4.2e1", "42"),
+            ("1e3", "1000"),
+            ("1E+3", "1000"),
+            ("1000", "1000"),
+            ("0", "0"),
+            ("-0", "0"),
+            ("-0.0", "0"),
+            ("-7.0", "-7"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("9007199254740992.0", "9007199254740992"),
+        ] {
+            assert_eq!(id(json).as_deref(), Some(text), "{json}");
+        }
+        for json in ["1.5", "1e-3", "1e300", "1e17"] {
+            assert_eq!(id(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_event_can_be_read_by_everybody() {
+        for fine in [
+            "e",
+            "typing",
+            "né",
+            "👩\u{200d}🚀",
+            "two words",
+            &"é".repeat(64),
+        ] {
+            assert_eq!(&*event_name(fine).unwrap(), fine);
+        }
+        for bad in [
+            "",
+            " ",
+            "a\nb",
+            "a\u{7f}",
+            "\u{85}",
+            "a\u{2028}",
+            "\u{202e}e",
+            "\u{2066}e\u{2069}",
+            "e\u{200b}",
+            "e\u{200d}",
+            " e",
+            "e ",
+            &"é".repeat(65),
+        ] {
+            let why = event_name(bad).unwrap_err();
+            assert_eq!(why.field.as_deref(), Some("event"), "{bad:?}");
+        }
+    }
 }

@@ -134,6 +134,8 @@ async fn serve(app: Arc<App>, stream: TcpStream) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WAIT)
         .max_buf_size(HEADERS_BYTES_MAX)
+        // Who has said all it wants to say may shut down its side, and still gets its answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);

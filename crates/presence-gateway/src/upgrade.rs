@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -86,6 +88,14 @@ fn agree<D: Dialect>(
     ) else {
         return Err(malformed("not a WebSocket handshake of version 13"));
     };
+    if !is_key(key) || headers.get_all(SEC_WEBSOCKET_KEY).iter().count() > 1 {
+        let message = "sec-websocket-key must be 16 bytes in base64, once";
+        return Err(refused(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::Malformed,
+            message,
+        ));
+    }
     if let Err(why) = http::check_origin(app, headers) {
         return Err(Box::new(D::not_upgraded(StatusCode::FORBIDDEN, &why)));
     }
@@ -112,6 +122,12 @@ fn is_websocket(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_11
         && says(CONNECTION, "upgrade")
         && says(UPGRADE, "websocket")
+}
+
+/// Whether that is what a client has to draw for each of its connections.
+fn is_key(key: &HeaderValue) -> bool {
+    let decoded = STANDARD.decode(key.as_bytes());
+    decoded.is_ok_and(|it| it.len() == 16)
 }
 
 async fn enter<D: Dialect>(app: Arc<App>, websocket: WebSocketStream<TcpStream>, hello: D::Hello) {

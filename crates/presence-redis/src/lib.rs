@@ -16,6 +16,9 @@ mod compare;
 mod fault;
 mod followed;
 mod hooks;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod hostile;
 mod kept;
 mod keys;
 mod leases;

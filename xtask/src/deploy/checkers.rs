@@ -1,12 +1,12 @@
 //! Programs that know the schemas of others: installed into `target`, pinned.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use xtask::run::{answer, answer_or_error, run};
+use xtask::run::answer_or_error;
+use xtask::tools;
 
 use super::File;
 
@@ -38,37 +38,8 @@ pub(super) struct Checkers {
 impl Checkers {
     /// Installs them below `target`, unless they are there.
     pub(super) fn install(target: &Path) -> Result<Checkers> {
-        let folder = target.join("deploy-checks");
-        let installed = folder.join("installed");
-        let checkers = Checkers {
-            programs: folder.join("bin"),
-        };
-        let wanted = PACKAGES.join("\n");
-        if fs::read_to_string(&installed).is_ok_and(|it| it == wanted) {
-            return Ok(checkers);
-        }
-        if answer(Command::new("python3").arg("--version")).is_none() {
-            bail!(
-                "no python3 on PATH: install Python 3.10 or newer with its module venv (Debian: `apt-get install python3-venv`)"
-            );
-        }
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&folder))
-        .context(
-            "python3 cannot make a virtual environment (Debian: `apt-get install python3-venv`)",
-        )?;
-        let mut pip = checkers.program("pip");
-        // Nothing is built here.
-        pip.args([
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--only-binary=:all:",
-        ]);
-        run(pip.args(PACKAGES))?;
-        fs::write(installed, wanted)?;
-        Ok(checkers)
+        let programs = tools::python_packages(&target.join("deploy-checks"), PACKAGES)?;
+        Ok(Checkers { programs })
     }
 
     /// Reads what is in the YAML files.

@@ -162,14 +162,15 @@ impl Fleeting {
 
     /// Takes what there is to tell. Typing and cursors over their limits stay for the next tick.
     pub(super) fn take(&mut self, topic: &Topic, limits: &Limits, roster: &Roster) -> Vec<Telling> {
-        let mut tellings = Vec::new();
+        // What somebody says comes before that they type, or have stopped: so who hears it in their words knows already.
+        let broadcasts = self.broadcasts.drain(..);
+        let mut tellings: Vec<Telling> = broadcasts.map(Telling::all).collect();
         if !self.typing_told.is_empty() {
             tellings.push(self.take_typing(topic, limits.typing_max));
         }
         if !self.moved.is_empty() || !self.gone.is_empty() {
             tellings.push(self.take_cursors(topic, limits.cursors_max, roster));
         }
-        tellings.extend(self.broadcasts.drain(..).map(Telling::all));
         tellings
     }
 

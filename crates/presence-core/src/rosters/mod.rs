@@ -16,6 +16,9 @@ use crate::{
     SessionId, Timers, Timestamp, Timing, Topic, UserId, Watching,
 };
 
+/// The event by which a page says in its own words that its user is typing: unlike any other message it does not end that.
+pub const TYPING_EVENT: &str = "typing";
+
 /// What happened in a place. `A` is whoever wants an answer: the core only hands it back.
 #[derive(Debug)]
 pub enum Input<A> {
@@ -400,6 +403,8 @@ impl Rosters {
                         event: event.clone(),
                         payload: payload.clone(),
                     };
+                    // Whoever has sent their message has stopped typing it.
+                    let ends_typing = *event != *TYPING_EVENT;
                     if !place.fleeting.has_room_to_broadcast(max) {
                         let retry_after = place.speaks_at.since(now).max(Timing::TICK);
                         return Err(Refusal::TooFast { retry_after });
@@ -407,9 +412,10 @@ impl Rosters {
                     let said = fleeting::broadcast(&topic, user, session, event, payload);
                     place.fleeting.broadcast(said, max);
                     place.murmur(murmur);
-                    // Whoever has sent their message has stopped typing it.
-                    place.fleeting.stop_typing(user, session);
-                    timers.cancel(&Key::Typing(topic.clone(), session));
+                    if ends_typing {
+                        place.fleeting.stop_typing(user, session);
+                        timers.cancel(&Key::Typing(topic.clone(), session));
+                    }
                     Ok(())
                 });
                 topic

@@ -38,12 +38,32 @@ fn typing_ends_when_it_is_said_when_a_message_is_sent_and_when_they_leave() {
  3s  ann/web types in room:1
      > room:1 typing: ann (+ann)
  4s  ann/web says hello in room:1
-     > room:1 typing: (-ann)
      > room:1 ann/web says hello
+     > room:1 typing: (-ann)
  5s  ann/web types in room:1
      > room:1 typing: ann (+ann)
  6s  ann/web departs room:1
      > room:1 -ann left
+     > room:1 typing: (-ann)
+20s  .
+",
+    );
+}
+
+#[test]
+fn who_says_in_their_own_words_that_they_are_typing_goes_on_typing() {
+    check(
+        "
+ 0s  ann/web connects
+     ann/web joins room:1
+     eve watches room:1
+     > eve: room:1 [ann online]
+ 1s  ann/web types in room:1
+     > room:1 typing: ann (+ann)
+ 2s  ann/web says typing in room:1
+     > room:1 ann/web says typing
+ 5s  .
+ 6s  .
      > room:1 typing: (-ann)
 20s  .
 ",

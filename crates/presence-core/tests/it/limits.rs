@@ -219,13 +219,13 @@ given 2 broadcasts_max
      ann/web says four in room:1
      > ann/web refused: too much at once in this channel
 1s50ms .
-     > room:1 typing: ann (+ann)
      > room:1 ann/web says two
      > room:1 ann/web says three
+     > room:1 typing: ann (+ann)
      ann/web says four in room:1
 1s100ms .
-     > room:1 typing: (-ann)
      > room:1 ann/web says four
+     > room:1 typing: (-ann)
 ",
     );
 }

@@ -9,6 +9,7 @@ mod catching_up;
 mod cluster;
 mod crowds;
 mod devices;
+mod emoji;
 mod fleeting;
 mod grace;
 mod hooks;

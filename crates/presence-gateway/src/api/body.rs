@@ -56,7 +56,7 @@ fn too_large(bytes_max: usize) -> Problem {
     Refused::new(ErrorCode::TooLarge, message).into()
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     let malformed = |message: String| Refused::new(ErrorCode::Malformed, message);
     let text = str::from_utf8(bytes).map_err(|_| malformed("the body is not UTF-8".to_owned()))?;
     let text = &*mend(text);
@@ -158,6 +158,14 @@ mod tests {
         let (_, field, message) = refused(br#"{"custom_mesage":"x"}"#);
         assert_eq!(field.as_deref(), Some("custom_mesage"));
         assert!(message.contains("`custom_message`"), "{message}");
+    }
+
+    #[test]
+    fn a_whole_number_of_seconds_is_one_however_it_is_written() {
+        for seconds in ["60", "60.0", "6e1"] {
+            let body = format!(r#"{{"clear_after":{seconds}}}"#);
+            assert!(parse::<StatusBody>(body.as_bytes()).is_ok(), "{seconds}");
+        }
     }
 
     #[test]

@@ -91,9 +91,13 @@ pub(super) async fn typing(
 
 /// Which part of a list is wanted: how many, after how many.
 fn slice(query: &Query) -> Result<(usize, usize), Refused> {
-    let number = |name: &str| {
-        let number = query.get(name).map(str::parse::<u64>).transpose();
-        number.map_err(|_| Refused::invalid(name, "must be a whole number"))
+    let number = |name: &str| match query.get(name) {
+        None => Ok(None),
+        // What is over the largest number is behind the end of any list.
+        Some(text) if !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit()) => {
+            Ok(Some(text.parse::<u64>().unwrap_or(u64::MAX)))
+        }
+        Some(_) => Err(Refused::invalid(name, "must be a whole number")),
     };
     let limit = request::page_size(number("limit")?.unwrap_or(PAGE))?;
     let offset = number("offset")?.unwrap_or(0);
@@ -106,7 +110,7 @@ fn slice(query: &Query) -> Result<(usize, usize), Refused> {
 pub(super) struct JoinBody {
     user_id: String,
     device_id: Option<String>,
-    meta: Option<Json>,
+    pub(super) meta: Option<Json>,
 }
 
 /// Who it is about.
@@ -121,7 +125,7 @@ pub(super) struct UserBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct BroadcastBody {
     user_id: String,
-    event: String,
+    pub(super) event: String,
     payload: Option<Json>,
 }
 

@@ -6,6 +6,8 @@ mod channels;
 mod users;
 
 mod body;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
 mod problem;
 mod rates;
 mod shapes;

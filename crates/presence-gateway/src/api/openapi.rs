@@ -46,4 +46,68 @@ mod tests {
             .collect();
         assert_eq!(described, routed);
     }
+
+    fn pattern(pointer: &str) -> regex::Regex {
+        let document: serde_json::Value = serde_json::from_str(DOCUMENT).unwrap();
+        let schema = document.pointer(&format!("/components/schemas/{pointer}/pattern"));
+        regex::Regex::new(schema.unwrap().as_str().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn its_patterns_for_words_are_what_is_taken() {
+        let event = pattern("Broadcast/properties/event");
+        let message = pattern("StatusPut/properties/custom_message");
+        let is_joined = |c| matches!(c, '\u{200c}' | '\u{200d}' | '\u{180b}'..='\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
+        for c in ('\0'..'\u{20000}').chain('\u{e0000}'..'\u{e1000}') {
+            for text in [format!("{c}"), format!("a{c}b"), format!("a{c}")] {
+                let taken = crate::request::event_name(&text).is_ok();
+                // What joins or selects is taken where it belongs, which a pattern cannot say.
+                let fits = event.is_match(&text);
+                assert!(
+                    taken == fits || (taken && is_joined(c)),
+                    "{text:?}: {taken}"
+                );
+                let taken = presence_core::checked_message(&text).is_ok();
+                assert_eq!(taken, message.is_match(&text), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn its_pattern_for_emoji_is_what_is_taken() {
+        let emoji = pattern("StatusPatch/properties/emoji");
+        assert_eq!(
+            emoji.as_str(),
+            pattern("StatusPut/properties/emoji").as_str()
+        );
+        let list = include_str!("../../../presence-core/tests/it/emoji-test.txt").lines();
+        let list = list.filter(|it| !it.starts_with("# "));
+        let others = [
+            ":wave:",
+            ":+1:",
+            ":wave::skin-tone-3:",
+            "",
+            "::",
+            ":a b:",
+            ":wave::skin-tone-7:",
+            "x",
+            "1",
+            "#",
+            "§",
+            "12→",
+            "🎯🎯",
+            "🎯x",
+            "🏻",
+            "🇩",
+            "🇦🇦",
+            "\u{200b}",
+            "\u{202e}",
+            "1\u{fe0f}",
+            "❤\u{fe0e}",
+        ];
+        for text in list.chain(others) {
+            let taken = presence_core::checked_emoji(text).is_ok();
+            assert_eq!(emoji.is_match(text), taken, "{text:?}");
+        }
+    }
 }

@@ -58,7 +58,10 @@ const fn route(call: Call, name: &'static str, methods: &'static str, path: &'st
     }
 }
 
-/// All of them. Where two fit, the first one counts: an id may have slashes.
+/// Below which ids may have slashes.
+const CHANNELS: &str = "/api/presence/channel/";
+
+/// All of them. Where two fit, the first one counts: the id of a channel may have slashes.
 #[rustfmt::skip]
 pub(super) const ROUTES: &[Route] = &[
     route(Call::Bulk, "api_bulk", "POST", "/api/presence/bulk"),
@@ -109,7 +112,9 @@ fn find(path: &str) -> Option<(&'static Route, &str)> {
             None => (path == route.path).then_some("")?,
             Some((start, end)) => path.strip_prefix(start)?.strip_suffix(end)?,
         };
-        Some((route, id))
+        // Other ids than those of channels are one segment: what is below them is another path.
+        let is_whole = !id.contains('/') || route.path.starts_with(CHANNELS);
+        is_whole.then_some((route, id))
     })
 }
 
@@ -222,7 +227,7 @@ mod tests {
             ("/api/presence/users/ann", "api_user", "ann"),
             ("/api/presence/users/ann/status", "api_status", "ann"),
             ("/api/presence/users/status", "api_user", "status"),
-            ("/api/presence/users/team/ann", "api_user", "team/ann"),
+            ("/api/presence/users/team%2Fann", "api_user", "team%2Fann"),
             (
                 "/api/presence/users/ann%2Fstatus",
                 "api_user",
@@ -248,6 +253,11 @@ mod tests {
             "/api/presence",
             "/api/presence/bulk/",
             "/api/presence/users",
+            "/api/presence/users/ann/",
+            "/api/presence/users/ann/sessions",
+            "/api/presence/users/ann/status/x",
+            "/api/presence/users/team/ann/status",
+            "/api/presence/workspace/a/b/online",
             "/api/presence/channel/room:1",
             "/api/presence/channel/viewers",
             "/api/presence/channel/room:1/watch",

@@ -8,7 +8,8 @@ use hyper::StatusCode;
 use presence_client::wire::{Chosen, ErrorCode, Field};
 use presence_core::{Refusal, Timestamp, UserId};
 use serde::Deserialize;
-use serde_json::json;
+use serde::de::{Error, Unexpected};
+use serde_json::{Number, json};
 
 use super::problem::Problem;
 use super::shapes::{Own, Seen};
@@ -44,7 +45,7 @@ async fn own(app: &App, user: &UserId) -> Result<Answer, Problem> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BulkBody {
-    user_ids: Vec<String>,
+    pub(super) user_ids: Vec<String>,
 }
 
 /// How many users are, as others see them: one answer each, in the order they were asked for.
@@ -75,6 +76,21 @@ pub(super) struct StatusBody {
     expires_at: Field<Seconds>,
 }
 
+impl StatusBody {
+    /// What it asks for, yet to be checked.
+    pub(super) fn request(self) -> StatusRequest {
+        StatusRequest {
+            status: self.status,
+            custom_message: self.custom_message,
+            emoji: self.emoji,
+            clear_after: self.clear_after.map(|it| Duration::from_secs(it.0)),
+            expires_at: self
+                .expires_at
+                .map(|it| Timestamp::from_millis(it.0.saturating_mul(1000))),
+        }
+    }
+}
+
 /// Changes a status, and answers how it is once that is safely kept.
 pub(super) async fn choose(
     app: &App,
@@ -85,16 +101,7 @@ pub(super) async fn choose(
     if replaces && !matches!(body.status, Field::Value(_)) {
         return Err(Refused::invalid("status", "is missing").into());
     }
-    let request = StatusRequest {
-        status: body.status,
-        custom_message: body.custom_message,
-        emoji: body.emoji,
-        clear_after: body.clear_after.map(|it| Duration::from_secs(it.0)),
-        expires_at: body
-            .expires_at
-            .map(|it| Timestamp::from_millis(it.0.saturating_mul(1000))),
-    };
-    let change = request.checked(app.now())?;
+    let change = body.request().checked(app.now())?;
     let change = match replaces {
         true => change.replacing(),
         false => change,
@@ -167,6 +174,14 @@ impl<'de> Deserialize<'de> for Seconds {
             }
             fn visit_u64<E>(self, seconds: u64) -> Result<Seconds, E> {
                 Ok(Seconds(seconds))
+            }
+
+            // JSON knows one kind of number: `60.0` is whole.
+            fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
+                let number = Number::from_f64(seconds);
+                let whole = number.as_ref().and_then(request::whole_number);
+                let whole = whole.and_then(|it| it.parse().ok()).map(Seconds);
+                whole.ok_or_else(|| E::invalid_type(Unexpected::Float(seconds), &self))
             }
         }
         from.deserialize_u64(Read)

@@ -94,11 +94,13 @@ pub(super) struct Id(pub(super) String);
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        match serde_json::Value::deserialize(from)? {
-            serde_json::Value::String(text) => Ok(Id(text)),
-            serde_json::Value::Number(it) if it.is_i64() || it.is_u64() => Ok(Id(it.to_string())),
-            _ => Err(D::Error::custom("must be a string or a whole number")),
-        }
+        let id = match serde_json::Value::deserialize(from)? {
+            serde_json::Value::String(text) => Some(text),
+            serde_json::Value::Number(number) => request::whole_number(&number),
+            _ => None,
+        };
+        let wanted = || D::Error::custom("must be a string or a whole number");
+        id.map(Id).ok_or_else(wanted)
     }
 }
 
@@ -196,6 +198,11 @@ mod tests {
         };
         for (identifier, channel) in [
             (r#"{"channel":"PresenceChannel","room_id":42}"#, "room:42"),
+            (r#"{"channel":"PresenceChannel","room_id":42.0}"#, "room:42"),
+            (
+                r#"{"channel":"PresenceChannel","room_id":1e3}"#,
+                "room:1000",
+            ),
             (r#"{"room_id":"42","channel":"PresenceChannel"}"#, "room:42"),
             (
                 r#"{"channel":"CursorChannel","document_id":"a-b"}"#,

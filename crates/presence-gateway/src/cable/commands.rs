@@ -21,17 +21,17 @@ use crate::request::Refused;
 
 /// A frame.
 #[derive(Deserialize)]
-struct Command<'a> {
+pub(super) struct Command<'a> {
     #[serde(borrow)]
     command: Cow<'a, str>,
     #[serde(borrow)]
-    identifier: Option<Cow<'a, str>>,
+    pub(super) identifier: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    pub(super) data: Option<&'a RawValue>,
     #[serde(borrow)]
-    presence: Option<&'a RawValue>,
+    pub(super) presence: Option<&'a RawValue>,
     #[serde(borrow)]
-    history: Option<&'a RawValue>,
+    pub(super) history: Option<&'a RawValue>,
 }
 
 impl Cable {

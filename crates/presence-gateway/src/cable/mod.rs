@@ -6,6 +6,8 @@ mod closing;
 mod commands;
 mod cursors;
 mod door;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
 mod kept;
 mod messages;
 mod presence;

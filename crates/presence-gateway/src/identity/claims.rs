@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Identity, IdentityError, Patterns, Scopes, user_id};
+use crate::request::whole_number;
 
 /// The most workspaces one token may name.
 pub const WORKSPACES_MAX: usize = 32;
@@ -56,7 +57,11 @@ impl Claims {
         let user = match self.sub {
             Some(Value::String(sub)) => checked("sub", user_id(&sub))?,
             // Against the letter of the standard, and what many accounts tables have.
-            Some(Value::Number(sub)) if sub.is_u64() => checked("sub", user_id(&sub.to_string()))?,
+            Some(Value::Number(sub)) => {
+                let sub = whole_number(&sub).filter(|it| !it.starts_with('-'));
+                let sub = sub.ok_or_else(|| bad("sub", "must be a text"))?;
+                checked("sub", user_id(&sub))?
+            }
             None | Some(Value::Null) => return Err(bad("sub", "is missing")),
             Some(_) => return Err(bad("sub", "must be a text")),
         };
@@ -90,16 +95,15 @@ impl Claims {
     }
 }
 
-/// The name of a person as it may be shown: on one line, not endless.
+/// The name of a person as it may be shown: see [`presence_core::text`]. A long one is cut; an empty one is none.
 pub(crate) fn shown_name(name: &str) -> Option<String> {
-    let name: String = name
-        .trim()
-        .chars()
-        // Overrides of the writing direction would turn the rest of a page around.
-        .filter(|&c| !c.is_control() && !('\u{202a}'..='\u{202e}').contains(&c))
-        .take(NAME_CHARS_MAX)
-        .collect();
-    (!name.is_empty()).then_some(name)
+    let name = presence_core::text::shown(name);
+    // What stands at the cut may be half of something, or a blank.
+    let cut = match name.char_indices().nth(NAME_CHARS_MAX) {
+        Some((at, _)) => presence_core::text::shown(&name[..at]),
+        None => name,
+    };
+    (!cut.is_empty()).then(|| cut.into_owned())
 }
 
 fn workspaces(
@@ -189,6 +193,12 @@ mod tests {
         assert_eq!(it.channels, Patterns::every());
         assert_eq!(it.scopes, Scopes::of_a_user());
         assert!(!it.open);
+        for sub in ["42", "42.0", "4.2e1"] {
+            let claims = format!(r#"{{"sub":{sub},"exp":2000}}"#);
+            let it = identity(serde_json::from_str(&claims).unwrap()).unwrap();
+            assert_eq!(it.user.as_str(), "42", "{sub}");
+        }
+        refused(json!({"sub": 1.5, "exp": 2000}), "sub must be a text");
         refused(json!({"exp": 2000}), "sub is missing");
         refused(json!({"sub": "ann"}), "exp is missing");
     }
@@ -214,6 +224,22 @@ mod tests {
             [Scope::Join].into_iter().collect(),
             "scopes wins over scope"
         );
+    }
+
+    #[test]
+    fn a_name_is_cleaned_trimmed_and_cut_between_characters() {
+        for (name, shown) in [
+            ("\u{202e} Ann \u{2069}", Some("Ann")),
+            ("\u{200d}\u{2028} ", None),
+            ("", None),
+        ] {
+            assert_eq!(shown_name(name).as_deref(), shown, "{name:?}");
+        }
+        let long = format!("{} {}", "é".repeat(NAME_CHARS_MAX - 1), "x".repeat(50));
+        assert_eq!(shown_name(&long), Some("é".repeat(NAME_CHARS_MAX - 1)));
+        let joined = format!("{}👩\u{200d}🚀", "é".repeat(NAME_CHARS_MAX - 2));
+        let cut = format!("{}👩", "é".repeat(NAME_CHARS_MAX - 2));
+        assert_eq!(shown_name(&joined), Some(cut));
     }
 
     #[test]

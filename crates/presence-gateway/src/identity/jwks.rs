@@ -203,7 +203,7 @@ fn read(path: &Path) -> Result<Arc<[NamedKey]>, KeyError> {
 }
 
 /// The keys for us. What is for encryption, or of a kind that we do not take, is left out: a provider has many.
-fn keys_of(text: &str) -> Result<Vec<NamedKey>, String> {
+pub(super) fn keys_of(text: &str) -> Result<Vec<NamedKey>, String> {
     #[derive(Deserialize)]
     struct Set {
         keys: Vec<Value>,

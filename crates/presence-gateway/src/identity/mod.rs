@@ -7,6 +7,8 @@ mod gate;
 
 mod apart;
 mod claims;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
 mod patterns;
 mod scopes;
 

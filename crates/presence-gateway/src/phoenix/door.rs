@@ -8,8 +8,9 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::StatusCode;
 use presence_client::wire::ErrorCode;
-use serde::de::Visitor;
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Number;
 use serde_json::value::RawValue;
 
 use super::topics::Place;
@@ -19,7 +20,7 @@ use crate::dialect::Handshake;
 use crate::guest::Guest;
 use crate::http::{self, Answer, Query};
 use crate::identity::{Asked, Identity};
-use crate::request::{self, Refused};
+use crate::request::{self, Refused, whole_number};
 
 /// The subprotocol that the stock client offers a token beside.
 pub(super) const PROTOCOL: &str = "phoenix";
@@ -235,6 +236,16 @@ impl<'de> Deserialize<'de> for Text {
             fn visit_u64<E>(self, number: u64) -> Result<Text, E> {
                 Ok(Text(number.to_string()))
             }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Text, E> {
+                Ok(Text(number.to_string()))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Text, E> {
+                let id = Number::from_f64(number).as_ref().and_then(whole_number);
+                let not_whole = || E::invalid_type(Unexpected::Float(number), &self);
+                id.map(Text).ok_or_else(not_whole)
+            }
         }
         from.deserialize_any(Read)
     }
@@ -253,6 +264,26 @@ mod tests {
         assert_eq!(token("YQ=="), "a");
         for nothing in ["", "Y", "?", "/w"] {
             assert_eq!(token(nothing), "", "{nothing}");
+        }
+    }
+
+    #[test]
+    fn an_id_may_be_a_number_and_is_one_text_however_that_is_written() {
+        let user = |json: &str| {
+            let text = format!(r#"{{"user_id":{json}}}"#);
+            Params::read(Payload::Json(&text)).map(|it| it.user_id.unwrap().0)
+        };
+        for (json, id) in [
+            ("42", "42"),
+            ("42.0", "42"),
+            ("1e3", "1000"),
+            ("-0", "0"),
+            (r#""1e3""#, "1e3"),
+        ] {
+            assert_eq!(user(json).unwrap(), id, "{json}");
+        }
+        for json in ["1.5", "true", "[]"] {
+            assert_eq!(user(json).unwrap_err().code, ErrorCode::Invalid, "{json}");
         }
     }
 

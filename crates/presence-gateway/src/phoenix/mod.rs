@@ -4,6 +4,9 @@
 mod door;
 mod wire;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
+
 mod joining;
 mod topics;
 

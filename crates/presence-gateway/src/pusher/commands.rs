@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use presence_client::wire::{ErrorCode, mend};
-use presence_core::Pointer;
+use presence_core::rosters::TYPING_EVENT;
+use presence_core::{Event, Pointer};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -23,13 +24,13 @@ const CLIENT: &str = "client-";
 const DATA_BYTES_MAX: usize = 10 * 1024;
 
 #[derive(Deserialize)]
-struct Message<'a> {
+pub(super) struct Message<'a> {
     #[serde(borrow)]
-    event: Cow<'a, str>,
+    pub(super) event: Cow<'a, str>,
     #[serde(borrow)]
     channel: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    pub(super) data: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +58,19 @@ struct Typing {
     typing: bool,
 }
 
+/// What Laravel Echo's `whisper('typing', …)` sends: whatever the page likes. It is typing all the same, and the page's words
+/// are for the other pages.
+#[derive(Deserialize)]
+struct Whisper {
+    #[serde(default = "yes")]
+    typing: bool,
+}
+
+/// Whether somebody says in their own words that they are typing, or no more.
+pub(super) fn is_typing(event: &Event) -> bool {
+    matches!(event, Event::Broadcast { event, .. } if **event == *TYPING_EVENT)
+}
+
 /// `client-cursor` of this form is a cursor.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,8 +94,10 @@ fn yes() -> bool {
 }
 
 /// What an event of a page does.
-enum Act {
+pub(super) enum Act {
     Type(bool),
+    /// Types, and says so in words of its own.
+    Whisper(bool),
     Point(Pointer),
     Select(Option<u64>, Option<u64>),
     Say,
@@ -107,7 +123,7 @@ impl Pusher {
             _ if is_client_event => match act {
                 Act::Type(_) => Class::Typing,
                 Act::Point(_) | Act::Select(..) => Class::Cursor,
-                Act::Say => Class::Broadcast,
+                Act::Say | Act::Whisper(_) => Class::Broadcast,
             },
             _ => Class::Other,
         };
@@ -180,7 +196,7 @@ impl Pusher {
             let message = "client events are not enabled";
             return Err(Refused::new(ErrorCode::Forbidden, message));
         }
-        let subscription = self.subscriptions.named(channel);
+        let subscription = self.subscriptions.named_mut(channel);
         let Some(it) = subscription.filter(|it| it.is_on) else {
             let message = "client events need a channel that is subscribed to";
             return Err(Refused::new(ErrorCode::NotJoined, message));
@@ -191,6 +207,10 @@ impl Pusher {
         }
         let guest = &mut self.guests[it.guest];
         let place = it.channel.clone();
+        let act = match act {
+            Act::Type(typing) if it.whispers => Act::Whisper(typing),
+            act => act,
+        };
         match act {
             Act::Type(typing) if it.kind == Kind::Presence => guest.typing(place, typing, None),
             Act::Point(pointer) if it.kind == Kind::Presence => guest.point(place, pointer, None),
@@ -208,7 +228,14 @@ impl Pusher {
                     Some(data) => words::payload_of_json(data)?,
                 };
                 let event = event.strip_prefix(CLIENT).unwrap_or(event);
-                guest.say(place, event, payload.into(), None)
+                guest.say(place.clone(), event, payload.into(), None)?;
+                match act {
+                    Act::Whisper(typing) if it.kind == Kind::Presence => {
+                        it.whispers = true;
+                        guest.typing(place, typing, None)
+                    }
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -217,9 +244,15 @@ impl Pusher {
 /// On these channels the server alone speaks.
 const ENCRYPTED: &str = "private-encrypted-";
 
-fn act_of(event: &str, data: Option<&RawValue>) -> Act {
+pub(super) fn act_of(event: &str, data: Option<&RawValue>) -> Act {
     let act = match (event, data) {
-        ("client-typing", Some(data)) => read(data).map(|it: Typing| Act::Type(it.typing)),
+        ("client-typing", data) => Some(match data.and_then(read::<Typing>) {
+            Some(it) => Act::Type(it.typing),
+            None => {
+                let words = data.and_then(read::<Whisper>);
+                Act::Whisper(words.is_none_or(|it| it.typing))
+            }
+        }),
         ("client-cursor", Some(data)) => read(data).map(|it: Cursor| {
             let Cursor { x, y, visible } = it;
             Act::Point(Pointer { x, y, visible })
@@ -233,7 +266,7 @@ fn act_of(event: &str, data: Option<&RawValue>) -> Act {
 }
 
 /// Data are JSON, or JSON in a string: clients do both.
-fn read<T: DeserializeOwned>(data: &RawValue) -> Option<T> {
+pub(super) fn read<T: DeserializeOwned>(data: &RawValue) -> Option<T> {
     match serde_json::from_str::<Cow<'_, str>>(data.get()) {
         Ok(text) => serde_json::from_str(&mend(&text)).ok(),
         Err(_) => serde_json::from_str(data.get()).ok(),

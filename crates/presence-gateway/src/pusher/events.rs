@@ -46,6 +46,33 @@ impl Frames {
         }
         [shared, Bytes::new()]
     }
+
+    /// The frames but for those about users of whom `is_spared` holds.
+    pub(super) fn without_those(
+        self,
+        event: &Event,
+        is_spared: impl Fn(&UserId) -> bool,
+    ) -> Vec<Bytes> {
+        let mut shared = self.shared;
+        let count = shared.get_u32() as usize;
+        let mut entries = shared.split_to(count * ENTRY);
+        let mut spared = Vec::new();
+        while entries.has_remaining() {
+            let [at, start, end] = [(); 3].map(|()| entries.get_u32() as usize);
+            if about(event, at).is_some_and(&is_spared) {
+                spared.push((start, end));
+            }
+        }
+        spared.sort_unstable();
+        let mut parts = Vec::with_capacity(spared.len() + 1);
+        let mut from = 0;
+        for (start, end) in spared {
+            parts.push(shared.slice(from..start));
+            from = end;
+        }
+        parts.push(shared.slice(from..));
+        parts
+    }
 }
 
 /// Whom the part of an event at that place is about.

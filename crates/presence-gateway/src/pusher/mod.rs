@@ -4,6 +4,8 @@ pub(crate) mod api;
 mod closing;
 mod commands;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
 pub(crate) mod names;
 mod roster;
 mod signature;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::StatusCode;
 use presence_client::wire::ErrorCode;
-use presence_core::{Event, Timestamp, Topic};
+use presence_core::{Event, Timestamp, Topic, UserId};
 use presence_hub::{Delivery, Told};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -59,7 +61,7 @@ pub(crate) struct Pusher {
     /// Those whom signatures have named, and a nobody who listens to channels where it does not matter who one is.
     guests: Vec<Guest>,
     /// Which of them that nobody is.
-    nobody: Option<presence_core::UserId>,
+    nobody: Option<UserId>,
     signed_in: Option<Signed>,
     subscriptions: Subscriptions,
     watchlist: Option<Box<Watchlist>>,
@@ -244,6 +246,12 @@ impl Pusher {
             return;
         };
         let session = self.guests[guest].session();
+        if let Event::Broadcast { user, session, .. } = &*told.event
+            && commands::is_typing(&told.event)
+            && session.outsider().is_none()
+        {
+            subscription.heard_whisper(user);
+        }
         match &*told.event {
             Event::Everyone { people, .. } if subscription.kind == Kind::Presence => {
                 let is_there = people.iter().any(|it| it.user == *session.user());
@@ -262,6 +270,16 @@ impl Pusher {
             Event::Broadcast { session: said, .. }
                 if *said == session.connection().session
                     || said.outsider() == Some(SocketId::outsider(Some(self.socket))) => {}
+            event @ Event::Typing { stopped, .. } if !subscription.whisperers.is_empty() => {
+                let shared = told.encoded(Slot::Pusher as usize, frames_of).clone();
+                let whisperers = &mut subscription.whisperers;
+                let is_spared = |user: &UserId| user == session.user() || whisperers.contains(user);
+                let parts = Frames::of(shared).without_those(event, is_spared);
+                whisperers.retain(|it| !stopped.contains(it));
+                for part in parts.into_iter().filter(|it| !it.is_empty()) {
+                    out.push(part);
+                }
+            }
             event => {
                 let shared = told.encoded(Slot::Pusher as usize, frames_of).clone();
                 let parts = Frames::of(shared).without(event, session.user());

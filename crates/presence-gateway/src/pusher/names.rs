@@ -161,6 +161,10 @@ fn checked(name: &str) -> Result<(), NameError> {
     if rest.is_empty() {
         return Err(NameError::Empty);
     }
+    // Pages have an object with names of channels for keys.
+    if ChannelId::new(name) == Err(IdError::Reserved) {
+        return Err(NameError::Reserved);
+    }
     if name.len() > NAME_BYTES_MAX {
         return Err(NameError::TooLong);
     }
@@ -329,6 +333,8 @@ mod tests {
     fn no_name_leads_to_another_application_and_bad_ones_are_refused() {
         let refused = |name: &str| channel_of(&app(true), name).unwrap_err();
         assert_eq!(refused("presence-pusher=2F7=2Fx"), NameError::Reserved);
+        assert_eq!(refused("toString"), NameError::Reserved);
+        assert!(matches!(refused("presence-valueOf"), NameError::Id(_)));
         assert_eq!(refused("presence-"), NameError::Empty);
         assert_eq!(refused(""), NameError::Empty);
         assert_eq!(refused("presence-room:42"), NameError::Character(':'));
@@ -342,6 +348,7 @@ mod tests {
             "",
             "__proto__",
             "constructor",
+            "toLocaleString",
             "a b",
             "pusher/7/ann",
             "app:3",

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::names::{channels_of, user_of};
 use crate::config::PusherApp;
 use crate::identity::{Identity, Scopes, WORKSPACES_MAX, shown_name};
-use crate::request::{self, Refused};
+use crate::request::{self, Refused, whole_number};
 
 /// The longest `channel_data` or `user_data`.
 const DATA_BYTES_MAX: usize = 2 * META_BYTES_MAX;
@@ -139,7 +139,7 @@ fn read<T: DeserializeOwned>(field: &str, data: &str) -> Result<T, Refused> {
 fn user(field: &str, app: &PusherApp, id: &Value) -> Result<UserId, Refused> {
     let id = match id {
         Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => whole_number(number).unwrap_or_else(|| number.to_string()),
         _ => return Err(Refused::invalid(field, "must be a string or a number")),
     };
     user_of(app, &id).map_err(|why| Refused::invalid(field, why))
@@ -153,7 +153,16 @@ mod tests {
     #[test]
     fn an_id_is_a_text_or_a_number_and_info_an_object_of_some_size() {
         let read = |data: &str| Signed::for_channel(&app(), data);
-        assert_eq!(read(r#"{"user_id":10}"#).unwrap().user.as_str(), "10");
+        for (number, user) in [
+            ("10", "10"),
+            ("10.0", "10"),
+            ("1e3", "1000"),
+            ("-0", "0"),
+            ("1.5", "1.5"),
+        ] {
+            let data = format!(r#"{{"user_id":{number}}}"#);
+            assert_eq!(read(&data).unwrap().user.as_str(), user, "{number}");
+        }
         let ann = read(r#"{"user_id":"ann","user_info":{"name": "Ann"},"x":1}"#).unwrap();
         assert_eq!(
             (ann.user.as_str(), &*ann.info),
@@ -175,6 +184,8 @@ mod tests {
             r#"{"user_id":""}"#,
             r#"{"user_id":true}"#,
             r#"{"user_id":"__proto__"}"#,
+            r#"{"user_id":"toString"}"#,
+            r#"{"user_id":"__defineGetter__"}"#,
             r#"{"user_id":"a","user_info":"text"}"#,
             r#"{"user_id":"a","user_info":{"n":1e400}}"#,
             r#"{"user_id":"pusher/7/a"}"#,
@@ -186,7 +197,7 @@ mod tests {
     #[test]
     fn who_signs_in_has_a_text_for_an_id_and_a_list_of_others() {
         let read = |data: &str| Signed::for_user(&app(), data);
-        let data = r#"{"id":"ann","watchlist":["bob",7,"a b",null],"workspaces":["acme",1]}"#;
+        let data = r#"{"id":"ann","watchlist":["bob",7.0,"a b",null],"workspaces":["acme",1]}"#;
         let (ann, watchlist, wanted) = read(data).unwrap();
         let watchlist: Vec<&str> = watchlist.iter().map(UserId::as_str).collect();
         assert_eq!((watchlist, wanted), (vec!["bob", "7"], 4));

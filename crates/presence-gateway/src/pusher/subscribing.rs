@@ -88,6 +88,8 @@ impl Pusher {
             guest,
             info,
             is_on: before.is_some_and(|(_, is_on)| is_on),
+            whisperers: Vec::new(),
+            whispers: false,
         });
         Ok(())
     }
@@ -166,6 +168,8 @@ impl Pusher {
             guest,
             info: None,
             is_on: false,
+            whisperers: Vec::new(),
+            whispers: false,
         });
         Ok(())
     }

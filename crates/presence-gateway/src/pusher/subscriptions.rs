@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use presence_core::ChannelId;
+use presence_core::{ChannelId, UserId};
 
 use super::names::Kind;
+
+/// Users of one channel of whom is remembered that they say in their own words that they are typing.
+const WHISPERERS_MAX: usize = 32;
 
 /// One of them.
 #[derive(Debug)]
@@ -19,6 +22,23 @@ pub(super) struct Subscription {
     pub(super) info: Option<Arc<str>>,
     /// Whether the page was told that it is subscribed.
     pub(super) is_on: bool,
+    /// Users who are typing, and of whom this page has heard so in their own words: what the gateway has to say of that would
+    /// be the same event once more, without the words.
+    pub(super) whisperers: Vec<UserId>,
+    /// Whether this page says in its own words that it is typing: then what it says of that is for the other pages, too.
+    pub(super) whispers: bool,
+}
+
+impl Subscription {
+    /// `user` has said in their own words that they are typing.
+    pub(super) fn heard_whisper(&mut self, user: &UserId) {
+        if !self.whisperers.contains(user) {
+            if self.whisperers.len() >= WHISPERERS_MAX {
+                self.whisperers.remove(0);
+            }
+            self.whisperers.push(user.clone());
+        }
+    }
 }
 
 /// All of them, by channel. Few, as a rule, and looked up for every event.

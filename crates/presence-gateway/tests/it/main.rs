@@ -2,6 +2,8 @@
 
 // In tests a panic is the message.
 #![allow(clippy::unwrap_used)]
+// A whole gateway is started in one future.
+#![recursion_limit = "256"]
 
 mod gateway;
 mod people;
@@ -21,6 +23,7 @@ mod process;
 mod requests;
 mod resuming;
 mod revoking;
+mod rfc6455;
 mod slow;
 mod tokens;
 mod walls;

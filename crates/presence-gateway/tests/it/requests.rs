@@ -243,3 +243,34 @@ async fn who_takes_too_long_to_ask_is_cut() {
         began.elapsed()
     );
 }
+
+#[tokio::test]
+async fn who_shuts_down_its_side_after_asking_gets_its_answer() {
+    let gateway = start(&[]).await;
+    let body = r#"{"user_ids":["ann"]}"#;
+    let post = format!(
+        "POST /api/presence/bulk HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let get = "GET /api/presence/users/ann HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for (request, answers) in [
+        (get.to_owned(), 1),
+        (get.replace("1.1", "1.0"), 1),
+        (get.repeat(3), 3),
+        (post, 1),
+        (get.replace("/api/presence/users/ann", "/health"), 1),
+        // Half a request is none.
+        (get[..40].to_owned(), 0),
+    ] {
+        let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        let outcome = crate::gateway::soon(&request, read).await;
+        let got = answer.matches(" 200 OK\r\n").count();
+        assert_eq!(got, answers, "{request}: {answer} {outcome:?}");
+    }
+    gateway.is_left_with(0).await;
+}

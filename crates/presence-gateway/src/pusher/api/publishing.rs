@@ -14,6 +14,7 @@ use super::{Call, Problem};
 use crate::http::{self, Answer};
 use crate::pusher::names::{SocketId, channel_of, speaker};
 use crate::pusher::words::payload_of;
+use crate::request::is_fit_name;
 
 /// Channels that are told one event.
 const CHANNELS_MAX: usize = 100;
@@ -113,8 +114,10 @@ fn check(call: &Call<'_>, event: Event) -> Result<Checked, Problem> {
         let message = format!("the data of an event are at most {DATA_BYTES_MAX} bytes");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        let message = format!("the name of an event is 1 to {NAME_BYTES_MAX} bytes");
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !is_fit_name(&name) {
+        let message = format!(
+            "the name of an event is 1 to {NAME_BYTES_MAX} bytes, without control or invisible characters"
+        );
         return Err(Problem::bad(message));
     }
     // What those say, clients believe.

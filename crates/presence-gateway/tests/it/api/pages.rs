@@ -99,9 +99,46 @@ async fn an_id_may_have_slashes_bare_or_encoded() {
         let page = nobody.get(&format!("/api/presence/{path}")).await.ok();
         assert_eq!(page["users"][0]["id"], "team/ann", "{path}");
     }
-    for path in ["users/team/ann", "users/team%2Fann"] {
-        let user = nobody.get(&format!("/api/presence/{path}")).await.ok();
-        assert_eq!(user["user_id"], "team/ann");
+    let user = nobody.get("/api/presence/users/team%2Fann").await.ok();
+    assert_eq!(user["user_id"], "team/ann");
+    for path in [
+        "users/team/ann",
+        "users/ann/",
+        "users/ann/sessions",
+        "users/ann/status/busy",
+        "users/team/ann/status",
+        "workspace/a/b/online",
+    ] {
+        let path = format!("/api/presence/{path}");
+        nobody.get(&path).await.refused(404, "unknown_command");
+        let body = json!({ "status": "busy" });
+        let answer = nobody.put(&path, body).await;
+        answer.refused(404, "unknown_command");
+    }
+    for (query, offset) in [
+        ("offset=18446744073709551616", u64::MAX),
+        ("offset=000000000000000000000000000001", 1),
+        ("offset=0", 0),
+    ] {
+        let path = format!("/api/presence/channel/room:1/viewers?{query}");
+        let page = nobody.get(&path).await.ok();
+        assert_eq!(
+            (&page["offset"], &page["users"]),
+            (&json!(offset), &json!([]))
+        );
+    }
+    for query in [
+        "offset=-1",
+        "offset=+1",
+        "offset=1.0",
+        "offset=1e3",
+        "offset=0x1",
+        "limit=1001",
+        "limit=0",
+        "limit=99999999999999999999",
+    ] {
+        let path = format!("/api/presence/channel/room:1/viewers?{query}");
+        nobody.get(&path).await.refused(400, "invalid");
     }
     let error = nobody
         .get("/api/presence/users/%ff")

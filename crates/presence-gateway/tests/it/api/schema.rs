@@ -29,6 +29,7 @@ pub(super) fn check(
                 }
                 true
             }
+            "not" => check(document, wants, value, at).is_err(),
             "type" => match wants {
                 Value::String(kind) => is_a(kind, value),
                 kinds => kinds

@@ -297,3 +297,114 @@ async fn who_asks_too_often_is_told_when_to_ask_again_and_others_notice_nothing(
     let answer = bob.put("/api/presence/users/bob/status", busy()).await;
     assert_eq!(answer.status, 200);
 }
+
+/// Only an admin learns whether a user who has shown nothing exists.
+#[tokio::test]
+async fn a_user_nobody_knows_looks_like_one_who_is_away_and_has_shown_nothing() {
+    let gateway = start_closed(&[]).await;
+    let service = Caller::with(&gateway, "service", &["status", "act"], &[]);
+    let admin = Caller::with(&gateway, "root", &["watch", "admin"], &[]);
+    let watcher = Caller::of(&gateway, "ann");
+    let path = |user: &str| format!("/api/presence/users/{user}");
+    for (known, status) in [("known_1", "offline"), ("known_2", "invisible")] {
+        let set = format!("{}/status", path(known));
+        service.put(&set, json!({ "status": status })).await.ok();
+    }
+    let unknown = watcher.get(&path("nobody_")).await;
+    let truth = admin.get(&path("nobody_")).await.ok();
+    assert_eq!(
+        (&truth["revision"], &truth["last_seen"]),
+        (&json!(0), &json!(null))
+    );
+    for known in ["known_1", "known_2"] {
+        let answer = watcher.get(&path(known)).await;
+        assert_eq!(answer.status, unknown.status);
+        assert_eq!(answer.text().replace(known, "nobody_"), unknown.text());
+        for header in ["content-length", "content-type", "cache-control", "etag"] {
+            assert_eq!(answer.header(header), unknown.header(header));
+        }
+        let body = |user| json!({ "user_ids": [user] });
+        let [one, other] = [
+            watcher.post("/api/presence/bulk", body(known)).await,
+            watcher.post("/api/presence/bulk", body("nobody_")).await,
+        ];
+        assert_eq!(one.text().replace(known, "nobody_"), other.text());
+        assert!(admin.get(&path(known)).await.ok()["revision"].as_u64() > Some(0));
+    }
+}
+
+#[tokio::test]
+async fn words_that_would_spoil_the_pages_of_others_are_refused_or_cleaned() {
+    let gateway = start(&[("PRESENCE_RATE_STATUS", "1000/s burst 1000")]).await;
+    let nobody = Caller::nobody(&gateway);
+    let path = "/api/presence/users/ann/status?user_id=ann";
+    for (field, value) in [
+        ("custom_message", "a\nb"),
+        ("custom_message", "a\u{202e}b"),
+        ("custom_message", "\u{2066}a\u{2069}"),
+        ("custom_message", "a\u{2028}b"),
+        ("emoji", "\u{202e}"),
+        ("emoji", "\u{200b}"),
+        ("emoji", "§"),
+        ("emoji", "12→"),
+        ("emoji", "🎯🎯"),
+    ] {
+        let body = json!({ "status": "busy", field: value });
+        let error = nobody.put(path, body).await.refused(400, "invalid");
+        assert_eq!(error["field"], field, "{value:?}");
+    }
+    for (field, value, shown) in [
+        ("custom_message", " \u{200b} Lunch \u{feff}", json!("Lunch")),
+        ("custom_message", "\u{200d}", json!(null)),
+        ("custom_message", "", json!(null)),
+        ("emoji", "", json!(null)),
+        ("emoji", "ℹ️", json!("ℹ️")),
+        ("emoji", "🅿️", json!("🅿️")),
+        ("emoji", ":wave::skin-tone-3:", json!(":wave::skin-tone-3:")),
+    ] {
+        let body = json!({ "status": "busy", field: value });
+        let answer = nobody.put(path, body).await.ok();
+        assert_eq!(answer[field], shown, "{value:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_shown_clean_and_a_color_in_one_way() {
+    let gateway = start(&[]).await;
+    let nobody = Caller::nobody(&gateway);
+    for (meta, name, color) in [
+        (
+            json!({ "name": "\u{202e} Ann \u{2069}", "color": "Tomato" }),
+            json!("Ann"),
+            json!("#ff6347"),
+        ),
+        (
+            json!({ "name": "\u{2028}\u{200d}", "color": "rgb(1 2 3 / 50%)" }),
+            json!(null),
+            json!("#01020380"),
+        ),
+        (
+            json!({ "name": "Ann", "color": "red;background:url(//evil)" }),
+            json!("Ann"),
+            json!("#0369a1"),
+        ),
+    ] {
+        let body = json!({ "user_id": "ann", "meta": meta });
+        let path = "/api/presence/channel/room:1/join?user_id=ann";
+        nobody.post(path, body).await.ok();
+        let joined = async {
+            loop {
+                let page = nobody
+                    .get("/api/presence/channel/room:1/viewers")
+                    .await
+                    .ok();
+                let user = &page["users"][0];
+                if (&user["name"], &user["color"]) == (&name, &color) {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        crate::gateway::soon(format!("{meta}"), joined).await;
+    }
+}

@@ -1,6 +1,8 @@
 //! What pages tell each other.
 
 use super::*;
+use crate::people::Person;
+use crate::raw::{body, get};
 
 #[tokio::test]
 async fn the_others_hear_a_client_event_with_who_says_it() {
@@ -67,7 +69,7 @@ async fn client_events_are_refused_where_they_do_not_belong() {
         (
             "presence-room;1",
             "client-",
-            "event must be 1 to 64 bytes without control characters",
+            "event must be 1 to 64 characters, none of them invisible, without blanks at its ends",
         ),
     ] {
         ann.says_in(channel, event, json!({})).await;
@@ -128,6 +130,91 @@ async fn too_many_events_are_refused_and_the_connection_stays() {
     ann.says("pusher:unsubscribe", json!({ "channel": "news" }))
         .await;
     ann.is_told(Some(4301)).await;
+}
+
+/// Laravel Echo's `whisper('typing', {name})` is a client event with data that the page chose.
+#[tokio::test]
+async fn a_page_that_says_in_its_own_words_that_it_types_is_typing_to_everybody() {
+    let gateway = start_with_apps(&[("TYPING_TTL", "1s")]).await;
+    let mut bob = Person::comes_with(&gateway.options("bob")).await;
+    let mut ann = Page::enters(&gateway, "ann", "presence-room;1").await;
+    let mut cal = Page::enters(&gateway, "cal", "presence-room;1").await;
+    let mut first = true;
+    for words in [
+        json!({ "name": "Ann" }),
+        json!({ "typing": true, "name": "Ann" }),
+        json!("Ann"),
+        json!(null),
+    ] {
+        ann.says_in("presence-room;1", "client-typing", words.clone())
+            .await;
+        bob.until("ann types", |it| types(it, "ann")).await;
+        bob.until("ann has stopped", |it| it.room.typing().is_empty())
+            .await;
+        // The other pages hear the words, and nothing in place of them.
+        let heard = typing_of(&mut cal).await;
+        assert_eq!(
+            (&heard["user_id"], words_of(&heard)),
+            (&json!("ann"), words)
+        );
+        if std::mem::take(&mut first) {
+            assert_eq!(typing_over_http(&gateway).await, json!([]));
+        }
+    }
+    ann.says_in("presence-room;1", "client-typing", json!({ "name": "Ann" }))
+        .await;
+    bob.until("ann types", |it| types(it, "ann")).await;
+    for words in [
+        json!({ "name": "Ann", "typing": false }),
+        json!({ "typing": false }),
+    ] {
+        ann.says_in("presence-room;1", "client-typing", words).await;
+    }
+    bob.until("ann has stopped", |it| it.room.typing().is_empty())
+        .await;
+    for words in [
+        json!({ "name": "Ann" }),
+        json!({ "name": "Ann", "typing": false }),
+        json!({ "typing": false }),
+    ] {
+        assert_eq!(words_of(&typing_of(&mut cal).await), words);
+    }
+    // Somebody else's typing is still told.
+    bob.does(r#"{"type":"presence:typing","channel":"room:1","typing":true}"#)
+        .await;
+    let heard = typing_of(&mut cal).await;
+    assert_eq!(
+        (&heard["user_id"], words_of(&heard)),
+        (&json!("bob"), json!({ "typing": true }))
+    );
+}
+
+/// The next event but for who comes.
+async fn typing_of(page: &mut Page) -> Value {
+    loop {
+        let message = page.raw.json().await;
+        if message["event"] != "pusher_internal:member_added" {
+            assert_eq!(message["event"], "client-typing", "{message}");
+            return message;
+        }
+    }
+}
+
+/// Whether `person` sees that exactly `user` is typing.
+fn types(person: &Person, user: &str) -> bool {
+    matches!(person.room.typing(), [only] if **only == *user)
+}
+
+/// What a page said, which came as JSON in a string, or as a plain string.
+fn words_of(heard: &Value) -> Value {
+    let data = heard["data"].as_str().unwrap();
+    serde_json::from_str(data).unwrap_or_else(|_| json!(data))
+}
+
+async fn typing_over_http(gateway: &Running) -> Value {
+    let answer = get(gateway.address(), "/api/presence/channel/room:1/typing").await;
+    let answer: Value = serde_json::from_str(body(&answer)).unwrap();
+    answer["users"].clone()
 }
 
 #[tokio::test]

@@ -1,0 +1,31 @@
+//! Reading what a stranger sends, without a connection: see [`crate::hostile`].
+
+use presence_core::Timestamp;
+
+use super::body::parse;
+use super::channels::{BroadcastBody, JoinBody, UserBody};
+use super::users::{BulkBody, StatusBody};
+use crate::request;
+
+/// A body, as each of the calls would read it.
+pub(crate) fn body(bytes: &[u8]) {
+    if let Ok(status) = parse::<StatusBody>(bytes) {
+        let _ = status
+            .request()
+            .checked(Timestamp::from_millis(1_764_000_000_000));
+    }
+    if let Ok(it) = parse::<BulkBody>(bytes) {
+        let _ = request::users("user_ids", &it.user_ids);
+    }
+    if let Ok(it) = parse::<BroadcastBody>(bytes) {
+        let _ = request::event_name(&it.event);
+    }
+    if let Ok(it) = parse::<JoinBody>(bytes) {
+        let identity = crate::identity::hostile::somebody();
+        let _ = request::meta(
+            it.meta.map(presence_client::wire::Json::into_text),
+            &identity,
+        );
+    }
+    let _ = parse::<UserBody>(bytes);
+}

@@ -1,0 +1,30 @@
+//! Where bytes of the store come in, for the fuzz targets of `presence-gateway`: another release may have written them, or
+//! anybody who has the key.
+
+use presence_core::cluster::{Field, Subject};
+use presence_core::{ChannelId, SessionId, Topic, UserId};
+
+use crate::record;
+
+/// Bytes, read as each kind of record that there is.
+pub fn record(bytes: &[u8]) {
+    let user = Subject::User(UserId::new("ann").expect("the id is good"));
+    let channel = ChannelId::new("room:1").expect("the id is good");
+    let place = Subject::Place(Topic::Channel(channel));
+    let session = Field::Session(SessionId::from_u128(7 << 80));
+    for subject in [&user, &place] {
+        for field in [Field::Profile, session] {
+            if let Ok((stamp, found)) = record::decode(subject, field, bytes) {
+                let again = record::encode(subject, stamp, &found);
+                let again = record::decode(subject, field, &again);
+                assert!(again.is_ok(), "what we write can be read");
+            }
+        }
+        let _ = record::decode_message(subject, bytes);
+    }
+    let _ = record::patched_clock(bytes);
+    let _ = record::decode_event(bytes);
+    let _ = record::decode_told(bytes);
+    let _ = record::clock(bytes);
+    let _ = record::split_stamp(bytes);
+}
