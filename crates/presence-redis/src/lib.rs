@@ -14,6 +14,7 @@ mod client;
 mod compare;
 mod fault;
 mod followed;
+mod garbled;
 mod hooks;
 mod keys;
 mod leases;

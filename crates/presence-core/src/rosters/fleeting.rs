@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::roster::Roster;
-use crate::{Cursor, Event, Limits, Move, SessionId, Topic, UserId};
+use crate::{Cursor, Event, Limits, Move, Payload, SessionId, Topic, UserId};
 
 /// The typing, pointing and broadcasting of one channel.
 #[derive(Debug, Default)]
@@ -217,7 +217,7 @@ pub(super) fn broadcast(
     user: &UserId,
     session: SessionId,
     event: Arc<str>,
-    payload: Arc<str>,
+    payload: Payload,
 ) -> Event {
     Event::Broadcast {
         topic: topic.clone(),
