@@ -9,6 +9,7 @@ mod cable;
 pub mod cli;
 mod closing;
 pub mod config;
+mod descriptors;
 mod dialect;
 mod frame;
 mod guest;
