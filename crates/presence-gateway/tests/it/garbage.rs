@@ -98,7 +98,7 @@ async fn whoever_reads_a_room_with_garbage_in_it_goes_on() {
         .await;
     assert!(!ids.iter().any(|it| it.contains("garbage")), "{ids:?}");
     assert_eq!(ids, eve.ids());
-    readers.heard_a_wave();
+    readers.hear_one_wave().await;
     // And so does who comes now, and reads all of it.
     let late = Person::comes(&here, "late").await;
     assert!(late.room.user("eve").is_some());
@@ -238,8 +238,14 @@ impl Readers {
     }
 
     /// One that could be understood was said among many that could not.
-    fn heard_a_wave(&self) {
-        for person in [&self.json, &self.binary] {
+    async fn hear_one_wave(&mut self) {
+        for person in [&mut self.json, &mut self.binary] {
+            // What was said in a tick is told after who came in it.
+            let is_said = |it: &presence_client::wire::Event| {
+                matches!(it, presence_client::wire::Event::Broadcast(_))
+            };
+            let has_heard = move |it: &Person| it.heard.iter().any(is_said);
+            person.until("a wave", has_heard).await;
             let broadcasts = person.heard.iter().filter_map(|event| match event {
                 presence_client::wire::Event::Broadcast(it) => Some(it),
                 _ => None,

@@ -188,6 +188,7 @@ async fn who_may_open_too_few_files_is_warned_and_does_not_fill_the_log() {
         while status(&get(program.address, "/livez").await) != 200 {}
     })
     .await;
+    program.kill();
     let enough = place.start_with_files(2000, &[("PRESENCE_CONNECTIONS_MAX", "500")]);
     assert!(!enough.log().contains("too few files"), "{}", enough.log());
 }
