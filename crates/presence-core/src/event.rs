@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    ChannelId, Chosen, DeviceId, DeviceKind, Look, Person, Reason, SessionId, Timestamp, UserId,
-    Visible, WorkspaceId,
+    ChannelId, Chosen, DeviceId, DeviceKind, Look, Payload, Person, Reason, SessionId, Timestamp,
+    UserId, Visible, WorkspaceId,
 };
 
 /// A place with a roster: what can be joined.
@@ -124,8 +124,8 @@ pub enum Event {
         topic: Topic,
         /// What kind of thing.
         event: Arc<str>,
-        /// The thing: a JSON text.
-        payload: Arc<str>,
+        /// The thing.
+        payload: Payload,
         /// Who.
         user: UserId,
         /// Through which session.
@@ -264,7 +264,8 @@ impl Event {
         const HEAD: usize = 128;
         const NAME: usize = 48;
         const CURSOR: usize = 96;
-        let people = |people: &[Arc<Person>]| -> usize { people.iter().map(|it| weigh(it)).sum() };
+        let people =
+            |people: &[Arc<Person>]| -> usize { people.iter().map(|it| it.weight()).sum() };
         HEAD + match self {
             Event::Everyone {
                 people: all,
@@ -279,7 +280,7 @@ impl Event {
                 changes, everyone, ..
             } => {
                 let changes = changes.iter().map(|change| match change {
-                    Change::Joined(person) | Change::Updated { to: person, .. } => weigh(person),
+                    Change::Joined(person) | Change::Updated { to: person, .. } => person.weight(),
                     Change::Left { .. } => NAME,
                 });
                 // Of everyone no more than their faces is told.
@@ -294,14 +295,17 @@ impl Event {
                 ..
             } => (typing.len() + started.len() + stopped.len()) * NAME,
             Event::Cursors { cursors, gone, .. } => (cursors.len() + gone.len()) * CURSOR,
-            Event::Broadcast { event, payload, .. } => event.len() + payload.len(),
+            Event::Broadcast { event, payload, .. } => event.len() + payload.json().len(),
             Event::Face(_) | Event::Own(_) => 2 * HEAD,
             Event::Alone { .. } => 0,
         }
     }
 }
 
-fn weigh(person: &Person) -> usize {
-    let members = person.members.iter();
-    192 + members.map(|it| 128 + it.meta.json.len()).sum::<usize>()
+impl Person {
+    /// About how many bytes they are in memory or on a wire.
+    pub fn weight(&self) -> usize {
+        let members = self.members.iter();
+        192 + members.map(|it| 128 + it.meta.json().len()).sum::<usize>()
+    }
 }

@@ -19,30 +19,38 @@ mod epochs;
 mod event;
 pub mod hooks;
 mod id;
+mod json;
 mod limits;
 mod member;
 mod meta;
 pub mod node;
+mod payload;
 pub mod ports;
 mod refusal;
 pub mod revocation;
+mod room;
 pub mod rosters;
+mod seldom;
 mod status;
 pub mod text;
 mod time;
 mod timers;
 pub mod users;
 
-pub use bucket::{Rate, TokenBucket};
+pub use bucket::{ByteBucket, ByteRate, Rate, TokenBucket};
 pub use event::{
     Change, Clock, Cursor, Event, Face, Move, Owned, OwnedDevice, Pointer, Selection, Topic,
     Watching,
 };
 pub use id::{ChannelId, DeviceId, DeviceKind, IdError, Outsider, SessionId, UserId, WorkspaceId};
+pub use json::{JSON_DEPTH_MAX, JsonError, check_json};
 pub use limits::{Limits, Timing, TimingError};
 pub use member::{Look, Member, Person, Reason};
-pub use meta::{META_BYTES_MAX, Meta, color_of};
+pub use meta::{META_BYTES_MAX, Meta, MetaError, Shown, color_of};
+pub use payload::{EVENT_BYTES_MAX, PAYLOAD_BYTES_MAX, Payload, PayloadError};
 pub use refusal::Refusal;
+pub use room::shrink_after_burst;
+pub use seldom::Seldom;
 pub use status::{
     CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Moments, Profile,
     Status, StatusChange, StatusError, Visible, checked_emoji, checked_message,

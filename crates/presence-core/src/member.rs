@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{DeviceKind, Meta, SessionId, Timestamp, UserId, Visible};
+use crate::{
+    DeviceKind, EMOJI_BYTES_MAX, MESSAGE_CHARS_MAX, Meta, SessionId, Timestamp, UserId, Visible,
+};
 
 /// How a person looks to others: what [`Visible`] says, with their words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +15,16 @@ pub struct Look {
     pub message: Option<Arc<str>>,
     /// Their emoji.
     pub emoji: Option<Arc<str>>,
+}
+
+impl Look {
+    /// Whether its words are as short as what people may choose. In a store that others write to they may be longer.
+    pub fn is_bounded(&self) -> bool {
+        let message = self.message.as_ref();
+        let emoji = self.emoji.as_ref();
+        message.is_none_or(|it| it.chars().count() <= MESSAGE_CHARS_MAX)
+            && emoji.is_none_or(|it| it.len() <= EMOJI_BYTES_MAX)
+    }
 }
 
 /// One session's entry in a channel or a workspace. There are none of people who may not be seen.

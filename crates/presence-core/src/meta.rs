@@ -1,25 +1,151 @@
 //! What a session says about itself in a channel.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::UserId;
+use crate::json::{self, JsonError};
 
 /// The longest meta, in bytes of its JSON text.
 pub const META_BYTES_MAX: usize = 4096;
 
 /// What a session says about itself in a channel: any JSON object, of which three members have a meaning.
 ///
-/// The core never reads the text. Whoever makes a `Meta` has parsed it, and has copied out the three.
+/// Its text is written into the frames of everybody who watches the channel, so it is checked where it is made.
+///
+/// ```
+/// use presence_core::Meta;
+///
+/// let meta = Meta::from_json(r#"{"name": "Ann", "role": "editor"}"#)?;
+/// assert_eq!(meta.name().map(|it| &**it), Some("Ann"));
+/// assert!(Meta::from_json("not an object").is_err());
+/// # Ok::<(), presence_core::MetaError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
-    /// The JSON text of the object, at most [`META_BYTES_MAX`] bytes. Empty means `{}`.
-    pub json: Arc<str>,
-    /// Its `name`, if that is a string.
+    json: Arc<str>,
+    shown: Shown,
+}
+
+/// How a [`Meta`] shows its person: what dialects have fields of their own for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// What to call them.
     pub name: Option<Arc<str>>,
-    /// Its `color`, if that is a string; else people are shown in [`color_of`] their id.
+    /// Their color; without one they are shown in [`color_of`] their id.
     pub color: Option<Arc<str>>,
-    /// Its `avatar`, if that is a string: a URL.
+    /// Their picture: a URL.
     pub avatar: Option<Arc<str>>,
+}
+
+/// Why a text is not a [`Meta`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetaError {
+    /// It has more than [`META_BYTES_MAX`] bytes.
+    TooLarge,
+    /// Its name, color or avatar has more than [`META_BYTES_MAX`] bytes.
+    ShownTooLarge,
+    /// It is not a JSON object that every client can read.
+    Json(JsonError),
+}
+
+impl fmt::Display for MetaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MetaError::TooLarge => write!(f, "must be at most {META_BYTES_MAX} bytes"),
+            MetaError::ShownTooLarge => write!(
+                f,
+                "must show a name, a color and an avatar of at most {META_BYTES_MAX} bytes each"
+            ),
+            MetaError::Json(error) => write!(f, "must be a JSON object: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for MetaError {}
+
+impl From<JsonError> for MetaError {
+    fn from(error: JsonError) -> Self {
+        MetaError::Json(error)
+    }
+}
+
+impl Meta {
+    /// Checks the text of a JSON object, and shows the `name`, `color` and `avatar` in it that are strings and not empty.
+    ///
+    /// # Errors
+    ///
+    /// It is too large, or no JSON object; see [`check_json`](crate::check_json).
+    pub fn from_json(json: impl Into<Arc<str>>) -> Result<Self, MetaError> {
+        let json = json.into();
+        check_size(&json)?;
+        let mut shown = Shown::default();
+        json::members(&json, |name, value| {
+            let part = match &*name {
+                "name" => &mut shown.name,
+                "color" => &mut shown.color,
+                "avatar" => &mut shown.avatar,
+                _ => return,
+            };
+            let text = json::text_of(value).filter(|it| !it.is_empty());
+            *part = text.map(|it| it.into());
+        })?;
+        Ok(Meta { json, shown })
+    }
+
+    /// Checks the text of a JSON object, or an empty one for `{}`, and shows what `shown` says, whatever is in the object.
+    ///
+    /// # Errors
+    ///
+    /// It is too large, or no JSON object; or a part of `shown` is too large.
+    pub fn showing(json: impl Into<Arc<str>>, shown: Shown) -> Result<Self, MetaError> {
+        let json = json.into();
+        check_size(&json)?;
+        if !json.is_empty() {
+            json::members(&json, |_, _| {})?;
+        }
+        let parts = [&shown.name, &shown.color, &shown.avatar];
+        if parts
+            .into_iter()
+            .flatten()
+            .any(|it| it.len() > META_BYTES_MAX)
+        {
+            return Err(MetaError::ShownTooLarge);
+        }
+        Ok(Meta { json, shown })
+    }
+
+    /// The JSON text of the object, at most [`META_BYTES_MAX`] bytes. Empty means `{}`.
+    pub fn json(&self) -> &Arc<str> {
+        &self.json
+    }
+
+    /// How it shows its person.
+    pub fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
+    /// What to call the person, if it says so.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.shown.name.as_ref()
+    }
+
+    /// The color of the person, if it says so; else they are shown in [`color_of`] their id.
+    pub fn color(&self) -> Option<&Arc<str>> {
+        self.shown.color.as_ref()
+    }
+
+    /// The URL of the person's picture, if it says so.
+    pub fn avatar(&self) -> Option<&Arc<str>> {
+        self.shown.avatar.as_ref()
+    }
+}
+
+fn check_size(json: &str) -> Result<(), MetaError> {
+    match json.len() <= META_BYTES_MAX {
+        true => Ok(()),
+        false => Err(MetaError::TooLarge),
+    }
 }
 
 /// Dark enough for white letters, apart enough to be told from each other, in light and dark themes (WCAG AA, 4.5:1 on white).
@@ -43,6 +169,40 @@ pub fn color_of(user: &UserId) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_is_copied_out_of_the_text() {
+        let meta = Meta::from_json(r##"{"name":"A\u006en","color":"#fff","avatar":7,"x":{}}"##);
+        let meta = meta.unwrap();
+        let shown = [meta.name(), meta.color(), meta.avatar()];
+        assert_eq!(
+            shown.map(|it| it.map(|it| &**it)),
+            [Some("Ann"), Some("#fff"), None]
+        );
+        let twice = Meta::from_json(r#"{"name":"A","name":""}"#).unwrap();
+        assert_eq!(twice.name(), None);
+        assert_eq!(&**Meta::from_json(" {} ").unwrap().json(), " {} ");
+    }
+
+    #[test]
+    fn what_is_no_object_or_too_large_is_refused() {
+        for text in ["", "null", "[]", "{\"a\":", "{}{}", "{\"a\":\"\\ud800\"}"] {
+            let error = Meta::from_json(text).unwrap_err();
+            assert!(matches!(error, MetaError::Json(_)), "{text}: {error}");
+        }
+        let big = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+        assert!(Meta::from_json(big(META_BYTES_MAX)).is_ok());
+        let error = Meta::from_json(big(META_BYTES_MAX + 1)).unwrap_err();
+        assert_eq!(error, MetaError::TooLarge);
+        let shown = Shown {
+            avatar: Some("x".repeat(META_BYTES_MAX + 1).into()),
+            ..Shown::default()
+        };
+        let error = Meta::showing("", shown.clone()).unwrap_err();
+        assert_eq!(error, MetaError::ShownTooLarge);
+        assert!(Meta::showing("{", Shown::default()).is_err());
+        assert_eq!(Meta::showing("", Shown::default()), Ok(Meta::default()));
+    }
 
     #[test]
     fn a_user_has_one_color_for_ever() {

@@ -173,6 +173,14 @@ pub struct Profile {
     pub moments: Moments,
 }
 
+fn bound(message: &mut Option<Arc<str>>, emoji: &mut Option<Arc<str>>) -> bool {
+    let is_long = |text: &mut Arc<str>| text.chars().count() > MESSAGE_CHARS_MAX;
+    let is_big = |text: &mut Arc<str>| text.len() > EMOJI_BYTES_MAX;
+    let message = message.take_if(is_long);
+    let emoji = emoji.take_if(is_big);
+    message.is_some() || emoji.is_some()
+}
+
 impl Profile {
     /// A user nobody has heard of.
     pub fn new(user: UserId) -> Self {
@@ -199,6 +207,17 @@ impl Profile {
             Some(seen_at) if !self.status.chosen.hides() => seen_at,
             _ => saved_at,
         }
+    }
+
+    /// Takes out words that are longer than anybody may choose, as only a store that others write to has them. Returns whether
+    /// there were any.
+    pub fn bound_words(&mut self) -> bool {
+        let status = &mut self.status;
+        let mut is_bound = bound(&mut status.message, &mut status.emoji);
+        if let Some(veil) = &mut self.veil {
+            is_bound |= bound(&mut veil.message, &mut veil.emoji);
+        }
+        is_bound
     }
 
     /// The words that others see.

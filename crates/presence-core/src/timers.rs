@@ -106,6 +106,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
             }
         }
         self.turned = self.turned.max(now.as_millis());
+        crate::shrink_after_burst(&mut self.armed);
         due.sort_unstable();
         due.into_iter().map(|(_, key)| key).collect()
     }

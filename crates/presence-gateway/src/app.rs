@@ -1,6 +1,9 @@
 //! What every connection of a gateway shares.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +42,8 @@ pub(crate) struct App {
     pub(crate) cables: Kept,
     /// The store that gateways share, if there is one.
     pub(crate) shared: Option<Arc<RedisTopics>>,
+    /// What is to be in the data folder.
+    pub(crate) kept: DataFolder,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) connections: Connections,
     /// The profiles, where they are in MongoDB.
@@ -116,6 +121,7 @@ impl App {
         let (shared, webhooks) = (store.clone(), webhooks(&config)?);
         let mongo = profiles.mongo();
         let revocations = RevokedIn::Redis(store.clone());
+        let kept = DataFolder::of(&config, &profiles);
         let hub = match profiles {
             Stored::Memory(profiles) => Hub::join(settings, profiles, store, name).await,
             Stored::File(profiles) => Hub::join(settings, profiles, store, name).await,
@@ -124,11 +130,7 @@ impl App {
         if let Some((webhooks, wanted)) = webhooks {
             hub.tell_outside(shared.clone(), Arc::new(webhooks), wanted);
         }
-        let app = App::new(config, hub, mongo, resume, revocations)?;
-        Ok(App {
-            shared: Some(shared),
-            ..app
-        })
+        App::new(config, hub, mongo, resume, revocations, kept, Some(shared))
     }
 
     /// Opens what is kept, and starts a hub that is alone.
@@ -146,12 +148,13 @@ impl App {
         let revocations = profiles.revocations(&config)?;
         let settings = settings(&config);
         let mongo = profiles.mongo();
+        let kept = DataFolder::of(&config, &profiles);
         let hub = match profiles {
             Stored::Memory(profiles) => Hub::start(settings, profiles),
             Stored::File(profiles) => Hub::start(settings, profiles),
             Stored::Mongo(profiles) => Hub::start(settings, profiles),
         };
-        App::new(config, hub, mongo, resume, revocations)
+        App::new(config, hub, mongo, resume, revocations, kept, None)
     }
 
     fn new(
@@ -160,6 +163,8 @@ impl App {
         mongo: Option<Arc<MongoProfiles>>,
         resume: ResumeKey,
         revocations: RevokedIn,
+        kept: DataFolder,
+        shared: Option<Arc<RedisTopics>>,
     ) -> anyhow::Result<App> {
         let gate = Gate::new(&config.jwt, hub.clock().now())?;
         let mut tasks = JoinSet::new();
@@ -173,7 +178,8 @@ impl App {
             metrics: Metrics::default(),
             callers: Callers::default(),
             cables: Kept::default(),
-            shared: None,
+            shared,
+            kept,
             phase: watch::Sender::new(Phase::Open),
             connections: Connections::default(),
             mongo,
@@ -240,6 +246,12 @@ impl App {
         self.hub.clock().now()
     }
 
+    /// How many records and messages in a store were not understood so far, and dropped.
+    pub(crate) fn garbled(&self) -> u64 {
+        let shared = self.shared.as_ref().map_or(0, |it| it.garbled());
+        shared + self.hub.counters().garbled.load(Relaxed)
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Open
     }
@@ -263,6 +275,8 @@ fn settings(config: &Config) -> Settings {
         limits: config.limits,
         shards: config.shards,
         outbox_bytes_max: config.socket.outbox_bytes_max,
+        outboxes_bytes_max: config.socket.outboxes_bytes_max,
+        states: config.socket.states,
         keep_unseen: config.keep_unseen,
         ..Settings::default()
     }
@@ -362,14 +376,67 @@ impl RevokedIn {
     }
 }
 
+/// The data folder, which may vanish under a running gateway: somebody removes it, or its disk goes.
+pub(crate) struct DataFolder {
+    folder: Option<PathBuf>,
+    profiles: Option<Arc<ProfileFile>>,
+    is_gone: AtomicBool,
+}
+
+impl DataFolder {
+    fn of(config: &Config, profiles: &Stored) -> Self {
+        DataFolder {
+            folder: match &config.data_dir {
+                DataDir::Memory => None,
+                DataDir::Folder(folder) => Some(folder.clone()),
+            },
+            profiles: match profiles {
+                Stored::File(profiles) => Some(profiles.clone()),
+                Stored::Memory(_) | Stored::Mongo(_) => None,
+            },
+            is_gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it was gone when it was last looked at.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone.load(Relaxed)
+    }
+
+    /// Looks whether it is there, and says so in the log when that changes.
+    pub(crate) fn look(&self) {
+        let Some(folder) = &self.folder else {
+            return;
+        };
+        let has_profiles = self.profiles.as_ref().is_none_or(|it| it.is_there());
+        let is_gone = !folder.is_dir() || !has_profiles;
+        let folder = folder.display();
+        match (self.is_gone.swap(is_gone, Relaxed), is_gone) {
+            (false, true) => tracing::error!(
+                %folder,
+                "what was kept in the data folder is gone: nothing can be kept until it is back; a restart begins without it"
+            ),
+            (true, false) => tracing::info!(%folder, "the data folder is back"),
+            _ => {}
+        }
+    }
+}
+
 /// How many connections there are, and how many there may be.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     open: Arc<AtomicUsize>,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 /// One connection, as long as it lasts.
 pub(crate) struct Counted(Arc<AtomicUsize>);
+
+/// One connection of an address, as long as it lasts.
+pub(crate) struct Neighbour {
+    address: IpAddr,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
 
 impl Connections {
     /// Counts one more, if that is not more than `max`.
@@ -380,6 +447,28 @@ impl Connections {
         entered.ok().map(|_| Counted(self.open.clone()))
     }
 
+    /// Counts one more of `address`, if that is not more than `max`. Nobody is counted where there is no `max`.
+    pub(crate) fn enter_from(
+        &self,
+        address: IpAddr,
+        max: Option<usize>,
+    ) -> Result<Option<Arc<Neighbour>>, TooMany> {
+        let Some(max) = max else {
+            return Ok(None);
+        };
+        let address = address.to_canonical();
+        let mut by_address = counts(&self.by_address);
+        let count = by_address.entry(address).or_default();
+        if *count >= max {
+            return Err(TooMany);
+        }
+        *count += 1;
+        Ok(Some(Arc::new(Neighbour {
+            address,
+            by_address: self.by_address.clone(),
+        })))
+    }
+
     /// Counts one more that was let in already, as something else.
     pub(crate) fn go_on(&self) -> Counted {
         self.open.fetch_add(1, Relaxed);
@@ -388,6 +477,28 @@ impl Connections {
 
     pub(crate) fn open(&self) -> usize {
         self.open.load(Relaxed)
+    }
+}
+
+/// An address has as many connections as it may have.
+#[derive(Debug)]
+pub(crate) struct TooMany;
+
+fn counts(by_address: &Mutex<HashMap<IpAddr, usize>>) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    // A few numbers: nothing in here panics half-way.
+    by_address.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let mut by_address = counts(&self.by_address);
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+                presence_core::shrink_after_burst(&mut *by_address);
+            }
+        }
     }
 }
 

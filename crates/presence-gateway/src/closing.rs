@@ -108,6 +108,7 @@ impl From<Ended> for Why {
             Ended::Closed(Reason::Left) => Why::Left,
             Ended::Closed(Reason::NodeLost) | Ended::Stopped => Why::Restarting,
             Ended::TooSlow => Why::TooSlow,
+            Ended::Crowded => Why::Full,
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::app::App;
 use crate::identity::Identity;
 use crate::request::{self, Refused, StatusRequest};
 
+/// What the status of one user counts among the bytes that a connection may ask for.
+const FACE_BYTES: usize = 256;
 /// How long to wait for the profile of who wants in: they are not shown before it is known whether they hide.
 const PROFILE_WAIT: Duration = Duration::from_secs(10);
 
@@ -315,6 +317,7 @@ impl Guest {
     ) -> Result<(), Refused> {
         self.identity.may_broadcast(&channel)?;
         let event = request::event_name(event)?;
+        let payload = request::payload(payload)?;
         Ok(self.session.say(channel, event, payload, reference)?)
     }
 
@@ -333,7 +336,11 @@ impl Guest {
         self.may_watch(&topic)?;
         let count = request::page_size(limit)?;
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        Ok(self.app.hub.list(topic, skip, count).await?)
+        self.afford()?;
+        let page = self.app.hub.list(topic, skip, count).await?;
+        let bytes = page.people.iter().map(|it| it.weight()).sum();
+        self.session.spend_bytes(bytes);
+        Ok(page)
     }
 
     /// How others see `users`.
@@ -341,7 +348,19 @@ impl Guest {
         for user in users {
             self.identity.may_watch_user(user)?;
         }
-        Ok(self.app.hub.faces(users).await?)
+        self.afford()?;
+        let faces = self.app.hub.faces(users).await?;
+        self.session.spend_bytes(faces.len() * FACE_BYTES);
+        Ok(faces)
+    }
+
+    /// Whether it may ask for something of many bytes.
+    fn afford(&self) -> Result<(), Refused> {
+        let Some(wait) = self.session.bytes_wait() else {
+            return Ok(());
+        };
+        let message = "too many bytes of lists and whole states";
+        Err(Refused::new(ErrorCode::RateLimited, message).retry_after(wait))
     }
 
     /// Goes on with a fresh token, of the same user.
@@ -368,9 +387,9 @@ impl Guest {
     /// Says the name of its identity in each channel that it is in.
     fn rename(&mut self) -> Result<(), Refused> {
         let renamed = self.session.metas().iter().filter_map(|(channel, meta)| {
-            let json = Some(meta.json.clone()).filter(|it| !it.is_empty());
+            let json = Some(meta.json().clone()).filter(|it| !it.is_empty());
             let renamed = request::meta(json, &self.identity).ok()?;
-            let is_other = renamed.name != meta.name;
+            let is_other = renamed.name() != meta.name();
             is_other.then(|| (channel.clone(), renamed))
         });
         for (channel, meta) in renamed.collect::<Vec<_>>() {

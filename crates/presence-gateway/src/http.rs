@@ -66,7 +66,8 @@ fn ready(app: &App) -> Answer {
 
 async fn health(app: &App) -> Answer {
     let counters = app.hub.counters();
-    let away = counters.store_away.load(Relaxed);
+    app.kept.look();
+    let away = counters.store_away.load(Relaxed) || app.kept.is_gone();
     let shared_away = counters.shared_away.load(Relaxed);
     let status = match (app.is_draining(), away || shared_away) {
         (true, _) => "draining",
@@ -122,6 +123,7 @@ async fn metrics_page(app: &App) -> Answer {
         counts,
         app.hub.counters(),
         &Doors::of(app),
+        (app.garbled(), app.kept.is_gone()),
     );
     let mut answer = text(StatusCode::OK, page);
     let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);

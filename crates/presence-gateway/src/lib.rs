@@ -10,6 +10,7 @@ pub mod cli;
 mod closing;
 mod color;
 pub mod config;
+mod descriptors;
 mod dialect;
 mod frame;
 mod guest;

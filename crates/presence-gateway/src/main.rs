@@ -11,7 +11,8 @@ use presence_gateway::{Gateway, logs};
 use presence_hub::Clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-// The only allocator that gives back what HTTP needed before a connection became a WebSocket.
+// The only allocator that gives back what HTTP needed before a connection became a WebSocket. Its background thread gives back
+// what a burst needed, also when nothing happens after it; for musl there is none, and memory comes back as others use it.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -23,6 +23,7 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(crate) struct Metrics {
     connections: Counter,
     turned_away: Counter,
+    not_accepted: Counter,
     frames_in: Counter,
     frames_out: Counter,
     refused: Family<Refusals, Counter>,
@@ -93,6 +94,11 @@ impl Metrics {
         self.turned_away.inc();
     }
 
+    /// A connection could not be accepted: no file descriptors are left, most likely.
+    pub(crate) fn not_accepted(&self) {
+        self.not_accepted.inc();
+    }
+
     pub(crate) fn frame_in(&self) {
         self.frames_in.inc();
     }
@@ -125,6 +131,7 @@ impl Metrics {
         counts: Counts,
         hub: &Counters,
         doors: &Doors,
+        (garbled, is_folder_gone): (u64, bool),
     ) -> String {
         let mut registry = Registry::with_prefix("presence");
         let it = &mut registry;
@@ -231,11 +238,28 @@ impl Metrics {
                 failures,
             );
         }
+        gauge(
+            it,
+            "data_folder_gone",
+            "1 if what was kept in the data folder is not there any more",
+            u64::from(is_folder_gone),
+        );
+        gauge(
+            it,
+            "outboxes_bytes",
+            "Bytes that wait for all connections together now",
+            hub.waiting_bytes.load(Relaxed),
+        );
         it.register("connections", "WebSockets let in", self.connections.clone());
         it.register(
             "connections_turned_away",
             "Connections turned away because there were too many",
             self.turned_away.clone(),
+        );
+        it.register(
+            "accept_failures",
+            "Times that no connection could be accepted",
+            self.not_accepted.clone(),
         );
         it.register("frames_in", "Frames from clients", self.frames_in.clone());
         it.register("frames_out", "Frames to clients", self.frames_out.clone());
@@ -262,6 +286,23 @@ impl Metrics {
             "conflations",
             "Backlogs of slow watchers dropped for a difference",
             &hub.conflated,
+        );
+        total(
+            it,
+            "crowded_out",
+            "Backlogs dropped because too much waited for all connections together",
+            &hub.crowded,
+        );
+        total(
+            it,
+            "adapter_faults",
+            "Calls of a store that panicked, or were not answered as they were asked",
+            &hub.adapter_faults,
+        );
+        it.register(
+            "garbled_records",
+            "Records and messages in a store that were not understood, and dropped",
+            ConstCounter::new(garbled),
         );
         total(it, "profiles_saved", "Profiles stored", &hub.saved);
         total(

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use presence_client::wire::{Chosen, ErrorCode, Field, Json, fault_in};
 use presence_core::{
-    Edit, Expiry, META_BYTES_MAX, Meta, Refusal, StatusChange, Timestamp, UserId, checked_emoji,
-    checked_message,
+    Edit, Expiry, META_BYTES_MAX, Meta, Payload, PayloadError, Refusal, Shown, StatusChange,
+    Timestamp, UserId, checked_emoji, checked_message,
 };
 use presence_hub::Busy;
 use serde::Deserialize;
@@ -199,14 +199,26 @@ pub(crate) fn meta(json: Option<Arc<str>>, identity: &Identity) -> Result<Arc<Me
         true => said_name.or(own_name),
         false => own_name.or(said_name),
     };
-    Ok(Arc::new(Meta {
+    let shown = Shown {
         name,
         color: text(known.color)
             .and_then(|it| color::canonical(&it))
             .map(Arc::from),
         avatar: text(known.avatar).filter(|url| is_picture(url)),
-        json,
-    }))
+    };
+    let meta = Meta::showing(json, shown).map_err(|why| Refused::invalid("meta", why))?;
+    Ok(Arc::new(meta))
+}
+
+/// Reads what somebody tells a channel: a JSON text, or an empty one.
+pub(crate) fn payload(json: Arc<str>) -> Result<Payload, Refused> {
+    Payload::from_json(json).map_err(|why| match why {
+        PayloadError::TooLarge => Refused {
+            field: Some("payload".to_owned()),
+            ..Refused::new(ErrorCode::TooLarge, format!("payload {why}"))
+        },
+        PayloadError::Json(_) => Refused::invalid("payload", why),
+    })
 }
 
 fn text(value: Option<serde_json::Value>) -> Option<Arc<str>> {

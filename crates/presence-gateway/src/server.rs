@@ -2,21 +2,24 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use presence_core::Seldom;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::app::{App, Phase};
 use crate::config::Config;
-use crate::http;
+use crate::{descriptors, http};
 
 /// A client that takes longer to say what it wants is cut.
 const HEADERS_WAIT: Duration = Duration::from_secs(10);
@@ -26,6 +29,8 @@ const HEADERS_BYTES_MAX: usize = 32 * 1024;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long what is unsaved may take at the end.
 const SAVE_WAIT: Duration = Duration::from_secs(5);
+/// How often it is looked whether the data folder is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Connections that wait for `accept`.
 const BACKLOG: u32 = 4096;
 
@@ -47,6 +52,8 @@ impl Gateway {
             listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
         let app = Arc::new(App::start(config).await?);
+        descriptors::prepare(app.config.socket.connections_max);
+        tokio::spawn(watch_data_folder(Arc::downgrade(&app)));
         let accepting = tokio::spawn(accept(app.clone(), listener));
         Ok(Gateway {
             app,
@@ -105,28 +112,54 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Looks after the data folder as long as there is a gateway.
+async fn watch_data_folder(app: Weak<App>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(app) = app.upgrade() else {
+            return;
+        };
+        let _ = tokio::task::spawn_blocking(move || app.kept.look()).await;
+    }
+}
+
 async fn accept(app: Arc<App>, listener: TcpListener) {
+    let mut said = Seldom::new(Duration::from_secs(1));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(serve(app.clone(), stream));
+            Ok((stream, from)) => {
+                tokio::spawn(serve(app.clone(), stream, from.ip()));
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept");
+                app.metrics.not_accepted();
+                if let Some(count) = said.happened(app.now()) {
+                    tracing::warn!(%error, count, "cannot accept");
+                }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
     }
 }
 
-async fn serve(app: Arc<App>, stream: TcpStream) {
+async fn serve(app: Arc<App>, stream: TcpStream, from: IpAddr) {
     let _ = stream.set_nodelay(true);
-    let Some(_counted) = app.connections.enter(app.config.socket.connections_max) else {
+    let limits = &app.config.socket;
+    let Some(_counted) = app.connections.enter(limits.connections_max) else {
         app.metrics.turned_away();
-        return turn_away(stream).await;
+        return turn_away(stream, "the gateway is full").await;
     };
-    let service = service_fn(|request| {
+    let neighbour = app
+        .connections
+        .enter_from(from, limits.connections_per_address_max);
+    let Ok(neighbour) = neighbour else {
+        app.metrics.turned_away();
+        return turn_away(stream, "too many connections of this address").await;
+    };
+    let service = service_fn(|mut request: Request<Incoming>| {
         let app = app.clone();
+        if let Some(neighbour) = &neighbour {
+            request.extensions_mut().insert(neighbour.clone());
+        }
         async move { Ok::<_, Infallible>(http::answer(app, request).await) }
     });
     let mut phase = app.phase.subscribe();
@@ -147,13 +180,15 @@ async fn serve(app: Arc<App>, stream: TcpStream) {
 }
 
 /// More than there may be: told so in as few bytes as will do.
-async fn turn_away(mut stream: TcpStream) {
-    const FULL: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\n\
-        content-type: application/json\r\ncontent-length: 63\r\n\r\n\
-        {\"error\":{\"code\":\"overloaded\",\"message\":\"the gateway is full\"}}";
+async fn turn_away(mut stream: TcpStream, why: &str) {
+    let body = format!(r#"{{"error":{{"code":"overloaded","message":"{why}"}}}}"#);
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\n\
+        content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let told = async {
-        stream.write_all(FULL).await?;
+        stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
         // What the client is still saying has to be read, or it would see a reset instead of the answer.
         let mut rest = [0; 1024];

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::select_all;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use presence_core::{Reason, Timestamp};
-use presence_hub::Delivery;
+use presence_hub::{Delivery, Ended};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -280,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         let full = self.out.bytes() + BATCH_BYTES;
         while let Some((guest, delivery)) = next {
             if let Delivery::Ended(ended) = delivery {
-                return Err(End::Closed(Why::from(ended).into()));
+                return Err(End::Closed(self.closing_of(ended)));
             }
             self.dialect.deliver(guest, delivery, &mut self.out);
             next = match self.out.bytes() < full {
@@ -340,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
     fn check_end(&self) -> Result<(), End> {
         let mut guests = self.dialect.guests().iter();
         if let Some(ended) = guests.find_map(|it| it.session().ended()) {
-            return Err(End::Closed(Why::from(ended).into()));
+            return Err(End::Closed(self.closing_of(ended)));
         }
         if self.leaves_at.is_some_and(|at| at <= Instant::now()) {
             return Err(End::Closed(self.restarting()));
@@ -388,6 +388,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         if let Phase::Draining(time) = phase {
             let part = self.lot % 1024;
             self.leaves_at = Some(Instant::now() + time * part / 1024);
+        }
+    }
+
+    fn closing_of(&self, ended: Ended) -> Closing {
+        let why = Why::from(ended);
+        match why {
+            // Those who are asked to come back do not come all at once.
+            Why::Full => why.after(Duration::from_millis(2000 + u64::from(self.lot % 3000))),
+            _ => why.into(),
         }
     }
 

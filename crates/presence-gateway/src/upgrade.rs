@@ -19,7 +19,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::app::App;
+use crate::app::{App, Neighbour};
 use crate::dialect::{Agreed, Dialect, Handshake};
 use crate::http::{self, Answer};
 use crate::out::Out;
@@ -36,6 +36,7 @@ pub(crate) fn answer<D: Dialect>(app: Arc<App>, mut request: Request<Incoming>) 
         Err(answer) => return *answer,
     };
     let accept = derive_accept_key(key.as_bytes());
+    let neighbour = request.extensions_mut().remove::<Arc<Neighbour>>();
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let Ok(upgraded) = upgraded.await else {
@@ -53,7 +54,7 @@ pub(crate) fn answer<D: Dialect>(app: Arc<App>, mut request: Request<Incoming>) 
             Some(config),
         )
         .await;
-        enter::<D>(app, websocket, hello).await;
+        enter::<D>(app, websocket, hello, neighbour).await;
     });
 
     let mut response = Response::builder()
@@ -130,7 +131,12 @@ fn is_key(key: &HeaderValue) -> bool {
     decoded.is_ok_and(|it| it.len() == 16)
 }
 
-async fn enter<D: Dialect>(app: Arc<App>, websocket: WebSocketStream<TcpStream>, hello: D::Hello) {
+async fn enter<D: Dialect>(
+    app: Arc<App>,
+    websocket: WebSocketStream<TcpStream>,
+    hello: D::Hello,
+    neighbour: Option<Arc<Neighbour>>,
+) {
     let _counted = app.connections.go_on();
     let mut out = Out::default();
     match D::enter(app.clone(), hello, &mut out).await {
@@ -138,7 +144,14 @@ async fn enter<D: Dialect>(app: Arc<App>, websocket: WebSocketStream<TcpStream>,
             app.metrics.connected();
             let socket = Socket::new(app.clone(), websocket, dialect, out);
             // A task of its own, so that what letting in needed is not kept for as long as the connection lives.
-            tokio::spawn(Box::new(socket).run());
+            let running = Box::new(socket).run();
+            match neighbour {
+                None => drop(tokio::spawn(running)),
+                Some(neighbour) => drop(tokio::spawn(async move {
+                    running.await;
+                    drop(neighbour);
+                })),
+            }
         }
         Err(farewell) => turn_away(websocket, out, farewell).await,
     }

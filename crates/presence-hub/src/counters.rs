@@ -18,6 +18,10 @@ pub struct Counters {
     pub delivered: AtomicU64,
     /// Times that a slow watcher's backlog was dropped, to be replaced by the difference.
     pub conflated: AtomicU64,
+    /// About how many bytes wait for all connections now.
+    pub waiting_bytes: AtomicU64,
+    /// Times that the backlog of a connection was dropped because too much waited for all of them together.
+    pub crowded: AtomicU64,
     /// Profiles stored.
     pub saved: AtomicU64,
     /// Attempts to store that failed; each is repeated.
@@ -45,6 +49,10 @@ pub struct Counters {
     pub distrusted: AtomicU64,
     /// Nodes that were found dead.
     pub nodes_lost: AtomicU64,
+    /// Records and messages of a store that were not within their bounds, and so were dropped.
+    pub garbled: AtomicU64,
+    /// Calls of an adapter that panicked, or that answered something else than what was asked.
+    pub adapter_faults: AtomicU64,
     /// Whether it did not answer when it was last asked.
     pub shared_away: AtomicBool,
     /// What becomes of what the outside is told.

@@ -11,21 +11,22 @@ use presence_core::ports::{self, Profiles, Topics};
 use presence_core::rosters::{Page, Rosters};
 use presence_core::users::{Answer, Connection, Input, Users};
 use presence_core::{
-    ChannelId, DeviceId, Face, Limits, Meta, Outsider, Owned, Refusal, SessionId, StatusChange,
-    Timestamp, Timing, Topic, UserId, WorkspaceId, rosters,
+    ByteRate, ChannelId, DeviceId, Face, Limits, Meta, Outsider, Owned, Payload, Refusal,
+    SessionId, StatusChange, Timestamp, Timing, Topic, UserId, WorkspaceId, rosters,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::backlog::Backlog;
 use crate::clock::Clock;
 use crate::counters::{Counters, Counts};
+use crate::guarded::Guarded;
 use crate::hooks::Telltale;
 use crate::lease::{HandOff, Leasing};
 use crate::link::{self, Errands, Holding, Homes, Link, Settling};
-use crate::outbox::Outbox;
 use crate::people::{self, Asker, People, Welcome};
 use crate::places::{self, Occupied, Places};
 use crate::retention;
-use crate::session::Session;
+use crate::session::{Budget, Session};
 use crate::shards::Shards;
 use crate::sweeper::Sweeper;
 use crate::tasks::Tasks;
@@ -43,6 +44,10 @@ pub struct Settings {
     pub mailbox_max: usize,
     /// Bytes that wait for one connection; one more, and its backlog is conflated.
     pub outbox_bytes_max: usize,
+    /// Bytes that wait for all connections together; more, and those for which the most waits are conflated, or ended.
+    pub outboxes_bytes_max: usize,
+    /// Bytes of whole states that one connection may ask for: more are told when there is room for them.
+    pub states: ByteRate,
     /// How long what is kept of a user is kept after they were seen; for ever, if `None`.
     pub keep_unseen: Option<Duration>,
 }
@@ -56,6 +61,11 @@ impl Default for Settings {
             shards: cores.min(8),
             mailbox_max: 8192,
             outbox_bytes_max: 256 * 1024,
+            outboxes_bytes_max: 256 << 20,
+            states: ByteRate {
+                burst: 8 << 20,
+                per_second: 1 << 20,
+            },
             keep_unseen: None,
         }
     }
@@ -84,6 +94,7 @@ pub struct Hub {
     people: Shards<people::Message>,
     places: Shards<places::Message>,
     counters: Arc<Counters>,
+    backlog: Arc<Backlog>,
     hand_offs: Option<mpsc::Sender<HandOff>>,
     tasks: Arc<Tasks>,
     /// Which parts of the store that nodes share are this one's to look after.
@@ -105,7 +116,9 @@ impl Hub {
     ///
     /// Outside of a tokio runtime.
     pub fn start<P: Profiles>(settings: Settings, profiles: Arc<P>) -> Self {
-        Hub::with(settings, profiles, Clock::start(), None)
+        let counters = Arc::<Counters>::default();
+        let profiles = Arc::new(Guarded::new(profiles, counters.clone()));
+        Hub::with(settings, profiles, Clock::start(), counters, None)
     }
 
     /// Starts one of the nodes that share `store`. Its `name` is for people: in logs and beside its lease.
@@ -122,6 +135,9 @@ impl Hub {
         store: Arc<T>,
         name: &str,
     ) -> Self {
+        let counters = Arc::<Counters>::default();
+        let profiles = Arc::new(Guarded::new(profiles, counters.clone()));
+        let store = Arc::new(Guarded::new(store, counters.clone()));
         let node = random();
         let me = Incarnation {
             node,
@@ -144,12 +160,17 @@ impl Hub {
             settling,
             hand_offs,
         };
-        let mut hub = Hub::with(settings, profiles.clone(), clock, Some(cluster));
+        let mut hub = Hub::with(
+            settings,
+            profiles.clone(),
+            clock,
+            counters.clone(),
+            Some(cluster),
+        );
         let homes = Homes {
             people: hub.people.clone(),
             places: hub.places.clone(),
         };
-        let counters = hub.counters.clone();
         let holding = Arc::new(Holding::new(pulse));
         let until = clock.now() + Timing::LEASE;
         holding.until(until, first.map_or(until, |it| it.now + Timing::LEASE));
@@ -182,10 +203,10 @@ impl Hub {
         settings: Settings,
         profiles: Arc<P>,
         clock: Clock,
+        counters: Arc<Counters>,
         cluster: Option<Cluster>,
     ) -> Self {
         let Settings { timing, limits, .. } = settings;
-        let counters = Arc::new(Counters::default());
         let tasks = Arc::new(Tasks::default());
         let shards = settings.shards.max(1);
         let link = || cluster.as_ref().map(|it| it.link.clone());
@@ -220,6 +241,7 @@ impl Hub {
             clock,
             people,
             places,
+            backlog: Arc::new(Backlog::new(settings.outboxes_bytes_max, counters.clone())),
             counters,
             hand_offs: cluster.map(|it| it.hand_offs),
             tasks,
@@ -243,6 +265,8 @@ impl Hub {
             return false;
         };
         let (clock, counters) = (self.clock, self.counters.clone());
+        let store = Arc::new(Guarded::new(store, counters.clone()));
+        let endpoint = Arc::new(Guarded::new(endpoint, counters.clone()));
         let telltale = Telltale::new(store, endpoint, clock, wanted, counters, parts);
         self.tasks.spawn(telltale.run());
         true
@@ -277,7 +301,7 @@ impl Hub {
             resume,
         } = entry;
         let bytes_max = self.settings.outbox_bytes_max;
-        let outbox = Arc::new(Outbox::new(bytes_max, self.counters.clone()));
+        let outbox = self.backlog.open(bytes_max);
         let (reply, welcome) = oneshot::channel();
         let input = Input::Connected {
             session: SessionId::from_u128(random_u128()),
@@ -297,8 +321,9 @@ impl Hub {
             joined,
         } = welcome.await.map_err(|_| Refusal::Unavailable)??;
         let people = self.people.clone();
+        let budget = Budget::new(self.clock, self.settings.states);
         Ok(Session::new(
-            user, connection, restored, joined, people, outbox,
+            user, connection, restored, joined, people, outbox, budget,
         ))
     }
 
@@ -481,7 +506,7 @@ impl Hub {
         self.ask(user, input).await.map(drop)
     }
 
-    /// Tells everyone who watches `channel`, on behalf of `user`, whom a service had put there. `payload` is a JSON text.
+    /// Tells everyone who watches `channel`, on behalf of `user`, whom a service had put there.
     ///
     /// # Errors
     ///
@@ -491,7 +516,7 @@ impl Hub {
         user: &UserId,
         channel: ChannelId,
         event: Arc<str>,
-        payload: Arc<str>,
+        payload: Payload,
     ) -> Result<(), Refusal> {
         if self.hand_offs.is_some() {
             // The service may have put them there through another node.
@@ -521,7 +546,7 @@ impl Hub {
         channel: ChannelId,
         (outsider, user): (Outsider, UserId),
         event: Arc<str>,
-        payload: Arc<str>,
+        payload: Payload,
     ) -> Result<(), Refusal> {
         let topic = Topic::Channel(channel.clone());
         let (reply, answer) = oneshot::channel();

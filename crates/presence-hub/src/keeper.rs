@@ -94,14 +94,30 @@ enum State {
     WaitingApart,
 }
 
+/// Why a profile is not loaded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// The store has yet to answer.
+    Away,
+    /// What it has answered cannot be used.
+    Unreadable,
+}
+
+/// Whom to tell that something is saved, and whom that it cannot be.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) granted: Vec<Asker>,
+    pub(crate) refused: Vec<Asker>,
+}
+
 /// What the store has done.
 pub(crate) enum Kept {
-    /// These are loaded, and those cannot be for now.
-    Loaded(Vec<(UserId, Option<Profile>)>, Vec<UserId>),
+    /// These are loaded, and those are not.
+    Loaded(Vec<(UserId, Option<Profile>)>, Vec<(UserId, Unread)>),
     /// These cannot be loaded for now.
-    Unread(Vec<UserId>),
+    Unread(Vec<(UserId, Unread)>),
     /// Whom to tell, and what has become of what waits in the shared store.
-    Saved(Vec<Asker>, Vec<Fate>),
+    Saved(Outcome, Vec<Fate>),
     /// Nothing that anybody waits for.
     Nothing,
 }
@@ -136,7 +152,10 @@ impl<P: Profiles> Keeper<P> {
             let profile = newest.profile.clone();
             return Some(Kept::Loaded(vec![(user, Some(profile))], Vec::new()));
         }
-        let is_unread = self.is_late || self.is_away || self.unreadable.contains(&user);
+        let unread = match self.unreadable.contains(&user) {
+            true => Some(Unread::Unreadable),
+            false => (self.is_late || self.is_away).then_some(Unread::Away),
+        };
         if self.unread.insert(user.clone()) {
             match self.is_away {
                 true => self.failed_loads.push(user.clone()),
@@ -144,7 +163,7 @@ impl<P: Profiles> Keeper<P> {
             }
         }
         self.start();
-        is_unread.then(|| Kept::Unread(vec![user]))
+        unread.map(|why| Kept::Unread(vec![(user, why)]))
     }
 
     /// Wants `profile` kept, which version `version` of the map in the shared store has, and `asker` told when it is.
@@ -213,7 +232,7 @@ impl<P: Profiles> Keeper<P> {
             () = finish(&mut self.patience) => self.is_late(),
             () = finish(&mut self.linger) => {
                 self.linger = None;
-                Kept::Saved(Vec::new(), self.end_lingering())
+                Kept::Saved(Outcome::default(), self.end_lingering())
             }
             () = finish(&mut self.retry) => self.try_again(),
             () = finish(&mut self.reread) => self.read_again(),
@@ -280,7 +299,8 @@ impl<P: Profiles> Keeper<P> {
     fn is_late(&mut self) -> Kept {
         self.patience = None;
         self.is_late = true;
-        Kept::Unread(self.unread.iter().cloned().collect())
+        let unread = self.unread.iter().cloned();
+        Kept::Unread(unread.map(|user| (user, Unread::Away)).collect())
     }
 
     fn loaded(&mut self, loaded: Loaded) -> Kept {
@@ -297,10 +317,14 @@ impl<P: Profiles> Keeper<P> {
                     profiles.push((user, profile));
                 }
                 Err(error) => {
-                    unread.push(user.clone());
-                    match failures.take(error) {
-                        State::Unreadable => drop(self.unreadable.insert(user)),
-                        _ => self.failed_loads.push(user),
+                    let why = match failures.take(error) {
+                        State::Unreadable => Unread::Unreadable,
+                        _ => Unread::Away,
+                    };
+                    unread.push((user.clone(), why));
+                    match why {
+                        Unread::Unreadable => drop(self.unreadable.insert(user)),
+                        Unread::Away => self.failed_loads.push(user),
                     }
                 }
             }
@@ -311,7 +335,7 @@ impl<P: Profiles> Keeper<P> {
 
     fn saved(&mut self, saved: Saved) -> Kept {
         self.saving = None;
-        let mut granted = Vec::new();
+        let mut told = Outcome::default();
         let mut fates = Vec::new();
         let mut kept = 0;
         let mut failures = Failures::default();
@@ -323,13 +347,17 @@ impl<P: Profiles> Keeper<P> {
             let failed = outcome.map_or_else(|error| failures.take(error), |()| State::Saving);
             if is_kept {
                 kept += 1;
-                granted.append(&mut unsaved.save.askers);
+                told.granted.append(&mut unsaved.save.askers);
                 // Of somebody who was erased it is looked at once more, when nobody can have an older save under way.
                 let row = unsaved.save.row();
                 let row = row.filter(|_| !unsaved.save.profile.is_blank());
                 fates.extend(row.map(Fate::Saved));
             }
             let is_given_up = !is_kept && unsaved.save.waits_elsewhere();
+            if failed == State::Unreadable {
+                // It is tried again, and that may be for ever: too long to wait for.
+                told.refused.append(&mut unsaved.save.askers);
+            }
             if is_given_up {
                 fates.extend(unsaved.save.row().map(Fate::GivenUp));
             }
@@ -360,7 +388,7 @@ impl<P: Profiles> Keeper<P> {
             Counters::add(&self.counters.save_failures, 1);
         }
         self.note("save", failures, kept > 0);
-        Kept::Saved(granted, fates)
+        Kept::Saved(told, fates)
     }
 
     fn try_again(&mut self) -> Kept {

@@ -11,8 +11,10 @@
 //! part of the state and answers messages. What users write goes to rosters, what rosters tell goes to outboxes, and nothing
 //! goes back, so no two can wait for each other.
 
+mod backlog;
 mod clock;
 mod counters;
+mod guarded;
 mod hooks;
 mod hub;
 mod keeper;

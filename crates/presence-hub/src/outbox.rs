@@ -8,8 +8,9 @@ use std::task::{Poll, Waker};
 
 use presence_core::{Reason, Refusal, Topic};
 
+use crate::backlog::Backlog;
 use crate::counters::Counters;
-use crate::session::{Delivery, Reference};
+use crate::session::{Delivery, Reference, Watched};
 use crate::told::Told;
 
 /// Why a session gets nothing more.
@@ -19,6 +20,8 @@ pub enum Ended {
     Closed(Reason),
     /// Answers piled up that nobody read.
     TooSlow,
+    /// Too much waits for all connections together, and for this one the most.
+    Crowded,
     /// The hub has stopped.
     Stopped,
 }
@@ -35,6 +38,9 @@ pub(crate) struct Outbox {
     inner: Mutex<Inner>,
     bytes_max: usize,
     counters: Arc<Counters>,
+    /// By which name it is known among all that there are.
+    name: u64,
+    backlog: Arc<Backlog>,
     /// Unread bytes, for whoever wants to know without locking.
     bytes: AtomicUsize,
 }
@@ -60,6 +66,8 @@ pub(crate) struct Undo {
     pub(crate) topic: Topic,
     /// Which of the times that it was asked for.
     pub(crate) ask: u32,
+    /// How it was watched before, if it was.
+    pub(crate) before: Option<Watched>,
 }
 
 /// What a reader finds.
@@ -71,11 +79,18 @@ pub(crate) enum Found {
 }
 
 impl Outbox {
-    pub(crate) fn new(bytes_max: usize, counters: Arc<Counters>) -> Self {
+    /// To be opened with [`Backlog::open`].
+    pub(crate) fn new(
+        bytes_max: usize,
+        counters: Arc<Counters>,
+        (name, backlog): (u64, Arc<Backlog>),
+    ) -> Self {
         Outbox {
             inner: Mutex::default(),
             bytes_max,
             counters,
+            name,
+            backlog,
             bytes: AtomicUsize::new(0),
         }
     }
@@ -87,13 +102,14 @@ impl Outbox {
         }
         // One event may go beyond the bound: what is bigger than the queue could never be told else.
         if inner.bytes > self.bytes_max {
-            inner.conflate();
+            inner.conflate(&self.backlog);
             Counters::add(&self.counters.conflated, 1);
         } else {
             Counters::add(&self.counters.delivered, 1);
-            inner.push(Delivery::Told(told.clone()), None);
+            inner.push(Delivery::Told(told.clone()), None, &self.backlog);
         }
         self.woken(inner);
+        self.backlog.relieve();
     }
 
     pub(crate) fn answer(
@@ -109,16 +125,49 @@ impl Outbox {
         };
         let undo = undo.filter(|_| matches!(delivery, Delivery::Refused(..)));
         let mut inner = self.lock();
+        if inner.ended == Some(Ended::Crowded) {
+            return;
+        }
         if inner.bytes + delivery.weight() > self.bytes_max {
-            inner.conflate();
+            inner.conflate(&self.backlog);
             Counters::add(&self.counters.conflated, 1);
         }
         if inner.bytes + delivery.weight() > self.bytes_max {
             inner.ended.get_or_insert(Ended::TooSlow);
         } else {
-            inner.push(delivery, undo);
+            inner.push(delivery, undo, &self.backlog);
         }
         self.woken(inner);
+        self.backlog.relieve();
+    }
+
+    /// Too much waits for all together: drops every event, for the reader to be told the difference.
+    pub(crate) fn conflate(&self) {
+        let mut inner = self.lock();
+        let has_events = inner
+            .queue
+            .iter()
+            .any(|it| matches!(it.delivery, Delivery::Told(_)));
+        if !has_events {
+            return;
+        }
+        inner.conflate(&self.backlog);
+        Counters::add(&self.counters.crowded, 1);
+        self.woken(inner);
+    }
+
+    /// Too much waits for all together, and most of it is answers: drops everything, and ends.
+    pub(crate) fn crowd_out(&self) {
+        let mut inner = self.lock();
+        inner.clear(&self.backlog);
+        inner.ended.get_or_insert(Ended::Crowded);
+        Counters::add(&self.counters.crowded, 1);
+        self.woken(inner);
+    }
+
+    /// How many bytes wait here.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
     }
 
     pub(crate) fn end(&self, why: Ended) {
@@ -137,6 +186,7 @@ impl Outbox {
         let mut inner = self.lock();
         if let Some(Queued { delivery, undo }) = inner.queue.pop_front() {
             inner.bytes -= delivery.weight();
+            self.backlog.remove(&delivery);
             self.bytes.store(inner.bytes, Relaxed);
             if inner.queue.is_empty() && inner.queue.capacity() > KEPT {
                 // Most connections are quiet most of the time: an empty queue keeps next to no memory.
@@ -176,18 +226,39 @@ impl Outbox {
     }
 }
 
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.lock().clear(&self.backlog);
+        self.backlog.close(self.name);
+    }
+}
+
 impl Inner {
-    fn push(&mut self, delivery: Delivery, undo: Option<Box<Undo>>) {
+    fn push(&mut self, delivery: Delivery, undo: Option<Box<Undo>>, backlog: &Backlog) {
         self.bytes += delivery.weight();
+        backlog.add(&delivery);
         self.queue.push_back(Queued { delivery, undo });
     }
 
     /// Drops every event; answers stay, in order.
-    fn conflate(&mut self) {
-        self.queue
-            .retain(|it| !matches!(it.delivery, Delivery::Told(_)));
+    fn conflate(&mut self, backlog: &Backlog) {
+        self.queue.retain(|it| {
+            let is_event = matches!(it.delivery, Delivery::Told(_));
+            if is_event {
+                backlog.remove(&it.delivery);
+            }
+            !is_event
+        });
+        self.queue.shrink_to(KEPT);
         self.bytes = self.queue.iter().map(|it| it.delivery.weight()).sum();
         self.lagging = true;
+    }
+
+    fn clear(&mut self, backlog: &Backlog) {
+        for it in self.queue.drain(..) {
+            backlog.remove(&it.delivery);
+        }
+        self.bytes = 0;
     }
 }
 
@@ -208,8 +279,12 @@ mod tests {
         })))
     }
 
-    fn outbox(events: usize) -> Outbox {
-        Outbox::new(told().weight() * events, Arc::default())
+    fn outbox(events: usize) -> Arc<Outbox> {
+        backlog(usize::MAX / 8).open(told().weight() * events)
+    }
+
+    fn backlog(bytes_max: usize) -> Arc<Backlog> {
+        Arc::new(Backlog::new(bytes_max, Arc::default()))
     }
 
     fn read(outbox: &Outbox) -> Vec<&'static str> {
@@ -222,6 +297,7 @@ mod tests {
                 Found::Delivery(Delivery::Ended(_), _) => unreachable!("the session makes those"),
                 Found::Lagged => "lagged",
                 Found::Ended(Ended::TooSlow) => return [found, vec!["too slow"]].concat(),
+                Found::Ended(Ended::Crowded) => return [found, vec!["crowded"]].concat(),
                 Found::Ended(_) => return [found, vec!["ended"]].concat(),
             });
         }
@@ -252,7 +328,7 @@ mod tests {
 
     #[test]
     fn an_event_that_is_bigger_than_the_queue_still_arrives() {
-        let outbox = Outbox::new(1, Arc::default());
+        let outbox = backlog(usize::MAX / 8).open(1);
         outbox.tell(&told());
         assert_eq!(read(&outbox), ["told"]);
         outbox.tell(&told());
@@ -260,6 +336,53 @@ mod tests {
         assert_eq!(read(&outbox), ["lagged"]);
         outbox.tell(&told());
         assert_eq!(read(&outbox), ["told"]);
+    }
+
+    #[test]
+    fn when_too_much_waits_for_all_the_largest_are_conflated_and_the_others_are_not() {
+        let one = told().weight() + 64;
+        let backlog = backlog(one * 100);
+        let [large, small] = [(); 2].map(|()| backlog.open(usize::MAX / 8));
+        for _ in 0..20 {
+            small.tell(&told());
+        }
+        for _ in 0..1000 {
+            large.tell(&told());
+            assert!(backlog.bytes() <= one * 101);
+        }
+        assert_eq!(read(&small), ["told"; 20]);
+        let large = read(&large);
+        assert_eq!(large.last(), Some(&"lagged"));
+        assert_eq!(backlog.bytes(), 0);
+    }
+
+    #[test]
+    fn what_waits_for_many_is_counted_once_and_not_when_it_waits_no_longer() {
+        let backlog = backlog(usize::MAX / 8);
+        let outboxes: Vec<_> = (0..100).map(|_| backlog.open(1 << 20)).collect();
+        let shared = told();
+        outboxes.iter().for_each(|it| it.tell(&shared));
+        assert_eq!(backlog.bytes(), shared.weight() + 100 * 64);
+        assert_eq!(read(&outboxes[0]), ["told"]);
+        outboxes[1].conflate();
+        outboxes[2].crowd_out();
+        assert_eq!(backlog.bytes(), shared.weight() + 97 * 64);
+        drop(outboxes);
+        assert_eq!(backlog.bytes(), 0);
+    }
+
+    #[test]
+    fn when_answers_are_too_much_for_all_those_with_the_most_are_ended() {
+        let backlog = backlog(100_000);
+        let [greedy, modest] = [(); 2].map(|()| backlog.open(usize::MAX / 8));
+        let answer = |to: &Outbox| to.answer(Some("1".into()), Ok(()), None);
+        (0..100).for_each(|_| answer(&modest));
+        for _ in 0..10_000 {
+            answer(&greedy);
+            assert!(backlog.bytes() < 101_000);
+        }
+        assert_eq!(read(&greedy), ["crowded"]);
+        assert_eq!(read(&modest), ["granted"; 100]);
     }
 
     #[test]

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use presence_core::cluster::{News, Reply, Request, Subject};
 use presence_core::ports::Profiles;
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
-use presence_core::{ChannelId, Event, Meta, Reason, Refusal, SessionId, Topic, UserId, rosters};
+use presence_core::{
+    ChannelId, Event, Meta, Reason, Refusal, SessionId, Topic, UserId, rosters, shrink_after_burst,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::counters::Counters;
-use crate::keeper::{Keeper, Kept};
+use crate::keeper::{Keeper, Kept, Outcome, Unread};
 use crate::link::{Link, Settling};
 use crate::outbox::{Ended, Outbox, Undo};
 use crate::pending::sleep_until;
@@ -243,6 +245,7 @@ impl<P: Profiles> People<P> {
                 watchers.swap_remove(index);
                 if watchers.is_empty() {
                     self.watchers.remove(&user);
+                    shrink_after_burst(&mut self.watchers);
                 }
                 self.handle(&user, Input::Unwatched, effects).await;
             }
@@ -282,23 +285,29 @@ impl<P: Profiles> People<P> {
                 for (user, profile) in profiles {
                     self.handle(&user, Input::Loaded { profile }, effects).await;
                 }
-                for user in unread {
-                    self.handle(&user, Input::Unread, effects).await;
-                }
+                self.unread(unread, effects).await;
             }
-            Kept::Unread(users) => {
-                for user in users {
-                    self.handle(&user, Input::Unread, effects).await;
-                }
-            }
-            Kept::Saved(askers, fates) => {
-                let granted = askers.into_iter();
+            Kept::Unread(users) => self.unread(users, effects).await,
+            Kept::Saved(Outcome { granted, refused }, fates) => {
+                let granted = granted.into_iter();
                 granted.for_each(|asker| answer(asker, Ok(Answer::Done)));
+                let refused = refused.into_iter();
+                refused.for_each(|asker| answer(asker, Err(Refusal::Unavailable)));
                 if let Some(settling) = &self.settling {
                     settling.tell(fates);
                 }
             }
             Kept::Nothing => {}
+        }
+    }
+
+    async fn unread(&mut self, users: Vec<(UserId, Unread)>, effects: &mut Vec<Effect<Asker>>) {
+        for (user, why) in users {
+            let input = match why {
+                Unread::Away => Input::Unread,
+                Unread::Unreadable => Input::Unreadable,
+            };
+            self.handle(&user, input, effects).await;
         }
     }
 
@@ -454,6 +463,7 @@ impl<P: Profiles> People<P> {
         let known = self.connections.get(&by.session);
         if known.is_some_and(|(epoch, _)| *epoch == by.epoch) {
             self.connections.remove(&by.session);
+            shrink_after_burst(&mut self.connections);
         }
     }
 

@@ -8,6 +8,7 @@ use presence_core::rosters::{Effect, Hearers, Input, Page, Rosters};
 use presence_core::users::Answer;
 use presence_core::{
     ChannelId, Clock as Version, Event, SessionId, Timestamp, Topic, UserId, Watching,
+    shrink_after_burst,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -187,9 +188,11 @@ impl Places {
                 let Some((watching, _)) = watchers.remove(&watcher) else {
                     return;
                 };
+                shrink_after_burst(watchers);
                 if watchers.is_empty() {
                     self.watchers.remove(&topic);
                     self.snapshots.remove(&topic);
+                    shrink_after_burst(&mut self.watchers);
                 }
                 let input = Input::Unwatched { topic, watching };
                 self.rosters.handle(now, input, effects);

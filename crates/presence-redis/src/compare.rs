@@ -64,7 +64,14 @@ impl RedisTopics {
         let clock = self.call(Place::Shard(shard), "HGET", args).await?;
         let clock = match clock.as_bytes() {
             None => None,
-            Some(bytes) => Some(record::clock(bytes).map_err(|_| Fault::Strange)?),
+            Some(bytes) => match record::clock(bytes) {
+                Ok(clock) => Some(clock),
+                Err(error) => {
+                    let garbled = self.followed.notices().garbled();
+                    garbled.note(format_args!("the version of {subject}"), &error);
+                    return Ok(());
+                }
+            },
         };
         self.followed
             .notices()
@@ -82,13 +89,16 @@ impl Changed {
             let [name, version] = &pair[..] else {
                 return Err(Fault::Strange);
             };
-            let name = name.as_str().ok_or(Fault::Strange)?;
             let version = version.as_f64().ok_or(Fault::Strange)?;
             if version.is_finite() {
                 // A number of microseconds, which a double holds exactly for another two centuries.
                 last = Some(version as u64);
+                let Some(name) = name.as_str() else {
+                    continue; // not a name of ours, so nobody follows it
+                };
                 self.names.push((name.into(), version as u64));
             } else {
+                let name = name.as_str().ok_or(Fault::Strange)?;
                 let birth = name.strip_prefix("birth:").and_then(|it| it.parse().ok());
                 self.birth = Some(birth.ok_or(Fault::Strange)?);
             }

@@ -67,7 +67,8 @@ impl RedisTopics {
         match answer.as_bytes() {
             None => Ok(Known::default()),
             Some(bytes) => Ok(record::decode_told(bytes).unwrap_or_else(|error| {
-                tracing::warn!(key, name, %error, "what was told is not understood: it counts as nothing");
+                let garbled = self.followed.notices().garbled();
+                garbled.note(format_args!("what was told of {subject}"), &error);
                 Known {
                     told: None,
                     revision: record::number_of(bytes).unwrap_or(0),
@@ -154,7 +155,11 @@ impl RedisTopics {
     /// number may be garbled, too, and greater than that of all that follow.
     async fn skip(&self, shard: u16, bytes: &[u8], error: &RecordError) -> Result<(), Fault> {
         let (key, number) = (self.keys.events(shard), record::number_of(bytes));
-        tracing::warn!(key, number, %error, "an event is not understood: it is skipped");
+        let garbled = self.followed.notices().garbled();
+        garbled.note(
+            format_args!("event {} of {key}", number.unwrap_or(0)),
+            error,
+        );
         let args = vec![Value::from(key), Value::from(1), Value::from(bytes)];
         self.call(Place::Shard(shard), "LREM", args).await?;
         Ok(())

@@ -4,6 +4,7 @@
 use presence_core::cluster::{Field, Subject};
 use presence_core::{ChannelId, SessionId, Topic, UserId};
 
+use crate::garbled::Garbled;
 use crate::record;
 
 /// Bytes, read as each kind of record that there is.
@@ -20,7 +21,7 @@ pub fn record(bytes: &[u8]) {
                 assert!(again.is_ok(), "what we write can be read");
             }
         }
-        let _ = record::decode_message(subject, bytes);
+        let _ = record::decode_message(subject, bytes, &Garbled::default());
     }
     let _ = record::patched_clock(bytes);
     let _ = record::decode_event(bytes);

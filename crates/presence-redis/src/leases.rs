@@ -6,6 +6,8 @@ use presence_core::Timestamp;
 use presence_core::cluster::Incarnation;
 use presence_core::ports::{Lease, Leases, Standing};
 
+use crate::garbled::Garbled;
+
 /// A lease is not as it should be.
 #[derive(Debug, thiserror::Error)]
 #[error("the lease {0:?} is not understood")]
@@ -20,7 +22,7 @@ pub(crate) fn text_of(name: &str, settled_until: Timestamp) -> String {
 }
 
 /// What `renew.lua` has answered.
-pub(crate) fn leases_in(answer: Value) -> Result<Leases, LeaseError> {
+pub(crate) fn leases_in(answer: Value, garbled: &Garbled) -> Result<Leases, LeaseError> {
     let strange = || LeaseError("answer".into());
     let answer = answer.into_array();
     let [now, before, all] = <[Value; 3]>::try_from(answer).map_err(|_| strange())?;
@@ -38,7 +40,7 @@ pub(crate) fn leases_in(answer: Value) -> Result<Leases, LeaseError> {
         let read = lease_of(&who, &lease);
         if read.is_none() {
             // Somebody else's, or of another release: no reason to do without all others.
-            tracing::warn!(who, lease, "a lease is not understood");
+            garbled.note(format_args!("the lease of {who:?}"), &LeaseError(lease));
         }
         read
     });

@@ -15,6 +15,7 @@ mod clocks;
 mod compare;
 mod fault;
 mod followed;
+mod garbled;
 mod hooks;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]

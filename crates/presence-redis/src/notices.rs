@@ -8,6 +8,7 @@ use presence_core::cluster::{SHARDS, Subject};
 use presence_core::ports::Notice;
 use tokio::sync::Notify;
 
+use crate::garbled::Garbled;
 use crate::record::{self, Message};
 
 /// How much may wait to be asked for, in bytes. What comes then is dropped, and its shard is to be compared.
@@ -20,6 +21,7 @@ const OVERHEAD_BYTES: usize = 128;
 pub(crate) struct Notices {
     waiting: Mutex<Waiting>,
     arrived: Notify,
+    garbled: Garbled,
 }
 
 struct Waiting {
@@ -53,12 +55,17 @@ impl Notices {
         self.arrived.notify_one();
     }
 
+    /// What is not understood.
+    pub(crate) fn garbled(&self) -> &Garbled {
+        &self.garbled
+    }
+
     /// The next one. Cancelling it loses nothing.
     pub(crate) async fn next(&self) -> Notice {
         loop {
             // Taken, decoded and returned without waiting in between.
             while let Some(heard) = self.take() {
-                if let Some(notice) = heard.decoded() {
+                if let Some(notice) = heard.decoded(&self.garbled) {
                     return notice;
                 }
             }
@@ -132,16 +139,16 @@ impl Heard {
     }
 
     /// The notice, if it can be understood. What cannot is as good as lost, and found by comparing.
-    fn decoded(self) -> Option<Notice> {
+    fn decoded(self, garbled: &Garbled) -> Option<Notice> {
         let (subject, message) = match self {
             Heard::Said(notice) => return Some(notice),
             Heard::Told(subject, message) => (subject, message),
         };
-        match record::decode_message(&subject, &message) {
+        match record::decode_message(&subject, &message, garbled) {
             Ok(Message::Patch(patch)) => Some(Notice::Patched(subject, patch)),
             Ok(Message::Murmurs(murmurs)) => Some(Notice::Murmured(subject, murmurs)),
             Err(error) => {
-                tracing::debug!(%subject, %error, "a message is not understood");
+                garbled.note(&subject, &error);
                 None
             }
         }

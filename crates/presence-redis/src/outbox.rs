@@ -127,7 +127,8 @@ fn rows_in(pairs: Vec<Value>) -> Result<Vec<Row>, Fault> {
         let [name, version] = &pair[..] else {
             return Err(Fault::Strange);
         };
-        let name = name.as_str().ok_or(Fault::Strange)?;
+        let name = name.as_bytes().ok_or(Fault::Strange)?;
+        let name = String::from_utf8_lossy(name);
         // A number of microseconds, which a double holds exactly for another two centuries.
         let version = version.as_f64().ok_or(Fault::Strange)? as u64;
         let subject = keys::subject_of(&name);

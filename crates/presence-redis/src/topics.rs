@@ -97,6 +97,11 @@ impl RedisTopics {
         Ok(topics)
     }
 
+    /// How many records and messages of others were not understood so far, and dropped.
+    pub fn garbled(&self) -> u64 {
+        self.followed.notices().garbled().count()
+    }
+
     async fn check_server(&self) -> Result<(), String> {
         let info = self.topology.map().any_of("INFO").await;
         let info = info.map_err(|fault| fault.to_string())?;
@@ -241,9 +246,10 @@ impl RedisTopics {
             source: Box::new(source),
         };
         let (mut cursor, first) = self.scan(place, &key, "0", ENTRIES_PER_SCAN).await?;
+        let garbled = self.followed.notices().garbled();
         let mut snapshot = record::Fields::default();
         if cursor == "0" {
-            snapshot.add(subject, &first).map_err(corrupt)?;
+            snapshot.add(subject, &first, garbled).map_err(corrupt)?;
             return Ok(snapshot.into());
         }
         let args = vec![Value::from(key.as_str()), Value::from(keys::CLOCK)];
@@ -255,7 +261,7 @@ impl RedisTopics {
         cursor = "0".to_owned();
         loop {
             let (next, entries) = self.scan(place, &key, &cursor, ENTRIES_PER_SCAN).await?;
-            snapshot.add(subject, &entries).map_err(corrupt)?;
+            snapshot.add(subject, &entries, garbled).map_err(corrupt)?;
             if next == "0" {
                 break;
             }
@@ -396,7 +402,8 @@ impl Topics for RedisTopics {
                 &args,
             )
             .await?;
-        let leases = leases::leases_in(answer).map_err(|source| StoreError::Corrupt {
+        let garbled = self.followed.notices().garbled();
+        let leases = leases::leases_in(answer, garbled).map_err(|source| StoreError::Corrupt {
             key,
             source: Box::new(source),
         })?;

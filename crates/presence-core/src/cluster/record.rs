@@ -7,7 +7,8 @@ use super::{Incarnation, Stamp, Subject};
 use crate::ports::Queue;
 use crate::users::Activity;
 use crate::{
-    Clock, Cursor, DeviceId, Member, Meta, Profile, Reason, SessionId, Timestamp, Topic, UserId,
+    Clock, Cursor, DeviceId, Member, Meta, Payload, Profile, Reason, SessionId, Timestamp, Topic,
+    UserId,
 };
 
 /// What an entry of a subject's map is about.
@@ -252,8 +253,8 @@ pub enum Murmur {
         user: UserId,
         /// What kind of thing.
         event: Arc<str>,
-        /// The thing: a JSON text.
-        payload: Arc<str>,
+        /// The thing.
+        payload: Payload,
     },
     /// The user is thrown out, wherever they are.
     Kicked,

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::roster::Roster;
-use crate::{Cursor, Event, Limits, Move, SessionId, Topic, UserId};
+use crate::{Cursor, Event, Limits, Move, Payload, SessionId, Topic, UserId};
 
 /// The broadcasts of so many nodes have room in one tick. Each node accepts at most [`Limits::broadcasts_max`] of its own, and
 /// what it accepted is told on every node; beyond this product it is dropped.
@@ -263,7 +263,7 @@ pub(super) fn broadcast(
     user: &UserId,
     session: SessionId,
     event: Arc<str>,
-    payload: Arc<str>,
+    payload: Payload,
 ) -> Event {
     Event::Broadcast {
         topic: topic.clone(),

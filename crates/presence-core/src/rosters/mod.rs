@@ -12,8 +12,8 @@ use self::place::Place;
 use crate::cluster::{Incarnation, Membership, Murmur, Reply, Request};
 use crate::epochs::Epochs;
 use crate::{
-    ChannelId, Clock, Event, Limits, Member, Outsider, Person, Pointer, Reason, Refusal, Selection,
-    SessionId, Timers, Timestamp, Timing, Topic, UserId, Watching,
+    ChannelId, Clock, Event, Limits, Member, Outsider, Payload, Person, Pointer, Reason, Refusal,
+    Selection, SessionId, Timers, Timestamp, Timing, Topic, UserId, Watching,
 };
 
 /// The event by which a page says in its own words that its user is typing: unlike any other message it does not end that.
@@ -115,8 +115,8 @@ pub enum Input<A> {
         session: SessionId,
         /// What kind of thing.
         event: Arc<str>,
-        /// The thing: a JSON text.
-        payload: Arc<str>,
+        /// The thing.
+        payload: Payload,
         /// Wants to know that it worked.
         asker: Option<A>,
     },
@@ -130,8 +130,8 @@ pub enum Input<A> {
         user: UserId,
         /// What kind of thing.
         event: Arc<str>,
-        /// The thing: a JSON text.
-        payload: Arc<str>,
+        /// The thing.
+        payload: Payload,
         /// Wants to know that it worked.
         asker: Option<A>,
     },
@@ -511,7 +511,7 @@ impl Rosters {
         now: Timestamp,
         topic: &Topic,
         outsider: Outsider,
-        (user, event, payload): (UserId, Arc<str>, Arc<str>),
+        (user, event, payload): (UserId, Arc<str>, Payload),
     ) -> Result<(), Refusal> {
         let (max, node) = (self.limits.broadcasts_max, self.tag());
         let place = self.place(topic);
@@ -551,6 +551,7 @@ impl Rosters {
         };
         if !place.is_needed() {
             self.places.remove(&topic);
+            crate::shrink_after_burst(&mut self.places);
             self.timers.cancel(&Key::Copy(topic.clone()));
             self.timers.cancel(&Key::Tick(topic));
         } else if let Some(deadline) = place.deadline_to_arm() {

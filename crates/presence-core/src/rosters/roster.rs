@@ -17,7 +17,7 @@ pub(super) struct Roster {
 
 /// About how many bytes it takes to list a session.
 fn weigh(member: &Member) -> usize {
-    256 + member.meta.json.len()
+    256 + member.meta.json().len()
 }
 
 impl Roster {

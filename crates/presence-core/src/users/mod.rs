@@ -165,6 +165,8 @@ pub enum Input<A> {
     Stored(Reply),
     /// The profile that [`Effect::Load`] asked for cannot be read for now; it comes later.
     Unread,
+    /// The same, and waiting is of no use to anybody: the store has answered, and its answer cannot be used.
+    Unreadable,
     /// The profile that [`Effect::Load`] asked for.
     Loaded {
         /// `None`: nobody ever saved one.
@@ -325,9 +327,22 @@ struct Loading<A> {
     shared: Option<Box<Shared>>,
     /// The shared store was away.
     is_unsure: bool,
+    /// There is a profile that cannot be read: whoever wants something now is refused it.
+    is_unreadable: bool,
 }
 
 impl<A> Loading<A> {
+    /// Refuses those who wait for an answer. What is not lost by waiting goes on waiting.
+    fn refuse_waiting(&mut self, out: &mut Vec<Effect<A>>) {
+        self.is_unreadable = true;
+        for input in std::mem::take(&mut self.waiting) {
+            match input.can_wait() {
+                true => self.waiting.push(input),
+                false => refuse(input.asker(), Refusal::Unavailable, out),
+            }
+        }
+    }
+
     /// Whether the shared store has yet to answer.
     fn is_reading(&self) -> bool {
         let shared = self.shared.as_ref();
@@ -432,11 +447,15 @@ impl<A> Users<A> {
                 },
                 Slot::Loading(loading) => match (input, &self.members) {
                     // Asked for when they were here before: what the shared store says comes first.
-                    (Input::Loaded { .. } | Input::Unread, Some(_)) if loading.is_reading() => {}
+                    (Input::Loaded { .. } | Input::Unread | Input::Unreadable, Some(_))
+                        if loading.is_reading() => {}
                     (Input::Loaded { profile }, _) => self.meet(now, user, Some(profile), out),
                     // Alone, nobody else has shown them: they wait until it is known whether they hide.
                     (Input::Unread, None) => {}
-                    (Input::Unread, Some(_)) => self.meet(now, user, None, out),
+                    (Input::Unreadable, None) => loading.refuse_waiting(out),
+                    (Input::Unread | Input::Unreadable, Some(_)) => {
+                        self.meet(now, user, None, out);
+                    }
                     (Input::Stored(reply), Some(members)) => {
                         let Some(shared) = &mut loading.shared else {
                             return;
@@ -450,6 +469,9 @@ impl<A> Users<A> {
                                 out.push(Effect::Load);
                             }
                         }
+                    }
+                    (input, None) if loading.is_unreadable && !input.can_wait() => {
+                        refuse(input.asker(), Refusal::Unavailable, out);
                     }
                     (input, _)
                         if loading.waiting.len() < self.limits.waiting_max || input.ends() =>
@@ -479,6 +501,7 @@ impl<A> Users<A> {
                     waiting: vec![input],
                     shared,
                     is_unsure: false,
+                    is_unreadable: false,
                 })));
             }
         }
@@ -897,7 +920,7 @@ impl<A> Users<A> {
                 return;
             }
             Input::Loaded { profile } => user.learn(now, profile),
-            Input::Unread => {}
+            Input::Unread | Input::Unreadable => {}
         }
         self.settle(now, id, out);
     }
@@ -994,6 +1017,7 @@ impl<A> Users<A> {
             }
             self.held.remove(id);
             self.users.remove(id);
+            crate::shrink_after_burst(&mut self.users);
         }
     }
 }
@@ -1036,6 +1060,20 @@ impl<A> Input<A> {
         )
     }
 
+    /// Whether this waits for a profile that cannot be read: who watches is told when it can, and who is to be forgotten
+    /// some day has time.
+    fn can_wait(&self) -> bool {
+        let is_patient = matches!(
+            self,
+            Input::Watched { .. }
+                | Input::Erased {
+                    unseen_since: Some(_),
+                    ..
+                }
+        );
+        is_patient || self.ends()
+    }
+
     fn asker(self) -> Option<A> {
         match self {
             Input::Connected { asker, .. } | Input::Asked { asker, .. } => Some(asker),
@@ -1056,6 +1094,7 @@ impl<A> Input<A> {
             | Input::Unwatched
             | Input::Stored(_)
             | Input::Unread
+            | Input::Unreadable
             | Input::Loaded { .. } => None,
         }
     }

@@ -26,8 +26,8 @@ use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Answer, Audience, Connection};
 use presence_core::{
     Change, ChannelId, Chosen, Clock, Cursor, DeviceId, Edit, Event, Expiry, Face, Limits, Look,
-    Meta, Owned, Person, Pointer, Profile, Reason, Selection, SessionId, StatusChange, Timestamp,
-    Timing, Topic, UserId, Visible, Watching, WorkspaceId,
+    Meta, Owned, Payload, Person, Pointer, Profile, Reason, Selection, SessionId, Shown,
+    StatusChange, Timestamp, Timing, Topic, UserId, Visible, Watching, WorkspaceId,
 };
 
 const START: u64 = 1_764_000_000_000;
@@ -487,7 +487,7 @@ impl Stage {
                 });
             }
             ["says", what, "in", place] => {
-                let (event, payload) = (what.into(), "{}".into());
+                let (event, payload) = (what.into(), Payload::none());
                 let channel = channel(place);
                 self.roster(rosters::Input::Said {
                     channel,
@@ -813,7 +813,7 @@ impl Stage {
         let names = person
             .members
             .iter()
-            .filter_map(|it| it.meta.name.as_deref());
+            .filter_map(|it| it.meta.name().map(|it| &**it));
         let names: Vec<_> = names.collect();
         if !names.is_empty() {
             let _ = write!(text, " as {}", names.join("+"));
@@ -1019,10 +1019,11 @@ fn place(topic: &Topic) -> String {
 }
 
 fn meta(name: Option<&str>) -> Arc<Meta> {
-    Arc::new(Meta {
+    let shown = Shown {
         name: name.map(Into::into),
-        ..Meta::default()
-    })
+        ..Shown::default()
+    };
+    Arc::new(Meta::showing("", shown).unwrap())
 }
 
 fn look(look: &Look) -> String {

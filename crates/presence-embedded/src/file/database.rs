@@ -1,5 +1,6 @@
 //! The open database, and how it is opened anew after the disk has failed.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -25,10 +26,35 @@ pub(super) struct Database {
 }
 
 enum State {
-    Open(redb::Database),
+    Open(redb::Database, Option<Identity>),
     /// Something went wrong. Who comes next opens it.
     Failed,
     Closed,
+}
+
+/// Which file it is, whatever it is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    number: u64,
+}
+
+impl Identity {
+    /// That of the file at `path`, if there is one and this system says so.
+    #[cfg(unix)]
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Identity {
+            device: metadata.dev(),
+            number: metadata.ino(),
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &Path) -> Option<Self> {
+        None
+    }
 }
 
 type Reopen = dyn Fn(&Path) -> Result<redb::Database, OpenError> + Send + Sync;
@@ -49,7 +75,7 @@ impl Database {
     ) -> Self {
         Database {
             path: path.to_owned(),
-            state: RwLock::new(State::Open(redb)),
+            state: RwLock::new(State::Open(redb, Identity::of(path))),
             reopen: Box::new(reopen),
         }
     }
@@ -64,13 +90,32 @@ impl Database {
     ) -> Result<T, Failure> {
         self.reopen_if_failed()?;
         let result = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Open(redb) => work(redb),
+            State::Open(redb, identity) => match work(redb) {
+                // What is written to a file without a name is lost with the process.
+                Ok(_) if Identity::of(&self.path) != *identity => Err(self.is_gone()),
+                done => done,
+            },
             State::Failed | State::Closed => Err(redb::Error::DatabaseClosed),
         };
         result.map_err(|error| {
             self.leave(State::Failed);
             Failure::Working(Arc::new(error))
         })
+    }
+
+    /// Whether the file that is open is still in its place.
+    pub(super) fn is_there(&self) -> bool {
+        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(_, identity) => Identity::of(&self.path) == *identity,
+            State::Failed | State::Closed => Identity::of(&self.path).is_some(),
+        }
+    }
+
+    fn is_gone(&self) -> redb::Error {
+        let path = self.path.display();
+        let what =
+            format!("{path} is no longer in its place: bring it back, or restart to begin without");
+        redb::Error::Io(io::Error::new(io::ErrorKind::NotFound, what))
     }
 
     /// Waits for the work that is being done, and gives the file free.
@@ -87,7 +132,8 @@ impl Database {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, State::Failed) {
             let redb = (self.reopen)(&self.path);
-            *state = State::Open(redb.map_err(|error| Failure::Reopening(Arc::new(error)))?);
+            let redb = redb.map_err(|error| Failure::Reopening(Arc::new(error)))?;
+            *state = State::Open(redb, Identity::of(&self.path));
         }
         Ok(())
     }

@@ -72,6 +72,12 @@ impl ProfileFile {
         Self::start(database).map_err(|source| OpenError::io(path, source))
     }
 
+    /// Whether the file is still in its place. Where it is not, every call fails until it is back: a disk that has gone is no
+    /// fresh start.
+    pub fn is_there(&self) -> bool {
+        self.database.is_there()
+    }
+
     fn start(database: Database) -> io::Result<Self> {
         let database = Arc::new(database);
         let (writes, waiting) = mpsc::channel(SAVES_MAX);

@@ -195,6 +195,7 @@ pub(super) async fn broadcast(
     identity.may_broadcast(&channel)?;
     let event = request::event_name(&body.event)?;
     let payload = body.payload.map_or_else(|| "".into(), Json::into_text);
+    let payload = request::payload(payload)?;
     let said = app.hub.act_say(&user, channel, event, payload).await;
     said.map_err(gone)?;
     Ok(http::json(StatusCode::OK, &json!({ "ok": true })))

@@ -1,10 +1,11 @@
 //! How often the API may be asked: as often as a socket may, and a service a good deal more.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use presence_client::wire::ErrorCode;
-use presence_core::{Rate, Timestamp, TokenBucket, UserId};
+use presence_core::{ByteBucket, ByteRate, Rate, Timestamp, TokenBucket, UserId};
 
 use crate::identity::{Identity, Scope};
 use crate::request::Refused;
@@ -25,7 +26,27 @@ pub(super) enum Class {
 
 /// How much each caller asked of late.
 #[derive(Debug, Default)]
-pub(crate) struct Callers(Mutex<HashMap<UserId, [TokenBucket; 4]>>);
+pub(crate) struct Callers(Mutex<HashMap<UserId, Asked>>);
+
+/// How much one caller asked of late.
+#[derive(Debug)]
+struct Asked {
+    buckets: [TokenBucket; 4],
+    bytes: ByteBucket,
+}
+
+impl Asked {
+    fn nothing() -> Self {
+        Asked {
+            buckets: [TokenBucket::full(); 4],
+            bytes: ByteBucket::full(),
+        }
+    }
+
+    fn is_nothing(&self, now: Timestamp) -> bool {
+        self.buckets.iter().all(|it| it.is_full(now)) && self.bytes.is_full(now)
+    }
+}
 
 impl Callers {
     /// Lets `identity` ask once more.
@@ -36,27 +57,68 @@ impl Callers {
         class: Class,
         rate: Rate,
     ) -> Result<(), Refused> {
-        let is_service = !identity.open && identity.scopes.has(Scope::Act);
-        let rate = match is_service {
+        let rate = match is_service(identity) {
             true => Rate {
                 burst: rate.burst.saturating_mul(SERVICE_FACTOR),
                 every: rate.every / SERVICE_FACTOR,
             },
             false => rate,
         };
-        let slow_down = |retry_after| {
-            Refused::new(ErrorCode::RateLimited, "too many requests").retry_after(retry_after)
-        };
-        // A poisoned map is still a map: nothing in here panics half-way.
-        let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callers = self.callers();
         if callers.len() >= CALLERS_MAX && !callers.contains_key(&identity.user) {
-            callers.retain(|_, buckets| buckets.iter().any(|it| !it.is_full(now)));
+            callers.retain(|_, asked| !asked.is_nothing(now));
             if callers.len() >= CALLERS_MAX {
                 return Err(slow_down(rate.every));
             }
         }
-        let buckets = callers.entry(identity.user.clone());
-        let buckets = buckets.or_insert([TokenBucket::full(); 4]);
-        buckets[class as usize].take(now, rate).map_err(slow_down)
+        let asked = callers.entry(identity.user.clone());
+        let asked = asked.or_insert_with(Asked::nothing);
+        let bucket = &mut asked.buckets[class as usize];
+        bucket.take(now, rate).map_err(slow_down)
+    }
+
+    /// Lets `identity` ask for something of many bytes, unless it got too many of late.
+    pub(super) fn afford(
+        &self,
+        now: Timestamp,
+        identity: &Identity,
+        rate: ByteRate,
+    ) -> Result<(), Refused> {
+        let callers = self.callers();
+        let asked = callers.get(&identity.user);
+        let wait = asked.and_then(|it| it.bytes.wait(now, bytes_of(identity, rate)));
+        wait.map_or(Ok(()), |wait| Err(slow_down(wait)))
+    }
+
+    /// Notes that `identity` got `bytes`.
+    pub(super) fn spend(&self, now: Timestamp, identity: &Identity, rate: ByteRate, bytes: u64) {
+        if let Some(asked) = self.callers().get_mut(&identity.user) {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            asked.bytes.spend(now, bytes_of(identity, rate), bytes);
+        }
+    }
+
+    fn callers(&self) -> MutexGuard<'_, HashMap<UserId, Asked>> {
+        // A poisoned map is still a map: nothing in here panics half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn slow_down(retry_after: Duration) -> Refused {
+    Refused::new(ErrorCode::RateLimited, "too many requests").retry_after(retry_after)
+}
+
+fn is_service(identity: &Identity) -> bool {
+    !identity.open && identity.scopes.has(Scope::Act)
+}
+
+fn bytes_of(identity: &Identity, rate: ByteRate) -> ByteRate {
+    let factor = match is_service(identity) {
+        true => SERVICE_FACTOR.into(),
+        false => 1,
+    };
+    ByteRate {
+        burst: rate.burst.saturating_mul(factor),
+        per_second: rate.per_second.saturating_mul(factor),
     }
 }

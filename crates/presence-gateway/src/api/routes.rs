@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
 use presence_client::wire::ErrorCode;
@@ -135,8 +135,12 @@ async fn call(
         _ => (Class::Query, rates.query),
     };
     app.callers.take(app.now(), identity, class, rate)?;
+    let states = app.config.socket.states;
+    if let Class::Query = class {
+        app.callers.afford(app.now(), identity, states)?;
+    }
     let bytes_max = app.config.socket.frame_bytes_max;
-    match call {
+    let answer = match call {
         Call::User => match *request.method() {
             Method::DELETE => {
                 let user = named_by("user_id", id, user_id_for_admin)?;
@@ -189,7 +193,12 @@ async fn call(
             let body = body::read(request, bytes_max).await?;
             channels::broadcast(app, identity, channel, body).await
         }
+    };
+    if let (Class::Query, Ok(answer)) = (class, &answer) {
+        let bytes = answer.body().size_hint().lower();
+        app.callers.spend(app.now(), identity, states, bytes);
     }
+    answer
 }
 
 /// The id in a path.

@@ -97,6 +97,7 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
             session,
             ..
         } => {
+            let payload = payload.json();
             if &**event == WHISPER && !pretends(payload) {
                 let text = format!(",\"message\":{payload}}}");
                 tails.push(For::All, Some(*session), &text);

@@ -78,13 +78,13 @@ fn message(it: &Value) -> String {
 
 /// What the newest of somebody's sessions says of itself, with the name that they really have.
 fn info_of(person: &Person) -> Map<String, Value> {
-    let newest = person.members.last().map(|it| &*it.meta.json);
+    let newest = person.members.last().map(|it| &**it.meta.json());
     let newest = newest.and_then(|it| serde_json::from_str(it).ok());
     let mut info: Map<String, Value> = newest.unwrap_or_default();
     let known = [
-        ("name", person.newest(|meta| meta.name.as_ref())),
-        ("color", person.newest(|meta| meta.color.as_ref())),
-        ("avatar", person.newest(|meta| meta.avatar.as_ref())),
+        ("name", person.newest(|meta| meta.name())),
+        ("color", person.newest(|meta| meta.color())),
+        ("avatar", person.newest(|meta| meta.avatar())),
     ];
     for (name, value) in known {
         match value {

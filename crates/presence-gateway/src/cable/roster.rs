@@ -36,7 +36,7 @@ struct User<'a> {
 
 impl<'a> User<'a> {
     fn of(person: &'a Person) -> Self {
-        let avatar = person.newest(|meta| meta.avatar.as_ref()).map(|it| &**it);
+        let avatar = person.newest(|meta| meta.avatar()).map(|it| &**it);
         let look = person.look();
         User {
             id: person.user.as_str(),
@@ -53,13 +53,13 @@ impl<'a> User<'a> {
 
 /// How a person is called: by their id, if they say nothing else.
 pub(super) fn name_of(person: &Person) -> &str {
-    let name = person.newest(|meta| meta.name.as_ref());
+    let name = person.newest(|meta| meta.name());
     name.map_or(person.user.as_str(), |it| it)
 }
 
 /// In which color a person is shown.
 pub(super) fn color_of_person(person: &Person) -> &str {
-    let color = person.newest(|meta| meta.color.as_ref());
+    let color = person.newest(|meta| meta.color());
     color.map_or(color_of(&person.user), |it| it)
 }
 
@@ -137,7 +137,7 @@ pub(super) fn summary(count: usize, faces: &[Arc<Person>]) -> String {
 #[cfg(test)]
 mod tests {
     use presence_core::{
-        DeviceKind, Look, Member, Meta, Reason, SessionId, Timestamp, UserId, Visible,
+        DeviceKind, Look, Member, Meta, Reason, SessionId, Shown, Timestamp, UserId, Visible,
     };
     use serde_json::Value;
 
@@ -211,10 +211,11 @@ mod tests {
             message: None,
             emoji: None,
         };
-        let meta = Meta {
+        let shown = Shown {
             name: (!name.is_empty()).then(|| name.into()),
-            ..Meta::default()
+            ..Shown::default()
         };
+        let meta = Meta::showing("", shown).unwrap();
         let joined_at = Timestamp::from_millis(number as u64);
         let member = Member {
             session: SessionId::from_u128(1 + number as u128),

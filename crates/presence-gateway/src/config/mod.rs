@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::Uri;
-use presence_core::{Limits, META_BYTES_MAX, Rate, Timing};
+use presence_core::{ByteRate, Limits, META_BYTES_MAX, Rate, Timing};
 
 use crate::cli::Cli;
 use crate::identity::{AllowedOrigins, Patterns};
@@ -155,8 +155,14 @@ pub struct SocketLimits {
     pub frame_bytes_max: usize,
     /// What may wait for a slow client; more, and its backlog is dropped for a difference.
     pub outbox_bytes_max: usize,
+    /// What may wait for all clients together; more, and those for which the most waits get a difference, or are closed.
+    pub outboxes_bytes_max: usize,
+    /// Bytes of whole states that one connection may ask for.
+    pub states: ByteRate,
     /// Topics one connection may watch.
     pub watches_max: usize,
+    /// Connections of one address at once; any number, if `None`.
+    pub connections_per_address_max: Option<usize>,
 }
 
 /// How often a connection may do each kind of thing.
@@ -276,6 +282,16 @@ impl Config {
             format!(
                 "an outbox of {} bytes cannot pass on the biggest frame: {} would do",
                 self.socket.outbox_bytes_max, self.socket.frame_bytes_max
+            ),
+        )?;
+        relation(
+            self.socket.outboxes_bytes_max / 4 >= self.socket.outbox_bytes_max,
+            &["limits.outboxes_bytes_max", "limits.outbox_bytes_max"],
+            format!(
+                "{} bytes for all outboxes together is too little where one may have {}: {} would do",
+                self.socket.outboxes_bytes_max,
+                self.socket.outbox_bytes_max,
+                self.socket.outbox_bytes_max * 4
             ),
         )?;
         relation(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use hyper::http::uri::Scheme;
-use presence_core::{Limits, Timing};
+use presence_core::{ByteRate, Limits, Timing};
 use presence_mongo::Settings as MongoSettings;
 use presence_redis::{Parts, Settings as RedisSettings};
 
@@ -251,15 +251,28 @@ pub(super) fn limits(it: &mut Layers) -> Result<Limits, ConfigError> {
 
 pub(super) fn socket_limits(it: &mut Layers) -> Result<SocketLimits, ConfigError> {
     let bytes = |text: &str| parse::count(text, 1024..=64 * 1024 * 1024);
+    let many_bytes = |text: &str| parse::count(text, 1024..=1 << 40).map(|it| it as u64);
     Ok(SocketLimits {
         connections_max: it.take("limits.connections_max", |text| {
             parse::count(text, 1..=10_000_000)
         })?,
         frame_bytes_max: it.take("limits.frame_bytes_max", bytes)?,
         outbox_bytes_max: it.take("limits.outbox_bytes_max", bytes)?,
+        outboxes_bytes_max: it.take("limits.outboxes_bytes_max", |text| {
+            parse::count(text, 1024 * 1024..=1 << 40)
+        })?,
+        states: ByteRate {
+            burst: it.take("limits.states_bytes_burst", many_bytes)?,
+            per_second: it.take("limits.states_bytes_per_second", many_bytes)?,
+        },
         watches_max: it.take("limits.watches_max", |text| {
             parse::count(text, 1..=1_000_000)
         })?,
+        connections_per_address_max: it
+            .take("limits.connections_per_address_max", |text| {
+                parse::count(text, 0..=10_000_000)
+            })
+            .map(|max| (max > 0).then_some(max))?,
     })
 }
 

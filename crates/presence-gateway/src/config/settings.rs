@@ -97,6 +97,26 @@ pub const SETTINGS: &[Setting] = &[
         "PRESENCE_OUTBOX_BYTES_MAX",
         "262144",
     ),
+    setting(
+        "limits.outboxes_bytes_max",
+        "PRESENCE_OUTBOXES_BYTES_MAX",
+        "268435456",
+    ),
+    setting(
+        "limits.states_bytes_burst",
+        "PRESENCE_STATES_BYTES_BURST",
+        "8388608",
+    ),
+    setting(
+        "limits.states_bytes_per_second",
+        "PRESENCE_STATES_BYTES_PER_SECOND",
+        "1048576",
+    ),
+    setting(
+        "limits.connections_per_address_max",
+        "PRESENCE_CONNECTIONS_PER_ADDRESS_MAX",
+        "0",
+    ),
     setting("limits.watches_max", "PRESENCE_WATCHES_MAX", "2000"),
     setting("limits.sessions_max", "PRESENCE_SESSIONS_MAX", "64"),
     setting("limits.channels_max", "PRESENCE_CHANNELS_MAX", "100"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use presence_core::{Event, Reason, UserId};
+use presence_core::{Event, Payload, Reason, UserId};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
@@ -107,7 +107,7 @@ async fn who_stops_reading_amid_a_shared_frame_can_still_read_to_its_end() {
     eve.join(channel.clone(), Arc::default(), None, None)
         .unwrap();
     for _ in 0..10 {
-        let word: Arc<str> = "x".repeat(200).into();
+        let word = Payload::from_json(format!("\"{}\"", "x".repeat(200))).unwrap();
         eve.say(channel.clone(), "word".into(), word, None).unwrap();
     }
     // Until it is told to go, in the last moment.
@@ -268,7 +268,7 @@ fn said(event: &Event) -> String {
             [presence_core::Change::Joined(person)] => format!("{channel} +{}", person.user),
             _ => String::new(),
         },
-        Event::Broadcast { payload, .. } => payload.to_string(),
+        Event::Broadcast { payload, .. } => payload.json().to_string(),
         _ => String::new(),
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
         } => wire::Event::Broadcast(event::Broadcast {
             place: place_of(topic),
             event: event.clone(),
-            payload: (!payload.is_empty()).then(|| Json::checked(payload.clone())),
+            payload: (!payload.json().is_empty()).then(|| Json::checked(payload.json().clone())),
             user_id: user.text(),
             session: session_of(*session),
         }),
@@ -139,14 +139,14 @@ pub(crate) fn user_of(person: &Person) -> event::User {
         message,
         emoji,
     } = person.look();
-    let color = person.newest(|meta| meta.color.as_ref()).cloned();
+    let color = person.newest(|meta| meta.color()).cloned();
     event::User {
         id: person.user.text(),
         status: visible_of(*status),
         custom_message: message.clone(),
         emoji: emoji.clone(),
-        name: person.newest(|meta| meta.name.as_ref()).cloned(),
-        avatar: person.newest(|meta| meta.avatar.as_ref()).cloned(),
+        name: person.newest(|meta| meta.name()).cloned(),
+        avatar: person.newest(|meta| meta.avatar()).cloned(),
         color: Some(color.unwrap_or_else(|| color_of(&person.user).into())),
         joined_at: person.joined_at.as_millis(),
         metas: person.members.iter().map(|it| meta_of(it)).collect(),
@@ -154,9 +154,9 @@ pub(crate) fn user_of(person: &Person) -> event::User {
 }
 
 fn meta_of(member: &Member) -> event::Meta {
-    let json = match member.meta.json.is_empty() {
+    let json = match member.meta.json().is_empty() {
         true => "{}".into(),
-        false => member.meta.json.clone(),
+        false => member.meta.json().clone(),
     };
     event::Meta {
         session: session_of(member.session),

@@ -101,7 +101,7 @@ pub(super) fn on_topic(event: &Event) -> Bytes {
             event,
             payload,
             ..
-        } => match said(&name(topic), event, payload) {
+        } => match said(&name(topic), event, payload.json()) {
             Some(frame) => frames(&[frame]),
             None => Bytes::new(),
         },

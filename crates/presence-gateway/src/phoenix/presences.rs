@@ -143,14 +143,14 @@ impl Portrait {
             message,
             emoji,
         } = person.look();
-        let color = person.newest(|meta| meta.color.as_ref());
+        let color = person.newest(|meta| meta.color());
         let user = json(&User {
             id: person.user.as_str(),
             status: status.as_str(),
             custom_message: message.as_deref(),
             emoji: emoji.as_deref(),
-            name: person.newest(|meta| meta.name.as_ref()).map(|it| &**it),
-            avatar: person.newest(|meta| meta.avatar.as_ref()).map(|it| &**it),
+            name: person.newest(|meta| meta.name()).map(|it| &**it),
+            avatar: person.newest(|meta| meta.avatar()).map(|it| &**it),
             color: color.map_or(color_of(&person.user), |it| &**it),
         });
         let metas = person
@@ -183,7 +183,7 @@ impl Meta {
         } = member;
         let (online_at, device) = (joined_at.as_millis() / 1000, device.as_str());
         let mut text = format!(r#"{{"online_at":{online_at},"device":"{device}","#);
-        let own = inside(&member.meta.json);
+        let own = inside(member.meta.json());
         if !own.is_empty() {
             text += own;
             text.push(',');
@@ -348,19 +348,13 @@ mod tests {
 
     fn person(user: &str, sessions: &[(u128, &str)]) -> Arc<Person> {
         let member = |&(session, json): &(u128, &str)| {
-            let meta: Value = serde_json::from_str(json).unwrap();
-            let name = meta["name"].as_str().map(Into::into);
             Arc::new(Member {
                 session: SessionId::from_u128(session),
                 epoch: 0,
                 user: user.parse().unwrap(),
                 device: DeviceKind::Web,
                 joined_at: Timestamp::from_millis(1999),
-                meta: Arc::new(presence_core::Meta {
-                    json: json.into(),
-                    name,
-                    ..Default::default()
-                }),
+                meta: Arc::new(presence_core::Meta::from_json(json).unwrap()),
                 look: look(Visible::Online),
                 look_revision: 0,
                 profile: 0,

@@ -162,7 +162,7 @@ pub(super) fn frames_of(event: &Event) -> Bytes {
                 None => format!("client-{event}"),
             };
             let user_id = (is_presence && session.outsider().is_none()).then(|| id_of(user));
-            place.say(&said, &data_of(payload), user_id, &mut frames);
+            place.say(&said, &data_of(payload.json()), user_id, &mut frames);
         }
         Event::Summary { count, .. } if !is_presence => {
             let data = json!({ "subscription_count": count });

@@ -72,9 +72,9 @@ pub(super) fn everyone_of(event: &Event) -> Bytes {
 /// What is said of a person: what they signed for as it is, wherever that is all there is to say. The name is the one that
 /// others see; how they are, if it is worth a word, is beside it.
 pub(super) fn info_of(person: &Person) -> String {
-    let metas = person.members.iter().rev().map(|it| &*it.meta.json);
+    let metas = person.members.iter().rev().map(|it| &**it.meta.json());
     let json = metas.into_iter().find(|it| !it.is_empty()).unwrap_or("{}");
-    let name = person.newest(|meta| meta.name.as_ref());
+    let name = person.newest(|meta| meta.name());
     let Look {
         status,
         message,

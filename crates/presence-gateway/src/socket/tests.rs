@@ -1,7 +1,7 @@
 //! What only takes long: silence, clients that do not read, the way out. Time is paused, and passes when nothing else does.
 
 use presence_client::wire::{self, Command};
-use presence_core::Meta;
+use presence_core::{Meta, Payload};
 use tokio::io::DuplexStream;
 
 use super::far::{Far, app, identity, session};
@@ -212,7 +212,7 @@ async fn flood(app: &App, times: usize) {
     let channel: presence_core::ChannelId = "room:1".parse().unwrap();
     let meta: Arc<Meta> = Arc::default();
     loud.join(channel.clone(), meta, None, None).unwrap();
-    let payload: Arc<str> = format!("\"{}\"", "x".repeat(1000)).into();
+    let payload = Payload::from_json(format!("\"{}\"", "x".repeat(1000))).unwrap();
     for _ in 0..times {
         loud.say(channel.clone(), "e".into(), payload.clone(), None)
             .unwrap();

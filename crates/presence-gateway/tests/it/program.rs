@@ -52,37 +52,23 @@ impl Place {
 
     /// Starts it, and waits until it listens.
     pub(crate) fn start(&self, settings: &[(&str, &str)]) -> Program {
-        let mut child = self
-            .command(settings)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = Arc::new(Mutex::new(String::new()));
-        let lines = lines(child.stdout.take().unwrap());
-        let errors = BufReader::new(child.stderr.take().unwrap());
-        let kept = stderr.clone();
-        let reader = thread::spawn(move || {
-            for line in errors.lines().map_while(Result::ok) {
-                let mut kept = kept.lock().unwrap();
-                kept.push_str(&line);
-                kept.push('\n');
-            }
-        });
-        let mut program = Program {
-            child,
-            address: ([127, 0, 0, 1], 0).into(),
-            stderr,
-            reader: Some(reader),
-        };
-        let first = lines.recv_timeout(PATIENCE);
-        let first = first.unwrap_or_else(|why| panic!("{why}: {}", program.log()));
-        let address = first.strip_prefix("listening on http://");
-        program.address = address
-            .unwrap_or_else(|| panic!("{first}"))
-            .parse()
-            .unwrap();
-        program
+        start(self.command(settings))
+    }
+
+    /// Starts it where it may have so many files open, and waits until it listens.
+    pub(crate) fn start_with_files(&self, files: u32, settings: &[(&str, &str)]) -> Program {
+        let program = self.command(settings);
+        let mut command = Command::new("/bin/sh");
+        command
+            .arg("-c")
+            .arg(format!("ulimit -n {files} && exec \"$0\""))
+            .arg(program.get_program())
+            .current_dir(self.path())
+            .env_clear()
+            .stdin(Stdio::null());
+        let settings = program.get_envs();
+        command.envs(settings.filter_map(|(name, value)| Some((name, value?))));
+        start(command)
     }
 
     /// Runs it to its end: whether that went well, what it printed, and what it complained about.
@@ -95,6 +81,39 @@ impl Place {
             text(output.stderr),
         )
     }
+}
+
+fn start(mut command: Command) -> Program {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = Arc::new(Mutex::new(String::new()));
+    let lines = lines(child.stdout.take().unwrap());
+    let errors = BufReader::new(child.stderr.take().unwrap());
+    let kept = stderr.clone();
+    let reader = thread::spawn(move || {
+        for line in errors.lines().map_while(Result::ok) {
+            let mut kept = kept.lock().unwrap();
+            kept.push_str(&line);
+            kept.push('\n');
+        }
+    });
+    let mut program = Program {
+        child,
+        address: ([127, 0, 0, 1], 0).into(),
+        stderr,
+        reader: Some(reader),
+    };
+    let first = lines.recv_timeout(PATIENCE);
+    let first = first.unwrap_or_else(|why| panic!("{why}: {}", program.log()));
+    let address = first.strip_prefix("listening on http://");
+    program.address = address
+        .unwrap_or_else(|| panic!("{first}"))
+        .parse()
+        .unwrap();
+    program
 }
 
 /// Lines as they come, without waiting for the next one here.

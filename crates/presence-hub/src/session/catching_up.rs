@@ -25,6 +25,7 @@ impl Session {
             | Event::Unchanged { topic, clock, .. } => match self.topics.get_mut(topic) {
                 Some(watched) => {
                     watched.known = Some(*clock);
+                    watched.is_coming = false;
                     self.caught_up(|it| matches!(it, Owed::Topic(it) if it == topic));
                     true
                 }
@@ -65,9 +66,14 @@ impl Session {
                         watching, known, ..
                     }) = self.topics.get(topic)
                     {
-                        let message = self.watch_message(topic.clone(), watching, known, None);
+                        let message =
+                            self.watch_message(topic.clone(), watching, known, self.asker(None));
                         let message = people::Message::Forward(topic.clone(), message);
+                        let topic = topic.clone();
                         let _ = self.people.of(&self.user).send(message).await;
+                        if let Some(watched) = self.topics.get_mut(&topic) {
+                            watched.is_coming = true;
+                        }
                     }
                 }
                 Owed::User(user) => {

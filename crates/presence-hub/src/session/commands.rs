@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use presence_core::users::{Activity, Input};
 use presence_core::{
-    ChannelId, Clock as Version, Meta, Pointer, Selection, StatusChange, Topic, Watching,
+    ChannelId, Clock as Version, Meta, Payload, Pointer, Selection, StatusChange, Topic, Watching,
     WorkspaceId, rosters,
 };
 
 use super::{BUSY, Busy, Reference, Session};
-use crate::outbox::Undo;
 use crate::people::{self, Asker};
 use crate::places;
 
@@ -51,30 +50,28 @@ impl Session {
         reference: Option<Reference>,
     ) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
+        let wanted = watch;
+        let waits = wanted.is_some() && self.has_to_wait(&topic);
+        let watch = watch.filter(|_| !waits);
         let watch = watch.map(|(watching, have)| (watching, self.usable(&topic, watching, have)));
         let said = (channel.clone(), meta.clone());
-        let new = watch.is_some() && !self.topics.contains(&topic);
-        let undo = new.then(|| {
-            let ask = self.asks + 1;
-            Box::new(Undo {
-                topic: topic.clone(),
-                ask,
-            })
-        });
+        let ask = self.asks + 1;
         self.happened(Input::Joined {
             by: self.connection,
             channel,
             meta,
             watch,
-            asker: Some(Asker::Connection {
-                outbox: self.outbox.clone(),
-                reference,
-                undo,
-            }),
+            asker: match wanted {
+                Some(_) => self.asker_undoing(&topic, ask, reference),
+                None => self.asker(reference),
+            },
         })?;
         self.note_said(said);
-        if let Some((watching, have)) = watch {
-            self.note(topic, watching, have);
+        self.asks = ask;
+        match (watch, wanted) {
+            (Some((watching, have)), _) => self.note(topic, watching, have, ask),
+            (None, Some(wanted)) => self.ask_for_later(topic, wanted, ask, None),
+            (None, None) => {}
         }
         Ok(())
     }
@@ -221,7 +218,7 @@ impl Session {
         )
     }
 
-    /// Tells everyone who watches a channel it is in. `payload` is a JSON text.
+    /// Tells everyone who watches a channel it is in.
     ///
     /// # Errors
     ///
@@ -230,7 +227,7 @@ impl Session {
         &self,
         channel: ChannelId,
         event: Arc<str>,
-        payload: Arc<str>,
+        payload: Payload,
         reference: Option<Reference>,
     ) -> Result<(), Busy> {
         self.happened_in(

@@ -2,6 +2,7 @@
 
 mod catching_up;
 mod commands;
+mod later;
 mod watched;
 
 use std::collections::HashSet;
@@ -11,9 +12,13 @@ use std::time::Duration;
 
 use presence_core::users::{Connection, Input};
 use presence_core::{ChannelId, Meta, Reason, Refusal, Topic, UserId};
+use tokio::time::sleep;
 
 use self::catching_up::Owed;
+pub(crate) use self::later::Budget;
+use self::later::Later;
 use self::watched::Topics;
+pub(crate) use self::watched::Watched;
 use crate::outbox::{Ended, Found, Outbox, Undo};
 use crate::people::{self, Asker};
 use crate::places;
@@ -79,6 +84,10 @@ pub struct Session {
     catching_up: Option<Owed>,
     asks: u32,
     is_over: bool,
+    /// What whole states may cost.
+    budget: Budget,
+    /// The whole states that are asked for when there is room: one of a topic.
+    later: Vec<Later>,
 }
 
 impl Session {
@@ -89,6 +98,7 @@ impl Session {
         joined: Vec<(ChannelId, Arc<Meta>)>,
         people: Shards<people::Message>,
         outbox: Arc<Outbox>,
+        budget: Budget,
     ) -> Self {
         Session {
             user,
@@ -103,6 +113,8 @@ impl Session {
             catching_up: None,
             asks: 0,
             is_over: false,
+            budget,
+            later: Vec::new(),
         }
     }
 
@@ -142,8 +154,16 @@ impl Session {
             if !self.owed.is_empty() && !self.is_catching_up() {
                 Box::pin(self.settle_debts()).await;
             }
+            let wakes = self.ask_later();
             let outbox = self.outbox.clone();
-            let found = poll_fn(|context| outbox.poll(Some(context.waker()))).await;
+            let next = poll_fn(|context| outbox.poll(Some(context.waker())));
+            let found = match wakes {
+                None => next.await,
+                Some(wakes) => tokio::select! {
+                    found = next => found,
+                    () = sleep(wakes) => continue,
+                },
+            };
             if let Some(delivery) = self.sort(found) {
                 return delivery;
             }
@@ -207,6 +227,7 @@ impl Session {
             Found::Lagged => {
                 // An answer that it waited for may have been dropped with the rest.
                 self.catching_up = None;
+                self.topics.nothing_is_coming();
                 self.owed.clear();
                 self.owed
                     .extend(self.topics.iter().cloned().map(Owed::Topic));
@@ -219,16 +240,28 @@ impl Session {
                 Some(Delivery::Ended(why))
             }
             Found::Delivery(Delivery::Told(told), _) => {
+                self.spend_on(&told);
                 self.follows(&told.event).then_some(Delivery::Told(told))
             }
             Found::Delivery(delivery, undo) => {
-                if let Some(Undo { topic, ask }) = undo.map(|it| *it)
-                    && self.topics.get(&topic).is_some_and(|it| it.ask == ask)
-                {
-                    self.topics.remove(&topic);
+                if let Some(undo) = undo {
+                    self.undo(*undo);
                 }
                 Some(delivery)
             }
+        }
+    }
+
+    /// Something that was to be watched is not.
+    fn undo(&mut self, undo: Undo) {
+        let Undo { topic, ask, before } = undo;
+        if self.topics.get(&topic).is_none_or(|it| it.ask != ask) {
+            return;
+        }
+        self.later.retain(|it| it.topic != topic);
+        match before {
+            Some(before) => self.topics.insert(topic, before),
+            None => self.topics.remove(&topic),
         }
     }
 
@@ -237,6 +270,25 @@ impl Session {
             outbox: self.outbox.clone(),
             reference,
             undo: None,
+        })
+    }
+
+    /// The same for who is to watch `topic`, and does not if that is refused.
+    fn asker_undoing(
+        &self,
+        topic: &Topic,
+        ask: u32,
+        reference: Option<Reference>,
+    ) -> Option<Asker> {
+        let before = self.topics.get(topic).copied();
+        Some(Asker::Connection {
+            outbox: self.outbox.clone(),
+            reference,
+            undo: Some(Box::new(Undo {
+                topic: topic.clone(),
+                ask,
+                before,
+            })),
         })
     }
 

@@ -3,16 +3,19 @@
 use presence_core::{Clock as Version, Topic, UserId, Watching};
 
 use super::{BUSY, Busy, Reference, Session};
-use crate::people;
+use crate::people::{self, Asker};
 use crate::places;
 
+/// How a session watches a topic.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Watched {
+pub(crate) struct Watched {
     pub(super) watching: Watching,
     /// The state that it has been told.
     pub(super) known: Option<Version>,
     /// Which of the session's asks to watch something this is.
     pub(super) ask: u32,
+    /// A state was asked for and is not sent yet.
+    pub(super) is_coming: bool,
 }
 
 /// What a session watches, by topic: few of them as a rule, and looked up for every event.
@@ -51,6 +54,16 @@ impl Topics {
         if let Ok(index) = self.place(topic) {
             self.0.remove(index);
         }
+    }
+
+    /// How many states are on their way.
+    pub(super) fn coming(&self) -> usize {
+        self.0.iter().filter(|(_, it)| it.is_coming).count()
+    }
+
+    /// What was on its way was dropped.
+    pub(super) fn nothing_is_coming(&mut self) {
+        self.0.iter_mut().for_each(|(_, it)| it.is_coming = false);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -108,20 +121,35 @@ impl Session {
         have: Option<Version>,
         reference: Option<Reference>,
     ) -> Result<(), Busy> {
+        if self.has_to_wait(&topic) {
+            self.asks += 1;
+            let ask = self.asks;
+            self.ask_for_later(topic, (watching, have), ask, reference);
+            return Ok(());
+        }
         let have = self.usable(&topic, watching, have);
-        let message = self.watch_message(topic.clone(), watching, have, reference);
+        let ask = self.asks + 1;
+        let asker = self.asker_undoing(&topic, ask, reference);
+        let message = self.watch_message(topic.clone(), watching, have, asker);
         self.send_to(&topic, message)?;
-        self.note(topic, watching, have);
+        self.asks = ask;
+        self.note(topic, watching, have, ask);
         Ok(())
     }
 
-    pub(super) fn note(&mut self, topic: Topic, watching: Watching, known: Option<Version>) {
-        self.asks += 1;
-        let ask = self.asks;
+    /// A state of `topic` was asked for.
+    pub(super) fn note(
+        &mut self,
+        topic: Topic,
+        watching: Watching,
+        known: Option<Version>,
+        ask: u32,
+    ) {
         let watched = Watched {
             watching,
             known,
             ask,
+            is_coming: true,
         };
         self.topics.insert(topic, watched);
     }
@@ -157,6 +185,7 @@ impl Session {
         let message = self.unwatch_message(topic.clone());
         self.send_to(topic, message)?;
         self.topics.remove(topic);
+        self.forget_later(topic);
         Ok(())
     }
 
@@ -198,7 +227,7 @@ impl Session {
         topic: Topic,
         watching: Watching,
         have: Option<Version>,
-        reference: Option<Reference>,
+        asker: Option<Asker>,
     ) -> places::Message {
         places::Message::Watch(places::Watch {
             topic,
@@ -206,7 +235,7 @@ impl Session {
             watching,
             have,
             outbox: self.outbox.clone(),
-            asker: self.asker(reference),
+            asker,
         })
     }
 

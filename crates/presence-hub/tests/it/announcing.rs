@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::{Event, Outsider, Refusal, Topic, Watching};
+use presence_core::{Event, Outsider, Payload, Refusal, Topic, Watching};
 use presence_embedded::{ProfileMemory, TopicMemory};
 use presence_hub::{Delivery, Hub, Session, Settings};
 
@@ -100,7 +100,7 @@ fn watch(session: &mut Session) {
 
 async fn announce(hub: &Hub, event: &str) -> Result<(), Refusal> {
     let who = (Outsider::new(7), user("service"));
-    hub.announce(channel(), who, event.into(), "{}".into())
+    hub.announce(channel(), who, event.into(), Payload::none())
         .await
 }
 

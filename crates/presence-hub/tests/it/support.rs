@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use presence_core::ports::{Profiles, StoreError};
 use presence_core::users::Connection;
-use presence_core::{Change, ChannelId, Event, Profile, Timestamp, UserId, Watching};
+use presence_core::{Change, ChannelId, Event, Profile, Refusal, Timestamp, UserId, Watching};
 use presence_embedded::ProfileMemory;
 use presence_hub::{Delivery, Ended, Entry, Hub, Session, Settings};
 
@@ -29,6 +29,11 @@ pub(crate) async fn connect(hub: &Hub, id: &str) -> Session {
 
 pub(crate) async fn resume(hub: &Hub, id: &str, before: Connection) -> Session {
     hub.connect(entry(id, Some(before))).await.unwrap()
+}
+
+/// Why the hub lets nobody in as that user.
+pub(crate) async fn refused(hub: &Hub, id: &str) -> Refusal {
+    hub.connect(entry(id, None)).await.unwrap_err()
 }
 
 fn entry(id: &str, resume: Option<Connection>) -> Entry {
@@ -98,6 +103,17 @@ impl Watcher {
         };
         let _ = tokio::time::timeout(span, quiet).await;
         assert_eq!(self.heard[before..], [""; 0]);
+    }
+
+    /// Keeps alive and reads for `span`, whatever happens.
+    pub(crate) async fn is_here_for(&mut self, span: Duration) {
+        let reads = async {
+            loop {
+                self.session.heard().unwrap();
+                let _ = tokio::time::timeout(Duration::from_secs(1), self.read()).await;
+            }
+        };
+        let _ = tokio::time::timeout(span, reads).await;
     }
 
     /// Who came and went, in its eyes.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use presence_core::cluster::{Field, Record, SessionRecord, Stamp, Stay, Subject};
 use presence_core::users::Activity;
 use presence_core::{
-    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, Status,
+    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, Shown, Status,
     Timestamp, Topic, UserId, Visible, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,9 @@ use super::{RecordError, split_stamp, stamp};
 
 /// What [`encode`] writes.
 const VERSION: u8 = 1;
+
+/// The biggest entry that is read: a session in a thousand places, with the longest meta in each.
+const ENTRY_BYTES_MAX: usize = 8 << 20;
 
 /// The bytes of an entry.
 pub(crate) fn encode(subject: &Subject, of: Stamp, record: &Record) -> Vec<u8> {
@@ -44,6 +47,9 @@ pub(crate) fn decode(
     field: Field,
     bytes: &[u8],
 ) -> Result<(Stamp, Record), RecordError> {
+    if bytes.len() > ENTRY_BYTES_MAX {
+        return Err(RecordError::TooLarge(bytes.len()));
+    }
     let (stamp, rest) = split_stamp(bytes)?;
     let (&version, rest) = rest.split_first().ok_or(RecordError::Malformed)?;
     if version != VERSION {
@@ -330,22 +336,22 @@ impl<'a> MemberRecord<'a> {
 
 impl<'a> MetaRecord<'a> {
     fn of(meta: &'a Meta) -> Self {
-        let part = |part: &'a Option<Arc<str>>| PartRecord::of(&meta.json, part.as_deref());
+        let part = |part: Option<&'a Arc<str>>| PartRecord::of(meta.json(), part.map(|it| &**it));
         MetaRecord {
-            json: &meta.json,
-            name: part(&meta.name),
-            color: part(&meta.color),
-            avatar: part(&meta.avatar),
+            json: meta.json(),
+            name: part(meta.name()),
+            color: part(meta.color()),
+            avatar: part(meta.avatar()),
         }
     }
 
     fn meta(&self) -> Result<Meta, RecordError> {
-        Ok(Meta {
-            json: self.json.into(),
+        let shown = Shown {
             name: self.name.text(self.json)?,
             color: self.color.text(self.json)?,
             avatar: self.avatar.text(self.json)?,
-        })
+        };
+        Ok(Meta::showing(self.json, shown)?)
     }
 }
 
@@ -464,7 +470,12 @@ pub(crate) mod tests {
             \x1b{\"name\":\"Ann\",\"avatar\":\"u\"}\x01\x09\x03\x02\x05a\\b\"c\x01\x18\x01\
             \x01\x04acme\x80\xd0\x95\xff\xbc\x31\x00\x00\x00\x00";
         let mut session = session();
-        Arc::make_mut(&mut session.places[0].meta).color = Some("a\\b\"c".into());
+        let meta = &mut session.places[0].meta;
+        let shown = Shown {
+            color: Some("a\\b\"c".into()),
+            ..meta.shown().clone()
+        };
+        *meta = Arc::new(Meta::showing(meta.json().clone(), shown).unwrap());
         check(
             &ann(),
             Field::Session(SessionId::from_u128(5)),
@@ -575,12 +586,7 @@ pub(crate) mod tests {
     }
 
     fn session() -> SessionRecord {
-        let meta = Meta {
-            json: r#"{"name":"Ann","avatar":"u"}"#.into(),
-            name: Some("Ann".into()),
-            color: None,
-            avatar: Some("u".into()),
-        };
+        let meta = Meta::from_json(r#"{"name":"Ann","avatar":"u"}"#).unwrap();
         SessionRecord {
             device: DeviceId::new("web:abc").unwrap(),
             acted: true,
@@ -609,12 +615,7 @@ pub(crate) mod tests {
             user: UserId::new("ann").unwrap(),
             device: DeviceKind::Mobile,
             joined_at: Timestamp::from_millis(1_700_000_000_000),
-            meta: Arc::new(Meta {
-                json: r#"{"name":"Ann"}"#.into(),
-                name: Some("Ann".into()),
-                color: None,
-                avatar: None,
-            }),
+            meta: Arc::new(Meta::from_json(r#"{"name":"Ann"}"#).unwrap()),
             look: Arc::new(Look {
                 status: Visible::Busy,
                 message: Some("lunch".into()),

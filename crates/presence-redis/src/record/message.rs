@@ -9,13 +9,14 @@
 //! Murmurs are `M`, a version byte, and a postcard list of byte strings, one for each, so that one of a later release can be
 //! passed over: the number of its kind, and what postcard makes of its struct below.
 
-use std::sync::Arc;
-
-use presence_core::cluster::{Change, Fence, Murmur, Patch, Removed, Stamp, Subject};
-use presence_core::{Clock, Cursor, Pointer, Reason, Selection, SessionId, UserId};
+use presence_core::cluster::{Change, Fence, Field, Murmur, Patch, Removed, Stamp, Subject};
+use presence_core::{
+    Clock, Cursor, EVENT_BYTES_MAX, Payload, Pointer, Reason, Selection, SessionId, UserId,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, STAMP_BYTES, decode, fence, take, take_array, take_clock, take_u64};
+use crate::garbled::Garbled;
 use crate::keys;
 
 const PATCH: u8 = b'P';
@@ -33,15 +34,21 @@ pub(crate) enum Message {
 }
 
 /// What `bytes`, told on the channel of `subject`, say.
-pub(crate) fn decode_message(subject: &Subject, bytes: &[u8]) -> Result<Message, RecordError> {
+///
+/// Changes of sessions and murmurs that are not understood are dropped, and the others are told.
+pub(crate) fn decode_message(
+    subject: &Subject,
+    bytes: &[u8],
+    garbled: &Garbled,
+) -> Result<Message, RecordError> {
     let mut rest = bytes;
     let &[kind, version] = take_array(&mut rest)?;
     if version != VERSION {
         return Err(RecordError::UnknownVersion(version));
     }
     match kind {
-        PATCH => decode_patch(subject, rest).map(Message::Patch),
-        MURMURS => decode_murmurs(rest).map(Message::Murmurs),
+        PATCH => decode_patch(subject, rest, garbled).map(Message::Patch),
+        MURMURS => decode_murmurs(subject, rest, garbled).map(Message::Murmurs),
         _ => Err(RecordError::Unknown("kind of message", kind)),
     }
 }
@@ -59,7 +66,7 @@ pub(crate) fn patched_clock(bytes: &[u8]) -> Option<Clock> {
     Some(Clock { epoch, version })
 }
 
-fn decode_patch(subject: &Subject, bytes: &[u8]) -> Result<Patch, RecordError> {
+fn decode_patch(subject: &Subject, bytes: &[u8], garbled: &Garbled) -> Result<Patch, RecordError> {
     let mut rest = bytes;
     let Clock {
         epoch,
@@ -68,7 +75,7 @@ fn decode_patch(subject: &Subject, bytes: &[u8]) -> Result<Patch, RecordError> {
     let version = take_u64(&mut rest)?;
     let mut changes = Vec::new();
     while !rest.is_empty() {
-        changes.push(take_change(subject, &mut rest)?);
+        changes.push(take_change(subject, &mut rest, garbled)?);
     }
     Ok(Patch {
         from,
@@ -77,31 +84,46 @@ fn decode_patch(subject: &Subject, bytes: &[u8]) -> Result<Patch, RecordError> {
     })
 }
 
-fn take_change(subject: &Subject, rest: &mut &[u8]) -> Result<Change, RecordError> {
+fn take_change(
+    subject: &Subject,
+    rest: &mut &[u8],
+    garbled: &Garbled,
+) -> Result<Change, RecordError> {
     let &[length] = take_array(rest)?;
     let field = take(rest, usize::from(length))?;
     let field = keys::field_of(field).ok_or(RecordError::Malformed)?;
     let &[reason] = take_array(rest)?;
     let entry = if reason == 0 {
         let length = u32::from_be_bytes(*take_array(rest)?);
-        Ok(decode(subject, field, take(rest, length as usize)?)?)
+        match decode(subject, field, take(rest, length as usize)?) {
+            Ok(entry) => Ok(entry),
+            Err(error) if field == Field::Profile => return Err(error),
+            Err(error) => {
+                // Whoever reads the map finds nothing of this session either.
+                garbled.note(subject, &error);
+                Err(removed_by_anybody(Reason::Left))
+            }
+        }
     } else if let Some(reason) = reason.checked_sub(FENCED) {
         let reason = reason_of(reason)?;
         let fence = fence(take(rest, STAMP_BYTES + 8)?)?;
         Err(Removed { reason, fence })
     } else {
         // Of an older release: it removed whatever was there.
-        let reason = reason_of(reason)?;
-        let stamp = Stamp {
-            epoch: u64::MAX,
-            owner: 0,
-            order: 0,
-        };
-        let profile = 0;
-        let fence = Fence { stamp, profile };
-        Err(Removed { reason, fence })
+        Err(removed_by_anybody(reason_of(reason)?))
     };
     Ok(Change { field, entry })
+}
+
+/// A removal that says nothing of its token: it counts whatever is there.
+fn removed_by_anybody(reason: Reason) -> Removed {
+    let stamp = Stamp {
+        epoch: u64::MAX,
+        owner: 0,
+        order: 0,
+    };
+    let fence = Fence { stamp, profile: 0 };
+    Removed { reason, fence }
 }
 
 /// The byte of `reason`: never 0.
@@ -189,7 +211,7 @@ fn encode_murmur(murmur: &Murmur) -> Vec<u8> {
                 session: number_of(*session),
                 user: user.as_str(),
                 event,
-                payload,
+                payload: payload.json(),
             };
             postcard::to_extend(&record, vec![SAID])
         }
@@ -198,11 +220,19 @@ fn encode_murmur(murmur: &Murmur) -> Vec<u8> {
     bytes.expect("numbers and texts can be encoded")
 }
 
-fn decode_murmurs(bytes: &[u8]) -> Result<Vec<Murmur>, RecordError> {
+fn decode_murmurs(
+    subject: &Subject,
+    bytes: &[u8],
+    garbled: &Garbled,
+) -> Result<Vec<Murmur>, RecordError> {
     let (each, _later_fields) = postcard::take_from_bytes::<Vec<&[u8]>>(bytes)?;
-    each.into_iter()
-        .filter_map(|bytes| decode_murmur(bytes).transpose())
-        .collect()
+    let murmurs = each.into_iter().filter_map(|bytes| {
+        decode_murmur(bytes).unwrap_or_else(|error| {
+            garbled.note(subject, &error);
+            None
+        })
+    });
+    Ok(murmurs.collect())
 }
 
 /// The murmur, unless it is of a kind that only a later release knows.
@@ -222,11 +252,14 @@ fn decode_murmur(bytes: &[u8]) -> Result<Option<Murmur>, RecordError> {
         }
         SAID => {
             let (record, _later_fields) = postcard::take_from_bytes::<SaidRecord>(rest)?;
+            if record.event.len() > EVENT_BYTES_MAX {
+                return Err(RecordError::TooLarge(record.event.len()));
+            }
             Murmur::Said {
                 session: session_of(record.session),
                 user: user(record.user)?,
                 event: record.event.into(),
-                payload: Arc::from(record.payload),
+                payload: Payload::from_json(record.payload)?,
             }
         }
         KICKED => Murmur::Kicked,
@@ -239,6 +272,9 @@ fn cursor(record: &PointedRecord<'_>) -> Result<Cursor, RecordError> {
         .pointer
         .map(|(x, y, visible)| Pointer { x, y, visible });
     if pointer.is_some_and(|it| !it.x.is_finite() || !it.y.is_finite()) {
+        return Err(RecordError::Malformed);
+    }
+    if record.selection.is_some_and(|(start, end)| start > end) {
         return Err(RecordError::Malformed);
     }
     Ok(Cursor {
@@ -265,6 +301,8 @@ fn user(id: &str) -> Result<UserId, RecordError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use presence_core::cluster::Record;
 
     use super::*;
@@ -308,12 +346,12 @@ mod tests {
         };
         assert_eq!(patched_clock(&bytes), Some(clock));
         assert_eq!(
-            decode_message(&room(), &bytes).unwrap(),
+            decode_message(&room(), &bytes, &Garbled::default()).unwrap(),
             Message::Patch(patch)
         );
         for length in 0..bytes.len() {
             // Cut off between two changes it cannot be told from a shorter one.
-            let _ = decode_message(&room(), &bytes[..length]);
+            let _ = decode_message(&room(), &bytes[..length], &Garbled::default());
         }
     }
 
@@ -341,7 +379,7 @@ mod tests {
                 session,
                 user: UserId::new("ann").unwrap(),
                 event: "wave".into(),
-                payload: "12".into(),
+                payload: Payload::from_json("12").unwrap(),
             },
             Murmur::Kicked,
         ];
@@ -370,7 +408,7 @@ mod tests {
         let murmurs = vec![cursor(None, None), cursor(Some(pointer), Some(selection))];
         let bytes = encode_murmurs(&murmurs);
         assert_eq!(
-            decode_message(&room(), &bytes).unwrap(),
+            decode_message(&room(), &bytes, &Garbled::default()).unwrap(),
             Message::Murmurs(murmurs)
         );
     }
@@ -379,7 +417,7 @@ mod tests {
     fn a_kind_of_murmur_that_a_later_release_has_added_is_passed_over() {
         let bytes = b"M\x01\x02\x05\x09what\x01\x03";
         assert_eq!(
-            decode_message(&room(), bytes).unwrap(),
+            decode_message(&room(), bytes, &Garbled::default()).unwrap(),
             Message::Murmurs(vec![Murmur::Kicked])
         );
     }
@@ -387,7 +425,7 @@ mod tests {
     #[test]
     fn a_message_of_a_later_version_or_of_somebody_else_is_refused() {
         for bytes in [&b""[..], b"P", b"P\x02", b"X\x01", b"hello", b"M\x01\x09"] {
-            assert!(decode_message(&room(), bytes).is_err());
+            assert!(decode_message(&room(), bytes, &Garbled::default()).is_err());
             assert_eq!(patched_clock(bytes), None);
         }
     }
@@ -400,7 +438,7 @@ mod tests {
             bytes.escape_ascii().to_string()
         );
         assert_eq!(
-            decode_message(&room(), &bytes).unwrap(),
+            decode_message(&room(), &bytes, &Garbled::default()).unwrap(),
             Message::Murmurs(murmurs.to_vec())
         );
     }

@@ -7,8 +7,9 @@
 //!   what is left, if anything is left; nothing left means its default. The version stays, because a reader ignores what it
 //!   finds after the fields it knows.
 //! - **Anything else** is a new version: one release learns to read it, the next one writes it.
-//! - A stored record of a version that is not known is [`Corrupt`](presence_core::ports::StoreError::Corrupt), and left
-//!   alone. A message of one is as good as lost, and what is lost is found by comparing.
+//! - An entry of a session that is not understood counts as not being there. The entry of a profile that is not understood
+//!   makes its whole map [`Corrupt`](presence_core::ports::StoreError::Corrupt): its user may be hiding. Both are left alone.
+//!   A message that is not understood is as good as lost, and what is lost is found by comparing.
 
 mod entry;
 mod hook;
@@ -17,9 +18,10 @@ mod message;
 use std::collections::BTreeMap;
 
 use fred::types::Value;
-use presence_core::Clock;
 use presence_core::cluster::{Fence, Field, Record, Snapshot, Stamp, Subject};
+use presence_core::{Clock, MetaError, PayloadError};
 
+use crate::garbled::Garbled;
 use crate::keys;
 
 pub(crate) use self::entry::{decode, encode};
@@ -44,6 +46,12 @@ pub(crate) enum RecordError {
     UnknownVersion(u8),
     #[error("the record has an unknown {0} {1}")]
     Unknown(&'static str, u8),
+    #[error("the meta {0}")]
+    Meta(#[from] MetaError),
+    #[error("the payload {0}")]
+    Payload(#[from] PayloadError),
+    #[error("the record has {0} bytes, which is too much")]
+    TooLarge(usize),
 }
 
 /// A stamp, so that byte strings compare as stamps do.
@@ -98,7 +106,13 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// Adds `fields` of the map of `subject`, and their values by turns. One may come again: then that is the newer one.
-    pub(crate) fn add(&mut self, subject: &Subject, fields: &[Value]) -> Result<(), RecordError> {
+    /// The entry of a session that is not understood is passed over.
+    pub(crate) fn add(
+        &mut self,
+        subject: &Subject,
+        fields: &[Value],
+        garbled: &Garbled,
+    ) -> Result<(), RecordError> {
         for pair in fields.chunks_exact(2) {
             let (Some(name), Some(bytes)) = (pair[0].as_bytes(), pair[1].as_bytes()) else {
                 return Err(RecordError::Malformed);
@@ -106,7 +120,16 @@ impl Fields {
             if name == keys::CLOCK.as_bytes() {
                 self.set_clock(bytes)?;
             } else if let Some(field) = keys::field_of(name) {
-                self.entries.insert(field, decode(subject, field, bytes)?);
+                match decode(subject, field, bytes) {
+                    Ok(entry) => drop(self.entries.insert(field, entry)),
+                    Err(error) => {
+                        garbled.note(subject, &error);
+                        if field == Field::Profile {
+                            return Err(error);
+                        }
+                        self.entries.remove(&field);
+                    }
+                }
             }
         }
         Ok(())

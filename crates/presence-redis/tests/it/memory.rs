@@ -161,11 +161,7 @@ fn session(n: u64) -> SessionId {
 
 fn meta(n: u64) -> Arc<Meta> {
     let name = format!("User {n}");
-    Arc::new(Meta {
-        json: format!("{{\"name\":\"{name}\"}}").into(),
-        name: Some(name.into()),
-        ..Meta::default()
-    })
+    Arc::new(Meta::from_json(format!("{{\"name\":\"{name}\"}}")).unwrap())
 }
 
 fn used(server: &Server) -> u64 {

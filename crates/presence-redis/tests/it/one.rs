@@ -109,13 +109,11 @@ async fn what_is_too_much_for_a_server_that_hangs_fails_at_once() {
     let server = Server::start(&[]);
     let (writer, _) = pair(&server).await;
     server.pause();
+    let longest = format!("{{\"x\":\"{}\"}}", "x".repeat(META_BYTES_MAX - 8));
     let stay = Stay {
         topic: Topic::Channel(ChannelId::new("room:42").unwrap()),
         joined_at: Timestamp::from_millis(0),
-        meta: Arc::new(Meta {
-            json: "x".repeat(META_BYTES_MAX).into(),
-            ..Meta::default()
-        }),
+        meta: Arc::new(Meta::from_json(longest).unwrap()),
     };
     // More than there may be under way.
     let calls = (0..100).map(|shard| {

@@ -255,7 +255,7 @@ impl Watchers {
 /// All that can be seen of a person, as text.
 pub(super) fn seen(person: &Person) -> String {
     let members = person.members.iter();
-    let members = members.map(|it| (it.joined_at, it.session, it.device, &it.meta.json));
+    let members = members.map(|it| (it.joined_at, it.session, it.device, &**it.meta.json()));
     let members: Vec<_> = members.collect();
     let look = (person.look().status, &person.look().message);
     format!("{} {look:?} {members:?}", person.user)

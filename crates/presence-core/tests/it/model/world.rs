@@ -413,7 +413,7 @@ impl World {
             20 => {
                 self.load();
                 self.naive.typing.remove(&(place.clone(), session));
-                let (event, payload) = ("hello".into(), "{}".into());
+                let (event, payload) = ("hello".into(), presence_core::Payload::none());
                 self.tell_roster(rosters::Input::Said {
                     channel,
                     session,
@@ -838,8 +838,5 @@ fn channel_of(topic: &Topic) -> ChannelId {
 }
 
 fn meta(json: &str) -> std::sync::Arc<Meta> {
-    std::sync::Arc::new(Meta {
-        json: json.into(),
-        ..Meta::default()
-    })
+    std::sync::Arc::new(Meta::from_json(json).unwrap())
 }

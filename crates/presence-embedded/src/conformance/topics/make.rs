@@ -85,12 +85,9 @@ pub(super) fn member(session: SessionId, words: &str) -> Record {
         user: user("ann"),
         device: DeviceKind::Web,
         joined_at: at(1_700_000_000_789),
-        meta: Arc::new(Meta {
-            json: format!(r##"{{"name":"{words}","color":"#b91c1c","n":[1, 2.50]}}"##).into(),
-            name: Some(words.into()),
-            color: Some("#b91c1c".into()),
-            avatar: None,
-        }),
+        meta: meta(&format!(
+            r##"{{"name":"{words}","color":"#b91c1c","n":[1, 2.50]}}"##
+        )),
         look: Arc::new(Look {
             status: Visible::Busy,
             message: Some("会議中".into()),
@@ -112,6 +109,10 @@ pub(super) fn showing(session: SessionId, words: &str, profile: u64) -> Record {
     }
 }
 
+fn meta(json: &str) -> Arc<Meta> {
+    Arc::new(Meta::from_json(json).expect("it is one"))
+}
+
 /// An entry of `session` in the map of `subject`, with `words` in it.
 pub(super) fn entry(subject: &Subject, session: SessionId, words: &str) -> Record {
     match subject {
@@ -131,11 +132,7 @@ pub(super) fn session(heard_at_ms: u64, places: usize) -> SessionRecord {
     let stay = |topic, words: &str| Stay {
         topic,
         joined_at: at(1_700_000_000_000),
-        meta: Arc::new(Meta {
-            json: format!(r#"{{"name":"{words}"}}"#).into(),
-            name: Some(words.into()),
-            ..Meta::default()
-        }),
+        meta: meta(&format!(r#"{{"name":"{words}"}}"#)),
     };
     let channels = (0..places).map(|n| {
         let channel = ChannelId::new(&format!("room:{n}?a=%20&b#c;d,e!$")).expect("it is one");

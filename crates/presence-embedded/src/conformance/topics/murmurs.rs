@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use presence_core::cluster::Murmur;
 use presence_core::ports::{Notice, Topics};
-use presence_core::{Cursor, Pointer, Selection};
+use presence_core::{Cursor, Payload, Pointer, Selection};
 
 use super::case::Case;
 use super::make::{NUMBER_MAX, user};
@@ -25,7 +25,7 @@ pub(super) async fn murmurs_are_heard_as_they_were_told<T: Topics>(case: &Case<T
         session: ann,
         user: user("ann"),
         event: event.into(),
-        payload: payload.into(),
+        payload: Payload::from_json(payload).expect("it is one"),
     };
     let typed = |typing| Murmur::Typed {
         session: ann,

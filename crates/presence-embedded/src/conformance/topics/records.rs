@@ -7,7 +7,7 @@ use presence_core::ports::Topics;
 use presence_core::users::Activity;
 use presence_core::{
     Chosen, DeviceId, DeviceKind, EMOJI_BYTES_MAX, Look, MESSAGE_CHARS_MAX, META_BYTES_MAX, Member,
-    Meta, Profile, SessionId, Status, UserId, Visible,
+    Meta, Profile, SessionId, Shown, Status, UserId, Visible,
 };
 
 use super::case::Case;
@@ -135,10 +135,14 @@ pub(super) async fn members_are_read_as_they_were_written<T: Topics>(case: &Case
 }
 
 pub(super) async fn metas_of_all_scripts_and_full_length_are_kept<T: Topics>(case: &Case<T>) {
-    let meta = |json: &str, name: Option<&str>| Meta {
-        json: json.into(),
-        name: name.map(Into::into),
-        ..Meta::default()
+    let showing = |json: &str, shown| Meta::showing(json, shown).expect("it is one");
+    let meta = |json: &str, name: Option<&str>| {
+        let name = name.map(Into::into);
+        let shown = Shown {
+            name,
+            ..Shown::default()
+        };
+        showing(json, shown)
     };
     let filled = "é".repeat((META_BYTES_MAX - r#"{"name":"Zoe"}"#.len()) / "é".len());
     let longest = format!(r#"{{"name":"Zoe{filled}"}}"#);
@@ -158,12 +162,14 @@ pub(super) async fn metas_of_all_scripts_and_full_length_are_kept<T: Topics>(cas
             None,
         ),
         meta(r#"{"z":1,"a":[null,{"$set":"\u0000"}],"":""}"#, None),
-        Meta {
-            json: r##"{"avatar":"https://x.test/?a=1&b=2#c","color":"#0369a1","name":""}"##.into(),
-            name: Some("".into()),
-            color: Some("#0369a1".into()),
-            avatar: Some("https://x.test/?a=1&b=2#c".into()),
-        },
+        showing(
+            r##"{"avatar":"https://x.test/?a=1&b=2#c","color":"#0369a1","name":""}"##,
+            Shown {
+                name: Some("".into()),
+                color: Some("#0369a1".into()),
+                avatar: Some("https://x.test/?a=1&b=2#c".into()),
+            },
+        ),
     ];
     for meta in all {
         let meta = Arc::new(meta);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use presence_client::wire::mend;
-use presence_core::ChannelId;
+use presence_core::{ChannelId, Payload};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, json};
@@ -43,7 +43,7 @@ struct Batch {
 /// The same, checked.
 struct Checked {
     name: String,
-    payload: String,
+    payload: Payload,
     channels: Vec<(String, ChannelId)>,
     socket: Option<SocketId>,
     info: Option<Info>,
@@ -141,7 +141,8 @@ fn check(call: &Call<'_>, event: Event) -> Result<Checked, Problem> {
         .map(|text| SocketId::parse(&text).ok_or_else(|| Problem::bad("the socket_id is none")));
     Ok(Checked {
         name,
-        payload: payload_of(&data),
+        payload: Payload::from_json(payload_of(&data))
+            .map_err(|why| Problem::bad(format!("the data of an event {why}")))?,
         channels: channels.collect::<Result<_, _>>()?,
         socket: socket.transpose()?,
         info: info.as_deref().map(Info::parse).transpose()?,
@@ -151,13 +152,12 @@ fn check(call: &Call<'_>, event: Event) -> Result<Checked, Problem> {
 async fn announce(call: &Call<'_>, event: &Checked) -> Result<(), Problem> {
     let outsider = SocketId::outsider(event.socket);
     let name: Arc<str> = event.name.as_str().into();
-    let payload: Arc<str> = event.payload.as_str().into();
     for (_, channel) in &event.channels {
         let who = (outsider, speaker(call.by));
         let said = call
             .app
             .hub
-            .announce(channel.clone(), who, name.clone(), payload.clone());
+            .announce(channel.clone(), who, name.clone(), event.payload.clone());
         said.await?;
     }
     Ok(())

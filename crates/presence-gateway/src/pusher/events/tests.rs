@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use presence_core::{
-    ChannelId, Clock, DeviceKind, Look, Member, Meta, Outsider, Pointer, Reason, Selection,
-    SessionId, Timestamp, Visible,
+    ChannelId, Clock, DeviceKind, Look, Member, Meta, Outsider, Payload, Pointer, Reason,
+    Selection, SessionId, Shown, Timestamp, Visible,
 };
 use serde_json::from_str;
 
@@ -22,11 +22,11 @@ fn a_member_is_shown_as_they_signed_it_byte_for_byte() {
 #[test]
 fn the_name_that_others_see_and_a_status_worth_a_word_are_added() {
     let mut ann = person("ann", &[r#"{"role":"pen"}"#]);
-    member(&mut ann).meta = Arc::new(Meta {
+    let shown = Shown {
         name: Some("Ann".into()),
-        json: r#"{"role":"pen"}"#.into(),
-        ..Meta::default()
-    });
+        ..Shown::default()
+    };
+    member(&mut ann).meta = Arc::new(Meta::showing(r#"{"role":"pen"}"#, shown).unwrap());
     assert_eq!(
         value(&info_of(&ann)),
         json!({ "role": "pen", "name": "Ann" })
@@ -181,7 +181,7 @@ fn what_a_server_says_and_what_a_page_says_cannot_be_taken_for_each_other() {
     let say = |channel: &str, session, event: &str| Event::Broadcast {
         topic: topic(channel),
         event: event.into(),
-        payload: r#"{"a":1}"#.into(),
+        payload: Payload::from_json(r#"{"a":1}"#).unwrap(),
         user: "ann".parse().unwrap(),
         session,
     };
@@ -286,10 +286,7 @@ fn person(id: &str, metas: &[&str]) -> Person {
             user: user.clone(),
             device: DeviceKind::Web,
             joined_at: Timestamp::from_millis(1),
-            meta: Arc::new(Meta {
-                json: (*json).into(),
-                ..Meta::default()
-            }),
+            meta: Arc::new(Meta::showing(*json, Shown::default()).unwrap()),
             look: look.clone(),
             look_revision: 1,
             profile: 0,

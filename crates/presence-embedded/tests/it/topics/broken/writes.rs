@@ -153,12 +153,9 @@ impl Broken {
             }
             (Fault::MetasWrittenAnew, Record::Member(it)) => {
                 let meta = &it.meta;
-                let json = meta.json.replace("{ ", "{").into();
-                let meta = Meta {
-                    json,
-                    ..Meta::clone(meta)
-                };
-                Arc::make_mut(it).meta = Arc::new(meta);
+                let json = meta.json().replace("{ ", "{");
+                let meta = Meta::showing(json, meta.shown().clone());
+                Arc::make_mut(it).meta = Arc::new(meta.unwrap());
             }
             _ => {}
         }

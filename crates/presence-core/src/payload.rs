@@ -1,0 +1,85 @@
+//! What somebody tells a channel.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::json::{JsonError, check_json};
+
+/// The longest payload of a broadcast, in bytes of its JSON text.
+pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// The longest name of a broadcast's event, in bytes.
+pub const EVENT_BYTES_MAX: usize = 255;
+
+/// What somebody tells a channel: a JSON value, or nothing.
+///
+/// Its text is written into the frames of everybody who watches the channel, so it is checked where it is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload(Arc<str>);
+
+/// Why a text is not a [`Payload`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadError {
+    /// It has more than [`PAYLOAD_BYTES_MAX`] bytes.
+    TooLarge,
+    /// It is not JSON that every client can read.
+    Json(JsonError),
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PayloadError::TooLarge => write!(f, "must be at most {PAYLOAD_BYTES_MAX} bytes"),
+            PayloadError::Json(error) => write!(f, "must be JSON: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for PayloadError {}
+
+impl Payload {
+    /// Nothing.
+    pub fn none() -> Self {
+        Payload::default()
+    }
+
+    /// Checks a JSON text. An empty one is [nothing](Self::none).
+    ///
+    /// # Errors
+    ///
+    /// It is too large, or not JSON; see [`check_json`].
+    pub fn from_json(json: impl Into<Arc<str>>) -> Result<Self, PayloadError> {
+        let json = json.into();
+        if json.len() > PAYLOAD_BYTES_MAX {
+            return Err(PayloadError::TooLarge);
+        }
+        if !json.is_empty() {
+            check_json(&json).map_err(PayloadError::Json)?;
+        }
+        Ok(Payload(json))
+    }
+
+    /// Its JSON text; empty, if it is nothing.
+    pub fn json(&self) -> &Arc<str> {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_json_of_bounded_size_or_nothing() {
+        for text in ["", "7", "\"hi\"", "[1]", " {} "] {
+            assert_eq!(&**Payload::from_json(text).unwrap().json(), text);
+        }
+        for text in ["hi", "{", "1 2", " "] {
+            let error = Payload::from_json(text).unwrap_err();
+            assert!(matches!(error, PayloadError::Json(_)), "{text}");
+        }
+        let big = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+        assert!(Payload::from_json(big(PAYLOAD_BYTES_MAX)).is_ok());
+        let error = Payload::from_json(big(PAYLOAD_BYTES_MAX + 1)).unwrap_err();
+        assert_eq!(error, PayloadError::TooLarge);
+    }
+}

@@ -1,0 +1,35 @@
+//! Room that maps keep after a burst.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash};
+
+/// Entries for which a map always keeps room.
+const KEPT: usize = 256;
+
+/// Gives back most of the room of `map` when it has many times as much as it needs. To be called after something was taken
+/// out: it costs next to nothing as long as there is nothing to give back, and little on average.
+pub fn shrink_after_burst<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    let needed = map.len().max(KEPT);
+    if map.capacity() / 8 > needed {
+        map.shrink_to(needed * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_gives_back_its_room_after_a_burst_and_not_before() {
+        let mut map: HashMap<u32, u32> = (0..100_000).map(|it| (it, it)).collect();
+        let full = map.capacity();
+        for it in 20..100_000 {
+            map.remove(&it);
+            shrink_after_burst(&mut map);
+            let is_small = map.capacity() < 16 * map.len().max(KEPT);
+            assert!(is_small || map.capacity() == full);
+        }
+        assert!(map.capacity() < full / 50);
+        assert_eq!(map.len(), 20);
+    }
+}

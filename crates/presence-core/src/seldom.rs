@@ -1,0 +1,47 @@
+//! Something that happens often and is to be said seldom.
+
+use std::time::Duration;
+
+use crate::Timestamp;
+
+/// Lets something be said at most once in a span of time, with how often it has happened since it was last said.
+#[derive(Clone, Debug)]
+pub struct Seldom {
+    every: Duration,
+    next: Timestamp,
+    count: u64,
+}
+
+impl Seldom {
+    /// For something that is said at once the first time, and then at most once every `every`.
+    pub fn new(every: Duration) -> Self {
+        Seldom {
+            every,
+            next: Timestamp::default(),
+            count: 0,
+        }
+    }
+
+    /// Notes that it has happened at `now`. Returns how often it has happened since it was last said, if it is to be said.
+    pub fn happened(&mut self, now: Timestamp) -> Option<u64> {
+        self.count += 1;
+        if now < self.next {
+            return None;
+        }
+        self.next = now + self.every;
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_said_at_once_and_the_others_once_in_a_while_with_their_count() {
+        let at = Timestamp::from_millis;
+        let mut seldom = Seldom::new(Duration::from_secs(1));
+        let said = [5000, 5001, 5999, 6000, 6001, 9000].map(|it| seldom.happened(at(it)));
+        assert_eq!(said, [Some(1), None, None, Some(3), None, Some(2)]);
+    }
+}

@@ -1,0 +1,124 @@
+//! Everything that waits for all connections of a node together, and what happens when that is too much.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+
+use crate::counters::Counters;
+use crate::outbox::Outbox;
+use crate::session::Delivery;
+
+/// What one thing that waits takes besides itself.
+const ENTRY_BYTES: usize = 64;
+
+/// Counts what waits in the outboxes of a node. An event that waits for many is counted once, because it is there once.
+///
+/// When there is more than `bytes_max`, the largest outboxes are conflated, one after the other, until a quarter of it is
+/// free; and if that does not do, because what waits are answers, those with the most are ended.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    bytes_max: usize,
+    bytes: AtomicIsize,
+    names: AtomicU64,
+    outboxes: Mutex<HashMap<u64, Weak<Outbox>>>,
+    counters: Arc<Counters>,
+}
+
+impl Backlog {
+    pub(crate) fn new(bytes_max: usize, counters: Arc<Counters>) -> Self {
+        Backlog {
+            bytes_max,
+            bytes: AtomicIsize::new(0),
+            names: AtomicU64::new(0),
+            outboxes: Mutex::default(),
+            counters,
+        }
+    }
+
+    /// A new outbox, which may have `bytes_max` bytes for itself.
+    pub(crate) fn open(self: &Arc<Self>, bytes_max: usize) -> Arc<Outbox> {
+        let name = self.names.fetch_add(1, Relaxed);
+        let outbox = Outbox::new(bytes_max, self.counters.clone(), (name, self.clone()));
+        let outbox = Arc::new(outbox);
+        self.outboxes().insert(name, Arc::downgrade(&outbox));
+        outbox
+    }
+
+    /// An outbox is no more. What waited in it has been taken out.
+    pub(crate) fn close(&self, name: u64) {
+        self.outboxes().remove(&name);
+    }
+
+    /// Something waits now.
+    pub(crate) fn add(&self, delivery: &Delivery) {
+        let bytes = match delivery {
+            Delivery::Told(told) => told.is_queued(),
+            other => other.weight(),
+        };
+        self.change(bytes as isize + ENTRY_BYTES as isize);
+    }
+
+    /// Something waits no longer.
+    pub(crate) fn remove(&self, delivery: &Delivery) {
+        let bytes = match delivery {
+            Delivery::Told(told) => told.is_taken(),
+            other => other.weight(),
+        };
+        self.change(-(bytes as isize + ENTRY_BYTES as isize));
+    }
+
+    fn change(&self, bytes: isize) {
+        let now = self.bytes.fetch_add(bytes, Relaxed) + bytes;
+        let level = u64::try_from(now).unwrap_or(0);
+        self.counters.waiting_bytes.store(level, Relaxed);
+    }
+
+    /// How much waits.
+    pub(crate) fn bytes(&self) -> usize {
+        usize::try_from(self.bytes.load(Relaxed)).unwrap_or(0)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes() > self.bytes_max
+    }
+
+    /// Makes room, if there is none. Nothing of an outbox may be locked.
+    pub(crate) fn relieve(&self) {
+        if !self.is_full() {
+            return;
+        }
+        let outboxes = match self.outboxes.try_lock() {
+            Ok(outboxes) => outboxes,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Somebody is at it, or opens or closes one: then the next who adds something is.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let all: Vec<Arc<Outbox>> = outboxes.values().filter_map(Weak::upgrade).collect();
+        // Only then may one of them be dropped: it takes itself out of the list.
+        drop(outboxes);
+        let all = all.into_iter().map(|it| (it.bytes(), it));
+        let mut all: Vec<(usize, Arc<Outbox>)> = all.filter(|(bytes, _)| *bytes > 0).collect();
+        all.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        let enough = self.bytes_max / 4 * 3;
+        let mut steps = all.iter();
+        while self.bytes() > enough
+            && let Some((_, outbox)) = steps.next()
+        {
+            outbox.conflate();
+        }
+        all.sort_unstable_by_key(|(_, it)| Reverse(it.bytes()));
+        let mut steps = all.iter();
+        while self.bytes() > enough
+            && let Some((_, outbox)) = steps.next()
+        {
+            outbox.crowd_out();
+        }
+    }
+
+    fn outboxes(&self) -> MutexGuard<'_, HashMap<u64, Weak<Outbox>>> {
+        // A list of names: nothing in here panics half-way.
+        let outboxes = self.outboxes.lock();
+        outboxes.unwrap_or_else(PoisonError::into_inner)
+    }
+}

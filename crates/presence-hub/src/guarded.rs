@@ -1,0 +1,375 @@
+//! Adapters, held to their contract. One that panics fails that call and nothing else, one that answers too little fails
+//! those who have no answer, and what it has read that is beyond all bounds is dropped.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use presence_core::cluster::{
+    Change, Fence, Incarnation, Murmur, Record, Removed, Snapshot, Subject, Write,
+};
+use presence_core::ports::{
+    Endpoint, Hooks, Known, Leases, Notice, Numbered, Outbox, Profiles, Queue, Queued, Row,
+    StoreError, Tell, Telling, Topics, Written,
+};
+use presence_core::{EVENT_BYTES_MAX, Profile, Reason, Seldom, Timestamp, UserId};
+use tokio::time::Instant;
+
+use crate::counters::Counters;
+
+/// How long to wait after a panic where nobody waits for an outcome: it may be the same again.
+const AFTER_PANIC: Duration = Duration::from_millis(100);
+/// The log says at most so often that something was dropped, or that an adapter is wrong.
+const SAID_EVERY: Duration = Duration::from_secs(10);
+
+/// An adapter, held to its contract.
+pub(crate) struct Guarded<T> {
+    adapter: Arc<T>,
+    counters: Arc<Counters>,
+    start: Instant,
+    faults: Mutex<Seldom>,
+    garbled: Mutex<Seldom>,
+}
+
+/// What an adapter did wrong.
+#[derive(Clone, Debug)]
+struct AdapterFault {
+    call: &'static str,
+    what: String,
+}
+
+impl fmt::Display for AdapterFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` of the adapter {}", self.call, self.what)
+    }
+}
+
+impl Error for AdapterFault {}
+
+impl AdapterFault {
+    fn unavailable(&self) -> StoreError {
+        StoreError::Unavailable(Box::new(self.clone()))
+    }
+
+    /// Of profiles: so that the others of the same batch are asked for by themselves, and nobody waits.
+    fn corrupt(self) -> StoreError {
+        StoreError::Corrupt {
+            key: "the adapter's answer".into(),
+            source: Box::new(self),
+        }
+    }
+}
+
+impl<T> Guarded<T> {
+    pub(crate) fn new(adapter: Arc<T>, counters: Arc<Counters>) -> Self {
+        Guarded {
+            adapter,
+            counters,
+            start: Instant::now(),
+            faults: Mutex::new(Seldom::new(SAID_EVERY)),
+            garbled: Mutex::new(Seldom::new(SAID_EVERY)),
+        }
+    }
+
+    /// What comes of `outcome`, unless it panics.
+    async fn caught<R>(
+        &self,
+        call: &'static str,
+        outcome: impl Future<Output = R>,
+    ) -> Result<R, AdapterFault> {
+        let caught = AssertUnwindSafe(outcome).catch_unwind().await;
+        caught.map_err(|panic| {
+            let what = format!("panicked: {}", words_of(&*panic));
+            self.fault(call, what)
+        })
+    }
+
+    fn fault(&self, call: &'static str, what: String) -> AdapterFault {
+        Counters::add(&self.counters.adapter_faults, 1);
+        let fault = AdapterFault { call, what };
+        if let Some(count) = self.is_to_be_said(&self.faults) {
+            tracing::error!(%fault, count, "an adapter is wrong");
+        }
+        fault
+    }
+
+    fn garbled(&self, what: impl fmt::Display) {
+        Counters::add(&self.counters.garbled, 1);
+        if let Some(count) = self.is_to_be_said(&self.garbled) {
+            tracing::warn!(%what, count, "what a store has is longer than anybody may choose, and dropped");
+        }
+    }
+
+    fn is_to_be_said(&self, seldom: &Mutex<Seldom>) -> Option<u64> {
+        let passed = self.start.elapsed().as_millis();
+        let now = Timestamp::from_millis(u64::try_from(passed).unwrap_or(u64::MAX));
+        let mut seldom = seldom.lock().unwrap_or_else(PoisonError::into_inner);
+        seldom.happened(now)
+    }
+
+    /// One outcome for each of `asked`, whatever came.
+    fn each<V>(
+        &self,
+        call: &'static str,
+        asked: usize,
+        outcomes: Result<Vec<Result<V, StoreError>>, AdapterFault>,
+    ) -> Vec<Result<V, StoreError>> {
+        let outcomes = outcomes.and_then(|outcomes| match outcomes.len() == asked {
+            true => Ok(outcomes),
+            // Nobody knows which of them have none.
+            false => Err(self.miscounted(call, outcomes.len(), asked)),
+        });
+        outcomes.unwrap_or_else(|fault| (0..asked).map(|_| Err(fault.unavailable())).collect())
+    }
+
+    fn miscounted(&self, call: &'static str, answers: usize, asked: usize) -> AdapterFault {
+        let what = format!("gave {answers} answers to {asked} questions");
+        self.fault(call, what)
+    }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let string = || panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(string).unwrap_or("without words")
+}
+
+impl<T: Profiles> Profiles for Guarded<T> {
+    async fn save(&self, profiles: &[Profile]) -> Result<(), StoreError> {
+        let saved = self.caught("save", async { self.adapter.save(profiles).await });
+        saved.await.map_err(AdapterFault::corrupt)?
+    }
+
+    async fn load(&self, users: &[UserId]) -> Result<Vec<Option<Profile>>, StoreError> {
+        let loaded = self.caught("load", async { self.adapter.load(users).await });
+        let mut profiles = loaded.await.map_err(AdapterFault::corrupt)??;
+        if profiles.len() != users.len() {
+            let fault = self.miscounted("load", profiles.len(), users.len());
+            return Err(fault.corrupt());
+        }
+        for (user, profile) in users.iter().zip(&mut profiles) {
+            let Some(profile) = profile else {
+                continue;
+            };
+            if profile.user != *user {
+                let what = format!("gave the profile of {} for that of {user}", profile.user);
+                return Err(self.fault("load", what).corrupt());
+            }
+            if profile.bound_words() {
+                self.garbled(format_args!("the profile of {user}"));
+            }
+        }
+        Ok(profiles)
+    }
+
+    async fn remove(&self, users: &[UserId]) -> Result<(), StoreError> {
+        let removed = self.caught("remove", async { self.adapter.remove(users).await });
+        removed.await.map_err(AdapterFault::corrupt)?
+    }
+
+    async fn unseen(&self, before: Timestamp, max: usize) -> Result<Vec<UserId>, StoreError> {
+        let unseen = self.caught("unseen", async { self.adapter.unseen(before, max).await });
+        let mut unseen = unseen.await.map_err(|fault| fault.unavailable())??;
+        unseen.truncate(max);
+        Ok(unseen)
+    }
+}
+
+impl<T> Guarded<T> {
+    /// Whether an entry is within its bounds, or has been brought into them.
+    fn is_bounded(&self, subject: &Subject, record: &mut Record) -> bool {
+        match record {
+            Record::Member(member) if !member.look.is_bounded() => {
+                self.garbled(format_args!("the look of {} in {subject}", member.user));
+                false
+            }
+            Record::Profile(profile) => {
+                let mut bounded = Profile::clone(profile);
+                if bounded.bound_words() {
+                    self.garbled(format_args!("the profile in {subject}"));
+                    *profile = Arc::new(bounded);
+                }
+                true
+            }
+            Record::Member(_) | Record::Session(_) => true,
+        }
+    }
+
+    /// The notice, with what is within its bounds.
+    fn bounded(&self, mut notice: Notice) -> Notice {
+        match &mut notice {
+            Notice::Patched(subject, patch) => {
+                for Change { entry, .. } in &mut patch.changes {
+                    if let Ok((stamp, record)) = entry
+                        && !self.is_bounded(subject, record)
+                    {
+                        // Whoever reads the map finds nothing there either.
+                        let stamp = *stamp;
+                        *entry = Err(Removed {
+                            reason: Reason::Left,
+                            fence: Fence { stamp, profile: 0 },
+                        });
+                    }
+                }
+            }
+            Notice::Murmured(subject, murmurs) => murmurs.retain(|murmur| match murmur {
+                Murmur::Said { event, .. } if event.len() > EVENT_BYTES_MAX => {
+                    self.garbled(format_args!("an event's name in {subject}"));
+                    false
+                }
+                _ => true,
+            }),
+            Notice::At(..) | Notice::Forgot(_) => {}
+        }
+        notice
+    }
+}
+
+impl<T: Topics> Topics for Guarded<T> {
+    async fn write(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        let written = self.caught("write", async { self.adapter.write(writes).await });
+        self.each("write", writes.len(), written.await)
+    }
+
+    async fn read(&self, subjects: &[Subject]) -> Vec<Result<Snapshot, StoreError>> {
+        let read = self.caught("read", async { self.adapter.read(subjects).await });
+        let mut read = self.each("read", subjects.len(), read.await);
+        for (subject, read) in subjects.iter().zip(&mut read) {
+            if let Ok(snapshot) = read {
+                let entries = &mut snapshot.entries;
+                entries.retain_mut(|(_, _, record)| self.is_bounded(subject, record));
+            }
+        }
+        read
+    }
+
+    async fn follow(&self, subjects: &[Subject]) -> Vec<Result<(), StoreError>> {
+        let followed = self.caught("follow", async { self.adapter.follow(subjects).await });
+        self.each("follow", subjects.len(), followed.await)
+    }
+
+    async fn unfollow(&self, subjects: &[Subject]) {
+        let unfollowed = self.caught("unfollow", async { self.adapter.unfollow(subjects).await });
+        let _ = unfollowed.await;
+    }
+
+    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
+        let murmured = self.caught("murmur", async { self.adapter.murmur(murmurs).await });
+        let _ = murmured.await;
+    }
+
+    async fn compare(&self) -> Result<(), StoreError> {
+        let compared = self.caught("compare", async { self.adapter.compare().await });
+        compared.await.map_err(|fault| fault.unavailable())?
+    }
+
+    async fn next(&self) -> Notice {
+        loop {
+            match self
+                .caught("next", async { self.adapter.next().await })
+                .await
+            {
+                Ok(notice) => return self.bounded(notice),
+                // What was lost by that is found by comparing.
+                Err(_) => tokio::time::sleep(AFTER_PANIC).await,
+            }
+        }
+    }
+
+    async fn renew(
+        &self,
+        me: Incarnation,
+        name: &str,
+        ttl: Duration,
+        settled_until: Timestamp,
+    ) -> Result<Leases, StoreError> {
+        let renewed = self.caught("renew", async { self.adapter.renew(me, name, ttl, settled_until).await });
+        renewed.await.map_err(|fault| fault.unavailable())?
+    }
+
+    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+        let condemned = self.caught("condemn", async { self.adapter.condemn(who).await });
+        condemned.await.map_err(|fault| fault.unavailable())?
+    }
+
+    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+        let reaped = self.caught("reap", async { self.adapter.reap(who).await });
+        reaped.await.map_err(|fault| fault.unavailable())?
+    }
+
+    async fn forget(&self, who: Incarnation) -> Result<(), StoreError> {
+        let forgotten = self.caught("forget", async { self.adapter.forget(who).await });
+        forgotten.await.map_err(|fault| fault.unavailable())?
+    }
+
+    async fn secret(&self, proposal: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        let secret = self.caught("secret", async { self.adapter.secret(proposal).await });
+        secret.await.map_err(|fault| fault.unavailable())?
+    }
+}
+
+impl<T: Outbox> Outbox for Guarded<T> {
+    async fn due(
+        &self,
+        queue: Queue,
+        shards: &[u16],
+        age: Duration,
+        max: usize,
+    ) -> Vec<Result<Vec<Row>, StoreError>> {
+        let due = async { self.adapter.due(queue, shards, age, max).await };
+        let due = self.caught("due", due).await;
+        self.each("due", shards.len(), due)
+    }
+
+    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+        let settled = self.caught("settle", async { self.adapter.settle(queue, rows).await });
+        settled.await.map_err(|fault| fault.unavailable())?
+    }
+}
+
+impl<T: Hooks> Hooks for Guarded<T> {
+    async fn known(&self, subjects: &[Subject]) -> Vec<Result<Known, StoreError>> {
+        let known = self.caught("known", async { self.adapter.known(subjects).await });
+        self.each("known", subjects.len(), known.await)
+    }
+
+    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
+        let told = self.caught("tell", async { self.adapter.tell(tellings).await });
+        self.each("tell", tellings.len(), told.await)
+    }
+
+    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
+        let doubted = async { self.adapter.doubt(shard, cursor, max).await };
+        let doubted = self.caught("doubt", doubted).await;
+        doubted.map_err(|fault| fault.unavailable())?
+    }
+
+    async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        let waiting = self.caught("waiting", async { self.adapter.waiting(shards, max).await });
+        self.each("waiting", shards.len(), waiting.await)
+    }
+
+    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+        let delivered = self.caught("delivered", async { self.adapter.delivered(upto).await });
+        self.each("delivered", upto.len(), delivered.await)
+    }
+}
+
+impl<T: Endpoint> Endpoint for Guarded<T> {
+    async fn deliver(
+        &self,
+        now: Timestamp,
+        events: &[Numbered],
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let delivered = async { self.adapter.deliver(now, events).await };
+        match self.caught("deliver", delivered).await {
+            Ok(delivered) => delivered,
+            Err(fault) => Err(Box::new(fault)),
+        }
+    }
+}

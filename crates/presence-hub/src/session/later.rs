@@ -1,0 +1,170 @@
+//! Whole states that wait: until there are bytes for them, and until the one before has been sent.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use presence_core::{ByteBucket, ByteRate, Clock as Version, Event, Topic, Watching};
+
+use super::watched::Watched;
+use super::{BUSY, Reference, Session};
+use crate::clock::Clock;
+use crate::told::Told;
+
+/// States that may be on their way to one connection: what they cost is known when they are there.
+const COMING_MAX: usize = 16;
+
+/// What the whole states of one connection may cost.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    clock: Clock,
+    rate: ByteRate,
+    bucket: Mutex<ByteBucket>,
+}
+
+impl Budget {
+    pub(crate) fn new(clock: Clock, rate: ByteRate) -> Self {
+        Budget {
+            clock,
+            rate,
+            bucket: Mutex::new(ByteBucket::full()),
+        }
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        self.bucket().wait(self.clock.now(), self.rate)
+    }
+
+    fn spend(&self, bytes: usize) {
+        self.bucket().spend(self.clock.now(), self.rate, bytes);
+    }
+
+    fn bucket(&self) -> MutexGuard<'_, ByteBucket> {
+        // One number, which no panic leaves half written.
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A state of a topic that is asked for when there is room.
+#[derive(Debug)]
+pub(super) struct Later {
+    pub(super) topic: Topic,
+    watching: Watching,
+    have: Option<Version>,
+    /// Which of the session's asks to watch something this is.
+    ask: u32,
+    reference: Option<Reference>,
+}
+
+impl Session {
+    /// How long to wait before asking for something else that costs many bytes, a list for example; `None`, if there are
+    /// some left.
+    pub fn bytes_wait(&self) -> Option<Duration> {
+        self.budget.wait()
+    }
+
+    /// Takes `bytes` from what the whole states of this connection may cost: something like one was asked for.
+    pub fn spend_bytes(&self, bytes: usize) {
+        self.budget.spend(bytes);
+    }
+
+    /// Whether a state of `topic` is not to be asked for now.
+    pub(super) fn has_to_wait(&self, topic: &Topic) -> bool {
+        let is_coming = self.topics.get(topic).is_some_and(|it| it.is_coming);
+        let waits_in_line = !self.later.is_empty() || self.topics.coming() >= COMING_MAX;
+        is_coming || waits_in_line || self.budget.wait().is_some()
+    }
+
+    /// Asks for a state of `topic` when there is room: once, however often that is wanted until then.
+    pub(super) fn ask_for_later(
+        &mut self,
+        topic: Topic,
+        (watching, have): (Watching, Option<Version>),
+        ask: u32,
+        reference: Option<Reference>,
+    ) {
+        match self.topics.get_mut(&topic) {
+            Some(watched) => watched.ask = ask,
+            None => {
+                let watched = Watched {
+                    watching,
+                    known: None,
+                    ask,
+                    is_coming: false,
+                };
+                self.topics.insert(topic.clone(), watched);
+            }
+        }
+        // Who asks again has what they asked for before when they have what they ask for now.
+        self.forget_later(&topic);
+        self.later.push(Later {
+            topic,
+            watching,
+            have,
+            ask,
+            reference,
+        });
+    }
+
+    /// A state of `topic` is no longer to be asked for.
+    pub(super) fn forget_later(&mut self, topic: &Topic) {
+        if let Some(index) = self.later.iter().position(|it| it.topic == *topic) {
+            let later = self.later.remove(index);
+            if later.reference.is_some() {
+                self.grant(later.reference);
+            }
+        }
+    }
+
+    /// Asks for what there is room for now. Returns when to look again, where it is not something that is told that makes
+    /// room.
+    pub(super) fn ask_later(&mut self) -> Option<Duration> {
+        let mut index = 0;
+        while let Some(Later { topic, .. }) = self.later.get(index) {
+            if let Some(wait) = self.budget.wait() {
+                return Some(wait);
+            }
+            if self.topics.coming() >= COMING_MAX {
+                return None;
+            }
+            if self.topics.get(topic).is_some_and(|it| it.is_coming) {
+                index += 1;
+                continue;
+            }
+            let later = self.later.remove(index);
+            if let Err(later) = self.ask_now(later) {
+                self.later.insert(index, later);
+                return Some(BUSY.retry_after);
+            }
+        }
+        None
+    }
+
+    /// # Errors
+    ///
+    /// There is no room in the mailbox: gives it back.
+    fn ask_now(&mut self, later: Later) -> Result<(), Later> {
+        let have = self.usable(&later.topic, later.watching, later.have);
+        let asker = self.asker_undoing(&later.topic, later.ask, later.reference.clone());
+        let message = self.watch_message(later.topic.clone(), later.watching, have, asker);
+        if self.send_to(&later.topic, message).is_err() {
+            return Err(later);
+        }
+        self.note(later.topic, later.watching, have, later.ask);
+        Ok(())
+    }
+
+    /// Pays for `told`, if it is a state that was asked for. A whole one always is, also where it is no longer watched: who
+    /// watches and unwatches by turns pays for each.
+    pub(super) fn spend_on(&self, told: &Told) {
+        let is_asked_for = match &*told.event {
+            Event::Everyone { .. } => true,
+            Event::Summary { topic, .. } | Event::Unchanged { topic, .. } => {
+                self.topics.get(topic).is_some_and(|it| it.is_coming)
+            }
+            _ => false,
+        };
+        if is_asked_for {
+            self.budget.spend(told.weight());
+        }
+    }
+}
