@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::process::{Process, Program};
-use crate::{http, ports, wait};
+use crate::{http, ports, tools, wait};
 
 /// How long it may take to listen.
 const START_TIME_MAX: Duration = Duration::from_secs(15);
@@ -123,6 +123,28 @@ impl Gateway {
     pub fn start_again(&mut self) -> Result<()> {
         self.process.start_again()?;
         self.wait_ready()
+    }
+
+    /// The same with a clock that is ahead of the machine's by so many seconds, or behind. Linux only.
+    ///
+    /// # Errors
+    ///
+    /// The same, or there is no libfaketime.
+    pub fn start_again_with_clock_off(&mut self, seconds: i64) -> Result<()> {
+        let library = tools::faketime()?.to_string_lossy().into_owned();
+        let env = self.process.program().env.clone();
+        let mut faked = env.clone();
+        let clock = [
+            ("LD_PRELOAD", library),
+            ("FAKETIME", format!("{seconds:+}s")),
+            // Spans stay what they are: only the time of the day is off.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ];
+        faked.extend(clock.map(|(name, value)| (name.to_owned(), value)));
+        self.process.set_env(faked);
+        let started = self.start_again();
+        self.process.set_env(env);
+        started
     }
 
     /// What we call it, and what it calls itself.

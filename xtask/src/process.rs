@@ -126,6 +126,11 @@ impl Process {
         Ok(())
     }
 
+    /// With what environment it is started from now on, besides ours without our settings.
+    pub fn set_env(&mut self, env: Vec<(String, String)>) {
+        self.program.env = env;
+    }
+
     /// What we call it.
     pub fn name(&self) -> &str {
         &self.program.name

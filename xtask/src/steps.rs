@@ -124,6 +124,12 @@ const CHAOS_SMOKE: &[&str] = &[
     "all-killed",
 ];
 
+/// The random run of the `chaos` step, which takes about three minutes.
+const CHAOS_RANDOM: &[&str] = &["--random", "--seed", "1", "--seconds", "90"];
+
+/// Whether the step plays it: once the cluster passes it.
+const PLAYS_RANDOM: bool = false;
+
 /// What the `load` step asks of presence-load.
 const LOAD_SMOKE: &[&str] = &["smoke"];
 
@@ -282,6 +288,13 @@ fn load(workspace: &Workspace, _: bool) -> Result<()> {
 }
 
 fn chaos(workspace: &Workspace, _: bool) -> Result<()> {
-    let args: Vec<String> = CHAOS_SMOKE.iter().map(|arg| (*arg).to_owned()).collect();
-    chaos::chaos(workspace, &args, TIME_MAX)
+    let play = |args: &[&str]| {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        chaos::chaos(workspace, &args, TIME_MAX)
+    };
+    play(CHAOS_SMOKE)?;
+    match PLAYS_RANDOM {
+        true => play(CHAOS_RANDOM),
+        false => Ok(()),
+    }
 }

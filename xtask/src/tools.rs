@@ -186,6 +186,30 @@ fn install_chromium() -> Result<()> {
     Ok(())
 }
 
+/// The library with which a program sees another time than the machine's, installed with apt-get if need be and possible.
+///
+/// # Errors
+///
+/// It is not there, and cannot be installed.
+pub fn faketime() -> Result<PathBuf> {
+    if let Some(library) = find_faketime() {
+        return Ok(library);
+    }
+    println!("no libfaketime");
+    if !apt_install("libfaketime")? {
+        bail!(
+            "no libfaketime: install your system's package (Debian: `apt-get install libfaketime`)"
+        );
+    }
+    find_faketime().context("libfaketime was installed, but is not where it should be")
+}
+
+fn find_faketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten();
+    let libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    libraries.into_iter().find(|library| library.is_file())
+}
+
 /// Redis's programs.
 #[derive(Clone, Debug)]
 pub struct RedisTools {

@@ -22,6 +22,8 @@ mod stage;
 
 mod scenarios;
 
+mod random;
+
 mod args;
 
 use std::process::ExitCode;
@@ -29,6 +31,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::args::Task;
+use crate::random::play::Wish;
+use crate::random::recipes::Recipe;
 use crate::report::{Figure, table};
 use crate::scenarios::Scenario;
 use crate::stage::{Stage, Wanted};
@@ -40,7 +45,7 @@ fn main() -> ExitCode {
             print!("{}", args::help());
             ExitCode::SUCCESS
         }
-        Ok(Some(args)) => run(&args.wanted, &args.scenarios),
+        Ok(Some(args)) => run(&args.wanted, &args.tasks),
         Err(error) => {
             eprintln!("presence-chaos: {error:#}");
             ExitCode::FAILURE
@@ -55,14 +60,18 @@ enum Outcome {
     Failed,
 }
 
-fn run(wanted: &Wanted, scenarios: &[&Scenario]) -> ExitCode {
+fn run(wanted: &Wanted, tasks: &[Task]) -> ExitCode {
     println!("seed {}", wanted.seed);
     fastrand::seed(wanted.seed);
     let mut ended = Vec::new();
-    for scenario in scenarios {
+    for task in tasks {
         let start = Instant::now();
-        let outcome = play(wanted, scenario);
-        ended.push((scenario.name, outcome, start.elapsed()));
+        let (name, outcome) = match task {
+            Task::Scenario(scenario) => (scenario.name, play(wanted, scenario)),
+            Task::Recipe(recipe) => (recipe.name, cook(wanted, recipe)),
+            Task::Random(seed, wish) => ("random", roll(wanted, *seed, wish)),
+        };
+        ended.push((name, outcome, start.elapsed()));
     }
     println!("\n{}", summary(&ended));
     match ended
@@ -100,6 +109,51 @@ fn play(wanted: &Wanted, scenario: &Scenario) -> Outcome {
     println!("logs are in {}", stage.folder.path().display());
     stage.folder.keep();
     outcome
+}
+
+/// Plays one recipe as often as wanted, and prints what was wrong.
+fn cook(wanted: &Wanted, recipe: &Recipe) -> Outcome {
+    println!("\n=== {}: {}", recipe.name, recipe.about);
+    let (mut wrong, mut failed) = (0, 0);
+    for time in 1..=wanted.times {
+        let start = Instant::now();
+        let verdict = match recipe.play(wanted) {
+            Ok(found) if found.is_empty() => "right".to_owned(),
+            Ok(found) => {
+                wrong += 1;
+                format!("WRONG: {}", found.join("; "))
+            }
+            Err(error) => {
+                failed += 1;
+                format!("FAILED: {error:#}")
+            }
+        };
+        let took = start.elapsed().as_secs_f64();
+        println!("  {time} of {} ({took:.0} s): {verdict}", wanted.times);
+    }
+    println!("  wrong {wrong} of {}, failed {failed}", wanted.times);
+    match (wrong, failed) {
+        (0, 0) => Outcome::Held,
+        (wrong, 0) => Outcome::Broken(wrong),
+        _ => Outcome::Failed,
+    }
+}
+
+/// Plays the plan of a seed, and prints what was wrong.
+fn roll(wanted: &Wanted, seed: u64, wish: &Wish) -> Outcome {
+    let wanted = Wanted {
+        seed: wanted.seed + seed,
+        ..wanted.clone()
+    };
+    fastrand::seed(wanted.seed);
+    match random::play::play(&wanted, wish) {
+        Ok(0) => Outcome::Held,
+        Ok(wrong) => Outcome::Broken(wrong),
+        Err(error) => {
+            println!("FAILED: {error:#}");
+            Outcome::Failed
+        }
+    }
 }
 
 /// Ends every gateway, and looks whether one panicked.

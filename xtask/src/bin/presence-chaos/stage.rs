@@ -40,13 +40,37 @@ pub(crate) struct Wanted {
     /// What random choices begin with.
     pub(crate) seed: u64,
     pub(crate) gateways: usize,
-    pub(crate) redis: Option<Topology>,
+    pub(crate) redis: RedisWanted,
     /// The gateway's program.
     pub(crate) binary: PathBuf,
     /// Where logs and data go.
     pub(crate) folder: PathBuf,
     /// How many people, if not the usual number.
     pub(crate) people: Option<u32>,
+    /// How often a recipe is played.
+    pub(crate) times: u32,
+}
+
+/// What the gateways of a run share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RedisWanted {
+    /// What is usual for what is played.
+    Usual,
+    /// Nothing.
+    Without,
+    /// Redis of that shape.
+    Of(Topology),
+}
+
+impl RedisWanted {
+    /// What that is, where `usual` is usual.
+    pub(crate) fn or(self, usual: Topology) -> Option<Topology> {
+        match self {
+            RedisWanted::Usual => Some(usual),
+            RedisWanted::Without => None,
+            RedisWanted::Of(topology) => Some(topology),
+        }
+    }
 }
 
 /// The times of the gateways of a run.
@@ -164,7 +188,7 @@ impl Stage {
         let settings = Settings {
             binary: wanted.binary.clone(),
             gateways: wanted.gateways,
-            redis: wanted.redis,
+            redis: wanted.redis.or(Topology::Cluster),
             node_timeout: Duration::from_millis(1000),
             mongo: false,
             port_base: None,

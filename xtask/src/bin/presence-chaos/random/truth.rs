@@ -1,0 +1,432 @@
+//! What is true, computed from what clients did and how they were answered, and from nothing else.
+//!
+//! Nobody outside knows what a gateway has done with a command that was not answered. So of each session in each room
+//! the truth is one of three at every moment: it has to be shown, it must not be, or either is right.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::clients::Dialect;
+use super::journal::{Ask, At, End, Fact, Mark, Outcome, Room, SeatId, UserId};
+use super::register::{Register, Write};
+use super::windows::Windows;
+
+/// How long a session keeps its place after its connection was lost: the grace time, and a little (I3).
+pub(crate) const LOST_MAX: Duration = Duration::from_secs(12);
+
+/// The same where neither side was told: ping, its answer, grace, and a little (I3).
+pub(crate) const HALF_OPEN_MAX: Duration = Duration::from_secs(45);
+
+/// The same where the gateway died or slept: lease, grace, and a little (I3).
+pub(crate) const NODE_GONE_MAX: Duration = Duration::from_secs(27);
+
+/// Who is back within that time has not been away: the grace time, less a second in which one may be late.
+pub(crate) const BACK_WITHIN: Duration = Duration::from_secs(9);
+
+/// What has to be seen of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Must,
+    May,
+    Not,
+}
+
+/// A session of a seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LifeId {
+    pub(crate) seat: SeatId,
+    pub(crate) life: u32,
+}
+
+/// Values from the moments on at which they begin to hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Timeline<T> {
+    edges: Vec<(At, T)>,
+}
+
+/// One session in one room.
+#[derive(Clone, Debug)]
+pub(crate) struct Stay {
+    pub(crate) user: UserId,
+    /// Whether it has to be shown, as far as it depends on the session and not on hiding.
+    pub(crate) verdicts: Timeline<Verdict>,
+    /// The least number of the mark that has to be shown.
+    pub(crate) numbers: Timeline<u32>,
+    /// When its connection broke, other than with a goodbye.
+    breaks: BTreeSet<At>,
+}
+
+/// Everything that is true.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    pub(crate) stays: BTreeMap<(LifeId, Room), Stay>,
+    /// Whether a person is connected at all, on whatever session.
+    pub(crate) lives: BTreeMap<LifeId, (UserId, Timeline<Verdict>)>,
+    /// What each person has chosen.
+    pub(crate) choices: BTreeMap<UserId, Register>,
+    /// When somebody was in a room without a break that others may notice.
+    pub(crate) held: BTreeMap<(UserId, Room), Vec<(At, At)>>,
+}
+
+impl<T: Clone + PartialEq> Timeline<T> {
+    pub(crate) fn new(first: T) -> Timeline<T> {
+        Timeline {
+            edges: vec![(At::ZERO, first)],
+        }
+    }
+
+    /// From then on it is that.
+    pub(crate) fn turn(&mut self, at: At, value: T) {
+        if *self.last() != value {
+            self.edges.push((at, value));
+        }
+    }
+
+    pub(crate) fn last(&self) -> &T {
+        &self.edges[self.edges.len() - 1].1
+    }
+
+    /// What it is at a moment.
+    pub(crate) fn at(&self, at: At) -> &T {
+        let next = self.edges.partition_point(|(from, _)| *from <= at);
+        &self.edges[next.max(1) - 1].1
+    }
+
+    /// When it turns.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = (At, &T)> {
+        self.edges.iter().map(|(at, value)| (*at, value))
+    }
+
+    /// Since when it last was that.
+    fn since_last(&self, value: &T) -> Option<At> {
+        let edge = self.edges.iter().rfind(|(_, it)| it == value)?;
+        Some(edge.0)
+    }
+
+    /// Whether it is that all the time from one moment to another.
+    pub(crate) fn is_all(&self, from: At, until: At, value: &T) -> bool {
+        let within = self
+            .edges
+            .iter()
+            .filter(|(at, _)| *at > from && *at <= until);
+        self.at(from) == value && within.map(|(_, it)| it).all(|it| it == value)
+    }
+}
+
+/// What is known of a seat while the journal is read.
+#[derive(Default)]
+struct Reading {
+    life: u32,
+    gateway: usize,
+    asked: BTreeMap<u32, (At, Ask)>,
+    /// When the session ends that is away now, if it does not come back.
+    ends_at: Option<At>,
+    /// How it was with each room when the connection ended.
+    before: BTreeMap<Room, Verdict>,
+}
+
+/// Who the seats are, and what they speak. Watchers are none of them.
+pub(crate) type Users = BTreeMap<SeatId, (UserId, Dialect)>;
+
+impl Truth {
+    /// Reads the journal.
+    pub(crate) fn of(users: &Users, facts: &[(At, Fact)], windows: &Windows) -> Truth {
+        let mut truth = Truth::default();
+        let mut seats: BTreeMap<SeatId, Reading> = BTreeMap::new();
+        for (user, _) in users.values() {
+            truth.choices.entry(*user).or_default();
+        }
+        for (at, fact) in facts {
+            let (Fact::Connected(seat, ..)
+            | Fact::Ended(seat, _)
+            | Fact::Asked(seat, ..)
+            | Fact::Answered(seat, ..)) = fact
+            else {
+                continue;
+            };
+            let Some(who) = users.get(seat) else {
+                continue;
+            };
+            let reading = seats.entry(*seat).or_default();
+            truth.read(*at, *seat, *who, fact, reading, windows);
+        }
+        for (seat, reading) in seats {
+            let id = LifeId {
+                seat,
+                life: reading.life,
+            };
+            truth.lapse(id, reading.ends_at);
+        }
+        for at in windows.losses() {
+            truth.lose(at);
+        }
+        truth.held = truth.hold();
+        truth
+    }
+
+    fn read(
+        &mut self,
+        at: At,
+        seat: SeatId,
+        (user, dialect): (UserId, Dialect),
+        fact: &Fact,
+        reading: &mut Reading,
+        windows: &Windows,
+    ) {
+        let id = |life| LifeId { seat, life };
+        match fact {
+            Fact::Connected(_, gateway, life, is_restored) => {
+                if *is_restored {
+                    self.restore(id(*life), at, &reading.before, windows);
+                } else {
+                    self.lapse(id(reading.life), reading.ends_at);
+                }
+                let register = self.choices.entry(user).or_default();
+                register.goes_on(seat, at, *is_restored);
+                *reading = Reading {
+                    life: *life,
+                    gateway: *gateway,
+                    ..Reading::default()
+                };
+                let verdict = match dialect.is_somebody_at_once() {
+                    true => Verdict::Must,
+                    false => Verdict::May,
+                };
+                self.live(id(*life), user).turn(at, verdict);
+            }
+            Fact::Ended(_, end) => {
+                let max = match end {
+                    End::Goodbye => Duration::ZERO,
+                    End::HalfOpen => HALF_OPEN_MAX,
+                    End::Vanished | End::Lost(_) => LOST_MAX,
+                };
+                // A gateway that is gone or asleep knows nothing of how it ended.
+                let ends_at = match windows.gone(reading.gateway, at) {
+                    Some(until) => (at + max).max(until.max(at) + NODE_GONE_MAX),
+                    None => at + max,
+                };
+                reading.ends_at = Some(ends_at);
+                reading.before = self.break_off(id(reading.life), at, ends_at);
+            }
+            Fact::Asked(_, number, ask) => {
+                reading.asked.insert(*number, (at, ask.clone()));
+                match ask {
+                    Ask::Choose(choice) => {
+                        let is_awake = !windows.is_asleep(reading.gateway, at);
+                        let write = Write::asked(at, seat, choice, *number, is_awake);
+                        self.choices.entry(user).or_default().ask(write);
+                    }
+                    Ask::Join(room, _) | Ask::Update(room, _) => {
+                        let stay = self.stay(id(reading.life), *room, user);
+                        if *stay.verdicts.last() == Verdict::Not {
+                            stay.verdicts.turn(at, Verdict::May);
+                        }
+                    }
+                    Ask::Leave(room) => {
+                        let stay = self.stay(id(reading.life), *room, user);
+                        if *stay.verdicts.last() == Verdict::Must {
+                            stay.verdicts.turn(at, Verdict::May);
+                        }
+                    }
+                }
+            }
+            Fact::Answered(_, number, outcome) => {
+                let Some((asked, ask)) = reading.asked.remove(number) else {
+                    return;
+                };
+                if let Ask::Choose(_) = ask {
+                    let known = windows.known_after(at);
+                    let register = self.choices.entry(user).or_default();
+                    return register.answer(seat, *number, at, outcome, known);
+                }
+                self.answer(id(reading.life), user, at, asked, &ask, outcome);
+            }
+            _ => {}
+        }
+    }
+
+    fn answer(
+        &mut self,
+        id: LifeId,
+        user: UserId,
+        at: At,
+        asked: At,
+        ask: &Ask,
+        outcome: &Outcome,
+    ) {
+        match (ask, outcome) {
+            (
+                Ask::Join(room, Mark { number, .. }) | Ask::Update(room, Mark { number, .. }),
+                Outcome::Ok,
+            ) => {
+                let stay = self.stay(id, *room, user);
+                stay.verdicts.turn(at, Verdict::Must);
+                let number = (*number).max(*stay.numbers.last());
+                stay.numbers.turn(at, number);
+            }
+            (Ask::Leave(room), Outcome::Ok) => {
+                self.stay(id, *room, user).verdicts.turn(at, Verdict::Not);
+            }
+            // What was certainly not done: it is as it was before.
+            (
+                Ask::Join(room, _) | Ask::Update(room, _) | Ask::Leave(room),
+                Outcome::Refused(code),
+            ) if !["unavailable", "overloaded"].contains(&code.as_str()) => {
+                let stay = self.stay(id, *room, user);
+                let before = *stay
+                    .verdicts
+                    .at(asked.saturating_sub(Duration::from_nanos(1)));
+                stay.verdicts.turn(at, before);
+            }
+            _ => {}
+        }
+    }
+
+    /// The connection of a session ended: it may be shown until then, and not for longer. Returns how it was before.
+    fn break_off(&mut self, id: LifeId, at: At, ends_at: At) -> BTreeMap<Room, Verdict> {
+        let verdict = if ends_at > at {
+            Verdict::May
+        } else {
+            Verdict::Not
+        };
+        let mut before = BTreeMap::new();
+        for (room, stay) in self.stays_of(id) {
+            before.insert(room, *stay.verdicts.last());
+            if ends_at > at {
+                stay.breaks.insert(at);
+            }
+            if *stay.verdicts.last() != Verdict::Not {
+                stay.verdicts.turn(at, verdict);
+            }
+        }
+        if let Some((_, life)) = self.lives.get_mut(&id) {
+            life.turn(at, verdict);
+        }
+        before
+    }
+
+    /// A session did not come back.
+    fn lapse(&mut self, id: LifeId, ends_at: Option<At>) {
+        let Some(ends_at) = ends_at else { return };
+        for (_, stay) in self.stays_of(id) {
+            stay.verdicts.turn(ends_at, Verdict::Not);
+        }
+        if let Some((_, life)) = self.lives.get_mut(&id) {
+            life.turn(ends_at, Verdict::Not);
+        }
+    }
+
+    /// A session came back: it is where it was, and may be where it may have been.
+    fn restore(&mut self, id: LifeId, at: At, before: &BTreeMap<Room, Verdict>, windows: &Windows) {
+        for (room, stay) in self.stays_of(id) {
+            let verdict = before.get(&room).copied().unwrap_or(Verdict::Not);
+            let since = stay.verdicts.since_last(&Verdict::Must);
+            // A join that was answered while the store was away is known to that gateway only.
+            let is_firm = since.is_none_or(|since| !windows.store_is_away(since));
+            stay.verdicts.turn(
+                at,
+                match verdict {
+                    Verdict::Must if !is_firm => Verdict::May,
+                    verdict => verdict,
+                },
+            );
+        }
+    }
+
+    fn stays_of(&mut self, id: LifeId) -> impl Iterator<Item = (Room, &mut Stay)> {
+        let stays = self.stays.range_mut((id, Room(0))..=(id, Room(u32::MAX)));
+        stays.map(|((_, room), stay)| (*room, stay))
+    }
+
+    fn stay(&mut self, id: LifeId, room: Room, user: UserId) -> &mut Stay {
+        self.stays.entry((id, room)).or_insert_with(|| Stay {
+            user,
+            verdicts: Timeline::new(Verdict::Not),
+            numbers: Timeline::new(0),
+            breaks: BTreeSet::new(),
+        })
+    }
+
+    fn live(&mut self, id: LifeId, user: UserId) -> &mut Timeline<Verdict> {
+        let fresh = || (user, Timeline::new(Verdict::Not));
+        &mut self.lives.entry(id).or_insert_with(fresh).1
+    }
+}
+
+impl Truth {
+    /// Redis lost its data: what people had chosen who are not here is known to single gateways only.
+    fn lose(&mut self, at: At) {
+        for (user, register) in &mut self.choices {
+            let mut lives = self.lives.values().filter(|(of, _)| of == user);
+            if !lives.any(|(_, life)| *life.at(at) == Verdict::Must) {
+                register.lose(at);
+            }
+        }
+    }
+
+    /// When somebody was in each room, of whichever session, without a break that others may notice.
+    fn hold(&self) -> BTreeMap<(UserId, Room), Vec<(At, At)>> {
+        let mut all: BTreeMap<(UserId, Room), Vec<Span>> = BTreeMap::new();
+        for ((_, room), stay) in &self.stays {
+            let spans = all.entry((stay.user, *room)).or_default();
+            let mut since = None;
+            for (at, verdict) in stay.verdicts.edges() {
+                match (verdict, since) {
+                    (Verdict::Must, None) => since = Some(at),
+                    (Verdict::Must, Some(_)) | (_, None) => {}
+                    (_, Some(from)) => {
+                        let is_break = stay.breaks.contains(&at);
+                        let lasts = if is_break { at + BACK_WITHIN } else { at };
+                        spans.push(Span {
+                            from,
+                            until: at,
+                            lasts,
+                        });
+                        since = None;
+                    }
+                }
+            }
+            spans.extend(since.map(|from| Span {
+                from,
+                until: At::MAX,
+                lasts: At::MAX,
+            }));
+        }
+        let all = all.into_iter();
+        all.map(|(of, spans)| (of, joined(spans))).collect()
+    }
+
+    /// Whether somebody was in a room all the time, of whichever session, and not hidden.
+    pub(crate) fn is_held(&self, user: UserId, room: Room, from: At, until: At) -> bool {
+        let spans = self.held.get(&(user, room)).map_or(&[][..], Vec::as_slice);
+        let is_there = spans
+            .iter()
+            .any(|(since, end)| *since <= from && until <= *end);
+        let choices = self.choices.get(&user);
+        is_there && choices.is_some_and(|it| it.is_visible(from, until) == Verdict::Must)
+    }
+}
+
+/// A time in which somebody was in a room.
+struct Span {
+    from: At,
+    until: At,
+    /// Who is back until then has not been away.
+    lasts: At,
+}
+
+/// Spans in order, those that overlap or follow each other without a break that others may notice being one.
+fn joined(mut spans: Vec<Span>) -> Vec<(At, At)> {
+    spans.sort_by_key(|it| (it.from, it.until));
+    let mut all: Vec<Span> = Vec::new();
+    for span in spans {
+        match all.last_mut() {
+            Some(last) if span.from <= last.lasts => {
+                last.until = last.until.max(span.until);
+                last.lasts = last.lasts.max(span.lasts);
+            }
+            _ => all.push(span),
+        }
+    }
+    all.into_iter().map(|it| (it.from, it.until)).collect()
+}
