@@ -1,10 +1,12 @@
 //! Compares what was told with what is true, and says what was wrong.
 
+mod users;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::journal::{Ask, At, Fact, Look, Mark, Outcome, People, Room, SeatId, UserId};
-use super::register::{Possible, Register};
+use super::journal::{Ask, At, Fact, Look, Mark, People, Room, SeatId, UserId};
+use super::register::Possible;
 use super::truth::{LifeId, Timeline, Truth, Users, Verdict};
 use super::windows::{NEWS_MAX, Windows};
 
@@ -441,150 +443,6 @@ impl Judge {
             (true, _) => Verdict::Must,
             (_, true) => Verdict::Not,
             _ => Verdict::May,
-        }
-    }
-
-    /// How watchers, and gateways over HTTP, said that users are.
-    fn statuses(&mut self, facts: &[(At, Fact)]) {
-        let mut seen: BTreeMap<(SeatId, UserId), Looks> = BTreeMap::new();
-        for (at, fact) in facts {
-            match fact {
-                Fact::Saw(seat, user, look) => {
-                    seen.entry((*seat, *user))
-                        .or_default()
-                        .push((*at, Some(look.clone())));
-                }
-                Fact::Ended(seat, _) => {
-                    let all = (*seat, UserId(0))..=(*seat, UserId(u32::MAX));
-                    for (_, of_user) in seen.range_mut(all) {
-                        of_user.push((*at, None));
-                    }
-                }
-                _ => {}
-            }
-        }
-        for ((seat, user), seen) in seen {
-            let mut moments: BTreeSet<At> = seen.iter().map(|(at, _)| *at).collect();
-            moments.extend(
-                self.truth
-                    .choices
-                    .get(&user)
-                    .into_iter()
-                    .flat_map(Register::moments),
-            );
-            let lives = self.truth.lives.values().filter(|(of, _)| *of == user);
-            moments
-                .extend(lives.flat_map(|(_, it)| it.edges().map(|(at, _)| at).collect::<Vec<_>>()));
-            let spells = self.spells(&moments, |judge, at| {
-                let index = seen
-                    .partition_point(|(from, _)| *from <= at)
-                    .checked_sub(1)?;
-                let look = seen[index].1.as_ref()?;
-                (!judge.is_so(user, look, at)).then_some(Kind::WrongLook)
-            });
-            for (from, until, kind) in spells {
-                let index = seen
-                    .partition_point(|(at, _)| *at <= from)
-                    .saturating_sub(1);
-                let look = seen[index]
-                    .1
-                    .as_ref()
-                    .map(Look::to_string)
-                    .unwrap_or_default();
-                let what = format!(
-                    "{} {}: {look}, as seat {} was told, not one of {:?}, from {:.1} s on for {:.1} s",
-                    user.name(),
-                    kind.words(),
-                    seat.0,
-                    self.truth.choices[&user].at(until),
-                    from.as_secs_f64(),
-                    (until - from).as_secs_f64(),
-                );
-                self.found(from, kind, what);
-            }
-        }
-    }
-
-    /// How gateways said over HTTP that users are: never so while the answer was made.
-    fn answers_about_users(&mut self, facts: &[(At, Fact)]) {
-        for (at, fact) in facts {
-            let Fact::Told(gateway, user, asked, look) = fact else {
-                continue;
-            };
-            let since = asked.saturating_sub(NEWS_MAX);
-            if self.windows.counts_from(since) > since {
-                continue;
-            }
-            let mut moments = BTreeSet::from([since, *at]);
-            moments.extend(
-                self.truth
-                    .choices
-                    .get(user)
-                    .into_iter()
-                    .flat_map(Register::moments),
-            );
-            for (_, life) in self.truth.lives.values().filter(|(of, _)| of == user) {
-                moments.extend(life.edges().map(|(at, _)| at));
-            }
-            let mut moments = moments.range(since..=*at);
-            if !moments.any(|moment| self.is_so(*user, look, *moment)) {
-                let what = format!(
-                    "{} is {look} over HTTP at gateway-{}",
-                    user.name(),
-                    gateway + 1
-                );
-                self.found(*at, Kind::WrongLook, what);
-            }
-        }
-    }
-
-    /// Whether somebody may look like that.
-    fn is_so(&self, user: UserId, look: &Look, at: At) -> bool {
-        let Some(register) = self.truth.choices.get(&user) else {
-            return true;
-        };
-        let lives = self.truth.lives.values().filter(|(of, _)| *of == user);
-        let is_here = lives.fold(Verdict::Not, |all, (_, life)| either(all, *life.at(at)));
-        let possible = register.at(at);
-        match (both(is_here, possible.visible()), look.status.as_str()) {
-            (Verdict::Must, "offline") | (Verdict::Not, "online" | "away" | "busy") => false,
-            // Their words stay as they were when they went.
-            (_, "offline") => true,
-            _ => fits(look, &possible),
-        }
-    }
-
-    /// Answers that contradict an earlier `ok`.
-    fn answers(&mut self, users: &Users, facts: &[(At, Fact)]) {
-        let mut lives: BTreeMap<SeatId, u32> = BTreeMap::new();
-        let mut asked: BTreeMap<(SeatId, u32), (At, Room)> = BTreeMap::new();
-        for (at, fact) in facts {
-            match fact {
-                Fact::Connected(seat, _, life, _) => {
-                    lives.insert(*seat, *life);
-                }
-                Fact::Asked(seat, number, Ask::Update(room, _)) => {
-                    asked.insert((*seat, *number), (*at, *room));
-                }
-                Fact::Answered(seat, number, Outcome::Refused(code)) if code == "not_joined" => {
-                    let Some((since, room)) = asked.remove(&(*seat, *number)) else {
-                        continue;
-                    };
-                    let id = LifeId {
-                        seat: *seat,
-                        life: lives.get(seat).copied().unwrap_or_default(),
-                    };
-                    if users.contains_key(seat) && self.verdict(id, room, since) == Verdict::Must {
-                        let what = format!(
-                            "an update of seat {} in {} was refused: not_joined",
-                            seat.0,
-                            room.name()
-                        );
-                        self.found(*at, Kind::Undone, what);
-                    }
-                }
-                _ => {}
-            }
         }
     }
 }

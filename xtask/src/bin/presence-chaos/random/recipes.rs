@@ -1,14 +1,16 @@
 //! Scripted situations that were once wrong in clusters, each with what has to be right.
 
+mod choices;
+mod lone;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use xtask::gateway::Gateway;
 use xtask::proxy::Mode;
 use xtask::redis::Topology;
 
-use super::clients::{Dialect, Order, Resume, Seat};
+use super::clients::{Order, Resume};
 use super::ground::{Ground, seats_in};
 use super::journal::{At, Choice, Fact, Outcome, People, Room, SeatId, UserId};
 use crate::stage::Wanted;
@@ -94,35 +96,35 @@ pub(crate) const RECIPES: &[Recipe] = &[
         about: "who hides through one gateway while another with a session of theirs is dead is hidden everywhere",
         people: 10,
         shape: Shape::Cluster,
-        run: hidden_beside_the_dead,
+        run: choices::hidden_beside_the_dead,
     },
     Recipe {
         name: "recipe-5-asleep",
         about: "the same while the other gateway is asleep",
         people: 10,
         shape: Shape::Cluster,
-        run: hidden_beside_the_sleeping,
+        run: choices::hidden_beside_the_sleeping,
     },
     Recipe {
         name: "recipe-6",
         about: "two choices on two gateways while Redis is away: the later one stays",
         people: 10,
         shape: Shape::Cluster,
-        run: chosen_without_store,
+        run: choices::chosen_without_store,
     },
     Recipe {
         name: "recipe-7",
         about: "a lone gateway is killed (-9) and started again, three times: nobody is told anything, all come back",
         people: 9,
         shape: Shape::Lone,
-        run: lone_killed,
+        run: lone::killed,
     },
     Recipe {
         name: "recipe-7-term",
         about: "the same with SIGTERM",
         people: 9,
         shape: Shape::Lone,
-        run: lone_told_to_go,
+        run: lone::told_to_go,
     },
 ];
 
@@ -384,21 +386,22 @@ fn left_while_asleep(ground: &mut Ground) -> Result<Wrong> {
     empty(ground, &cast)
 }
 
-/// What is left of people who have all said goodbye.
+/// What is left of people who have all said goodbye; watchers go when nobody is shown any more.
 fn empty(ground: &mut Ground, cast: &Cast) -> Result<Wrong> {
     let start = Instant::now();
+    let mut wrong = cast.differences_after(ground, &BTreeSet::new(), EMPTY_TIME_MAX)?;
+    ground.all_do(cast.watchers.iter().map(|seat| (*seat, Order::Goodbye)))?;
     loop {
-        let mut wrong = cast.differences(ground, &BTreeSet::new())?;
         let mut left = ground.stored()?.left;
-        left.retain(|it| !it.contains("user:watcher"));
-        if !left.is_empty() {
+        if left.is_empty() {
+            return Ok(wrong);
+        }
+        if start.elapsed() > EMPTY_TIME_MAX {
             left.truncate(SHOWN_MAX);
             wrong.push(format!(
                 "Redis keeps what is of nobody: {}",
                 left.join(", ")
             ));
-        }
-        if wrong.is_empty() || start.elapsed() > EMPTY_TIME_MAX {
             return Ok(wrong);
         }
         ground.sleep(Duration::from_secs(1));
@@ -507,253 +510,4 @@ fn moved_from_asleep(ground: &mut Ground) -> Result<Wrong> {
     let mut wrong = cast.differences(ground, &cast.seats())?;
     wrong.extend(told_wrongly(ground, since));
     Ok(wrong)
-}
-
-fn hidden_beside_the_dead(ground: &mut Ground) -> Result<Wrong> {
-    hide(ground, |ground| {
-        ground.hall.open(B, false);
-        ground.cluster.gateways[B].process.kill()
-    })
-}
-
-fn hidden_beside_the_sleeping(ground: &mut Ground) -> Result<Wrong> {
-    hide(ground, |ground| ground.cluster.gateways[B].process.pause())
-}
-
-/// Each person has a session in the room at B, and another one at A, through which they hide when B is gone.
-fn hide(ground: &mut Ground, lose_b: fn(&mut Ground) -> Result<()>) -> Result<Wrong> {
-    let cast = Cast::gather(ground, &[B])?;
-    let mut seconds = Vec::new();
-    for user in &cast.users {
-        seconds.push(ground.add_person(*user));
-    }
-    let do_all = |ground: &Ground, order: Order| {
-        ground.all_do(seconds.iter().map(|seat| (*seat, order.clone())))
-    };
-    do_all(ground, Order::Connect(A, Resume::No))?;
-    ground.sleep(NEWS_TIME_MAX);
-    lose_b(ground)?;
-    ground.sleep(Duration::from_millis(200));
-    let hide = Order::Choose(Choice {
-        status: Some("invisible".to_owned()),
-        ..Choice::default()
-    });
-    do_all(ground, hide)?;
-    ground.sleep(NEWS_TIME_MAX);
-    let mut wrong = Vec::new();
-    for gateway in [A, C] {
-        let name = NAMES[gateway];
-        let nobody = BTreeSet::new();
-        let picture = ground
-            .picture(cast.watchers[gateway], ROOM)
-            .unwrap_or_default();
-        wrong.extend(difference(
-            &format!("after the answer the picture at {name}"),
-            &picture,
-            &nobody,
-        ));
-        let list = ground.listed(gateway, ROOM)?;
-        wrong.extend(difference(
-            &format!("after the answer the list of {name}"),
-            &list,
-            &nobody,
-        ));
-        let shown = cast.users.iter().filter(|user| {
-            let look = ground.look(cast.watchers[gateway], **user);
-            look.is_some_and(|it| it.status != "offline")
-        });
-        let shown = shown.count();
-        if shown > 0 {
-            wrong.push(format!(
-                "after the answer {shown} users are not offline at {name}"
-            ));
-        }
-    }
-    // The gateway that sleeps is let go on, and must not show anybody either.
-    ground.cluster.gateways[B].process.resume()?;
-    ground.sleep(LOOK_ON);
-    let stored = ground.stored()?;
-    let entries: usize = stored.rooms.values().map(BTreeSet::len).sum();
-    if entries > 0 {
-        wrong.push(format!(
-            "Redis has {entries} entries of the hidden in rooms"
-        ));
-    }
-    for gateway in [A, C] {
-        let list = ground.listed(gateway, ROOM)?;
-        wrong.extend(difference(
-            &format!("in the end the list of {}", NAMES[gateway]),
-            &list,
-            &BTreeSet::new(),
-        ));
-    }
-    Ok(wrong)
-}
-
-fn chosen_without_store(ground: &mut Ground) -> Result<Wrong> {
-    let cast = Cast::gather(ground, &[A, C])?;
-    ground.network(Mode::Cut);
-    ground.sleep(Duration::from_secs(1));
-    let first: Vec<_> = cast
-        .at(A)
-        .iter()
-        .map(|it| ground.clients[it].ask(say("FIRST")))
-        .collect();
-    ground.sleep(Duration::from_secs(5));
-    let second: Vec<_> = cast
-        .at(C)
-        .iter()
-        .map(|it| ground.clients[it].ask(say("SECOND")))
-        .collect();
-    ground.sleep(Duration::from_secs(1));
-    ground.network(Mode::Pass);
-    let mut answers = Vec::new();
-    for told in first.into_iter().chain(second) {
-        let told = ground
-            .runtime
-            .block_on(async { tokio::time::timeout(ANSWER_TIME_MAX, told).await });
-        answers.push(told.map_or(Outcome::Unknown, |it| it.unwrap_or(Outcome::Away)));
-    }
-    ground.sleep(LOOK_ON / 2);
-    let mut wrong = Vec::new();
-    for (number, user) in cast.users.iter().enumerate() {
-        if answers[cast.users.len() + number] != Outcome::Ok {
-            // Unknown: then either may stand, and what the other recipes ask for is asked there.
-            continue;
-        }
-        for gateway in [A, B, C] {
-            let look = super::web::status(ground.address(gateway), *user)?;
-            if look.message.as_deref() != Some("SECOND") {
-                wrong.push(format!(
-                    "{} is {look} at {}, and SECOND was answered ok",
-                    user.name(),
-                    NAMES[gateway]
-                ));
-            }
-        }
-    }
-    if answers[cast.users.len()..]
-        .iter()
-        .all(|it| *it != Outcome::Ok)
-    {
-        bail!("no second choice was answered ok: {:?}", answers.last());
-    }
-    Ok(wrong)
-}
-
-fn lone_killed(ground: &mut Ground) -> Result<Wrong> {
-    restart(ground, |gateway| gateway.process.kill())
-}
-
-fn lone_told_to_go(ground: &mut Ground) -> Result<Wrong> {
-    restart(ground, |gateway| {
-        gateway.process.ask_to_go()?;
-        gateway.wait_stopped()
-    })
-}
-
-/// How often a lone gateway is restarted, how long it is away, and how long nothing happens afterwards.
-const RESTARTS: usize = 3;
-const AWAY: Duration = Duration::from_millis(1500);
-const BETWEEN: Duration = Duration::from_secs(17);
-
-/// How soon everybody is back once the gateway listens.
-const BACK_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// People of three dialects are in a room and look at it, and the gateway goes away for a moment.
-fn restart(ground: &mut Ground, end: fn(&mut Gateway) -> Result<()>) -> Result<Wrong> {
-    let dialects = [Dialect::Json, Dialect::Phoenix, Dialect::Pusher];
-    let users: BTreeSet<UserId> = ground.hall.users.iter().copied().collect();
-    let mut seats = Vec::new();
-    for (number, user) in users.iter().enumerate() {
-        let id = SeatId(u32::try_from(number)?);
-        let dialect = dialects[number % dialects.len()];
-        seats.push(ground.add(Seat::page(id, *user, dialect)));
-    }
-    ground.all_do(
-        seats
-            .iter()
-            .map(|seat| (*seat, Order::Connect(0, Resume::No))),
-    )?;
-    ground.all_do(seats.iter().map(|seat| (*seat, Order::Join(ROOM))))?;
-    let sees_all = |ground: &Ground, seat: &SeatId| {
-        let own = UserId(seat.0);
-        let picture = ground.picture(*seat, ROOM).unwrap_or_default();
-        users
-            .iter()
-            .all(|user| *user == own || picture.contains_key(user))
-    };
-    ground.until(GATHER_TIME_MAX, "not everybody saw everybody", |ground| {
-        seats.iter().all(|seat| sees_all(ground, seat))
-    })?;
-    let mut wrong = Vec::new();
-    for number in 1..=RESTARTS {
-        let since = ground.now();
-        end(&mut ground.cluster.gateways[0])?;
-        ground.sleep(AWAY);
-        ground.cluster.gateways[0].start_again()?;
-        ground.sleep(BACK_TIME_MAX);
-        let away = seats
-            .iter()
-            .filter(|seat| !has_come_back(ground, **seat, since));
-        let away: Vec<String> = away
-            .map(|seat| format!("seat {} ({:?})", seat.0, dialects[seat.0 as usize % 3]))
-            .collect();
-        if !away.is_empty() {
-            wrong.push(format!(
-                "restart {number}: not back after 5 s: {}",
-                away.join(", ")
-            ));
-        }
-        ground.sleep(BETWEEN);
-        wrong.extend(missed(ground, &users, since).map(|it| format!("restart {number}: {it}")));
-        let blind = seats.iter().filter(|seat| !sees_all(ground, seat)).count();
-        if blind > 0 {
-            wrong.push(format!(
-                "restart {number}: {blind} do not see everybody in the end"
-            ));
-        }
-    }
-    Ok(wrong)
-}
-
-/// Whether a client has joined its room again since then.
-fn has_come_back(ground: &Ground, seat: SeatId, since: At) -> bool {
-    let facts = ground.journal().facts();
-    facts
-        .iter()
-        .any(|(at, fact)| *at >= since && matches!(fact, Fact::Whole(who, ROOM, _) if *who == seat))
-}
-
-/// What pages would have told of people leaving since then: a leave, or a whole state in which somebody is missing.
-fn missed(ground: &Ground, users: &BTreeSet<UserId>, since: At) -> Option<String> {
-    let facts = ground.journal().facts();
-    let mut told = Vec::new();
-    for (at, fact) in facts.iter().filter(|(at, _)| *at >= since) {
-        let at = at.saturating_sub(since).as_secs_f64();
-        match fact {
-            Fact::Left(seat, _, user, why) => {
-                told.push(format!(
-                    "{at:.1} s by seat {}: {} left ({why})",
-                    seat.0,
-                    user.name()
-                ));
-            }
-            Fact::Whole(seat, _, people) => {
-                let own = UserId(seat.0);
-                let gone = users
-                    .iter()
-                    .find(|user| **user != own && !people.contains_key(user));
-                told.extend(gone.map(|user| {
-                    format!("{at:.1} s by seat {}: {} was missing", seat.0, user.name())
-                }));
-            }
-            _ => {}
-        }
-    }
-    let first = told.first()?;
-    Some(format!(
-        "{} times somebody was shown leaving, such as after {first}",
-        told.len()
-    ))
 }

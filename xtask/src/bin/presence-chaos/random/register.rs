@@ -69,6 +69,28 @@ impl Write {
             clear_after: choice.clear_after.map(Duration::from_secs),
         }
     }
+
+    /// From when on it may have ended, and when it has.
+    fn end(&self) -> (At, At) {
+        let Some(after) = self.clear_after else {
+            return (At::MAX, At::MAX);
+        };
+        let late = after + END_LATE_MAX;
+        let until = self.over.map_or(At::MAX, |over| over + late);
+        (self.asked + after, until)
+    }
+
+    fn is(&self, other: &Write) -> bool {
+        (self.seat, self.number) == (other.seat, other.number)
+    }
+}
+
+/// An end of a status, and when that is seen.
+struct Ended {
+    from: At,
+    until: At,
+    /// Whether it was certainly this status that stood then.
+    is_sure: bool,
 }
 
 impl Default for Register {
@@ -139,39 +161,60 @@ impl Register {
 
     /// What is possible at a moment.
     pub(crate) fn at(&self, at: At) -> Possible {
-        let statuses = self.standing(at, |it| it.status.is_some());
-        let messages = self.standing(at, |it| it.message.is_some());
         let mut possible = Possible::default();
-        let mut ended_for_sure = Vec::new();
-        for write in &statuses {
-            let Some(after) = write.clear_after else {
-                possible.statuses.extend(write.status.clone());
-                ended_for_sure.push(None);
-                continue;
-            };
-            let from = write.asked + after;
-            let until = write.over.unwrap_or(At::MAX - after - END_LATE_MAX) + after + END_LATE_MAX;
+        for write in self.standing_statuses(at) {
+            let (from, until) = write.end();
             if at >= from {
                 possible.statuses.insert("online".to_owned());
-                possible.messages.insert(None);
             }
             if at <= until {
                 possible.statuses.extend(write.status.clone());
             }
-            ended_for_sure.push((at > until).then_some(until));
         }
-        // Where every possible status has had its end, messages from before went with it.
-        let all: Option<Vec<At>> = ended_for_sure.into_iter().collect();
-        let gone_before = all.and_then(|it| it.into_iter().min());
-        for write in &messages {
-            let is_gone = gone_before
-                .is_some_and(|end| write.over.is_some_and(|over| over + END_LATE_MAX * 2 < end));
-            match is_gone {
-                true => possible.messages.insert(None),
-                false => possible.messages.insert(write.message.clone().flatten()),
-            };
+        let ends = self.ends(at);
+        for write in self.standing(at, |it| it.message.is_some()) {
+            // A status that ends takes the words from before with it.
+            let may_be_gone = ends.iter().any(|end| write.asked <= end.until);
+            let is_gone = ends.iter().any(|end| {
+                end.is_sure && at > end.until && write.over.is_some_and(|over| over < end.from)
+            });
+            if may_be_gone {
+                possible.messages.insert(None);
+            }
+            if !is_gone {
+                possible.messages.insert(write.message.clone().flatten());
+            }
         }
         possible
+    }
+
+    /// The ends of statuses up to a moment.
+    fn ends(&self, at: At) -> Vec<Ended> {
+        let mut ends = Vec::new();
+        for write in self.writes.iter().filter(|it| it.clear_after.is_some()) {
+            let (from, until) = write.end();
+            if from > at {
+                continue;
+            }
+            let stands = |at| {
+                let standing = self.standing_statuses(at);
+                let is_it = standing.iter().any(|it| it.is(write));
+                (is_it, is_it && standing.len() == 1)
+            };
+            let (stood, alone) = stands(from);
+            if stood {
+                ends.push(Ended {
+                    from,
+                    until,
+                    is_sure: alone && stands(until.min(at)).1,
+                });
+            }
+        }
+        ends
+    }
+
+    fn standing_statuses(&self, at: At) -> Vec<&Write> {
+        self.standing(at, |it| it.status.is_some())
     }
 
     /// The writes of which one is the last at that moment.
@@ -261,5 +304,69 @@ impl Possible {
             (true, _) => Verdict::May,
             (false, _) => Verdict::Must,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_ends_takes_its_words_along_for_good() {
+        let mut register = Register::default();
+        let busy = choice(Some("busy"), Some("words"), Some(5));
+        made(&mut register, 1, 1, &busy);
+        expect(&register, 3, "busy", Some("words"));
+        expect(&register, 10, "online", None);
+        made(&mut register, 2, 12, &choice(Some("away"), None, None));
+        expect(&register, 13, "away", None);
+    }
+
+    #[test]
+    fn another_status_before_the_end_keeps_the_words() {
+        let mut register = Register::default();
+        made(
+            &mut register,
+            1,
+            1,
+            &choice(Some("busy"), Some("words"), Some(9)),
+        );
+        made(&mut register, 2, 4, &choice(Some("away"), None, None));
+        expect(&register, 30, "away", Some("words"));
+    }
+
+    #[test]
+    fn what_was_not_answered_is_possible_until_the_next_that_was() {
+        let mut register = Register::default();
+        let at = Duration::from_secs;
+        let hide = choice(Some("invisible"), None, None);
+        register.ask(Write::asked(at(1), SeatId(0), &hide, 1, true));
+        register.answer(SeatId(0), 1, at(2), &Outcome::Unknown, at(12));
+        assert_eq!(register.at(at(5)).visible(), Verdict::May);
+        made(&mut register, 2, 20, &choice(Some("online"), None, None));
+        assert_eq!(register.at(at(21)).visible(), Verdict::Must);
+    }
+
+    fn choice(status: Option<&str>, message: Option<&str>, clear_after: Option<u64>) -> Choice {
+        Choice {
+            status: status.map(str::to_owned),
+            message: message.map(str::to_owned),
+            clear_after,
+        }
+    }
+
+    fn made(register: &mut Register, number: u32, at: u64, choice: &Choice) {
+        let at = Duration::from_secs(at);
+        register.ask(Write::asked(at, SeatId(0), choice, number, true));
+        register.answer(SeatId(0), number, at, &Outcome::Ok, at);
+    }
+
+    #[track_caller]
+    fn expect(register: &Register, at: u64, status: &str, message: Option<&str>) {
+        let expected = Possible {
+            statuses: BTreeSet::from([status.to_owned()]),
+            messages: BTreeSet::from([message.map(str::to_owned)]),
+        };
+        assert_eq!(register.at(Duration::from_secs(at)), expected);
     }
 }

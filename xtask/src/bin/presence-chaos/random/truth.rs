@@ -206,7 +206,7 @@ impl Truth {
                     None => at + max,
                 };
                 reading.ends_at = Some(ends_at);
-                reading.before = self.break_off(id(reading.life), at, ends_at);
+                reading.before = self.break_off(id(reading.life), at, end, ends_at);
             }
             Fact::Asked(_, number, ask) => {
                 reading.asked.insert(*number, (at, ask.clone()));
@@ -283,7 +283,7 @@ impl Truth {
     }
 
     /// The connection of a session ended: it may be shown until then, and not for longer. Returns how it was before.
-    fn break_off(&mut self, id: LifeId, at: At, ends_at: At) -> BTreeMap<Room, Verdict> {
+    fn break_off(&mut self, id: LifeId, at: At, end: &End, ends_at: At) -> BTreeMap<Room, Verdict> {
         let verdict = if ends_at > at {
             Verdict::May
         } else {
@@ -292,7 +292,7 @@ impl Truth {
         let mut before = BTreeMap::new();
         for (room, stay) in self.stays_of(id) {
             before.insert(room, *stay.verdicts.last());
-            if ends_at > at {
+            if *end != End::Goodbye {
                 stay.breaks.insert(at);
             }
             if *stay.verdicts.last() != Verdict::Not {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::clients::Dialect;
 use super::super::faults;
-use super::super::journal::{Choice, End, Face};
+use super::super::journal::{Choice, End, Face, Outcome};
 use super::*;
 
 const ANN: SeatId = SeatId(0);
