@@ -44,7 +44,7 @@ pub struct Member {
     pub meta: Arc<Meta>,
     /// How its user looked when this was written.
     pub look: Arc<Look>,
-    /// Grows whenever `look` changes: the look of a person is that of their newest member.
+    /// Grows whenever `look` changes: of members that show the same profile, the look of a person is that of the newest.
     pub look_revision: u64,
     /// The revision of the user's profile that this shows.
     pub profile: u64,
@@ -64,7 +64,8 @@ pub struct Person {
 impl Person {
     /// How they look now.
     pub fn look(&self) -> &Look {
-        let newest = self.members.iter().max_by_key(|it| it.look_revision);
+        let newest = |it: &&Arc<Member>| (it.profile, it.look_revision);
+        let newest = self.members.iter().max_by_key(newest);
         &newest.expect("a person has at least one session").look
     }
 

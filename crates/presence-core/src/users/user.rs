@@ -750,7 +750,8 @@ impl User {
         if new_look {
             self.own_changed = true;
             self.look = Arc::new(look);
-            self.look_revision = now.as_millis().max(self.look_revision + 1);
+            let time = self.shared.as_ref().map_or(now, |it| it.store_time(now));
+            self.look_revision = time.as_millis().max(self.look_revision + 1);
         }
         if was_shown != self.is_shown() {
             // Whoever hides is last seen at the moment of hiding; whoever is gone, when they were last alive.
