@@ -288,7 +288,9 @@ impl<T: Topics> Topics for Guarded<T> {
         ttl: Duration,
         settled_until: Timestamp,
     ) -> Result<Leases, StoreError> {
-        let renewed = self.caught("renew", async { self.adapter.renew(me, name, ttl, settled_until).await });
+        let renewed = self.caught("renew", async {
+            self.adapter.renew(me, name, ttl, settled_until).await
+        });
         renewed.await.map_err(|fault| fault.unavailable())?
     }
 
