@@ -61,8 +61,11 @@ mod tests {
 
     use super::*;
 
+    /// What reads the bytes of a target.
+    type Read = fn(&[u8]);
+
     /// Every target, by the name that it has in `fuzz/Cargo.toml`.
-    const TARGETS: [(&str, fn(&[u8])); 8] = [
+    const TARGETS: [(&str, Read); 8] = [
         ("native_json", native_json),
         ("native_postcard", native_postcard),
         ("phoenix", phoenix),

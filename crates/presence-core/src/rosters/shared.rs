@@ -262,10 +262,13 @@ impl Rosters {
                 self.timers.arm(key, now + crate::Timing::CURSOR_TTL);
             }
             Murmur::Said { event, payload, .. } => {
+                let ends_typing = *event != *super::TYPING_EVENT;
                 let said = super::fleeting::broadcast(topic, &user, session, event, payload);
                 place.fleeting.broadcast(said, self.limits.broadcasts_max);
-                place.fleeting.stop_typing(&user, session);
-                self.timers.cancel(&typing);
+                if ends_typing {
+                    place.fleeting.stop_typing(&user, session);
+                    self.timers.cancel(&typing);
+                }
             }
             Murmur::Kicked => {}
         }

@@ -238,7 +238,7 @@ mod tests {
         let body = base64.decode(body).unwrap();
         let old = format!("{}.{mac}", base64.encode(&body[..HEAD_BYTES]));
         let verify = |device: Option<&str>| {
-            let device = device.map(|it| self::device(it));
+            let device = device.map(self::device);
             key.verify(&old, &user("ann"), device.as_ref(), NOW)
         };
         assert_eq!(verify(Some("web:x")), Some(resumed("web:x")));

@@ -134,9 +134,8 @@ async fn closed(raw: &mut Raw) -> (Vec<String>, Option<u16>) {
             TEXT => texts.push(String::from_utf8(frame.payload).unwrap()),
             CLOSE => {
                 raw.frame(CLOSE, &frame.payload).await;
-                while let Some(more) = raw.next().await {
-                    panic!("{more:?} after a close");
-                }
+                let more = raw.next().await;
+                assert!(more.is_none(), "{more:?} after a close");
                 let code = frame.payload.first_chunk();
                 return (texts, Some(code.map_or(1005, |it| u16::from_be_bytes(*it))));
             }
