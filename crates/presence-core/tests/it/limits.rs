@@ -99,9 +99,9 @@ given 2 typing_max
      d/web types in room:1
      e/web types in room:1
 1s50ms .
-     > room:1 typing: a, b (+b +c)
+     > room:1 typing: a b (+b +c)
 1s100ms .
-     > room:1 typing: a, b (+d +e)
+     > room:1 typing: a b (+d +e)
 1s110ms a/web stops typing in room:1
      b/web stops typing in room:1
      c/web stops typing in room:1

@@ -48,7 +48,7 @@ fn whatever_fails_every_promise_holds() {
 }
 
 /// In how many scripts a planted fault has to be found.
-const FOUND_WITHIN: u64 = 300;
+const FOUND_WITHIN: u64 = 3_000;
 
 fn is_caught(planted: Planted) {
     let found = shrink::first_failing(0..FOUND_WITHIN, planted);

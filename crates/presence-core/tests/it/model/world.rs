@@ -502,7 +502,7 @@ impl World {
             }
         }
         let workspaces = workspace.into_iter().collect();
-        let card = meta("");
+        let card = Default::default();
         self.tell_user(
             user,
             users::Input::Connected {

@@ -135,6 +135,7 @@ async fn a_status_is_kept_before_it_is_answered() {
         .await
         .ok();
     gateway.stop().await;
+    drop(gateway);
     let gateway = on_disk().await;
     let after = send(gateway.address(), "GET", path, &[], b"").await.ok();
     assert_eq!(before, after);
