@@ -296,7 +296,6 @@ async fn no_user_has_an_id_that_looks_like_an_application() {
             .await;
         let encoded = id.replace('/', "%2F");
         for (method, path, body) in [
-            ("GET", format!("/api/presence/users/{id}"), None),
             ("GET", format!("/api/presence/users/{encoded}"), None),
             (
                 "PUT",
