@@ -837,6 +837,10 @@ fn channel_of(topic: &Topic) -> ChannelId {
     }
 }
 
+/// Of no text: of whoever says nothing about themselves.
 fn meta(json: &str) -> std::sync::Arc<Meta> {
-    std::sync::Arc::new(Meta::from_json(json).unwrap())
+    std::sync::Arc::new(match json {
+        "" => Meta::default(),
+        _ => Meta::from_json(json).unwrap(),
+    })
 }

@@ -1,6 +1,6 @@
 //! Faults that are ours: each is a rule of the cluster that somebody might forget, and must be caught.
 
-use presence_core::cluster::{Guard, Op, TopicMap};
+use presence_core::cluster::{Op, TopicMap};
 
 /// What is wrong with the driver or the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,10 +9,6 @@ pub(super) enum Planted {
     Nothing,
     /// The store removes an entry for whoever says so: a late leave is not fenced.
     CutsUnfenced,
-    /// A removed entry leaves no fence behind.
-    NoFences,
-    /// The store does not look at the condition of a put: two nodes begin one epoch.
-    Unconditional,
     /// Hiding does not remove what other nodes wrote.
     HidesOwnOnly,
     /// The driver never compares: a lost patch stays lost.
@@ -33,13 +29,9 @@ impl Planted {
     /// What the store makes of an operation on `map`.
     pub(super) fn breaks(self, op: &Op, map: &TopicMap) -> Op {
         let mut op = op.clone();
-        match (&mut op, self) {
-            (Op::Cut { field, stamp, .. }, Planted::CutsUnfenced) => {
-                let stored = map.entries().find(|(it, _)| it == field);
-                *stamp = stored.map_or(*stamp, |(_, stored)| stored);
-            }
-            (Op::Put { guard, .. }, Planted::Unconditional) => *guard = Guard::Newer,
-            _ => {}
+        if let (Op::Cut { field, stamp, .. }, Planted::CutsUnfenced) = (&mut op, self) {
+            let stored = map.entries().find(|(it, _)| it == field);
+            *stamp = stored.map_or(*stamp, |(_, stored)| stored);
         }
         op
     }

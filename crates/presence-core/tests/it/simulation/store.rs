@@ -155,9 +155,6 @@ impl Store {
             epoch: self.epochs,
             version: now_us.max(server.version + 1),
         };
-        if self.planted == Planted::NoFences {
-            *map = before.without_fences();
-        }
         let applied = map.apply(&broken, next, time);
         if applied.patch.is_some() {
             server.version = next.version;
