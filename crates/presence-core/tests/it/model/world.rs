@@ -254,7 +254,7 @@ impl World {
         let channel = channel_of(&place);
         let by = self.connection(user);
         let session = by.session;
-        let meta = self.chance.below(3).to_string();
+        let meta = format!(r#"{{"n":{}}}"#, self.chance.below(3));
         let asker = Some(self.asker());
         let now = self.now;
         let mut unused = asker;
@@ -837,10 +837,6 @@ fn channel_of(topic: &Topic) -> ChannelId {
     }
 }
 
-/// Of no text: of whoever says nothing about themselves.
 fn meta(json: &str) -> std::sync::Arc<Meta> {
-    std::sync::Arc::new(match json {
-        "" => Meta::default(),
-        _ => Meta::from_json(json).unwrap(),
-    })
+    std::sync::Arc::new(Meta::from_json(json).unwrap())
 }
