@@ -89,9 +89,9 @@ export const stories = {
     assert.deepEqual(await ann.page.evaluate(turned), []);
   },
 
-  async 'ids that objects are born with are people like others, or refused'(stage) {
+  async 'ids that lists and functions are born with are people like others'(stage) {
     const ann = await stage.enter('ann');
-    for (const id of ['toString', 'length', '__defineGetter__']) {
+    for (const id of ['length', 'prototype', 'forEach']) {
       await stage.enter(id);
       await ann.has(`person-${id}`);
     }
@@ -99,7 +99,7 @@ export const stories = {
   },
 
   async 'an id that cannot be is refused in words, and one can choose another'(stage) {
-    for (const [id, why] of [['constructor', 'reserved'], ['__proto__', 'reserved'], ['no spaces', 'must not contain'], ['x'.repeat(200), '128']]) {
+    for (const [id, why] of [['constructor', 'reserved'], ['__proto__', 'reserved'], ['toString', 'reserved'], ['__defineGetter__', 'reserved'], ['no spaces', 'must not contain'], ['x'.repeat(200), '128']]) {
       const person = await stage.opens(id);
       await person.marks('connection', 'state', 'closed');
       await person.until('the notice says why', () => !document.getElementById('notice').hidden && document.getElementById('notice-text').textContent, (text) => text && text.includes(why));
