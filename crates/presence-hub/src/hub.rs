@@ -284,12 +284,18 @@ impl Hub {
         self.happened(&user, input).await?;
         let Welcome {
             connection,
+            alias,
             restored,
             joined,
         } = welcome.await.map_err(|_| Refusal::Unavailable)??;
         let people = self.people.clone();
         Ok(Session::new(
-            user, connection, restored, joined, people, outbox,
+            user,
+            (connection, alias),
+            restored,
+            joined,
+            people,
+            outbox,
         ))
     }
 

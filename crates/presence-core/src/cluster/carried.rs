@@ -110,6 +110,7 @@ mod tests {
             stamp: Stamp::of_session(1, Incarnation { node, generation }),
             record: Record::Member(Arc::new(Member {
                 session,
+                alias: session,
                 epoch: 1,
                 user: UserId::new("ann").unwrap(),
                 device: crate::DeviceKind::Web,

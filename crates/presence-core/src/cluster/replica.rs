@@ -978,6 +978,7 @@ mod tests {
     fn member(number: u128) -> Arc<Member> {
         Arc::new(Member {
             session: session(number),
+            alias: session(number),
             epoch: 0,
             user: UserId::new("ann").unwrap(),
             device: DeviceKind::Web,

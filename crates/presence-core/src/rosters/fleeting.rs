@@ -15,6 +15,7 @@ pub(super) struct Fleeting {
     typing_told: BTreeMap<UserId, bool>,
     cursors: BTreeMap<SessionId, Cursor>,
     moved: BTreeMap<SessionId, Moved>,
+    /// The aliases of sessions that point no more.
     gone: BTreeSet<SessionId>,
     broadcasts: Vec<Event>,
 }
@@ -101,19 +102,23 @@ impl Fleeting {
     }
 
     pub(super) fn cursors(&self, max: usize) -> Vec<Cursor> {
-        self.cursors.values().take(max).cloned().collect()
+        let mut cursors: Vec<&Cursor> = self.cursors.values().collect();
+        // Where somebody stands in a list says nothing about a session that only its owner knows.
+        cursors.sort_unstable_by_key(|it| it.alias);
+        cursors.into_iter().take(max).cloned().collect()
     }
 
     /// Changes what is known of the cursor of `session`; says what it is now.
     pub(super) fn point(
         &mut self,
         user: &UserId,
-        session: SessionId,
+        (session, alias): (SessionId, SessionId),
         change: impl FnOnce(&mut Cursor),
     ) -> &Cursor {
-        self.gone.remove(&session);
+        self.gone.remove(&alias);
         let cursor = self.cursors.entry(session).or_insert_with(|| Cursor {
             session,
+            alias,
             user: user.clone(),
             pointer: None,
             selection: None,
@@ -128,9 +133,9 @@ impl Fleeting {
     }
 
     pub(super) fn forget_cursor(&mut self, session: SessionId) {
-        if self.cursors.remove(&session).is_some() {
+        if let Some(cursor) = self.cursors.remove(&session) {
             self.moved.remove(&session);
-            self.gone.insert(session);
+            self.gone.insert(cursor.alias);
         }
     }
 
@@ -171,7 +176,9 @@ impl Fleeting {
 
     /// Everyone hears of all cursors that moved, but of their own.
     fn take_cursors(&mut self, topic: &Topic, max: usize, roster: &Roster) -> Telling {
-        let movers: Vec<SessionId> = self.moved.keys().take(max).copied().collect();
+        let mut movers: Vec<SessionId> = self.moved.keys().copied().collect();
+        movers.sort_unstable_by_key(|it| self.cursors.get(it).map(|it| it.alias));
+        movers.truncate(max);
         let news = movers.iter().filter_map(|session| {
             let Moved { pointed, selected } = self.moved.remove(session)?;
             let person = roster.person(roster.user_of(*session)?)?.clone();
@@ -215,7 +222,7 @@ impl Fleeting {
 pub(super) fn broadcast(
     topic: &Topic,
     user: &UserId,
-    session: SessionId,
+    (session, alias): (SessionId, SessionId),
     event: Arc<str>,
     payload: Arc<str>,
 ) -> Event {
@@ -225,5 +232,6 @@ pub(super) fn broadcast(
         payload,
         user: user.clone(),
         session,
+        alias,
     }
 }

@@ -161,7 +161,7 @@ impl Rosters {
         if let Some(copy) = &mut place.copy {
             copy.is_opening = false;
         }
-        place.nobody_was_told();
+        place.begin_anew();
         for (watcher, watching, have) in std::mem::take(&mut place.waiting) {
             place.catch_up(topic, watcher, watching, have, &self.limits, out);
         }
@@ -188,7 +188,8 @@ impl Rosters {
             return; // told already
         }
         if let Some(place) = self.places.get_mut(topic) {
-            let said = super::fleeting::broadcast(topic, &user, session, event, payload);
+            let ids = (session, session);
+            let said = super::fleeting::broadcast(topic, &user, ids, event, payload);
             place.fleeting.broadcast(said, self.limits.broadcasts_max);
         }
     }
@@ -228,12 +229,17 @@ impl Rosters {
                 self.timers.cancel(&typing);
             }
             Murmur::Pointed(cursor) => {
-                place.fleeting.point(&user, session, |it| *it = cursor);
+                let ids = place.ids_of(session);
+                // The other node may not know yet what its session is called here.
+                let alias = ids.1;
+                let cursor = crate::Cursor { alias, ..cursor };
+                place.fleeting.point(&user, ids, |it| *it = cursor);
                 let key = Key::Cursor(topic.clone(), session);
                 self.timers.arm(key, now + crate::Timing::CURSOR_TTL);
             }
             Murmur::Said { event, payload, .. } => {
-                let said = super::fleeting::broadcast(topic, &user, session, event, payload);
+                let ids = place.ids_of(session);
+                let said = super::fleeting::broadcast(topic, &user, ids, event, payload);
                 place.fleeting.broadcast(said, self.limits.broadcasts_max);
                 place.fleeting.stop_typing(&user, session);
                 self.timers.cancel(&typing);
@@ -295,7 +301,7 @@ impl Rosters {
             }
         }
         if !wanted && place.was_told() {
-            place.begin_anew(self.epochs.next());
+            place.begin_anew();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! People: their sessions and devices, what they chose, what others may see of it.
 
+mod others;
 mod session;
 mod shared;
 mod user;
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use self::others::{Held, Probe};
 pub use self::session::{Activity, Connection};
 use self::shared::{Asked, Shared};
 use self::user::User;
@@ -217,6 +219,9 @@ pub enum Effect<A> {
     Ask(Request),
     /// Read the user's profile, and come back with [`Input::Loaded`].
     Load,
+    /// The same for somebody else, who is not to learn from the time it takes whether anything is known of the user here:
+    /// ask whatever keeps profiles for good, even where the profile is at hand.
+    LookUp,
     /// Keep the profile, or of one that is [blank](Profile::is_blank) nothing; when that is done, grant the asker.
     Save {
         /// What to keep.
@@ -276,6 +281,8 @@ pub struct Users<A> {
     members: Option<Membership>,
     /// Who waits for a revision of a profile to be in that store.
     waiting: HashMap<UserId, Vec<(u64, A)>>,
+    /// Others who want to know how somebody is who cannot be seen.
+    held: HashMap<UserId, Held<A>>,
 }
 
 #[derive(Debug)]
@@ -291,6 +298,8 @@ struct Loading<A> {
     shared: Option<Box<Shared>>,
     /// The shared store was away.
     is_unsure: bool,
+    /// Nobody but others has asked so far.
+    is_for_others: bool,
 }
 
 impl<A> Loading<A> {
@@ -320,6 +329,7 @@ impl<A> Users<A> {
             epochs: Epochs::new(seed),
             members: None,
             waiting: HashMap::new(),
+            held: HashMap::new(),
         }
     }
 
@@ -349,6 +359,15 @@ impl<A> Users<A> {
             Topic::Workspace(_) => None,
         };
         places.filter_map(channel).collect()
+    }
+
+    /// What others are shown as the id of a session.
+    pub fn alias(&self, user: &UserId, session: SessionId) -> SessionId {
+        let Some(Slot::Known(user)) = self.users.get(user) else {
+            return session;
+        };
+        let known = user.sessions.iter().find(|it| it.id == session);
+        known.map_or(session, session::Session::alias)
     }
 
     /// Has the last-seen time of everyone who can be seen kept: the node is about to stop.
@@ -386,7 +405,7 @@ impl<A> Users<A> {
                     (Input::Loaded { .. } | Input::Unread, Some(_)) if loading.is_reading() => {}
                     (Input::Loaded { profile }, _) => self.meet(now, user, Some(profile), out),
                     // Alone, nobody else has shown them: they wait until it is known whether they hide.
-                    (Input::Unread, None) => {}
+                    (Input::Unread, None) => loading.refuse_others(out),
                     (Input::Unread, Some(_)) => self.meet(now, user, None, out),
                     (Input::Stored(reply), Some(members)) => {
                         let Some(shared) = &mut loading.shared else {
@@ -394,18 +413,25 @@ impl<A> Users<A> {
                         };
                         match shared.prepare(now, reply, members) {
                             Asked::Waiting => {}
-                            Asked::Known if shared.has_read() => self.meet(now, user, None, out),
-                            Asked::Known => out.push(Effect::Load),
+                            Asked::Known if shared.has_read() && !loading.is_for_others => {
+                                self.meet(now, user, None, out);
+                            }
+                            Asked::Known => out.push(loading.load()),
                             Asked::Away => {
                                 loading.is_unsure = true;
-                                out.push(Effect::Load);
+                                out.push(loading.load());
                             }
                         }
                     }
                     (input, _)
                         if loading.waiting.len() < self.limits.waiting_max || input.ends() =>
                     {
-                        loading.waiting.push(input);
+                        match loading.wait(input) {
+                            Some(Effect::Load) if loading.has_read() => {
+                                self.meet(now, user, None, out);
+                            }
+                            load => out.extend(load),
+                        }
                     }
                     (input, _) => refuse(input.asker(), Refusal::Unavailable, out),
                 },
@@ -414,6 +440,7 @@ impl<A> Users<A> {
                 if !input.introduces(self.members.is_some()) {
                     return refuse(input.asker(), Refusal::NoSession, out);
                 }
+                let is_for_others = input.is_of_others();
                 let mut shared = None;
                 if let Some(members) = &self.members {
                     let subject = Subject::User(user.clone());
@@ -422,14 +449,17 @@ impl<A> Users<A> {
                     let replica = &mut shared.replica;
                     replica.follow(true, &subject, members, &mut requests);
                     out.extend(requests.into_iter().map(Effect::Ask));
-                } else {
-                    out.push(Effect::Load);
                 }
-                entry.insert(Slot::Loading(Box::new(Loading {
+                let loading = Loading {
                     waiting: vec![input],
                     shared,
                     is_unsure: false,
-                })));
+                    is_for_others,
+                };
+                if !loading.is_reading() {
+                    out.push(loading.load());
+                }
+                entry.insert(Slot::Loading(Box::new(loading)));
             }
         }
     }
@@ -524,6 +554,7 @@ impl<A> Users<A> {
         let Some(Slot::Loading(loading)) = self.users.remove(id) else {
             return;
         };
+        let is_looked_up = loaded.is_some();
         let mut shared = loading.shared;
         let read = shared.as_mut().and_then(|it| it.take_read());
         let (read, changes) = match read {
@@ -547,6 +578,7 @@ impl<A> Users<A> {
         user.is_unsure = is_unsure;
         user.unread = changes;
         user.shared = shared;
+        user.is_looked_up = is_looked_up;
         user.meet_others(now, out);
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
         for input in loading.waiting {
@@ -556,6 +588,10 @@ impl<A> Users<A> {
                 // The one before was the last to be interested; begin again.
                 self.handle(now, id, input, out);
             }
+        }
+        if let Some(Slot::Known(user)) = self.users.get_mut(id) {
+            user.is_looked_up = false;
+            self.settle(now, id, out);
         }
     }
 
@@ -744,20 +780,17 @@ impl<A> Users<A> {
                     return;
                 }
             }
-            Input::Asked { as_owner, asker } => {
-                let answer = match as_owner {
-                    true => Answer::Owned(user.owned(now)),
-                    false => Answer::Face(user.face()),
-                };
+            Input::Asked {
+                as_owner: true,
+                asker,
+            } => {
+                let answer = Answer::Owned(user.owned(now));
                 out.push(Effect::Grant { asker, answer });
             }
+            Input::Asked { asker, .. } => return self.probe(now, id, Probe::Asked(asker), out),
             Input::Watched { watcher, asker } => {
                 user.watchers += 1;
-                grant(asker, out);
-                out.push(Effect::Tell {
-                    to: Audience::Watcher(watcher),
-                    event: Event::Face(user.face()),
-                });
+                return self.probe(now, id, Probe::Watched(watcher, asker), out);
             }
             Input::Unwatched => user.watchers = user.watchers.saturating_sub(1),
             Input::Stored(Reply::Murmured(murmurs)) => {
@@ -771,7 +804,11 @@ impl<A> Users<A> {
                     return;
                 };
                 user.is_hearsay = true;
+                let is_read = matches!(reply, Reply::Read { .. });
                 let outcome = user.hear(now, reply, members);
+                if is_read && self.held.contains_key(id) {
+                    out.push(Effect::LookUp);
+                }
                 for session in outcome.taken {
                     user.hand_over(session, out);
                 }
@@ -789,8 +826,11 @@ impl<A> Users<A> {
                     self.kept(id, revision, out);
                 }
             }
-            Input::Loaded { profile } => user.learn(now, profile),
-            Input::Unread => {}
+            Input::Loaded { profile } => {
+                user.learn(now, profile);
+                self.answer_held(id, out);
+            }
+            Input::Unread => self.refuse_held(id, out),
         }
         self.settle(now, id, out);
     }
@@ -854,10 +894,7 @@ impl<A> Users<A> {
         for (session, _) in user.ended.drain(..) {
             self.timers.cancel(&Key::Session(id.clone(), session));
         }
-        if user.is_needed() {
-            if user.seems_forgotten() {
-                user.begin_anew(self.epochs.next());
-            }
+        if user.is_needed() || self.held.contains_key(id) {
             if let Some(deadline) = user.deadline_to_arm() {
                 self.timers.arm(Key::User(id.clone()), deadline);
             }

@@ -11,6 +11,7 @@ mod crowds;
 mod devices;
 mod fleeting;
 mod grace;
+mod hiding;
 mod hooks;
 mod limits;
 mod privacy;

@@ -13,6 +13,7 @@ mod visits;
 mod bounds;
 mod catching_up;
 mod frames;
+mod hiding;
 mod hostile;
 mod observing;
 mod process;

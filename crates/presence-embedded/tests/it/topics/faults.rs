@@ -217,6 +217,7 @@ fn put() -> Op {
         is_active: true,
         heard_at: Timestamp::from_millis(1),
         places: vec![],
+        alias: None,
     };
     Op::Put {
         field: Field::Session(SessionId::from_u128(1)),
