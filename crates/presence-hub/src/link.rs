@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use presence_core::cluster::{Murmur, News, Reply, Request, Subject, Write};
+use presence_core::cluster::{Murmur, News, Peek, Reply, Request, Subject, Write};
 use presence_core::ports::{Notice, Row, StoreError, Topics};
 use presence_core::{Timestamp, UserId};
 use tokio::sync::{mpsc, watch};
@@ -60,7 +60,9 @@ impl Link {
             return Ok(None);
         };
         match refused.into_inner() {
-            Request::Open { ask, .. } | Request::Read { ask, .. } => Ok(Some(Reply::Read {
+            Request::Open { ask, .. }
+            | Request::Read { ask, .. }
+            | Request::Peek { ask, .. } => Ok(Some(Reply::Read {
                 ask,
                 snapshot: None,
             })),
@@ -414,7 +416,10 @@ impl Lane {
                     waiting.truncate(MURMURS_PER_SUBJECT_MAX);
                 }
             }
-            door @ (Request::Open { .. } | Request::Read { .. } | Request::Close(_)) => {
+            door @ (Request::Open { .. }
+            | Request::Read { .. }
+            | Request::Peek { .. }
+            | Request::Close(_)) => {
                 self.doors.push(door);
             }
         }
@@ -492,7 +497,8 @@ async fn fence<T: Topics>(
     (shard, Kind::Fences, replies.collect())
 }
 
-/// Of each subject the last that was asked counts: whoever asked before does not wait for it any more.
+/// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A peek is apart from
+/// that: somebody waits for each.
 async fn open<T: Topics>(
     shard: u16,
     store: Arc<T>,
@@ -502,8 +508,13 @@ async fn open<T: Topics>(
     let mut closing = Vec::new();
     let mut opening: Vec<(Subject, u32)> = Vec::new();
     let mut reading: Vec<(Subject, u32)> = Vec::new();
+    let mut peeking: Vec<(Subject, u32, Peek)> = Vec::new();
     for door in doors {
         let subject = door.subject().clone();
+        if let Request::Peek { ask, peek, .. } = door {
+            peeking.push((subject, ask, peek));
+            continue;
+        }
         closing.retain(|it| *it != subject);
         reading.retain(|(it, _)| *it != subject);
         match door {
@@ -519,7 +530,18 @@ async fn open<T: Topics>(
                 opening.retain(|(it, _)| *it != subject);
                 closing.push(subject);
             }
-            Request::Write(_) | Request::Fence { .. } | Request::Murmur(..) => {}
+            Request::Peek { .. }
+            | Request::Write(_)
+            | Request::Fence { .. }
+            | Request::Murmur(..) => {}
+        }
+    }
+    for (subject, ask, peek) in peeking {
+        match peek {
+            Peek::Read => reading.push((subject, ask)),
+            // To follow what is not followed would be for ever.
+            Peek::Followed if closing.contains(&subject) => reading.push((subject, ask)),
+            Peek::Followed => opening.push((subject, ask)),
         }
     }
     if !closing.is_empty() {

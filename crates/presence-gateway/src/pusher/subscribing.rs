@@ -192,7 +192,7 @@ impl Pusher {
         self.retire(guest).await;
     }
 
-    fn find(&self, user: &UserId) -> Option<usize> {
+    pub(super) fn find(&self, user: &UserId) -> Option<usize> {
         let mut guests = self.guests.iter();
         guests.position(|it| it.session().user() == user)
     }
@@ -220,10 +220,14 @@ impl Pusher {
     /// Somebody without a name, for channels on which nobody is shown.
     async fn nobody(&mut self) -> Result<usize, Refused> {
         let user = self.nobody.clone().unwrap_or_else(anonymous);
+        let is_new = self.find(&user).is_none();
         let identity = signed::identity(self.application(), user.clone(), self.since);
         let identity = || identity;
         let guest = self.guest_of(&user, identity).await?;
         self.nobody = Some(user);
+        if is_new {
+            self.enter_with_them(guest);
+        }
         Ok(guest)
     }
 
@@ -237,5 +241,6 @@ impl Pusher {
         let gone = self.guests.remove(guest);
         self.subscriptions.forget(guest);
         gone.leave().await;
+        self.hide_with_them();
     }
 }

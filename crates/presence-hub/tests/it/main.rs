@@ -5,6 +5,7 @@
 mod adapters;
 mod announcing;
 mod cluster;
+mod hiding;
 mod outbox;
 mod states;
 mod support;
