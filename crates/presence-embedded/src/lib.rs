@@ -2,6 +2,7 @@
 //!
 //! - [`ProfileFile`] keeps profiles in one database file. What it has acknowledged is on the disk.
 //! - [`ProfileMemory`] keeps them in memory, for tests and for running without a data directory.
+//! - [`SessionFiles`] keeps the sessions of a node that is alone, for the process that comes after it.
 //! - [`TopicMemory`] is the store that nodes share: all of what a node alone needs, and a whole cluster in a test. It can be
 //!   told to fail.
 //! - [`conformance`] is the contract of the ports as a suite. Every adapter and every wrapper of one runs it.
@@ -46,6 +47,7 @@
 mod file;
 mod memory;
 mod record;
+mod sessions;
 mod time;
 mod topics;
 
@@ -55,4 +57,5 @@ pub use file::{
     CACHE_BYTES_MAX, LOADS_MAX, OpenError, PROFILES_PER_COMMIT, ProfileFile, SAVES_MAX,
 };
 pub use memory::ProfileMemory;
+pub use sessions::{Left, PART_BYTES_MAX, REWRITE_BYTES_LEAST, SessionFiles, SessionsError};
 pub use topics::{NOTICES_MAX, REAPED_MAX, RECENT, TopicLink, TopicMemory};

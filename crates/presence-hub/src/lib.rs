@@ -18,6 +18,7 @@ mod hub;
 mod keeper;
 mod lease;
 mod link;
+mod memory;
 mod outbox;
 mod pending;
 mod people;

@@ -4,6 +4,7 @@
 
 mod hooks;
 mod outbox;
+mod sessions;
 mod topics;
 
 use std::error::Error;
@@ -14,6 +15,7 @@ pub use self::hooks::{
     EVENTS_WAITING_MAX, Endpoint, Hooks, Known, Numbered, Queued, Tell, Telling,
 };
 pub use self::outbox::{Outbox, Queue, Row};
+pub use self::sessions::{Kept, Note, Recalled, Sessions};
 pub use self::topics::{Lease, Leases, Notice, Standing, Topics, Written};
 use crate::{Profile, Timestamp, UserId};
 

@@ -1,5 +1,6 @@
 //! People: their sessions and devices, what they chose, what others may see of it.
 
+mod held;
 mod session;
 mod shared;
 mod user;
@@ -8,11 +9,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+pub use self::held::{KnownBy, Likeness};
 pub use self::session::{Activity, Connection};
 use self::shared::{Asked, Shared};
 use self::user::User;
 use crate::cluster::{Incarnation, Membership, Murmur, News, Reply, Request, Subject};
 use crate::epochs::Epochs;
+use crate::ports::{Note, Recalled};
 use crate::{
     ChannelId, Clock, DeviceId, Event, Face, Limits, Member, Meta, Owned, Profile, Reason, Refusal,
     SessionId, StatusChange, Timers, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
@@ -27,6 +30,8 @@ pub enum Input<A> {
         session: SessionId,
         /// The connection whose session shall go on, if it still can.
         resume: Option<Connection>,
+        /// What a client says of itself that has no word for that: it goes on with a session that is held for it.
+        likeness: Option<Likeness>,
         /// On which device.
         device: DeviceId,
         /// In whose online lists the user appears through it.
@@ -146,6 +151,17 @@ pub enum Input<A> {
         /// Wants to know that it worked.
         asker: Option<A>,
     },
+    /// A session that an earlier process of this node has noted: it is held for its client.
+    Restored {
+        /// The session as it was.
+        recalled: Box<Recalled>,
+        /// When it was last known to be alive.
+        alive_at: Timestamp,
+        /// How long it is held.
+        until: Timestamp,
+        /// Wants to know when that is done.
+        asker: Option<A>,
+    },
     /// Something was heard of the store about the user.
     Stored(Reply),
     /// The profile that [`Effect::Load`] asked for cannot be read for now; it comes later.
@@ -199,6 +215,9 @@ pub enum Effect<A> {
         /// Wants to know that it worked.
         asker: Option<A>,
     },
+    /// Note something of a session for the process that comes after this one. To be done before any other effect of the same
+    /// call. Only where [sessions are kept](Users::keep_sessions).
+    Remember(Note),
     /// A session types and points no longer.
     Silence {
         /// Where.
@@ -276,6 +295,10 @@ pub struct Users<A> {
     members: Option<Membership>,
     /// Who waits for a revision of a profile to be in that store.
     waiting: HashMap<UserId, Vec<(u64, A)>>,
+    /// Sessions are kept for the process that comes after this one.
+    keeps_sessions: bool,
+    /// Since when this one has been about to stop.
+    stops_from: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -320,6 +343,8 @@ impl<A> Users<A> {
             epochs: Epochs::new(seed),
             members: None,
             waiting: HashMap::new(),
+            keeps_sessions: false,
+            stops_from: None,
         }
     }
 
@@ -335,6 +360,31 @@ impl<A> Users<A> {
             Slot::Loading(_) => false,
         };
         self.users.values().filter(is_shown).count()
+    }
+
+    fn known(&self) -> impl Iterator<Item = &User> {
+        self.users.values().filter_map(|slot| match slot {
+            Slot::Known(user) => Some(&**user),
+            Slot::Loading(_) => None,
+        })
+    }
+
+    /// Sees to it that no session which has lost its connection ends before `until`.
+    fn extend_grace(&mut self, until: Timestamp) {
+        for slot in self.users.values_mut() {
+            let Slot::Known(user) = slot else {
+                continue;
+            };
+            let id = user.id().clone();
+            for session in &mut user.sessions {
+                if let Some((ends, reason)) = session.gone
+                    && ends < until
+                {
+                    session.gone = Some((until, reason));
+                    self.timers.arm(Key::Session(id.clone(), session.id), until);
+                }
+            }
+        }
     }
 
     /// The channels that a session is in, visibly or not.
@@ -546,6 +596,7 @@ impl<A> Users<A> {
         let mut user = User::new(now, profile, self.epochs.next());
         user.is_unsure = is_unsure;
         user.unread = changes;
+        user.is_kept = self.keeps_sessions && !id.is_anonymous();
         user.shared = shared;
         user.meet_others(now, out);
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
@@ -578,7 +629,10 @@ impl<A> Users<A> {
                 workspaces,
                 card,
                 asker,
+                likeness,
             } => {
+                let like = || user.recognise(&device, likeness.as_ref()?);
+                let resume = resume.or_else(like);
                 let resumed = resume.and_then(|before| user.resume(now, before));
                 let (connection, restored) = match resumed {
                     Some((connection, replaced)) => {
@@ -588,6 +642,9 @@ impl<A> Users<A> {
                         }));
                         // A newer token may name other workspaces than the one before.
                         user.move_to(now, connection.session, &workspaces, &card, out);
+                        if likeness.is_some() {
+                            user.claim(now, connection.session);
+                        }
                         (connection, true)
                     }
                     None if user.sessions_anywhere() >= self.limits.sessions_max => {
@@ -598,6 +655,7 @@ impl<A> Users<A> {
                     }
                     None => {
                         let connection = user.connect(now, session, device, false);
+                        user.mark(session, likeness.as_ref());
                         for workspace in workspaces {
                             user.join(now, session, Topic::Workspace(workspace), &card);
                         }
@@ -789,6 +847,16 @@ impl<A> Users<A> {
                     self.kept(id, revision, out);
                 }
             }
+            Input::Restored {
+                recalled,
+                alive_at,
+                until,
+                asker,
+            } => {
+                user.restore(now, *recalled, alive_at, until, out);
+                self.settle(now, id, out);
+                return grant(asker, out);
+            }
             Input::Loaded { profile } => user.learn(now, profile),
             Input::Unread => {}
         }
@@ -813,6 +881,7 @@ impl<A> Users<A> {
         user.show(now, out);
         user.is_hearsay = false;
         user.orphaned_at = None;
+        user.note(now, self.stops_from, out);
         user.write(out);
         user.tell_owner(now, out);
         let unsaved = std::mem::take(&mut user.unsaved);
@@ -895,6 +964,7 @@ impl<A> Input<A> {
     fn introduces(&self, is_shared: bool) -> bool {
         match self {
             Input::Connected { .. }
+            | Input::Restored { .. }
             | Input::Acted { .. }
             | Input::Chose { .. }
             | Input::Erased { .. }
@@ -924,6 +994,7 @@ impl<A> Input<A> {
             | Input::Updated { asker, .. }
             | Input::Departed { asker, .. }
             | Input::Prolonged { asker, .. }
+            | Input::Restored { asker, .. }
             | Input::Chose { asker, .. }
             | Input::Watched { asker, .. } => asker,
             Input::Acted { .. }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::held::{KnownBy, Noted};
 use crate::cluster::{SessionRecord, Stay};
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
 
@@ -52,6 +53,16 @@ pub(super) struct Session {
     pub(super) is_news: bool,
     /// What they know of whether it is active.
     shared_active: bool,
+    /// What its client is known by when it comes back.
+    pub(super) known_by: KnownBy,
+    /// It was a session of the process before, and no client has come back to it.
+    pub(super) is_held: bool,
+    /// When its connection was lost, while it has none.
+    pub(super) lost_at: Option<Timestamp>,
+    /// When it leaves the places that its client has not joined again.
+    pub(super) claims_end: Option<Timestamp>,
+    /// What was last noted of it, where sessions are kept for the next process.
+    pub(super) noted: Option<Noted>,
 }
 
 /// A channel or workspace that a session is in.
@@ -62,6 +73,33 @@ pub(super) struct Place {
     pub(super) meta: Arc<Meta>,
     /// The look with which it was written; `None` where others may not see it.
     pub(super) written: Option<u64>,
+    /// The client that goes on with the session has not joined this again.
+    pub(super) is_unclaimed: bool,
+    /// It was noted as it is, where sessions are kept for the next process.
+    pub(super) is_noted: bool,
+}
+
+impl Place {
+    /// A place where nobody has been shown yet.
+    pub(super) fn new(stay: Stay) -> Self {
+        Place {
+            topic: stay.topic,
+            joined_at: stay.joined_at,
+            meta: stay.meta,
+            written: None,
+            is_unclaimed: false,
+            is_noted: false,
+        }
+    }
+
+    /// The same in the words of other nodes.
+    pub(super) fn stay(&self) -> Stay {
+        Stay {
+            topic: self.topic.clone(),
+            joined_at: self.joined_at,
+            meta: self.meta.clone(),
+        }
+    }
 }
 
 impl Session {
@@ -79,6 +117,11 @@ impl Session {
             armed: false,
             is_news: true,
             shared_active: true,
+            known_by: KnownBy::Token,
+            is_held: false,
+            lost_at: None,
+            claims_end: None,
+            noted: None,
         }
     }
 
@@ -89,20 +132,19 @@ impl Session {
         epoch: u32,
         record: &SessionRecord,
     ) -> Self {
-        let places = record.places.iter().map(|stay| Place {
-            topic: stay.topic.clone(),
-            joined_at: stay.joined_at,
-            meta: stay.meta.clone(),
-            written: None,
-        });
-        Session {
+        let places = record.places.iter().cloned().map(Place::new);
+        let mut session = Session {
             epoch,
             activity: record.activity,
             // Not here yet: whoever brought it says when it is.
             gone: (!record.acted).then_some((now, Reason::Lost)),
             places: places.collect(),
             ..Session::new(now, id, record.device.clone(), record.acted)
+        };
+        if session.activity == Activity::Hidden && !record.is_active {
+            session.idle_in_background();
         }
+        session
     }
 
     /// What other nodes are to know of it, if that is news to them.
@@ -117,11 +159,7 @@ impl Session {
 
     /// All that another node needs to go on with it.
     pub(super) fn record(&self, now: Timestamp) -> SessionRecord {
-        let places = self.places.iter().map(|place| Stay {
-            topic: place.topic.clone(),
-            joined_at: place.joined_at,
-            meta: place.meta.clone(),
-        });
+        let places = self.places.iter().map(Place::stay);
         SessionRecord {
             device: self.device.clone(),
             acted: self.acted,
@@ -159,8 +197,15 @@ impl Session {
         self.epoch += 1;
         self.is_news = true;
         self.gone = None;
+        self.is_held = false;
+        self.lost_at = None;
         self.heard_at = now;
         self.armed = false;
+    }
+
+    /// Lets whoever is idle in the background stay so: since when they have been there is not known any more.
+    pub(super) fn idle_in_background(&mut self) {
+        self.hidden_since = Timestamp::default();
     }
 
     pub(super) fn is_active(&self, now: Timestamp) -> bool {
@@ -194,6 +239,7 @@ impl Session {
             Some((until, _)) => until,
             None => self.lease_ends(timing),
         };
+        let ends = self.claims_end.map_or(ends, |at| at.min(ends));
         let idle_at = self.hidden_since + Timing::HIDDEN_IDLE_AFTER;
         match self.activity {
             Activity::Hidden if now < idle_at => idle_at.min(ends),

@@ -14,6 +14,7 @@ mod grace;
 mod hooks;
 mod limits;
 mod privacy;
+mod restarting;
 mod rosters;
 mod services;
 mod status;

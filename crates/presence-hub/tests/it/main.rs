@@ -4,6 +4,7 @@
 
 mod announcing;
 mod cluster;
+mod keeping;
 mod outbox;
 mod support;
 mod telling;
