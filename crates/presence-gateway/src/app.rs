@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use presence_core::Timestamp;
 use presence_core::hooks::Wanted;
-use presence_core::ports::Topics;
-use presence_embedded::{ProfileFile, ProfileMemory};
+use presence_core::ports::{Profiles, Topics};
+use presence_embedded::{Left, ProfileFile, ProfileMemory, SessionFiles, SessionsError};
 use presence_hub::{Hub, Settings};
 use presence_mongo::MongoProfiles;
 use presence_redis::RedisTopics;
@@ -52,7 +52,9 @@ impl App {
     /// Says what cannot be opened, and why.
     pub(crate) async fn start(config: Config) -> anyhow::Result<App> {
         let Some(redis) = config.redis.clone() else {
-            return App::alone(config);
+            let (app, left) = App::alone(config)?;
+            app.restore(left).await;
+            return Ok(app);
         };
         let redis = match &config.webhook {
             Some(_) => redis.with_webhooks(),
@@ -86,20 +88,40 @@ impl App {
         App::new(config, hub, resume)
     }
 
-    /// Opens what is kept, and starts a hub that is alone.
+    /// Opens what is kept, and starts a hub that is alone; with what the process before has left, which is to be restored
+    /// before anybody is let in.
     ///
     /// # Errors
     ///
     /// Says what cannot be opened, and why.
-    pub(crate) fn alone(config: Config) -> anyhow::Result<App> {
+    pub(crate) fn alone(config: Config) -> anyhow::Result<(App, Left)> {
         let (profiles, resume) = Stored::open(&config)?;
+        let (sessions, left) = sessions(&config)?;
         let settings = settings(&config);
         let hub = match profiles {
-            Stored::Memory(profiles) => Hub::start(settings, profiles),
-            Stored::File(profiles) => Hub::start(settings, profiles),
-            Stored::Mongo(profiles) => Hub::start(settings, profiles),
+            Stored::Memory(profiles) => alone(settings, profiles, sessions),
+            Stored::File(profiles) => alone(settings, profiles, sessions),
+            Stored::Mongo(profiles) => alone(settings, profiles, sessions),
         };
-        App::new(config, hub, resume)
+        Ok((App::new(config, hub, resume)?, left))
+    }
+
+    /// Holds the sessions of the process before for their clients.
+    async fn restore(&self, left: Left) {
+        if left.garbled > 0 {
+            let journals = left.garbled;
+            tracing::warn!(
+                journals,
+                "what was kept of sessions cannot be read to its end"
+            );
+        }
+        if let Some(away) = left.away {
+            let sessions = left.sessions.len();
+            tracing::info!(sessions, ?away, "sessions are held for their clients");
+        }
+        // Also where nothing is left: what is older is forgotten then.
+        let away = left.away.unwrap_or_default();
+        self.hub.restore(left.sessions, away, left.ended_at).await;
     }
 
     fn new(config: Config, hub: Hub, resume: ResumeKey) -> anyhow::Result<App> {
@@ -123,6 +145,33 @@ impl App {
 
     pub(crate) fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Open
+    }
+}
+
+/// Where a gateway that is alone keeps its sessions, and what the process before has left there.
+fn sessions(config: &Config) -> anyhow::Result<(Option<Arc<SessionFiles>>, Left)> {
+    let DataDir::Folder(folder) = &config.data_dir else {
+        return Ok((None, Left::default()));
+    };
+    match SessionFiles::open(&folder.join("sessions"), config.shards) {
+        Ok((files, left)) => Ok((Some(Arc::new(files)), left)),
+        Err(why @ SessionsError::InUse { .. }) => {
+            tracing::warn!("{why}: after a restart of this one everybody is shown coming anew");
+            Ok((None, Left::default()))
+        }
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// A hub that is alone.
+fn alone<P: Profiles>(
+    settings: Settings,
+    profiles: Arc<P>,
+    sessions: Option<Arc<SessionFiles>>,
+) -> Hub {
+    match sessions {
+        Some(sessions) => Hub::start_keeping(settings, profiles, sessions),
+        None => Hub::start(settings, profiles),
     }
 }
 

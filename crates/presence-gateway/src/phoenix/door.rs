@@ -8,6 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::StatusCode;
 use presence_client::wire::{ErrorCode, Json};
+use presence_core::Topic;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -87,7 +88,13 @@ impl Door {
         place: &Place,
     ) -> Result<Guest, Denied> {
         let identity = self.identity(app, params, place)?;
-        Guest::enter(app.clone(), identity, None)
+        let first = match place {
+            Place::Roster(topic @ Topic::Channel(_)) if params.watch != Some(true) => {
+                Some((topic.clone(), params.meta().ok()))
+            }
+            _ => None,
+        };
+        Guest::enter_like(app.clone(), identity, first)
             .await
             .map_err(|why| {
                 app.metrics.refused(why.code);

@@ -44,7 +44,7 @@ impl Pusher {
             return Err(Refused::new(ErrorCode::Invalid, message));
         }
         let identity = signed.identity(self.since);
-        let guest = self.guest_of(&signed.user, || identity).await?;
+        let guest = self.guest_of(&signed.user, || identity, None).await?;
         self.signed_in = Some(signed);
         out.push(words::signin_success(&it.user_data));
         if wanted > WATCHLIST_MAX {

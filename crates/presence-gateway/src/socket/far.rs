@@ -41,7 +41,7 @@ pub(crate) fn app(settings: &[(&str, &str)]) -> Arc<App> {
     let env = settings
         .iter()
         .map(|(name, value)| (name.into(), value.into()));
-    Arc::new(App::alone(Config::load(&cli, env).unwrap()).unwrap())
+    Arc::new(App::alone(Config::load(&cli, env).unwrap()).unwrap().0)
 }
 
 /// Runs a connection in that dialect, which sends `out` first, with `buffer` bytes on the way in each direction.

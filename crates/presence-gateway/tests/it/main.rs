@@ -17,6 +17,7 @@ mod hostile;
 mod observing;
 mod process;
 mod requests;
+mod restarting;
 mod resuming;
 mod slow;
 mod tokens;
