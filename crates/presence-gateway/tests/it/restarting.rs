@@ -164,11 +164,12 @@ async fn whoever_hides_stays_hidden_and_whoever_said_goodbye_stays_gone() {
     let program = place.start(&[]);
     let mut ann = Person::comes_with(&options(program.address, "ann")).await;
     let mut bob = Person::comes_with(&options(program.address, "bob")).await;
-    let cat = Person::comes_with(&options(program.address, "cat")).await;
+    let mut cat = Person::comes_with(&options(program.address, "cat")).await;
     ann.does(r#"{"type":"presence:status","status":"invisible"}"#)
         .await;
     bob.says(r#"{"type":"presence:leave"}"#).await;
     bob.is_closed().await;
+    cat.sees(&["cat"]).await;
     program.kill();
     let program = place.start(&[]);
     let mut back = Person::comes_with(&again(&program, "cat", &cat)).await;
