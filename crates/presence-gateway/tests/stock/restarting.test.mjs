@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { EVERY_FAMILY, FAMILIES, comeBackToTheTabs } from './families.mjs';
-import { eventually, startGateway } from './harness.mjs';
+import { eventually, native, raw, startGateway } from './harness.mjs';
 
 const RESTARTS = 10;
 /** How long everybody may take to be back; pages of Rails look every few seconds only. */
@@ -86,4 +86,38 @@ test('away for two seconds, everybody but Pusher is back within five; Rails with
   }
   await pause(17_000);
   for (const [n, room] of rooms.entries()) assert.deepEqual(told(room).slice(before[n].length), [], `${room.user}, ${room.family}`);
+});
+
+test('killed while people come and go, it knows whoever others were told of', { timeout: 120_000 }, async (t) => {
+  for (let round = 0; round < 5; round += 1) {
+    const gateway = await startGateway(t);
+    const room = native(t, gateway, { userId: 'watcher' }).channel('room:1');
+    const gone = new Set();
+    let changes = 0;
+    room.on('join', () => { changes += 1; });
+    room.on('leave', ({ id }) => { gone.add(id); changes += 1; });
+    await room.watch();
+    const comers = Array.from({ length: 120 }, (_, n) => raw(t, `ws://${gateway.address}/ws?user_id=user-${n}`, ['presence.v1.json']).then(async (it) => {
+      it.says({ type: 'presence:join', channel: 'room:1' });
+      // Every third is on their way out.
+      await pause(100 + Math.random() * 150);
+      if (n % 3 === 0 && it.code === null) it.says({ type: 'presence:leave' });
+    }).catch(() => {}));
+    const enough = 10 + Math.random() * 60;
+    await eventually('enough has happened', () => changes, (it) => it >= enough);
+    await gateway.end('SIGKILL');
+    await pause(50);
+    const told = room.getState().users.map(({ id }) => id);
+    await gateway.start();
+    const page = await (await fetch(`${gateway.origin}/api/presence/channel/room:1/viewers?user_id=x&limit=500`)).json();
+    const held = page.users.map((it) => it.id ?? it.user_id);
+    assert.equal(held.length, page.total);
+    t.diagnostic(`${told.length} were there, ${gone.size} had left, ${held.length} are held`);
+    // Whoever has said goodbye may have left without anybody having been told.
+    const stayed = told.filter((id) => Number(id.split('-')[1]) % 3 !== 0);
+    assert.deepEqual(stayed.filter((id) => !held.includes(id)), []);
+    assert.deepEqual(held.filter((id) => gone.has(id)), []);
+    await Promise.all(comers);
+    gateway.destroy();
+  }
 });
