@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use presence_core::cluster::{Incarnation, Peek, Reply, Request, Snapshot};
+use presence_core::ports::{Note, Recalled};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{
     ChannelId, Chosen, DeviceId, Event, Limits, Member, Profile, Refusal, SessionId, StatusChange,
@@ -70,11 +71,44 @@ impl Stage {
         self.does(Input::Connected {
             session,
             resume,
+            likeness: None,
             device: DeviceId::new("web:1").unwrap(),
             workspaces: vec![WorkspaceId::new("acme").unwrap()],
             card: Arc::default(),
             asker: 0,
         })
+    }
+
+    /// The process ends, and the next one has the sessions that this one has kept.
+    fn restarts(self) -> Self {
+        let mut next = Stage::new();
+        // Each process has another seed.
+        let seed = self.now.as_millis();
+        next.users = Users::new(Timing::default(), Limits::default(), seed);
+        next.users.keep_sessions();
+        next.now = self.now;
+        let notes = self.users.kept_sessions(self.now);
+        let mut recalled: Vec<Recalled> = Vec::new();
+        for note in notes {
+            match note {
+                Note::Is { session, kept } => recalled.push(Recalled {
+                    session,
+                    kept: *kept,
+                    stays: Vec::new(),
+                }),
+                Note::Joined { stay, .. } => recalled.last_mut().unwrap().stays.push(stay),
+                Note::Departed { .. } | Note::Ended { .. } => {}
+            }
+        }
+        for recalled in recalled {
+            next.does(Input::Restored {
+                recalled: Box::new(recalled),
+                alive_at: self.now,
+                until: self.now + std::time::Duration::from_secs(16),
+                asker: None,
+            });
+        }
+        next
     }
 
     fn loads(&mut self) -> Vec<Effect<u32>> {
@@ -179,6 +213,37 @@ fn a_session_that_nobody_has_seen_keeps_its_id_when_its_user_comes_out() {
     assert_ne!(mine(KEY).alias, KEY);
     let fresh = SessionId::from_u128(1 << 101);
     assert_eq!(mine(fresh).alias, fresh);
+}
+
+#[test]
+fn the_next_process_shows_a_kept_session_under_the_same_id_until_its_user_comes_out_again() {
+    let mut stage = Stage::new();
+    stage.users.keep_sessions();
+    stage.connects(KEY, None);
+    stage.loads();
+    stage.joins("room:1");
+    stage.chooses(Chosen::Invisible);
+    stage.chooses(Chosen::Online);
+    let alias = stage.users.alias(&stage.ann, KEY);
+    assert_ne!(alias, KEY);
+    let mut next = stage.restarts();
+    let entries = written(&next.loads());
+    assert_eq!(entries.len(), 2, "of the room and of the workspace");
+    assert!(entries.iter().all(|it| it.alias == alias));
+    // It was seen by the process before.
+    next.chooses(Chosen::Invisible);
+    let mut last = next.restarts();
+    let mut profile = Profile::new(last.ann.clone());
+    profile.status.chosen = Chosen::Invisible;
+    let profile = Some(profile);
+    assert_eq!(written(&last.does(Input::Loaded { profile })), []);
+    let entries = written(&last.chooses(Chosen::Online));
+    assert_eq!(entries.len(), 2);
+    assert!(
+        entries
+            .iter()
+            .all(|it| it.alias != alias && it.alias != KEY)
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod hiding;
 mod hooks;
 mod limits;
 mod privacy;
+mod restarting;
 mod rosters;
 mod services;
 mod status;

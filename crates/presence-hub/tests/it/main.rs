@@ -6,6 +6,7 @@ mod adapters;
 mod announcing;
 mod cluster;
 mod hiding;
+mod keeping;
 mod outbox;
 mod states;
 mod support;
