@@ -985,8 +985,15 @@ impl<V: Kept> Replica<V> {
             }
         }
         for (session, remote) in &mut self.remote {
-            if !there.contains_key(session) && remote.missing == Missing::No {
-                remote.missing = missing;
+            if there.contains_key(session) {
+                continue;
+            }
+            match remote.missing {
+                Missing::No => remote.missing = missing,
+                // The store can be reached. Whoever has the session now may have removed its entry already, unheard: once every node
+                // has said all until now, it is known.
+                Missing::Moved { .. } => remote.missing = Missing::Loss { since: now },
+                Missing::Gap { .. } | Missing::Loss { .. } => {}
             }
         }
         for (session, local) in &mut self.local {
