@@ -336,8 +336,12 @@ impl Followed {
         if is_lost || is_late {
             // Until then what was heard is of a past that is gone.
             shard.subjects.values_mut().for_each(|it| it.heard = None);
+            // Where nothing is followed nobody relies on what was heard.
+            let is_relied_on = !shard.subjects.is_empty();
             drop(shard);
-            self.notices.forget(number);
+            if is_relied_on {
+                self.notices.forget(number);
+            }
             return Vec::new();
         }
         let mut unknown = Vec::new();
@@ -449,6 +453,23 @@ mod tests {
         assert_eq!(compared[7], ROUNDS);
         compared[7] = 1;
         assert!(compared.iter().all(|it| *it == 1), "{compared:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loss_where_nothing_is_followed_troubles_nobody() {
+        let followed = followed();
+        compare(&followed, &[]);
+        followed.remove(&user());
+        let lost = Changed {
+            birth: Some(2),
+            names: vec![],
+        };
+        followed.compared(7, &followed.look(7), &lost);
+        assert_eq!(said(&followed), None);
+        // And whoever follows something there later begins with what is there now.
+        followed.insert(&user());
+        followed.compared(7, &followed.look(7), &lost);
+        assert_eq!(said(&followed), None);
     }
 
     #[tokio::test(start_paused = true)]
