@@ -120,12 +120,7 @@ impl<A> Others<A> {
 
 impl<A> Users<A> {
     /// Answers at once where the user can be seen, or was looked up for this; else when that is done.
-    pub(super) fn probe(
-        &mut self,
-        id: &UserId,
-        probe: Probe<A>,
-        out: &mut Vec<Effect<A>>,
-    ) {
+    pub(super) fn probe(&mut self, id: &UserId, probe: Probe<A>, out: &mut Vec<Effect<A>>) {
         let looked_up = match self.users.get_mut(id) {
             Some(Slot::Known(user)) if user.is_shown() || user.looked_up == LookedUp::Yes => {
                 return probe.answer(user.face(), out);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use presence_core::cluster::{Field, Record, SessionRecord, Stamp, Stay, Subject};
 use presence_core::users::Activity;
 use presence_core::{
-    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, SessionId, Shown,
-    Status, Timestamp, Topic, UserId, Visible, WorkspaceId,
+    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, SessionId,
+    Shown, Status, Timestamp, Topic, UserId, Visible, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 
