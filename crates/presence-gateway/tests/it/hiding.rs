@@ -44,7 +44,7 @@ async fn coming_out_of_hiding_is_coming_as_somebody_nobody_has_seen() {
     let gateway = start(&[]).await;
     let mut bob = Person::comes(&gateway, "bob").await;
     let mut ann = Person::comes(&gateway, "ann").await;
-    bob.sees(&["ann", "bob"]).await;
+    bob.sees(&["bob", "ann"]).await;
     let first = session_of(&bob, "ann").unwrap();
     assert_eq!(first, ann.client.hello().session);
     ann.does(r#"{"type":"presence:cursor","channel":"room:1","x":1,"y":2}"#)
@@ -55,7 +55,7 @@ async fn coming_out_of_hiding_is_coming_as_somebody_nobody_has_seen() {
     ann.does(HIDE).await;
     bob.sees(&["bob"]).await;
     ann.does(COME_OUT).await;
-    bob.sees(&["ann", "bob"]).await;
+    bob.sees(&["bob", "ann"]).await;
     let second = session_of(&bob, "ann").unwrap();
     assert_ne!(first, second);
     let told = |event: &Event| match event {
@@ -271,7 +271,8 @@ async fn the_time_of_an_answer_does_not_tell_who_hides() {
     let place = Place::new();
     let redis = std::env::var("PRESENCE_TWIN_REDIS_URL").ok();
     let redis = redis.iter().map(|url| ("PRESENCE_REDIS_URL", url.as_str()));
-    let settings: Vec<(&str, &str)> = redis.collect();
+    let mut settings: Vec<(&str, &str)> = redis.collect();
+    settings.push(("PRESENCE_RATE_QUERY", "10000/s burst 10000"));
     let program = place.start(&settings);
     let address = program.address;
     let mut stream = TcpStream::connect(address).await.unwrap();
