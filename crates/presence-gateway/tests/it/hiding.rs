@@ -270,9 +270,9 @@ async fn the_time_of_an_answer_does_not_tell_who_hides() {
     const PAIRS: usize = 50;
     let place = Place::new();
     let redis = std::env::var("PRESENCE_TWIN_REDIS_URL").ok();
-    let redis = redis.iter().map(|url| ("PRESENCE_REDIS_URL", url.as_str()));
+    let redis = redis.iter().map(|url| ("REDIS_URL", url.as_str()));
     let mut settings: Vec<(&str, &str)> = redis.collect();
-    settings.push(("PRESENCE_RATE_QUERY", "10000/s burst 10000"));
+    settings.push(("PRESENCE_RATE_QUERY", "1000/s burst 100000"));
     let program = place.start(&settings);
     let address = program.address;
     let mut stream = TcpStream::connect(address).await.unwrap();
