@@ -219,6 +219,7 @@ test('who loses the network and is back within the grace was never gone; later, 
   await watched.watch();
   const sessions = () => watched.getState().users.find(({ id }) => id === 'bob')?.metas.map(({ session }) => session) ?? [];
   const ann = enter(page(t, gateway, 'ann'));
+  await sees(ann, 'ann');
   const bob = page(t, network, 'bob');
   const bobs = enter(bob);
   await sees(ann, 'ann', 'bob');
