@@ -119,6 +119,8 @@ struct Reading {
     life: u32,
     gateway: usize,
     asked: BTreeMap<u32, (At, Ask)>,
+    /// What was asked last about each room: an answer to something older says nothing of how it is now.
+    latest: BTreeMap<Room, u32>,
     /// When the session ends that is away now, if it does not come back.
     ends_at: Option<At>,
     /// How it was with each room when the connection ended.
@@ -210,6 +212,9 @@ impl Truth {
             }
             Fact::Asked(_, number, ask) => {
                 reading.asked.insert(*number, (at, ask.clone()));
+                if let Ask::Join(room, _) | Ask::Update(room, _) | Ask::Leave(room) = ask {
+                    reading.latest.insert(*room, *number);
+                }
                 match ask {
                     Ask::Choose(choice) => {
                         let is_awake = !windows.is_asleep(reading.gateway, at);
@@ -238,6 +243,11 @@ impl Truth {
                     let known = windows.known_after(at);
                     let register = self.choices.entry(user).or_default();
                     return register.answer(seat, *number, at, outcome, known);
+                }
+                if let Ask::Join(room, _) | Ask::Update(room, _) | Ask::Leave(room) = &ask
+                    && reading.latest.get(room) != Some(number)
+                {
+                    return;
                 }
                 self.answer(id(reading.life), user, at, asked, &ask, outcome);
             }
@@ -368,12 +378,22 @@ impl Truth {
     fn hold(&self) -> BTreeMap<(UserId, Room), Vec<(At, At)>> {
         let mut all: BTreeMap<(UserId, Room), Vec<Span>> = BTreeMap::new();
         for ((_, room), stay) in &self.stays {
-            let spans = all.entry((stay.user, *room)).or_default();
+            let mut spans: Vec<Span> = Vec::new();
             let mut since = None;
             for (at, verdict) in stay.verdicts.edges() {
                 match (verdict, since) {
-                    (Verdict::Must, None) => since = Some(at),
-                    (Verdict::Must, Some(_)) | (_, None) => {}
+                    // Back in time: how the session ends then is another matter.
+                    (Verdict::Must, None) => {
+                        let away = spans.pop_if(|it| at <= it.lasts);
+                        since = Some(away.map_or(at, |it| it.from));
+                    }
+                    // They left, so nobody is back from the break before.
+                    (Verdict::Not, None) => {
+                        if let Some(span) = spans.last_mut() {
+                            span.lasts = span.lasts.min(at);
+                        }
+                    }
+                    (Verdict::Must, Some(_)) | (Verdict::May, None) => {}
                     (_, Some(from)) => {
                         let is_break = stay.breaks.contains(&at);
                         let lasts = if is_break { at + BACK_WITHIN } else { at };
@@ -391,6 +411,7 @@ impl Truth {
                 until: At::MAX,
                 lasts: At::MAX,
             }));
+            all.entry((stay.user, *room)).or_default().extend(spans);
         }
         let all = all.into_iter();
         all.map(|(of, spans)| (of, joined(spans))).collect()
@@ -402,6 +423,16 @@ impl Truth {
         let is_there = spans
             .iter()
             .any(|(since, end)| *since <= from && until <= *end);
+        let choices = self.choices.get(&user);
+        is_there && choices.is_some_and(|it| it.is_visible(from, until) == Verdict::Must)
+    }
+
+    /// Whether one and the same session of somebody was in a room all the time, and not hidden.
+    pub(crate) fn is_held_by_one(&self, user: UserId, room: Room, from: At, until: At) -> bool {
+        let is_there = self.stays.iter().any(|((_, of), stay)| {
+            let is_it = *of == room && stay.user == user;
+            is_it && stay.verdicts.is_all(from, until, &Verdict::Must)
+        });
         let choices = self.choices.get(&user);
         is_there && choices.is_some_and(|it| it.is_visible(from, until) == Verdict::Must)
     }

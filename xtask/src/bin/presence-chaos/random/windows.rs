@@ -102,6 +102,15 @@ impl Windows {
         self.windows.iter().any(|it| is(&it))
     }
 
+    /// Since when Redis could not be reached by somebody, if it cannot, or could not a moment ago.
+    pub(crate) fn store_away_since(&self, at: At) -> Option<At> {
+        let is = |it: &&Window| {
+            let hides = !matches!(it.kind, Kind::FlushAll | Kind::Slow { .. });
+            it.kind.is_of_store() && hides && it.from <= at && at <= it.until + NEWS_MAX
+        };
+        self.windows.iter().filter(is).map(|it| it.from).min()
+    }
+
     /// When a command that was not answered then is done or never will be.
     pub(crate) fn known_after(&self, at: At) -> At {
         let during = self
@@ -126,8 +135,7 @@ impl Windows {
     /// Whether a leave of people who are here may be told then: a gateway slept, or was cut off, for longer than its lease.
     pub(crate) fn may_leave(&self, at: At) -> bool {
         self.windows.iter().any(|it| {
-            let lapses = it.kind.stops_renewal() && it.until - it.from >= LEASE_MIN;
-            lapses && it.from + LEASE_MIN <= at && at <= it.healed
+            lapses(&it.kind, it.from, it.until) && it.from + LEASE_MIN <= at && at <= it.healed
         })
     }
 
@@ -154,6 +162,11 @@ impl Windows {
     }
 }
 
+/// Whether leases ended meanwhile, or nobody knows any more whether they did.
+fn lapses(kind: &Kind, from: At, until: At) -> bool {
+    (kind.stops_renewal() || kind.loses_data()) && until - from >= LEASE_MIN
+}
+
 fn window(kind: Kind, from: At, until: At) -> Window {
     if kind == Kind::Stall {
         let healed = until + NEWS_MAX;
@@ -164,7 +177,7 @@ fn window(kind: Kind, from: At, until: At) -> Window {
             healed,
         };
     }
-    let lapses = kind.loses_sessions() || kind.stops_renewal() && until - from >= LEASE_MIN;
+    let lapses = kind.loses_sessions() || lapses(&kind, from, until);
     let heals = if lapses { LAPSED_MAX } else { HEALED_MAX };
     // Where a lease has to lapse, that began when the gateway was lost.
     let healed = match kind.loses_sessions() {
