@@ -443,10 +443,12 @@ class Place {
     this.#kind = kind;
     this.#id = id;
     this.#offline = offline;
+    this.#renamed();
     this.source = new Source(placeState(this.#picture, { joined: false, live: false }));
     link.register(`${kind} ${id}`, {
       frame: (frame) => this.#frame(frame),
       online: () => this.#online(),
+      renamed: () => this.#renamed(),
       lost: () => this.#lost(),
       closed: (error) => this.#closed(error),
     });
@@ -654,8 +656,13 @@ class Place {
     });
   }
 
-  #online() {
+  /** Whose picture it is, or what our session is called, is known now. */
+  #renamed() {
     this.#picture.me = { userId: this.#link.userId, session: this.#link.session };
+  }
+
+  #online() {
+    this.#renamed();
     this.#inside &&= this.#link.restored;
     // Left while the connection was away: the gateway is yet to be told.
     this.#told.joined = this.#inside && !this.#wanted.join;
@@ -689,7 +696,7 @@ class Place {
 
   #reset() {
     this.#picture = new Picture();
-    this.#picture.me = { userId: this.#link.userId, session: this.#link.session };
+    this.#renamed();
     this.#live = false;
     this.#healing();
     this.#healing = nothing;
@@ -1291,6 +1298,14 @@ class Link {
 
   // --- while it lasts
 
+  /** Whoever comes out of hiding has another session in what everybody is shown. An older gateway says none. */
+  #renamed(session) {
+    if (session === undefined || session === this.session) return;
+    this.session = session;
+    this.#app.changed({ session });
+    for (const topic of [...this.#topics.values()]) topic.renamed?.();
+  }
+
   #receive(data) {
     this.#heard = Date.now();
     let frame;
@@ -1308,6 +1323,7 @@ class Link {
       case 'presence:pong':
         return this.#answer(frame);
       case 'presence:self':
+        this.#renamed(frame.session);
         return this.#app.changed({ self: Object.freeze({ ...camel(frame), devices: frame.devices.map(camel) }) });
       case 'presence:closing':
         this.#closing = frame;
