@@ -1021,6 +1021,14 @@ impl<A> Users<A> {
                     user.is_hearsay = false;
                     user.end(now, *session, *reason, out);
                 }
+                for (session, reason, topics) in outcome.over {
+                    out.extend(topics.into_iter().map(|topic| Effect::Write {
+                        topic,
+                        session,
+                        entry: Err(reason),
+                        is_shared: true,
+                    }));
+                }
                 if outcome.is_erased {
                     user.throw_out(now, out);
                 }

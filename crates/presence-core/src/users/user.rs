@@ -203,6 +203,9 @@ impl User {
         session.is_stored_as(record, revision);
         let connection = session.connection();
         self.sessions.push(session);
+        if let Some(shared) = &mut self.shared {
+            shared.wait_for_new_owner(id, Vec::new());
+        }
         self.own_changed = true;
         connection
     }
@@ -293,16 +296,26 @@ impl User {
             stays.any(|it| it.topic == *topic)
         };
         let written = session.places.into_iter().filter(|it| it.written.is_some());
-        out.extend(written.map(|place| Effect::Write {
+        let mut waiting = Vec::new();
+        for Place { topic, .. } in written {
             // Where it is no more, nobody is about to replace the entry.
-            entry: Err(match is_there(&place.topic) {
+            let reason = match is_there(&topic) {
                 true => Reason::Replaced,
                 false => Reason::Left,
-            }),
-            topic: place.topic,
-            session: id,
-            is_shared: true,
-        }));
+            };
+            if reason == Reason::Replaced {
+                waiting.push(topic.clone());
+            }
+            out.push(Effect::Write {
+                topic,
+                session: id,
+                entry: Err(reason),
+                is_shared: true,
+            });
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.wait_for_new_owner(id, waiting);
+        }
         self.own_changed = true;
         self.ended.push((id, Reason::Left));
     }

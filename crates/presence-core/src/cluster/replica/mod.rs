@@ -311,13 +311,33 @@ impl<V: Kept> Replica<V> {
         members: &Membership,
     ) -> bool {
         let Some(local) = self.local.get(&session).filter(|it| it.is_owned()) else {
-            return false;
+            return self.cut_moved(now, session, reason, members);
         };
         if local.progress == Progress::Held {
             self.drop_local(session);
             return true;
         }
         self.wish_gone(now, session, local.stamp.epoch, reason, members);
+        true
+    }
+
+    /// The same for an entry that waits for the node that took its session over, and never will replace it.
+    fn cut_moved(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        reason: Reason,
+        members: &Membership,
+    ) -> bool {
+        let moved = self.remote.get(&session).filter(|it| {
+            let is_waiting = it.missing != Missing::No;
+            is_waiting && it.stamp.owner == members.me().node
+        });
+        let Some(epoch) = moved.map(|it| it.stamp.epoch) else {
+            return false;
+        };
+        self.remote.remove(&session);
+        self.wish_gone(now, session, epoch, reason, members);
         true
     }
 
