@@ -1,9 +1,9 @@
-//! Where epochs come from.
+//! A generator of epochs.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Numbers for countings that begin anew. Nobody who sees some of them can tell how many others were given in between:
-/// that would tell of things that happened to people who hide.
+/// Generates an epoch whenever versions start again. The numbers are hashes, so whoever sees some of them cannot tell
+/// how many others there were: that would reveal what users who hide have done.
 #[derive(Debug)]
 pub(crate) struct Epochs {
     seed: u64,
@@ -11,12 +11,12 @@ pub(crate) struct Epochs {
 }
 
 impl Epochs {
-    /// `seed` is a random number and stays a secret, so that no two runs share an epoch.
+    /// A generator with a secret random `seed`, so that no two runs have the same epochs.
     pub(crate) fn new(seed: u64) -> Self {
         Epochs { seed, given: 0 }
     }
 
-    /// One that was not given before.
+    /// An epoch that was not generated before.
     pub(crate) fn next(&mut self) -> u64 {
         self.given += 1;
         let mut hasher = DefaultHasher::new();

@@ -55,7 +55,7 @@ impl Place {
 }
 
 impl Rosters {
-    /// Something that all of a node has to hear.
+    /// Applies news that concern all topics of a node.
     pub fn hear_news<A>(&mut self, now: Timestamp, news: News, out: &mut Vec<Effect<A>>) {
         let Some(members) = &mut self.members else {
             return;

@@ -228,8 +228,8 @@ impl Shared {
         }
     }
 
-    /// The write was done, or not; says which revision of the profile is safe now, and what is to be kept because of that
-    /// version.
+    /// Handles the answer to a write. Returns the revision of the profile that is stored now, and what has to be saved
+    /// because of the version that the write made.
     fn written(&mut self, outcome: Option<&Written>) -> (Option<u64>, Option<Saves>) {
         if let Some(profile) = outcome.and_then(|it| it.profile) {
             self.seen = self.seen.max(profile);
