@@ -14,7 +14,7 @@ pub const META_BYTES_MAX: usize = 4096;
 ///
 /// Its text is written into the frames of everybody who watches the channel. So a meta can be made only from a text
 /// that was checked: by [`from_json`](Self::from_json) or [`showing`](Self::showing). The default is the empty object,
-/// `{}`. Metas are compared by their text, so a different order of members is a different meta.
+/// `{}`. Two metas are equal if their texts are and what they show: a different order of members makes a difference.
 ///
 /// ```
 /// use presence_core::Meta;
