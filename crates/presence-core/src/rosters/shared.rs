@@ -1,4 +1,4 @@
-//! Places that other nodes have people in, too: what is written to the store of them, and what is heard.
+//! What is written to the shared store about a topic, and how answers and changes of the store are applied.
 
 use std::sync::Arc;
 use std::time::Duration;

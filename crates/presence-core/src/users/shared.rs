@@ -1,4 +1,4 @@
-//! A user whom other nodes know, too: what is written to the store of them, and what is heard.
+//! What is written to the shared store about a user, and how answers and changes of the store are applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Shared {
     is_erasing: bool,
     /// The store is known to have no profile of the user.
     lacks_profile: bool,
-    /// What the store had removed of the user had this revision: a later one has to be greater.
+    /// The revision of the profile that the store has removed. A new profile has to have a greater revision.
     fenced: u64,
     /// The latest revision of the profile that the store was seen to have.
     seen: u64,
@@ -471,7 +471,7 @@ pub(super) struct Outcome {
     pub(super) claims: Vec<(SessionId, Claimed)>,
     /// The store has this revision of the profile, whoever wrote it, and everything that was changed here until then.
     pub(super) kept: Option<u64>,
-    /// What this node has written, or another one of somebody who is here too: it is to be kept here as well.
+    /// The profile to save, because this node has written it, or because another node has and the user is here, too.
     pub(super) saves: Option<Saves>,
     /// Another node has erased them.
     pub(super) is_erased: bool,
@@ -621,7 +621,8 @@ impl User {
         self.merge(now, stamp, stored);
     }
 
-    /// Theirs was first. What was changed here since is changed in that, as far as it was chosen later.
+    /// Applies the profile of another node, which was stored first. Changes that were made here are applied to it if
+    /// they were chosen later.
     fn merge(&mut self, now: Timestamp, stamp: Stamp, stored: &Profile) {
         let Some(shared) = &mut self.shared else {
             return;
