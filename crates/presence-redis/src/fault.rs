@@ -19,16 +19,16 @@ pub(crate) enum Fault {
     #[error("no server has that part of the store")]
     Unowned,
     /// The server does not answer, or is the wrong one at present. The command may have been executed.
-    #[error("the server is away: {0}")]
+    #[error("the server is not available: {0}")]
     Away(Error),
     /// The server refuses the command, for example because its memory is full, or because it does not permit it.
-    #[error("the server refuses: {0}")]
+    #[error("the server refuses the command: {0}")]
     Refused(Error),
     /// The lease of the writer has ended, by the server's clock. The command was not executed.
     #[error("the write came after the end of the lease")]
     Late,
     /// The server has sent an answer of an unexpected form.
-    #[error("the answer is not understood")]
+    #[error("the server sent an answer of an unexpected form")]
     Strange,
 }
 

@@ -11,7 +11,7 @@ use crate::garbled::Garbled;
 
 /// A lease that is not in the right format.
 #[derive(Debug, thiserror::Error)]
-#[error("the lease {0:?} is not understood")]
+#[error("the lease {0:?} has a wrong format")]
 pub(crate) struct LeaseError(String);
 
 /// The separator between the name of a node and the moment up to which everything of it is in the store.

@@ -101,8 +101,8 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Unavailable(_) => f.write_str("the store is away"),
-            StoreError::Corrupt { key, .. } => write!(f, "what is stored at {key:?} is corrupt"),
+            StoreError::Unavailable(_) => f.write_str("the store is not available"),
+            StoreError::Corrupt { key, .. } => write!(f, "the data at {key:?} is corrupt"),
         }
     }
 }
