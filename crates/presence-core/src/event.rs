@@ -61,6 +61,12 @@ pub enum Event {
     ///
     /// A room is summarised instead ([`Event::Summary`]) while it has more than
     /// [`Limits::listed_max`](crate::Limits::listed_max) people, or while its list would take more than 1 MiB.
+    ///
+    /// ```text
+    /// Everyone in channel room:42, version 7: Ann (2 sessions), Bob; Bob is typing   replaces what the watcher knew
+    /// Changes  in channel room:42, version 8: Joined(Eve)                            follows it
+    /// Changes  in channel room:42, version 10: …                                     version 9 was lost: watch again
+    /// ```
     Everyone {
         /// The topic that this is the state of.
         topic: Topic,

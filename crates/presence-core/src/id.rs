@@ -205,7 +205,16 @@ impl SessionId {
     ///
     /// The hub draws random numbers of 128 bits for its sessions. A caller that chooses the numbers itself must not use
     /// one twice, and must not use one below 2^80: those stand for services (see [`outsider`](Self::outsider)). An id
-    /// is shown as 32 hexadecimal digits: `SessionId::from_u128(1 << 100)` is `00000010000000000000000000000000`.
+    /// is shown as 32 hexadecimal digits.
+    ///
+    /// ```
+    /// use presence_core::{Outsider, SessionId};
+    ///
+    /// let session = SessionId::from_u128(1 << 100);
+    /// assert_eq!(session.to_string(), "00000010000000000000000000000000");
+    /// assert_eq!(session.outsider(), None);
+    /// assert_eq!(SessionId::from_u128(7).outsider(), Some(Outsider::new(7)));
+    /// ```
     pub const fn from_u128(number: u128) -> Self {
         SessionId(number)
     }

@@ -96,6 +96,14 @@ pub struct Entry {
     ///
     /// The hub does not check that the client may do this. An id is not a secret, so the caller must have verified it,
     /// for example with a signed resume token.
+    ///
+    /// ```text
+    /// let first = hub.connect(entry.clone()).await?;
+    /// let resume = Some(first.connection());                       // session 7f3a…, epoch 0
+    /// drop(first);                                                 // the connection broke
+    /// let second = hub.connect(Entry { resume, ..entry }).await?;  // session 7f3a…, epoch 1
+    /// assert!(second.is_restored());
+    /// ```
     pub resume: Option<Connection>,
 }
 
@@ -235,6 +243,12 @@ impl Hub {
     /// The call never fails. It waits for one answer of the store, to learn the store's time; that takes about a
     /// second at most. While the store does not answer, the node works on its own, and it joins the others as soon
     /// as the store answers.
+    ///
+    /// ```text
+    /// let settings = presence_redis::Settings::from_url("redis://127.0.0.1:6379/0")?;
+    /// let store = Arc::new(RedisTopics::connect(settings).await?);
+    /// let hub = Hub::join(Settings::default(), profiles, store, "eu-1").await;
+    /// ```
     ///
     /// # Panics
     ///

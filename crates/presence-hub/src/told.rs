@@ -59,6 +59,11 @@ impl Told {
     /// on the event alone: what is different for each connection is written before or after these bytes. Cloning the
     /// bytes is cheap, because they are shared. Calls for the same encoding wait for each other.
     ///
+    /// ```text
+    /// const JSON: usize = 0;  // the number that this program gives its JSON encoding
+    /// let bytes = told.encoded(JSON, |event| Bytes::from(json_of(event)));
+    /// ```
+    ///
     /// # Panics
     ///
     /// Panics if `dialect` is not below [`DIALECTS_MAX`], and if `encode` panics; then the encoding is not stored.

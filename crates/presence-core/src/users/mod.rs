@@ -489,6 +489,13 @@ impl<A> Users<A> {
     /// in an [`Effect::Grant`], [`Effect::Refuse`], [`Effect::Welcome`] or [`Effect::Save`] must get its answer.
     /// Nothing fails here: a request that is not granted becomes an [`Effect::Refuse`]. While the user's profile is
     /// being read, inputs wait for it, at most [`Limits::waiting_max`] of one user.
+    ///
+    /// ```text
+    /// at  0 s  Connected { session, device, … }  emits  Load
+    /// at  0 s  Loaded { profile: None }          emits  Welcome { restored: false, … }, Tell { event: Own(…) }, Save, …
+    /// at 60 s  expire, after no more Heard       emits  Close { reason: TimedOut, … }
+    /// at 70 s  expire, after the grace time      emits  Save with the last-seen time, …
+    /// ```
     pub fn handle(
         &mut self,
         now: Timestamp,

@@ -15,16 +15,22 @@ use crate::places;
 impl Session {
     /// Reports that the client is alive: a heartbeat.
     ///
-    /// Call it every [`Timing::heartbeat`](presence_core::Timing::heartbeat) (15 s by default). A session that is not
-    /// heard from for [`Timing::ttl`](presence_core::Timing::ttl) (60 s; five times as long while it is
-    /// [`Activity::Hidden`]) is closed with [`Reason::TimedOut`](presence_core::Reason::TimedOut), and leaves after the
-    /// grace time. [`report`](Self::report) and [`join`](Self::join) count as a heartbeat, other commands do not. There
-    /// is no answer to it.
+    /// Call it when the client is heard from, which should be every
+    /// [`Timing::heartbeat`](presence_core::Timing::heartbeat) (15 s by default). A session that is not heard from for
+    /// [`Timing::ttl`](presence_core::Timing::ttl) (60 s; five times as long while it is [`Activity::Hidden`]) is closed
+    /// with [`Reason::TimedOut`](presence_core::Reason::TimedOut), and leaves after the grace time.
+    /// [`report`](Self::report) and [`join`](Self::join) count as a heartbeat, other commands do not. There is no answer
+    /// to a heartbeat.
+    ///
+    /// ```text
+    /// // For each heartbeat that the client sends:
+    /// let _ = session.heard();
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Busy`]: the mailbox of the user's shard is full. The next heartbeat is early enough, because at least one
-    /// may be lost.
+    /// [`Busy`]: the mailbox of the user's shard is full, or the hub has stopped. The next heartbeat is early enough,
+    /// because one may be lost.
     pub fn heard(&self) -> Result<(), Busy> {
         self.happened(Input::Heard {
             by: self.connection,
@@ -59,6 +65,11 @@ impl Session {
     ///   refusal is delivered.
     ///
     /// If the user hides, the session is in the channel, but nobody sees it there.
+    ///
+    /// ```text
+    /// session.join(channel, meta, Some((Watching::Full, None)), Some("1".into()))?;
+    /// session.next().await  // Granted("1"); after it the state of the channel, as Event::Everyone
+    /// ```
     ///
     /// # Errors
     ///
@@ -252,6 +263,12 @@ impl Session {
     ///   user hides, or with [`Refusal::TooFast`](presence_core::Refusal::TooFast) if the node has accepted
     ///   [`Limits::broadcasts_max`](presence_core::Limits::broadcasts_max) broadcasts (64 by default) for this channel
     ///   in this tick.
+    ///
+    /// ```text
+    /// let payload = Payload::from_json(r#"{"text": "hello"}"#)?;
+    /// session.say(channel, "chat".into(), payload, None)?;
+    /// // Everyone who watches the channel is told Event::Broadcast at its next tick, after 50 ms as a rule.
+    /// ```
     ///
     /// # Errors
     ///
