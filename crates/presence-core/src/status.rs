@@ -96,8 +96,8 @@ pub struct Status {
     pub emoji: Option<Arc<str>>,
     /// When the status, the message and the emoji are reset to a plain `online`; `None` if they stay.
     pub expires_at: Option<Timestamp>,
-    /// Grows with every change: on a gateway that is alone by one, and where gateways share a store to the moment of the
-    /// change in milliseconds. Where two records of one user meet, the higher wins.
+    /// The revision, which grows with every change: by one on a gateway that is alone, and to the moment of the change
+    /// in milliseconds where gateways share a store. Of two records of one user the one with the higher revision wins.
     pub revision: u64,
 }
 

@@ -160,7 +160,7 @@ pub enum Input<A> {
         /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// A watcher of the user is gone. Once for each [`Input::Watched`].
+    /// A watcher of the user is gone. There is one of these for each [`Input::Watched`].
     Unwatched,
     /// A service says that the user is still in a channel that the service has put them into.
     Prolonged {
@@ -173,7 +173,7 @@ pub enum Input<A> {
     },
     /// An earlier process of this node has noted this session. It is held for its client.
     Restored {
-        /// The session as it was.
+        /// The session as it was noted.
         recalled: Box<Recalled>,
         /// When the session was last known to be alive.
         alive_at: Timestamp,

@@ -79,7 +79,8 @@ pub(super) enum Stage {
     Live,
     /// The connection broke: until when it may come back, and why it broke.
     Grace { until: Timestamp, reason: Reason },
-    /// The grace is over since `since`. It ends when the store has accepted that, unless another node has it.
+    /// The grace time is over since `since`. The session ends when the store has accepted that, unless another
+    /// node has it.
     Ending {
         since: Timestamp,
         reason: Reason,
@@ -90,8 +91,8 @@ pub(super) enum Stage {
 /// What is still missing before an ending session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// Whatever other nodes did until `settled` is to be in the store first. A node that is in trouble is waited for no longer
-    /// than a lease.
+    /// Everything that other nodes did up to `settled` has to be in the store first. A node that cannot report that
+    /// delays the end by a lease at most.
     Awaited { settled: Timestamp },
     /// The store has been asked to remove the session.
     Asked,
@@ -119,12 +120,12 @@ pub(super) enum Share {
     Unnamed,
     /// This revision of the session's record names it, and is on its way to the store.
     Named(u64),
-    /// The store has such a record.
+    /// The store has a record of the session that names the place.
     Open,
 }
 
 impl Place {
-    /// A place where nobody has been shown yet, and which the user's map does not name.
+    /// A place in which nobody was shown yet, and which the user's map does not name.
     pub(super) fn new(stay: Stay) -> Self {
         Place {
             topic: stay.topic,
@@ -362,7 +363,8 @@ impl Session {
         }
     }
 
-    /// A new connection goes on where the last one broke. That a machine reconnected says nothing about its person.
+    /// Goes on in a new connection where the last one broke. The activity stays, because a reconnect says nothing
+    /// about the person.
     pub(super) fn come_back(&mut self, now: Timestamp) {
         self.epoch += 1;
         self.is_news = true;

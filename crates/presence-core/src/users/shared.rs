@@ -12,7 +12,8 @@ use crate::cluster::{
 use crate::ports::Written;
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 
-/// Changes of a status that wait for the store; with one more they become one that says everything.
+/// The number of status changes that wait for the store. With one more they are replaced by a single change
+/// with every field.
 pub(super) const PENDING_MAX: usize = 16;
 
 /// What the store has of a user, and what it should.
@@ -28,7 +29,8 @@ pub(super) struct Shared {
     /// This node is to become the author of the profile's revision.
     is_authored: bool,
     profile: Putting,
-    /// Nothing of the profile is to be left, whoever else changes it until the store has that.
+    /// Whether the user was erased here: other nodes' changes of the profile are dropped until the store
+    /// has the tombstone.
     is_erasing: bool,
     /// The store is known to have no profile of the user.
     lacks_profile: bool,
@@ -61,9 +63,9 @@ struct UnderWay {
     stamp: Stamp,
     /// What is put; `None` where it is removed.
     profile: Option<Arc<Profile>>,
-    /// With so many of the pending changes.
+    /// The number of pending changes that this profile includes.
     changes: usize,
-    /// It is due once more.
+    /// Whether the profile has changed again, and has to be put once more.
     again: bool,
 }
 
@@ -72,9 +74,9 @@ struct UnderWay {
 enum Hiding {
     #[default]
     No,
-    /// The store has this revision, which hides. Which places that concerns is being read.
+    /// The store has this revision, in which the user hides. The map is being read, to find the places of the user.
     Noted(u64),
-    /// These places are being told.
+    /// These places are being told that the user hides.
     Fencing {
         revision: u64,
         left: BTreeSet<Topic>,
@@ -555,7 +557,7 @@ impl User {
         }
     }
 
-    /// The store has removed a profile of a greater revision than this one: this one is to be later.
+    /// Raises the revision above that of a profile that the store has removed, or else the store would refuse this one.
     fn pass_the_fence(&mut self) {
         let Some(shared) = &mut self.shared else {
             return;
@@ -589,7 +591,8 @@ impl User {
         }
     }
 
-    /// Somebody's record of the profile: which of the two goes on?
+    /// Compares the profile that another node has stored with this one, and adopts it, keeps this one, or
+    /// merges the two.
     fn adopt(&mut self, now: Timestamp, stamp: Stamp, stored: &Profile, is_read: bool) {
         let Some(shared) = &mut self.shared else {
             return;
@@ -664,7 +667,7 @@ impl User {
         }
     }
 
-    /// Lets go of what was waited for long enough.
+    /// Drops what was held or remembered for long enough by `now`.
     pub(super) fn look_after_copy(&mut self, now: Timestamp, members: &Membership) {
         let Some(shared) = &mut self.shared else {
             return;

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 pub(super) enum Need {
     /// The store has the profile as it is now.
     Profile,
-    /// The same; and every place of the user has been told that the user hides.
+    /// The store has the profile as it is now, and every place of the user has been told that the user hides.
     Hidden,
     /// A request that waits for the store.
     Session(SessionId),
@@ -94,7 +94,7 @@ impl<A> Users<A> {
         all.push(waiting);
     }
 
-    /// The store has the profile up to the revision `kept`.
+    /// Notes that the store has the profile up to the revision `kept`.
     pub(super) fn note_kept(&mut self, id: &UserId, kept: Option<u64>) {
         if let (Some(Slot::Known(user)), Some(kept)) = (self.users.get_mut(id), kept)
             && let Some(shared) = &mut user.shared
