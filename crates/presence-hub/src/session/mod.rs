@@ -28,8 +28,8 @@ use crate::told::Told;
 /// The name of a command in its answer, as the one who sent the command chose it.
 pub type Reference = Box<str>;
 
-/// The mailbox of a shard is full, or the hub has stopped. The command was not carried out; the same command may
-/// succeed a moment later.
+/// The mailbox of a shard is full, or the hub has stopped. The command was not carried out. If the mailbox was full, the
+/// same command may succeed a moment later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the hub is busy")]
 pub struct Busy {
