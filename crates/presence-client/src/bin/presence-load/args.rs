@@ -72,7 +72,7 @@ pub(crate) enum Scenario {
     Storm,
     /// Everyone is in a room and changes now and then: how long it takes until others see it
     Churn,
-    /// A small run of each scenario in every protocol: whether all deliveries are right
+    /// A set of small runs in every protocol: whether all deliveries are right
     Smoke,
     /// For internal use by `fanout`: accepts WebSockets and writes frames at the lowest possible cost
     BareServer,
@@ -109,7 +109,7 @@ impl Dialect {
 }
 
 impl Args {
-    /// The runs to make: this one, or for a smoke test one of each scenario in each protocol.
+    /// The runs to make: this one, or for a smoke test a set of small ones in every protocol.
     pub(crate) fn scenarios(&self) -> Vec<Args> {
         if self.scenario != Scenario::Smoke {
             return vec![self.clone()];
