@@ -1,4 +1,4 @@
-//! What every connection of a gateway shares.
+//! The state that all connections of a gateway share.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -30,12 +30,12 @@ use crate::metrics::Metrics;
 use crate::revoking::Revoking;
 use crate::webhooks::Webhooks;
 
-/// What every connection of a gateway shares.
+/// The state that all connections of a gateway share.
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) hub: Hub,
     pub(crate) gate: Gate,
-    /// The way to where revocations are kept.
+    /// The handle of the task that stores revocations.
     pub(crate) revoking: Revoking,
     pub(crate) resume: ResumeKey,
     pub(crate) metrics: Metrics,
@@ -44,33 +44,33 @@ pub(crate) struct App {
     pub(crate) cables: Kept,
     /// The store that gateways share, if there is one.
     pub(crate) shared: Option<Arc<RedisTopics>>,
-    /// What is to be in the data folder.
+    /// Which files have to be in the data folder.
     pub(crate) kept: DataFolder,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) connections: Connections,
-    /// The profiles, where they are in MongoDB.
+    /// The store of profiles, if they are in MongoDB.
     mongo: Option<Arc<MongoProfiles>>,
-    /// What it does by itself, as long as it lives.
+    /// The background tasks of the gateway. They end with it.
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// How often it is tried to read who is revoked, before the gateway gives up to start.
+/// How often the gateway tries to read the list of revoked users at its start before it gives up.
 const LOAD_TRIES: u32 = 10;
-/// How long between two of those.
+/// The pause between two of these attempts.
 const LOAD_PAUSE: Duration = Duration::from_millis(200);
 
-/// How far the gateway is with stopping.
+/// Whether the gateway is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It is not.
+    /// The gateway accepts connections.
     Open,
-    /// Nobody new is let in; whoever is here is asked to go, spread over that time.
+    /// The gateway accepts no new connections, and closes the open ones spread over this time.
     Draining(Duration),
 }
 
 impl App {
-    /// Opens what is kept, starts the hub, alone or as one of those who share a Redis, and learns what has to be known before
-    /// anybody is let in.
+    /// Opens the stores, starts the hub (alone, or as one node of those that share a Redis), and loads what it needs before
+    /// it accepts clients: revocations and keys.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl App {
                 redis.describe()
             )
         })?);
-        // Whoever loses one node goes on with another: the key has to be the same.
+        // A client that loses one node resumes on another, so all nodes need the same key.
         let resume = ResumeKey::shared(store.secret(resume.secret()).await?);
         let (settings, name) = (settings(&config), &config.node_name);
         tracing::info!(
@@ -139,8 +139,8 @@ impl App {
         App::new(config, hub, mongo, resume, revocations, kept, Some(shared))
     }
 
-    /// Opens what is kept, and starts a hub that is alone; with what the process before has left, which is to be restored
-    /// before anybody is let in.
+    /// Opens the stores, and starts a hub that is alone. Also returns what the process before has left, which has to be
+    /// restored before clients are accepted.
     ///
     /// # Errors
     ///
