@@ -1,4 +1,4 @@
-//! Action Cable: what the pages of Rails speak, and AnyCable's extension of it.
+//! The dialect of Action Cable, which Rails pages speak, and of AnyCable's extension.
 
 mod actions;
 mod classes;
@@ -43,9 +43,9 @@ use crate::out::Out;
 use crate::rates::Buckets;
 use crate::request::Refused;
 
-/// How often a page hears from us, whatever else it hears: some count nothing but pings, and leave after two that are missing.
+/// How often a client is pinged, whatever else it is sent: some clients count only pings, and leave after two missing ones.
 const PING_EVERY: Duration = Duration::from_secs(3);
-/// Where a restored session is and nothing was subscribed to again for so long, it leaves.
+/// How long a restored session stays in channels to which nobody has subscribed again.
 const STRAYS_AFTER: Duration = Duration::from_secs(10);
 
 /// The Action Cable side of one connection.
@@ -54,16 +54,16 @@ pub(crate) struct Cable {
     is_extended: bool,
     subscriptions: Subscriptions,
     buckets: Buckets,
-    /// What its user was last told of themselves, for who subscribes to that later.
+    /// The last event about its own user, for a later subscription to it.
     own: Option<Arc<Event>>,
-    /// What is to be left, once the hub has room to hear it.
+    /// What has to be released once the hub is less busy.
     owed: Vec<Owed>,
     pings_at: Instant,
-    /// When to try again what there was no room for.
+    /// When to try again what the hub was too busy for.
     tries_at: Option<Instant>,
-    /// When to leave where nobody has subscribed again.
+    /// When to leave channels to which nobody has subscribed again.
     strays_at: Option<Instant>,
-    /// When to write where other gateways find it what there is to go on with.
+    /// When to write the subscriptions to the store, where other gateways find them.
     shares_at: Option<Instant>,
 }
 
@@ -205,7 +205,7 @@ impl Cable {
         }
     }
 
-    /// The first frame, with the subscriptions that go on from a connection that was lost.
+    /// Sends the first frame, with the subscriptions that continue from a lost connection.
     fn welcome(&mut self, kept: Vec<KeptSubscription>, out: &mut Out) {
         let mut welcome = json!({ "type": "welcome" });
         if self.is_extended {
@@ -307,13 +307,13 @@ impl Cable {
     }
 }
 
-/// What was asked of the hub with a reference.
+/// The meaning of a reference that was given to the hub.
 enum Asked<'a> {
     /// `s7`: a subscription, by its ticket.
     Subscription(u32),
-    /// `j7`: being in its place; `p7`: what is said of oneself there.
+    /// `j7`: joining the channel of the subscription; `p7`: changing the meta there.
     Presence(u32, bool),
-    /// `a7.update`: an action in it.
+    /// `a7.update`: an action of the subscription.
     Action(u32, &'a str),
 }
 
@@ -331,7 +331,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Who has just come finds themselves in what they are told, and reads that they have joined, as the others do.
+/// The beginning of a room's state that tells the user of this connection that they have joined, as others are told.
 fn own_words(event: &Event, user: &UserId) -> Option<String> {
     let Event::Everyone { topic, people, .. } = event else {
         return None;
