@@ -38,15 +38,15 @@ pub(crate) struct Fetcher {
 enum FetchError {
     #[error("it did not answer within {TIMEOUT:?}")]
     TooSlow,
-    #[error("it answered {0}, and only 200 would do")]
+    #[error("it answered {0} instead of 200")]
     Answered(StatusCode),
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
     #[error("the set is bigger than {JWKS_BYTES_MAX} bytes")]
     TooLarge,
-    #[error("the set broke off")]
+    #[error("the connection ended before the set was complete")]
     BrokenOff,
-    #[error("it is no set for us: {0}")]
+    #[error("it is not a set of keys that can be used: {0}")]
     NoSet(String),
 }
 

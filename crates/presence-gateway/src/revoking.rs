@@ -207,7 +207,7 @@ impl<R: Revocations> Keeper<R> {
         if full > 0 {
             tracing::error!(
                 full,
-                "the list of revoked users has no room for those of others"
+                "the list of revoked users is full: some revocations of other gateways do not hold here"
             );
         }
         if !missing.is_empty() {
@@ -217,7 +217,7 @@ impl<R: Revocations> Keeper<R> {
             if full > 0 {
                 tracing::error!(
                     full,
-                    "the list of revoked users is full: some hold here only"
+                    "the stored list of revoked users is full: some revocations hold on this gateway only"
                 );
             }
         }
@@ -232,9 +232,9 @@ impl<R: Revocations> Keeper<R> {
         match (failure, was_away) {
             (Some(error), false) => {
                 let cause = error.cause().unwrap_or_default();
-                tracing::warn!(%error, cause, "the list of revoked users that was last known counts");
+                tracing::warn!(%error, cause, "the list of revoked users cannot be stored or read: the last known list counts");
             }
-            (None, true) => tracing::info!("the list of revoked users can be kept again"),
+            (None, true) => tracing::info!("the list of revoked users can be stored again"),
             _ => {}
         }
     }

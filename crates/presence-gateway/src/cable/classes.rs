@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Id {
 }
 
 impl Wish {
-    /// Parses `identifier`.
+    /// Parses the JSON text `identifier`.
     ///
     /// # Errors
     ///

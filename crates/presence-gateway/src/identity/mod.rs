@@ -1,4 +1,4 @@
-//! Who a client is, and what it may do.
+//! The identity of a client, and what it may do.
 //!
 //! [`Gate`] turns a token, or what a client says if no token is needed, into an [`Identity`].
 //! The rest of the gateway asks the identity. Time is always an argument.
@@ -42,7 +42,7 @@ pub(crate) use revoked::Compared;
 pub use revoked::{REVOKED_MAX, Revoked, RevokedFull};
 pub use scopes::{Scope, Scopes};
 
-/// Who a client is, and what it may do.
+/// The identity of a client, and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The id of the user, or a random `anon_` one.

@@ -5,7 +5,7 @@ use std::fmt;
 /// A kind of thing that an identity may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Join channels.
+    /// Join channels, and leave them.
     Join,
     /// Watch channels, workspaces and users.
     Watch,
