@@ -63,7 +63,7 @@ impl Part {
         matches!(self.journal, State::Forgotten { .. })
     }
 
-    /// Appends `notes`; says whether it is time to rewrite.
+    /// Appends `notes`. Returns whether it is time to rewrite the journal.
     pub(super) fn note(&mut self, notes: &[Note]) -> bool {
         self.buffer.clear();
         notes
@@ -95,7 +95,7 @@ impl Part {
         }
     }
 
-    /// Replaces the journal by one of `notes`. The old one is there until the new one is.
+    /// Replaces the journal by one of `notes`. The old journal is kept until the new one is complete.
     pub(super) fn rewrite(&mut self, notes: &[Note]) {
         let mut bytes = Vec::new();
         for note in notes {
@@ -119,7 +119,7 @@ impl Part {
         }
     }
 
-    /// Begins a journal that is about to have `bytes`.
+    /// Creates a journal that is about to have `bytes` bytes.
     fn create(&mut self, bytes: usize) {
         let path = self
             .folder
@@ -136,7 +136,7 @@ impl Part {
         };
     }
 
-    /// Keeps nothing rather than what is no longer so.
+    /// Removes the journal: it is better to keep nothing than what is no longer true.
     fn forget(&mut self) {
         if let State::Open { path, .. } = &self.journal {
             let _ = fs::remove_file(path);

@@ -240,7 +240,7 @@ impl Shard {
         let now = Timestamp::from_millis(around.now_us / 1000);
         let applied = slot.map.apply(ops, next, now);
         let version = applied.patch.as_ref().map(|it| it.clock.version);
-        // Fences are kept as long as what has changed of late, which is longer than they are needed.
+        // Fences are kept as long as a subject counts as recently changed, which is longer than they are needed.
         let is_fenced = ops.iter().any(|op| !matches!(op, Op::Put { .. }));
         if applied.patch.is_some() || is_fenced {
             self.version = next.version;
@@ -265,7 +265,7 @@ impl Shard {
         }
     }
 
-    /// What removes the entries that sessions of `who` have in `subject`.
+    /// The operations that remove the entries of sessions of `who` in `subject`.
     fn cuts(&self, subject: &Subject, who: Incarnation) -> Vec<Op> {
         let entries = self.slots.get(subject).into_iter();
         let entries = entries.flat_map(|slot| slot.map.entries());
@@ -289,7 +289,7 @@ impl Shard {
         }
     }
 
-    /// Ends what has been recent for long enough.
+    /// Forgets changes that are no longer recent.
     fn age(&mut self, now_us: u64) {
         let recent_us = u64::try_from(RECENT.as_micros()).unwrap_or(u64::MAX);
         while let Some(oldest) = self.recent.first_entry()
