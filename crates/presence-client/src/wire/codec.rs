@@ -346,7 +346,7 @@ pub(super) fn read_postcard<T: DeserializeOwned>(frame: &[u8]) -> Result<T, Deco
             let message = format!("{} bytes too many", rest.len());
             Err(DecodeError::malformed(message))
         }
-        // What a value must be like, postcard cannot say in words.
+        // postcard cannot pass on the text that says what a value must be like.
         Err(postcard::Error::SerdeDeCustom) => Err(DecodeError {
             kind: DecodeErrorKind::Invalid,
             ..DecodeError::malformed("a value is not as it should be")

@@ -23,7 +23,7 @@ pub fn mend(text: &str) -> Cow<'_, str> {
         at += found;
         let after = at + ESCAPE_BYTES;
         match escaped(&bytes[at..]) {
-            // Any other escape, of which the second byte may be another backslash.
+            // Any other escape; its second byte may be another backslash.
             None => at = (at + 2).min(bytes.len()),
             Some(0xd800..=0xdbff) if matches!(escaped(&bytes[after..]), Some(0xdc00..=0xdfff)) => {
                 at = after + ESCAPE_BYTES;

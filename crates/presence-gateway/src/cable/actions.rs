@@ -157,7 +157,7 @@ impl Cable {
                 let payload = payload.unwrap_or_else(|| "".into());
                 self.guest.say(channel, &event, payload, reference())
             }
-            // That something was heard is noted for every frame.
+            // Every frame counts as a sign of life, so there is nothing more to do.
             "heartbeat" => self.afford(Class::Other),
             _ => Err(unknown(action)),
         }

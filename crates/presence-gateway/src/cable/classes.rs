@@ -126,7 +126,7 @@ impl Wish {
         Ok(Wish {
             meta: meta.transpose()?,
             only_looks: params.watch || !matches!(subject, Subject::Place(_)),
-            // Readers of a roster take whatever comes for one; the others look what it is.
+            // Clients that show a roster take any message for a roster; other clients look at its type.
             is_curious: params.events || !(is_room || matches!(subject, Subject::Workspace(_))),
             subject,
         })

@@ -32,7 +32,7 @@ pub(super) fn reason_of(why: Why) -> &'static str {
 pub(super) fn reconnect(why: Why, extended: bool) -> bool {
     match why {
         Why::Expired => !extended,
-        // At the door: the same token would be refused again.
+        // The handshake was refused, and the same token would be refused again.
         Why::Unauthorized => false,
         _ => why.reconnect(),
     }

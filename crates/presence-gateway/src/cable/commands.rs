@@ -98,7 +98,7 @@ impl Cable {
     ) -> Result<(), Refused> {
         let wants_history = self.is_extended && command.history.is_some();
         if let Some(known) = self.subscriptions.find(&head) {
-            // A page that has not heard yet asks again, and is answered again.
+            // A page that has no answer yet may ask again, and is answered again.
             known.asked = known.asked.saturating_add(1);
             known.wants_history |= wants_history;
             let (ticket, state) = (known.ticket, known.state);

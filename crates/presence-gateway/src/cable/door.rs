@@ -35,7 +35,7 @@ pub(crate) struct Hello {
 pub(super) fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
     let spoken = [PLAIN, EXTENDED];
     let mut offered = handshake.offered.iter().copied();
-    // Its clients stop for good where none of theirs is chosen, so nobody is let in without one.
+    // Clients stop for good if none of the subprotocols they offer is chosen, so one has to be offered.
     let Some(protocol) = offered.find(|it| spoken.contains(it)) else {
         let message = format!("offer {PLAIN} or {EXTENDED}");
         let why = Refused::new(ErrorCode::Malformed, message);

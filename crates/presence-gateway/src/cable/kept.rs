@@ -94,7 +94,7 @@ impl Kept {
             && (ends <= now || inner.bytes > BYTES_MAX)
         {
             inner.ends.pop_front();
-            // What was taken out may have been put in again.
+            // The subscriptions may have been taken out and put in again since.
             if inner.by_connection.get(&key).is_some_and(|it| it.0 == ends) {
                 inner.take(key);
             }

@@ -70,7 +70,7 @@ pub(crate) struct Cable {
 impl Dialect for Cable {
     type Hello = Hello;
 
-    // Rails pages say nothing by themselves.
+    // Rails pages send nothing by themselves.
     const PONGS_COUNT: bool = true;
 
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
@@ -80,7 +80,7 @@ impl Dialect for Cable {
     fn not_upgraded(status: StatusCode, why: &Refused) -> Answer {
         match status {
             StatusCode::SERVICE_UNAVAILABLE => http::not_upgraded(status, why),
-            // As Rails: there is no such page.
+            // Rails also answers that there is no such page.
             _ => http::error(StatusCode::NOT_FOUND, why),
         }
     }
@@ -108,7 +108,7 @@ impl Dialect for Cable {
             Err(why) => {
                 app.metrics.refused(why.code);
                 let closing = door::turned_away(&why);
-                // A token that was refused at the door is not any better the next time.
+                // The same token would be refused again.
                 let is_final = closing.why == Why::Expired;
                 let reconnect = !is_final && closing::reconnect(closing.why, is_extended);
                 Err(goodbye(closing.why, reconnect, out))
@@ -169,7 +169,7 @@ impl Dialect for Cable {
 
     fn expire(&mut self, now: Instant, out: &mut Out) {
         if self.pings_at <= now {
-            // Who could not be written to for a while is not pinged for that while.
+            // A client that could not be written to for a while does not get the pings of that time.
             while self.pings_at <= now {
                 self.pings_at += PING_EVERY;
             }

@@ -44,7 +44,7 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
                         let left = message(&json!({ "type": "leave", "id": id }));
                         tails.push(For::All, None, &left);
                     }
-                    // As in AnyCable: a page that wants to know asks.
+                    // AnyCable sends nothing for an update either: a page that wants to know asks.
                     Change::Updated { .. } => {}
                 }
             }
@@ -135,7 +135,8 @@ impl Cable {
                     it.is_present = true;
                 }
                 self.changed();
-                // Others are not told that somebody joins who is there already; who asked to join wants to hear of it.
+                // Others are not told of a join of somebody who is there already, but the page that asked to
+                // join expects one.
                 if let Some(meta) = updated {
                     let id = self.guest.identity().user.as_str();
                     let info: Option<Value> = serde_json::from_str(&meta).ok();
@@ -164,7 +165,7 @@ impl Cable {
             .map_err(|error| Refused::invalid("presence", error))?;
         let meta = presence.map(|it| it.meta(&self.guest)).transpose()?;
         let meta = meta.flatten();
-        // One may be there through another subscription.
+        // The session may be there through another subscription.
         let is_in = self.subscriptions.are_in(&Subject::Place(channel.clone()));
         match (is_in, &meta) {
             (true, None) => return Ok(None),

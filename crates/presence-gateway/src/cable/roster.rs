@@ -95,7 +95,7 @@ pub(super) fn change(tails: &mut Tails, changes: &[Change], everyone: &[Arc<Pers
     let seen = changes.iter().filter_map(|change| match change {
         Change::Joined(person) => Some(("user_joined", person)),
         Change::Left { person, .. } => Some(("user_left", person)),
-        // A second tab, say, is nothing to them.
+        // A change such as a second tab is not visible in this dialect.
         Change::Updated { from, to } if User::of(from) == User::of(to) => None,
         Change::Updated { to, .. } => Some(("user_updated", to)),
     });

@@ -62,7 +62,8 @@ impl Cable {
                     it.wish.subject == subject && it.is_present && it.state == State::Confirmed
                 });
                 let watch = Some((Watching::Whole, None));
-                // Who is there already through another subscription says nothing else of themselves by this one.
+                // A session that is there already through another subscription keeps its meta unless this one
+                // has its own.
                 if is_present && (!is_in || meta.is_some()) {
                     let shown = self.subscriptions.speaker(&subject);
                     let shown = shown.and_then(|it| it.meta.clone());
@@ -105,7 +106,7 @@ impl Cable {
                 Subject::Place(channel) => self.guest.session().joined().any(|it| it == channel),
                 Subject::Workspace(_) | Subject::Statuses(_) => false,
             };
-            // A session that is where it was has said of itself what it has said.
+            // A session that is still in the channel has its meta there already.
             let meta: Option<Arc<str>> = meta.map(Arc::from);
             wish.only_looks = is_in || !is_present;
             wish.meta = meta.clone().filter(|_| !wish.only_looks);

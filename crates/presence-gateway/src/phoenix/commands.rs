@@ -70,7 +70,7 @@ impl Phoenix {
             }
             (Place::Service(_), "join_channel") => {
                 let channel = channel(message.payload)?;
-                // Also where nobody waits for it: a refusal takes it out of the list.
+                // Also for a push without a reference: a refusal removes the channel from the list.
                 let head = head.as_deref().unwrap_or_default();
                 let reference = Asking::Channel(channel.clone()).reference(head);
                 self.join_by_service(channel, Some(reference))
@@ -136,7 +136,7 @@ impl Phoenix {
         let is_member = self.topics.of(&topic).is_some_and(|it| it.is_member);
         let guest = self.guest()?;
         match is_member {
-            // With the meta that it has there.
+            // The session is in the channel already, and keeps its meta.
             true => guest.grant(reference),
             false => {
                 let watch = Some(Default::default());
@@ -199,7 +199,7 @@ impl Phoenix {
             .retain(|it| session.joined().any(|joined| joined == it));
         let watched = service.workspace.clone().map(Topic::Workspace);
         service.watches &= watched.is_some_and(|it| session.watches_topic(&it));
-        // What its topic does not say by being closed: it heard of them on this one.
+        // Places that it heard of on the service topic only: no topic of their own is closed.
         for lost in lost {
             if let Lost::Place(topic) = lost {
                 let head = format!("{}\"presence_update\",", service.address());

@@ -134,7 +134,7 @@ impl Phoenix {
                 own
             }
         };
-        // What it entered when it joined before, it is still in.
+        // The channels that it has joined through an earlier join of the service topic stay joined.
         let channels = self.service.take().map(|it| it.channels);
         self.service = Some(Box::new(Service {
             workspace,

@@ -111,7 +111,7 @@ impl Dialect for Phoenix {
 
     fn farewell(&mut self, closing: &Closing, out: &mut Out) -> Farewell {
         if matches!(closing.why, Why::Kicked | Why::Forbidden | Why::Left) {
-            // So that the client, which always comes back, does not join again what it was thrown out of.
+            // Close each topic: otherwise the client, which always reconnects, would join them again.
             for joined in self.topics.iter() {
                 wire::send(out, &joined.close_head(), "{}");
             }
@@ -120,7 +120,8 @@ impl Dialect for Phoenix {
     }
 
     fn is_goodbye(close: Option<&CloseFrame>) -> bool {
-        // A page that is left or reloaded closes without a code; who has not heard a heartbeat answered comes back.
+        // A page that is closed or reloaded closes without a code. A client that misses the answer to a
+        // heartbeat comes back.
         close.is_some_and(|it| it.code == CloseCode::Normal && it.reason != "heartbeat timeout")
     }
 }
@@ -147,7 +148,7 @@ impl Phoenix {
         let place = Place::parse(&message.topic);
         let class = match (&*message.event, &place) {
             ("phx_join", _) => Class::Join,
-            // A goodbye is never too much; one to what was never joined is.
+            // Leaving a joined topic does not count against the rates; leaving another topic does.
             ("phx_leave", Some(place)) if self.topics.get(place).is_some() => {
                 self.leave(message, out).await;
                 return Next::Continue;
@@ -193,7 +194,7 @@ impl Phoenix {
                     self.deny(head, Denied::UNMATCHED_TOPIC, out);
                     return Next::Continue;
                 };
-                // Of a join that is over: whoever said that does not wait for an answer any more.
+                // A push of an earlier join is ignored: the client no longer waits for its answer.
                 if message.is_for(&joined.join_ref) {
                     let place = joined.place.clone();
                     if let Err(denied) = Box::pin(self.push(place, message, out)).await {

@@ -102,7 +102,7 @@ pub(super) fn on_service(event: &Event) -> Bytes {
 
 /// Splits the lines of [`on_service`], without copying.
 pub(super) fn lines(ends: &Bytes) -> impl Iterator<Item = Bytes> {
-    // What we write has no line break in it: all of it went through the JSON writer.
+    // No frame has a line break in it, because the JSON writer escapes them.
     let lines = ends.split(|it| *it == b'\n').filter(|it| !it.is_empty());
     lines.map(|it| ends.slice_ref(it))
 }
@@ -229,7 +229,7 @@ struct Typing<'a> {
 
 /// The payload about the user's own state, which nobody else sees.
 pub(super) fn own(owned: &Owned) -> String {
-    // Who hides is to know that they do; else what others see is what counts.
+    // A user who hides has to know that they do; otherwise the status that others see is sent.
     let status = match owned.chosen.hides() {
         true => chosen(owned),
         false => owned.shown.as_str(),

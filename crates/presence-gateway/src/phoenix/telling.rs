@@ -105,7 +105,7 @@ impl Phoenix {
                 self.tell_own(&told, out);
                 return;
             }
-            // To the others.
+            // A broadcast goes to the others only.
             Event::Broadcast { session, .. } if self.is_session(*session) => return,
             Event::Face(face) => self.topics.get(&Place::User(face.user.clone())),
             event => topic_of(event).and_then(|it| self.topics.of(it)),

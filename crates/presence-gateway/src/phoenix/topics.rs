@@ -22,7 +22,7 @@ pub(super) enum Place {
 impl Place {
     /// Parses the name of a topic; `None` if no topic has that name.
     pub(super) fn parse(topic: &str) -> Option<Place> {
-        // What heartbeats are sent to.
+        // The topic of heartbeats, which cannot be joined.
         if topic == "phoenix" {
             return None;
         }
@@ -97,7 +97,7 @@ impl Topics {
         match self.place(&joined.place) {
             Ok(index) => self.0[index] = joined,
             Err(index) => {
-                // One or two are what most have: not four, as a vector would make room for.
+                // Most connections have one or two, so no room for four is reserved, as a vector would do.
                 self.0.reserve_exact(usize::from(self.0.len() < 4));
                 self.0.insert(index, joined);
             }

@@ -341,7 +341,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Ref<'a> {
                 false => Err(wrong()),
             };
         }
-        // Written in one way only, so that two that are the same look the same.
+        // A string with escapes is spelt anew, so that equal references have equal texts.
         match text.contains('\\') {
             false => Ok(Ref(text.into())),
             true => {

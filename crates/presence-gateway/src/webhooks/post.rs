@@ -36,7 +36,7 @@ pub(crate) enum PostError {
     NoAuthorities(#[source] std::io::Error),
     #[error("it did not answer within {TIMEOUT:?}")]
     TooSlow,
-    #[error("it answered {0}, and only 2xx says that it has them")]
+    #[error("it answered {0} instead of 2xx")]
     Answered(StatusCode),
     #[error("it cannot be reached: {0}")]
     Unreachable(String),

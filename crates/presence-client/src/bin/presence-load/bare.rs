@@ -217,7 +217,7 @@ fn hello() -> Event {
         device_id: "other:bare".into(),
         workspaces: Vec::new(),
         now: 0,
-        // It does not read: nobody shall speak.
+        // It does not read, so clients must not send heartbeats.
         heartbeat_interval: 3_600_000,
         presence_ttl: 0,
         typing_ttl: 0,

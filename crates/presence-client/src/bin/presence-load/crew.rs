@@ -202,7 +202,7 @@ impl Notes {
             let (Some(base), Some(have)) = (seen.base, seen.have) else {
                 continue; // Never came in, which is a problem already.
             };
-            // Who was told a whole state has counted fewer changes.
+            // A client that was sent a whole state has counted fewer changes.
             let is_behind = have.epoch == COUNTED && seen.wholes > 0;
             if have != latest && !is_behind {
                 let (has, version) = (have.version, latest.version);
