@@ -106,16 +106,16 @@ fn after_long_help() -> String {
         "\
 Examples:
   presence-gateway
-      On this machine only, without tokens: then open http://127.0.0.1:4001/
+      Serves this machine only, without tokens: open http://127.0.0.1:4001/
   export PRESENCE_JWT_SECRET=$(openssl rand -base64 32)
   presence-gateway --listen 0.0.0.0:4001
-      For everybody who has a token.
+      Serves every client that has a token.
   presence-gateway token --user ann --workspace acme --channel 'room:*' --ttl 1h
-      Such a token.
+      Prints such a token.
   presence-gateway --check-config
-      What is configured, and where each value comes from.
+      Prints every setting, and where its value comes from.
 
-Settings, by their name in presence.toml and in the environment. A flag wins over the environment, the
+The settings, by their names in presence.toml and in the environment. A flag wins over the environment, the
 environment over the file, the file over the default. docs/operations.md tells what each one does.
 
 ",

@@ -18,7 +18,7 @@ use crate::web_client::{self, WebClient, in_full};
 
 /// How long a fetch may take, from the connection to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The shortest pause between two fetches for unknown keys, whoever names them and however many.
+/// The shortest pause between two fetches for unknown keys, however many tokens name such keys.
 const UNKNOWN_EVERY: Duration = Duration::from_secs(5);
 /// The pause after a failed fetch: the first value, doubled each time, up to the second.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];

@@ -1,6 +1,6 @@
 //! The parts that only `actioncable-v1-ext-json` has: presence as AnyCable does it, whispers, history.
 //!
-//! Here a presence id is the user's id, whatever a page asks for. Who is present is who is in the channel,
+//! Here a presence id is the user's id, whatever a page asks for. Everyone in the channel is present,
 //! through any client.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What belongs to Pusher applications alone: the channels and users below `pusher/`, and the ids of their servers.
 //!
-//! Those channels are private because Pusher's own signature is the way into them. So no ordinary token opens them unless
-//! it names them, and nobody from outside has an id that looks like a user or a server of an application.
+//! Pusher's own signature opens these channels. An ordinary token opens them only if it names them, and no id from
+//! outside may look like that of a user or a server of an application.
 
 use presence_core::{ChannelId, IdError, UserId};
 

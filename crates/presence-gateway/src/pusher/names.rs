@@ -1,9 +1,10 @@
 //! Translates the names of channels, users and connections between Pusher and Presence.
 //!
-//! Pusher's names have `-_=@,.;` beside letters and digits, ours may look like a URL. The presence channels of the
-//! application that meets the others are our channels, with `;` for `:` and `=2F` for what Pusher has no character for:
-//! `presence-room;42` is `room:42`, `presence-page;=2Fx` is `page:/x`. Each name has one meaning and each channel one name.
-//! Everything else, and everything of the other applications, is below `pusher/{app}/`, where no such name leads.
+//! Pusher's names have `-_=@,.;` beside letters and digits; ours may look like a URL. The presence channels of the
+//! application that meets the others are our channels: they have `;` for `:`, and `=2F` and the like for characters that
+//! Pusher's names do not have. `presence-room;42` is `room:42`, `presence-page;=2Fx` is `page:/x`. Each name has one
+//! meaning, and each channel has one name. All other channels, and all channels of the other applications, are below
+//! `pusher/{app}/`, where no such name leads.
 
 use std::borrow::Cow;
 use std::fmt;

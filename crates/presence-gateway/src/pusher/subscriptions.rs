@@ -22,10 +22,10 @@ pub(super) struct Subscription {
     pub(super) info: Option<Arc<str>>,
     /// Whether the page was told that it is subscribed.
     pub(super) is_on: bool,
-    /// Users who are typing, and of whom this page has heard so in their own words: what the gateway has to say of that would
-    /// be the same event once more, without the words.
+    /// The users who are typing and whose own event about it this page has received. The gateway's event would repeat it
+    /// without the user's data, so the page is not sent that.
     pub(super) whisperers: Vec<UserId>,
-    /// Whether this page says in its own words that it is typing: then what it says of that is for the other pages, too.
+    /// Whether this page sends its own data about typing: then what it sends about typing goes to other pages, too.
     pub(super) whispers: bool,
 }
 
