@@ -117,7 +117,7 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// The bytes of the frame on the wire, without WebSocket's own.
+    /// The payload of the frame, without the WebSocket header.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Frame::Text(text) => text.as_bytes(),

@@ -91,7 +91,7 @@ pub(crate) trait Dialect: Sized + Send + 'static {
     /// true only where the stock clients send nothing else by themselves, or not often enough.
     const PONGS_COUNT: bool = false;
 
-    /// Reads the handshake.
+    /// Reads the handshake of a client.
     ///
     /// # Errors
     ///
@@ -115,17 +115,17 @@ pub(crate) trait Dialect: Sized + Send + 'static {
         out: &mut Out,
     ) -> impl Future<Output = Result<Self, Farewell>> + Send;
 
-    /// The guests that were let in through this connection. The socket waits for what they are told, keeps them alive,
+    /// The guests that were let in through this connection. The socket waits for their deliveries, keeps them alive,
     /// asks for fresh tokens in time, and ends when one of them ends. A frame may add guests.
     fn guests(&self) -> &[Guest];
 
-    /// The guests, mutable, so that the socket can wait for what they are told.
+    /// The guests, mutable, so that the socket can wait for their deliveries.
     fn guests_mut(&mut self) -> &mut [Guest];
 
     /// The guests, by value, so that the socket can end them.
     fn into_guests(self) -> Vec<Guest>;
 
-    /// Turns what a guest is told into frames; into none if the client need not know. The end of a guest is not
+    /// Turns a delivery of the hub into frames; into none if the client need not know. The end of a guest is not
     /// delivered here but by [`farewell`](Self::farewell).
     fn deliver(&mut self, guest: usize, delivery: Delivery, out: &mut Out);
 

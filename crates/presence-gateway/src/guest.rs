@@ -77,8 +77,9 @@ impl Guest {
         Guest::let_in(app, identity, device, Known::By(resume)).await
     }
 
-    /// Lets `identity` in for a protocol without resume tokens. After a restart it continues a held session with the same
-    /// identity. `first` is the channel that it joins first, with its meta, if that is known.
+    /// Lets `identity` in for a protocol without resume tokens. After a restart it continues a held session of the same
+    /// user: one with the same device, or one that had joined the same channel first. `first` is that channel with its
+    /// meta, if it is known.
     ///
     /// # Errors
     ///
@@ -186,12 +187,12 @@ impl Guest {
         key.mint(session, epoch, user, &self.device, now)
     }
 
-    /// Waits for what it is told next. Cancelling it loses nothing.
+    /// Waits for the next delivery of the hub. Cancelling it loses nothing.
     pub(crate) async fn next(&mut self) -> Delivery {
         self.session.next().await
     }
 
-    /// What it is told next, if that is there already.
+    /// The next delivery of the hub, if there is one already.
     pub(crate) fn try_next(&mut self) -> Option<Delivery> {
         self.session.try_next()
     }
@@ -373,7 +374,7 @@ impl Guest {
         Ok(self.session.say(channel, event, payload, reference)?)
     }
 
-    /// Asks the hub for an answer, which comes in order with everything else that it is told.
+    /// Asks the hub for an answer, which comes in order with its other deliveries.
     pub(crate) fn grant(&mut self, reference: Option<Reference>) {
         self.session.grant(reference);
     }

@@ -23,7 +23,7 @@ use crate::{api, assets, dialect, pusher};
 /// The answer to an HTTP request, with its whole body.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// Answers one request.
+/// Answers one HTTP request, on any path.
 pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if let Err(why) = check_host(&app, request.uri(), request.headers()) {

@@ -1,4 +1,4 @@
-//! The `presence-gateway` program.
+//! The `presence-gateway` program: reads the configuration, runs a gateway, and stops it on a signal.
 
 use std::io;
 use std::process::ExitCode;

@@ -42,7 +42,7 @@ const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 /// How many connections may wait for `accept`.
 const BACKLOG: u32 = 4096;
 
-/// A running gateway.
+/// A running gateway: its open port and everything behind it.
 pub struct Gateway {
     app: Arc<App>,
     address: SocketAddr,

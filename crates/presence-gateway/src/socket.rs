@@ -53,7 +53,7 @@ pub(crate) fn websocket_config(frame_bytes_max: usize) -> WebSocketConfig {
 /// What wakes the loop of a connection.
 enum Event {
     FromClient(Option<Result<Message, Error>>),
-    /// Something that one of its guests is told.
+    /// A delivery of the hub for one of its guests.
     ToClient(usize, Delivery),
     Time,
     Phase(Phase),
@@ -432,7 +432,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
     }
 }
 
-/// Waits for what one of the guests is told next. Cancelling it loses nothing.
+/// Waits for the next delivery for any of the guests. Cancelling it loses nothing.
 async fn next_of(guests: &mut [Guest]) -> (usize, Delivery) {
     match guests {
         [] => pending().await,
@@ -445,7 +445,7 @@ async fn next_of(guests: &mut [Guest]) -> (usize, Delivery) {
     }
 }
 
-/// What one of the guests is told next, if that is there already.
+/// The next delivery for any of the guests, if there is one already.
 fn try_next_of(guests: &mut [Guest]) -> Option<(usize, Delivery)> {
     let mut guests = guests.iter_mut().enumerate();
     guests.find_map(|(index, it)| Some((index, it.try_next()?)))

@@ -185,7 +185,7 @@ frame! { lenient
         pub custom_message: Option<Arc<str>>,
         /// The emoji of the user's status.
         pub emoji: Option<Arc<str>>,
-        /// The display name, from the newest meta or token that has one.
+        /// The display name, from the newest meta that has one.
         pub name: Option<Arc<str>>,
         /// The URL of the user's picture, from the newest meta that has one.
         pub avatar: Option<Arc<str>>,

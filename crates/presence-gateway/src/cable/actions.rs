@@ -78,8 +78,8 @@ struct Status {
 }
 
 impl Cable {
-    /// Does what a message asks for. A refusal is told to subscriptions that want to be told of more than who is there;
-    /// Rails itself tells nothing.
+    /// Does what a message asks for. A refusal is sent only to subscriptions that get more than the roster; Rails
+    /// itself sends nothing.
     pub(super) fn act(
         &mut self,
         head: &str,

@@ -33,18 +33,18 @@ pub(super) struct Wish {
     pub(super) meta: Option<Arc<str>>,
     /// Whether to watch the channel only, without being in it.
     pub(super) only_looks: bool,
-    /// Whether to be told of typing, cursors and refusals too, and not only of who is there.
+    /// Whether to send typing, cursors and refusals too, and not only the roster.
     pub(super) is_curious: bool,
 }
 
-/// The kind of a topic, which decides what its watchers are told.
+/// The kind of a topic, which decides what its watchers are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A room: watchers are told its roster.
+    /// A room: watchers are sent its roster.
     Room,
-    /// A document: watchers are told its cursors.
+    /// A document: watchers are sent its cursors.
     Document,
-    /// A page: watchers are told how many people view it.
+    /// A page: watchers are sent the number of people who view it.
     Page,
 }
 

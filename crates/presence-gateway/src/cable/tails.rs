@@ -14,7 +14,7 @@ pub(super) enum For {
     All,
     /// The end is for every subscription; each may first add a part about its own user.
     Each,
-    /// The end is for subscriptions that want to be told of more than who is there.
+    /// The end is for subscriptions that get more than the roster.
     Curious,
     /// The end is for subscriptions that have been sent a state before.
     Lost,
@@ -25,7 +25,7 @@ pub(super) enum For {
 pub(super) struct Tail {
     /// The audience of this end.
     pub(super) whom: For,
-    /// The session that caused the event and is not told of it.
+    /// The session that caused the event, to which it is not sent.
     pub(super) but: Option<SessionId>,
     /// The text of the message from here on.
     pub(super) text: Bytes,
