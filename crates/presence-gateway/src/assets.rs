@@ -1,4 +1,4 @@
-//! The page and the browser client, inside the binary.
+//! Serves the page and the browser client, which are inside the binary.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -14,7 +14,7 @@ use presence_client::wire::ErrorCode;
 use crate::http::{self, Answer};
 use crate::request::Refused;
 
-/// What a page of ours may load: itself, pictures, and sockets.
+/// The Content-Security-Policy of our pages: they may load from this gateway, show pictures, and open sockets.
 const POLICY: &str = "default-src 'self'; style-src 'self'; img-src 'self' data: https:; \
     connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'";
 
@@ -48,7 +48,7 @@ const ASSETS: &[Asset] = assets! {
     "/favicon.svg" = "favicon.svg" as "image/svg+xml",
 };
 
-/// Answers a request for `path`.
+/// Answers a request for `path` with the file, or with status 404.
 pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Answer {
     let Some(asset) = ASSETS.iter().find(|it| it.path == path) else {
         let why = Refused::new(ErrorCode::UnknownCommand, "there is nothing at this path");
@@ -68,7 +68,7 @@ pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Answer {
         (CONTENT_TYPE, asset.kind),
         // Pages of other origins import the browser client from here.
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        // A new release is seen at once, and costs an unchanged file nothing.
+        // Browsers revalidate each time: they see a new release at once, and an unchanged file costs nothing.
         (CACHE_CONTROL, "no-cache"),
         (CONTENT_SECURITY_POLICY, POLICY),
         (REFERRER_POLICY, "no-referrer"),
