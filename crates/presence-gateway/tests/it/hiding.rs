@@ -216,14 +216,48 @@ fn without_moments(body: &mut Value) -> String {
     body.to_string()
 }
 
+/// Waits until others were told that nobody is in the workspace: ann was there for a moment.
+async fn is_told_empty(address: SocketAddr) {
+    let mut eve = Raw::upgrade(
+        address,
+        "/ws?user_id=eve&device_id=web:e&workspace_id=elsewhere",
+        "",
+    )
+    .await;
+    let told = async {
+        loop {
+            eve.text(r#"{"type":"presence:watch","workspace":"default"}"#)
+                .await;
+            let state = loop {
+                let frame = eve.json().await;
+                if frame["type"] == "presence:currentUsers" {
+                    break frame;
+                }
+            };
+            if state["count"] == 0 {
+                break;
+            }
+            eve.text(r#"{"type":"presence:unwatch","ref":9,"workspace":"default"}"#)
+                .await;
+            eve.answer(9).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    crate::gateway::soon("nobody is there", told).await;
+    eve.text(r#"{"type":"presence:leave","ref":1}"#).await;
+    eve.ends().await;
+}
+
 #[tokio::test]
 async fn a_room_with_somebody_hidden_is_an_empty_one() {
     let empty = start(&[]).await;
     gone(empty.address(), "ann").await;
+    is_told_empty(empty.address()).await;
     let alone = findings(&empty).await;
     assert!(alone.len() > 30, "{alone:#?}");
     let haunted = start(&[]).await;
     let _ann = hidden(haunted.address(), "ann").await;
+    is_told_empty(haunted.address()).await;
     assert_eq!(findings(&haunted).await, alone);
 }
 
