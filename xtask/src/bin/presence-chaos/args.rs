@@ -36,7 +36,7 @@ pub(crate) fn help() -> String {
 Breaks a cluster on purpose, and compares what people see with what is true.
 
   --short             small numbers and short times, without those marked *: three to four minutes in all
-  --only NAME         one of those below, or its number in faults.md; may be repeated
+  --only NAME         one of those below, or its number in docs/faults.md; may be repeated
   --seed N            what random choices begin with; printed, so that a run can be repeated
   --gateways N        how many (3)
   --redis WHAT        cluster, sentinel, single, or none
