@@ -230,6 +230,21 @@ mod tests {
     }
 
     #[test]
+    fn every_scenario_and_recipe_is_on_the_page_of_faults() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/faults.md"));
+        let names = SCENARIOS.iter().map(|it| (it.number, it.name));
+        for (number, name) in names.chain(RECIPES.iter().map(|it| (None, it.name))) {
+            let row = number.map_or(String::new(), |number| format!("| {number} |"));
+            let is_there =
+                |line: &str| line.starts_with(&row) && line.contains(&format!("`{name}`"));
+            assert!(
+                page.lines().any(is_there),
+                "{name} is not in docs/faults.md"
+            );
+        }
+    }
+
+    #[test]
     fn a_random_run_may_leave_steps_out_and_have_several_seeds() {
         let args = read_line(
             "--gateway g --folder f --random --seed 5 --seeds 2 --seconds=30 --skip 3,7-9",
