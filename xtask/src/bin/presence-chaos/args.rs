@@ -114,7 +114,10 @@ pub(crate) fn read(args: &[String]) -> Result<Option<Args>> {
             "--seconds" => wish.seconds = number(name, &value()?)?,
             "--seeds" => seeds = number(name, &value()?)?,
             "--skip" => wish.skip = steps(&value()?)?,
-            "--replay" => wish.replay = Some(PathBuf::from(value()?)),
+            "--replay" => {
+                wish.replay = Some(PathBuf::from(value()?));
+                is_random = true;
+            }
             "--gateway" => wanted.binary = std::path::absolute(value()?)?,
             "--folder" => wanted.folder = std::path::absolute(value()?)?,
             "--redis" => {
@@ -227,6 +230,12 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_plan_that_is_played_again_is_a_random_run() {
+        let args = read_line("--gateway g --folder f --replay plan.json").unwrap();
+        assert_eq!(names(&args), ["random"]);
     }
 
     #[test]
