@@ -15,7 +15,8 @@ enum Found {
     Page(String),
 }
 
-/// Links that lead nowhere in the Markdown files at the root and below `docs`, a line each.
+/// Links that lead nowhere, a line each: in the Markdown files at the root, below `docs` and below `.github`, and in the
+/// README of each crate.
 ///
 /// # Errors
 ///
@@ -24,6 +25,8 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let mut pages = vec![PathBuf::from("README.md")];
     pages.extend(markdown_in(root, Path::new(""), false)?);
     pages.extend(markdown_in(root, Path::new("docs"), true)?);
+    pages.extend(markdown_in(root, Path::new(".github"), true)?);
+    pages.extend(readmes_of_crates(root)?);
     pages.sort();
     pages.dedup();
     let look = |path: &Path| {
@@ -38,6 +41,20 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
         .iter()
         .flat_map(|page| check_page(page, &look))
         .collect())
+}
+
+/// The paths of the READMEs of the crates, relative to `root`.
+fn readmes_of_crates(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut pages = Vec::new();
+    for entry in root.join("crates").read_dir()? {
+        let page = Path::new("crates")
+            .join(entry?.file_name())
+            .join("README.md");
+        if root.join(&page).is_file() {
+            pages.push(page);
+        }
+    }
+    Ok(pages)
 }
 
 /// Paths relative to `root`.

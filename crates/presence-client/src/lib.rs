@@ -15,3 +15,8 @@ pub use client::{Client, ConnectError, Ending, Frame, RequestError};
 #[cfg(feature = "client")]
 pub use options::{Options, Protocol};
 pub use picture::{Difference, Gap, Picture};
+
+/// The examples of `README.md`, compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

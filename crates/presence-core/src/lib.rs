@@ -57,3 +57,8 @@ pub use status::{
 };
 pub use time::Timestamp;
 pub use timers::Timers;
+
+/// The examples of `README.md`, compiled and run with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -63,3 +63,8 @@ pub use memory::ProfileMemory;
 pub use revocations::RevocationMemory;
 pub use sessions::{Left, PART_BYTES_MAX, REWRITE_BYTES_LEAST, SessionFiles, SessionsError};
 pub use topics::{NOTICES_MAX, REAPED_MAX, RECENT, TopicLink, TopicMemory};
+
+/// The examples of `README.md`, compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -36,3 +36,8 @@ mod web_client;
 mod webhooks;
 
 pub use server::Gateway;
+
+/// The examples of `README.md`, compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -42,3 +42,8 @@ pub use outbox::Ended;
 pub use places::Occupied;
 pub use session::{Busy, Delivery, Reference, Session};
 pub use told::{DIALECTS_MAX, Told};
+
+/// The examples of `README.md`, compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -15,3 +15,8 @@ pub use self::profiles::{CLOSE_TIME_MAX, MongoProfiles, PROFILES_PER_COMMAND_MAX
 pub use self::settings::{
     CONNECT_TIME_MAX, DATABASE, OPERATION_TIME_MAX, SELECTION_TIME_MAX, Settings, SettingsError,
 };
+
+/// The examples of `README.md`, compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -49,3 +49,8 @@ pub use self::settings::{
     CONNECTIONS_MAX, PREFIX, Parts, Settings, SettingsError, TIMEOUT, TIMEOUT_MAX,
 };
 pub use self::topics::{ConnectError, READING_MAX, RedisTopics};
+
+/// The examples of `README.md`, compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -36,7 +36,7 @@ pub(crate) fn help() -> String {
 Breaks a cluster on purpose, and compares what people see with what is true.
 
   --short             small numbers and short times, without those marked *: three to four minutes in all
-  --only NAME         one of those below, or its number in faults.md; may be repeated
+  --only NAME         one of those below, or its number in docs/faults.md; may be repeated
   --seed N            what random choices begin with; printed, so that a run can be repeated
   --gateways N        how many (3)
   --redis WHAT        cluster, sentinel, single, or none
@@ -114,7 +114,10 @@ pub(crate) fn read(args: &[String]) -> Result<Option<Args>> {
             "--seconds" => wish.seconds = number(name, &value()?)?,
             "--seeds" => seeds = number(name, &value()?)?,
             "--skip" => wish.skip = steps(&value()?)?,
-            "--replay" => wish.replay = Some(PathBuf::from(value()?)),
+            "--replay" => {
+                wish.replay = Some(PathBuf::from(value()?));
+                is_random = true;
+            }
             "--gateway" => wanted.binary = std::path::absolute(value()?)?,
             "--folder" => wanted.folder = std::path::absolute(value()?)?,
             "--redis" => {
@@ -226,6 +229,27 @@ mod tests {
                     it.number
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_plan_that_is_played_again_is_a_random_run() {
+        let args = read_line("--gateway g --folder f --replay plan.json").unwrap();
+        assert_eq!(names(&args), ["random"]);
+    }
+
+    #[test]
+    fn every_scenario_and_recipe_is_on_the_page_of_faults() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/faults.md"));
+        let names = SCENARIOS.iter().map(|it| (it.number, it.name));
+        for (number, name) in names.chain(RECIPES.iter().map(|it| (None, it.name))) {
+            let row = number.map_or(String::new(), |number| format!("| {number} |"));
+            let is_there =
+                |line: &str| line.starts_with(&row) && line.contains(&format!("`{name}`"));
+            assert!(
+                page.lines().any(is_there),
+                "{name} is not in docs/faults.md"
+            );
         }
     }
 

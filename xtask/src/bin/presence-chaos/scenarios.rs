@@ -1,4 +1,4 @@
-//! What goes wrong, and what has to hold then. The numbers are those of faults.md.
+//! What goes wrong, and what has to hold then. The numbers are those of docs/faults.md.
 
 mod clients;
 mod costs;
@@ -22,7 +22,7 @@ pub(crate) use clients::half_open_not_before;
 
 /// One thing that goes wrong.
 pub(crate) struct Scenario {
-    /// Its number in faults.md, if it is there.
+    /// Its number in docs/faults.md, if it is there.
     pub(crate) number: Option<u8>,
     /// What `--only` calls it.
     pub(crate) name: &'static str,

@@ -126,7 +126,7 @@ impl Wanted {
         if self.short { short } else { long }
     }
 
-    /// Base of faults.md: rooms of 50 or 100, every second person with a second device, a few who hide.
+    /// Base of docs/faults.md: rooms of 50 or 100, every second person with a second device, a few who hide.
     pub(crate) fn plan(&self, short: u32, long: u32) -> Plan {
         let people = self.people.unwrap_or(self.pick(short, long));
         let rooms = (people / self.pick(50, 100)).max(1);
