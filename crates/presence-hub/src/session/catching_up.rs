@@ -20,6 +20,8 @@ impl Session {
     /// that the client has: the session no longer watches the topic, or is about to get a state that covers the event.
     pub(super) fn follows(&mut self, event: &Event) -> bool {
         match event {
+            // Whoever has just come is told with everybody else, however many that are: what it knows it need not hear.
+            Event::Summary { topic, clock, .. } if self.has(topic, *clock) => false,
             Event::Everyone { topic, clock, .. }
             | Event::Summary { topic, clock, .. }
             | Event::Unchanged { topic, clock, .. } => match self.topics.get_mut(topic) {
@@ -59,6 +61,12 @@ impl Session {
             }
             Event::Alone { .. } => true,
         }
+    }
+
+    /// Whether the client has this version of a topic, and no state of it is on its way.
+    fn has(&self, topic: &Topic, clock: Version) -> bool {
+        let watched = self.topics.get(topic);
+        watched.is_some_and(|it| !it.is_coming && it.known == Some(clock))
     }
 
     fn known(&mut self, topic: &Topic) -> Option<&mut Version> {
