@@ -373,7 +373,7 @@ export class Picture {
   forgetFleeting(): [event: string, ...args: any[]][];
 }
 
-/** Milliseconds before attempt `attempt` (from 0): exponential up to 30 s, with full jitter. */
+/** Milliseconds before attempt `attempt` (from 0): 250 to 500 first, twice as long after each failure, up to 30 s. */
 export function backoff(attempt: number, random?: number): number;
 
 /** What to do after a connection ended. */

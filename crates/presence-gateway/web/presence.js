@@ -54,7 +54,8 @@ const PASSING_ERRORS = new Set(['rate_limited', 'overloaded', 'unavailable', 'ti
 const ANSWER_MS_MAX = 8_000; // of a heartbeat: after that the connection is dead
 const OPENING_MS_MAX = 15_000;
 const COMMAND_MS_MAX = 30_000; // a command waits that long for a connection and its answer
-const STEADY_MS = 10_000; // a connection that lasted that long starts the back-off afresh
+const STEADY_MS = 2_000; // a connection that lasted that long starts the back-off afresh
+const UNSTEADY_ATTEMPT = 2; // and one that was lost sooner goes on here: it was let in, so the gateway is there
 const HEAL_MS = 1_000; // between two attempts to mend a gap
 const CURSOR_MS = 40; // 25 a second: the gateway's tick is 50 ms
 const IDLE_MS = 5 * 60_000;
@@ -985,9 +986,12 @@ function difference(before, users) {
   return [...left, ...others];
 }
 
-/** How long to wait before attempt `attempt` (from 0): exponential up to 30 s, with full jitter so that a crowd does not come back as one. */
+/**
+ * How long to wait before attempt `attempt` (from 0): 250 to 500 ms first, twice as long after each failure, up to 30 s. One half is
+ * chance, so that a crowd does not come back as one.
+ */
 export function backoff(attempt, random = Math.random()) {
-  return random * Math.min(30_000, 1_000 * 2 ** Math.min(attempt, 10));
+  return (0.5 + random / 2) * Math.min(30_000, 500 * 2 ** Math.min(attempt, 10));
 }
 
 /** What to do after a connection ended: `{ again: false }`, or `again` after `wait` ms, perhaps with a new token. */
@@ -1273,6 +1277,7 @@ class Link {
     this.typingTtl = frame.typing_ttl;
     this.online = true;
     this.#waitAsTold = false;
+    this.#attempt = Math.min(this.#attempt, UNSTEADY_ATTEMPT);
     this.#connectionTimers.push(this.after(STEADY_MS, () => { this.#attempt = 0; }));
     this.#beat();
 

@@ -253,11 +253,31 @@ test('a connection that keeps failing is tried less and less often', async () =>
     waits.push(presence.connection.retryAt - Date.now());
     await pass(waits.at(-1));
   }
-  assert.deepEqual(waits, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+  assert.deepEqual(waits, [375, 750, 1_500, 3_000, 6_000, 12_000, 22_500]);
   latest().hello();
-  await pass(10_000);
   latest().breaks();
-  assert.equal(presence.connection.retryAt - Date.now(), 500, 'a steady connection starts afresh');
+  assert.equal(presence.connection.retryAt - Date.now(), 1_500, 'a gateway that lets us in is there');
+  await pass(1_500);
+  latest().hello();
+  await pass(2_000);
+  latest().breaks();
+  assert.equal(presence.connection.retryAt - Date.now(), 375, 'a steady connection starts afresh');
+});
+
+test('many restarts in a row do not add up', async () => {
+  await online();
+  for (let restart = 0; restart < 10; restart += 1) {
+    latest().breaks();
+    for (let refused = 0; refused < 3; refused += 1) {
+      await pass(presence.connection.retryAt - Date.now());
+      latest().breaks();
+    }
+    const wait = presence.connection.retryAt - Date.now();
+    assert.ok(wait <= 4_000, `${wait} ms in restart ${restart}`);
+    await pass(wait);
+    latest().hello();
+    await pass(2_000);
+  }
 });
 
 test('replaced is the end, until the person wants to go on here', async () => {

@@ -3,17 +3,30 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Pace, TypingPace, afterClose, backoff } from '../presence.js';
 
-test('the back-off doubles up to 30 s, with full jitter', () => {
-  assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 1_000].map((attempt) => backoff(attempt, 1)), [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
-  assert.equal(backoff(6, 0), 0);
-  assert.equal(backoff(2, 0.5), 2_000);
+test('the back-off begins with half a second and doubles up to 30 s; one half of it is chance', () => {
+  assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 1_000].map((attempt) => backoff(attempt, 1)), [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+  assert.equal(backoff(6, 0), 15_000);
+  assert.equal(backoff(2, 0.5), 1_500);
+});
+
+test('after three seconds without a gateway the next attempt is at most four away', () => {
+  for (let luck = 0; luck <= 10; luck += 1) {
+    let [time, attempt] = [0, 0];
+    while (time <= 3_000) {
+      time += backoff(attempt, luck / 10);
+      attempt += 1;
+    }
+    assert.ok(time <= 7_000, `${time} ms with luck ${luck / 10}`);
+  }
+  const soonest = [0, 1, 2, 3].reduce((time, attempt) => time + backoff(attempt, 0), 0);
+  assert.ok(soonest > 3_000, 'nobody waits for the fifth by then, which may be eight away');
 });
 
 const end = (code, more = {}) => afterClose({ code, closing: null, attempt: 1, canRenewToken: false, random: 0.5, ...more });
 
 test('a lost connection comes back after the back-off', () => {
   for (const code of [1001, 1005, 1006, 1011, 1012, 1013, 4408, 4413, 4429]) {
-    assert.deepEqual(end(code), { again: true, newToken: false, wait: 1_000 }, `code ${code}`);
+    assert.deepEqual(end(code), { again: true, newToken: false, wait: 750 }, `code ${code}`);
   }
 });
 
@@ -29,7 +42,7 @@ test('what the gateway said before closing counts more than the code', () => {
 
 test('a refused token is worth another try only with a new one', () => {
   assert.deepEqual(end(4401), { again: false });
-  assert.deepEqual(end(4401, { canRenewToken: true }), { again: true, newToken: true, wait: 1_000 });
+  assert.deepEqual(end(4401, { canRenewToken: true }), { again: true, newToken: true, wait: 750 });
 });
 
 test('a cursor is sent at once, then the latest of each 40 ms', () => {
