@@ -20,7 +20,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import WebSocket from 'ws';
 
-import { connect as connectNatively } from '../../web/presence.js';
+import { connect as connectNatively } from '../../../presence-web/packages/presence-client/src/index.js';
 import { Gateway } from '../browser/gateway.mjs';
 import { eventually } from '../browser/waiting.mjs';
 

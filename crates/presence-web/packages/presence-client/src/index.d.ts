@@ -1,5 +1,5 @@
 /**
- * The types of `presence.js`, the browser client of Presence.
+ * The types of `presence-client`, the browser client of Presence.
  *
  * Names are those of `docs/protocol.md` in camelCase. Times are milliseconds since 1970 on the gateway's clock:
  * compare them with `presence.now()`. States are replaced, never changed: a part that is the same has the same reference.

@@ -1,7 +1,7 @@
 // A client and a gateway made of paper: what is said on the wire, and when. The clock is the test's.
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
-import { connect } from '../presence.js';
+import { connect } from 'presence-client';
 
 /** One socket, and the gateway behind it: `says` sends a frame, `heard` is what came. */
 class PaperSocket {

@@ -1,0 +1,146 @@
+/* The people whose status is watched one by one, wherever they are. */
+
+import { isPassing } from './errors.js';
+import { chunks, nothing, quiet, refused, remember } from './promises.js';
+import { Source } from './source.js';
+import { readStatus } from './wire.js';
+
+const USERS_PER_WATCH_MAX = 1_000;
+
+/** The people whose status is watched one by one. */
+export class People {
+  #link;
+  #people = new Map();
+  #watched = new Set();
+  #added = new Set();
+  #removed = new Set();
+  #waiting = [];
+  #scheduled = false;
+
+  constructor(link) {
+    this.#link = link;
+    link.register('users', {
+      frame: (frame) => this.#frame(frame),
+      online: () => {
+        this.#added = new Set(this.#watched);
+        this.#removed.clear();
+        this.#tell();
+      },
+      lost: nothing,
+      closed: (error) => this.#waiting.splice(0).forEach(({ reject }) => reject(error)),
+    });
+  }
+
+  user(id) {
+    return this.#person(id).user;
+  }
+
+  want(id, watched) {
+    if (this.#link.ended) return refused('closed', 'the connection was closed');
+    const [into, outOf] = watched ? [this.#added, this.#removed] : [this.#removed, this.#added];
+    into.add(id);
+    outOf.delete(id);
+    if (watched) {
+      this.#watched.add(id);
+    } else {
+      this.#watched.delete(id);
+      Object.assign(this.#person(id), { epoch: null, version: -1 }).source.set(unknown(id));
+    }
+    return quiet(new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      if (this.#scheduled) return;
+      this.#scheduled = true;
+      queueMicrotask(() => {
+        this.#scheduled = false;
+        if (this.#link.online) this.#tell();
+      });
+    }));
+  }
+
+  #tell() {
+    const waiting = this.#waiting.splice(0);
+    const asks = [
+      ...chunks([...this.#removed], USERS_PER_WATCH_MAX).map((users) => ({ type: 'presence:unwatch', users })),
+      ...chunks([...this.#added], USERS_PER_WATCH_MAX).map((users) => ({ type: 'presence:watch', users })),
+    ];
+    this.#added.clear();
+    this.#removed.clear();
+    Promise.all(asks.map((command) => this.#ask(command))).then(
+      () => waiting.forEach(({ resolve }) => resolve()),
+      (error) => {
+        if (error.code === 'disconnected') this.#waiting.unshift(...waiting);
+        else waiting.forEach(({ reject }) => reject(error));
+      },
+    );
+  }
+
+  async #ask(command) {
+    for (;;) {
+      try {
+        return await this.#link.request(command, { again: false });
+      } catch (error) {
+        if (!isPassing(error)) throw error;
+        await new Promise((resolve) => this.#link.after(error.retryAfter ?? 1_000, resolve));
+      }
+    }
+  }
+
+  #frame(frame) {
+    if (frame.type === 'presence:removed') {
+      for (const id of frame.users) {
+        this.#watched.delete(id);
+        this.#added.delete(id);
+        Object.assign(this.#person(id), { epoch: null, version: -1 }).source.set(unknown(id));
+      }
+      return;
+    }
+    // A late frame of someone no longer watched must not start a memory of them.
+    if (!this.#watched.has(frame.user_id)) return;
+    const person = this.#person(frame.user_id);
+    if (person.epoch === frame.epoch && frame.version <= person.version) return;
+    person.epoch = frame.epoch;
+    person.version = frame.version;
+    person.source.set(Object.freeze(readStatus(frame)));
+  }
+
+  #person(id) {
+    return remember(this.#people, id, () => {
+      const source = new Source(unknown(id));
+      return { source, user: new User(id, this, source), epoch: null, version: -1 };
+    });
+  }
+}
+
+/** One person, wherever they are. */
+export class User {
+  #id;
+  #people;
+
+  constructor(id, people, source) {
+    this.#id = id;
+    this.#people = people;
+    this.getState = source.getState;
+    this.subscribe = source.subscribe;
+  }
+
+  get id() {
+    return this.#id;
+  }
+
+  get state() {
+    return this.getState();
+  }
+
+  watch() {
+    return this.#people.want(this.#id, true);
+  }
+
+  unwatch() {
+    return this.#people.want(this.#id, false);
+  }
+}
+
+/** Nobody told us about them yet. */
+function unknown(userId) {
+  return Object.freeze({ userId, status: null, devices: [] });
+}

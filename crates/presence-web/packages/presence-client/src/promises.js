@@ -1,0 +1,29 @@
+/* Small things. */
+
+import { PresenceError } from './errors.js';
+
+/** A promise of nothing but that it was done. */
+export function done(promise) {
+  return quiet(promise.then(nothing));
+}
+
+/** An ignored refusal is not an unhandled one: apps that care await, or listen to `error`. */
+export function quiet(promise) {
+  promise.catch(nothing);
+  return promise;
+}
+
+export function refused(code, message) {
+  return quiet(Promise.reject(new PresenceError({ code, message })));
+}
+
+export function remember(map, key, make) {
+  if (!map.has(key)) map.set(key, make());
+  return map.get(key);
+}
+
+export function chunks(list, size) {
+  return Array.from({ length: Math.ceil(list.length / size) }, (_, at) => list.slice(at * size, (at + 1) * size));
+}
+
+export function nothing() {}
