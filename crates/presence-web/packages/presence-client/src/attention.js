@@ -13,15 +13,20 @@ export class Attention {
     this.#idleAfter = idleAfter;
     this.#env = env;
     this.#said = this.now();
+  }
+
+  /** From now on `changed` is called at each change. */
+  watch() {
+    const { signal } = this.#env;
     listen(globalThis.document, 'visibilitychange', () => {
       this.#touched = Date.now();
       this.#check();
-    }, env.signal);
-    if (!globalThis.window || !Number.isFinite(idleAfter)) return;
+    }, signal);
+    if (!globalThis.window || !Number.isFinite(this.#idleAfter)) return;
     for (const event of ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus']) {
-      listen(globalThis.window, event, () => this.#touch(), env.signal);
+      listen(globalThis.window, event, () => this.#touch(), signal);
     }
-    this.#watch();
+    this.#waitForIdle();
   }
 
   now() {
@@ -42,11 +47,11 @@ export class Attention {
   }
 
   /** One timer, armed for the earliest moment at which we could be idle. */
-  #watch() {
+  #waitForIdle() {
     const rest = this.#touched + this.#idleAfter - Date.now();
     this.#env.after(rest > 0 ? rest : this.#idleAfter, () => {
       this.#check();
-      this.#watch();
+      this.#waitForIdle();
     });
   }
 }

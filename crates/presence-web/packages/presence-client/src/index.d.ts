@@ -28,8 +28,13 @@ export interface Options {
   idleAfter?: number;
   /** Milliseconds from opening a socket to its hello: 15,000. */
   openingTimeout?: number;
-  /** The class to open sockets with, where there is no global one. */
-  WebSocket?: new (url: string, protocols: string[]) => unknown;
+  /**
+   * The class to open sockets with, where there is no global one: that of `ws` in Node 20. `null`: never connect, whatever there is.
+   * Without a class, or with a relative `url` outside of a page, the client stays offline: it can be made on a server that renders pages.
+   */
+  WebSocket?: (new (url: string, protocols: string[]) => unknown) | null;
+  /** `false`: connect at the first `reconnect()`, and do nothing at all until then. */
+  autoConnect?: boolean;
 }
 
 /** One person's connection: the way to channels, workspaces and people. */
@@ -78,7 +83,7 @@ export class Presence {
   /** The gateway's clock, as well as we know it. */
   now(): number;
 
-  /** Tries now instead of waiting; also brings back a connection which the gateway ended for good. */
+  /** Tries now instead of waiting; also brings back a connection which the gateway ended for good, and begins where `autoConnect` is off. */
   reconnect(): void;
   /** Leaves at once: others are told now, not after the grace. Nothing of this object runs afterwards. */
   close(): void;

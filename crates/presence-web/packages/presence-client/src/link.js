@@ -1,5 +1,6 @@
 /* One session over as many sockets as it takes. */
 
+import { address, canConnect } from './address.js';
 import { Attention } from './attention.js';
 import { browserId, listen } from './browser.js';
 import { afterClose, backoff } from './ending.js';
@@ -24,7 +25,6 @@ export class Link {
   /** `close()` was called. */
   ended = false;
   name;
-  deviceId;
   userId;
   session = null;
   restored = false;
@@ -32,6 +32,8 @@ export class Link {
   typingTtl = 5_000;
 
   #options;
+  #started = false;
+  #deviceId;
   #app;
   #topics = new Map();
   #resume;
@@ -59,7 +61,6 @@ export class Link {
     this.#tokens = new Tokens(options.token, () => this.now());
     this.name = options.name;
     this.userId = options.userId ?? null;
-    this.deviceId = options.deviceId ?? browserId();
     this.#resume = new ResumeToken(`presence:resume:${options.url ?? '/ws'}:${options.userId ?? ''}`);
     this.#attention = new Attention(options.idleAfter ?? IDLE_MS, {
       signal: this.#listeners.signal,
@@ -75,7 +76,22 @@ export class Link {
     this.#topics.set(key, topic);
   }
 
+  /** Kept where the browser keeps things, so it is asked for no sooner than needed. */
+  get deviceId() {
+    return (this.#deviceId ??= this.#options.deviceId ?? browserId());
+  }
+
+  /** Why nothing can be wished for: no connection will come. `null` while one is there or may come. */
+  get refusal() {
+    if (this.ended) return closedError();
+    if (canConnect(this.#options)) return null;
+    return new PresenceError({ code: 'disconnected', message: 'there is no page and no WebSocket here: this client stays offline' });
+  }
+
   start() {
+    if (this.#started || this.refusal) return;
+    this.#started = true;
+    this.#attention.watch();
     listen(globalThis.window, 'online', () => this.#wake(), this.#listeners.signal);
     listen(globalThis.window, 'offline', () => this.#ask(), this.#listeners.signal);
     listen(globalThis.window, 'pagehide', () => this.#resume.putAway(), this.#listeners.signal);
@@ -107,7 +123,8 @@ export class Link {
 
   /** Says something that is answered. Without a connection it waits; `again` also repeats it when its answer was lost. */
   request(command, { again = true } = {}) {
-    if (this.ended || this.connection.status === 'closed') return refused('closed', 'the connection was closed');
+    const refusal = this.connection.status === 'closed' ? closedError() : this.refusal;
+    if (refusal) return refused(refusal);
     return this.#requests.make(command, again);
   }
 
@@ -117,7 +134,8 @@ export class Link {
 
   reconnect() {
     if (this.ended || this.online) return;
-    this.#open();
+    if (this.#started) this.#open();
+    else this.start();
   }
 
   close() {
@@ -151,27 +169,31 @@ export class Link {
     }
     if (generation !== this.#generation) return;
 
-    const Socket = this.#options.WebSocket ?? globalThis.WebSocket;
-    const socket = new Socket(this.#url(this.#resume.token), token ? [PROTOCOL, `presence.bearer.${token}`] : [PROTOCOL]);
+    let socket;
+    try {
+      const Socket = this.#options.WebSocket ?? globalThis.WebSocket;
+      socket = new Socket(this.#address(), token ? [PROTOCOL, `presence.bearer.${token}`] : [PROTOCOL]);
+    } catch (error) {
+      // An address that is none, a token that cannot be sent, a page that may not: the next attempt would fail likewise.
+      const message = `cannot connect: ${error?.message ?? error}`;
+      this.#app.emit('error', new PresenceError({ code: 'invalid', message }));
+      this.#end(null, message);
+      return;
+    }
     this.#socket = socket;
+    socket.onerror = nothing; // the close that follows says it; in Node an error without a listener ends the process
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
     this.#connectionTimers.push(this.after(this.#options.openingTimeout ?? OPENING_MS_MAX, () => this.#abandon('no hello')));
   }
 
-  #url(resume) {
-    const { url = '/ws', userId, workspace } = this.#options;
-    const full = new URL(url, globalThis.location?.href);
-    full.protocol = full.protocol.replace('http', 'ws');
-    const params = {
+  #address() {
+    const { url, userId, workspace } = this.#options;
+    return address(url, {
       ...(this.#tokens.wanted ? {} : { user_id: userId, name: this.name, workspace_id: workspace }),
       device_id: this.deviceId,
-      resume,
-    };
-    for (const [key, value] of Object.entries(params)) {
-      if (value) full.searchParams.set(key, value);
-    }
-    return full.href;
+      resume: this.#resume.token,
+    });
   }
 
   #welcome(frame) {
@@ -323,7 +345,7 @@ export class Link {
   }
 
   #end(code, reason) {
-    const error = new PresenceError({ code: 'closed', message: `the connection was closed (${code}${reason ? `, ${reason}` : ''})` });
+    const error = closedError(` (${[code, reason].filter(Boolean).join(', ')})`);
     this.#resume.token = null;
     this.#retry();
     this.#say({ status: 'closed', attempt: 0, retryAt: null, code, reason });
@@ -366,4 +388,8 @@ export class Link {
     this.connection = Object.freeze(next);
     this.#app.changed({ connection: this.connection });
   }
+}
+
+function closedError(why = '') {
+  return new PresenceError({ code: 'closed', message: `the connection was closed${why}` });
 }

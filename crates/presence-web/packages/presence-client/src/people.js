@@ -36,7 +36,8 @@ export class People {
   }
 
   want(id, watched) {
-    if (this.#link.ended) return refused('closed', 'the connection was closed');
+    const { refusal } = this.#link;
+    if (refusal) return refused(refusal);
     const [into, outOf] = watched ? [this.#added, this.#removed] : [this.#removed, this.#added];
     into.add(id);
     outOf.delete(id);

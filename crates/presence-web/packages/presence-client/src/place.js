@@ -1,6 +1,6 @@
 /* A channel or a workspace: what we want of it, what the gateway has been told on this connection, and what it told us. */
 
-import { isPassing } from './errors.js';
+import { PresenceError, isPassing } from './errors.js';
 import { Picture } from './picture.js';
 import { nothing, quiet, refused } from './promises.js';
 import { Source } from './source.js';
@@ -48,7 +48,8 @@ export class Place {
 
   /** Wishes made in one turn are one wish: a component that mounts twice joins once. */
   want(wish) {
-    if (this.#link.ended) return refused('closed', 'the connection was closed');
+    const { refusal } = this.#link;
+    if (refusal) return refused(refusal);
     Object.assign(this.#wanted, wish);
     return quiet(new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
@@ -58,7 +59,7 @@ export class Place {
 
   update(meta) {
     const { join } = this.#wanted;
-    if (!join) return refused('not_joined', 'join the channel first');
+    if (!join) return refused(new PresenceError({ code: 'not_joined', message: 'join the channel first' }));
     return this.want({ join: { ...join, meta } });
   }
 

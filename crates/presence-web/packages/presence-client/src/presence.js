@@ -27,7 +27,7 @@ export class Presence {
     this.getState = this.#source.getState;
     this.subscribe = this.#source.subscribe;
     this.#people = new People(this.#link);
-    this.#link.start();
+    if (options.autoConnect !== false) this.#link.start();
   }
 
   /** Where the connection stands: `{ status, attempt, retryAt, code, reason }`. */
@@ -112,7 +112,7 @@ export class Presence {
     return quiet(this.#link.request({ type: 'presence:ping' }, { again: false }).then(() => Date.now() - sent));
   }
 
-  /** Tries now instead of waiting; also brings back a connection which the gateway ended for good. */
+  /** Tries now instead of waiting; also brings back a connection which the gateway ended for good, and begins where `autoConnect` is off. */
   reconnect() {
     this.#link.reconnect();
   }

@@ -1,7 +1,5 @@
 /* Small things. */
 
-import { PresenceError } from './errors.js';
-
 /** A promise of nothing but that it was done. */
 export function done(promise) {
   return quiet(promise.then(nothing));
@@ -13,8 +11,8 @@ export function quiet(promise) {
   return promise;
 }
 
-export function refused(code, message) {
-  return quiet(Promise.reject(new PresenceError({ code, message })));
+export function refused(error) {
+  return quiet(Promise.reject(error));
 }
 
 export function remember(map, key, make) {
