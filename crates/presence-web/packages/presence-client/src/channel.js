@@ -1,14 +1,17 @@
 /* A channel: who is in it, and what we do there. */
 
+import { PresenceError } from './errors.js';
 import { Pace, TypingPace } from './pace.js';
 import { Place } from './place.js';
-import { done, nothing } from './promises.js';
+import { done, nothing, refused } from './promises.js';
+import { Stays } from './stays.js';
 
 const CURSOR_MS = 40; // 25 a second: the gateway's tick is 50 ms
 
 /** A place people are in, and who is in it. */
 export class Channel {
   #place;
+  #stays = new Stays();
   #link;
   #id;
   #typing = new TypingPace();
@@ -20,7 +23,11 @@ export class Channel {
   constructor(link, id) {
     this.#link = link;
     this.#id = id;
-    this.#place = new Place(link, 'channel', id, () => this.#hush());
+    this.#place = new Place(link, 'channel', id, {
+      offline: () => this.#hush(),
+      out: () => this.#stays.clear(),
+      metaRefused: (meta) => this.#stays.forget(meta),
+    });
     this.getState = this.#place.source.getState;
     this.subscribe = this.#place.source.subscribe;
   }
@@ -41,19 +48,34 @@ export class Channel {
    * Be in the channel, and watch it unless `watch` is false. Again with other options: they replace the old ones.
    * It holds over reconnects until `leave()`; the promise waits as long as it takes.
    */
-  join({ meta = {}, mode = 'full', watch = true } = {}) {
-    return this.#place.want({ join: { meta, mode, watch } });
+  join(options) {
+    this.#stays.join(options);
+    return this.#wish();
+  }
+
+  /**
+   * Be in the channel until what is returned is called. It is counted: parts of a page that know nothing of each other share the
+   * channel, the latest meta that was given is shown, and we leave when the last of them has left.
+   */
+  enter(options) {
+    const stay = this.#stays.enter(options);
+    this.#wish();
+    return () => {
+      if (this.#stays.leave(stay)) this.#wish();
+    };
   }
 
   /** Replaces your meta in this channel. */
   update(meta) {
-    return this.#place.update(meta);
+    if (!this.#stays.wish()) return refused(new PresenceError({ code: 'not_joined', message: 'join the channel first' }));
+    this.#stays.update(meta);
+    return this.#wish();
   }
 
-  /** Leaves at once. A `watch()` of your own stays. */
+  /** Leaves at once, whoever has entered. A `watch()` of your own stays. */
   leave() {
-    this.#hush();
-    return this.#place.want({ join: null });
+    this.#stays.clear();
+    return this.#wish();
   }
 
   /** See who is here without being here. */
@@ -113,6 +135,12 @@ export class Channel {
   /** @internal */
   renamed() {
     this.#place.reconsider();
+  }
+
+  #wish() {
+    const join = this.#stays.wish();
+    if (!join) this.#hush();
+    return this.#place.want({ join });
   }
 
   #sendTyping() {

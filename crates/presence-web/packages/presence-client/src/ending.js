@@ -19,3 +19,18 @@ export function afterClose({ code, closing, attempt, canRenewToken, random }) {
   // The gateway spreads its clients over time itself, so its word is taken as it is.
   return { again: true, newToken: false, wait: closing?.retry_after ?? backoff(attempt, random) };
 }
+
+/** How a connection ended: the gateway's word counts more than the browser's. */
+export function ending({ code, reason, closing, wasOnline }) {
+  if (closing) return { code: closing.code, reason: closing.reason };
+  // A browser does not tell a page which of the two it is.
+  const guess = code === 1006 && !wasOnline ? 'not reached, or not allowed from this page' : null;
+  return { code, reason: reason || guess };
+}
+
+/** Why a gateway that closed with `code` and `reason` refused who we are; `null` if it did not. */
+export function refusalOf({ code, reason }) {
+  if (code === 4403) return 'forbidden';
+  if (code !== 4401) return null;
+  return { 'token missing': 'missing', 'token expired': 'expired' }[reason] ?? 'invalid';
+}

@@ -3,7 +3,7 @@
 import { address, canConnect } from './address.js';
 import { Attention } from './attention.js';
 import { browserId, listen } from './browser.js';
-import { afterClose, backoff } from './ending.js';
+import { afterClose, backoff, ending, refusalOf } from './ending.js';
 import { PresenceError } from './errors.js';
 import { nothing, refused } from './promises.js';
 import { Requests } from './requests.js';
@@ -40,6 +40,8 @@ export class Link {
   #socket = null;
   #tokens;
   #closing = null;
+  /** What the gateway said last that answers nothing: before it refuses us, why. */
+  #complaint = null;
   #hello = null;
   #attempt = 0;
   #generation = 0;
@@ -157,6 +159,7 @@ export class Link {
     this.#drop();
     this.#retry();
     this.#closing = null;
+    this.#complaint = null;
     this.#say({ status: this.#hello ? 'reconnecting' : 'connecting', attempt: this.#attempt, retryAt: null });
     let token;
     try {
@@ -260,7 +263,9 @@ export class Link {
 
   #answered(frame) {
     const error = this.#requests.answer(frame);
-    if (error) this.#app.emit('error', error);
+    if (!error) return;
+    this.#complaint = error.message;
+    this.#app.emit('error', error);
   }
 
   async #renewToken(frame) {
@@ -330,12 +335,15 @@ export class Link {
     });
     // A connection that never said hello may have been refused for its token: browsers do not tell.
     if (plan.newToken || !this.online) this.#tokens.forget();
-    const said = { code: this.#closing?.code ?? code, reason: this.#closing?.reason ?? (reason || null) };
+    const said = ending({ code, reason, closing: this.#closing, wasOnline: this.online });
+    const refusal = refusalOf(said);
+    const message = (this.online ? null : this.#complaint) ?? said.reason;
     this.#waitAsTold = this.#closing?.retry_after !== undefined;
     this.#generation += 1;
     this.#drop();
     if (plan.again) this.#comeBack(plan.wait, said);
     else this.#end(said.code, said.reason);
+    if (refusal) this.#app.emit('refused', { reason: refusal, message, code: said.code, retrying: plan.again });
   }
 
   #comeBack(wait, said) {

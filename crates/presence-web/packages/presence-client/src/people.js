@@ -116,6 +116,8 @@ export class People {
 export class User {
   #id;
   #people;
+  /** What `follow()` has given out, and this user itself for `watch()`. */
+  #followers = new Set();
 
   constructor(id, people, source) {
     this.#id = id;
@@ -133,11 +135,24 @@ export class User {
   }
 
   watch() {
+    this.#followers.add(this);
     return this.#people.want(this.#id, true);
   }
 
+  /** Stops at once, whoever follows. */
   unwatch() {
+    this.#followers.clear();
     return this.#people.want(this.#id, false);
+  }
+
+  /** Watch until what is returned is called. It is counted, like `enter()` of a channel. */
+  follow() {
+    const follower = {};
+    if (!this.#followers.size) this.#people.want(this.#id, true);
+    this.#followers.add(follower);
+    return () => {
+      if (this.#followers.delete(follower) && !this.#followers.size) this.#people.want(this.#id, false);
+    };
   }
 }
 

@@ -1,6 +1,6 @@
 /* A channel or a workspace: what we want of it, what the gateway has been told on this connection, and what it told us. */
 
-import { PresenceError, isPassing } from './errors.js';
+import { isPassing } from './errors.js';
 import { Picture } from './picture.js';
 import { nothing, quiet, refused } from './promises.js';
 import { Source } from './source.js';
@@ -14,7 +14,7 @@ export class Place {
   #link;
   #kind;
   #id;
-  #offline;
+  #app;
   #picture = new Picture();
   #wanted = { join: null, watch: null };
   #told = { joined: false, meta: null, mode: null };
@@ -27,13 +27,19 @@ export class Place {
   #healing = nothing;
   #forget = nothing;
   #live = false;
+  /** Why the last wish was refused for good. */
+  #error = null;
 
-  constructor(link, kind, id, offline = nothing) {
+  /**
+   * `app` hears when we are `offline`, when we are `out` because the gateway does not want us in, and of a meta that it refused:
+   * `metaRefused(meta)`.
+   */
+  constructor(link, kind, id, app = { offline: nothing, out: nothing, metaRefused: nothing }) {
     this.#link = link;
     this.#kind = kind;
     this.#id = id;
-    this.#offline = offline;
-    this.source = new Source(placeState(this.#picture, { joined: false, live: false }));
+    this.#app = app;
+    this.source = new Source(placeState(this.#picture, { joined: false, live: false, error: null }));
     link.register(`${kind} ${id}`, {
       frame: (frame) => this.#frame(frame),
       online: () => this.#online(),
@@ -51,16 +57,11 @@ export class Place {
     const { refusal } = this.#link;
     if (refusal) return refused(refusal);
     Object.assign(this.#wanted, wish);
+    this.#error = null;
     return quiet(new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.reconsider();
     }));
-  }
-
-  update(meta) {
-    const { join } = this.#wanted;
-    if (!join) return refused(new PresenceError({ code: 'not_joined', message: 'join the channel first' }));
-    return this.want({ join: { ...join, meta } });
   }
 
   list({ limit, offset } = {}) {
@@ -111,6 +112,7 @@ export class Place {
         } else if (!matters) {
           return;
         } else if (error.code !== 'closed') {
+          this.#error = error;
           this.source.emit('error', error);
         }
       }
@@ -138,6 +140,7 @@ export class Place {
           if (!passing) {
             this.#wanted.join = null;
             this.#inside = false;
+            this.#app.out();
           }
           return true;
         },
@@ -150,6 +153,7 @@ export class Place {
         command: { type: 'presence:update', ...place, meta },
         refused: (passing) => {
           this.#told.meta = before;
+          if (!passing) this.#app.metaRefused(join.meta);
           if (!passing && this.#wanted.join) this.#wanted.join = { ...this.#wanted.join, meta: before };
           return true;
         },
@@ -203,7 +207,8 @@ export class Place {
       this.#wanted = { join: null, watch: null };
       this.#told = { joined: false, meta: null, mode: null };
       this.#inside = false;
-      this.#offline();
+      this.#app.out();
+      this.#app.offline();
       this.#reset();
       this.#publish();
       this.source.emit('removed');
@@ -258,7 +263,7 @@ export class Place {
     this.#later();
     this.#healing();
     this.#healing = nothing;
-    this.#offline();
+    this.#app.offline();
     if (!this.#live) return;
     this.#live = false;
     this.#publish();
@@ -287,7 +292,7 @@ export class Place {
   }
 
   #publish() {
-    this.source.set(placeState(this.#picture, { joined: this.#told.joined, live: this.#live }, this.source.getState()));
+    this.source.set(placeState(this.#picture, { joined: this.#told.joined, live: this.#live, error: this.#error }, this.source.getState()));
   }
 }
 
