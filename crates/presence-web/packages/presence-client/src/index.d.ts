@@ -332,8 +332,6 @@ export interface PlaceEvents<Meta extends object = Record<string, unknown>> {
   removed: [];
   /** A join, watch or update was refused for good. */
   error: [error: PresenceError];
-  /** Your token does not allow this place any more: you are out of it. */
-  removed: [];
 }
 
 /** What happens in a channel. */

@@ -7,10 +7,10 @@
  *     const room = presence.channel('room:42');
  *     room.on('join', (user) => console.log(`${user.name} is here`));
  *     room.subscribe(() => render(room.getState()));     // { count, users, typing, cursors, ... }
- *     await room.join({ meta: { role: 'editor' } });
+ *     const leave = room.enter({ meta: { role: 'editor' } });
  *     input.oninput = () => room.typing();               // at every key: it paces itself
  *
- * `docs/protocol.md` is what it speaks, `index.d.ts` its types.
+ * `docs/browser.md` is its manual, `docs/protocol.md` what it speaks, `index.d.ts` its types.
  */
 
 import { Presence } from './presence.js';
