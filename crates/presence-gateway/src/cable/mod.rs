@@ -104,7 +104,7 @@ impl Dialect for Cable {
             }
             Err(why) => {
                 app.metrics.refused(why.code);
-                let closing = door::turned_away(&why);
+                let closing = Closing::at_the_door(&why);
                 // A token that was refused at the door is not any better the next time.
                 let is_final = closing.why == Why::Expired;
                 let reconnect = !is_final && closing::reconnect(closing.why, is_extended);
