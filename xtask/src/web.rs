@@ -14,7 +14,11 @@ use xtask::workspace::Workspace;
 const FOLDER: &str = "crates/presence-web";
 
 /// Where its tests are.
-const TESTS: &[&str] = &["packages/presence-client/test", "test"];
+const TESTS: &[&str] = &[
+    "packages/presence-client/test",
+    "packages/presence-react/test",
+    "test",
+];
 
 /// Tests that take longer hang.
 const TIME_MAX: Duration = Duration::from_secs(300);

@@ -12,7 +12,9 @@ const docs = join(root, '../../docs');
 /** The pages that show how the packages are used, and how many examples each has at least. */
 const PAGES = [
   { page: join(docs, 'browser.md'), least: 18 },
+  { page: join(docs, 'react.md'), least: 8 },
   { page: join(root, 'packages/presence-client/README.md'), least: 1 },
+  { page: join(root, 'packages/presence-react/README.md'), least: 1 },
 ];
 
 /** What examples may use without saying where it is from. */
@@ -89,12 +91,13 @@ test('strict TypeScript compiles every example', async (t) => {
 test('the types name every export, and no other', async (t) => {
   const folder = temporary(t);
   lay(folder);
-  const names = Object.keys(await import('presence-client'));
-  const record = Object.fromEntries(names.map((name) => [name, true]));
-  writeFileSync(join(folder, 'example-0.ts'), `
-    import * as all from 'presence-client';
-    export const exports: Record<keyof typeof all, true> = ${JSON.stringify(record)};
-  `);
+  for (const [at, name] of ['presence-client', 'presence-react'].entries()) {
+    const record = Object.fromEntries(Object.keys(await import(name)).map((it) => [it, true]));
+    writeFileSync(join(folder, `example-${at}.ts`), `
+      import * as all from '${name}';
+      export const exports: Record<keyof typeof all, true> = ${JSON.stringify(record)};
+    `);
+  }
   assert.deepEqual(await compile(folder), []);
 });
 

@@ -10,7 +10,8 @@ export const root = resolve(import.meta.dirname, '..');
 
 /** Runs a program in `folder` and gives what it said. It may take `ms`. */
 export async function run(folder, program, args, ms = 120_000) {
-  const options = { cwd: folder, timeout: ms, maxBuffer: 16 * 1024 * 1024 };
+  const { NODE_TEST_CONTEXT, ...env } = process.env; // which would make a test of its own speak to ours
+  const options = { cwd: folder, env, timeout: ms, maxBuffer: 16 * 1024 * 1024 };
   return promisify(execFile)(program, args, options).catch((error) => {
     throw new Error(`${program} ${args.join(' ')}: ${error.message}\n${error.stdout}${error.stderr}`);
   });

@@ -1,7 +1,7 @@
 /* The people whose status is watched one by one, wherever they are. */
 
 import { isPassing } from './errors.js';
-import { chunks, nothing, quiet, refused, remember } from './promises.js';
+import { chunks, quiet, refused, remember } from './promises.js';
 import { Source } from './source.js';
 import { readStatus } from './wire.js';
 
@@ -12,6 +12,8 @@ export class People {
   #link;
   #people = new Map();
   #watched = new Set();
+  /** Whom the gateway watches for us, on this connection. */
+  #told = new Set();
   #added = new Set();
   #removed = new Set();
   #waiting = [];
@@ -26,7 +28,7 @@ export class People {
         this.#removed.clear();
         this.#tell();
       },
-      lost: nothing,
+      lost: () => this.#told.clear(),
       closed: (error) => this.#waiting.splice(0).forEach(({ reject }) => reject(error)),
     });
   }
@@ -38,14 +40,14 @@ export class People {
   want(id, watched) {
     const { refusal } = this.#link;
     if (refusal) return refused(refusal);
-    const [into, outOf] = watched ? [this.#added, this.#removed] : [this.#removed, this.#added];
-    into.add(id);
-    outOf.delete(id);
     if (watched) {
       this.#watched.add(id);
+      this.#removed.delete(id);
+      if (!this.#told.has(id)) this.#added.add(id);
     } else {
       this.#watched.delete(id);
-      Object.assign(this.#person(id), { epoch: null, version: -1 }).source.set(unknown(id));
+      this.#added.delete(id);
+      this.#removed.add(id);
     }
     return quiet(new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
@@ -53,6 +55,8 @@ export class People {
       this.#scheduled = true;
       queueMicrotask(() => {
         this.#scheduled = false;
+        // Not before: who is watched again in the same turn is not forgotten in between.
+        for (const gone of this.#removed) this.#forget(gone);
         if (this.#link.online) this.#tell();
       });
     }));
@@ -61,9 +65,10 @@ export class People {
   #tell() {
     const waiting = this.#waiting.splice(0);
     const asks = [
-      ...chunks([...this.#removed], USERS_PER_WATCH_MAX).map((users) => ({ type: 'presence:unwatch', users })),
+      ...chunks([...this.#removed].filter((id) => this.#told.delete(id)), USERS_PER_WATCH_MAX).map((users) => ({ type: 'presence:unwatch', users })),
       ...chunks([...this.#added], USERS_PER_WATCH_MAX).map((users) => ({ type: 'presence:watch', users })),
     ];
+    for (const id of this.#added) this.#told.add(id);
     this.#added.clear();
     this.#removed.clear();
     Promise.all(asks.map((command) => this.#ask(command))).then(
@@ -80,7 +85,10 @@ export class People {
       try {
         return await this.#link.request(command, { again: false });
       } catch (error) {
-        if (!isPassing(error)) throw error;
+        if (!isPassing(error)) {
+          if (command.type === 'presence:watch') for (const id of command.users) this.#told.delete(id);
+          throw error;
+        }
         await new Promise((resolve) => this.#link.after(error.retryAfter ?? 1_000, resolve));
       }
     }
@@ -91,7 +99,8 @@ export class People {
       for (const id of frame.users) {
         this.#watched.delete(id);
         this.#added.delete(id);
-        Object.assign(this.#person(id), { epoch: null, version: -1 }).source.set(unknown(id));
+        this.#told.delete(id);
+        this.#forget(id);
       }
       return;
     }
@@ -102,6 +111,10 @@ export class People {
     person.epoch = frame.epoch;
     person.version = frame.version;
     person.source.set(Object.freeze(readStatus(frame)));
+  }
+
+  #forget(id) {
+    Object.assign(this.#person(id), { epoch: null, version: -1 }).source.set(unknown(id));
   }
 
   #person(id) {

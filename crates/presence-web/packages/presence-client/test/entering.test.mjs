@@ -185,6 +185,11 @@ test('a person is watched while anybody follows them', async () => {
   assert.deepEqual(await told(), []);
   assert.equal(bob.state.status, 'busy');
   second();
+  const third = bob.follow();
+  assert.equal(bob.state.status, 'busy', 'who is shown elsewhere at once is not forgotten in between');
+  assert.deepEqual(await told(), []);
+  assert.equal(bob.state.status, 'busy');
+  third();
   assert.deepEqual(await told(), ['unwatch']);
   assert.equal(bob.state.status, null);
 });
