@@ -34,6 +34,7 @@ fn connected(number: u128) -> users::Input<()> {
     users::Input::Connected {
         session: SessionId::from_u128(number),
         resume: None,
+        likeness: None,
         device: DeviceId::new("web:1").unwrap(),
         workspaces: Vec::new(),
         card: Arc::default(),

@@ -98,6 +98,13 @@ impl Timing {
     pub const RENEW_PATIENCE: Duration = Duration::from_millis(1500);
     /// When it tries again without one.
     pub const RENEW_AGAIN: Duration = Duration::from_millis(500);
+    /// How long a session of the process before is kept for its client to come back, from when this process knows of it. A second
+    /// more than the published Pusher client takes to try again after an attempt that was refused.
+    pub const HELD: Duration = Duration::from_secs(16);
+    /// A session whose connection was lost longer ago than that, before this process began or by its end, is not kept.
+    pub const HELD_AFTER_MAX: Duration = Duration::from_secs(30);
+    /// How often a process notes that it is alive, where its sessions are kept for the next one.
+    pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
     /// How often what is followed is compared with the store.
     pub const COMPARE_EVERY: Duration = Duration::from_secs(2);
     /// A topic speaks at most this often.
@@ -152,6 +159,11 @@ impl Timing {
     /// How long a person types without saying so again.
     pub fn typing(&self) -> Duration {
         self.typing
+    }
+
+    /// The same, but for how long a vanished connection keeps its place.
+    pub(crate) fn with_grace(self, grace: Duration) -> Self {
+        Timing { grace, ..self }
     }
 
     /// How long a vanished connection keeps its place.

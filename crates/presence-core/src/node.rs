@@ -1,7 +1,10 @@
 //! Both machines of one node together, for tests and for embeddings that need no second core.
 
 use crate::cluster::nodes::{self, Nodes};
+use std::time::Duration;
+
 use crate::cluster::{News, Reply, Request, Subject};
+use crate::ports::Note;
 use crate::rosters::{self, Page, Rosters};
 use crate::users::{self, Users};
 use crate::{Limits, Timestamp, Timing, Topic, UserId};
@@ -63,6 +66,28 @@ impl<A> Node<A> {
         node.rosters.join_cluster(nodes.me());
         node.nodes = Some(nodes);
         node
+    }
+
+    /// Says from now on what is to be remembered of its sessions: see [`Users::keep_sessions`].
+    pub fn keep_sessions(&mut self) {
+        self.users.keep_sessions();
+    }
+
+    /// All that is to be remembered of them: see [`Users::kept_sessions`].
+    pub fn kept_sessions(&self, now: Timestamp) -> Vec<Note> {
+        self.users.kept_sessions(now)
+    }
+
+    /// Everybody who is to be restored is there: see [`Rosters::tell_at_once`].
+    pub fn tell_at_once(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        let mut effects = Vec::new();
+        self.rosters.tell_at_once(now, &mut effects);
+        out.extend(effects.into_iter().map(of_roster));
+    }
+
+    /// Keeps whoever has lost their connection for `span`: see [`Users::hold`].
+    pub fn hold(&mut self, now: Timestamp, span: Duration) {
+        self.users.hold(now, span);
     }
 
     /// Whether this node may write to the store: see [`Nodes::may_write`].

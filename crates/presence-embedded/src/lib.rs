@@ -3,6 +3,7 @@
 //! - [`ProfileFile`] keeps profiles, and the list of users whose older tokens are refused, in one database file. What it has
 //!   acknowledged is on the disk.
 //! - [`ProfileMemory`] and [`RevocationMemory`] keep them in memory, for tests and for running without a data directory.
+//! - [`SessionFiles`] keeps the sessions of a node that is alone, for the process that comes after it.
 //! - [`TopicMemory`] is the store that nodes share: all of what a node alone needs, and a whole cluster in a test. It can be
 //!   told to fail.
 //! - [`conformance`] is the contract of the ports as a suite. Every adapter and every wrapper of one runs it.
@@ -48,6 +49,7 @@ mod file;
 mod memory;
 mod record;
 mod revocations;
+mod sessions;
 mod time;
 mod topics;
 
@@ -58,4 +60,5 @@ pub use file::{
 };
 pub use memory::ProfileMemory;
 pub use revocations::RevocationMemory;
+pub use sessions::{Left, PART_BYTES_MAX, REWRITE_BYTES_LEAST, SessionFiles, SessionsError};
 pub use topics::{NOTICES_MAX, REAPED_MAX, RECENT, TopicLink, TopicMemory};

@@ -10,8 +10,10 @@ use std::time::Duration;
 use anyhow::Context;
 use presence_core::Timestamp;
 use presence_core::hooks::Wanted;
-use presence_core::ports::Topics;
-use presence_embedded::{ProfileFile, ProfileMemory, RevocationMemory};
+use presence_core::ports::{Profiles, Topics};
+use presence_embedded::{
+    Left, ProfileFile, ProfileMemory, RevocationMemory, SessionFiles, SessionsError,
+};
 use presence_hub::{Hub, Settings};
 use presence_mongo::MongoProfiles;
 use presence_redis::RedisTopics;
@@ -86,7 +88,11 @@ impl App {
     async fn open(config: Config, profiles: Stored, resume: ResumeKey) -> anyhow::Result<App> {
         let app = match config.redis.clone() {
             Some(redis) => App::join(config, redis, profiles, resume).await?,
-            None => App::begin(config, profiles, resume)?,
+            None => {
+                let (app, left) = App::begin(config, profiles, resume)?;
+                app.restore(left).await;
+                app
+            }
         };
         app.read_revoked().await?;
         app.fetch_keys().await?;
@@ -133,7 +139,8 @@ impl App {
         App::new(config, hub, mongo, resume, revocations, kept, Some(shared))
     }
 
-    /// Opens what is kept, and starts a hub that is alone.
+    /// Opens what is kept, and starts a hub that is alone; with what the process before has left, which is to be restored
+    /// before anybody is let in.
     ///
     /// # Errors
     ///
@@ -141,20 +148,40 @@ impl App {
     #[cfg(test)]
     pub(crate) fn alone(config: Config) -> anyhow::Result<App> {
         let (profiles, resume) = Stored::open(&config)?;
-        App::begin(config, profiles, resume)
+        Ok(App::begin(config, profiles, resume)?.0)
     }
 
-    fn begin(config: Config, profiles: Stored, resume: ResumeKey) -> anyhow::Result<App> {
+    fn begin(config: Config, profiles: Stored, resume: ResumeKey) -> anyhow::Result<(App, Left)> {
         let revocations = profiles.revocations(&config)?;
+        let (sessions, left) = sessions(&config)?;
         let settings = settings(&config);
         let mongo = profiles.mongo();
         let kept = DataFolder::of(&config, &profiles);
         let hub = match profiles {
-            Stored::Memory(profiles) => Hub::start(settings, profiles),
-            Stored::File(profiles) => Hub::start(settings, profiles),
-            Stored::Mongo(profiles) => Hub::start(settings, profiles),
+            Stored::Memory(profiles) => alone(settings, profiles, sessions),
+            Stored::File(profiles) => alone(settings, profiles, sessions),
+            Stored::Mongo(profiles) => alone(settings, profiles, sessions),
         };
-        App::new(config, hub, mongo, resume, revocations, kept, None)
+        let app = App::new(config, hub, mongo, resume, revocations, kept, None)?;
+        Ok((app, left))
+    }
+
+    /// Holds the sessions of the process before for their clients.
+    async fn restore(&self, left: Left) {
+        if left.garbled > 0 {
+            let journals = left.garbled;
+            tracing::warn!(
+                journals,
+                "what was kept of sessions cannot be read to its end"
+            );
+        }
+        if let Some(away) = left.away {
+            let sessions = left.sessions.len();
+            tracing::info!(sessions, ?away, "sessions are held for their clients");
+        }
+        // Also where nothing is left: what is older is forgotten then.
+        let away = left.away.unwrap_or_default();
+        self.hub.restore(left.sessions, away, left.ended_at).await;
     }
 
     fn new(
@@ -254,6 +281,33 @@ impl App {
 
     pub(crate) fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Open
+    }
+}
+
+/// Where a gateway that is alone keeps its sessions, and what the process before has left there.
+fn sessions(config: &Config) -> anyhow::Result<(Option<Arc<SessionFiles>>, Left)> {
+    let DataDir::Folder(folder) = &config.data_dir else {
+        return Ok((None, Left::default()));
+    };
+    match SessionFiles::open(&folder.join("sessions"), config.shards) {
+        Ok((files, left)) => Ok((Some(Arc::new(files)), left)),
+        Err(why @ SessionsError::InUse { .. }) => {
+            tracing::warn!("{why}: after a restart of this one everybody is shown coming anew");
+            Ok((None, Left::default()))
+        }
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// A hub that is alone.
+fn alone<P: Profiles>(
+    settings: Settings,
+    profiles: Arc<P>,
+    sessions: Option<Arc<SessionFiles>>,
+) -> Hub {
+    match sessions {
+        Some(sessions) => Hub::start_keeping(settings, profiles, sessions),
+        None => Hub::start(settings, profiles),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use presence_client::wire::ErrorCode;
 use presence_core::rosters::Page;
-use presence_core::users::{Activity, Connection};
+use presence_core::users::{Activity, Connection, Likeness};
 use presence_core::{
     ChannelId, Clock, DeviceId, Face, Pointer, Reason, Refusal, Selection, Topic, UserId, Watching,
 };
@@ -20,6 +20,14 @@ use crate::request::{self, Refused, StatusRequest};
 const FACE_BYTES: usize = 256;
 /// How long to wait for the profile of who wants in: they are not shown before it is known whether they hide.
 const PROFILE_WAIT: Duration = Duration::from_secs(10);
+
+/// What somebody is known by who has been here before.
+enum Known {
+    /// The connection that its resume token names, if it has one.
+    By(Option<Connection>),
+    /// What its protocol says, which has no such token.
+    Like(Likeness),
+}
 
 /// One who was let in. A connection has one, as a rule; none, before anybody has said who it is; and several, where
 /// what a client signs may name another user each time.
@@ -63,15 +71,56 @@ impl Guest {
             session: it.session,
             epoch: it.epoch,
         });
-        let epoch = resume.map(|it| it.epoch);
+        Guest::let_in(app, identity, device, Known::By(resume)).await
+    }
+
+    /// Lets `identity` in whose protocol has no resume tokens: after a restart it goes on with a session that is held for
+    /// somebody like that. `first` is what it joins first, with the meta that it has there, where that is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Self::enter).
+    pub(crate) async fn enter_like(
+        app: Arc<App>,
+        identity: Identity,
+        first: Option<(Topic, Option<Arc<str>>)>,
+    ) -> Result<Guest, Refused> {
+        let names_device = identity.device.is_some();
+        let device = identity.device.clone().unwrap_or_else(random_device);
+        // A meta that is no good is refused where it is joined with.
+        let first =
+            first.and_then(|(topic, meta)| Some((topic, request::meta(meta, &identity).ok()?)));
+        let like = Likeness {
+            names_device,
+            first,
+        };
+        Guest::let_in(app, identity, device, Known::Like(like)).await
+    }
+
+    async fn let_in(
+        app: Arc<App>,
+        identity: Identity,
+        device: DeviceId,
+        known: Known,
+    ) -> Result<Guest, Refused> {
+        let epoch = match &known {
+            Known::By(resume) => resume.map(|it| it.epoch),
+            Known::Like(_) => None,
+        };
         let entry = Entry {
-            user,
+            user: identity.user.clone(),
             device: device.clone(),
             workspaces: identity.workspaces.clone(),
             card: request::meta(None, &identity)?,
-            resume,
+            resume: None,
         };
-        let entered = timeout(PROFILE_WAIT, app.hub.connect(entry)).await;
+        let entered = async {
+            match known {
+                Known::By(resume) => app.hub.connect(Entry { resume, ..entry }).await,
+                Known::Like(like) => app.hub.connect_like(entry, like).await,
+            }
+        };
+        let entered = timeout(PROFILE_WAIT, entered).await;
         let mut guest = Guest {
             session: entered.unwrap_or(Err(Refusal::Unavailable))?,
             identity,

@@ -31,6 +31,14 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const SAVE_WAIT: Duration = Duration::from_secs(5);
 /// How often it is looked whether the data folder is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How far apart connections are closed by a gateway that stops, if the drain time allows it.
+const CLOSED_APART: Duration = Duration::from_millis(50);
+/// With so many connections a gateway that is alone closes them faster: until it is back there is nowhere to go.
+const CLOSED_APART_MAX: u32 = 20;
+/// How far apart it closes them then.
+const CLOSED_CLOSELY: Duration = Duration::from_millis(1);
+/// How long the last ones may take to say goodbye.
+const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 /// Connections that wait for `accept`.
 const BACKLOG: u32 = 4096;
 
@@ -67,19 +75,21 @@ impl Gateway {
         self.address
     }
 
-    /// Lets nobody new in, asks whoever is here to go, spread over the drain time, and returns when everything is kept.
+    /// Lets nobody new in, asks whoever is here to go, one after the other, and returns when everything is kept. How long that
+    /// takes grows with how many there are, up to the drain time.
     ///
     /// Health checks are answered until the end, so that a load balancer sees what is going on.
     ///
     /// Drop the gateway after its runtime: a database that did not answer when it was closed is left to that.
     pub async fn stop(&self) {
-        let drain = self.app.config.drain;
-        tracing::info!(
-            ?drain,
-            connections = self.app.connections.open(),
-            "draining"
-        );
-        self.app.phase.send_replace(Phase::Draining(drain));
+        let config = &self.app.config;
+        let connections = self.app.connections.open();
+        let is_alone = config.redis.is_none();
+        let spread = spread(connections, is_alone).min(config.drain);
+        let drain = config.drain.min(spread + GOODBYE_WAIT);
+        tracing::info!(?drain, connections, "draining");
+        self.app.hub.hold(drain + SAVE_WAIT).await;
+        self.app.phase.send_replace(Phase::Draining(spread));
         let gone = async {
             while self.app.connections.open() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -99,6 +109,18 @@ impl Gateway {
     pub async fn stop_now(&self) {
         self.accepting.abort();
         self.app.stop(Duration::ZERO).await;
+    }
+}
+
+/// Over how long so many connections are closed, if that is not more than the drain time.
+fn spread(connections: usize, is_alone: bool) -> Duration {
+    let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+    match is_alone {
+        true => {
+            let apart = CLOSED_APART * connections.min(CLOSED_APART_MAX);
+            apart.max(CLOSED_CLOSELY * connections)
+        }
+        false => CLOSED_APART * connections,
     }
 }
 
@@ -196,4 +218,25 @@ async fn turn_away(mut stream: TcpStream, why: &str) {
         io::Result::Ok(())
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_takes_longer_the_more_there_are() {
+        let millis = Duration::from_millis;
+        for (connections, alone, shared) in [
+            (0, 0, 0),
+            (3, 150, 150),
+            (20, 1_000, 1_000),
+            (200, 1_000, 10_000),
+            (5_000, 5_000, 250_000),
+            (usize::MAX, u64::from(u32::MAX), u64::from(u32::MAX) * 50),
+        ] {
+            assert_eq!(spread(connections, true), millis(alone), "{connections}");
+            assert_eq!(spread(connections, false), millis(shared), "{connections}");
+        }
+    }
 }

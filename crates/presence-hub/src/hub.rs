@@ -7,9 +7,9 @@ use std::time::Duration;
 use presence_core::cluster::Incarnation;
 use presence_core::cluster::nodes::Nodes;
 use presence_core::hooks::Wanted;
-use presence_core::ports::{self, Profiles, Topics};
+use presence_core::ports::{self, Profiles, Recalled, Sessions, Topics};
 use presence_core::rosters::{Page, Rosters};
-use presence_core::users::{Answer, Connection, Input, Users};
+use presence_core::users::{Answer, Connection, Input, Likeness, Users};
 use presence_core::{
     ByteRate, ChannelId, DeviceId, Face, Limits, Meta, Outsider, Owned, Payload, Refusal,
     SessionId, StatusChange, Timestamp, Timing, Topic, UserId, WorkspaceId, rosters,
@@ -23,6 +23,7 @@ use crate::guarded::Guarded;
 use crate::hooks::Telltale;
 use crate::lease::{HandOff, Leasing};
 use crate::link::{self, Errands, Holding, Homes, Link, Settling};
+use crate::memory::{self, Memory};
 use crate::people::{self, Asker, People, Welcome};
 use crate::places::{self, Occupied, Places};
 use crate::retention;
@@ -99,7 +100,12 @@ pub struct Hub {
     tasks: Arc<Tasks>,
     /// Which parts of the store that nodes share are this one's to look after.
     parts: Option<watch::Receiver<Arc<[u16]>>>,
+    /// Where sessions are kept for the process that comes after this one, if they are.
+    sessions: Option<Arc<dyn Sessions>>,
 }
+
+/// How long it is waited for the profiles of those who are restored. Whose cannot be read by then appears when they can.
+const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What makes a node one of several.
 struct Cluster {
@@ -118,7 +124,91 @@ impl Hub {
     pub fn start<P: Profiles>(settings: Settings, profiles: Arc<P>) -> Self {
         let counters = Arc::<Counters>::default();
         let profiles = Arc::new(Guarded::new(profiles, counters.clone()));
-        Hub::with(settings, profiles, Clock::start(), counters, None)
+        Hub::with(settings, profiles, Clock::start(), counters, None, None)
+    }
+
+    /// Starts a node that is alone, and keeps its sessions in `sessions` for the process that comes after it, with a part for
+    /// each of [`Settings::shards`]. What the process before has kept is to be [restored](Self::restore) first.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start_keeping<P: Profiles>(
+        settings: Settings,
+        profiles: Arc<P>,
+        sessions: Arc<dyn Sessions>,
+    ) -> Self {
+        let clock = Clock::start();
+        sessions.alive(clock.now());
+        let weak = Arc::downgrade(&sessions);
+        tokio::spawn(memory::stay_alive(weak, clock));
+        let counters = Arc::<Counters>::default();
+        let profiles = Arc::new(Guarded::new(profiles, counters.clone()));
+        Hub::with(settings, profiles, clock, counters, None, Some(sessions))
+    }
+
+    /// Holds the sessions of the process before for their clients, for [`Timing::HELD`] from now: they are shown as they were,
+    /// and whoever does not come back leaves once. That process was last alive `away` ago, and its clock said `ended_at` then.
+    ///
+    /// Returns when all of them are there, or their profiles take too long. To be called before anybody connects.
+    pub async fn restore(&self, recalled: Vec<Recalled>, away: Duration, ended_at: Timestamp) {
+        let Some(sessions) = self.sessions.clone() else {
+            return;
+        };
+        let now = self.clock.now();
+        let mut answers = Vec::with_capacity(recalled.len());
+        for recalled in recalled {
+            let kept = &recalled.kept;
+            let alive_at = match kept.acted {
+                true => kept.heard_at,
+                false => kept.lost_at,
+            };
+            let ago = away + ended_at.since(alive_at.unwrap_or(ended_at));
+            let user = kept.user.clone();
+            let (reply, answer) = oneshot::channel();
+            let input = Input::Restored {
+                recalled: Box::new(recalled),
+                alive_at: before(now, ago),
+                until: now + Timing::HELD,
+                asker: Some(Asker::Caller(reply)),
+            };
+            if self.happened(&user, input).await.is_ok() {
+                answers.push(answer);
+            }
+        }
+        let mut restoring = tokio::spawn(async move {
+            for answer in answers {
+                let _ = answer.await;
+            }
+            sessions.forget_earlier();
+        });
+        if tokio::time::timeout(RESTORE_PATIENCE, &mut restoring)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                patience = ?RESTORE_PATIENCE,
+                "not everybody who was here before is back: their profiles cannot be read yet"
+            );
+        }
+        for shard in self.places.all() {
+            let (done, told) = oneshot::channel();
+            let _ = shard.send(places::Message::TellAtOnce(done)).await;
+            let _ = told.await;
+        }
+    }
+
+    /// Keeps whoever has lost their connection, or does from now on, for `span`: the node is about to stop, so nobody can come
+    /// back to it. Only where sessions are kept for the process that comes after.
+    pub async fn hold(&self, span: Duration) {
+        if self.sessions.is_none() {
+            return;
+        }
+        for shard in self.people.all() {
+            let (reply, done) = oneshot::channel();
+            let _ = shard.send(people::Message::Hold(span, reply)).await;
+            let _ = done.await;
+        }
     }
 
     /// Starts one of the nodes that share `store`. Its `name` is for people: in logs and beside its lease.
@@ -166,6 +256,7 @@ impl Hub {
             clock,
             counters.clone(),
             Some(cluster),
+            None,
         );
         let homes = Homes {
             people: hub.people.clone(),
@@ -205,6 +296,7 @@ impl Hub {
         clock: Clock,
         counters: Arc<Counters>,
         cluster: Option<Cluster>,
+        sessions: Option<Arc<dyn Sessions>>,
     ) -> Self {
         let Settings { timing, limits, .. } = settings;
         let tasks = Arc::new(Tasks::default());
@@ -219,7 +311,7 @@ impl Hub {
             tasks.spawn(Places::new(clock, rosters, link(), counters.clone()).run(inbox));
             mailbox
         })));
-        let people = Shards::new(Vec::from_iter((0..shards).map(|_| {
+        let people = Shards::new(Vec::from_iter((0..shards).map(|part| {
             let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
             let mut users = Users::new(timing, limits, random());
             if let Some(cluster) = &cluster {
@@ -229,6 +321,10 @@ impl Hub {
             let (places, counters) = (places.clone(), counters.clone());
             let settling = cluster.as_ref().map(|it| it.settling.clone());
             let shard = People::new(clock, users, profiles, places, link(), settling, counters);
+            let shard = match &sessions {
+                Some(sessions) => shard.remembering(Memory::new(sessions.clone(), part)),
+                None => shard,
+            };
             tasks.spawn(shard.run(inbox));
             mailbox
         })));
@@ -246,6 +342,7 @@ impl Hub {
             hand_offs: cluster.map(|it| it.hand_offs),
             tasks,
             parts: None,
+            sessions,
         }
     }
 
@@ -293,6 +390,20 @@ impl Hub {
     ///
     /// The user has too many sessions, or the hub has stopped.
     pub async fn connect(&self, entry: Entry) -> Result<Session, Refusal> {
+        self.let_in(entry, None).await
+    }
+
+    /// The same for a client whose protocol has no word for going on with a session. After a restart of this node its session
+    /// is held for it, and goes on if it is `like` it.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_like(&self, entry: Entry, like: Likeness) -> Result<Session, Refusal> {
+        self.let_in(entry, Some(like)).await
+    }
+
+    async fn let_in(&self, entry: Entry, likeness: Option<Likeness>) -> Result<Session, Refusal> {
         let Entry {
             user,
             device,
@@ -306,6 +417,7 @@ impl Hub {
         let input = Input::Connected {
             session: SessionId::from_u128(random_u128()),
             resume,
+            likeness,
             device,
             workspaces,
             card,
@@ -631,6 +743,9 @@ impl Hub {
         };
         let kept = async { tokio::join!(kept, handed_off) };
         let is_kept = tokio::time::timeout(patience, kept).await.is_ok();
+        if let Some(sessions) = &self.sessions {
+            sessions.alive(self.clock.now());
+        }
         self.tasks.end().await;
         is_kept
     }
@@ -660,6 +775,12 @@ fn acting(user: &UserId) -> Connection {
         |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b),
     );
     Connection::acted(SessionId::from_u128(number))
+}
+
+/// So long before `now`.
+fn before(now: Timestamp, ago: Duration) -> Timestamp {
+    let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_millis(now.as_millis().saturating_sub(ago))
 }
 
 fn random() -> u64 {

@@ -20,6 +20,7 @@ mod hub;
 mod keeper;
 mod lease;
 mod link;
+mod memory;
 mod outbox;
 mod pending;
 mod people;

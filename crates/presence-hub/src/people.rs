@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use presence_core::cluster::{News, Reply, Request, Subject};
 use presence_core::ports::Profiles;
@@ -15,6 +16,7 @@ use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::keeper::{Keeper, Kept, Outcome, Unread};
 use crate::link::{Link, Settling};
+use crate::memory::Memory;
 use crate::outbox::{Ended, Outbox, Undo};
 use crate::pending::sleep_until;
 use crate::places;
@@ -77,6 +79,8 @@ pub(crate) enum Message {
         outbox: Arc<Outbox>,
     },
     Count(oneshot::Sender<Count>),
+    /// The node is about to stop: keep whoever loses their connection for that time.
+    Hold(Duration, oneshot::Sender<()>),
     /// Keep everything, then end.
     Stop(oneshot::Sender<()>),
 }
@@ -100,6 +104,8 @@ pub(crate) struct People<P> {
     stops: u64,
     /// For what waits there no longer.
     settling: Option<Settling>,
+    /// What is kept of its sessions for the next process, where anything is.
+    memory: Option<Memory>,
     /// What had no room on its way there, and must not be lost.
     unsent: Vec<Request>,
     /// That store is away.
@@ -128,12 +134,20 @@ impl<P: Profiles> People<P> {
             rosters,
             link,
             settling,
+            memory: None,
             unsent: Vec::new(),
             is_alone: false,
             counters,
             connections: HashMap::new(),
             watchers: HashMap::new(),
         }
+    }
+
+    /// Keeps its sessions there for the process that comes after this one.
+    pub(crate) fn remembering(mut self, memory: Memory) -> Self {
+        self.users.keep_sessions();
+        self.memory = Some(memory);
+        self
     }
 
     /// Runs until told to stop, or until nobody is left to tell it anything.
@@ -255,6 +269,10 @@ impl<P: Profiles> People<P> {
                     waiting_since: self.keeper.oldest(),
                 });
             }
+            Message::Hold(span, done) => {
+                self.users.hold(self.clock.now(), span);
+                let _ = done.send(());
+            }
             Message::Stop(_) => {}
         }
     }
@@ -265,7 +283,13 @@ impl<P: Profiles> People<P> {
         input: Input<Asker>,
         effects: &mut Vec<Effect<Asker>>,
     ) {
+        let is_erasing = matches!(input, Input::Erased { .. });
         self.users.handle(self.clock.now(), user, input, effects);
+        if let Some(memory) = &mut self.memory {
+            let notes = effects.extract_if(.., |it| matches!(it, Effect::Remember(_)));
+            memory.note(notes);
+            memory.write(&self.users, self.clock.now(), is_erasing);
+        }
         for effect in effects.drain(..) {
             self.perform(user, effect).await;
         }
@@ -274,8 +298,18 @@ impl<P: Profiles> People<P> {
     async fn expire(&mut self) {
         let mut effects = Vec::new();
         self.users.expire(self.clock.now(), &mut effects);
+        self.remember(&mut effects);
         for (user, effect) in effects {
             self.perform(&user, effect).await;
+        }
+    }
+
+    /// Takes out what is to be remembered, and sees to that before anything else is done.
+    fn remember(&mut self, effects: &mut Vec<(UserId, Effect<Asker>)>) {
+        if let Some(memory) = &mut self.memory {
+            let notes = effects.extract_if(.., |(_, it)| matches!(it, Effect::Remember(_)));
+            memory.note(notes.map(|(_, effect)| effect));
+            memory.write(&self.users, self.clock.now(), false);
         }
     }
 
@@ -337,6 +371,8 @@ impl<P: Profiles> People<P> {
     async fn perform(&mut self, user: &UserId, effect: Effect<Asker>) {
         match effect {
             Effect::Ask(request) => self.ask(request).await,
+            // It has been written already, or nobody wants it.
+            Effect::Remember(_) => {}
             Effect::Welcome {
                 connection,
                 restored,
@@ -473,6 +509,7 @@ impl<P: Profiles> People<P> {
         }
         let mut effects = Vec::new();
         self.users.note_last_seen(self.clock.now(), &mut effects);
+        self.remember(&mut effects);
         for (user, effect) in effects.drain(..) {
             self.perform(&user, effect).await;
         }

@@ -46,6 +46,8 @@ pub(crate) enum Message {
         topic: Topic,
         reply: oneshot::Sender<Vec<UserId>>,
     },
+    /// Everybody who was restored is there: whoever watches from now on finds them.
+    TellAtOnce(oneshot::Sender<()>),
     Count(oneshot::Sender<usize>),
     Channels(oneshot::Sender<Vec<Occupied>>),
 }
@@ -212,6 +214,10 @@ impl Places {
             }
             Message::Typing { topic, reply } => {
                 self.look(now, topic, Looker::Typing(reply), effects);
+            }
+            Message::TellAtOnce(done) => {
+                self.rosters.tell_at_once(self.clock.now(), effects);
+                let _ = done.send(());
             }
             Message::Count(reply) => {
                 let _ = reply.send(self.rosters.active_channels());

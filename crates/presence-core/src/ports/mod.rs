@@ -5,6 +5,7 @@
 mod hooks;
 mod outbox;
 mod revocations;
+mod sessions;
 mod topics;
 
 use std::error::Error;
@@ -16,6 +17,7 @@ pub use self::hooks::{
 };
 pub use self::outbox::{Outbox, Queue, Row};
 pub use self::revocations::{RevocationList, Revocations};
+pub use self::sessions::{Kept, Note, Recalled, Sessions};
 pub use self::topics::{Lease, Leases, Notice, Standing, Topics, Written};
 use crate::{Profile, Timestamp, UserId};
 

@@ -452,6 +452,19 @@ impl Rosters {
         }
     }
 
+    /// Has every place tell at once what there is to tell of it, so that whoever watches from now on finds everybody there. For
+    /// a node that has restored the sessions of the process before it, and has let nobody in yet.
+    pub fn tell_at_once<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        let mut topics: Vec<Topic> = self.places.keys().cloned().collect();
+        topics.sort_unstable();
+        for topic in topics {
+            if let Some(place) = self.places.get_mut(&topic) {
+                place.tell_at_once(now, &topic, &self.limits, out);
+            }
+            self.settle(now, topic, out);
+        }
+    }
+
     fn run_out<A>(&mut self, now: Timestamp, key: Key, out: &mut Vec<Effect<A>>) {
         let (Key::Tick(topic) | Key::Copy(topic) | Key::Typing(topic, _) | Key::Cursor(topic, _)) =
             &key;

@@ -325,6 +325,18 @@ impl Place {
         }
     }
 
+    /// Tells what there is to tell, whether it is time to or not.
+    pub(super) fn tell_at_once<A>(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        limits: &Limits,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        self.speaks_at = now;
+        self.tell(now, topic, limits, out);
+    }
+
     /// When to tell next, if the timer for that has to be armed.
     pub(super) fn deadline_to_arm(&mut self) -> Option<Timestamp> {
         let speaks = self.is_dirty().then_some(self.speaks_at);

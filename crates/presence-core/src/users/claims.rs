@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::held::Likeness;
 use super::session::Session;
 use super::{Connection, Effect, Slot, Users, refuse};
 use crate::cluster::{Claimed, SessionRecord};
@@ -20,6 +21,8 @@ pub(super) struct Newcomer<A> {
     pub(super) workspaces: Vec<WorkspaceId>,
     /// What it says about itself there.
     pub(super) card: Arc<Meta>,
+    /// What tells its client from others, where its protocol has no resume token.
+    pub(super) likeness: Option<Likeness>,
     pub(super) asker: A,
 }
 
@@ -52,7 +55,9 @@ impl<A> Users<A> {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return refuse(Some(newcomer.asker), Refusal::Unavailable, out);
         };
-        let Some(before) = resume else {
+        let likeness = newcomer.likeness.as_ref();
+        let alike = || user.recognise(&newcomer.device, likeness?);
+        let Some(before) = resume.or_else(alike) else {
             return self.begin(now, id, newcomer, out);
         };
         if let Some((connection, replaced)) = user.resume(now, before) {
@@ -60,6 +65,9 @@ impl<A> Users<A> {
                 connection,
                 reason: Reason::Replaced,
             }));
+            if likeness.is_some() {
+                user.claim(now, connection.session);
+            }
             return self.restore(now, id, connection, newcomer, out);
         }
         let shared = user.shared.as_ref();
@@ -233,6 +241,7 @@ impl<A> Users<A> {
             return self.settle(now, id, out);
         }
         let connection = user.connect(now, newcomer.session, newcomer.device, false);
+        user.mark(newcomer.session, newcomer.likeness.as_ref());
         for workspace in newcomer.workspaces {
             let topic = Topic::Workspace(workspace);
             user.join(now, newcomer.session, topic, &newcomer.card);

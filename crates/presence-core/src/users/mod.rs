@@ -1,6 +1,7 @@
 //! People: their sessions and devices, what they chose, what others may see of it.
 
 mod claims;
+mod held;
 mod session;
 mod shared;
 mod user;
@@ -11,12 +12,15 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use self::claims::{Claim, Newcomer};
+pub use self::held::{KnownBy, Likeness};
+use self::session::Stage;
 pub use self::session::{Activity, Connection};
 use self::shared::{Asked, Shared};
 use self::user::User;
 use self::waiting::{Need, Waiting};
 use crate::cluster::{Incarnation, Membership, Murmur, News, Reply, Request, Subject};
 use crate::epochs::Epochs;
+use crate::ports::{Note, Recalled};
 use crate::{
     ChannelId, Clock, DeviceId, Event, Face, Limits, Member, Meta, Owned, Profile, Reason, Refusal,
     SessionId, StatusChange, Timers, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
@@ -31,6 +35,8 @@ pub enum Input<A> {
         session: SessionId,
         /// The connection whose session shall go on, if it still can.
         resume: Option<Connection>,
+        /// What a client says of itself that has no word for that: it goes on with a session that is held for it.
+        likeness: Option<Likeness>,
         /// On which device.
         device: DeviceId,
         /// In whose online lists the user appears through it.
@@ -161,6 +167,17 @@ pub enum Input<A> {
         /// Wants to know that it worked.
         asker: Option<A>,
     },
+    /// A session that an earlier process of this node has noted: it is held for its client.
+    Restored {
+        /// The session as it was.
+        recalled: Box<Recalled>,
+        /// When it was last known to be alive.
+        alive_at: Timestamp,
+        /// How long it is held.
+        until: Timestamp,
+        /// Wants to know when that is done.
+        asker: Option<A>,
+    },
     /// Something was heard of the store about the user.
     Stored(Reply),
     /// The profile that [`Effect::Load`] asked for cannot be read for now; it comes later.
@@ -218,6 +235,9 @@ pub enum Effect<A> {
         /// Wants to know that it worked.
         asker: Option<A>,
     },
+    /// Note something of a session for the process that comes after this one. To be done before any other effect of the same
+    /// call. Only where [sessions are kept](Users::keep_sessions).
+    Remember(Note),
     /// A session types and points no longer.
     Silence {
         /// Where.
@@ -298,10 +318,14 @@ pub struct Users<A> {
     /// Connections whose session is on another node.
     claims: HashMap<UserId, Vec<Claim<A>>>,
     /// What happened to users whose map is being read, because this node stood still.
-    held: HashMap<UserId, Vec<Input<A>>>,
+    postponed: HashMap<UserId, Vec<Input<A>>>,
     /// When this node last stood still.
     woke_at: Timestamp,
     store_ahead_ms: i64,
+    /// Sessions are kept for the process that comes after this one.
+    keeps_sessions: bool,
+    /// Since when this one has been about to stop.
+    stops_from: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -372,9 +396,11 @@ impl<A> Users<A> {
             members: None,
             waiting: HashMap::new(),
             claims: HashMap::new(),
-            held: HashMap::new(),
+            postponed: HashMap::new(),
             woke_at: Timestamp::default(),
             store_ahead_ms: 0,
+            keeps_sessions: false,
+            stops_from: None,
         }
     }
 
@@ -390,6 +416,31 @@ impl<A> Users<A> {
             Slot::Loading(_) => false,
         };
         self.users.values().filter(is_shown).count()
+    }
+
+    fn known(&self) -> impl Iterator<Item = &User> {
+        self.users.values().filter_map(|slot| match slot {
+            Slot::Known(user) => Some(&**user),
+            Slot::Loading(_) => None,
+        })
+    }
+
+    /// Sees to it that no session which has lost its connection ends before `until`.
+    fn extend_grace(&mut self, until: Timestamp) {
+        for slot in self.users.values_mut() {
+            let Slot::Known(user) = slot else {
+                continue;
+            };
+            let id = user.id().clone();
+            for session in &mut user.sessions {
+                if let Stage::Grace { until: ends, .. } = &mut session.stage
+                    && *ends < until
+                {
+                    *ends = until;
+                    self.timers.arm(Key::Session(id.clone(), session.id), until);
+                }
+            }
+        }
     }
 
     /// The channels that a session is in, visibly or not, with what it says about itself there.
@@ -435,7 +486,7 @@ impl<A> Users<A> {
     ) {
         match self.users.entry(user.clone()) {
             Entry::Occupied(mut entry) => match entry.get_mut() {
-                Slot::Known(_) => match self.held.get_mut(user) {
+                Slot::Known(_) => match self.postponed.get_mut(user) {
                     Some(held) if input.is_held() => {
                         if held.len() < self.limits.waiting_max || input.ends() {
                             held.push(input);
@@ -582,7 +633,7 @@ impl<A> Users<A> {
         match news {
             News::Settled(_) => user.end_the_proven(now, members, out),
             News::Woke if !user.sessions.is_empty() => {
-                self.held.entry(id.clone()).or_default();
+                self.postponed.entry(id.clone()).or_default();
             }
             _ => {}
         }
@@ -656,6 +707,7 @@ impl<A> Users<A> {
         let mut user = User::new(now, profile, self.epochs.next());
         user.is_unsure = is_unsure;
         user.unread = changes;
+        user.is_kept = self.keeps_sessions && !id.is_anonymous();
         user.shared = shared;
         user.meet_others(now, out);
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
@@ -688,12 +740,14 @@ impl<A> Users<A> {
                 workspaces,
                 card,
                 asker,
+                likeness,
             } => {
                 let newcomer = Newcomer {
                     session,
                     device,
                     workspaces,
                     card,
+                    likeness,
                     asker,
                 };
                 return self.let_in(now, id, resume, newcomer, out);
@@ -919,6 +973,16 @@ impl<A> Users<A> {
                 }
                 return;
             }
+            Input::Restored {
+                recalled,
+                alive_at,
+                until,
+                asker,
+            } => {
+                user.restore(now, *recalled, alive_at, until, out);
+                self.settle(now, id, out);
+                return grant(asker, out);
+            }
             Input::Loaded { profile } => user.learn(now, profile),
             Input::Unread | Input::Unreadable => {}
         }
@@ -927,7 +991,7 @@ impl<A> Users<A> {
 
     /// The map was read, or cannot be: what was held back happens now.
     fn go_on(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
-        for input in self.held.remove(id).unwrap_or_default() {
+        for input in self.postponed.remove(id).unwrap_or_default() {
             self.handle(now, id, input, out);
         }
     }
@@ -950,6 +1014,7 @@ impl<A> Users<A> {
         user.show(now, out);
         user.is_hearsay = false;
         user.orphaned_at = None;
+        user.note(now, self.stops_from, out);
         user.write(out);
         user.tell_owner(now, out);
         let unsaved = std::mem::take(&mut user.unsaved);
@@ -1015,7 +1080,7 @@ impl<A> Users<A> {
                 replica.follow(false, &subject, members, &mut requests);
                 out.extend(requests.into_iter().map(Effect::Ask));
             }
-            self.held.remove(id);
+            self.postponed.remove(id);
             self.users.remove(id);
             crate::shrink_after_burst(&mut self.users);
         }
@@ -1027,6 +1092,7 @@ impl<A> Input<A> {
     fn introduces(&self, is_shared: bool) -> bool {
         match self {
             Input::Connected { .. }
+            | Input::Restored { .. }
             | Input::Acted { .. }
             | Input::Chose { .. }
             | Input::Erased { .. }
@@ -1085,6 +1151,7 @@ impl<A> Input<A> {
             | Input::Updated { asker, .. }
             | Input::Departed { asker, .. }
             | Input::Prolonged { asker, .. }
+            | Input::Restored { asker, .. }
             | Input::Chose { asker, .. }
             | Input::Watched { asker, .. } => asker,
             Input::Acted { .. }

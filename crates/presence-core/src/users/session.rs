@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::held::{KnownBy, Noted};
 use crate::cluster::{Membership, SessionRecord, Stamp, Stay};
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
 
@@ -59,6 +60,16 @@ pub(super) struct Session {
     pub(super) stored: u64,
     /// What the store had of it before this epoch.
     pub(super) replaces: Option<Stamp>,
+    /// What its client is known by when it comes back.
+    pub(super) known_by: KnownBy,
+    /// It was a session of the process before, and no client has come back to it.
+    pub(super) is_held: bool,
+    /// When its connection was lost, while it has none.
+    pub(super) lost_at: Option<Timestamp>,
+    /// When it leaves the places that its client has not joined again.
+    pub(super) claims_end: Option<Timestamp>,
+    /// What was last noted of it, where sessions are kept for the next process.
+    pub(super) noted: Option<Noted>,
 }
 
 /// How far a session is from its end.
@@ -95,6 +106,10 @@ pub(super) struct Place {
     /// The look with which it was written; `None` where others may not see it.
     pub(super) written: Option<u64>,
     pub(super) share: Share,
+    /// The client that goes on with the session has not joined this again.
+    pub(super) is_unclaimed: bool,
+    /// It was noted as it is, where sessions are kept for the next process.
+    pub(super) is_noted: bool,
 }
 
 /// Whether other nodes may be told that a session is in a place: not before the user's map says so.
@@ -106,6 +121,39 @@ pub(super) enum Share {
     Named(u64),
     /// The store has such a record.
     Open,
+}
+
+impl Place {
+    /// A place where nobody has been shown yet, and which the user's map does not name.
+    pub(super) fn new(stay: Stay) -> Self {
+        Place {
+            topic: stay.topic,
+            joined_at: stay.joined_at,
+            meta: stay.meta,
+            written: None,
+            share: Share::Unnamed,
+            is_unclaimed: false,
+            is_noted: false,
+        }
+    }
+
+    /// A place that the user's map names already.
+    fn open(stay: Stay) -> Self {
+        let share = Share::Open;
+        Place {
+            share,
+            ..Place::new(stay)
+        }
+    }
+
+    /// The same in the words of other nodes.
+    pub(super) fn stay(&self) -> Stay {
+        Stay {
+            topic: self.topic.clone(),
+            joined_at: self.joined_at,
+            meta: self.meta.clone(),
+        }
+    }
 }
 
 impl Session {
@@ -125,6 +173,11 @@ impl Session {
             shared_active: true,
             stored: 0,
             replaces: None,
+            known_by: KnownBy::Token,
+            is_held: false,
+            lost_at: None,
+            claims_end: None,
+            noted: None,
         }
     }
 
@@ -135,19 +188,17 @@ impl Session {
         epoch: u32,
         record: &SessionRecord,
     ) -> Self {
-        let places = record.places.iter().map(|stay| Place {
-            topic: stay.topic.clone(),
-            joined_at: stay.joined_at,
-            meta: stay.meta.clone(),
-            written: None,
-            share: Share::Open,
-        });
-        Session {
+        let places = record.places.iter().cloned().map(Place::open);
+        let mut session = Session {
             epoch,
             activity: record.activity,
             places: places.collect(),
             ..Session::new(now, id, record.device.clone(), record.acted)
+        };
+        if session.activity == Activity::Hidden && !record.is_active {
+            session.idle_in_background();
         }
+        session
     }
 
     /// The store has this revision of its record.
@@ -169,11 +220,7 @@ impl Session {
 
     /// All that another node needs to go on with it.
     pub(super) fn record(&self, now: Timestamp) -> SessionRecord {
-        let places = self.places.iter().map(|place| Stay {
-            topic: place.topic.clone(),
-            joined_at: place.joined_at,
-            meta: place.meta.clone(),
-        });
+        let places = self.places.iter().map(Place::stay);
         SessionRecord {
             device: self.device.clone(),
             acted: self.acted,
@@ -321,8 +368,15 @@ impl Session {
         self.is_news = true;
         self.stage = Stage::Live;
         self.stored = 0;
+        self.is_held = false;
+        self.lost_at = None;
         self.heard_at = now;
         self.armed = false;
+    }
+
+    /// Lets whoever is idle in the background stay so: since when they have been there is not known any more.
+    pub(super) fn idle_in_background(&mut self) {
+        self.hidden_since = Timestamp::default();
     }
 
     pub(super) fn is_active(&self, now: Timestamp) -> bool {
@@ -359,6 +413,7 @@ impl Session {
             Stage::Ending { .. } => now + Timing::LEASE,
             Stage::Live => self.lease_ends(timing),
         };
+        let ends = self.claims_end.map_or(ends, |at| at.min(ends));
         let idle_at = self.hidden_since + Timing::HIDDEN_IDLE_AFTER;
         match self.activity {
             Activity::Hidden if now < idle_at => idle_at.min(ends),

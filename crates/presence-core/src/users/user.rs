@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::session::{Connection, Place, Session, Share, Stage};
 use super::shared::{PENDING_MAX, Shared};
 use super::{Audience, Effect};
-use crate::cluster::{Membership, SessionRecord, Stamp};
+use crate::cluster::{Membership, SessionRecord, Stamp, Stay};
+use crate::ports::Note;
 use crate::status::Here;
 use crate::{
     Chosen, Clock, DeviceId, DeviceKind, Event, Face, Look, Member, Meta, Owned, OwnedDevice,
@@ -37,8 +38,10 @@ pub(super) struct User {
     pub(super) orphaned_at: Option<Timestamp>,
     /// What the owner sees is different from what they were last told.
     pub(super) own_changed: bool,
+    /// The sessions are kept for the process that comes after this one.
+    pub(super) is_kept: bool,
     /// When the last session that ended was alive.
-    last_alive: Timestamp,
+    pub(super) last_alive: Timestamp,
     /// What others were last shown.
     look: Arc<Look>,
     look_revision: u64,
@@ -65,6 +68,7 @@ impl User {
             is_hearsay: false,
             orphaned_at: None,
             own_changed: false,
+            is_kept: false,
             last_alive: now,
             look: Arc::new(Look {
                 status: Visible::Offline,
@@ -324,6 +328,7 @@ impl User {
             return;
         };
         session.vanish(now + timing.grace(), reason);
+        session.lost_at = Some(now);
         let written = session.places.iter().filter(|it| it.written.is_some());
         out.extend(written.map(|place| Effect::Silence {
             topic: place.topic.clone(),
@@ -344,6 +349,12 @@ impl User {
         };
         session.disarm();
         let connection = session.connection();
+        if session.claims_end.is_some_and(|at| at <= now) {
+            self.leave_unclaimed(id, out);
+        }
+        let Some(session) = self.sessions.iter().find(|it| it.id == id) else {
+            return;
+        };
         match session.stage {
             Stage::Grace { until, reason } if until <= now => {
                 self.grace_is_over(now, id, reason, out);
@@ -523,18 +534,20 @@ impl User {
             return;
         };
         match session.places.iter_mut().find(|it| it.topic == topic) {
-            Some(place) if place.meta == *meta => return,
             Some(place) => {
+                place.is_unclaimed = false;
+                if place.meta == *meta {
+                    return;
+                }
                 place.meta = meta.clone();
                 place.written = place.written.map(|_| 0);
+                place.is_noted = false;
             }
-            None => session.places.push(Place {
+            None => session.places.push(Place::new(Stay {
                 topic,
                 joined_at,
                 meta: meta.clone(),
-                written: None,
-                share: Share::Unnamed,
-            }),
+            })),
         }
         session.is_news = true;
     }
@@ -576,6 +589,10 @@ impl User {
         let index = session.places.iter().position(|it| it.topic == *topic);
         let place = index.map(|index| session.places.remove(index));
         session.is_news |= place.is_some();
+        if let Some(place) = place.as_ref().filter(|it| it.is_noted) {
+            let topic = place.topic.clone();
+            out.push(Effect::Remember(Note::Departed { session: id, topic }));
+        }
         out.extend(
             place
                 .filter(|it| it.written.is_some())
@@ -796,6 +813,7 @@ impl User {
             for place in &mut session.places {
                 if place.joined_at != now {
                     place.joined_at = now;
+                    place.is_noted = false;
                     session.is_news = true;
                 }
             }

@@ -15,6 +15,7 @@ mod grace;
 mod hooks;
 mod limits;
 mod privacy;
+mod restarting;
 mod rosters;
 mod services;
 mod status;

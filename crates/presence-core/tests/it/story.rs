@@ -14,6 +14,10 @@
 //!       ann/web.2 connects            a second tab of the same device
 //!  5s   .                             until then nothing happens
 //! 10s   ann/web@0 leaves              the first connection of that session, whichever is current
+//!
+//!       ann/web comes joining room:1  without a resume token, as a client that says what it joins first
+//! 20s   gateway stops                 nobody can come back to it any more
+//!       gateway returns after 2s      another process, which knows what this one has noted
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,8 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::node::{Effect, Input, Node};
+use presence_core::ports::{Note, Recalled};
 use presence_core::rosters::{self, Hearers};
-use presence_core::users::{self, Activity, Answer, Audience, Connection};
+use presence_core::users::{self, Activity, Answer, Audience, Connection, Likeness};
 use presence_core::{
     Change, ChannelId, Chosen, Clock, Cursor, DeviceId, Edit, Event, Expiry, Face, Limits, Look,
     Meta, Owned, Payload, Person, Pointer, Profile, Reason, Selection, SessionId, Shown,
@@ -158,6 +163,10 @@ struct Stage {
     epochs: Vec<u64>,
     shows: Vec<String>,
     played: Vec<String>,
+    /// What is remembered of sessions.
+    notes: Vec<Note>,
+    timing: Timing,
+    limits: Limits,
 }
 
 /// Who asked, as the story says it.
@@ -197,8 +206,10 @@ impl Stage {
         }
         let (heartbeat, ttl, typing) = (default.heartbeat(), default.ttl(), default.typing());
         let timing = Timing::new(heartbeat, ttl, typing, grace).unwrap();
+        let mut node = Node::new(timing, limits, 7);
+        node.keep_sessions();
         Stage {
-            node: Node::new(timing, limits, 7),
+            node,
             now: Timestamp::from_millis(START),
             profiles,
             slow_profiles,
@@ -209,6 +220,9 @@ impl Stage {
             epochs: Vec::new(),
             shows,
             played: Vec::new(),
+            notes: Vec::new(),
+            timing,
+            limits,
         }
     }
 
@@ -277,12 +291,15 @@ impl Stage {
                     },
                 );
             }
+            ["stops"] => self.node.hold(self.now, Duration::from_secs(3600)),
+            ["returns", "after", away] => self.restart(span(away).unwrap()),
             ["is", "kicked"] => self.user(&user_of(who), users::Input::Kicked { asker: asker() }),
             ["asks", "about", user] => {
                 let asker = who.to_owned();
                 let as_owner = who == user;
                 self.user(&user_of(user), users::Input::Asked { as_owner, asker });
             }
+            ["is", "stored", "as", "before"] => drop(self.profiles.remove(&user_of(who))),
             ["is", "loaded"] => {
                 let user = user_of(who);
                 let profile = self.profiles.get(&user).cloned();
@@ -321,7 +338,11 @@ impl Stage {
             None => (label, None),
         };
         let asker = Some(label.to_owned());
-        if let ["connects" | "resumes", ref places @ ..] = *words {
+        if let ["connects" | "resumes" | "comes", ref places @ ..] = *words {
+            let (likeness, places) = match (words[0], places) {
+                ("comes", places) => (Some(likeness(places)), &[][..]),
+                (_, places) => (None, places),
+            };
             let resume = match words[0] {
                 "resumes" => {
                     let mut before = self.connection(label);
@@ -339,6 +360,7 @@ impl Stage {
                 users::Input::Connected {
                     session: number(fresh),
                     resume,
+                    likeness,
                     device,
                     workspaces: workspaces.map(|it| WorkspaceId::new(it).unwrap()).collect(),
                     card: Arc::default(),
@@ -684,11 +706,79 @@ impl Stage {
                 }
             },
             users::Effect::Refuse { asker, why } => self.tell(&format!("{asker} refused: {why}")),
+            users::Effect::Remember(note) => {
+                if self.shows("notes") {
+                    let text = self.note(&note);
+                    self.tell(&text);
+                }
+                self.notes.push(note);
+            }
             users::Effect::Write { .. }
             | users::Effect::Watch { .. }
             | users::Effect::Silence { .. } => {
                 panic!("a node does that itself")
             }
+        }
+    }
+
+    /// Ends the node as kill -9 would, and starts another that knows what it has noted.
+    fn restart(&mut self, away: Duration) {
+        let recalled = replay(&self.notes);
+        let mut kept = self.node.kept_sessions(self.now);
+        // What is kept says the same as all that was noted of it, but for what has gone on silently since.
+        kept.retain(|it| !matches!(it, Note::Ended { .. } | Note::Departed { .. }));
+        assert_eq!(replay(&kept), recalled, "what a rewrite would keep");
+        let seed = 8 + self.played.len() as u64;
+        self.node = Node::new(self.timing, self.limits, seed);
+        self.node.keep_sessions();
+        self.notes.clear();
+        self.watching.clear();
+        self.watching_users.clear();
+        let now = self.now.as_millis();
+        let at = |ago: Duration| Timestamp::from_millis(now - ago.as_millis() as u64);
+        for recalled in recalled {
+            let ended_at = at(away);
+            let kept = &recalled.kept;
+            let alive_at = match kept.acted {
+                true => kept.heard_at.unwrap(),
+                false => kept.lost_at.unwrap_or(ended_at),
+            };
+            let user = kept.user.clone();
+            self.user(
+                &user,
+                users::Input::Restored {
+                    recalled: Box::new(recalled),
+                    alive_at,
+                    until: self.now + Timing::HELD,
+                    asker: None,
+                },
+            );
+        }
+        let mut effects = Vec::new();
+        self.node.tell_at_once(self.now, &mut effects);
+        self.perform(effects);
+    }
+
+    fn note(&self, note: &Note) -> String {
+        match note {
+            Note::Is { session, kept } => {
+                let hidden = if kept.is_hidden { " hidden" } else { "" };
+                let lost = if kept.lost_at.is_some() { " lost" } else { "" };
+                let (label, epoch) = (self.label(*session), kept.epoch);
+                format!("note {label}@{epoch} {:?}{hidden}{lost}", kept.activity)
+            }
+            Note::Joined { session, stay } => {
+                let name = stay.meta.name().map(|it| &**it).unwrap_or_default();
+                format!(
+                    "note {} in {} {name}",
+                    self.label(*session),
+                    place(&stay.topic)
+                )
+            }
+            Note::Departed { session, topic } => {
+                format!("note {} not in {}", self.label(*session), place(topic))
+            }
+            Note::Ended { session } => format!("note {} over", self.label(*session)),
         }
     }
 
@@ -982,6 +1072,55 @@ fn limit<'a>(limits: &'a mut Limits, name: &str) -> &'a mut usize {
         "versions_kept" => &mut limits.versions_kept,
         other => panic!("no such limit: {other}"),
     }
+}
+
+/// `joining room:1 as Ann on its device`
+fn likeness(words: &[&str]) -> Likeness {
+    let (words, names_device) = match words {
+        [words @ .., "on", "its", "device"] => (words, true),
+        words => (words, false),
+    };
+    let first = match *words {
+        ["joining", place] => Some((topic_of(place), meta(None))),
+        ["joining", place, "as", name] => Some((topic_of(place), meta(Some(name)))),
+        [] => None,
+        ref other => panic!("no such likeness: {other:?}"),
+    };
+    Likeness {
+        names_device,
+        first,
+    }
+}
+
+/// What `notes` say of sessions, one after the other.
+fn replay(notes: &[Note]) -> Vec<Recalled> {
+    let mut sessions: BTreeMap<SessionId, Recalled> = BTreeMap::new();
+    for note in notes.iter().cloned() {
+        match note {
+            Note::Is { session, kept } => {
+                let stays = sessions.remove(&session).map_or(Vec::new(), |it| it.stays);
+                let kept = *kept;
+                let it = Recalled {
+                    session,
+                    kept,
+                    stays,
+                };
+                sessions.insert(session, it);
+            }
+            Note::Joined { session, stay } => {
+                let stays = &mut sessions.get_mut(&session).expect("it is known").stays;
+                stays.retain(|it| it.topic != stay.topic);
+                stays.push(stay);
+                stays.sort_by(|a, b| a.topic.cmp(&b.topic));
+            }
+            Note::Departed { session, topic } => {
+                let stays = &mut sessions.get_mut(&session).expect("it is known").stays;
+                stays.retain(|it| it.topic != topic);
+            }
+            Note::Ended { session } => drop(sessions.remove(&session)),
+        }
+    }
+    sessions.into_values().collect()
 }
 
 fn number(index: usize) -> SessionId {

@@ -92,7 +92,10 @@ impl Dialect for Cable {
             resume,
         } = hello;
         let entered = match identity {
-            Ok(identity) => Guest::enter(app.clone(), identity, resume.as_deref()).await,
+            Ok(identity) if is_extended => {
+                Guest::enter(app.clone(), identity, resume.as_deref()).await
+            }
+            Ok(identity) => Guest::enter_like(app.clone(), identity, None).await,
             Err(why) => Err(why),
         };
         match entered {

@@ -8,6 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::StatusCode;
 use presence_client::wire::ErrorCode;
+use presence_core::Topic;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
@@ -88,7 +89,13 @@ impl Door {
         place: &Place,
     ) -> Result<Guest, Denied> {
         let identity = self.identity(app, params, place)?;
-        Guest::enter(app.clone(), identity, None)
+        let first = match place {
+            Place::Roster(topic @ Topic::Channel(_)) if params.watch != Some(true) => {
+                Some((topic.clone(), params.meta().ok()))
+            }
+            _ => None,
+        };
+        Guest::enter_like(app.clone(), identity, first)
             .await
             .map_err(|why| {
                 app.metrics.refused(why.code);

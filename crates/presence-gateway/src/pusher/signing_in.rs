@@ -44,7 +44,9 @@ impl Pusher {
             return Err(Refused::new(ErrorCode::Invalid, message));
         }
         let identity = signed.identity(self.application(), self.since);
-        let guest = self.guest_of(&signed.user, || identity.clone()).await?;
+        let guest = self
+            .guest_of(&signed.user, || identity.clone(), None)
+            .await?;
         // They may have been here already, as a channel's data say; what is signed now counts.
         if *self.guests[guest].identity() != identity {
             self.guests[guest].go_on_as(identity)?;

@@ -71,7 +71,9 @@ impl Pusher {
         let guest = match &signed {
             Some(signed) => {
                 let identity = signed.identity(self.application(), self.since);
-                self.guest_of(&signed.user, || identity).await?
+                let first = Topic::Channel(channel.clone());
+                let first = Some((first, Some(signed.info.clone())));
+                self.guest_of(&signed.user, || identity, first).await?
             }
             None => self.nobody().await?,
         };
@@ -202,6 +204,7 @@ impl Pusher {
         &mut self,
         user: &UserId,
         identity: impl FnOnce() -> Identity,
+        first: Option<(Topic, Option<Arc<str>>)>,
     ) -> Result<usize, Refused> {
         if let Some(guest) = self.find(user) {
             return Ok(guest);
@@ -210,7 +213,7 @@ impl Pusher {
             let message = format!("a connection may be at most {GUESTS_MAX} users");
             return Err(Refused::new(ErrorCode::TooMany, message));
         }
-        let guest = Guest::enter(self.app.clone(), identity(), None).await?;
+        let guest = Guest::enter_like(self.app.clone(), identity(), first).await?;
         // One is what most have: not four, as a vector would make room for.
         self.guests.reserve_exact(1);
         self.guests.push(guest);
@@ -221,8 +224,7 @@ impl Pusher {
     async fn nobody(&mut self) -> Result<usize, Refused> {
         let user = self.nobody.clone().unwrap_or_else(anonymous);
         let identity = signed::identity(self.application(), user.clone(), self.since);
-        let identity = || identity;
-        let guest = self.guest_of(&user, identity).await?;
+        let guest = self.guest_of(&user, || identity, None).await?;
         self.nobody = Some(user);
         Ok(guest)
     }

@@ -23,6 +23,7 @@ mod neighbours;
 mod observing;
 mod process;
 mod requests;
+mod restarting;
 mod resuming;
 mod revoking;
 mod rfc6455;

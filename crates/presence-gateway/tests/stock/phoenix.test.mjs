@@ -172,13 +172,15 @@ test('a socket that says goodbye is gone at once, and one that only disconnects 
   await sees(ann, 'ann', 'eve');
 });
 
-test('everybody is back after the gateway restarts, told or killed', async (t) => {
+test('everybody is back after the gateway restarts, told or killed, and nobody was gone', async (t) => {
   const gateway = await startGateway(t, QUICK);
   const codes = [];
   const sockets = ['ann', 'bob'].map((user) => connect(t, gateway, as(user)));
   const rooms = [];
   for (const socket of sockets) rooms.push(await enter(socket, 'room:1'));
   for (const room of rooms) await sees(room, 'ann', 'bob');
+  const known = rooms.map((room) => room.story.length);
+  const references = rooms.map((room) => [room.metas('ann'), room.metas('bob')].flat().map((it) => it.phx_ref));
   sockets[0].onClose((event) => codes.push(event.code));
   await gateway.end('SIGTERM');
   await eventually('it said why', () => codes[0], 1012);
@@ -190,6 +192,12 @@ test('everybody is back after the gateway restarts, told or killed', async (t) =
   await gateway.start();
   for (const room of rooms) {
     await eventually('everybody is back', () => [room.channel.state, room.metas('ann').length, room.metas('bob').length], ['joined', 1, 1]);
+  }
+  await enter(connect(t, gateway, as('eve')), 'room:1');
+  for (const [n, room] of rooms.entries()) {
+    await sees(room, 'ann', 'bob', 'eve');
+    assert.deepEqual(room.story.slice(known[n]), ['eve came'], 'they never went, and nothing about them is new');
+    assert.deepEqual([room.metas('ann'), room.metas('bob')].flat().map((it) => it.phx_ref), references[n]);
   }
 });
 

@@ -508,6 +508,7 @@ impl World {
             users::Input::Connected {
                 session,
                 resume,
+                likeness: None,
                 device,
                 workspaces,
                 card,

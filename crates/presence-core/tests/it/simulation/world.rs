@@ -602,6 +602,7 @@ impl<'a> World<'a> {
                 let input = users::Input::Connected {
                     session: SessionId::from_u128(self.sessions),
                     resume: it.token,
+                    likeness: None,
                     device: it.device.clone(),
                     workspaces: vec![WorkspaceId::new("acme").unwrap()],
                     card: Arc::default(),

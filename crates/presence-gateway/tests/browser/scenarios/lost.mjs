@@ -52,10 +52,11 @@ export const stories = {
       await who.marks('connection', 'state', 'online', 40_000);
       await who.arrived(2);
     }
+    // The gateway holds everybody for some seconds after it is back. Ann and Bob came back to that.
+    await ann.until('Eve has left', people, (they) => !they.includes('person-eve'), 30_000);
     assert.deepEqual((await ann.page.evaluate(people)).toSorted(), ['person-ann', 'person-bob']);
     await ann.caughtUp();
-    const eves = (await ann.heard()).filter((line) => / eve/.test(line));
-    assert.deepEqual(eves, ['leave eve null'], 'why she went was told to nobody');
+    assert.deepEqual((await ann.heard()).filter((line) => / (bob|eve)/.test(line)), ['leave eve lost']);
     await bob.says('Still here');
     await ann.has('message');
   },

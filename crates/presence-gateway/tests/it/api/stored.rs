@@ -25,7 +25,7 @@ async fn what_people_chose_is_in_mongodb_and_another_gateway_knows_it() {
     kept.sort();
     assert_eq!(
         kept,
-        ["resume.key", "revoked.redb"],
+        ["resume.key", "revoked.redb", "sessions"],
         "profiles are elsewhere"
     );
 }

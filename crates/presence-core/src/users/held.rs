@@ -1,0 +1,279 @@
+//! Sessions that are kept for the process that comes after this one, and those that are held for clients of the one before.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::session::{Activity, Connection, Place, Session, Stage};
+use super::user::User;
+use super::{Effect, Users};
+use crate::ports::{Kept, Note, Recalled};
+use crate::status::Here;
+use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId, Visible};
+
+/// What the client of a session is known by when it comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KnownBy {
+    /// By its resume token.
+    #[default]
+    Token,
+    /// By its device: its protocol has no token.
+    Device,
+    /// By what it joins first: its protocol has no token, and it names no device.
+    Joining,
+}
+
+/// What a client says of itself that has no resume token, because its protocol has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Likeness {
+    /// It named its device. One that did not is on another device each time.
+    pub names_device: bool,
+    /// What it joins first, and what it says about itself there.
+    pub first: Option<(Topic, Arc<Meta>)>,
+}
+
+impl Likeness {
+    pub(super) fn known_by(&self) -> KnownBy {
+        match self.names_device {
+            true => KnownBy::Device,
+            false => KnownBy::Joining,
+        }
+    }
+}
+
+/// What decides whether a session is to be noted again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Noted {
+    epoch: u32,
+    activity: Activity,
+    is_active: bool,
+    is_hidden: bool,
+    lost_at: Option<Timestamp>,
+    heard_at: Option<Timestamp>,
+}
+
+impl Session {
+    fn noted(&self, now: Timestamp, is_hidden: bool, stops_from: Option<Timestamp>) -> Noted {
+        Noted {
+            epoch: self.epoch,
+            activity: self.activity,
+            is_active: self.is_active(now),
+            is_hidden,
+            // Nobody can come back to a node that stops: whoever loses their connection then loses it with its end.
+            lost_at: self
+                .lost_at
+                .filter(|at| stops_from.is_none_or(|stops| *at < stops)),
+            heard_at: self.acted.then_some(self.heard_at),
+        }
+    }
+
+    fn note(&self, user: &UserId, noted: &Noted) -> Note {
+        let kept = Kept {
+            user: user.clone(),
+            epoch: noted.epoch,
+            device: self.device.clone(),
+            known_by: self.known_by,
+            acted: self.acted,
+            activity: noted.activity,
+            is_active: noted.is_active,
+            is_hidden: noted.is_hidden,
+            lost_at: noted.lost_at,
+            heard_at: noted.heard_at,
+        };
+        Note::Is {
+            session: self.id,
+            kept: Box::new(kept),
+        }
+    }
+
+    /// The session as an earlier process noted it, which is nowhere yet. It was last known to be alive at `alive_at`.
+    fn recalled(id: SessionId, kept: Kept, alive_at: Timestamp, until: Timestamp) -> Self {
+        let mut session = Session::new(alive_at, id, kept.device, kept.acted);
+        session.epoch = kept.epoch;
+        session.activity = kept.activity;
+        session.known_by = kept.known_by;
+        if !kept.acted {
+            session.is_held = true;
+            session.lost_at = Some(alive_at);
+            let reason = Reason::Lost;
+            session.stage = Stage::Grace { until, reason };
+        }
+        if kept.activity == Activity::Hidden && !kept.is_active {
+            session.idle_in_background();
+        }
+        session
+    }
+}
+
+impl User {
+    /// Notes what is different of the sessions, before anybody is told.
+    pub(super) fn note<A>(
+        &mut self,
+        now: Timestamp,
+        stops_from: Option<Timestamp>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        if !self.is_kept {
+            return;
+        }
+        let is_hidden = !self.is_shown();
+        let user = self.id().clone();
+        for session in &mut self.sessions {
+            let noted = session.noted(now, is_hidden, stops_from);
+            if session.noted != Some(noted) {
+                out.push(Effect::Remember(session.note(&user, &noted)));
+                session.noted = Some(noted);
+            }
+            for place in session.places.iter_mut().filter(|it| !it.is_noted) {
+                place.is_noted = true;
+                out.push(Effect::Remember(Note::Joined {
+                    session: session.id,
+                    stay: place.stay(),
+                }));
+            }
+        }
+        let ended = self.ended.iter();
+        out.extend(ended.map(|&(session, _)| Effect::Remember(Note::Ended { session })));
+    }
+
+    /// Everything that is to be known of the sessions.
+    fn notes(&self, now: Timestamp, stops_from: Option<Timestamp>, out: &mut Vec<Note>) {
+        let is_hidden = !self.is_shown();
+        for session in &self.sessions {
+            let noted = session.noted(now, is_hidden, stops_from);
+            out.push(session.note(self.id(), &noted));
+            out.extend(session.places.iter().map(|place| Note::Joined {
+                session: session.id,
+                stay: place.stay(),
+            }));
+        }
+    }
+
+    /// Brings a session back that an earlier process noted, until its client comes or `until`. It has been there all the
+    /// time, so nothing of when it came or was seen changes.
+    pub(super) fn restore<A>(
+        &mut self,
+        now: Timestamp,
+        recalled: Recalled,
+        alive_at: Timestamp,
+        until: Timestamp,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Recalled {
+            session: id,
+            kept,
+            stays,
+        } = recalled;
+        let is_old = !kept.acted && alive_at + Timing::HELD_AFTER_MAX < now;
+        let is_here = self.sessions.iter().any(|it| it.id == id);
+        // They hid, and what is stored does not say so: that was not kept yet, or has ended since. To others they have left.
+        let would_appear = self.profile.status.chosen.shown(Here::Active) != Visible::Offline;
+        if is_old || is_here || (kept.is_hidden && would_appear) {
+            return;
+        }
+        if self.sessions.is_empty() {
+            self.last_alive = alive_at;
+        }
+        self.sessions
+            .push(Session::recalled(id, kept, alive_at, until));
+        self.meet_others(now, out);
+        // Only now: whoever appears has just come everywhere, and this one has not.
+        if let Some(session) = self.sessions.last_mut() {
+            session.places = stays.into_iter().map(Place::new).collect();
+        }
+        self.own_changed = true;
+    }
+
+    /// The held session that a client without a token goes on with, if there is one like it.
+    pub(super) fn recognise(&self, device: &DeviceId, likeness: &Likeness) -> Option<Connection> {
+        let known_by = likeness.known_by();
+        let held = self.sessions.iter();
+        let held = held.filter(|it| it.is_held && it.known_by == known_by);
+        let alike = held.filter_map(|session| {
+            let first = likeness.first.as_ref().map(|(topic, meta)| {
+                let place = session.places.iter().find(|it| it.topic == *topic);
+                place.map(|it| it.meta == *meta)
+            });
+            let is_it = match known_by {
+                KnownBy::Device => session.device == *device,
+                // Without a device it is one that was there, where the client says where it was.
+                KnownBy::Joining | KnownBy::Token => first != Some(None),
+            };
+            is_it.then_some((first, Reverse(session.id), session.connection()))
+        });
+        let likest = alike.max_by_key(|(first, id, _)| (*first, *id))?;
+        Some(likest.2)
+    }
+
+    /// Says of a new session what its client is known by.
+    pub(super) fn mark(&mut self, id: SessionId, likeness: Option<&Likeness>) {
+        if let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) {
+            session.known_by = likeness.map_or(KnownBy::Token, Likeness::known_by);
+        }
+    }
+
+    /// A client without a token goes on with a session: it leaves the channels that the client does not join again.
+    pub(super) fn claim(&mut self, now: Timestamp, id: SessionId) {
+        let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        for place in &mut session.places {
+            place.is_unclaimed = matches!(place.topic, Topic::Channel(_));
+        }
+        session.claims_end = Some(now + Timing::HELD);
+    }
+
+    /// Leaves the channels that the client has not joined again.
+    pub(super) fn leave_unclaimed<A>(&mut self, id: SessionId, out: &mut Vec<Effect<A>>) {
+        let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        session.claims_end = None;
+        let unclaimed = session.places.extract_if(.., |it| it.is_unclaimed);
+        for place in unclaimed {
+            session.is_news = true;
+            if place.is_noted {
+                let topic = place.topic.clone();
+                out.push(Effect::Remember(Note::Departed { session: id, topic }));
+            }
+            if place.written.is_some() {
+                out.push(Effect::Write {
+                    topic: place.topic,
+                    session: id,
+                    entry: Err(Reason::Lost),
+                    is_shared: true,
+                });
+            }
+        }
+    }
+}
+
+impl<A> Users<A> {
+    /// Says from now on what is to be [remembered](Effect::Remember) of sessions, for the process that comes after this one.
+    /// To be called before anything else, and not for a node of a cluster: there the other nodes remember.
+    pub fn keep_sessions(&mut self) {
+        self.keeps_sessions = true;
+    }
+
+    /// All that is to be remembered of the sessions that are here, in place of what was noted until now.
+    pub fn kept_sessions(&self, now: Timestamp) -> Vec<Note> {
+        let mut known: Vec<&User> = self.known().filter(|it| it.is_kept).collect();
+        known.sort_unstable_by(|a, b| a.id().cmp(b.id()));
+        let mut notes = Vec::new();
+        for user in known {
+            user.notes(now, self.stops_from, &mut notes);
+        }
+        notes
+    }
+
+    /// Keeps whoever has lost their connection, or does from now on, for `span`: the node is about to stop, so nobody can come
+    /// back to it, and the process that comes after it holds them for their clients.
+    pub fn hold(&mut self, now: Timestamp, span: Duration) {
+        if !self.keeps_sessions {
+            return;
+        }
+        self.stops_from = Some(now);
+        self.timing = self.timing.with_grace(span.max(self.timing.grace()));
+        self.extend_grace(now + span);
+    }
+}

@@ -1,0 +1,232 @@
+//! The bytes of a journal. No other file knows them.
+//!
+//! A journal begins with [`MAGIC`]. Then come frames: the length of the rest and its checksum, four bytes each, little end
+//! first, and what postcard makes of a [`NoteRecord`]. A release that changes any of it changes the magic: what another release
+//! has noted is ignored, which costs those a leave and a join who come back after an update.
+
+use std::sync::Arc;
+
+use presence_core::cluster::Stay;
+use presence_core::ports::{Kept, Note};
+use presence_core::users::{Activity, KnownBy};
+use presence_core::{
+    ChannelId, DeviceId, Meta, SessionId, Shown, Timestamp, Topic, UserId, WorkspaceId,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a journal begins with.
+pub(super) const MAGIC: &[u8; 8] = b"presses1";
+/// What stands before each payload.
+const HEAD_BYTES: usize = 8;
+
+#[derive(Serialize, Deserialize)]
+enum NoteRecord<'a> {
+    Is {
+        session: u128,
+        user: &'a str,
+        epoch: u32,
+        device: &'a str,
+        known_by: u8,
+        activity: u8,
+        acted: bool,
+        is_active: bool,
+        is_hidden: bool,
+        lost_at_ms: Option<u64>,
+        heard_at_ms: Option<u64>,
+    },
+    Joined {
+        session: u128,
+        #[serde(borrow)]
+        topic: TopicRecord<'a>,
+        joined_at_ms: u64,
+        json: &'a str,
+        name: Option<&'a str>,
+        color: Option<&'a str>,
+        avatar: Option<&'a str>,
+    },
+    Departed {
+        session: u128,
+        #[serde(borrow)]
+        topic: TopicRecord<'a>,
+    },
+    Ended {
+        session: u128,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+enum TopicRecord<'a> {
+    Channel(&'a str),
+    Workspace(&'a str),
+}
+
+/// Appends a note to `out`.
+pub(super) fn write(note: &Note, out: &mut Vec<u8>) {
+    let session = |it: &SessionId| it.as_u128();
+    let millis = |it: &Timestamp| it.as_millis();
+    let record = match note {
+        Note::Is { session: id, kept } => NoteRecord::Is {
+            session: session(id),
+            user: kept.user.as_str(),
+            epoch: kept.epoch,
+            device: kept.device.as_str(),
+            known_by: kept.known_by as u8,
+            activity: kept.activity as u8,
+            acted: kept.acted,
+            is_active: kept.is_active,
+            is_hidden: kept.is_hidden,
+            lost_at_ms: kept.lost_at.as_ref().map(millis),
+            heard_at_ms: kept.heard_at.as_ref().map(millis),
+        },
+        Note::Joined { session: id, stay } => NoteRecord::Joined {
+            session: session(id),
+            topic: TopicRecord::of(&stay.topic),
+            joined_at_ms: millis(&stay.joined_at),
+            json: stay.meta.json(),
+            name: stay.meta.name().map(|it| &**it),
+            color: stay.meta.color().map(|it| &**it),
+            avatar: stay.meta.avatar().map(|it| &**it),
+        },
+        Note::Departed { session: id, topic } => NoteRecord::Departed {
+            session: session(id),
+            topic: TopicRecord::of(topic),
+        },
+        Note::Ended { session: id } => NoteRecord::Ended {
+            session: session(id),
+        },
+    };
+    out.extend(frame(&record));
+}
+
+/// The meta that was noted; `None` if it is none, because the file is damaged.
+fn meta(json: &str, name: Option<&str>, color: Option<&str>, avatar: Option<&str>) -> Option<Meta> {
+    let shown = Shown {
+        name: name.map(Arc::from),
+        color: color.map(Arc::from),
+        avatar: avatar.map(Arc::from),
+    };
+    Meta::showing(json, shown).ok()
+}
+
+/// The notes of a journal, up to the first that cannot be read; and whether there is one.
+pub(super) fn read(bytes: &[u8]) -> (Vec<Note>, bool) {
+    let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
+        return (Vec::new(), true);
+    };
+    let mut notes = Vec::new();
+    while !rest.is_empty() {
+        let Some((payload, after)) = unframe(rest) else {
+            return (notes, true);
+        };
+        let record = postcard::from_bytes::<NoteRecord<'_>>(payload).ok();
+        let Some(note) = record.and_then(note_of) else {
+            return (notes, true);
+        };
+        notes.push(note);
+        rest = after;
+    }
+    (notes, false)
+}
+
+/// `value` with its length and its checksum.
+pub(super) fn frame(value: &impl Serialize) -> Vec<u8> {
+    let bytes = postcard::to_extend(value, vec![0; HEAD_BYTES]);
+    let mut bytes = bytes.expect("numbers and texts can be encoded");
+    let payload = &bytes[HEAD_BYTES..];
+    let length = u32::try_from(payload.len()).expect("no note has gigabytes");
+    let sum = crc32fast::hash(payload);
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    bytes[4..HEAD_BYTES].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+/// The first payload of `bytes`, and what comes after it; nothing, if it is cut off or garbled.
+pub(super) fn unframe(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (sum, rest) = rest.split_first_chunk()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let (payload, after) = rest.split_at_checked(length)?;
+    (crc32fast::hash(payload) == u32::from_le_bytes(*sum)).then_some((payload, after))
+}
+
+fn note_of(record: NoteRecord<'_>) -> Option<Note> {
+    let session = SessionId::from_u128;
+    Some(match record {
+        NoteRecord::Is {
+            session: id,
+            user,
+            epoch,
+            device,
+            known_by,
+            activity,
+            acted,
+            is_active,
+            is_hidden,
+            lost_at_ms,
+            heard_at_ms,
+        } => Note::Is {
+            session: session(id),
+            kept: Box::new(Kept {
+                user: UserId::new(user).ok()?,
+                epoch,
+                device: DeviceId::new(device).ok()?,
+                known_by: known_by_of(known_by)?,
+                acted,
+                activity: activity_of(activity)?,
+                is_active,
+                is_hidden,
+                lost_at: lost_at_ms.map(Timestamp::from_millis),
+                heard_at: heard_at_ms.map(Timestamp::from_millis),
+            }),
+        },
+        NoteRecord::Joined {
+            session: id,
+            topic,
+            joined_at_ms,
+            json,
+            name,
+            color,
+            avatar,
+        } => Note::Joined {
+            session: session(id),
+            stay: Stay {
+                topic: topic.topic()?,
+                joined_at: Timestamp::from_millis(joined_at_ms),
+                meta: Arc::new(meta(json, name, color, avatar)?),
+            },
+        },
+        NoteRecord::Departed { session: id, topic } => Note::Departed {
+            session: session(id),
+            topic: topic.topic()?,
+        },
+        NoteRecord::Ended { session: id } => Note::Ended {
+            session: session(id),
+        },
+    })
+}
+
+impl<'a> TopicRecord<'a> {
+    fn of(topic: &'a Topic) -> Self {
+        match topic {
+            Topic::Channel(it) => TopicRecord::Channel(it.as_str()),
+            Topic::Workspace(it) => TopicRecord::Workspace(it.as_str()),
+        }
+    }
+
+    fn topic(&self) -> Option<Topic> {
+        Some(match self {
+            TopicRecord::Channel(it) => Topic::Channel(ChannelId::new(it).ok()?),
+            TopicRecord::Workspace(it) => Topic::Workspace(WorkspaceId::new(it).ok()?),
+        })
+    }
+}
+
+fn known_by_of(number: u8) -> Option<KnownBy> {
+    let all = [KnownBy::Token, KnownBy::Device, KnownBy::Joining];
+    all.into_iter().find(|it| *it as u8 == number)
+}
+
+fn activity_of(number: u8) -> Option<Activity> {
+    let all = [Activity::Hidden, Activity::Idle, Activity::Active];
+    all.into_iter().find(|it| *it as u8 == number)
+}

@@ -1,0 +1,63 @@
+//! What a node that is alone keeps of its sessions for the process that comes after it.
+
+use std::sync::{Arc, Weak};
+
+use presence_core::ports::{Note, Sessions};
+use presence_core::users::{Effect, Users};
+use presence_core::{Timestamp, Timing};
+
+use crate::clock::Clock;
+use crate::sweeper::every;
+
+/// What a shard of users keeps.
+pub(crate) struct Memory {
+    sessions: Arc<dyn Sessions>,
+    /// Which part of it is the shard's.
+    part: usize,
+    /// What is to be written next, in one go.
+    notes: Vec<Note>,
+}
+
+impl Memory {
+    pub(crate) fn new(sessions: Arc<dyn Sessions>, part: usize) -> Self {
+        Memory {
+            sessions,
+            part,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Takes what is to be remembered.
+    pub(crate) fn note<A>(&mut self, effects: impl Iterator<Item = Effect<A>>) {
+        let notes = effects.filter_map(|effect| match effect {
+            Effect::Remember(note) => Some(note),
+            _ => None,
+        });
+        self.notes.extend(notes);
+    }
+
+    /// Writes it. Whoever `is_erasing` somebody wants nothing left of what was noted of them before.
+    pub(crate) fn write<A>(&mut self, users: &Users<A>, now: Timestamp, is_erasing: bool) {
+        if self.notes.is_empty() {
+            return;
+        }
+        let is_erased = is_erasing && self.notes.iter().any(|it| matches!(it, Note::Ended { .. }));
+        let is_due = self.sessions.note(self.part, &self.notes);
+        if is_due || is_erased {
+            self.sessions.rewrite(self.part, &users.kept_sessions(now));
+        }
+        self.notes.clear();
+    }
+}
+
+/// Says now and then that the process is alive, as long as anybody else uses `sessions`.
+pub(crate) async fn stay_alive(sessions: Weak<dyn Sessions>, clock: Clock) {
+    let mut ticks = every(Timing::ALIVE_EVERY);
+    loop {
+        ticks.tick().await;
+        match sessions.upgrade() {
+            Some(sessions) => sessions.alive(clock.now()),
+            None => return,
+        }
+    }
+}
