@@ -34,6 +34,7 @@ const PICTURE: &str = "image/svg+xml";
 const ASSETS: &[Asset] = assets! {
     "/" = "page/index.html" as HTML,
     "/presence.js" = "served/presence.js" as SCRIPT,
+    "/presence-elements.js" = "served/presence-elements.js" as SCRIPT,
     "/presence.d.ts" = "packages/presence-client/src/index.d.ts" as TYPES,
     "/page.css" = "page/page.css" as CSS,
     "/page.js" = "page/page.js" as SCRIPT,

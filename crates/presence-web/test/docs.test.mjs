@@ -12,6 +12,7 @@ const docs = join(root, '../../docs');
 /** The pages that show how the packages are used, and how many examples each has at least. */
 const PAGES = [
   { page: join(docs, 'browser.md'), least: 18 },
+  { page: join(docs, 'elements.md'), least: 2 },
   { page: join(docs, 'react.md'), least: 8 },
   { page: join(root, 'packages/presence-client/README.md'), least: 1 },
   { page: join(root, 'packages/presence-react/README.md'), least: 1 },
@@ -32,6 +33,11 @@ const MODULES = `
 declare module 'ws' {
   const WebSocket: new (url: string, protocols?: string[]) => object;
   export default WebSocket;
+}
+declare module '@hotwired/stimulus' {
+  export class Controller {
+    readonly element: HTMLElement;
+  }
 }
 `;
 
@@ -63,7 +69,10 @@ function lay(folder) {
     compilerOptions: {
       strict: true, noEmit: true, target: 'es2022', module: 'esnext', moduleResolution: 'bundler', jsx: 'react-jsx',
       lib: ['es2023', 'dom', 'dom.iterable'], types: [],
-      paths: { 'http://127.0.0.1:4001/presence.js': [join(root, 'packages/presence-client/src/index.d.ts')] },
+      paths: {
+        'http://127.0.0.1:4001/presence.js': [join(root, 'packages/presence-client/src/index.d.ts')],
+        'http://127.0.0.1:4001/presence-elements.js': [join(root, 'packages/presence-elements/src/index.d.ts')],
+      },
     },
     files: readdirSync(folder).filter((name) => /\.tsx?$/.test(name)),
   }));
@@ -91,7 +100,7 @@ test('strict TypeScript compiles every example', async (t) => {
 test('the types name every export, and no other', async (t) => {
   const folder = temporary(t);
   lay(folder);
-  for (const [at, name] of ['presence-client', 'presence-react'].entries()) {
+  for (const [at, name] of ['presence-client', 'presence-elements', 'presence-react'].entries()) {
     const record = Object.fromEntries(Object.keys(await import(name)).map((it) => [it, true]));
     writeFileSync(join(folder, `example-${at}.ts`), `
       import * as all from '${name}';

@@ -30,3 +30,15 @@ test('presence-react installs beside its client and React, with its types', asyn
   `]);
   assert.equal(stdout.trim(), 'function function');
 });
+
+test('presence-elements installs beside its client, and can be imported where there are no elements', async (t) => {
+  const folder = temporary(t);
+  const client = await pack('presence-client', folder);
+  const { tarball, files } = await pack('presence-elements', folder);
+  assert.ok(files.includes('src/index.d.ts'), 'the types are in it');
+  await project(folder, client.tarball, tarball);
+  const { stdout } = await run(folder, 'node', ['-e', `
+    import('presence-elements').then(({ client, use }) => console.log(typeof use, client()));
+  `]);
+  assert.equal(stdout.trim(), 'function null');
+});

@@ -9,6 +9,7 @@ import { eventually } from '../waiting.mjs';
 
 const README = new URL('../../../../../README.md', import.meta.url);
 const MANUAL = new URL('../../../../../docs/browser.md', import.meta.url);
+const ELEMENTS = new URL('../../../../../docs/elements.md', import.meta.url);
 const PAGE = new URL('../fixtures/third-party.html', import.meta.url);
 
 /** The first piece of HTML on a page of the documentation, for a gateway that listens at `address`. */
@@ -71,5 +72,16 @@ export const stories = {
     await bob.tab.locator('#message').pressSequentially('Hi');
     await typing('Somebody is typing');
     await typing('');
+  },
+
+  async 'the complete page of custom elements shows faces, typing and cursors'(stage) {
+    const { address } = await stage.gateway();
+    const site = await serve(stage, await snippet(ELEMENTS, address));
+    const [ann, bob] = [await opens(stage, site), await opens(stage, site)];
+    await ann.reads('the faces', () => document.querySelector('presence-avatars').shadowRoot.querySelectorAll('[part~=avatar]').length, 2);
+    await bob.tab.locator('#message').pressSequentially('Hi');
+    await ann.reads('who types', () => document.querySelector('presence-typing').shadowRoot.textContent, (text) => / is typing$/.test(text));
+    await bob.tab.locator('presence-cursors').hover();
+    await ann.reads('cursors', () => document.querySelector('presence-cursors').shadowRoot.querySelectorAll('[part=cursor]').length, 1);
   },
 };

@@ -3,7 +3,7 @@
 import { createElement as h, useEffect, useId, useState } from 'react';
 
 import { StatusDot } from './components.js';
-import { ago, statusNames } from './looks.js';
+import { ago, statusNames } from 'presence-client/looks';
 import { useStatus } from './hooks.js';
 import { usePresence } from './provider.js';
 

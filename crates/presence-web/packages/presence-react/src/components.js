@@ -2,7 +2,7 @@
 
 import { createElement as h, useCallback } from 'react';
 
-import { initials, inkOn, says, statusNames } from './looks.js';
+import { initials, inkOn, says, statusNames } from 'presence-client/looks';
 import { useConnection, useCursors, useRoomState, useSelf, useStatus, useTyping } from './hooks.js';
 import { usePresence } from './provider.js';
 
