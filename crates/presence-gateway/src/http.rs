@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::identity::{Asked, Identity};
-use crate::metrics::{self, Doors};
+use crate::metrics::{self, Doors, Facts};
 use crate::request::Refused;
 use crate::{api, assets, dialect, pusher};
 
@@ -117,14 +117,15 @@ async fn health(app: &App) -> Answer {
 
 async fn metrics_page(app: &App) -> Answer {
     let counts = app.hub.counts().await;
-    let page = app.metrics.page(
-        app.now(),
-        app.connections.open(),
+    let page = app.metrics.page(&Facts {
+        now: app.now(),
+        open: app.connections.open(),
         counts,
-        app.hub.counters(),
-        &Doors::of(app),
-        (app.garbled(), app.kept.is_gone()),
-    );
+        hub: app.hub.counters(),
+        doors: Doors::of(app),
+        garbled: app.garbled(),
+        is_folder_gone: app.kept.is_gone(),
+    });
     let mut answer = text(StatusCode::OK, page);
     let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
     answer.headers_mut().insert(CONTENT_TYPE, kind);

@@ -1,6 +1,5 @@
 //! What the gateway counts, in Prometheus' words. No label has a value that a client chose.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use presence_client::wire::ErrorCode;
@@ -123,244 +122,286 @@ impl Metrics {
         self.http.get_or_create(&Answers { route, status }).inc();
     }
 
-    /// Everything there is to scrape.
-    pub(crate) fn page(
-        &self,
-        now: Timestamp,
-        open: usize,
-        counts: Counts,
-        hub: &Counters,
-        doors: &Doors,
-        (garbled, is_folder_gone): (u64, bool),
-    ) -> String {
-        let mut registry = Registry::with_prefix("presence");
-        let it = &mut registry;
-        let gauge = |it: &mut Registry, name, help, value: u64| {
-            let value = i64::try_from(value).unwrap_or(i64::MAX);
-            it.register(name, help, ConstGauge::new(value));
+    /// Everything there is to scrape, in the text format of OpenMetrics.
+    pub(crate) fn page(&self, facts: &Facts<'_>) -> String {
+        let mut page = Page {
+            registry: Registry::with_prefix("presence"),
         };
-        let total = |it: &mut Registry, name, help, value: &AtomicU64| {
-            it.register(name, help, ConstCounter::new(value.load(Relaxed)));
-        };
-        gauge(
-            it,
+        page.state(facts);
+        page.doors(&facts.doors);
+        page.connections(self);
+        page.events(facts.hub);
+        page.stores(facts);
+        page.webhooks(facts);
+        page.text()
+    }
+}
+
+/// What a page shows beside what [`Metrics`] counts.
+pub(crate) struct Facts<'a> {
+    pub(crate) now: Timestamp,
+    /// WebSockets and HTTP connections that are open.
+    pub(crate) open: usize,
+    pub(crate) counts: Counts,
+    pub(crate) hub: &'a Counters,
+    pub(crate) doors: Doors,
+    /// Records and messages of a store that were not understood.
+    pub(crate) garbled: u64,
+    /// Whether the data folder has vanished.
+    pub(crate) is_folder_gone: bool,
+}
+
+/// A page that is being written.
+struct Page {
+    registry: Registry,
+}
+
+impl Page {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.registry.register(name, help, ConstGauge::new(value));
+    }
+
+    fn total(&mut self, name: &str, help: &str, value: u64) {
+        self.registry.register(name, help, ConstCounter::new(value));
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a string takes everything");
+        text
+    }
+
+    /// Who and what is here.
+    fn state(&mut self, facts: &Facts<'_>) {
+        self.gauge(
             "connections_open",
             "WebSockets and HTTP connections now",
-            open as u64,
+            facts.open as u64,
         );
-        gauge(
-            it,
+        self.gauge(
             "users_online",
             "Users with a session here now",
-            counts.users as u64,
+            facts.counts.users as u64,
         );
-        gauge(
-            it,
+        self.gauge(
             "channels_active",
             "Channels with somebody in them now",
-            counts.channels as u64,
+            facts.counts.channels as u64,
         );
-        gauge(
-            it,
-            "profiles_unsaved",
-            "Profiles that wait to be stored now",
-            counts.unsaved as u64,
+        self.gauge(
+            "outboxes_bytes",
+            "Bytes that wait for all connections together now",
+            facts.hub.waiting_bytes.load(Relaxed),
         );
-        gauge(
-            it,
-            "profiles_unsaved_seconds",
-            "For how long the oldest of them has been waiting",
-            counts.unsaved_for.as_secs(),
+        self.gauge(
+            "data_folder_gone",
+            "1 if what was kept in the data folder is not there any more",
+            u64::from(facts.is_folder_gone),
         );
-        gauge(
-            it,
-            "profile_store_away",
-            "1 if the profile store did not answer the last time",
-            u64::from(hub.store_away.load(Relaxed)),
-        );
-        gauge(
-            it,
-            "shared_store_away",
-            "1 if the store shared with other nodes did not answer the last time",
-            u64::from(hub.shared_away.load(Relaxed)),
-        );
-        gauge(
-            it,
-            "webhook_events_waiting",
-            "Events that wait for the endpoint of webhooks, as far as they are this node's to tell",
-            hub.hooks.waiting.load(Relaxed),
-        );
-        gauge(
-            it,
-            "webhook_oldest_seconds",
-            "For how long the oldest of them has been waiting",
-            hub.hooks.oldest_age(now).as_secs(),
-        );
-        gauge(
-            it,
-            "webhook_away",
-            "1 if the endpoint of webhooks did not take the last delivery",
-            u64::from(hub.hooks.is_away.load(Relaxed)),
-        );
-        gauge(
-            it,
+    }
+
+    /// Keys and revocations.
+    fn doors(&mut self, doors: &Doors) {
+        self.gauge(
             "revoked_users",
             "Users whose older tokens are refused now",
             doors.revoked,
         );
-        gauge(
-            it,
+        self.gauge(
             "revoked_store_away",
             "1 if the list of revoked users could not be kept or read the last time",
             u64::from(doors.revoked_away),
         );
-        if let Some([keys, age, fetches, failures]) = doors.jwks {
-            gauge(
-                it,
-                "jwks_keys",
-                "Keys of the JWK set that was last fetched",
-                keys,
-            );
-            gauge(
-                it,
-                "jwks_age_seconds",
-                "How long ago the JWK set was last fetched; since 1970 if it never was",
-                age,
-            );
-            let total = |it: &mut Registry, name, help, value| {
-                it.register(name, help, ConstCounter::new(value));
-            };
-            total(it, "jwks_fetches", "Attempts to fetch the JWK set", fetches);
-            total(
-                it,
-                "jwks_fetch_failures",
-                "Attempts to fetch the JWK set that failed",
-                failures,
-            );
-        }
-        gauge(
-            it,
-            "data_folder_gone",
-            "1 if what was kept in the data folder is not there any more",
-            u64::from(is_folder_gone),
+        let Some([keys, age, fetches, failures]) = doors.jwks else {
+            return;
+        };
+        self.gauge(
+            "jwks_keys",
+            "Keys of the JWK set that was last fetched",
+            keys,
         );
-        gauge(
-            it,
-            "outboxes_bytes",
-            "Bytes that wait for all connections together now",
-            hub.waiting_bytes.load(Relaxed),
+        self.gauge(
+            "jwks_age_seconds",
+            "How long ago the JWK set was last fetched; since 1970 if it never was",
+            age,
         );
-        it.register("connections", "WebSockets let in", self.connections.clone());
-        it.register(
+        self.total("jwks_fetches", "Attempts to fetch the JWK set", fetches);
+        self.total(
+            "jwks_fetch_failures",
+            "Attempts to fetch the JWK set that failed",
+            failures,
+        );
+    }
+
+    /// What connections count.
+    fn connections(&mut self, metrics: &Metrics) {
+        self.registry.register(
+            "connections",
+            "WebSockets let in",
+            metrics.connections.clone(),
+        );
+        self.registry.register(
             "connections_turned_away",
             "Connections turned away because there were too many",
-            self.turned_away.clone(),
+            metrics.turned_away.clone(),
         );
-        it.register(
+        self.registry.register(
             "accept_failures",
             "Times that no connection could be accepted",
-            self.not_accepted.clone(),
+            metrics.not_accepted.clone(),
         );
-        it.register("frames_in", "Frames from clients", self.frames_in.clone());
-        it.register("frames_out", "Frames to clients", self.frames_out.clone());
-        it.register(
+        self.registry.register(
+            "frames_in",
+            "Frames from clients",
+            metrics.frames_in.clone(),
+        );
+        self.registry.register(
+            "frames_out",
+            "Frames to clients",
+            metrics.frames_out.clone(),
+        );
+        self.registry.register(
             "refusals",
             "Commands refused, by error code",
-            self.refused.clone(),
+            metrics.refused.clone(),
         );
-        it.register(
+        self.registry.register(
             "closes",
             "WebSockets ended, by our close code; 0 if it was not us",
-            self.closed.clone(),
+            metrics.closed.clone(),
         );
-        it.register("http_answers", "HTTP requests answered", self.http.clone());
-        total(it, "events_told", "Events told, once each", &hub.told);
-        total(
-            it,
+        self.registry.register(
+            "http_answers",
+            "HTTP requests answered",
+            metrics.http.clone(),
+        );
+    }
+
+    /// What is told to watchers.
+    fn events(&mut self, hub: &Counters) {
+        self.total(
+            "events_told",
+            "Events told, once each",
+            hub.told.load(Relaxed),
+        );
+        self.total(
             "events_delivered",
             "Events queued for a watcher",
-            &hub.delivered,
+            hub.delivered.load(Relaxed),
         );
-        total(
-            it,
+        self.total(
             "conflations",
             "Backlogs of slow watchers dropped for a difference",
-            &hub.conflated,
+            hub.conflated.load(Relaxed),
         );
-        total(
-            it,
+        self.total(
             "crowded_out",
             "Backlogs dropped because too much waited for all connections together",
-            &hub.crowded,
+            hub.crowded.load(Relaxed),
         );
-        total(
-            it,
-            "adapter_faults",
-            "Calls of a store that panicked, or were not answered as they were asked",
-            &hub.adapter_faults,
+    }
+
+    /// The store of profiles, and the one that nodes share.
+    fn stores(&mut self, facts: &Facts<'_>) {
+        self.gauge(
+            "profiles_unsaved",
+            "Profiles that wait to be stored now",
+            facts.counts.unsaved as u64,
         );
-        it.register(
-            "garbled_records",
-            "Records and messages in a store that were not understood, and dropped",
-            ConstCounter::new(garbled),
+        self.gauge(
+            "profiles_unsaved_seconds",
+            "For how long the oldest of them has been waiting",
+            facts.counts.unsaved_for.as_secs(),
         );
-        total(it, "profiles_saved", "Profiles stored", &hub.saved);
-        total(
-            it,
+        self.gauge(
+            "profile_store_away",
+            "1 if the profile store did not answer the last time",
+            u64::from(facts.hub.store_away.load(Relaxed)),
+        );
+        self.total(
+            "profiles_saved",
+            "Profiles stored",
+            facts.hub.saved.load(Relaxed),
+        );
+        self.total(
             "profile_save_failures",
             "Attempts to store profiles that failed",
-            &hub.save_failures,
+            facts.hub.save_failures.load(Relaxed),
         );
-        total(
-            it,
+        self.gauge(
+            "shared_store_away",
+            "1 if the store shared with other nodes did not answer the last time",
+            u64::from(facts.hub.shared_away.load(Relaxed)),
+        );
+        self.total(
             "shared_writes",
             "Writes to the store shared with other nodes",
-            &hub.shared_writes,
+            facts.hub.shared_writes.load(Relaxed),
         );
-        total(
-            it,
+        self.total(
             "shared_reads",
             "Maps read from the shared store",
-            &hub.shared_reads,
+            facts.hub.shared_reads.load(Relaxed),
         );
-        total(
-            it,
+        self.total(
             "shared_failures",
             "Requests to the shared store that failed",
-            &hub.shared_failures,
+            facts.hub.shared_failures.load(Relaxed),
         );
-        total(
-            it,
+        self.total(
             "patches_heard",
             "Changes heard of the shared store",
-            &hub.patches_heard,
+            facts.hub.patches_heard.load(Relaxed),
         );
-        total(
-            it,
+        self.total(
             "shared_distrusted",
             "Times that a part of the shared store was compared because it may have lost data",
-            &hub.distrusted,
+            facts.hub.distrusted.load(Relaxed),
         );
-        total(
-            it,
+        self.total(
             "nodes_lost",
             "Nodes that were found dead",
-            &hub.nodes_lost,
+            facts.hub.nodes_lost.load(Relaxed),
         );
-        total(
-            it,
+        self.total(
+            "adapter_faults",
+            "Calls of a store that panicked, or were not answered as they were asked",
+            facts.hub.adapter_faults.load(Relaxed),
+        );
+        self.total(
+            "garbled_records",
+            "Records and messages in a store that were not understood, and dropped",
+            facts.garbled,
+        );
+    }
+
+    /// Webhooks.
+    fn webhooks(&mut self, facts: &Facts<'_>) {
+        self.gauge(
+            "webhook_events_waiting",
+            "Events that wait for the endpoint of webhooks, as far as they are this node's to tell",
+            facts.hub.hooks.waiting.load(Relaxed),
+        );
+        self.gauge(
+            "webhook_oldest_seconds",
+            "For how long the oldest of them has been waiting",
+            facts.hub.hooks.oldest_age(facts.now).as_secs(),
+        );
+        self.gauge(
+            "webhook_away",
+            "1 if the endpoint of webhooks did not take the last delivery",
+            u64::from(facts.hub.hooks.is_away.load(Relaxed)),
+        );
+        self.total(
             "webhook_events_delivered",
             "Events that the endpoint of webhooks has taken",
-            &hub.hooks.delivered,
+            facts.hub.hooks.delivered.load(Relaxed),
         );
-        total(
-            it,
+        self.total(
             "webhook_failures",
             "Deliveries to the endpoint of webhooks that failed, and are repeated",
-            &hub.hooks.failures,
+            facts.hub.hooks.failures.load(Relaxed),
         );
-        let mut page = String::new();
-        encode(&mut page, &registry).expect("a string takes everything");
-        page
     }
 }

@@ -1,8 +1,9 @@
-//! Looks whether what is followed is still as it was told: one small command for each shard.
+//! Looks whether what is followed is still as it was told: one small command for each shard in which something is followed,
+//! and now and then one for each of the others.
 
 use fred::types::Value;
 use futures_util::future::join_all;
-use presence_core::cluster::{SHARDS, Subject};
+use presence_core::cluster::Subject;
 use presence_core::ports::Notice;
 
 use crate::batch::Batch;
@@ -17,7 +18,7 @@ const NAMES_PER_PAGE: i64 = 1000;
 
 impl RedisTopics {
     pub(crate) async fn compare_all(&self) -> Result<(), Fault> {
-        let compared = (0..SHARDS).map(|shard| self.compare_shard(shard));
+        let compared = self.followed.due().map(|shard| self.compare_shard(shard));
         join_all(compared).await.into_iter().collect()
     }
 

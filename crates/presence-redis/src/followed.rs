@@ -1,6 +1,7 @@
 //! Which subjects are followed, and what is known of how far each shard has come.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,10 +22,16 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// After so long without a look it may have forgotten something that was not seen.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(50);
 
+/// In how many rounds of comparisons each shard is compared in which nothing is followed: every 30 s, so that a gateway
+/// without clients asks for little. It is less than [`LOOK_AFTER_MAX`], so whoever follows something there trusts the last look.
+const ROUNDS: usize = 15;
+
 /// What this process follows and has heard.
 pub(crate) struct Followed {
     keys: Keys,
     notices: Notices,
+    /// How many rounds of comparisons there were.
+    rounds: AtomicUsize,
     shards: Box<[Mutex<Shard>]>,
 }
 
@@ -173,6 +180,7 @@ impl Followed {
         Followed {
             keys,
             notices: Notices::default(),
+            rounds: AtomicUsize::new(0),
             shards: (0..SHARDS).map(shard).collect(),
         }
     }
@@ -293,6 +301,14 @@ impl Followed {
         }
     }
 
+    /// The shards to compare in the next round: those in which something is followed, and some of the others.
+    pub(crate) fn due(&self) -> impl Iterator<Item = u16> {
+        let round = self.rounds.fetch_add(1, Ordering::Relaxed);
+        let is_next = move |number: u16| (usize::from(number) + round).is_multiple_of(ROUNDS);
+        let is_followed = |number| !self.shard(number).subjects.is_empty();
+        (0..SHARDS).filter(move |&number| is_next(number) || is_followed(number))
+    }
+
     /// How far `number` has come.
     pub(crate) fn look(&self, number: u16) -> Look {
         self.shard(number).look.clone()
@@ -321,8 +337,12 @@ impl Followed {
         if is_lost || is_late {
             // Until then what was heard is of a past that is gone.
             shard.subjects.values_mut().for_each(|it| it.heard = None);
+            // Where nothing is followed nobody relies on what was heard.
+            let is_relied_on = !shard.subjects.is_empty();
             drop(shard);
-            self.notices.forget(number);
+            if is_relied_on {
+                self.notices.forget(number);
+            }
             return Vec::new();
         }
         let mut unknown = Vec::new();
@@ -420,6 +440,37 @@ mod tests {
         assert_eq!(said(&followed), None);
         followed.wrote(7, 4, [].into_iter());
         assert_eq!(said(&followed), Some(Notice::Forgot(7)));
+    }
+
+    #[test]
+    fn shards_in_which_nothing_is_followed_are_compared_in_turn() {
+        let followed = followed();
+        let mut compared = vec![0; usize::from(SHARDS)];
+        for _ in 0..ROUNDS {
+            let due: Vec<u16> = followed.due().collect();
+            assert!(due.len() <= usize::from(SHARDS).div_ceil(ROUNDS) + 1);
+            due.iter().for_each(|it| compared[usize::from(*it)] += 1);
+        }
+        assert_eq!(compared[7], ROUNDS);
+        compared[7] = 1;
+        assert!(compared.iter().all(|it| *it == 1), "{compared:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loss_where_nothing_is_followed_troubles_nobody() {
+        let followed = followed();
+        compare(&followed, &[]);
+        followed.remove(&user());
+        let lost = Changed {
+            birth: Some(2),
+            names: vec![],
+        };
+        followed.compared(7, &followed.look(7), &lost);
+        assert_eq!(said(&followed), None);
+        // And whoever follows something there later begins with what is there now.
+        followed.insert(&user());
+        followed.compared(7, &followed.look(7), &lost);
+        assert_eq!(said(&followed), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -368,11 +368,15 @@ impl Truth {
     fn hold(&self) -> BTreeMap<(UserId, Room), Vec<(At, At)>> {
         let mut all: BTreeMap<(UserId, Room), Vec<Span>> = BTreeMap::new();
         for ((_, room), stay) in &self.stays {
-            let spans = all.entry((stay.user, *room)).or_default();
+            let mut spans: Vec<Span> = Vec::new();
             let mut since = None;
             for (at, verdict) in stay.verdicts.edges() {
                 match (verdict, since) {
-                    (Verdict::Must, None) => since = Some(at),
+                    // Back in time: how the session ends then is another matter.
+                    (Verdict::Must, None) => {
+                        let away = spans.pop_if(|it| at <= it.lasts);
+                        since = Some(away.map_or(at, |it| it.from));
+                    }
                     (Verdict::Must, Some(_)) | (_, None) => {}
                     (_, Some(from)) => {
                         let is_break = stay.breaks.contains(&at);
@@ -391,6 +395,7 @@ impl Truth {
                 until: At::MAX,
                 lasts: At::MAX,
             }));
+            all.entry((stay.user, *room)).or_default().extend(spans);
         }
         let all = all.into_iter();
         all.map(|(of, spans)| (of, joined(spans))).collect()

@@ -55,6 +55,31 @@ fn a_leave_of_who_is_back_in_time_is_a_flap() {
 }
 
 #[test]
+fn a_leave_after_a_goodbye_is_no_flap_although_a_break_came_before() {
+    let again = Mark { life: 2, ..mark(1) };
+    let shown = Face {
+        marks: BTreeSet::from([again]),
+        ..face(1, None)
+    };
+    let story = [
+        (1, connected(ANN, 1, false)),
+        (1, watching(&[])),
+        (2, asked(join(1))),
+        (2, ok(1)),
+        (2, joined(1)),
+        (10, Fact::Ended(ANN, End::Vanished)),
+        (12, connected(ANN, 1, true)),
+        (14, Fact::Ended(ANN, End::Goodbye)),
+        (15, left()),
+        (16, connected(ANN, 2, false)),
+        (16, asked_of(ANN, 2, Ask::Join(ROOM, again))),
+        (16, ok(2)),
+        (16, Fact::Joined(WATCHER, ROOM, U0, shown)),
+    ];
+    check_story(&story, &[]);
+}
+
+#[test]
 fn who_left_and_was_answered_is_a_ghost_if_they_come_again() {
     let story = [
         (1, connected(ANN, 1, false)),
