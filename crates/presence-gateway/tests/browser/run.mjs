@@ -25,6 +25,7 @@ import * as hiding from './scenarios/hiding.mjs';
 import * as hostile from './scenarios/hostile.mjs';
 import * as lost from './scenarios/lost.mjs';
 import * as react from './scenarios/react.mjs';
+import * as refused from './scenarios/refused.mjs';
 import * as status from './scenarios/status.mjs';
 import * as staying from './scenarios/staying.mjs';
 import * as together from './scenarios/together.mjs';
@@ -33,7 +34,7 @@ import { takeScreenshots } from './screenshots.mjs';
 const SCENARIO_MS_MAX = 90_000;
 
 // The long ones come first, so that they do not run alone at the end.
-const scenarios = [status, staying, lost, together, hiding, attention, access, hostile, families, react, embedding].flatMap(({ stories }) => Object.entries(stories));
+const scenarios = [status, staying, lost, together, hiding, attention, access, hostile, families, react, refused, embedding].flatMap(({ stories }) => Object.entries(stories));
 
 const { values: options } = parseArgs({
   options: {
