@@ -18,6 +18,8 @@ use crate::link::Fate;
 
 /// How often it is looked for what waits.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// In how many sweeps every part of the store has had its turn: every 15 s, so that a gateway without clients asks for little.
+const TURNS: u16 = 3;
 /// What waits for less may still be under way, or be saved and not settled.
 pub(crate) const OVERDUE_AFTER: Duration = Duration::from_secs(15);
 /// Rows of one part of the store that are looked at in one go; the others come next.
@@ -71,6 +73,8 @@ pub(crate) struct Sweeper<P, T> {
     counters: Arc<Counters>,
     /// It was told that there are maps that cannot be read.
     is_told: bool,
+    /// Whose turn it is in the next sweep: the parts whose number leaves this remainder.
+    turn: u16,
 }
 
 impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
@@ -88,6 +92,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
             parts,
             counters,
             is_told: false,
+            turn: 0,
         }
     }
 
@@ -158,8 +163,12 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
     }
 
     /// What was `given_up`, and what waits for too long where it is for this node to do something about it, the oldest first.
-    async fn overdue(&self, given_up: &Rows) -> Vec<Waiting> {
+    async fn overdue(&mut self, given_up: &Rows) -> Vec<Waiting> {
+        let turn = self.turn;
+        self.turn = (turn + 1) % TURNS;
         let parts = self.parts.borrow().clone();
+        let parts = parts.iter().copied().filter(|part| part % TURNS == turn);
+        let parts: Vec<u16> = parts.collect();
         let overdue = self.due(&parts, OVERDUE_AFTER).await;
         let mut rows: HashMap<&Subject, (u64, bool)> = given_up
             .iter()

@@ -12,6 +12,8 @@ const FLAGS = [
   '--disable-sync',
 ];
 
+const TRIES_MAX = 5;
+
 export async function openBrowser(chromium, executablePath) {
   const launch = (...more) => chromium.launch({ executablePath, headless: true, args: [...FLAGS, ...more] });
   const browser = await launch();
@@ -24,16 +26,24 @@ export async function openBrowser(chromium, executablePath) {
      * it is in front. That takes a browser of its own, to which we come as a stranger.
      */
     async plainContext() {
-      const port = await freePort();
-      const own = await launch(`--remote-debugging-port=${port}`);
-      const plain = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, { noDefaults: true });
-      return {
-        context: plain.contexts()[0],
-        close: async () => {
-          await plain.close();
+      // The system says which port is free; until Chromium has it, somebody else may take it.
+      for (let tries = 1; ; tries += 1) {
+        const port = await freePort();
+        const own = await launch(`--remote-debugging-port=${port}`);
+        try {
+          const plain = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, { noDefaults: true });
+          return {
+            context: plain.contexts()[0],
+            close: async () => {
+              await plain.close();
+              await own.close();
+            },
+          };
+        } catch (error) {
           await own.close();
-        },
-      };
+          if (tries === TRIES_MAX) throw error;
+        }
+      }
     },
   };
 }

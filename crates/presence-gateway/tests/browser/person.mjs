@@ -56,6 +56,16 @@ export class Person {
     return eventually(`${this.id}: ${what}`, () => this.page.evaluate(probe), wanted, within);
   }
 
+  /** Waits until the field at `path` has `value`. */
+  fills(path, value) {
+    return eventually(`${this.id} has it in ${path}`, () => this.at(path).inputValue(), value);
+  }
+
+  /** Waits until the switch at `path` is on or off. */
+  switched(path, isOn) {
+    return eventually(`${this.id} sees ${path} switched`, () => this.at(path).isChecked(), isOn);
+  }
+
   at(path) {
     return path.split(' ').reduce((place, step) => place.getByTestId(step), this.page).first();
   }
@@ -87,6 +97,11 @@ export class Person {
     await this.page.mouse.move(board.x + x * board.width, board.y + y * board.height);
   }
 
+  /** Waits until everything that the gateway has told this page before is there. */
+  answered() {
+    return this.page.evaluate(() => window.presence.ping());
+  }
+
   session() {
     return this.page.evaluate(() => window.presence.session);
   }
@@ -112,6 +127,22 @@ export class Person {
       });
       faces.observe(document.getElementById('avatar-stack'), { childList: true, subtree: true });
     });
+  }
+
+  /** From now on, `cheers` waits until somebody has cheered, however briefly that was to be seen. */
+  async watchesForCheers() {
+    await this.page.evaluate(() => {
+      window.cheers = 0;
+      const isCheer = (node) => node.dataset?.testid === 'cheer';
+      const rising = new MutationObserver((changes) => {
+        for (const { addedNodes } of changes) window.cheers += [...addedNodes].filter(isCheer).length;
+      });
+      rising.observe(document.getElementById('cursors'), { childList: true });
+    });
+  }
+
+  cheers() {
+    return this.until('somebody cheers', () => window.cheers > 0);
   }
 
   heard() {

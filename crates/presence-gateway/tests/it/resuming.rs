@@ -9,10 +9,10 @@ use crate::gateway::{Running, now, start};
 use crate::people::Person;
 use crate::raw::{CLOSE, Raw};
 
-const GRACE: Duration = Duration::from_millis(400);
+const GRACE: Duration = Duration::from_secs(2);
 
 async fn short() -> Running {
-    start(&[("PRESENCE_GRACE", "400ms")]).await
+    start(&[("PRESENCE_GRACE", "2s")]).await
 }
 
 /// How `person` comes back.

@@ -32,7 +32,14 @@ async fn who_is_kicked_on_one_gateway_does_not_get_in_on_another_or_after_a_rest
     assert!(!lets_in(&three, &ann).await);
     // What Redis has lost, it gets back from those who know.
     redis.flush_all().unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let port = redis.nodes()[0].port;
+    let words = ["HGET", "presence:{nodes}:revoked", "ann"];
+    soon("Redis has it again", async {
+        while xtask::redis::ask_text(port, &words).is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
     let four = gateway().await;
     assert!(!lets_in(&four, &ann).await);
     one.stop().await;
@@ -107,7 +114,7 @@ async fn a_token_from_the_future_is_refused_and_does_not_survive_a_kick() {
         let when = crate::gateway::now() + Duration::from_secs(seconds);
         gateway.token_made_at(when, "ann", HOUR, |_| {})
     };
-    assert!(!lets_in(&gateway, &ahead(8)).await, "beyond the leeway");
+    assert!(!lets_in(&gateway, &ahead(60)).await, "beyond the leeway");
     let token = ahead(4);
     assert!(lets_in(&gateway, &token).await);
     assert_eq!(kick(&gateway, "ann").await, 200);

@@ -413,8 +413,8 @@ async fn a_status_that_ends_ends_and_everybody_is_told() {
 #[tokio::test]
 async fn who_says_nothing_is_timed_out_and_then_gone() {
     let gateway = start(&[
-        ("HEARTBEAT_INTERVAL", "100"),
-        ("PRESENCE_TTL", "500ms"),
+        ("HEARTBEAT_INTERVAL", "1000"),
+        ("PRESENCE_TTL", "3s"),
         ("PRESENCE_GRACE", "100ms"),
     ])
     .await;

@@ -28,7 +28,7 @@ async function enter(t, gateways) {
 }
 
 test('at whichever gateway they are, they come and go once, type and change', async (t) => {
-  const gateways = await startCluster(t, 3, EVERY_FAMILY);
+  const gateways = await startCluster(t, 3, { ...EVERY_FAMILY, TYPING_TTL: '60s' });
   const rooms = await enter(t, gateways);
   for (const room of rooms) {
     await room.type();
@@ -102,6 +102,9 @@ test('who loses one gateway and comes back at another within the grace time was 
   const poking = setInterval(comeBackToTheTabs, 2_000);
   t.after(() => clearInterval(poking));
   await see([eve, ...near, ...far], usersOf([eve, ...near, ...far]));
+  // Whoever comes last is told of after everything that those who came back did.
+  const last = { user: 'last', label: 'last', ...(await FAMILIES[0].enter(t, gateways[1], 'last')) };
+  await see([last, eve, ...near, ...far], usersOf([last, eve, ...near, ...far]));
   for (const room of near) {
     for (const { user } of far) assert.deepEqual(told(room, user), [`${user} came`], room.label);
   }

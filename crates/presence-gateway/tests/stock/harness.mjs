@@ -10,7 +10,7 @@
  *     await eventually('ann is there', () => users(), ['ann']);
  */
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -18,6 +18,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
 import WebSocket from 'ws';
 
 import { connect as connectNatively } from '../../../presence-web/packages/presence-client/src/index.js';
@@ -50,7 +51,20 @@ export async function startGateway(t, settings = {}) {
 export async function startCluster(t, count, settings = {}) {
   const redis = await startRedis(t);
   const named = Array.from({ length: count }, (_, n) => ({ ...settings, REDIS_URL: redis, NODE_NAME: `gateway-${n + 1}` }));
-  return Promise.all(named.map((it) => startGateway(t, it)));
+  return Object.assign(await Promise.all(named.map((it) => startGateway(t, it))), { redis });
+}
+
+const KEPT = `
+  local found = {}
+  for _, key in ipairs(redis.call('KEYS', '*:kept:*')) do found[#found + 1] = { key, redis.call('GET', key) } end
+  return cjson.encode(found)`;
+
+/** What the gateways on `redis` keep of connections, for whoever goes on with their sessions: `{ epoch, subscriptions }` each. */
+export async function kept(redis) {
+  const { stdout } = await promisify(execFile)('redis-cli', ['-u', redis, 'EVAL', KEPT, '0']);
+  // Lua has one word for a list and an object that are empty.
+  const found = Object.values(JSON.parse(stdout));
+  return found.map(([key, text]) => ({ epoch: Number(key.split(':').at(-1)), subscriptions: JSON.parse(text) }));
 }
 
 /** Starts a Redis of our own, and says where it is. */

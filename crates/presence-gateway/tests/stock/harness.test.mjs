@@ -20,8 +20,10 @@ test('a connection that is cut comes back, and so does one to a gateway that res
   await eventually('ann is back', () => present(rooms[1]), ['ann', 'bob']);
 
   await gateway.end('SIGKILL');
+  // The last picture stays while the connection is away.
+  for (const room of rooms) await eventually('it is lost', () => room.state.live, false);
   await gateway.start();
-  for (const room of rooms) await eventually('both are back', () => present(room), ['ann', 'bob']);
+  for (const room of rooms) await eventually('both are back', () => [room.state.live, present(room)], [true, ['ann', 'bob']]);
 });
 
 test('a token is good where one is needed', async (t) => {

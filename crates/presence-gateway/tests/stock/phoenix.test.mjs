@@ -103,14 +103,26 @@ test('typing, cursors, selections and broadcasts reach the others', async (t) =>
   await eventually('ann sees him wave', () => told.wave, [{ hand: 'left' }]);
   bob.channel.push('bytes', new Uint8Array([1, 2, 255]).buffer);
   await eventually('ann gets bytes', () => told.bytes.map((it) => [...new Uint8Array(it)]), [[1, 2, 255]]);
-  assert.deepEqual(told.own, [], 'not to oneself');
 
   for (const event of ['presence_diff', 'phx_close', 'chan_reply_1', 'typing']) {
     const [status, { reason }] = await answered(bob.channel.push(event, {}));
     assert.deepEqual([status, reason], ['error', 'invalid'], event);
   }
-  // A late comer is told what is going on.
-  await answered(bob.channel.push('typing_start', {}));
+  // The answers came after everything that was told before.
+  assert.deepEqual(told.own, [], 'not to oneself');
+});
+
+test('a late comer is told who types and points', async (t) => {
+  const gateway = await startGateway(t, { ...QUICK, TYPING_TTL: '60s' });
+  const ann = await enter(connect(t, gateway, as('ann')), 'document:7');
+  const bob = await enter(connect(t, gateway, as('bob')), 'document:7');
+  const told = [];
+  ann.channel.on('typing', (it) => told.push(it.users));
+  ann.channel.on('cursors', (it) => told.push(it.cursors.map((it) => it.user_id)));
+  assert.deepEqual(await answered(bob.channel.push('typing_start', {})), ['ok', {}]);
+  await eventually('ann sees bob type', () => told, [['bob']]);
+  assert.deepEqual(await answered(bob.channel.push('cursor', { x: 0.25, y: 0.5 })), ['ok', {}]);
+  await eventually('ann sees bob point', () => told, [['bob'], ['bob']]);
   const eve = connect(t, gateway, as('eve')).channel('document:7');
   const late = [];
   eve.on('typing', (it) => late.push(it.users));
@@ -140,7 +152,8 @@ test('a socket that is lost and comes back within the grace time is no event', a
   network.cut();
   network.heal();
   await eventually('bob is back, with another session', () => ann.metas('bob').some((it) => it.session !== session), true);
-  await sees(bob, 'ann', 'bob');
+  await enter(connect(t, gateway, as('eve')), 'room:1');
+  for (const room of [ann, bob]) await sees(room, 'ann', 'bob', 'eve');
   assert.deepEqual(ann.story.filter((it) => it.startsWith('bob')), ['bob came', 'bob again'], 'he never went');
 });
 
@@ -166,8 +179,14 @@ test('a socket that says goodbye is gone at once, and one that only disconnects 
   const sockets = ['bob', 'eve'].map((user) => connect(t, gateway, as(user)));
   for (const socket of sockets) await enter(socket, 'room:1');
   await sees(ann, 'ann', 'bob', 'eve');
+  const open = async () => {
+    const metrics = await (await fetch(`${gateway.origin}/metrics`)).text();
+    return Number(/^presence_connections_open (\d+)$/m.exec(metrics)[1]);
+  };
+  const before = await open();
   // A page that is left or reloaded does this.
   sockets[1].disconnect();
+  await eventually('the gateway has noticed', open, before - 1);
   sockets[0].disconnect(null, 1000);
   await sees(ann, 'ann', 'eve');
 });
@@ -182,16 +201,14 @@ test('everybody is back after the gateway restarts, told or killed, and nobody w
   const known = rooms.map((room) => room.story.length);
   const references = rooms.map((room) => [room.metas('ann'), room.metas('bob')].flat().map((it) => it.phx_ref));
   sockets[0].onClose((event) => codes.push(event.code));
-  await gateway.end('SIGTERM');
-  await eventually('it said why', () => codes[0], 1012);
-  await gateway.start();
-  for (const room of rooms) {
-    await eventually('everybody is back', () => [room.channel.state, room.metas('ann').length, room.metas('bob').length], ['joined', 1, 1]);
-  }
-  await gateway.end('SIGKILL');
-  await gateway.start();
-  for (const room of rooms) {
-    await eventually('everybody is back', () => [room.channel.state, room.metas('ann').length, room.metas('bob').length], ['joined', 1, 1]);
+  for (const signal of ['SIGTERM', 'SIGKILL']) {
+    await gateway.end(signal);
+    if (signal === 'SIGTERM') await eventually('it said why', () => codes[0], 1012);
+    for (const room of rooms) await eventually('it is lost', () => room.channel.state, 'errored');
+    await gateway.start();
+    for (const room of rooms) {
+      await eventually('everybody is back', () => [room.channel.state, room.metas('ann').length, room.metas('bob').length], ['joined', 1, 1]);
+    }
   }
   await enter(connect(t, gateway, as('eve')), 'room:1');
   for (const [n, room] of rooms.entries()) {
@@ -232,7 +249,7 @@ test('who goes invisible has left, and is in nothing that comes after', async (t
 });
 
 test('the service topic of a user', async (t) => {
-  const gateway = await startGateway(t, QUICK);
+  const gateway = await startGateway(t, { ...QUICK, TYPING_TTL: '60s' });
   const socket = connect(t, gateway);
   const me = socket.channel('presence:ann', { device_id: 'web:browser_abc', workspace_id: 'acme' });
   const told = [];
@@ -327,7 +344,7 @@ test('tokens say who one is, and topics that they do not cover are refused', asy
 
 test('a token that runs out ends the connection, and a fresh one goes on', async (t) => {
   const gateway = await startGateway(t, { ...CLOSED, PRESENCE_JWT_LEEWAY: '0s' });
-  const soon = () => ({ exp: Math.floor(Date.now() / 1_000) + 2 });
+  const soon = () => ({ exp: Math.floor(Date.now() / 1_000) + 6 });
   const lasting = connect(t, gateway, { params: { token: token('ann', soon()) } });
   const ann = await enter(lasting, 'room:1');
   assert.deepEqual(await answered(ann.channel.push('access_token', { access_token: token('ann') })), ['ok', {}]);
@@ -343,6 +360,7 @@ test('a token that runs out ends the connection, and a fresh one goes on', async
   const bob = await enter(bobs, 'room:1');
   await eventually('the connection ends', () => codes, [4401]);
   await eventually('the next token goes on', () => [bob.channel.state, ...bob.users()], ['joined', 'ann', 'bob']);
+  assert.deepEqual(await answered(ann.channel.push('typing_stop', {})), ['ok', {}]);
   assert.deepEqual(annCodes, []);
 });
 
@@ -367,8 +385,12 @@ test('a kick ends it, and its topics are not joined again', async (t) => {
 
 test('heartbeats are answered, and old joins of a topic are closed', async (t) => {
   const gateway = await startGateway(t, QUICK);
-  const socket = connect(t, gateway, { ...as('ann'), heartbeatIntervalMs: 50 });
+  // A heartbeat that is not answered before the next one ends the connection.
+  const socket = connect(t, gateway, { ...as('ann'), heartbeatIntervalMs: 2_000 });
+  const beats = [];
+  socket.onMessage(({ topic, payload }) => topic === 'phoenix' && beats.push(payload.status));
   const first = await enter(socket, 'room:1');
+  await eventually('heartbeats are answered', () => beats, (it) => it.length > 0 && it.every((status) => status === 'ok'));
   const took = await new Promise((resolve) => eventually('it is connected', () => socket.ping(resolve), true));
   assert.ok(took >= 0);
   const second = await enter(socket, 'room:1', { meta: { again: true } });

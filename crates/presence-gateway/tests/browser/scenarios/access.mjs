@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 
+import { eventually } from '../waiting.mjs';
+
 const TABS_MAX = 80;
 
 /** Presses Tab until the element is focused, and checks that one can see each place on the way. */
@@ -89,7 +91,7 @@ export const stories = {
     await keyboard.type('Robert');
     await keyboard.press('Enter');
     await ann.reads('person-bob person-name', 'Robert');
-    assert.equal(await bob.page.evaluate(() => document.activeElement.id), 'me', 'a closed dialog gives the focus back');
+    await bob.until('a closed dialog gives the focus back', () => document.activeElement.id, 'me');
   },
 
   async 'a screen reader is told what everything is'(stage) {
@@ -116,8 +118,8 @@ export const stories = {
     assert.deepEqual(headings.slice(0, 2).map((text) => text !== ''), [true, true]);
 
     await ann.at('me').click();
-    const dialog = (await accessibilityTree(ann)).find(({ role }) => role === 'dialog');
-    assert.equal(dialog?.name, 'Who are you?');
+    const dialog = async () => (await accessibilityTree(ann)).find(({ role }) => role === 'dialog')?.name;
+    await eventually('the dialog has a name', dialog, 'Who are you?');
   },
 
   async 'a screen of 360 pixels shows everything without scrolling sideways'(stage) {
@@ -126,6 +128,7 @@ export const stories = {
     await bob.sets({ status: 'busy', message: 'Writing a rather long message about what is being done', emoji: '🎯' });
     await bob.says(`Donaudampfschifffahrt${'sgesellschaft'.repeat(12)}`);
     await bob.points(0.98, 0.98);
+    await ann.has(`cursor-${await bob.session()}`);
     await ann.has('message');
     await ann.has('person-bob person-doing');
     await noSidewaysScroll(ann);
@@ -142,13 +145,19 @@ export const stories = {
     await bob.points(0.3, 0.3);
     await ann.has(`cursor-${await bob.session()}`);
     await bob.points(0.6, 0.6);
-    const moving = await ann.page.evaluate(() => document.getAnimations()
-      .filter(({ effect }) => !effect.target.matches('.cheer')) // it fades where it is
-      .map(({ effect, animationName, transitionProperty }) => `${animationName ?? transitionProperty} of ${effect.target.className}`));
+    await ann.until('the cursor has moved', () => [...window.room.state.cursors.values()].map(({ x }) => Math.round(x * 10)), [6]);
+    const moving = await ann.page.evaluate(async () => {
+      // It is drawn with the next frame.
+      for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+      return document.getAnimations()
+        .filter(({ effect }) => !effect.target.matches('.cheer')) // it fades where it is
+        .map(({ effect, animationName, transitionProperty }) => `${animationName ?? transitionProperty} of ${effect.target.className}`);
+    });
     assert.deepEqual(moving, []);
 
+    await ann.watchesForCheers();
     await bob.at('board').click();
-    await ann.has('cheer');
+    await ann.cheers();
     await ann.until('a cheer goes again', () => document.querySelectorAll('.cheer').length, 0);
   },
 };

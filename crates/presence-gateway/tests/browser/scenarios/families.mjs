@@ -16,6 +16,7 @@ const SETTINGS = {
   PRESENCE_PUSHER_APP_ID: APP.appId,
   PRESENCE_PUSHER_KEY: APP.key,
   PRESENCE_PUSHER_SECRET: APP.secret,
+  TYPING_TTL: '60s', // until the last page has seen it
 };
 const PAGES = ['native', 'phoenix', 'phoenix-module', 'rails', 'rails-module', 'anycable', 'pusher'];
 

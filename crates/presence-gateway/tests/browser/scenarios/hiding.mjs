@@ -19,14 +19,16 @@ function told(frames, person) {
 
 export const stories = {
   async 'going invisible is told exactly like leaving, and coming back like coming'(stage) {
+    // Nobody stops typing by themselves before they are looked at.
+    await stage.gateway({ TYPING_TTL: '60s' });
     const ann = await stage.enter('ann');
     /** Somebody who is in the middle of things. */
     const enter = async (id) => {
       const person = await stage.enter(id);
       await ann.has(`person-${id}`);
-      await person.points(0.3, 0.3);
       await person.at('chat-input').pressSequentially('He');
       await ann.has(`person-${id} person-typing`);
+      await person.points(0.3, 0.3);
       await ann.has(`cursor-${await person.session()}`);
       return person;
     };
@@ -84,14 +86,14 @@ export const stories = {
       await tab.lacks('person-bob');
       await tab.has('person-ann');
       await tab.reads('count', '1');
-      assert.ok(await tab.at('invisible-switch').isChecked());
+      await tab.switched('invisible-switch', true);
       await tab.marks('status-form', 'status', 'invisible');
     }
 
     await bob.page.reload();
     await bob.arrived();
     await bob.has('self-row');
-    assert.ok(await bob.at('invisible-switch').isChecked());
+    await bob.switched('invisible-switch', true);
     await bob.has('person-ann');
     // A new tab does not give them away either.
     const third = await stage.enter('bob', { context: bob.context });
@@ -103,7 +105,7 @@ export const stories = {
     await ann.has('person-bob');
     for (const tab of [bob, second, third]) {
       await tab.lacks('self-row');
-      assert.ok(!(await tab.at('invisible-switch').isChecked()));
+      await tab.switched('invisible-switch', false);
     }
   },
 };

@@ -31,6 +31,7 @@ async function intact(person, width) {
 
 export const stories = {
   async 'names, messages and statuses of any kind are shown as they are, and break nothing'(stage) {
+    await stage.gateway({ TYPING_TTL: '60s' });
     const ann = await stage.enter('ann');
     // They all live in one page: only what Ann sees of them matters.
     const crowd = await stage.enter('crowd', { name: NAMES.html });
@@ -68,6 +69,7 @@ export const stories = {
   },
 
   async 'a name that turns its text around turns only itself around'(stage) {
+    await stage.gateway({ TYPING_TTL: '60s' });
     const ann = await stage.enter('ann');
     const bob = await stage.enter('bob', { name: NAMES.rtl });
     await bob.at('chat-input').pressSequentially('He');

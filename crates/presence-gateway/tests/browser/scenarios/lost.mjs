@@ -9,6 +9,7 @@ const people = () => [...document.querySelectorAll('#roster > li')].map((row) =>
 export const stories = {
   async 'a network that falls silent is noticed and mended, and for others nothing has happened'(stage) {
     stage.tolerate(LOST_CONNECTION);
+    await stage.gateway({ PRESENCE_GRACE: '60s' });
     const [ann, bob] = [await stage.enter('ann'), await stage.enter('bob')];
     await ann.has('person-bob');
     const session = await bob.session();
@@ -17,7 +18,7 @@ export const stories = {
 
     await bob.context.setOffline(true);
     // Nobody closes a dead connection: that it is dead shows in a heartbeat without an answer.
-    await bob.marks('connection', 'state', 'reconnecting');
+    await bob.marks('connection', 'state', 'reconnecting', 40_000);
     await bob.until('the notice is there', () => !document.getElementById('notice').hidden);
     assert.deepEqual(await bob.page.evaluate(people), ['person-bob', 'person-ann'], 'the last known picture stays');
 
@@ -68,12 +69,13 @@ export const stories = {
     await ann.has('person-bob');
     await ann.listens();
     await gateway.end('SIGTERM');
+    for (const who of [ann, bob]) await who.marks('connection', 'state', 'reconnecting');
+    assert.ok(ann.frames.some((frame) => frame.includes('"presence:closing"') && frame.includes('1012')));
     await gateway.start();
     for (const who of [ann, bob]) {
       await who.marks('connection', 'state', 'online', 40_000);
       await who.arrived(2);
     }
-    assert.ok(ann.frames.some((frame) => frame.includes('"presence:closing"') && frame.includes('1012')));
     assert.deepEqual((await ann.page.evaluate(people)).toSorted(), ['person-ann', 'person-bob']);
   },
 };

@@ -137,7 +137,7 @@ async fn who_does_not_listen_to_refusals_is_closed_and_may_come_back() {
 
 #[tokio::test]
 async fn too_fast_moves_are_refused_with_a_time_to_wait_and_harm_nothing() {
-    let gateway = start(&[("PRESENCE_RATE_CURSOR", "1/s burst 2")]).await;
+    let gateway = start(&[("PRESENCE_RATE_CURSOR", "1/m burst 2")]).await;
     let document = r#"{"channel":"CursorChannel","document_id":1}"#;
     let mut ann = Page::of(gateway.address(), "ann").await;
     ann.subscribes(document).await;

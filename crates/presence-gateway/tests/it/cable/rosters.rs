@@ -146,7 +146,7 @@ async fn subscribing_twice_at_once_is_confirmed_twice_and_unsubscribing_counts_i
 
 #[tokio::test]
 async fn a_lost_socket_has_the_grace_time_and_a_native_page_sees_the_same() {
-    let gateway = start(&[("PRESENCE_GRACE", "700ms")]).await;
+    let gateway = start(&[("PRESENCE_GRACE", "3s")]).await;
     let mut eve = Person::comes(&gateway, "eve").await;
     let mut bob = Page::of(gateway.address(), "bob").await;
     bob.subscribes(&room(1)).await;

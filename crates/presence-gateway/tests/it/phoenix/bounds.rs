@@ -48,7 +48,7 @@ async fn too_much_is_refused_and_costs_nothing_else() {
 async fn too_fast_is_told_when_to_try_again_and_a_flood_is_cut() {
     let gateway = start(&[
         ("PRESENCE_CHANNELS_MAX", "1"),
-        ("PRESENCE_RATE_JOIN", "1/s burst 1"),
+        ("PRESENCE_RATE_JOIN", "1/m burst 1"),
         ("PRESENCE_RATE_OTHER", "1/s burst 2"),
     ])
     .await;

@@ -219,7 +219,7 @@ async fn typing_over_http(gateway: &Running) -> Value {
 
 #[tokio::test]
 async fn typing_and_pointing_are_what_they_are_to_everybody() {
-    let gateway = start_with_apps(&[("TYPING_TTL", "1s")]).await;
+    let gateway = start_with_apps(&[("TYPING_TTL", "3s")]).await;
     let mut ann = Page::enters(&gateway, "ann", "presence-room;1").await;
     let mut bob = Page::enters(&gateway, "bob", "presence-room;1").await;
     ann.hears("pusher_internal:member_added").await;
