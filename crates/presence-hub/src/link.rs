@@ -146,8 +146,12 @@ impl Holding {
         Timestamp::from_millis(self.until_at_store.load(Relaxed))
     }
 
-    /// Something of this node's may not be in the store.
-    fn trouble(&self) {
+    /// Something of this node's may not be in the store, because of `why`.
+    fn trouble(&self, why: &str) {
+        tracing::debug!(
+            why,
+            "others wait until all of this node is in the shared store"
+        );
         self.is_troubled.store(true, Relaxed);
     }
 
@@ -229,7 +233,7 @@ pub(crate) async fn listen<T: Topics>(
             Notice::At(subject, clock) => homes.reply(subject, Reply::At(clock)).await,
             Notice::Forgot(shard) => {
                 Counters::add(&counters.distrusted, 1);
-                holding.trouble();
+                holding.trouble("a part of it was lost, or is in doubt");
                 homes.spread(News::Distrust(Some(shard))).await;
             }
         }
@@ -391,7 +395,7 @@ impl<T: Topics> Errands<T> {
         self.waiting = lanes.map(Lane::waiting).sum();
         // The lease has lapsed as far as this node knows: others may have declared it dead.
         for write in refused {
-            self.holding.trouble();
+            self.holding.trouble("the lease has lapsed");
             self.homes.reply(write.subject, Reply::Written(None)).await;
         }
         for (user, write) in unfenced {
@@ -463,7 +467,7 @@ async fn write<T: Topics>(
 ) -> Finished {
     let outcomes = store.write(&writes).await;
     if outcomes.iter().any(Result::is_err) {
-        holding.trouble();
+        holding.trouble("a write failed");
     }
     let replies = writes.into_iter().zip(outcomes).map(|(write, outcome)| {
         let reply = Reply::Written(noted(outcome, &counters));
@@ -482,7 +486,7 @@ async fn fence<T: Topics>(
     let (users, writes): (Vec<UserId>, Vec<Write>) = fences.into_iter().unzip();
     let outcomes = store.write(&writes).await;
     if outcomes.iter().any(Result::is_err) {
-        holding.trouble();
+        holding.trouble("a fence was not written");
     }
     let told = users.into_iter().zip(writes).zip(outcomes);
     let replies = told.filter_map(|((user, write), outcome)| {

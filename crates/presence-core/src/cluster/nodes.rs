@@ -263,8 +263,12 @@ impl Nodes {
         is_other
     }
 
-    /// Until when, by this node's clock, everything of all nodes with a lease is in the store.
+    /// Until when, by this node's clock, everything of all nodes is in the store. A node that is not dead and has no lease any
+    /// more, because that lapsed or the store lost it, may have people of whom nobody else knows: then nothing is known to be.
     fn all_settled(&self, leases: &Leases, alive: &BTreeSet<Incarnation>) -> Timestamp {
+        if self.known.keys().any(|who| !alive.contains(who)) {
+            return Timestamp::default();
+        }
         let settled = leases.nodes.iter();
         let settled = settled.filter(|it| alive.contains(&it.who));
         let settled = settled.map(|it| it.settled_until).min();

@@ -947,6 +947,10 @@ impl<A> Users<A> {
                 for session in &taken {
                     user.hand_over(*session, out);
                 }
+                if !outcome.left.is_empty() {
+                    // Whoever came meanwhile is written first: a user with another session in a place does not leave it.
+                    user.write(out);
+                }
                 for (session, reason) in &outcome.left {
                     // That is news, and this node's to tell.
                     user.is_hearsay = false;

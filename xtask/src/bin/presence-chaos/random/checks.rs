@@ -197,9 +197,17 @@ impl Judge {
             );
             return self.found(at, Kind::ToldTwice, what);
         }
-        let is_held = self
-            .truth
-            .is_held(user, room, at.saturating_sub(NEWS_MAX), at);
+        let is_held = match self.windows.store_away_since(at) {
+            None => {
+                let since = at.saturating_sub(NEWS_MAX);
+                self.truth.is_held(user, room, since, at)
+            }
+            // A gateway cannot know of a session that came through another one meanwhile.
+            Some(away) => {
+                let since = away.saturating_sub(NEWS_MAX);
+                self.truth.is_held_by_one(user, room, since, at)
+            }
+        };
         if is_held && !self.windows.may_leave(at) {
             let what = format!("{name} left {of} ({why}) for seat {}, and is there", seat.0);
             self.found(at, Kind::Flap, what);

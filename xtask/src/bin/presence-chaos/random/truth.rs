@@ -377,7 +377,13 @@ impl Truth {
                         let away = spans.pop_if(|it| at <= it.lasts);
                         since = Some(away.map_or(at, |it| it.from));
                     }
-                    (Verdict::Must, Some(_)) | (_, None) => {}
+                    // They left, so nobody is back from the break before.
+                    (Verdict::Not, None) => {
+                        if let Some(span) = spans.last_mut() {
+                            span.lasts = span.lasts.min(at);
+                        }
+                    }
+                    (Verdict::Must, Some(_)) | (Verdict::May, None) => {}
                     (_, Some(from)) => {
                         let is_break = stay.breaks.contains(&at);
                         let lasts = if is_break { at + BACK_WITHIN } else { at };
@@ -407,6 +413,16 @@ impl Truth {
         let is_there = spans
             .iter()
             .any(|(since, end)| *since <= from && until <= *end);
+        let choices = self.choices.get(&user);
+        is_there && choices.is_some_and(|it| it.is_visible(from, until) == Verdict::Must)
+    }
+
+    /// Whether one and the same session of somebody was in a room all the time, and not hidden.
+    pub(crate) fn is_held_by_one(&self, user: UserId, room: Room, from: At, until: At) -> bool {
+        let is_there = self.stays.iter().any(|((_, of), stay)| {
+            let is_it = *of == room && stay.user == user;
+            is_it && stay.verdicts.is_all(from, until, &Verdict::Must)
+        });
         let choices = self.choices.get(&user);
         is_there && choices.is_some_and(|it| it.is_visible(from, until) == Verdict::Must)
     }

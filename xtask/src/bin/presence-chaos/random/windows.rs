@@ -102,6 +102,15 @@ impl Windows {
         self.windows.iter().any(|it| is(&it))
     }
 
+    /// Since when Redis could not be reached by somebody, if it cannot, or could not a moment ago.
+    pub(crate) fn store_away_since(&self, at: At) -> Option<At> {
+        let is = |it: &&Window| {
+            let hides = !matches!(it.kind, Kind::FlushAll | Kind::Slow { .. });
+            it.kind.is_of_store() && hides && it.from <= at && at <= it.until + NEWS_MAX
+        };
+        self.windows.iter().filter(is).map(|it| it.from).min()
+    }
+
     /// When a command that was not answered then is done or never will be.
     pub(crate) fn known_after(&self, at: At) -> At {
         let during = self
