@@ -7,7 +7,6 @@ const refusals = {
   missing: 'This gateway lets in who has a token: open the page with ?token=…',
   expired: 'Your token has expired.',
   invalid: 'Your token was refused.',
-  forbidden: 'Your token does not allow this.',
 };
 const endings = {
   4409: 'You went on in another window.',

@@ -116,7 +116,7 @@ export interface PresenceEvents {
 /** Why the gateway refused who you are. */
 export interface Refusal {
   /**
-   * `missing`: it wants a token and got none. `expired`: it has run out. `forbidden`: it is good, but not for this.
+   * `missing`: it wants a token and got none. `expired`: it has run out. `forbidden`: it does not allow this, or this cannot be.
    * `invalid`: anything else is wrong with it, or its user has been revoked.
    */
   readonly reason: 'missing' | 'expired' | 'invalid' | 'forbidden';
