@@ -129,6 +129,7 @@ fn member(number: u128, status: Visible, look_revision: u64) -> Arc<Member> {
     Arc::new(Member {
         epoch: 0,
         session: SessionId::from_u128(number),
+        alias: SessionId::from_u128(number),
         user: user(number),
         device: DeviceId::new("web:1").unwrap().kind(),
         joined_at: START,

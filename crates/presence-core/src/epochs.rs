@@ -1,6 +1,8 @@
-//! Where epochs come from.
+//! Where epochs and the aliases of sessions come from.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::SessionId;
 
 /// Numbers for countings that begin anew. Nobody who sees some of them can tell how many others were given in between:
 /// that would tell of things that happened to people who hide.
@@ -22,6 +24,17 @@ impl Epochs {
         let mut hasher = DefaultHasher::new();
         (self.seed, self.given).hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// An alias for a session, which nobody can tell from the id of a new one.
+    pub(crate) fn next_alias(&mut self) -> SessionId {
+        loop {
+            let number = u128::from(self.next()) << 64 | u128::from(self.next());
+            let alias = SessionId::from_u128(number);
+            if alias.outsider().is_none() {
+                return alias;
+            }
+        }
     }
 }
 

@@ -74,6 +74,13 @@ pub enum Event {
         /// Who points where.
         cursors: Vec<Cursor>,
     },
+    /// Nobody was there, and somebody has come: versions are counted from the start, and the changes that say who follow.
+    Anew {
+        /// Of which topic.
+        topic: Topic,
+        /// The state in which nobody is there.
+        clock: Clock,
+    },
     /// What changed in one tick: never empty.
     Changes {
         /// In which topic.
@@ -115,7 +122,7 @@ pub enum Event {
         cursors: Vec<Cursor>,
         /// Of each of them whose it is and what is new, in the same order.
         moves: Vec<Move>,
-        /// Sessions that point no more.
+        /// The aliases of sessions that point no more.
         gone: Vec<SessionId>,
     },
     /// Somebody told the channel something.
@@ -128,8 +135,10 @@ pub enum Event {
         payload: Payload,
         /// Who.
         user: UserId,
-        /// Through which session.
+        /// Through which session. Nobody is shown this.
         session: SessionId,
+        /// What others are shown as its id.
+        alias: SessionId,
     },
     /// What others see of a user.
     Face(Face),
@@ -166,8 +175,10 @@ pub enum Change {
 /// Where a session points, and what it has selected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cursor {
-    /// Which session.
+    /// Which session. Nobody is shown this.
     pub session: SessionId,
+    /// What others are shown as its id.
+    pub alias: SessionId,
     /// Whose.
     pub user: UserId,
     /// Where it points, once it has pointed anywhere.
@@ -243,6 +254,17 @@ pub struct Owned {
     pub last_seen: Option<Timestamp>,
     /// Their devices.
     pub devices: Vec<OwnedDevice>,
+    /// The sessions on this node that others are shown under another id, each with that.
+    pub aliases: Vec<(SessionId, SessionId)>,
+}
+
+impl Owned {
+    /// What others are shown as the id of `session`.
+    pub fn alias_of(&self, session: SessionId) -> SessionId {
+        let mut aliases = self.aliases.iter();
+        let found = aliases.find(|(it, _)| *it == session);
+        found.map_or(session, |(_, alias)| *alias)
+    }
 }
 
 /// A device, as its owner sees it.
@@ -297,7 +319,7 @@ impl Event {
             Event::Cursors { cursors, gone, .. } => (cursors.len() + gone.len()) * CURSOR,
             Event::Broadcast { event, payload, .. } => event.len() + payload.json().len(),
             Event::Face(_) | Event::Own(_) => 2 * HEAD,
-            Event::Alone { .. } => 0,
+            Event::Anew { .. } | Event::Alone { .. } => 0,
         }
     }
 }

@@ -30,8 +30,10 @@ impl Look {
 /// One session's entry in a channel or a workspace. There are none of people who may not be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Which session.
+    /// Which session. Nobody is shown this.
     pub session: SessionId,
+    /// What others are shown as its id: another one each time it comes out of hiding.
+    pub alias: SessionId,
     /// Which of its connections said so. Nobody is shown this.
     pub epoch: u32,
     /// Whose.
@@ -73,8 +75,7 @@ impl Person {
     pub(crate) fn shows_the_same_as(&self, other: &Person) -> bool {
         // A member's own look may lag behind: that of the newest counts.
         let same = |(a, b): (&Arc<Member>, &Arc<Member>)| {
-            (a.session, a.device, a.joined_at) == (b.session, b.device, b.joined_at)
-                && a.meta == b.meta
+            (a.alias, a.device, a.joined_at) == (b.alias, b.device, b.joined_at) && a.meta == b.meta
         };
         self.joined_at == other.joined_at
             && self.look() == other.look()

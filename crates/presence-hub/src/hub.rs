@@ -429,13 +429,20 @@ impl Hub {
         self.happened(&user, input).await?;
         let Welcome {
             connection,
+            alias,
             restored,
             joined,
         } = welcome.await.map_err(|_| Refusal::Unavailable)??;
         let people = self.people.clone();
         let budget = Budget::new(self.clock, self.settings.states);
         Ok(Session::new(
-            user, connection, restored, joined, people, outbox, budget,
+            user,
+            (connection, alias),
+            restored,
+            joined,
+            people,
+            outbox,
+            budget,
         ))
     }
 

@@ -147,11 +147,21 @@ impl<P: Profiles> Keeper<P> {
 
     /// Asks for the profile of `user`; answers at once if it is still on its way to the store, or cannot be read for now.
     pub(crate) fn load(&mut self, user: UserId) -> Option<Kept> {
-        if let Some(unsaved) = self.unsaved.get(&user) {
-            let newest = unsaved.newer.as_ref().unwrap_or(&unsaved.save);
-            let profile = newest.profile.clone();
+        if let Some(profile) = self.newest(&user) {
             return Some(Kept::Loaded(vec![(user, Some(profile))], Vec::new()));
         }
+        self.look_up(user)
+    }
+
+    /// What is still on its way to the store.
+    fn newest(&self, user: &UserId) -> Option<Profile> {
+        let unsaved = self.unsaved.get(user)?;
+        let newest = unsaved.newer.as_ref().unwrap_or(&unsaved.save);
+        Some(newest.profile.clone())
+    }
+
+    /// The same, but asks the store in any case, so that how long it takes does not tell what happened to `user` lately.
+    pub(crate) fn look_up(&mut self, user: UserId) -> Option<Kept> {
         let unread = match self.unreadable.contains(&user) {
             true => Some(Unread::Unreadable),
             false => (self.is_late || self.is_away).then_some(Unread::Away),
@@ -314,6 +324,7 @@ impl<P: Profiles> Keeper<P> {
             match outcome {
                 Ok(profile) => {
                     self.unread.remove(&user);
+                    let profile = self.newest(&user).or(profile);
                     profiles.push((user, profile));
                 }
                 Err(error) => {

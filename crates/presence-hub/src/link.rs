@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use presence_core::cluster::{Murmur, News, Reply, Request, Subject, Write};
+use presence_core::cluster::{Murmur, News, Peek, Reply, Request, Subject, Write};
 use presence_core::ports::{Notice, Row, StoreError, Topics};
 use presence_core::{Timestamp, UserId};
 use tokio::sync::{mpsc, watch};
@@ -60,10 +60,12 @@ impl Link {
             return Ok(None);
         };
         match refused.into_inner() {
-            Request::Open { ask, .. } | Request::Read { ask, .. } => Ok(Some(Reply::Read {
-                ask,
-                snapshot: None,
-            })),
+            Request::Open { ask, .. } | Request::Read { ask, .. } | Request::Peek { ask, .. } => {
+                Ok(Some(Reply::Read {
+                    ask,
+                    snapshot: None,
+                }))
+            }
             Request::Write(_) => Ok(Some(Reply::Written(None))),
             Request::Fence { write, .. } => Ok(fenced(&write.subject, false)),
             Request::Murmur(..) => Ok(None),
@@ -418,7 +420,10 @@ impl Lane {
                     waiting.truncate(MURMURS_PER_SUBJECT_MAX);
                 }
             }
-            door @ (Request::Open { .. } | Request::Read { .. } | Request::Close(_)) => {
+            door @ (Request::Open { .. }
+            | Request::Read { .. }
+            | Request::Peek { .. }
+            | Request::Close(_)) => {
                 self.doors.push(door);
             }
         }
@@ -496,7 +501,8 @@ async fn fence<T: Topics>(
     (shard, Kind::Fences, replies.collect())
 }
 
-/// Of each subject the last that was asked counts: whoever asked before does not wait for it any more.
+/// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A peek is apart from
+/// that: somebody waits for each.
 async fn open<T: Topics>(
     shard: u16,
     store: Arc<T>,
@@ -506,8 +512,13 @@ async fn open<T: Topics>(
     let mut closing = Vec::new();
     let mut opening: Vec<(Subject, u32)> = Vec::new();
     let mut reading: Vec<(Subject, u32)> = Vec::new();
+    let mut peeking: Vec<(Subject, u32, Peek)> = Vec::new();
     for door in doors {
         let subject = door.subject().clone();
+        if let Request::Peek { ask, peek, .. } = door {
+            peeking.push((subject, ask, peek));
+            continue;
+        }
         closing.retain(|it| *it != subject);
         reading.retain(|(it, _)| *it != subject);
         match door {
@@ -523,7 +534,18 @@ async fn open<T: Topics>(
                 opening.retain(|(it, _)| *it != subject);
                 closing.push(subject);
             }
-            Request::Write(_) | Request::Fence { .. } | Request::Murmur(..) => {}
+            Request::Peek { .. }
+            | Request::Write(_)
+            | Request::Fence { .. }
+            | Request::Murmur(..) => {}
+        }
+    }
+    for (subject, ask, peek) in peeking {
+        match peek {
+            Peek::Read => reading.push((subject, ask)),
+            // To follow what is not followed would be for ever.
+            Peek::Followed if closing.contains(&subject) => reading.push((subject, ask)),
+            Peek::Followed => opening.push((subject, ask)),
         }
     }
     if !closing.is_empty() {

@@ -51,6 +51,8 @@ pub(crate) enum Asker {
 #[derive(Debug)]
 pub(crate) struct Welcome {
     pub(crate) connection: Connection,
+    /// What others are shown as the id of the session.
+    pub(crate) alias: SessionId,
     pub(crate) restored: bool,
     /// The channels that its session is in already, with what it says about itself there.
     pub(crate) joined: Vec<(ChannelId, Arc<Meta>)>,
@@ -386,8 +388,10 @@ impl<P: Profiles> People<P> {
                     let entry = (connection.epoch, outbox);
                     self.connections.insert(connection.session, entry);
                     let joined = self.users.channels(user, connection.session);
+                    let alias = self.users.alias(user, connection.session);
                     let welcome = Welcome {
                         connection,
+                        alias,
                         restored,
                         joined,
                     };
@@ -458,6 +462,11 @@ impl<P: Profiles> People<P> {
             Effect::Tell { to, event } => self.tell(user, &to, event),
             Effect::Load => {
                 if let Some(kept) = self.keeper.load(user.clone()) {
+                    Box::pin(self.kept(kept, &mut Vec::new())).await;
+                }
+            }
+            Effect::LookUp => {
+                if let Some(kept) = self.keeper.look_up(user.clone()) {
                     Box::pin(self.kept(kept, &mut Vec::new())).await;
                 }
             }

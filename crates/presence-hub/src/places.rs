@@ -325,6 +325,9 @@ impl Places {
         match to {
             Hearers::Full => want(false).for_each(|(_, (_, outbox))| outbox.tell(&told)),
             Hearers::Summary => want(true).for_each(|(_, (_, outbox))| outbox.tell(&told)),
+            Hearers::FullBut(one) => want(false)
+                .filter(|(watcher, _)| *watcher != one)
+                .for_each(|(_, (_, outbox))| outbox.tell(&told)),
             Hearers::AllBut(except) => all()
                 .filter(|(watcher, _)| !except.contains(watcher))
                 .for_each(|(_, (_, outbox))| outbox.tell(&told)),

@@ -190,11 +190,11 @@ impl Followed {
         &self.notices
     }
 
-    /// Begins to follow; says whether it is still to be subscribed to.
-    pub(crate) fn insert(&self, subject: &Subject) -> bool {
+    /// Begins to follow, unless it is followed.
+    pub(crate) fn insert(&self, subject: &Subject) {
         let mut shard = self.shard(subject.shard());
         let name: Arc<str> = keys::name_of(subject).into();
-        let entry = shard
+        shard
             .subjects
             .entry(Arc::clone(&name))
             .or_insert_with(|| Entry {
@@ -203,7 +203,6 @@ impl Followed {
                 is_heard: false,
                 heard: None,
             });
-        !entry.is_heard
     }
 
     /// Takes note that `name` is subscribed to.
@@ -522,11 +521,11 @@ mod tests {
     #[test]
     fn what_could_not_be_subscribed_to_is_not_missed() {
         let followed = Followed::new(Keys::new("presence"));
-        assert!(followed.insert(&user()));
+        followed.insert(&user());
         followed.missed(7);
         assert_eq!(said(&followed), None);
         followed.hears(7, "user:user-375");
-        assert!(!followed.insert(&user()));
+        followed.insert(&user());
         followed.give_up(&user());
         assert!(followed.has(7, "user:user-375"));
         followed.missed(7);

@@ -95,6 +95,8 @@ frame! { lenient
         pub revision: u64,
         /// Your devices.
         pub devices: Vec<OwnDevice>,
+        /// Your session, as others are shown it now: another one after you come out of hiding.
+        pub session: Option<Session>,
     }
 
     /// One of your devices.

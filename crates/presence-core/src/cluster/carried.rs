@@ -109,6 +109,7 @@ mod tests {
         let stamp = Stamp::of_session(1, Incarnation { node, generation }, 0);
         let member = Member {
             session,
+            alias: session,
             epoch: 1,
             user: UserId::new("ann").unwrap(),
             device: crate::DeviceKind::Web,

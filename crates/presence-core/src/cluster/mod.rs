@@ -22,6 +22,6 @@ pub use record::{
     Snapshot, Stay, Write,
 };
 pub(crate) use replica::{Claimed, Heard, Put, Replica, Verdict};
-pub use request::{News, Reply, Request};
+pub use request::{News, Peek, Reply, Request};
 pub use stamp::{Incarnation, Stamp};
 pub use subject::{SHARDS, Subject};

@@ -46,6 +46,8 @@ pub struct SessionRecord {
     pub heard_at: Timestamp,
     /// Where it is.
     pub places: Vec<Stay>,
+    /// What others are shown as its id, if that is another one.
+    pub alias: Option<SessionId>,
 }
 
 /// A session's stay in a channel or a workspace.

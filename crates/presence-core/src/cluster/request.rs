@@ -21,6 +21,15 @@ pub enum Request {
         /// Comes back with the reply.
         ask: u32,
     },
+    /// Read the subject for somebody else, whatever else is asked of it: [`Reply::Read`].
+    Peek {
+        /// Which.
+        subject: Subject,
+        /// Comes back with the reply. [`Request::Open`] and [`Request::Read`] have other numbers.
+        ask: u32,
+        /// What the store is asked.
+        peek: Peek,
+    },
     /// Follow the subject no longer.
     Close(Subject),
     /// Write: [`Reply::Written`].
@@ -42,11 +51,21 @@ impl Request {
         match self {
             Request::Open { subject, .. }
             | Request::Read { subject, .. }
+            | Request::Peek { subject, .. }
             | Request::Close(subject)
             | Request::Murmur(subject, _) => subject,
             Request::Write(write) | Request::Fence { write, .. } => &write.subject,
         }
     }
+}
+
+/// What the store is asked for somebody else, so that the time it takes does not tell what this node knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peek {
+    /// To read, as of a subject that nobody here follows.
+    Read,
+    /// To follow, although the subject is followed, and then to read: as if somebody began to follow it.
+    Followed,
 }
 
 /// What is heard of the store about one subject.

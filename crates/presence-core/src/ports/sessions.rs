@@ -86,6 +86,8 @@ pub struct Kept {
     pub lost_at: Option<Timestamp>,
     /// When a service last said that it is there, if one acts through it.
     pub heard_at: Option<Timestamp>,
+    /// What others are shown as its id, if that is another one.
+    pub alias: Option<SessionId>,
 }
 
 /// A session that an earlier process has noted.

@@ -39,7 +39,7 @@ pub trait Topics: Send + Sync + 'static {
         subjects: &[Subject],
     ) -> impl Future<Output = Vec<Result<Snapshot, StoreError>>> + Send;
 
-    /// Begins to follow `subjects`. Following one that is followed changes nothing.
+    /// Begins to follow `subjects`. Following one that is followed changes nothing, and takes as long.
     fn follow(
         &self,
         subjects: &[Subject],

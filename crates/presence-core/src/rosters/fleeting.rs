@@ -22,8 +22,9 @@ pub(super) struct Fleeting {
     started_up_to: Option<UserId>,
     stopped_up_to: Option<UserId>,
     cursors: BTreeMap<SessionId, Cursor>,
+    /// By the alias of the session: in which order cursors are told says nothing about an id that only its owner knows.
     moved: BTreeMap<SessionId, Moved>,
-    /// The same for cursors that moved, and for those that are gone.
+    /// The same for cursors that moved, and for those that are gone, by the aliases of their sessions.
     moved_up_to: Option<SessionId>,
     gone: BTreeMap<SessionId, ()>,
     gone_up_to: Option<SessionId>,
@@ -31,8 +32,9 @@ pub(super) struct Fleeting {
 }
 
 /// What is new of a cursor.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Moved {
+    session: SessionId,
     pointed: bool,
     selected: bool,
 }
@@ -112,19 +114,23 @@ impl Fleeting {
     }
 
     pub(super) fn cursors(&self, max: usize) -> Vec<Cursor> {
-        self.cursors.values().take(max).cloned().collect()
+        let mut cursors: Vec<&Cursor> = self.cursors.values().collect();
+        // In the order of what is shown of them, like those that move.
+        cursors.sort_unstable_by_key(|it| it.alias);
+        cursors.into_iter().take(max).cloned().collect()
     }
 
     /// Changes what is known of the cursor of `session`; says what it is now.
     pub(super) fn point(
         &mut self,
         user: &UserId,
-        session: SessionId,
+        (session, alias): (SessionId, SessionId),
         change: impl FnOnce(&mut Cursor),
     ) -> &Cursor {
-        self.gone.remove(&session);
+        self.gone.remove(&alias);
         let cursor = self.cursors.entry(session).or_insert_with(|| Cursor {
             session,
+            alias,
             user: user.clone(),
             pointer: None,
             selection: None,
@@ -132,16 +138,20 @@ impl Fleeting {
         let before = (cursor.pointer, cursor.selection);
         change(cursor);
         let selected = cursor.selection != before.1;
-        let moved = self.moved.entry(session).or_default();
+        let moved = self.moved.entry(cursor.alias).or_insert(Moved {
+            session,
+            pointed: false,
+            selected: false,
+        });
         moved.selected |= selected;
         moved.pointed |= !selected || cursor.pointer != before.0;
         cursor
     }
 
     pub(super) fn forget_cursor(&mut self, session: SessionId) {
-        if self.cursors.remove(&session).is_some() {
-            self.moved.remove(&session);
-            self.gone.insert(session, ());
+        if let Some(cursor) = self.cursors.remove(&session) {
+            self.moved.remove(&cursor.alias);
+            self.gone.insert(cursor.alias, ());
         }
     }
 
@@ -193,20 +203,21 @@ impl Fleeting {
     /// Everyone hears of all cursors that moved, but of their own.
     fn take_cursors(&mut self, topic: &Topic, max: usize, roster: &Roster) -> Telling {
         let movers = next_of(&self.moved, &mut self.moved_up_to, max, |_| true);
-        let news = movers.iter().filter_map(|session| {
-            let Moved { pointed, selected } = self.moved.remove(session)?;
-            let person = roster.person(roster.user_of(*session)?)?.clone();
+        let movers = movers.iter().filter_map(|alias| self.moved.remove(alias));
+        let movers: Vec<Moved> = movers.collect();
+        let news = movers.iter().filter_map(|moved| {
+            let person = roster.person(roster.user_of(moved.session)?)?.clone();
             let news = Move {
                 person,
-                pointed,
-                selected,
+                pointed: moved.pointed,
+                selected: moved.selected,
             };
-            Some((*session, news))
+            Some((moved.session, news))
         });
         let news: Vec<(SessionId, Move)> = news.collect();
         let gone = next_of(&self.gone, &mut self.gone_up_to, max, |()| true);
-        for session in &gone {
-            self.gone.remove(session);
+        for alias in &gone {
+            self.gone.remove(alias);
         }
         let event = |except: Option<SessionId>| {
             let others = news.iter().filter(|(it, _)| Some(*it) != except);
@@ -220,6 +231,7 @@ impl Fleeting {
             }
         };
         let is_news = |movers: usize| movers > 1 || !gone.is_empty();
+        let movers: Vec<SessionId> = movers.iter().map(|it| it.session).collect();
         let instead = match is_news(movers.len()) {
             true => movers.iter().map(|&it| (it, event(Some(it)))).collect(),
             false => Vec::new(),
@@ -261,7 +273,7 @@ fn next_of<K: Ord + Clone, V>(
 pub(super) fn broadcast(
     topic: &Topic,
     user: &UserId,
-    session: SessionId,
+    (session, alias): (SessionId, SessionId),
     event: Arc<str>,
     payload: Payload,
 ) -> Event {
@@ -271,5 +283,6 @@ pub(super) fn broadcast(
         payload,
         user: user.clone(),
         session,
+        alias,
     }
 }

@@ -177,6 +177,8 @@ pub enum Hearers {
     Full,
     /// Those who want a summary.
     Summary,
+    /// Those who want to see everyone, but for this one.
+    FullBut(SessionId),
     /// All but these.
     AllBut(Vec<SessionId>),
     /// This one, if it watches.
@@ -200,6 +202,8 @@ pub struct Rosters {
     places: HashMap<Topic, Place>,
     timers: Timers<Key>,
     epochs: Epochs,
+    /// The epoch of every place that is empty.
+    empty_epoch: u64,
     /// Where there is a store that it shares with other nodes.
     members: Option<Membership>,
 }
@@ -216,12 +220,15 @@ enum Key {
 impl Rosters {
     /// A machine in which nobody is anywhere. `seed` is a random number.
     pub fn new(timing: Timing, limits: Limits, seed: u64) -> Self {
+        // Others than those of people, who may have the same seed.
+        let mut epochs = Epochs::new(!seed);
         Rosters {
             timing,
             limits,
             places: HashMap::new(),
             timers: Timers::default(),
-            epochs: Epochs::new(seed),
+            empty_epoch: epochs.next(),
+            epochs,
             members: None,
         }
     }
@@ -358,7 +365,8 @@ impl Rosters {
                 let topic = Topic::Channel(channel);
                 self.with_member(&topic, session, asker, out, |user, place, timers| {
                     let point = |cursor: &mut crate::Cursor| cursor.pointer = Some(pointer);
-                    let cursor = place.fleeting.point(user, session, point).clone();
+                    let ids = place.ids_of(session);
+                    let cursor = place.fleeting.point(user, ids, point).clone();
                     place.murmur(Murmur::Pointed(cursor));
                     timers.arm(
                         Key::Cursor(topic.clone(), session),
@@ -377,7 +385,8 @@ impl Rosters {
                 let topic = Topic::Channel(channel);
                 self.with_member(&topic, session, asker, out, |user, place, timers| {
                     let select = |cursor: &mut crate::Cursor| cursor.selection = selection;
-                    let cursor = place.fleeting.point(user, session, select).clone();
+                    let ids = place.ids_of(session);
+                    let cursor = place.fleeting.point(user, ids, select).clone();
                     place.murmur(Murmur::Pointed(cursor));
                     timers.arm(
                         Key::Cursor(topic.clone(), session),
@@ -409,7 +418,8 @@ impl Rosters {
                         let retry_after = place.speaks_at.since(now).max(Timing::TICK);
                         return Err(Refusal::TooFast { retry_after });
                     }
-                    let said = fleeting::broadcast(&topic, user, session, event, payload);
+                    let ids = place.ids_of(session);
+                    let said = fleeting::broadcast(&topic, user, ids, event, payload);
                     place.fleeting.broadcast(said, max);
                     place.murmur(murmur);
                     if ends_typing {
@@ -491,8 +501,8 @@ impl Rosters {
     fn place(&mut self, topic: &Topic) -> &mut Place {
         if !self.places.contains_key(topic) {
             let is_shared = self.members.is_some();
-            self.places
-                .insert(topic.clone(), Place::new(self.epochs.next(), is_shared));
+            let place = Place::new(self.empty_epoch, self.epochs.next(), is_shared);
+            self.places.insert(topic.clone(), place);
         }
         self.places.get_mut(topic).expect("it is there now")
     }
@@ -539,7 +549,8 @@ impl Rosters {
             let retry_after = place.speaks_at.since(now).max(Timing::TICK);
             return Err(Refusal::TooFast { retry_after });
         }
-        let said = fleeting::broadcast(topic, &user, session, event, payload);
+        let ids = (session, session);
+        let said = fleeting::broadcast(topic, &user, ids, event, payload);
         place.fleeting.broadcast(said, max);
         place.murmur(murmur);
         Ok(())
@@ -562,7 +573,7 @@ impl Rosters {
         let Some(place) = self.places.get_mut(&topic) else {
             return;
         };
-        if !place.is_needed() {
+        if !place.is_needed() && place.is_quiet(now) {
             self.places.remove(&topic);
             crate::shrink_after_burst(&mut self.places);
             self.timers.cancel(&Key::Copy(topic.clone()));

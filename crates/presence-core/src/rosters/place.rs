@@ -9,6 +9,7 @@ use super::roster::Roster;
 use super::shared::Copy;
 use super::{Effect, Hearers};
 use crate::cluster::{Murmur, Request, Subject};
+use crate::epochs::Epochs;
 use crate::{
     Change, Clock, Event, Limits, Member, Person, Reason, SessionId, Timestamp, Timing, Topic,
     UserId, Watching,
@@ -31,6 +32,10 @@ pub(super) struct Place {
     whole_watchers: usize,
     summary_watchers: usize,
     clock: Clock,
+    /// The epoch of every empty place. What came before somebody was here is nothing that could be missed, so an empty place
+    /// has one state: whoever comes back to it cannot tell whether anybody, hidden or not, has watched it meanwhile.
+    empty_epoch: u64,
+    epochs: Epochs,
     /// The last versions, each with the event that made it.
     told: VecDeque<Arc<Event>>,
     /// How people were when that was last told, of those who were touched since.
@@ -60,14 +65,20 @@ struct Touched {
 }
 
 impl Place {
-    pub(super) fn new(epoch: u64, is_shared: bool) -> Self {
+    /// `seed` is a random number and stays a secret.
+    pub(super) fn new(empty_epoch: u64, seed: u64, is_shared: bool) -> Self {
         Place {
             roster: Roster::default(),
             fleeting: Fleeting::default(),
             full_watchers: 0,
             whole_watchers: 0,
             summary_watchers: 0,
-            clock: Clock { epoch, version: 0 },
+            clock: Clock {
+                epoch: empty_epoch,
+                version: 0,
+            },
+            empty_epoch,
+            epochs: Epochs::new(seed),
             told: VecDeque::new(),
             touched: BTreeMap::new(),
             is_big: false,
@@ -83,21 +94,20 @@ impl Place {
     }
 
     /// Counts from the start: what it was told of before, nobody here has followed.
-    pub(super) fn begin_anew(&mut self, epoch: u64) {
-        self.clock = Clock { epoch, version: 0 };
+    pub(super) fn begin_anew(&mut self) {
         self.told.clear();
-        self.nobody_was_told();
+        self.touched.clear();
+        self.snapshot = None;
+        let epoch = match self.roster.is_empty() {
+            true => self.empty_epoch,
+            false => self.epochs.next(),
+        };
+        self.clock = Clock { epoch, version: 0 };
     }
 
     /// Whether anybody may have been told anything since it began.
     pub(super) fn was_told(&self) -> bool {
         self.clock.version > 0 || !self.told.is_empty()
-    }
-
-    /// Whatever there is, is there from the start for whoever is told first.
-    pub(super) fn nobody_was_told(&mut self) {
-        self.touched.clear();
-        self.snapshot = None;
     }
 
     /// Whether anyone would miss it.
@@ -107,6 +117,16 @@ impl Place {
             || !self.fleeting.is_empty()
             || !self.touched.is_empty()
             || self.copy.as_ref().is_some_and(|it| it.is_needed())
+    }
+
+    /// Whether it could speak at once. One that nobody misses is kept until then: or else, whether it must wait would tell
+    /// whether somebody has watched it meanwhile.
+    pub(super) fn is_quiet(&self, now: Timestamp) -> bool {
+        self.quiet_at() <= now
+    }
+
+    fn quiet_at(&self) -> Timestamp {
+        self.speaks_at.max(self.summarises_at)
     }
 
     /// Whether what the store has is being read for the first time. Until then nobody is told anything.
@@ -152,14 +172,31 @@ impl Place {
             reason: Reason::Left,
         });
         match entry {
-            Ok(member) => self.roster.put(member),
+            Ok(member) => {
+                let alias = self.roster.alias_of(session);
+                if alias.is_some_and(|it| it != member.alias) {
+                    // It has been in hiding, and came out before this was heard: nobody knows it again.
+                    self.remove(&user, session);
+                }
+                self.roster.put(member);
+            }
             Err(reason) => {
                 touched.reason = reason;
-                self.roster.remove(session);
-                self.fleeting.stop_typing(&user, session);
-                self.fleeting.forget_cursor(session);
+                self.remove(&user, session);
             }
         }
+    }
+
+    fn remove(&mut self, user: &UserId, session: SessionId) {
+        self.roster.remove(session);
+        self.fleeting.stop_typing(user, session);
+        self.fleeting.forget_cursor(session);
+    }
+
+    /// A session that is here, and what others are shown as its id.
+    pub(super) fn ids_of(&self, session: SessionId) -> (SessionId, SessionId) {
+        let alias = self.roster.alias_of(session);
+        (session, alias.unwrap_or(session))
     }
 
     pub(super) fn count_watcher(&mut self, watching: Watching, by: isize) {
@@ -300,10 +337,7 @@ impl Place {
         limits: &Limits,
         out: &mut Vec<Effect<A>>,
     ) {
-        // Those who want a summary cannot be left out of what all but one are told.
-        if self.summary_watchers == 0 {
-            self.tell_all_but(Some(newcomer), now, topic, limits, out);
-        }
+        self.tell_all_but(Some(newcomer), now, topic, limits, out);
     }
 
     fn tell_all_but<A>(
@@ -318,7 +352,8 @@ impl Place {
             self.speak(newcomer, topic, limits, out);
             self.speaks_at = now + self.tick();
         }
-        if self.summary_due && self.summarises_at <= now && !self.is_opening() {
+        let is_due = self.summary_due && newcomer.is_none();
+        if is_due && self.summarises_at <= now && !self.is_opening() {
             self.summary_due = false;
             self.summarises_at = now + Timing::TICK_MAX;
             self.tell_summary(topic, limits, out);
@@ -342,7 +377,9 @@ impl Place {
         let speaks = self.is_dirty().then_some(self.speaks_at);
         let summary_due = self.summary_due && !self.is_opening();
         let summarises = summary_due.then_some(self.summarises_at);
-        let deadline = speaks.into_iter().chain(summarises).min()?;
+        let quiet = (!self.is_needed()).then_some(self.quiet_at());
+        let deadlines = speaks.into_iter().chain(summarises).chain(quiet);
+        let deadline = deadlines.min()?;
         if self.armed == Some(deadline) {
             return None;
         }
@@ -379,8 +416,14 @@ impl Place {
         }
         let changes = self.take_changes();
         if !changes.is_empty() {
+            if self.clock.epoch == self.empty_epoch {
+                self.tell_beginning(newcomer, topic, out);
+            }
             self.clock.version += 1;
             self.tell_changes(newcomer, topic, changes, limits, out);
+            if self.roster.is_empty() {
+                self.begin_anew();
+            }
         }
         for mut telling in self.fleeting.take(topic, limits, &self.roster) {
             if !self.is_watched() {
@@ -403,6 +446,27 @@ impl Place {
                         event: Arc::new(event),
                     }),
             );
+        }
+    }
+
+    /// Nobody was here as far as was told, and that changes now.
+    fn tell_beginning<A>(
+        &mut self,
+        newcomer: Option<SessionId>,
+        topic: &Topic,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let epoch = self.epochs.next();
+        self.clock = Clock { epoch, version: 0 };
+        if self.full_watchers > 0 {
+            out.push(Effect::Tell {
+                topic: topic.clone(),
+                to: everyone_but(newcomer),
+                event: Arc::new(Event::Anew {
+                    topic: topic.clone(),
+                    clock: self.clock,
+                }),
+            });
         }
     }
 
@@ -438,7 +502,7 @@ impl Place {
         limits: &Limits,
         out: &mut Vec<Effect<A>>,
     ) {
-        let everyone = || newcomer.map_or(Hearers::Full, |it| Hearers::AllBut(vec![it]));
+        let everyone = || everyone_but(newcomer);
         let was_big = self.is_big;
         let (part, whole) = LISTED_AGAIN;
         let (people, bytes) = match was_big {
@@ -449,7 +513,8 @@ impl Place {
             ),
         };
         self.is_big = self.roster.len() > people || self.roster.weight() > bytes;
-        self.summary_due = self.summary_watchers > 0 || (self.is_big && self.full_watchers > 0);
+        // Also where nobody wants it: when the next one is due is not to tell whether somebody did.
+        self.summary_due = true;
         if self.is_big || was_big {
             self.told.clear();
             if !self.is_big && self.full_watchers > 0 {
@@ -494,11 +559,11 @@ impl Place {
     }
 
     fn tell_summary<A>(&self, topic: &Topic, limits: &Limits, out: &mut Vec<Effect<A>>) {
-        let to = match self.is_big {
-            true => Hearers::AllBut(Vec::new()),
-            false => Hearers::Summary,
+        let (to, is_wanted) = match self.is_big {
+            true => (Hearers::AllBut(Vec::new()), self.is_watched()),
+            false => (Hearers::Summary, self.summary_watchers > 0),
         };
-        if self.is_watched() {
+        if is_wanted {
             out.push(Effect::Tell {
                 topic: topic.clone(),
                 to,
@@ -506,6 +571,11 @@ impl Place {
             });
         }
     }
+}
+
+/// Those who want to see everyone, but for one who is about to.
+fn everyone_but(newcomer: Option<SessionId>) -> Hearers {
+    newcomer.map_or(Hearers::Full, Hearers::FullBut)
 }
 
 /// A person with their newest session only: a summary is not to grow with tabs.

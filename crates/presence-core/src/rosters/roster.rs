@@ -43,6 +43,13 @@ impl Roster {
         self.sessions.get(&session)
     }
 
+    /// What others are shown as the id of a session, if it is here.
+    pub(super) fn alias_of(&self, session: SessionId) -> Option<SessionId> {
+        let person = self.people.get(self.sessions.get(&session)?)?;
+        let mut members = person.members.iter();
+        Some(members.find(|it| it.session == session)?.alias)
+    }
+
     /// Everyone, in the order they came.
     pub(super) fn people(&self) -> impl Iterator<Item = &Arc<Person>> {
         self.order.iter().map(|(_, user)| &self.people[user])
@@ -77,7 +84,7 @@ impl Roster {
                 *place = member;
             }
             None => {
-                let key = |it: &Member| (it.joined_at, it.session);
+                let key = |it: &Member| (it.joined_at, it.alias);
                 let index = person.members.partition_point(|it| key(it) < key(&member));
                 person.members.insert(index, member);
             }

@@ -190,7 +190,7 @@ impl Rosters {
         if let Some(copy) = &mut place.copy {
             copy.is_opening = false;
         }
-        place.nobody_was_told();
+        place.begin_anew();
         for (watcher, watching, have) in std::mem::take(&mut place.waiting) {
             place.catch_up(topic, watcher, watching, have, &self.limits, out);
         }
@@ -217,7 +217,8 @@ impl Rosters {
             return; // told already
         }
         if let Some(place) = self.places.get_mut(topic) {
-            let said = super::fleeting::broadcast(topic, &user, session, event, payload);
+            let ids = (session, session);
+            let said = super::fleeting::broadcast(topic, &user, ids, event, payload);
             place.fleeting.broadcast(said, self.limits.broadcasts_max);
         }
     }
@@ -257,13 +258,18 @@ impl Rosters {
                 self.timers.cancel(&typing);
             }
             Murmur::Pointed(cursor) => {
-                place.fleeting.point(&user, session, |it| *it = cursor);
+                let ids = place.ids_of(session);
+                // The other node may not know yet what its session is called here.
+                let alias = ids.1;
+                let cursor = crate::Cursor { alias, ..cursor };
+                place.fleeting.point(&user, ids, |it| *it = cursor);
                 let key = Key::Cursor(topic.clone(), session);
                 self.timers.arm(key, now + crate::Timing::CURSOR_TTL);
             }
             Murmur::Said { event, payload, .. } => {
                 let ends_typing = *event != *super::TYPING_EVENT;
-                let said = super::fleeting::broadcast(topic, &user, session, event, payload);
+                let ids = place.ids_of(session);
+                let said = super::fleeting::broadcast(topic, &user, ids, event, payload);
                 place.fleeting.broadcast(said, self.limits.broadcasts_max);
                 if ends_typing {
                     place.fleeting.stop_typing(&user, session);
@@ -327,7 +333,7 @@ impl Rosters {
             }
         }
         if !wanted && place.was_told() {
-            place.begin_anew(self.epochs.next());
+            place.begin_anew();
         }
     }
 }

@@ -50,6 +50,7 @@ pub(super) struct Noted {
     is_hidden: bool,
     lost_at: Option<Timestamp>,
     heard_at: Option<Timestamp>,
+    alias: Option<SessionId>,
 }
 
 impl Session {
@@ -64,6 +65,7 @@ impl Session {
                 .lost_at
                 .filter(|at| stops_from.is_none_or(|stops| *at < stops)),
             heard_at: self.acted.then_some(self.heard_at),
+            alias: self.other_name(),
         }
     }
 
@@ -79,6 +81,7 @@ impl Session {
             is_hidden: noted.is_hidden,
             lost_at: noted.lost_at,
             heard_at: noted.heard_at,
+            alias: noted.alias,
         };
         Note::Is {
             session: self.id,
@@ -92,6 +95,7 @@ impl Session {
         session.epoch = kept.epoch;
         session.activity = kept.activity;
         session.known_by = kept.known_by;
+        session.goes_by(kept.alias);
         if !kept.acted {
             session.is_held = true;
             session.lost_at = Some(alive_at);
@@ -180,6 +184,8 @@ impl User {
         // Only now: whoever appears has just come everywhere, and this one has not.
         if let Some(session) = self.sessions.last_mut() {
             session.places = stays.into_iter().map(Place::new).collect();
+            // Others may have seen it before.
+            session.is_seen_now();
         }
         self.own_changed = true;
     }

@@ -2,6 +2,7 @@
 
 mod claims;
 mod held;
+mod others;
 mod session;
 mod shared;
 mod user;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use self::claims::{Claim, Newcomer};
 pub use self::held::{KnownBy, Likeness};
+use self::others::{LookedUp, Others, Probe};
 use self::session::Stage;
 pub use self::session::{Activity, Connection};
 use self::shared::{Asked, Shared};
@@ -256,6 +258,9 @@ pub enum Effect<A> {
     Ask(Request),
     /// Read the user's profile, and come back with [`Input::Loaded`].
     Load,
+    /// The same for somebody else, who is not to learn from the time it takes whether anything is known of the user here:
+    /// ask whatever keeps profiles for good, even where the profile is at hand.
+    LookUp,
     /// Keep the profile, or of one that is [blank](Profile::is_blank) nothing; when that is done, grant the asker.
     Save {
         /// What to keep.
@@ -317,6 +322,10 @@ pub struct Users<A> {
     waiting: HashMap<UserId, Vec<Waiting<A>>>,
     /// Connections whose session is on another node.
     claims: HashMap<UserId, Vec<Claim<A>>>,
+    /// Others who want to know how somebody is who cannot be seen.
+    others: HashMap<UserId, Others<A>>,
+    /// The number of the last request that was made for them.
+    peeks: u32,
     /// What happened to users whose map is being read, because this node stood still.
     postponed: HashMap<UserId, Vec<Input<A>>>,
     /// When this node last stood still.
@@ -353,6 +362,8 @@ struct Loading<A> {
     is_unsure: bool,
     /// There is a profile that cannot be read: whoever wants something now is refused it.
     is_unreadable: bool,
+    /// Nobody but watchers has asked so far.
+    is_for_watchers: bool,
 }
 
 impl<A> Loading<A> {
@@ -396,6 +407,8 @@ impl<A> Users<A> {
             members: None,
             waiting: HashMap::new(),
             claims: HashMap::new(),
+            others: HashMap::new(),
+            peeks: 0,
             postponed: HashMap::new(),
             woke_at: Timestamp::default(),
             store_ahead_ms: 0,
@@ -457,6 +470,15 @@ impl<A> Users<A> {
         places.filter_map(channel).collect()
     }
 
+    /// What others are shown as the id of a session.
+    pub fn alias(&self, user: &UserId, session: SessionId) -> SessionId {
+        let Some(Slot::Known(user)) = self.users.get(user) else {
+            return session;
+        };
+        let known = user.sessions.iter().find(|it| it.id == session);
+        known.map_or(session, session::Session::alias)
+    }
+
     /// Has the last-seen time of everyone who can be seen kept: the node is about to stop.
     pub fn note_last_seen(&mut self, now: Timestamp, out: &mut Vec<(UserId, Effect<A>)>) {
         let mut ids: Vec<UserId> = self.users.keys().cloned().collect();
@@ -484,6 +506,31 @@ impl<A> Users<A> {
         input: Input<A>,
         out: &mut Vec<Effect<A>>,
     ) {
+        match input {
+            // The same path whether anything is known of them here or not.
+            Input::Asked {
+                as_owner: false,
+                asker,
+            } => self.probe(user, Probe::Asked(asker), out),
+            Input::Stored(reply) => {
+                if let Some(reply) = self.peeked(now, user, reply, out) {
+                    self.take(now, user, Input::Stored(reply), out);
+                }
+            }
+            Input::Loaded { profile } if self.others.contains_key(user) => {
+                let looked_up = profile.clone();
+                self.take(now, user, Input::Loaded { profile }, out);
+                self.answer_others(now, user, looked_up.as_ref(), out);
+            }
+            Input::Unread | Input::Unreadable => {
+                self.take(now, user, input, out);
+                self.refuse_others(user, out);
+            }
+            input => self.take(now, user, input, out),
+        }
+    }
+
+    fn take(&mut self, now: Timestamp, user: &UserId, input: Input<A>, out: &mut Vec<Effect<A>>) {
         match self.users.entry(user.clone()) {
             Entry::Occupied(mut entry) => match entry.get_mut() {
                 Slot::Known(_) => match self.postponed.get_mut(user) {
@@ -513,11 +560,13 @@ impl<A> Users<A> {
                         };
                         match shared.prepare(now, reply, members) {
                             Asked::Waiting => {}
-                            Asked::Known if shared.has_read() => self.meet(now, user, None, out),
-                            Asked::Known => out.push(Effect::Load),
+                            Asked::Known if shared.has_read() && !loading.is_for_watchers => {
+                                self.meet(now, user, None, out);
+                            }
+                            Asked::Known => out.push(loading.load()),
                             Asked::Away => {
                                 loading.is_unsure = true;
-                                out.push(Effect::Load);
+                                out.push(loading.load());
                             }
                         }
                     }
@@ -527,7 +576,12 @@ impl<A> Users<A> {
                     (input, _)
                         if loading.waiting.len() < self.limits.waiting_max || input.ends() =>
                     {
-                        loading.waiting.push(input);
+                        match loading.wait(input) {
+                            Some(Effect::Load) if loading.has_read() => {
+                                self.meet(now, user, None, out);
+                            }
+                            load => out.extend(load),
+                        }
                     }
                     (input, _) => refuse(input.asker(), Refusal::Unavailable, out),
                 },
@@ -536,6 +590,7 @@ impl<A> Users<A> {
                 if !input.introduces(self.members.is_some()) {
                     return refuse(input.asker(), Refusal::NoSession, out);
                 }
+                let is_for_watchers = input.is_of_watcher();
                 let mut shared = None;
                 if let Some(members) = &self.members {
                     let subject = Subject::User(user.clone());
@@ -545,15 +600,18 @@ impl<A> Users<A> {
                     let replica = &mut shared.replica;
                     replica.follow(true, &subject, members, &mut requests);
                     out.extend(requests.into_iter().map(Effect::Ask));
-                } else {
-                    out.push(Effect::Load);
                 }
-                entry.insert(Slot::Loading(Box::new(Loading {
+                let loading = Loading {
                     waiting: vec![input],
                     shared,
                     is_unsure: false,
                     is_unreadable: false,
-                })));
+                    is_for_watchers,
+                };
+                if !loading.is_reading() {
+                    out.push(loading.load());
+                }
+                entry.insert(Slot::Loading(Box::new(loading)));
             }
         }
     }
@@ -687,6 +745,11 @@ impl<A> Users<A> {
         };
         let mut shared = loading.shared;
         let read = shared.as_mut().and_then(|it| it.take_read());
+        let looked_up = match (&loaded, &read) {
+            (Some(_), _) => LookedUp::Yes,
+            (None, Some(_)) => LookedUp::No,
+            (None, None) => LookedUp::Failed,
+        };
         let (read, changes) = match read {
             // Whoever changed it has not come to read it, or not yet.
             Some((profile, true)) => {
@@ -709,6 +772,7 @@ impl<A> Users<A> {
         user.unread = changes;
         user.is_kept = self.keeps_sessions && !id.is_anonymous();
         user.shared = shared;
+        user.looked_up = looked_up;
         user.meet_others(now, out);
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
         for input in loading.waiting {
@@ -718,6 +782,10 @@ impl<A> Users<A> {
                 // The one before was the last to be interested; begin again.
                 self.handle(now, id, input, out);
             }
+        }
+        if let Some(Slot::Known(user)) = self.users.get_mut(id) {
+            user.looked_up = LookedUp::No;
+            self.settle(now, id, out);
         }
     }
 
@@ -910,20 +978,17 @@ impl<A> Users<A> {
                     return self.settle_with(now, id, asker.map(|it| (need, it)), out);
                 }
             }
-            Input::Asked { as_owner, asker } => {
-                let answer = match as_owner {
-                    true => Answer::Owned(user.owned(now)),
-                    false => Answer::Face(user.face()),
-                };
+            Input::Asked {
+                as_owner: true,
+                asker,
+            } => {
+                let answer = Answer::Owned(user.owned(now));
                 out.push(Effect::Grant { asker, answer });
             }
+            Input::Asked { asker, .. } => return self.probe(id, Probe::Asked(asker), out),
             Input::Watched { watcher, asker } => {
                 user.watchers += 1;
-                grant(asker, out);
-                out.push(Effect::Tell {
-                    to: Audience::Watcher(watcher),
-                    event: Event::Face(user.face()),
-                });
+                return self.probe(id, Probe::Watched(watcher, asker), out);
             }
             Input::Unwatched => user.watchers = user.watchers.saturating_sub(1),
             Input::Stored(Reply::Murmured(murmurs)) => {
@@ -955,6 +1020,14 @@ impl<A> Users<A> {
                     // That is news, and this node's to tell.
                     user.is_hearsay = false;
                     user.end(now, *session, *reason, out);
+                }
+                for (session, reason, topics) in outcome.over {
+                    out.extend(topics.into_iter().map(|topic| Effect::Write {
+                        topic,
+                        session,
+                        entry: Err(reason),
+                        is_shared: true,
+                    }));
                 }
                 if outcome.is_erased {
                     user.throw_out(now, out);
@@ -1068,9 +1141,6 @@ impl<A> Users<A> {
             self.timers.cancel(&Key::Session(id.clone(), session));
         }
         if user.is_needed() || self.claims.contains_key(id) {
-            if user.seems_forgotten() {
-                user.begin_anew(self.epochs.next());
-            }
             if let Some(deadline) = user.deadline_to_arm() {
                 self.timers.arm(Key::User(id.clone()), deadline);
             }
@@ -1085,6 +1155,7 @@ impl<A> Users<A> {
                 out.extend(requests.into_iter().map(Effect::Ask));
             }
             self.postponed.remove(id);
+            self.forget_watchers(id, out);
             self.users.remove(id);
             crate::shrink_after_burst(&mut self.users);
         }
@@ -1116,6 +1187,7 @@ impl<A> Input<A> {
             Input::Stored(_)
                 | Input::Loaded { .. }
                 | Input::Unread
+                | Input::Unreadable
                 | Input::Asked { .. }
                 | Input::Watched { .. }
                 | Input::Unwatched

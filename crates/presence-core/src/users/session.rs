@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::held::{KnownBy, Noted};
 use crate::cluster::{Membership, SessionRecord, Stamp, Stay};
+use crate::epochs::Epochs;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
 
 /// Nodes that are well say so often that what they did before is known to be in the store after so long.
@@ -41,6 +42,10 @@ impl Connection {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: SessionId,
+    /// What others are shown as its id.
+    alias: SessionId,
+    /// Others may have seen that.
+    is_seen: bool,
     pub(super) epoch: u32,
     pub(super) device: DeviceId,
     pub(super) activity: Activity,
@@ -160,6 +165,8 @@ impl Session {
     pub(super) fn new(now: Timestamp, id: SessionId, device: DeviceId, acted: bool) -> Self {
         Session {
             id,
+            alias: id,
+            is_seen: false,
             epoch: 0,
             device,
             activity: Activity::Active,
@@ -190,6 +197,8 @@ impl Session {
     ) -> Self {
         let places = record.places.iter().cloned().map(Place::open);
         let mut session = Session {
+            alias: record.alias.unwrap_or(id),
+            is_seen: true,
             epoch,
             activity: record.activity,
             places: places.collect(),
@@ -228,6 +237,40 @@ impl Session {
             is_active: self.is_active(now),
             heard_at: self.heard_at,
             places: places.collect(),
+            alias: self.other_name(),
+        }
+    }
+
+    pub(super) fn alias(&self) -> SessionId {
+        self.alias
+    }
+
+    /// The alias, where it is not the id.
+    pub(super) fn other_name(&self) -> Option<SessionId> {
+        (self.alias != self.id).then_some(self.alias)
+    }
+
+    /// It was shown under that alias before.
+    pub(super) fn goes_by(&mut self, alias: Option<SessionId>) {
+        self.alias = alias.unwrap_or(self.id);
+    }
+
+    /// Others are about to be shown the alias.
+    pub(super) fn is_seen_now(&mut self) {
+        self.is_seen = true;
+    }
+
+    /// Its user comes out of hiding: whoever saw the session before is not to know it again. That through which a service
+    /// acts has the same id whenever it comes, so that there is nothing to know it by.
+    pub(super) fn come_out(&mut self, aliases: &mut Epochs) {
+        if self.is_seen && !self.acted {
+            self.alias = aliases.next_alias();
+            self.is_seen = false;
+            self.is_news = true;
+            // Whoever goes on with the session has to know this one, or they would show the one before.
+            for place in &mut self.places {
+                place.share = Share::Unnamed;
+            }
         }
     }
 

@@ -44,6 +44,8 @@ pub(super) struct Shared {
     /// The latest revision of the profile that is safely stored, with everything that was changed here until then.
     pub(super) kept: u64,
     pub(super) armed: Option<Timestamp>,
+    /// The places where entries of this node wait for the node that took their session over.
+    handed_over: BTreeMap<SessionId, Vec<Topic>>,
 }
 
 /// How far the profile is on its way to the store.
@@ -168,6 +170,14 @@ impl Shared {
             Putting::UnderWay(it) => it.again = true,
             other => *other = Putting::Due,
         }
+    }
+
+    /// Notes where entries of this node wait for the node that has taken a session over; nowhere, if it is this node's again.
+    pub(super) fn wait_for_new_owner(&mut self, session: SessionId, places: Vec<Topic>) {
+        match places.is_empty() {
+            true => self.handed_over.remove(&session),
+            false => self.handed_over.insert(session, places),
+        };
     }
 
     /// Asks of the store what there is to ask.
@@ -458,6 +468,23 @@ fn patched_profile(patch: &Patch) -> Option<(Stamp, Arc<Profile>)> {
 /// A profile that is to be kept, and the version of the map that has it.
 type Saves = (Arc<Profile>, u64);
 
+/// Sessions that have ended on the nodes that took them over, with the places where entries of this node wait for those.
+fn ended_elsewhere(
+    shared: Option<&mut Shared>,
+    heard: &Heard<Arc<SessionRecord>>,
+) -> Vec<(SessionId, Reason, Vec<Topic>)> {
+    let Some(shared) = shared else {
+        return Vec::new();
+    };
+    let ended = heard.changes.iter();
+    let ended = ended.filter_map(|(session, change)| Some((*session, change.as_ref().err()?)));
+    let over = ended.filter_map(|(session, reason)| {
+        let topics = shared.handed_over.remove(&session)?;
+        Some((session, *reason, topics))
+    });
+    over.collect()
+}
+
 /// What hearing of the store did to a user.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -475,6 +502,8 @@ pub(super) struct Outcome {
     pub(super) saves: Option<Saves>,
     /// Another node has erased them.
     pub(super) is_erased: bool,
+    /// Sessions that another node took over and ended, and the places where this node's entries still wait for it.
+    pub(super) over: Vec<(SessionId, Reason, Vec<Topic>)>,
 }
 
 impl User {
@@ -540,6 +569,7 @@ impl User {
             self.pass_the_fence();
         }
         self.own_changed |= !heard.changes.is_empty();
+        let over = ended_elsewhere(self.shared.as_deref_mut(), &heard);
         self.note_stored(now, &heard);
         if let Some(shared) = self.shared.as_mut().filter(|_| is_read) {
             shared.fence_places(&self.profile.user, &self.sessions, members, out);
@@ -552,6 +582,7 @@ impl User {
             kept,
             saves,
             is_erased,
+            over,
         }
     }
 

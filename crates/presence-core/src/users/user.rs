@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::others::LookedUp;
 use super::session::{Connection, Place, Session, Share, Stage};
 use super::shared::{PENDING_MAX, Shared};
 use super::{Audience, Effect};
 use crate::cluster::{Membership, SessionRecord, Stamp, Stay};
+use crate::epochs::Epochs;
 use crate::ports::Note;
 use crate::status::Here;
 use crate::{
@@ -31,6 +33,8 @@ pub(super) struct User {
     pub(super) is_unsure: bool,
     /// No store could say what the profile is: this is what was changed of it since. It comes later.
     pub(super) unread: Option<Vec<StatusChange>>,
+    /// Whether the profile was read just now for those who want to know how the user is.
+    pub(super) looked_up: LookedUp,
     /// What happened is another node's doing, which keeps what is to be kept of it.
     pub(super) is_hearsay: bool,
     /// The user's last sessions may have gone with a node, and were last heard from then. Nobody is left to keep that but
@@ -46,14 +50,16 @@ pub(super) struct User {
     look: Arc<Look>,
     look_revision: u64,
     kinds: Kinds,
-    clock: Clock,
     /// When the last-seen time was last noted.
     seen_at: Timestamp,
+    /// Where the aliases of sessions come from, and the epochs of what others are told.
+    secrets: Epochs,
     armed: Option<Timestamp>,
 }
 
 impl User {
-    pub(super) fn new(now: Timestamp, mut profile: Profile, epoch: u64) -> Self {
+    /// `seed` is a random number and stays a secret.
+    pub(super) fn new(now: Timestamp, mut profile: Profile, seed: u64) -> Self {
         let unsaved = profile.expire(now);
         let (message, emoji) = profile.shown_words();
         User {
@@ -65,6 +71,7 @@ impl User {
             shared: None,
             is_unsure: false,
             unread: None,
+            looked_up: LookedUp::No,
             is_hearsay: false,
             orphaned_at: None,
             own_changed: false,
@@ -78,8 +85,8 @@ impl User {
             // A clock's reading, so that it is above what this user had on another node or before a restart.
             look_revision: now.as_millis(),
             kinds: Kinds::default(),
-            clock: Clock { epoch, version: 0 },
             seen_at: now,
+            secrets: Epochs::new(seed),
             armed: None,
         }
     }
@@ -116,16 +123,6 @@ impl User {
     /// The sessions that are on other nodes.
     fn elsewhere(&self) -> impl Iterator<Item = &Arc<SessionRecord>> {
         self.shared.iter().flat_map(|it| it.elsewhere())
-    }
-
-    /// Whether, as far as anyone can tell, nobody here remembers the user.
-    pub(super) fn seems_forgotten(&self) -> bool {
-        self.watchers == 0 && !self.is_shown()
-    }
-
-    /// Counts from the start, as it would for a user who is met again: or else the count would tell who hides.
-    pub(super) fn begin_anew(&mut self, epoch: u64) {
-        self.clock = Clock { epoch, version: 0 };
     }
 
     /// The session whose live connection `by` is.
@@ -206,6 +203,9 @@ impl User {
         session.is_stored_as(record, revision);
         let connection = session.connection();
         self.sessions.push(session);
+        if let Some(shared) = &mut self.shared {
+            shared.wait_for_new_owner(id, Vec::new());
+        }
         self.own_changed = true;
         connection
     }
@@ -296,16 +296,26 @@ impl User {
             stays.any(|it| it.topic == *topic)
         };
         let written = session.places.into_iter().filter(|it| it.written.is_some());
-        out.extend(written.map(|place| Effect::Write {
+        let mut waiting = Vec::new();
+        for Place { topic, .. } in written {
             // Where it is no more, nobody is about to replace the entry.
-            entry: Err(match is_there(&place.topic) {
+            let reason = match is_there(&topic) {
                 true => Reason::Replaced,
                 false => Reason::Left,
-            }),
-            topic: place.topic,
-            session: id,
-            is_shared: true,
-        }));
+            };
+            if reason == Reason::Replaced {
+                waiting.push(topic.clone());
+            }
+            out.push(Effect::Write {
+                topic,
+                session: id,
+                entry: Err(reason),
+                is_shared: true,
+            });
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.wait_for_new_owner(id, waiting);
+        }
         self.own_changed = true;
         self.ended.push((id, Reason::Left));
     }
@@ -798,11 +808,11 @@ impl User {
         };
         if new_look || kinds != self.kinds {
             self.kinds = kinds;
-            self.clock.version += 1;
             if self.watchers > 0 {
+                let event = Event::Face(self.face());
                 out.push(Effect::Tell {
                     to: Audience::Watchers,
-                    event: Event::Face(self.face()),
+                    event,
                 });
             }
         }
@@ -810,6 +820,7 @@ impl User {
 
     fn come_out(&mut self, now: Timestamp) {
         for session in &mut self.sessions {
+            session.come_out(&mut self.secrets);
             for place in &mut session.places {
                 if place.joined_at != now {
                     place.joined_at = now;
@@ -824,6 +835,8 @@ impl User {
     pub(super) fn write<A>(&mut self, out: &mut Vec<Effect<A>>) {
         let shown = self.is_shown();
         for session in &mut self.sessions {
+            let mut is_seen = false;
+            let alias = session.alias();
             for place in &mut session.places {
                 let entry = match place.written {
                     None if !shown => continue,
@@ -834,8 +847,10 @@ impl User {
                     }
                     _ => {
                         place.written = Some(self.look_revision);
+                        is_seen = true;
                         Ok(Arc::new(Member {
                             session: session.id,
+                            alias,
                             epoch: session.epoch,
                             user: self.profile.user.clone(),
                             device: session.device.kind(),
@@ -854,6 +869,9 @@ impl User {
                     is_shared: place.share == Share::Open,
                 });
             }
+            if is_seen {
+                session.is_seen_now();
+            }
         }
     }
 
@@ -870,11 +888,13 @@ impl User {
         }
     }
 
-    /// The projection for everybody else.
-    pub(super) fn face(&self) -> Face {
+    /// The projection for everybody else. Each begins an epoch: it is all there is to know, and if one went on, it would tell
+    /// who watches that somebody else has watched all the time.
+    pub(super) fn face(&mut self) -> Face {
+        let epoch = self.secrets.next();
         Face {
             user: self.id().clone(),
-            clock: self.clock,
+            clock: Clock { epoch, version: 0 },
             look: self.look.clone(),
             last_seen: match self.is_shown() {
                 true => None,
@@ -920,6 +940,12 @@ impl User {
                 false => self.profile.last_seen,
             },
             devices,
+            aliases: self
+                .sessions
+                .iter()
+                .map(|it| (it.id, it.alias()))
+                .filter(|(id, alias)| id != alias)
+                .collect(),
         }
     }
 }

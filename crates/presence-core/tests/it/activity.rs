@@ -139,7 +139,7 @@ show versions
  0s  eve watches ann
      > eve: v1.0 ann offline
      ann/web connects
-     > v1.1 ann online web
+     > v2.0 ann online web
      > ann/web: ann chose online, shown online r0 seen 0s, web active
      > save ann online r0 seen 0s
 50s  ann/web is heard

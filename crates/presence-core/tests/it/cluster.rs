@@ -740,6 +740,9 @@ impl Stage {
                     let Topic::Channel(topic) = topic else {
                         continue;
                     };
+                    if matches!(*event, presence_core::Event::Anew { .. }) {
+                        continue;
+                    }
                     let text = told(&event);
                     self.played.push(format!("> {} {topic} {text}", node + 1));
                 }
@@ -769,7 +772,7 @@ impl Stage {
                 let line = format!("> {} {label}@{epoch} closed: {reason}", node + 1);
                 self.played.push(line);
             }
-            users::Effect::Load => self.load(node, user.clone()),
+            users::Effect::Load | users::Effect::LookUp => self.load(node, user.clone()),
             users::Effect::Save {
                 profile, version, ..
             } => {
@@ -795,6 +798,11 @@ impl Stage {
         let reply = match request {
             Request::Open { ask, .. } | Request::Read { ask, .. } => {
                 self.followers.insert((node, subject.clone()));
+                let map = self.maps.entry(subject.clone()).or_default();
+                let snapshot = Some(map.snapshot());
+                Reply::Read { ask, snapshot }
+            }
+            Request::Peek { ask, .. } => {
                 let map = self.maps.entry(subject.clone()).or_default();
                 let snapshot = Some(map.snapshot());
                 Reply::Read { ask, snapshot }

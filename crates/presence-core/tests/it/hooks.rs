@@ -320,6 +320,7 @@ fn session(number: u128, is_active: bool) -> (Field, Record) {
         is_active,
         heard_at: at(0),
         places: vec![],
+        alias: None,
     };
     let field = Field::Session(SessionId::from_u128(number));
     (field, Record::Session(Arc::new(record)))
@@ -334,6 +335,7 @@ fn member(number: u128, user: &str, since: u64) -> (Field, Record) {
     };
     let member = Member {
         session,
+        alias: session,
         epoch: 0,
         user: UserId::new(user).unwrap(),
         device: DeviceKind::Web,

@@ -12,6 +12,7 @@ mod devices;
 mod emoji;
 mod fleeting;
 mod grace;
+mod hiding;
 mod hooks;
 mod limits;
 mod privacy;

@@ -229,13 +229,13 @@ show versions
         eve watches room:1
         > eve: room:1 v1.0 []
         ann/web joins room:1
-        > room:1 v1.1 +ann online
+        > room:1 v2.1 +ann online
  10ms   bob/web joins room:1
  20ms   bob/web departs room:1
  30ms   ann chooses busy
  40ms   ann chooses online
  1s     ann/web departs room:1
-        > room:1 v1.2 -ann left
+        > room:1 v2.2 -ann left
 ",
     );
 }

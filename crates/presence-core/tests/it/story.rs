@@ -605,6 +605,9 @@ impl Stage {
             match effect {
                 Effect::User(user, effect) => self.perform_for(&user, effect),
                 Effect::Roster(rosters::Effect::Tell { topic, to, event }) => {
+                    if matches!(*event, Event::Anew { .. }) {
+                        continue;
+                    }
                     let event = self.event(&event);
                     let but = |sessions: &[SessionId]| {
                         let labels: Vec<_> = sessions.iter().map(|it| self.label(*it)).collect();
@@ -613,6 +616,9 @@ impl Stage {
                     let text = match &to {
                         Hearers::One(one) => {
                             format!("{}: {} {event}", self.label(*one), place(&topic))
+                        }
+                        Hearers::FullBut(one) => {
+                            format!("{}{}: {event}", place(&topic), but(&[*one]))
                         }
                         Hearers::AllBut(sessions) if !sessions.is_empty() => {
                             format!("{}{}: {event}", place(&topic), but(sessions))
@@ -681,7 +687,7 @@ impl Stage {
                 }
                 other => panic!("not for them: {other:?}"),
             },
-            users::Effect::Load => {
+            users::Effect::Load | users::Effect::LookUp => {
                 if !self.slow_profiles {
                     let profile = self.profiles.get(user).cloned();
                     self.user(user, users::Input::Loaded { profile });
@@ -787,7 +793,9 @@ impl Stage {
     }
 
     fn label(&self, session: SessionId) -> &str {
-        &self.labels[session.as_u128() as usize - 1]
+        let at = usize::try_from(session.as_u128()).ok();
+        // What comes out of hiding has a name that no story knows.
+        at.map_or("somebody", |at| &self.labels[at - 1])
     }
 
     fn event(&mut self, event: &Event) -> String {
@@ -812,6 +820,7 @@ impl Stage {
                 let clock = self.clock(*clock);
                 format!("{clock}unchanged{}", self.doing(typing, cursors))
             }
+            Event::Anew { clock, .. } => format!("{}anew", self.clock(*clock)),
             Event::Changes {
                 clock,
                 changes,

@@ -15,7 +15,7 @@ use presence_core::{
 use serde::{Deserialize, Serialize};
 
 /// What a journal begins with.
-pub(super) const MAGIC: &[u8; 8] = b"presses1";
+pub(super) const MAGIC: &[u8; 8] = b"presses2";
 /// What stands before each payload.
 const HEAD_BYTES: usize = 8;
 
@@ -33,6 +33,7 @@ enum NoteRecord<'a> {
         is_hidden: bool,
         lost_at_ms: Option<u64>,
         heard_at_ms: Option<u64>,
+        alias: Option<u128>,
     },
     Joined {
         session: u128,
@@ -77,6 +78,7 @@ pub(super) fn write(note: &Note, out: &mut Vec<u8>) {
             is_hidden: kept.is_hidden,
             lost_at_ms: kept.lost_at.as_ref().map(millis),
             heard_at_ms: kept.heard_at.as_ref().map(millis),
+            alias: kept.alias.as_ref().map(session),
         },
         Note::Joined { session: id, stay } => NoteRecord::Joined {
             session: session(id),
@@ -164,6 +166,7 @@ fn note_of(record: NoteRecord<'_>) -> Option<Note> {
             is_hidden,
             lost_at_ms,
             heard_at_ms,
+            alias,
         } => Note::Is {
             session: session(id),
             kept: Box::new(Kept {
@@ -177,6 +180,7 @@ fn note_of(record: NoteRecord<'_>) -> Option<Note> {
                 is_hidden,
                 lost_at: lost_at_ms.map(Timestamp::from_millis),
                 heard_at: heard_at_ms.map(Timestamp::from_millis),
+                alias: alias.map(session),
             }),
         },
         NoteRecord::Joined {

@@ -264,6 +264,7 @@ fn kept(user: &str) -> Kept {
         is_hidden: true,
         lost_at: None,
         heard_at: None,
+        alias: Some(SessionId::from_u128(77)),
     }
 }
 

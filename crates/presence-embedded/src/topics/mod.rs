@@ -204,6 +204,7 @@ mod tests {
             is_active: true,
             heard_at: Timestamp::from_millis(1),
             places: vec![],
+            alias: None,
         };
         let op = if is_last {
             Op::Cut {

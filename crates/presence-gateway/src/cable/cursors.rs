@@ -16,7 +16,7 @@ pub(super) fn point(
     pointed: bool,
     selected: bool,
 ) {
-    let session = hexadecimal(cursor.session);
+    let session = hexadecimal(cursor.alias);
     let whose = |type_| Whose {
         type_,
         user_id: person.user.as_str(),

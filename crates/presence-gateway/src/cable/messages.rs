@@ -1,7 +1,7 @@
 //! From what the core tells to the messages of the channel classes.
 
 use bytes::Bytes;
-use presence_core::{Change, Event, Face, Owned, Timestamp, UserId, Visible};
+use presence_core::{Change, Event, Face, Owned, SessionId, Timestamp, UserId, Visible};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -113,8 +113,8 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
             }
         }
         Event::Face(face) => tails.push(For::All, None, &face_of(face)),
-        Event::Own(owned) => tails.push(For::All, None, &own_of(owned)),
-        Event::Unchanged { .. } | Event::Alone { .. } => {}
+        // Each connection is told by itself.
+        Event::Own(_) | Event::Unchanged { .. } | Event::Anew { .. } | Event::Alone { .. } => {}
     }
     tails.into_bytes()
 }
@@ -185,7 +185,8 @@ fn face_of(face: &Face) -> String {
     }))
 }
 
-fn own_of(owned: &Owned) -> String {
+/// What a user is told of themselves; `session` is what others are shown as the id of the session that is told.
+pub(super) fn own_of(owned: &Owned, session: SessionId) -> String {
     data(&json!({
         "type": "own_status",
         "user_id": owned.user.as_str(),
@@ -194,6 +195,7 @@ fn own_of(owned: &Owned) -> String {
         "custom_message": owned.message,
         "emoji": owned.emoji,
         "expires_at": owned.expires_at.map(Timestamp::as_millis),
+        "session": format!("{:032x}", session.as_u128()),
     }))
 }
 

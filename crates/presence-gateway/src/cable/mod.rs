@@ -231,6 +231,11 @@ impl Cable {
         let confirmed = |it: &&mut Subscription| it.state == State::Confirmed;
         let all = subscriptions.iter_mut().filter(confirmed);
         for it in all.filter(|it| it.shows(&told.event)) {
+            if let Event::Own(owned) = &*told.event {
+                let own = messages::own_of(owned, owned.alias_of(me));
+                out.push_shared(TEXT, it.head.as_bytes(), own.into());
+                continue;
+            }
             let shared = told.encoded(Slot::Cable as usize, messages::tails_of);
             for tail in Tails::of(shared).filter(|tail| tail.but != Some(me)) {
                 let wanted = match tail.whom {
@@ -269,12 +274,12 @@ impl Cable {
         self.confirm(ticket, out);
         let it = self.subscriptions.of_ticket(ticket);
         let is_own = it.is_some_and(|it| matches!(it.wish.subject, Subject::Statuses(_)));
-        if let (true, Some(own)) = (is_own, &self.own)
+        let me = self.guest.session().alias();
+        if let (true, Some(Event::Own(own))) = (is_own, self.own.as_deref())
             && let Some(it) = self.subscriptions.of_ticket(ticket)
         {
-            for tail in Tails::of(&messages::tails_of(own)) {
-                out.push_shared(TEXT, it.head.as_bytes(), tail.text);
-            }
+            let own = messages::own_of(own, me);
+            out.push_shared(TEXT, it.head.as_bytes(), own.into());
         }
     }
 

@@ -219,6 +219,7 @@ mod tests {
         let joined_at = Timestamp::from_millis(number as u64);
         let member = Member {
             session: SessionId::from_u128(1 + number as u128),
+            alias: SessionId::from_u128(1 + number as u128),
             epoch: 1,
             user: user.clone(),
             device: DeviceKind::Web,

@@ -41,6 +41,17 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
             typing: texts(typing),
             cursors: cursors.iter().map(cursor_of).collect(),
         }),
+        // As if the whole state were told once more, which every client understands.
+        Event::Anew { topic, clock } => wire::Event::CurrentUsers(event::CurrentUsers {
+            place: place_of(topic),
+            epoch: Epoch(clock.epoch),
+            version: clock.version,
+            mode: Mode::Full,
+            count: 0,
+            users: Vec::new(),
+            typing: Vec::new(),
+            cursors: Vec::new(),
+        }),
         Event::Changes {
             topic,
             clock,
@@ -94,16 +105,17 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
             event,
             payload,
             user,
-            session,
+            alias,
+            ..
         } => wire::Event::Broadcast(event::Broadcast {
             place: place_of(topic),
             event: event.clone(),
             payload: (!payload.json().is_empty()).then(|| Json::checked(payload.json().clone())),
             user_id: user.text(),
-            session: session_of(*session),
+            session: session_of(*alias),
         }),
         Event::Face(face) => wire::Event::Status(status_of(face)),
-        Event::Own(owned) => wire::Event::Own(own_of(owned)),
+        Event::Own(owned) => wire::Event::Own(own_of(owned, None)),
         Event::Alone { is_alone } => wire::Event::Health(event::Health {
             degraded: *is_alone,
         }),
@@ -159,7 +171,7 @@ fn meta_of(member: &Member) -> event::Meta {
         false => member.meta.json().clone(),
     };
     event::Meta {
-        session: session_of(member.session),
+        session: session_of(member.alias),
         device: kind_of(member.device),
         joined_at: member.joined_at.as_millis(),
         meta: Json::checked(json),
@@ -213,7 +225,8 @@ fn status_of(face: &Face) -> event::Status {
     }
 }
 
-fn own_of(owned: &Owned) -> event::Own {
+/// What a user sees of themselves, told to `session`.
+pub(super) fn own_of(owned: &Owned, session: Option<SessionId>) -> event::Own {
     event::Own {
         user_id: owned.user.text(),
         status: chosen_of(owned.chosen),
@@ -232,12 +245,13 @@ fn own_of(owned: &Owned) -> event::Own {
                 sessions: device.sessions as u64,
             })
             .collect(),
+        session: session.map(|it| session_of(owned.alias_of(it))),
     }
 }
 
 fn cursor_of(cursor: &Cursor) -> event::Cursor {
     event::Cursor {
-        session: session_of(cursor.session),
+        session: session_of(cursor.alias),
         user_id: cursor.user.text(),
         x: cursor.pointer.map(|it| it.x),
         y: cursor.pointer.map(|it| it.y),

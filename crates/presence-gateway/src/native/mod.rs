@@ -11,11 +11,11 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use presence_client::wire::event;
 use presence_client::wire::{self, Command, ErrorCode};
-use presence_core::{META_BYTES_MAX, Timestamp};
+use presence_core::{Event, META_BYTES_MAX, Timestamp};
 use presence_hub::{Delivery, Reference};
 
 use self::closing::code_of;
-use self::events::{event_of, session_of, target_of};
+use self::events::{event_of, own_of, session_of, target_of};
 use crate::app::App;
 use crate::closing::{Closing, Why};
 use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
@@ -114,6 +114,11 @@ impl Dialect for Native {
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
             Delivery::Told(told) => {
+                if let Event::Own(owned) = &*told.event {
+                    // Each session is told what it is called.
+                    let own = own_of(owned, Some(self.guest.session().connection().session));
+                    return out.push(self.encoding.encode(&wire::Event::Own(own)));
+                }
                 let encode = |event: &_| self.encoding.encode(&event_of(event));
                 let slot = self.encoding.slot();
                 out.push(told.encoded(slot as usize, encode).clone());
@@ -165,7 +170,7 @@ impl Native {
         let settings = app.hub.settings();
         let limits = &app.config.socket;
         let hello = event::Hello {
-            session: session_of(session.connection().session),
+            session: session_of(session.alias()),
             resume: self.guest.resume_token().into(),
             user_id: identity.user.text(),
             device_id: self.guest.device().text(),

@@ -110,7 +110,7 @@ pub(super) fn on_topic(event: &Event) -> Bytes {
             let payload = json(&Status::of(face));
             frames(&[broadcast(&topic, "status_update", &payload)])
         }
-        Event::Own(_) | Event::Alone { .. } => Bytes::new(),
+        Event::Anew { .. } | Event::Own(_) | Event::Alone { .. } => Bytes::new(),
     }
 }
 
@@ -229,7 +229,7 @@ struct Range {
 impl<'a> Pointing<'a> {
     fn of(cursor: &'a Cursor) -> Self {
         Pointing {
-            session: cursor.session.to_string(),
+            session: cursor.alias.to_string(),
             user_id: cursor.user.as_str(),
             x: cursor.pointer.map(|it| it.x),
             y: cursor.pointer.map(|it| it.y),

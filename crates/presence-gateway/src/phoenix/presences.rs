@@ -47,7 +47,7 @@ pub(super) fn diff(changes: &[Change]) -> Option<String> {
             Change::Updated { from, to } => {
                 let (before, after) = (Portrait::of(from), Portrait::of(to));
                 let new = after.metas.iter().filter(|it| !before.has(it));
-                let new = new.map(|it| (it, before.reference_of(it.session)));
+                let new = new.map(|it| (it, before.reference_of(it.alias)));
                 joins.add(to, &after, new);
                 let old = before.metas.iter().filter(|it| !after.has(it));
                 leaves.add(from, &before, old.map(|it| (it, None)));
@@ -114,7 +114,8 @@ struct Portrait {
 }
 
 struct Meta {
-    session: SessionId,
+    /// What the session is called.
+    alias: SessionId,
     /// An object without its last brace.
     text: String,
     reference: u64,
@@ -165,8 +166,8 @@ impl Portrait {
         self.metas.iter().any(|it| it.reference == meta.reference)
     }
 
-    fn reference_of(&self, session: SessionId) -> Option<u64> {
-        let meta = self.metas.iter().find(|it| it.session == session)?;
+    fn reference_of(&self, alias: SessionId) -> Option<u64> {
+        let meta = self.metas.iter().find(|it| it.alias == alias)?;
         Some(meta.reference)
     }
 }
@@ -176,7 +177,7 @@ impl Meta {
     /// `online_at`, but nobody has another's session.
     fn of(member: &Member, user: &str) -> Self {
         let Member {
-            session,
+            alias,
             joined_at,
             device,
             ..
@@ -188,10 +189,10 @@ impl Meta {
             text += own;
             text.push(',');
         }
-        let _ = write!(text, r#""session":"{session}""#);
+        let _ = write!(text, r#""session":"{alias}""#);
         let reference = hash(&[user, &text]);
         Meta {
-            session: *session,
+            alias: *alias,
             text,
             reference,
         }
@@ -350,6 +351,7 @@ mod tests {
         let member = |&(session, json): &(u128, &str)| {
             Arc::new(Member {
                 session: SessionId::from_u128(session),
+                alias: SessionId::from_u128(session),
                 epoch: 0,
                 user: user.parse().unwrap(),
                 device: DeviceKind::Web,

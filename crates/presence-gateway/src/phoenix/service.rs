@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use presence_core::{
-    Change, ChannelId, Event, Look, Owned, Person, Reason, Topic, UserId, Visible, WorkspaceId,
+    Change, ChannelId, Event, Look, Owned, Person, Reason, SessionId, Topic, UserId, Visible,
+    WorkspaceId,
 };
 use serde::Serialize;
 
@@ -92,6 +93,7 @@ pub(super) fn on_service(event: &Event) -> Bytes {
         }
         Event::Face(face) => tell("status_update", json(&Status::of(face))),
         Event::Unchanged { .. }
+        | Event::Anew { .. }
         | Event::Cursors { .. }
         | Event::Broadcast { .. }
         | Event::Own(_)
@@ -228,7 +230,8 @@ struct Typing<'a> {
 }
 
 /// What a user is told of themselves, and nobody else.
-pub(super) fn own(owned: &Owned) -> String {
+/// `session` is what others are shown as the id of the session that is told.
+pub(super) fn own(owned: &Owned, session: Option<SessionId>) -> String {
     // Who hides is to know that they do; else what others see is what counts.
     let status = match owned.chosen.hides() {
         true => chosen(owned),
@@ -249,6 +252,7 @@ pub(super) fn own(owned: &Owned) -> String {
                 timestamp: seconds(it.heard_at),
             })
             .collect(),
+        session: session.map(|it| it.to_string()),
     })
 }
 
@@ -268,6 +272,8 @@ struct Own<'a> {
     last_seen: Option<u64>,
     expires_at: Option<u64>,
     devices: Vec<Device<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -145,7 +145,8 @@ impl Phoenix {
             true => (service.address(), "status_update"),
         };
         service.is_greeted = true;
-        wire::send(out, &format!("{address}\"{event}\","), &own(owned));
+        let session = self.guest.as_ref().map(|it| it.session().alias());
+        wire::send(out, &format!("{address}\"{event}\","), &own(owned, session));
     }
 
     fn is_session(&self, session: SessionId) -> bool {
@@ -159,6 +160,7 @@ fn topic_of(event: &Event) -> Option<&Topic> {
     match event {
         Event::Everyone { topic, .. }
         | Event::Unchanged { topic, .. }
+        | Event::Anew { topic, .. }
         | Event::Changes { topic, .. }
         | Event::Summary { topic, .. }
         | Event::Typing { topic, .. }

@@ -191,6 +191,7 @@ pub(super) fn channel_of(event: &Event) -> Option<(String, bool)> {
     match event {
         Event::Everyone { topic, .. }
         | Event::Unchanged { topic, .. }
+        | Event::Anew { topic, .. }
         | Event::Changes { topic, .. }
         | Event::Summary { topic, .. }
         | Event::Typing { topic, .. }
@@ -262,7 +263,7 @@ impl Place<'_> {
     }
 
     fn cursor(&self, it: &Cursor, pointed: bool, selected: bool, frames: &mut Vec<u8>) {
-        let session = it.session.to_string();
+        let session = it.alias.to_string();
         if let (Some(at), true) = (it.pointer, pointed) {
             let data = json!({ "x": at.x, "y": at.y, "visible": at.visible, "session": session });
             self.client("client-cursor", &data, Some(&it.user), frames);

@@ -4,6 +4,7 @@ pub(crate) mod api;
 mod closing;
 mod commands;
 mod events;
+mod hiding;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod hostile;
 pub(crate) mod names;
@@ -29,6 +30,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::closing::{NO_APPLICATION, NO_VERSION, NOT_A_VERSION, OTHER_VERSION, code_of};
 use self::events::{Frames, frames_of};
+use self::hiding::Hiding;
 use self::names::{Kind, SocketId, id_of};
 use self::roster::{Everyone, everyone_of};
 use self::signed::Signed;
@@ -62,6 +64,7 @@ pub(crate) struct Pusher {
     guests: Vec<Guest>,
     /// Which of them that nobody is.
     nobody: Option<UserId>,
+    hiding: Hiding,
     signed_in: Option<Signed>,
     subscriptions: Subscriptions,
     watchlist: Option<Box<Watchlist>>,
@@ -150,6 +153,7 @@ impl Dialect for Pusher {
     }
 
     async fn take(&mut self, frame: Frame, out: &mut Out) -> Next {
+        self.hide_with_them();
         match frame {
             Frame::Text(text) => self.obey(text.as_str(), out).await,
             Frame::Binary(_) => Next::Close(Why::WrongType.into()),
@@ -190,6 +194,7 @@ impl Pusher {
             socket: SocketId::random(),
             guests: Vec::new(),
             nobody: None,
+            hiding: Hiding::default(),
             signed_in: None,
             subscriptions: Subscriptions::default(),
             watchlist: None,
@@ -226,6 +231,7 @@ impl Pusher {
         let topic = match &*told.event {
             Event::Everyone { topic, .. }
             | Event::Unchanged { topic, .. }
+            | Event::Anew { topic, .. }
             | Event::Changes { topic, .. }
             | Event::Summary { topic, .. }
             | Event::Typing { topic, .. }
@@ -237,7 +243,8 @@ impl Pusher {
                 }
                 return;
             }
-            Event::Own(_) | Event::Alone { .. } => return,
+            Event::Own(owned) => return self.note_own(guest, owned),
+            Event::Alone { .. } => return,
         };
         let Topic::Channel(channel) = topic else {
             return;

@@ -194,7 +194,7 @@ impl Pusher {
         self.retire(guest).await;
     }
 
-    fn find(&self, user: &UserId) -> Option<usize> {
+    pub(super) fn find(&self, user: &UserId) -> Option<usize> {
         let mut guests = self.guests.iter();
         guests.position(|it| it.session().user() == user)
     }
@@ -223,9 +223,13 @@ impl Pusher {
     /// Somebody without a name, for channels on which nobody is shown.
     async fn nobody(&mut self) -> Result<usize, Refused> {
         let user = self.nobody.clone().unwrap_or_else(anonymous);
+        let is_new = self.find(&user).is_none();
         let identity = signed::identity(self.application(), user.clone(), self.since);
         let guest = self.guest_of(&user, || identity, None).await?;
         self.nobody = Some(user);
+        if is_new {
+            self.enter_with_them(guest);
+        }
         Ok(guest)
     }
 
@@ -239,5 +243,6 @@ impl Pusher {
         let gone = self.guests.remove(guest);
         self.subscriptions.forget(guest);
         gone.leave().await;
+        self.hide_with_them();
     }
 }

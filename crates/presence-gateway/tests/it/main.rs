@@ -17,6 +17,7 @@ mod catching_up;
 mod ending;
 mod frames;
 mod garbage;
+mod hiding;
 mod hostile;
 mod keys;
 mod neighbours;

@@ -31,6 +31,13 @@ impl Session {
                 }
                 None => false,
             },
+            Event::Anew { topic, clock } => match self.known(topic) {
+                Some(known) => {
+                    *known = *clock;
+                    true
+                }
+                None => false,
+            },
             Event::Changes { topic, clock, .. } => match self.known(topic) {
                 Some(known) if known.epoch == clock.epoch && known.version + 1 == clock.version => {
                     *known = *clock;
@@ -45,7 +52,8 @@ impl Session {
                 self.caught_up(|it| matches!(it, Owed::User(it) if *it == face.user));
                 self.users.contains(&face.user)
             }
-            Event::Own(_) => {
+            Event::Own(owned) => {
+                self.alias = owned.alias_of(self.connection.session);
                 self.caught_up(|it| *it == Owed::Own);
                 true
             }

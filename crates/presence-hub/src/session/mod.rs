@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::users::{Connection, Input};
-use presence_core::{ChannelId, Meta, Reason, Refusal, Topic, UserId};
+use presence_core::{ChannelId, Meta, Reason, Refusal, SessionId, Topic, UserId};
 use tokio::time::sleep;
 
 use self::catching_up::Owed;
@@ -70,6 +70,8 @@ impl Delivery {
 pub struct Session {
     user: UserId,
     connection: Connection,
+    /// What others are shown as the id of the session, as far as it was told.
+    alias: SessionId,
     restored: bool,
     people: Shards<people::Message>,
     outbox: Arc<Outbox>,
@@ -93,7 +95,7 @@ pub struct Session {
 impl Session {
     pub(crate) fn new(
         user: UserId,
-        connection: Connection,
+        (connection, alias): (Connection, SessionId),
         restored: bool,
         joined: Vec<(ChannelId, Arc<Meta>)>,
         people: Shards<people::Message>,
@@ -103,6 +105,7 @@ impl Session {
         Session {
             user,
             connection,
+            alias,
             restored,
             people,
             outbox,
@@ -126,6 +129,12 @@ impl Session {
     /// Which session, and which connection of it.
     pub fn connection(&self) -> Connection {
         self.connection
+    }
+
+    /// What others are shown as the id of the session. It is another one each time its user comes out of hiding, which
+    /// [`Event::Own`](presence_core::Event::Own) tells.
+    pub fn alias(&self) -> SessionId {
+        self.alias
     }
 
     /// Whether an earlier connection's session goes on in this one.

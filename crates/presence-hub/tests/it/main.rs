@@ -5,6 +5,7 @@
 mod adapters;
 mod announcing;
 mod cluster;
+mod hiding;
 mod keeping;
 mod outbox;
 mod states;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use presence_core::cluster::{Field, Record, SessionRecord, Stamp, Stay, Subject};
 use presence_core::users::Activity;
 use presence_core::{
-    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, Shown, Status,
-    Timestamp, Topic, UserId, Visible, WorkspaceId,
+    ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, SessionId,
+    Shown, Status, Timestamp, Topic, UserId, Visible, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,15 +30,60 @@ pub(crate) fn encode(subject: &Subject, of: Stamp, record: &Record) -> Vec<u8> {
             postcard::to_extend(&ProfileRecord::of(subject, profile), bytes)
                 .and_then(|bytes| postcard::to_extend(&MomentsRecord::of(&profile.moments), bytes))
         }
-        Record::Session(session) => postcard::to_extend(&SessionBytes::of(session), bytes),
+        Record::Session(session) => {
+            let bytes = postcard::to_extend(&SessionBytes::of(session), bytes);
+            bytes.and_then(|bytes| with_alias(session.alias, bytes))
+        }
         Record::Member(member) => {
-            postcard::to_extend(&MemberRecord::of(member), bytes).map(|mut bytes| {
+            let bytes = postcard::to_extend(&MemberRecord::of(member), bytes);
+            let alias = (member.alias != member.session).then_some(member.alias);
+            let bytes = bytes.and_then(|bytes| with_alias(alias, bytes));
+            bytes.map(|mut bytes| {
                 bytes.extend(member.profile.to_be_bytes());
                 bytes
             })
         }
     };
     bytes.expect("numbers and texts can be encoded")
+}
+
+/// What others are shown as the id of the session, if that is another one.
+#[derive(Serialize, Deserialize)]
+struct AliasRecord {
+    alias: [u8; 16],
+}
+
+/// The alias goes behind the record, where a release that does not know it finds nothing that it looks for. A release that adds
+/// a field behind it always writes it, so that there is no doubt what these bytes are.
+fn with_alias(alias: Option<SessionId>, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
+    match alias {
+        None => Ok(bytes),
+        Some(alias) => {
+            let alias = alias.as_u128().to_be_bytes();
+            postcard::to_extend(&AliasRecord { alias }, bytes)
+        }
+    }
+}
+
+/// What is behind the record of a member, without the revision of the profile; and that. It is at the end, where `write.lua` looks
+/// for it; an earlier release did not write it.
+fn split_profile(rest: &[u8]) -> Result<(&[u8], u64), RecordError> {
+    match rest.split_last_chunk() {
+        Some((rest, profile)) => Ok((rest, u64::from_be_bytes(*profile))),
+        None if rest.is_empty() => Ok((rest, 0)),
+        None => Err(RecordError::Malformed),
+    }
+}
+
+/// The alias in what is behind a record.
+fn alias_in(rest: &[u8]) -> Result<Option<SessionId>, RecordError> {
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let (record, _later_fields) = postcard::take_from_bytes::<AliasRecord>(rest)?;
+    Ok(Some(SessionId::from_u128(u128::from_be_bytes(
+        record.alias,
+    ))))
 }
 
 /// The entry `field` of the map of `subject` that `bytes` were stored for.
@@ -66,22 +111,21 @@ pub(crate) fn decode(
             Record::Profile(Arc::new(profile))
         }
         (Field::Session(_), Subject::User(_)) => {
-            let (record, _later_fields) = postcard::take_from_bytes::<SessionBytes>(rest)?;
-            Record::Session(Arc::new(record.session()?))
+            let (record, rest) = postcard::take_from_bytes::<SessionBytes>(rest)?;
+            Record::Session(Arc::new(SessionRecord {
+                alias: alias_in(rest)?,
+                ..record.session()?
+            }))
         }
         (Field::Session(session), Subject::Place(_)) => {
             let (record, rest) = postcard::take_from_bytes::<MemberRecord>(rest)?;
-            let mut member = Member {
+            let (rest, profile) = split_profile(rest)?;
+            Record::Member(Arc::new(Member {
                 session,
+                alias: alias_in(rest)?.unwrap_or(session),
+                profile,
                 ..record.member()?
-            };
-            // It is at the end, where `write.lua` looks for it; a release before did not write it.
-            member.profile = match rest.last_chunk() {
-                Some(profile) => u64::from_be_bytes(*profile),
-                None if rest.is_empty() => 0,
-                None => return Err(RecordError::Malformed),
-            };
-            Record::Member(Arc::new(member))
+            }))
         }
         (Field::Profile, Subject::Place(_)) => return Err(RecordError::Malformed),
     };
@@ -253,6 +297,7 @@ impl<'a> SessionBytes<'a> {
             is_active: self.flags & IS_ACTIVE != 0,
             heard_at: Timestamp::from_millis(self.heard_at_ms),
             places: places.collect::<Result<_, _>>()?,
+            alias: None,
         })
     }
 }
@@ -314,10 +359,12 @@ impl<'a> MemberRecord<'a> {
         }
     }
 
-    /// The member; its session is for the caller to fill in.
+    /// The member; its session and its alias are for the caller to fill in.
     fn member(&self) -> Result<Member, RecordError> {
+        let session = SessionId::from_u128(0);
         Ok(Member {
-            session: presence_core::SessionId::from_u128(0),
+            session,
+            alias: session,
             epoch: self.epoch,
             user: id(UserId::new(self.user))?,
             device: at(&DEVICES, self.device, "kind of device")?,
@@ -418,8 +465,6 @@ pub(super) fn id<T, E>(id: Result<T, E>) -> Result<T, RecordError> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use presence_core::SessionId;
-
     use super::*;
 
     const STAMP: &[u8] = b"\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x03";
@@ -504,8 +549,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_alias_goes_behind_the_record_and_without_one_the_session_has_its_own_id() {
+        const ALIAS: &[u8] = b"\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f";
+        let alias = SessionId::from_u128(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
+        let aliased = Member { alias, ..member() };
+        let plain = encode(&room(), a_stamp(), &Record::Member(Arc::new(member())));
+        // In a member, the revision of the profile stays at the end, where the script looks for it.
+        let (fields, profile) = plain[STAMP.len()..].split_last_chunk::<8>().unwrap();
+        let bytes = [fields, ALIAS, profile].concat();
+        check(&room(), FIELD, &bytes, Record::Member(Arc::new(aliased)));
+        let plain = encode(&ann(), a_stamp(), &Record::Session(Arc::new(session())));
+        let bytes = [&plain[STAMP.len()..], ALIAS].concat();
+        let aliased = SessionRecord {
+            alias: Some(alias),
+            ..session()
+        };
+        check(&ann(), FIELD, &bytes, Record::Session(Arc::new(aliased)));
+    }
+
+    #[test]
     fn fields_that_a_later_release_has_added_at_the_end_are_ignored() {
-        let record = Record::Member(Arc::new(member()));
+        let alias = SessionId::from_u128(6);
+        let record = Record::Member(Arc::new(Member { alias, ..member() }));
         let bytes = encode(&room(), a_stamp(), &record);
         // But for the last 8 bytes, which stay the last.
         let (fields, profile) = bytes.split_at(bytes.len() - 8);
@@ -605,12 +670,14 @@ pub(crate) mod tests {
                     meta: Arc::new(Meta::default()),
                 },
             ],
+            alias: None,
         }
     }
 
     pub(crate) fn member() -> Member {
         Member {
             session: SessionId::from_u128(5),
+            alias: SessionId::from_u128(5),
             epoch: 2,
             user: UserId::new("ann").unwrap(),
             device: DeviceKind::Mobile,

@@ -279,6 +279,8 @@ fn cursor(record: &PointedRecord<'_>) -> Result<Cursor, RecordError> {
     }
     Ok(Cursor {
         session: session_of(record.session),
+        // What it is called is in its entry of the map.
+        alias: session_of(record.session),
         user: user(record.user)?,
         pointer,
         selection: record
@@ -391,6 +393,7 @@ mod tests {
         let cursor = |pointer, selection| {
             Murmur::Pointed(Cursor {
                 session: SessionId::from_u128(u128::MAX),
+                alias: SessionId::from_u128(u128::MAX),
                 user: UserId::new("ann").unwrap(),
                 pointer,
                 selection,

@@ -102,6 +102,7 @@ fn user(n: u64) -> Write {
             joined_at: Timestamp::from_millis(1_763_800_000_000 + n),
             meta: meta(n),
         }],
+        alias: None,
     };
     put(
         Subject::User(name(n)),
@@ -113,6 +114,7 @@ fn user(n: u64) -> Write {
 fn member(n: u64) -> Write {
     let member = Member {
         session: session(n),
+        alias: session(n),
         epoch: 1,
         user: name(n),
         device: DeviceKind::Web,

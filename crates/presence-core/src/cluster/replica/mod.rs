@@ -184,6 +184,18 @@ impl<V: Kept> Replica<V> {
         self.sync.is_reading()
     }
 
+    /// Reads the map once, with the number `ask`: nothing is followed.
+    pub(crate) fn peek(&mut self, ask: u32) {
+        self.sync.following = Following::Opening;
+        self.sync.ask = ask.wrapping_sub(1);
+        self.sync.start();
+    }
+
+    /// Whether the map is being read with the number `ask`.
+    pub(crate) fn is_reading_as(&self, ask: u32) -> bool {
+        self.is_reading() && self.sync.ask == ask
+    }
+
     /// Whether the store has, or may have, something else of this node's than it should, or may yet turn out to.
     pub(crate) fn is_needed(&self) -> bool {
         let is_writing = matches!(self.writing, Writing::UnderWay { .. });
@@ -299,13 +311,33 @@ impl<V: Kept> Replica<V> {
         members: &Membership,
     ) -> bool {
         let Some(local) = self.local.get(&session).filter(|it| it.is_owned()) else {
-            return false;
+            return self.cut_moved(now, session, reason, members);
         };
         if local.progress == Progress::Held {
             self.drop_local(session);
             return true;
         }
         self.wish_gone(now, session, local.stamp.epoch, reason, members);
+        true
+    }
+
+    /// The same for an entry that waits for the node that took its session over, and never will replace it.
+    fn cut_moved(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        reason: Reason,
+        members: &Membership,
+    ) -> bool {
+        let moved = self.remote.get(&session).filter(|it| {
+            let is_waiting = it.missing != Missing::No;
+            is_waiting && it.stamp.owner == members.me().node
+        });
+        let Some(epoch) = moved.map(|it| it.stamp.epoch) else {
+            return false;
+        };
+        self.remote.remove(&session);
+        self.wish_gone(now, session, epoch, reason, members);
         true
     }
 
@@ -973,8 +1005,15 @@ impl<V: Kept> Replica<V> {
             }
         }
         for (session, remote) in &mut self.remote {
-            if !there.contains_key(session) && remote.missing == Missing::No {
-                remote.missing = missing;
+            if there.contains_key(session) {
+                continue;
+            }
+            match remote.missing {
+                Missing::No => remote.missing = missing,
+                // The store can be reached. Whoever has the session now may have removed its entry already, unheard: once every node
+                // has said all until now, it is known.
+                Missing::Moved { .. } => remote.missing = Missing::Loss { since: now },
+                Missing::Gap { .. } | Missing::Loss { .. } => {}
             }
         }
         for (session, local) in &mut self.local {

@@ -105,6 +105,7 @@ fn session(number: u128) -> SessionId {
 fn member(number: u128) -> Arc<Member> {
     Arc::new(Member {
         session: session(number),
+        alias: session(number),
         epoch: 0,
         user: UserId::new("ann").unwrap(),
         device: DeviceKind::Web,

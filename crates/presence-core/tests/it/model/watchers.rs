@@ -87,6 +87,11 @@ impl View {
                 self.lost = false;
                 self.hear_doing(typing, cursors);
             }
+            Event::Anew { clock, .. } => {
+                assert!(self.lost || self.people().is_empty(), "somebody was there");
+                let (clock, entries) = (*clock, Vec::new());
+                self.people.restore(Snapshot { clock, entries });
+            }
             Event::Changes {
                 clock,
                 changes,
@@ -237,6 +242,7 @@ impl Watchers {
             let is_meant = match to {
                 Hearers::Full => view.watching != Watching::Summary,
                 Hearers::Summary => view.watching == Watching::Summary,
+                Hearers::FullBut(but) => view.watching != Watching::Summary && but != watcher,
                 Hearers::AllBut(but) => !but.contains(watcher),
                 Hearers::One(one) => one == watcher,
             };
@@ -256,7 +262,9 @@ impl Watchers {
 pub(super) fn seen(person: &Person) -> String {
     let members = person.members.iter();
     let members = members.map(|it| (it.joined_at, it.session, it.device, &**it.meta.json()));
-    let members: Vec<_> = members.collect();
+    let mut members: Vec<_> = members.collect();
+    // Those that came at once are in the order of what they are called.
+    members.sort();
     let look = (person.look().status, &person.look().message);
     format!("{} {look:?} {members:?}", person.user)
 }

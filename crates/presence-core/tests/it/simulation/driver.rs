@@ -135,6 +135,8 @@ impl Driver {
     /// A request is answered, and the next may come.
     pub(super) fn answered(&mut self, subject: &Subject, reply: &Reply) {
         let is_write = match reply {
+            // Those who peek count down from the greatest number, and are not counted.
+            Reply::Read { ask, .. } if *ask > u32::MAX / 2 => return,
             Reply::Read { .. } => false,
             Reply::Written(_) => true,
             // It is counted as a write to the place.
@@ -214,7 +216,10 @@ impl World<'_> {
         let is_write = matches!(request, Request::Write(_));
         let lane = (subject.clone(), is_write);
         let at = at.max(driver.there_at.get(&lane).copied().unwrap_or(0));
-        let is_answered = !matches!(request, Request::Close(_) | Request::Murmur(..));
+        let is_answered = !matches!(
+            request,
+            Request::Close(_) | Request::Murmur(..) | Request::Peek { .. }
+        );
         if is_answered {
             let under_way = driver.under_way.entry(lane.clone());
             let under_way = under_way.or_default();
@@ -314,6 +319,12 @@ impl World<'_> {
                 // Where it could not be followed, it was not opened.
                 let is_followed = self.nodes[node].followed.contains(&subject);
                 let snapshot = (is_known && is_followed).then(|| self.store.read(&subject));
+                if is_alive {
+                    self.reply(node, at, subject, Reply::Read { ask, snapshot });
+                }
+            }
+            Call::Ask(Request::Peek { subject, ask, .. }) => {
+                let snapshot = is_known.then(|| self.store.read(&subject));
                 if is_alive {
                     self.reply(node, at, subject, Reply::Read { ask, snapshot });
                 }

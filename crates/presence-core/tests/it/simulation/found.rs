@@ -187,3 +187,28 @@ fn entries_of_the_dead_that_are_back_since_a_server_took_over_are_removed_again(
         ],
     );
 }
+
+#[test]
+fn who_went_to_another_node_and_left_there_unheard_is_gone_once_the_map_is_read() {
+    let room = ROOM_0;
+    let client = CATS_WEB;
+    holds(
+        128,
+        [0, 0],
+        vec![
+            (1_000, watch(0, room)),
+            (2_000, connect(client, 0)),
+            (3_000, What::Join { client, room }),
+            (
+                10_000,
+                What::Noise {
+                    lost_percent: 100,
+                    failed_percent: 0,
+                    ms: 10_000,
+                },
+            ),
+            (12_000, connect(client, 1)),
+            (14_000, What::Depart { client, room }),
+        ],
+    );
+}

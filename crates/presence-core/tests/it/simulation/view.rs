@@ -42,6 +42,13 @@ impl View {
                 self.people = people.collect();
                 Ok(Vec::new())
             }
+            Event::Anew { clock, .. } => {
+                if !self.people.is_empty() {
+                    return Err("was told that nobody was there, and somebody was".to_owned());
+                }
+                self.clock = Some(*clock);
+                Ok(Vec::new())
+            }
             Event::Changes { clock, changes, .. } => {
                 let Some(before) = self.clock.replace(*clock) else {
                     return Err("was told of changes before everything".to_owned());
@@ -104,14 +111,11 @@ impl FaceView {
     pub(super) fn hear(&mut self, face: &Face, is_first: bool) -> Result<Option<Step>, String> {
         let user = face.user.clone();
         let before = self.face.replace(face.clone());
-        let Some(before) = before else {
-            return match is_first {
-                true => Ok(None),
-                false => Err(format!("was told of a change of {user} before all of it")),
-            };
+        // Each is all there is to know: one that is told to all may come before the first.
+        let Some(before) = before.filter(|_| !is_first) else {
+            return Ok(None);
         };
-        if (before.clock.epoch, before.clock.version + 1) != (face.clock.epoch, face.clock.version)
-        {
+        if before.clock.epoch == face.clock.epoch {
             return Err(format!(
                 "was told {user} {:?} after {:?}",
                 face.clock, before.clock

@@ -783,7 +783,7 @@ impl<'a> World<'a> {
                 }
                 _ => self.breaks("answers", format!("{user}: told to the wrong people")),
             },
-            users::Effect::Load => {
+            users::Effect::Load | users::Effect::LookUp => {
                 let at = self.now.max(self.no_database_until) + self.chance.within(1..20);
                 self.post(node, at, ToNode::Loaded(user.clone()));
             }
@@ -835,6 +835,7 @@ impl<'a> World<'a> {
                 };
                 let is_meant = match &to {
                     Hearers::Full | Hearers::AllBut(_) => true,
+                    Hearers::FullBut(one) => *one != watcher_id(node, spot),
                     Hearers::One(one) => *one == watcher_id(node, spot),
                     Hearers::Summary => false,
                 };

@@ -81,6 +81,7 @@ pub(super) fn is_gone(session: SessionId, reason: Reason) -> Change {
 pub(super) fn member(session: SessionId, words: &str) -> Record {
     Record::Member(Arc::new(Member {
         session,
+        alias: session,
         epoch: 1,
         user: user("ann"),
         device: DeviceKind::Web,
@@ -147,6 +148,7 @@ pub(super) fn session(heard_at_ms: u64, places: usize) -> SessionRecord {
         is_active: true,
         heard_at: at(heard_at_ms),
         places: channels.chain([workspace]).collect(),
+        alias: None,
     }
 }
 

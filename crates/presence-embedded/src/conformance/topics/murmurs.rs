@@ -14,6 +14,7 @@ pub(super) async fn murmurs_are_heard_as_they_were_told<T: Topics>(case: &Case<T
     let pointed = |pointer, selection| {
         Murmur::Pointed(Cursor {
             session: ann,
+            alias: ann,
             user: user("ann"),
             pointer,
             selection,

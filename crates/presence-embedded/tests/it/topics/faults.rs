@@ -223,6 +223,7 @@ fn put() -> Op {
         is_active: true,
         heard_at: Timestamp::from_millis(1),
         places: vec![],
+        alias: None,
     };
     Op::put(
         Field::Session(SessionId::from_u128(1)),

@@ -143,6 +143,7 @@ fn cursors_and_selections_are_events_of_pages() {
     let ann = Arc::new(person("ann", &[""]));
     let cursor = Cursor {
         session: ann.members[0].session,
+        alias: ann.members[0].alias,
         user: ann.user.clone(),
         pointer: Some(Pointer {
             x: 1.5,
@@ -184,6 +185,7 @@ fn what_a_server_says_and_what_a_page_says_cannot_be_taken_for_each_other() {
         payload: Payload::from_json(r#"{"a":1}"#).unwrap(),
         user: "ann".parse().unwrap(),
         session,
+        alias: session,
     };
     let page = SessionId::from_u128(1 << 100);
     let heard = |event: &Event| value(&told(event, "bob")[0]);
@@ -282,6 +284,7 @@ fn person(id: &str, metas: &[&str]) -> Person {
     let members = metas.iter().enumerate().map(|(tab, json)| {
         Arc::new(Member {
             session: SessionId::from_u128((1 << 100) + tab as u128),
+            alias: SessionId::from_u128((1 << 100) + tab as u128),
             epoch: 1,
             user: user.clone(),
             device: DeviceKind::Web,

@@ -322,7 +322,7 @@ async fn requests_are_signed_as_a_whole_and_good_for_ten_minutes() {
 
 /// An application's server.
 #[derive(Clone, Copy)]
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     id: &'static str,
     key: &'static str,
@@ -330,7 +330,7 @@ struct Server {
 }
 
 impl Server {
-    fn of(gateway: &Running) -> Server {
+    pub(super) fn of(gateway: &Running) -> Server {
         Server {
             address: gateway.address(),
             id: "3",
@@ -339,7 +339,7 @@ impl Server {
         }
     }
 
-    async fn get(&self, path: &str, query: &str) -> (u16, String) {
+    pub(super) async fn get(&self, path: &str, query: &str) -> (u16, String) {
         self.send("GET", path, query, b"", now_s()).await
     }
 

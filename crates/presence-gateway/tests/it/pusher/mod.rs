@@ -5,6 +5,7 @@ mod api;
 mod channels;
 mod door;
 mod events;
+mod hiding;
 
 use hmac::{Hmac, Mac};
 use serde_json::{Value, json};

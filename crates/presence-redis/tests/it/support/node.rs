@@ -61,6 +61,7 @@ impl Node {
             is_active: true,
             heard_at: Timestamp::from_millis(CHANGES.fetch_add(1, Ordering::Relaxed).into()),
             places,
+            alias: None,
         };
         Write {
             subject: subject.clone(),

@@ -180,6 +180,8 @@ export interface Self {
   readonly expiresAt?: number;
   readonly revision: number;
   readonly devices: readonly SelfDevice[];
+  /** Your session as others are shown it; absent if the gateway is too old to say. */
+  readonly session?: string;
 }
 
 export interface SelfDevice {

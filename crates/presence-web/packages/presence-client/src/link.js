@@ -226,6 +226,14 @@ export class Link {
 
   // --- while it lasts
 
+  /** Whoever comes out of hiding has another session in what everybody is shown. An older gateway says none. */
+  #renamed(session) {
+    if (session === undefined || session === this.session) return;
+    this.session = session;
+    this.#app.changed({ session });
+    for (const topic of [...this.#topics.values()]) topic.renamed?.();
+  }
+
   #receive(data) {
     this.#heard = Date.now();
     let frame;
@@ -243,6 +251,7 @@ export class Link {
       case 'presence:pong':
         return this.#answered(frame);
       case 'presence:self':
+        this.#renamed(frame.session);
         return this.#app.changed({ self: Object.freeze({ ...camel(frame), devices: frame.devices.map(camel) }) });
       case 'presence:closing':
         this.#closing = frame;

@@ -39,10 +39,12 @@ export class Place {
     this.#kind = kind;
     this.#id = id;
     this.#app = app;
+    this.#renamed();
     this.source = new Source(placeState(this.#picture, { joined: false, live: false, error: null }));
     link.register(`${kind} ${id}`, {
       frame: (frame) => this.#frame(frame),
       online: () => this.#online(),
+      renamed: () => this.#renamed(),
       lost: () => this.#lost(),
       closed: (error) => this.#closed(error),
     });
@@ -250,8 +252,13 @@ export class Place {
     });
   }
 
-  #online() {
+  /** Whose picture it is, or what our session is called, is known now. */
+  #renamed() {
     this.#picture.me = { userId: this.#link.userId, session: this.#link.session };
+  }
+
+  #online() {
+    this.#renamed();
     this.#inside &&= this.#link.restored;
     // Left while the connection was away: the gateway is yet to be told.
     this.#told.joined = this.#inside && !this.#wanted.join;
@@ -285,7 +292,7 @@ export class Place {
 
   #reset() {
     this.#picture = new Picture();
-    this.#picture.me = { userId: this.#link.userId, session: this.#link.session };
+    this.#renamed();
     this.#live = false;
     this.#healing();
     this.#healing = nothing;

@@ -416,6 +416,29 @@ test("an exception in one listener is nobody else's", async () => {
   assert.equal(reported.mock.calls[0].arguments[0].message, 'mine');
 });
 
+test('whoever comes out of hiding learns by which session others know them', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  await room.join();
+  gateway.says(everyone(3, 'ann'));
+  const cursors = [];
+  room.on('cursor', ({ session }) => cursors.push(session));
+  const point = (session) => gateway.says({ type: 'presence:cursors', channel: 'room:1', cursors: [{ session, user_id: 'ann', x: 1, y: 2, visible: true }], gone: [] });
+  const self = { type: 'presence:self', user_id: 'ann', status: 'busy', shown: 'busy', revision: 1, devices: [] };
+  const before = presence.session;
+  gateway.says(self); // an older gateway
+  assert.equal(presence.session, before);
+  point(before);
+  assert.deepEqual(cursors, [], 'our own');
+  gateway.says({ ...self, session: 'another' });
+  assert.equal(presence.session, 'another');
+  assert.equal(presence.getState().self.session, 'another');
+  point('another');
+  assert.deepEqual(cursors, [], 'still our own');
+  point(before);
+  assert.deepEqual(cursors, [before]);
+});
+
 test('close leaves at once and leaves nothing behind', async () => {
   const gateway = await online();
   const room = presence.channel('room:1');

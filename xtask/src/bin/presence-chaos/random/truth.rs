@@ -119,6 +119,8 @@ struct Reading {
     life: u32,
     gateway: usize,
     asked: BTreeMap<u32, (At, Ask)>,
+    /// What was asked last about each room: an answer to something older says nothing of how it is now.
+    latest: BTreeMap<Room, u32>,
     /// When the session ends that is away now, if it does not come back.
     ends_at: Option<At>,
     /// How it was with each room when the connection ended.
@@ -210,6 +212,9 @@ impl Truth {
             }
             Fact::Asked(_, number, ask) => {
                 reading.asked.insert(*number, (at, ask.clone()));
+                if let Ask::Join(room, _) | Ask::Update(room, _) | Ask::Leave(room) = ask {
+                    reading.latest.insert(*room, *number);
+                }
                 match ask {
                     Ask::Choose(choice) => {
                         let is_awake = !windows.is_asleep(reading.gateway, at);
@@ -238,6 +243,11 @@ impl Truth {
                     let known = windows.known_after(at);
                     let register = self.choices.entry(user).or_default();
                     return register.answer(seat, *number, at, outcome, known);
+                }
+                if let Ask::Join(room, _) | Ask::Update(room, _) | Ask::Leave(room) = &ask
+                    && reading.latest.get(room) != Some(number)
+                {
+                    return;
                 }
                 self.answer(id(reading.life), user, at, asked, &ask, outcome);
             }

@@ -135,8 +135,7 @@ impl Windows {
     /// Whether a leave of people who are here may be told then: a gateway slept, or was cut off, for longer than its lease.
     pub(crate) fn may_leave(&self, at: At) -> bool {
         self.windows.iter().any(|it| {
-            let lapses = it.kind.stops_renewal() && it.until - it.from >= LEASE_MIN;
-            lapses && it.from + LEASE_MIN <= at && at <= it.healed
+            lapses(&it.kind, it.from, it.until) && it.from + LEASE_MIN <= at && at <= it.healed
         })
     }
 
@@ -163,6 +162,11 @@ impl Windows {
     }
 }
 
+/// Whether leases ended meanwhile, or nobody knows any more whether they did.
+fn lapses(kind: &Kind, from: At, until: At) -> bool {
+    (kind.stops_renewal() || kind.loses_data()) && until - from >= LEASE_MIN
+}
+
 fn window(kind: Kind, from: At, until: At) -> Window {
     if kind == Kind::Stall {
         let healed = until + NEWS_MAX;
@@ -173,7 +177,7 @@ fn window(kind: Kind, from: At, until: At) -> Window {
             healed,
         };
     }
-    let lapses = kind.loses_sessions() || kind.stops_renewal() && until - from >= LEASE_MIN;
+    let lapses = kind.loses_sessions() || lapses(&kind, from, until);
     let heals = if lapses { LAPSED_MAX } else { HEALED_MAX };
     // Where a lease has to lapse, that began when the gateway was lost.
     let healed = match kind.loses_sessions() {

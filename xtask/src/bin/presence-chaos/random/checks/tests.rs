@@ -80,6 +80,23 @@ fn a_leave_after_a_goodbye_is_no_flap_although_a_break_came_before() {
 }
 
 #[test]
+fn an_update_that_is_answered_after_a_later_leave_brings_nobody_back() {
+    let story = [
+        (1, connected(ANN, 1, false)),
+        (1, watching(&[])),
+        (2, asked(join(1))),
+        (2, ok(1)),
+        (2, joined(1)),
+        (5, asked_of(ANN, 2, Ask::Update(ROOM, mark(2)))),
+        (5, asked_of(ANN, 3, Ask::Leave(ROOM))),
+        (6, ok(3)),
+        (6, left()),
+        (6, ok(2)),
+    ];
+    check_story(&story, &[]);
+}
+
+#[test]
 fn who_left_and_was_answered_is_a_ghost_if_they_come_again() {
     let story = [
         (1, connected(ANN, 1, false)),

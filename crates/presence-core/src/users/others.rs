@@ -1,0 +1,306 @@
+//! Others who want to know how a user is who cannot be seen: offline, or hiding.
+//!
+//! An offline user is read from where profiles are kept, and a hidden one is in memory. If the hidden one were answered from
+//! there, the time that takes would tell. So whoever asks about somebody who cannot be seen takes one path, whatever is known
+//! here: the shared store is asked, then the profile is looked up, each time anew. Where that fails, they are refused.
+//!
+//! Whoever begins to watch somebody whom nobody here knows waits until the user's map is followed, and then for the profile. With
+//! somebody who is known here and cannot be seen, they wait for the same.
+
+use super::shared::{Asked, Shared};
+use super::user::User;
+use super::{Answer, Audience, Effect, Input, Loading, Slot, Users, grant, refuse};
+use crate::cluster::{Peek, Reply, Request, Subject};
+use crate::{Event, Face, Profile, Refusal, SessionId, Timestamp, UserId};
+
+/// Somebody else who wants to know how a user is.
+#[derive(Debug)]
+pub(super) enum Probe<A> {
+    /// Once.
+    Asked(A),
+    /// From now on, through this session.
+    Watched(SessionId, Option<A>),
+}
+
+/// Those who wait until the profile of a user has been looked up.
+#[derive(Debug)]
+pub(super) struct Others<A> {
+    asked: LookUp<A>,
+    /// Apart from those who asked: what the store is asked for them takes longer.
+    watched: LookUp<A>,
+}
+
+impl<A> Default for Others<A> {
+    fn default() -> Self {
+        Others {
+            asked: LookUp::default(),
+            watched: LookUp::default(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LookUp<A> {
+    probes: Vec<Probe<A>>,
+    step: Step,
+}
+
+impl<A> Default for LookUp<A> {
+    fn default() -> Self {
+        LookUp {
+            probes: Vec::new(),
+            step: Step::Idle,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Step {
+    /// Nobody waits; or the profile could not be read, and whoever waits is told when it comes.
+    Idle,
+    /// The shared store was asked.
+    Peeking(Box<Shared>),
+    /// The profile is being looked up. This is what the shared store has said, if there is one.
+    LookingUp(Option<Peeked>),
+}
+
+/// What the shared store has said.
+#[derive(Debug)]
+struct Peeked {
+    shared: Box<Shared>,
+    /// It was away.
+    is_unsure: bool,
+}
+
+/// Whether a user's profile was looked up for those who wait now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LookedUp {
+    #[default]
+    No,
+    Yes,
+    /// It could not be read.
+    Failed,
+}
+
+impl<A> Input<A> {
+    /// Whether somebody else wants to watch the user, or wants it no longer, and nothing more.
+    pub(super) fn is_of_watcher(&self) -> bool {
+        matches!(self, Input::Watched { .. } | Input::Unwatched)
+    }
+}
+
+impl<A> Loading<A> {
+    /// How the profile is to be read.
+    pub(super) fn load(&self) -> Effect<A> {
+        match self.is_for_watchers {
+            true => Effect::LookUp,
+            false => Effect::Load,
+        }
+    }
+
+    /// Whether the shared store has answered with a profile.
+    pub(super) fn has_read(&self) -> bool {
+        self.shared.as_ref().is_some_and(|it| it.has_read())
+    }
+
+    /// Has `input` wait for the profile. Says how to read that if it is under way for watchers only, who may wait for longer.
+    pub(super) fn wait(&mut self, input: Input<A>) -> Option<Effect<A>> {
+        let is_first = self.is_for_watchers && !input.is_of_watcher();
+        self.is_for_watchers &= !is_first;
+        self.waiting.push(input);
+        (is_first && !self.is_reading()).then(|| self.load())
+    }
+}
+
+impl<A> Others<A> {
+    fn is_empty(&self) -> bool {
+        self.asked.probes.is_empty() && self.watched.probes.is_empty()
+    }
+}
+
+impl<A> Users<A> {
+    /// Answers at once where the user can be seen, or was looked up for this; else when that is done.
+    pub(super) fn probe(&mut self, id: &UserId, probe: Probe<A>, out: &mut Vec<Effect<A>>) {
+        let looked_up = match self.users.get_mut(id) {
+            Some(Slot::Known(user)) if user.is_shown() || user.looked_up == LookedUp::Yes => {
+                return probe.answer(user.face(), out);
+            }
+            Some(Slot::Known(user)) => user.looked_up,
+            _ => LookedUp::No,
+        };
+        let max = self.limits.waiting_max;
+        let others = self.others.entry(id.clone()).or_default();
+        let (look_up, peek) = match probe {
+            Probe::Asked(_) => (&mut others.asked, Peek::Read),
+            Probe::Watched(..) => (&mut others.watched, Peek::Followed),
+        };
+        if look_up.probes.len() >= max {
+            return probe.refuse(out);
+        }
+        look_up.probes.push(probe);
+        if !matches!(look_up.step, Step::Idle) || looked_up == LookedUp::Failed {
+            return;
+        }
+        if self.members.is_none() {
+            look_up.step = Step::LookingUp(None);
+            return out.push(Effect::LookUp);
+        }
+        self.peeks = self.peeks.wrapping_sub(1);
+        let subject = Subject::User(id.clone());
+        let mut shared = Box::new(Shared::default());
+        shared.store_ahead_ms = self.store_ahead_ms;
+        let ask = self.peeks;
+        shared.replica.peek(ask);
+        look_up.step = Step::Peeking(shared);
+        out.push(Effect::Ask(Request::Peek { subject, ask, peek }));
+    }
+
+    /// Takes the shared store's answer to those who wait; gives it back if it is not for them.
+    pub(super) fn peeked(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        reply: Reply,
+        out: &mut Vec<Effect<A>>,
+    ) -> Option<Reply> {
+        let (Reply::Read { ask, .. }, Some(others), Some(members)) =
+            (&reply, self.others.get_mut(id), &self.members)
+        else {
+            return Some(reply);
+        };
+        let ask = *ask;
+        let is_it = |it: &&mut LookUp<A>| match &it.step {
+            Step::Peeking(shared) => shared.replica.is_reading_as(ask),
+            Step::Idle | Step::LookingUp(_) => false,
+        };
+        let mut both = [&mut others.asked, &mut others.watched].into_iter();
+        let Some(look_up) = both.find(is_it) else {
+            return Some(reply);
+        };
+        if let Step::Peeking(mut shared) = std::mem::replace(&mut look_up.step, Step::Idle) {
+            let is_unsure = shared.prepare(now, reply, members) == Asked::Away;
+            look_up.step = Step::LookingUp(Some(Peeked { shared, is_unsure }));
+            out.push(Effect::LookUp);
+        }
+        None
+    }
+
+    /// The profile was looked up: answers those who wait for that.
+    pub(super) fn answer_others(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        profile: Option<&Profile>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(mut others) = self.others.remove(id) else {
+            return;
+        };
+        for look_up in [&mut others.asked, &mut others.watched] {
+            let mut peeked = match std::mem::replace(&mut look_up.step, Step::Idle) {
+                peeking @ Step::Peeking(_) => {
+                    look_up.step = peeking;
+                    continue;
+                }
+                Step::LookingUp(peeked) => peeked,
+                Step::Idle => None,
+            };
+            let probes = std::mem::take(&mut look_up.probes);
+            let mut stranger = None;
+            for probe in probes {
+                let user = match self.users.get_mut(id) {
+                    Some(Slot::Known(user)) => user,
+                    _ => stranger.get_or_insert_with(|| {
+                        let peeked = peeked.take();
+                        Box::new(self.stranger(now, id, peeked, profile))
+                    }),
+                };
+                probe.answer(user.face(), out);
+            }
+        }
+        if !others.is_empty() {
+            self.others.insert(id.clone(), others);
+        }
+    }
+
+    /// A user whom nobody here knows, as the stores have them.
+    fn stranger(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        peeked: Option<Peeked>,
+        profile: Option<&Profile>,
+    ) -> User {
+        let is_away = peeked.as_ref().is_some_and(|it| it.is_unsure);
+        let mut shared = peeked.map(|it| it.shared);
+        let read = shared.as_mut().and_then(|it| it.take_read());
+        let is_unsure = is_away && read.is_none();
+        let profile = read.map(|(it, _)| it).or_else(|| profile.cloned());
+        let profile = profile.unwrap_or_else(|| Profile::new(id.clone()));
+        let mut user = User::new(now, profile, self.epochs.next());
+        user.is_unsure = is_unsure;
+        user.shared = shared;
+        // Nobody watches them, so nobody is told.
+        user.meet_others::<A>(now, &mut Vec::new());
+        user
+    }
+
+    /// The profile cannot be read for now. Those who watch are told how the user is when it can be.
+    pub(super) fn refuse_others(&mut self, id: &UserId, out: &mut Vec<Effect<A>>) {
+        let Some(others) = self.others.get_mut(id) else {
+            return;
+        };
+        if let Step::LookingUp(_) = others.asked.step {
+            others.asked.step = Step::Idle;
+            for probe in others.asked.probes.drain(..) {
+                probe.refuse(out);
+            }
+        }
+        if let Step::LookingUp(_) = others.watched.step {
+            others.watched.step = Step::Idle;
+        }
+        if others.is_empty() {
+            self.others.remove(id);
+        }
+    }
+}
+
+impl<A> Users<A> {
+    /// Nobody watches the user any more.
+    pub(super) fn forget_watchers(&mut self, id: &UserId, out: &mut Vec<Effect<A>>) {
+        let Some(others) = self.others.get_mut(id) else {
+            return;
+        };
+        for probe in std::mem::take(&mut others.watched).probes {
+            probe.refuse(out);
+        }
+        if others.is_empty() {
+            self.others.remove(id);
+        }
+    }
+}
+
+impl<A> Probe<A> {
+    fn answer(self, face: Face, out: &mut Vec<Effect<A>>) {
+        match self {
+            Probe::Asked(asker) => out.push(Effect::Grant {
+                asker,
+                answer: Answer::Face(face),
+            }),
+            Probe::Watched(watcher, asker) => {
+                grant(asker, out);
+                out.push(Effect::Tell {
+                    to: Audience::Watcher(watcher),
+                    event: Event::Face(face),
+                });
+            }
+        }
+    }
+
+    fn refuse(self, out: &mut Vec<Effect<A>>) {
+        let (Probe::Asked(asker) | Probe::Watched(_, Some(asker))) = self else {
+            return;
+        };
+        refuse(Some(asker), Refusal::Unavailable, out);
+    }
+}

@@ -1,0 +1,340 @@
+//! Twins: what others can find out where somebody hides, and where nobody is.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use presence_client::wire::Event;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::gateway::{Running, start};
+use crate::people::Person;
+use crate::program::Place;
+use crate::raw::{Raw, body, get};
+
+const HIDE: &str = r#"{"type":"presence:status","ref":1,"status":"invisible"}"#;
+const COME_OUT: &str = r#"{"type":"presence:status","ref":2,"status":"online"}"#;
+const JOIN: &str = r#"{"type":"presence:join","ref":3,"channel":"room:1"}"#;
+
+/// Somebody who hides, and is in the room all the same.
+async fn hidden(address: SocketAddr, user: &str) -> Raw {
+    let mut raw = Raw::connect(address, user).await;
+    for (ref_, command) in [(1, HIDE), (3, JOIN)] {
+        raw.text(command).await;
+        raw.answer(ref_).await;
+    }
+    raw
+}
+
+/// Somebody who was there and is not any more.
+async fn gone(address: SocketAddr, user: &str) {
+    let mut raw = Raw::connect(address, user).await;
+    raw.text(r#"{"type":"presence:leave","ref":1}"#).await;
+    raw.ends().await;
+}
+
+/// The id of `user`'s session, as `person` sees it.
+fn session_of(person: &Person, user: &str) -> Option<presence_client::wire::Session> {
+    Some(person.room.user(user)?.metas[0].session)
+}
+
+#[tokio::test]
+async fn coming_out_of_hiding_is_coming_as_somebody_nobody_has_seen() {
+    let gateway = start(&[]).await;
+    let mut bob = Person::comes(&gateway, "bob").await;
+    let mut ann = Person::comes(&gateway, "ann").await;
+    bob.sees(&["bob", "ann"]).await;
+    let first = session_of(&bob, "ann").unwrap();
+    assert_eq!(first, ann.client.hello().session);
+    ann.does(r#"{"type":"presence:cursor","channel":"room:1","x":1,"y":2}"#)
+        .await;
+    bob.until("her cursor", |it| it.room.cursors().contains_key(&first))
+        .await;
+
+    ann.does(HIDE).await;
+    bob.sees(&["bob"]).await;
+    ann.does(COME_OUT).await;
+    bob.sees(&["bob", "ann"]).await;
+    let second = session_of(&bob, "ann").unwrap();
+    assert_ne!(first, second);
+    let told = |event: &Event| match event {
+        Event::Own(own) => own.session.filter(|it| *it != first),
+        _ => None,
+    };
+    assert_eq!(ann.hears_of("her new name", told).await, second);
+
+    // Everything that she does is done under that name.
+    ann.does(r#"{"type":"presence:cursor","channel":"room:1","x":1,"y":2}"#)
+        .await;
+    bob.until("her cursor", |it| it.room.cursors().contains_key(&second))
+        .await;
+    assert!(!bob.room.cursors().contains_key(&first));
+    ann.does(r#"{"type":"presence:broadcast","channel":"room:1","event":"hi"}"#)
+        .await;
+    let said = |event: &Event| match event {
+        Event::Broadcast(it) => Some(it.session),
+        _ => None,
+    };
+    assert_eq!(bob.hears_of("her word", said).await, second);
+    let list = get(
+        gateway.address(),
+        "/api/presence/channel/room:1/viewers?user_id=bob",
+    )
+    .await;
+    assert!(!list.contains(&first.to_string()), "{list}");
+    assert!(list.contains(&second.to_string()), "{list}");
+    for event in &bob.heard[..] {
+        let text = event.to_json();
+        let is_after = text.contains(&second.to_string());
+        assert!(!(is_after && text.contains(&first.to_string())), "{text}");
+    }
+}
+
+/// What bob finds out of an empty room: everything he is told, but for the time.
+async fn findings(gateway: &Running) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut bob = Raw::upgrade(
+        gateway.address(),
+        "/ws?user_id=bob&device_id=web:b&workspace_id=elsewhere",
+        "",
+    )
+    .await;
+    let mut epochs: Vec<Value> = Vec::new();
+    for (mode, topic) in [
+        ("full", r#""channel":"room:1""#),
+        ("summary", r#""channel":"room:1""#),
+        ("full", r#""workspace":"default""#),
+    ] {
+        for _ in 0..3 {
+            bob.text(&format!(
+                r#"{{"type":"presence:watch",{topic},"mode":"{mode}"}}"#
+            ))
+            .await;
+            let state = loop {
+                let frame = bob.json().await;
+                if frame.get("epoch").is_some() {
+                    break frame;
+                }
+            };
+            let epoch = state["epoch"].clone();
+            let known = epochs.iter().position(|it| *it == epoch);
+            let known = known.unwrap_or_else(|| {
+                epochs.push(epoch.clone());
+                epochs.len() - 1
+            });
+            let text = state.to_string();
+            let text = text.replace(epoch.as_str().unwrap(), &format!("epoch {known}"));
+            found.push(text);
+            bob.text(&format!(r#"{{"type":"presence:unwatch","ref":9,{topic}}}"#))
+                .await;
+            bob.answer(9).await;
+        }
+    }
+    for path in [
+        "channel/room:1/viewers",
+        "channel/room:1/count",
+        "channel/room:1/typing",
+        "workspace/default/online",
+        "users/ann",
+    ] {
+        let answer = get(
+            gateway.address(),
+            &format!("/api/presence/{path}?user_id=bob&workspace_id=elsewhere"),
+        )
+        .await;
+        let (head, _) = answer.split_once("\r\n\r\n").unwrap();
+        let head = head.lines().filter(|it| !it.starts_with("date"));
+        found.extend(head.map(str::to_owned));
+        let mut body: Value = serde_json::from_str(body(&answer)).unwrap();
+        found.push(without_moments(&mut body));
+    }
+    for command in [
+        r#"{"type":"presence:get","ref":5,"users":["ann","nobody"]}"#,
+        r#"{"type":"presence:watch","ref":6,"users":["ann"]}"#,
+    ] {
+        bob.text(command).await;
+        // The answer; and of a watch what is told of her.
+        for _ in 0..command.matches("ref").count() + command.matches(":watch").count() {
+            found.push(without_moments(&mut bob.json().await));
+        }
+    }
+    // A room of two, of whom one may hide.
+    bob.text(JOIN).await;
+    bob.answer(3).await;
+    bob.text(r#"{"type":"presence:watch","ref":4,"channel":"room:1"}"#)
+        .await;
+    let state = loop {
+        let frame = bob.json().await;
+        if frame["type"] == "presence:currentUsers" {
+            break frame;
+        }
+    };
+    found.push(format!("{} {}", state["count"], state["version"]));
+    // Somebody who has only just come.
+    let mut cat = Raw::connect(gateway.address(), "cat").await;
+    cat.text(r#"{"type":"presence:join","ref":7,"channel":"room:1","watch":true}"#)
+        .await;
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        let frame = cat.json().await;
+        let mut users: Vec<&str> = frame["users"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|it| it["user_id"].as_str())
+            .collect();
+        users.sort_unstable();
+        told.push(format!(
+            "{} {} {} {users:?}",
+            frame["type"], frame["count"], frame["version"]
+        ));
+        if frame["type"] == "presence:currentUsers" && frame["count"] == 2 {
+            break;
+        }
+    }
+    found.extend(told);
+    bob.close(1000).await;
+    found.push(format!("{:?}", bob.ends().await.code));
+    found
+}
+
+/// The text of `body`, but for moments and epochs: when they were last seen is when they left, or hid.
+fn without_moments(body: &mut Value) -> String {
+    match body {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if ["last_seen", "epoch"].contains(&name.as_str()) && !value.is_null() {
+                    *value = Value::from("something");
+                }
+                without_moments(value);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|it| drop(without_moments(it))),
+        _ => {}
+    }
+    body.to_string()
+}
+
+#[tokio::test]
+async fn a_room_with_somebody_hidden_is_an_empty_one() {
+    let empty = start(&[]).await;
+    gone(empty.address(), "ann").await;
+    let alone = findings(&empty).await;
+    assert!(alone.len() > 30, "{alone:#?}");
+    let haunted = start(&[]).await;
+    let _ann = hidden(haunted.address(), "ann").await;
+    assert_eq!(findings(&haunted).await, alone);
+}
+
+/// The chance that of two answers, one about who hides and one about who is gone, the former took longer; a half where nobody
+/// can tell them apart.
+fn area(hidden: &[Duration], gone: &[Duration]) -> f64 {
+    let mut gone = gone.to_vec();
+    gone.sort_unstable();
+    let ranks = hidden.iter().map(|it| {
+        let below = gone.partition_point(|other| other < it);
+        let equal = gone.partition_point(|other| other <= it) - below;
+        below as f64 + equal as f64 / 2.0
+    });
+    ranks.sum::<f64>() / (hidden.len() as f64 * gone.len() as f64)
+}
+
+/// Asks over one connection, and says how long that took.
+async fn ask(stream: &mut TcpStream, user: &str) -> Duration {
+    let request =
+        format!("GET /api/presence/users/{user}?user_id=eve HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let began = Instant::now();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 4096];
+    let length = stream.read(&mut answer).await.unwrap();
+    let took = began.elapsed();
+    let text = String::from_utf8_lossy(&answer[..length]);
+    assert!(text.contains("offline") && text.ends_with('}'), "{text}");
+    took
+}
+
+/// Somebody who hides through a socket that stays open, or is gone.
+enum Twin {
+    Hidden(Raw),
+    Gone,
+}
+
+/// By request, best on a quiet machine: how well the time of an answer tells who hides, the first time that somebody asks about a
+/// user, and when they ask again at once. With `PRESENCE_TWIN_REDIS_URL` the gateway shares that Redis.
+#[tokio::test]
+#[ignore = "measures time"]
+async fn the_time_of_an_answer_does_not_tell_who_hides() {
+    /// Each with users whom nobody has asked about. No round takes as long as a client may be silent.
+    const ROUNDS: usize = 40;
+    const PAIRS: usize = 50;
+    let place = Place::new();
+    let redis = std::env::var("PRESENCE_TWIN_REDIS_URL").ok();
+    let redis = redis.iter().map(|url| ("REDIS_URL", url.as_str()));
+    let mut settings: Vec<(&str, &str)> = redis.collect();
+    settings.push(("PRESENCE_RATE_QUERY", "1000/s burst 100000"));
+    let program = place.start(&settings);
+    let address = program.address;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for _ in 0..200 {
+        ask(&mut stream, "warming-up").await;
+    }
+    let mut times = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
+    for round in 0..ROUNDS {
+        let mut twins = Vec::new();
+        for pair in 0..PAIRS {
+            // Whether the first or the second of a pair hides says nothing to anybody, nor does it to the store.
+            let (one, other) = (format!("u{round}-{pair}-a"), format!("u{round}-{pair}-b"));
+            let (hides, left) = match pair % 2 {
+                0 => (one, other),
+                _ => (other, one),
+            };
+            let raw = hidden(address, &hides).await;
+            gone(address, &left).await;
+            twins.push((hides, Twin::Hidden(raw)));
+            twins.push((left, Twin::Gone));
+        }
+        // What they did is on its way to the store until then.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        for (number, pair) in twins.chunks(2).enumerate() {
+            // Whichever comes first is another one each time.
+            let order = match (round + number / 2) % 2 {
+                0 => [0, 1],
+                _ => [1, 0],
+            };
+            for at in order {
+                let (user, twin) = &pair[at];
+                let kind = usize::from(matches!(twin, Twin::Gone));
+                for repeated in &mut times {
+                    repeated[kind].push(ask(&mut stream, user).await);
+                }
+            }
+        }
+        for (user, twin) in &mut twins {
+            if let Twin::Hidden(raw) = twin {
+                // They have been there all the time.
+                let path = format!("/api/presence/users/{user}?user_id={user}");
+                let answer = get(address, &path).await;
+                assert!(answer.contains("web:"), "{answer}");
+                raw.text(r#"{"type":"presence:leave"}"#).await;
+            }
+        }
+    }
+    for (what, [hidden, gone]) in ["first", "repeated"].iter().zip(&times) {
+        let area = area(hidden, gone);
+        let middle = |times: &[Duration]| {
+            let mut times = times.to_vec();
+            times.sort_unstable();
+            times[times.len() / 2]
+        };
+        println!(
+            "{what}: AUC {area:.3} of {} and {}, medians {:?} and {:?}",
+            hidden.len(),
+            gone.len(),
+            middle(hidden),
+            middle(gone)
+        );
+        assert!((0.45..=0.55).contains(&area), "{what}: {area}");
+    }
+}
