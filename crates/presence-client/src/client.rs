@@ -1,4 +1,4 @@
-//! One connection to a gateway.
+//! A connection to a gateway over the native protocol.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,10 +15,10 @@ use crate::wire::event::{self, Hello};
 use crate::wire::{Command, DecodeError, DecodeErrorKind, Event, Ref, command};
 use crate::{Options, Protocol};
 
-/// One connection to a gateway: commands go in, events come out.
+/// One connection to a gateway: it sends commands and receives events.
 ///
-/// It does nothing by itself: whoever has it calls [`next`](Client::next) to read, and sends
-/// [`heartbeat`](Client::heartbeat)s every [`Hello::heartbeat_interval`] milliseconds to stay.
+/// It does nothing by itself. The caller calls [`next`](Client::next) to receive events, and sends a
+/// [`heartbeat`](Client::heartbeat) every [`Hello::heartbeat_interval`] milliseconds to stay connected.
 ///
 /// ```no_run
 /// use presence_client::wire::{Event, Place, command};
@@ -48,34 +48,34 @@ use crate::{Options, Protocol};
 pub struct Client {
     socket: WebSocketStream<TcpStream>,
     protocol: Protocol,
-    /// There once it is handed out.
+    /// `Some` once [`connect`](Client::connect) has returned the client.
     hello: Option<Hello>,
     restored: bool,
-    /// Heard while waiting for an answer, not yet handed out.
+    /// Events that arrived while a request waited for its answer, not yet handed out.
     heard: VecDeque<Event>,
     next_ref: u64,
     ending: Option<Ending>,
 }
 
-/// Why there is no connection.
+/// Why a client could not connect.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL is not `ws://host:port/path`.
     #[error("not a ws:// URL: {0}")]
     Url(String),
-    /// The token cannot stand in a header.
+    /// The token has characters that cannot stand in an HTTP header.
     #[error("the token has characters that no token has")]
     Token,
-    /// The gateway could not be reached.
+    /// No TCP connection to the gateway could be made.
     #[error("cannot reach the gateway")]
     Unreachable(#[from] std::io::Error),
     /// The gateway answered the request with this HTTP status.
     #[error("the gateway answered with status {0}")]
     Refused(u16),
-    /// What answered does not speak WebSocket as it should.
+    /// The server's answer is not a correct WebSocket handshake.
     #[error("the WebSocket handshake failed")]
     Handshake(#[source] Box<tungstenite::Error>),
-    /// The connection ended before it said hello.
+    /// The connection ended before the gateway sent hello.
     #[error("{0} before hello")]
     Ended(Ending),
 }
@@ -83,41 +83,41 @@ pub enum ConnectError {
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
-    /// The gateway closed it.
+    /// The gateway closed the connection.
     Closed {
-        /// With this code.
+        /// The close code of the gateway; 1005 if it sent none.
         code: u16,
-        /// With these words.
+        /// The reason that the gateway gave, in words.
         reason: String,
     },
-    /// It broke.
+    /// The connection broke; the text says how.
     Lost(String),
-    /// The gateway said something that is not an event.
+    /// The gateway sent a frame that is not an event.
     Garbled(DecodeError),
 }
 
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The gateway says no.
+    /// The gateway refused the command.
     #[error("{}: {}", .0.code, .0.message)]
     Refused(event::Error),
-    /// The connection ended before there was an answer; the command may have been carried out.
+    /// The connection ended before an answer came; the gateway may have carried out the command.
     #[error("{0} before an answer")]
     Ended(Ending),
 }
 
-/// An event as it came, not yet decoded.
+/// An event as it arrived, not yet decoded.
 #[derive(Clone, Debug)]
 pub enum Frame {
-    /// JSON.
+    /// The JSON text of an event.
     Text(Utf8Bytes),
-    /// Postcard, with its version byte.
+    /// A binary event: postcard, with its version byte.
     Binary(Bytes),
 }
 
 impl Frame {
-    /// Its bytes.
+    /// The payload of the frame, without the WebSocket header.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Frame::Text(text) => text.as_bytes(),
@@ -125,11 +125,11 @@ impl Frame {
         }
     }
 
-    /// The event that it is.
+    /// Decodes the event in the frame.
     ///
     /// # Errors
     ///
-    /// Says why it is none.
+    /// Says why the frame is not an event.
     pub fn decode(&self) -> Result<Event, DecodeError> {
         match self {
             Frame::Text(text) => Event::from_json(text),
@@ -139,11 +139,11 @@ impl Frame {
 }
 
 impl Client {
-    /// Connects, and waits for the hello.
+    /// Connects, and waits for the hello of the gateway.
     ///
     /// # Errors
     ///
-    /// Says why there is no connection.
+    /// Says why the client could not connect.
     pub async fn connect(options: &Options) -> Result<Client, ConnectError> {
         let request = options.request()?;
         let stream = TcpStream::connect(options.address()?).await?;
@@ -177,26 +177,26 @@ impl Client {
         }
     }
 
-    /// The first event of this connection.
+    /// The first event of this connection, from the gateway.
     pub fn hello(&self) -> &Hello {
         self.hello.as_ref().expect("`connect` waits for it")
     }
 
-    /// Whether the session of the resume token goes on.
+    /// Whether the gateway accepted the resume token, so that the earlier session continues.
     pub fn restored(&self) -> bool {
         self.restored
     }
 
-    /// How the connection ended, once [`next`](Client::next) has said that it has.
+    /// How the connection ended; `None` until [`next`](Client::next) has returned `None`.
     pub fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()
     }
 
-    /// Says `command`.
+    /// Sends `command` and does not wait for an answer.
     ///
     /// # Errors
     ///
-    /// When the connection is broken; [`next`](Client::next) still has what came before that.
+    /// Fails if the connection is broken; [`next`](Client::next) still returns the events that came before that.
     pub async fn send(&mut self, command: &Command) -> Result<(), tungstenite::Error> {
         let message = match self.protocol {
             Protocol::Json => Message::text(command.to_json()),
@@ -205,17 +205,17 @@ impl Client {
         self.socket.send(message).await
     }
 
-    /// Says that you are still here.
+    /// Sends a heartbeat, which says that the client is still there.
     ///
     /// # Errors
     ///
-    /// When the connection is broken.
+    /// Fails if the connection is broken.
     pub async fn heartbeat(&mut self) -> Result<(), tungstenite::Error> {
         let heartbeat = command::Heartbeat { ref_: None };
         self.send(&Command::Heartbeat(heartbeat)).await
     }
 
-    /// The next event; `None` when the connection has ended. Dropping the future loses nothing.
+    /// Returns the next event, or `None` when the connection has ended. Dropping the future loses nothing.
     ///
     /// Events of a type that this client does not know are skipped.
     pub async fn next(&mut self) -> Option<Event> {
@@ -225,9 +225,10 @@ impl Client {
         }
     }
 
-    /// The next event as it came; `None` when the connection has ended. Dropping the future loses nothing.
+    /// Returns the next frame as it arrived, or `None` when the connection has ended. Dropping the
+    /// future loses nothing.
     ///
-    /// What [`request`](Client::request) has heard meanwhile only [`next`](Client::next) hands out.
+    /// Events that arrived during a [`request`](Client::request) are returned by [`next`](Client::next) only.
     pub async fn next_frame(&mut self) -> Option<Frame> {
         loop {
             let ending = match self.socket.next().await {
@@ -238,7 +239,7 @@ impl Client {
                 Some(Err(it)) => Ending::Lost(it.to_string()),
                 None => Ending::Lost("no more".to_owned()),
             };
-            // After a close the socket says once more that it has ended; the first word counts.
+            // After a close the socket reports its end once more; the first report counts.
             self.ending.get_or_insert(ending);
             if !matches!(self.ending, Some(Ending::Closed { .. })) {
                 return None;
@@ -249,12 +250,12 @@ impl Client {
         }
     }
 
-    /// Says `command` and waits for its answer: an `ok` or a `pong`. What else is heard meanwhile,
-    /// [`next`](Client::next) hands out later, in order.
+    /// Sends `command` and waits for its answer: an `ok` or a `pong`. Other events that arrive meanwhile are kept for
+    /// [`next`](Client::next), in order.
     ///
     /// # Errors
     ///
-    /// The gateway says no, or the connection ended.
+    /// Fails if the gateway refuses the command, or if the connection ends.
     pub async fn request(&mut self, mut command: Command) -> Result<Event, RequestError> {
         let ref_ = Ref::from(self.next_ref);
         self.next_ref += 1;
@@ -275,7 +276,7 @@ impl Client {
         Err(RequestError::Ended(self.take_ending()))
     }
 
-    /// Closes the connection as one should, which is a goodbye: the session ends. [`abort`](Self::abort) leaves it for the grace time.
+    /// Closes the connection with code 1000, which ends the session at once. [`abort`](Self::abort) leaves it for the grace time.
     pub async fn close(mut self) {
         let frame = CloseFrame {
             code: CloseCode::Normal,
@@ -286,7 +287,7 @@ impl Client {
         while let Some(Ok(_)) = self.socket.next().await {}
     }
 
-    /// Drops the connection without a word, as a train in a tunnel does.
+    /// Drops the connection without closing it, as a network failure does.
     pub fn abort(self) {}
 
     async fn read(&mut self) -> Option<Event> {
@@ -315,7 +316,7 @@ impl Ending {
                 code: frame.code.into(),
                 reason: frame.reason.as_str().to_owned(),
             },
-            // RFC 6455: what stands for a close without a code.
+            // RFC 6455 reserves 1005 for a close without a code.
             None => Ending::Closed {
                 code: 1005,
                 reason: String::new(),

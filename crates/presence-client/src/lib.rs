@@ -1,7 +1,7 @@
 //! The native protocol of Presence: its frames as types, and a small client.
 //!
-//! [`wire`] has every frame; with the feature `client` (on by default) there is a [`Client`] that says and hears them,
-//! and a [`Picture`] that keeps who is in one place.
+//! [`wire`] declares every frame. With the feature `client` (on by default) there is also a [`Client`], which sends and
+//! receives frames. A [`Picture`] keeps the list of the people in one place up to date.
 
 #[cfg(feature = "client")]
 mod client;

@@ -1,4 +1,4 @@
-//! How to connect.
+//! The options of a connection, and the request that opens it.
 
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
@@ -9,12 +9,12 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use crate::ConnectError;
 use crate::wire;
 
-/// How frames are written.
+/// The encoding of the frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// As JSON texts.
+    /// Frames are JSON texts.
     Json,
-    /// As postcard, which is smaller.
+    /// Frames are postcard, which is smaller.
     #[default]
     Binary,
 }
@@ -28,33 +28,33 @@ impl Protocol {
     }
 }
 
-/// How to connect, and as whom.
+/// The address of a gateway, the identity to connect with, and the sizes of buffers.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where: `ws://host:port/ws`. (TLS ends in front of the gateway; this client does not speak it.)
+    /// The address: `ws://host:port/ws`. (TLS ends in front of the gateway; this client does not speak it.)
     pub url: String,
-    /// How frames are written.
+    /// The encoding of the frames.
     pub protocol: Protocol,
-    /// Who you are, where the gateway has no key.
+    /// Your user id, for a gateway without a key.
     pub user_id: Option<String>,
-    /// What you are called, likewise.
+    /// Your display name, for a gateway without a key.
     pub name: Option<String>,
-    /// In which workspace you are, likewise.
+    /// The id of your workspace, for a gateway without a key.
     pub workspace_id: Option<String>,
-    /// On what you are: `web:…`, `mobile:…`, `desktop:…`.
+    /// The id of your device: `web:…`, `mobile:…`, `desktop:…`.
     pub device_id: Option<String>,
-    /// Who you are, where the gateway has a key.
+    /// The token that says who you are, for a gateway with a key.
     pub token: Option<String>,
-    /// The resume token of the last hello.
+    /// The resume token of the last hello, to continue that session.
     pub resume: Option<String>,
-    /// How much is read at once: what an idle connection costs.
+    /// The size of the read buffer, in bytes: the memory that an idle connection needs.
     pub read_buffer_bytes: usize,
-    /// The longest frame to take.
+    /// The longest frame to accept, in bytes.
     pub frame_bytes_max: usize,
 }
 
 impl Options {
-    /// To connect to `url`, as nobody in particular.
+    /// Options to connect to `url` without a user id.
     pub fn new(url: &str) -> Self {
         Options {
             url: url.to_owned(),
@@ -70,7 +70,7 @@ impl Options {
         }
     }
 
-    /// To connect to `url` as `user_id`.
+    /// Options to connect to `url` as `user_id`.
     pub fn user(url: &str, user_id: &str) -> Self {
         Options {
             user_id: Some(user_id.to_owned()),
@@ -78,7 +78,7 @@ impl Options {
         }
     }
 
-    /// Host and port.
+    /// The host and port of the URL.
     pub(crate) fn address(&self) -> Result<String, ConnectError> {
         let rest = self.url.strip_prefix("ws://");
         let rest = rest.ok_or_else(|| ConnectError::Url(self.url.clone()))?;
@@ -122,7 +122,8 @@ impl Options {
         Ok(request)
     }
 
-    /// Small buffers: the defaults are 128 KiB a connection, zeroed at every read.
+    /// The WebSocket's configuration. The buffers are small: the defaults are 128 KiB a connection, zeroed
+    /// at every read.
     pub(crate) fn socket(&self) -> WebSocketConfig {
         WebSocketConfig::default()
             .read_buffer_size(self.read_buffer_bytes)
@@ -133,7 +134,7 @@ impl Options {
     }
 }
 
-/// Appends `text` as the value of a query.
+/// Appends `text` to `out`, percent-encoded as a value of a query.
 fn percent_encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
         match byte {

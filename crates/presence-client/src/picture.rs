@@ -1,4 +1,4 @@
-//! Who is in one place, as a watcher sees it.
+//! The people in one place, as a watcher sees them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -7,45 +7,45 @@ use std::sync::Arc;
 use crate::wire::event::{Change, Cursor, User};
 use crate::wire::{Event, Have, Mode, Place, Reason, Session};
 
-/// Who is in one place, as a watcher sees it: kept right by the events of its topic.
+/// The people in one place, as a watcher sees them. The events of the topic keep it up to date.
 #[derive(Clone, Debug)]
 pub struct Picture {
     place: Place,
     have: Option<Have>,
     mode: Mode,
     count: u64,
-    /// In the order they came.
+    /// In the order in which they joined.
     users: Vec<User>,
     typing: Vec<Arc<str>>,
     cursors: BTreeMap<Session, Cursor>,
     surprises: u64,
 }
 
-/// What is really different after an event.
+/// A change of the picture that an event has made.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Difference {
-    /// They came.
+    /// A user has joined, or is listed for the first time.
     Joined(User),
-    /// They look different.
+    /// A listed user looks different.
     Updated(User),
-    /// They are gone; why is known unless we were not told at the time.
+    /// A user has left; the reason is `None` if the whole state shows it and the event of the leave was missed.
     Left(Arc<str>, Option<Reason>),
-    /// A big room has this many people now.
+    /// The number of people in a summarised place has changed to this.
     Count(u64),
-    /// Others are typing than before.
+    /// The users who are typing have changed to these.
     Typing(Vec<Arc<str>>),
-    /// A cursor moved.
+    /// A cursor is new, has moved, or has another selection.
     Pointed(Cursor),
-    /// A cursor is gone.
+    /// The cursor of this session is gone.
     Unpointed(Session),
 }
 
-/// Changes are missing: watch again with [`Picture::have`].
+/// Changes are missing between the picture and an event: watch again with [`Picture::have`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gap {
-    /// What the picture has.
+    /// The version of the picture, if it has one.
     pub have: Option<Have>,
-    /// What came.
+    /// The version of the event that does not fit.
     pub got: Have,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Gap {
 impl std::error::Error for Gap {}
 
 impl Picture {
-    /// A picture of `place`, empty until its whole state comes.
+    /// An empty picture of `place`. It fills when the whole state arrives.
     pub fn of(place: Place) -> Self {
         Picture {
             place,
@@ -80,56 +80,56 @@ impl Picture {
         }
     }
 
-    /// Of which place.
+    /// The place that this picture shows.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Which state it shows: what to say when watching again.
+    /// The version of the state that it shows. Send it when you watch the place again.
     pub fn have(&self) -> Option<Have> {
         self.have
     }
 
-    /// Whether everyone is listed.
+    /// Whether everyone is listed, or only the count and the first people.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// How many people there are.
+    /// How many people are in the place.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Everyone, or in a big room the first of them, in the order they came.
+    /// Everyone, or the first people of a summarised place, in the order in which they joined.
     pub fn users(&self) -> &[User] {
         &self.users
     }
 
-    /// One of them.
+    /// The listed user with this id.
     pub fn user(&self, id: &str) -> Option<&User> {
         self.users.iter().find(|it| &*it.id == id)
     }
 
-    /// Who is typing.
+    /// The ids of the users who are typing.
     pub fn typing(&self) -> &[Arc<str>] {
         &self.typing
     }
 
-    /// Who points where.
+    /// The cursor of each session that has one.
     pub fn cursors(&self) -> &BTreeMap<Session, Cursor> {
         &self.cursors
     }
 
-    /// How often a change did not fit what it changes, such as a person leaving who was not there. A gateway without bugs makes none.
+    /// How many changes did not fit the picture, such as a leave of a person who was not there. A gateway without faults causes none.
     pub fn surprises(&self) -> u64 {
         self.surprises
     }
 
-    /// Takes in `event`, and says what is really different. Events of other topics, and old ones, change nothing.
+    /// Applies `event`, and returns what is really different. Events of other topics, and old ones, change nothing.
     ///
     /// # Errors
     ///
-    /// Changes are missing before this one. The picture is as it was.
+    /// Changes before this event are missing. The picture stays as it was.
     pub fn apply(&mut self, event: &Event) -> Result<Vec<Difference>, Gap> {
         let mut out = Vec::new();
         match event {
@@ -149,13 +149,13 @@ impl Picture {
                         out.push(Difference::Count(it.count));
                     }
                     self.count = it.count;
-                    // Faces that are no longer among the first have not left.
+                    // People who are no longer among the first have not left.
                     self.replace_users(got, Mode::Summary, &it.users, &mut Vec::new());
                 }
             }
             Event::Unchanged(it) if it.place == self.place => {
                 let got = have(it.epoch, it.version);
-                // A later version is no gap: what is between follows.
+                // A later version is no gap: the changes in between follow.
                 if self.have.is_none_or(|have| have.epoch != got.epoch) {
                     return Err(self.gap(got));
                 }
@@ -201,7 +201,7 @@ impl Picture {
         same.is_some_and(|have| got.version < have.version)
     }
 
-    /// Makes `change` if `got` is the next state. If it is an old one, there is nothing to do.
+    /// Applies `change` if `got` is the next version. An older version changes nothing.
     fn step(&mut self, got: Have, change: impl FnOnce(&mut Self)) -> Result<(), Gap> {
         let same = self.have.filter(|have| have.epoch == got.epoch);
         let Some(have) = same else {

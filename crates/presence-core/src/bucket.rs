@@ -1,34 +1,34 @@
-//! Token buckets: how often somebody may do something.
+//! Token buckets: how often something may be done.
 
 use std::time::Duration;
 
 use crate::Timestamp;
 
-/// So many at once, and one more every `every`.
+/// A rate: `burst` at once, and one more after each `every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many at once.
+    /// How many may be done at once.
     pub burst: u32,
-    /// How long until one more.
+    /// The time after which one more may be done.
     pub every: Duration,
 }
 
-/// What is left of a [`Rate`]. Sixteen bytes, so that a connection can have several.
+/// The state of a [`Rate`] limit. It is one number, so that a connection can have several.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenBucket {
-    /// When the bucket would be full again if nothing more were taken.
+    /// When the bucket is full again if nothing more is taken.
     full_at: Timestamp,
 }
 
 impl TokenBucket {
-    /// A full bucket.
+    /// A bucket that is full.
     pub fn full() -> Self {
         TokenBucket {
             full_at: Timestamp::default(),
         }
     }
 
-    /// Whether nothing was taken of late, so that it need not be remembered.
+    /// Whether the bucket is full at `now`, so that it need not be kept.
     pub fn is_full(&self, now: Timestamp) -> bool {
         self.full_at <= now
     }
@@ -37,7 +37,7 @@ impl TokenBucket {
     ///
     /// # Errors
     ///
-    /// There is none; says how long until there is. Nothing has changed.
+    /// The time until there is a token, if there is none now. Nothing has changed then.
     pub fn take(&mut self, now: Timestamp, rate: Rate) -> Result<(), Duration> {
         let full_at = self.full_at.max(now) + rate.every;
         let most = now + rate.every * rate.burst;
@@ -49,51 +49,51 @@ impl TokenBucket {
     }
 }
 
-/// So many bytes at once, and so many more a second.
+/// A rate of bytes: `burst` at once, and `per_second` more each second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRate {
-    /// Bytes at once.
+    /// How many bytes may be spent at once.
     pub burst: u64,
-    /// Bytes a second after that; 0 counts as 1.
+    /// How many bytes are added each second; 0 counts as 1.
     pub per_second: u64,
 }
 
-/// What is left of a [`ByteRate`]. What is about to be sent is known only when it is there, so this may be overdrawn, by
-/// one thing at a time: whoever wants more has to wait until it is not.
+/// The state of a [`ByteRate`] limit. The size of a message is known only when it is there, so the bucket may be
+/// overdrawn by one message. The next one has to wait until the bucket is no longer overdrawn.
 #[derive(Clone, Copy, Debug)]
 pub struct ByteBucket {
-    /// When the bucket would be full again if nothing more were taken.
+    /// When the bucket is full again if nothing more is spent.
     full_at: Timestamp,
 }
 
 impl ByteBucket {
-    /// A full bucket.
+    /// A bucket that is full.
     pub fn full() -> Self {
         ByteBucket {
             full_at: Timestamp::default(),
         }
     }
 
-    /// Whether nothing was taken of late, so that it need not be remembered.
+    /// Whether the bucket is full at `now`, so that it need not be kept.
     pub fn is_full(&self, now: Timestamp) -> bool {
         self.full_at <= now
     }
 
-    /// How long until something may be asked for that costs bytes; `None`, if it may be now.
+    /// How long to wait before asking for something that costs bytes; `None` if it may be asked for now.
     pub fn wait(&self, now: Timestamp, rate: ByteRate) -> Option<Duration> {
         let empty_at = now + rate.time_of(rate.burst);
         let wait = self.full_at.since(empty_at);
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Takes `bytes` out, more than there are if need be.
+    /// Spends `bytes`, even if there are fewer.
     pub fn spend(&mut self, now: Timestamp, rate: ByteRate, bytes: usize) {
         self.full_at = self.full_at.max(now) + rate.time_of(bytes as u64);
     }
 }
 
 impl ByteRate {
-    /// How long it takes until there are `bytes` more.
+    /// How long it takes until `bytes` more may be spent.
     fn time_of(self, bytes: u64) -> Duration {
         let millis = bytes.saturating_mul(1000) / self.per_second.max(1);
         Duration::from_millis(millis)

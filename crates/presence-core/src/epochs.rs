@@ -13,12 +13,12 @@ pub(crate) struct Epochs {
 }
 
 impl Epochs {
-    /// `seed` is a random number and stays a secret, so that no two runs share an epoch.
+    /// A generator with a secret random `seed`, so that no two runs have the same epochs.
     pub(crate) fn new(seed: u64) -> Self {
         Epochs { seed, given: 0 }
     }
 
-    /// One that was not given before.
+    /// An epoch that was not generated before.
     pub(crate) fn next(&mut self) -> u64 {
         self.given += 1;
         let mut hasher = DefaultHasher::new();

@@ -1,4 +1,4 @@
-//! What watchers are told. One event serves every watcher of a topic: nothing in it depends on who reads it.
+//! What watchers are told. One event serves every watcher of a topic, so nothing in an event depends on who reads it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use crate::{
     UserId, Visible, WorkspaceId,
 };
 
-/// A place with a roster: what can be joined.
+/// What has a roster and can be watched: a channel or a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
-    /// A place people go to.
+    /// A place that sessions join and leave, such as a chat room, a document or a page.
     Channel(ChannelId),
-    /// A tenant: everyone of it who is online.
+    /// A tenant: its roster lists every visible user with a session in that workspace.
     Workspace(WorkspaceId),
 }
 
@@ -26,52 +26,69 @@ impl fmt::Display for Topic {
     }
 }
 
-/// Which state of a topic. Versions of one epoch follow each other by one.
+/// The version of a state: of what this node tells about a topic or a user, or of a map in the shared store. It is a
+/// number within an epoch. Versions of different epochs cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// Changes when counting starts anew.
+    /// The counting that the version belongs to: an opaque number. It is different when counting starts again.
     pub epoch: u64,
-    /// Grows by one with each change that is told.
+    /// Grows with each announced change. Successive [`Event::Changes`] of one epoch have successive versions, so a gap
+    /// means that an event was lost.
     pub version: u64,
 }
 
-/// How a watcher wants to see a roster.
+/// How much a watcher is told about a roster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Watching {
-    /// Everyone, as long as the room is not too big.
+    /// Everyone, then each change. A room that is too big to list is summarised.
     #[default]
     Full,
-    /// The same, and with each change everyone once more: for those whose clients keep no list.
+    /// The same as `Full`, and each change also carries everyone: for clients that keep no list themselves.
     Whole,
-    /// A count and some faces.
+    /// An exact count and the first people, at most once a second.
     Summary,
 }
 
-/// Something a watcher is told.
+/// Something that a session is told: about a topic or a user that it watches, about its own user, or about this node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The whole state of a roster.
+    /// The whole state of a topic: it replaces everything that the watcher knew of the topic.
+    ///
+    /// A watcher gets it after it began to watch, unless it still had a version from which this node can send the
+    /// missing changes (see [`Event::Unchanged`]). All watchers of the topic may get it again after a big room has
+    /// become small enough to list. It shows the topic as all watchers were last told, so the next [`Event::Changes`]
+    /// apply to it.
+    ///
+    /// A room is summarised instead ([`Event::Summary`]) while it has more than
+    /// [`Limits::listed_max`](crate::Limits::listed_max) people, or while its list would take more than 1 MiB.
+    ///
+    /// ```text
+    /// Everyone in channel room:42, version 7: Ann (2 sessions), Bob; Bob is typing   replaces what the watcher knew
+    /// Changes  in channel room:42, version 8: Joined(Eve)                            follows it
+    /// Changes  in channel room:42, version 10: …                                     version 9 was lost: watch again
+    /// ```
     Everyone {
-        /// Of which topic.
+        /// The topic that this is the state of.
         topic: Topic,
-        /// Which state.
+        /// The version of this state. Changes that apply to it have the same epoch and the next version.
         clock: Clock,
-        /// Everyone, in the order they came.
+        /// Everyone in the topic, ordered by when they joined.
         people: Vec<Arc<Person>>,
-        /// Who is typing.
+        /// The users who are typing, at most [`Limits::typing_max`](crate::Limits::typing_max).
         typing: Vec<UserId>,
-        /// Who points where.
+        /// The cursors in the channel, at most [`Limits::cursors_max`](crate::Limits::cursors_max).
         cursors: Vec<Cursor>,
     },
-    /// The watcher's picture is right. What has no version is told anyway.
+    /// The watcher is up to date: it had this version, or has just been sent the changes that it missed. Typing and
+    /// cursors have no version, so they are always sent.
     Unchanged {
-        /// Of which topic.
+        /// The topic that the watcher is up to date with.
         topic: Topic,
-        /// Which state.
+        /// The version that the watcher has now.
         clock: Clock,
-        /// Who is typing.
+        /// The users who are typing, at most [`Limits::typing_max`](crate::Limits::typing_max).
         typing: Vec<UserId>,
-        /// Who points where.
+        /// The cursors in the channel, at most [`Limits::cursors_max`](crate::Limits::cursors_max).
         cursors: Vec<Cursor>,
     },
     /// Nobody was there, and somebody has come: versions are counted from the start, and the changes that say who follow.
@@ -83,96 +100,99 @@ pub enum Event {
     },
     /// What changed in one tick: never empty.
     Changes {
-        /// In which topic.
+        /// The topic that changed.
         topic: Topic,
-        /// The version that this makes.
+        /// The version after these changes.
         clock: Clock,
-        /// One per person.
+        /// The changes, at most one for each person.
         changes: Vec<Change>,
-        /// Everyone who is there now, in the order they came; only where somebody watches the whole.
+        /// Everyone who is in the topic now, ordered by when they joined. It is sent only while somebody watches the
+        /// topic with [`Watching::Whole`].
         everyone: Option<Vec<Arc<Person>>>,
     },
-    /// A big room.
+    /// The state of a topic for those who asked for a summary, and for everybody while the room is too big to list.
     Summary {
-        /// Which.
+        /// The topic that is summarised.
         topic: Topic,
-        /// Which state.
+        /// The version of this state.
         clock: Clock,
-        /// How many people are in it, exactly.
+        /// The exact number of people in the topic.
         count: usize,
-        /// The first of them.
+        /// The people who joined first, each with their newest session
+        /// only; at most [`Limits::faces_max`](crate::Limits::faces_max).
         faces: Vec<Arc<Person>>,
     },
-    /// Somebody started or stopped typing.
+    /// Users started or stopped typing in a channel.
     Typing {
-        /// Where.
+        /// The channel that they type in.
         topic: Topic,
-        /// Everyone who is typing now, up to the limit.
+        /// All users who are typing now, at most [`Limits::typing_max`](crate::Limits::typing_max).
         typing: Vec<UserId>,
-        /// Who started in this tick.
+        /// The users who started in this tick, at most `typing_max`; the others follow in the next ticks.
         started: Vec<UserId>,
-        /// Who stopped in this tick.
+        /// The users who stopped in this tick, at most `typing_max`; the others follow in the next ticks.
         stopped: Vec<UserId>,
     },
-    /// Cursors moved in this tick.
+    /// Cursors moved or disappeared in a channel. A session is not told about its own cursor.
     Cursors {
-        /// Where.
+        /// The channel that the cursors are in.
         topic: Topic,
-        /// Where they are now.
+        /// The cursors that moved, as they are now; at most [`Limits::cursors_max`](crate::Limits::cursors_max).
         cursors: Vec<Cursor>,
-        /// Of each of them whose it is and what is new, in the same order.
+        /// What is new about each of `cursors`, in the same order.
         moves: Vec<Move>,
         /// The aliases of sessions that point no more.
         gone: Vec<SessionId>,
     },
-    /// Somebody told the channel something.
+    /// A session or a service sent a message to a channel.
     Broadcast {
-        /// Which channel.
+        /// The channel that the message was sent to.
         topic: Topic,
-        /// What kind of thing.
+        /// The name of the event, as the sender chose it; at most [`EVENT_BYTES_MAX`](crate::EVENT_BYTES_MAX) bytes.
         event: Arc<str>,
-        /// The thing.
+        /// The content of the message, which may be empty.
         payload: Payload,
-        /// Who.
+        /// The user who sent it.
         user: UserId,
         /// Through which session. Nobody is shown this.
         session: SessionId,
         /// What others are shown as its id.
         alias: SessionId,
     },
-    /// What others see of a user.
+    /// How others see a user. Those who watch the user are told this.
     Face(Face),
-    /// What a user sees of themselves.
+    /// How a user sees themselves. The user's own sessions are told this.
     Own(Owned),
-    /// The node has lost the others, or has found them again. Meanwhile it shows them as they were.
+    /// This node has lost its connection to the other nodes, or has it back. In between it shows the people of other
+    /// nodes as they last were.
     Alone {
-        /// Whether it has lost them.
+        /// Whether the connection is lost.
         is_alone: bool,
     },
 }
 
-/// What became of a person in a roster.
+/// What happened to a person in a roster.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// They came.
+    /// The person is new in the topic.
     Joined(Arc<Person>),
-    /// Something about them is different.
+    /// The person is still in the topic, and looks different, or has other sessions or another meta there.
     Updated {
-        /// How they were when that was last told.
+        /// The person as the watchers were last told.
         from: Arc<Person>,
-        /// How they are.
+        /// The person as they are now.
         to: Arc<Person>,
     },
-    /// They are gone.
+    /// The person is no longer in the topic.
     Left {
-        /// Who, as they were when that was last told.
+        /// The person as the watchers were last told.
         person: Arc<Person>,
-        /// Why.
+        /// The reason for which the last of their sessions left.
         reason: Reason,
     },
 }
 
-/// Where a session points, and what it has selected.
+/// The cursor of one session: where it points, and what it has selected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cursor {
     /// Which session. Nobody is shown this.
@@ -181,78 +201,78 @@ pub struct Cursor {
     pub alias: SessionId,
     /// Whose.
     pub user: UserId,
-    /// Where it points, once it has pointed anywhere.
+    /// The last position that the session pointed at; `None` until it has pointed.
     pub pointer: Option<Pointer>,
-    /// What it has selected.
+    /// The range of text that the session has selected; `None` where nothing is selected.
     pub selection: Option<Selection>,
 }
 
-/// What is new of a cursor.
+/// What is new about a cursor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Move {
-    /// Whose it is.
+    /// The person whose cursor it is.
     pub person: Arc<Person>,
-    /// Whether it pointed, be it to where it was.
+    /// Whether the session pointed, even if at the same position.
     pub pointed: bool,
-    /// Whether something else is selected.
+    /// Whether the selection is different.
     pub selected: bool,
 }
 
-/// A position, in coordinates that the application chose. Finite.
+/// A position in a unit and a coordinate system that the application chooses. Both numbers are finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pointer {
-    /// From the left.
+    /// The distance from the left edge.
     pub x: f64,
-    /// From the top.
+    /// The distance from the top edge.
     pub y: f64,
-    /// Whether to draw it.
+    /// Whether clients are to draw the cursor.
     pub visible: bool,
 }
 
-/// A range of text.
+/// A range of text, counted in a unit that the application chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Its first position.
+    /// The first position of the range.
     pub start: u64,
-    /// The position behind its last.
+    /// The position after the last one of the range.
     pub end: u64,
 }
 
-/// What others see of a user.
+/// A user as others see them. It is the same for every watcher.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Face {
-    /// Who.
+    /// The user who is described.
     pub user: UserId,
-    /// Which state.
+    /// The version of this state: it counts what this node has told about the user.
     pub clock: Clock,
-    /// How they look.
+    /// The user's visible status, message and emoji.
     pub look: Arc<Look>,
-    /// While offline: when they were last seen, if ever.
+    /// When others last saw the user. `None` while the user is visible, and if nobody ever saw them.
     pub last_seen: Option<Timestamp>,
-    /// On what they are here, each kind once.
+    /// The kinds of devices that the user is connected with, each kind once.
     pub devices: Vec<DeviceKind>,
 }
 
-/// What a user sees of themselves.
+/// A user as they see themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Owned {
-    /// Who.
+    /// The user who is described.
     pub user: UserId,
-    /// What they chose.
+    /// The status that the user chose.
     pub chosen: Chosen,
-    /// What others are shown.
+    /// The status that others are shown.
     pub shown: Visible,
-    /// Their custom message.
+    /// The user's custom message, if they have one.
     pub message: Option<Arc<str>>,
-    /// Their emoji.
+    /// The user's emoji, if they have one.
     pub emoji: Option<Arc<str>>,
-    /// When status, message and emoji end.
+    /// When the status, the message and the emoji end; `None` where they do not end by themselves.
     pub expires_at: Option<Timestamp>,
-    /// Which change of their status this is.
+    /// The revision of the user's status: see [`Status::revision`](crate::Status::revision).
     pub revision: u64,
-    /// When others last saw them; now, if they can be seen.
+    /// When others last saw the user. While the user is visible: when one of their sessions was last heard from.
     pub last_seen: Option<Timestamp>,
-    /// Their devices.
+    /// The devices that the user has sessions on, in any node of the cluster.
     pub devices: Vec<OwnedDevice>,
     /// The sessions on this node that others are shown under another id, each with that.
     pub aliases: Vec<(SessionId, SessionId)>,
@@ -267,21 +287,21 @@ impl Owned {
     }
 }
 
-/// A device, as its owner sees it.
+/// A device of a user, as the user sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnedDevice {
-    /// Which.
+    /// The id of the device.
     pub id: DeviceId,
-    /// How many sessions it has.
+    /// How many sessions the user has on it.
     pub sessions: usize,
-    /// Whether the most active of them is active, idle or hidden.
+    /// The activity of its most active session.
     pub activity: crate::users::Activity,
-    /// When it was last heard from.
+    /// When one of its sessions was last heard from.
     pub heard_at: Timestamp,
 }
 
 impl Event {
-    /// About how many bytes it is in memory or on a wire; what bounded queues count.
+    /// The approximate size of the event in bytes, in memory or on a wire. Bounded queues count this.
     pub fn weight(&self) -> usize {
         const HEAD: usize = 128;
         const NAME: usize = 48;
@@ -325,7 +345,7 @@ impl Event {
 }
 
 impl Person {
-    /// About how many bytes they are in memory or on a wire.
+    /// The approximate size of the person in bytes, in memory or on a wire.
     pub fn weight(&self) -> usize {
         let members = self.members.iter();
         192 + members.map(|it| 128 + it.meta.json().len()).sum::<usize>()

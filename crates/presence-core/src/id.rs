@@ -1,25 +1,26 @@
-//! Identifiers: who, on what, where. Each has an alphabet and a length that every wire, key and page can carry as it is.
+//! Identifiers of users, devices, channels, workspaces and sessions. Each has an alphabet and a maximum length, so that
+//! every wire format, key and page can carry it without escapes.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Why a text is not an identifier.
+/// Why a text is not a valid identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdError {
-    /// It is empty.
+    /// The text is empty.
     Empty,
-    /// It is longer than `bytes_max` bytes.
+    /// The text is longer than `bytes_max` bytes.
     TooLong {
-        /// The longest that is allowed.
+        /// The maximum length for this kind of identifier, in bytes.
         bytes_max: usize,
     },
-    /// It has a character outside the alphabet.
+    /// The text has a character outside the alphabet: this one.
     Character(char),
-    /// It is a property that every JavaScript object inherits: a page that has an object with ids for keys would find
-    /// a function there.
+    /// The text is the name of a property that every JavaScript object inherits. A page that uses ids as keys of an
+    /// object would find a function there.
     Reserved,
-    /// It begins with something that is kept for ids of another kind.
+    /// The text begins with a prefix that is reserved for identifiers of another kind: this one.
     Prefix(&'static str),
 }
 
@@ -37,17 +38,18 @@ impl fmt::Display for IdError {
 
 impl std::error::Error for IdError {}
 
-/// What may stand in every identifier: letters, digits and marks that need no escape in a URL path, a Redis key or JSON.
+/// The characters that every identifier may have: letters, digits, and marks that need no escape in a URL path, a Redis
+/// key or JSON.
 fn is_common(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_.:@|+=/~".contains(c)
 }
 
-/// Channels are often named after pages, so they may look like one.
+/// The characters that a channel may have: more than others, because channels are often named after the path of a page.
 fn is_channel(c: char) -> bool {
     is_common(c) || "%?&!,;#$".contains(c)
 }
 
-/// `Object.getOwnPropertyNames(Object.prototype)`, and `prototype`, which functions have.
+/// The names in `Object.getOwnPropertyNames(Object.prototype)`, and `prototype`, which functions have.
 const RESERVED: [&str; 13] = [
     "constructor",
     "__defineGetter__",
@@ -87,24 +89,24 @@ macro_rules! id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The longest one, in bytes.
+            /// The maximum length in bytes.
             pub const BYTES_MAX: usize = $bytes_max;
 
-            /// Checks `text` and keeps it as it is.
+            /// Checks `text` and keeps it unchanged.
             ///
             /// # Errors
             ///
-            /// Says what is wrong with it: empty, too long, a character outside the alphabet, a reserved name.
+            /// [`IdError`] if the text is empty, too long or reserved, or has a character outside the alphabet.
             pub fn new(text: &str) -> Result<Self, IdError> {
                 checked(text, Self::BYTES_MAX, $allowed).map($name)
             }
 
-            /// The text it was made of.
+            /// The identifier as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
-            /// The same text, shared.
+            /// The identifier as shared text; cloning it is cheap.
             pub fn text(&self) -> Arc<str> {
                 self.0.clone()
             }
@@ -133,44 +135,44 @@ macro_rules! id {
 }
 
 id! {
-    /// An account.
+    /// The id of a user's account: at most 128 bytes.
     UserId, 128, is_common
 }
 id! {
-    /// One browser profile or phone of a user, such as `web:browser_abc`.
+    /// The id of one browser profile or phone of a user, such as `web:browser_abc`: at most 128 bytes.
     DeviceId, 128, is_common
 }
 id! {
-    /// A place people are in, such as `room:42`, `document:7` or `page:/x`.
+    /// The id of a place that sessions join, such as `room:42`, `document:7` or `page:/x`: at most 200 bytes.
     ChannelId, 200, is_channel
 }
 id! {
-    /// The tenant in whose online list a user appears.
+    /// The id of a tenant in whose online list a user appears: at most 128 bytes.
     WorkspaceId, 128, is_common
 }
 
 impl UserId {
-    /// Whether this is a visitor without an account. Nothing of theirs outlives their sessions.
+    /// Whether the user is a visitor without an account. Nothing of theirs is kept after their sessions have ended.
     pub fn is_anonymous(&self) -> bool {
         self.as_str().starts_with("anon_")
     }
 }
 
-/// What others are told of a device.
+/// The kind of a device, which is all that others are told about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceKind {
-    /// A browser.
+    /// A web browser.
     Web,
     /// A phone or a tablet.
     Mobile,
-    /// An installed program.
+    /// A program that is installed on a computer.
     Desktop,
-    /// Anything else.
+    /// Any other kind of device.
     Other,
 }
 
 impl DeviceKind {
-    /// Its name on the wire.
+    /// The name of the kind on the wire, such as `mobile`.
     pub fn as_str(self) -> &'static str {
         match self {
             DeviceKind::Web => "web",
@@ -182,7 +184,7 @@ impl DeviceKind {
 }
 
 impl DeviceId {
-    /// The kind that stands before the first colon.
+    /// The kind of the device: what stands before the first colon of the id.
     pub fn kind(&self) -> DeviceKind {
         match self.as_str().split(':').next() {
             Some("web") => DeviceKind::Web,
@@ -193,28 +195,42 @@ impl DeviceId {
     }
 }
 
-/// One logical client connection, named by the server. It survives reconnects; it is no secret.
+/// The id of one logical connection of a client. The server chooses it, and the session keeps it across reconnects. It
+/// is not a secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u128);
 
 impl SessionId {
-    /// The session of this number. Whoever calls sees to it that it is not used twice.
+    /// The id with this number.
+    ///
+    /// The hub draws random numbers of 128 bits for its sessions. A caller that chooses the numbers itself must not use
+    /// one twice, and must not use one below 2^80: those stand for services (see [`outsider`](Self::outsider)). An id
+    /// is shown as 32 hexadecimal digits.
+    ///
+    /// ```
+    /// use presence_core::{Outsider, SessionId};
+    ///
+    /// let session = SessionId::from_u128(1 << 100);
+    /// assert_eq!(session.to_string(), "00000010000000000000000000000000");
+    /// assert_eq!(session.outsider(), None);
+    /// assert_eq!(SessionId::from_u128(7).outsider(), Some(Outsider::new(7)));
+    /// ```
     pub const fn from_u128(number: u128) -> Self {
         SessionId(number)
     }
 
-    /// Its number.
+    /// The number of the id, as [`from_u128`](Self::from_u128) takes it.
     pub const fn as_u128(self) -> u128 {
         self.0
     }
 
-    /// Stands where a session does for an [`Outsider`], said on the node of that tag: its first 48 bits are zero, as those of
-    /// a session, which are random, are once in 280 million million.
+    /// The id that stands for `outsider` on the node with the tag `node`. Its first 48 bits are zero. Those of a
+    /// session are random, so they are all zero once in 280 million million sessions.
     pub(crate) const fn of_outsider(node: u32, outsider: Outsider) -> Self {
         SessionId((node as u128) << 48 | outsider.0 as u128)
     }
 
-    /// Who it is, if it is nobody's session but an outsider's mark.
+    /// The service that this id stands for; `None` if it is the id of a session.
     pub const fn outsider(self) -> Option<Outsider> {
         match self.0 >> 80 {
             0 => Some(Outsider(self.0 as u64 & Outsider::MAX)),
@@ -222,21 +238,21 @@ impl SessionId {
         }
     }
 
-    /// On the node of which tag an outsider spoke.
+    /// The tag of the node through which the service spoke.
     pub(crate) const fn node_of_outsider(self) -> u32 {
         (self.0 >> 48) as u32
     }
 }
 
-/// Something that is in no channel and still says something there: a service. Its number is whatever the service tells
-/// itself by.
+/// A service that is in no channel, and sends messages to channels. The service chooses its own number, to recognise
+/// its messages by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outsider(u64);
 
 impl Outsider {
     const MAX: u64 = (1 << 48) - 1;
 
-    /// The outsider of this number, of which the last 48 bits count.
+    /// The service with this number, of which only the last 48 bits are kept.
     pub const fn new(number: u64) -> Self {
         Outsider(number & Outsider::MAX)
     }

@@ -1,17 +1,17 @@
-//! JSON texts of others. They are checked here once, so that they can be written into frames as they are.
+//! Checks of JSON texts from outside. A text is checked once, here, so that it can be copied into frames unchanged.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// How many lists and objects of a JSON text may stand within each other.
+/// How deep lists and objects of a JSON text may be nested.
 pub const JSON_DEPTH_MAX: usize = 63;
 
 /// Why a text is not JSON that can be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonError {
-    /// Where in the text, in bytes from its beginning.
+    /// The position of the error, in bytes from the beginning of the text.
     pub at: usize,
-    /// What is wrong there.
+    /// A description of the error, in words.
     pub what: &'static str,
 }
 
@@ -23,12 +23,12 @@ impl fmt::Display for JsonError {
 
 impl std::error::Error for JsonError {}
 
-/// Checks that `text` is one JSON value (RFC 8259) that every client can read: with whole Unicode characters, numbers that
-/// a double can hold, and at most [`JSON_DEPTH_MAX`] lists and objects within each other.
+/// Checks that `text` is one JSON value (RFC 8259) that every client can read: its strings are valid Unicode, its
+/// numbers fit into a double, and lists and objects are nested at most [`JSON_DEPTH_MAX`] deep.
 ///
 /// # Errors
 ///
-/// Says what is wrong, and where.
+/// [`JsonError`] with the first thing that is wrong, and its position.
 pub fn check_json(text: &str) -> Result<(), JsonError> {
     let mut reader = Reader::new(text);
     reader.space();
@@ -36,7 +36,7 @@ pub fn check_json(text: &str) -> Result<(), JsonError> {
     reader.end()
 }
 
-/// Checks that `text` is a JSON object, and shows `each` of its members: the name, and the text of the value.
+/// Checks that `text` is a JSON object, and calls `each` with the name and the JSON text of every member.
 pub(crate) fn members<'a>(
     text: &'a str,
     mut each: impl FnMut(Cow<'a, str>, &'a str),
@@ -50,7 +50,7 @@ pub(crate) fn members<'a>(
     reader.end()
 }
 
-/// The text that a JSON string stands for; `None` where `json`, which was checked, is another value.
+/// The text of a JSON string. `None` if `json`, which must have been checked, is another value.
 pub(crate) fn text_of(json: &str) -> Option<Cow<'_, str>> {
     json.starts_with('"').then(|| unquoted(json))
 }
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a value within `depth` others.
+    /// Reads a value that is nested `depth` deep.
     fn value(&mut self, depth: usize) -> Result<(), JsonError> {
         match self.peek() {
             Some(b'{') => self.object(depth + 1, &mut |_, _| {}),
@@ -235,8 +235,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The character that `text` begins with the `\u` escape of, and how many bytes of it that is; `None` for half a surrogate
-/// pair.
+/// The character of the `\u` escape at the beginning of `text`, and the length of the escape in bytes. `None` for half
+/// a surrogate pair.
 fn escaped(text: &str) -> Option<(char, usize)> {
     let unit = |text: &str| {
         let digits = text.strip_prefix("\\u")?.get(..4)?;
@@ -255,7 +255,7 @@ fn escaped(text: &str) -> Option<(char, usize)> {
     Some((char::from_u32(both)?, 12))
 }
 
-/// What a string that was checked stands for.
+/// The text of a JSON string that was checked.
 fn unquoted(json: &str) -> Cow<'_, str> {
     let inside = &json[1..json.len() - 1];
     if !inside.contains('\\') {

@@ -1,17 +1,17 @@
-//! Who is here, right now, and what are they doing? Every rule of Presence, as a pure state machine.
+//! The rules of Presence (who is here, right now, and what are they doing?) as a pure state machine.
 //!
-//! Facts go in with the time at which they happened; effects come out, for somebody else to perform.
-//! Nothing here opens, waits, reads a clock or rolls a die, so a whole node runs in one test in virtual time.
+//! Inputs are facts, with the time at which they happened. Outputs are effects, which the caller performs. Nothing in
+//! this crate does I/O, waits, reads a clock or draws random numbers, so a whole node runs in one test in virtual time.
 //!
-//! Two machines share the work, because two kinds of thing are shared out over cores:
+//! There are two state machines, because a node spreads users and channels over its cores separately:
 //!
-//! - [`users::Users`] knows people: their sessions and devices, what they chose, what others may see.
-//!   It alone knows who is invisible.
-//! - [`rosters::Rosters`] knows places: who is in a channel or a workspace, who types, who points where,
-//!   and what every watcher has been told. It only ever hears of people who may be seen.
+//! - [`users::Users`] holds the users: their sessions and devices, what they chose, and what others may see. Only this
+//!   machine knows who is invisible.
+//! - [`rosters::Rosters`] holds the channels and workspaces: who is there, who is typing, where the cursors are, and
+//!   what every watcher was told. It is told only about users who may be seen.
 //!
-//! What the first writes, the second shows: [`users::Effect::Write`] is [`rosters::Input::Wrote`].
-//! [`node::Node`] is both together, for a test or a small embedding.
+//! Entries go from the first to the second: [`users::Effect::Write`] becomes [`rosters::Input::Wrote`]. [`node::Node`]
+//! is both machines in one, for tests and small programs that embed Presence.
 
 mod bucket;
 pub mod cluster;

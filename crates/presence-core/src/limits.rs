@@ -1,28 +1,30 @@
-//! The numbers that the machines hold to, and the relations between them.
+//! The limits and times of the state machines, and the relations between them.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How many of each there may be. Every value is fine.
+/// How many there may be of each thing. Every value is valid.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Sessions of one user; one more is refused.
+    /// Sessions of one user, on all nodes; a further one is refused with [`Refusal::TooMany`](crate::Refusal::TooMany).
     pub sessions_max: usize,
-    /// Channels one session is in; one more is refused.
+    /// Channels that one session is in; a further one is refused with [`Refusal::TooMany`](crate::Refusal::TooMany).
     pub channels_max: usize,
-    /// Facts that wait while a user's profile is being read; one more is refused.
+    /// Inputs that wait while a user's profile is being read; a further one is
+    /// refused with [`Refusal::Unavailable`](crate::Refusal::Unavailable).
     pub waiting_max: usize,
-    /// People of a channel that are listed; a bigger one is summarised.
+    /// People in a channel that is listed; a channel with more is summarised.
     pub listed_max: usize,
-    /// People shown in a summary.
+    /// People that a summary shows.
     pub faces_max: usize,
-    /// People named in a list of who is typing.
+    /// Users that a list of who is typing names.
     pub typing_max: usize,
-    /// Cursors told in one tick; the others wait for the next.
+    /// Cursors that are told in one tick; the others follow in the next ticks.
     pub cursors_max: usize,
-    /// Broadcasts of one channel in one tick; one more is refused.
+    /// Broadcasts of one channel that a node accepts in one tick; a further one is
+    /// refused with [`Refusal::TooFast`](crate::Refusal::TooFast).
     pub broadcasts_max: usize,
-    /// Versions kept for those who come back; an older one gets a snapshot.
+    /// Versions that are kept for watchers who come back; a watcher with an older version gets the whole state.
     pub versions_kept: usize,
 }
 
@@ -42,7 +44,7 @@ impl Default for Limits {
     }
 }
 
-/// How long each thing lasts.
+/// How long things last. The relations between these times are checked by [`Timing::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     heartbeat: Duration,
@@ -51,17 +53,17 @@ pub struct Timing {
     grace: Duration,
 }
 
-/// Why a set of times does not fit together.
+/// Why a set of times is not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimingError {
-    /// A lost packet would log people out.
+    /// The ttl is so short that one lost heartbeat could end a session.
     TtlTooShort {
-        /// What was asked for.
+        /// The ttl that was asked for.
         ttl: Duration,
-        /// What would do.
+        /// The shortest ttl that is valid with this heartbeat interval.
         at_least: Duration,
     },
-    /// Zero, where something has to last.
+    /// A time is zero that must not be: the one with this name.
     Zero(&'static str),
 }
 
@@ -80,48 +82,50 @@ impl fmt::Display for TimingError {
 impl std::error::Error for TimingError {}
 
 impl Timing {
-    /// A background tab is heard from once a minute at best, so it may be silent that many times longer.
+    /// How many times longer than the ttl a session in the background may be silent: browsers let such a tab send once
+    /// a minute at best.
     pub const HIDDEN_FACTOR: u32 = 5;
-    /// A tab that long in the background counts as idle.
+    /// How long a session is in the background before it counts as idle.
     pub const HIDDEN_IDLE_AFTER: Duration = Duration::from_secs(5 * 60);
-    /// A cursor that has not moved that long is forgotten.
+    /// How long a cursor is kept that does not move.
     pub const CURSOR_TTL: Duration = Duration::from_secs(10);
-    /// How often the last-seen time of a person who stays is kept. With what a connection may be silent before it is noted, and
-    /// the way to the store, it is never more than five minutes old.
+    /// How often the last-seen time of a visible user is stored. Together with the time for which a connection may be
+    /// silent, and the way to the store, the stored time is never more than five minutes old.
     pub const SEEN_EVERY: Duration = Duration::from_secs(4 * 60);
-    /// How long a node counts as alive after it last said so. Longer than a store takes to replace a server that died, or
-    /// everyone would leave.
+    /// How long a node counts as alive after it last renewed its lease. It is longer than a store needs to replace a
+    /// server that died: otherwise everybody would leave meanwhile.
     pub const LEASE: Duration = Duration::from_secs(15);
-    /// How often a node says so.
+    /// How often a node renews its lease.
     pub const RENEW_EVERY: Duration = Duration::from_secs(3);
-    /// How long it waits for the answer.
+    /// How long a node waits for the answer to a renewal.
     pub const RENEW_PATIENCE: Duration = Duration::from_millis(1500);
-    /// When it tries again without one.
+    /// How long after a renewal without an answer a node tries again.
     pub const RENEW_AGAIN: Duration = Duration::from_millis(500);
-    /// How long a session of the process before is kept for its client to come back, from when this process knows of it. A second
-    /// more than the published Pusher client takes to try again after an attempt that was refused.
+    /// How long a session of the earlier process is held for its client, from when this process knows about it. It is a
+    /// second longer than the published Pusher client waits after an attempt that was refused.
     pub const HELD: Duration = Duration::from_secs(16);
-    /// A session whose connection was lost longer ago than that, before this process began or by its end, is not kept.
+    /// A session is not held if its connection was lost longer than this before the earlier process ended, or before
+    /// this one began.
     pub const HELD_AFTER_MAX: Duration = Duration::from_secs(30);
-    /// How often a process notes that it is alive, where its sessions are kept for the next one.
+    /// How often a process stores that it is alive, where its sessions are kept for the next process.
     pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
-    /// How often what is followed is compared with the store.
+    /// How often a node compares what it follows with the store.
     pub const COMPARE_EVERY: Duration = Duration::from_secs(2);
-    /// A topic speaks at most this often.
+    /// The shortest time between two events of a topic.
     pub const TICK: Duration = Duration::from_millis(50);
-    /// A big one at most this often, and so does every summary.
+    /// The shortest time between two events of a topic that is too big to list, and between two summaries.
     pub const TICK_MAX: Duration = Duration::from_secs(1);
 
-    /// Times that fit together.
+    /// Checks that the times fit together.
     ///
-    /// - `heartbeat`: how often a client says that it is here.
-    /// - `ttl`: how long it may be silent; at least two and a half heartbeats, so that one may be lost.
-    /// - `typing`: how long a person types without saying so again.
-    /// - `grace`: how long a vanished connection keeps its place; zero is fine.
+    /// - `heartbeat`: how often a client reports that it is alive; not zero.
+    /// - `ttl`: how long a client may be silent; at least two and a half heartbeats, so that one may be lost.
+    /// - `typing`: how long a user counts as typing after each report; not zero.
+    /// - `grace`: how long a session is kept after its connection broke; it may be zero.
     ///
     /// # Errors
     ///
-    /// Names the relation that does not hold, and what would do.
+    /// [`TimingError`] names the time that is wrong, and the smallest valid one.
     pub fn new(
         heartbeat: Duration,
         ttl: Duration,
@@ -146,34 +150,34 @@ impl Timing {
         })
     }
 
-    /// How often a client says that it is here.
+    /// How often a client reports that it is alive.
     pub fn heartbeat(&self) -> Duration {
         self.heartbeat
     }
 
-    /// How long a session may be silent.
+    /// How long a session may be silent before it counts as lost.
     pub fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// How long a person types without saying so again.
+    /// How long a user counts as typing after each report.
     pub fn typing(&self) -> Duration {
         self.typing
     }
 
-    /// The same, but for how long a vanished connection keeps its place.
+    /// The same times with another grace time.
     pub(crate) fn with_grace(self, grace: Duration) -> Self {
         Timing { grace, ..self }
     }
 
-    /// How long a vanished connection keeps its place.
+    /// How long a session is kept after its connection broke.
     pub fn grace(&self) -> Duration {
         self.grace
     }
 }
 
 impl Default for Timing {
-    /// Heartbeat 15 s, ttl 60 s, typing 5 s, grace 10 s: the numbers of the guarantees.
+    /// Heartbeat 15 s, ttl 60 s, typing 5 s, grace 10 s. The guarantees are stated for these.
     fn default() -> Self {
         Timing {
             heartbeat: Duration::from_secs(15),

@@ -1,4 +1,4 @@
-//! Who is somewhere: a member is one session, a person is all of a user's.
+//! Who is in a channel or a workspace: a member is one session, a person is all sessions of one user.
 
 use std::sync::Arc;
 
@@ -6,19 +6,20 @@ use crate::{
     DeviceKind, EMOJI_BYTES_MAX, MESSAGE_CHARS_MAX, Meta, SessionId, Timestamp, UserId, Visible,
 };
 
-/// How a person looks to others: what [`Visible`] says, with their words.
+/// How others see a person: the visible status, the message and the emoji.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// What others are shown.
+    /// The status that others are shown.
     pub status: Visible,
-    /// Their custom message.
+    /// The person's custom message, if they have one.
     pub message: Option<Arc<str>>,
-    /// Their emoji.
+    /// The person's emoji, if they have one.
     pub emoji: Option<Arc<str>>,
 }
 
 impl Look {
-    /// Whether its words are as short as what people may choose. In a store that others write to they may be longer.
+    /// Whether message and emoji are within the bounds of what people may choose. In a store that other programs write
+    /// to they may be longer.
     pub fn is_bounded(&self) -> bool {
         let message = self.message.as_ref();
         let emoji = self.emoji.as_ref();
@@ -27,7 +28,7 @@ impl Look {
     }
 }
 
-/// One session's entry in a channel or a workspace. There are none of people who may not be seen.
+/// One session's entry in a channel or a workspace. Users who hide have no entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Which session. Nobody is shown this.
@@ -36,42 +37,43 @@ pub struct Member {
     pub alias: SessionId,
     /// Which of its connections said so. Nobody is shown this.
     pub epoch: u32,
-    /// Whose.
+    /// The user of the session.
     pub user: UserId,
-    /// On what.
+    /// The kind of device that the session is on.
     pub device: DeviceKind,
-    /// Since when.
+    /// When the session joined.
     pub joined_at: Timestamp,
-    /// What it says about itself.
+    /// What the session says about itself here.
     pub meta: Arc<Meta>,
-    /// How its user looked when this was written.
+    /// How others saw the user when the entry was written.
     pub look: Arc<Look>,
-    /// Grows whenever `look` changes: of members that show the same profile, the look of a person is that of the newest.
+    /// Grows whenever `look` changes. Of the members of a person that show the same profile revision, the one with the
+    /// highest number has the current look.
     pub look_revision: u64,
     /// The revision of the user's profile that this shows.
     pub profile: u64,
 }
 
-/// A user in a channel or a workspace: all their sessions there, folded into one face with several metas.
+/// A user in a channel or a workspace: all sessions that the user has there, folded into one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
-    /// Who.
+    /// The user that the sessions belong to.
     pub user: UserId,
-    /// Since when they have been there, through whichever session.
+    /// When the first of the sessions joined.
     pub joined_at: Timestamp,
-    /// Their sessions, oldest first; at least one.
+    /// The user's sessions here, ordered by when they joined; at least one.
     pub members: Vec<Arc<Member>>,
 }
 
 impl Person {
-    /// How they look now.
+    /// How others see the person now.
     pub fn look(&self) -> &Look {
         let newest = |it: &&Arc<Member>| (it.profile, it.look_revision);
         let newest = self.members.iter().max_by_key(newest);
         &newest.expect("a person has at least one session").look
     }
 
-    /// Whether nobody could tell them from `other`.
+    /// Whether nobody could tell the person from `other`.
     pub(crate) fn shows_the_same_as(&self, other: &Person) -> bool {
         // A member's own look may lag behind: that of the newest counts.
         let same = |(a, b): (&Arc<Member>, &Arc<Member>)| {
@@ -83,7 +85,7 @@ impl Person {
             && self.members.iter().zip(&other.members).all(same)
     }
 
-    /// A member of their newest meta that has it.
+    /// The newest value of one part of the metas, where `part` reads it: the newest session that has it counts.
     pub fn newest<'a>(
         &'a self,
         part: impl Fn(&'a Meta) -> Option<&'a Arc<str>>,
@@ -92,25 +94,25 @@ impl Person {
     }
 }
 
-/// Why somebody is gone.
+/// Why a session or a person left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// They said so, or went invisible: nobody can tell.
+    /// They left, or went invisible: others cannot tell which.
     Left,
-    /// Their connection broke and did not come back in time.
+    /// Their connection broke, and did not come back within the grace time.
     Lost,
-    /// Nothing was heard of them.
+    /// Nothing was heard from them for too long.
     TimedOut,
-    /// A newer session took the place.
+    /// A newer connection took over the session.
     Replaced,
-    /// The node they were on died.
+    /// The node that they were connected to died.
     NodeLost,
-    /// They were made to.
+    /// Somebody kicked or erased the user.
     Kicked,
 }
 
 impl Reason {
-    /// Its name on the wire.
+    /// The name of the reason on the wire, such as `timed_out`.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::Left => "left",

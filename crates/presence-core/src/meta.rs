@@ -1,4 +1,4 @@
-//! What a session says about itself in a channel.
+//! The meta of a session: what it says about itself in a channel.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,12 +6,15 @@ use std::sync::Arc;
 use crate::UserId;
 use crate::json::{self, JsonError};
 
-/// The longest meta, in bytes of its JSON text.
+/// The maximum size of a meta, in bytes of its JSON text.
 pub const META_BYTES_MAX: usize = 4096;
 
-/// What a session says about itself in a channel: any JSON object, of which three members have a meaning.
+/// What a session says about itself in a channel or a workspace: a JSON object of at most [`META_BYTES_MAX`] bytes.
+/// Three of its members have a meaning to Presence: `name`, `color` and `avatar`; all others are passed on unchanged.
 ///
-/// Its text is written into the frames of everybody who watches the channel, so it is checked where it is made.
+/// Its text is written into the frames of everybody who watches the channel. So a meta can be made only from a text
+/// that was checked: by [`from_json`](Self::from_json) or [`showing`](Self::showing). The default is the empty object,
+/// `{}`. Two metas are equal if their texts are and what they show: a different order of members makes a difference.
 ///
 /// ```
 /// use presence_core::Meta;
@@ -27,25 +30,25 @@ pub struct Meta {
     shown: Shown,
 }
 
-/// How a [`Meta`] shows its person: what dialects have fields of their own for.
+/// The parts of a [`Meta`] that some protocols have fields of their own for. Each has at most [`META_BYTES_MAX`] bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// What to call them.
+    /// The name that the person is shown with.
     pub name: Option<Arc<str>>,
-    /// Their color; without one they are shown in [`color_of`] their id.
+    /// The color that the person is shown in; without one it is [`color_of`] their id.
     pub color: Option<Arc<str>>,
-    /// Their picture: a URL.
+    /// The URL of the person's picture.
     pub avatar: Option<Arc<str>>,
 }
 
-/// Why a text is not a [`Meta`].
+/// Why a text is not a valid [`Meta`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetaError {
-    /// It has more than [`META_BYTES_MAX`] bytes.
+    /// The text has more than [`META_BYTES_MAX`] bytes.
     TooLarge,
-    /// Its name, color or avatar has more than [`META_BYTES_MAX`] bytes.
+    /// The name, the color or the avatar has more than [`META_BYTES_MAX`] bytes.
     ShownTooLarge,
-    /// It is not a JSON object that every client can read.
+    /// The text is not a JSON object that every client can read.
     Json(JsonError),
 }
 
@@ -71,11 +74,13 @@ impl From<JsonError> for MetaError {
 }
 
 impl Meta {
-    /// Checks the text of a JSON object, and shows the `name`, `color` and `avatar` in it that are strings and not empty.
+    /// Checks that `json` is a JSON object. Its `name`, `color` and `avatar` are shown where they are strings
+    /// and not empty.
     ///
     /// # Errors
     ///
-    /// It is too large, or no JSON object; see [`check_json`](crate::check_json).
+    /// [`MetaError`] if the text has more than [`META_BYTES_MAX`] bytes, or is no JSON
+    /// object; see [`check_json`](crate::check_json).
     pub fn from_json(json: impl Into<Arc<str>>) -> Result<Self, MetaError> {
         let json = json.into();
         check_size(&json)?;
@@ -93,11 +98,13 @@ impl Meta {
         Ok(Meta { json, shown })
     }
 
-    /// Checks the text of a JSON object, or an empty one for `{}`, and shows what `shown` says, whatever is in the object.
+    /// Checks that `json` is a JSON object, where an empty text means `{}`. It shows what `shown` says, and not what
+    /// the object says.
     ///
     /// # Errors
     ///
-    /// It is too large, or no JSON object; or a part of `shown` is too large.
+    /// [`MetaError`] if the text has more than [`META_BYTES_MAX`] bytes or is no JSON object, or if a part of `shown`
+    /// is too large.
     pub fn showing(json: impl Into<Arc<str>>, shown: Shown) -> Result<Self, MetaError> {
         let json = json.into();
         check_size(&json)?;
@@ -115,27 +122,27 @@ impl Meta {
         Ok(Meta { json, shown })
     }
 
-    /// The JSON text of the object, at most [`META_BYTES_MAX`] bytes. Empty means `{}`.
+    /// The JSON text of the object, at most [`META_BYTES_MAX`] bytes. An empty text means `{}`.
     pub fn json(&self) -> &Arc<str> {
         &self.json
     }
 
-    /// How it shows its person.
+    /// The name, the color and the picture that the person is shown with.
     pub fn shown(&self) -> &Shown {
         &self.shown
     }
 
-    /// What to call the person, if it says so.
+    /// The name of the person, if the meta has one.
     pub fn name(&self) -> Option<&Arc<str>> {
         self.shown.name.as_ref()
     }
 
-    /// The color of the person, if it says so; else they are shown in [`color_of`] their id.
+    /// The color of the person, if the meta has one; otherwise they are shown in [`color_of`] their id.
     pub fn color(&self) -> Option<&Arc<str>> {
         self.shown.color.as_ref()
     }
 
-    /// The URL of the person's picture, if it says so.
+    /// The URL of the person's picture, if the meta has one.
     pub fn avatar(&self) -> Option<&Arc<str>> {
         self.shown.avatar.as_ref()
     }
@@ -148,13 +155,14 @@ fn check_size(json: &str) -> Result<(), MetaError> {
     }
 }
 
-/// Dark enough for white letters, apart enough to be told from each other, in light and dark themes (WCAG AA, 4.5:1 on white).
+/// Colors that are dark enough for white letters, and different enough from each other, in light and dark themes (WCAG
+/// AA, 4.5:1 on white).
 const PALETTE: [&str; 16] = [
     "#b91c1c", "#c2410c", "#a16207", "#4d7c0f", "#15803d", "#047857", "#0f766e", "#0e7490",
     "#0369a1", "#1d4ed8", "#4338ca", "#6d28d9", "#7e22ce", "#a21caf", "#be185d", "#be123c",
 ];
 
-/// The color that `user` has wherever they have not chosen one: the same on every node, today and tomorrow.
+/// The color in which `user` is shown unless they chose one. It is the same on every node and in every release.
 pub fn color_of(user: &UserId) -> &'static str {
     // FNV-1a: short, and fixed by its definition. Its low bits are those in which names that differ in one letter differ.
     let hash = user

@@ -1,4 +1,4 @@
-//! Both machines of one node together, for tests and for embeddings that need no second core.
+//! Both state machines of one node together, for tests and for programs that need only one core.
 
 use crate::cluster::nodes::{self, Nodes};
 use std::time::Duration;
@@ -9,47 +9,48 @@ use crate::rosters::{self, Page, Rosters};
 use crate::users::{self, Users};
 use crate::{Limits, Timestamp, Timing, Topic, UserId};
 
-/// A whole node: what its users do is written to its rosters at once.
+/// A whole node. What its users do is written to its rosters at once.
 #[derive(Debug)]
 pub struct Node<A> {
     users: Users<A>,
     rosters: Rosters,
-    /// Where it is one of several.
+    /// The leases, if this is one of several nodes.
     nodes: Option<Nodes>,
 }
 
-/// A fact for one of the two machines.
+/// An input for one of the state machines of the node.
 #[derive(Debug)]
 pub enum Input<A> {
     /// Something happened to a user.
     User(UserId, users::Input<A>),
-    /// Something happened in a place.
+    /// Something happened in a channel or a workspace.
     Roster(rosters::Input<A>),
-    /// Something was heard of the store.
+    /// The store that nodes share answered, or announced a change.
     Stored(Subject, Reply),
-    /// Something was heard of the leases.
+    /// A request about leases was answered.
     Leases(nodes::Input),
-    /// The store may have lost data.
+    /// The part of the store with this number may have lost data.
     Forgot(u16),
-    /// The node stood still.
+    /// The process did not run for a while, for example because the machine slept.
     Woke,
 }
 
-/// An effect of one of the two machines, those that one has on the other left out.
+/// An effect of one of the state machines. Effects that one machine has on the other are performed by the node itself.
 #[derive(Debug, PartialEq)]
 pub enum Effect<A> {
-    /// Of a user.
+    /// An effect about this user.
     User(UserId, users::Effect<A>),
-    /// Of a place.
+    /// An effect about a channel or a workspace.
     Roster(rosters::Effect<A>),
-    /// Ask the store.
+    /// Send a request to the store that nodes share.
     Ask(Request),
-    /// Ask it about leases. Never what is meant [for everyone](News) on this node.
+    /// Send a request about leases to the store. This is never an effect that is meant [for everyone](News)
+    /// on this node.
     Leases(nodes::Effect),
 }
 
 impl<A> Node<A> {
-    /// A node on which nobody is. `seed` is a random number.
+    /// A node without users. `seed` is a random number.
     pub fn new(timing: Timing, limits: Limits, seed: u64) -> Self {
         Node {
             users: Users::new(timing, limits, seed),
@@ -58,7 +59,7 @@ impl<A> Node<A> {
         }
     }
 
-    /// One of several nodes that share a store; `seed` is a random number that no other has.
+    /// One of several nodes that share a store. `seed` is a random number that no other node has.
     pub fn of_cluster(now: Timestamp, timing: Timing, limits: Limits, seed: u64) -> Self {
         let mut node = Node::new(timing, limits, seed);
         let nodes = Nodes::new(now, seed);
@@ -68,24 +69,24 @@ impl<A> Node<A> {
         node
     }
 
-    /// Says from now on what is to be remembered of its sessions: see [`Users::keep_sessions`].
+    /// Lets the node emit what is to be remembered of its sessions: see [`Users::keep_sessions`].
     pub fn keep_sessions(&mut self) {
         self.users.keep_sessions();
     }
 
-    /// All that is to be remembered of them: see [`Users::kept_sessions`].
+    /// Everything that is to be remembered of the sessions: see [`Users::kept_sessions`].
     pub fn kept_sessions(&self, now: Timestamp) -> Vec<Note> {
         self.users.kept_sessions(now)
     }
 
-    /// Everybody who is to be restored is there: see [`Rosters::tell_at_once`].
+    /// Announces the sessions that were restored: see [`Rosters::tell_at_once`].
     pub fn tell_at_once(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         let mut effects = Vec::new();
         self.rosters.tell_at_once(now, &mut effects);
         out.extend(effects.into_iter().map(of_roster));
     }
 
-    /// Keeps whoever has lost their connection for `span`: see [`Users::hold`].
+    /// Keeps sessions without a connection for `span`: see [`Users::hold`].
     pub fn hold(&mut self, now: Timestamp, span: Duration) {
         self.users.hold(now, span);
     }
@@ -95,13 +96,13 @@ impl<A> Node<A> {
         self.nodes.as_ref().is_some_and(|it| it.may_write(now))
     }
 
-    /// The parts of the store where it is for this node to finish what others have begun: see [`Nodes::parts`].
+    /// The parts of the store in which this node finishes what others have begun: see [`Nodes::parts`].
     pub fn parts(&self, now: Timestamp) -> Vec<u16> {
         let nodes = self.nodes.iter();
         nodes.flat_map(|it| it.parts(now)).collect()
     }
 
-    /// Takes one fact.
+    /// Applies `input` at time `now` and appends the resulting effects to `out`, to be performed in this order.
     pub fn handle(&mut self, now: Timestamp, input: Input<A>, out: &mut Vec<Effect<A>>) {
         match input {
             Input::User(user, input) => {
@@ -137,7 +138,7 @@ impl<A> Node<A> {
         self.speak(now, out);
     }
 
-    /// Ends what has run out by `now`. Calling it early or twice does nothing.
+    /// Ends what has expired by `now`. Calling it early or twice does nothing.
     pub fn expire(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         let mut effects = Vec::new();
         self.users.expire(now, &mut effects);
@@ -152,7 +153,7 @@ impl<A> Node<A> {
         self.speak(now, out);
     }
 
-    /// When to call [`expire`](Self::expire) next.
+    /// When to call [`expire`](Self::expire) next; `None` if nothing is going to expire.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let users = self.users.next_deadline();
         let nodes = self.nodes.as_ref().and_then(Nodes::next_deadline);
@@ -160,7 +161,7 @@ impl<A> Node<A> {
         users.into_iter().chain(rosters).chain(nodes).min()
     }
 
-    /// How many users have a session here.
+    /// How many users with a session here can be seen.
     pub fn online(&self) -> usize {
         self.users.online()
     }
@@ -170,12 +171,12 @@ impl<A> Node<A> {
         self.rosters.active_channels()
     }
 
-    /// Who is in `topic`: a page of them.
+    /// A page of the people in `topic`: at most `limit`, after the first `offset`.
     pub fn list(&self, topic: &Topic, offset: usize, limit: usize) -> Page {
         self.rosters.list(topic, offset, limit)
     }
 
-    /// Who is typing in `topic`.
+    /// The users who are typing in `topic`, at most [`Limits::typing_max`].
     pub fn typing(&self, topic: &Topic) -> Vec<UserId> {
         self.rosters.typing(topic)
     }

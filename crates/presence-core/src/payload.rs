@@ -1,27 +1,28 @@
-//! What somebody tells a channel.
+//! The payload of a broadcast: what a session or a service sends to a channel.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::json::{JsonError, check_json};
 
-/// The longest payload of a broadcast, in bytes of its JSON text.
+/// The maximum size of a payload, in bytes of its JSON text.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
-/// The longest name of a broadcast's event, in bytes.
+/// The maximum length of the name of a broadcast's event, in bytes.
 pub const EVENT_BYTES_MAX: usize = 255;
 
-/// What somebody tells a channel: a JSON value, or nothing.
+/// The content of a broadcast: a JSON value of at most [`PAYLOAD_BYTES_MAX`] bytes, or nothing.
 ///
-/// Its text is written into the frames of everybody who watches the channel, so it is checked where it is made.
+/// Its text is written into the frames of everybody who watches the channel. So a payload can be made only from a text
+/// that was checked, by [`from_json`](Self::from_json).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload(Arc<str>);
 
-/// Why a text is not a [`Payload`].
+/// Why a text is not a valid [`Payload`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadError {
-    /// It has more than [`PAYLOAD_BYTES_MAX`] bytes.
+    /// The text has more than [`PAYLOAD_BYTES_MAX`] bytes.
     TooLarge,
-    /// It is not JSON that every client can read.
+    /// The text is not JSON that every client can read.
     Json(JsonError),
 }
 
@@ -37,16 +38,16 @@ impl fmt::Display for PayloadError {
 impl std::error::Error for PayloadError {}
 
 impl Payload {
-    /// Nothing.
+    /// The empty payload: a broadcast without content.
     pub fn none() -> Self {
         Payload::default()
     }
 
-    /// Checks a JSON text. An empty one is [nothing](Self::none).
+    /// Checks a JSON text. An empty text is the [empty payload](Self::none).
     ///
     /// # Errors
     ///
-    /// It is too large, or not JSON; see [`check_json`].
+    /// [`PayloadError`] if the text has more than [`PAYLOAD_BYTES_MAX`] bytes, or is not JSON; see [`check_json`].
     pub fn from_json(json: impl Into<Arc<str>>) -> Result<Self, PayloadError> {
         let json = json.into();
         if json.len() > PAYLOAD_BYTES_MAX {
@@ -58,7 +59,7 @@ impl Payload {
         Ok(Payload(json))
     }
 
-    /// Its JSON text; empty, if it is nothing.
+    /// The JSON text of the payload; an empty text if there is no content.
     pub fn json(&self) -> &Arc<str> {
         &self.0
     }

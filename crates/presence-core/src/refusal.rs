@@ -1,28 +1,29 @@
-//! Why a request is not granted.
+//! Why a request is refused.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Why a request is not granted. Nothing has changed.
+/// Why a request was refused. A refused request has changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The session is over, or was taken over by a newer connection.
+    /// The session has ended, or a newer connection has taken it over.
     NoSession,
-    /// The session is not in that channel, or not visibly.
+    /// The session is not in that channel, or its user hides.
     NotJoined,
-    /// A limit is reached.
+    /// A limit is reached, such as the sessions of one user.
     TooMany {
-        /// What there are too many of.
+        /// What there would be too many of, such as `sessions of one user`.
         what: &'static str,
-        /// The limit.
+        /// The limit that is reached.
         max: usize,
     },
-    /// Too much of it in this tick.
+    /// There are too many messages in this channel in one tick.
     TooFast {
-        /// When it may work.
+        /// How long to wait before the request may succeed.
         retry_after: Duration,
     },
-    /// What stores this is away.
+    /// A store that is needed for this is not available, the node is overloaded with requests that wait for it, or the
+    /// hub has stopped.
     Unavailable,
 }
 

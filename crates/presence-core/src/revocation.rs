@@ -1,42 +1,43 @@
-//! Users whose older tokens are refused: what a kick leaves behind.
+//! Revoked users: their older tokens are refused. A kick revokes its user.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{Timestamp, UserId};
 
-/// The most users that are revoked at once. One more is refused: forgetting one of them would let somebody back in.
+/// The maximum number of users that are revoked at once. A further one is refused: to forget another one would let that
+/// user back in.
 pub const REVOKED_MAX: usize = 10_000;
 
-/// Tokens of a user that were issued up to a moment are refused.
+/// The rule that the tokens of one user are refused if they were issued before a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Whose tokens.
+    /// The user whose tokens are refused.
     pub user: UserId,
-    /// Tokens that were issued up to this moment are refused, and those that do not say when they were.
+    /// Tokens that were issued up to this moment are refused, and tokens that have no time of issue.
     pub at: Timestamp,
-    /// When it ends: from then on no such token is good any more.
+    /// When the revocation ends. Every token that it refuses has expired by then.
     pub until: Timestamp,
 }
 
-/// What became of a revocation.
+/// The outcome of adding a revocation to the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoke {
-    /// The list says it now, and did not before.
+    /// The list has changed: it refuses more tokens than before.
     Changed,
-    /// The list said it already, or more than that.
+    /// The list has not changed: it refused all these tokens already.
     Known,
-    /// There is no room for one more user: nothing has changed.
+    /// The list has not changed: it has no room for another user.
     Full,
 }
 
 impl Revocation {
-    /// Whether it has ended by `now`.
+    /// Whether the revocation has ended by `now`.
     pub fn has_ended(&self, now: Timestamp) -> bool {
         self.until <= now
     }
 
-    /// Takes in what is known elsewhere of the same user: the later moments count. Says whether that is news.
+    /// Merges another revocation of the same user: the later moments win. Returns whether anything changed.
     pub fn merge(&mut self, other: &Revocation) -> bool {
         let is_news = other.at > self.at || other.until > self.until;
         self.at = self.at.max(other.at);
@@ -44,21 +45,21 @@ impl Revocation {
         is_news
     }
 
-    /// Whether a token is refused that was issued at `issued_at` by a clock which may be `leeway` ahead. One that does not
-    /// say when it was issued is.
+    /// Whether a token is refused that was issued at `issued_at`, by a clock that may be ahead by `leeway`. A token
+    /// without a time of issue is refused.
     pub fn refuses(&self, issued_at: Option<Timestamp>, leeway: Duration) -> bool {
         issued_at.is_none_or(|it| it <= self.at + leeway)
     }
 }
 
-/// The list of users whose older tokens are refused, at most [`REVOKED_MAX`] of them.
+/// A list of users whose older tokens are refused, at most [`REVOKED_MAX`] of them.
 #[derive(Clone, Debug, Default)]
 pub struct RevokedUsers {
     users: BTreeMap<UserId, Revocation>,
 }
 
 impl RevokedUsers {
-    /// Takes in `revocation`. Where there is no room, those that have ended by `now` make some.
+    /// Adds `revocation`. If the list is full, the revocations that have ended by `now` are removed first.
     pub fn revoke(&mut self, now: Timestamp, revocation: &Revocation) -> Revoke {
         if let Some(known) = self.users.get_mut(&revocation.user) {
             return match known.merge(revocation) {
@@ -77,7 +78,7 @@ impl RevokedUsers {
         Revoke::Changed
     }
 
-    /// Forgets those that have ended by `now`.
+    /// Removes the revocations that have ended by `now`.
     pub fn forget_ended(&mut self, now: Timestamp) {
         self.users.retain(|_, it| !it.has_ended(now));
     }
@@ -88,17 +89,17 @@ impl RevokedUsers {
         found.filter(|it| !it.has_ended(now))
     }
 
-    /// All of them, by user; some may have ended.
+    /// All revocations, ordered by user. Some may have ended.
     pub fn iter(&self) -> impl Iterator<Item = &Revocation> {
         self.users.values()
     }
 
-    /// How many there are; some may have ended.
+    /// The number of revocations in the list. Some may have ended.
     pub fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }

@@ -1,13 +1,13 @@
-//! Room that maps keep after a burst.
+//! Memory that hash maps keep after a burst.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
-/// Entries for which a map always keeps room.
+/// The number of entries for which a map always keeps room.
 const KEPT: usize = 256;
 
-/// Gives back most of the room of `map` when it has many times as much as it needs. To be called after something was taken
-/// out: it costs next to nothing as long as there is nothing to give back, and little on average.
+/// Shrinks `map` when its capacity is more than eight times what it needs. Call it after removing entries: it is cheap
+/// while there is nothing to shrink, and cheap on average.
 pub fn shrink_after_burst<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     let needed = map.len().max(KEPT);
     if map.capacity() / 8 > needed {

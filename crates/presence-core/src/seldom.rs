@@ -1,10 +1,10 @@
-//! Something that happens often and is to be said seldom.
+//! Rate limits for log lines about things that happen often.
 
 use std::time::Duration;
 
 use crate::Timestamp;
 
-/// Lets something be said at most once in a span of time, with how often it has happened since it was last said.
+/// Lets something be logged at most once in a span of time, with how often it has happened since.
 #[derive(Clone, Debug)]
 pub struct Seldom {
     every: Duration,
@@ -13,7 +13,7 @@ pub struct Seldom {
 }
 
 impl Seldom {
-    /// For something that is said at once the first time, and then at most once every `every`.
+    /// A limit that allows the first log line at once, and then at most one in each `every`.
     pub fn new(every: Duration) -> Self {
         Seldom {
             every,
@@ -22,7 +22,7 @@ impl Seldom {
         }
     }
 
-    /// Notes that it has happened at `now`. Returns how often it has happened since it was last said, if it is to be said.
+    /// Counts one occurrence at `now`. Returns how many there were since the last log line if one is due now.
     pub fn happened(&mut self, now: Timestamp) -> Option<u64> {
         self.count += 1;
         if now < self.next {

@@ -1,4 +1,5 @@
-//! What a person chose, and what others see of it. The two are different types, so *invisible* cannot leak.
+//! The status that a person chose, and the status that others see. They are different types, so
+//! *invisible* cannot leak.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,32 +11,33 @@ use crate::{Timestamp, UserId, text};
 pub const MESSAGE_CHARS_MAX: usize = 256;
 /// The longest emoji, in bytes: a family of four with skin tones is 41.
 pub const EMOJI_BYTES_MAX: usize = 64;
-/// The furthest end of a status.
+/// The longest time for which a status may be set: 366 days.
 pub const CLEAR_AFTER_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// What a person chose.
+/// The status that a person chose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chosen {
-    /// Show me as I am.
+    /// Visible, as active as their sessions are.
     #[default]
     Online,
-    /// I am not looking.
+    /// Away, however active their sessions are.
     Away,
-    /// Do not disturb me.
+    /// Not to be disturbed.
     Busy,
-    /// I am here and nobody shall know.
+    /// Connected, and shown to others as offline.
     Invisible,
-    /// I am gone, whatever my devices do. Ends when the person next connects.
+    /// Shown to others as offline, whatever the devices do. It ends when the person next connects.
     Offline,
 }
 
 impl Chosen {
-    /// Whether this lets others see the person at all.
+    /// Whether this status hides the person from others.
     pub fn hides(self) -> bool {
         matches!(self, Chosen::Invisible | Chosen::Offline)
     }
 
-    /// What others are shown of a person who chose this, with `here` saying how their live sessions are.
+    /// The status that others are shown of a person who chose this, where `here` describes all their
+    /// live sessions together.
     pub fn shown(self, here: Here) -> Visible {
         match (self, here) {
             (Chosen::Invisible | Chosen::Offline, _) | (_, Here::Nowhere) => Visible::Offline,
@@ -47,32 +49,32 @@ impl Chosen {
     }
 }
 
-/// A person's live sessions, all together.
+/// How active the live sessions of a person are, all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Here {
-    /// There are none.
+    /// The person has no live session.
     Nowhere,
-    /// There are some, and all are idle.
+    /// The person has live sessions, and all of them are idle.
     Idle,
-    /// At least one is active.
+    /// At least one live session is active.
     Active,
 }
 
-/// What others are shown.
+/// The status that others are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visible {
-    /// Here and active.
+    /// The person is connected and active.
     Online,
-    /// Here, not looking.
+    /// The person is connected, and idle or away.
     Away,
-    /// Here, not to be disturbed.
+    /// The person is connected, and does not want to be disturbed.
     Busy,
-    /// Not here, as far as anyone can tell.
+    /// The person is not connected, or hides: others cannot tell which.
     Offline,
 }
 
 impl Visible {
-    /// Its name on the wire.
+    /// The name of the status on the wire, such as `online`.
     pub fn as_str(self) -> &'static str {
         match self {
             Visible::Online => "online",
@@ -83,24 +85,24 @@ impl Visible {
     }
 }
 
-/// A chosen status with its words and its end.
+/// A chosen status, with its message, its emoji and its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// What the person chose.
+    /// The status that the person chose.
     pub chosen: Chosen,
-    /// Their words; they belong to the person, so they are shown while offline too.
+    /// The custom message. Others see it while the person is offline, too.
     pub message: Option<Arc<str>>,
-    /// Their emoji, likewise.
+    /// The emoji. Others see it while the person is offline, too.
     pub emoji: Option<Arc<str>>,
-    /// When all of this falls back to plain `online`.
+    /// When the status, the message and the emoji are reset to a plain `online`; `None` if they stay.
     pub expires_at: Option<Timestamp>,
-    /// Grows with every change: on a gateway that is alone by one, and where gateways share a store to the moment of the
-    /// change in milliseconds. Where two records of one user meet, the higher wins.
+    /// The revision, which grows with every change: by one on a gateway that is alone, and to the moment of the change
+    /// in milliseconds where gateways share a store. Of two records of one user the one with the higher revision wins.
     pub revision: u64,
 }
 
 impl Status {
-    /// The change that leads here from anywhere.
+    /// The change that turns any other status into this one.
     pub(crate) fn as_change(&self) -> StatusChange {
         fn edit<T>(value: Option<T>) -> Edit<T> {
             value.map_or(Edit::Clear, Edit::Set)
@@ -114,8 +116,8 @@ impl Status {
     }
 }
 
-/// When each field of a status was last chosen, by the clock of the store that nodes share; 0 where that is not known. Of two
-/// choices of one field, the later one stays, whichever arrives first.
+/// When each field of a status was last chosen, by the clock of the shared store; 0 where that is not known. Of two
+/// choices of one field the later one wins, in whichever order they arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moments {
     /// When the status was chosen.
@@ -124,7 +126,7 @@ pub struct Moments {
     pub message: Timestamp,
     /// When the emoji was chosen.
     pub emoji: Timestamp,
-    /// When the end was chosen.
+    /// When the end of the status was chosen.
     pub expiry: Timestamp,
 }
 
@@ -141,7 +143,8 @@ impl Moments {
         note(&mut self.expiry, change.expiry != Edit::Keep, moment);
     }
 
-    /// What of `change`, chosen at `moment`, is not older than what was chosen since.
+    /// The part of `change` that still counts, if it was chosen at `moment`: fields that were chosen later
+    /// are left out.
     pub(crate) fn newer(&self, change: &StatusChange, moment: Timestamp) -> StatusChange {
         fn newer<T: Clone>(edit: &Edit<T>, since: Timestamp, moment: Timestamp) -> Edit<T> {
             match since < moment {
@@ -158,18 +161,19 @@ impl Moments {
     }
 }
 
-/// What is kept of a user when everything else is gone.
+/// What is stored of a user for longer than any session or process: one record for each user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Whose.
+    /// The user that the profile belongs to.
     pub user: UserId,
-    /// What they chose.
+    /// The status that the user chose.
     pub status: Status,
-    /// While they hide: the words that others last saw, which stay as an absent person's would.
+    /// While the user hides: the status that others last saw. Others go on seeing its message and emoji, as they would
+    /// of an absent person.
     pub veil: Option<Status>,
-    /// When others last saw them here; stands still while they hide.
+    /// When others last saw the user. It does not advance while the user hides. `None` if nobody ever saw them.
     pub last_seen: Option<Timestamp>,
-    /// When each field was chosen. Kept in the store that nodes share, and nowhere else.
+    /// When each field was chosen. Only the shared store keeps this.
     pub moments: Moments,
 }
 
@@ -182,7 +186,7 @@ fn bound(message: &mut Option<Arc<str>>, emoji: &mut Option<Arc<str>>) -> bool {
 }
 
 impl Profile {
-    /// A user nobody has heard of.
+    /// The profile of a user of whom nothing is stored.
     pub fn new(user: UserId) -> Self {
         Profile {
             user,
@@ -193,15 +197,16 @@ impl Profile {
         }
     }
 
-    /// Whether this replaces `stored`, a record of the same user: unless that has a higher revision, or the same
-    /// and a later `last_seen`. A record replaces its equal, so saving twice is saving once.
+    /// Whether this replaces `stored`, a profile of the same user: it does unless `stored` has a higher
+    /// revision, or the same revision and a later `last_seen`. A profile replaces one that is equal, so saving
+    /// it twice has no effect.
     pub fn supersedes(&self, stored: &Profile) -> bool {
         let rank = |profile: &Profile| (profile.status.revision, profile.last_seen);
         rank(self) >= rank(stored)
     }
 
-    /// When something was last known of this user, if this was last saved at `saved_at`: when they were last seen; or then,
-    /// if they never were, or hide, because `last_seen` stands still while they do.
+    /// When the user was last seen, for a profile that was last saved at `saved_at`. It is `saved_at` for a user who
+    /// was never seen, or who hides: `last_seen` does not advance while they hide.
     pub fn known_at(&self, saved_at: Timestamp) -> Timestamp {
         match self.last_seen {
             Some(seen_at) if !self.status.chosen.hides() => seen_at,
@@ -209,8 +214,8 @@ impl Profile {
         }
     }
 
-    /// Takes out words that are longer than anybody may choose, as only a store that others write to has them. Returns whether
-    /// there were any.
+    /// Removes a message or an emoji that is longer than users may choose. Only a store that other programs write to
+    /// has these. Returns whether anything was removed.
     pub fn bound_words(&mut self) -> bool {
         let status = &mut self.status;
         let mut is_bound = bound(&mut status.message, &mut status.emoji);
@@ -220,19 +225,20 @@ impl Profile {
         is_bound
     }
 
-    /// The words that others see.
+    /// The message and the emoji that others see.
     pub fn shown_words(&self) -> (Option<Arc<str>>, Option<Arc<str>>) {
         let shown = self.veil.as_ref().unwrap_or(&self.status);
         (shown.message.clone(), shown.emoji.clone())
     }
 
-    /// When something here runs out next.
+    /// The next moment at which a part of the profile expires, if any.
     pub fn next_expiry(&self) -> Option<Timestamp> {
         let veil = self.veil.as_ref().and_then(|veil| veil.expires_at);
         self.status.expires_at.into_iter().chain(veil).min()
     }
 
-    /// Stands for one that cannot be read: they might be hiding, and so they do until it can, or until they say otherwise.
+    /// The profile of a user whose stored profile cannot be read. The user might be hiding, so they are hidden until
+    /// the profile can be read or they choose a status.
     pub(crate) fn unread(user: UserId) -> Self {
         let mut profile = Profile::new(user);
         profile.status.chosen = Chosen::Invisible;
@@ -243,19 +249,21 @@ impl Profile {
         profile
     }
 
-    /// Whether that they hide is a guess. What is veiled is never the status of somebody who hides, so such a veil marks it.
+    /// Whether it is only assumed that the user hides. Such a profile has a veil with a hiding status; no other
+    /// profile has that.
     fn is_guess(&self) -> bool {
         self.veil.as_ref().is_some_and(|veil| veil.chosen.hides())
     }
 
-    /// They have said themselves whether they hide.
+    /// Notes that the user has chosen whether they hide: it is not assumed any more.
     pub(crate) fn is_no_guess(&mut self) {
         if self.is_guess() {
             self.veil = Some(Status::default());
         }
     }
 
-    /// Of one that could not be read: what was changed of it. What it has none of may not have been mentioned, and stays.
+    /// The changes that were made to a profile that could not be read. A field that is empty may not have been changed
+    /// at all, so it is kept.
     pub(crate) fn as_change_of_unread(&self) -> StatusChange {
         fn edit<T>(value: Option<T>) -> Edit<T> {
             value.map_or(Edit::Keep, Edit::Set)
@@ -269,12 +277,13 @@ impl Profile {
         }
     }
 
-    /// What takes its place when the user is erased: it says nothing, and an older one loses against it.
+    /// The tombstone that replaces this profile when the user is erased: an empty profile with the next revision. Older
+    /// writes have a lower revision and are refused.
     pub fn blank(&self) -> Profile {
         Profile::blank_at(self.user.clone(), self.status.revision + 1)
     }
 
-    /// A veil over nothing marks it: nobody who does not hide has one.
+    /// A tombstone is recognised by a veil without content: no other profile of a user who does not hide has a veil.
     fn blank_at(user: UserId, revision: u64) -> Profile {
         let mut blank = Profile::new(user);
         blank.status.revision = revision;
@@ -282,27 +291,28 @@ impl Profile {
         blank
     }
 
-    /// Makes this a later revision than any that may be stored or on its way: those are counted, and this is a clock's reading.
+    /// Raises the revision to `now` in milliseconds, or by one if it is higher already. That is above every stored
+    /// revision that was counted.
     pub(crate) fn outdate(&mut self, now: Timestamp) {
         let status = &mut self.status;
         status.revision = (status.revision + 1).max(now.as_millis());
     }
 
-    /// Whether it says nothing but that there was something: it is kept until that is gone everywhere, and no longer.
+    /// Whether this is a tombstone. It is kept until the user's data is gone everywhere, and then removed.
     pub fn is_blank(&self) -> bool {
         let blank = Profile::blank_at(self.user.clone(), self.status.revision);
         let moments = self.moments;
         *self == Profile { moments, ..blank }
     }
 
-    /// Whether there is anything in it that a new one has not.
+    /// Whether the profile differs from that of a user of whom nothing is stored.
     pub(crate) fn is_worth_keeping(&self) -> bool {
         let moments = self.moments;
         let new = Profile::new(self.user.clone());
         *self != Profile { moments, ..new }
     }
 
-    /// Ends what has run out by `now`; says whether anything did.
+    /// Resets what has expired by `now`. Returns whether anything did.
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let over = |status: &Status| status.expires_at.is_some_and(|at| at <= now);
         let mut changed = false;
@@ -326,8 +336,8 @@ impl Profile {
         changed
     }
 
-    /// Applies `change`, which was chosen at `moment` by the clock of the store, at `now`; says whether anything is
-    /// different. The revision is that moment, unless it is greater already.
+    /// Applies `change` at `now`, where the user chose it at `moment` by the clock of the store. Returns whether
+    /// anything is different. The new revision is `moment` in milliseconds, or the next one if that is higher.
     pub(crate) fn choose_at(
         &mut self,
         now: Timestamp,
@@ -343,7 +353,7 @@ impl Profile {
         is_different
     }
 
-    /// Applies `change` at `now`; says whether anything is different.
+    /// Applies `change` at `now`. Returns whether anything is different.
     pub fn choose(&mut self, now: Timestamp, change: &StatusChange) -> bool {
         let mut next = self.status.clone();
         if let Some(chosen) = change.chosen {
@@ -373,15 +383,15 @@ impl Profile {
     }
 }
 
-/// What a request does to one field: absent in the request, `null`, or a value.
+/// What a request does to one field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Edit<T> {
-    /// Leave it as it is.
+    /// The field is left as it is: the request does not mention it.
     #[default]
     Keep,
-    /// Empty it.
+    /// The field is emptied: the request says `null`.
     Clear,
-    /// Write this.
+    /// The field gets this value.
     Set(T),
 }
 
@@ -395,12 +405,12 @@ impl<T: Clone> Edit<T> {
     }
 }
 
-/// When a status ends, as it was asked for.
+/// When a status ends, as the request said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// That long from when the request is handled.
+    /// After this span from the moment at which the request is handled.
     After(Duration),
-    /// Then; a repeated request changes nothing.
+    /// At this moment. Repeating the request changes nothing.
     At(Timestamp),
 }
 
@@ -412,11 +422,11 @@ impl Expiry {
         }
     }
 
-    /// Checks that the end is neither past nor further than [`CLEAR_AFTER_MAX`].
+    /// Checks that the end is in the future and at most [`CLEAR_AFTER_MAX`] after `now`.
     ///
     /// # Errors
     ///
-    /// Says which it is.
+    /// [`StatusError::ExpiryPast`] or [`StatusError::ExpiryTooFar`].
     pub fn checked(self, now: Timestamp) -> Result<Self, StatusError> {
         let moment = self.moment(now);
         if moment <= now {
@@ -429,21 +439,21 @@ impl Expiry {
     }
 }
 
-/// A change of status: of each field what to do with it.
+/// A change of a status: what to do with each field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusChange {
-    /// The new choice, if it changes.
+    /// The new status; `None` leaves it as it is.
     pub chosen: Option<Chosen>,
-    /// The message.
+    /// What to do with the custom message.
     pub message: Edit<Arc<str>>,
-    /// The emoji.
+    /// What to do with the emoji.
     pub emoji: Edit<Arc<str>>,
-    /// The end.
+    /// What to do with the end of the status.
     pub expiry: Edit<Expiry>,
 }
 
 impl StatusChange {
-    /// The same, with an end that does not depend on when it is handled.
+    /// The same change with an end that is a moment, computed at `now`.
     pub(crate) fn at(&self, now: Timestamp) -> Self {
         let mut change = self.clone();
         if let Edit::Set(expiry) = &mut change.expiry {
@@ -452,7 +462,7 @@ impl StatusChange {
         change
     }
 
-    /// The same request as a replacement: what it does not mention is cleared.
+    /// The same request as a replacement: fields that it does not mention are cleared, and the status becomes `online`.
     pub fn replacing(mut self) -> Self {
         fn or_clear<T>(edit: &mut Edit<T>) {
             if matches!(edit, Edit::Keep) {
@@ -467,18 +477,18 @@ impl StatusChange {
     }
 }
 
-/// Why words or an end cannot be taken.
+/// Why a message, an emoji or an end is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusError {
-    /// Over [`MESSAGE_CHARS_MAX`] characters.
+    /// The message has more than [`MESSAGE_CHARS_MAX`] characters.
     MessageTooLong,
-    /// Has line breaks, other control characters, or such that change the writing direction.
+    /// The message has line breaks, other control characters, or characters that change the writing direction.
     MessageControl,
-    /// Not one emoji, nor a `:shortcode:`.
+    /// The text is neither one emoji nor a `:shortcode:`.
     NotAnEmoji,
     /// The end is not in the future.
     ExpiryPast,
-    /// The end is over [`CLEAR_AFTER_MAX`] away.
+    /// The end is more than [`CLEAR_AFTER_MAX`] away.
     ExpiryTooFar,
 }
 
@@ -500,11 +510,12 @@ impl fmt::Display for StatusError {
 
 impl std::error::Error for StatusError {}
 
-/// Checks a custom message, takes out what nobody sees, and trims it; an empty one is none.
+/// Checks a custom message, removes invisible characters, and trims it. Returns `None` for an empty message.
 ///
 /// # Errors
 ///
-/// It is too long, or would break a line or change the writing direction.
+/// [`StatusError::MessageTooLong`], or [`StatusError::MessageControl`] if it would break a line or change
+/// the writing direction.
 pub fn checked_message(text: &str) -> Result<Option<Arc<str>>, StatusError> {
     if text.chars().count() > MESSAGE_CHARS_MAX {
         return Err(StatusError::MessageTooLong);
@@ -516,11 +527,12 @@ pub fn checked_message(text: &str) -> Result<Option<Arc<str>>, StatusError> {
     Ok((!text.is_empty()).then(|| text.into()))
 }
 
-/// Checks that this is one emoji of Unicode's list or one `:shortcode:`, and trims it; an empty one is none.
+/// Checks that `text` is one emoji of Unicode's list or one `:shortcode:`, and trims it. Returns `None` for
+/// an empty text.
 ///
 /// # Errors
 ///
-/// It is something else.
+/// [`StatusError::NotAnEmoji`] if it is anything else, or longer than [`EMOJI_BYTES_MAX`] bytes.
 pub fn checked_emoji(text: &str) -> Result<Option<Arc<str>>, StatusError> {
     if text.is_empty() {
         return Ok(None);

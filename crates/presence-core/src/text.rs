@@ -1,6 +1,6 @@
-//! Text that others see: which characters it may have. Names, messages, emoji and names of events all obey these rules.
+//! Rules for text that others see. Names, messages, emoji and names of events all obey them.
 //!
-//! A character is *unfit* if it can spoil the page of somebody else, or if nobody sees it:
+//! A character is *unfit* if it can spoil another user's page, or if nobody can see it:
 //!
 //! - control characters, and the line and paragraph separators U+2028 and U+2029;
 //! - everything that changes the writing direction (Unicode's `Bidi_Control`: U+061C, U+200E, U+200F, U+202A to U+202E,
@@ -10,7 +10,7 @@
 
 use std::borrow::Cow;
 
-/// `text` as it may be shown: without unfit characters, and then without blanks at both ends. It may be empty.
+/// `text` without unfit characters, and then trimmed at both ends. The result may be empty.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_control()) {
         return text.trim().into();
@@ -22,8 +22,8 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether `text` has a character that breaks a line or changes the writing direction: the kinds of unfit characters that
-/// nobody types by accident, and that a text is refused for where its writer can be told.
+/// Whether `text` has a character that breaks a line or changes the writing direction. Nobody types these by accident,
+/// so a text that has them is refused where its writer can be told.
 pub fn is_disruptive(text: &str) -> bool {
     text.chars().any(|c| {
         c.is_control()
@@ -31,8 +31,8 @@ pub fn is_disruptive(text: &str) -> bool {
     })
 }
 
-/// Whether `text` is exactly one emoji of Unicode's list: flags, keycaps, skin tones and joined sequences included, with or
-/// without the selectors (U+FE0F) that a complete sequence has.
+/// Whether `text` is exactly one emoji of Unicode's list. Flags, keycaps, skin tones and joined sequences are included,
+/// with or without the selectors (U+FE0F) of the complete sequence.
 pub fn is_emoji(text: &str) -> bool {
     // A digit with a selector is a digit, and two selectors in a row are none.
     if text.starts_with(SELECTOR) || text.contains("\u{fe0f}\u{fe0f}") {
@@ -42,7 +42,7 @@ pub fn is_emoji(text: &str) -> bool {
     emojis::get(&bare).is_some()
 }
 
-/// Asks for the coloured picture of the character before it.
+/// The selector that asks for the coloured picture of the character before it.
 const SELECTOR: char = '\u{fe0f}';
 const ZWNJ: char = '\u{200c}';
 const ZWJ: char = '\u{200d}';
@@ -77,7 +77,8 @@ fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{2800}')
 }
 
-/// Whether nobody sees `c`, wherever it stands. Joiners and variation selectors are looked at together with what is beside them.
+/// Whether `c` is invisible wherever it stands. Joiners and variation selectors are judged with
+/// their neighbours instead.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -98,13 +99,13 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Whether a variation selector may stand behind `c`.
+/// Whether a variation selector may stand after `c`.
 fn is_selectable(c: char) -> bool {
     let is_selector = matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
     !is_selector && !c.is_whitespace() && !matches!(c, ZWJ | ZWNJ)
 }
 
-/// Whether a joiner belongs between `before` and `after`.
+/// Whether `joiner` belongs between `before` and `after`.
 fn joins(joiner: char, before: Option<char>, after: Option<char>) -> bool {
     let Some(before) = before else { return false };
     match joiner {
@@ -115,8 +116,8 @@ fn joins(joiner: char, before: Option<char>, after: Option<char>) -> bool {
     }
 }
 
-/// Whether `c` is of a script whose letters change their form beside each other: Arabic and its kin, those of India and of
-/// South-East Asia, Mongolian.
+/// Whether `c` is of a script whose letters change their form beside each other, such as Arabic, the scripts of India
+/// and South-East Asia, or Mongolian.
 fn has_joined_forms(c: char) -> bool {
     let is_of_script = matches!(
         c,
@@ -127,18 +128,18 @@ fn has_joined_forms(c: char) -> bool {
     is_of_script && !c.is_whitespace() && !c.is_numeric()
 }
 
-/// Whether an emoji ends with `c`, so that another one may be joined to it.
+/// Whether an emoji may end with `c`, so that another one may be joined to it.
 fn ends_picture(c: char) -> bool {
     c == SELECTOR || matches!(c, '\u{1f3fb}'..='\u{1f3ff}' | '\u{e007f}') || is_picture(c)
 }
 
-/// Whether an emoji begins with `c`.
+/// Whether an emoji may begin with `c`.
 fn is_picture(c: char) -> bool {
     // Styles of hair are only ever joined to somebody.
     matches!(c, '\u{1f9b0}'..='\u{1f9b3}') || emojis::get(c.encode_utf8(&mut [0; 4])).is_some()
 }
 
-/// The tags that make the flag of a country's part of a black flag, if `rest` begins with them.
+/// The tags that make a black flag the flag of a part of a country, if `rest` begins with them.
 fn tags_of_flag(flag: char, rest: &str) -> Option<&str> {
     if flag != '\u{1f3f4}' {
         return None;

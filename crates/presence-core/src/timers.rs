@@ -1,4 +1,4 @@
-//! Every deadline of a machine, in one structure: a hierarchical timing wheel.
+//! All deadlines of a state machine, in one hierarchical timing wheel.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,29 +9,32 @@ use crate::Timestamp;
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 7;
-/// What the wheel spans: 2^42 ms, 139 years. A later deadline is looked at again when that is over.
+/// The span of the wheel: 2^42 ms, 139 years. A later deadline is looked at again after that time.
 const SPAN_MS: u64 = 1 << (SLOT_BITS as usize * LEVELS);
 
-/// Deadlines by key, one each. Arming, moving and cancelling cost the same however many there are; nothing is ever scanned.
+/// Deadlines by key, one for each key. Arming, moving and cancelling take the same time for any number of deadlines;
+/// nothing is ever scanned.
 ///
-/// Level 0 has a slot for each of the next 64 ms, each level above 64 times coarser ones. An entry falls a level whenever
-/// the wheel turns to its slot, at most six times. Moving a deadline further away, which is what heartbeats do all day,
-/// only notes the new one: the entry that is in the wheel already looks there when its time comes.
+/// Level 0 of the wheel has a slot for each of the next 64 ms. The slots of each level above are 64 times as long. An
+/// entry moves down one level when the wheel turns to its slot, at most six times. A heartbeat moves a deadline further
+/// away: that only stores the new deadline, because the entry in the wheel is compared with it when its slot comes up.
 #[derive(Debug)]
 pub struct Timers<K> {
     armed: HashMap<K, Armed>,
     slots: Vec<Vec<Waiting<K>>>,
-    /// One bit per slot of each level: whether anything is in it.
+    /// A bit for each slot of each level: whether the slot has entries.
     occupied: [u64; LEVELS],
-    /// How far the wheel has turned, in ms.
+    /// How far the wheel has turned, in milliseconds since 1970.
     turned: u64,
 }
 
 #[derive(Debug)]
 struct Armed {
-    /// `None`: cancelled. The note goes when its entry in the wheel does.
+    /// The deadline of the key. `None` if it was cancelled; then the key is removed together with its entry
+    /// in the wheel.
     deadline: Option<Timestamp>,
-    /// Where in time its one valid entry in the wheel is.
+    /// The time of the key's valid entry in the wheel, in milliseconds since 1970. Any other entry of the
+    /// key is obsolete.
     waits_at: u64,
 }
 
@@ -53,7 +56,7 @@ impl<K> Default for Timers<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> Timers<K> {
-    /// Sets the deadline of `key`, instead of any it had.
+    /// Sets the deadline of `key`, in place of the one it had.
     pub fn arm(&mut self, key: K, deadline: Timestamp) {
         let at = deadline
             .as_millis()
@@ -80,19 +83,19 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
         }
     }
 
-    /// Forgets the deadline of `key`, if it has one.
+    /// Cancels the deadline of `key`, if it has one.
     pub fn cancel(&mut self, key: &K) {
         if let Some(armed) = self.armed.get_mut(key) {
             armed.deadline = None;
         }
     }
 
-    /// When to call [`expire`](Self::expire) next: no later than the next deadline, maybe earlier.
+    /// When to call [`expire`](Self::expire) next: never after the next deadline, and possibly before it.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.next_slot().map(|(_, at)| Timestamp::from_millis(at))
     }
 
-    /// Takes the keys whose deadline is `now` or before, in the order of their deadlines.
+    /// Removes the keys whose deadlines are at `now` or before, and returns them in the order of their deadlines.
     pub fn expire(&mut self, now: Timestamp) -> Vec<K> {
         let mut due = Vec::new();
         while let Some((slot, at)) = self.next_slot() {
@@ -148,7 +151,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
         self.slots[level as usize * SLOTS + index].push(waiting);
     }
 
-    /// The occupied slot whose time begins first, and when that is.
+    /// The occupied slot that comes first, and the time at which it begins.
     fn next_slot(&self) -> Option<(usize, u64)> {
         // What is in a lower level always comes before what is in a higher one.
         let level = self.occupied.iter().position(|&slots| slots != 0)?;

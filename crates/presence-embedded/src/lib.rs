@@ -1,12 +1,13 @@
-//! The ports of Presence in one process: nothing to install, nothing to connect to.
+//! The ports of Presence in one process: there is nothing to install, and nothing to connect to.
 //!
 //! - [`ProfileFile`] keeps profiles, and the list of users whose older tokens are refused, in one database file. What it has
 //!   acknowledged is on the disk.
 //! - [`ProfileMemory`] and [`RevocationMemory`] keep them in memory, for tests and for running without a data directory.
-//! - [`SessionFiles`] keeps the sessions of a node that is alone, for the process that comes after it.
-//! - [`TopicMemory`] is the store that nodes share: all of what a node alone needs, and a whole cluster in a test. It can be
-//!   told to fail.
-//! - [`conformance`] is the contract of the ports as a suite. Every adapter and every wrapper of one runs it.
+//! - [`SessionFiles`] keeps the sessions of a single node, so that the next process of that node can continue them.
+//! - [`TopicMemory`] is the store that nodes share: all that a single node needs, and a whole cluster in a test. A test can
+//!   make it fail.
+//! - [`conformance`] has the contracts of the ports as test suites. Every adapter, and every wrapper of an
+//!   adapter, runs them.
 //!
 //! ```
 //! use presence_core::ports::Profiles;
@@ -25,7 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Two nodes on one store, one of which hears what the other tells:
+//! Two nodes on one store. One receives what the other sends:
 //!
 //! ```
 //! use presence_core::cluster::{Murmur, Subject};

@@ -8,20 +8,20 @@ use presence_core::{Profile, Timestamp, UserId};
 
 use crate::time::StoreTime;
 
-/// Keeps profiles as long as it lives itself, and so all of the contract but what it says of crashes.
+/// Keeps profiles as long as it lives. It keeps all clauses of the contract except those about crashes.
 ///
-/// Nothing is forgotten that is not removed: it takes some 300 bytes for every user who was ever saved.
+/// It forgets nothing that is not removed: every user who was ever saved takes about 300 bytes.
 #[derive(Debug)]
 pub struct ProfileMemory {
     profiles: Mutex<Kept>,
     time: StoreTime,
 }
 
-/// Each with the moment at which it was last saved.
+/// The profiles by user, each with the moment at which it was last saved.
 type Kept = HashMap<UserId, (Profile, Timestamp)>;
 
 impl ProfileMemory {
-    /// An empty one.
+    /// Makes an empty store.
     pub fn new() -> Self {
         ProfileMemory {
             profiles: Mutex::default(),
@@ -30,7 +30,7 @@ impl ProfileMemory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // No profile is ever half written, so a panic elsewhere leaves nothing to fear.
+        // No profile is ever half written, so a panic elsewhere leaves the map intact.
         self.profiles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

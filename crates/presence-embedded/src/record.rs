@@ -1,9 +1,10 @@
-//! The stored bytes of a profile. No other file knows them.
+//! The stored bytes of a profile. No other file knows their format.
 //!
-//! A record is a version byte and what postcard makes of the structs below, one after the other. The user is the key, and
-//! not in it.
+//! A record is a version byte, followed by the postcard encoding of each of the structs below. The user is the key, and
+//! is not in the record.
 //!
-//! A release must read what the release before it wrote, and, since people go back, what the one after it wrote:
+//! A release must read what the previous release wrote. It must also read what the next release wrote,
+//! because people downgrade:
 //!
 //! - **A new field** goes after the whole record, never into a struct that is there: a `take_from_bytes` of its own
 //!   on what is left, if anything is left; nothing left means its default. The version stays 1, because a reader
@@ -11,17 +12,18 @@
 //!   the user again, so a field that must not be lost needs a new version.
 //! - **Anything else** (another `chosen`, another meaning) is a new version: one release learns to read it, the next
 //!   one writes it.
-//! - A version that is not known is refused and left alone. Nothing is overwritten that could not be read.
+//! - A reader refuses a version that it does not know, and leaves the record alone. A record that could not be read
+//!   is never overwritten.
 
 use std::sync::Arc;
 
 use presence_core::{Chosen, Moments, Profile, Status, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-/// What [`encode`] writes.
+/// The version byte that [`encode`] writes.
 const VERSION: u8 = 1;
 
-/// Why bytes are not a record.
+/// Why bytes are not a record of a profile.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
     #[error("the record is empty")]
@@ -57,7 +59,7 @@ struct SavedRecord {
     saved_at_ms: u64,
 }
 
-/// The bytes to store for `profile` at `saved_at`.
+/// The bytes to store for `profile`, which is saved at `saved_at`.
 pub(crate) fn encode(profile: &Profile, saved_at: Timestamp) -> Vec<u8> {
     let record = ProfileRecord {
         status: StatusRecord::of(&profile.status),
@@ -73,7 +75,7 @@ pub(crate) fn encode(profile: &Profile, saved_at: Timestamp) -> Vec<u8> {
         .expect("numbers and texts can be encoded")
 }
 
-/// The profile of `user` that `bytes` were stored for, and when they were, if that is in them.
+/// The profile of `user` in `bytes`, and when it was saved if the record says so.
 pub(crate) fn decode(
     user: &UserId,
     bytes: &[u8],

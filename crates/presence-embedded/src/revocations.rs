@@ -8,7 +8,7 @@ use presence_core::revocation::{Revocation, Revoke, RevokedUsers};
 
 use crate::time::StoreTime;
 
-/// Keeps the list as long as it lives itself, and so all of the contract but what it says of crashes.
+/// Keeps the list as long as it lives. It keeps all clauses of the contract except those about crashes.
 #[derive(Debug)]
 pub struct RevocationMemory {
     kept: Mutex<Kept>,
@@ -22,7 +22,7 @@ struct Kept {
 }
 
 impl RevocationMemory {
-    /// An empty one.
+    /// Makes an empty list.
     pub fn new() -> Self {
         RevocationMemory {
             kept: Mutex::default(),

@@ -1,11 +1,11 @@
-//! The store's clock. No other file here reads one.
+//! The clock of the store. No other file of this crate reads a clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use presence_core::Timestamp;
 use tokio::time::Instant;
 
-/// Wall time that never jumps. It is tokio's, so that a test can pause it.
+/// Wall time that never jumps. It is based on tokio's clock, so that a test can pause it.
 #[derive(Debug)]
 pub(crate) struct StoreTime {
     began_at: Instant,
@@ -26,7 +26,7 @@ impl StoreTime {
         Timestamp::from_millis(self.now_us() / 1000)
     }
 
-    /// The same in microseconds: what versions are made of.
+    /// The time in microseconds since 1970. Versions are made of it.
     pub(crate) fn now_us(&self) -> u64 {
         let elapsed_us = u64::try_from(self.began_at.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.began_at_us.saturating_add(elapsed_us)

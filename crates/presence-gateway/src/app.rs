@@ -1,4 +1,4 @@
-//! What every connection of a gateway shares.
+//! The state that all connections of a gateway share.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -30,12 +30,12 @@ use crate::metrics::Metrics;
 use crate::revoking::Revoking;
 use crate::webhooks::Webhooks;
 
-/// What every connection of a gateway shares.
+/// The state that all connections of a gateway share.
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) hub: Hub,
     pub(crate) gate: Gate,
-    /// The way to where revocations are kept.
+    /// The handle of the task that stores revocations.
     pub(crate) revoking: Revoking,
     pub(crate) resume: ResumeKey,
     pub(crate) metrics: Metrics,
@@ -44,33 +44,33 @@ pub(crate) struct App {
     pub(crate) cables: Kept,
     /// The store that gateways share, if there is one.
     pub(crate) shared: Option<Arc<RedisTopics>>,
-    /// What is to be in the data folder.
+    /// Which files have to be in the data folder.
     pub(crate) kept: DataFolder,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) connections: Connections,
-    /// The profiles, where they are in MongoDB.
+    /// The store of profiles, if they are in MongoDB.
     mongo: Option<Arc<MongoProfiles>>,
-    /// What it does by itself, as long as it lives.
+    /// The background tasks of the gateway. They end with it.
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// How often it is tried to read who is revoked, before the gateway gives up to start.
+/// How often the gateway tries to read the list of revoked users at its start before it gives up.
 const LOAD_TRIES: u32 = 10;
-/// How long between two of those.
+/// The pause between two of these attempts.
 const LOAD_PAUSE: Duration = Duration::from_millis(200);
 
-/// How far the gateway is with stopping.
+/// Whether the gateway is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It is not.
+    /// The gateway accepts connections.
     Open,
-    /// Nobody new is let in; whoever is here is asked to go, spread over that time.
+    /// The gateway accepts no new connections, and closes the open ones spread over this time.
     Draining(Duration),
 }
 
 impl App {
-    /// Opens what is kept, starts the hub, alone or as one of those who share a Redis, and learns what has to be known before
-    /// anybody is let in.
+    /// Opens the stores, starts the hub (alone, or as one node of those that share a Redis), and loads what it needs before
+    /// it accepts clients: revocations and keys.
     ///
     /// # Errors
     ///
@@ -112,17 +112,17 @@ impl App {
         let store = RedisTopics::connect(redis.clone()).await;
         let store = Arc::new(store.with_context(|| {
             format!(
-                "cannot begin without what is configured: {}",
+                "cannot start without the configured store: {}",
                 redis.describe()
             )
         })?);
-        // Whoever loses one node goes on with another: the key has to be the same.
+        // A client that loses one node resumes on another, so all nodes need the same key.
         let resume = ResumeKey::shared(store.secret(resume.secret()).await?);
         let (settings, name) = (settings(&config), &config.node_name);
         tracing::info!(
             store = redis.describe(),
             node = name,
-            "one of several nodes"
+            "this node shares its store with other nodes"
         );
         let (shared, webhooks) = (store.clone(), webhooks(&config)?);
         let mongo = profiles.mongo();
@@ -139,8 +139,8 @@ impl App {
         App::new(config, hub, mongo, resume, revocations, kept, Some(shared))
     }
 
-    /// Opens what is kept, and starts a hub that is alone; with what the process before has left, which is to be restored
-    /// before anybody is let in.
+    /// Opens the stores, and starts a hub that is alone. Also returns what the process before has left, which has to be
+    /// restored before clients are accepted.
     ///
     /// # Errors
     ///
@@ -166,20 +166,24 @@ impl App {
         Ok((app, left))
     }
 
-    /// Holds the sessions of the process before for their clients.
+    /// Holds the sessions of the previous process until their clients come back.
     async fn restore(&self, left: Left) {
         if left.garbled > 0 {
             let journals = left.garbled;
             tracing::warn!(
                 journals,
-                "what was kept of sessions cannot be read to its end"
+                "some of the sessions that the previous process kept cannot be read"
             );
         }
         if let Some(away) = left.away {
             let sessions = left.sessions.len();
-            tracing::info!(sessions, ?away, "sessions are held for their clients");
+            tracing::info!(
+                sessions,
+                ?away,
+                "the sessions of the previous process are held for their clients"
+            );
         }
-        // Also where nothing is left: what is older is forgotten then.
+        // Also if nothing is left: the hub then forgets what is older.
         let away = left.away.unwrap_or_default();
         self.hub.restore(left.sessions, away, left.ended_at).await;
     }
@@ -214,8 +218,8 @@ impl App {
         })
     }
 
-    /// Stops the hub and closes the database of profiles, in that order. Nobody uses a driver any more afterwards, so that the
-    /// runtime can end. Returns whether everything was kept before `patience` was over.
+    /// Stops the hub and closes the database of profiles, in that order. Afterwards nothing uses a driver any more, so that
+    /// the runtime can end. Returns whether everything was saved before `patience` was over.
     pub(crate) async fn stop(&self, patience: Duration) -> bool {
         let is_kept = self.hub.stop(patience).await;
         if let Some(mongo) = &self.mongo {
@@ -224,7 +228,7 @@ impl App {
         is_kept
     }
 
-    /// Reads who is revoked: an old token must not be good again because of a restart.
+    /// Reads the list of revoked users: a restart must not make an old token valid again.
     async fn read_revoked(&self) -> anyhow::Result<()> {
         let mut tries = 1;
         loop {
@@ -239,8 +243,8 @@ impl App {
         }
     }
 
-    /// Begins to fetch the keys of tokens, if they are at a URL, and waits for the first attempt. If that fails, nobody can
-    /// come in with such a token until another one succeeds, and the gateway is not ready until then.
+    /// Starts to fetch the keys of tokens, if they are at a URL, and waits for the first attempt. If that fails, no client
+    /// with a token can come in, and the gateway is not ready, until a later attempt succeeds.
     async fn fetch_keys(&self) -> anyhow::Result<()> {
         let (Some(source), Some(jwks)) = (&self.config.jwt.jwks_url, self.gate.fetched_keys())
         else {
@@ -254,12 +258,12 @@ impl App {
         self.tasks().spawn(fetcher.run());
         let _ = has_tried.wait_for(|it| *it).await;
         if self.gate.is_waiting_for_keys() {
-            tracing::error!(url = %source.url, "nobody can come in with a token before its keys could be fetched");
+            tracing::error!(url = %source.url, "tokens are refused until their keys have been fetched");
         }
         Ok(())
     }
 
-    /// Ends what the gateway does by itself, and gives the files free that this needs.
+    /// Ends the background tasks of the gateway, and closes the files that they need.
     pub(crate) async fn end(&self) {
         let mut tasks = std::mem::take(&mut *self.tasks());
         tasks.shutdown().await;
@@ -273,7 +277,7 @@ impl App {
         self.hub.clock().now()
     }
 
-    /// How many records and messages in a store were not understood so far, and dropped.
+    /// How many records and messages of the stores could not be decoded so far, and were dropped.
     pub(crate) fn garbled(&self) -> u64 {
         let shared = self.shared.as_ref().map_or(0, |it| it.garbled());
         shared + self.hub.counters().garbled.load(Relaxed)
@@ -284,7 +288,7 @@ impl App {
     }
 }
 
-/// Where a gateway that is alone keeps its sessions, and what the process before has left there.
+/// Opens the files in which a single gateway keeps its sessions, and reads what the previous process has left.
 fn sessions(config: &Config) -> anyhow::Result<(Option<Arc<SessionFiles>>, Left)> {
     let DataDir::Folder(folder) = &config.data_dir else {
         return Ok((None, Left::default()));
@@ -292,14 +296,16 @@ fn sessions(config: &Config) -> anyhow::Result<(Option<Arc<SessionFiles>>, Left)
     match SessionFiles::open(&folder.join("sessions"), config.shards) {
         Ok((files, left)) => Ok((Some(Arc::new(files)), left)),
         Err(why @ SessionsError::InUse { .. }) => {
-            tracing::warn!("{why}: after a restart of this one everybody is shown coming anew");
+            tracing::warn!(
+                "{why}: after a restart of this process everybody is shown as joining again"
+            );
             Ok((None, Left::default()))
         }
         Err(why) => Err(why.into()),
     }
 }
 
-/// A hub that is alone.
+/// Starts a hub that is alone.
 fn alone<P: Profiles>(
     settings: Settings,
     profiles: Arc<P>,
@@ -311,14 +317,14 @@ fn alone<P: Profiles>(
     }
 }
 
-/// Whom to tell who comes and goes, and what of it.
+/// The endpoint of webhooks, and the kinds of event that it is sent.
 fn webhooks(config: &Config) -> anyhow::Result<Option<(Webhooks, Wanted)>> {
     let Some(webhook) = config.webhook.clone() else {
         return Ok(None);
     };
     let (wanted, endpoint) = (webhook.wanted, webhook.describe());
     let webhooks = Webhooks::new(webhook, config.pusher.apps.clone());
-    let webhooks = webhooks.with_context(|| format!("cannot tell {endpoint} of anybody"))?;
+    let webhooks = webhooks.with_context(|| format!("cannot send webhooks to {endpoint}"))?;
     tracing::info!(endpoint, "webhooks");
     Ok(Some((webhooks, wanted)))
 }
@@ -344,12 +350,12 @@ enum Stored {
 }
 
 impl Stored {
-    /// Opens them, and the key that is kept in the data folder.
+    /// Opens the store of profiles, and the key that is kept in the data folder.
     fn open(config: &Config) -> anyhow::Result<(Stored, ResumeKey)> {
         if let Some(mongodb) = config.mongodb.clone() {
-            // The key first: nobody would close the database if that failed.
+            // The key first: if that fails, no database has to be closed.
             let resume = resume_key(config)?;
-            // It may be away now; whoever's profile is asked for waits until it is there.
+            // MongoDB may be unreachable now: a client whose profile is needed waits until it is there.
             let profiles = MongoProfiles::connect(mongodb);
             let profiles = profiles.context("cannot use mongodb.uri (MONGODB_URI)")?;
             return Ok((Stored::Mongo(Arc::new(profiles)), resume));
@@ -372,7 +378,7 @@ impl Stored {
     }
 }
 
-/// The key that is kept in the data folder, or a new one where there is none.
+/// The key that is kept in the data folder, or a new one if there is none.
 fn resume_key(config: &Config) -> anyhow::Result<ResumeKey> {
     match &config.data_dir {
         DataDir::Memory => Ok(ResumeKey::random()?),
@@ -384,7 +390,7 @@ fn resume_key(config: &Config) -> anyhow::Result<ResumeKey> {
     }
 }
 
-/// Where the list of revoked users is kept.
+/// The store that keeps the list of revoked users.
 enum RevokedIn {
     Memory,
     File(Arc<ProfileFile>),
@@ -392,7 +398,7 @@ enum RevokedIn {
 }
 
 impl Stored {
-    /// Where a gateway that is alone keeps who is revoked: in its data folder, whatever has the profiles.
+    /// The store of revocations for a single gateway: in its data folder, wherever the profiles are.
     fn revocations(&self, config: &Config) -> anyhow::Result<RevokedIn> {
         Ok(match (self, &config.data_dir) {
             (Stored::File(file), _) => RevokedIn::File(file.clone()),
@@ -406,7 +412,7 @@ impl Stored {
 }
 
 impl RevokedIn {
-    /// Has the list of `gate` kept there.
+    /// Starts the task that keeps the list of `gate` in this store.
     fn keep(self, gate: &Gate, hub: &Hub, tasks: &mut JoinSet<()>) -> Revoking {
         let (list, clock) = (gate.revoked.clone(), hub.clock());
         match self {
@@ -430,7 +436,7 @@ impl RevokedIn {
     }
 }
 
-/// The data folder, which may vanish under a running gateway: somebody removes it, or its disk goes.
+/// The data folder, which may vanish under a running gateway: somebody removes it, or its disk fails.
 pub(crate) struct DataFolder {
     folder: Option<PathBuf>,
     profiles: Option<Arc<ProfileFile>>,
@@ -452,12 +458,12 @@ impl DataFolder {
         }
     }
 
-    /// Whether it was gone when it was last looked at.
+    /// Whether the folder was gone at the last check.
     pub(crate) fn is_gone(&self) -> bool {
         self.is_gone.load(Relaxed)
     }
 
-    /// Looks whether it is there, and says so in the log when that changes.
+    /// Checks whether the folder is there, and logs when that changes.
     pub(crate) fn look(&self) {
         let Some(folder) = &self.folder else {
             return;
@@ -468,7 +474,7 @@ impl DataFolder {
         match (self.is_gone.swap(is_gone, Relaxed), is_gone) {
             (false, true) => tracing::error!(
                 %folder,
-                "what was kept in the data folder is gone: nothing can be kept until it is back; a restart begins without it"
+                "the content of the data folder is gone: nothing can be stored until it is back; a restart begins without it"
             ),
             (true, false) => tracing::info!(%folder, "the data folder is back"),
             _ => {}
@@ -476,24 +482,24 @@ impl DataFolder {
     }
 }
 
-/// How many connections there are, and how many there may be.
+/// Counts the open connections, of all addresses and of each one.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     open: Arc<AtomicUsize>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One connection, as long as it lasts.
+/// Counts one connection until it is dropped.
 pub(crate) struct Counted(Arc<AtomicUsize>);
 
-/// One connection of an address, as long as it lasts.
+/// Counts one connection of an address until it is dropped.
 pub(crate) struct Neighbour {
     address: IpAddr,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Connections {
-    /// Counts one more, if that is not more than `max`.
+    /// Counts one more connection; `None` if that would be more than `max`.
     pub(crate) fn enter(&self, max: usize) -> Option<Counted> {
         let entered = self
             .open
@@ -501,7 +507,8 @@ impl Connections {
         entered.ok().map(|_| Counted(self.open.clone()))
     }
 
-    /// Counts one more of `address`, if that is not more than `max`. Nobody is counted where there is no `max`.
+    /// Counts one more connection of `address`, or fails if that would be more than `max`. Without a `max`
+    /// it counts nothing.
     pub(crate) fn enter_from(
         &self,
         address: IpAddr,
@@ -523,7 +530,7 @@ impl Connections {
         })))
     }
 
-    /// Counts one more that was let in already, as something else.
+    /// Counts one more for a connection that was let in already and is now a WebSocket.
     pub(crate) fn go_on(&self) -> Counted {
         self.open.fetch_add(1, Relaxed);
         Counted(self.open.clone())
@@ -534,12 +541,12 @@ impl Connections {
     }
 }
 
-/// An address has as many connections as it may have.
+/// The address has as many connections as it may have.
 #[derive(Debug)]
 pub(crate) struct TooMany;
 
 fn counts(by_address: &Mutex<HashMap<IpAddr, usize>>) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-    // A few numbers: nothing in here panics half-way.
+    // Only numbers change here, so a panic elsewhere leaves nothing half done.
     by_address.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

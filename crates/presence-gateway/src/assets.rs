@@ -1,4 +1,4 @@
-//! The page and the browser client, over HTTP.
+//! Serves the page and the browser client, which `presence-web` has inside the binary.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -14,11 +14,11 @@ use presence_client::wire::ErrorCode;
 use crate::http::{self, Answer};
 use crate::request::Refused;
 
-/// What a page of ours may load: itself, pictures, and sockets.
+/// The Content-Security-Policy of our pages: they may load from this gateway, show pictures, and open sockets.
 const POLICY: &str = "default-src 'self'; style-src 'self'; img-src 'self' data: https:; \
     connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'";
 
-/// Answers a request for `path`.
+/// Answers a request for `path` with the file, or with status 404.
 pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Answer {
     let Some(asset) = presence_web::asset(path) else {
         let why = Refused::new(ErrorCode::UnknownCommand, "there is nothing at this path");
@@ -38,7 +38,7 @@ pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Answer {
         (CONTENT_TYPE, asset.kind),
         // Pages of other origins import the browser client from here.
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        // A new release is seen at once, and costs an unchanged file nothing.
+        // Browsers revalidate each time: they see a new release at once, and an unchanged file costs nothing.
         (CACHE_CONTROL, "no-cache"),
         (CONTENT_SECURITY_POLICY, POLICY),
         (REFERRER_POLICY, "no-referrer"),

@@ -1,4 +1,4 @@
-//! The command line.
+//! The arguments of the command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::identity::{Grant, user_id};
 
 /// The Presence gateway: WebSockets, HTTP API, page and metrics on one port.
 ///
-/// With nothing configured it is complete on its own: it listens on 127.0.0.1:4001, believes every client's
-/// `user_id` and keeps profiles in ./presence-data. To be reached from elsewhere it needs a key for tokens.
+/// Without any configuration it runs on its own: it listens on 127.0.0.1:4001, believes the `user_id` of every client
+/// and keeps profiles in ./presence-data. To be reached from other machines it needs a key for tokens.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "presence-gateway", version, after_long_help = after_long_help())]
 pub struct Cli {
@@ -20,15 +20,15 @@ pub struct Cli {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 
-    /// Folder that keeps profiles; `:memory:` keeps nothing.
+    /// Folder to keep profiles in; `:memory:` keeps nothing.
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<String>,
 
-    /// Configuration file, instead of ./presence.toml if there is one.
+    /// Configuration file to read; by default ./presence.toml, if there is one.
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
-    /// Say what is configured and where each value comes from, without secrets, and exit.
+    /// Print every setting and where its value comes from, without secrets, and exit.
     #[arg(long)]
     pub check_config: bool,
 
@@ -36,53 +36,54 @@ pub struct Cli {
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
 
-    /// What to do instead of serving.
+    /// A command to run instead of the gateway.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do instead of serving.
+/// A command to run instead of the gateway.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Print a token for a user, signed with the configured secret: to try things out on a laptop.
+    /// Print a token for a user, signed with the configured secret, to try things out.
     Token(TokenArgs),
 }
 
-/// Whom a token is for, and what it allows.
+/// The user that a token is for, and what it allows.
 #[derive(Clone, Debug, Args)]
 pub struct TokenArgs {
     /// The user (`sub`).
     #[arg(long, value_name = "ID", value_parser = user_id)]
     pub user: UserId,
 
-    /// The name others see.
+    /// The name that others see.
     #[arg(long)]
     pub name: Option<String>,
 
-    /// A workspace in whose online list the user appears; may be repeated.
+    /// A workspace that shows the user in its online list; may be repeated.
     #[arg(long, value_name = "ID", value_parser = WorkspaceId::new)]
     pub workspace: Vec<WorkspaceId>,
 
-    /// A channel, or a prefix of channels such as `room:*`; may be repeated. None means what the gateway gives
-    /// to tokens without a list.
+    /// A channel, or a prefix of channels such as `room:*`; may be repeated. Without it, the token allows the channels
+    /// that the gateway gives to tokens without a list.
     #[arg(long, value_name = "PATTERN")]
     pub channel: Vec<String>,
 
-    /// One of join, watch, status, broadcast (these four without the flag), act, read, admin; may be repeated.
+    /// A scope: join, watch, status, broadcast, act, read or admin; may be repeated. Without it: join, watch,
+    /// status and broadcast.
     #[arg(long, value_name = "SCOPE")]
     pub scope: Vec<String>,
 
-    /// The device the token is bound to, such as `web:laptop`.
+    /// The device that the token is bound to, such as `web:laptop`.
     #[arg(long, value_name = "ID", value_parser = DeviceId::new)]
     pub device: Option<DeviceId>,
 
-    /// How long it is good for: 90s, 15m, 1h, 7d.
+    /// How long the token is valid: 90s, 15m, 1h, 7d.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = ttl)]
     pub ttl: Duration,
 }
 
 impl TokenArgs {
-    /// The same, without the command line.
+    /// The arguments as a grant, which does not depend on the command line.
     pub fn grant(&self) -> Grant {
         Grant {
             user: self.user.clone(),
@@ -105,16 +106,16 @@ fn after_long_help() -> String {
         "\
 Examples:
   presence-gateway
-      On this machine only, without tokens: then open http://127.0.0.1:4001/
+      Serves this machine only, without tokens: open http://127.0.0.1:4001/
   export PRESENCE_JWT_SECRET=$(openssl rand -base64 32)
   presence-gateway --listen 0.0.0.0:4001
-      For everybody who has a token.
+      Serves every client that has a token.
   presence-gateway token --user ann --workspace acme --channel 'room:*' --ttl 1h
-      Such a token.
+      Prints such a token.
   presence-gateway --check-config
-      What is configured, and where each value comes from.
+      Prints every setting, and where its value comes from.
 
-Settings, by their name in presence.toml and in the environment. A flag wins over the environment, the
+The settings, by their names in presence.toml and in the environment. A flag wins over the environment, the
 environment over the file, the file over the default. docs/operations.md tells what each one does.
 
 ",

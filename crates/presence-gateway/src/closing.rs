@@ -1,4 +1,4 @@
-//! Every reason for which we close a connection. What code and which words say so is each dialect's own.
+//! Every reason for which the gateway closes a connection. Each dialect has its own codes and words for them.
 
 use std::time::Duration;
 
@@ -8,47 +8,47 @@ use presence_hub::Ended;
 
 use crate::request::Refused;
 
-/// Why a connection is closed.
+/// Why the gateway closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// The client said goodbye.
+    /// The client left, or ended its session.
     Left,
     /// The gateway is stopping.
     Restarting,
-    /// There is no room.
+    /// The gateway, or the user's list of sessions, is full.
     Full,
-    /// Text where it has to be binary, or the other way round.
+    /// The client sent a text frame where a binary one is needed, or the other way round.
     WrongType,
-    /// Not WebSocket as it should be.
+    /// The client violates the WebSocket protocol.
     NotWebSocket,
-    /// A text that is none.
+    /// The client sent a text frame that is not UTF-8.
     NotUtf8,
-    /// A frame that is too big.
+    /// The client sent a frame that is longer than the limit.
     FrameTooLarge,
-    /// Too many frames that are nothing.
+    /// The client sent too many malformed frames.
     Malformed,
-    /// It did not say with a token who it is.
+    /// The client gave no token where one is needed.
     NoToken,
-    /// Who it is was not to be believed.
+    /// The client did not prove who it is.
     Unauthorized,
-    /// Its token has run out.
+    /// The client's token has expired.
     Expired,
-    /// What it wants is not for it.
+    /// The client is not allowed to do what it asks for.
     Forbidden,
-    /// Nothing was heard.
+    /// The gateway heard nothing from the client.
     TimedOut,
-    /// A newer connection has its session.
+    /// A newer connection has continued the session.
     Replaced,
-    /// It was thrown out.
+    /// The user was kicked.
     Kicked,
-    /// It does not read.
+    /// The client does not read what it is sent.
     TooSlow,
-    /// It kept asking for too much.
+    /// The client kept exceeding its rates.
     Flooding,
 }
 
 impl Why {
-    /// The same in a word or two.
+    /// The reason in one or two words.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Why::Left => "you left",
@@ -71,7 +71,7 @@ impl Why {
         }
     }
 
-    /// Whether the client is to come back.
+    /// Whether the client should connect again.
     pub(crate) fn reconnect(self) -> bool {
         match self {
             Why::Restarting
@@ -94,7 +94,7 @@ impl Why {
         }
     }
 
-    /// The same with a time to come back.
+    /// The same reason, with a time after which the client should connect again.
     pub(crate) fn after(self, span: Duration) -> Closing {
         Closing {
             why: self,
@@ -117,22 +117,22 @@ impl From<Ended> for Why {
     }
 }
 
-/// How a connection is closed.
+/// The close of a connection: the reason, and when the client should connect again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closing {
-    /// Why.
+    /// The reason of the close.
     pub(crate) why: Why,
-    /// When to come back, where that is said.
+    /// How long the client should wait before it connects again, if the gateway says so.
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl Closing {
-    /// For whoever kept going too fast.
+    /// Closes a client that kept exceeding its rates.
     pub(crate) fn flooding() -> Self {
         Why::Flooding.after(Duration::from_secs(5))
     }
 
-    /// For whoever is refused before they are in.
+    /// Closes a client that was refused before it was let in.
     pub(crate) fn at_the_door(refused: &Refused) -> Self {
         if let Some(why) = refused.ending {
             return why.into();

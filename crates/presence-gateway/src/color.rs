@@ -1,13 +1,14 @@
-//! Colours that people choose for themselves.
+//! The colours that users choose for themselves.
 
-/// The longest text that is looked at: `color-mix` of two colours that are computed from others is shorter.
+/// The longest text that is parsed, in bytes: `color-mix` of two computed colours is shorter.
 const BYTES_MAX: usize = 128;
 
-/// A CSS colour as `#rrggbb`, or `#rrggbbaa` if one can see through it: pages put it into style sheets and attributes, so
-/// nothing else gets there. `None` if `text` is no colour, or one that depends on the page (`currentcolor`, `var(…)`).
+/// A CSS colour as `#rrggbb`, or `#rrggbbaa` if it is translucent. Pages put it into style sheets and
+/// attributes, so nothing else may get there. `None` if `text` is not a colour, or is one that depends on the
+/// page (`currentcolor`, `var(…)`).
 pub(crate) fn canonical(text: &str) -> Option<String> {
     let text = text.trim_matches([' ', '\t']);
-    // The crate also takes hexadecimal digits without the mark, and `hsv(…)`: neither is CSS.
+    // The crate also accepts hexadecimal digits without `#`, and `hsv(…)`: neither is CSS.
     let is_css = text.starts_with('#')
         || (!text.bytes().all(|byte| byte.is_ascii_hexdigit())
             && !text

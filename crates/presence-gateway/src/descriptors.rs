@@ -1,12 +1,12 @@
-//! File descriptors: each connection needs one.
+//! The limit on file descriptors: each connection needs one.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors for everything but clients: the store, the file of profiles, the port, logs.
+/// File descriptors for everything but clients: the store, the file of profiles, the port, logs.
 const OTHERS: u64 = 128;
 
-/// Sees to it that there are enough descriptors for `connections_max` connections: raises the limit as far as this process
-/// may, and warns if that is not far enough.
+/// Makes sure that there are enough descriptors for `connections_max` connections: raises the limit as far as this process
+/// may, and logs a warning if that is not enough.
 pub(crate) fn prepare(connections_max: usize) {
     let needed = connections_max as u64 + OTHERS;
     let limit = getrlimit(Resource::Nofile);

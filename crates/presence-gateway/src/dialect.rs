@@ -1,8 +1,8 @@
-//! What a dialect is: a client wire protocol, in a folder of its own. And the table of all there are.
+//! The trait of a dialect, which is a client wire protocol in a folder of its own, and the table of all dialects.
 //!
-//! A connection is one task that runs [`Socket`](crate::socket::Socket), and that knows of time, bytes and endings.
-//! A dialect knows words: it reads the handshake, lets clients in as [`Guest`]s, does what their frames ask for, and puts
-//! what guests are told into frames.
+//! A connection is one task that runs [`Socket`](crate::socket::Socket), which handles time, bytes and endings. A dialect
+//! handles words: it reads the handshake, lets clients in as [`Guest`]s, does what their frames ask for, and turns what
+//! guests are told into frames.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::pusher::{self, Pusher};
 use crate::request::Refused;
 use crate::upgrade;
 
-/// Which dialect is spoken where: the line that a new one adds.
+/// The dialect that is spoken at a path. A new dialect adds a line here.
 pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
     match path {
         "/ws" => Some(Spoken::new::<Native>("ws")),
@@ -40,30 +40,30 @@ pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
     }
 }
 
-/// The encodings of an event that are made once and shared: the numbers in [`presence_hub::Told`].
+/// The encodings of an event that are made once and shared: the slots of [`presence_hub::Told`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
-    /// `presence.v1.json`
+    /// The JSON text of the native protocol, `presence.v1.json`.
     NativeJson,
-    /// `presence.v1.postcard`
+    /// The binary frame of the native protocol, `presence.v1.postcard`.
     NativePostcard,
-    /// Phoenix, on the topic that it is about.
+    /// The frames of Phoenix on the topic that the event is about.
     PhoenixTopic,
-    /// Phoenix, on the service topic.
+    /// The frames of Phoenix on the service topic.
     PhoenixService,
-    /// Action Cable, by channel class.
+    /// The messages of Action Cable, by channel class.
     Cable,
-    /// What its extension adds.
+    /// The messages that only `actioncable-v1-ext-json` has.
     CableExtended,
-    /// Pusher 7.
+    /// The frames of Pusher protocol 7.
     Pusher,
 }
 
 const _: () = assert!((Slot::Pusher as usize) < DIALECTS_MAX);
 
-/// A dialect, at a path.
+/// A dialect that is spoken at a path.
 pub(crate) struct Spoken {
-    /// What the metrics call it.
+    /// The name of the path in the metrics.
     pub(crate) route: &'static str,
     upgrade: fn(Arc<App>, Request<Incoming>) -> Answer,
 }
@@ -74,7 +74,7 @@ impl Spoken {
         Spoken { route, upgrade }
     }
 
-    /// Answers a request for it.
+    /// Answers an HTTP request to this path, which should ask for a WebSocket.
     pub(crate) fn answer(&self, app: Arc<App>, request: Request<Incoming>) -> Answer {
         (self.upgrade)(app, request)
     }
@@ -82,124 +82,125 @@ impl Spoken {
 
 /// A client wire protocol, for one connection.
 ///
-/// Where a default is given, it is what browsers and well-behaved clients need; the native dialect keeps most of them.
+/// The defaults are what browsers and well-behaved clients need; the native dialect keeps most of them.
 pub(crate) trait Dialect: Sized + Send + 'static {
     /// What a client says in its handshake.
     type Hello: Send + 'static;
 
-    /// Whether the answer to a WebSocket ping is a sign of life that keeps the session. A page that hangs answers pings
-    /// too; so only where the stock clients say nothing else by themselves, or not often enough.
+    /// Whether the answer to a WebSocket ping keeps the session alive. A page that hangs answers pings too, so this is
+    /// true only where the stock clients send nothing else by themselves, or not often enough.
     const PONGS_COUNT: bool = false;
 
-    /// Reads the handshake.
+    /// Reads the handshake of a client.
     ///
     /// # Errors
     ///
-    /// The answer to one that is not even upgraded. A page cannot see what it says.
+    /// The answer to a request that is not upgraded. A page cannot read that answer.
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Self::Hello>, Box<Answer>>;
 
-    /// Answers a request that is no WebSocket as it should be, comes from a foreign page, or at the wrong time.
+    /// Answers a request that is not a correct WebSocket handshake, that comes from a foreign page, or that comes at
+    /// the wrong time.
     fn not_upgraded(status: StatusCode, why: &Refused) -> Answer {
         http::not_upgraded(status, why)
     }
 
-    /// Lets a client in, or not yet, or tells it why not. The first frames go to `out`.
+    /// Lets the client in now, or later, or refuses it. The first frames go to `out`.
     ///
     /// # Errors
     ///
-    /// With what code to close, after what is in `out`.
+    /// The close of a refused client, to be sent after what is in `out`.
     fn enter(
         app: Arc<App>,
         hello: Self::Hello,
         out: &mut Out,
     ) -> impl Future<Output = Result<Self, Farewell>> + Send;
 
-    /// Those who were let in through this connection. The socket waits for what they are told, keeps them alive, asks
-    /// for fresh tokens in time, and ends when one of them does. There may be more after a frame than before.
+    /// The guests that were let in through this connection. The socket waits for their deliveries, keeps them alive,
+    /// asks for fresh tokens in time, and ends when one of them ends. A frame may add guests.
     fn guests(&self) -> &[Guest];
 
-    /// The same, to be told something.
+    /// The guests, mutable, so that the socket can wait for their deliveries.
     fn guests_mut(&mut self) -> &mut [Guest];
 
-    /// The same, to go.
+    /// The guests, by value, so that the socket can end them.
     fn into_guests(self) -> Vec<Guest>;
 
-    /// Makes frames of what a guest is told: none, for what the client need not know. The end is told by
-    /// [`farewell`](Self::farewell).
+    /// Turns a delivery of the hub into frames; into none if the client need not know. The end of a guest is not
+    /// delivered here but by [`farewell`](Self::farewell).
     fn deliver(&mut self, guest: usize, delivery: Delivery, out: &mut Out);
 
-    /// Does what a frame asks for. What can be answered at once goes to `out`.
+    /// Does what a frame asks for. Answers that are ready at once go to `out`.
     fn take(&mut self, frame: Frame, out: &mut Out) -> impl Future<Output = Next> + Send;
 
-    /// Says why it is over, and with what code to close.
+    /// Says why the connection ends, and with which code to close it.
     fn farewell(&mut self, closing: &Closing, out: &mut Out) -> Farewell;
 
-    /// Whether a client that closes like that is not coming back.
+    /// Whether a client that closes with this frame is not coming back.
     fn is_goodbye(close: Option<&CloseFrame>) -> bool {
         close.is_some_and(|it| it.code == CloseCode::Normal)
     }
 
-    /// Asks for a fresh token, if there are words for that.
+    /// Asks the client for a fresh token, if the dialect has a frame for that.
     fn expiring(&mut self, at: Timestamp, out: &mut Out) {
         let _ = (at, out);
     }
 
-    /// When it wants to act by itself next.
+    /// When the dialect wants to act by itself next.
     fn next_deadline(&self) -> Option<Instant> {
         None
     }
 
-    /// Does what is due at its deadline. Calling it early or twice does nothing.
+    /// Does what is due by `now`. Calling it early or twice does nothing.
     fn expire(&mut self, now: Instant, out: &mut Out) {
         let _ = (now, out);
     }
 }
 
-/// What a client sent.
+/// A frame that a client sent.
 #[derive(Debug)]
 pub(crate) enum Frame {
-    /// A text.
+    /// A text frame, which is UTF-8.
     Text(Utf8Bytes),
-    /// Bytes.
+    /// The payload of a binary frame.
     Binary(Bytes),
 }
 
 /// What a connection does after a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// It goes on.
+    /// The connection goes on.
     Continue,
-    /// The client left.
+    /// The client left: its sessions end.
     Leave,
-    /// The client is closed.
+    /// The gateway closes the connection.
     Close(Closing),
 }
 
-/// The close frame.
+/// The close frame that the gateway sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Farewell {
-    /// Its code.
+    /// The close code of the WebSocket.
     pub(crate) code: u16,
-    /// Its reason.
+    /// The reason in the frame, in words.
     pub(crate) reason: &'static str,
 }
 
 impl Farewell {
-    /// That code, with the reason in the words all dialects use.
+    /// A close frame with `code`, and with the reason that all dialects use for `why`.
     pub(crate) fn new(code: u16, why: Why) -> Self {
         let reason = why.reason();
         Farewell { code, reason }
     }
 }
 
-/// The request that a client began with.
+/// The HTTP request that a connection began with.
 pub(crate) struct Handshake<'a> {
     /// The path of its URL.
     #[allow(dead_code, reason = "for dialects that have a part of it")]
     pub(crate) path: &'a str,
-    /// The query of its URL.
+    /// The query of its URL, decoded.
     pub(crate) query: Query,
-    /// Its headers.
+    /// The headers of the request.
     pub(crate) headers: &'a HeaderMap,
     /// The subprotocols it offers.
     pub(crate) offered: Vec<&'a str>,
@@ -221,17 +222,17 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// The first offered subprotocol with that prefix, without it: where browsers put tokens.
+    /// The rest of the first offered subprotocol that begins with `prefix`: browsers put tokens there.
     pub(crate) fn offered_after(&self, prefix: &str) -> Option<&'a str> {
         self.offered.iter().find_map(|it| it.strip_prefix(prefix))
     }
 }
 
-/// What a handshake came to.
+/// What the gateway and the client agree on in a handshake.
 pub(crate) struct Agreed<H> {
     /// The subprotocol to speak, if any was offered.
     pub(crate) protocol: Option<String>,
-    /// What the client said.
+    /// What the client said in its handshake.
     pub(crate) hello: H,
 }
 

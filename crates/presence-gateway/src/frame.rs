@@ -1,12 +1,12 @@
-//! WebSocket frames that are written once and sent to many.
+//! WebSocket frames that are encoded once and sent to many connections.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// What texts are sent as.
+/// The opcode of text frames.
 pub(crate) const TEXT: OpCode = OpCode::Data(Data::Text);
-/// What bytes are sent as.
+/// The opcode of binary frames.
 pub(crate) const BINARY: OpCode = OpCode::Data(Data::Binary);
 
 /// A whole unmasked frame, header and payload, as it goes to a socket.

@@ -1,4 +1,5 @@
-//! One who was let in: a session, and what its identity allows. Every dialect does what its clients ask for through this.
+//! A client that was let in: its session, and what its identity allows. Every dialect does what its clients ask
+//! for through this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,47 +17,49 @@ use crate::app::App;
 use crate::identity::Identity;
 use crate::request::{self, Refused, StatusRequest};
 
-/// What the status of one user counts among the bytes that a connection may ask for.
+/// The bytes that the status of one user counts as, among the bytes that a connection may ask for.
 const FACE_BYTES: usize = 256;
-/// How long to wait for the profile of who wants in: they are not shown before it is known whether they hide.
+/// How long a client waits for the profile of its user. The user is not shown before the gateway knows
+/// whether they hide.
 const PROFILE_WAIT: Duration = Duration::from_secs(10);
 
-/// What somebody is known by who has been here before.
+/// How the gateway recognises a client that has been here before.
 enum Known {
-    /// The connection that its resume token names, if it has one.
+    /// By the connection that its resume token names, if it has one.
     By(Option<Connection>),
-    /// What its protocol says, which has no such token.
+    /// By what its protocol says, because the protocol has no resume tokens.
     Like(Likeness),
 }
 
-/// One who was let in. A connection has one, as a rule; none, before anybody has said who it is; and several, where
-/// what a client signs may name another user each time.
+/// A client that was let in. A connection has one guest as a rule; it has none before the client has said who it is,
+/// and several where each signed frame may name another user.
 pub(crate) struct Guest {
     app: Arc<App>,
     identity: Identity,
     device: DeviceId,
     session: Session,
-    /// Which connection of the session it goes on from, if it does.
+    /// The number of the connection whose session this one continues, if it does.
     resumed: Option<u32>,
-    /// What its token does not allow any more, and it has not been told of.
+    /// What its token does not allow any more, and the client has not been told yet.
     lost: Vec<Lost>,
 }
 
-/// What a session saw or was in, and a newer token does not allow.
+/// What a session was in or watched, and a newer token does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// A channel or a workspace.
+    /// A channel or a workspace that it was in or watched.
     Place(Topic),
     /// Users that it watched.
     Users(Vec<UserId>),
 }
 
 impl Guest {
-    /// Lets `identity` in, to go on with the session of that resume token if it still can.
+    /// Lets `identity` in. Continues the session of the resume token if that is still possible.
     ///
     /// # Errors
     ///
-    /// They have too many sessions, were revoked meanwhile, or it cannot be known whether they hide.
+    /// Fails if the user has too many sessions or was revoked meanwhile, or if the gateway cannot know
+    /// whether they hide.
     pub(crate) async fn enter(
         app: Arc<App>,
         identity: Identity,
@@ -74,12 +77,13 @@ impl Guest {
         Guest::let_in(app, identity, device, Known::By(resume)).await
     }
 
-    /// Lets `identity` in whose protocol has no resume tokens: after a restart it goes on with a session that is held for
-    /// somebody like that. `first` is what it joins first, with the meta that it has there, where that is known.
+    /// Lets `identity` in for a protocol without resume tokens. After a restart it continues a held session of the same
+    /// user: one with the same device, or one that had joined the same channel first. `first` is that channel with its
+    /// meta, if it is known.
     ///
     /// # Errors
     ///
-    /// As [`enter`](Self::enter).
+    /// Fails for the same reasons as [`enter`](Self::enter).
     pub(crate) async fn enter_like(
         app: Arc<App>,
         identity: Identity,
@@ -87,7 +91,7 @@ impl Guest {
     ) -> Result<Guest, Refused> {
         let names_device = identity.device.is_some();
         let device = identity.device.clone().unwrap_or_else(random_device);
-        // A meta that is no good is refused where it is joined with.
+        // A bad meta is refused where the channel is joined, not here.
         let first =
             first.and_then(|(topic, meta)| Some((topic, request::meta(meta, &identity).ok()?)));
         let like = Likeness {
@@ -130,7 +134,7 @@ impl Guest {
             resumed: epoch,
         };
         guest.resumed = epoch.filter(|_| guest.session.is_restored());
-        // Some time has passed at the door, and a restored session was allowed what its older token allowed.
+        // Time has passed since the token was checked, and a restored session was in what its older token allowed.
         let now = guest.app.now();
         guest.app.gate.revoked.check(&guest.identity, now)?;
         if guest.session.is_restored() {
@@ -140,13 +144,13 @@ impl Guest {
         Ok(guest)
     }
 
-    /// Whether its user was revoked since its token was made.
+    /// Whether its user was revoked after its token was made.
     pub(crate) fn is_revoked(&self) -> bool {
         let revoked = &self.app.gate.revoked;
         revoked.check(&self.identity, self.app.now()).is_err()
     }
 
-    /// What its token does not allow any more, once: whoever hears it is to tell its client.
+    /// What its token does not allow any more. Each item is returned once: the caller tells the client.
     pub(crate) fn take_lost(&mut self) -> Vec<Lost> {
         std::mem::take(&mut self.lost)
     }
@@ -163,19 +167,19 @@ impl Guest {
         &self.session
     }
 
-    /// The connection whose session goes on in this one.
+    /// The connection whose session continues in this one.
     pub(crate) fn resumed(&self) -> Option<Connection> {
         let epoch = self.resumed?;
         let Connection { session, .. } = self.session.connection();
         Some(Connection { session, epoch })
     }
 
-    /// Which device it is on: as it said, or a new one.
+    /// The device that it is on: the one it named, or a new one.
     pub(crate) fn device(&self) -> &DeviceId {
         &self.device
     }
 
-    /// With what a later connection goes on with this session.
+    /// The token with which a later connection can continue this session.
     pub(crate) fn resume_token(&self) -> String {
         let Connection { session, epoch } = self.session.connection();
         let (user, now) = (self.session.user(), self.app.now());
@@ -183,27 +187,27 @@ impl Guest {
         key.mint(session, epoch, user, &self.device, now)
     }
 
-    /// What it is told next. Cancelling it loses nothing.
+    /// Waits for the next delivery of the hub. Cancelling it loses nothing.
     pub(crate) async fn next(&mut self) -> Delivery {
         self.session.next().await
     }
 
-    /// What it is told next, if that is there already.
+    /// The next delivery of the hub, if there is one already.
     pub(crate) fn try_next(&mut self) -> Option<Delivery> {
         self.session.try_next()
     }
 
-    /// It said goodbye: it is gone at once, everywhere.
+    /// Ends the session at once, everywhere: the client said goodbye.
     pub(crate) async fn leave(self) {
         self.session.leave().await;
     }
 
-    /// The connection is over: it stays for the grace time, in case it comes back.
+    /// Ends the connection. The session stays for the grace time, in case the client comes back.
     pub(crate) async fn vanish(self, reason: Reason) {
         self.session.vanish(reason).await;
     }
 
-    /// Enters a channel, or changes the meta there; with `watch` also watches it.
+    /// Joins a channel, or changes the meta there; with `watch` also watches it.
     pub(crate) fn join(
         &mut self,
         channel: ChannelId,
@@ -221,7 +225,7 @@ impl Guest {
         Ok(self.session.join(channel, meta, watch, reference)?)
     }
 
-    /// Changes the meta in a channel it is in.
+    /// Changes the meta in a channel that it is in.
     pub(crate) fn update(
         &mut self,
         channel: ChannelId,
@@ -263,7 +267,7 @@ impl Guest {
         Ok(self.session.unwatch(topic, reference)?)
     }
 
-    /// Watches users.
+    /// Watches the status of users.
     pub(crate) fn watch_users(
         &mut self,
         users: Vec<UserId>,
@@ -281,7 +285,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Stops watching users.
+    /// Stops watching the status of users.
     pub(crate) fn unwatch_users(
         &mut self,
         users: &[UserId],
@@ -294,7 +298,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Changes the status of its user; answered when that is safely kept.
+    /// Changes the status of its user. The answer comes once the profile is saved.
     pub(crate) fn choose(
         &mut self,
         status: StatusRequest,
@@ -305,7 +309,7 @@ impl Guest {
         Ok(self.session.choose(change, reference)?)
     }
 
-    /// Types in a channel, or has stopped.
+    /// Starts, keeps up or stops typing in a channel.
     pub(crate) fn typing(
         &mut self,
         channel: ChannelId,
@@ -315,7 +319,7 @@ impl Guest {
         Ok(self.session.typing(channel, typing, reference)?)
     }
 
-    /// Points somewhere in a channel.
+    /// Sets where it points in a channel.
     pub(crate) fn point(
         &mut self,
         channel: ChannelId,
@@ -330,7 +334,7 @@ impl Guest {
         Ok(self.session.point(channel, pointer, reference)?)
     }
 
-    /// Selects something in a channel, from `start` up to `end`; nothing, without the two.
+    /// Sets what it has selected in a channel, from `start` up to `end`; without both, nothing.
     pub(crate) fn select(
         &mut self,
         channel: ChannelId,
@@ -347,7 +351,7 @@ impl Guest {
         Ok(self.session.select(channel, selection, reference)?)
     }
 
-    /// Is active, idle, or in the background.
+    /// Reports how active it is: active, idle, or in the background.
     pub(crate) fn report(
         &mut self,
         activity: Activity,
@@ -356,7 +360,7 @@ impl Guest {
         Ok(self.session.report(activity, reference)?)
     }
 
-    /// Tells a channel something. `payload` is a JSON text, or empty.
+    /// Broadcasts an event to a channel. `payload` is a JSON text, or empty.
     pub(crate) fn say(
         &mut self,
         channel: ChannelId,
@@ -370,12 +374,12 @@ impl Guest {
         Ok(self.session.say(channel, event, payload, reference)?)
     }
 
-    /// Is answered, in the order of everything else it is told.
+    /// Asks the hub for an answer, which comes in order with its other deliveries.
     pub(crate) fn grant(&mut self, reference: Option<Reference>) {
         self.session.grant(reference);
     }
 
-    /// A page of who is in a channel or a workspace.
+    /// One page of the people in a channel or a workspace.
     pub(crate) async fn list(
         &self,
         topic: Topic,
@@ -403,7 +407,7 @@ impl Guest {
         Ok(faces)
     }
 
-    /// Whether it may ask for something of many bytes.
+    /// Checks that it may ask for an answer of many bytes.
     fn afford(&self) -> Result<(), Refused> {
         let Some(wait) = self.session.bytes_wait() else {
             return Ok(());
@@ -412,7 +416,7 @@ impl Guest {
         Err(Refused::new(ErrorCode::RateLimited, message).retry_after(wait))
     }
 
-    /// Goes on with a fresh token, of the same user.
+    /// Replaces its token by a fresh one of the same user.
     pub(crate) fn authenticate(&mut self, token: &str) -> Result<(), Refused> {
         let renewed = self.app.gate.renew(&self.identity, token, self.app.now());
         let renewed = renewed.map_err(|why| Refused {
@@ -422,8 +426,9 @@ impl Guest {
         self.go_on_as(renewed)
     }
 
-    /// Goes on as the same user with another identity: in its workspaces, under its name, where it may be. What it has to
-    /// leave is in [`take_lost`](Self::take_lost), also after an error; then the same again does the rest.
+    /// Continues as the same user with another identity: with its workspaces, its name and what it allows. What
+    /// the session has to leave is in [`take_lost`](Self::take_lost), even after an error; then calling it again
+    /// does the rest.
     pub(crate) fn go_on_as(&mut self, identity: Identity) -> Result<(), Refused> {
         let card = request::meta(None, &identity)?;
         self.identity = identity;
@@ -433,7 +438,7 @@ impl Guest {
         Ok(self.session.move_to(workspaces, card)?)
     }
 
-    /// Says the name of its identity in each channel that it is in.
+    /// Sets the name of its identity in each channel that it is in.
     fn rename(&mut self) -> Result<(), Refused> {
         let renamed = self.session.metas().iter().filter_map(|(channel, meta)| {
             let json = Some(meta.json().clone()).filter(|it| !it.is_empty());
@@ -464,7 +469,8 @@ impl Guest {
         Err(Refused::new(ErrorCode::TooMany, message))
     }
 
-    /// Takes the session out of what its identity does not allow: a newer token may allow less than the one before.
+    /// Removes the session from what its identity does not allow, because a newer token may allow less than
+    /// the one before.
     fn confine(&mut self) -> Result<(), Busy> {
         let Guest {
             identity,
@@ -506,7 +512,7 @@ impl Guest {
     }
 }
 
-/// A device for a client that names none: a browser, most likely, and another one each time.
+/// A device for a client that names none: most likely a browser, and a new one each time.
 fn random_device() -> DeviceId {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).expect("the operating system has random numbers");

@@ -1,12 +1,12 @@
-//! Where bytes of strangers come in, each place as a function: for the fuzz targets in `fuzz`, and for the tests below that read
-//! everything that was ever found once more.
+//! The entry points for bytes from strangers, each as a function: for the fuzz targets in `fuzz`, and for the tests below, which
+//! repeat every input that was ever found.
 //!
-//! Each function reads as far as that goes without a connection. It may refuse the bytes; it must not panic, and must not need
-//! more memory than a small multiple of their length.
+//! Each function decodes as far as it can without a connection. It may refuse the bytes, but it must not panic, and it must
+//! not need more memory than a small multiple of their length.
 
 use presence_client::wire::Command;
 
-/// A frame of the native protocol in JSON.
+/// Decodes a JSON frame of the native protocol.
 pub fn native_json(bytes: &[u8]) {
     if let Ok(text) = str::from_utf8(bytes)
         && let Ok(command) = Command::from_json(text)
@@ -16,7 +16,7 @@ pub fn native_json(bytes: &[u8]) {
     }
 }
 
-/// A frame of the native protocol in postcard.
+/// Decodes a binary frame of the native protocol.
 pub fn native_postcard(bytes: &[u8]) {
     if let Ok(command) = Command::from_postcard(bytes) {
         let again = Command::from_postcard(&command.to_postcard());
@@ -24,32 +24,32 @@ pub fn native_postcard(bytes: &[u8]) {
     }
 }
 
-/// A frame of Phoenix, text or binary.
+/// Decodes a frame of Phoenix, text or binary.
 pub fn phoenix(bytes: &[u8]) {
     crate::phoenix::hostile::frame(bytes);
 }
 
-/// A frame of Action Cable.
+/// Decodes a frame of Action Cable.
 pub fn cable(bytes: &[u8]) {
     crate::cable::hostile::frame(bytes);
 }
 
-/// A frame of Pusher, and what an application's server signs.
+/// Decodes a frame of Pusher, and the data that an application's server signs.
 pub fn pusher(bytes: &[u8]) {
     crate::pusher::hostile::frame(bytes);
 }
 
-/// The body of an HTTP request, for each call that has one.
+/// Decodes the body of an HTTP request, for each call that has one.
 pub fn http_body(bytes: &[u8]) {
     crate::api::hostile::body(bytes);
 }
 
-/// A token, what is inside of one, a set of keys, and a resume token.
+/// Decodes a token, the content of one, a set of keys, and a resume token.
 pub fn token(bytes: &[u8]) {
     crate::identity::hostile::token(bytes);
 }
 
-/// A record of the store that gateways share.
+/// Decodes a record of the store that gateways share.
 pub fn redis_record(bytes: &[u8]) {
     presence_redis::hostile::record(bytes);
 }

@@ -1,4 +1,4 @@
-//! Every HTTP request: which page, probe or call it is for.
+//! Routes every HTTP request: to the page, a probe, an API call or a dialect.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,10 +20,10 @@ use crate::metrics::{self, Doors, Facts};
 use crate::request::Refused;
 use crate::{api, assets, dialect, pusher};
 
-/// An answer.
+/// The answer to an HTTP request, with its whole body.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// Answers one request.
+/// Answers one HTTP request, on any path.
 pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if let Err(why) = check_host(&app, request.uri(), request.headers()) {
@@ -52,7 +52,8 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer 
     answer
 }
 
-/// Whether to send clients here. A profile store that is away does not change that: who is here is still known.
+/// Answers the readiness probe: whether to send clients here. An unreachable profile store does not change that,
+/// because the gateway still knows who is here.
 fn ready(app: &App) -> Answer {
     match (app.is_draining(), app.gate.is_waiting_for_keys()) {
         (true, _) => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -132,7 +133,7 @@ async fn metrics_page(app: &App) -> Answer {
     answer
 }
 
-/// An answer for who does not ask for a WebSocket as one should.
+/// The answer to a request that is not a correct WebSocket handshake.
 pub(crate) fn not_upgraded(status: StatusCode, why: &Refused) -> Answer {
     let mut answer = error(status, why);
     if status == StatusCode::UPGRADE_REQUIRED {
@@ -143,7 +144,7 @@ pub(crate) fn not_upgraded(status: StatusCode, why: &Refused) -> Answer {
     answer
 }
 
-/// An answer for a path that is there, but not for that.
+/// The answer to a request whose path exists, but not for its method.
 pub(crate) fn method_not_allowed(allowed: &'static str) -> Answer {
     let message = format!("only {allowed} here");
     let why = Refused::new(ErrorCode::UnknownCommand, message);
@@ -153,7 +154,7 @@ pub(crate) fn method_not_allowed(allowed: &'static str) -> Answer {
     answer
 }
 
-/// An answer in plain text.
+/// Makes an answer in plain text.
 pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
@@ -164,14 +165,14 @@ pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer
 }
 
-/// An answer that says nothing more.
+/// Makes an answer without a body.
 pub(crate) fn nothing(status: StatusCode) -> Answer {
     let mut answer = text(status, "");
     answer.headers_mut().remove(CONTENT_TYPE);
     answer
 }
 
-/// An answer in JSON.
+/// Makes an answer in JSON.
 pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     let body = serde_json::to_vec(body).expect("what we answer can be written");
     let mut answer = text(status, body);
@@ -180,7 +181,7 @@ pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     answer
 }
 
-/// The one shape of errors: `{"error":{"code","message"}}`, with the field and the time to wait where they help.
+/// Makes the answer for an error, `{"error":{"code","message"}}`, with the field and the time to wait where they help.
 pub(crate) fn error(status: StatusCode, why: &Refused) -> Answer {
     let mut error = json!({ "code": why.code.as_str(), "message": why.message });
     if let Some(field) = &why.field {
@@ -202,13 +203,13 @@ pub(crate) fn error(status: StatusCode, why: &Refused) -> Answer {
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Of `uri`.
+    /// Decodes the query of `uri`.
     pub(crate) fn of(uri: &Uri) -> Self {
         let pairs = form_urlencoded::parse(uri.query().unwrap_or("").as_bytes());
         Query(pairs.into_owned().collect())
     }
 
-    /// The first value of `name`; an empty one is none.
+    /// The first value of `name`; an empty one counts as absent.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
         found
@@ -217,7 +218,7 @@ impl Query {
     }
 }
 
-/// The token of a request, from its header or its query.
+/// The token of a request, from its `Authorization` header or its query.
 pub(crate) fn bearer(headers: &HeaderMap, query: &Query) -> Option<String> {
     let header = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
     let token = header.and_then(|it| {
@@ -227,7 +228,7 @@ pub(crate) fn bearer(headers: &HeaderMap, query: &Query) -> Option<String> {
     token.or_else(|| query.get("token")).map(str::to_owned)
 }
 
-/// Who asks: by token where the gateway has keys, else as given.
+/// The identity of the caller: from the token if the gateway has keys, otherwise from the query.
 pub(crate) fn identify(app: &App, token: Option<&str>, query: &Query) -> Result<Identity, Refused> {
     let asked = Asked {
         user_id: query.get("user_id"),
@@ -238,13 +239,13 @@ pub(crate) fn identify(app: &App, token: Option<&str>, query: &Query) -> Result<
     Ok(app.gate.admit(token, asked, app.now())?)
 }
 
-/// Whether a request is meant for this machine, where nobody needs a token. Every answer is behind this, so that a foreign
-/// name that was pointed at this machine reads nothing.
+/// Checks that a request without tokens is meant for this machine. Every answer is behind this check, so that a page whose
+/// domain was pointed at this machine can read nothing.
 fn check_host(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
     let allowed = &app.config.allowed_origins;
     let hosts = headers.get_all(HOST).iter();
     let hosts = hosts.map(|it| it.to_str().unwrap_or("?"));
-    // A request line may name one, too.
+    // The request line may name a host, too.
     let hosts = hosts.chain(uri.authority().map(|it| it.as_str()));
     let checked = hosts.map(|host| allowed.check_host(Some(host)));
     checked.collect::<Result<(), _>>().map_err(|_| {
@@ -253,7 +254,7 @@ fn check_host(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> 
     })
 }
 
-/// Whether a page of that origin may ask us anything.
+/// Checks that a page of this origin may ask the gateway anything.
 pub(crate) fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Refused> {
     let text = |name| {
         headers

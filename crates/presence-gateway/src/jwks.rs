@@ -1,4 +1,4 @@
-//! Fetches the JWK set of a URL: now and then, and when a token names a key that is not in it.
+//! Fetches the JWK set of a URL: at intervals, and when a token names a key that is not in it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,44 +18,44 @@ use crate::web_client::{self, WebClient, in_full};
 
 /// How long a fetch may take, from the connection to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// For an unknown key the set is fetched at most so often, whoever names how many.
+/// The shortest pause between two fetches for unknown keys, however many tokens name such keys.
 const UNKNOWN_EVERY: Duration = Duration::from_secs(5);
-/// After how long a fetch that failed is repeated: twice as long each time, up to the second of these.
+/// The pause after a failed fetch: the first value, doubled each time, up to the second.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
-/// What fetches a JWK set.
+/// The task that fetches a JWK set.
 pub(crate) struct Fetcher {
     source: JwksUrl,
     client: WebClient,
     jwks: Arc<FetchedJwks>,
     clock: Clock,
-    /// Whether the first attempt is over.
+    /// Whether the first attempt has ended, with or without success.
     has_tried: watch::Sender<bool>,
 }
 
-/// Why there is no newer set.
+/// Why a fetch brought no set of keys.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error("it did not answer within {TIMEOUT:?}")]
     TooSlow,
-    #[error("it answered {0}, and only 200 would do")]
+    #[error("it answered {0} instead of 200")]
     Answered(StatusCode),
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
     #[error("the set is bigger than {JWKS_BYTES_MAX} bytes")]
     TooLarge,
-    #[error("the set broke off")]
+    #[error("the connection ended before the set was complete")]
     BrokenOff,
-    #[error("it is no set for us: {0}")]
+    #[error("it is not a set of keys that can be used: {0}")]
     NoSet(String),
 }
 
 impl Fetcher {
-    /// Keeps `jwks` as it is at `source`.
+    /// Makes the task that keeps `jwks` up to date from `source`.
     ///
     /// # Errors
     ///
-    /// There are no certificates of authorities to trust.
+    /// Fails if the system has no certificates of trusted authorities.
     pub(crate) fn new(
         source: JwksUrl,
         jwks: Arc<FetchedJwks>,
@@ -70,12 +70,12 @@ impl Fetcher {
         })
     }
 
-    /// What becomes true when the first attempt is over, good or not.
+    /// Becomes true when the first attempt has ended, with or without success.
     pub(crate) fn has_tried(&self) -> watch::Receiver<bool> {
         self.has_tried.subscribe()
     }
 
-    /// Fetches for ever.
+    /// Fetches the set again and again, without end.
     pub(crate) async fn run(self) {
         let mut failures = 0;
         loop {
@@ -108,7 +108,7 @@ impl Fetcher {
         }
     }
 
-    /// How long after an attempt the next one is, of which so many have failed one after the other.
+    /// The pause before the next attempt, after this many failures in a row.
     fn pause(&self, failures: u32) -> Duration {
         let [first, longest] = AGAIN;
         match failures {
@@ -117,7 +117,7 @@ impl Fetcher {
         }
     }
 
-    /// How many keys there are, if that is another set than before.
+    /// Fetches the set once. Returns the number of keys if the set has changed.
     async fn fetch(&self) -> Result<Option<usize>, FetchError> {
         let text = timeout(TIMEOUT, self.get());
         let text = text.await.unwrap_or(Err(FetchError::TooSlow))?;

@@ -1,6 +1,6 @@
-//! The Presence gateway as a library: sockets, HTTP, identity, limits, metrics and the page, on one port.
+//! The Presence gateway as a library: WebSockets, HTTP API, identity, limits, metrics and the page, on one port.
 //!
-//! [`Gateway::start`] runs one inside your own process; the `presence-gateway` program is little more than that.
+//! [`Gateway::start`] runs a gateway inside your own process; the `presence-gateway` program does little more.
 
 mod api;
 mod app;

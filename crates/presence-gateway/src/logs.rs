@@ -1,6 +1,6 @@
-//! What the process says about itself, on stderr: for people on a terminal, as JSON elsewhere.
+//! The log of the process, on stderr: readable on a terminal, JSON elsewhere.
 //!
-//! One event is one line. Whatever a client can get into a value cannot end the line or steer the terminal.
+//! One event is one line. Nothing that a client puts into a value can end the line or control the terminal.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
@@ -11,13 +11,13 @@ use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How events are written.
+/// The format in which events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people if stderr is a terminal, else as JSON.
+    /// Readable text if stderr is a terminal, otherwise JSON.
     #[default]
     Auto,
-    /// For people.
+    /// Readable text, one event a line.
     Human,
     /// One JSON object a line.
     Json,
@@ -36,11 +36,12 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Checks what to log.
+/// Checks a filter: a level, or `target=level` with commas between.
 ///
 /// # Errors
 ///
-/// Says what would do. A lone word that is no level is refused: it would be taken for a target, and silence the rest.
+/// Says what is allowed. A single word that is not a level is refused: it would be taken for a target, and
+/// silence all others.
 pub fn checked_filter(filter: &str) -> Result<(), String> {
     const WANTS: &str = "a level would do: error, warn, info, debug, trace or off; or `target=level`, with commas between";
     let levels = ["error", "warn", "info", "debug", "trace", "off"];
@@ -58,11 +59,11 @@ pub fn checked_filter(filter: &str) -> Result<(), String> {
     }
 }
 
-/// Starts logging to stderr, panics too.
+/// Starts logging to stderr, also of panics.
 ///
 /// # Errors
 ///
-/// The filter is none, or logging has been started before.
+/// Fails if the filter is not valid, or if logging has been started before.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
     checked_filter(filter)?;
     let stderr = io::stderr();
@@ -81,7 +82,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
     Ok(())
 }
 
-/// Everything but the process-wide part, so that a test can read what is written.
+/// Builds everything but the process-wide part, so that a test can read what is written.
 fn dispatch<W>(
     filter: &str,
     json: bool,
@@ -116,7 +117,7 @@ where
     })
 }
 
-/// A panic is an event like any other. Its backtrace comes with it where RUST_BACKTRACE asks for one.
+/// Logs a panic as an event. Its backtrace comes with it if RUST_BACKTRACE asks for one.
 fn log_panic(info: &panic::PanicHookInfo<'_>) {
     let payload = info.payload();
     let message = payload
@@ -134,7 +135,7 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
     );
 }
 
-/// Writes each event as one line: what could break it or steer a terminal is spelt out.
+/// Writes each event as one line: escapes what could break the line or control a terminal.
 struct OneLine<W> {
     inner: W,
     /// Whether the event is coloured.
@@ -159,7 +160,7 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for OneLine<W> {
     }
 }
 
-/// Gets one event a call, with its line feed.
+/// Gets one event with each call, including its line feed.
 struct Line<W> {
     inner: W,
     colors: bool,
@@ -189,7 +190,7 @@ fn one_line(event: &[u8], colors: bool) -> String {
             '\n' => line.push_str("\\n"),
             '\r' => line.push_str("\\r"),
             '\t' => line.push_str("\\t"),
-            // Line and paragraph separators, and marks that turn the direction of writing: as JSON spells them.
+            // Escape line and paragraph separators and marks that change the writing direction, as JSON does.
             c if c.is_control()
                 || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
             {
@@ -202,7 +203,7 @@ fn one_line(event: &[u8], colors: bool) -> String {
     line
 }
 
-/// Whether a terminal would only change its pen, and to one of those that the formatter uses.
+/// Whether an escape sequence only changes the colour, to one that the formatter uses.
 fn is_color(after_escape: &str) -> bool {
     const COLORS: [&str; 9] = [
         "[0m", "[1m", "[2m", "[3m", "[31m", "[32m", "[33m", "[34m", "[35m",

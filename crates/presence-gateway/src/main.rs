@@ -1,4 +1,4 @@
-//! The `presence-gateway` program.
+//! The `presence-gateway` program: reads the configuration, runs a gateway, and stops it on a signal.
 
 use std::io;
 use std::process::ExitCode;
@@ -11,8 +11,9 @@ use presence_gateway::{Gateway, logs};
 use presence_hub::Clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-// The only allocator that gives back what HTTP needed before a connection became a WebSocket. Its background thread gives back
-// what a burst needed, also when nothing happens after it; for musl there is none, and memory comes back as others use it.
+// This allocator gives memory back that HTTP needed before a connection became a WebSocket; others keep it. Its background
+// thread gives back what a burst needed, even if nothing happens afterwards. musl has no such thread: there, memory is given
+// back as the allocator is used.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -31,7 +32,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let config = Config::load(cli, std::env::vars_os())?;
     if cli.check_config {
         print!("{config}");
-        // What is configured may still not work: the keys are in files of their own.
+        // A valid configuration may still not work: the keys are in files of their own.
         Gate::new(&config.jwt, Clock::start().now())?;
         return Ok(());
     }
@@ -46,13 +47,14 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .build()?;
     let (gateway, signals) = runtime.block_on(start(config))?;
     let served = runtime.block_on(serve(&gateway, signals));
-    // Before the gateway: the driver of a database that did not answer in time would start its last work on it.
+    // Drop the runtime before the gateway: the driver of a database that did not answer in time would start its last
+    // work on it.
     drop(runtime);
     drop(gateway);
     served
 }
 
-/// What asks a gateway to stop.
+/// The signals that ask a gateway to stop.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -87,7 +89,7 @@ async fn serve(gateway: &Gateway, mut signals: Signals) -> anyhow::Result<()> {
     signals.next().await;
     tokio::select! {
         () = gateway.stop() => return Ok(()),
-        // Whoever asks twice means now.
+        // A second signal means: stop now.
         () = signals.next() => {}
     }
     gateway.stop_now().await;

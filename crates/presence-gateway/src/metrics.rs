@@ -1,4 +1,4 @@
-//! What the gateway counts, in Prometheus' words. No label has a value that a client chose.
+//! The metrics of the gateway, in the format of Prometheus. No label has a value that a client chose.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -14,10 +14,10 @@ use prometheus_client::registry::Registry;
 
 use crate::app::App;
 
-/// What a page that scrapes is told it gets.
+/// The content type of the page of metrics.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What connections count.
+/// The counters of connections and requests.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     connections: Counter,
@@ -37,7 +37,7 @@ struct Refusals {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Closes {
-    /// A close code of ours, or 0: the client or the network ended it.
+    /// The close code that the gateway sent, or 0 if the client or the network ended the connection.
     code: u16,
 }
 
@@ -48,7 +48,7 @@ struct Answers {
     status: u16,
 }
 
-/// One of a closed set of words.
+/// A label value out of a closed set of words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Word(&'static str);
 
@@ -58,16 +58,16 @@ impl EncodeLabelValue for Word {
     }
 }
 
-/// What there is to say of the doors: keys and revocations.
+/// The metrics of identity: keys and revocations.
 pub(crate) struct Doors {
     revoked: u64,
     revoked_away: bool,
-    /// Keys, seconds since they were fetched, fetches, failures; where they are fetched from a URL.
+    /// If the keys are fetched from a URL: their number, seconds since they were fetched, fetches, failures.
     jwks: Option<[u64; 4]>,
 }
 
 impl Doors {
-    /// As it is now.
+    /// Reads the current values from `app`.
     pub(crate) fn of(app: &App) -> Self {
         Doors {
             revoked: app.gate.revoked.len() as u64,
@@ -83,17 +83,17 @@ impl Doors {
 }
 
 impl Metrics {
-    /// A WebSocket was let in.
+    /// Counts a WebSocket that was let in.
     pub(crate) fn connected(&self) {
         self.connections.inc();
     }
 
-    /// A connection was turned away because there are too many.
+    /// Counts a connection that was turned away because there are too many.
     pub(crate) fn turned_away(&self) {
         self.turned_away.inc();
     }
 
-    /// A connection could not be accepted: no file descriptors are left, most likely.
+    /// Counts a connection that could not be accepted, most likely because no file descriptors are left.
     pub(crate) fn not_accepted(&self) {
         self.not_accepted.inc();
     }
@@ -116,7 +116,7 @@ impl Metrics {
         self.closed.get_or_create(&Closes { code }).inc();
     }
 
-    /// An HTTP request was answered.
+    /// Counts an HTTP request that was answered.
     pub(crate) fn answered(&self, route: &'static str, status: u16) {
         let route = Word(route);
         self.http.get_or_create(&Answers { route, status }).inc();

@@ -1,4 +1,4 @@
-//! What waits to be written to one socket.
+//! The frames that wait to be written to one socket.
 
 use std::io::IoSlice;
 
@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
 
 use crate::frame::{frame, head};
 
-/// Room for pieces that an idle connection keeps.
+/// How many pieces an idle connection keeps room for.
 const KEPT: usize = 4;
 
 /// Whole frames, in pieces, so that a part that many connections share is never copied.
@@ -24,18 +24,18 @@ struct Piece {
 }
 
 impl Out {
-    /// A frame that is complete already, header and all; or several.
+    /// Appends one or more frames that are complete, with their headers.
     pub(crate) fn push(&mut self, frame: Bytes) {
         self.push_piece(frame, true);
     }
 
-    /// A frame of this payload.
+    /// Appends a frame with this payload.
     #[allow(dead_code, reason = "for dialects whose answers are not worth a type")]
     pub(crate) fn push_payload(&mut self, opcode: OpCode, payload: &[u8]) {
         self.push(frame(opcode, payload));
     }
 
-    /// A frame whose payload begins as this connection needs it, and ends with what others get too.
+    /// Appends a frame whose payload begins with this connection's own part, and ends with the part that all share.
     #[allow(
         dead_code,
         reason = "for dialects that name the subscription in each frame"
@@ -48,7 +48,7 @@ impl Out {
         }
     }
 
-    /// A frame whose payload is these parts, one after the other, of which some are shared.
+    /// Appends a frame whose payload consists of these parts, some of which are shared.
     pub(crate) fn push_pieces<const N: usize>(&mut self, opcode: OpCode, parts: [Bytes; N]) {
         let length = parts.iter().map(Bytes::len).sum();
         self.push_piece(head(opcode, &[], length), length == 0);
@@ -69,25 +69,25 @@ impl Out {
         self.pieces.is_empty()
     }
 
-    /// How many frames that is.
+    /// How many frames wait.
     pub(crate) fn frames(&self) -> usize {
         self.pieces.iter().filter(|it| it.ends_frame).count()
     }
 
-    /// How many bytes that is.
+    /// How many bytes wait.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Drops all but the first frame, of which a part may be on the wire: what was begun has to be ended before
-    /// anything else can be said.
+    /// Drops all but the first frame, of which a part may be on the wire: a frame that was begun has to be completed
+    /// before anything else can be sent.
     pub(crate) fn keep_begun(&mut self) {
         let end = self.pieces.iter().position(|it| it.ends_frame);
         self.pieces.truncate(end.map_or(0, |it| it + 1));
         self.bytes = self.pieces.iter().map(|it| it.bytes.len()).sum();
     }
 
-    /// What to write next; says how much of `slices` that is.
+    /// Fills `slices` with what to write next, and returns how many of them it used.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let count = self.pieces.len().min(slices.len());
         for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
@@ -96,7 +96,7 @@ impl Out {
         count
     }
 
-    /// Takes out what has been written.
+    /// Removes the first `bytes` bytes, which have been written.
     pub(crate) fn written(&mut self, mut bytes: usize) {
         for piece in &mut self.pieces {
             let step = bytes.min(piece.bytes.len());
@@ -109,7 +109,7 @@ impl Out {
         self.pieces.drain(..whole);
     }
 
-    /// Gives back what a burst needed.
+    /// Frees the memory that a burst needed.
     pub(crate) fn shrink(&mut self) {
         if self.pieces.capacity() > KEPT && self.pieces.is_empty() {
             self.pieces = Vec::new();

@@ -1,4 +1,4 @@
-//! How often a connection may do what, in whichever dialect.
+//! How often a connection may do each kind of thing, in every dialect.
 
 use presence_client::wire::ErrorCode;
 use presence_core::{Rate, Timestamp, TokenBucket};
@@ -6,12 +6,12 @@ use presence_core::{Rate, Timestamp, TokenBucket};
 use crate::config::Rates;
 use crate::request::Refused;
 
-/// Refusals for going too fast and commands that are none, before a connection that does not listen is closed.
+/// How many refusals for going too fast, and unknown commands, a connection may cause before it is closed.
 const STRIKES: Rate = Rate {
     burst: 500,
     every: std::time::Duration::from_millis(20),
 };
-/// Malformed frames, before a connection is closed.
+/// How many malformed frames a connection may send before it is closed.
 const MALFORMED: Rate = Rate {
     burst: 20,
     every: std::time::Duration::from_secs(1),
@@ -25,24 +25,24 @@ pub(crate) struct Buckets {
     malformed: TokenBucket,
 }
 
-/// Commands that share a bucket.
+/// A class of commands that share a token bucket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Class {
-    /// Entering a channel, changing one's meta there, leaving.
+    /// Joining a channel, changing the meta there, and leaving it.
     Join,
-    /// Watching, and no longer.
+    /// Watching a topic, and ending that.
     Watch,
-    /// Choosing a status.
+    /// Changing the chosen status.
     Status,
-    /// Typing.
+    /// Starting and stopping to type.
     Typing,
-    /// Pointing and selecting.
+    /// Moving the cursor, and selecting.
     Cursor,
-    /// Telling a channel something.
+    /// Broadcasting to a channel.
     Broadcast,
-    /// Asking for a list.
+    /// Asking for a list or for the status of users.
     Query,
-    /// Everything else.
+    /// All other commands, such as heartbeats.
     Other,
 }
 
@@ -83,11 +83,11 @@ impl Buckets {
         }
     }
 
-    /// Takes a token for a command of that class.
+    /// Takes a token for a command of this class.
     ///
     /// # Errors
     ///
-    /// There is none; says how long until there is.
+    /// Fails if there is none, and says how long until there is one.
     pub(crate) fn take(
         &mut self,
         now: Timestamp,
@@ -101,12 +101,12 @@ impl Buckets {
         })
     }
 
-    /// Notes a refusal for going too fast, or a command that is none; says whether that was one too many.
+    /// Counts a refusal for going too fast, or an unknown command. Returns whether that was one too many.
     pub(crate) fn strike(&mut self, now: Timestamp) -> bool {
         self.strikes.take(now, STRIKES).is_err()
     }
 
-    /// Notes a malformed frame; says whether that was one too many.
+    /// Counts a malformed frame. Returns whether that was one too many.
     pub(crate) fn malformed(&mut self, now: Timestamp) -> bool {
         self.malformed.take(now, MALFORMED).is_err()
     }

@@ -1,4 +1,4 @@
-//! What requests ask for, checked: each error names its field. Dialects and the HTTP API share it.
+//! Checks what requests ask for: each error names its field. Dialects and the HTTP API share this.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::closing::Why;
 use crate::color;
 use crate::identity::{Forbidden, Identity, IdentityError, shown_name, user_id};
 
-/// Why a request is not granted, in the words of the protocol.
+/// Why a request is refused, in the terms of the protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Refused {
-    /// What kind of refusal it is.
+    /// The kind of refusal, for programs.
     pub code: ErrorCode,
-    /// The same for people.
+    /// The refusal in words, for people.
     pub message: String,
-    /// The field it is about.
+    /// The field that the refusal is about.
     pub field: Option<String>,
-    /// When it may work.
+    /// How long to wait before trying again.
     pub retry_after: Option<Duration>,
     /// Why a connection that is refused with it ends, where `code` does not say it all.
     pub ending: Option<Why>,
@@ -42,7 +42,7 @@ impl Refused {
         }
     }
 
-    /// A field has a bad value.
+    /// The refusal for a field that has a bad value.
     pub(crate) fn invalid(field: &str, why: impl Display) -> Self {
         Refused {
             field: Some(field.to_owned()),
@@ -93,7 +93,7 @@ impl From<Forbidden> for Refused {
 impl From<IdentityError> for Refused {
     fn from(why: IdentityError) -> Self {
         match &why {
-            // Where nobody needs a token, a bad parameter is a mistake like any other.
+            // Where no token is needed, a bad parameter is a mistake like any other.
             IdentityError::Claim { claim, .. } if claim.ends_with("_id") => Refused {
                 field: Some((*claim).to_owned()),
                 ..Refused::new(ErrorCode::Invalid, why.to_string())
@@ -112,7 +112,7 @@ impl From<IdentityError> for Refused {
     }
 }
 
-/// Checks an id of whichever kind.
+/// Checks an id of any kind.
 pub(crate) fn id<T>(field: &str, text: &str) -> Result<T, Refused>
 where
     T: std::str::FromStr<Err: Display>,
@@ -120,15 +120,15 @@ where
     text.parse().map_err(|why| Refused::invalid(field, why))
 }
 
-/// Checks the id of a user: nobody asks for, or acts as, what only the gateway names so.
+/// Checks the id of a user. Nobody may ask for, or act as, a user whose name only the gateway gives.
 pub(crate) fn user(field: &str, text: &str) -> Result<UserId, Refused> {
     user_id(text).map_err(|why| Refused::invalid(field, why))
 }
 
-/// The text that stands for an id that came as a number: `42`, `42.0` and `4.2e1` are one id. `None` if it is no whole
-/// number, or one that JavaScript would have rounded (over 2^53) and that is not written as an integer.
+/// The text of an id that came as a number: `42`, `42.0` and `4.2e1` are one id. `None` if it is not a whole number, or
+/// if JavaScript would have rounded it (over 2^53) and it is not written as an integer.
 pub(crate) fn whole_number(number: &serde_json::Number) -> Option<String> {
-    /// All whole numbers up to here are floating point numbers, too.
+    /// All whole numbers up to this one are exact as floating-point numbers, too.
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     if number.is_u64() || number.is_i64() {
         return Some(number.to_string());
@@ -138,11 +138,11 @@ pub(crate) fn whole_number(number: &serde_json::Number) -> Option<String> {
     is_whole.then(|| (number as i64).to_string())
 }
 
-/// The most users that are asked about at once.
+/// The most users that one request may ask about.
 const USERS_MAX: usize = 1000;
 /// The most people on one page.
 const PAGE_MAX: u64 = 1000;
-/// People on a page of unsaid size.
+/// The page size if a request does not say one.
 pub(crate) const PAGE: u64 = 100;
 
 /// Checks a list of users.
@@ -165,13 +165,13 @@ pub(crate) fn page_size(limit: u64) -> Result<usize, Refused> {
     }
 }
 
-/// A JSON text that can be sent on to anybody as it is. `field` is what it is called.
+/// Checks a JSON text, so that it can be sent on as it is. `field` is its name in errors.
 pub(crate) fn json(text: &str, field: &str) -> Result<Arc<str>, Refused> {
     let json = Json::new(text).map_err(|why| unreadable(text, field, why))?;
     Ok(json.into_text())
 }
 
-/// Why a JSON text was not understood: names the value in it that nobody could take, if that is the reason.
+/// Why a JSON text could not be parsed: names the bad value in it, if that is the reason.
 pub(crate) fn unreadable(text: &str, field: &str, why: impl Display) -> Refused {
     match fault_in(text) {
         Some(fault) => {
@@ -182,7 +182,8 @@ pub(crate) fn unreadable(text: &str, field: &str, why: impl Display) -> Refused 
     }
 }
 
-/// Reads the meta of a session: any JSON object of bounded size. Nobody with a token shows a name that is not theirs.
+/// Reads the meta of a session: any JSON object of bounded size. With a token, nobody can show a name that
+/// is not theirs.
 pub(crate) fn meta(json: Option<Arc<str>>, identity: &Identity) -> Result<Arc<Meta>, Refused> {
     #[derive(Default, Deserialize)]
     struct Known {
@@ -221,7 +222,7 @@ pub(crate) fn meta(json: Option<Arc<str>>, identity: &Identity) -> Result<Arc<Me
     Ok(Arc::new(meta))
 }
 
-/// Reads what somebody tells a channel: a JSON text, or an empty one.
+/// Reads the payload of a broadcast: a JSON text, or an empty one.
 pub(crate) fn payload(json: Arc<str>) -> Result<Payload, Refused> {
     Payload::from_json(json).map_err(|why| match why {
         PayloadError::TooLarge => Refused {
@@ -237,13 +238,13 @@ fn text(value: Option<serde_json::Value>) -> Option<Arc<str>> {
     (!text.is_empty()).then(|| text.into())
 }
 
-/// Whether a page may load that as a picture: `javascript:` and the like are not passed on.
+/// Whether a page may load this URL as a picture: `javascript:` and the like are not passed on.
 fn is_picture(url: &str) -> bool {
     let allowed = ["https://", "http://", "data:image/", "/"];
     allowed.iter().any(|start| url.starts_with(start))
 }
 
-/// A change of status as it came: absent stays, `null` clears.
+/// A change of status, not yet checked: absent fields stay as they are, `null` clears them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StatusRequest {
     pub(crate) status: Field<Chosen>,
@@ -254,7 +255,7 @@ pub(crate) struct StatusRequest {
 }
 
 impl StatusRequest {
-    /// What it asks for, checked.
+    /// The change that it asks for, checked.
     pub(crate) fn checked(self, now: Timestamp) -> Result<StatusChange, Refused> {
         let expiry = match (self.clear_after, self.expires_at) {
             (Field::Value(_), Field::Value(_)) => {
@@ -315,7 +316,7 @@ fn chosen_of(chosen: Chosen) -> presence_core::Chosen {
 /// The longest name of an event, in characters.
 pub(crate) const EVENT_CHARS_MAX: usize = 64;
 
-/// Checks what an event that clients tell each other is called.
+/// Checks the name of an event that clients send each other.
 pub(crate) fn event_name(text: &str) -> Result<Arc<str>, Refused> {
     if (1..=EVENT_CHARS_MAX).contains(&text.chars().count()) && is_fit_name(text) {
         return Ok(text.into());

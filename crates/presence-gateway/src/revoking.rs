@@ -1,8 +1,8 @@
-//! Keeps the list of users whose older tokens are refused beyond this process: one task that owns the way to where it is kept.
+//! Stores the list of users whose older tokens are refused: one task that owns the way to the store.
 //!
-//! What every token is checked against is [`Revoked`], in memory. This task writes what is revoked here to where it is kept,
-//! looks now and then for what others have revoked, and writes again what is missing there. So while the store is away the
-//! list that was last known counts, and a store that lost its data gets it back from every gateway.
+//! Every token is checked against [`Revoked`], which is in memory. This task writes what is revoked here to the store, reads
+//! from time to time what others have revoked, and writes again what the store lacks. So the last known list counts while
+//! the store is unreachable, and every gateway restores the list of a store that lost its data.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,12 +17,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::identity::{Compared, Revoked};
 
-/// How often it is looked for what others have revoked: within so long a kick holds on every gateway.
+/// How often the task reads what others have revoked. A kick takes effect on every gateway within this time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Revocations that wait to be kept. One more is refused.
+/// How many revocations may wait to be stored. One more is refused.
 const ASKS_MAX: usize = 256;
 
-/// The way to the task.
+/// The handle of the task.
 #[derive(Debug)]
 pub(crate) struct Revoking {
     asks: mpsc::Sender<Ask>,
@@ -30,30 +30,31 @@ pub(crate) struct Revoking {
     is_away: Arc<AtomicBool>,
 }
 
-/// What the task is asked for.
+/// A request to the task.
 #[derive(Debug)]
 enum Ask {
-    /// To keep one.
+    /// Stores a revocation, and answers when that is done.
     Keep(Revocation, oneshot::Sender<Result<(), NotKept>>),
-    /// To read the list, before anybody is let in.
+    /// Reads the list, before the gateway accepts clients.
     Load(oneshot::Sender<Result<(), StoreError>>),
 }
 
-/// Why a revocation that holds here is not kept.
+/// Why a revocation that holds here is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotKept {
-    /// It is tried again.
+    /// The store is unreachable. The task tries again.
     #[error(
         "the list of revoked users cannot be kept just now: the user is out of this gateway, and of the others when it can"
     )]
     Away,
-    /// There is no room.
+    /// The list in the store is full.
     #[error("the list of revoked users is full: the user is out of this gateway only")]
     Full,
 }
 
 impl Revoking {
-    /// The way to a task that keeps `list` in `store`, and that task. `is_shared` says whether others write there, too.
+    /// Makes the handle and the task that keeps `list` in `store`. `is_shared` says whether other gateways
+    /// write there, too.
     pub(crate) fn new<R: Revocations>(
         list: Arc<Revoked>,
         store: Arc<R>,
@@ -79,11 +80,11 @@ impl Revoking {
         (revoking, keeper.run(inbox))
     }
 
-    /// Keeps a revocation that holds here already; returns when it is safe.
+    /// Stores a revocation that holds here already. Returns when it is safe.
     ///
     /// # Errors
     ///
-    /// See [`NotKept`].
+    /// Fails for the reasons of [`NotKept`]; the revocation holds here all the same.
     pub(crate) async fn keep(&self, revocation: Revocation) -> Result<(), NotKept> {
         let (reply, kept) = oneshot::channel();
         let asked = self.asks.send(Ask::Keep(revocation, reply)).await;
@@ -91,11 +92,11 @@ impl Revoking {
         kept.await.unwrap_or(Err(NotKept::Away))
     }
 
-    /// Reads the list.
+    /// Reads the list from the store.
     ///
     /// # Errors
     ///
-    /// It cannot be read.
+    /// Fails if the list cannot be read.
     pub(crate) async fn load(&self) -> Result<(), StoreError> {
         let ended = || StoreError::Unavailable("its task has ended".into());
         let (reply, loaded) = oneshot::channel();
@@ -104,26 +105,26 @@ impl Revoking {
         loaded.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// Tells whenever others have revoked somebody: then whoever is here may have to go.
+    /// Signals that other gateways have revoked users: some connections here may have to end.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// Whether the list could not be kept or read the last time.
+    /// Whether the last attempt to write or read the list failed.
     pub(crate) fn is_away(&self) -> bool {
         self.is_away.load(Relaxed)
     }
 }
 
-/// The task.
+/// The task that owns the store of revocations.
 struct Keeper<R> {
     list: Arc<Revoked>,
     store: Arc<R>,
     is_shared: bool,
     clock: Clock,
-    /// Which list was last read.
+    /// The version of the list that was last read.
     version: u64,
-    /// Something that holds here may not be kept there.
+    /// Whether something that holds here may be missing in the store.
     is_owing: bool,
     changed: watch::Sender<()>,
     is_away: Arc<AtomicBool>,
@@ -180,12 +181,12 @@ impl<R: Revocations> Keeper<R> {
             }
         };
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
-            // Whoever has stopped waiting does not want to know.
+            // The caller may have stopped waiting.
             let _ = reply.send(outcome);
         }
     }
 
-    /// Takes in what others have revoked, and writes what is missing there.
+    /// Merges what others have revoked, and writes what the store lacks.
     async fn look(&mut self) -> Result<(), StoreError> {
         let known = match self.is_owing {
             true => 0,
@@ -206,7 +207,7 @@ impl<R: Revocations> Keeper<R> {
         if full > 0 {
             tracing::error!(
                 full,
-                "the list of revoked users has no room for those of others"
+                "the list of revoked users is full: some revocations of other gateways do not hold here"
             );
         }
         if !missing.is_empty() {
@@ -216,7 +217,7 @@ impl<R: Revocations> Keeper<R> {
             if full > 0 {
                 tracing::error!(
                     full,
-                    "the list of revoked users is full: some hold here only"
+                    "the stored list of revoked users is full: some revocations hold on this gateway only"
                 );
             }
         }
@@ -225,15 +226,15 @@ impl<R: Revocations> Keeper<R> {
         Ok(())
     }
 
-    /// Says when the store is away, and when it is back.
+    /// Logs when the store becomes unreachable, and when it is back.
     fn note(&self, failure: Option<StoreError>) {
         let was_away = self.is_away.swap(failure.is_some(), Relaxed);
         match (failure, was_away) {
             (Some(error), false) => {
                 let cause = error.cause().unwrap_or_default();
-                tracing::warn!(%error, cause, "the list of revoked users that was last known counts");
+                tracing::warn!(%error, cause, "the list of revoked users cannot be stored or read: the last known list counts");
             }
-            (None, true) => tracing::info!("the list of revoked users can be kept again"),
+            (None, true) => tracing::info!("the list of revoked users can be stored again"),
             _ => {}
         }
     }

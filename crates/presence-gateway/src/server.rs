@@ -21,28 +21,28 @@ use crate::app::{App, Phase};
 use crate::config::Config;
 use crate::{descriptors, http};
 
-/// A client that takes longer to say what it wants is cut.
+/// The time in which a client has to send its request headers; a slower one is cut off.
 const HEADERS_WAIT: Duration = Duration::from_secs(10);
-/// Bytes of headers, of which a request may have a hundred.
+/// The most bytes of headers in a request, which may have a hundred headers.
 const HEADERS_BYTES_MAX: usize = 32 * 1024;
-/// How long to wait after `accept` failed: no file descriptors are left, most likely.
+/// The pause after `accept` failed, most likely because no file descriptors are left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How long what is unsaved may take at the end.
+/// How long saving may take at the end.
 const SAVE_WAIT: Duration = Duration::from_secs(5);
-/// How often it is looked whether the data folder is still there.
+/// How often the gateway checks that the data folder is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How far apart connections are closed by a gateway that stops, if the drain time allows it.
+/// The pause between two closes when the gateway stops, if the drain time allows it.
 const CLOSED_APART: Duration = Duration::from_millis(50);
-/// With so many connections a gateway that is alone closes them faster: until it is back there is nowhere to go.
+/// A gateway that is alone closes more connections than this faster: until it is back, clients have nowhere to go.
 const CLOSED_APART_MAX: u32 = 20;
-/// How far apart it closes them then.
+/// The pause between two closes in that case.
 const CLOSED_CLOSELY: Duration = Duration::from_millis(1);
-/// How long the last ones may take to say goodbye.
+/// How long the last connections may take to close.
 const GOODBYE_WAIT: Duration = Duration::from_secs(1);
-/// Connections that wait for `accept`.
+/// How many connections may wait for `accept`.
 const BACKLOG: u32 = 4096;
 
-/// A running gateway.
+/// A running gateway: its open port and everything behind it.
 pub struct Gateway {
     app: Arc<App>,
     address: SocketAddr,
@@ -50,7 +50,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens what is kept, and the port.
+    /// Opens the stores and the port, and starts to accept connections.
     ///
     /// # Errors
     ///
@@ -70,17 +70,18 @@ impl Gateway {
         })
     }
 
-    /// Where it listens.
+    /// The address and port that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Lets nobody new in, asks whoever is here to go, one after the other, and returns when everything is kept. How long that
-    /// takes grows with how many there are, up to the drain time.
+    /// Stops gracefully: accepts no new clients, closes the open connections one after the other, and returns when everything
+    /// is saved. How long that takes grows with the number of connections, up to the drain time.
     ///
-    /// Health checks are answered until the end, so that a load balancer sees what is going on.
+    /// It answers health checks until the end, so that a load balancer sees what is going on.
     ///
-    /// Drop the gateway after its runtime: a database that did not answer when it was closed is left to that.
+    /// Drop the gateway after its runtime: for a database that did not answer when it was closed, dropping starts the
+    /// last work of its driver.
     pub async fn stop(&self) {
         let config = &self.app.config;
         let connections = self.app.connections.open();
@@ -104,15 +105,15 @@ impl Gateway {
         tracing::info!("stopped");
     }
 
-    /// Stops at once: whoever is here is cut, and what is unsaved is lost. Also ends a [`stop`](Gateway::stop) that was given
-    /// up. Await it, or `stop`, before the runtime ends.
+    /// Stops at once: cuts off all connections, and loses what is not saved. It also ends a [`stop`](Gateway::stop) that the
+    /// caller gave up waiting for. Await it, or `stop`, before the runtime ends.
     pub async fn stop_now(&self) {
         self.accepting.abort();
         self.app.stop(Duration::ZERO).await;
     }
 }
 
-/// Over how long so many connections are closed, if that is not more than the drain time.
+/// The time over which this many connections are closed, if it is not longer than the drain time.
 fn spread(connections: usize, is_alone: bool) -> Duration {
     let connections = u32::try_from(connections).unwrap_or(u32::MAX);
     match is_alone {
@@ -134,7 +135,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Looks after the data folder as long as there is a gateway.
+/// Checks the data folder at intervals, as long as the gateway lives.
 async fn watch_data_folder(app: Weak<App>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -189,7 +190,7 @@ async fn serve(app: Arc<App>, stream: TcpStream, from: IpAddr) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WAIT)
         .max_buf_size(HEADERS_BYTES_MAX)
-        // Who has said all it wants to say may shut down its side, and still gets its answer.
+        // A client that has sent its request may shut down its side, and still gets its answer.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -201,7 +202,7 @@ async fn serve(app: Arc<App>, stream: TcpStream, from: IpAddr) {
     let _ = connection.await;
 }
 
-/// More than there may be: told so in as few bytes as will do.
+/// Answers a connection that is one too many, in as few bytes as possible.
 async fn turn_away(mut stream: TcpStream, why: &str) {
     let body = format!(r#"{{"error":{{"code":"overloaded","message":"{why}"}}}}"#);
     let answer = format!(
@@ -212,7 +213,7 @@ async fn turn_away(mut stream: TcpStream, why: &str) {
     let told = async {
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
-        // What the client is still saying has to be read, or it would see a reset instead of the answer.
+        // Read what the client is still sending, or it would see a reset instead of the answer.
         let mut rest = [0; 1024];
         while stream.read(&mut rest).await? > 0 {}
         io::Result::Ok(())

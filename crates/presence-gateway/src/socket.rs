@@ -1,4 +1,4 @@
-//! One WebSocket, from its first frame to its last: both halves in one loop, whatever dialect is spoken.
+//! One WebSocket, from its first frame to its last: both halves in one loop, in any dialect.
 
 use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice};
@@ -24,22 +24,22 @@ use crate::dialect::{Dialect, Farewell, Frame, Next};
 use crate::guest::Guest;
 use crate::out::Out;
 
-/// A connection that said nothing for so long is asked whether it is there.
+/// A connection that sent nothing for this long is pinged.
 const PING_EVERY: Duration = Duration::from_secs(25);
-/// And has so long to answer.
+/// How long a connection may take to answer a ping.
 const PONG_WAIT: Duration = Duration::from_secs(8);
-/// A client that reads nothing for so long is closed.
+/// A client that reads nothing for this long is closed.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
-/// A client that has been told to close may take so long.
+/// How long a client may take to close after it was told to.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
-/// What goes out in one write, about; the rest waits where it can still be conflated.
+/// About how many bytes go out in one write; the rest waits where it can still be conflated.
 const BATCH_BYTES: usize = 64 * 1024;
-/// Deliveries after which it is looked whether the client has said something.
+/// After this many deliveries in a row the loop checks whether the client has sent something.
 const DELIVERIES_IN_A_ROW: u32 = 16;
-/// How long before its end a token is asked to be refreshed, at most.
+/// How long before the end of a token the client is asked for a new one, at most.
 const EXPIRING_BEFORE: Duration = Duration::from_secs(60);
 
-/// WebSocket buffers: small, because there is one of each per connection, and bounded.
+/// The configuration of a WebSocket. Its buffers are bounded and small, because each connection has its own.
 pub(crate) fn websocket_config(frame_bytes_max: usize) -> WebSocketConfig {
     let mut config = WebSocketConfig::default();
     config.read_buffer_size = 1024;
@@ -50,28 +50,28 @@ pub(crate) fn websocket_config(frame_bytes_max: usize) -> WebSocketConfig {
     config
 }
 
-/// What wakes a connection.
+/// What wakes the loop of a connection.
 enum Event {
     FromClient(Option<Result<Message, Error>>),
-    /// What one of its guests is told.
+    /// A delivery of the hub for one of its guests.
     ToClient(usize, Delivery),
     Time,
     Phase(Phase),
-    /// Others have revoked somebody.
+    /// Other gateways have revoked users.
     Revoked,
 }
 
-/// Why a connection's loop ended.
+/// Why the loop of a connection ended.
 enum End {
-    /// The client said goodbye.
+    /// The client left with a command.
     Left,
-    /// The client closed it, with a goodbye or without: a reload looks like that.
+    /// The client closed the connection, with a goodbye or without. A reload of a page looks like that.
     TheirClose { goodbye: bool },
     /// The connection broke.
     Lost,
-    /// Nothing was heard.
+    /// The client was silent for too long.
     Silent,
-    /// We close it.
+    /// The gateway closes the connection.
     Closed(Closing),
 }
 
@@ -81,21 +81,21 @@ pub(crate) struct Socket<S, D> {
     websocket: WebSocketStream<S>,
     dialect: D,
     out: Out,
-    /// A random number, by which connections that would all do something at once do it one after the other.
+    /// A random number. It spreads out what many connections would do at the same time.
     lot: u32,
     heard_at: Instant,
-    /// When the hub was last told that something was heard.
+    /// When the hub was last told that the client was heard from.
     told_at: Instant,
     pinged: bool,
-    /// The end of the token that the client has been told of.
+    /// The end of the token for which the client was asked for a new one.
     expiring_told: Option<Timestamp>,
-    /// When it goes, once the gateway drains.
+    /// When this connection is closed, once the gateway drains.
     leaves_at: Option<Instant>,
     _counted: Counted,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
-    /// A connection that is to be sent what is in `out` first.
+    /// A connection that first sends what is in `out`.
     pub(crate) fn new(app: Arc<App>, websocket: WebSocketStream<S>, dialect: D, out: Out) -> Self {
         let now = Instant::now();
         Socket {
@@ -113,9 +113,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         }
     }
 
-    /// Runs until the connection is over, and sees to it that everybody knows.
+    /// Runs until the connection has ended, and ends its sessions or leaves them for the grace time.
     ///
-    /// What is rare is boxed, here and below: the size of this future is what an idle connection costs.
+    /// Rare cases are boxed, here and below: the size of this future is the cost of an idle connection.
     pub(crate) async fn run(mut self: Box<Self>) {
         let end = match self.send().await {
             Ok(()) => self.talk().await,
@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             End::Closed(closing) => Some(*closing),
         };
         let farewell = closing.map(|closing| {
-            // What was begun has to be ended before anything else can be said.
+            // A frame that was begun has to be completed before anything else can be sent.
             out.keep_begun();
             dialect.farewell(&closing, &mut out)
         });
@@ -162,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
 
     async fn talk(&mut self) -> End {
         let mut phase = self.app.phase.subscribe();
-        // Once is enough to wait for it: a gateway that drains does not open again.
+        // Draining is final, so wait for it only once.
         let draining = phase.wait_for(|it| *it != Phase::Open);
         tokio::pin!(draining);
         let mut revoked = self.app.revoking.changes();
@@ -198,7 +198,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             if let Err(end) = self.send().await.and(outcome) {
                 return end;
             }
-            // Deliveries come first, because most of what happens is one; who is told all the time is heard all the same.
+            // Deliveries come first because they are most of the events; this check makes sure that a busy client
+            // is heard too.
             if deliveries == DELIVERIES_IN_A_ROW
                 && let Some(frame) = self.websocket.next().now_or_never()
             {
@@ -215,7 +216,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
 
     fn rearm(&self, mut sleep: std::pin::Pin<&mut Sleep>) {
         let wakes_at = self.wakes_at();
-        // A later time is looked at when the earlier one comes: hearing something costs no timer.
+        // A later deadline needs no change: the loop looks at it when the earlier one comes. So hearing from a client
+        // costs no timer.
         if wakes_at < sleep.deadline() || sleep.is_elapsed() {
             sleep.as_mut().reset(wakes_at);
         }
@@ -240,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         .unwrap_or(self.heard_at + silence)
     }
 
-    /// How long it may be silent until it is asked.
+    /// How long the client may be silent until it is pinged.
     fn ping_every(&self) -> Duration {
         match D::PONGS_COUNT {
             true => PING_EVERY.min(self.app.config.timing.ttl() / 3),
@@ -248,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         }
     }
 
-    /// How long until something is to be said about the token.
+    /// How long until the client has to be asked for a new token, or its token ends.
     fn token_time(&self) -> Option<Duration> {
         let ends_at = self.token_ends_at()?;
         let left = ends_at.since(self.app.now());
@@ -258,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         })
     }
 
-    /// The end of its first token to end.
+    /// The end of the token that ends first.
     fn expires_at(&self) -> Option<Timestamp> {
         let guests = self.dialect.guests().iter();
         guests.filter_map(|it| it.identity().expires_at).min()
@@ -268,13 +270,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         Some(self.expires_at()? + self.app.config.jwt.leeway)
     }
 
-    /// Five thousand tokens that end in one second are not all refreshed in one.
+    /// How long before its end to ask for a new token. It varies, so that many tokens that end together are not
+    /// all refreshed together.
     fn expiring_before(&self) -> Duration {
         let part = self.lot % 1000;
         EXPIRING_BEFORE / 2 + EXPIRING_BEFORE / 2 * part / 1000
     }
 
-    /// Everything that is there goes out in one write.
+    /// Puts everything that waits into one write.
     fn deliver(&mut self, guest: usize, first: Delivery) -> Result<(), End> {
         let mut next = Some((guest, first));
         let full = self.out.bytes() + BATCH_BYTES;
@@ -324,7 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         self.pinged = false;
     }
 
-    /// Tells the hub now and then.
+    /// Tells the hub at intervals that the client was heard from.
     fn tell_heard(&mut self) {
         if self.told_at.elapsed() < self.app.config.timing.heartbeat() / 2 {
             return;
@@ -336,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         }
     }
 
-    /// What ends a connection whatever it is doing: its session, its token, a revocation, the gateway.
+    /// Checks what ends a connection whatever it is doing: its session, its token, a revocation, the gateway.
     fn check_end(&self) -> Result<(), End> {
         let mut guests = self.dialect.guests().iter();
         if let Some(ended) = guests.find_map(|it| it.session().ended()) {
@@ -394,14 +397,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
     fn closing_of(&self, ended: Ended) -> Closing {
         let why = Why::from(ended);
         match why {
-            // Those who are asked to come back do not come all at once.
+            // Clients that are asked to come back do not all come at once.
             Why::Full => why.after(Duration::from_millis(2000 + u64::from(self.lot % 3000))),
             _ => why.into(),
         }
     }
 
     fn restarting(&self) -> Closing {
-        // The others are asked to come back later still, so that whoever starts next is not overrun.
+        // The others come back later still, so that the next process is not overrun when it starts.
         let part = u64::from(self.lot % 2000);
         Why::Restarting.after(Duration::from_millis(200 + part))
     }
@@ -416,7 +419,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             match timeout(WRITE_WAIT, sent).await {
                 Ok(Ok(())) if self.out.is_empty() => break,
                 Ok(Ok(())) => {
-                    // Slow, but it reads. What ends a connection does not wait for that.
+                    // The client is slow, but it reads. What ends a connection does not wait for it.
                     self.check_end()?;
                     self.tell_heard();
                 }
@@ -429,7 +432,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
     }
 }
 
-/// What one of them is told next. Cancelling it loses nothing.
+/// Waits for the next delivery for any of the guests. Cancelling it loses nothing.
 async fn next_of(guests: &mut [Guest]) -> (usize, Delivery) {
     match guests {
         [] => pending().await,
@@ -442,14 +445,14 @@ async fn next_of(guests: &mut [Guest]) -> (usize, Delivery) {
     }
 }
 
-/// What one of them is told next, if that is there already.
+/// The next delivery for any of the guests, if there is one already.
 fn try_next_of(guests: &mut [Guest]) -> Option<(usize, Delivery)> {
     let mut guests = guests.iter_mut().enumerate();
     guests.find_map(|(index, it)| Some((index, it.try_next()?)))
 }
 
-/// Writes as much of whole frames as there is room for, and takes it out. It goes past the WebSocket, which has nothing
-/// half-written then: no copy of what thousands share. Dropping the future loses nothing.
+/// Writes as much of whole frames as there is room for, and removes it from `out`. It bypasses the WebSocket, which has
+/// nothing half-written at that time, so it copies nothing of what thousands share. Dropping the future loses nothing.
 async fn write_some<S>(websocket: &mut WebSocketStream<S>, out: &mut Out) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -474,7 +477,7 @@ where
     Ok(())
 }
 
-/// What an error of the WebSocket means.
+/// Why the loop ends after an error of the WebSocket.
 fn end_of(error: &Error) -> End {
     let refused = |why: Why| End::Closed(why.into());
     match error {
@@ -486,7 +489,8 @@ fn end_of(error: &Error) -> End {
     }
 }
 
-/// Says why, closes, and keeps reading for a while: the client's answer may sit behind frames it had already sent.
+/// Sends the farewell, closes, and keeps reading for a while: the client's answer may sit behind frames it
+/// had already sent.
 async fn close<S>(mut websocket: WebSocketStream<S>, mut out: Out, farewell: Farewell)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -505,7 +509,7 @@ where
     let _ = timeout(CLOSE_WAIT, goodbye).await;
 }
 
-/// Answers the client's close, with nothing but a close.
+/// Answers the client's close with a close frame.
 async fn answer_close<S>(mut websocket: WebSocketStream<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -513,7 +517,7 @@ where
     let _ = timeout(CLOSE_WAIT, linger(&mut websocket)).await;
 }
 
-/// Reads to the end, whatever it is: for what is left unread the network may throw away what we said last.
+/// Reads and drops everything until the end: if data is left unread, the network may throw away what we sent last.
 async fn linger<S>(websocket: &mut WebSocketStream<S>) -> Option<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,

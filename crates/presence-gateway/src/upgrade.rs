@@ -1,4 +1,4 @@
-//! From an HTTP request to a WebSocket that was let in, or told why not.
+//! Turns an HTTP request into a WebSocket that is let in, or refuses it.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::out::Out;
 use crate::request::Refused;
 use crate::socket::{Socket, turn_away, websocket_config};
 
-/// Answers a request where that dialect is spoken, and has the socket run once the client has the answer.
+/// Answers a request to the path of a dialect, and runs the socket once the client has the answer.
 pub(crate) fn answer<D: Dialect>(app: Arc<App>, mut request: Request<Incoming>) -> Answer {
     if *request.method() != Method::GET {
         return http::method_not_allowed("GET");
@@ -69,7 +69,7 @@ pub(crate) fn answer<D: Dialect>(app: Arc<App>, mut request: Request<Incoming>) 
     response.expect("the headers are well-formed")
 }
 
-/// Looks at everything that a handshake says.
+/// Checks everything in a handshake.
 fn agree<D: Dialect>(
     app: &App,
     request: &Request<Incoming>,
@@ -111,7 +111,7 @@ fn agree<D: Dialect>(
     Ok((key.clone(), agreed))
 }
 
-/// Whether the client wants a WebSocket.
+/// Whether the request asks for a WebSocket.
 fn is_websocket(request: &Request<Incoming>) -> bool {
     let says = |name, word: &str| {
         let values = request.headers().get_all(name).iter();
@@ -125,7 +125,7 @@ fn is_websocket(request: &Request<Incoming>) -> bool {
         && says(UPGRADE, "websocket")
 }
 
-/// Whether that is what a client has to draw for each of its connections.
+/// Whether it is a valid `Sec-WebSocket-Key`, which a client draws for each connection.
 fn is_key(key: &HeaderValue) -> bool {
     let decoded = STANDARD.decode(key.as_bytes());
     decoded.is_ok_and(|it| it.len() == 16)
@@ -143,7 +143,7 @@ async fn enter<D: Dialect>(
         Ok(dialect) => {
             app.metrics.connected();
             let socket = Socket::new(app.clone(), websocket, dialect, out);
-            // A task of its own, so that what letting in needed is not kept for as long as the connection lives.
+            // A task of its own, so that what letting in needed is not kept for the life of the connection.
             let running = Box::new(socket).run();
             match neighbour {
                 None => drop(tokio::spawn(running)),

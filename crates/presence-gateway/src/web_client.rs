@@ -1,4 +1,4 @@
-//! What asks others over HTTP: the endpoint of webhooks, and whoever has the keys of tokens.
+//! The HTTP client for requests of the gateway to others: the endpoint of webhooks, and the URL of keys.
 
 use std::error::Error;
 use std::io;
@@ -12,20 +12,20 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-/// What asks. It follows no redirect.
+/// The HTTP client. It follows no redirects.
 pub(crate) type WebClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// Who asks, as the one who is asked reads it.
+/// The `User-Agent` of the gateway's requests.
 pub(crate) const AGENT: &str = concat!("presence/", env!("CARGO_PKG_VERSION"));
 
-/// How long a connection is kept for the next question.
+/// How long an idle connection is kept for the next request.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// What asks `url`, which has a scheme and a host. Over https it asks nobody who cannot prove to be that host.
+/// A client for `url`, which has a scheme and a host. Over https it talks only to a server that proves to be that host.
 ///
 /// # Errors
 ///
-/// There are no certificates of authorities to trust.
+/// Fails if the system has no certificates of trusted authorities.
 pub(crate) fn to(url: &Uri) -> io::Result<WebClient> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
@@ -33,7 +33,7 @@ pub(crate) fn to(url: &Uri) -> io::Result<WebClient> {
     let builder = HttpsConnectorBuilder::new();
     let builder = match url.scheme_str() {
         Some("https") => builder.with_native_roots()?.https_only(),
-        // Nobody is to be trusted where nothing is encrypted.
+        // Without encryption there is nobody to trust.
         _ => builder.with_tls_config(trusting_nobody()).https_or_http(),
     };
     let connector = builder.enable_http1().wrap_connector(http);
@@ -50,7 +50,7 @@ fn trusting_nobody() -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-/// An error with what caused it: the client's own says `client error (Connect)`, and no more.
+/// An error with its causes: the client's own text is only `client error (Connect)`.
 pub(crate) fn in_full(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

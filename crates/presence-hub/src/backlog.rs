@@ -1,4 +1,4 @@
-//! Everything that waits for all connections of a node together, and what happens when that is too much.
+//! The bytes that wait for all connections of a node together, and what happens when there are too many.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -9,13 +9,14 @@ use crate::counters::Counters;
 use crate::outbox::Outbox;
 use crate::session::Delivery;
 
-/// What one thing that waits takes besides itself.
+/// The size of one waiting delivery besides its content, in bytes.
 const ENTRY_BYTES: usize = 64;
 
-/// Counts what waits in the outboxes of a node. An event that waits for many is counted once, because it is there once.
+/// Counts the bytes that wait in the outboxes of a node. An event that waits in many outboxes is counted once, because
+/// it is in memory once.
 ///
-/// When there is more than `bytes_max`, the largest outboxes are conflated, one after the other, until a quarter of it is
-/// free; and if that does not do, because what waits are answers, those with the most are ended.
+/// When there are more than `bytes_max`, the largest outboxes are conflated, one after the other, until a quarter of
+/// that is free. If that is not enough, because answers take the room, the connections with the most answers are ended.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     bytes_max: usize,
@@ -36,7 +37,7 @@ impl Backlog {
         }
     }
 
-    /// A new outbox, which may have `bytes_max` bytes for itself.
+    /// Opens an outbox, which may hold `bytes_max` bytes itself.
     pub(crate) fn open(self: &Arc<Self>, bytes_max: usize) -> Arc<Outbox> {
         let name = self.names.fetch_add(1, Relaxed);
         let outbox = Outbox::new(bytes_max, self.counters.clone(), (name, self.clone()));
@@ -45,12 +46,12 @@ impl Backlog {
         outbox
     }
 
-    /// An outbox is no more. What waited in it has been taken out.
+    /// Removes an outbox. What waited in it must have been taken out.
     pub(crate) fn close(&self, name: u64) {
         self.outboxes().remove(&name);
     }
 
-    /// Something waits now.
+    /// Counts a delivery that waits from now on.
     pub(crate) fn add(&self, delivery: &Delivery) {
         let bytes = match delivery {
             Delivery::Told(told) => told.is_queued(),
@@ -59,7 +60,7 @@ impl Backlog {
         self.change(bytes as isize + ENTRY_BYTES as isize);
     }
 
-    /// Something waits no longer.
+    /// Counts a delivery that waits no longer.
     pub(crate) fn remove(&self, delivery: &Delivery) {
         let bytes = match delivery {
             Delivery::Told(told) => told.is_taken(),
@@ -74,7 +75,7 @@ impl Backlog {
         self.counters.waiting_bytes.store(level, Relaxed);
     }
 
-    /// How much waits.
+    /// The number of bytes that wait.
     pub(crate) fn bytes(&self) -> usize {
         usize::try_from(self.bytes.load(Relaxed)).unwrap_or(0)
     }
@@ -83,7 +84,7 @@ impl Backlog {
         self.bytes() > self.bytes_max
     }
 
-    /// Makes room, if there is none. Nothing of an outbox may be locked.
+    /// Makes room if there is none. The caller must not hold the lock of an outbox.
     pub(crate) fn relieve(&self) {
         if !self.is_full() {
             return;

@@ -1,13 +1,13 @@
-//! The one place that reads the clock.
+//! The clock of a node: the only place that reads the time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use presence_core::Timestamp;
 use tokio::time::Instant;
 
-/// Wall-clock time that never jumps: what the wall said at the start, and how long ago that is.
+/// A clock that shows the wall-clock time and never jumps: the time at its start, and how long ago that was.
 ///
-/// Setting the machine's clock therefore ends nobody's session; the price is that a status ends by the clock of the start.
+/// So setting the machine's clock ends nobody's session. In return, a status ends by the clock of the start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
@@ -15,7 +15,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// A clock that starts with the time of the machine.
     pub fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH);
         let millis = wall.unwrap_or(Duration::ZERO).as_millis();
@@ -24,7 +24,7 @@ impl Clock {
         ))
     }
 
-    /// A clock that says `now` now: nodes that share a store go by its time.
+    /// A clock that shows `now` at this moment. Nodes that share a store start with its time.
     pub fn start_at(now: Timestamp) -> Self {
         Clock {
             started: Instant::now(),
@@ -32,12 +32,12 @@ impl Clock {
         }
     }
 
-    /// Now.
+    /// The time by this clock.
     pub fn now(&self) -> Timestamp {
         self.wall + self.started.elapsed()
     }
 
-    /// When to wake for `deadline`; a far one within a day, to look again.
+    /// When to wake up for `deadline`. For a distant one it is in a day, to check again.
     pub(crate) fn instant(&self, deadline: Timestamp) -> Instant {
         const LOOK_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
         let now = Instant::now();

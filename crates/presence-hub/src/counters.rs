@@ -1,4 +1,4 @@
-//! What a hub counts.
+//! The counters and levels of a hub, for its metrics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,53 +9,52 @@ use tokio::time::Instant;
 
 use crate::hooks::HookCounters;
 
-/// Totals since the start, and a few levels. Reading them costs the shards nothing.
+/// Totals since the start of the hub, and some levels. Reading them does not touch the shards.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Events told, each counted once however many watch.
+    /// How many events were announced, each counted once for any number of watchers.
     pub told: AtomicU64,
-    /// Events put into a watcher's queue.
+    /// How many events were put into the outbox of a connection.
     pub delivered: AtomicU64,
-    /// Times that a slow watcher's backlog was dropped, to be replaced by the difference.
+    /// How often the events for a slow connection were dropped. The connection gets the difference instead.
     pub conflated: AtomicU64,
     /// About how many bytes wait for all connections now.
     pub waiting_bytes: AtomicU64,
-    /// Times that the backlog of a connection was dropped because too much waited for all of them together.
+    /// How often the events for a connection were dropped because too much waited for all connections together.
     pub crowded: AtomicU64,
-    /// Profiles stored.
+    /// How many profiles were stored.
     pub saved: AtomicU64,
-    /// Attempts to store that failed; each is repeated.
+    /// How many attempts to store profiles failed. Each is repeated.
     pub save_failures: AtomicU64,
-    /// Profiles that wait to be stored, one per user.
+    /// How many profiles wait to be stored now, one for each user.
     pub unsaved: AtomicU64,
-    /// Profiles that were found waiting in the store that nodes share when this node last looked, where it is this node that
-    /// sees to it.
+    /// How many profiles waited in the shared store when this node last looked, in the parts that it looks after.
     pub waiting: AtomicU64,
-    /// When the oldest of them began to wait, in milliseconds since 1970.
+    /// When the oldest of those profiles began to wait, in milliseconds since 1970.
     pub waiting_since: AtomicU64,
     /// Whether the last attempt to reach the profile store failed.
     pub store_away: AtomicBool,
-    /// Since when every attempt has.
+    /// Since when every attempt to reach the profile store has failed.
     pub(crate) store_away_since: Mutex<Option<Instant>>,
-    /// Writes to the store that nodes share.
+    /// How many writes were sent to the shared store.
     pub shared_writes: AtomicU64,
-    /// Maps read from it.
+    /// How many maps were read from the shared store.
     pub shared_reads: AtomicU64,
-    /// Requests to it that failed; each is repeated.
+    /// How many requests to the shared store failed. Each is repeated.
     pub shared_failures: AtomicU64,
-    /// Changes heard of it, this node's own included.
+    /// How many changes the shared store has announced to this node, its own changes included.
     pub patches_heard: AtomicU64,
-    /// Times that a part of it had to be compared, because it may have lost data.
+    /// How often a part of the shared store had to be compared, because it may have lost data.
     pub distrusted: AtomicU64,
-    /// Nodes that were found dead.
+    /// How many nodes were found dead.
     pub nodes_lost: AtomicU64,
-    /// Records and messages of a store that were not within their bounds, and so were dropped.
+    /// How many records and messages of a store were beyond their bounds, and dropped for that.
     pub garbled: AtomicU64,
-    /// Calls of an adapter that panicked, or that answered something else than what was asked.
+    /// How many calls of an adapter panicked, or did not answer what was asked.
     pub adapter_faults: AtomicU64,
-    /// Whether it did not answer when it was last asked.
+    /// Whether the shared store did not answer the last request.
     pub shared_away: AtomicBool,
-    /// What becomes of what the outside is told.
+    /// The counters of webhooks.
     pub hooks: HookCounters,
 }
 
@@ -64,7 +63,7 @@ impl Counters {
         counter.fetch_add(count as u64, Relaxed);
     }
 
-    /// Notes whether the profile store has answered, or why not. That is logged when it changes, and not at each attempt.
+    /// Notes whether the profile store has answered, or why not. The log has a line only when that changes.
     pub(crate) fn store_is_away(&self, why: Option<&StoreError>) {
         let was_away = self.store_away.swap(why.is_some(), Relaxed);
         let mut since = self.away_since();
@@ -75,14 +74,14 @@ impl Counters {
         match (was_away, why) {
             (false, Some(error)) => {
                 let source = error.cause();
-                tracing::warn!(%error, source, "the profile store is away: what is to be kept there waits");
+                tracing::warn!(%error, source, "the profile store does not answer: changed profiles wait");
             }
-            (true, None) => tracing::info!("the profile store is back"),
+            (true, None) => tracing::info!("the profile store answers again"),
             _ => {}
         }
     }
 
-    /// For how long it has not.
+    /// For how long every attempt to reach the profile store has failed.
     pub(crate) fn store_away_for(&self) -> Duration {
         self.away_since().map_or(Duration::ZERO, |it| it.elapsed())
     }
@@ -94,15 +93,15 @@ impl Counters {
     }
 }
 
-/// How many of each there are now.
+/// How many there are of each thing at this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Users who can be seen here. Nobody counts who hides.
+    /// The users with a session here who can be seen. Users who hide are not counted.
     pub users: usize,
-    /// Channels with somebody in them.
+    /// The channels that have somebody in them.
     pub channels: usize,
-    /// Profiles that wait to be stored, as far as this node has to see to it.
+    /// The profiles that wait to be stored, where this node has to do it.
     pub unsaved: usize,
-    /// For how long the oldest of them has been waiting.
+    /// For how long the oldest of those profiles has been waiting.
     pub unsaved_for: Duration,
 }

@@ -1,5 +1,5 @@
-//! Adapters, held to their contract. One that panics fails that call and nothing else, one that answers too little fails
-//! those who have no answer, and what it has read that is beyond all bounds is dropped.
+//! Checks adapters against their contracts. A call that panics fails alone. A call that answers too little fails those
+//! without an answer. Data beyond all bounds is dropped.
 
 use std::any::Any;
 use std::error::Error;
@@ -22,12 +22,12 @@ use tokio::time::Instant;
 
 use crate::counters::Counters;
 
-/// How long to wait after a panic where nobody waits for an outcome: it may be the same again.
+/// How long to wait after a panic in a call without an outcome, because the next call may panic, too.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
-/// The log says at most so often that something was dropped, or that an adapter is wrong.
+/// How often at most a log line says that something was dropped, or that an adapter is wrong.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
-/// An adapter, held to its contract.
+/// An adapter whose calls are checked against its contract.
 pub(crate) struct Guarded<T> {
     adapter: Arc<T>,
     counters: Arc<Counters>,
@@ -56,7 +56,8 @@ impl AdapterFault {
         StoreError::Unavailable(Box::new(self.clone()))
     }
 
-    /// Of profiles: so that the others of the same batch are asked for by themselves, and nobody waits.
+    /// The error for a batch of profiles: it makes the caller ask for each profile separately, so that only the
+    /// bad one fails.
     fn corrupt(self) -> StoreError {
         StoreError::Corrupt {
             key: "the adapter's answer".into(),
@@ -76,7 +77,7 @@ impl<T> Guarded<T> {
         }
     }
 
-    /// What comes of `outcome`, unless it panics.
+    /// The result of `outcome`, or an error if it panics.
     async fn caught<R>(
         &self,
         call: &'static str,
@@ -93,7 +94,7 @@ impl<T> Guarded<T> {
         Counters::add(&self.counters.adapter_faults, 1);
         let fault = AdapterFault { call, what };
         if let Some(count) = self.is_to_be_said(&self.faults) {
-            tracing::error!(%fault, count, "an adapter is wrong");
+            tracing::error!(%fault, count, "an adapter breaks its contract");
         }
         fault
     }
@@ -101,7 +102,7 @@ impl<T> Guarded<T> {
     fn garbled(&self, what: impl fmt::Display) {
         Counters::add(&self.counters.garbled, 1);
         if let Some(count) = self.is_to_be_said(&self.garbled) {
-            tracing::warn!(%what, count, "what a store has is longer than anybody may choose, and dropped");
+            tracing::warn!(%what, count, "dropped data of a store that is over its bounds");
         }
     }
 
@@ -112,7 +113,7 @@ impl<T> Guarded<T> {
         seldom.happened(now)
     }
 
-    /// One outcome for each of `asked`, whatever came.
+    /// One outcome for each of `asked`, whatever the adapter answered.
     fn each<V>(
         &self,
         call: &'static str,
@@ -181,7 +182,7 @@ impl<T: Profiles> Profiles for Guarded<T> {
 }
 
 impl<T> Guarded<T> {
-    /// Whether an entry is within its bounds, or has been brought into them.
+    /// Whether an entry is within its bounds, or has been cut down to them.
     fn is_bounded(&self, subject: &Subject, record: &mut Record) -> bool {
         match record {
             Record::Member(member) if !member.look.is_bounded() => {
@@ -200,7 +201,7 @@ impl<T> Guarded<T> {
         }
     }
 
-    /// The notice, with what is within its bounds.
+    /// The notice, with only those parts that are within their bounds.
     fn bounded(&self, mut notice: Notice) -> Notice {
         match &mut notice {
             Notice::Patched(subject, patch) => {

@@ -1,4 +1,4 @@
-//! A whole node.
+//! A whole node: its shards, its stores, and the calls of the program that embeds it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,24 +32,27 @@ use crate::shards::Shards;
 use crate::sweeper::Sweeper;
 use crate::tasks::Tasks;
 
-/// How a hub is to be. Every value is fine but zero shards, which are one.
+/// The settings of a hub. Every value is valid; zero shards count as one.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How long things last.
+    /// How long things last, such as the ttl and the grace time.
     pub timing: Timing,
-    /// How many there may be.
+    /// How many there may be of each thing, such as sessions of one user.
     pub limits: Limits,
-    /// Tasks that share out users, and as many that share out rosters: about one each per core.
+    /// The number of tasks that own users, and of as many tasks that own rosters. About one per core is good; the
+    /// default is at most 8.
     pub shards: usize,
-    /// Facts that wait for a shard; one more is refused with [`Busy`](crate::Busy).
+    /// The number of messages that may wait for one shard. A further command is refused with [`Busy`](crate::Busy).
     pub mailbox_max: usize,
-    /// Bytes that wait for one connection; one more, and its backlog is conflated.
+    /// The number of bytes that may wait for one connection. When there are more, its events are conflated.
     pub outbox_bytes_max: usize,
-    /// Bytes that wait for all connections together; more, and those for which the most waits are conflated, or ended.
+    /// The number of bytes that may wait for all connections together. When there are more, the connections with the
+    /// most are conflated, or ended.
     pub outboxes_bytes_max: usize,
-    /// Bytes of whole states that one connection may ask for: more are told when there is room for them.
+    /// The rate of bytes at which one connection may ask for whole states. Further states are sent when the
+    /// rate allows it.
     pub states: ByteRate,
-    /// How long what is kept of a user is kept after they were seen; for ever, if `None`.
+    /// How long the profile of a user is kept after the user was last seen; `None` keeps it for ever.
     pub keep_unseen: Option<Duration>,
 }
 
@@ -72,22 +75,39 @@ impl Default for Settings {
     }
 }
 
-/// Who wants in.
+/// What a connection needs to get a session.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The user.
+    /// The user. The caller has authenticated them.
     pub user: UserId,
-    /// Their device.
+    /// The user's device that the connection is on.
     pub device: DeviceId,
-    /// In whose online lists they appear.
+    /// The workspaces in whose online lists the user appears through this session.
     pub workspaces: Vec<WorkspaceId>,
-    /// What they say about themselves there.
+    /// The meta of the session in those workspaces.
     pub card: Arc<Meta>,
-    /// The connection whose session shall go on, if it can. Whoever lets this through has checked that it is theirs.
+    /// The earlier connection whose session is to go on: its session id and epoch, from [`Session::connection`]. `None`
+    /// begins a new session.
+    ///
+    /// The session goes on if it belongs to `user`, if this was its last connection, and if it has not ended: its
+    /// connection is still open (then that one is closed with [`Reason::Replaced`](presence_core::Reason::Replaced)),
+    /// or broke less than the grace time ago, on this node or on another one. Otherwise a new session begins;
+    /// [`Session::is_restored`] says which.
+    ///
+    /// The hub does not check that the client may do this. An id is not a secret, so the caller must have verified it,
+    /// for example with a signed resume token.
+    ///
+    /// ```text
+    /// let first = hub.connect(entry.clone()).await?;
+    /// let resume = Some(first.connection());                       // session 7f3a…, epoch 0
+    /// drop(first);                                                 // the connection broke
+    /// let second = hub.connect(Entry { resume, ..entry }).await?;  // session 7f3a…, epoch 1
+    /// assert!(second.is_restored());
+    /// ```
     pub resume: Option<Connection>,
 }
 
-/// A node: users, rosters, and everyone who watches them. Cloning it is cheap, and gives the same one.
+/// A node: its users, its rosters, and everyone who watches them. A clone is a handle for the same node, and cheap.
 #[derive(Clone, Debug)]
 pub struct Hub {
     settings: Settings,
@@ -98,16 +118,17 @@ pub struct Hub {
     backlog: Arc<Backlog>,
     hand_offs: Option<mpsc::Sender<HandOff>>,
     tasks: Arc<Tasks>,
-    /// Which parts of the store that nodes share are this one's to look after.
+    /// The parts of the shared store that this node looks after.
     parts: Option<watch::Receiver<Arc<[u16]>>>,
-    /// Where sessions are kept for the process that comes after this one, if they are.
+    /// Where sessions are stored for the next process, if they are.
     sessions: Option<Arc<dyn Sessions>>,
 }
 
-/// How long it is waited for the profiles of those who are restored. Whose cannot be read by then appears when they can.
+/// How long [`Hub::restore`] waits for the profiles of the sessions that it restores. A user whose profile is read
+/// later appears later.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What makes a node one of several.
+/// What a node needs to be one of several.
 struct Cluster {
     me: Incarnation,
     link: Link,
@@ -116,23 +137,23 @@ struct Cluster {
 }
 
 impl Hub {
-    /// Starts a node that is alone, and keeps profiles in `profiles`.
+    /// Starts a node that is alone, with the profiles in `profiles`.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub fn start<P: Profiles>(settings: Settings, profiles: Arc<P>) -> Self {
         let counters = Arc::<Counters>::default();
         let profiles = Arc::new(Guarded::new(profiles, counters.clone()));
         Hub::with(settings, profiles, Clock::start(), counters, None, None)
     }
 
-    /// Starts a node that is alone, and keeps its sessions in `sessions` for the process that comes after it, with a part for
-    /// each of [`Settings::shards`]. What the process before has kept is to be [restored](Self::restore) first.
+    /// Starts a node that is alone, and that stores its sessions in `sessions` for the next process, with a part for
+    /// each of [`Settings::shards`]. Call [`restore`](Self::restore) first, with what the process before has stored.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub fn start_keeping<P: Profiles>(
         settings: Settings,
         profiles: Arc<P>,
@@ -147,10 +168,12 @@ impl Hub {
         Hub::with(settings, profiles, clock, counters, None, Some(sessions))
     }
 
-    /// Holds the sessions of the process before for their clients, for [`Timing::HELD`] from now: they are shown as they were,
-    /// and whoever does not come back leaves once. That process was last alive `away` ago, and its clock said `ended_at` then.
+    /// Restores the sessions of the process before. They are shown as they were, and held for their clients for
+    /// [`Timing::HELD`] from now; a session whose client does not come back leaves then. The process before was last
+    /// alive `away` ago, when its clock said `ended_at`.
     ///
-    /// Returns when all of them are there, or their profiles take too long. To be called before anybody connects.
+    /// It returns when all sessions are restored, or after 5 s if their profiles take longer. Call it before any
+    /// connection is let in. Without stored sessions it does nothing.
     pub async fn restore(&self, recalled: Vec<Recalled>, away: Duration, ended_at: Timestamp) {
         let Some(sessions) = self.sessions.clone() else {
             return;
@@ -188,7 +211,7 @@ impl Hub {
         {
             tracing::warn!(
                 patience = ?RESTORE_PATIENCE,
-                "not everybody who was here before is back: their profiles cannot be read yet"
+                "some sessions are not restored yet: the profiles of their users cannot be read"
             );
         }
         for shard in self.places.all() {
@@ -198,8 +221,9 @@ impl Hub {
         }
     }
 
-    /// Keeps whoever has lost their connection, or does from now on, for `span`: the node is about to stop, so nobody can come
-    /// back to it. Only where sessions are kept for the process that comes after.
+    /// Keeps every session that has lost its connection, or loses it from now on, for at least `span`: the
+    /// node is about to stop, so no client can come back to it. It does nothing unless sessions are stored
+    /// for the next process.
     pub async fn hold(&self, span: Duration) {
         if self.sessions.is_none() {
             return;
@@ -211,14 +235,24 @@ impl Hub {
         }
     }
 
-    /// Starts one of the nodes that share `store`. Its `name` is for people: in logs and beside its lease.
+    /// Starts one of several nodes that share `store`, with the profiles in `profiles`. People in one channel see each
+    /// other on whichever nodes they are.
     ///
-    /// It waits for the store only to learn its time. While the store is away the node is on its own, and joins the others
-    /// when it is back.
+    /// `name` is for people: it is in logs, and beside the node's lease in the store. It need not be unique.
+    ///
+    /// The call never fails. It waits for one answer of the store, to learn the store's time; that takes about a
+    /// second at most. While the store does not answer, the node works on its own, and it joins the others as soon
+    /// as the store answers.
+    ///
+    /// ```text
+    /// let settings = presence_redis::Settings::from_url("redis://127.0.0.1:6379/0")?;
+    /// let store = Arc::new(RedisTopics::connect(settings).await?);
+    /// let hub = Hub::join(Settings::default(), profiles, store, "eu-1").await;
+    /// ```
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub async fn join<P: Profiles, T: Topics + ports::Outbox>(
         settings: Settings,
         profiles: Arc<P>,
@@ -346,13 +380,14 @@ impl Hub {
         }
     }
 
-    /// Tells `endpoint` from now on what is `wanted`: of the `store` that this node has joined, what is this node's to tell. So
-    /// every node has to be told to, and the store that somebody wants it. Says whether it does: a node that is alone has
-    /// nothing to tell from.
+    /// Starts the delivery of webhooks to `endpoint`. Only the parts of `store` that this node looks after are
+    /// delivered, so it has to be started on every node; `wanted` selects the kinds of events. `store` must be the one
+    /// that the node has joined, and must have been opened with webhooks on. Returns false, and does nothing, on a node
+    /// that is alone.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub fn tell_outside<S, E>(&self, store: Arc<S>, endpoint: Arc<E>, wanted: Wanted) -> bool
     where
         S: Topics + ports::Outbox + ports::Hooks,
@@ -369,36 +404,39 @@ impl Hub {
         true
     }
 
-    /// How it was started.
+    /// The settings that the hub was started with.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Its time.
+    /// The clock of the hub: all its moments are by this clock.
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// What it has counted.
+    /// The counters of the hub, since it was started.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Lets a connection in, once its user's profile is known.
+    /// Lets a connection in, once the profile of its user has been read. A user whose profile cannot be read waits, or
+    /// in a cluster is let in hidden after half a second.
     ///
     /// # Errors
     ///
-    /// The user has too many sessions, or the hub has stopped.
+    /// [`Refusal::TooMany`] if the user has too many sessions. [`Refusal::Unavailable`] if the profile store does not
+    /// work, if too much waits for the user, or if the hub has stopped.
     pub async fn connect(&self, entry: Entry) -> Result<Session, Refusal> {
         self.let_in(entry, None).await
     }
 
-    /// The same for a client whose protocol has no word for going on with a session. After a restart of this node its session
-    /// is held for it, and goes on if it is `like` it.
+    /// Lets a connection in, like [`connect`](Self::connect), for a client whose protocol has no resume token.
+    /// After a restart of this node the client's session is held for it. The session goes on if the client is
+    /// `like` the one before.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// The same as those of [`connect`](Self::connect).
     pub async fn connect_like(&self, entry: Entry, like: Likeness) -> Result<Session, Refusal> {
         self.let_in(entry, Some(like)).await
     }
@@ -446,11 +484,11 @@ impl Hub {
         ))
     }
 
-    /// How others see `user`.
+    /// How others see `user`. A user of whom nothing is known is offline.
     ///
     /// # Errors
     ///
-    /// The hub has stopped.
+    /// [`Refusal::Unavailable`] if the user's profile cannot be read, or if the hub has stopped.
     pub async fn face(&self, user: &UserId) -> Result<Face, Refusal> {
         match self.asked(user, false).await? {
             Answer::Face(face) => Ok(face),
@@ -458,12 +496,13 @@ impl Hub {
         }
     }
 
-    /// How others see each of `users`, in this order. Asks all before it waits for the first, so that many cost
-    /// little more time than one.
+    /// How others see each of `users`, in this order. All are asked before the first answer is awaited, so many users
+    /// take little longer than one.
     ///
     /// # Errors
     ///
-    /// The hub has stopped, or too much waits for one of them.
+    /// [`Refusal::Unavailable`] if one of the profiles cannot be read, if too much waits for one of the users, or if
+    /// the hub has stopped.
     pub async fn faces(&self, users: &[UserId]) -> Result<Vec<Face>, Refusal> {
         let mut asked = Vec::with_capacity(users.len());
         for user in users {
@@ -489,7 +528,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// The hub has stopped.
+    /// [`Refusal::Unavailable`] if the user's profile cannot be read, or if the hub has stopped.
     pub async fn owned(&self, user: &UserId) -> Result<Owned, Refusal> {
         match self.asked(user, true).await? {
             Answer::Owned(owned) => Ok(owned),
@@ -502,11 +541,12 @@ impl Hub {
             .await
     }
 
-    /// Changes the status of `user`; returns when that is safely kept.
+    /// Changes the status of `user`. Returns when the change is safely stored.
     ///
     /// # Errors
     ///
-    /// The hub has stopped.
+    /// [`Refusal::Unavailable`] if the change could not be stored in time, or if the hub has stopped. It may be stored
+    /// all the same.
     pub async fn choose(&self, user: &UserId, change: StatusChange) -> Result<(), Refusal> {
         let input = |asker| Input::Chose {
             change,
@@ -515,21 +555,22 @@ impl Hub {
         self.ask(user, input).await.map(drop)
     }
 
-    /// Throws `user` out: every session ends at once.
+    /// Kicks `user`: all their sessions end at once, on every node.
     ///
     /// # Errors
     ///
-    /// They have none, or the hub has stopped.
+    /// [`Refusal::NoSession`] if they have no session; [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn kick(&self, user: &UserId) -> Result<(), Refusal> {
         let input = |asker| Input::Kicked { asker: Some(asker) };
         self.ask(user, input).await.map(drop)
     }
 
-    /// Forgets `user`: throws them out, and removes what is kept of them; returns when that is safely on its way.
+    /// Erases `user`: ends all their sessions, and removes their profile. Returns when the erasure is safely stored;
+    /// the profile may be removed from its database a little later.
     ///
     /// # Errors
     ///
-    /// The hub has stopped.
+    /// [`Refusal::Unavailable`] if the erasure could not be stored in time, or if the hub has stopped.
     pub async fn erase(&self, user: &UserId) -> Result<(), Refusal> {
         let input = |asker| Input::Erased {
             unseen_since: None,
@@ -538,11 +579,11 @@ impl Hub {
         self.ask(user, input).await.map(drop)
     }
 
-    /// A page of who is in `topic`.
+    /// A page of the people in `topic`: at most `limit`, after the first `offset`, ordered by when they joined.
     ///
     /// # Errors
     ///
-    /// The hub has stopped.
+    /// [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn list(&self, topic: Topic, offset: usize, limit: usize) -> Result<Page, Refusal> {
         let (reply, page) = oneshot::channel();
         let message = places::Message::List {
@@ -555,11 +596,11 @@ impl Hub {
         page.await.map_err(|_| Refusal::Unavailable)
     }
 
-    /// Who is typing in `channel`.
+    /// The users who are typing in `channel`, at most [`Limits::typing_max`].
     ///
     /// # Errors
     ///
-    /// The hub has stopped.
+    /// [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn typing(&self, channel: ChannelId) -> Result<Vec<UserId>, Refusal> {
         let topic = Topic::Channel(channel);
         let (reply, users) = oneshot::channel();
@@ -571,11 +612,12 @@ impl Hub {
         users.await.map_err(|_| Refusal::Unavailable)
     }
 
-    /// Puts `user` into `channel` on behalf of a service, for one presence ttl from now; again prolongs that.
+    /// Lets `user` join `channel` on behalf of a service, for one presence ttl from now. Another call extends that.
     ///
     /// # Errors
     ///
-    /// The user has too many sessions or is in too many channels, or the hub has stopped.
+    /// [`Refusal::NoSession`] if the user has too many sessions, [`Refusal::TooMany`] if the user is in too many
+    /// channels in this way, and [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn act_join(
         &self,
         user: &UserId,
@@ -597,11 +639,14 @@ impl Hub {
         self.ask(user, input).await.map(drop)
     }
 
-    /// Prolongs what a service did for `user`: their stay in `channel`, and in every other channel it put them into.
+    /// Extends for one presence ttl what services did for `user`: the stay in `channel`, and in every other channel
+    /// that a service let them join.
     ///
     /// # Errors
     ///
-    /// They are not there: join again.
+    /// [`Refusal::NotJoined`] if no service let them join `channel`, or if the ttl is over: join again.
+    /// [`Refusal::NoSession`] on a node that is alone and has nothing of the user. [`Refusal::Unavailable`] if the
+    /// hub has stopped.
     pub async fn act_heartbeat(&self, user: &UserId, channel: &ChannelId) -> Result<(), Refusal> {
         let input = |asker| Input::Prolonged {
             session: acting(user).session,
@@ -611,11 +656,11 @@ impl Hub {
         self.ask(user, input).await.map(drop)
     }
 
-    /// Takes `user` out of `channel`, as far as a service had put them there.
+    /// Lets `user` leave `channel` on behalf of a service, if a service let them join it.
     ///
     /// # Errors
     ///
-    /// It had not, or the hub has stopped.
+    /// [`Refusal::NoSession`] if no service acts for the user; [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn act_leave(&self, user: &UserId, channel: ChannelId) -> Result<(), Refusal> {
         let input = |asker| Input::Departed {
             by: acting(user),
@@ -625,11 +670,13 @@ impl Hub {
         self.ask(user, input).await.map(drop)
     }
 
-    /// Tells everyone who watches `channel`, on behalf of `user`, whom a service had put there.
+    /// Sends a broadcast to everyone who watches `channel`, on behalf of `user`, whom a service let join it. See
+    /// [`Session::say`] for the bounds.
     ///
     /// # Errors
     ///
-    /// It had not, the channel is flooded, or the hub has stopped.
+    /// [`Refusal::NotJoined`] if no service let them join it, [`Refusal::TooFast`] if there
+    /// are too many broadcasts in this tick, and [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn act_say(
         &self,
         user: &UserId,
@@ -654,12 +701,13 @@ impl Hub {
         answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
     }
 
-    /// Tells everyone who watches `channel`, on behalf of a service that is not there. Watchers hear of it as of a session
-    /// of `user` that is none, but `outsider`'s mark: [`presence_core::SessionId::outsider`].
+    /// Sends a broadcast to everyone who watches `channel`, on behalf of a service that is not in it. Watchers see it
+    /// as one of `user`, in a session that stands for `outsider`: see [`presence_core::SessionId::outsider`].
     ///
     /// # Errors
     ///
-    /// The channel is flooded, or the hub has stopped.
+    /// [`Refusal::TooFast`] if there are too many broadcasts in this tick; [`Refusal::Unavailable`] if the
+    /// hub has stopped.
     pub async fn announce(
         &self,
         channel: ChannelId,
@@ -681,8 +729,8 @@ impl Hub {
         answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
     }
 
-    /// The channels that have somebody in them. Of several nodes, as far as this one knows: those that somebody here is in
-    /// or watches.
+    /// The channels that have somebody in them, ordered by name. In a cluster these are the ones that this node knows:
+    /// somebody on this node is in them, or watches them.
     pub async fn channels(&self) -> Vec<Occupied> {
         let mut all = Vec::new();
         for shard in self.places.all() {
@@ -694,7 +742,7 @@ impl Hub {
         all
     }
 
-    /// Counts what there is now.
+    /// Counts users, channels and unsaved profiles, as they are now.
     pub async fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for shard in self.people.all() {
@@ -728,10 +776,11 @@ impl Hub {
         counts
     }
 
-    /// Stops the node: ends every connection, keeps everything, and ends its tasks. Returns whether everything was kept before
-    /// `patience` was over; with no patience at all, what is unsaved is lost. In either case the node calls no store any more.
+    /// Stops the node: ends every connection, saves everything, and ends the node's tasks. Returns whether everything
+    /// was saved within `patience`; with no patience at all, unsaved changes are lost. In either case the node does not
+    /// call a store any more.
     ///
-    /// Of several nodes, the others show its people for the grace time, so that they can come back elsewhere.
+    /// In a cluster, the other nodes show its people for the grace time, so that they can connect elsewhere.
     pub async fn stop(&self, patience: Duration) -> bool {
         let kept = async {
             for shard in self.people.all() {
@@ -774,7 +823,7 @@ impl Hub {
     }
 }
 
-/// The session through which services act for `user`: one per user, whatever number of services and calls.
+/// The session through which services act for `user`: one per user, for any number of services and calls.
 fn acting(user: &UserId) -> Connection {
     // FNV-1a over 128 bits: fixed by its definition, and as unlikely to meet a random session id as those are to meet.
     let number = user.as_str().bytes().fold(
@@ -784,7 +833,7 @@ fn acting(user: &UserId) -> Connection {
     Connection::acted(SessionId::from_u128(number))
 }
 
-/// So long before `now`.
+/// The moment `ago` before `now`.
 fn before(now: Timestamp, ago: Duration) -> Timestamp {
     let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
     Timestamp::from_millis(now.as_millis().saturating_sub(ago))

@@ -1,4 +1,4 @@
-//! Between a shard and the profile store: one load and one save at a time, each of everything that waits.
+//! The way from a shard to the store of profiles: one load and one save at a time, each with everything that waits.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,49 +15,51 @@ use crate::link::Fate;
 use crate::pending::{InFlight, finish};
 use crate::people::Asker;
 
-/// Profiles in one load or save; the others wait for the next.
+/// The number of profiles in one load or save; the others wait for the next.
 const BATCH_MAX: usize = 1000;
-/// The first wait after a failure, doubled with each further one.
+/// The first wait after a failure. Each further failure doubles it.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
-/// The longest.
+/// The longest wait after a failure.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How long a profile that nobody waits for is kept back: whatever else happens to its user meanwhile is saved with it.
+/// How long a profile that nobody waits for is held back, so that further changes of its user are saved with it.
 const LINGER: Duration = Duration::from_millis(500);
-/// How long a load is waited for where others may be let in without.
+/// How long a load may take before the users who wait for it are let in without their profiles, in a cluster.
 const LOAD_PATIENCE: Duration = Duration::from_millis(500);
 
 type Loaded = Vec<(UserId, Result<Option<Profile>, StoreError>)>;
 pub(crate) type Saved = Vec<(UserId, Result<(), StoreError>)>;
 
-/// Keeps what a shard's users chose. Many changes of one user while a save is under way become one.
+/// Saves what the users of a shard chose. Changes of one user while a save is under way are saved together.
 ///
-/// A store that is away is asked again until it answers; meanwhile there is one waiting profile per user, and what is asked
-/// for is answered from there first, so that nobody reads what they have overwritten. A record that cannot be read fails
-/// alone, and is asked for apart from the others: its user is not guessed to hide nothing, and nobody else waits for it.
+/// A store that does not answer is asked again until it does. Meanwhile one profile per user waits, and loads are
+/// answered from these first, so that nobody reads what has been replaced. A record that cannot be read fails alone,
+/// and is asked for separately: its user is not assumed to be visible, and nobody else waits for it.
 ///
-/// What the shared store has too is tried once: it waits there, for whoever finds it first when the store is back. So this
-/// does not write tomorrow what somebody else has changed since.
+/// A profile that the shared store has, too, is tried once. If that fails it waits in the shared store, for the
+/// node that finds it first when the store of profiles works again. So this node does not write later what another
+/// node has changed since.
 pub(crate) struct Keeper<P> {
     store: Arc<P>,
     counters: Arc<Counters>,
     to_load: Vec<UserId>,
     loading: InFlight<Loaded>,
-    /// Who waits for a load, until it has worked.
+    /// The users whose profiles were asked for and have not been read yet.
     unread: HashSet<UserId>,
-    /// Ends when the load has taken too long to wait for, and whether it has.
+    /// Ends when the load has taken too long to wait for; `is_late` says whether it has.
     patience: InFlight<()>,
     is_late: bool,
-    /// Ends when what lingers is to be saved.
+    /// Ends when the profiles that linger have to be saved.
     linger: InFlight<()>,
     unsaved: HashMap<UserId, Unsaved>,
     saving: InFlight<Saved>,
-    /// The store did not answer, and is not asked before `retry` is over.
+    /// Whether the store did not answer. It is not asked again before `retry` is over.
     is_away: bool,
-    /// Loads that failed wait here, and saves by themselves, until `retry` is over.
+    /// Loads that failed wait here until `retry` is over; saves that failed wait in `unsaved`.
     failed_loads: Vec<UserId>,
     retry: InFlight<()>,
     next_wait: Duration,
-    /// Whose records cannot be read waits here, and what cannot be saved because of that by itself, until `reread` is over.
+    /// Users whose records cannot be read. Their loads wait here until `reread` is over, and their saves
+    /// wait in `unsaved`.
     unreadable: HashSet<UserId>,
     to_reread: Vec<UserId>,
     reread: InFlight<()>,
@@ -66,18 +68,18 @@ pub(crate) struct Keeper<P> {
 struct Unsaved {
     save: Save,
     state: State,
-    /// Since when something of the user has been waiting.
+    /// Since when a change of the user has been waiting.
     since: Instant,
-    /// What came while it was being saved.
+    /// The profile that came while another one of the user was being saved.
     newer: Option<Save>,
 }
 
-/// A profile that is to be kept.
+/// A profile that has to be saved.
 struct Save {
     profile: Profile,
-    /// The version of the map in the shared store that says so, where there is one.
+    /// The version of the user's map in the shared store that has this profile, if there is one.
     version: Option<u64>,
-    /// Who waits for it.
+    /// The requests that wait for the save.
     askers: Vec<Asker>,
 }
 
@@ -86,24 +88,24 @@ enum State {
     Lingering,
     Waiting,
     Saving,
-    /// The store was away.
+    /// The store did not answer.
     Failed,
-    /// What it has of the user cannot be read.
+    /// The stored record of the user cannot be read.
     Unreadable,
-    /// That is tried again, apart from what can be saved at once.
+    /// The save is tried again, separately from those that can be done at once.
     WaitingApart,
 }
 
 /// Why a profile is not loaded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
-    /// The store has yet to answer.
+    /// The store has not answered yet.
     Away,
-    /// What it has answered cannot be used.
+    /// The stored record cannot be used.
     Unreadable,
 }
 
-/// Whom to tell that something is saved, and whom that it cannot be.
+/// The requests that are granted because something is saved, and those that are refused because it cannot be saved.
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) granted: Vec<Asker>,
@@ -112,11 +114,11 @@ pub(crate) struct Outcome {
 
 /// What the store has done.
 pub(crate) enum Kept {
-    /// These are loaded, and those are not.
+    /// The first users' profiles are loaded, the second users' are not.
     Loaded(Vec<(UserId, Option<Profile>)>, Vec<(UserId, Unread)>),
-    /// These cannot be loaded for now.
+    /// The profiles of these users cannot be loaded at present.
     Unread(Vec<(UserId, Unread)>),
-    /// Whom to tell, and what has become of what waits in the shared store.
+    /// Requests to answer, and outcomes for the rows that wait in the shared store.
     Saved(Outcome, Vec<Fate>),
     /// Nothing that anybody waits for.
     Nothing,
@@ -145,7 +147,8 @@ impl<P: Profiles> Keeper<P> {
         }
     }
 
-    /// Asks for the profile of `user`; answers at once if it is still on its way to the store, or cannot be read for now.
+    /// Loads the profile of `user`. Returns it at once if it is still on its way to the store, or says at once that it
+    /// cannot be read at present.
     pub(crate) fn load(&mut self, user: UserId) -> Option<Kept> {
         if let Some(profile) = self.newest(&user) {
             return Some(Kept::Loaded(vec![(user, Some(profile))], Vec::new()));
@@ -176,7 +179,8 @@ impl<P: Profiles> Keeper<P> {
         unread.map(|why| Kept::Unread(vec![(user, why)]))
     }
 
-    /// Wants `profile` kept, which version `version` of the map in the shared store has, and `asker` told when it is.
+    /// Saves `profile`, which the user's map in the shared store has in version `version`. `asker` is answered when
+    /// it is saved.
     pub(crate) fn save(&mut self, profile: Profile, version: Option<u64>, asker: Option<Asker>) {
         let state = match asker {
             Some(_) => State::Waiting,
@@ -217,7 +221,7 @@ impl<P: Profiles> Keeper<P> {
         }
     }
 
-    /// Lets nothing linger any longer.
+    /// Saves at once what lingers.
     pub(crate) fn hurry(&mut self) {
         self.linger = None;
         self.end_lingering();
@@ -229,12 +233,12 @@ impl<P: Profiles> Keeper<P> {
         self.unsaved.values().map(|it| it.since).min()
     }
 
-    /// Whether everything is kept.
+    /// Whether everything is saved.
     pub(crate) fn is_idle(&self) -> bool {
         self.unsaved.is_empty()
     }
 
-    /// What the store does next; never, while it has nothing to do. Cancelling it loses nothing.
+    /// Waits for what the store does next; for ever while it has nothing to do. Cancelling it loses nothing.
     pub(crate) async fn done(&mut self) -> Kept {
         let kept = tokio::select! {
             loaded = finish(&mut self.loading) => self.loaded(loaded),
@@ -287,7 +291,8 @@ impl<P: Profiles> Keeper<P> {
         }
     }
 
-    /// While the store is away, what the shared store has too waits there: says what that is.
+    /// Ends the lingering. If the store does not answer, profiles that the shared store has, too, are given up
+    /// here: returns those.
     fn end_lingering(&mut self) -> Vec<Fate> {
         let is_away = self.is_away;
         let mut given_up = Vec::new();
@@ -422,7 +427,7 @@ impl<P: Profiles> Keeper<P> {
         failed.for_each(|it| it.state = again);
     }
 
-    /// Notes what the store has answered, if it has, and when to ask it again.
+    /// Notes the answer of the store, and when to ask it again.
     fn note(&mut self, what: &str, failures: Failures, some_worked: bool) {
         self.is_away = failures.away.is_some();
         self.counters.store_is_away(failures.away.as_ref());
@@ -447,7 +452,7 @@ impl<P: Profiles> Keeper<P> {
     }
 }
 
-/// Why some of what the store was asked did not work: the last of each kind.
+/// Why some calls of the store failed: the last error of each kind.
 #[derive(Default)]
 struct Failures {
     away: Option<StoreError>,
@@ -459,7 +464,7 @@ impl Failures {
         self.away.is_some() || self.corrupt.is_some()
     }
 
-    /// Takes one in; says for what that waits.
+    /// Takes an error. Returns the state in which its profile waits.
     fn take(&mut self, error: StoreError) -> State {
         match error {
             StoreError::Unavailable(_) => {
@@ -475,7 +480,7 @@ impl Failures {
 }
 
 impl Save {
-    /// Lets a newer one take its place. What is older in the shared store may be told later, and is in this already.
+    /// Replaces this save by a newer one. A save of an older version may arrive later, and is part of this one already.
     fn replace(&mut self, mut newer: Save) {
         if newer.version >= self.version {
             self.profile = newer.profile;
@@ -484,12 +489,12 @@ impl Save {
         self.askers.append(&mut newer.askers);
     }
 
-    /// Whether the shared store has it too, so that it is not lost if nobody here remembers it.
+    /// Whether the shared store has the profile, too, so that it is not lost if it is given up here.
     fn waits_elsewhere(&self) -> bool {
         self.version.is_some() && self.askers.is_empty()
     }
 
-    /// What waits in the shared store until this is kept.
+    /// The row in the outbox of the shared store that waits for this save.
     fn row(&self) -> Option<Row> {
         let version = self.version?;
         let subject = Subject::User(self.profile.user.clone());
@@ -548,7 +553,7 @@ async fn save_some<P: Profiles>(store: &P, profiles: Vec<Profile>) -> Saved {
     }
 }
 
-/// The first user gets the error itself, the others one of the same kind.
+/// One error for each user: the first user gets the error itself, the others get one of the same kind.
 fn all_failed<T>(users: Vec<UserId>, error: StoreError) -> Vec<(UserId, Result<T, StoreError>)> {
     let mut error = Some(error);
     let mut next = || {

@@ -1,4 +1,4 @@
-//! The lease of this node: the task that renews it, and does what is to be done about those who do not.
+//! The lease of this node: the task that renews it, and that removes the nodes whose leases have lapsed.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use crate::link::{Holding, Homes};
 use crate::pending::sleep_until;
 use crate::pulse::Pulse;
 
-/// Wants the node's last lease to run so long, and to know when that is written.
+/// The request to let the last lease of this node run for a time, and to report when that is stored.
 #[derive(Debug)]
 pub(crate) struct HandOff {
     pub(crate) time: Duration,
@@ -39,7 +39,7 @@ pub(crate) struct Leasing<T> {
     homes: Homes,
     counters: Arc<Counters>,
     in_flight: InFlight,
-    /// Who waits for the last renewal.
+    /// Who is told when the last renewal is stored.
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -173,7 +173,7 @@ impl<T: Topics> Leasing<T> {
                 None
             })),
             Effect::Become(me) => {
-                tracing::warn!(%me, "this node had lost its lease: its people come anew");
+                tracing::warn!(%me, "this node was declared dead: it writes its sessions again");
                 self.homes.spread(News::Become(me)).await;
             }
             Effect::Lost(who) => {
@@ -182,15 +182,17 @@ impl<T: Topics> Leasing<T> {
                 self.homes.spread(News::Lost(who)).await;
             }
             Effect::Distrust => {
-                tracing::warn!("the shared store has lost data: writing it again");
+                tracing::warn!("the shared store has lost data: this node writes its own again");
                 self.homes.spread(News::Distrust(None)).await;
             }
             Effect::Settled(until) => self.homes.spread(News::Settled(until)).await,
             Effect::StoreAhead(ms) => self.homes.spread(News::StoreAhead(ms)).await,
             Effect::Away(is_away) => {
                 match is_away {
-                    true => tracing::warn!("the shared store is away: this node is on its own"),
-                    false => tracing::info!("the shared store is back"),
+                    true => tracing::warn!(
+                        "the shared store does not answer: this node works on its own"
+                    ),
+                    false => tracing::info!("the shared store answers again"),
                 }
                 self.counters.shared_away.store(is_away, Relaxed);
                 self.homes.tell_away(is_away).await;

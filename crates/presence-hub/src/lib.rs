@@ -1,15 +1,16 @@
-//! Presence on tokio: the machines of [`presence_core`], a clock, mailboxes, and a bounded queue to every watcher.
+//! Presence on tokio: the state machines of [`presence_core`] with a clock, mailboxes, and a bounded queue
+//! for every connection.
 //!
-//! [`Hub`] is a whole node inside your own server. It knows no sockets: connect a session, tell it what its person does,
-//! and read what it is told.
+//! [`Hub`] is a whole node inside your own server. It does not know sockets: connect a session, report what its person
+//! does, and read what the session is told.
 //!
 //! ```
 #![doc = include_str!("../examples/embed.rs")]
 //! ```
 //!
-//! Users are shared out over shards by user id, channels and workspaces by their name; each shard is one task that owns its
-//! part of the state and answers messages. What users write goes to rosters, what rosters tell goes to outboxes, and nothing
-//! goes back, so no two can wait for each other.
+//! Users are spread over shards by user id, and channels and workspaces by name. Each shard is one task that owns its
+//! part of the state and handles messages. Entries go from users to rosters, and events from rosters to outboxes.
+//! Nothing goes back, so no two shards can wait for each other.
 
 mod backlog;
 mod clock;

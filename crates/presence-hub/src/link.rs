@@ -1,5 +1,5 @@
-//! Between the shards and the store that nodes share: requests go out in batches, one part of the store never waits for
-//! another, and what comes back finds its shard.
+//! The way from the shards to the shared store and back. Requests are sent in batches, a part of the store never waits
+//! for another part, and replies go to the shard that they are for.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -21,16 +21,18 @@ use crate::pulse::Pulse;
 use crate::shards::Shards;
 use crate::{people, places};
 
-/// Requests that wait to be looked at; with one more, the shard that asks is told that the store is away, and asks again.
+/// The number of requests that wait to be looked at. For a further one the shard is told that the store does not
+/// answer, and asks again.
 const REQUESTS_MAX: usize = 16 * 1024;
-/// Requests of one kind that go to one part of the store at once; the others wait for the next batch.
+/// The number of requests of one kind that are sent to one part of the store at once; the others wait for
+/// the next batch.
 const BATCH_MAX: usize = 512;
-/// Subjects of a part whose murmurs wait; those of one more are dropped.
+/// The number of subjects of a part whose ephemeral messages wait; those of further subjects are dropped.
 const MURMURS_MAX: usize = 256;
-/// Murmurs of one subject that wait; one more is dropped.
+/// The number of ephemeral messages of one subject that wait; further ones are dropped.
 const MURMURS_PER_SUBJECT_MAX: usize = 256;
 
-/// Where the shards put their requests.
+/// Takes the requests of the shards.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     requests: mpsc::Sender<Request>,
@@ -44,17 +46,17 @@ impl Link {
         (Link { requests, pulse }, inbox)
     }
 
-    /// What tells that the process stood still.
+    /// What detects that the process stood still.
     pub(crate) fn pulse(&self) -> Arc<Pulse> {
         self.pulse.clone()
     }
 
-    /// Passes on a request. Never waits, because the store's replies wait for the shards; says what to think where there is
-    /// no room.
+    /// Sends a request without ever waiting, because the store's replies wait for the shards. If there is no room, it
+    /// returns the reply that the shard has to assume.
     ///
     /// # Errors
     ///
-    /// Gives back a request that has no reply and must not be lost.
+    /// Returns a request that has no reply and must not be lost.
     pub(crate) fn ask(&self, request: Request) -> Result<Option<Reply>, Request> {
         let Err(refused) = self.requests.try_send(request) else {
             return Ok(None);
@@ -74,7 +76,7 @@ impl Link {
     }
 }
 
-/// What a user is told of a place that was to hear that they hide.
+/// The reply to a user whose hiding was to be told to a place.
 fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
     match subject {
         Subject::Place(topic) => Some(Reply::Fenced {
@@ -85,16 +87,16 @@ fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
     }
 }
 
-/// What has become of something that waits in the store.
+/// The outcome of a save, for the row that waits in the outbox of the store.
 #[derive(Debug)]
 pub(crate) enum Fate {
-    /// It is saved, and is to wait no longer.
+    /// The profile is saved, so the row can be settled.
     Saved(Row),
-    /// It could not be, and is to be saved when that works again.
+    /// The profile could not be saved. It is saved when the store of profiles works again.
     GivenUp(Row),
 }
 
-/// Where the shards say what has become of what waits in the store.
+/// Takes the outcomes of saves from the shards.
 #[derive(Clone, Debug)]
 pub(crate) struct Settling {
     fates: mpsc::Sender<Fate>,
@@ -106,7 +108,7 @@ impl Settling {
         (Settling { fates }, inbox)
     }
 
-    /// Passes it on. What there is no room for is looked at by whoever sweeps there.
+    /// Reports outcomes. If there is no room for one, the sweeper of that part finds its row later.
     pub(crate) fn tell(&self, fates: Vec<Fate>) {
         for fate in fates {
             let _ = self.fates.try_send(fate);
@@ -114,15 +116,15 @@ impl Settling {
     }
 }
 
-/// Until when this node holds its lease, for whoever is about to write; and in which parts of the store it finishes what
-/// others have begun.
+/// Until when this node holds its lease, for every task that writes; and the parts of the store in which it finishes
+/// what others have begun.
 #[derive(Debug)]
 pub(crate) struct Holding {
     pub(crate) pulse: Arc<Pulse>,
     until: AtomicU64,
-    /// The same by the store's clock.
+    /// The end of the lease, by the store's clock.
     until_at_store: AtomicU64,
-    /// A write was not done, or the store has lost data, since that was last looked at.
+    /// Whether a write failed, or the store has lost data, since this was last checked.
     is_troubled: AtomicBool,
     parts: watch::Sender<Arc<[u16]>>,
 }
@@ -143,7 +145,7 @@ impl Holding {
         self.until.store(moment.as_millis(), Relaxed);
     }
 
-    /// The deadline of what is written now.
+    /// The deadline for a write that is sent now.
     fn deadline(&self) -> Timestamp {
         Timestamp::from_millis(self.until_at_store.load(Relaxed))
     }
@@ -157,7 +159,7 @@ impl Holding {
         self.is_troubled.store(true, Relaxed);
     }
 
-    /// Whether something of this node's may not have been in the store since that was last asked.
+    /// Whether some of this node's data may not have been in the store since the last call.
     pub(crate) fn take_trouble(&self) -> bool {
         self.is_troubled.swap(false, Relaxed)
     }
@@ -179,7 +181,7 @@ impl Holding {
     }
 }
 
-/// The shards, for what has to find its way back.
+/// The shards, to send replies to.
 #[derive(Clone, Debug)]
 pub(crate) struct Homes {
     pub(crate) people: Shards<people::Message>,
@@ -216,7 +218,7 @@ impl Homes {
     }
 }
 
-/// Hears what the store has to say, as long as there is anybody to tell.
+/// Receives what the store announces, and passes it on to the shards.
 pub(crate) async fn listen<T: Topics>(
     store: Arc<T>,
     holding: Arc<Holding>,
@@ -253,22 +255,22 @@ enum Kind {
     Murmurs,
 }
 
-/// What waits for one part of the store. Of each kind there is one batch under way.
+/// What waits for one part of the store. One batch of each kind is under way.
 #[derive(Debug, Default)]
 struct Lane {
     writes: Vec<Write>,
     is_writing: bool,
-    /// Of users who hide.
+    /// Writes to places, on behalf of users who hide.
     fences: Vec<(UserId, Write)>,
     is_fencing: bool,
-    /// Opening, reading, closing: in order.
+    /// Requests to open, read and close maps, in order.
     doors: Vec<Request>,
     is_opening: bool,
     murmurs: HashMap<Subject, Vec<Murmur>>,
     is_murmuring: bool,
 }
 
-/// The task that performs requests.
+/// The task that sends requests to the store.
 pub(crate) struct Errands<T> {
     store: Arc<T>,
     clock: Clock,
@@ -277,7 +279,7 @@ pub(crate) struct Errands<T> {
     counters: Arc<Counters>,
     lanes: HashMap<u16, Lane>,
     in_flight: InFlight,
-    /// Requests that wait for their part of the store.
+    /// The number of requests that wait for their part of the store.
     waiting: usize,
 }
 
@@ -301,7 +303,7 @@ impl<T: Topics> Errands<T> {
         }
     }
 
-    /// Runs until nobody is left to ask for anything.
+    /// Runs until no shard is left that could ask for anything.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         let mut requests = Vec::with_capacity(BATCH_MAX);
         loop {
@@ -336,7 +338,7 @@ impl<T: Topics> Errands<T> {
         }
     }
 
-    /// Sends what waits for one part of the store, as far as nothing of its kind is under way there.
+    /// Sends what waits for one part of the store, unless a batch of its kind is under way there.
     async fn start(&mut self, shard: u16) {
         let Some(lane) = self.lanes.get_mut(&shard) else {
             return;
@@ -433,7 +435,7 @@ impl Lane {
         self.writes.len() + self.fences.len() + self.doors.len()
     }
 
-    /// Those that go next: at most one of each place.
+    /// Takes the fences of the next batch, at most one for each place.
     fn next_fences(&mut self) -> Vec<(UserId, Write)> {
         let mut next: Vec<(UserId, Write)> = Vec::new();
         let mut later = Vec::new();

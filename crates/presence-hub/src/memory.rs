@@ -1,4 +1,4 @@
-//! What a node that is alone keeps of its sessions for the process that comes after it.
+//! What a node that is alone stores of its sessions for the next process.
 
 use std::sync::{Arc, Weak};
 
@@ -9,12 +9,12 @@ use presence_core::{Timestamp, Timing};
 use crate::clock::Clock;
 use crate::sweeper::every;
 
-/// What a shard of users keeps.
+/// Stores the sessions of one shard of users.
 pub(crate) struct Memory {
     sessions: Arc<dyn Sessions>,
-    /// Which part of it is the shard's.
+    /// The part that belongs to the shard.
     part: usize,
-    /// What is to be written next, in one go.
+    /// The notes that are written next, in one call.
     notes: Vec<Note>,
 }
 
@@ -27,7 +27,7 @@ impl Memory {
         }
     }
 
-    /// Takes what is to be remembered.
+    /// Collects what has to be remembered.
     pub(crate) fn note<A>(&mut self, effects: impl Iterator<Item = Effect<A>>) {
         let notes = effects.filter_map(|effect| match effect {
             Effect::Remember(note) => Some(note),
@@ -36,7 +36,8 @@ impl Memory {
         self.notes.extend(notes);
     }
 
-    /// Writes it. Whoever `is_erasing` somebody wants nothing left of what was noted of them before.
+    /// Writes the notes. With `is_erasing` the whole part is rewritten, so that nothing is left of the notes about a
+    /// user who was erased.
     pub(crate) fn write<A>(&mut self, users: &Users<A>, now: Timestamp, is_erasing: bool) {
         if self.notes.is_empty() {
             return;
@@ -50,7 +51,7 @@ impl Memory {
     }
 }
 
-/// Says now and then that the process is alive, as long as anybody else uses `sessions`.
+/// Stores now and then that the process is alive, while anybody else uses `sessions`.
 pub(crate) async fn stay_alive(sessions: Weak<dyn Sessions>, clock: Clock) {
     let mut ticks = every(Timing::ALIVE_EVERY);
     loop {

@@ -1,4 +1,4 @@
-//! The queue of one connection: ordered, bounded in bytes, and conflated rather than cut.
+//! The queue of one connection: ordered, bounded in bytes, and conflated when it is full.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
@@ -13,35 +13,35 @@ use crate::counters::Counters;
 use crate::session::{Delivery, Reference, Watched};
 use crate::told::Told;
 
-/// Why a session gets nothing more.
+/// Why a connection gets nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The core closed it: timed out, replaced by a newer connection, or kicked.
+    /// The core closed it: the session timed out, a newer connection replaced this one, or the user was kicked.
     Closed(Reason),
-    /// Answers piled up that nobody read.
+    /// More answers waited than the outbox has room for, because nobody read them.
     TooSlow,
-    /// Too much waits for all connections together, and for this one the most.
+    /// More bytes waited for all connections together than there is room for, and this one had the most answers.
     Crowded,
     /// The hub has stopped.
     Stopped,
 }
 
-/// Room for deliveries that an empty queue keeps.
+/// The number of deliveries that an empty queue keeps room for.
 const KEPT: usize = 4;
 
-/// What waits for one connection.
+/// The deliveries that wait for one connection.
 ///
-/// Events can be dropped, because the state they tell of is still there to be told again: when there is no more room, all of
-/// them are, and the reader is told that it lags. Answers cannot; too many of those end the connection.
+/// When there is no more room, all events are dropped, and the reader is told that it lags: it can get the state that
+/// they told of again. Answers cannot be dropped; too many of them end the connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
     bytes_max: usize,
     counters: Arc<Counters>,
-    /// By which name it is known among all that there are.
+    /// The number of this outbox among those of the node.
     name: u64,
     backlog: Arc<Backlog>,
-    /// Unread bytes, for whoever wants to know without locking.
+    /// The bytes that wait, to be read without the lock.
     bytes: AtomicUsize,
 }
 
@@ -60,26 +60,26 @@ struct Queued {
     undo: Option<Box<Undo>>,
 }
 
-/// A watch that a command asked for, to be forgotten if the command is refused.
+/// A watch that a command asked for. It is undone if the command is refused.
 #[derive(Debug)]
 pub(crate) struct Undo {
     pub(crate) topic: Topic,
-    /// Which of the times that it was asked for.
+    /// The number of the command among those that asked to watch something.
     pub(crate) ask: u32,
-    /// How it was watched before, if it was.
+    /// How the topic was watched before, if it was.
     pub(crate) before: Option<Watched>,
 }
 
-/// What a reader finds.
+/// What a reader finds in the outbox.
 pub(crate) enum Found {
     Delivery(Delivery, Option<Box<Undo>>),
-    /// Events were dropped; from now on they are queued again.
+    /// Events were dropped. From now on events are queued again.
     Lagged,
     Ended(Ended),
 }
 
 impl Outbox {
-    /// To be opened with [`Backlog::open`].
+    /// A new outbox: see [`Backlog::open`].
     pub(crate) fn new(
         bytes_max: usize,
         counters: Arc<Counters>,
@@ -141,7 +141,7 @@ impl Outbox {
         self.backlog.relieve();
     }
 
-    /// Too much waits for all together: drops every event, for the reader to be told the difference.
+    /// Drops every event, because too much waits for all connections together. The reader gets the differences instead.
     pub(crate) fn conflate(&self) {
         let mut inner = self.lock();
         let has_events = inner
@@ -156,7 +156,8 @@ impl Outbox {
         self.woken(inner);
     }
 
-    /// Too much waits for all together, and most of it is answers: drops everything, and ends.
+    /// Drops everything and ends the connection, because too much waits for all connections together, and most of it
+    /// here is answers.
     pub(crate) fn crowd_out(&self) {
         let mut inner = self.lock();
         inner.clear(&self.backlog);
@@ -165,7 +166,7 @@ impl Outbox {
         self.woken(inner);
     }
 
-    /// How many bytes wait here.
+    /// The number of bytes that wait in this outbox.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
@@ -176,12 +177,12 @@ impl Outbox {
         self.woken(inner);
     }
 
-    /// Why there will be nothing more, once that is so.
+    /// Why the connection gets nothing more, once that is so.
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.lock().ended
     }
 
-    /// What is next, if there is anything; else `reader` is woken when there is.
+    /// The next delivery, if there is one; otherwise `reader` is woken when there is one.
     pub(crate) fn poll(&self, reader: Option<&Waker>) -> Poll<Found> {
         let mut inner = self.lock();
         if let Some(Queued { delivery, undo }) = inner.queue.pop_front() {
@@ -240,7 +241,7 @@ impl Inner {
         self.queue.push_back(Queued { delivery, undo });
     }
 
-    /// Drops every event; answers stay, in order.
+    /// Drops every event. Answers stay, in order.
     fn conflate(&mut self, backlog: &Backlog) {
         self.queue.retain(|it| {
             let is_event = matches!(it.delivery, Delivery::Told(_));

@@ -1,14 +1,14 @@
-//! To wait for what may not be there, and then for ever: one of several things that a task selects from.
+//! Waits for things that may not be there: then they wait for ever, so that a task can select between several.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use tokio::time::Instant;
 
-/// Something that is under way, or nothing. Whoever takes its outcome empties it.
+/// A future that is under way, or none. Whoever takes its result sets it to `None`.
 pub(crate) type InFlight<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
-/// Its outcome.
+/// Waits for the result of `in_flight`; for ever if there is none.
 pub(crate) async fn finish<T>(in_flight: &mut InFlight<T>) -> T {
     match in_flight {
         Some(future) => future.await,
@@ -16,7 +16,7 @@ pub(crate) async fn finish<T>(in_flight: &mut InFlight<T>) -> T {
     }
 }
 
-/// That moment.
+/// Sleeps until `moment`; for ever if there is none.
 pub(crate) async fn sleep_until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,

@@ -1,4 +1,4 @@
-//! A shard of users: one task that owns them.
+//! A shard of users: the task that owns them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,50 +24,51 @@ use crate::session::Reference;
 use crate::shards::Shards;
 use crate::told::Told;
 
-/// Facts taken in one go before the clock and the store are looked at again.
+/// The number of messages that are taken at once before the clock and the store are looked at again.
 const BATCH_MAX: usize = 256;
 
-/// Who wants an answer.
+/// Where an answer goes.
 #[derive(Debug)]
 pub(crate) enum Asker {
-    /// A connection, through its outbox. Without a reference it wants to know what went wrong, only.
+    /// To a connection, through its outbox. Without a reference only a refusal is delivered.
     Connection {
         outbox: Arc<Outbox>,
         reference: Option<Reference>,
         undo: Option<Box<Undo>>,
     },
-    /// A connection that lost track of its own user.
+    /// To a connection that has lost events about its own user.
     Reader(Arc<Outbox>),
-    /// Somebody who waits.
+    /// To a caller that waits.
     Caller(oneshot::Sender<Result<Answer, Refusal>>),
-    /// A connection that wants in.
+    /// To a connection that asks for a session.
     Door {
         outbox: Arc<Outbox>,
         reply: oneshot::Sender<Result<Welcome, Refusal>>,
     },
 }
 
-/// What a connection is let in with.
+/// What a connection gets together with its session.
 #[derive(Debug)]
 pub(crate) struct Welcome {
     pub(crate) connection: Connection,
     /// What others are shown as the id of the session.
     pub(crate) alias: SessionId,
     pub(crate) restored: bool,
-    /// The channels that its session is in already, with what it says about itself there.
+    /// The channels that its session is in already, with its meta in each.
     pub(crate) joined: Vec<(ChannelId, Arc<Meta>)>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Message {
     Happened(UserId, Input<Asker>),
-    /// Something was heard of the shared store.
+    /// The shared store answered, or announced a change.
     Stored(UserId, Reply),
-    /// Something that every shard has to hear.
+    /// News that concern every shard.
     News(News),
-    /// The store that nodes share is away, or back.
+    /// The shared store does not answer, or answers again.
     Away(bool),
-    /// Something for a roster. All that a session does goes through its user's shard, so that it stays in order.
+    /// An input for a roster. Everything that a session does goes through the shard of its user, so that it
+    /// stays in order.
     Forward(Topic, places::Message),
     Watch {
         user: UserId,
@@ -81,17 +82,17 @@ pub(crate) enum Message {
         outbox: Arc<Outbox>,
     },
     Count(oneshot::Sender<Count>),
-    /// The node is about to stop: keep whoever loses their connection for that time.
+    /// The node is about to stop: keep sessions without a connection for this time.
     Hold(Duration, oneshot::Sender<()>),
-    /// Keep everything, then end.
+    /// Save everything, then end.
     Stop(oneshot::Sender<()>),
 }
 
-/// What there is in a shard.
+/// What a shard counts.
 #[derive(Debug)]
 pub(crate) struct Count {
     pub(crate) online: usize,
-    /// Since when the profile has waited to be saved that has waited longest.
+    /// Since when the profile has waited that has waited longest to be saved.
     pub(crate) waiting_since: Option<tokio::time::Instant>,
 }
 
@@ -100,17 +101,17 @@ pub(crate) struct People<P> {
     users: Users<Asker>,
     keeper: Keeper<P>,
     rosters: Shards<places::Message>,
-    /// To the store that nodes share, where there is one.
+    /// The way to the shared store, if there is one.
     link: Option<Link>,
-    /// How often the process had stood still when that was last looked at.
+    /// How often the process had stood still when that was last checked.
     stops: u64,
-    /// For what waits there no longer.
+    /// Where the outcomes of saves are reported, to settle the rows of the outbox.
     settling: Option<Settling>,
-    /// What is kept of its sessions for the next process, where anything is.
+    /// Where the sessions are stored for the next process, if they are.
     memory: Option<Memory>,
-    /// What had no room on its way there, and must not be lost.
+    /// Requests that had no room on their way to the store, and must not be lost.
     unsent: Vec<Request>,
-    /// That store is away.
+    /// Whether the shared store does not answer.
     is_alone: bool,
     counters: Arc<Counters>,
     /// The live connection of each session.
@@ -145,14 +146,14 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    /// Keeps its sessions there for the process that comes after this one.
+    /// The same shard, which stores its sessions for the next process.
     pub(crate) fn remembering(mut self, memory: Memory) -> Self {
         self.users.keep_sessions();
         self.memory = Some(memory);
         self
     }
 
-    /// Runs until told to stop, or until nobody is left to tell it anything.
+    /// Runs until it is told to stop, or until nobody is left who could send a message.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut effects = Vec::new();
         let mut messages = Vec::with_capacity(BATCH_MAX);
@@ -185,7 +186,7 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    /// Where the process stood still, that is known before anything else is looked at.
+    /// Checks whether the process stood still, before anything else is looked at.
     async fn look_whether_it_woke(&mut self) {
         let Some(link) = &self.link else {
             return;
@@ -306,7 +307,7 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    /// Takes out what is to be remembered, and sees to that before anything else is done.
+    /// Takes the effects out that have to be remembered, and writes them before anything else is performed.
     fn remember(&mut self, effects: &mut Vec<(UserId, Effect<Asker>)>) {
         if let Some(memory) = &mut self.memory {
             let notes = effects.extract_if(.., |(_, it)| matches!(it, Effect::Remember(_)));
@@ -532,7 +533,7 @@ impl<P: Profiles> People<P> {
 }
 
 impl<P> Drop for People<P> {
-    /// However a shard ends, its connections end with it: nobody would tell them anything any more.
+    /// Ends the connections of the shard with it, however it ends: nobody would tell them anything any more.
     fn drop(&mut self) {
         for (_, outbox) in self.connections.values() {
             outbox.end(Ended::Stopped);

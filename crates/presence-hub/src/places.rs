@@ -1,4 +1,4 @@
-//! A shard of rosters: one task that owns them.
+//! A shard of rosters: the task that owns them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,15 +20,15 @@ use crate::pending::sleep_until;
 use crate::people::{Asker, answer};
 use crate::told::Told;
 
-/// Facts taken in one go before the clock is looked at again.
+/// The number of messages that are taken at once before the clock is looked at again.
 const BATCH_MAX: usize = 256;
 
 #[derive(Debug)]
 pub(crate) enum Message {
     Happened(Input<Asker>),
-    /// Something was heard of the shared store.
+    /// The shared store answered, or announced a change.
     Stored(Topic, Reply),
-    /// Something that every shard has to hear.
+    /// News that concern every shard.
     News(News),
     Watch(Watch),
     Unwatch {
@@ -46,7 +46,7 @@ pub(crate) enum Message {
         topic: Topic,
         reply: oneshot::Sender<Vec<UserId>>,
     },
-    /// Everybody who was restored is there: whoever watches from now on finds them.
+    /// Announces the sessions that were restored, so that everybody who watches from now on finds them.
     TellAtOnce(oneshot::Sender<()>),
     Count(oneshot::Sender<usize>),
     Channels(oneshot::Sender<Vec<Occupied>>),
@@ -55,11 +55,11 @@ pub(crate) enum Message {
 /// A channel with somebody in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupied {
-    /// Which.
+    /// The channel that is occupied.
     pub channel: ChannelId,
-    /// How many people are in it.
+    /// The number of people in the channel.
     pub people: usize,
-    /// Through how many sessions.
+    /// The number of sessions that these people have in it.
     pub sessions: usize,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Watch {
     pub(crate) asker: Option<Asker>,
 }
 
-/// Somebody who wants to see what a topic is like.
+/// A caller that wants to read the state of a topic.
 #[derive(Debug)]
 enum Looker {
     List {
@@ -87,15 +87,16 @@ enum Looker {
 pub(crate) struct Places {
     clock: Clock,
     rosters: Rosters,
-    /// To the store that nodes share, where there is one.
+    /// The way to the shared store, if there is one.
     link: Option<Link>,
-    /// What had no room on its way there, and must not be lost.
+    /// Requests that had no room on their way to the store, and must not be lost.
     unsent: Vec<Request>,
-    /// Those who wait until a topic is known.
+    /// Callers that wait until the state of a topic is known.
     lookers: HashMap<Topic, Vec<Looker>>,
     counters: Arc<Counters>,
     watchers: HashMap<Topic, HashMap<SessionId, (Watching, Arc<Outbox>)>>,
-    /// The last whole state told of each topic, until something else is: many join at once, and share its encoding.
+    /// The last whole state of each topic that was told, until something else is told: many sessions join at once, and
+    /// share its encoding.
     snapshots: HashMap<Topic, Arc<Told>>,
 }
 
@@ -118,7 +119,7 @@ impl Places {
         }
     }
 
-    /// Runs until nobody is left to tell it anything.
+    /// Runs until nobody is left who could send a message.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut effects = Vec::new();
         let mut messages = Vec::with_capacity(BATCH_MAX);
@@ -234,7 +235,7 @@ impl Places {
         }
     }
 
-    /// Answers at once where there is only this node; else when what the others have is known.
+    /// Answers at once if this node is alone; otherwise when the state of the topic on other nodes is known.
     fn look(
         &mut self,
         now: Timestamp,

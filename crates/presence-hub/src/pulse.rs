@@ -1,5 +1,5 @@
-//! Whether the process stood still: stopped, frozen, or without a processor for long. What it reads afterwards may have been
-//! sent long before, and much may have happened since.
+//! Detects whether the process stood still: it was stopped, frozen, or without a processor for long. Messages that it
+//! reads afterwards may have been sent long before, and much may have happened since.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A process that did nothing for longer has stood still.
+/// The time in milliseconds after which a process without a beat has stood still.
 const STILL_MS: u64 = 1_000;
 
-/// Beats several times a second, as long as the process runs.
+/// A beat several times a second, as long as the process runs.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     started: Instant,
@@ -19,7 +19,7 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    /// How often it is to beat.
+    /// The time between two beats.
     pub(crate) const BEAT: Duration = Duration::from_millis(200);
 
     pub(crate) fn new() -> Self {
@@ -35,7 +35,7 @@ impl Pulse {
         self.last_ms.store(self.now_ms(), Relaxed);
     }
 
-    /// How often the process has stood still. To be asked before anything is done: who asks first sees it.
+    /// How often the process has stood still. Each task asks this before it does anything.
     pub(crate) fn stops(&self) -> u64 {
         let (now, last) = (self.now_ms(), self.last_ms.load(Relaxed));
         let is_still = last + STILL_MS < now;

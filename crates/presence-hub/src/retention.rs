@@ -1,4 +1,4 @@
-//! Forgets users who were not seen for long.
+//! Retention: erases users who were not seen for long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use crate::people::{Asker, Message};
 use crate::shards::{Shards, WeakShards};
 use crate::sweeper::every;
 
-/// How often it is looked for them.
+/// How often a node looks for such users.
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
-/// How many are erased before it is looked again, and that is sooner then.
+/// The number of users that are erased before it looks again, after [`LOOK_AGAIN`].
 const ERASED_MAX: usize = 1000;
-/// How soon: what was erased has been removed by then.
+/// The time after which it looks again. What was erased has been removed by then.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// How long one is waited for. Whose profile cannot be read is erased when it can be.
+/// How long one erasure is waited for. A user whose profile cannot be read is erased when it can be read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Erases whoever was last known of longer ago than `keep`, as long as there are `people`.
+/// Erases the users of whom nothing was known for longer than `keep`. Runs as long as there are `people`.
 pub(crate) async fn run<P: Profiles>(
     profiles: Arc<P>,
     people: WeakShards<Message>,
@@ -64,8 +64,8 @@ pub(crate) async fn run<P: Profiles>(
     }
 }
 
-/// Erases one, and waits until that is done or takes too long, so that nobody else has to wait for this; nothing, if the node
-/// has stopped.
+/// Erases one user. Waits until that is done or takes too long, so that it does not delay other requests. Returns
+/// `None` if the node has stopped.
 async fn erase(people: &Shards<Message>, user: &UserId, since: Timestamp) -> Option<()> {
     let (reply, answer) = oneshot::channel();
     let input = Input::Erased {

@@ -1,4 +1,4 @@
-//! The mailboxes of tasks that share out what they own by its name.
+//! The mailboxes of tasks that own parts of a key space.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ impl<M> Clone for Shards<M> {
     }
 }
 
-/// The same for who does not keep them alive.
+/// The same mailboxes, without keeping them open.
 #[derive(Debug)]
 pub(crate) struct WeakShards<M>(Arc<[mpsc::WeakSender<M>]>);
 
 impl<M> WeakShards<M> {
-    /// The mailboxes, while there is anybody else who may put something there.
+    /// The mailboxes, while anybody else can still send to them.
     pub(crate) fn upgrade(&self) -> Option<Shards<M>> {
         let mailboxes = self.0.iter().map(mpsc::WeakSender::upgrade);
         Some(Shards::new(mailboxes.collect::<Option<_>>()?))
@@ -36,7 +36,7 @@ impl<M> Shards<M> {
         Shards(mailboxes.into())
     }
 
-    /// The mailbox of the shard that owns `key`: the same one as long as the process lives.
+    /// The mailbox of the shard that owns `key`. It is the same one as long as the process lives.
     pub(crate) fn of(&self, key: &impl Hash) -> &mpsc::Sender<M> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);

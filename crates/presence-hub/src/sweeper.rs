@@ -1,5 +1,5 @@
-//! Finishes what others have begun: profiles that wait in the store that nodes share since somebody put them there, and died
-//! or could not reach the store of profiles.
+//! Finishes what other nodes have begun: saves profiles that wait in the shared store because the node that put them
+//! there has died, or could not reach the store of profiles.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,43 +16,43 @@ use crate::counters::Counters;
 use crate::keeper;
 use crate::link::Fate;
 
-/// How often it is looked for what waits.
+/// How often a node looks for profiles that wait.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// In how many sweeps every part of the store has had its turn: every 15 s, so that a gateway without clients asks for little.
 const TURNS: u16 = 3;
 /// What waits for less may still be under way, or be saved and not settled.
 pub(crate) const OVERDUE_AFTER: Duration = Duration::from_secs(15);
-/// Rows of one part of the store that are looked at in one go; the others come next.
+/// The number of rows of one part of the store that are looked at at once; the others follow in the next sweep.
 const ROWS_PER_PART_MAX: usize = 1000;
-/// Profiles that are read and saved at once.
+/// The number of profiles that are read and saved at once.
 const BATCH_MAX: usize = 500;
-/// How long what is saved waits to be settled together with others of its part of the store. Who changes again meanwhile
-/// needs no settling for the time before.
+/// How long a saved row waits to be settled together with others of its part of the store. A user who changes again
+/// meanwhile needs only one settling.
 const SETTLE_EVERY: Duration = Duration::from_secs(5);
-/// Rows that are kept in mind, of those that are to be settled and of those that could not be saved. Of more, some are found
-/// by whoever sweeps there.
+/// The number of rows that are remembered, of those to settle and of those that could not be saved. Further rows are
+/// found by the sweeper of their part.
 const ROWS_MAX: usize = 16 * 1024;
 
-/// What has changed, and which version that made.
+/// The subjects that have changed, each with the version of its last change.
 type Rows = HashMap<Subject, u64>;
 
-/// What waits to be saved.
+/// A profile that waits to be saved.
 struct Waiting {
     row: Row,
-    /// It has waited for longer than [`OVERDUE_AFTER`] by the store's clock.
+    /// Whether it has waited for longer than [`OVERDUE_AFTER`] by the store's clock.
     is_overdue: bool,
 }
 
-/// What has come of some of it.
+/// The outcome for one batch of waiting profiles.
 #[derive(Default)]
 struct CarriedOut {
-    /// Nothing is left to be done about these here.
+    /// The subjects for which this node has nothing left to do.
     done: Vec<Subject>,
-    /// The store of profiles was asked for something.
+    /// Whether the store of profiles was called.
     was_asked: bool,
-    /// A store did not answer.
+    /// Whether a store did not answer.
     is_away: bool,
-    /// Maps that could not be read, and why the last of them.
+    /// How many maps could not be read, and why the last of them.
     unread: usize,
     why_unread: Option<StoreError>,
 }
@@ -66,12 +66,12 @@ fn note(rows: &mut Rows, row: Row) {
 pub(crate) struct Sweeper<P, T> {
     profiles: Arc<P>,
     store: Arc<T>,
-    /// As whom it removes what tells of somebody who was erased.
+    /// The incarnation with which it removes the tombstones of erased users.
     me: Incarnation,
-    /// Where it is for this node to do it.
+    /// The parts of the store that this node looks after.
     parts: watch::Receiver<Arc<[u16]>>,
     counters: Arc<Counters>,
-    /// It was told that there are maps that cannot be read.
+    /// Whether the log has a line about maps that cannot be read.
     is_told: bool,
     /// Whose turn it is in the next sweep: the parts whose number leaves this remainder.
     turn: u16,
@@ -96,7 +96,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         }
     }
 
-    /// Runs until nobody is left who saves profiles.
+    /// Runs until no shard is left that saves profiles.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Fate>) {
         let mut sweeps = every(SWEEP_EVERY);
         let mut settles = every(SETTLE_EVERY);
@@ -124,17 +124,17 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         }
     }
 
-    /// A row that stays is found again, and what is saved twice is saved once.
+    /// Settles rows. A row that cannot be settled is found again; saving its profile twice has no effect.
     async fn take_away(&self, rows: &[Row]) {
         if !rows.is_empty()
             && let Err(error) = self.store.settle(Queue::Profiles, rows).await
         {
-            debug(&error, "cannot settle what is saved");
+            debug(&error, "cannot settle the rows of saved profiles");
         }
     }
 
-    /// Saves what this node could not, and what has been waiting for too long, one batch after the other, unless a store is
-    /// away.
+    /// Saves what this node could not save, and what is overdue, one batch after the other, unless a store
+    /// does not answer.
     async fn sweep(&mut self, given_up: &mut Rows) {
         if self.counters.shared_away.load(Relaxed) {
             return;
@@ -205,13 +205,13 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         for outcome in due.await {
             match outcome {
                 Ok(some) => rows.extend(some),
-                Err(error) => debug(&error, "cannot look for what waits to be saved"),
+                Err(error) => debug(&error, "cannot look for profiles that wait to be saved"),
             }
         }
         rows
     }
 
-    /// Saves what `waiting` is about.
+    /// Saves the profiles that `waiting` is about.
     async fn carry(&self, waiting: &[Waiting]) -> CarriedOut {
         let subjects: Vec<Subject> = waiting.iter().map(|it| it.row.subject.clone()).collect();
         let maps = self.store.read(&subjects).await;
@@ -295,7 +295,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         carried
     }
 
-    /// Removes what tells of users who were erased.
+    /// Removes the tombstones of users who were erased.
     async fn cut(&self, erased: Vec<(UserId, Op)>) {
         let writes: Vec<Write> = erased
             .into_iter()
@@ -312,15 +312,13 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         }
         for outcome in self.store.write(&writes).await {
             if let Err(error) = outcome {
-                debug(
-                    &error,
-                    "cannot remove what tells of somebody who was erased",
-                );
+                debug(&error, "cannot remove the tombstone of an erased user");
             }
         }
     }
 
-    /// Nothing is there that could be saved here, so nobody would notice.
+    /// Checks whether the store of profiles works again. Nothing is there to be saved, so nobody
+    /// would notice otherwise.
     async fn look_whether_it_is_back(&self) {
         let nobody = UserId::new("nobody").expect("it is one");
         match self.profiles.load(&[nobody]).await {
@@ -331,19 +329,20 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         }
     }
 
-    /// What cannot be read stays, so it is told once, and again only if all could be read in between.
+    /// Logs that maps cannot be read. They stay in that state, so it is logged once, and again only if all could be
+    /// read in between.
     fn tell_of_unread(&mut self, maps: usize, why: Option<StoreError>) {
         if let Some(error) = why
             && !self.is_told
         {
             let source = error.cause();
-            tracing::warn!(%error, source, maps, "cannot read what waits to be saved");
+            tracing::warn!(%error, source, maps, "cannot read profiles that wait to be saved");
         }
         self.is_told = maps > 0;
     }
 }
 
-/// Ticks, beginning at a random moment, so that nodes do not all do it at once.
+/// Ticks that begin at a random moment, so that nodes do not act all at once.
 pub(crate) fn every(period: Duration) -> Interval {
     let part = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
     let first = tokio::time::Instant::now() + period.mul_f64(part);

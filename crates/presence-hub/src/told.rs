@@ -1,4 +1,4 @@
-//! An event on its way to many.
+//! An event that is delivered to many connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -6,16 +6,17 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use presence_core::Event;
 
-/// How many encodings of an event can be kept.
+/// The number of encodings that are kept of one event.
 pub const DIALECTS_MAX: usize = 8;
 
-/// An event that every watcher shares, with its encoding in each dialect: made by the first who needs it, used by all.
+/// An event that all its watchers share, together with its encodings. The first connection that needs an encoding makes
+/// it, and all others use it.
 #[derive(Debug)]
 pub struct Told {
-    /// What is told.
+    /// The event that is delivered.
     pub event: Arc<Event>,
     weight: usize,
-    /// In how many outboxes it waits.
+    /// The number of outboxes in which the event waits.
     queued: AtomicUsize,
     encoded: [OnceLock<Bytes>; DIALECTS_MAX],
 }
@@ -30,12 +31,12 @@ impl Told {
         }
     }
 
-    /// What it counts in a queue, in bytes.
+    /// The size of the event in a queue, in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
 
-    /// It waits in one more outbox. Returns by how many bytes that is more of what waits.
+    /// Counts one more outbox in which the event waits. Returns by how many bytes the backlog has grown.
     pub(crate) fn is_queued(&self) -> usize {
         match self.queued.fetch_add(1, Relaxed) {
             0 => self.weight,
@@ -43,7 +44,7 @@ impl Told {
         }
     }
 
-    /// It waits in one outbox less. Returns by how many bytes that is less of what waits.
+    /// Counts one outbox less in which the event waits. Returns by how many bytes the backlog has shrunk.
     pub(crate) fn is_taken(&self) -> usize {
         match self.queued.fetch_sub(1, Relaxed) {
             1 => self.weight,
@@ -51,11 +52,21 @@ impl Told {
         }
     }
 
-    /// Its encoding in dialect number `dialect`, made with `encode` if nobody has needed it before.
+    /// The encoding of the event with the number `dialect`, which the first caller makes with `encode`.
+    ///
+    /// The program chooses what each number below [`DIALECTS_MAX`] stands for, and must use it for one encoding only.
+    /// `encode` runs at most once for each event and number. All watchers get the same bytes, so the result must depend
+    /// on the event alone: what is different for each connection is written before or after these bytes. Cloning the
+    /// bytes is cheap, because they are shared. Calls for the same encoding wait for each other.
+    ///
+    /// ```text
+    /// const JSON: usize = 0;  // the number that this program gives its JSON encoding
+    /// let bytes = told.encoded(JSON, |event| Bytes::from(json_of(event)));
+    /// ```
     ///
     /// # Panics
     ///
-    /// If `dialect` is not below [`DIALECTS_MAX`].
+    /// Panics if `dialect` is not below [`DIALECTS_MAX`], and if `encode` panics; then the encoding is not stored.
     pub fn encoded(&self, dialect: usize, encode: impl FnOnce(&Event) -> Bytes) -> &Bytes {
         self.encoded[dialect].get_or_init(|| encode(&self.event))
     }

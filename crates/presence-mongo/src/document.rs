@@ -1,27 +1,31 @@
-//! What a profile is in MongoDB. No other file knows it.
+//! The form of a profile in MongoDB. No other file knows it.
 //!
-//! A document is read field by field, and a number may be of any type that holds it: people change documents by hand.
+//! A reader reads a document field by field, and takes a number of any type that holds it, because people change
+//! documents by hand.
 //!
-//! A release must read what the release before it wrote, and, since people go back, what the one after it wrote:
+//! A release must read what the previous release wrote. It must also read what the next release wrote,
+//! because people downgrade:
 //!
-//! - **A new field** may come any time, and is absent at first. A reader ignores what it does not know; since a document is
-//!   replaced as a whole, such a field goes with the next save. A field that must not be lost needs a new schema.
+//! - **A new field** may be added at any time, and old documents do not have it. A reader ignores a field that it does
+//!   not know. A document is replaced as a whole, so the next save drops such a field. A field that must not be lost
+//!   needs a new schema.
 //! - **Anything else** (another status, another meaning) is a new `schema`: one release learns to read it, the next one
 //!   writes it.
-//! - A schema that is not known is refused and left alone. Nothing is overwritten that could not be read.
+//! - A reader refuses a schema that it does not know, and leaves the document alone. A document that could not be read
+//!   is never overwritten.
 
 use std::sync::Arc;
 
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use presence_core::{Chosen, Moments, Profile, Status, Timestamp, UserId};
 
-/// What [`document`] writes.
+/// The schema that [`document`] writes.
 const SCHEMA: i32 = 1;
 
-/// When something was last known of the user: what the unseen are found by.
+/// The field that says when something was last known of the user. The search for unseen users uses it.
 pub(crate) const KNOWN_AT: &str = "known_at";
 
-/// Why a document is no profile.
+/// Why a document is not a profile.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DocumentError {
     #[error("the document has schema {0}, of a later release: run that one")]
@@ -37,7 +41,7 @@ pub(crate) enum DocumentError {
     },
 }
 
-/// The document of `profile`, saved at `saved_at`.
+/// The document of `profile`, which is saved at `saved_at`.
 fn document(profile: &Profile, saved_at: Timestamp) -> Document {
     let mut document = doc! { "_id": profile.user.as_str(), "schema": SCHEMA };
     put_status(&mut document, &profile.status);
@@ -67,12 +71,12 @@ fn put_status(document: &mut Document, status: &Status) {
     document.insert("revision", number(status.revision));
 }
 
-/// One entry of an update command: the document takes the place of what is there if [`Profile::supersedes`] says so.
+/// One entry of an update command: the document replaces the stored one if [`Profile::supersedes`] says so.
 ///
-/// A document that is there and cannot be read is not matched, so that the server tries to insert another one, and says
-/// that there is one with that key.
+/// A stored document that cannot be read does not match. The server then tries to insert another one, and reports that
+/// the key is taken.
 pub(crate) fn upsert(profile: &Profile, saved_at: Timestamp) -> Document {
-    // Arrays are compared item by item, and what is missing is null, which is less than any date.
+    // MongoDB compares arrays item by item, and takes a missing value for null, which is less than any date.
     let last_seen = profile.last_seen.map(date);
     let supersedes = doc! { "$gte": [
         [number(profile.status.revision), last_seen],
@@ -86,23 +90,23 @@ pub(crate) fn upsert(profile: &Profile, saved_at: Timestamp) -> Document {
     }
 }
 
-/// Finds the documents of `users`.
+/// The filter that finds the documents of `users`.
 pub(crate) fn of(users: &[UserId]) -> Document {
     let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
     doc! { "_id": { "$in": users } }
 }
 
-/// Finds those of whom nothing has been known since `before`.
+/// The filter that finds users of whom nothing has been known since `before`.
 pub(crate) fn unseen(before: Timestamp) -> Document {
     doc! { "schema": SCHEMA, KNOWN_AT: { "$lt": date(before) } }
 }
 
-/// Whose document it is, if that can be anybody.
+/// The user of a document, if its key is a valid user id.
 pub(crate) fn user(document: &Document) -> Option<UserId> {
     UserId::new(document.get_str("_id").ok()?).ok()
 }
 
-/// The profile of `user` that is in `document`.
+/// Reads the profile of `user` from `document`.
 pub(crate) fn profile(user: &UserId, document: &Document) -> Result<Profile, DocumentError> {
     let schema = read_number(document, "schema")?;
     if schema != SCHEMA as u64 {
@@ -159,7 +163,7 @@ fn read_number(document: &Document, field: &'static str) -> Result<u64, Document
         None | Some(Bson::Null) => return Err(DocumentError::Missing { field }),
         Some(Bson::Int32(number)) => u64::try_from(*number).ok(),
         Some(Bson::Int64(number)) => u64::try_from(*number).ok(),
-        // What mongosh makes of a plain number.
+        // mongosh makes a double of a plain number.
         Some(Bson::Double(number)) => whole(*number),
         Some(_) => None,
     };
@@ -176,7 +180,8 @@ fn wrong(field: &'static str, wanted: &'static str) -> DocumentError {
     DocumentError::Wrong { field, wanted }
 }
 
-/// MongoDB has no greater numbers. Nobody counts that far.
+/// Converts a number to MongoDB's largest integer type. A number that does not fit becomes the maximum, which
+/// no count reaches.
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

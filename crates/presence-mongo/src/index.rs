@@ -1,4 +1,4 @@
-//! The index that looking for the unseen uses.
+//! The index for the search for unseen users.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use tokio::time::sleep;
 
 use crate::document::KNOWN_AT;
 
-/// The first wait after a failure, doubled with each further one.
+/// The wait after the first failure; it doubles with each further one.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
-/// The longest.
+/// The longest wait between two attempts.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Makes the index beside everything else, as soon as MongoDB can be reached. If it is there already, that changes nothing.
+/// A task that creates the index as soon as MongoDB can be reached. If the index exists already, nothing changes.
 ///
-/// Nobody waits for it: on many documents it takes minutes, and only whoever looks for the unseen misses it.
+/// Nobody waits for it: on many documents it takes minutes, and only the search for unseen users needs it.
 pub(crate) struct Indexing(JoinHandle<()>);
 
 impl Indexing {
-    /// Begins, and ends when `closed` becomes true. `place` says in the log which MongoDB it is.
+    /// Starts the task, which ends when `closed` becomes true. `place` names the MongoDB in the log.
     pub(crate) fn start(
         profiles: Collection<Document>,
         place: String,
@@ -47,10 +47,10 @@ async fn make(profiles: Collection<Document>, place: String) {
     let mut wait = RETRY_FIRST;
     loop {
         let error = match profiles.create_index(model()).await {
-            Ok(_) => return tracing::info!(store = place, "profiles are kept there"),
+            Ok(_) => return tracing::info!(store = place, "profiles are kept in MongoDB"),
             Err(error) => error,
         };
-        tracing::warn!(store = place, %error, ?wait, "cannot see to the index, trying again");
+        tracing::warn!(store = place, %error, ?wait, "cannot create the index of profiles, trying again");
         sleep(wait).await;
         wait = (wait * 2).min(RETRY_MAX);
     }

@@ -1,9 +1,10 @@
-//! The profiles on MongoDB: one document per user, which a person with `mongosh` understands.
+//! Keeps profiles in MongoDB: one document per user, which a person can read with `mongosh`.
 //!
-//! [`MongoProfiles`] is the port [`Profiles`](presence_core::ports::Profiles); [`Settings`] say which MongoDB. It decides
-//! nothing: which of two profiles stays is said by the core, and the update carries what it needs for that.
+//! [`MongoProfiles`] implements the port [`Profiles`](presence_core::ports::Profiles); [`Settings`] say which MongoDB to
+//! use. It makes no decisions: the core says which of two profiles stays, and the update command carries what the server
+//! needs for that.
 //!
-//! What is stored is described in `docs/mongodb.md`.
+//! `docs/mongodb.md` describes what is stored.
 
 mod document;
 mod index;

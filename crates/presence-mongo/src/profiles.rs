@@ -1,4 +1,4 @@
-//! The port, on one collection.
+//! Implements the port on one collection.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,47 +19,48 @@ use crate::document;
 use crate::index::Indexing;
 use crate::settings::{Settings, SettingsError};
 
-/// Profiles in one command: more of them go in several, one after the other.
+/// The most profiles in one command. A call with more of them sends several commands, one after the other.
 pub const PROFILES_PER_COMMAND_MAX: usize = 500;
 
-/// How long [`MongoProfiles::close`] waits for calls to end and connections to close. A server that does not answer is not
-/// waited for any longer.
+/// How long [`MongoProfiles::close`] waits for calls to end and connections to close. It does not wait longer for a server
+/// that does not answer.
 pub const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Where they are.
+/// The name of the collection of profiles.
 const COLLECTION: &str = "profiles";
 
-/// What a server says that was told to insert a document with the key of another one.
+/// The code of a server's error when it inserts a document whose key is taken.
 const DUPLICATE_KEY: i32 = 11000;
 
 /// Keeps profiles in MongoDB: a document for each user in the collection `profiles`.
 ///
-/// What it writes is acknowledged by a majority of the servers, on their disks; what it reads, a majority has.
+/// A write is acknowledged once a majority of the servers have it on their disks. A read returns only what
+/// a majority has.
 ///
-/// While no server is of use every call fails within the times that [`Settings`] name, and so does one that is not answered.
-/// The next one tries anew.
+/// While no suitable server is available, every call fails within the times that [`Settings`] name, and so does a call that
+/// gets no answer. The next call tries again.
 ///
-/// Close it with [`MongoProfiles::close`] before its runtime of tokio ends, and drop it after that.
+/// Call [`MongoProfiles::close`] before the tokio runtime ends, and drop it after the runtime.
 pub struct MongoProfiles {
     client: Client,
     database: Database,
     profiles: Collection<Document>,
     operation_time_max: Duration,
     _indexing: Indexing,
-    /// Whether it is closed. Each call that is under way holds a receiver, so the channel also says when the last has ended.
+    /// Whether it is closed. Each running call holds a receiver, so the channel also says when the last call has ended.
     closed: watch::Sender<bool>,
 }
 
 impl MongoProfiles {
-    /// Begins to connect, in tokio's background. MongoDB may be away meanwhile: what is asked of it fails until it is there.
+    /// Starts to connect in a background task of tokio. MongoDB may be away at that time: calls fail until it is there.
     ///
     /// # Errors
     ///
-    /// The settings name a file that cannot be read.
+    /// Fails if the settings name a file that cannot be read.
     ///
     /// # Panics
     ///
-    /// There is no runtime of tokio.
+    /// Panics outside a tokio runtime.
     pub fn connect(settings: Settings) -> Result<Self, SettingsError> {
         let client = Client::with_options(settings.options.clone());
         let client = client.map_err(|error| SettingsError(error.to_string()))?;
@@ -86,13 +87,13 @@ impl MongoProfiles {
         })
     }
 
-    /// Ends every call that is under way, and refuses every later one: both fail with [`StoreError::Unavailable`]. Then closes
-    /// the connections. Returns when nothing of it runs any more, after [`CLOSE_TIME_MAX`] at the latest, and whether it was in
-    /// time.
+    /// Ends every running call and refuses every later one: both fail with [`StoreError::Unavailable`]. Then closes the
+    /// connections. Returns when nothing of it is running any more, or after [`CLOSE_TIME_MAX`]. The result is whether it was
+    /// done in that time.
     ///
-    /// Await it before the runtime of tokio ends. A runtime that ends drops its tasks in any order: a call that is still
-    /// running when the driver's own tasks are gone panics inside the driver. If it was not in time, dropping this starts the
-    /// driver's last work, so drop it after the runtime.
+    /// Await it before the tokio runtime ends. A runtime that ends drops its tasks in any order, and a call that is still
+    /// running when the driver's own tasks are gone panics inside the driver. If `close` was not done in time, dropping this
+    /// value starts the driver's last work, so drop it after the runtime.
     pub async fn close(&self) -> bool {
         self.closed.send_replace(true);
         let closing = async {
@@ -101,13 +102,13 @@ impl MongoProfiles {
         };
         let is_in_time = tokio::time::timeout(CLOSE_TIME_MAX, closing).await.is_ok();
         if !is_in_time {
-            tracing::debug!(wait = ?CLOSE_TIME_MAX, "MongoDB's connections are not closed in time");
+            tracing::debug!(wait = ?CLOSE_TIME_MAX, "the connections to MongoDB were not closed in time");
         }
         is_in_time
     }
 
-    /// Writes `profiles`, of different users. Returns those in whose place there is something that is no profile, or that
-    /// somebody else put there at the same time.
+    /// Writes `profiles`, of different users. Returns those that were not written because the stored document is not a
+    /// profile, or because another node stored one at the same time.
     async fn write<'a>(
         &self,
         profiles: &[&'a Profile],
@@ -130,7 +131,7 @@ impl MongoProfiles {
         Ok(met.copied().collect())
     }
 
-    /// The documents that `filter` finds, `max` at most: they come in one answer.
+    /// The documents that `filter` finds, `max` at most. They come in one answer.
     async fn find(
         &self,
         filter: Document,
@@ -159,7 +160,7 @@ impl MongoProfiles {
         work: impl Future<Output = mongodb::error::Result<T>> + Send,
     ) -> Result<T, StoreError> {
         let closed = || StoreError::Unavailable("MongoDB is closed here".into());
-        // Before it counts as under way: whoever tries again and again must not hold up `close`.
+        // Check this before the call counts as running: a caller that tries again and again must not hold up `close`.
         if *self.closed.borrow() {
             return Err(closed());
         }
@@ -189,13 +190,14 @@ impl Profiles for MongoProfiles {
             if met.is_empty() {
                 continue;
             }
-            // Of two who write a new user's first document at the same time one is too late. It is not the second time.
+            // If two nodes write the first document of a user at the same time, one of them fails. Its second attempt
+            // replaces that document.
             let met = self.write(&met, now).await?;
             corrupt = corrupt.or(met.first().map(|profile| profile.user.clone()));
         }
         match corrupt {
             None => Ok(()),
-            Some(user) => Err(corrupt_of(&user, "there is something else than a profile")),
+            Some(user) => Err(corrupt_of(&user, "the stored document is not a profile")),
         }
     }
 
@@ -225,7 +227,7 @@ impl Profiles for MongoProfiles {
     }
 
     async fn unseen(&self, before: Timestamp, max: usize) -> Result<Vec<UserId>, StoreError> {
-        // To MongoDB, none at most is all of them.
+        // MongoDB takes a limit of 0 for no limit.
         if max == 0 {
             return Ok(Vec::new());
         }
@@ -235,7 +237,7 @@ impl Profiles for MongoProfiles {
     }
 }
 
-/// Of each user the profile that stays.
+/// Keeps one profile per user: the one that supersedes the others.
 fn newest(profiles: &[Profile]) -> Vec<&Profile> {
     let mut places = HashMap::with_capacity(profiles.len());
     let mut newest: Vec<&Profile> = Vec::with_capacity(profiles.len());
@@ -256,9 +258,9 @@ fn newest(profiles: &[Profile]) -> Vec<&Profile> {
     newest
 }
 
-/// Which updates were not done because there is something with that key.
+/// The indexes of the updates that were not done because the key is taken.
 fn duplicates(reply: &Document) -> Result<Vec<usize>, String> {
-    // The driver looks at the whole of a command only.
+    // The driver checks only the command as a whole.
     if let Ok(error) = reply.get_document("writeConcernError") {
         return Err(format!("not on most servers yet: {error}"));
     }
@@ -284,7 +286,7 @@ fn corrupt_of(user: &UserId, source: impl Into<Box<dyn Error + Send + Sync>>) ->
     }
 }
 
-/// When what is saved now is saved.
+/// The time at which the profiles of a call are saved.
 fn now() -> Timestamp {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     Timestamp::from_millis(0) + since_1970.unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Which MongoDB, and how.
+//! The settings of the connection: which MongoDB to use, and how.
 
 use std::fmt;
 use std::future::Future;
@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use mongodb::options::{ClientOptions, ConnectionString, Tls};
 
-/// The database, unless told otherwise.
+/// The name of the database, unless the settings name another one.
 pub const DATABASE: &str = "presence";
-/// How long it may take to find a server that is of use, unless the URI says otherwise. The driver's own 30 s would keep
-/// everybody waiting whose profile is asked for while all servers are away.
+/// How long the search for a suitable server may take, unless the URI says otherwise. With the driver's own 30 s
+/// everyone whose profile is asked for would wait that long while all servers are away.
 pub const SELECTION_TIME_MAX: Duration = Duration::from_millis(2500);
-/// How long connecting to a server, and hearing from it that it is well, may take, unless the URI says otherwise. A server that
-/// takes 2 s for everything is slow, and not away.
+/// How long connecting to a server and its first answer may take, unless the URI says otherwise. A server that takes 2 s for
+/// everything is slow, but not away.
 pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long one command may take, unless the URI says otherwise with `socketTimeoutMS`.
 pub const OPERATION_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The longest name of a database that MongoDB takes, in bytes.
+/// The longest name of a database that MongoDB accepts, in bytes.
 const DATABASE_BYTES_MAX: usize = 63;
 
-/// Which MongoDB, and how: checked, so that what is wrong is said before anything is opened.
+/// Says which MongoDB to use, and how. The settings are checked, so mistakes are reported before anything is opened.
 ///
 /// Neither its `Debug` nor its errors show a password.
 ///
@@ -41,17 +41,17 @@ pub struct Settings {
     pub(crate) operation_time_max: Duration,
 }
 
-/// Why a MongoDB cannot be meant.
+/// Why the settings cannot name a MongoDB.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SettingsError(pub(crate) String);
 
 impl Settings {
-    /// What a URI says, `mongodb://`, with all options that drivers know.
+    /// Reads a URI, `mongodb://`, with all the options that MongoDB drivers know.
     ///
     /// # Errors
     ///
-    /// It cannot be understood, or says things that exclude each other.
+    /// Fails if the URI is not valid, or if its options exclude each other.
     pub fn from_uri(uri: &str) -> Result<Self, SettingsError> {
         if uri.starts_with("mongodb+srv:") {
             return Err(SettingsError(
@@ -62,7 +62,7 @@ impl Settings {
         uri.server_selection_timeout
             .get_or_insert(SELECTION_TIME_MAX);
         uri.connect_timeout.get_or_insert(CONNECT_TIME_MAX);
-        // The driver has nothing that it would bound.
+        // The driver does not use this option for anything, so it serves as the limit of a command.
         #[expect(deprecated)]
         let operation_time_max = uri.socket_timeout.take();
         let options = options(uri).map_err(|error| SettingsError(error.to_string()))?;
@@ -73,11 +73,11 @@ impl Settings {
         })
     }
 
-    /// The same in another database.
+    /// The same settings with another database.
     ///
     /// # Errors
     ///
-    /// MongoDB takes no such name.
+    /// Fails if MongoDB does not accept the name.
     pub fn with_database(mut self, name: &str) -> Result<Self, SettingsError> {
         let is_fine =
             |c: char| !c.is_control() && !c.is_whitespace() && !"/\\.\"$*<>:|?".contains(c);
@@ -90,7 +90,7 @@ impl Settings {
         Ok(self)
     }
 
-    /// Where it connects to, for a log: no password.
+    /// Where it connects to, without a password, for the log.
     pub fn describe(&self) -> String {
         let servers: Vec<String> = self.options.hosts.iter().map(ToString::to_string).collect();
         let tls = match self.options.tls {
@@ -114,7 +114,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// The driver would wait for the names of servers to be looked up, and there are none to look up.
+/// Resolves the options of a URI. The driver would wait for a lookup of server names, but there are none to look up.
 fn options(uri: ConnectionString) -> mongodb::error::Result<ClientOptions> {
     let options = pin!(ClientOptions::parse(uri).into_future());
     match options.poll(&mut Context::from_waker(Waker::noop())) {
@@ -123,8 +123,8 @@ fn options(uri: ConnectionString) -> mongodb::error::Result<ClientOptions> {
     }
 }
 
-/// What the driver says of a URI may quote what it takes for a host, which is part of the password if that has a `/` or an
-/// `@`. So it is asked about the rest.
+/// Parses a URI. An error of the driver may quote what it takes for a host, which is part of the password if that has a
+/// `/` or an `@`. So the driver is asked about the rest of the URI.
 fn parse(uri: &str) -> Result<ConnectionString, SettingsError> {
     let error = match ConnectionString::parse(uri) {
         Ok(parsed) => return Ok(parsed),

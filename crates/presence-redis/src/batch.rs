@@ -1,4 +1,4 @@
-//! Writes as the script wants them: those of one shard by one node together.
+//! Batches of writes: those to one shard by one node are sent together, in one script.
 
 use std::collections::BTreeMap;
 
@@ -11,57 +11,58 @@ use crate::fault::Fault;
 use crate::keys::{self, Keys};
 use crate::record;
 
-/// How many operations one script does: it keeps its server from everything else. A write that has more is done in parts.
+/// The number of operations that one script does, because it blocks its server meanwhile. A write with more is
+/// sent in parts.
 pub const OPS_PER_SCRIPT_MAX: usize = 256;
-/// How many bytes of records one script puts, or else a single one.
+/// The size of the records that one script puts, in bytes. A single record may be bigger.
 pub const BYTES_PER_SCRIPT_MAX: usize = 256 << 10;
 
-/// Writes that one script does.
+/// The writes that one script does.
 pub(crate) struct Batch {
     pub(crate) shard: u16,
     by: Incarnation,
     parts: Vec<Part>,
     ops: usize,
     bytes: usize,
-    /// The end of the writer's lease, by the clock of the server that keeps leases.
+    /// The end of the writer's lease, by the clock of the server that keeps the leases.
     pub(crate) until: Option<Timestamp>,
 }
 
-/// What became of a batch.
+/// The answer of the script to a batch.
 pub(crate) struct Answer<'a> {
-    /// When the shard was born.
+    /// The random number that was drawn when the shard's data began.
     pub(crate) birth: u64,
-    /// The server's time.
+    /// The time of the server's clock.
     pub(crate) now: Timestamp,
-    /// What became of each write.
+    /// The outcome of each write.
     pub(crate) outcomes: Vec<Outcome<'a>>,
 }
 
-/// The server did nothing: the lease of the writer had ended then.
+/// The server did nothing, because the lease of the writer had ended at this time of its clock.
 pub(crate) struct TooLate(pub(crate) Timestamp);
 
-/// What became of one write.
+/// The outcome of one write.
 pub(crate) struct Outcome<'a> {
-    /// What its subject is called.
+    /// The name of the subject in its shard.
     pub(crate) name: &'a str,
     pub(crate) written: Written,
 }
 
 /// A write, or some operations of a big one.
 struct Part {
-    /// Which of all writes it is.
+    /// The index of the write among all writes.
     index: usize,
     name: String,
     note: &'static str,
     outboxes: &'static str,
     ops: usize,
-    /// The operations, as the script wants them.
+    /// The operations, as arguments of the script.
     args: Vec<Value>,
     bytes: usize,
 }
 
-/// Puts `writes` together: for each shard a chain of batches, to be done one after the other. A write may be in several of
-/// a chain, which is how big ones are taken apart. Nothing is put out for `webhooks` that nobody wants.
+/// Sorts `writes` into batches: for each shard a chain that is sent one after the other. A big write is spread over
+/// several batches of a chain. Without `webhooks` no rows are left for these.
 pub(crate) fn of(writes: &[Write], webhooks: bool) -> Vec<Vec<Batch>> {
     let mut chains: BTreeMap<u16, Vec<Batch>> = BTreeMap::new();
     for (index, write) in writes.iter().enumerate() {
@@ -104,7 +105,7 @@ impl Batch {
         self.parts.push(part);
     }
 
-    /// One that writes nothing: then `shard` has a birth.
+    /// A batch without writes. It gives `shard` its birth number if it has none.
     pub(crate) fn empty(shard: u16) -> Self {
         let nobody = Incarnation {
             node: 0,
@@ -113,12 +114,13 @@ impl Batch {
         Batch::new(shard, nobody)
     }
 
-    /// Which of all writes are in it.
+    /// The indices of the writes in the batch.
     pub(crate) fn indices(&self) -> impl Iterator<Item = usize> {
         self.parts.iter().map(|it| it.index)
     }
 
-    /// The keys and arguments of the script; `until` is the end of the writer's lease by the clock of the shard's server.
+    /// The keys and arguments of the script. `until` is the end of the writer's lease by the clock of
+    /// the shard's server.
     pub(crate) fn call(&self, keys: &Keys, until: Option<Timestamp>) -> (Vec<String>, Vec<Value>) {
         let parts = self.parts.iter();
         let maps = parts.flat_map(|it| {
@@ -146,7 +148,7 @@ impl Batch {
         )
     }
 
-    /// What the script has answered.
+    /// Reads the answer of the script.
     pub(crate) fn outcomes_in(&self, answer: Value) -> Result<Result<Answer<'_>, TooLate>, Fault> {
         let mut answer = answer.into_array().into_iter();
         let (birth, now) = (answer.next(), answer.next());
@@ -210,7 +212,7 @@ fn number(value: &Value) -> Option<u64> {
 }
 
 impl Part {
-    /// All parts of a write: at least one.
+    /// The parts of a write: at least one.
     fn all(index: usize, write: &Write, webhooks: bool) -> Vec<Self> {
         let mut parts = vec![Part::new(index, write, webhooks)];
         for op in &write.ops {
@@ -262,7 +264,8 @@ impl Part {
     }
 }
 
-/// An operation as the script wants it: which field, what of it, how, and what more.
+/// An operation as arguments of the script: the field, the content, the kind of operation, and what that
+/// needs in addition.
 fn args_of(subject: &Subject, op: &Op) -> [Value; 4] {
     let (value, how, more) = match op {
         Op::Put {
@@ -301,7 +304,7 @@ fn args_of(subject: &Subject, op: &Op) -> [Value; 4] {
     ]
 }
 
-/// What becomes of the note that the writer has entries there, unless it has none afterwards: the script knows the signs.
+/// The sign that tells the script what to do with the note that the writer has entries in the map.
 fn note_of(write: &Write) -> &'static str {
     if write.ops.iter().any(Op::puts_session) {
         "+"
@@ -310,7 +313,7 @@ fn note_of(write: &Write) -> &'static str {
     }
 }
 
-/// Into which outboxes what it changes goes: the numbers of their keys.
+/// The numbers of the outbox keys in which the write leaves rows.
 fn outboxes_of(write: &Write, webhooks: bool) -> &'static str {
     let webhooks = webhooks && write.is_due_for(Queue::Webhooks);
     match (write.is_due_for(Queue::Profiles), webhooks) {
@@ -395,7 +398,7 @@ mod tests {
         assert_eq!(note(true, 0), ["-"]);
     }
 
-    /// Which writes are in a batch, and with how many operations.
+    /// The writes in a batch, each with its number of operations.
     fn parts(batch: &Batch) -> Vec<(usize, usize)> {
         batch.parts.iter().map(|it| (it.index, it.ops)).collect()
     }
@@ -413,7 +416,7 @@ mod tests {
         }
     }
 
-    /// Two users of one shard, and one of another.
+    /// Two users of one shard, and one user of another shard.
     fn same_shard() -> (String, String, String) {
         let shard = |n: &u32| Subject::User(UserId::new(&n.to_string()).unwrap()).shard();
         let other = (1..).find(|n| shard(n) == shard(&0)).unwrap();

@@ -1,4 +1,4 @@
-//! One connection to one server, as the `fred` crate makes it. Its types do not leave this crate.
+//! One connection to one server, made by the `fred` crate. Types of that crate do not leave this one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,32 +20,33 @@ use tokio::time::Instant;
 
 use crate::settings::{Address, Settings, Tls};
 
-/// How many commands wait for one connection. The next one fails at once.
+/// The number of commands that may wait for one connection. A further one fails at once.
 const COMMANDS_MAX: usize = 16_384;
-/// How many messages wait for the task that takes them. If there are more, some are lost, and it is told.
+/// The number of messages that may wait for the task that takes them. If there are more, some are dropped, and the task
+/// is told so.
 const MESSAGES_MAX: usize = 4096;
-/// A connection that owes an answer for so long is broken.
+/// The time after which a connection without an answer counts as broken.
 const SILENCE_MAX: Duration = Duration::from_millis(1500);
-/// How long it takes to connect, at most, and to log in.
+/// The time limit for connecting and logging in.
 const CONNECT: Duration = Duration::from_millis(1000);
-/// After so long without an answer to anything the driver itself is stuck: it waits for a connection to take what it writes,
-/// and looks at nothing else.
+/// The time after which the driver itself counts as stuck, if nothing was answered: it waits for a connection to take
+/// its bytes, and does nothing else.
 const STUCK: Duration = Duration::from_secs(3);
-/// How long to wait before connecting anew.
+/// How long to wait before connecting again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One connection. It connects anew by itself, for ever; meanwhile commands fail at once.
+/// One connection. It reconnects by itself, for ever; meanwhile commands fail at once.
 pub(crate) struct Connection {
     client: Client,
     options: Options,
     restart: Arc<Notify>,
     driver: JoinHandle<()>,
-    /// Since when nothing was answered.
+    /// Since when no command was answered.
     unanswered: Mutex<Option<Instant>>,
 }
 
 impl Connection {
-    /// Begins to connect to `server`. One that `listens` has room for many messages.
+    /// Begins to connect to `server`. With `listens` it has room for many messages.
     pub(crate) fn open(
         settings: &Settings,
         server: &Address,
@@ -68,12 +69,12 @@ impl Connection {
         })
     }
 
-    /// Whether it is connected.
+    /// Whether the connection is up.
     pub(crate) fn is_up(&self) -> bool {
         self.client.is_connected()
     }
 
-    /// Waits until it is connected, or until it is known why not.
+    /// Waits until the connection is up, or until it is known why not.
     pub(crate) async fn up(&self, within: Duration) -> Result<(), Error> {
         let mut errors = self.client.error_rx();
         let waiting = async {
@@ -89,7 +90,7 @@ impl Connection {
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "not connected in time")))
     }
 
-    /// Does one command. It is never done twice.
+    /// Sends one command. It is never sent twice.
     pub(crate) async fn call(&self, name: &'static str, args: Vec<Value>) -> Result<Value, Error> {
         let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
         let client = self.client.with_options(&self.options);
@@ -114,31 +115,32 @@ impl Connection {
         }
     }
 
-    /// Subscribes to a channel. One at a time: the driver takes the answer for each other of the same command as that of
-    /// the next command.
+    /// Subscribes to a channel. Only one call at a time is allowed: the driver takes the answer to a further command of
+    /// the same kind as that to the next command.
     pub(crate) async fn subscribe(&self, channel: String) -> Result<(), Error> {
         let client = self.client.with_options(&self.options);
         client.ssubscribe(channel).await
     }
 
-    /// Asks to unsubscribe from channels of one slot. It does not wait for an answer, which the driver drops; but one that
-    /// says the slot is elsewhere is taken as that of the next command, so ask something next and see.
+    /// Sends a request to unsubscribe from channels of one slot. It does not wait for the answer, which the driver
+    /// drops. But an answer that the slot has moved is taken as that to the next command, so send another command
+    /// next and check.
     pub(crate) async fn unsubscribe(&self, channels: Vec<String>) -> Result<(), Error> {
         let client = self.client.with_options(&self.options);
         client.sunsubscribe(channels).await
     }
 
-    /// What is heard on the channels.
+    /// The messages that arrive on the subscribed channels.
     pub(crate) fn messages(&self) -> broadcast::Receiver<Message> {
         self.client.message_rx()
     }
 
-    /// Something for each time it was connected anew, the first one included.
+    /// An item for each time that the connection comes up, the first time included.
     pub(crate) fn reconnects(&self) -> broadcast::Receiver<Server> {
         self.client.reconnect_rx()
     }
 
-    /// Closes it and connects anew.
+    /// Closes the connection and connects again.
     pub(crate) async fn reset(&self, within: Duration) {
         let _ = tokio::time::timeout(within, self.client.force_reconnection()).await;
     }
@@ -150,8 +152,8 @@ impl Drop for Connection {
     }
 }
 
-/// Keeps `client` connected. The driver does that itself once it was connected, unless it takes an error for a mistake in
-/// the settings; servers are mended, so that is no reason to stay away.
+/// Keeps `client` connected. The driver does so itself after the first connection, except after an error that it takes
+/// for wrong settings. A server may be repaired later, so that is no reason to give up.
 async fn drive(client: Client, restart: Arc<Notify>) {
     loop {
         let mut driver = AbortOnDrop(client.connect());
@@ -164,7 +166,7 @@ async fn drive(client: Client, restart: Arc<Notify>) {
     }
 }
 
-/// A task that ends with its owner.
+/// A task that is aborted when its owner is dropped.
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {
@@ -216,12 +218,12 @@ fn builder(settings: &Settings, server: &Address, listens: bool) -> Result<Build
     Ok(builder)
 }
 
-/// The host as the driver wants it: an IPv6 address without its brackets.
+/// The host as the driver wants it: an IPv6 address without brackets.
 fn host(address: &Address) -> String {
     address.host.trim_matches(['[', ']']).to_owned()
 }
 
-/// What trusts whom.
+/// The TLS configuration: which certificates are trusted.
 pub(crate) fn tls_config(tls: &Tls) -> Result<TlsConfig, Error> {
     let Some(authorities) = &tls.authorities else {
         return Ok(TlsConnector::default_rustls()?.into());

@@ -1,4 +1,5 @@
-//! How far the clocks of servers are from each other: a lease ends by one server's clock, and another one has to know when.
+//! How far the clocks of servers are apart. A lease ends by the clock of one server, and the other servers have
+//! to know when.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use presence_core::Timestamp;
 use tokio::time::Instant;
 
-/// What the clocks of servers said when they were last heard of.
+/// The last readings of the servers' clocks.
 #[derive(Debug, Default)]
 pub(crate) struct Clocks {
     readings: Mutex<Readings>,
@@ -18,7 +19,7 @@ struct Readings {
     shards: HashMap<u16, Reading>,
 }
 
-/// A clock said this then.
+/// A reading of a clock, and when it was taken.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     said: Timestamp,
@@ -33,7 +34,7 @@ impl Reading {
         }
     }
 
-    /// What the clock says at `at`, in milliseconds.
+    /// What the clock shows at `at`, in milliseconds.
     fn at(self, at: Instant) -> i128 {
         let said = i128::from(self.said.as_millis());
         let (since, before) = (at - self.at, self.at - at);
@@ -42,17 +43,17 @@ impl Reading {
 }
 
 impl Clocks {
-    /// The server that keeps leases says that it is `now`.
+    /// Notes that the server of the leases shows `now`.
     pub(crate) fn saw_leases(&self, now: Timestamp) {
         self.readings().leases = Some(Reading::new(now));
     }
 
-    /// The server of `shard` says that it is `now`.
+    /// Notes that the server of `shard` shows `now`.
     pub(crate) fn saw_shard(&self, shard: u16, now: Timestamp) {
         self.readings().shards.insert(shard, Reading::new(now));
     }
 
-    /// What the server of `shard` says when the server that keeps leases says `moment`, as far as is known.
+    /// What the server of `shard` shows when the server of the leases shows `moment`, as far as is known.
     pub(crate) fn on_shard(&self, shard: u16, moment: Timestamp) -> Timestamp {
         let readings = self.readings();
         let (Some(leases), Some(shard)) = (readings.leases, readings.shards.get(&shard)) else {

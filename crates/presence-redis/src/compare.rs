@@ -1,5 +1,5 @@
-//! Looks whether what is followed is still as it was told: one small command for each shard in which something is followed,
-//! and now and then one for each of the others.
+//! Checks whether what is followed is still as it was announced: with one small command for each shard in which
+//! something is followed, and from time to time one for each of the other shards.
 
 use fred::types::Value;
 use futures_util::future::join_all;
@@ -13,7 +13,7 @@ use crate::survey::Place;
 use crate::topics::RedisTopics;
 use crate::{keys, record};
 
-/// How many names one command asks for.
+/// The number of names that one command asks for.
 const NAMES_PER_PAGE: i64 = 1000;
 
 impl RedisTopics {
@@ -56,7 +56,7 @@ impl RedisTopics {
         Ok(())
     }
 
-    /// Tells which version the map of `subject` is.
+    /// Adds a notice with the present version of the map of `subject`.
     async fn tell(&self, shard: u16, subject: Subject) -> Result<(), Fault> {
         let args = vec![
             Value::from(self.keys.map(&subject)),
@@ -82,7 +82,7 @@ impl RedisTopics {
 }
 
 impl Changed {
-    /// Adds a page; the version it ends with, if any.
+    /// Adds a page of the answer. Returns the version of its last name, if any.
     fn add(&mut self, page: Value) -> Result<Option<u64>, Fault> {
         let mut last = None;
         for pair in page.into_array() {

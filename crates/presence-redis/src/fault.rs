@@ -1,39 +1,39 @@
-//! What can go wrong with a command, by what to do about it.
+//! Errors of commands, sorted by what to do about them.
 
 use fred::error::{Error, ErrorKind};
 use presence_core::ports::StoreError;
 
-/// Why a command has no answer.
+/// Why a command has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// The part of the store is on another server: it was surely not done.
+    /// The part of the store is on another server. The command was not executed.
     #[error("that part of the store is on another server")]
     Elsewhere,
-    /// The server does not have the script: it was surely not done.
+    /// The server does not know the script. The command was not executed.
     #[error("the server does not have the script")]
     NoScript,
-    /// So much is under way to that server already: it was not even sent.
+    /// Too much is on its way to that server. The command was not sent.
     #[error("too much is waiting for the server")]
     Crowded,
-    /// No server is known that has that part of the store.
+    /// No server is known that has this part of the store. The command was not sent.
     #[error("no server has that part of the store")]
     Unowned,
-    /// The server is away, or not the right one for the moment. It may have been done.
-    #[error("the server is away: {0}")]
+    /// The server does not answer, or is the wrong one at present. The command may have been executed.
+    #[error("the server is not available: {0}")]
     Away(Error),
-    /// The server does not want to: it has no memory left, or does not allow it, for example.
-    #[error("the server refuses: {0}")]
+    /// The server refuses the command, for example because its memory is full, or because it does not permit it.
+    #[error("the server refuses the command: {0}")]
     Refused(Error),
-    /// The lease of the writer has ended, by the server's clock: it was surely not done.
+    /// The lease of the writer has ended, by the server's clock. The command was not executed.
     #[error("the write came after the end of the lease")]
     Late,
-    /// The server has answered something else than was asked.
-    #[error("the answer is not understood")]
+    /// The server has sent an answer of an unexpected form.
+    #[error("the server sent an answer of an unexpected form")]
     Strange,
 }
 
 impl Fault {
-    /// Whether the map of the cluster may be an old one.
+    /// Whether the map of the cluster may be out of date.
     pub(crate) fn is_about_the_map(&self) -> bool {
         matches!(self, Fault::Elsewhere | Fault::Unowned | Fault::Away(_))
     }

@@ -1,4 +1,4 @@
-//! Which subjects are followed, and what is known of how far each shard has come.
+//! The subjects that this process follows, and how far it has seen each shard.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,22 +15,23 @@ use crate::keys::{self, Keys};
 use crate::notices::Notices;
 use crate::record;
 
-/// For how long a server remembers what has changed: as the script has it.
+/// How long a server remembers which maps have changed. The script has the same number.
 const KEPT: Duration = Duration::from_secs(60);
-/// For how long at least comparisons tell a change again: whoever was told may have been unable to look just then.
+/// How long at least comparisons report a change again: whoever got the report may have been unable to act on it.
 const AGAIN: Duration = Duration::from_secs(5);
-/// After so long without a look it may have forgotten something that was not seen.
+/// The time after which a server may have forgotten a change that this process has not seen.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(50);
 
-/// In how many rounds of comparisons each shard is compared in which nothing is followed: every 30 s, so that a gateway
-/// without clients asks for little. It is less than [`LOOK_AFTER_MAX`], so whoever follows something there trusts the last look.
+/// The number of rounds in which every shard is compared once, also if nothing is followed there: every 30 s, so that a
+/// gateway without clients sends few commands. That is less than [`LOOK_AFTER_MAX`], so the last look is still valid
+/// when something is followed there.
 const ROUNDS: usize = 15;
 
-/// What this process follows and has heard.
+/// The subjects that this process follows, and what it has received about them.
 pub(crate) struct Followed {
     keys: Keys,
     notices: Notices,
-    /// How many rounds of comparisons there were.
+    /// The number of rounds of comparisons so far.
     rounds: AtomicUsize,
     shards: Box<[Mutex<Shard>]>,
 }
@@ -43,38 +44,38 @@ struct Shard {
 struct Entry {
     name: Arc<str>,
     subject: Subject,
-    /// It was subscribed to: from then on whoever follows it relies on it.
+    /// Whether it is subscribed to. From then on the caller relies on its messages.
     is_heard: bool,
-    /// The last version of it that was told.
+    /// The last version of the map that was received.
     heard: Option<Clock>,
 }
 
-/// How far a shard has come, as far as was seen.
+/// How far this process has seen a shard.
 #[derive(Clone)]
 pub(crate) struct Look {
-    /// The number that was drawn when its data began.
+    /// The random number that was drawn when the data of the shard began.
     birth: Option<u64>,
-    /// Up to which version all changes were told by comparisons, and will not be told again.
+    /// The version up to which comparisons have reported all changes, and will not report them again.
     told: u64,
-    /// Up to which version they were told, and since when.
+    /// The version up to which comparisons have reported all changes at least once, and since when.
     telling: Option<(u64, Instant)>,
-    /// The greatest version that was seen anywhere, and whose it was. It may not vanish.
+    /// The greatest version that was seen of any map, with the name of that map. It must not disappear.
     newest: Option<(u64, Arc<str>)>,
-    /// When it was last compared, or else when this began.
+    /// When the shard was last compared; at first, when this process began.
     at: Instant,
 }
 
 /// What a server says has changed in a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
-    /// `None` if there is nothing.
+    /// The number that was drawn when the shard's data began; `None` if it has no data.
     pub(crate) birth: Option<u64>,
-    /// Names and versions, from [`Look::since`] on.
+    /// The names and versions of changed maps, from [`Look::since`] on.
     pub(crate) names: Vec<(Arc<str>, u64)>,
 }
 
 impl Look {
-    /// Nothing was seen yet.
+    /// A look that has seen nothing yet.
     fn new(now: Instant) -> Self {
         Look {
             birth: None,
@@ -85,12 +86,12 @@ impl Look {
         }
     }
 
-    /// From which version on to ask.
+    /// The version from which on to ask for changes.
     pub(crate) fn since(&self) -> u64 {
         self.told
     }
 
-    /// The shard is seen to be born as `birth`; says whether that was another before.
+    /// Notes the birth number of the shard. Returns whether it was another one before, so that data was lost.
     fn enter(&mut self, birth: u64) -> bool {
         let is_lost = self.birth.is_some_and(|before| before != birth);
         if is_lost {
@@ -100,7 +101,7 @@ impl Look {
         is_lost
     }
 
-    /// All up to `version` is told.
+    /// Notes that all changes up to `version` were reported.
     fn tell(&mut self, version: u64, now: Instant) {
         match self.telling {
             Some((_, since)) if now - since < AGAIN => {}
@@ -122,7 +123,7 @@ impl Look {
         }
     }
 
-    /// Whether `changed`, asked for with this look, shows that something is gone that was there.
+    /// Whether `changed`, the answer to a question with this look, shows that data is missing that was there.
     fn is_lost_in(&self, changed: &Changed) -> bool {
         if self.birth.is_some() && self.birth != changed.birth {
             return true;
@@ -141,16 +142,16 @@ impl Look {
     }
 }
 
-/// What to say of something that has changed.
+/// What to report about a map that has changed.
 enum Telling {
     Nothing,
     At(Notice),
-    /// The server must be asked.
+    /// The server has to be asked for its version.
     Ask(Subject),
 }
 
 impl Shard {
-    /// What to say of `name`, which is at `version`.
+    /// What to report about `name`, which is at `version`.
     fn telling(&self, name: &str, version: u64) -> Telling {
         let Some(entry) = self.subjects.get(name) else {
             return Telling::Nothing;
@@ -185,7 +186,7 @@ impl Followed {
         }
     }
 
-    /// Where notices wait to be taken.
+    /// The queue of notices that have not been taken yet.
     pub(crate) fn notices(&self) -> &Notices {
         &self.notices
     }
@@ -205,14 +206,14 @@ impl Followed {
             });
     }
 
-    /// Takes note that `name` is subscribed to.
+    /// Notes that `name` is subscribed to.
     pub(crate) fn hears(&self, number: u16, name: &str) {
         if let Some(entry) = self.shard(number).subjects.get_mut(name) {
             entry.is_heard = true;
         }
     }
 
-    /// Follows no longer what could not be subscribed to.
+    /// Stops following `subject` if it could not be subscribed to.
     pub(crate) fn give_up(&self, subject: &Subject) {
         let name = keys::name_of(subject);
         let mut shard = self.shard(subject.shard());
@@ -221,7 +222,7 @@ impl Followed {
         }
     }
 
-    /// Follows no longer; says whether it was followed before.
+    /// Stops following `subject`. Returns whether it was followed.
     pub(crate) fn remove(&self, subject: &Subject) -> bool {
         let name = keys::name_of(subject);
         self.shard(subject.shard())
@@ -235,12 +236,12 @@ impl Followed {
         self.shard(shard).subjects.contains_key(name)
     }
 
-    /// Everything that is followed in `shard`.
+    /// The names of all subjects that are followed in `shard`.
     pub(crate) fn names(&self, shard: u16) -> Vec<Arc<str>> {
         self.shard(shard).subjects.keys().cloned().collect()
     }
 
-    /// Takes what was told on `channel`.
+    /// Takes a message that was received on `channel`.
     pub(crate) fn told(&self, channel: &str, message: Bytes) {
         let Some((number, name)) = self.keys.name_on(channel) else {
             return;
@@ -260,7 +261,7 @@ impl Followed {
         self.notices.told(number, subject, message);
     }
 
-    /// Takes note that the map of `subject` was read at `clock`.
+    /// Notes that the map of `subject` was read at `clock`.
     pub(crate) fn saw(&self, subject: &Subject, clock: Clock) {
         let mut shard = self.shard(subject.shard());
         if let Some(entry) = shard.subjects.get_mut(&*keys::name_of(subject))
@@ -272,7 +273,8 @@ impl Followed {
         }
     }
 
-    /// Takes note that names were written at versions, or not at 0, and of the birth that the shard had then.
+    /// Notes that maps were written at these versions (0 if nothing changed), and the birth number of the shard
+    /// at that time.
     pub(crate) fn wrote<'a>(
         &self,
         number: u16,
@@ -292,7 +294,7 @@ impl Followed {
         }
     }
 
-    /// Something of `number` may have been told and not heard.
+    /// Notes that messages of shard `number` may have been lost.
     pub(crate) fn missed(&self, number: u16) {
         let is_relied_on = self.shard(number).subjects.values().any(|it| it.is_heard);
         if is_relied_on {
@@ -308,13 +310,13 @@ impl Followed {
         (0..SHARDS).filter(move |&number| is_next(number) || is_followed(number))
     }
 
-    /// How far `number` has come.
+    /// How far shard `number` has been seen.
     pub(crate) fn look(&self, number: u16) -> Look {
         self.shard(number).look.clone()
     }
 
-    /// Takes what a server has said, asked with `asked`, to be `changed` in `number`. Says which subjects the server must be
-    /// asked about.
+    /// Takes the answer of a server to the question with `asked`: what has `changed` in shard `number`. Returns the
+    /// subjects whose version the server has to be asked for.
     pub(crate) fn compared(&self, number: u16, asked: &Look, changed: &Changed) -> Vec<Subject> {
         let now = Instant::now();
         let newest = changed.names.iter().max_by_key(|(_, version)| *version);

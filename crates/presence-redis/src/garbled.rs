@@ -1,4 +1,4 @@
-//! What others have stored or told that is not understood.
+//! Data of other writers that cannot be understood.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use presence_core::{Seldom, Timestamp};
 use tokio::time::Instant;
 
-/// The log says at most so often that something is not understood.
+/// How often at most a log line says that something cannot be understood.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
-/// Counts what is not understood, and so is dropped.
+/// Counts data that cannot be understood, and is dropped for that.
 #[derive(Debug)]
 pub(crate) struct Garbled {
     count: AtomicU64,
@@ -30,7 +30,7 @@ impl Default for Garbled {
 }
 
 impl Garbled {
-    /// Notes that something about `what` is not understood.
+    /// Counts one thing about `what` that cannot be understood, and logs it if it is time to.
     pub(crate) fn note(&self, what: impl fmt::Display, error: &dyn std::error::Error) {
         self.count.fetch_add(1, Relaxed);
         let passed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -38,11 +38,11 @@ impl Garbled {
         let said = seldom.happened(Timestamp::from_millis(passed));
         drop(seldom);
         if let Some(count) = said {
-            tracing::warn!(%what, %error, count, "what somebody has written to the shared store is not understood, and dropped");
+            tracing::warn!(%what, %error, count, "dropped data in the shared store that cannot be understood");
         }
     }
 
-    /// How often that was so.
+    /// How many things could not be understood so far.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What the outside is told, kept until it was.
+//! Webhook events: stored until they are delivered.
 
 use fred::types::Value;
 use futures_util::future::join_all;
@@ -151,8 +151,8 @@ impl RedisTopics {
         Ok(queued)
     }
 
-    /// Takes away an event that nobody can tell, or what comes after it would wait for ever. It is found by its bytes: its
-    /// number may be garbled, too, and greater than that of all that follow.
+    /// Removes an event that cannot be understood, because the events behind it would wait for ever. It is found by its
+    /// bytes: its number may be wrong, too, and greater than that of all that follow.
     async fn skip(&self, shard: u16, bytes: &[u8], error: &RecordError) -> Result<(), Fault> {
         let (key, number) = (self.keys.events(shard), record::number_of(bytes));
         let garbled = self.followed.notices().garbled();

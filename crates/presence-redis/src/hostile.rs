@@ -1,5 +1,5 @@
-//! Where bytes of the store come in, for the fuzz targets of `presence-gateway`: another release may have written them, or
-//! anybody who has the key.
+//! The places where bytes of the store come in, for the fuzz targets of `presence-gateway`: another release may have
+//! written them, or anybody who has the key.
 
 use presence_core::cluster::{Field, Subject};
 use presence_core::{ChannelId, SessionId, Topic, UserId};
@@ -7,7 +7,7 @@ use presence_core::{ChannelId, SessionId, Topic, UserId};
 use crate::garbled::Garbled;
 use crate::record;
 
-/// Bytes, read as each kind of record that there is.
+/// Decodes `bytes` as each kind of record that there is.
 pub fn record(bytes: &[u8]) {
     let user = Subject::User(UserId::new("ann").expect("the id is good"));
     let channel = ChannelId::new("room:1").expect("the id is good");

@@ -1,4 +1,4 @@
-//! What a gateway keeps of a connection for whichever gateway its client comes back to.
+//! What a gateway stores of a connection, for whichever gateway its client connects to next.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::RedisTopics;
 use crate::survey::Place;
 
 impl RedisTopics {
-    /// Keeps `bytes` for `span`, for whoever goes on with that session from the connection of that epoch. Later bytes replace
-    /// earlier ones.
+    /// Stores `bytes` for `span`, for whoever resumes the session after its connection with this epoch. Later bytes
+    /// replace earlier ones.
     ///
     /// # Errors
     ///
-    /// The store is away. The bytes may be kept all the same.
+    /// The store does not answer. The bytes may have been stored all the same.
     pub async fn keep(
         &self,
         session: SessionId,
@@ -36,11 +36,11 @@ impl RedisTopics {
         Ok(())
     }
 
-    /// Takes out what is kept of that connection.
+    /// Removes and returns the bytes that are stored for that connection; `None` if there are none.
     ///
     /// # Errors
     ///
-    /// The store is away. What was kept may be gone all the same.
+    /// The store does not answer. The bytes may have been removed all the same.
     pub async fn take_kept(
         &self,
         session: SessionId,

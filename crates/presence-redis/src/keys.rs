@@ -1,7 +1,8 @@
-//! How keys are spelt. No other file knows; `docs/data.md` shows them to people.
+//! The names of keys. Only this file knows them; `docs/data.md` describes them.
 //!
-//! A key that belongs to a shard has its number as hash tag: all of a shard is in one slot, so that one script writes it
-//! in one step. A channel for patches and murmurs is named as the key of its subject's map.
+//! A key that belongs to a shard has the number of the shard as its hash tag. So all of a shard is in one slot, and one
+//! script writes it in one step. The channel for patches and ephemeral messages of a subject has the same name as the
+//! key of its map.
 
 use presence_core::cluster::{Field, Incarnation, SHARDS, Subject};
 use presence_core::ports::Queue;
@@ -10,12 +11,12 @@ use presence_core::{ChannelId, SessionId, Topic, UserId, WorkspaceId};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The field of a map that says which version it is.
+/// The field of a map that has its version.
 pub(crate) const CLOCK: &str = "clock";
-/// The field of a user's profile.
+/// The field that has the profile, in the map of a user.
 const PROFILE: &str = "profile";
 
-/// The keys that begin with one prefix.
+/// The keys with one prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     prefix: Box<str>,
@@ -28,27 +29,27 @@ impl Keys {
         }
     }
 
-    /// The map of `subject`: a hash. Also the channel of its patches and murmurs.
+    /// The map of `subject`: a hash. Its patches and ephemeral messages are on the channel with the same name.
     pub(crate) fn map(&self, subject: &Subject) -> String {
         self.in_shard(subject.shard(), &name_of(subject))
     }
 
-    /// What is left of entries of the map that is called `name` in `shard`: a hash of fences by field, gone soon after the last.
+    /// The fences of the map with the name `name` in `shard`: a hash by field. It expires soon after the last fence.
     pub(crate) fn fences(&self, shard: u16, name: &str) -> String {
         self.in_shard(shard, &format!("fences:{name}"))
     }
 
-    /// When which map of `shard` has changed: a sorted set of names by version.
+    /// Which maps of `shard` have changed: a sorted set of names, by version.
     pub(crate) fn changed(&self, shard: u16) -> String {
         self.in_shard(shard, "changed")
     }
 
-    /// In which maps of `shard` sessions of `who` have entries: a set of names.
+    /// The maps of `shard` in which sessions of `who` have entries: a set of names.
     pub(crate) fn owned(&self, shard: u16, who: Incarnation) -> String {
         self.in_shard(shard, &format!("owned:{who}"))
     }
 
-    /// What of `shard` waits in `queue`: a sorted set of names by version.
+    /// The rows of `shard` in `queue`: a sorted set of names, by version.
     pub(crate) fn outbox(&self, shard: u16, queue: Queue) -> String {
         let queue = match queue {
             Queue::Profiles => "outbox:profiles",
@@ -57,27 +58,28 @@ impl Keys {
         self.in_shard(shard, queue)
     }
 
-    /// What the outside was told of the subjects of `shard`: a hash, by name; and the number of the last event.
+    /// What the endpoint of webhooks was told of the subjects of `shard`: a hash by name, which also has the number of
+    /// the last event.
     pub(crate) fn told(&self, shard: u16) -> String {
         self.in_shard(shard, "told")
     }
 
-    /// The events of `shard` that wait to be told to the outside: a list.
+    /// The webhook events of `shard` that wait for delivery: a list.
     pub(crate) fn events(&self, shard: u16) -> String {
         self.in_shard(shard, "events")
     }
 
-    /// What is kept of a connection of `session` for whoever goes on with it: a string that expires.
+    /// What is stored of a connection of `session` for whoever resumes the session: a string that expires.
     pub(crate) fn kept(&self, shard: u16, session: SessionId, epoch: u32) -> String {
         self.in_shard(shard, &format!("kept:{session}:{epoch}"))
     }
 
-    /// Who holds a lease: a hash.
+    /// The leases of the nodes: a hash.
     pub(crate) fn leases(&self) -> String {
         format!("{}:{{nodes}}:leases", self.prefix)
     }
 
-    /// What signs things that all nodes believe: a string.
+    /// The secret with which nodes sign what all nodes accept: a string.
     pub(crate) fn secret(&self) -> String {
         format!("{}:{{nodes}}:secret", self.prefix)
     }
@@ -87,12 +89,12 @@ impl Keys {
         format!("{}:{{nodes}}:revoked", self.prefix)
     }
 
-    /// The channel, and the map, of the subject that is called `name` in `shard`.
+    /// The channel, and the key of the map, of the subject with the name `name` in `shard`.
     pub(crate) fn channel(&self, shard: u16, name: &str) -> String {
         self.in_shard(shard, name)
     }
 
-    /// Of which shard a channel is, and the name of its subject.
+    /// The shard and the name of the subject that a channel belongs to.
     pub(crate) fn name_on<'a>(&self, channel: &'a str) -> Option<(u16, &'a str)> {
         let rest = channel.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
         let (shard, name) = rest.split_once("}:")?;
@@ -100,12 +102,12 @@ impl Keys {
         (shard < SHARDS).then_some((shard, name))
     }
 
-    /// The slot that Redis Cluster keeps `shard` in.
+    /// The slot of a Redis Cluster that has `shard`.
     pub(crate) fn slot(&self, shard: u16) -> u16 {
         fred::util::redis_keyslot(self.changed(shard).as_bytes())
     }
 
-    /// The slot that Redis Cluster keeps the leases in.
+    /// The slot of a Redis Cluster that has the leases.
     pub(crate) fn slot_of_nodes(&self) -> u16 {
         fred::util::redis_keyslot(self.leases().as_bytes())
     }
@@ -115,7 +117,7 @@ impl Keys {
     }
 }
 
-/// What `subject` is called inside of its shard.
+/// The name of `subject` in its shard.
 pub(crate) fn name_of(subject: &Subject) -> String {
     match subject {
         Subject::User(user) => format!("user:{user}"),
@@ -124,7 +126,7 @@ pub(crate) fn name_of(subject: &Subject) -> String {
     }
 }
 
-/// The subject of that name.
+/// The subject with this name.
 pub(crate) fn subject_of(name: &str) -> Option<Subject> {
     let (kind, id) = name.split_once(':')?;
     Some(match kind {
@@ -135,7 +137,7 @@ pub(crate) fn subject_of(name: &str) -> Option<Subject> {
     })
 }
 
-/// The field of a map that holds the entry of `field`.
+/// The field of the hash that has the entry of `field`.
 pub(crate) fn field(field: Field) -> String {
     match field {
         Field::Profile => PROFILE.to_owned(),
@@ -143,7 +145,7 @@ pub(crate) fn field(field: Field) -> String {
     }
 }
 
-/// Which entry that field of a map holds; none in [`CLOCK`].
+/// The entry that a field of the hash has; `None` for [`CLOCK`].
 pub(crate) fn field_of(text: &[u8]) -> Option<Field> {
     if text == PROFILE.as_bytes() {
         return Some(Field::Profile);

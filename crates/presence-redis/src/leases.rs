@@ -1,5 +1,6 @@
-//! How leases are written: `until` and a moment in milliseconds, or `dead` and when it was found so, and the node's name.
-//! Behind the name, after a control character, stands until when everything of the node is in the store, in milliseconds.
+//! The format of leases: `until` and a moment in milliseconds, or `dead` and the moment when that was declared, and
+//! then the name of the node. After a control character follows the moment up to which everything of the node is in the
+//! store, in milliseconds.
 
 use fred::types::Value;
 use presence_core::Timestamp;
@@ -8,20 +9,20 @@ use presence_core::ports::{Lease, Leases, Standing};
 
 use crate::garbled::Garbled;
 
-/// A lease is not as it should be.
+/// A lease that is not in the right format.
 #[derive(Debug, thiserror::Error)]
-#[error("the lease {0:?} is not understood")]
+#[error("the lease {0:?} has a wrong format")]
 pub(crate) struct LeaseError(String);
 
-/// Stands between the name of a node and until when everything of it is in the store.
+/// The separator between the name of a node and the moment up to which everything of it is in the store.
 const SETTLED: char = '\u{1f}';
 
-/// What stands in a lease behind its moment.
+/// The text of a lease after its moment.
 pub(crate) fn text_of(name: &str, settled_until: Timestamp) -> String {
     format!("{name}{SETTLED}{}", settled_until.as_millis())
 }
 
-/// What `renew.lua` has answered.
+/// Reads the answer of `renew.lua`.
 pub(crate) fn leases_in(answer: Value, garbled: &Garbled) -> Result<Leases, LeaseError> {
     let strange = || LeaseError("answer".into());
     let answer = answer.into_array();

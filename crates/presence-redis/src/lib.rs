@@ -1,13 +1,15 @@
-//! The store that nodes share, on Redis: one server, the master of some sentinels, or a cluster, with or without TLS.
+//! The shared store of several nodes, on Redis: a single server, the master behind Sentinel, or a cluster, with
+//! or without TLS.
 //!
-//! [`RedisTopics`] is the ports [`Topics`](presence_core::ports::Topics), [`Outbox`](presence_core::ports::Outbox) and
-//! [`Revocations`](presence_core::ports::Revocations); [`Settings`] say which Redis. It decides nothing:
-//! which write of two wins is said by the core, and done by one script in the same step as the write.
+//! [`RedisTopics`] implements the ports [`Topics`](presence_core::ports::Topics),
+//! [`Outbox`](presence_core::ports::Outbox), [`Hooks`](presence_core::ports::Hooks) and
+//! [`Revocations`](presence_core::ports::Revocations). [`Settings`] name the Redis to use. The adapter decides nothing:
+//! the core defines which of two writes wins, and one script applies that in the same step as the write.
 //!
-//! A cluster is not left to the driver: that would stop all servers for the time that one is away. Each server has
-//! connections of its own, and a map of this crate says which has what.
+//! This crate does not leave a cluster to the driver, which would stop all servers while one is not available. Each
+//! server has connections of its own, and this crate keeps the map of which server has which slots.
 //!
-//! What is stored is described in `docs/data.md`.
+//! `docs/data.md` describes what is stored.
 
 mod batch;
 mod client;

@@ -1,9 +1,9 @@
-//! Hears what is told on the channels of one server, and sees to it that it does not go deaf unnoticed.
+//! Receives the messages on the channels of one server, and makes sure that a lost subscription is noticed.
 //!
-//! A subscription can vanish in silence: with its connection; when its slot moves to another server, or its server becomes a
-//! replica; by a message too many. So this keeps its own book of what it has subscribed to, asks the server each second how
-//! many channels it counts for this connection, and starts over when the two differ. Whenever there was a gap, everything in
-//! the shards concerned is to be compared.
+//! A subscription can disappear silently: with its connection, when its slot moves to another server, when its server
+//! becomes a replica, or when too many messages wait. So the listener keeps a list of what it has subscribed to. Each
+//! second it asks the server how many channels it counts for this connection, and starts again when the two differ.
+//! After a gap, everything in the shards concerned has to be compared.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,21 +22,21 @@ use crate::followed::Followed;
 use crate::node::Surroundings;
 use crate::shards::ShardSet;
 
-/// How often the server is asked.
+/// How often the server is asked for its count.
 const TICK: Duration = Duration::from_secs(1);
-/// How soon what failed is tried again.
+/// How soon a failed subscription is tried again.
 const RETRY: Duration = Duration::from_millis(100);
-/// How many subscriptions are under way at once.
+/// The number of subscriptions that are under way at the same time.
 const SUBSCRIBING_MAX: usize = 256;
-/// How many channels one command takes off.
+/// The number of channels that one command unsubscribes from.
 const UNSUBSCRIBED_MAX: usize = 256;
-/// How many calls of [`follow`](Listener::follow) wait. The next one fails at once.
+/// The number of calls of [`follow`](Listener::follow) that may wait. A further one fails at once.
 const ORDERS_MAX: usize = 1024;
 
 /// A subject: its shard, and its name there.
 pub(crate) type Named = (u16, Arc<str>);
 
-/// The ears of one node.
+/// The subscriptions on one server.
 pub(crate) struct Listener {
     connection: Arc<Connection>,
     orders: mpsc::Sender<Order>,
@@ -51,7 +51,7 @@ struct Order {
 }
 
 impl Listener {
-    /// Begins to listen, on `connection`, for the shards that are `owned`.
+    /// Begins to listen, on `connection`, to the shards that are `owned`.
     pub(crate) fn start(
         connection: Connection,
         owned: watch::Receiver<ShardSet>,
@@ -84,12 +84,12 @@ impl Listener {
         }
     }
 
-    /// What it listens on.
+    /// The connection for the subscriptions.
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Subscribes to the channels of `subjects`, and answers for each.
+    /// Subscribes to the channels of `subjects`. Returns one outcome for each.
     pub(crate) async fn follow(
         &self,
         subjects: Vec<Named>,
@@ -111,7 +111,7 @@ impl Listener {
         }
     }
 
-    /// Will unsubscribe from the channels of `subjects` that are not followed then.
+    /// Has the channels of `subjects` unsubscribed, unless they are followed again by then.
     pub(crate) fn unfollow(&self, subjects: impl IntoIterator<Item = Named>) {
         let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         leaving.extend(subjects);
@@ -124,7 +124,7 @@ impl Drop for Listener {
     }
 }
 
-/// Hands on what is heard.
+/// Passes received messages on.
 async fn pump(
     mut messages: broadcast::Receiver<Message>,
     owned: watch::Receiver<ShardSet>,
@@ -138,7 +138,10 @@ async fn pump(
                 }
             }
             Err(RecvError::Lagged(count)) => {
-                tracing::warn!(count, "messages of the store were lost for want of time");
+                tracing::warn!(
+                    count,
+                    "dropped messages of the store, because this node reads too slowly"
+                );
                 let owned = *owned.borrow();
                 owned.iter().for_each(|shard| followed.missed(shard));
             }
@@ -147,7 +150,7 @@ async fn pump(
     }
 }
 
-/// What is subscribed to on the connection that there is.
+/// The list of what is subscribed to on the current connection.
 struct Book {
     connection: Arc<Connection>,
     reconnects: broadcast::Receiver<fred::prelude::Server>,
@@ -156,9 +159,9 @@ struct Book {
     leaving: Arc<Mutex<Vec<Named>>>,
     around: Surroundings,
     subscribed: HashMap<u16, HashSet<Arc<str>>>,
-    /// Shards where something that is followed may not be subscribed to.
+    /// The shards in which something that is followed may not be subscribed to.
     missing: ShardSet,
-    /// Whether the server tells how many channels it counts.
+    /// Whether the server reports how many channels it counts.
     can_count: bool,
 }
 
@@ -217,7 +220,7 @@ impl Book {
         let _ = order.answer.send(outcomes);
     }
 
-    /// The connection is a new one: it is subscribed to nothing.
+    /// Starts again on a new connection, which has no subscriptions.
     async fn start_over(&mut self) {
         self.subscribed.clear();
         self.missing = *self.owned.borrow_and_update();
@@ -225,7 +228,7 @@ impl Book {
         let _ = self.connection.up(RETRY).await;
     }
 
-    /// Some shards have gone elsewhere, others have come.
+    /// Adapts to shards that have moved to this server or away from it.
     fn adjust(&mut self) {
         let owned = *self.owned.borrow_and_update();
         self.subscribed.retain(|&shard, _| owned.contains(shard));
@@ -235,7 +238,7 @@ impl Book {
             .collect();
     }
 
-    /// Subscribes to what is followed and not subscribed to, where that may be.
+    /// Subscribes to what is followed and not subscribed to, as far as this server has it.
     async fn mend(&mut self) {
         if self.missing.is_empty() || !self.connection.is_up() {
             return;
@@ -291,7 +294,7 @@ impl Book {
         outcomes
     }
 
-    /// Sees whether the server and the book agree.
+    /// Checks whether the server counts as many channels as the list has.
     async fn check(&mut self) {
         if !self.connection.is_up() {
             return self.around.kick.kick();
@@ -304,7 +307,7 @@ impl Book {
         self.around.kick.surveyed().await;
         self.adjust();
         if !self.agrees().await {
-            tracing::info!("the store has dropped subscriptions: connecting anew");
+            tracing::info!("the store has dropped subscriptions: connecting again");
             self.connection.reset(TICK).await;
         }
     }
@@ -348,14 +351,16 @@ impl Book {
             Err(_) => return false,
         };
         if count.is_none() {
-            tracing::warn!("the store does not tell its subscriptions: comparing must do");
+            tracing::warn!(
+                "the store does not report subscriptions: changes are found by comparing"
+            );
             self.can_count = false;
         }
         count.is_none_or(|count| count == counted)
     }
 }
 
-/// How many channels the server says it counts.
+/// The number of channels that the server counts, according to its answer.
 fn count_in(answer: &Value) -> Option<usize> {
     let text = answer.as_str()?;
     let field = text.split_ascii_whitespace();

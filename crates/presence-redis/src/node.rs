@@ -1,4 +1,4 @@
-//! One server, and what is under way to it.
+//! One server, and the commands on their way to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use crate::settings::{Address, Settings};
 use crate::shards::ShardSet;
 use crate::survey::Kick;
 
-/// How much may be under way to one server, in KiB; a command counts as one at least. What comes then fails at once.
+/// The size of the commands that may be on their way to one server, in KiB. A command counts as at least 1 KiB. A
+/// further one fails at once.
 pub const IN_FLIGHT_KIB_MAX: usize = 16 * 1024;
 
 /// A server that has some of the shards.
@@ -28,7 +29,7 @@ pub(crate) struct Node {
     listener: Listener,
 }
 
-/// What every node needs.
+/// What every node needs to connect.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) settings: Arc<Settings>,
@@ -55,17 +56,17 @@ impl Node {
         })
     }
 
-    /// Where it is.
+    /// The address of the server.
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// What it hears.
+    /// The subscriptions on the server.
     pub(crate) fn listener(&self) -> &Listener {
         &self.listener
     }
 
-    /// Says which shards it has from now on.
+    /// Sets the shards that the server has from now on.
     pub(crate) fn set_owned(&self, shards: ShardSet) {
         self.owned.send_if_modified(|owned| {
             let is_other = *owned != shards;
@@ -74,12 +75,12 @@ impl Node {
         });
     }
 
-    /// Whether commands can be sent.
+    /// Whether commands can be sent to the server.
     pub(crate) fn is_up(&self) -> bool {
         self.connections.iter().all(Connection::is_up)
     }
 
-    /// Waits until it is connected, or until it is known why not.
+    /// Waits until the connection is up, or until it is known why not.
     pub(crate) async fn up(&self, within: Duration) -> Result<(), Error> {
         for connection in &self.connections {
             connection.up(within).await?;
@@ -88,7 +89,7 @@ impl Node {
         Ok(())
     }
 
-    /// Does one command. Those with one `lane` are done in order.
+    /// Sends one command. Commands with the same `lane` are executed in order.
     pub(crate) async fn call(
         &self,
         lane: u16,

@@ -1,4 +1,4 @@
-//! What was heard and nobody has asked for yet.
+//! Notices that were received and have not been taken yet.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use crate::garbled::Garbled;
 use crate::record::{self, Message};
 
-/// How much may wait to be asked for, in bytes. What comes then is dropped, and its shard is to be compared.
+/// The maximum size of the waiting notices, in bytes. Further ones are dropped, and their shard is compared instead.
 pub const NOTICES_BYTES_MAX: usize = 32 << 20;
-/// What one that waits takes besides its message.
+/// The size of a waiting notice besides its message, in bytes.
 const OVERHEAD_BYTES: usize = 128;
 
 /// A queue of notices, in order.
@@ -27,40 +27,40 @@ pub(crate) struct Notices {
 struct Waiting {
     queue: VecDeque<Heard>,
     bytes: usize,
-    /// Of which shards a [`Notice::Forgot`] waits. What else there is to say of those is dropped: whoever takes it compares
-    /// everything there.
+    /// The shards for which a [`Notice::Forgot`] waits. Other notices of those shards are dropped, because whoever
+    /// takes that one compares everything there.
     forgotten: Box<[bool]>,
 }
 
 enum Heard {
-    /// A message, not yet decoded: so its size is known.
+    /// A message that has not been decoded yet, so that its size is known.
     Told(Subject, Bytes),
     Said(Notice),
 }
 
 impl Notices {
-    /// Adds what was told on the channel of `subject`.
+    /// Adds a message that was received on the channel of `subject`.
     pub(crate) fn told(&self, shard: u16, subject: Subject, message: Bytes) {
         self.put(shard, Heard::Told(subject, message));
     }
 
-    /// Adds `notice`.
+    /// Adds `notice` to the queue.
     pub(crate) fn say(&self, shard: u16, notice: Notice) {
         self.put(shard, Heard::Said(notice));
     }
 
-    /// Says that everything in `shard` is to be compared.
+    /// Adds the notice that everything in `shard` has to be compared.
     pub(crate) fn forget(&self, shard: u16) {
         self.lock().forget(shard);
         self.arrived.notify_one();
     }
 
-    /// What is not understood.
+    /// The counter of what cannot be understood.
     pub(crate) fn garbled(&self) -> &Garbled {
         &self.garbled
     }
 
-    /// The next one. Cancelling it loses nothing.
+    /// Waits for the next notice. Cancelling the call loses nothing.
     pub(crate) async fn next(&self) -> Notice {
         loop {
             // Taken, decoded and returned without waiting in between.
@@ -138,7 +138,7 @@ impl Heard {
         }
     }
 
-    /// The notice, if it can be understood. What cannot is as good as lost, and found by comparing.
+    /// The notice, if the message can be understood. Otherwise it counts as lost, and the change is found by comparing.
     fn decoded(self, garbled: &Garbled) -> Option<Notice> {
         let (subject, message) = match self {
             Heard::Said(notice) => return Some(notice),

@@ -1,4 +1,4 @@
-//! What waits to be carried elsewhere: rows that the script of writes leaves, read and taken away.
+//! The transactional outbox: rows that the script of writes leaves, read and settled.
 
 use std::collections::BTreeMap;
 use std::sync::Once;
@@ -14,10 +14,10 @@ use crate::script;
 use crate::survey::Place;
 use crate::topics::RedisTopics;
 
-/// How many rows one script takes away.
+/// The number of rows that one script removes.
 pub const ROWS_PER_SCRIPT_MAX: usize = 500;
 
-/// How often more rows are read where the names of some are not understood.
+/// How often at most further rows are read if the names of some cannot be understood.
 const READS_MAX: usize = 16;
 
 impl Outbox for RedisTopics {
@@ -67,7 +67,7 @@ impl Outbox for RedisTopics {
 }
 
 impl RedisTopics {
-    /// The rows in `shard`. Most of the time there are none, and that is one small command.
+    /// The rows in `shard`. Usually there are none, which takes one small command.
     async fn due_in(&self, queue: Queue, shard: u16, max: usize) -> Result<Vec<Row>, Fault> {
         if max == 0 {
             return Ok(Vec::new());
@@ -93,7 +93,8 @@ impl RedisTopics {
         Ok(rows)
     }
 
-    /// The last version that was made `age` ago. One server is asked for all: their clocks differ by less than matters here.
+    /// The last version that was made at least `age` ago. One server is asked for all shards, because the clocks
+    /// differ by little.
     async fn version_before(&self, age: Duration) -> Result<u64, Fault> {
         let now = time_us(self.topology.map().any_of("TIME").await?)?;
         let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
@@ -101,7 +102,7 @@ impl RedisTopics {
     }
 }
 
-/// What a server's clock says, in microseconds since 1970.
+/// The time of a server's clock, in microseconds since 1970.
 fn time_us(answer: Value) -> Result<u64, Fault> {
     let answer = answer.into_array();
     let number = |value: &Value| value.as_u64().ok_or(Fault::Strange);
@@ -119,7 +120,8 @@ fn args_of(row: &Row) -> [Value; 2] {
     ]
 }
 
-/// The rows in `pairs` of name and version. A name that is not understood is a later release's, which knows it.
+/// The rows in `pairs` of name and version. A name that cannot be understood is of a later release, which
+/// will handle it.
 fn rows_in(pairs: Vec<Value>) -> Result<Vec<Row>, Fault> {
     let mut rows = Vec::new();
     for pair in pairs {
@@ -135,7 +137,7 @@ fn rows_in(pairs: Vec<Value>) -> Result<Vec<Row>, Fault> {
         if subject.is_none() {
             static ONCE: Once = Once::new();
             ONCE.call_once(
-                || tracing::warn!(%name, "the name of a row is not understood: it waits"),
+                || tracing::warn!(%name, "cannot understand the name of an outbox row, so it stays"),
             );
         }
         rows.extend(subject.map(|subject| Row { subject, version }));

@@ -1,4 +1,4 @@
-//! Removes what a dead node has left: with the same script as every other write, so it is fenced as those are.
+//! Removes the entries of a dead node. It uses the same script as every other write, so the removals leave fences, too.
 
 use fred::types::Value;
 use futures_util::future::join_all;
@@ -11,9 +11,9 @@ use crate::survey::Place;
 use crate::topics::{ENTRIES_PER_SCAN, RedisTopics};
 use crate::{keys, record};
 
-/// How many maps of a shard one call of [`reap`](Topics::reap) looks at.
+/// The number of maps of a shard that one call of [`reap`](Topics::reap) looks at.
 pub const REAPED_PER_SHARD_MAX: usize = 32;
-/// How many shards it looks at at once.
+/// The number of shards that are looked at at the same time.
 const SHARDS_AT_ONCE: usize = 32;
 
 impl RedisTopics {
@@ -45,7 +45,7 @@ impl RedisTopics {
         failure.map_or(Ok(is_more), Err)
     }
 
-    /// Removes what `who` has in some maps of `shard`, and says whether there may be more.
+    /// Removes what `who` has in some maps of `shard`. Returns whether there may be more.
     async fn reap_shard(&self, shard: u16, who: Incarnation) -> Result<bool, StoreError> {
         let args = vec![
             Value::from(self.keys.owned(shard, who)),
@@ -77,7 +77,8 @@ impl RedisTopics {
         Ok(is_more)
     }
 
-    /// What is to be cut of the map of `subject`. Of a big one only the last of it: the rest is cut already.
+    /// The removals in the map of `subject`. Of a big map they are only those of its last part: the others
+    /// are done already.
     async fn cuts(
         &self,
         subject: Subject,
@@ -107,7 +108,7 @@ impl RedisTopics {
     }
 }
 
-/// The sessions among `entries`, fields and what is stored there by turns, that are of `who`.
+/// The removals of the sessions of `who` among `entries`, which are fields and values in turn.
 fn cuts_in(entries: &[Value], who: Incarnation) -> Vec<Op> {
     let pairs = entries.chunks_exact(2);
     pairs

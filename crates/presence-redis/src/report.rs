@@ -1,4 +1,4 @@
-//! Who says which server has what: the servers of a cluster, or sentinels.
+//! Reports of which server has which slots, by the servers of a cluster or by sentinels.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::client::Connection;
 use crate::fault::Fault;
 use crate::settings::{Address, Servers, Settings};
 
-/// How long to wait for sentinels while there is a connection to none of them.
+/// How long to wait for sentinels while none of them is connected.
 const CONNECT: Duration = Duration::from_secs(2);
 /// The last slot of a cluster.
 const SLOT_MAX: u16 = 16383;
 
-/// Which server has what.
+/// A report of which server has which slots.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Report {
     is_ok: bool,
     epoch: u64,
-    /// First slot, last slot, whose.
+    /// The first slot, the last slot, and the server that has them.
     ranges: Vec<(u16, u16, Address)>,
 }
 
@@ -33,14 +33,14 @@ impl Report {
         range.map(|(_, _, address)| address)
     }
 
-    /// Of several reports the one of the highest rank is believed. A server that is cut off from most of the others says
-    /// that all is not well, or has not heard of the latest election.
+    /// The rank of the report: of several reports the one with the highest rank is believed. A server that is cut off
+    /// from most others reports that the cluster is not well, or does not know the latest election.
     pub(crate) fn rank(&self) -> (bool, u64) {
         (self.is_ok, self.epoch)
     }
 }
 
-/// What the server at `asked` says of its cluster, asked with `call`.
+/// The report of the server at `asked` about its cluster. `call` sends it commands.
 pub(crate) async fn of_cluster<F>(
     asked: &Address,
     call: impl Fn(&'static str, Vec<Value>) -> F,
@@ -66,7 +66,7 @@ fn ranges_in(asked: &Address, slots: Value) -> Result<Vec<(u16, u16, Address)>, 
         .collect()
 }
 
-/// A range of slots and its master; `None` if that has no address yet.
+/// A range of slots and its master; `None` if the master has no address yet.
 fn range_in(asked: &Address, row: Value) -> Result<Option<(u16, u16, Address)>, Fault> {
     let row = row.into_array();
     let [from, to, Value::Array(master), ..] = &row[..] else {
@@ -102,14 +102,14 @@ fn number(value: &Value) -> Result<u16, Fault> {
     number.ok_or(Fault::Strange)
 }
 
-/// Sentinels, each asked over a connection of its own.
+/// The sentinels, each with a connection of its own.
 pub(crate) struct Sentinels {
     service: Box<str>,
     connections: Vec<Connection>,
 }
 
 impl Sentinels {
-    /// Begins to connect to those of `settings`.
+    /// Begins to connect to the sentinels of `settings`.
     pub(crate) fn open(settings: &Settings) -> Result<Self, Error> {
         let Servers::Sentinel {
             sentinels,
@@ -132,7 +132,7 @@ impl Sentinels {
         })
     }
 
-    /// What most of those that answer say.
+    /// The report of the majority of the sentinels that answer.
     pub(crate) async fn report(&self) -> Result<Report, Error> {
         if !self.connections.iter().any(Connection::is_up) {
             // Some may never answer, so they are waited for only as long as there is none.

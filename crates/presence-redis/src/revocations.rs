@@ -1,7 +1,7 @@
-//! The list of users whose older tokens are refused: one hash, beside the leases.
+//! The list of users whose older tokens are refused: a hash on the server of the leases.
 //!
-//! Under each user stand two moments in milliseconds with a space between, `at` and `until`; what a later release adds comes
-//! after them. Under a name that no user has stands the version of the list.
+//! The field of a user has two moments in milliseconds, `at` and `until`, with a space between; a later release adds
+//! more after them. A field whose name no user can have has the version of the list.
 
 use fred::types::Value;
 use presence_core::ports::{RevocationList, Revocations, StoreError};
@@ -13,9 +13,9 @@ use crate::script;
 use crate::survey::Place;
 use crate::topics::{ENTRIES_PER_SCAN, RedisTopics};
 
-/// The name of the version. No id of a user has that character.
+/// The field with the version. No user id has this character.
 const VERSION: &str = "#";
-/// How many revocations one script takes in.
+/// The number of revocations that one script adds.
 pub const REVOKED_PER_SCRIPT_MAX: usize = 500;
 
 impl Revocations for RedisTopics {
@@ -104,7 +104,7 @@ impl RedisTopics {
     }
 }
 
-/// The revocation that stands under `user`. One that is not understood is left out: it is no reason to do without all others.
+/// The revocation in the field `user`. One that cannot be understood is left out, so that the others still count.
 fn read(user: &Value, record: &Value) -> Option<Revocation> {
     let (user, record) = (user.as_str()?, record.as_str()?);
     if user == VERSION {
@@ -121,7 +121,7 @@ fn read(user: &Value, record: &Value) -> Option<Revocation> {
     };
     let revocation = read();
     if revocation.is_none() {
-        tracing::warn!(%user, %record, "a revocation is not understood");
+        tracing::warn!(%user, %record, "cannot understand a revocation");
     }
     revocation
 }

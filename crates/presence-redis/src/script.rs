@@ -1,34 +1,34 @@
-//! Scripts, and how they are called.
+//! The Lua scripts, and how they are called.
 
 use std::sync::LazyLock;
 
 use fred::types::Value;
 
-/// A script that servers keep by its hash.
+/// A script that the servers keep by its hash.
 pub(crate) struct Script {
     text: &'static str,
     hash: String,
 }
 
-/// Does writes of one shard.
+/// Applies writes to one shard.
 pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("write.lua")));
-/// Takes rows out of an outbox.
+/// Removes rows from an outbox.
 pub(crate) static SETTLE: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("settle.lua")));
-/// Tells the outside of a subject.
+/// Stores webhook events of a subject.
 pub(crate) static TELL: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("tell.lua")));
-/// Has some of what it was told looked at again.
+/// Has some subjects checked again that webhooks have told about.
 pub(crate) static DOUBT: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("doubt.lua")));
-/// Takes away what it was told.
+/// Removes delivered webhook events.
 pub(crate) static DELIVERED: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("delivered.lua")));
-/// Prolongs a lease.
+/// Extends a lease, and returns all leases.
 pub(crate) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("renew.lua")));
-/// Declares a node dead.
+/// Declares a node dead, unless its lease is running.
 pub(crate) static CONDEMN: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("condemn.lua")));
 
-/// Adds to the list of users whose older tokens are refused.
+/// Adds revocations to the list of users whose older tokens are refused.
 pub(crate) static REVOKE: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("revoke.lua")));
 
@@ -40,7 +40,7 @@ impl Script {
         }
     }
 
-    /// The arguments of `EVALSHA`; with `is_whole`, of `EVAL`, after which the server knows it.
+    /// The arguments of `EVALSHA`, or with `is_whole` of `EVAL`, which makes the server keep the script.
     pub(crate) fn args(&self, is_whole: bool, keys: &[String], args: &[Value]) -> Vec<Value> {
         let script = if is_whole { self.text } else { &self.hash };
         let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);

@@ -1,22 +1,25 @@
-//! Which Redis, and how.
+//! Settings: which Redis to use, and how.
 
 use std::fmt;
 use std::time::Duration;
 
 use url::{Host, Url};
 
-/// How keys begin, unless told otherwise.
+/// The prefix of all keys, unless another one is set.
 pub const PREFIX: &str = "presence";
-/// How long a command may take, unless told otherwise.
+/// The time limit of a command, unless another one is set.
 pub const TIMEOUT: Duration = Duration::from_millis(500);
-/// The longest that a command may take: a call may need two, and shall fail within some seconds.
+/// The longest time limit of a command that may be set. A call may need two commands, and must fail
+/// within some seconds.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(10);
-/// The most connections for commands to one server. One does tens of thousands of commands a second.
+/// The maximum number of connections for commands to one server. One connection carries tens of thousands of
+/// commands a second.
 pub const CONNECTIONS_MAX: usize = 64;
 
-/// Which Redis, and how: checked, so that what is wrong is said by name before anything is opened.
+/// Which Redis to use, and how. Settings are checked when they are made, so an error names the wrong field before any
+/// connection is opened.
 ///
-/// Neither its `Debug` nor its errors show a password.
+/// Neither `Debug` nor an error shows a password.
 ///
 /// ```
 /// use presence_redis::Settings;
@@ -39,34 +42,34 @@ pub struct Settings {
     pub(crate) webhooks: bool,
 }
 
-/// One Redis, told part by part.
+/// A single Redis server, described by its parts instead of a URL.
 #[derive(Clone)]
 pub struct Parts {
-    /// Its name or address.
+    /// The host name or the IP address of the server.
     pub host: String,
-    /// Its port.
+    /// The TCP port of the server, 1 to 65535.
     pub port: u16,
-    /// Who to log in as; the default user, if none.
+    /// The user to log in as; the default user if `None`.
     pub user: Option<String>,
-    /// The password, if it wants one. An empty one is none.
+    /// The password, if the server wants one. An empty password counts as none.
     pub password: Option<String>,
-    /// Whether to speak TLS.
+    /// Whether the connection uses TLS.
     pub tls: bool,
-    /// Which of its databases.
+    /// The number of the database on the server.
     pub database: u8,
 }
 
-/// What is wrong with a setting.
+/// Why a setting is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct SettingsError {
-    /// Which: the name of a field of [`Parts`], of a part of the URL, or of what a `with_` function sets.
+    /// The name of the setting: a field of [`Parts`], a part of the URL, or what a `with_` function sets.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// What is wrong with the setting, in words.
     pub problem: String,
 }
 
-/// A host and a port.
+/// The host and the port of a server.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Address {
     pub(crate) host: Box<str>,
@@ -76,7 +79,7 @@ pub(crate) struct Address {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Servers {
     One(Address),
-    /// Some of a cluster's.
+    /// Some servers of a cluster, from which all others are found.
     Cluster(Vec<Address>),
     Sentinel {
         sentinels: Vec<Address>,
@@ -93,12 +96,12 @@ pub(crate) struct Login {
 
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Tls {
-    /// Who may vouch for the servers, as PEM; who the system trusts, if none.
+    /// The authorities that may vouch for the servers, as PEM; those of the system if `None`.
     pub(crate) authorities: Option<Box<[u8]>>,
 }
 
 impl Settings {
-    /// One URL says it all:
+    /// Settings from one URL:
     ///
     /// ```text
     /// redis://user:password@host:6379/0
@@ -106,13 +109,14 @@ impl Settings {
     /// redis-sentinel://user:password@sentinel:26379/0?sentinelServiceName=mymaster&node=other:26379
     /// ```
     ///
-    /// `rediss` in place of `redis` is TLS. All but the host may be left out; of the sentinels, not the service name.
-    /// Of a cluster some nodes are enough. User and password are those of the servers, percent-encoded; sentinels that
-    /// want one have `sentinelUsername` and `sentinelPassword`.
+    /// With `rediss` in place of `redis` the connection uses TLS. Everything but the host may be left out,
+    /// and for Sentinel the service name is needed, too. For a cluster, some of its nodes are enough. User
+    /// and password are those of the servers, percent-encoded. Sentinels that want a login have
+    /// `sentinelUsername` and `sentinelPassword`.
     ///
     /// # Errors
     ///
-    /// Says which part is wrong.
+    /// [`SettingsError`] names the part of the URL that is wrong.
     pub fn from_url(url: &str) -> Result<Self, SettingsError> {
         let url = Url::parse(url).map_err(|it| wrong("url", it))?;
         let (scheme, is_tls) = scheme_of(&url)?;
@@ -160,11 +164,11 @@ impl Settings {
         settings.checked()
     }
 
-    /// One server.
+    /// Settings for a single server.
     ///
     /// # Errors
     ///
-    /// Says which part is wrong.
+    /// [`SettingsError`] names the field that is wrong.
     pub fn from_parts(parts: &Parts) -> Result<Self, SettingsError> {
         let host = Host::parse(&parts.host).map_err(|it| wrong("host", it))?;
         let settings = Settings {
@@ -182,11 +186,11 @@ impl Settings {
         settings.checked()
     }
 
-    /// The same with keys that begin with `prefix`, and a colon: for several deployments on one Redis.
+    /// The same settings with keys that begin with `prefix` and a colon, so that several deployments can share a Redis.
     ///
     /// # Errors
     ///
-    /// It is empty, longer than 64 bytes, or has a character that would break a key.
+    /// [`SettingsError`] if the prefix is empty, is longer than 64 bytes, or has a character that would break a key.
     pub fn with_prefix(mut self, prefix: &str) -> Result<Self, SettingsError> {
         let is_fine = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
         if prefix.is_empty() || prefix.len() > 64 || !prefix.chars().all(is_fine) {
@@ -197,11 +201,11 @@ impl Settings {
         Ok(self)
     }
 
-    /// The same with another longest time for a command, instead of [`TIMEOUT`].
+    /// The same settings with another time limit of a command, instead of [`TIMEOUT`].
     ///
     /// # Errors
     ///
-    /// It is less than 10 ms, or more than [`TIMEOUT_MAX`].
+    /// [`SettingsError`] if it is less than 10 ms, or more than [`TIMEOUT_MAX`].
     pub fn with_timeout(mut self, timeout: Duration) -> Result<Self, SettingsError> {
         if timeout < Duration::from_millis(10) || timeout > TIMEOUT_MAX {
             let most = TIMEOUT_MAX.as_millis();
@@ -211,11 +215,12 @@ impl Settings {
         Ok(self)
     }
 
-    /// The same with `connections` for commands to each server, instead of one. There is one more for what is followed.
+    /// The same settings with `connections` for commands to each server, instead of one. Each server has one more
+    /// connection for subscriptions.
     ///
     /// # Errors
     ///
-    /// It is 0, or more than [`CONNECTIONS_MAX`].
+    /// [`SettingsError`] if it is 0, or more than [`CONNECTIONS_MAX`].
     pub fn with_connections(mut self, connections: usize) -> Result<Self, SettingsError> {
         if !(1..=CONNECTIONS_MAX).contains(&connections) {
             let problem = format!("must be 1 to {CONNECTIONS_MAX}");
@@ -225,17 +230,18 @@ impl Settings {
         Ok(self)
     }
 
-    /// The same with a note of each change that is due for webhooks, which somebody has to take away again.
+    /// The same settings with webhooks on: each write leaves a row for them in the outbox. A node must deliver and
+    /// remove these, or they accumulate.
     pub fn with_webhooks(mut self) -> Self {
         self.webhooks = true;
         self
     }
 
-    /// The same, trusting servers that `authorities` (certificates as PEM) vouch for, and no others.
+    /// The same settings, trusting only servers that `authorities` vouch for (certificates as PEM).
     ///
     /// # Errors
     ///
-    /// TLS is not on, or there is no certificate in it.
+    /// [`SettingsError`] if TLS is off, or if there is no certificate in the text.
     pub fn with_authorities(mut self, authorities: &[u8]) -> Result<Self, SettingsError> {
         const FIELD: &str = "certificate authorities";
         let Some(tls) = &mut self.tls else {
@@ -246,7 +252,7 @@ impl Settings {
         Ok(self)
     }
 
-    /// Where it connects to, for a log: no password.
+    /// What the settings connect to, for a log. It has no password.
     pub fn describe(&self) -> String {
         let tls = if self.tls.is_some() { " with TLS" } else { "" };
         match &self.servers {
@@ -366,7 +372,7 @@ fn scheme_of(url: &Url) -> Result<(Scheme, bool), SettingsError> {
     })
 }
 
-/// What stands behind the question mark.
+/// The query of the URL, after the question mark.
 #[derive(Default)]
 struct Query {
     nodes: Vec<Address>,
@@ -399,7 +405,7 @@ impl Query {
         Ok(query)
     }
 
-    /// Whether there is something in it that only sentinels would use.
+    /// Whether the query has something that only Sentinel uses.
     fn is_of_sentinels(&self) -> bool {
         self.service.is_some() || self.sentinel_user.is_some() || self.sentinel_password.is_some()
     }

@@ -1,4 +1,4 @@
-//! Some of the shards.
+//! Sets of shards, as bit sets.
 
 use presence_core::cluster::SHARDS;
 
@@ -9,7 +9,7 @@ pub(crate) struct ShardSet {
 }
 
 impl ShardSet {
-    /// All of them.
+    /// The set of all shards.
     pub(crate) fn all() -> Self {
         (0..SHARDS).collect()
     }

@@ -1,4 +1,4 @@
-//! Which server has which shard, and how that is found out when it changes.
+//! The map of which server has which shard, and how changes of it are found.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,49 +19,49 @@ use crate::report::{self, Report, Sentinels};
 use crate::settings::{Address, Servers};
 use crate::shards::ShardSet;
 
-/// Between two surveys at least.
+/// The shortest time between two surveys.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Between two surveys of a cluster at most.
+/// The longest time between two surveys of a cluster.
 const CLUSTER_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Between two questions to sentinels at most: for some ten seconds after they have another master the old one goes on as
-/// if nothing had happened, and what it is told then is lost.
+/// The longest time between two questions to Sentinel. For some ten seconds after a fail-over the old master goes on as
+/// if nothing had happened, and what is written to it then is lost.
 const SENTINELS_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long a server may take to say what it knows.
+/// How long a server may take to answer a question about the cluster.
 const ANSWER: Duration = Duration::from_millis(300);
-/// How long to wait for a server that was not known before.
+/// How long to wait for the connection to a server that was not known before.
 const CONNECT: Duration = Duration::from_millis(300);
-/// How long to wait for a server that may be the first one.
+/// How long to wait for the connection to a server when the node starts.
 const CONNECT_FIRST: Duration = Duration::from_secs(2);
-/// How long somebody waits for a survey.
+/// How long a call waits for a survey.
 const SURVEYED: Duration = Duration::from_millis(400);
 
-/// What is of one place: a shard, or the leases.
+/// What a command is about, and so which server it goes to: a shard, or the leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Shard(u16),
     Nodes,
 }
 
-/// Who has what.
+/// The map of which server has which shard.
 #[derive(Default)]
 pub(crate) struct Map {
     nodes: Vec<Arc<Node>>,
-    /// Of each shard, and then of the leases, which of the nodes.
+    /// For each shard, and then for the leases: the index of the server that has it.
     owners: Vec<Option<usize>>,
 }
 
-/// The map, kept up to date.
+/// The map, which a task keeps up to date.
 pub(crate) struct Topology {
     map: Arc<RwLock<Arc<Map>>>,
     kick: Arc<Kick>,
     surveyor: Option<JoinHandle<()>>,
 }
 
-/// Asks for a survey.
+/// The signal that a survey is needed.
 pub(crate) struct Kick {
     asked: Notify,
     done: watch::Sender<u64>,
-    /// Whether there is anything to survey.
+    /// Whether servers may change at all: a single server does not.
     is_needed: bool,
 }
 
@@ -74,12 +74,12 @@ impl Kick {
         }
     }
 
-    /// Asks for a survey.
+    /// Asks for a survey, without waiting for it.
     pub(crate) fn kick(&self) {
         self.asked.notify_one();
     }
 
-    /// Asks for a survey and waits for it, if that makes sense, for some time.
+    /// Asks for a survey and waits for it, if servers may change, for [`SURVEYED`] at most.
     pub(crate) async fn surveyed(&self) {
         if self.is_needed {
             let mut done = self.done.subscribe();
@@ -90,7 +90,7 @@ impl Kick {
 }
 
 impl Map {
-    /// The node that has `place`.
+    /// The server that has `place`.
     pub(crate) fn owner(&self, place: Place) -> Result<&Arc<Node>, Fault> {
         let index = match place {
             Place::Shard(shard) => usize::from(shard),
@@ -100,7 +100,7 @@ impl Map {
         owner.map(|it| &self.nodes[it]).ok_or(Fault::Unowned)
     }
 
-    /// What the first of the nodes answers that answers.
+    /// The answer of the first server that answers.
     pub(crate) async fn any_of(&self, name: &'static str) -> Result<Value, Fault> {
         let mut outcome = Err(Fault::Unowned);
         for node in &self.nodes {
@@ -158,17 +158,17 @@ impl Topology {
         })
     }
 
-    /// The map as it is.
+    /// The map as it is now.
     pub(crate) fn map(&self) -> Arc<Map> {
         Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks for a survey.
+    /// Asks for a survey, without waiting for it.
     pub(crate) fn kick(&self) {
         self.kick.kick();
     }
 
-    /// Asks for a survey and waits for it, for some time.
+    /// Asks for a survey and waits for it, for [`SURVEYED`] at most.
     pub(crate) async fn surveyed(&self) {
         self.kick.surveyed().await;
     }
@@ -188,9 +188,9 @@ struct Surveyor {
     map: Arc<RwLock<Arc<Map>>>,
 }
 
-/// Who knows.
+/// Where the surveyor asks.
 enum Source {
-    /// The servers themselves, and if none of those that are known answers, these.
+    /// The servers themselves. These are asked if none of the known servers answers.
     Cluster(Vec<Address>),
     Sentinels(Sentinels),
 }
@@ -207,7 +207,7 @@ impl Surveyor {
             let _ = timeout(pause_max, kick.asked.notified()).await;
             let told = self.survey().await;
             if let (Err(error), true) = (&told, was_told) {
-                tracing::warn!(%error, "nobody tells which server has what of the store");
+                tracing::warn!(%error, "cannot find out which server has which part of the store");
             }
             was_told = told.is_ok();
             kick.done.send_modify(|count| *count += 1);
@@ -236,7 +236,7 @@ impl Surveyor {
         reports.max_by_key(Report::rank)
     }
 
-    /// What the first seed says that says anything.
+    /// The report of the first seed that answers.
     async fn ask_seeds(&self, seeds: &[Address]) -> Result<Report, Error> {
         let mut failure = None;
         for seed in seeds {
@@ -309,7 +309,7 @@ impl Surveyor {
         for node in before.nodes.iter().filter(gone) {
             // It may live for another moment, with what is under way.
             node.set_owned(ShardSet::default());
-            tracing::info!(server = %node.address(), "a server of the store has no part of it any longer");
+            tracing::info!(server = %node.address(), "a server has no part of the store any longer");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The port: its words to commands, answers to its words.
+//! The ports on Redis: translates calls to commands, and answers to outcomes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,30 +24,31 @@ use crate::settings::{Address, Servers, Settings};
 use crate::survey::{Kick, Place, Topology};
 use crate::{leases, record};
 
-/// How many maps one call of [`read`](Topics::read) has under way at once.
+/// The number of maps that one call of [`read`](Topics::read) reads at the same time.
 pub const READING_MAX: usize = 1024;
-/// How many entries of a map one command reads.
+/// The number of entries of a map that one command reads.
 pub(crate) const ENTRIES_PER_SCAN: i64 = 2000;
-/// How much longer than one command a call may take, beside what is under way when that has passed.
+/// The time that a call may take in addition to the time limit of a command. What is under way when it ends
+/// is still awaited.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// The store that nodes share, on Redis: one server, the master of some sentinels, or a cluster.
+/// The shared store of several nodes, on Redis: a single server, the master behind Sentinel, or a cluster.
 ///
-/// It holds, to each server with part of the store, the connections that [`Settings`] say for commands, and one more for
-/// what is followed. Dropping it closes them.
+/// To each server that has part of the store it holds as many connections for commands as [`Settings`] say, and one
+/// more for subscriptions. Dropping it closes them.
 pub struct RedisTopics {
     pub(crate) keys: Keys,
     pub(crate) followed: Arc<Followed>,
     pub(crate) topology: Topology,
-    /// How long a call may take, beside what is under way when that has passed.
+    /// The time that a call may take. What is under way when it ends is still awaited.
     patience: Duration,
-    /// Whether anybody wants them.
+    /// Whether writes leave rows for webhooks.
     webhooks: bool,
-    /// How far the servers' clocks are from each other.
+    /// How far the clocks of the servers are apart.
     clocks: Clocks,
 }
 
-/// Why there is no connection.
+/// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{servers} cannot be used: {problem}")]
 pub struct ConnectError {
@@ -56,13 +57,14 @@ pub struct ConnectError {
 }
 
 impl RedisTopics {
-    /// Connects.
+    /// Connects to the servers that `settings` name.
     ///
-    /// Of a cluster, one server that answers is enough. Once connected, it connects anew by itself, for ever.
+    /// For a cluster, one server that answers is enough. After that it reconnects by itself, for ever.
     ///
     /// # Errors
     ///
-    /// Says what is wrong: nobody is there, the password is wrong, a server is too old.
+    /// [`ConnectError`] says what is wrong: no server answers, the password is wrong, or a server is older
+    /// than Redis 7.0.
     pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
         let keys = Keys::new(&settings.prefix);
         let followed = Arc::new(Followed::new(keys.clone()));
@@ -97,7 +99,7 @@ impl RedisTopics {
         Ok(topics)
     }
 
-    /// How many records and messages of others were not understood so far, and dropped.
+    /// How many records and messages could not be understood so far. They were dropped.
     pub fn garbled(&self) -> u64 {
         self.followed.notices().garbled().count()
     }
@@ -120,13 +122,13 @@ impl RedisTopics {
         if policy != "noeviction" {
             tracing::warn!(
                 policy,
-                "the store may forget people: set maxmemory-policy to noeviction"
+                "the store may evict data: set maxmemory-policy to noeviction"
             );
         }
         Ok(())
     }
 
-    /// Does one command where `place` is; if that has just gone elsewhere, there.
+    /// Sends one command to the server of `place`. If that has just changed, it is sent once more to the new server.
     pub(crate) async fn call(
         &self,
         place: Place,
@@ -184,7 +186,7 @@ impl RedisTopics {
         }
     }
 
-    /// Does batches of one shard one after the other.
+    /// Writes the batches of one shard, one after the other.
     async fn write_chain(&self, chain: &[Batch]) -> Vec<Result<Vec<Written>, Fault>> {
         let mut done = Vec::with_capacity(chain.len());
         for batch in chain {
@@ -234,10 +236,10 @@ impl RedisTopics {
 }
 
 impl RedisTopics {
-    /// Reads a map: a small one at once, and a big one piece by piece, so that it keeps nobody waiting.
+    /// Reads a map. A small one is read at once, and a big one piece by piece, so that it does not block the server.
     ///
-    /// Then the version is that of the beginning, and some of the entries may be newer. Whoever follows the subject has
-    /// heard, or will hear, of all changes since that version.
+    /// If it is read in pieces, the version is that of the beginning, and some entries may be newer. Whoever follows
+    /// the subject receives all changes since that version.
     async fn scan_all(&self, subject: &Subject) -> Result<Snapshot, StoreError> {
         let key = self.keys.map(subject);
         let place = Place::Shard(subject.shard());
@@ -271,7 +273,7 @@ impl RedisTopics {
         Ok(snapshot.into())
     }
 
-    /// Reads some of the hash at `key`, from `cursor` on: where to go on, and fields and their values by turns.
+    /// Reads a part of the hash at `key`, from `cursor` on. Returns where to go on, and fields and values in turn.
     pub(crate) async fn scan(
         &self,
         place: Place,
@@ -455,7 +457,8 @@ impl Topics for RedisTopics {
 }
 
 impl RedisTopics {
-    /// Subscribes to those of `subjects` that `left` says, notes the `outcomes`, and says which may be tried again.
+    /// Subscribes to those of `subjects` whose indices are in `left`, and stores their `outcomes`. Returns those that
+    /// can be tried again.
     async fn follow_once(
         &self,
         subjects: &[Subject],

@@ -10,28 +10,28 @@ use super::event::{Page, Statuses, User, UserStatus};
 use super::frame::{frame, members};
 use super::words::Reason;
 
-/// What became of a person. In JSON it has the `type` that it would have as an event of its own.
+/// A change of one person in a roster. In JSON it has the `type` of the event that would report it alone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// They came.
+    /// The user has joined the place.
     Joined(User),
-    /// Something about them is different.
+    /// The user is still there, and something about them has changed.
     Updated(User),
-    /// They are gone.
+    /// The user has left the place.
     Left {
-        /// Who.
+        /// The id of the user who left.
         user_id: Arc<str>,
-        /// Why.
+        /// Why the user left the place.
         reason: Reason,
     },
 }
 
-/// The result that comes with an `ok`. In JSON its fields tell which it is.
+/// The result that comes with an `ok`. In JSON its fields tell which of the two it is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// Of `presence:list`.
+    /// The result of `presence:list`.
     Page(Page),
-    /// Of `presence:get`.
+    /// The result of `presence:get`.
     Statuses(Statuses),
 }
 

@@ -1,4 +1,4 @@
-//! From frames to bytes and back.
+//! Encodes frames to bytes, and decodes bytes to frames.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,18 +14,18 @@ use super::{DecodeError, DecodeErrorKind, Ref};
 /// The first byte of every binary frame.
 pub const VERSION: u8 = 1;
 
-/// How deep objects and lists may be nested in one another. JSON readers give up at 100 or more,
-/// and what a command carries is sent on inside of events.
+/// How deep objects and lists may be nested in one another. JSON readers give up at 100 or more, and the gateway sends
+/// what a command carries inside of events.
 const DEPTH_MAX: usize = 64;
 const TOO_DEEP: &str = "nested too deep";
 
-/// The two things that must be known before the rest can be read.
+/// The two fields that the decoder needs before it can read the rest.
 pub(super) struct Head<'a> {
     pub(super) kind: Cow<'a, str>,
     pub(super) ref_: Option<Ref>,
 }
 
-/// Reads `type` and `ref`, and sees to it that everything else is sound JSON, also where later it is kept as a text.
+/// Reads `type` and `ref`, and checks that everything else is valid JSON, also what is later kept as a text.
 pub(super) fn head(text: &str) -> Result<Head<'_>, DecodeError> {
     let RawHead { kind, ref_ } = read_json(text).map_err(|why| unreadable(text, &why))?;
     let ref_ = match ref_.map(RawValue::get) {
@@ -44,8 +44,8 @@ pub(super) fn head(text: &str) -> Result<Head<'_>, DecodeError> {
     }
 }
 
-/// Why a text is no frame. Where it is an object, and only a value in it cannot be taken, that value is named, and whoever asked
-/// is answered.
+/// The error for a text that is no frame. If it is an object in which only one value is bad, the error names that value and
+/// carries the `ref` of the command.
 fn unreadable(text: &str, why: &serde_json::Error) -> DecodeError {
     let malformed = || DecodeError::malformed(plain(why));
     let Ok(Parts(parts)) = read_json(text) else {
@@ -66,18 +66,18 @@ fn unreadable(text: &str, why: &serde_json::Error) -> DecodeError {
     }
 }
 
-/// What a JSON text has that cannot be sent on.
+/// The reason why a JSON text cannot be sent on.
 pub struct Fault {
-    /// Where: what is to be appended to the name of the text, such as `.a[0]`; nothing, if all of it is at fault.
+    /// The place of the fault, to be appended to the name of the text, such as `.a[0]`; empty if all of it is at fault.
     pub path: String,
-    /// What is wrong there.
+    /// What is wrong at that place.
     pub message: String,
 }
 
-/// The longest path that is worth telling.
+/// The longest path that an error names, in bytes.
 const PATH_BYTES_MAX: usize = 200;
 
-/// What is wrong with `text`, a JSON value, if anything is: a number without bounds, nesting too deep, or that it is none.
+/// Finds the first fault in `text`: a number out of range, nesting too deep, or a text that is not one JSON value.
 pub fn fault_in(text: &str) -> Option<Fault> {
     let mut from = serde_json::Deserializer::from_str(text);
     let mut track = serde_path_to_error::Track::new();
@@ -94,7 +94,7 @@ pub fn fault_in(text: &str) -> Option<Fault> {
     let message = words
         .rfind(" at line ")
         .map_or(&words[..], |end| &words[..end]);
-    // Where something is nested too deep, the beginning of the way there says enough.
+    // Where something is nested too deep, the first step of the path is enough.
     let is_short = path.len() <= PATH_BYTES_MAX && message != TOO_DEEP;
     Some(Fault {
         path: if is_short { path } else { beginning(&path) },
@@ -102,7 +102,7 @@ pub fn fault_in(text: &str) -> Option<Fault> {
     })
 }
 
-/// The first step of a path, if that is short.
+/// The first step of a path; empty if that is too long.
 fn beginning(path: &str) -> String {
     let mut steps = path.match_indices(['.', '[']).map(|(at, _)| at);
     let end = steps.nth(1).unwrap_or(path.len());
@@ -115,7 +115,7 @@ fn beginning(path: &str) -> String {
     .to_owned()
 }
 
-/// The members of an object, none of which has been looked into.
+/// The members of an object, whose values have not been parsed.
 struct Parts<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Parts<'de> {
@@ -146,7 +146,7 @@ pub(super) fn body<'a, T: Deserialize<'a>>(
     ref_: Option<Ref>,
 ) -> Result<T, DecodeError> {
     read_json(text).or_else(|_| {
-        // Once more, this time keeping track of where we are: good frames need not pay for that.
+        // Parse again, this time with the path: good frames need not pay for tracking it.
         let mut from = serde_json::Deserializer::from_str(text);
         let it = match serde_path_to_error::deserialize::<_, T>(&mut from) {
             Ok(it) => return Ok(it),
@@ -169,7 +169,7 @@ pub(super) fn body<'a, T: Deserialize<'a>>(
     })
 }
 
-/// The field that our own messages name, see `frame.rs`.
+/// The field that a message of `frame.rs` names.
 fn named(message: &str) -> Option<&str> {
     let field = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()
@@ -177,7 +177,7 @@ fn named(message: &str) -> Option<&str> {
     field.split('`').next()
 }
 
-/// The words of an error without the position: a frame is one line, and the field says more.
+/// The words of an error without the line: a frame is one line, and the field says more.
 fn plain(it: &serde_json::Error) -> String {
     let text = it.to_string();
     match text.rfind(" at line ") {
@@ -346,7 +346,7 @@ pub(super) fn read_postcard<T: DeserializeOwned>(frame: &[u8]) -> Result<T, Deco
             let message = format!("{} bytes too many", rest.len());
             Err(DecodeError::malformed(message))
         }
-        // What a value must be like, postcard cannot say in words.
+        // postcard cannot pass on the text that says what a value must be like.
         Err(postcard::Error::SerdeDeCustom) => Err(DecodeError {
             kind: DecodeErrorKind::Invalid,
             ..DecodeError::malformed("a value is not as it should be")

@@ -1,11 +1,11 @@
-//! What a client says.
+//! The commands: the frames that a client sends.
 
 use super::frame::{frame, frames};
 use super::value::{Field, Have, Json, Place, Ref, Target};
 use super::words::{Activity as How, Chosen, Mode};
 
 frames! {
-    /// What a client says.
+    /// A frame that a client sends.
     pub enum Command {
         "presence:join" => Join(Join),
         "presence:update" => Update(Update),
@@ -26,7 +26,7 @@ frames! {
     }
 }
 
-/// The same expression for whichever command it is.
+/// Evaluates one expression for the struct of any command.
 macro_rules! each {
     ($command:expr, $it:ident => $value:expr) => {
         match $command {
@@ -51,18 +51,18 @@ macro_rules! each {
 }
 
 impl Command {
-    /// What its answer will carry.
+    /// The `ref` that its answer will carry; `None` if only a refusal is answered.
     pub fn ref_(&self) -> Option<&Ref> {
         each!(self, it => it.ref_.as_ref())
     }
 
-    /// Asks for an answer that carries `ref_`.
+    /// Sets the `ref`, so that the gateway answers with it.
     pub fn set_ref(&mut self, ref_: Option<Ref>) {
         each!(self, it => it.ref_ = ref_);
     }
 }
 
-/// Every command is made of its struct.
+/// Implements `From` of each command's struct for [`Command`].
 macro_rules! from {
     ($($name:ident),+) => {$(
         impl From<$name> for Command {
@@ -93,169 +93,169 @@ from!(
 );
 
 frame! { strict
-    /// Be in a channel, and watch it.
+    /// `presence:join`: joins a channel, and watches it. Joining again replaces the meta.
     pub struct Join {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// Which channel.
+        /// The id of the channel to join.
         pub channel: String,
-        /// What this session says about itself there: an object.
+        /// What this session says about itself in the channel: a JSON object.
         pub meta: Option<Json>,
-        /// Whether to watch it too; yes, if absent.
+        /// Whether to watch the channel too; `None` means yes.
         pub watch: Option<bool>,
-        /// How to see it; in full, if absent.
+        /// How the roster is shown; `None` means in full.
         pub mode: Option<Mode>,
-        /// What is known of it already.
+        /// The version of the channel's state that the client has already.
         pub have: Option<Have>,
     }
 
-    /// Replace your meta in a channel you are in.
+    /// `presence:update`: replaces your meta in a channel that you are in.
     pub struct Update {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// Which channel.
+        /// The id of the channel, which the session must be in.
         pub channel: String,
-        /// What this session says about itself there: an object.
+        /// What this session says about itself in the channel: a JSON object.
         pub meta: Json,
     }
 
-    /// Leave a channel, or end the session.
+    /// `presence:leave`: leaves a channel, or ends the session.
     pub struct Leave {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// Which channel; if absent, the session ends.
+        /// The id of the channel to leave; `None` ends the session.
         pub channel: Option<String>,
     }
 
-    /// See a channel, a workspace or some users.
+    /// `presence:watch`: subscribes to a channel, a workspace or some users, without joining it.
     pub struct Watch {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// What to see.
+        /// The channel, the workspace or the users to watch.
         pub target: Target,
-        /// How to see a roster; in full, if absent.
+        /// How a roster is shown; `None` means in full.
         pub mode: Option<Mode>,
-        /// What is known of it already.
+        /// The version of the state that the client has already.
         pub have: Option<Have>,
     }
 
-    /// See it no more.
+    /// `presence:unwatch`: ends a subscription of `presence:watch` or `presence:join`.
     pub struct Unwatch {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// What not to see.
+        /// The channel, the workspace or the users to watch no longer.
         pub target: Target,
     }
 
-    /// Change your chosen status.
+    /// `presence:status`: changes your chosen status. Absent fields stay as they are, `null` clears them.
     pub struct Status {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// What you choose; `null` is the same as online.
+        /// The status that you choose; `null` is the same as online.
         pub status: Field<Chosen>,
-        /// Your words.
+        /// The message that others see with your status, up to 256 characters.
         pub custom_message: Field<String>,
-        /// Your emoji.
+        /// The emoji that others see with your status: one emoji or one `:shortcode:`.
         pub emoji: Field<String>,
-        /// In how many seconds all of it ends.
+        /// After how many seconds status, message and emoji fall back to plain online; at most one year.
         pub clear_after: Field<u64>,
-        /// When all of it ends, in milliseconds since 1970.
+        /// When status, message and emoji fall back to plain online, in milliseconds since 1970.
         pub expires_at: Field<u64>,
     }
 
-    /// Start, keep or stop typing.
+    /// `presence:typing`: starts, keeps up or stops typing.
     pub struct Typing {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// Where.
+        /// The id of the channel in which you type.
         pub channel: String,
-        /// Whether you type.
+        /// Whether you are typing: `true` starts or keeps it up, `false` stops it.
         pub typing: bool,
     }
 
-    /// Where you point.
+    /// `presence:cursor`: says where you point. The gateway forgets it after 10 s.
     pub struct Cursor {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// In which channel.
+        /// The id of the channel in which you point.
         pub channel: String,
-        /// From the left. In JSON always finite; in binary to be checked.
+        /// The position from the left, in a unit of your choice. JSON has finite numbers only; check a binary one.
         pub x: f64,
-        /// From the top. In JSON always finite; in binary to be checked.
+        /// The position from the top, in a unit of your choice. JSON has finite numbers only; check a binary one.
         pub y: f64,
-        /// Whether to draw it; yes, if absent.
+        /// Whether others should draw the cursor; `None` means yes.
         pub visible: Option<bool>,
     }
 
-    /// What you have selected.
+    /// `presence:selection`: says which range you have selected.
     pub struct Selection {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// In which channel.
+        /// The id of the channel in which you have selected it.
         pub channel: String,
-        /// The first position; without it and `end`, nothing is selected.
+        /// The first position of the range; without it and `end`, nothing is selected.
         pub start: Option<u64>,
-        /// The position behind the last.
+        /// The position behind the last of the range.
         pub end: Option<u64>,
     }
 
-    /// How awake you are.
+    /// `presence:activity`: says how active the person is on this session.
     pub struct Activity {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// That is how.
+        /// The new activity of this session.
         pub activity: How,
     }
 
-    /// Tell everyone who watches a channel you are in.
+    /// `presence:broadcast`: sends a message to everyone who watches a channel that you are in.
     pub struct Broadcast {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// Which channel.
+        /// The id of the channel, which the session must be in.
         pub channel: String,
-        /// What kind of thing it is.
+        /// The name of the event, up to 64 characters.
         pub event: String,
-        /// The thing.
+        /// The content of the message, any JSON.
         pub payload: Option<Json>,
     }
 
-    /// A page of the people in a place.
+    /// `presence:list`: asks for one page of the people in a place.
     pub struct List {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// Which place.
+        /// The channel or workspace whose people to list.
         pub place: Place,
-        /// At most how many.
+        /// The page size, 1 to 1,000; `None` means 100.
         pub limit: Option<u64>,
-        /// How many to skip.
+        /// How many people to skip; `None` means 0.
         pub offset: Option<u64>,
     }
 
-    /// The status of some users, now.
+    /// `presence:get`: asks for the current status of up to 1,000 users.
     pub struct Get {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// Which users.
+        /// The ids of the users whose status to get.
         pub users: Vec<String>,
     }
 
-    /// You are here.
+    /// `presence:heartbeat`: says that the client is still there.
     pub struct Heartbeat {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
     }
 
-    /// Are you there?
+    /// `presence:ping`: asks for a pong with the gateway's time.
     pub struct Ping {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
     }
 
-    /// A fresh token for the same user.
+    /// `presence:authenticate`: replaces the token by a fresh one for the same user.
     pub struct Authenticate {
-        /// What the answer shall carry.
+        /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
-        /// The token.
+        /// The new token, a JWT.
         pub token: String,
     }
 }

@@ -1,29 +1,29 @@
-//! Why a frame cannot be understood.
+//! The error of a frame that cannot be decoded.
 
 use std::fmt;
 
 use super::event;
 use super::{ErrorCode, Ref};
 
-/// What kind of mistake it is.
+/// The kind of mistake in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeErrorKind {
-    /// Not a frame at all: not JSON, not an object, of another version, cut short.
+    /// It is not a frame at all: not JSON, not an object, of another version, or cut short.
     Malformed,
-    /// A frame of a type we do not know.
+    /// It is a frame whose `type` this version does not know.
     Unknown,
     /// A field is missing, unknown, or has a bad value.
     Invalid,
 }
 
-/// Why a frame cannot be understood, in words for whoever wrote it.
+/// Why a frame cannot be decoded, in words for the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
-    /// What kind of mistake it is.
+    /// The kind of mistake in the frame.
     pub kind: DecodeErrorKind,
-    /// Which field it is about, as a path such as `have.epoch`.
+    /// The field that is wrong, as a path such as `have.epoch`.
     pub field: Option<String>,
-    /// What is wrong.
+    /// What is wrong, in words.
     pub message: String,
     /// The `ref` of the frame, if that could be read.
     pub ref_: Option<Ref>,
@@ -49,7 +49,7 @@ impl DecodeError {
     }
 
     pub(super) fn unknown(kind: &str, ref_: Option<Ref>) -> Self {
-        // The start of it is enough to recognise it.
+        // The start of the type is enough to recognise it.
         let shown: String = kind.chars().take(64).collect();
         DecodeError {
             kind: DecodeErrorKind::Unknown,
@@ -59,7 +59,7 @@ impl DecodeError {
         }
     }
 
-    /// The code that the protocol has for it.
+    /// The error code that the protocol has for this kind of mistake.
     pub fn code(&self) -> ErrorCode {
         match self.kind {
             DecodeErrorKind::Malformed => ErrorCode::Malformed,

@@ -1,4 +1,4 @@
-//! What the gateway says.
+//! The events: the frames that the gateway sends.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::value::{Epoch, Json, Place, Ref, Selection, Session, Target};
 use super::words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
 
 frames! {
-    /// What the gateway says.
+    /// A frame that the gateway sends.
     pub enum Event {
         "presence:hello" => Hello(Hello),
         "presence:restored" => Restored(Hello),
@@ -35,366 +35,369 @@ frames! {
 }
 
 frame! { lenient
-    /// The first frame: who you are and how things are done here.
+    /// `presence:hello` or `presence:restored`, the first event of a connection: who you are, and the times and limits
+    /// of this gateway.
     pub struct Hello {
-        /// Your session.
+        /// The id of your session.
         pub session: Session,
-        /// What the next connection says to go on with this session.
+        /// The resume token. The next connection sends it to continue this session.
         pub resume: Arc<str>,
-        /// Who you are.
+        /// Your user id, from the token or from the query.
         pub user_id: Arc<str>,
-        /// On what you are.
+        /// The id of the device that this session is on.
         pub device_id: Arc<str>,
-        /// Where you are online.
+        /// The ids of the workspaces in which you are shown as online.
         pub workspaces: Vec<Arc<str>>,
         /// The gateway's time, in milliseconds since 1970.
         pub now: u64,
-        /// How often to send a heartbeat, in milliseconds.
+        /// How often the client has to send a heartbeat, in milliseconds.
         pub heartbeat_interval: u64,
-        /// After how long a silence you are timed out, in milliseconds.
+        /// The gateway ends the session after this time without a command, in milliseconds; five times this while
+        /// it is hidden.
         pub presence_ttl: u64,
-        /// How long typing lasts, in milliseconds.
+        /// How long typing lasts unless it is repeated, in milliseconds.
         pub typing_ttl: u64,
-        /// How long a vanished connection keeps its place, in milliseconds.
+        /// How long the gateway keeps the session after its connection broke, in milliseconds.
         pub grace: u64,
-        /// When your token runs out, in milliseconds since 1970.
+        /// When your token expires, in milliseconds since 1970; `None` if it does not.
         pub token_expires_at: Option<u64>,
-        /// What is too much.
+        /// The limits that apply to this connection.
         pub limits: Limits,
     }
 
-    /// What is too much.
+    /// The limits of a gateway that a client has to know.
     pub struct Limits {
-        /// The longest frame, in bytes.
+        /// The longest frame that the gateway accepts, in bytes.
         pub frame_bytes_max: u64,
-        /// The longest meta, in bytes.
+        /// The longest meta of a session in a channel, in bytes of JSON.
         pub meta_bytes_max: u64,
-        /// The channels you can be in.
+        /// How many channels a session can be in at once.
         pub channels_max: u64,
-        /// The topics you can watch.
+        /// How many topics a session can watch at once.
         pub watches_max: u64,
-        /// The people in a channel above which it is summarised.
+        /// Watchers of a channel with more people than this get a summary.
         pub listed_max: u64,
     }
 
-    /// The truth about yourself.
+    /// `presence:self`: what only you see of yourself, sent to all your sessions.
     pub struct Own {
-        /// Who you are.
+        /// Your user id.
         pub user_id: Arc<str>,
-        /// What you chose.
+        /// The status that you chose.
         pub status: Chosen,
-        /// What others are shown.
+        /// The status that others see.
         pub shown: Visible,
-        /// Your words.
+        /// Your status message, up to 256 characters.
         pub custom_message: Option<Arc<str>>,
-        /// Your emoji.
+        /// The emoji of your status: one emoji or one `:shortcode:`.
         pub emoji: Option<Arc<str>>,
-        /// When they end, in milliseconds since 1970.
+        /// When status, message and emoji fall back to plain online, in milliseconds since 1970.
         pub expires_at: Option<u64>,
-        /// Which change of your status this is.
+        /// The revision of your status; it grows with each change.
         pub revision: u64,
-        /// Your devices.
+        /// The devices on which you have sessions.
         pub devices: Vec<OwnDevice>,
         /// Your session, as others are shown it now: another one after you come out of hiding.
         pub session: Option<Session>,
     }
 
-    /// One of your devices.
+    /// A device of your own, as `presence:self` lists it.
     pub struct OwnDevice {
-        /// Which.
+        /// The id of the device.
         pub id: Arc<str>,
-        /// What kind it is.
+        /// The kind of the device, from the prefix of its id.
         pub kind: DeviceKind,
-        /// How awake the most active of its sessions is.
+        /// The activity of the most active session on it.
         pub activity: Activity,
-        /// How many sessions it has.
+        /// How many sessions the device has.
         pub sessions: u64,
     }
 
-    /// What you asked for is done.
+    /// `presence:ok`: the gateway has carried out a command.
     pub struct Ok {
-        /// The command's.
+        /// The `ref` of the command that this answers.
         pub ref_: Option<Ref>,
-        /// What you asked to know.
+        /// The result of a `presence:list` or `presence:get`.
         pub result: Option<Answer>,
     }
 
-    /// What you asked for is not done.
+    /// `presence:error`: the gateway has refused a command or a frame.
     pub struct Error {
-        /// The command's.
+        /// The `ref` of the refused command; `None` if it had none or it could not be read.
         pub ref_: Option<Ref>,
-        /// What is wrong.
+        /// The kind of error, for programs.
         pub code: ErrorCode,
-        /// The same in words.
+        /// The same in words, for people.
         pub message: String,
-        /// What it is about.
+        /// The field that is wrong, as a path such as `have.epoch`.
         pub field: Option<String>,
-        /// When to try again, in milliseconds.
+        /// How long to wait before trying again, in milliseconds.
         pub retry_after: Option<u64>,
     }
 
-    /// The answer to a ping.
+    /// `presence:pong`: the answer to a `presence:ping`.
     pub struct Pong {
-        /// The ping's.
+        /// The `ref` of the ping that this answers.
         pub ref_: Option<Ref>,
         /// The gateway's time, in milliseconds since 1970.
         pub now: u64,
     }
 
-    /// The result of `presence:list`.
+    /// One page of a roster: the result of `presence:list`.
     pub struct Page {
-        /// The people of this page, in the order they came.
+        /// The people of this page, in the order in which they joined.
         pub users: Vec<User>,
-        /// How many there are in all.
+        /// How many people the place has in all.
         pub total: u64,
-        /// How many were asked for.
+        /// The page size that the command asked for.
         pub limit: u64,
-        /// How many were skipped.
+        /// How many people come before this page.
         pub offset: u64,
     }
 
     /// The result of `presence:get`.
     pub struct Statuses {
-        /// One for each user that was asked for.
+        /// One status for each user that the command named.
         pub statuses: Vec<UserStatus>,
     }
 
-    /// A user's status, when asked for.
+    /// The status of a user in the result of `presence:get`.
     pub struct UserStatus {
-        /// Whose.
+        /// The id of the user.
         pub user_id: Arc<str>,
-        /// What others see.
+        /// The status that others see.
         pub status: Visible,
-        /// Their words.
+        /// The status message of the user.
         pub custom_message: Option<Arc<str>>,
-        /// Their emoji.
+        /// The emoji of the user's status.
         pub emoji: Option<Arc<str>>,
-        /// While offline: when they were last seen, in milliseconds since 1970.
+        /// When the user was last seen, in milliseconds since 1970; only while they are offline.
         pub last_seen: Option<u64>,
-        /// On what they are; absent while offline.
+        /// The kinds of the devices they are on; `None` while they are offline.
         pub devices: Option<Vec<DeviceKind>>,
     }
 
-    /// A person in a roster.
+    /// A person in a roster, with all their sessions there.
     pub struct User {
-        /// Who.
+        /// The id of the user.
         pub id: Arc<str>,
-        /// What others see.
+        /// The status that others see.
         pub status: Visible,
-        /// Their words.
+        /// The status message of the user.
         pub custom_message: Option<Arc<str>>,
-        /// Their emoji.
+        /// The emoji of the user's status.
         pub emoji: Option<Arc<str>>,
-        /// Their name.
+        /// The display name, from the newest meta that has one.
         pub name: Option<Arc<str>>,
-        /// The URL of their picture.
+        /// The URL of the user's picture, from the newest meta that has one.
         pub avatar: Option<Arc<str>>,
-        /// Their color.
+        /// The colour of the user as `#rrggbb` or `#rrggbbaa`; derived from the id if no meta has one.
         pub color: Option<Arc<str>>,
-        /// When they came, in milliseconds since 1970.
+        /// When the first of these sessions joined, in milliseconds since 1970.
         pub joined_at: u64,
-        /// Their sessions here, oldest first.
+        /// The user's sessions in this place, oldest first.
         pub metas: Vec<Meta>,
     }
 
-    /// A session in a roster.
+    /// A session in a roster, with what it says about itself.
     pub struct Meta {
-        /// Which.
+        /// The id of the session.
         pub session: Session,
-        /// On what it is.
+        /// The kind of device that the session is on.
         pub device: DeviceKind,
-        /// When it came, in milliseconds since 1970.
+        /// When the session joined, in milliseconds since 1970.
         pub joined_at: u64,
-        /// What it says about itself.
+        /// The JSON object that the session gave with its join or update.
         pub meta: Json,
     }
 
-    /// The whole state of a place.
+    /// `presence:currentUsers`: the whole state of a place, with everyone listed.
     pub struct CurrentUsers {
-        /// Which place.
+        /// The place whose state this is.
         pub place: Place,
-        /// Of which counting.
+        /// The epoch that the version belongs to.
         pub epoch: Epoch,
-        /// Which state.
+        /// The version of this state within the epoch.
         pub version: u64,
-        /// How it is shown: in full.
+        /// How the roster is shown; always [`Mode::Full`] here.
         pub mode: Mode,
-        /// How many people there are.
+        /// How many people are in the place.
         pub count: u64,
-        /// Everyone, in the order they came.
+        /// Everyone in the place, in the order in which they joined.
         pub users: Vec<User>,
-        /// Who is typing.
+        /// The ids of the users who are typing.
         pub typing: Vec<Arc<str>>,
-        /// Who points where.
+        /// The cursor of each session that has one.
         pub cursors: Vec<Cursor>,
     }
 
-    /// What you have is right.
+    /// `presence:unchanged`: the `have` of your join or watch is still right.
     pub struct Unchanged {
-        /// Which place.
+        /// The place whose state you have.
         pub place: Place,
-        /// Of which counting.
+        /// The epoch that the version belongs to.
         pub epoch: Epoch,
-        /// Which state.
+        /// The current version; changes between yours and this one are sent separately.
         pub version: u64,
-        /// Who is typing.
+        /// The ids of the users who are typing.
         pub typing: Vec<Arc<str>>,
-        /// Who points where.
+        /// The cursor of each session that has one.
         pub cursors: Vec<Cursor>,
     }
 
-    /// One person came or looks different: the one change of a tick.
+    /// `presence:userJoined` or `presence:userUpdated`: one person joined or changed. Sent if it is the only change
+    /// of a tick.
     pub struct UserChanged {
-        /// Where.
+        /// The place in which the user joined or changed.
         pub place: Place,
-        /// Of which counting.
+        /// The epoch that the version belongs to.
         pub epoch: Epoch,
-        /// The state that this makes.
+        /// The version of the state after this change.
         pub version: u64,
-        /// Who, as they are now.
+        /// The user, as they are after the change.
         pub user: User,
     }
 
-    /// One person left: the one change of a tick.
+    /// `presence:userLeft`: one person left. Sent if it is the only change of a tick.
     pub struct UserLeft {
-        /// Where.
+        /// The place that the user left.
         pub place: Place,
-        /// Of which counting.
+        /// The epoch that the version belongs to.
         pub epoch: Epoch,
-        /// The state that this makes.
+        /// The version of the state after this change.
         pub version: u64,
-        /// Who.
+        /// The id of the user who left.
         pub user_id: Arc<str>,
-        /// Why.
+        /// Why the user left the place.
         pub reason: Reason,
     }
 
-    /// Several changes of one tick.
+    /// `presence:changes`: several changes of one tick, which make one new version.
     pub struct Changes {
-        /// Where.
+        /// The place in which the changes happened.
         pub place: Place,
-        /// Of which counting.
+        /// The epoch that the version belongs to.
         pub epoch: Epoch,
-        /// The state that this makes.
+        /// The version of the state after all these changes.
         pub version: u64,
-        /// The changes, in order.
+        /// The changes, in the order in which to apply them.
         pub changes: Vec<Change>,
     }
 
-    /// A big room.
+    /// `presence:summary`: the state of a big room, as a count and its first people.
     pub struct Summary {
-        /// Which place.
+        /// The place that is summarised.
         pub place: Place,
-        /// Of which counting.
+        /// The epoch that the version belongs to.
         pub epoch: Epoch,
-        /// Which state.
+        /// The version of this state; versions of summaries may jump.
         pub version: u64,
-        /// How it is shown: in summary.
+        /// How the roster is shown; always [`Mode::Summary`] here.
         pub mode: Mode,
-        /// How many people there are, exactly.
+        /// The exact number of people in the place.
         pub count: u64,
-        /// The first of them.
+        /// The first people of the roster, each with the newest meta only.
         pub users: Vec<User>,
     }
 
-    /// What others see of a watched user.
+    /// `presence:status`: what others see of a watched user.
     pub struct Status {
-        /// Of which counting.
+        /// The epoch that the version belongs to.
         pub epoch: Epoch,
-        /// Which state.
+        /// The version of this user's topic within the epoch.
         pub version: u64,
-        /// Whose.
+        /// The id of the watched user.
         pub user_id: Arc<str>,
-        /// What others see.
+        /// The status that others see.
         pub status: Visible,
-        /// Their words.
+        /// The status message of the user.
         pub custom_message: Option<Arc<str>>,
-        /// Their emoji.
+        /// The emoji of the user's status.
         pub emoji: Option<Arc<str>>,
-        /// While offline: when they were last seen, in milliseconds since 1970.
+        /// When the user was last seen, in milliseconds since 1970; only while they are offline.
         pub last_seen: Option<u64>,
-        /// On what they are.
+        /// The kinds of the devices they are on; empty while they are offline.
         pub devices: Vec<DeviceKind>,
     }
 
-    /// Who is typing.
+    /// `presence:typing`: who is typing in a place. Sent when it changes.
     pub struct Typing {
-        /// Where.
+        /// The place in which they type.
         pub place: Place,
-        /// Everyone who types now.
+        /// The ids of everyone who is typing now; at most 20 are named.
         pub users: Vec<Arc<str>>,
-        /// Who has started.
+        /// The ids of the users who have started since the last event.
         pub started: Vec<Arc<str>>,
-        /// Who has stopped.
+        /// The ids of the users who have stopped since the last event.
         pub stopped: Vec<Arc<str>>,
     }
 
-    /// Cursors that moved.
+    /// `presence:cursors`: the cursors of a place that changed in one tick.
     pub struct Cursors {
-        /// Where.
+        /// The place that the cursors are in.
         pub place: Place,
-        /// Those that moved.
+        /// The cursors that moved or changed their selection.
         pub cursors: Vec<Cursor>,
-        /// The sessions whose cursor is gone.
+        /// The sessions whose cursor has been removed.
         pub gone: Vec<Session>,
     }
 
-    /// Where a session points, and what it has selected.
+    /// The cursor of a session: where it points and what it has selected.
     pub struct Cursor {
-        /// Which session.
+        /// The session that the cursor belongs to.
         pub session: Session,
-        /// Whose.
+        /// The user that the session belongs to.
         pub user_id: Arc<str>,
-        /// From the left, if it points anywhere.
+        /// The position from the left, in the unit of the sender; `None` while only a selection is known.
         pub x: Option<f64>,
-        /// From the top, if it points anywhere.
+        /// The position from the top, in the unit of the sender; `None` while only a selection is known.
         pub y: Option<f64>,
-        /// Whether to draw it, if it points anywhere.
+        /// Whether to draw the cursor; `None` while only a selection is known.
         pub visible: Option<bool>,
-        /// What it has selected.
+        /// The range that the session has selected.
         pub selection: Option<Selection>,
     }
 
-    /// Somebody told the channel something.
+    /// `presence:broadcast`: a message to everyone who watches a channel.
     pub struct Broadcast {
-        /// Where.
+        /// The channel that the message was sent to.
         pub place: Place,
-        /// What kind of thing.
+        /// The name that the sender gave the event.
         pub event: Arc<str>,
-        /// The thing.
+        /// The content of the message, any JSON.
         pub payload: Option<Json>,
-        /// Who.
+        /// The user who sent it; `app:{id}` if a server sent it.
         pub user_id: Arc<str>,
-        /// Through which session.
+        /// The session that sent it; nobody's if a server sent it.
         pub session: Session,
     }
 
-    /// The gateway is about to close this connection.
+    /// `presence:closing`: the gateway is about to close this connection.
     pub struct Closing {
-        /// The close code.
+        /// The close code of the WebSocket, see `docs/protocol.md`.
         pub code: u16,
-        /// Why, in words.
+        /// The reason for the close, in words.
         pub reason: Arc<str>,
-        /// Whether to come back.
+        /// Whether the client should connect again.
         pub reconnect: bool,
-        /// When to, in milliseconds.
+        /// How long to wait before connecting again, in milliseconds.
         pub retry_after: Option<u64>,
     }
 
-    /// Your token runs out.
+    /// `presence:expiring`: your token expires soon, send a new one.
     pub struct Expiring {
-        /// When, in milliseconds since 1970.
+        /// When the token expires, in milliseconds since 1970.
         pub token_expires_at: u64,
     }
-    /// The gateway has lost the other gateways, or has found them again.
+    /// `presence:health`: the gateway has lost the store that it shares with other gateways, or has found it again.
     pub struct Health {
-        /// Whether it has lost them: what you see of people on other gateways may be out of date.
+        /// Whether the store is unreachable. While it is, what you see of people on other gateways may be out of date.
         pub degraded: bool,
     }
 
-    /// Your token does not allow this any more: you are out of it, and are told nothing of it.
+    /// `presence:removed`: your token no longer allows this topic, so the gateway has removed you from it.
     pub struct Removed {
-        /// What it is.
+        /// The channel, the workspace or the users that you were removed from.
         pub target: Target,
     }
 }

@@ -1,7 +1,7 @@
-//! How a struct becomes a frame: the two macros that the vocabulary is written in, and what a field must know.
+//! Turns structs into frames: the macros that declare frames, and the trait of their fields.
 //!
-//! Derived serde does not fit: in JSON a field that is `None` is left out, in postcard nothing may be left out;
-//! a [`Place`](super::Place) is a field whose JSON key depends on its value; and errors must name the field.
+//! Derived serde does not fit: JSON leaves out a field that is `None`, postcard must not; the JSON key of a
+//! [`Place`](super::Place) depends on its value; and errors must name the field.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,20 +13,20 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// A type that can be a field of a frame in JSON.
 pub(super) trait Member<'de>: Serialize + Deserialize<'de> {
-    /// Its keys, where its value decides the key; else empty, and the key is the field's name.
+    /// The JSON keys of the field if its value decides the key; empty if the key is the field's name.
     const KEYS: &'static [&'static str] = &[];
 
-    /// Writes it under `name`, or nothing if it is absent.
+    /// Writes the field under `name`, or nothing if it is absent.
     fn write<S: SerializeStruct>(&self, name: &'static str, out: &mut S) -> Result<(), S::Error> {
         out.serialize_field(name, self)
     }
 
-    /// Reads what stands under `key`.
+    /// Reads the value that `map` has under `key`.
     fn read<A: MapAccess<'de>>(_key: &str, map: &mut A) -> Result<Self, A::Error> {
         map.next_value()
     }
 
-    /// What it is when it is not there; `None` if it must be there.
+    /// The value if the field is missing; `None` if it must be there.
     fn absent() -> Option<Self> {
         None
     }
@@ -40,7 +40,8 @@ pub(super) fn is_key<'de, T: Member<'de>>(name: &str, key: &str) -> bool {
     }
 }
 
-/// What to say of a field that is not there. The field's name stands in backticks: the decoder looks for it.
+/// The value of a missing field, or the error. The error has the field's name in backticks, where the decoder
+/// looks for it.
 pub(super) fn missing<'de, T: Member<'de>, E: Error>(name: &str) -> Result<T, E> {
     T::absent().ok_or_else(|| match T::KEYS {
         [] => E::custom(format_args!("missing field `{name}`")),
@@ -52,7 +53,7 @@ pub(super) fn missing<'de, T: Member<'de>, E: Error>(name: &str) -> Result<T, E>
     })
 }
 
-/// What to say of a field that is there twice.
+/// The error for a field that is given twice.
 pub(super) fn twice<'de, T: Member<'de>, E: Error>(key: &str) -> E {
     match T::KEYS {
         [] => E::custom(format_args!("duplicate field `{key}`")),
@@ -63,7 +64,7 @@ pub(super) fn twice<'de, T: Member<'de>, E: Error>(key: &str) -> E {
     }
 }
 
-/// The name of a field in JSON: Rust's keywords carry a `_` here.
+/// The JSON name of a field. Fields named like a Rust keyword end in `_` here and not in JSON.
 pub(super) const fn json_name(field: &'static str) -> &'static str {
     match field.as_bytes() {
         [.., b'_'] => field.split_at(field.len() - 1).0,
@@ -71,7 +72,7 @@ pub(super) const fn json_name(field: &'static str) -> &'static str {
     }
 }
 
-/// A key of an object, borrowed where it has no escapes.
+/// A key of a JSON object, borrowed from the text where it has no escapes.
 pub(super) struct Key<'de>(pub(super) Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
@@ -93,7 +94,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
     }
 }
 
-/// Types that are always there, under their field's name.
+/// Implements [`Member`] for types that must be present and whose key is the field's name.
 macro_rules! members {
     ($($type:ty),+ $(,)?) => {$(
         impl<'de> $crate::wire::frame::Member<'de> for $type {}
@@ -136,7 +137,7 @@ macro_rules! frame {
         }
 
         impl $name {
-            /// Its fields in JSON, without those that are absent.
+            /// Writes the fields as JSON, without those that are absent.
             #[allow(dead_code)]
             pub(super) fn write_fields<S: serde::ser::SerializeStruct>(
                 &self,
@@ -224,7 +225,7 @@ macro_rules! frame {
 }
 pub(super) use frame;
 
-/// What is done with a field that the struct does not have. `type` was read before.
+/// What a struct does with a field that it does not have. The decoder has read `type` before.
 macro_rules! unknown {
     (lenient, $key:ident, $from:ident) => {{
         let _ = $key;
@@ -248,7 +249,7 @@ macro_rules! unknown {
 }
 pub(super) use unknown;
 
-/// Declares the enum of all frames of one direction: each name and its type, once.
+/// Declares the enum of all frames of one direction, from each frame's `type` and struct.
 macro_rules! frames {
     (
         $(#[$doc:meta])*
@@ -267,17 +268,17 @@ macro_rules! frames {
         }
 
         impl $name {
-            /// The `type` of all frames of this direction.
+            /// The `type` of every frame of this direction.
             pub const TYPES: &'static [&'static str] = &[$($kind),+];
 
-            /// Its `type`.
+            /// The `type` of this frame.
             pub fn kind(&self) -> &'static str {
                 match self {
                     $( $name::$variant(_) => $kind, )+
                 }
             }
 
-            /// Appends its JSON text to `out`.
+            /// Appends the JSON text of the frame to `out`.
             pub fn encode_json(&self, out: &mut Vec<u8>) {
                 match self {
                     $( $name::$variant(frame) => $crate::wire::codec::write_json(
@@ -288,18 +289,18 @@ macro_rules! frames {
                 }
             }
 
-            /// Its JSON text.
+            /// The JSON text of the frame.
             pub fn to_json(&self) -> String {
                 let mut out = Vec::with_capacity(256);
                 self.encode_json(&mut out);
                 String::from_utf8(out).expect("JSON is UTF-8")
             }
 
-            /// Reads a JSON text. Half a surrogate pair in it is read as U+FFFD.
+            /// Reads a frame from its JSON text. Half a surrogate pair in it is read as U+FFFD.
             ///
             /// # Errors
             ///
-            /// Says what is wrong with it, where, and which `ref` asked.
+            /// Says what is wrong with the text, in which field, and with which `ref`.
             pub fn from_json(text: &str) -> Result<Self, $crate::wire::DecodeError> {
                 let text = &*$crate::wire::mend(text);
                 let head = $crate::wire::codec::head(text)?;
@@ -309,23 +310,24 @@ macro_rules! frames {
                 }
             }
 
-            /// Appends its binary frame to `out`.
+            /// Appends the bytes of the binary frame to `out`.
             pub fn encode_postcard(&self, out: &mut Vec<u8>) {
                 $crate::wire::codec::write_postcard(self, out);
             }
 
-            /// Its binary frame.
+            /// The bytes of the binary frame.
             pub fn to_postcard(&self) -> Vec<u8> {
                 let mut out = Vec::with_capacity(128);
                 self.encode_postcard(&mut out);
                 out
             }
 
-            /// Reads a binary frame.
+            /// Reads a frame from the bytes of a binary frame.
             ///
             /// # Errors
             ///
-            /// Says what is wrong with it. A binary frame has no field names to point at, but for a text of JSON in it.
+            /// Says what is wrong with the bytes. Binary frames have no field names, so `field` is set only for a JSON
+            /// text inside the frame.
             pub fn from_postcard(frame: &[u8]) -> Result<Self, $crate::wire::DecodeError> {
                 $crate::wire::codec::read_postcard(frame)
             }

@@ -1,17 +1,17 @@
-//! Half an emoji, as pages say it.
+//! Replaces half a surrogate pair in a JSON text, which JavaScript can write and Rust cannot read.
 
 use std::borrow::Cow;
 
-/// What stands for half a surrogate pair.
+/// The escape of U+FFFD, which replaces half a surrogate pair.
 const REPLACEMENT: &str = "\\ufffd";
-/// The bytes of `\u` and four digits.
+/// The length of `\u` and four digits, in bytes.
 const ESCAPE_BYTES: usize = 6;
 
-/// `text` with U+FFFD for each half of a surrogate pair that a JSON string in it escapes.
+/// Returns `text` with U+FFFD in place of each half of a surrogate pair that a JSON string in it escapes.
 ///
-/// A page that cuts a string in the middle of an emoji has such a half, and `JSON.stringify` writes it as `\ud83c`. UTF-8 has
-/// no way to say it, so no reader of JSON in Rust takes it. Where it is not escaped, browsers send U+FFFD in its place; so
-/// does this. Nothing else is changed, also in a text that is no JSON.
+/// A page that cuts a string in the middle of an emoji has half a pair, and `JSON.stringify` writes it as `\ud83c`. UTF-8
+/// cannot express it, so no JSON reader in Rust accepts it. Where a page sends the string unescaped, the browser sends U+FFFD
+/// instead; `mend` does the same. It changes nothing else, even if the text is not JSON.
 pub fn mend(text: &str) -> Cow<'_, str> {
     if !text.contains("\\u") {
         return Cow::Borrowed(text);
@@ -23,7 +23,7 @@ pub fn mend(text: &str) -> Cow<'_, str> {
         at += found;
         let after = at + ESCAPE_BYTES;
         match escaped(&bytes[at..]) {
-            // Any other escape, of which the second byte may be another backslash.
+            // Any other escape; its second byte may be another backslash.
             None => at = (at + 2).min(bytes.len()),
             Some(0xd800..=0xdbff) if matches!(escaped(&bytes[after..]), Some(0xdc00..=0xdfff)) => {
                 at = after + ESCAPE_BYTES;
@@ -43,7 +43,7 @@ pub fn mend(text: &str) -> Cow<'_, str> {
     Cow::Owned(mended)
 }
 
-/// The UTF-16 unit that `bytes` begin to escape, if they do.
+/// The UTF-16 unit whose escape `bytes` start with, if they start with one.
 fn escaped(bytes: &[u8]) -> Option<u16> {
     let digits = bytes.strip_prefix(b"\\u")?.first_chunk::<4>()?;
     let is_number = digits.iter().all(u8::is_ascii_hexdigit);

@@ -1,6 +1,6 @@
 //! The native protocol as types: every frame of `docs/protocol.md`, in JSON and in binary.
 //!
-//! A frame is a [`Command`] or an [`Event`]. Ids are plain texts here: whoever receives them checks them.
+//! A frame is a [`Command`] or an [`Event`]. Ids are unchecked strings here; the receiver checks them.
 
 pub mod command;
 pub mod event;
@@ -22,9 +22,9 @@ pub use mend::mend;
 pub use value::{Epoch, Field, Have, Json, Place, Ref, Selection, Session, Target};
 pub use words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
 
-/// The WebSocket subprotocol of JSON frames.
+/// The name of the WebSocket subprotocol of JSON frames.
 pub const JSON: &str = "presence.v1.json";
-/// The WebSocket subprotocol of binary frames.
+/// The name of the WebSocket subprotocol of binary frames.
 pub const POSTCARD: &str = "presence.v1.postcard";
-/// The start of the subprotocol that carries a token.
+/// The prefix of the subprotocol that carries a token: the token follows it.
 pub const BEARER: &str = "presence.bearer.";

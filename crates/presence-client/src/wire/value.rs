@@ -1,4 +1,4 @@
-//! The values that frames are made of.
+//! The types of the fields of frames.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use super::codec::check_json;
 use super::frame::{Member, frame, members};
 use super::mend::mend;
 
-/// What ties an answer to its command: a string or a whole number, as a JSON text.
+/// Ties an answer to its command: a string or a whole number that the client chose, kept as its JSON text.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Ref(Arc<str>);
 
 impl Ref {
-    /// The longest string, in bytes.
+    /// The longest string that can be a ref, in bytes.
     pub const BYTES_MAX: usize = 64;
 
-    /// Reads a JSON text.
+    /// Reads a ref from its JSON text.
     ///
     /// # Errors
     ///
-    /// Says in words that it is neither a short string nor a whole number.
+    /// Says in words that the text is neither a short string nor a whole number.
     pub fn from_json(text: &str) -> Result<Self, &'static str> {
         const WRONG: &str = "must be a string of up to 64 bytes or a whole number";
         if text.starts_with('"') {
@@ -39,13 +39,13 @@ impl Ref {
         }
     }
 
-    /// A string as a ref, if it is short enough.
+    /// Makes a ref of a string; `None` if it is longer than [`BYTES_MAX`](Self::BYTES_MAX).
     pub fn text(string: &str) -> Option<Self> {
         let short = string.len() <= Ref::BYTES_MAX;
         short.then(|| Ref(quoted(string).into()))
     }
 
-    /// Its JSON text.
+    /// The JSON text of the ref.
     pub fn as_json(&self) -> &str {
         &self.0
     }
@@ -80,23 +80,23 @@ impl<'de> Deserialize<'de> for Ref {
     }
 }
 
-/// Any JSON, kept as its text. Always sound, so it can be sent on as it is.
+/// Any JSON value, kept as its text. The text is always valid JSON, so it can be sent on as it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(Arc<str>);
 
 impl Json {
-    /// Checks a text. Half a surrogate pair in it becomes U+FFFD.
+    /// Checks that `text` is JSON. Half a surrogate pair in it becomes U+FFFD.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with it: not JSON, nested too deep, a number without bounds.
+    /// Says what is wrong with the text: not JSON, nested too deep, or a number out of range.
     pub fn new(text: &str) -> Result<Self, serde_json::Error> {
         let text = mend(text);
         check_json(&text)?;
         Ok(Json(text.trim().into()))
     }
 
-    /// Takes a text that was checked before, such as one out of a [`Json`].
+    /// Takes a text that has been checked before, such as one out of a [`Json`].
     pub fn checked(text: Arc<str>) -> Self {
         debug_assert!(check_json(&text).is_ok(), "not JSON: {text}");
         Json(text)
@@ -106,17 +106,17 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// When `value` cannot be written, or is nested too deep.
+    /// Fails if `value` cannot be serialised, or is nested too deep.
     pub fn of<T: Serialize>(value: &T) -> Result<Self, serde_json::Error> {
         Json::new(&serde_json::to_string(value)?)
     }
 
-    /// Its text.
+    /// The JSON text of the value.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Its text, shared.
+    /// The JSON text of the value, as a shared string.
     pub fn into_text(self) -> Arc<str> {
         self.0
     }
@@ -137,14 +137,14 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         if from.is_human_readable() {
-            // Sound already: whoever reads a frame has checked all of it.
+            // Valid already: whoever reads a frame has checked all of it.
             return read_raw(from).map(|text| Json(text.into()));
         }
         Json::new(&read_raw(from)?).map_err(D::Error::custom)
     }
 }
 
-/// A JSON text: as it is in JSON, as a string in binary.
+/// Writes a JSON text: as it is in JSON, as a string in binary frames.
 fn write_raw<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
     if !to.is_human_readable() {
         return to.serialize_str(text);
@@ -161,7 +161,7 @@ fn read_raw<'de, D: Deserializer<'de>>(from: D) -> Result<std::borrow::Cow<'de, 
     Ok(<&str>::deserialize(from)?.into())
 }
 
-/// Declares a number that JSON shows as hexadecimal digits, all of them.
+/// Declares a number that JSON shows as hexadecimal digits, with leading zeros.
 macro_rules! hexadecimal {
     ($(#[$doc:meta])* $name:ident, $number:ty, $digits:literal, $wrong:literal) => {
         $(#[$doc])*
@@ -230,28 +230,28 @@ fn hexadecimal_digits<const N: usize>(number: u128) -> [u8; N] {
 }
 
 hexadecimal! {
-    /// Which counting of versions: changes when a topic's counting starts anew.
+    /// Identifies one run of version numbers. A topic gets a new epoch when its versions start again.
     Epoch, u64, 16, "must be 16 lower-case hexadecimal digits"
 }
 hexadecimal! {
-    /// One logical connection, named by the gateway.
+    /// The id of a session: one logical connection, named by the gateway.
     Session, u128, 32, "must be 32 lower-case hexadecimal digits"
 }
 
-/// A field with three states: absent, `null`, a value.
+/// A field with three states: absent, `null`, or a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Field<T> {
-    /// It is not there: what was, stays.
+    /// The field is absent: what was stored stays.
     #[default]
     Absent,
-    /// It is `null`: what was, goes.
+    /// The field is `null`: what was stored is cleared.
     Null,
-    /// It is this.
+    /// The field has this value, which replaces what was stored.
     Value(T),
 }
 
 impl<T> Field<T> {
-    /// The same with another value, if it has one.
+    /// Applies `f` to the value, if there is one.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Field<U> {
         match self {
             Field::Absent => Field::Absent,
@@ -260,7 +260,7 @@ impl<T> Field<T> {
         }
     }
 
-    /// As absent, `null` or a value.
+    /// `None` if absent, `Some(None)` if `null`, otherwise the value.
     pub fn as_option(&self) -> Option<Option<&T>> {
         match self {
             Field::Absent => None,
@@ -304,12 +304,12 @@ impl<'de, T: Member<'de>> Member<'de> for Field<T> {
     }
 }
 
-/// A place with a roster. In JSON its kind is the key: `"channel":"room:42"`, `"workspace":"acme"`.
+/// A place that has a roster. In JSON its kind is the key: `"channel":"room:42"`, `"workspace":"acme"`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Place {
-    /// A place people go to.
+    /// A channel, which sessions join and leave.
     Channel(Arc<str>),
-    /// A tenant: everyone of it who is online.
+    /// A workspace (a tenant), whose roster is everyone of it who is online.
     Workspace(Arc<str>),
 }
 
@@ -331,14 +331,14 @@ impl<'de> Member<'de> for Place {
     }
 }
 
-/// What can be watched. In JSON its kind is the key, as with [`Place`].
+/// A topic, or several users, that can be watched. In JSON its kind is the key, as with [`Place`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
-    /// A channel.
+    /// The id of a channel.
     Channel(String),
-    /// A workspace.
+    /// The id of a workspace.
     Workspace(String),
-    /// Some users.
+    /// The ids of up to 1,000 users.
     Users(Vec<String>),
 }
 
@@ -365,21 +365,21 @@ impl<'de> Member<'de> for Target {
 members!(Ref, Json);
 
 frame! { closed
-    /// What a watcher already knows of a topic.
+    /// The version of a topic's state that a watcher already has.
     pub struct Have {
-        /// Of which counting.
+        /// The epoch that the version belongs to.
         pub epoch: Epoch,
-        /// Which state.
+        /// The version of the state within the epoch.
         pub version: u64,
     }
 }
 
 frame! { lenient
-    /// A range of text.
+    /// A selected range of text.
     pub struct Selection {
-        /// Its first position.
+        /// The first position of the range.
         pub start: u64,
-        /// The position behind its last.
+        /// The position behind the last of the range.
         pub end: u64,
     }
 }

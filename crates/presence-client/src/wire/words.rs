@@ -1,6 +1,6 @@
-//! Fields whose value is one of a few words.
+//! Enums whose values are words in JSON, such as a status.
 
-/// Declares an enum that is a word in JSON and its position in binary.
+/// Declares an enum that JSON shows as a word and binary frames as its position.
 macro_rules! words {
     ($(
         $(#[$doc:meta])*
@@ -11,10 +11,10 @@ macro_rules! words {
         pub enum $name { $( $(#[$word_doc])* $variant, )+ }
 
         impl $name {
-            /// All of them.
+            /// Every value, in the order of the binary encoding.
             pub const ALL: &'static [Self] = &[$($name::$variant),+];
 
-            /// Its name on the wire.
+            /// The word that stands for this value in JSON.
             pub const fn as_str(self) -> &'static str {
                 match self { $( $name::$variant => $word, )+ }
             }
@@ -64,101 +64,101 @@ macro_rules! words {
 }
 
 words! {
-    /// What a person chose.
+    /// The status that a person chose.
     pub enum Chosen {
-        /// Show me as I am.
+        /// Shown as online while they have a session.
         Online = "online",
-        /// I am not looking.
+        /// Shown as away: they are not looking.
         Away = "away",
-        /// Do not disturb me.
+        /// Shown as busy: they do not want to be disturbed.
         Busy = "busy",
-        /// I am here and nobody shall know.
+        /// Shown as offline although they are here.
         Invisible = "invisible",
-        /// I am gone, until I next connect.
+        /// Shown as offline until their next connection.
         Offline = "offline",
     }
 
-    /// What others are shown.
+    /// The status of a person that others see.
     pub enum Visible {
-        /// Here and active.
+        /// The person is here and active.
         Online = "online",
-        /// Here, not looking.
+        /// The person is here, but not looking.
         Away = "away",
-        /// Here, not to be disturbed.
+        /// The person is here, and does not want to be disturbed.
         Busy = "busy",
-        /// Not here, as far as anyone can tell.
+        /// The person is not here, or is invisible.
         Offline = "offline",
     }
 
-    /// How awake a session is.
+    /// How active a person is on one session.
     pub enum Activity {
-        /// The person uses it.
+        /// The person is using the session.
         Active = "active",
         /// The person is away from the keyboard.
         Idle = "idle",
-        /// It is in the background.
+        /// The page or app is in the background.
         Hidden = "hidden",
     }
 
-    /// What kind of thing a device is.
+    /// The kind of a device, from the prefix of its id.
     pub enum DeviceKind {
-        /// A browser.
+        /// A browser, `web:…`.
         Web = "web",
-        /// A phone or a tablet.
+        /// A phone or a tablet, `mobile:…`.
         Mobile = "mobile",
-        /// An installed program.
+        /// An installed program, `desktop:…`.
         Desktop = "desktop",
-        /// Anything else.
+        /// A device with any other id.
         Other = "other",
     }
 
-    /// How a roster is shown.
+    /// How a watcher is shown a roster.
     pub enum Mode {
-        /// Everyone.
+        /// Everyone in the place is listed.
         Full = "full",
-        /// A count and the first faces.
+        /// The exact count and the first people are shown.
         Summary = "summary",
     }
 
-    /// Why somebody is gone.
+    /// Why a user has left a place.
     pub enum Reason {
-        /// They said so.
+        /// They left, or closed the connection with a goodbye.
         Left = "left",
         /// Their connection broke and did not come back.
         Lost = "lost",
-        /// Nothing was heard of them.
+        /// The gateway heard nothing from them for too long.
         TimedOut = "timed_out",
-        /// A newer session took the place.
+        /// A newer session of the same user took the place of theirs.
         Replaced = "replaced",
-        /// The node they were on died.
+        /// The gateway that they were connected to died.
         NodeLost = "node_lost",
-        /// They were made to.
+        /// A server or an operator removed them.
         Kicked = "kicked",
     }
 
-    /// What is wrong with a command.
+    /// Why the gateway refused a command.
     pub enum ErrorCode {
-        /// Not a JSON object, or not UTF-8.
+        /// The frame is not a JSON object, or not UTF-8.
         Malformed = "malformed",
-        /// No such `type`.
+        /// There is no command with this `type`.
         UnknownCommand = "unknown_command",
         /// A field is missing, unknown, or has a bad value.
         Invalid = "invalid",
-        /// The token does not allow that.
+        /// The token does not allow the command.
         Forbidden = "forbidden",
         /// The token is missing, wrong or expired.
         Unauthorized = "unauthorized",
-        /// Join the channel first.
+        /// The session is not in the channel: join it first.
         NotJoined = "not_joined",
-        /// A limit is reached.
+        /// The command would exceed a limit of the gateway.
         TooMany = "too_many",
-        /// The value is over its size.
+        /// The value of a field is longer than its limit.
         TooLarge = "too_large",
-        /// Slow down.
+        /// The client sends commands too fast: slow down.
         RateLimited = "rate_limited",
-        /// The gateway is busy.
+        /// The gateway is too busy: try again later.
         Overloaded = "overloaded",
-        /// What stores this is away: nothing is lost, try again.
+        /// The store is unreachable. Nothing is lost: try again later.
         Unavailable = "unavailable",
     }
 }

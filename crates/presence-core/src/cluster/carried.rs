@@ -1,25 +1,26 @@
-//! What a map says to the store of profiles.
+//! What has to be done in the store of profiles about a user's map.
 
 use std::sync::Arc;
 
 use super::{Field, Op, Record, Snapshot, Stamp};
 use crate::{Profile, Reason};
 
-/// What is to be done for the store of profiles about the map of a user that waits for it.
+/// What has to be done in the store of profiles about the map of a user whose change waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carried {
-    /// Save it.
+    /// Save this profile.
     Save(Arc<Profile>),
-    /// Remove what is stored of the user; then do this, which removes what tells of it, unless the user is back.
+    /// Remove the stored profile of the user. Then apply this operation, if any: it removes the tombstone from the map.
+    /// There is none if the user has come back.
     Remove(Option<Op>),
-    /// Nothing yet: it was changed while nobody could read what is stored, and waits until somebody has.
+    /// Nothing yet: the profile was changed while the stored one could not be read, and waits until a node has read it.
     Later,
-    /// Somebody has done it already.
+    /// Nothing: another node has done it already.
     Nothing,
 }
 
 impl Carried {
-    /// What `map` says.
+    /// Reads from `map` what has to be done.
     pub fn of(map: &Snapshot) -> Self {
         let mut profiles = map.entries.iter();
         let profile = profiles.find_map(|(_, stamp, record)| match record {

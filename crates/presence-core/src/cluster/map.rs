@@ -1,4 +1,4 @@
-//! What a store does with a write: the meaning that every adapter gives it, in its own words.
+//! How a store applies a write. Every adapter gives writes this meaning, in its own terms.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,21 @@ use crate::{Clock, Timestamp};
 pub struct TopicMap {
     clock: Option<Clock>,
     entries: BTreeMap<Field, (Stamp, Record)>,
-    /// Of entries that were removed. They count in no snapshot, version or emptiness.
+    /// The fences of removed entries, and when each expires. Fences do not count for snapshots or versions, or for
+    /// whether the map is empty.
     fences: BTreeMap<Field, (Fence, Timestamp)>,
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// What is to be published; `None` where no op changed anything.
+    /// The patch to publish; `None` if no operation changed anything.
     pub patch: Option<Patch>,
-    /// The ops that were refused, each with what stands in its way, in the order of the ops.
+    /// The operations that were refused, each with the fence that refused it, in the order of the operations.
     pub refused: Vec<(Field, Fence)>,
-    /// Fields that were to be removed, and of which neither an entry nor a fence was there.
+    /// The fields that were to be removed, where there was neither an entry nor a fence.
     pub absent: Vec<Field>,
-    /// The revision of the profile that is there now, in the map of a user.
+    /// The revision of the profile that the map has now, if it is the map of a user.
     pub profile: Option<u64>,
 }
 
@@ -36,8 +37,8 @@ enum Outcome {
 }
 
 impl TopicMap {
-    /// Applies `ops` in order at `now`, by the store's clock. `next` is the clock that the map has after a change: its
-    /// version is above all before it, and its epoch is only used where the map was empty.
+    /// Applies `ops` in order at `now`, by the store's clock. `next` is the version of the map after a change. Its
+    /// version must be greater than all before it; its epoch is used only if the map was empty.
     pub fn apply(&mut self, ops: &[Op], next: Clock, now: Timestamp) -> Applied {
         self.fences.retain(|_, (_, until)| now < *until);
         let mut changes: Vec<Change> = Vec::new();
@@ -169,7 +170,7 @@ impl TopicMap {
         *fence
     }
 
-    /// All entries.
+    /// The version and all entries of the map.
     pub fn snapshot(&self) -> Snapshot {
         let entries = self.entries.iter();
         Snapshot {
@@ -180,19 +181,19 @@ impl TopicMap {
         }
     }
 
-    /// Which version it is; `None` while it is empty.
+    /// The version of the map; `None` while it is empty.
     pub fn clock(&self) -> Option<Clock> {
         self.clock
     }
 
-    /// Its entries.
+    /// The fields of all entries, each with its token.
     pub fn entries(&self) -> impl Iterator<Item = (Field, Stamp)> {
         self.entries
             .iter()
             .map(|(field, (stamp, _))| (*field, *stamp))
     }
 
-    /// The same without its fences: for tests that break the rules.
+    /// The same map without its fences. Tests use it to break the rules.
     pub fn without_fences(&self) -> Self {
         TopicMap {
             fences: BTreeMap::new(),
@@ -200,7 +201,7 @@ impl TopicMap {
         }
     }
 
-    /// Until when it is to be kept although it is empty: the end of the last fence.
+    /// Until when the map is to be kept although it is empty: when its last fence expires.
     pub fn fenced_until(&self) -> Option<Timestamp> {
         self.fences.values().map(|(_, until)| *until).max()
     }

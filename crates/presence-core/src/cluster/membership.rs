@@ -1,28 +1,28 @@
-//! What a node knows of the cluster that it is part of.
+//! What a node knows about its cluster.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::{Incarnation, News};
 use crate::Timestamp;
 
-/// Nodes that are remembered to be dead. What they wrote is long gone when one more makes the first forgotten.
+/// The number of dead nodes that are remembered. What the first of them wrote is long gone when it is forgotten.
 const LOST_MAX: usize = 1024;
 
-/// Which incarnation this node is, which others are dead, and how far the store is complete.
+/// Which incarnation this node is, which others are dead, and until when the store is complete.
 #[derive(Clone, Debug)]
 pub(crate) struct Membership {
-    /// As what it writes now.
+    /// The incarnation with which this node writes now.
     me: Incarnation,
-    /// Those whose entries are void.
+    /// The dead incarnations, whose entries do not count any more.
     lost: HashSet<Incarnation>,
-    /// In the order in which they died.
+    /// The same incarnations, in the order in which they died.
     lost_order: VecDeque<Incarnation>,
-    /// Whatever a node with a lease did until then is in the store, by this node's clock.
+    /// Everything that a node with a lease did up to this moment is in the store, by this node's clock.
     settled_until: Timestamp,
 }
 
 impl Membership {
-    /// A node that knows of no other.
+    /// A node that knows no other nodes.
     pub(crate) fn new(me: Incarnation) -> Self {
         Membership {
             me,
@@ -32,22 +32,22 @@ impl Membership {
         }
     }
 
-    /// Which node this is.
+    /// The incarnation with which this node writes now.
     pub(crate) fn me(&self) -> Incarnation {
         self.me
     }
 
-    /// Whether nothing that `who` wrote counts any more.
+    /// Whether `who` is dead, so that nothing it wrote counts any more.
     pub(crate) fn is_lost(&self, who: Incarnation) -> bool {
         self.lost.contains(&who)
     }
 
-    /// Whether everything that a node with a lease did until `moment` is in the store.
+    /// Whether everything that a node with a lease did up to `moment` is in the store.
     pub(crate) fn is_settled(&self, moment: Timestamp) -> bool {
         moment <= self.settled_until
     }
 
-    /// Takes in what every machine of a node is told.
+    /// Applies news that concern every state machine of the node.
     pub(crate) fn hear(&mut self, news: News) {
         match news {
             News::Become(me) => self.me = me,

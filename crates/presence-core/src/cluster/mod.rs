@@ -1,8 +1,8 @@
 //! Several nodes that behave as one: what they write to the store that they share, and when one of them counts as dead.
 //!
-//! The store is a blackboard. Each [`Subject`] there is a small map with a version; a node writes the entries of its own
-//! sessions and of nobody else, and reads the others'. [`Stamp`] says which of two writes of one entry wins: that is the
-//! only rule that the store itself applies, in the same step as the write.
+//! Each [`Subject`] in the store is a small map with a version. A node writes only the entries of its own sessions, and
+//! reads those of the others. [`Stamp`] decides which of two writes of one entry wins. That is the only rule that the
+//! store itself applies, in the same step as the write.
 
 mod carried;
 mod map;

@@ -1,4 +1,4 @@
-//! Leases: which nodes count as alive, one's own among them.
+//! Leases: which nodes are alive, this one included.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,114 +7,117 @@ use super::{Incarnation, SHARDS};
 use crate::ports::{Leases, Standing};
 use crate::{Timestamp, Timing};
 
-/// A dead node is remembered so long, in case it only slept.
+/// How long a dead node is remembered, in case it was only asleep.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
-/// Its entries are removed once more after that: what it had sent may have been late, and what was removed may be back
-/// since a server took over. And a last time before it is forgotten.
+/// After this time the entries of a dead node are removed once more: some of its writes may have arrived late, or come
+/// back when a server took over. They are removed a last time before the node is forgotten.
 const REAP_AGAIN: Duration = Duration::from_secs(60);
 
-/// A write that is not answered so long after it was asked for has failed.
+/// The time after which a write without an answer has failed.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
-/// A node that has not compared with all of the store for so long does not know whether something of its own is missing.
+/// The time after which a node that has not compared itself with all of the store does not know whether something of
+/// its own is missing.
 const COMPARED_WITHIN: Duration = Duration::from_secs(10);
-/// Differences between two readings of the store's clock that may come from the way there.
+/// Differences between two readings of the store's clock, in milliseconds, that may come from the network.
 const CLOCK_SLACK_MS: u64 = 20;
 
-/// A node that was declared dead and lives waits so long before it writes again, to hear which of its connections have ended.
+/// How long a node waits before it writes again, if it was declared dead and is alive. Meanwhile it hears which of its
+/// connections have ended.
 const AWAKE_AFTER: Duration = Duration::from_secs(1);
 
-/// What was heard of the leases.
+/// What happened to the leases of nodes.
 #[derive(Debug)]
 pub enum Input {
-    /// [`Effect::Renew`] was done.
+    /// The answer to [`Effect::Renew`]: all leases.
     Renewed(Leases),
-    /// It was not, or nobody knows.
+    /// [`Effect::Renew`] failed, or was not answered.
     Away,
-    /// [`Effect::Condemn`] was tried.
+    /// The answer to [`Effect::Condemn`].
     Condemned {
-        /// Whom.
+        /// The node that was to be declared dead.
         who: Incarnation,
-        /// Whether it is dead now.
+        /// Whether that node is dead now.
         is_dead: bool,
     },
-    /// [`Effect::Reap`] was done, or not.
+    /// [`Effect::Reap`] was done, or failed.
     Reaped {
-        /// Whose entries.
+        /// The dead node whose entries were to be removed.
         who: Incarnation,
-        /// Whether there may be more.
+        /// Whether the store may have more of them.
         more: bool,
     },
-    /// The node is about to stop: its sessions have so long to go on elsewhere.
+    /// The node is about to stop. Its sessions can go on elsewhere for this time.
     Stopping(Duration),
-    /// A write was not done, or the store has lost data: something of this node's waits.
+    /// A write failed, or the store has lost data: some of this node's data may not be in the store.
     Troubled,
-    /// A comparison with all of the store, begun then, has ended.
+    /// A comparison with all of the store has ended.
     Compared {
-        /// The time at which it was begun.
+        /// When the comparison was begun.
         since: Timestamp,
     },
 }
 
-/// What is to be done about it.
+/// What the caller is to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Prolong the lease of `me` by `ttl`, and come back with [`Input::Renewed`] or [`Input::Away`].
+    /// Extend the lease of `me` to `ttl` from now. [`Input::Renewed`] or [`Input::Away`] is the answer.
     Renew {
-        /// Whose.
+        /// The incarnation that holds the lease.
         me: Incarnation,
-        /// How long it is to run from now.
+        /// How long the lease is to last from now.
         ttl: Duration,
-        /// Whatever this node did until then, by the store's clock, is in the store.
+        /// Everything that this node did up to this moment, by the store's clock, is in the store.
         settled_until: Timestamp,
     },
-    /// Declare a node dead, if it has no lease: [`Input::Condemned`].
+    /// Declare a node dead, unless its lease is running. [`Input::Condemned`] is the answer.
     Condemn(Incarnation),
-    /// Remove entries of a dead node from the store: [`Input::Reaped`].
+    /// Remove entries of a dead node from the store. [`Input::Reaped`] is the answer.
     Reap(Incarnation),
-    /// Forget a node that has been dead for long.
+    /// Delete the lease of a node that has been dead for long.
     Forget(Incarnation),
-    /// To everyone on this node: it is this incarnation now, and everything of its own is to be written again.
+    /// Tell every state machine of this node: it is this incarnation now, and has to write all its own entries again.
     Become(Incarnation),
-    /// To everyone on this node: the store has lost data, and everything is to be compared.
+    /// Tell every state machine of this node: the store has lost data, and everything has to be compared.
     Distrust,
-    /// To everyone on this node: nothing that this incarnation wrote counts any more.
+    /// Tell every state machine of this node: this incarnation is dead, and nothing that it wrote counts any more.
     Lost(Incarnation),
-    /// To everyone on this node: whatever a node with a lease did until then is in the store.
+    /// Tell every state machine of this node: everything that a node with a lease did up to this moment is
+    /// in the store.
     Settled(Timestamp),
-    /// To everyone on this node: the store's clock is so many milliseconds ahead of this node's.
+    /// Tell every state machine of this node: the store's clock is ahead of this node's by this many milliseconds.
     StoreAhead(i64),
-    /// The store is away, or back.
+    /// The store does not answer (true), or answers again (false).
     Away(bool),
 }
 
-/// The machine that knows who is alive.
+/// The state machine that knows which nodes are alive.
 ///
-/// A node is dead when the store says so, and the store says so when another node asked it to after the lease had lapsed.
-/// Nobody asks who has not seen the store healthy for a whole lease: while the store is away, everybody's leases lapse, and
-/// that says nothing about anybody. Where many lapse at once it waits for one more.
+/// A node is dead when the store says so. The store says so after another node has asked for it when the lease had
+/// lapsed. Only a node whose own access to the store was healthy for a whole lease may ask: while the store is away all
+/// leases lapse, and that says nothing about any node. If many leases lapse at once, it waits for one more lease.
 #[derive(Debug)]
 pub struct Nodes {
     me: Incarnation,
-    /// It has had a lease.
+    /// Whether this node has had a lease.
     is_known: bool,
-    /// It is another incarnation since it was last heard of, and has not said so on this node.
+    /// Whether this is another incarnation, and the state machines of this node have not been told so yet.
     is_becoming: bool,
-    /// A renewal is under way: since when, and for how long.
+    /// The renewal that is under way: when it was sent, and for how long.
     renewing: Option<(Timestamp, Duration)>,
     renew_at: Timestamp,
-    /// Until when this node may write: its lease as far as it knows, by its own clock.
+    /// Until when this node may write: the end of its lease, as far as it knows, by its own clock.
     holds_until: Timestamp,
-    /// Since when the store has answered each time.
+    /// Since when the store has answered every renewal.
     healthy_since: Option<Timestamp>,
     is_away: bool,
-    /// Since when many leases have lapsed.
+    /// Since when many leases have been lapsed at once.
     many_since: Option<Timestamp>,
-    /// Who has a lease that runs, as far as this node knows.
+    /// The nodes whose leases are running, as far as this node knows.
     alive: BTreeSet<Incarnation>,
-    /// Nodes that had a lease, and since when the store does not know it any more.
+    /// Nodes that have had a lease, each with the time since which the store does not know it any more.
     known: BTreeMap<Incarnation, Option<Timestamp>>,
     dead: BTreeMap<Incarnation, Dead>,
-    /// Nodes that are being condemned or reaped right now.
+    /// Nodes that are being declared dead, or whose entries are being removed.
     under_way: BTreeSet<Incarnation>,
     stopping: Option<Duration>,
     /// The end of this node's lease, by the store's clock.
@@ -123,20 +126,20 @@ pub struct Nodes {
     store_ahead_ms: i64,
     /// When a write last failed, or the store last lost data.
     troubled_at: Timestamp,
-    /// When the last comparison was begun that reached all of the store.
+    /// When the last comparison with all of the store was begun.
     compared_since: Timestamp,
-    /// Whatever this node did until then is in the store.
+    /// Everything that this node did up to this moment is in the store.
     settled_until: Timestamp,
-    /// The same of all nodes with a lease.
+    /// Everything that any node with a lease did up to this moment is in the store.
     all_settled_until: Timestamp,
 }
 
 #[derive(Debug)]
 struct Dead {
     since: Timestamp,
-    /// When its entries are to be removed.
+    /// When the entries of the node have to be removed next.
     reap_at: Timestamp,
-    /// They were, for the last time.
+    /// Whether they were removed for the last time.
     is_gone: bool,
 }
 
@@ -168,36 +171,38 @@ impl Nodes {
         }
     }
 
-    /// As what this node writes now.
+    /// The incarnation with which this node writes now.
     pub fn me(&self) -> Incarnation {
         self.me
     }
 
-    /// Until when this node's lease runs, as far as it knows.
+    /// When this node's lease ends by its own clock, as far as it knows.
     pub fn holds_until(&self) -> Timestamp {
         self.holds_until
     }
 
-    /// The same by the store's clock, which is what the store judges late writes by.
+    /// When this node's lease ends by the store's clock. The store refuses later writes.
     pub fn holds_until_at_store(&self) -> Timestamp {
         self.holds_until_at_store
     }
 
-    /// Whether this node's lease runs, as far as it knows. While it does not, nothing may be written: it may be dead already.
+    /// Whether this node's lease is running, as far as it knows. Otherwise it must not write, because it may have
+    /// been declared dead.
     pub fn may_write(&self, now: Timestamp) -> bool {
         now < self.holds_until
     }
 
-    /// The parts of the store where it is for this node to finish what others have begun: none while it holds no lease.
+    /// The parts of the store in which this node finishes what others have begun. There are none while it
+    /// holds no lease.
     ///
-    /// Each part has one such node, as far as all know the same of each other, and another within a lease and a renewal
-    /// after that has died. Two may be at it for a moment.
+    /// Each part has one such node if all nodes agree on who is alive. If that node dies, another one has the part
+    /// within a lease and a renewal. For a moment two nodes may have the same part.
     pub fn parts(&self, now: Timestamp) -> impl Iterator<Item = u16> {
         let is_held = self.may_write(now);
         (0..SHARDS).filter(move |part| is_held && responsible(*part, &self.alive) == Some(self.me))
     }
 
-    /// When to call [`expire`](Self::expire) next.
+    /// When to call [`expire`](Self::expire) next; `None` while the node is stopping.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         match (self.stopping, self.renewing) {
             (Some(_), _) => None,
@@ -206,7 +211,7 @@ impl Nodes {
         }
     }
 
-    /// Does what is due by `now`. Calling it early or twice does nothing.
+    /// Renews the lease, or gives up a renewal, if that is due by `now`. Calling it early or twice does nothing.
     pub fn expire(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.stopping.is_some() {
             return;
@@ -233,8 +238,8 @@ impl Nodes {
         });
     }
 
-    /// Notes until when everything of this node is in the store: a write that is not answered within [`ANSWERED_WITHIN`]
-    /// has failed.
+    /// Computes up to when everything of this node is in the store: a write without an answer within
+    /// [`ANSWERED_WITHIN`] has failed.
     fn settle(&mut self, now: Timestamp) {
         let is_quiet = self.troubled_at + ANSWERED_WITHIN <= now;
         let is_compared =
@@ -276,7 +281,7 @@ impl Nodes {
         Timestamp::from_millis(until.saturating_add_signed(-self.store_ahead_ms))
     }
 
-    /// Takes one fact.
+    /// Applies `input` at time `now` and appends the resulting effects to `out`.
     pub fn handle(&mut self, now: Timestamp, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Renewed(leases) => {
@@ -424,8 +429,9 @@ impl Nodes {
         }
     }
 
-    /// Whoever condemned this node has told everyone that its people are gone. Those who are still here come anew, once it
-    /// has had time to notice who is not: it may have slept while they went.
+    /// Starts the next generation of this node, which was declared dead: all nodes were told that its people are gone.
+    /// Those who are still connected are written again, once the node has had time to notice who is not: it may have
+    /// been asleep when they went.
     fn come_anew(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.me.generation += 1;
         self.is_known = false;
@@ -461,8 +467,8 @@ impl Nodes {
     }
 }
 
-/// Which of `alive` looks after a part of the store: the same for all who agree on who is alive. When one of them comes or
-/// goes, parts go to it or from it, and no others change hands.
+/// The node of `alive` that looks after a part of the store. All nodes that agree on who is alive compute the same
+/// node. When a node comes or goes, only the parts that it gets or had change hands.
 pub fn responsible(part: u16, alive: &BTreeSet<Incarnation>) -> Option<Incarnation> {
     let weight = |who: &&Incarnation| {
         // The finalizer of SplitMix64: fixed by its definition, and it spreads what differs in a single bit.

@@ -1,4 +1,4 @@
-//! What is written to the store, and what comes back.
+//! What nodes write to the shared store, and what they read from it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,108 +11,109 @@ use crate::{
     UserId,
 };
 
-/// What an entry of a subject's map is about.
+/// What an entry in a subject's map is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
-    /// The user's profile. In the map of a user only.
+    /// The profile of the user. Only the map of a user has it.
     Profile,
-    /// One session.
+    /// The session with this id.
     Session(SessionId),
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// Of [`Field::Profile`].
+    /// The profile of the user, in the entry [`Field::Profile`].
     Profile(Arc<Profile>),
-    /// Of a session, in the map of its user.
+    /// A session, in the map of its user.
     Session(Arc<SessionRecord>),
-    /// Of a session, in the map of a place.
+    /// A session, in the map of a place that it is in.
     Member(Arc<Member>),
 }
 
-/// All that another node needs to go on with a session.
+/// Everything that another node needs to go on with a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
-    /// On which device.
+    /// The device that the session is on.
     pub device: DeviceId,
-    /// A service acts through it.
+    /// Whether a service acts through the session.
     pub acted: bool,
-    /// How its person is doing.
+    /// The activity that its client reported last.
     pub activity: Activity,
-    /// Whether that still counts as being active.
+    /// Whether that still counted as active when the record was written.
     pub is_active: bool,
-    /// When it was last heard from, as far as that is written: not for every heartbeat.
+    /// When the session was last heard from, as of this record. A heartbeat alone does not write a record.
     pub heard_at: Timestamp,
-    /// Where it is.
+    /// The channels and workspaces that the session is in.
     pub places: Vec<Stay>,
     /// What others are shown as its id, if that is another one.
     pub alias: Option<SessionId>,
 }
 
-/// A session's stay in a channel or a workspace.
+/// The stay of a session in a channel or a workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stay {
-    /// Where.
+    /// The channel or workspace that the session is in.
     pub topic: Topic,
-    /// Since when.
+    /// When the session joined it.
     pub joined_at: Timestamp,
-    /// What it says about itself there.
+    /// The meta of the session there.
     pub meta: Arc<Meta>,
 }
 
-/// What is to become of one entry.
+/// An operation on one entry of a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Puts an entry.
+    /// Adds or replaces an entry.
     Put {
-        /// Which entry.
+        /// The entry to put.
         field: Field,
-        /// Its fencing token.
+        /// The fencing token of the entry.
         stamp: Stamp,
-        /// Its new content.
+        /// The new content of the entry.
         record: Record,
-        /// The condition under which it is put.
+        /// The condition under which the entry is put.
         guard: Guard,
-        /// In the map of a place: the revision of the user's profile that the entry shows. A removal by
-        /// [`Op::Hide`] at a later revision refuses it. 0 elsewhere.
+        /// The revision of the user's profile that the entry shows, if this is the map of a place; 0 elsewhere. If
+        /// [`Op::Hide`] removed the entry at a later revision, the put is refused.
         profile: u64,
     },
-    /// Removes an entry whose token is not greater than `stamp`, and leaves that as a fence in any case: for
-    /// [`FENCE_TTL`] no smaller token is taken.
+    /// Removes an entry whose token is not greater than `stamp`. In any case `stamp` is left as a fence: for
+    /// [`FENCE_TTL`] no smaller token is accepted.
     Cut {
-        /// Which entry.
+        /// The entry to remove.
         field: Field,
-        /// The fencing token.
+        /// The fencing token of the removal.
         stamp: Stamp,
-        /// The reason, for those who watch.
+        /// The reason that watchers are told.
         reason: Reason,
     },
-    /// In the map of a place: removes the entry of a session whose user hides, whoever wrote it, unless it shows this revision
-    /// of the profile or a later one; and leaves a fence that refuses puts with an earlier one.
+    /// Removes the entry of a session from the map of a place because its user hides, whichever node wrote it. An
+    /// entry that shows this revision of the profile or a later one stays. The fence that is left refuses puts with
+    /// an earlier revision.
     Hide {
-        /// Which entry.
+        /// The entry to remove.
         field: Field,
-        /// The revision of the profile since which the user hides.
+        /// The revision of the profile with which the user began to hide.
         profile: u64,
     },
 }
 
-/// For how long a fence outlives the entry that it fenced: a lease, and some seconds for what was on its way.
+/// How long a fence is kept after the removal of its entry: a lease, and some seconds for writes that are on their way.
 pub const FENCE_TTL: Duration = Duration::from_secs(20);
 
-/// The condition of a put.
+/// The condition under which an entry is put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// The stored token, that of an entry or of a fence, is not greater.
+    /// The stored token, of an entry or a fence, is not greater than the new one.
     Newer,
-    /// The same; and the stored token is exactly this one, or there is none, or the writer itself has begun the stored
-    /// epoch.
+    /// The stored token is not greater than the new one; and it is exactly this token (`None`: no token), or the writer
+    /// itself has begun the stored epoch.
     Replaces(Option<Stamp>),
 }
 
 impl Guard {
-    /// Whether a put with the token `new` may take the place of what is stored with the token `stored`.
+    /// Whether a put with the token `new` may replace what is stored with the token `stored`.
     pub fn admits(self, new: Stamp, stored: Stamp) -> bool {
         let is_expected = match self {
             Guard::Newer => true,
@@ -122,17 +123,17 @@ impl Guard {
     }
 }
 
-/// What is left of an entry that was removed.
+/// What is left of an entry that was removed: it refuses late writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence {
-    /// No smaller token is taken.
+    /// Puts with a smaller token are refused.
     pub stamp: Stamp,
-    /// Nor an earlier revision of the profile.
+    /// Puts that show an earlier revision of the profile are refused.
     pub profile: u64,
 }
 
 impl Op {
-    /// Puts an entry unless a greater token is stored.
+    /// A put of an entry, unless a greater token is stored.
     pub fn put(field: Field, stamp: Stamp, record: Record) -> Self {
         Op::Put {
             field,
@@ -143,39 +144,40 @@ impl Op {
         }
     }
 
-    /// Which entry it is about.
+    /// The entry that the operation is about.
     pub fn field(&self) -> Field {
         match self {
             Op::Put { field, .. } | Op::Cut { field, .. } | Op::Hide { field, .. } => *field,
         }
     }
 
-    /// Whether it puts the entry of a session.
+    /// Whether the operation puts the entry of a session.
     pub fn puts_session(&self) -> bool {
         matches!((self, self.field()), (Op::Put { .. }, Field::Session(_)))
     }
 }
 
-/// What a node wants of one subject: done in one step, all that is not refused.
+/// A write to the map of one subject. All operations that are not refused are applied in one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// Which subject.
+    /// The subject whose map is written.
     pub subject: Subject,
-    /// Who writes: the store notes that it has entries there, so that they can be found when it has died.
+    /// The node that writes. The store notes that it has entries in this map, so that they are found when it has died.
     pub by: Incarnation,
-    /// What.
+    /// The operations, which are applied in order.
     pub ops: Vec<Op>,
-    /// After this the writer has no entry of a session there: the note is taken back.
+    /// Whether the writer has no session entry in this map afterwards: then the note about it is removed.
     pub is_last: bool,
-    /// The end of the writer's lease, by the store's clock: the store refuses the write after it. `None`: no deadline.
+    /// The end of the writer's lease, by the store's clock. The store refuses the write after it. `None`: no deadline.
     pub until: Option<Timestamp>,
 }
 
 impl Write {
-    /// Whether what this changes is to be carried elsewhere.
+    /// Whether the changes of this write have to be carried to the system behind `queue`.
     ///
-    /// A profile that is cut is not: it was carried before, as one that is [blank](Profile::is_blank), or is nobody's. Nor is
-    /// one that was changed without [being read](Stamp::UNREAD): it would replace what is yet to be read.
+    /// The removal of a profile does not count: it was carried before as a [blank](Profile::is_blank) profile, or
+    /// belongs to nobody. A profile that was changed without [being read](Stamp::UNREAD) does not count either: it
+    /// would replace the one that has yet to be read.
     pub fn is_due_for(&self, queue: Queue) -> bool {
         let is_profile = |op: &Op| match op {
             Op::Put { field, stamp, .. } => {
@@ -194,71 +196,71 @@ impl Write {
     }
 }
 
-/// What became of an entry.
+/// A change of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Which.
+    /// The entry that has changed.
     pub field: Field,
-    /// What it says now, or how it was removed.
+    /// The token and the content that it has now, or how it was removed.
     pub entry: Result<(Stamp, Record), Removed>,
 }
 
-/// How an entry was removed.
+/// The removal of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removed {
-    /// The reason, for those who watch.
+    /// The reason that watchers are told.
     pub reason: Reason,
-    /// The fence that is left of it.
+    /// The fence that the entry has left.
     pub fence: Fence,
 }
 
-/// A change of a map: what turns version `from` into `clock.version`.
+/// A change of a map, from version `from` to version `clock.version`.
 ///
-/// Versions of one epoch grow, by any number; two histories of one map do not meet in one, except by a chance that is next
-/// to none. `from` is 0 where the map was empty: then the patch is all of it.
+/// Versions of one epoch grow, by any number. Two histories of one map practically never have the same version. `from`
+/// is 0 if the map was empty: then the patch has everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
-    /// The version before.
+    /// The version before the change.
     pub from: u64,
-    /// The version it makes.
+    /// The version after the change.
     pub clock: Clock,
-    /// What is different; never empty.
+    /// The entries that are different; never empty.
     pub changes: Vec<Change>,
 }
 
-/// A whole map.
+/// The whole map of a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Which version; `None` where there is nothing.
+    /// The version of the map; `None` if the map is empty.
     pub clock: Option<Clock>,
-    /// All of it.
+    /// All entries, each with its token and its content.
     pub entries: Vec<(Field, Stamp, Record)>,
 }
 
-/// What nodes tell each other of a subject without keeping it. It may be lost.
+/// An ephemeral message about a subject, from one node to the others. It is not stored, and may be lost.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Murmur {
-    /// Somebody types, still or no longer.
+    /// A session started typing, goes on typing, or stopped.
     Typed {
-        /// Through which session.
+        /// The session that types.
         session: SessionId,
-        /// Whether they type.
+        /// Whether the session types now.
         typing: bool,
     },
-    /// Where somebody points, and what they have selected.
+    /// A session pointed at a position, or changed its selection.
     Pointed(Cursor),
-    /// Somebody told the channel something.
+    /// A session or a service sent a broadcast to the channel.
     Said {
-        /// Through which session.
+        /// The session that sent it, or the id that stands for a service.
         session: SessionId,
-        /// Who.
+        /// The user who sent it.
         user: UserId,
-        /// What kind of thing.
+        /// The name of the event, as the sender chose it.
         event: Arc<str>,
-        /// The thing.
+        /// The content of the broadcast.
         payload: Payload,
     },
-    /// The user is thrown out, wherever they are.
+    /// The user is kicked on every node.
     Kicked,
 }
 

@@ -1,24 +1,24 @@
-//! What a machine asks of the store, and what it hears.
+//! Requests to the shared store, and what the store says.
 
 use super::{Incarnation, Murmur, Patch, Snapshot, Subject, Write};
 use crate::ports::Written;
 use crate::{Clock, Timestamp, Topic, UserId};
 
-/// Something that is to be asked of the store. Of one subject, in this order.
+/// A request to the shared store. Requests about one subject are carried out in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// Follow the subject, then read it: [`Reply::Read`].
+    /// Follow the subject, then read its map. [`Reply::Read`] is the answer.
     Open {
-        /// Which.
+        /// The subject to follow.
         subject: Subject,
-        /// Comes back with the reply.
+        /// The number of the request, which the reply repeats.
         ask: u32,
     },
-    /// Read the subject: [`Reply::Read`].
+    /// Read the map of the subject. [`Reply::Read`] is the answer.
     Read {
-        /// Which.
+        /// The subject to read.
         subject: Subject,
-        /// Comes back with the reply.
+        /// The number of the request, which the reply repeats.
         ask: u32,
     },
     /// Read the subject for somebody else, whatever else is asked of it: [`Reply::Read`].
@@ -32,21 +32,22 @@ pub enum Request {
     },
     /// Follow the subject no longer.
     Close(Subject),
-    /// Write: [`Reply::Written`].
+    /// Write to the map of a subject. [`Reply::Written`] is the answer.
     Write(Write),
-    /// Write to the map of a place on behalf of a user: [`Reply::Fenced`], about the user.
+    /// Write to the map of a place on behalf of a user who hides. [`Reply::Fenced`] is the answer, and goes
+    /// to the user.
     Fence {
-        /// Who hides.
+        /// The user who hides.
         user: UserId,
-        /// Removes the user's entries from one place.
+        /// The write, which removes the user's entries from one place.
         write: Write,
     },
-    /// Tell the others; nothing comes back.
+    /// Send ephemeral messages about the subject to the other nodes. There is no answer.
     Murmur(Subject, Vec<Murmur>),
 }
 
 impl Request {
-    /// What it is about.
+    /// The subject that the request is about.
     pub fn subject(&self) -> &Subject {
         match self {
             Request::Open { subject, .. }
@@ -71,43 +72,44 @@ pub enum Peek {
 /// What is heard of the store about one subject.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// It was read.
+    /// The answer to [`Request::Open`] or [`Request::Read`].
     Read {
-        /// Which of the requests that was.
+        /// The number of the request.
         ask: u32,
-        /// What is there; `None` where the store was away.
+        /// The map; `None` if the store did not answer.
         snapshot: Option<Snapshot>,
     },
-    /// The write was done; `None` where the store was away, and nobody knows.
+    /// The answer to [`Request::Write`]. `None` if the store did not answer: then it is not known whether the
+    /// write was applied.
     Written(Option<Written>),
-    /// [`Request::Fence`] was done, or nobody knows.
+    /// The answer to [`Request::Fence`].
     Fenced {
-        /// In which place.
+        /// The place that was written to.
         topic: Topic,
-        /// Whether it was done.
+        /// Whether the write was applied. If not, that is not known.
         is_done: bool,
     },
-    /// Somebody changed it.
+    /// A node has changed the map.
     Patched(Patch),
-    /// Somebody told something.
+    /// A node has sent ephemeral messages.
     Murmured(Vec<Murmur>),
-    /// Which version it is.
+    /// The version of the map now; `None` if the map is empty.
     At(Option<Clock>),
 }
 
-/// What every machine of a node has to hear.
+/// News that concern every state machine of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// The node is this incarnation now: everything of its own is to be written again.
+    /// The node is this incarnation now, and has to write all its own entries again.
     Become(Incarnation),
-    /// Nothing that this incarnation wrote counts any more.
+    /// This incarnation is dead: nothing that it wrote counts any more.
     Lost(Incarnation),
-    /// This part of the store, or all of it, may have lost data, or told something that was not heard.
+    /// This part of the store (`None`: all of it) may have lost data, or announced something that was not received.
     Distrust(Option<u16>),
-    /// Whatever a node with a lease did until then, by this node's clock, is in the store.
+    /// Everything that a node with a lease did up to this moment, by this node's clock, is in the store.
     Settled(Timestamp),
-    /// The store's clock is so many milliseconds ahead of this node's.
+    /// The store's clock is ahead of this node's clock by this many milliseconds.
     StoreAhead(i64),
-    /// The node stood still, and may read now what was meant for it long ago.
+    /// The node did not run for a while. It may now read messages that were sent to it long ago.
     Woke,
 }

@@ -1,13 +1,14 @@
-//! The fencing token of an entry: who wrote it, and which of two writes wins.
+//! The fencing token of an entry: which node wrote it, and which of two writes wins.
 
 use std::fmt;
 
-/// One life of a node: what a lease is held by, and entries are owned by.
+/// One life of a node. Leases are held, and entries are owned, by an incarnation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation {
-    /// The process: a random number, drawn at its start.
+    /// The number of the process: random, and drawn when it starts.
     pub node: u64,
-    /// Grows when the process loses its lease and takes a new one. At most [`Stamp::GENERATION_MAX`].
+    /// The generation of the process: it grows when the process loses its lease and takes a new
+    /// one. At most [`Stamp::GENERATION_MAX`].
     pub generation: u32,
 }
 
@@ -26,31 +27,32 @@ impl fmt::Debug for Incarnation {
 /// The fencing token of an entry. Tokens are totally ordered: by epoch, then by owner, then by order. The store keeps the
 /// token beside the entry, and refuses a write with a smaller one.
 ///
-/// No epoch has two writers, unless the store has lost data: whoever begins an epoch does it with a write that is
-/// [conditional](super::Guard::Replaces) on the token that it read.
+/// Two nodes never write in the same epoch, unless the store has lost data: whoever begins an epoch does it with a
+/// write that is [conditional](super::Guard::Replaces) on the token that it has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
-    /// Of a session: which of its connections. Of a profile: the revision of the status.
+    /// For a session: the epoch of its connection. For a profile: the revision of the status.
     pub epoch: u64,
-    /// The process that began this epoch.
+    /// The process that began this epoch: see [`Incarnation::node`].
     pub owner: u64,
-    /// What comes later within the epoch. Of a session: the owner's generation in the upper 16 bits, and the revision of the
-    /// entry in the lower 48. Of a profile: the last-seen time.
+    /// The order of writes within the epoch. For a session: the generation of the owner in the upper 16 bits, and the
+    /// revision of the entry in the lower 48 bits. For a profile: the last-seen time in milliseconds.
     pub order: u64,
 }
 
 impl Stamp {
-    /// Owns a profile that was changed while nobody could read what is stored of it: it is not to be stored before that is
-    /// known.
+    /// The owner of a profile that was changed before the stored profile could be read. It must not be saved to the
+    /// store of profiles until that one has been read.
     pub const UNREAD: u64 = u64::MAX;
 
-    /// The greatest generation that a token can tell from the one before.
+    /// The greatest generation that a token can express.
     pub const GENERATION_MAX: u32 = (1 << 16) - 1;
 
     const REVISION_BITS: u32 = 48;
     const REVISION_MASK: u64 = (1 << Self::REVISION_BITS) - 1;
 
-    /// The token of revision `revision` of the entry of a session whose connection number `epoch` is on the node `owner`.
+    /// The token for the entry of a session: its connection has the number `epoch` and is on the node `owner`, and this
+    /// is the revision `revision` of the entry.
     pub fn of_session(epoch: u32, owner: Incarnation, revision: u64) -> Self {
         let generation = u64::from(owner.generation.min(Self::GENERATION_MAX));
         Stamp {
@@ -60,7 +62,7 @@ impl Stamp {
         }
     }
 
-    /// Of a session: which incarnation owns it.
+    /// The incarnation that owns the entry, if this is the token of a session.
     pub fn incarnation(self) -> Incarnation {
         let generation = self.order >> Self::REVISION_BITS;
         Incarnation {
@@ -69,7 +71,7 @@ impl Stamp {
         }
     }
 
-    /// Of a session: which revision of its entry.
+    /// The revision of the entry, if this is the token of a session.
     pub fn revision(self) -> u64 {
         self.order & Self::REVISION_MASK
     }

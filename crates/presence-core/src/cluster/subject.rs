@@ -1,25 +1,26 @@
-//! What the store keeps a map of.
+//! The subjects of the store: what it keeps a map of.
 
 use std::fmt;
 
 use crate::{Topic, UserId};
 
-/// Into how many parts the store is divided. What belongs to one part is written in one step; each part is on one server.
+/// The number of parts into which the store is divided. All data of one part is on one server, and is written
+/// in one step.
 ///
-/// It is the same for every release and every size of cluster: changing it is moving all data.
+/// The number is the same in every release and for every size of cluster: changing it would mean to move all data.
 pub const SHARDS: u16 = 256;
 
-/// What the store keeps a map of: a user with their sessions, or a place with those who are in it.
+/// What the store keeps a map of: a user with their sessions, or a place with the sessions in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// A user: the profile, and where their sessions are.
+    /// A user: the map has the profile, and a record for each session.
     User(UserId),
-    /// A channel or a workspace: who is there.
+    /// A channel or a workspace: the map has an entry for each session in it.
     Place(Topic),
 }
 
 impl Subject {
-    /// In which part of the store it is, below [`SHARDS`]: the same on every node, for ever.
+    /// The part of the store that has this subject: a number below [`SHARDS`], the same on every node and for ever.
     pub fn shard(&self) -> u16 {
         let (kind, name) = match self {
             Subject::User(user) => ("user:", user.as_str()),

@@ -1,61 +1,61 @@
-//! What the outside can be told.
+//! Events that an endpoint of webhooks can be told.
 
 use crate::cluster::Subject;
 use crate::{ChannelId, Look, Timestamp, Topic, UserId};
 
-/// Something that the outside is told. Of one user it hears of coming and going by turns, and so it does of a channel, and
-/// of a user in a channel.
+/// An event for the endpoint of webhooks. Of one user, coming and going alternate; likewise of one channel, and of one
+/// user in one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HookEvent {
-    /// A user is here who was not.
+    /// A user came online, as others see it.
     UserOnline {
-        /// Who.
+        /// The user who came online.
         user: UserId,
-        /// How they look.
+        /// How others see the user.
         look: Look,
     },
-    /// A user who is here looks different.
+    /// A user who is online looks different.
     UserChanged {
-        /// Who.
+        /// The user whose look changed.
         user: UserId,
-        /// How they look now.
+        /// How others see the user now.
         look: Look,
     },
-    /// A user is not here any more, or hides: nobody can tell.
+    /// A user went offline or hides: others cannot tell which.
     UserOffline {
-        /// Who.
+        /// The user who went offline.
         user: UserId,
-        /// When others last saw them, as far as that is known.
+        /// When others last saw the user, if that is known.
         last_seen: Option<Timestamp>,
     },
-    /// Somebody is in a channel where nobody was.
+    /// The first user is in a channel.
     ChannelOccupied {
-        /// Where.
+        /// The channel that was empty before.
         channel: ChannelId,
     },
-    /// A user is in a channel, through whichever of their sessions.
+    /// A user is in a channel, in any of their sessions.
     ChannelJoined {
-        /// Where.
+        /// The channel that the user is in.
         channel: ChannelId,
-        /// Who.
+        /// The user who is in it.
         user: UserId,
     },
-    /// None of a user's sessions is in a channel any more.
+    /// A user is no longer in a channel, in none of their sessions.
     ChannelLeft {
-        /// Where.
+        /// The channel that the user left.
         channel: ChannelId,
-        /// Who.
+        /// The user who left it.
         user: UserId,
     },
-    /// Nobody is in a channel any more.
+    /// The last user has left a channel.
     ChannelVacated {
-        /// Where.
+        /// The channel that is empty now.
         channel: ChannelId,
     },
 }
 
 impl HookEvent {
-    /// Which kind it is.
+    /// The kind of this event.
     pub fn kind(&self) -> HookKind {
         match self {
             HookEvent::UserOnline { .. } => HookKind::UserOnline,
@@ -69,27 +69,27 @@ impl HookEvent {
     }
 }
 
-/// The kinds of events.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HookKind {
-    /// `user.online`
+    /// `user.online`: see [`HookEvent::UserOnline`].
     UserOnline,
-    /// `user.changed`
+    /// `user.changed`: see [`HookEvent::UserChanged`].
     UserChanged,
-    /// `user.offline`
+    /// `user.offline`: see [`HookEvent::UserOffline`].
     UserOffline,
-    /// `channel.occupied`
+    /// `channel.occupied`: see [`HookEvent::ChannelOccupied`].
     ChannelOccupied,
-    /// `channel.joined`
+    /// `channel.joined`: see [`HookEvent::ChannelJoined`].
     ChannelJoined,
-    /// `channel.left`
+    /// `channel.left`: see [`HookEvent::ChannelLeft`].
     ChannelLeft,
-    /// `channel.vacated`
+    /// `channel.vacated`: see [`HookEvent::ChannelVacated`].
     ChannelVacated,
 }
 
 impl HookKind {
-    /// All of them.
+    /// All kinds of events.
     pub const ALL: [HookKind; 7] = [
         HookKind::UserOnline,
         HookKind::UserChanged,
@@ -100,14 +100,14 @@ impl HookKind {
         HookKind::ChannelVacated,
     ];
 
-    /// Those that are about users.
+    /// The kinds of events that are about users.
     pub const OF_USERS: [HookKind; 3] = [
         HookKind::UserOnline,
         HookKind::UserChanged,
         HookKind::UserOffline,
     ];
 
-    /// Those that are about channels.
+    /// The kinds of events that are about channels.
     pub const OF_CHANNELS: [HookKind; 4] = [
         HookKind::ChannelOccupied,
         HookKind::ChannelJoined,
@@ -115,7 +115,7 @@ impl HookKind {
         HookKind::ChannelVacated,
     ];
 
-    /// Its name.
+    /// The name of the kind in a webhook, such as `user.online`.
     pub fn as_str(self) -> &'static str {
         match self {
             HookKind::UserOnline => "user.online",
@@ -129,17 +129,17 @@ impl HookKind {
     }
 }
 
-/// The kinds of events that somebody wants to be told.
+/// A set of kinds: those that the endpoint wants to be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted(u8);
 
 impl Wanted {
-    /// Whether this kind is among them.
+    /// Whether the set has this kind.
     pub fn has(self, kind: HookKind) -> bool {
         self.0 & (1 << kind as u8) != 0
     }
 
-    /// Whether anything of `subject` is among them.
+    /// Whether the set has a kind of event that is about `subject`.
     pub fn is_about(self, subject: &Subject) -> bool {
         match subject {
             Subject::User(_) => self.has_any(&HookKind::OF_USERS),
@@ -149,7 +149,7 @@ impl Wanted {
         }
     }
 
-    /// Whether any of these is among them.
+    /// Whether the set has any of these kinds.
     pub fn has_any(self, kinds: &[HookKind]) -> bool {
         kinds.iter().any(|&kind| self.has(kind))
     }

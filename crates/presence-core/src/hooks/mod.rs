@@ -1,8 +1,8 @@
-//! What the outside is told of a store that nodes share: who came, changed and went, and which channels are occupied.
+//! Webhooks: which events an endpoint is to be told of the store that nodes share.
 //!
-//! Nothing of it is a log of what happened. For each subject the store keeps what the outside was last [`Told`]; [`news`]
-//! compares that with what is true now, through the eyes of others, and says what has to be told so that the outside knows
-//! it, too. What happens between two looks is told as one change, or not at all if it is undone.
+//! Webhooks are not a log of what happened. For each subject the store keeps what the endpoint was last [`Told`].
+//! [`news`] compares that with the present state, as others may see it, and returns the events that make up the
+//! difference. Changes between two comparisons are told as one change, and not at all if they cancel out.
 
 mod event;
 mod news;

@@ -1,4 +1,4 @@
-//! From what was told and what is true to what there is to tell.
+//! The difference between what an endpoint was told and the present state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,29 +7,29 @@ use crate::cluster::{Record, Snapshot, Stamp, Subject};
 use crate::status::Here;
 use crate::{ChannelId, Look, Profile, Timestamp, Topic, UserId, Visible};
 
-/// Of how many users in one channel the outside is told. In a bigger one these are those who were there first, and when
-/// one of them leaves, another is told in their place.
+/// The number of users in one channel that the endpoint is told about. In a bigger channel these are the users who
+/// joined first; when one of them leaves, another user is told in their place.
 pub const PEOPLE_TOLD_MAX: usize = 500;
 
-/// What the outside knows of a subject; nothing of a user who is not here, or of a channel with nobody in it.
+/// What the endpoint knows of a subject. It knows nothing of a user who is offline, or of an empty channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// A user is here, and looks like this.
+    /// A user is online, and looks like this.
     Here(Look),
-    /// Somebody is in a channel: these, as far as they were told, at most [`PEOPLE_TOLD_MAX`].
+    /// A channel is occupied. These users were told to be in it, at most [`PEOPLE_TOLD_MAX`].
     Occupied(BTreeSet<UserId>),
 }
 
-/// What there is to tell of a subject.
+/// The news of a subject: the events to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
-    /// What the outside knows once it has heard the events.
+    /// What the endpoint knows after the events.
     pub told: Option<Told>,
-    /// What it has to hear, in this order; nothing of a kind that nobody wants.
+    /// The events, in order. Kinds that are not wanted are left out.
     pub events: Vec<HookEvent>,
 }
 
-/// Compares what the outside was told `before` with `map`, what is true of `subject`.
+/// Compares what the endpoint was told `before` with `map`, the present state of `subject` in the store.
 pub fn news(
     now: Timestamp,
     subject: &Subject,
@@ -104,8 +104,8 @@ fn profile_in(now: Timestamp, map: &Snapshot) -> Option<Profile> {
     })
 }
 
-/// How others see who has `profile`, if they do. Without a profile nobody is seen: who is shown has written one together
-/// with the first session, and anybody else might be hiding.
+/// How others see the user with `profile`, if they can be seen. Without a profile nobody is seen: a visible user has
+/// written one together with the first session, and any other user might be hiding.
 fn look_in(profile: &Profile, map: &Snapshot) -> Option<Look> {
     let here = map
         .entries
@@ -171,7 +171,7 @@ fn of_channel(channel: &ChannelId, before: Option<&Told>, map: &Snapshot, wanted
     }
 }
 
-/// Who is there, and since when.
+/// The users in a channel, and when each joined.
 fn came_in(map: &Snapshot) -> BTreeMap<&UserId, Timestamp> {
     let mut came = BTreeMap::new();
     for (_, _, record) in &map.entries {

@@ -1,9 +1,9 @@
-//! How soon an endpoint that fails is tried again.
+//! The waits between attempts to reach an endpoint that fails.
 
 use std::time::Duration;
 
-/// The waits between attempts: doubled with each failure, and never all of it the same, so that many nodes do not come back
-/// to an endpoint at once.
+/// Computes the waits: each failure doubles the wait. A part of it is random, so that many nodes do not come back to an
+/// endpoint at the same moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     failures: u32,
@@ -12,10 +12,11 @@ pub struct Pace {
 impl Pace {
     /// The longest wait after a first failure.
     pub const FIRST: Duration = Duration::from_secs(1);
-    /// The longest wait.
+    /// The longest wait after any failure.
     pub const LONGEST: Duration = Duration::from_secs(60);
 
-    /// An attempt failed: so long to wait, at least half of what is due. `random` is any number.
+    /// Notes that an attempt failed. Returns how long to wait: between half and all of the time that is due. `random`
+    /// is a random number.
     pub fn failed(&mut self, random: u32) -> Duration {
         let due = Pace::FIRST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
         let due = due.min(Pace::LONGEST);
@@ -23,12 +24,12 @@ impl Pace {
         due / 2 + (due / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 
-    /// An attempt went well: the next failure is a first one.
+    /// Notes that an attempt succeeded: the next failure counts as the first.
     pub fn went_well(&mut self) {
         self.failures = 0;
     }
 
-    /// How many attempts have failed since the last that went well.
+    /// How many attempts have failed since the last one that succeeded.
     pub fn failures(&self) -> u32 {
         self.failures
     }

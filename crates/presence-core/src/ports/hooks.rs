@@ -1,4 +1,4 @@
-//! What is told to the outside: kept in the store that nodes share until it was, and the way out.
+//! Webhook events: what the endpoint was told, and the events that wait for delivery.
 
 use std::error::Error;
 use std::future::Future;
@@ -8,43 +8,44 @@ use crate::cluster::Subject;
 use crate::hooks::{HookEvent, Told};
 use crate::{Edit, Timestamp};
 
-/// How many events wait in one part of the store; more only where those of one subject are more. Beyond that, what is to be
-/// told stays a row of the outbox, one for each subject.
+/// The number of events that may wait in one part of the store. Only the events of a single subject may be more. While
+/// so many wait, changes stay in the outbox, one row for each subject.
 pub const EVENTS_WAITING_MAX: usize = 512;
 
-/// What the outside was told, and the events that it is yet to hear: beside the maps of [`Topics`](super::Topics) and the
-/// rows of the [`Outbox`](super::Outbox).
+/// Stores what the endpoint of webhooks was told, and the events that it has not received yet. This is beside the maps
+/// of [`Topics`](super::Topics) and the rows of the [`Outbox`](super::Outbox).
 ///
 /// # Contract
 ///
-/// - What the outside knows of a subject, the events that make it know, and the end of the row that they came of are one
-///   step: [`tell`](Self::tell). So each change is told by one node, whoever else looks at it or dies meanwhile.
-/// - Events of one part of the store wait in the order in which they were told, and their numbers grow.
-/// - An event that waits stays until it is [`delivered`](Self::delivered). It is lost where the part of the store is lost
-///   that it is in, and then so is what the outside was told: that is told again.
-/// - Each call answers in the order of what it was asked, one outcome for each.
+/// - [`tell`](Self::tell) is one step: it stores what the endpoint knows of a subject after the events, appends the
+///   events, and removes the row that they came from. So each change is told by one node, whoever else looks at it
+///   or dies meanwhile.
+/// - Events of one part of the store are kept in the order in which they were told, and their numbers grow.
+/// - An event waits until it is [`delivered`](Self::delivered). If the part of the store with the event is lost, then
+///   what the endpoint was told is lost, too, and is told again.
+/// - Each call answers in the order of its arguments, one outcome for each.
 /// - No call takes longer than about a second.
 pub trait Hooks: Send + Sync + 'static {
-    /// What the outside knows of `subjects`.
+    /// Reads what the endpoint knows of `subjects`.
     fn known(
         &self,
         subjects: &[Subject],
     ) -> impl Future<Output = Vec<Result<Known, StoreError>>> + Send;
 
-    /// Tells: appends the events, notes what the outside knows then, and settles the row. Or does nothing of that, and says
-    /// why.
+    /// Appends events, stores what the endpoint knows after them, and settles the row. Each telling is done completely
+    /// or not at all: see [`Tell`].
     fn tell(
         &self,
         tellings: &[Telling],
     ) -> impl Future<Output = Vec<Result<Tell, StoreError>>> + Send;
 
-    /// Leaves a row for about `max` of the subjects in `shard` that the outside knows of, from `cursor` on, as if they had
-    /// changed long ago, unless they have one. Says where to go on; 0 is the beginning, and `None` the end. So what a loss of
-    /// data has made wrong is found.
+    /// Leaves a row for about `max` subjects in `shard` of which the endpoint knows something, unless they have one, as
+    /// if they had changed long ago. So what is wrong after a loss of data is found. It begins at `cursor`, where 0 is
+    /// the beginning, and returns where to go on, or `None` at the end.
     ///
     /// # Errors
     ///
-    /// See [`StoreError`]; some may have been left.
+    /// See [`StoreError`]; some rows may have been left.
     fn doubt(
         &self,
         shard: u16,
@@ -52,98 +53,99 @@ pub trait Hooks: Send + Sync + 'static {
         max: usize,
     ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 
-    /// The first `max` of the events that wait in each of `shards`, and how many do.
+    /// Reads the first `max` events that wait in each of `shards`, and how many wait there.
     fn waiting(
         &self,
         shards: &[u16],
         max: usize,
     ) -> impl Future<Output = Vec<Result<Queued, StoreError>>> + Send;
 
-    /// Takes events away: of each shard those up to a number. Taking them away again changes nothing.
+    /// Removes delivered events: of each shard those up to the given number. Removing them again has no effect.
     fn delivered(
         &self,
         upto: &[(u16, u64)],
     ) -> impl Future<Output = Vec<Result<(), StoreError>>> + Send;
 }
 
-/// What the outside knows of a subject.
+/// What the endpoint knows of a subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
-    /// That.
+    /// What the endpoint was last told of the subject, if anything.
     pub told: Option<Told>,
-    /// Which telling that was; 0 where nothing is known.
+    /// The number of tellings about the subject; 0 if the endpoint knows nothing.
     pub revision: u64,
 }
 
-/// Something to be told of one subject.
+/// The events to be told about one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telling {
-    /// What had changed. It is settled, unless it has changed again.
+    /// The row of the change that is told. It is settled, unless the subject has changed again.
     pub row: Row,
-    /// Which revision of what the outside knows this follows.
+    /// The revision of [`Known`] that this follows: see [`Known::revision`].
     pub after: u64,
-    /// It is not to be told if the subject has changed since the row was read.
+    /// Whether this must not be told if the subject has changed since the row was read.
     pub is_exact: bool,
-    /// What becomes of what the outside knows.
+    /// The change of what the endpoint knows of the subject.
     pub told: Edit<Told>,
-    /// How it gets to know.
+    /// The events for the endpoint, in order.
     pub events: Vec<HookEvent>,
 }
 
-/// What became of a telling.
+/// The outcome of a telling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tell {
-    /// It is done.
+    /// The telling is stored.
     Done,
-    /// Another node has told of this subject, or has found nothing to tell; or it has changed, and had to be exact.
+    /// Nothing was stored: another node has told about this subject, or found nothing to tell; or the subject has
+    /// changed, and the telling had to be exact.
     Overtaken,
-    /// Too many events wait: see [`EVENTS_WAITING_MAX`].
+    /// Nothing was stored: too many events wait already. See [`EVENTS_WAITING_MAX`].
     Full,
 }
 
 /// The events that wait in one part of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queued {
-    /// The first of them.
+    /// The first events, in the order in which they were told.
     pub events: Vec<Numbered>,
-    /// How many there are.
+    /// How many events wait in this part.
     pub count: usize,
 }
 
-/// An event that waits.
+/// An event that waits for delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
-    /// The part of the store that it is of.
+    /// The part of the store that the event waits in.
     pub shard: u16,
-    /// Grows within a part, so also from one event of a user or a channel to the next: the store's time in microseconds when
-    /// it was told, or a bit above the one before.
+    /// The number of the event. It grows within a part, so also from one event of a user or a channel to the next. It
+    /// is the store's time in microseconds when the event was told, or a little above the number before.
     pub number: u64,
-    /// It.
+    /// The event to deliver.
     pub event: HookEvent,
 }
 
 impl Numbered {
-    /// When it was told, by the store's clock.
+    /// When the event was told, by the store's clock.
     pub fn at(&self) -> Timestamp {
         Timestamp::from_millis(self.number / 1000)
     }
 }
 
-/// Where the outside is told.
+/// Delivers webhook events to an endpoint.
 ///
 /// # Contract
 ///
-/// - `Ok` says that the outside has taken all of `events`. Whatever else happens, they are delivered again, with the same
-///   numbers.
-/// - A call ends. It may take ten seconds for each of several receivers, of whom there are never more than events: one after
-///   the other is told, up to the first that fails.
+/// - `Ok` means that the endpoint has accepted all of `events`. In every other case they are delivered again, with
+///   the same numbers.
+/// - A call always ends. It may take ten seconds for each of several receivers, of which there are at most as many as
+///   events: they are called one after the other, up to the first failure.
 pub trait Endpoint: Send + Sync + 'static {
-    /// Delivers `events`, in this order; those of one user or channel are in the order in which they were told. There is at
-    /// least one.
+    /// Delivers `events` in this order. Events of one user or channel are in the order in which they were told. There
+    /// is at least one event.
     ///
     /// # Errors
     ///
-    /// Says for people why not.
+    /// The reason why the endpoint has not accepted all of them, in words for a log.
     fn deliver(
         &self,
         now: Timestamp,

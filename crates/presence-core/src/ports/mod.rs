@@ -1,4 +1,4 @@
-//! What the machines need of the outside, in their words, with the contract written out.
+//! Ports: what the state machines need of the outside, each with its contract.
 //!
 //! Every adapter passes the same suite: [`presence-embedded`'s `conformance`](https://docs.rs/presence-embedded).
 
@@ -21,24 +21,26 @@ pub use self::sessions::{Kept, Note, Recalled, Sessions};
 pub use self::topics::{Lease, Leases, Notice, Standing, Topics, Written};
 use crate::{Profile, Timestamp, UserId};
 
-/// Keeps profiles: what outlives every session and every process.
+/// Stores profiles: the data of users that outlives every session and every process.
 ///
 /// # Contract
 ///
-/// - What [`save`](Self::save) has returned `Ok` for is there after a crash, kill -9 included.
-/// - A profile replaces one of the same user unless the stored one has a higher `status.revision`; then it is ignored.
-///   Of two with the same revision the later `last_seen` stays, so repeating a save changes nothing.
-/// - Of two profiles of one user in one slice the later wins as if it had been saved later.
+/// - A profile for which [`save`](Self::save) has returned `Ok` is there after a crash, kill -9 included.
+/// - A profile replaces one of the same user, unless the stored one has a higher `status.revision`; then it is
+///   ignored. Of two profiles with the same revision the one with the later `last_seen` stays, so repeating a save
+///   has no effect.
+/// - If a slice has two profiles of one user, the later one wins as if it had been saved later.
 /// - A failed `save` may have been applied in part; repeating it is safe.
-/// - [`load`](Self::load) answers in the order it was asked, `None` for a user nobody saved.
-/// - It decides nothing: an expired status is stored and loaded as it is.
-/// - What [`remove`](Self::remove) has returned `Ok` for is gone, after a crash too. Who has nothing stored is removed already,
-///   and what cannot be read is removed as well. After it any profile is taken, as of a user nobody saved.
-/// - [`unseen`](Self::unseen) finds users by [`Profile::known_at`]: each once, in any order, and fewer than it may only if there
-///   are no more. When a profile was saved is the store's own knowledge, by its own clock; saving the same one again counts.
-///   A profile that cannot be read, or whose moment is not known, is not found.
+/// - [`load`](Self::load) answers in the order of its arguments, with `None` for a user without a stored profile.
+/// - The store decides nothing: an expired status is stored and loaded as it is.
+/// - A profile for which [`remove`](Self::remove) has returned `Ok` is gone, after a crash too. Removing a user
+///   without a stored profile succeeds, and so does removing a profile that cannot be read. After it, any profile
+///   of the user is accepted.
+/// - [`unseen`](Self::unseen) finds users by [`Profile::known_at`]: each once, in any order, and fewer than `max` only
+///   if there are no more. The store itself knows when a profile was saved, by its own clock; saving the same profile
+///   again counts. A profile that cannot be read, or whose time is not known, is not found.
 pub trait Profiles: Send + Sync + 'static {
-    /// Stores `profiles`.
+    /// Saves `profiles`, in this order.
     ///
     /// # Errors
     ///
@@ -49,7 +51,7 @@ pub trait Profiles: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// See [`StoreError`].
+    /// [`StoreError`] says whether the call may succeed later.
     fn load(
         &self,
         users: &[UserId],
@@ -62,12 +64,12 @@ pub trait Profiles: Send + Sync + 'static {
     /// See [`StoreError`]. Some of them may have been removed; repeating it is safe.
     fn remove(&self, users: &[UserId]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Finds at most `max` users of whom nothing has been known since `before`: for whoever shall not keep them for ever, and
-    /// asks again when those are removed.
+    /// Finds at most `max` users of whom nothing has been known since `before`. The caller removes them,
+    /// and asks again.
     ///
     /// # Errors
     ///
-    /// See [`StoreError`].
+    /// [`StoreError`] says whether the call may succeed later.
     fn unseen(
         &self,
         before: Timestamp,
@@ -75,22 +77,22 @@ pub trait Profiles: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<UserId>, StoreError>> + Send;
 }
 
-/// Why a store did not do what it was asked, by what the caller can do about it.
+/// Why a store did not do what it was asked, sorted by what the caller can do about it.
 #[derive(Debug)]
 pub enum StoreError {
-    /// Nothing was wrong with the request: keep it and try again.
+    /// The request may succeed later: keep it and try again.
     Unavailable(Box<dyn Error + Send + Sync>),
-    /// What is stored cannot be understood: retrying will not help.
+    /// The stored data cannot be understood, so there is no use in trying again.
     Corrupt {
-        /// Where it is stored.
+        /// The key or file where the data is stored.
         key: String,
-        /// What is wrong with it.
+        /// The error that occurred when it was read.
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl StoreError {
-    /// What is behind it, in words, for a log.
+    /// The cause of the error, in words for a log.
     pub fn cause(&self) -> Option<String> {
         self.source().map(ToString::to_string)
     }
@@ -99,8 +101,8 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Unavailable(_) => f.write_str("the store is away"),
-            StoreError::Corrupt { key, .. } => write!(f, "what is stored at {key:?} is corrupt"),
+            StoreError::Unavailable(_) => f.write_str("the store is not available"),
+            StoreError::Corrupt { key, .. } => write!(f, "the data at {key:?} is corrupt"),
         }
     }
 }

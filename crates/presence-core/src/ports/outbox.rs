@@ -1,4 +1,4 @@
-//! What has changed and is yet to be carried elsewhere.
+//! The transactional outbox: notes of changes that have yet to be carried to another system.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,45 +6,46 @@ use std::time::Duration;
 use super::StoreError;
 use crate::cluster::Subject;
 
-/// For whom a change waits.
+/// The system that a change is to be carried to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Queue {
-    /// For the store of profiles.
+    /// The store of profiles.
     Profiles,
-    /// For those who want to be told over HTTP.
+    /// The endpoint of webhooks.
     Webhooks,
 }
 
 impl Queue {
-    /// All there are.
+    /// All queues that there are.
     pub const ALL: [Queue; 2] = [Queue::Profiles, Queue::Webhooks];
 }
 
-/// The note that a map has changed, and that this is yet to be carried elsewhere.
+/// The note that a subject's map has changed, and that the change has to be carried to another system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// What has changed.
+    /// The subject whose map has changed.
     pub subject: Subject,
-    /// The version that the last such change made.
+    /// The version of the map after the last such change.
     pub version: u64,
 }
 
-/// The notes of what has changed and waits to be carried elsewhere, beside the maps of [`Topics`](super::Topics).
+/// Notes of changes that have yet to be carried to another system, beside the maps of [`Topics`](super::Topics).
 ///
-/// A row says that something has to be looked at, and not what: that is in the map, so that a thousand changes are carried
-/// as one, and whoever carries them takes the newest.
+/// A row says that something has changed, and not what. The change itself is in the map: so many changes are carried as
+/// one, and whoever carries them takes the newest state.
 ///
 /// # Contract
 ///
-/// - A write that changes a map and [is due](crate::cluster::Write::is_due_for) for a queue leaves a row there, in the same
-///   step, with the version that it makes; reaping is such a write. One that changes nothing leaves none.
-/// - There is one row for each subject and queue: a newer one takes the place of the one before.
-/// - For [`Queue::Webhooks`] there are rows only where the store was told at its start that somebody wants them.
-/// - A row that is not settled stays, whoever dies. It is lost where the map that it is about is lost.
+/// - A write that changes a map, and that [is due](crate::cluster::Write::is_due_for) for a queue, leaves a row
+///   there in the same step, with the version that it makes. A write that changes nothing leaves none. Reaping
+///   counts as a write.
+/// - There is one row for each subject and queue: a newer row replaces the one before.
+/// - Rows for [`Queue::Webhooks`] are left only if the store was told at its start that webhooks are used.
+/// - A row stays until it is settled, whichever node dies. It is lost if the map that it is about is lost.
 /// - No call takes longer than about a second.
 pub trait Outbox: Send + Sync + 'static {
-    /// The rows in each of `shards`, one outcome for each: at most `max` of those whose change is `age` ago by the store's
-    /// clock, the oldest first. With no `age` it is all of them.
+    /// Reads the rows in each of `shards`, one outcome for each: at most `max` rows whose change is at least `age` ago
+    /// by the store's clock, the oldest first. If `age` is zero, all rows count.
     fn due(
         &self,
         queue: Queue,
@@ -53,12 +54,12 @@ pub trait Outbox: Send + Sync + 'static {
         max: usize,
     ) -> impl Future<Output = Vec<Result<Vec<Row>, StoreError>>> + Send;
 
-    /// Takes rows away, each unless it has a greater version by now.
+    /// Removes rows, except where the row has a greater version by now.
     ///
     /// # Errors
     ///
-    /// Part of the store is away; what is on the others was done. Repeating it is safe, and so is leaving it: what is
-    /// carried twice is carried once.
+    /// Part of the store is not available; the rows in the other parts were removed. Repeating it is safe, and so is
+    /// leaving the rows: carrying a change twice has no effect.
     fn settle(
         &self,
         queue: Queue,

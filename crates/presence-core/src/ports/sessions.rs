@@ -1,4 +1,4 @@
-//! What a node that is alone keeps of its sessions, for the process that comes after it.
+//! What a node that is alone stores of its sessions, for the next process.
 
 use std::fmt;
 
@@ -6,85 +6,87 @@ use crate::cluster::Stay;
 use crate::users::{Activity, KnownBy};
 use crate::{DeviceId, SessionId, Timestamp, Topic, UserId};
 
-/// Keeps the sessions of a node that is alone, so that the next process on the same machine shows nobody leaving.
+/// Stores the sessions of a node that is alone, so that nobody is shown leaving when the process restarts on
+/// the same machine.
 ///
-/// The users of a node are shared out over parts, and each part has one writer. A part is what was noted of it, in order.
+/// The users of a node are spread over parts, and each part has one writer. A part holds its notes in order.
 ///
 /// # Contract
 ///
-/// - What [`note`](Self::note) has returned for outlives the death of the process, kill -9 included. It need not outlive the
-///   death of the machine.
-/// - It does not fail. Where nothing can be written, all of the part is forgotten until it is [rewritten](Self::rewrite): what
-///   is old is worse than nothing.
-/// - It is bounded. A part that would be larger than the bound is forgotten as a whole.
+/// - Notes for which [`note`](Self::note) has returned outlive the process, kill -9 included. They need not
+///   outlive the machine.
+/// - A call does not fail. If nothing can be written, the whole part is forgotten until it is
+///   [rewritten](Self::rewrite): old notes are worse than none.
+/// - A part is bounded. If it would be larger, it is forgotten as a whole.
 pub trait Sessions: fmt::Debug + Send + Sync + 'static {
-    /// Appends `notes` to a part; says whether it is time to [rewrite](Self::rewrite) that.
+    /// Appends `notes` to a part. Returns whether the part should be [rewritten](Self::rewrite) now.
     fn note(&self, part: usize, notes: &[Note]) -> bool;
 
-    /// Replaces all that was noted of a part by `notes`.
+    /// Replaces all notes of a part by `notes`.
     fn rewrite(&self, part: usize, notes: &[Note]);
 
-    /// Notes that the process is alive at `now`, by the clock of the node. To be called every
-    /// [`Timing::ALIVE_EVERY`](crate::Timing::ALIVE_EVERY): it is how the next process knows how long nobody was there.
+    /// Stores that the process is alive at `now`, by the clock of the node. It must be called every
+    /// [`Timing::ALIVE_EVERY`](crate::Timing::ALIVE_EVERY): from this the next process knows how long no
+    /// process was running.
     fn alive(&self, now: Timestamp);
 
-    /// Forgets what earlier processes have noted: all that was recalled has been noted again.
+    /// Deletes what earlier processes have noted. The caller has noted again all that was recalled.
     fn forget_earlier(&self);
 }
 
-/// One change of what is kept of a session.
+/// One change of what is stored of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// The session is there, or is different. Where it is stays as it was noted.
+    /// The session exists, or has changed. The places that it is in stay as they were noted.
     Is {
-        /// Which session.
+        /// The session that the note is about.
         session: SessionId,
-        /// What is kept of it.
+        /// What is stored of it.
         kept: Box<Kept>,
     },
-    /// It entered a channel or a workspace, or says something else of itself there.
+    /// The session joined a channel or a workspace, or changed its meta there.
     Joined {
-        /// Which session.
+        /// The session that the note is about.
         session: SessionId,
-        /// Where it is now.
+        /// The place that it is in, with its meta there.
         stay: Stay,
     },
-    /// It is no longer in a channel or a workspace.
+    /// The session left a channel or a workspace.
     Departed {
-        /// Which session.
+        /// The session that the note is about.
         session: SessionId,
-        /// Where it was.
+        /// The place that it left.
         topic: Topic,
     },
-    /// It is over.
+    /// The session has ended.
     Ended {
-        /// Which session.
+        /// The session that the note is about.
         session: SessionId,
     },
 }
 
-/// What is kept of a session, but for where it is.
+/// What is stored of a session, except for the places that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Whose it is.
+    /// The user of the session.
     pub user: UserId,
     /// The epoch of its last connection.
     pub epoch: u32,
-    /// On which device.
+    /// The device that the session is on.
     pub device: DeviceId,
-    /// What its client is known by when it comes back.
+    /// How its client is recognised when it comes back.
     pub known_by: KnownBy,
-    /// A service acts through it.
+    /// Whether a service acts through it.
     pub acted: bool,
-    /// How its person is doing.
+    /// The activity that its client reported last.
     pub activity: Activity,
-    /// Whether that counts as being active.
+    /// Whether that counted as active when this was noted.
     pub is_active: bool,
-    /// Others did not see its user.
+    /// Whether the user was hidden from others.
     pub is_hidden: bool,
     /// When its connection was lost, if it has none.
     pub lost_at: Option<Timestamp>,
-    /// When a service last said that it is there, if one acts through it.
+    /// When the service was last heard from, if a service acts through it.
     pub heard_at: Option<Timestamp>,
     /// What others are shown as its id, if that is another one.
     pub alias: Option<SessionId>,
@@ -93,10 +95,10 @@ pub struct Kept {
 /// A session that an earlier process has noted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recalled {
-    /// Which session.
+    /// The id of the session.
     pub session: SessionId,
-    /// What was kept of it.
+    /// What was stored of it.
     pub kept: Kept,
-    /// Where it was.
+    /// The places that it was in, with its meta in each.
     pub stays: Vec<Stay>,
 }

@@ -1,4 +1,4 @@
-//! The store that nodes share.
+//! The store that several nodes share.
 
 use std::future::Future;
 
@@ -7,27 +7,31 @@ use crate::cluster::{Fence, Field, Incarnation, Murmur, Patch, Snapshot, Subject
 use crate::{Clock, Timestamp};
 use std::time::Duration;
 
-/// The blackboard of a cluster: maps that nodes write and follow, and the leases by which they count as alive.
+/// The shared store of a cluster: maps that nodes write and follow, and the leases by which nodes count as alive.
 ///
 /// # Contract
 ///
-/// - A write is done in one step per subject, as [`TopicMap::apply`](crate::cluster::TopicMap::apply) says. Writes of
-///   different subjects have no order among each other.
-/// - Refused operations are told in the order of the ops. Entries of a snapshot and changes of a patch have no order.
-/// - A removal leaves its token behind as a fence, for [`FENCE_TTL`](crate::cluster::FENCE_TTL): writes with a smaller token
-///   are refused, however late they arrive. Fences count in no snapshot, version or emptiness, and are gone soon after.
+/// - A write is applied in one step per subject, as [`TopicMap::apply`](crate::cluster::TopicMap::apply) defines.
+///   Writes of different subjects have no order among each other.
+/// - Refused operations are reported in the order of the ops. Entries of a snapshot and changes of a patch
+///   have no order.
+/// - A removal leaves its token behind as a fence, for [`FENCE_TTL`](crate::cluster::FENCE_TTL): writes with a smaller
+///   token are refused, however late they arrive. Fences do not count for snapshots or versions, or for whether a map
+///   is empty. They are deleted soon after that time.
 /// - A write after its deadline ([`Write::until`], by the store's clock) does nothing, and is an error.
-/// - An acknowledged write may be lost when a server dies. A failed one may have been done. Repeating one is safe.
-/// - Whoever follows a subject gets a [`Notice`] of each patch and murmur from before [`follow`](Self::follow) returns until
-///   [`unfollow`](Self::unfollow), in order and in time as a rule; any of them may be lost, late, doubled or out of order.
-///   Its own are among them.
-/// - Versions of a map grow, also when it was empty in between. After a loss of data the epoch is new, or the version is one
-///   that was never told, or the map is older than it was: it is never the same version with another content.
-/// - Each call takes a slice and answers in its order, one outcome for each: one server that is away fails what is there, and
-///   delays nothing else.
+/// - An acknowledged write may be lost when a server dies. A failed write may have been applied. Repeating a
+///   write is safe.
+/// - A node that follows a subject gets a [`Notice`] of each patch and each ephemeral message, its own included, from
+///   before [`follow`](Self::follow) returns until [`unfollow`](Self::unfollow). As a rule they come in order and in
+///   time, but any of them may be lost, late, repeated or out of order.
+/// - Versions of a map grow, even if the map was empty in between. After a loss of data the epoch is new,
+///   or the version is one that was never announced, or the map is older than it was. One version never
+///   stands for two contents.
+/// - Each call takes a slice and answers in its order, one outcome for each. A server that is not available fails only
+///   what is stored there, and delays nothing else.
 /// - No call takes longer than about a second.
 pub trait Topics: Send + Sync + 'static {
-    /// Does `writes`, at most one per subject.
+    /// Applies `writes`, at most one per subject.
     fn write(
         &self,
         writes: &[Write],
@@ -45,31 +49,32 @@ pub trait Topics: Send + Sync + 'static {
         subjects: &[Subject],
     ) -> impl Future<Output = Vec<Result<(), StoreError>>> + Send;
 
-    /// Follows `subjects` no longer.
+    /// Stops following `subjects`.
     fn unfollow(&self, subjects: &[Subject]) -> impl Future<Output = ()> + Send;
 
-    /// Tells murmurs to whoever follows their subjects. What cannot be told now is dropped.
+    /// Sends ephemeral messages to the nodes that follow their subjects. Events that cannot be sent now are dropped.
     fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) -> impl Future<Output = ()> + Send;
 
-    /// Looks whether what is followed is still as it was told, without reading it: a [`Notice::At`] comes for every followed
-    /// subject that has changed of late, a [`Notice::Forgot`] for each part of the store that has lost data since it was
-    /// looked at before, followed or not. To be called every few seconds; costs a few small commands, whatever is followed.
+    /// Checks whether what is followed is still as it was announced, without reading it. A [`Notice::At`] comes for
+    /// every followed subject that has changed recently. A [`Notice::Forgot`] comes for each part of the store,
+    /// followed or not, that has lost data since the last check. Call it every few seconds: it costs a few small
+    /// commands, however much is followed.
     ///
     /// # Errors
     ///
-    /// Part of the store could not be asked.
+    /// Part of the store did not answer.
     fn compare(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The next thing that was heard. Cancelling it loses nothing.
+    /// Waits for the next notice. Cancelling the call loses nothing.
     fn next(&self) -> impl Future<Output = Notice> + Send;
 
-    /// Sets the end of the lease of `me` to `ttl` from now, by the store's clock, and reads all leases.
-    /// One that has lapsed and was not condemned goes on as if it had not. `settled_until` is what the lease says of
-    /// [its holder](Lease::settled_until).
+    /// Sets the end of the lease of `me` to `ttl` from now, by the store's clock, and reads all leases. A lease that
+    /// has lapsed, but was not declared dead, continues as if it had not lapsed. `settled_until` is stored in the
+    /// lease: see [`Lease::settled_until`].
     ///
     /// # Errors
     ///
-    /// See [`StoreError`]; the lease may have been prolonged.
+    /// See [`StoreError`]; the lease may have been renewed.
     fn renew(
         &self,
         me: Incarnation,
@@ -78,101 +83,104 @@ pub trait Topics: Send + Sync + 'static {
         settled_until: Timestamp,
     ) -> impl Future<Output = Result<Leases, StoreError>> + Send;
 
-    /// Declares `who` dead, unless it holds a lease that runs. For ever: [`renew`](Self::renew) says so to it.
-    /// Says whether it is dead now.
+    /// Declares `who` dead for good, unless its lease is still running. [`renew`](Self::renew) reports that to the
+    /// node. Returns whether the node is dead now.
     ///
     /// # Errors
     ///
-    /// See [`StoreError`].
+    /// See [`StoreError`]; the call may have taken effect, and repeating it is safe.
     fn condemn(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Removes some of the entries that sessions of `who` have in any map, with [`Reason::NodeLost`](crate::Reason), and says
-    /// whether there may be more. Any number of nodes may do it at the same time, and any of them go on where one stopped.
+    /// Removes some of the entries that sessions of `who` have in any map, with
+    /// [`Reason::NodeLost`](crate::Reason). Returns whether there may be more. Several nodes may do this at the
+    /// same time, and each can go on where another one stopped.
     ///
     /// # Errors
     ///
-    /// Part of the store is away; what is on the others was done.
+    /// Part of the store is not available; in the other parts entries were removed.
     fn reap(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Forgets a lease, dead or not, and that it ever was. Whoever slept longer than its lease is remembered goes unnoticed,
-    /// so this is done late, and only after a last [`reap`](Self::reap).
+    /// Deletes a lease, dead or not. After that the store does not recognise the node if it wakes up, so this is done
+    /// late, and only after a last [`reap`](Self::reap).
     ///
     /// # Errors
     ///
-    /// See [`StoreError`].
+    /// See [`StoreError`]; the call may have taken effect, and repeating it is safe.
     fn forget(&self, who: Incarnation) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The secret that all nodes of this store share: `proposal`, unless there is one already. What it signs is good on all
-    /// of them.
+    /// Returns the secret that all nodes of this store share: the stored one, or `proposal` if there is none. What one
+    /// node signs with it is valid on all nodes.
     ///
     /// # Errors
     ///
-    /// See [`StoreError`].
+    /// See [`StoreError`]; the call may have taken effect, and repeating it is safe.
     fn secret(
         &self,
         proposal: [u8; 32],
     ) -> impl Future<Output = Result<[u8; 32], StoreError>> + Send;
 }
 
-/// A write was done.
+/// The outcome of a write that was applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// The version that it made; `None` where it changed nothing.
+    /// The version that the write made; `None` if it changed nothing.
     pub version: Option<u64>,
-    /// The operations that were refused, each with what stands in its way.
+    /// The operations that were refused, each with the fence that refused it.
     pub refused: Vec<(Field, Fence)>,
-    /// What was to be removed, and of which neither an entry nor a fence was there.
+    /// Entries that were to be removed, where the store had neither an entry nor a fence.
     pub absent: Vec<Field>,
-    /// In the map of a user: the revision of the profile that is there now.
+    /// The revision of the profile that the store has now, if this is the map of a user.
     pub profile: Option<u64>,
 }
 
-/// Something that was heard of the store.
+/// Something that the store announced.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
-    /// A map has changed.
+    /// A map has changed in this way.
     Patched(Subject, Patch),
-    /// Somebody told those who follow a subject something.
+    /// A node sent ephemeral messages about a subject.
     Murmured(Subject, Vec<Murmur>),
-    /// Which version a map is.
+    /// A map is at this version; `None` if it is empty.
     At(Subject, Option<Clock>),
-    /// This part of the store may have lost data, or told something that was not heard: everything there is to be compared.
+    /// This part of the store may have lost data, or announced something that was not received. Everything in it
+    /// has to be compared.
     Forgot(u16),
 }
 
-/// All leases.
+/// The leases of all nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leases {
-    /// The store's time.
+    /// The time of the store's clock when the leases were read.
     pub now: Timestamp,
-    /// What became of one's own.
+    /// The outcome of the renewal of one's own lease.
     pub mine: Standing,
-    /// Everyone's, one's own included.
+    /// The leases of all nodes, one's own included.
     pub nodes: Vec<Lease>,
 }
 
-/// What became of one's own lease.
+/// The outcome of the renewal of one's own lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It was there, and goes on.
+    /// The lease was there, and was extended.
     Renewed,
-    /// The store did not know it: it is new, or the store has lost data.
+    /// The lease was not there: the node is new, or the store has lost data.
     New,
-    /// Somebody has declared this incarnation dead: all it wrote is void.
+    /// Another node has declared this incarnation dead: nothing that it wrote counts any more.
     Condemned,
 }
 
-/// A node's promise to be alive.
+/// The lease of a node: its promise to be alive until a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Whose.
+    /// The node that holds the lease.
     pub who: Incarnation,
-    /// The node's name, for people.
+    /// The name of the node, for people.
     pub name: Box<str>,
-    /// Until when, by the store's clock. Of a dead one: when it was condemned.
+    /// When the lease ends, by the store's clock. For a dead node: when it was declared dead.
     pub until: Timestamp,
-    /// Whether it was declared dead.
+    /// Whether the node was declared dead.
     pub is_dead: bool,
-    /// Whatever its holder did until then, by the store's clock, is in the store. 0 where it does not say.
+    /// Everything that the node did up to this moment, by the store's clock, is in the store. 0 if the node
+    /// does not say.
     pub settled_until: Timestamp,
 }

@@ -1,4 +1,5 @@
-//! What has no version: typing, cursors, broadcasts. It is told once per tick, and forgotten by itself.
+//! Ephemeral events of a channel: typing, cursors and broadcasts. They have no version. They are announced once per
+//! tick, and expire by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -7,18 +8,20 @@ use std::sync::Arc;
 use super::roster::Roster;
 use crate::{Cursor, Event, Limits, Move, Payload, SessionId, Topic, UserId};
 
-/// The broadcasts of so many nodes have room in one tick. Each node accepts at most [`Limits::broadcasts_max`] of its own, and
-/// what it accepted is told on every node; beyond this product it is dropped.
+/// The factor by which a tick has more room for broadcasts than one node may accept. Each node accepts at most
+/// [`Limits::broadcasts_max`], and every node announces what any node accepted, up to this many times as much. Further
+/// broadcasts are dropped.
 const BROADCASTING_NODES_MAX: usize = 16;
 
-/// The typing, pointing and broadcasting of one channel.
+/// The typing, the cursors and the broadcasts of one channel.
 #[derive(Debug, Default)]
 pub(super) struct Fleeting {
-    /// Who types, through which sessions.
+    /// The users who type, and the sessions in which they do.
     typing: BTreeMap<UserId, BTreeSet<SessionId>>,
-    /// Who was typing when that was last told, of those for whom it changed since.
+    /// Of the users whose typing changed since it was last told: whether they were typing then.
     typing_told: BTreeMap<UserId, bool>,
-    /// After whom to go on with those who started, and with those who stopped, if not all of them had room in the last tick.
+    /// The last users that were told to have started, and to have stopped, if there was no room for all of them in
+    /// the last tick.
     started_up_to: Option<UserId>,
     stopped_up_to: Option<UserId>,
     cursors: BTreeMap<SessionId, Cursor>,
@@ -39,11 +42,11 @@ struct Moved {
     selected: bool,
 }
 
-/// Something to tell, and who shall not hear it.
+/// An event to tell, and the sessions that do not get it.
 pub(super) struct Telling {
     pub(super) event: Event,
     pub(super) except: Vec<SessionId>,
-    /// Those who are told something else instead.
+    /// The sessions that get another event instead.
     pub(super) instead: Vec<(SessionId, Event)>,
 }
 
@@ -98,7 +101,7 @@ impl Fleeting {
         }
     }
 
-    /// Who was typing when that was last told, up to the limit: what is told next is right for who gets this.
+    /// The users who were typing when that was last told, at most `max`. What is told next applies to this list.
     pub(super) fn typing_as_told(&self, max: usize) -> Vec<UserId> {
         let changed = &self.typing_told;
         let unchanged = self.typing.keys().filter(|it| !changed.contains_key(*it));
@@ -108,7 +111,7 @@ impl Fleeting {
         typing.into_iter().take(max).cloned().collect()
     }
 
-    /// Who is typing, up to the limit.
+    /// The users who are typing, at most `max`.
     pub(super) fn typing(&self, max: usize) -> Vec<UserId> {
         self.typing.keys().take(max).cloned().collect()
     }
@@ -120,7 +123,7 @@ impl Fleeting {
         cursors.into_iter().take(max).cloned().collect()
     }
 
-    /// Changes what is known of the cursor of `session`; says what it is now.
+    /// Changes the cursor of `session`, and returns it as it is now.
     pub(super) fn point(
         &mut self,
         user: &UserId,
@@ -160,8 +163,8 @@ impl Fleeting {
         self.broadcasts.len() < max
     }
 
-    /// Queues a broadcast that this node or another one has accepted; says whether there was room for it. `max` is how many
-    /// each node accepts in a tick.
+    /// Queues a broadcast that this node or another one has accepted, where each node accepts at most `max` in a tick.
+    /// Returns whether there was room for it.
     pub(super) fn broadcast(&mut self, event: Event, max: usize) -> bool {
         let room = self.broadcasts.len() < max.saturating_mul(BROADCASTING_NODES_MAX);
         if room {
@@ -184,7 +187,8 @@ impl Fleeting {
         tellings
     }
 
-    /// Everyone who started and stopped is named once, so that a list which is kept by adding and removing is right in the end.
+    /// Takes the changes of typing. Each user who started or stopped is named once, so a list that is kept by adding
+    /// and removing stays right.
     fn take_typing(&mut self, topic: &Topic, max: usize) -> Telling {
         let changed = &self.typing_told;
         let started = next_of(changed, &mut self.started_up_to, max, |typed| !typed);
@@ -200,7 +204,7 @@ impl Fleeting {
         })
     }
 
-    /// Everyone hears of all cursors that moved, but of their own.
+    /// Takes the changes of cursors. Each session is told about all cursors but its own.
     fn take_cursors(&mut self, topic: &Topic, max: usize, roster: &Roster) -> Telling {
         let movers = next_of(&self.moved, &mut self.moved_up_to, max, |_| true);
         let movers = movers.iter().filter_map(|alias| self.moved.remove(alias));
@@ -244,9 +248,8 @@ impl Fleeting {
     }
 }
 
-/// The next keys of `waiting` whose value is `wanted`, at most `max`. They are taken in turns: where more than `max` wait,
-/// `up_to` remembers the last one, and the next call goes on after it. So nobody waits for ever behind others who change in
-/// every tick.
+/// The next keys of `waiting` whose value is `wanted`, at most `max`. If more than `max` wait, `up_to` keeps the last
+/// one, and the next call goes on after it. So nobody waits for ever behind others who change in every tick.
 fn next_of<K: Ord + Clone, V>(
     waiting: &BTreeMap<K, V>,
     up_to: &mut Option<K>,
@@ -269,7 +272,7 @@ fn next_of<K: Ord + Clone, V>(
     next
 }
 
-/// A broadcast as an event.
+/// The event for a broadcast.
 pub(super) fn broadcast(
     topic: &Topic,
     user: &UserId,

@@ -1,4 +1,4 @@
-//! Places: who is in a channel or a workspace, who types, who points where, and what every watcher has been told.
+//! Rosters: who is in a channel or a workspace, who is typing, where the cursors are, and what every watcher was told.
 
 mod fleeting;
 mod place;
@@ -16,185 +16,188 @@ use crate::{
     Selection, SessionId, Timers, Timestamp, Timing, Topic, UserId, Watching,
 };
 
-/// The event by which a page says in its own words that its user is typing: unlike any other message it does not end that.
+/// The name of the event with which an application announces by itself that a user is typing. Other broadcasts of a
+/// user end their typing; this one does not.
 pub const TYPING_EVENT: &str = "typing";
 
-/// What happened in a place. `A` is whoever wants an answer: the core only hands it back.
+/// What happened in a channel or a workspace. `A` is the caller's handle for an answer, which the core only hands back.
 #[derive(Debug)]
 pub enum Input<A> {
-    /// An entry was written: [`crate::users::Effect::Write`].
+    /// A session's entry was written: [`crate::users::Effect::Write`].
     Wrote {
-        /// Where.
+        /// The topic that the entry is in.
         topic: Topic,
-        /// Whose entry.
+        /// The session that the entry belongs to.
         session: SessionId,
-        /// The entry, or why it is gone.
+        /// The entry, or the reason for which it is removed.
         entry: Result<Arc<Member>, Reason>,
         /// Whether the other nodes may be told.
         is_shared: bool,
     },
-    /// A session began to watch, or has lost track and wants to catch up.
+    /// A session began to watch a topic, or lost events and wants to catch up.
     Watched {
-        /// What.
+        /// The topic to watch.
         topic: Topic,
-        /// Which session.
+        /// The session that watches.
         watcher: SessionId,
-        /// How.
+        /// How much the session is told from now on.
         watching: Watching,
-        /// How it has watched until now, if it has.
+        /// How much it was told until now, if it watched the topic already.
         before: Option<Watching>,
-        /// The state it knows.
+        /// The version that its client has, if any.
         have: Option<Clock>,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// Somebody wants to see a list: [`Effect::Known`] comes as soon as there is one.
+    /// Somebody wants to read the state of a topic. [`Effect::Known`] follows as soon as it is known.
     Looked {
-        /// Of what.
+        /// The topic to read.
         topic: Topic,
     },
-    /// Something was heard of the store.
+    /// The store that nodes share answered, or announced a change, about a topic.
     Heard {
-        /// About which topic.
+        /// The topic that the reply is about.
         topic: Topic,
-        /// What.
+        /// The reply of the store.
         reply: Reply,
     },
-    /// A session stopped watching.
+    /// A session stopped watching a topic.
     Unwatched {
-        /// What.
+        /// The topic that it watched.
         topic: Topic,
-        /// How it had watched.
+        /// How much it was told.
         watching: Watching,
     },
-    /// A session's connection is gone, or was silent too long.
+    /// The connection of a session broke, or was silent for too long: its typing ends, and its cursor is removed.
     Silenced {
-        /// Where.
+        /// The topic in which that happens.
         topic: Topic,
-        /// Which.
+        /// The session without a connection.
         session: SessionId,
     },
-    /// Somebody typed, or said that they stopped.
+    /// A session typed in a channel, or stopped typing.
     Typed {
-        /// Where.
+        /// The channel that it types in.
         channel: ChannelId,
-        /// Through which session.
+        /// The session, which must be in the channel.
         session: SessionId,
-        /// Whether they type.
+        /// Whether the session types now.
         typing: bool,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// Somebody pointed somewhere.
+    /// A session pointed at a position in a channel.
     Pointed {
-        /// In which channel.
+        /// The channel that it points in.
         channel: ChannelId,
-        /// Through which session.
+        /// The session, which must be in the channel.
         session: SessionId,
-        /// Where.
+        /// The position that it points at.
         pointer: Pointer,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// Somebody selected something, or nothing.
+    /// A session changed its selection in a channel.
     Selected {
-        /// In which channel.
+        /// The channel in which it selected something.
         channel: ChannelId,
-        /// Through which session.
+        /// The session, which must be in the channel.
         session: SessionId,
-        /// What.
+        /// The new selection; `None` if nothing is selected now.
         selection: Option<Selection>,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// Somebody told the channel something.
+    /// A session sent a broadcast to a channel.
     Said {
-        /// Which channel.
+        /// The channel to send it to.
         channel: ChannelId,
-        /// Through which session.
+        /// The session, which must be in the channel.
         session: SessionId,
-        /// What kind of thing.
+        /// The name of the event, as the sender chose it.
         event: Arc<str>,
-        /// The thing.
+        /// The content of the broadcast.
         payload: Payload,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// A service told the channel something, in which it is not.
+    /// A service that is not in the channel sent a broadcast to it.
     Announced {
-        /// Which channel.
+        /// The channel to send it to.
         channel: ChannelId,
-        /// Which service.
+        /// The service that sends it.
         outsider: Outsider,
-        /// In whose name.
+        /// The user in whose name the service sends it.
         user: UserId,
-        /// What kind of thing.
+        /// The name of the event, as the service chose it.
         event: Arc<str>,
-        /// The thing.
+        /// The content of the broadcast.
         payload: Payload,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
 }
 
-/// What is to be done about it, in this order.
+/// What the caller is to do. Effects must be performed in the order in which they were emitted.
 #[derive(Debug, PartialEq)]
 pub enum Effect<A> {
-    /// Tell something.
+    /// Send an event to watchers of a topic.
     Tell {
-        /// Watchers of which topic.
+        /// The topic that they watch.
         topic: Topic,
-        /// Which of them.
+        /// The watchers that get the event.
         to: Hearers,
-        /// What.
+        /// The event to send.
         event: Arc<Event>,
     },
-    /// What [`Rosters::list`] and [`Rosters::typing`] say of a topic is right now, as far as the store can be asked.
+    /// What [`Rosters::list`] and [`Rosters::typing`] return for a topic is up to date now, as far as the store
+    /// can be reached.
     Known {
-        /// Which.
+        /// The topic whose state is known.
         topic: Topic,
     },
-    /// Ask the store.
+    /// Send a request to the store that nodes share.
     Ask(Request),
-    /// Yes.
+    /// A request was granted.
     Grant {
-        /// To whom.
+        /// The handle that came with the request.
         asker: A,
     },
-    /// No.
+    /// A request was refused.
     Refuse {
-        /// To whom.
+        /// The handle that came with the request.
         asker: A,
-        /// Why.
+        /// The reason for the refusal.
         why: Refusal,
     },
 }
 
-/// Which watchers of a topic are told.
+/// The watchers of a topic that an event is sent to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Hearers {
-    /// Those who want to see everyone, in whichever way.
+    /// Those who watch with [`Watching::Full`] or [`Watching::Whole`].
     Full,
-    /// Those who want a summary.
+    /// Those who watch with [`Watching::Summary`].
     Summary,
     /// Those who want to see everyone, but for this one.
     FullBut(SessionId),
     /// All but these.
     AllBut(Vec<SessionId>),
-    /// This one, if it watches.
+    /// This session, if it watches the topic.
     One(SessionId),
 }
 
-/// A page of a roster.
+/// A part of the list of people in a topic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
-    /// The people on it, in the order they came.
+    /// The people on the page, ordered by when they joined.
     pub people: Vec<Arc<Person>>,
-    /// How many there are on all pages.
+    /// The number of people in the topic, on all pages.
     pub total: usize,
 }
 
-/// The machine that knows places. One of them knows all about the topics it is asked about, and nothing of others.
+/// The state machine of channels and workspaces. A node may have several; each knows only the topics whose
+/// inputs it gets.
 #[derive(Debug)]
 pub struct Rosters {
     timing: Timing,
@@ -211,14 +214,14 @@ pub struct Rosters {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Key {
     Tick(Topic),
-    /// The copy of what the store has is to be looked after.
+    /// The copy of what the store has needs attention.
     Copy(Topic),
     Typing(Topic, SessionId),
     Cursor(Topic, SessionId),
 }
 
 impl Rosters {
-    /// A machine in which nobody is anywhere. `seed` is a random number.
+    /// A state machine without topics. `seed` is a random number.
     pub fn new(timing: Timing, limits: Limits, seed: u64) -> Self {
         // Others than those of people, who may have the same seed.
         let mut epochs = Epochs::new(!seed);
@@ -233,7 +236,7 @@ impl Rosters {
         }
     }
 
-    /// Takes part in a cluster, as `me`. To be called before anything else.
+    /// Makes this node, which is `me`, part of a cluster. Must be called before any input.
     pub fn join_cluster(&mut self, me: Incarnation) {
         self.members = Some(Membership::new(me));
     }
@@ -246,7 +249,7 @@ impl Rosters {
         self.places.iter().filter(is_active).count()
     }
 
-    /// The channels that have somebody in them, as far as is known here, with how many people and how many sessions.
+    /// The channels that this node knows to have somebody in them, each with its number of people and of sessions.
     pub fn channels(&self) -> impl Iterator<Item = (&ChannelId, usize, usize)> {
         self.places.iter().filter_map(|(topic, place)| match topic {
             Topic::Channel(channel) if !place.roster.is_empty() => {
@@ -257,7 +260,7 @@ impl Rosters {
         })
     }
 
-    /// Who is in `topic`: a page of them.
+    /// A page of the people in `topic`: at most `limit`, after the first `offset`.
     pub fn list(&self, topic: &Topic, offset: usize, limit: usize) -> Page {
         let Some(place) = self.places.get(topic) else {
             return Page {
@@ -272,18 +275,23 @@ impl Rosters {
         }
     }
 
-    /// Who is typing in `topic`, as far as they are named.
+    /// The users who are typing in `topic`, at most [`Limits::typing_max`].
     pub fn typing(&self, topic: &Topic) -> Vec<UserId> {
         let place = self.places.get(topic);
         place.map_or(Vec::new(), |it| it.fleeting.typing(self.limits.typing_max))
     }
 
-    /// When to call [`expire`](Self::expire) next.
+    /// When to call [`expire`](Self::expire) next; `None` if nothing is going to expire.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.timers.next_deadline()
     }
 
-    /// Takes one fact.
+    /// Applies `input` at time `now` and appends the resulting effects to `out`.
+    ///
+    /// `now` never goes back from one call to the next. The effects must be performed in their order, and each handle
+    /// in an [`Effect::Grant`] or [`Effect::Refuse`] must get its answer. Watchers are told at the next
+    /// [`expire`](Self::expire), except for what a new watcher needs. Nothing fails here: a request that is not granted
+    /// becomes an [`Effect::Refuse`].
     pub fn handle<A>(&mut self, now: Timestamp, input: Input<A>, out: &mut Vec<Effect<A>>) {
         let topic = match input {
             Input::Wrote {
@@ -451,8 +459,8 @@ impl Rosters {
         self.settle(now, topic, out);
     }
 
-    /// Ends what has run out by `now`, and lets those speak whose tick it is. To be called after every batch of facts:
-    /// facts never speak by themselves, so all that happened at one moment is told as one change.
+    /// Ends what has expired by `now`, and tells the watchers of the topics whose tick has come. Call it after every
+    /// batch of inputs: all that happened at one moment is then told as one change.
     pub fn expire<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         // What ends now may be due to be told now.
         while let Some(due) = Some(self.timers.expire(now)).filter(|due| !due.is_empty()) {
@@ -462,8 +470,9 @@ impl Rosters {
         }
     }
 
-    /// Has every place tell at once what there is to tell of it, so that whoever watches from now on finds everybody there. For
-    /// a node that has restored the sessions of the process before it, and has let nobody in yet.
+    /// Tells the watchers of every topic at once what there is to tell, so that everybody who watches from now on gets
+    /// a complete state. It is meant for a node that has restored the sessions of the process before it, and has let
+    /// nobody in yet.
     pub fn tell_at_once<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         let mut topics: Vec<Topic> = self.places.keys().cloned().collect();
         topics.sort_unstable();
@@ -507,7 +516,7 @@ impl Rosters {
         self.places.get_mut(topic).expect("it is there now")
     }
 
-    /// Does something that only those may do who are in the place and can be seen there.
+    /// Does something that only a session may do that is in the place and can be seen there.
     fn with_member<A>(
         &mut self,
         topic: &Topic,

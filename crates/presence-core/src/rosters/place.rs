@@ -1,4 +1,4 @@
-//! One channel or workspace: who is there, and what its watchers have been told of it.
+//! One channel or workspace: who is there, and what its watchers were told.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,12 +15,13 @@ use crate::{
     UserId, Watching,
 };
 
-/// A channel that grew over the limit is listed again when it is this much below.
+/// The part of a limit below which a room that was too big is listed again.
 const LISTED_AGAIN: (usize, usize) = (4, 5);
-/// A room of that many people speaks at the normal tick, twice as many half as often, and so on.
+/// The number of people up to which a room has the shortest tick. A room with twice as many has a tick twice as long,
+/// and so on.
 const PEOPLE_PER_TICK: usize = 250;
 
-/// A room whose list would take more than that is summarised, however few people are in it.
+/// The size of a list, in bytes, above which a room is summarised even if it has few people.
 const LISTED_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(super) struct Place {
     pub(super) roster: Roster,
     pub(super) fleeting: Fleeting,
     full_watchers: usize,
-    /// How many of those want to see everyone with each change.
+    /// How many of the full watchers get everyone with each change.
     whole_watchers: usize,
     summary_watchers: usize,
     clock: Clock,
@@ -38,23 +39,23 @@ pub(super) struct Place {
     epochs: Epochs,
     /// The last versions, each with the event that made it.
     told: VecDeque<Arc<Event>>,
-    /// How people were when that was last told, of those who were touched since.
+    /// The users who were changed since the last event, each as they were last told.
     touched: BTreeMap<UserId, Touched>,
-    /// The room is too big to list.
+    /// Whether the room is too big to list.
     is_big: bool,
-    /// Summaries are out of date.
+    /// Whether a summary has to be told.
     summary_due: bool,
-    /// When it may speak again.
+    /// The earliest moment of the next event.
     pub(super) speaks_at: Timestamp,
     summarises_at: Timestamp,
-    /// The whole state as it was last told, until something is told again.
+    /// The whole state as it was last told, until something else is told.
     snapshot: Option<Arc<Event>>,
     armed: Option<Timestamp>,
-    /// What the store has of it, where there is a store.
+    /// What the store has of this place, if there is a store.
     pub(super) copy: Option<Box<Copy>>,
-    /// Those who began to watch before that was read.
+    /// Sessions that began to watch before the store's entries were read.
     pub(super) waiting: Vec<(SessionId, Watching, Option<Clock>)>,
-    /// What the other nodes are to be told at the next tick.
+    /// What other nodes are to be told at the next tick.
     murmurs: Vec<Murmur>,
 }
 
@@ -105,7 +106,7 @@ impl Place {
         self.clock = Clock { epoch, version: 0 };
     }
 
-    /// Whether anybody may have been told anything since it began.
+    /// Whether anybody may have been told anything since the epoch began.
     pub(super) fn was_told(&self) -> bool {
         self.clock.version > 0 || !self.told.is_empty()
     }
@@ -134,12 +135,12 @@ impl Place {
         self.copy.as_ref().is_some_and(|it| it.is_opening)
     }
 
-    /// Whether what the store has is still to be read.
+    /// Whether the store's entries have yet to be read.
     pub(super) fn has_to_open(&self) -> bool {
         self.copy.as_ref().is_some_and(|it| !it.is_followed)
     }
 
-    /// Tells the other nodes, with the next tick.
+    /// Queues an ephemeral message for the other nodes, to be sent at the next tick.
     pub(super) fn murmur(&mut self, murmur: Murmur) {
         if self.copy.is_none() {
             return;
@@ -210,7 +211,7 @@ impl Place {
         }
     }
 
-    /// Brings one watcher from the state it has to what the others were last told.
+    /// Brings one watcher from the version that it has to what the others were last told.
     pub(super) fn catch_up<A>(
         &mut self,
         topic: &Topic,
@@ -257,7 +258,7 @@ impl Place {
         }
     }
 
-    /// What somebody with `have` has not heard, if all of that is still kept.
+    /// The events that a watcher with version `have` has missed, if all of them are still kept.
     fn missing(&self, have: Clock) -> Option<Vec<Arc<Event>>> {
         let behind = self.clock.version.checked_sub(have.version)?;
         let behind = usize::try_from(behind).ok()?;
@@ -270,7 +271,7 @@ impl Place {
         })
     }
 
-    /// Everyone as they were last told, so that what is told next is right for who gets this.
+    /// Everyone as they were last told, so that the next event applies to it.
     fn snapshot(&mut self, topic: &Topic, limits: &Limits) -> Arc<Event> {
         if let Some(snapshot) = &self.snapshot {
             return snapshot.clone();
@@ -316,7 +317,7 @@ impl Place {
         (news || !self.murmurs.is_empty()) && !self.is_opening()
     }
 
-    /// Tells what there is to tell, if it is time to.
+    /// Tells what there is to tell, if the tick has come.
     pub(super) fn tell<A>(
         &mut self,
         now: Timestamp,
@@ -327,8 +328,8 @@ impl Place {
         self.tell_all_but(None, now, topic, limits, out);
     }
 
-    /// Tells the others what there is to tell, if it is time to, so that who has just joined finds themselves in what
-    /// they will be shown.
+    /// Tells the others what there is to tell, if the tick has come, so that a session that has just joined is in the
+    /// state that it is going to be sent.
     pub(super) fn make_way<A>(
         &mut self,
         newcomer: SessionId,
@@ -360,7 +361,7 @@ impl Place {
         }
     }
 
-    /// Tells what there is to tell, whether it is time to or not.
+    /// Tells what there is to tell, whether the tick has come or not.
     pub(super) fn tell_at_once<A>(
         &mut self,
         now: Timestamp,
@@ -372,7 +373,7 @@ impl Place {
         self.tell(now, topic, limits, out);
     }
 
-    /// When to tell next, if the timer for that has to be armed.
+    /// The moment of the next event, if the timer has to be armed for it.
     pub(super) fn deadline_to_arm(&mut self) -> Option<Timestamp> {
         let speaks = self.is_dirty().then_some(self.speaks_at);
         let summary_due = self.summary_due && !self.is_opening();
@@ -391,7 +392,7 @@ impl Place {
         self.armed = None;
     }
 
-    /// How long it is silent after it spoke.
+    /// The shortest time between two events.
     fn tick(&self) -> Duration {
         if self.is_big {
             return Timing::TICK_MAX;

@@ -1,21 +1,21 @@
-//! Members folded into people.
+//! Members of a topic, folded into people.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::{Member, Person, SessionId, Timestamp, UserId};
 
-/// Who is in one place: keyed by session, shown by user, in the order in which users came.
+/// The people in one topic: keyed by session, listed by user, ordered by when the users joined.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     sessions: HashMap<SessionId, UserId>,
     people: HashMap<UserId, Arc<Person>>,
     order: BTreeSet<(Timestamp, UserId)>,
-    /// About how many bytes it takes to list everyone.
+    /// The approximate size of the list of everyone, in bytes.
     weight: usize,
 }
 
-/// About how many bytes it takes to list a session.
+/// The approximate size of one session in the list, in bytes.
 fn weigh(member: &Member) -> usize {
     256 + member.meta.json().len()
 }
@@ -25,7 +25,7 @@ impl Roster {
         self.people.len()
     }
 
-    /// About how many bytes it takes to list everyone.
+    /// The approximate size of the list of everyone, in bytes.
     pub(super) fn weight(&self) -> usize {
         self.weight
     }
@@ -38,7 +38,7 @@ impl Roster {
         self.people.get(user)
     }
 
-    /// Whose session that is, if it is here.
+    /// The user of the session, if the session is here.
     pub(super) fn user_of(&self, session: SessionId) -> Option<&UserId> {
         self.sessions.get(&session)
     }
@@ -55,7 +55,7 @@ impl Roster {
         self.order.iter().map(|(_, user)| &self.people[user])
     }
 
-    /// Puts in or replaces the entry of one session.
+    /// Adds or replaces the entry of one session.
     pub(super) fn put(&mut self, member: Arc<Member>) {
         let user = member.user.clone();
         self.weight += weigh(&member);
@@ -91,7 +91,7 @@ impl Roster {
         }
     }
 
-    /// Takes out the entry of one session; says whose it was.
+    /// Removes the entry of one session, and returns its user.
     pub(super) fn remove(&mut self, session: SessionId) -> Option<UserId> {
         let user = self.sessions.remove(&session)?;
         let person = Arc::make_mut(self.people.get_mut(&user)?);

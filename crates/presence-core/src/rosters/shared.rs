@@ -1,4 +1,4 @@
-//! Places that other nodes have people in, too: what is written to the store of them, and what is heard.
+//! What is written to the shared store about a topic, and how answers and changes of the store are applied.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::cluster::{
 };
 use crate::{Member, Reason, SessionId, Timestamp, Topic};
 
-/// A place that somebody only looked at is followed so much longer, for the next look.
+/// How much longer a place is followed that was only looked at, for the next look.
 const LINGER: Duration = Duration::from_secs(5);
-/// Typing that another node told of may last so much longer: it says so again no sooner than its typist does.
+/// How much longer typing lasts that another node told of: that node repeats it no sooner than its client does.
 const TYPING_SLACK: Duration = Duration::from_secs(1);
 
 /// What the store has of a place.
@@ -55,7 +55,7 @@ impl Place {
 }
 
 impl Rosters {
-    /// Something that all of a node has to hear.
+    /// Applies news that concern all topics of a node.
     pub fn hear_news<A>(&mut self, now: Timestamp, news: News, out: &mut Vec<Effect<A>>) {
         let Some(members) = &mut self.members else {
             return;
@@ -182,7 +182,7 @@ impl Rosters {
         place.apply(heard);
     }
 
-    /// What the store has is known, or it is known that it is away: those who waited are told.
+    /// Tells the watchers that waited: the store's entries are known, or it is known that the store does not answer.
     fn opened<A>(&mut self, topic: &Topic, out: &mut Vec<Effect<A>>) {
         let Some(place) = self.places.get_mut(topic) else {
             return;
@@ -196,13 +196,14 @@ impl Rosters {
         }
     }
 
-    /// By what announcements of this node are told from those of others, when they come back through the store.
+    /// The tag of this node, which distinguishes its own announcements from those of others when they come back
+    /// through the store.
     pub(super) fn tag(&self) -> u32 {
         let me = self.members.as_ref().map(Membership::me);
         me.map_or(0, |it| (it.node ^ (it.node >> 32)) as u32)
     }
 
-    /// An outsider said something on another node.
+    /// Applies a broadcast that a service sent through another node.
     fn announced(&mut self, topic: &Topic, murmur: Murmur, here: u32) {
         let Murmur::Said {
             session,

@@ -1,8 +1,8 @@
-//! Connections whose session is on another node: it goes on here once the store has granted that, and not before.
+//! Connections whose session is on another node. The session goes on here only after the store has granted it.
 //!
-//! A take-over is a put that is conditional on the entry that was read. Where the store refuses it, somebody has changed the
-//! entry since: the map is read once more. So what the other node has acknowledged is never undone, and no epoch of a
-//! session has two writers.
+//! A take-over is a put that is conditional on the entry that was read. If the store refuses it, another node has
+//! changed the entry since, and the map is read once more. So what the other node has acknowledged is never undone, and
+//! no epoch of a session has two writers.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::{DeviceId, Meta, Reason, Refusal, SessionId, Timestamp, Topic, UserId
 /// A connection that wants in.
 #[derive(Debug)]
 pub(super) struct Newcomer<A> {
-    /// The id for a new session.
+    /// The id for a new session, if no earlier one goes on.
     pub(super) session: SessionId,
     pub(super) device: DeviceId,
     pub(super) workspaces: Vec<WorkspaceId>,
-    /// What it says about itself there.
+    /// The meta of the session in the workspaces.
     pub(super) card: Arc<Meta>,
-    /// What tells its client from others, where its protocol has no resume token.
+    /// What distinguishes its client from others, if its protocol has no resume token.
     pub(super) likeness: Option<Likeness>,
     pub(super) asker: A,
 }
@@ -36,7 +36,8 @@ pub(super) struct Claim<A> {
 
 #[derive(Debug)]
 enum Step {
-    /// The map of the user is being read. `has_lost` once somebody else was faster: then any epoch of the session will do.
+    /// The map of the user is being read. `has_lost` is true after another node was faster: then any epoch of the
+    /// session is accepted.
     Reading { has_lost: bool },
     /// The store was asked for the session in this epoch, with this record.
     Asked(u32, Arc<SessionRecord>),
@@ -90,7 +91,7 @@ impl<A> Users<A> {
         self.settle(now, id, out);
     }
 
-    /// Asks the store for the session of a claim, if the copy of the map has it; says whether it has.
+    /// Claims the session from the store, if the copy of the map has it. Returns whether it was claimed.
     fn ask_for(&mut self, now: Timestamp, id: &UserId, claim: &mut Claim<A>) -> bool {
         let (Some(Slot::Known(user)), Some(members)) = (self.users.get_mut(id), &self.members)
         else {
@@ -123,7 +124,7 @@ impl<A> Users<A> {
         true
     }
 
-    /// What the store has said to claims; `is_read` if the map was read, or cannot be.
+    /// Applies the store's answers to claims. `is_read` says that the map was read, or cannot be read.
     pub(super) fn judge_claims(
         &mut self,
         now: Timestamp,
@@ -200,7 +201,7 @@ impl<A> Users<A> {
         }
     }
 
-    /// A session goes on.
+    /// Lets an earlier session go on in the new connection.
     fn restore(
         &mut self,
         now: Timestamp,
@@ -223,7 +224,7 @@ impl<A> Users<A> {
         self.settle(now, id, out);
     }
 
-    /// A session begins.
+    /// Begins a new session for the connection.
     fn begin(
         &mut self,
         now: Timestamp,

@@ -1,4 +1,5 @@
-//! Sessions that are kept for the process that comes after this one, and those that are held for clients of the one before.
+//! Sessions that are noted for the next process of this node, and sessions that are held for the clients of
+//! the earlier process.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -11,24 +12,24 @@ use crate::ports::{Kept, Note, Recalled};
 use crate::status::Here;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId, Visible};
 
-/// What the client of a session is known by when it comes back.
+/// How the client of a session is recognised when it comes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KnownBy {
-    /// By its resume token.
+    /// The client has a resume token, which names its session.
     #[default]
     Token,
-    /// By its device: its protocol has no token.
+    /// The protocol has no resume token, but the client names its device.
     Device,
-    /// By what it joins first: its protocol has no token, and it names no device.
+    /// The protocol has no resume token, and the client names no device: the first topic that it joins counts.
     Joining,
 }
 
-/// What a client says of itself that has no resume token, because its protocol has none.
+/// What is known about a client whose protocol has no resume token, to find the session that is held for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Likeness {
-    /// It named its device. One that did not is on another device each time.
+    /// Whether the client named its device. A client that does not is on another device each time.
     pub names_device: bool,
-    /// What it joins first, and what it says about itself there.
+    /// The first topic that the client joins, and its meta there.
     pub first: Option<(Topic, Arc<Meta>)>,
 }
 
@@ -41,7 +42,7 @@ impl Likeness {
     }
 }
 
-/// What decides whether a session is to be noted again.
+/// The state of a session as it was last noted: when it changes, the session is noted again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Noted {
     epoch: u32,
@@ -89,7 +90,7 @@ impl Session {
         }
     }
 
-    /// The session as an earlier process noted it, which is nowhere yet. It was last known to be alive at `alive_at`.
+    /// The session as an earlier process noted it, without its places. It was last known to be alive at `alive_at`.
     fn recalled(id: SessionId, kept: Kept, alive_at: Timestamp, until: Timestamp) -> Self {
         let mut session = Session::new(alive_at, id, kept.device, kept.acted);
         session.epoch = kept.epoch;
@@ -110,7 +111,7 @@ impl Session {
 }
 
 impl User {
-    /// Notes what is different of the sessions, before anybody is told.
+    /// Notes what has changed about the sessions, before anybody is told.
     pub(super) fn note<A>(
         &mut self,
         now: Timestamp,
@@ -140,7 +141,7 @@ impl User {
         out.extend(ended.map(|&(session, _)| Effect::Remember(Note::Ended { session })));
     }
 
-    /// Everything that is to be known of the sessions.
+    /// Everything that has to be noted about the sessions.
     fn notes(&self, now: Timestamp, stops_from: Option<Timestamp>, out: &mut Vec<Note>) {
         let is_hidden = !self.is_shown();
         for session in &self.sessions {
@@ -153,8 +154,8 @@ impl User {
         }
     }
 
-    /// Brings a session back that an earlier process noted, until its client comes or `until`. It has been there all the
-    /// time, so nothing of when it came or was seen changes.
+    /// Restores a session that an earlier process noted. It is held until its client comes back, or until `until`. It
+    /// counts as having been there all the time, so no time of joining or last-seen time changes.
     pub(super) fn restore<A>(
         &mut self,
         now: Timestamp,
@@ -190,7 +191,7 @@ impl User {
         self.own_changed = true;
     }
 
-    /// The held session that a client without a token goes on with, if there is one like it.
+    /// The held session that a client without a resume token goes on with, if one matches.
     pub(super) fn recognise(&self, device: &DeviceId, likeness: &Likeness) -> Option<Connection> {
         let known_by = likeness.known_by();
         let held = self.sessions.iter();
@@ -211,14 +212,15 @@ impl User {
         Some(likest.2)
     }
 
-    /// Says of a new session what its client is known by.
+    /// Sets how the client of a new session is recognised.
     pub(super) fn mark(&mut self, id: SessionId, likeness: Option<&Likeness>) {
         if let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) {
             session.known_by = likeness.map_or(KnownBy::Token, Likeness::known_by);
         }
     }
 
-    /// A client without a token goes on with a session: it leaves the channels that the client does not join again.
+    /// Lets a client without a resume token go on with a session. It leaves the channels that the client does
+    /// not join again.
     pub(super) fn claim(&mut self, now: Timestamp, id: SessionId) {
         let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
             return;
@@ -255,13 +257,14 @@ impl User {
 }
 
 impl<A> Users<A> {
-    /// Says from now on what is to be [remembered](Effect::Remember) of sessions, for the process that comes after this one.
-    /// To be called before anything else, and not for a node of a cluster: there the other nodes remember.
+    /// Lets this machine emit what has to be [remembered](Effect::Remember) of sessions, for the next process of
+    /// this node. Must be called before any input, and only on a node that is alone: in a cluster the other nodes
+    /// remember the sessions.
     pub fn keep_sessions(&mut self) {
         self.keeps_sessions = true;
     }
 
-    /// All that is to be remembered of the sessions that are here, in place of what was noted until now.
+    /// Everything that has to be remembered of the sessions on this node. It replaces all earlier notes.
     pub fn kept_sessions(&self, now: Timestamp) -> Vec<Note> {
         let mut known: Vec<&User> = self.known().filter(|it| it.is_kept).collect();
         known.sort_unstable_by(|a, b| a.id().cmp(b.id()));
@@ -272,8 +275,9 @@ impl<A> Users<A> {
         notes
     }
 
-    /// Keeps whoever has lost their connection, or does from now on, for `span`: the node is about to stop, so nobody can come
-    /// back to it, and the process that comes after it holds them for their clients.
+    /// Keeps every session that has lost its connection, or loses it from now on, for at least `span`. The node is
+    /// about to stop, so no client can come back to it; the next process holds the sessions for their clients. It does
+    /// nothing unless [sessions are kept](Self::keep_sessions).
     pub fn hold(&mut self, now: Timestamp, span: Duration) {
         if !self.keeps_sessions {
             return;

@@ -1,4 +1,4 @@
-//! People: their sessions and devices, what they chose, what others may see of it.
+//! Users: their sessions and devices, what they chose, and what others may see.
 
 mod claims;
 mod held;
@@ -28,279 +28,285 @@ use crate::{
     SessionId, StatusChange, Timers, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
 };
 
-/// What happened to a user. `A` is whoever wants an answer: the core only hands it back.
+/// What happened to a user. `A` is the caller's handle for an answer, which the core only hands back.
 #[derive(Debug)]
 pub enum Input<A> {
-    /// A connection was let in.
+    /// A connection asks for a session.
     Connected {
-        /// The id for a new session, never used before.
+        /// The id for a new session. It must not have been used before.
         session: SessionId,
-        /// The connection whose session shall go on, if it still can.
+        /// The earlier connection whose session is to go on, if it still can. The caller has checked that
+        /// it is the client's.
         resume: Option<Connection>,
-        /// What a client says of itself that has no word for that: it goes on with a session that is held for it.
+        /// What is known about a client whose protocol has no resume token. It goes on with the session that is held
+        /// for such a client.
         likeness: Option<Likeness>,
-        /// On which device.
+        /// The device that the connection is on.
         device: DeviceId,
-        /// In whose online lists the user appears through it.
+        /// The workspaces in whose online lists the user appears through this session.
         workspaces: Vec<WorkspaceId>,
-        /// What it says about itself there.
+        /// The meta of the session in those workspaces.
         card: Arc<Meta>,
-        /// Is welcomed or refused.
+        /// Gets [`Effect::Welcome`] or [`Effect::Refuse`].
         asker: A,
     },
-    /// A service acts for the user through `session`, which needs no connection and lives as long as it is heard of.
+    /// A service acts for the user through `session`. It needs no connection, and lasts while the service
+    /// is heard from.
     Acted {
-        /// The session, the same one each time.
+        /// The service's session for the user: the same id each time.
         session: SessionId,
-        /// On which device.
+        /// The device that the service names.
         device: DeviceId,
     },
-    /// Something was heard from a connection.
+    /// A connection sent something, so its client is alive.
     Heard {
-        /// Which.
+        /// The connection that was heard from.
         by: Connection,
     },
-    /// A connection said how its person is doing.
+    /// A connection reported how active its person is.
     Reported {
-        /// Which.
+        /// The connection that reported it.
         by: Connection,
-        /// How.
+        /// The activity that it reported.
         activity: Activity,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// A fresh token of a connection names other workspaces, or another name.
+    /// A new token of a connection names other workspaces, or another meta there.
     Moved {
-        /// Which.
+        /// The connection with the new token.
         by: Connection,
-        /// In whose online lists the user appears through it from now on.
+        /// The workspaces in whose online lists the user appears through this session from now on.
         workspaces: Vec<WorkspaceId>,
-        /// What it says about itself there.
+        /// The meta of the session in those workspaces.
         card: Arc<Meta>,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// A connection broke.
+    /// A connection broke. Its session is kept for the grace time.
     Vanished {
-        /// Which.
+        /// The connection that broke.
         by: Connection,
         /// [`Reason::Lost`] or [`Reason::TimedOut`].
         reason: Reason,
     },
-    /// A session said goodbye.
+    /// A client ended its session.
     Left {
-        /// Through which connection.
+        /// The connection through which it did.
         by: Connection,
     },
-    /// The user was thrown out.
+    /// The user is kicked: all their sessions end.
     Kicked {
-        /// Wants to know that it worked.
+        /// Gets an answer; a refusal if the user has no session.
         asker: Option<A>,
     },
-    /// The user is to be forgotten: is thrown out, and nothing of theirs is kept.
+    /// The user is erased: all their sessions end, and nothing of theirs is kept.
     Erased {
-        /// Only if they are nowhere, and were not seen since then.
+        /// Erase the user only if they have no session, and were not seen since this moment.
         unseen_since: Option<Timestamp>,
-        /// Wants to know when that is safely kept.
+        /// Gets an answer when the erasure is safely stored.
         asker: Option<A>,
     },
-    /// A session entered a channel, or changed its meta there.
+    /// A session joined a channel, or changed its meta there.
     Joined {
-        /// Through which connection.
+        /// The live connection of the session.
         by: Connection,
-        /// Which channel.
+        /// The channel that it joined.
         channel: ChannelId,
-        /// What it says about itself.
+        /// The meta of the session in the channel.
         meta: Arc<Meta>,
-        /// Whether and how it watches what goes on there, with the state it knows.
+        /// How the session also watches the channel, and the version that its client has; `None` if it does
+        /// not watch it.
         watch: Option<(Watching, Option<Clock>)>,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// A session changed its meta in a channel it is in.
+    /// A session changed its meta in a channel that it is in.
     Updated {
-        /// Through which connection.
+        /// The live connection of the session.
         by: Connection,
-        /// Which channel.
+        /// The channel that the session is in.
         channel: ChannelId,
-        /// What it says about itself.
+        /// The meta of the session in the channel.
         meta: Arc<Meta>,
-        /// Wants to know that it worked.
+        /// Gets the answer; in a cluster, when the shared store has the change.
         asker: Option<A>,
     },
     /// A session left a channel.
     Departed {
-        /// Through which connection.
+        /// The live connection of the session.
         by: Connection,
-        /// Which channel.
+        /// The channel that it left.
         channel: ChannelId,
-        /// Wants to know that it worked.
+        /// Gets the answer; in a cluster, when the shared store has the change.
         asker: Option<A>,
     },
     /// The user, or a service for them, changed the status.
     Chose {
-        /// Checked already.
+        /// The change, which the caller has checked.
         change: StatusChange,
-        /// Wants to know when it is safely kept.
+        /// Gets an answer when the change is safely stored.
         asker: Option<A>,
     },
-    /// Somebody wants to know how the user is.
+    /// Somebody asks for the state of the user.
     Asked {
-        /// Whether that is the user.
+        /// Whether the user asks: then the answer is [`Answer::Owned`], otherwise [`Answer::Face`].
         as_owner: bool,
-        /// Gets the answer.
+        /// Gets the answer, once the user's profile is known.
         asker: A,
     },
     /// A session began to watch the user.
     Watched {
-        /// Which.
+        /// The session that watches.
         watcher: SessionId,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// A watcher of the user is gone. Once for each [`Input::Watched`].
+    /// A watcher of the user is gone. There is one of these for each [`Input::Watched`].
     Unwatched,
-    /// A service says that the user is still in a channel it put them into.
+    /// A service says that the user is still in a channel that the service has put them into.
     Prolonged {
-        /// Its session for the user.
+        /// The service's session for the user.
         session: SessionId,
-        /// Which channel.
+        /// The channel that the user is still in.
         channel: ChannelId,
-        /// Wants to know that it worked.
+        /// Gets an answer; a refusal if the user is not in the channel.
         asker: Option<A>,
     },
-    /// A session that an earlier process of this node has noted: it is held for its client.
+    /// An earlier process of this node has noted this session. It is held for its client.
     Restored {
-        /// The session as it was.
+        /// The session as it was noted.
         recalled: Box<Recalled>,
-        /// When it was last known to be alive.
+        /// When the session was last known to be alive.
         alive_at: Timestamp,
-        /// How long it is held.
+        /// Until when the session is held.
         until: Timestamp,
-        /// Wants to know when that is done.
+        /// Gets an answer when the session is restored.
         asker: Option<A>,
     },
-    /// Something was heard of the store about the user.
+    /// The store that nodes share answered, or announced a change, about the user.
     Stored(Reply),
-    /// The profile that [`Effect::Load`] asked for cannot be read for now; it comes later.
+    /// The profile that [`Effect::Load`] asked for cannot be read at present. It comes later.
     Unread,
-    /// The same, and waiting is of no use to anybody: the store has answered, and its answer cannot be used.
+    /// The profile that [`Effect::Load`] asked for is stored, but cannot be understood, so there is no use in
+    /// waiting for it.
     Unreadable,
-    /// The profile that [`Effect::Load`] asked for.
+    /// The profile that [`Effect::Load`] asked for was read.
     Loaded {
-        /// `None`: nobody ever saved one.
+        /// The profile; `None` if none is stored.
         profile: Option<Profile>,
     },
 }
 
-/// What is to be done about it, in this order.
+/// What the caller is to do. Effects must be performed in the order in which they were emitted.
 #[derive(Debug, PartialEq)]
 pub enum Effect<A> {
     /// Let a connection in.
     Welcome {
-        /// Its session, and which connection of it this is.
+        /// The session, and the epoch of its new connection.
         connection: Connection,
-        /// Whether the session went on.
+        /// Whether an earlier session goes on.
         restored: bool,
-        /// Who asked.
+        /// The handle of the connection that asked.
         asker: A,
     },
     /// Close a connection.
     Close {
-        /// Which.
+        /// The connection to close.
         connection: Connection,
-        /// Why.
+        /// The reason to give to the client.
         reason: Reason,
     },
-    /// Write a session's entry of a topic. Never one of a user who may not be seen. With [`Reason::Replaced`] the session is
-    /// on another node now, which writes its entry itself.
+    /// Write a session's entry in a topic to the rosters. A user who may not be seen has no entries. With
+    /// [`Reason::Replaced`] the session is on another node now, which writes its own entry.
     Write {
-        /// Where.
+        /// The topic that the entry is in.
         topic: Topic,
-        /// Whose entry.
+        /// The session that the entry belongs to.
         session: SessionId,
-        /// The entry, or why it is gone.
+        /// The entry, or the reason for which it is removed.
         entry: Result<Arc<Member>, Reason>,
-        /// Whether the other nodes may be told: not before the store's map of the user names the place.
+        /// Whether other nodes may be told: not before the user's map in the store names the topic.
         is_shared: bool,
     },
-    /// Have a session watch a topic, after what was written before.
+    /// Let a session watch a topic, after the entries that were written before.
     Watch {
-        /// Which topic.
+        /// The topic to watch.
         topic: Topic,
-        /// Which session.
+        /// The session that watches.
         watcher: SessionId,
-        /// How.
+        /// How much the session is told.
         watching: Watching,
-        /// The state it knows.
+        /// The version that its client has, if any.
         have: Option<Clock>,
-        /// Wants to know that it worked.
+        /// Gets the answer, if anybody waits for one.
         asker: Option<A>,
     },
-    /// Note something of a session for the process that comes after this one. To be done before any other effect of the same
-    /// call. Only where [sessions are kept](Users::keep_sessions).
+    /// Store something about a session for the next process of this node. It must be stored before any other effect of
+    /// the same call is performed. It is emitted only if [sessions are kept](Users::keep_sessions).
     Remember(Note),
-    /// A session types and points no longer.
+    /// Stop the typing and remove the cursor of a session.
     Silence {
-        /// Where.
+        /// The topic in which to do that.
         topic: Topic,
-        /// Which.
+        /// The session that has no connection any more.
         session: SessionId,
     },
-    /// Tell something.
+    /// Send an event to sessions.
     Tell {
-        /// To whom.
+        /// The sessions that get it.
         to: Audience,
-        /// What.
+        /// The event to send.
         event: Event,
     },
-    /// Ask the store that this node shares with others.
+    /// Send a request to the store that nodes share.
     Ask(Request),
-    /// Read the user's profile, and come back with [`Input::Loaded`].
+    /// Read the user's profile, and report it with [`Input::Loaded`], [`Input::Unread`] or [`Input::Unreadable`].
     Load,
     /// The same for somebody else, who is not to learn from the time it takes whether anything is known of the user here:
     /// ask whatever keeps profiles for good, even where the profile is at hand.
     LookUp,
     /// Keep the profile, or of one that is [blank](Profile::is_blank) nothing; when that is done, grant the asker.
     Save {
-        /// What to keep.
+        /// The profile to store.
         profile: Profile,
-        /// The version of the user's map in the shared store that says so: what waits there for that is done then.
+        /// The version of the user's map in the shared store that has this profile. The row that waits there for that
+        /// version may be removed then.
         version: Option<u64>,
-        /// Who waits for it.
+        /// Gets an answer when the profile is stored.
         asker: Option<A>,
     },
-    /// Yes.
+    /// A request was granted.
     Grant {
-        /// To whom.
+        /// The handle that came with the request.
         asker: A,
-        /// With what.
+        /// The answer to the request.
         answer: Answer,
     },
-    /// No.
+    /// A request was refused.
     Refuse {
-        /// To whom.
+        /// The handle that came with the request.
         asker: A,
-        /// Why.
+        /// The reason for the refusal.
         why: Refusal,
     },
 }
 
-/// Who is told.
+/// The sessions that an event is sent to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Audience {
     /// These sessions of the user.
     Sessions(Vec<SessionId>),
     /// Everyone who watches the user.
     Watchers,
-    /// One who has just begun to.
+    /// This session, which has just begun to watch the user.
     Watcher(SessionId),
 }
 
-/// What is granted.
+/// The answer to a request that was granted.
 #[derive(Debug, PartialEq)]
 pub enum Answer {
-    /// It is done.
+    /// The request was carried out.
     Done,
     /// How others see the user.
     Face(Face),
@@ -308,7 +314,7 @@ pub enum Answer {
     Owned(Owned),
 }
 
-/// The machine that knows people. One of them knows all about the users it is asked about, and nothing of others.
+/// The state machine of users. A node may have several; each knows only the users whose inputs it gets.
 #[derive(Debug)]
 pub struct Users<A> {
     timing: Timing,
@@ -316,11 +322,11 @@ pub struct Users<A> {
     users: HashMap<UserId, Slot<A>>,
     timers: Timers<Key>,
     epochs: Epochs,
-    /// Where there is a store that it shares with other nodes.
+    /// What this node knows of the cluster, if it is part of one.
     members: Option<Membership>,
-    /// Who waits for something to be in that store.
+    /// Requests that wait until the shared store has what they changed.
     waiting: HashMap<UserId, Vec<Waiting<A>>>,
-    /// Connections whose session is on another node.
+    /// Connections that wait for a session that is on another node.
     claims: HashMap<UserId, Vec<Claim<A>>>,
     /// Others who want to know how somebody is who cannot be seen.
     others: HashMap<UserId, Others<A>>,
@@ -331,21 +337,21 @@ pub struct Users<A> {
     /// When this node last stood still.
     woke_at: Timestamp,
     store_ahead_ms: i64,
-    /// Sessions are kept for the process that comes after this one.
+    /// Whether sessions are noted for the next process of this node.
     keeps_sessions: bool,
-    /// Since when this one has been about to stop.
+    /// When this process was told that it is about to stop.
     stops_from: Option<Timestamp>,
 }
 
 #[derive(Debug)]
 enum Slot<A> {
-    /// The profile is being read; what happened since waits for it, so that nobody is shown who hides.
+    /// The profile is being read. Inputs wait for it, so that a user who hides is not shown.
     Loading(Box<Loading<A>>),
     Known(Box<User>),
 }
 
 impl<A> Slot<A> {
-    /// Whether anything may be different once other nodes have caught up with the store.
+    /// Whether the state may change when other nodes have caught up with the store.
     fn awaits_others(&self) -> bool {
         match self {
             Slot::Known(user) => user.awaits_others(),
@@ -358,16 +364,16 @@ impl<A> Slot<A> {
 struct Loading<A> {
     waiting: Vec<Input<A>>,
     shared: Option<Box<Shared>>,
-    /// The shared store was away.
+    /// Whether the shared store did not answer.
     is_unsure: bool,
-    /// There is a profile that cannot be read: whoever wants something now is refused it.
+    /// Whether the stored profile cannot be understood. Requests that cannot wait are refused then.
     is_unreadable: bool,
     /// Nobody but watchers has asked so far.
     is_for_watchers: bool,
 }
 
 impl<A> Loading<A> {
-    /// Refuses those who wait for an answer. What is not lost by waiting goes on waiting.
+    /// Refuses the requests that wait for an answer. Inputs that may wait longer go on waiting.
     fn refuse_waiting(&mut self, out: &mut Vec<Effect<A>>) {
         self.is_unreadable = true;
         for input in std::mem::take(&mut self.waiting) {
@@ -378,7 +384,7 @@ impl<A> Loading<A> {
         }
     }
 
-    /// Whether the shared store has yet to answer.
+    /// Whether the shared store has not answered yet.
     fn is_reading(&self) -> bool {
         let shared = self.shared.as_ref();
         shared.is_some_and(|it| it.replica.is_reading())
@@ -387,16 +393,16 @@ impl<A> Loading<A> {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Key {
-    /// The copy of what the store has is to be looked after.
+    /// The copy of the user's map in the store needs attention.
     Copy(UserId),
     Session(UserId, SessionId),
     User(UserId),
-    /// Somebody has waited for too long.
+    /// A request has waited for too long.
     Waiting(UserId),
 }
 
 impl<A> Users<A> {
-    /// A machine that knows nobody. `seed` is a random number.
+    /// A state machine without users. `seed` is a random number.
     pub fn new(timing: Timing, limits: Limits, seed: u64) -> Self {
         Users {
             timing,
@@ -417,12 +423,12 @@ impl<A> Users<A> {
         }
     }
 
-    /// Takes part in a cluster, as `me`. To be called before anything else.
+    /// Makes this node, which is `me`, part of a cluster. Must be called before any input.
     pub fn join_cluster(&mut self, me: Incarnation) {
         self.members = Some(Membership::new(me));
     }
 
-    /// How many users with a session here can be seen. Whoever hides is not counted.
+    /// How many users with a session here can be seen. Users who hide are not counted.
     pub fn online(&self) -> usize {
         let is_shown = |slot: &&Slot<A>| match slot {
             Slot::Known(user) => user.is_shown() && !user.sessions.is_empty(),
@@ -438,7 +444,7 @@ impl<A> Users<A> {
         })
     }
 
-    /// Sees to it that no session which has lost its connection ends before `until`.
+    /// Makes every session that has lost its connection last at least until `until`.
     fn extend_grace(&mut self, until: Timestamp) {
         for slot in self.users.values_mut() {
             let Slot::Known(user) = slot else {
@@ -456,7 +462,7 @@ impl<A> Users<A> {
         }
     }
 
-    /// The channels that a session is in, visibly or not, with what it says about itself there.
+    /// The channels that a session is in, visibly or not, with its meta in each.
     pub fn channels(&self, user: &UserId, session: SessionId) -> Vec<(ChannelId, Arc<Meta>)> {
         let Some(Slot::Known(user)) = self.users.get(user) else {
             return Vec::new();
@@ -493,12 +499,24 @@ impl<A> Users<A> {
         }
     }
 
-    /// When to call [`expire`](Self::expire) next.
+    /// When to call [`expire`](Self::expire) next; `None` if nothing is going to expire.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.timers.next_deadline()
     }
 
-    /// Takes one fact about `user`.
+    /// Applies `input`, about `user`, at time `now`, and appends the resulting effects to `out`.
+    ///
+    /// `now` never goes back from one call to the next. The effects must be performed in their order, and each handle
+    /// in an [`Effect::Grant`], [`Effect::Refuse`], [`Effect::Welcome`] or [`Effect::Save`] must get its answer.
+    /// Nothing fails here: a request that is not granted becomes an [`Effect::Refuse`]. While the user's profile is
+    /// being read, inputs wait for it, at most [`Limits::waiting_max`] of one user.
+    ///
+    /// ```text
+    /// at  0 s  Connected { session, device, … }  emits  Load
+    /// at  0 s  Loaded { profile: None }          emits  Welcome { restored: false, … }, Tell { event: Own(…) }, Save, …
+    /// at 60 s  expire, after no more Heard       emits  Close { reason: TimedOut, … }
+    /// at 70 s  expire, after the grace time      emits  Save with the last-seen time, …
+    /// ```
     pub fn handle(
         &mut self,
         now: Timestamp,
@@ -616,7 +634,7 @@ impl<A> Users<A> {
         }
     }
 
-    /// Something that all of a node has to hear.
+    /// Applies news that concern all users of a node. Each effect comes with the user that it is about.
     pub fn hear_news(&mut self, now: Timestamp, news: News, out: &mut Vec<(UserId, Effect<A>)>) {
         let Some(members) = &mut self.members else {
             return;
@@ -658,7 +676,7 @@ impl<A> Users<A> {
         }
     }
 
-    /// What `news` mean for one user; says whether anything may be different now.
+    /// Applies `news` to one user. Returns whether anything may be different now.
     fn hear_news_of(
         &mut self,
         now: Timestamp,
@@ -698,7 +716,7 @@ impl<A> Users<A> {
         true
     }
 
-    /// Ends what has run out by `now`. Each effect comes with the user it is about.
+    /// Ends what has expired by `now`. Each effect comes with the user that it is about.
     pub fn expire(&mut self, now: Timestamp, out: &mut Vec<(UserId, Effect<A>)>) {
         for key in self.timers.expire(now) {
             let id = match &key {
@@ -732,7 +750,7 @@ impl<A> Users<A> {
         }
     }
 
-    /// The profile has come, or with `None` it cannot: what waited for it happens now.
+    /// Applies the inputs that waited for the profile: it has come, or with `None` it cannot be read.
     fn meet(
         &mut self,
         now: Timestamp,
@@ -1066,7 +1084,7 @@ impl<A> Users<A> {
         self.settle(now, id, out);
     }
 
-    /// The map was read, or cannot be: what was held back happens now.
+    /// Applies the inputs that were held back: the map was read, or cannot be read.
     fn go_on(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
         for input in self.postponed.remove(id).unwrap_or_default() {
             self.handle(now, id, input, out);
@@ -1077,7 +1095,7 @@ impl<A> Users<A> {
         self.settle_with(now, id, None, out);
     }
 
-    /// The one place where it is decided who needs to know: compares what is true now with what was told.
+    /// Compares what is true now with what was told, and emits what has to be told, written and stored.
     fn settle_with(
         &mut self,
         now: Timestamp,
@@ -1163,7 +1181,7 @@ impl<A> Users<A> {
 }
 
 impl<A> Input<A> {
-    /// Whether this may be the first that is heard of a user on this node.
+    /// Whether this may be the first input about a user on this node.
     fn introduces(&self, is_shared: bool) -> bool {
         match self {
             Input::Connected { .. }
@@ -1179,7 +1197,7 @@ impl<A> Input<A> {
         }
     }
 
-    /// Whether this has to wait until the map of its user is read, where this node has stood still: the session may be on
+    /// Whether this has to wait until the user's map is read, if this node has stood still: the session may be on
     /// another node by now.
     fn is_held(&self) -> bool {
         !matches!(
@@ -1194,7 +1212,8 @@ impl<A> Input<A> {
         )
     }
 
-    /// Whether this ends something that began before: there are no more of them than beginnings, and none may be lost.
+    /// Whether this ends something that began earlier. There are no more of these than beginnings, and none
+    /// may be lost.
     fn ends(&self) -> bool {
         matches!(
             self,
@@ -1202,8 +1221,8 @@ impl<A> Input<A> {
         )
     }
 
-    /// Whether this waits for a profile that cannot be read: who watches is told when it can, and who is to be forgotten
-    /// some day has time.
+    /// Whether this may wait for a profile that cannot be read: a watcher is told when it can be read, and erasing a
+    /// user who was not seen for long has time.
     fn can_wait(&self) -> bool {
         let is_patient = matches!(
             self,

@@ -8,32 +8,32 @@ use crate::cluster::{Membership, SessionRecord, Stamp, Stay};
 use crate::epochs::Epochs;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
 
-/// Nodes that are well say so often that what they did before is known to be in the store after so long.
+/// Healthy nodes report often enough that what they did this long ago is known to be in the store.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
-/// How the person at a session is doing.
+/// How active the person at a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Activity {
-    /// In the background: not gone, but slow to be heard from.
+    /// The client is in the background: present, but slow to be heard from.
     Hidden,
-    /// Away from the keyboard.
+    /// The person is not using the client.
     Idle,
-    /// Here.
+    /// The person is using the client.
     Active,
 }
 
-/// One connection of a session. Each that takes the session over has the next epoch;
-/// whatever an older one still says is ignored.
+/// One connection of a session. Each new connection of a session has the next epoch, and whatever an older one still
+/// sends is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// Whose.
+    /// The session that the connection belongs to.
     pub session: SessionId,
-    /// Which of them; the first is 0.
+    /// The number of the connection within its session; the first is 0.
     pub epoch: u32,
 }
 
 impl Connection {
-    /// The one that a session has through which a service acts.
+    /// The connection of a session through which a service acts.
     pub fn acted(session: SessionId) -> Self {
         Connection { session, epoch: 0 }
     }
@@ -52,28 +52,28 @@ pub(super) struct Session {
     pub(super) heard_at: Timestamp,
     hidden_since: Timestamp,
     pub(super) stage: Stage,
-    /// A service acts through it: it has no connection that could break.
+    /// A service acts through it, so there is no connection that could break.
     pub(super) acted: bool,
     pub(super) places: Vec<Place>,
-    /// Its timer will end no later than anything about it does.
+    /// Whether its timer is armed, for a moment no later than its deadline.
     armed: bool,
-    /// Other nodes know something older.
+    /// Whether the other nodes have not been told its current state.
     pub(super) is_news: bool,
-    /// What they know of whether it is active.
+    /// Whether the other nodes have been told that it is active.
     shared_active: bool,
     /// The newest revision of its record that the store has; 0 if it has none of this epoch.
     pub(super) stored: u64,
-    /// What the store had of it before this epoch.
+    /// The stored entry that the first record of this epoch has to replace, if any.
     pub(super) replaces: Option<Stamp>,
-    /// What its client is known by when it comes back.
+    /// How its client is recognised when it comes back.
     pub(super) known_by: KnownBy,
-    /// It was a session of the process before, and no client has come back to it.
+    /// Whether it is a session of the earlier process that no client has come back to.
     pub(super) is_held: bool,
     /// When its connection was lost, while it has none.
     pub(super) lost_at: Option<Timestamp>,
-    /// When it leaves the places that its client has not joined again.
+    /// When it leaves the channels that its client has not joined again.
     pub(super) claims_end: Option<Timestamp>,
-    /// What was last noted of it, where sessions are kept for the next process.
+    /// What was last noted of it for the next process, where sessions are kept.
     pub(super) noted: Option<Noted>,
 }
 
@@ -84,7 +84,8 @@ pub(super) enum Stage {
     Live,
     /// The connection broke: until when it may come back, and why it broke.
     Grace { until: Timestamp, reason: Reason },
-    /// The grace is over since `since`. It ends when the store has accepted that, unless another node has it.
+    /// The grace time is over since `since`. The session ends when the store has accepted that, unless another
+    /// node has it.
     Ending {
         since: Timestamp,
         reason: Reason,
@@ -95,8 +96,8 @@ pub(super) enum Stage {
 /// What is still missing before an ending session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// Whatever other nodes did until `settled` is to be in the store first. A node that is in trouble is waited for no longer
-    /// than a lease.
+    /// Everything that other nodes did up to `settled` has to be in the store first. A node that cannot report that
+    /// delays the end by a lease at most.
     Awaited { settled: Timestamp },
     /// The store has been asked to remove the session.
     Asked,
@@ -108,12 +109,12 @@ pub(super) struct Place {
     pub(super) topic: Topic,
     pub(super) joined_at: Timestamp,
     pub(super) meta: Arc<Meta>,
-    /// The look with which it was written; `None` where others may not see it.
+    /// The revision of the look in its roster entry; `None` while others may not see it.
     pub(super) written: Option<u64>,
     pub(super) share: Share,
-    /// The client that goes on with the session has not joined this again.
+    /// Whether the client that goes on with the session has not joined this place again.
     pub(super) is_unclaimed: bool,
-    /// It was noted as it is, where sessions are kept for the next process.
+    /// Whether the place was noted for the next process, as it is.
     pub(super) is_noted: bool,
 }
 
@@ -124,12 +125,12 @@ pub(super) enum Share {
     Unnamed,
     /// This revision of the session's record names it, and is on its way to the store.
     Named(u64),
-    /// The store has such a record.
+    /// The store has a record of the session that names the place.
     Open,
 }
 
 impl Place {
-    /// A place where nobody has been shown yet, and which the user's map does not name.
+    /// A place in which nobody was shown yet, and which the user's map does not name.
     pub(super) fn new(stay: Stay) -> Self {
         Place {
             topic: stay.topic,
@@ -151,7 +152,7 @@ impl Place {
         }
     }
 
-    /// The same in the words of other nodes.
+    /// The same place, as it is stored for other nodes.
     pub(super) fn stay(&self) -> Stay {
         Stay {
             topic: self.topic.clone(),
@@ -217,7 +218,7 @@ impl Session {
         self.stored = revision;
     }
 
-    /// What other nodes are to know of it, if that is news to them.
+    /// The record that other nodes are to be told, if it is new to them.
     pub(super) fn news(&mut self, now: Timestamp) -> Option<SessionRecord> {
         let is_active = self.is_active(now);
         if !std::mem::take(&mut self.is_news) && self.shared_active == is_active {
@@ -304,7 +305,7 @@ impl Session {
         self.armed = false;
     }
 
-    /// The grace is over.
+    /// Begins to end the session: the grace time is over.
     pub(super) fn begin_to_end(&mut self, since: Timestamp, reason: Reason) {
         let settled = since.as_millis() - SETTLED_WITHIN.as_millis() as u64;
         let settled = Timestamp::from_millis(settled);
@@ -317,7 +318,7 @@ impl Session {
         self.armed = false;
     }
 
-    /// The store knows nothing of it although it should: others are to write again what they have.
+    /// The store knows nothing of the session although it should. Wait for other nodes to write again what they have.
     pub(super) fn end_later(&mut self, now: Timestamp) {
         if let Stage::Ending { reason, .. } = self.stage {
             let proof = Proof::Awaited { settled: now };
@@ -330,7 +331,7 @@ impl Session {
         }
     }
 
-    /// Why it is to be removed from the store now, if it is.
+    /// The reason with which the store is to be asked to remove the session now, if it is.
     pub(super) fn is_to_be_asked(
         &mut self,
         now: Timestamp,
@@ -359,7 +360,7 @@ impl Session {
         }
     }
 
-    /// Nothing that this node wrote of it counts any more.
+    /// Forgets what this node wrote of the session: it was declared dead, so that does not count any more.
     pub(super) fn void(&mut self) {
         self.stored = 0;
         for place in &mut self.places {
@@ -368,8 +369,8 @@ impl Session {
         }
     }
 
-    /// A service acts through it, and the store has something older of it, or another node does at the same time: goes on in
-    /// the epoch after that. Says whether it does.
+    /// Lets a session through which a service acts go on in the next epoch, where the store has an older entry of it,
+    /// or another node acts through it. Returns whether it does.
     pub(super) fn insist(&mut self, stored: Stamp) -> bool {
         let epoch = u32::try_from(stored.epoch).ok();
         let epoch = epoch.and_then(|it| it.checked_add(1));
@@ -405,7 +406,8 @@ impl Session {
         }
     }
 
-    /// A new connection goes on where the last one broke. That a machine reconnected says nothing about its person.
+    /// Goes on in a new connection where the last one broke. The activity stays, because a reconnect says nothing
+    /// about the person.
     pub(super) fn come_back(&mut self, now: Timestamp) {
         self.epoch += 1;
         self.is_news = true;
@@ -417,7 +419,7 @@ impl Session {
         self.armed = false;
     }
 
-    /// Lets whoever is idle in the background stay so: since when they have been there is not known any more.
+    /// Keeps a session idle that was idle in the background: it is not known since when it has been there.
     pub(super) fn idle_in_background(&mut self) {
         self.hidden_since = Timestamp::default();
     }
@@ -464,7 +466,7 @@ impl Session {
         }
     }
 
-    /// Its timer has ended: the next one is to be armed, whatever it is.
+    /// Notes that its timer has ended, so that the next deadline is armed whatever it is.
     pub(super) fn disarm(&mut self) {
         self.armed = false;
     }

@@ -1,4 +1,4 @@
-//! A user whom other nodes know, too: what is written to the store of them, and what is heard.
+//! What is written to the shared store about a user, and how answers and changes of the store are applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::cluster::{
 use crate::ports::Written;
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 
-/// Changes of a status that wait for the store; with one more they become one that says everything.
+/// The number of status changes that wait for the store. With one more they are replaced by a single change
+/// with every field.
 pub(super) const PENDING_MAX: usize = 16;
 
 /// What the store has of a user, and what it should.
@@ -28,11 +29,12 @@ pub(super) struct Shared {
     /// This node is to become the author of the profile's revision.
     is_authored: bool,
     profile: Putting,
-    /// Nothing of the profile is to be left, whoever else changes it until the store has that.
+    /// Whether the user was erased here: other nodes' changes of the profile are dropped until the store
+    /// has the tombstone.
     is_erasing: bool,
     /// The store is known to have no profile of the user.
     lacks_profile: bool,
-    /// What the store had removed of the user had this revision: a later one has to be greater.
+    /// The revision of the profile that the store has removed. A new profile has to have a greater revision.
     fenced: u64,
     /// The latest revision of the profile that the store was seen to have.
     seen: u64,
@@ -63,9 +65,9 @@ struct UnderWay {
     stamp: Stamp,
     /// What is put; `None` where it is removed.
     profile: Option<Arc<Profile>>,
-    /// With so many of the pending changes.
+    /// The number of pending changes that this profile includes.
     changes: usize,
-    /// It is due once more.
+    /// Whether the profile has changed again, and has to be put once more.
     again: bool,
 }
 
@@ -74,9 +76,9 @@ struct UnderWay {
 enum Hiding {
     #[default]
     No,
-    /// The store has this revision, which hides. Which places that concerns is being read.
+    /// The store has this revision, in which the user hides. The map is being read, to find the places of the user.
     Noted(u64),
-    /// These places are being told.
+    /// These places are being told that the user hides.
     Fencing {
         revision: u64,
         left: BTreeSet<Topic>,
@@ -238,8 +240,8 @@ impl Shared {
         }
     }
 
-    /// The write was done, or not; says which revision of the profile is safe now, and what is to be kept because of that
-    /// version.
+    /// Handles the answer to a write. Returns the revision of the profile that is stored now, and what has to be saved
+    /// because of the version that the write made.
     fn written(&mut self, outcome: Option<&Written>) -> (Option<u64>, Option<Saves>) {
         if let Some(profile) = outcome.and_then(|it| it.profile) {
             self.seen = self.seen.max(profile);
@@ -498,7 +500,7 @@ pub(super) struct Outcome {
     pub(super) claims: Vec<(SessionId, Claimed)>,
     /// The store has this revision of the profile, whoever wrote it, and everything that was changed here until then.
     pub(super) kept: Option<u64>,
-    /// What this node has written, or another one of somebody who is here too: it is to be kept here as well.
+    /// The profile to save, because this node has written it, or because another node has and the user is here, too.
     pub(super) saves: Option<Saves>,
     /// Another node has erased them.
     pub(super) is_erased: bool,
@@ -586,7 +588,7 @@ impl User {
         }
     }
 
-    /// The store has removed a profile of a greater revision than this one: this one is to be later.
+    /// Raises the revision above that of a profile that the store has removed, or else the store would refuse this one.
     fn pass_the_fence(&mut self) {
         let Some(shared) = &mut self.shared else {
             return;
@@ -620,7 +622,8 @@ impl User {
         }
     }
 
-    /// Somebody's record of the profile: which of the two goes on?
+    /// Compares the profile that another node has stored with this one, and adopts it, keeps this one, or
+    /// merges the two.
     fn adopt(&mut self, now: Timestamp, stamp: Stamp, stored: &Profile, is_read: bool) {
         let Some(shared) = &mut self.shared else {
             return;
@@ -652,7 +655,8 @@ impl User {
         self.merge(now, stamp, stored);
     }
 
-    /// Theirs was first. What was changed here since is changed in that, as far as it was chosen later.
+    /// Applies the profile of another node, which was stored first. Changes that were made here are applied to it if
+    /// they were chosen later.
     fn merge(&mut self, now: Timestamp, stamp: Stamp, stored: &Profile) {
         let Some(shared) = &mut self.shared else {
             return;
@@ -694,7 +698,7 @@ impl User {
         }
     }
 
-    /// Lets go of what was waited for long enough.
+    /// Drops what was held or remembered for long enough by `now`.
     pub(super) fn look_after_copy(&mut self, now: Timestamp, members: &Membership) {
         let Some(shared) = &mut self.shared else {
             return;

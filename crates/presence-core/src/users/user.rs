@@ -25,20 +25,21 @@ pub(super) struct User {
     /// Sessions that ended since their timers were last looked after.
     pub(super) ended: Vec<(SessionId, Reason)>,
     pub(super) watchers: usize,
-    /// The profile is different from what was last saved.
+    /// Whether the profile is different from what was last saved.
     pub(super) unsaved: bool,
     /// What other nodes know of the user, where there are others.
     pub(super) shared: Option<Box<Shared>>,
-    /// The profile could not be read, so the user may be hiding: they are not shown.
+    /// Whether the profile could not be read. The user may be hiding, so they are not shown.
     pub(super) is_unsure: bool,
-    /// No store could say what the profile is: this is what was changed of it since. It comes later.
+    /// The changes of the status since then, if no store could say what the profile is. They are applied when
+    /// it is read.
     pub(super) unread: Option<Vec<StatusChange>>,
     /// Whether the profile was read just now for those who want to know how the user is.
     pub(super) looked_up: LookedUp,
     /// What happened is another node's doing, which keeps what is to be kept of it.
     pub(super) is_hearsay: bool,
-    /// The user's last sessions may have gone with a node, and were last heard from then. Nobody is left to keep that but
-    /// those who hear of it: all of them do, and say the same.
+    /// When the user was last heard from through a node that has just died. Every node that still has a record of it
+    /// stores the same value.
     pub(super) orphaned_at: Option<Timestamp>,
     /// What the owner sees is different from what they were last told.
     pub(super) own_changed: bool,
@@ -95,7 +96,7 @@ impl User {
         &self.profile.user
     }
 
-    /// Whether anyone would miss it.
+    /// Whether anybody needs this user on this node.
     pub(super) fn is_needed(&self) -> bool {
         let is_shared = self.shared.as_ref().is_some_and(|it| it.is_needed());
         let is_to_learn = self.unread.as_ref().is_some_and(|it| !it.is_empty());
@@ -162,7 +163,7 @@ impl User {
         connection
     }
 
-    /// Whoever is here is not gone any more.
+    /// Sets a status of `offline` back to `online`, because the user has connected.
     fn come_back(&mut self, now: Timestamp) {
         if self.profile.status.chosen == Chosen::Offline {
             let back = StatusChange {
@@ -210,7 +211,7 @@ impl User {
         connection
     }
 
-    /// Like [`session`](Self::session); one through which a service acts may be on another node, and comes here for that.
+    /// Like [`session`](Self::session), but takes over the session from another node if a service acts through it.
     pub(super) fn session_here<A>(
         &mut self,
         now: Timestamp,
@@ -231,7 +232,7 @@ impl User {
         self.session(by)
     }
 
-    /// Looks as the others say, before anything happens here.
+    /// Shows the user as other nodes do, before anything happens here.
     pub(super) fn meet_others<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         self.is_hearsay = true;
         self.show(now, out);
@@ -249,7 +250,7 @@ impl User {
         shared.armed
     }
 
-    /// Brings a session here through which a service acts, if another node has it: it has no connection that could be older.
+    /// Takes over the session from another node if a service acts through it: it has no connection that could be older.
     pub(super) fn take_over(&mut self, now: Timestamp, by: Connection, members: &Membership) {
         let Some(shared) = &mut self.shared else {
             return;
@@ -346,7 +347,7 @@ impl User {
         }));
     }
 
-    /// The timer of a session has ended: its grace, its lease, or its time as an active hidden tab.
+    /// Handles the end of a session's timer: of its grace time, its ttl, or its time as an active background tab.
     pub(super) fn run_out<A>(
         &mut self,
         now: Timestamp,
@@ -381,7 +382,8 @@ impl User {
         }
     }
 
-    /// Nobody came back in time. A node that is alone knows that; of several, another one may have the session.
+    /// Handles the end of a session's grace time. A node that is alone ends the session; in a cluster another node
+    /// may have it.
     fn grace_is_over<A>(
         &mut self,
         now: Timestamp,
@@ -397,8 +399,8 @@ impl User {
         }
     }
 
-    /// Asks the store to remove the sessions of which every other node has said all by now; says which are here only, and
-    /// have ended.
+    /// Asks the store to remove the sessions about which every other node has caught up. Returns those that only this
+    /// node knows, which have ended.
     fn ask_the_ending(&mut self, now: Timestamp, members: &Membership) -> Vec<(SessionId, Reason)> {
         let mut ended = Vec::new();
         let (is_shown, last_alive) = (self.is_shown(), self.last_alive);
@@ -438,8 +440,8 @@ impl User {
         }
     }
 
-    /// Nothing that this node wrote counts any more. Whoever was heard of since it last slept is written again; the others may
-    /// have gone meanwhile, so they are to come back.
+    /// Handles that this node was declared dead. Sessions that were heard from since it last stood still are written
+    /// again; the clients of the others have to connect again, because they may have gone elsewhere.
     pub(super) fn begin_again<A>(
         &mut self,
         now: Timestamp,
@@ -512,7 +514,7 @@ impl User {
         }
     }
 
-    /// Forgets what was chosen, and when the user was seen: also now, when they go.
+    /// Replaces the profile by a tombstone. The last-seen time is removed too, and is not set when the user goes.
     pub(super) fn erase(&mut self, now: Timestamp) {
         self.profile = self.profile.blank();
         self.unread = None;
@@ -526,7 +528,7 @@ impl User {
         self.unsaved = true;
     }
 
-    /// Whether the user is somewhere, or was after `since`, or nobody knows.
+    /// Whether the user has a session anywhere, or was seen after `since`, or that is not known.
     pub(super) fn is_seen_since(&self, since: Timestamp) -> bool {
         let is_unknown = self.is_unsure || self.unread.is_some();
         let is_seen = self.profile.last_seen.is_some_and(|it| it >= since);
@@ -618,7 +620,7 @@ impl User {
         }
     }
 
-    /// Applies a change of status; says whether anything is different.
+    /// Applies a change of the status. Returns whether anything is different.
     pub(super) fn choose(&mut self, now: Timestamp, change: &StatusChange) -> bool {
         self.expire_status(now);
         let moment = self.moment(now);
@@ -646,15 +648,15 @@ impl User {
         changed
     }
 
-    /// When a choice is made now, by the clock of the store that nodes share, where there is one: later than whatever is
-    /// known, because clocks differ.
+    /// The moment of a choice that is made now, by the clock of the shared store, if there is one. It is later than any
+    /// known choice, because clocks differ.
     fn moment(&self, now: Timestamp) -> Option<Timestamp> {
         let shared = self.shared.as_ref()?;
         let known = Timestamp::from_millis(self.profile.status.revision);
         Some(shared.store_time(now).max(known + Duration::from_millis(1)))
     }
 
-    /// The profile can be read at last: what was changed since is changed in that.
+    /// Applies the changes that waited for the profile, which has now been read.
     pub(super) fn learn(&mut self, now: Timestamp, stored: Option<Profile>) {
         let Some(changes) = self.unread.take() else {
             return;
@@ -721,8 +723,8 @@ impl User {
         }
     }
 
-    /// Has the profile of somebody who hides kept once more as it is: their last-seen time stands still, so nothing else says
-    /// that they were here, and whoever was not here for long is forgotten.
+    /// Has the profile of a user who hides saved once more. Their last-seen time stands still, so nothing else says
+    /// that they were here, and retention would delete them.
     fn note_hiding(&mut self) {
         let is_known = self.unread.is_none() && !self.is_unsure;
         self.unsaved |= is_known && self.profile.status.chosen.hides();
@@ -760,7 +762,7 @@ impl User {
         self.sessions.iter().map(|it| it.heard_at).max()
     }
 
-    /// Compares how the user looks now with what others were shown, and tells those who watch if it is different.
+    /// Compares how the user looks now with what others were shown, and tells the watchers if it is different.
     pub(super) fn show<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         let (message, emoji) = self.profile.shown_words();
         let here = match self.is_unsure {

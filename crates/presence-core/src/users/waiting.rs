@@ -1,5 +1,5 @@
-//! Who waits until the store that nodes share has what they were told is done: then it stays done, whichever node ends, and
-//! wherever the client goes next.
+//! Requests that wait until the shared store has what they changed. After that the change is kept, whichever node dies
+//! and wherever the client connects next.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use super::user::User;
 use super::{Effect, Key, Slot, Users, grant, refuse};
 use crate::{Refusal, SessionId, Timestamp, UserId};
 
-/// Nobody waits for longer: then it is not known whether the store has it.
+/// The longest time that a request waits. After that it is not known whether the store has the change.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// What an answer waits for.
+/// What the answer to a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     /// The store has the profile as it is now.
     Profile,
-    /// The same; and every place of the user has been told that the user hides.
+    /// The store has the profile as it is now, and every place of the user has been told that the user hides.
     Hidden,
-    /// The store has the record of this session as it is now.
+    /// A request that waits for the store.
     Session(SessionId),
 }
 
@@ -76,7 +76,7 @@ impl<A> Waiting<A> {
 }
 
 impl<A> Users<A> {
-    /// Has somebody wait, unless what they wait for is so already, or too many wait.
+    /// Lets a request wait. It is answered at once if the store has the change already, or if too many requests wait.
     pub(super) fn wait(&mut self, id: &UserId, waiting: Waiting<A>, out: &mut Vec<Effect<A>>) {
         let Some(Slot::Known(user)) = self.users.get(id) else {
             return refuse(Some(waiting.asker), Refusal::Unavailable, out);
@@ -94,7 +94,7 @@ impl<A> Users<A> {
         all.push(waiting);
     }
 
-    /// The store has the profile up to the revision `kept`.
+    /// Notes that the store has the profile up to the revision `kept`.
     pub(super) fn note_kept(&mut self, id: &UserId, kept: Option<u64>) {
         if let (Some(Slot::Known(user)), Some(kept)) = (self.users.get_mut(id), kept)
             && let Some(shared) = &mut user.shared
@@ -103,8 +103,8 @@ impl<A> Users<A> {
         }
     }
 
-    /// Answers those who have what they wait for, and those whose session went to another node: nobody knows what became of
-    /// what they wanted.
+    /// Answers the requests whose changes are in the store. Refuses those whose session went to another node: it is not
+    /// known what became of the change.
     pub(super) fn answer(
         &mut self,
         id: &UserId,
@@ -137,7 +137,7 @@ impl<A> Users<A> {
         }
     }
 
-    /// Tells those who have waited for too long.
+    /// Refuses the requests that have waited for too long.
     pub(super) fn give_up_waiting(
         &mut self,
         now: Timestamp,

@@ -1,6 +1,6 @@
-//! The contracts of the ports, as suites that every adapter and every wrapper of one must pass.
+//! The contracts of the ports as test suites. Every adapter, and every wrapper of an adapter, must pass them.
 //!
-//! A suite panics at the first clause that does not hold, and names it.
+//! A suite panics at the first clause that does not hold; the panic names the clause.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -19,8 +19,8 @@
 //! # });
 //! ```
 //!
-//! What cannot be seen from inside one process (that an acknowledged save survives a kill -9), or without breaking a
-//! server (that one which is away delays nothing elsewhere), is for the adapter's own tests.
+//! The adapter's own tests have to check what a suite cannot see: that an acknowledged save survives a `kill -9`, which
+//! needs another process, and that one unreachable server delays nothing elsewhere, which needs a server to break.
 
 mod profiles;
 mod revocations;

@@ -1,4 +1,4 @@
-//! The contract of [`Profiles`].
+//! The suite for the contract of [`Profiles`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use presence_core::ports::Profiles;
 use presence_core::{Chosen, MESSAGE_CHARS_MAX, Profile, Status, Timestamp, UserId};
 use tokio::task::JoinSet;
 
-/// Checks every clause of [`Profiles`] that can be seen without closing it.
+/// Checks every clause of [`Profiles`] that can be seen without closing the store.
 ///
-/// `store` is empty at first, and belongs to the suite alone; its clock is right within minutes. Its numbers are up to 2^53 - 1, and its moments within
-/// some thousand years of 1970: an adapter need not keep more.
+/// `store` is empty at first, only the suite uses it, and its clock is right to within minutes. The suite writes numbers up to 2^53
+/// - 1 and moments within some thousand years of 1970: an adapter need not keep more.
 ///
 /// # Panics
 ///
-/// A clause does not hold.
+/// Panics if a clause does not hold.
 pub async fn profiles<P: Profiles>(store: &Arc<P>) {
     macro_rules! check {
         ($($clause:ident)*) => {
@@ -55,12 +55,12 @@ pub async fn profiles<P: Profiles>(store: &Arc<P>) {
 
 /// Checks what [`profiles`] checks, and that all of it is still there after closing and opening.
 ///
-/// `open` opens the same store each time. The store is empty at first, and belongs to the suite alone; what was
-/// opened before has been dropped when `open` is called again.
+/// `open` opens the same store each time. The store is empty at first, and only the suite uses it. The suite
+/// drops what it opened before it calls `open` again.
 ///
 /// # Panics
 ///
-/// A clause does not hold.
+/// Panics if a clause does not hold.
 pub async fn durable_profiles<P: Profiles>(open: impl AsyncFn() -> P) {
     profiles(&Arc::new(open().await)).await;
     reopening_keeps_everything(&open).await;
@@ -425,12 +425,12 @@ async fn reopening_keeps_when_a_profile_was_saved<P: Profiles>(open: &impl Async
     case.check_unseen(at(FAR_MS), ["ann"]).await;
 }
 
-/// The greatest number that JSON, Lua and JavaScript all keep.
+/// The greatest number that JSON, Lua and JavaScript can all represent.
 const REVISION_MAX: u64 = (1 << 53) - 1;
-/// A moment in the year 5138.
+/// A moment in the year 5138, in milliseconds since 1970.
 const FAR_MS: u64 = 100_000_000_000_000;
 
-/// One clause, with users of its own.
+/// One clause of the contract, with users of its own.
 struct Case<'a, P> {
     clause: &'static str,
     store: &'a Arc<P>,
@@ -503,7 +503,7 @@ impl<'a, P: Profiles> Case<'a, P> {
         }
     }
 
-    /// Checks that these, of different users, are what is stored.
+    /// Checks that the store has exactly these profiles, of different users.
     async fn check(&self, expected: &[Profile]) {
         let users: Vec<_> = expected
             .iter()
@@ -532,7 +532,7 @@ impl<'a, P: Profiles> Case<'a, P> {
         self.unseen_of(before, 100_000).await
     }
 
-    /// Checks whom of this clause's users nothing has been known of since `before`.
+    /// Checks which of this clause's users have been unknown since `before`.
     async fn check_unseen<const N: usize>(&self, before: Timestamp, expected: [&str; N]) {
         let mine = self.user("");
         let mut found = self.unseen(before).await;
@@ -548,7 +548,7 @@ impl<'a, P: Profiles> Case<'a, P> {
     }
 }
 
-/// A moment that is past by any clock that is right within minutes, and after which the suite began.
+/// A moment that has passed by any clock that is right to within minutes, and after which the suite began.
 fn lately() -> Timestamp {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_ms = now.expect("it is after 1970").as_millis();

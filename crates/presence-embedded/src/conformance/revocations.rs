@@ -1,4 +1,4 @@
-//! The contract of [`Revocations`].
+//! The suite for the contract of [`Revocations`].
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Checks every clause of [`Revocations`] that can be seen through one handle.
 ///
-/// `store` is empty at first, and belongs to the suite alone.
+/// `store` is empty at first, and only the suite uses it.
 ///
 /// # Panics
 ///
-/// A clause does not hold.
+/// Panics if a clause does not hold.
 pub async fn revocations<R: Revocations>(store: &R) {
     let mut days = 0;
     macro_rules! check {
@@ -42,13 +42,13 @@ pub async fn revocations<R: Revocations>(store: &R) {
     }
 }
 
-/// Checks what [`revocations`] checks, and that each of several handles on one store sees what another one does.
+/// Checks what [`revocations`] checks, and that every handle on a store sees what the others do.
 ///
-/// `connect` makes a handle on the same store each time. The store is empty at first, and belongs to the suite alone.
+/// `connect` makes a handle on the same store each time. The store is empty at first, and only the suite uses it.
 ///
 /// # Panics
 ///
-/// A clause does not hold.
+/// Panics if a clause does not hold.
 pub async fn shared_revocations<R: Revocations>(connect: impl AsyncFn() -> R) {
     let (here, there) = (connect().await, connect().await);
     revocations(&here).await;
@@ -85,12 +85,12 @@ pub async fn shared_revocations<R: Revocations>(connect: impl AsyncFn() -> R) {
 
 /// Checks what [`revocations`] checks, and that all of it is still there after closing and opening.
 ///
-/// `open` opens the same store each time. The store is empty at first, and belongs to the suite alone; what was opened before
-/// has been dropped when `open` is called again.
+/// `open` opens the same store each time. The store is empty at first, and only the suite uses it. The suite drops
+/// what it opened before it calls `open` again.
 ///
 /// # Panics
 ///
-/// A clause does not hold.
+/// Panics if a clause does not hold.
 pub async fn durable_revocations<R: Revocations>(open: impl AsyncFn() -> R) {
     let now = Timestamp::from_millis(1_764_000_000_000) + DAY * 1000;
     let clause = "reopening_keeps_the_list_under_another_version_or_the_same";
@@ -262,7 +262,7 @@ async fn those_who_have_ended_make_room<R: Revocations>(case: &Case<'_, R>) {
     case.check("u0", None).await;
 }
 
-/// One clause, with a time of its own.
+/// One clause of the contract, with a time of its own.
 struct Case<'a, R> {
     clause: &'static str,
     store: &'a R,

@@ -1,4 +1,4 @@
-//! The open database, and how it is opened anew after the disk has failed.
+//! The open database, and how it is reopened after the disk has failed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use redb::TableDefinition;
 
 use super::OpenError;
 
-/// How much of the file is kept in memory. The system keeps more of it if it can.
+/// How much of the file redb keeps in memory, in bytes. The operating system keeps more of it if it can.
 pub const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// User to record.
+/// The table of profiles: from user id to record.
 pub(super) const PROFILES: TableDefinition<&str, &[u8]> = TableDefinition::new("profiles");
 
-/// User to record of a revocation.
+/// The table of revocations: from user id to record.
 pub(super) const REVOKED: TableDefinition<&str, &[u8]> = TableDefinition::new("revoked");
 
-/// A database that can be opened anew.
+/// A database that can be reopened after a failure.
 pub(super) struct Database {
     path: PathBuf,
     state: RwLock<State>,
@@ -27,12 +27,12 @@ pub(super) struct Database {
 
 enum State {
     Open(redb::Database, Option<Identity>),
-    /// Something went wrong. Who comes next opens it.
+    /// A read or write failed. The next caller reopens the file.
     Failed,
     Closed,
 }
 
-/// Which file it is, whatever it is called.
+/// Identifies a file by what it is and not by its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -40,7 +40,7 @@ struct Identity {
 }
 
 impl Identity {
-    /// That of the file at `path`, if there is one and this system says so.
+    /// The identity of the file at `path`, if there is one and this system tells identities.
     #[cfg(unix)]
     fn of(path: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt;
@@ -59,7 +59,7 @@ impl Identity {
 
 type Reopen = dyn Fn(&Path) -> Result<redb::Database, OpenError> + Send + Sync;
 
-/// Why nothing came of it. All whose saves were in one commit are told.
+/// Why a call failed. Every call whose writes were in the failed commit gets it.
 #[derive(Clone)]
 pub(super) enum Failure {
     Reopening(Arc<OpenError>),
@@ -67,7 +67,7 @@ pub(super) enum Failure {
 }
 
 impl Database {
-    /// The database at `path`, open as `redb`.
+    /// The database at `path`, which is open as `redb`.
     pub(super) fn new(
         path: &Path,
         redb: redb::Database,
@@ -80,10 +80,10 @@ impl Database {
         }
     }
 
-    /// Does `work` on the open database.
+    /// Runs `work` on the open database.
     ///
-    /// After one failed read or write redb refuses everything until the file is opened again, and rightly: nobody
-    /// knows then what is on the disk and what only in the system's cache.
+    /// After one failed read or write redb refuses everything until the file is opened again. It has to: nobody knows
+    /// then what is on the disk and what is only in the cache of the operating system.
     pub(super) fn with<T>(
         &self,
         work: impl FnOnce(&redb::Database) -> Result<T, redb::Error>,
@@ -91,7 +91,7 @@ impl Database {
         self.reopen_if_failed()?;
         let result = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Open(redb, identity) => match work(redb) {
-                // What is written to a file without a name is lost with the process.
+                // What is written to a file without a name is lost when the process ends.
                 Ok(_) if Identity::of(&self.path) != *identity => Err(self.is_gone()),
                 done => done,
             },
@@ -103,7 +103,7 @@ impl Database {
         })
     }
 
-    /// Whether the file that is open is still in its place.
+    /// Whether the path still names the file that is open; while none is open, whether there is a file.
     pub(super) fn is_there(&self) -> bool {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Open(_, identity) => Identity::of(&self.path) == *identity,
@@ -118,7 +118,7 @@ impl Database {
         redb::Error::Io(io::Error::new(io::ErrorKind::NotFound, what))
     }
 
-    /// Waits for the work that is being done, and gives the file free.
+    /// Waits until running work has ended, and closes the file.
     pub(super) fn close(&self) {
         self.leave(State::Closed);
     }
@@ -147,7 +147,7 @@ impl Database {
 }
 
 impl Failure {
-    /// The same in the words of the port.
+    /// Converts the failure to the error of the port.
     pub(super) fn store_error(self) -> StoreError {
         match self {
             Failure::Reopening(error) if matches!(*error, OpenError::Corrupt { .. }) => {
@@ -157,8 +157,8 @@ impl Failure {
                 }
             }
             Failure::Reopening(error) => StoreError::Unavailable(Box::new(error)),
-            // Also what redb calls corrupt: a commit that failed half-way is, until the file is opened anew. If that
-            // does not help, it is said above.
+            // This includes what redb calls corrupt: a commit that failed half-way looks corrupt until the file is
+            // reopened. If reopening does not help, the error is `Reopening`.
             Failure::Working(error) => StoreError::Unavailable(Box::new(error)),
         }
     }

@@ -25,33 +25,34 @@ pub use self::database::CACHE_BYTES_MAX;
 pub use self::open::OpenError;
 pub use self::writer::PROFILES_PER_COMMIT;
 
-/// How many calls of [`save`](Profiles::save) and [`remove`](Profiles::remove) wait for the disk. The next one waits for a
-/// place among them.
+/// How many calls of [`save`](Profiles::save) and [`remove`](Profiles::remove) may wait for the disk. The next one waits
+/// until one of them is done.
 pub const SAVES_MAX: usize = 1024;
-/// How many calls of [`load`](Profiles::load) and [`unseen`](Profiles::unseen) read at once, each on a thread. The next one
-/// waits.
+/// How many calls of [`load`](Profiles::load) and [`unseen`](Profiles::unseen) read at once, each on a thread of its own.
+/// The next one waits until one of them is done.
 pub const LOADS_MAX: usize = 4;
 
-/// Keeps profiles in one database file of its own, and beside them the list of users whose older tokens are refused.
+/// Keeps profiles in one database file, and beside them the list of users whose older tokens are refused.
 ///
-/// A thread writes what waits in one commit, and acknowledges it when the disk has it: whoever saves alone waits
-/// for one sync, and a thousand who save at once wait for a few. What waits is written even if its caller has gone.
+/// A thread writes all waiting calls in one commit, and acknowledges them when the commit is on the disk. A call that
+/// is alone waits for one sync; a thousand calls at once wait for a few. A call is written even if its caller has gone.
 ///
-/// Loads run on tokio's threads for blocking work, so they need its runtime. What is in memory is read in a
-/// microsecond, less than the way to the other thread costs; but what is on a slow disk would hold up every
-/// connection of this thread. Loading many users at once goes that way once. Looking for the unseen reads the whole file
-/// until it has found enough: it is asked for seldom, and an index would be written with every save.
+/// Loads run on tokio's threads for blocking work, so they need its runtime. Reading from memory takes a microsecond,
+/// less than handing over to another thread, but a read from a slow disk would block every connection of the calling
+/// thread. A load of many users is handed over once. `unseen` scans the file until it has found enough: it is called
+/// seldom, and an index would have to be written with every save.
 ///
-/// After an error of the disk, such as a full one, the file is closed, and opened anew by the next call.
+/// After an error of the disk, such as a full one, the file is closed. The next call reopens it.
 ///
-/// Dropping it waits for the thread: what waited is written and the file is closed, so it can be opened again.
+/// Dropping it waits for the writing thread: waiting calls are written and the file is closed, so it
+/// can be opened again.
 pub struct ProfileFile {
     database: Arc<Database>,
     loads: Arc<Semaphore>,
     time: StoreTime,
-    /// Which version the list of the revoked has: a moment, so that it is another one after the file was opened again.
+    /// The version of the list of revoked users. It is made of the time, so it differs after the file was opened again.
     revoked_version: AtomicU64,
-    /// `None` once it is being dropped, which is what ends the writer.
+    /// `None` once it is being dropped: that ends the writing thread.
     writes: Option<mpsc::Sender<Write>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -59,12 +60,12 @@ pub struct ProfileFile {
 impl ProfileFile {
     /// Opens the file at `path`. The file and the directories above it are created if they are not there.
     ///
-    /// The whole file is checked: a tenth of a second for a million users, if the disk is fast.
-    /// This blocks, and so does dropping it: for a program's start and end, not for between.
+    /// Opening checks the whole file, which takes a tenth of a second for a million users on a fast disk. Opening and
+    /// dropping block the thread, so do both at the start and the end of a program only.
     ///
     /// # Errors
     ///
-    /// Says what to do about it. No profile has changed.
+    /// The error says what to do about it. No profile has changed.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let redb = open::create(path)?;
@@ -72,8 +73,8 @@ impl ProfileFile {
         Self::start(database).map_err(|source| OpenError::io(path, source))
     }
 
-    /// Whether the file is still in its place. Where it is not, every call fails until it is back: a disk that has gone is no
-    /// fresh start.
+    /// Whether the file is still in its place. If it is not, every call fails until the file is back, because a disk that has
+    /// gone must not be taken for a fresh start.
     pub fn is_there(&self) -> bool {
         self.database.is_there()
     }
@@ -96,7 +97,7 @@ impl ProfileFile {
         })
     }
 
-    /// Returns when it is on the disk.
+    /// Returns when the writing thread has committed `what` to the disk.
     async fn write(&self, what: What) -> writer::Outcome {
         let writes = self.writes.as_ref().ok_or_else(writer_ended)?;
         let (done, outcome) = oneshot::channel();
@@ -105,7 +106,7 @@ impl ProfileFile {
         outcome.await.map_err(|_| writer_ended())?
     }
 
-    /// Reads on a thread of its own, when it is its turn.
+    /// Runs a read on a blocking thread, when one of [`LOADS_MAX`] permits is free.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
@@ -116,7 +117,7 @@ impl ProfileFile {
             let _turn = turn;
             read(&database)
         });
-        // It ends early if it panics, or if the runtime is being shut down.
+        // The task fails if it panics, or if the runtime is being shut down.
         let unavailable = |error| Err(StoreError::Unavailable(Box::new(error)));
         reading.await.unwrap_or_else(unavailable)
     }
@@ -156,7 +157,7 @@ impl Drop for ProfileFile {
     fn drop(&mut self) {
         self.writes = None;
         if let Some(writer) = self.writer.take() {
-            // If it has panicked, that was said where it happened, and its callers were told.
+            // If the thread has panicked, the panic was reported there, and its callers got an error.
             let _ = writer.join();
         }
         self.database.close();
@@ -203,7 +204,7 @@ fn unseen(database: &Database, before: Timestamp, max: usize) -> Result<Vec<User
     read.map_err(Failure::store_error)
 }
 
-/// The profile of `user` that is stored as `bytes`, and when it was.
+/// Decodes the stored `bytes` of the profile of `user`, and the time at which it was saved if they have it.
 fn decode(user: &UserId, bytes: &[u8]) -> Result<(Profile, Option<Timestamp>), StoreError> {
     record::decode(user, bytes).map_err(|source| StoreError::Corrupt {
         key: format!("profiles/{user}"),

@@ -1,4 +1,4 @@
-//! Opening the file: what can go wrong, and what to do then.
+//! Opens the file, and sorts what can go wrong by what to do about it.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -7,38 +7,38 @@ use std::path::{Path, PathBuf};
 
 use super::database::{CACHE_BYTES_MAX, PROFILES, REVOKED};
 
-/// Why a file of profiles cannot be opened, and what would help.
+/// Why a file of profiles cannot be opened, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Somebody has it open already, here or in another process.
+    /// Another process, or another part of this one, has the file open.
     #[error("{} is in use: end the process that has it open, or give this one a data directory of its own", path.display())]
     InUse {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// The user this runs as may not use it.
+    /// The user of this process may not read and write the file.
     #[error("{} may not be read and written: give it, and the directory it is in, to the user this runs as", path.display())]
     Permission {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// What is in it is not what was written.
+    /// The content of the file is damaged, or is not a database of profiles.
     #[error("{} is damaged, or is not a file of profiles: bring it back from a backup, or move it away to start with none", path.display())]
     Corrupt {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the content.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Anything else that the system said.
+    /// Any other error of the operating system.
     #[error("{} cannot be opened: see that its place is a file, and on a disk that is there and not full", path.display())]
     Io {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -50,7 +50,7 @@ impl OpenError {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 OpenError::Permission { path, source }
             }
-            // No file of redb's, or less of one than there was.
+            // The file is not one of redb's, or a part of it is missing.
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => OpenError::Corrupt {
                 path,
                 source: source.into(),
@@ -74,7 +74,7 @@ impl OpenError {
     }
 }
 
-/// Opens the file at `path`; creates it if it is not there.
+/// Opens the file at `path`, and creates it if it does not exist.
 pub(super) fn create(path: &Path) -> Result<redb::Database, OpenError> {
     let directory = directory_of(path);
     create_directory(directory).map_err(|source| OpenError::io(path, source))?;
@@ -83,7 +83,7 @@ pub(super) fn create(path: &Path) -> Result<redb::Database, OpenError> {
     Ok(redb)
 }
 
-/// Opens the file at `path`, which was there before: a disk that has gone must not be taken for a fresh start.
+/// Opens the file at `path`, which existed before. A disk that has gone must not be taken for a fresh start.
 pub(super) fn reopen(path: &Path) -> Result<redb::Database, OpenError> {
     builder()
         .open(path)
@@ -92,7 +92,7 @@ pub(super) fn reopen(path: &Path) -> Result<redb::Database, OpenError> {
 
 fn created(path: &Path) -> Result<redb::Database, redb::Error> {
     let redb = builder().create(path)?;
-    // Reading a table that is not there is an error.
+    // Reading a table that does not exist is an error, so both are created.
     let creation = redb.begin_write()?;
     creation.open_table(PROFILES)?;
     creation.open_table(REVOKED)?;
@@ -104,7 +104,7 @@ fn builder() -> redb::Builder {
     let mut builder = redb::Builder::new();
     builder
         .set_cache_size(CACHE_BYTES_MAX)
-        // Better a refusal at the start than a panic at the first page that is not what it was.
+        // An error at the start is better than a panic at the first damaged page.
         .set_check_integrity_on_open(true);
     builder
 }
@@ -116,7 +116,7 @@ fn create_directory(directory: &Path) -> io::Result<()> {
     let above = directory_of(directory);
     create_directory(above)?;
     match fs::create_dir(directory) {
-        // Somebody else was faster.
+        // Another process was faster.
         Err(_) if directory.is_dir() => {}
         created => created?,
     }
@@ -130,13 +130,13 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// A new file's bytes are safe when the file is synced, but its name only when its directory is.
+/// Syncs a directory. A sync of a new file makes its bytes safe, but not its name, which is in the directory.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
     match File::open(directory)?.sync_all() {
-        // Some network file systems have no such thing.
+        // Some network file systems cannot sync directories.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         synced => synced,
     }

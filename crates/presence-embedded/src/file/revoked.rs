@@ -1,7 +1,7 @@
-//! The list of users whose older tokens are refused, in the file: a table of its own.
+//! The list of users whose older tokens are refused, in a table of its own in the file.
 //!
-//! A record is a version byte and two numbers of eight bytes, in milliseconds: `at` and `until`, the greater byte first. What
-//! a later release adds comes after them, and is ignored.
+//! A record is a version byte and two big-endian numbers of eight bytes, in milliseconds: `at` and `until`. A reader ignores
+//! what a later release appends.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -14,7 +14,7 @@ use super::ProfileFile;
 use super::database::{Database, Failure, REVOKED};
 use super::writer::What;
 
-/// What [`encode`] writes.
+/// The version byte that [`encode`] writes.
 const VERSION: u8 = 1;
 
 impl Revocations for ProfileFile {
@@ -27,7 +27,7 @@ impl Revocations for ProfileFile {
             return Ok(Vec::new());
         }
         let revoked = self.write(What::Revoke(revocations.to_vec(), now)).await;
-        // Also after a failure: it may have been done.
+        // A failed write may have been done, so it makes a new version too.
         if revoked
             .as_ref()
             .is_ok_and(|it| !it.contains(&Revoke::Changed))
@@ -67,7 +67,7 @@ fn read_all(database: &Database) -> Result<Vec<Revocation>, StoreError> {
     all.into_iter().collect()
 }
 
-/// Takes `revocations` in. One that cannot be read stays as it is and fails its slice.
+/// Merges `revocations` into the table. A record that cannot be read stays as it is and fails its slice.
 pub(super) fn revoke_all(
     table: &mut Table<'_, &str, &[u8]>,
     revocations: &[Revocation],
@@ -99,12 +99,12 @@ pub(super) fn revoke_all(
     Ok(outcome)
 }
 
-/// Whether there is no room for one more, even after those that have ended were forgotten.
+/// Whether the table has no room for one more, even after ended revocations were removed.
 fn is_full(table: &mut Table<'_, &str, &[u8]>, now: Timestamp) -> Result<bool, redb::Error> {
     if table.len()? < REVOKED_MAX as u64 {
         return Ok(false);
     }
-    // What cannot be read is kept: it may be of a later release.
+    // A record that cannot be read is kept: a later release may have written it.
     table.retain(|key, bytes| !decode(key, bytes).is_ok_and(|it| it.has_ended(now)))?;
     Ok(table.len()? >= REVOKED_MAX as u64)
 }

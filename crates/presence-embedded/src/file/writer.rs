@@ -1,4 +1,4 @@
-//! The thread that writes: whatever waits, in one commit.
+//! The thread that writes: it puts all waiting calls into one commit.
 
 use presence_core::ports::StoreError;
 use presence_core::revocation::{Revocation, Revoke};
@@ -11,7 +11,7 @@ use super::decode;
 use super::revoked::revoke_all;
 use crate::record;
 
-/// A commit that has this many profiles takes no further slice.
+/// A commit that has this many profiles takes no further call.
 pub const PROFILES_PER_COMMIT: usize = 8192;
 
 /// One call of `save`, `remove` or `revoke`.
@@ -36,10 +36,10 @@ impl What {
     }
 }
 
-/// What became of a call; of one that revokes, for each.
+/// The outcome of a call; of a call that revokes, one outcome for each revocation.
 pub(super) type Outcome = Result<Vec<Revoke>, StoreError>;
 
-/// Writes until nobody can send any more and nothing is left.
+/// Writes until all senders are gone and nothing waits.
 pub(super) fn run(database: &Database, mut writes: mpsc::Receiver<Write>) {
     while let Some(first) = writes.blocking_recv() {
         let batch = batch(first, &mut writes);
@@ -53,7 +53,7 @@ pub(super) fn run(database: &Database, mut writes: mpsc::Receiver<Write>) {
     }
 }
 
-/// What is written in one commit: `first`, and what has come while the last commit was written.
+/// The calls of one commit: `first`, and those that came while the last commit was written.
 fn batch(first: Write, writes: &mut mpsc::Receiver<Write>) -> Vec<Write> {
     let mut profiles = first.what.profiles();
     let mut batch = vec![first];
@@ -68,12 +68,12 @@ fn batch(first: Write, writes: &mut mpsc::Receiver<Write>) -> Vec<Write> {
 
 fn answer(batch: Vec<Write>, outcomes: impl IntoIterator<Item = Outcome>) {
     for (write, outcome) in batch.into_iter().zip(outcomes) {
-        // Whoever has stopped waiting does not want to know.
+        // The caller may have stopped waiting.
         let _ = write.done.send(outcome);
     }
 }
 
-/// Returns when it is on the disk.
+/// Writes `batch` in one transaction. Returns when it is on the disk.
 fn write(redb: &redb::Database, batch: &[Write]) -> Result<Vec<Outcome>, redb::Error> {
     let transaction = redb.begin_write()?;
     let mut outcomes = Vec::with_capacity(batch.len());
@@ -92,7 +92,7 @@ fn write(redb: &redb::Database, batch: &[Write]) -> Result<Vec<Outcome>, redb::E
     Ok(outcomes)
 }
 
-/// A record that cannot be read stays as it is and fails its own slice, but keeps nothing else from being written.
+/// Saves profiles. A record that cannot be read stays as it is and fails its own call, but no other call of the commit.
 fn put_all(
     table: &mut Table<&str, &[u8]>,
     profiles: &[Profile],

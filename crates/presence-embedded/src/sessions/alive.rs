@@ -1,4 +1,4 @@
-//! When a process was last alive, by clocks that the next one can read as well.
+//! Notes when a process was last alive, by clocks that the next process can read as well.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,23 +13,23 @@ use super::format;
 
 const NAME: &str = "alive";
 
-/// The file that says when a process was last alive.
+/// The file that records when a process was last alive.
 #[derive(Debug)]
 pub(super) struct Alive(File);
 
-/// A moment, by every clock there is.
+/// A moment, by every clock that the system has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Moment {
-    /// The wall clock, in milliseconds. It may be set.
+    /// The wall clock, in milliseconds since 1970. It may be set.
     pub(super) wall_ms: u64,
-    /// Since the machine started, in milliseconds, and a number that is another one after each start.
+    /// The time since the machine started, in milliseconds, and an id that differs after each start.
     pub(super) uptime: Option<(u64, String)>,
 }
 
-/// What is in the file.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LastWord {
-    /// What the node's clock said, in milliseconds.
+    /// The time of the node's clock, in milliseconds since 1970.
     pub(super) now_ms: u64,
     pub(super) moment: Moment,
 }
@@ -43,8 +43,8 @@ impl Moment {
         }
     }
 
-    /// How long after `earlier` this is, if anybody can say. The machine's own clock counts, where it is the same start of the
-    /// machine; the wall clock may have been set since.
+    /// How long `earlier` is ago, if that can be known. If the machine has not restarted since, its own clock counts, because
+    /// the wall clock may have been set.
     pub(super) fn since(&self, earlier: &Moment) -> Option<Duration> {
         if let (Some((now_ms, this)), Some((then_ms, that))) = (&self.uptime, &earlier.uptime)
             && this == that
@@ -56,7 +56,7 @@ impl Moment {
     }
 }
 
-/// As Linux says it; other systems do not.
+/// The uptime and the boot id of the machine. Only Linux has them.
 fn uptime() -> Option<(u64, String)> {
     let uptime = fs::read_to_string("/proc/uptime").ok()?;
     let seconds: f64 = uptime.split(' ').next()?.parse().ok()?;
@@ -79,7 +79,7 @@ impl Alive {
         Ok(Alive(file))
     }
 
-    /// Notes that the process is alive. One write of a few bytes: it is there as a whole, or not.
+    /// Records that the process is alive. It is one write of a few bytes, so a reader finds all of it or nothing.
     pub(super) fn note(&self, now: Timestamp) -> io::Result<()> {
         let word = LastWord {
             now_ms: now.as_millis(),
@@ -88,7 +88,7 @@ impl Alive {
         self.0.write_all_at(&format::frame(&word), 0)
     }
 
-    /// The last word of the process that had `folder`.
+    /// Reads the last record of the process that used `folder`.
     pub(super) fn read(folder: &Path) -> Option<LastWord> {
         let bytes = fs::read(folder.join(NAME)).ok()?;
         let (payload, _) = format::unframe(&bytes)?;

@@ -1,8 +1,8 @@
-//! The bytes of a journal. No other file knows them.
+//! The bytes of a journal. No other file knows their format.
 //!
-//! A journal begins with [`MAGIC`]. Then come frames: the length of the rest and its checksum, four bytes each, little end
-//! first, and what postcard makes of a [`NoteRecord`]. A release that changes any of it changes the magic: what another release
-//! has noted is ignored, which costs those a leave and a join who come back after an update.
+//! A journal begins with [`MAGIC`]. Frames follow: the length of the payload and its checksum, four little-endian bytes each,
+//! and the postcard encoding of a [`NoteRecord`]. A release that changes any of this changes the magic. A journal of another
+//! release is ignored; after such an update people who reconnect are shown as leaving and joining.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ enum TopicRecord<'a> {
     Workspace(&'a str),
 }
 
-/// Appends a note to `out`.
+/// Appends the frame of `note` to `out`.
 pub(super) fn write(note: &Note, out: &mut Vec<u8>) {
     let session = |it: &SessionId| it.as_u128();
     let millis = |it: &Timestamp| it.as_millis();
@@ -100,7 +100,7 @@ pub(super) fn write(note: &Note, out: &mut Vec<u8>) {
     out.extend(frame(&record));
 }
 
-/// The meta that was noted; `None` if it is none, because the file is damaged.
+/// The meta that was noted; `None` if it is not a valid one because the file is damaged.
 fn meta(json: &str, name: Option<&str>, color: Option<&str>, avatar: Option<&str>) -> Option<Meta> {
     let shown = Shown {
         name: name.map(Arc::from),
@@ -110,7 +110,7 @@ fn meta(json: &str, name: Option<&str>, color: Option<&str>, avatar: Option<&str
     Meta::showing(json, shown).ok()
 }
 
-/// The notes of a journal, up to the first that cannot be read; and whether there is one.
+/// The notes of a journal up to the first unreadable one, and whether there is an unreadable one.
 pub(super) fn read(bytes: &[u8]) -> (Vec<Note>, bool) {
     let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
         return (Vec::new(), true);
@@ -130,7 +130,7 @@ pub(super) fn read(bytes: &[u8]) -> (Vec<Note>, bool) {
     (notes, false)
 }
 
-/// `value` with its length and its checksum.
+/// The postcard encoding of `value`, with its length and its checksum in front.
 pub(super) fn frame(value: &impl Serialize) -> Vec<u8> {
     let bytes = postcard::to_extend(value, vec![0; HEAD_BYTES]);
     let mut bytes = bytes.expect("numbers and texts can be encoded");
@@ -142,7 +142,7 @@ pub(super) fn frame(value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-/// The first payload of `bytes`, and what comes after it; nothing, if it is cut off or garbled.
+/// The payload of the first frame in `bytes`, and the rest; `None` if it is cut off or garbled.
 pub(super) fn unframe(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (sum, rest) = rest.split_first_chunk()?;

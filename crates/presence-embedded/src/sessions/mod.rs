@@ -1,4 +1,4 @@
-//! The sessions of a node that is alone, in files, for the process that comes after this one.
+//! Keeps the sessions of a single node in files, so that its next process can continue them.
 //!
 //! ```text
 //! sessions/lock            held as long as a process uses the folder
@@ -6,8 +6,8 @@
 //! sessions/7/3-2.journal   what it noted of part 3, after it rewrote that twice
 //! ```
 //!
-//! A journal is only ever appended to, with one `write` for all that happened at once and without `fsync`: what is written is in
-//! the page cache, so it outlives the process and not the machine.
+//! A journal is only appended to, with one `write` for everything that happened at once and without `fsync`. What is written is
+//! in the page cache, so it survives the end of the process but not a crash of the machine.
 
 mod alive;
 mod format;
@@ -33,57 +33,58 @@ pub use self::part::{PART_BYTES_MAX, REWRITE_BYTES_LEAST};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionsError {
-    /// Another process keeps its sessions there.
+    /// Another process keeps its sessions in the folder.
     #[error("{} is in use by another process: give this one a data directory of its own", path.display())]
     InUse {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
     },
-    /// Anything that the system said.
+    /// Any other error of the operating system.
     #[error("sessions cannot be kept in {}: {source}", path.display())]
     Io {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// What the process before has left.
+/// What earlier processes have left.
 #[derive(Debug, Default)]
 pub struct Left {
-    /// Its sessions.
+    /// The sessions that the last process had at its end.
     pub sessions: Vec<Recalled>,
-    /// For how long nobody has been there; nothing, if there was no process before, or nobody can say.
+    /// How long ago the last process ended; `None` if there was none, or if nobody can say.
     pub away: Option<Duration>,
-    /// What the clock of its node said at its end.
+    /// The time of that process's clock at its end.
     pub ended_at: Timestamp,
-    /// Journals of which a part could not be read.
+    /// How many journals had a part that could not be read.
     pub garbled: usize,
 }
 
-/// Keeps sessions in a folder. See [`Sessions`].
+/// Keeps sessions in a folder. It implements [`Sessions`].
 ///
-/// A part is at most [`PART_BYTES_MAX`] bytes, twice that on the disk: a larger one is forgotten as a whole.
+/// A part has at most [`PART_BYTES_MAX`] bytes, and twice that on the disk. A larger part is forgotten as a whole.
 #[derive(Debug)]
 pub struct SessionFiles {
     folder: PathBuf,
-    /// The folder of this process.
+    /// The folder of this process, inside `folder`.
     own: PathBuf,
-    /// Those of processes before.
+    /// The folders of earlier processes, inside `folder`.
     earlier: Vec<PathBuf>,
     parts: Vec<Mutex<Part>>,
     alive: Mutex<Option<Alive>>,
-    /// Held until the end of the process.
+    /// The lock on `folder`, held until the end of the process.
     _lock: File,
 }
 
 impl SessionFiles {
-    /// Opens `folder`, which is made if it is not there, for as many `parts`; and reads what the process before has left.
+    /// Opens `folder` for this many `parts`, and reads what earlier processes have left. Creates the folder if it
+    /// does not exist.
     ///
     /// # Errors
     ///
-    /// The folder is in use, or cannot be made, read or written.
+    /// Fails if another process uses the folder, or if it cannot be created, read or written.
     pub fn open(folder: &Path, parts: usize) -> Result<(SessionFiles, Left), SessionsError> {
         let failed = |source| SessionsError::Io {
             path: folder.to_owned(),
@@ -117,12 +118,12 @@ impl SessionFiles {
         Ok((files, left))
     }
 
-    /// The folder.
+    /// The folder that [`open`](Self::open) was given.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Which parts of it cannot be written, or are too large.
+    /// How many parts are not kept, because they cannot be written or are too large.
     pub fn forgotten(&self) -> usize {
         let forgotten = |part: &&Mutex<Part>| lock(part).is_forgotten();
         self.parts.iter().filter(forgotten).count()
@@ -149,13 +150,13 @@ impl Sessions for SessionFiles {
             Some(alive) => Ok(alive),
             None => Alive::create(&self.own),
         };
-        // Without it nothing is recalled. It is tried again the next time.
+        // Without this record nothing would be recalled, so the next call tries again.
         *alive = again.and_then(|it| it.note(now).map(|()| it)).ok();
     }
 
     fn forget_earlier(&self) {
         for folder in &self.earlier {
-            // What cannot be removed is too old to be recalled by the time it matters.
+            // A folder that cannot be removed is too old to be recalled by the time it matters.
             let _ = fs::remove_dir_all(folder);
         }
     }
@@ -165,7 +166,7 @@ fn lock(part: &Mutex<Part>) -> std::sync::MutexGuard<'_, Part> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What people say of themselves is in it: nobody else may read that.
+/// Creates a folder that only its owner may read: it has what people say about themselves.
 fn make_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(folder)

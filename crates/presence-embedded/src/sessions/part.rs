@@ -1,4 +1,4 @@
-//! The journal of one part.
+//! The journal of one part of the sessions.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -9,12 +9,13 @@ use presence_core::ports::Note;
 
 use super::format::{self, MAGIC};
 
-/// The most that is kept of a part, in bytes. It may take twice that on the disk until it is rewritten.
+/// The most that is kept of one part, in bytes. It may take twice that on the disk until it is rewritten.
 pub const PART_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// A journal is rewritten when as much has been appended as it had when it was last, and at least that, in bytes.
+/// A journal is rewritten once as much has been appended as it had after the last rewrite, and at least
+/// this many bytes.
 pub const REWRITE_BYTES_LEAST: usize = 1024 * 1024;
 
-/// The journal of one part.
+/// The journal of one part of the sessions.
 #[derive(Debug)]
 pub(super) struct Part {
     folder: PathBuf,
@@ -27,16 +28,17 @@ pub(super) struct Part {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing has been noted.
+    /// Nothing has been noted yet.
     Empty,
     Open {
         file: File,
         path: PathBuf,
-        /// What there was when it was made, and what came since.
+        /// The size after the last rewrite, and what was appended since, in bytes.
         bytes: usize,
         appended: usize,
     },
-    /// It could not be written, or was too large: it is nowhere, until that much more has been said of it.
+    /// It could not be written, or was too large. It has no file until `unsaid`, the bytes noted
+    /// since, reaches [`REWRITE_BYTES_LEAST`].
     Forgotten { unsaid: usize },
 }
 
@@ -61,7 +63,7 @@ impl Part {
         matches!(self.journal, State::Forgotten { .. })
     }
 
-    /// Appends `notes`; says whether it is time to rewrite.
+    /// Appends `notes`. Returns whether it is time to rewrite the journal.
     pub(super) fn note(&mut self, notes: &[Note]) -> bool {
         self.buffer.clear();
         notes
@@ -93,7 +95,7 @@ impl Part {
         }
     }
 
-    /// Replaces the journal by one of `notes`. The old one is there until the new one is.
+    /// Replaces the journal by one of `notes`. The old journal is kept until the new one is complete.
     pub(super) fn rewrite(&mut self, notes: &[Note]) {
         let mut bytes = Vec::new();
         for note in notes {
@@ -117,7 +119,7 @@ impl Part {
         }
     }
 
-    /// Begins a journal that is about to have `bytes`.
+    /// Creates a journal that is about to have `bytes` bytes.
     fn create(&mut self, bytes: usize) {
         let path = self
             .folder
@@ -134,7 +136,7 @@ impl Part {
         };
     }
 
-    /// Keeps nothing rather than what is no longer so.
+    /// Removes the journal: it is better to keep nothing than what is no longer true.
     fn forget(&mut self) {
         if let State::Open { path, .. } = &self.journal {
             let _ = fs::remove_file(path);

@@ -1,4 +1,4 @@
-//! What earlier processes have noted.
+//! Reads what earlier processes have noted.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use super::Left;
 use super::alive::{Alive, LastWord, Moment};
 use super::format;
 
-/// The folders of the processes that have kept their sessions in `folder`, in the order in which they lived.
+/// The folders of the processes that have kept their sessions in `folder`, in the order in which they ran.
 pub(super) fn processes_in(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut processes = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -27,7 +27,7 @@ pub(super) fn processes_in(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(processes)
 }
 
-/// What they have left at `now`, but for what is too old.
+/// The sessions that earlier processes have left at `now`, without those of processes that ended too long ago.
 pub(super) fn recall(processes: &[(u64, PathBuf)], now: &Moment) -> Left {
     let mut left = Left::default();
     let mut sessions = BTreeMap::new();
@@ -41,7 +41,7 @@ pub(super) fn recall(processes: &[(u64, PathBuf)], now: &Moment) -> Left {
         else {
             continue;
         };
-        // What it had not noted again was only known to the one before it.
+        // Sessions that this process has not noted again are known from the process before it only.
         if let Some(before) = left.away {
             convert(&mut sessions, before, left.ended_at, away, &word);
         }
@@ -60,7 +60,8 @@ pub(super) fn recall(processes: &[(u64, PathBuf)], now: &Moment) -> Left {
     left
 }
 
-/// Brings the moments of what a process noted that ended `before` ago to the clock of one that ended `away` ago.
+/// Converts the times in `sessions`, noted by a process that ended `before` ago, to the clock of one that
+/// ended `away` ago.
 fn convert(
     sessions: &mut BTreeMap<SessionId, Recalled>,
     before: Duration,
@@ -81,7 +82,7 @@ fn convert(
     }
 }
 
-/// In the order in which they were written: by part, and each time that was rewritten.
+/// The journals in `folder` in the order in which they were written: by part, then by number of rewrites.
 fn journals_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut journals: Vec<((usize, u64), PathBuf)> = entries

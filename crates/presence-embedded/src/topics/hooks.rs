@@ -1,4 +1,4 @@
-//! What the outside is told, kept until it was.
+//! The webhook state: what receivers were told of each subject, and the events that wait for delivery.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,12 +12,12 @@ use presence_core::ports::{
 use super::link::TopicLink;
 use super::lock;
 
-/// What the outside was told of one part of the store, and what it is yet to hear.
+/// What webhook receivers were told about one partition of the store, and the events that wait for delivery.
 #[derive(Debug, Default)]
 pub(super) struct HookShard {
     told: BTreeMap<Subject, (u64, Told)>,
     events: VecDeque<(u64, HookEvent)>,
-    /// The number of the last event.
+    /// The number of the last event, or the last revision if that is higher.
     last: u64,
 }
 
@@ -32,8 +32,8 @@ impl HookShard {
         }
     }
 
-    /// Tells, unless another node was faster; `marked` is the version of the row that there is. The row is the caller's to
-    /// settle.
+    /// Queues the events of `telling`, unless another node was faster. `marked` is the version of the outbox row, if there
+    /// is one. The caller removes the row.
     pub(super) fn tell(&mut self, now_us: u64, marked: Option<u64>, telling: &Telling) -> Tell {
         let Telling { row, events, .. } = telling;
         let Some(marked) = marked else {
@@ -65,7 +65,7 @@ impl HookShard {
         Tell::Done
     }
 
-    /// Some of the subjects that the outside knows of, and where to go on.
+    /// Up to `max` of the subjects that receivers know of, and the cursor of the next ones.
     pub(super) fn some(&self, cursor: u64, max: usize) -> (Vec<Subject>, Option<u64>) {
         let from = usize::try_from(cursor).unwrap_or(usize::MAX);
         let some: Vec<Subject> = self.told.keys().skip(from).take(max).cloned().collect();
@@ -93,7 +93,7 @@ impl HookShard {
         }
     }
 
-    /// How many things are kept here, whatever they weigh.
+    /// How many entries are kept here, whatever their size.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.told.len() + self.events.len()

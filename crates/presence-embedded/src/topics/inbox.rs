@@ -1,4 +1,4 @@
-//! What one node has yet to hear.
+//! The notices that wait for one node.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,11 +7,11 @@ use presence_core::cluster::SHARDS;
 use presence_core::ports::Notice;
 use tokio::sync::Notify;
 
-/// How many notices wait for a node that is slow to take them. What comes then is dropped, and the node is told of which
-/// part of the store; for that there is room of its own.
+/// How many notices may wait for a slow node. Later ones are dropped; the node is told which part of the store they were
+/// about, and there is always room for that.
 pub const NOTICES_MAX: usize = 16_384;
 
-/// The notices of one node, in order.
+/// The notices that wait for one node, in order.
 #[derive(Debug)]
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
@@ -21,8 +21,8 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 struct Waiting {
     notices: VecDeque<Notice>,
-    /// Of which shards a [`Notice::Forgot`] waits. What else there is to say of those is dropped: all that comes before
-    /// it is taken will be compared anyway.
+    /// The shards for which a [`Notice::Forgot`] waits. Further notices of those shards are dropped: the node will
+    /// compare the whole shard anyway once it takes the [`Notice::Forgot`].
     forgotten: Box<[bool]>,
     is_deaf: bool,
 }
@@ -40,7 +40,7 @@ impl Inbox {
         }
     }
 
-    /// Puts `notice`, about something in `shard`, behind the others.
+    /// Queues `notice`, which is about a subject in `shard`.
     pub(super) fn put(&self, shard: u16, notice: Notice) {
         let mut waiting = self.lock();
         if waiting.is_deaf || waiting.forgotten[usize::from(shard)] {
@@ -54,22 +54,22 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Says that everything in `shard` is to be compared.
+    /// Queues a notice that everything in `shard` has to be compared.
     pub(super) fn forget(&self, shard: u16) {
         self.lock().forget(shard);
         self.arrived.notify_one();
     }
 
-    /// Drops what comes, until it hears again.
+    /// While `is_deaf`, drops every notice that comes.
     pub(super) fn set_deaf(&self, is_deaf: bool) {
         self.lock().is_deaf = is_deaf;
     }
 
-    /// Takes the first one. Cancelling it loses nothing.
+    /// Takes the first notice, or waits for one. Cancelling it loses nothing.
     pub(super) async fn take(&self) -> Notice {
         loop {
             if let Some(notice) = self.lock().take() {
-                // One notification may stand for many notices, and others may be waiting for those.
+                // One notification may stand for many notices, and other tasks may be waiting for those.
                 self.arrived.notify_one();
                 return notice;
             }

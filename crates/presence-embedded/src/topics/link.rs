@@ -1,4 +1,4 @@
-//! One node's way to the store.
+//! The link of one node to the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,13 +11,14 @@ use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topic
 use super::inbox::Inbox;
 use super::{Store, lock};
 
-/// How many maps one [`reap`](Topics::reap) cleans.
+/// How many maps one call of [`reap`](Topics::reap) cleans at most.
 pub const REAPED_MAX: usize = 256;
 
-/// One node's link to a [`TopicMemory`](super::TopicMemory): it follows, and hears, for itself.
+/// The link of one node to a [`TopicMemory`](super::TopicMemory). The node follows subjects and receives
+/// notices through it.
 ///
-/// Every clone is the same link, so a test can keep one to cut off the node that has the other. The last one that is
-/// dropped unfollows everything.
+/// All clones are the same link, so a test can keep one to cut off the node that has the other. Dropping the last
+/// clone unfollows everything.
 #[derive(Clone, Debug)]
 pub struct TopicLink {
     link: Arc<Link>,
@@ -36,8 +37,9 @@ impl TopicLink {
         }
     }
 
-    /// Cuts the node off from the store, or ends that. Meanwhile every call fails with nothing done, and what others
-    /// write is not heard; when it is back, it is told that it may have missed something anywhere.
+    /// Cuts the node off from the store, or reconnects it. While it is cut off, every call fails with nothing done,
+    /// and the node does not hear what others write. On reconnection it is told that it may have missed something
+    /// in every shard.
     pub fn set_away(&self, is_away: bool) {
         let was_away = self.link.is_away.swap(is_away, Ordering::AcqRel);
         self.link.inbox.set_deaf(is_away);
@@ -46,25 +48,27 @@ impl TopicLink {
         }
     }
 
-    /// Forgets all fences: for a test that shows what they are for.
+    /// Forgets all fences, for a test that shows what fences are for.
     pub fn forget_fences(&self) {
         for shard in &self.link.store.shards {
             lock(shard).forget_fences();
         }
     }
 
-    /// The store, unless it is away.
+    /// The store, or an error while the store or this link is away.
     pub(super) fn store(&self) -> Result<&Store, StoreError> {
         let store = &*self.link.store;
         let is_away =
             store.is_away.load(Ordering::Acquire) || self.link.is_away.load(Ordering::Acquire);
         if is_away {
-            return Err(StoreError::Unavailable("told to be away".into()));
+            return Err(StoreError::Unavailable(
+                "a test has made the store unavailable".into(),
+            ));
         }
         Ok(store)
     }
 
-    /// Does `f` for each of `asked`, in order.
+    /// Calls `f` for each item of `asked`, in order.
     pub(super) fn each<A, R>(
         &self,
         asked: &[A],
@@ -206,7 +210,7 @@ impl Outbox for TopicLink {
 struct Link {
     store: Arc<Store>,
     inbox: Arc<Inbox>,
-    /// How often the store had lost its data when this link last looked.
+    /// How many times the store had lost its data when this link last looked.
     wipes: AtomicU64,
     is_away: AtomicBool,
 }

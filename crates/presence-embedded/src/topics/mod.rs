@@ -1,4 +1,4 @@
-//! The store that nodes share, in one process.
+//! The store that nodes share, in the memory of one process.
 
 mod hooks;
 mod inbox;
@@ -19,16 +19,16 @@ pub use self::shard::RECENT;
 use self::shard::{Around, Shard};
 use crate::time::StoreTime;
 
-/// The store of any number of nodes in one process: a whole cluster in a test, or the only node there is.
+/// The store of any number of nodes in one process: a whole cluster in a test, or a single node.
 ///
-/// Every clone is the same store. Each node has a [`TopicLink`] of its own to it, which is what implements
-/// [`Topics`](presence_core::ports::Topics), [`Outbox`](presence_core::ports::Outbox) and
-/// [`Hooks`](presence_core::ports::Hooks).
+/// All clones are the same store. Each node has its own [`TopicLink`] to it, which
+/// implements the ports [`Topics`](presence_core::ports::Topics),
+/// [`Outbox`](presence_core::ports::Outbox) and [`Hooks`](presence_core::ports::Hooks).
 ///
-/// It keeps what is written until it is removed, and rows until they are settled: the writers bound it. Besides that, it knows for [`RECENT`] what has
-/// changed, and keeps up to [`NOTICES_MAX`] notices for each node.
+/// It keeps entries until they are removed and rows until they are settled, so the writers bound its size. It also remembers for [`RECENT`]
+/// which subjects have changed, and keeps up to [`NOTICES_MAX`] notices for each node.
 ///
-/// A store that never fails is no test of a cluster, so it can be told to: [`wipe`](Self::wipe),
+/// A test of a cluster needs a store that fails, so a test can make it fail: [`wipe`](Self::wipe),
 /// [`set_away`](Self::set_away), [`lose`](Self::lose), and [`TopicLink::set_away`] for one node alone.
 #[derive(Clone, Debug, Default)]
 pub struct TopicMemory {
@@ -36,12 +36,12 @@ pub struct TopicMemory {
 }
 
 impl TopicMemory {
-    /// An empty one.
+    /// Makes an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty one where somebody wants webhooks.
+    /// Makes an empty store for nodes that deliver webhooks.
     pub fn with_webhooks() -> Self {
         let store = Store {
             has_webhooks: true,
@@ -52,12 +52,12 @@ impl TopicMemory {
         }
     }
 
-    /// A link to it, for one node.
+    /// Makes a link to the store for one node.
     pub fn connect(&self) -> TopicLink {
         TopicLink::new(Arc::clone(&self.store))
     }
 
-    /// Loses all data: maps, leases, the secret. Nobody is told before they compare.
+    /// Loses all data: maps, leases, the secret. Nodes notice it when they next compare.
     pub fn wipe(&self) {
         for shard in &self.store.shards {
             lock(shard).wipe();
@@ -66,19 +66,19 @@ impl TopicMemory {
         self.store.wipes.fetch_add(1, Ordering::Release);
     }
 
-    /// While it is away every call fails, with nothing done.
+    /// While `is_away`, every call of every node fails with nothing done.
     pub fn set_away(&self, is_away: bool) {
         self.store.is_away.store(is_away, Ordering::Release);
     }
 
-    /// The next `count` patches and murmurs never arrive; one that would go to three nodes counts three times.
-    /// Replaces what was said before, so 0 ends it, and `u64::MAX` is all until then.
+    /// Loses the next `count` patches and murmurs; one that would go to three nodes counts three times. Each call
+    /// replaces the last one: 0 loses none, and `u64::MAX` loses all until the next call.
     pub fn lose(&self, count: u64) {
         self.store.to_lose.store(count, Ordering::Release);
     }
 }
 
-/// What all links share. Locks are taken in this order: a shard, then an inbox. No two of a kind are held at once.
+/// What all links share. Locks are taken in this order: a shard, then an inbox. No task holds two of a kind at once.
 #[derive(Debug)]
 struct Store {
     time: StoreTime,
@@ -109,12 +109,12 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Does something in the shard of `subject`.
+    /// Runs `f` on the shard of `subject`.
     fn at<R>(&self, subject: &Subject, f: impl FnOnce(&mut Shard, &Around<'_>) -> R) -> R {
         self.in_shard(&self.shards[usize::from(subject.shard())], f)
     }
 
-    /// Does something in `shard`.
+    /// Runs `f` on `shard`, with what it needs from outside.
     fn in_shard<R>(&self, shard: &Mutex<Shard>, f: impl FnOnce(&mut Shard, &Around<'_>) -> R) -> R {
         let mut shard = lock(shard);
         let around = Around {
@@ -130,7 +130,7 @@ impl Store {
     }
 
     fn loses_one(&self) -> bool {
-        // Most of the time nothing is to be lost, and nothing is written.
+        // Most of the time nothing is to be lost, so nothing is written here.
         self.to_lose.load(Ordering::Acquire) > 0
             && self
                 .to_lose
@@ -142,7 +142,7 @@ impl Store {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic below is a broken invariant of one map at worst; the others are worth going on for.
+    // A panic while the lock is held breaks at most one map; the others remain useful.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

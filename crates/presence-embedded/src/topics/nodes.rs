@@ -1,4 +1,4 @@
-//! Which nodes hold leases, and the secret they share.
+//! The leases of nodes, and the secret that the nodes share.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use presence_core::Timestamp;
 use presence_core::cluster::Incarnation;
 use presence_core::ports::{Lease, Leases, Standing};
 
-/// What the store knows of the nodes on it.
+/// What the store knows about its nodes.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     leases: BTreeMap<Incarnation, Lease>,

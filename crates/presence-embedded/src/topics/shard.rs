@@ -1,4 +1,4 @@
-//! One part of the store: its maps, who follows them, and who has entries in them.
+//! One partition of the store: its maps, their followers, and which nodes have entries in them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,39 +11,39 @@ use presence_core::{Clock, Reason, Timestamp};
 use super::hooks::HookShard;
 use super::inbox::Inbox;
 
-/// For how long after a change a comparison tells it: some times as long as a node waits between two.
+/// How long a comparison reports a change: several times the pause between two comparisons of a node.
 pub const RECENT: Duration = Duration::from_secs(60);
 
-/// What holds for all shards: it is lent to a shard for each thing that is done there.
+/// What all shards share. A shard borrows it for each operation.
 pub(super) struct Around<'a> {
-    /// The store's time.
+    /// The time of the store, in microseconds since 1970.
     pub(super) now_us: u64,
-    /// Draws an epoch.
+    /// Draws a new random epoch.
     pub(super) epoch: &'a dyn Fn() -> u64,
-    /// Whether a notice gets lost on its way.
+    /// Whether the next notice gets lost on its way.
     pub(super) is_lost: &'a dyn Fn() -> bool,
-    /// Whether anybody wants webhooks.
+    /// Whether nodes deliver webhooks, so that rows for them are kept.
     pub(super) has_webhooks: bool,
 }
 
-/// Everything in one part of the store.
+/// Everything that one partition of the store keeps.
 #[derive(Debug)]
 pub(super) struct Shard {
     number: u16,
     slots: HashMap<Subject, Slot>,
-    /// The subjects that have changed of late, by the version that made.
+    /// The subjects that have changed lately, by the version that the change made.
     recent: BTreeMap<u64, Subject>,
-    /// Where each incarnation has entries of sessions; may name more than there are.
+    /// The subjects in which each incarnation has entries of sessions; may name more than there are.
     owned: HashMap<Incarnation, BTreeSet<Subject>>,
-    /// What waits to be carried elsewhere, and since which version.
+    /// The outbox: which subjects wait to be carried elsewhere, and since which version.
     outbox: BTreeMap<(Queue, Subject), u64>,
-    /// What the outside was told, and is yet to hear.
+    /// The webhook state of this partition.
     pub(super) hooks: HookShard,
-    /// The last that was told here. It is about the time in microseconds, so it grows whatever is forgotten.
+    /// The last version given out here. It follows the time in microseconds, so it grows even if data is lost.
     version: u64,
 }
 
-/// There is one for each subject that has entries, or followers, or has changed of late.
+/// What is kept of a subject that has entries or followers, or has changed lately.
 #[derive(Debug, Default)]
 struct Slot {
     map: TopicMap,
@@ -82,7 +82,7 @@ impl Shard {
         written
     }
 
-    /// What waits in `queue` since `age_us` at least, the oldest first.
+    /// The rows of `queue` that have waited for at least `age_us` microseconds, oldest first, `max` at most.
     pub(super) fn due(
         &self,
         around: &Around<'_>,
@@ -124,7 +124,7 @@ impl Shard {
     pub(super) fn doubt(&mut self, cursor: u64, max: usize) -> Option<u64> {
         let (some, next) = self.hooks.some(cursor, max);
         for subject in some {
-            // Older than any version.
+            // 1 is older than any version.
             let row = self.outbox.entry((Queue::Webhooks, subject));
             row.or_insert(1);
         }
@@ -167,7 +167,7 @@ impl Shard {
         }
     }
 
-    /// Tells `inbox` which version each subject is that it follows and that has changed of late.
+    /// Tells `inbox` the version of each subject that it follows and that has changed lately.
     pub(super) fn compare(&mut self, around: &Around<'_>, inbox: &Arc<Inbox>) {
         self.age(around.now_us);
         for subject in self.recent.values() {
@@ -179,7 +179,7 @@ impl Shard {
         }
     }
 
-    /// Removes the entries of `who` from up to `subjects_max` maps, and says how many that were.
+    /// Removes the entries of `who` from up to `subjects_max` maps, and returns how many maps it cleaned.
     pub(super) fn reap(
         &mut self,
         around: &Around<'_>,
@@ -201,7 +201,7 @@ impl Shard {
         subjects.len()
     }
 
-    /// Loses all data. Who follows what is known to their connections, and stays.
+    /// Loses all data. Followers stay, because their connections know what they follow.
     pub(super) fn wipe(&mut self) {
         for slot in self.slots.values_mut() {
             slot.map = TopicMap::default();
@@ -221,7 +221,7 @@ impl Shard {
         }
     }
 
-    /// How many things are kept here, whatever they weigh.
+    /// How many entries are kept here, whatever their size.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         let maps = self.slots.len() + self.recent.len() + self.owned.len();
@@ -240,7 +240,7 @@ impl Shard {
         let now = Timestamp::from_millis(around.now_us / 1000);
         let applied = slot.map.apply(ops, next, now);
         let version = applied.patch.as_ref().map(|it| it.clock.version);
-        // Fences are kept as long as what has changed of late, which is longer than they are needed.
+        // Fences are kept as long as a subject counts as recently changed, which is longer than they are needed.
         let is_fenced = ops.iter().any(|op| !matches!(op, Op::Put { .. }));
         if applied.patch.is_some() || is_fenced {
             self.version = next.version;
@@ -265,7 +265,7 @@ impl Shard {
         }
     }
 
-    /// What removes the entries that sessions of `who` have in `subject`.
+    /// The operations that remove the entries of sessions of `who` in `subject`.
     fn cuts(&self, subject: &Subject, who: Incarnation) -> Vec<Op> {
         let entries = self.slots.get(subject).into_iter();
         let entries = entries.flat_map(|slot| slot.map.entries());
@@ -289,7 +289,7 @@ impl Shard {
         }
     }
 
-    /// Ends what has been recent for long enough.
+    /// Forgets changes that are no longer recent.
     fn age(&mut self, now_us: u64) {
         let recent_us = u64::try_from(RECENT.as_micros()).unwrap_or(u64::MAX);
         while let Some(oldest) = self.recent.first_entry()

@@ -1,4 +1,4 @@
-//! What comes with a request: JSON, of bounded size, in bounded time, understood to the last field.
+//! Reads the JSON body of a request, of bounded size and in bounded time, and refuses unknown fields.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::problem::Problem;
 use crate::request::Refused;
 
-/// A body that takes longer is not waited for.
+/// How long the server waits for a body.
 const BODY_WAIT: Duration = Duration::from_secs(10);
 
 /// Reads a body of at most `bytes_max` bytes.
@@ -75,7 +75,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     })
 }
 
-/// Why a text cannot be taken: because it is no JSON, or because of one value in it.
+/// Why a text cannot be decoded: because it is not JSON, or because of one value in it.
 fn unsound(text: &str, error: &serde_json::Error) -> Refused {
     let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
     let fault = fault_in(text).filter(|it| is_json && !it.path.is_empty());
@@ -88,7 +88,7 @@ fn unsound(text: &str, error: &serde_json::Error) -> Refused {
     }
 }
 
-/// What is wrong with the field at `path`, in the words of whoever looked at it.
+/// The refusal of the field at `path`, with what the decoder says.
 fn invalid(path: &str, words: &str) -> Refused {
     let words = words.rfind(" at line ").map_or(words, |end| &words[..end]);
     let named = ["missing field `", "unknown field `", "duplicate field `"];

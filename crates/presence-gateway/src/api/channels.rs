@@ -1,4 +1,4 @@
-//! Calls about channels and workspaces: who is there, and what services do there for users.
+//! The calls about channels and workspaces: who is there, and what services do there for users.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::identity::Identity;
 use crate::native::events::user_of;
 use crate::request::{self, PAGE, Refused};
 
-/// The device of somebody for whom a service acts, and does not say on what they are.
+/// The device of a user for whom a service acts, if the service does not name one.
 const DEVICE: &str = "service:api";
 
-/// Who is online in a workspace.
+/// Lists who is online in a workspace.
 pub(super) async fn online(
     app: &App,
     identity: &Identity,
@@ -44,7 +44,7 @@ pub(super) async fn online(
     ))
 }
 
-/// Who is in a channel.
+/// Lists who is in a channel.
 pub(super) async fn viewers(
     app: &App,
     identity: &Identity,
@@ -66,7 +66,7 @@ pub(super) async fn viewers(
     ))
 }
 
-/// How many are in a channel.
+/// Answers how many people are in a channel.
 pub(super) async fn count(
     app: &App,
     identity: &Identity,
@@ -77,7 +77,7 @@ pub(super) async fn count(
     Ok(http::json(StatusCode::OK, &json!({ "count": page.total })))
 }
 
-/// Who is typing in a channel.
+/// Lists who is typing in a channel.
 pub(super) async fn typing(
     app: &App,
     identity: &Identity,
@@ -89,7 +89,7 @@ pub(super) async fn typing(
     Ok(http::json(StatusCode::OK, &json!({ "users": users })))
 }
 
-/// Which part of a list is wanted: how many, after how many.
+/// The part of a list that the query asks for: how many items, and how many to skip.
 fn slice(query: &Query) -> Result<(usize, usize), Refused> {
     let number = |name: &str| match query.get(name) {
         None => Ok(None),
@@ -104,7 +104,7 @@ fn slice(query: &Query) -> Result<(usize, usize), Refused> {
     Ok((limit, usize::try_from(offset).unwrap_or(usize::MAX)))
 }
 
-/// Who joins, and what is shown of them.
+/// The body of a join: the user, and what is shown of them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JoinBody {
@@ -113,14 +113,14 @@ pub(super) struct JoinBody {
     pub(super) meta: Option<Json>,
 }
 
-/// Who it is about.
+/// The body of a call that names a user only.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UserBody {
     user_id: String,
 }
 
-/// Who says what.
+/// The body of a broadcast: the sender, the event and the payload.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BroadcastBody {
@@ -129,7 +129,7 @@ pub(super) struct BroadcastBody {
     payload: Option<Json>,
 }
 
-/// Puts a user into a channel, or changes their meta there; lasts as long as it is said again.
+/// Puts a user into a channel, or changes their meta there. It lasts as long as the service repeats it.
 pub(super) async fn join(
     app: &App,
     identity: &Identity,
@@ -156,7 +156,7 @@ pub(super) async fn join(
     }
 }
 
-/// Takes a user out of a channel. Who is not there is out already, so it can be said twice.
+/// Takes a user out of a channel. If the user is not there, nothing changes, so it can be repeated.
 pub(super) async fn leave(
     app: &App,
     identity: &Identity,
@@ -172,7 +172,7 @@ pub(super) async fn leave(
     }
 }
 
-/// Says that a user is still there.
+/// Reports that a user is still there.
 pub(super) async fn heartbeat(
     app: &App,
     identity: &Identity,
@@ -184,7 +184,7 @@ pub(super) async fn heartbeat(
     Ok(lasting(app))
 }
 
-/// Tells everyone who watches a channel something.
+/// Broadcasts an event to everyone who watches a channel.
 pub(super) async fn broadcast(
     app: &App,
     identity: &Identity,
@@ -201,7 +201,7 @@ pub(super) async fn broadcast(
     Ok(http::json(StatusCode::OK, &json!({ "ok": true })))
 }
 
-/// The user a service acts for, if it may do so in that channel.
+/// The user that a service acts for, if it may do so in that channel.
 fn acted_for(identity: &Identity, channel: &ChannelId, user: &str) -> Result<UserId, Problem> {
     let user = request::user("user_id", user)?;
     identity.may_act_for(&user)?;
@@ -216,7 +216,7 @@ fn gone(why: Refusal) -> Refused {
     }
 }
 
-/// It is done, and lasts so long.
+/// The answer to a call whose effect lasts for a limited time, which it names.
 fn lasting(app: &App) -> Answer {
     let ttl: Duration = app.config.timing.ttl();
     let body = json!({ "ok": true, "expires_in": ttl.as_secs() });

@@ -1,4 +1,4 @@
-//! Which pages may use the API, and how their browsers are told.
+//! Decides which pages may use the API, and tells their browsers.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,13 +13,13 @@ use crate::app::App;
 use crate::http::{self, Answer};
 use crate::request::Refused;
 
-/// The page that asks, if it is one: its origin, which has been let in.
+/// The origin of the page that asks, if a page asks and is allowed to.
 pub(super) fn page(app: &App, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refused> {
     http::check_origin(app, headers)?;
     Ok(headers.get(ORIGIN).cloned())
 }
 
-/// Whether a browser asks what a page may ask.
+/// Whether the request is a CORS preflight.
 pub(super) fn is_preflight<B>(request: &Request<B>) -> bool {
     request.method() == Method::OPTIONS
         && request
@@ -27,7 +27,7 @@ pub(super) fn is_preflight<B>(request: &Request<B>) -> bool {
             .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The same to every question. Who may do what is decided when it is asked for.
+/// Answers every preflight alike. Permissions are checked with the request itself.
 pub(super) fn preflight(page: Option<HeaderValue>) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -47,7 +47,7 @@ pub(super) fn preflight(page: Option<HeaderValue>) -> Answer {
     readable(answer, page)
 }
 
-/// Lets the page read the answer.
+/// Adds the header that lets the page read the answer.
 pub(super) fn readable(mut answer: Answer, page: Option<HeaderValue>) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("origin"));

@@ -1,4 +1,4 @@
-//! Reading what a stranger sends, without a connection: see [`crate::hostile`].
+//! Decodes what a stranger sends, without a connection: see [`crate::hostile`].
 
 use presence_core::Timestamp;
 
@@ -7,7 +7,7 @@ use super::channels::{BroadcastBody, JoinBody, UserBody};
 use super::users::{BulkBody, StatusBody};
 use crate::request;
 
-/// A body, as each of the calls would read it.
+/// Decodes a body in the way of each call.
 pub(crate) fn body(bytes: &[u8]) {
     if let Ok(status) = parse::<StatusBody>(bytes) {
         let _ = status

@@ -1,4 +1,4 @@
-//! The HTTP API: presence for whoever has no socket, and for services that act for users.
+//! The HTTP API: presence for programs without a socket, and for services that act for users.
 
 mod routes;
 
@@ -26,7 +26,7 @@ pub(crate) use self::rates::Callers;
 use crate::app::App;
 use crate::http::Answer;
 
-/// Answers one request; also says what it is called in the metrics.
+/// Answers one request. Also returns the name of its route in the metrics.
 pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> (&'static str, Answer) {
     let page = match cors::page(app, request.headers()) {
         Ok(page) => page,

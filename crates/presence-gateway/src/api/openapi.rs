@@ -1,4 +1,4 @@
-//! The document that describes the API.
+//! The OpenAPI document, which describes the API.
 
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -7,7 +7,7 @@ use crate::http::{self, Answer};
 
 const DOCUMENT: &str = include_str!("../../openapi.json");
 
-/// The document.
+/// Answers with the OpenAPI document.
 pub(crate) fn document() -> Answer {
     let mut answer = http::text(StatusCode::OK, DOCUMENT);
     let headers = answer.headers_mut();

@@ -1,4 +1,4 @@
-//! Why a request is not answered as hoped, with the HTTP status for it.
+//! The errors of API calls, each with its HTTP status.
 
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -9,14 +9,14 @@ use crate::http::{self, Answer};
 use crate::identity::Forbidden;
 use crate::request::Refused;
 
-/// Why a request is not answered as hoped.
+/// Why an API call fails.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// In the words of the protocol, which also decide the status.
+    /// A refusal of the protocol, whose code decides the status.
     Refused(Refused),
-    /// With a status that the protocol has no word for.
+    /// A refusal with a status for which the protocol has no code.
     Other(StatusCode, Refused),
-    /// The path is there, but not for that method.
+    /// The path exists, but not for that method.
     Method(&'static str),
 }
 

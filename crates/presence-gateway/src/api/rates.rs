@@ -1,4 +1,4 @@
-//! How often the API may be asked: as often as a socket may, and a service a good deal more.
+//! How often the API may be called: by a user as often as on a socket, by a service a hundred times as often.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use presence_core::{ByteBucket, ByteRate, Rate, Timestamp, TokenBucket, UserId};
 use crate::identity::{Identity, Scope};
 use crate::request::Refused;
 
-/// Callers of whom it is remembered how much they asked of late. One more is told to wait.
+/// The most callers whose recent calls are counted. One more is told to wait.
 const CALLERS_MAX: usize = 10_000;
-/// How much more often a service may ask, which acts for many.
+/// How much more often a service may call, because it acts for many users.
 const SERVICE_FACTOR: u32 = 100;
 
-/// What counts together.
+/// A class of calls that share a token bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Class {
     Query,
@@ -24,11 +24,11 @@ pub(super) enum Class {
     Broadcast,
 }
 
-/// How much each caller asked of late.
+/// The recent calls of all callers.
 #[derive(Debug, Default)]
 pub(crate) struct Callers(Mutex<HashMap<UserId, Asked>>);
 
-/// How much one caller asked of late.
+/// The recent calls of one caller.
 #[derive(Debug)]
 struct Asked {
     buckets: [TokenBucket; 4],
@@ -49,7 +49,7 @@ impl Asked {
 }
 
 impl Callers {
-    /// Lets `identity` ask once more.
+    /// Takes a token for one more call of `identity`.
     pub(super) fn take(
         &self,
         now: Timestamp,
@@ -77,7 +77,7 @@ impl Callers {
         bucket.take(now, rate).map_err(slow_down)
     }
 
-    /// Lets `identity` ask for something of many bytes, unless it got too many of late.
+    /// Checks that `identity` may ask for an answer of many bytes, after those it got lately.
     pub(super) fn afford(
         &self,
         now: Timestamp,
@@ -90,7 +90,7 @@ impl Callers {
         wait.map_or(Ok(()), |wait| Err(slow_down(wait)))
     }
 
-    /// Notes that `identity` got `bytes`.
+    /// Counts `bytes` that `identity` was sent.
     pub(super) fn spend(&self, now: Timestamp, identity: &Identity, rate: ByteRate, bytes: u64) {
         if let Some(asked) = self.callers().get_mut(&identity.user) {
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! Where a request goes.
+//! The table of routes, and the dispatch of requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use crate::http::{self, Answer, Query};
 use crate::identity::{user_id, user_id_for_admin};
 use crate::request::Refused;
 
-/// A profile that cannot be read or written in this time is not waited for.
+/// How long a request waits for a profile to be read or written.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
-/// A thousand ids of the longest kind, and some air.
+/// The longest body of a bulk request, in bytes: a thousand of the longest ids, and some room.
 const BULK_BYTES_MAX: usize = 256 * 1024;
 
-/// One path.
+/// One route of the API.
 #[derive(Debug)]
 pub(super) struct Route {
     call: Call,
-    /// What it is called in the metrics.
+    /// The name of the route in the metrics.
     name: &'static str,
-    /// The path, as the OpenAPI document has it.
+    /// The path as the OpenAPI document spells it.
     pub(super) path: &'static str,
-    /// What one may do there.
+    /// The allowed methods, for the `Allow` header.
     pub(super) methods: &'static str,
 }
 
@@ -58,10 +58,10 @@ const fn route(call: Call, name: &'static str, methods: &'static str, path: &'st
     }
 }
 
-/// Below which ids may have slashes.
+/// The prefix of paths whose ids may have slashes.
 const CHANNELS: &str = "/api/presence/channel/";
 
-/// All of them. Where two fit, the first one counts: the id of a channel may have slashes.
+/// All routes. If two fit, the first one counts: the id of a channel may have slashes.
 #[rustfmt::skip]
 pub(super) const ROUTES: &[Route] = &[
     route(Call::Bulk, "api_bulk", "POST", "/api/presence/bulk"),
@@ -78,7 +78,7 @@ pub(super) const ROUTES: &[Route] = &[
     route(Call::Broadcast, "api_broadcast", "POST", "/api/presence/channel/{id}/broadcast"),
 ];
 
-/// Answers a request; also says what it is called in the metrics.
+/// Answers a request. Also returns the name of its route in the metrics.
 pub(super) async fn answer(
     app: &Arc<App>,
     request: Request<Incoming>,
@@ -105,7 +105,7 @@ impl Route {
     }
 }
 
-/// The route of a path, and the id in it as it stands there.
+/// The route of a path, and the id in it, still encoded.
 fn find(path: &str) -> Option<(&'static Route, &str)> {
     ROUTES.iter().find_map(|route| {
         let id = match route.path.split_once("{id}") {
@@ -201,7 +201,7 @@ async fn call(
     answer
 }
 
-/// The id in a path.
+/// Decodes and checks the id in a path.
 fn named<T>(field: &str, id: &str) -> Result<T, Refused>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
@@ -209,7 +209,7 @@ where
     named_by(field, id, str::parse)
 }
 
-/// The same, of an id that is checked by `read`.
+/// Decodes the id in a path, and checks it with `read`.
 fn named_by<T, E: std::fmt::Display>(
     field: &str,
     id: &str,

@@ -1,4 +1,4 @@
-//! What answers look like. Unlike on the socket, times are whole seconds, and what is not there is `null`.
+//! The JSON of answers. Unlike on the socket, times are whole seconds, and an absent value is `null`.
 
 use presence_client::wire::event::{self, User};
 use presence_client::wire::{self, Activity, Chosen, DeviceKind, Json, Visible};
@@ -92,17 +92,17 @@ impl<'a> Own<'a> {
     }
 }
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Debug, Serialize)]
 pub(super) struct Page<T> {
     pub(super) users: Vec<T>,
-    /// On all pages.
+    /// How many items there are on all pages.
     pub(super) total: usize,
     pub(super) limit: usize,
     pub(super) offset: usize,
 }
 
-/// Somebody in the online list of a workspace.
+/// A user in the online list of a workspace.
 #[derive(Debug, Serialize)]
 pub(super) struct Online<'a> {
     id: &'a str,
@@ -130,7 +130,7 @@ impl<'a> Online<'a> {
     }
 }
 
-/// Somebody in a channel.
+/// A user in a channel.
 #[derive(Debug, Serialize)]
 pub(super) struct Viewer<'a> {
     id: &'a str,

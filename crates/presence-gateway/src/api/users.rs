@@ -1,4 +1,4 @@
-//! Calls about users: how they are, what they choose, that they go.
+//! The calls about users: their status, changing it, kicking and erasing them.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,12 +19,12 @@ use crate::identity::Identity;
 use crate::request::{self, Refused, StatusRequest};
 use crate::revoking::NotKept;
 
-/// How long tokens that were made before a kick are refused: longer than tokens should live.
+/// How long tokens that were issued before a kick are refused: longer than tokens should be valid.
 const REVOKED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// When to repeat a kick that could not be kept.
+/// When to repeat a kick that could not be stored.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
-/// How a user is: the truth to themselves and to an admin, what they show to everybody else.
+/// Answers the status of a user: to themselves and to an admin the true one, to others what they may see.
 pub(super) async fn show(app: &App, identity: &Identity, user: &UserId) -> Result<Answer, Problem> {
     identity.may_watch_user(user)?;
     // Where everybody is who they say, everybody is an admin; hiding shall work there too.
@@ -41,14 +41,14 @@ async fn own(app: &App, user: &UserId) -> Result<Answer, Problem> {
     Ok(http::json(StatusCode::OK, &Own::of(&owned)))
 }
 
-/// What users are in question.
+/// The body of a bulk request: the ids of users.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BulkBody {
     pub(super) user_ids: Vec<String>,
 }
 
-/// How many users are, as others see them: one answer each, in the order they were asked for.
+/// Answers the public status of many users, in the order of the request.
 pub(super) async fn bulk(
     app: &App,
     identity: &Identity,
@@ -65,7 +65,7 @@ pub(super) async fn bulk(
     Ok(http::json(StatusCode::OK, &json!({ "users": users })))
 }
 
-/// A change of status as it comes: absent, `null`, or a value.
+/// The body of a change of status: each field is absent, `null`, or a value.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct StatusBody {
@@ -77,7 +77,7 @@ pub(super) struct StatusBody {
 }
 
 impl StatusBody {
-    /// What it asks for, yet to be checked.
+    /// The change that the body asks for, not yet checked.
     pub(super) fn request(self) -> StatusRequest {
         StatusRequest {
             status: self.status,
@@ -91,7 +91,7 @@ impl StatusBody {
     }
 }
 
-/// Changes a status, and answers how it is once that is safely kept.
+/// Changes a status. Answers with the new status once it is saved.
 pub(super) async fn choose(
     app: &App,
     user: &UserId,
@@ -122,7 +122,7 @@ pub(super) async fn kick(app: &App, identity: &Identity, user: &UserId) -> Resul
     Ok(http::json(StatusCode::OK, &json!({ "ok": true })))
 }
 
-/// Throws a user out, refuses the tokens they have, and removes what is kept of them.
+/// Kicks a user, refuses the tokens they have, and removes what is stored about them.
 pub(super) async fn erase(
     app: &App,
     identity: &Identity,
@@ -136,7 +136,8 @@ pub(super) async fn erase(
     Ok(http::nothing(StatusCode::NO_CONTENT))
 }
 
-/// Refuses the tokens of a user from now on; says whether that is kept, for every gateway and beyond the end of this one.
+/// Refuses the tokens of a user from now on. Returns whether that is stored, for every gateway and beyond the end
+/// of this one.
 async fn revoke_tokens(
     app: &App,
     identity: &Identity,
@@ -151,7 +152,7 @@ async fn revoke_tokens(
     Ok(app.revoking.keep(revoked).await)
 }
 
-/// The user is out of this gateway, and who asked has to know that this is not all.
+/// The error for a revocation that is not stored: the user is out of this gateway, but perhaps not of others.
 fn not_kept(why: NotKept) -> Refused {
     let message = why.to_string();
     match why {
@@ -160,7 +161,7 @@ fn not_kept(why: NotKept) -> Refused {
     }
 }
 
-/// A whole number of seconds.
+/// Reads a whole number of seconds.
 #[derive(Clone, Copy, Debug)]
 struct Seconds(u64);
 

@@ -1,4 +1,4 @@
-//! What the `message` command asks for: the actions of the channel classes.
+//! Performs the `message` command: the actions of the channel classes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::out::Out;
 use crate::rates::Class;
 use crate::request::{self, Refused, StatusRequest};
 
-/// The action of a message that names none.
+/// The action of a message that does not name one.
 const RECEIVE: &str = "receive";
 
 #[derive(Deserialize)]
@@ -78,7 +78,8 @@ struct Status {
 }
 
 impl Cable {
-    /// Does what a message asks for. Refusals are told to those who want to hear more than Rails would tell.
+    /// Does what a message asks for. A refusal is sent only to subscriptions that get more than the roster; Rails
+    /// itself sends nothing.
     pub(super) fn act(
         &mut self,
         head: &str,
@@ -156,13 +157,14 @@ impl Cable {
                 let payload = payload.unwrap_or_else(|| "".into());
                 self.guest.say(channel, &event, payload, reference())
             }
-            // That something was heard is noted for every frame.
+            // Every frame counts as a sign of life, so there is nothing more to do.
             "heartbeat" => self.afford(Class::Other),
             _ => Err(unknown(action)),
         }
     }
 
-    /// Notes what was said of oneself in a place by a subscription. One that only looks speaks for the one that does not.
+    /// Notes the meta that a subscription has set in a place. A subscription that only watches sets it for the one
+    /// that is present.
     fn spoke(&mut self, channel: ChannelId, ticket: u32, meta: Arc<str>) {
         let asks = |it: &mut Subscription| it.is_present;
         let is_present = self.subscriptions.of_ticket(ticket).is_some_and(asks);
@@ -175,7 +177,7 @@ impl Cable {
         self.changed();
     }
 
-    /// Sets one's own status, or says that one looks or does not.
+    /// Changes the status of the user, or the activity of the session.
     fn look_after(&mut self, ticket: u32, action: &str, text: &str) -> Result<(), Refused> {
         let activity = match action {
             "set_status" | "update_status" | "update_presence" => {
@@ -212,7 +214,7 @@ impl Cable {
     }
 }
 
-/// The end of a message that says that an action was refused, and why.
+/// The rest of a message that reports that an action was refused, and why.
 pub(super) fn refusal(action: &str, why: &Refused) -> String {
     let millis = why.retry_after.map(|it| it.as_millis().max(1));
     messages::data(&json!({

@@ -1,4 +1,4 @@
-//! From the identifier of a subscription to what it is about: the classes of channels that a Rails page knows.
+//! Parses the identifier of a subscription: the channel classes that a Rails page knows, and their parameters.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,34 +17,34 @@ pub(super) const IDENTIFIER_BYTES_MAX: usize = 4096;
 /// What a subscription is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
-    /// Being in a channel, or looking at it.
+    /// A channel, to be in or to watch.
     Place(ChannelId),
-    /// Looking at who is online in a workspace.
+    /// A workspace, to watch who is online in it.
     Workspace(WorkspaceId),
-    /// The status of users, and one's own.
+    /// The status of these users, and of the session's own user.
     Statuses(Box<[UserId]>),
 }
 
-/// What an identifier asks for.
+/// The content of an identifier: what to subscribe to, and how.
 #[derive(Debug, PartialEq)]
 pub(super) struct Wish {
     pub(super) subject: Subject,
-    /// What to say about oneself there.
+    /// The meta of the session in the channel, as a JSON text.
     pub(super) meta: Option<Arc<str>>,
-    /// Not to be there: only to look.
+    /// Whether to watch the channel only, without being in it.
     pub(super) only_looks: bool,
-    /// To hear more than who is there.
+    /// Whether to send typing, cursors and refusals too, and not only the roster.
     pub(super) is_curious: bool,
 }
 
-/// What kind of place a topic is, which says what is told of it.
+/// The kind of a topic, which decides what its watchers are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A roster.
+    /// A room: watchers are sent its roster.
     Room,
-    /// Cursors.
+    /// A document: watchers are sent its cursors.
     Document,
-    /// A number.
+    /// A page: watchers are sent the number of people who view it.
     Page,
 }
 
@@ -53,7 +53,7 @@ const DOCUMENT: &str = "document:";
 const PAGE: &str = "page:";
 
 impl Kind {
-    /// That of `topic`, if pages here can see it at all.
+    /// The kind of `topic`; `None` if no channel class of this dialect shows it.
     pub(super) fn of(topic: &Topic) -> Option<Kind> {
         let Topic::Channel(channel) = topic else {
             return Some(Kind::Room);
@@ -68,7 +68,7 @@ impl Kind {
     }
 }
 
-/// The parameters that some class knows. Others are the page's own business.
+/// The parameters that some class knows. Any other parameter is the page's own.
 #[derive(Deserialize)]
 struct Params<'a> {
     #[serde(borrow)]
@@ -88,7 +88,7 @@ struct Params<'a> {
     events: bool,
 }
 
-/// An id: Rails has numbers, others have texts, and both mean the same.
+/// An id. Rails has numbers for ids, others have strings; both mean the same.
 pub(super) struct Id(pub(super) String);
 
 impl<'de> Deserialize<'de> for Id {
@@ -105,11 +105,11 @@ impl<'de> Deserialize<'de> for Id {
 }
 
 impl Wish {
-    /// What `identifier` asks for.
+    /// Parses the JSON text `identifier`.
     ///
     /// # Errors
     ///
-    /// It is none, of no class that is known here, or without what that class needs.
+    /// Fails if it is not an identifier, if its class is not known here, or if a parameter of the class is missing.
     pub(super) fn of(identifier: &str) -> Result<Wish, Refused> {
         if identifier.len() > IDENTIFIER_BYTES_MAX {
             let message = format!("identifier must be at most {IDENTIFIER_BYTES_MAX} bytes");
@@ -126,7 +126,7 @@ impl Wish {
         Ok(Wish {
             meta: meta.transpose()?,
             only_looks: params.watch || !matches!(subject, Subject::Place(_)),
-            // Readers of a roster take whatever comes for one; the others look what it is.
+            // Clients that show a roster take any message for a roster; other clients look at its type.
             is_curious: params.events || !(is_room || matches!(subject, Subject::Workspace(_))),
             subject,
         })
@@ -171,7 +171,7 @@ fn place(start: &str, field: &str, id: Option<&str>) -> Result<Subject, Refused>
     Ok(Subject::Place(request::id(field, &format!("{start}{id}"))?))
 }
 
-/// A path as a channel can have it: what it cannot is percent-encoded, as browsers do with most of it.
+/// A path as the id of a channel: characters that no id has are percent-encoded, as browsers do with most of them.
 fn escaped(path: &str) -> String {
     let mut escaped = String::with_capacity(path.len());
     for c in path.chars() {

@@ -1,15 +1,15 @@
-//! Why a connection ends, in the words of Action Cable: the table of `docs/action-cable.md`.
+//! The reasons for a disconnect in Action Cable's words: the table of `docs/action-cable.md`.
 
 use serde_json::json;
 
 use crate::closing::Why;
 
-/// The `disconnect` message.
+/// The text of the `disconnect` message.
 pub(super) fn disconnect(reason: &str, reconnect: bool) -> String {
     json!({ "type": "disconnect", "reason": reason, "reconnect": reconnect }).to_string()
 }
 
-/// The reason in a `disconnect`. Pages know those of Rails and of AnyCable.
+/// The reason in a `disconnect`. Clients know those of Rails and of AnyCable.
 pub(super) fn reason_of(why: Why) -> &'static str {
     match why {
         Why::Restarting => "server_restart",
@@ -27,18 +27,18 @@ pub(super) fn reason_of(why: Why) -> &'static str {
     }
 }
 
-/// Whether the client is to come back. `extended` clients come back from an expired token by themselves, with a fresh one,
-/// but only if they are told not to.
+/// Whether the client should connect again. An `extended` client whose token has expired is told not to: then it connects
+/// again by itself, with a fresh token.
 pub(super) fn reconnect(why: Why, extended: bool) -> bool {
     match why {
         Why::Expired => !extended,
-        // At the door: the same token, or none, would be refused again.
+        // The handshake was refused, and the same token, or none, would be refused again.
         Why::NoToken | Why::Unauthorized => false,
         _ => why.reconnect(),
     }
 }
 
-/// The close code, which the stock clients do not look at.
+/// The close code, which the stock clients ignore.
 pub(super) fn code_of(why: Why) -> u16 {
     match why {
         Why::Left => 1000,

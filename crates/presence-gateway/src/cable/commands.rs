@@ -1,4 +1,4 @@
-//! From the frames of the wire to what a guest does.
+//! Performs the commands that clients send.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ use crate::out::Out;
 use crate::rates::Class;
 use crate::request::Refused;
 
-/// A frame.
+/// A frame that a client sent.
 #[derive(Deserialize)]
 pub(super) struct Command<'a> {
     #[serde(borrow)]
@@ -35,7 +35,7 @@ pub(super) struct Command<'a> {
 }
 
 impl Cable {
-    /// Does what a frame asks for. What is refused is not answered, except for subscriptions: the protocol has no words for it.
+    /// Does what a frame asks for. Refusals are answered for subscriptions only: the protocol has no frame for others.
     pub(super) async fn obey(&mut self, text: &str, out: &mut Out) -> Next {
         let now = self.guest.app().now();
         let text = &*mend(text);
@@ -98,7 +98,7 @@ impl Cable {
     ) -> Result<(), Refused> {
         let wants_history = self.is_extended && command.history.is_some();
         if let Some(known) = self.subscriptions.find(&head) {
-            // A page that has not heard yet asks again, and is answered again.
+            // A page that has no answer yet may ask again, and is answered again.
             known.asked = known.asked.saturating_add(1);
             known.wants_history |= wants_history;
             let (ticket, state) = (known.ticket, known.state);
@@ -138,7 +138,7 @@ impl Cable {
         Ok(wish)
     }
 
-    /// A message of a subscription.
+    /// Appends a message of a subscription to `out`.
     #[allow(clippy::unused_self, reason = "reads as what it does")]
     pub(super) fn say(&self, head: &str, tail: &str, out: &mut Out) {
         out.push_payload(TEXT, &[head.as_bytes(), tail.as_bytes()].concat());
@@ -148,7 +148,7 @@ impl Cable {
         self.subscriptions.find(head)
     }
 
-    /// The ticket of a subscription to a place, and which place that is.
+    /// The ticket of a subscription to a channel, and the channel.
     pub(super) fn place_of(&mut self, head: &str) -> Result<(u32, ChannelId), Refused> {
         let it = self.find(head).ok_or_else(not_subscribed)?;
         match &it.wish.subject {
@@ -157,7 +157,7 @@ impl Cable {
         }
     }
 
-    /// What a subscription watches.
+    /// The topic that a subscription watches.
     pub(super) fn topic_of(&mut self, head: &str) -> Result<Topic, Refused> {
         let it = self.find(head).ok_or_else(not_subscribed)?;
         match &it.wish.subject {

@@ -1,4 +1,4 @@
-//! Cursors, in the messages of a document.
+//! The messages about the cursors of a document.
 
 use presence_core::{Cursor, Person, SessionId};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use super::messages::data;
 use super::roster::{color_of_person, name_of};
 use super::tails::{For, Tails};
 
-/// What is new of a cursor, for everybody but the session that has it.
+/// Adds a cursor's change for everybody but the session that it belongs to.
 pub(super) fn point(
     tails: &mut Tails,
     cursor: &Cursor,
@@ -70,7 +70,7 @@ struct Selected<'a> {
     end: Option<u64>,
 }
 
-/// A cursor that is forgotten.
+/// The rest of the message about a cursor that is gone.
 pub(super) fn gone(session: SessionId) -> String {
     let session = hexadecimal(session);
     data(&json!({ "type": "cursor_gone", "session": session }))

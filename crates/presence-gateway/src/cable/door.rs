@@ -1,4 +1,4 @@
-//! Who comes in through `/cable`: the handshake, the identity in it, and what a lost session is gone on with.
+//! The handshake of `/cable`: the client's identity, and the resume token of a lost session.
 
 use hyper::StatusCode;
 use hyper::header::{COOKIE, HeaderMap};
@@ -11,30 +11,30 @@ use crate::http::{self, Answer};
 use crate::identity::Identity;
 use crate::request::Refused;
 
-/// What Rails pages speak.
+/// The subprotocol of Rails pages.
 const PLAIN: &str = "actioncable-v1-json";
-/// What AnyCable's pages may speak besides.
+/// The subprotocol of AnyCable's extension.
 const EXTENDED: &str = "actioncable-v1-ext-json";
-/// Where AnyCable's pages put a token.
+/// The prefix of the subprotocol in which AnyCable's clients put a token.
 const TOKEN: &str = "anycable-token.";
-/// The cookie that has one.
+/// The name of the cookie that has a token.
 const TOKEN_COOKIE: &str = "presence_token";
-/// What stood between a resume token and its device in a `sid` of an earlier release: no id has it. The token names its device now.
+/// The separator of resume token and device in a `sid` of an earlier release; no id has it. Today the token names its device.
 const OF_DEVICE: char = '*';
 
-/// What a client says of itself at the door.
+/// What a client says in its handshake.
 pub(crate) struct Hello {
     pub(super) is_extended: bool,
     pub(super) identity: Result<Identity, Refused>,
-    /// The resume token of the session to go on with.
+    /// The resume token of the session to continue.
     pub(super) resume: Option<String>,
 }
 
-/// Reads the handshake.
+/// Reads the handshake of a client.
 pub(super) fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
     let spoken = [PLAIN, EXTENDED];
     let mut offered = handshake.offered.iter().copied();
-    // Its clients stop for good where none of theirs is chosen, so nobody is let in without one.
+    // Clients stop for good if none of the subprotocols they offer is chosen, so one has to be offered.
     let Some(protocol) = offered.find(|it| spoken.contains(it)) else {
         let message = format!("offer {PLAIN} or {EXTENDED}");
         let why = Refused::new(ErrorCode::Malformed, message);
@@ -63,7 +63,7 @@ pub(super) fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>
     })
 }
 
-/// The token, from wherever clients of this family put theirs.
+/// The token, from any place where clients of this dialect put theirs.
 fn token(app: &App, handshake: &Handshake<'_>) -> Option<String> {
     let (headers, query) = (handshake.headers, &handshake.query);
     let offered = handshake.offered_after(TOKEN).map(str::to_owned);
@@ -80,7 +80,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().filter(|it| !it.is_empty())
 }
 
-/// A browser sends cookies whoever's page it is, so one counts only where foreign pages are turned away.
+/// The token in a cookie. A browser sends cookies for any page, so a cookie counts only if foreign pages are refused.
 fn cookie<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
     let foreign = Some("https://foreign.invalid");
     if app.config.allowed_origins.check(foreign, None).is_ok() {

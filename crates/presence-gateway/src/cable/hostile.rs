@@ -1,10 +1,10 @@
-//! Reading what a stranger sends, without a connection: see [`crate::hostile`].
+//! Decodes what a stranger sends, without a connection: see [`crate::hostile`].
 
 use super::classes::Wish;
 use super::commands::Command;
 use super::subscriptions::head_of;
 
-/// A frame.
+/// Decodes a frame, and what it carries.
 pub(crate) fn frame(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else {
         return;

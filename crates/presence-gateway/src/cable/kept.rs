@@ -1,4 +1,4 @@
-//! The subscriptions of connections that were lost, for those who come back in time.
+//! Keeps the subscriptions of lost connections for clients that come back in time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -9,26 +9,27 @@ use presence_core::users::Connection;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// What all of them may take together. Who finds nothing here subscribes again, and nobody sees a difference.
+/// The most bytes that all of them may take. A client whose subscriptions were dropped subscribes again
+/// and notices nothing.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The most bytes of what one connection leaves where other gateways find it. What does not fit is subscribed to again.
+/// The most bytes that one connection leaves for other gateways. Subscriptions that do not fit have to be made again.
 const SHARED_BYTES_MAX: usize = 64 * 1024;
 
-/// A subscription that may be gone on with.
+/// A subscription that a later connection may continue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KeptSubscription {
-    /// Its identifier.
+    /// The identifier of the subscription, as the page sent it.
     pub(super) identifier: String,
-    /// Whether it asks to be in its place.
+    /// Whether the subscription asks to be in its channel.
     pub(super) is_present: bool,
-    /// What was said of oneself by it.
+    /// The meta that was set through this subscription, as a JSON text.
     pub(super) meta: Option<String>,
-    /// Which of all sayings of the connection that was.
+    /// The position of that meta among all that the connection has set; the highest is shown.
     pub(super) said: u32,
 }
 
-/// Subscriptions as other gateways can read them: the first ones, as far as they fit.
+/// Encodes subscriptions for other gateways: the first ones, as far as they fit.
 pub(super) fn written(all: &[KeptSubscription]) -> Vec<u8> {
     let mut bytes = vec![b'['];
     for it in all {
@@ -45,25 +46,26 @@ pub(super) fn written(all: &[KeptSubscription]) -> Vec<u8> {
     bytes
 }
 
-/// The subscriptions in what another gateway wrote; none, if that cannot be understood.
+/// Decodes the subscriptions that another gateway wrote; none if that cannot be decoded.
 pub(super) fn read(bytes: &[u8]) -> Vec<KeptSubscription> {
     serde_json::from_slice(bytes).unwrap_or_default()
 }
 
-/// The subscriptions of connections that this gateway lost, until their sessions end.
+/// The subscriptions of connections that this gateway has lost, until their sessions end.
 #[derive(Debug, Default)]
 pub(crate) struct Kept(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// By the connection that had them: its session may have gone on elsewhere, and come back with others.
+    /// By connection and not by session: the session may have continued elsewhere, and come back
+    /// with other subscriptions.
     by_connection: HashMap<Key, (Instant, Vec<KeptSubscription>)>,
-    /// Those that end first come first: all are kept for the same time.
+    /// The end of each, earliest first: all are kept for the same time.
     ends: VecDeque<(Instant, Key)>,
     bytes: usize,
 }
 
-/// A session, and which connection of it.
+/// A session, and the epoch of its connection.
 type Key = (SessionId, u32);
 
 fn key(connection: Connection) -> Key {
@@ -92,14 +94,14 @@ impl Kept {
             && (ends <= now || inner.bytes > BYTES_MAX)
         {
             inner.ends.pop_front();
-            // What was taken out may have been put in again.
+            // The subscriptions may have been taken out and put in again since.
             if inner.by_connection.get(&key).is_some_and(|it| it.0 == ends) {
                 inner.take(key);
             }
         }
     }
 
-    /// Takes out those of a connection.
+    /// Removes and returns the subscriptions of a connection.
     pub(super) fn take(&self, connection: Connection) -> Option<Vec<KeptSubscription>> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.take(key(connection))

@@ -1,4 +1,4 @@
-//! From what the core tells to the messages of the channel classes.
+//! Turns the events of the core into the messages of the channel classes.
 
 use bytes::Bytes;
 use presence_core::{Change, Event, Face, Owned, SessionId, Timestamp, UserId, Visible};
@@ -14,7 +14,7 @@ use crate::native::events::chosen_of;
 /// The name of a broadcast whose payload is the whole message.
 pub(super) const WHISPER: &str = "whisper";
 
-/// What `event` is to pages here: the ends of messages.
+/// Encodes `event` as the ends of messages.
 pub(super) fn tails_of(event: &Event) -> Bytes {
     let mut tails = Tails::default();
     match event {
@@ -142,8 +142,8 @@ struct Said<'a> {
     user_id: &'a str,
 }
 
-/// Whether a whisper could be taken for something that only the gateway says: by its kind, or by what readers of rosters and of
-/// numbers look at whatever the kind is.
+/// Whether a whisper could be mistaken for a message of the gateway: by its kind, or by members that pages read in a
+/// message of any kind.
 fn pretends(payload: &str) -> bool {
     let Ok(serde_json::Value::Object(said)) = serde_json::from_str(payload) else {
         return payload.is_empty();
@@ -199,7 +199,7 @@ pub(super) fn own_of(owned: &Owned, session: SessionId) -> String {
     }))
 }
 
-/// The end of a message that is `it`.
+/// The rest of a message that has `it` as its content.
 pub(super) fn data(it: &impl Serialize) -> String {
     let it = serde_json::to_string(it).expect("a message can be written");
     format!(",\"message\":{it}}}")

@@ -1,4 +1,4 @@
-//! Action Cable: what the pages of Rails speak, and AnyCable's extension of it.
+//! The dialect of Action Cable, which Rails pages speak, and of AnyCable's extension.
 
 mod actions;
 mod classes;
@@ -43,9 +43,9 @@ use crate::out::Out;
 use crate::rates::Buckets;
 use crate::request::Refused;
 
-/// How often a page hears from us, whatever else it hears: some count nothing but pings, and leave after two that are missing.
+/// How often a client is pinged, whatever else it is sent: some clients count only pings, and leave after two missing ones.
 const PING_EVERY: Duration = Duration::from_secs(3);
-/// Where a restored session is and nothing was subscribed to again for so long, it leaves.
+/// How long a restored session stays in channels to which nobody has subscribed again.
 const STRAYS_AFTER: Duration = Duration::from_secs(10);
 
 /// The Action Cable side of one connection.
@@ -54,23 +54,23 @@ pub(crate) struct Cable {
     is_extended: bool,
     subscriptions: Subscriptions,
     buckets: Buckets,
-    /// What its user was last told of themselves, for who subscribes to that later.
+    /// The last event about its own user, for a later subscription to it.
     own: Option<Arc<Event>>,
-    /// What is to be left, once the hub has room to hear it.
+    /// What has to be released once the hub is less busy.
     owed: Vec<Owed>,
     pings_at: Instant,
-    /// When to try again what there was no room for.
+    /// When to try again what the hub was too busy for.
     tries_at: Option<Instant>,
-    /// When to leave where nobody has subscribed again.
+    /// When to leave channels to which nobody has subscribed again.
     strays_at: Option<Instant>,
-    /// When to write where other gateways find it what there is to go on with.
+    /// When to write the subscriptions to the store, where other gateways find them.
     shares_at: Option<Instant>,
 }
 
 impl Dialect for Cable {
     type Hello = Hello;
 
-    // Rails pages say nothing by themselves.
+    // Rails pages send nothing by themselves.
     const PONGS_COUNT: bool = true;
 
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
@@ -80,7 +80,7 @@ impl Dialect for Cable {
     fn not_upgraded(status: StatusCode, why: &Refused) -> Answer {
         match status {
             StatusCode::SERVICE_UNAVAILABLE => http::not_upgraded(status, why),
-            // As Rails: there is no such page.
+            // Rails also answers that there is no such page.
             _ => http::error(StatusCode::NOT_FOUND, why),
         }
     }
@@ -108,7 +108,7 @@ impl Dialect for Cable {
             Err(why) => {
                 app.metrics.refused(why.code);
                 let closing = Closing::at_the_door(&why);
-                // A token that was refused at the door is not any better the next time.
+                // The same token would be refused again.
                 let is_final = closing.why == Why::Expired;
                 let reconnect = !is_final && closing::reconnect(closing.why, is_extended);
                 Err(goodbye(closing.why, reconnect, out))
@@ -169,7 +169,7 @@ impl Dialect for Cable {
 
     fn expire(&mut self, now: Instant, out: &mut Out) {
         if self.pings_at <= now {
-            // Who could not be written to for a while is not pinged for that while.
+            // A client that could not be written to for a while does not get the pings of that time.
             while self.pings_at <= now {
                 self.pings_at += PING_EVERY;
             }
@@ -205,7 +205,7 @@ impl Cable {
         }
     }
 
-    /// The first frame, with the subscriptions that go on from a connection that was lost.
+    /// Sends the first frame, with the subscriptions that continue from a lost connection.
     fn welcome(&mut self, kept: Vec<KeptSubscription>, out: &mut Out) {
         let mut welcome = json!({ "type": "welcome" });
         if self.is_extended {
@@ -312,13 +312,13 @@ impl Cable {
     }
 }
 
-/// What was asked of the hub with a reference.
+/// The meaning of a reference that was given to the hub.
 enum Asked<'a> {
     /// `s7`: a subscription, by its ticket.
     Subscription(u32),
-    /// `j7`: being in its place; `p7`: what is said of oneself there.
+    /// `j7`: joining the channel of the subscription; `p7`: changing the meta there.
     Presence(u32, bool),
-    /// `a7.update`: an action in it.
+    /// `a7.update`: an action of the subscription.
     Action(u32, &'a str),
 }
 
@@ -336,7 +336,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Who has just come finds themselves in what they are told, and reads that they have joined, as the others do.
+/// The beginning of a room's state that tells the user of this connection that they have joined, as others are told.
 fn own_words(event: &Event, user: &UserId) -> Option<String> {
     let Event::Everyone { topic, people, .. } = event else {
         return None;

@@ -1,7 +1,7 @@
-//! What only `actioncable-v1-ext-json` has: presence as AnyCable does it, whispers, history.
+//! The parts that only `actioncable-v1-ext-json` has: presence as AnyCable does it, whispers, history.
 //!
-//! Here a presence id is the user's id, whatever a page would like it to be, and who is present is who is in the channel,
-//! through whichever client.
+//! Here a presence id is the user's id, whatever a page asks for. Everyone in the channel is present,
+//! through any client.
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ use crate::out::Out;
 use crate::rates::Class;
 use crate::request::{self, Refused};
 
-/// The most people in an answer.
+/// The most people in one answer.
 const RECORDS_MAX: u64 = 500;
 
-/// What `event` is to those who follow presence.
+/// Encodes `event` for pages that follow presence.
 pub(super) fn tails_of(event: &Event) -> Bytes {
     let mut tails = Tails::default();
     match event {
@@ -44,7 +44,7 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
                         let left = message(&json!({ "type": "leave", "id": id }));
                         tails.push(For::All, None, &left);
                     }
-                    // As in AnyCable: a page that wants to know asks.
+                    // AnyCable sends nothing for an update either: a page that wants to know asks.
                     Change::Updated { .. } => {}
                 }
             }
@@ -76,7 +76,7 @@ fn message(it: &Value) -> String {
     format!(",\"type\":\"presence\",\"message\":{it}}}")
 }
 
-/// What the newest of somebody's sessions says of itself, with the name that they really have.
+/// The newest meta of a person, with the name that they really have.
 fn info_of(person: &Person) -> Map<String, Value> {
     let newest = person.members.last().map(|it| &**it.meta.json());
     let newest = newest.and_then(|it| serde_json::from_str(it).ok());
@@ -95,7 +95,7 @@ fn info_of(person: &Person) -> Map<String, Value> {
     info
 }
 
-/// What a page says of itself when it joins.
+/// What a page sends when it joins.
 #[derive(Deserialize)]
 pub(super) struct Presence<'a> {
     id: Option<Id>,
@@ -104,7 +104,7 @@ pub(super) struct Presence<'a> {
 }
 
 impl Presence<'_> {
-    /// What it says, if it may say that.
+    /// The meta in it, if the page may set it.
     pub(super) fn meta(&self, guest: &Guest) -> Result<Option<Arc<str>>, Refused> {
         let user = guest.identity().user.as_str();
         let is_own = self.id.as_ref().is_none_or(|Id(id)| id == user);
@@ -119,7 +119,7 @@ impl Presence<'_> {
 }
 
 impl Cable {
-    /// Is in the place of a subscription, or says something else of itself there.
+    /// Joins the channel of a subscription, or changes the meta there.
     pub(super) fn join(
         &mut self,
         head: &str,
@@ -135,7 +135,8 @@ impl Cable {
                     it.is_present = true;
                 }
                 self.changed();
-                // Others are not told that somebody joins who is there already; who asked to join wants to hear of it.
+                // Others are not told of a join of somebody who is there already, but the page that asked to
+                // join expects one.
                 if let Some(meta) = updated {
                     let id = self.guest.identity().user.as_str();
                     let info: Option<Value> = serde_json::from_str(&meta).ok();
@@ -151,7 +152,7 @@ impl Cable {
         }
     }
 
-    /// Does what a join asks for; says what was changed, if one was there already.
+    /// Joins or updates. Returns the new meta if the session was in the channel already.
     fn enter(
         &mut self,
         ticket: u32,
@@ -164,7 +165,7 @@ impl Cable {
             .map_err(|error| Refused::invalid("presence", error))?;
         let meta = presence.map(|it| it.meta(&self.guest)).transpose()?;
         let meta = meta.flatten();
-        // One may be there through another subscription.
+        // The session may be there through another subscription.
         let is_in = self.subscriptions.are_in(&Subject::Place(channel.clone()));
         match (is_in, &meta) {
             (true, None) => return Ok(None),
@@ -185,7 +186,7 @@ impl Cable {
         Ok(meta.filter(|_| is_in))
     }
 
-    /// Is in the place of a subscription no more, and goes on looking at it.
+    /// Leaves the channel of a subscription, and goes on watching it.
     pub(super) fn leave(&mut self, head: &str) -> Result<(), Refused> {
         let (ticket, channel) = self.place_of(head)?;
         if !self.find(head).is_some_and(|it| it.is_present) {
@@ -198,7 +199,7 @@ impl Cable {
         Ok(())
     }
 
-    /// Notes that a subscription does not ask to be in its place, or was refused that.
+    /// Notes that a subscription does not ask to be in its channel, or was refused that.
     pub(super) fn is_not_present(&mut self, ticket: u32) {
         if let Some(it) = self.subscriptions.of_ticket(ticket) {
             it.is_present = false;
@@ -208,7 +209,7 @@ impl Cable {
         self.changed();
     }
 
-    /// Answers who is there.
+    /// Answers the question who is there.
     pub(super) async fn records(
         &mut self,
         head: &str,
@@ -238,7 +239,7 @@ impl Cable {
         }
     }
 
-    /// Tells the others of a place something.
+    /// Sends a whisper to the others in a channel.
     pub(super) fn whisper(&mut self, head: &str, data: Option<&RawValue>) -> Result<(), Refused> {
         let (_, channel) = self.place_of(head)?;
         self.afford(Class::Broadcast)?;
@@ -247,7 +248,7 @@ impl Cable {
         self.guest.say(channel, WHISPER, data, None)
     }
 
-    /// There is no history: what a place is like is told as a whole, and what was said in it meanwhile is not kept.
+    /// Answers that there is no history: the state of a place is sent as a whole, and past messages are not kept.
     pub(super) fn history(&mut self, head: &str, out: &mut Out) -> Result<(), Refused> {
         let found = self.find(head).map(|it| it.head.clone());
         let head = found.ok_or_else(not_subscribed)?;
@@ -255,13 +256,13 @@ impl Cable {
         Ok(())
     }
 
-    /// Something that was asked of a place with presence was refused.
+    /// Reports that a request about presence was refused.
     pub(super) fn presence_refused(&mut self, head: &str, out: &mut Out) {
         self.say(head, &error(), out);
     }
 }
 
-/// What is said to whoever means a subscription that is none.
+/// The refusal for a subscription that does not exist.
 pub(super) fn not_subscribed() -> Refused {
     Refused::new(ErrorCode::NotJoined, "there is no such subscription")
 }

@@ -1,4 +1,4 @@
-//! The roster of a room, in messages for the reader of lists and the reader of changes.
+//! Encodes the roster of a room, for clients that read lists and for clients that read changes.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use serde_json::json;
 use super::messages::data;
 use super::tails::{For, Tails};
 
-/// Names in as many lists as there are messages of one tick: beyond that only the last of them has lists.
+/// The most names in all lists of the messages of one tick. Beyond that, only the last message has lists.
 const NAMES_MAX: usize = 1000;
 
-/// The beginning of the message with the whole state of a room, for who has just come: they have joined, too.
+/// The beginning of a room's state for a user who has just joined: it reports their own join, too.
 pub(super) fn joined(person: &Person) -> String {
     let user = serde_json::to_string(&User::of(person)).expect("a user can be written");
     format!("\"action\":\"user_joined\",\"user\":{user},")
 }
 
-/// A person in a roster: with `avatar` for one reader, `avatar_url` for the other.
+/// A person in a roster. Some clients read `avatar`, others read `avatar_url`.
 #[derive(PartialEq, Serialize)]
 struct User<'a> {
     id: &'a str,
@@ -51,13 +51,13 @@ impl<'a> User<'a> {
     }
 }
 
-/// How a person is called: by their id, if they say nothing else.
+/// The name of a person: their id, if no meta has a name.
 pub(super) fn name_of(person: &Person) -> &str {
     let name = person.newest(|meta| meta.name());
     name.map_or(person.user.as_str(), |it| it)
 }
 
-/// In which color a person is shown.
+/// The colour of a person: derived from their id, if no meta has one.
 pub(super) fn color_of_person(person: &Person) -> &str {
     let color = person.newest(|meta| meta.color());
     color.map_or(color_of(&person.user), |it| it)
@@ -71,7 +71,7 @@ fn ids(people: &[Arc<Person>]) -> Vec<&str> {
     people.iter().map(|it| it.user.as_str()).collect()
 }
 
-/// The lists that both readers want, without the braces around them.
+/// The lists that both kinds of client want, without the braces around them.
 fn lists(people: &[Arc<Person>]) -> String {
     #[derive(Serialize)]
     struct Lists<'a> {
@@ -90,12 +90,12 @@ fn lists(people: &[Arc<Person>]) -> String {
     text[1..text.len() - 1].to_owned()
 }
 
-/// One message for each change that can be seen here.
+/// Adds one message for each change that is visible in this dialect.
 pub(super) fn change(tails: &mut Tails, changes: &[Change], everyone: &[Arc<Person>]) {
     let seen = changes.iter().filter_map(|change| match change {
         Change::Joined(person) => Some(("user_joined", person)),
         Change::Left { person, .. } => Some(("user_left", person)),
-        // A second tab, say, is nothing to them.
+        // A change such as a second tab is not visible in this dialect.
         Change::Updated { from, to } if User::of(from) == User::of(to) => None,
         Change::Updated { to, .. } => Some(("user_updated", to)),
     });
@@ -117,12 +117,12 @@ pub(super) fn change(tails: &mut Tails, changes: &[Change], everyone: &[Arc<Pers
     }
 }
 
-/// The end of the message with the whole state of a room; it goes on where a message has begun.
+/// The rest of the message with the whole state of a room, after the beginning that each connection adds.
 pub(super) fn state(people: &[Arc<Person>]) -> String {
     format!("\"type\":\"presence_update\",{}}}}}", lists(people))
 }
 
-/// The message of a big room.
+/// The message about a big room.
 pub(super) fn summary(count: usize, faces: &[Arc<Person>]) -> String {
     data(&json!({
         "type": "presence_update",

@@ -1,8 +1,8 @@
-//! Going on with a session after its connection was lost: at this gateway, or at another one that shares the store.
+//! Continues a session after its connection was lost: on this gateway, or on another one that shares the store.
 //!
-//! The `sid` of a page goes on with its session at any of them. What the page has subscribed to is in no `sid`, as that is told
-//! in the first frame: each gateway keeps it in memory for its own connections, and in the shared store for those that come
-//! back elsewhere. Who is not found there subscribes again, in the same session.
+//! With its `sid` a page continues its session on any of them. The subscriptions are not in the `sid`, but the first frame has
+//! to name them. So each gateway keeps them in memory for its own connections, and in the shared store for those that come back
+//! elsewhere. A client whose subscriptions are not found subscribes again, in the same session.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use super::Cable;
 use super::kept::{self, KeptSubscription};
 use super::subscriptions::{State, identifier_of};
 
-/// Subscriptions that come and go in that time are written once.
+/// Changes within this time are written together.
 const SHARE_AFTER: Duration = Duration::from_millis(100);
-/// What is written for a connection that is there lasts so long in the store, and is written again before that.
+/// How long the subscriptions of an open connection last in the store. They are written again before that.
 const SHARED_FOR: Duration = Duration::from_secs(5 * 60);
 const SHARE_AGAIN: Duration = Duration::from_secs(2 * 60);
-/// How long to wait for what another gateway wrote. Who waits longer would rather subscribe again.
+/// How long to wait for what another gateway wrote. After that, subscribing again is faster.
 const READ_WAIT: Duration = Duration::from_millis(500);
-/// For how much longer than the grace time it is kept: a session is taken over at the very end of it, too.
+/// How much longer than the grace time they are kept, because a session may be taken over at the very end of it.
 const SLACK: Duration = Duration::from_secs(5);
 
 impl Cable {
-    /// What the connection before this one had subscribed to.
+    /// The subscriptions of the connection before this one.
     pub(super) async fn kept_before(&self) -> Vec<KeptSubscription> {
         let Some(before) = self.guest.resumed() else {
             return Vec::new();
@@ -43,7 +43,7 @@ impl Cable {
         }
     }
 
-    /// Notes that there is something else to go on with.
+    /// Notes that the subscriptions have changed, so that they are written soon.
     pub(super) fn changed(&mut self) {
         if self.is_extended && self.guest.app().shared.is_some() {
             let soon = Instant::now() + SHARE_AFTER;
@@ -51,7 +51,7 @@ impl Cable {
         }
     }
 
-    /// Writes where other gateways find it what there is to go on with.
+    /// Writes the subscriptions to the store, where other gateways find them.
     pub(super) fn share(&mut self, now: Instant) {
         self.shares_at = Some(now + SHARE_AGAIN);
         self.write(self.to_keep(), SHARED_FOR);
@@ -82,7 +82,7 @@ impl Cable {
         kept.collect()
     }
 
-    /// Writes in the background. What fails is not tried again before the next change: it saves work and decides nothing.
+    /// Writes in the background. A failed write is not repeated before the next change: the data only saves work.
     fn write(&self, all: Vec<KeptSubscription>, span: Duration) {
         let app = self.guest.app();
         let (Some(store), true) = (app.shared.clone(), self.shares_at.is_some()) else {

@@ -1,4 +1,4 @@
-//! How a subscription comes to be, and how it ends: what the hub is asked for, now or as soon as there is room.
+//! Creates and ends subscriptions: asks the hub for what they need, now or as soon as it is less busy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,19 +18,19 @@ use crate::request::Refused;
 const CONFIRMED: &str = ",\"type\":\"confirm_subscription\"}";
 pub(super) const REJECTED: &str = ",\"type\":\"reject_subscription\"}";
 pub(super) const NO_HISTORY: &str = ",\"type\":\"reject_history\"}";
-/// What could not be told to a busy hub is tried again so much later, at the soonest.
+/// The shortest pause before trying again what the hub was too busy for.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// What is to be looked at again after a subscription has stopped asking for it.
+/// What to check again after a subscription has stopped asking for its subject.
 #[derive(Debug)]
 pub(super) struct Owed {
     subject: Subject,
-    /// Whether what was shown of oneself there was said by that subscription.
+    /// Whether the meta that was shown there came from that subscription.
     has_spoken: bool,
 }
 
 impl Cable {
-    /// Asks the hub for what a subscription is about; later, if that is too much just now.
+    /// Asks the hub for what a subscription is about; later, if the hub is too busy or the rate is used up.
     pub(super) fn ask(&mut self, ticket: u32, out: &mut Out) -> Result<(), Refused> {
         if let Err(why) = self.afford(Class::Join) {
             self.again(why.retry_after);
@@ -62,7 +62,8 @@ impl Cable {
                     it.wish.subject == subject && it.is_present && it.state == State::Confirmed
                 });
                 let watch = Some((Watching::Whole, None));
-                // Who is there already through another subscription says nothing else of themselves by this one.
+                // A session that is there already through another subscription keeps its meta unless this one
+                // has its own.
                 if is_present && (!is_in || meta.is_some()) {
                     let shown = self.subscriptions.speaker(&subject);
                     let shown = shown.and_then(|it| it.meta.clone());
@@ -88,7 +89,7 @@ impl Cable {
         Ok(())
     }
 
-    /// Goes on with the subscriptions of a connection that was lost: those that are still granted.
+    /// Continues the subscriptions of a lost connection, as far as they are still granted. Returns their identifiers.
     pub(super) fn go_on(&mut self, kept: Vec<KeptSubscription>) -> Vec<String> {
         let mut restored = Vec::new();
         for KeptSubscription {
@@ -105,7 +106,7 @@ impl Cable {
                 Subject::Place(channel) => self.guest.session().joined().any(|it| it == channel),
                 Subject::Workspace(_) | Subject::Statuses(_) => false,
             };
-            // A session that is where it was has said of itself what it has said.
+            // A session that is still in the channel has its meta there already.
             let meta: Option<Arc<str>> = meta.map(Arc::from);
             wish.only_looks = is_in || !is_present;
             wish.meta = meta.clone().filter(|_| !wish.only_looks);
@@ -129,14 +130,14 @@ impl Cable {
         restored
     }
 
-    /// Leaves at once, whatever the hub is busy with.
+    /// Ends a subscription at once, even if the hub is busy.
     pub(super) fn unsubscribe(&mut self, head: &str) {
         if let Some(ticket) = self.find(head).map(|it| it.ticket) {
             self.take_out(ticket);
         }
     }
 
-    /// Removes a subscription, and gives up what it alone needed.
+    /// Removes a subscription, and releases what only it needed.
     fn take_out(&mut self, ticket: u32) -> Option<Subscription> {
         let subject = self.subscriptions.of_ticket(ticket)?.wish.subject.clone();
         let owed = self.owed_for(ticket, subject);
@@ -146,7 +147,7 @@ impl Cable {
         removed
     }
 
-    /// What has to be looked at once a subscription does not ask for its subject any more.
+    /// What to check again once a subscription no longer asks for its subject.
     pub(super) fn owed_for(&self, ticket: u32, subject: Subject) -> Owed {
         let speaker = self.subscriptions.speaker(&subject);
         Owed {
@@ -155,8 +156,8 @@ impl Cable {
         }
     }
 
-    /// Stops watching what no subscription needs any more, and leaves where none asks to be. Where one still does, what that one
-    /// said is shown from now on.
+    /// Stops watching what no subscription needs any more, and leaves a channel in which no subscription asks to be. If another
+    /// one still does, its meta is shown from now on.
     pub(super) fn release(&mut self, owed: Owed) {
         let Owed {
             subject,
@@ -183,7 +184,7 @@ impl Cable {
         }
     }
 
-    /// Is in a place as those subscriptions ask for it that are left.
+    /// Adjusts the session's membership of a channel to the subscriptions that are left.
     fn settle_in(
         &mut self,
         channel: &ChannelId,
@@ -200,7 +201,7 @@ impl Cable {
         }
     }
 
-    /// Is in a place no more, and goes on looking at it.
+    /// Leaves a channel, and goes on watching it.
     fn only_look(&mut self, channel: ChannelId) -> Result<(), Refused> {
         if self.guest.session().joined().any(|it| *it == channel) {
             self.guest.depart(channel.clone(), None)?;
@@ -212,7 +213,7 @@ impl Cable {
         self.guest.watch(topic, Watching::Whole, None, None)
     }
 
-    /// Tries again what there was no room for.
+    /// Tries again what the hub was too busy for.
     pub(super) fn try_again(&mut self, out: &mut Out) {
         self.tries_at = None;
         for owed in std::mem::take(&mut self.owed) {
@@ -227,7 +228,7 @@ impl Cable {
         }
     }
 
-    /// Leaves where the session still is, though nobody has subscribed to that again.
+    /// Leaves the channels that the session is still in although nobody has subscribed to them again.
     pub(super) fn leave_strays(&mut self) {
         self.strays_at = None;
         let joined: Vec<_> = self.guest.session().joined().cloned().collect();
@@ -244,7 +245,7 @@ impl Cable {
         self.tries_at = Some(self.tries_at.map_or(at, |it| it.min(at)));
     }
 
-    /// Says that a subscription is granted, as often as that was asked.
+    /// Confirms a subscription, once for each time that the page asked.
     pub(super) fn confirm(&mut self, ticket: u32, out: &mut Out) {
         let Some(it) = self.subscriptions.of_ticket(ticket) else {
             return;
@@ -262,7 +263,7 @@ impl Cable {
         }
     }
 
-    /// Says that there is no such subscription.
+    /// Rejects and removes a subscription.
     pub(super) fn reject(&mut self, ticket: u32, out: &mut Out) {
         if let Some(removed) = self.take_out(ticket) {
             self.say(&removed.head, REJECTED, out);

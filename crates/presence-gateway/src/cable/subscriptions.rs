@@ -1,4 +1,4 @@
-//! What one connection has subscribed to.
+//! The subscriptions of one connection.
 
 use std::sync::Arc;
 
@@ -6,41 +6,41 @@ use presence_core::{Event, Topic, UserId};
 
 use super::classes::{Subject, Wish};
 
-/// One subscription.
+/// One subscription of a connection.
 #[derive(Debug)]
 pub(super) struct Subscription {
-    /// What each of its messages begins with: `{"identifier":"…"`, byte for byte as the page says it.
+    /// The beginning of each of its messages: `{"identifier":"…"`, byte for byte as the page sent it.
     pub(super) head: Box<str>,
-    /// Which of the subscriptions of the connection it is. An answer to an earlier one of that name is not for this one.
+    /// Its number on this connection. An answer to an earlier subscription of the same name does not match it.
     pub(super) ticket: u32,
     pub(super) wish: Wish,
     pub(super) state: State,
-    /// How often the page has asked without being answered.
+    /// How often the page has asked without an answer.
     pub(super) asked: u8,
     /// Whether the page wants to know what it missed.
     pub(super) wants_history: bool,
-    /// Whether the whole state was told.
+    /// Whether the whole state was sent.
     pub(super) has_begun: bool,
-    /// Whether it asks to be in its place, and not only to look. One is there as long as one subscription asks for it.
+    /// Whether it asks to be in its channel. The session is there as long as one subscription asks for it.
     pub(super) is_present: bool,
-    /// What was said of oneself by it.
+    /// The meta that was set through this subscription, as a JSON text.
     pub(super) meta: Option<Arc<str>>,
-    /// Which of all sayings of the connection that was; zero, if nothing was said.
+    /// The position of that meta among all that the connection has set; 0 if none was set.
     pub(super) said: u32,
 }
 
-/// How far a subscription has come.
+/// The progress of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// There was no room for it: it is tried again.
+    /// The hub was too busy: it is tried again.
     Due,
-    /// The hub was asked.
+    /// The hub was asked and has not answered yet.
     Asked,
-    /// It is confirmed.
+    /// The subscription is confirmed.
     Confirmed,
 }
 
-/// All of a connection. Few as a rule, so they stand in a row.
+/// All subscriptions of a connection. They are few as a rule, so they are kept in a list.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     all: Vec<Subscription>,
@@ -48,23 +48,23 @@ pub(super) struct Subscriptions {
     sayings: u32,
 }
 
-/// What each message of a subscription begins with.
+/// The beginning of each message of a subscription.
 pub(super) fn head_of(identifier: &str) -> Box<str> {
     let identifier = serde_json::to_string(identifier).expect("a text can be written");
     format!("{{\"identifier\":{identifier}").into()
 }
 
-/// The identifier in a head.
+/// The identifier in the beginning of a message.
 pub(super) fn identifier_of(head: &str) -> String {
     let quoted = head.strip_prefix("{\"identifier\":").unwrap_or_default();
     serde_json::from_str(quoted).expect("it was written so")
 }
 
 impl Subscriptions {
-    /// The most of one connection.
+    /// The most subscriptions of one connection.
     pub(super) const MAX: usize = 200;
 
-    /// Adds one, if that is not too many.
+    /// Adds a subscription; `None` if that would be more than [`MAX`](Self::MAX).
     pub(super) fn add(&mut self, head: Box<str>, wish: Wish) -> Option<&mut Subscription> {
         if self.all.len() >= Subscriptions::MAX {
             return None;
@@ -110,23 +110,23 @@ impl Subscriptions {
         Some(removed)
     }
 
-    /// The tickets of those that are still to be asked for.
+    /// The tickets of the subscriptions that the hub has yet to be asked for.
     pub(super) fn due(&self) -> Vec<u32> {
         let due = self.all.iter().filter(|it| it.state == State::Due);
         due.map(|it| it.ticket).collect()
     }
 
-    /// Whether one of them is about `subject`.
+    /// Whether a subscription is about `subject`.
     pub(super) fn need(&self, subject: &Subject) -> bool {
         self.all.iter().any(|it| it.wish.subject == *subject)
     }
 
-    /// Whether one of them asks to be in `subject`.
+    /// Whether a subscription asks to be in `subject`.
     pub(super) fn are_in(&self, subject: &Subject) -> bool {
         self.present_in(subject).next().is_some()
     }
 
-    /// The one of them whose words are shown in `subject`: the one that spoke last, of those that ask to be there.
+    /// The subscription whose meta is shown in `subject`: of those that ask to be there, the one that set a meta last.
     pub(super) fn speaker(&self, subject: &Subject) -> Option<&Subscription> {
         self.present_in(subject).max_by_key(|it| it.said)
     }
@@ -136,7 +136,7 @@ impl Subscriptions {
         all.filter(move |it| it.is_present && it.wish.subject == *subject)
     }
 
-    /// Notes what is said of oneself by a subscription.
+    /// Notes the meta that a subscription has set.
     pub(super) fn say(&mut self, ticket: u32, meta: Arc<str>) {
         self.sayings += 1;
         let said = self.sayings;
@@ -146,7 +146,7 @@ impl Subscriptions {
         }
     }
 
-    /// Notes what one of them said on a connection before this one.
+    /// Notes the meta that a subscription had set on an earlier connection.
     pub(super) fn said(&mut self, ticket: u32, meta: Option<Arc<str>>, said: u32) {
         self.sayings = self.sayings.max(said);
         if let Some(it) = self.of_ticket(ticket) {
@@ -155,14 +155,14 @@ impl Subscriptions {
         }
     }
 
-    /// Whether one of them is about that user.
+    /// Whether a subscription is about that user.
     pub(super) fn need_user(&self, user: &UserId) -> bool {
         self.all.iter().any(|it| it.shows_user(user))
     }
 }
 
 impl Subscription {
-    /// Whether `event` is about what it is about.
+    /// Whether `event` is about the subject of this subscription.
     pub(super) fn shows(&self, event: &Event) -> bool {
         match event {
             Event::Everyone { topic, .. }

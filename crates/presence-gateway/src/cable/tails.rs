@@ -1,45 +1,46 @@
-//! What of an event is the same for every subscription: the ends of messages, encoded once and shared.
+//! The part of an event's messages that is the same for every subscription: the ends of messages, encoded
+//! once and shared.
 //!
-//! A message begins with the identifier of its subscription, which is each page's own. An event may be several messages,
-//! or none, and not each of them is for everybody. So the shared encoding is a list of ends, each with whom it is for.
+//! A message begins with the identifier of its subscription, which each page chooses. An event may make several messages
+//! or none, and not each of them is for everybody. So the shared encoding is a list of ends, each with its audience.
 
 use bytes::{Buf, Bytes};
 use presence_core::SessionId;
 
-/// Whom an end of a message is for.
+/// The audience of an end of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
-    /// Everyone.
+    /// The end is for every subscription.
     All,
-    /// Everyone, each with a beginning that may tell of themselves.
+    /// The end is for every subscription; each may first add a part about its own user.
     Each,
-    /// Those who want to hear more than who is there.
+    /// The end is for subscriptions that get more than the roster.
     Curious,
-    /// Those who had another picture before.
+    /// The end is for subscriptions that have been sent a state before.
     Lost,
 }
 
 /// One end of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tail {
-    /// Whom it is for.
+    /// The audience of this end.
     pub(super) whom: For,
-    /// The session that does not hear it: its own words.
+    /// The session that caused the event, to which it is not sent.
     pub(super) but: Option<SessionId>,
-    /// The text.
+    /// The text of the message from here on.
     pub(super) text: Bytes,
 }
 
-/// Ends on their way into one piece of memory.
+/// The ends of an event's messages, while they are encoded into one buffer.
 #[derive(Debug, Default)]
 pub(super) struct Tails(Vec<u8>);
 
 impl Tails {
     const WHOM: [For; 4] = [For::All, For::Each, For::Curious, For::Lost];
-    /// Whom, but, length.
+    /// The length of audience, session and length, in bytes.
     const HEAD_BYTES: usize = 1 + 16 + 4;
 
-    /// Adds one.
+    /// Appends one end with its audience.
     pub(super) fn push(&mut self, whom: For, but: Option<SessionId>, text: &str) {
         let length = u32::try_from(text.len()).expect("no event is that big");
         self.0.push(whom as u8);
@@ -50,12 +51,12 @@ impl Tails {
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    /// All of them, to be shared.
+    /// The encoded ends, to be shared.
     pub(super) fn into_bytes(self) -> Bytes {
         self.0.into()
     }
 
-    /// The ends in `shared`. Nothing is copied.
+    /// Decodes the ends in `shared`, without copying.
     pub(super) fn of(shared: &Bytes) -> impl Iterator<Item = Tail> + use<> {
         let mut rest = shared.clone();
         std::iter::from_fn(move || {

@@ -1,58 +1,58 @@
-//! Why there is no configuration.
+//! The errors of the configuration.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no configuration. Each message names the setting, where its value came from, and what would do.
+/// Why the configuration is refused. Each message names the setting, where its value came from, and what is allowed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A file that was asked for cannot be read.
+    /// A file that the configuration names cannot be read.
     #[error("cannot read {}, named by {named_by}: {source}", path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Who asked for it.
+        /// Who names the file: a flag, an environment variable, or its place.
         named_by: String,
-        /// Why not.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The configuration file is not TOML.
+    /// The configuration file is not valid TOML.
     #[error("{} cannot be understood: {why}", path.display())]
     NotToml {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Where, and what is wrong there.
+        /// The place of the mistake, and what is wrong there.
         why: String,
     },
-    /// There is no such setting.
+    /// A name is not the name of a setting.
     #[error("there is no setting {name} (in {origin}){}", meant.map(|it| format!("; is {it} meant?")).unwrap_or_default())]
     Unknown {
-        /// What was said.
+        /// The name that was given.
         name: String,
-        /// Where.
+        /// Where the name was given: the file, or the environment.
         origin: String,
-        /// What was probably meant.
+        /// The name that was probably meant.
         meant: Option<&'static str>,
     },
-    /// A value is none that the setting may have.
+    /// A setting has a value that is not allowed.
     #[error("{key} is {value} (from {origin}): {wants}")]
     Invalid {
-        /// The setting.
+        /// The name of the setting.
         key: &'static str,
-        /// What it was set to, unless that is a secret.
+        /// The value, unless the setting is a secret.
         value: String,
-        /// Where.
+        /// Where the value comes from: the file, the environment, a flag or the default.
         origin: String,
-        /// What would do.
+        /// Which values are allowed.
         wants: String,
     },
-    /// Values that are fine alone do not fit together.
+    /// Values that are valid alone do not fit together.
     #[error("{what} ({})", origins.join(", "))]
     Relation {
-        /// What does not hold, and what would do.
+        /// Which relation does not hold, and what is allowed.
         what: String,
-        /// Where the values come from.
+        /// Where each of the values comes from.
         origins: Vec<String>,
     },
 }

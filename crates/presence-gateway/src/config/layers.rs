@@ -1,4 +1,4 @@
-//! Default, file, environment, flags: where each value comes from.
+//! Merges default, file, environment and flags, and remembers where each value comes from.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,24 +12,24 @@ use super::error::ConfigError;
 use super::settings::{CONFIG_ENV, SETTINGS, by_key, is_misspelt, nearest};
 use crate::cli::Cli;
 
-/// The file that is read when none is named.
+/// The file that is read if none is named.
 const FILE: &str = "presence.toml";
 
-/// What is shown of a secret.
+/// The text that is shown in place of a secret.
 const HIDDEN: &str = "(hidden)";
 
-/// One value, as it is told to people.
+/// The value of one setting, as `--check-config` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// The setting.
+    /// The name of the setting, `section.name`.
     pub key: &'static str,
-    /// Its value, unless that is a secret.
+    /// The value of the setting, unless it is a secret.
     pub value: String,
-    /// Where it comes from.
+    /// Where the value comes from: the file, the environment, a flag or the default.
     pub origin: String,
 }
 
-/// The values that were set, merged; the later layer wins.
+/// The values that were set, merged; a later layer wins over an earlier one.
 #[derive(Debug)]
 pub(super) struct Layers {
     found: BTreeMap<&'static str, Found>,
@@ -49,7 +49,7 @@ enum Given {
 }
 
 impl Layers {
-    /// Reads them; files that are not absolute are looked for in `dir`.
+    /// Reads all layers; paths that are not absolute are relative to `dir`.
     pub(super) fn read(
         dir: &Path,
         cli: &Cli,
@@ -85,7 +85,7 @@ impl Layers {
         Ok(layers)
     }
 
-    /// Takes the tree apart; whatever is no setting is an error.
+    /// Splits a tree of values into settings. A name that is not a setting is an error.
     fn flatten(&mut self, name: String, value: Value, file: &str) -> Result<(), ConfigError> {
         let origin = value.origin().unwrap_or(file).to_owned();
         let setting = by_key(&name);
@@ -126,7 +126,7 @@ impl Layers {
         Ok(())
     }
 
-    /// The value of a setting that has a default.
+    /// Reads a setting that has a default.
     pub(super) fn take<T>(
         &mut self,
         key: &'static str,
@@ -140,7 +140,7 @@ impl Layers {
         read(default).map_err(|wants| invalid(key, default, "default", wants))
     }
 
-    /// The value of a setting whose default depends on the machine.
+    /// Reads a setting whose default depends on the machine.
     pub(super) fn take_or<T>(
         &mut self,
         key: &'static str,
@@ -156,7 +156,7 @@ impl Layers {
         Ok(value)
     }
 
-    /// The value of a setting that may be absent.
+    /// Reads a setting that may be absent.
     pub(super) fn take_if_set<T>(
         &mut self,
         key: &'static str,
@@ -181,7 +181,7 @@ impl Layers {
         }
     }
 
-    /// The values of a setting that is a list; a text is taken apart at its commas.
+    /// Reads a setting that is a list; a text is split at its commas.
     pub(super) fn take_list<T>(
         &mut self,
         key: &'static str,
@@ -208,7 +208,7 @@ impl Layers {
         Ok(values)
     }
 
-    /// A time, shown with its unit however it was written.
+    /// Reads a time. `--check-config` shows it with its unit, however it was written.
     pub(super) fn take_span(
         &mut self,
         key: &'static str,
@@ -221,19 +221,19 @@ impl Layers {
         Ok(span)
     }
 
-    /// Where the value of a setting that was taken came from.
+    /// Where the value of a setting came from, after it was read.
     pub(super) fn origin(&self, key: &str) -> String {
         let origin = self.explained.iter().find(|it| it.key == key);
         format!("{key} from {}", origin.map_or("default", |it| &it.origin))
     }
 
-    /// Whether anybody has set a setting that was taken.
+    /// Whether somebody has set a setting that was read; a default does not count.
     pub(super) fn is_set(&self, key: &str) -> bool {
         let mut explained = self.explained.iter();
         explained.any(|it| it.key == key && it.origin != "default")
     }
 
-    /// What was taken, in the order of [`SETTINGS`].
+    /// The settings that were read, in the order of [`SETTINGS`].
     pub(super) fn explained(mut self) -> Vec<Explained> {
         for setting in SETTINGS {
             if !self.explained.iter().any(|it| it.key == setting.key) {
@@ -281,7 +281,8 @@ fn is_section(name: &str) -> bool {
     })
 }
 
-/// What is set in the environment and ours. Empty means not set, so that a compose file can pass on what it has.
+/// The environment variables that are settings. An empty one counts as not set, so that a compose file can pass on
+/// what it has.
 fn environment(
     env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<BTreeMap<String, String>, ConfigError> {
@@ -317,7 +318,7 @@ fn environment(
     Ok(ours)
 }
 
-/// The configuration file and what is in it. One that was named has to be there.
+/// Reads the configuration file. A file that was named has to exist.
 fn file(
     dir: &Path,
     cli: &Cli,
@@ -378,7 +379,7 @@ fn flags(cli: &Cli) -> Named {
     Named(set.collect())
 }
 
-/// The parser shows the line that it stumbled over, and that may be the secret.
+/// Removes the quoted source lines from an error of the parser, because they may show the secret.
 fn without_source_lines(message: &str) -> String {
     let lines = message.lines().filter(|line| !line.contains(" |"));
     lines.collect::<Vec<_>>().join(": ")

@@ -1,6 +1,6 @@
-//! What an operator can set: defaults, then a file, then the environment, then flags. The later one wins.
+//! What an operator can configure: defaults, then a file, then the environment, then flags. A later one wins.
 //!
-//! Everything that can be wrong is found here, before anything is opened.
+//! Every mistake is reported here, before anything is opened.
 
 mod error;
 mod layers;
@@ -32,109 +32,109 @@ pub use pusher::{Pusher, PusherApp};
 pub use settings::{CONFIG_ENV, SETTINGS, Setting};
 pub use webhook::{Webhook, WebhookFormat};
 
-/// What was configured, checked.
+/// The configuration of a gateway, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen. Loopback, if nobody needs a token.
+    /// The address and port to listen on. It must be a loopback address if no token is needed.
     pub listen: SocketAddr,
-    /// What is kept, where.
+    /// Where profiles and other data are kept.
     pub data_dir: DataDir,
-    /// The store that this node shares with others; without one it is alone.
+    /// The Redis that this node shares with others; without one it is alone.
     pub redis: Option<presence_redis::Settings>,
-    /// Where profiles are; without one they are in the data folder.
+    /// The MongoDB that keeps the profiles; without one they are in the data folder.
     pub mongodb: Option<presence_mongo::Settings>,
-    /// What tells this node from the others.
+    /// The name that tells this node from the others.
     pub node_name: String,
-    /// Which pages may connect.
+    /// The origins of pages that may connect.
     pub allowed_origins: AllowedOrigins,
-    /// How many ways the state is shared out over the cores.
+    /// How many shards of the hub share the work among the cores.
     pub shards: usize,
-    /// How long open connections may take to go elsewhere when the process is told to stop.
+    /// How long closing the open connections may take when the process is told to stop.
     pub drain: Duration,
-    /// How long what is kept of a user is kept after they were seen; for ever, if `None`.
+    /// How long the data of a user is kept after they were last seen; for ever, if `None`.
     pub keep_unseen: Option<Duration>,
-    /// How long each thing of a client lasts.
+    /// The intervals and timeouts of clients: heartbeat, TTL, typing, grace.
     pub timing: Timing,
     /// How clients prove who they are.
     pub jwt: Jwt,
-    /// How many of each the machines keep.
+    /// The limits of the core, such as sessions of a user and channels of a session.
     pub limits: Limits,
-    /// How much a socket may take.
+    /// The limits of connections.
     pub socket: SocketLimits,
     /// How often a connection may do each kind of thing.
     pub rates: Rates,
-    /// Who speaks Pusher's protocol.
+    /// The applications that speak Pusher's protocol.
     pub pusher: Pusher,
-    /// Whom to tell over HTTP who comes and goes.
+    /// The endpoint of webhooks, if there is one.
     pub webhook: Option<Webhook>,
     /// What is logged: a level, or `target=level` with commas between.
     pub log: String,
-    /// How it is logged.
+    /// The format of the log.
     pub log_format: LogFormat,
-    /// What is allowed and still deserves a word: to be logged at start.
+    /// Warnings about settings that are allowed but doubtful, to be logged at the start.
     pub warnings: Vec<String>,
     /// Every setting, its value and where it comes from, without secrets.
     pub explained: Vec<Explained>,
 }
 
-/// What is kept, where.
+/// Where profiles and other data are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataDir {
-    /// Nothing outlives the process.
+    /// In memory: nothing outlives the process.
     Memory,
-    /// In this folder.
+    /// In files in this folder.
     Folder(PathBuf),
 }
 
-/// How clients prove who they are. Without any key they do not.
+/// How clients prove who they are. Without any key they prove nothing.
 #[derive(Clone, Debug)]
 pub struct Jwt {
-    /// For HS256.
+    /// The secret that verifies tokens with HS256.
     pub secret: Option<Secret>,
-    /// Public keys.
+    /// The files of public keys, each with its algorithm.
     pub keys: Vec<KeyFile>,
-    /// A file of public keys with ids.
+    /// A file with a JWK set: public keys with ids.
     pub jwks_file: Option<PathBuf>,
-    /// Where such a set is fetched from, and how often.
+    /// The URL from which a JWK set is fetched, and how often.
     pub jwks_url: Option<JwksUrl>,
-    /// What `iss` has to be.
+    /// The issuer that a token has to name in `iss`.
     pub issuer: Option<String>,
-    /// What `aud` has to name one of.
+    /// The audiences of which a token has to name at least one in `aud`.
     pub audience: Vec<String>,
-    /// How far clocks may be apart.
+    /// How far the clock of an issuer may differ from ours.
     pub leeway: Duration,
-    /// The channels of a token that does not list any.
+    /// The channels that a token without a list allows.
     pub channels_default: Patterns,
 }
 
 impl Jwt {
-    /// Whether there is no key, so that everybody is who they say.
+    /// Whether there is no key, so that the gateway believes what clients say about themselves.
     pub fn is_open(&self) -> bool {
         let has_jwks = self.jwks_file.is_some() || self.jwks_url.is_some();
         self.secret.is_none() && self.keys.is_empty() && !has_jwks
     }
 }
 
-/// Where a JWK set is fetched from, and how often.
+/// The URL from which a JWK set is fetched, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwksUrl {
-    /// Where: `https` and a host, or `http` and this machine, unless more is allowed.
+    /// The URL: `https` and a host, or `http` and this machine, unless more is allowed.
     pub url: Uri,
-    /// How long after a fetch the next one is.
+    /// The pause between two fetches.
     pub refresh: Duration,
 }
 
-/// A text that is never shown.
+/// A secret text, which `Debug` never shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps `text` as it is.
+    /// Wraps `text`, which is kept as it is.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(text.into())
     }
 
-    /// Its bytes, for whoever signs or verifies.
+    /// The bytes of the text, to sign or verify with.
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -146,52 +146,54 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How much a socket may take.
+/// The limits of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketLimits {
-    /// Connections at once; one more is told to come back later.
+    /// The most connections at once; one more is told to come back later.
     pub connections_max: usize,
-    /// The biggest frame or body a client may send.
+    /// The longest frame or body that a client may send, in bytes.
     pub frame_bytes_max: usize,
-    /// What may wait for a slow client; more, and its backlog is dropped for a difference.
+    /// The most bytes that may wait for one client. Beyond that, its backlog is dropped and each topic catches up
+    /// with a diff.
     pub outbox_bytes_max: usize,
-    /// What may wait for all clients together; more, and those for which the most waits get a difference, or are closed.
+    /// The most bytes that may wait for all clients together. Beyond that, those with the longest backlog catch up with
+    /// diffs, or are closed.
     pub outboxes_bytes_max: usize,
-    /// Bytes of whole states that one connection may ask for.
+    /// How many bytes of whole states one connection may ask for.
     pub states: ByteRate,
-    /// Topics one connection may watch.
+    /// The most topics that one connection may watch.
     pub watches_max: usize,
-    /// Connections of one address at once; any number, if `None`.
+    /// The most connections from one address at once; any number, if `None`.
     pub connections_per_address_max: Option<usize>,
 }
 
-/// How often a connection may do each kind of thing.
+/// How often a connection may do each kind of thing, in all dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
-    /// Join, update, leave.
+    /// The rate of join, update and leave.
     pub join: Rate,
-    /// Watch, unwatch.
+    /// The rate of watch and unwatch.
     pub watch: Rate,
-    /// Status.
+    /// The rate of changes of the chosen status.
     pub status: Rate,
-    /// Typing.
+    /// The rate of typing commands.
     pub typing: Rate,
-    /// Cursor, selection.
+    /// The rate of cursor and selection commands.
     pub cursor: Rate,
-    /// Broadcast.
+    /// The rate of broadcasts to channels.
     pub broadcast: Rate,
-    /// List, get.
+    /// The rate of list and get.
     pub query: Rate,
-    /// Heartbeat, ping, activity, authenticate.
+    /// The rate of heartbeat, ping, activity and authenticate.
     pub other: Rate,
 }
 
 impl Config {
-    /// Reads the file, `env` and `cli`, in this order, over the defaults.
+    /// Reads the configuration: the defaults, then the file, then `env`, then `cli`. A later one wins.
     ///
     /// # Errors
     ///
-    /// Names the setting, where its value comes from, and what would do.
+    /// The error names the setting, where its value comes from, and what is allowed.
     pub fn load(
         cli: &Cli,
         env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -199,7 +201,7 @@ impl Config {
         Self::load_in(Path::new(""), cli, env)
     }
 
-    /// Files that are not absolute are looked for in `dir`.
+    /// Reads the configuration; paths that are not absolute are relative to `dir`.
     fn load_in(
         dir: &Path,
         cli: &Cli,
@@ -247,7 +249,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Relations between values.
+    /// Checks the relations between values.
     fn check(&self, layers: &Layers) -> Result<(), ConfigError> {
         let relation = |holds: bool, keys: &[&str], what: String| match holds {
             true => Ok(()),
@@ -312,7 +314,7 @@ impl Config {
         )
     }
 
-    /// What is allowed and still deserves a word.
+    /// The warnings about values that are allowed but doubtful.
     fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         if self.jwt.is_open() {
@@ -333,7 +335,7 @@ impl Config {
     }
 }
 
-/// The answer to `--check-config`.
+/// Writes the answer to `--check-config`.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |of: fn(&Explained) -> &str| {

@@ -1,4 +1,4 @@
-//! How the text of a setting becomes a value. Every error says what would do.
+//! Parses the text of a setting. Every error says what is allowed.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,23 +12,23 @@ use presence_core::Rate;
 
 use crate::identity::Algorithm;
 
-/// What a bare number of a span counts.
+/// The unit of a bare number that stands for a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Thousandths of a second.
+    /// A bare number counts milliseconds.
     Millis,
-    /// Seconds.
+    /// A bare number counts seconds.
     Seconds,
 }
 
-/// The longest span that may be configured. Longer ones are mistakes.
+/// The longest time that may be configured. A longer one is a mistake.
 pub const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Reads `500ms`, `15s`, `10m`, `1h`, `7d`, or a bare number of `unit`s.
+/// Reads a time: `500ms`, `15s`, `10m`, `1h`, `7d`, or a bare number in `unit`.
 ///
 /// # Errors
 ///
-/// Says what would do.
+/// The error says which values are allowed.
 pub fn span(text: &str, unit: Unit) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, suffix) = text.split_at(digits);
@@ -82,8 +82,8 @@ pub(super) fn flag(text: &str) -> Result<bool, String> {
         .map_err(|_| "`true` or `false` would do".to_owned())
 }
 
-/// Reads a port. A Kubernetes service called `redis` puts a URL into the variable of that name in every pod; that is the
-/// port nobody set.
+/// Reads a port. Kubernetes puts a URL into this variable of every pod if there is a service called `redis`; such a
+/// value counts as the default port.
 pub(super) fn redis_port(text: &str) -> Result<u16, String> {
     match text.starts_with("tcp://") {
         true => Ok(6379),
@@ -91,7 +91,7 @@ pub(super) fn redis_port(text: &str) -> Result<u16, String> {
     }
 }
 
-/// Reads `20/s` or `20/s burst 100`. A bucket counts in milliseconds, so nothing is more often than 1000 a second.
+/// Reads a rate: `20/s` or `20/s burst 100`. A bucket counts in milliseconds, so no rate is higher than 1000 a second.
 pub(super) fn rate(text: &str) -> Result<Rate, String> {
     let read = || {
         let mut words = text.split_whitespace();
@@ -119,7 +119,7 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     })
 }
 
-/// Reads `127.0.0.1:4001`, `[::1]:4001` or `localhost:4001`.
+/// Reads an address and port: `127.0.0.1:4001`, `[::1]:4001` or `localhost:4001`.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text
         .strip_prefix("localhost:")
@@ -132,7 +132,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Reads a URL of http or https that we ask something of.
+/// Reads a URL with http or https that the gateway sends requests to.
 pub(super) fn web_url(text: &str) -> Result<Uri, String> {
     let wants = "a URL of http or https would do: `https://example.org/presence`";
     let url: Uri = text.parse().map_err(|_| wants.to_owned())?;
@@ -148,7 +148,7 @@ pub(super) fn web_url(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// Reads the name of a node: something to tell it from the others by, in logs and keys.
+/// Reads the name of a node, which tells it from the others in logs and keys.
 pub(super) fn node_name(text: &str) -> Result<String, String> {
     let fine = (1..=64).contains(&text.len())
         && text
@@ -158,12 +158,12 @@ pub(super) fn node_name(text: &str) -> Result<String, String> {
         .ok_or_else(|| "1 to 64 of `A-Z a-z 0-9 - _ . : @` would do".into())
 }
 
-/// A public key in a file, and the one algorithm it is for.
+/// A file with a public key, and the one algorithm that the key is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFile {
-    /// What it checks.
+    /// The algorithm whose signatures the key verifies.
     pub algorithm: Algorithm,
-    /// A PEM file.
+    /// The path of a PEM file.
     pub path: PathBuf,
 }
 
@@ -173,7 +173,7 @@ impl fmt::Display for KeyFile {
     }
 }
 
-/// Reads `ES256:/etc/presence/key.pub.pem`.
+/// Reads a key and its algorithm, such as `ES256:/etc/presence/key.pub.pem`.
 pub(super) fn key_file(text: &str) -> Result<KeyFile, String> {
     text.split_once(':')
         .and_then(|(algorithm, path)| {

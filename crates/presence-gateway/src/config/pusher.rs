@@ -1,38 +1,39 @@
-//! The applications of the Pusher dialect.
+//! The configuration of the applications of the Pusher dialect.
 
 use super::Secret;
 use super::error::ConfigError;
 use super::layers::Layers;
 use super::parse;
 
-/// The shortest secret of an application: Pusher's own have twenty digits.
+/// The shortest secret of an application, in bytes: Pusher's own have twenty digits.
 const SECRET_BYTES_MIN: usize = 16;
-/// The longest id: room is left for the names of its channels.
+/// The longest id of an application, in bytes; it leaves room for the names of its channels.
 const ID_BYTES_MAX: usize = 28;
 
-/// The applications whose pages and servers speak Pusher's protocol. Without any, nobody does.
+/// The applications whose pages and servers speak Pusher's protocol. Without any, the dialect is off.
 #[derive(Clone, Debug, Default)]
 pub struct Pusher {
-    /// All of them; each has its own channels and users.
+    /// All applications; each has its own channels and users.
     pub apps: Vec<PusherApp>,
-    /// Whether pages may tell each other something on private and presence channels.
+    /// Whether pages may send events to each other on private and presence channels.
     pub client_events: bool,
 }
 
-/// One application: what a page calls it, what a server calls it, and what only the server knows.
+/// One application of the Pusher dialect: its id, its key and its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PusherApp {
-    /// What a server calls it.
+    /// The id, which the application's server uses in URLs.
     pub id: String,
-    /// What a page calls it. No secret.
+    /// The key, with which pages connect. It is not secret.
     pub key: String,
-    /// What its server signs with.
+    /// The secret, with which the application's server signs.
     pub secret: Secret,
-    /// Whether its presence channels are the channels of everybody else. Those of the others are apart.
+    /// Whether its presence channels are the channels of all other dialects. The other applications have channels
+    /// of their own.
     pub meets_others: bool,
 }
 
-/// The application of `pusher.app_id`, if there is one, and those of `pusher.apps`.
+/// Reads the application of `pusher.app_id`, if there is one, and those of `pusher.apps`.
 pub(super) fn pusher(it: &mut Layers) -> Result<Pusher, ConfigError> {
     let id = it.take_if_set("pusher.app_id", id)?;
     let key = it.take_if_set("pusher.key", key)?;
@@ -112,7 +113,7 @@ fn secret(text: &str) -> Result<Secret, String> {
     }
 }
 
-/// Reads `id:key:secret`.
+/// Reads an application from `id:key:secret`.
 fn app(text: &str) -> Result<PusherApp, String> {
     let mut parts = text.splitn(3, ':').map(str::trim);
     let (Some(app), Some(its_key), Some(its_secret)) = (parts.next(), parts.next(), parts.next())

@@ -1,4 +1,4 @@
-//! Sections of the configuration, read from its layers.
+//! Reads the sections of the configuration from its layers.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -34,7 +34,7 @@ pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
     })
 }
 
-/// The most days that a user may be kept unseen: a hundred years.
+/// The longest time for which the data of an unseen user can be kept, in days: a hundred years.
 const KEEP_UNSEEN_DAYS_MAX: u64 = 36_525;
 
 pub(super) fn keep_unseen(it: &mut Layers) -> Result<Option<Duration>, ConfigError> {
@@ -93,11 +93,12 @@ pub(super) fn jwt(dir: &Path, it: &mut Layers) -> Result<Jwt, ConfigError> {
     })
 }
 
-/// How often a JWK set is fetched, at the most and at the least: a key that was taken out of it is believed for so long.
+/// The shortest and the longest pause between fetches of a JWK set. A key that was removed from the set is trusted until
+/// the next fetch.
 const JWKS_REFRESH_RANGE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
 
-/// Where a JWK set is fetched from, if from anywhere.
+/// Reads the URL from which a JWK set is fetched, if there is one.
 fn jwks_url(it: &mut Layers) -> Result<Option<JwksUrl>, ConfigError> {
     let url = it.take_if_set("jwt.jwks_url", parse::web_url)?;
     let refresh = it.take_span("jwt.jwks_refresh", |text| {
@@ -135,7 +136,7 @@ fn is_this_machine(host: &str) -> bool {
         || address.is_some_and(|it| it.to_canonical().is_loopback())
 }
 
-/// The store that nodes share, if there is one: by a URL, or part by part.
+/// Reads the settings of the Redis that nodes share, if there is one: a URL, or its parts.
 pub(super) fn redis(dir: &Path, it: &mut Layers) -> Result<Option<RedisSettings>, ConfigError> {
     let url = it.take_if_set("redis.url", |url| {
         RedisSettings::from_url(url).map_err(|error| format!("{error}"))
@@ -211,7 +212,7 @@ pub(super) fn redis(dir: &Path, it: &mut Layers) -> Result<Option<RedisSettings>
     }
 }
 
-/// Where profiles are, if that is not the data folder.
+/// Reads the settings of the MongoDB that keeps profiles, if there is one.
 pub(super) fn mongodb(it: &mut Layers) -> Result<Option<MongoSettings>, ConfigError> {
     let settings = it.take_if_set("mongodb.uri", |uri| {
         MongoSettings::from_uri(uri).map_err(|error| error.to_string())
@@ -310,7 +311,7 @@ pub(super) fn data_dir(text: &str) -> DataDir {
     }
 }
 
-/// As many as there are cores, up to where more only cost.
+/// The default number of shards: one for each core, up to the number beyond which more only cost.
 pub(super) fn shards() -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     cores.min(8).to_string()

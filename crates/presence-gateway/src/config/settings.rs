@@ -1,17 +1,17 @@
-//! Every setting there is: its names, its default, whether it is a secret.
+//! The table of all settings: their names, their defaults, and which are secret.
 
-/// One setting.
+/// One setting of the configuration.
 #[derive(Debug)]
 pub struct Setting {
-    /// Its name in the file: `section.name`.
+    /// The name in the file: `section.name`.
     pub key: &'static str,
-    /// Its name in the environment.
+    /// The name of the environment variable.
     pub env: &'static str,
-    /// The flag that sets it, too.
+    /// The flag that also sets it, if there is one.
     pub flag: Option<&'static str>,
-    /// Its value when nobody sets it. Empty: there is none, or it depends on the machine.
+    /// The value if nobody sets it. Empty if there is no default, or if it depends on the machine.
     pub default: &'static str,
-    /// Whether it must never be shown.
+    /// Whether the value must never be shown.
     pub secret: bool,
 }
 
@@ -39,7 +39,7 @@ const fn secret(setting: Setting) -> Setting {
     }
 }
 
-/// All of them, in the order in which they are documented.
+/// All settings, in the order in which they are documented.
 pub const SETTINGS: &[Setting] = &[
     flagged(
         setting("listen", "PRESENCE_LISTEN", "127.0.0.1:4001"),
@@ -156,18 +156,19 @@ pub const SETTINGS: &[Setting] = &[
     setting("log.format", "PRESENCE_LOG_FORMAT", "auto"),
 ];
 
-/// Names the file itself, so it cannot stand in it.
+/// The environment variable that names the configuration file, and so cannot stand in it.
 pub const CONFIG_ENV: &str = "PRESENCE_CONFIG";
 
-/// The setting of that name in the file.
+/// The setting with this name in the file.
 pub(super) fn by_key(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-/// The names in the environment that look like ours and are not: a misspelt `PRESENCE_JWT_ISSUER` must not mean
-/// that nobody checks the issuer.
+/// Whether the name of an environment variable looks like a setting and is none. It is an error, because otherwise a
+/// misspelt `PRESENCE_JWT_ISSUER` would mean that nobody checks the issuer.
 ///
-/// A Kubernetes service called `presence` puts `PRESENCE_PORT_4001_TCP` and the like into every pod; those are left alone.
+/// Kubernetes puts `PRESENCE_PORT_4001_TCP` and the like into every pod if there is a service called `presence`;
+/// those are ignored.
 pub(super) fn is_misspelt(env: &str) -> bool {
     let ours = env == CONFIG_ENV || SETTINGS.iter().any(|setting| setting.env == env);
     let of_a_service = env.contains("_SERVICE_HOST")
@@ -177,7 +178,7 @@ pub(super) fn is_misspelt(env: &str) -> bool {
     env.starts_with("PRESENCE_") && !ours && !of_a_service
 }
 
-/// The name that was probably meant.
+/// The name among `names` that was probably meant.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
         .map(|it| (distance(name, it), it))
@@ -186,7 +187,7 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
         .map(|(_, it)| it)
 }
 
-/// How many characters to add, drop or replace.
+/// How many characters to add, drop or replace to turn one text into the other.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {

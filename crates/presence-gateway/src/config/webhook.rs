@@ -1,4 +1,4 @@
-//! Whom to tell over HTTP who comes and goes.
+//! The configuration of webhooks.
 
 use std::fmt;
 
@@ -11,33 +11,33 @@ use super::parse;
 use super::{Pusher, Secret};
 use crate::identity::{SECRET_BYTES_MIN, weak_secret};
 
-/// How many secrets sign at once: one, and the one before it.
+/// The most secrets that sign at once: the current one, and the previous one.
 const SECRETS_MAX: usize = 2;
 
-/// Whom to tell over HTTP who comes and goes.
+/// The endpoint of webhooks, and what it is sent.
 #[derive(Clone)]
 pub struct Webhook {
-    /// Where: `http` or `https`, and a host.
+    /// The URL of the endpoint: `http` or `https`, and a host.
     pub url: Uri,
-    /// What signs.
+    /// The secrets that sign each request, one or two.
     pub secrets: Vec<Secret>,
-    /// What is told.
+    /// The kinds of event that are sent.
     pub wanted: Wanted,
-    /// How.
+    /// The format of the requests.
     pub format: WebhookFormat,
 }
 
-/// How events are spelt and signed.
+/// How webhook requests are encoded and signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebhookFormat {
-    /// Our own.
+    /// Our own format, see `docs/webhooks.md`.
     Presence,
-    /// As Pusher does it.
+    /// The format of Pusher's webhooks.
     Pusher,
 }
 
 impl Webhook {
-    /// Where, without what may be a secret in it.
+    /// The URL without the parts that may be secret, for the log.
     pub fn describe(&self) -> String {
         let authority = self.url.authority().map_or("", |it| it.as_str());
         format!("{}://{authority}/…", self.url.scheme_str().unwrap_or(""))
@@ -55,7 +55,7 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Reads it, if there is one. `has_redis`: there is a store that nodes share.
+/// Reads the endpoint, if there is one. `has_redis` says whether there is a store that nodes share.
 pub(super) fn webhook(
     it: &mut Layers,
     has_redis: bool,
@@ -121,7 +121,7 @@ pub(super) fn webhook(
     }))
 }
 
-/// What is told where nobody says what: all but who is in which channel, which may be much.
+/// The kinds that are sent by default: all except who is in which channel, which may be many events.
 const DEFAULT: [HookKind; 5] = [
     HookKind::UserOnline,
     HookKind::UserChanged,
@@ -140,7 +140,7 @@ fn secret(text: &str) -> Result<Secret, String> {
     }
 }
 
-/// Reads a kind of event, or `user.*` and `channel.*`.
+/// Reads a kind of event, or `user.*` or `channel.*` for several.
 fn kind(text: &str) -> Result<Vec<HookKind>, String> {
     let section = text.strip_suffix('*');
     let is_meant = |it: &HookKind| match section {

@@ -1,18 +1,18 @@
-//! How a token may be signed.
+//! The algorithms that may sign a token.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How a token may be signed. There is no `none`.
+/// An algorithm that may sign a token. There is no `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// HMAC with SHA-256: whoever verifies could sign.
+    /// HMAC with SHA-256: whoever can verify could also sign.
     HS256,
     /// RSA, PKCS #1 v1.5, with SHA-256.
     RS256,
     /// ECDSA on P-256 with SHA-256.
     ES256,
-    /// Ed25519.
+    /// EdDSA on the curve Ed25519.
     EdDSA,
 }
 
@@ -24,7 +24,7 @@ impl Algorithm {
         Algorithm::EdDSA,
     ];
 
-    /// Its name in a token's header.
+    /// The name of the algorithm in a token's header.
     pub fn as_str(self) -> &'static str {
         match self {
             Algorithm::HS256 => "HS256",
@@ -59,7 +59,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// The name of no algorithm that we take.
+/// The name is not that of an algorithm that we accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("HS256, RS256, ES256 or EdDSA would do")]
 pub struct UnknownAlgorithm;

@@ -1,25 +1,25 @@
 //! What belongs to Pusher applications alone: the channels and users below `pusher/`, and the ids of their servers.
 //!
-//! Those channels are private because Pusher's own signature is the way into them. So no ordinary token opens them unless
-//! it names them, and nobody from outside has an id that looks like a user or a server of an application.
+//! Pusher's own signature opens these channels. An ordinary token opens them only if it names them, and no id from
+//! outside may look like that of a user or a server of an application.
 
 use presence_core::{ChannelId, IdError, UserId};
 
-/// Where the channels and users of applications are that nobody else is to meet.
+/// The prefix of channels and users that belong to one application and that nobody else meets.
 pub(crate) const APART: &str = "pusher/";
-/// What the id of an application's server begins with, in whose name it speaks.
+/// The prefix of the id in whose name an application's server sends.
 pub(crate) const SERVER: &str = "app:";
 
-/// Whether `channel` is one of a Pusher application alone.
+/// Whether `channel` belongs to a Pusher application alone.
 pub(crate) fn is_apart(channel: &ChannelId) -> bool {
     channel.as_str().starts_with(APART)
 }
 
-/// The user whom somebody from outside calls `id`: a token, a client, a service, an application's server.
+/// Checks the id of a user that comes from outside: from a token, a client, a service or an application's server.
 ///
 /// # Errors
 ///
-/// It is no id, or one that only the gateway gives.
+/// Fails if it is not an id, or if it is one that only the gateway gives.
 pub fn user_id(id: &str) -> Result<UserId, IdError> {
     let user = UserId::new(id)?;
     match [APART, SERVER].into_iter().find(|it| id.starts_with(it)) {
@@ -28,7 +28,7 @@ pub fn user_id(id: &str) -> Result<UserId, IdError> {
     }
 }
 
-/// The same for an administrator, who may also throw out and forget the users of an application.
+/// Checks the id of a user for an administrator, who may also kick and erase the users of an application.
 pub(crate) fn user_id_for_admin(id: &str) -> Result<UserId, IdError> {
     match id.starts_with(APART) {
         true => UserId::new(id),

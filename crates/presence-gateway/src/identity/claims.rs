@@ -1,4 +1,4 @@
-//! What a token says, and what becomes of it.
+//! The claims of a token, and the identity that they make.
 
 use presence_core::{DeviceId, IdError, Timestamp, WorkspaceId};
 use serde::Deserialize;
@@ -10,10 +10,10 @@ use crate::request::whole_number;
 /// The most workspaces one token may name.
 pub const WORKSPACES_MAX: usize = 32;
 
-/// A longer name is cut.
+/// The longest name, in characters. A longer one is cut.
 pub const NAME_CHARS_MAX: usize = 100;
 
-/// The claims that we read. Whatever else is in a token is none of our business.
+/// The claims that the gateway reads. It ignores all others.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     sub: Option<Value>,
@@ -29,19 +29,19 @@ pub(super) struct Claims {
     scope: Option<Value>,
 }
 
-/// When a token is good.
+/// The times between which a token is valid.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Validity {
-    /// Not from here on.
+    /// The token is no longer valid from this time on.
     pub(super) exp: Timestamp,
-    /// Not before.
+    /// The token is not valid before this time.
     pub(super) nbf: Option<Timestamp>,
-    /// When it was made.
+    /// When the token was issued.
     pub(super) iat: Option<Timestamp>,
 }
 
 impl Claims {
-    /// When the token is good; `exp` has to be there.
+    /// The times between which the token is valid; it must have `exp`.
     pub(super) fn validity(&self) -> Result<Validity, IdentityError> {
         let exp = moment("exp", self.exp.as_ref())?;
         Ok(Validity {
@@ -51,7 +51,7 @@ impl Claims {
         })
     }
 
-    /// Who that is. A token without a list of channels gets `channels_default`.
+    /// The identity that the token gives. A token without a list of channels gets `channels_default`.
     pub(super) fn identity(self, channels_default: &Patterns) -> Result<Identity, IdentityError> {
         let Validity { exp, iat, .. } = self.validity()?;
         let user = match self.sub {
@@ -95,7 +95,7 @@ impl Claims {
     }
 }
 
-/// The name of a person as it may be shown: see [`presence_core::text`]. A long one is cut; an empty one is none.
+/// The name of a person as it may be shown: see [`presence_core::text`]. A long name is cut; an empty one is `None`.
 pub(crate) fn shown_name(name: &str) -> Option<String> {
     let name = presence_core::text::shown(name);
     // What stands at the cut may be half of something, or a blank.
@@ -125,7 +125,7 @@ fn workspaces(
     Ok(workspaces)
 }
 
-/// Seconds since 1970, with a fraction or without.
+/// Reads a moment: seconds since 1970, with or without a fraction.
 fn moment(claim: &'static str, value: Option<&Value>) -> Result<Option<Timestamp>, IdentityError> {
     let millis = match value {
         None | Some(Value::Null) => return Ok(None),
@@ -147,7 +147,7 @@ fn text(claim: &'static str, value: Option<Value>) -> Result<Option<String>, Ide
     }
 }
 
-/// A list of texts, or one text with spaces between.
+/// Reads a list of texts, or one text with spaces between.
 fn texts(claim: &'static str, value: Option<Value>) -> Result<Option<Vec<String>>, IdentityError> {
     let wants = || bad(claim, "must be a list of texts");
     match value {

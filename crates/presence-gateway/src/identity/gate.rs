@@ -1,4 +1,4 @@
-//! The door: from what a client presents to who it is.
+//! The gate: it turns what a client presents into an identity.
 
 use std::sync::Arc;
 
@@ -10,33 +10,33 @@ use super::{
 };
 use crate::config::Jwt;
 
-/// What a client says of itself in the query of its URL.
+/// What a client says about itself in the query of its URL.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked<'a> {
-    /// `user_id`; believed only where nobody needs a token.
+    /// `user_id`; believed only if no token is needed.
     pub user_id: Option<&'a str>,
-    /// `name`; believed only where nobody needs a token.
+    /// `name`; believed only if no token is needed.
     pub name: Option<&'a str>,
-    /// `device_id`; believed where the token names no device.
+    /// `device_id`; believed if the token names no device.
     pub device_id: Option<&'a str>,
-    /// `workspace_id`, with commas between; believed only where nobody needs a token.
+    /// `workspace_id`, with commas between; believed only if no token is needed.
     pub workspace_id: Option<&'a str>,
 }
 
-/// The door. One for all connections.
+/// Checks the tokens of all connections.
 #[derive(Debug)]
 pub struct Gate {
     keys: Option<Keys>,
-    /// Users whose older tokens are refused.
+    /// The users whose older tokens are refused.
     pub revoked: Arc<Revoked>,
 }
 
 impl Gate {
-    /// A gate with the configured keys; without any it is open.
+    /// A gate with the configured keys. Without any key it is open.
     ///
     /// # Errors
     ///
-    /// A key cannot be used.
+    /// Fails if a key cannot be used.
     pub fn new(jwt: &Jwt, now: Timestamp) -> Result<Gate, KeyError> {
         Ok(Gate {
             keys: Keys::load(jwt, now)?,
@@ -44,26 +44,26 @@ impl Gate {
         })
     }
 
-    /// Whether everybody is who they say.
+    /// Whether there are no keys, so that the gateway believes what clients say about themselves.
     pub fn is_open(&self) -> bool {
         self.keys.is_none()
     }
 
-    /// Whether nobody can come in yet, because the keys of a URL have never been fetched.
+    /// Whether no client can be let in yet, because the keys of a URL have never been fetched.
     pub fn is_waiting_for_keys(&self) -> bool {
         self.keys.as_ref().is_some_and(Keys::is_waiting)
     }
 
-    /// The keys that are fetched from a URL, if there are such.
+    /// The keys that are fetched from a URL, if there are any.
     pub(crate) fn fetched_keys(&self) -> Option<&Arc<FetchedJwks>> {
         self.keys.as_ref().and_then(Keys::fetched)
     }
 
-    /// Who comes in with `token`, or without.
+    /// The identity of a client with `token`, or without one.
     ///
     /// # Errors
     ///
-    /// There is no token and one is needed, or it is not good, or a parameter has a bad value.
+    /// Fails if a token is needed and missing, if it is not valid, or if a parameter has a bad value.
     pub fn admit(
         &self,
         token: Option<&str>,
@@ -81,11 +81,11 @@ impl Gate {
         Ok(identity)
     }
 
-    /// Who goes on with a fresh `token`: the same user, on the same device.
+    /// The identity after a change to a fresh `token`, which must be of the same user. The device stays.
     ///
     /// # Errors
     ///
-    /// It is not good, or of another user. The old identity holds until it runs out.
+    /// Fails if the token is not valid, or of another user. The old identity stays valid until its own token expires.
     pub fn renew(
         &self,
         old: &Identity,
@@ -105,7 +105,7 @@ impl Gate {
     }
 }
 
-/// Whoever it says it is.
+/// The identity that the client claims, without a check.
 fn as_given(asked: Asked<'_>) -> Result<Identity, IdentityError> {
     let user = match asked.user_id.filter(|id| !id.is_empty()) {
         Some(id) => checked("user_id", user_id(id))?,
@@ -133,7 +133,7 @@ fn as_given(asked: Asked<'_>) -> Result<Identity, IdentityError> {
     })
 }
 
-/// A visitor: a public id that is nothing but random.
+/// The id of an anonymous visitor. It is public, and random.
 pub(crate) fn anonymous() -> UserId {
     let mut random = [0; 10];
     getrandom::fill(&mut random).expect("the system has randomness");

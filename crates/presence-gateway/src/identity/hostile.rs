@@ -1,4 +1,4 @@
-//! Reading what a stranger sends, without a connection: see [`crate::hostile`].
+//! Decodes what a stranger sends, without a connection: see [`crate::hostile`].
 
 use std::ffi::OsString;
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use crate::config::Config;
 
 const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
-/// A token as it comes, the claims that are signed in one, a set of keys, and a resume token.
+/// Decodes a token, the claims in one, a set of keys, and a resume token.
 pub(crate) fn token(bytes: &[u8]) {
     static GATE: OnceLock<Gate> = OnceLock::new();
     let Ok(text) = str::from_utf8(bytes) else {
@@ -36,7 +36,7 @@ pub(crate) fn token(bytes: &[u8]) {
     assert!(resumed.is_none(), "nobody has signed it");
 }
 
-/// Somebody without a token.
+/// The identity of a client without a token.
 pub(crate) fn somebody() -> Identity {
     static GATE: OnceLock<Gate> = OnceLock::new();
     let admitted = GATE

@@ -1,4 +1,4 @@
-//! Public keys with ids: a file that is read again when it changes, or what somebody else fetches from a URL.
+//! Public keys with ids: from a file that is read again when it changes, or from a URL.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -18,14 +18,14 @@ use tokio::sync::Notify;
 use super::Algorithm;
 use super::keys::{Key, KeyError, checked_key};
 
-/// The most keys one file may have.
+/// The most keys that one file may have.
 pub(super) const KEYS_MAX: usize = 64;
-/// The biggest set that is read.
+/// The longest set that is read, in bytes.
 pub(crate) const JWKS_BYTES_MAX: usize = 1 << 20;
-/// How often the file is looked at.
+/// How often the gateway checks whether the file has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// A JWK set.
+/// A set of keys with ids (JWK set).
 #[derive(Debug)]
 pub(super) enum Jwks {
     File(JwksFile),
@@ -41,14 +41,14 @@ impl Jwks {
         }
     }
 
-    /// Somebody has named a key that is not there: there may be a newer set.
+    /// Asks for a newer set, because a token has named a key that is not there.
     pub(super) fn look_for_unknown(&self) {
         if let Jwks::Fetched(fetched) = self {
             fetched.unknown.notify_one();
         }
     }
 
-    /// Whether there was never any set.
+    /// Whether the set has never been fetched.
     pub(super) fn is_waiting(&self) -> bool {
         match self {
             Jwks::File(_) => false,
@@ -57,15 +57,15 @@ impl Jwks {
     }
 }
 
-/// The last set that was fetched from a URL and was good. Whoever fetches keeps it up to date.
+/// The last good set that was fetched from a URL. The [`Fetcher`](crate::jwks::Fetcher) keeps it up to date.
 #[derive(Debug, Default)]
 pub(crate) struct FetchedJwks {
     last: Mutex<Fetched>,
-    /// Told whenever somebody names a key that is not there.
+    /// Notified whenever a token names a key that is not there.
     pub(crate) unknown: Notify,
-    /// Attempts to fetch it.
+    /// How many times fetching the set was tried.
     pub(crate) fetches: AtomicU64,
-    /// Attempts that came to nothing.
+    /// How many of these attempts failed.
     pub(crate) failures: AtomicU64,
 }
 
@@ -77,11 +77,11 @@ struct Fetched {
 }
 
 impl FetchedJwks {
-    /// Takes in what was fetched; says how many keys there are if that is another set than before.
+    /// Replaces the set by what was fetched. Returns the number of keys if the set has changed.
     ///
     /// # Errors
     ///
-    /// It is no set for us. The one from before stays.
+    /// Fails if the text is not a set with a key that we can use. The set from before stays.
     pub(crate) fn replace(&self, text: String, now: Timestamp) -> Result<Option<usize>, String> {
         if self.lock().text == text {
             self.lock().at = Some(now);
@@ -126,14 +126,14 @@ struct State {
     look_at: Timestamp,
 }
 
-/// What changes when a file does.
+/// The properties of a file that change when it is written.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
     bytes: u64,
 }
 
-/// A key, and what it is called.
+/// A key and its id (`kid`).
 #[derive(Debug)]
 pub(super) struct NamedKey {
     pub(super) kid: Option<String>,
@@ -141,11 +141,11 @@ pub(super) struct NamedKey {
 }
 
 impl JwksFile {
-    /// Reads `path`.
+    /// Reads the set in the file at `path`.
     ///
     /// # Errors
     ///
-    /// It cannot be read, or has no key for us.
+    /// Fails if the file cannot be read, or has no key that we can use.
     pub(super) fn open(path: &Path, now: Timestamp) -> Result<JwksFile, KeyError> {
         let seen = stamp(path).ok();
         Ok(JwksFile {
@@ -158,7 +158,7 @@ impl JwksFile {
         })
     }
 
-    /// The keys, read again if the file has changed. While it cannot be read, those from before.
+    /// The keys, read again if the file has changed. While the file cannot be read, the keys from before.
     pub(super) fn keys(&self, now: Timestamp) -> Arc<[NamedKey]> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if now >= state.look_at {
@@ -202,7 +202,7 @@ fn read(path: &Path) -> Result<Arc<[NamedKey]>, KeyError> {
     keys_of(&text).map(Into::into).map_err(bad)
 }
 
-/// The keys for us. What is for encryption, or of a kind that we do not take, is left out: a provider has many.
+/// The keys that we can use. Keys for encryption, or of a kind that we do not accept, are left out.
 pub(super) fn keys_of(text: &str) -> Result<Vec<NamedKey>, String> {
     #[derive(Deserialize)]
     struct Set {
@@ -242,7 +242,7 @@ pub(super) fn keys_of(text: &str) -> Result<Vec<NamedKey>, String> {
     Ok(keys)
 }
 
-/// The one algorithm of a key: the one it names, else the one of its kind.
+/// The one algorithm of a key: the one it names, otherwise the one of its type.
 fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
     let (of_kind, name) = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),

@@ -18,15 +18,15 @@ use super::jwks::{FetchedJwks, Jwks, JwksFile};
 use super::{Algorithm, Identity, IdentityError, Patterns};
 use crate::config::{Jwt, KeyFile};
 
-/// The longest token that is looked at.
+/// The longest token that is verified, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 8192;
 
-/// A shorter secret can be guessed.
+/// The shortest secret, in bytes. A shorter one can be guessed.
 pub const SECRET_BYTES_MIN: usize = 32;
 
-/// RSA keys with a shorter modulus, in bytes, can be factored.
+/// The shortest modulus of an RSA key, in bytes. A shorter one can be factored.
 const RSA_BYTES_MIN: usize = 256;
-/// Longer ones are not verified with; DER puts a few bytes around 512.
+/// The longest modulus, in bytes: 512, and a few bytes of DER around it.
 const RSA_BYTES_MAX: usize = 530;
 
 /// Whether a secret can be guessed: it is short, or a few characters over and over.
@@ -49,37 +49,37 @@ pub struct Keys {
     channels_default: Patterns,
 }
 
-/// A key and the one algorithm it is for.
+/// A key, and the one algorithm that it is for.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) algorithm: Algorithm,
     key: DecodingKey,
 }
 
-/// Why there are no keys.
+/// Why the keys cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// A secret that can be guessed.
+    /// The secret can be guessed.
     #[error(
         "the secret can be guessed: at least {SECRET_BYTES_MIN} random bytes would do, `openssl rand -base64 32` makes some"
     )]
     WeakSecret,
-    /// A file that is not what it should be.
+    /// A file is not a key of the configured kind.
     #[error("{}: {problem}", path.display())]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         problem: String,
     },
 }
 
 impl Keys {
-    /// Reads the configured keys; none if none is configured.
+    /// Reads the configured keys; `None` if none is configured.
     ///
     /// # Errors
     ///
-    /// A secret is weak, or a file is not what it should be.
+    /// Fails if a secret is weak, or if a file is not what it should be.
     pub fn load(jwt: &Jwt, now: Timestamp) -> Result<Option<Keys>, KeyError> {
         if jwt.is_open() {
             return Ok(None);
@@ -112,11 +112,11 @@ impl Keys {
         }))
     }
 
-    /// Who has `token`.
+    /// Verifies `token`, and returns the identity that it gives.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with it; nothing of the token that was not signed is in the message.
+    /// Says what is wrong with the token. The message has nothing of the token that was not signed.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Identity, IdentityError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(IdentityError::TooLong);
@@ -141,7 +141,7 @@ impl Keys {
         self.jwks.as_ref().is_some_and(Jwks::is_waiting)
     }
 
-    /// The keys that are fetched from a URL, if there are such.
+    /// The keys that are fetched from a URL, if there are any.
     pub(crate) fn fetched(&self) -> Option<&Arc<FetchedJwks>> {
         match &self.jwks {
             Some(Jwks::Fetched(fetched)) => Some(fetched),
@@ -149,7 +149,7 @@ impl Keys {
         }
     }
 
-    /// The claims, once the signature, the issuer and the audience are right.
+    /// The claims of a token whose signature, issuer and audience are right.
     fn signed_claims(&self, token: &str, now: Timestamp) -> Result<Claims, IdentityError> {
         let header = decode_header(token).map_err(|error| match error.kind() {
             // An algorithm nobody knows, `none` for one.
@@ -238,7 +238,7 @@ impl Keys {
     }
 }
 
-/// Whether a header cannot be read because of its algorithm.
+/// Whether the header of a token cannot be read because of its algorithm.
 fn algorithm_is_the_problem(token: &str) -> bool {
     let header = token.split('.').next().unwrap_or_default();
     let header = base64.decode(header).unwrap_or_default();
@@ -269,7 +269,7 @@ fn read_pem(file: &KeyFile) -> Result<Key, KeyError> {
         .map_err(bad)
 }
 
-/// A key that can verify something. Whether it can is only found by trying.
+/// A key that can verify signatures. The only way to find out is to try.
 pub(super) fn checked_key(algorithm: Algorithm, key: DecodingKey) -> Result<Key, String> {
     let is_rsa = key.family() == AlgorithmFamily::Rsa;
     if is_rsa && !(RSA_BYTES_MIN..=RSA_BYTES_MAX).contains(&rsa_bytes(&key)) {
@@ -288,7 +288,7 @@ pub(super) fn checked_key(algorithm: Algorithm, key: DecodingKey) -> Result<Key,
     }
 }
 
-/// How long the modulus is, about: that of a PEM comes with a few bytes of DER around.
+/// The length of the modulus in bytes, about: that of a PEM comes with a few bytes of DER around.
 fn rsa_bytes(key: &DecodingKey) -> usize {
     match key.kind() {
         DecodingKeyKind::RsaModulusExponent { n, .. } => {

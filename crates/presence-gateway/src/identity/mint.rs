@@ -1,4 +1,4 @@
-//! Tokens of our own making: for a laptop, and for tests.
+//! Signs tokens with the configured secret: to try things out, and for tests.
 
 use std::time::Duration;
 
@@ -9,40 +9,41 @@ use serde::Serialize;
 use super::{Algorithm, PatternError, Patterns, Scope};
 use crate::config::Jwt;
 
-/// Whom a token is for, and what it allows.
+/// The user that a token is for, and what it allows.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// The user.
+    /// The user that the token is for (`sub`).
     pub user: UserId,
-    /// The name others see.
+    /// The name that others see.
     pub name: Option<String>,
-    /// The tenants in whose online lists the user appears.
+    /// The workspaces that show the user in their online lists.
     pub workspaces: Vec<WorkspaceId>,
-    /// Patterns; none means that the token does not say.
+    /// Patterns of channels. If empty, the token has no list.
     pub channels: Vec<String>,
-    /// Names of scopes, with spaces or commas between if need be; none means that the token does not say.
+    /// The names of scopes; one text may have several, with spaces or commas between. If empty, the token has no scopes
+    /// of its own.
     pub scopes: Vec<String>,
-    /// The device it is bound to.
+    /// The device that the token is bound to.
     pub device: Option<DeviceId>,
-    /// How long it is good for.
+    /// How long the token is valid.
     pub ttl: Duration,
 }
 
-/// Why there is no token.
+/// Why a token could not be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
-    /// Nothing to sign with.
+    /// No secret is configured.
     #[error(
         "there is no secret to sign with: PRESENCE_JWT_SECRET=$(openssl rand -base64 32) would do, for the gateway too"
     )]
     NoSecret,
-    /// There is no such scope.
+    /// There is no scope with this name.
     #[error("there is no scope {0:?}: join, watch, status, broadcast, act, read or admin would do")]
     Scope(String),
-    /// A pattern is none.
+    /// A text is not a pattern of channels.
     #[error("{0}")]
     Pattern(#[from] PatternError),
-    /// It could not be signed.
+    /// The library could not sign the token.
     #[error("it could not be signed")]
     Signing(#[source] jsonwebtoken::errors::Error),
 }
@@ -72,7 +73,7 @@ struct Claims<'a> {
 ///
 /// # Errors
 ///
-/// There is no secret, or the grant has a scope or a pattern that is none.
+/// Fails if there is no secret, or if the grant has a scope or a pattern that is not valid.
 pub fn mint(jwt: &Jwt, grant: &Grant, now: Timestamp) -> Result<String, MintError> {
     let secret = jwt.secret.as_ref().ok_or(MintError::NoSecret)?;
     Patterns::new(grant.channels.iter().map(String::as_str))?;

@@ -1,6 +1,6 @@
-//! Who a client is, and what it may do.
+//! The identity of a client, and what it may do.
 //!
-//! [`Gate`] is the door: it turns a token, or what a client says where nobody needs one, into an [`Identity`].
+//! [`Gate`] turns a token, or what a client says if no token is needed, into an [`Identity`].
 //! The rest of the gateway asks the identity. Time is always an argument.
 
 mod gate;
@@ -42,46 +42,46 @@ pub(crate) use revoked::Compared;
 pub use revoked::{REVOKED_MAX, Revoked, RevokedFull};
 pub use scopes::{Scope, Scopes};
 
-/// Who a client is, and what it may do.
+/// The identity of a client, and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The account, or an `anon_` one.
+    /// The id of the user, or a random `anon_` one.
     pub user: UserId,
-    /// The name others see, until a meta has one.
+    /// The name that others see, unless a meta has another one.
     pub name: Option<String>,
-    /// The device, if it was said.
+    /// The device that the token or the client names.
     pub device: Option<DeviceId>,
-    /// The tenants in whose online lists the user appears.
+    /// The workspaces that show the user in their online lists.
     pub workspaces: Vec<WorkspaceId>,
-    /// The channels it may enter and see.
+    /// The channels that the client may join and watch.
     pub channels: Patterns,
-    /// The kinds of thing it may do.
+    /// The kinds of thing that the client may do.
     pub scopes: Scopes,
-    /// When its token was made, if that was said.
+    /// When its token was issued, if the token says so.
     pub issued_at: Option<Timestamp>,
-    /// When its token runs out (`exp`). An open connection may stay for `jwt.leeway` more.
+    /// When its token expires (`exp`). An open connection may stay for `jwt.leeway` more.
     pub expires_at: Option<Timestamp>,
-    /// Whether it was taken as given, without a token.
+    /// Whether the gateway believed the client without a token.
     pub open: bool,
 }
 
 impl Identity {
-    /// To be in a channel.
+    /// Checks that the client may join a channel.
     ///
     /// # Errors
     ///
-    /// No scope `join`, or the channel is not among its channels.
+    /// Fails without the scope `join`, or if the channel is not among its channels.
     pub fn may_join(&self, channel: &ChannelId) -> Result<(), Forbidden> {
         self.needs(Scope::Join, "channel")?;
         self.covers(channel)
     }
 
-    /// To see a channel: watch it, list it.
+    /// Checks that the client may watch and list a channel.
     ///
     /// # Errors
     ///
-    /// No scope `watch`, or the channel is not among its channels; `read` is enough for every channel but those of Pusher
-    /// applications.
+    /// Fails without the scope `watch`, or if the channel is not among its channels. The scope `read` is enough for every
+    /// channel that does not belong to a Pusher application.
     pub fn may_watch_channel(&self, channel: &ChannelId) -> Result<(), Forbidden> {
         let may_read = self.may_read().is_ok();
         if may_read && !is_apart(channel) {
@@ -93,11 +93,12 @@ impl Identity {
         self.covers(channel)
     }
 
-    /// To see who is online in a workspace.
+    /// Checks that the client may see who is online in a workspace.
     ///
     /// # Errors
     ///
-    /// No scope `watch`, or it is not in that workspace; `read` is enough for every workspace.
+    /// Fails without the scope `watch`, or if it is not in that workspace. The scope `read` is enough
+    /// for every workspace.
     pub fn may_watch_workspace(&self, workspace: &WorkspaceId) -> Result<(), Forbidden> {
         if self.may_read().is_ok() {
             return Ok(());
@@ -109,11 +110,12 @@ impl Identity {
         Err(Forbidden::new("workspace", Why::OtherWorkspace))
     }
 
-    /// To see what others may see of a user. Everybody may who may watch: a user is known by their id.
+    /// Checks that the client may see the public status of a user. Any client that may watch may watch any user whose
+    /// id it knows.
     ///
     /// # Errors
     ///
-    /// No scope `watch` or `read`, and it is somebody else.
+    /// Fails without the scopes `watch` and `read`, if it is another user.
     pub fn may_watch_user(&self, user: &UserId) -> Result<(), Forbidden> {
         if *user == self.user || self.may_read().is_ok() {
             return Ok(());
@@ -121,31 +123,31 @@ impl Identity {
         self.needs(Scope::Watch, "users")
     }
 
-    /// To tell everybody in a channel something.
+    /// Checks that the client may broadcast to a channel.
     ///
     /// # Errors
     ///
-    /// No scope `broadcast`, or the channel is not among its channels.
+    /// Fails without the scope `broadcast`, or if the channel is not among its channels.
     pub fn may_broadcast(&self, channel: &ChannelId) -> Result<(), Forbidden> {
         self.needs(Scope::Broadcast, "channel")?;
         self.covers(channel)
     }
 
-    /// To choose the status of a user.
+    /// Checks that the client may set the status of a user.
     ///
     /// # Errors
     ///
-    /// No scope `status`, or it is somebody else and there is no scope `act`.
+    /// Fails without the scope `status`, or for another user without the scope `act`.
     pub fn may_set_status_of(&self, user: &UserId) -> Result<(), Forbidden> {
         self.needs(Scope::Status, "status")?;
         self.may_act_for(user)
     }
 
-    /// To do things in the name of a user. What things, the other questions tell.
+    /// Checks that the client may act in the name of a user. Other checks say what it may do.
     ///
     /// # Errors
     ///
-    /// It is somebody else, and there is no scope `act`.
+    /// Fails for another user without the scope `act`.
     pub fn may_act_for(&self, user: &UserId) -> Result<(), Forbidden> {
         if *user == self.user || self.scopes.has(Scope::Act) {
             return Ok(());
@@ -153,20 +155,20 @@ impl Identity {
         Err(Forbidden::new("user_id", Why::OtherUser))
     }
 
-    /// To see every user, channel and workspace.
+    /// Checks that the client may see every user, channel and workspace.
     ///
     /// # Errors
     ///
-    /// No scope `read`.
+    /// Fails without the scope `read`.
     pub fn may_read(&self) -> Result<(), Forbidden> {
         self.needs(Scope::Read, "scope")
     }
 
-    /// To kick and revoke users.
+    /// Checks that the client may kick and revoke users.
     ///
     /// # Errors
     ///
-    /// No scope `admin`.
+    /// Fails without the scope `admin`.
     pub fn may_administer(&self) -> Result<(), Forbidden> {
         self.needs(Scope::Admin, "scope")
     }
@@ -178,7 +180,7 @@ impl Identity {
         Err(Forbidden::new(field, Why::NoScope(scope)))
     }
 
-    /// What Pusher's own signature opens, no scope does: `admin` and `read` need a pattern too.
+    /// Channels that Pusher's own signature opens are not opened by a scope: `admin` and `read` need a pattern too.
     fn covers(&self, channel: &ChannelId) -> Result<(), Forbidden> {
         let is_apart = is_apart(channel);
         if self.channels.cover(channel) || (self.scopes.has(Scope::Admin) && !is_apart) {
@@ -194,10 +196,10 @@ impl Identity {
     }
 }
 
-/// What an identity may not do.
+/// Something that an identity is not allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forbidden {
-    /// The field of the command or request that it was about.
+    /// The field of the command or request that the refusal is about.
     pub field: &'static str,
     why: Why,
 }
@@ -233,63 +235,63 @@ impl fmt::Display for Forbidden {
 
 impl std::error::Error for Forbidden {}
 
-/// Why somebody is nobody. Safe to show: nothing of the token is in it but what its issuer has signed.
+/// Why a client has no identity. It is safe to show: it has nothing of the token but what the issuer has signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// There is none.
+    /// A token is needed, and there is none.
     #[error("a token is required")]
     Missing,
-    /// It is no JWT.
+    /// The token is not a JWT.
     #[error("the token is not a JWT")]
     Malformed,
-    /// It is longer than any we make.
+    /// The token is longer than the limit.
     #[error("the token is longer than {TOKEN_BYTES_MAX} bytes")]
     TooLong,
-    /// Its algorithm is not the one of the key.
+    /// The algorithm of the token is not that of the key.
     #[error(
         "the token's algorithm is not the one of the key; here it is {}",
         one_of(expected)
     )]
     Algorithm {
-        /// What would do.
+        /// The algorithms of the configured keys.
         expected: Vec<Algorithm>,
     },
-    /// It names a key that is not here, or none where one has to be named.
+    /// The token names a key that is not here, or names none although it has to.
     #[error("the token's key (kid) is unknown")]
     UnknownKey,
-    /// It was changed, or signed by somebody else.
+    /// The token was changed, or signed by somebody else.
     #[error("the token's signature is wrong")]
     Signature,
-    /// It has run out.
+    /// The token has expired (`exp`).
     #[error("the token has expired")]
     Expired,
-    /// Its time has not come.
+    /// The token is not valid yet (`nbf`).
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// It says that it was made later than now.
+    /// The token says that it was issued later than now (`iat`).
     #[error("the token was issued in the future (iat)")]
     IssuedInFuture,
-    /// The keys that it could be checked with have not been fetched yet.
+    /// The keys to verify the token have not been fetched yet.
     #[error("the keys of tokens are not there yet: try again")]
     NoKeysYet,
-    /// It was issued by somebody else.
+    /// The token was issued by somebody else (`iss`).
     #[error("the token's issuer (iss) is not the one configured")]
     Issuer,
-    /// It is meant for somebody else.
+    /// The token is meant for another service (`aud`).
     #[error("the token's audience (aud) does not name this service")]
     Audience,
-    /// A claim, or where nobody needs a token a parameter, is missing or has a bad value.
+    /// A claim, or without tokens a parameter, is missing or has a bad value.
     #[error("{claim} {problem}")]
     Claim {
-        /// Its name.
+        /// The name of the claim or parameter.
         claim: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         problem: String,
     },
-    /// It was made before its user was revoked.
+    /// The token was issued before its user was revoked.
     #[error("the user has been revoked: sign in again")]
     Revoked,
-    /// It is to replace one of somebody else.
+    /// The token is to replace a token of another user.
     #[error("the token is of another user")]
     OtherUser,
 }

@@ -1,12 +1,12 @@
-//! Which pages may connect.
+//! The origins of pages that may connect.
 //!
-//! A browser lets every page on the web open a WebSocket to us, and says whose page it is. What is no browser sends
-//! no origin, and is not stopped here: that is what tokens are for.
+//! A browser lets every page on the web open a WebSocket to us, and names the page's origin. Programs that are not
+//! browsers send no origin; they are not stopped here but by tokens.
 
 use std::fmt;
 use std::net::IpAddr;
 
-/// Which pages may connect.
+/// The origins of pages that may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedOrigins {
     any: bool,
@@ -19,19 +19,19 @@ pub struct AllowedOrigins {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Listed {
     scheme: String,
-    /// Whether it stands for every host below this one.
+    /// Whether it stands for every subdomain of the host.
     below: bool,
     authority: Authority,
 }
 
-/// A host, and a port unless it is the usual one of the scheme.
+/// A host, and a port unless it is the default port of the scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Authority {
     host: String,
     port: Option<u16>,
 }
 
-/// A page that may not connect.
+/// The origin or the host of a request is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OriginRefused;
 
@@ -44,14 +44,14 @@ impl fmt::Display for OriginRefused {
 impl std::error::Error for OriginRefused {}
 
 impl AllowedOrigins {
-    /// Those of `list`: `https://example.org`, `https://*.example.org`, or `*` for all. Besides:
+    /// The origins of `list`: `https://example.org`, `https://*.example.org`, or `*` for all. It also allows:
     ///
     /// - with tokens, the pages that this gateway serves itself (the origin is that of the `Host` header);
     /// - without (`open`), the pages of this machine, on any port.
     ///
     /// # Errors
     ///
-    /// One of them is none; says what would do.
+    /// Fails if a text of the list is not an origin, and says what is allowed.
     pub fn new(list: &[String], open: bool) -> Result<Self, String> {
         let mut origins = AllowedOrigins {
             any: false,
@@ -83,7 +83,7 @@ impl AllowedOrigins {
     ///
     /// # Errors
     ///
-    /// It may not.
+    /// Fails if the request may not come in.
     pub fn check(&self, origin: Option<&str>, host: Option<&str>) -> Result<(), OriginRefused> {
         self.check_host(host)?;
         let origin_is_fine = match origin {
@@ -101,7 +101,7 @@ impl AllowedOrigins {
     ///
     /// # Errors
     ///
-    /// It may not.
+    /// Fails if the request may not be answered.
     pub fn check_host(&self, host: Option<&str>) -> Result<(), OriginRefused> {
         let is_fine = !self.open || self.any || host.is_none_or(|it| self.is_host_of_ours(it));
         match is_fine {
@@ -171,7 +171,7 @@ fn listed(text: &str) -> Option<Listed> {
     })
 }
 
-/// The scheme, in small letters, and what follows it.
+/// The scheme, in lower case, and the rest.
 fn split(origin: &str) -> Option<(String, &str)> {
     let (scheme, rest) = origin.split_once("://")?;
     let fine = !scheme.is_empty()
@@ -181,7 +181,7 @@ fn split(origin: &str) -> Option<(String, &str)> {
     fine.then(|| (scheme.to_ascii_lowercase(), rest))
 }
 
-/// `example.org`, `example.org:8443`, `[::1]:80`.
+/// Parses `example.org`, `example.org:8443` or `[::1]:80`.
 fn authority(scheme: &str, text: &str) -> Option<Authority> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse::<u16>().ok()?)),

@@ -1,4 +1,4 @@
-//! Which channels an identity may enter and see.
+//! The patterns of channels that an identity may join and watch.
 
 use std::sync::Arc;
 
@@ -9,39 +9,39 @@ use super::{APART, is_apart};
 /// The most patterns one token may list.
 pub const PATTERNS_MAX: usize = 100;
 
-/// Channels, and prefixes of channels. Cheap to clone.
+/// Patterns of channels: single channels, and prefixes. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patterns(Arc<[Pattern]>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pattern {
-    /// `*`
+    /// `*`: every channel that does not belong to a Pusher application.
     Every,
-    /// `room:*`
+    /// `room:*`: every channel that begins with this.
     Prefix(ChannelId),
-    /// `room:42`
+    /// `room:42`: this channel.
     One(ChannelId),
 }
 
 /// Why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// The rest of it is no channel.
+    /// What is before the `*` is not the beginning of a channel's id.
     #[error(
         "a pattern is a channel, a prefix with `*` at its end, or `*`; what is before the `*` {0}"
     )]
     NoChannel(IdError),
-    /// There are too many.
+    /// There are more than [`PATTERNS_MAX`] patterns.
     #[error("at most {PATTERNS_MAX} patterns would do")]
     TooMany,
 }
 
 impl Patterns {
-    /// These patterns.
+    /// Parses the texts of patterns.
     ///
     /// # Errors
     ///
-    /// One of them is none, or there are more than [`PATTERNS_MAX`].
+    /// Fails if a text is not a pattern, or if there are more than [`PATTERNS_MAX`].
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Patterns, PatternError> {
         let mut checked = Vec::new();
         for text in patterns {
@@ -53,13 +53,13 @@ impl Patterns {
         Ok(Patterns(checked.into()))
     }
 
-    /// Every channel.
+    /// The pattern `*`, which covers every channel that does not belong to a Pusher application.
     pub fn every() -> Patterns {
         Patterns([Pattern::Every].into())
     }
 
-    /// Whether `channel` is one of them. A channel of a Pusher application is covered by a pattern that says so: one that
-    /// begins with `pusher/` itself.
+    /// Whether one of the patterns covers `channel`. A channel of a Pusher application is covered only by a pattern that
+    /// itself begins with `pusher/`.
     pub fn cover(&self, channel: &ChannelId) -> bool {
         let is_apart = is_apart(channel);
         self.0.iter().any(|pattern| match pattern {

@@ -1,8 +1,8 @@
-//! Resume tokens: what a client shows to go on with its session after its connection broke.
+//! Resume tokens: a client presents one to continue its session after its connection broke.
 //!
-//! A token is `body.mac`, both in base64. The body has the session, its epoch, the second in which the token ends, and the id of
-//! the device. So a client that names no device is still the one that it was. Tokens of earlier releases have no device in
-//! their body: they are good for whoever names the right one.
+//! A token is `body.mac`, both in base64. The body has the session, its epoch, the second in which the token expires, and the id
+//! of the device, so a client that names no device keeps the one it had. Tokens of earlier releases have no device in their
+//! body: the client has to name the right one.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,16 +16,16 @@ use hmac::{Hmac, Mac};
 use presence_core::{DeviceId, SessionId, Timestamp, UserId};
 use sha2::Sha256;
 
-/// The name of the file, in the data folder.
+/// The name of the key file in the data folder.
 const FILE: &str = "resume.key";
-/// How long a token is good for. Long before that the session is gone.
+/// How long a token is valid. The session ends long before that.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
-/// Session, epoch, end. The device follows.
+/// The length of session, epoch and end, in bytes. The device follows.
 const HEAD_BYTES: usize = 16 + 4 + 4;
 const BODY_BYTES_MAX: usize = HEAD_BYTES + DeviceId::BYTES_MAX;
 const MAC_BYTES: usize = 32;
 
-/// What resume tokens are signed with. Not the key of anything else.
+/// The key that signs resume tokens, and nothing else.
 #[derive(Clone)]
 pub struct ResumeKey([u8; 32]);
 
@@ -38,52 +38,52 @@ impl fmt::Debug for ResumeKey {
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeKeyError {
-    /// The file can be neither read nor made.
+    /// The key file can be neither read nor created.
     #[error("cannot keep the resume key in {}: {source}", path.display())]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file is something else.
+    /// The file does not have the length of a key.
     #[error("{} is not 32 bytes: remove it, and a new one is made", path.display())]
     Other {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// The system has none.
+    /// The operating system has no random numbers.
     #[error("there is no randomness: {0}")]
     Randomness(getrandom::Error),
 }
 
 impl ResumeKey {
-    /// A new one, for as long as the process lives.
+    /// Makes a random key, for as long as the process lives.
     ///
     /// # Errors
     ///
-    /// The system has no randomness.
+    /// Fails if the operating system has no random numbers.
     pub fn random() -> Result<ResumeKey, ResumeKeyError> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(ResumeKeyError::Randomness)?;
         Ok(ResumeKey(key))
     }
 
-    /// The one that all nodes of a cluster have.
+    /// The key that all nodes of a cluster share.
     pub fn shared(secret: [u8; 32]) -> ResumeKey {
         ResumeKey(secret)
     }
 
-    /// Its bytes, to be shared with the other nodes of a cluster.
+    /// The bytes of the key, to share it with the other nodes of a cluster.
     pub fn secret(&self) -> [u8; 32] {
         self.0
     }
 
-    /// The one that is kept in `folder`; a new one if there is none yet. The folder has to be there.
+    /// The key that is stored in `folder`; a new one if there is none yet. The folder must exist.
     ///
     /// # Errors
     ///
-    /// The file can be neither read nor made, or is something else.
+    /// Fails if the file can be neither read nor created, or does not have the length of a key.
     pub fn kept_in(folder: &Path) -> Result<ResumeKey, ResumeKeyError> {
         let path = folder.join(FILE);
         match fs::read(&path) {
@@ -102,7 +102,7 @@ impl ResumeKey {
         }
     }
 
-    /// Beside its place first, so that a crash leaves no half of it.
+    /// Writes the key to another file first and renames it, so that a crash leaves no half of a key.
     fn write(&self, path: &Path) -> io::Result<()> {
         let beside = path.with_extension("key.new");
         let mut file = fs::OpenOptions::new()
@@ -116,7 +116,7 @@ impl ResumeKey {
         fs::rename(beside, path)
     }
 
-    /// A token with which this user, on this device, goes on with this session.
+    /// Makes a token with which this user, on this device, can continue this session.
     pub fn mint(
         &self,
         session: SessionId,
@@ -134,8 +134,8 @@ impl ResumeKey {
         format!("{}.{}", base64.encode(body), base64.encode(mac))
     }
 
-    /// What `token` goes on with, if it was minted for this user and has not run out. A `device` has to be the one that it was
-    /// minted for; without one, the token says which that is.
+    /// The session that `token` continues, if it was made for this user and has not expired. A `device` must be the one that
+    /// the token was made for; without one, the token says which device it is.
     pub fn verify(
         &self,
         token: &str,
@@ -165,7 +165,7 @@ impl ResumeKey {
         })
     }
 
-    /// Over lengths too, so that no two pairs of user and device read the same.
+    /// The MAC includes lengths, so that no two pairs of user and device have the same input.
     fn mac(&self, head: &[u8; HEAD_BYTES], user: &UserId, device: &DeviceId) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key may have any length");
         mac.update(b"presence resume 1\0");
@@ -178,12 +178,12 @@ impl ResumeKey {
     }
 }
 
-/// What a resume token goes on with.
+/// The session that a resume token continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumed {
-    /// The session.
+    /// The id of the session.
     pub session: SessionId,
-    /// The epoch of the connection that the token was minted in.
+    /// The epoch of the connection that the token was made in.
     pub epoch: u32,
     /// The device that the session is on.
     pub device: DeviceId,
@@ -193,7 +193,7 @@ fn seconds(moment: Timestamp) -> u32 {
     u32::try_from(moment.as_millis() / 1000).unwrap_or(u32::MAX)
 }
 
-/// What `text` stands for, if that is at most `max` bytes. No longer text is worth decoding.
+/// The bytes that `text` encodes, if there are at most `max` of them.
 fn decoded(text: &str, max: usize) -> Option<Vec<u8>> {
     let chars_max = max.div_ceil(3) * 4;
     (text.len() <= chars_max).then(|| base64.decode(text).ok())?

@@ -1,4 +1,4 @@
-//! Users whose older tokens are refused.
+//! The users whose older tokens are refused.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,33 +10,33 @@ pub use presence_core::revocation::REVOKED_MAX;
 
 use super::{Identity, IdentityError};
 
-/// Users whose older tokens are refused, as far as this process knows: what every token is checked against.
+/// The users whose older tokens are refused, as far as this process knows. Every token is checked against this list.
 #[derive(Debug, Default)]
 pub struct Revoked {
     users: Mutex<RevokedUsers>,
-    /// How far the clock of an issuer may be ahead.
+    /// How far the clock of an issuer may be ahead of ours.
     leeway: Duration,
 }
 
-/// There is no room for one more: nothing has changed.
+/// The list has no room for one more user. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{REVOKED_MAX} users are revoked, and there is no room for one more")]
 pub struct RevokedFull;
 
-/// What came of comparing with a list that others know.
+/// The outcome of a comparison with the list of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Compared {
-    /// How many of theirs were news here.
+    /// How many of their revocations were new here.
     pub(crate) news: usize,
-    /// How many of theirs there was no room for.
+    /// How many of their revocations there was no room for.
     pub(crate) full: usize,
-    /// What they do not know.
+    /// The revocations that they do not have.
     pub(crate) missing: Vec<Revocation>,
 }
 
 impl Revoked {
-    /// Nobody yet. An issuer's clock may be `leeway` ahead of ours, so a token that says it was issued up to so long after a
-    /// revocation may be older than that, and is refused.
+    /// An empty list. An issuer's clock may be `leeway` ahead of ours, so a token that was issued up to `leeway` after a
+    /// revocation by that clock may be older than the revocation, and is refused.
     pub fn new(leeway: Duration) -> Revoked {
         Revoked {
             users: Mutex::default(),
@@ -44,12 +44,12 @@ impl Revoked {
         }
     }
 
-    /// From now on `user` needs a token newer than `now`. That is remembered for `keep`, which should be as long as
-    /// tokens live.
+    /// Refuses tokens of `user` that were issued before `now`. The list remembers that for `keep`, which should be as
+    /// long as tokens are valid.
     ///
     /// # Errors
     ///
-    /// [`REVOKED_MAX`] others are. Forgetting one of them would let somebody back in.
+    /// Fails if [`REVOKED_MAX`] other users are in the list. Removing one of them would let that user back in.
     pub fn revoke(
         &self,
         user: &UserId,
@@ -67,7 +67,7 @@ impl Revoked {
         }
     }
 
-    /// Takes in what others know, and says what they do not.
+    /// Merges what others have revoked, and returns what they do not have.
     pub(crate) fn compare(&self, now: Timestamp, theirs: &[Revocation]) -> Compared {
         let mut users = self.lock();
         users.forget_ended(now);
@@ -86,17 +86,17 @@ impl Revoked {
         compared
     }
 
-    /// How many there are.
+    /// How many users are in the list.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether `identity` is good in spite of what was revoked. A token that does not say when it was made is not.
-    /// Whoever needs no token is, or they could never come back.
+    /// Checks that `identity` is not revoked. A token without an issue time counts as older than any revocation. A
+    /// client that needs no token is never refused, or it could not come back.
     ///
     /// # Errors
     ///
-    /// [`IdentityError::Revoked`].
+    /// Fails with [`IdentityError::Revoked`] if it is.
     pub fn check(&self, identity: &Identity, now: Timestamp) -> Result<(), IdentityError> {
         let leeway = match (identity.open, identity.issued_at) {
             (true, None) => return Ok(()),

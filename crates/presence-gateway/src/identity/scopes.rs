@@ -1,23 +1,23 @@
-//! The kinds of thing that an identity may do.
+//! The scopes: the kinds of thing that an identity may do.
 
 use std::fmt;
 
 /// A kind of thing that an identity may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Be in channels.
+    /// Join channels, and leave them.
     Join,
-    /// See channels, workspaces and users.
+    /// Watch channels, workspaces and users.
     Watch,
-    /// Choose its own status.
+    /// Set one's own status.
     Status,
-    /// Tell everybody in a channel something.
+    /// Broadcast to channels.
     Broadcast,
     /// Do for every user what the other scopes allow, over HTTP.
     Act,
     /// See every user, channel and workspace.
     Read,
-    /// Everything; kick and revoke users.
+    /// Everything, and kick and revoke users.
     Admin,
 }
 
@@ -32,7 +32,7 @@ impl Scope {
         Scope::Admin,
     ];
 
-    /// Its name in a token.
+    /// The name of the scope in a token.
     pub fn as_str(self) -> &'static str {
         match self {
             Scope::Join => "join",
@@ -45,7 +45,7 @@ impl Scope {
         }
     }
 
-    /// The scope of that name; `presence:` may stand before it.
+    /// The scope with this name, which may have the prefix `presence:`.
     pub fn named(name: &str) -> Option<Scope> {
         let name = name.strip_prefix(PREFIX).unwrap_or(name);
         Scope::ALL.into_iter().find(|scope| scope.as_str() == name)
@@ -58,38 +58,38 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What stands before our scopes where others have theirs.
+/// The prefix of our scopes among those of other services.
 const PREFIX: &str = "presence:";
 
-/// A set of them.
+/// A set of scopes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(u8);
 
 impl Scopes {
-    /// What a person may do: join, watch, status, broadcast.
+    /// The scopes of an ordinary user: join, watch, status, broadcast.
     pub fn of_a_user() -> Scopes {
         [Scope::Join, Scope::Watch, Scope::Status, Scope::Broadcast]
             .into_iter()
             .collect()
     }
 
-    /// All of them.
+    /// The set of all scopes.
     pub fn all() -> Scopes {
         Scope::ALL.into_iter().collect()
     }
 
-    /// Whether `scope` is one of them, or `admin` is.
+    /// Whether `scope` is in the set, or `admin` is.
     pub fn has(self, scope: Scope) -> bool {
         self.0 & (bit(scope) | bit(Scope::Admin)) != 0
     }
 
-    /// The scopes of these names. Unknown ones are left out: a newer gateway may know them.
+    /// The scopes with these names. Unknown names are ignored, because a newer gateway may know them.
     pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Scopes {
         names.into_iter().filter_map(Scope::named).collect()
     }
 
-    /// Ours in an OAuth `scope`, which is about other services too, so that only `presence:` ones count.
-    /// None if there is none.
+    /// Our scopes in an OAuth `scope`. That is about other services too, so only names with `presence:` count. `None`
+    /// if there are none.
     pub(super) fn in_oauth(scope: &str) -> Option<Scopes> {
         let ours: Vec<&str> = scope
             .split_whitespace()

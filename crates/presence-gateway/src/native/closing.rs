@@ -2,7 +2,7 @@
 
 use crate::closing::Why;
 
-/// The close code that says why.
+/// The close code for a reason.
 pub(super) fn code_of(why: Why) -> u16 {
     match why {
         Why::Left => 1000,

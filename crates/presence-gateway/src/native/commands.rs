@@ -1,4 +1,4 @@
-//! From the words of the wire to what a guest does.
+//! Performs the commands of the native protocol.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::rates::Class;
 use crate::request::{self, Refused, StatusRequest};
 
 impl Native {
-    /// Does what a frame asks for. What can be answered at once goes to `out`.
+    /// Does what a frame asks for. Answers that are ready at once go to `out`.
     pub(super) async fn obey(
         &mut self,
         frame: Result<Command, DecodeError>,

@@ -1,4 +1,4 @@
-//! From what the core tells to the words of the wire.
+//! Turns the events of the core into events of the native protocol.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use presence_core::{
     SessionId, Timestamp, Topic, UserId, Visible, color_of, users::Activity,
 };
 
-/// What `event` is on the wire.
+/// The native event for `event`.
 pub(super) fn event_of(event: &Event) -> wire::Event {
     match event {
         Event::Everyone {
@@ -122,7 +122,7 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
     }
 }
 
-/// What was lost, in the words in which it is watched.
+/// What was lost, as the target of a watch.
 pub(super) fn target_of(lost: &Lost) -> wire::Target {
     match lost {
         Lost::Place(Topic::Channel(channel)) => wire::Target::Channel(channel.to_string()),
@@ -131,7 +131,7 @@ pub(super) fn target_of(lost: &Lost) -> wire::Target {
     }
 }
 
-/// A user's status, when asked for.
+/// The status of a user, as an answer to `presence:get`.
 pub(crate) fn user_status_of(face: &Face) -> event::UserStatus {
     let status = status_of(face);
     event::UserStatus {
@@ -270,7 +270,7 @@ fn place_of(topic: &Topic) -> Place {
     }
 }
 
-/// A session's name.
+/// The session's id in the native protocol.
 pub(super) fn session_of(session: SessionId) -> wire::Session {
     wire::Session(session.as_u128())
 }

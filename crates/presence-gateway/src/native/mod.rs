@@ -34,14 +34,14 @@ pub(crate) struct Native {
     buckets: Buckets,
 }
 
-/// What a client says of itself at the door.
+/// What a client says in its handshake.
 pub(crate) struct Hello {
     encoding: Encoding,
     identity: Result<Identity, Refused>,
     resume: Option<String>,
 }
 
-/// How its frames are written.
+/// The encoding of the frames of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Json,
@@ -163,7 +163,7 @@ impl Native {
         }
     }
 
-    /// The first frame.
+    /// The first frame of a connection, `presence:hello` or `presence:restored`.
     pub(crate) fn hello(&self) -> Bytes {
         let (app, session) = (self.guest.app(), self.guest.session());
         let identity = self.guest.identity();
@@ -195,7 +195,7 @@ impl Native {
         })
     }
 
-    /// Says what the token does not allow any more.
+    /// Sends `presence:removed` for each thing that the token no longer allows.
     fn tell_lost(&mut self, out: &mut Out) {
         for lost in self.guest.take_lost() {
             let target = target_of(&lost);
@@ -204,14 +204,14 @@ impl Native {
         }
     }
 
-    /// Counts a refusal.
+    /// Counts a refusal in the metrics.
     fn count(&self, why: &Refused) {
         self.guest.app().metrics.refused(why.code);
     }
 }
 
 impl Encoding {
-    /// The subprotocols it goes by.
+    /// The subprotocols, each with its encoding.
     const ALL: [(&'static str, Encoding); 2] = [
         (wire::JSON, Encoding::Json),
         (wire::POSTCARD, Encoding::Postcard),
@@ -224,7 +224,7 @@ impl Encoding {
         }
     }
 
-    /// A whole WebSocket frame of `event`.
+    /// Encodes `event` as a whole WebSocket frame.
     fn encode(self, event: &wire::Event) -> Bytes {
         let mut payload = Vec::with_capacity(256);
         match self {
@@ -239,7 +239,7 @@ impl Encoding {
         }
     }
 
-    /// An error frame.
+    /// Encodes a refusal as an error frame.
     fn error(self, why: Refused, ref_: Option<wire::Ref>) -> Bytes {
         self.encode(&wire::Event::Error(event::Error {
             ref_,
@@ -250,7 +250,7 @@ impl Encoding {
         }))
     }
 
-    /// The frame that comes before a close frame, and that.
+    /// Sends `presence:closing`, and returns the close frame to follow it.
     fn farewell(self, closing: &Closing, out: &mut Out) -> Farewell {
         let Closing { why, retry_after } = *closing;
         let code = code_of(why);

@@ -1,4 +1,4 @@
-//! What clients push to topics that they have joined.
+//! Performs what clients push to topics that they have joined.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl Phoenix {
             }
             (Place::Service(_), "join_channel") => {
                 let channel = channel(message.payload)?;
-                // Also where nobody waits for it: a refusal takes it out of the list.
+                // Also for a push without a reference: a refusal removes the channel from the list.
                 let head = head.as_deref().unwrap_or_default();
                 let reference = Asking::Channel(channel.clone()).reference(head);
                 self.join_by_service(channel, Some(reference))
@@ -136,7 +136,7 @@ impl Phoenix {
         let is_member = self.topics.of(&topic).is_some_and(|it| it.is_member);
         let guest = self.guest()?;
         match is_member {
-            // With the meta that it has there.
+            // The session is in the channel already, and keeps its meta.
             true => guest.grant(reference),
             false => {
                 let watch = Some(Default::default());
@@ -176,7 +176,7 @@ impl Phoenix {
         Ok(())
     }
 
-    /// A fresh token may allow less than the one before.
+    /// Closes the topics that a fresh token no longer allows.
     fn close_what_is_not_allowed(&mut self, out: &mut Out) {
         let Some(guest) = &mut self.guest else {
             return;
@@ -199,7 +199,7 @@ impl Phoenix {
             .retain(|it| session.joined().any(|joined| joined == it));
         let watched = service.workspace.clone().map(Topic::Workspace);
         service.watches &= watched.is_some_and(|it| session.watches_topic(&it));
-        // What its topic does not say by being closed: it heard of them on this one.
+        // Places that it heard of on the service topic only: no topic of their own is closed.
         for lost in lost {
             if let Lost::Place(topic) = lost {
                 let head = format!("{}\"presence_update\",", service.address());
@@ -209,7 +209,7 @@ impl Phoenix {
     }
 }
 
-/// What kind of command a push is.
+/// The class of a push, for the rates.
 pub(super) fn class_of(place: &Place, event: &str) -> Class {
     match (place, event) {
         (_, "typing_start" | "typing_stop") => Class::Typing,
@@ -230,7 +230,7 @@ fn channel(payload: Payload<'_>) -> Result<ChannelId, Refused> {
     request::id("channel_id", &id)
 }
 
-/// A broadcast's payload. Other dialects have no word for bytes: there they are a text in an object.
+/// The payload of a broadcast. Other dialects cannot carry bytes, so bytes become a base64 text in an object.
 fn said(payload: Payload<'_>) -> Result<Arc<str>, Refused> {
     match payload {
         Payload::Json(text) => request::json(text, "payload"),
@@ -281,11 +281,12 @@ struct Listed<'a> {
 #[derive(Serialize)]
 struct Online<'a> {
     id: &'a str,
-    /// Since when, in seconds.
+    /// When the user came online, in seconds since 1970.
     timestamp: u64,
 }
 
-/// What is absent stays and `null` clears, but for the end: a status without one has none.
+/// The fields of `set_status`. An absent field stays and `null` clears it, except for the end: a status without an
+/// end has none.
 #[derive(Deserialize)]
 #[serde(default)]
 struct SetStatus {

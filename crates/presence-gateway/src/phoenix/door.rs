@@ -1,4 +1,5 @@
-//! Who a client is: by its token at once, and where nobody needs one by what it says at the door or when it first joins.
+//! The client's identity: from its token at once, or, without tokens, from what it says in the handshake and with
+//! its first join.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,21 +24,21 @@ use crate::http::{self, Answer, Query};
 use crate::identity::{Asked, Identity};
 use crate::request::{self, Refused, whole_number};
 
-/// The subprotocol that the stock client offers a token beside.
+/// The subprotocol that the stock client offers beside the one with the token.
 pub(super) const PROTOCOL: &str = "phoenix";
-/// What stands before the token.
+/// The prefix of the subprotocol that carries a token.
 const BEARER: &str = "base64url.bearer.phx.";
 
-/// What a client said in its handshake. It is let in when it first joins something: until then it is nowhere to be seen, and
-/// what it says with that join counts.
+/// What a client said in its handshake. It is let in with its first join: until then it is invisible, and what it says with
+/// that join counts too.
 #[derive(Debug)]
 pub(crate) struct Door {
-    /// Whose token it has; nobody, where nobody needs one.
+    /// The identity from its token; `None` if no token is needed.
     identity: Option<Identity>,
     said: Said,
 }
 
-/// What clients say of themselves.
+/// The parameters with which a client says who it is.
 #[derive(Debug)]
 struct Said {
     user_id: Option<String>,
@@ -47,11 +48,11 @@ struct Said {
 }
 
 impl Door {
-    /// Reads a handshake.
+    /// Reads the handshake of a client.
     ///
     /// # Errors
     ///
-    /// The answer to one of another version, or of nobody.
+    /// The answer to a client that speaks another version, or that does not prove who it is.
     pub(super) fn read(app: &App, handshake: &Handshake<'_>) -> Result<Door, Box<Answer>> {
         let query = &handshake.query;
         let version = query.get("vsn").unwrap_or("1.0.0");
@@ -77,11 +78,11 @@ impl Door {
         Ok(Door { identity, said })
     }
 
-    /// Lets the client in that wants to join `place`, as who it says with that it is.
+    /// Lets the client in that wants to join `place`, with what it says in that join.
     ///
     /// # Errors
     ///
-    /// Says why not.
+    /// Says why the client is refused.
     pub(super) async fn enter(
         &self,
         app: &Arc<App>,
@@ -130,7 +131,7 @@ impl Door {
         Ok(app.gate.admit(None, asked, app.now())?)
     }
 
-    /// Whether its token has run out since.
+    /// Whether its token has expired since the handshake.
     pub(super) fn has_expired(&self, app: &App) -> bool {
         let expires_at = self.identity.as_ref().and_then(|it| it.expires_at);
         expires_at.is_some_and(|it| it + app.config.jwt.leeway <= app.now())
@@ -149,8 +150,8 @@ impl Said {
     }
 }
 
-/// The token in a subprotocol: in either alphabet, because the stock client uses the ordinary one and browsers refuse that
-/// for some tokens. What is no text is no token either.
+/// The token in a subprotocol. It may be in either base64 alphabet: the stock client uses the ordinary one, and browsers
+/// refuse some tokens in that. What does not decode to a text is not a token.
 fn token(encoded: &str) -> String {
     let config = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -161,7 +162,7 @@ fn token(encoded: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// What a client says when it joins something.
+/// The parameters of a join.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Params<'a> {
@@ -171,15 +172,15 @@ pub(super) struct Params<'a> {
     avatar: Option<Text>,
     device_id: Option<Text>,
     pub(super) workspace_id: Option<Text>,
-    /// What others are to see of this session.
+    /// The meta of the session, which others see.
     #[serde(borrow)]
     meta: Option<&'a RawValue>,
-    /// Only to see a channel, not to be in it.
+    /// Whether to watch the channel only, without being in it.
     pub(super) watch: Option<bool>,
 }
 
 impl<'a> Params<'a> {
-    /// Reads what came with a join.
+    /// Reads the parameters of a join.
     pub(super) fn read(payload: Payload<'a>) -> Result<Self, Refused> {
         match payload {
             Payload::Json("null") => Ok(Params::default()),
@@ -187,8 +188,8 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// The meta of the session: what is in `meta`, or the name, color and avatar. Never all of the parameters: pages put their
-    /// tokens there.
+    /// The meta of the session: the object `meta`, or the name, color and avatar. It is never all of the parameters, because
+    /// pages put their tokens there.
     pub(super) fn meta(&self) -> Result<Arc<str>, Refused> {
         if let Some(meta) = self.meta {
             return request::json(meta.get(), "meta");
@@ -208,7 +209,7 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Reads a JSON object.
+/// Reads a JSON object from a payload.
 pub(super) fn read<'a, T: Deserialize<'a>>(payload: Payload<'a>) -> Result<T, Refused> {
     match payload {
         Payload::Json(text) => {
@@ -222,7 +223,7 @@ fn text(text: &Option<Text>) -> Option<&str> {
     text.as_ref().map(|it| &*it.0)
 }
 
-/// A text; pages often have numbers for ids.
+/// A text. Pages often have numbers for ids, which are accepted too.
 #[derive(Debug)]
 pub(super) struct Text(pub(super) String);
 

@@ -1,5 +1,5 @@
-//! What those are told who have joined a topic. All of it is the same for everybody, but the reference of their join that a
-//! `presence_state` begins with.
+//! Encodes what clients that have joined a topic are sent. All of it is the same for everybody, except the reference of
+//! their own join at the beginning of a `presence_state`.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use presence_core::{Cursor, DeviceKind, Event, Face, SessionId, Timestamp, Topic, UserId};
@@ -9,17 +9,18 @@ use super::presences;
 use super::topics::Place;
 use super::wire::{broadcast, broadcast_bytes, json};
 
-/// What is in [`Slot::PhoenixTopic`](crate::dialect::Slot::PhoenixTopic): what those get who have joined the topic.
+/// The content of [`Slot::PhoenixTopic`](crate::dialect::Slot::PhoenixTopic): what clients that have joined the
+/// topic are sent.
 #[derive(Debug)]
 pub(super) struct OnTopic {
-    /// The rest of a frame whose beginning is each one's own; or nothing.
+    /// The rest of a frame whose beginning differs from client to client; or nothing.
     pub(super) shared: Bytes,
-    /// Whole frames after that; or nothing.
+    /// Whole frames that follow it; or nothing.
     pub(super) frames: Bytes,
 }
 
 impl OnTopic {
-    /// From the slot.
+    /// Decodes the content of the slot.
     pub(super) fn of(slot: &Bytes) -> Self {
         let Some(length) = slot.first_chunk() else {
             return OnTopic {
@@ -35,7 +36,7 @@ impl OnTopic {
         }
     }
 
-    /// For the slot.
+    /// Encodes the content of the slot.
     fn slot(shared: &str, frames: &[Bytes]) -> Bytes {
         let length = u32::try_from(shared.len()).expect("no event has gigabytes");
         let mut slot = BytesMut::new();
@@ -46,7 +47,7 @@ impl OnTopic {
     }
 }
 
-/// Encodes what those are told who have joined its topic.
+/// Encodes what clients that have joined the topic of `event` are sent.
 pub(super) fn on_topic(event: &Event) -> Bytes {
     let frames = |frames: &[Bytes]| OnTopic::slot("", frames);
     match event {
@@ -114,7 +115,7 @@ pub(super) fn on_topic(event: &Event) -> Bytes {
     }
 }
 
-/// Whether only the gateway says that: clients believe such an event.
+/// Whether only the gateway may send this event, because clients believe it.
 pub(super) fn is_reserved(event: &str) -> bool {
     let ours = [
         "presence_state",
@@ -127,7 +128,7 @@ pub(super) fn is_reserved(event: &str) -> bool {
     ours.contains(&event) || prefixes.iter().any(|it| event.starts_with(it))
 }
 
-/// Bytes, as they travel among texts.
+/// Bytes in base64, as they travel in a text.
 #[derive(serde::Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InBase64 {
@@ -135,7 +136,7 @@ pub(super) struct InBase64 {
     pub(super) bytes: String,
 }
 
-/// A broadcast, if it is one that clients may make.
+/// The frame of a broadcast, if clients may send its event.
 fn said(topic: &str, event: &str, payload: &str) -> Option<Bytes> {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
@@ -153,7 +154,7 @@ fn said(topic: &str, event: &str, payload: &str) -> Option<Bytes> {
     Some(broadcast(topic, event, payload))
 }
 
-/// What people are doing, for who has just come.
+/// The frames about who types and points, for a client that has just joined.
 fn doing(topic: &Topic, typing: &[UserId], cursors: &[Cursor]) -> Vec<Bytes> {
     let typing = (!typing.is_empty()).then(|| typing_frame(topic, typing, &[], &[]));
     let cursors = (!cursors.is_empty()).then(|| cursors_frame(topic, cursors, &[]));
@@ -187,7 +188,7 @@ fn ids(users: &[UserId]) -> Vec<&str> {
 
 #[derive(Serialize)]
 struct Summary {
-    /// How many people there are, exactly.
+    /// The exact number of people.
     count: usize,
     /// How many of them are in the state.
     listed: usize,
@@ -242,14 +243,14 @@ impl<'a> Pointing<'a> {
     }
 }
 
-/// How a user looks to others.
+/// The status of a user as others see it.
 #[derive(Serialize)]
 pub(super) struct Status<'a> {
     user_id: &'a str,
     status: &'static str,
     custom_message: Option<&'a str>,
     emoji: Option<&'a str>,
-    /// Seconds; while offline.
+    /// When the user was last seen, in seconds since 1970; only while they are offline.
     last_seen: Option<u64>,
     devices: Vec<&'static str>,
 }
@@ -271,7 +272,7 @@ impl<'a> Status<'a> {
     }
 }
 
-/// A moment as Elixir programs write it.
+/// A moment in seconds since 1970, as Elixir programs write it.
 pub(super) fn seconds(moment: Timestamp) -> u64 {
     moment.as_millis() / 1000
 }

@@ -1,10 +1,10 @@
-//! Reading what a stranger sends, without a connection: see [`crate::hostile`].
+//! Decodes what a stranger sends, without a connection: see [`crate::hostile`].
 
 use super::door::Params;
 use super::topics::Place;
 use super::wire::Message;
 
-/// A frame, be it text or binary.
+/// Decodes a frame, text or binary.
 pub(crate) fn frame(bytes: &[u8]) {
     let text = str::from_utf8(bytes).ok().map(Message::of_text);
     for message in text.into_iter().chain([Message::of_bytes(bytes)]).flatten() {

@@ -1,4 +1,4 @@
-//! Joining topics, and leaving them.
+//! Joins topics, and leaves them.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use crate::guest::Guest;
 use crate::out::Out;
 use crate::request::{self, Refused};
 
-/// How long what has to happen is tried again, while the hub is busy.
+/// How many times a step that must succeed is tried while the hub is busy.
 const TRIES: u32 = 40;
 
 impl Phoenix {
-    /// Joins a topic. The answer comes once that is so.
+    /// Joins a topic. The answer comes once the hub has done it.
     pub(super) async fn join(
         &mut self,
         message: &Message<'_>,
@@ -63,7 +63,7 @@ impl Phoenix {
         }
     }
 
-    /// Asks the hub for what a join is about; says whether that makes its user a member of a channel.
+    /// Asks the hub for what a join is about. Returns whether the join makes its user a member of a channel.
     fn enter(
         &mut self,
         place: &Place,
@@ -134,7 +134,7 @@ impl Phoenix {
                 own
             }
         };
-        // What it entered when it joined before, it is still in.
+        // The channels that it has joined through an earlier join of the service topic stay joined.
         let channels = self.service.take().map(|it| it.channels);
         self.service = Some(Box::new(Service {
             workspace,
@@ -150,7 +150,7 @@ impl Phoenix {
         Ok(guest.watch(topic, Watching::Full, None, Some(reference))?)
     }
 
-    /// Whether it is who it says: where nobody needs a token, who says to be somebody else now is not to be surprised.
+    /// Checks that a join without tokens does not name another user than this connection has.
     fn is_user(&mut self, params: &Params<'_>) -> Result<(), Denied> {
         let identity = self.guest()?.identity();
         match &params.user_id {
@@ -161,7 +161,7 @@ impl Phoenix {
         }
     }
 
-    /// Leaves a topic. Whoever has none left of that name has left it already.
+    /// Leaves a topic. A topic that the client has not joined counts as left already.
     pub(super) async fn leave(&mut self, message: &Message<'_>, out: &mut Out) {
         let place = Place::parse(&message.topic);
         let joined = place.and_then(|it| self.topics.remove(&it));
@@ -182,7 +182,7 @@ impl Phoenix {
         }
     }
 
-    /// Gives up what a topic was joined for, unless something else needs it.
+    /// Releases what a topic was joined for, unless something else needs it.
     pub(super) async fn release(&mut self, joined: Joined) {
         match joined.place {
             Place::Roster(Topic::Channel(channel)) => {
@@ -216,7 +216,8 @@ impl Phoenix {
         }
     }
 
-    /// Leaves a channel that was entered by the service, unless its own topic says that it is in there.
+    /// Leaves a channel that was joined through the service, unless the client has joined the channel's own topic
+    /// as a member.
     pub(super) async fn leave_by_service(&mut self, channel: ChannelId) {
         let topic = Topic::Channel(channel.clone());
         match self.topics.of(&topic).map(|it| it.is_member) {
@@ -239,7 +240,7 @@ impl Phoenix {
         .await;
     }
 
-    /// Whether it has entered a channel by the service.
+    /// Whether the client has joined the channel through the service.
     pub(super) fn is_in_by_service(&self, channel: &ChannelId) -> bool {
         let service = self.service.as_ref();
         service.is_some_and(|it| it.channels.contains(channel))
@@ -251,7 +252,7 @@ impl Phoenix {
         matches!(topic, Topic::Workspace(it) if Some(it) == workspace)
     }
 
-    /// Does what nobody is asked about: a client that has left cannot be told that the hub is busy.
+    /// Repeats `it` while the hub is busy: a client that has left cannot be told to try again.
     async fn surely(&mut self, mut it: impl FnMut(&mut Guest) -> Result<(), Refused>) {
         let Some(guest) = &mut self.guest else {
             return;
@@ -267,21 +268,21 @@ impl Phoenix {
     }
 }
 
-/// What kind of question a reference is of. The rest of a reference is how its answer begins.
+/// The kind of request that a reference belongs to. The rest of the reference is the beginning of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asking {
-    /// Anything that needs nothing but the answer.
+    /// A push, which needs nothing but the answer.
     Push,
-    /// To join a topic.
+    /// The join of a topic.
     Join,
-    /// To join the service.
+    /// The join of the service topic.
     Service,
-    /// To enter that channel by the service.
+    /// A join of that channel through the service.
     Channel(ChannelId),
 }
 
 impl Asking {
-    /// A reference for the hub to give back.
+    /// Makes a reference that the hub returns with its answer.
     pub(super) fn reference(self, head: &str) -> Reference {
         match self {
             Asking::Push => format!("push {head}"),
@@ -292,7 +293,7 @@ impl Asking {
         .into()
     }
 
-    /// What a reference was made of.
+    /// Splits a reference into its kind and the beginning of the answer.
     pub(super) fn of(reference: &str) -> (Asking, &str) {
         // There is no space in a channel's id.
         let (asking, head) = reference.split_once(' ').unwrap_or(("push", reference));

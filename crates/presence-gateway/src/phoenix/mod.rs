@@ -1,5 +1,5 @@
-//! Phoenix Channels V2, as npm `phoenix` speaks it: channels with `presence_state` and `presence_diff`, the service topic
-//! `presence:{user_id}`, and `user:{id}` and `workspace:{id}` to watch. `docs/phoenix.md` is what it promises.
+//! The dialect of Phoenix Channels V2, as npm `phoenix` speaks it: channels with `presence_state` and `presence_diff`,
+//! the service topic `presence:{user_id}`, and `user:{id}` and `workspace:{id}` to watch. `docs/phoenix.md` describes it.
 
 mod door;
 mod wire;
@@ -39,19 +39,19 @@ use crate::out::Out;
 use crate::rates::{Buckets, Class};
 use crate::request::Refused;
 
-/// The topic of heartbeats, and of what belongs to no other.
+/// The topic of heartbeats, and of messages that belong to no other topic.
 const TRANSPORT: &str = "phoenix";
 
 /// The Phoenix side of one connection.
 pub(crate) struct Phoenix {
     app: Arc<App>,
-    /// What it said in its handshake, until it has joined something.
+    /// What the client said in its handshake, until it has joined a topic.
     door: Option<Box<Door>>,
     guest: Option<Guest>,
     topics: Topics,
-    /// There while its service topic is joined.
+    /// `Some` while the client has joined its service topic.
     service: Option<Box<Service>>,
-    /// What its user was last told of themselves.
+    /// The last event about its own user.
     own: Option<Arc<Told>>,
     buckets: Buckets,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Phoenix {
 impl Dialect for Phoenix {
     type Hello = Box<Door>;
 
-    /// The stock client beats every 30 s, and less often in a tab in the background.
+    /// The stock client sends a heartbeat every 30 s, and less often in a background tab.
     const PONGS_COUNT: bool = true;
 
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Box<Door>>, Box<Answer>> {
@@ -111,7 +111,7 @@ impl Dialect for Phoenix {
 
     fn farewell(&mut self, closing: &Closing, out: &mut Out) -> Farewell {
         if matches!(closing.why, Why::Kicked | Why::Forbidden | Why::Left) {
-            // So that the client, which always comes back, does not join again what it was thrown out of.
+            // Close each topic: otherwise the client, which always reconnects, would join them again.
             for joined in self.topics.iter() {
                 wire::send(out, &joined.close_head(), "{}");
             }
@@ -120,7 +120,8 @@ impl Dialect for Phoenix {
     }
 
     fn is_goodbye(close: Option<&CloseFrame>) -> bool {
-        // A page that is left or reloaded closes without a code; who has not heard a heartbeat answered comes back.
+        // A page that is closed or reloaded closes without a code. A client that misses the answer to a
+        // heartbeat comes back.
         close.is_some_and(|it| it.code == CloseCode::Normal && it.reason != "heartbeat timeout")
     }
 }
@@ -138,7 +139,7 @@ impl Phoenix {
         }
     }
 
-    /// Who was let in: there is somebody once anything has been joined.
+    /// The guest, which exists once the client has joined a topic.
     fn guest(&mut self) -> Result<&mut Guest, Denied> {
         self.guest.as_mut().ok_or(Denied::UNMATCHED_TOPIC)
     }
@@ -147,7 +148,7 @@ impl Phoenix {
         let place = Place::parse(&message.topic);
         let class = match (&*message.event, &place) {
             ("phx_join", _) => Class::Join,
-            // A goodbye is never too much; one to what was never joined is.
+            // Leaving a joined topic does not count against the rates; leaving another topic does.
             ("phx_leave", Some(place)) if self.topics.get(place).is_some() => {
                 self.leave(message, out).await;
                 return Next::Continue;
@@ -193,7 +194,7 @@ impl Phoenix {
                     self.deny(head, Denied::UNMATCHED_TOPIC, out);
                     return Next::Continue;
                 };
-                // Of a join that is over: whoever said that does not wait for an answer any more.
+                // A push of an earlier join is ignored: the client no longer waits for its answer.
                 if message.is_for(&joined.join_ref) {
                     let place = joined.place.clone();
                     if let Err(denied) = Box::pin(self.push(place, message, out)).await {
@@ -205,7 +206,7 @@ impl Phoenix {
         }
     }
 
-    /// Answers what is no message, on the topic that is always there, to nobody's question.
+    /// Answers a frame that is not a message, on the transport topic and without a reference.
     fn malformed(&mut self, why: String, out: &mut Out) -> Next {
         let head = wire::head(None, None, TRANSPORT, "phx_reply");
         let why = Refused::new(ErrorCode::Malformed, why);
@@ -216,7 +217,7 @@ impl Phoenix {
         }
     }
 
-    /// Says and counts that something was not done.
+    /// Reports and counts that a request was refused.
     fn deny(&self, head: Option<String>, denied: Denied, out: &mut Out) {
         self.app.metrics.refused(denied.code);
         if let Some(head) = head {
@@ -225,8 +226,8 @@ impl Phoenix {
     }
 }
 
-/// The close code that says why: those of the reference server where it has one. Clients before 1.8 do not come back
-/// after 1000.
+/// The close code for a reason: the code of the reference server where it has one. Clients before version 1.8 do not
+/// come back after 1000.
 fn code_of(why: Why) -> u16 {
     match why {
         Why::Left | Why::Kicked => 1001,

@@ -1,8 +1,8 @@
-//! People as the stock `Presence` class wants them: by user, a meta for each of their sessions, each meta with a reference that is
-//! another one whenever anything about it is.
+//! Encodes people as the stock `Presence` class wants them: by user, with one meta for each of their sessions. Each meta has a
+//! reference that changes whenever anything about the meta changes.
 //!
-//! A reference is the hash of everything that is shown beside it. So it needs no memory, it is the same on every node, and
-//! whoever comes back after a while is told of what has changed and of nothing else.
+//! A reference is the hash of everything that is shown beside it. So it needs no memory and is the same on every node, and
+//! a client that comes back after a while is told only what has changed.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::wire::json;
 
-/// The payload of a `presence_state`.
+/// The payload of a `presence_state` with these people.
 pub(super) fn state(people: &[Arc<Person>]) -> String {
     let mut state = Keyed::default();
     for person in people {
@@ -23,7 +23,7 @@ pub(super) fn state(people: &[Arc<Person>]) -> String {
     state.finish()
 }
 
-/// The payload of a `presence_diff`, if there is anything to tell.
+/// The payload of a `presence_diff`; `None` if nothing visible has changed.
 pub(super) fn diff(changes: &[Change]) -> Option<String> {
     let (mut joins, mut leaves) = (Keyed::default(), Keyed::default());
     for change in changes {
@@ -61,12 +61,12 @@ pub(super) fn diff(changes: &[Change]) -> Option<String> {
     Some(format!(r#"{{"joins":{joins},"leaves":{leaves}}}"#))
 }
 
-/// An object of presences by user, as far as it is written.
+/// An object of presences by user, which is being written.
 #[derive(Default)]
 struct Keyed(String);
 
 impl Keyed {
-    /// Adds those metas of a person, if there are any; each with the reference that it had before, if it had another.
+    /// Adds these metas of a person, if there are any, each with its previous reference if that was another one.
     fn add<'a>(
         &mut self,
         person: &Person,
@@ -106,9 +106,9 @@ impl Keyed {
     }
 }
 
-/// A person, as pages are shown them.
+/// A person, as pages of this dialect see them.
 struct Portrait {
-    /// What is the same for all their sessions.
+    /// The JSON of what is the same for all their sessions.
     user: String,
     metas: Vec<Meta>,
 }
@@ -121,7 +121,7 @@ struct Meta {
     reference: u64,
 }
 
-/// What stands beside the metas.
+/// The fields beside the metas of a user.
 #[derive(Serialize)]
 struct User<'a> {
     id: &'a str,
@@ -173,8 +173,8 @@ impl Portrait {
 }
 
 impl Meta {
-    /// A session's own words stand between ours, so that of those of one name the last one counts: a page may have its own
-    /// `online_at`, but nobody has another's session.
+    /// The session's own members stand between ours, and of two members with one name the last one counts: a page may set
+    /// its own `online_at`, but not the session of somebody else.
     fn of(member: &Member, user: &str) -> Self {
         let Member {
             alias,
@@ -208,14 +208,14 @@ impl Meta {
     }
 }
 
-/// The members of an object.
+/// The members of a JSON object, without the braces.
 fn inside(json: &str) -> &str {
     let json = json.trim();
     let inside = json.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
     inside.unwrap_or("").trim()
 }
 
-/// FNV-1a: fixed by its definition, so that nodes of two releases agree.
+/// The FNV-1a hash of `parts`. Its definition is fixed, so nodes of two releases agree.
 fn hash(parts: &[&str]) -> u64 {
     let bytes = parts.iter().flat_map(|it| it.bytes().chain([0]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

@@ -1,4 +1,4 @@
-//! The service topic, `presence:{user_id}`: a user's own truth, and in a word each what happens to whatever the session watches.
+//! The service topic, `presence:{user_id}`: the user's own state, and short events about everything that the session watches.
 
 use std::sync::Arc;
 
@@ -13,24 +13,24 @@ use super::events::{Status, seconds};
 use super::topics::Place;
 use super::wire::{self, json};
 
-/// What a client has besides, that has joined its service topic.
+/// The state of a client that has joined its service topic.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) place: Place,
-    /// Whose online list it asks for.
+    /// The workspace whose online list it asks for.
     pub(super) workspace: Option<WorkspaceId>,
-    /// Whether it watches that.
+    /// Whether it watches that workspace.
     pub(super) watches: bool,
-    /// The channels that it has entered there.
+    /// The channels that it has joined through this topic.
     pub(super) channels: Vec<ChannelId>,
     /// Whether its join was answered.
     pub(super) is_confirmed: bool,
-    /// Whether it was told the state of its user.
+    /// Whether it was sent the state of its user.
     pub(super) is_greeted: bool,
 }
 
 impl Service {
-    /// Of a user who has only just asked.
+    /// The service topic of a user who has just asked for it.
     pub(super) fn of(user: UserId) -> Self {
         Service {
             place: Place::Service(user),
@@ -42,13 +42,13 @@ impl Service {
         }
     }
 
-    /// How a frame on it begins, up to its event.
+    /// The beginning of a frame on this topic, up to its event.
     pub(super) fn address(&self) -> String {
         wire::address(None, None, &self.place.to_string())
     }
 }
 
-/// Encodes what is told on service topics: the ends of frames, from the event on, a line each.
+/// Encodes what service topics are sent for `event`: the ends of frames, from the event on, one a line.
 pub(super) fn on_service(event: &Event) -> Bytes {
     let mut ends = String::new();
     let mut tell = |event: &str, payload: String| {
@@ -102,9 +102,9 @@ pub(super) fn on_service(event: &Event) -> Bytes {
     Bytes::from(ends)
 }
 
-/// The lines of that.
+/// Splits the lines of [`on_service`], without copying.
 pub(super) fn lines(ends: &Bytes) -> impl Iterator<Item = Bytes> {
-    // What we write has no line break in it: all of it went through the JSON writer.
+    // No frame has a line break in it, because the JSON writer escapes them.
     let lines = ends.split(|it| *it == b'\n').filter(|it| !it.is_empty());
     lines.map(|it| ends.slice_ref(it))
 }
@@ -118,7 +118,7 @@ fn all(topic: &Topic, count: usize, people: &[Arc<Person>], typing: &[UserId]) -
     })
 }
 
-/// Which channel or workspace something is about.
+/// The channel or workspace that a frame is about, by its id.
 #[derive(Serialize)]
 enum Name<'a> {
     #[serde(rename = "channel_id")]
@@ -209,7 +209,7 @@ impl<'a> Update<'a> {
     }
 }
 
-/// That `user` is out of `topic`, because their token does not allow it any more.
+/// The payload that says that `user` is out of `topic`, because their token no longer allows it.
 pub(super) fn removed(topic: &Topic, user: &UserId) -> String {
     json(&Update {
         place: Name::of(topic),

@@ -1,4 +1,4 @@
-//! What a client is told: answers, and what happens.
+//! Sends a client the answers of the hub, and the events of what it watches.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::out::Out;
 use crate::request::Refused;
 
 impl Phoenix {
-    /// Something was done.
+    /// Answers a request that the hub has carried out.
     pub(super) fn granted(&mut self, reference: &Reference, out: &mut Out) {
         let (asking, head) = Asking::of(reference);
         if !head.is_empty() {
@@ -31,7 +31,7 @@ impl Phoenix {
         }
     }
 
-    /// Something was not done.
+    /// Answers a request that the hub has refused.
     pub(super) fn refused(&mut self, reference: Option<Reference>, why: Refused, out: &mut Out) {
         let Some(reference) = reference else {
             self.app.metrics.refused(why.code);
@@ -57,7 +57,7 @@ impl Phoenix {
         self.deny(head, denied, out);
     }
 
-    /// Forgets a join that was refused, unless there is a newer one of its topic.
+    /// Forgets a join that was refused, unless there is a newer join of its topic.
     fn forget(&mut self, head: &str) {
         let Some((join_ref, topic)) = wire::of_head(head) else {
             return;
@@ -83,7 +83,7 @@ impl Phoenix {
         }
     }
 
-    /// Sees to it that the session does not believe to be in a channel that it was refused, unless another join says so.
+    /// Makes the session leave a channel whose join was refused, unless another join needs it.
     fn is_not_in(&mut self, channel: &ChannelId) {
         let topic = Topic::Channel(channel.clone());
         let by_topic = self.topics.of(&topic).is_some();
@@ -91,12 +91,12 @@ impl Phoenix {
             && !self.is_in_by_service(channel)
             && let Some(guest) = &mut self.guest
         {
-            // If the hub is busy, the session may remember one channel more than it is in: that is allowed to it.
+            // If the hub is busy, the session may remember one channel more than it is in, which does no harm.
             let _ = guest.depart(channel.clone(), None);
         }
     }
 
-    /// Something happened.
+    /// Sends the frames of an event to the topics that are about it.
     pub(super) fn tell(&mut self, told: Arc<Told>, out: &mut Out) {
         let joined = match &*told.event {
             Event::Alone { .. } => return,
@@ -105,7 +105,7 @@ impl Phoenix {
                 self.tell_own(&told, out);
                 return;
             }
-            // To the others.
+            // A broadcast goes to the others only.
             Event::Broadcast { session, .. } if self.is_session(*session) => return,
             Event::Face(face) => self.topics.get(&Place::User(face.user.clone())),
             event => topic_of(event).and_then(|it| self.topics.of(it)),
@@ -128,7 +128,7 @@ impl Phoenix {
         }
     }
 
-    /// Tells who has joined the service topic the truth about themselves: the state first, then what becomes of it.
+    /// Sends the user's own state to the service topic: first the whole state, then its changes.
     fn tell_own(&mut self, told: &Told, out: &mut Out) {
         let (Event::Own(owned), Some(service)) = (&*told.event, &mut self.service) else {
             return;
@@ -155,7 +155,7 @@ impl Phoenix {
     }
 }
 
-/// The roster that an event is about.
+/// The channel or workspace that an event is about.
 fn topic_of(event: &Event) -> Option<&Topic> {
     match event {
         Event::Everyone { topic, .. }

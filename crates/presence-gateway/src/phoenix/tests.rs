@@ -1,4 +1,4 @@
-//! What takes time: silence, and tokens that run out.
+//! Tests of what takes time: silence, and tokens that expire.
 
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ async fn the_service_says_in_a_line_each_what_happens() {
     );
 }
 
-/// The other side of a connection.
+/// The client side of a connection.
 struct Page(Far);
 
 impl Page {

@@ -1,4 +1,4 @@
-//! What a connection has joined.
+//! The topics that a connection has joined.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -8,21 +8,21 @@ use presence_core::{Topic, UserId};
 use super::wire::{self, Ref};
 use crate::identity::user_id;
 
-/// What a topic of the wire stands for.
+/// What a topic on the wire is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
-    /// A channel, or `workspace:{id}`.
+    /// A channel, or with `workspace:{id}` a workspace.
     Roster(Topic),
-    /// `user:{id}`: how they look.
+    /// The status of a user: `user:{id}`.
     User(UserId),
-    /// `presence:{id}`: the service, for themselves.
+    /// The service topic of the user themselves: `presence:{id}`.
     Service(UserId),
 }
 
 impl Place {
-    /// What `topic` stands for, if anything.
+    /// Parses the name of a topic; `None` if no topic has that name.
     pub(super) fn parse(topic: &str) -> Option<Place> {
-        // What heartbeats are sent to.
+        // The topic of heartbeats, which cannot be joined.
         if topic == "phoenix" {
             return None;
         }
@@ -36,7 +36,7 @@ impl Place {
 }
 
 impl fmt::Display for Place {
-    /// The topic.
+    /// Writes the name of the topic.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Roster(Topic::Channel(channel)) => write!(f, "{channel}"),
@@ -50,28 +50,28 @@ impl fmt::Display for Place {
 /// A topic that a client has joined.
 #[derive(Debug)]
 pub(super) struct Joined {
-    /// Which.
+    /// What the topic is about.
     pub(super) place: Place,
-    /// Which of the client's joins.
+    /// The reference of the client's join.
     pub(super) join_ref: Ref<'static>,
-    /// Whether that makes its user a member of a channel.
+    /// Whether the join makes its user a member of a channel.
     pub(super) is_member: bool,
 }
 
 impl Joined {
-    /// How a frame for this join begins, up to its event.
+    /// The beginning of a frame for this join, up to its event.
     pub(super) fn address(&self) -> String {
         wire::address(Some(&self.join_ref), None, &self.place.to_string())
     }
 
-    /// How the frame begins that ends it.
+    /// The beginning of the frame that closes this join.
     pub(super) fn close_head(&self) -> String {
         let join_ref = Some(&self.join_ref);
         wire::head(join_ref, join_ref, &self.place.to_string(), "phx_close")
     }
 }
 
-/// All topics that a client has joined: few as a rule, and looked up for every event.
+/// All topics that a client has joined. They are few as a rule, and looked up for every event.
 #[derive(Debug, Default)]
 pub(super) struct Topics(Vec<Joined>);
 
@@ -84,7 +84,7 @@ impl Topics {
         self.place(place).ok().map(|index| &self.0[index])
     }
 
-    /// The same for a topic of the core.
+    /// The join of a channel or a workspace, if there is one.
     pub(super) fn of(&self, topic: &Topic) -> Option<&Joined> {
         let found = self.0.binary_search_by(|it| match &it.place {
             Place::Roster(place) => place.cmp(topic),
@@ -97,7 +97,7 @@ impl Topics {
         match self.place(&joined.place) {
             Ok(index) => self.0[index] = joined,
             Err(index) => {
-                // One or two are what most have: not four, as a vector would make room for.
+                // Most connections have one or two, so no room for four is reserved, as a vector would do.
                 self.0.reserve_exact(usize::from(self.0.len() < 4));
                 self.0.insert(index, joined);
             }
@@ -113,7 +113,7 @@ impl Topics {
         self.0.iter()
     }
 
-    /// Takes out those that are not to be kept.
+    /// Removes and returns the joins that `kept` rejects.
     pub(super) fn take_unless(&mut self, kept: impl Fn(&Joined) -> bool) -> Vec<Joined> {
         self.0.extract_if(.., |it| !kept(it)).collect()
     }

@@ -1,7 +1,7 @@
-//! Frames of the V2 serializer: what clients send, read; what they are answered, written.
+//! Frames of the V2 serializer: decodes what clients send, and encodes the answers.
 //!
-//! A text frame is a list `[join_ref, ref, topic, event, payload]`. A binary frame has the lengths of the first four before them,
-//! a byte each, and bytes as its payload.
+//! A text frame is a list `[join_ref, ref, topic, event, payload]`. A binary frame begins with the lengths of the first four, one
+//! byte each, and its payload is bytes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,33 +16,33 @@ use crate::frame::{BINARY, TEXT, frame};
 use crate::out::Out;
 use crate::request::Refused;
 
-/// The longest reference that a client may make up. The stock one counts.
+/// The longest reference that a client may choose, in bytes. The stock client counts.
 const REF_BYTES_MAX: usize = 64;
-/// The longest topic or event: what has room in a binary frame.
+/// The longest topic or event, in bytes: a binary frame has one byte for the length.
 const NAME_BYTES_MAX: usize = 255;
 
-/// What a client sent.
+/// A message that a client sent.
 #[derive(Debug, PartialEq)]
 pub(super) struct Message<'a> {
-    /// Which of its joins of the topic this belongs to.
+    /// The join of the topic that this message belongs to.
     pub(super) join_ref: Option<Ref<'a>>,
-    /// What an answer refers to.
+    /// The reference that the answer carries.
     pub(super) ref_: Option<Ref<'a>>,
-    /// What it is about.
+    /// The name of the topic.
     pub(super) topic: Cow<'a, str>,
-    /// What to do.
+    /// The event: what to do.
     pub(super) event: Cow<'a, str>,
-    /// With what.
+    /// The payload of the event.
     pub(super) payload: Payload<'a>,
 }
 
-/// A reference that a client made up, as the JSON text it is told with. The stock client has strings of digits; others have whole
-/// numbers, and are answered with numbers.
+/// A reference that a client chose, as a JSON text. The stock client uses strings of digits; other clients use whole numbers, and
+/// are answered with numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ref<'a>(Cow<'a, str>);
 
 impl Ref<'_> {
-    /// That string.
+    /// The reference that is this string.
     pub(super) fn text(text: &str) -> Ref<'static> {
         Ref(json(&text).into())
     }
@@ -62,12 +62,12 @@ impl Ref<'_> {
     }
 }
 
-/// What a message carries.
+/// The payload of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Payload<'a> {
-    /// A JSON text.
+    /// The payload of a text frame, as a JSON text.
     Json(&'a str),
-    /// Bytes.
+    /// The payload of a binary frame.
     Bytes(&'a [u8]),
 }
 
@@ -76,7 +76,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     ///
-    /// It is none, in words.
+    /// Says in words why the text is not a frame.
     pub(super) fn of_text(text: &'a str) -> Result<Self, String> {
         let message: Message<'a> = serde_json::from_str(text).map_err(|why| why.to_string())?;
         message.checked()
@@ -86,7 +86,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     ///
-    /// It is none, in words.
+    /// Says in words why the bytes are not a frame.
     pub(super) fn of_bytes(bytes: &'a [u8]) -> Result<Self, String> {
         match bytes {
             [PUSH, a, b, c, d, rest @ ..] => Message::of_parts([*a, *b, *c, *d], rest),
@@ -135,12 +135,12 @@ impl<'a> Message<'a> {
         Ok(self)
     }
 
-    /// Whether it belongs to that join of its topic; who does not say which means the one there is.
+    /// Whether it belongs to this join of its topic. A message that names no join belongs to the current one.
     pub(super) fn is_for(&self, join_ref: &Ref<'_>) -> bool {
         self.join_ref.as_ref().is_none_or(|it| it.is(join_ref))
     }
 
-    /// How its answer begins, if it wants one.
+    /// The beginning of its answer, if it wants one.
     pub(super) fn answer_head(&self) -> Option<String> {
         let ref_ = self.ref_.as_ref()?;
         let join_ref = self.join_ref.as_ref();
@@ -170,7 +170,7 @@ pub(super) fn address(join_ref: Option<&Ref<'_>>, ref_: Option<&Ref<'_>>, topic:
     format!("[{join_ref},{ref_},{},", json(&topic))
 }
 
-/// The reference of the join and the topic of a frame that begins like that.
+/// The reference of the join and the topic in the beginning of a frame.
 pub(super) fn of_head(head: &str) -> Option<(Option<Ref<'static>>, String)> {
     let whole = format!("{head}null]");
     let message = Message::of_text(&whole).ok()?;
@@ -178,7 +178,7 @@ pub(super) fn of_head(head: &str) -> Option<(Option<Ref<'static>>, String)> {
     Some((join_ref, message.topic.into_owned()))
 }
 
-/// A JSON text of what can always be written.
+/// The JSON text of a value that can always be written.
 pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("what we say can be written")
 }
@@ -194,7 +194,7 @@ pub(super) fn broadcast(topic: &str, event: &str, payload: &str) -> Bytes {
     frame(TEXT, format!("{head}{payload}]").as_bytes())
 }
 
-/// The same with bytes in it.
+/// A whole binary frame for everybody who has joined `topic`; `None` if a name is too long for it.
 pub(super) fn broadcast_bytes(topic: &str, event: &str, payload: &[u8]) -> Option<Bytes> {
     let lengths = [
         u8::try_from(topic.len()).ok()?,
@@ -210,7 +210,7 @@ pub(super) fn broadcast_bytes(topic: &str, event: &str, payload: &[u8]) -> Optio
     Some(frame(BINARY, &parts.concat()))
 }
 
-/// Answers with a JSON text.
+/// Sends an answer with a JSON text.
 pub(super) fn reply(out: &mut Out, head: &str, response: &str) {
     send(
         out,
@@ -219,7 +219,7 @@ pub(super) fn reply(out: &mut Out, head: &str, response: &str) {
     );
 }
 
-/// Answers that it was not done.
+/// Sends the answer to a refused request.
 pub(super) fn deny(out: &mut Out, head: &str, why: &Denied) {
     let response = json(why);
     send(
@@ -229,10 +229,10 @@ pub(super) fn deny(out: &mut Out, head: &str, why: &Denied) {
     );
 }
 
-/// What was wrong, as a client is told.
+/// A refusal, as a client is sent it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Denied {
-    /// What the metrics call it.
+    /// The code of the refusal in the metrics.
     #[serde(skip)]
     pub(super) code: ErrorCode,
     reason: &'static str,
@@ -240,7 +240,7 @@ pub(super) struct Denied {
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
-    /// Milliseconds.
+    /// How long to wait before trying again, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
 }
@@ -249,7 +249,7 @@ impl Denied {
     /// There is no such topic, or the client has not joined it.
     pub(super) const UNMATCHED_TOPIC: Denied =
         Denied::because(ErrorCode::NotJoined, "unmatched topic");
-    /// It is somebody else's.
+    /// The topic belongs to somebody else.
     pub(super) const UNAUTHORIZED: Denied = Denied::because(ErrorCode::Forbidden, "unauthorized");
 
     const fn because(code: ErrorCode, reason: &'static str) -> Self {
@@ -262,7 +262,7 @@ impl Denied {
         }
     }
 
-    /// The same for who wanted to join, in the words of the reference server where it has some.
+    /// The refusal of a join, in the words of the reference server where it has some.
     pub(super) fn joining(self) -> Self {
         match self.code {
             ErrorCode::TooMany => Denied {
@@ -325,7 +325,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
     }
 }
 
-/// A string that is not copied unless it has to be.
+/// A string that is borrowed from the frame unless it has escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -341,7 +341,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Ref<'a> {
                 false => Err(wrong()),
             };
         }
-        // Written in one way only, so that two that are the same look the same.
+        // A string with escapes is spelt anew, so that equal references have equal texts.
         match text.contains('\\') {
             false => Ok(Ref(text.into())),
             true => {

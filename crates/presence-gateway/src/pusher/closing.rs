@@ -1,33 +1,33 @@
-//! The close codes of Pusher's protocol: 4000 to 4099 mean stay away, 4100 to 4199 come back in a second, 4200 to 4299 come
-//! back at once. Anything below 4000 the client takes for an accident, and comes back in a second.
+//! The close codes of Pusher's protocol: a client that gets 4000 to 4099 stays away, 4100 to 4199 comes back in a second,
+//! 4200 to 4299 comes back at once. A code below 4000 counts as an accident, and the client comes back in a second.
 
 use crate::closing::Why;
 
-/// There is no application of that key.
+/// There is no application with that key.
 pub(super) const NO_APPLICATION: u16 = 4001;
-/// The version of the protocol is no number.
+/// The version of the protocol is not a number.
 pub(super) const NOT_A_VERSION: u16 = 4006;
-/// It is one that we do not speak.
+/// The gateway does not speak this version.
 pub(super) const OTHER_VERSION: u16 = 4007;
-/// There is none.
+/// The client names no version of the protocol.
 pub(super) const NO_VERSION: u16 = 4008;
-/// Who it is was not to be believed, or they were thrown out.
+/// The client did not prove who it is, or the user was kicked.
 const UNAUTHORIZED: u16 = 4009;
-/// Not of the protocol, but in the range of those that mean stay away.
+/// Too many malformed frames. The code is not in the protocol, but in the range of those that mean stay away.
 const MALFORMED: u16 = 4040;
-/// Come back in a second.
+/// The client should come back in a second.
 const LATER: u16 = 4100;
-/// Come back at once.
+/// The client should come back at once.
 const AGAIN: u16 = 4200;
-/// Nothing was heard.
+/// The gateway heard nothing from the client.
 const SILENT: u16 = 4201;
 
-/// In an error, not a close: too many events of a page.
+/// The code of an error, not of a close: the page sends too many events.
 pub(super) const TOO_MANY_EVENTS: u16 = 4301;
-/// In an error, not a close: a watchlist that is too long.
+/// The code of an error, not of a close: the watchlist is too long.
 pub(super) const WATCHLIST_TOO_LONG: u16 = 4302;
 
-/// The close code that says why.
+/// The close code for a reason.
 pub(super) fn code_of(why: Why) -> u16 {
     match why {
         Why::Left => 1000,

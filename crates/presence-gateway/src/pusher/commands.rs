@@ -1,4 +1,4 @@
-//! From the words of a page to what its guests do.
+//! Performs what pages send.
 
 use std::borrow::Cow;
 
@@ -18,9 +18,9 @@ use crate::out::Out;
 use crate::rates::Class;
 use crate::request::Refused;
 
-/// What a page may name its events to be told to the others.
+/// The prefix of the events that pages send to each other.
 const CLIENT: &str = "client-";
-/// The biggest event of a page.
+/// The longest data of a page's event, in bytes.
 const DATA_BYTES_MAX: usize = 10 * 1024;
 
 #[derive(Deserialize)]
@@ -51,27 +51,27 @@ pub(super) struct SignIn {
     pub(super) user_data: String,
 }
 
-/// `client-typing` of exactly this form is typing, in the eyes of everybody.
+/// `client-typing` with exactly these fields counts as typing in every dialect.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Typing {
     typing: bool,
 }
 
-/// What Laravel Echo's `whisper('typing', …)` sends: whatever the page likes. It is typing all the same, and the page's words
-/// are for the other pages.
+/// The `whisper('typing', …)` of Laravel Echo, with any fields. It counts as typing too, and its data is sent to
+/// the other pages.
 #[derive(Deserialize)]
 struct Whisper {
     #[serde(default = "yes")]
     typing: bool,
 }
 
-/// Whether somebody says in their own words that they are typing, or no more.
+/// Whether a broadcast says in a page's own words that its user types, or has stopped.
 pub(super) fn is_typing(event: &Event) -> bool {
     matches!(event, Event::Broadcast { event, .. } if **event == *TYPING_EVENT)
 }
 
-/// `client-cursor` of this form is a cursor.
+/// `client-cursor` with these fields moves the cursor.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cursor {
@@ -81,7 +81,7 @@ struct Cursor {
     visible: bool,
 }
 
-/// `client-selection` of this form is a selection.
+/// `client-selection` with these fields sets the selection.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Selection {
@@ -93,10 +93,10 @@ fn yes() -> bool {
     true
 }
 
-/// What an event of a page does.
+/// The effect of a page's event.
 pub(super) enum Act {
     Type(bool),
-    /// Types, and says so in words of its own.
+    /// The user types or has stopped, and the data is sent to other pages.
     Whisper(bool),
     Point(Pointer),
     Select(Option<u64>, Option<u64>),
@@ -104,7 +104,7 @@ pub(super) enum Act {
 }
 
 impl Pusher {
-    /// Does what a frame asks for. What can be answered at once goes to `out`.
+    /// Does what a frame asks for. Answers that are ready at once go to `out`.
     pub(super) async fn obey(&mut self, text: &str, out: &mut Out) -> Next {
         let now = self.app.now();
         let text = &*mend(text);
@@ -241,7 +241,7 @@ impl Pusher {
     }
 }
 
-/// On these channels the server alone speaks.
+/// The prefix of channels on which only the server sends.
 const ENCRYPTED: &str = "private-encrypted-";
 
 pub(super) fn act_of(event: &str, data: Option<&RawValue>) -> Act {
@@ -265,7 +265,7 @@ pub(super) fn act_of(event: &str, data: Option<&RawValue>) -> Act {
     act.unwrap_or(Act::Say)
 }
 
-/// Data are JSON, or JSON in a string: clients do both.
+/// Decodes data, which is JSON or JSON in a string: clients do both.
 pub(super) fn read<T: DeserializeOwned>(data: &RawValue) -> Option<T> {
     match serde_json::from_str::<Cow<'_, str>>(data.get()) {
         Ok(text) => serde_json::from_str(&mend(&text)).ok(),

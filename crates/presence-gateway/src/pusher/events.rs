@@ -1,4 +1,4 @@
-//! From what the core tells to frames that every connection shares.
+//! Encodes the events of the core as frames that all connections share.
 
 use bytes::{Buf, Bytes};
 use presence_core::{Change, Cursor, Event, Move, Person, Topic, UserId};
@@ -8,21 +8,22 @@ use super::names::{id_of, name_of};
 use super::roster::info_of;
 use super::words::{Message, data_of, json_of};
 
-/// What an event is in frames, for everybody; and where those stand that are not for the user they are about.
+/// The frames of an event, and an index of those that are not for the user they are about.
 pub(super) struct Frames {
     shared: Bytes,
 }
 
-/// In [`Frames`], for each frame that one user is to be spared: its place in the event, its beginning and its end.
+/// The length of an index entry, in bytes: the part of the event that the frame is about, and the frame's
+/// start and end.
 const ENTRY: usize = 12;
 
 impl Frames {
-    /// Reads what [`frames_of`] made.
+    /// Decodes what [`frames_of`] has encoded.
     pub(super) fn of(shared: Bytes) -> Self {
         Frames { shared }
     }
 
-    /// The frames but for those that `user` is to be spared: what became of themselves.
+    /// The frames for `user`: without those that tell what became of themselves.
     pub(super) fn without(self, event: &Event, user: &UserId) -> [Bytes; 2] {
         let mut shared = self.shared;
         let count = shared.get_u32() as usize;
@@ -47,7 +48,7 @@ impl Frames {
         [shared, Bytes::new()]
     }
 
-    /// The frames but for those about users of whom `is_spared` holds.
+    /// The frames without those about users for whom `is_spared` holds.
     pub(super) fn without_those(
         self,
         event: &Event,
@@ -75,7 +76,7 @@ impl Frames {
     }
 }
 
-/// Whom the part of an event at that place is about.
+/// The user that a part of the event is about.
 fn about(event: &Event, at: usize) -> Option<&UserId> {
     match event {
         Event::Changes { changes, .. } => changes.get(at).map(|change| match change {
@@ -89,7 +90,7 @@ fn about(event: &Event, at: usize) -> Option<&UserId> {
     }
 }
 
-/// The frames of `event`, for [`Frames`].
+/// Encodes the frames of `event`, for [`Frames`].
 pub(super) fn frames_of(event: &Event) -> Bytes {
     let mut frames = Vec::new();
     let mut spared: Vec<[u32; 3]> = Vec::new();
@@ -207,7 +208,7 @@ pub(super) fn channel_of(event: &Event) -> Option<(String, bool)> {
     }
 }
 
-/// Where something happens, and in whose frames that is said.
+/// The name of a channel in frames, and whether it is a presence channel.
 pub(super) struct Place<'a> {
     pub(super) name: &'a str,
     pub(super) is_presence: bool,
@@ -228,7 +229,7 @@ impl Place<'_> {
         self.say(event, &json_of(data), user.map(id_of), frames);
     }
 
-    /// Says whether the one whom it is about is to be spared.
+    /// Adds the frames of a change. Returns whether they are not for the user that they are about.
     fn change(&self, change: &Change, frames: &mut Vec<u8>) -> bool {
         match change {
             Change::Joined(person) => {
@@ -277,7 +278,7 @@ impl Place<'_> {
         }
     }
 
-    /// What has no version, for who has just come.
+    /// Adds the frames about typing and cursors, which have no version, for a client that has just joined.
     pub(super) fn fleeting(&self, typing: &[UserId], cursors: &[Cursor], frames: &mut Vec<u8>) {
         typing.iter().for_each(|it| self.typing(it, true, frames));
         for cursor in cursors {

@@ -1,4 +1,4 @@
-//! Reading what a stranger sends, without a connection: see [`crate::hostile`].
+//! Decodes what a stranger sends, without a connection: see [`crate::hostile`].
 
 use super::commands::{Message, Subscribe, act_of, read};
 use super::names::{SocketId, channel_of, name_of};
@@ -7,7 +7,7 @@ use super::signed::Signed;
 use super::words;
 use crate::config::{PusherApp, Secret};
 
-/// A frame, what is signed in it, and the name of a channel.
+/// Decodes a frame, what is signed in it, and the name of a channel.
 pub(crate) fn frame(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else {
         return;

@@ -1,4 +1,4 @@
-//! Pusher's protocol 7, and the HTTP API of its server libraries.
+//! The dialect of Pusher's protocol 7, and the HTTP API of its server libraries.
 
 pub(crate) mod api;
 mod closing;
@@ -48,21 +48,21 @@ use crate::out::Out;
 use crate::rates::Buckets;
 use crate::request::Refused;
 
-/// The path is this, and the key of the application.
+/// The prefix of the path; the key of the application follows it.
 pub(crate) const PATH: &str = "/app/";
-/// The version of the protocol that is spoken, and older ones whose clients understand it.
+/// The supported versions of the protocol: 7, and older ones whose clients understand it.
 const VERSIONS: std::ops::RangeInclusive<u32> = 5..=7;
 
-/// Pusher's side of one connection.
+/// The Pusher side of one connection.
 pub(crate) struct Pusher {
     app: Arc<App>,
-    /// Which of the applications.
+    /// The index of its application in the configuration.
     application: usize,
     socket: SocketId,
     since: Timestamp,
-    /// Those whom signatures have named, and a nobody who listens to channels where it does not matter who one is.
+    /// The users that signatures have named, and an anonymous one for channels on which nobody is shown.
     guests: Vec<Guest>,
-    /// Which of them that nobody is.
+    /// The id of the anonymous one.
     nobody: Option<UserId>,
     hiding: Hiding,
     signed_in: Option<Signed>,
@@ -72,10 +72,10 @@ pub(crate) struct Pusher {
 }
 
 impl Dialect for Pusher {
-    /// Which application, or why none.
+    /// The index of the application, or how to close a client that names none.
     type Hello = Result<usize, Farewell>;
 
-    /// A page says nothing by itself as long as it hears something: in a busy room that is for ever.
+    /// A page sends nothing by itself as long as it hears something; in a busy room that is for ever.
     const PONGS_COUNT: bool = true;
 
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Self::Hello>, Box<Answer>> {
@@ -168,7 +168,7 @@ impl Dialect for Pusher {
         Farewell::new(code, closing.why)
     }
 
-    /// `disconnect()` of a page closes without any code; a page that is left or reloaded says 1001.
+    /// `disconnect()` of a page closes without a code; a page that is closed or reloaded sends 1001.
     fn is_goodbye(close: Option<&CloseFrame>) -> bool {
         close.is_none_or(|it| matches!(it.code, CloseCode::Normal | CloseCode::Status))
     }
@@ -216,7 +216,7 @@ impl Pusher {
         out.push(words::subscription_error(name, why));
     }
 
-    /// A channel that has no roster to wait for is subscribed to.
+    /// Confirms the subscription to a channel that has no roster to wait for.
     fn granted(&mut self, name: &str, out: &mut Out) {
         if let Some(it) = self.subscriptions.named_mut(name)
             && it.kind != Kind::Presence
@@ -298,7 +298,8 @@ impl Pusher {
     }
 }
 
-/// Says who is on a presence channel, oneself included, in a frame of which only the beginning is the connection's own.
+/// Sends who is on a presence channel, the own user included. Only the beginning of the frame
+/// differs between connections.
 fn succeed(
     subscription: &Subscription,
     session: &presence_hub::Session,

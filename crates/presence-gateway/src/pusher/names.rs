@@ -1,9 +1,10 @@
-//! What a channel, a user and a connection are called on the two sides.
+//! Translates the names of channels, users and connections between Pusher and Presence.
 //!
-//! Pusher's names have `-_=@,.;` beside letters and digits, ours may look like a URL. The presence channels of the
-//! application that meets the others are our channels, with `;` for `:` and `=2F` for what Pusher has no character for:
-//! `presence-room;42` is `room:42`, `presence-page;=2Fx` is `page:/x`. Each name has one meaning and each channel one name.
-//! Everything else, and everything of the other applications, is below `pusher/{app}/`, where no such name leads.
+//! Pusher's names have `-_=@,.;` beside letters and digits; ours may look like a URL. The presence channels of the
+//! application that meets the others are our channels: they have `;` for `:`, and `=2F` and the like for characters that
+//! Pusher's names do not have. `presence-room;42` is `room:42`, `presence-page;=2Fx` is `page:/x`. Each name has one
+//! meaning, and each channel has one name. All other channels, and all channels of the other applications, are below
+//! `pusher/{app}/`, where no such name leads.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,19 +14,19 @@ use presence_core::{ChannelId, IdError, Outsider, UserId};
 use crate::config::PusherApp;
 use crate::identity::{APART, Patterns, SERVER, user_id};
 
-/// The longest name that Pusher's server libraries let through.
+/// The longest name that Pusher's server libraries accept, in bytes.
 const NAME_BYTES_MAX: usize = 200;
 const PRESENCE: &str = "presence-";
-/// The channel that a signed-in user is told things on; behind it the user's id.
+/// The prefix of the channel on which a signed-in user is sent events; the user's id follows it.
 const TO_USER: &str = "#server-to-user-";
 
-/// Why a name is not one.
+/// Why a name is not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NameError {
     Empty,
     TooLong,
     Character(char),
-    /// It leads to where others are.
+    /// The name leads to where others are.
     Reserved,
     Id(IdError),
 }
@@ -47,22 +48,22 @@ impl fmt::Display for NameError {
     }
 }
 
-/// What may be done on a channel, by the beginning of its name.
+/// The kind of a channel, from the beginning of its name: who may subscribe to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Everybody may listen.
+    /// Everybody may subscribe.
     Public,
-    /// Whoever has a signature.
+    /// Subscribing needs a signature.
     Private,
-    /// The same, and everybody sees who is there.
+    /// Subscribing needs a signature, and members see each other.
     Presence,
-    /// One signed-in user.
+    /// The channel of one signed-in user.
     ToUser,
-    /// One of those that keep the last event, which we do not.
+    /// A channel that keeps the last event. The gateway does not support these.
     Cache,
 }
 
-/// What kind of channel that is.
+/// The kind of the channel with this name.
 pub(crate) fn kind(name: &str) -> Kind {
     let caches = ["cache-", "private-cache-", "presence-cache-"];
     let caches = caches.iter().chain(&["private-encrypted-cache-"]);
@@ -75,7 +76,7 @@ pub(crate) fn kind(name: &str) -> Kind {
     }
 }
 
-/// Whose own channel that is.
+/// The user whose own channel this is.
 pub(crate) fn addressee(name: &str) -> Option<&str> {
     name.strip_prefix(TO_USER)
 }
@@ -101,7 +102,7 @@ pub(crate) fn channel_of(app: &PusherApp, name: &str) -> Result<ChannelId, NameE
     ChannelId::new(&text).map_err(NameError::Id)
 }
 
-/// What the pages of its application call `channel`, and whether they see who is there.
+/// The name of `channel` on the pages of its application, and whether they see who is there.
 pub(crate) fn name_of(channel: &ChannelId) -> (Cow<'_, str>, bool) {
     let apart = channel.as_str().strip_prefix(APART);
     match apart.and_then(|it| it.split_once('/')) {
@@ -113,7 +114,7 @@ pub(crate) fn name_of(channel: &ChannelId) -> (Cow<'_, str>, bool) {
     }
 }
 
-/// Whether `channel` is one of `app`.
+/// Whether `channel` belongs to `app`.
 pub(crate) fn is_of(app: &PusherApp, channel: &ChannelId) -> bool {
     let apart = channel.as_str().strip_prefix(APART);
     match apart.and_then(|it| it.split_once('/')) {
@@ -139,14 +140,14 @@ pub(crate) fn channels_of(app: &PusherApp) -> Patterns {
     Patterns::new(patterns).expect("an id of an application is in the alphabet")
 }
 
-/// What their application calls `user`.
+/// The id of `user` in their application.
 pub(crate) fn id_of(user: &UserId) -> &str {
     let apart = user.as_str().strip_prefix(APART);
     let apart = apart.and_then(|it| it.split_once('/'));
     apart.map_or(user.as_str(), |(_, id)| id)
 }
 
-/// In whose name a server of `app` speaks.
+/// The user in whose name a server of `app` sends.
 pub(crate) fn speaker(app: &PusherApp) -> UserId {
     let name = format!("{SERVER}{}", app.id);
     UserId::new(&name).expect("an id of an application is in the alphabet")
@@ -175,7 +176,7 @@ fn checked(name: &str) -> Result<(), NameError> {
     }
 }
 
-/// What of our alphabet has to be written as `=` and two digits.
+/// The character that has to be written as `=` and two digits, if these digits stand for one.
 fn escaped(digits: &[u8]) -> Option<char> {
     let digits = str::from_utf8(digits.get(..2)?).ok()?;
     let is_upper = !digits
@@ -185,7 +186,7 @@ fn escaped(digits: &[u8]) -> Option<char> {
     Some(char::from(code)).filter(|&it| "|+/~%?&!#$;".contains(it))
 }
 
-/// Whether what stands behind a `=` makes it an escape: then a plain `=` is written `=3D`.
+/// Whether what follows a `=` makes it an escape: then a plain `=` is written `=3D`.
 fn is_escape(rest: &[u8]) -> bool {
     escaped(rest).is_some() || (rest.starts_with(b"3D") && is_escape(&rest[2..]))
 }
@@ -224,20 +225,20 @@ fn encoded(channel: &str) -> String {
     name
 }
 
-/// A connection, by what Pusher calls a socket id: two numbers with a dot between.
+/// A connection, by its Pusher socket id: two numbers with a dot between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketId(u64);
 
 impl SocketId {
     const HALF: u64 = 1 << 24;
 
-    /// Another one each time; what is signed for one is good for no other.
+    /// Draws a new socket id. A signature for one socket id is not valid for another.
     pub(crate) fn random() -> Self {
         let number = getrandom::u64().expect("the operating system has random numbers");
         SocketId((number % (SocketId::HALF * SocketId::HALF)).max(1))
     }
 
-    /// Reads one; one that no connection here can have is nobody's.
+    /// Parses a socket id. One that no connection of this gateway can have becomes 0, which is nobody's.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (a, b) = text.split_once('.')?;
         let digits = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
@@ -249,7 +250,8 @@ impl SocketId {
         Some(SocketId(number.unwrap_or(0)))
     }
 
-    /// As whom it says something: so that what a server says on its behalf does not come back to it.
+    /// The sender of a server's event on behalf of a connection, so that the event does not come back
+    /// to that connection.
     pub(crate) fn outsider(socket: Option<SocketId>) -> Outsider {
         Outsider::new(socket.map_or(0, |it| it.0))
     }

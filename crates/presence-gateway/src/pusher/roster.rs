@@ -1,4 +1,4 @@
-//! Everyone of a presence channel, and how each of them is shown.
+//! Encodes everyone on a presence channel, and how each of them is shown.
 
 use bytes::{Buf, Bytes};
 use presence_core::{Event, Look, Person, Visible};
@@ -8,18 +8,18 @@ use super::events::{Place, channel_of, small};
 use super::names::id_of;
 use super::words::{escaped, json_of};
 
-/// Everyone of a presence channel, in the parts of a `subscription_succeeded`: what is inside of a JSON string.
+/// Everyone on a presence channel, as parts of a `subscription_succeeded`, which is JSON in a string.
 pub(super) struct Everyone {
     /// The ids, with commas between.
     pub(super) ids: Bytes,
     /// The members of the hash, with commas between.
     pub(super) hash: Bytes,
-    /// What is told after it, in frames of its own.
+    /// The frames that follow it.
     pub(super) frames: Bytes,
 }
 
 impl Everyone {
-    /// Reads what [`everyone_of`] made.
+    /// Decodes what [`everyone_of`] has encoded.
     pub(super) fn of(mut shared: Bytes) -> Self {
         let (ids, hash) = (shared.get_u32() as usize, shared.get_u32() as usize);
         Everyone {
@@ -30,7 +30,7 @@ impl Everyone {
     }
 }
 
-/// A roster, for [`Everyone`].
+/// Encodes a roster, for [`Everyone`].
 pub(super) fn everyone_of(event: &Event) -> Bytes {
     let (people, typing, cursors) = match event {
         Event::Everyone {
@@ -69,8 +69,8 @@ pub(super) fn everyone_of(event: &Event) -> Bytes {
     .into()
 }
 
-/// What is said of a person: what they signed for as it is, wherever that is all there is to say. The name is the one that
-/// others see; how they are, if it is worth a word, is beside it.
+/// The `user_info` of a person: what they signed for, unchanged if that is all. The name is the one that others see; the
+/// status is added if it is not plain online.
 pub(super) fn info_of(person: &Person) -> String {
     let metas = person.members.iter().rev().map(|it| &**it.meta.json());
     let json = metas.into_iter().find(|it| !it.is_empty()).unwrap_or("{}");

@@ -1,4 +1,4 @@
-//! What an application's server has signed.
+//! Verifies the signatures of an application's server.
 
 use hmac::{Hmac, Mac};
 use md5::{Digest, Md5};
@@ -7,8 +7,8 @@ use sha2::Sha256;
 use super::names::SocketId;
 use crate::config::PusherApp;
 
-/// Whether `auth`, a key and a signature with a colon between, is what the server of `app` gave for what the connection
-/// of `socket` wants: to be on a channel, with the data it is shown by.
+/// Whether `auth`, a key and a signature with a colon between, is the signature of `app`'s server for this connection,
+/// channel and channel data.
 pub(super) fn is_for_channel(
     app: &PusherApp,
     auth: &str,
@@ -23,7 +23,7 @@ pub(super) fn is_for_channel(
     is_auth(app, auth, &parts)
 }
 
-/// Whether it is what the server gave for a user to sign in by.
+/// Whether `auth` is the signature of the server for a user's sign-in.
 pub(super) fn is_for_user(app: &PusherApp, auth: &str, socket: SocketId, data: &str) -> bool {
     is_auth(app, auth, &[&socket.to_string(), "::user::", data])
 }
@@ -35,7 +35,7 @@ fn is_auth(app: &PusherApp, auth: &str, parts: &[&str]) -> bool {
     }
 }
 
-/// Whether `signature` is that of `parts`, one after the other. Takes as long wherever they differ.
+/// Whether `signature` is that of the concatenated `parts`. The comparison takes the same time wherever they differ.
 pub(super) fn is_signature(app: &PusherApp, signature: &str, parts: &[&str]) -> bool {
     let Some(signature) = bytes_of(signature) else {
         return false;
@@ -47,7 +47,7 @@ pub(super) fn is_signature(app: &PusherApp, signature: &str, parts: &[&str]) -> 
     mac.verify_slice(&signature).is_ok()
 }
 
-/// Whether `digest` is that of `body`. It keeps nobody out: it ties the body to the signature.
+/// Whether `digest` is the MD5 of `body`. It protects nothing by itself: it ties the body to the signature.
 pub(super) fn is_digest(digest: &str, body: &[u8]) -> bool {
     bytes_of(digest).is_some_and(|it| it[..] == Md5::digest(body)[..])
 }

@@ -1,4 +1,4 @@
-//! What an application's server says of a user, inside of what it signs.
+//! The data about a user that an application's server signs.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::config::PusherApp;
 use crate::identity::{Identity, Scopes, WORKSPACES_MAX, shown_name};
 use crate::request::{self, Refused, whole_number};
 
-/// The longest `channel_data` or `user_data`.
+/// The longest `channel_data` or `user_data`, in bytes.
 const DATA_BYTES_MAX: usize = 2 * META_BYTES_MAX;
 
 /// A user, as their application's server has signed it.
 #[derive(Clone, Debug)]
 pub(super) struct Signed {
     pub(super) user: UserId,
-    /// A JSON object.
+    /// The `user_info`, a JSON object.
     pub(super) info: Arc<str>,
     pub(super) workspaces: Vec<WorkspaceId>,
 }
@@ -29,7 +29,7 @@ pub(super) struct Signed {
 struct ChannelData {
     user_id: Value,
     user_info: Option<Json>,
-    /// Ours, beside what Pusher knows; whoever means something else by that name is let in all the same.
+    /// A field of ours beside Pusher's. A client that means something else by its name is let in all the same.
     #[serde(default)]
     workspaces: Value,
 }
@@ -45,14 +45,14 @@ struct UserData {
 }
 
 impl Signed {
-    /// Reads `channel_data`.
+    /// Reads the user of `channel_data`.
     pub(super) fn for_channel(app: &PusherApp, data: &str) -> Result<Signed, Refused> {
         let data: ChannelData = read("channel_data", data)?;
         let user = user("user_id", app, &data.user_id)?;
         Signed::new(user, data.user_info, &data.workspaces)
     }
 
-    /// Reads `user_data`, and whom the user wants to know online.
+    /// Reads the user of `user_data`, and their watchlist.
     pub(super) fn for_user(
         app: &PusherApp,
         data: &str,
@@ -91,7 +91,8 @@ impl Signed {
         })
     }
 
-    /// Who that is, to be let in at `since`: older than that no signature can be, as it is for one connection only.
+    /// The identity of the user, who is let in at `since`. No signature is older, because each is for
+    /// one connection only.
     pub(super) fn identity(&self, app: &PusherApp, since: Timestamp) -> Identity {
         #[derive(Deserialize)]
         struct Named {
@@ -106,7 +107,8 @@ impl Signed {
     }
 }
 
-/// A user of an application, who may do in its channels what a person may. Which channels those are is said by signatures.
+/// The identity of a user of an application, with the scopes of an ordinary user. Signatures say which channels
+/// they may join.
 pub(super) fn identity(app: &PusherApp, user: UserId, since: Timestamp) -> Identity {
     Identity {
         user,
@@ -135,7 +137,7 @@ fn read<T: DeserializeOwned>(field: &str, data: &str) -> Result<T, Refused> {
     serde_json::from_str(&data).map_err(invalid)
 }
 
-/// An id is a text, or a number.
+/// Reads the id of a user, which is a text or a number.
 fn user(field: &str, app: &PusherApp, id: &Value) -> Result<UserId, Refused> {
     let id = match id {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! Signing in: a user of whom the application's server has signed who they are.
+//! Signs in users whose identity the application's server has signed.
 
 use presence_client::wire::ErrorCode;
 
@@ -14,7 +14,7 @@ use crate::out::Out;
 use crate::request::Refused;
 
 impl Pusher {
-    /// Signs a user in, for the length of the connection; the same user again, with a new watchlist maybe.
+    /// Signs a user in for as long as the connection lasts. The same user may sign in again, with a new watchlist.
     pub(super) async fn sign_in(&mut self, it: SignIn, out: &mut Out) -> Next {
         if !is_for_user(self.application(), &it.auth, self.socket, &it.user_data) {
             self.app.metrics.refused(ErrorCode::Unauthorized);

@@ -1,4 +1,4 @@
-//! Subscriptions: who may have one, and as whom.
+//! Subscribes to channels: who may, and as which user.
 
 use std::sync::Arc;
 
@@ -18,11 +18,12 @@ use crate::identity::{Identity, anonymous};
 use crate::out::Out;
 use crate::request::Refused;
 
-/// Users that one connection may be.
+/// The most users that one connection may be.
 const GUESTS_MAX: usize = 8;
 
 impl Pusher {
-    /// Subscribes to a channel. Once more: is told everything anew, and on a presence channel shows what is signed now.
+    /// Subscribes to a channel. Subscribing again sends everything anew, and on a presence channel shows what
+    /// is signed now.
     pub(super) async fn subscribe(&mut self, it: Subscribe, out: &mut Out) -> Next {
         if let Err(why) = self.try_to_subscribe(&it, out).await {
             if why.code == ErrorCode::Unavailable && self.app.is_draining() {
@@ -139,7 +140,7 @@ impl Pusher {
         }
     }
 
-    /// As whom, on a presence channel.
+    /// The signed user for a presence channel.
     fn signed_for(&self, it: &Subscribe) -> Result<Signed, Refused> {
         match (&it.channel_data, &self.signed_in) {
             (Some(data), _) => Signed::for_channel(self.application(), data),
@@ -148,7 +149,7 @@ impl Pusher {
         }
     }
 
-    /// The channel of a user: who has signed in as them listens to it, and is nowhere for that.
+    /// Subscribes to the channel of a user. It needs that user to be signed in, and shows them nowhere.
     fn listen_to_own(&mut self, name: &str, channel: ChannelId) -> Result<(), Refused> {
         let user = names::addressee(name).map(|id| user_of(self.application(), id));
         let own = self.signed_in.as_ref().map(|it| &it.user);
@@ -176,7 +177,7 @@ impl Pusher {
         Ok(())
     }
 
-    /// Unsubscribes. Who is on no presence channel any more, and has not signed in, is gone.
+    /// Unsubscribes. A user who is on no presence channel any more and has not signed in leaves.
     pub(super) async fn unsubscribe(&mut self, name: &str, out: &mut Out) {
         let Some(it) = self.subscriptions.remove(name) else {
             return;
@@ -199,7 +200,7 @@ impl Pusher {
         guests.position(|it| it.session().user() == user)
     }
 
-    /// The guest that is `user`: one for all their channels on this connection.
+    /// The guest of `user`. One guest serves all their channels on this connection.
     pub(super) async fn guest_of(
         &mut self,
         user: &UserId,
@@ -220,7 +221,7 @@ impl Pusher {
         Ok(self.guests.len() - 1)
     }
 
-    /// Somebody without a name, for channels on which nobody is shown.
+    /// The anonymous guest, for channels on which nobody is shown.
     async fn nobody(&mut self) -> Result<usize, Refused> {
         let user = self.nobody.clone().unwrap_or_else(anonymous);
         let is_new = self.find(&user).is_none();
@@ -233,7 +234,7 @@ impl Pusher {
         Ok(guest)
     }
 
-    /// Says goodbye for a guest whom nothing needs.
+    /// Ends a guest that nothing needs any more.
     pub(super) async fn retire(&mut self, guest: usize) {
         let user = self.guests[guest].session().user();
         let is_signed_in = self.signed_in.as_ref().is_some_and(|it| it.user == *user);

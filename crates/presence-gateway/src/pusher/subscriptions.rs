@@ -1,4 +1,4 @@
-//! What one connection is subscribed to.
+//! The channels that one connection is subscribed to.
 
 use std::sync::Arc;
 
@@ -6,31 +6,31 @@ use presence_core::{ChannelId, UserId};
 
 use super::names::Kind;
 
-/// Users of one channel of whom is remembered that they say in their own words that they are typing.
+/// The most users of one channel that are remembered to have said in their own words that they are typing.
 const WHISPERERS_MAX: usize = 32;
 
-/// One of them.
+/// The subscription to one channel.
 #[derive(Debug)]
 pub(super) struct Subscription {
-    /// What the page calls it.
+    /// The name of the channel on the page.
     pub(super) name: Box<str>,
     pub(super) channel: ChannelId,
     pub(super) kind: Kind,
-    /// Through which guest.
+    /// The index of the guest that subscribes.
     pub(super) guest: usize,
-    /// How its own user is shown on a presence channel.
+    /// The `user_info` of its own user on a presence channel.
     pub(super) info: Option<Arc<str>>,
     /// Whether the page was told that it is subscribed.
     pub(super) is_on: bool,
-    /// Users who are typing, and of whom this page has heard so in their own words: what the gateway has to say of that would
-    /// be the same event once more, without the words.
+    /// The users who are typing and whose own event about it this page has received. The gateway's event would repeat it
+    /// without the user's data, so the page is not sent that.
     pub(super) whisperers: Vec<UserId>,
-    /// Whether this page says in its own words that it is typing: then what it says of that is for the other pages, too.
+    /// Whether this page sends its own data about typing: then what it sends about typing goes to other pages, too.
     pub(super) whispers: bool,
 }
 
 impl Subscription {
-    /// `user` has said in their own words that they are typing.
+    /// Notes that `user` has said in their own words that they are typing.
     pub(super) fn heard_whisper(&mut self, user: &UserId) {
         if !self.whisperers.contains(user) {
             if self.whisperers.len() >= WHISPERERS_MAX {
@@ -41,7 +41,7 @@ impl Subscription {
     }
 }
 
-/// All of them, by channel. Few, as a rule, and looked up for every event.
+/// All subscriptions by channel. They are few as a rule, and looked up for every event.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions(Vec<Subscription>);
 
@@ -78,12 +78,12 @@ impl Subscriptions {
         Some(self.0.remove(at))
     }
 
-    /// Whether that guest is there for any of them.
+    /// Whether a subscription needs that guest.
     pub(super) fn need(&self, guest: usize) -> bool {
         self.0.iter().any(|it| it.guest == guest)
     }
 
-    /// That guest is gone, and those after it have moved up.
+    /// Removes a guest: those after it move up by one.
     pub(super) fn forget(&mut self, guest: usize) {
         for it in &mut self.0 {
             it.guest -= usize::from(it.guest > guest);

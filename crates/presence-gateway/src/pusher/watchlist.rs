@@ -1,4 +1,4 @@
-//! Whom a signed-in user wants to know online.
+//! The watchlist: the users whose online status a signed-in user wants to know.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use super::names::id_of;
 use super::words;
 
-/// The longest.
+/// The most users on one watchlist.
 pub(super) const WATCHLIST_MAX: usize = 100;
-/// How long changes are collected, so that many are one event.
+/// How long changes are collected, so that many become one event.
 const COLLECTED: Duration = Duration::from_millis(50);
 
-/// Whom a signed-in user wants to know online, and what the page has been told of them.
+/// The watchlist of a signed-in user, and what the page has been told about it.
 #[derive(Debug, Default)]
 pub(super) struct Watchlist {
     told: BTreeMap<UserId, bool>,
@@ -24,7 +24,7 @@ pub(super) struct Watchlist {
 }
 
 impl Watchlist {
-    /// How somebody looks. What is no news is not told.
+    /// Notes the status of a user, if it has changed.
     pub(super) fn note(&mut self, now: Instant, face: &Face) {
         let online = face.look.status != Visible::Offline;
         if self.told.get(&face.user) == Some(&online) {
@@ -39,7 +39,7 @@ impl Watchlist {
         self.due
     }
 
-    /// What there is to tell by `now`.
+    /// The event about all changes that are due by `now`.
     pub(super) fn tell(&mut self, now: Instant) -> Option<Bytes> {
         self.due = Some(self.due?).filter(|due| now < *due);
         if self.due.is_some() || self.news.is_empty() {

@@ -1,4 +1,4 @@
-//! The frames that are the connection's own.
+//! The frames that differ between connections.
 
 use bytes::Bytes;
 use presence_client::wire::{ErrorCode, Json};
@@ -10,7 +10,7 @@ use super::closing::TOO_MANY_EVENTS;
 use crate::frame::{TEXT, frame};
 use crate::request::{self, Refused};
 
-/// What is said; `data` is JSON in a string, as the protocol has it.
+/// A frame; `data` is JSON in a string, as the protocol has it.
 #[derive(Serialize)]
 pub(super) struct Message<'a> {
     pub(super) event: &'a str,
@@ -31,7 +31,7 @@ pub(super) fn json_of(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("what we say can be written")
 }
 
-/// What stands for a text inside of a JSON string.
+/// Escapes a text, for the inside of a JSON string.
 pub(super) fn escaped(text: &str) -> String {
     let quoted = json_of(&text);
     quoted[1..quoted.len() - 1].to_owned()
@@ -48,7 +48,7 @@ pub(super) fn data_of(payload: &str) -> String {
     }
 }
 
-/// The JSON that data of Pusher's stand for; a text that is none is a string.
+/// The JSON for the data of Pusher's; a text that is not JSON becomes a JSON string.
 pub(super) fn payload_of(data: &str) -> String {
     match Json::new(data) {
         Ok(json) => json.as_str().to_owned(),
@@ -56,11 +56,11 @@ pub(super) fn payload_of(data: &str) -> String {
     }
 }
 
-/// The same of data that came as JSON.
+/// The JSON for data that came as JSON.
 ///
 /// # Errors
 ///
-/// They are sound enough for a parser, and not for all who are told.
+/// Fails if the data has a value that not every receiver could decode.
 pub(super) fn payload_of_json(data: &RawValue) -> Result<String, Refused> {
     let text = request::json(data.get(), "data")?;
     Ok(match serde_json::from_str::<String>(&text) {
@@ -110,7 +110,7 @@ fn plain(event: &str, data: &serde_json::Value) -> Bytes {
     .frame()
 }
 
-/// A channel without a roster was subscribed to.
+/// The frame that confirms a subscription to a channel without a roster.
 pub(super) fn subscribed(channel: &str) -> Bytes {
     Message {
         event: "pusher_internal:subscription_succeeded",
@@ -121,7 +121,7 @@ pub(super) fn subscribed(channel: &str) -> Bytes {
     .frame()
 }
 
-/// A subscription is refused. Its data are no string: so it is where pages listen to it.
+/// The frame that refuses a subscription. Its data is not a string: pages expect it so here.
 pub(super) fn subscription_error(channel: &str, why: &Refused) -> Bytes {
     let (kind, status) = match why.code {
         ErrorCode::Unauthorized | ErrorCode::Forbidden => ("AuthError", 401),
@@ -136,14 +136,14 @@ pub(super) fn subscription_error(channel: &str, why: &Refused) -> Bytes {
     frame(TEXT, json_of(&message).as_bytes())
 }
 
-/// Something went wrong; `code` where the protocol has one.
+/// The frame of an error; with `code` if the protocol has one.
 pub(super) fn error(message: &str, code: Option<u16>) -> Bytes {
     let data = json!({ "message": message, "code": code });
     let message = json!({ "event": "pusher:error", "data": data });
     frame(TEXT, json_of(&message).as_bytes())
 }
 
-/// A refusal of something that is no subscription.
+/// The frame of a refusal that is not about a subscription.
 pub(super) fn refused(why: &Refused) -> Bytes {
     let too_many = why.code == ErrorCode::RateLimited;
     error(&why.message, too_many.then_some(TOO_MANY_EVENTS))

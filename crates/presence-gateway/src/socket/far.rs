@@ -1,4 +1,4 @@
-//! The other side of a connection, for tests of sockets and dialects: no network, and time that is paused.
+//! The client side of a connection, for tests of sockets and dialects: without a network, and in paused time.
 
 use std::sync::Arc;
 
@@ -19,20 +19,20 @@ use crate::dialect::Dialect;
 use crate::identity::{Asked, Identity};
 use crate::out::Out;
 
-/// The other side of a connection.
+/// The client side of a connection.
 pub(crate) struct Far {
     pub(crate) client: WebSocketStream<DuplexStream>,
     pub(crate) running: JoinHandle<()>,
 }
 
 impl Far {
-    /// Sends a text.
+    /// Sends a text frame to the gateway.
     pub(crate) async fn text(&mut self, text: &str) {
         self.client.send(Message::text(text)).await.unwrap();
     }
 }
 
-/// What a gateway shares, with settings by their names in the environment.
+/// The state that a gateway's connections share, from settings by their names in the environment.
 pub(crate) fn app(settings: &[(&str, &str)]) -> Arc<App> {
     let cli = Cli {
         data_dir: Some(":memory:".into()),
@@ -44,7 +44,7 @@ pub(crate) fn app(settings: &[(&str, &str)]) -> Arc<App> {
     Arc::new(App::alone(Config::load(&cli, env).unwrap()).unwrap())
 }
 
-/// Runs a connection in that dialect, which sends `out` first, with `buffer` bytes on the way in each direction.
+/// Runs a connection in the dialect, which sends `out` first. `buffer` bytes may be on the way in each direction.
 pub(crate) async fn serve<D: Dialect>(app: &Arc<App>, dialect: D, out: Out, buffer: usize) -> Far {
     let (near, far) = tokio::io::duplex(buffer);
     let config = Some(websocket_config(app.config.socket.frame_bytes_max));
@@ -56,7 +56,7 @@ pub(crate) async fn serve<D: Dialect>(app: &Arc<App>, dialect: D, out: Out, buff
     }
 }
 
-/// Who `user` is where nobody needs a token.
+/// The identity of `user` on a gateway without tokens.
 pub(crate) fn identity(app: &App, user: &str) -> Identity {
     let asked = Asked {
         user_id: Some(user),
@@ -66,7 +66,7 @@ pub(crate) fn identity(app: &App, user: &str) -> Identity {
     app.gate.admit(None, asked, app.now()).unwrap()
 }
 
-/// A session of `user` without any connection.
+/// A session of `user` that has no connection.
 pub(crate) async fn session(app: &App, user: &str) -> Session {
     let entry = Entry {
         user: user.parse().unwrap(),

@@ -1,4 +1,4 @@
-//! Telling an endpoint over HTTP who comes and goes: when and what is the hub's business; here is how it is said.
+//! Sends webhooks over HTTP. The hub decides what to send and when; this module encodes and posts it.
 
 mod native;
 mod post;
@@ -14,10 +14,10 @@ use crate::config::{PusherApp, Webhook, WebhookFormat};
 
 pub(crate) use self::post::PostError;
 
-/// The endpoint that was configured.
+/// The configured endpoint of webhooks.
 pub(crate) struct Webhooks {
     webhook: Webhook,
-    /// Whose channels there are, where it is told in Pusher's form.
+    /// The Pusher applications whose events are sent, if the format is Pusher's.
     apps: Vec<PusherApp>,
     post: Post,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Webhooks {
 impl Webhooks {
     /// # Errors
     ///
-    /// The system has no certificates that say whom to trust.
+    /// Fails if the system has no certificates of trusted authorities.
     pub(crate) fn new(webhook: Webhook, apps: Vec<PusherApp>) -> Result<Self, PostError> {
         let post = Post::to(webhook.url.clone())?;
         Ok(Webhooks {

@@ -1,4 +1,4 @@
-//! Our own form: `docs/webhooks.md` shows it to people.
+//! Webhooks in our own format, which `docs/webhooks.md` describes.
 
 use hmac::{Hmac, Mac};
 use hyper::header::{HeaderName, HeaderValue};
@@ -16,7 +16,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static("presence-signature");
 
 #[derive(Serialize)]
 struct Body<'a> {
-    /// Another one with each attempt.
+    /// The id of this attempt; each attempt has a new one.
     id: String,
     created_at: u64,
     events: Vec<Event<'a>>,
@@ -24,9 +24,9 @@ struct Body<'a> {
 
 #[derive(Default, Serialize)]
 struct Event<'a> {
-    /// The same with each attempt.
+    /// The id of the event; it is the same in each attempt.
     id: String,
-    /// Grows from one event of a user or a channel to the next.
+    /// The number of the event. It grows from one event of a user or a channel to the next.
     seq: u64,
     r#type: &'static str,
     at: u64,
@@ -44,7 +44,7 @@ struct Event<'a> {
     last_seen: Option<u64>,
 }
 
-/// A letter with `events`, signed with each of `secrets`.
+/// Makes the request body with `events`, signed with each of `secrets`.
 pub(super) fn letter(now: Timestamp, id: u64, events: &[Numbered], secrets: &[Secret]) -> Letter {
     let body = Body {
         id: format!("{id:016x}"),
@@ -70,7 +70,7 @@ fn signature(secret: &Secret, timestamp: &str, body: &[u8]) -> String {
     format!("v1={}", hmac_hex(secret, &text))
 }
 
-/// The HMAC-SHA256 of `parts`, one after the other, in hexadecimal digits.
+/// The HMAC-SHA256 of the concatenated `parts`, in hexadecimal digits.
 pub(super) fn hmac_hex(secret: &Secret, parts: &[&[u8]]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose()).expect("any key would do");
     parts.iter().for_each(|part| mac.update(part));

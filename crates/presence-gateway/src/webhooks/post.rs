@@ -1,4 +1,4 @@
-//! One POST, and whether the endpoint has taken it.
+//! Sends one POST, and finds out whether the endpoint has accepted it.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use crate::web_client::{self, WebClient, in_full};
 
 /// How long an endpoint may take, from the connection to the end of its answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How much of an answer is read, so that the connection can be used again. Nothing in it matters.
+/// How much of an answer is read, so that the connection can be used again. Its content does not matter.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// What is to be sent: a JSON text, and the headers that sign it.
+/// The content of a POST: a JSON text, and the headers that sign it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Letter {
     pub(crate) body: Bytes,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Where it is sent.
+/// The URL to post to, and the client to do it with.
 pub(crate) struct Post {
     url: Uri,
     client: WebClient,
 }
 
-/// Why nobody has taken it.
+/// Why the endpoint has not accepted a POST.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PostError {
     #[error(
@@ -36,20 +36,20 @@ pub(crate) enum PostError {
     NoAuthorities(#[source] std::io::Error),
     #[error("it did not answer within {TIMEOUT:?}")]
     TooSlow,
-    #[error("it answered {0}, and only 2xx says that it has them")]
+    #[error("it answered {0} instead of 2xx")]
     Answered(StatusCode),
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
 }
 
 impl Post {
-    /// To `url`, which has a scheme and a host.
+    /// Makes a poster for `url`, which has a scheme and a host.
     pub(crate) fn to(url: Uri) -> Result<Self, PostError> {
         let client = web_client::to(&url).map_err(PostError::NoAuthorities)?;
         Ok(Post { url, client })
     }
 
-    /// Sends it once. Redirects are not followed: what is signed is for this URL.
+    /// Sends `letter` once. It follows no redirects, because the signature is for this URL.
     pub(crate) async fn send(&self, letter: Letter) -> Result<(), PostError> {
         let mut request = Request::new(Full::new(letter.body));
         *request.method_mut() = Method::POST;

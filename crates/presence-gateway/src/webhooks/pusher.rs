@@ -1,4 +1,4 @@
-//! Pusher's form, so that its server libraries read and verify it: one letter for each application.
+//! Webhooks in Pusher's format, so that its server libraries read and verify them: one POST for each application.
 
 use hyper::header::{HeaderName, HeaderValue};
 use presence_core::hooks::HookEvent;
@@ -28,7 +28,7 @@ struct Event<'a> {
     user_id: Option<&'a str>,
 }
 
-/// A letter with those of `events` that are of `app`, if there are any.
+/// Makes the request body with those of `events` that belong to `app`, if there are any.
 pub(super) fn letter(app: &PusherApp, now: Timestamp, events: &[Numbered]) -> Option<Letter> {
     let events = events.iter().filter_map(|it| event_of(app, &it.event));
     let events: Vec<Event<'_>> = events.collect();
@@ -57,7 +57,7 @@ fn event_of<'a>(app: &PusherApp, event: &'a HookEvent) -> Option<Event<'a>> {
         | HookEvent::UserOffline { .. } => return None,
     };
     let (its_name, has_people) = names::name_of(channel);
-    // Others see who is in a presence channel, and in no other.
+    // Others see who is in a presence channel, and in no other channel.
     let is_told = names::is_of(app, channel) && (user.is_none() || has_people);
     is_told.then(|| Event {
         name,

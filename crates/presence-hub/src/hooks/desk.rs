@@ -1,4 +1,4 @@
-//! What is done about the store and the endpoint: looking, and delivering.
+//! The calls of the webhook task to the store and the endpoint: looking for changes, and delivering events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,22 +15,22 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 
-/// Rows of one part of the store that are looked after at once; the others come next.
+/// The number of rows of one part of the store that are looked at at once; the others come next.
 const ROWS_MAX: usize = 64;
-/// Maps that are read at once, at most: half as many after those that took too long.
+/// The number of maps that are read at once, at most. It is halved when reading them takes too long.
 const MAPS_MAX: usize = 64;
-/// What was read is not told after that: somebody else may have told something newer.
+/// The age after which what was read is not told any more: another node may have told something newer.
 const STALE_AFTER: Duration = Duration::from_secs(1);
-/// Events in one delivery.
+/// The number of events in one delivery.
 const EVENTS_MAX: usize = 128;
 
-/// Rows in front of which nobody stops again: of more, those that come later may have to wait for those that nobody
-/// understands.
+/// The number of rows that are remembered because their maps cannot be understood. Further rows of that kind may delay
+/// the rows behind them.
 const STUCK_MAX: usize = 1024;
-/// They are looked at again so often.
+/// The time after which rows that could not be understood are looked at again.
 const STUCK_FOR: Duration = Duration::from_secs(60);
 
-/// What both halves need.
+/// What looking and delivering have in common.
 pub(super) struct Desk<S, E> {
     pub(super) store: Arc<S>,
     pub(super) endpoint: Arc<E>,
@@ -41,7 +41,7 @@ pub(super) struct Desk<S, E> {
     pub(super) troubles: Troubles,
 }
 
-/// What fails for the moment, and was complained of.
+/// The calls that fail at present, each with whether that was logged.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     pub(super) looking: Trouble,
@@ -50,26 +50,26 @@ pub(super) struct Troubles {
     pub(super) doubting: Trouble,
 }
 
-/// Something that may fail for long: it is said when it begins, and when it is over.
+/// A call that may fail for long. The log has a line when that begins, and when it is over.
 #[derive(Debug, Default)]
 pub(super) struct Trouble(AtomicBool);
 
 impl Trouble {
-    /// Notes how it went: what failed first, if anything did.
+    /// Notes the outcome of a call: the first error, if there was one.
     pub(super) fn note(&self, failed: Option<&StoreError>, what: &str) {
         let is_new = self.0.swap(failed.is_some(), Relaxed) != failed.is_some();
         match failed {
             Some(error) if is_new => {
                 let source = error.cause();
-                tracing::warn!(%error, source, "{what}");
+                tracing::warn!(%error, source, "{what} failed");
             }
-            None if is_new => tracing::info!("it goes well again: {what}"),
+            None if is_new => tracing::info!("{what} works again"),
             _ => {}
         }
     }
 }
 
-/// How many maps are read at once.
+/// The number of maps that are read at once.
 #[derive(Debug)]
 pub(super) struct Many(usize);
 
@@ -80,7 +80,7 @@ impl Default for Many {
 }
 
 impl Many {
-    /// Reading that many has taken so long, and is good or not.
+    /// Notes how long it took to read that many maps. Returns whether what was read is still fresh.
     fn took(&mut self, time: Duration) -> bool {
         let is_fresh = time <= STALE_AFTER;
         self.0 = match is_fresh {
@@ -91,13 +91,13 @@ impl Many {
     }
 }
 
-/// The rows whose maps nobody understands, and when they are looked at again. They stay at the head of their part, and those
-/// behind them are not to wait for that.
+/// The rows whose maps cannot be understood, and when they are looked at again. They stay at the head of their part,
+/// and must not delay the rows behind them.
 #[derive(Debug, Default)]
 pub(super) struct Stuck(BTreeMap<Subject, (u64, Instant)>);
 
 impl Stuck {
-    /// How many rows of a part have to be read for [`ROWS_MAX`] that can be looked at.
+    /// The number of rows to read of each part, to get [`ROWS_MAX`] that can be looked at.
     fn rows_max(&mut self, now: Instant) -> usize {
         // Who was not found when it was time to look again is there no more.
         self.0.retain(|_, (_, until)| now < *until + STUCK_FOR);
@@ -108,13 +108,13 @@ impl Stuck {
         ROWS_MAX + in_part.into_values().max().unwrap_or(0)
     }
 
-    /// Whether it is to be left alone for now. Once it has changed, it may be understood.
+    /// Whether the row is left alone for now. After another change its map may be understood.
     fn has(&self, row: &Row, now: Instant) -> bool {
         let known = self.0.get(&row.subject);
         known.is_some_and(|&(version, until)| row.version <= version && now < until)
     }
 
-    /// Says whether that is new.
+    /// Remembers a row. Returns whether it is new.
     fn add(&mut self, row: &Row, now: Instant) -> bool {
         if self.0.len() >= STUCK_MAX && !self.0.contains_key(&row.subject) {
             return false;
@@ -128,36 +128,36 @@ impl Stuck {
     }
 }
 
-/// What is known of the events that wait in one part.
+/// The number of events that wait in one part, and since when.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Waiting {
     pub(super) count: usize,
     pub(super) oldest: Option<Timestamp>,
 }
 
-/// What has been told.
+/// The outcome of looking for changes.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
-    /// How many events, in which part.
+    /// How many events were told, for each part.
     pub(super) told: BTreeMap<u16, usize>,
     pub(super) full: BTreeSet<u16>,
-    /// There is more to be looked after.
+    /// Whether there are more rows to look at.
     pub(super) is_more: bool,
 }
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
-    /// What waits now, as far as it was asked.
+    /// What waits in the parts that were asked about.
     pub(super) waiting: Vec<(u16, Waiting)>,
-    /// How many events the endpoint has taken; `None` if it has not.
+    /// How many events the endpoint has accepted; `None` if it has not.
     pub(super) taken: Option<usize>,
     /// The parts whose store has failed.
     pub(super) away: BTreeSet<u16>,
 }
 
 impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
-    /// Tells what has changed in `parts`.
+    /// Looks for changes in `parts`, and tells them.
     pub(super) async fn look(self: Arc<Self>, parts: Vec<u16>) -> Looked {
         let (store, queue) = (&self.store, Queue::Webhooks);
         let rows_max = lock(&self.stuck).rows_max(Instant::now());
@@ -191,13 +191,13 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
             is_progress |= self.look_at(some, &mut looked, &mut failed).await;
             rest = later;
         }
-        let what = "looking after what has changed";
+        let what = "looking for changes to send as webhooks";
         self.troubles.looking.note(failed.as_ref(), what);
         looked.is_more &= is_progress;
         looked
     }
 
-    /// Tells of these; says whether anything was done.
+    /// Tells the changes of these rows. Returns whether anything was done.
     async fn look_at(
         &self,
         rows: &[Row],
@@ -221,7 +221,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
                 (_, Err(error @ StoreError::Corrupt { .. })) => {
                     if lock(&self.stuck).add(row, Instant::now()) {
                         let source = error.cause();
-                        tracing::warn!(%error, source, "what has changed is not understood, and not told");
+                        tracing::warn!(%error, source, "a changed map cannot be understood, so its webhooks are not sent");
                     }
                 }
                 (Err(error), _) | (_, Err(error)) => _ = failed.get_or_insert(error),
@@ -247,13 +247,13 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
             }
         }
         if !tellings.is_empty() {
-            let what = "noting what is to be told";
+            let what = "storing webhook events";
             self.troubles.telling.note(refused.as_ref(), what);
         }
         is_done
     }
 
-    /// Delivers what waits in `parts`, or the first of it.
+    /// Delivers the first events that wait in `parts`.
     pub(super) async fn deliver(self: Arc<Self>, parts: Vec<u16>) -> Delivered {
         let of_each = (EVENTS_MAX / parts.len().max(1)).max(1);
         let mut delivered = Delivered::default();
@@ -276,7 +276,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
             upto.extend(queued.events.last().map(|it| (part, it.number)));
             events.extend(queued.events);
         }
-        let what = "reading and taking away what is to be told";
+        let what = "reading and removing webhook events";
         if events.is_empty() {
             self.troubles.delivering.note(failed.as_ref(), what);
             delivered.taken = Some(0);

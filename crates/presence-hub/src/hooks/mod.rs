@@ -1,5 +1,5 @@
-//! Telling the outside: looks after what has changed in the parts of the store that are this node's, and delivers what waits
-//! there.
+//! Webhooks: looks for changes in the parts of the store that this node looks after, and delivers the events
+//! that wait there.
 
 mod desk;
 
@@ -19,38 +19,38 @@ use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::pending::{InFlight, finish, sleep_until};
 
-/// How often it is looked after what has changed. What changes in between and back is not told.
+/// How often a node looks for changes. A change that is undone in between is not told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Parts of the store that one delivery is of; the others come next.
+/// The number of parts from which one delivery takes events; the others come next.
 const PARTS_MAX: usize = 32;
-/// All parts are taken for having something that waits so often: a node that slept may have put it there.
+/// How often all parts are assumed to have events that wait: a node that was asleep may have put some there.
 const SUSPECT_EVERY: Duration = Duration::from_secs(60);
 
-/// How long a part is left alone whose store has failed.
+/// How long a part is left alone after its store has failed.
 const AWAY_FOR: Duration = Duration::from_secs(1);
 
-/// How often some of what the outside was told is looked at again, whether it has changed or not.
+/// How often some of the subjects that the endpoint was told about are checked again, whether they have changed or not.
 const DOUBT_EVERY: Duration = Duration::from_secs(1);
-/// How much of it.
+/// The number of subjects that are checked at a time.
 const DOUBTED_MAX: usize = 20;
 
-/// What becomes of what the outside is told, as far as it is this node's to tell.
+/// The counters of webhooks, for the parts that this node looks after.
 #[derive(Debug, Default)]
 pub struct HookCounters {
-    /// Events that wait.
+    /// How many events wait for delivery.
     pub waiting: AtomicU64,
-    /// When the oldest of them was told, in milliseconds since 1970; 0 if none waits.
+    /// When the oldest waiting event was told, in milliseconds since 1970; 0 if none waits.
     pub oldest_ms: AtomicU64,
-    /// Events that the endpoint has taken.
+    /// How many events the endpoint has accepted.
     pub delivered: AtomicU64,
-    /// Deliveries that failed; each is repeated.
+    /// How many deliveries failed. Each is repeated.
     pub failures: AtomicU64,
-    /// Whether the last delivery failed, and something still waits.
+    /// Whether the last delivery failed, and events still wait.
     pub is_away: AtomicBool,
 }
 
 impl HookCounters {
-    /// How long the oldest event waits.
+    /// How long the oldest event has waited at `now`; zero if none waits.
     pub fn oldest_age(&self, now: Timestamp) -> Duration {
         match self.oldest_ms.load(Relaxed) {
             0 => Duration::ZERO,
@@ -59,29 +59,29 @@ impl HookCounters {
     }
 }
 
-/// The task that tells the outside.
+/// The task that delivers webhooks.
 pub(crate) struct Telltale<S, E> {
     desk: Arc<Desk<S, E>>,
     counters: Arc<Counters>,
-    /// Which parts of the store are this node's.
+    /// The parts of the store that this node looks after.
     parts: watch::Receiver<Arc<[u16]>>,
     looking: InFlight<Looked>,
     delivering: InFlight<Delivered>,
-    /// The parts where something may wait, and what is known of that.
+    /// The parts where events may wait, and what is known about them.
     waiting: BTreeMap<u16, Waiting>,
-    /// How many events were told since the delivery under way began, in which part.
+    /// How many events were told in each part since the current delivery began.
     meanwhile: BTreeMap<u16, usize>,
-    /// The parts where too much waits for more to be told.
+    /// The parts where too many events wait for more to be told.
     full: BTreeSet<u16>,
-    /// The parts whose store has failed: they are left alone for [`AWAY_FOR`], and the others are delivered meanwhile.
+    /// The parts whose store has failed. They are left alone for [`AWAY_FOR`], and the others are delivered meanwhile.
     away: BTreeMap<u16, Instant>,
-    /// Where to go on doubting: in which part, and where there.
+    /// Where to go on with checking subjects again: the part, and the cursor in it.
     doubted: (u16, u64),
     doubting: InFlight<Option<u64>>,
-    /// The last part that was delivered from: the next one is the first of the next delivery.
+    /// The last part from which events were delivered. The next delivery begins with the part after it.
     last: u16,
     pace: Pace,
-    /// When the endpoint is tried again.
+    /// When the endpoint is tried again after a failure.
     again_at: Option<Instant>,
 }
 
@@ -164,7 +164,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         }
     }
 
-    /// Anything may be in any part, and nothing of others is this node's business any more.
+    /// Assumes that events wait in all parts of this node, and forgets the parts of other nodes.
     fn suspect_all(&mut self) {
         let parts = self.parts.borrow_and_update().clone();
         let known = std::mem::take(&mut self.waiting);
@@ -183,7 +183,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         self.looking = Some(Box::pin(self.desk.clone().look(parts)));
     }
 
-    /// Goes on in the part where it stopped, or else in the next one.
+    /// Checks further subjects again, in the same part or else in the next one.
     fn start_doubt(&mut self) {
         let parts = self.parts.borrow().clone();
         let (last, cursor) = self.doubted;
@@ -198,7 +198,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         let desk = self.desk.clone();
         self.doubting = Some(Box::pin(async move {
             let next = desk.store.doubt(part, cursor, DOUBTED_MAX).await;
-            let what = "looking again at what was told";
+            let what = "checking again what webhooks have told";
             desk.troubles.doubting.note(next.as_ref().err(), what);
             next.unwrap_or(None)
         }));
@@ -273,7 +273,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         }
     }
 
-    /// Nothing waits here any more: how the endpoint fares is for others to say.
+    /// Notes that nothing waits here any more: this node does not judge the endpoint then.
     fn rest(&mut self) {
         self.pace.went_well();
         self.again_at = None;

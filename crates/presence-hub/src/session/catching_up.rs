@@ -1,4 +1,4 @@
-//! Keeping the picture of each topic whole, also for who reads slowly.
+//! Catching up: keeps what a client knows of each topic complete, also if it reads slowly.
 
 use presence_core::users::Input;
 use presence_core::{Clock as Version, Event, Topic, UserId};
@@ -16,8 +16,8 @@ pub(super) enum Owed {
 }
 
 impl Session {
-    /// Notes the version that `event` brings its topic to. What does not follow on what the client has is not for it:
-    /// it no longer watches, or a catching-up that covers it is on its way.
+    /// Notes the version to which `event` brings its topic. Returns false for an event that does not follow the version
+    /// that the client has: the session no longer watches the topic, or is about to get a state that covers the event.
     pub(super) fn follows(&mut self, event: &Event) -> bool {
         match event {
             Event::Everyone { topic, clock, .. }
@@ -65,7 +65,7 @@ impl Session {
         self.topics.get_mut(topic)?.known.as_mut()
     }
 
-    /// Asks again for what was dropped while it lagged, from the state that the client has.
+    /// Asks again for what was dropped while the session lagged, from the versions that its client has.
     pub(super) async fn settle_debts(&mut self) {
         while let (Some(owed), false) = (self.owed.last(), self.is_catching_up()) {
             match owed {
@@ -102,7 +102,7 @@ impl Session {
         }
     }
 
-    /// Whether something was asked for and is still to come.
+    /// Whether something was asked for and has not come yet.
     pub(super) fn is_catching_up(&self) -> bool {
         match &self.catching_up {
             None => false,

@@ -1,4 +1,4 @@
-//! What a session's person does.
+//! The commands of a session: what its person does.
 
 use std::sync::Arc;
 
@@ -13,18 +13,31 @@ use crate::people::{self, Asker};
 use crate::places;
 
 impl Session {
-    /// Says that its client is alive.
+    /// Reports that the client is alive: a heartbeat.
+    ///
+    /// Call it when the client is heard from, which should be every
+    /// [`Timing::heartbeat`](presence_core::Timing::heartbeat) (15 s by default). A session that is not heard from for
+    /// [`Timing::ttl`](presence_core::Timing::ttl) (60 s; five times as long while it is [`Activity::Hidden`]) is closed
+    /// with [`Reason::TimedOut`](presence_core::Reason::TimedOut), and leaves after the grace time.
+    /// [`report`](Self::report) and [`join`](Self::join) count as a heartbeat, other commands do not. There is no answer
+    /// to a heartbeat.
+    ///
+    /// ```text
+    /// // For each heartbeat that the client sends:
+    /// let _ = session.heard();
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Busy`]; the next time will do.
+    /// [`Busy`]: the mailbox of the user's shard is full, or the hub has stopped. The next heartbeat is early enough,
+    /// because one may be lost.
     pub fn heard(&self) -> Result<(), Busy> {
         self.happened(Input::Heard {
             by: self.connection,
         })
     }
 
-    /// Says whether its person is active, idle, or has it in the background.
+    /// Reports whether the person is active or idle, or has the client in the background.
     ///
     /// # Errors
     ///
@@ -37,7 +50,26 @@ impl Session {
         })
     }
 
-    /// Enters a channel, or changes the meta there; with `watch` also watches it, from the state that the client has, if any.
+    /// Joins a channel, or changes the meta of the session in a channel that it is in. With `watch` it also
+    /// watches the channel.
+    ///
+    /// - `meta` is what the session says about itself to everyone who watches the channel: a JSON object of at
+    ///   most 4 KiB.
+    /// - `watch` says how much the session is told, and which version of the channel its client has, if any. The
+    ///   missing changes follow if they are still kept, otherwise the whole state. A state has to wait while
+    ///   [`Settings::states`](crate::Settings::states) is used up.
+    /// - `reference` names the command in its answer, which is a [`Delivery`](crate::Delivery):
+    ///   granted, or refused with [`Refusal::TooMany`](presence_core::Refusal::TooMany) (channels of
+    ///   one session, 100 by default), [`Refusal::NoSession`](presence_core::Refusal::NoSession) or
+    ///   [`Refusal::Unavailable`](presence_core::Refusal::Unavailable). Without a reference only a
+    ///   refusal is delivered.
+    ///
+    /// If the user hides, the session is in the channel, but nobody sees it there.
+    ///
+    /// ```text
+    /// session.join(channel, meta, Some((Watching::Full, None)), Some("1".into()))?;
+    /// session.next().await  // Granted("1"); after it the state of the channel, as Event::Everyone
+    /// ```
     ///
     /// # Errors
     ///
@@ -76,7 +108,7 @@ impl Session {
         Ok(())
     }
 
-    /// Changes the meta in a channel it is in.
+    /// Changes the meta of the session in a channel that it is in.
     ///
     /// # Errors
     ///
@@ -107,7 +139,7 @@ impl Session {
         }
     }
 
-    /// Is in the online lists of these workspaces from now on and in no others, and says `card` about itself there.
+    /// Lets the session appear in the online lists of these workspaces and no others, with `card` as its meta there.
     ///
     /// # Errors
     ///
@@ -125,7 +157,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Busy`]: nothing has changed.
+    /// [`Busy`]: nothing has changed, except that the channel may have been left and is still watched.
     pub fn depart(&mut self, channel: ChannelId, reference: Option<Reference>) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
         let departed = channel.clone();
@@ -138,7 +170,7 @@ impl Session {
         self.unwatch_quietly(&topic)
     }
 
-    /// Changes the status of its user; answered when that is safely kept.
+    /// Changes the status of the user. The answer comes when the change is safely stored.
     ///
     /// # Errors
     ///
@@ -152,7 +184,8 @@ impl Session {
         self.happened(Input::Chose { change, asker })
     }
 
-    /// Says that its person types in a channel, or has stopped.
+    /// Reports that the person types in a channel, or has stopped. Typing ends by itself after
+    /// [`Timing::typing`](presence_core::Timing::typing) (5 s by default) unless it is reported again.
     ///
     /// # Errors
     ///
@@ -174,7 +207,7 @@ impl Session {
         )
     }
 
-    /// Says where its person points in a channel.
+    /// Moves the session's cursor in a channel. A cursor that does not move for 10 s is removed.
     ///
     /// # Errors
     ///
@@ -196,7 +229,7 @@ impl Session {
         )
     }
 
-    /// Says what its person has selected in a channel.
+    /// Changes the session's selection in a channel; `None` selects nothing.
     ///
     /// # Errors
     ///
@@ -218,7 +251,24 @@ impl Session {
         )
     }
 
-    /// Tells everyone who watches a channel it is in.
+    /// Sends a broadcast to everyone who watches a channel, this session included if it watches it. It is not stored:
+    /// who watches later does not get it.
+    ///
+    /// - `event` is a name that the application chooses, of at most [`EVENT_BYTES_MAX`](presence_core::EVENT_BYTES_MAX)
+    ///   bytes (255). The length is not checked here; other nodes drop a broadcast with a longer name. Any name but
+    ///   [`TYPING_EVENT`](presence_core::rosters::TYPING_EVENT) ends the typing of the session.
+    /// - `payload` is a JSON value of at most 1 MiB, or empty.
+    /// - `reference` names the command in its answer, which is a [`Delivery`](crate::Delivery): granted, or refused
+    ///   with [`Refusal::NotJoined`](presence_core::Refusal::NotJoined) if the session is not in the channel or its
+    ///   user hides, or with [`Refusal::TooFast`](presence_core::Refusal::TooFast) if the node has accepted
+    ///   [`Limits::broadcasts_max`](presence_core::Limits::broadcasts_max) broadcasts (64 by default) for this channel
+    ///   in this tick.
+    ///
+    /// ```text
+    /// let payload = Payload::from_json(r#"{"text": "hello"}"#)?;
+    /// session.say(channel, "chat".into(), payload, None)?;
+    /// // Everyone who watches the channel is told Event::Broadcast at its next tick, after 50 ms as a rule.
+    /// ```
     ///
     /// # Errors
     ///
@@ -242,7 +292,8 @@ impl Session {
         )
     }
 
-    /// Answers a command that needed nobody else, in the order of everything else it is told.
+    /// Answers a command that needs nobody else. The answer is delivered in order with everything else that the
+    /// session is told.
     pub fn grant(&self, reference: Option<Reference>) {
         self.outbox.answer(reference, Ok(()), None);
     }

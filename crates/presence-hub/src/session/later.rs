@@ -1,4 +1,4 @@
-//! Whole states that wait: until there are bytes for them, and until the one before has been sent.
+//! Whole states that wait until the connection may get more bytes, and until the state before has been sent.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::{BUSY, Reference, Session};
 use crate::clock::Clock;
 use crate::told::Told;
 
-/// States that may be on their way to one connection: what they cost is known when they are there.
+/// The number of states that may be on their way to one connection: what they cost is known only when they are there.
 const COMING_MAX: usize = 16;
 
-/// What the whole states of one connection may cost.
+/// The bytes that the whole states of one connection may cost.
 #[derive(Debug)]
 pub(crate) struct Budget {
     clock: Clock,
@@ -44,37 +44,37 @@ impl Budget {
     }
 }
 
-/// A state of a topic that is asked for when there is room.
+/// A state of a topic that is asked for when there is room for it.
 #[derive(Debug)]
 pub(super) struct Later {
     pub(super) topic: Topic,
     watching: Watching,
     have: Option<Version>,
-    /// Which of the session's asks to watch something this is.
+    /// The number of the command among those that asked to watch something.
     ask: u32,
     reference: Option<Reference>,
 }
 
 impl Session {
-    /// How long to wait before asking for something else that costs many bytes, a list for example; `None`, if there are
-    /// some left.
+    /// How long to wait before asking for something else that costs many bytes, such as a list; `None` if it may be
+    /// asked for now.
     pub fn bytes_wait(&self) -> Option<Duration> {
         self.budget.wait()
     }
 
-    /// Takes `bytes` from what the whole states of this connection may cost: something like one was asked for.
+    /// Counts `bytes` as spent on whole states of this connection, because something similar was asked for.
     pub fn spend_bytes(&self, bytes: usize) {
         self.budget.spend(bytes);
     }
 
-    /// Whether a state of `topic` is not to be asked for now.
+    /// Whether a state of `topic` must not be asked for now.
     pub(super) fn has_to_wait(&self, topic: &Topic) -> bool {
         let is_coming = self.topics.get(topic).is_some_and(|it| it.is_coming);
         let waits_in_line = !self.later.is_empty() || self.topics.coming() >= COMING_MAX;
         is_coming || waits_in_line || self.budget.wait().is_some()
     }
 
-    /// Asks for a state of `topic` when there is room: once, however often that is wanted until then.
+    /// Asks for a state of `topic` when there is room for it: once, however often it is wanted until then.
     pub(super) fn ask_for_later(
         &mut self,
         topic: Topic,
@@ -105,7 +105,7 @@ impl Session {
         });
     }
 
-    /// A state of `topic` is no longer to be asked for.
+    /// Forgets that a state of `topic` was wanted.
     pub(super) fn forget_later(&mut self, topic: &Topic) {
         if let Some(index) = self.later.iter().position(|it| it.topic == *topic) {
             let later = self.later.remove(index);
@@ -115,8 +115,8 @@ impl Session {
         }
     }
 
-    /// Asks for what there is room for now. Returns when to look again, where it is not something that is told that makes
-    /// room.
+    /// Asks for the states that there is room for. Returns when to check again, if a delivery does not make
+    /// room by itself.
     pub(super) fn ask_later(&mut self) -> Option<Duration> {
         let mut index = 0;
         while let Some(Later { topic, .. }) = self.later.get(index) {
@@ -141,7 +141,7 @@ impl Session {
 
     /// # Errors
     ///
-    /// There is no room in the mailbox: gives it back.
+    /// The mailbox is full: returns what was to be asked for.
     fn ask_now(&mut self, later: Later) -> Result<(), Later> {
         let have = self.usable(&later.topic, later.watching, later.have);
         let asker = self.asker_undoing(&later.topic, later.ask, later.reference.clone());
@@ -153,8 +153,8 @@ impl Session {
         Ok(())
     }
 
-    /// Pays for `told`, if it is a state that was asked for. A whole one always is, also where it is no longer watched: who
-    /// watches and unwatches by turns pays for each.
+    /// Counts the bytes of `told` if it is a state that was asked for. A whole state always counts, even if the topic
+    /// is no longer watched: otherwise watching and unwatching in turns would cost nothing.
     pub(super) fn spend_on(&self, told: &Told) {
         let is_asked_for = match &*told.event {
             Event::Everyone { .. } => true,

@@ -1,4 +1,4 @@
-//! The handle of one connection.
+//! The handle of one connection: its commands, and what it is told.
 
 mod catching_up;
 mod commands;
@@ -25,27 +25,28 @@ use crate::places;
 use crate::shards::Shards;
 use crate::told::Told;
 
-/// What an answer refers to: whatever the one who asked calls its question.
+/// The name of a command in its answer, as the one who sent the command chose it.
 pub type Reference = Box<str>;
 
-/// A mailbox is full. Nothing has changed; the same command may work a moment later.
+/// The mailbox of a shard is full, or the hub has stopped. The command was not carried out. If the mailbox was full, the
+/// same command may succeed a moment later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the hub is busy")]
 pub struct Busy {
-    /// When it may.
+    /// How long to wait before the command is sent again.
     pub retry_after: Duration,
 }
 
 /// Something that a session is told.
 #[derive(Clone, Debug)]
 pub enum Delivery {
-    /// An event, which it shares with everyone else who is told it.
+    /// An event. Everyone else who is told it shares it.
     Told(Arc<Told>),
-    /// A command that had a reference was done.
+    /// The command with this reference was carried out.
     Granted(Reference),
-    /// A command was not done.
+    /// A command was not carried out. The reference is that of the command, if it had one.
     Refused(Option<Reference>, Refusal),
-    /// The session is over in this connection. Nothing comes after.
+    /// The session has ended in this connection, for this reason. Nothing is delivered after it.
     Ended(Ended),
 }
 
@@ -62,10 +63,11 @@ impl Delivery {
     }
 }
 
-/// One connection of a session: says what its person does, and hears what it watches, in one order.
+/// One connection of a session. It sends what its person does, and receives what it watches, each in one order.
 ///
-/// Commands with a `reference` are answered by a [`Delivery`]; without one, only refusals are.
-/// Dropping it is losing the connection: the person stays for the grace time. [`leave`](Self::leave) is a goodbye.
+/// A command with a `reference` is answered by a [`Delivery`]; without one, only a refusal is delivered. Dropping
+/// the handle counts as a broken connection: the person stays for the grace time. [`leave`](Self::leave) ends the
+/// session at once.
 #[derive(Debug)]
 pub struct Session {
     user: UserId,
@@ -75,20 +77,21 @@ pub struct Session {
     restored: bool,
     people: Shards<people::Message>,
     outbox: Arc<Outbox>,
-    /// The rosters it watches, with the state that it has been told.
+    /// The rosters that it watches, each with the version that it was told.
     topics: Topics,
     users: HashSet<UserId>,
-    /// The channels it is in, or has asked to be, with what it says about itself there.
+    /// The channels that it is in, or has asked to join, with its meta in each.
     joined: Vec<(ChannelId, Arc<Meta>)>,
     /// What it has to be told again, because it lagged.
     owed: Vec<Owed>,
-    /// What was asked for and has not come yet: one at a time, or two big ones would drop each other.
+    /// What was asked for again and has not come yet. It is one thing at a time, because two big ones would
+    /// displace each other.
     catching_up: Option<Owed>,
     asks: u32,
     is_over: bool,
-    /// What whole states may cost.
+    /// The bytes that whole states may cost.
     budget: Budget,
-    /// The whole states that are asked for when there is room: one of a topic.
+    /// The whole states that are asked for when there is room for them, at most one of each topic.
     later: Vec<Later>,
 }
 
@@ -121,12 +124,13 @@ impl Session {
         }
     }
 
-    /// Whose it is.
+    /// The user of the session.
     pub fn user(&self) -> &UserId {
         &self.user
     }
 
-    /// Which session, and which connection of it.
+    /// The session and the epoch of this connection. A later connection resumes the session with
+    /// it: see [`Entry::resume`](crate::Entry::resume).
     pub fn connection(&self) -> Connection {
         self.connection
     }
@@ -142,22 +146,24 @@ impl Session {
         self.restored
     }
 
-    /// The channels that it is in, those of the connection before included, and maybe some that it was refused.
+    /// The channels that the session is in, also from its earlier connections. Some that it was refused may
+    /// be among them.
     pub fn joined(&self) -> impl Iterator<Item = &ChannelId> {
         self.joined.iter().map(|(channel, _)| channel)
     }
 
-    /// What it says about itself in each of those.
+    /// The meta of the session in each of [`joined`](Self::joined).
     pub fn metas(&self) -> &[(ChannelId, Arc<Meta>)] {
         &self.joined
     }
 
-    /// Why it is over in this connection, for somebody who is too busy to read that far.
+    /// Why the session has ended in this connection, for a caller that is too busy to read all deliveries; `None` while
+    /// it has not.
     pub fn ended(&self) -> Option<Ended> {
         self.outbox.ended()
     }
 
-    /// What it is told next. Cancelling it loses nothing. After [`Delivery::Ended`] it never returns.
+    /// Waits for the next delivery. Cancelling the call loses nothing. After [`Delivery::Ended`] it never returns.
     pub async fn next(&mut self) -> Delivery {
         loop {
             if !self.owed.is_empty() && !self.is_catching_up() {
@@ -179,7 +185,7 @@ impl Session {
         }
     }
 
-    /// What it is told next, if that is there already: what can go out in the same write.
+    /// The next delivery, if there is one already. It can be sent in the same write as the one before.
     pub fn try_next(&mut self) -> Option<Delivery> {
         loop {
             let std::task::Poll::Ready(found) = self.outbox.poll(None) else {
@@ -191,13 +197,14 @@ impl Session {
         }
     }
 
-    /// Says goodbye: the session is over at once, everywhere.
+    /// Ends the session at once, on every node.
     pub async fn leave(mut self) {
         let by = self.connection;
         self.close(Input::Left { by }).await;
     }
 
-    /// The connection broke: the person stays for the grace time, in case it comes back.
+    /// Reports that the connection broke, for `reason`. The person stays for the grace time, in case the
+    /// client connects again.
     pub async fn vanish(mut self, reason: Reason) {
         let by = self.connection;
         self.close(Input::Vanished { by, reason }).await;
@@ -209,7 +216,7 @@ impl Session {
         farewell.await;
     }
 
-    /// Everything to be said at the end, for which it waits until there is room.
+    /// Sends everything that has to be said at the end, and waits until there is room for it.
     fn farewell(&mut self, input: Input<Asker>) -> impl Future<Output = ()> + Send + 'static {
         let own = self.people.of(&self.user).clone();
         let mut messages = Vec::new();
@@ -230,7 +237,7 @@ impl Session {
         }
     }
 
-    /// Decides what to make of what was found: keeps the picture of each topic whole.
+    /// Decides what to deliver of what was found, so that what the client knows of each topic stays complete.
     fn sort(&mut self, found: Found) -> Option<Delivery> {
         match found {
             Found::Lagged => {
@@ -261,7 +268,7 @@ impl Session {
         }
     }
 
-    /// Something that was to be watched is not.
+    /// Undoes a watch whose command was refused.
     fn undo(&mut self, undo: Undo) {
         let Undo { topic, ask, before } = undo;
         if self.topics.get(&topic).is_none_or(|it| it.ask != ask) {
@@ -282,7 +289,7 @@ impl Session {
         })
     }
 
-    /// The same for who is to watch `topic`, and does not if that is refused.
+    /// The handle for the answer to a command that watches `topic`. If the command is refused, the watch is undone.
     fn asker_undoing(
         &self,
         topic: &Topic,
@@ -308,7 +315,7 @@ impl Session {
     }
 }
 
-/// A full mailbox has room again within a tick.
+/// The time after which a full mailbox has room again: one tick.
 pub(crate) const BUSY: Busy = Busy {
     retry_after: Duration::from_millis(50),
 };

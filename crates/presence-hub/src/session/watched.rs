@@ -1,4 +1,4 @@
-//! What a session watches.
+//! The topics and users that a session watches.
 
 use presence_core::{Clock as Version, Topic, UserId, Watching};
 
@@ -10,15 +10,15 @@ use crate::places;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watched {
     pub(super) watching: Watching,
-    /// The state that it has been told.
+    /// The version that the session was told.
     pub(super) known: Option<Version>,
-    /// Which of the session's asks to watch something this is.
+    /// The number of the command among those that asked to watch something.
     pub(super) ask: u32,
-    /// A state was asked for and is not sent yet.
+    /// Whether a state was asked for and has not been delivered yet.
     pub(super) is_coming: bool,
 }
 
-/// What a session watches, by topic: few of them as a rule, and looked up for every event.
+/// The topics that a session watches. They are few as a rule, and looked up for every event.
 #[derive(Debug, Default)]
 pub(super) struct Topics(Vec<(Topic, Watched)>);
 
@@ -61,7 +61,7 @@ impl Topics {
         self.0.iter().filter(|(_, it)| it.is_coming).count()
     }
 
-    /// What was on its way was dropped.
+    /// Notes that the states on their way were dropped.
     pub(super) fn nothing_is_coming(&mut self) {
         self.0.iter_mut().for_each(|(_, it)| it.is_coming = false);
     }
@@ -84,32 +84,33 @@ impl Topics {
 }
 
 impl Session {
-    /// How many topics and users it watches.
+    /// How many topics and users the session watches.
     pub fn watches(&self) -> usize {
         self.topics.len() + self.users.len()
     }
 
-    /// The users that it watches.
+    /// The users that the session watches.
     pub fn users(&self) -> impl Iterator<Item = &UserId> {
         self.users.iter()
     }
 
-    /// The channels and workspaces that it watches.
+    /// The channels and workspaces that the session watches.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.iter()
     }
 
-    /// Whether it watches `topic`.
+    /// Whether the session watches `topic`.
     pub fn watches_topic(&self, topic: &Topic) -> bool {
         self.topics.contains(topic)
     }
 
-    /// Whether it watches `user`.
+    /// Whether the session watches `user`.
     pub fn watches_user(&self, user: &UserId) -> bool {
         self.users.contains(user)
     }
 
-    /// Watches a channel or a workspace, from the state that the client has, if any.
+    /// Watches a channel or a workspace. `have` is the version that the client has, if any: the missing changes follow
+    /// if they are still kept, otherwise the whole state.
     ///
     /// # Errors
     ///
@@ -137,7 +138,7 @@ impl Session {
         Ok(())
     }
 
-    /// A state of `topic` was asked for.
+    /// Notes that a state of `topic` was asked for.
     pub(super) fn note(
         &mut self,
         topic: Topic,
@@ -154,7 +155,8 @@ impl Session {
         self.topics.insert(topic, watched);
     }
 
-    /// What a client knows of a topic, unless it has only seen a summary and now wants everyone.
+    /// The version of a topic that the client has. It is of no use if the client has only seen a summary and
+    /// now wants everyone.
     pub(super) fn usable(
         &self,
         topic: &Topic,
@@ -189,7 +191,7 @@ impl Session {
         Ok(())
     }
 
-    /// Watches a user: how they look now, and whenever that changes.
+    /// Watches a user: the session is told how the user looks now, and whenever that changes.
     ///
     /// # Errors
     ///
@@ -202,7 +204,7 @@ impl Session {
         Ok(())
     }
 
-    /// Stops watching a user.
+    /// Stops watching a user, and answers the command.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RecordError, split_stamp, stamp};
 
-/// What [`encode`] writes.
+/// The version byte that [`encode`] writes.
 const VERSION: u8 = 1;
 
 /// The biggest entry that is read: a session in a thousand places, with the longest meta in each.
@@ -134,7 +134,7 @@ pub(crate) fn decode(
 
 #[derive(Serialize, Deserialize)]
 struct ProfileRecord<'a> {
-    /// Whose, if that is not whom the map is of.
+    /// The user, if it is not the one that the map belongs to.
     user: Option<&'a str>,
     #[serde(borrow)]
     status: StatusRecord<'a>,
@@ -227,7 +227,7 @@ struct MetaRecord<'a> {
 #[derive(Serialize, Deserialize)]
 enum PartRecord<'a> {
     Absent,
-    /// Where in the text, and how long.
+    /// The position in the text, and the length.
     Within(u32, u32),
     Apart(&'a str),
 }

@@ -1,5 +1,5 @@
-//! What the outside was told, and the events that wait to be told: each a number of 8 bytes, a version byte, and what
-//! postcard makes of the structs below.
+//! What an endpoint of webhooks was told, and the events that wait for delivery. Each is a number of 8 bytes, a version
+//! byte, and what postcard makes of the structs below.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::entry::{VISIBLE, at, id, number_in};
 use super::{RecordError, take_u64};
 
-/// What [`encode_told`] and [`encode_event`] write.
+/// The version byte that [`encode_told`] and [`encode_event`] write.
 const VERSION: u8 = 1;
 
-/// What the outside knows of a subject, without the revision that the script puts before it.
+/// The bytes of what the endpoint knows of a subject, without the revision, which the script puts before them.
 pub(crate) fn encode_told(told: &Told) -> Vec<u8> {
     encode(&match told {
         Told::Here(look) => ToldRecord::Here(LookRecord::of(look)),
@@ -22,7 +22,7 @@ pub(crate) fn encode_told(told: &Told) -> Vec<u8> {
     })
 }
 
-/// What the outside knows, as it is stored.
+/// Reads what the endpoint knows of a subject.
 pub(crate) fn decode_told(bytes: &[u8]) -> Result<Known, RecordError> {
     let (revision, record) = decode(bytes)?;
     let told = match record {
@@ -38,7 +38,7 @@ pub(crate) fn decode_told(bytes: &[u8]) -> Result<Known, RecordError> {
     })
 }
 
-/// An event, without the number that the script puts before it.
+/// The bytes of an event, without the number, which the script puts before them.
 pub(crate) fn encode_event(event: &HookEvent) -> Vec<u8> {
     encode(&match event {
         HookEvent::UserOnline { user, look } => {
@@ -61,7 +61,7 @@ pub(crate) fn encode_event(event: &HookEvent) -> Vec<u8> {
     })
 }
 
-/// An event that waits, and its number.
+/// Reads a waiting event and its number.
 pub(crate) fn decode_event(bytes: &[u8]) -> Result<(u64, HookEvent), RecordError> {
     let (number, record) = decode(bytes)?;
     let user = |text: &str| id(UserId::new(text));
@@ -97,7 +97,7 @@ pub(crate) fn decode_event(bytes: &[u8]) -> Result<(u64, HookEvent), RecordError
     Ok((number, event))
 }
 
-/// The number before what is stored, which may be all that is understood of it.
+/// The number at the beginning of stored bytes. It may be all that can be understood of them.
 pub(crate) fn number_of(bytes: &[u8]) -> Option<u64> {
     take_u64(&mut &*bytes).ok()
 }
@@ -135,10 +135,10 @@ struct LookRecord<'a> {
 enum EventRecord<'a> {
     UserOnline(&'a str, #[serde(borrow)] LookRecord<'a>),
     UserChanged(&'a str, #[serde(borrow)] LookRecord<'a>),
-    /// Who, and when they were last seen.
+    /// The user, and when others last saw them, in milliseconds since 1970.
     UserOffline(&'a str, Option<u64>),
     ChannelOccupied(&'a str),
-    /// Where, and who.
+    /// The channel, and the user who joined it.
     ChannelJoined(&'a str, &'a str),
     ChannelLeft(&'a str, &'a str),
     ChannelVacated(&'a str),

@@ -1,13 +1,13 @@
-//! What is told on a subject's channel: a patch or murmurs.
+//! The messages on a subject's channel: a patch, or ephemeral messages.
 //!
-//! Patches are put together by `write.lua`, so they are laid out by hand: `P`, a version byte, the epoch (4 bytes), the
-//! version before and the version after (8 each), then change after change: the length of the field (1), the field, and
-//! either a zero, the length of the entry (4) and the entry, or the reason why it is gone (1). A reason from 16 on is that
-//! reason plus 16, and has behind it the fence that is left: the token (24) and the revision of the profile (8). An older
-//! release does not know these, and reads the map instead. Numbers are big-endian.
+//! Patches are put together by `write.lua`, so their layout is written by hand: `P`, a version byte, the epoch (4
+//! bytes), the version before and the version after (8 bytes each), and then each change. A change is the length of the
+//! field (1), the field, and either a zero, the length of the entry (4) and the entry, or the reason for its removal
+//! (1). A reason from 16 on is that reason plus 16, and the fence follows: the token (24) and the revision of the
+//! profile (8). An older release does not know these, and reads the map instead. Numbers are big-endian.
 //!
-//! Murmurs are `M`, a version byte, and a postcard list of byte strings, one for each, so that one of a later release can be
-//! passed over: the number of its kind, and what postcard makes of its struct below.
+//! Ephemeral messages are `M`, a version byte, and a postcard list of byte strings, one for each message, so that those
+//! of a later release can be skipped: the number of the kind, and what postcard makes of its struct below.
 
 use presence_core::cluster::{Change, Fence, Field, Murmur, Patch, Removed, Stamp, Subject};
 use presence_core::{
@@ -21,21 +21,21 @@ use crate::keys;
 
 const PATCH: u8 = b'P';
 const MURMURS: u8 = b'M';
-/// What is added to a reason that has a fence behind it.
+/// The number that is added to a reason if a fence follows it.
 const FENCED: u8 = 16;
-/// What is written behind [`PATCH`] and [`MURMURS`].
+/// The version byte after [`PATCH`] and [`MURMURS`].
 const VERSION: u8 = 1;
 
-/// Something that was told.
+/// A message that was received.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Message {
     Patch(Patch),
     Murmurs(Vec<Murmur>),
 }
 
-/// What `bytes`, told on the channel of `subject`, say.
+/// Decodes `bytes`, a message on the channel of `subject`.
 ///
-/// Changes of sessions and murmurs that are not understood are dropped, and the others are told.
+/// Changes of sessions and ephemeral messages that cannot be understood are dropped; the others are returned.
 pub(crate) fn decode_message(
     subject: &Subject,
     bytes: &[u8],
@@ -53,7 +53,7 @@ pub(crate) fn decode_message(
     }
 }
 
-/// Which version a patch makes, without reading the rest of it.
+/// The version that a patch makes, without decoding the rest of the patch.
 pub(crate) fn patched_clock(bytes: &[u8]) -> Option<Clock> {
     let mut rest = bytes;
     let head: &[u8; 2] = take_array(&mut rest).ok()?;
@@ -115,7 +115,7 @@ fn take_change(
     Ok(Change { field, entry })
 }
 
-/// A removal that says nothing of its token: it counts whatever is there.
+/// A removal without a token: it applies to any entry.
 fn removed_by_anybody(reason: Reason) -> Removed {
     let stamp = Stamp {
         epoch: u64::MAX,
@@ -126,7 +126,7 @@ fn removed_by_anybody(reason: Reason) -> Removed {
     Removed { reason, fence }
 }
 
-/// The byte of `reason`: never 0.
+/// The byte of `reason`, which is never 0.
 pub(crate) fn reason_byte(reason: Reason) -> u8 {
     match reason {
         Reason::Left => 1,
@@ -177,7 +177,7 @@ const POINTED: u8 = 1;
 const SAID: u8 = 2;
 const KICKED: u8 = 3;
 
-/// The bytes that tell `murmurs`.
+/// The bytes of a message with `murmurs`.
 pub(crate) fn encode_murmurs(murmurs: &[Murmur]) -> Vec<u8> {
     let each: Vec<Vec<u8>> = murmurs.iter().map(encode_murmur).collect();
     postcard::to_extend(&each, vec![MURMURS, VERSION]).expect("byte strings can be encoded")
@@ -235,7 +235,7 @@ fn decode_murmurs(
     Ok(murmurs.collect())
 }
 
-/// The murmur, unless it is of a kind that only a later release knows.
+/// Decodes one ephemeral message; `None` if it is of a kind that only a later release knows.
 fn decode_murmur(bytes: &[u8]) -> Result<Option<Murmur>, RecordError> {
     let (&kind, rest) = bytes.split_first().ok_or(RecordError::Malformed)?;
     Ok(Some(match kind {

@@ -1,15 +1,16 @@
-//! The bytes that are stored and told. No other file knows them; `docs/data.md` shows them to people.
+//! The bytes of stored records and of messages. Only this module knows them; `docs/data.md` describes them.
 //!
-//! Each begins with a version byte, and a release must read what the release before it and the one after it write, since
-//! both are there during a rolling deploy and people go back:
+//! Each begins with a version byte. A release must read what the release before it and the one after it write: both run
+//! during a rolling deployment, and an upgrade may be taken back.
 //!
-//! - **A new field** goes after the whole record, never into a struct that is there: a `take_from_bytes` of its own on
-//!   what is left, if anything is left; nothing left means its default. The version stays, because a reader ignores what it
-//!   finds after the fields it knows.
-//! - **Anything else** is a new version: one release learns to read it, the next one writes it.
-//! - An entry of a session that is not understood counts as not being there. The entry of a profile that is not understood
-//!   makes its whole map [`Corrupt`](presence_core::ports::StoreError::Corrupt): its user may be hiding. Both are left alone.
-//!   A message that is not understood is as good as lost, and what is lost is found by comparing.
+//! - **A new field** goes after the whole record, never into an existing struct: with a `take_from_bytes` of its own on
+//!   the rest, if there is a rest; otherwise the field has its default. The version stays, because a reader ignores
+//!   what follows the fields that it knows.
+//! - **Any other change** is a new version: one release learns to read it, and the next one writes it.
+//! - The entry of a session that cannot be understood counts as missing. The entry of a profile that cannot be
+//!   understood makes its whole map [`Corrupt`](presence_core::ports::StoreError::Corrupt), because its user
+//!   may be hiding. Both stay in the store. A message that cannot be understood counts as lost, and lost
+//!   changes are found by comparing.
 
 mod entry;
 mod hook;
@@ -30,12 +31,12 @@ pub(crate) use self::message::{
     Message, decode_message, encode_murmurs, patched_clock, reason_byte,
 };
 
-/// How many bytes the stamp before an entry's record has.
+/// The size of the token before the record of an entry, in bytes.
 pub(crate) const STAMP_BYTES: usize = 24;
-/// How many bytes the clock of a map has.
+/// The size of the version of a map, in bytes.
 const CLOCK_BYTES: usize = 12;
 
-/// Why bytes are not a record.
+/// Why bytes are not a valid record.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
     #[error("the record is cut off or garbled")]
@@ -54,7 +55,7 @@ pub(crate) enum RecordError {
     TooLarge(usize),
 }
 
-/// A stamp, so that byte strings compare as stamps do.
+/// The bytes of a token. Such byte strings have the same order as the tokens.
 pub(crate) fn stamp(stamp: Stamp) -> [u8; STAMP_BYTES] {
     let mut bytes = [0; STAMP_BYTES];
     for (bytes, number) in bytes
@@ -66,7 +67,7 @@ pub(crate) fn stamp(stamp: Stamp) -> [u8; STAMP_BYTES] {
     bytes
 }
 
-/// The stamp at the beginning of `bytes`, and what is behind it.
+/// The token at the beginning of `bytes`, and the rest.
 pub(crate) fn split_stamp(bytes: &[u8]) -> Result<(Stamp, &[u8]), RecordError> {
     let mut rest = bytes;
     let stamp = Stamp {
@@ -77,19 +78,19 @@ pub(crate) fn split_stamp(bytes: &[u8]) -> Result<(Stamp, &[u8]), RecordError> {
     Ok((stamp, rest))
 }
 
-/// A fence: a stamp, and a revision of a profile.
+/// Decodes a fence: a token, and a revision of a profile.
 pub(crate) fn fence(bytes: &[u8]) -> Result<Fence, RecordError> {
     let (stamp, mut rest) = split_stamp(bytes)?;
     let profile = take_u64(&mut rest)?;
     Ok(Fence { stamp, profile })
 }
 
-/// Whether `version` is one at which a map is empty.
+/// Whether a map at `version` is empty.
 pub(crate) fn is_empty_at(version: u64) -> bool {
     version % 2 == 1
 }
 
-/// The clock of a map.
+/// Decodes the version of a map.
 pub(crate) fn clock(bytes: &[u8]) -> Result<Clock, RecordError> {
     if bytes.len() != CLOCK_BYTES {
         return Err(RecordError::Malformed);
@@ -97,7 +98,7 @@ pub(crate) fn clock(bytes: &[u8]) -> Result<Clock, RecordError> {
     take_clock(&mut &bytes[..])
 }
 
-/// What was read of a map so far.
+/// The part of a map that was read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     clock: Option<Clock>,
@@ -105,8 +106,8 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Adds `fields` of the map of `subject`, and their values by turns. One may come again: then that is the newer one.
-    /// The entry of a session that is not understood is passed over.
+    /// Adds fields of the map of `subject` and their values, in turn. A field that comes again replaces the earlier
+    /// one. The entry of a session that cannot be understood is skipped.
     pub(crate) fn add(
         &mut self,
         subject: &Subject,
@@ -135,7 +136,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Which version it is.
+    /// Sets the version of the map.
     pub(crate) fn set_clock(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
         self.clock = Some(clock(bytes)?);
         Ok(())

@@ -1,4 +1,4 @@
-//! What to do, from the command line.
+//! The arguments of the command line.
 
 use std::path::PathBuf;
 
@@ -7,98 +7,99 @@ use clap::{Parser, ValueEnum};
 use crate::line::Door;
 use crate::stock::App;
 
-/// Puts load on a Presence gateway, and measures what comes of it.
+/// Puts load on a Presence gateway, and measures how it copes.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {
-    /// What to do.
+    /// What to measure
     pub(crate) scenario: Scenario,
-    /// Where the gateway is.
+    /// The URL of the gateway's native protocol
     #[arg(long, default_value = "ws://127.0.0.1:4001/ws")]
     pub(crate) url: String,
     /// How many clients to connect.
     #[arg(long, default_value_t = 1000)]
     pub(crate) clients: usize,
-    /// Into how many rooms they go; by default 100 in each. (`fanout` has one.)
+    /// How many rooms the clients are spread over; by default one for every 100 clients (`fanout` has one room)
     #[arg(long)]
     rooms: Option<usize>,
-    /// `fanout`: how many make the changes that all clients watch; by default one for two changes a second.
+    /// `fanout`: how many clients make the changes that all others watch; by default one for two changes a second
     #[arg(long)]
     members: Option<usize>,
-    /// For how long.
+    /// How long to make changes, in seconds
     #[arg(long, default_value_t = 10.0)]
     pub(crate) seconds: f64,
     /// How many changes a second, in all rooms together; by default 20 in `fanout`, 200 in `churn`.
     #[arg(long)]
     rate: Option<f64>,
-    /// What is spoken; in `fanout` by those who watch.
+    /// The protocol of the clients; in `fanout`, of those who watch
     #[arg(long, value_enum, default_value_t = Dialect::Json)]
     pub(crate) protocol: Dialect,
-    /// Key and secret of an application of the gateway, for `--protocol pusher`.
+    /// The key and secret of an application of the gateway, for `--protocol pusher`
     #[arg(long, value_name = "KEY:SECRET")]
     pub(crate) pusher: Option<App>,
-    /// What decides who makes which change.
+    /// The seed of the random numbers that decide who makes which change
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How often to do it; medians are shown.
+    /// How often to run the scenario; the report shows medians
     #[arg(long, default_value_t = 1)]
     pub(crate) runs: usize,
-    /// Writes all numbers into this file, too.
+    /// Also writes all numbers into this file, as JSON
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
-    /// The gateway's process, for its CPU and memory; found by its port if it runs here.
+    /// The process id of the gateway, to measure its CPU and memory; by default the process that listens on its port,
+    /// if it runs here
     #[arg(long)]
     pub(crate) pid: Option<u32>,
-    /// `fanout`: leaves out the bare server.
+    /// `fanout`: does not measure the bare server
     #[arg(long)]
     pub(crate) no_ceiling: bool,
-    /// `bare-server`: the size of a frame.
+    /// `bare-server`: the size of a frame, in bytes
     #[arg(long, default_value_t = 256)]
     pub(crate) bytes: usize,
-    /// `bare-server`: how many frames each client gets.
+    /// `bare-server`: how many frames each client is sent
     #[arg(long, default_value_t = 200)]
     pub(crate) frames: usize,
 }
 
-/// What to do.
+/// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// Everyone is connected and in a room, and nothing happens: memory and CPU of a connection.
+    /// Everyone is connected and in a room, and nothing happens: the memory and CPU of a connection
     Idle,
-    /// Everyone watches one room in which a few people change: deliveries, their cost, and the ceiling.
+    /// Everyone watches one room in which a few people change: deliveries, their cost, and the ceiling
     Fanout,
-    /// Everyone joins at once: how long until all see all.
+    /// Everyone joins at once: how long it takes until everyone sees everyone
     Storm,
-    /// Everyone is in a room and sometimes changes: how long until another sees it.
+    /// Everyone is in a room and changes now and then: how long it takes until others see it
     Churn,
-    /// A little of each, in every protocol: whether it is right.
+    /// A set of small runs in every protocol: whether all deliveries are right
     Smoke,
-    /// Not for you: accepts WebSockets and writes frames as cheaply as can be, told by `fanout`.
+    /// For internal use by `fanout`: accepts WebSockets and writes frames at the lowest possible cost
     BareServer,
 }
 
-/// What is spoken.
+/// The protocol that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dialect {
-    /// The native protocol, as JSON texts.
+    /// The native protocol, as JSON texts
     Json,
-    /// The native protocol, as postcard.
+    /// The native protocol, as postcard
     Binary,
-    /// That of Phoenix Channels.
+    /// The protocol of Phoenix Channels
     Phoenix,
-    /// That of Action Cable.
+    /// The protocol of Action Cable
     Cable,
-    /// That of Pusher.
+    /// The protocol of Pusher
     Pusher,
 }
 
 impl Dialect {
-    /// Whether it is ours.
+    /// Whether it is an encoding of the native protocol.
     pub(crate) fn is_native(self) -> bool {
         matches!(self, Dialect::Json | Dialect::Binary)
     }
 
-    /// What the bare server speaks in its place: the cost of a frame is that of its bytes.
+    /// The encoding that the bare server uses in its place: the cost of a frame is that of its bytes.
     pub(crate) fn bare(self) -> Dialect {
         match self {
             Dialect::Binary => Dialect::Binary,
@@ -108,7 +109,7 @@ impl Dialect {
 }
 
 impl Args {
-    /// Itself, or what a smoke test is made of.
+    /// The runs to make: this one, or for a smoke test a set of small ones in every protocol.
     pub(crate) fn scenarios(&self) -> Vec<Args> {
         if self.scenario != Scenario::Smoke {
             return vec![self.clone()];
@@ -145,7 +146,7 @@ impl Args {
         scenarios
     }
 
-    /// Into how many rooms the clients go.
+    /// How many rooms the clients are spread over.
     pub(crate) fn rooms(&self) -> usize {
         let rooms = match (self.scenario, self.rooms) {
             (Scenario::Fanout, _) => 1,
@@ -155,7 +156,7 @@ impl Args {
         rooms.clamp(1, self.clients.max(1))
     }
 
-    /// How many changes a second there are.
+    /// How many changes a second are made, in all rooms together.
     pub(crate) fn rate(&self) -> f64 {
         self.rate.unwrap_or(match self.scenario {
             Scenario::Fanout => 20.0,
@@ -164,7 +165,7 @@ impl Args {
         })
     }
 
-    /// Where the gateway is, and what is spoken to it.
+    /// The address of the gateway, and the protocol to speak to it.
     pub(crate) fn door(&self) -> Door {
         Door {
             url: self.url.clone(),
@@ -173,7 +174,7 @@ impl Args {
         }
     }
 
-    /// How many make the changes of `fanout`.
+    /// How many clients make the changes of `fanout`.
     pub(crate) fn members(&self) -> usize {
         let members = self.members.unwrap_or((self.rate() / 2.0).ceil() as usize);
         members.max(1)

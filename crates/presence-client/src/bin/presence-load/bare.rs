@@ -1,6 +1,6 @@
 //! The ceiling: a server that accepts WebSockets and then writes prepared frames, and does nothing else.
 //!
-//! It says hello and shows an empty room, so that the same clients measure it. What they say it does not read.
+//! It sends hello and shows an empty room, so that the same clients measure it. It does not read what they send.
 
 use std::io::{BufRead, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -20,10 +20,10 @@ use crate::args::{Args, Dialect};
 use crate::machine::Process;
 use crate::schedule::{Mark, Schedule};
 
-/// The channel of which it speaks.
+/// The channel that its frames are about.
 pub(crate) const CHANNEL: &str = "bare";
 
-/// A bare server in a process of its own. Dropping it ends it.
+/// A bare server in a process of its own. Dropping it ends the process.
 pub(crate) struct BareServer {
     child: Child,
     start: Option<ChildStdin>,
@@ -31,7 +31,7 @@ pub(crate) struct BareServer {
 }
 
 impl BareServer {
-    /// Starts one that will write `frames` frames of `bytes` bytes to each of the clients of `args`.
+    /// Starts a bare server that will write `frames` frames of `bytes` bytes to each of the clients of `args`.
     pub(crate) fn start(args: &Args, frames: u64, bytes: f64) -> Result<Self> {
         let dialect = match args.protocol.bare() {
             Dialect::Binary => "binary",
@@ -65,7 +65,7 @@ impl BareServer {
         Process::with_id(self.child.id())
     }
 
-    /// Tells it that the clients have started.
+    /// Tells the server that the clients have started.
     pub(crate) fn go(&mut self) -> Result<()> {
         let stdin = self.start.as_mut().context("its stdin is piped")?;
         stdin.write_all(b"go\n").context("the bare server is gone")
@@ -80,7 +80,7 @@ impl Drop for BareServer {
     }
 }
 
-/// Is the bare server.
+/// Runs the bare server in this process.
 pub(crate) async fn serve(args: &Args) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("ws://{}/ws", listener.local_addr()?);
@@ -101,12 +101,12 @@ pub(crate) async fn serve(args: &Args) -> Result<()> {
             }
         }
     }
-    // Whoever started us ends us, when everything is read.
+    // The process that started us ends us when everything has been read.
     tokio::time::sleep(Duration::from_secs(60)).await;
     Ok(())
 }
 
-/// Takes in everyone: handshake, hello, an empty room.
+/// Accepts all clients: handshake, hello, an empty room.
 async fn accept(listener: &TcpListener, args: &Args) -> Result<Vec<TcpStream>> {
     let (ready, mut readied) = mpsc::channel(64);
     let welcome: Vec<u8> = [hello(), empty_room()]
@@ -135,7 +135,7 @@ async fn accept(listener: &TcpListener, args: &Args) -> Result<Vec<TcpStream>> {
     Ok(sockets)
 }
 
-/// Takes the first subprotocol that is offered.
+/// Accepts the first subprotocol that the client offers.
 #[allow(clippy::result_large_err)] // The shape is tungstenite's.
 fn choose(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL);
@@ -147,7 +147,7 @@ fn choose(request: &Request, mut response: Response) -> Result<Response, ErrorRe
     Ok(response)
 }
 
-/// `event` as a WebSocket frame.
+/// Encodes `event` as a WebSocket frame.
 fn frame(protocol: Dialect, event: &Event) -> Vec<u8> {
     let (opcode, payload) = match protocol {
         Dialect::Binary => (0x82, event.to_postcard()),
@@ -169,7 +169,7 @@ fn frame(protocol: Dialect, event: &Event) -> Vec<u8> {
     out
 }
 
-/// The change of that number, filled up to `bytes`.
+/// The event of change number `change`, padded to `bytes`.
 fn padded(protocol: Dialect, change: usize, bytes: usize) -> Event {
     let event = |name: &str| {
         let mark = Mark { member: 0, change };
@@ -217,7 +217,7 @@ fn hello() -> Event {
         device_id: "other:bare".into(),
         workspaces: Vec::new(),
         now: 0,
-        // It does not read: nobody shall speak.
+        // It does not read, so clients must not send heartbeats.
         heartbeat_interval: 3_600_000,
         presence_ttl: 0,
         typing_ttl: 0,

@@ -1,4 +1,4 @@
-//! All clients of one run, together: they come, start at the same time, and their notes are reconciled.
+//! Runs all clients together: they connect, start at the same time, and what each has received is reconciled.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::report::Outcome;
 use crate::schedule::Schedule;
 use crate::seat::{COUNTED, Hall, Phase, Seat, Seen, sit};
 
-/// How many come at the same time.
+/// How many clients connect at the same time.
 const COMING_MAX: usize = 256;
-/// After how long without a delivery nothing more will come. Above the longest tick.
+/// If nothing is delivered for this long, nothing more will come. Longer than the longest tick.
 const QUIET: Duration = Duration::from_millis(1200);
-/// How long a server may need for what it has put off.
+/// How long a server may take to deliver its backlog.
 const BACKLOG_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Who does what.
+/// The clients of one run, the changes that they make, and the server.
 pub(crate) struct Crew {
     pub(crate) door: Door,
     pub(crate) seats: Vec<Seat>,
@@ -32,40 +32,40 @@ pub(crate) struct Crew {
     pub(crate) process: Option<Process>,
 }
 
-/// What came of it.
+/// What one run has measured.
 pub(crate) struct Notes {
     pub(crate) seen: Vec<Seen>,
     schedule: Schedule,
-    /// Until everyone was in.
+    /// The time until everyone had joined.
     pub(crate) come: Duration,
     start: Instant,
-    /// From the start until CPU and memory were looked at for the last time.
+    /// The time from the start until CPU and memory were read for the last time.
     pub(crate) span: Duration,
-    /// CPU in that span, of the server and of this process.
+    /// The CPU time in that span, of the server and of this process.
     pub(crate) cpu: Option<Duration>,
     pub(crate) own_cpu: Option<Duration>,
-    /// Memory of the server before anyone came, at the start, at the end.
+    /// The memory of the server in KB: before anyone connected, at the start, at the end.
     pub(crate) memory_kb: [Option<f64>; 3],
 }
 
-/// What all seats have received.
+/// What all clients together have received.
 pub(crate) struct Totals {
-    /// Changes that they should have received, and have.
+    /// The changes that they should have received, and those that they have.
     pub(crate) expected: u64,
     pub(crate) received: u64,
-    /// How many times a whole state came instead.
+    /// How many times a whole state came instead of changes.
     pub(crate) wholes: u64,
-    /// The mean size of a change on the wire.
+    /// The mean size of a change on the wire, in bytes.
     pub(crate) bytes: f64,
-    /// Versions that were made, in all rooms.
+    /// How many versions were made, in all rooms.
     pub(crate) versions: u64,
-    /// From the start to the last delivery.
+    /// The time from the start to the last delivery.
     pub(crate) took: Duration,
     pub(crate) micros: Vec<u64>,
 }
 
 impl Crew {
-    /// Lets everyone come, calls `at_start` at the start, and waits for the end.
+    /// Lets everyone connect, calls `at_start` at the start, and waits for the end.
     pub(crate) async fn run(self, at_start: impl FnOnce() -> Result<()>) -> Result<Notes> {
         let memory = || self.process.and_then(Process::memory_kb);
         let cpu = || self.process.and_then(Process::cpu);
@@ -133,7 +133,7 @@ impl Crew {
 }
 
 impl Hall {
-    /// Waits until nobody receives anything any more.
+    /// Waits until nobody receives anything any more, at most [`BACKLOG_TIME_MAX`].
     async fn quiet(&self) {
         let deadline = Instant::now() + BACKLOG_TIME_MAX;
         let received = || self.received.load(Ordering::Relaxed);
@@ -146,12 +146,12 @@ impl Hall {
 }
 
 impl Notes {
-    /// CPU time as a share of one core, in percent.
+    /// `cpu` as a share of one core, in percent.
     pub(crate) fn share(&self, cpu: Duration) -> f64 {
         cpu.as_secs_f64() / self.span.as_secs_f64() * 100.0
     }
 
-    /// Compares what each seat has seen with what it should have seen. What differs goes into `outcome`.
+    /// Compares what each client has received with what it should have received. Differences go into `outcome`.
     pub(crate) fn reconcile(&self, outcome: &mut Outcome) -> Totals {
         let mut rooms: BTreeMap<usize, Vec<&Seen>> = BTreeMap::new();
         for seen in &self.seen {
@@ -202,7 +202,7 @@ impl Notes {
             let (Some(base), Some(have)) = (seen.base, seen.have) else {
                 continue; // Never came in, which is a problem already.
             };
-            // Who was told a whole state has counted fewer changes.
+            // A client that was sent a whole state has counted fewer changes.
             let is_behind = have.epoch == COUNTED && seen.wholes > 0;
             if have != latest && !is_behind {
                 let (has, version) = (have.version, latest.version);
@@ -250,7 +250,7 @@ impl Notes {
 }
 
 impl Totals {
-    /// Changes received a second: while changes were made, or longer if that took longer.
+    /// Changes received per second: over the time in which changes were made, or longer if delivering them took longer.
     pub(crate) fn rate(&self, seconds: f64) -> f64 {
         self.received as f64 / self.took.as_secs_f64().max(seconds)
     }

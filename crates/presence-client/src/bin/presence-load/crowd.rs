@@ -1,14 +1,14 @@
-//! Who is in a room, as clients of others are told: enough to count them.
+//! The people in a room, as clients of other servers are told of them: enough to count them.
 
 use std::collections::HashSet;
 
 use serde_json::Value;
 
-/// Who is in the room, as far as a client is told.
+/// The people in a room, as far as a client is told of them.
 #[derive(Default)]
 pub(crate) struct Crowd {
     listed: HashSet<String>,
-    /// How many there are, where not all are listed.
+    /// How many people there are, if not all are listed.
     counted: Option<u64>,
 }
 

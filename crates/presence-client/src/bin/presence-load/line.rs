@@ -1,4 +1,4 @@
-//! The connection of a client, in whichever dialect.
+//! The connection of a client, in any dialect.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use crate::schedule::Mark;
 use crate::seat::Seat;
 use crate::stock::{App, Stock};
 
-/// Enough for what comes; a connection costs this much here.
+/// The size of a read buffer, in bytes. It is enough for the frames of a run, and each connection has one.
 pub(crate) const READ_BUFFER_BYTES: usize = 2048;
 
-/// Where the gateway is, and how it is spoken to.
+/// The address of the gateway, and the dialect to speak to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
-    /// Where native clients connect: `ws://host:port/ws`.
+    /// The URL where native clients connect: `ws://host:port/ws`.
     pub(crate) url: String,
     pub(crate) dialect: Dialect,
-    /// Whose pages speak Pusher's protocol.
+    /// The application that Pusher clients belong to.
     pub(crate) app: Option<App>,
 }
 
 impl Door {
-    /// How somebody speaks who is in a room without watching it, which only the native protocol knows.
+    /// The encoding for clients that are in a room without watching it, which only the native protocol has.
     pub(crate) fn native(&self) -> Protocol {
         match self.dialect {
             Dialect::Binary => Protocol::Binary,
@@ -35,14 +35,14 @@ impl Door {
     }
 }
 
-/// A connection.
+/// A connection of a client, native or of another dialect.
 pub(crate) enum Line {
     Native(Box<Client>),
     Stock(Box<Stock>),
 }
 
 impl Line {
-    /// Connects as whoever has `seat`.
+    /// Connects as the user of `seat`.
     pub(crate) async fn open(door: &Door, seat: &Seat) -> Result<Line, String> {
         if !door.dialect.is_native() && seat.watches {
             let stock = Stock::open(door, seat).await?;
@@ -61,7 +61,7 @@ impl Line {
         Ok(Line::Native(Box::new(client)))
     }
 
-    /// Joins the channel of `seat` or watches it, as it says. Who watches is told the whole state then.
+    /// Joins or watches the channel of `seat`. A client that watches is then sent the whole state.
     pub(crate) async fn enter(&mut self, seat: &Seat) -> Result<(), String> {
         let client = match self {
             Line::Stock(stock) => return stock.enter().await,
@@ -92,7 +92,7 @@ impl Line {
         Ok(())
     }
 
-    /// The next frame; `None` when the connection has ended. Dropping the future loses nothing.
+    /// Returns the next frame, or `None` when the connection has ended. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         match self {
             Line::Native(client) => client.next_frame().await,
@@ -100,7 +100,7 @@ impl Line {
         }
     }
 
-    /// Looks at one of its frames.
+    /// Finds out what sort of frame `frame` is.
     pub(crate) fn peek(&self, frame: &Frame) -> Peek {
         match (self, frame) {
             (Line::Stock(stock), Frame::Text(text)) => stock.peek(text),
@@ -108,7 +108,7 @@ impl Line {
         }
     }
 
-    /// How it ended, for a problem.
+    /// Says how the connection ended, for the list of problems.
     pub(crate) fn cut_off(&self) -> String {
         match self {
             Line::Native(client) => format!("a client was cut off: {:?}", client.ending()),
@@ -116,7 +116,7 @@ impl Line {
         }
     }
 
-    /// Makes a change.
+    /// Makes a change that carries `mark`.
     pub(crate) async fn update(
         &mut self,
         seat: &Seat,
@@ -135,7 +135,7 @@ impl Line {
         }
     }
 
-    /// How often to say that one is here.
+    /// How often the client has to send a heartbeat.
     pub(crate) fn heartbeat_interval(&self) -> Duration {
         match self {
             Line::Native(client) => {
@@ -145,7 +145,7 @@ impl Line {
         }
     }
 
-    /// Says that one is here.
+    /// Sends the heartbeat of the dialect.
     pub(crate) async fn heartbeat(&mut self) -> Result<(), tungstenite::Error> {
         match self {
             Line::Native(client) => client.heartbeat().await,

@@ -12,19 +12,19 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// This one.
+    /// The process of the load generator itself.
     pub(crate) fn own() -> Self {
         Process {
             pid: std::process::id(),
         }
     }
 
-    /// That one.
+    /// The process with this id.
     pub(crate) fn with_id(pid: u32) -> Self {
         Process { pid }
     }
 
-    /// The one that listens on the port of `url`, if it runs here and is ours to look at.
+    /// The process that listens on the port of `url`, if it runs here and we may look at it.
     pub(crate) fn listening_on(url: &str) -> Option<Self> {
         let address = url.strip_prefix("ws://")?.split('/').next()?;
         let (host, port) = address.rsplit_once(':')?;
@@ -53,7 +53,7 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().ok()
     }
 
-    /// The CPU time of its threads so far.
+    /// The CPU time that its threads have used so far.
     pub(crate) fn cpu(self) -> Option<Duration> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
         let nanos = threads.flatten().filter_map(|it| {
@@ -64,7 +64,7 @@ impl Process {
     }
 }
 
-/// The inode of the socket that listens on `port`, out of a table of `/proc/net`.
+/// Finds the inode of the socket that listens on `port` in a table of `/proc/net`.
 fn listening_inode(table: &str, port: u16) -> Option<String> {
     const LISTEN: &str = "0A";
     let port = format!(":{port:04X}");
@@ -75,7 +75,7 @@ fn listening_inode(table: &str, port: u16) -> Option<String> {
     })
 }
 
-/// Where it was measured.
+/// The machine on which the numbers were measured.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
     cores: usize,
@@ -84,7 +84,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// This one, now.
+    /// This machine, as it is now.
     pub(crate) fn here() -> Self {
         let read = |file| fs::read_to_string(file).unwrap_or_default();
         let load = read("/proc/loadavg");

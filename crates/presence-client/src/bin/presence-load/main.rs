@@ -1,8 +1,8 @@
-//! `presence-load`: how much a gateway can take, measured so that the numbers can be believed.
+//! `presence-load` measures how much load a gateway can take, in a way that the numbers can be trusted.
 //!
-//! Arrivals are open-loop and latency counts from the intended time. What was expected is reconciled with what was
-//! received, client by client, and the run fails if they differ. The generator reports its own CPU; where the cost
-//! of a delivery is measured, a bare accept-and-send server in the same run shows the ceiling.
+//! Arrivals are open-loop and latency counts from the intended time. The program reconciles what was expected with what
+//! was received, client by client, and fails if they differ. It reports its own CPU; where it measures the cost of a
+//! delivery, it runs a bare accept-and-send server too, which shows the ceiling.
 
 mod args;
 mod bare;
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether everything that was expected was received.
+/// Runs what `args` asks for. Returns whether everything that was expected was received.
 async fn run(args: &Args) -> Result<bool> {
     if args.scenario == Scenario::BareServer {
         bare::serve(args).await?;

@@ -1,22 +1,22 @@
-//! A look at a frame that is much cheaper than decoding it: what sort it is, and which version it makes.
+//! Finds out the sort of a frame and the version it makes, much cheaper than decoding it.
 
 use presence_client::Frame;
 use presence_client::wire::{Epoch, Event, Have};
 
-/// What a frame is, as far as counting goes.
+/// The sort of a frame, as far as counting needs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Peek {
-    /// The whole state of a place, or a summary of it; with its version where there are any.
+    /// The whole state of a place, or a summary of it; with its version if the dialect has versions.
     Whole(Option<Have>),
-    /// One change of a place: one version more.
+    /// One change of a place, which makes one new version.
     Step(Option<Have>),
-    /// Somebody refuses something.
+    /// The gateway refuses something.
     Error,
-    /// Anything else.
+    /// Any frame that is not counted.
     Other,
 }
 
-/// Looks at `frame`.
+/// Finds out the sort of `frame`.
 pub(crate) fn peek(frame: &Frame) -> Peek {
     let seen = match frame {
         Frame::Text(text) => peek_json(text),
@@ -30,7 +30,7 @@ pub(crate) fn peek(frame: &Frame) -> Peek {
     .unwrap_or(Peek::Error)
 }
 
-/// What a frame of type `kind` is; `have` reads its version, if it has one.
+/// The sort of a frame of type `kind`; `have` reads its version, if it has one.
 fn sort(kind: &str, have: impl FnOnce() -> Option<Have>) -> Option<Peek> {
     match kind.strip_prefix("presence:")? {
         "currentUsers" | "summary" => have().map(Some).map(Peek::Whole),

@@ -1,4 +1,4 @@
-//! What came out: a table for people, JSON for programs.
+//! The results: a table for people, JSON for programs.
 
 use std::fs;
 use std::path::Path;
@@ -17,11 +17,11 @@ pub(crate) struct Metric {
     value: f64,
 }
 
-/// What one run has found.
+/// The results of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     metrics: Vec<Metric>,
-    /// What was not as it should be; each sort of thing once.
+    /// What was wrong; each sort of problem once.
     problems: Vec<String>,
 }
 
@@ -30,14 +30,14 @@ impl Outcome {
         self.metrics.push(Metric { name, unit, value });
     }
 
-    /// A number that cannot always be known.
+    /// Adds a number that cannot always be measured; `None` adds nothing.
     pub(crate) fn known(&mut self, name: &'static str, unit: &'static str, value: Option<f64>) {
         if let Some(value) = value {
             self.metric(name, unit, value);
         }
     }
 
-    /// The median and the 99th percentile of `micros`, in ms.
+    /// Adds the median, the 99th percentile and the highest of `micros`, in ms.
     pub(crate) fn latency(&mut self, names: [&'static str; 3], mut micros: Vec<u64>) {
         micros.sort_unstable();
         let at = |share: f64| {
@@ -62,7 +62,7 @@ impl Outcome {
     }
 }
 
-/// What all runs of one scenario have found.
+/// The results of all runs of one scenario.
 #[derive(Debug)]
 pub(crate) struct Report {
     args: Args,
@@ -83,7 +83,7 @@ impl Report {
         self.runs.push(outcome);
     }
 
-    /// Whether everything was as it should be.
+    /// Whether no run has found a problem.
     pub(crate) fn is_good(&self) -> bool {
         self.runs.iter().all(|it| it.problems.is_empty())
     }
@@ -176,7 +176,7 @@ impl Report {
     }
 }
 
-/// As many digits as mean something.
+/// Formats `value` with as many digits as are significant.
 fn number(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),

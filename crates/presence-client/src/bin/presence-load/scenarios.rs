@@ -1,4 +1,4 @@
-//! What is measured.
+//! The scenarios: what is measured, and how.
 
 mod churn;
 mod fanout;
@@ -15,12 +15,12 @@ use crate::report::Outcome;
 use crate::seat::Seat;
 use crate::stock::ROOM;
 
-/// How many clients of a run look into every frame, about.
+/// About how many clients of a run decode every frame.
 const SAMPLES: usize = 50;
 
-/// Does what `args` say, for the time of that number.
+/// Runs the scenario of `args`; `run` is the number of this run.
 pub(crate) async fn run(args: &Args, run: usize) -> Result<Outcome> {
-    // No run meets people of another, not even those whose grace has not ended.
+    // No run meets the users of another, not even those whose grace has not ended.
     let scenario = format!("{:?}-{:?}", args.scenario, args.protocol).to_lowercase();
     let tag = format!("{scenario}-{}-{run}", std::process::id());
     match args.scenario {
@@ -32,13 +32,13 @@ pub(crate) async fn run(args: &Args, run: usize) -> Result<Outcome> {
     }
 }
 
-/// The gateway's process.
+/// The process of the gateway, named by `--pid` or found by its port.
 fn gateway(args: &Args) -> Option<Process> {
     let named = args.pid.map(Process::with_id);
     named.or_else(|| Process::listening_on(&args.url))
 }
 
-/// Everyone is in a room and watches it; rooms are filled one after the other.
+/// The seats of clients that are all in a room and watch it; rooms are filled one after the other.
 fn in_rooms(args: &Args, tag: &str) -> Vec<Seat> {
     let rooms = args.rooms();
     let room_of = |n: usize| n * rooms / args.clients;

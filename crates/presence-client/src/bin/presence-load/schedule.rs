@@ -1,4 +1,5 @@
-//! Which member makes a change when: drawn before the run, so that nothing that happens in it can move an arrival.
+//! Decides before the run which member makes a change when, so that nothing that happens in the run can
+//! move an arrival.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,24 +7,25 @@ use std::time::Duration;
 use presence_client::wire::Json;
 use serde_json::json;
 
-/// What a change carries in the name it shows, so that whoever sees it, in whichever dialect, knows which it was.
+/// Identifies a change. It is part of the name that the change shows, so that a reader of any dialect knows which
+/// change it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// Whose change.
+    /// The number of the member who makes the change.
     pub(crate) member: usize,
-    /// Which of theirs, from 0.
+    /// The number of the change among those of this member, from 0.
     pub(crate) change: usize,
 }
 
 impl Mark {
     const PREFIX: &str = "mark-";
 
-    /// What a member says of itself.
+    /// The meta that a member sends with this change.
     pub(crate) fn meta(self) -> Json {
         Json::of(&json!({ "name": self.to_string() })).expect("a name is JSON")
     }
 
-    /// All that stand in `text`.
+    /// All marks that occur in `text`.
     pub(crate) fn all_in(text: &str) -> impl Iterator<Item = Mark> {
         text.split(Mark::PREFIX).skip(1).filter_map(|rest| {
             let (member, rest) = rest.split_once('-')?;
@@ -43,14 +45,14 @@ impl fmt::Display for Mark {
     }
 }
 
-/// For each member, when after the start their changes are due.
+/// When the changes of each member are due, counted from the start.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     due: Vec<Vec<Duration>>,
 }
 
 impl Schedule {
-    /// `rate` changes a second for `seconds`, evenly spaced, each by a random one of `members`.
+    /// Draws `rate` changes a second for `seconds`, evenly spaced, each by a random one of `members`.
     pub(crate) fn draw(members: usize, rate: f64, seconds: f64, seed: u64) -> Self {
         let mut due = vec![Vec::new(); members];
         let mut random = Random(seed);
@@ -61,7 +63,7 @@ impl Schedule {
         Schedule { due }
     }
 
-    /// `changes` changes in `seconds`, evenly spaced, all by one.
+    /// `changes` changes in `seconds`, evenly spaced, all by member 0.
     pub(crate) fn even(changes: usize, seconds: f64) -> Self {
         let every = seconds / changes.max(1) as f64;
         let due = (0..changes).map(|n| Duration::from_secs_f64(n as f64 * every));
@@ -75,7 +77,7 @@ impl Schedule {
         self.due.get(member).map_or(&[], Vec::as_slice)
     }
 
-    /// How many changes there are.
+    /// How many changes there are in all.
     pub(crate) fn len(&self) -> usize {
         self.due.iter().map(Vec::len).sum()
     }
@@ -91,7 +93,7 @@ impl Schedule {
     }
 }
 
-/// SplitMix64.
+/// The random number generator SplitMix64.
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,5 @@
-//! One client of a run: comes, waits for the start, makes its changes when they are due, and notes what it sees.
+//! One client of a run: it connects, waits for the start, makes its changes when they are due, and notes
+//! what it receives.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,75 +19,75 @@ use crate::schedule::{Mark, Schedule};
 /// How long connecting and joining may take.
 const COME_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// The epoch where the dialect has no versions: changes are counted, from the start of a run.
+/// The epoch for dialects without versions: changes are counted from the start of a run.
 pub(crate) const COUNTED: Epoch = Epoch(0);
 
-/// Who sits where.
+/// The user of a client, and the room that it is in or watches.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat {
     pub(crate) user: String,
     pub(crate) room: usize,
     pub(crate) channel: String,
-    /// Their number in the schedule, if they are in the channel; else they only watch it.
+    /// The user's number in the schedule if they join the channel; `None` if they only watch it.
     pub(crate) member: Option<usize>,
     pub(crate) watches: bool,
-    /// Whether every frame is decoded and looked into; else frames are counted.
+    /// Whether every frame is decoded; otherwise frames are only counted.
     pub(crate) is_sampled: bool,
 }
 
-/// What all seats of a run share.
+/// What all clients of a run share.
 pub(crate) struct Hall {
     pub(crate) door: Door,
     pub(crate) schedule: Schedule,
-    /// Changes received by all, so that the end of the run can be seen.
+    /// The changes that all clients have received, which shows when the run is over.
     pub(crate) received: AtomicU64,
-    /// How many have come.
+    /// How many clients have joined.
     pub(crate) seated: AtomicU32,
-    /// How many may be coming at the same time.
+    /// Permits to connect: how many clients may connect at the same time.
     pub(crate) doors: Semaphore,
 }
 
-/// How far the run is.
+/// The phase of the run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Phase {
-    /// Clients come.
+    /// The clients connect and join.
     Coming,
-    /// All changes are due from this moment on.
+    /// The run has started: all changes are due from this moment on.
     Started(Instant),
-    /// Everyone may go.
+    /// The run is over: everyone may leave.
     Over,
 }
 
-/// What one seat has seen.
+/// What one client has received.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) seat: Seat,
-    /// The state it had at the start, and the one it has.
+    /// The version it had at the start, and the one it has now.
     pub(crate) base: Option<Have>,
     pub(crate) have: Option<Have>,
     /// Since the start: changes, their bytes, and whole states that came instead of changes.
     pub(crate) steps: u64,
     pub(crate) bytes: u64,
     pub(crate) wholes: u64,
-    /// When the last change came.
+    /// When the last change arrived.
     pub(crate) last: Option<Instant>,
     pub(crate) sample: Option<Sample>,
     pub(crate) problems: Vec<String>,
 }
 
-/// What a sampled seat has seen besides.
+/// What a sampled client has received besides.
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub(crate) picture: Picture,
-    /// The latest change of each member.
+    /// The number of the latest change of each member.
     pub(crate) latest: HashMap<usize, usize>,
-    /// From when a change was due until it was seen here.
+    /// The time from when a change was due until this client received it, in µs.
     pub(crate) micros: Vec<u64>,
 }
 
-/// Sits from before the start to the end. Says through `ready` that it has come.
+/// Runs one client from before the start to the end. Sends on `ready` when it has joined.
 ///
-/// Its connection it gives back, for [`Line::leave`]: if one went while others still looked, they would see that.
+/// Returns its connection for [`Line::leave`]: if one client left while others still counted, they would receive that.
 pub(crate) async fn sit(
     seat: Seat,
     hall: Arc<Hall>,
@@ -129,7 +130,7 @@ async fn come(seen: &mut Seen, hall: &Hall) -> Result<Line, String> {
     Ok(line)
 }
 
-/// Waits for the start, and then does what is due until the end.
+/// Waits for the start, and then makes the changes that are due until the end.
 async fn stay(
     mut line: Line,
     seen: &mut Seen,
@@ -198,7 +199,7 @@ async fn stay(
 }
 
 impl Hall {
-    /// A number below 1,000, another one for everybody.
+    /// A number below 1,000 that differs from client to client, to spread them.
     fn spread(&self) -> u32 {
         let n = self.seated.fetch_add(1, Ordering::Relaxed);
         // Neighbours are far from each other.
@@ -303,7 +304,7 @@ impl Seen {
 }
 
 impl Sample {
-    /// Notes that `mark` is seen, and with it every change of that member that it has replaced.
+    /// Notes that `mark` was received, and with it every earlier change of that member that it replaced.
     fn note(&mut self, mark: Mark, now: Instant, start: Option<Instant>, schedule: &Schedule) {
         let first = self.latest.get(&mark.member).map_or(0, |it| it + 1);
         if mark.change < first {
@@ -323,7 +324,7 @@ impl Sample {
     }
 }
 
-/// The marks in the metas that `event` shows.
+/// The marks in the metas of `event`.
 fn marks(event: &Event) -> impl Iterator<Item = Mark> {
     let users: Vec<&User> = match event {
         Event::UserJoined(it) | Event::UserUpdated(it) => vec![&it.user],

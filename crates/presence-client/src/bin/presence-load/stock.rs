@@ -1,6 +1,6 @@
 //! The dialects of other servers' clients: the few frames of each that being in a room takes.
 //!
-//! They have no versions and no marks of their own: changes are counted, and told apart by the name they show.
+//! These dialects have no versions. Changes are counted, and told apart by the name that they show.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -25,10 +25,10 @@ use crate::peek::Peek;
 use crate::schedule::Mark;
 use crate::seat::Seat;
 
-/// What every channel of a run begins with: all dialects have a word for those.
+/// The prefix of every channel of a run, which each dialect can express.
 pub(crate) const ROOM: &str = "room:";
 
-/// An application of Pusher's, whose server this program is, too.
+/// A Pusher application. This program also plays its server, which signs subscriptions.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     key: String,
@@ -48,7 +48,7 @@ impl FromStr for App {
 }
 
 impl App {
-    /// What its server gives a page for these.
+    /// The signature that the application's server gives a page for a subscription.
     fn sign(&self, socket: &str, channel: &str, data: &str) -> String {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("any key would do");
@@ -59,26 +59,26 @@ impl App {
     }
 }
 
-/// Which family a client is of, and what it has to remember.
+/// The dialect of a client, and what it has to remember.
 enum Family {
     Phoenix,
     Cable { identifier: String },
     Pusher { app: App, socket: String },
 }
 
-/// A connection, in one room.
+/// A connection to the gateway in another server's dialect, in one room.
 pub(crate) struct Stock {
     socket: WebSocketStream<TcpStream>,
     family: Family,
     user: String,
-    /// The name of the room, in the words of the family.
+    /// The name of the room in this dialect.
     room: String,
     is_member: bool,
     ending: Option<String>,
 }
 
 impl Stock {
-    /// Connects.
+    /// Connects to the gateway as the user of `seat`.
     pub(crate) async fn open(door: &Door, seat: &Seat) -> Result<Stock, String> {
         let opened = Stock::try_open(door, seat).await;
         opened.map_err(|it| format!("a client cannot connect: {it:#}"))
@@ -181,7 +181,7 @@ impl Stock {
         Ok(self.say(&join).await?)
     }
 
-    /// Pusher: to be on the channel, and shown like this.
+    /// The frame that subscribes a Pusher client to the channel, with `info` about the user.
     fn subscription(&self, info: Value) -> Value {
         let Family::Pusher { app, socket } = &self.family else {
             unreachable!("only its pages sign");
@@ -192,7 +192,7 @@ impl Stock {
         }})
     }
 
-    /// Makes a change.
+    /// Makes a change that carries `mark`.
     pub(crate) async fn update(&mut self, mark: Mark) -> Result<(), tungstenite::Error> {
         let meta = json!({ "name": mark.to_string() });
         let update = match &self.family {
@@ -203,7 +203,7 @@ impl Stock {
         self.say(&update).await
     }
 
-    /// How often the clients of the family speak by themselves.
+    /// How often clients of this dialect send a heartbeat.
     pub(crate) fn heartbeat_interval(&self) -> Duration {
         Duration::from_secs(match self.family {
             Family::Phoenix => 30,
@@ -264,7 +264,7 @@ impl Stock {
         self.ending.as_deref()
     }
 
-    /// What a frame is, by how it begins.
+    /// Finds out the sort of a frame by how it begins.
     pub(crate) fn peek(&self, text: &str) -> Peek {
         match &self.family {
             Family::Phoenix => peek_phoenix(text),
@@ -273,11 +273,11 @@ impl Stock {
         }
     }
 
-    /// Takes what a frame says of who is there.
+    /// Updates `crowd` with what a frame says about who is there.
     ///
     /// # Errors
     ///
-    /// It refuses something, or is not understood.
+    /// Fails if the frame refuses something, or cannot be decoded.
     pub(crate) fn show(&self, text: &str, crowd: &mut Crowd) -> Result<()> {
         if self.peek(text) == Peek::Error {
             bail!("refused: {text}");
@@ -292,13 +292,13 @@ impl Stock {
     }
 }
 
-/// The JSON in a string of it.
+/// Parses the JSON text that is a string in the frame.
 fn inner(data: &Value) -> Result<Value> {
     let text = data.as_str().context("no data in a string")?;
     Ok(serde_json::from_str(text)?)
 }
 
-/// `[join_ref, ref, topic, event, {payload}]`
+/// Finds out the sort of a Phoenix frame, `[join_ref, ref, topic, event, {payload}]`.
 fn peek_phoenix(text: &str) -> Peek {
     let head = text.split(",{").next().unwrap_or_default();
     match head.rsplit('"').nth(1) {

@@ -8,45 +8,47 @@ use super::Kept;
 /// One session of this node in one map: what the store is to have, and how far that has got.
 #[derive(Debug)]
 pub(super) struct Local<V> {
-    /// The token of the newest wish.
+    /// The fencing token of the newest wish.
     pub(super) stamp: Stamp,
     pub(super) wish: Wish<V>,
     pub(super) progress: Progress,
-    /// The condition of the next put: on what was read until this epoch is stored.
+    /// The condition of the next put. It depends on what was read, until this epoch is stored.
     pub(super) guard: Guard,
     /// The revision of the profile that the entry shows.
     pub(super) profile: u64,
 }
 
-/// What the store is to have.
+/// What the store is to have for a session.
 #[derive(Clone, Debug)]
 pub(super) enum Wish<V> {
-    /// The session of another node, once the store has granted it to this one. Until then the other's entry counts.
+    /// This entry, for the session of another node, once the store has granted the session to this node. Until then the
+    /// entry of the other node counts.
     Claim(V),
-    /// This entry.
+    /// This entry, for a session of this node.
     Entry(V),
-    /// No entry, if nobody else has the session by now: it counts until the store has said so.
+    /// No entry, unless another node has the session by now. The entry counts until the store has answered.
     Leave(V, Reason),
-    /// No entry.
+    /// No entry: the session has ended, for this reason.
     Gone(Reason),
 }
 
-/// How far a wish has got.
+/// How far a wish has been carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// Not to be sent before the user's map names the place.
+    /// It must not be sent yet: the user's map does not name the place.
     Held,
-    /// The same; and an earlier incarnation of this node may have left an entry, which does not count.
+    /// The same as `Held`; and an earlier incarnation of this node may have left an entry, which does not count.
     Void,
-    /// To be sent.
+    /// It has to be sent.
     Due,
-    /// Under way to the store.
+    /// It is on its way to the store.
     InFlight,
-    /// The store has it.
+    /// The store has applied it.
     Stored,
-    /// The store will not take it before it shows a later revision of the profile: the user hides.
+    /// The store refuses the entry until it shows a later revision of the profile: the user hides.
     Blocked,
-    /// The store has removed the entry, which is remembered until then: a server that takes over may have missed it.
+    /// The store has removed the entry. That is remembered until this moment, because a server that takes over may not
+    /// know about it.
     Remembered(Timestamp),
 }
 
@@ -60,17 +62,17 @@ impl<V: Kept> Local<V> {
         }
     }
 
-    /// Whether the session is this node's.
+    /// Whether this node has the session.
     pub(super) fn is_owned(&self) -> bool {
         matches!(self.wish, Wish::Entry(_) | Wish::Leave(..))
     }
 
-    /// Whether the store is to have an entry of it.
+    /// Whether the store is to have an entry for the session.
     pub(super) fn is_to_be_there(&self) -> bool {
         matches!(self.wish, Wish::Entry(_) | Wish::Claim(_))
     }
 
-    /// The operation that does what is wished.
+    /// The operation that carries out the wish.
     pub(super) fn op(&self, session: SessionId) -> Op {
         let (field, stamp) = (Field::Session(session), self.stamp);
         let put = |record: Record| Op::Put {

@@ -1,6 +1,7 @@
-//! A node's copy of one map: the entries of its own sessions, which it writes, and those of the others, which it reads.
+//! A node's copy of one map: the entries of its own sessions, which it writes, and those of other nodes,
+//! which it reads.
 //!
-//! Wherever two entries of one session meet, the one with the greater [`Stamp`] is kept, and it alone is shown.
+//! Of two entries of one session the one with the greater [`Stamp`] is kept, and only that one is shown.
 
 mod local;
 mod remote;
@@ -22,12 +23,12 @@ use super::{
 use crate::ports::Written;
 use crate::{Clock, Member, Reason, SessionId, Timestamp};
 
-/// What was removed stays in mind so long: a server that takes over may have missed it, and shows that only then.
+/// How long a removal is remembered: a server that takes over may not know about it, and that shows only then.
 const REMEMBERED: Duration = Duration::from_secs(20);
-/// The store is asked again so long after it was away.
+/// The time after which the store is asked again if it did not answer.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What can be kept as the entry of a session.
+/// A value that can be stored as the entry of a session.
 pub(crate) trait Kept: Clone + PartialEq {
     fn to_record(&self) -> Record;
     fn of_record(record: Record) -> Option<Self>;
@@ -61,30 +62,30 @@ impl Kept for Arc<SessionRecord> {
 
 /// One node's copy of one map.
 ///
-/// It trusts what it is told to be removed, and nothing else: an entry that is merely missing may have been lost by the
-/// store, so it is held for a while. Of its own entries the node itself is the truth: where the store has an older one, or
-/// none, it is written again, unless somebody else has the session now.
+/// An entry is dropped only if the store says that it was removed. The store may have lost an entry that is merely
+/// missing, so that is held for a while. For its own entries the node itself is the authority: if the store has an
+/// older one or none, the node writes it again, unless another node has the session now.
 #[derive(Debug)]
 pub(crate) struct Replica<V> {
-    /// Sessions of this node.
+    /// The entries of this node's own sessions.
     local: BTreeMap<SessionId, Local<V>>,
-    /// Those of them that are [`Progress::Due`].
+    /// The own sessions whose entries are [`Progress::Due`].
     due: BTreeSet<SessionId>,
-    /// Sessions of other nodes.
+    /// The entries of other nodes' sessions.
     remote: BTreeMap<SessionId, Remote<V>>,
-    /// Sessions that other nodes took from this one of late: with which token, and until when that is remembered.
+    /// Sessions that other nodes have taken over recently: with which token, and until when that is remembered.
     taken: BTreeMap<SessionId, (Stamp, Timestamp)>,
     sync: Sync,
     writing: Writing,
-    /// The store has a note that this node has entries there, or may have one.
+    /// Whether the store has noted, or may have noted, that this node has entries in this map.
     is_noted: bool,
-    /// The revision of the newest token that was made here.
+    /// The revision of the newest token that this node made.
     revision: u64,
-    /// The store was away: nothing more is asked of it before.
+    /// The store did not answer: it is not asked before this moment.
     retry_at: Option<Timestamp>,
-    /// Something was written, and may have to be again: until then.
+    /// Until when a write of this node may have to be repeated, because a server that takes over may not know about it.
     minds_until: Option<Timestamp>,
-    /// Nothing that is held or remembered ends before.
+    /// The earliest moment at which something ends that is held or remembered.
     looks_at: Option<Timestamp>,
 }
 
@@ -92,57 +93,57 @@ pub(crate) struct Replica<V> {
 enum Writing {
     #[default]
     Idle,
-    /// These tokens; `is_last` says that this node has nothing there afterwards.
+    /// A write with these tokens is under way. `is_last` says that this node has no entry in this map afterwards.
     UnderWay {
         sent: Vec<(SessionId, Stamp)>,
         is_last: bool,
     },
 }
 
-/// How an entry of a session of this node is put.
+/// How to put the entry of a session of this node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Put {
-    /// The condition, if this is the first entry of its epoch.
+    /// The condition of the put, if this is the first entry of its epoch.
     pub(crate) guard: Guard,
     /// The revision of the profile that the entry shows.
     pub(crate) profile: u64,
-    /// It is not to be sent yet.
+    /// Whether the entry must not be sent yet.
     pub(crate) is_held: bool,
 }
 
-/// Whether an own entry counts.
+/// Whether an entry of this node's session counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Counts,
-    /// Another node is known to have the session since.
+    /// It does not count: another node has taken over the session.
     Superseded,
 }
 
-/// What became of the wish to have a session of another node.
+/// The outcome of a claim: whether this node got the session of another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
-    /// It is this node's.
+    /// This node has the session now.
     Granted,
-    /// Its entry is another one by now, or there is none.
+    /// This node does not have the session: its entry has changed, or there is none.
     Refused,
-    /// The store was away.
+    /// It is not known, because the store did not answer.
     Unknown,
 }
 
-/// What is different now.
+/// What the store's answer or announcement has changed.
 #[derive(Debug)]
 pub(crate) struct Heard<V> {
-    /// Entries that came, changed or went.
+    /// Entries that are new, have changed, or are gone.
     pub(crate) changes: Vec<(SessionId, Result<V, Reason>)>,
-    /// Sessions that were this node's and are another's now, with its token.
+    /// Sessions of this node that another node has taken over, with its token.
     pub(crate) taken: Vec<(SessionId, Stamp)>,
-    /// Own entries that the store has, with their revision.
+    /// Own entries that the store has now, each with its revision.
     pub(crate) stored: Vec<(SessionId, u64)>,
     /// Sessions that were asked to leave, and have left.
     pub(crate) left: Vec<(SessionId, Reason)>,
-    /// Sessions that were asked to leave, and of which the store knew nothing.
+    /// Sessions that were asked to leave, and that the store knew nothing about.
     pub(crate) absent: Vec<SessionId>,
-    /// Claims that were decided.
+    /// Claims that were decided, each with its outcome.
     pub(crate) claims: Vec<(SessionId, Claimed)>,
 }
 
@@ -179,7 +180,7 @@ impl<V> Default for Replica<V> {
 
 // What its owner wants.
 impl<V: Kept> Replica<V> {
-    /// Whether it waits for the map.
+    /// Whether the map is being read.
     pub(crate) fn is_reading(&self) -> bool {
         self.sync.is_reading()
     }
@@ -202,7 +203,7 @@ impl<V: Kept> Replica<V> {
         is_writing || !self.due.is_empty() || self.has_stray_note() || self.looks_at.is_some()
     }
 
-    /// Whether the store has a note that this node has entries there, and it has none.
+    /// Whether the store has noted that this node has entries in this map, while it has none.
     fn has_stray_note(&self) -> bool {
         self.is_noted && !self.has_entries()
     }
@@ -211,12 +212,12 @@ impl<V: Kept> Replica<V> {
         self.local.values().any(Local::is_to_be_there)
     }
 
-    /// Whether `session` is this node's.
+    /// Whether this node has `session`.
     pub(crate) fn owns(&self, session: SessionId) -> bool {
         self.local.get(&session).is_some_and(Local::is_owned)
     }
 
-    /// The sessions of others.
+    /// The sessions of other nodes, with their tokens and entries.
     pub(crate) fn others(&self) -> impl Iterator<Item = (SessionId, Stamp, &V)> {
         let remote = self.remote.iter();
         remote.map(|(session, it)| (*session, it.stamp, &it.value))
@@ -227,7 +228,7 @@ impl<V: Kept> Replica<V> {
         self.remote.get(&session).map(|it| (it.stamp, &it.value))
     }
 
-    /// Wants the entry of a session of this node to say `value`.
+    /// Sets what the entry of a session of this node is to say.
     pub(crate) fn put(
         &mut self,
         now: Timestamp,
@@ -282,7 +283,8 @@ impl<V: Kept> Replica<V> {
         Verdict::Counts
     }
 
-    /// Wants the session of another node, which had `expected` when it was read, to be this node's in its epoch `epoch`.
+    /// Claims the session of another node, in its epoch `epoch`. The store grants it only if the entry still has
+    /// the token `expected`.
     pub(crate) fn claim(
         &mut self,
         now: Timestamp,
@@ -302,7 +304,7 @@ impl<V: Kept> Replica<V> {
         self.wish(session, local);
     }
 
-    /// Wants no entry of a session of this node to be there; says whether there was one.
+    /// Removes the entry of a session of this node. Returns whether there was one.
     pub(crate) fn cut(
         &mut self,
         now: Timestamp,
@@ -374,8 +376,8 @@ impl<V: Kept> Replica<V> {
         true
     }
 
-    /// A session of this node is another's now. Its entry is left for that node to replace, and removed if it does not. Says
-    /// whether it is still shown.
+    /// Hands a session of this node over to another node. Its entry stays until that node replaces it, and is removed
+    /// if it does not. Returns whether the entry is still shown.
     pub(crate) fn hand_over(&mut self, now: Timestamp, session: SessionId) -> bool {
         let Some(local) = self.local.get(&session).filter(|it| it.is_owned()) else {
             return self.remote.contains_key(&session);
@@ -397,7 +399,8 @@ impl<V: Kept> Replica<V> {
         true
     }
 
-    /// Nothing that this node wrote counts any more: what is still true is to be put once more.
+    /// Notes that this node was declared dead, so that nothing it wrote counts. What is still true is to be
+    /// put once more.
     pub(crate) fn void(&mut self) {
         let due = &mut self.due;
         due.clear();
@@ -415,7 +418,8 @@ impl<V: Kept> Replica<V> {
         }
     }
 
-    /// The store may have something else than was heard. Where the map is followed it is read, and tells what is missing.
+    /// Notes that the store may have lost data. If the map is followed it is read, which shows what is missing;
+    /// otherwise everything is written again.
     pub(crate) fn distrust(&mut self) {
         // A note that was taken back may be there again.
         self.is_noted |= self.minds_until.is_some();
@@ -430,29 +434,29 @@ impl<V: Kept> Replica<V> {
         }
     }
 
-    /// Wants the map to be read.
+    /// Has the map read.
     pub(crate) fn refresh(&mut self) {
         self.sync.want();
     }
 
-    /// Wants the map to be read, after a while.
+    /// Has the map read after [`RETRY`].
     pub(crate) fn refresh_later(&mut self, now: Timestamp) {
         self.retry_at = Some(now + RETRY);
         self.sync.want();
     }
 
-    /// Whether the store was away a moment ago.
+    /// Whether the store did not answer, less than [`RETRY`] ago.
     pub(crate) fn is_away(&self, now: Timestamp) -> bool {
         self.retry_at.is_some_and(|at| now < at)
     }
 
-    /// The revision of the newest wish for the entry of a session of this node; 0 where there is none.
+    /// The revision of the newest wish for the entry of a session of this node; 0 if there is none.
     pub(crate) fn revision_of(&self, session: SessionId) -> u64 {
         let local = self.local.get(&session);
         local.map_or(0, |it| it.stamp.revision())
     }
 
-    /// Follows the map, or does so no longer; says whose sessions it then does not know any more.
+    /// Starts or stops following the map. Returns the sessions of other nodes that are not known any more.
     pub(crate) fn follow(
         &mut self,
         wanted: bool,
@@ -532,7 +536,7 @@ impl<V: Kept> Replica<V> {
         known.any(|it| (it.epoch, it.owner) > mine)
     }
 
-    /// Something is to be looked after then.
+    /// Has the copy checked at `at`, if not earlier.
     fn look_at(&mut self, at: Option<Timestamp>) {
         self.looks_at = self.looks_at.into_iter().chain(at).min();
     }
@@ -540,8 +544,8 @@ impl<V: Kept> Replica<V> {
 
 // What is asked of the store, and what it answers.
 impl<V: Kept> Replica<V> {
-    /// Asks of the store what is to be asked now: to be called after everything that happened. `extra` is written along;
-    /// says whether it was.
+    /// Emits the requests to the store that are due. Must be called after every input. `extra` is written together with
+    /// them; returns whether it was.
     pub(crate) fn ask(
         &mut self,
         now: Timestamp,
@@ -593,7 +597,7 @@ impl<V: Kept> Replica<V> {
         has_extra
     }
 
-    /// The write was done; with `None` nobody knows.
+    /// Applies the answer to a write. With `None` it is not known whether the write was applied.
     pub(crate) fn written(
         &mut self,
         now: Timestamp,
@@ -754,7 +758,8 @@ impl<V: Kept> Replica<V> {
         self.lose(now, session, fence.stamp, heard);
     }
 
-    /// A session that was this node's is another's. It looks as it did until the map says more.
+    /// Notes that another node has taken over a session of this node. Its entry is shown as it was until the
+    /// map says more.
     fn lose(&mut self, now: Timestamp, session: SessionId, stamp: Stamp, heard: &mut Heard<V>) {
         let Some(local) = self.drop_local(session) else {
             return;
@@ -788,7 +793,7 @@ impl<V: Kept> Replica<V> {
 
 // What is heard of the map.
 impl<V: Kept> Replica<V> {
-    /// The map was read; with `None` the store was away.
+    /// Applies the answer to a read. With `None` the store did not answer.
     pub(crate) fn read(
         &mut self,
         now: Timestamp,
@@ -823,7 +828,8 @@ impl<V: Kept> Replica<V> {
         heard
     }
 
-    /// Nothing of others was known of the map before it was followed, but what their sessions had left here.
+    /// Forgets remote entries that `snapshot` does not have: before the map was followed, only entries that this node's
+    /// own sessions have left were known.
     fn forget_missing(&mut self, snapshot: &Snapshot, heard: &mut Heard<V>) {
         let is_there = |session: &SessionId| {
             let mut fields = snapshot.entries.iter().map(|(field, ..)| field);
@@ -838,7 +844,7 @@ impl<V: Kept> Replica<V> {
         });
     }
 
-    /// Somebody changed the map.
+    /// Applies a change of the map that the store has announced.
     pub(crate) fn patched(
         &mut self,
         now: Timestamp,
@@ -855,7 +861,8 @@ impl<V: Kept> Replica<V> {
         heard
     }
 
-    /// The map is said to be at `clock`. A patch may be on its way: it has until the next look.
+    /// Notes that the store says that the map is at `clock`. The patch may be on its way: it has until
+    /// the next comparison.
     pub(crate) fn at(&mut self, clock: Option<Clock>) {
         let is_idle = self.sync.following != Following::Yes || self.sync.is_reading();
         if is_idle || clock == self.sync.clock {
@@ -874,7 +881,7 @@ impl<V: Kept> Replica<V> {
         local.any(|it| it.is_to_be_there() && it.progress == Progress::Stored)
     }
 
-    /// Everything that `who` wrote is void.
+    /// Drops the entries of the dead incarnation `who`.
     pub(crate) fn lost(&mut self, who: Incarnation) -> Heard<V> {
         let mut heard = Heard::default();
         self.remote.retain(|session, remote| {
@@ -887,7 +894,7 @@ impl<V: Kept> Replica<V> {
         heard
     }
 
-    /// Lets go of what was held or remembered for long enough.
+    /// Drops what was held or remembered for long enough by `now`.
     pub(crate) fn expire(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
         let mut heard = Heard::default();
         if self.looks_at.is_none_or(|at| now < at) {
@@ -926,7 +933,7 @@ impl<V: Kept> Replica<V> {
         self.looks_at.is_some() && self.remote.values().any(is_missing)
     }
 
-    /// Others have caught up with the store: what waited for that is looked at once more.
+    /// Checks missing entries again, because all nodes have had time to write theirs.
     pub(crate) fn settled(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
         let mut remote = self.remote.values();
         let is_over = |it: &Remote<V>| {
@@ -1040,7 +1047,7 @@ impl<V: Kept> Replica<V> {
         self.look_at(looks_at);
     }
 
-    /// The store has, or had, the entry `value` with `stamp`.
+    /// Applies the entry `value` with the token `stamp`, which the store has or had.
     fn hear(
         &mut self,
         now: Timestamp,
@@ -1085,7 +1092,7 @@ impl<V: Kept> Replica<V> {
         self.hear_remote(session, stamp, value, members, heard);
     }
 
-    /// Whether the session went to another node, which has not written yet.
+    /// Whether the session went to another node, which has not written its own entry yet.
     fn has_moved(&self, session: SessionId) -> bool {
         let remote = self.remote.get(&session);
         remote.is_some_and(|it| matches!(it.missing, Missing::Moved { .. }))
@@ -1167,7 +1174,7 @@ impl<V: Kept> Replica<V> {
         }
     }
 
-    /// What holds after every input, or it is wrong.
+    /// Asserts what must hold after every input.
     #[cfg(debug_assertions)]
     fn assert_invariants(&self) {
         for (session, local) in &self.local {

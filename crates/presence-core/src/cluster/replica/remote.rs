@@ -1,17 +1,17 @@
-//! What a node knows of the entries of others in one map.
+//! What a node knows of the entries of other nodes in one map.
 
 use std::time::Duration;
 
 use crate::cluster::{Membership, Stamp};
 use crate::{Timestamp, Timing};
 
-/// An entry that is missing where nothing says that it was removed is kept so long, for its owner to write it again.
+/// How long an entry is kept that is missing without having been removed, so that its owner can write it again.
 const HOLD_AFTER_GAP: Duration = Duration::from_secs(3);
-/// The same, where the store is known to have lost data: at least so long, and until every node has had time to write
-/// again.
+/// How long, at least, a missing entry is kept if the store has lost data. It is also kept until every node has had
+/// time to write its entries again.
 const HOLD_AFTER_LOSS: Duration = Duration::from_secs(3);
-/// An entry of a session that went to another node is kept so long, for that node to write its own: a server may be away
-/// meanwhile, and its replacement not there yet.
+/// How long an entry is kept whose session went to another node, so that the other node can write its own. A server may
+/// have died meanwhile, and not have been replaced yet.
 const HOLD_AFTER_MOVE: Duration = Duration::from_secs(30);
 
 /// The entry of a session of another node.
@@ -22,21 +22,21 @@ pub(super) struct Remote<V> {
     pub(super) missing: Missing,
 }
 
-/// Whether the entry is known to be in the store.
+/// Whether the entry is known to be in the store, and since when it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// It is there, as far as is known.
+    /// The entry is in the store, as far as this node knows.
     No,
-    /// It was not there when the map was read.
+    /// The entry was not there when the map was read.
     Gap { since: Timestamp },
-    /// The same, and the store has lost data.
+    /// The entry was not there when the map was read, and the store has lost data.
     Loss { since: Timestamp },
-    /// The session has gone to another node, which has not written yet.
+    /// The session went to another node, which has not written its own entry yet.
     Moved { since: Timestamp },
 }
 
 impl Missing {
-    /// When to look whether to let go of it, if it is missing.
+    /// When to check whether the entry has been missing for too long; `None` if it is not missing.
     pub(super) fn looks_at(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Missing::No => None,
@@ -49,7 +49,7 @@ impl Missing {
         }
     }
 
-    /// Whether it was missing for long enough.
+    /// Whether the entry has been missing for too long.
     pub(super) fn is_over(self, now: Timestamp, members: &Membership) -> bool {
         match self {
             Missing::No => false,

@@ -3,19 +3,19 @@
 use crate::Clock;
 use crate::cluster::Patch;
 
-/// Patches that wait for the map to be read; with one more, it is read twice.
+/// The number of patches that wait while the map is being read. If there are more, the map is read once more.
 pub(super) const EARLY_MAX: usize = 64;
 
 /// Whether the map is followed, and how it is being read.
 #[derive(Debug, Default)]
 pub(super) struct Sync {
     pub(super) following: Following,
-    /// The version of the map that the copy is.
+    /// The version of the map that the copy has.
     pub(super) clock: Option<Clock>,
     /// The number of the last request to read it.
     pub(super) ask: u32,
     pub(super) reading: Reading,
-    /// Another version than the copy's was said to be there; the patch may be on its way.
+    /// Another version that the store is said to have. Its patch may be on its way.
     pub(super) suspect: Option<Option<Clock>>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Sync {
 pub(super) enum Following {
     #[default]
     No,
-    /// Asked for, and not read yet.
+    /// The map was asked for, and has not been read yet.
     Opening,
     Yes,
 }
@@ -33,9 +33,9 @@ pub(super) enum Following {
 pub(super) enum Reading {
     #[default]
     Idle,
-    /// Something was missed.
+    /// The map has to be read, because something was missed.
     Wanted,
-    /// Asked for. What comes meanwhile waits; `again` if something was missed since.
+    /// The map was asked for. Patches wait until it has been read; `again` says that something was missed since.
     UnderWay { early: Vec<Patch>, again: bool },
 }
 
@@ -44,7 +44,7 @@ impl Sync {
         matches!(self.reading, Reading::UnderWay { .. })
     }
 
-    /// Something was missed: the map is to be read, once more if that is under way.
+    /// Notes that something was missed: the map has to be read, or read once more.
     pub(super) fn want(&mut self) {
         match &mut self.reading {
             Reading::UnderWay { again, .. } => *again = true,
@@ -53,7 +53,7 @@ impl Sync {
         }
     }
 
-    /// The number with which to read the map now.
+    /// Starts to read the map. Returns the number of the request.
     pub(super) fn start(&mut self) -> u32 {
         self.ask = self.ask.wrapping_add(1);
         self.suspect = None;
@@ -64,7 +64,7 @@ impl Sync {
         self.ask
     }
 
-    /// Follows the map no longer.
+    /// Stops following the map.
     pub(super) fn close(&mut self) {
         *self = Sync {
             ask: self.ask,

@@ -1,4 +1,4 @@
-//! One clause with two nodes, and names that are nobody else's.
+//! One clause of the contract, with two nodes and names that nobody else uses.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
@@ -12,7 +12,7 @@ use presence_core::{ChannelId, SessionId, Topic, WorkspaceId};
 use super::make;
 use super::node::Node;
 
-/// One clause: two nodes, and names of its own.
+/// One clause of the contract: two nodes, and names that nobody else uses.
 pub(super) struct Case<T> {
     pub(super) clause: &'static str,
     pub(super) here: Node<T>,
@@ -77,7 +77,7 @@ impl<T: Topics> Case<T> {
         ))
     }
 
-    /// A channel in the same shard as `subject`, where things that are told one after the other are heard so.
+    /// A channel in the same shard as `subject`: a node hears of both in the order in which they change.
     pub(super) fn neighbour(&self, subject: &Subject) -> Subject {
         loop {
             let place = self.place();
@@ -87,7 +87,7 @@ impl<T: Topics> Case<T> {
         }
     }
 
-    /// Checks that what was told of something is what was meant.
+    /// Checks that `told`, what a node was told of something, is what was meant.
     #[track_caller]
     pub(super) fn same<V: Debug + PartialEq>(&self, what: &str, told: V, meant: V) {
         assert!(
@@ -97,7 +97,7 @@ impl<T: Topics> Case<T> {
         );
     }
 
-    /// Checks that something holds; `otherwise` is what it would be that does not.
+    /// Checks that a condition holds; `otherwise` describes what is wrong if it does not.
     #[track_caller]
     pub(super) fn holds(&self, holds: bool, otherwise: &str) {
         assert!(holds, "{}: {otherwise}", self.clause);

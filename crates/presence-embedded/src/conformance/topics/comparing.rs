@@ -1,4 +1,4 @@
-//! What comparing tells.
+//! Clauses about comparing: what a node is told.
 
 use std::slice::from_ref;
 
@@ -66,7 +66,7 @@ async fn change<T: Topics>(case: &Case<T>, subject: &Subject, words: &str) {
         .await;
 }
 
-/// The next version that is told of one of `subjects`.
+/// The next version that `node` is told for one of `subjects`.
 async fn hear_at<T: Topics>(node: &Node<T>, subjects: &[Subject]) -> (Subject, Option<Clock>) {
     let told = |notice: &Notice| match notice {
         Notice::At(subject, clock) if subjects.contains(subject) => Some((subject.clone(), *clock)),

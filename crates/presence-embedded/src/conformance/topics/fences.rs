@@ -1,4 +1,4 @@
-//! Which of two writes of one entry wins.
+//! Clauses about fences: which of two writes of one entry wins.
 
 use std::sync::Arc;
 
@@ -224,7 +224,7 @@ pub(super) async fn an_older_generation_is_refused<T: Topics>(case: &Case<T>) {
     }
 }
 
-/// As a floating-point number, each of these is another.
+/// The ids differ in bits that a floating-point number would lose.
 pub(super) async fn nodes_are_told_apart_by_every_bit<T: Topics>(case: &Case<T>) {
     for node in [0, NUMBER_MAX + 1, i64::MAX as u64 - 1, u64::MAX - 1] {
         let (room, ann) = (case.place(), case.session());
@@ -346,7 +346,7 @@ pub(super) async fn of_concurrent_puts_of_one_epoch_a_single_one_is_done<T: Topi
     }
 }
 
-/// The token of an operation.
+/// The fencing token of an operation.
 fn token(op: &Op) -> Stamp {
     match op {
         Op::Put { stamp, .. } | Op::Cut { stamp, .. } => *stamp,
@@ -354,10 +354,10 @@ fn token(op: &Op) -> Stamp {
     }
 }
 
-/// A connection of a session: epoch, on which of two nodes, generation.
+/// A connection of a session: its epoch, on which of two nodes it is, and its generation.
 type Connection = (u64, usize, u64);
 
-/// Checks that the second replaces the first.
+/// Checks that the second connection replaces the first.
 async fn check_replaces<T: Topics>(case: &Case<T>, connections: [Connection; 2]) {
     let (room, ann) = (case.place(), case.session());
     for connection in connections {
@@ -367,7 +367,7 @@ async fn check_replaces<T: Topics>(case: &Case<T>, connections: [Connection; 2])
     }
 }
 
-/// Checks that the first is not replaced by the second.
+/// Checks that the second connection does not replace the first.
 async fn check_refused<T: Topics>(case: &Case<T>, connections: [Connection; 2]) {
     let (room, ann) = (case.place(), case.session());
     let [stored, late] = connections.map(|it| stamp(case, it));

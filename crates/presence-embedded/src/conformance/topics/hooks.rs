@@ -1,4 +1,4 @@
-//! What the outside is told, kept until it was.
+//! Clauses about webhook events, which are kept until they are delivered.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::case::Case;
 use super::make::{cut, entry, put, user};
 use super::node::Node;
 
-/// More rows, or events, than there are in a shard.
+/// More rows, or events, than a shard has.
 const ALL: usize = 100_000;
 
 pub(super) async fn what_is_told_is_known_and_waits<T: Topics + Outbox + Hooks>(case: &Case<T>) {
@@ -250,7 +250,7 @@ pub(super) async fn what_was_told_can_be_doubted<T: Topics + Outbox + Hooks>(cas
     clean(case, &rooms).await;
 }
 
-/// Another change of `subject`, and the row that it leaves.
+/// Changes `subject` once more, and returns the row that the change leaves.
 async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
     let session = case.session();
     let stamp = case.here.stamp(1);
@@ -272,7 +272,7 @@ async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
     }
 }
 
-/// A telling that need not be exact.
+/// A telling that is valid even if the subject has changed since.
 fn telling(row: &Row, after: u64, told: &Told, events: &[HookEvent]) -> Telling {
     Telling {
         row: row.clone(),
@@ -298,7 +298,7 @@ fn look() -> Look {
     }
 }
 
-/// Events of every kind there is of `subject`.
+/// One event of every kind that `subject` can have.
 fn events(subject: &Subject) -> Vec<HookEvent> {
     match subject {
         Subject::User(user) => vec![
@@ -370,7 +370,7 @@ async fn tell<T: Hooks>(node: &Node<T>, telling: &Telling) -> Tell {
     ok(node.link.tell(std::slice::from_ref(telling)).await)
 }
 
-/// What waits of `subject`.
+/// The events that wait for `subject`.
 async fn waiting<T: Hooks>(node: &Node<T>, subject: &Subject) -> Vec<Numbered> {
     let mut events = ok(node.link.waiting(&[subject.shard()], ALL).await).events;
     events.retain(|it| match (subject, &it.event) {
@@ -400,12 +400,12 @@ async fn delivered<T: Hooks>(node: &Node<T>, shard: u16, upto: u64) {
     ok(node.link.delivered(&[(shard, upto)]).await);
 }
 
-/// Takes away all that waits in a shard.
+/// Removes all events that wait in a shard.
 async fn take_away<T: Hooks>(case: &Case<T>, shard: u16) {
     delivered(&case.here, shard, (1 << 53) - 1).await;
 }
 
-/// The version of the row of `subject`.
+/// The version of the outbox row of `subject`, if there is one.
 async fn row_of<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Option<u64> {
     let shards = [subject.shard()];
     let due = case
@@ -416,7 +416,7 @@ async fn row_of<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Option
     row.map(|it| it.version)
 }
 
-/// Leaves nothing of `subjects`.
+/// Removes what receivers were told of `subjects`, and all events that wait in their shards.
 async fn clean<T: Topics + Outbox + Hooks>(case: &Case<T>, subjects: &[Subject]) {
     for subject in subjects {
         let row = change(case, subject).await;
@@ -430,7 +430,7 @@ async fn clean<T: Topics + Outbox + Hooks>(case: &Case<T>, subjects: &[Subject])
     }
 }
 
-/// The outcome of the one thing that was asked.
+/// The outcome of a call that was asked for one thing.
 fn ok<R>(mut outcomes: Vec<Result<R, StoreError>>) -> R {
     assert_eq!(outcomes.len(), 1, "one outcome for each");
     outcomes.remove(0).expect("the store is there")

@@ -1,4 +1,4 @@
-//! Who is alive.
+//! Clauses about leases: which nodes are alive.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use tokio::time::sleep;
 use super::case::Case;
 use super::node::{LONG, Node, SETTLED_MS};
 
-/// How long a lease is whose end is waited for.
+/// The length of a lease whose end the suite waits for.
 const SHORT: Duration = Duration::from_millis(50);
 /// How long to wait before looking again.
 const PAUSE: Duration = Duration::from_millis(5);
-/// By how much a lease may be off, for a store that counts in seconds.
+/// How far a lease may be off, for a store that counts in seconds.
 const SLACK: Duration = Duration::from_secs(1);
 
 pub(super) async fn a_lease_is_new_and_then_goes_on<T: Topics>(case: &Case<T>) {
@@ -195,7 +195,7 @@ pub(super) async fn all_nodes_share_one_secret<T: Topics>(case: &Case<T>) {
     }
 }
 
-/// The secret that a node gets who proposes one that nobody else does.
+/// The secret that a node gets if it proposes one that nobody else proposes.
 pub(super) async fn secret<T: Topics>(case: &Case<T>, node: &Node<T>) -> [u8; 32] {
     let mut proposal = [0xff; 32];
     proposal[..8].copy_from_slice(&case.random().to_le_bytes());
@@ -205,7 +205,7 @@ pub(super) async fn secret<T: Topics>(case: &Case<T>, node: &Node<T>) -> [u8; 32
     }
 }
 
-/// Looks at the leases until that of `who` has lapsed, by the store's clock.
+/// Reads the leases until that of `who` has ended by the store's clock.
 pub(super) async fn until_it_lapses<T: Topics>(case: &Case<T>, who: Incarnation) -> Lease {
     let other = case.stranger();
     loop {
@@ -221,7 +221,7 @@ pub(super) async fn until_it_lapses<T: Topics>(case: &Case<T>, who: Incarnation)
     }
 }
 
-/// Checks that `who` holds a lease for `ttl` from now, and says until when.
+/// Checks that `who` holds a lease for `ttl` from now, and returns when it ends.
 fn check_runs<T: Topics>(
     case: &Case<T>,
     all: &Leases,
@@ -241,7 +241,7 @@ fn check_runs<T: Topics>(
     lease.until
 }
 
-/// The lease of `who`, of which there is one.
+/// The one lease of `who` in `all`.
 fn lease<T: Topics>(case: &Case<T>, all: &Leases, who: Incarnation) -> Lease {
     let mut of_who = all.nodes.iter().filter(|it| it.who == who);
     let (first, second) = (of_who.next(), of_who.next());

@@ -1,4 +1,4 @@
-//! What follows when the store loses all its data.
+//! Clauses about a store that loses all its data.
 
 use std::slice::from_ref;
 
@@ -9,7 +9,7 @@ use super::leases::secret;
 use super::make::{is_there, member, put};
 use super::node::LONG;
 
-/// More comparisons than it may take until a loss is history.
+/// More comparisons than a store may need until it reports a loss no longer.
 const COMPARISONS_MAX: usize = 20;
 
 pub(super) async fn what_was_lost_is_not_there<T: Topics>(case: &Case<T>, wipe: &impl AsyncFn()) {
@@ -54,7 +54,7 @@ pub(super) async fn comparing_tells_every_node_that_data_was_lost<T: Topics>(
     }
 }
 
-/// All of a shard is read again each time, so it must not be said for ever.
+/// A node reads all of a shard again at each report, so the store must not report a loss for ever.
 pub(super) async fn comparing_tells_a_loss_once<T: Topics>(case: &Case<T>, wipe: &impl AsyncFn()) {
     let (room, ann) = (case.place(), case.session());
     case.there.follow(from_ref(&room)).await;

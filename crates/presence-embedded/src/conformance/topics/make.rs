@@ -1,4 +1,4 @@
-//! Things to write.
+//! Makes the operations and records that the clauses write.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use presence_core::{
     SessionId, Status, Timestamp, Topic, UserId, Visible, WorkspaceId,
 };
 
-/// The greatest number that JSON, Lua and JavaScript all keep.
+/// The greatest number that JSON, Lua and JavaScript can all represent.
 pub(super) const NUMBER_MAX: u64 = (1 << 53) - 1;
-/// A moment in the year 5138.
+/// A moment in the year 5138, in milliseconds since 1970.
 pub(super) const FAR_MS: u64 = 100_000_000_000_000;
 
 /// Puts `record` of `session`.
@@ -21,12 +21,13 @@ pub(super) fn put(session: SessionId, stamp: Stamp, record: &Record) -> Op {
     Op::put(Field::Session(session), stamp, record.clone())
 }
 
-/// Puts `record` of `session`, which begins an epoch: nothing may be there but what the writer has begun itself.
+/// Puts `record` of `session`, which begins an epoch: no entry may be there except one that the writer
+/// has begun itself.
 pub(super) fn begin(session: SessionId, stamp: Stamp, record: &Record) -> Op {
     replace(session, stamp, record, None)
 }
 
-/// Puts `record` of `session` in the place of what has the token `expected`.
+/// Puts `record` of `session` in place of the entry with the token `expected`.
 pub(super) fn replace(
     session: SessionId,
     stamp: Stamp,
@@ -51,7 +52,7 @@ pub(super) fn cut(session: SessionId, stamp: Stamp) -> Op {
     }
 }
 
-/// What a patch says of a put.
+/// The change that a patch reports for a put.
 pub(super) fn is_there(session: SessionId, stamp: Stamp, record: &Record) -> Change {
     Change {
         field: Field::Session(session),
@@ -59,7 +60,7 @@ pub(super) fn is_there(session: SessionId, stamp: Stamp, record: &Record) -> Cha
     }
 }
 
-/// What a patch says of a removal, whatever fence is left.
+/// The change that a patch reports for a removal, whatever fence is left.
 pub(super) fn is_gone(session: SessionId, reason: Reason) -> Change {
     Change {
         field: Field::Session(session),
@@ -77,7 +78,7 @@ pub(super) fn is_gone(session: SessionId, reason: Reason) -> Change {
     }
 }
 
-/// `session` in some place, saying `words` about itself.
+/// A record of `session` in some place, with `words` in its meta.
 pub(super) fn member(session: SessionId, words: &str) -> Record {
     Record::Member(Arc::new(Member {
         session,
@@ -99,7 +100,7 @@ pub(super) fn member(session: SessionId, words: &str) -> Record {
     }))
 }
 
-/// The same, showing the revision `profile` of its user's profile.
+/// The same, with the revision `profile` of its user's profile.
 pub(super) fn showing(session: SessionId, words: &str, profile: u64) -> Record {
     match member(session, words) {
         Record::Member(member) => Record::Member(Arc::new(Member {
@@ -114,7 +115,7 @@ fn meta(json: &str) -> Arc<Meta> {
     Arc::new(Meta::from_json(json).expect("it is one"))
 }
 
-/// An entry of `session` in the map of `subject`, with `words` in it.
+/// A record of `session` that fits the map of `subject`, with `words` in it.
 pub(super) fn entry(subject: &Subject, session: SessionId, words: &str) -> Record {
     match subject {
         Subject::Place(_) => member(session, words),

@@ -1,4 +1,4 @@
-//! The contract of [`Topics`].
+//! The suite for the contract of [`Topics`].
 
 mod case;
 mod comparing;
@@ -33,19 +33,19 @@ use self::records::*;
 use self::slices::*;
 use self::writes::*;
 
-/// Checks every clause of [`Topics`] that can be seen while the store is well.
+/// Checks every clause of [`Topics`] that can be seen while the store works.
 ///
-/// `connect` makes a link to the store for another node; the suite asks for a few. It writes to subjects of random names
-/// and holds leases of random nodes, so the store may have other users, as long as they do not wipe it; a suite that has
-/// passed leaves some thousand entries there, and no lease that runs. The numbers it writes are up to 2^53 - 1, but those of
-/// nodes, which have all their bits.
+/// `connect` makes a link to the store for another node; the suite calls it a few times. The suite writes to subjects with
+/// random names and holds leases of random nodes, so the store may have other users as long as they do not wipe it. After a
+/// pass it leaves some thousand entries there, and no lease that runs. It writes numbers up to 2^53 - 1, except for node
+/// ids, which use all their bits.
 ///
-/// It waits for what has to come, and never for what must not: that would have come before something else does.
+/// It waits for what has to come, and never for what must not come: that would arrive before something else does.
 /// In a snapshot and in a patch, entries may be in any order.
 ///
 /// # Panics
 ///
-/// A clause does not hold.
+/// Panics if a clause does not hold.
 pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
     let links = [Arc::new(connect().await), Arc::new(connect().await)];
     macro_rules! check {
@@ -126,13 +126,13 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
     }
 }
 
-/// Checks every clause of [`Outbox`] that can be seen while the store is well.
+/// Checks every clause of [`Outbox`] that can be seen while the store works.
 ///
-/// `connect` is that of [`topics`], to a store that was told that somebody wants webhooks. The suite settles its own rows.
+/// `connect` is that of [`topics`], to a store that was told to keep rows for webhooks. The suite settles its own rows.
 ///
 /// # Panics
 ///
-/// A clause does not hold.
+/// Panics if a clause does not hold.
 pub async fn outbox<T: Topics + Outbox>(connect: impl AsyncFn() -> T) {
     let links = [Arc::new(connect().await), Arc::new(connect().await)];
     macro_rules! check {
@@ -155,11 +155,11 @@ pub async fn outbox<T: Topics + Outbox>(connect: impl AsyncFn() -> T) {
     }
 }
 
-/// Checks what [`Outbox`] says of a store that was not told that somebody wants webhooks.
+/// Checks what [`Outbox`] says of a store that was not told to keep rows for webhooks.
 ///
 /// # Panics
 ///
-/// The clause does not hold.
+/// Panics if the clause does not hold.
 pub async fn outbox_without_webhooks<T: Topics + Outbox>(connect: impl AsyncFn() -> T) {
     let links = [Arc::new(connect().await), Arc::new(connect().await)];
     nothing_waits_for_webhooks_that_nobody_wants(&Case::new(
@@ -169,13 +169,13 @@ pub async fn outbox_without_webhooks<T: Topics + Outbox>(connect: impl AsyncFn()
     .await;
 }
 
-/// Checks every clause of [`Hooks`] that can be seen while the store is well.
+/// Checks every clause of [`Hooks`] that can be seen while the store works.
 ///
-/// `connect` is that of [`outbox`]; nobody else tells anything there.
+/// `connect` is that of [`outbox`]; nobody else queues events there.
 ///
 /// # Panics
 ///
-/// A clause does not hold.
+/// Panics if a clause does not hold.
 pub async fn hooks<T: Topics + Outbox + Hooks>(connect: impl AsyncFn() -> T) {
     let links = [Arc::new(connect().await), Arc::new(connect().await)];
     macro_rules! check {
@@ -197,13 +197,13 @@ pub async fn hooks<T: Topics + Outbox + Hooks>(connect: impl AsyncFn() -> T) {
     }
 }
 
-/// Checks what [`Topics`] says of a store that loses all its data while nodes follow what is in it.
+/// Checks what [`Topics`] says of a store that loses all its data while nodes follow subjects in it.
 ///
-/// `connect` is that of [`topics`]; `wipe` loses the data, and breaks no connection. The store belongs to the suite alone.
+/// `connect` is that of [`topics`]; `wipe` loses the data and breaks no connection. Only the suite uses the store.
 ///
 /// # Panics
 ///
-/// A clause does not hold.
+/// Panics if a clause does not hold.
 pub async fn topics_after_loss<T: Topics>(connect: impl AsyncFn() -> T, wipe: impl AsyncFn()) {
     let links = [Arc::new(connect().await), Arc::new(connect().await)];
     macro_rules! check {

@@ -1,4 +1,4 @@
-//! Who hears which murmur.
+//! Clauses about murmurs: which nodes hear them.
 
 use std::slice::from_ref;
 

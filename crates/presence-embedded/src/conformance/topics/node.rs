@@ -1,4 +1,4 @@
-//! One node, as a clause sees it: what fails where nothing may fail ends the suite.
+//! A node on the store, as clauses use it: a call that fails where none may fail ends the suite.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,25 +10,25 @@ use presence_core::cluster::{
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 use tokio::time::{Instant, timeout_at};
 
-/// How long is waited for what has to come: as long as it takes on a busy machine, for it is not a measurement.
+/// How long the suite waits for what has to come. It is long enough for a busy machine, and not a measurement.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a lease is whose end nobody waits for.
+/// The length of a lease whose end nobody waits for.
 pub(super) const LONG: Duration = Duration::from_secs(60);
-/// More calls than reaping takes anybody, however small the steps.
+/// More calls than any store needs to reap a node, however small its steps.
 pub(super) const REAPS_MAX: usize = 5_000;
 
-/// What the leases of a test are called.
+/// The name of the nodes of the suite.
 const NAME: &str = "a node of a test";
-/// Until when its holder says that everything is in the store.
+/// The moment until which the node says that all its writes are in the store.
 pub(super) const SETTLED_MS: u64 = 1_700_000_000_123;
 
-/// Of what was refused, the tokens that stand in the way.
+/// The tokens of the entries that a write was refused for.
 pub(super) fn stamps(refused: Vec<(Field, Fence)>) -> Vec<(Field, Stamp)> {
     let refused = refused.into_iter();
     refused.map(|(field, fence)| (field, fence.stamp)).collect()
 }
 
-/// Whether two changes say the same, whatever fence a removal has left.
+/// Whether two changes are the same except for the fence that a removal has left.
 pub(super) fn says_the_same(told: &Change, meant: &Change) -> bool {
     let is_same = match (&told.entry, &meant.entry) {
         (Err(told), Err(meant)) => told.reason == meant.reason,
@@ -54,13 +54,13 @@ impl<T: Topics> Node<T> {
         Stamp::of_session(epoch, self.me, 1)
     }
 
-    /// Writes in its own name, and answers what was refused.
+    /// Writes in the name of this node, and returns what was refused.
     pub(super) async fn write(&self, subject: &Subject, ops: &[Op]) -> Vec<(Field, Stamp)> {
         let written = self.written(subject, ops).await;
         stamps(written.refused)
     }
 
-    /// Writes in its own name, and answers all that came of it.
+    /// Writes in the name of this node, and returns the whole outcome.
     pub(super) async fn written(&self, subject: &Subject, ops: &[Op]) -> Written {
         let write = Write {
             subject: subject.clone(),
@@ -83,7 +83,7 @@ impl<T: Topics> Node<T> {
         written.remove(0)
     }
 
-    /// Writes what nobody refuses.
+    /// Writes `ops`, and checks that none was refused.
     pub(super) async fn does(&self, subject: &Subject, ops: &[Op]) {
         let refused = self.write(subject, ops).await;
         let clause = self.clause;
@@ -102,7 +102,7 @@ impl<T: Topics> Node<T> {
         read.remove(0)
     }
 
-    /// The maps of `subjects`, their entries in order of their fields.
+    /// The maps of `subjects`, each with its entries in order of their fields.
     pub(super) async fn read_all(&self, subjects: &[Subject]) -> Vec<Snapshot> {
         let read = self.link.read(subjects).await.into_iter();
         let sorted = |it| {
@@ -113,7 +113,7 @@ impl<T: Topics> Node<T> {
         read.map(sorted).collect()
     }
 
-    /// Checks what is in `subject`, whatever its version.
+    /// Checks the entries of `subject`, whatever its version.
     pub(super) async fn check_entries(&self, subject: &Subject, ops: &[Op]) {
         let meant = ops.iter().filter_map(|op| match op {
             Op::Put {
@@ -157,7 +157,7 @@ impl<T: Topics> Node<T> {
         self.ok("comparing", compared);
     }
 
-    /// The first notice that `pick` picks; the others are of no interest.
+    /// The first notice that `pick` accepts; earlier ones are dropped.
     pub(super) async fn hear<R>(
         &self,
         what: &str,
@@ -192,7 +192,7 @@ impl<T: Topics> Node<T> {
             .await
     }
 
-    /// The next patch of `subject`, its changes in order of their fields. Nothing else may be told of it before.
+    /// The next patch of `subject`, its changes in order of their fields. No murmur of it may come before.
     pub(super) async fn hear_patch(&self, subject: &Subject) -> Patch {
         match self.hear_of(subject).await {
             Notice::Patched(_, mut patch) => {
@@ -235,7 +235,7 @@ impl<T: Topics> Node<T> {
         self.ok("forgetting a node", forgotten);
     }
 
-    /// Reaps a little of `who`, and says whether there may be more.
+    /// Reaps a part of the entries of `who`, and returns whether there may be more.
     pub(super) async fn reap_some(&self, who: Incarnation) -> bool {
         let reaped = self.link.reap(who).await;
         self.ok("reaping", reaped)

@@ -1,4 +1,4 @@
-//! Who hears which patch.
+//! Clauses about patches: which nodes hear them.
 
 use std::collections::BTreeMap;
 use std::slice::from_ref;
@@ -13,7 +13,7 @@ use super::case::Case;
 use super::make::{cut, is_gone, is_there, member, put};
 use super::node::Node;
 
-/// How many patches are followed in a row.
+/// How many patches in a row a node follows.
 const PATCHES: usize = 50;
 
 pub(super) async fn a_follower_hears_each_patch_once_and_in_order<T: Topics>(case: &Case<T>) {
@@ -184,7 +184,7 @@ pub(super) async fn a_copy_kept_by_patches_is_the_map<T: Topics>(case: &Case<T>)
     case.same("the map", read.entries, copy);
 }
 
-/// Changes `subject`, and checks that this is the next thing that `node` hears of it.
+/// Changes `subject`, and checks that this is the next notice of it that `node` hears.
 async fn check_is_first<T: Topics>(case: &Case<T>, node: &Node<T>, subject: &Subject) {
     let (somebody, stamp) = (case.session(), case.here.stamp(7));
     let record = member(somebody, "somebody");
@@ -195,7 +195,8 @@ async fn check_is_first<T: Topics>(case: &Case<T>, node: &Node<T>, subject: &Sub
     node.check_patch(subject, &changes).await;
 }
 
-/// Changes `subject`, and checks that `node` does not hear it: it hears what happens next door afterwards.
+/// Changes `subject`, and checks that `node` does not hear it: the next notice is about a later change
+/// of its neighbour.
 async fn check_is_not_heard<T: Topics>(case: &Case<T>, node: &Node<T>, subject: &Subject) {
     let next_door = case.neighbour(subject);
     node.follow(from_ref(&next_door)).await;

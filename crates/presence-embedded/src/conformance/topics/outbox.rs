@@ -1,4 +1,4 @@
-//! What waits to be carried elsewhere.
+//! Clauses about the outbox: the rows that wait to be carried elsewhere.
 
 use std::collections::BTreeSet;
 use std::slice::from_ref;
@@ -14,7 +14,7 @@ use super::case::Case;
 use super::make::{cut, entry, profile, put, user};
 use super::node::{LONG, Node, PATIENCE};
 
-/// More rows than there are in a shard.
+/// More rows than a shard has.
 const ALL: usize = 100_000;
 /// How many rows one shard gets.
 const ROWS: usize = 5;
@@ -278,7 +278,7 @@ pub(super) async fn nothing_waits_for_webhooks_that_nobody_wants<T: Topics + Out
     settle(case, &[ann]).await;
 }
 
-/// Another change of the profile of `subject`.
+/// Another change of the profile of `subject`, as an operation.
 fn change<T: Topics>(case: &Case<T>, subject: &Subject, revision: u64) -> Op {
     let Subject::User(user) = subject else {
         panic!(
@@ -320,7 +320,7 @@ fn another<T: Topics>(case: &Case<T>, shard: u16) -> Subject {
     }
 }
 
-/// Does `op`, and says which version that made.
+/// Writes `op`, and returns the version that it made.
 async fn written<T: Topics>(node: &Node<T>, subject: &Subject, op: Op) -> Option<u64> {
     let write = Write {
         subject: subject.clone(),
@@ -341,7 +341,7 @@ async fn rows<T: Topics + Outbox>(
     node.due(queue, &[shard], age, ALL).await.remove(0)
 }
 
-/// The version of the row of `subject`.
+/// The version of the outbox row of `subject`, if there is one.
 async fn row_of<T: Topics + Outbox>(
     node: &Node<T>,
     queue: Queue,
@@ -352,7 +352,7 @@ async fn row_of<T: Topics + Outbox>(
     row.map(|it| it.version)
 }
 
-/// Takes away all rows of `subjects`.
+/// Settles all rows of `subjects`.
 async fn settle<T: Topics + Outbox>(case: &Case<T>, subjects: &[Subject]) {
     for queue in Queue::ALL {
         let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! What becomes of the entries of a dead node.
+//! Clauses about reaping: the entries of a dead node are removed.
 
 use std::slice::from_ref;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::case::Case;
 use super::make::{cut, entry, is_gone, member, profile, put};
 use super::node::{REAPS_MAX, says_the_same};
 
-/// In how many maps a dead node has entries: more than anyone cleans in one step.
+/// In how many maps a dead node has entries: more than any store cleans in one step.
 const MAPS: usize = 1_000;
 
 pub(super) async fn reaping_removes_the_entries_of_one_incarnation_only<T: Topics>(case: &Case<T>) {
@@ -153,7 +153,8 @@ pub(super) async fn reaping_one_that_has_nothing_ends<T: Topics>(case: &Case<T>)
     case.here.reap(case.here.me).await;
 }
 
-/// The store is told an untruth here, because nothing else could show that it has taken its note back.
+/// The suite claims a last write here although an entry remains: nothing else could show that the store has removed
+/// its own note.
 pub(super) async fn what_was_a_last_write_is_not_looked_at_when_reaping<T: Topics>(case: &Case<T>) {
     let (dead, stamp) = (case.here.me, case.here.stamp(1));
     let other = Incarnation {
@@ -220,7 +221,7 @@ async fn write<T: Topics>(case: &Case<T>, subject: &Subject, by: Incarnation, op
     case.same("what was refused", refused, vec![]);
 }
 
-/// Puts an entry into each of many maps.
+/// Puts an entry into each of [`MAPS`] maps.
 async fn in_many_maps<T: Topics>(case: &Case<T>) -> Vec<Subject> {
     let (ann, stamp) = (case.session(), case.here.stamp(1));
     let rooms: Vec<Subject> = (0..MAPS).map(|_| case.place()).collect();

@@ -1,4 +1,4 @@
-//! What is read is what was written.
+//! Clauses about records: a node reads what another one wrote.
 
 use std::sync::Arc;
 
@@ -213,7 +213,7 @@ async fn check_member<T: Topics>(case: &Case<T>, change: impl FnOnce(&mut Member
     check(case, &case.place(), op).await;
 }
 
-/// Checks that what `op` puts is what another node reads.
+/// Checks that another node reads what `op` puts.
 async fn check<T: Topics>(case: &Case<T>, subject: &Subject, op: Op) {
     let ops = [op];
     case.here.does(subject, &ops).await;

@@ -1,4 +1,4 @@
-//! Many at once.
+//! Clauses about calls with many items at once.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::case::Case;
 use super::make::{cut, entry, is_gone, member, put, user};
 use super::node::stamps;
 
-/// How many subjects are asked for at once: enough to be in most shards, several in some.
+/// How many subjects one call asks for: enough to be in most shards, and several in some.
 const SUBJECTS: usize = 500;
 
 pub(super) async fn answers_are_in_the_order_of_the_questions<T: Topics>(case: &Case<T>) {

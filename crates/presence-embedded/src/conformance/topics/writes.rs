@@ -1,4 +1,4 @@
-//! What a write does.
+//! Clauses about the effect of a write.
 
 use presence_core::cluster::{Field, Guard, Op, Stamp, TopicMap};
 use presence_core::ports::Topics;
@@ -7,7 +7,7 @@ use presence_core::{Clock, SessionId, Timestamp};
 use super::case::Case;
 use super::make::{cut, member, put, showing};
 
-/// How many writes are made up.
+/// How many random writes the suite makes.
 const WRITES: u64 = 600;
 
 pub(super) async fn a_subject_nobody_wrote_has_no_entries_and_no_version<T: Topics>(
@@ -137,7 +137,7 @@ pub(super) async fn an_emptied_map_begins_anew<T: Topics>(case: &Case<T>) {
     }
 }
 
-/// Everything above, in any mixture.
+/// Random mixtures of all the writes above.
 pub(super) async fn any_writes_mean_what_a_topic_map_says<T: Topics>(case: &Case<T>) {
     let room = case.place();
     let sessions = [(); 3].map(|()| case.session());

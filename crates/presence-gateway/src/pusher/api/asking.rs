@@ -1,4 +1,4 @@
-//! What a server asks about channels.
+//! The calls with which a server asks about channels.
 
 use hyper::StatusCode;
 use presence_core::{ChannelId, Topic};
@@ -8,7 +8,7 @@ use super::{Call, Problem};
 use crate::http::{self, Answer};
 use crate::pusher::names::{Kind, channel_of, id_of, is_of, kind, name_of};
 
-/// What is wanted to be known of a channel.
+/// The attributes of a channel that `info` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Info {
     user_count: bool,
@@ -16,7 +16,7 @@ pub(super) struct Info {
 }
 
 impl Info {
-    /// Reads names with commas between.
+    /// Parses names with commas between.
     pub(super) fn parse(text: &str) -> Result<Info, Problem> {
         let mut info = Info::default();
         for name in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
@@ -34,7 +34,7 @@ impl Info {
         Ok(info)
     }
 
-    /// The same of a channel of which it can be told.
+    /// Checks that a channel of this kind has the attributes.
     fn checked(self, name: &str) -> Result<Info, Problem> {
         match self.user_count && kind(name) != Kind::Presence {
             true => Err(Problem::bad("user_count is of presence channels only")),
@@ -54,7 +54,7 @@ impl Info {
     }
 }
 
-/// The channels with somebody in them.
+/// Lists the channels with somebody in them.
 pub(super) async fn channels(call: &Call<'_>) -> Result<Answer, Problem> {
     let info = Info::parse(call.query.get("info").unwrap_or_default())?;
     let prefix = call.query.get("filter_by_prefix").unwrap_or_default();
@@ -73,7 +73,7 @@ pub(super) async fn channels(call: &Call<'_>) -> Result<Answer, Problem> {
     Ok(http::json(StatusCode::OK, &json!({ "channels": channels })))
 }
 
-/// One channel.
+/// Answers the attributes of one channel.
 pub(super) async fn channel(call: &Call<'_>, name: &str) -> Result<Answer, Problem> {
     let info = Info::parse(call.query.get("info").unwrap_or_default())?.checked(name)?;
     let channel = named(call, name)?;
@@ -83,7 +83,7 @@ pub(super) async fn channel(call: &Call<'_>, name: &str) -> Result<Answer, Probl
     Ok(http::json(StatusCode::OK, &answer))
 }
 
-/// Who is on a presence channel.
+/// Lists who is on a presence channel.
 pub(super) async fn users(call: &Call<'_>, name: &str) -> Result<Answer, Problem> {
     let channel = named(call, name)?;
     if kind(name) != Kind::Presence {
@@ -102,7 +102,7 @@ pub(super) async fn users(call: &Call<'_>, name: &str) -> Result<Answer, Problem
     Ok(http::json(StatusCode::OK, &json!({ "users": users })))
 }
 
-/// What `info` wants to know of a channel.
+/// The attributes of a channel that `info` asks for.
 pub(super) async fn info_of(
     call: &Call<'_>,
     name: &str,

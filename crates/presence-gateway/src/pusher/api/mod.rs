@@ -19,10 +19,10 @@ use crate::app::App;
 use crate::config::PusherApp;
 use crate::http::{self, Answer, Query};
 
-/// The path begins with this.
+/// The prefix of the paths.
 pub(crate) const PATH: &str = "/apps/";
 
-/// Why a request is not answered as hoped: Pusher says it in plain text.
+/// Why a call fails. Pusher's answer is in plain text.
 #[derive(Debug)]
 struct Problem {
     status: StatusCode,
@@ -59,7 +59,7 @@ struct Call<'a> {
     body: Bytes,
 }
 
-/// Answers one request; also says what it is called in the metrics.
+/// Answers one request. Also returns the name of its route in the metrics.
 pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> (&'static str, Answer) {
     let (route, outcome) = route(app, request).await;
     let answer = outcome.unwrap_or_else(|Problem { status, message }| {
@@ -132,7 +132,7 @@ async fn route(
     (name, outcome)
 }
 
-/// Closes every connection of a user, whatever they speak.
+/// Closes every connection of a user, in any dialect.
 async fn terminate(call: &Call<'_>, user: &str) -> Result<Answer, Problem> {
     let user = user_of(call.by, user).map_err(|why| Problem::bad(format!("the user {why}")))?;
     match call.app.hub.kick(&user).await {

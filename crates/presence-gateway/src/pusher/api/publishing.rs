@@ -1,4 +1,4 @@
-//! What a server tells channels.
+//! The calls with which a server sends events to channels.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::pusher::names::{SocketId, channel_of, speaker};
 use crate::pusher::words::payload_of;
 use crate::request::is_fit_name;
 
-/// Channels that are told one event.
+/// The most channels that one event may be sent to.
 const CHANNELS_MAX: usize = 100;
-/// Events of one batch.
+/// The most events of one batch.
 const BATCH_MAX: usize = 10;
-/// The biggest event.
+/// The longest data of an event, in bytes.
 const DATA_BYTES_MAX: usize = 10 * 1024;
-/// The longest name of one.
+/// The longest name of an event, in bytes.
 const NAME_BYTES_MAX: usize = 200;
 
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ struct Batch {
     batch: Vec<Event>,
 }
 
-/// The same, checked.
+/// An event of a server, checked.
 struct Checked {
     name: String,
     payload: Payload,
@@ -49,7 +49,7 @@ struct Checked {
     info: Option<Info>,
 }
 
-/// One event, to one channel or several.
+/// Sends one event, to one channel or several.
 pub(super) async fn one(call: &Call<'_>) -> Result<Answer, Problem> {
     let event = check(call, read(&call.body)?)?;
     announce(call, &event).await?;
@@ -64,7 +64,7 @@ pub(super) async fn one(call: &Call<'_>) -> Result<Answer, Problem> {
     Ok(http::json(StatusCode::OK, &answer))
 }
 
-/// Several events, each to one channel. Either all are good or none is told.
+/// Sends several events, each to one channel. If one of them is bad, none is sent.
 pub(super) async fn batch(call: &Call<'_>) -> Result<Answer, Problem> {
     let Batch { batch } = read(&call.body)?;
     if batch.len() > BATCH_MAX {

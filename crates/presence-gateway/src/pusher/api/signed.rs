@@ -1,4 +1,4 @@
-//! Requests, as far as the signature: who asks, when, and that nobody has changed it on the way.
+//! Reads signed requests: which application signed it, when, and that nobody has changed it on the way.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::config::PusherApp;
 use crate::http::Query;
 use crate::pusher::signature::{is_digest, is_signature};
 
-/// How far the clock of a server may be from ours.
+/// How far the clock of a server may differ from ours.
 const WINDOW: Duration = Duration::from_secs(600);
-/// The biggest body: a batch of ten events, every character of them escaped.
+/// The longest body, in bytes: a batch of ten events, every character of them escaped.
 const BODY_BYTES_MAX: usize = 256 * 1024;
-/// A body that takes longer is not waited for.
+/// How long the gateway waits for a body.
 const BODY_WAIT: Duration = Duration::from_secs(10);
 
-/// Reads a request that `by` has signed. Nothing of the body is believed before that.
+/// Reads a request that `by` has signed. Nothing in the body counts before the signature is verified.
 pub(super) async fn check<'a>(
     app: &'a App,
     by: &'a PusherApp,

@@ -1,4 +1,4 @@
-//! Everyone is in a room and sometimes changes: how long until others see it.
+//! Everyone is in a room and changes now and then: how long it takes until others see it.
 
 use anyhow::Result;
 

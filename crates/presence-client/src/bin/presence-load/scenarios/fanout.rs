@@ -1,4 +1,4 @@
-//! Everyone watches one room in which a few people change: what a delivery costs, and what it must cost at least.
+//! Everyone watches one room in which a few people change: what a delivery costs, and the least that it can cost.
 
 use anyhow::Result;
 
@@ -60,8 +60,8 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// How many of Pusher's pages are one user's: who subscribes is in the room there, and it shall be small. With more than
-/// about 3,000 pages it is too big to be listed all the same.
+/// How many Pusher clients share one user. A Pusher client that subscribes is in the room, and the room shall stay small
+/// enough to be listed. With more than about 3,000 clients it is too big all the same.
 const TABS: usize = 50;
 
 /// Everyone who watches `channel`.
@@ -82,7 +82,7 @@ fn watchers(args: &Args, tag: &str, channel: &str) -> Vec<Seat> {
     (0..args.clients).map(seat).collect()
 }
 
-/// The names of what is measured of a server.
+/// The names of the numbers that are measured of a server.
 type Names = [&'static str; 9];
 
 const GATEWAY: Names = [
@@ -109,7 +109,7 @@ const BARE: Names = [
     "generator CPU meanwhile (bare server)",
 ];
 
-/// Notes everything, and returns the CPU time of a delivery in µs.
+/// Adds all numbers to `outcome`, and returns the CPU time of a delivery in µs.
 fn measure(
     args: &Args,
     notes: &Notes,

@@ -1,4 +1,4 @@
-//! Everyone joins at once: how long until all are in, and until all see all.
+//! Everyone joins at once: how long it takes until all have joined, and until everyone sees everyone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::scenarios::{gateway, in_rooms};
 use crate::seat::Seat;
 use crate::stock::Stock;
 
-/// How many connect at the same time: no more than a listening socket queues.
+/// How many clients connect at the same time: no more than a listening socket queues.
 const CONNECTING_MAX: usize = 512;
-/// After this long somebody is never seen.
+/// A client that has not seen everyone after this time never will.
 const TIME_MAX: Duration = Duration::from_secs(60);
 
-/// When one client was in, and when it saw everyone.
+/// When one client had joined, and when it saw everyone.
 struct Came {
     joined: Instant,
     complete: Instant,
@@ -212,7 +212,7 @@ async fn come_natively(
     Ok(Came { joined, complete })
 }
 
-/// The same where being in a room is being told of it: a client is in when it is told first.
+/// The same for dialects in which a client that joins is told of the room: it has joined when the first event arrives.
 async fn come_as_others_do(stock: &mut Stock, people: u64, deadline: Instant) -> Result<Came> {
     let entered = timeout_at(deadline, stock.enter()).await?;
     entered.map_err(Error::msg)?;
@@ -236,7 +236,7 @@ async fn come_as_others_do(stock: &mut Stock, people: u64, deadline: Instant) ->
     })
 }
 
-/// When a room told somebody who only watches it something, until the run has ended.
+/// Notes when a client that only watches the room was sent something, until the run has ended.
 async fn witness(
     door: &Door,
     seat: &Seat,
@@ -264,7 +264,7 @@ async fn witness(
     Ok(told)
 }
 
-/// The longest time between two, from when the first came until all were in.
+/// The longest time between two of these moments, from the first join until all had joined.
 fn longest_gap(told: &[Instant], complete: Instant) -> Option<Duration> {
     // The first is what was there before.
     let told = told.get(1..)?;
@@ -282,7 +282,7 @@ fn watch_again(picture: &Picture, channel: &str) -> Command {
     })
 }
 
-/// Reads on until the run has ended, and ends its session.
+/// Reads on until the run has ended, and then ends its session.
 async fn stay(mut line: Line, mut ended: watch::Receiver<()>) {
     loop {
         tokio::select! {
