@@ -44,6 +44,11 @@ const LAYERS: &[Layer] = &[
         tests_use: &[],
     },
     Layer {
+        name: "presence-web",
+        uses: &[],
+        tests_use: &[],
+    },
+    Layer {
         name: "presence-gateway",
         uses: &[
             CORE,
@@ -52,6 +57,7 @@ const LAYERS: &[Layer] = &[
             "presence-mongo",
             "presence-hub",
             "presence-client",
+            "presence-web",
         ],
         tests_use: &["xtask"],
     },

@@ -9,6 +9,7 @@ mod links;
 
 mod contract;
 mod deploy;
+mod web;
 
 mod chaos;
 mod control;
@@ -58,6 +59,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "cluster" => control::cluster(&Workspace::read()?, rest)?,
         "simulate" => simulate(&Workspace::read()?, rest)?,
         "fuzz" => fuzz::fuzz(&Workspace::read()?, rest)?,
+        "web" => web::bundle(&Workspace::read()?)?,
         "deny" => deny(&Workspace::read()?, passed_on(rest))?,
         other => bail!("no command `{other}`; `cargo xtask help` lists them"),
     }
@@ -78,6 +80,7 @@ The chores of Presence. Run them from anywhere in the repository.
   cargo xtask chaos [ARGS]        breaks a cluster on purpose and looks at what people see; --help lists how
   cargo xtask simulate [--seeds N] [--seed S]   a cluster in virtual time: N scripts of faults, from S on
   cargo xtask fuzz [TARGET]... [--seconds N]    feeds decoders with nonsense, N seconds each (needs cargo-fuzz and a C++ compiler)
+  cargo xtask web                 bundles the browser packages into what the gateway serves; commit what it writes
   cargo xtask deny [CHECKS]       licences, bans, sources and advisories of dependencies (needs cargo-deny)
 
 A cluster on this machine:

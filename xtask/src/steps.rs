@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use xtask::mongo::MongoProgram;
 use xtask::run::{cargo, run, run_within};
 use xtask::tools;
 use xtask::workspace::Workspace;
 
-use crate::{chaos, contract, deploy, layers, links, load};
+use crate::{chaos, contract, deploy, layers, links, load, web};
 
 /// One part of the gate.
 pub(crate) struct Step {
@@ -58,9 +58,9 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "web",
-        about: "tests of the browser library and pages, in Node",
+        about: "the packages for browsers: their tests, and whether what is served is made of them",
         quick: false,
-        run: web,
+        run: web::check,
     },
     Step {
         name: "deploy",
@@ -207,37 +207,6 @@ fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
         workspace,
         "test --workspace --locked --no-fail-fast --doc",
     ))
-}
-
-fn web(workspace: &Workspace, _: bool) -> Result<()> {
-    let tests = node_tests(workspace)?;
-    let node = tools::node()?;
-    run(Command::new(node)
-        .current_dir(&workspace.root)
-        .args(["--test", "--test-reporter", "spec"])
-        .args(tests))
-}
-
-/// The files `*.test.mjs`, relative to the root.
-fn node_tests(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let folder = PathBuf::from("crates/presence-gateway/web/test");
-    let entries = workspace
-        .root
-        .join(&folder)
-        .read_dir()
-        .with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut tests = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name();
-        if name.to_string_lossy().ends_with(".test.mjs") {
-            tests.push(folder.join(name));
-        }
-    }
-    if tests.is_empty() {
-        bail!("no *.test.mjs in {}", folder.display());
-    }
-    tests.sort();
-    Ok(tests)
 }
 
 fn browser(workspace: &Workspace, _: bool) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Serves the page and the browser client, which are inside the binary.
+//! Serves the page and the browser client, which `presence-web` has inside the binary.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -18,39 +18,9 @@ use crate::request::Refused;
 const POLICY: &str = "default-src 'self'; style-src 'self'; img-src 'self' data: https:; \
     connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'";
 
-struct Asset {
-    path: &'static str,
-    kind: &'static str,
-    bytes: &'static [u8],
-}
-
-macro_rules! assets {
-    ($($path:literal = $file:literal as $kind:literal,)+) => {
-        &[$(Asset { path: $path, kind: $kind, bytes: include_bytes!(concat!("../web/", $file)) },)+]
-    };
-}
-
-const ASSETS: &[Asset] = assets! {
-    "/" = "index.html" as "text/html; charset=utf-8",
-    "/presence.js" = "presence.js" as "text/javascript; charset=utf-8",
-    "/presence.d.ts" = "presence.d.ts" as "text/plain; charset=utf-8",
-    "/page.css" = "page.css" as "text/css; charset=utf-8",
-    "/page.js" = "page.js" as "text/javascript; charset=utf-8",
-    "/page/board.js" = "page/board.js" as "text/javascript; charset=utf-8",
-    "/page/connection.js" = "page/connection.js" as "text/javascript; charset=utf-8",
-    "/page/conversation.js" = "page/conversation.js" as "text/javascript; charset=utf-8",
-    "/page/devices.js" = "page/devices.js" as "text/javascript; charset=utf-8",
-    "/page/dom.js" = "page/dom.js" as "text/javascript; charset=utf-8",
-    "/page/identity.js" = "page/identity.js" as "text/javascript; charset=utf-8",
-    "/page/people.js" = "page/people.js" as "text/javascript; charset=utf-8",
-    "/page/rooms.js" = "page/rooms.js" as "text/javascript; charset=utf-8",
-    "/page/status.js" = "page/status.js" as "text/javascript; charset=utf-8",
-    "/favicon.svg" = "favicon.svg" as "image/svg+xml",
-};
-
 /// Answers a request for `path` with the file, or with status 404.
 pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Answer {
-    let Some(asset) = ASSETS.iter().find(|it| it.path == path) else {
+    let Some(asset) = presence_web::asset(path) else {
         let why = Refused::new(ErrorCode::UnknownCommand, "there is nothing at this path");
         return http::error(StatusCode::NOT_FOUND, &why);
     };
@@ -87,40 +57,4 @@ fn tag(bytes: &[u8]) -> HeaderValue {
     bytes.hash(&mut hasher);
     let tag = format!("\"{:016x}\"", hasher.finish());
     HeaderValue::from_str(&tag).expect("hexadecimal digits are fine")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::{Path, PathBuf};
-
-    fn files(folder: &Path) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).unwrap();
-        let paths = entries.map(|entry| entry.unwrap().path());
-        paths
-            .flat_map(|path| match path.is_dir() {
-                true => files(&path),
-                false => vec![path],
-            })
-            .collect()
-    }
-
-    #[test]
-    fn every_file_of_the_page_is_in_the_binary() {
-        let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
-        for file in files(&web) {
-            let name = file.strip_prefix(&web).unwrap().to_str().unwrap();
-            if name.starts_with("test/") {
-                continue;
-            }
-            let path = match name {
-                "index.html" => "/".to_owned(),
-                name => format!("/{name}"),
-            };
-            assert!(
-                ASSETS.iter().any(|it| it.path == path),
-                "{name} is not served"
-            );
-        }
-    }
 }

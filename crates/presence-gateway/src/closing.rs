@@ -27,6 +27,8 @@ pub(crate) enum Why {
     FrameTooLarge,
     /// The client sent too many malformed frames.
     Malformed,
+    /// The client gave no token where one is needed.
+    NoToken,
     /// The client did not prove who it is.
     Unauthorized,
     /// The client's token has expired.
@@ -57,6 +59,7 @@ impl Why {
             Why::NotUtf8 => "not utf-8",
             Why::FrameTooLarge => "frame too large",
             Why::Malformed => "too many malformed frames",
+            Why::NoToken => "token missing",
             Why::Unauthorized => "token refused",
             Why::Expired => "token expired",
             Why::Forbidden => "forbidden",
@@ -73,6 +76,7 @@ impl Why {
         match self {
             Why::Restarting
             | Why::Full
+            | Why::NoToken
             | Why::Unauthorized
             | Why::Expired
             | Why::TimedOut
@@ -130,6 +134,9 @@ impl Closing {
 
     /// Closes a client that was refused before it was let in.
     pub(crate) fn at_the_door(refused: &Refused) -> Self {
+        if let Some(why) = refused.ending {
+            return why.into();
+        }
         match refused.code {
             ErrorCode::Unauthorized => Why::Unauthorized.into(),
             ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::TooMany => {

@@ -12,6 +12,7 @@ use presence_core::{
 use presence_hub::Busy;
 use serde::Deserialize;
 
+use crate::closing::Why;
 use crate::color;
 use crate::identity::{Forbidden, Identity, IdentityError, shown_name, user_id};
 
@@ -26,6 +27,8 @@ pub(crate) struct Refused {
     pub field: Option<String>,
     /// How long to wait before trying again.
     pub retry_after: Option<Duration>,
+    /// Why a connection that is refused with it ends, where `code` does not say it all.
+    pub ending: Option<Why>,
 }
 
 impl Refused {
@@ -35,6 +38,7 @@ impl Refused {
             message: message.into(),
             field: None,
             retry_after: None,
+            ending: None,
         }
     }
 
@@ -96,7 +100,14 @@ impl From<IdentityError> for Refused {
             },
             IdentityError::NoKeysYet => Refused::new(ErrorCode::Unavailable, why.to_string())
                 .retry_after(Duration::from_secs(1)),
-            _ => Refused::new(ErrorCode::Unauthorized, why.to_string()),
+            _ => Refused {
+                ending: match why {
+                    IdentityError::Missing => Some(Why::NoToken),
+                    IdentityError::Expired => Some(Why::Expired),
+                    _ => None,
+                },
+                ..Refused::new(ErrorCode::Unauthorized, why.to_string())
+            },
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn reason_of(why: Why) -> &'static str {
         Why::WrongType | Why::NotWebSocket | Why::NotUtf8 | Why::FrameTooLarge | Why::Malformed => {
             "invalid_request"
         }
-        Why::Unauthorized | Why::Forbidden => "unauthorized",
+        Why::NoToken | Why::Unauthorized | Why::Forbidden => "unauthorized",
         Why::Expired => "token_expired",
         Why::TimedOut => "no_pong",
         Why::TooSlow => "too_slow",
@@ -32,8 +32,8 @@ pub(super) fn reason_of(why: Why) -> &'static str {
 pub(super) fn reconnect(why: Why, extended: bool) -> bool {
     match why {
         Why::Expired => !extended,
-        // The handshake was refused, and the same token would be refused again.
-        Why::Unauthorized => false,
+        // The handshake was refused, and the same token, or none, would be refused again.
+        Why::NoToken | Why::Unauthorized => false,
         _ => why.reconnect(),
     }
 }
@@ -49,6 +49,7 @@ pub(super) fn code_of(why: Why) -> u16 {
         Why::Restarting => 1012,
         Why::Full | Why::TooSlow | Why::Flooding | Why::TimedOut => 1013,
         Why::Malformed
+        | Why::NoToken
         | Why::Unauthorized
         | Why::Expired
         | Why::Forbidden

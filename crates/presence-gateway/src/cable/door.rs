@@ -6,10 +6,9 @@ use presence_client::wire::ErrorCode;
 use presence_core::DeviceId;
 
 use crate::app::App;
-use crate::closing::{Closing, Why};
 use crate::dialect::{Agreed, Handshake};
 use crate::http::{self, Answer};
-use crate::identity::{Identity, IdentityError};
+use crate::identity::Identity;
 use crate::request::Refused;
 
 /// The subprotocol of Rails pages.
@@ -62,16 +61,6 @@ pub(super) fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>
             resume: resume.map(str::to_owned),
         },
     })
-}
-
-/// The close of a client that is not let in. An expired token has a reason of its own: some clients get a
-/// fresh one then.
-pub(super) fn turned_away(refused: &Refused) -> Closing {
-    let is_old = refused.message == IdentityError::Expired.to_string();
-    match refused.code == ErrorCode::Unauthorized && is_old {
-        true => Why::Expired.into(),
-        false => Closing::at_the_door(refused),
-    }
 }
 
 /// The token, from any place where clients of this dialect put theirs.

@@ -13,7 +13,7 @@ pub(super) fn code_of(why: Why) -> u16 {
         Why::Restarting => 1012,
         Why::Full => 1013,
         Why::Malformed => 4400,
-        Why::Unauthorized | Why::Expired => 4401,
+        Why::NoToken | Why::Unauthorized | Why::Expired => 4401,
         Why::Forbidden => 4403,
         Why::TimedOut => 4408,
         Why::Replaced => 4409,

@@ -35,7 +35,7 @@ pub(super) fn code_of(why: Why) -> u16 {
         Why::WrongType => 1003,
         Why::NotUtf8 => 1007,
         Why::FrameTooLarge => 1009,
-        Why::Unauthorized | Why::Forbidden | Why::Kicked => UNAUTHORIZED,
+        Why::NoToken | Why::Unauthorized | Why::Forbidden | Why::Kicked => UNAUTHORIZED,
         Why::Malformed => MALFORMED,
         Why::Restarting | Why::Full | Why::TooSlow | Why::Flooding => LATER,
         Why::Expired | Why::Replaced => AGAIN,

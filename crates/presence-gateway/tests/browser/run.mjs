@@ -10,9 +10,10 @@
  */
 
 import { createRequire } from 'node:module';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { build } from './app/building.mjs';
 import { openBrowser } from './browser.mjs';
 import { Stage } from './stage.mjs';
 import { install } from '../stock/installing.mjs';
@@ -23,6 +24,8 @@ import * as families from './scenarios/families.mjs';
 import * as hiding from './scenarios/hiding.mjs';
 import * as hostile from './scenarios/hostile.mjs';
 import * as lost from './scenarios/lost.mjs';
+import * as react from './scenarios/react.mjs';
+import * as refused from './scenarios/refused.mjs';
 import * as status from './scenarios/status.mjs';
 import * as staying from './scenarios/staying.mjs';
 import * as together from './scenarios/together.mjs';
@@ -32,7 +35,7 @@ import { takeScreenshots } from './screenshots.mjs';
 const SCENARIO_MS_MAX = 240_000;
 
 // The long ones come first, so that they do not run alone at the end.
-const scenarios = [status, staying, lost, together, hiding, attention, access, hostile, families, embedding].flatMap(({ stories }) => Object.entries(stories));
+const scenarios = [status, staying, lost, together, hiding, attention, access, hostile, families, react, refused, embedding].flatMap(({ stories }) => Object.entries(stories));
 
 const { values: options } = parseArgs({
   options: {
@@ -56,6 +59,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => p
 
 const modules = resolve(options.modules);
 install(modules);
+const app = build(join(modules, '../browser-app'));
 const { chromium } = createRequire(import.meta.url)(options.playwright);
 const browser = await openBrowser(chromium, options.chromium);
 const tally = { passed: 0, failed: 0 };
@@ -76,7 +80,7 @@ process.exit(tally.failed || !tally.passed ? 1 : 0);
 
 async function run(name, story) {
   const started = performance.now();
-  const stage = new Stage(browser, options.gateway, modules);
+  const stage = new Stage(browser, options.gateway, modules, app);
   let error = null;
   try {
     await within(SCENARIO_MS_MAX, story(stage));

@@ -10,6 +10,8 @@ const HOST = '127.0.0.1';
 export class Stage {
   /** The folder in which the published clients of other servers are installed. */
   modules;
+  /** The folder of the built app of docs/react.md. */
+  app;
   room = `room-${Math.random().toString(36).slice(2, 8)}`;
   #browser;
   #binary;
@@ -19,10 +21,11 @@ export class Stage {
   #complaints = [];
   #tolerated = [];
 
-  constructor(browser, binary, modules) {
+  constructor(browser, binary, modules, app) {
     this.#browser = browser;
     this.#binary = binary;
     this.modules = modules;
+    this.app = app;
   }
 
   /** The gateway: started at the first call, which is the one for settings. */

@@ -29,13 +29,25 @@ async fn without_a_good_token_nobody_gets_in_and_is_told_why() {
         "A"
     };
     let changed = [&good[..middle], other, &good[middle + 1..]].concat();
-    for (token, why) in [
-        (None, "a token is required"),
-        (Some("nonsense"), "the token is not a JWT"),
-        (Some(expired.as_str()), "the token has expired"),
-        (Some(other_key), "signature is wrong"),
-        (Some(unsigned), "algorithm is not the one of the key"),
-        (Some(changed.as_str()), "signature is wrong"),
+    for (token, why, reason) in [
+        (None, "a token is required", "token missing"),
+        (Some("nonsense"), "the token is not a JWT", "token refused"),
+        (
+            Some(expired.as_str()),
+            "the token has expired",
+            "token expired",
+        ),
+        (Some(other_key), "signature is wrong", "token refused"),
+        (
+            Some(unsigned),
+            "algorithm is not the one of the key",
+            "token refused",
+        ),
+        (
+            Some(changed.as_str()),
+            "signature is wrong",
+            "token refused",
+        ),
     ] {
         // A page cannot see why an upgrade fails, so it succeeds, and says why.
         let protocols = token
@@ -51,6 +63,7 @@ async fn without_a_good_token_nobody_gets_in_and_is_told_why() {
         assert_eq!(error.code, ErrorCode::Unauthorized);
         assert!(error.message.contains(why), "{token:?}: {}", error.message);
         assert_eq!((closing.code, closing.reconnect), (4401, true));
+        assert_eq!(&*closing.reason, reason, "{token:?}");
     }
     // The good one is good, wherever it stands.
     for (target, header) in [

@@ -21,7 +21,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import WebSocket from 'ws';
 
-import { connect as connectNatively } from '../../web/presence.js';
+import { connect as connectNatively } from '../../../presence-web/packages/presence-client/src/index.js';
 import { Gateway } from '../browser/gateway.mjs';
 import { eventually } from '../browser/waiting.mjs';
 

@@ -6,13 +6,13 @@ import { join } from 'node:path';
 
 const here = import.meta.dirname;
 
-/** Installs what the lock file says into the folder `modules`, unless that is there already. */
-export function install(modules) {
-  const lock = readFileSync(join(here, 'package-lock.json'));
+/** Installs what the lock file in `from` says into the folder `modules`, unless that is there already. */
+export function install(modules, from = here) {
+  const lock = readFileSync(join(from, 'package-lock.json'));
   const installed = join(modules, 'installed-lock.json');
   if (existsSync(installed) && readFileSync(installed).equals(lock)) return;
   mkdirSync(modules, { recursive: true });
-  for (const name of ['package.json', 'package-lock.json']) copyFileSync(join(here, name), join(modules, name));
+  for (const name of ['package.json', 'package-lock.json']) copyFileSync(join(from, name), join(modules, name));
   const { status } = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
     cwd: modules,
     stdio: ['ignore', 'ignore', 'inherit'],

@@ -1,7 +1,7 @@
 // What a client believes of a channel, frame by frame.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Picture } from '../presence.js';
+import { Picture } from 'presence-client';
 
 const person = (id, more = {}) => ({ id, status: 'online', name: id, color: '#0e7490', joined_at: 1, metas: [], ...more });
 const at = (version, more) => ({ channel: 'room:1', epoch: 'e', version, ...more });

@@ -1,7 +1,7 @@
 // How often we speak, and when we come back.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Pace, TypingPace, afterClose, backoff } from '../presence.js';
+import { Pace, TypingPace, afterClose, backoff } from 'presence-client';
 
 test('the back-off begins with half a second and doubles up to 30 s; one half of it is chance', () => {
   assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 1_000].map((attempt) => backoff(attempt, 1)), [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);

@@ -1,5 +1,5 @@
 /**
- * The types of `presence.js`, the browser client of Presence.
+ * The types of `presence-client`, the browser client of Presence.
  *
  * Names are those of `docs/protocol.md` in camelCase. Times are milliseconds since 1970 on the gateway's clock:
  * compare them with `presence.now()`. States are replaced, never changed: a part that is the same has the same reference.
@@ -12,8 +12,9 @@ export interface Options {
   /** Where the gateway is: `/ws` of this site, if not given. `http` means `ws` and `https` means `wss`. */
   url?: string | URL;
   /**
-   * Who you are, for a gateway that has a key. A function is called when a token is needed for the first time,
-   * when the old one runs out and when it was refused; with a plain string a refusal is final.
+   * Who you are, for a gateway that has a key. An async function is called when a token is needed for the first time,
+   * when the old one runs out and when it was refused; what it throws is an `error`, and it is called again after a while.
+   * With a plain string a refusal is final.
    */
   token?: string | (() => string | Promise<string>);
   /** Who you are, for a gateway that has no key. Without it you get a random `anon_…`. */
@@ -28,8 +29,13 @@ export interface Options {
   idleAfter?: number;
   /** Milliseconds from opening a socket to its hello: 15,000. */
   openingTimeout?: number;
-  /** The class to open sockets with, where there is no global one. */
-  WebSocket?: new (url: string, protocols: string[]) => unknown;
+  /**
+   * The class to open sockets with, where there is no global one: that of `ws` in Node 20. `null`: never connect, whatever there is.
+   * Without a class, or with a relative `url` outside of a page, the client stays offline: it can be made on a server that renders pages.
+   */
+  WebSocket?: (new (url: string, protocols: string[]) => unknown) | null;
+  /** `false`: connect at the first `reconnect()`, and do nothing at all until then. */
+  autoConnect?: boolean;
 }
 
 /** One person's connection: the way to channels, workspaces and people. */
@@ -78,7 +84,7 @@ export class Presence {
   /** The gateway's clock, as well as we know it. */
   now(): number;
 
-  /** Tries now instead of waiting; also brings back a connection which the gateway ended for good. */
+  /** Tries now instead of waiting; also brings back a connection which the gateway ended for good, and begins where `autoConnect` is off. */
   reconnect(): void;
   /** Leaves at once: others are told now, not after the grace. Nothing of this object runs afterwards. */
   close(): void;
@@ -101,8 +107,25 @@ export interface PresenceEvents {
   expiring: [token: { tokenExpiresAt: number }];
   /** The gateway has lost the others, or has found them again: meanwhile people on them are shown as they last were. */
   health: [health: { degraded: boolean }];
-  /** A refusal that answers no promise. */
+  /** The gateway did not let you in, or not any longer, for what your token says or because there is none. */
+  refused: [refusal: Refusal];
+  /** A refusal that answers no promise, a `token` function that failed, an address that cannot be connected to. */
   error: [error: PresenceError];
+}
+
+/** Why the gateway refused who you are. */
+export interface Refusal {
+  /**
+   * `missing`: it wants a token and got none. `expired`: it has run out. `forbidden`: it does not allow this, or this cannot be.
+   * `invalid`: anything else is wrong with it, or its user has been revoked.
+   */
+  readonly reason: 'missing' | 'expired' | 'invalid' | 'forbidden';
+  /** What exactly is wrong, in the gateway's words. */
+  readonly message: string;
+  /** The close code: 4401, or 4403 for `forbidden`. */
+  readonly code: number;
+  /** Whether `token` is asked for another one now. If not, the connection is `closed` until you call `reconnect()`. */
+  readonly retrying: boolean;
 }
 
 export interface Connection {
@@ -114,6 +137,7 @@ export interface Connection {
   readonly retryAt: number | null;
   /** The close code of the last connection, `null` while online. */
   readonly code: number | null;
+  /** Why it ended, in words. A browser does not tell a gateway that is not there from one that does not allow this page. */
   readonly reason: string | null;
 }
 
@@ -186,9 +210,15 @@ export interface Channel<Meta extends object = Record<string, unknown>> {
    * It holds over reconnects until `leave()`; the promise waits as long as it takes, and rejects when you may not.
    */
   join(options?: { meta?: Meta; mode?: Mode; watch?: boolean }): Promise<void>;
+  /**
+   * Be in the channel until what is returned is called. It is counted: parts of a page that know nothing of each other share the
+   * channel, the latest meta that was given is shown, and you leave when the last of them has left. A refusal is in
+   * `state.error`, and an `error` event of the channel.
+   */
+  enter(options?: { meta?: Meta; mode?: Mode; watch?: boolean }): () => void;
   /** Replaces your meta in this channel. */
   update(meta: Meta): Promise<void>;
-  /** Leaves at once. A `watch()` of your own stays. */
+  /** Leaves at once, whoever has entered. A `watch()` of your own stays. */
   leave(): Promise<void>;
   /** See who is here without being here. */
   watch(options?: { mode?: Mode }): Promise<void>;
@@ -233,7 +263,10 @@ export interface User {
   readonly getState: () => UserStatus;
   readonly subscribe: (subscriber: (state: UserStatus) => void) => Unsubscribe;
   watch(): Promise<void>;
+  /** Stops at once, whoever follows. */
   unwatch(): Promise<void>;
+  /** Watch until what is returned is called. It is counted, like `enter()` of a channel. */
+  follow(): () => void;
 }
 
 /** What is known of a channel or workspace. */
@@ -251,6 +284,8 @@ export interface PlaceState<Meta extends object = Record<string, unknown>> {
   readonly joined: boolean;
   /** False until the first picture and while the connection is away: what you show may be out of date. */
   readonly live: boolean;
+  /** Why you may not join or watch, or why your meta was refused; `null` once something else is asked for. */
+  readonly error: PresenceError | null;
 }
 
 /** A person in a channel or workspace: several sessions, one face. */

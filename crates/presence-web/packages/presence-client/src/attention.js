@@ -1,0 +1,57 @@
+/* Whether the person looks at the page and touches it. */
+
+import { listen } from './browser.js';
+
+/** Whether the person looks at the page and touches it: `active`, `idle` or `hidden`. */
+export class Attention {
+  #idleAfter;
+  #env;
+  #touched = Date.now();
+  #said = 'active';
+
+  constructor(idleAfter, env) {
+    this.#idleAfter = idleAfter;
+    this.#env = env;
+    this.#said = this.now();
+  }
+
+  /** From now on `changed` is called at each change. */
+  watch() {
+    const { signal } = this.#env;
+    listen(globalThis.document, 'visibilitychange', () => {
+      this.#touched = Date.now();
+      this.#check();
+    }, signal);
+    if (!globalThis.window || !Number.isFinite(this.#idleAfter)) return;
+    for (const event of ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus']) {
+      listen(globalThis.window, event, () => this.#touch(), signal);
+    }
+    this.#waitForIdle();
+  }
+
+  now() {
+    if (globalThis.document?.visibilityState === 'hidden') return 'hidden';
+    return Date.now() - this.#touched >= this.#idleAfter ? 'idle' : 'active';
+  }
+
+  #touch() {
+    this.#touched = Date.now();
+    if (this.#said === 'idle') this.#check();
+  }
+
+  #check() {
+    const now = this.now();
+    if (now === this.#said) return;
+    this.#said = now;
+    this.#env.changed();
+  }
+
+  /** One timer, armed for the earliest moment at which we could be idle. */
+  #waitForIdle() {
+    const rest = this.#touched + this.#idleAfter - Date.now();
+    this.#env.after(rest > 0 ? rest : this.#idleAfter, () => {
+      this.#check();
+      this.#waitForIdle();
+    });
+  }
+}

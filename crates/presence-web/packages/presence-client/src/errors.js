@@ -1,0 +1,23 @@
+/* Why something was refused. */
+
+/** Errors that say "later", not "no". */
+const PASSING_ERRORS = new Set(['rate_limited', 'overloaded', 'unavailable', 'timeout']);
+
+/** Why a command was refused. `code` is one of the protocol's, or `timeout`, `disconnected` or `closed`. */
+export class PresenceError extends Error {
+  constructor({ code, message, field, retryAfter }) {
+    super(message);
+    this.name = 'PresenceError';
+    this.code = code;
+    this.field = field;
+    this.retryAfter = retryAfter;
+  }
+}
+
+export function readError({ code, message, field, retry_after: retryAfter }) {
+  return new PresenceError({ code, message, field, retryAfter });
+}
+
+export function isPassing(error) {
+  return PASSING_ERRORS.has(error.code);
+}

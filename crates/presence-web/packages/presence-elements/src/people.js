@@ -1,0 +1,95 @@
+/* Elements about one person, and about the connection. */
+
+import { connect } from 'presence-client';
+import { ago, statusNames } from 'presence-client/looks';
+
+import { anyClient, drop, onClient, servedBy, use } from './client.js';
+import { PresenceElement, h, rooted, sheetOf } from './element.js';
+
+const CHOICES = ['online', 'away', 'busy', 'invisible'];
+
+/** `<presence-status user-id="bob">`: somebody's status as a dot with a name. Without `user-id` it chooses your own. */
+export class PresenceStatus extends PresenceElement {
+  static observedAttributes = ['user-id'];
+  static #sheet = sheetOf(`
+    :host { display: inline-block; }
+    span { display: inline-block; box-sizing: border-box; width: var(--presence-dot, 10px); height: var(--presence-dot, 10px); border-radius: 50%; }
+    .online { background: var(--presence-online, #15803d); }
+    .away { background: var(--presence-away, #b45309); clip-path: polygon(50% 0, 100% 100%, 0 100%); border-radius: 0; }
+    .busy { background: var(--presence-busy, #b91c1c); border-radius: 1px; }
+    .offline { border: 2px solid var(--presence-offline, #6b7280); }
+    select { font: inherit; }`);
+
+  begin() {
+    const presence = anyClient();
+    const stopWaiting = onClient(() => this.restart());
+    const root = rooted(this, PresenceStatus.#sheet);
+    const id = this.getAttribute('user-id');
+    if (!presence) return [stopWaiting];
+    return [stopWaiting, ...(id ? this.#shows(root, presence, presence.user(id)) : this.#chooses(root, presence))];
+  }
+
+  #shows(root, presence, user) {
+    const show = () => {
+      const { status, customMessage, emoji, lastSeen } = user.getState();
+      const seen = status === 'offline' && lastSeen !== undefined ? `last seen ${ago(lastSeen, presence.now())}` : '';
+      const label = [statusNames[status ?? 'offline'], emoji, customMessage, seen].filter(Boolean).join(' · ');
+      root.replaceChildren(h('span', { part: `dot ${status ?? 'offline'}`, class: status ?? 'offline', role: 'img', 'aria-label': label, title: label }));
+    };
+    show();
+    return [user.subscribe(show), user.follow()];
+  }
+
+  #chooses(root, presence) {
+    const select = h('select', { part: 'picker', 'aria-label': 'Your status' }, ...CHOICES.map((value) => h('option', { value }, statusNames[value])));
+    select.addEventListener('change', () => presence.setStatus({ status: select.value }));
+    root.replaceChildren(select);
+    const show = () => {
+      const { self, connection } = presence.getState();
+      select.disabled = connection.status !== 'online';
+      if (self) select.value = CHOICES.includes(self.status) ? self.status : 'online';
+    };
+    show();
+    return [presence.subscribe(show)];
+  }
+}
+
+/**
+ * `<presence-connection url="…" token-url="/presence-token">`: who you are, and where the gateway is, for all elements of the page. It has
+ * `data-state` for style sheets, and shows nothing.
+ */
+export class PresenceConnection extends PresenceElement {
+  static observedAttributes = ['url', 'token-url', 'user-id', 'name', 'workspace'];
+  attributeChangedCallback(name, before, now) {
+    // A name changes without another connection.
+    if (name === 'name' && now !== null) this.client?.setName(now);
+    else super.attributeChangedCallback(name, before, now);
+  }
+
+  /** The client of the page, once this element has begun. */
+  client = null;
+
+  begin() {
+    const read = (name) => this.getAttribute(name) ?? undefined;
+    const tokenUrl = read('token-url');
+    const presence = connect({
+      url: read('url') ?? servedBy(),
+      userId: read('user-id'), name: read('name'), workspace: read('workspace'),
+      token: tokenUrl === undefined ? undefined : () => fetchToken(tokenUrl),
+    });
+    this.client = presence;
+    use(presence);
+    const show = () => { this.dataset.state = presence.connection.status; };
+    show();
+    return [presence.subscribe(show), () => {
+      drop(presence);
+      presence.close();
+    }];
+  }
+}
+
+async function fetchToken(url) {
+  const answer = await fetch(url, { credentials: 'same-origin', cache: 'no-store' });
+  if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
+  return (await answer.text()).trim();
+}

@@ -1,0 +1,64 @@
+/*
+ * Bundles what the gateway serves of the packages: one request each.
+ *
+ *     node tools/bundle.mjs            writes served/
+ *     node tools/bundle.mjs --check    fails where served/ is not what the sources make, or is too large
+ *
+ * `cargo xtask web` and the step `web` of `cargo xtask test` call it. What it writes is committed, so that cargo needs no Node.
+ */
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { brotliCompressSync } from 'node:zlib';
+
+import { build } from 'esbuild';
+
+const root = resolve(import.meta.dirname, '..');
+
+/** `bytesMax` is for the minified bundle, compressed with brotli. What has no `to` is not served, and only measured. */
+const BUNDLES = [
+  { from: 'packages/presence-client/src/index.js', to: 'served/presence.js', name: 'presence-client', bytesMax: 9 * 1024 },
+  { from: 'packages/presence-elements/src/index.js', to: 'served/presence-elements.js', name: 'presence-elements', bytesMax: 13 * 1024 },
+  {
+    from: 'packages/presence-react/src/index.js', name: 'presence-react', external: ['react', 'presence-client'], bytesMax: 4 * 1024,
+    // Not part of the client that everybody has.
+    alias: { 'presence-client/looks': './packages/presence-client/src/looks.js' },
+  },
+];
+
+const isCheck = process.argv.includes('--check');
+const wrong = [];
+for (const { from, to, name, bytesMax, external = [], alias = {} } of BUNDLES) {
+  const { version, license } = JSON.parse(readFileSync(join(root, 'packages', name, 'package.json'), 'utf8'));
+  const { outputFiles } = await build({
+    absWorkingDir: root,
+    entryPoints: [from],
+    bundle: true,
+    external,
+    alias,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    charset: 'utf8',
+    legalComments: 'none',
+    banner: { js: `/* ${name} ${version}, ${license}. Source: crates/presence-web/packages/${name}. */` },
+    write: false,
+  });
+  const [{ text }] = outputFiles;
+  const size = brotliCompressSync(text).length;
+  console.log(`${to ?? name}: ${text.length} bytes, ${size} with brotli, at most ${bytesMax}`);
+  if (size > bytesMax) wrong.push(`${to ?? name} has ${size} bytes with brotli, ${size - bytesMax} too many`);
+
+  if (!to) continue;
+  const path = join(root, to);
+  const isSame = existsSync(path) && readFileSync(path, 'utf8') === text;
+  if (isSame) continue;
+  if (isCheck) {
+    wrong.push(`${to} is not what ${from} makes: run \`cargo xtask web\` and commit it`);
+  } else {
+    mkdirSync(join(path, '..'), { recursive: true });
+    writeFileSync(path, text);
+  }
+}
+for (const line of wrong) console.error(line);
+process.exitCode = wrong.length ? 1 : 0;
