@@ -259,7 +259,8 @@ test('the service topic of a user', async (t) => {
   const of = (event) => told.filter((it) => it.event === event);
   assert.deepEqual(await answered(me.join()), ['ok', {}]);
   await eventually('the state', () => of('presence_state').length, 1);
-  const [{ devices, last_seen, ...state }] = of('presence_state');
+  const [{ devices, last_seen, session, ...state }] = of('presence_state');
+  assert.match(session, /^[0-9a-f]{32}$/);
   assert.deepEqual(state, { event: 'presence_state', user_id: 'ann', status: 'online', custom_message: null, emoji: null, expires_at: null });
   assert.deepEqual(devices.map((it) => it.id), ['web:browser_abc']);
   assert.ok(Math.abs(devices[0].timestamp - Date.now() / 1_000) < 60 && Math.abs(last_seen - Date.now() / 1_000) < 60);
