@@ -214,7 +214,7 @@ test('beyond the grace time it is a new session, and after a restart everybody i
     const before = [anns, bobs].map((it) => it.story.length);
     await gateway.end(signal);
     await gateway.start();
-    await eventually('both are connected again', () => [anns, bobs].every((it, index) => it.story.length > before[index] && it.story.at(-1) === 'connected'), true);
+    await eventually('both go on with their sessions', () => [anns, bobs].every((it, index) => it.story.length > before[index] && it.story.at(-1) === 'restored'), true);
     for (const room of [ann, bob]) await sees(room, 'ann', 'bob');
   }
 });
