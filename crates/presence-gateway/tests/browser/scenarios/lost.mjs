@@ -49,12 +49,10 @@ export const stories = {
 
     await gateway.start();
     await ann.at('reconnect').click({ timeout: 1_000 }).catch(() => {}); // unless it has found back by itself
-    for (const who of [ann, bob]) {
-      await who.marks('connection', 'state', 'online', 40_000);
-      await who.arrived(2);
-    }
+    for (const who of [ann, bob]) await who.marks('connection', 'state', 'online', 40_000);
     // The gateway holds everybody for some seconds after it is back. Ann and Bob came back to that.
     await ann.until('Eve has left', people, (they) => !they.includes('person-eve'), 30_000);
+    for (const who of [ann, bob]) await who.arrived(2);
     assert.deepEqual((await ann.page.evaluate(people)).toSorted(), ['person-ann', 'person-bob']);
     await ann.caughtUp();
     assert.deepEqual((await ann.heard()).filter((line) => / (bob|eve)/.test(line)), ['leave eve lost']);
