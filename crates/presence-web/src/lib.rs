@@ -50,6 +50,11 @@ const ASSETS: &[Asset] = assets! {
     "/favicon.svg" = "page/favicon.svg" as PICTURE,
 };
 
+/// The examples of `README.md`, compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests {
     use super::*;

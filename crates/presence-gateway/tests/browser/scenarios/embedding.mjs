@@ -49,13 +49,13 @@ export const stories = {
     const site = await serve(stage, html.replace("<!-- README's snippet -->", () => lines));
 
     const ann = await opens(stage, site);
-    const title = (wanted) => ann.reads('the title', () => document.title, wanted);
-    await title('1 here: Ann');
+    const text = (wanted) => ann.reads('the body', () => document.body.textContent, wanted);
+    await text('1 here: Ann');
     const bob = await stage.enter('bob', { room: 'document:7' });
-    await title('2 here: Ann, Bob');
+    await text('2 here: Ann, Bob');
     await bob.reads('person-ann person-name', 'Ann');
     await bob.page.evaluate(() => window.presence.close());
-    await title('1 here: Ann');
+    await text('1 here: Ann');
   },
 
   async 'the complete page of the manual shows who is here and that somebody types'(stage) {
