@@ -8,7 +8,7 @@ use presence_core::cluster::{
     Change, Fence, Field, Incarnation, Murmur, Op, Patch, Snapshot, Stamp, Subject, Write,
 };
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long the suite waits for what has to come. It is long enough for a busy machine, and not a measurement.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -178,6 +178,11 @@ impl<T: Topics> Node<T> {
             }
             passed.push(notice);
         }
+    }
+
+    /// Drops the notices that wait already.
+    pub(super) async fn drop_waiting(&self) {
+        while timeout(Duration::ZERO, self.link.next()).await.is_ok() {}
     }
 
     /// The next patch or murmur of `subject`.
