@@ -536,7 +536,10 @@ impl User {
                 snapshot: Some(snapshot),
                 ..
             } if is_read => {
-                self.is_unsure = false;
+                // They came when it could not be known how they are shown: they appear now, and here.
+                if std::mem::take(&mut self.is_unsure) && !self.sessions.is_empty() {
+                    self.is_hearsay = false;
+                }
                 profile = stored_profile(snapshot);
                 version = snapshot.clock.map(|it| it.version);
                 shared.lacks_profile = profile.is_none();
