@@ -536,7 +536,7 @@ impl User {
                 snapshot: Some(snapshot),
                 ..
             } if is_read => {
-                // They came when it could not be known how they are shown: they appear now, and here.
+                // The user came to this node while the store could not be read, and was not shown. They appear now.
                 if std::mem::take(&mut self.is_unsure) && !self.sessions.is_empty() {
                     self.is_hearsay = false;
                 }

@@ -249,6 +249,20 @@ async fn an_emptied_store_tells_once_more_who_is_here() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_while_the_store_is_away_is_told_when_it_is_back() {
+    let outside = Outside::new(Mood::Fine);
+    let cluster = Cluster::new();
+    let a = cluster.hub("a", &outside).await;
+    tokio::time::sleep(5 * SECOND).await;
+    cluster.store.set_away(true);
+    let _ann = connect(&a, "ann").await;
+    tokio::time::sleep(3 * SECOND).await;
+    assert_eq!(outside.words(), Vec::<String>::new());
+    cluster.store.set_away(false);
+    outside.hears("ann Online").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_got_lost_on_the_way_is_told_in_time() {
     let outside = Outside::new(Mood::Fine);
     let cluster = Cluster::new();
