@@ -1,6 +1,8 @@
 /* Where one scenario plays: its gateway, its room, its pages; and what went wrong in them that nobody looked at. */
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 
 import { Gateway } from './gateway.mjs';
 import { Person } from './person.mjs';
@@ -74,6 +76,18 @@ export class Stage {
   /** Runs when the scenario is over, however it ends. */
   atEnd(ending) {
     this.#endings.push(ending);
+  }
+
+  /** Serves what `answer(request, response)` answers from a site of its own, until the scenario is over. Returns its origin. */
+  async serve(answer) {
+    const server = createServer(answer);
+    server.listen(0, HOST);
+    await once(server, 'listening');
+    this.atEnd(async () => {
+      server.closeAllConnections();
+      server.close();
+    });
+    return `http://${HOST}:${server.address().port}`;
   }
 
   /** Throws if the browser complained. */

@@ -1,9 +1,7 @@
 /* The browser client in somebody else's page, as the README and the manual have it. */
 
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 
 import { eventually } from '../waiting.mjs';
 
@@ -21,17 +19,11 @@ async function snippet(page, address) {
 
 /** Serves `html` from a site of its own. Returns its address. */
 async function serve(stage, html) {
-  const server = createServer((request, response) => {
+  const origin = await stage.serve((request, response) => {
     if (request.url === '/') response.setHeader('content-type', 'text/html; charset=utf-8').end(html);
     else response.writeHead(204).end();
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  stage.atEnd(async () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${server.address().port}/`;
+  return `${origin}/`;
 }
 
 /** A tab in a profile of its own, in which `read(probe, wanted)` waits until `probe` gives `wanted`. */

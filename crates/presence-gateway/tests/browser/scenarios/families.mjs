@@ -1,9 +1,7 @@
 /* The browser builds of the published clients, each loaded as its users load it, in one room. */
 
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -25,7 +23,7 @@ async function serve(stage, address) {
   const Server = createRequire(join(stage.modules, 'package.json'))('pusher');
   const [host, port] = address.split(':');
   const application = new Server({ ...APP, host, port, useTLS: false });
-  const server = createServer(async (request, response) => {
+  return stage.serve(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://pages');
     try {
       if (pathname === '/pusher/auth') {
@@ -43,13 +41,6 @@ async function serve(stage, address) {
       response.writeHead(pathname === '/favicon.ico' ? 204 : 404).end(error.message);
     }
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  stage.atEnd(async () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${server.address().port}`;
 }
 
 /** A tab for each of `users` in one room: they see each other's names, typing and renaming, until one after the other has left. */

@@ -1,8 +1,6 @@
 /* The app of docs/react.md, with two people. */
 
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { join, normalize } from 'node:path';
 
 import { eventually } from '../waiting.mjs';
@@ -11,7 +9,7 @@ const KINDS = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=
 
 /** Serves the files in `folder` as they are, but for the address of the gateway. Returns where. */
 async function serve(stage, folder, gateway) {
-  const server = createServer(async (request, response) => {
+  const origin = await stage.serve(async (request, response) => {
     const path = new URL(request.url, 'http://app').pathname;
     const name = path === '/' ? 'index.html' : normalize(path).slice(1);
     const text = await readFile(join(folder, name), 'utf8').catch(() => null);
@@ -19,13 +17,7 @@ async function serve(stage, folder, gateway) {
     response.setHeader('content-type', KINDS[name.split('.').at(-1)] ?? 'text/plain');
     return response.end(text.replaceAll('127.0.0.1:4001', gateway));
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  stage.atEnd(async () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${server.address().port}/`;
+  return `${origin}/`;
 }
 
 export const stories = {
