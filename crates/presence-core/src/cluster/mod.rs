@@ -21,7 +21,7 @@ pub use record::{
     Change, FENCE_TTL, Fence, Field, Guard, Murmur, Op, Patch, Record, Removed, SessionRecord,
     Snapshot, Stay, Write,
 };
-pub(crate) use replica::{Claimed, Heard, Put, Replica, Verdict};
+pub(crate) use replica::{Claimed, HOLD_AFTER_MOVE, Heard, Put, Replica, Verdict};
 pub use request::{News, Peek, Reply, Request};
 pub use stamp::{Incarnation, Stamp};
 pub use subject::{SHARDS, Subject};

@@ -37,7 +37,7 @@ pub(super) enum Wish<V> {
 pub(super) enum Progress {
     /// It must not be sent yet: the user's map does not name the place.
     Held,
-    /// The same as `Held`; and an earlier incarnation of this node may have left an entry, which does not count.
+    /// The same as `Held`; and the store may have an older entry of this node, which does not count.
     Void,
     /// It has to be sent.
     Due,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::local::{Local, Progress, Wish};
+pub(crate) use self::remote::HOLD_AFTER_MOVE;
 use self::remote::{Missing, Remote};
 use self::sync::{EARLY_MAX, Following, Reading, Sync};
 use super::{
@@ -266,6 +267,10 @@ impl<V: Kept> Replica<V> {
                 (Wish::Entry(_), Progress::Void) if how.is_held => Progress::Void,
                 (Wish::Entry(_), Progress::Held) => progress,
                 (Wish::Entry(_), _) => Progress::Due,
+                // The entry from before may still be there. It is removed if this one never follows.
+                (Wish::Gone(_), Progress::Due | Progress::InFlight) if how.is_held => {
+                    Progress::Void
+                }
                 _ => progress,
             };
         }

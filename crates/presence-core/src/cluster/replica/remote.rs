@@ -12,7 +12,7 @@ const HOLD_AFTER_GAP: Duration = Duration::from_secs(3);
 const HOLD_AFTER_LOSS: Duration = Duration::from_secs(3);
 /// How long an entry is kept whose session went to another node, so that the other node can write its own. A server may
 /// have died meanwhile, and not have been replaced yet.
-const HOLD_AFTER_MOVE: Duration = Duration::from_secs(30);
+pub(crate) const HOLD_AFTER_MOVE: Duration = Duration::from_secs(30);
 
 /// The entry of a session of another node.
 #[derive(Debug)]

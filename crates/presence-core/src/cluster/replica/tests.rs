@@ -33,10 +33,14 @@ impl Desk {
     }
 
     fn put(&mut self, number: u128, epoch: u32) -> Verdict {
+        self.put_as(number, epoch, false)
+    }
+
+    fn put_as(&mut self, number: u128, epoch: u32, is_held: bool) -> Verdict {
         let how = Put {
             guard: Guard::Newer,
             profile: 0,
-            is_held: false,
+            is_held,
         };
         let value = member(number);
         let replica = &mut self.replica;
@@ -163,6 +167,30 @@ fn what_was_removed_is_removed_again_where_the_store_has_gone_back() {
     desk.wait(30);
     desk.replica.distrust();
     assert!(desk.writes().is_empty() && !desk.replica.is_needed());
+}
+
+#[test]
+fn a_removal_that_waits_is_not_forgotten_for_an_entry_that_never_follows() {
+    let mut desk = Desk::new();
+    desk.put(1, 0);
+    assert!(!is_cut(&desk.writes()[0]));
+    desk.cut(1);
+    // The store is away. Meanwhile the session wants to be shown again, once the user's map names the place.
+    desk.put_as(1, 0, true);
+    assert!(desk.writes().is_empty());
+    desk.cut(1);
+    assert!(is_cut(&desk.writes()[0]));
+
+    // The same for a removal that is on its way, and fails.
+    desk.put(2, 0);
+    desk.writes();
+    desk.cut(2);
+    desk.asks();
+    desk.put_as(2, 0, true);
+    desk.replica.written(desk.now, None, &desk.members);
+    desk.wait(5);
+    desk.cut(2);
+    assert!(is_cut(&desk.writes()[0]));
 }
 
 #[test]
