@@ -271,7 +271,9 @@ impl Nodes {
     /// Until when, by this node's clock, everything of all nodes is in the store. A node that is not dead and has no lease any
     /// more, because that lapsed or the store lost it, may have people of whom nobody else knows: then nothing is known to be.
     fn all_settled(&self, leases: &Leases, alive: &BTreeSet<Incarnation>) -> Timestamp {
-        if self.known.keys().any(|who| !alive.contains(who)) {
+        // What has come back as its next generation speaks for itself.
+        let speaks = |who: &Incarnation| alive.iter().any(|it| it.node == who.node && it >= who);
+        if !self.known.keys().all(speaks) {
             return Timestamp::default();
         }
         let settled = leases.nodes.iter();
