@@ -5,7 +5,7 @@
 --       and the fences of that
 -- ARGV  a random number below 2^32; the end of the writer's lease in milliseconds ('' if it has none); for how long fences
 --       are kept, in milliseconds; then of each write: the name of its subject, what becomes of the writer's note there ('+'
---       made, '-' taken back, '' left), into which outboxes it goes (the numbers of their keys, a digit each), how many
+--       made if a put is accepted, '-' taken back, '' left), into which outboxes it goes (the numbers of their keys, a digit each), how many
 --       operations; and of each operation four: the field; what is put (or the token of a removal); how: 'n' put if newer,
 --       'r' put if it replaces, 'h' hide, or the reason of a removal; and of a put the revision of the profile (8 bytes) and
 --       behind it, of 'r', the token it replaces, if there is one.
@@ -107,6 +107,7 @@ for key = MAPS_FROM, #KEYS, 2 do
   local map, fences = KEYS[key], KEYS[key + 1]
   local name, note, outboxes = next_arg(), next_arg(), next_arg()
   local changes, place, outcome = {}, {}, { 0, '' }
+  local has_put = false
   local function refuse(field, fence)
     outcome[#outcome + 1] = field
     outcome[#outcome + 1] = fence
@@ -128,9 +129,11 @@ for key = MAPS_FROM, #KEYS, 2 do
       local token, profile, expected = new:sub(1, STAMP_BYTES), more:sub(1, 8), more:sub(9)
       if new == old then
         -- It is there already.
+        has_put = true
       elseif old then
         if admits(how, token, old_token, expected) then
           redis.call('HSET', map, field, new)
+          has_put = true
           change = '\0' .. struct.pack('>I4', #new) .. new
         else
           refuse(field, old_token .. NOTHING)
@@ -143,6 +146,7 @@ for key = MAPS_FROM, #KEYS, 2 do
         else
           if fence then redis.call('HDEL', fences, field) end
           redis.call('HSET', map, field, new)
+          has_put = true
           change = '\0' .. struct.pack('>I4', #new) .. new
         end
       end
@@ -190,7 +194,8 @@ for key = MAPS_FROM, #KEYS, 2 do
     redis.call('SPUBLISH', map, struct.pack(HEAD, 'P', 1, epoch, from or 0, version) .. table.concat(changes))
     last, newest, outcome[1] = version, version, version
   end
-  if note == '+' then
+  -- A late put that is refused leaves no entry to be noted.
+  if note == '+' and has_put then
     redis.call('SADD', owned, name)
   elseif note == '-' then
     redis.call('SREM', owned, name)

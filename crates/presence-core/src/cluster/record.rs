@@ -173,6 +173,14 @@ pub struct Write {
 }
 
 impl Write {
+    /// Whether the writer has the entry of a session in the map because of this write, of which the operations on these
+    /// fields were `refused`.
+    pub fn leaves_session(&self, refused: &[(Field, Fence)]) -> bool {
+        let is_refused = |field: Field| refused.iter().any(|(it, _)| *it == field);
+        let mut ops = self.ops.iter();
+        ops.any(|op| op.puts_session() && !is_refused(op.field()))
+    }
+
     /// Whether the changes of this write have to be carried to the system behind `queue`.
     ///
     /// The removal of a profile does not count: it was carried before as a [blank](Profile::is_blank) profile, or

@@ -65,13 +65,13 @@ impl Shard {
     }
 
     pub(super) fn write(&mut self, around: &Around<'_>, write: &Write) -> Written {
+        let written = self.apply(around, &write.subject, &write.ops);
         if write.is_last {
             self.disown(write.by, &write.subject);
-        } else if write.ops.iter().any(Op::puts_session) {
+        } else if write.leaves_session(&written.refused) {
             let owned = self.owned.entry(write.by).or_default();
             owned.insert(write.subject.clone());
         }
-        let written = self.apply(around, &write.subject, &write.ops);
         if let Some(version) = written.version {
             let mut due = Vec::from(Queue::ALL);
             due.retain(|it| write.is_due_for(*it));

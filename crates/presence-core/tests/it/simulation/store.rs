@@ -84,14 +84,14 @@ impl Store {
         if is_late {
             return None;
         }
+        let applied = self.apply(now, &write.subject, &write.ops);
+        let is_noted = write.leaves_session(&applied.refused);
         let server = &mut self.servers[server_of(&write.subject)];
         if write.is_last {
             server.note(now, write.by, &write.subject, false);
-        } else if self.planted != Planted::NoteAfterEntry && write.ops.iter().any(Op::puts_session)
-        {
+        } else if self.planted != Planted::NoteAfterEntry && is_noted {
             server.note(now, write.by, &write.subject, true);
         }
-        let applied = self.apply(now, &write.subject, &write.ops);
         let patch = applied.patch;
         let version = patch.as_ref().map(|it| it.clock.version);
         if write.is_due_for(Queue::Profiles) && version.is_some() {
@@ -335,9 +335,9 @@ impl Store {
     }
 
     /// Notes of who has entries where.
-    pub(super) fn notes(&self) -> usize {
-        let owned = self.servers.iter().flat_map(|it| it.owned.values());
-        owned.map(BTreeSet::len).sum()
+    pub(super) fn notes(&self) -> impl Iterator<Item = (Incarnation, &Subject)> {
+        let owned = self.servers.iter().flat_map(|it| &it.owned);
+        owned.flat_map(|(who, subjects)| subjects.iter().map(|it| (*who, it)))
     }
 }
 
