@@ -1028,7 +1028,7 @@ impl<A> Users<A> {
                 taken.retain(|(session, stamp)| !user.insists(*session, *stamp));
                 let taken: Vec<SessionId> = taken.iter().map(|(session, _)| *session).collect();
                 for session in &taken {
-                    user.hand_over(*session, out);
+                    user.hand_over(now, *session, out);
                 }
                 if !outcome.left.is_empty() {
                     // Whoever came meanwhile is written first: a user with another session in a place does not leave it.
@@ -1038,14 +1038,6 @@ impl<A> Users<A> {
                     // That is news, and this node's to tell.
                     user.is_hearsay = false;
                     user.end(now, *session, *reason, out);
-                }
-                for (session, reason, topics) in outcome.over {
-                    out.extend(topics.into_iter().map(|topic| Effect::Write {
-                        topic,
-                        session,
-                        entry: Err(reason),
-                        is_shared: true,
-                    }));
                 }
                 if outcome.is_erased {
                     user.throw_out(now, out);
@@ -1111,6 +1103,7 @@ impl<A> Users<A> {
         user.orphaned_at = None;
         user.note(now, self.stops_from, out);
         user.write(out);
+        user.remove_ended_elsewhere(out);
         user.tell_owner(now, out);
         let unsaved = std::mem::take(&mut user.unsaved);
         let is_of_profile = asker.as_ref().is_some_and(|(need, _)| need.is_of_profile());
@@ -1123,7 +1116,7 @@ impl<A> Users<A> {
             let elsewhere = user.share(now, members, &mut requests);
             out.extend(requests.into_iter().map(Effect::Ask));
             for session in elsewhere {
-                user.hand_over(session, out);
+                user.hand_over(now, session, out);
             }
             if let Some(deadline) = user.copy_deadline_to_arm() {
                 self.timers.arm(Key::Copy(id.clone()), deadline.max(now));

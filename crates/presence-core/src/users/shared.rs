@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::session::Session;
 use super::user::User;
 use crate::cluster::{
-    Change, Claimed, Field, Guard, Heard, Incarnation, Membership, News, Op, Patch, Put, Record,
-    Replica, Reply, Request, SessionRecord, Snapshot, Stamp, Subject, Verdict, Write,
+    Change, Claimed, Field, Guard, HOLD_AFTER_MOVE, Heard, Incarnation, Membership, News, Op,
+    Patch, Put, Record, Replica, Reply, Request, SessionRecord, Snapshot, Stamp, Subject, Verdict,
+    Write,
 };
 use crate::ports::Written;
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
@@ -34,8 +35,8 @@ pub(super) struct Shared {
     is_erasing: bool,
     /// The store is known to have no profile of the user.
     lacks_profile: bool,
-    /// The revision of the profile that the store has removed. A new profile has to have a greater revision.
-    fenced: u64,
+    /// The token of the profile that the store has removed. A new profile has to have a greater one.
+    fenced: Option<Stamp>,
     /// The latest revision of the profile that the store was seen to have.
     seen: u64,
     hiding: Hiding,
@@ -46,8 +47,27 @@ pub(super) struct Shared {
     /// The latest revision of the profile that is safely stored, with everything that was changed here until then.
     pub(super) kept: u64,
     pub(super) armed: Option<Timestamp>,
-    /// The places where entries of this node wait for the node that took their session over.
-    handed_over: BTreeMap<SessionId, Vec<Topic>>,
+    /// The sessions that other nodes took over, while entries of this node wait for theirs.
+    handed_over: BTreeMap<SessionId, HandedOver>,
+    /// Those of them that have ended since.
+    pub(super) over: Vec<Ended>,
+}
+
+/// Where entries of this node wait for the node that took their session over.
+#[derive(Debug)]
+struct HandedOver {
+    places: Vec<Topic>,
+    /// When the entries are removed in any case.
+    until: Timestamp,
+}
+
+/// A session that ended on the node that took it over, before that node had replaced the entries of this one.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) session: SessionId,
+    pub(super) reason: Reason,
+    /// Where entries of this node still wait.
+    pub(super) places: Vec<Topic>,
 }
 
 /// How far the profile is on its way to the store.
@@ -89,7 +109,10 @@ impl Shared {
     /// Whether anything of the user is not in the store, or not gone from it.
     pub(super) fn is_needed(&self) -> bool {
         let is_hiding = self.hiding != Hiding::No;
-        !matches!(self.profile, Putting::Done) || is_hiding || self.replica.is_needed()
+        // Until the new owner has replaced the entries, this node listens whether it ends the session instead.
+        let is_waiting = !self.handed_over.is_empty();
+        let is_putting = !matches!(self.profile, Putting::Done);
+        is_putting || is_hiding || is_waiting || self.replica.is_needed()
     }
 
     /// What the store's clock says at `now`, as far as is known.
@@ -133,7 +156,8 @@ impl Shared {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.replica.next_deadline()
+        let waits = self.handed_over.values().map(|it| it.until);
+        waits.chain(self.replica.next_deadline()).min()
     }
 
     /// The status was changed here.
@@ -175,11 +199,35 @@ impl Shared {
     }
 
     /// Notes where entries of this node wait for the node that has taken a session over; nowhere, if it is this node's again.
-    pub(super) fn wait_for_new_owner(&mut self, session: SessionId, places: Vec<Topic>) {
+    pub(super) fn wait_for_new_owner(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        places: Vec<Topic>,
+    ) {
+        let until = now + HOLD_AFTER_MOVE;
         match places.is_empty() {
             true => self.handed_over.remove(&session),
-            false => self.handed_over.insert(session, places),
+            false => self
+                .handed_over
+                .insert(session, HandedOver { places, until }),
         };
+    }
+
+    /// Notes which of the sessions that other nodes took over have ended.
+    fn note_ended(&mut self, heard: &Heard<Arc<SessionRecord>>) {
+        for (session, change) in &heard.changes {
+            let Err(reason) = *change else {
+                continue;
+            };
+            if let Some(HandedOver { places, .. }) = self.handed_over.remove(session) {
+                self.over.push(Ended {
+                    session: *session,
+                    reason,
+                    places,
+                });
+            }
+        }
     }
 
     /// Asks of the store what there is to ask.
@@ -216,7 +264,7 @@ impl Shared {
                     field,
                     stamp,
                     record: Record::Profile(profile),
-                    guard: Guard::Replaces(self.known),
+                    guard: Guard::Replaces(self.known.or(self.fenced)),
                     profile: 0,
                 })
             }
@@ -263,7 +311,7 @@ impl Shared {
         if let Some((_, fence)) = refused.find(|(field, _)| *field == Field::Profile) {
             // Somebody else has changed it. What they wrote comes first, and then this: once it is read.
             self.profile = Putting::Done;
-            self.fenced = self.fenced.max(fence.stamp.epoch);
+            self.fenced = self.fenced.max(Some(fence.stamp));
             self.replica.refresh();
             return (None, None);
         }
@@ -376,13 +424,17 @@ impl Shared {
 
     /// Takes in what every machine of a node is told; says whether a session of another node is gone.
     pub(super) fn hear_news(&mut self, now: Timestamp, news: News, members: &Membership) -> bool {
-        match news {
-            News::Lost(who) => return !self.replica.lost(who).changes.is_empty(),
-            News::Settled(_) => return !self.replica.settled(now, members).changes.is_empty(),
-            News::StoreAhead(_) => {}
-            News::Become(_) | News::Distrust(_) | News::Woke => self.replica.distrust(),
-        }
-        false
+        let heard = match news {
+            News::StoreAhead(_) => return false,
+            News::Become(_) | News::Distrust(_) | News::Woke => {
+                self.replica.distrust();
+                return false;
+            }
+            News::Lost(who) => self.replica.lost(who),
+            News::Settled(_) => self.replica.settled(now, members),
+        };
+        self.note_ended(&heard);
+        !heard.changes.is_empty()
     }
 
     /// Takes in what is heard before the user is known here; says whether the store has answered.
@@ -470,23 +522,6 @@ fn patched_profile(patch: &Patch) -> Option<(Stamp, Arc<Profile>)> {
 /// A profile that is to be kept, and the version of the map that has it.
 type Saves = (Arc<Profile>, u64);
 
-/// Sessions that have ended on the nodes that took them over, with the places where entries of this node wait for those.
-fn ended_elsewhere(
-    shared: Option<&mut Shared>,
-    heard: &Heard<Arc<SessionRecord>>,
-) -> Vec<(SessionId, Reason, Vec<Topic>)> {
-    let Some(shared) = shared else {
-        return Vec::new();
-    };
-    let ended = heard.changes.iter();
-    let ended = ended.filter_map(|(session, change)| Some((*session, change.as_ref().err()?)));
-    let over = ended.filter_map(|(session, reason)| {
-        let topics = shared.handed_over.remove(&session)?;
-        Some((session, *reason, topics))
-    });
-    over.collect()
-}
-
 /// What hearing of the store did to a user.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -504,8 +539,6 @@ pub(super) struct Outcome {
     pub(super) saves: Option<Saves>,
     /// Another node has erased them.
     pub(super) is_erased: bool,
-    /// Sessions that another node took over and ended, and the places where this node's entries still wait for it.
-    pub(super) over: Vec<(SessionId, Reason, Vec<Topic>)>,
 }
 
 impl User {
@@ -574,7 +607,9 @@ impl User {
             self.pass_the_fence();
         }
         self.own_changed |= !heard.changes.is_empty();
-        let over = ended_elsewhere(self.shared.as_deref_mut(), &heard);
+        if let Some(shared) = &mut self.shared {
+            shared.note_ended(&heard);
+        }
         self.note_stored(now, &heard);
         if let Some(shared) = self.shared.as_mut().filter(|_| is_read) {
             shared.fence_places(&self.profile.user, &self.sessions, members, out);
@@ -587,7 +622,6 @@ impl User {
             kept,
             saves,
             is_erased,
-            over,
         }
     }
 
@@ -596,10 +630,13 @@ impl User {
         let Some(shared) = &mut self.shared else {
             return;
         };
+        let is_here = !self.sessions.is_empty() && self.profile.is_worth_keeping();
         let revision = &mut self.profile.status.revision;
-        if shared.fenced >= *revision && shared.has_pending() {
-            *revision = shared.fenced + 1;
+        let fenced = shared.fenced.map(|it| it.epoch);
+        if fenced >= Some(*revision) && (shared.has_pending() || is_here) {
+            *revision = fenced.unwrap_or_default() + 1;
             shared.authored();
+            self.write_places_again();
         }
     }
 
@@ -650,6 +687,10 @@ impl User {
         let is_based_on_it = known == Some(stamp) || stamp.owner == Stamp::UNREAD;
         let has_changes = shared.has_pending() || shared.is_erasing;
         if mine >= stamp && (is_based_on_it || !has_changes) {
+            if !self.profile.is_blank() {
+                // Two nodes may have made the same revision, when a status ended. The other may have seen them later.
+                self.profile.last_seen = self.profile.last_seen.max(stored.last_seen);
+            }
             if matches!(shared.profile, Putting::Done) && is_read {
                 shared.put_profile();
             }
@@ -695,7 +736,12 @@ impl User {
             shared.hiding = Hiding::No;
         }
         self.own_changed |= self.profile.status != before.status;
-        // They may have hidden in between, which refuses entries that show an earlier revision.
+        self.write_places_again();
+    }
+
+    /// Has the entries in all places written with the present revision of the profile. They may have hidden in between,
+    /// and then an entry that shows an earlier revision is refused.
+    fn write_places_again(&mut self) {
         for place in self.sessions.iter_mut().flat_map(|it| &mut it.places) {
             place.written = place.written.map(|_| 0);
         }
@@ -708,6 +754,8 @@ impl User {
         };
         shared.armed = None;
         let heard = shared.replica.expire(now, members);
+        shared.note_ended(&heard);
+        shared.handed_over.retain(|_, it| now < it.until);
         self.own_changed |= !heard.changes.is_empty();
     }
 

@@ -205,7 +205,7 @@ impl User {
         let connection = session.connection();
         self.sessions.push(session);
         if let Some(shared) = &mut self.shared {
-            shared.wait_for_new_owner(id, Vec::new());
+            shared.wait_for_new_owner(now, id, Vec::new());
         }
         self.own_changed = true;
         connection
@@ -280,7 +280,7 @@ impl User {
     }
 
     /// A session is on another node now.
-    pub(super) fn hand_over<A>(&mut self, id: SessionId, out: &mut Vec<Effect<A>>) {
+    pub(super) fn hand_over<A>(&mut self, now: Timestamp, id: SessionId, out: &mut Vec<Effect<A>>) {
         let Some(index) = self.sessions.iter().position(|it| it.id == id) else {
             return;
         };
@@ -296,11 +296,12 @@ impl User {
             let mut stays = record.iter().flat_map(|(_, record)| &record.places);
             stays.any(|it| it.topic == *topic)
         };
+        let hides = self.profile.status.chosen.hides();
         let written = session.places.into_iter().filter(|it| it.written.is_some());
         let mut waiting = Vec::new();
         for Place { topic, .. } in written {
-            // Where it is no more, nobody is about to replace the entry.
-            let reason = match is_there(&topic) {
+            // Where it is no more, or must not be seen, nobody is about to replace the entry.
+            let reason = match is_there(&topic) && !hides {
                 true => Reason::Replaced,
                 false => Reason::Left,
             };
@@ -315,10 +316,26 @@ impl User {
             });
         }
         if let Some(shared) = &mut self.shared {
-            shared.wait_for_new_owner(id, waiting);
+            shared.wait_for_new_owner(now, id, waiting);
         }
         self.own_changed = true;
         self.ended.push((id, Reason::Left));
+    }
+
+    /// Removes the entries that wait for other nodes which have ended the sessions meanwhile.
+    pub(super) fn remove_ended_elsewhere<A>(&mut self, out: &mut Vec<Effect<A>>) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        for ended in shared.over.drain(..) {
+            let removals = ended.places.into_iter().map(|topic| Effect::Write {
+                topic,
+                session: ended.session,
+                entry: Err(ended.reason),
+                is_shared: true,
+            });
+            out.extend(removals);
+        }
     }
 
     pub(super) fn vanish<A>(

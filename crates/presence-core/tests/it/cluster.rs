@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Carried, Incarnation, Op, Reply, Request, Subject, TopicMap, Write, nodes,
+    Carried, Field, Guard, Incarnation, Op, Reply, Request, Stamp, Subject, TopicMap, Write, nodes,
 };
 use presence_core::node::{Effect, Input, Node};
 use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
@@ -76,6 +76,24 @@ fn who_goes_on_elsewhere_before_the_old_node_noticed_is_closed_there_and_still_h
      > 2 ann/web is back
 11s  1 ann/web@0 leaves
 30s  .
+",
+    );
+}
+
+#[test]
+fn whose_session_was_granted_to_a_node_that_gave_it_up_has_left() {
+    check(
+        "
+ 0s  3 eve watches room:1
+     > 3 room:1 []
+     1 ann/web connects
+     1 ann/web joins room:1
+     > 3 room:1 +ann online
+10s  2 ann/web is granted late
+     > 1 ann/web@0 closed: replaced
+12s  2 ann/web is given up
+     > 3 room:1 -ann left
+60s  .
 ",
     );
 }
@@ -470,6 +488,8 @@ struct Stage {
     version: u64,
     followers: BTreeSet<(usize, Subject)>,
     leases: BTreeMap<Incarnation, Lease>,
+    /// Which incarnation each node is.
+    incarnations: BTreeMap<usize, Incarnation>,
     profiles: BTreeMap<UserId, Profile>,
     profiles_away: bool,
     /// Who is to be loaded when they are back.
@@ -491,6 +511,7 @@ impl Stage {
             version: 0,
             followers: BTreeSet::new(),
             leases: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
             profiles: BTreeMap::new(),
             profiles_away: false,
             unread: Vec::new(),
@@ -681,6 +702,8 @@ impl Stage {
                 by: by.unwrap(),
                 reason: Reason::Lost,
             },
+            ["is", "granted", "late"] => return self.grant(node, &user, by.unwrap()),
+            ["is", "given", "up"] => return self.give_up(node, &user, by.unwrap()),
             ["leaves"] => users::Input::Left { by: by.unwrap() },
             ["is", "heard"] => users::Input::Heard { by: by.unwrap() },
             ["is", "kicked"] => users::Input::Kicked { asker },
@@ -713,6 +736,33 @@ impl Stage {
             ref other => panic!("nobody knows how to do that: {other:?}"),
         };
         self.tell(node, Input::User(user, input));
+    }
+
+    /// The store grants a session to a node that does not wait for it any more.
+    fn grant(&mut self, node: usize, user: &UserId, by: Connection) {
+        let subject = Subject::User(user.clone());
+        let field = Field::Session(by.session);
+        let entries = self.maps[&subject].snapshot().entries;
+        let stored = entries.into_iter().find(|(it, ..)| *it == field);
+        let (_, stamp, record) = stored.expect("the store has the session");
+        let put = Op::Put {
+            field,
+            stamp: Stamp::of_session(by.epoch + 1, self.incarnations[&node], 1),
+            record,
+            guard: Guard::Replaces(Some(stamp)),
+            profile: 0,
+        };
+        self.apply(&subject, &[put]);
+    }
+
+    /// What that node does then.
+    fn give_up(&mut self, node: usize, user: &UserId, by: Connection) {
+        let cut = Op::Cut {
+            field: Field::Session(by.session),
+            stamp: Stamp::of_session(by.epoch + 1, self.incarnations[&node], 2),
+            reason: Reason::Left,
+        };
+        self.apply(&Subject::User(user.clone()), &[cut]);
     }
 
     fn tell(&mut self, node: usize, input: Input<String>) {
@@ -881,6 +931,7 @@ impl Stage {
         };
         let input = match effect {
             nodes::Effect::Renew { me, ttl, .. } => {
+                self.incarnations.insert(node, me);
                 let known = self.leases.insert(me, lease(me, now + ttl, false));
                 nodes::Input::Renewed(Leases {
                     now,
