@@ -302,6 +302,7 @@ impl World<'_> {
         };
         let server = subject.as_ref().map_or(0, server_of);
         let is_reached = self.reaches(node, server);
+        self.queue_if_asleep(node, life, server, &call);
         let fails = self.fails_by_chance();
         let is_done = is_reached && (!fails || self.chance.one_in(2));
         let is_known = is_reached && !fails;
@@ -427,6 +428,19 @@ impl World<'_> {
                     self.store.forget(self.now, who);
                 }
             }
+        }
+    }
+
+    /// What is written to a server that stands still is done once it goes on, whether or not anybody waits for it.
+    fn queue_if_asleep(&mut self, node: usize, life: u32, server: usize, call: &Call) {
+        let is_cut = self.now < self.nodes[node].cut_until[server];
+        let wakes_at = self.asleep_until[server];
+        if is_cut || wakes_at <= self.now {
+            return;
+        }
+        if let Call::Ask(Request::Write(write) | Request::Fence { write, .. }) = call {
+            let late = Call::Late(write.clone());
+            self.at(wakes_at, Event::AtStore(node, life, late));
         }
     }
 

@@ -123,6 +123,11 @@ pub(super) enum What {
         server: Option<usize>,
         ms: u64,
     },
+    /// A server stands still. Whoever asks gets no answer, and what was asked is done once it goes on.
+    Asleep {
+        server: Option<usize>,
+        ms: u64,
+    },
     Wipe {
         server: Option<usize>,
     },
@@ -152,6 +157,7 @@ impl What {
                 | What::Pause { .. }
                 | What::Cut { .. }
                 | What::Away { .. }
+                | What::Asleep { .. }
                 | What::Wipe { .. }
                 | What::FailOver { .. }
                 | What::Noise { .. }
@@ -328,7 +334,10 @@ impl Script {
                 server: some,
                 ms,
             },
-            (3, _) | (4, 0) => What::Away { server: some, ms },
+            (3, _) | (4, 0) => match chance.one_in(2) {
+                true => What::Away { server: some, ms },
+                false => What::Asleep { server: some, ms },
+            },
             (4, 1) => What::Wipe { server: some },
             (4, _) => What::FailOver {
                 server,

@@ -161,7 +161,9 @@ pub(super) struct World<'a> {
     pub(super) nodes: Vec<Driver>,
     pub(super) store: Store,
     /// Servers that are away until then.
-    away_until: [u64; SERVERS],
+    pub(super) away_until: [u64; SERVERS],
+    /// Until when each server stands still, while requests to it queue up.
+    pub(super) asleep_until: [u64; SERVERS],
     /// Since when, until when, how many notices are lost and requests fail, in percent.
     pub(super) noise: (u64, u64, u64),
     no_database_until: u64,
@@ -178,8 +180,9 @@ pub(super) struct World<'a> {
     /// What watchers have to be told again when their node is back.
     watches: BTreeSet<(usize, usize)>,
     began_at: BTreeMap<(usize, usize), u64>,
-    /// When clients of each user were between two connections.
+    /// When clients of each user were between two connections, or tried to be on another one.
     gaps: Vec<Vec<(u64, u64)>>,
+    kicked_at: [Option<u64>; USERS.len()],
     said: Vec<Vec<Said>>,
     spots: Vec<[Spot; SPOTS]>,
     /// Faults of the store and of the ways to it.
@@ -242,6 +245,7 @@ impl<'a> World<'a> {
             nodes: script.skews_ms.iter().map(|it| Driver::new(*it)).collect(),
             store: Store::new(script.seed, script.planted),
             away_until: [0; SERVERS],
+            asleep_until: [0; SERVERS],
             noise: (0, 0, 0),
             no_database_until: 0,
             odds: Chance(script.seed ^ 0x0dd5),
@@ -256,6 +260,7 @@ impl<'a> World<'a> {
             watches: BTreeSet::new(),
             began_at: BTreeMap::new(),
             gaps: vec![Vec::new(); USERS.len()],
+            kicked_at: [None; USERS.len()],
             said: vec![vec![default]; USERS.len()],
             spots: vec![[Spot::default(); SPOTS]; USERS.len()],
             faults: Vec::new(),
@@ -930,8 +935,11 @@ impl<'a> World<'a> {
                 socket,
                 room,
             }) if is_granted => self.send(client, socket, ToClient::Joined(room)),
-            Some(Asked::Serve { client, .. }) if is_granted && self.is_faulty() => {
+            Some(Asked::Serve { client, .. })
+                if is_granted && (self.is_faulty() || self.is_just_kicked(client)) =>
+            {
                 // Two nodes that cannot ask each other may both have let it in: the service would have to say it again.
+                // And which of an act and a kick through two nodes came first, nobody can say.
                 for spot in &mut self.spots[self.clients[client].user] {
                     let until = self.now + SERVICE_TTL_MS + HEALS_MS;
                     spot.open_until = spot.open_until.max(until);
@@ -971,6 +979,11 @@ impl<'a> World<'a> {
             }
             Some(_) => {}
         }
+    }
+
+    fn is_just_kicked(&self, client: usize) -> bool {
+        let kicked_at = self.kicked_at[self.clients[client].user];
+        kicked_at.is_some_and(|at| self.now < at + SEEN_MS)
     }
 
     // Clients.
@@ -1015,6 +1028,8 @@ impl<'a> World<'a> {
         }
         self.sockets += 1;
         let latency_ms = self.chance.within(1..15);
+        // If the store does not say whether it grants the session, a new one begins, even if the client is gone by then.
+        self.gaps[self.clients[client].user].push((self.now, self.now));
         let it = &mut self.clients[client];
         it.attempts += 1;
         it.socket = Some(Socket {
@@ -1245,6 +1260,7 @@ impl<'a> World<'a> {
         if !self.nodes[node].is_accepting || self.nodes[node].sleeps_until > self.now {
             return;
         }
+        self.kicked_at[user] = Some(self.now);
         for spot in &mut self.spots[user] {
             spot.excuse(self.now + 5_000);
             spot.open_until = spot.open_until.max(self.now + 3 * SEEN_MS);
@@ -1366,6 +1382,12 @@ impl<'a> World<'a> {
                 }
                 self.store_fault(ms);
             }
+            What::Asleep { server, ms } => {
+                for server in some(server) {
+                    self.put_to_sleep(server, ms);
+                }
+                self.store_fault(ms);
+            }
             What::Wipe { server } => {
                 self.excuse_all_if_faulty();
                 for server in some(server) {
@@ -1408,6 +1430,16 @@ impl<'a> World<'a> {
         }
     }
 
+    fn put_to_sleep(&mut self, server: usize, ms: u64) {
+        let until = self.now + ms;
+        self.asleep_until[server] = self.asleep_until[server].max(until);
+        self.away_until[server] = self.away_until[server].max(until);
+        for node in 0..self.nodes.len() {
+            // It may have connected again meanwhile.
+            self.nodes[node].has_missed[server] |= self.chance.one_in(2);
+        }
+    }
+
     /// Data is lost, and its owners may not be able to write it again in time.
     fn excuse_all_if_faulty(&mut self) {
         // What is missing is held until every node has had time to write again.
@@ -1422,6 +1454,10 @@ impl<'a> World<'a> {
     fn store_fault(&mut self, ms: u64) {
         if self.lost_at > 0 && self.lost_at < self.now && self.now < self.lost_at + 15_000 {
             self.blurred_until = self.now + ms + 40_000;
+        }
+        if self.lost_at > 0 && self.now < self.lost_at + PROOF_MS {
+            // What is missing can be proven to be gone only once the store can be asked again.
+            self.calm_at = self.calm_at.max(self.now + ms + PROOF_MS);
         }
         self.faults.push((self.now, self.now + ms));
         let lapsing = self.lapses.iter().any(|it| it + 60_000 > self.now);
@@ -1825,11 +1861,8 @@ impl<'a> World<'a> {
                 }
             }
         }
-        if self.store.notes() > 0 {
-            left.push(format!(
-                "{} notes of who has entries where",
-                self.store.notes()
-            ));
+        for (who, subject) in self.store.notes() {
+            left.push(format!("the note that {who} has entries in {subject}"));
         }
         for (node, it) in self.nodes.iter().enumerate() {
             if let Some(machine) = &it.machine {
