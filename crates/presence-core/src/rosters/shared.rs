@@ -83,7 +83,7 @@ impl Rosters {
             };
             match news {
                 News::Become(_) => {
-                    copy.replica.void();
+                    copy.replica.void(now, members);
                     copy.replica.distrust();
                 }
                 News::Lost(who) => {

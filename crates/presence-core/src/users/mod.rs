@@ -701,7 +701,7 @@ impl<A> Users<A> {
         }
         user.is_hearsay = true;
         if let News::Become(_) = news {
-            user.begin_again(now, self.woke_at, &self.timing, out);
+            user.begin_again(now, self.woke_at, (&self.timing, members), out);
         }
         if let Some(shared) = &mut user.shared {
             user.own_changed |= shared.hear_news(now, news, members);

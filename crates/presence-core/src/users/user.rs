@@ -463,7 +463,7 @@ impl User {
         &mut self,
         now: Timestamp,
         woke_at: Timestamp,
-        timing: &Timing,
+        (timing, members): (&Timing, &Membership),
         out: &mut Vec<Effect<A>>,
     ) {
         let gone = self.sessions.iter().filter(|it| !it.is_live());
@@ -473,7 +473,7 @@ impl User {
             self.end(now, session, Reason::NodeLost, out);
         }
         if let Some(shared) = &mut self.shared {
-            shared.replica.void();
+            shared.replica.void(now, members);
         }
         let mut unheard = Vec::new();
         for session in &mut self.sessions {

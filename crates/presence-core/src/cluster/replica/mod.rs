@@ -404,11 +404,11 @@ impl<V: Kept> Replica<V> {
         true
     }
 
-    /// Notes that this node was declared dead, so that nothing it wrote counts. What is still true is to be
-    /// put once more.
-    pub(crate) fn void(&mut self) {
+    /// Notes that this node was declared dead, so that nothing it wrote counts. What is still true is to be put once more.
+    pub(crate) fn void(&mut self, now: Timestamp, members: &Membership) {
         let due = &mut self.due;
         due.clear();
+        let mut claims = Vec::new();
         for (session, local) in &mut self.local {
             if let Wish::Leave(value, _) = &local.wish {
                 local.wish = Wish::Entry(value.clone());
@@ -417,8 +417,18 @@ impl<V: Kept> Replica<V> {
                 (Wish::Gone(_), Progress::Due) => {
                     due.insert(*session);
                 }
-                (Wish::Entry(_), Progress::Held) | (Wish::Gone(_) | Wish::Claim(_), _) => {}
+                (Wish::Claim(_), _) => claims.push((*session, local.stamp.epoch)),
+                (Wish::Entry(_), Progress::Held) | (Wish::Gone(_), _) => {}
                 (Wish::Entry(_) | Wish::Leave(..), _) => local.progress = Progress::Void,
+            }
+        }
+        for (session, epoch) in claims {
+            // A session that is granted to the dead is nobody's.
+            let stamp = self.stamp_in(now, epoch, members);
+            if let Some(local) = self.local.get_mut(&session) {
+                local.stamp = stamp;
+                local.progress = Progress::Due;
+                self.due.insert(session);
             }
         }
     }

@@ -194,6 +194,28 @@ fn a_removal_that_waits_is_not_forgotten_for_an_entry_that_never_follows() {
 }
 
 #[test]
+fn a_claim_is_made_again_by_the_next_generation() {
+    let mut desk = Desk::followed(snapshot(1, &[(1, 0, 2)]));
+    let (_, expected, _) = entry(1, 0, 2);
+    let value = member(1);
+    let replica = &mut desk.replica;
+    replica.claim(desk.now, session(1), 1, value, expected, &desk.members);
+    let me = desk.members.me();
+    let next = Incarnation {
+        generation: me.generation + 1,
+        ..me
+    };
+    desk.members.hear(News::Become(next));
+    desk.replica.void(desk.now, &desk.members);
+    let (ops, heard) = desk.writes_to(&Written::default());
+    let Op::Put { stamp, .. } = &ops[0] else {
+        panic!("nothing is claimed: {ops:?}");
+    };
+    assert_eq!(stamp.incarnation(), next);
+    assert_eq!(heard.claims, [(session(1), Claimed::Granted)]);
+}
+
+#[test]
 fn entries_that_nobody_follows_are_written_again_where_the_store_has_lost_them() {
     let mut desk = Desk::new();
     desk.put(1, 0);
