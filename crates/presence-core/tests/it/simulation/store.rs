@@ -70,7 +70,7 @@ impl Store {
         }
     }
 
-    fn time(&self, now: u64) -> Timestamp {
+    pub(super) fn time(&self, now: u64) -> Timestamp {
         Timestamp::from_millis(super::START + self.skew_ms + now)
     }
 

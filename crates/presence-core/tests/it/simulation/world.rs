@@ -1459,6 +1459,13 @@ impl<'a> World<'a> {
             // What is missing can be proven to be gone only once the store can be asked again.
             self.calm_at = self.calm_at.max(self.now + ms + PROOF_MS);
         }
+        // Who is about to be told as lost is told once that is proven.
+        let proven_at = self.now + ms + PROOF_MS;
+        for spot in self.spots.iter_mut().flatten() {
+            if spot.on == Sure::No && self.now < spot.open_until {
+                spot.open_until = spot.open_until.max(proven_at);
+            }
+        }
         self.faults.push((self.now, self.now + ms));
         let lapsing = self.lapses.iter().any(|it| it + 60_000 > self.now);
         self.calm_after(
@@ -1806,7 +1813,11 @@ impl<'a> World<'a> {
             let kept = self.profiles.get(&user_id(user)).cloned();
             let newest = stored.into_iter().chain(kept);
             let newest = newest.max_by_key(|it| it.status.revision);
-            let message = newest.and_then(|it| it.status.message);
+            let time = self.store.time(self.now);
+            let message = newest.and_then(|mut it| {
+                it.expire(time); // as whoever asks for it sees it
+                it.status.message
+            });
             let possible = self.possible(user);
             let is_kept = possible
                 .iter()
