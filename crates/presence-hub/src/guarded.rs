@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use presence_core::cluster::{
-    Change, Fence, Incarnation, Murmur, Record, Removed, Snapshot, Subject, Write,
+    Change, Ephemeral, Fence, Incarnation, Record, Removed, Snapshot, Subject, Write,
 };
 use presence_core::ports::{
     Endpoint, Hooks, Known, Leases, Notice, Numbered, Outbox, Profiles, Queue, Queued, Row,
@@ -218,13 +218,15 @@ impl<T> Guarded<T> {
                     }
                 }
             }
-            Notice::Murmured(subject, murmurs) => murmurs.retain(|murmur| match murmur {
-                Murmur::Said { event, .. } if event.len() > EVENT_BYTES_MAX => {
-                    self.garbled(format_args!("an event's name in {subject}"));
-                    false
-                }
-                _ => true,
-            }),
+            Notice::Ephemeral(subject, ephemerals) => {
+                ephemerals.retain(|ephemeral| match ephemeral {
+                    Ephemeral::Said { event, .. } if event.len() > EVENT_BYTES_MAX => {
+                        self.garbled(format_args!("an event's name in {subject}"));
+                        false
+                    }
+                    _ => true,
+                })
+            }
             Notice::At(..) | Notice::Forgot(_) => {}
         }
         notice
@@ -259,9 +261,11 @@ impl<T: Topics> Topics for Guarded<T> {
         let _ = unfollowed.await;
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
-        let murmured = self.caught("murmur", async { self.adapter.murmur(murmurs).await });
-        let _ = murmured.await;
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
+        let sent = self.caught("send_ephemeral", async {
+            self.adapter.send_ephemeral(ephemerals).await
+        });
+        let _ = sent.await;
     }
 
     async fn compare(&self) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use presence_core::cluster::{Murmur, News, Peek, Reply, Request, Subject, Write};
+use presence_core::cluster::{Ephemeral, News, Peek, Reply, Request, Subject, Write};
 use presence_core::ports::{Notice, Row, StoreError, Topics};
 use presence_core::{Timestamp, UserId};
 use tokio::sync::{mpsc, watch};
@@ -28,9 +28,9 @@ const REQUESTS_MAX: usize = 16 * 1024;
 /// the next batch.
 const BATCH_MAX: usize = 512;
 /// The number of subjects of a part whose ephemeral messages wait; those of further subjects are dropped.
-const MURMURS_MAX: usize = 256;
+const EPHEMERAL_SUBJECTS_MAX: usize = 256;
 /// The number of ephemeral messages of one subject that wait; further ones are dropped.
-const MURMURS_PER_SUBJECT_MAX: usize = 256;
+const EPHEMERALS_PER_SUBJECT_MAX: usize = 256;
 
 /// Takes the requests of the shards.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Link {
             }
             Request::Write(_) => Ok(Some(Reply::Written(None))),
             Request::Fence { write, .. } => Ok(fenced(&write.subject, false)),
-            Request::Murmur(..) => Ok(None),
+            Request::Ephemeral(..) => Ok(None),
             close @ Request::Close(_) => Err(close),
         }
     }
@@ -231,8 +231,8 @@ pub(crate) async fn listen<T: Topics>(
                 Counters::add(&counters.patches_heard, 1);
                 homes.reply(subject, Reply::Patched(patch)).await;
             }
-            Notice::Murmured(subject, murmurs) => {
-                homes.reply(subject, Reply::Murmured(murmurs)).await;
+            Notice::Ephemeral(subject, ephemerals) => {
+                homes.reply(subject, Reply::Ephemeral(ephemerals)).await;
             }
             Notice::At(subject, clock) => homes.reply(subject, Reply::At(clock)).await,
             Notice::Forgot(shard) => {
@@ -252,7 +252,7 @@ enum Kind {
     Writes,
     Fences,
     Doors,
-    Murmurs,
+    Ephemerals,
 }
 
 /// What waits for one part of the store. One batch of each kind is under way.
@@ -266,8 +266,8 @@ struct Lane {
     /// Requests to open, read and close maps, in order.
     doors: Vec<Request>,
     is_opening: bool,
-    murmurs: HashMap<Subject, Vec<Murmur>>,
-    is_murmuring: bool,
+    ephemerals: HashMap<Subject, Vec<Ephemeral>>,
+    is_sending_ephemerals: bool,
 }
 
 /// The task that sends requests to the store.
@@ -383,13 +383,13 @@ impl<T: Topics> Errands<T> {
             self.in_flight
                 .push(Box::pin(open(shard, store, doors, counters)));
         }
-        if !lane.is_murmuring && !lane.murmurs.is_empty() {
-            lane.is_murmuring = true;
-            let murmurs: Vec<_> = lane.murmurs.drain().collect();
+        if !lane.is_sending_ephemerals && !lane.ephemerals.is_empty() {
+            lane.is_sending_ephemerals = true;
+            let ephemerals: Vec<_> = lane.ephemerals.drain().collect();
             let store = self.store.clone();
             self.in_flight.push(Box::pin(async move {
-                store.murmur(&murmurs).await;
-                (shard, Kind::Murmurs, Vec::new())
+                store.send_ephemeral(&ephemerals).await;
+                (shard, Kind::Ephemerals, Vec::new())
             }));
         }
         if lane.is_idle() {
@@ -415,11 +415,13 @@ impl Lane {
         match request {
             Request::Write(write) => self.writes.push(write),
             Request::Fence { user, write } => self.fences.push((user, write)),
-            Request::Murmur(subject, murmurs) => {
-                if self.murmurs.len() < MURMURS_MAX || self.murmurs.contains_key(&subject) {
-                    let waiting = self.murmurs.entry(subject).or_default();
-                    waiting.extend(murmurs);
-                    waiting.truncate(MURMURS_PER_SUBJECT_MAX);
+            Request::Ephemeral(subject, ephemerals) => {
+                if self.ephemerals.len() < EPHEMERAL_SUBJECTS_MAX
+                    || self.ephemerals.contains_key(&subject)
+                {
+                    let waiting = self.ephemerals.entry(subject).or_default();
+                    waiting.extend(ephemerals);
+                    waiting.truncate(EPHEMERALS_PER_SUBJECT_MAX);
                 }
             }
             door @ (Request::Open { .. }
@@ -455,13 +457,14 @@ impl Lane {
             Kind::Fences => self.is_fencing = false,
             Kind::Writes => self.is_writing = false,
             Kind::Doors => self.is_opening = false,
-            Kind::Murmurs => self.is_murmuring = false,
+            Kind::Ephemerals => self.is_sending_ephemerals = false,
         }
     }
 
     fn is_idle(&self) -> bool {
-        let is_busy = self.is_writing || self.is_fencing || self.is_opening || self.is_murmuring;
-        !is_busy && self.waiting() == 0 && self.murmurs.is_empty()
+        let is_busy =
+            self.is_writing || self.is_fencing || self.is_opening || self.is_sending_ephemerals;
+        !is_busy && self.waiting() == 0 && self.ephemerals.is_empty()
     }
 }
 
@@ -539,7 +542,7 @@ async fn open<T: Topics>(
             Request::Peek { .. }
             | Request::Write(_)
             | Request::Fence { .. }
-            | Request::Murmur(..) => {}
+            | Request::Ephemeral(..) => {}
         }
     }
     for (subject, ask, peek) in peeking {

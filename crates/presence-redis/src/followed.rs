@@ -370,7 +370,7 @@ mod tests {
     use presence_core::UserId;
 
     use super::*;
-    use crate::record::encode_murmurs;
+    use crate::record::encode_ephemerals;
 
     const S: u64 = 1_000_000;
     const T: u64 = 1_700_000_000 * S;
@@ -511,11 +511,11 @@ mod tests {
     #[test]
     fn what_is_not_followed_is_not_heard() {
         let followed = followed();
-        let murmur = Bytes::from(encode_murmurs(&[]));
-        followed.told("presence:{7}:user:other", murmur.clone());
-        followed.told("elsewhere", murmur.clone());
+        let ephemeral = Bytes::from(encode_ephemerals(&[]));
+        followed.told("presence:{7}:user:other", ephemeral.clone());
+        followed.told("elsewhere", ephemeral.clone());
         assert_eq!(said(&followed), None);
-        followed.told("presence:{7}:user:user-375", murmur);
+        followed.told("presence:{7}:user:user-375", ephemeral);
         assert!(said(&followed).is_some());
         assert!(followed.remove(&user()) && !followed.remove(&user()));
     }

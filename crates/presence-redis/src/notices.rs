@@ -146,7 +146,7 @@ impl Heard {
         };
         match record::decode_message(&subject, &message, garbled) {
             Ok(Message::Patch(patch)) => Some(Notice::Patched(subject, patch)),
-            Ok(Message::Murmurs(murmurs)) => Some(Notice::Murmured(subject, murmurs)),
+            Ok(Message::Ephemerals(ephemerals)) => Some(Notice::Ephemeral(subject, ephemerals)),
             Err(error) => {
                 garbled.note(&subject, &error);
                 None
@@ -160,7 +160,7 @@ mod tests {
     use std::time::Duration;
 
     use presence_core::UserId;
-    use presence_core::cluster::Murmur;
+    use presence_core::cluster::Ephemeral;
 
     use super::*;
 
@@ -172,8 +172,8 @@ mod tests {
         notices.told(7, ann(), Bytes::from_static(b"hello"));
         notices.forget(3);
         assert_eq!(notices.next().await, Notice::At(ann(), None));
-        let murmured = Notice::Murmured(ann(), vec![Murmur::Kicked]);
-        assert_eq!(notices.next().await, murmured);
+        let ephemeral = Notice::Ephemeral(ann(), vec![Ephemeral::Kicked]);
+        assert_eq!(notices.next().await, ephemeral);
         assert_eq!(notices.next().await, Notice::Forgot(3));
         check_nothing(&notices).await;
     }
@@ -200,8 +200,8 @@ mod tests {
         notices.told(2, ann(), big);
         notices.told(3, ann(), kicked());
         assert_eq!(notices.next().await, Notice::Forgot(2));
-        let murmured = Notice::Murmured(ann(), vec![Murmur::Kicked]);
-        assert_eq!(notices.next().await, murmured);
+        let ephemeral = Notice::Ephemeral(ann(), vec![Ephemeral::Kicked]);
+        assert_eq!(notices.next().await, ephemeral);
         check_nothing(&notices).await;
         assert_eq!(notices.lock().bytes, 0);
     }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn kicked() -> Bytes {
-        record::encode_murmurs(&[Murmur::Kicked]).into()
+        record::encode_ephemerals(&[Ephemeral::Kicked]).into()
     }
 
     fn ann() -> Subject {

@@ -8,7 +8,7 @@ use fred::types::Value;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use presence_core::Timestamp;
-use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
+use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::ports::{Leases, Notice, StoreError, Topics, Written};
 use tokio::time::Instant;
 
@@ -364,10 +364,10 @@ impl Topics for RedisTopics {
         }
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
-        let told = murmurs.iter().map(|(subject, murmurs)| {
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
+        let told = ephemerals.iter().map(|(subject, ephemerals)| {
             let channel = Value::from(self.keys.map(subject));
-            let message = Value::Bytes(record::encode_murmurs(murmurs).into());
+            let message = Value::Bytes(record::encode_ephemerals(ephemerals).into());
             self.call_once(
                 Place::Shard(subject.shard()),
                 "SPUBLISH",

@@ -18,7 +18,7 @@ pub use carried::Carried;
 pub use map::{Applied, TopicMap};
 pub(crate) use membership::Membership;
 pub use record::{
-    Change, FENCE_TTL, Fence, Field, Guard, Murmur, Op, Patch, Record, Removed, SessionRecord,
+    Change, Ephemeral, FENCE_TTL, Fence, Field, Guard, Op, Patch, Record, Removed, SessionRecord,
     Snapshot, Stay, Write,
 };
 pub(crate) use replica::{Claimed, Heard, Put, Replica, Verdict};

@@ -239,7 +239,7 @@ pub struct Snapshot {
 
 /// An ephemeral message about a subject, from one node to the others. It is not stored, and may be lost.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Murmur {
+pub enum Ephemeral {
     /// A session started typing, goes on typing, or stopped.
     Typed {
         /// The session that types.

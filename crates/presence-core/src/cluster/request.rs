@@ -1,6 +1,6 @@
 //! Requests to the shared store, and what the store says.
 
-use super::{Incarnation, Murmur, Patch, Snapshot, Subject, Write};
+use super::{Ephemeral, Incarnation, Patch, Snapshot, Subject, Write};
 use crate::ports::Written;
 use crate::{Clock, Timestamp, Topic, UserId};
 
@@ -43,7 +43,7 @@ pub enum Request {
         write: Write,
     },
     /// Send ephemeral messages about the subject to the other nodes. There is no answer.
-    Murmur(Subject, Vec<Murmur>),
+    Ephemeral(Subject, Vec<Ephemeral>),
 }
 
 impl Request {
@@ -54,7 +54,7 @@ impl Request {
             | Request::Read { subject, .. }
             | Request::Peek { subject, .. }
             | Request::Close(subject)
-            | Request::Murmur(subject, _) => subject,
+            | Request::Ephemeral(subject, _) => subject,
             Request::Write(write) | Request::Fence { write, .. } => &write.subject,
         }
     }
@@ -92,7 +92,7 @@ pub enum Reply {
     /// A node has changed the map.
     Patched(Patch),
     /// A node has sent ephemeral messages.
-    Murmured(Vec<Murmur>),
+    Ephemeral(Vec<Ephemeral>),
     /// The version of the map now; `None` if the map is empty.
     At(Option<Clock>),
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::StoreError;
-use crate::cluster::{Fence, Field, Incarnation, Murmur, Patch, Snapshot, Subject, Write};
+use crate::cluster::{Ephemeral, Fence, Field, Incarnation, Patch, Snapshot, Subject, Write};
 use crate::{Clock, Timestamp};
 use std::time::Duration;
 
@@ -53,7 +53,10 @@ pub trait Topics: Send + Sync + 'static {
     fn unfollow(&self, subjects: &[Subject]) -> impl Future<Output = ()> + Send;
 
     /// Sends ephemeral messages to the nodes that follow their subjects. Events that cannot be sent now are dropped.
-    fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) -> impl Future<Output = ()> + Send;
+    fn send_ephemeral(
+        &self,
+        ephemerals: &[(Subject, Vec<Ephemeral>)],
+    ) -> impl Future<Output = ()> + Send;
 
     /// Checks whether what is followed is still as it was announced, without reading it. A [`Notice::At`] comes for
     /// every followed subject that has changed recently. A [`Notice::Forgot`] comes for each part of the store,
@@ -139,7 +142,7 @@ pub enum Notice {
     /// A map has changed in this way.
     Patched(Subject, Patch),
     /// A node sent ephemeral messages about a subject.
-    Murmured(Subject, Vec<Murmur>),
+    Ephemeral(Subject, Vec<Ephemeral>),
     /// A map is at this version; `None` if it is empty.
     At(Subject, Option<Clock>),
     /// This part of the store may have lost data, or announced something that was not received. Everything in it

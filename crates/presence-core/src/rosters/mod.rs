@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::place::Place;
-use crate::cluster::{Incarnation, Membership, Murmur, Reply, Request};
+use crate::cluster::{Ephemeral, Incarnation, Membership, Reply, Request};
 use crate::epochs::Epochs;
 use crate::{
     ChannelId, Clock, Event, Limits, Member, Outsider, Payload, Person, Pointer, Reason, Refusal,
@@ -352,7 +352,7 @@ impl Rosters {
                 let deadline = now + self.timing.typing();
                 self.with_member(&topic, session, asker, out, |user, place, timers| {
                     let key = Key::Typing(topic.clone(), session);
-                    place.murmur(Murmur::Typed { session, typing });
+                    place.queue_ephemeral(Ephemeral::Typed { session, typing });
                     if typing {
                         place.fleeting.start_typing(user, session);
                         timers.arm(key, deadline);
@@ -375,7 +375,7 @@ impl Rosters {
                     let point = |cursor: &mut crate::Cursor| cursor.pointer = Some(pointer);
                     let ids = place.ids_of(session);
                     let cursor = place.fleeting.point(user, ids, point).clone();
-                    place.murmur(Murmur::Pointed(cursor));
+                    place.queue_ephemeral(Ephemeral::Pointed(cursor));
                     timers.arm(
                         Key::Cursor(topic.clone(), session),
                         now + Timing::CURSOR_TTL,
@@ -395,7 +395,7 @@ impl Rosters {
                     let select = |cursor: &mut crate::Cursor| cursor.selection = selection;
                     let ids = place.ids_of(session);
                     let cursor = place.fleeting.point(user, ids, select).clone();
-                    place.murmur(Murmur::Pointed(cursor));
+                    place.queue_ephemeral(Ephemeral::Pointed(cursor));
                     timers.arm(
                         Key::Cursor(topic.clone(), session),
                         now + Timing::CURSOR_TTL,
@@ -414,7 +414,7 @@ impl Rosters {
                 let topic = Topic::Channel(channel);
                 let max = self.limits.broadcasts_max;
                 self.with_member(&topic, session, asker, out, |user, place, timers| {
-                    let murmur = Murmur::Said {
+                    let ephemeral = Ephemeral::Said {
                         session,
                         user: user.clone(),
                         event: event.clone(),
@@ -429,7 +429,7 @@ impl Rosters {
                     let ids = place.ids_of(session);
                     let said = fleeting::broadcast(&topic, user, ids, event, payload);
                     place.fleeting.broadcast(said, max);
-                    place.murmur(murmur);
+                    place.queue_ephemeral(ephemeral);
                     if ends_typing {
                         place.fleeting.stop_typing(user, session);
                         timers.cancel(&Key::Typing(topic.clone(), session));
@@ -548,7 +548,7 @@ impl Rosters {
         let (max, node) = (self.limits.broadcasts_max, self.tag());
         let place = self.place(topic);
         let session = SessionId::of_outsider(node, outsider);
-        let murmur = Murmur::Said {
+        let ephemeral = Ephemeral::Said {
             session,
             user: user.clone(),
             event: event.clone(),
@@ -561,7 +561,7 @@ impl Rosters {
         let ids = (session, session);
         let said = fleeting::broadcast(topic, &user, ids, event, payload);
         place.fleeting.broadcast(said, max);
-        place.murmur(murmur);
+        place.queue_ephemeral(ephemeral);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use super::fleeting::Fleeting;
 use super::roster::Roster;
 use super::shared::Copy;
 use super::{Effect, Hearers};
-use crate::cluster::{Murmur, Request, Subject};
+use crate::cluster::{Ephemeral, Request, Subject};
 use crate::epochs::Epochs;
 use crate::{
     Change, Clock, Event, Limits, Member, Person, Reason, SessionId, Timestamp, Timing, Topic,
@@ -56,7 +56,7 @@ pub(super) struct Place {
     /// Sessions that began to watch before the store's entries were read.
     pub(super) waiting: Vec<(SessionId, Watching, Option<Clock>)>,
     /// What other nodes are to be told at the next tick.
-    murmurs: Vec<Murmur>,
+    ephemerals: Vec<Ephemeral>,
 }
 
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Place {
             armed: None,
             copy: is_shared.then(Box::default),
             waiting: Vec::new(),
-            murmurs: Vec::new(),
+            ephemerals: Vec::new(),
         }
     }
 
@@ -141,18 +141,18 @@ impl Place {
     }
 
     /// Queues an ephemeral message for the other nodes, to be sent at the next tick.
-    pub(super) fn murmur(&mut self, murmur: Murmur) {
+    pub(super) fn queue_ephemeral(&mut self, ephemeral: Ephemeral) {
         if self.copy.is_none() {
             return;
         }
         // Of what somebody types or points at, the last counts.
-        let replaces = |before: &Murmur| match (before, &murmur) {
-            (Murmur::Typed { session: a, .. }, Murmur::Typed { session: b, .. }) => a == b,
-            (Murmur::Pointed(a), Murmur::Pointed(b)) => a.session == b.session,
+        let replaces = |before: &Ephemeral| match (before, &ephemeral) {
+            (Ephemeral::Typed { session: a, .. }, Ephemeral::Typed { session: b, .. }) => a == b,
+            (Ephemeral::Pointed(a), Ephemeral::Pointed(b)) => a.session == b.session,
             _ => false,
         };
-        self.murmurs.retain(|it| !replaces(it));
-        self.murmurs.push(murmur);
+        self.ephemerals.retain(|it| !replaces(it));
+        self.ephemerals.push(ephemeral);
     }
 
     pub(super) fn is_watched(&self) -> bool {
@@ -314,7 +314,7 @@ impl Place {
 
     fn is_dirty(&self) -> bool {
         let news = !self.touched.is_empty() || self.fleeting.is_dirty();
-        (news || !self.murmurs.is_empty()) && !self.is_opening()
+        (news || !self.ephemerals.is_empty()) && !self.is_opening()
     }
 
     /// Tells what there is to tell, if the tick has come.
@@ -410,10 +410,10 @@ impl Place {
         out: &mut Vec<Effect<A>>,
     ) {
         self.snapshot = None;
-        if !self.murmurs.is_empty() {
-            let murmurs = std::mem::take(&mut self.murmurs);
+        if !self.ephemerals.is_empty() {
+            let ephemerals = std::mem::take(&mut self.ephemerals);
             let subject = Subject::Place(topic.clone());
-            out.push(Effect::Ask(Request::Murmur(subject, murmurs)));
+            out.push(Effect::Ask(Request::Ephemeral(subject, ephemerals)));
         }
         let changes = self.take_changes();
         if !changes.is_empty() {

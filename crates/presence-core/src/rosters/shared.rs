@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::place::Place;
 use super::{Effect, Key, Rosters};
 use crate::cluster::{
-    Guard, Heard, Membership, Murmur, News, Put, Replica, Reply, Subject, Verdict,
+    Ephemeral, Guard, Heard, Membership, News, Put, Replica, Reply, Subject, Verdict,
 };
 use crate::{Member, Reason, SessionId, Timestamp, Topic};
 
@@ -172,9 +172,9 @@ impl Rosters {
             Reply::Patched(patch) => copy.replica.patched(now, patch, members),
             Reply::At(clock) => return copy.replica.at(clock),
             Reply::Fenced { .. } => return,
-            Reply::Murmured(murmurs) => {
-                for murmur in murmurs {
-                    self.murmured(now, topic, murmur);
+            Reply::Ephemeral(ephemerals) => {
+                for ephemeral in ephemerals {
+                    self.apply_ephemeral(now, topic, ephemeral);
                 }
                 return;
             }
@@ -204,13 +204,13 @@ impl Rosters {
     }
 
     /// Applies a broadcast that a service sent through another node.
-    fn announced(&mut self, topic: &Topic, murmur: Murmur, here: u32) {
-        let Murmur::Said {
+    fn announced(&mut self, topic: &Topic, ephemeral: Ephemeral, here: u32) {
+        let Ephemeral::Said {
             session,
             user,
             event,
             payload,
-        } = murmur
+        } = ephemeral
         else {
             return;
         };
@@ -224,18 +224,18 @@ impl Rosters {
         }
     }
 
-    fn murmured(&mut self, now: Timestamp, topic: &Topic, murmur: Murmur) {
+    fn apply_ephemeral(&mut self, now: Timestamp, topic: &Topic, ephemeral: Ephemeral) {
         let Some(place) = self.places.get_mut(topic) else {
             return;
         };
-        let session = match &murmur {
-            Murmur::Typed { session, .. } | Murmur::Said { session, .. } => *session,
-            Murmur::Pointed(cursor) => cursor.session,
-            Murmur::Kicked => return,
+        let session = match &ephemeral {
+            Ephemeral::Typed { session, .. } | Ephemeral::Said { session, .. } => *session,
+            Ephemeral::Pointed(cursor) => cursor.session,
+            Ephemeral::Kicked => return,
         };
         if session.outsider().is_some() {
             let here = self.tag();
-            return self.announced(topic, murmur, here);
+            return self.announced(topic, ephemeral, here);
         }
         let is_own = |place: &Place| {
             place
@@ -248,17 +248,17 @@ impl Rosters {
             return;
         };
         let typing = Key::Typing(topic.clone(), session);
-        match murmur {
-            Murmur::Typed { typing: true, .. } => {
+        match ephemeral {
+            Ephemeral::Typed { typing: true, .. } => {
                 place.fleeting.start_typing(&user, session);
                 let deadline = now + self.timing.typing() + TYPING_SLACK;
                 self.timers.arm(typing, deadline);
             }
-            Murmur::Typed { typing: false, .. } => {
+            Ephemeral::Typed { typing: false, .. } => {
                 place.fleeting.stop_typing(&user, session);
                 self.timers.cancel(&typing);
             }
-            Murmur::Pointed(cursor) => {
+            Ephemeral::Pointed(cursor) => {
                 let ids = place.ids_of(session);
                 // The other node may not know yet what its session is called here.
                 let alias = ids.1;
@@ -267,7 +267,7 @@ impl Rosters {
                 let key = Key::Cursor(topic.clone(), session);
                 self.timers.arm(key, now + crate::Timing::CURSOR_TTL);
             }
-            Murmur::Said { event, payload, .. } => {
+            Ephemeral::Said { event, payload, .. } => {
                 let ends_typing = *event != *super::TYPING_EVENT;
                 let ids = place.ids_of(session);
                 let said = super::fleeting::broadcast(topic, &user, ids, event, payload);
@@ -277,7 +277,7 @@ impl Rosters {
                     self.timers.cancel(&typing);
                 }
             }
-            Murmur::Kicked => {}
+            Ephemeral::Kicked => {}
         }
     }
 

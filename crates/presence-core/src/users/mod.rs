@@ -20,7 +20,7 @@ pub use self::session::{Activity, Connection};
 use self::shared::{Asked, Shared};
 use self::user::User;
 use self::waiting::{Need, Waiting};
-use crate::cluster::{Incarnation, Membership, Murmur, News, Reply, Request, Subject};
+use crate::cluster::{Ephemeral, Incarnation, Membership, News, Reply, Request, Subject};
 use crate::epochs::Epochs;
 use crate::ports::{Note, Recalled};
 use crate::{
@@ -903,8 +903,8 @@ impl<A> Users<A> {
                 user.throw_out(now, out);
                 if self.members.is_some() && asker.is_some() {
                     let subject = Subject::User(id.clone());
-                    let murmur = Request::Murmur(subject, vec![Murmur::Kicked]);
-                    out.push(Effect::Ask(murmur));
+                    let ephemeral = Request::Ephemeral(subject, vec![Ephemeral::Kicked]);
+                    out.push(Effect::Ask(ephemeral));
                 }
                 match is_here {
                     true => grant(asker, out),
@@ -1009,8 +1009,8 @@ impl<A> Users<A> {
                 return self.probe(id, Probe::Watched(watcher, asker), out);
             }
             Input::Unwatched => user.watchers = user.watchers.saturating_sub(1),
-            Input::Stored(Reply::Murmured(murmurs)) => {
-                if murmurs.contains(&Murmur::Kicked) {
+            Input::Stored(Reply::Ephemeral(ephemerals)) => {
+                if ephemerals.contains(&Ephemeral::Kicked) {
                     let asker = None;
                     return self.happen(now, id, Input::Kicked { asker }, out);
                 }

@@ -438,7 +438,7 @@ impl Shared {
                 self.fenced(now, &topic, is_done);
                 Heard::default()
             }
-            Reply::Murmured(_) => Heard::default(),
+            Reply::Ephemeral(_) => Heard::default(),
         }
     }
 }

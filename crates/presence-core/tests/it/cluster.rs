@@ -827,8 +827,8 @@ impl Stage {
                 };
                 return self.tell(node, Input::Stored(Subject::User(user), reply));
             }
-            Request::Murmur(_, murmurs) => {
-                return self.publish(&subject, &Reply::Murmured(murmurs));
+            Request::Ephemeral(_, ephemerals) => {
+                return self.publish(&subject, &Reply::Ephemeral(ephemerals));
             }
         };
         self.tell(node, Input::Stored(subject, reply));

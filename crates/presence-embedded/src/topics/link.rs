@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use presence_core::Timestamp;
-use presence_core::cluster::{Incarnation, Murmur, SHARDS, Snapshot, Subject, Write};
+use presence_core::cluster::{Ephemeral, Incarnation, SHARDS, Snapshot, Subject, Write};
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 
 use super::inbox::Inbox;
@@ -114,13 +114,13 @@ impl Topics for TopicLink {
         }
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
         let Ok(store) = self.store() else {
             return;
         };
-        for (subject, murmurs) in murmurs {
+        for (subject, ephemerals) in ephemerals {
             store.at(subject, |shard, around| {
-                shard.murmur(around, subject, murmurs);
+                shard.send_ephemeral(around, subject, ephemerals);
             });
         }
     }

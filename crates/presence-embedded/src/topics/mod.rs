@@ -71,7 +71,7 @@ impl TopicMemory {
         self.store.is_away.store(is_away, Ordering::Release);
     }
 
-    /// Loses the next `count` patches and murmurs; one that would go to three nodes counts three times. Each call
+    /// Loses the next `count` patches and ephemeral messages; one that would go to three nodes counts three times. Each call
     /// replaces the last one: 0 loses none, and `u64::MAX` loses all until the next call.
     pub fn lose(&self, count: u64) {
         self.store.to_lose.store(count, Ordering::Release);

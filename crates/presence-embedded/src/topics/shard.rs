@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Field, Incarnation, Murmur, Op, Snapshot, Subject, TopicMap, Write};
+use presence_core::cluster::{
+    Ephemeral, Field, Incarnation, Op, Snapshot, Subject, TopicMap, Write,
+};
 use presence_core::ports::{Notice, Queue, Row, Tell, Telling, Written};
 use presence_core::{Clock, Reason, Timestamp};
 
@@ -159,10 +161,15 @@ impl Shard {
         });
     }
 
-    pub(super) fn murmur(&self, around: &Around<'_>, subject: &Subject, murmurs: &[Murmur]) {
+    pub(super) fn send_ephemeral(
+        &self,
+        around: &Around<'_>,
+        subject: &Subject,
+        ephemerals: &[Ephemeral],
+    ) {
         if let Some(slot) = self.slots.get(subject) {
             slot.tell(around, self.number, || {
-                Notice::Murmured(subject.clone(), murmurs.to_vec())
+                Notice::Ephemeral(subject.clone(), ephemerals.to_vec())
             });
         }
     }

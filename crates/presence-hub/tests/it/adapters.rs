@@ -1,6 +1,6 @@
 //! Adapters that are wrong: they panic, and answer something else than what they were asked.
 
-use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
+use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::ports::{
     Leases, Notice, Outbox, Profiles, Queue, Row, StoreError, Topics, Written,
 };
@@ -205,9 +205,9 @@ impl Topics for WrongTopics {
         self.link.unfollow(subjects).await;
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
         self.may_panic();
-        self.link.murmur(murmurs).await;
+        self.link.send_ephemeral(ephemerals).await;
     }
 
     async fn compare(&self) -> Result<(), StoreError> {

@@ -28,7 +28,7 @@ use crate::keys;
 pub(crate) use self::entry::{decode, encode};
 pub(crate) use self::hook::{decode_event, decode_told, encode_event, encode_told, number_of};
 pub(crate) use self::message::{
-    Message, decode_message, encode_murmurs, patched_clock, reason_byte,
+    Message, decode_message, encode_ephemerals, patched_clock, reason_byte,
 };
 
 /// The size of the token before the record of an entry, in bytes.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Field, Incarnation, Murmur, Op, Stay};
+use presence_core::cluster::{Ephemeral, Field, Incarnation, Op, Stay};
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::{ChannelId, META_BYTES_MAX, Meta, SessionId, Timestamp, Topic};
 use presence_redis::{RedisTopics, Settings};
@@ -141,25 +141,25 @@ async fn what_is_too_much_for_a_server_that_hangs_fails_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn murmurs_of_a_server_that_is_away_are_dropped_and_later_ones_heard() {
+async fn ephemeral_messages_of_a_server_that_is_away_are_dropped_and_later_ones_heard() {
     let mut server = Server::start(&[]);
     let (writer, reader) = pair(&server).await;
     let ann = user_in(7);
     server.kill();
     writer
         .topics
-        .murmur(&[(ann.clone(), vec![Murmur::Kicked])])
+        .send_ephemeral(&[(ann.clone(), vec![Ephemeral::Kicked])])
         .await;
     server.restart();
     reader.hear_forgot(7).await;
     writer.does(&ann).await;
     writer
         .topics
-        .murmur(&[(ann.clone(), vec![Murmur::Kicked])])
+        .send_ephemeral(&[(ann.clone(), vec![Ephemeral::Kicked])])
         .await;
-    let kicked = Notice::Murmured(ann, vec![Murmur::Kicked]);
+    let kicked = Notice::Ephemeral(ann, vec![Ephemeral::Kicked]);
     reader
-        .hear("a murmur", |it| (*it == kicked).then_some(()))
+        .hear("an ephemeral message", |it| (*it == kicked).then_some(()))
         .await;
 }
 

@@ -218,7 +218,7 @@ impl World<'_> {
         let at = at.max(driver.there_at.get(&lane).copied().unwrap_or(0));
         let is_answered = !matches!(
             request,
-            Request::Close(_) | Request::Murmur(..) | Request::Peek { .. }
+            Request::Close(_) | Request::Ephemeral(..) | Request::Peek { .. }
         );
         if is_answered {
             let under_way = driver.under_way.entry(lane.clone());
@@ -390,9 +390,9 @@ impl World<'_> {
                     self.reply(node, at, write.subject, Reply::Written(outcome));
                 }
             }
-            Call::Ask(Request::Murmur(subject, murmurs)) => {
+            Call::Ask(Request::Ephemeral(subject, ephemerals)) => {
                 if is_done {
-                    self.publish(&subject, &Reply::Murmured(murmurs));
+                    self.publish(&subject, &Reply::Ephemeral(ephemerals));
                 }
             }
             Call::Note(by, subject) => self.store.note(self.now, by, &subject),

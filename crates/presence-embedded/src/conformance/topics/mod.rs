@@ -2,12 +2,12 @@
 
 mod case;
 mod comparing;
+mod ephemerals;
 mod fences;
 mod hooks;
 mod leases;
 mod loss;
 mod make;
-mod murmurs;
 mod node;
 mod notices;
 mod outbox;
@@ -22,10 +22,10 @@ use presence_core::ports::{Hooks, Outbox, Topics};
 
 use self::case::Case;
 use self::comparing::*;
+use self::ephemerals::*;
 use self::fences::*;
 use self::hooks::*;
 use self::leases::*;
-use self::murmurs::*;
 use self::notices::*;
 use self::outbox::*;
 use self::reaping::*;
@@ -98,8 +98,8 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
         what_is_not_followed_any_more_is_not_heard
         each_node_follows_for_itself
         a_copy_kept_by_patches_is_the_map
-        murmurs_are_heard_as_they_were_told
-        murmurs_go_to_followers_of_their_subject_only
+        ephemeral_messages_are_heard_as_they_were_told
+        ephemeral_messages_go_to_followers_of_their_subject_only
 
         comparing_tells_the_versions_of_what_is_followed_and_has_changed
         comparing_tells_that_a_map_is_empty_now

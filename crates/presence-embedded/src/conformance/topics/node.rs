@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use presence_core::Timestamp;
 use presence_core::cluster::{
-    Change, Fence, Field, Incarnation, Murmur, Op, Patch, Snapshot, Stamp, Subject, Write,
+    Change, Ephemeral, Fence, Field, Incarnation, Op, Patch, Snapshot, Stamp, Subject, Write,
 };
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -147,9 +147,9 @@ impl<T: Topics> Node<T> {
         }
     }
 
-    pub(super) async fn murmur(&self, subject: &Subject, murmurs: &[Murmur]) {
-        let murmurs = (subject.clone(), murmurs.to_vec());
-        self.link.murmur(&[murmurs]).await;
+    pub(super) async fn send_ephemeral(&self, subject: &Subject, ephemerals: &[Ephemeral]) {
+        let ephemerals = (subject.clone(), ephemerals.to_vec());
+        self.link.send_ephemeral(&[ephemerals]).await;
     }
 
     pub(super) async fn compare(&self) {
@@ -185,19 +185,22 @@ impl<T: Topics> Node<T> {
         while timeout(Duration::ZERO, self.link.next()).await.is_ok() {}
     }
 
-    /// The next patch or murmur of `subject`.
+    /// The next patch or ephemeral of `subject`.
     pub(super) async fn hear_of(&self, subject: &Subject) -> Notice {
         let told = |notice: &Notice| match notice {
-            Notice::Patched(it, _) | Notice::Murmured(it, _) if it == subject => {
+            Notice::Patched(it, _) | Notice::Ephemeral(it, _) if it == subject => {
                 Some(notice.clone())
             }
             _ => None,
         };
-        self.hear(&format!("a patch or a murmur of {subject}"), told)
-            .await
+        self.hear(
+            &format!("a patch or an ephemeral message of {subject}"),
+            told,
+        )
+        .await
     }
 
-    /// The next patch of `subject`, its changes in order of their fields. No murmur of it may come before.
+    /// The next patch of `subject`, its changes in order of their fields. No ephemeral message of it may come before.
     pub(super) async fn hear_patch(&self, subject: &Subject) -> Patch {
         match self.hear_of(subject).await {
             Notice::Patched(_, mut patch) => {

@@ -70,10 +70,10 @@ pub(super) async fn empty_slices_are_fine<T: Topics>(case: &Case<T>) {
     case.same("no maps", case.here.read_all(&[]).await, vec![]);
     case.here.follow(&[]).await;
     case.here.link.unfollow(&[]).await;
-    case.here.link.murmur(&[]).await;
+    case.here.link.send_ephemeral(&[]).await;
     let room = case.place();
     case.here.does(&room, &[]).await;
-    case.here.murmur(&room, &[]).await;
+    case.here.send_ephemeral(&room, &[]).await;
     case.same("a map", case.here.read(&room).await.clock, None);
     case.here
         .does(&room, &[cut(case.session(), case.here.stamp(1))])

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Field, Incarnation, Murmur, Op, Record, SHARDS, SessionRecord, Stamp, Subject, Write,
+    Ephemeral, Field, Incarnation, Op, Record, SHARDS, SessionRecord, Stamp, Subject, Write,
 };
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::users::Activity;
@@ -41,10 +41,11 @@ async fn while_the_store_is_away_every_call_fails_and_nothing_is_done() {
     assert!(here.follow(from_ref(&hall)).await[0].is_ok());
     assert_eq!(heard(&there).await, []);
     assert_eq!(heard(&here).await, []);
-    here.murmur(&[(room.clone(), vec![Murmur::Kicked])]).await;
+    here.send_ephemeral(&[(room.clone(), vec![Ephemeral::Kicked])])
+        .await;
     assert_eq!(
         heard(&there).await,
-        [Notice::Murmured(room, vec![Murmur::Kicked])]
+        [Notice::Ephemeral(room, vec![Ephemeral::Kicked])]
     );
 }
 
@@ -161,7 +162,7 @@ async fn nobody_who_waits_sleeps_through_a_notice() {
         tell(&link, &room).await;
     }
     for it in waiting.into_iter().skip(1) {
-        assert!(matches!(it.await.unwrap(), Notice::Murmured(..)));
+        assert!(matches!(it.await.unwrap(), Notice::Ephemeral(..)));
     }
 }
 
@@ -181,7 +182,8 @@ async fn check_away(link: &TopicLink, room: &Subject) {
     }
     assert!(is_away(link.read(subjects).await.remove(0).unwrap_err()));
     assert!(is_away(link.follow(subjects).await.remove(0).unwrap_err()));
-    link.murmur(&[(room.clone(), vec![Murmur::Kicked])]).await;
+    link.send_ephemeral(&[(room.clone(), vec![Ephemeral::Kicked])])
+        .await;
     assert!(is_away(link.compare().await.unwrap_err()));
     let ttl = Duration::from_secs(1);
     assert!(is_away(
@@ -211,8 +213,8 @@ async fn heard(link: &TopicLink) -> Vec<Notice> {
 }
 
 async fn tell(link: &TopicLink, subject: &Subject) {
-    let murmurs = (subject.clone(), vec![Murmur::Kicked]);
-    link.murmur(&[murmurs]).await;
+    let ephemerals = (subject.clone(), vec![Ephemeral::Kicked]);
+    link.send_ephemeral(&[ephemerals]).await;
 }
 
 fn put() -> Op {

@@ -110,8 +110,8 @@ caught! {
     following_that_is_counted_is_caught: FollowingCounted, "following_twice_is_following_once";
     following_for_ever_is_caught: NeverUnfollowed, "following_twice_is_following_once";
     unfollowing_for_all_is_caught: UnfollowedForAll, "each_node_follows_for_itself";
-    murmurs_cut_short_are_caught: LastMurmurOnly, "murmurs_are_heard_as_they_were_told";
-    murmurs_to_the_wrong_ones_are_caught: MurmursToAll, "murmurs_go_to_followers_of_their_subject_only";
+    ephemeral_messages_cut_short_are_caught: LastEphemeralOnly, "ephemeral_messages_are_heard_as_they_were_told";
+    ephemeral_messages_to_the_wrong_ones_are_caught: EphemeralsToAll, "ephemeral_messages_go_to_followers_of_their_subject_only";
 
     silent_comparisons_are_caught: ComparisonsSilent, "comparing_tells_the_versions_of_what_is_followed_and_has_changed";
     comparisons_with_old_versions_are_caught: ComparisonsOld, "comparing_tells_the_versions_of_what_is_followed_and_has_changed";

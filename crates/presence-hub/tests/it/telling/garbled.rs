@@ -1,7 +1,7 @@
 //! A store of which part is not understood.
 
 use presence_core::Timestamp;
-use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
+use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::hooks::HookKind;
 use presence_core::ports::{
     Hooks, Known, Leases, Notice, Outbox, Queue, Queued, Row, StoreError, Tell, Telling, Topics,
@@ -68,8 +68,8 @@ impl Topics for Garbled {
         self.0.unfollow(subjects).await;
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
-        self.0.murmur(murmurs).await;
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
+        self.0.send_ephemeral(ephemerals).await;
     }
 
     async fn compare(&self) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use presence_core::cluster::{Field, Incarnation, Murmur, Op, Snapshot, Stamp, Subject, Write};
+use presence_core::cluster::{Ephemeral, Field, Incarnation, Op, Snapshot, Stamp, Subject, Write};
 use presence_core::ports::{Leases, Notice, Standing, StoreError, Topics, Written};
 use presence_core::{Reason, Timestamp};
 use presence_embedded::{TopicLink, TopicMemory};
@@ -188,15 +188,17 @@ impl Topics for Broken {
         }
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
-        for (subject, murmurs) in murmurs {
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
+        for (subject, ephemerals) in ephemerals {
             let mut subjects = vec![subject.clone()];
-            if self.is(Fault::MurmursToAll) {
+            if self.is(Fault::EphemeralsToAll) {
                 subjects = self.known().followed.keys().cloned().collect();
                 subjects.retain(|it| it.shard() == subject.shard());
             }
             for subject in subjects {
-                self.link.murmur(&[(subject, murmurs.clone())]).await;
+                self.link
+                    .send_ephemeral(&[(subject, ephemerals.clone())])
+                    .await;
             }
         }
     }
