@@ -699,7 +699,7 @@ impl<A> Users<A> {
         if let (News::Lost(who), Some(shared)) = (news, &user.shared) {
             user.orphaned_at = shared.heard_at(who);
         }
-        user.is_hearsay = true;
+        user.is_remote = true;
         if let News::Become(_) = news {
             user.begin_again(now, self.woke_at, &self.timing, out);
         }
@@ -741,7 +741,7 @@ impl<A> Users<A> {
                     let Some(members) = &self.members else {
                         continue;
                     };
-                    user.is_hearsay = true;
+                    user.is_remote = true;
                     user.look_after_copy(now, members);
                 }
             }
@@ -1019,7 +1019,7 @@ impl<A> Users<A> {
                 let Some(members) = &self.members else {
                     return;
                 };
-                user.is_hearsay = true;
+                user.is_remote = true;
                 let has_answered = matches!(reply, Reply::Read { .. });
                 let mut requests = Vec::new();
                 let outcome = user.hear(now, reply, members, &mut requests);
@@ -1036,7 +1036,7 @@ impl<A> Users<A> {
                 }
                 for (session, reason) in &outcome.left {
                     // That is news, and this node's to tell.
-                    user.is_hearsay = false;
+                    user.is_remote = false;
                     user.end(now, *session, *reason, out);
                 }
                 for (session, reason, topics) in outcome.over {
@@ -1107,7 +1107,7 @@ impl<A> Users<A> {
             return;
         };
         user.show(now, out);
-        user.is_hearsay = false;
+        user.is_remote = false;
         user.orphaned_at = None;
         user.note(now, self.stops_from, out);
         user.write(out);

@@ -538,7 +538,7 @@ impl User {
             } if is_read => {
                 // The user came to this node while the store could not be read, and was not shown. They appear now.
                 if std::mem::take(&mut self.is_unsure) && !self.sessions.is_empty() {
-                    self.is_hearsay = false;
+                    self.is_remote = false;
                 }
                 profile = stored_profile(snapshot);
                 version = snapshot.clock.map(|it| it.version);

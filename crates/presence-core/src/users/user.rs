@@ -37,7 +37,7 @@ pub(super) struct User {
     /// Whether the profile was read just now for those who want to know how the user is.
     pub(super) looked_up: LookedUp,
     /// What happened is another node's doing, which keeps what is to be kept of it.
-    pub(super) is_hearsay: bool,
+    pub(super) is_remote: bool,
     /// When the user was last heard from through a node that has just died. Every node that still has a record of it
     /// stores the same value.
     pub(super) orphaned_at: Option<Timestamp>,
@@ -73,7 +73,7 @@ impl User {
             is_unsure: false,
             unread: None,
             looked_up: LookedUp::No,
-            is_hearsay: false,
+            is_remote: false,
             orphaned_at: None,
             own_changed: false,
             is_kept: false,
@@ -234,9 +234,9 @@ impl User {
 
     /// Shows the user as other nodes do, before anything happens here.
     pub(super) fn meet_others<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
-        self.is_hearsay = true;
+        self.is_remote = true;
         self.show(now, out);
-        self.is_hearsay = false;
+        self.is_remote = false;
     }
 
     /// The deadline to arm the timer of the copy with, if it has another one.
@@ -523,7 +523,7 @@ impl User {
         if let Some(shared) = &mut self.shared {
             shared.erase();
         }
-        self.is_hearsay = true;
+        self.is_remote = true;
         self.own_changed = true;
         self.unsaved = true;
     }
@@ -784,7 +784,7 @@ impl User {
         }
         if was_shown != self.is_shown() {
             // Whoever hides is last seen at the moment of hiding; whoever is gone, when they were last alive.
-            if !self.is_hearsay {
+            if !self.is_remote {
                 let gone = was_shown && self.sessions_anywhere() == 0;
                 // Never back: of two records, the one that was seen later counts, whatever the clock of this node says.
                 let seen = if gone { self.last_alive } else { now };
