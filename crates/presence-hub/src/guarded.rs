@@ -299,9 +299,9 @@ impl<T: Topics> Topics for Guarded<T> {
         renewed.await.map_err(|fault| fault.unavailable())?
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
-        let condemned = self.caught("condemn", async { self.adapter.condemn(who).await });
-        condemned.await.map_err(|fault| fault.unavailable())?
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
+        let marked = self.caught("mark_dead", async { self.adapter.mark_dead(who).await });
+        marked.await.map_err(|fault| fault.unavailable())?
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {

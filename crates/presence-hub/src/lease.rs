@@ -148,12 +148,12 @@ impl<T: Topics> Leasing<T> {
                     }
                 }));
             }
-            Effect::Condemn(who) => self.in_flight.push(Box::pin(async move {
-                let is_dead = store.condemn(who).await;
+            Effect::MarkDead(who) => self.in_flight.push(Box::pin(async move {
+                let is_dead = store.mark_dead(who).await;
                 let is_dead =
                     is_dead.inspect_err(|error| warn(error, "cannot declare a node dead"));
                 let is_dead = is_dead.unwrap_or(false);
-                Some(Input::Condemned { who, is_dead })
+                Some(Input::MarkedDead { who, is_dead })
             })),
             Effect::Reap(who) => self.in_flight.push(Box::pin(async move {
                 let more = store.reap(who).await;

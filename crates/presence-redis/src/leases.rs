@@ -31,7 +31,7 @@ pub(crate) fn leases_in(answer: Value, garbled: &Garbled) -> Result<Leases, Leas
     let before = before.as_str().ok_or_else(strange)?;
     let mine = match before.split_once(' ') {
         None => Standing::New,
-        Some(("dead", _)) => Standing::Condemned,
+        Some(("dead", _)) => Standing::Dead,
         Some(_) => Standing::Renewed,
     };
     let all = all.into_array();

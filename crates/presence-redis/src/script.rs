@@ -25,8 +25,8 @@ pub(crate) static DELIVERED: LazyLock<Script> =
 /// Extends a lease, and returns all leases.
 pub(crate) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("renew.lua")));
 /// Declares a node dead, unless its lease is running.
-pub(crate) static CONDEMN: LazyLock<Script> =
-    LazyLock::new(|| Script::of(include_str!("condemn.lua")));
+pub(crate) static MARK_DEAD: LazyLock<Script> =
+    LazyLock::new(|| Script::of(include_str!("mark_dead.lua")));
 
 /// Adds revocations to the list of users whose older tokens are refused.
 pub(crate) static REVOKE: LazyLock<Script> =

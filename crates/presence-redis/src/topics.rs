@@ -416,10 +416,15 @@ impl Topics for RedisTopics {
         Ok(leases)
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
         let args = [Value::from(who.to_string())];
         let answer = self
-            .run(Place::Nodes, &script::CONDEMN, &[self.keys.leases()], &args)
+            .run(
+                Place::Nodes,
+                &script::MARK_DEAD,
+                &[self.keys.leases()],
+                &args,
+            )
             .await?;
         Ok(answer.as_i64() == Some(1))
     }

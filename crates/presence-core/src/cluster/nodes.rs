@@ -32,8 +32,8 @@ pub enum Input {
     Renewed(Leases),
     /// [`Effect::Renew`] failed, or was not answered.
     Away,
-    /// The answer to [`Effect::Condemn`].
-    Condemned {
+    /// The answer to [`Effect::MarkDead`].
+    MarkedDead {
         /// The node that was to be declared dead.
         who: Incarnation,
         /// Whether that node is dead now.
@@ -69,8 +69,8 @@ pub enum Effect {
         /// Everything that this node did up to this moment, by the store's clock, is in the store.
         settled_until: Timestamp,
     },
-    /// Declare a node dead, unless its lease is running. [`Input::Condemned`] is the answer.
-    Condemn(Incarnation),
+    /// Declare a node dead, unless its lease is running. [`Input::MarkedDead`] is the answer.
+    MarkDead(Incarnation),
     /// Remove entries of a dead node from the store. [`Input::Reaped`] is the answer.
     Reap(Incarnation),
     /// Delete the lease of a node that has been dead for long.
@@ -302,7 +302,7 @@ impl Nodes {
                     out.push(Effect::Away(true));
                 }
             }
-            Input::Condemned { who, is_dead } => {
+            Input::MarkedDead { who, is_dead } => {
                 self.under_way.remove(&who);
                 if is_dead {
                     self.bury(now, who, out);
@@ -342,9 +342,9 @@ impl Nodes {
         let has_lapsed = self.holds_until < asked_at;
         let was_known = std::mem::replace(&mut self.is_known, true);
         match leases.mine {
-            // The store may have forgotten, with everything else, that it was condemned.
+            // The store may have forgotten, with everything else, that it was marked dead.
             Standing::New if was_known && has_lapsed => return self.come_anew(now, out),
-            Standing::Condemned => return self.come_anew(now, out),
+            Standing::Dead => return self.come_anew(now, out),
             Standing::New if was_known => {
                 self.healthy_since = None;
                 self.troubled_at = now;
@@ -400,7 +400,7 @@ impl Nodes {
         if is_healthy && many_since + Timing::LEASE <= now {
             for who in lapsed {
                 if self.under_way.insert(who) {
-                    out.push(Effect::Condemn(who));
+                    out.push(Effect::MarkDead(who));
                 }
             }
         }
@@ -585,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_condemned_by_a_node_that_has_not_seen_the_store_healthy_for_a_whole_lease() {
+    fn nobody_is_marked_dead_by_a_node_that_has_not_seen_the_store_healthy_for_a_whole_lease() {
         let mut nodes = Nodes::new(at(0), 1);
         renew(&mut nodes, 0, Standing::New, Some(15));
         for now in (3..=18).step_by(3) {
@@ -601,14 +601,14 @@ mod tests {
             assert_eq!(renew(&mut nodes, now, Standing::Renewed, Some(33)), []);
         }
         let effects = renew(&mut nodes, 51, Standing::Renewed, Some(33));
-        assert_eq!(effects, [Effect::Condemn(OTHER)]);
+        assert_eq!(effects, [Effect::MarkDead(OTHER)]);
     }
 
     #[test]
-    fn whoever_was_condemned_comes_anew() {
+    fn whoever_was_marked_dead_comes_anew() {
         let mut nodes = Nodes::new(at(0), 1);
         renew(&mut nodes, 0, Standing::New, None);
-        assert_eq!(renew(&mut nodes, 60, Standing::Condemned, None), []);
+        assert_eq!(renew(&mut nodes, 60, Standing::Dead, None), []);
         assert!(!nodes.may_write(at(60)));
         let effects = renew(&mut nodes, 61, Standing::New, None);
         let anew = Incarnation {
@@ -619,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn who_slept_and_is_not_known_any_more_may_have_been_condemned() {
+    fn who_slept_and_is_not_known_any_more_may_have_been_marked_dead() {
         let mut nodes = Nodes::new(at(0), 1);
         renew(&mut nodes, 0, Standing::New, None);
         assert_eq!(

@@ -92,7 +92,7 @@ pub trait Topics: Send + Sync + 'static {
     /// # Errors
     ///
     /// See [`StoreError`]; the call may have taken effect, and repeating it is safe.
-    fn condemn(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn mark_dead(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Removes some of the entries that sessions of `who` have in any map, with
     /// [`Reason::NodeLost`](crate::Reason). Returns whether there may be more. Several nodes may do this at the
@@ -169,7 +169,7 @@ pub enum Standing {
     /// The lease was not there: the node is new, or the store has lost data.
     New,
     /// Another node has declared this incarnation dead: nothing that it wrote counts any more.
-    Condemned,
+    Dead,
 }
 
 /// The lease of a node: its promise to be alive until a moment.

@@ -888,10 +888,10 @@ impl Stage {
                     nodes: self.leases.values().cloned().collect(),
                 })
             }
-            nodes::Effect::Condemn(who) => {
+            nodes::Effect::MarkDead(who) => {
                 self.leases.insert(who, lease(who, now, true));
                 let is_dead = true;
-                nodes::Input::Condemned { who, is_dead }
+                nodes::Input::MarkedDead { who, is_dead }
             }
             nodes::Effect::Reap(who) => nodes::Input::Reaped { who, more: false },
             _ => return,

@@ -78,7 +78,7 @@ fn a_reaper_that_dies_half_way_is_caught() {
 
 #[test]
 fn a_lease_judged_during_an_outage_is_caught() {
-    is_caught(Planted::CondemnsAtOnce);
+    is_caught(Planted::MarksDeadAtOnce);
 }
 
 #[test]

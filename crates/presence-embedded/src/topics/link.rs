@@ -155,9 +155,9 @@ impl Topics for TopicLink {
         Ok(nodes.renew(store.time.now(), me, name, ttl, settled_until))
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
         let store = self.store()?;
-        Ok(lock(&store.nodes).condemn(store.time.now(), who))
+        Ok(lock(&store.nodes).mark_dead(store.time.now(), who))
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {

@@ -24,11 +24,11 @@ impl Nodes {
         settled_until: Timestamp,
     ) -> Leases {
         let mine = match self.leases.get(&me) {
-            Some(lease) if lease.is_dead => Standing::Condemned,
+            Some(lease) if lease.is_dead => Standing::Dead,
             Some(_) => Standing::Renewed,
             None => Standing::New,
         };
-        if mine != Standing::Condemned {
+        if mine != Standing::Dead {
             let lease = Lease {
                 who: me,
                 name: name.into(),
@@ -45,7 +45,7 @@ impl Nodes {
         }
     }
 
-    pub(super) fn condemn(&mut self, now: Timestamp, who: Incarnation) -> bool {
+    pub(super) fn mark_dead(&mut self, now: Timestamp, who: Incarnation) -> bool {
         let lease = self.leases.entry(who).or_insert_with(|| Lease {
             who,
             name: "".into(),

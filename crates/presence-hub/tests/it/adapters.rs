@@ -231,9 +231,9 @@ impl Topics for WrongTopics {
         self.link.renew(me, name, ttl, settled_until).await
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
         self.may_panic();
-        self.link.condemn(who).await
+        self.link.mark_dead(who).await
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {

@@ -31,7 +31,7 @@ pub(super) enum Call {
         ttl: Duration,
         settled_until: Timestamp,
     },
-    Condemn(Incarnation),
+    MarkDead(Incarnation),
     Reap(Incarnation),
     Forget(Incarnation),
     /// A note that is planted to be late.
@@ -277,7 +277,7 @@ impl World<'_> {
                 ttl,
                 settled_until,
             },
-            nodes::Effect::Condemn(who) => Call::Condemn(who),
+            nodes::Effect::MarkDead(who) => Call::MarkDead(who),
             nodes::Effect::Reap(who) => Call::Reap(who),
             nodes::Effect::Forget(who) => Call::Forget(who),
             _ => return,
@@ -403,9 +403,9 @@ impl World<'_> {
             } => {
                 let leases = is_done.then(|| self.store.renew(self.now, me, ttl, settled_until));
                 let leases = leases.filter(|_| is_known);
-                if self.script.planted == Planted::CondemnsAtOnce && is_known {
+                if self.script.planted == Planted::MarksDeadAtOnce && is_known {
                     for who in self.store.lapsed(self.now) {
-                        self.store.condemn(self.now, who);
+                        self.store.mark_dead(self.now, who);
                     }
                 }
                 if is_alive {
@@ -413,11 +413,11 @@ impl World<'_> {
                     self.post(node, at, ToNode::Input(Input::Leases(input)));
                 }
             }
-            Call::Condemn(who) => {
-                let is_dead = is_done && self.store.condemn(self.now, who);
+            Call::MarkDead(who) => {
+                let is_dead = is_done && self.store.mark_dead(self.now, who);
                 let is_dead = is_dead && is_known;
                 if is_alive {
-                    let input = nodes::Input::Condemned { who, is_dead };
+                    let input = nodes::Input::MarkedDead { who, is_dead };
                     self.post(node, at, ToNode::Input(Input::Leases(input)));
                 }
             }

@@ -15,8 +15,8 @@ pub(super) enum Planted {
     NeverCompares,
     /// A reap stops after its first step, for ever: nobody goes on where one died.
     ReaperDies,
-    /// The driver condemns every lapsed lease at once, whatever the store went through.
-    CondemnsAtOnce,
+    /// The driver marks every lapsed lease dead at once, whatever the store went through.
+    MarksDeadAtOnce,
     /// Nobody looks for what a dead node had no time to save.
     NobodySweeps,
     /// What is about to be saved waits no longer.

@@ -204,11 +204,11 @@ impl Store {
         let time = self.time(now);
         self.remember_leases(now);
         let mine = match self.leases.get(&me) {
-            Some(lease) if lease.is_dead => Standing::Condemned,
+            Some(lease) if lease.is_dead => Standing::Dead,
             Some(_) => Standing::Renewed,
             None => Standing::New,
         };
-        if mine != Standing::Condemned {
+        if mine != Standing::Dead {
             let lease = Lease {
                 who: me,
                 name: "".into(),
@@ -225,7 +225,7 @@ impl Store {
         }
     }
 
-    pub(super) fn condemn(&mut self, now: u64, who: Incarnation) -> bool {
+    pub(super) fn mark_dead(&mut self, now: u64, who: Incarnation) -> bool {
         let time = self.time(now);
         self.remember_leases(now);
         let lease = self.leases.entry(who).or_insert_with(|| Lease {

@@ -110,7 +110,7 @@ pub(super) async fn a_map_written_again_has_a_new_epoch_and_is_heard<T: Topics>(
 pub(super) async fn a_lease_that_was_lost_is_new<T: Topics>(case: &Case<T>, wipe: &impl AsyncFn()) {
     let (me, dead) = (case.stranger(), case.stranger());
     case.here.renew(me, LONG).await;
-    case.here.condemn(dead).await;
+    case.here.mark_dead(dead).await;
     wipe().await;
     for who in [me, dead] {
         let again = case.here.renew(who, LONG).await;

@@ -108,9 +108,9 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
         a_lease_is_new_and_then_goes_on
         leases_are_listed_with_their_names
         a_lapsed_lease_goes_on_when_it_is_renewed
-        a_running_lease_is_not_condemned
-        a_lapsed_lease_is_condemned_for_ever
-        an_incarnation_nobody_knows_can_be_condemned
+        a_running_lease_is_not_marked_dead
+        a_lapsed_lease_is_marked_dead_for_ever
+        an_incarnation_nobody_knows_can_be_marked_dead
         the_next_generation_of_a_dead_node_lives
         what_is_forgotten_is_new
         all_nodes_share_one_secret

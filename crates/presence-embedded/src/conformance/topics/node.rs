@@ -233,9 +233,9 @@ impl<T: Topics> Node<T> {
         self.ok("renewing a lease", renewed)
     }
 
-    pub(super) async fn condemn(&self, who: Incarnation) -> bool {
-        let condemned = self.link.condemn(who).await;
-        self.ok("condemning a node", condemned)
+    pub(super) async fn mark_dead(&self, who: Incarnation) -> bool {
+        let marked = self.link.mark_dead(who).await;
+        self.ok("marking a node dead", marked)
     }
 
     pub(super) async fn forget(&self, who: Incarnation) {

@@ -58,7 +58,7 @@ pub(super) async fn reaping_removes_the_entries_of_one_incarnation_only<T: Topic
             write(case, &subject, dead, from_ref(&op)).await;
             left.push(op);
         }
-        case.there.condemn(dead).await;
+        case.there.mark_dead(dead).await;
         case.there.reap(dead).await;
         case.there.check_entries(&subject, &left).await;
     }

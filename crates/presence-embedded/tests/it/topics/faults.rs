@@ -191,7 +191,7 @@ async fn check_away(link: &TopicLink, room: &Subject) {
             .await
             .unwrap_err()
     ));
-    assert!(is_away(link.condemn(ME).await.unwrap_err()));
+    assert!(is_away(link.mark_dead(ME).await.unwrap_err()));
     assert!(is_away(link.reap(ME).await.unwrap_err()));
     assert!(is_away(link.forget(ME).await.unwrap_err()));
     assert!(is_away(link.secret([0; 32]).await.unwrap_err()));

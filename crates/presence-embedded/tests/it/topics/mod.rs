@@ -119,10 +119,10 @@ caught! {
     comparisons_of_what_was_followed_are_caught: ComparisonsOfUnfollowed, "comparing_does_not_tell_what_is_not_followed";
 
     a_lapsed_lease_that_is_new_is_caught: LapsedIsNew, "a_lapsed_lease_goes_on_when_it_is_renewed";
-    a_running_lease_that_is_condemned_is_caught: RunningCondemned, "a_running_lease_is_not_condemned";
-    dead_nodes_revived_are_caught: DeadRevived, "a_lapsed_lease_is_condemned_for_ever";
-    sparing_unknown_nodes_is_caught: UnknownSpared, "an_incarnation_nobody_knows_can_be_condemned";
-    condemning_all_generations_is_caught: GenerationsCondemned, "the_next_generation_of_a_dead_node_lives";
+    a_running_lease_that_is_marked_dead_is_caught: RunningMarkedDead, "a_running_lease_is_not_marked_dead";
+    dead_nodes_revived_are_caught: DeadRevived, "a_lapsed_lease_is_marked_dead_for_ever";
+    sparing_unknown_nodes_is_caught: UnknownSpared, "an_incarnation_nobody_knows_can_be_marked_dead";
+    marking_all_generations_dead_is_caught: GenerationsMarkedDead, "the_next_generation_of_a_dead_node_lives";
     nameless_leases_are_caught: LeasesNameless, "leases_are_listed_with_their_names";
     leases_that_are_not_listed_are_caught: OwnLeaseOnly, "leases_are_listed_with_their_names";
     short_leases_are_caught: LeasesShort, "a_lease_is_new_and_then_goes_on";

@@ -162,8 +162,8 @@ impl Topics for Broken {
         self.link.renew(me, name, ttl, settled_until).await
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
-        self.link.condemn(who).await
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
+        self.link.mark_dead(who).await
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {

@@ -90,8 +90,8 @@ impl Topics for Garbled {
         self.0.renew(me, name, ttl, settled_until).await
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
-        self.0.condemn(who).await
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
+        self.0.mark_dead(who).await
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {

@@ -257,12 +257,12 @@ impl Topics for Broken {
             Fault::LapsedIsNew if lapsed && leases.mine == Standing::Renewed => {
                 leases.mine = Standing::New;
             }
-            Fault::DeadRevived if leases.mine == Standing::Condemned => {
+            Fault::DeadRevived if leases.mine == Standing::Dead => {
                 self.link.forget(me).await?;
                 leases = self.link.renew(me, name, ttl, settled_until).await?;
             }
-            Fault::GenerationsCondemned if others.any(|it| it.is_dead) => {
-                leases.mine = Standing::Condemned;
+            Fault::GenerationsMarkedDead if others.any(|it| it.is_dead) => {
+                leases.mine = Standing::Dead;
             }
             Fault::LeasesNameless => {
                 leases.nodes.iter_mut().for_each(|it| it.name = "".into());
@@ -273,13 +273,13 @@ impl Topics for Broken {
         Ok(leases)
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
         match self.fault {
-            Fault::RunningCondemned => self.link.forget(who).await?,
+            Fault::RunningMarkedDead => self.link.forget(who).await?,
             Fault::UnknownSpared if !self.known().until.contains_key(&who) => return Ok(false),
             _ => {}
         }
-        self.link.condemn(who).await
+        self.link.mark_dead(who).await
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
