@@ -350,10 +350,10 @@ impl<T: Hooks> Hooks for Guarded<T> {
         self.each("tell", tellings.len(), told.await)
     }
 
-    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
-        let doubted = async { self.adapter.doubt(shard, cursor, max).await };
-        let doubted = self.caught("doubt", doubted).await;
-        doubted.map_err(|fault| fault.unavailable())?
+    async fn audit(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
+        let audited = async { self.adapter.audit(shard, cursor, max).await };
+        let audited = self.caught("audit", audited).await;
+        audited.map_err(|fault| fault.unavailable())?
     }
 
     async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {

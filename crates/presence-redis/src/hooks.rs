@@ -27,7 +27,7 @@ impl Hooks for RedisTopics {
         stream::iter(told).buffered(READING_MAX).collect().await
     }
 
-    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
+    async fn audit(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
         let keys = [
             self.keys.told(shard),
             self.keys.outbox(shard, Queue::Webhooks),
@@ -35,7 +35,7 @@ impl Hooks for RedisTopics {
         let count = i64::try_from(max.max(1)).unwrap_or(i64::MAX);
         let args = [Value::from(cursor.to_string()), Value::from(count)];
         let place = Place::Shard(shard);
-        let answer = self.run(place, &script::DOUBT, &keys, &args).await?;
+        let answer = self.run(place, &script::AUDIT, &keys, &args).await?;
         let next = answer.as_str().and_then(|it| it.parse().ok());
         let next: u64 = next.ok_or(Fault::Strange)?;
         Ok((next > 0).then_some(next))

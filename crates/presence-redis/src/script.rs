@@ -18,7 +18,7 @@ pub(crate) static SETTLE: LazyLock<Script> =
 /// Stores webhook events of a subject.
 pub(crate) static TELL: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("tell.lua")));
 /// Has some subjects checked again that webhooks have told about.
-pub(crate) static DOUBT: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("doubt.lua")));
+pub(crate) static AUDIT: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("audit.lua")));
 /// Removes delivered webhook events.
 pub(crate) static DELIVERED: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("delivered.lua")));

@@ -46,7 +46,7 @@ pub trait Hooks: Send + Sync + 'static {
     /// # Errors
     ///
     /// See [`StoreError`]; some rows may have been left.
-    fn doubt(
+    fn audit(
         &self,
         shard: u16,
         cursor: u64,

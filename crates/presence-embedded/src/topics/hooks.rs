@@ -115,9 +115,9 @@ impl Hooks for TopicLink {
         })
     }
 
-    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
+    async fn audit(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
         let part = &self.store()?.shards[usize::from(shard % SHARDS)];
-        Ok(lock(part).doubt(cursor, max))
+        Ok(lock(part).audit(cursor, max))
     }
 
     async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {

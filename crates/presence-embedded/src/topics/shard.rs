@@ -123,7 +123,7 @@ impl Shard {
         outcome
     }
 
-    pub(super) fn doubt(&mut self, cursor: u64, max: usize) -> Option<u64> {
+    pub(super) fn audit(&mut self, cursor: u64, max: usize) -> Option<u64> {
         let (some, next) = self.hooks.some(cursor, max);
         for subject in some {
             // 1 is older than any version.

@@ -47,7 +47,7 @@ pub(super) struct Troubles {
     pub(super) looking: Trouble,
     pub(super) telling: Trouble,
     pub(super) delivering: Trouble,
-    pub(super) doubting: Trouble,
+    pub(super) auditing: Trouble,
 }
 
 /// A call that may fail for long. The log has a line when that begins, and when it is over.

@@ -30,9 +30,9 @@ const SUSPECT_EVERY: Duration = Duration::from_secs(60);
 const AWAY_FOR: Duration = Duration::from_secs(1);
 
 /// How often some of the subjects that the endpoint was told about are checked again, whether they have changed or not.
-const DOUBT_EVERY: Duration = Duration::from_secs(1);
+const AUDIT_EVERY: Duration = Duration::from_secs(1);
 /// The number of subjects that are checked at a time.
-const DOUBTED_MAX: usize = 20;
+const AUDITED_MAX: usize = 20;
 
 /// The counters of webhooks, for the parts that this node looks after.
 #[derive(Debug, Default)]
@@ -76,8 +76,8 @@ pub(crate) struct Telltale<S, E> {
     /// The parts whose store has failed. They are left alone for [`AWAY_FOR`], and the others are delivered meanwhile.
     away: BTreeMap<u16, Instant>,
     /// Where to go on with checking subjects again: the part, and the cursor in it.
-    doubted: (u16, u64),
-    doubting: InFlight<Option<u64>>,
+    audited: (u16, u64),
+    auditing: InFlight<Option<u64>>,
     /// The last part from which events were delivered. The next delivery begins with the part after it.
     last: u16,
     pace: Pace,
@@ -112,8 +112,8 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
             meanwhile: BTreeMap::new(),
             full: BTreeSet::new(),
             away: BTreeMap::new(),
-            doubted: (0, 0),
-            doubting: None,
+            audited: (0, 0),
+            auditing: None,
             last: 0,
             pace: Pace::default(),
             again_at: None,
@@ -128,7 +128,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
             interval
         };
         let (mut look, mut suspect) = (every(LOOK_EVERY), every(SUSPECT_EVERY));
-        let mut doubt = every(DOUBT_EVERY);
+        let mut audit = every(AUDIT_EVERY);
         self.suspect_all();
         loop {
             self.start_delivery();
@@ -139,10 +139,10 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
                 },
                 _ = look.tick(), if self.looking.is_none() => self.start_look(),
                 _ = suspect.tick() => self.suspect_all(),
-                _ = doubt.tick(), if self.doubting.is_none() => self.start_doubt(),
-                next = finish(&mut self.doubting) => {
-                    self.doubting = None;
-                    self.doubted.1 = next.unwrap_or(0);
+                _ = audit.tick(), if self.auditing.is_none() => self.start_audit(),
+                next = finish(&mut self.auditing) => {
+                    self.auditing = None;
+                    self.audited.1 = next.unwrap_or(0);
                 }
                 looked = finish(&mut self.looking) => {
                     if looked.is_more {
@@ -184,9 +184,9 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
     }
 
     /// Checks further subjects again, in the same part or else in the next one.
-    fn start_doubt(&mut self) {
+    fn start_audit(&mut self) {
         let parts = self.parts.borrow().clone();
-        let (last, cursor) = self.doubted;
+        let (last, cursor) = self.audited;
         let next = parts
             .iter()
             .find(|it| **it > last || (**it == last && cursor > 0));
@@ -194,12 +194,12 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
             return;
         };
         let cursor = if part == last { cursor } else { 0 };
-        self.doubted = (part, cursor);
+        self.audited = (part, cursor);
         let desk = self.desk.clone();
-        self.doubting = Some(Box::pin(async move {
-            let next = desk.store.doubt(part, cursor, DOUBTED_MAX).await;
+        self.auditing = Some(Box::pin(async move {
+            let next = desk.store.audit(part, cursor, AUDITED_MAX).await;
             let what = "checking again what webhooks have told";
-            desk.troubles.doubting.note(next.as_ref().err(), what);
+            desk.troubles.auditing.note(next.as_ref().err(), what);
             next.unwrap_or(None)
         }));
     }

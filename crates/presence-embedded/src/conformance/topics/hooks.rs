@@ -209,7 +209,7 @@ pub(super) async fn too_many_events_wait_as_a_row<T: Topics + Outbox + Hooks>(ca
     clean(case, &[room]).await;
 }
 
-pub(super) async fn what_was_told_can_be_doubted<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+pub(super) async fn what_was_told_can_be_audited<T: Topics + Outbox + Hooks>(case: &Case<T>) {
     let room = case.place();
     let mut rooms = vec![room.clone()];
     rooms.extend((0..4).map(|_| case.neighbour(&room)));
@@ -221,9 +221,9 @@ pub(super) async fn what_was_told_can_be_doubted<T: Topics + Outbox + Hooks>(cas
     let newer = change(case, &room).await;
     let (mut cursor, mut calls) = (0, 0);
     loop {
-        let next = case.there.link.doubt(room.shard(), cursor, 2).await;
+        let next = case.there.link.audit(room.shard(), cursor, 2).await;
         calls += 1;
-        case.holds(calls < ALL, "there is no end of what is doubted");
+        case.holds(calls < ALL, "there is no end of what is audited");
         match next.expect("the store is there") {
             Some(next) => cursor = next,
             None => break,
@@ -233,7 +233,7 @@ pub(super) async fn what_was_told_can_be_doubted<T: Topics + Outbox + Hooks>(cas
     case.same("the row of a change", left, Some(newer.version));
     for room in &rooms[1..] {
         let version = row_of(case, room).await;
-        case.holds(version.is_some(), "what was told is not doubted");
+        case.holds(version.is_some(), "what was told is not audited");
         let row = Row {
             subject: room.clone(),
             version: version.unwrap_or_default(),

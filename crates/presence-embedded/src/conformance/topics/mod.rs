@@ -193,7 +193,7 @@ pub async fn hooks<T: Topics + Outbox + Hooks>(connect: impl AsyncFn() -> T) {
         numbers_grow_and_events_keep_their_order
         what_is_delivered_is_gone_and_nothing_else
         too_many_events_wait_as_a_row
-        what_was_told_can_be_doubted
+        what_was_told_can_be_audited
     }
 }
 

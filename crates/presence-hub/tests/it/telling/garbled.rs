@@ -132,8 +132,8 @@ impl Hooks for Garbled {
         self.0.tell(tellings).await
     }
 
-    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
-        self.0.doubt(shard, cursor, max).await
+    async fn audit(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
+        self.0.audit(shard, cursor, max).await
     }
 
     async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
