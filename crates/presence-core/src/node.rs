@@ -131,7 +131,7 @@ impl<A> Node<A> {
                 if let Some(nodes) = &mut self.nodes {
                     nodes.handle(now, nodes::Input::Troubled, &mut Vec::new());
                 }
-                self.spread(now, News::Distrust(Some(shard)), out);
+                self.spread(now, News::Invalidate(Some(shard)), out);
             }
             Input::Woke => self.spread(now, News::Woke, out),
         }
@@ -234,7 +234,7 @@ impl<A> Node<A> {
             match effect {
                 nodes::Effect::Become(me) => self.spread(now, News::Become(me), out),
                 nodes::Effect::Lost(who) => self.spread(now, News::Lost(who), out),
-                nodes::Effect::Distrust => self.spread(now, News::Distrust(None), out),
+                nodes::Effect::Invalidate => self.spread(now, News::Invalidate(None), out),
                 nodes::Effect::Settled(until) => self.spread(now, News::Settled(until), out),
                 nodes::Effect::StoreAhead(ms) => self.spread(now, News::StoreAhead(ms), out),
                 effect => out.push(Effect::Leases(effect)),

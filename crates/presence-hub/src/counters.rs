@@ -45,7 +45,7 @@ pub struct Counters {
     /// How many changes the shared store has announced to this node, its own changes included.
     pub patches_heard: AtomicU64,
     /// How often a part of the shared store had to be compared, because it may have lost data.
-    pub distrusted: AtomicU64,
+    pub invalidated: AtomicU64,
     /// How many nodes were found dead.
     pub nodes_lost: AtomicU64,
     /// How many records and messages of a store were beyond their bounds, and dropped for that.

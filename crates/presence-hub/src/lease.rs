@@ -181,9 +181,9 @@ impl<T: Topics> Leasing<T> {
                 Counters::add(&self.counters.nodes_lost, 1);
                 self.homes.spread(News::Lost(who)).await;
             }
-            Effect::Distrust => {
+            Effect::Invalidate => {
                 tracing::warn!("the shared store has lost data: this node writes its own again");
-                self.homes.spread(News::Distrust(None)).await;
+                self.homes.spread(News::Invalidate(None)).await;
             }
             Effect::Settled(until) => self.homes.spread(News::Settled(until)).await,
             Effect::StoreAhead(ms) => self.homes.spread(News::StoreAhead(ms)).await,

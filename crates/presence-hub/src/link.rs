@@ -236,9 +236,9 @@ pub(crate) async fn listen<T: Topics>(
             }
             Notice::At(subject, clock) => homes.reply(subject, Reply::At(clock)).await,
             Notice::Forgot(shard) => {
-                Counters::add(&counters.distrusted, 1);
+                Counters::add(&counters.invalidated, 1);
                 holding.trouble("a part of it was lost, or is in doubt");
-                homes.spread(News::Distrust(Some(shard))).await;
+                homes.spread(News::Invalidate(Some(shard))).await;
             }
         }
     }

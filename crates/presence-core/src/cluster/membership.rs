@@ -60,7 +60,7 @@ impl Membership {
                 }
             }
             News::Settled(until) => self.settled_until = self.settled_until.max(until),
-            News::Lost(_) | News::Distrust(_) | News::StoreAhead(_) | News::Woke => {}
+            News::Lost(_) | News::Invalidate(_) | News::StoreAhead(_) | News::Woke => {}
         }
     }
 }

@@ -78,7 +78,7 @@ pub enum Effect {
     /// Tell every state machine of this node: it is this incarnation now, and has to write all its own entries again.
     Become(Incarnation),
     /// Tell every state machine of this node: the store has lost data, and everything has to be compared.
-    Distrust,
+    Invalidate,
     /// Tell every state machine of this node: this incarnation is dead, and nothing that it wrote counts any more.
     Lost(Incarnation),
     /// Tell every state machine of this node: everything that a node with a lease did up to this moment is
@@ -348,7 +348,7 @@ impl Nodes {
             Standing::New if was_known => {
                 self.healthy_since = None;
                 self.troubled_at = now;
-                out.push(Effect::Distrust);
+                out.push(Effect::Invalidate);
             }
             Standing::New | Standing::Renewed => {}
         }
@@ -624,7 +624,7 @@ mod tests {
         renew(&mut nodes, 0, Standing::New, None);
         assert_eq!(
             renew(&mut nodes, 3, Standing::New, None),
-            [Effect::Distrust]
+            [Effect::Invalidate]
         );
         assert_eq!(renew(&mut nodes, 60, Standing::New, None), []);
         let effects = renew(&mut nodes, 61, Standing::New, None);

@@ -105,7 +105,7 @@ pub enum News {
     /// This incarnation is dead: nothing that it wrote counts any more.
     Lost(Incarnation),
     /// This part of the store (`None`: all of it) may have lost data, or announced something that was not received.
-    Distrust(Option<u16>),
+    Invalidate(Option<u16>),
     /// Everything that a node with a lease did up to this moment, by this node's clock, is in the store.
     Settled(Timestamp),
     /// The store's clock is ahead of this node's clock by this many milliseconds.

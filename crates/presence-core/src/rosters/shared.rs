@@ -62,7 +62,7 @@ impl Rosters {
         };
         members.hear(news);
         let concerns = |topic: &Topic, place: &Place| match news {
-            News::Distrust(Some(shard)) => Subject::Place(topic.clone()).shard() == shard,
+            News::Invalidate(Some(shard)) => Subject::Place(topic.clone()).shard() == shard,
             News::Settled(_) => place
                 .copy
                 .as_ref()
@@ -84,7 +84,7 @@ impl Rosters {
             match news {
                 News::Become(_) => {
                     copy.replica.void();
-                    copy.replica.distrust();
+                    copy.replica.invalidate();
                 }
                 News::Lost(who) => {
                     let heard = copy.replica.lost(who);
@@ -94,7 +94,7 @@ impl Rosters {
                     let heard = copy.replica.settled(now, members);
                     place.apply(heard);
                 }
-                News::Distrust(_) | News::Woke => copy.replica.distrust(),
+                News::Invalidate(_) | News::Woke => copy.replica.invalidate(),
                 News::StoreAhead(_) => {}
             }
             self.settle(now, topic, out);

@@ -646,7 +646,7 @@ impl<A> Users<A> {
             _ => {}
         }
         let concerns = |id: &UserId, slot: &Slot<A>| match news {
-            News::Distrust(Some(shard)) => Subject::User(id.clone()).shard() == shard,
+            News::Invalidate(Some(shard)) => Subject::User(id.clone()).shard() == shard,
             News::Settled(_) => slot.awaits_others(),
             _ => true,
         };

@@ -380,7 +380,7 @@ impl Shared {
             News::Lost(who) => return !self.replica.lost(who).changes.is_empty(),
             News::Settled(_) => return !self.replica.settled(now, members).changes.is_empty(),
             News::StoreAhead(_) => {}
-            News::Become(_) | News::Distrust(_) | News::Woke => self.replica.distrust(),
+            News::Become(_) | News::Invalidate(_) | News::Woke => self.replica.invalidate(),
         }
         false
     }

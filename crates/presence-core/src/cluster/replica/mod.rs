@@ -420,7 +420,7 @@ impl<V: Kept> Replica<V> {
 
     /// Notes that the store may have lost data. If the map is followed it is read, which shows what is missing;
     /// otherwise everything is written again.
-    pub(crate) fn distrust(&mut self) {
+    pub(crate) fn invalidate(&mut self) {
         // A note that was taken back may be there again.
         self.is_noted |= self.minds_until.is_some();
         if self.sync.following != Following::No {

@@ -56,7 +56,7 @@ impl Desk {
     }
 
     fn read_again(&mut self, snapshot: Snapshot) -> Heard<Arc<Member>> {
-        self.replica.distrust();
+        self.replica.invalidate();
         self.asks();
         self.read(snapshot)
     }
@@ -158,10 +158,10 @@ fn what_was_removed_is_removed_again_where_the_store_has_gone_back() {
     assert!(is_cut(&desk.writes()[0]));
     assert_eq!(desk.writes(), []);
     desk.wait(10);
-    desk.replica.distrust();
+    desk.replica.invalidate();
     assert!(is_cut(&desk.writes()[0]));
     desk.wait(30);
-    desk.replica.distrust();
+    desk.replica.invalidate();
     assert!(desk.writes().is_empty() && !desk.replica.is_needed());
 }
 
@@ -171,7 +171,7 @@ fn entries_that_nobody_follows_are_written_again_where_the_store_has_lost_them()
     desk.put(1, 0);
     assert_eq!(desk.writes().len(), 1);
     assert_eq!(desk.writes(), []);
-    desk.replica.distrust();
+    desk.replica.invalidate();
     assert_eq!(desk.writes().len(), 1);
 }
 
@@ -182,7 +182,7 @@ fn a_loss_that_is_told_while_the_map_is_being_read_is_not_forgotten() {
     let members = &desk.members;
     desk.replica
         .follow(true, &subject(), members, &mut requests);
-    desk.replica.distrust();
+    desk.replica.invalidate();
     desk.read(snapshot(1, &[]));
     assert!(matches!(desk.asks()[..], [Request::Read { .. }]));
 }

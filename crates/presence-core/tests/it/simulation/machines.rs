@@ -102,7 +102,7 @@ impl Machines {
             Input::Forgot(shard) => {
                 let input = nodes::Input::Troubled;
                 self.nodes.handle(now, input, &mut Vec::new());
-                out.push(Wish::News(News::Distrust(Some(shard))));
+                out.push(Wish::News(News::Invalidate(Some(shard))));
             }
             Input::Woke => {}
         }
@@ -218,7 +218,7 @@ fn obey(effects: Vec<nodes::Effect>, out: &mut Vec<Wish>) {
         out.push(match effect {
             nodes::Effect::Become(me) => Wish::News(News::Become(me)),
             nodes::Effect::Lost(who) => Wish::News(News::Lost(who)),
-            nodes::Effect::Distrust => Wish::News(News::Distrust(None)),
+            nodes::Effect::Invalidate => Wish::News(News::Invalidate(None)),
             nodes::Effect::Settled(until) => Wish::News(News::Settled(until)),
             nodes::Effect::StoreAhead(ms) => Wish::News(News::StoreAhead(ms)),
             effect => Wish::AskAboutLeases(effect),
