@@ -206,14 +206,14 @@ impl<T> Guarded<T> {
         match &mut notice {
             Notice::Patched(subject, patch) => {
                 for Change { entry, .. } in &mut patch.changes {
-                    if let Ok((stamp, record)) = entry
+                    if let Ok((token, record)) = entry
                         && !self.is_bounded(subject, record)
                     {
                         // Whoever reads the map finds nothing there either.
-                        let stamp = *stamp;
+                        let token = *token;
                         *entry = Err(Removed {
                             reason: Reason::Left,
-                            fence: Fence { stamp, profile: 0 },
+                            fence: Fence { token, profile: 0 },
                         });
                     }
                 }

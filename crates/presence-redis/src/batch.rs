@@ -269,7 +269,7 @@ impl Part {
 fn args_of(subject: &Subject, op: &Op) -> [Value; 4] {
     let (value, how, more) = match op {
         Op::Put {
-            stamp,
+            token,
             record,
             guard,
             profile,
@@ -279,16 +279,16 @@ fn args_of(subject: &Subject, op: &Op) -> [Value; 4] {
             let how = match guard {
                 Guard::Newer => "n",
                 Guard::Replaces(expected) => {
-                    more.extend(expected.iter().flat_map(|it| record::stamp(*it)));
+                    more.extend(expected.iter().flat_map(|it| record::token_bytes(*it)));
                     "r"
                 }
             };
-            let entry = record::encode(subject, *stamp, record);
+            let entry = record::encode(subject, *token, record);
             (entry, how.as_bytes().to_vec(), more)
         }
-        Op::Cut { stamp, reason, .. } => {
+        Op::Cut { token, reason, .. } => {
             let reason = vec![record::reason_byte(*reason)];
-            (record::stamp(*stamp).to_vec(), reason, Vec::new())
+            (record::token_bytes(*token).to_vec(), reason, Vec::new())
         }
         Op::Hide { profile, .. } => {
             let more = profile.to_be_bytes().to_vec();
@@ -329,7 +329,7 @@ mod tests {
     use std::sync::Arc;
 
     use presence_core::cluster::Record;
-    use presence_core::cluster::{Field, Stamp};
+    use presence_core::cluster::{FencingToken, Field};
     use presence_core::{Profile, Reason, SessionId, UserId};
 
     use super::*;
@@ -338,7 +338,7 @@ mod tests {
     fn a_shard_is_written_at_once_and_what_is_too_big_in_parts() {
         let cut = Op::Cut {
             field: Field::Session(SessionId::from_u128(1)),
-            stamp: Stamp::of_session(1, who(1), 0),
+            token: FencingToken::of_session(1, who(1), 0),
             reason: Reason::Left,
         };
         let write = |user: &str, by, ops| Write {
@@ -379,7 +379,7 @@ mod tests {
             let user = UserId::new("ann").unwrap();
             let put = Op::put(
                 Field::Session(SessionId::from_u128(1)),
-                Stamp::of_session(1, who(1), 0),
+                FencingToken::of_session(1, who(1), 0),
                 Record::Profile(Arc::new(Profile::new(user.clone()))),
             );
             let write = Write {

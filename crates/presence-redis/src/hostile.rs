@@ -15,8 +15,8 @@ pub fn record(bytes: &[u8]) {
     let session = Field::Session(SessionId::from_u128(7 << 80));
     for subject in [&user, &place] {
         for field in [Field::Profile, session] {
-            if let Ok((stamp, found)) = record::decode(subject, field, bytes) {
-                let again = record::encode(subject, stamp, &found);
+            if let Ok((token, found)) = record::decode(subject, field, bytes) {
+                let again = record::encode(subject, token, &found);
                 let again = record::decode(subject, field, &again);
                 assert!(again.is_ok(), "what we write can be read");
             }
@@ -27,5 +27,5 @@ pub fn record(bytes: &[u8]) {
     let _ = record::decode_event(bytes);
     let _ = record::decode_told(bytes);
     let _ = record::clock(bytes);
-    let _ = record::split_stamp(bytes);
+    let _ = record::split_token(bytes);
 }

@@ -118,11 +118,11 @@ fn cuts_in(entries: &[Value], who: Incarnation) -> Vec<Op> {
 
 fn cut_in(field: &Value, entry: &Value, who: Incarnation) -> Option<Op> {
     let field = keys::field_of(field.as_bytes()?)?;
-    let (stamp, _) = record::split_stamp(entry.as_bytes()?).ok()?;
-    let is_theirs = matches!(field, Field::Session(_)) && stamp.incarnation() == who;
+    let (token, _) = record::split_token(entry.as_bytes()?).ok()?;
+    let is_theirs = matches!(field, Field::Session(_)) && token.incarnation() == who;
     is_theirs.then_some(Op::Cut {
         field,
-        stamp,
+        token,
         reason: Reason::NodeLost,
     })
 }

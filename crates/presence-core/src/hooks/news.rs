@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HookEvent, HookKind, Wanted};
-use crate::cluster::{Record, Snapshot, Stamp, Subject};
+use crate::cluster::{FencingToken, Record, Snapshot, Subject};
 use crate::status::Here;
 use crate::{ChannelId, Look, Profile, Timestamp, Topic, UserId, Visible};
 
@@ -91,9 +91,9 @@ fn profile_in(now: Timestamp, map: &Snapshot) -> Option<Profile> {
     let found = map
         .entries
         .iter()
-        .find_map(|(_, stamp, record)| match record {
+        .find_map(|(_, token, record)| match record {
             // What was changed without being read says nothing of who was hiding before.
-            Record::Profile(profile) if stamp.owner != Stamp::UNREAD => {
+            Record::Profile(profile) if token.owner != FencingToken::UNREAD => {
                 Some(Profile::clone(profile))
             }
             _ => None,

@@ -101,14 +101,14 @@ impl<A> Users<A> {
             return false;
         };
         let session = claim.before.session;
-        let Some((stamp, record)) = shared.replica.other(session) else {
+        let Some((token, record)) = shared.replica.other(session) else {
             return false;
         };
         let is_it = match claim.step {
             Step::Reading { has_lost: true } => true,
-            _ => stamp.epoch == u64::from(claim.before.epoch),
+            _ => token.epoch == u64::from(claim.before.epoch),
         };
-        let Some(epoch) = u32::try_from(stamp.epoch)
+        let Some(epoch) = u32::try_from(token.epoch)
             .ok()
             .and_then(|it| it.checked_add(1))
         else {
@@ -119,7 +119,7 @@ impl<A> Users<A> {
         }
         let record = Arc::new(Session::take_over(now, session, epoch, record).record(now));
         let replica = &mut shared.replica;
-        replica.claim(now, session, epoch, record.clone(), stamp, members);
+        replica.claim(now, session, epoch, record.clone(), token, members);
         claim.step = Step::Asked(epoch, record);
         true
     }

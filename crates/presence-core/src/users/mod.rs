@@ -1025,7 +1025,7 @@ impl<A> Users<A> {
                 let outcome = user.hear(now, reply, members, &mut requests);
                 out.extend(requests.into_iter().map(Effect::Ask));
                 let mut taken = outcome.taken;
-                taken.retain(|(session, stamp)| !user.insists(*session, *stamp));
+                taken.retain(|(session, token)| !user.insists(*session, *token));
                 let taken: Vec<SessionId> = taken.iter().map(|(session, _)| *session).collect();
                 for session in &taken {
                     user.hand_over(*session, out);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::held::{KnownBy, Noted};
-use crate::cluster::{Membership, SessionRecord, Stamp, Stay};
+use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
 use crate::epochs::Epochs;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
 
@@ -64,7 +64,7 @@ pub(super) struct Session {
     /// The newest revision of its record that the store has; 0 if it has none of this epoch.
     pub(super) stored: u64,
     /// The stored entry that the first record of this epoch has to replace, if any.
-    pub(super) replaces: Option<Stamp>,
+    pub(super) replaces: Option<FencingToken>,
     /// How its client is recognised when it comes back.
     pub(super) known_by: KnownBy,
     /// Whether it is a session of the earlier process that no client has come back to.
@@ -371,7 +371,7 @@ impl Session {
 
     /// Lets a session through which a service acts go on in the next epoch, where the store has an older entry of it,
     /// or another node acts through it. Returns whether it does.
-    pub(super) fn insist(&mut self, stored: Stamp) -> bool {
+    pub(super) fn insist(&mut self, stored: FencingToken) -> bool {
         let epoch = u32::try_from(stored.epoch).ok();
         let epoch = epoch.and_then(|it| it.checked_add(1));
         let (Some(epoch), true) = (epoch, self.acted && self.stored == 0) else {

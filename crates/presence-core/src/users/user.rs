@@ -7,7 +7,7 @@ use super::others::LookedUp;
 use super::session::{Connection, Place, Session, Share, Stage};
 use super::shared::{PENDING_MAX, Shared};
 use super::{Audience, Effect};
-use crate::cluster::{Membership, SessionRecord, Stamp, Stay};
+use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
 use crate::epochs::Epochs;
 use crate::ports::Note;
 use crate::status::Here;
@@ -255,11 +255,11 @@ impl User {
         let Some(shared) = &mut self.shared else {
             return;
         };
-        let Some((stamp, record)) = shared.replica.other(by.session) else {
+        let Some((token, record)) = shared.replica.other(by.session) else {
             return;
         };
         let (epoch, record) = (
-            u32::try_from(stamp.epoch).unwrap_or(u32::MAX),
+            u32::try_from(token.epoch).unwrap_or(u32::MAX),
             record.clone(),
         );
         if !record.acted {
@@ -268,12 +268,12 @@ impl User {
         let session = Session::take_over(now, by.session, epoch.saturating_add(1), &record);
         // It may end at once, and then the other node's record of it is to be removed.
         let record = Arc::new(session.record(now));
-        shared.take_over(now, &session, record, stamp, members);
+        shared.take_over(now, &session, record, token, members);
         self.sessions.push(session);
     }
 
     /// Whether a session goes on here although the store has another entry of it.
-    pub(super) fn insists(&mut self, id: SessionId, stored: Stamp) -> bool {
+    pub(super) fn insists(&mut self, id: SessionId, stored: FencingToken) -> bool {
         let mut sessions = self.sessions.iter_mut();
         let session = sessions.find(|it| it.id == id);
         session.is_some_and(|it| it.insist(stored))

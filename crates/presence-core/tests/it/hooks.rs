@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use presence_core::cluster::{
-    Field, Incarnation, Op, Record, SessionRecord, Stamp, Subject, TopicMap,
+    FencingToken, Field, Incarnation, Op, Record, SessionRecord, Subject, TopicMap,
 };
 use presence_core::hooks::{HookEvent, HookKind, News, PEOPLE_TOLD_MAX, Told, Wanted, news};
 use presence_core::users::Activity;
@@ -79,11 +79,11 @@ fn nobody_is_shown_whose_profile_is_not_known() {
     ann.put(session(1, true));
     assert_eq!(ann.look(), "", "they might be hiding");
     let (field, record) = profile(|it| chose(it, Chosen::Busy));
-    let stamp = Stamp {
-        owner: Stamp::UNREAD,
-        ..stamp()
+    let token = FencingToken {
+        owner: FencingToken::UNREAD,
+        ..token()
     };
-    ann.apply(Op::put(field, stamp, record));
+    ann.apply(Op::put(field, token, record));
     assert_eq!(ann.look(), "", "nobody has read what they were before");
     ann.put(profile(|_| {}));
     assert_eq!(ann.look(), "ann online");
@@ -217,19 +217,19 @@ impl Of {
     }
 
     fn put(&mut self, (field, record): (Field, Record)) {
-        let stamp = Stamp {
+        let token = FencingToken {
             epoch: self.version,
-            ..stamp()
+            ..token()
         };
-        self.apply(Op::put(field, stamp, record));
+        self.apply(Op::put(field, token, record));
     }
 
     fn cut(&mut self, field: Field) {
         self.apply(Op::Cut {
             field,
-            stamp: Stamp {
+            token: FencingToken {
                 epoch: u64::MAX,
-                ..stamp()
+                ..token()
             },
             reason: Reason::Left,
         });
@@ -290,12 +290,12 @@ fn at(secs: u64) -> Timestamp {
     Timestamp::from_millis(secs * 1000)
 }
 
-fn stamp() -> Stamp {
+fn token() -> FencingToken {
     let owner = Incarnation {
         node: 1,
         generation: 0,
     };
-    Stamp::of_session(1, owner, 0)
+    FencingToken::of_session(1, owner, 0)
 }
 
 fn profile(f: impl FnOnce(&mut Profile)) -> (Field, Record) {
@@ -457,12 +457,12 @@ impl World {
     }
 
     fn write(&mut self, subject: Subject, field: Field, record: Option<Record>) {
-        let (stamp, reason) = (stamp(), Reason::Left);
+        let (token, reason) = (token(), Reason::Left);
         let op = match record {
-            Some(record) => Op::put(field, stamp, record),
+            Some(record) => Op::put(field, token, record),
             None => Op::Cut {
                 field,
-                stamp,
+                token,
                 reason,
             },
         };

@@ -151,7 +151,7 @@ mod tests {
     use std::time::Duration;
 
     use presence_core::cluster::{
-        Field, Incarnation, Op, Record, SessionRecord, Stamp, Subject, Write,
+        FencingToken, Field, Incarnation, Op, Record, SessionRecord, Subject, Write,
     };
     use presence_core::ports::Topics;
     use presence_core::users::Activity;
@@ -196,7 +196,7 @@ mod tests {
             generation: 1,
         };
         let field = Field::Session(SessionId::from_u128(1));
-        let stamp = Stamp::of_session(1, by, 0);
+        let token = FencingToken::of_session(1, by, 0);
         let record = SessionRecord {
             device: DeviceId::new("web:1").unwrap(),
             acted: false,
@@ -209,11 +209,11 @@ mod tests {
         let op = if is_last {
             Op::Cut {
                 field,
-                stamp,
+                token,
                 reason: Reason::Left,
             }
         } else {
-            Op::put(field, stamp, Record::Session(Arc::new(record)))
+            Op::put(field, token, Record::Session(Arc::new(record)))
         };
         Write {
             subject: subject.clone(),

@@ -276,12 +276,12 @@ impl Shard {
     fn cuts(&self, subject: &Subject, who: Incarnation) -> Vec<Op> {
         let entries = self.slots.get(subject).into_iter();
         let entries = entries.flat_map(|slot| slot.map.entries());
-        let of_who = entries.filter(|(field, stamp)| {
-            matches!(field, Field::Session(_)) && stamp.incarnation() == who
+        let of_who = entries.filter(|(field, token)| {
+            matches!(field, Field::Session(_)) && token.incarnation() == who
         });
-        let cut = |(field, stamp)| Op::Cut {
+        let cut = |(field, token)| Op::Cut {
             field,
-            stamp,
+            token,
             reason: Reason::NodeLost,
         };
         of_who.map(cut).collect()

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use presence_core::cluster::{Field, Incarnation, Op, Record, SHARDS, Stamp, Subject, Write};
+use presence_core::cluster::{
+    FencingToken, Field, Incarnation, Op, Record, SHARDS, Subject, Write,
+};
 use presence_core::ports::{Outbox, Profiles, Queue, Row, Topics};
 use presence_core::{Chosen, Edit, Profile, Reason, StatusChange, Timestamp, UserId};
 use presence_embedded::{TopicLink, TopicMemory};
@@ -237,15 +239,15 @@ async fn a_row_with_nothing_to_save_does_not_say_that_the_database_is_back() {
     let _ann = connect(&hub, "ann").await;
     let (node, generation) = (7, 0);
     let by = Incarnation { node, generation };
-    let (field, stamp) = (Field::Profile, Stamp::of_session(1, by, 1));
+    let (field, token) = (Field::Profile, FencingToken::of_session(1, by, 1));
     let put = Op::put(
         field,
-        stamp,
+        token,
         Record::Profile(Arc::new(Profile::new(user("bob")))),
     );
     let cut = Op::Cut {
         field,
-        stamp,
+        token,
         reason: Reason::Left,
     };
     for op in [put, cut] {

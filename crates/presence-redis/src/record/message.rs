@@ -9,13 +9,15 @@
 //! Ephemeral messages are `M`, a version byte, and a postcard list of byte strings, one for each message, so that those
 //! of a later release can be skipped: the number of the kind, and what postcard makes of its struct below.
 
-use presence_core::cluster::{Change, Ephemeral, Fence, Field, Patch, Removed, Stamp, Subject};
+use presence_core::cluster::{
+    Change, Ephemeral, Fence, FencingToken, Field, Patch, Removed, Subject,
+};
 use presence_core::{
     Clock, Cursor, EVENT_BYTES_MAX, Payload, Pointer, Reason, Selection, SessionId, UserId,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, STAMP_BYTES, decode, fence, take, take_array, take_clock, take_u64};
+use super::{RecordError, TOKEN_BYTES, decode, fence, take, take_array, take_clock, take_u64};
 use crate::garbled::Garbled;
 use crate::keys;
 
@@ -106,7 +108,7 @@ fn take_change(
         }
     } else if let Some(reason) = reason.checked_sub(FENCED) {
         let reason = reason_of(reason)?;
-        let fence = fence(take(rest, STAMP_BYTES + 8)?)?;
+        let fence = fence(take(rest, TOKEN_BYTES + 8)?)?;
         Err(Removed { reason, fence })
     } else {
         // Of an older release: it removed whatever was there.
@@ -117,12 +119,12 @@ fn take_change(
 
 /// A removal without a token: it applies to any entry.
 fn removed_by_anybody(reason: Reason) -> Removed {
-    let stamp = Stamp {
+    let token = FencingToken {
         epoch: u64::MAX,
         owner: 0,
         order: 0,
     };
-    let fence = Fence { stamp, profile: 0 };
+    let fence = Fence { token, profile: 0 };
     Removed { reason, fence }
 }
 
@@ -308,19 +310,19 @@ mod tests {
     use presence_core::cluster::Record;
 
     use super::*;
-    use crate::record::entry::tests::{FIELD, a_stamp, member, room};
-    use crate::record::{encode, stamp};
+    use crate::record::entry::tests::{FIELD, a_token, member, room};
+    use crate::record::{encode, token_bytes};
 
     #[test]
     fn the_bytes_of_a_patch_are_these_for_ever() {
         let record = Record::Member(Arc::new(member()));
-        let entry = encode(&room(), a_stamp(), &record);
+        let entry = encode(&room(), a_token(), &record);
         let mut bytes = b"P\x01\0\0\0\x09\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\x02".to_vec();
         bytes.extend_from_slice(b"\x16AAAAAAAAAAAAAAAAAAAABQ\0\0\0\0");
         bytes.push(u8::try_from(entry.len()).unwrap());
         bytes.extend_from_slice(&entry);
         bytes.extend_from_slice(b"\x16AAAAAAAAAAAAAAAAAAAABg\x15");
-        bytes.extend_from_slice(&stamp(a_stamp()));
+        bytes.extend_from_slice(&token_bytes(a_token()));
         bytes.extend_from_slice(b"\0\0\0\0\0\0\0\x09");
         let clock = Clock {
             epoch: 9,
@@ -332,14 +334,14 @@ mod tests {
             changes: vec![
                 Change {
                     field: FIELD,
-                    entry: Ok((a_stamp(), record)),
+                    entry: Ok((a_token(), record)),
                 },
                 Change {
                     field: presence_core::cluster::Field::Session(SessionId::from_u128(6)),
                     entry: Err(Removed {
                         reason: Reason::NodeLost,
                         fence: Fence {
-                            stamp: a_stamp(),
+                            token: a_token(),
                             profile: 9,
                         },
                     }),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use presence_core::cluster::{
-    Field, Incarnation, Op, Record, SHARDS, SessionRecord, Stamp, Stay, Subject, Write,
+    FencingToken, Field, Incarnation, Op, Record, SHARDS, SessionRecord, Stay, Subject, Write,
 };
 use presence_core::ports::Topics;
 use presence_core::users::Activity;
@@ -141,7 +141,7 @@ fn put(subject: Subject, n: u64, record: Record) -> Write {
         by: me,
         ops: vec![Op::put(
             Field::Session(session(n)),
-            Stamp::of_session(1, me, 1),
+            FencingToken::of_session(1, me, 1),
             record,
         )],
         is_last: false,

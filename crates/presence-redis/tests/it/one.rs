@@ -304,10 +304,10 @@ async fn a_big_map_is_written_and_read_in_pieces() {
     }
     assert_eq!(heard, clock.version);
 
-    let Op::Put { stamp, .. } = put else {
+    let Op::Put { token, .. } = put else {
         panic!("it is a put");
     };
-    let dead = stamp.incarnation();
+    let dead = token.incarnation();
     while reader.topics.reap(dead).await.unwrap() {}
     let read = reader
         .topics

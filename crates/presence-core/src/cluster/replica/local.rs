@@ -1,6 +1,6 @@
 //! What a node wants the store to have of one of its own sessions.
 
-use crate::cluster::{Field, Guard, Op, Record, Stamp};
+use crate::cluster::{FencingToken, Field, Guard, Op, Record};
 use crate::{Reason, SessionId, Timestamp};
 
 use super::Kept;
@@ -9,7 +9,7 @@ use super::Kept;
 #[derive(Debug)]
 pub(super) struct Local<V> {
     /// The fencing token of the newest wish.
-    pub(super) stamp: Stamp,
+    pub(super) token: FencingToken,
     pub(super) wish: Wish<V>,
     pub(super) progress: Progress,
     /// The condition of the next put. It depends on what was read, until this epoch is stored.
@@ -74,10 +74,10 @@ impl<V: Kept> Local<V> {
 
     /// The operation that carries out the wish.
     pub(super) fn op(&self, session: SessionId) -> Op {
-        let (field, stamp) = (Field::Session(session), self.stamp);
+        let (field, token) = (Field::Session(session), self.token);
         let put = |record: Record| Op::Put {
             field,
-            stamp,
+            token,
             record,
             guard: self.guard,
             profile: self.profile,
@@ -86,7 +86,7 @@ impl<V: Kept> Local<V> {
             Wish::Claim(value) | Wish::Entry(value) => put(value.to_record()),
             Wish::Leave(_, reason) | Wish::Gone(reason) => Op::Cut {
                 field,
-                stamp,
+                token,
                 reason: *reason,
             },
         }

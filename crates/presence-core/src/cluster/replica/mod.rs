@@ -1,7 +1,7 @@
 //! A node's copy of one map: the entries of its own sessions, which it writes, and those of other nodes,
 //! which it reads.
 //!
-//! Of two entries of one session the one with the greater [`Stamp`] is kept, and only that one is shown.
+//! Of two entries of one session the one with the greater [`FencingToken`] is kept, and only that one is shown.
 
 mod local;
 mod remote;
@@ -17,8 +17,8 @@ use self::local::{Local, Progress, Wish};
 use self::remote::{Missing, Remote};
 use self::sync::{EARLY_MAX, Following, Reading, Sync};
 use super::{
-    Change, Fence, Field, Guard, Incarnation, Membership, Op, Patch, Record, Removed, Request,
-    SessionRecord, Snapshot, Stamp, Subject, Write,
+    Change, Fence, FencingToken, Field, Guard, Incarnation, Membership, Op, Patch, Record, Removed,
+    Request, SessionRecord, Snapshot, Subject, Write,
 };
 use crate::ports::Written;
 use crate::{Clock, Member, Reason, SessionId, Timestamp};
@@ -74,7 +74,7 @@ pub(crate) struct Replica<V> {
     /// The entries of other nodes' sessions.
     remote: BTreeMap<SessionId, Remote<V>>,
     /// Sessions that other nodes have taken over recently: with which token, and until when that is remembered.
-    taken: BTreeMap<SessionId, (Stamp, Timestamp)>,
+    taken: BTreeMap<SessionId, (FencingToken, Timestamp)>,
     sync: Sync,
     writing: Writing,
     /// Whether the store has noted, or may have noted, that this node has entries in this map.
@@ -95,7 +95,7 @@ enum Writing {
     Idle,
     /// A write with these tokens is under way. `is_last` says that this node has no entry in this map afterwards.
     UnderWay {
-        sent: Vec<(SessionId, Stamp)>,
+        sent: Vec<(SessionId, FencingToken)>,
         is_last: bool,
     },
 }
@@ -136,7 +136,7 @@ pub(crate) struct Heard<V> {
     /// Entries that are new, have changed, or are gone.
     pub(crate) changes: Vec<(SessionId, Result<V, Reason>)>,
     /// Sessions of this node that another node has taken over, with its token.
-    pub(crate) taken: Vec<(SessionId, Stamp)>,
+    pub(crate) taken: Vec<(SessionId, FencingToken)>,
     /// Own entries that the store has now, each with its revision.
     pub(crate) stored: Vec<(SessionId, u64)>,
     /// Sessions that were asked to leave, and have left.
@@ -218,14 +218,14 @@ impl<V: Kept> Replica<V> {
     }
 
     /// The sessions of other nodes, with their tokens and entries.
-    pub(crate) fn others(&self) -> impl Iterator<Item = (SessionId, Stamp, &V)> {
+    pub(crate) fn others(&self) -> impl Iterator<Item = (SessionId, FencingToken, &V)> {
         let remote = self.remote.iter();
-        remote.map(|(session, it)| (*session, it.stamp, &it.value))
+        remote.map(|(session, it)| (*session, it.token, &it.value))
     }
 
     /// The entry of a session of another node.
-    pub(crate) fn other(&self, session: SessionId) -> Option<(Stamp, &V)> {
-        self.remote.get(&session).map(|it| (it.stamp, &it.value))
+    pub(crate) fn other(&self, session: SessionId) -> Option<(FencingToken, &V)> {
+        self.remote.get(&session).map(|it| (it.token, &it.value))
     }
 
     /// Sets what the entry of a session of this node is to say.
@@ -241,14 +241,14 @@ impl<V: Kept> Replica<V> {
         if self.is_superseded(session, epoch, members) {
             return Verdict::Superseded;
         }
-        let stamp = self.next_stamp(now, epoch, members);
+        let token = self.next_token(now, epoch, members);
         self.remote.remove(&session);
         let (mut guard, mut progress) = (how.guard, Progress::Due);
         if how.is_held {
             progress = Progress::Held;
         }
         if let Some(local) = self.local.get(&session) {
-            let is_same_epoch = local.stamp.is_of_same_writer(stamp);
+            let is_same_epoch = local.token.is_of_same_writer(token);
             let is_same = is_same_epoch && local.profile == how.profile;
             let is_entry = matches!(&local.wish, Wish::Entry(before) if *before == value);
             let is_waiting = !matches!(
@@ -273,7 +273,7 @@ impl<V: Kept> Replica<V> {
         self.wish(
             session,
             Local {
-                stamp,
+                token,
                 wish,
                 progress,
                 guard,
@@ -291,11 +291,11 @@ impl<V: Kept> Replica<V> {
         session: SessionId,
         epoch: u32,
         value: V,
-        expected: Stamp,
+        expected: FencingToken,
         members: &Membership,
     ) {
         let local = Local {
-            stamp: self.next_stamp(now, epoch, members),
+            token: self.next_token(now, epoch, members),
             wish: Wish::Claim(value),
             progress: Progress::Due,
             guard: Guard::Replaces(Some(expected)),
@@ -319,7 +319,7 @@ impl<V: Kept> Replica<V> {
             self.drop_local(session);
             return true;
         }
-        self.wish_gone(now, session, local.stamp.epoch, reason, members);
+        self.wish_gone(now, session, local.token.epoch, reason, members);
         true
     }
 
@@ -333,9 +333,9 @@ impl<V: Kept> Replica<V> {
     ) -> bool {
         let moved = self.remote.get(&session).filter(|it| {
             let is_waiting = it.missing != Missing::No;
-            is_waiting && it.stamp.owner == members.me().node
+            is_waiting && it.token.owner == members.me().node
         });
-        let Some(epoch) = moved.map(|it| it.stamp.epoch) else {
+        let Some(epoch) = moved.map(|it| it.token.epoch) else {
             return false;
         };
         self.remote.remove(&session);
@@ -364,9 +364,9 @@ impl<V: Kept> Replica<V> {
             }
             Wish::Claim(_) | Wish::Gone(_) => return false,
         };
-        let (epoch, profile) = (local.stamp.epoch, local.profile);
+        let (epoch, profile) = (local.token.epoch, local.profile);
         let local = Local {
-            stamp: self.stamp_in(now, epoch, members),
+            token: self.token_in(now, epoch, members),
             wish: Wish::Leave(value, reason),
             progress: Progress::Due,
             guard: Guard::Newer,
@@ -383,7 +383,7 @@ impl<V: Kept> Replica<V> {
             return self.remote.contains_key(&session);
         };
         let is_stored = local.progress != Progress::Held;
-        let (stamp, value) = (local.stamp, local.shown().cloned());
+        let (token, value) = (local.token, local.shown().cloned());
         self.drop_local(session);
         let (Some(value), true) = (value, is_stored) else {
             return false;
@@ -391,7 +391,7 @@ impl<V: Kept> Replica<V> {
         let missing = Missing::Moved { since: now };
         self.look_at(missing.looks_at(now));
         let remote = Remote {
-            stamp,
+            token,
             value,
             missing,
         };
@@ -453,7 +453,7 @@ impl<V: Kept> Replica<V> {
     /// The revision of the newest wish for the entry of a session of this node; 0 if there is none.
     pub(crate) fn revision_of(&self, session: SessionId) -> u64 {
         let local = self.local.get(&session);
-        local.map_or(0, |it| it.stamp.revision())
+        local.map_or(0, |it| it.token.revision())
     }
 
     /// Starts or stops following the map. Returns the sessions of other nodes that are not known any more.
@@ -479,7 +479,7 @@ impl<V: Kept> Replica<V> {
                 let me = members.me().node;
                 let remote = std::mem::take(&mut self.remote).into_iter();
                 let (mine, others): (_, BTreeMap<_, _>) =
-                    remote.partition(|(_, it)| it.stamp.owner == me);
+                    remote.partition(|(_, it)| it.token.owner == me);
                 self.remote = mine;
                 others.into_keys().collect()
             }
@@ -487,14 +487,14 @@ impl<V: Kept> Replica<V> {
         }
     }
 
-    fn next_stamp(&mut self, now: Timestamp, epoch: u32, members: &Membership) -> Stamp {
+    fn next_token(&mut self, now: Timestamp, epoch: u32, members: &Membership) -> FencingToken {
         self.revision = (self.revision + 1).max(now.as_millis());
-        Stamp::of_session(epoch, members.me(), self.revision)
+        FencingToken::of_session(epoch, members.me(), self.revision)
     }
 
-    fn stamp_in(&mut self, now: Timestamp, epoch: u64, members: &Membership) -> Stamp {
+    fn token_in(&mut self, now: Timestamp, epoch: u64, members: &Membership) -> FencingToken {
         let epoch = u32::try_from(epoch).unwrap_or(u32::MAX);
-        self.next_stamp(now, epoch, members)
+        self.next_token(now, epoch, members)
     }
 
     fn wish(&mut self, session: SessionId, local: Local<V>) {
@@ -514,7 +514,7 @@ impl<V: Kept> Replica<V> {
         members: &Membership,
     ) {
         let local = Local {
-            stamp: self.stamp_in(now, epoch, members),
+            token: self.token_in(now, epoch, members),
             wish: Wish::Gone(reason),
             progress: Progress::Due,
             guard: Guard::Newer,
@@ -530,8 +530,8 @@ impl<V: Kept> Replica<V> {
 
     fn is_superseded(&self, session: SessionId, epoch: u32, members: &Membership) -> bool {
         let mine = (u64::from(epoch), members.me().node);
-        let remote = self.remote.get(&session).map(|it| it.stamp);
-        let taken = self.taken.get(&session).map(|(stamp, _)| *stamp);
+        let remote = self.remote.get(&session).map(|it| it.token);
+        let taken = self.taken.get(&session).map(|(token, _)| *token);
         let mut known = remote.into_iter().chain(taken);
         known.any(|it| (it.epoch, it.owner) > mine)
     }
@@ -578,7 +578,7 @@ impl<V: Kept> Replica<V> {
             if let Some(local) = self.local.get_mut(&session) {
                 local.progress = Progress::InFlight;
                 ops.push(local.op(session));
-                sent.push((session, local.stamp));
+                sent.push((session, local.token));
             }
         }
         if ops.is_empty() && !self.has_stray_note() {
@@ -619,17 +619,17 @@ impl<V: Kept> Replica<V> {
         self.is_noted &= !is_last;
         self.minds_until = Some(until);
         self.look_at(Some(until));
-        for (session, stamp) in sent {
+        for (session, token) in sent {
             let field = Field::Session(session);
             let mut refused = written.refused.iter();
             let refused = refused.find(|(it, _)| *it == field);
             match refused {
                 Some((_, fence)) => {
-                    self.refused(now, session, stamp, *fence, members, &mut heard);
+                    self.refused(now, session, token, *fence, members, &mut heard);
                 }
                 None => {
                     let is_absent = written.absent.contains(&field);
-                    self.accepted(now, session, stamp, is_absent, members, &mut heard);
+                    self.accepted(now, session, token, is_absent, members, &mut heard);
                 }
             }
         }
@@ -660,7 +660,7 @@ impl<V: Kept> Replica<V> {
         &mut self,
         now: Timestamp,
         session: SessionId,
-        stamp: Stamp,
+        token: FencingToken,
         is_absent: bool,
         members: &Membership,
         heard: &mut Heard<V>,
@@ -668,11 +668,11 @@ impl<V: Kept> Replica<V> {
         let Some(local) = self.local.get_mut(&session) else {
             return;
         };
-        let is_newest = local.stamp == stamp && local.progress == Progress::InFlight;
-        if local.is_to_be_there() && local.stamp.is_of_same_writer(stamp) {
+        let is_newest = local.token == token && local.progress == Progress::InFlight;
+        if local.is_to_be_there() && local.token.is_of_same_writer(token) {
             local.guard = Guard::Newer;
         }
-        heard.stored.push((session, stamp.revision()));
+        heard.stored.push((session, token.revision()));
         if !is_newest {
             return;
         }
@@ -685,9 +685,9 @@ impl<V: Kept> Replica<V> {
                 heard.claims.push((session, Claimed::Granted));
             }
             Wish::Leave(value, _) if is_absent => {
-                let (value, epoch, profile) = (value.clone(), local.stamp.epoch, local.profile);
+                let (value, epoch, profile) = (value.clone(), local.token.epoch, local.profile);
                 let local = Local {
-                    stamp: self.stamp_in(now, epoch, members),
+                    token: self.token_in(now, epoch, members),
                     wish: Wish::Entry(value),
                     progress: Progress::Due,
                     guard: Guard::Newer,
@@ -710,7 +710,7 @@ impl<V: Kept> Replica<V> {
         &mut self,
         now: Timestamp,
         session: SessionId,
-        stamp: Stamp,
+        token: FencingToken,
         fence: Fence,
         members: &Membership,
         heard: &mut Heard<V>,
@@ -718,7 +718,7 @@ impl<V: Kept> Replica<V> {
         let Some(local) = self.local.get_mut(&session) else {
             return;
         };
-        let is_newest = local.stamp == stamp && local.progress == Progress::InFlight;
+        let is_newest = local.token == token && local.progress == Progress::InFlight;
         if let Wish::Claim(_) = local.wish {
             if is_newest {
                 self.drop_local(session);
@@ -727,7 +727,7 @@ impl<V: Kept> Replica<V> {
             }
             return;
         }
-        let is_hidden = local.profile < fence.profile && stamp >= fence.stamp;
+        let is_hidden = local.profile < fence.profile && token >= fence.token;
         if is_hidden {
             if is_newest {
                 local.progress = Progress::Blocked;
@@ -735,40 +735,46 @@ impl<V: Kept> Replica<V> {
             }
             return;
         }
-        if fence.stamp.owner == members.me().node && stamp.epoch == fence.stamp.epoch {
+        if fence.token.owner == members.me().node && token.epoch == fence.token.epoch {
             // An older copy of this map had gone further.
-            self.revision = self.revision.max(fence.stamp.revision());
+            self.revision = self.revision.max(fence.token.revision());
             if is_newest {
-                let epoch = local.stamp.epoch;
-                let stamp = self.stamp_in(now, epoch, members);
+                let epoch = local.token.epoch;
+                let token = self.token_in(now, epoch, members);
                 if let Some(local) = self.local.get_mut(&session) {
-                    local.stamp = stamp;
+                    local.token = token;
                     local.progress = Progress::Due;
                     self.due.insert(session);
                 }
             }
             return;
         }
-        if (local.stamp.epoch, local.stamp.owner) > (fence.stamp.epoch, fence.stamp.owner)
+        if (local.token.epoch, local.token.owner) > (fence.token.epoch, fence.token.owner)
             && !is_newest
         {
             return; // it is on its way in a later epoch
         }
         self.sync.want();
-        self.lose(now, session, fence.stamp, heard);
+        self.lose(now, session, fence.token, heard);
     }
 
     /// Notes that another node has taken over a session of this node. Its entry is shown as it was until the
     /// map says more.
-    fn lose(&mut self, now: Timestamp, session: SessionId, stamp: Stamp, heard: &mut Heard<V>) {
+    fn lose(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        token: FencingToken,
+        heard: &mut Heard<V>,
+    ) {
         let Some(local) = self.drop_local(session) else {
             return;
         };
-        self.remember_taken(now, session, stamp);
+        self.remember_taken(now, session, token);
         if !local.is_owned() {
             return;
         }
-        heard.taken.push((session, stamp));
+        heard.taken.push((session, token));
         let is_known = self.remote.contains_key(&session);
         let (Some(value), false) = (local.shown().cloned(), is_known) else {
             return;
@@ -776,17 +782,17 @@ impl<V: Kept> Replica<V> {
         let missing = Missing::Gap { since: now };
         self.look_at(missing.looks_at(now));
         let remote = Remote {
-            stamp,
+            token,
             value,
             missing,
         };
         self.remote.insert(session, remote);
     }
 
-    fn remember_taken(&mut self, now: Timestamp, session: SessionId, stamp: Stamp) {
+    fn remember_taken(&mut self, now: Timestamp, session: SessionId, token: FencingToken) {
         let until = now + REMEMBERED;
-        let known = self.taken.entry(session).or_insert((stamp, until));
-        *known = (known.0.max(stamp), until);
+        let known = self.taken.entry(session).or_insert((token, until));
+        *known = (known.0.max(token), until);
         self.look_at(Some(until));
     }
 }
@@ -885,7 +891,7 @@ impl<V: Kept> Replica<V> {
     pub(crate) fn lost(&mut self, who: Incarnation) -> Heard<V> {
         let mut heard = Heard::default();
         self.remote.retain(|session, remote| {
-            let is_void = remote.stamp.incarnation() == who;
+            let is_void = remote.token.incarnation() == who;
             if is_void {
                 heard.changes.push((*session, Err(Reason::NodeLost)));
             }
@@ -902,12 +908,12 @@ impl<V: Kept> Replica<V> {
         }
         let remote = self.remote.iter();
         let gone = remote.filter(|(_, it)| it.missing.is_over(now, members));
-        let gone: Vec<_> = gone.map(|(session, it)| (*session, it.stamp)).collect();
-        for (session, stamp) in gone {
+        let gone: Vec<_> = gone.map(|(session, it)| (*session, it.token)).collect();
+        for (session, token) in gone {
             self.remote.remove(&session);
             heard.changes.push((session, Err(Reason::Lost)));
-            if stamp.owner == members.me().node && !self.local.contains_key(&session) {
-                self.wish_gone(now, session, stamp.epoch, Reason::Lost, members);
+            if token.owner == members.me().node && !self.local.contains_key(&session) {
+                self.wish_gone(now, session, token.epoch, Reason::Lost, members);
             }
         }
         let is_over =
@@ -976,9 +982,9 @@ impl<V: Kept> Replica<V> {
                 continue;
             };
             match entry {
-                Ok((stamp, record)) => {
+                Ok((token, record)) => {
                     if let Some(value) = V::of_record(record) {
-                        self.hear(now, session, stamp, value, members, heard);
+                        self.hear(now, session, token, value, members, heard);
                     }
                 }
                 Err(removed) => self.hear_removed(now, session, removed, members, heard),
@@ -1006,9 +1012,9 @@ impl<V: Kept> Replica<V> {
             false => Missing::Gap { since: now },
         };
         let mut there = BTreeMap::new();
-        for (field, stamp, record) in snapshot.entries {
+        for (field, token, record) in snapshot.entries {
             if let (Field::Session(session), Some(value)) = (field, V::of_record(record)) {
-                there.insert(session, (stamp, value));
+                there.insert(session, (token, value));
             }
         }
         for (session, remote) in &mut self.remote {
@@ -1030,9 +1036,9 @@ impl<V: Kept> Replica<V> {
                 self.due.insert(*session);
             }
         }
-        for (session, (stamp, value)) in there {
+        for (session, (token, value)) in there {
             if let Some(remote) = self.remote.get_mut(&session)
-                && remote.stamp > stamp
+                && remote.token > token
             {
                 // The store has gone back to what was before: whoever has the session now writes it again.
                 if remote.missing == Missing::No {
@@ -1040,28 +1046,28 @@ impl<V: Kept> Replica<V> {
                 }
                 continue;
             }
-            self.hear(now, session, stamp, value, members, heard);
+            self.hear(now, session, token, value, members, heard);
         }
         let held = self.remote.values();
         let looks_at = held.filter_map(|it| it.missing.looks_at(now)).min();
         self.look_at(looks_at);
     }
 
-    /// Applies the entry `value` with the token `stamp`, which the store has or had.
+    /// Applies the entry `value` with the token `token`, which the store has or had.
     fn hear(
         &mut self,
         now: Timestamp,
         session: SessionId,
-        stamp: Stamp,
+        token: FencingToken,
         value: V,
         members: &Membership,
         heard: &mut Heard<V>,
     ) {
-        let is_mine = stamp.owner == members.me().node;
+        let is_mine = token.owner == members.me().node;
         let has_moved = self.has_moved(session);
         match self.local.get_mut(&session) {
-            Some(local) if local.stamp == stamp => return, // an echo
-            Some(local) if is_mine || stamp < local.stamp => {
+            Some(local) if local.token == token => return, // an echo
+            Some(local) if is_mine || token < local.token => {
                 // What is stored is older than it should be, unless that is on its way.
                 if matches!(local.progress, Progress::Stored | Progress::Remembered(_)) {
                     local.progress = Progress::Due;
@@ -1074,22 +1080,22 @@ impl<V: Kept> Replica<V> {
             Some(local) if matches!(local.wish, Wish::Claim(_)) => {}
             Some(_) => {
                 let was_owned = self.drop_local(session).is_some_and(|it| it.is_owned());
-                self.remember_taken(now, session, stamp);
+                self.remember_taken(now, session, token);
                 if was_owned {
-                    heard.taken.push((session, stamp));
+                    heard.taken.push((session, token));
                 }
             }
             None if is_mine && !has_moved => {
                 // It is of a claim that was given up, or of an entry that was dropped.
-                self.revision = self.revision.max(stamp.revision());
+                self.revision = self.revision.max(token.revision());
                 if self.remote.remove(&session).is_some() {
                     heard.changes.push((session, Err(Reason::Lost)));
                 }
-                return self.wish_gone(now, session, stamp.epoch, Reason::Lost, members);
+                return self.wish_gone(now, session, token.epoch, Reason::Lost, members);
             }
             None => {}
         }
-        self.hear_remote(session, stamp, value, members, heard);
+        self.hear_remote(session, token, value, members, heard);
     }
 
     /// Whether the session went to another node, which has not written its own entry yet.
@@ -1101,31 +1107,31 @@ impl<V: Kept> Replica<V> {
     fn hear_remote(
         &mut self,
         session: SessionId,
-        stamp: Stamp,
+        token: FencingToken,
         value: V,
         members: &Membership,
         heard: &mut Heard<V>,
     ) {
-        if members.is_lost(stamp.incarnation()) {
+        if members.is_lost(token.incarnation()) {
             if self.remote.remove(&session).is_some() {
                 heard.changes.push((session, Err(Reason::NodeLost)));
             }
             return;
         }
         let known = self.remote.get(&session);
-        if known.is_some_and(|it| it.stamp > stamp) {
+        if known.is_some_and(|it| it.token > token) {
             return;
         }
         // What was this node's is still to be replaced.
         let missing = match known.map(|it| it.missing) {
-            Some(moved @ Missing::Moved { .. }) if stamp.owner == members.me().node => moved,
+            Some(moved @ Missing::Moved { .. }) if token.owner == members.me().node => moved,
             _ => Missing::No,
         };
         if known.is_none_or(|it| it.value != value) {
             heard.changes.push((session, Ok(value.clone())));
         }
         let remote = Remote {
-            stamp,
+            token,
             value,
             missing,
         };
@@ -1141,23 +1147,23 @@ impl<V: Kept> Replica<V> {
         heard: &mut Heard<V>,
     ) {
         let Removed { reason, fence } = removed;
-        let is_mine = fence.stamp.owner == members.me().node;
+        let is_mine = fence.token.owner == members.me().node;
         if let Some(local) = self.local.get_mut(&session)
             && !matches!(local.wish, Wish::Claim(_))
         {
             let is_entry = matches!(local.wish, Wish::Entry(_));
-            if is_entry && fence.stamp >= local.stamp && local.profile < fence.profile {
+            if is_entry && fence.token >= local.token && local.profile < fence.profile {
                 if local.shown().is_some() {
                     heard.changes.push((session, Err(reason)));
                 }
                 local.progress = Progress::Blocked;
                 self.due.remove(&session);
-            } else if !is_mine && fence.stamp > local.stamp {
+            } else if !is_mine && fence.token > local.token {
                 // It went to another node, and ended there.
                 self.drop_local(session);
-                self.remember_taken(now, session, fence.stamp);
+                self.remember_taken(now, session, fence.token);
                 if is_entry {
-                    heard.taken.push((session, fence.stamp));
+                    heard.taken.push((session, fence.token));
                     heard.changes.push((session, Err(reason)));
                 }
             } else if is_entry && local.progress == Progress::Stored {
@@ -1168,7 +1174,7 @@ impl<V: Kept> Replica<V> {
             return;
         }
         let remote = self.remote.get(&session);
-        if remote.is_some_and(|it| it.stamp <= fence.stamp) {
+        if remote.is_some_and(|it| it.token <= fence.token) {
             self.remote.remove(&session);
             heard.changes.push((session, Err(reason)));
         }

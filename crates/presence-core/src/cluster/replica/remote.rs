@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Membership, Stamp};
+use crate::cluster::{FencingToken, Membership};
 use crate::{Timestamp, Timing};
 
 /// How long an entry is kept that is missing without having been removed, so that its owner can write it again.
@@ -17,7 +17,7 @@ const HOLD_AFTER_MOVE: Duration = Duration::from_secs(30);
 /// The entry of a session of another node.
 #[derive(Debug)]
 pub(super) struct Remote<V> {
-    pub(super) stamp: Stamp,
+    pub(super) token: FencingToken,
     pub(super) value: V,
     pub(super) missing: Missing,
 }

@@ -121,10 +121,10 @@ fn member(number: u128) -> Arc<Member> {
     })
 }
 
-fn entry(number: u128, epoch: u32, owner: u64) -> (Field, Stamp, Record) {
-    let stamp = Stamp::of_session(epoch, node(owner), 1);
+fn entry(number: u128, epoch: u32, owner: u64) -> (Field, FencingToken, Record) {
+    let token = FencingToken::of_session(epoch, node(owner), 1);
     let field = Field::Session(session(number));
-    (field, stamp, Record::Member(member(number)))
+    (field, token, Record::Member(member(number)))
 }
 
 fn snapshot(version: u64, entries: &[(u128, u32, u64)]) -> Snapshot {
@@ -137,8 +137,8 @@ fn snapshot(version: u64, entries: &[(u128, u32, u64)]) -> Snapshot {
 }
 
 fn refused_by(number: u128, epoch: u32, owner: u64) -> Written {
-    let (field, stamp, _) = entry(number, epoch, owner);
-    let fence = Fence { stamp, profile: 0 };
+    let (field, token, _) = entry(number, epoch, owner);
+    let fence = Fence { token, profile: 0 };
     Written {
         refused: vec![(field, fence)],
         ..Written::default()
@@ -235,11 +235,11 @@ fn a_session_that_is_refused_is_somebody_elses() {
 #[test]
 fn a_claim_counts_once_it_is_granted() {
     let mut desk = Desk::followed(snapshot(5, &[(1, 0, OTHER)]));
-    let (stamp, _) = desk.replica.other(session(1)).unwrap();
+    let (token, _) = desk.replica.other(session(1)).unwrap();
     let claim = |desk: &mut Desk| {
         let (session, value) = (session(1), member(1));
         desk.replica
-            .claim(desk.now, session, 1, value, stamp, &desk.members);
+            .claim(desk.now, session, 1, value, token, &desk.members);
     };
     claim(&mut desk);
     assert!(!desk.replica.owns(session(1)));
@@ -285,7 +285,7 @@ fn what_a_session_left_behind_is_removed_if_its_new_node_does_not_replace_it() {
 #[test]
 fn a_patch_of_a_past_that_is_over_is_not_believed() {
     let mut desk = Desk::followed(snapshot(9, &[]));
-    let (field, stamp, record) = entry(1, 0, OTHER);
+    let (field, token, record) = entry(1, 0, OTHER);
     let late = Patch {
         from: 0,
         clock: Clock {
@@ -294,7 +294,7 @@ fn a_patch_of_a_past_that_is_over_is_not_believed() {
         },
         changes: vec![Change {
             field,
-            entry: Ok((stamp, record)),
+            entry: Ok((token, record)),
         }],
     };
     let members = desk.members.clone();

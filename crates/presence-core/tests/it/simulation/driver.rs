@@ -528,8 +528,8 @@ impl World<'_> {
 /// An operation, for the log.
 fn token(op: &Op) -> String {
     match op {
-        Op::Put { stamp, guard, .. } => format!("put {stamp:?} {guard:?}"),
-        Op::Cut { stamp, .. } => format!("cut {stamp:?}"),
+        Op::Put { token, guard, .. } => format!("put {token:?} {guard:?}"),
+        Op::Cut { token, .. } => format!("cut {token:?}"),
         Op::Hide { profile, .. } => format!("hide {profile}"),
     }
 }

@@ -29,9 +29,9 @@ impl Planted {
     /// What the store makes of an operation on `map`.
     pub(super) fn breaks(self, op: &Op, map: &TopicMap) -> Op {
         let mut op = op.clone();
-        if let (Op::Cut { field, stamp, .. }, Planted::CutsUnfenced) = (&mut op, self) {
+        if let (Op::Cut { field, token, .. }, Planted::CutsUnfenced) = (&mut op, self) {
             let stored = map.entries().find(|(it, _)| it == field);
-            *stamp = stored.map_or(*stamp, |(_, stored)| stored);
+            *token = stored.map_or(*token, |(_, stored)| stored);
         }
         op
     }

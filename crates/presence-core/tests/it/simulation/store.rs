@@ -267,13 +267,13 @@ impl Store {
         let mut told = Vec::new();
         for subject in &subjects {
             let snapshot = self.read(subject);
-            let its = snapshot.entries.iter().filter(|(field, stamp, _)| {
-                matches!(field, Field::Session(_)) && stamp.incarnation() == who
+            let its = snapshot.entries.iter().filter(|(field, token, _)| {
+                matches!(field, Field::Session(_)) && token.incarnation() == who
             });
             let cuts: Vec<Op> = its
-                .map(|(field, stamp, _)| Op::Cut {
+                .map(|(field, token, _)| Op::Cut {
                     field: *field,
-                    stamp: *stamp,
+                    token: *token,
                     reason: Reason::NodeLost,
                 })
                 .collect();

@@ -1812,7 +1812,7 @@ impl<'a> World<'a> {
     fn nothing_is_left(&mut self) {
         let mut left = Vec::new();
         for (subject, map) in self.store.maps() {
-            for (field, stamp) in map.entries() {
+            for (field, token) in map.entries() {
                 let is_kept = matches!(
                     (subject, field),
                     (Subject::User(user), presence_core::cluster::Field::Profile) if !user.is_anonymous()
@@ -1821,7 +1821,7 @@ impl<'a> World<'a> {
                 let is_orphaned =
                     field == presence_core::cluster::Field::Profile && !self.lapses.is_empty();
                 if !is_kept && !is_orphaned {
-                    left.push(format!("{subject}: {field:?} {stamp:?}"));
+                    left.push(format!("{subject}: {field:?} {token:?}"));
                 }
             }
         }

@@ -253,8 +253,8 @@ pub(super) async fn what_was_told_can_be_audited<T: Topics + Outbox + Hooks>(cas
 /// Changes `subject` once more, and returns the row that the change leaves.
 async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
     let session = case.session();
-    let stamp = case.here.stamp(1);
-    let op = put(session, stamp, &entry(subject, session, "x"));
+    let token = case.here.token(1);
+    let op = put(session, token, &entry(subject, session, "x"));
     let write = |op| Write {
         subject: subject.clone(),
         by: case.here.me,
@@ -264,7 +264,7 @@ async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
     };
     case.here.write_all(&[write(op)]).await;
     // Nothing stays of it.
-    let written = case.here.write_all(&[write(cut(session, stamp))]).await;
+    let written = case.here.write_all(&[write(cut(session, token))]).await;
     let version = written.first().and_then(|it| it.version);
     Row {
         subject: subject.clone(),

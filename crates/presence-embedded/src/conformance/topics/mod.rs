@@ -59,7 +59,7 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
         a_cut_removes_exactly_what_it_names
         a_write_does_all_its_ops_in_order
         writing_it_again_changes_nothing
-        the_same_stamp_with_another_record_replaces_it
+        the_same_token_with_another_record_replaces_it
         an_emptied_map_begins_anew
 
         the_newest_connection_owns_the_session

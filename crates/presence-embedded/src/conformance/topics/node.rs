@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use presence_core::Timestamp;
 use presence_core::cluster::{
-    Change, Ephemeral, Fence, Field, Incarnation, Op, Patch, Snapshot, Stamp, Subject, Write,
+    Change, Ephemeral, Fence, FencingToken, Field, Incarnation, Op, Patch, Snapshot, Subject, Write,
 };
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,9 +23,9 @@ const NAME: &str = "a node of a test";
 pub(super) const SETTLED_MS: u64 = 1_700_000_000_123;
 
 /// The tokens of the entries that a write was refused for.
-pub(super) fn stamps(refused: Vec<(Field, Fence)>) -> Vec<(Field, Stamp)> {
+pub(super) fn tokens(refused: Vec<(Field, Fence)>) -> Vec<(Field, FencingToken)> {
     let refused = refused.into_iter();
-    refused.map(|(field, fence)| (field, fence.stamp)).collect()
+    refused.map(|(field, fence)| (field, fence.token)).collect()
 }
 
 /// Whether two changes are the same except for the fence that a removal has left.
@@ -49,15 +49,15 @@ impl<T: Topics> Node<T> {
         Node { clause, link, me }
     }
 
-    /// The stamp of a session whose connection number `epoch` is on this node.
-    pub(super) fn stamp(&self, epoch: u32) -> Stamp {
-        Stamp::of_session(epoch, self.me, 1)
+    /// The token of a session whose connection number `epoch` is on this node.
+    pub(super) fn token(&self, epoch: u32) -> FencingToken {
+        FencingToken::of_session(epoch, self.me, 1)
     }
 
     /// Writes in the name of this node, and returns what was refused.
-    pub(super) async fn write(&self, subject: &Subject, ops: &[Op]) -> Vec<(Field, Stamp)> {
+    pub(super) async fn write(&self, subject: &Subject, ops: &[Op]) -> Vec<(Field, FencingToken)> {
         let written = self.written(subject, ops).await;
-        stamps(written.refused)
+        tokens(written.refused)
     }
 
     /// Writes in the name of this node, and returns the whole outcome.
@@ -72,8 +72,8 @@ impl<T: Topics> Node<T> {
         self.written_as(write).await
     }
 
-    pub(super) async fn write_as(&self, write: Write) -> Vec<(Field, Stamp)> {
-        stamps(self.written_as(write).await.refused)
+    pub(super) async fn write_as(&self, write: Write) -> Vec<(Field, FencingToken)> {
+        tokens(self.written_as(write).await.refused)
     }
 
     async fn written_as(&self, write: Write) -> Written {
@@ -118,10 +118,10 @@ impl<T: Topics> Node<T> {
         let meant = ops.iter().filter_map(|op| match op {
             Op::Put {
                 field,
-                stamp,
+                token,
                 record,
                 ..
-            } => Some((*field, *stamp, record.clone())),
+            } => Some((*field, *token, record.clone())),
             Op::Cut { .. } | Op::Hide { .. } => None,
         });
         let mut meant: Vec<_> = meant.collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::Reason;
-use presence_core::cluster::{Field, Op, Record, Stamp, Subject, Write};
+use presence_core::cluster::{FencingToken, Field, Op, Record, Subject, Write};
 use presence_core::ports::{Outbox, Queue, Row, Topics};
 use tokio::time::{Instant, sleep};
 
@@ -23,33 +23,33 @@ pub(super) async fn a_write_says_which_version_it_made<T: Topics + Outbox>(case:
     let (ann, room) = (case.user(), case.place());
     for subject in [&ann, &room] {
         let session = case.session();
-        let op = put(session, case.here.stamp(1), &entry(subject, session, "x"));
+        let op = put(session, case.here.token(1), &entry(subject, session, "x"));
         let made = written(&case.here, subject, op.clone()).await;
         let clock = case.there.read(subject).await.clock;
         case.same("the version", made, clock.map(|it| it.version));
         let again = written(&case.here, subject, op).await;
         case.same("the version of nothing", again, None);
-        let gone = written(&case.here, subject, cut(session, case.here.stamp(1))).await;
+        let gone = written(&case.here, subject, cut(session, case.here.token(1))).await;
         case.holds(gone > made, "emptying a map makes no newer version");
     }
 }
 
 pub(super) async fn what_is_due_leaves_a_row_with_its_version<T: Topics + Outbox>(case: &Case<T>) {
     let (ann, room) = (case.user(), case.place());
-    let (session, stamp) = (case.session(), case.here.stamp(1));
+    let (session, token) = (case.session(), case.here.token(1));
     for (subject, op, queues) in [
         (&ann, change(case, &ann, 1), &Queue::ALL[..]),
         (
             &ann,
-            put(session, stamp, &entry(&ann, session, "x")),
+            put(session, token, &entry(&ann, session, "x")),
             &[Queue::Webhooks],
         ),
         (
             &room,
-            put(session, stamp, &entry(&room, session, "x")),
+            put(session, token, &entry(&room, session, "x")),
             &[Queue::Webhooks],
         ),
-        (&room, cut(session, stamp), &[Queue::Webhooks]),
+        (&room, cut(session, token), &[Queue::Webhooks]),
     ] {
         let version = written(&case.here, subject, op).await;
         case.holds(version.is_some(), "a change made no version");
@@ -66,18 +66,18 @@ pub(super) async fn what_is_not_due_leaves_no_row<T: Topics + Outbox>(case: &Cas
     let (ann, room, workspace) = (case.user(), case.place(), case.workspace());
     for subject in [&anonymous, &ann, &room, &workspace] {
         let session = case.session();
-        let op = put(session, case.here.stamp(1), &entry(subject, session, "x"));
+        let op = put(session, case.here.token(1), &entry(subject, session, "x"));
         written(&case.here, subject, op).await;
     }
     written(&case.here, &anonymous, change(case, &anonymous, 1)).await;
     // The profile of somebody who was erased was carried before it is cut.
-    let stamp = written_profile(case, &ann, 1).await;
+    let token = written_profile(case, &ann, 1).await;
     settle(case, from_ref(&ann)).await;
     let field = Field::Profile;
     let reason = Reason::Left;
     let gone = Op::Cut {
         field,
-        stamp,
+        token,
         reason,
     };
     written(&case.here, &ann, gone).await;
@@ -252,7 +252,7 @@ pub(super) async fn each_shard_has_its_rows<T: Topics + Outbox>(case: &Case<T>) 
 pub(super) async fn reaping_leaves_a_row<T: Topics + Outbox>(case: &Case<T>) {
     let room = case.place();
     let session = case.session();
-    let op = put(session, case.here.stamp(1), &entry(&room, session, "x"));
+    let op = put(session, case.here.token(1), &entry(&room, session, "x"));
     let before = written(&case.here, &room, op).await;
     settle(case, from_ref(&room)).await;
     case.there.reap(case.here.me).await;
@@ -266,7 +266,7 @@ pub(super) async fn nothing_waits_for_webhooks_that_nobody_wants<T: Topics + Out
 ) {
     let (ann, room) = (case.user(), case.place());
     let session = case.session();
-    let op = put(session, case.here.stamp(1), &entry(&room, session, "x"));
+    let op = put(session, case.here.token(1), &entry(&room, session, "x"));
     written(&case.here, &room, op).await;
     let version = written(&case.here, &ann, change(case, &ann, 1)).await;
     for subject in [&ann, &room] {
@@ -288,13 +288,13 @@ fn change<T: Topics>(case: &Case<T>, subject: &Subject, revision: u64) -> Op {
     };
     Op::put(
         Field::Profile,
-        profile_stamp(case, revision),
+        profile_token(case, revision),
         Record::Profile(Arc::new(profile(user, revision))),
     )
 }
 
-fn profile_stamp<T: Topics>(case: &Case<T>, revision: u64) -> Stamp {
-    Stamp {
+fn profile_token<T: Topics>(case: &Case<T>, revision: u64) -> FencingToken {
+    FencingToken {
         epoch: revision,
         owner: case.here.me.node,
         order: 0,
@@ -305,9 +305,9 @@ async fn written_profile<T: Topics + Outbox>(
     case: &Case<T>,
     subject: &Subject,
     revision: u64,
-) -> Stamp {
+) -> FencingToken {
     written(&case.here, subject, change(case, subject, revision)).await;
-    profile_stamp(case, revision)
+    profile_token(case, revision)
 }
 
 /// A user in `shard` that nobody else writes.

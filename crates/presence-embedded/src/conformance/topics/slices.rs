@@ -8,7 +8,7 @@ use presence_core::{ChannelId, Reason, Topic, UserId, WorkspaceId};
 
 use super::case::Case;
 use super::make::{cut, entry, is_gone, member, put, user};
-use super::node::stamps;
+use super::node::tokens;
 
 /// How many subjects one call asks for: enough to be in most shards, and several in some.
 const SUBJECTS: usize = 500;
@@ -23,13 +23,13 @@ pub(super) async fn answers_are_in_the_order_of_the_questions<T: Topics>(case: &
         by: case.here.me,
         ops: vec![put(
             ann,
-            case.here.stamp(epoch),
+            case.here.token(epoch),
             &member(ann, &format!("room {n}")),
         )],
         is_last: false,
         until: None,
     };
-    // Every third of them has an entry with a newer stamp already, and each has another.
+    // Every third of them has an entry with a newer token already, and each has another.
     let thirds = (0..SUBJECTS).step_by(3);
     let newer: Vec<Write> = thirds.map(|n| write(n, 10 + n as u32)).collect();
     let written = case.there.write_all(&newer).await;
@@ -40,10 +40,10 @@ pub(super) async fn answers_are_in_the_order_of_the_questions<T: Topics>(case: &
     let written = case.here.write_all(&older).await;
     case.same("the number of outcomes", written.len(), SUBJECTS);
     for (n, written) in written.into_iter().enumerate() {
-        let in_the_way = (n % 3 == 0).then(|| case.here.stamp(10 + n as u32));
-        let meant = in_the_way.map(|stamp| (Field::Session(ann), stamp));
+        let in_the_way = (n % 3 == 0).then(|| case.here.token(10 + n as u32));
+        let meant = in_the_way.map(|token| (Field::Session(ann), token));
         let what = format!("what was refused of write {n}");
-        let refused = stamps(written.refused);
+        let refused = tokens(written.refused);
         case.same(&what, refused, meant.into_iter().collect());
     }
 
@@ -76,7 +76,7 @@ pub(super) async fn empty_slices_are_fine<T: Topics>(case: &Case<T>) {
     case.here.send_ephemeral(&room, &[]).await;
     case.same("a map", case.here.read(&room).await.clock, None);
     case.here
-        .does(&room, &[cut(case.session(), case.here.stamp(1))])
+        .does(&room, &[cut(case.session(), case.here.token(1))])
         .await;
     case.same("a map", case.here.read(&room).await.clock, None);
 }
@@ -108,8 +108,8 @@ pub(super) async fn subjects_are_told_apart_by_kind_and_every_character<T: Topic
         subjects.push(workspace(&long(WorkspaceId::BYTES_MAX, last)));
     }
     let ann = case.session();
-    let stamp = case.here.stamp(1);
-    let puts = |n: usize| [put(ann, stamp, &entry(&subjects[n], ann, &format!("{n}")))];
+    let token = case.here.token(1);
+    let puts = |n: usize| [put(ann, token, &entry(&subjects[n], ann, &format!("{n}")))];
     let writes = subjects.iter().enumerate().map(|(n, subject)| Write {
         subject: subject.clone(),
         by: case.here.me,
@@ -124,7 +124,7 @@ pub(super) async fn subjects_are_told_apart_by_kind_and_every_character<T: Topic
     // One heard under another's name would be out of turn.
     case.there.follow(&subjects).await;
     for subject in &subjects {
-        case.here.does(subject, &[cut(ann, stamp)]).await;
+        case.here.does(subject, &[cut(ann, token)]).await;
         let gone = is_gone(ann, Reason::Left);
         case.there.check_patch(subject, &[gone]).await;
     }

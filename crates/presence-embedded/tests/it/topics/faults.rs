@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Ephemeral, Field, Incarnation, Op, Record, SHARDS, SessionRecord, Stamp, Subject, Write,
+    Ephemeral, FencingToken, Field, Incarnation, Op, Record, SHARDS, SessionRecord, Subject, Write,
 };
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::users::Activity;
@@ -229,7 +229,7 @@ fn put() -> Op {
     };
     Op::put(
         Field::Session(SessionId::from_u128(1)),
-        Stamp::of_session(1, ME, 1),
+        FencingToken::of_session(1, ME, 1),
         Record::Session(Arc::new(record)),
     )
 }

@@ -72,9 +72,9 @@ caught! {
     late_puts_that_win_are_caught: LatePutsWin, "a_late_put_of_an_older_connection_is_refused";
     epochs_compared_as_texts_are_caught: EpochsAreTexts, "a_late_put_of_an_older_connection_is_refused";
     refusals_without_a_word_are_caught: RefusalsUntold, "a_cut_removes_exactly_what_it_names";
-    refusals_with_another_stamp_are_caught: RefusalsWithOwnStamp, "a_cut_removes_exactly_what_it_names";
+    refusals_with_another_token_are_caught: RefusalsWithOwnToken, "a_cut_removes_exactly_what_it_names";
     late_leaves_that_win_are_caught: LateLeavesWin, "a_late_leave_of_an_older_connection_does_nothing";
-    leaves_of_nothing_but_the_same_stamp_are_caught: ExactLeavesOnly, "a_late_leave_of_an_older_connection_does_nothing";
+    leaves_of_nothing_but_the_same_token_are_caught: ExactLeavesOnly, "a_late_leave_of_an_older_connection_does_nothing";
     the_last_of_one_epoch_winning_is_caught: LastOfOneEpochWins, "of_two_nodes_that_begin_one_epoch_the_first_has_it";
     a_condition_that_is_ignored_is_caught: ConditionsIgnored, "what_was_read_is_replaced_and_nothing_else";
     a_fence_that_is_forgotten_is_caught: FencesForgotten, "a_cut_removes_exactly_what_it_names";

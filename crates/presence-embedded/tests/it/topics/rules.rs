@@ -7,7 +7,7 @@ pub(super) enum Fault {
     LatePutsWin,
     EpochsAreTexts,
     RefusalsUntold,
-    RefusalsWithOwnStamp,
+    RefusalsWithOwnToken,
     LateLeavesWin,
     ExactLeavesOnly,
     LastOfOneEpochWins,

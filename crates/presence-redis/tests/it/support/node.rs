@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Change, Field, Incarnation, Op, Record, SHARDS, SessionRecord, Stamp, Stay, Subject, Write,
+    Change, FencingToken, Field, Incarnation, Op, Record, SHARDS, SessionRecord, Stay, Subject,
+    Write,
 };
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::users::Activity;
@@ -68,7 +69,7 @@ impl Node {
             by: self.me,
             ops: vec![Op::put(
                 Field::Session(SessionId::from_u128(self.me.node.into())),
-                Stamp::of_session(1, self.me, 1),
+                FencingToken::of_session(1, self.me, 1),
                 Record::Session(Arc::new(session)),
             )],
             is_last: false,

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use presence_core::cluster::{Ephemeral, Field, Incarnation, Op, Snapshot, Stamp, Subject, Write};
+use presence_core::cluster::{
+    Ephemeral, FencingToken, Field, Incarnation, Op, Snapshot, Subject, Write,
+};
 use presence_core::ports::{Leases, Notice, Standing, StoreError, Topics, Written};
 use presence_core::{Reason, Timestamp};
 use presence_embedded::{TopicLink, TopicMemory};
@@ -23,7 +25,7 @@ pub(super) struct Known {
     /// How often each is followed.
     followed: HashMap<Subject, usize>,
     unfollowed: Vec<Subject>,
-    profiles: Vec<(Subject, Stamp, Incarnation)>,
+    profiles: Vec<(Subject, FencingToken, Incarnation)>,
     last: HashSet<(Subject, Incarnation)>,
     until: HashMap<Incarnation, Timestamp>,
     is_reaping: bool,
@@ -51,10 +53,10 @@ struct Own {
 }
 
 /// The token of an operation.
-fn token(op: &Op) -> Stamp {
+fn token(op: &Op) -> FencingToken {
     match op {
-        Op::Put { stamp, .. } | Op::Cut { stamp, .. } => *stamp,
-        Op::Hide { .. } => Stamp {
+        Op::Put { token, .. } | Op::Cut { token, .. } => *token,
+        Op::Hide { .. } => FencingToken {
             epoch: 0,
             owner: 0,
             order: 0,
@@ -122,10 +124,10 @@ impl Topics for Broken {
             };
             match self.fault {
                 Fault::RefusalsUntold => written.refused.clear(),
-                Fault::RefusalsWithOwnStamp => {
+                Fault::RefusalsWithOwnToken => {
                     for (field, fence) in &mut written.refused {
                         let mut ops = write.ops.iter();
-                        fence.stamp = token(ops.find(|it| it.field() == *field).unwrap());
+                        fence.token = token(ops.find(|it| it.field() == *field).unwrap());
                     }
                 }
                 _ => {}
@@ -293,10 +295,10 @@ impl Topics for Broken {
             Fault::ProfilesReaped => {
                 let mut profiles = self.known().profiles.clone();
                 profiles.retain(|(_, _, by)| *by == who);
-                for (subject, stamp, by) in profiles {
+                for (subject, token, by) in profiles {
                     let cut = Op::Cut {
                         field: Field::Profile,
-                        stamp,
+                        token,
                         reason: Reason::NodeLost,
                     };
                     let write = Write {

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use presence_core::cluster::{Field, Guard, Op, Record, Stamp, Subject, Write};
+use presence_core::cluster::{FencingToken, Field, Guard, Op, Record, Subject, Write};
 use presence_core::ports::Topics;
 use presence_core::{ChannelId, Chosen, Meta, Reason, Topic, UserId};
 
 use super::{Broken, Fault, token};
 
 impl Broken {
-    pub(super) async fn stored(&self, subject: &Subject, field: Field) -> Option<(Stamp, Record)> {
+    pub(super) async fn stored(
+        &self,
+        subject: &Subject,
+        field: Field,
+    ) -> Option<(FencingToken, Record)> {
         let read = self
             .link
             .read(std::slice::from_ref(subject))
@@ -17,11 +21,11 @@ impl Broken {
             .remove(0);
         let entries = read.unwrap().entries.into_iter();
         let mut found = entries.filter(|(it, ..)| *it == field);
-        found.next().map(|(_, stamp, record)| (stamp, record))
+        found.next().map(|(_, token, record)| (token, record))
     }
 
     /// Whether `new` wrongly wins against `stored`.
-    pub(super) fn wins(&self, new: Stamp, stored: Stamp, guard: Guard) -> bool {
+    pub(super) fn wins(&self, new: FencingToken, stored: FencingToken, guard: Guard) -> bool {
         let is_late = !guard.admits(new, stored);
         is_late
             && match self.fault {
@@ -46,17 +50,17 @@ impl Broken {
         for op in &write.ops {
             let (field, new) = (op.field(), token(op));
             let stored = self.stored(&write.subject, field).await;
-            let cut = |stamp| Op::Cut {
+            let cut = |token| Op::Cut {
                 field,
-                stamp,
+                token,
                 reason: Reason::Left,
             };
             match (op, stored) {
                 (Op::Put { guard, .. }, Some((stored, _))) if self.wins(new, stored, *guard) => {
                     self.remove(write, cut(stored)).await;
                 }
-                (Op::Put { stamp, record, .. }, Some(same))
-                    if self.is(Fault::RepetitionsChange) && same == (*stamp, record.clone()) =>
+                (Op::Put { token, record, .. }, Some(same))
+                    if self.is(Fault::RepetitionsChange) && same == (*token, record.clone()) =>
                 {
                     self.remove(write, cut(new)).await;
                 }
