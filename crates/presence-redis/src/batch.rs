@@ -286,7 +286,7 @@ fn args_of(subject: &Subject, op: &Op) -> [Value; 4] {
             let entry = record::encode(subject, *token, record);
             (entry, how.as_bytes().to_vec(), more)
         }
-        Op::Cut { token, reason, .. } => {
+        Op::Remove { token, reason, .. } => {
             let reason = vec![record::reason_byte(*reason)];
             (record::token_bytes(*token).to_vec(), reason, Vec::new())
         }
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_shard_is_written_at_once_and_what_is_too_big_in_parts() {
-        let cut = Op::Cut {
+        let removal = Op::Remove {
             field: Field::Session(SessionId::from_u128(1)),
             token: FencingToken::of_session(1, who(1), 0),
             reason: Reason::Left,
@@ -344,7 +344,7 @@ mod tests {
         let write = |user: &str, by, ops| Write {
             subject: Subject::User(UserId::new(user).unwrap()),
             by: who(by),
-            ops: vec![cut.clone(); ops],
+            ops: vec![removal.clone(); ops],
             is_last: false,
             until: None,
         };

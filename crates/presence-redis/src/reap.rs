@@ -58,7 +58,7 @@ impl RedisTopics {
             .iter()
             .filter_map(|it| keys::subject_of(&it.as_str()?));
         let mut last = Vec::new();
-        for (subject, ops) in join_all(subjects.map(|it| self.cuts(it, who)))
+        for (subject, ops) in join_all(subjects.map(|it| self.removals(it, who)))
             .await
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?
@@ -79,7 +79,7 @@ impl RedisTopics {
 
     /// The removals in the map of `subject`. Of a big map they are only those of its last part: the others
     /// are done already.
-    async fn cuts(
+    async fn removals(
         &self,
         subject: Subject,
         who: Incarnation,
@@ -120,7 +120,7 @@ fn cut_in(field: &Value, entry: &Value, who: Incarnation) -> Option<Op> {
     let field = keys::field_of(field.as_bytes()?)?;
     let (token, _) = record::split_token(entry.as_bytes()?).ok()?;
     let is_theirs = matches!(field, Field::Session(_)) && token.incarnation() == who;
-    is_theirs.then_some(Op::Cut {
+    is_theirs.then_some(Op::Remove {
         field,
         token,
         reason: Reason::NodeLost,

@@ -37,7 +37,7 @@ impl Carried {
             return Carried::Save(profile.clone());
         }
         let is_alone = map.entries.len() == 1;
-        Carried::Remove(is_alone.then_some(Op::Cut {
+        Carried::Remove(is_alone.then_some(Op::Remove {
             field: Field::Profile,
             token,
             reason: Reason::Left,
@@ -63,13 +63,13 @@ mod tests {
         let put = put_profile(&busy);
         assert_eq!(Carried::of(&map(&[put])), Carried::Save(busy));
         let put = put_profile(&Arc::new(blank));
-        let cut = Op::Cut {
+        let removal = Op::Remove {
             field: Field::Profile,
             token: profile_token(),
             reason: Reason::Left,
         };
         let only = map(std::slice::from_ref(&put));
-        assert_eq!(Carried::of(&only), Carried::Remove(Some(cut)));
+        assert_eq!(Carried::of(&only), Carried::Remove(Some(removal)));
         let both = map(&[put, put_session()]);
         assert_eq!(Carried::of(&both), Carried::Remove(None));
     }

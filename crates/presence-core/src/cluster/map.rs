@@ -111,7 +111,7 @@ impl TopicMap {
                 self.entries.insert(*field, (*token, record.clone()));
                 Outcome::Changed(Ok((*token, record.clone())))
             }
-            Op::Cut {
+            Op::Remove {
                 field,
                 token,
                 reason,

@@ -80,7 +80,7 @@ pub enum Op {
     },
     /// Removes an entry whose token is not greater than `token`. In any case `token` is left as a fence: for
     /// [`FENCE_TTL`] no smaller token is accepted.
-    Cut {
+    Remove {
         /// The entry to remove.
         field: Field,
         /// The fencing token of the removal.
@@ -147,7 +147,7 @@ impl Op {
     /// The entry that the operation is about.
     pub fn field(&self) -> Field {
         match self {
-            Op::Put { field, .. } | Op::Cut { field, .. } | Op::Hide { field, .. } => *field,
+            Op::Put { field, .. } | Op::Remove { field, .. } | Op::Hide { field, .. } => *field,
         }
     }
 
@@ -183,7 +183,7 @@ impl Write {
             Op::Put { field, token, .. } => {
                 *field == Field::Profile && token.owner != FencingToken::UNREAD
             }
-            Op::Cut { .. } | Op::Hide { .. } => false,
+            Op::Remove { .. } | Op::Hide { .. } => false,
         };
         match (queue, &self.subject) {
             (Queue::Profiles, Subject::User(user)) => {
@@ -276,7 +276,7 @@ mod tests {
             Op::put(Field::Profile, FencingToken { owner, ..token() }, record)
         };
         let put = |user| put_as(user, 1);
-        let cut = |field| Op::Cut {
+        let removal = |field| Op::Remove {
             field,
             token: token(),
             reason: Reason::Left,
@@ -286,10 +286,10 @@ mod tests {
         assert!(anonymous.is_anonymous());
         for (user, ops, is_due) in [
             (&ann, vec![put(&ann)], true),
-            (&ann, vec![cut(session), put(&ann)], true),
+            (&ann, vec![removal(session), put(&ann)], true),
             (&ann, vec![put_as(&ann, FencingToken::UNREAD)], false),
-            (&ann, vec![cut(session)], false),
-            (&ann, vec![cut(Field::Profile)], false),
+            (&ann, vec![removal(session)], false),
+            (&ann, vec![removal(Field::Profile)], false),
             (&anonymous, vec![put(&anonymous)], false),
         ] {
             let write = write(Subject::User(user.clone()), ops);

@@ -136,7 +136,7 @@ impl Rosters {
                 }
             }
             Err(reason) => {
-                if !copy.replica.cut(now, session, *reason, members) {
+                if !copy.replica.remove(now, session, *reason, members) {
                     return; // it is somebody else's by now, or hidden already
                 }
             }

@@ -200,11 +200,11 @@ impl Shared {
         let subject = Subject::User(profile.user.clone());
         let (field, token) = (Field::Profile, self.token(profile));
         let is_due = matches!(self.profile, Putting::Due);
-        let is_cut = is_over && (!self.lacks_profile || is_due);
+        let is_removal = is_over && (!self.lacks_profile || is_due);
         let mut putting = None;
         let op = match self.profile {
             Putting::UnderWay(_) => None,
-            _ if is_cut => Some(Op::Cut {
+            _ if is_removal => Some(Op::Remove {
                 field,
                 token,
                 reason: Reason::Left,
@@ -740,7 +740,7 @@ impl User {
             shared.hiding = Hiding::No;
         }
         for (session, reason) in &self.ended {
-            shared.replica.cut(now, *session, *reason, members);
+            shared.replica.remove(now, *session, *reason, members);
         }
         let mut elsewhere = Vec::new();
         for session in &mut self.sessions {

@@ -585,9 +585,9 @@ impl Stage {
             Carried::Later => return,
             Carried::Nothing => {}
             Carried::Save(profile) => self.keep(Profile::clone(&profile)),
-            Carried::Remove(cut) => {
+            Carried::Remove(removal) => {
                 self.profiles.remove(&user);
-                self.apply(&subject, &Vec::from_iter(cut));
+                self.apply(&subject, &Vec::from_iter(removal));
             }
         }
         if self.outbox[&user] <= version {

@@ -32,10 +32,10 @@ fn a_user_comes_changes_and_goes_and_each_is_told_once() {
         it.status.message = Some("Deep work".into());
     }));
     assert_eq!(ann.look(), "ann busy Deep work");
-    ann.cut(Field::Session(SessionId::from_u128(1)));
+    ann.remove(Field::Session(SessionId::from_u128(1)));
     assert_eq!(ann.look(), "");
     ann.put(profile(|it| it.last_seen = Some(at(9))));
-    ann.cut(Field::Session(SessionId::from_u128(2)));
+    ann.remove(Field::Session(SessionId::from_u128(2)));
     assert_eq!(ann.look(), "ann gone 9");
     assert_eq!(ann.look(), "");
 }
@@ -67,7 +67,7 @@ fn going_invisible_is_going_offline_and_what_is_hidden_stays_hidden() {
         it.status.message = Some("secret".into());
     }));
     ann.put(session(2, true));
-    ann.cut(Field::Session(SessionId::from_u128(1)));
+    ann.remove(Field::Session(SessionId::from_u128(1)));
     assert_eq!(ann.look(), "");
     ann.put(profile(|_| {}));
     assert_eq!(ann.look(), "ann online");
@@ -117,14 +117,14 @@ fn a_channel_is_occupied_by_the_first_and_vacated_by_the_last() {
     room.put(member(2, "ann", 2));
     assert_eq!(room.look(), "", "a second session is no news");
     room.put(member(3, "bob", 3));
-    room.cut(Field::Session(SessionId::from_u128(1)));
+    room.remove(Field::Session(SessionId::from_u128(1)));
     assert_eq!(room.look(), "joined bob");
-    room.cut(Field::Session(SessionId::from_u128(2)));
+    room.remove(Field::Session(SessionId::from_u128(2)));
     assert_eq!(room.look(), "left ann");
-    room.cut(Field::Session(SessionId::from_u128(3)));
+    room.remove(Field::Session(SessionId::from_u128(3)));
     assert_eq!(room.look(), "left bob, vacated");
     room.put(member(4, "cleo", 4));
-    room.cut(Field::Session(SessionId::from_u128(4)));
+    room.remove(Field::Session(SessionId::from_u128(4)));
     assert_eq!(room.look(), "", "nobody was there when it was looked at");
 }
 
@@ -143,10 +143,10 @@ fn of_a_big_channel_a_bounded_number_of_people_is_told() {
     assert_eq!(told.len(), PEOPLE_TOLD_MAX);
     assert_eq!(told.last().unwrap().as_str(), name(PEOPLE_TOLD_MAX - 1));
     room.told = news.told;
-    room.cut(Field::Session(SessionId::from_u128(0)));
+    room.remove(Field::Session(SessionId::from_u128(0)));
     let next = format!("left user-0000, joined {}", name(PEOPLE_TOLD_MAX));
     assert_eq!(room.look(), next, "another one is told in their place");
-    room.cut(Field::Session(SessionId::from_u128(
+    room.remove(Field::Session(SessionId::from_u128(
         PEOPLE_TOLD_MAX as u128 + 1,
     )));
     assert_eq!(room.look(), "", "nobody knew of that one");
@@ -172,7 +172,7 @@ fn nothing_is_told_or_kept_that_nobody_wants() {
     ann.put(profile(|_| {}));
     ann.put(session(1, true));
     assert_eq!(ann.look(), "");
-    ann.cut(Field::Session(SessionId::from_u128(1)));
+    ann.remove(Field::Session(SessionId::from_u128(1)));
     assert_eq!(ann.look(), "ann gone");
 }
 
@@ -224,8 +224,8 @@ impl Of {
         self.apply(Op::put(field, token, record));
     }
 
-    fn cut(&mut self, field: Field) {
-        self.apply(Op::Cut {
+    fn remove(&mut self, field: Field) {
+        self.apply(Op::Remove {
             field,
             token: FencingToken {
                 epoch: u64::MAX,
@@ -460,7 +460,7 @@ impl World {
         let (token, reason) = (token(), Reason::Left);
         let op = match record {
             Some(record) => Op::put(field, token, record),
-            None => Op::Cut {
+            None => Op::Remove {
                 field,
                 token,
                 reason,

@@ -63,7 +63,7 @@ fn is_caught(planted: Planted) {
 
 #[test]
 fn a_late_leave_that_is_not_fenced_is_caught() {
-    is_caught(Planted::CutsUnfenced);
+    is_caught(Planted::RemovesUnfenced);
 }
 
 #[test]

@@ -207,7 +207,7 @@ mod tests {
             alias: None,
         };
         let op = if is_last {
-            Op::Cut {
+            Op::Remove {
                 field,
                 token,
                 reason: Reason::Left,

@@ -196,14 +196,14 @@ impl Shard {
         let subjects = self.owned.get(&who).into_iter().flatten();
         let subjects: Vec<Subject> = subjects.take(subjects_max).cloned().collect();
         for subject in &subjects {
-            let cuts = Write {
+            let removals = Write {
                 subject: subject.clone(),
                 by: who,
-                ops: self.cuts(subject, who),
+                ops: self.removals(subject, who),
                 is_last: true,
                 until: None,
             };
-            self.write(around, &cuts);
+            self.write(around, &removals);
         }
         subjects.len()
     }
@@ -273,18 +273,18 @@ impl Shard {
     }
 
     /// The operations that remove the entries of sessions of `who` in `subject`.
-    fn cuts(&self, subject: &Subject, who: Incarnation) -> Vec<Op> {
+    fn removals(&self, subject: &Subject, who: Incarnation) -> Vec<Op> {
         let entries = self.slots.get(subject).into_iter();
         let entries = entries.flat_map(|slot| slot.map.entries());
         let of_who = entries.filter(|(field, token)| {
             matches!(field, Field::Session(_)) && token.incarnation() == who
         });
-        let cut = |(field, token)| Op::Cut {
+        let removal = |(field, token)| Op::Remove {
             field,
             token,
             reason: Reason::NodeLost,
         };
-        of_who.map(cut).collect()
+        of_who.map(removal).collect()
     }
 
     fn disown(&mut self, who: Incarnation, subject: &Subject) {

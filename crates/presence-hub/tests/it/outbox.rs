@@ -245,7 +245,7 @@ async fn a_row_with_nothing_to_save_does_not_say_that_the_database_is_back() {
         token,
         Record::Profile(Arc::new(Profile::new(user("bob")))),
     );
-    let cut = Op::Cut {
+    let cut = Op::Remove {
         field,
         token,
         reason: Reason::Left,

@@ -84,7 +84,7 @@ impl<V: Kept> Local<V> {
         };
         match &self.wish {
             Wish::Claim(value) | Wish::Entry(value) => put(value.to_record()),
-            Wish::Leave(_, reason) | Wish::Gone(reason) => Op::Cut {
+            Wish::Leave(_, reason) | Wish::Gone(reason) => Op::Remove {
                 field,
                 token,
                 reason: *reason,

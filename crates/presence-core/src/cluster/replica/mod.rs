@@ -305,7 +305,7 @@ impl<V: Kept> Replica<V> {
     }
 
     /// Removes the entry of a session of this node. Returns whether there was one.
-    pub(crate) fn cut(
+    pub(crate) fn remove(
         &mut self,
         now: Timestamp,
         session: SessionId,
@@ -313,7 +313,7 @@ impl<V: Kept> Replica<V> {
         members: &Membership,
     ) -> bool {
         let Some(local) = self.local.get(&session).filter(|it| it.is_owned()) else {
-            return self.cut_moved(now, session, reason, members);
+            return self.remove_moved(now, session, reason, members);
         };
         if local.progress == Progress::Held {
             self.drop_local(session);
@@ -324,7 +324,7 @@ impl<V: Kept> Replica<V> {
     }
 
     /// The same for an entry that waits for the node that took its session over, and never will replace it.
-    fn cut_moved(
+    fn remove_moved(
         &mut self,
         now: Timestamp,
         session: SessionId,

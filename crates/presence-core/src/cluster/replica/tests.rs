@@ -43,10 +43,10 @@ impl Desk {
         replica.put(self.now, session(number), epoch, value, how, &self.members)
     }
 
-    fn cut(&mut self, number: u128) -> bool {
+    fn remove(&mut self, number: u128) -> bool {
         let reason = Reason::Left;
         let replica = &mut self.replica;
-        replica.cut(self.now, session(number), reason, &self.members)
+        replica.remove(self.now, session(number), reason, &self.members)
     }
 
     fn read(&mut self, snapshot: Snapshot) -> Heard<Arc<Member>> {
@@ -145,21 +145,21 @@ fn refused_by(number: u128, epoch: u32, owner: u64) -> Written {
     }
 }
 
-fn is_cut(op: &Op) -> bool {
-    matches!(op, Op::Cut { .. })
+fn is_removal(op: &Op) -> bool {
+    matches!(op, Op::Remove { .. })
 }
 
 #[test]
 fn what_was_removed_is_removed_again_where_the_store_has_gone_back() {
     let mut desk = Desk::new();
     desk.put(1, 0);
-    assert!(!is_cut(&desk.writes()[0]));
-    desk.cut(1);
-    assert!(is_cut(&desk.writes()[0]));
+    assert!(!is_removal(&desk.writes()[0]));
+    desk.remove(1);
+    assert!(is_removal(&desk.writes()[0]));
     assert_eq!(desk.writes(), []);
     desk.wait(10);
     desk.replica.invalidate();
-    assert!(is_cut(&desk.writes()[0]));
+    assert!(is_removal(&desk.writes()[0]));
     desk.wait(30);
     desk.replica.invalidate();
     assert!(desk.writes().is_empty() && !desk.replica.is_needed());
@@ -265,7 +265,7 @@ fn who_is_asked_to_leave_counts_until_the_store_has_said_so() {
     };
     let (_, heard) = desk.writes_to(&absent);
     assert!(heard.left.is_empty() && heard.absent == [session(1)]);
-    assert!(!is_cut(&desk.writes()[0]), "it is put again");
+    assert!(!is_removal(&desk.writes()[0]), "it is put again");
     assert!(desk.replica.leave(now, session(1), Reason::Lost, &members));
     let (_, heard) = desk.writes_to(&Written::default());
     assert_eq!(heard.left, [(session(1), Reason::Lost)]);
@@ -279,7 +279,7 @@ fn what_a_session_left_behind_is_removed_if_its_new_node_does_not_replace_it() {
     assert!(desk.replica.hand_over(desk.now, session(1)));
     assert_eq!(desk.writes(), []); // but the note that it has entries there is taken back
     desk.wait(31);
-    assert!(is_cut(&desk.writes()[0]));
+    assert!(is_removal(&desk.writes()[0]));
 }
 
 #[test]

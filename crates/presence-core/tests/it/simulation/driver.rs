@@ -529,7 +529,7 @@ impl World<'_> {
 fn token(op: &Op) -> String {
     match op {
         Op::Put { token, guard, .. } => format!("put {token:?} {guard:?}"),
-        Op::Cut { token, .. } => format!("cut {token:?}"),
+        Op::Remove { token, .. } => format!("remove {token:?}"),
         Op::Hide { profile, .. } => format!("hide {profile}"),
     }
 }

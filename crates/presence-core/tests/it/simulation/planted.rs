@@ -8,7 +8,7 @@ pub(super) enum Planted {
     /// Nothing.
     Nothing,
     /// The store removes an entry for whoever says so: a late leave is not fenced.
-    CutsUnfenced,
+    RemovesUnfenced,
     /// Hiding does not remove what other nodes wrote.
     HidesOwnOnly,
     /// The driver never compares: a lost patch stays lost.
@@ -29,7 +29,7 @@ impl Planted {
     /// What the store makes of an operation on `map`.
     pub(super) fn breaks(self, op: &Op, map: &TopicMap) -> Op {
         let mut op = op.clone();
-        if let (Op::Cut { field, token, .. }, Planted::CutsUnfenced) = (&mut op, self) {
+        if let (Op::Remove { field, token, .. }, Planted::RemovesUnfenced) = (&mut op, self) {
             let stored = map.entries().find(|(it, _)| it == field);
             *token = stored.map_or(*token, |(_, stored)| stored);
         }

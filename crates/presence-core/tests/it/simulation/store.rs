@@ -270,14 +270,14 @@ impl Store {
             let its = snapshot.entries.iter().filter(|(field, token, _)| {
                 matches!(field, Field::Session(_)) && token.incarnation() == who
             });
-            let cuts: Vec<Op> = its
-                .map(|(field, token, _)| Op::Cut {
+            let removals: Vec<Op> = its
+                .map(|(field, token, _)| Op::Remove {
                     field: *field,
                     token: *token,
                     reason: Reason::NodeLost,
                 })
                 .collect();
-            let patch = self.apply(now, subject, &cuts).patch;
+            let patch = self.apply(now, subject, &removals).patch;
             told.extend(patch.map(|patch| (subject.clone(), patch)));
             self.servers[server].note(now, who, subject, false);
         }

@@ -8,7 +8,7 @@ use presence_core::ports::Topics;
 use tokio::task::JoinSet;
 
 use super::case::Case;
-use super::make::{self, NUMBER_MAX, begin, cut, member, profile, put, replace, showing};
+use super::make::{self, NUMBER_MAX, begin, member, profile, put, remove, replace, showing};
 use super::node::LONG;
 
 /// How many nodes begin one epoch at the same time.
@@ -38,10 +38,10 @@ pub(super) async fn a_late_leave_of_an_older_connection_does_nothing<T: Topics>(
     case.here.does(&room, &puts).await;
     let before = case.here.read(&room).await;
     let older = [(9, 0, 10), (9, 1, 11), (10, 0, 9)];
-    let cut_ann = |connection| cut(ann, token(case, connection));
-    let mut cuts: Vec<Op> = older.map(cut_ann).into();
-    cuts.push(cut(bob, stored));
-    let written = case.there.written(&room, &cuts).await;
+    let remove_ann = |connection| remove(ann, token(case, connection));
+    let mut removals: Vec<Op> = older.map(remove_ann).into();
+    removals.push(remove(bob, stored));
+    let written = case.there.written(&room, &removals).await;
     let meant: Vec<_> = older.map(|_| Field::Session(ann)).into();
     let refused: Vec<_> = written.refused.iter().map(|(field, _)| *field).collect();
     case.same("what was refused", refused, meant);
@@ -66,8 +66,8 @@ pub(super) async fn a_leave_of_the_same_or_a_newer_connection_is_one<T: Topics>(
         let stored = token(case, (10, 0, 10));
         let puts = [put(ann, stored, &member(ann, "Ann"))];
         case.here.does(&room, &puts).await;
-        let cuts = [cut(ann, token(case, newer))];
-        case.there.does(&room, &cuts).await;
+        let removals = [remove(ann, token(case, newer))];
+        case.there.does(&room, &removals).await;
         let left = case.here.read(&room).await.entries;
         let what = format!("the map after {newer:?} has left");
         case.same(&what, left, vec![]);
@@ -117,7 +117,7 @@ pub(super) async fn a_fence_outlives_what_it_fenced<T: Topics>(case: &Case<T>) {
     case.here
         .does(&room, &[put(ann, first, &member(ann, "Ann"))])
         .await;
-    case.here.does(&room, &[cut(ann, second)]).await;
+    case.here.does(&room, &[remove(ann, second)]).await;
     // It was sent before the removal, and arrives after it.
     let late = [put(ann, first, &member(ann, "late"))];
     let refused = case.here.write(&room, &late).await;
@@ -236,7 +236,7 @@ pub(super) async fn nodes_are_told_apart_by_every_bit<T: Topics>(case: &Case<T>)
         case.here.does(&room, &puts).await;
         let smaller = [
             put(ann, token(node), &member(ann, "second")),
-            cut(ann, token(node)),
+            remove(ann, token(node)),
         ];
         let refused = case.there.write(&room, &smaller).await;
         let what = "the token in the way of another node";
@@ -349,7 +349,7 @@ pub(super) async fn of_concurrent_puts_of_one_epoch_a_single_one_is_done<T: Topi
 /// The fencing token of an operation.
 fn token_of(op: &Op) -> FencingToken {
     match op {
-        Op::Put { token, .. } | Op::Cut { token, .. } => *token,
+        Op::Put { token, .. } | Op::Remove { token, .. } => *token,
         Op::Hide { .. } => panic!("hiding has no token"),
     }
 }

@@ -11,7 +11,7 @@ use presence_core::ports::{
 use presence_core::{ChannelId, Edit, Look, Timestamp, Topic, UserId, Visible};
 
 use super::case::Case;
-use super::make::{cut, entry, put, user};
+use super::make::{entry, put, remove, user};
 use super::node::Node;
 
 /// More rows, or events, than a shard has.
@@ -264,7 +264,7 @@ async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
     };
     case.here.write_all(&[write(op)]).await;
     // Nothing stays of it.
-    let written = case.here.write_all(&[write(cut(session, token))]).await;
+    let written = case.here.write_all(&[write(remove(session, token))]).await;
     let version = written.first().and_then(|it| it.version);
     Row {
         subject: subject.clone(),

@@ -44,8 +44,8 @@ pub(super) fn replace(
 }
 
 /// Removes the entry of `session`, whose person has left.
-pub(super) fn cut(session: SessionId, token: FencingToken) -> Op {
-    Op::Cut {
+pub(super) fn remove(session: SessionId, token: FencingToken) -> Op {
+    Op::Remove {
         field: Field::Session(session),
         token,
         reason: Reason::Left,

@@ -56,7 +56,7 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
     check! {
         a_subject_nobody_wrote_has_no_entries_and_no_version
         what_was_put_is_there_for_all
-        a_cut_removes_exactly_what_it_names
+        a_removal_removes_exactly_what_it_names
         a_write_does_all_its_ops_in_order
         writing_it_again_changes_nothing
         the_same_token_with_another_record_replaces_it

@@ -122,7 +122,7 @@ impl<T: Topics> Node<T> {
                 record,
                 ..
             } => Some((*field, *token, record.clone())),
-            Op::Cut { .. } | Op::Hide { .. } => None,
+            Op::Remove { .. } | Op::Hide { .. } => None,
         });
         let mut meant: Vec<_> = meant.collect();
         meant.sort_by_key(|(field, ..)| *field);

@@ -10,7 +10,7 @@ use presence_core::ports::{Notice, Topics};
 use tokio::task::JoinSet;
 
 use super::case::Case;
-use super::make::{cut, is_gone, is_there, member, put};
+use super::make::{is_gone, is_there, member, put, remove};
 use super::node::Node;
 
 /// How many patches in a row a node follows.
@@ -55,7 +55,7 @@ pub(super) async fn what_changes_nothing_is_not_told<T: Topics>(case: &Case<T>) 
     case.there.follow(from_ref(&room)).await;
     case.here.does(&room, from_ref(&put_ann)).await;
     case.here
-        .write(&room, &[cut(ann, older), cut(bob, token)])
+        .write(&room, &[remove(ann, older), remove(bob, token)])
         .await;
     let late = [put(ann, older, &member(ann, "late"))];
     case.here.write(&room, &late).await;
@@ -78,12 +78,12 @@ pub(super) async fn every_reason_is_told<T: Topics>(case: &Case<T>) {
         case.here.does(&room, &[put(ann, token, &record)]).await;
         let changes = [is_there(ann, token, &record)];
         case.there.check_patch(&room, &changes).await;
-        let cut = Op::Cut {
+        let removal = Op::Remove {
             field: Field::Session(ann),
             token,
             reason,
         };
-        case.here.does(&room, &[cut]).await;
+        case.here.does(&room, &[removal]).await;
         case.there.check_patch(&room, &[is_gone(ann, reason)]).await;
     }
 }
@@ -143,7 +143,7 @@ pub(super) async fn a_copy_kept_by_patches_is_the_map<T: Topics>(case: &Case<T>)
         let (stays, goes, subject) = (case.session(), case.session(), room.clone());
         writers.spawn(async move {
             let [stay, come] = [stays, goes].map(|it| put(it, token, &member(it, "somebody")));
-            let go = cut(goes, token);
+            let go = remove(goes, token);
             for ops in [vec![stay, come], vec![go]] {
                 let subject = subject.clone();
                 let is_last = false;

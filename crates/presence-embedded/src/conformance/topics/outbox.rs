@@ -11,7 +11,7 @@ use presence_core::ports::{Outbox, Queue, Row, Topics};
 use tokio::time::{Instant, sleep};
 
 use super::case::Case;
-use super::make::{cut, entry, profile, put, user};
+use super::make::{entry, profile, put, remove, user};
 use super::node::{LONG, Node, PATIENCE};
 
 /// More rows than a shard has.
@@ -29,7 +29,7 @@ pub(super) async fn a_write_says_which_version_it_made<T: Topics + Outbox>(case:
         case.same("the version", made, clock.map(|it| it.version));
         let again = written(&case.here, subject, op).await;
         case.same("the version of nothing", again, None);
-        let gone = written(&case.here, subject, cut(session, case.here.token(1))).await;
+        let gone = written(&case.here, subject, remove(session, case.here.token(1))).await;
         case.holds(gone > made, "emptying a map makes no newer version");
     }
 }
@@ -49,7 +49,7 @@ pub(super) async fn what_is_due_leaves_a_row_with_its_version<T: Topics + Outbox
             put(session, token, &entry(&room, session, "x")),
             &[Queue::Webhooks],
         ),
-        (&room, cut(session, token), &[Queue::Webhooks]),
+        (&room, remove(session, token), &[Queue::Webhooks]),
     ] {
         let version = written(&case.here, subject, op).await;
         case.holds(version.is_some(), "a change made no version");
@@ -70,12 +70,12 @@ pub(super) async fn what_is_not_due_leaves_no_row<T: Topics + Outbox>(case: &Cas
         written(&case.here, subject, op).await;
     }
     written(&case.here, &anonymous, change(case, &anonymous, 1)).await;
-    // The profile of somebody who was erased was carried before it is cut.
+    // The profile of somebody who was erased was carried before it is removed.
     let token = written_profile(case, &ann, 1).await;
     settle(case, from_ref(&ann)).await;
     let field = Field::Profile;
     let reason = Reason::Left;
-    let gone = Op::Cut {
+    let gone = Op::Remove {
         field,
         token,
         reason,

@@ -9,7 +9,7 @@ use presence_core::ports::Topics;
 use tokio::task::JoinSet;
 
 use super::case::Case;
-use super::make::{cut, entry, is_gone, member, profile, put};
+use super::make::{entry, is_gone, member, profile, put, remove};
 use super::node::{REAPS_MAX, says_the_same};
 
 /// In how many maps a dead node has entries: more than any store cleans in one step.
@@ -149,7 +149,7 @@ pub(super) async fn reaping_one_that_has_nothing_ends<T: Topics>(case: &Case<T>)
     case.here
         .does(&room, &[put(ann, token, &member(ann, "Ann"))])
         .await;
-    case.here.does(&room, &[cut(ann, token)]).await;
+    case.here.does(&room, &[remove(ann, token)]).await;
     case.here.reap(case.here.me).await;
 }
 
@@ -174,16 +174,16 @@ pub(super) async fn what_was_a_last_write_is_not_looked_at_when_reaping<T: Topic
     case.here.does(&by_itself, from_ref(&put_ann)).await;
     case.here.write_as(last(&by_itself, dead, &[])).await;
     case.here.does(&by_another, from_ref(&put_ann)).await;
-    let cut_bob = cut(bob, FencingToken::of_session(1, other, 1));
+    let remove_bob = remove(bob, FencingToken::of_session(1, other, 1));
     case.here
-        .write_as(last(&by_another, other, &[cut_bob]))
+        .write_as(last(&by_another, other, &[remove_bob]))
         .await;
     case.there.reap(dead).await;
     case.there
         .check_entries(&by_itself, from_ref(&put_ann))
         .await;
     case.there.check_entries(&by_another, &[]).await;
-    case.here.does(&by_itself, &[cut(ann, token)]).await;
+    case.here.does(&by_itself, &[remove(ann, token)]).await;
 }
 
 pub(super) async fn a_writer_that_comes_back_after_its_last_write_is_reaped<T: Topics>(
@@ -197,7 +197,7 @@ pub(super) async fn a_writer_that_comes_back_after_its_last_write_is_reaped<T: T
         let last = Write {
             subject: room.clone(),
             by: dead,
-            ops: vec![cut(ann, token)],
+            ops: vec![remove(ann, token)],
             is_last: true,
             until: None,
         };

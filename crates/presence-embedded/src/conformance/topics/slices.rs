@@ -7,7 +7,7 @@ use presence_core::ports::{Topics, Written};
 use presence_core::{ChannelId, Reason, Topic, UserId, WorkspaceId};
 
 use super::case::Case;
-use super::make::{cut, entry, is_gone, member, put, user};
+use super::make::{entry, is_gone, member, put, remove, user};
 use super::node::tokens;
 
 /// How many subjects one call asks for: enough to be in most shards, and several in some.
@@ -76,7 +76,7 @@ pub(super) async fn empty_slices_are_fine<T: Topics>(case: &Case<T>) {
     case.here.send_ephemeral(&room, &[]).await;
     case.same("a map", case.here.read(&room).await.clock, None);
     case.here
-        .does(&room, &[cut(case.session(), case.here.token(1))])
+        .does(&room, &[remove(case.session(), case.here.token(1))])
         .await;
     case.same("a map", case.here.read(&room).await.clock, None);
 }
@@ -124,7 +124,7 @@ pub(super) async fn subjects_are_told_apart_by_kind_and_every_character<T: Topic
     // One heard under another's name would be out of turn.
     case.there.follow(&subjects).await;
     for subject in &subjects {
-        case.here.does(subject, &[cut(ann, token)]).await;
+        case.here.does(subject, &[remove(ann, token)]).await;
         let gone = is_gone(ann, Reason::Left);
         case.there.check_patch(subject, &[gone]).await;
     }

@@ -5,7 +5,7 @@ use presence_core::ports::Topics;
 use presence_core::{Clock, SessionId, Timestamp};
 
 use super::case::Case;
-use super::make::{cut, member, put, showing};
+use super::make::{member, put, remove, showing};
 
 /// How many random writes the suite makes.
 const WRITES: u64 = 600;
@@ -32,16 +32,16 @@ pub(super) async fn what_was_put_is_there_for_all<T: Topics>(case: &Case<T>) {
     case.same("the version for another node", there.clock, here.clock);
 }
 
-pub(super) async fn a_cut_removes_exactly_what_it_names<T: Topics>(case: &Case<T>) {
+pub(super) async fn a_removal_removes_exactly_what_it_names<T: Topics>(case: &Case<T>) {
     let (room, token) = (case.place(), case.here.token(1));
     let [ann, bob, cid] = [(); 3].map(|()| case.session());
     let puts = [ann, bob, cid].map(|it| put(it, token, &member(it, "somebody")));
     case.here.does(&room, &puts).await;
-    case.here.does(&room, &[cut(bob, token)]).await;
+    case.here.does(&room, &[remove(bob, token)]).await;
     let left = [puts[0].clone(), puts[2].clone()];
     case.there.check_entries(&room, &left).await;
     case.here
-        .does(&room, &[cut(ann, token), cut(cid, token)])
+        .does(&room, &[remove(ann, token), remove(cid, token)])
         .await;
     let read = case.there.read(&room).await;
     case.same("the version of an emptied map", read.clock, None);
@@ -66,8 +66,8 @@ pub(super) async fn a_write_does_all_its_ops_in_order<T: Topics>(case: &Case<T>)
         put(bob, first, &member(bob, "first")),
         put(cid, second, &member(cid, "second")),
         put(ann, second, &member(ann, "second")),
-        cut(bob, first),
-        cut(cid, second),
+        remove(bob, first),
+        remove(cid, second),
         put(cid, second, &member(cid, "again")),
     ];
     case.here.does(&room, &ops).await;
@@ -80,7 +80,7 @@ pub(super) async fn writing_it_again_changes_nothing<T: Topics>(case: &Case<T>) 
     let [ann, bob] = [(); 2].map(|()| case.session());
     let ops = [
         put(ann, token, &member(ann, "Ann")),
-        cut(bob, token),
+        remove(bob, token),
         put(ann, token, &member(ann, "Ann")),
     ];
     case.here.does(&room, &ops).await;
@@ -125,7 +125,7 @@ pub(super) async fn an_emptied_map_begins_anew<T: Topics>(case: &Case<T>) {
                 "a map that was empty goes on with its old epoch",
             );
         }
-        case.here.does(&room, &[cut(ann, token)]).await;
+        case.here.does(&room, &[remove(ann, token)]).await;
         let gone = case.there.hear_patch(&room).await;
         case.same("the version before", gone.from, come.clock.version);
         case.same("the epoch of its end", gone.clock.epoch, come.clock.epoch);
@@ -199,7 +199,7 @@ fn made_up<T: Topics>(case: &Case<T>, sessions: &[SessionId]) -> Op {
         _ => Guard::Newer,
     };
     match draw(32, 6) {
-        0 | 1 => cut(session, token),
+        0 | 1 => remove(session, token),
         2 => Op::Hide {
             field,
             profile: 3 + draw(52, 3),

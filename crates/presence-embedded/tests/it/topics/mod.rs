@@ -71,19 +71,19 @@ macro_rules! caught {
 caught! {
     late_puts_that_win_are_caught: LatePutsWin, "a_late_put_of_an_older_connection_is_refused";
     epochs_compared_as_texts_are_caught: EpochsAreTexts, "a_late_put_of_an_older_connection_is_refused";
-    refusals_without_a_word_are_caught: RefusalsUntold, "a_cut_removes_exactly_what_it_names";
-    refusals_with_another_token_are_caught: RefusalsWithOwnToken, "a_cut_removes_exactly_what_it_names";
+    refusals_without_a_word_are_caught: RefusalsUntold, "a_removal_removes_exactly_what_it_names";
+    refusals_with_another_token_are_caught: RefusalsWithOwnToken, "a_removal_removes_exactly_what_it_names";
     late_leaves_that_win_are_caught: LateLeavesWin, "a_late_leave_of_an_older_connection_does_nothing";
     leaves_of_nothing_but_the_same_token_are_caught: ExactLeavesOnly, "a_late_leave_of_an_older_connection_does_nothing";
     the_last_of_one_epoch_winning_is_caught: LastOfOneEpochWins, "of_two_nodes_that_begin_one_epoch_the_first_has_it";
     a_condition_that_is_ignored_is_caught: ConditionsIgnored, "what_was_read_is_replaced_and_nothing_else";
-    a_fence_that_is_forgotten_is_caught: FencesForgotten, "a_cut_removes_exactly_what_it_names";
+    a_fence_that_is_forgotten_is_caught: FencesForgotten, "a_removal_removes_exactly_what_it_names";
     hiding_that_is_forgotten_is_caught: HidingForgotten, "who_hides_is_not_put_by_who_has_not_heard_of_it";
     a_deadline_that_is_ignored_is_caught: DeadlinesIgnored, "a_write_after_its_deadline_does_nothing";
     an_older_generation_winning_is_caught: OlderGenerationsWin, "an_older_generation_is_refused";
     nodes_as_floating_point_numbers_are_caught: NodesAreFloats, "nodes_are_told_apart_by_every_bit";
     a_refusal_that_ends_the_write_is_caught: RefusalsEndTheWrite, "nodes_are_told_apart_by_every_bit";
-    doing_the_first_op_only_is_caught: FirstOpOnly, "a_cut_removes_exactly_what_it_names";
+    doing_the_first_op_only_is_caught: FirstOpOnly, "a_removal_removes_exactly_what_it_names";
     doing_ops_in_another_order_is_caught: OpsBackwards, "a_write_does_all_its_ops_in_order";
     a_repetition_that_changes_is_caught: RepetitionsChange, "writing_it_again_changes_nothing";
     an_epoch_that_stays_is_caught: EpochStays, "goes on with its old epoch";

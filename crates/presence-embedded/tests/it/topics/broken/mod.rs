@@ -55,7 +55,7 @@ struct Own {
 /// The token of an operation.
 fn token(op: &Op) -> FencingToken {
     match op {
-        Op::Put { token, .. } | Op::Cut { token, .. } => *token,
+        Op::Put { token, .. } | Op::Remove { token, .. } => *token,
         Op::Hide { .. } => FencingToken {
             epoch: 0,
             owner: 0,
@@ -296,7 +296,7 @@ impl Topics for Broken {
                 let mut profiles = self.known().profiles.clone();
                 profiles.retain(|(_, _, by)| *by == who);
                 for (subject, token, by) in profiles {
-                    let cut = Op::Cut {
+                    let removal = Op::Remove {
                         field: Field::Profile,
                         token,
                         reason: Reason::NodeLost,
@@ -304,7 +304,7 @@ impl Topics for Broken {
                     let write = Write {
                         subject,
                         by,
-                        ops: vec![cut],
+                        ops: vec![removal],
                         is_last: true,
                         until: None,
                     };

@@ -50,19 +50,19 @@ impl Broken {
         for op in &write.ops {
             let (field, new) = (op.field(), token(op));
             let stored = self.stored(&write.subject, field).await;
-            let cut = |token| Op::Cut {
+            let removal = |token| Op::Remove {
                 field,
                 token,
                 reason: Reason::Left,
             };
             match (op, stored) {
                 (Op::Put { guard, .. }, Some((stored, _))) if self.wins(new, stored, *guard) => {
-                    self.remove(write, cut(stored)).await;
+                    self.remove(write, removal(stored)).await;
                 }
                 (Op::Put { token, record, .. }, Some(same))
                     if self.is(Fault::RepetitionsChange) && same == (*token, record.clone()) =>
                 {
-                    self.remove(write, cut(new)).await;
+                    self.remove(write, removal(new)).await;
                 }
                 (Op::Put { guard, .. }, Some((stored, _)))
                     if self.is(Fault::RefusalsEndTheWrite) && !guard.admits(new, stored) =>
@@ -92,11 +92,11 @@ impl Broken {
                 {
                     self.link.forget_fences();
                 }
-                (Op::Cut { .. }, Some((stored, _))) if self.is(Fault::LateLeavesWin) => {
-                    ops.push(cut(stored));
+                (Op::Remove { .. }, Some((stored, _))) if self.is(Fault::LateLeavesWin) => {
+                    ops.push(removal(stored));
                     continue;
                 }
-                (Op::Cut { .. }, Some((stored, _)))
+                (Op::Remove { .. }, Some((stored, _)))
                     if self.is(Fault::ExactLeavesOnly) && stored != new =>
                 {
                     continue;
@@ -114,11 +114,11 @@ impl Broken {
     }
 
     /// Removes an entry so that nothing of it is left.
-    async fn remove(&self, write: &Write, cut: Op) {
+    async fn remove(&self, write: &Write, removal: Op) {
         let write = Write {
             subject: self.subject(&write.subject),
             by: write.by,
-            ops: vec![cut],
+            ops: vec![removal],
             is_last: false,
             until: None,
         };
