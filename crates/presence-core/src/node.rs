@@ -205,14 +205,14 @@ impl<A> Node<A> {
                 watcher,
                 watching,
                 have,
-                asker,
+                reply_to,
             } => rosters::Input::Watched {
                 topic,
                 watcher,
                 watching,
                 before: None,
                 have,
-                asker,
+                reply_to,
             },
             users::Effect::Silence { topic, session } => {
                 rosters::Input::Silenced { topic, session }

@@ -24,7 +24,7 @@ use crate::hooks::Telltale;
 use crate::lease::{HandOff, Leasing};
 use crate::link::{self, Errands, Holding, Homes, Link, Settling};
 use crate::memory::{self, Memory};
-use crate::people::{self, Asker, People, Welcome};
+use crate::people::{self, People, ReplyTo, Welcome};
 use crate::places::{self, Occupied, Places};
 use crate::retention;
 use crate::session::{Budget, Session};
@@ -193,7 +193,7 @@ impl Hub {
                 recalled: Box::new(recalled),
                 alive_at: before(now, ago),
                 until: now + Timing::HELD,
-                asker: Some(Asker::Caller(reply)),
+                reply_to: Some(ReplyTo::Caller(reply)),
             };
             if self.happened(&user, input).await.is_ok() {
                 answers.push(answer);
@@ -459,7 +459,7 @@ impl Hub {
             device,
             workspaces,
             card,
-            asker: Asker::Door {
+            reply_to: ReplyTo::Door {
                 outbox: outbox.clone(),
                 reply,
             },
@@ -509,7 +509,7 @@ impl Hub {
             let (reply, answer) = oneshot::channel();
             let input = Input::Asked {
                 as_owner: false,
-                asker: Asker::Caller(reply),
+                reply_to: ReplyTo::Caller(reply),
             };
             self.happened(user, input).await?;
             asked.push(answer);
@@ -537,7 +537,7 @@ impl Hub {
     }
 
     async fn asked(&self, user: &UserId, as_owner: bool) -> Result<Answer, Refusal> {
-        self.ask(user, |asker| Input::Asked { as_owner, asker })
+        self.ask(user, |reply_to| Input::Asked { as_owner, reply_to })
             .await
     }
 
@@ -548,9 +548,9 @@ impl Hub {
     /// [`Refusal::Unavailable`] if the change could not be stored in time, or if the hub has stopped. It may be stored
     /// all the same.
     pub async fn choose(&self, user: &UserId, change: StatusChange) -> Result<(), Refusal> {
-        let input = |asker| Input::Chose {
+        let input = |reply_to| Input::Chose {
             change,
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
     }
@@ -561,7 +561,9 @@ impl Hub {
     ///
     /// [`Refusal::NoSession`] if they have no session; [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn kick(&self, user: &UserId) -> Result<(), Refusal> {
-        let input = |asker| Input::Kicked { asker: Some(asker) };
+        let input = |reply_to| Input::Kicked {
+            reply_to: Some(reply_to),
+        };
         self.ask(user, input).await.map(drop)
     }
 
@@ -572,9 +574,9 @@ impl Hub {
     ///
     /// [`Refusal::Unavailable`] if the erasure could not be stored in time, or if the hub has stopped.
     pub async fn erase(&self, user: &UserId) -> Result<(), Refusal> {
-        let input = |asker| Input::Erased {
+        let input = |reply_to| Input::Erased {
             unseen_since: None,
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
     }
@@ -629,12 +631,12 @@ impl Hub {
         let session = by.session;
         self.happened(user, Input::Acted { session, device })
             .await?;
-        let input = |asker| Input::Joined {
+        let input = |reply_to| Input::Joined {
             by,
             channel,
             meta,
             watch: None,
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
     }
@@ -648,10 +650,10 @@ impl Hub {
     /// [`Refusal::NoSession`] on a node that is alone and has nothing of the user. [`Refusal::Unavailable`] if the
     /// hub has stopped.
     pub async fn act_heartbeat(&self, user: &UserId, channel: &ChannelId) -> Result<(), Refusal> {
-        let input = |asker| Input::Prolonged {
+        let input = |reply_to| Input::Prolonged {
             session: acting(user).session,
             channel: channel.clone(),
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
     }
@@ -662,10 +664,10 @@ impl Hub {
     ///
     /// [`Refusal::NoSession`] if no service acts for the user; [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn act_leave(&self, user: &UserId, channel: ChannelId) -> Result<(), Refusal> {
-        let input = |asker| Input::Departed {
+        let input = |reply_to| Input::Departed {
             by: acting(user),
             channel,
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
     }
@@ -694,7 +696,7 @@ impl Hub {
             session: acting(user).session,
             event,
             payload,
-            asker: Some(Asker::Caller(reply)),
+            reply_to: Some(ReplyTo::Caller(reply)),
         });
         let message = people::Message::Forward(Topic::Channel(channel), message);
         let _ = self.people.of(user).send(message).await;
@@ -723,7 +725,7 @@ impl Hub {
             user,
             event,
             payload,
-            asker: Some(Asker::Caller(reply)),
+            reply_to: Some(ReplyTo::Caller(reply)),
         });
         let _ = self.places.of(&topic).send(message).await;
         answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
@@ -806,7 +808,7 @@ impl Hub {
         is_kept
     }
 
-    async fn happened(&self, user: &UserId, input: Input<Asker>) -> Result<(), Refusal> {
+    async fn happened(&self, user: &UserId, input: Input<ReplyTo>) -> Result<(), Refusal> {
         let message = people::Message::Happened(user.clone(), input);
         let sent = self.people.of(user).send(message).await;
         sent.map_err(|_| Refusal::Unavailable)
@@ -815,10 +817,10 @@ impl Hub {
     async fn ask(
         &self,
         user: &UserId,
-        input: impl FnOnce(Asker) -> Input<Asker>,
+        input: impl FnOnce(ReplyTo) -> Input<ReplyTo>,
     ) -> Result<Answer, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.happened(user, input(Asker::Caller(reply))).await?;
+        self.happened(user, input(ReplyTo::Caller(reply))).await?;
         answer.await.map_err(|_| Refusal::Unavailable)?
     }
 }

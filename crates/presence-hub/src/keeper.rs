@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::counters::Counters;
 use crate::link::Fate;
 use crate::pending::{InFlight, finish};
-use crate::people::Asker;
+use crate::people::ReplyTo;
 
 /// The number of profiles in one load or save; the others wait for the next.
 const BATCH_MAX: usize = 1000;
@@ -80,7 +80,7 @@ struct Save {
     /// The version of the user's map in the shared store that has this profile, if there is one.
     version: Option<u64>,
     /// The requests that wait for the save.
-    askers: Vec<Asker>,
+    reply_tos: Vec<ReplyTo>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,8 +108,8 @@ pub(crate) enum Unread {
 /// The requests that are granted because something is saved, and those that are refused because it cannot be saved.
 #[derive(Default)]
 pub(crate) struct Outcome {
-    pub(crate) granted: Vec<Asker>,
-    pub(crate) refused: Vec<Asker>,
+    pub(crate) granted: Vec<ReplyTo>,
+    pub(crate) refused: Vec<ReplyTo>,
 }
 
 /// What the store has done.
@@ -179,17 +179,22 @@ impl<P: Profiles> Keeper<P> {
         unread.map(|why| Kept::Unread(vec![(user, why)]))
     }
 
-    /// Saves `profile`, which the user's map in the shared store has in version `version`. `asker` is answered when
+    /// Saves `profile`, which the user's map in the shared store has in version `version`. `reply_to` is answered when
     /// it is saved.
-    pub(crate) fn save(&mut self, profile: Profile, version: Option<u64>, asker: Option<Asker>) {
-        let state = match asker {
+    pub(crate) fn save(
+        &mut self,
+        profile: Profile,
+        version: Option<u64>,
+        reply_to: Option<ReplyTo>,
+    ) {
+        let state = match reply_to {
             Some(_) => State::Waiting,
             None => State::Lingering,
         };
         let save = Save {
             profile,
             version,
-            askers: asker.into_iter().collect(),
+            reply_tos: reply_to.into_iter().collect(),
         };
         match self.unsaved.get_mut(&save.profile.user) {
             Some(unsaved) if unsaved.state == State::Saving => match &mut unsaved.newer {
@@ -363,7 +368,7 @@ impl<P: Profiles> Keeper<P> {
             let failed = outcome.map_or_else(|error| failures.take(error), |()| State::Saving);
             if is_kept {
                 kept += 1;
-                told.granted.append(&mut unsaved.save.askers);
+                told.granted.append(&mut unsaved.save.reply_tos);
                 // Of somebody who was erased it is looked at once more, when nobody can have an older save under way.
                 let row = unsaved.save.row();
                 let row = row.filter(|_| !unsaved.save.profile.is_blank());
@@ -372,7 +377,7 @@ impl<P: Profiles> Keeper<P> {
             let is_given_up = !is_kept && unsaved.save.waits_elsewhere();
             if failed == State::Unreadable {
                 // It is tried again, and that may be for ever: too long to wait for.
-                told.refused.append(&mut unsaved.save.askers);
+                told.refused.append(&mut unsaved.save.reply_tos);
             }
             if is_given_up {
                 fates.extend(unsaved.save.row().map(Fate::GivenUp));
@@ -382,7 +387,7 @@ impl<P: Profiles> Keeper<P> {
                     unsaved.save = newer;
                     unsaved.since = Instant::now();
                     unsaved.state = State::Waiting;
-                    if unsaved.save.askers.is_empty() {
+                    if unsaved.save.reply_tos.is_empty() {
                         unsaved.state = State::Lingering;
                         self.arm_linger();
                     }
@@ -486,12 +491,12 @@ impl Save {
             self.profile = newer.profile;
             self.version = newer.version;
         }
-        self.askers.append(&mut newer.askers);
+        self.reply_tos.append(&mut newer.reply_tos);
     }
 
     /// Whether the shared store has the profile, too, so that it is not lost if it is given up here.
     fn waits_elsewhere(&self) -> bool {
-        self.version.is_some() && self.askers.is_empty()
+        self.version.is_some() && self.reply_tos.is_empty()
     }
 
     /// The row in the outbox of the shared store that waits for this save.

@@ -29,7 +29,7 @@ const BATCH_MAX: usize = 256;
 
 /// Where an answer goes.
 #[derive(Debug)]
-pub(crate) enum Asker {
+pub(crate) enum ReplyTo {
     /// To a connection, through its outbox. Without a reference only a refusal is delivered.
     Connection {
         outbox: Arc<Outbox>,
@@ -60,7 +60,7 @@ pub(crate) struct Welcome {
 
 #[derive(Debug)]
 pub(crate) enum Message {
-    Happened(UserId, Input<Asker>),
+    Happened(UserId, Input<ReplyTo>),
     /// The shared store answered, or announced a change.
     Stored(UserId, Reply),
     /// News that concern every shard.
@@ -74,7 +74,7 @@ pub(crate) enum Message {
         user: UserId,
         watcher: SessionId,
         outbox: Arc<Outbox>,
-        asker: Option<Asker>,
+        reply_to: Option<ReplyTo>,
     },
     Unwatch {
         user: UserId,
@@ -98,7 +98,7 @@ pub(crate) struct Count {
 
 pub(crate) struct People<P> {
     clock: Clock,
-    users: Users<Asker>,
+    users: Users<ReplyTo>,
     keeper: Keeper<P>,
     rosters: Shards<places::Message>,
     /// The way to the shared store, if there is one.
@@ -122,7 +122,7 @@ pub(crate) struct People<P> {
 impl<P: Profiles> People<P> {
     pub(crate) fn new(
         clock: Clock,
-        users: Users<Asker>,
+        users: Users<ReplyTo>,
         store: Arc<P>,
         rosters: Shards<places::Message>,
         link: Option<Link>,
@@ -205,7 +205,7 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    async fn take(&mut self, message: Message, effects: &mut Vec<Effect<Asker>>) {
+    async fn take(&mut self, message: Message, effects: &mut Vec<Effect<ReplyTo>>) {
         match message {
             Message::Happened(user, input) => {
                 if let Input::Left { by } | Input::Vanished { by, .. } = &input {
@@ -231,7 +231,7 @@ impl<P: Profiles> People<P> {
                 user,
                 watcher,
                 outbox,
-                asker,
+                reply_to,
             } => {
                 let watchers = self.watchers.entry(user.clone()).or_default();
                 // Watching again, as those do who lost track, is answered again but counts once.
@@ -242,7 +242,7 @@ impl<P: Profiles> People<P> {
                 }
                 let watchers = self.watchers.entry(user.clone()).or_default();
                 watchers.push((watcher, outbox));
-                let input = Input::Watched { watcher, asker };
+                let input = Input::Watched { watcher, reply_to };
                 self.handle(&user, input, effects).await;
             }
             Message::Unwatch {
@@ -283,8 +283,8 @@ impl<P: Profiles> People<P> {
     async fn handle(
         &mut self,
         user: &UserId,
-        input: Input<Asker>,
-        effects: &mut Vec<Effect<Asker>>,
+        input: Input<ReplyTo>,
+        effects: &mut Vec<Effect<ReplyTo>>,
     ) {
         let is_erasing = matches!(input, Input::Erased { .. });
         self.users.handle(self.clock.now(), user, input, effects);
@@ -308,7 +308,7 @@ impl<P: Profiles> People<P> {
     }
 
     /// Takes the effects out that have to be remembered, and writes them before anything else is performed.
-    fn remember(&mut self, effects: &mut Vec<(UserId, Effect<Asker>)>) {
+    fn remember(&mut self, effects: &mut Vec<(UserId, Effect<ReplyTo>)>) {
         if let Some(memory) = &mut self.memory {
             let notes = effects.extract_if(.., |(_, it)| matches!(it, Effect::Remember(_)));
             memory.note(notes.map(|(_, effect)| effect));
@@ -316,7 +316,7 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    async fn kept(&mut self, kept: Kept, effects: &mut Vec<Effect<Asker>>) {
+    async fn kept(&mut self, kept: Kept, effects: &mut Vec<Effect<ReplyTo>>) {
         match kept {
             Kept::Loaded(profiles, unread) => {
                 for (user, profile) in profiles {
@@ -327,9 +327,9 @@ impl<P: Profiles> People<P> {
             Kept::Unread(users) => self.unread(users, effects).await,
             Kept::Saved(Outcome { granted, refused }, fates) => {
                 let granted = granted.into_iter();
-                granted.for_each(|asker| answer(asker, Ok(Answer::Done)));
+                granted.for_each(|reply_to| answer(reply_to, Ok(Answer::Done)));
                 let refused = refused.into_iter();
-                refused.for_each(|asker| answer(asker, Err(Refusal::Unavailable)));
+                refused.for_each(|reply_to| answer(reply_to, Err(Refusal::Unavailable)));
                 if let Some(settling) = &self.settling {
                     settling.tell(fates);
                 }
@@ -338,7 +338,7 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    async fn unread(&mut self, users: Vec<(UserId, Unread)>, effects: &mut Vec<Effect<Asker>>) {
+    async fn unread(&mut self, users: Vec<(UserId, Unread)>, effects: &mut Vec<Effect<ReplyTo>>) {
         for (user, why) in users {
             let input = match why {
                 Unread::Away => Input::Unread,
@@ -371,7 +371,7 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    async fn perform(&mut self, user: &UserId, effect: Effect<Asker>) {
+    async fn perform(&mut self, user: &UserId, effect: Effect<ReplyTo>) {
         match effect {
             Effect::Ask(request) => self.ask(request).await,
             // It has been written already, or nobody wants it.
@@ -379,9 +379,9 @@ impl<P: Profiles> People<P> {
             Effect::Welcome {
                 connection,
                 restored,
-                asker,
+                reply_to,
             } => {
-                if let Asker::Door { outbox, reply } = asker {
+                if let ReplyTo::Door { outbox, reply } = reply_to {
                     if self.is_alone {
                         let is_alone = true;
                         outbox.tell(&Arc::new(Told::new(Event::Alone { is_alone }.into())));
@@ -436,7 +436,7 @@ impl<P: Profiles> People<P> {
                 watcher,
                 watching,
                 have,
-                asker,
+                reply_to,
             } => {
                 if let Some((_, outbox)) = self.connections.get(&watcher) {
                     let outbox = outbox.clone();
@@ -447,7 +447,7 @@ impl<P: Profiles> People<P> {
                         watching,
                         have,
                         outbox,
-                        asker,
+                        reply_to,
                     };
                     let _ = mailbox.send(places::Message::Watch(watch)).await;
                 }
@@ -474,18 +474,21 @@ impl<P: Profiles> People<P> {
             Effect::Save {
                 profile,
                 version,
-                asker,
-            } => self.keeper.save(profile, version, asker),
-            Effect::Grant { asker, answer: it } => {
-                if let Asker::Reader(outbox) = &asker
+                reply_to,
+            } => self.keeper.save(profile, version, reply_to),
+            Effect::Grant {
+                reply_to,
+                answer: it,
+            } => {
+                if let ReplyTo::Reader(outbox) = &reply_to
                     && self.link.is_some()
                 {
                     let is_alone = self.is_alone;
                     outbox.tell(&Arc::new(Told::new(Event::Alone { is_alone }.into())));
                 }
-                answer(asker, Ok(it));
+                answer(reply_to, Ok(it));
             }
-            Effect::Refuse { asker, why } => answer(asker, Err(why)),
+            Effect::Refuse { reply_to, why } => answer(reply_to, Err(why)),
         }
     }
 
@@ -541,22 +544,22 @@ impl<P> Drop for People<P> {
     }
 }
 
-pub(crate) fn answer(asker: Asker, outcome: Result<Answer, Refusal>) {
-    match asker {
-        Asker::Connection {
+pub(crate) fn answer(reply_to: ReplyTo, outcome: Result<Answer, Refusal>) {
+    match reply_to {
+        ReplyTo::Connection {
             outbox,
             reference,
             undo,
         } => outbox.answer(reference, outcome.map(drop), undo),
-        Asker::Reader(outbox) => {
+        ReplyTo::Reader(outbox) => {
             if let Ok(Answer::Owned(owned)) = outcome {
                 outbox.tell(&Arc::new(Told::new(Event::Own(owned).into())));
             }
         }
-        Asker::Caller(reply) => {
+        ReplyTo::Caller(reply) => {
             let _ = reply.send(outcome);
         }
-        Asker::Door { reply, .. } => {
+        ReplyTo::Door { reply, .. } => {
             if let Err(why) = outcome {
                 let _ = reply.send(Err(why));
             }

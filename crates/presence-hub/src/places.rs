@@ -17,7 +17,7 @@ use crate::counters::Counters;
 use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::pending::sleep_until;
-use crate::people::{Asker, answer};
+use crate::people::{ReplyTo, answer};
 use crate::told::Told;
 
 /// The number of messages that are taken at once before the clock is looked at again.
@@ -25,7 +25,7 @@ const BATCH_MAX: usize = 256;
 
 #[derive(Debug)]
 pub(crate) enum Message {
-    Happened(Input<Asker>),
+    Happened(Input<ReplyTo>),
     /// The shared store answered, or announced a change.
     Stored(Topic, Reply),
     /// News that concern every shard.
@@ -70,7 +70,7 @@ pub(crate) struct Watch {
     pub(crate) watching: Watching,
     pub(crate) have: Option<Version>,
     pub(crate) outbox: Arc<Outbox>,
-    pub(crate) asker: Option<Asker>,
+    pub(crate) reply_to: Option<ReplyTo>,
 }
 
 /// A caller that wants to read the state of a topic.
@@ -146,7 +146,7 @@ impl Places {
         }
     }
 
-    fn take(&mut self, message: Message, effects: &mut Vec<Effect<Asker>>) {
+    fn take(&mut self, message: Message, effects: &mut Vec<Effect<ReplyTo>>) {
         let now = self.clock.now();
         match message {
             Message::Happened(input) => self.rosters.handle(now, input, effects),
@@ -162,7 +162,7 @@ impl Places {
                     watching,
                     have,
                     outbox,
-                    asker,
+                    reply_to,
                 } = watch;
                 let watchers = self.watchers.entry(topic.clone()).or_default();
                 let before = watchers.insert(watcher, (watching, outbox));
@@ -172,7 +172,7 @@ impl Places {
                     watching,
                     before: before.map(|(watching, _)| watching),
                     have,
-                    asker,
+                    reply_to,
                 };
                 self.rosters.handle(now, input, effects);
             }
@@ -241,7 +241,7 @@ impl Places {
         now: Timestamp,
         topic: Topic,
         looker: Looker,
-        effects: &mut Vec<Effect<Asker>>,
+        effects: &mut Vec<Effect<ReplyTo>>,
     ) {
         if self.link.is_none() {
             return self.show(&topic, looker);
@@ -288,7 +288,7 @@ impl Places {
         }
     }
 
-    fn perform(&mut self, effects: &mut Vec<Effect<Asker>>) {
+    fn perform(&mut self, effects: &mut Vec<Effect<ReplyTo>>) {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Ask(request) => self.ask(request),
@@ -298,8 +298,8 @@ impl Places {
                     }
                 }
                 Effect::Tell { topic, to, event } => self.tell(&topic, &to, event),
-                Effect::Grant { asker } => answer(asker, Ok(Answer::Done)),
-                Effect::Refuse { asker, why } => answer(asker, Err(why)),
+                Effect::Grant { reply_to } => answer(reply_to, Ok(Answer::Done)),
+                Effect::Refuse { reply_to, why } => answer(reply_to, Err(why)),
             }
         }
     }

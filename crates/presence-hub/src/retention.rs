@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::people::{Asker, Message};
+use crate::people::{Message, ReplyTo};
 use crate::shards::{Shards, WeakShards};
 use crate::sweeper::every;
 
@@ -70,7 +70,7 @@ async fn erase(people: &Shards<Message>, user: &UserId, since: Timestamp) -> Opt
     let (reply, answer) = oneshot::channel();
     let input = Input::Erased {
         unseen_since: Some(since),
-        asker: Some(Asker::Caller(reply)),
+        reply_to: Some(ReplyTo::Caller(reply)),
     };
     let message = Message::Happened(user.clone(), input);
     people.of(user).send(message).await.ok()?;

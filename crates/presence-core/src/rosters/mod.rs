@@ -47,7 +47,7 @@ pub enum Input<A> {
         /// The version that its client has, if any.
         have: Option<Clock>,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// Somebody wants to read the state of a topic. [`Effect::Known`] follows as soon as it is known.
     Looked {
@@ -84,7 +84,7 @@ pub enum Input<A> {
         /// Whether the session types now.
         typing: bool,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session pointed at a position in a channel.
     Pointed {
@@ -95,7 +95,7 @@ pub enum Input<A> {
         /// The position that it points at.
         pointer: Pointer,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session changed its selection in a channel.
     Selected {
@@ -106,7 +106,7 @@ pub enum Input<A> {
         /// The new selection; `None` if nothing is selected now.
         selection: Option<Selection>,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session sent a broadcast to a channel.
     Said {
@@ -119,7 +119,7 @@ pub enum Input<A> {
         /// The content of the broadcast.
         payload: Payload,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A service that is not in the channel sent a broadcast to it.
     Announced {
@@ -134,7 +134,7 @@ pub enum Input<A> {
         /// The content of the broadcast.
         payload: Payload,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
 }
 
@@ -161,12 +161,12 @@ pub enum Effect<A> {
     /// A request was granted.
     Grant {
         /// The handle that came with the request.
-        asker: A,
+        reply_to: A,
     },
     /// A request was refused.
     Refuse {
         /// The handle that came with the request.
-        asker: A,
+        reply_to: A,
         /// The reason for the refusal.
         why: Refusal,
     },
@@ -317,9 +317,9 @@ impl Rosters {
                 watching,
                 before,
                 have,
-                asker,
+                reply_to,
             } => {
-                grant(asker, out);
+                grant(reply_to, out);
                 let limits = self.limits;
                 let place = self.place(&topic);
                 match before {
@@ -346,11 +346,11 @@ impl Rosters {
                 channel,
                 session,
                 typing,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
                 let deadline = now + self.timing.typing();
-                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
                     let key = Key::Typing(topic.clone(), session);
                     place.queue_ephemeral(Ephemeral::Typed { session, typing });
                     if typing {
@@ -368,10 +368,10 @@ impl Rosters {
                 channel,
                 session,
                 pointer,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
-                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
                     let point = |cursor: &mut crate::Cursor| cursor.pointer = Some(pointer);
                     let ids = place.ids_of(session);
                     let cursor = place.fleeting.point(user, ids, point).clone();
@@ -388,10 +388,10 @@ impl Rosters {
                 channel,
                 session,
                 selection,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
-                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
                     let select = |cursor: &mut crate::Cursor| cursor.selection = selection;
                     let ids = place.ids_of(session);
                     let cursor = place.fleeting.point(user, ids, select).clone();
@@ -409,11 +409,11 @@ impl Rosters {
                 session,
                 event,
                 payload,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
                 let max = self.limits.broadcasts_max;
-                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
                     let ephemeral = Ephemeral::Said {
                         session,
                         user: user.clone(),
@@ -444,13 +444,13 @@ impl Rosters {
                 user,
                 event,
                 payload,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
                 let outcome = self.announce(now, &topic, outsider, (user, event, payload));
-                match (outcome, asker) {
-                    (Ok(()), asker) => grant(asker, out),
-                    (Err(why), Some(asker)) => out.push(Effect::Refuse { asker, why }),
+                match (outcome, reply_to) {
+                    (Ok(()), reply_to) => grant(reply_to, out),
+                    (Err(why), Some(reply_to)) => out.push(Effect::Refuse { reply_to, why }),
                     (Err(_), None) => {}
                 }
                 topic
@@ -521,7 +521,7 @@ impl Rosters {
         &mut self,
         topic: &Topic,
         session: SessionId,
-        asker: Option<A>,
+        reply_to: Option<A>,
         out: &mut Vec<Effect<A>>,
         act: impl FnOnce(&UserId, &mut Place, &mut Timers<Key>) -> Result<(), Refusal>,
     ) {
@@ -531,9 +531,9 @@ impl Rosters {
             Some((user, place)) => act(&user, place, &mut self.timers),
             None => Err(Refusal::NotJoined),
         };
-        match (outcome, asker) {
-            (Ok(()), asker) => grant(asker, out),
-            (Err(why), Some(asker)) => out.push(Effect::Refuse { asker, why }),
+        match (outcome, reply_to) {
+            (Ok(()), reply_to) => grant(reply_to, out),
+            (Err(why), Some(reply_to)) => out.push(Effect::Refuse { reply_to, why }),
             (Err(_), None) => {}
         }
     }
@@ -593,6 +593,6 @@ impl Rosters {
     }
 }
 
-fn grant<A>(asker: Option<A>, out: &mut Vec<Effect<A>>) {
-    out.extend(asker.map(|asker| Effect::Grant { asker }));
+fn grant<A>(reply_to: Option<A>, out: &mut Vec<Effect<A>>) {
+    out.extend(reply_to.map(|reply_to| Effect::Grant { reply_to }));
 }

@@ -23,7 +23,7 @@ pub(super) struct Newcomer<A> {
     pub(super) card: Arc<Meta>,
     /// What distinguishes its client from others, if its protocol has no resume token.
     pub(super) likeness: Option<Likeness>,
-    pub(super) asker: A,
+    pub(super) reply_to: A,
 }
 
 /// A connection that waits for its session.
@@ -54,7 +54,7 @@ impl<A> Users<A> {
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
-            return refuse(Some(newcomer.asker), Refusal::Unavailable, out);
+            return refuse(Some(newcomer.reply_to), Refusal::Unavailable, out);
         };
         let likeness = newcomer.likeness.as_ref();
         let alike = || user.recognise(&newcomer.device, likeness?);
@@ -177,7 +177,7 @@ impl<A> Users<A> {
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
-            return refuse(Some(claim.newcomer.asker), Refusal::Unavailable, out);
+            return refuse(Some(claim.newcomer.reply_to), Refusal::Unavailable, out);
         };
         match granted {
             Some((epoch, record)) => {
@@ -219,7 +219,7 @@ impl<A> Users<A> {
         out.push(Effect::Welcome {
             connection,
             restored: true,
-            asker: newcomer.asker,
+            reply_to: newcomer.reply_to,
         });
         self.settle(now, id, out);
     }
@@ -238,7 +238,7 @@ impl<A> Users<A> {
         let max = self.limits.sessions_max;
         if user.sessions_anywhere() >= max {
             let what = "sessions of one user";
-            refuse(Some(newcomer.asker), Refusal::TooMany { what, max }, out);
+            refuse(Some(newcomer.reply_to), Refusal::TooMany { what, max }, out);
             return self.settle(now, id, out);
         }
         let connection = user.connect(now, newcomer.session, newcomer.device, false);
@@ -250,7 +250,7 @@ impl<A> Users<A> {
         out.push(Effect::Welcome {
             connection,
             restored: false,
-            asker: newcomer.asker,
+            reply_to: newcomer.reply_to,
         });
         self.settle(now, id, out);
     }

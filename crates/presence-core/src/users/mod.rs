@@ -48,7 +48,7 @@ pub enum Input<A> {
         /// The meta of the session in those workspaces.
         card: Arc<Meta>,
         /// Gets [`Effect::Welcome`] or [`Effect::Refuse`].
-        asker: A,
+        reply_to: A,
     },
     /// A service acts for the user through `session`. It needs no connection, and lasts while the service
     /// is heard from.
@@ -70,7 +70,7 @@ pub enum Input<A> {
         /// The activity that it reported.
         activity: Activity,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A new token of a connection names other workspaces, or another meta there.
     Moved {
@@ -81,7 +81,7 @@ pub enum Input<A> {
         /// The meta of the session in those workspaces.
         card: Arc<Meta>,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A connection broke. Its session is kept for the grace time.
     Vanished {
@@ -98,14 +98,14 @@ pub enum Input<A> {
     /// The user is kicked: all their sessions end.
     Kicked {
         /// Gets an answer; a refusal if the user has no session.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// The user is erased: all their sessions end, and nothing of theirs is kept.
     Erased {
         /// Erase the user only if they have no session, and were not seen since this moment.
         unseen_since: Option<Timestamp>,
         /// Gets an answer when the erasure is safely stored.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session joined a channel, or changed its meta there.
     Joined {
@@ -119,7 +119,7 @@ pub enum Input<A> {
         /// not watch it.
         watch: Option<(Watching, Option<Clock>)>,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session changed its meta in a channel that it is in.
     Updated {
@@ -130,7 +130,7 @@ pub enum Input<A> {
         /// The meta of the session in the channel.
         meta: Arc<Meta>,
         /// Gets the answer; in a cluster, when the shared store has the change.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session left a channel.
     Departed {
@@ -139,28 +139,28 @@ pub enum Input<A> {
         /// The channel that it left.
         channel: ChannelId,
         /// Gets the answer; in a cluster, when the shared store has the change.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// The user, or a service for them, changed the status.
     Chose {
         /// The change, which the caller has checked.
         change: StatusChange,
         /// Gets an answer when the change is safely stored.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// Somebody asks for the state of the user.
     Asked {
         /// Whether the user asks: then the answer is [`Answer::Owned`], otherwise [`Answer::Face`].
         as_owner: bool,
         /// Gets the answer, once the user's profile is known.
-        asker: A,
+        reply_to: A,
     },
     /// A session began to watch the user.
     Watched {
         /// The session that watches.
         watcher: SessionId,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A watcher of the user is gone. There is one of these for each [`Input::Watched`].
     Unwatched,
@@ -171,7 +171,7 @@ pub enum Input<A> {
         /// The channel that the user is still in.
         channel: ChannelId,
         /// Gets an answer; a refusal if the user is not in the channel.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// An earlier process of this node has noted this session. It is held for its client.
     Restored {
@@ -182,7 +182,7 @@ pub enum Input<A> {
         /// Until when the session is held.
         until: Timestamp,
         /// Gets an answer when the session is restored.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// The store that nodes share answered, or announced a change, about the user.
     Stored(Reply),
@@ -208,7 +208,7 @@ pub enum Effect<A> {
         /// Whether an earlier session goes on.
         restored: bool,
         /// The handle of the connection that asked.
-        asker: A,
+        reply_to: A,
     },
     /// Close a connection.
     Close {
@@ -240,7 +240,7 @@ pub enum Effect<A> {
         /// The version that its client has, if any.
         have: Option<Clock>,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// Store something about a session for the next process of this node. It must be stored before any other effect of
     /// the same call is performed. It is emitted only if [sessions are kept](Users::keep_sessions).
@@ -266,7 +266,7 @@ pub enum Effect<A> {
     /// The same for somebody else, who is not to learn from the time it takes whether anything is known of the user here:
     /// ask whatever keeps profiles for good, even where the profile is at hand.
     LookUp,
-    /// Keep the profile, or of one that is [blank](Profile::is_blank) nothing; when that is done, grant the asker.
+    /// Keep the profile, or of one that is [blank](Profile::is_blank) nothing; when that is done, grant the reply-to.
     Save {
         /// The profile to store.
         profile: Profile,
@@ -274,19 +274,19 @@ pub enum Effect<A> {
         /// version may be removed then.
         version: Option<u64>,
         /// Gets an answer when the profile is stored.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A request was granted.
     Grant {
         /// The handle that came with the request.
-        asker: A,
+        reply_to: A,
         /// The answer to the request.
         answer: Answer,
     },
     /// A request was refused.
     Refuse {
         /// The handle that came with the request.
-        asker: A,
+        reply_to: A,
         /// The reason for the refusal.
         why: Refusal,
     },
@@ -379,7 +379,7 @@ impl<A> Loading<A> {
         for input in std::mem::take(&mut self.waiting) {
             match input.can_wait() {
                 true => self.waiting.push(input),
-                false => refuse(input.asker(), Refusal::Unavailable, out),
+                false => refuse(input.reply_to(), Refusal::Unavailable, out),
             }
         }
     }
@@ -528,8 +528,8 @@ impl<A> Users<A> {
             // The same path whether anything is known of them here or not.
             Input::Asked {
                 as_owner: false,
-                asker,
-            } => self.probe(user, Probe::Asked(asker), out),
+                reply_to,
+            } => self.probe(user, Probe::Asked(reply_to), out),
             Input::Stored(reply) => {
                 if let Some(reply) = self.peeked(now, user, reply, out) {
                     self.take(now, user, Input::Stored(reply), out);
@@ -556,7 +556,7 @@ impl<A> Users<A> {
                         if held.len() < self.limits.waiting_max || input.ends() {
                             held.push(input);
                         } else {
-                            refuse(input.asker(), Refusal::Unavailable, out);
+                            refuse(input.reply_to(), Refusal::Unavailable, out);
                         }
                     }
                     _ => self.happen(now, user, input, out),
@@ -589,7 +589,7 @@ impl<A> Users<A> {
                         }
                     }
                     (input, None) if loading.is_unreadable && !input.can_wait() => {
-                        refuse(input.asker(), Refusal::Unavailable, out);
+                        refuse(input.reply_to(), Refusal::Unavailable, out);
                     }
                     (input, _)
                         if loading.waiting.len() < self.limits.waiting_max || input.ends() =>
@@ -601,12 +601,12 @@ impl<A> Users<A> {
                             load => out.extend(load),
                         }
                     }
-                    (input, _) => refuse(input.asker(), Refusal::Unavailable, out),
+                    (input, _) => refuse(input.reply_to(), Refusal::Unavailable, out),
                 },
             },
             Entry::Vacant(entry) => {
                 if !input.introduces(self.members.is_some()) {
-                    return refuse(input.asker(), Refusal::NoSession, out);
+                    return refuse(input.reply_to(), Refusal::NoSession, out);
                 }
                 let is_for_watchers = input.is_of_watcher();
                 let mut shared = None;
@@ -825,7 +825,7 @@ impl<A> Users<A> {
                 device,
                 workspaces,
                 card,
-                asker,
+                reply_to,
                 likeness,
             } => {
                 let newcomer = Newcomer {
@@ -834,7 +834,7 @@ impl<A> Users<A> {
                     workspaces,
                     card,
                     likeness,
-                    asker,
+                    reply_to,
                 };
                 return self.let_in(now, id, resume, newcomer, out);
             }
@@ -852,7 +852,7 @@ impl<A> Users<A> {
             Input::Prolonged {
                 session,
                 channel,
-                asker,
+                reply_to,
             } => {
                 let by = Connection::acted(session);
                 if let Some(members) = &self.members {
@@ -862,34 +862,34 @@ impl<A> Users<A> {
                 match user.session(by).filter(|it| it.is_in(&topic)) {
                     Some(session) => {
                         session.heard_at = now;
-                        grant(asker, out);
+                        grant(reply_to, out);
                     }
-                    None => refuse(asker, Refusal::NotJoined, out),
+                    None => refuse(reply_to, Refusal::NotJoined, out),
                 }
             }
             Input::Reported {
                 by,
                 activity,
-                asker,
+                reply_to,
             } => match user.session(by) {
                 Some(session) => {
                     let is_new = session.activity != activity;
                     session.report(now, activity);
                     user.own_changed |= is_new;
-                    grant(asker, out);
+                    grant(reply_to, out);
                 }
-                None => refuse(asker, Refusal::NoSession, out),
+                None => refuse(reply_to, Refusal::NoSession, out),
             },
             Input::Moved {
                 by,
                 workspaces,
                 card,
-                asker,
+                reply_to,
             } => match user.session(by) {
-                None => refuse(asker, Refusal::NoSession, out),
+                None => refuse(reply_to, Refusal::NoSession, out),
                 Some(_) => {
                     user.move_to(now, by.session, &workspaces, &card, out);
-                    grant(asker, out);
+                    grant(reply_to, out);
                 }
             },
             Input::Vanished { by, reason } => user.vanish(now, by, reason, &self.timing, out),
@@ -898,30 +898,30 @@ impl<A> Users<A> {
                     user.end(now, by.session, Reason::Left, out);
                 }
             }
-            Input::Kicked { asker } => {
+            Input::Kicked { reply_to } => {
                 let is_here = user.sessions_anywhere() > 0;
                 user.throw_out(now, out);
-                if self.members.is_some() && asker.is_some() {
+                if self.members.is_some() && reply_to.is_some() {
                     let subject = Subject::User(id.clone());
                     let ephemeral = Request::Ephemeral(subject, vec![Ephemeral::Kicked]);
                     out.push(Effect::Ask(ephemeral));
                 }
                 match is_here {
-                    true => grant(asker, out),
-                    false => refuse(asker, Refusal::NoSession, out),
+                    true => grant(reply_to, out),
+                    false => refuse(reply_to, Refusal::NoSession, out),
                 }
             }
             Input::Erased {
                 unseen_since,
-                asker,
+                reply_to,
             } => {
                 if unseen_since.is_some_and(|since| user.is_seen_since(since)) {
-                    grant(asker, out);
+                    grant(reply_to, out);
                 } else {
                     user.throw_out(now, out);
                     user.erase(now);
-                    let asker = asker.map(|it| (Need::Profile, it));
-                    return self.settle_with(now, id, asker, out);
+                    let reply_to = reply_to.map(|it| (Need::Profile, it));
+                    return self.settle_with(now, id, reply_to, out);
                 }
             }
             Input::Joined {
@@ -929,15 +929,15 @@ impl<A> Users<A> {
                 channel,
                 meta,
                 watch,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
                 let max = self.limits.channels_max;
                 match user.session(by) {
-                    None => refuse(asker, Refusal::NoSession, out),
+                    None => refuse(reply_to, Refusal::NoSession, out),
                     Some(session) if session.is_full(&topic, max) => {
                         let what = "channels of one session";
-                        refuse(asker, Refusal::TooMany { what, max }, out);
+                        refuse(reply_to, Refusal::TooMany { what, max }, out);
                     }
                     Some(session) => {
                         session.heard_at = now;
@@ -945,13 +945,13 @@ impl<A> Users<A> {
                         // Written first, watched second: who joins finds themselves there.
                         user.write(out);
                         match watch {
-                            None => grant(asker, out),
+                            None => grant(reply_to, out),
                             Some((watching, have)) => out.push(Effect::Watch {
                                 topic,
                                 watcher: by.session,
                                 watching,
                                 have,
-                                asker,
+                                reply_to,
                             }),
                         }
                     }
@@ -961,58 +961,60 @@ impl<A> Users<A> {
                 by,
                 channel,
                 meta,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
                 match user.session(by) {
-                    None => refuse(asker, Refusal::NoSession, out),
+                    None => refuse(reply_to, Refusal::NoSession, out),
                     Some(session) if !session.is_in(&topic) => {
-                        refuse(asker, Refusal::NotJoined, out);
+                        refuse(reply_to, Refusal::NotJoined, out);
                     }
                     Some(_) => {
                         user.join(now, by.session, topic, &meta);
                         let need = Need::Session(by.session);
-                        return self.settle_with(now, id, asker.map(|it| (need, it)), out);
+                        return self.settle_with(now, id, reply_to.map(|it| (need, it)), out);
                     }
                 }
             }
-            Input::Departed { by, channel, asker } => {
-                match user.session_here(now, by, self.members.as_ref(), out) {
-                    None => refuse(asker, Refusal::NoSession, out),
-                    Some(_) => {
-                        user.depart(now, by.session, &Topic::Channel(channel), out);
-                        let need = Need::Session(by.session);
-                        return self.settle_with(now, id, asker.map(|it| (need, it)), out);
-                    }
+            Input::Departed {
+                by,
+                channel,
+                reply_to,
+            } => match user.session_here(now, by, self.members.as_ref(), out) {
+                None => refuse(reply_to, Refusal::NoSession, out),
+                Some(_) => {
+                    user.depart(now, by.session, &Topic::Channel(channel), out);
+                    let need = Need::Session(by.session);
+                    return self.settle_with(now, id, reply_to.map(|it| (need, it)), out);
                 }
-            }
-            Input::Chose { change, asker } => {
-                if user.choose(now, &change) || asker.is_some() {
+            },
+            Input::Chose { change, reply_to } => {
+                if user.choose(now, &change) || reply_to.is_some() {
                     // Even where nothing is new: a change that is told but not yet kept may be on its way.
                     let need = match user.profile.status.chosen.hides() {
                         true => Need::Hidden,
                         false => Need::Profile,
                     };
-                    return self.settle_with(now, id, asker.map(|it| (need, it)), out);
+                    return self.settle_with(now, id, reply_to.map(|it| (need, it)), out);
                 }
             }
             Input::Asked {
                 as_owner: true,
-                asker,
+                reply_to,
             } => {
                 let answer = Answer::Owned(user.owned(now));
-                out.push(Effect::Grant { asker, answer });
+                out.push(Effect::Grant { reply_to, answer });
             }
-            Input::Asked { asker, .. } => return self.probe(id, Probe::Asked(asker), out),
-            Input::Watched { watcher, asker } => {
+            Input::Asked { reply_to, .. } => return self.probe(id, Probe::Asked(reply_to), out),
+            Input::Watched { watcher, reply_to } => {
                 user.watchers += 1;
-                return self.probe(id, Probe::Watched(watcher, asker), out);
+                return self.probe(id, Probe::Watched(watcher, reply_to), out);
             }
             Input::Unwatched => user.watchers = user.watchers.saturating_sub(1),
             Input::Stored(Reply::Ephemeral(ephemerals)) => {
                 if ephemerals.contains(&Ephemeral::Kicked) {
-                    let asker = None;
-                    return self.happen(now, id, Input::Kicked { asker }, out);
+                    let reply_to = None;
+                    return self.happen(now, id, Input::Kicked { reply_to }, out);
                 }
             }
             Input::Stored(reply) => {
@@ -1054,7 +1056,7 @@ impl<A> Users<A> {
                     out.push(Effect::Save {
                         profile: Profile::clone(&profile),
                         version: Some(version),
-                        asker: None,
+                        reply_to: None,
                     });
                 }
                 let is_read = has_answered && user.has_been_read();
@@ -1072,11 +1074,11 @@ impl<A> Users<A> {
                 recalled,
                 alive_at,
                 until,
-                asker,
+                reply_to,
             } => {
                 user.restore(now, *recalled, alive_at, until, out);
                 self.settle(now, id, out);
-                return grant(asker, out);
+                return grant(reply_to, out);
             }
             Input::Loaded { profile } => user.learn(now, profile),
             Input::Unread | Input::Unreadable => {}
@@ -1100,7 +1102,7 @@ impl<A> Users<A> {
         &mut self,
         now: Timestamp,
         id: &UserId,
-        asker: Option<(Need, A)>,
+        reply_to: Option<(Need, A)>,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
@@ -1113,7 +1115,9 @@ impl<A> Users<A> {
         user.write(out);
         user.tell_owner(now, out);
         let unsaved = std::mem::take(&mut user.unsaved);
-        let is_of_profile = asker.as_ref().is_some_and(|(need, _)| need.is_of_profile());
+        let is_of_profile = reply_to
+            .as_ref()
+            .is_some_and(|(need, _)| need.is_of_profile());
         if let (Some(shared), Some(members)) = (&mut user.shared, &self.members) {
             // What is told to other nodes comes first; what is kept for longer comes when they have it.
             if unsaved || is_of_profile {
@@ -1128,23 +1132,23 @@ impl<A> Users<A> {
             if let Some(deadline) = user.copy_deadline_to_arm() {
                 self.timers.arm(Key::Copy(id.clone()), deadline.max(now));
             }
-            if let Some((need, asker)) = asker {
-                let waiting = Waiting::of(now, user, need, asker);
+            if let Some((need, reply_to)) = reply_to {
+                let waiting = Waiting::of(now, user, need, reply_to);
                 self.wait(id, waiting, out);
             }
         } else if id.is_anonymous() || !(unsaved || is_of_profile) {
-            grant(asker.map(|(_, asker)| asker), out);
+            grant(reply_to.map(|(_, reply_to)| reply_to), out);
         } else {
-            let (saved_for, asker) = match is_of_profile {
-                true => (asker.map(|(_, asker)| asker), None),
-                false => (None, asker),
+            let (saved_for, reply_to) = match is_of_profile {
+                true => (reply_to.map(|(_, reply_to)| reply_to), None),
+                false => (None, reply_to),
             };
             out.push(Effect::Save {
                 profile: user.profile.clone(),
                 version: None,
-                asker: saved_for,
+                reply_to: saved_for,
             });
-            grant(asker.map(|(_, asker)| asker), out);
+            grant(reply_to.map(|(_, reply_to)| reply_to), out);
         }
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;
@@ -1235,20 +1239,20 @@ impl<A> Input<A> {
         is_patient || self.ends()
     }
 
-    fn asker(self) -> Option<A> {
+    fn reply_to(self) -> Option<A> {
         match self {
-            Input::Connected { asker, .. } | Input::Asked { asker, .. } => Some(asker),
-            Input::Reported { asker, .. }
-            | Input::Moved { asker, .. }
-            | Input::Kicked { asker, .. }
-            | Input::Erased { asker, .. }
-            | Input::Joined { asker, .. }
-            | Input::Updated { asker, .. }
-            | Input::Departed { asker, .. }
-            | Input::Prolonged { asker, .. }
-            | Input::Restored { asker, .. }
-            | Input::Chose { asker, .. }
-            | Input::Watched { asker, .. } => asker,
+            Input::Connected { reply_to, .. } | Input::Asked { reply_to, .. } => Some(reply_to),
+            Input::Reported { reply_to, .. }
+            | Input::Moved { reply_to, .. }
+            | Input::Kicked { reply_to, .. }
+            | Input::Erased { reply_to, .. }
+            | Input::Joined { reply_to, .. }
+            | Input::Updated { reply_to, .. }
+            | Input::Departed { reply_to, .. }
+            | Input::Prolonged { reply_to, .. }
+            | Input::Restored { reply_to, .. }
+            | Input::Chose { reply_to, .. }
+            | Input::Watched { reply_to, .. } => reply_to,
             Input::Acted { .. }
             | Input::Heard { .. }
             | Input::Vanished { .. }
@@ -1262,13 +1266,13 @@ impl<A> Input<A> {
     }
 }
 
-fn grant<A>(asker: Option<A>, out: &mut Vec<Effect<A>>) {
-    out.extend(asker.map(|asker| Effect::Grant {
-        asker,
+fn grant<A>(reply_to: Option<A>, out: &mut Vec<Effect<A>>) {
+    out.extend(reply_to.map(|reply_to| Effect::Grant {
+        reply_to,
         answer: Answer::Done,
     }));
 }
 
-fn refuse<A>(asker: Option<A>, why: Refusal, out: &mut Vec<Effect<A>>) {
-    out.extend(asker.map(|asker| Effect::Refuse { asker, why }));
+fn refuse<A>(reply_to: Option<A>, why: Refusal, out: &mut Vec<Effect<A>>) {
+    out.extend(reply_to.map(|reply_to| Effect::Refuse { reply_to, why }));
 }

@@ -283,12 +283,12 @@ impl<A> Users<A> {
 impl<A> Probe<A> {
     fn answer(self, face: Face, out: &mut Vec<Effect<A>>) {
         match self {
-            Probe::Asked(asker) => out.push(Effect::Grant {
-                asker,
+            Probe::Asked(reply_to) => out.push(Effect::Grant {
+                reply_to,
                 answer: Answer::Face(face),
             }),
-            Probe::Watched(watcher, asker) => {
-                grant(asker, out);
+            Probe::Watched(watcher, reply_to) => {
+                grant(reply_to, out);
                 out.push(Effect::Tell {
                     to: Audience::Watcher(watcher),
                     event: Event::Face(face),
@@ -298,9 +298,9 @@ impl<A> Probe<A> {
     }
 
     fn refuse(self, out: &mut Vec<Effect<A>>) {
-        let (Probe::Asked(asker) | Probe::Watched(_, Some(asker))) = self else {
+        let (Probe::Asked(reply_to) | Probe::Watched(_, Some(reply_to))) = self else {
             return;
         };
-        refuse(Some(asker), Refusal::Unavailable, out);
+        refuse(Some(reply_to), Refusal::Unavailable, out);
     }
 }

@@ -642,7 +642,7 @@ impl Stage {
             epoch: epoch.unwrap_or(it.epoch),
             ..*it
         });
-        let asker = Some(who.to_owned());
+        let reply_to = Some(who.to_owned());
         let input = match *what {
             [] if who == "dies" => {
                 self.nodes[node] = None;
@@ -657,7 +657,7 @@ impl Stage {
                         watching: Watching::Full,
                         before: None,
                         have: None,
-                        asker,
+                        reply_to,
                     }),
                 );
             }
@@ -668,14 +668,14 @@ impl Stage {
                 device: DeviceId::new(label.split('/').next_back().unwrap()).unwrap(),
                 workspaces: Vec::new(),
                 card: Arc::default(),
-                asker: label.to_owned(),
+                reply_to: label.to_owned(),
             },
             ["joins", room] => users::Input::Joined {
                 by: by.unwrap(),
                 channel: ChannelId::new(room).unwrap(),
                 meta: Arc::default(),
                 watch: None,
-                asker: None,
+                reply_to: None,
             },
             ["vanishes"] => users::Input::Vanished {
                 by: by.unwrap(),
@@ -683,17 +683,17 @@ impl Stage {
             },
             ["leaves"] => users::Input::Left { by: by.unwrap() },
             ["is", "heard"] => users::Input::Heard { by: by.unwrap() },
-            ["is", "kicked"] => users::Input::Kicked { asker },
+            ["is", "kicked"] => users::Input::Kicked { reply_to },
             ["is", "erased"] => users::Input::Erased {
                 unseen_since: None,
-                asker,
+                reply_to,
             },
             ["is", "erased", "unless", "seen", "since", secs] => {
                 let secs = secs.strip_suffix('s').unwrap().parse().unwrap();
                 let since = Timestamp::from_millis(START) + Duration::from_secs(secs);
                 users::Input::Erased {
                     unseen_since: Some(since),
-                    asker,
+                    reply_to,
                 }
             }
             ["says", words] => users::Input::Chose {
@@ -701,14 +701,14 @@ impl Stage {
                     message: Edit::Set(words.into()),
                     ..StatusChange::default()
                 },
-                asker,
+                reply_to,
             },
             ["chooses", chosen] => users::Input::Chose {
                 change: StatusChange {
                     chosen: Some(chosen_of(chosen)),
                     ..StatusChange::default()
                 },
-                asker,
+                reply_to,
             },
             ref other => panic!("nobody knows how to do that: {other:?}"),
         };
@@ -757,12 +757,13 @@ impl Stage {
             users::Effect::Welcome {
                 connection,
                 restored,
-                asker,
+                reply_to,
             } => {
                 if restored {
-                    self.played.push(format!("> {} {asker} is back", node + 1));
+                    self.played
+                        .push(format!("> {} {reply_to} is back", node + 1));
                 }
-                self.connections.insert(asker, connection);
+                self.connections.insert(reply_to, connection);
             }
             users::Effect::Close { connection, reason } => {
                 let mut all = self.connections.iter();

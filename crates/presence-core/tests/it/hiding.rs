@@ -14,7 +14,7 @@ use crate::story::heard;
 
 const KEY: SessionId = SessionId::from_u128(1 << 100);
 
-/// Ann, and whoever asks about her: each asker is a number.
+/// Ann, and whoever asks about her: each reply-to is a number.
 struct Stage {
     users: Users<u32>,
     now: Timestamp,
@@ -75,7 +75,7 @@ impl Stage {
             device: DeviceId::new("web:1").unwrap(),
             workspaces: vec![WorkspaceId::new("acme").unwrap()],
             card: Arc::default(),
-            asker: 0,
+            reply_to: 0,
         })
     }
 
@@ -105,7 +105,7 @@ impl Stage {
                 recalled: Box::new(recalled),
                 alive_at: self.now,
                 until: self.now + std::time::Duration::from_secs(16),
-                asker: None,
+                reply_to: None,
             });
         }
         next
@@ -124,7 +124,7 @@ impl Stage {
         };
         self.does(Input::Chose {
             change,
-            asker: None,
+            reply_to: None,
         })
     }
 
@@ -134,21 +134,21 @@ impl Stage {
             channel: ChannelId::new(channel).unwrap(),
             meta: Arc::default(),
             watch: None,
-            asker: None,
+            reply_to: None,
         })
     }
 
-    fn asked(&mut self, asker: u32) -> Vec<Effect<u32>> {
+    fn asked(&mut self, reply_to: u32) -> Vec<Effect<u32>> {
         self.does(Input::Asked {
             as_owner: false,
-            asker,
+            reply_to,
         })
     }
 
-    fn watched(&mut self, asker: u32) -> Vec<Effect<u32>> {
+    fn watched(&mut self, reply_to: u32) -> Vec<Effect<u32>> {
         self.does(Input::Watched {
-            watcher: SessionId::from_u128(asker.into()),
-            asker: Some(asker),
+            watcher: SessionId::from_u128(reply_to.into()),
+            reply_to: Some(reply_to),
         })
     }
 }
@@ -257,8 +257,8 @@ fn others_wait_for_the_same_whether_somebody_hides_or_is_gone() {
             assert_eq!(stage.asked(2), [], "one look is enough for both");
             let answered = stage.loads();
             let [
-                Effect::Grant { asker: 1, .. },
-                Effect::Grant { asker: 2, .. },
+                Effect::Grant { reply_to: 1, .. },
+                Effect::Grant { reply_to: 2, .. },
             ] = &answered[..]
             else {
                 panic!("{answered:?}");
@@ -267,7 +267,7 @@ fn others_wait_for_the_same_whether_somebody_hides_or_is_gone() {
             let answered = stage.loads();
             let [
                 Effect::Grant {
-                    asker: 3,
+                    reply_to: 3,
                     answer: Answer::Done,
                 },
                 Effect::Tell { .. },
@@ -356,11 +356,11 @@ fn others_are_refused_alike_where_no_profile_can_be_read() {
             assert_eq!(stage.asked(1), [Effect::LookUp]);
             let why = Refusal::Unavailable;
             let refused = Effect::Refuse {
-                asker: 1,
+                reply_to: 1,
                 why: why.clone(),
             };
             assert_eq!(stage.does(Input::Unread), [refused]);
-            let refused = Effect::Refuse { asker: 1, why };
+            let refused = Effect::Refuse { reply_to: 1, why };
             assert_eq!(stage.asked(1), [Effect::LookUp]);
             assert_eq!(stage.does(Input::Unreadable), [refused]);
         }
@@ -379,7 +379,7 @@ fn whoever_can_be_seen_is_answered_at_once_and_so_are_owners() {
     stage.chooses(Chosen::Invisible);
     let owned = stage.does(Input::Asked {
         as_owner: true,
-        asker: 1,
+        reply_to: 1,
     });
     assert!(matches!(owned[..], [Effect::Grant { .. }]));
 }

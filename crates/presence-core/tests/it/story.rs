@@ -151,7 +151,7 @@ fn span(text: &str) -> Option<Duration> {
 }
 
 struct Stage {
-    node: Node<Asker>,
+    node: Node<ReplyTo>,
     now: Timestamp,
     profiles: HashMap<UserId, Profile>,
     slow_profiles: bool,
@@ -170,7 +170,7 @@ struct Stage {
 }
 
 /// Who asked, as the story says it.
-type Asker = String;
+type ReplyTo = String;
 
 impl Stage {
     fn new(story: &str) -> Self {
@@ -251,14 +251,14 @@ impl Stage {
         self.perform(effects);
     }
 
-    fn user(&mut self, user: &UserId, input: users::Input<Asker>) {
+    fn user(&mut self, user: &UserId, input: users::Input<ReplyTo>) {
         let mut effects = Vec::new();
         let input = Input::User(user.clone(), input);
         self.node.handle(self.now, input, &mut effects);
         self.perform(effects);
     }
 
-    fn roster(&mut self, input: rosters::Input<Asker>) {
+    fn roster(&mut self, input: rosters::Input<ReplyTo>) {
         let mut effects = Vec::new();
         self.node
             .handle(self.now, Input::Roster(input), &mut effects);
@@ -269,7 +269,7 @@ impl Stage {
         let words = words(command);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (who, rest) = (words[0], &words[1..]);
-        let asker = || Some(who.to_owned());
+        let reply_to = || Some(who.to_owned());
         match *rest {
             ["chooses", ref change @ ..] => {
                 let change = status_change(change);
@@ -277,7 +277,7 @@ impl Stage {
                     &user_of(who),
                     users::Input::Chose {
                         change,
-                        asker: asker(),
+                        reply_to: reply_to(),
                     },
                 );
             }
@@ -287,17 +287,22 @@ impl Stage {
                     &user_of(who),
                     users::Input::Chose {
                         change,
-                        asker: asker(),
+                        reply_to: reply_to(),
                     },
                 );
             }
             ["stops"] => self.node.hold(self.now, Duration::from_secs(3600)),
             ["returns", "after", away] => self.restart(span(away).unwrap()),
-            ["is", "kicked"] => self.user(&user_of(who), users::Input::Kicked { asker: asker() }),
+            ["is", "kicked"] => self.user(
+                &user_of(who),
+                users::Input::Kicked {
+                    reply_to: reply_to(),
+                },
+            ),
             ["asks", "about", user] => {
-                let asker = who.to_owned();
+                let reply_to = who.to_owned();
                 let as_owner = who == user;
-                self.user(&user_of(user), users::Input::Asked { as_owner, asker });
+                self.user(&user_of(user), users::Input::Asked { as_owner, reply_to });
             }
             ["is", "stored", "as", "before"] => drop(self.profiles.remove(&user_of(who))),
             ["is", "loaded"] => {
@@ -316,8 +321,8 @@ impl Stage {
             ["watches", user] => {
                 let watcher = self.session(who);
                 self.watching_users.push((user_of(user), watcher));
-                let asker = asker();
-                self.user(&user_of(user), users::Input::Watched { watcher, asker });
+                let reply_to = reply_to();
+                self.user(&user_of(user), users::Input::Watched { watcher, reply_to });
             }
             ["unwatches", user] => {
                 let watcher = self.session(who);
@@ -337,7 +342,7 @@ impl Stage {
             Some((label, epoch)) => (label, Some(epoch.parse().unwrap())),
             None => (label, None),
         };
-        let asker = Some(label.to_owned());
+        let reply_to = Some(label.to_owned());
         if let ["connects" | "resumes" | "comes", ref places @ ..] = *words {
             let (likeness, places) = match (words[0], places) {
                 ("comes", places) => (Some(likeness(places)), &[][..]),
@@ -364,7 +369,7 @@ impl Stage {
                     device,
                     workspaces: workspaces.map(|it| WorkspaceId::new(it).unwrap()).collect(),
                     card: Arc::default(),
-                    asker: label.to_owned(),
+                    reply_to: label.to_owned(),
                 },
             );
         }
@@ -388,7 +393,7 @@ impl Stage {
                         by,
                         workspaces,
                         card,
-                        asker,
+                        reply_to,
                     },
                 );
             }
@@ -404,7 +409,7 @@ impl Stage {
                     users::Input::Reported {
                         by,
                         activity,
-                        asker,
+                        reply_to,
                     },
                 );
             }
@@ -440,7 +445,7 @@ impl Stage {
                         channel,
                         meta,
                         watch,
-                        asker,
+                        reply_to,
                     },
                 );
             }
@@ -453,13 +458,20 @@ impl Stage {
                         by,
                         channel,
                         meta,
-                        asker,
+                        reply_to,
                     },
                 );
             }
             ["departs", place] => {
                 let channel = channel(place);
-                self.user(&user, users::Input::Departed { by, channel, asker });
+                self.user(
+                    &user,
+                    users::Input::Departed {
+                        by,
+                        channel,
+                        reply_to,
+                    },
+                );
             }
             ["types", "in", place] => {
                 let (channel, typing) = (channel(place), true);
@@ -467,7 +479,7 @@ impl Stage {
                     channel,
                     session,
                     typing,
-                    asker,
+                    reply_to,
                 });
             }
             ["stops", "typing", "in", place] => {
@@ -476,7 +488,7 @@ impl Stage {
                     channel,
                     session,
                     typing,
-                    asker,
+                    reply_to,
                 });
             }
             ["points", "in", place, at] => {
@@ -492,7 +504,7 @@ impl Stage {
                     channel,
                     session,
                     pointer,
-                    asker,
+                    reply_to,
                 });
             }
             ["selects", "in", place, range] => {
@@ -505,7 +517,7 @@ impl Stage {
                     channel,
                     session,
                     selection,
-                    asker,
+                    reply_to,
                 });
             }
             ["says", what, "in", place] => {
@@ -516,7 +528,7 @@ impl Stage {
                     session,
                     event,
                     payload,
-                    asker,
+                    reply_to,
                 });
             }
             _ => panic!("no such thing in the words of stories: {label} {words:?}"),
@@ -543,14 +555,14 @@ impl Stage {
     fn watch(&mut self, topic: Topic, who: &str, watching: Watching, have: Option<Clock>) {
         let watcher = self.session(who);
         let before = self.watching.insert((topic.clone(), watcher), watching);
-        let asker = Some(who.to_owned());
+        let reply_to = Some(who.to_owned());
         self.roster(rosters::Input::Watched {
             topic,
             watcher,
             watching,
             before,
             have,
-            asker,
+            reply_to,
         });
     }
 
@@ -600,7 +612,7 @@ impl Stage {
         }))
     }
 
-    fn perform(&mut self, effects: Vec<Effect<Asker>>) {
+    fn perform(&mut self, effects: Vec<Effect<ReplyTo>>) {
         for effect in effects {
             match effect {
                 Effect::User(user, effect) => self.perform_for(&user, effect),
@@ -628,8 +640,8 @@ impl Stage {
                     self.tell(&text);
                 }
                 Effect::Roster(rosters::Effect::Grant { .. }) => {}
-                Effect::Roster(rosters::Effect::Refuse { asker, why }) => {
-                    self.tell(&format!("{asker} refused: {why}"));
+                Effect::Roster(rosters::Effect::Refuse { reply_to, why }) => {
+                    self.tell(&format!("{reply_to} refused: {why}"));
                 }
                 Effect::Roster(rosters::Effect::Known { .. } | rosters::Effect::Ask(_))
                 | Effect::Ask(_)
@@ -638,20 +650,20 @@ impl Stage {
         }
     }
 
-    fn perform_for(&mut self, user: &UserId, effect: users::Effect<Asker>) {
+    fn perform_for(&mut self, user: &UserId, effect: users::Effect<ReplyTo>) {
         match effect {
             users::Effect::Ask(_) => unreachable!("it shares nothing with anybody"),
             users::Effect::Welcome {
                 connection,
                 restored,
-                asker,
+                reply_to,
             } => {
                 let resumed = connection.epoch > 0;
                 assert_eq!(resumed, restored);
-                let before = self.connections.insert(asker.clone(), connection);
+                let before = self.connections.insert(reply_to.clone(), connection);
                 match (restored, before) {
-                    (true, _) => self.tell(&format!("{asker} is back")),
-                    (false, Some(_)) => self.tell(&format!("{asker} is new")),
+                    (true, _) => self.tell(&format!("{reply_to} is back")),
+                    (false, Some(_)) => self.tell(&format!("{reply_to} is new")),
                     (false, None) => {}
                 }
             }
@@ -700,18 +712,20 @@ impl Stage {
                 }
                 self.profiles.insert(user.clone(), profile);
             }
-            users::Effect::Grant { asker, answer } => match answer {
+            users::Effect::Grant { reply_to, answer } => match answer {
                 Answer::Done => {}
                 Answer::Face(face) => {
-                    let text = format!("{asker} hears: {}", self.face(&face));
+                    let text = format!("{reply_to} hears: {}", self.face(&face));
                     self.tell(&text);
                 }
                 Answer::Owned(owned) => {
-                    let text = format!("{asker} hears: {}", self.owned(&owned));
+                    let text = format!("{reply_to} hears: {}", self.owned(&owned));
                     self.tell(&text);
                 }
             },
-            users::Effect::Refuse { asker, why } => self.tell(&format!("{asker} refused: {why}")),
+            users::Effect::Refuse { reply_to, why } => {
+                self.tell(&format!("{reply_to} refused: {why}"))
+            }
             users::Effect::Remember(note) => {
                 if self.shows("notes") {
                     let text = self.note(&note);
@@ -756,7 +770,7 @@ impl Stage {
                     recalled: Box::new(recalled),
                     alive_at,
                     until: self.now + Timing::HELD,
-                    asker: None,
+                    reply_to: None,
                 },
             );
         }

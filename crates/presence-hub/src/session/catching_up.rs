@@ -5,7 +5,7 @@ use presence_core::{Clock as Version, Event, Topic, UserId};
 
 use super::Session;
 use super::watched::Watched;
-use crate::people::{self, Asker};
+use crate::people::{self, ReplyTo};
 
 /// Something that a session has to be told again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Session {
                     }) = self.topics.get(topic)
                     {
                         let message =
-                            self.watch_message(topic.clone(), watching, known, self.asker(None));
+                            self.watch_message(topic.clone(), watching, known, self.reply_to(None));
                         let message = people::Message::Forward(topic.clone(), message);
                         let topic = topic.clone();
                         let _ = self.people.of(&self.user).send(message).await;
@@ -99,9 +99,9 @@ impl Session {
                     }
                 }
                 Owed::Own => {
-                    let asker = Asker::Reader(self.outbox.clone());
+                    let reply_to = ReplyTo::Reader(self.outbox.clone());
                     let as_owner = true;
-                    let input = Input::Asked { as_owner, asker };
+                    let input = Input::Asked { as_owner, reply_to };
                     let message = people::Message::Happened(self.user.clone(), input);
                     let _ = self.people.of(&self.user).send(message).await;
                 }

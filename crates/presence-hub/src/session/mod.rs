@@ -20,7 +20,7 @@ use self::later::Later;
 use self::watched::Topics;
 pub(crate) use self::watched::Watched;
 use crate::outbox::{Ended, Found, Outbox, Undo};
-use crate::people::{self, Asker};
+use crate::people::{self, ReplyTo};
 use crate::places;
 use crate::shards::Shards;
 use crate::told::Told;
@@ -210,14 +210,14 @@ impl Session {
         self.close(Input::Vanished { by, reason }).await;
     }
 
-    async fn close(&mut self, input: Input<Asker>) {
+    async fn close(&mut self, input: Input<ReplyTo>) {
         self.is_over = true;
         let farewell = self.farewell(input);
         farewell.await;
     }
 
     /// Sends everything that has to be said at the end, and waits until there is room for it.
-    fn farewell(&mut self, input: Input<Asker>) -> impl Future<Output = ()> + Send + 'static {
+    fn farewell(&mut self, input: Input<ReplyTo>) -> impl Future<Output = ()> + Send + 'static {
         let own = self.people.of(&self.user).clone();
         let mut messages = Vec::new();
         for topic in std::mem::take(&mut self.topics).into_topics() {
@@ -281,8 +281,8 @@ impl Session {
         }
     }
 
-    fn asker(&self, reference: Option<Reference>) -> Option<Asker> {
-        Some(Asker::Connection {
+    fn reply_to(&self, reference: Option<Reference>) -> Option<ReplyTo> {
+        Some(ReplyTo::Connection {
             outbox: self.outbox.clone(),
             reference,
             undo: None,
@@ -290,14 +290,14 @@ impl Session {
     }
 
     /// The handle for the answer to a command that watches `topic`. If the command is refused, the watch is undone.
-    fn asker_undoing(
+    fn reply_to_undoing(
         &self,
         topic: &Topic,
         ask: u32,
         reference: Option<Reference>,
-    ) -> Option<Asker> {
+    ) -> Option<ReplyTo> {
         let before = self.topics.get(topic).copied();
-        Some(Asker::Connection {
+        Some(ReplyTo::Connection {
             outbox: self.outbox.clone(),
             reference,
             undo: Some(Box::new(Undo {

@@ -3,7 +3,7 @@
 use presence_core::{Clock as Version, Topic, UserId, Watching};
 
 use super::{BUSY, Busy, Reference, Session};
-use crate::people::{self, Asker};
+use crate::people::{self, ReplyTo};
 use crate::places;
 
 /// How a session watches a topic.
@@ -130,8 +130,8 @@ impl Session {
         }
         let have = self.usable(&topic, watching, have);
         let ask = self.asks + 1;
-        let asker = self.asker_undoing(&topic, ask, reference);
-        let message = self.watch_message(topic.clone(), watching, have, asker);
+        let reply_to = self.reply_to_undoing(&topic, ask, reference);
+        let message = self.watch_message(topic.clone(), watching, have, reply_to);
         self.send_to(&topic, message)?;
         self.asks = ask;
         self.note(topic, watching, have, ask);
@@ -229,7 +229,7 @@ impl Session {
         topic: Topic,
         watching: Watching,
         have: Option<Version>,
-        asker: Option<Asker>,
+        reply_to: Option<ReplyTo>,
     ) -> places::Message {
         places::Message::Watch(places::Watch {
             topic,
@@ -237,7 +237,7 @@ impl Session {
             watching,
             have,
             outbox: self.outbox.clone(),
-            asker,
+            reply_to,
         })
     }
 
@@ -250,7 +250,7 @@ impl Session {
             user,
             watcher: self.connection.session,
             outbox: self.outbox.clone(),
-            asker: self.asker(reference),
+            reply_to: self.reply_to(reference),
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) struct World {
     loads: Vec<UserId>,
     /// Who has asked for something and got no answer yet.
     asked: BTreeSet<u64>,
-    askers: u64,
+    reply_tos: u64,
     sessions: u128,
     /// Those who watch a user, with what they were last told.
     faces: BTreeMap<(String, SessionId), Option<Face>>,
@@ -86,7 +86,7 @@ impl World {
             profiles: BTreeMap::new(),
             loads: Vec::new(),
             asked: BTreeSet::new(),
-            askers: 0,
+            reply_tos: 0,
             sessions: 0,
             faces: BTreeMap::new(),
             owned: BTreeMap::new(),
@@ -260,11 +260,11 @@ impl World {
         let by = self.connection(user);
         let session = by.session;
         let meta = format!(r#"{{"n":{}}}"#, self.chance.below(3));
-        let asker = Some(self.asker());
+        let reply_to = Some(self.reply_to());
         let now = self.now;
-        let mut unused = asker;
+        let mut unused = reply_to;
         match self.chance.below(24) {
-            0..4 => self.connect(user, self.askers),
+            0..4 => self.connect(user, self.reply_tos),
             4 => {
                 self.withdraw(&mut unused);
                 let device = DeviceId::new("api").unwrap();
@@ -301,7 +301,7 @@ impl World {
                     users::Input::Reported {
                         by,
                         activity,
-                        asker,
+                        reply_to,
                     },
                 );
             }
@@ -328,7 +328,7 @@ impl World {
             }
             10 if self.chance.one_in(4) => {
                 self.naive.user(user).sessions.clear();
-                self.tell_user(user, users::Input::Kicked { asker });
+                self.tell_user(user, users::Input::Kicked { reply_to });
             }
             10..14 => {
                 self.load();
@@ -353,7 +353,7 @@ impl World {
                         channel,
                         meta,
                         watch,
-                        asker,
+                        reply_to,
                     },
                 );
             }
@@ -366,15 +366,22 @@ impl World {
                         by,
                         channel,
                         meta,
-                        asker,
+                        reply_to,
                     },
                 );
             }
             15 => {
                 self.naive.user(user).depart(by, &place);
-                self.tell_user(user, users::Input::Departed { by, channel, asker });
+                self.tell_user(
+                    user,
+                    users::Input::Departed {
+                        by,
+                        channel,
+                        reply_to,
+                    },
+                );
             }
-            16 | 17 => self.choose(user, asker),
+            16 | 17 => self.choose(user, reply_to),
             18 => {
                 self.load();
                 let typing = !self.chance.one_in(3);
@@ -390,7 +397,7 @@ impl World {
                     channel,
                     session,
                     typing,
-                    asker,
+                    reply_to,
                 });
             }
             19 => {
@@ -412,7 +419,7 @@ impl World {
                     channel,
                     session,
                     pointer,
-                    asker,
+                    reply_to,
                 });
             }
             20 => {
@@ -424,7 +431,7 @@ impl World {
                     session,
                     event,
                     payload,
-                    asker,
+                    reply_to,
                 });
             }
             21 => {
@@ -457,7 +464,7 @@ impl World {
                     self.tell_user(user, users::Input::Unwatched);
                 } else {
                     self.faces.insert(key, None);
-                    self.tell_user(user, users::Input::Watched { watcher, asker });
+                    self.tell_user(user, users::Input::Watched { watcher, reply_to });
                 }
             }
             _ => {
@@ -479,7 +486,7 @@ impl World {
         self.drop_watches();
     }
 
-    fn connect(&mut self, user: &str, asker: u64) {
+    fn connect(&mut self, user: &str, reply_to: u64) {
         let resume = match self.chance.one_in(2) {
             true => Some(self.connection(user)),
             false => None,
@@ -517,7 +524,7 @@ impl World {
                 device,
                 workspaces,
                 card,
-                asker,
+                reply_to,
             },
         );
         // A new connection watches nothing yet.
@@ -534,7 +541,7 @@ impl World {
         }
     }
 
-    fn choose(&mut self, user: &str, asker: Option<u64>) {
+    fn choose(&mut self, user: &str, reply_to: Option<u64>) {
         let all = [
             Chosen::Online,
             Chosen::Away,
@@ -575,7 +582,7 @@ impl World {
             emoji: Edit::Keep,
             expiry,
         };
-        self.tell_user(user, users::Input::Chose { change, asker });
+        self.tell_user(user, users::Input::Chose { change, reply_to });
     }
 
     /// Visitors whom nobody watches are forgotten with their last session, and who came out of hiding with that.
@@ -618,26 +625,29 @@ impl World {
         SessionId::from_u128(self.sessions)
     }
 
-    fn asker(&mut self) -> u64 {
-        self.askers += 1;
-        self.asked.insert(self.askers);
-        self.askers
+    fn reply_to(&mut self) -> u64 {
+        self.reply_tos += 1;
+        self.asked.insert(self.reply_tos);
+        self.reply_tos
     }
 
     /// Nobody asked after all.
-    fn withdraw(&mut self, asker: &mut Option<u64>) {
-        if let Some(asker) = asker.take() {
-            self.asked.remove(&asker);
+    fn withdraw(&mut self, reply_to: &mut Option<u64>) {
+        if let Some(reply_to) = reply_to.take() {
+            self.asked.remove(&reply_to);
         }
     }
 
-    fn answered(&mut self, asker: u64) {
-        assert!(self.asked.remove(&asker), "{asker} was answered twice");
+    fn answered(&mut self, reply_to: u64) {
+        assert!(
+            self.asked.remove(&reply_to),
+            "{reply_to} was answered twice"
+        );
     }
 
     fn ask(&mut self, user: &str, as_owner: bool) -> Answer {
-        let asker = self.asker();
-        self.tell_user(user, users::Input::Asked { as_owner, asker });
+        let reply_to = self.reply_to();
+        self.tell_user(user, users::Input::Asked { as_owner, reply_to });
         self.load();
         self.answer.take().expect("who asks is answered")
     }
@@ -650,14 +660,14 @@ impl World {
         before: Option<Watching>,
         have: Option<presence_core::Clock>,
     ) {
-        let asker = Some(self.asker());
+        let reply_to = Some(self.reply_to());
         self.tell_roster(rosters::Input::Watched {
             topic,
             watcher,
             watching,
             before,
             have,
-            asker,
+            reply_to,
         });
     }
 
@@ -739,9 +749,9 @@ impl World {
                     self.watchers.tell(&topic, &to, &event, || chance.one_in(2));
                 }
                 Effect::Roster(
-                    rosters::Effect::Grant { asker } | rosters::Effect::Refuse { asker, .. },
+                    rosters::Effect::Grant { reply_to } | rosters::Effect::Refuse { reply_to, .. },
                 ) => {
-                    self.answered(asker);
+                    self.answered(reply_to);
                 }
                 Effect::Roster(rosters::Effect::Known { .. } | rosters::Effect::Ask(_))
                 | Effect::Ask(_)
@@ -754,22 +764,24 @@ impl World {
         match effect {
             users::Effect::Ask(_) => unreachable!("it shares nothing with anybody"),
             users::Effect::Load | users::Effect::LookUp => self.loads.push(user.clone()),
-            users::Effect::Save { profile, asker, .. } => {
+            users::Effect::Save {
+                profile, reply_to, ..
+            } => {
                 let before = self.profiles.get(user).map_or(0, |it| it.status.revision);
                 assert!(
                     profile.status.revision >= before,
                     "an older status is saved"
                 );
                 self.profiles.insert(user.clone(), profile);
-                if let Some(asker) = asker {
-                    self.answered(asker);
+                if let Some(reply_to) = reply_to {
+                    self.answered(reply_to);
                 }
             }
-            users::Effect::Welcome { asker, .. } | users::Effect::Refuse { asker, .. } => {
-                self.answered(asker);
+            users::Effect::Welcome { reply_to, .. } | users::Effect::Refuse { reply_to, .. } => {
+                self.answered(reply_to);
             }
-            users::Effect::Grant { asker, answer } => {
-                self.answered(asker);
+            users::Effect::Grant { reply_to, answer } => {
+                self.answered(reply_to);
                 self.answer = Some(answer);
             }
             users::Effect::Tell { to, event } => match (to, event) {

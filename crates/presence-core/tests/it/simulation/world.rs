@@ -172,7 +172,7 @@ pub(super) struct World<'a> {
     sockets: u64,
     sessions: u128,
     asked: BTreeMap<u64, Asked>,
-    askers: u64,
+    reply_tos: u64,
     views: BTreeMap<(usize, usize), View>,
     faces: BTreeMap<(usize, usize), FaceView>,
     /// What watchers have to be told again when their node is back.
@@ -250,7 +250,7 @@ impl<'a> World<'a> {
             sockets: 0,
             sessions: 0,
             asked: BTreeMap::new(),
-            askers: 0,
+            reply_tos: 0,
             views: BTreeMap::new(),
             faces: BTreeMap::new(),
             watches: BTreeSet::new(),
@@ -573,10 +573,10 @@ impl<'a> World<'a> {
         self.at(at, Event::ToNode(node, life, Box::new(what)));
     }
 
-    fn asker(&mut self, asked: Asked) -> u64 {
-        self.askers += 1;
-        self.asked.insert(self.askers, asked);
-        self.askers
+    fn reply_to(&mut self, asked: Asked) -> u64 {
+        self.reply_tos += 1;
+        self.asked.insert(self.reply_tos, asked);
+        self.reply_tos
     }
 
     fn arrive(&mut self, node: usize, what: ToNode) {
@@ -597,7 +597,7 @@ impl<'a> World<'a> {
                 }
                 self.nodes[node].open(socket, client);
                 self.sessions += 1;
-                let asker = self.asker(Asked::Door { client, socket });
+                let reply_to = self.reply_to(Asked::Door { client, socket });
                 let it = &self.clients[client];
                 let input = users::Input::Connected {
                     session: SessionId::from_u128(self.sessions),
@@ -606,7 +606,7 @@ impl<'a> World<'a> {
                     device: it.device.clone(),
                     workspaces: vec![WorkspaceId::new("acme").unwrap()],
                     card: Arc::default(),
-                    asker,
+                    reply_to,
                 };
                 self.tell_user(node, self.clients[client].user, input);
             }
@@ -634,13 +634,13 @@ impl<'a> World<'a> {
                 let (user, device) = (it.user, it.device.clone());
                 let session = it.acted.unwrap();
                 self.tell_user(node, user, users::Input::Acted { session, device });
-                let asker = self.asker(Asked::Serve { client, room, node });
+                let reply_to = self.reply_to(Asked::Serve { client, room, node });
                 let input = users::Input::Joined {
                     by: Connection::acted(session),
                     channel: channel(room),
                     meta: Arc::default(),
                     watch: None,
-                    asker: Some(asker),
+                    reply_to: Some(reply_to),
                 };
                 self.tell_user(node, user, input);
             }
@@ -662,7 +662,7 @@ impl<'a> World<'a> {
                 users::Input::Left { by }
             }
             Said_::Join(room) => {
-                let asker = self.asker(Asked::Join {
+                let reply_to = self.reply_to(Asked::Join {
                     client,
                     socket,
                     room,
@@ -672,18 +672,18 @@ impl<'a> World<'a> {
                     channel: channel(room),
                     meta: Arc::new(Meta::default()),
                     watch: None,
-                    asker: Some(asker),
+                    reply_to: Some(reply_to),
                 }
             }
             Said_::Depart(room) => users::Input::Departed {
                 by,
                 channel: channel(room),
-                asker: None,
+                reply_to: None,
             },
             Said_::Report(activity) => users::Input::Reported {
                 by,
                 activity,
-                asker: None,
+                reply_to: None,
             },
         };
         self.tell_user(node, user, input);
@@ -736,9 +736,9 @@ impl<'a> World<'a> {
             users::Effect::Welcome {
                 connection,
                 restored,
-                asker,
+                reply_to,
             } => {
-                let Some(Asked::Door { client, socket }) = self.asked.remove(&asker) else {
+                let Some(Asked::Door { client, socket }) = self.asked.remove(&reply_to) else {
                     return self.breaks("answers", format!("{user} was answered twice"));
                 };
                 log!(
@@ -790,9 +790,9 @@ impl<'a> World<'a> {
             users::Effect::Save {
                 profile,
                 version,
-                asker,
+                reply_to,
             } => {
-                if asker.is_some() {
+                if reply_to.is_some() {
                     self.breaks("answers", format!("{user}: saved for somebody"));
                 }
                 if user.is_anonymous() {
@@ -818,8 +818,8 @@ impl<'a> World<'a> {
                     self.post(node, at, ToNode::Saved(user.clone()));
                 }
             }
-            users::Effect::Grant { asker, .. } => self.answered(asker, true),
-            users::Effect::Refuse { asker, .. } => self.answered(asker, false),
+            users::Effect::Grant { reply_to, .. } => self.answered(reply_to, true),
+            users::Effect::Refuse { reply_to, .. } => self.answered(reply_to, false),
             effect => self.breaks("answers", format!("a node does that itself: {effect:?}")),
         }
     }
@@ -849,8 +849,8 @@ impl<'a> World<'a> {
                 }
                 self.judge(node, spot, steps);
             }
-            rosters::Effect::Grant { asker } => self.answered(asker, true),
-            rosters::Effect::Refuse { asker, .. } => self.answered(asker, false),
+            rosters::Effect::Grant { reply_to } => self.answered(reply_to, true),
+            rosters::Effect::Refuse { reply_to, .. } => self.answered(reply_to, false),
             rosters::Effect::Known { .. } | rosters::Effect::Ask(_) => {}
         }
     }
@@ -919,9 +919,9 @@ impl<'a> World<'a> {
         }
     }
 
-    fn answered(&mut self, asker: u64, is_granted: bool) {
-        match self.asked.remove(&asker) {
-            None => self.breaks("answers", format!("{asker} was answered twice")),
+    fn answered(&mut self, reply_to: u64, is_granted: bool) {
+        match self.asked.remove(&reply_to) {
+            None => self.breaks("answers", format!("{reply_to} was answered twice")),
             Some(Asked::Door { client, socket }) => {
                 self.send(client, socket, ToClient::Closed(None));
             }
@@ -1223,7 +1223,7 @@ impl<'a> World<'a> {
             self.at(may_end, Event::Over(user));
             self.at(end, Event::Over(user));
         }
-        let asker = self.asker(Asked::Choose { user, said });
+        let reply_to = self.reply_to(Asked::Choose { user, said });
         let change = StatusChange {
             chosen: Some(chosen),
             message: Edit::Set(message.into()),
@@ -1235,7 +1235,7 @@ impl<'a> World<'a> {
         };
         let input = users::Input::Chose {
             change,
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         let input = node::Input::User(user_id(user), input);
         self.post(node, self.now, ToNode::Input(input));
@@ -1252,8 +1252,8 @@ impl<'a> World<'a> {
         let service = CLIENTS.len() + user;
         self.drop_socket(service, true, SERVICE_TTL_MS + SEEN_MS);
         self.clients[service].joined = [false; ROOMS];
-        let asker = Some(self.asker(Asked::Other));
-        let input = node::Input::User(user_id(user), users::Input::Kicked { asker });
+        let reply_to = Some(self.reply_to(Asked::Other));
+        let input = node::Input::User(user_id(user), users::Input::Kicked { reply_to });
         self.post(node, self.now, ToNode::Input(input));
     }
 
@@ -1285,7 +1285,7 @@ impl<'a> World<'a> {
     fn watch(&mut self, node: usize, spot: usize) {
         let watcher = watcher_id(node, spot);
         self.began_at.insert((node, spot), self.now);
-        let asker = Some(self.asker(Asked::Other));
+        let reply_to = Some(self.reply_to(Asked::Other));
         let input = if spot < FACE {
             self.views.insert((node, spot), View::default());
             node::Input::Roster(rosters::Input::Watched {
@@ -1294,11 +1294,11 @@ impl<'a> World<'a> {
                 watching: Watching::Full,
                 before: None,
                 have: None,
-                asker,
+                reply_to,
             })
         } else {
             self.faces.insert((node, spot - FACE), FaceView::default());
-            let input = users::Input::Watched { watcher, asker };
+            let input = users::Input::Watched { watcher, reply_to };
             node::Input::User(user_id(spot - FACE), input)
         };
         self.post(node, self.now, ToNode::Input(input));
