@@ -8,7 +8,8 @@ use presence_client::wire::ErrorCode;
 use presence_core::rosters::Page;
 use presence_core::users::{Activity, Connection, Likeness};
 use presence_core::{
-    ChannelId, Clock, DeviceId, Face, Pointer, Reason, Refusal, Selection, Topic, UserId, Watching,
+    ChannelId, Clock, DeviceId, Pointer, PublicView, Reason, Refusal, Selection, Topic, UserId,
+    Watching,
 };
 use presence_hub::{Busy, Delivery, Entry, Reference, Session};
 use tokio::time::timeout;
@@ -18,7 +19,7 @@ use crate::identity::Identity;
 use crate::request::{self, Refused, StatusRequest};
 
 /// The bytes that the status of one user counts as, among the bytes that a connection may ask for.
-const FACE_BYTES: usize = 256;
+const PUBLIC_VIEW_BYTES: usize = 256;
 /// How long a client waits for the profile of its user. The user is not shown before the gateway knows
 /// whether they hide.
 const PROFILE_WAIT: Duration = Duration::from_secs(10);
@@ -397,14 +398,15 @@ impl Guest {
     }
 
     /// How others see `users`.
-    pub(crate) async fn faces(&self, users: &[UserId]) -> Result<Vec<Face>, Refused> {
+    pub(crate) async fn public_views(&self, users: &[UserId]) -> Result<Vec<PublicView>, Refused> {
         for user in users {
             self.identity.may_watch_user(user)?;
         }
         self.afford()?;
-        let faces = self.app.hub.faces(users).await?;
-        self.session.spend_bytes(faces.len() * FACE_BYTES);
-        Ok(faces)
+        let public_views = self.app.hub.public_views(users).await?;
+        self.session
+            .spend_bytes(public_views.len() * PUBLIC_VIEW_BYTES);
+        Ok(public_views)
     }
 
     /// Checks that it may ask for an answer of many bytes.

@@ -11,7 +11,7 @@ use presence_core::ports::{self, Profiles, Recalled, Sessions, Topics};
 use presence_core::rosters::{Page, Rosters};
 use presence_core::users::{Answer, Connection, Input, Likeness, Users};
 use presence_core::{
-    ByteRate, ChannelId, DeviceId, Face, Limits, Meta, Outsider, Owned, Payload, Refusal,
+    ByteRate, ChannelId, DeviceId, Limits, Meta, Outsider, OwnView, Payload, PublicView, Refusal,
     SessionId, StatusChange, Timestamp, Timing, Topic, UserId, WorkspaceId, rosters,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -489,10 +489,10 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::Unavailable`] if the user's profile cannot be read, or if the hub has stopped.
-    pub async fn face(&self, user: &UserId) -> Result<Face, Refusal> {
+    pub async fn public_view(&self, user: &UserId) -> Result<PublicView, Refusal> {
         match self.asked(user, false).await? {
-            Answer::Face(face) => Ok(face),
-            Answer::Owned(_) | Answer::Done => Err(Refusal::Unavailable),
+            Answer::PublicView(public_view) => Ok(public_view),
+            Answer::OwnView(_) | Answer::Done => Err(Refusal::Unavailable),
         }
     }
 
@@ -503,7 +503,7 @@ impl Hub {
     ///
     /// [`Refusal::Unavailable`] if one of the profiles cannot be read, if too much waits for one of the users, or if
     /// the hub has stopped.
-    pub async fn faces(&self, users: &[UserId]) -> Result<Vec<Face>, Refusal> {
+    pub async fn public_views(&self, users: &[UserId]) -> Result<Vec<PublicView>, Refusal> {
         let mut asked = Vec::with_capacity(users.len());
         for user in users {
             let (reply, answer) = oneshot::channel();
@@ -514,14 +514,14 @@ impl Hub {
             self.happened(user, input).await?;
             asked.push(answer);
         }
-        let mut faces = Vec::with_capacity(users.len());
+        let mut public_views = Vec::with_capacity(users.len());
         for answer in asked {
             match answer.await.map_err(|_| Refusal::Unavailable)?? {
-                Answer::Face(face) => faces.push(face),
-                Answer::Owned(_) | Answer::Done => return Err(Refusal::Unavailable),
+                Answer::PublicView(public_view) => public_views.push(public_view),
+                Answer::OwnView(_) | Answer::Done => return Err(Refusal::Unavailable),
             }
         }
-        Ok(faces)
+        Ok(public_views)
     }
 
     /// How `user` sees themselves.
@@ -529,10 +529,10 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::Unavailable`] if the user's profile cannot be read, or if the hub has stopped.
-    pub async fn owned(&self, user: &UserId) -> Result<Owned, Refusal> {
+    pub async fn own_view(&self, user: &UserId) -> Result<OwnView, Refusal> {
         match self.asked(user, true).await? {
-            Answer::Owned(owned) => Ok(owned),
-            Answer::Face(_) | Answer::Done => Err(Refusal::Unavailable),
+            Answer::OwnView(own_view) => Ok(own_view),
+            Answer::PublicView(_) | Answer::Done => Err(Refusal::Unavailable),
         }
     }
 

@@ -552,8 +552,8 @@ pub(crate) fn answer(reply_to: ReplyTo, outcome: Result<Answer, Refusal>) {
             undo,
         } => outbox.answer(reference, outcome.map(drop), undo),
         ReplyTo::Reader(outbox) => {
-            if let Ok(Answer::Owned(owned)) = outcome {
-                outbox.tell(&Arc::new(Told::new(Event::Own(owned).into())));
+            if let Ok(Answer::OwnView(own_view)) = outcome {
+                outbox.tell(&Arc::new(Told::new(Event::OwnView(own_view).into())));
             }
         }
         ReplyTo::Caller(reply) => {

@@ -303,11 +303,11 @@ impl Place {
             topic: topic.clone(),
             clock: self.clock,
             count: self.roster.len(),
-            faces: self
+            sample: self
                 .roster
                 .people()
                 .take(limits.faces_max)
-                .map(face)
+                .map(newest_meta_only)
                 .collect(),
         }
     }
@@ -580,7 +580,7 @@ fn everyone_but(newcomer: Option<SessionId>) -> Hearers {
 }
 
 /// A person with their newest session only: a summary is not to grow with tabs.
-fn face(person: &Arc<Person>) -> Arc<Person> {
+fn newest_meta_only(person: &Arc<Person>) -> Arc<Person> {
     match &person.members[..] {
         [.., newest] if person.members.len() > 1 => Arc::new(Person {
             members: vec![newest.clone()],

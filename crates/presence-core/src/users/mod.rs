@@ -24,8 +24,9 @@ use crate::cluster::{Ephemeral, Incarnation, Membership, News, Reply, Request, S
 use crate::epochs::Epochs;
 use crate::ports::{Note, Recalled};
 use crate::{
-    ChannelId, Clock, DeviceId, Event, Face, Limits, Member, Meta, Owned, Profile, Reason, Refusal,
-    SessionId, StatusChange, Timers, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
+    ChannelId, Clock, DeviceId, Event, Limits, Member, Meta, OwnView, Profile, PublicView, Reason,
+    Refusal, SessionId, StatusChange, Timers, Timestamp, Timing, Topic, UserId, Watching,
+    WorkspaceId,
 };
 
 /// What happened to a user. `A` is the caller's handle for an answer, which the core only hands back.
@@ -150,7 +151,7 @@ pub enum Input<A> {
     },
     /// Somebody asks for the state of the user.
     Asked {
-        /// Whether the user asks: then the answer is [`Answer::Owned`], otherwise [`Answer::Face`].
+        /// Whether the user asks: then the answer is [`Answer::OwnView`], otherwise [`Answer::PublicView`].
         as_owner: bool,
         /// Gets the answer, once the user's profile is known.
         reply_to: A,
@@ -309,9 +310,9 @@ pub enum Answer {
     /// The request was carried out.
     Done,
     /// How others see the user.
-    Face(Face),
+    PublicView(PublicView),
     /// How the user sees themselves.
-    Owned(Owned),
+    OwnView(OwnView),
 }
 
 /// The state machine of users. A node may have several; each knows only the users whose inputs it gets.
@@ -513,7 +514,7 @@ impl<A> Users<A> {
     ///
     /// ```text
     /// at  0 s  Connected { session, device, … }  emits  Load
-    /// at  0 s  Loaded { profile: None }          emits  Welcome { restored: false, … }, Tell { event: Own(…) }, Save, …
+    /// at  0 s  Loaded { profile: None }          emits  Welcome { restored: false, … }, Tell { event: OwnView(…) }, Save, …
     /// at 60 s  expire, after no more Heard       emits  Close { reason: TimedOut, … }
     /// at 70 s  expire, after the grace time      emits  Save with the last-seen time, …
     /// ```
@@ -1002,7 +1003,7 @@ impl<A> Users<A> {
                 as_owner: true,
                 reply_to,
             } => {
-                let answer = Answer::Owned(user.owned(now));
+                let answer = Answer::OwnView(user.own_view(now));
                 out.push(Effect::Grant { reply_to, answer });
             }
             Input::Asked { reply_to, .. } => return self.probe(id, Probe::Asked(reply_to), out),

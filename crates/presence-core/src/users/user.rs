@@ -12,8 +12,8 @@ use crate::epochs::Epochs;
 use crate::ports::Note;
 use crate::status::Here;
 use crate::{
-    Chosen, Clock, DeviceId, DeviceKind, Event, Face, Look, Member, Meta, Owned, OwnedDevice,
-    Profile, Reason, SessionId, StatusChange, Timestamp, Timing, Topic, UserId, Visible,
+    Chosen, Clock, DeviceId, DeviceKind, Event, Look, Member, Meta, OwnDevice, OwnView, Profile,
+    PublicView, Reason, SessionId, StatusChange, Timestamp, Timing, Topic, UserId, Visible,
     WorkspaceId,
 };
 
@@ -811,7 +811,7 @@ impl User {
         if new_look || kinds != self.kinds {
             self.kinds = kinds;
             if self.watchers > 0 {
-                let event = Event::Face(self.face());
+                let event = Event::PublicView(self.public_view());
                 out.push(Effect::Tell {
                     to: Audience::Watchers,
                     event,
@@ -885,16 +885,16 @@ impl User {
         if !sessions.is_empty() {
             out.push(Effect::Tell {
                 to: Audience::Sessions(sessions),
-                event: Event::Own(self.owned(now)),
+                event: Event::OwnView(self.own_view(now)),
             });
         }
     }
 
     /// The projection for everybody else. Each begins an epoch: it is all there is to know, and if one went on, it would tell
     /// who watches that somebody else has watched all the time.
-    pub(super) fn face(&mut self) -> Face {
+    pub(super) fn public_view(&mut self) -> PublicView {
         let epoch = self.secrets.next();
-        Face {
+        PublicView {
             user: self.id().clone(),
             clock: Clock { epoch, version: 0 },
             look: self.look.clone(),
@@ -907,9 +907,9 @@ impl User {
     }
 
     /// The projection for the user.
-    pub(super) fn owned(&self, now: Timestamp) -> Owned {
+    pub(super) fn own_view(&self, now: Timestamp) -> OwnView {
         let status = &self.profile.status;
-        let mut devices: Vec<OwnedDevice> = Vec::new();
+        let mut devices: Vec<OwnDevice> = Vec::new();
         let here = self.sessions.iter();
         let here = here.map(|it| (&it.device, it.activity, it.heard_at));
         let elsewhere = self.elsewhere();
@@ -921,7 +921,7 @@ impl User {
                     device.activity = device.activity.max(activity);
                     device.heard_at = device.heard_at.max(heard_at);
                 }
-                None => devices.push(OwnedDevice {
+                None => devices.push(OwnDevice {
                     id: id.clone(),
                     sessions: 1,
                     activity,
@@ -929,7 +929,7 @@ impl User {
                 }),
             }
         }
-        Owned {
+        OwnView {
             user: self.id().clone(),
             chosen: status.chosen,
             shown: status.chosen.shown(self.here(now)),

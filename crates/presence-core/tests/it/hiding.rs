@@ -168,8 +168,8 @@ fn told(effects: &[Effect<u32>]) -> Option<SessionId> {
     effects.iter().rev().find_map(|it| match it {
         Effect::Tell {
             to: Audience::Sessions(_),
-            event: Event::Own(owned),
-        } => Some(owned.alias_of(KEY)),
+            event: Event::OwnView(own_view),
+        } => Some(own_view.alias_of(KEY)),
         _ => None,
     })
 }
@@ -377,11 +377,11 @@ fn whoever_can_be_seen_is_answered_at_once_and_so_are_owners() {
     let mut stage = Stage::with(Chosen::Busy);
     assert!(matches!(stage.asked(1)[..], [Effect::Grant { .. }]));
     stage.chooses(Chosen::Invisible);
-    let owned = stage.does(Input::Asked {
+    let own_view = stage.does(Input::Asked {
         as_owner: true,
         reply_to: 1,
     });
-    assert!(matches!(owned[..], [Effect::Grant { .. }]));
+    assert!(matches!(own_view[..], [Effect::Grant { .. }]));
 }
 
 #[test]

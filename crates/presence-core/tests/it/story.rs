@@ -30,8 +30,8 @@ use presence_core::ports::{Note, Recalled};
 use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Answer, Audience, Connection, Likeness};
 use presence_core::{
-    Change, ChannelId, Chosen, Clock, Cursor, DeviceId, Edit, Event, Expiry, Face, Limits, Look,
-    Meta, Owned, Payload, Person, Pointer, Profile, Reason, Selection, SessionId, Shown,
+    Change, ChannelId, Chosen, Clock, Cursor, DeviceId, Edit, Event, Expiry, Limits, Look, Meta,
+    OwnView, Payload, Person, Pointer, Profile, PublicView, Reason, Selection, SessionId, Shown,
     StatusChange, Timestamp, Timing, Topic, UserId, Visible, Watching, WorkspaceId,
 };
 
@@ -679,22 +679,22 @@ impl Stage {
                 }
             }
             users::Effect::Tell { to, event } => match (to, event) {
-                (Audience::Sessions(sessions), Event::Own(owned)) => {
+                (Audience::Sessions(sessions), Event::OwnView(own_view)) => {
                     if self.shows("own") {
                         let labels: Vec<_> = sessions.iter().map(|it| self.label(*it)).collect();
-                        let text = format!("{}: {}", labels.join(" "), self.owned(&owned));
+                        let text = format!("{}: {}", labels.join(" "), self.own_view(&own_view));
                         self.tell(&text);
                     }
                 }
-                (Audience::Watchers, Event::Face(face)) => {
+                (Audience::Watchers, Event::PublicView(public_view)) => {
                     let mut watchers = self.watching_users.iter().filter(|it| it.0 == *user);
                     assert!(watchers.next().is_some(), "{user} is told to nobody");
-                    let text = self.face(&face);
+                    let text = self.public_view(&public_view);
                     self.tell(&text);
                 }
-                (Audience::Watcher(watcher), Event::Face(face)) => {
-                    let face = self.face(&face);
-                    let text = format!("{}: {face}", self.label(watcher));
+                (Audience::Watcher(watcher), Event::PublicView(public_view)) => {
+                    let public_view = self.public_view(&public_view);
+                    let text = format!("{}: {public_view}", self.label(watcher));
                     self.tell(&text);
                 }
                 other => panic!("not for them: {other:?}"),
@@ -714,12 +714,12 @@ impl Stage {
             }
             users::Effect::Grant { reply_to, answer } => match answer {
                 Answer::Done => {}
-                Answer::Face(face) => {
-                    let text = format!("{reply_to} hears: {}", self.face(&face));
+                Answer::PublicView(public_view) => {
+                    let text = format!("{reply_to} hears: {}", self.public_view(&public_view));
                     self.tell(&text);
                 }
-                Answer::Owned(owned) => {
-                    let text = format!("{reply_to} hears: {}", self.owned(&owned));
+                Answer::OwnView(own_view) => {
+                    let text = format!("{reply_to} hears: {}", self.own_view(&own_view));
                     self.tell(&text);
                 }
             },
@@ -860,11 +860,15 @@ impl Stage {
             Event::Summary {
                 clock,
                 count,
-                faces,
+                sample,
                 ..
             } => {
-                let faces: Vec<_> = faces.iter().map(|it| self.person(it)).collect();
-                format!("{}{count} people: {}", self.clock(*clock), faces.join(", "))
+                let sample: Vec<_> = sample.iter().map(|it| self.person(it)).collect();
+                format!(
+                    "{}{count} people: {}",
+                    self.clock(*clock),
+                    sample.join(", ")
+                )
             }
             Event::Typing {
                 typing,
@@ -893,7 +897,7 @@ impl Stage {
                 assert_eq!(user_of(self.label(*session)), *user);
                 format!("{} says {event}", self.label(*session))
             }
-            Event::Face(_) | Event::Own(_) | Event::Alone { .. } => {
+            Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => {
                 panic!("not for a place: {event:?}")
             }
         }
@@ -940,38 +944,38 @@ impl Stage {
         text
     }
 
-    fn face(&mut self, face: &Face) -> String {
+    fn public_view(&mut self, public_view: &PublicView) -> String {
         let mut text = format!(
             "{}{} {}",
-            self.clock(face.clock),
-            face.user,
-            look(&face.look)
+            self.clock(public_view.clock),
+            public_view.user,
+            look(&public_view.look)
         );
-        for kind in &face.devices {
+        for kind in &public_view.devices {
             let _ = write!(text, " {}", kind.as_str());
         }
-        if let Some(seen) = face.last_seen {
+        if let Some(seen) = public_view.last_seen {
             let _ = write!(text, " seen {}", self.time(seen));
         }
         text
     }
 
-    fn owned(&self, owned: &Owned) -> String {
+    fn own_view(&self, own_view: &OwnView) -> String {
         let shown = Look {
-            status: owned.shown,
-            message: owned.message.clone(),
-            emoji: owned.emoji.clone(),
+            status: own_view.shown,
+            message: own_view.message.clone(),
+            emoji: own_view.emoji.clone(),
         };
-        let chosen = chosen(owned.chosen);
-        let mut text = format!("{} chose {chosen}, shown {}", owned.user, look(&shown));
-        if let Some(until) = owned.expires_at {
+        let chosen = chosen(own_view.chosen);
+        let mut text = format!("{} chose {chosen}, shown {}", own_view.user, look(&shown));
+        if let Some(until) = own_view.expires_at {
             let _ = write!(text, " until {}", self.time(until));
         }
-        let _ = write!(text, " r{}", owned.revision);
-        if let Some(seen) = owned.last_seen {
+        let _ = write!(text, " r{}", own_view.revision);
+        if let Some(seen) = own_view.last_seen {
             let _ = write!(text, " seen {}", self.time(seen));
         }
-        for device in &owned.devices {
+        for device in &own_view.devices {
             let activity = match device.activity {
                 Activity::Active => "active",
                 Activity::Idle => "idle",

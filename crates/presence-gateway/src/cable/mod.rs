@@ -132,7 +132,7 @@ impl Dialect for Cable {
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
             Delivery::Told(told) => {
-                if matches!(*told.event, Event::Own(_)) {
+                if matches!(*told.event, Event::OwnView(_)) {
                     self.own = Some(told.event.clone());
                 }
                 self.tell(&told, out);
@@ -231,8 +231,8 @@ impl Cable {
         let confirmed = |it: &&mut Subscription| it.state == State::Confirmed;
         let all = subscriptions.iter_mut().filter(confirmed);
         for it in all.filter(|it| it.shows(&told.event)) {
-            if let Event::Own(owned) = &*told.event {
-                let own = messages::own_of(owned, owned.alias_of(me));
+            if let Event::OwnView(own_view) = &*told.event {
+                let own = messages::own_of(own_view, own_view.alias_of(me));
                 out.push_shared(TEXT, it.head.as_bytes(), own.into());
                 continue;
             }
@@ -275,7 +275,7 @@ impl Cable {
         let it = self.subscriptions.of_ticket(ticket);
         let is_own = it.is_some_and(|it| matches!(it.wish.subject, Subject::Statuses(_)));
         let me = self.guest.session().alias();
-        if let (true, Some(Event::Own(own))) = (is_own, self.own.as_deref())
+        if let (true, Some(Event::OwnView(own))) = (is_own, self.own.as_deref())
             && let Some(it) = self.subscriptions.of_ticket(ticket)
         {
             let own = messages::own_of(own, me);

@@ -32,8 +32,8 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
         Event::Everyone { people, .. } => {
             tails.push(For::Lost, None, &info(people.len(), Some(people)));
         }
-        Event::Summary { count, faces, .. } => {
-            tails.push(For::All, None, &info(*count, Some(faces)));
+        Event::Summary { count, sample, .. } => {
+            tails.push(For::All, None, &info(*count, Some(sample)));
         }
         Event::Changes { changes, .. } => {
             for change in changes {

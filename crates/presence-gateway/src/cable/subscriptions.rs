@@ -177,9 +177,9 @@ impl Subscription {
                 (Subject::Workspace(it), Topic::Workspace(workspace)) => it == workspace,
                 _ => false,
             },
-            Event::Face(face) => self.shows_user(&face.user),
+            Event::PublicView(public_view) => self.shows_user(&public_view.user),
             Event::Alone { .. } => false,
-            Event::Own(_) => matches!(self.wish.subject, Subject::Statuses(_)),
+            Event::OwnView(_) => matches!(self.wish.subject, Subject::Statuses(_)),
         }
     }
 

@@ -201,8 +201,8 @@ impl Native {
     }
 
     async fn get(&self, it: command::Get) -> Result<Bytes, Refused> {
-        let faces = self.guest.faces(&users(&it.users)?).await?;
-        let statuses = faces.iter().map(user_status_of).collect();
+        let public_views = self.guest.public_views(&users(&it.users)?).await?;
+        let statuses = public_views.iter().map(user_status_of).collect();
         Ok(self.answer(it.ref_, Answer::Statuses(event::Statuses { statuses })))
     }
 

@@ -114,9 +114,9 @@ impl Dialect for Native {
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
             Delivery::Told(told) => {
-                if let Event::Own(owned) = &*told.event {
+                if let Event::OwnView(own_view) = &*told.event {
                     // Each session is told what it is called.
-                    let own = own_of(owned, Some(self.guest.session().connection().session));
+                    let own = own_of(own_view, Some(self.guest.session().connection().session));
                     return out.push(self.encoding.encode(&wire::Event::Own(own)));
                 }
                 let encode = |event: &_| self.encoding.encode(&event_of(event));

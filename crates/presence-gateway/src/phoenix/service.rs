@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use presence_core::{
-    Change, ChannelId, Event, Look, Owned, Person, Reason, SessionId, Topic, UserId, Visible,
+    Change, ChannelId, Event, Look, OwnView, Person, Reason, SessionId, Topic, UserId, Visible,
     WorkspaceId,
 };
 use serde::Serialize;
@@ -67,9 +67,9 @@ pub(super) fn on_service(event: &Event) -> Bytes {
         Event::Summary {
             topic,
             count,
-            faces,
+            sample,
             ..
-        } => tell("channel_state", all(topic, *count, faces, &[])),
+        } => tell("channel_state", all(topic, *count, sample, &[])),
         Event::Changes { topic, changes, .. } => {
             for change in changes {
                 tell("presence_update", json(&Update::of(topic, change)));
@@ -91,12 +91,12 @@ pub(super) fn on_service(event: &Event) -> Bytes {
                 tell("typing_update", json(&typing));
             }
         }
-        Event::Face(face) => tell("status_update", json(&Status::of(face))),
+        Event::PublicView(public_view) => tell("status_update", json(&Status::of(public_view))),
         Event::Unchanged { .. }
         | Event::Anew { .. }
         | Event::Cursors { .. }
         | Event::Broadcast { .. }
-        | Event::Own(_)
+        | Event::OwnView(_)
         | Event::Alone { .. } => {}
     }
     Bytes::from(ends)
@@ -231,20 +231,20 @@ struct Typing<'a> {
 
 /// What a user is told of themselves, and nobody else.
 /// `session` is what others are shown as the id of the session that is told.
-pub(super) fn own(owned: &Owned, session: Option<SessionId>) -> String {
+pub(super) fn own(own_view: &OwnView, session: Option<SessionId>) -> String {
     // Who hides is to know that they do; else what others see is what counts.
-    let status = match owned.chosen.hides() {
-        true => chosen(owned),
-        false => owned.shown.as_str(),
+    let status = match own_view.chosen.hides() {
+        true => chosen(own_view),
+        false => own_view.shown.as_str(),
     };
     json(&Own {
-        user_id: owned.user.as_str(),
+        user_id: own_view.user.as_str(),
         status,
-        custom_message: owned.message.as_deref(),
-        emoji: owned.emoji.as_deref(),
-        last_seen: owned.last_seen.map(seconds),
-        expires_at: owned.expires_at.map(seconds),
-        devices: owned
+        custom_message: own_view.message.as_deref(),
+        emoji: own_view.emoji.as_deref(),
+        last_seen: own_view.last_seen.map(seconds),
+        expires_at: own_view.expires_at.map(seconds),
+        devices: own_view
             .devices
             .iter()
             .map(|it| Device {
@@ -256,8 +256,8 @@ pub(super) fn own(owned: &Owned, session: Option<SessionId>) -> String {
     })
 }
 
-fn chosen(owned: &Owned) -> &'static str {
-    match owned.chosen {
+fn chosen(own_view: &OwnView) -> &'static str {
+    match own_view.chosen {
         presence_core::Chosen::Invisible => "invisible",
         _ => Visible::Offline.as_str(),
     }

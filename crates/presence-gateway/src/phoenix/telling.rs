@@ -100,14 +100,16 @@ impl Phoenix {
     pub(super) fn tell(&mut self, told: Arc<Told>, out: &mut Out) {
         let joined = match &*told.event {
             Event::Alone { .. } => return,
-            Event::Own(_) => {
+            Event::OwnView(_) => {
                 self.own = Some(told.clone());
                 self.tell_own(&told, out);
                 return;
             }
             // A broadcast goes to the others only.
             Event::Broadcast { session, .. } if self.is_session(*session) => return,
-            Event::Face(face) => self.topics.get(&Place::User(face.user.clone())),
+            Event::PublicView(public_view) => {
+                self.topics.get(&Place::User(public_view.user.clone()))
+            }
             event => topic_of(event).and_then(|it| self.topics.of(it)),
         };
         if let Some(joined) = joined {
@@ -130,7 +132,7 @@ impl Phoenix {
 
     /// Sends the user's own state to the service topic: first the whole state, then its changes.
     fn tell_own(&mut self, told: &Told, out: &mut Out) {
-        let (Event::Own(owned), Some(service)) = (&*told.event, &mut self.service) else {
+        let (Event::OwnView(own_view), Some(service)) = (&*told.event, &mut self.service) else {
             return;
         };
         let Some(joined) = self
@@ -146,7 +148,11 @@ impl Phoenix {
         };
         service.is_greeted = true;
         let session = self.guest.as_ref().map(|it| it.session().alias());
-        wire::send(out, &format!("{address}\"{event}\","), &own(owned, session));
+        wire::send(
+            out,
+            &format!("{address}\"{event}\","),
+            &own(own_view, session),
+        );
     }
 
     fn is_session(&self, session: SessionId) -> bool {
@@ -166,6 +172,6 @@ fn topic_of(event: &Event) -> Option<&Topic> {
         | Event::Typing { topic, .. }
         | Event::Cursors { topic, .. }
         | Event::Broadcast { topic, .. } => Some(topic),
-        Event::Face(_) | Event::Own(_) | Event::Alone { .. } => None,
+        Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => None,
     }
 }

@@ -204,7 +204,7 @@ pub(super) fn channel_of(event: &Event) -> Option<(String, bool)> {
             }
             Topic::Workspace(_) => None,
         },
-        Event::Face(_) | Event::Own(_) | Event::Alone { .. } => None,
+        Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => None,
     }
 }
 

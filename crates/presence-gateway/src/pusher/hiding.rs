@@ -1,7 +1,7 @@
 //! Who hides, hides with all of their page: also on the channels on which nobody has a name, but every page counts.
 
 use presence_client::wire::{Chosen, Field};
-use presence_core::{Owned, UserId};
+use presence_core::{OwnView, UserId};
 
 use super::Pusher;
 use crate::request::StatusRequest;
@@ -17,13 +17,13 @@ pub(super) struct Hiding {
 
 impl Pusher {
     /// A guest was told the truth about themselves.
-    pub(super) fn note_own(&mut self, guest: usize, owned: &Owned) {
+    pub(super) fn note_own(&mut self, guest: usize, own_view: &OwnView) {
         if self.nobody.as_ref() == Some(self.guests[guest].session().user()) {
             return;
         }
         let known = &mut self.hiding.known;
-        known.retain(|(user, _)| *user != owned.user);
-        known.push((owned.user.clone(), owned.chosen.hides()));
+        known.retain(|(user, _)| *user != own_view.user);
+        known.push((own_view.user.clone(), own_view.chosen.hides()));
         self.hide_with_them();
     }
 

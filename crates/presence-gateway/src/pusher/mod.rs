@@ -237,13 +237,13 @@ impl Pusher {
             | Event::Typing { topic, .. }
             | Event::Cursors { topic, .. }
             | Event::Broadcast { topic, .. } => topic,
-            Event::Face(face) => {
+            Event::PublicView(public_view) => {
                 if let Some(watchlist) = &mut self.watchlist {
-                    watchlist.note(Instant::now(), face);
+                    watchlist.note(Instant::now(), public_view);
                 }
                 return;
             }
-            Event::Own(owned) => return self.note_own(guest, owned),
+            Event::OwnView(own_view) => return self.note_own(guest, own_view),
             Event::Alone { .. } => return,
         };
         let Topic::Channel(channel) = topic else {
@@ -266,8 +266,8 @@ impl Pusher {
                 subscription.is_on = true;
                 succeed(subscription, session, told, (is_there, count), out);
             }
-            Event::Summary { faces, count, .. } if subscription.kind == Kind::Presence => {
-                let is_there = faces.iter().any(|it| it.user == *session.user());
+            Event::Summary { sample, count, .. } if subscription.kind == Kind::Presence => {
+                let is_there = sample.iter().any(|it| it.user == *session.user());
                 subscription.is_on = true;
                 succeed(subscription, session, told, (is_there, *count), out);
             }

@@ -39,7 +39,7 @@ pub(super) fn everyone_of(event: &Event) -> Bytes {
             cursors,
             ..
         } => (people, &typing[..], &cursors[..]),
-        Event::Summary { faces, .. } => (faces, &[][..], &[][..]),
+        Event::Summary { sample, .. } => (sample, &[][..], &[][..]),
         _ => return Bytes::new(),
     };
     let (mut ids, mut hash) = (String::new(), String::new());

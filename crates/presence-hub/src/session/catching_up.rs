@@ -50,12 +50,12 @@ impl Session {
             Event::Typing { topic, .. }
             | Event::Cursors { topic, .. }
             | Event::Broadcast { topic, .. } => self.topics.contains(topic),
-            Event::Face(face) => {
-                self.caught_up(|it| matches!(it, Owed::User(it) if *it == face.user));
-                self.users.contains(&face.user)
+            Event::PublicView(public_view) => {
+                self.caught_up(|it| matches!(it, Owed::User(it) if *it == public_view.user));
+                self.users.contains(&public_view.user)
             }
-            Event::Own(owned) => {
-                self.alias = owned.alias_of(self.connection.session);
+            Event::OwnView(own_view) => {
+                self.alias = own_view.alias_of(self.connection.session);
                 self.caught_up(|it| *it == Owed::Own);
                 true
             }

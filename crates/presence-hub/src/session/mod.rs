@@ -136,7 +136,7 @@ impl Session {
     }
 
     /// What others are shown as the id of the session. It is another one each time its user comes out of hiding, which
-    /// [`Event::Own`](presence_core::Event::Own) tells.
+    /// [`Event::OwnView`](presence_core::Event::OwnView) tells.
     pub fn alias(&self) -> SessionId {
         self.alias
     }

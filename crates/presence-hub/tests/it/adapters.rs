@@ -20,8 +20,8 @@ async fn a_store_of_profiles_that_panics_ends_one_call_and_not_the_shard() {
     let (hub, wrong) = start_alone();
     for name in ["panic-load", "panic-first"] {
         assert_eq!(refused(&hub, name).await, Refusal::Unavailable);
-        let face = hub.face(&user(name)).await;
-        assert_eq!(face, Err(Refusal::Unavailable));
+        let public_view = hub.public_view(&user(name)).await;
+        assert_eq!(public_view, Err(Refusal::Unavailable));
     }
     let mut ann = Watcher::join(&hub, "ann").await;
     ann.sees(&["ann"]).await;
@@ -63,9 +63,9 @@ async fn words_that_nobody_may_choose_are_dropped_and_counted() {
     profile.status.emoji = Some(":tea:".into());
     wrong.0.save(&[profile]).await.unwrap();
     let _ann = connect(&hub, "ann").await;
-    let face = hub.face(&user("ann")).await.unwrap();
+    let public_view = hub.public_view(&user("ann")).await.unwrap();
     assert_eq!(
-        (&face.look.message, face.look.emoji.as_deref()),
+        (&public_view.look.message, public_view.look.emoji.as_deref()),
         (&None, Some(":tea:"))
     );
     assert_eq!(hub.counters().garbled.load(Relaxed), 1);

@@ -191,8 +191,8 @@ async fn a_record_that_cannot_be_read_is_not_a_store_that_is_away() {
     let loads = profiles.loads.load(Relaxed) - loads;
     assert!((10..=13).contains(&loads), "{loads} loads in a minute");
     // Others are read before they are answered, and saved without a detour.
-    let face = hub.face(&user("bob")).await.unwrap();
-    assert_eq!(face.last_seen, Some(Timestamp::from_millis(1)));
+    let public_view = hub.public_view(&user("bob")).await.unwrap();
+    assert_eq!(public_view.last_seen, Some(Timestamp::from_millis(1)));
     hub.choose(&user("carl"), says("kept")).await.unwrap();
     sleep(SECOND).await;
     assert!(profiles.saved(&user("carl")).is_some());
@@ -219,8 +219,11 @@ async fn of_who_is_erased_nothing_is_left_anywhere() {
     }
     sleep(2 * SECOND).await;
     assert_eq!(profiles.saved(&user("ann")), None);
-    let face = there.face(&user("ann")).await.unwrap();
-    assert_eq!((&face.look.message, face.last_seen), (&None, None));
+    let public_view = there.public_view(&user("ann")).await.unwrap();
+    assert_eq!(
+        (&public_view.look.message, public_view.last_seen),
+        (&None, None)
+    );
 
     sleep(60 * SECOND).await;
     assert_eq!(waiting(&store).await, []);

@@ -165,7 +165,7 @@ impl User {
     }
 
     /// How the user looks to those who watch them, as text.
-    pub(super) fn face(&self, now: Timestamp) -> String {
+    pub(super) fn public_view(&self, now: Timestamp) -> String {
         let message = self.veil.as_ref().map_or(&self.message, |it| &it.0);
         let mut kinds: Vec<_> = self.sessions.iter().map(|it| it.device.kind()).collect();
         kinds.retain(|_| self.is_shown());

@@ -8,8 +8,9 @@ use presence_core::node::{Effect, Input, Node};
 use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Answer, Audience, Connection};
 use presence_core::{
-    ChannelId, Chosen, DeviceId, Edit, Event, Expiry, Face, Limits, Meta, Owned, Pointer, Profile,
-    Reason, SessionId, StatusChange, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
+    ChannelId, Chosen, DeviceId, Edit, Event, Expiry, Limits, Meta, OwnView, Pointer, Profile,
+    PublicView, Reason, SessionId, StatusChange, Timestamp, Timing, Topic, UserId, Watching,
+    WorkspaceId,
 };
 
 use super::naive::Naive;
@@ -37,9 +38,9 @@ pub(super) struct World {
     reply_tos: u64,
     sessions: u128,
     /// Those who watch a user, with what they were last told.
-    faces: BTreeMap<(String, SessionId), Option<Face>>,
+    public_views: BTreeMap<(String, SessionId), Option<PublicView>>,
     /// What each user was last told of themselves.
-    owned: BTreeMap<String, Owned>,
+    own_view: BTreeMap<String, OwnView>,
     /// The answer to what a test asked.
     answer: Option<Answer>,
     /// Those who hid when everything was told, and hide since.
@@ -88,8 +89,8 @@ impl World {
             asked: BTreeSet::new(),
             reply_tos: 0,
             sessions: 0,
-            faces: BTreeMap::new(),
-            owned: BTreeMap::new(),
+            public_views: BTreeMap::new(),
+            own_view: BTreeMap::new(),
             answer: None,
             hidden: BTreeSet::new(),
         }
@@ -205,21 +206,25 @@ impl World {
         let online = self.naive.users.values().filter(|it| it.is_shown());
         assert_eq!(self.node.online(), online.count());
         let told: Vec<_> = self
-            .faces
+            .public_views
             .iter()
-            .map(|(it, face)| (it.0.clone(), face.clone()))
+            .map(|(it, public_view)| (it.0.clone(), public_view.clone()))
             .collect();
-        for (user, face) in told {
-            let face = face.expect("who watches is told at once");
-            let Answer::Face(asked) = self.ask(&user, false) else {
-                panic!("{user}: no face");
+        for (user, public_view) in told {
+            let public_view = public_view.expect("who watches is told at once");
+            let Answer::PublicView(asked) = self.ask(&user, false) else {
+                panic!("{user}: no public view");
             };
             // Each is told in an epoch of its own.
-            let clock = face.clock;
-            assert_eq!(face, presence_core::Face { clock, ..asked });
-            let devices = (face.look.status, &face.look.message, face.devices);
+            let clock = public_view.clock;
+            assert_eq!(public_view, presence_core::PublicView { clock, ..asked });
+            let devices = (
+                public_view.look.status,
+                &public_view.look.message,
+                public_view.devices,
+            );
             let text = format!("{:?} {:?} {:?}", devices.0, devices.1, devices.2);
-            assert_eq!(text, self.naive.user(&user).face(self.now), "{user}");
+            assert_eq!(text, self.naive.user(&user).public_view(self.now), "{user}");
         }
         for user in USERS {
             let sessions = &self.naive.user(user).sessions;
@@ -227,8 +232,8 @@ impl World {
                 .iter()
                 .any(|it| it.gone_until.is_none() && !it.acted)
             {
-                let told = self.owned[user].clone();
-                let Answer::Owned(asked) = self.ask(user, true) else {
+                let told = self.own_view[user].clone();
+                let Answer::OwnView(asked) = self.ask(user, true) else {
                     panic!("not what was asked for");
                 };
                 assert_eq!(timeless(told), timeless(asked));
@@ -243,7 +248,7 @@ impl World {
         for (topic, watcher) in watches {
             self.unwatch(&topic, watcher);
         }
-        for (user, watcher) in std::mem::take(&mut self.faces).into_keys() {
+        for (user, watcher) in std::mem::take(&mut self.public_views).into_keys() {
             let _ = watcher;
             self.tell_user(&user, users::Input::Unwatched);
         }
@@ -459,11 +464,11 @@ impl World {
                 let watcher =
                     SessionId::from_u128(ONLOOKERS + 1 + u128::from(self.chance.below(2)));
                 let key = (user.to_owned(), watcher);
-                if self.faces.remove(&key).is_some() {
+                if self.public_views.remove(&key).is_some() {
                     self.withdraw(&mut unused);
                     self.tell_user(user, users::Input::Unwatched);
                 } else {
-                    self.faces.insert(key, None);
+                    self.public_views.insert(key, None);
                     self.tell_user(user, users::Input::Watched { watcher, reply_to });
                 }
             }
@@ -587,9 +592,9 @@ impl World {
 
     /// Visitors whom nobody watches are forgotten with their last session, and who came out of hiding with that.
     fn forget_some(&mut self) {
-        let faces = &self.faces;
+        let public_views = &self.public_views;
         self.naive.users.retain(|id, user| {
-            let watched = faces.keys().any(|it| it.0 == *id);
+            let watched = public_views.keys().any(|it| it.0 == *id);
             !id.starts_with("anon_") || watched || !user.sessions.is_empty()
         });
         let users = &self.naive.users;
@@ -785,22 +790,26 @@ impl World {
                 self.answer = Some(answer);
             }
             users::Effect::Tell { to, event } => match (to, event) {
-                (Audience::Watchers, Event::Face(face)) => {
-                    self.nothing_hidden_in_face(&face);
-                    let watchers = self.faces.iter_mut().filter(|it| it.0.0 == user.as_str());
+                (Audience::Watchers, Event::PublicView(public_view)) => {
+                    self.nothing_hidden_in_view(&public_view);
+                    let watchers = self
+                        .public_views
+                        .iter_mut()
+                        .filter(|it| it.0.0 == user.as_str());
                     for (_, told) in watchers {
                         if let Some(told) = told {
-                            assert_ne!(told.clock.epoch, face.clock.epoch);
+                            assert_ne!(told.clock.epoch, public_view.clock.epoch);
                         }
-                        *told = Some(face.clone());
+                        *told = Some(public_view.clone());
                     }
                 }
-                (Audience::Watcher(watcher), Event::Face(face)) => {
-                    self.nothing_hidden_in_face(&face);
-                    self.faces.insert((user.to_string(), watcher), Some(face));
+                (Audience::Watcher(watcher), Event::PublicView(public_view)) => {
+                    self.nothing_hidden_in_view(&public_view);
+                    self.public_views
+                        .insert((user.to_string(), watcher), Some(public_view));
                 }
-                (Audience::Sessions(_), Event::Own(owned)) => {
-                    self.owned.insert(user.to_string(), owned);
+                (Audience::Sessions(_), Event::OwnView(own_view)) => {
+                    self.own_view.insert(user.to_string(), own_view);
                 }
                 other => panic!("not for them: {other:?}"),
             },
@@ -817,26 +826,26 @@ impl World {
         }
     }
 
-    fn nothing_hidden_in_face(&self, face: &Face) {
+    fn nothing_hidden_in_view(&self, public_view: &PublicView) {
         if self
             .naive
             .users
-            .get(face.user.as_str())
+            .get(public_view.user.as_str())
             .is_some_and(|it| it.hides())
         {
-            assert_eq!(face.look.status, presence_core::Visible::Offline);
-            assert_eq!(face.devices, []);
+            assert_eq!(public_view.look.status, presence_core::Visible::Offline);
+            assert_eq!(public_view.devices, []);
         }
     }
 }
 
 /// Without what moves with every heartbeat.
-fn timeless(mut owned: Owned) -> Owned {
-    owned.last_seen = None;
-    for device in &mut owned.devices {
+fn timeless(mut own_view: OwnView) -> OwnView {
+    own_view.last_seen = None;
+    for device in &mut own_view.devices {
         device.heard_at = Timestamp::default();
     }
-    owned
+    own_view
 }
 
 /// Three channels, and a workspace.

@@ -20,8 +20,8 @@ use super::machines::{MAILBOXES, Machines, Mailbox, Wish};
 use super::planted::Planted;
 use super::script::{CLIENTS, ROOMS, Script, TOPICS, USERS, What};
 use super::store::{SERVERS, Store, server_of};
-use super::truth::{FACE, GRACE_MS, SPOTS, Said, Spot, Sure, possible};
-use super::view::{FaceView, Step, View};
+use super::truth::{GRACE_MS, PROFILE, SPOTS, Said, Spot, Sure, possible};
+use super::view::{PublicViewCheck, Step, View};
 use crate::chance::Chance;
 
 /// A server pings each connection so often, and waits so long for the answer.
@@ -174,7 +174,7 @@ pub(super) struct World<'a> {
     asked: BTreeMap<u64, Asked>,
     reply_tos: u64,
     views: BTreeMap<(usize, usize), View>,
-    faces: BTreeMap<(usize, usize), FaceView>,
+    public_views: BTreeMap<(usize, usize), PublicViewCheck>,
     /// What watchers have to be told again when their node is back.
     watches: BTreeSet<(usize, usize)>,
     began_at: BTreeMap<(usize, usize), u64>,
@@ -252,7 +252,7 @@ impl<'a> World<'a> {
             asked: BTreeMap::new(),
             reply_tos: 0,
             views: BTreeMap::new(),
-            faces: BTreeMap::new(),
+            public_views: BTreeMap::new(),
             watches: BTreeSet::new(),
             began_at: BTreeMap::new(),
             gaps: vec![Vec::new(); USERS.len()],
@@ -506,7 +506,7 @@ impl<'a> World<'a> {
         it.die();
         let gone: Vec<_> = std::mem::take(&mut it.sockets).into_iter().collect();
         self.views.retain(|(it, _), _| *it != node);
-        self.faces.retain(|(it, _), _| *it != node);
+        self.public_views.retain(|(it, _), _| *it != node);
         for (socket, open) in gone {
             self.send(open.client, socket, ToClient::Closed(None));
         }
@@ -763,23 +763,23 @@ impl<'a> World<'a> {
             }
             users::Effect::Tell { to, event } => match (to, event) {
                 (Audience::Sessions(_), _) => {}
-                (to, Told::Face(face)) => {
+                (to, Told::PublicView(public_view)) => {
                     let index = USERS.iter().position(|it| *it == user.as_str()).unwrap();
-                    let Some(view) = self.faces.get_mut(&(node, index)) else {
+                    let Some(view) = self.public_views.get_mut(&(node, index)) else {
                         return;
                     };
                     let is_first = to != Audience::Watchers;
-                    let outcome = view.hear(&face, is_first);
+                    let outcome = view.hear(&public_view, is_first);
                     log!(
                         self,
                         "  node {node} tells of {user}: {:?} {:?} r{} seen {:?}",
-                        face.look.status,
-                        face.look.message,
-                        face.clock.version,
-                        face.last_seen
+                        public_view.look.status,
+                        public_view.look.message,
+                        public_view.clock.version,
+                        public_view.last_seen
                     );
                     let steps = outcome.map(|it| it.into_iter().collect());
-                    self.judge(node, FACE, steps);
+                    self.judge(node, PROFILE, steps);
                 }
                 _ => self.breaks("answers", format!("{user}: told to the wrong people")),
             },
@@ -1146,7 +1146,9 @@ impl<'a> World<'a> {
             What::Break { client } => self.break_off(client),
             What::Silence { client } => self.silence(client),
             // Who was not told yet that they are in cannot leave.
-            What::Leave { client } if !self.clients[client].is_in(FACE) => self.break_off(client),
+            What::Leave { client } if !self.clients[client].is_in(PROFILE) => {
+                self.break_off(client)
+            }
             What::Leave { client } => {
                 self.say(client, Said_::Left);
                 self.drop_socket(client, true, SEEN_MS);
@@ -1188,7 +1190,7 @@ impl<'a> World<'a> {
                 self.post(node, at, ToNode::Serve { client, room });
             }
             What::Watch { node, topic } => self.toggle_watch(node, topic),
-            What::WatchUser { node, user } => self.toggle_watch(node, FACE + user),
+            What::WatchUser { node, user } => self.toggle_watch(node, PROFILE + user),
             _ => {}
         }
     }
@@ -1271,13 +1273,13 @@ impl<'a> World<'a> {
         if is_watched {
             return self.watch(node, spot);
         }
-        let input = if spot < FACE {
+        let input = if spot < PROFILE {
             self.views.remove(&(node, spot));
             let (topic, watching) = (super::topic(spot), Watching::Full);
             node::Input::Roster(rosters::Input::Unwatched { topic, watching })
         } else {
-            self.faces.remove(&(node, spot - FACE));
-            node::Input::User(user_id(spot - FACE), users::Input::Unwatched)
+            self.public_views.remove(&(node, spot - PROFILE));
+            node::Input::User(user_id(spot - PROFILE), users::Input::Unwatched)
         };
         self.post(node, self.now, ToNode::Input(input));
     }
@@ -1286,7 +1288,7 @@ impl<'a> World<'a> {
         let watcher = watcher_id(node, spot);
         self.began_at.insert((node, spot), self.now);
         let reply_to = Some(self.reply_to(Asked::Other));
-        let input = if spot < FACE {
+        let input = if spot < PROFILE {
             self.views.insert((node, spot), View::default());
             node::Input::Roster(rosters::Input::Watched {
                 topic: super::topic(spot),
@@ -1297,9 +1299,10 @@ impl<'a> World<'a> {
                 reply_to,
             })
         } else {
-            self.faces.insert((node, spot - FACE), FaceView::default());
+            self.public_views
+                .insert((node, spot - PROFILE), PublicViewCheck::default());
             let input = users::Input::Watched { watcher, reply_to };
-            node::Input::User(user_id(spot - FACE), input)
+            node::Input::User(user_id(spot - PROFILE), input)
         };
         self.post(node, self.now, ToNode::Input(input));
     }
@@ -1581,9 +1584,14 @@ impl<'a> World<'a> {
         };
         let is_move = self.gaps[user].iter().any(blurs);
         // Who began to watch while the store was away was not told of those on other nodes.
-        let began_at = self
-            .began_at
-            .get(&(node, if spot == FACE { FACE + user } else { spot }));
+        let began_at = self.began_at.get(&(
+            node,
+            if spot == PROFILE {
+                PROFILE + user
+            } else {
+                spot
+            },
+        ));
         let is_new = |(start, end): &(u64, u64)| {
             let began = began_at.is_some_and(|at| *start <= at + 1_000 && *at <= end + 3_000);
             began && self.now <= end + HEALS_MS
@@ -1638,13 +1646,13 @@ impl<'a> World<'a> {
                 self.compare_drawn(node, spot, spot, user, look, is_blank);
             }
         }
-        let watched: Vec<(usize, usize)> = self.faces.keys().copied().collect();
+        let watched: Vec<(usize, usize)> = self.public_views.keys().copied().collect();
         for (node, user) in watched {
-            let face = self.faces[&(node, user)].face.as_ref();
-            let is_blank = face.is_none();
-            let look = face.filter(|it| it.look.status != Visible::Offline);
+            let public_view = self.public_views[&(node, user)].public_view.as_ref();
+            let is_blank = public_view.is_none();
+            let look = public_view.filter(|it| it.look.status != Visible::Offline);
             let look = look.map(|it| (it.look.status, it.look.message.clone()));
-            self.compare_drawn(node, FACE, FACE + user, user, look, is_blank);
+            self.compare_drawn(node, PROFILE, PROFILE + user, user, look, is_blank);
         }
     }
 
@@ -1702,8 +1710,8 @@ impl<'a> World<'a> {
         match chosen {
             Chosen::Online => {
                 let its = self.clients.iter().filter(|it| it.user == user);
-                let mut open = its.filter(|it| it.is_in(FACE));
-                let is_settled = self.spots[user][FACE].open_until < self.now;
+                let mut open = its.filter(|it| it.is_in(PROFILE));
+                let is_settled = self.spots[user][PROFILE].open_until < self.now;
                 let all_active = open.all(|it| it.activity == Activity::Active);
                 status == Visible::Online
                     || (status == Visible::Away && !(all_active && is_settled))
@@ -1743,17 +1751,21 @@ impl<'a> World<'a> {
             if user_id(user).is_anonymous() {
                 continue;
             }
-            let faces: Vec<_> = self.faces.iter().filter(|(key, _)| key.1 == user).collect();
+            let public_views: Vec<_> = self
+                .public_views
+                .iter()
+                .filter(|(key, _)| key.1 == user)
+                .collect();
             // Who was left by the others may hear of it late that somebody was seen there meanwhile, and nobody is told that.
             let all_sound = self.nodes.iter().all(|it| it.unsound_until == 0);
             let is_exact = self.faults.is_empty() && all_sound;
-            let text = |face: &presence_core::Face| {
-                let seen = face.last_seen.filter(|_| is_exact);
-                format!("{:?} {seen:?} {:?}", face.look, face.devices)
+            let text = |public_view: &presence_core::PublicView| {
+                let seen = public_view.last_seen.filter(|_| is_exact);
+                format!("{:?} {seen:?} {:?}", public_view.look, public_view.devices)
             };
-            let texts: BTreeSet<_> = faces
+            let texts: BTreeSet<_> = public_views
                 .iter()
-                .filter_map(|(_, it)| it.face.as_ref().map(text))
+                .filter_map(|(_, it)| it.public_view.as_ref().map(text))
                 .collect();
             if texts.len() > 1 {
                 let how = format!("watchers of {} draw {texts:?}", name);
@@ -1867,7 +1879,7 @@ fn channel(room: usize) -> ChannelId {
 fn spot_name(spot: usize) -> String {
     match spot < TOPICS {
         true => super::topic(spot).to_string(),
-        false => "their faces".to_owned(),
+        false => "their public views".to_owned(),
     }
 }
 
