@@ -40,7 +40,7 @@ pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
     }
 }
 
-/// The encodings of an event that are made once and shared: the slots of [`presence_hub::Told`].
+/// The encodings of an event that are made once and shared: the slots of [`presence_hub::SharedEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
     /// The JSON text of the native protocol, `presence.v1.json`.

@@ -54,7 +54,7 @@ impl Backlog {
     /// Counts a delivery that waits from now on.
     pub(crate) fn add(&self, delivery: &Delivery) {
         let bytes = match delivery {
-            Delivery::Told(told) => told.is_queued(),
+            Delivery::Event(shared) => shared.is_queued(),
             other => other.weight(),
         };
         self.change(bytes as isize + ENTRY_BYTES as isize);
@@ -63,7 +63,7 @@ impl Backlog {
     /// Counts a delivery that waits no longer.
     pub(crate) fn remove(&self, delivery: &Delivery) {
         let bytes = match delivery {
-            Delivery::Told(told) => told.is_taken(),
+            Delivery::Event(shared) => shared.is_taken(),
             other => other.weight(),
         };
         self.change(-(bytes as isize + ENTRY_BYTES as isize));

@@ -30,9 +30,9 @@ mod pulse;
 mod retention;
 mod session;
 mod shards;
+mod shared_event;
 mod sweeper;
 mod tasks;
-mod told;
 
 pub use clock::Clock;
 pub use counters::{Counters, Counts};
@@ -41,7 +41,7 @@ pub use hub::{Entry, Hub, Settings};
 pub use outbox::Ended;
 pub use places::Occupied;
 pub use session::{Busy, Delivery, Reference, Session};
-pub use told::{DIALECTS_MAX, Told};
+pub use shared_event::{DIALECTS_MAX, SharedEvent};
 
 /// The examples of `README.md`, compiled with the doc tests.
 #[cfg(doctest)]

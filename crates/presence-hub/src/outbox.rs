@@ -11,7 +11,7 @@ use presence_core::{Reason, Refusal, Topic};
 use crate::backlog::Backlog;
 use crate::counters::Counters;
 use crate::session::{Delivery, Reference, Watched};
-use crate::told::Told;
+use crate::shared_event::SharedEvent;
 
 /// Why a connection gets nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn tell(&self, told: &Arc<Told>) {
+    pub(crate) fn tell(&self, shared: &Arc<SharedEvent>) {
         let mut inner = self.lock();
         if inner.lagging || inner.ended.is_some() {
             return;
@@ -106,7 +106,7 @@ impl Outbox {
             Counters::add(&self.counters.conflated, 1);
         } else {
             Counters::add(&self.counters.delivered, 1);
-            inner.push(Delivery::Told(told.clone()), None, &self.backlog);
+            inner.push(Delivery::Event(shared.clone()), None, &self.backlog);
         }
         self.woken(inner);
         self.backlog.relieve();
@@ -147,7 +147,7 @@ impl Outbox {
         let has_events = inner
             .queue
             .iter()
-            .any(|it| matches!(it.delivery, Delivery::Told(_)));
+            .any(|it| matches!(it.delivery, Delivery::Event(_)));
         if !has_events {
             return;
         }
@@ -244,7 +244,7 @@ impl Inner {
     /// Drops every event. Answers stay, in order.
     fn conflate(&mut self, backlog: &Backlog) {
         self.queue.retain(|it| {
-            let is_event = matches!(it.delivery, Delivery::Told(_));
+            let is_event = matches!(it.delivery, Delivery::Event(_));
             if is_event {
                 backlog.remove(&it.delivery);
             }
@@ -268,8 +268,8 @@ mod tests {
     use super::*;
     use presence_core::{ChannelId, Clock, Event};
 
-    fn told() -> Arc<Told> {
-        Arc::new(Told::new(Arc::new(Event::Unchanged {
+    fn told() -> Arc<SharedEvent> {
+        Arc::new(SharedEvent::new(Arc::new(Event::Unchanged {
             topic: Topic::Channel(ChannelId::new("room:1").unwrap()),
             clock: Clock {
                 epoch: 1,
@@ -292,7 +292,7 @@ mod tests {
         let mut found = Vec::new();
         while let Poll::Ready(next) = outbox.poll(None) {
             found.push(match next {
-                Found::Delivery(Delivery::Told(_), _) => "told",
+                Found::Delivery(Delivery::Event(_), _) => "told",
                 Found::Delivery(Delivery::Granted(_), _) => "granted",
                 Found::Delivery(Delivery::Refused(..), _) => "refused",
                 Found::Delivery(Delivery::Ended(_), _) => unreachable!("the session makes those"),

@@ -22,7 +22,7 @@ use crate::pending::sleep_until;
 use crate::places;
 use crate::session::Reference;
 use crate::shards::Shards;
-use crate::told::Told;
+use crate::shared_event::SharedEvent;
 
 /// The number of messages that are taken at once before the clock and the store are looked at again.
 const BATCH_MAX: usize = 256;
@@ -219,9 +219,9 @@ impl<P: Profiles> People<P> {
             Message::News(news) => self.hear(news).await,
             Message::Away(is_alone) => {
                 self.is_alone = is_alone;
-                let told = Arc::new(Told::new(Event::Alone { is_alone }.into()));
+                let shared = Arc::new(SharedEvent::new(Event::Alone { is_alone }.into()));
                 for (_, outbox) in self.connections.values() {
-                    outbox.tell(&told);
+                    outbox.tell(&shared);
                 }
             }
             Message::Forward(topic, message) => {
@@ -384,7 +384,9 @@ impl<P: Profiles> People<P> {
                 if let ReplyTo::Door { outbox, reply } = reply_to {
                     if self.is_alone {
                         let is_alone = true;
-                        outbox.tell(&Arc::new(Told::new(Event::Alone { is_alone }.into())));
+                        outbox.tell(&Arc::new(SharedEvent::new(
+                            Event::Alone { is_alone }.into(),
+                        )));
                     }
                     let entry = (connection.epoch, outbox);
                     self.connections.insert(connection.session, entry);
@@ -484,7 +486,9 @@ impl<P: Profiles> People<P> {
                     && self.link.is_some()
                 {
                     let is_alone = self.is_alone;
-                    outbox.tell(&Arc::new(Told::new(Event::Alone { is_alone }.into())));
+                    outbox.tell(&Arc::new(SharedEvent::new(
+                        Event::Alone { is_alone }.into(),
+                    )));
                 }
                 answer(reply_to, Ok(it));
             }
@@ -494,17 +498,17 @@ impl<P: Profiles> People<P> {
 
     fn tell(&self, user: &UserId, to: &Audience, event: Event) {
         Counters::add(&self.counters.told, 1);
-        let told = Arc::new(Told::new(event.into()));
+        let shared = Arc::new(SharedEvent::new(event.into()));
         let watchers = || self.watchers.get(user).into_iter().flatten();
         match to {
             Audience::Sessions(sessions) => sessions
                 .iter()
                 .filter_map(|session| self.connections.get(session))
-                .for_each(|(_, outbox)| outbox.tell(&told)),
-            Audience::Watchers => watchers().for_each(|(_, outbox)| outbox.tell(&told)),
+                .for_each(|(_, outbox)| outbox.tell(&shared)),
+            Audience::Watchers => watchers().for_each(|(_, outbox)| outbox.tell(&shared)),
             Audience::Watcher(one) => watchers()
                 .filter(|(watcher, _)| watcher == one)
-                .for_each(|(_, outbox)| outbox.tell(&told)),
+                .for_each(|(_, outbox)| outbox.tell(&shared)),
         }
     }
 
@@ -553,7 +557,7 @@ pub(crate) fn answer(reply_to: ReplyTo, outcome: Result<Answer, Refusal>) {
         } => outbox.answer(reference, outcome.map(drop), undo),
         ReplyTo::Reader(outbox) => {
             if let Ok(Answer::OwnView(own_view)) = outcome {
-                outbox.tell(&Arc::new(Told::new(Event::OwnView(own_view).into())));
+                outbox.tell(&Arc::new(SharedEvent::new(Event::OwnView(own_view).into())));
             }
         }
         ReplyTo::Caller(reply) => {

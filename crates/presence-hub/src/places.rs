@@ -18,7 +18,7 @@ use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::pending::sleep_until;
 use crate::people::{ReplyTo, answer};
-use crate::told::Told;
+use crate::shared_event::SharedEvent;
 
 /// The number of messages that are taken at once before the clock is looked at again.
 const BATCH_MAX: usize = 256;
@@ -97,7 +97,7 @@ pub(crate) struct Places {
     watchers: HashMap<Topic, HashMap<SessionId, (Watching, Arc<Outbox>)>>,
     /// The last whole state of each topic that was told, until something else is told: many sessions join at once, and
     /// share its encoding.
-    snapshots: HashMap<Topic, Arc<Told>>,
+    snapshots: HashMap<Topic, Arc<SharedEvent>>,
 }
 
 impl Places {
@@ -310,12 +310,12 @@ impl Places {
             return;
         };
         Counters::add(&self.counters.told, 1);
-        let told = match self.snapshots.get(topic) {
-            Some(told) if Arc::ptr_eq(&told.event, &event) => told.clone(),
-            _ => Arc::new(Told::new(event)),
+        let shared = match self.snapshots.get(topic) {
+            Some(shared) if Arc::ptr_eq(&shared.event, &event) => shared.clone(),
+            _ => Arc::new(SharedEvent::new(event)),
         };
-        if matches!(*told.event, Event::Everyone { .. }) {
-            self.snapshots.insert(topic.clone(), told.clone());
+        if matches!(*shared.event, Event::Everyone { .. }) {
+            self.snapshots.insert(topic.clone(), shared.clone());
         } else if !matches!(to, Hearers::One(_)) {
             self.snapshots.remove(topic);
         }
@@ -324,17 +324,17 @@ impl Places {
             all().filter(move |(_, (watching, _))| (*watching == Watching::Summary) == summary)
         };
         match to {
-            Hearers::Full => want(false).for_each(|(_, (_, outbox))| outbox.tell(&told)),
-            Hearers::Summary => want(true).for_each(|(_, (_, outbox))| outbox.tell(&told)),
+            Hearers::Full => want(false).for_each(|(_, (_, outbox))| outbox.tell(&shared)),
+            Hearers::Summary => want(true).for_each(|(_, (_, outbox))| outbox.tell(&shared)),
             Hearers::FullBut(one) => want(false)
                 .filter(|(watcher, _)| *watcher != one)
-                .for_each(|(_, (_, outbox))| outbox.tell(&told)),
+                .for_each(|(_, (_, outbox))| outbox.tell(&shared)),
             Hearers::AllBut(except) => all()
                 .filter(|(watcher, _)| !except.contains(watcher))
-                .for_each(|(_, (_, outbox))| outbox.tell(&told)),
+                .for_each(|(_, (_, outbox))| outbox.tell(&shared)),
             Hearers::One(one) => {
                 if let Some((_, outbox)) = watchers.get(one) {
-                    outbox.tell(&told);
+                    outbox.tell(&shared);
                 }
             }
         }

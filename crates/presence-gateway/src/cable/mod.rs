@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use presence_core::{Event, Topic, UserId};
-use presence_hub::{Delivery, Reference, Told};
+use presence_hub::{Delivery, Reference, SharedEvent};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -131,11 +131,11 @@ impl Dialect for Cable {
 
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
-            Delivery::Told(told) => {
-                if matches!(*told.event, Event::OwnView(_)) {
-                    self.own = Some(told.event.clone());
+            Delivery::Event(shared) => {
+                if matches!(*shared.event, Event::OwnView(_)) {
+                    self.own = Some(shared.event.clone());
                 }
-                self.tell(&told, out);
+                self.tell(&shared, out);
             }
             Delivery::Granted(reference) => self.granted(&reference, out),
             Delivery::Refused(reference, why) => {
@@ -220,7 +220,7 @@ impl Cable {
         out.push_payload(TEXT, welcome.to_string().as_bytes());
     }
 
-    fn tell(&mut self, told: &Arc<Told>, out: &mut Out) {
+    fn tell(&mut self, shared: &Arc<SharedEvent>, out: &mut Out) {
         let Cable {
             guest,
             is_extended,
@@ -230,14 +230,14 @@ impl Cable {
         let me = guest.session().connection().session;
         let confirmed = |it: &&mut Subscription| it.state == State::Confirmed;
         let all = subscriptions.iter_mut().filter(confirmed);
-        for it in all.filter(|it| it.shows(&told.event)) {
-            if let Event::OwnView(own_view) = &*told.event {
+        for it in all.filter(|it| it.shows(&shared.event)) {
+            if let Event::OwnView(own_view) = &*shared.event {
                 let own = messages::own_of(own_view, own_view.alias_of(me));
                 out.push_shared(TEXT, it.head.as_bytes(), own.into());
                 continue;
             }
-            let shared = told.encoded(Slot::Cable as usize, messages::tails_of);
-            for tail in Tails::of(shared).filter(|tail| tail.but != Some(me)) {
+            let encoded = shared.encoded(Slot::Cable as usize, messages::tails_of);
+            for tail in Tails::of(encoded).filter(|tail| tail.but != Some(me)) {
                 let wanted = match tail.whom {
                     For::All | For::Each => true,
                     For::Curious => it.wish.is_curious,
@@ -246,7 +246,7 @@ impl Cable {
                 match tail.whom {
                     _ if !wanted => {}
                     For::Each => {
-                        let own = own_words(&told.event, &guest.identity().user);
+                        let own = own_words(&shared.event, &guest.identity().user);
                         let own = own.filter(|_| !it.has_begun && it.is_present);
                         let own = own.unwrap_or_default();
                         let head = format!("{},\"message\":{{{own}", it.head);
@@ -256,14 +256,17 @@ impl Cable {
                 }
             }
             if *is_extended {
-                let shared = told.encoded(Slot::CableExtended as usize, presence::tails_of);
-                for tail in Tails::of(shared) {
+                let encoded = shared.encoded(Slot::CableExtended as usize, presence::tails_of);
+                for tail in Tails::of(encoded) {
                     if tail.whom == For::All || it.has_begun {
                         out.push_shared(TEXT, it.head.as_bytes(), tail.text);
                     }
                 }
             }
-            it.has_begun |= matches!(*told.event, Event::Everyone { .. } | Event::Summary { .. });
+            it.has_begun |= matches!(
+                *shared.event,
+                Event::Everyone { .. } | Event::Summary { .. }
+            );
         }
     }
 

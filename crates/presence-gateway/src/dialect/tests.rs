@@ -36,8 +36,8 @@ async fn who_has_not_said_who_they_are_stays_and_may_be_several_users_later() {
     let began = Instant::now();
     let mut gone = Vec::new();
     while gone.len() < 2 {
-        if let Delivery::Told(told) = eve.next().await
-            && let Event::Changes { changes, .. } = &*told.event
+        if let Delivery::Event(shared) = eve.next().await
+            && let Event::Changes { changes, .. } = &*shared.event
             && let [presence_core::Change::Left { person, reason }] = &changes[..]
         {
             gone.push((person.user.to_string(), *reason));
@@ -198,12 +198,12 @@ impl Dialect for Parrot {
     }
 
     fn deliver(&mut self, guest: usize, delivery: Delivery, out: &mut Out) {
-        let Delivery::Told(told) = delivery else {
+        let Delivery::Event(shared) = delivery else {
             return;
         };
-        let shared = told.encoded(0, |event| Bytes::from(said(event)));
-        if !shared.is_empty() {
-            out.push_shared(TEXT, format!("#{guest} ").as_bytes(), shared.clone());
+        let encoded = shared.encoded(0, |event| Bytes::from(said(event)));
+        if !encoded.is_empty() {
+            out.push_shared(TEXT, format!("#{guest} ").as_bytes(), encoded.clone());
         }
     }
 

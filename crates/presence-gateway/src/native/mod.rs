@@ -113,15 +113,15 @@ impl Dialect for Native {
 
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
-            Delivery::Told(told) => {
-                if let Event::OwnView(own_view) = &*told.event {
+            Delivery::Event(shared) => {
+                if let Event::OwnView(own_view) = &*shared.event {
                     // Each session is told what it is called.
                     let own = own_of(own_view, Some(self.guest.session().connection().session));
                     return out.push(self.encoding.encode(&wire::Event::Own(own)));
                 }
                 let encode = |event: &_| self.encoding.encode(&event_of(event));
                 let slot = self.encoding.slot();
-                out.push(told.encoded(slot as usize, encode).clone());
+                out.push(shared.encoded(slot as usize, encode).clone());
             }
             Delivery::Granted(reference) => out.push(self.encoding.encode(&ok(&reference, None))),
             Delivery::Refused(reference, why) => {

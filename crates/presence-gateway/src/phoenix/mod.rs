@@ -21,7 +21,7 @@ mod service;
 use std::sync::Arc;
 
 use presence_client::wire::{ErrorCode, mend};
-use presence_hub::{Delivery, Told};
+use presence_hub::{Delivery, SharedEvent};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -52,7 +52,7 @@ pub(crate) struct Phoenix {
     /// `Some` while the client has joined its service topic.
     service: Option<Box<Service>>,
     /// The last event about its own user.
-    own: Option<Arc<Told>>,
+    own: Option<Arc<SharedEvent>>,
     buckets: Buckets,
 }
 
@@ -87,7 +87,7 @@ impl Dialect for Phoenix {
 
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
-            Delivery::Told(told) => self.tell(told, out),
+            Delivery::Event(shared) => self.tell(shared, out),
             Delivery::Granted(reference) => self.granted(&reference, out),
             Delivery::Refused(reference, why) => self.refused(reference, Refused::from(why), out),
             Delivery::Ended(_) => {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use presence_core::{ChannelId, Event, SessionId, Topic};
-use presence_hub::{Reference, Told};
+use presence_hub::{Reference, SharedEvent};
 
 use super::Phoenix;
 use super::events::{OnTopic, on_topic};
@@ -25,8 +25,8 @@ impl Phoenix {
         }
         if let (Asking::Service, Some(service)) = (asking, &mut self.service) {
             service.is_confirmed = true;
-            if let Some(told) = self.own.clone() {
-                self.tell_own(&told, out);
+            if let Some(shared) = self.own.clone() {
+                self.tell_own(&shared, out);
             }
         }
     }
@@ -97,12 +97,12 @@ impl Phoenix {
     }
 
     /// Sends the frames of an event to the topics that are about it.
-    pub(super) fn tell(&mut self, told: Arc<Told>, out: &mut Out) {
-        let joined = match &*told.event {
+    pub(super) fn tell(&mut self, shared: Arc<SharedEvent>, out: &mut Out) {
+        let joined = match &*shared.event {
             Event::Alone { .. } => return,
             Event::OwnView(_) => {
-                self.own = Some(told.clone());
-                self.tell_own(&told, out);
+                self.own = Some(shared.clone());
+                self.tell_own(&shared, out);
                 return;
             }
             // A broadcast goes to the others only.
@@ -113,17 +113,20 @@ impl Phoenix {
             event => topic_of(event).and_then(|it| self.topics.of(it)),
         };
         if let Some(joined) = joined {
-            let slot = told.encoded(Slot::PhoenixTopic as usize, on_topic);
-            let OnTopic { shared, frames } = OnTopic::of(slot);
-            if !shared.is_empty() {
-                out.push_shared(TEXT, joined.address().as_bytes(), shared);
+            let slot = shared.encoded(Slot::PhoenixTopic as usize, on_topic);
+            let OnTopic {
+                shared: encoded,
+                frames,
+            } = OnTopic::of(slot);
+            if !encoded.is_empty() {
+                out.push_shared(TEXT, joined.address().as_bytes(), encoded);
             }
             if !frames.is_empty() {
                 out.push(frames);
             }
         }
         if let Some(service) = self.service.as_ref().filter(|it| it.is_confirmed) {
-            let ends = told.encoded(Slot::PhoenixService as usize, on_service);
+            let ends = shared.encoded(Slot::PhoenixService as usize, on_service);
             for end in lines(ends) {
                 out.push_shared(TEXT, service.address().as_bytes(), end);
             }
@@ -131,8 +134,8 @@ impl Phoenix {
     }
 
     /// Sends the user's own state to the service topic: first the whole state, then its changes.
-    fn tell_own(&mut self, told: &Told, out: &mut Out) {
-        let (Event::OwnView(own_view), Some(service)) = (&*told.event, &mut self.service) else {
+    fn tell_own(&mut self, shared: &SharedEvent, out: &mut Out) {
+        let (Event::OwnView(own_view), Some(service)) = (&*shared.event, &mut self.service) else {
             return;
         };
         let Some(joined) = self

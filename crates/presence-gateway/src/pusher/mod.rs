@@ -23,7 +23,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use presence_client::wire::ErrorCode;
 use presence_core::{Event, Timestamp, Topic, UserId};
-use presence_hub::{Delivery, Told};
+use presence_hub::{Delivery, SharedEvent};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -139,7 +139,7 @@ impl Dialect for Pusher {
 
     fn deliver(&mut self, guest: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
-            Delivery::Told(told) => self.tell(guest, &told, out),
+            Delivery::Event(shared) => self.tell(guest, &shared, out),
             Delivery::Granted(name) => self.granted(&name, out),
             Delivery::Refused(Some(name), why) => {
                 if self.subscriptions.named(&name).is_some_and(|it| !it.is_on) {
@@ -227,8 +227,8 @@ impl Pusher {
         }
     }
 
-    fn tell(&mut self, guest: usize, told: &Told, out: &mut Out) {
-        let topic = match &*told.event {
+    fn tell(&mut self, guest: usize, shared: &SharedEvent, out: &mut Out) {
+        let topic = match &*shared.event {
             Event::Everyone { topic, .. }
             | Event::Unchanged { topic, .. }
             | Event::Anew { topic, .. }
@@ -253,23 +253,23 @@ impl Pusher {
             return;
         };
         let session = self.guests[guest].session();
-        if let Event::Broadcast { user, session, .. } = &*told.event
-            && commands::is_typing(&told.event)
+        if let Event::Broadcast { user, session, .. } = &*shared.event
+            && commands::is_typing(&shared.event)
             && session.outsider().is_none()
         {
             subscription.heard_whisper(user);
         }
-        match &*told.event {
+        match &*shared.event {
             Event::Everyone { people, .. } if subscription.kind == Kind::Presence => {
                 let is_there = people.iter().any(|it| it.user == *session.user());
                 let count = people.len() + usize::from(!is_there);
                 subscription.is_on = true;
-                succeed(subscription, session, told, (is_there, count), out);
+                succeed(subscription, session, shared, (is_there, count), out);
             }
             Event::Summary { sample, count, .. } if subscription.kind == Kind::Presence => {
                 let is_there = sample.iter().any(|it| it.user == *session.user());
                 subscription.is_on = true;
-                succeed(subscription, session, told, (is_there, *count), out);
+                succeed(subscription, session, shared, (is_there, *count), out);
             }
             _ if !subscription.is_on => {}
             // How many listen to what is for one user is nobody's business.
@@ -278,18 +278,18 @@ impl Pusher {
                 if *said == session.connection().session
                     || said.outsider() == Some(SocketId::outsider(Some(self.socket))) => {}
             event @ Event::Typing { stopped, .. } if !subscription.whisperers.is_empty() => {
-                let shared = told.encoded(Slot::Pusher as usize, frames_of).clone();
+                let encoded = shared.encoded(Slot::Pusher as usize, frames_of).clone();
                 let whisperers = &mut subscription.whisperers;
                 let is_spared = |user: &UserId| user == session.user() || whisperers.contains(user);
-                let parts = Frames::of(shared).without_those(event, is_spared);
+                let parts = Frames::of(encoded).without_those(event, is_spared);
                 whisperers.retain(|it| !stopped.contains(it));
                 for part in parts.into_iter().filter(|it| !it.is_empty()) {
                     out.push(part);
                 }
             }
             event => {
-                let shared = told.encoded(Slot::Pusher as usize, frames_of).clone();
-                let parts = Frames::of(shared).without(event, session.user());
+                let encoded = shared.encoded(Slot::Pusher as usize, frames_of).clone();
+                let parts = Frames::of(encoded).without(event, session.user());
                 for part in parts.into_iter().filter(|it| !it.is_empty()) {
                     out.push(part);
                 }
@@ -303,12 +303,12 @@ impl Pusher {
 fn succeed(
     subscription: &Subscription,
     session: &presence_hub::Session,
-    told: &Told,
+    shared: &SharedEvent,
     (is_there, count): (bool, usize),
     out: &mut Out,
 ) {
-    let shared = told.encoded(Slot::Pusher as usize, everyone_of).clone();
-    let Everyone { ids, hash, frames } = Everyone::of(shared);
+    let encoded = shared.encoded(Slot::Pusher as usize, everyone_of).clone();
+    let Everyone { ids, hash, frames } = Everyone::of(encoded);
     let (mut id, mut member) = (String::new(), String::new());
     if !is_there {
         let own = json_of(&id_of(session.user()));

@@ -176,8 +176,8 @@ async fn is_online(eve: &mut presence_hub::Session) -> bool {
     let mut online = None;
     // What is so after a while, whatever was in between.
     while let Ok(delivery) = tokio::time::timeout(Duration::from_secs(2), eve.next()).await {
-        if let Delivery::Told(told) = delivery
-            && let Event::PublicView(public_view) = &*told.event
+        if let Delivery::Event(shared) = delivery
+            && let Event::PublicView(public_view) = &*shared.event
         {
             online = Some(public_view.look.status != presence_core::Visible::Offline);
         }

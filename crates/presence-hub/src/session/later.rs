@@ -8,7 +8,7 @@ use presence_core::{ByteBucket, ByteRate, Clock as Version, Event, Topic, Watchi
 use super::watched::Watched;
 use super::{BUSY, Reference, Session};
 use crate::clock::Clock;
-use crate::told::Told;
+use crate::shared_event::SharedEvent;
 
 /// The number of states that may be on their way to one connection: what they cost is known only when they are there.
 const COMING_MAX: usize = 16;
@@ -153,10 +153,10 @@ impl Session {
         Ok(())
     }
 
-    /// Counts the bytes of `told` if it is a state that was asked for. A whole state always counts, even if the topic
+    /// Counts the bytes of `shared` if it is a state that was asked for. A whole state always counts, even if the topic
     /// is no longer watched: otherwise watching and unwatching in turns would cost nothing.
-    pub(super) fn spend_on(&self, told: &Told) {
-        let is_asked_for = match &*told.event {
+    pub(super) fn spend_on(&self, shared: &SharedEvent) {
+        let is_asked_for = match &*shared.event {
             Event::Everyone { .. } => true,
             Event::Summary { topic, .. } | Event::Unchanged { topic, .. } => {
                 self.topics.get(topic).is_some_and(|it| it.is_coming)
@@ -164,7 +164,7 @@ impl Session {
             _ => false,
         };
         if is_asked_for {
-            self.budget.spend(told.weight());
+            self.budget.spend(shared.weight());
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::outbox::{Ended, Found, Outbox, Undo};
 use crate::people::{self, ReplyTo};
 use crate::places;
 use crate::shards::Shards;
-use crate::told::Told;
+use crate::shared_event::SharedEvent;
 
 /// The name of a command in its answer, as the one who sent the command chose it.
 pub type Reference = Box<str>;
@@ -41,7 +41,7 @@ pub struct Busy {
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// An event. Everyone else who is told it shares it.
-    Told(Arc<Told>),
+    Event(Arc<SharedEvent>),
     /// The command with this reference was carried out.
     Granted(Reference),
     /// A command was not carried out. The reference is that of the command, if it had one.
@@ -53,7 +53,7 @@ pub enum Delivery {
 impl Delivery {
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Delivery::Told(told) => told.weight(),
+            Delivery::Event(shared) => shared.weight(),
             Delivery::Granted(reference) | Delivery::Refused(Some(reference), _) => {
                 64 + reference.len()
             }
@@ -255,9 +255,10 @@ impl Session {
                 self.is_over |= matches!(why, Ended::Closed(_));
                 Some(Delivery::Ended(why))
             }
-            Found::Delivery(Delivery::Told(told), _) => {
-                self.spend_on(&told);
-                self.follows(&told.event).then_some(Delivery::Told(told))
+            Found::Delivery(Delivery::Event(shared), _) => {
+                self.spend_on(&shared);
+                self.follows(&shared.event)
+                    .then_some(Delivery::Event(shared))
             }
             Found::Delivery(delivery, undo) => {
                 if let Some(undo) = undo {

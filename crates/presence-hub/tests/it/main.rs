@@ -380,7 +380,7 @@ async fn a_room_that_is_bigger_than_a_queue_still_arrives_and_so_do_two() {
     let mut seen = std::collections::BTreeSet::new();
     while seen.len() < 2 {
         let next = tokio::time::timeout(Duration::from_secs(10), ann.next()).await;
-        let presence_hub::Delivery::Told(told) = next.expect("a room never came") else {
+        let presence_hub::Delivery::Event(told) = next.expect("a room never came") else {
             continue;
         };
         if let presence_core::Event::Everyone { topic, people, .. } = &*told.event {

@@ -12,7 +12,7 @@ pub const DIALECTS_MAX: usize = 8;
 /// An event that all its watchers share, together with its encodings. The first connection that needs an encoding makes
 /// it, and all others use it.
 #[derive(Debug)]
-pub struct Told {
+pub struct SharedEvent {
     /// The event that is delivered.
     pub event: Arc<Event>,
     weight: usize,
@@ -21,9 +21,9 @@ pub struct Told {
     encoded: [OnceLock<Bytes>; DIALECTS_MAX],
 }
 
-impl Told {
+impl SharedEvent {
     pub(crate) fn new(event: Arc<Event>) -> Self {
-        Told {
+        SharedEvent {
             weight: event.weight(),
             queued: AtomicUsize::new(0),
             event,
