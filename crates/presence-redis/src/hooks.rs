@@ -66,11 +66,11 @@ impl RedisTopics {
         let answer = self.call(Place::Shard(shard), "HGET", args).await?;
         match answer.as_bytes() {
             None => Ok(Known::default()),
-            Some(bytes) => Ok(record::decode_told(bytes).unwrap_or_else(|error| {
+            Some(bytes) => Ok(record::decode_last_notified(bytes).unwrap_or_else(|error| {
                 let garbled = self.followed.notices().garbled();
                 garbled.note(format_args!("what was told of {subject}"), &error);
                 Known {
-                    told: None,
+                    last_notified: None,
                     revision: record::number_of(bytes).unwrap_or(0),
                 }
             })),
@@ -90,10 +90,10 @@ impl RedisTopics {
             0 => Vec::new(),
             after => after.to_be_bytes().to_vec(),
         };
-        let known = match &telling.told {
+        let known = match &telling.last_notified {
             Edit::Keep => Vec::new(),
             Edit::Clear => b"-".to_vec(),
-            Edit::Set(told) => record::encode_told(told),
+            Edit::Set(last) => record::encode_last_notified(last),
         };
         let mut args = vec![
             Value::from(keys::name_of(&row.subject)),

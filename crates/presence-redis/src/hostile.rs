@@ -25,7 +25,7 @@ pub fn record(bytes: &[u8]) {
     }
     let _ = record::patched_clock(bytes);
     let _ = record::decode_event(bytes);
-    let _ = record::decode_told(bytes);
+    let _ = record::decode_last_notified(bytes);
     let _ = record::clock(bytes);
     let _ = record::split_token(bytes);
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use super::{Row, StoreError};
 use crate::cluster::Subject;
-use crate::hooks::{HookEvent, Told};
+use crate::hooks::{HookEvent, LastNotified};
 use crate::{Edit, Timestamp};
 
 /// The number of events that may wait in one part of the store. Only the events of a single subject may be more. While
@@ -71,7 +71,7 @@ pub trait Hooks: Send + Sync + 'static {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// What the endpoint was last told of the subject, if anything.
-    pub told: Option<Told>,
+    pub last_notified: Option<LastNotified>,
     /// The number of tellings about the subject; 0 if the endpoint knows nothing.
     pub revision: u64,
 }
@@ -86,7 +86,7 @@ pub struct Telling {
     /// Whether this must not be told if the subject has changed since the row was read.
     pub is_exact: bool,
     /// The change of what the endpoint knows of the subject.
-    pub told: Edit<Told>,
+    pub last_notified: Edit<LastNotified>,
     /// The events for the endpoint, in order.
     pub events: Vec<HookEvent>,
 }

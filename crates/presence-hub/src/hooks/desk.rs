@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use presence_core::cluster::Subject;
-use presence_core::hooks::{HookEvent, Told, Wanted, news};
+use presence_core::hooks::{HookEvent, LastNotified, Wanted, news};
 use presence_core::ports::{
     Endpoint, Hooks, Known, Numbered, Outbox, Queue, Row, StoreError, Tell, Telling, Topics,
 };
@@ -213,9 +213,9 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
         for ((row, known), map) in rows.iter().zip(known).zip(maps) {
             match (known, map) {
                 (Ok(known), Ok(map)) => {
-                    let before = known.told.as_ref();
+                    let before = known.last_notified.as_ref();
                     let news = news(now, &row.subject, before, &map, self.wanted);
-                    tellings.push(telling(row, known, news.told, news.events));
+                    tellings.push(telling(row, known, news.last_notified, news.events));
                     lock(&self.stuck).remove(row);
                 }
                 (_, Err(error @ StoreError::Corrupt { .. })) => {
@@ -310,18 +310,23 @@ fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
     it.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn telling(row: &Row, known: Known, told: Option<Told>, events: Vec<HookEvent>) -> Telling {
+fn telling(
+    row: &Row,
+    known: Known,
+    last_notified: Option<LastNotified>,
+    events: Vec<HookEvent>,
+) -> Telling {
     Telling {
         row: row.clone(),
         after: known.revision,
         // Somebody may hide meanwhile. A channel may change all the time, and who hides is not in it.
         is_exact: matches!(row.subject, Subject::User(_)),
-        told: match told {
+        last_notified: match last_notified {
             None if known.revision == 0 => Edit::Keep,
             // Also where something was told that nobody understands.
             None => Edit::Clear,
-            told if told == known.told => Edit::Keep,
-            Some(told) => Edit::Set(told),
+            last_notified if last_notified == known.last_notified => Edit::Keep,
+            Some(last) => Edit::Set(last),
         },
         events,
     }

@@ -26,7 +26,9 @@ use crate::garbled::Garbled;
 use crate::keys;
 
 pub(crate) use self::entry::{decode, encode};
-pub(crate) use self::hook::{decode_event, decode_told, encode_event, encode_told, number_of};
+pub(crate) use self::hook::{
+    decode_event, decode_last_notified, encode_event, encode_last_notified, number_of,
+};
 pub(crate) use self::message::{
     Message, decode_message, encode_ephemerals, patched_clock, reason_byte,
 };

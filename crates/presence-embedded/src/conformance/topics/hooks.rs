@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use presence_core::cluster::{Subject, Write};
-use presence_core::hooks::{HookEvent, Told};
+use presence_core::hooks::{HookEvent, LastNotified};
 use presence_core::ports::{
     EVENTS_WAITING_MAX, Hooks, Known, Numbered, Outbox, Queue, Row, StoreError, Tell, Telling,
     Topics,
@@ -26,7 +26,7 @@ pub(super) async fn what_is_told_is_known_and_waits<T: Topics + Outbox + Hooks>(
         let telling = telling(&row, 0, &told(subject), &events(subject));
         case.same("telling", tell(&case.here, &telling).await, Tell::Done);
         let known = known(&case.there, subject).await;
-        case.same("what is known", known.told, Some(told(subject)));
+        case.same("what is known", known.last_notified, Some(told(subject)));
         case.holds(known.revision > 0, "what is known has no revision");
         let waiting = waiting(&case.there, subject).await;
         case.same("what waits", events_in(&waiting), events(subject));
@@ -42,7 +42,7 @@ pub(super) async fn what_is_known_no_more_is_nothing<T: Topics + Outbox + Hooks>
     let after = known(&case.here, &ann).await.revision;
     let row = change(case, &ann).await;
     let gone = Telling {
-        told: Edit::Clear,
+        last_notified: Edit::Clear,
         ..telling(&row, after, &told(&ann), &[offline(&ann)])
     };
     case.same("telling", tell(&case.there, &gone).await, Tell::Done);
@@ -58,7 +58,7 @@ pub(super) async fn nothing_to_tell_settles_the_row<T: Topics + Outbox + Hooks>(
     let before = known(&case.here, &ann).await;
     let row = change(case, &ann).await;
     let nothing = Telling {
-        told: Edit::Keep,
+        last_notified: Edit::Keep,
         ..telling(&row, before.revision, &told(&ann), &[])
     };
     case.same("telling", tell(&case.there, &nothing).await, Tell::Done);
@@ -240,7 +240,7 @@ pub(super) async fn what_was_told_can_be_audited<T: Topics + Outbox + Hooks>(cas
         };
         let after = known(&case.here, room).await.revision;
         let same = Telling {
-            told: Edit::Keep,
+            last_notified: Edit::Keep,
             is_exact: true,
             ..telling(&row, after, &told(room), &[])
         };
@@ -273,20 +273,20 @@ async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
 }
 
 /// A telling that is valid even if the subject has changed since.
-fn telling(row: &Row, after: u64, told: &Told, events: &[HookEvent]) -> Telling {
+fn telling(row: &Row, after: u64, told: &LastNotified, events: &[HookEvent]) -> Telling {
     Telling {
         row: row.clone(),
         after,
         is_exact: false,
-        told: Edit::Set(told.clone()),
+        last_notified: Edit::Set(told.clone()),
         events: events.to_vec(),
     }
 }
 
-fn told(subject: &Subject) -> Told {
+fn told(subject: &Subject) -> LastNotified {
     match subject {
-        Subject::User(_) => Told::Here(look()),
-        Subject::Place(_) => Told::Occupied([user("ann"), user("bob")].into()),
+        Subject::User(_) => LastNotified::Here(look()),
+        Subject::Place(_) => LastNotified::Occupied([user("ann"), user("bob")].into()),
     }
 }
 
@@ -422,7 +422,7 @@ async fn clean<T: Topics + Outbox + Hooks>(case: &Case<T>, subjects: &[Subject])
         let row = change(case, subject).await;
         let after = known(&case.here, subject).await.revision;
         let end = Telling {
-            told: Edit::Clear,
+            last_notified: Edit::Clear,
             ..telling(&row, after, &told(subject), &[])
         };
         tell(&case.here, &end).await;
