@@ -20,7 +20,7 @@ use crate::backlog::Backlog;
 use crate::clock::Clock;
 use crate::counters::{Counters, Counts};
 use crate::guarded::Guarded;
-use crate::hooks::Telltale;
+use crate::hooks::Dispatcher;
 use crate::lease::{HandOff, Leasing};
 use crate::link::{self, Errands, Holding, Homes, Link, Settling};
 use crate::memory::{self, Memory};
@@ -399,8 +399,8 @@ impl Hub {
         let (clock, counters) = (self.clock, self.counters.clone());
         let store = Arc::new(Guarded::new(store, counters.clone()));
         let endpoint = Arc::new(Guarded::new(endpoint, counters.clone()));
-        let telltale = Telltale::new(store, endpoint, clock, wanted, counters, parts);
-        self.tasks.spawn(telltale.run());
+        let dispatcher = Dispatcher::new(store, endpoint, clock, wanted, counters, parts);
+        self.tasks.spawn(dispatcher.run());
         true
     }
 

@@ -1,7 +1,7 @@
 //! Webhooks: looks for changes in the parts of the store that this node looks after, and delivers the events
 //! that wait there.
 
-mod desk;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -14,7 +14,7 @@ use presence_core::ports::{Endpoint, Hooks, Outbox, Topics};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::desk::{Delivered, Desk, Looked, Troubles, Waiting};
+use self::worker::{Delivered, DispatchWorker, Looked, Troubles, Waiting};
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::pending::{InFlight, finish, sleep_until};
@@ -60,8 +60,8 @@ impl HookCounters {
 }
 
 /// The task that delivers webhooks.
-pub(crate) struct Telltale<S, E> {
-    desk: Arc<Desk<S, E>>,
+pub(crate) struct Dispatcher<S, E> {
+    worker: Arc<DispatchWorker<S, E>>,
     counters: Arc<Counters>,
     /// The parts of the store that this node looks after.
     parts: watch::Receiver<Arc<[u16]>>,
@@ -85,7 +85,7 @@ pub(crate) struct Telltale<S, E> {
     again_at: Option<Instant>,
 }
 
-impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
+impl<S: Topics + Outbox + Hooks, E: Endpoint> Dispatcher<S, E> {
     pub(crate) fn new(
         store: Arc<S>,
         endpoint: Arc<E>,
@@ -94,8 +94,8 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         counters: Arc<Counters>,
         parts: watch::Receiver<Arc<[u16]>>,
     ) -> Self {
-        Telltale {
-            desk: Arc::new(Desk {
+        Dispatcher {
+            worker: Arc::new(DispatchWorker {
                 store,
                 endpoint,
                 clock,
@@ -180,7 +180,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
             .filter(|it| !self.full.contains(it))
             .copied()
             .collect();
-        self.looking = Some(Box::pin(self.desk.clone().look(parts)));
+        self.looking = Some(Box::pin(self.worker.clone().look(parts)));
     }
 
     /// Checks further subjects again, in the same part or else in the next one.
@@ -195,11 +195,11 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         };
         let cursor = if part == last { cursor } else { 0 };
         self.audited = (part, cursor);
-        let desk = self.desk.clone();
+        let worker = self.worker.clone();
         self.auditing = Some(Box::pin(async move {
-            let next = desk.store.audit(part, cursor, AUDITED_MAX).await;
+            let next = worker.store.audit(part, cursor, AUDITED_MAX).await;
             let what = "checking again what webhooks have told";
-            desk.troubles.auditing.note(next.as_ref().err(), what);
+            worker.troubles.auditing.note(next.as_ref().err(), what);
             next.unwrap_or(None)
         }));
     }
@@ -207,7 +207,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
     fn looked(&mut self, looked: Looked) {
         self.looking = None;
         self.full.extend(looked.full);
-        let now = self.desk.clock.now();
+        let now = self.worker.clock.now();
         for (part, count) in looked.told {
             // Unless it is another node's by now.
             if self.parts.borrow().contains(&part) {
@@ -233,7 +233,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         }
         self.last = parts.last().copied().unwrap_or(0);
         self.meanwhile.clear();
-        self.delivering = Some(Box::pin(self.desk.clone().deliver(parts)));
+        self.delivering = Some(Box::pin(self.worker.clone().deliver(parts)));
     }
 
     fn delivered(&mut self, delivered: Delivered) {

@@ -8,15 +8,15 @@ const ME: u64 = 1;
 const OTHER: u64 = 2;
 
 /// A replica, and the time.
-struct Desk {
+struct Harness {
     replica: Replica<Arc<Member>>,
     members: Membership,
     now: Timestamp,
 }
 
-impl Desk {
+impl Harness {
     fn new() -> Self {
-        Desk {
+        Harness {
             replica: Replica::default(),
             members: Membership::new(node(ME)),
             now: Timestamp::from_millis(1_000_000),
@@ -24,12 +24,14 @@ impl Desk {
     }
 
     fn followed(snapshot: Snapshot) -> Self {
-        let mut desk = Desk::new();
+        let mut harness = Harness::new();
         let mut requests = Vec::new();
-        let (subject, members) = (subject(), &desk.members);
-        desk.replica.follow(true, &subject, members, &mut requests);
-        desk.read(snapshot);
-        desk
+        let (subject, members) = (subject(), &harness.members);
+        harness
+            .replica
+            .follow(true, &subject, members, &mut requests);
+        harness.read(snapshot);
+        harness
     }
 
     fn put(&mut self, number: u128, epoch: u32) -> Verdict {
@@ -151,140 +153,154 @@ fn is_removal(op: &Op) -> bool {
 
 #[test]
 fn what_was_removed_is_removed_again_where_the_store_has_gone_back() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    assert!(!is_removal(&desk.writes()[0]));
-    desk.remove(1);
-    assert!(is_removal(&desk.writes()[0]));
-    assert_eq!(desk.writes(), []);
-    desk.wait(10);
-    desk.replica.invalidate();
-    assert!(is_removal(&desk.writes()[0]));
-    desk.wait(30);
-    desk.replica.invalidate();
-    assert!(desk.writes().is_empty() && !desk.replica.is_needed());
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    assert!(!is_removal(&harness.writes()[0]));
+    harness.remove(1);
+    assert!(is_removal(&harness.writes()[0]));
+    assert_eq!(harness.writes(), []);
+    harness.wait(10);
+    harness.replica.invalidate();
+    assert!(is_removal(&harness.writes()[0]));
+    harness.wait(30);
+    harness.replica.invalidate();
+    assert!(harness.writes().is_empty() && !harness.replica.is_needed());
 }
 
 #[test]
 fn entries_that_nobody_follows_are_written_again_where_the_store_has_lost_them() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    assert_eq!(desk.writes().len(), 1);
-    assert_eq!(desk.writes(), []);
-    desk.replica.invalidate();
-    assert_eq!(desk.writes().len(), 1);
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    assert_eq!(harness.writes().len(), 1);
+    assert_eq!(harness.writes(), []);
+    harness.replica.invalidate();
+    assert_eq!(harness.writes().len(), 1);
 }
 
 #[test]
 fn a_loss_that_is_told_while_the_map_is_being_read_is_not_forgotten() {
-    let mut desk = Desk::new();
+    let mut harness = Harness::new();
     let mut requests = Vec::new();
-    let members = &desk.members;
-    desk.replica
+    let members = &harness.members;
+    harness
+        .replica
         .follow(true, &subject(), members, &mut requests);
-    desk.replica.invalidate();
-    desk.read(snapshot(1, &[]));
-    assert!(matches!(desk.asks()[..], [Request::Read { .. }]));
+    harness.replica.invalidate();
+    harness.read(snapshot(1, &[]));
+    assert!(matches!(harness.asks()[..], [Request::Read { .. }]));
 }
 
 #[test]
 fn an_entry_that_is_merely_missing_is_held_for_its_owner_to_write_it_again() {
-    let mut desk = Desk::followed(snapshot(5, &[(1, 0, OTHER)]));
-    assert!(desk.read_again(snapshot(9, &[])).changes.is_empty());
-    assert!(desk.wait(2).changes.is_empty());
-    assert_eq!(desk.wait(2).changes.len(), 1);
+    let mut harness = Harness::followed(snapshot(5, &[(1, 0, OTHER)]));
+    assert!(harness.read_again(snapshot(9, &[])).changes.is_empty());
+    assert!(harness.wait(2).changes.is_empty());
+    assert_eq!(harness.wait(2).changes.len(), 1);
 }
 
 #[test]
 fn after_a_loss_it_is_held_until_everybody_has_written_again() {
-    let mut desk = Desk::followed(snapshot(9, &[(1, 0, OTHER)]));
-    desk.read_again(snapshot(5, &[]));
-    assert!(desk.wait(5).changes.is_empty());
-    desk.members.hear(News::Settled(desk.now));
+    let mut harness = Harness::followed(snapshot(9, &[(1, 0, OTHER)]));
+    harness.read_again(snapshot(5, &[]));
+    assert!(harness.wait(5).changes.is_empty());
+    harness.members.hear(News::Settled(harness.now));
     assert_eq!(
-        desk.replica.settled(desk.now, &desk.members).changes.len(),
+        harness
+            .replica
+            .settled(harness.now, &harness.members)
+            .changes
+            .len(),
         1
     );
 }
 
 #[test]
 fn what_another_node_has_since_is_not_put_by_the_one_before() {
-    let mut desk = Desk::followed(snapshot(1, &[]));
-    assert_eq!(desk.put(1, 0), Verdict::Counts);
-    desk.writes();
-    let heard = desk.read_again(snapshot(5, &[(1, 1, OTHER)]));
+    let mut harness = Harness::followed(snapshot(1, &[]));
+    assert_eq!(harness.put(1, 0), Verdict::Counts);
+    harness.writes();
+    let heard = harness.read_again(snapshot(5, &[(1, 1, OTHER)]));
     assert_eq!(heard.taken.len(), 1);
     // Its own user machine has not heard of it yet.
-    assert_eq!(desk.put(1, 0), Verdict::Superseded);
-    assert_eq!(desk.replica.others().count(), 1);
+    assert_eq!(harness.put(1, 0), Verdict::Superseded);
+    assert_eq!(harness.replica.others().count(), 1);
     // Nor when the session has ended there.
-    desk.read_again(snapshot(7, &[]));
-    desk.wait(4);
-    assert_eq!(desk.put(1, 0), Verdict::Superseded);
+    harness.read_again(snapshot(7, &[]));
+    harness.wait(4);
+    assert_eq!(harness.put(1, 0), Verdict::Superseded);
 }
 
 #[test]
 fn a_session_that_is_refused_is_somebody_elses() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    let (_, heard) = desk.writes_to(&refused_by(1, 1, OTHER));
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    let (_, heard) = harness.writes_to(&refused_by(1, 1, OTHER));
     assert_eq!(heard.taken.len(), 1);
-    assert!(!desk.replica.owns(session(1)));
+    assert!(!harness.replica.owns(session(1)));
 }
 
 #[test]
 fn a_claim_counts_once_it_is_granted() {
-    let mut desk = Desk::followed(snapshot(5, &[(1, 0, OTHER)]));
-    let (token, _) = desk.replica.other(session(1)).unwrap();
-    let claim = |desk: &mut Desk| {
+    let mut harness = Harness::followed(snapshot(5, &[(1, 0, OTHER)]));
+    let (token, _) = harness.replica.other(session(1)).unwrap();
+    let claim = |harness: &mut Harness| {
         let (session, value) = (session(1), member(1));
-        desk.replica
-            .claim(desk.now, session, 1, value, token, &desk.members);
+        harness
+            .replica
+            .claim(harness.now, session, 1, value, token, &harness.members);
     };
-    claim(&mut desk);
-    assert!(!desk.replica.owns(session(1)));
-    let (_, heard) = desk.writes_to(&refused_by(1, 0, OTHER));
+    claim(&mut harness);
+    assert!(!harness.replica.owns(session(1)));
+    let (_, heard) = harness.writes_to(&refused_by(1, 0, OTHER));
     assert_eq!(heard.claims, [(session(1), Claimed::Refused)]);
-    claim(&mut desk);
-    let (_, heard) = desk.writes_to(&Written::default());
+    claim(&mut harness);
+    let (_, heard) = harness.writes_to(&Written::default());
     assert_eq!(heard.claims, [(session(1), Claimed::Granted)]);
-    assert!(desk.replica.owns(session(1)) && desk.replica.others().count() == 0);
+    assert!(harness.replica.owns(session(1)) && harness.replica.others().count() == 0);
 }
 
 #[test]
 fn who_is_asked_to_leave_counts_until_the_store_has_said_so() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    desk.writes();
-    let (now, members) = (desk.now, desk.members.clone());
-    assert!(desk.replica.leave(now, session(1), Reason::Lost, &members));
-    assert!(desk.replica.owns(session(1)));
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    harness.writes();
+    let (now, members) = (harness.now, harness.members.clone());
+    assert!(
+        harness
+            .replica
+            .leave(now, session(1), Reason::Lost, &members)
+    );
+    assert!(harness.replica.owns(session(1)));
     let absent = Written {
         absent: vec![Field::Session(session(1))],
         ..Written::default()
     };
-    let (_, heard) = desk.writes_to(&absent);
+    let (_, heard) = harness.writes_to(&absent);
     assert!(heard.left.is_empty() && heard.absent == [session(1)]);
-    assert!(!is_removal(&desk.writes()[0]), "it is put again");
-    assert!(desk.replica.leave(now, session(1), Reason::Lost, &members));
-    let (_, heard) = desk.writes_to(&Written::default());
+    assert!(!is_removal(&harness.writes()[0]), "it is put again");
+    assert!(
+        harness
+            .replica
+            .leave(now, session(1), Reason::Lost, &members)
+    );
+    let (_, heard) = harness.writes_to(&Written::default());
     assert_eq!(heard.left, [(session(1), Reason::Lost)]);
 }
 
 #[test]
 fn what_a_session_left_behind_is_removed_if_its_new_node_does_not_replace_it() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    desk.writes();
-    assert!(desk.replica.hand_over(desk.now, session(1)));
-    assert_eq!(desk.writes(), []); // but the note that it has entries there is taken back
-    desk.wait(31);
-    assert!(is_removal(&desk.writes()[0]));
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    harness.writes();
+    assert!(harness.replica.hand_over(harness.now, session(1)));
+    assert_eq!(harness.writes(), []); // but the note that it has entries there is taken back
+    harness.wait(31);
+    assert!(is_removal(&harness.writes()[0]));
 }
 
 #[test]
 fn a_patch_of_a_past_that_is_over_is_not_believed() {
-    let mut desk = Desk::followed(snapshot(9, &[]));
+    let mut harness = Harness::followed(snapshot(9, &[]));
     let (field, token, record) = entry(1, 0, OTHER);
     let late = Patch {
         from: 0,
@@ -297,8 +313,8 @@ fn a_patch_of_a_past_that_is_over_is_not_believed() {
             entry: Ok((token, record)),
         }],
     };
-    let members = desk.members.clone();
-    let heard = desk.replica.patched(desk.now, late, &members);
+    let members = harness.members.clone();
+    let heard = harness.replica.patched(harness.now, late, &members);
     assert!(heard.changes.is_empty());
-    assert!(matches!(desk.asks()[..], [Request::Read { .. }]));
+    assert!(matches!(harness.asks()[..], [Request::Read { .. }]));
 }

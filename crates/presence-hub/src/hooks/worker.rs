@@ -31,7 +31,7 @@ const STUCK_MAX: usize = 1024;
 const STUCK_FOR: Duration = Duration::from_secs(60);
 
 /// What looking and delivering have in common.
-pub(super) struct Desk<S, E> {
+pub(super) struct DispatchWorker<S, E> {
     pub(super) store: Arc<S>,
     pub(super) endpoint: Arc<E>,
     pub(super) clock: Clock,
@@ -156,7 +156,7 @@ pub(super) struct Delivered {
     pub(super) away: BTreeSet<u16>,
 }
 
-impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
+impl<S: Topics + Outbox + Hooks, E: Endpoint> DispatchWorker<S, E> {
     /// Looks for changes in `parts`, and tells them.
     pub(super) async fn look(self: Arc<Self>, parts: Vec<u16>) -> Looked {
         let (store, queue) = (&self.store, Queue::Webhooks);
