@@ -22,7 +22,7 @@ use crate::counters::{Counters, Counts};
 use crate::guarded::Guarded;
 use crate::hooks::Dispatcher;
 use crate::lease::{HandOff, Leasing};
-use crate::link::{self, Errands, Holding, Homes, Link, Settling};
+use crate::link::{self, Holding, Link, ReplyRouter, SaveOutcomes, StoreWorker};
 use crate::memory::{self, Memory};
 use crate::people::{self, People, ReplyTo, Welcome};
 use crate::places::{self, Occupied, Places};
@@ -132,7 +132,7 @@ const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 struct Cluster {
     me: Incarnation,
     link: Link,
-    settling: Settling,
+    save_outcomes: SaveOutcomes,
     hand_offs: mpsc::Sender<HandOff>,
 }
 
@@ -276,12 +276,12 @@ impl Hub {
         let nodes = Nodes::new(clock.now(), node);
         let (link, requests) = Link::new();
         let pulse = link.pulse();
-        let (settling, settled) = Settling::new();
+        let (save_outcomes, settled) = SaveOutcomes::new();
         let (hand_offs, inbox) = mpsc::channel(1);
         let cluster = Cluster {
             me,
             link,
-            settling,
+            save_outcomes,
             hand_offs,
         };
         let mut hub = Hub::with(
@@ -292,7 +292,7 @@ impl Hub {
             Some(cluster),
             None,
         );
-        let homes = Homes {
+        let router = ReplyRouter {
             people: hub.people.clone(),
             places: hub.places.clone(),
         };
@@ -300,15 +300,15 @@ impl Hub {
         let until = clock.now() + Timing::LEASE;
         holding.until(until, first.map_or(until, |it| it.now + Timing::LEASE));
         hub.parts = Some(holding.parts());
-        let errands = Errands::new(
+        let store_worker = StoreWorker::new(
             store.clone(),
             clock,
             holding.clone(),
-            homes.clone(),
+            router.clone(),
             counters.clone(),
         );
-        hub.tasks.spawn(errands.run(requests));
-        let (heard_by, counted) = (homes.clone(), counters.clone());
+        hub.tasks.spawn(store_worker.run(requests));
+        let (heard_by, counted) = (router.clone(), counters.clone());
         let listening = link::listen(store.clone(), holding.clone(), heard_by, counted);
         hub.tasks.spawn(listening);
         let sweeper = Sweeper::new(
@@ -319,7 +319,7 @@ impl Hub {
             counters.clone(),
         );
         hub.tasks.spawn(sweeper.run(settled));
-        let leasing = Leasing::new(store, name.into(), clock, nodes, holding, homes, counters);
+        let leasing = Leasing::new(store, name.into(), clock, nodes, holding, router, counters);
         hub.tasks.spawn(leasing.run(inbox));
         hub
     }
@@ -353,8 +353,16 @@ impl Hub {
             }
             let profiles = profiles.clone();
             let (places, counters) = (places.clone(), counters.clone());
-            let settling = cluster.as_ref().map(|it| it.settling.clone());
-            let shard = People::new(clock, users, profiles, places, link(), settling, counters);
+            let save_outcomes = cluster.as_ref().map(|it| it.save_outcomes.clone());
+            let shard = People::new(
+                clock,
+                users,
+                profiles,
+                places,
+                link(),
+                save_outcomes,
+                counters,
+            );
             let shard = match &sessions {
                 Some(sessions) => shard.remembering(Memory::new(sessions.clone(), part)),
                 None => shard,

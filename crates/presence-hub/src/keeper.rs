@@ -11,7 +11,7 @@ use presence_core::{Profile, UserId};
 use tokio::time::Instant;
 
 use crate::counters::Counters;
-use crate::link::Fate;
+use crate::link::SaveOutcome;
 use crate::pending::{InFlight, finish};
 use crate::people::ReplyTo;
 
@@ -107,7 +107,7 @@ pub(crate) enum Unread {
 
 /// The requests that are granted because something is saved, and those that are refused because it cannot be saved.
 #[derive(Default)]
-pub(crate) struct Outcome {
+pub(crate) struct Answers {
     pub(crate) granted: Vec<ReplyTo>,
     pub(crate) refused: Vec<ReplyTo>,
 }
@@ -119,7 +119,7 @@ pub(crate) enum Kept {
     /// The profiles of these users cannot be loaded at present.
     Unread(Vec<(UserId, Unread)>),
     /// Requests to answer, and outcomes for the rows that wait in the shared store.
-    Saved(Outcome, Vec<Fate>),
+    Saved(Answers, Vec<SaveOutcome>),
     /// Nothing that anybody waits for.
     Nothing,
 }
@@ -251,7 +251,7 @@ impl<P: Profiles> Keeper<P> {
             () = finish(&mut self.patience) => self.is_late(),
             () = finish(&mut self.linger) => {
                 self.linger = None;
-                Kept::Saved(Outcome::default(), self.end_lingering())
+                Kept::Saved(Answers::default(), self.end_lingering())
             }
             () = finish(&mut self.retry) => self.try_again(),
             () = finish(&mut self.reread) => self.read_again(),
@@ -298,7 +298,7 @@ impl<P: Profiles> Keeper<P> {
 
     /// Ends the lingering. If the store does not answer, profiles that the shared store has, too, are given up
     /// here: returns those.
-    fn end_lingering(&mut self) -> Vec<Fate> {
+    fn end_lingering(&mut self) -> Vec<SaveOutcome> {
         let is_away = self.is_away;
         let mut given_up = Vec::new();
         self.unsaved.retain(|_, it| {
@@ -307,7 +307,7 @@ impl<P: Profiles> Keeper<P> {
             }
             let is_given_up = is_away && it.state == State::Waiting && it.save.waits_elsewhere();
             if is_given_up {
-                given_up.extend(it.save.row().map(Fate::GivenUp));
+                given_up.extend(it.save.row().map(SaveOutcome::GivenUp));
             }
             !is_given_up
         });
@@ -356,8 +356,8 @@ impl<P: Profiles> Keeper<P> {
 
     fn saved(&mut self, saved: Saved) -> Kept {
         self.saving = None;
-        let mut told = Outcome::default();
-        let mut fates = Vec::new();
+        let mut told = Answers::default();
+        let mut outcomes = Vec::new();
         let mut kept = 0;
         let mut failures = Failures::default();
         for (user, outcome) in saved {
@@ -372,7 +372,7 @@ impl<P: Profiles> Keeper<P> {
                 // Of somebody who was erased it is looked at once more, when nobody can have an older save under way.
                 let row = unsaved.save.row();
                 let row = row.filter(|_| !unsaved.save.profile.is_blank());
-                fates.extend(row.map(Fate::Saved));
+                outcomes.extend(row.map(SaveOutcome::Saved));
             }
             let is_given_up = !is_kept && unsaved.save.waits_elsewhere();
             if failed == State::Unreadable {
@@ -380,7 +380,7 @@ impl<P: Profiles> Keeper<P> {
                 told.refused.append(&mut unsaved.save.reply_tos);
             }
             if is_given_up {
-                fates.extend(unsaved.save.row().map(Fate::GivenUp));
+                outcomes.extend(unsaved.save.row().map(SaveOutcome::GivenUp));
             }
             match unsaved.newer.take() {
                 Some(newer) if is_kept || is_given_up => {
@@ -409,7 +409,7 @@ impl<P: Profiles> Keeper<P> {
             Counters::add(&self.counters.save_failures, 1);
         }
         self.note("save", failures, kept > 0);
-        Kept::Saved(told, fates)
+        Kept::Saved(told, outcomes)
     }
 
     fn try_again(&mut self) -> Kept {

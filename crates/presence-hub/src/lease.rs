@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::counters::Counters;
-use crate::link::{Holding, Homes};
+use crate::link::{Holding, ReplyRouter};
 use crate::pending::sleep_until;
 use crate::pulse::Pulse;
 
@@ -36,7 +36,7 @@ pub(crate) struct Leasing<T> {
     clock: Clock,
     nodes: Nodes,
     holding: Arc<Holding>,
-    homes: Homes,
+    router: ReplyRouter,
     counters: Arc<Counters>,
     in_flight: InFlight,
     /// Who is told when the last renewal is stored.
@@ -50,7 +50,7 @@ impl<T: Topics> Leasing<T> {
         clock: Clock,
         nodes: Nodes,
         holding: Arc<Holding>,
-        homes: Homes,
+        router: ReplyRouter,
         counters: Arc<Counters>,
     ) -> Self {
         Leasing {
@@ -59,7 +59,7 @@ impl<T: Topics> Leasing<T> {
             clock,
             nodes,
             holding,
-            homes,
+            router,
             counters,
             in_flight: FuturesUnordered::new(),
             stopping: None,
@@ -174,19 +174,19 @@ impl<T: Topics> Leasing<T> {
             })),
             Effect::Become(me) => {
                 tracing::warn!(%me, "this node was declared dead: it writes its sessions again");
-                self.homes.spread(News::Become(me)).await;
+                self.router.spread(News::Become(me)).await;
             }
             Effect::Lost(who) => {
                 tracing::info!(%who, "a node is dead");
                 Counters::add(&self.counters.nodes_lost, 1);
-                self.homes.spread(News::Lost(who)).await;
+                self.router.spread(News::Lost(who)).await;
             }
             Effect::Invalidate => {
                 tracing::warn!("the shared store has lost data: this node writes its own again");
-                self.homes.spread(News::Invalidate(None)).await;
+                self.router.spread(News::Invalidate(None)).await;
             }
-            Effect::Settled(until) => self.homes.spread(News::Settled(until)).await,
-            Effect::StoreAhead(ms) => self.homes.spread(News::StoreAhead(ms)).await,
+            Effect::Settled(until) => self.router.spread(News::Settled(until)).await,
+            Effect::StoreAhead(ms) => self.router.spread(News::StoreAhead(ms)).await,
             Effect::Away(is_away) => {
                 match is_away {
                     true => tracing::warn!(
@@ -195,7 +195,7 @@ impl<T: Topics> Leasing<T> {
                     false => tracing::info!("the shared store answers again"),
                 }
                 self.counters.shared_away.store(is_away, Relaxed);
-                self.homes.tell_away(is_away).await;
+                self.router.tell_away(is_away).await;
             }
         }
     }

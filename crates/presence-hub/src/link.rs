@@ -89,7 +89,7 @@ fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
 
 /// The outcome of a save, for the row that waits in the outbox of the store.
 #[derive(Debug)]
-pub(crate) enum Fate {
+pub(crate) enum SaveOutcome {
     /// The profile is saved, so the row can be settled.
     Saved(Row),
     /// The profile could not be saved. It is saved when the store of profiles works again.
@@ -98,20 +98,20 @@ pub(crate) enum Fate {
 
 /// Takes the outcomes of saves from the shards.
 #[derive(Clone, Debug)]
-pub(crate) struct Settling {
-    fates: mpsc::Sender<Fate>,
+pub(crate) struct SaveOutcomes {
+    outcomes: mpsc::Sender<SaveOutcome>,
 }
 
-impl Settling {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Fate>) {
-        let (fates, inbox) = mpsc::channel(REQUESTS_MAX);
-        (Settling { fates }, inbox)
+impl SaveOutcomes {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<SaveOutcome>) {
+        let (outcomes, inbox) = mpsc::channel(REQUESTS_MAX);
+        (SaveOutcomes { outcomes }, inbox)
     }
 
     /// Reports outcomes. If there is no room for one, the sweeper of that part finds its row later.
-    pub(crate) fn tell(&self, fates: Vec<Fate>) {
-        for fate in fates {
-            let _ = self.fates.try_send(fate);
+    pub(crate) fn tell(&self, outcomes: Vec<SaveOutcome>) {
+        for outcome in outcomes {
+            let _ = self.outcomes.try_send(outcome);
         }
     }
 }
@@ -183,12 +183,12 @@ impl Holding {
 
 /// The shards, to send replies to.
 #[derive(Clone, Debug)]
-pub(crate) struct Homes {
+pub(crate) struct ReplyRouter {
     pub(crate) people: Shards<people::Message>,
     pub(crate) places: Shards<places::Message>,
 }
 
-impl Homes {
+impl ReplyRouter {
     async fn reply(&self, subject: Subject, reply: Reply) {
         match subject {
             Subject::User(user) => {
@@ -222,23 +222,23 @@ impl Homes {
 pub(crate) async fn listen<T: Topics>(
     store: Arc<T>,
     holding: Arc<Holding>,
-    homes: Homes,
+    router: ReplyRouter,
     counters: Arc<Counters>,
 ) {
     loop {
         match store.next().await {
             Notice::Patched(subject, patch) => {
                 Counters::add(&counters.patches_heard, 1);
-                homes.reply(subject, Reply::Patched(patch)).await;
+                router.reply(subject, Reply::Patched(patch)).await;
             }
             Notice::Ephemeral(subject, ephemerals) => {
-                homes.reply(subject, Reply::Ephemeral(ephemerals)).await;
+                router.reply(subject, Reply::Ephemeral(ephemerals)).await;
             }
-            Notice::At(subject, clock) => homes.reply(subject, Reply::At(clock)).await,
+            Notice::At(subject, clock) => router.reply(subject, Reply::At(clock)).await,
             Notice::Forgot(shard) => {
                 Counters::add(&counters.invalidated, 1);
                 holding.trouble("a part of it was lost, or is in doubt");
-                homes.spread(News::Invalidate(Some(shard))).await;
+                router.spread(News::Invalidate(Some(shard))).await;
             }
         }
     }
@@ -257,7 +257,7 @@ enum Kind {
 
 /// What waits for one part of the store. One batch of each kind is under way.
 #[derive(Debug, Default)]
-struct Lane {
+struct RequestQueue {
     writes: Vec<Write>,
     is_writing: bool,
     /// Writes to places, on behalf of users who hide.
@@ -271,33 +271,33 @@ struct Lane {
 }
 
 /// The task that sends requests to the store.
-pub(crate) struct Errands<T> {
+pub(crate) struct StoreWorker<T> {
     store: Arc<T>,
     clock: Clock,
     holding: Arc<Holding>,
-    homes: Homes,
+    router: ReplyRouter,
     counters: Arc<Counters>,
-    lanes: HashMap<u16, Lane>,
+    queues: HashMap<u16, RequestQueue>,
     in_flight: InFlight,
     /// The number of requests that wait for their part of the store.
     waiting: usize,
 }
 
-impl<T: Topics> Errands<T> {
+impl<T: Topics> StoreWorker<T> {
     pub(crate) fn new(
         store: Arc<T>,
         clock: Clock,
         holding: Arc<Holding>,
-        homes: Homes,
+        router: ReplyRouter,
         counters: Arc<Counters>,
     ) -> Self {
-        Errands {
+        StoreWorker {
             store,
             clock,
             holding,
-            homes,
+            router,
             counters,
-            lanes: HashMap::new(),
+            queues: HashMap::new(),
             in_flight: FuturesUnordered::new(),
             waiting: 0,
         }
@@ -317,7 +317,7 @@ impl<T: Topics> Errands<T> {
                     for request in requests.drain(..) {
                         let shard = request.subject().shard();
                         shards.push(shard);
-                        self.lanes.entry(shard).or_default().take(request);
+                        self.queues.entry(shard).or_default().take(request);
                     }
                     shards.sort_unstable();
                     shards.dedup();
@@ -327,10 +327,10 @@ impl<T: Topics> Errands<T> {
                 }
                 Some((shard, kind, replies)) = self.in_flight.next() => {
                     for (subject, reply) in replies {
-                        self.homes.reply(subject, reply).await;
+                        self.router.reply(subject, reply).await;
                     }
-                    if let Some(lane) = self.lanes.get_mut(&shard) {
-                        lane.finished(kind);
+                    if let Some(queue) = self.queues.get_mut(&shard) {
+                        queue.finished(kind);
                     }
                     self.start(shard).await;
                 }
@@ -340,17 +340,17 @@ impl<T: Topics> Errands<T> {
 
     /// Sends what waits for one part of the store, unless a batch of its kind is under way there.
     async fn start(&mut self, shard: u16) {
-        let Some(lane) = self.lanes.get_mut(&shard) else {
+        let Some(queue) = self.queues.get_mut(&shard) else {
             return;
         };
         let mut refused = Vec::new();
-        if !lane.is_writing && !lane.writes.is_empty() {
-            let rest = lane.writes.split_off(lane.writes.len().min(BATCH_MAX));
-            let mut writes = std::mem::replace(&mut lane.writes, rest);
+        if !queue.is_writing && !queue.writes.is_empty() {
+            let rest = queue.writes.split_off(queue.writes.len().min(BATCH_MAX));
+            let mut writes = std::mem::replace(&mut queue.writes, rest);
             if self.holding.is_held(self.clock.now()) {
                 let until = self.holding.deadline();
                 writes.iter_mut().for_each(|it| it.until = Some(until));
-                lane.is_writing = true;
+                queue.is_writing = true;
                 Counters::add(&self.counters.shared_writes, writes.len());
                 let (store, counters) = (self.store.clone(), self.counters.clone());
                 let holding = self.holding.clone();
@@ -361,12 +361,12 @@ impl<T: Topics> Errands<T> {
             }
         }
         let mut unfenced = Vec::new();
-        if !lane.is_fencing && !lane.fences.is_empty() {
-            let mut fences = lane.next_fences();
+        if !queue.is_fencing && !queue.fences.is_empty() {
+            let mut fences = queue.next_fences();
             if self.holding.is_held(self.clock.now()) {
                 let until = self.holding.deadline();
                 fences.iter_mut().for_each(|(_, it)| it.until = Some(until));
-                lane.is_fencing = true;
+                queue.is_fencing = true;
                 Counters::add(&self.counters.shared_writes, fences.len());
                 let (store, counters) = (self.store.clone(), self.counters.clone());
                 let holding = self.holding.clone();
@@ -376,41 +376,41 @@ impl<T: Topics> Errands<T> {
                 unfenced = fences;
             }
         }
-        if !lane.is_opening && !lane.doors.is_empty() {
-            lane.is_opening = true;
-            let doors = std::mem::take(&mut lane.doors);
+        if !queue.is_opening && !queue.doors.is_empty() {
+            queue.is_opening = true;
+            let doors = std::mem::take(&mut queue.doors);
             let (store, counters) = (self.store.clone(), self.counters.clone());
             self.in_flight
                 .push(Box::pin(open(shard, store, doors, counters)));
         }
-        if !lane.is_sending_ephemerals && !lane.ephemerals.is_empty() {
-            lane.is_sending_ephemerals = true;
-            let ephemerals: Vec<_> = lane.ephemerals.drain().collect();
+        if !queue.is_sending_ephemerals && !queue.ephemerals.is_empty() {
+            queue.is_sending_ephemerals = true;
+            let ephemerals: Vec<_> = queue.ephemerals.drain().collect();
             let store = self.store.clone();
             self.in_flight.push(Box::pin(async move {
                 store.send_ephemeral(&ephemerals).await;
                 (shard, Kind::Ephemerals, Vec::new())
             }));
         }
-        if lane.is_idle() {
-            self.lanes.remove(&shard);
+        if queue.is_idle() {
+            self.queues.remove(&shard);
         }
-        let lanes = self.lanes.values();
-        self.waiting = lanes.map(Lane::waiting).sum();
+        let queues = self.queues.values();
+        self.waiting = queues.map(RequestQueue::waiting).sum();
         // The lease has lapsed as far as this node knows: others may have declared it dead.
         for write in refused {
             self.holding.trouble("the lease has lapsed");
-            self.homes.reply(write.subject, Reply::Written(None)).await;
+            self.router.reply(write.subject, Reply::Written(None)).await;
         }
         for (user, write) in unfenced {
             if let Some(reply) = fenced(&write.subject, false) {
-                self.homes.reply(Subject::User(user), reply).await;
+                self.router.reply(Subject::User(user), reply).await;
             }
         }
     }
 }
 
-impl Lane {
+impl RequestQueue {
     fn take(&mut self, request: Request) {
         match request {
             Request::Write(write) => self.writes.push(write),

@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::counters::Counters;
-use crate::keeper::{Keeper, Kept, Outcome, Unread};
-use crate::link::{Link, Settling};
+use crate::keeper::{Answers, Keeper, Kept, Unread};
+use crate::link::{Link, SaveOutcomes};
 use crate::memory::Memory;
 use crate::outbox::{Ended, Outbox, Undo};
 use crate::pending::sleep_until;
@@ -106,7 +106,7 @@ pub(crate) struct People<P> {
     /// How often the process had stood still when that was last checked.
     stops: u64,
     /// Where the outcomes of saves are reported, to settle the rows of the outbox.
-    settling: Option<Settling>,
+    save_outcomes: Option<SaveOutcomes>,
     /// Where the sessions are stored for the next process, if they are.
     memory: Option<Memory>,
     /// Requests that had no room on their way to the store, and must not be lost.
@@ -126,7 +126,7 @@ impl<P: Profiles> People<P> {
         store: Arc<P>,
         rosters: Shards<places::Message>,
         link: Option<Link>,
-        settling: Option<Settling>,
+        save_outcomes: Option<SaveOutcomes>,
         counters: Arc<Counters>,
     ) -> Self {
         People {
@@ -136,7 +136,7 @@ impl<P: Profiles> People<P> {
             keeper: Keeper::new(store, counters.clone()),
             rosters,
             link,
-            settling,
+            save_outcomes,
             memory: None,
             unsent: Vec::new(),
             is_alone: false,
@@ -325,13 +325,13 @@ impl<P: Profiles> People<P> {
                 self.unread(unread, effects).await;
             }
             Kept::Unread(users) => self.unread(users, effects).await,
-            Kept::Saved(Outcome { granted, refused }, fates) => {
+            Kept::Saved(Answers { granted, refused }, outcomes) => {
                 let granted = granted.into_iter();
                 granted.for_each(|reply_to| answer(reply_to, Ok(Answer::Done)));
                 let refused = refused.into_iter();
                 refused.for_each(|reply_to| answer(reply_to, Err(Refusal::Unavailable)));
-                if let Some(settling) = &self.settling {
-                    settling.tell(fates);
+                if let Some(save_outcomes) = &self.save_outcomes {
+                    save_outcomes.tell(outcomes);
                 }
             }
             Kept::Nothing => {}

@@ -14,7 +14,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use crate::counters::Counters;
 use crate::keeper;
-use crate::link::Fate;
+use crate::link::SaveOutcome;
 
 /// How often a node looks for profiles that wait.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -97,21 +97,21 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
     }
 
     /// Runs until no shard is left that saves profiles.
-    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Fate>) {
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<SaveOutcome>) {
         let mut sweeps = every(SWEEP_EVERY);
         let mut settles = every(SETTLE_EVERY);
         let (mut saved, mut given_up) = (Rows::new(), Rows::new());
         loop {
             tokio::select! {
-                fate = inbox.recv(), if saved.len() < ROWS_MAX => match fate {
-                    Some(Fate::Saved(row)) => {
+                outcome = inbox.recv(), if saved.len() < ROWS_MAX => match outcome {
+                    Some(SaveOutcome::Saved(row)) => {
                         given_up.remove(&row.subject);
                         note(&mut saved, row);
                     }
-                    Some(Fate::GivenUp(row)) if given_up.len() < ROWS_MAX => {
+                    Some(SaveOutcome::GivenUp(row)) if given_up.len() < ROWS_MAX => {
                         note(&mut given_up, row);
                     }
-                    Some(Fate::GivenUp(_)) => {}
+                    Some(SaveOutcome::GivenUp(_)) => {}
                     None => return,
                 },
                 _ = settles.tick() => {

@@ -89,10 +89,10 @@ impl Node {
         Ok(())
     }
 
-    /// Sends one command. Commands with the same `lane` are executed in order.
+    /// Sends one command. Commands with the same `queue` are executed in order.
     pub(crate) async fn call(
         &self,
-        lane: u16,
+        queue: u16,
         name: &'static str,
         args: Vec<Value>,
     ) -> Result<Value, Fault> {
@@ -102,7 +102,7 @@ impl Node {
             .in_flight
             .try_acquire_many(kib)
             .map_err(|_| Fault::Crowded)?;
-        let connection = &self.connections[usize::from(lane) % self.connections.len()];
+        let connection = &self.connections[usize::from(queue) % self.connections.len()];
         Ok(connection.call(name, args).await?)
     }
 }

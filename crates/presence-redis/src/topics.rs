@@ -152,13 +152,13 @@ impl RedisTopics {
         name: &'static str,
         args: Vec<Value>,
     ) -> Result<Value, Fault> {
-        let lane = match place {
+        let queue = match place {
             Place::Shard(shard) => shard,
             Place::Nodes => 0,
         };
         let map = self.topology.map();
         let outcome = match map.owner(place) {
-            Ok(node) => node.call(lane, name, args).await,
+            Ok(node) => node.call(queue, name, args).await,
             Err(fault) => Err(fault),
         };
         if outcome.as_ref().is_err_and(Fault::is_about_the_map) {

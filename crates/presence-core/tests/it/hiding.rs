@@ -283,7 +283,7 @@ fn others_wait_for_the_same_whether_somebody_hides_or_is_gone() {
 }
 
 /// What the store is asked, apart from numbers.
-fn errand(effects: &[Effect<u32>]) -> Vec<&'static str> {
+fn kinds_of(effects: &[Effect<u32>]) -> Vec<&'static str> {
     let name = |effect: &Effect<u32>| match effect {
         // To follow and then to read, in both cases.
         Effect::Ask(
@@ -319,24 +319,24 @@ fn on_a_cluster_others_wait_for_the_same_whether_somebody_hides_or_is_gone() {
             // With the shared store and without it.
             for is_there in [true, false] {
                 let asked = stage.asked(1);
-                assert_eq!(errand(&asked), ["read"], "round {round}");
+                assert_eq!(kinds_of(&asked), ["read"], "round {round}");
                 assert_eq!(stage.asked(2), [], "one look is enough for both");
                 let read = stage.reads(&asked[0], is_there);
-                assert_eq!(errand(&read), ["look up"], "{is_there}");
-                assert_eq!(errand(&stage.loads()), ["grant", "grant"]);
+                assert_eq!(kinds_of(&read), ["look up"], "{is_there}");
+                assert_eq!(kinds_of(&stage.loads()), ["grant", "grant"]);
                 // And where the database is away.
                 let asked = stage.asked(1);
                 stage.reads(&asked[0], is_there);
-                assert_eq!(errand(&stage.does(Input::Unread)), ["refuse"]);
+                assert_eq!(kinds_of(&stage.does(Input::Unread)), ["refuse"]);
             }
             let watched = stage.watched(3);
-            assert_eq!(errand(&watched), ["follow and read"]);
+            assert_eq!(kinds_of(&watched), ["follow and read"]);
             // Who asks meanwhile does not find out that it was asked.
             let asked = stage.asked(1);
-            assert_eq!(errand(&asked), ["read"]);
-            assert_eq!(errand(&stage.reads(&watched[0], true)), ["look up"]);
-            assert_eq!(errand(&stage.reads(&asked[0], true)), ["look up"]);
-            let mut answers = errand(&stage.loads());
+            assert_eq!(kinds_of(&asked), ["read"]);
+            assert_eq!(kinds_of(&stage.reads(&watched[0], true)), ["look up"]);
+            assert_eq!(kinds_of(&stage.reads(&asked[0], true)), ["look up"]);
+            let mut answers = kinds_of(&stage.loads());
             answers.retain(|it| *it != "another request");
             answers.sort_unstable();
             assert_eq!(answers, ["grant", "grant", "tell"]);

@@ -214,14 +214,14 @@ impl World<'_> {
             return self.at(at, Event::AtStore(node, life, call));
         }
         let is_write = matches!(request, Request::Write(_));
-        let lane = (subject.clone(), is_write);
-        let at = at.max(driver.there_at.get(&lane).copied().unwrap_or(0));
+        let queue = (subject.clone(), is_write);
+        let at = at.max(driver.there_at.get(&queue).copied().unwrap_or(0));
         let is_answered = !matches!(
             request,
             Request::Close(_) | Request::Ephemeral(..) | Request::Peek { .. }
         );
         if is_answered {
-            let under_way = driver.under_way.entry(lane.clone());
+            let under_way = driver.under_way.entry(queue.clone());
             let under_way = under_way.or_default();
             *under_way += 1;
             // Reading again is how a subject is opened anew, so two of these may overlap.
@@ -233,10 +233,10 @@ impl World<'_> {
         if is_write && !may_write {
             return self.reply(node, self.now + 1, subject, Reply::Written(None));
         }
-        driver.there_at.insert(lane.clone(), at);
+        driver.there_at.insert(queue.clone(), at);
         if let Request::Open { subject, ask } = &request {
             let read_at = at + self.chance.below(4);
-            self.nodes[node].there_at.insert(lane, read_at);
+            self.nodes[node].there_at.insert(queue, read_at);
             let (subject, ask) = (subject.clone(), *ask);
             self.at(at, Event::AtStore(node, life, Call::Ask(request)));
             let call = Call::ReadOpened { subject, ask };
@@ -246,8 +246,8 @@ impl World<'_> {
     }
 
     fn reply(&mut self, node: usize, at: u64, subject: Subject, reply: Reply) {
-        let lane = (subject.clone(), matches!(reply, Reply::Written(_)));
-        let back_at = self.nodes[node].back_at.entry(lane).or_default();
+        let queue = (subject.clone(), matches!(reply, Reply::Written(_)));
+        let back_at = self.nodes[node].back_at.entry(queue).or_default();
         *back_at = at.max(*back_at);
         let at = *back_at;
         self.post(node, at, ToNode::Input(Input::Stored(subject, reply)));
