@@ -235,7 +235,7 @@ impl<A> Node<A> {
                 nodes::Effect::Become(me) => self.spread(now, News::Become(me), out),
                 nodes::Effect::Lost(who) => self.spread(now, News::Lost(who), out),
                 nodes::Effect::Invalidate => self.spread(now, News::Invalidate(None), out),
-                nodes::Effect::Settled(until) => self.spread(now, News::Settled(until), out),
+                nodes::Effect::StoredUpTo(until) => self.spread(now, News::StoredUpTo(until), out),
                 nodes::Effect::StoreAhead(ms) => self.spread(now, News::StoreAhead(ms), out),
                 effect => out.push(Effect::Leases(effect)),
             }

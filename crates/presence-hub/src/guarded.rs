@@ -291,10 +291,10 @@ impl<T: Topics> Topics for Guarded<T> {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
         let renewed = self.caught("renew", async {
-            self.adapter.renew(me, name, ttl, settled_until).await
+            self.adapter.renew(me, name, ttl, stored_up_to).await
         });
         renewed.await.map_err(|fault| fault.unavailable())?
     }
@@ -333,9 +333,11 @@ impl<T: Outbox> Outbox for Guarded<T> {
         self.each("due", shards.len(), due)
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
-        let settled = self.caught("settle", async { self.adapter.settle(queue, rows).await });
-        settled.await.map_err(|fault| fault.unavailable())?
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+        let acknowledged = self.caught("acknowledge", async {
+            self.adapter.acknowledge(queue, rows).await
+        });
+        acknowledged.await.map_err(|fault| fault.unavailable())?
     }
 }
 

@@ -276,7 +276,7 @@ impl Hub {
         let nodes = Nodes::new(clock.now(), node);
         let (link, requests) = Link::new();
         let pulse = link.pulse();
-        let (save_outcomes, settled) = SaveOutcomes::new();
+        let (save_outcomes, outcomes) = SaveOutcomes::new();
         let (hand_offs, inbox) = mpsc::channel(1);
         let cluster = Cluster {
             me,
@@ -318,7 +318,7 @@ impl Hub {
             holding.parts(),
             counters.clone(),
         );
-        hub.tasks.spawn(sweeper.run(settled));
+        hub.tasks.spawn(sweeper.run(outcomes));
         let leasing = Leasing::new(store, name.into(), clock, nodes, holding, router, counters);
         hub.tasks.spawn(leasing.run(inbox));
         hub

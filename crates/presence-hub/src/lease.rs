@@ -135,11 +135,11 @@ impl<T: Topics> Leasing<T> {
             Effect::Renew {
                 me,
                 ttl,
-                settled_until,
+                stored_up_to,
             } => {
                 let name = self.name.clone();
                 self.in_flight.push(Box::pin(async move {
-                    match store.renew(me, &name, ttl, settled_until).await {
+                    match store.renew(me, &name, ttl, stored_up_to).await {
                         Ok(leases) => Some(Input::Renewed(leases)),
                         Err(error) => {
                             warn(&error, "cannot renew the lease of this node");
@@ -185,7 +185,7 @@ impl<T: Topics> Leasing<T> {
                 tracing::warn!("the shared store has lost data: this node writes its own again");
                 self.router.spread(News::Invalidate(None)).await;
             }
-            Effect::Settled(until) => self.router.spread(News::Settled(until)).await,
+            Effect::StoredUpTo(until) => self.router.spread(News::StoredUpTo(until)).await,
             Effect::StoreAhead(ms) => self.router.spread(News::StoreAhead(ms)).await,
             Effect::Away(is_away) => {
                 match is_away {

@@ -90,7 +90,7 @@ fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
 /// The outcome of a save, for the row that waits in the outbox of the store.
 #[derive(Debug)]
 pub(crate) enum SaveOutcome {
-    /// The profile is saved, so the row can be settled.
+    /// The profile is saved, so the row can be acknowledged.
     Saved(Row),
     /// The profile could not be saved. It is saved when the store of profiles works again.
     GivenUp(Row),

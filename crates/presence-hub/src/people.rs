@@ -105,7 +105,7 @@ pub(crate) struct People<P> {
     link: Option<Link>,
     /// How often the process had stood still when that was last checked.
     stops: u64,
-    /// Where the outcomes of saves are reported, to settle the rows of the outbox.
+    /// Where the outcomes of saves are reported, to acknowledge the rows of the outbox.
     save_outcomes: Option<SaveOutcomes>,
     /// Where the sessions are stored for the next process, if they are.
     memory: Option<Memory>,

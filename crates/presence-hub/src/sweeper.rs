@@ -20,16 +20,16 @@ use crate::link::SaveOutcome;
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// In how many sweeps every part of the store has had its turn: every 15 s, so that a gateway without clients asks for little.
 const TURNS: u16 = 3;
-/// What waits for less may still be under way, or be saved and not settled.
+/// What waits for less may still be under way, or be saved and not acknowledged.
 pub(crate) const OVERDUE_AFTER: Duration = Duration::from_secs(15);
 /// The number of rows of one part of the store that are looked at at once; the others follow in the next sweep.
 const ROWS_PER_PART_MAX: usize = 1000;
 /// The number of profiles that are read and saved at once.
 const BATCH_MAX: usize = 500;
-/// How long a saved row waits to be settled together with others of its part of the store. A user who changes again
-/// meanwhile needs only one settling.
-const SETTLE_EVERY: Duration = Duration::from_secs(5);
-/// The number of rows that are remembered, of those to settle and of those that could not be saved. Further rows are
+/// How long a saved row waits to be acknowledged together with others of its part of the store. A user who changes again
+/// meanwhile needs only one acknowledging.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(5);
+/// The number of rows that are remembered, of those to acknowledge and of those that could not be saved. Further rows are
 /// found by the sweeper of their part.
 const ROWS_MAX: usize = 16 * 1024;
 
@@ -99,7 +99,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
     /// Runs until no shard is left that saves profiles.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<SaveOutcome>) {
         let mut sweeps = every(SWEEP_EVERY);
-        let mut settles = every(SETTLE_EVERY);
+        let mut acknowledges = every(ACKNOWLEDGE_EVERY);
         let (mut saved, mut given_up) = (Rows::new(), Rows::new());
         loop {
             tokio::select! {
@@ -114,7 +114,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
                     Some(SaveOutcome::GivenUp(_)) => {}
                     None => return,
                 },
-                _ = settles.tick() => {
+                _ = acknowledges.tick() => {
                     let rows = saved.drain();
                     let rows = rows.map(|(subject, version)| Row { subject, version });
                     self.take_away(&rows.collect::<Vec<_>>()).await;
@@ -124,12 +124,12 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         }
     }
 
-    /// Settles rows. A row that cannot be settled is found again; saving its profile twice has no effect.
+    /// Acknowledges rows. A row that cannot be acknowledged is found again; saving its profile twice has no effect.
     async fn take_away(&self, rows: &[Row]) {
         if !rows.is_empty()
-            && let Err(error) = self.store.settle(Queue::Profiles, rows).await
+            && let Err(error) = self.store.acknowledge(Queue::Profiles, rows).await
         {
-            debug(&error, "cannot settle the rows of saved profiles");
+            debug(&error, "cannot acknowledge the rows of saved profiles");
         }
     }
 
@@ -217,7 +217,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         let maps = self.store.read(&subjects).await;
         let mut carried = CarriedOut::default();
         let mut profiles: Vec<Profile> = Vec::new();
-        let mut settled: Vec<Row> = Vec::new();
+        let mut acknowledged: Vec<Row> = Vec::new();
         let mut saves: HashMap<UserId, Row> = HashMap::new();
         let mut cuts: HashMap<UserId, Op> = HashMap::new();
         let mut is_shared_away = true;
@@ -242,7 +242,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
             };
             match Carried::of(&map) {
                 Carried::Later => {}
-                Carried::Nothing => settled.push(row),
+                Carried::Nothing => acknowledged.push(row),
                 Carried::Save(profile) => {
                     profiles.push(Profile::clone(&profile));
                     saves.insert(user.clone(), row);
@@ -258,7 +258,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
                 }
             }
         }
-        carried.done = settled.iter().map(|it| it.subject.clone()).collect();
+        carried.done = acknowledged.iter().map(|it| it.subject.clone()).collect();
         let mut kept = 0;
         let mut failure = None;
         let mut erased = Vec::new();
@@ -267,7 +267,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
                 Ok(()) => {
                     kept += 1;
                     erased.extend(cuts.remove(&user).map(|cut| (user.clone(), cut)));
-                    settled.extend(saves.remove(&user));
+                    acknowledged.extend(saves.remove(&user));
                     carried.done.push(Subject::User(user));
                 }
                 // That the store is away says more.
@@ -290,7 +290,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
             }
         }
         self.cut(erased).await;
-        self.take_away(&settled).await;
+        self.take_away(&acknowledged).await;
         Counters::add(&self.counters.saved, kept);
         carried
     }

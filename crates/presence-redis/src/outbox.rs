@@ -1,4 +1,4 @@
-//! The transactional outbox: rows that the script of writes leaves, read and settled.
+//! The transactional outbox: rows that the script of writes leaves, read and acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::Once;
@@ -45,7 +45,7 @@ impl Outbox for RedisTopics {
         outcomes.map(|it| it.map_err(StoreError::from)).collect()
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
         let mut by_shard: BTreeMap<u16, Vec<&Row>> = BTreeMap::new();
         for row in rows {
             by_shard.entry(row.subject.shard()).or_default().push(row);
@@ -54,14 +54,15 @@ impl Outbox for RedisTopics {
             let chunks = rows.chunks(ROWS_PER_SCRIPT_MAX);
             chunks.map(|chunk| (*shard, chunk))
         });
-        let settled = chunks.map(|(shard, rows)| async move {
+        let acknowledged = chunks.map(|(shard, rows)| async move {
             let key = self.keys.outbox(shard, queue);
             let args: Vec<Value> = rows.iter().flat_map(|it| args_of(it)).collect();
             let place = Place::Shard(shard);
-            self.run(place, &script::SETTLE, &[key], &args).await
+            self.run(place, &script::ACKNOWLEDGE, &[key], &args).await
         });
-        let settled: Result<Vec<_>, Fault> = join_all(settled).await.into_iter().collect();
-        settled?;
+        let acknowledged: Result<Vec<_>, Fault> =
+            join_all(acknowledged).await.into_iter().collect();
+        acknowledged?;
         Ok(())
     }
 }

@@ -13,8 +13,8 @@ pub(crate) struct Script {
 /// Applies writes to one shard.
 pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("write.lua")));
 /// Removes rows from an outbox.
-pub(crate) static SETTLE: LazyLock<Script> =
-    LazyLock::new(|| Script::of(include_str!("settle.lua")));
+pub(crate) static ACKNOWLEDGE: LazyLock<Script> =
+    LazyLock::new(|| Script::of(include_str!("acknowledge.lua")));
 /// Stores webhook events of a subject.
 pub(crate) static TELL: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("tell.lua")));
 /// Has some subjects checked again that webhooks have told about.

@@ -1,4 +1,4 @@
--- Tells the outside of one subject, in one step: the events wait, what the outside knows is noted, the row is settled. Or
+-- Tells the outside of one subject, in one step: the events wait, what the outside knows is noted, the row is acknowledged. Or
 -- does nothing of that.
 --
 -- KEYS  the outbox; what the outside was told; the events that wait

@@ -390,13 +390,13 @@ impl Topics for RedisTopics {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
         let key = self.keys.leases();
         let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         let args = [
             Value::from(me.to_string()),
-            Value::from(leases::text_of(name, settled_until)),
+            Value::from(leases::text_of(name, stored_up_to)),
             Value::from(ttl),
         ];
         let answer = self

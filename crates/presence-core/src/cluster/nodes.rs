@@ -67,7 +67,7 @@ pub enum Effect {
         /// How long the lease is to last from now.
         ttl: Duration,
         /// Everything that this node did up to this moment, by the store's clock, is in the store.
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     },
     /// Declare a node dead, unless its lease is running. [`Input::MarkedDead`] is the answer.
     MarkDead(Incarnation),
@@ -83,7 +83,7 @@ pub enum Effect {
     Lost(Incarnation),
     /// Tell every state machine of this node: everything that a node with a lease did up to this moment is
     /// in the store.
-    Settled(Timestamp),
+    StoredUpTo(Timestamp),
     /// Tell every state machine of this node: the store's clock is ahead of this node's by this many milliseconds.
     StoreAhead(i64),
     /// The store does not answer (true), or answers again (false).
@@ -129,9 +129,9 @@ pub struct Nodes {
     /// When the last comparison with all of the store was begun.
     compared_since: Timestamp,
     /// Everything that this node did up to this moment is in the store.
-    settled_until: Timestamp,
+    stored_up_to: Timestamp,
     /// Everything that any node with a lease did up to this moment is in the store.
-    all_settled_until: Timestamp,
+    all_stored_up_to: Timestamp,
 }
 
 #[derive(Debug)]
@@ -166,8 +166,8 @@ impl Nodes {
             store_ahead_ms: 0,
             troubled_at: now,
             compared_since: Timestamp::default(),
-            settled_until: Timestamp::default(),
-            all_settled_until: Timestamp::default(),
+            stored_up_to: Timestamp::default(),
+            all_stored_up_to: Timestamp::default(),
         }
     }
 
@@ -230,23 +230,23 @@ impl Nodes {
     fn renew(&mut self, now: Timestamp, ttl: Duration, out: &mut Vec<Effect>) {
         self.renewing = Some((now, ttl));
         self.renew_at = now + Timing::RENEW_EVERY;
-        self.settle(now);
+        self.advance_stored_up_to(now);
         out.push(Effect::Renew {
             me: self.me,
             ttl,
-            settled_until: self.at_store(self.settled_until),
+            stored_up_to: self.at_store(self.stored_up_to),
         });
     }
 
     /// Computes up to when everything of this node is in the store: a write without an answer within
     /// [`ANSWERED_WITHIN`] has failed.
-    fn settle(&mut self, now: Timestamp) {
+    fn advance_stored_up_to(&mut self, now: Timestamp) {
         let is_quiet = self.troubled_at + ANSWERED_WITHIN <= now;
         let is_compared =
             self.troubled_at <= self.compared_since && now <= self.compared_since + COMPARED_WITHIN;
         if is_quiet && is_compared {
             let until = now.as_millis() - ANSWERED_WITHIN.as_millis() as u64;
-            self.settled_until = Timestamp::from_millis(until);
+            self.stored_up_to = Timestamp::from_millis(until);
         }
     }
 
@@ -270,14 +270,14 @@ impl Nodes {
 
     /// Until when, by this node's clock, everything of all nodes is in the store. A node that is not dead and has no lease any
     /// more, because that lapsed or the store lost it, may have people of whom nobody else knows: then nothing is known to be.
-    fn all_settled(&self, leases: &Leases, alive: &BTreeSet<Incarnation>) -> Timestamp {
+    fn all_stored(&self, leases: &Leases, alive: &BTreeSet<Incarnation>) -> Timestamp {
         if self.known.keys().any(|who| !alive.contains(who)) {
             return Timestamp::default();
         }
-        let settled = leases.nodes.iter();
-        let settled = settled.filter(|it| alive.contains(&it.who));
-        let settled = settled.map(|it| it.settled_until).min();
-        let until = settled.unwrap_or_default().as_millis();
+        let stored_up_to = leases.nodes.iter();
+        let stored_up_to = stored_up_to.filter(|it| alive.contains(&it.who));
+        let stored_up_to = stored_up_to.map(|it| it.stored_up_to).min();
+        let until = stored_up_to.unwrap_or_default().as_millis();
         Timestamp::from_millis(until.saturating_add_signed(-self.store_ahead_ms))
     }
 
@@ -404,10 +404,10 @@ impl Nodes {
                 }
             }
         }
-        let settled = self.all_settled(leases, &alive);
-        if settled > self.all_settled_until {
-            self.all_settled_until = settled;
-            out.push(Effect::Settled(settled));
+        let stored_up_to = self.all_stored(leases, &alive);
+        if stored_up_to > self.all_stored_up_to {
+            self.all_stored_up_to = stored_up_to;
+            out.push(Effect::StoredUpTo(stored_up_to));
         }
         self.alive.clone_from(&alive);
         // The dead are remembered here for longer than in the store.
@@ -557,7 +557,7 @@ mod tests {
             name: "".into(),
             until,
             is_dead: false,
-            settled_until: Timestamp::default(),
+            stored_up_to: Timestamp::default(),
         }
     }
 
@@ -577,7 +577,7 @@ mod tests {
         let is_news = |it: &Effect| {
             !matches!(
                 it,
-                Effect::Renew { .. } | Effect::StoreAhead(_) | Effect::Settled(_)
+                Effect::Renew { .. } | Effect::StoreAhead(_) | Effect::StoredUpTo(_)
             )
         };
         effects.retain(is_news);

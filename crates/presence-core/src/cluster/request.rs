@@ -107,7 +107,7 @@ pub enum News {
     /// This part of the store (`None`: all of it) may have lost data, or announced something that was not received.
     Invalidate(Option<u16>),
     /// Everything that a node with a lease did up to this moment, by this node's clock, is in the store.
-    Settled(Timestamp),
+    StoredUpTo(Timestamp),
     /// The store's clock is ahead of this node's clock by this many milliseconds.
     StoreAhead(i64),
     /// The node did not run for a while. It may now read messages that were sent to it long ago.

@@ -32,7 +32,7 @@ pub trait Hooks: Send + Sync + 'static {
         subjects: &[Subject],
     ) -> impl Future<Output = Vec<Result<Known, StoreError>>> + Send;
 
-    /// Appends events, stores what the endpoint knows after them, and settles the row. Each telling is done completely
+    /// Appends events, stores what the endpoint knows after them, and acknowledges the row. Each telling is done completely
     /// or not at all: see [`Tell`].
     fn tell(
         &self,
@@ -79,7 +79,7 @@ pub struct Known {
 /// The events to be told about one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telling {
-    /// The row of the change that is told. It is settled, unless the subject has changed again.
+    /// The row of the change that is told. It is acknowledged, unless the subject has changed again.
     pub row: Row,
     /// The revision of [`Known`] that this follows: see [`Known::revision`].
     pub after: u64,

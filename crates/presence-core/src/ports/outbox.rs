@@ -41,7 +41,7 @@ pub struct Row {
 ///   counts as a write.
 /// - There is one row for each subject and queue: a newer row replaces the one before.
 /// - Rows for [`Queue::Webhooks`] are left only if the store was told at its start that webhooks are used.
-/// - A row stays until it is settled, whichever node dies. It is lost if the map that it is about is lost.
+/// - A row stays until it is acknowledged, whichever node dies. It is lost if the map that it is about is lost.
 /// - No call takes longer than about a second.
 pub trait Outbox: Send + Sync + 'static {
     /// Reads the rows in each of `shards`, one outcome for each: at most `max` rows whose change is at least `age` ago
@@ -60,7 +60,7 @@ pub trait Outbox: Send + Sync + 'static {
     ///
     /// Part of the store is not available; the rows in the other parts were removed. Repeating it is safe, and so is
     /// leaving the rows: carrying a change twice has no effect.
-    fn settle(
+    fn acknowledge(
         &self,
         queue: Queue,
         rows: &[Row],

@@ -72,8 +72,8 @@ pub trait Topics: Send + Sync + 'static {
     fn next(&self) -> impl Future<Output = Notice> + Send;
 
     /// Sets the end of the lease of `me` to `ttl` from now, by the store's clock, and reads all leases. A lease that
-    /// has lapsed, but was not declared dead, continues as if it had not lapsed. `settled_until` is stored in the
-    /// lease: see [`Lease::settled_until`].
+    /// has lapsed, but was not declared dead, continues as if it had not lapsed. `stored_up_to` is stored in the
+    /// lease: see [`Lease::stored_up_to`].
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ pub trait Topics: Send + Sync + 'static {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> impl Future<Output = Result<Leases, StoreError>> + Send;
 
     /// Declares `who` dead for good, unless its lease is still running. [`renew`](Self::renew) reports that to the
@@ -185,5 +185,5 @@ pub struct Lease {
     pub is_dead: bool,
     /// Everything that the node did up to this moment, by the store's clock, is in the store. 0 if the node
     /// does not say.
-    pub settled_until: Timestamp,
+    pub stored_up_to: Timestamp,
 }

@@ -456,7 +456,7 @@ impl Rosters {
                 topic
             }
         };
-        self.settle(now, topic, out);
+        self.reconcile(now, topic, out);
     }
 
     /// Ends what has expired by `now`, and tells the watchers of the topics whose tick has come. Call it after every
@@ -480,7 +480,7 @@ impl Rosters {
             if let Some(place) = self.places.get_mut(&topic) {
                 place.tell_at_once(now, &topic, &self.limits, out);
             }
-            self.settle(now, topic, out);
+            self.reconcile(now, topic, out);
         }
     }
 
@@ -504,7 +504,7 @@ impl Rosters {
             }
             Key::Cursor(_, session) => place.fleeting.forget_cursor(session),
         }
-        self.settle(now, topic, out);
+        self.reconcile(now, topic, out);
     }
 
     fn place(&mut self, topic: &Topic) -> &mut Place {
@@ -577,7 +577,7 @@ impl Rosters {
         self.timers.cancel(&Key::Cursor(topic.clone(), session));
     }
 
-    fn settle<A>(&mut self, now: Timestamp, topic: Topic, out: &mut Vec<Effect<A>>) {
+    fn reconcile<A>(&mut self, now: Timestamp, topic: Topic, out: &mut Vec<Effect<A>>) {
         self.share(now, &topic, out);
         let Some(place) = self.places.get_mut(&topic) else {
             return;

@@ -63,7 +63,7 @@ impl Rosters {
         members.hear(news);
         let concerns = |topic: &Topic, place: &Place| match news {
             News::Invalidate(Some(shard)) => Subject::Place(topic.clone()).shard() == shard,
-            News::Settled(_) => place
+            News::StoredUpTo(_) => place
                 .copy
                 .as_ref()
                 .is_some_and(|it| it.replica.has_missing()),
@@ -90,14 +90,14 @@ impl Rosters {
                     let heard = copy.replica.lost(who);
                     place.apply(heard);
                 }
-                News::Settled(_) => {
-                    let heard = copy.replica.settled(now, members);
+                News::StoredUpTo(_) => {
+                    let heard = copy.replica.confirm_stored(now, members);
                     place.apply(heard);
                 }
                 News::Invalidate(_) | News::Woke => copy.replica.invalidate(),
                 News::StoreAhead(_) => {}
             }
-            self.settle(now, topic, out);
+            self.reconcile(now, topic, out);
         }
     }
 

@@ -88,7 +88,7 @@ impl<A> Users<A> {
             shared.replica.refresh();
         }
         self.claims.entry(id.clone()).or_default().push(claim);
-        self.settle(now, id, out);
+        self.reconcile(now, id, out);
     }
 
     /// Claims the session from the store, if the copy of the map has it. Returns whether it was claimed.
@@ -165,7 +165,7 @@ impl<A> Users<A> {
         for (claim, granted) in ready {
             self.finish(now, id, claim, granted, out);
         }
-        self.settle(now, id, out);
+        self.reconcile(now, id, out);
     }
 
     fn finish(
@@ -221,7 +221,7 @@ impl<A> Users<A> {
             restored: true,
             reply_to: newcomer.reply_to,
         });
-        self.settle(now, id, out);
+        self.reconcile(now, id, out);
     }
 
     /// Begins a new session for the connection.
@@ -239,7 +239,7 @@ impl<A> Users<A> {
         if user.sessions_anywhere() >= max {
             let what = "sessions of one user";
             refuse(Some(newcomer.reply_to), Refusal::TooMany { what, max }, out);
-            return self.settle(now, id, out);
+            return self.reconcile(now, id, out);
         }
         let connection = user.connect(now, newcomer.session, newcomer.device, false);
         user.mark(newcomer.session, newcomer.likeness.as_ref());
@@ -252,6 +252,6 @@ impl<A> Users<A> {
             restored: false,
             reply_to: newcomer.reply_to,
         });
-        self.settle(now, id, out);
+        self.reconcile(now, id, out);
     }
 }

@@ -494,7 +494,7 @@ impl<A> Users<A> {
             if let Some(Slot::Known(user)) = self.users.get_mut(&id) {
                 user.note_last_seen();
                 let mut effects = Vec::new();
-                self.settle(now, &id, &mut effects);
+                self.reconcile(now, &id, &mut effects);
                 out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
             }
         }
@@ -648,7 +648,7 @@ impl<A> Users<A> {
         }
         let concerns = |id: &UserId, slot: &Slot<A>| match news {
             News::Invalidate(Some(shard)) => Subject::User(id.clone()).shard() == shard,
-            News::Settled(_) => slot.awaits_others(),
+            News::StoredUpTo(_) => slot.awaits_others(),
             _ => true,
         };
         let slots = self.users.iter();
@@ -658,7 +658,7 @@ impl<A> Users<A> {
         for id in ids {
             let mut effects = Vec::new();
             if self.hear_news_of(now, &id, news, &mut effects) {
-                self.settle(now, &id, &mut effects);
+                self.reconcile(now, &id, &mut effects);
             }
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
@@ -708,7 +708,7 @@ impl<A> Users<A> {
             user.own_changed |= shared.hear_news(now, news, members);
         }
         match news {
-            News::Settled(_) => user.end_the_proven(now, members, out),
+            News::StoredUpTo(_) => user.end_the_proven(now, members, out),
             News::Woke if !user.sessions.is_empty() => {
                 self.postponed.entry(id.clone()).or_default();
             }
@@ -746,7 +746,7 @@ impl<A> Users<A> {
                     user.look_after_copy(now, members);
                 }
             }
-            self.settle(now, &id, &mut effects);
+            self.reconcile(now, &id, &mut effects);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
     }
@@ -804,7 +804,7 @@ impl<A> Users<A> {
         }
         if let Some(Slot::Known(user)) = self.users.get_mut(id) {
             user.looked_up = LookedUp::No;
-            self.settle(now, id, out);
+            self.reconcile(now, id, out);
         }
     }
 
@@ -922,7 +922,7 @@ impl<A> Users<A> {
                     user.throw_out(now, out);
                     user.erase(now);
                     let reply_to = reply_to.map(|it| (Need::Profile, it));
-                    return self.settle_with(now, id, reply_to, out);
+                    return self.reconcile_with(now, id, reply_to, out);
                 }
             }
             Input::Joined {
@@ -973,7 +973,7 @@ impl<A> Users<A> {
                     Some(_) => {
                         user.join(now, by.session, topic, &meta);
                         let need = Need::Session(by.session);
-                        return self.settle_with(now, id, reply_to.map(|it| (need, it)), out);
+                        return self.reconcile_with(now, id, reply_to.map(|it| (need, it)), out);
                     }
                 }
             }
@@ -986,7 +986,7 @@ impl<A> Users<A> {
                 Some(_) => {
                     user.depart(now, by.session, &Topic::Channel(channel), out);
                     let need = Need::Session(by.session);
-                    return self.settle_with(now, id, reply_to.map(|it| (need, it)), out);
+                    return self.reconcile_with(now, id, reply_to.map(|it| (need, it)), out);
                 }
             },
             Input::Chose { change, reply_to } => {
@@ -996,7 +996,7 @@ impl<A> Users<A> {
                         true => Need::Hidden,
                         false => Need::Profile,
                     };
-                    return self.settle_with(now, id, reply_to.map(|it| (need, it)), out);
+                    return self.reconcile_with(now, id, reply_to.map(|it| (need, it)), out);
                 }
             }
             Input::Asked {
@@ -1064,7 +1064,7 @@ impl<A> Users<A> {
                 self.note_kept(id, outcome.kept);
                 // Before anybody is told: a session that has come here is not gone from elsewhere.
                 self.judge_claims(now, id, &outcome.claims, is_read, out);
-                self.settle(now, id, out);
+                self.reconcile(now, id, out);
                 self.answer(id, &outcome.stored, &taken, out);
                 if is_read {
                     self.go_on(now, id, out);
@@ -1078,13 +1078,13 @@ impl<A> Users<A> {
                 reply_to,
             } => {
                 user.restore(now, *recalled, alive_at, until, out);
-                self.settle(now, id, out);
+                self.reconcile(now, id, out);
                 return grant(reply_to, out);
             }
             Input::Loaded { profile } => user.learn(now, profile),
             Input::Unread | Input::Unreadable => {}
         }
-        self.settle(now, id, out);
+        self.reconcile(now, id, out);
     }
 
     /// Applies the inputs that were held back: the map was read, or cannot be read.
@@ -1094,12 +1094,12 @@ impl<A> Users<A> {
         }
     }
 
-    fn settle(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
-        self.settle_with(now, id, None, out);
+    fn reconcile(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
+        self.reconcile_with(now, id, None, out);
     }
 
     /// Compares what is true now with what was told, and emits what has to be told, written and stored.
-    fn settle_with(
+    fn reconcile_with(
         &mut self,
         now: Timestamp,
         id: &UserId,

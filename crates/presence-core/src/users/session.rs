@@ -9,7 +9,7 @@ use crate::epochs::Epochs;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
 
 /// Healthy nodes report often enough that what they did this long ago is known to be in the store.
-const SETTLED_WITHIN: Duration = Duration::from_secs(10);
+const STORED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How active the person at a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,9 +96,9 @@ pub(super) enum Stage {
 /// What is still missing before an ending session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// Everything that other nodes did up to `settled` has to be in the store first. A node that cannot report that
+    /// Everything that other nodes did up to `stored_up_to` has to be in the store first. A node that cannot report that
     /// delays the end by a lease at most.
-    Awaited { settled: Timestamp },
+    Awaited { stored_up_to: Timestamp },
     /// The store has been asked to remove the session.
     Asked,
 }
@@ -307,9 +307,9 @@ impl Session {
 
     /// Begins to end the session: the grace time is over.
     pub(super) fn begin_to_end(&mut self, since: Timestamp, reason: Reason) {
-        let settled = since.as_millis() - SETTLED_WITHIN.as_millis() as u64;
-        let settled = Timestamp::from_millis(settled);
-        let proof = Proof::Awaited { settled };
+        let stored_up_to = since.as_millis() - STORED_WITHIN.as_millis() as u64;
+        let stored_up_to = Timestamp::from_millis(stored_up_to);
+        let proof = Proof::Awaited { stored_up_to };
         self.stage = Stage::Ending {
             since,
             reason,
@@ -321,7 +321,7 @@ impl Session {
     /// The store knows nothing of the session although it should. Wait for other nodes to write again what they have.
     pub(super) fn end_later(&mut self, now: Timestamp) {
         if let Stage::Ending { reason, .. } = self.stage {
-            let proof = Proof::Awaited { settled: now };
+            let proof = Proof::Awaited { stored_up_to: now };
             self.stage = Stage::Ending {
                 since: now,
                 reason,
@@ -340,16 +340,16 @@ impl Session {
         let Stage::Ending {
             since,
             reason,
-            proof: Proof::Awaited { settled },
+            proof: Proof::Awaited { stored_up_to },
         } = &mut self.stage
         else {
             return None;
         };
-        if members.is_settled(*settled) || *since + Timing::LEASE <= now {
+        if members.is_stored(*stored_up_to) || *since + Timing::LEASE <= now {
             return Some(*reason);
         }
         // Somebody is in trouble: people may have gone there until now.
-        *settled = (*since).max(*settled);
+        *stored_up_to = (*since).max(*stored_up_to);
         None
     }
 

@@ -381,7 +381,9 @@ impl Shared {
     pub(super) fn hear_news(&mut self, now: Timestamp, news: News, members: &Membership) -> bool {
         match news {
             News::Lost(who) => return !self.replica.lost(who).changes.is_empty(),
-            News::Settled(_) => return !self.replica.settled(now, members).changes.is_empty(),
+            News::StoredUpTo(_) => {
+                return !self.replica.confirm_stored(now, members).changes.is_empty();
+            }
             News::StoreAhead(_) => {}
             News::Become(_) | News::Invalidate(_) | News::Woke => self.replica.invalidate(),
         }

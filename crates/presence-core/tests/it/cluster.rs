@@ -878,7 +878,7 @@ impl Stage {
             name: "".into(),
             until,
             is_dead,
-            settled_until: now,
+            stored_up_to: now,
         };
         let input = match effect {
             nodes::Effect::Renew { me, ttl, .. } => {

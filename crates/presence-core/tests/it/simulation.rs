@@ -87,8 +87,8 @@ fn what_waits_to_be_saved_and_nobody_looks_for_is_caught() {
 }
 
 #[test]
-fn settling_before_saving_is_caught() {
-    is_caught(Planted::SettledFirst);
+fn acknowledging_before_saving_is_caught() {
+    is_caught(Planted::AcknowledgedFirst);
 }
 
 #[test]

@@ -148,11 +148,11 @@ impl Topics for TopicLink {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
         let store = self.store()?;
         let mut nodes = lock(&store.nodes);
-        Ok(nodes.renew(store.time.now(), me, name, ttl, settled_until))
+        Ok(nodes.renew(store.time.now(), me, name, ttl, stored_up_to))
     }
 
     async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
@@ -197,10 +197,10 @@ impl Outbox for TopicLink {
         })
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
         let store = self.store()?;
         for row in rows {
-            store.at(&row.subject, |shard, _| shard.settle(queue, row));
+            store.at(&row.subject, |shard, _| shard.acknowledge(queue, row));
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ use crate::time::StoreTime;
 /// implements the ports [`Topics`](presence_core::ports::Topics),
 /// [`Outbox`](presence_core::ports::Outbox) and [`Hooks`](presence_core::ports::Hooks).
 ///
-/// It keeps entries until they are removed and rows until they are settled, so the writers bound its size. It also remembers for [`RECENT`]
+/// It keeps entries until they are removed and rows until they are acknowledged, so the writers bound its size. It also remembers for [`RECENT`]
 /// which subjects have changed, and keeps up to [`NOTICES_MAX`] notices for each node.
 ///
 /// A test of a cluster needs a store that fails, so a test can make it fail: [`wipe`](Self::wipe),

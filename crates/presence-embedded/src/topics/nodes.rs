@@ -21,7 +21,7 @@ impl Nodes {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Leases {
         let mine = match self.leases.get(&me) {
             Some(lease) if lease.is_dead => Standing::Dead,
@@ -34,7 +34,7 @@ impl Nodes {
                 name: name.into(),
                 until: now + ttl,
                 is_dead: false,
-                settled_until,
+                stored_up_to,
             };
             self.leases.insert(me, lease);
         }
@@ -51,7 +51,7 @@ impl Nodes {
             name: "".into(),
             until: now,
             is_dead: false,
-            settled_until: Timestamp::default(),
+            stored_up_to: Timestamp::default(),
         });
         if !lease.is_dead && lease.until <= now {
             lease.is_dead = true;

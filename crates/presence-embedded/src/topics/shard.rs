@@ -106,7 +106,7 @@ impl Shard {
         rows
     }
 
-    pub(super) fn settle(&mut self, queue: Queue, row: &Row) {
+    pub(super) fn acknowledge(&mut self, queue: Queue, row: &Row) {
         let key = (queue, row.subject.clone());
         if self.outbox.get(&key).is_some_and(|it| *it <= row.version) {
             self.outbox.remove(&key);
@@ -118,7 +118,7 @@ impl Shard {
         let marked = self.outbox.get(&key).copied();
         let outcome = self.hooks.tell(around.now_us, marked, telling);
         if outcome == Tell::Done {
-            self.settle(Queue::Webhooks, &telling.row);
+            self.acknowledge(Queue::Webhooks, &telling.row);
         }
         outcome
     }

@@ -180,7 +180,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> DispatchWorker<S, E> {
         let is_wanted = |row: &Row| self.wanted.is_about(&row.subject);
         let (rows, unwanted): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_wanted);
         if !unwanted.is_empty()
-            && let Err(error) = store.settle(queue, &unwanted).await
+            && let Err(error) = store.acknowledge(queue, &unwanted).await
         {
             failed = failed.or(Some(error));
         }

@@ -74,7 +74,7 @@ impl Session {
     }
 
     /// Asks again for what was dropped while the session lagged, from the versions that its client has.
-    pub(super) async fn settle_debts(&mut self) {
+    pub(super) async fn deliver_owed(&mut self) {
         while let (Some(owed), false) = (self.owed.last(), self.is_catching_up()) {
             match owed {
                 Owed::Topic(topic) => {

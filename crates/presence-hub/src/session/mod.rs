@@ -167,7 +167,7 @@ impl Session {
     pub async fn next(&mut self) -> Delivery {
         loop {
             if !self.owed.is_empty() && !self.is_catching_up() {
-                Box::pin(self.settle_debts()).await;
+                Box::pin(self.deliver_owed()).await;
             }
             let wakes = self.ask_later();
             let outbox = self.outbox.clone();

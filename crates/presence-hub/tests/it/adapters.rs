@@ -225,10 +225,10 @@ impl Topics for WrongTopics {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
         self.may_panic();
-        self.link.renew(me, name, ttl, settled_until).await
+        self.link.renew(me, name, ttl, stored_up_to).await
     }
 
     async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
@@ -264,8 +264,8 @@ impl Outbox for WrongTopics {
         self.some_of(self.link.due(queue, shards, age, max).await)
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
         self.may_panic();
-        self.link.settle(queue, rows).await
+        self.link.acknowledge(queue, rows).await
     }
 }

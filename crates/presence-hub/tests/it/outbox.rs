@@ -18,8 +18,8 @@ use crate::support::{FlakyStore, Watcher, connect, user};
 const SECOND: Duration = Duration::from_secs(1);
 /// A lease and a renewal until another node is responsible, until the row is overdue, and until it is looked for.
 const FINISHED_AFTER: Duration = Duration::from_secs(15 + 3 + 15 + 15 + 1);
-/// Until what is saved is settled.
-const SETTLED_AFTER: Duration = Duration::from_secs(1 + 8 + 1);
+/// Until what is saved is acknowledged.
+const ACKNOWLEDGED_AFTER: Duration = Duration::from_secs(1 + 8 + 1);
 
 #[tokio::test(start_paused = true)]
 async fn what_a_node_had_no_time_to_save_is_saved_by_another() {
@@ -65,7 +65,7 @@ async fn a_thousand_changes_of_a_hundred_users_are_a_few_saves() {
     let shards = hub.settings().shards;
     let saves = profiles.saves.load(Relaxed);
     assert!(saves <= 3 * shards, "{saves} saves by {shards} shards");
-    sleep(SETTLED_AFTER).await;
+    sleep(ACKNOWLEDGED_AFTER).await;
     assert_eq!(waiting(&store).await, []);
 }
 
@@ -119,7 +119,7 @@ async fn while_the_database_is_away_nobody_waits_and_then_all_is_saved_within_te
             let message = saved.and_then(|it| it.status.message);
             assert_eq!(message.as_deref(), Some(&*format!("{slow:?} {last}")));
         }
-        sleep(SETTLED_AFTER + 5 * SECOND).await;
+        sleep(ACKNOWLEDGED_AFTER + 5 * SECOND).await;
         assert_eq!(waiting(&store).await, []);
         for hub in &hubs {
             let counts = hub.counts().await;

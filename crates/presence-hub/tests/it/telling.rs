@@ -279,7 +279,7 @@ async fn what_got_lost_on_the_way_is_told_in_time() {
         for rows in link.due(queue, &parts, Duration::ZERO, 10).await {
             let rows = rows.unwrap();
             lost += rows.len();
-            link.settle(queue, &rows).await.unwrap();
+            link.acknowledge(queue, &rows).await.unwrap();
         }
     }
     tokio::time::sleep(5 * SECOND).await;

@@ -940,7 +940,7 @@ impl<V: Kept> Replica<V> {
     }
 
     /// Checks missing entries again, because all nodes have had time to write theirs.
-    pub(crate) fn settled(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
+    pub(crate) fn confirm_stored(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
         let mut remote = self.remote.values();
         let is_over = |it: &Remote<V>| {
             matches!(it.missing, Missing::Loss { .. }) && it.missing.is_over(now, members)

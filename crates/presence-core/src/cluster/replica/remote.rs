@@ -56,7 +56,7 @@ impl Missing {
             Missing::Gap { since } => since + HOLD_AFTER_GAP <= now,
             Missing::Moved { since } => since + HOLD_AFTER_MOVE <= now,
             Missing::Loss { since } => {
-                let may_be = since + HOLD_AFTER_LOSS <= now && members.is_settled(since);
+                let may_be = since + HOLD_AFTER_LOSS <= now && members.is_stored(since);
                 may_be || since + Timing::LEASE <= now
             }
         }

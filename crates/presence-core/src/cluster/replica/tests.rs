@@ -203,11 +203,11 @@ fn after_a_loss_it_is_held_until_everybody_has_written_again() {
     let mut harness = Harness::followed(snapshot(9, &[(1, 0, OTHER)]));
     harness.read_again(snapshot(5, &[]));
     assert!(harness.wait(5).changes.is_empty());
-    harness.members.hear(News::Settled(harness.now));
+    harness.members.hear(News::StoredUpTo(harness.now));
     assert_eq!(
         harness
             .replica
-            .settled(harness.now, &harness.members)
+            .confirm_stored(harness.now, &harness.members)
             .changes
             .len(),
         1

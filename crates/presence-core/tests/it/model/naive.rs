@@ -114,11 +114,11 @@ impl Naive {
         }
         self.typing.retain(|_, until| *until > now);
         self.cursors.retain(|_, (_, until)| *until > now);
-        self.settle(now);
+        self.reconcile(now);
     }
 
     /// After everything that happened: whoever came out of hiding has just come, and who is not seen does nothing.
-    pub(super) fn settle(&mut self, now: Timestamp) {
+    pub(super) fn reconcile(&mut self, now: Timestamp) {
         for user in self.users.values_mut() {
             let shown = user.is_shown();
             if std::mem::replace(&mut user.was_shown, shown) != shown {

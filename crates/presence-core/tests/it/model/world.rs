@@ -486,7 +486,7 @@ impl World {
                 }
             }
         }
-        self.naive.settle(self.now);
+        self.naive.reconcile(self.now);
         self.forget_some();
         self.drop_watches();
     }

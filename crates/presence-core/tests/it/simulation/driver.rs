@@ -29,7 +29,7 @@ pub(super) enum Call {
     Renew {
         me: Incarnation,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     },
     MarkDead(Incarnation),
     Reap(Incarnation),
@@ -271,11 +271,11 @@ impl World<'_> {
             nodes::Effect::Renew {
                 me,
                 ttl,
-                settled_until,
+                stored_up_to,
             } => Call::Renew {
                 me,
                 ttl,
-                settled_until,
+                stored_up_to,
             },
             nodes::Effect::MarkDead(who) => Call::MarkDead(who),
             nodes::Effect::Reap(who) => Call::Reap(who),
@@ -399,9 +399,9 @@ impl World<'_> {
             Call::Renew {
                 me,
                 ttl,
-                settled_until,
+                stored_up_to,
             } => {
-                let leases = is_done.then(|| self.store.renew(self.now, me, ttl, settled_until));
+                let leases = is_done.then(|| self.store.renew(self.now, me, ttl, stored_up_to));
                 let leases = leases.filter(|_| is_known);
                 if self.script.planted == Planted::MarksDeadAtOnce && is_known {
                     for who in self.store.lapsed(self.now) {

@@ -219,7 +219,7 @@ fn obey(effects: Vec<nodes::Effect>, out: &mut Vec<Wish>) {
             nodes::Effect::Become(me) => Wish::News(News::Become(me)),
             nodes::Effect::Lost(who) => Wish::News(News::Lost(who)),
             nodes::Effect::Invalidate => Wish::News(News::Invalidate(None)),
-            nodes::Effect::Settled(until) => Wish::News(News::Settled(until)),
+            nodes::Effect::StoredUpTo(until) => Wish::News(News::StoredUpTo(until)),
             nodes::Effect::StoreAhead(ms) => Wish::News(News::StoreAhead(ms)),
             effect => Wish::AskAboutLeases(effect),
         });

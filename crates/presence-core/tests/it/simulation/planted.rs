@@ -20,7 +20,7 @@ pub(super) enum Planted {
     /// Nobody looks for what a dead node had no time to save.
     NobodySweeps,
     /// What is about to be saved waits no longer.
-    SettledFirst,
+    AcknowledgedFirst,
     /// The note of who has entries where is written after the entries, and never if the node dies in between.
     NoteAfterEntry,
 }

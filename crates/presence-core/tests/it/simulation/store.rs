@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// What was saved waits no longer.
-    pub(super) fn settle(&mut self, now: u64, subject: &Subject, version: u64) {
+    pub(super) fn acknowledge(&mut self, now: u64, subject: &Subject, version: u64) {
         let row = self.servers[server_of(subject)].outbox.get(subject);
         if row.is_some_and(|it| *it <= version) {
             self.set_row(now, subject, None);
@@ -199,7 +199,7 @@ impl Store {
         now: u64,
         me: Incarnation,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Leases {
         let time = self.time(now);
         self.remember_leases(now);
@@ -214,7 +214,7 @@ impl Store {
                 name: "".into(),
                 until: time + ttl,
                 is_dead: false,
-                settled_until,
+                stored_up_to,
             };
             self.leases.insert(me, lease);
         }
@@ -233,7 +233,7 @@ impl Store {
             name: "".into(),
             until: time,
             is_dead: false,
-            settled_until: Timestamp::default(),
+            stored_up_to: Timestamp::default(),
         });
         if !lease.is_dead && lease.until <= time {
             lease.is_dead = true;

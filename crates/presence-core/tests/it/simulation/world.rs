@@ -805,8 +805,8 @@ impl<'a> World<'a> {
                     let how = format!("{user}: it is not said which version is saved");
                     return self.breaks("I6 acknowledged is kept", how);
                 };
-                if self.script.planted == Planted::SettledFirst {
-                    self.settle(node, &Subject::User(user.clone()), version);
+                if self.script.planted == Planted::AcknowledgedFirst {
+                    self.acknowledge(node, &Subject::User(user.clone()), version);
                 }
                 let unsaved = &mut self.nodes[node].unsaved;
                 let before = unsaved.get(user).map(|(_, version)| *version);
@@ -875,7 +875,7 @@ impl<'a> World<'a> {
         // While the database is away it waits in the store.
         if self.no_database_until <= self.now {
             self.keep(profile);
-            self.settle(node, &Subject::User(user.clone()), version);
+            self.acknowledge(node, &Subject::User(user.clone()), version);
         }
     }
 
@@ -887,10 +887,10 @@ impl<'a> World<'a> {
     }
 
     /// Says that what was saved waits no longer; the node may die before, or not get there.
-    fn settle(&mut self, node: usize, subject: &Subject, version: u64) {
+    fn acknowledge(&mut self, node: usize, subject: &Subject, version: u64) {
         let is_reached = self.reaches(node, server_of(subject));
         if is_reached && !self.fails_by_chance() && !self.odds.one_in(10) {
-            self.store.settle(self.now, subject, version);
+            self.store.acknowledge(self.now, subject, version);
         }
     }
 
@@ -915,7 +915,7 @@ impl<'a> World<'a> {
                 Carried::Save(profile) => self.keep(Profile::clone(&profile)),
                 Carried::Remove(_) | Carried::Nothing => {}
             }
-            self.settle(node, &subject, version);
+            self.acknowledge(node, &subject, version);
         }
     }
 

@@ -51,7 +51,9 @@ pub(super) async fn what_is_known_no_more_is_nothing<T: Topics + Outbox + Hooks>
     clean(case, &[ann]).await;
 }
 
-pub(super) async fn nothing_to_tell_settles_the_row<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+pub(super) async fn nothing_to_tell_acknowledges_the_row<T: Topics + Outbox + Hooks>(
+    case: &Case<T>,
+) {
     let ann = case.user();
     let row = change(case, &ann).await;
     tell(&case.here, &telling(&row, 0, &told(&ann), &events(&ann))).await;
@@ -95,7 +97,7 @@ pub(super) async fn who_finds_nothing_to_tell_is_faster_too<T: Topics + Outbox +
     let ann = case.user();
     let row = change(case, &ann).await;
     let late = telling(&row, 0, &told(&ann), &events(&ann));
-    case.here.settle(Queue::Webhooks, &[row]).await;
+    case.here.acknowledge(Queue::Webhooks, &[row]).await;
     let late = tell(&case.there, &late).await;
     case.same("telling without a row", late, Tell::Overtaken);
     let known = known(&case.here, &ann).await;

@@ -8,7 +8,7 @@ use presence_core::ports::{Lease, Leases, Standing, Topics};
 use tokio::time::sleep;
 
 use super::case::Case;
-use super::node::{LONG, Node, SETTLED_MS};
+use super::node::{LONG, Node, STORED_UP_TO_MS};
 
 /// The length of a lease whose end the suite waits for.
 const SHORT: Duration = Duration::from_millis(50);
@@ -44,8 +44,8 @@ pub(super) async fn leases_are_listed_with_their_names<T: Topics>(case: &Case<T>
     }
     let names = ["gateway-1.eu_west:4000", "Zoë's 🎯", "a b\"c", ""];
     for (who, name) in held.iter().zip(names) {
-        let settled = Timestamp::from_millis(SETTLED_MS);
-        let renewed = case.here.link.renew(*who, name, LONG, settled).await;
+        let stored_up_to = Timestamp::from_millis(STORED_UP_TO_MS);
+        let renewed = case.here.link.renew(*who, name, LONG, stored_up_to).await;
         case.holds(renewed.is_ok(), "renewing a lease failed");
     }
     let me = case.stranger();
@@ -54,11 +54,11 @@ pub(super) async fn leases_are_listed_with_their_names<T: Topics>(case: &Case<T>
         check_runs(case, &all, *who, LONG);
         let told = lease(case, &all, *who).name;
         case.same("the name of a node", &*told, name);
-        let settled = lease(case, &all, *who).settled_until;
+        let stored_up_to = lease(case, &all, *who).stored_up_to;
         case.same(
             "until when all of it is there",
-            settled.as_millis(),
-            SETTLED_MS,
+            stored_up_to.as_millis(),
+            STORED_UP_TO_MS,
         );
     }
     for who in held.iter().chain([&me]) {

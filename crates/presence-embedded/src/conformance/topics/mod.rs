@@ -128,7 +128,7 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
 
 /// Checks every clause of [`Outbox`] that can be seen while the store works.
 ///
-/// `connect` is that of [`topics`], to a store that was told to keep rows for webhooks. The suite settles its own rows.
+/// `connect` is that of [`topics`], to a store that was told to keep rows for webhooks. The suite acknowledges its own rows.
 ///
 /// # Panics
 ///
@@ -146,7 +146,7 @@ pub async fn outbox<T: Topics + Outbox>(connect: impl AsyncFn() -> T) {
         what_is_not_due_leaves_no_row
         what_changes_nothing_leaves_no_row
         a_newer_change_takes_the_place_of_the_row_before
-        a_row_is_settled_unless_there_is_a_newer_one
+        a_row_is_acknowledged_unless_there_is_a_newer_one
         queues_are_told_apart
         rows_are_due_when_they_are_old_enough
         the_oldest_rows_come_first_and_no_more_than_asked_for
@@ -186,7 +186,7 @@ pub async fn hooks<T: Topics + Outbox + Hooks>(connect: impl AsyncFn() -> T) {
     check! {
         what_is_told_is_known_and_waits
         what_is_known_no_more_is_nothing
-        nothing_to_tell_settles_the_row
+        nothing_to_tell_acknowledges_the_row
         each_change_is_told_by_one_node
         who_finds_nothing_to_tell_is_faster_too
         what_has_changed_again_stays_a_row

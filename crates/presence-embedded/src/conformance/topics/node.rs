@@ -20,7 +20,7 @@ pub(super) const REAPS_MAX: usize = 5_000;
 /// The name of the nodes of the suite.
 const NAME: &str = "a node of a test";
 /// The moment until which the node says that all its writes are in the store.
-pub(super) const SETTLED_MS: u64 = 1_700_000_000_123;
+pub(super) const STORED_UP_TO_MS: u64 = 1_700_000_000_123;
 
 /// The tokens of the entries that a write was refused for.
 pub(super) fn tokens(refused: Vec<(Field, Fence)>) -> Vec<(Field, FencingToken)> {
@@ -228,8 +228,8 @@ impl<T: Topics> Node<T> {
     }
 
     pub(super) async fn renew(&self, who: Incarnation, ttl: Duration) -> Leases {
-        let settled_until = Timestamp::from_millis(SETTLED_MS);
-        let renewed = self.link.renew(who, NAME, ttl, settled_until).await;
+        let stored_up_to = Timestamp::from_millis(STORED_UP_TO_MS);
+        let renewed = self.link.renew(who, NAME, ttl, stored_up_to).await;
         self.ok("renewing a lease", renewed)
     }
 
@@ -276,12 +276,12 @@ impl<T: Topics> Node<T> {
         due.map(|it| self.ok("asking what is due", it)).collect()
     }
 
-    pub(super) async fn settle(&self, queue: Queue, rows: &[Row])
+    pub(super) async fn acknowledge(&self, queue: Queue, rows: &[Row])
     where
         T: Outbox,
     {
-        let settled = self.link.settle(queue, rows).await;
-        self.ok("settling", settled);
+        let acknowledged = self.link.acknowledge(queue, rows).await;
+        self.ok("acknowledging", acknowledged);
     }
 
     fn ok<R>(&self, what: &str, outcome: Result<R, StoreError>) -> R {

@@ -58,7 +58,7 @@ pub(super) async fn what_is_due_leaves_a_row_with_its_version<T: Topics + Outbox
             case.same(&format!("the row for {queue:?}"), row, version);
         }
     }
-    settle(case, &[ann, room]).await;
+    acknowledge(case, &[ann, room]).await;
 }
 
 pub(super) async fn what_is_not_due_leaves_no_row<T: Topics + Outbox>(case: &Case<T>) {
@@ -72,7 +72,7 @@ pub(super) async fn what_is_not_due_leaves_no_row<T: Topics + Outbox>(case: &Cas
     written(&case.here, &anonymous, change(case, &anonymous, 1)).await;
     // The profile of somebody who was erased was carried before it is removed.
     let token = written_profile(case, &ann, 1).await;
-    settle(case, from_ref(&ann)).await;
+    acknowledge(case, from_ref(&ann)).await;
     let field = Field::Profile;
     let reason = Reason::Left;
     let gone = Op::Remove {
@@ -87,13 +87,13 @@ pub(super) async fn what_is_not_due_leaves_no_row<T: Topics + Outbox>(case: &Cas
     }
     let row = row_of(&case.there, Queue::Webhooks, &workspace).await;
     case.same("the row of a workspace for webhooks", row, None);
-    settle(case, &[anonymous, ann, room]).await;
+    acknowledge(case, &[anonymous, ann, room]).await;
 }
 
 pub(super) async fn what_changes_nothing_leaves_no_row<T: Topics + Outbox>(case: &Case<T>) {
     let ann = case.user();
     written(&case.here, &ann, change(case, &ann, 2)).await;
-    settle(case, from_ref(&ann)).await;
+    acknowledge(case, from_ref(&ann)).await;
     for revision in [2, 1] {
         let version = written(&case.there, &ann, change(case, &ann, revision)).await;
         case.same("the version of nothing", version, None);
@@ -122,10 +122,10 @@ pub(super) async fn a_newer_change_takes_the_place_of_the_row_before<T: Topics +
             version.into_iter().collect(),
         );
     }
-    settle(case, &[ann]).await;
+    acknowledge(case, &[ann]).await;
 }
 
-pub(super) async fn a_row_is_settled_unless_there_is_a_newer_one<T: Topics + Outbox>(
+pub(super) async fn a_row_is_acknowledged_unless_there_is_a_newer_one<T: Topics + Outbox>(
     case: &Case<T>,
 ) {
     let ann = case.user();
@@ -140,17 +140,19 @@ pub(super) async fn a_row_is_settled_unless_there_is_a_newer_one<T: Topics + Out
     let first = row(1).await;
     let second = row(2).await;
     let other = written(&case.here, &bob, change(case, &bob, 1)).await;
-    case.there.settle(Queue::Profiles, &[first]).await;
+    case.there.acknowledge(Queue::Profiles, &[first]).await;
     let left = row_of(&case.here, Queue::Profiles, &ann).await;
     case.same(
-        "the row after settling an older one",
+        "the row after acknowledging an older one",
         left,
         Some(second.version),
     );
     for _ in 0..2 {
-        case.there.settle(Queue::Profiles, from_ref(&second)).await;
+        case.there
+            .acknowledge(Queue::Profiles, from_ref(&second))
+            .await;
         let left = row_of(&case.here, Queue::Profiles, &ann).await;
-        case.same("the row after settling it", left, None);
+        case.same("the row after acknowledging it", left, None);
     }
     let left = row_of(&case.here, Queue::Profiles, &bob).await;
     case.same("the row of another", left, other);
@@ -158,10 +160,10 @@ pub(super) async fn a_row_is_settled_unless_there_is_a_newer_one<T: Topics + Out
         version: other.unwrap_or(0) + 1,
         subject: bob.clone(),
     };
-    case.there.settle(Queue::Profiles, &[later]).await;
+    case.there.acknowledge(Queue::Profiles, &[later]).await;
     let left = row_of(&case.here, Queue::Profiles, &bob).await;
-    case.same("the row after settling a newer one", left, None);
-    settle(case, &[ann, bob]).await;
+    case.same("the row after acknowledging a newer one", left, None);
+    acknowledge(case, &[ann, bob]).await;
 }
 
 pub(super) async fn queues_are_told_apart<T: Topics + Outbox>(case: &Case<T>) {
@@ -171,12 +173,12 @@ pub(super) async fn queues_are_told_apart<T: Topics + Outbox>(case: &Case<T>) {
         subject: ann.clone(),
         version: version.unwrap_or(0),
     };
-    case.here.settle(Queue::Profiles, from_ref(&row)).await;
+    case.here.acknowledge(Queue::Profiles, from_ref(&row)).await;
     let left = row_of(&case.there, Queue::Webhooks, &ann).await;
     case.same("the row of the other queue", left, version);
-    case.here.settle(Queue::Webhooks, &[row]).await;
+    case.here.acknowledge(Queue::Webhooks, &[row]).await;
     let left = row_of(&case.there, Queue::Webhooks, &ann).await;
-    case.same("the row that was settled", left, None);
+    case.same("the row that was acknowledged", left, None);
 }
 
 pub(super) async fn rows_are_due_when_they_are_old_enough<T: Topics + Outbox>(case: &Case<T>) {
@@ -193,7 +195,7 @@ pub(super) async fn rows_are_due_when_they_are_old_enough<T: Topics + Outbox>(ca
         sleep(Duration::from_millis(10)).await;
     }
     case.holds(since.elapsed() >= age, "a row was due before its time");
-    settle(case, &[ann]).await;
+    acknowledge(case, &[ann]).await;
 }
 
 pub(super) async fn the_oldest_rows_come_first_and_no_more_than_asked_for<T: Topics + Outbox>(
@@ -217,7 +219,7 @@ pub(super) async fn the_oldest_rows_come_first_and_no_more_than_asked_for<T: Top
         let some = due.remove(0);
         case.same(&format!("the first {max} rows"), some, all[..max].to_vec());
     }
-    settle(case, &users).await;
+    acknowledge(case, &users).await;
 }
 
 pub(super) async fn each_shard_has_its_rows<T: Topics + Outbox>(case: &Case<T>) {
@@ -246,7 +248,7 @@ pub(super) async fn each_shard_has_its_rows<T: Topics + Outbox>(case: &Case<T>) 
             "a row is in the outcome of another shard",
         );
     }
-    settle(case, &users).await;
+    acknowledge(case, &users).await;
 }
 
 pub(super) async fn reaping_leaves_a_row<T: Topics + Outbox>(case: &Case<T>) {
@@ -254,11 +256,11 @@ pub(super) async fn reaping_leaves_a_row<T: Topics + Outbox>(case: &Case<T>) {
     let session = case.session();
     let op = put(session, case.here.token(1), &entry(&room, session, "x"));
     let before = written(&case.here, &room, op).await;
-    settle(case, from_ref(&room)).await;
+    acknowledge(case, from_ref(&room)).await;
     case.there.reap(case.here.me).await;
     let row = row_of(&case.there, Queue::Webhooks, &room).await;
     case.holds(row > before, "what was reaped waits for nobody");
-    settle(case, &[room]).await;
+    acknowledge(case, &[room]).await;
 }
 
 pub(super) async fn nothing_waits_for_webhooks_that_nobody_wants<T: Topics + Outbox>(
@@ -275,7 +277,7 @@ pub(super) async fn nothing_waits_for_webhooks_that_nobody_wants<T: Topics + Out
     }
     let row = row_of(&case.there, Queue::Profiles, &ann).await;
     case.same("the row for profiles", row, version);
-    settle(case, &[ann]).await;
+    acknowledge(case, &[ann]).await;
 }
 
 /// Another change of the profile of `subject`, as an operation.
@@ -352,8 +354,8 @@ async fn row_of<T: Topics + Outbox>(
     row.map(|it| it.version)
 }
 
-/// Settles all rows of `subjects`.
-async fn settle<T: Topics + Outbox>(case: &Case<T>, subjects: &[Subject]) {
+/// Acknowledges all rows of `subjects`.
+async fn acknowledge<T: Topics + Outbox>(case: &Case<T>, subjects: &[Subject]) {
     for queue in Queue::ALL {
         let mut rows = Vec::new();
         for subject in subjects {
@@ -363,6 +365,6 @@ async fn settle<T: Topics + Outbox>(case: &Case<T>, subjects: &[Subject]) {
                 version,
             }));
         }
-        case.here.settle(queue, &rows).await;
+        case.here.acknowledge(queue, &rows).await;
     }
 }

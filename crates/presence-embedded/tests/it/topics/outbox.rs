@@ -14,8 +14,8 @@ enum Fault {
     VersionsUntold,
     RowsLost,
     OldVersions,
-    SettledBlindly,
-    NeverSettled,
+    AcknowledgedBlindly,
+    NeverAcknowledged,
     OneQueue,
     AgeIgnored,
     NewestFirst,
@@ -60,8 +60,8 @@ caught! {
     versions_that_are_not_told_are_caught: VersionsUntold, "a_write_says_which_version_it_made";
     rows_that_are_lost_are_caught: RowsLost, "what_is_due_leaves_a_row_with_its_version";
     rows_with_old_versions_are_caught: OldVersions, "what_is_due_leaves_a_row_with_its_version";
-    settling_what_is_newer_is_caught: SettledBlindly, "a_row_is_settled_unless_there_is_a_newer_one";
-    settling_nothing_is_caught: NeverSettled, "what_is_not_due_leaves_no_row";
+    acknowledging_what_is_newer_is_caught: AcknowledgedBlindly, "a_row_is_acknowledged_unless_there_is_a_newer_one";
+    acknowledging_nothing_is_caught: NeverAcknowledged, "what_is_not_due_leaves_no_row";
     a_single_queue_is_caught: OneQueue, "what_is_not_due_leaves_no_row";
     rows_that_are_due_at_once_are_caught: AgeIgnored, "a row is due before its time";
     the_newest_first_is_caught: NewestFirst, "the order of rows";
@@ -105,14 +105,14 @@ impl Outbox for Broken {
         due
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
         let mut rows = rows.to_vec();
         match self.fault {
-            Fault::NeverSettled => return Ok(()),
-            Fault::SettledBlindly => rows.iter_mut().for_each(|it| it.version = u64::MAX),
+            Fault::NeverAcknowledged => return Ok(()),
+            Fault::AcknowledgedBlindly => rows.iter_mut().for_each(|it| it.version = u64::MAX),
             _ => {}
         }
-        self.link.settle(queue, &rows).await
+        self.link.acknowledge(queue, &rows).await
     }
 }
 
@@ -157,9 +157,9 @@ impl Topics for Broken {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
-        self.link.renew(me, name, ttl, settled_until).await
+        self.link.renew(me, name, ttl, stored_up_to).await
     }
 
     async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {

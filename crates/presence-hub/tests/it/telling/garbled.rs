@@ -85,9 +85,9 @@ impl Topics for Garbled {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
-        self.0.renew(me, name, ttl, settled_until).await
+        self.0.renew(me, name, ttl, stored_up_to).await
     }
 
     async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
@@ -118,8 +118,8 @@ impl Outbox for Garbled {
         self.0.due(queue, shards, age, max).await
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
-        self.0.settle(queue, rows).await
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+        self.0.acknowledge(queue, rows).await
     }
 }
 

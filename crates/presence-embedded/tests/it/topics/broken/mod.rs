@@ -237,13 +237,13 @@ impl Topics for Broken {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
         let ttl = match self.fault {
             Fault::LeasesShort => ttl / 2,
             _ => ttl,
         };
-        let mut leases = self.link.renew(me, name, ttl, settled_until).await?;
+        let mut leases = self.link.renew(me, name, ttl, stored_up_to).await?;
         let lapsed = self
             .known()
             .until
@@ -261,7 +261,7 @@ impl Topics for Broken {
             }
             Fault::DeadRevived if leases.mine == Standing::Dead => {
                 self.link.forget(me).await?;
-                leases = self.link.renew(me, name, ttl, settled_until).await?;
+                leases = self.link.renew(me, name, ttl, stored_up_to).await?;
             }
             Fault::GenerationsMarkedDead if others.any(|it| it.is_dead) => {
                 leases.mine = Standing::Dead;
