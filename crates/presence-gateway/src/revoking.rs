@@ -67,7 +67,7 @@ impl Revoking {
             changed: watch::Sender::new(()),
             is_away: Arc::default(),
         };
-        let keeper = Keeper {
+        let writer = RevocationWriter {
             list,
             store,
             is_shared,
@@ -77,7 +77,7 @@ impl Revoking {
             changed: revoking.changed.clone(),
             is_away: revoking.is_away.clone(),
         };
-        (revoking, keeper.run(inbox))
+        (revoking, writer.run(inbox))
     }
 
     /// Stores a revocation that holds here already. Returns when it is safe.
@@ -117,7 +117,7 @@ impl Revoking {
 }
 
 /// The task that owns the store of revocations.
-struct Keeper<R> {
+struct RevocationWriter<R> {
     list: Arc<Revoked>,
     store: Arc<R>,
     is_shared: bool,
@@ -130,7 +130,7 @@ struct Keeper<R> {
     is_away: Arc<AtomicBool>,
 }
 
-impl<R: Revocations> Keeper<R> {
+impl<R: Revocations> RevocationWriter<R> {
     async fn run(mut self, mut inbox: mpsc::Receiver<Ask>) {
         let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -14,12 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::counters::Counters;
-use crate::keeper::{Answers, Keeper, Kept, Unread};
 use crate::link::{Link, SaveOutcomes};
 use crate::memory::Memory;
 use crate::outbox::{Ended, Outbox, Undo};
 use crate::pending::sleep_until;
 use crate::places;
+use crate::profile_writer::{Answers, ProfileWriter, Unread, WriterEvent};
 use crate::session::Reference;
 use crate::shards::Shards;
 use crate::shared_event::SharedEvent;
@@ -99,7 +99,7 @@ pub(crate) struct Count {
 pub(crate) struct People<P> {
     clock: Clock,
     users: Users<ReplyTo>,
-    keeper: Keeper<P>,
+    writer: ProfileWriter<P>,
     rosters: Shards<places::Message>,
     /// The way to the shared store, if there is one.
     link: Option<Link>,
@@ -133,7 +133,7 @@ impl<P: Profiles> People<P> {
             stops: 0,
             clock,
             users,
-            keeper: Keeper::new(store, counters.clone()),
+            writer: ProfileWriter::new(store, counters.clone()),
             rosters,
             link,
             save_outcomes,
@@ -175,7 +175,7 @@ impl<P: Profiles> People<P> {
                         self.take(message, &mut effects).await;
                     }
                 }
-                kept = self.keeper.done() => self.kept(kept, &mut effects).await,
+                kept = self.writer.done() => self.kept(kept, &mut effects).await,
                 () = sleep_until(wakes) => {}
             }
             for request in std::mem::take(&mut self.unsent) {
@@ -269,7 +269,7 @@ impl<P: Profiles> People<P> {
             Message::Count(reply) => {
                 let _ = reply.send(Count {
                     online: self.users.online(),
-                    waiting_since: self.keeper.oldest(),
+                    waiting_since: self.writer.oldest(),
                 });
             }
             Message::Hold(span, done) => {
@@ -316,16 +316,16 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    async fn kept(&mut self, kept: Kept, effects: &mut Vec<Effect<ReplyTo>>) {
+    async fn kept(&mut self, kept: WriterEvent, effects: &mut Vec<Effect<ReplyTo>>) {
         match kept {
-            Kept::Loaded(profiles, unread) => {
+            WriterEvent::Loaded(profiles, unread) => {
                 for (user, profile) in profiles {
                     self.handle(&user, Input::Loaded { profile }, effects).await;
                 }
                 self.unread(unread, effects).await;
             }
-            Kept::Unread(users) => self.unread(users, effects).await,
-            Kept::Saved(Answers { granted, refused }, outcomes) => {
+            WriterEvent::Unread(users) => self.unread(users, effects).await,
+            WriterEvent::Saved(Answers { granted, refused }, outcomes) => {
                 let granted = granted.into_iter();
                 granted.for_each(|reply_to| answer(reply_to, Ok(Answer::Done)));
                 let refused = refused.into_iter();
@@ -334,7 +334,7 @@ impl<P: Profiles> People<P> {
                     save_outcomes.tell(outcomes);
                 }
             }
-            Kept::Nothing => {}
+            WriterEvent::Nothing => {}
         }
     }
 
@@ -464,12 +464,12 @@ impl<P: Profiles> People<P> {
             }
             Effect::Tell { to, event } => self.tell(user, &to, event),
             Effect::Load => {
-                if let Some(kept) = self.keeper.load(user.clone()) {
+                if let Some(kept) = self.writer.load(user.clone()) {
                     Box::pin(self.kept(kept, &mut Vec::new())).await;
                 }
             }
             Effect::LookUp => {
-                if let Some(kept) = self.keeper.look_up(user.clone()) {
+                if let Some(kept) = self.writer.look_up(user.clone()) {
                     Box::pin(self.kept(kept, &mut Vec::new())).await;
                 }
             }
@@ -477,7 +477,7 @@ impl<P: Profiles> People<P> {
                 profile,
                 version,
                 reply_to,
-            } => self.keeper.save(profile, version, reply_to),
+            } => self.writer.save(profile, version, reply_to),
             Effect::Grant {
                 reply_to,
                 answer: it,
@@ -531,9 +531,9 @@ impl<P: Profiles> People<P> {
             self.perform(&user, effect).await;
         }
         let mut effects = Vec::new();
-        self.keeper.hurry();
-        while !self.keeper.is_idle() {
-            let kept = self.keeper.done().await;
+        self.writer.hurry();
+        while !self.writer.is_idle() {
+            let kept = self.writer.done().await;
             self.kept(kept, &mut effects).await;
         }
     }

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use crate::counters::Counters;
-use crate::keeper;
 use crate::link::SaveOutcome;
+use crate::profile_writer;
 
 /// How often a node looks for profiles that wait.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -262,7 +262,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         let mut kept = 0;
         let mut failure = None;
         let mut erased = Vec::new();
-        for (user, outcome) in keeper::save(self.profiles.clone(), profiles).await {
+        for (user, outcome) in profile_writer::save(self.profiles.clone(), profiles).await {
             match outcome {
                 Ok(()) => {
                     kept += 1;

@@ -38,7 +38,7 @@ pub(crate) type Saved = Vec<(UserId, Result<(), StoreError>)>;
 /// A profile that the shared store has, too, is tried once. If that fails it waits in the shared store, for the
 /// node that finds it first when the store of profiles works again. So this node does not write later what another
 /// node has changed since.
-pub(crate) struct Keeper<P> {
+pub(crate) struct ProfileWriter<P> {
     store: Arc<P>,
     counters: Arc<Counters>,
     to_load: Vec<UserId>,
@@ -113,7 +113,7 @@ pub(crate) struct Answers {
 }
 
 /// What the store has done.
-pub(crate) enum Kept {
+pub(crate) enum WriterEvent {
     /// The first users' profiles are loaded, the second users' are not.
     Loaded(Vec<(UserId, Option<Profile>)>, Vec<(UserId, Unread)>),
     /// The profiles of these users cannot be loaded at present.
@@ -124,9 +124,9 @@ pub(crate) enum Kept {
     Nothing,
 }
 
-impl<P: Profiles> Keeper<P> {
+impl<P: Profiles> ProfileWriter<P> {
     pub(crate) fn new(store: Arc<P>, counters: Arc<Counters>) -> Self {
-        Keeper {
+        ProfileWriter {
             store,
             counters,
             to_load: Vec::new(),
@@ -149,9 +149,9 @@ impl<P: Profiles> Keeper<P> {
 
     /// Loads the profile of `user`. Returns it at once if it is still on its way to the store, or says at once that it
     /// cannot be read at present.
-    pub(crate) fn load(&mut self, user: UserId) -> Option<Kept> {
+    pub(crate) fn load(&mut self, user: UserId) -> Option<WriterEvent> {
         if let Some(profile) = self.newest(&user) {
-            return Some(Kept::Loaded(vec![(user, Some(profile))], Vec::new()));
+            return Some(WriterEvent::Loaded(vec![(user, Some(profile))], Vec::new()));
         }
         self.look_up(user)
     }
@@ -164,7 +164,7 @@ impl<P: Profiles> Keeper<P> {
     }
 
     /// The same, but asks the store in any case, so that how long it takes does not tell what happened to `user` lately.
-    pub(crate) fn look_up(&mut self, user: UserId) -> Option<Kept> {
+    pub(crate) fn look_up(&mut self, user: UserId) -> Option<WriterEvent> {
         let unread = match self.unreadable.contains(&user) {
             true => Some(Unread::Unreadable),
             false => (self.is_late || self.is_away).then_some(Unread::Away),
@@ -176,7 +176,7 @@ impl<P: Profiles> Keeper<P> {
             }
         }
         self.start();
-        unread.map(|why| Kept::Unread(vec![(user, why)]))
+        unread.map(|why| WriterEvent::Unread(vec![(user, why)]))
     }
 
     /// Saves `profile`, which the user's map in the shared store has in version `version`. `reply_to` is answered when
@@ -244,14 +244,14 @@ impl<P: Profiles> Keeper<P> {
     }
 
     /// Waits for what the store does next; for ever while it has nothing to do. Cancelling it loses nothing.
-    pub(crate) async fn done(&mut self) -> Kept {
+    pub(crate) async fn done(&mut self) -> WriterEvent {
         let kept = tokio::select! {
             loaded = finish(&mut self.loading) => self.loaded(loaded),
             saved = finish(&mut self.saving) => self.saved(saved),
             () = finish(&mut self.patience) => self.is_late(),
             () = finish(&mut self.linger) => {
                 self.linger = None;
-                Kept::Saved(Answers::default(), self.end_lingering())
+                WriterEvent::Saved(Answers::default(), self.end_lingering())
             }
             () = finish(&mut self.retry) => self.try_again(),
             () = finish(&mut self.reread) => self.read_again(),
@@ -316,14 +316,14 @@ impl<P: Profiles> Keeper<P> {
         given_up
     }
 
-    fn is_late(&mut self) -> Kept {
+    fn is_late(&mut self) -> WriterEvent {
         self.patience = None;
         self.is_late = true;
         let unread = self.unread.iter().cloned();
-        Kept::Unread(unread.map(|user| (user, Unread::Away)).collect())
+        WriterEvent::Unread(unread.map(|user| (user, Unread::Away)).collect())
     }
 
-    fn loaded(&mut self, loaded: Loaded) -> Kept {
+    fn loaded(&mut self, loaded: Loaded) -> WriterEvent {
         self.loading = None;
         self.patience = None;
         self.is_late = false;
@@ -351,12 +351,12 @@ impl<P: Profiles> Keeper<P> {
             }
         }
         self.note("load", failures, !profiles.is_empty());
-        Kept::Loaded(profiles, unread)
+        WriterEvent::Loaded(profiles, unread)
     }
 
-    fn saved(&mut self, saved: Saved) -> Kept {
+    fn saved(&mut self, saved: Saved) -> WriterEvent {
         self.saving = None;
-        let mut told = Answers::default();
+        let mut answers = Answers::default();
         let mut outcomes = Vec::new();
         let mut kept = 0;
         let mut failures = Failures::default();
@@ -368,7 +368,7 @@ impl<P: Profiles> Keeper<P> {
             let failed = outcome.map_or_else(|error| failures.take(error), |()| State::Saving);
             if is_kept {
                 kept += 1;
-                told.granted.append(&mut unsaved.save.reply_tos);
+                answers.granted.append(&mut unsaved.save.reply_tos);
                 // Of somebody who was erased it is looked at once more, when nobody can have an older save under way.
                 let row = unsaved.save.row();
                 let row = row.filter(|_| !unsaved.save.profile.is_blank());
@@ -377,7 +377,7 @@ impl<P: Profiles> Keeper<P> {
             let is_given_up = !is_kept && unsaved.save.waits_elsewhere();
             if failed == State::Unreadable {
                 // It is tried again, and that may be for ever: too long to wait for.
-                told.refused.append(&mut unsaved.save.reply_tos);
+                answers.refused.append(&mut unsaved.save.reply_tos);
             }
             if is_given_up {
                 outcomes.extend(unsaved.save.row().map(SaveOutcome::GivenUp));
@@ -409,22 +409,22 @@ impl<P: Profiles> Keeper<P> {
             Counters::add(&self.counters.save_failures, 1);
         }
         self.note("save", failures, kept > 0);
-        Kept::Saved(told, outcomes)
+        WriterEvent::Saved(answers, outcomes)
     }
 
-    fn try_again(&mut self) -> Kept {
+    fn try_again(&mut self) -> WriterEvent {
         self.retry = None;
         self.is_away = false;
         self.to_load.append(&mut self.failed_loads);
         self.try_to_save(State::Failed, State::Waiting);
-        Kept::Nothing
+        WriterEvent::Nothing
     }
 
-    fn read_again(&mut self) -> Kept {
+    fn read_again(&mut self) -> WriterEvent {
         self.reread = None;
         self.to_reread.extend(self.unreadable.drain());
         self.try_to_save(State::Unreadable, State::WaitingApart);
-        Kept::Nothing
+        WriterEvent::Nothing
     }
 
     fn try_to_save(&mut self, failed: State, again: State) {
@@ -577,18 +577,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_older_profile_that_is_told_later_is_not_saved_after_a_newer_one() {
         let store = Arc::new(ProfileMemory::new());
-        let mut keeper = Keeper::new(store.clone(), Arc::default());
+        let mut writer = ProfileWriter::new(store.clone(), Arc::default());
         let ann = UserId::new("ann").unwrap();
         let older = Profile {
             last_seen: Some(Timestamp::from_millis(1)),
             ..Profile::new(ann.clone())
         };
         let erased = older.blank();
-        keeper.save(erased, Some(6), None);
-        keeper.hurry();
-        keeper.save(older, Some(5), None);
-        while !keeper.is_idle() {
-            keeper.done().await;
+        writer.save(erased, Some(6), None);
+        writer.hurry();
+        writer.save(older, Some(5), None);
+        while !writer.is_idle() {
+            writer.done().await;
         }
         assert_eq!(store.load(&[ann]).await.unwrap(), [None]);
     }
