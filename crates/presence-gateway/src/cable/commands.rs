@@ -37,7 +37,7 @@ pub(super) struct Command<'a> {
 impl Cable {
     /// Does what a frame asks for. Refusals are answered for subscriptions only: the protocol has no frame for others.
     pub(super) async fn obey(&mut self, text: &str, out: &mut Out) -> Next {
-        let now = self.guest.app().now();
+        let now = self.authorized.app().now();
         let text = &*mend(text);
         let Ok(command) = serde_json::from_str::<Command<'_>>(text) else {
             self.count(ErrorCode::Malformed);
@@ -132,7 +132,7 @@ impl Cable {
             .transpose()
             .map_err(|error| Refused::invalid("presence", error))?;
         if let Some(presence) = presence {
-            wish.meta = presence.meta(&self.guest)?.or(wish.meta);
+            wish.meta = presence.meta(&self.authorized)?.or(wish.meta);
             wish.only_looks = !matches!(wish.subject, Subject::Place(_));
         }
         Ok(wish)
@@ -168,11 +168,11 @@ impl Cable {
     }
 
     pub(super) fn afford(&mut self, class: Class) -> Result<(), Refused> {
-        let app = self.guest.app();
+        let app = self.authorized.app();
         self.buckets.take(app.now(), class, &app.config.rates)
     }
 
     pub(super) fn count(&self, code: ErrorCode) {
-        self.guest.app().metrics.refused(code);
+        self.authorized.app().metrics.refused(code);
     }
 }

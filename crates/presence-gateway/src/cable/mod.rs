@@ -34,10 +34,10 @@ use self::subscribing::Owed;
 use self::subscriptions::{State, Subscription, Subscriptions};
 use self::tails::{For, Tails};
 use crate::app::App;
+use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
 use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
 use crate::frame::TEXT;
-use crate::guest::Guest;
 use crate::http::{self, Answer};
 use crate::out::Out;
 use crate::rates::Buckets;
@@ -50,7 +50,7 @@ const STRAYS_AFTER: Duration = Duration::from_secs(10);
 
 /// The Action Cable side of one connection.
 pub(crate) struct Cable {
-    guest: Guest,
+    authorized: Authorized,
     is_extended: bool,
     subscriptions: Subscriptions,
     buckets: Buckets,
@@ -93,14 +93,14 @@ impl Dialect for Cable {
         } = hello;
         let entered = match identity {
             Ok(identity) if is_extended => {
-                Guest::enter(app.clone(), identity, resume.as_deref()).await
+                Authorized::enter(app.clone(), identity, resume.as_deref()).await
             }
-            Ok(identity) => Guest::enter_like(app.clone(), identity, None).await,
+            Ok(identity) => Authorized::enter_like(app.clone(), identity, None).await,
             Err(why) => Err(why),
         };
         match entered {
-            Ok(guest) => {
-                let mut cable = Cable::new(guest, is_extended);
+            Ok(authorized) => {
+                let mut cable = Cable::new(authorized, is_extended);
                 let kept = cable.kept_before().await;
                 cable.welcome(kept, out);
                 Ok(cable)
@@ -116,17 +116,17 @@ impl Dialect for Cable {
         }
     }
 
-    fn guests(&self) -> &[Guest] {
-        std::slice::from_ref(&self.guest)
+    fn sessions(&self) -> &[Authorized] {
+        std::slice::from_ref(&self.authorized)
     }
 
-    fn guests_mut(&mut self) -> &mut [Guest] {
-        std::slice::from_mut(&mut self.guest)
+    fn sessions_mut(&mut self) -> &mut [Authorized] {
+        std::slice::from_mut(&mut self.authorized)
     }
 
-    fn into_guests(self) -> Vec<Guest> {
+    fn into_sessions(self) -> Vec<Authorized> {
         self.keep();
-        vec![self.guest]
+        vec![self.authorized]
     }
 
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
@@ -173,7 +173,7 @@ impl Dialect for Cable {
             while self.pings_at <= now {
                 self.pings_at += PING_EVERY;
             }
-            let seconds = self.guest.app().now().as_millis() / 1000;
+            let seconds = self.authorized.app().now().as_millis() / 1000;
             let ping = format!("{{\"type\":\"ping\",\"message\":{seconds}}}");
             out.push_payload(TEXT, ping.as_bytes());
         }
@@ -190,9 +190,9 @@ impl Dialect for Cable {
 }
 
 impl Cable {
-    fn new(guest: Guest, is_extended: bool) -> Self {
+    fn new(authorized: Authorized, is_extended: bool) -> Self {
         Cable {
-            guest,
+            authorized,
             is_extended,
             subscriptions: Subscriptions::default(),
             buckets: Buckets::full(),
@@ -209,9 +209,9 @@ impl Cable {
     fn welcome(&mut self, kept: Vec<KeptSubscription>, out: &mut Out) {
         let mut welcome = json!({ "type": "welcome" });
         if self.is_extended {
-            welcome["sid"] = json!(self.guest.resume_token());
+            welcome["sid"] = json!(self.authorized.resume_token());
         }
-        if self.guest.session().is_restored() {
+        if self.authorized.session().is_restored() {
             self.strays_at = Some(Instant::now() + STRAYS_AFTER);
             welcome["restored"] = json!(true);
             welcome["restored_ids"] = json!(self.go_on(kept));
@@ -222,12 +222,12 @@ impl Cable {
 
     fn tell(&mut self, shared: &Arc<SharedEvent>, out: &mut Out) {
         let Cable {
-            guest,
+            authorized,
             is_extended,
             subscriptions,
             ..
         } = self;
-        let me = guest.session().connection().session;
+        let me = authorized.session().connection().session;
         let confirmed = |it: &&mut Subscription| it.state == State::Confirmed;
         let all = subscriptions.iter_mut().filter(confirmed);
         for it in all.filter(|it| it.shows(&shared.event)) {
@@ -246,7 +246,7 @@ impl Cable {
                 match tail.whom {
                     _ if !wanted => {}
                     For::Each => {
-                        let own = own_words(&shared.event, &guest.identity().user);
+                        let own = own_words(&shared.event, &authorized.identity().user);
                         let own = own.filter(|_| !it.has_begun && it.is_present);
                         let own = own.unwrap_or_default();
                         let head = format!("{},\"message\":{{{own}", it.head);
@@ -277,7 +277,7 @@ impl Cable {
         self.confirm(ticket, out);
         let it = self.subscriptions.of_ticket(ticket);
         let is_own = it.is_some_and(|it| matches!(it.wish.subject, Subject::Statuses(_)));
-        let me = self.guest.session().alias();
+        let me = self.authorized.session().alias();
         if let (true, Some(Event::OwnView(own))) = (is_own, self.own.as_deref())
             && let Some(it) = self.subscriptions.of_ticket(ticket)
         {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::guest::Lost;
+use crate::authorized::Lost;
 use presence_client::wire::event;
 use presence_client::wire::{self, Epoch, Json, Mode, Place};
 use presence_core::{

@@ -18,8 +18,8 @@ use serde_json::value::RawValue;
 use super::topics::Place;
 use super::wire::{Denied, Payload, json};
 use crate::app::App;
+use crate::authorized::Authorized;
 use crate::dialect::Handshake;
-use crate::guest::Guest;
 use crate::http::{self, Answer, Query};
 use crate::identity::{Asked, Identity};
 use crate::request::{self, Refused, whole_number};
@@ -88,7 +88,7 @@ impl Door {
         app: &Arc<App>,
         params: &Params<'_>,
         place: &Place,
-    ) -> Result<Guest, Denied> {
+    ) -> Result<Authorized, Denied> {
         let identity = self.identity(app, params, place)?;
         let first = match place {
             Place::Roster(topic @ Topic::Channel(_)) if params.watch != Some(true) => {
@@ -96,7 +96,7 @@ impl Door {
             }
             _ => None,
         };
-        Guest::enter_like(app.clone(), identity, first)
+        Authorized::enter_like(app.clone(), identity, first)
             .await
             .map_err(|why| {
                 app.metrics.refused(why.code);

@@ -12,9 +12,9 @@ use super::door::{Params, Text};
 use super::service::Service;
 use super::topics::{Joined, Place};
 use super::wire::{self, Denied, Message, Ref};
+use crate::authorized::Authorized;
 use crate::closing::Why;
 use crate::dialect::Next;
-use crate::guest::Guest;
 use crate::out::Out;
 use crate::request::{self, Refused};
 
@@ -37,7 +37,7 @@ impl Phoenix {
             if door.has_expired(&self.app) {
                 return Ok(Next::Close(Why::Expired.into()));
             }
-            self.guest = Some(door.enter(&self.app, &params, &place).await?);
+            self.authorized = Some(door.enter(&self.app, &params, &place).await?);
             self.door = None;
         }
         let before = self.topics.remove(&place);
@@ -79,7 +79,7 @@ impl Phoenix {
             Place::User(user) => {
                 let reference = Asking::Join.reference(head);
                 let users = vec![user.clone()];
-                self.guest()?.watch_users(users, Some(reference))?;
+                self.authorized()?.watch_users(users, Some(reference))?;
             }
             Place::Service(user) => self.enter_service(user.clone(), params, head)?,
         }
@@ -98,12 +98,12 @@ impl Phoenix {
         if params.watch != Some(true) {
             let meta = params.meta()?;
             let watch = Some((Watching::Full, None));
-            self.guest()?
+            self.authorized()?
                 .join(channel, Some(meta), watch, Some(reference))?;
             return Ok(true);
         }
         if was_member && !self.is_in_by_service(&channel) {
-            self.guest()?.depart(channel.clone(), None)?;
+            self.authorized()?.depart(channel.clone(), None)?;
         }
         self.watch(Topic::Channel(channel), reference)?;
         Ok(false)
@@ -116,8 +116,8 @@ impl Phoenix {
         head: &str,
     ) -> Result<(), Denied> {
         self.is_user(params)?;
-        let guest = self.guest()?;
-        if guest.identity().user != user {
+        let authorized = self.authorized()?;
+        if authorized.identity().user != user {
             return Err(Denied::UNAUTHORIZED);
         }
         let reference = Asking::Service.reference(head);
@@ -125,12 +125,12 @@ impl Phoenix {
             Some(Text(id)) => {
                 let workspace: WorkspaceId = request::id("workspace_id", id)?;
                 let topic = Topic::Workspace(workspace.clone());
-                guest.watch(topic, Watching::Full, None, Some(reference))?;
+                authorized.watch(topic, Watching::Full, None, Some(reference))?;
                 Some(workspace)
             }
             None => {
-                let own = guest.identity().workspaces.first().cloned();
-                guest.grant(Some(reference));
+                let own = authorized.identity().workspaces.first().cloned();
+                authorized.grant(Some(reference));
                 own
             }
         };
@@ -146,13 +146,13 @@ impl Phoenix {
     }
 
     fn watch(&mut self, topic: Topic, reference: Reference) -> Result<(), Denied> {
-        let guest = self.guest()?;
-        Ok(guest.watch(topic, Watching::Full, None, Some(reference))?)
+        let authorized = self.authorized()?;
+        Ok(authorized.watch(topic, Watching::Full, None, Some(reference))?)
     }
 
     /// Checks that a join without tokens does not name another user than this connection has.
     fn is_user(&mut self, params: &Params<'_>) -> Result<(), Denied> {
-        let identity = self.guest()?.identity();
+        let identity = self.authorized()?.identity();
         match &params.user_id {
             Some(Text(user)) if identity.open && user != identity.user.as_str() => {
                 Err(Denied::UNAUTHORIZED)
@@ -192,12 +192,15 @@ impl Phoenix {
             }
             Place::Roster(topic) => {
                 if !self.is_watched_by_service(&topic) {
-                    self.surely(|guest| guest.unwatch(&topic, None)).await;
+                    self.surely(|authorized| authorized.unwatch(&topic, None))
+                        .await;
                 }
             }
             Place::User(user) => {
-                self.surely(|guest| guest.unwatch_users(std::slice::from_ref(&user), None))
-                    .await;
+                self.surely(|authorized| {
+                    authorized.unwatch_users(std::slice::from_ref(&user), None)
+                })
+                .await;
             }
             Place::Service(_) => {
                 let Some(service) = self.service.take() else {
@@ -209,7 +212,8 @@ impl Phoenix {
                 if let (true, Some(workspace)) = (service.watches, service.workspace) {
                     let topic = Topic::Workspace(workspace);
                     if self.topics.of(&topic).is_none() {
-                        self.surely(|guest| guest.unwatch(&topic, None)).await;
+                        self.surely(|authorized| authorized.unwatch(&topic, None))
+                            .await;
                     }
                 }
             }
@@ -224,8 +228,10 @@ impl Phoenix {
             Some(true) => {}
             Some(false) => {
                 self.go_from(channel, true).await;
-                self.surely(|guest| guest.watch(topic.clone(), Watching::Full, None, None))
-                    .await;
+                self.surely(|authorized| {
+                    authorized.watch(topic.clone(), Watching::Full, None, None)
+                })
+                .await;
             }
             None => self.go_from(channel, true).await,
         }
@@ -233,9 +239,9 @@ impl Phoenix {
 
     async fn go_from(&mut self, channel: ChannelId, is_member: bool) {
         let topic = Topic::Channel(channel.clone());
-        self.surely(|guest| match is_member {
-            true => guest.depart(channel.clone(), None),
-            false => guest.unwatch(&topic, None),
+        self.surely(|authorized| match is_member {
+            true => authorized.depart(channel.clone(), None),
+            false => authorized.unwatch(&topic, None),
         })
         .await;
     }
@@ -253,12 +259,12 @@ impl Phoenix {
     }
 
     /// Repeats `it` while the hub is busy: a client that has left cannot be told to try again.
-    async fn surely(&mut self, mut it: impl FnMut(&mut Guest) -> Result<(), Refused>) {
-        let Some(guest) = &mut self.guest else {
+    async fn surely(&mut self, mut it: impl FnMut(&mut Authorized) -> Result<(), Refused>) {
+        let Some(authorized) = &mut self.authorized else {
             return;
         };
         for _ in 0..TRIES {
-            match it(guest) {
+            match it(authorized) {
                 Err(why) if why.code == ErrorCode::Overloaded => {
                     sleep(why.retry_after.unwrap_or(Duration::from_millis(50))).await;
                 }

@@ -89,10 +89,10 @@ impl Phoenix {
         let by_topic = self.topics.of(&topic).is_some();
         if !by_topic
             && !self.is_in_by_service(channel)
-            && let Some(guest) = &mut self.guest
+            && let Some(authorized) = &mut self.authorized
         {
             // If the hub is busy, the session may remember one channel more than it is in, which does no harm.
-            let _ = guest.depart(channel.clone(), None);
+            let _ = authorized.depart(channel.clone(), None);
         }
     }
 
@@ -150,7 +150,7 @@ impl Phoenix {
             true => (service.address(), "status_update"),
         };
         service.is_greeted = true;
-        let session = self.guest.as_ref().map(|it| it.session().alias());
+        let session = self.authorized.as_ref().map(|it| it.session().alias());
         wire::send(
             out,
             &format!("{address}\"{event}\","),
@@ -159,7 +159,7 @@ impl Phoenix {
     }
 
     fn is_session(&self, session: SessionId) -> bool {
-        let own = self.guest.as_ref().map(|it| it.session().connection());
+        let own = self.authorized.as_ref().map(|it| it.session().connection());
         own.is_some_and(|it| it.session == session)
     }
 }

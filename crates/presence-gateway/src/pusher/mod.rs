@@ -38,11 +38,11 @@ use self::subscriptions::{Subscription, Subscriptions};
 use self::watchlist::Watchlist;
 use self::words::{escaped, json_of};
 use crate::app::App;
+use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
 use crate::config::PusherApp;
 use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
 use crate::frame::TEXT;
-use crate::guest::Guest;
 use crate::http::{self, Answer};
 use crate::out::Out;
 use crate::rates::Buckets;
@@ -61,7 +61,7 @@ pub(crate) struct Pusher {
     socket: SocketId,
     since: Timestamp,
     /// The users that signatures have named, and an anonymous one for channels on which nobody is shown.
-    guests: Vec<Guest>,
+    sessions: Vec<Authorized>,
     /// The id of the anonymous one.
     nobody: Option<UserId>,
     hiding: Hiding,
@@ -125,21 +125,21 @@ impl Dialect for Pusher {
         Ok(pusher)
     }
 
-    fn guests(&self) -> &[Guest] {
-        &self.guests
+    fn sessions(&self) -> &[Authorized] {
+        &self.sessions
     }
 
-    fn guests_mut(&mut self) -> &mut [Guest] {
-        &mut self.guests
+    fn sessions_mut(&mut self) -> &mut [Authorized] {
+        &mut self.sessions
     }
 
-    fn into_guests(self) -> Vec<Guest> {
-        self.guests
+    fn into_sessions(self) -> Vec<Authorized> {
+        self.sessions
     }
 
-    fn deliver(&mut self, guest: usize, delivery: Delivery, out: &mut Out) {
+    fn deliver(&mut self, authorized: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
-            Delivery::Event(shared) => self.tell(guest, &shared, out),
+            Delivery::Event(shared) => self.tell(authorized, &shared, out),
             Delivery::Granted(name) => self.granted(&name, out),
             Delivery::Refused(Some(name), why) => {
                 if self.subscriptions.named(&name).is_some_and(|it| !it.is_on) {
@@ -192,7 +192,7 @@ impl Pusher {
             app,
             application,
             socket: SocketId::random(),
-            guests: Vec::new(),
+            sessions: Vec::new(),
             nobody: None,
             hiding: Hiding::default(),
             signed_in: None,
@@ -227,7 +227,7 @@ impl Pusher {
         }
     }
 
-    fn tell(&mut self, guest: usize, shared: &SharedEvent, out: &mut Out) {
+    fn tell(&mut self, authorized: usize, shared: &SharedEvent, out: &mut Out) {
         let topic = match &*shared.event {
             Event::Everyone { topic, .. }
             | Event::Unchanged { topic, .. }
@@ -243,7 +243,7 @@ impl Pusher {
                 }
                 return;
             }
-            Event::OwnView(own_view) => return self.note_own(guest, own_view),
+            Event::OwnView(own_view) => return self.note_own(authorized, own_view),
             Event::Alone { .. } => return,
         };
         let Topic::Channel(channel) = topic else {
@@ -252,7 +252,7 @@ impl Pusher {
         let Some(subscription) = self.subscriptions.get_mut(channel) else {
             return;
         };
-        let session = self.guests[guest].session();
+        let session = self.sessions[authorized].session();
         if let Event::Broadcast { user, session, .. } = &*shared.event
             && commands::is_typing(&shared.event)
             && session.outsider().is_none()

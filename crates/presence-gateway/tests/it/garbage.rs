@@ -213,7 +213,7 @@ impl Readers {
 
     /// Reads until all of them have seen `user`, who comes if they are not there; returns whom they see.
     async fn see(&mut self, gateway: &Running, user: &str) -> Vec<String> {
-        let _guest = match user {
+        let _authorized = match user {
             "eve" => None,
             user => Some(Person::comes(gateway, user).await),
         };

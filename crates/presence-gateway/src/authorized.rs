@@ -32,9 +32,9 @@ enum Known {
     Like(Likeness),
 }
 
-/// A client that was let in. A connection has one guest as a rule; it has none before the client has said who it is,
+/// A client that was let in. A connection has one authorized session as a rule; it has none before the client has said who it is,
 /// and several where each signed frame may name another user.
-pub(crate) struct Guest {
+pub(crate) struct Authorized {
     app: Arc<App>,
     identity: Identity,
     device: DeviceId,
@@ -54,7 +54,7 @@ pub(crate) enum Lost {
     Users(Vec<UserId>),
 }
 
-impl Guest {
+impl Authorized {
     /// Lets `identity` in. Continues the session of the resume token if that is still possible.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Guest {
         app: Arc<App>,
         identity: Identity,
         resume: Option<&str>,
-    ) -> Result<Guest, Refused> {
+    ) -> Result<Authorized, Refused> {
         let user = identity.user.clone();
         let (now, named) = (app.now(), identity.device.as_ref());
         let resumed = resume.and_then(|token| app.resume.verify(token, &user, named, now));
@@ -75,7 +75,7 @@ impl Guest {
             session: it.session,
             epoch: it.epoch,
         });
-        Guest::let_in(app, identity, device, Known::By(resume)).await
+        Authorized::let_in(app, identity, device, Known::By(resume)).await
     }
 
     /// Lets `identity` in for a protocol without resume tokens. After a restart it continues a held session of the same
@@ -89,7 +89,7 @@ impl Guest {
         app: Arc<App>,
         identity: Identity,
         first: Option<(Topic, Option<Arc<str>>)>,
-    ) -> Result<Guest, Refused> {
+    ) -> Result<Authorized, Refused> {
         let names_device = identity.device.is_some();
         let device = identity.device.clone().unwrap_or_else(random_device);
         // A bad meta is refused where the channel is joined, not here.
@@ -99,7 +99,7 @@ impl Guest {
             names_device,
             first,
         };
-        Guest::let_in(app, identity, device, Known::Like(like)).await
+        Authorized::let_in(app, identity, device, Known::Like(like)).await
     }
 
     async fn let_in(
@@ -107,7 +107,7 @@ impl Guest {
         identity: Identity,
         device: DeviceId,
         known: Known,
-    ) -> Result<Guest, Refused> {
+    ) -> Result<Authorized, Refused> {
         let epoch = match &known {
             Known::By(resume) => resume.map(|it| it.epoch),
             Known::Like(_) => None,
@@ -126,7 +126,7 @@ impl Guest {
             }
         };
         let entered = timeout(PROFILE_WAIT, entered).await;
-        let mut guest = Guest {
+        let mut authorized = Authorized {
             session: entered.unwrap_or(Err(Refusal::Unavailable))?,
             identity,
             device,
@@ -134,15 +134,19 @@ impl Guest {
             lost: Vec::new(),
             resumed: epoch,
         };
-        guest.resumed = epoch.filter(|_| guest.session.is_restored());
+        authorized.resumed = epoch.filter(|_| authorized.session.is_restored());
         // Time has passed since the token was checked, and a restored session was in what its older token allowed.
-        let now = guest.app.now();
-        guest.app.gate.revoked.check(&guest.identity, now)?;
-        if guest.session.is_restored() {
-            guest.confine()?;
-            guest.rename()?;
+        let now = authorized.app.now();
+        authorized
+            .app
+            .gate
+            .revoked
+            .check(&authorized.identity, now)?;
+        if authorized.session.is_restored() {
+            authorized.confine()?;
+            authorized.rename()?;
         }
-        Ok(guest)
+        Ok(authorized)
     }
 
     /// Whether its user was revoked after its token was made.
@@ -474,7 +478,7 @@ impl Guest {
     /// Removes the session from what its identity does not allow, because a newer token may allow less than
     /// the one before.
     fn confine(&mut self) -> Result<(), Busy> {
-        let Guest {
+        let Authorized {
             identity,
             session,
             lost,
