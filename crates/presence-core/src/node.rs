@@ -29,7 +29,7 @@ pub enum Input<A> {
     Stored(Subject, Reply),
     /// A request about leases was answered.
     Leases(nodes::Input),
-    /// The part of the store with this number may have lost data.
+    /// The partition of the store with this number may have lost data.
     Forgot(u16),
     /// The process did not run for a while, for example because the machine slept.
     Woke,
@@ -96,10 +96,10 @@ impl<A> Node<A> {
         self.nodes.as_ref().is_some_and(|it| it.may_write(now))
     }
 
-    /// The parts of the store in which this node finishes what others have begun: see [`Nodes::parts`].
-    pub fn parts(&self, now: Timestamp) -> Vec<u16> {
+    /// The partitions of the store in which this node finishes what others have begun: see [`Nodes::partitions`].
+    pub fn partitions(&self, now: Timestamp) -> Vec<u16> {
         let nodes = self.nodes.iter();
-        nodes.flat_map(|it| it.parts(now)).collect()
+        nodes.flat_map(|it| it.partitions(now)).collect()
     }
 
     /// Applies `input` at time `now` and appends the resulting effects to `out`, to be performed in this order.
@@ -127,11 +127,11 @@ impl<A> Node<A> {
                 }
                 self.obey(now, effects, out);
             }
-            Input::Forgot(shard) => {
+            Input::Forgot(partition) => {
                 if let Some(nodes) = &mut self.nodes {
                     nodes.handle(now, nodes::Input::Troubled, &mut Vec::new());
                 }
-                self.spread(now, News::Invalidate(Some(shard)), out);
+                self.spread(now, News::Invalidate(Some(partition)), out);
             }
             Input::Woke => self.spread(now, News::Woke, out),
         }

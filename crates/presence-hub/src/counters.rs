@@ -44,7 +44,7 @@ pub struct Counters {
     pub shared_failures: AtomicU64,
     /// How many changes the shared store has announced to this node, its own changes included.
     pub patches_heard: AtomicU64,
-    /// How often a part of the shared store had to be compared, because it may have lost data.
+    /// How often a partition of the store had to be compared, because it may have lost data.
     pub invalidated: AtomicU64,
     /// How many nodes were found dead.
     pub nodes_lost: AtomicU64,

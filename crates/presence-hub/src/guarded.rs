@@ -324,13 +324,13 @@ impl<T: Outbox> Outbox for Guarded<T> {
     async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Result<Vec<Row>, StoreError>> {
-        let due = async { self.adapter.due(queue, shards, age, max).await };
+        let due = async { self.adapter.due(queue, partitions, age, max).await };
         let due = self.caught("due", due).await;
-        self.each("due", shards.len(), due)
+        self.each("due", partitions.len(), due)
     }
 
     async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
@@ -352,15 +352,22 @@ impl<T: Hooks> Hooks for Guarded<T> {
         self.each("tell", tellings.len(), told.await)
     }
 
-    async fn audit(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
-        let audited = async { self.adapter.audit(shard, cursor, max).await };
+    async fn audit(
+        &self,
+        partition: u16,
+        cursor: u64,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError> {
+        let audited = async { self.adapter.audit(partition, cursor, max).await };
         let audited = self.caught("audit", audited).await;
         audited.map_err(|fault| fault.unavailable())?
     }
 
-    async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
-        let waiting = self.caught("waiting", async { self.adapter.waiting(shards, max).await });
-        self.each("waiting", shards.len(), waiting.await)
+    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        let waiting = self.caught("waiting", async {
+            self.adapter.waiting(partitions, max).await
+        });
+        self.each("waiting", partitions.len(), waiting.await)
     }
 
     async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {

@@ -118,8 +118,8 @@ pub struct Hub {
     backlog: Arc<Backlog>,
     hand_offs: Option<mpsc::Sender<HandOff>>,
     tasks: Arc<Tasks>,
-    /// The parts of the shared store that this node looks after.
-    parts: Option<watch::Receiver<Arc<[u16]>>>,
+    /// The partitions of the shared store that this node looks after.
+    partitions: Option<watch::Receiver<Arc<[u16]>>>,
     /// Where sessions are stored for the next process, if they are.
     sessions: Option<Arc<dyn Sessions>>,
 }
@@ -299,7 +299,7 @@ impl Hub {
         let holding = Arc::new(Holding::new(pulse));
         let until = clock.now() + Timing::LEASE;
         holding.until(until, first.map_or(until, |it| it.now + Timing::LEASE));
-        hub.parts = Some(holding.parts());
+        hub.partitions = Some(holding.partitions());
         let store_worker = StoreWorker::new(
             store.clone(),
             clock,
@@ -315,7 +315,7 @@ impl Hub {
             profiles,
             store.clone(),
             me,
-            holding.parts(),
+            holding.partitions(),
             counters.clone(),
         );
         hub.tasks.spawn(sweeper.run(outcomes));
@@ -383,12 +383,12 @@ impl Hub {
             counters,
             hand_offs: cluster.map(|it| it.hand_offs),
             tasks,
-            parts: None,
+            partitions: None,
             sessions,
         }
     }
 
-    /// Starts the delivery of webhooks to `endpoint`. Only the parts of `store` that this node looks after are
+    /// Starts the delivery of webhooks to `endpoint`. Only the partitions of `store` that this node looks after are
     /// delivered, so it has to be started on every node; `wanted` selects the kinds of events. `store` must be the one
     /// that the node has joined, and must have been opened with webhooks on. Returns false, and does nothing, on a node
     /// that is alone.
@@ -401,13 +401,13 @@ impl Hub {
         S: Topics + ports::Outbox + ports::Hooks,
         E: ports::Endpoint,
     {
-        let Some(parts) = self.parts.clone() else {
+        let Some(partitions) = self.partitions.clone() else {
             return false;
         };
         let (clock, counters) = (self.clock, self.counters.clone());
         let store = Arc::new(Guarded::new(store, counters.clone()));
         let endpoint = Arc::new(Guarded::new(endpoint, counters.clone()));
-        let dispatcher = Dispatcher::new(store, endpoint, clock, wanted, counters, parts);
+        let dispatcher = Dispatcher::new(store, endpoint, clock, wanted, counters, partitions);
         self.tasks.spawn(dispatcher.run());
         true
     }

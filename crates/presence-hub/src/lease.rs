@@ -122,7 +122,7 @@ impl<T: Topics> Leasing<T> {
             let (until, at_store) = (self.nodes.holds_until(), self.nodes.holds_until_at_store());
             self.holding.until(until, at_store);
             self.holding
-                .answers_for(self.nodes.parts(self.clock.now()).collect());
+                .answers_for(self.nodes.partitions(self.clock.now()).collect());
             for effect in effects {
                 self.perform(effect).await;
             }

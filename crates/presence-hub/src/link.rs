@@ -1,5 +1,5 @@
-//! The way from the shards to the shared store and back. Requests are sent in batches, a part of the store never waits
-//! for another part, and replies go to the shard that they are for.
+//! The way from the shards to the shared store and back. Requests are sent in batches, a partition of the store never waits
+//! for another partition, and replies go to the shard that they are for.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -24,10 +24,10 @@ use crate::{people, places};
 /// The number of requests that wait to be looked at. For a further one the shard is told that the store does not
 /// answer, and asks again.
 const REQUESTS_MAX: usize = 16 * 1024;
-/// The number of requests of one kind that are sent to one part of the store at once; the others wait for
+/// The number of requests of one kind that are sent to one partition of the store at once; the others wait for
 /// the next batch.
 const BATCH_MAX: usize = 512;
-/// The number of subjects of a part whose ephemeral messages wait; those of further subjects are dropped.
+/// The number of subjects of a partition whose ephemeral messages wait; those of further subjects are dropped.
 const EPHEMERAL_SUBJECTS_MAX: usize = 256;
 /// The number of ephemeral messages of one subject that wait; further ones are dropped.
 const EPHEMERALS_PER_SUBJECT_MAX: usize = 256;
@@ -108,7 +108,7 @@ impl SaveOutcomes {
         (SaveOutcomes { outcomes }, inbox)
     }
 
-    /// Reports outcomes. If there is no room for one, the sweeper of that part finds its row later.
+    /// Reports outcomes. If there is no room for one, the sweeper of that partition finds its row later.
     pub(crate) fn tell(&self, outcomes: Vec<SaveOutcome>) {
         for outcome in outcomes {
             let _ = self.outcomes.try_send(outcome);
@@ -116,7 +116,7 @@ impl SaveOutcomes {
     }
 }
 
-/// Until when this node holds its lease, for every task that writes; and the parts of the store in which it finishes
+/// Until when this node holds its lease, for every task that writes; and the partitions of the store in which it finishes
 /// what others have begun.
 #[derive(Debug)]
 pub(crate) struct Holding {
@@ -126,7 +126,7 @@ pub(crate) struct Holding {
     until_at_store: AtomicU64,
     /// Whether a write failed, or the store has lost data, since this was last checked.
     is_troubled: AtomicBool,
-    parts: watch::Sender<Arc<[u16]>>,
+    partitions: watch::Sender<Arc<[u16]>>,
 }
 
 impl Holding {
@@ -136,7 +136,7 @@ impl Holding {
             until: AtomicU64::default(),
             until_at_store: AtomicU64::default(),
             is_troubled: AtomicBool::default(),
-            parts: watch::Sender::default(),
+            partitions: watch::Sender::default(),
         }
     }
 
@@ -168,16 +168,16 @@ impl Holding {
         now.as_millis() < self.until.load(Relaxed)
     }
 
-    pub(crate) fn answers_for(&self, parts: Arc<[u16]>) {
-        self.parts.send_if_modified(|it| {
-            let is_new = *it != parts;
-            *it = parts;
+    pub(crate) fn answers_for(&self, partitions: Arc<[u16]>) {
+        self.partitions.send_if_modified(|it| {
+            let is_new = *it != partitions;
+            *it = partitions;
             is_new
         });
     }
 
-    pub(crate) fn parts(&self) -> watch::Receiver<Arc<[u16]>> {
-        self.parts.subscribe()
+    pub(crate) fn partitions(&self) -> watch::Receiver<Arc<[u16]>> {
+        self.partitions.subscribe()
     }
 }
 
@@ -235,10 +235,10 @@ pub(crate) async fn listen<T: Topics>(
                 router.reply(subject, Reply::Ephemeral(ephemerals)).await;
             }
             Notice::At(subject, clock) => router.reply(subject, Reply::At(clock)).await,
-            Notice::Forgot(shard) => {
+            Notice::Forgot(partition) => {
                 Counters::add(&counters.invalidated, 1);
                 holding.trouble("a part of it was lost, or is in doubt");
-                router.spread(News::Invalidate(Some(shard))).await;
+                router.spread(News::Invalidate(Some(partition))).await;
             }
         }
     }
@@ -255,7 +255,7 @@ enum Kind {
     Ephemerals,
 }
 
-/// What waits for one part of the store. One batch of each kind is under way.
+/// What waits for one partition of the store. One batch of each kind is under way.
 #[derive(Debug, Default)]
 struct RequestQueue {
     writes: Vec<Write>,
@@ -279,7 +279,7 @@ pub(crate) struct StoreWorker<T> {
     counters: Arc<Counters>,
     queues: HashMap<u16, RequestQueue>,
     in_flight: InFlight,
-    /// The number of requests that wait for their part of the store.
+    /// The number of requests that wait for their partition of the store.
     waiting: usize,
 }
 
@@ -313,34 +313,34 @@ impl<T: Topics> StoreWorker<T> {
                         return;
                     }
                     self.waiting += received;
-                    let mut shards: Vec<u16> = Vec::new();
+                    let mut partitions: Vec<u16> = Vec::new();
                     for request in requests.drain(..) {
-                        let shard = request.subject().shard();
-                        shards.push(shard);
-                        self.queues.entry(shard).or_default().take(request);
+                        let partition = request.subject().partition();
+                        partitions.push(partition);
+                        self.queues.entry(partition).or_default().take(request);
                     }
-                    shards.sort_unstable();
-                    shards.dedup();
-                    for shard in shards {
-                        self.start(shard).await;
+                    partitions.sort_unstable();
+                    partitions.dedup();
+                    for partition in partitions {
+                        self.start(partition).await;
                     }
                 }
-                Some((shard, kind, replies)) = self.in_flight.next() => {
+                Some((partition, kind, replies)) = self.in_flight.next() => {
                     for (subject, reply) in replies {
                         self.router.reply(subject, reply).await;
                     }
-                    if let Some(queue) = self.queues.get_mut(&shard) {
+                    if let Some(queue) = self.queues.get_mut(&partition) {
                         queue.finished(kind);
                     }
-                    self.start(shard).await;
+                    self.start(partition).await;
                 }
             }
         }
     }
 
-    /// Sends what waits for one part of the store, unless a batch of its kind is under way there.
-    async fn start(&mut self, shard: u16) {
-        let Some(queue) = self.queues.get_mut(&shard) else {
+    /// Sends what waits for one partition of the store, unless a batch of its kind is under way there.
+    async fn start(&mut self, partition: u16) {
+        let Some(queue) = self.queues.get_mut(&partition) else {
             return;
         };
         let mut refused = Vec::new();
@@ -355,7 +355,7 @@ impl<T: Topics> StoreWorker<T> {
                 let (store, counters) = (self.store.clone(), self.counters.clone());
                 let holding = self.holding.clone();
                 self.in_flight
-                    .push(Box::pin(write(shard, store, writes, holding, counters)));
+                    .push(Box::pin(write(partition, store, writes, holding, counters)));
             } else {
                 refused = writes;
             }
@@ -371,7 +371,7 @@ impl<T: Topics> StoreWorker<T> {
                 let (store, counters) = (self.store.clone(), self.counters.clone());
                 let holding = self.holding.clone();
                 self.in_flight
-                    .push(Box::pin(fence(shard, store, fences, holding, counters)));
+                    .push(Box::pin(fence(partition, store, fences, holding, counters)));
             } else {
                 unfenced = fences;
             }
@@ -381,7 +381,7 @@ impl<T: Topics> StoreWorker<T> {
             let doors = std::mem::take(&mut queue.doors);
             let (store, counters) = (self.store.clone(), self.counters.clone());
             self.in_flight
-                .push(Box::pin(open(shard, store, doors, counters)));
+                .push(Box::pin(open(partition, store, doors, counters)));
         }
         if !queue.is_sending_ephemerals && !queue.ephemerals.is_empty() {
             queue.is_sending_ephemerals = true;
@@ -389,11 +389,11 @@ impl<T: Topics> StoreWorker<T> {
             let store = self.store.clone();
             self.in_flight.push(Box::pin(async move {
                 store.send_ephemeral(&ephemerals).await;
-                (shard, Kind::Ephemerals, Vec::new())
+                (partition, Kind::Ephemerals, Vec::new())
             }));
         }
         if queue.is_idle() {
-            self.queues.remove(&shard);
+            self.queues.remove(&partition);
         }
         let queues = self.queues.values();
         self.waiting = queues.map(RequestQueue::waiting).sum();
@@ -469,7 +469,7 @@ impl RequestQueue {
 }
 
 async fn write<T: Topics>(
-    shard: u16,
+    partition: u16,
     store: Arc<T>,
     writes: Vec<Write>,
     holding: Arc<Holding>,
@@ -483,11 +483,11 @@ async fn write<T: Topics>(
         let reply = Reply::Written(noted(outcome, &counters));
         (write.subject, reply)
     });
-    (shard, Kind::Writes, replies.collect())
+    (partition, Kind::Writes, replies.collect())
 }
 
 async fn fence<T: Topics>(
-    shard: u16,
+    partition: u16,
     store: Arc<T>,
     fences: Vec<(UserId, Write)>,
     holding: Arc<Holding>,
@@ -503,13 +503,13 @@ async fn fence<T: Topics>(
         let is_done = noted(outcome, &counters).is_some();
         Some((Subject::User(user), fenced(&write.subject, is_done)?))
     });
-    (shard, Kind::Fences, replies.collect())
+    (partition, Kind::Fences, replies.collect())
 }
 
 /// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A peek is apart from
 /// that: somebody waits for each.
 async fn open<T: Topics>(
-    shard: u16,
+    partition: u16,
     store: Arc<T>,
     doors: Vec<Request>,
     counters: Arc<Counters>,
@@ -582,7 +582,7 @@ async fn open<T: Topics>(
             replies.push((subject, Reply::Read { ask, snapshot }));
         }
     }
-    (shard, Kind::Doors, replies)
+    (partition, Kind::Doors, replies)
 }
 
 fn noted<V>(outcome: Result<V, StoreError>, counters: &Counters) -> Option<V> {

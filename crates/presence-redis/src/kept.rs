@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fred::types::Value;
 use presence_core::SessionId;
-use presence_core::cluster::SHARDS;
+use presence_core::cluster::PARTITIONS;
 use presence_core::ports::StoreError;
 
 use crate::RedisTopics;
@@ -52,8 +52,8 @@ impl RedisTopics {
     }
 
     fn place_of_kept(&self, session: SessionId, epoch: u32) -> (Place, String) {
-        let shard = (session.as_u128() % u128::from(SHARDS)) as u16;
-        let key = self.keys.kept(shard, session, epoch);
-        (Place::Shard(shard), key)
+        let partition = (session.as_u128() % u128::from(PARTITIONS)) as u16;
+        let key = self.keys.kept(partition, session, epoch);
+        (Place::Partition(partition), key)
     }
 }

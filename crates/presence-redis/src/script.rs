@@ -10,7 +10,7 @@ pub(crate) struct Script {
     hash: String,
 }
 
-/// Applies writes to one shard.
+/// Applies writes to one partition.
 pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("write.lua")));
 /// Removes rows from an outbox.
 pub(crate) static ACKNOWLEDGE: LazyLock<Script> =

@@ -153,7 +153,7 @@ impl RedisTopics {
         args: Vec<Value>,
     ) -> Result<Value, Fault> {
         let queue = match place {
-            Place::Shard(shard) => shard,
+            Place::Partition(partition) => partition,
             Place::Nodes => 0,
         };
         let map = self.topology.map();
@@ -186,7 +186,7 @@ impl RedisTopics {
         }
     }
 
-    /// Writes the batches of one shard, one after the other.
+    /// Writes the batches of one partition, one after the other.
     async fn write_chain(&self, chain: &[Batch]) -> Vec<Result<Vec<Written>, Fault>> {
         let mut done = Vec::with_capacity(chain.len());
         for batch in chain {
@@ -201,19 +201,21 @@ impl RedisTopics {
     }
 
     pub(crate) async fn write_batch(&self, batch: &Batch) -> Result<Vec<Written>, Fault> {
-        let place = Place::Shard(batch.shard);
+        let place = Place::Partition(batch.partition);
         for _ in 0..2 {
-            let until = batch.until.map(|it| self.clocks.on_shard(batch.shard, it));
+            let until = batch
+                .until
+                .map(|it| self.clocks.on_partition(batch.partition, it));
             let (keys, args) = batch.call(&self.keys, until);
             let answer = self.run(place, &script::WRITE, &keys, &args).await?;
             match batch.outcomes_in(answer)? {
                 // Unless the clocks of two servers are further from each other than was known.
-                Err(TooLate(now)) => self.clocks.saw_shard(batch.shard, now),
+                Err(TooLate(now)) => self.clocks.saw_partition(batch.partition, now),
                 Ok(answer) => {
-                    self.clocks.saw_shard(batch.shard, answer.now);
+                    self.clocks.saw_partition(batch.partition, answer.now);
                     let of_names = answer.outcomes.iter();
                     let of_names = of_names.map(|it| (it.name, it.written.version.unwrap_or(0)));
-                    self.followed.wrote(batch.shard, answer.birth, of_names);
+                    self.followed.wrote(batch.partition, answer.birth, of_names);
                     let outcomes = answer.outcomes.into_iter();
                     return Ok(outcomes.map(|it| it.written).collect());
                 }
@@ -242,7 +244,7 @@ impl RedisTopics {
     /// the subject receives all changes since that version.
     async fn scan_all(&self, subject: &Subject) -> Result<Snapshot, StoreError> {
         let key = self.keys.map(subject);
-        let place = Place::Shard(subject.shard());
+        let place = Place::Partition(subject.partition());
         let corrupt = |source| StoreError::Corrupt {
             key: key.clone(),
             source: Box::new(source),
@@ -357,7 +359,7 @@ impl Topics for RedisTopics {
         let map = self.topology.map();
         for subject in subjects {
             if self.followed.remove(subject)
-                && let Ok(node) = map.owner(Place::Shard(subject.shard()))
+                && let Ok(node) = map.owner(Place::Partition(subject.partition()))
             {
                 node.listener().unfollow([named(subject)]);
             }
@@ -369,7 +371,7 @@ impl Topics for RedisTopics {
             let channel = Value::from(self.keys.map(subject));
             let message = Value::Bytes(record::encode_ephemerals(ephemerals).into());
             self.call_once(
-                Place::Shard(subject.shard()),
+                Place::Partition(subject.partition()),
                 "SPUBLISH",
                 vec![channel, message],
             )
@@ -475,7 +477,7 @@ impl RedisTopics {
         let mut by_node: BTreeMap<&Address, (_, Vec<usize>)> = BTreeMap::new();
         let mut again = Vec::new();
         for index in left {
-            match map.owner(Place::Shard(subjects[index].shard())) {
+            match map.owner(Place::Partition(subjects[index].partition())) {
                 Ok(node) => {
                     let (_, indices) = by_node.entry(node.address()).or_insert((node, Vec::new()));
                     indices.push(index);
@@ -503,5 +505,5 @@ impl RedisTopics {
 }
 
 fn named(subject: &Subject) -> Named {
-    (subject.shard(), keys::name_of(subject).into())
+    (subject.partition(), keys::name_of(subject).into())
 }

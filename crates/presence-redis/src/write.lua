@@ -1,7 +1,7 @@
--- Does writes of one shard in one step, tells them, and notes them. It knows no rule but which token is greater, and nothing
+-- Does writes of one partition in one step, tells them, and notes them. It knows no rule but which token is greater, and nothing
 -- of what entries say.
 --
--- KEYS  what has changed in the shard; where the writer has entries; the outboxes of the shard; then of each write its map,
+-- KEYS  what has changed in the partition; where the writer has entries; the outboxes of the partition; then of each write its map,
 --       and the fences of that
 -- ARGV  a random number below 2^32; the end of the writer's lease in milliseconds ('' if it has none); for how long fences
 --       are kept, in milliseconds; then of each write: the name of its subject, what becomes of the writer's note there ('+'
@@ -9,7 +9,7 @@
 --       operations; and of each operation four: the field; what is put (or the token of a removal); how: 'n' put if newer,
 --       'r' put if it replaces, 'h' hide, or the reason of a removal; and of a put the revision of the profile (8 bytes) and
 --       behind it, of 'r', the token it replaces, if there is one.
--- Answers the birth of the shard and its time in milliseconds; or 'late' and the time. Then of each write an array: the
+-- Answers the birth of the partition and its time in milliseconds; or 'late' and the time. Then of each write an array: the
 --       version it made or 0; the revision of the profile (8 bytes) or ''; and of each operation that was refused the field
 --       and the fence that stands in its way, or '' where there was nothing to remove.
 --
@@ -18,7 +18,7 @@
 -- A token is compared as its bytes are. A fence is what is left of an entry: its token, the revision of the profile since
 -- which the user hides (8 bytes), and when it is forgotten (8 bytes, milliseconds).
 --
--- A version is the store's time in microseconds, or a bit above the last one of the shard if that is ahead: then two
+-- A version is the store's time in microseconds, or a bit above the last one of the partition if that is ahead: then two
 -- histories that part when a server dies do not meet again. It is even, unless it leaves the map empty. The epoch of a map
 -- is made of the version with which it began.
 
@@ -47,7 +47,7 @@ end
 
 local function smaller(a, b) return above(b, a) end
 
--- The birth of the shard is a number, above all versions. It goes when the data go.
+-- The birth of the partition is a number, above all versions. It goes when the data go.
 local top = redis.call('ZRANGE', changed, 0, 1, 'REV', 'WITHSCORES')
 local birth = top[1] and tonumber(top[1]:match('^birth:(%d+)$'))
 if not birth then

@@ -24,4 +24,4 @@ pub use record::{
 };
 pub(crate) use replica::{Claimed, Heard, Put, Replica, Verdict};
 pub use request::{News, Peek, Reply, Request};
-pub use subject::{SHARDS, Subject};
+pub use subject::{PARTITIONS, Subject};

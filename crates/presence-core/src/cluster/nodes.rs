@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Incarnation, SHARDS};
+use super::{Incarnation, PARTITIONS};
 use crate::ports::{Leases, Standing};
 use crate::{Timestamp, Timing};
 
@@ -192,14 +192,16 @@ impl Nodes {
         now < self.holds_until
     }
 
-    /// The parts of the store in which this node finishes what others have begun. There are none while it
+    /// The partitions of the store in which this node finishes what others have begun. There are none while it
     /// holds no lease.
     ///
-    /// Each part has one such node if all nodes agree on who is alive. If that node dies, another one has the part
-    /// within a lease and a renewal. For a moment two nodes may have the same part.
-    pub fn parts(&self, now: Timestamp) -> impl Iterator<Item = u16> {
+    /// Each partition has one such node if all nodes agree on who is alive. If that node dies, another one has the partition
+    /// within a lease and a renewal. For a moment two nodes may have the same partition.
+    pub fn partitions(&self, now: Timestamp) -> impl Iterator<Item = u16> {
         let is_held = self.may_write(now);
-        (0..SHARDS).filter(move |part| is_held && responsible(*part, &self.alive) == Some(self.me))
+        (0..PARTITIONS).filter(move |partition| {
+            is_held && responsible(*partition, &self.alive) == Some(self.me)
+        })
     }
 
     /// When to call [`expire`](Self::expire) next; `None` while the node is stopping.
@@ -467,9 +469,9 @@ impl Nodes {
     }
 }
 
-/// The node of `alive` that looks after a part of the store. All nodes that agree on who is alive compute the same
-/// node. When a node comes or goes, only the parts that it gets or had change hands.
-pub fn responsible(part: u16, alive: &BTreeSet<Incarnation>) -> Option<Incarnation> {
+/// The node of `alive` that looks after a partition of the store. All nodes that agree on who is alive compute the same
+/// node. When a node comes or goes, only the partitions that it gets or had change hands.
+pub fn responsible(partition: u16, alive: &BTreeSet<Incarnation>) -> Option<Incarnation> {
     let weight = |who: &&Incarnation| {
         // The finalizer of SplitMix64: fixed by its definition, and it spreads what differs in a single bit.
         let mix = |mut bits: u64| {
@@ -477,7 +479,7 @@ pub fn responsible(part: u16, alive: &BTreeSet<Incarnation>) -> Option<Incarnati
             bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             bits ^ (bits >> 31)
         };
-        let seed = mix(u64::from(part) << 32 | u64::from(who.generation));
+        let seed = mix(u64::from(partition) << 32 | u64::from(who.generation));
         (mix(seed ^ who.node), **who)
     };
     alive.iter().max_by_key(weight).copied()
@@ -495,51 +497,60 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_shared_out_evenly() {
+    fn partitions_are_shared_out_evenly() {
         for count in 1..=8 {
             let alive = alive(0..count);
-            let mut parts: BTreeMap<Incarnation, u64> = BTreeMap::new();
-            for part in 0..SHARDS {
-                *parts.entry(responsible(part, &alive).unwrap()).or_default() += 1;
+            let mut partitions: BTreeMap<Incarnation, u64> = BTreeMap::new();
+            for partition in 0..PARTITIONS {
+                *partitions
+                    .entry(responsible(partition, &alive).unwrap())
+                    .or_default() += 1;
             }
-            let (least, most) = (parts.values().min(), parts.values().max());
-            let fair = u64::from(SHARDS) / count;
-            assert_eq!(parts.len() as u64, count);
+            let (least, most) = (partitions.values().min(), partitions.values().max());
+            let fair = u64::from(PARTITIONS) / count;
+            assert_eq!(partitions.len() as u64, count);
             assert!(
                 least >= Some(&(fair / 2)) && most <= Some(&(fair * 2)),
-                "{parts:?}"
+                "{partitions:?}"
             );
         }
         assert_eq!(responsible(0, &BTreeSet::new()), None);
     }
 
     #[test]
-    fn when_a_node_goes_only_its_own_parts_change_hands() {
+    fn when_a_node_goes_only_its_own_partitions_change_hands() {
         let before = alive(0..5);
         let after = alive([0, 1, 3, 4]);
         let gone = *before.difference(&after).next().unwrap();
-        for part in 0..SHARDS {
-            let (was, is) = (responsible(part, &before), responsible(part, &after));
-            assert!(was == is || was == Some(gone), "part {part}");
+        for partition in 0..PARTITIONS {
+            let (was, is) = (
+                responsible(partition, &before),
+                responsible(partition, &after),
+            );
+            assert!(was == is || was == Some(gone), "part {partition}");
         }
     }
 
     #[test]
     fn a_node_is_responsible_while_it_holds_its_lease_and_for_those_who_do_not() {
         let mut nodes = Nodes::new(at(0), 1);
-        assert_eq!(nodes.parts(at(0)).count(), 0, "it has no lease");
+        assert_eq!(nodes.partitions(at(0)).count(), 0, "it has no lease");
         renew(&mut nodes, 0, Standing::New, Some(15));
-        let all = usize::from(SHARDS);
-        let shared = nodes.parts(at(0)).count();
+        let all = usize::from(PARTITIONS);
+        let shared = nodes.partitions(at(0)).count();
         assert!(shared > 0 && shared < all, "there is another");
         // The other is not heard of any more: its lease has lapsed.
         for now in (3..=15).step_by(3) {
             renew(&mut nodes, now, Standing::Renewed, Some(15));
-            assert_eq!(nodes.parts(at(now)).count(), shared);
+            assert_eq!(nodes.partitions(at(now)).count(), shared);
         }
         renew(&mut nodes, 18, Standing::Renewed, Some(15));
-        assert_eq!(nodes.parts(at(18)).count(), all);
-        assert_eq!(nodes.parts(at(18 + 15)).count(), 0, "its own has lapsed");
+        assert_eq!(nodes.partitions(at(18)).count(), all);
+        assert_eq!(
+            nodes.partitions(at(18 + 15)).count(),
+            0,
+            "its own has lapsed"
+        );
     }
 
     const OTHER: Incarnation = Incarnation {

@@ -104,7 +104,7 @@ pub enum News {
     Become(Incarnation),
     /// This incarnation is dead: nothing that it wrote counts any more.
     Lost(Incarnation),
-    /// This part of the store (`None`: all of it) may have lost data, or announced something that was not received.
+    /// This partition of the store (`None`: all of it) may have lost data, or announced something that was not received.
     Invalidate(Option<u16>),
     /// Everything that a node with a lease did up to this moment, by this node's clock, is in the store.
     StoredUpTo(Timestamp),

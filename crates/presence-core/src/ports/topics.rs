@@ -59,7 +59,7 @@ pub trait Topics: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send;
 
     /// Checks whether what is followed is still as it was announced, without reading it. A [`Notice::At`] comes for
-    /// every followed subject that has changed recently. A [`Notice::Forgot`] comes for each part of the store,
+    /// every followed subject that has changed recently. A [`Notice::Forgot`] comes for each partition of the store,
     /// followed or not, that has lost data since the last check. Call it every few seconds: it costs a few small
     /// commands, however much is followed.
     ///
@@ -100,7 +100,7 @@ pub trait Topics: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Part of the store is not available; in the other parts entries were removed.
+    /// Part of the store is not available; in the other partitions entries were removed.
     fn reap(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Deletes a lease, dead or not. After that the store does not recognise the node if it wakes up, so this is done
@@ -145,7 +145,7 @@ pub enum Notice {
     Ephemeral(Subject, Vec<Ephemeral>),
     /// A map is at this version; `None` if it is empty.
     At(Subject, Option<Clock>),
-    /// This part of the store may have lost data, or announced something that was not received. Everything in it
+    /// This partition of the store may have lost data, or announced something that was not received. Everything in it
     /// has to be compared.
     Forgot(u16),
 }

@@ -62,7 +62,9 @@ impl Rosters {
         };
         members.hear(news);
         let concerns = |topic: &Topic, place: &Place| match news {
-            News::Invalidate(Some(shard)) => Subject::Place(topic.clone()).shard() == shard,
+            News::Invalidate(Some(partition)) => {
+                Subject::Place(topic.clone()).partition() == partition
+            }
             News::StoredUpTo(_) => place
                 .copy
                 .as_ref()

@@ -647,7 +647,7 @@ impl<A> Users<A> {
             _ => {}
         }
         let concerns = |id: &UserId, slot: &Slot<A>| match news {
-            News::Invalidate(Some(shard)) => Subject::User(id.clone()).shard() == shard,
+            News::Invalidate(Some(partition)) => Subject::User(id.clone()).partition() == partition,
             News::StoredUpTo(_) => slot.awaits_others(),
             _ => true,
         };

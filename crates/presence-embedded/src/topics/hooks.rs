@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use presence_core::Edit;
-use presence_core::cluster::{SHARDS, Subject};
+use presence_core::cluster::{PARTITIONS, Subject};
 use presence_core::hooks::{HookEvent, LastNotified};
 use presence_core::ports::{
     EVENTS_WAITING_MAX, Hooks, Known, Numbered, Queued, StoreError, Tell, Telling,
@@ -14,14 +14,14 @@ use super::lock;
 
 /// What webhook receivers were told about one partition of the store, and the events that wait for delivery.
 #[derive(Debug, Default)]
-pub(super) struct HookShard {
+pub(super) struct HookPartition {
     last_notified: BTreeMap<Subject, (u64, LastNotified)>,
     events: VecDeque<(u64, HookEvent)>,
     /// The number of the last event, or the last revision if that is higher.
     last: u64,
 }
 
-impl HookShard {
+impl HookPartition {
     pub(super) fn known(&self, subject: &Subject) -> Known {
         match self.last_notified.get(subject) {
             None => Known::default(),
@@ -81,10 +81,10 @@ impl HookShard {
         (some, is_more.then_some(next as u64))
     }
 
-    fn waiting(&self, shard: u16, max: usize) -> Queued {
+    fn waiting(&self, partition: u16, max: usize) -> Queued {
         let events = self.events.iter().take(max);
         let events = events.map(|(number, event)| Numbered {
-            shard,
+            partition,
             number: *number,
             event: event.clone(),
         });
@@ -110,33 +110,38 @@ impl HookShard {
 impl Hooks for TopicLink {
     async fn known(&self, subjects: &[Subject]) -> Vec<Result<Known, StoreError>> {
         self.each(subjects, |store, subject| {
-            store.at(subject, |shard, _| shard.hooks.known(subject))
+            store.at(subject, |partition, _| partition.hooks.known(subject))
         })
     }
 
     async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
         self.each(tellings, |store, telling| {
-            store.at(&telling.row.subject, |shard, around| {
-                shard.tell(around, telling)
+            store.at(&telling.row.subject, |partition, around| {
+                partition.tell(around, telling)
             })
         })
     }
 
-    async fn audit(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
-        let part = &self.store()?.shards[usize::from(shard % SHARDS)];
+    async fn audit(
+        &self,
+        partition: u16,
+        cursor: u64,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError> {
+        let part = &self.store()?.partitions[usize::from(partition % PARTITIONS)];
         Ok(lock(part).audit(cursor, max))
     }
 
-    async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
-        self.each(shards, |store, &shard| {
-            let part = &store.shards[usize::from(shard % SHARDS)];
-            lock(part).hooks.waiting(shard, max)
+    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        self.each(partitions, |store, &partition| {
+            let part = &store.partitions[usize::from(partition % PARTITIONS)];
+            lock(part).hooks.waiting(partition, max)
         })
     }
 
     async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
-        self.each(upto, |store, &(shard, number)| {
-            let part = &store.shards[usize::from(shard % SHARDS)];
+        self.each(upto, |store, &(partition, number)| {
+            let part = &store.partitions[usize::from(partition % PARTITIONS)];
             lock(part).hooks.delivered(number);
         })
     }

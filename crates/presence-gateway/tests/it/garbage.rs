@@ -140,7 +140,7 @@ fn say(redis: &Redis, session: &str, event: &str, payload: &str) {
     run(redis, SAY, &[&map], &[session, event, payload]);
 }
 
-/// The map of the room, and what has changed in its part of the store.
+/// The map of the room, and what has changed in its partition of the store.
 fn keys(redis: &Redis) -> (String, String) {
     let keys = run(
         redis,

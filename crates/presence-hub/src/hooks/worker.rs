@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 
-/// The number of rows of one part of the store that are looked at at once; the others come next.
+/// The number of rows of one partition of the store that are looked at at once; the others come next.
 const ROWS_MAX: usize = 64;
 /// The number of maps that are read at once, at most. It is halved when reading them takes too long.
 const MAPS_MAX: usize = 64;
@@ -91,21 +91,21 @@ impl Many {
     }
 }
 
-/// The rows whose maps cannot be understood, and when they are looked at again. They stay at the head of their part,
+/// The rows whose maps cannot be understood, and when they are looked at again. They stay at the head of their partition,
 /// and must not delay the rows behind them.
 #[derive(Debug, Default)]
 pub(super) struct Stuck(BTreeMap<Subject, (u64, Instant)>);
 
 impl Stuck {
-    /// The number of rows to read of each part, to get [`ROWS_MAX`] that can be looked at.
+    /// The number of rows to read of each partition, to get [`ROWS_MAX`] that can be looked at.
     fn rows_max(&mut self, now: Instant) -> usize {
         // Who was not found when it was time to look again is there no more.
         self.0.retain(|_, (_, until)| now < *until + STUCK_FOR);
-        let mut in_part: BTreeMap<u16, usize> = BTreeMap::new();
+        let mut in_partition: BTreeMap<u16, usize> = BTreeMap::new();
         for subject in self.0.keys() {
-            *in_part.entry(subject.shard()).or_default() += 1;
+            *in_partition.entry(subject.partition()).or_default() += 1;
         }
-        ROWS_MAX + in_part.into_values().max().unwrap_or(0)
+        ROWS_MAX + in_partition.into_values().max().unwrap_or(0)
     }
 
     /// Whether the row is left alone for now. After another change its map may be understood.
@@ -128,7 +128,7 @@ impl Stuck {
     }
 }
 
-/// The number of events that wait in one part, and since when.
+/// The number of events that wait in one partition, and since when.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Waiting {
     pub(super) count: usize,
@@ -138,7 +138,7 @@ pub(super) struct Waiting {
 /// The outcome of looking for changes.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
-    /// How many events were told, for each part.
+    /// How many events were told, for each partition.
     pub(super) told: BTreeMap<u16, usize>,
     pub(super) full: BTreeSet<u16>,
     /// Whether there are more rows to look at.
@@ -148,20 +148,22 @@ pub(super) struct Looked {
 /// The outcome of a delivery.
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
-    /// What waits in the parts that were asked about.
+    /// What waits in the partitions that were asked about.
     pub(super) waiting: Vec<(u16, Waiting)>,
     /// How many events the endpoint has accepted; `None` if it has not.
     pub(super) taken: Option<usize>,
-    /// The parts whose store has failed.
+    /// The partitions whose store has failed.
     pub(super) away: BTreeSet<u16>,
 }
 
 impl<S: Topics + Outbox + Hooks, E: Endpoint> DispatchWorker<S, E> {
-    /// Looks for changes in `parts`, and tells them.
-    pub(super) async fn look(self: Arc<Self>, parts: Vec<u16>) -> Looked {
+    /// Looks for changes in `partitions`, and tells them.
+    pub(super) async fn look(self: Arc<Self>, partitions: Vec<u16>) -> Looked {
         let (store, queue) = (&self.store, Queue::Webhooks);
         let rows_max = lock(&self.stuck).rows_max(Instant::now());
-        let due = store.due(queue, &parts, Duration::ZERO, rows_max).await;
+        let due = store
+            .due(queue, &partitions, Duration::ZERO, rows_max)
+            .await;
         let mut looked = Looked::default();
         let mut rows = Vec::new();
         let mut failed = None;
@@ -233,16 +235,16 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> DispatchWorker<S, E> {
         let mut refused = None;
         let mut is_done = false;
         for (telling, outcome) in tellings.iter().zip(self.store.tell(&tellings).await) {
-            let part = telling.row.subject.shard();
+            let partition = telling.row.subject.partition();
             match outcome {
                 Ok(Tell::Done) => {
                     is_done = true;
                     if !telling.events.is_empty() {
-                        *looked.told.entry(part).or_default() += telling.events.len();
+                        *looked.told.entry(partition).or_default() += telling.events.len();
                     }
                 }
                 Ok(Tell::Overtaken) => {}
-                Ok(Tell::Full) => drop(looked.full.insert(part)),
+                Ok(Tell::Full) => drop(looked.full.insert(partition)),
                 Err(error) => _ = refused.get_or_insert(error),
             }
         }
@@ -253,27 +255,29 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> DispatchWorker<S, E> {
         is_done
     }
 
-    /// Delivers the first events that wait in `parts`.
-    pub(super) async fn deliver(self: Arc<Self>, parts: Vec<u16>) -> Delivered {
-        let of_each = (EVENTS_MAX / parts.len().max(1)).max(1);
+    /// Delivers the first events that wait in `partitions`.
+    pub(super) async fn deliver(self: Arc<Self>, partitions: Vec<u16>) -> Delivered {
+        let of_each = (EVENTS_MAX / partitions.len().max(1)).max(1);
         let mut delivered = Delivered::default();
         let mut events: Vec<Numbered> = Vec::new();
         let mut upto: Vec<(u16, u64)> = Vec::new();
         let mut failed = None;
-        let outcomes = self.store.waiting(&parts, of_each).await;
-        for (part, outcome) in parts.into_iter().zip(outcomes) {
+        let outcomes = self.store.waiting(&partitions, of_each).await;
+        for (partition, outcome) in partitions.into_iter().zip(outcomes) {
             let queued = match outcome {
                 Ok(queued) => queued,
                 Err(error) => {
                     failed = failed.or(Some(error));
-                    delivered.away.insert(part);
+                    delivered.away.insert(partition);
                     continue;
                 }
             };
             let oldest = queued.events.first().map(Numbered::at);
             let count = queued.count;
-            delivered.waiting.push((part, Waiting { count, oldest }));
-            upto.extend(queued.events.last().map(|it| (part, it.number)));
+            delivered
+                .waiting
+                .push((partition, Waiting { count, oldest }));
+            upto.extend(queued.events.last().map(|it| (partition, it.number)));
             events.extend(queued.events);
         }
         let what = "reading and removing webhook events";
@@ -289,14 +293,14 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> DispatchWorker<S, E> {
         }
         delivered.taken = Some(events.len());
         let outcomes = self.store.delivered(&upto).await;
-        for ((part, _), outcome) in upto.into_iter().zip(outcomes) {
+        for ((partition, _), outcome) in upto.into_iter().zip(outcomes) {
             if let Err(error) = outcome {
                 failed = failed.or(Some(error));
-                delivered.away.insert(part);
+                delivered.away.insert(partition);
                 continue;
             }
-            let taken = events.iter().filter(|it| it.shard == part).count();
-            let waiting = delivered.waiting.iter_mut().find(|it| it.0 == part);
+            let taken = events.iter().filter(|it| it.partition == partition).count();
+            let waiting = delivered.waiting.iter_mut().find(|it| it.0 == partition);
             if let Some((_, waiting)) = waiting {
                 waiting.count = waiting.count.saturating_sub(taken);
             }

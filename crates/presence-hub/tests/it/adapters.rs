@@ -256,12 +256,12 @@ impl Outbox for WrongTopics {
     async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Result<Vec<Row>, StoreError>> {
         self.may_panic();
-        self.some_of(self.link.due(queue, shards, age, max).await)
+        self.some_of(self.link.due(queue, partitions, age, max).await)
     }
 
     async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use presence_core::cluster::{
-    FencingToken, Field, Incarnation, Op, Record, SHARDS, Subject, Write,
+    FencingToken, Field, Incarnation, Op, PARTITIONS, Record, Subject, Write,
 };
 use presence_core::ports::{Outbox, Profiles, Queue, Row, Topics};
 use presence_core::{Chosen, Edit, Profile, Reason, StatusChange, Timestamp, UserId};
@@ -378,10 +378,10 @@ async fn join(store: &TopicMemory, profiles: &Arc<FlakyStore>) -> Hub {
 
 /// What waits for the store of profiles.
 async fn waiting(store: &TopicMemory) -> Vec<Row> {
-    let shards: Vec<u16> = (0..SHARDS).collect();
+    let partitions: Vec<u16> = (0..PARTITIONS).collect();
     let due = store
         .connect()
-        .due(Queue::Profiles, &shards, Duration::ZERO, usize::MAX)
+        .due(Queue::Profiles, &partitions, Duration::ZERO, usize::MAX)
         .await;
     due.into_iter().flat_map(Result::unwrap).collect()
 }

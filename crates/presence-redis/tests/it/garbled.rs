@@ -96,7 +96,7 @@ fn look() -> Look {
     }
 }
 
-/// Tells of the user in shard 7.
+/// Tells of the user in partition 7.
 async fn tell(server: &Server, topics: &RedisTopics, after: u64) {
     let Subject::User(user) = user_in(7) else {
         unreachable!()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use presence_core::cluster::{
-    FencingToken, Field, Incarnation, Op, Record, SHARDS, SessionRecord, Stay, Subject, Write,
+    FencingToken, Field, Incarnation, Op, PARTITIONS, Record, SessionRecord, Stay, Subject, Write,
 };
 use presence_core::ports::Topics;
 use presence_core::users::Activity;
@@ -39,16 +39,18 @@ async fn a_user_with_a_session_in_a_workspace_costs_this_many_bytes() {
             (members - before) / USERS,
         );
         for kind in ["changed", "owned:9e3779b97f4a7c15.0"] {
-            let usage = |shard| {
+            let usage = |partition| {
                 server.say(&[
                     "MEMORY",
                     "USAGE",
-                    &format!("presence:{{{shard}}}:{kind}"),
+                    &format!("presence:{{{partition}}}:{kind}"),
                     "SAMPLES",
                     "0",
                 ])
             };
-            let bytes: i64 = (0..SHARDS).map(|shard| usage(shard).number()).sum();
+            let bytes: i64 = (0..PARTITIONS)
+                .map(|partition| usage(partition).number())
+                .sum();
             println!("  of that {} {kind}", bytes as u64 / USERS);
         }
         let key = "presence:{138}:user:user-7";

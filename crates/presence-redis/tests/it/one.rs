@@ -116,8 +116,8 @@ async fn what_is_too_much_for_a_server_that_hangs_fails_at_once() {
         meta: Arc::new(Meta::from_json(longest).unwrap()),
     };
     // More than there may be under way.
-    let calls = (0..100).map(|shard| {
-        let write = writer.change_with(&user_in(shard), vec![stay.clone(); 100]);
+    let calls = (0..100).map(|partition| {
+        let write = writer.change_with(&user_in(partition), vec![stay.clone(); 100]);
         let writer = writer.clone();
         tokio::spawn(async move {
             let start = Instant::now();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Incarnation, Op, Patch, Reply, Request, SHARDS, Subject, Write, nodes,
+    Incarnation, Op, PARTITIONS, Patch, Reply, Request, Subject, Write, nodes,
 };
 use presence_core::node::Input;
 use presence_core::users::Connection;
@@ -511,8 +511,8 @@ impl World<'_> {
                 self.post(node, at, ToNode::Input(notice));
             }
             if has_missed || before != history {
-                for shard in shards_of(server) {
-                    self.post(node, at, ToNode::Input(Input::Forgot(shard)));
+                for partition in partitions_of(server) {
+                    self.post(node, at, ToNode::Input(Input::Forgot(partition)));
                 }
             }
         }
@@ -534,15 +534,15 @@ fn token(op: &Op) -> String {
     }
 }
 
-/// The parts of the store that have anything to do with this world.
-fn shards_of(server: usize) -> BTreeSet<u16> {
+/// The partitions of the store that have anything to do with this world.
+fn partitions_of(server: usize) -> BTreeSet<u16> {
     let users = USERS
         .iter()
         .map(|it| Subject::User(UserId::new(it).unwrap()));
     let places = (0..TOPICS).map(|it| Subject::Place(super::topic(it)));
     let all = users.chain(places);
     let here = all.filter(|it| server_of(it) == server);
-    here.map(|it| it.shard())
-        .filter(|it| *it < SHARDS)
+    here.map(|it| it.partition())
+        .filter(|it| *it < PARTITIONS)
         .collect()
 }

@@ -58,8 +58,8 @@ impl Machines {
         self.nodes.holds_until_at_store()
     }
 
-    pub(super) fn parts(&self, now: Timestamp) -> Vec<u16> {
-        self.nodes.parts(now).collect()
+    pub(super) fn partitions(&self, now: Timestamp) -> Vec<u16> {
+        self.nodes.partitions(now).collect()
     }
 
     /// Who is listed in a topic.
@@ -99,10 +99,10 @@ impl Machines {
                 self.nodes.handle(now, input, &mut effects);
                 obey(effects, out);
             }
-            Input::Forgot(shard) => {
+            Input::Forgot(partition) => {
                 let input = nodes::Input::Troubled;
                 self.nodes.handle(now, input, &mut Vec::new());
-                out.push(Wish::News(News::Invalidate(Some(shard))));
+                out.push(Wish::News(News::Invalidate(Some(partition))));
             }
             Input::Woke => {}
         }

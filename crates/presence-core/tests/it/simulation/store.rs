@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Applied, Field, Incarnation, Op, Patch, SHARDS, Snapshot, Subject, TopicMap, Write,
+    Applied, Field, Incarnation, Op, PARTITIONS, Patch, Snapshot, Subject, TopicMap, Write,
 };
 use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
 use presence_core::{Clock, Reason, Timestamp};
 
 use super::planted::Planted;
 
-/// On how many servers the parts of the store are. The leases are on the first.
+/// On how many servers the partitions of the store are. The leases are on the first.
 pub(super) const SERVERS: usize = 3;
 /// For how long after a change a comparison tells it.
 const RECENT_MS: u64 = 60_000;
@@ -52,11 +52,11 @@ enum Undo {
 
 /// On which server a subject is.
 pub(super) fn server_of(subject: &Subject) -> usize {
-    server_of_shard(subject.shard())
+    server_of_partition(subject.partition())
 }
 
-fn server_of_shard(shard: u16) -> usize {
-    usize::from(shard) * SERVERS / usize::from(SHARDS)
+fn server_of_partition(partition: u16) -> usize {
+    usize::from(partition) * SERVERS / usize::from(PARTITIONS)
 }
 
 impl Store {

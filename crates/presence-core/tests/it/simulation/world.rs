@@ -900,10 +900,10 @@ impl<'a> World<'a> {
             return;
         }
         let time = self.time(node);
-        let parts = self.nodes[node].machine.iter();
-        let parts: BTreeSet<u16> = parts.flat_map(|it| it.parts(time)).collect();
+        let partitions = self.nodes[node].machine.iter();
+        let partitions: BTreeSet<u16> = partitions.flat_map(|it| it.partitions(time)).collect();
         for (subject, version, age_ms) in self.store.waiting(self.now) {
-            let is_its = parts.contains(&subject.shard()) && age_ms >= OVERDUE_MS;
+            let is_its = partitions.contains(&subject.partition()) && age_ms >= OVERDUE_MS;
             if !is_its || !self.reaches(node, server_of(&subject)) {
                 continue;
             }

@@ -77,11 +77,11 @@ impl<T: Topics> Case<T> {
         ))
     }
 
-    /// A channel in the same shard as `subject`: a node hears of both in the order in which they change.
+    /// A channel in the same partition as `subject`: a node hears of both in the order in which they change.
     pub(super) fn neighbour(&self, subject: &Subject) -> Subject {
         loop {
             let place = self.place();
-            if place.shard() == subject.shard() {
+            if place.partition() == subject.partition() {
                 return place;
             }
         }

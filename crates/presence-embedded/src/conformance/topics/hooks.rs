@@ -14,7 +14,7 @@ use super::case::Case;
 use super::make::{entry, put, remove, user};
 use super::node::Node;
 
-/// More rows, or events, than a shard has.
+/// More rows, or events, than a partition has.
 const ALL: usize = 100_000;
 
 pub(super) async fn what_is_told_is_known_and_waits<T: Topics + Outbox + Hooks>(case: &Case<T>) {
@@ -134,7 +134,7 @@ pub(super) async fn numbers_grow_and_events_keep_their_order<T: Topics + Outbox 
     let room = case.place();
     let ann = loop {
         let ann = case.user();
-        if ann.shard() == room.shard() {
+        if ann.partition() == room.partition() {
             break ann;
         }
     };
@@ -145,12 +145,17 @@ pub(super) async fn numbers_grow_and_events_keep_their_order<T: Topics + Outbox 
         let telling = telling(&row, after, &told(subject), &events(subject));
         case.same("telling", tell(&case.there, &telling).await, Tell::Done);
         // What has waited does not count: numbers grow for ever.
-        let waiting = case.here.link.waiting(&[room.shard()], ALL).await.remove(0);
+        let waiting = case
+            .here
+            .link
+            .waiting(&[room.partition()], ALL)
+            .await
+            .remove(0);
         let waiting = waiting.expect("the store is there").events;
         numbers.extend(waiting.iter().map(|it| it.number));
         let told = waiting.into_iter().map(|it| it.event);
         case.same("what waits", told.collect(), events(subject));
-        take_away(case, room.shard()).await;
+        take_away(case, room.partition()).await;
     }
     case.holds(
         numbers.is_sorted_by(|a, b| a < b),
@@ -165,25 +170,25 @@ pub(super) async fn what_is_delivered_is_gone_and_nothing_else<T: Topics + Outbo
     case: &Case<T>,
 ) {
     let room = case.place();
-    take_away(case, room.shard()).await;
+    take_away(case, room.partition()).await;
     let row = change(case, &room).await;
     let many: Vec<HookEvent> = (0..4).map(|n| joined(&room, n)).collect();
     tell(&case.here, &telling(&row, 0, &told(&room), &many)).await;
     let all = waiting(&case.here, &room).await;
     for max in [0, 1, 3] {
-        let some = case.there.link.waiting(&[room.shard()], max).await;
+        let some = case.there.link.waiting(&[room.partition()], max).await;
         let some = some.into_iter().next().expect("one outcome for each");
         let some = some.expect("the store is there");
         case.same("the first", events_in(&some.events), many[..max].to_vec());
         case.same("how many there are", some.count, many.len());
     }
     for _ in 0..2 {
-        delivered(&case.there, room.shard(), all[1].number).await;
+        delivered(&case.there, room.partition(), all[1].number).await;
         let left = waiting(&case.here, &room).await;
         case.same("what waits", events_in(&left), many[2..].to_vec());
     }
     // A node that was slow takes nothing away that came later.
-    delivered(&case.there, room.shard(), all[0].number).await;
+    delivered(&case.there, room.partition(), all[0].number).await;
     let left = waiting(&case.here, &room).await;
     case.same("what waits", left.len(), 2);
     clean(case, &[room]).await;
@@ -191,7 +196,7 @@ pub(super) async fn what_is_delivered_is_gone_and_nothing_else<T: Topics + Outbo
 
 pub(super) async fn too_many_events_wait_as_a_row<T: Topics + Outbox + Hooks>(case: &Case<T>) {
     let room = case.place();
-    take_away(case, room.shard()).await;
+    take_away(case, room.partition()).await;
     let row = change(case, &room).await;
     let much: Vec<HookEvent> = (0..=EVENTS_WAITING_MAX).map(|n| joined(&room, n)).collect();
     let first = telling(&row, 0, &told(&room), &much);
@@ -206,7 +211,7 @@ pub(super) async fn too_many_events_wait_as_a_row<T: Topics + Outbox + Hooks>(ca
     case.same("the row", left, Some(row.version));
     let waiting = waiting(&case.here, &room).await;
     case.same("how many wait", waiting.len(), much.len());
-    take_away(case, room.shard()).await;
+    take_away(case, room.partition()).await;
     case.same("telling then", tell(&case.there, &more).await, Tell::Done);
     clean(case, &[room]).await;
 }
@@ -223,7 +228,7 @@ pub(super) async fn what_was_told_can_be_audited<T: Topics + Outbox + Hooks>(cas
     let newer = change(case, &room).await;
     let (mut cursor, mut calls) = (0, 0);
     loop {
-        let next = case.there.link.audit(room.shard(), cursor, 2).await;
+        let next = case.there.link.audit(room.partition(), cursor, 2).await;
         calls += 1;
         case.holds(calls < ALL, "there is no end of what is audited");
         match next.expect("the store is there") {
@@ -374,7 +379,7 @@ async fn tell<T: Hooks>(node: &Node<T>, telling: &Telling) -> Tell {
 
 /// The events that wait for `subject`.
 async fn waiting<T: Hooks>(node: &Node<T>, subject: &Subject) -> Vec<Numbered> {
-    let mut events = ok(node.link.waiting(&[subject.shard()], ALL).await).events;
+    let mut events = ok(node.link.waiting(&[subject.partition()], ALL).await).events;
     events.retain(|it| match (subject, &it.event) {
         (
             Subject::User(user),
@@ -398,27 +403,27 @@ fn events_in(numbered: &[Numbered]) -> Vec<HookEvent> {
     numbered.iter().map(|it| it.event.clone()).collect()
 }
 
-async fn delivered<T: Hooks>(node: &Node<T>, shard: u16, upto: u64) {
-    ok(node.link.delivered(&[(shard, upto)]).await);
+async fn delivered<T: Hooks>(node: &Node<T>, partition: u16, upto: u64) {
+    ok(node.link.delivered(&[(partition, upto)]).await);
 }
 
-/// Removes all events that wait in a shard.
-async fn take_away<T: Hooks>(case: &Case<T>, shard: u16) {
-    delivered(&case.here, shard, (1 << 53) - 1).await;
+/// Removes all events that wait in a partition.
+async fn take_away<T: Hooks>(case: &Case<T>, partition: u16) {
+    delivered(&case.here, partition, (1 << 53) - 1).await;
 }
 
 /// The version of the outbox row of `subject`, if there is one.
 async fn row_of<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Option<u64> {
-    let shards = [subject.shard()];
+    let partitions = [subject.partition()];
     let due = case
         .there
-        .due(Queue::Webhooks, &shards, Duration::ZERO, ALL);
+        .due(Queue::Webhooks, &partitions, Duration::ZERO, ALL);
     let rows = due.await.remove(0);
     let row = rows.into_iter().find(|it| it.subject == *subject);
     row.map(|it| it.version)
 }
 
-/// Removes what receivers were told of `subjects`, and all events that wait in their shards.
+/// Removes what receivers were told of `subjects`, and all events that wait in their partitions.
 async fn clean<T: Topics + Outbox + Hooks>(case: &Case<T>, subjects: &[Subject]) {
     for subject in subjects {
         let row = change(case, subject).await;
@@ -428,7 +433,7 @@ async fn clean<T: Topics + Outbox + Hooks>(case: &Case<T>, subjects: &[Subject])
             ..telling(&row, after, &told(subject), &[])
         };
         tell(&case.here, &end).await;
-        take_away(case, subject.shard()).await;
+        take_away(case, subject.partition()).await;
     }
 }
 

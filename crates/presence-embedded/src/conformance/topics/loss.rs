@@ -41,20 +41,20 @@ pub(super) async fn comparing_tells_every_node_that_data_was_lost<T: Topics>(
     wipe().await;
     for node in nodes {
         node.compare().await;
-        let mut left = vec![room.shard(), user.shard()];
+        let mut left = vec![room.partition(), user.partition()];
         while !left.is_empty() {
             let forgot = |notice: &Notice| match notice {
-                Notice::Forgot(shard) => Some(*shard),
+                Notice::Forgot(partition) => Some(*partition),
                 _ => None,
             };
-            let what = format!("that shards {left:?} have lost data");
-            let shard = node.hear(&what, forgot).await;
-            left.retain(|it| *it != shard);
+            let what = format!("that partitions {left:?} have lost data");
+            let partition = node.hear(&what, forgot).await;
+            left.retain(|it| *it != partition);
         }
     }
 }
 
-/// A node reads all of a shard again at each report, so the store must not report a loss for ever.
+/// A node reads all of a partition again at each report, so the store must not report a loss for ever.
 pub(super) async fn comparing_tells_a_loss_once<T: Topics>(case: &Case<T>, wipe: &impl AsyncFn()) {
     let (room, ann) = (case.place(), case.session());
     case.there.follow(from_ref(&room)).await;
@@ -67,7 +67,7 @@ pub(super) async fn comparing_tells_a_loss_once<T: Topics>(case: &Case<T>, wipe:
         case.there.compare().await;
         // Where all is forgotten, a version need not be told as well.
         let told = |notice: &Notice| match notice {
-            Notice::Forgot(shard) if *shard == room.shard() => Some(true),
+            Notice::Forgot(partition) if *partition == room.partition() => Some(true),
             Notice::At(subject, _) if *subject == room => Some(false),
             _ => None,
         };
@@ -102,7 +102,7 @@ pub(super) async fn a_map_written_again_has_a_new_epoch_and_is_heard<T: Topics>(
         epochs.push(patch.clock.epoch);
         wipe().await;
         case.there.compare().await;
-        let forgot = |notice: &Notice| (*notice == Notice::Forgot(room.shard())).then_some(());
+        let forgot = |notice: &Notice| (*notice == Notice::Forgot(room.partition())).then_some(());
         case.there.hear("that data was lost", forgot).await;
     }
 }

@@ -150,7 +150,7 @@ pub async fn outbox<T: Topics + Outbox>(connect: impl AsyncFn() -> T) {
         queues_are_told_apart
         rows_are_due_when_they_are_old_enough
         the_oldest_rows_come_first_and_no_more_than_asked_for
-        each_shard_has_its_rows
+        each_partition_has_its_rows
         reaping_leaves_a_row
     }
 }

@@ -265,14 +265,14 @@ impl<T: Topics> Node<T> {
     pub(super) async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Vec<Row>>
     where
         T: Outbox,
     {
-        let due = self.link.due(queue, shards, age, max).await.into_iter();
+        let due = self.link.due(queue, partitions, age, max).await.into_iter();
         due.map(|it| self.ok("asking what is due", it)).collect()
     }
 

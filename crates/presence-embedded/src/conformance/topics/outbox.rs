@@ -14,9 +14,9 @@ use super::case::Case;
 use super::make::{entry, profile, put, remove, user};
 use super::node::{LONG, Node, PATIENCE};
 
-/// More rows than a shard has.
+/// More rows than a partition has.
 const ALL: usize = 100_000;
-/// How many rows one shard gets.
+/// How many rows one partition gets.
 const ROWS: usize = 5;
 
 pub(super) async fn a_write_says_which_version_it_made<T: Topics + Outbox>(case: &Case<T>) {
@@ -110,7 +110,13 @@ pub(super) async fn a_newer_change_takes_the_place_of_the_row_before<T: Topics +
     let ann = case.user();
     for revision in 1..=3 {
         let version = written(&case.here, &ann, change(case, &ann, revision)).await;
-        let rows = rows(&case.there, Queue::Profiles, ann.shard(), Duration::ZERO).await;
+        let rows = rows(
+            &case.there,
+            Queue::Profiles,
+            ann.partition(),
+            Duration::ZERO,
+        )
+        .await;
         let its: Vec<u64> = rows
             .iter()
             .filter(|it| it.subject == ann)
@@ -129,7 +135,7 @@ pub(super) async fn a_row_is_acknowledged_unless_there_is_a_newer_one<T: Topics 
     case: &Case<T>,
 ) {
     let ann = case.user();
-    let bob = another(case, ann.shard());
+    let bob = another(case, ann.partition());
     let row = async |revision| {
         let version = written(&case.here, &ann, change(case, &ann, revision)).await;
         Row {
@@ -186,7 +192,7 @@ pub(super) async fn rows_are_due_when_they_are_old_enough<T: Topics + Outbox>(ca
     let since = Instant::now();
     written(&case.here, &ann, change(case, &ann, 1)).await;
     let is_due = async |age| {
-        let rows = rows(&case.there, Queue::Profiles, ann.shard(), age).await;
+        let rows = rows(&case.there, Queue::Profiles, ann.partition(), age).await;
         rows.iter().any(|it| it.subject == ann)
     };
     case.holds(!is_due(LONG).await, "a row is due before its time");
@@ -201,51 +207,58 @@ pub(super) async fn rows_are_due_when_they_are_old_enough<T: Topics + Outbox>(ca
 pub(super) async fn the_oldest_rows_come_first_and_no_more_than_asked_for<T: Topics + Outbox>(
     case: &Case<T>,
 ) {
-    let shard = case.user().shard();
-    let users: Vec<Subject> = (0..ROWS).map(|_| another(case, shard)).collect();
+    let partition = case.user().partition();
+    let users: Vec<Subject> = (0..ROWS).map(|_| another(case, partition)).collect();
     for user in &users {
         written(&case.here, user, change(case, user, 1)).await;
     }
     // The first one is the newest now.
     written(&case.here, &users[0], change(case, &users[0], 2)).await;
-    let all = rows(&case.there, Queue::Profiles, shard, Duration::ZERO).await;
+    let all = rows(&case.there, Queue::Profiles, partition, Duration::ZERO).await;
     let of_users = all.iter().map(|it| &it.subject);
     let order: Vec<&Subject> = of_users.filter(|it| users.contains(it)).collect();
     let meant: Vec<&Subject> = users[1..].iter().chain([&users[0]]).collect();
     case.same("the order of rows", order, meant);
     for max in [0, 1, ROWS - 1] {
         let queue = Queue::Profiles;
-        let mut due = case.there.due(queue, &[shard], Duration::ZERO, max).await;
+        let mut due = case
+            .there
+            .due(queue, &[partition], Duration::ZERO, max)
+            .await;
         let some = due.remove(0);
         case.same(&format!("the first {max} rows"), some, all[..max].to_vec());
     }
     acknowledge(case, &users).await;
 }
 
-pub(super) async fn each_shard_has_its_rows<T: Topics + Outbox>(case: &Case<T>) {
+pub(super) async fn each_partition_has_its_rows<T: Topics + Outbox>(case: &Case<T>) {
     let mut users = Vec::new();
-    let mut shards = BTreeSet::new();
+    let mut partitions = BTreeSet::new();
     while users.len() < ROWS {
         let user = case.user();
-        if shards.insert(user.shard()) {
+        if partitions.insert(user.partition()) {
             users.push(user);
         }
     }
     for user in &users {
         written(&case.here, user, change(case, user, 1)).await;
     }
-    let shards: Vec<u16> = users.iter().map(Subject::shard).collect();
+    let partitions: Vec<u16> = users.iter().map(Subject::partition).collect();
     let queue = Queue::Profiles;
-    let due = case.there.due(queue, &shards, Duration::ZERO, ALL).await;
-    case.same("the number of outcomes", due.len(), shards.len());
+    let due = case
+        .there
+        .due(queue, &partitions, Duration::ZERO, ALL)
+        .await;
+    case.same("the number of outcomes", due.len(), partitions.len());
     for (user, rows) in users.iter().zip(due) {
         case.holds(
             rows.iter().any(|it| it.subject == *user),
-            "a row is not in the outcome of its shard",
+            "a row is not in the outcome of its partition",
         );
         case.holds(
-            rows.iter().all(|it| it.subject.shard() == user.shard()),
-            "a row is in the outcome of another shard",
+            rows.iter()
+                .all(|it| it.subject.partition() == user.partition()),
+            "a row is in the outcome of another partition",
         );
     }
     acknowledge(case, &users).await;
@@ -312,11 +325,11 @@ async fn written_profile<T: Topics + Outbox>(
     profile_token(case, revision)
 }
 
-/// A user in `shard` that nobody else writes.
-fn another<T: Topics>(case: &Case<T>, shard: u16) -> Subject {
+/// A user in `partition` that nobody else writes.
+fn another<T: Topics>(case: &Case<T>, partition: u16) -> Subject {
     loop {
         let user = case.user();
-        if user.shard() == shard {
+        if user.partition() == partition {
             return user;
         }
     }
@@ -337,10 +350,10 @@ async fn written<T: Topics>(node: &Node<T>, subject: &Subject, op: Op) -> Option
 async fn rows<T: Topics + Outbox>(
     node: &Node<T>,
     queue: Queue,
-    shard: u16,
+    partition: u16,
     age: Duration,
 ) -> Vec<Row> {
-    node.due(queue, &[shard], age, ALL).await.remove(0)
+    node.due(queue, &[partition], age, ALL).await.remove(0)
 }
 
 /// The version of the outbox row of `subject`, if there is one.
@@ -349,7 +362,7 @@ async fn row_of<T: Topics + Outbox>(
     queue: Queue,
     subject: &Subject,
 ) -> Option<u64> {
-    let rows = rows(node, queue, subject.shard(), Duration::ZERO).await;
+    let rows = rows(node, queue, subject.partition(), Duration::ZERO).await;
     let row = rows.into_iter().find(|it| it.subject == *subject);
     row.map(|it| it.version)
 }

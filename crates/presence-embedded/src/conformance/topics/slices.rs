@@ -10,13 +10,16 @@ use super::case::Case;
 use super::make::{entry, is_gone, member, put, remove, user};
 use super::node::tokens;
 
-/// How many subjects one call asks for: enough to be in most shards, and several in some.
+/// How many subjects one call asks for: enough to be in most partitions, and several in some.
 const SUBJECTS: usize = 500;
 
 pub(super) async fn answers_are_in_the_order_of_the_questions<T: Topics>(case: &Case<T>) {
     let subjects: Vec<Subject> = (0..SUBJECTS).map(|_| case.place()).collect();
-    let shards: BTreeSet<u16> = subjects.iter().map(Subject::shard).collect();
-    case.holds(shards.len() > 100, "the suite itself asks too few shards");
+    let partitions: BTreeSet<u16> = subjects.iter().map(Subject::partition).collect();
+    case.holds(
+        partitions.len() > 100,
+        "the suite itself asks too few partitions",
+    );
     let ann = case.session();
     let write = |n: usize, epoch: u32| Write {
         subject: subjects[n].clone(),

@@ -8,7 +8,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Ephemeral, FencingToken, Field, Incarnation, Op, Record, SHARDS, SessionRecord, Subject, Write,
+    Ephemeral, FencingToken, Field, Incarnation, Op, PARTITIONS, Record, SessionRecord, Subject,
+    Write,
 };
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::users::Activity;
@@ -61,7 +62,7 @@ async fn a_node_that_is_cut_off_misses_what_others_do_and_is_told_so() {
     tell(&here, &room).await;
     there.set_away(false);
 
-    let all: Vec<_> = (0..SHARDS).map(Notice::Forgot).collect();
+    let all: Vec<_> = (0..PARTITIONS).map(Notice::Forgot).collect();
     assert_eq!(heard(&there).await, all);
     tell(&here, &room).await;
     assert_eq!(heard(&there).await.len(), 1);
@@ -97,7 +98,7 @@ async fn a_node_that_hears_nothing_is_told_once_what_it_forgot() {
     let store = TopicMemory::new();
     let (here, there) = (store.connect(), store.connect());
     let [room, hall] = [room("room"), room("hall")];
-    assert_ne!(room.shard(), hall.shard());
+    assert_ne!(room.partition(), hall.partition());
     there.follow(&[room.clone(), hall.clone()]).await;
     for _ in 0..NOTICES_MAX {
         tell(&here, &room).await;
@@ -106,14 +107,14 @@ async fn a_node_that_hears_nothing_is_told_once_what_it_forgot() {
         tell(&here, &room).await;
         tell(&here, &hall).await;
     }
-    // Room has been made, but that shard will be compared anyway.
-    assert_ne!(there.next().await, Notice::Forgot(room.shard()));
+    // Room has been made, but that partition will be compared anyway.
+    assert_ne!(there.next().await, Notice::Forgot(room.partition()));
     tell(&here, &room).await;
 
     let heard_all = heard(&there).await;
     let kept = NOTICES_MAX - 1;
     assert_eq!(heard_all.len(), kept + 2);
-    let forgotten = [room.shard(), hall.shard()].map(Notice::Forgot);
+    let forgotten = [room.partition(), hall.partition()].map(Notice::Forgot);
     assert_eq!(heard_all[kept..], forgotten);
     tell(&here, &room).await;
     assert_eq!(heard(&there).await.len(), 1);

@@ -20,7 +20,7 @@ enum Fault {
     AgeIgnored,
     NewestFirst,
     MaxIgnored,
-    FirstShardOnly,
+    FirstPartitionOnly,
 }
 
 struct Broken {
@@ -66,14 +66,14 @@ caught! {
     rows_that_are_due_at_once_are_caught: AgeIgnored, "a row is due before its time";
     the_newest_first_is_caught: NewestFirst, "the order of rows";
     more_rows_than_asked_for_are_caught: MaxIgnored, "the first 0 rows";
-    a_shard_that_is_passed_over_is_caught: FirstShardOnly, "each_shard_has_its_rows";
+    a_partition_that_is_passed_over_is_caught: FirstPartitionOnly, "each_partition_has_its_rows";
 }
 
 impl Outbox for Broken {
     async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Result<Vec<Row>, StoreError>> {
@@ -89,7 +89,7 @@ impl Outbox for Broken {
             Fault::MaxIgnored => usize::MAX,
             _ => max,
         };
-        let mut due = self.link.due(queue, shards, age, all).await;
+        let mut due = self.link.due(queue, partitions, age, all).await;
         for rows in due.iter_mut().flatten() {
             match self.fault {
                 Fault::RowsLost => rows.clear(),
@@ -98,7 +98,7 @@ impl Outbox for Broken {
                 _ => {}
             }
         }
-        if self.fault == Fault::FirstShardOnly {
+        if self.fault == Fault::FirstPartitionOnly {
             let others = due.iter_mut().skip(1);
             others.for_each(|it| *it = Ok(Vec::new()));
         }

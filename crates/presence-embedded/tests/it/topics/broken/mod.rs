@@ -195,7 +195,7 @@ impl Topics for Broken {
             let mut subjects = vec![subject.clone()];
             if self.is(Fault::EphemeralsToAll) {
                 subjects = self.known().followed.keys().cloned().collect();
-                subjects.retain(|it| it.shard() == subject.shard());
+                subjects.retain(|it| it.partition() == subject.partition());
             }
             for subject in subjects {
                 self.link

@@ -95,7 +95,7 @@ impl Broken {
             }
             Fault::LossForEver => {
                 let subjects = known.followed.keys();
-                subjects.map(|it| Notice::Forgot(it.shard())).collect()
+                subjects.map(|it| Notice::Forgot(it.partition())).collect()
             }
             _ => vec![],
         }

@@ -10,13 +10,13 @@ use presence_core::cluster::{
 use presence_core::ports::{Notice, Queue, Row, Tell, Telling, Written};
 use presence_core::{Clock, Reason, Timestamp};
 
-use super::hooks::HookShard;
+use super::hooks::HookPartition;
 use super::inbox::Inbox;
 
 /// How long a comparison reports a change: several times the pause between two comparisons of a node.
 pub const RECENT: Duration = Duration::from_secs(60);
 
-/// What all shards share. A shard borrows it for each operation.
+/// What all partitions share. A partition borrows it for each operation.
 pub(super) struct Around<'a> {
     /// The time of the store, in microseconds since 1970.
     pub(super) now_us: u64,
@@ -30,7 +30,7 @@ pub(super) struct Around<'a> {
 
 /// Everything that one partition of the store keeps.
 #[derive(Debug)]
-pub(super) struct Shard {
+pub(super) struct Partition {
     number: u16,
     slots: HashMap<Subject, Slot>,
     /// The subjects that have changed lately, by the version that the change made.
@@ -40,7 +40,7 @@ pub(super) struct Shard {
     /// The outbox: which subjects wait to be carried elsewhere, and since which version.
     outbox: BTreeMap<(Queue, Subject), u64>,
     /// The webhook state of this partition.
-    pub(super) hooks: HookShard,
+    pub(super) hooks: HookPartition,
     /// The last version given out here. It follows the time in microseconds, so it grows even if data is lost.
     version: u64,
 }
@@ -53,15 +53,15 @@ struct Slot {
     followers: Vec<Arc<Inbox>>,
 }
 
-impl Shard {
+impl Partition {
     pub(super) fn new(number: u16) -> Self {
-        Shard {
+        Partition {
             number,
             slots: HashMap::new(),
             recent: BTreeMap::new(),
             owned: HashMap::new(),
             outbox: BTreeMap::new(),
-            hooks: HookShard::default(),
+            hooks: HookPartition::default(),
             version: 0,
         }
     }
@@ -218,7 +218,7 @@ impl Shard {
         self.recent.clear();
         self.owned.clear();
         self.outbox.clear();
-        self.hooks = HookShard::default();
+        self.hooks = HookPartition::default();
         self.version = 0;
     }
 
@@ -326,10 +326,10 @@ impl Slot {
         self.followers.iter().any(|it| Arc::ptr_eq(it, inbox))
     }
 
-    fn tell(&self, around: &Around<'_>, shard: u16, notice: impl Fn() -> Notice) {
+    fn tell(&self, around: &Around<'_>, partition: u16, notice: impl Fn() -> Notice) {
         for inbox in &self.followers {
             if !(around.is_lost)() {
-                inbox.put(shard, notice());
+                inbox.put(partition, notice());
             }
         }
     }
