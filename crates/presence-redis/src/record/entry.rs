@@ -138,7 +138,7 @@ struct ProfileRecord<'a> {
     user: Option<&'a str>,
     #[serde(borrow)]
     status: StatusRecord<'a>,
-    veil: Option<StatusRecord<'a>>,
+    public_status: Option<StatusRecord<'a>>,
     last_seen_ms: Option<u64>,
 }
 
@@ -238,18 +238,18 @@ impl<'a> ProfileRecord<'a> {
         ProfileRecord {
             user: (!is_of).then(|| profile.user.as_str()),
             status: StatusRecord::of(&profile.status),
-            veil: profile.veil.as_ref().map(StatusRecord::of),
+            public_status: profile.public_status.as_ref().map(StatusRecord::of),
             last_seen_ms: profile.last_seen.map(Timestamp::as_millis),
         }
     }
 
     fn profile(&self, user: &UserId) -> Result<Profile, RecordError> {
-        let veil = self.veil.as_ref().map(StatusRecord::status);
+        let public_status = self.public_status.as_ref().map(StatusRecord::status);
         let other = self.user.map(|user| id(UserId::new(user))).transpose()?;
         Ok(Profile {
             user: other.unwrap_or_else(|| user.clone()),
             status: self.status.status()?,
-            veil: veil.transpose()?,
+            public_status: public_status.transpose()?,
             last_seen: self.last_seen_ms.map(Timestamp::from_millis),
             moments: Moments::default(),
         })
@@ -485,7 +485,7 @@ pub(crate) mod tests {
                 expires_at: Some(Timestamp::from_millis(128)),
                 revision: 7,
             },
-            veil: Some(Status {
+            public_status: Some(Status {
                 chosen: Chosen::Busy,
                 message: None,
                 emoji: Some(":coffee:".into()),

@@ -22,7 +22,7 @@ pub(super) struct User {
     message: Option<String>,
     ends: Option<Timestamp>,
     /// While hiding: the words that others last saw, and when they end.
-    veil: Option<(Option<String>, Option<Timestamp>)>,
+    public_status: Option<(Option<String>, Option<Timestamp>)>,
     was_shown: bool,
 }
 
@@ -98,8 +98,8 @@ impl Naive {
                 .iter()
                 .filter(|it| it.activity == Activity::Hidden);
             let idle = idle.map(|it| it.hidden_since + Timing::HIDDEN_IDLE_AFTER);
-            let veil = user.veil.as_ref().and_then(|it| it.1);
-            let words = user.ends.into_iter().chain(veil);
+            let public_status = user.public_status.as_ref().and_then(|it| it.1);
+            let words = user.ends.into_iter().chain(public_status);
             sessions.chain(idle).chain(words).collect::<Vec<_>>()
         });
         let fleeting = self.typing.values().copied();
@@ -166,7 +166,10 @@ impl User {
 
     /// How the user looks to those who watch them, as text.
     pub(super) fn public_view(&self, now: Timestamp) -> String {
-        let message = self.veil.as_ref().map_or(&self.message, |it| &it.0);
+        let message = self
+            .public_status
+            .as_ref()
+            .map_or(&self.message, |it| &it.0);
         let mut kinds: Vec<_> = self.sessions.iter().map(|it| it.device.kind()).collect();
         kinds.retain(|_| self.is_shown());
         kinds.sort();
@@ -189,7 +192,7 @@ impl User {
     ) {
         if self.chosen == Chosen::Offline {
             self.chosen = Chosen::Online;
-            self.veil = None;
+            self.public_status = None;
         }
         self.sessions.push(Session {
             connection,
@@ -294,19 +297,19 @@ impl User {
         let hides_now = !hid && self.hides();
         self.ends = ends.unwrap_or(if hides_now { None } else { self.ends });
         match (hid, self.hides()) {
-            (false, true) => self.veil = Some(words),
-            (_, false) => self.veil = None,
+            (false, true) => self.public_status = Some(words),
+            (_, false) => self.public_status = None,
             (true, true) => {}
         }
     }
 
     fn pass(&mut self, now: Timestamp, timing: &Timing) {
         if self
-            .veil
+            .public_status
             .as_ref()
             .is_some_and(|it| it.1.is_some_and(|at| at <= now))
         {
-            self.veil = Some((None, None));
+            self.public_status = Some((None, None));
         }
         if self.ends.is_some_and(|at| at <= now) {
             self.choose(Some(Chosen::Online), Some(None), Some(None));

@@ -164,7 +164,7 @@ pub(super) fn profile(user: &UserId, revision: u64) -> Profile {
             expires_at: Some(at(1_800_000_000_123)),
             revision,
         },
-        veil: Some(Status {
+        public_status: Some(Status {
             chosen: Chosen::Busy,
             message: Some(r#"اجتماع · {"$set": "\u0000", 'a'.b: %00 <b> ; --"#.into()),
             emoji: Some(":calendar:".into()),

@@ -23,15 +23,15 @@ pub(super) async fn profiles_are_read_as_they_were_written<T: Topics>(case: &Cas
     ];
     for chosen in choices {
         check_profile(case, |it| it.status.chosen = chosen).await;
-        let veil = Status {
+        let public_status = Status {
             chosen,
             ..Status::default()
         };
-        check_profile(case, |it| it.veil = Some(veil)).await;
+        check_profile(case, |it| it.public_status = Some(public_status)).await;
     }
     check_profile(case, |_| {}).await;
     check_profile(case, |it| *it = Profile::new(it.user.clone())).await;
-    check_profile(case, |it| it.veil = None).await;
+    check_profile(case, |it| it.public_status = None).await;
     check_profile(case, |it| it.last_seen = None).await;
     check_profile(case, |it| it.last_seen = Some(at(0))).await;
     check_profile(case, |it| it.status.expires_at = Some(at(1))).await;

@@ -95,7 +95,7 @@ caught! {
     names_without_case_are_caught: NamesWithoutCase, "subjects_are_told_apart_by_kind_and_every_character";
     places_of_one_kind_are_caught: PlacesOfOneKind, "subjects_are_told_apart_by_kind_and_every_character";
 
-    a_lost_veil_is_caught: VeilsLost, "profiles_are_read_as_they_were_written";
+    a_lost_public_status_is_caught: PublicStatusesLost, "profiles_are_read_as_they_were_written";
     lost_stays_are_caught: StaysLost, "sessions_are_read_as_they_were_written";
     lost_words_are_caught: WordsLost, "members_are_read_as_they_were_written";
     a_meta_written_anew_is_caught: MetasWrittenAnew, "metas_of_all_scripts_and_full_length_are_kept";

@@ -28,7 +28,7 @@ pub(super) enum Fault {
     MapsBackwards,
     NamesWithoutCase,
     PlacesOfOneKind,
-    VeilsLost,
+    PublicStatusesLost,
     StaysLost,
     WordsLost,
     MetasWrittenAnew,

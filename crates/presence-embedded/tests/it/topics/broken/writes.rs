@@ -144,9 +144,9 @@ impl Broken {
 
     pub(super) fn record(&self, record: &mut Record) {
         match (self.fault, record) {
-            (Fault::VeilsLost, Record::Profile(it)) => {
+            (Fault::PublicStatusesLost, Record::Profile(it)) => {
                 Arc::make_mut(it)
-                    .veil
+                    .public_status
                     .take_if(|it| it.chosen == Chosen::Online);
             }
             (Fault::StaysLost, Record::Session(it)) => Arc::make_mut(it).places.truncate(9),
