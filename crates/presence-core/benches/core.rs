@@ -27,7 +27,7 @@ fn room(number: u32) -> ChannelId {
 }
 
 fn connection(number: u128) -> Connection {
-    Connection::acted(SessionId::from_u128(number))
+    Connection::of_service(SessionId::from_u128(number))
 }
 
 fn connected(number: u128) -> users::Input<()> {

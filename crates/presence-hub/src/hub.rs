@@ -182,7 +182,7 @@ impl Hub {
         let mut answers = Vec::with_capacity(recalled.len());
         for recalled in recalled {
             let kept = &recalled.kept;
-            let alive_at = match kept.acted {
+            let alive_at = match kept.by_service {
                 true => kept.heard_at,
                 false => kept.lost_at,
             };
@@ -637,7 +637,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let by = acting(user);
         let session = by.session;
-        self.happened(user, Input::Acted { session, device })
+        self.happened(user, Input::ServiceActed { session, device })
             .await?;
         let input = |reply_to| Input::Joined {
             by,
@@ -840,7 +840,7 @@ fn acting(user: &UserId) -> Connection {
         0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128,
         |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b),
     );
-    Connection::acted(SessionId::from_u128(number))
+    Connection::of_service(SessionId::from_u128(number))
 }
 
 /// The moment `ago` before `now`.

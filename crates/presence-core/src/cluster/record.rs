@@ -37,7 +37,7 @@ pub struct SessionRecord {
     /// The device that the session is on.
     pub device: DeviceId,
     /// Whether a service acts through the session.
-    pub acted: bool,
+    pub by_service: bool,
     /// The activity that its client reported last.
     pub activity: Activity,
     /// Whether that still counted as active when the record was written.

@@ -77,7 +77,7 @@ pub struct Kept {
     /// How its client is recognised when it comes back.
     pub known_by: KnownBy,
     /// Whether a service acts through it.
-    pub acted: bool,
+    pub by_service: bool,
     /// The activity that its client reported last.
     pub activity: Activity,
     /// Whether that counted as active when this was noted.

@@ -114,7 +114,7 @@ impl<A> Users<A> {
         else {
             return false;
         };
-        if !is_it || record.acted {
+        if !is_it || record.by_service {
             return false;
         }
         let record = Arc::new(Session::take_over(now, session, epoch, record).record(now));

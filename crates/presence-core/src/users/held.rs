@@ -65,7 +65,7 @@ impl Session {
             lost_at: self
                 .lost_at
                 .filter(|at| stops_from.is_none_or(|stops| *at < stops)),
-            heard_at: self.acted.then_some(self.heard_at),
+            heard_at: self.by_service.then_some(self.heard_at),
             alias: self.other_name(),
         }
     }
@@ -76,7 +76,7 @@ impl Session {
             epoch: noted.epoch,
             device: self.device.clone(),
             known_by: self.known_by,
-            acted: self.acted,
+            by_service: self.by_service,
             activity: noted.activity,
             is_active: noted.is_active,
             is_hidden: noted.is_hidden,
@@ -92,12 +92,12 @@ impl Session {
 
     /// The session as an earlier process noted it, without its places. It was last known to be alive at `alive_at`.
     fn recalled(id: SessionId, kept: Kept, alive_at: Timestamp, until: Timestamp) -> Self {
-        let mut session = Session::new(alive_at, id, kept.device, kept.acted);
+        let mut session = Session::new(alive_at, id, kept.device, kept.by_service);
         session.epoch = kept.epoch;
         session.activity = kept.activity;
         session.known_by = kept.known_by;
         session.goes_by(kept.alias);
-        if !kept.acted {
+        if !kept.by_service {
             session.is_held = true;
             session.lost_at = Some(alive_at);
             let reason = Reason::Lost;
@@ -169,7 +169,7 @@ impl User {
             kept,
             stays,
         } = recalled;
-        let is_old = !kept.acted && alive_at + Timing::HELD_AFTER_MAX < now;
+        let is_old = !kept.by_service && alive_at + Timing::HELD_AFTER_MAX < now;
         let is_here = self.sessions.iter().any(|it| it.id == id);
         // They hid, and what is stored does not say so: that was not kept yet, or has ended since. To others they have left.
         let would_appear = self.profile.status.chosen.shown(Here::Active) != Visible::Offline;

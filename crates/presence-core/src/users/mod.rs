@@ -53,7 +53,7 @@ pub enum Input<A> {
     },
     /// A service acts for the user through `session`. It needs no connection, and lasts while the service
     /// is heard from.
-    Acted {
+    ServiceActed {
         /// The service's session for the user: the same id each time.
         session: SessionId,
         /// The device that the service names.
@@ -839,12 +839,12 @@ impl<A> Users<A> {
                 };
                 return self.let_in(now, id, resume, newcomer, out);
             }
-            Input::Acted { session, device } => {
+            Input::ServiceActed { session, device } => {
                 if let Some(members) = &self.members {
-                    user.take_over(now, Connection::acted(session), members);
+                    user.take_over(now, Connection::of_service(session), members);
                 }
                 let room = user.sessions_anywhere() < self.limits.sessions_max;
-                if let Some(session) = user.session(Connection::acted(session)) {
+                if let Some(session) = user.session(Connection::of_service(session)) {
                     session.heard_at = now;
                 } else if room {
                     user.connect(now, session, device, true);
@@ -855,7 +855,7 @@ impl<A> Users<A> {
                 channel,
                 reply_to,
             } => {
-                let by = Connection::acted(session);
+                let by = Connection::of_service(session);
                 if let Some(members) = &self.members {
                     user.take_over(now, by, members);
                 }
@@ -1191,7 +1191,7 @@ impl<A> Input<A> {
         match self {
             Input::Connected { .. }
             | Input::Restored { .. }
-            | Input::Acted { .. }
+            | Input::ServiceActed { .. }
             | Input::Chose { .. }
             | Input::Erased { .. }
             | Input::Asked { .. }
@@ -1254,7 +1254,7 @@ impl<A> Input<A> {
             | Input::Restored { reply_to, .. }
             | Input::Chose { reply_to, .. }
             | Input::Watched { reply_to, .. } => reply_to,
-            Input::Acted { .. }
+            Input::ServiceActed { .. }
             | Input::Heard { .. }
             | Input::Vanished { .. }
             | Input::Left { .. }

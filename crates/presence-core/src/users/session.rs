@@ -34,7 +34,7 @@ pub struct Connection {
 
 impl Connection {
     /// The connection of a session through which a service acts.
-    pub fn acted(session: SessionId) -> Self {
+    pub fn of_service(session: SessionId) -> Self {
         Connection { session, epoch: 0 }
     }
 }
@@ -53,7 +53,7 @@ pub(super) struct Session {
     hidden_since: Timestamp,
     pub(super) stage: Stage,
     /// A service acts through it, so there is no connection that could break.
-    pub(super) acted: bool,
+    pub(super) by_service: bool,
     pub(super) places: Vec<Place>,
     /// Whether its timer is armed, for a moment no later than its deadline.
     armed: bool,
@@ -163,7 +163,7 @@ impl Place {
 }
 
 impl Session {
-    pub(super) fn new(now: Timestamp, id: SessionId, device: DeviceId, acted: bool) -> Self {
+    pub(super) fn new(now: Timestamp, id: SessionId, device: DeviceId, by_service: bool) -> Self {
         Session {
             id,
             alias: id,
@@ -174,7 +174,7 @@ impl Session {
             heard_at: now,
             hidden_since: now,
             stage: Stage::Live,
-            acted,
+            by_service,
             places: Vec::with_capacity(2),
             armed: false,
             is_news: true,
@@ -203,7 +203,7 @@ impl Session {
             epoch,
             activity: record.activity,
             places: places.collect(),
-            ..Session::new(now, id, record.device.clone(), record.acted)
+            ..Session::new(now, id, record.device.clone(), record.by_service)
         };
         if session.activity == Activity::Hidden && !record.is_active {
             session.idle_in_background();
@@ -233,7 +233,7 @@ impl Session {
         let places = self.places.iter().map(Place::stay);
         SessionRecord {
             device: self.device.clone(),
-            acted: self.acted,
+            by_service: self.by_service,
             activity: self.activity,
             is_active: self.is_active(now),
             heard_at: self.heard_at,
@@ -264,7 +264,7 @@ impl Session {
     /// Its user comes out of hiding: whoever saw the session before is not to know it again. That through which a service
     /// acts has the same id whenever it comes, so that there is nothing to know it by.
     pub(super) fn come_out(&mut self, aliases: &mut Epochs) {
-        if self.is_seen && !self.acted {
+        if self.is_seen && !self.by_service {
             self.alias = aliases.next_alias();
             self.is_seen = false;
             self.is_news = true;
@@ -374,7 +374,7 @@ impl Session {
     pub(super) fn insist(&mut self, stored: FencingToken) -> bool {
         let epoch = u32::try_from(stored.epoch).ok();
         let epoch = epoch.and_then(|it| it.checked_add(1));
-        let (Some(epoch), true) = (epoch, self.acted && self.stored == 0) else {
+        let (Some(epoch), true) = (epoch, self.by_service && self.stored == 0) else {
             return false;
         };
         self.epoch = epoch;

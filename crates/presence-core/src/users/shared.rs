@@ -102,9 +102,9 @@ impl Shared {
     }
 
     /// Whether that is a session of another node through which a service acts.
-    pub(super) fn is_acted(&self, session: SessionId) -> bool {
+    pub(super) fn is_by_service(&self, session: SessionId) -> bool {
         let other = self.replica.other(session);
-        other.is_some_and(|(_, record)| record.acted)
+        other.is_some_and(|(_, record)| record.by_service)
     }
 
     /// When a session of the nodes that died was last heard from.

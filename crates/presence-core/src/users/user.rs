@@ -128,7 +128,7 @@ impl User {
 
     /// The session whose live connection `by` is.
     pub(super) fn session(&mut self, by: Connection) -> Option<&mut Session> {
-        let is_it = |it: &&mut Session| match it.acted {
+        let is_it = |it: &&mut Session| match it.by_service {
             // A service has no connection, so no older one either.
             true => it.id == by.session,
             false => it.connection() == by && it.is_live(),
@@ -138,7 +138,7 @@ impl User {
 
     /// The live connections.
     pub(super) fn connections(&self) -> impl Iterator<Item = Connection> {
-        let live = |it: &&Session| it.is_live() && !it.acted;
+        let live = |it: &&Session| it.is_live() && !it.by_service;
         self.sessions.iter().filter(live).map(Session::connection)
     }
 
@@ -147,11 +147,11 @@ impl User {
         now: Timestamp,
         id: SessionId,
         device: DeviceId,
-        acted: bool,
+        by_service: bool,
     ) -> Connection {
         self.come_back(now);
-        let mut session = Session::new(now, id, device, acted);
-        if let Some(shared) = self.shared.as_ref().filter(|_| acted) {
+        let mut session = Session::new(now, id, device, by_service);
+        if let Some(shared) = self.shared.as_ref().filter(|_| by_service) {
             // Its id is the same each time: what is left of the last time is of an earlier epoch.
             let secs = shared.store_time(now).as_millis() / 1000;
             session.epoch = u32::try_from(secs).unwrap_or(u32::MAX);
@@ -181,7 +181,7 @@ impl User {
         before: Connection,
     ) -> Option<(Connection, Option<Connection>)> {
         let mut sessions = self.sessions.iter_mut();
-        let session = sessions.find(|it| it.connection() == before && !it.acted)?;
+        let session = sessions.find(|it| it.connection() == before && !it.by_service)?;
         let replaced = session.is_live().then_some(before);
         session.come_back(now);
         self.own_changed = true;
@@ -220,11 +220,11 @@ impl User {
         out: &mut Vec<Effect<A>>,
     ) -> Option<&mut Session> {
         let is_here = self.sessions.iter().any(|it| it.id == by.session);
-        let acted = self
+        let by_service = self
             .shared
             .as_ref()
-            .filter(|it| !is_here && it.is_acted(by.session));
-        if let (Some(_), Some(members)) = (acted, members) {
+            .filter(|it| !is_here && it.is_by_service(by.session));
+        if let (Some(_), Some(members)) = (by_service, members) {
             self.take_over(now, by, members);
             // It writes its entries, so that it may remove them.
             self.write(out);
@@ -262,7 +262,7 @@ impl User {
             u32::try_from(token.epoch).unwrap_or(u32::MAX),
             record.clone(),
         );
-        if !record.acted {
+        if !record.by_service {
             return;
         }
         let session = Session::take_over(now, by.session, epoch.saturating_add(1), &record);
@@ -285,7 +285,7 @@ impl User {
             return;
         };
         let session = self.sessions.remove(index);
-        if session.is_live() && !session.acted {
+        if session.is_live() && !session.by_service {
             out.push(Effect::Close {
                 connection: session.connection(),
                 reason: Reason::Replaced,
@@ -370,7 +370,7 @@ impl User {
             Stage::Grace { until, reason } if until <= now => {
                 self.grace_is_over(now, id, reason, out);
             }
-            Stage::Live if session.lease_ends(timing) <= now => match session.acted {
+            Stage::Live if session.lease_ends(timing) <= now => match session.by_service {
                 true => self.grace_is_over(now, id, Reason::TimedOut, out),
                 false => {
                     let reason = Reason::TimedOut;
@@ -461,7 +461,7 @@ impl User {
         let mut unheard = Vec::new();
         for session in &mut self.sessions {
             session.void();
-            session.is_news = session.acted || woke_at <= session.heard_at;
+            session.is_news = session.by_service || woke_at <= session.heard_at;
             if !session.is_news {
                 unheard.push(session.connection());
             }
@@ -615,7 +615,7 @@ impl User {
                     is_shared: true,
                 }),
         );
-        if session.acted && session.places.is_empty() {
+        if session.by_service && session.places.is_empty() {
             self.end(now, id, Reason::Left, out);
         }
     }

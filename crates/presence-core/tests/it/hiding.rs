@@ -130,7 +130,7 @@ impl Stage {
 
     fn joins(&mut self, channel: &str) -> Vec<Effect<u32>> {
         self.does(Input::Joined {
-            by: Connection::acted(KEY),
+            by: Connection::of_service(KEY),
             channel: ChannelId::new(channel).unwrap(),
             meta: Arc::default(),
             watch: None,
@@ -199,7 +199,7 @@ fn whoever_comes_out_of_hiding_has_an_id_that_nobody_has_seen() {
         assert_eq!(stage.users.alias(&stage.ann, KEY), alias);
     }
     // A connection that goes on with the session is called the same.
-    stage.connects(SessionId::from_u128(9), Some(Connection::acted(KEY)));
+    stage.connects(SessionId::from_u128(9), Some(Connection::of_service(KEY)));
     assert_eq!(stage.users.alias(&stage.ann, KEY), seen[3]);
 }
 

@@ -320,7 +320,7 @@ fn chose(profile: &mut Profile, chosen: Chosen) {
 fn session(number: u128, is_active: bool) -> (Field, Record) {
     let record = SessionRecord {
         device: DeviceId::new("web:1").unwrap(),
-        acted: false,
+        by_service: false,
         activity: Activity::Active,
         is_active,
         heard_at: at(0),

@@ -375,7 +375,7 @@ impl Stage {
         }
         if let ["acts"] = *words {
             let session = self.session(label);
-            return self.user(&user, users::Input::Acted { session, device });
+            return self.user(&user, users::Input::ServiceActed { session, device });
         }
         let mut by = self.connection(label);
         by.epoch = epoch.unwrap_or(by.epoch);
@@ -596,7 +596,7 @@ impl Stage {
     fn connection(&mut self, label: &str) -> Connection {
         match self.connections.get(label) {
             Some(connection) => *connection,
-            None => Connection::acted(self.session(label)),
+            None => Connection::of_service(self.session(label)),
         }
     }
 
@@ -759,7 +759,7 @@ impl Stage {
         for recalled in recalled {
             let ended_at = at(away);
             let kept = &recalled.kept;
-            let alive_at = match kept.acted {
+            let alive_at = match kept.by_service {
                 true => kept.heard_at.unwrap(),
                 false => kept.lost_at.unwrap_or(ended_at),
             };

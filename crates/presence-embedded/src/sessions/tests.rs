@@ -258,7 +258,7 @@ fn kept(user: &str) -> Kept {
         epoch: 3,
         device: "web:1".parse().unwrap(),
         known_by: KnownBy::Device,
-        acted: false,
+        by_service: false,
         activity: Activity::Idle,
         is_active: false,
         is_hidden: true,

@@ -205,7 +205,7 @@ mod tests {
         let token = FencingToken::of_session(1, by, 0);
         let record = SessionRecord {
             device: DeviceId::new("web:1").unwrap(),
-            acted: false,
+            by_service: false,
             activity: Activity::Active,
             is_active: true,
             heard_at: Timestamp::from_millis(1),

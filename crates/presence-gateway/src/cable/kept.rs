@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn connection(number: u128) -> Connection {
-        Connection::acted(SessionId::from_u128(number))
+        Connection::of_service(SessionId::from_u128(number))
     }
 
     #[test]

@@ -292,7 +292,7 @@ impl<'a> SessionBytes<'a> {
         let places = self.places.iter().map(StayRecord::stay);
         Ok(SessionRecord {
             device: id(DeviceId::new(self.device))?,
-            acted: self.flags & ACTED != 0,
+            by_service: self.flags & BY_SERVICE != 0,
             activity: at(&ACTIVITIES, self.flags & ACTIVITY, "activity")?,
             is_active: self.flags & IS_ACTIVE != 0,
             heard_at: Timestamp::from_millis(self.heard_at_ms),
@@ -303,13 +303,13 @@ impl<'a> SessionBytes<'a> {
 }
 
 const ACTIVITY: u8 = 0b0011;
-const ACTED: u8 = 0b0100;
+const BY_SERVICE: u8 = 0b0100;
 const IS_ACTIVE: u8 = 0b1000;
 
 fn flags_of(session: &SessionRecord) -> u8 {
     let mut flags = number_in(&ACTIVITIES, session.activity);
-    if session.acted {
-        flags |= ACTED;
+    if session.by_service {
+        flags |= BY_SERVICE;
     }
     if session.is_active {
         flags |= IS_ACTIVE;
@@ -654,7 +654,7 @@ pub(crate) mod tests {
         let meta = Meta::from_json(r#"{"name":"Ann","avatar":"u"}"#).unwrap();
         SessionRecord {
             device: DeviceId::new("web:abc").unwrap(),
-            acted: true,
+            by_service: true,
             activity: Activity::Active,
             is_active: true,
             heard_at: Timestamp::from_millis(1_700_000_000_000),

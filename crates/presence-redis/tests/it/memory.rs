@@ -95,7 +95,7 @@ async fn put_all(node: &Node, write: fn(u64) -> Write) {
 fn user(n: u64) -> Write {
     let session = SessionRecord {
         device: DeviceId::new(&format!("web:browser_{n:08x}")).unwrap(),
-        acted: false,
+        by_service: false,
         activity: Activity::Active,
         is_active: true,
         heard_at: Timestamp::from_millis(1_763_800_000_000 + n),

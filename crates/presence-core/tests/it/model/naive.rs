@@ -29,7 +29,7 @@ pub(super) struct User {
 pub(super) struct Session {
     pub(super) connection: Connection,
     pub(super) gone_until: Option<Timestamp>,
-    pub(super) acted: bool,
+    pub(super) by_service: bool,
     pub(super) places: Vec<Place>,
     device: DeviceId,
     activity: Activity,
@@ -188,7 +188,7 @@ impl User {
         now: Timestamp,
         connection: Connection,
         device: DeviceId,
-        acted: bool,
+        by_service: bool,
     ) {
         if self.chosen == Chosen::Offline {
             self.chosen = Chosen::Online;
@@ -197,7 +197,7 @@ impl User {
         self.sessions.push(Session {
             connection,
             gone_until: None,
-            acted,
+            by_service,
             places: Vec::new(),
             device,
             activity: Activity::Active,
@@ -208,7 +208,7 @@ impl User {
 
     pub(super) fn resume(&mut self, now: Timestamp, before: Connection) -> bool {
         let mut sessions = self.sessions.iter_mut();
-        let Some(session) = sessions.find(|it| it.connection == before && !it.acted) else {
+        let Some(session) = sessions.find(|it| it.connection == before && !it.by_service) else {
             return false;
         };
         session.connection.epoch += 1;
@@ -281,7 +281,7 @@ impl User {
             session.places.retain(|it| it.topic != *topic);
         }
         self.sessions
-            .retain(|it| it.connection != by || !it.acted || !it.places.is_empty());
+            .retain(|it| it.connection != by || !it.by_service || !it.places.is_empty());
     }
 
     pub(super) fn choose(
@@ -315,7 +315,7 @@ impl User {
             self.choose(Some(Chosen::Online), Some(None), Some(None));
         }
         for session in &mut self.sessions {
-            if session.gone_until.is_none() && session.ends(timing) <= now && !session.acted {
+            if session.gone_until.is_none() && session.ends(timing) <= now && !session.by_service {
                 session.gone_until = Some(now + timing.grace());
             }
         }

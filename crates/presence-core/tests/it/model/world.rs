@@ -230,7 +230,7 @@ impl World {
             let sessions = &self.naive.user(user).sessions;
             if sessions
                 .iter()
-                .any(|it| it.gone_until.is_none() && !it.acted)
+                .any(|it| it.gone_until.is_none() && !it.by_service)
             {
                 let told = self.own_view[user].clone();
                 let Answer::OwnView(asked) = self.ask(user, true) else {
@@ -273,11 +273,17 @@ impl World {
             4 => {
                 self.withdraw(&mut unused);
                 let device = DeviceId::new("api").unwrap();
-                let session = match self.naive.user(user).sessions.iter().find(|it| it.acted) {
-                    Some(acted) => acted.connection.session,
+                let session = match self
+                    .naive
+                    .user(user)
+                    .sessions
+                    .iter()
+                    .find(|it| it.by_service)
+                {
+                    Some(by_service) => by_service.connection.session,
                     None => self.fresh(),
                 };
-                let connection = Connection::acted(session);
+                let connection = Connection::of_service(session);
                 let max = self.limits.sessions_max;
                 let known = self.naive.user(user);
                 let room = known.sessions.len() < max;
@@ -286,7 +292,7 @@ impl World {
                 } else if room {
                     known.connect(now, connection, device.clone(), true);
                 }
-                self.tell_user(user, users::Input::Acted { session, device });
+                self.tell_user(user, users::Input::ServiceActed { session, device });
             }
             5 => {
                 self.withdraw(&mut unused);
@@ -314,7 +320,7 @@ impl World {
                 self.withdraw(&mut unused);
                 let grace = self.timing.grace();
                 let known = self.naive.user(user);
-                if let Some(session) = known.live(by).filter(|it| !it.acted) {
+                if let Some(session) = known.live(by).filter(|it| !it.by_service) {
                     session.gone_until = Some(now + grace);
                     if grace.is_zero() {
                         known.sessions.retain(|it| it.connection != by);
@@ -617,7 +623,7 @@ impl World {
         let any = sessions
             .get(pick % sessions.len().max(1))
             .map(|it| it.connection);
-        let nobody = Connection::acted(SessionId::from_u128(ONLOOKERS - 1));
+        let nobody = Connection::of_service(SessionId::from_u128(ONLOOKERS - 1));
         let mut connection = any.unwrap_or(nobody);
         if stale {
             connection.epoch = connection.epoch.saturating_sub(1);

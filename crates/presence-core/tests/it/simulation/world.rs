@@ -632,11 +632,11 @@ impl<'a> World<'a> {
                 }
                 let it = &self.clients[client];
                 let (user, device) = (it.user, it.device.clone());
-                let session = it.acted.unwrap();
-                self.tell_user(node, user, users::Input::Acted { session, device });
+                let session = it.by_service.unwrap();
+                self.tell_user(node, user, users::Input::ServiceActed { session, device });
                 let reply_to = self.reply_to(Asked::Serve { client, room, node });
                 let input = users::Input::Joined {
-                    by: Connection::acted(session),
+                    by: Connection::of_service(session),
                     channel: channel(room),
                     meta: Arc::default(),
                     watch: None,

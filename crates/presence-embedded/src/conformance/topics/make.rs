@@ -144,7 +144,7 @@ pub(super) fn session(heard_at_ms: u64, places: usize) -> SessionRecord {
     let workspace = stay(Topic::Workspace(workspace), "Zoë");
     SessionRecord {
         device: DeviceId::new("web:browser_abc").expect("it is one"),
-        acted: false,
+        by_service: false,
         activity: Activity::Active,
         is_active: true,
         heard_at: at(heard_at_ms),

@@ -66,9 +66,9 @@ pub(super) async fn sessions_are_read_as_they_were_written<T: Topics>(case: &Cas
     for activity in [Activity::Hidden, Activity::Idle, Activity::Active] {
         check_session(case, |it| it.activity = activity).await;
     }
-    for (acted, is_active) in [(false, true), (true, false)] {
+    for (by_service, is_active) in [(false, true), (true, false)] {
         check_session(case, |it| {
-            (it.acted, it.is_active) = (acted, is_active);
+            (it.by_service, it.is_active) = (by_service, is_active);
         })
         .await;
     }

@@ -221,7 +221,7 @@ async fn tell(link: &TopicLink, subject: &Subject) {
 fn put() -> Op {
     let record = SessionRecord {
         device: DeviceId::new("web:1").unwrap(),
-        acted: false,
+        by_service: false,
         activity: Activity::Active,
         is_active: true,
         heard_at: Timestamp::from_millis(1),

@@ -57,7 +57,7 @@ impl Node {
     pub(crate) fn change_with(&self, subject: &Subject, places: Vec<Stay>) -> Write {
         let session = SessionRecord {
             device: DeviceId::new("web:abc").unwrap(),
-            acted: false,
+            by_service: false,
             activity: Activity::Active,
             is_active: true,
             heard_at: Timestamp::from_millis(CHANGES.fetch_add(1, Ordering::Relaxed).into()),
