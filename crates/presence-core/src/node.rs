@@ -117,7 +117,7 @@ impl<A> Node<A> {
                 let input = users::Input::Stored(reply);
                 return self.handle(now, Input::User(user, input), out);
             }
-            Input::Stored(Subject::Place(topic), reply) => {
+            Input::Stored(Subject::Topic(topic), reply) => {
                 self.place(now, rosters::Input::Heard { topic, reply }, out);
             }
             Input::Leases(input) => {

@@ -37,7 +37,7 @@
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let store = TopicMemory::new();
 //! let (here, there) = (store.connect(), store.connect());
-//! let room = Subject::Place(Topic::Channel(ChannelId::new("room:42")?));
+//! let room = Subject::Topic(Topic::Channel(ChannelId::new("room:42")?));
 //! there.follow(&[room.clone()]).await;
 //! here.send_ephemeral(&[(room.clone(), vec![Ephemeral::Kicked])]).await;
 //! assert_eq!(there.next().await, Notice::Ephemeral(room, vec![Ephemeral::Kicked]));

@@ -49,7 +49,7 @@ pub(crate) struct Authorized {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
     /// A channel or a workspace that it was in or watched.
-    Place(Topic),
+    Topic(Topic),
     /// Users that it watched.
     Users(Vec<UserId>),
 }
@@ -491,7 +491,7 @@ impl Authorized {
             .collect();
         for channel in left {
             session.depart(channel.clone(), None)?;
-            lost.push(Lost::Place(Topic::Channel(channel)));
+            lost.push(Lost::Topic(Topic::Channel(channel)));
         }
         let forbidden = |topic: &&Topic| match topic {
             Topic::Channel(channel) => identity.may_watch_channel(channel).is_err(),
@@ -500,7 +500,7 @@ impl Authorized {
         let topics: Vec<Topic> = session.topics().filter(forbidden).cloned().collect();
         for topic in topics {
             session.unwatch(&topic, None)?;
-            lost.push(Lost::Place(topic));
+            lost.push(Lost::Topic(topic));
         }
         let users = session.users();
         let mut users: Vec<UserId> = users

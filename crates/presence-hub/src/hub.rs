@@ -25,8 +25,8 @@ use crate::lease::{HandOff, Leasing};
 use crate::link::{self, Holding, Link, ReplyRouter, SaveOutcomes, StoreWorker};
 use crate::memory::{self, Memory};
 use crate::people::{self, People, ReplyTo, Welcome};
-use crate::places::{self, Occupied, Places};
 use crate::retention;
+use crate::roster_shard::{self, Occupied, RosterShard};
 use crate::session::{Budget, Session};
 use crate::shards::Shards;
 use crate::sweeper::Sweeper;
@@ -113,7 +113,7 @@ pub struct Hub {
     settings: Settings,
     clock: Clock,
     people: Shards<people::Message>,
-    places: Shards<places::Message>,
+    rosters: Shards<roster_shard::Message>,
     counters: Arc<Counters>,
     backlog: Arc<Backlog>,
     hand_offs: Option<mpsc::Sender<HandOff>>,
@@ -214,9 +214,9 @@ impl Hub {
                 "some sessions are not restored yet: the profiles of their users cannot be read"
             );
         }
-        for shard in self.places.all() {
+        for shard in self.rosters.all() {
             let (done, told) = oneshot::channel();
-            let _ = shard.send(places::Message::TellAtOnce(done)).await;
+            let _ = shard.send(roster_shard::Message::TellAtOnce(done)).await;
             let _ = told.await;
         }
     }
@@ -294,7 +294,7 @@ impl Hub {
         );
         let router = ReplyRouter {
             people: hub.people.clone(),
-            places: hub.places.clone(),
+            rosters: hub.rosters.clone(),
         };
         let holding = Arc::new(Holding::new(pulse));
         let until = clock.now() + Timing::LEASE;
@@ -336,13 +336,13 @@ impl Hub {
         let tasks = Arc::new(Tasks::default());
         let shards = settings.shards.max(1);
         let link = || cluster.as_ref().map(|it| it.link.clone());
-        let places = Shards::new(Vec::from_iter((0..shards).map(|_| {
+        let rosters = Shards::new(Vec::from_iter((0..shards).map(|_| {
             let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
             let mut rosters = Rosters::new(timing, limits, random());
             if let Some(cluster) = &cluster {
                 rosters.join_cluster(cluster.me);
             }
-            tasks.spawn(Places::new(clock, rosters, link(), counters.clone()).run(inbox));
+            tasks.spawn(RosterShard::new(clock, rosters, link(), counters.clone()).run(inbox));
             mailbox
         })));
         let people = Shards::new(Vec::from_iter((0..shards).map(|part| {
@@ -352,13 +352,13 @@ impl Hub {
                 users.join_cluster(cluster.me);
             }
             let profiles = profiles.clone();
-            let (places, counters) = (places.clone(), counters.clone());
+            let (rosters, counters) = (rosters.clone(), counters.clone());
             let save_outcomes = cluster.as_ref().map(|it| it.save_outcomes.clone());
             let shard = People::new(
                 clock,
                 users,
                 profiles,
-                places,
+                rosters,
                 link(),
                 save_outcomes,
                 counters,
@@ -378,7 +378,7 @@ impl Hub {
             settings,
             clock,
             people,
-            places,
+            rosters,
             backlog: Arc::new(Backlog::new(settings.outboxes_bytes_max, counters.clone())),
             counters,
             hand_offs: cluster.map(|it| it.hand_offs),
@@ -596,13 +596,13 @@ impl Hub {
     /// [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn list(&self, topic: Topic, offset: usize, limit: usize) -> Result<Page, Refusal> {
         let (reply, page) = oneshot::channel();
-        let message = places::Message::List {
+        let message = roster_shard::Message::List {
             topic: topic.clone(),
             offset,
             limit,
             reply,
         };
-        let _ = self.places.of(&topic).send(message).await;
+        let _ = self.rosters.of(&topic).send(message).await;
         page.await.map_err(|_| Refusal::Unavailable)
     }
 
@@ -614,11 +614,11 @@ impl Hub {
     pub async fn typing(&self, channel: ChannelId) -> Result<Vec<UserId>, Refusal> {
         let topic = Topic::Channel(channel);
         let (reply, users) = oneshot::channel();
-        let message = places::Message::Typing {
+        let message = roster_shard::Message::Typing {
             topic: topic.clone(),
             reply,
         };
-        let _ = self.places.of(&topic).send(message).await;
+        let _ = self.rosters.of(&topic).send(message).await;
         users.await.map_err(|_| Refusal::Unavailable)
     }
 
@@ -699,7 +699,7 @@ impl Hub {
             self.act_heartbeat(user, &channel).await?;
         }
         let (reply, answer) = oneshot::channel();
-        let message = places::Message::Happened(rosters::Input::Said {
+        let message = roster_shard::Message::Happened(rosters::Input::Said {
             channel: channel.clone(),
             session: acting(user).session,
             event,
@@ -727,7 +727,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let topic = Topic::Channel(channel.clone());
         let (reply, answer) = oneshot::channel();
-        let message = places::Message::Happened(rosters::Input::Announced {
+        let message = roster_shard::Message::Happened(rosters::Input::Announced {
             channel,
             outsider,
             user,
@@ -735,7 +735,7 @@ impl Hub {
             payload,
             reply_to: Some(ReplyTo::Caller(reply)),
         });
-        let _ = self.places.of(&topic).send(message).await;
+        let _ = self.rosters.of(&topic).send(message).await;
         answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
     }
 
@@ -743,9 +743,9 @@ impl Hub {
     /// somebody on this node is in them, or watches them.
     pub async fn channels(&self) -> Vec<Occupied> {
         let mut all = Vec::new();
-        for shard in self.places.all() {
+        for shard in self.rosters.all() {
             let (reply, channels) = oneshot::channel();
-            let _ = shard.send(places::Message::Channels(reply)).await;
+            let _ = shard.send(roster_shard::Message::Channels(reply)).await;
             all.extend(channels.await.unwrap_or_default());
         }
         all.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
@@ -778,9 +778,9 @@ impl Hub {
             let away_for = self.counters.store_away_for();
             counts.unsaved_for = counts.unsaved_for.max(away_for);
         }
-        for shard in self.places.all() {
+        for shard in self.rosters.all() {
             let (reply, channels) = oneshot::channel();
-            let _ = shard.send(places::Message::Count(reply)).await;
+            let _ = shard.send(roster_shard::Message::Count(reply)).await;
             counts.channels += channels.await.unwrap_or(0);
         }
         counts

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::pulse::Pulse;
 use crate::shards::Shards;
-use crate::{people, places};
+use crate::{people, roster_shard};
 
 /// The number of requests that wait to be looked at. For a further one the shard is told that the store does not
 /// answer, and asks again.
@@ -79,7 +79,7 @@ impl Link {
 /// The reply to a user whose hiding was to be told to a place.
 fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
     match subject {
-        Subject::Place(topic) => Some(Reply::Fenced {
+        Subject::Topic(topic) => Some(Reply::Fenced {
             topic: topic.clone(),
             is_done,
         }),
@@ -185,7 +185,7 @@ impl Holding {
 #[derive(Clone, Debug)]
 pub(crate) struct ReplyRouter {
     pub(crate) people: Shards<people::Message>,
-    pub(crate) places: Shards<places::Message>,
+    pub(crate) rosters: Shards<roster_shard::Message>,
 }
 
 impl ReplyRouter {
@@ -195,9 +195,11 @@ impl ReplyRouter {
                 let mailbox = self.people.of(&user);
                 let _ = mailbox.send(people::Message::Stored(user, reply)).await;
             }
-            Subject::Place(topic) => {
-                let mailbox = self.places.of(&topic);
-                let _ = mailbox.send(places::Message::Stored(topic, reply)).await;
+            Subject::Topic(topic) => {
+                let mailbox = self.rosters.of(&topic);
+                let _ = mailbox
+                    .send(roster_shard::Message::Stored(topic, reply))
+                    .await;
             }
         }
     }
@@ -212,8 +214,8 @@ impl ReplyRouter {
         for mailbox in self.people.all() {
             let _ = mailbox.send(people::Message::News(news)).await;
         }
-        for mailbox in self.places.all() {
-            let _ = mailbox.send(places::Message::News(news)).await;
+        for mailbox in self.rosters.all() {
+            let _ = mailbox.send(roster_shard::Message::News(news)).await;
         }
     }
 }

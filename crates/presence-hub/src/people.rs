@@ -18,8 +18,8 @@ use crate::link::{Link, SaveOutcomes};
 use crate::memory::Memory;
 use crate::outbox::{Ended, Outbox, Undo};
 use crate::pending::sleep_until;
-use crate::places;
 use crate::profile_writer::{Answers, ProfileWriter, Unread, WriterEvent};
+use crate::roster_shard;
 use crate::session::Reference;
 use crate::shards::Shards;
 use crate::shared_event::SharedEvent;
@@ -69,7 +69,7 @@ pub(crate) enum Message {
     Away(bool),
     /// An input for a roster. Everything that a session does goes through the shard of its user, so that it
     /// stays in order.
-    Forward(Topic, places::Message),
+    Forward(Topic, roster_shard::Message),
     Watch {
         user: UserId,
         watcher: SessionId,
@@ -100,7 +100,7 @@ pub(crate) struct People<P> {
     clock: Clock,
     users: Users<ReplyTo>,
     writer: ProfileWriter<P>,
-    rosters: Shards<places::Message>,
+    rosters: Shards<roster_shard::Message>,
     /// The way to the shared store, if there is one.
     link: Option<Link>,
     /// How often the process had stood still when that was last checked.
@@ -124,7 +124,7 @@ impl<P: Profiles> People<P> {
         clock: Clock,
         users: Users<ReplyTo>,
         store: Arc<P>,
-        rosters: Shards<places::Message>,
+        rosters: Shards<roster_shard::Message>,
         link: Option<Link>,
         save_outcomes: Option<SaveOutcomes>,
         counters: Arc<Counters>,
@@ -366,7 +366,7 @@ impl<P: Profiles> People<P> {
                 let input = Input::Stored(reply);
                 Box::pin(self.handle(&user, input, &mut Vec::new())).await;
             }
-            (Ok(Some(_)), Subject::Place(_)) => {}
+            (Ok(Some(_)), Subject::Topic(_)) => {}
             (Err(request), _) => self.unsent.push(request),
         }
     }
@@ -430,7 +430,7 @@ impl<P: Profiles> People<P> {
                     entry,
                     is_shared,
                 };
-                let message = places::Message::Happened(input);
+                let message = roster_shard::Message::Happened(input);
                 let _ = self.rosters.of(&topic).send(message).await;
             }
             Effect::Watch {
@@ -443,7 +443,7 @@ impl<P: Profiles> People<P> {
                 if let Some((_, outbox)) = self.connections.get(&watcher) {
                     let outbox = outbox.clone();
                     let mailbox = self.rosters.of(&topic).clone();
-                    let watch = places::Watch {
+                    let watch = roster_shard::Watch {
                         topic,
                         watcher,
                         watching,
@@ -451,7 +451,7 @@ impl<P: Profiles> People<P> {
                         outbox,
                         reply_to,
                     };
-                    let _ = mailbox.send(places::Message::Watch(watch)).await;
+                    let _ = mailbox.send(roster_shard::Message::Watch(watch)).await;
                 }
             }
             Effect::Silence { topic, session } => {
@@ -459,7 +459,7 @@ impl<P: Profiles> People<P> {
                     topic: topic.clone(),
                     session,
                 };
-                let message = places::Message::Happened(input);
+                let message = roster_shard::Message::Happened(input);
                 let _ = self.rosters.of(&topic).send(message).await;
             }
             Effect::Tell { to, event } => self.tell(user, &to, event),

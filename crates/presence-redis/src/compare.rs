@@ -9,7 +9,7 @@ use presence_core::ports::Notice;
 use crate::batch::Batch;
 use crate::fault::Fault;
 use crate::followed::Changed;
-use crate::survey::Place;
+use crate::survey::Target;
 use crate::topics::RedisTopics;
 use crate::{keys, record};
 
@@ -41,7 +41,7 @@ impl RedisTopics {
                 Value::from("WITHSCORES"),
             ];
             let page = self
-                .call(Place::Partition(partition), "ZRANGE", args)
+                .call(Target::Partition(partition), "ZRANGE", args)
                 .await?;
             let last = changed.add(page)?;
             match last {
@@ -67,7 +67,9 @@ impl RedisTopics {
             Value::from(self.keys.map(&subject)),
             Value::from(keys::CLOCK),
         ];
-        let clock = self.call(Place::Partition(partition), "HGET", args).await?;
+        let clock = self
+            .call(Target::Partition(partition), "HGET", args)
+            .await?;
         let clock = match clock.as_bytes() {
             None => None,
             Some(bytes) => match record::clock(bytes) {

@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::keys;
 use crate::record::{self, RecordError};
 use crate::script;
-use crate::survey::Place;
+use crate::survey::Target;
 use crate::topics::{READING_MAX, RedisTopics};
 
 impl Hooks for RedisTopics {
@@ -39,7 +39,7 @@ impl Hooks for RedisTopics {
         ];
         let count = i64::try_from(max.max(1)).unwrap_or(i64::MAX);
         let args = [Value::from(cursor.to_string()), Value::from(count)];
-        let place = Place::Partition(partition);
+        let place = Target::Partition(partition);
         let answer = self.run(place, &script::AUDIT, &keys, &args).await?;
         let next = answer.as_str().and_then(|it| it.parse().ok());
         let next: u64 = next.ok_or(Fault::Strange)?;
@@ -59,7 +59,7 @@ impl Hooks for RedisTopics {
         let delivered = upto.iter().map(|&(partition, number)| async move {
             let key = self.keys.events(partition);
             let number = Value::from(i64::try_from(number).unwrap_or(i64::MAX));
-            let place = Place::Partition(partition);
+            let place = Target::Partition(partition);
             self.run(place, &script::DELIVERED, &[key], &[number])
                 .await?;
             Ok(())
@@ -73,7 +73,9 @@ impl RedisTopics {
         let partition = subject.partition();
         let (key, name) = (self.keys.told(partition), keys::name_of(subject));
         let args = vec![Value::from(key.as_str()), Value::from(name.as_str())];
-        let answer = self.call(Place::Partition(partition), "HGET", args).await?;
+        let answer = self
+            .call(Target::Partition(partition), "HGET", args)
+            .await?;
         match answer.as_bytes() {
             None => Ok(Known::default()),
             Some(bytes) => Ok(record::decode_last_notified(bytes).unwrap_or_else(|error| {
@@ -115,7 +117,7 @@ impl RedisTopics {
         ];
         let events = telling.events.iter().map(record::encode_event);
         args.extend(events.map(|it| Value::Bytes(it.into())));
-        let place = Place::Partition(partition);
+        let place = Target::Partition(partition);
         let answer = self.run(place, &script::TELL, &keys, &args).await?;
         Ok(match answer.as_i64() {
             Some(0) => Tell::Overtaken,
@@ -126,7 +128,7 @@ impl RedisTopics {
     }
 
     async fn waiting_in(&self, partition: u16, max: usize) -> Result<Queued, StoreError> {
-        let (key, place) = (self.keys.events(partition), Place::Partition(partition));
+        let (key, place) = (self.keys.events(partition), Target::Partition(partition));
         let count = self.call(place, "LLEN", vec![Value::from(key.as_str())]);
         let last = i64::try_from(max).unwrap_or(i64::MAX) - 1;
         let range = vec![
@@ -171,7 +173,8 @@ impl RedisTopics {
             error,
         );
         let args = vec![Value::from(key), Value::from(1), Value::from(bytes)];
-        self.call(Place::Partition(partition), "LREM", args).await?;
+        self.call(Target::Partition(partition), "LREM", args)
+            .await?;
         Ok(())
     }
 }

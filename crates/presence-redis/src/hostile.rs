@@ -11,7 +11,7 @@ use crate::record;
 pub fn record(bytes: &[u8]) {
     let user = Subject::User(UserId::new("ann").expect("the id is good"));
     let channel = ChannelId::new("room:1").expect("the id is good");
-    let place = Subject::Place(Topic::Channel(channel));
+    let place = Subject::Topic(Topic::Channel(channel));
     let session = Field::Session(SessionId::from_u128(7 << 80));
     for subject in [&user, &place] {
         for field in [Field::Profile, session] {

@@ -121,8 +121,8 @@ impl Keys {
 pub(crate) fn name_of(subject: &Subject) -> String {
     match subject {
         Subject::User(user) => format!("user:{user}"),
-        Subject::Place(Topic::Channel(channel)) => format!("channel:{channel}"),
-        Subject::Place(Topic::Workspace(workspace)) => format!("workspace:{workspace}"),
+        Subject::Topic(Topic::Channel(channel)) => format!("channel:{channel}"),
+        Subject::Topic(Topic::Workspace(workspace)) => format!("workspace:{workspace}"),
     }
 }
 
@@ -131,8 +131,8 @@ pub(crate) fn subject_of(name: &str) -> Option<Subject> {
     let (kind, id) = name.split_once(':')?;
     Some(match kind {
         "user" => Subject::User(UserId::new(id).ok()?),
-        "channel" => Subject::Place(Topic::Channel(ChannelId::new(id).ok()?)),
-        "workspace" => Subject::Place(Topic::Workspace(WorkspaceId::new(id).ok()?)),
+        "channel" => Subject::Topic(Topic::Channel(ChannelId::new(id).ok()?)),
+        "workspace" => Subject::Topic(Topic::Workspace(WorkspaceId::new(id).ok()?)),
         _ => return None,
     })
 }
@@ -260,10 +260,10 @@ mod tests {
     }
 
     fn channel(id: &str) -> Subject {
-        Subject::Place(Topic::Channel(ChannelId::new(id).unwrap()))
+        Subject::Topic(Topic::Channel(ChannelId::new(id).unwrap()))
     }
 
     fn workspace(id: &str) -> Subject {
-        Subject::Place(Topic::Workspace(WorkspaceId::new(id).unwrap()))
+        Subject::Topic(Topic::Workspace(WorkspaceId::new(id).unwrap()))
     }
 }

@@ -11,7 +11,7 @@ use presence_core::ports::{Outbox, Queue, Row, StoreError};
 use crate::fault::Fault;
 use crate::keys;
 use crate::script;
-use crate::survey::Place;
+use crate::survey::Target;
 use crate::topics::RedisTopics;
 
 /// The number of rows that one script removes.
@@ -62,7 +62,7 @@ impl Outbox for RedisTopics {
         let acknowledged = chunks.map(|(partition, rows)| async move {
             let key = self.keys.outbox(partition, queue);
             let args: Vec<Value> = rows.iter().flat_map(|it| args_of(it)).collect();
-            let place = Place::Partition(partition);
+            let place = Target::Partition(partition);
             self.run(place, &script::ACKNOWLEDGE, &[key], &args).await
         });
         let acknowledged: Result<Vec<_>, Fault> =
@@ -88,7 +88,7 @@ impl RedisTopics {
                 Value::from("WITHSCORES"),
             ];
             let answer = self
-                .call(Place::Partition(partition), "ZRANGE", args)
+                .call(Target::Partition(partition), "ZRANGE", args)
                 .await?;
             let pairs = answer.into_array();
             let is_last = pairs.len() < max;

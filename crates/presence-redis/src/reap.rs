@@ -7,7 +7,7 @@ use presence_core::Reason;
 use presence_core::cluster::{Field, Incarnation, Op, PARTITIONS, Subject, Write};
 use presence_core::ports::{StoreError, Topics};
 
-use crate::survey::Place;
+use crate::survey::Target;
 use crate::topics::{ENTRIES_PER_SCAN, RedisTopics};
 use crate::{keys, record};
 
@@ -21,7 +21,7 @@ impl RedisTopics {
         let exists = (0..PARTITIONS).map(|partition| async move {
             let key = Value::from(self.keys.owned(partition, who));
             let answer = self
-                .call(Place::Partition(partition), "EXISTS", vec![key])
+                .call(Target::Partition(partition), "EXISTS", vec![key])
                 .await;
             (partition, answer.map(|it| it.as_i64() != Some(0)))
         });
@@ -54,7 +54,7 @@ impl RedisTopics {
             Value::from(REAPED_PER_PARTITION_MAX as i64),
         ];
         let names = self
-            .call(Place::Partition(partition), "SRANDMEMBER", args)
+            .call(Target::Partition(partition), "SRANDMEMBER", args)
             .await?;
         let names = names.into_array();
         let is_more = names.len() == REAPED_PER_PARTITION_MAX;
@@ -90,7 +90,7 @@ impl RedisTopics {
     ) -> Result<(Subject, Vec<Op>), StoreError> {
         let mut cursor = "0".to_owned();
         loop {
-            let place = Place::Partition(subject.partition());
+            let place = Target::Partition(subject.partition());
             let key = self.keys.map(&subject);
             let (next, entries) = self.scan(place, &key, &cursor, ENTRIES_PER_SCAN).await?;
             let ops = cuts_in(&entries, who);

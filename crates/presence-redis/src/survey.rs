@@ -37,7 +37,7 @@ const SURVEYED: Duration = Duration::from_millis(400);
 
 /// What a command is about, and so which server it goes to: a partition, or the leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Target {
     Partition(u16),
     Nodes,
 }
@@ -91,10 +91,10 @@ impl Kick {
 
 impl Map {
     /// The server that has `place`.
-    pub(crate) fn owner(&self, place: Place) -> Result<&Arc<Node>, Fault> {
+    pub(crate) fn owner(&self, place: Target) -> Result<&Arc<Node>, Fault> {
         let index = match place {
-            Place::Partition(partition) => usize::from(partition),
-            Place::Nodes => usize::from(PARTITIONS),
+            Target::Partition(partition) => usize::from(partition),
+            Target::Nodes => usize::from(PARTITIONS),
         };
         let owner = self.owners.get(index).copied().flatten();
         owner.map(|it| &self.nodes[it]).ok_or(Fault::Unowned)

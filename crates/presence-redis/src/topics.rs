@@ -21,7 +21,7 @@ use crate::listener::Named;
 use crate::node::Surroundings;
 use crate::script::{self, Script};
 use crate::settings::{Address, Servers, Settings};
-use crate::survey::{Kick, Place, Topology};
+use crate::survey::{Kick, Target, Topology};
 use crate::{leases, record};
 
 /// The number of maps that one call of [`read`](Topics::read) reads at the same time.
@@ -131,7 +131,7 @@ impl RedisTopics {
     /// Sends one command to the server of `place`. If that has just changed, it is sent once more to the new server.
     pub(crate) async fn call(
         &self,
-        place: Place,
+        place: Target,
         name: &'static str,
         args: Vec<Value>,
     ) -> Result<Value, Fault> {
@@ -148,13 +148,13 @@ impl RedisTopics {
 
     async fn call_once(
         &self,
-        place: Place,
+        place: Target,
         name: &'static str,
         args: Vec<Value>,
     ) -> Result<Value, Fault> {
         let queue = match place {
-            Place::Partition(partition) => partition,
-            Place::Nodes => 0,
+            Target::Partition(partition) => partition,
+            Target::Nodes => 0,
         };
         let map = self.topology.map();
         let outcome = match map.owner(place) {
@@ -169,7 +169,7 @@ impl RedisTopics {
 
     pub(crate) async fn run(
         &self,
-        place: Place,
+        place: Target,
         script: &Script,
         keys: &[String],
         args: &[Value],
@@ -201,7 +201,7 @@ impl RedisTopics {
     }
 
     pub(crate) async fn write_batch(&self, batch: &Batch) -> Result<Vec<Written>, Fault> {
-        let place = Place::Partition(batch.partition);
+        let place = Target::Partition(batch.partition);
         for _ in 0..2 {
             let until = batch
                 .until
@@ -244,7 +244,7 @@ impl RedisTopics {
     /// the subject receives all changes since that version.
     async fn scan_all(&self, subject: &Subject) -> Result<Snapshot, StoreError> {
         let key = self.keys.map(subject);
-        let place = Place::Partition(subject.partition());
+        let place = Target::Partition(subject.partition());
         let corrupt = |source| StoreError::Corrupt {
             key: key.clone(),
             source: Box::new(source),
@@ -278,7 +278,7 @@ impl RedisTopics {
     /// Reads a part of the hash at `key`, from `cursor` on. Returns where to go on, and fields and values in turn.
     pub(crate) async fn scan(
         &self,
-        place: Place,
+        place: Target,
         key: &str,
         cursor: &str,
         count: i64,
@@ -359,7 +359,7 @@ impl Topics for RedisTopics {
         let map = self.topology.map();
         for subject in subjects {
             if self.followed.remove(subject)
-                && let Ok(node) = map.owner(Place::Partition(subject.partition()))
+                && let Ok(node) = map.owner(Target::Partition(subject.partition()))
             {
                 node.listener().unfollow([named(subject)]);
             }
@@ -371,7 +371,7 @@ impl Topics for RedisTopics {
             let channel = Value::from(self.keys.map(subject));
             let message = Value::Bytes(record::encode_ephemerals(ephemerals).into());
             self.call_once(
-                Place::Partition(subject.partition()),
+                Target::Partition(subject.partition()),
                 "SPUBLISH",
                 vec![channel, message],
             )
@@ -403,7 +403,7 @@ impl Topics for RedisTopics {
         ];
         let answer = self
             .run(
-                Place::Nodes,
+                Target::Nodes,
                 &script::RENEW,
                 std::slice::from_ref(&key),
                 &args,
@@ -422,7 +422,7 @@ impl Topics for RedisTopics {
         let args = [Value::from(who.to_string())];
         let answer = self
             .run(
-                Place::Nodes,
+                Target::Nodes,
                 &script::MARK_DEAD,
                 &[self.keys.leases()],
                 &args,
@@ -440,7 +440,7 @@ impl Topics for RedisTopics {
             Value::from(self.keys.leases()),
             Value::from(who.to_string()),
         ];
-        self.call(Place::Nodes, "HDEL", args).await?;
+        self.call(Target::Nodes, "HDEL", args).await?;
         Ok(())
     }
 
@@ -452,7 +452,7 @@ impl Topics for RedisTopics {
             Value::from("NX"),
             Value::from("GET"),
         ];
-        let before = self.call(Place::Nodes, "SET", args).await?;
+        let before = self.call(Target::Nodes, "SET", args).await?;
         match before.as_bytes() {
             None => Ok(proposal),
             Some(before) => before.try_into().map_err(|source| StoreError::Corrupt {
@@ -477,7 +477,7 @@ impl RedisTopics {
         let mut by_node: BTreeMap<&Address, (_, Vec<usize>)> = BTreeMap::new();
         let mut again = Vec::new();
         for index in left {
-            match map.owner(Place::Partition(subjects[index].partition())) {
+            match map.owner(Target::Partition(subjects[index].partition())) {
                 Ok(node) => {
                     let (_, indices) = by_node.entry(node.address()).or_insert((node, Vec::new()));
                     indices.push(index);

@@ -189,9 +189,9 @@ impl Write {
             (Queue::Profiles, Subject::User(user)) => {
                 !user.is_anonymous() && self.ops.iter().any(is_profile)
             }
-            (Queue::Profiles, Subject::Place(_)) => false,
-            (Queue::Webhooks, Subject::User(_) | Subject::Place(Topic::Channel(_))) => true,
-            (Queue::Webhooks, Subject::Place(Topic::Workspace(_))) => false,
+            (Queue::Profiles, Subject::Topic(_)) => false,
+            (Queue::Webhooks, Subject::User(_) | Subject::Topic(Topic::Channel(_))) => true,
+            (Queue::Webhooks, Subject::Topic(Topic::Workspace(_))) => false,
         }
     }
 }
@@ -303,8 +303,8 @@ mod tests {
         let workspace = Topic::Workspace(WorkspaceId::new("acme").unwrap());
         for (subject, is_due) in [
             (Subject::User(user("ann")), true),
-            (Subject::Place(channel), true),
-            (Subject::Place(workspace), false),
+            (Subject::Topic(channel), true),
+            (Subject::Topic(workspace), false),
         ] {
             let write = write(subject, vec![]);
             assert_eq!(write.is_due_for(Queue::Webhooks), is_due);

@@ -10,13 +10,13 @@ use crate::{Topic, UserId};
 /// The number is the same in every release and for every size of cluster: changing it would mean to move all data.
 pub const PARTITIONS: u16 = 256;
 
-/// What the store keeps a map of: a user with their sessions, or a place with the sessions in it.
+/// What the store keeps a map of: a user with their sessions, or a topic with the sessions in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A user: the map has the profile, and a record for each session.
     User(UserId),
     /// A channel or a workspace: the map has an entry for each session in it.
-    Place(Topic),
+    Topic(Topic),
 }
 
 impl Subject {
@@ -24,8 +24,8 @@ impl Subject {
     pub fn partition(&self) -> u16 {
         let (kind, name) = match self {
             Subject::User(user) => ("user:", user.as_str()),
-            Subject::Place(Topic::Channel(channel)) => ("channel:", channel.as_str()),
-            Subject::Place(Topic::Workspace(workspace)) => ("workspace:", workspace.as_str()),
+            Subject::Topic(Topic::Channel(channel)) => ("channel:", channel.as_str()),
+            Subject::Topic(Topic::Workspace(workspace)) => ("workspace:", workspace.as_str()),
         };
         // FNV-1a, folded: short, and fixed by its definition.
         let hash = kind
@@ -42,7 +42,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Subject::User(user) => write!(f, "user {user}"),
-            Subject::Place(topic) => topic.fmt(f),
+            Subject::Topic(topic) => topic.fmt(f),
         }
     }
 }
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_subject_is_in_one_part_for_ever() {
         let user = |id| Subject::User(UserId::new(id).unwrap()).partition();
-        let channel = |id| Subject::Place(Topic::Channel(ChannelId::new(id).unwrap())).partition();
+        let channel = |id| Subject::Topic(Topic::Channel(ChannelId::new(id).unwrap())).partition();
         assert_eq!(
             [user("ann"), user("bob"), channel("room:42")],
             [241, 225, 29]

@@ -39,8 +39,8 @@ pub fn news(
 ) -> News {
     let mut news = match subject {
         Subject::User(user) => of_user(now, user, before, map, wanted),
-        Subject::Place(Topic::Channel(channel)) => of_channel(channel, before, map, wanted),
-        Subject::Place(Topic::Workspace(_)) => News {
+        Subject::Topic(Topic::Channel(channel)) => of_channel(channel, before, map, wanted),
+        Subject::Topic(Topic::Workspace(_)) => News {
             last_notified: None,
             events: Vec::new(),
         },

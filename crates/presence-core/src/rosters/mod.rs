@@ -1,14 +1,14 @@
 //! Rosters: who is in a channel or a workspace, who is typing, where the cursors are, and what every watcher was told.
 
 mod fleeting;
-mod place;
 mod roster;
 mod shared;
+mod topic_state;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use self::place::Place;
+use self::topic_state::TopicState;
 use crate::cluster::{Ephemeral, Incarnation, Membership, Reply, Request};
 use crate::epochs::Epochs;
 use crate::{
@@ -202,7 +202,7 @@ pub struct Page {
 pub struct Rosters {
     timing: Timing,
     limits: Limits,
-    places: HashMap<Topic, Place>,
+    places: HashMap<Topic, TopicState>,
     timers: Timers<Key>,
     epochs: Epochs,
     /// The epoch of every place that is empty.
@@ -243,7 +243,7 @@ impl Rosters {
 
     /// How many channels have somebody in them.
     pub fn active_channels(&self) -> usize {
-        let is_active = |(topic, place): &(&Topic, &Place)| {
+        let is_active = |(topic, place): &(&Topic, &TopicState)| {
             matches!(topic, Topic::Channel(_)) && !place.roster.is_empty()
         };
         self.places.iter().filter(is_active).count()
@@ -507,10 +507,10 @@ impl Rosters {
         self.reconcile(now, topic, out);
     }
 
-    fn place(&mut self, topic: &Topic) -> &mut Place {
+    fn place(&mut self, topic: &Topic) -> &mut TopicState {
         if !self.places.contains_key(topic) {
             let is_shared = self.members.is_some();
-            let place = Place::new(self.empty_epoch, self.epochs.next(), is_shared);
+            let place = TopicState::new(self.empty_epoch, self.epochs.next(), is_shared);
             self.places.insert(topic.clone(), place);
         }
         self.places.get_mut(topic).expect("it is there now")
@@ -523,7 +523,7 @@ impl Rosters {
         session: SessionId,
         reply_to: Option<A>,
         out: &mut Vec<Effect<A>>,
-        act: impl FnOnce(&UserId, &mut Place, &mut Timers<Key>) -> Result<(), Refusal>,
+        act: impl FnOnce(&UserId, &mut TopicState, &mut Timers<Key>) -> Result<(), Refusal>,
     ) {
         let place = self.places.get_mut(topic);
         let member = place.and_then(|it| Some((it.roster.user_of(session)?.clone(), it)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::place::Place;
+use super::topic_state::TopicState;
 use super::{Effect, Key, Rosters};
 use crate::cluster::{
     Ephemeral, Guard, Heard, Membership, News, Put, Replica, Reply, Subject, Verdict,
@@ -35,7 +35,7 @@ impl Copy {
     }
 }
 
-impl Place {
+impl TopicState {
     /// Somebody wants to see who is here.
     pub(super) fn look(&mut self, now: Timestamp) {
         if let Some(copy) = &mut self.copy {
@@ -61,9 +61,9 @@ impl Rosters {
             return;
         };
         members.hear(news);
-        let concerns = |topic: &Topic, place: &Place| match news {
+        let concerns = |topic: &Topic, place: &TopicState| match news {
             News::Invalidate(Some(partition)) => {
-                Subject::Place(topic.clone()).partition() == partition
+                Subject::Topic(topic.clone()).partition() == partition
             }
             News::StoredUpTo(_) => place
                 .copy
@@ -239,7 +239,7 @@ impl Rosters {
             let here = self.tag();
             return self.announced(topic, ephemeral, here);
         }
-        let is_own = |place: &Place| {
+        let is_own = |place: &TopicState| {
             place
                 .copy
                 .as_ref()
@@ -305,7 +305,7 @@ impl Rosters {
         let Some(copy) = &mut place.copy else {
             return;
         };
-        let subject = Subject::Place(topic.clone());
+        let subject = Subject::Topic(topic.clone());
         let wanted = is_watched || copy.looked_until.is_some();
         let mut requests = Vec::new();
         let forgotten = copy

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::session::{Activity, Connection, Place, Session, Stage};
+use super::session::{Activity, Connection, Session, SessionTopic, Stage};
 use super::user::User;
 use super::{Effect, Users};
 use crate::ports::{Kept, Note, Recalled};
@@ -184,7 +184,7 @@ impl User {
         self.meet_others(now, out);
         // Only now: whoever appears has just come everywhere, and this one has not.
         if let Some(session) = self.sessions.last_mut() {
-            session.places = stays.into_iter().map(Place::new).collect();
+            session.places = stays.into_iter().map(SessionTopic::new).collect();
             // Others may have seen it before.
             session.is_seen_now();
         }

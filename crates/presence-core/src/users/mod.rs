@@ -470,7 +470,7 @@ impl<A> Users<A> {
         };
         let session = user.sessions.iter().find(|it| it.id == session);
         let places = session.into_iter().flat_map(|it| &it.places);
-        let channel = |place: &session::Place| match &place.topic {
+        let channel = |place: &session::SessionTopic| match &place.topic {
             Topic::Channel(channel) => Some((channel.clone(), place.meta.clone())),
             Topic::Workspace(_) => None,
         };

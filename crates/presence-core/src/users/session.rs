@@ -54,7 +54,7 @@ pub(super) struct Session {
     pub(super) stage: Stage,
     /// A service acts through it, so there is no connection that could break.
     pub(super) by_service: bool,
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<SessionTopic>,
     /// Whether its timer is armed, for a moment no later than its deadline.
     armed: bool,
     /// Whether the other nodes have not been told its current state.
@@ -105,7 +105,7 @@ pub(super) enum Proof {
 
 /// A channel or workspace that a session is in.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SessionTopic {
     pub(super) topic: Topic,
     pub(super) joined_at: Timestamp,
     pub(super) meta: Arc<Meta>,
@@ -129,10 +129,10 @@ pub(super) enum Share {
     Open,
 }
 
-impl Place {
+impl SessionTopic {
     /// A place in which nobody was shown yet, and which the user's map does not name.
     pub(super) fn new(stay: Stay) -> Self {
-        Place {
+        SessionTopic {
             topic: stay.topic,
             joined_at: stay.joined_at,
             meta: stay.meta,
@@ -146,9 +146,9 @@ impl Place {
     /// A place that the user's map names already.
     fn open(stay: Stay) -> Self {
         let share = Share::Open;
-        Place {
+        SessionTopic {
             share,
-            ..Place::new(stay)
+            ..SessionTopic::new(stay)
         }
     }
 
@@ -196,7 +196,7 @@ impl Session {
         epoch: u32,
         record: &SessionRecord,
     ) -> Self {
-        let places = record.places.iter().cloned().map(Place::open);
+        let places = record.places.iter().cloned().map(SessionTopic::open);
         let mut session = Session {
             alias: record.alias.unwrap_or(id),
             is_seen: true,
@@ -230,7 +230,7 @@ impl Session {
 
     /// All that another node needs to go on with it.
     pub(super) fn record(&self, now: Timestamp) -> SessionRecord {
-        let places = self.places.iter().map(Place::stay);
+        let places = self.places.iter().map(SessionTopic::stay);
         SessionRecord {
             device: self.device.clone(),
             by_service: self.by_service,

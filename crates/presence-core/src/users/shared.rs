@@ -348,7 +348,7 @@ impl Shared {
             out.push(Request::Fence {
                 user: user.clone(),
                 write: Write {
-                    subject: Subject::Place(topic),
+                    subject: Subject::Topic(topic),
                     by: members.me(),
                     ops: ops.collect(),
                     is_last: false,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::others::LookedUp;
-use super::session::{Connection, Place, Session, Share, Stage};
+use super::session::{Connection, Session, SessionTopic, Share, Stage};
 use super::shared::{PENDING_MAX, Shared};
 use super::{Audience, Effect};
 use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
@@ -298,7 +298,7 @@ impl User {
         };
         let written = session.places.into_iter().filter(|it| it.written.is_some());
         let mut waiting = Vec::new();
-        for Place { topic, .. } in written {
+        for SessionTopic { topic, .. } in written {
             // Where it is no more, nobody is about to replace the entry.
             let reason = match is_there(&topic) {
                 true => Reason::Replaced,
@@ -555,7 +555,7 @@ impl User {
                 place.written = place.written.map(|_| 0);
                 place.is_noted = false;
             }
-            None => session.places.push(Place::new(Stay {
+            None => session.places.push(SessionTopic::new(Stay {
                 topic,
                 joined_at,
                 meta: meta.clone(),

@@ -819,7 +819,7 @@ impl Stage {
             }
             Request::Fence { user, write } => {
                 self.apply(&subject, &write.ops);
-                let Subject::Place(topic) = subject else {
+                let Subject::Topic(topic) = subject else {
                     panic!("{subject} is no place");
                 };
                 let reply = Reply::Fenced {

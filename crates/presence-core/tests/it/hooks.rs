@@ -183,7 +183,7 @@ fn nothing_is_told_or_kept_that_nobody_wants() {
 
 #[test]
 fn workspaces_are_not_told() {
-    let workspace = Subject::Place(Topic::Workspace(WorkspaceId::new("acme").unwrap()));
+    let workspace = Subject::Topic(Topic::Workspace(WorkspaceId::new("acme").unwrap()));
     let mut acme = Of::subject(workspace);
     acme.put(member(1, "ann", 1));
     assert_eq!(acme.news().events, []);
@@ -207,7 +207,7 @@ impl Of {
 
     fn channel(id: &str) -> Self {
         let channel = ChannelId::new(id).unwrap();
-        Self::subject(Subject::Place(Topic::Channel(channel)))
+        Self::subject(Subject::Topic(Topic::Channel(channel)))
     }
 
     fn subject(subject: Subject) -> Self {
@@ -432,7 +432,7 @@ impl World {
         let number = u128::from(self.chance.below(SESSIONS));
         let name = ["ann", "bob"][(number % 2) as usize];
         let user = Subject::User(UserId::new(name).unwrap());
-        let room = Subject::Place(Topic::Channel(ChannelId::new("room").unwrap()));
+        let room = Subject::Topic(Topic::Channel(ChannelId::new("room").unwrap()));
         let field = Field::Session(SessionId::from_u128(number));
         let chosen = self.chance.one_of(&[
             Chosen::Online,
@@ -603,7 +603,7 @@ impl World {
             assert_eq!(here, truth, "seed {}: {name}", self.seed);
         }
         let channel = ChannelId::new("room").unwrap();
-        let room = Subject::Place(Topic::Channel(channel.clone()));
+        let room = Subject::Topic(Topic::Channel(channel.clone()));
         let truth = self.news(&room, None).last_notified;
         let rooms = self.picture.rooms.get(&channel).cloned();
         assert_eq!(

@@ -101,7 +101,7 @@ impl Cable {
         let Named { action } = read(&text)?;
         let action = action.unwrap_or(RECEIVE.into());
         let done = match subject {
-            Subject::Place(channel) => self.act_in(channel, ticket, &action, &text),
+            Subject::Channel(channel) => self.act_in(channel, ticket, &action, &text),
             Subject::Workspace(_) => self.look_after(ticket, &action, &text),
             Subject::Statuses(_) => self.look_after(ticket, &action, &text),
         };
@@ -169,7 +169,7 @@ impl Cable {
     fn spoke(&mut self, channel: ChannelId, ticket: u32, meta: Arc<str>) {
         let asks = |it: &mut Subscription| it.is_present;
         let is_present = self.subscriptions.of_ticket(ticket).is_some_and(asks);
-        let speaker = self.subscriptions.speaker(&Subject::Place(channel));
+        let speaker = self.subscriptions.speaker(&Subject::Channel(channel));
         let by = match (is_present, speaker) {
             (false, Some(speaker)) => speaker.ticket,
             _ => ticket,

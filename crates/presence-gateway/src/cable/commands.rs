@@ -133,7 +133,7 @@ impl Cable {
             .map_err(|error| Refused::invalid("presence", error))?;
         if let Some(presence) = presence {
             wish.meta = presence.meta(&self.authorized)?.or(wish.meta);
-            wish.only_looks = !matches!(wish.subject, Subject::Place(_));
+            wish.only_looks = !matches!(wish.subject, Subject::Channel(_));
         }
         Ok(wish)
     }
@@ -152,7 +152,7 @@ impl Cable {
     pub(super) fn place_of(&mut self, head: &str) -> Result<(u32, ChannelId), Refused> {
         let it = self.find(head).ok_or_else(not_subscribed)?;
         match &it.wish.subject {
-            Subject::Place(channel) => Ok((it.ticket, channel.clone())),
+            Subject::Channel(channel) => Ok((it.ticket, channel.clone())),
             _ => Err(Refused::invalid("identifier", "is not of a place")),
         }
     }
@@ -161,7 +161,7 @@ impl Cable {
     pub(super) fn topic_of(&mut self, head: &str) -> Result<Topic, Refused> {
         let it = self.find(head).ok_or_else(not_subscribed)?;
         match &it.wish.subject {
-            Subject::Place(channel) => Ok(Topic::Channel(channel.clone())),
+            Subject::Channel(channel) => Ok(Topic::Channel(channel.clone())),
             Subject::Workspace(workspace) => Ok(Topic::Workspace(workspace.clone())),
             Subject::Statuses(_) => Err(Refused::invalid("identifier", "is not of a place")),
         }

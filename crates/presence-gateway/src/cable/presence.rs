@@ -166,7 +166,9 @@ impl Cable {
         let meta = presence.map(|it| it.meta(&self.authorized)).transpose()?;
         let meta = meta.flatten();
         // The session may be there through another subscription.
-        let is_in = self.subscriptions.are_in(&Subject::Place(channel.clone()));
+        let is_in = self
+            .subscriptions
+            .are_in(&Subject::Channel(channel.clone()));
         match (is_in, &meta) {
             (true, None) => return Ok(None),
             (true, Some(meta)) => {
@@ -193,7 +195,7 @@ impl Cable {
             return Ok(());
         }
         self.afford(Class::Join)?;
-        let owed = self.owed_for(ticket, Subject::Place(channel));
+        let owed = self.owed_for(ticket, Subject::Channel(channel));
         self.is_not_present(ticket);
         self.release(owed);
         Ok(())

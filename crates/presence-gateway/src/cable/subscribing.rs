@@ -57,7 +57,7 @@ impl Cable {
         let is_present = it.is_present;
         let reference = Some(format!("s{ticket}").into());
         match &subject {
-            Subject::Place(channel) => {
+            Subject::Channel(channel) => {
                 let is_in = self.subscriptions.iter().any(|it| {
                     it.wish.subject == subject && it.is_present && it.state == State::Confirmed
                 });
@@ -106,7 +106,7 @@ impl Cable {
                 continue;
             };
             let is_in = match &wish.subject {
-                Subject::Place(channel) => {
+                Subject::Channel(channel) => {
                     self.authorized.session().joined().any(|it| it == channel)
                 }
                 Subject::Workspace(_) | Subject::Statuses(_) => false,
@@ -170,9 +170,9 @@ impl Cable {
         } = &owed;
         let is_needed = self.subscriptions.need(subject);
         let released = match subject {
-            Subject::Place(channel) if is_needed => self.settle_in(channel, subject, *has_spoken),
+            Subject::Channel(channel) if is_needed => self.settle_in(channel, subject, *has_spoken),
             _ if is_needed => Ok(()),
-            Subject::Place(channel) => self.authorized.depart(channel.clone(), None),
+            Subject::Channel(channel) => self.authorized.depart(channel.clone(), None),
             Subject::Workspace(workspace) => {
                 let topic = Topic::Workspace(workspace.clone());
                 self.authorized.unwatch(&topic, None)
@@ -239,7 +239,7 @@ impl Cable {
         let joined: Vec<_> = self.authorized.session().joined().cloned().collect();
         for channel in joined {
             self.release(Owed {
-                subject: Subject::Place(channel),
+                subject: Subject::Channel(channel),
                 has_spoken: false,
             });
         }

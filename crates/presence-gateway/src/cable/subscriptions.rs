@@ -173,7 +173,7 @@ impl Subscription {
             | Event::Typing { topic, .. }
             | Event::Cursors { topic, .. }
             | Event::Broadcast { topic, .. } => match (&self.wish.subject, topic) {
-                (Subject::Place(it), Topic::Channel(channel)) => it == channel,
+                (Subject::Channel(it), Topic::Channel(channel)) => it == channel,
                 (Subject::Workspace(it), Topic::Workspace(workspace)) => it == workspace,
                 _ => false,
             },
@@ -186,7 +186,7 @@ impl Subscription {
     fn shows_user(&self, user: &UserId) -> bool {
         match &self.wish.subject {
             Subject::Statuses(users) => users.binary_search(user).is_ok(),
-            Subject::Place(_) | Subject::Workspace(_) => false,
+            Subject::Channel(_) | Subject::Workspace(_) => false,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use presence_client::wire::command::{self, Command};
 use presence_client::wire::event::{self, Answer};
-use presence_client::wire::{self, DecodeError, DecodeErrorKind, Mode, Place, Target};
+use presence_client::wire::{self, DecodeError, DecodeErrorKind, Mode, Target, TopicId};
 use presence_core::{
     ChannelId, Clock, Pointer, Timestamp, Topic, UserId, Watching, users::Activity,
 };
@@ -185,8 +185,8 @@ impl Native {
 
     async fn list(&self, it: command::List) -> Result<Bytes, Refused> {
         let topic = match &it.place {
-            Place::Channel(id) => topic_of_channel(id)?,
-            Place::Workspace(id) => topic_of_workspace(id)?,
+            TopicId::Channel(id) => topic_of_channel(id)?,
+            TopicId::Workspace(id) => topic_of_workspace(id)?,
         };
         let limit = it.limit.unwrap_or(request::PAGE);
         let offset = it.offset.unwrap_or(0);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::authorized::Lost;
 use presence_client::wire::event;
-use presence_client::wire::{self, Epoch, Json, Mode, Place};
+use presence_client::wire::{self, Epoch, Json, Mode, TopicId};
 use presence_core::{
     Change, Chosen, Clock, Cursor, DeviceKind, Event, Look, Member, OwnView, Person, PublicView,
     Reason, SessionId, Timestamp, Topic, UserId, Visible, color_of, users::Activity,
@@ -125,8 +125,8 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
 /// What was lost, as the target of a watch.
 pub(super) fn target_of(lost: &Lost) -> wire::Target {
     match lost {
-        Lost::Place(Topic::Channel(channel)) => wire::Target::Channel(channel.to_string()),
-        Lost::Place(Topic::Workspace(workspace)) => wire::Target::Workspace(workspace.to_string()),
+        Lost::Topic(Topic::Channel(channel)) => wire::Target::Channel(channel.to_string()),
+        Lost::Topic(Topic::Workspace(workspace)) => wire::Target::Workspace(workspace.to_string()),
         Lost::Users(users) => wire::Target::Users(users.iter().map(UserId::to_string).collect()),
     }
 }
@@ -263,10 +263,10 @@ fn cursor_of(cursor: &Cursor) -> event::Cursor {
     }
 }
 
-fn place_of(topic: &Topic) -> Place {
+fn place_of(topic: &Topic) -> TopicId {
     match topic {
-        Topic::Channel(channel) => Place::Channel(channel.text()),
-        Topic::Workspace(workspace) => Place::Workspace(workspace.text()),
+        Topic::Channel(channel) => TopicId::Channel(channel.text()),
+        Topic::Workspace(workspace) => TopicId::Workspace(workspace.text()),
     }
 }
 

@@ -15,7 +15,7 @@ use super::door::{Text, read};
 use super::events::{InBase64, is_reserved, seconds};
 use super::joining::Asking;
 use super::service::removed;
-use super::topics::Place;
+use super::topics::PhoenixTopic;
 use super::wire::{self, Denied, Message, Payload, json};
 use crate::authorized::Lost;
 use crate::out::Out;
@@ -26,7 +26,7 @@ impl Phoenix {
     /// Does what a message to a joined topic asks for. The answer comes once it is done.
     pub(super) async fn push(
         &mut self,
-        place: Place,
+        place: PhoenixTopic,
         message: &Message<'_>,
         out: &mut Out,
     ) -> Result<(), Denied> {
@@ -41,41 +41,41 @@ impl Phoenix {
                 self.authorized()?.grant(reference(Asking::Push));
                 Ok(())
             }
-            (Place::Roster(Topic::Workspace(workspace)), "get_online_users") => {
+            (PhoenixTopic::Roster(Topic::Workspace(workspace)), "get_online_users") => {
                 let topic = Topic::Workspace(workspace);
                 self.list(topic, message, out).await
             }
-            (Place::Roster(Topic::Channel(channel)), _) => {
+            (PhoenixTopic::Roster(Topic::Channel(channel)), _) => {
                 self.push_to_channel(channel, message, reference(Asking::Push))
             }
-            (Place::Service(_), "get_online_users") => {
+            (PhoenixTopic::Service(_), "get_online_users") => {
                 let workspace = self.service.as_ref().and_then(|it| it.workspace.clone());
                 let workspace =
                     workspace.ok_or_else(|| Refused::invalid("workspace_id", "is missing"))?;
                 let topic = Topic::Workspace(workspace);
                 self.list(topic, message, out).await
             }
-            (Place::Service(_), "set_status") => {
+            (PhoenixTopic::Service(_), "set_status") => {
                 let status: SetStatus = read(message.payload)?;
                 Ok(self
                     .authorized()?
                     .choose(status.into(), reference(Asking::Push))?)
             }
-            (Place::Service(_), event @ ("typing_start" | "typing_stop")) => {
+            (PhoenixTopic::Service(_), event @ ("typing_start" | "typing_stop")) => {
                 let channel = channel(message.payload)?;
                 let typing = event == "typing_start";
                 Ok(self
                     .authorized()?
                     .typing(channel, typing, reference(Asking::Push))?)
             }
-            (Place::Service(_), "join_channel") => {
+            (PhoenixTopic::Service(_), "join_channel") => {
                 let channel = channel(message.payload)?;
                 // Also for a push without a reference: a refusal removes the channel from the list.
                 let head = head.as_deref().unwrap_or_default();
                 let reference = Asking::Channel(channel.clone()).reference(head);
                 self.join_by_service(channel, Some(reference))
             }
-            (Place::Service(_), "leave_channel") => {
+            (PhoenixTopic::Service(_), "leave_channel") => {
                 let channel = channel(message.payload)?;
                 let service = self.service.as_mut();
                 let channels = service.map(|it| &mut it.channels);
@@ -184,9 +184,9 @@ impl Phoenix {
         let lost = authorized.take_lost();
         let session = authorized.session();
         let gone = self.topics.take_unless(|it| match &it.place {
-            Place::Roster(topic) => session.watches_topic(topic),
-            Place::User(user) => session.watches_user(user),
-            Place::Service(_) => true,
+            PhoenixTopic::Roster(topic) => session.watches_topic(topic),
+            PhoenixTopic::User(user) => session.watches_user(user),
+            PhoenixTopic::Service(_) => true,
         });
         for joined in gone {
             wire::send(out, &joined.close_head(), "{}");
@@ -201,7 +201,7 @@ impl Phoenix {
         service.watches &= watched.is_some_and(|it| session.watches_topic(&it));
         // Places that it heard of on the service topic only: no topic of their own is closed.
         for lost in lost {
-            if let Lost::Place(topic) = lost {
+            if let Lost::Topic(topic) = lost {
                 let head = format!("{}\"presence_update\",", service.address());
                 wire::send(out, &head, &removed(&topic, session.user()));
             }
@@ -210,7 +210,7 @@ impl Phoenix {
 }
 
 /// The class of a push, for the rates.
-pub(super) fn class_of(place: &Place, event: &str) -> Class {
+pub(super) fn class_of(place: &PhoenixTopic, event: &str) -> Class {
     match (place, event) {
         (_, "typing_start" | "typing_stop") => Class::Typing,
         (_, "cursor" | "selection") => Class::Cursor,
@@ -218,7 +218,7 @@ pub(super) fn class_of(place: &Place, event: &str) -> Class {
         (_, "get_online_users") => Class::Query,
         (_, "set_status") => Class::Status,
         (_, "access_token") => Class::Other,
-        (Place::Roster(Topic::Channel(_)), _) => Class::Broadcast,
+        (PhoenixTopic::Roster(Topic::Channel(_)), _) => Class::Broadcast,
         _ => Class::Other,
     }
 }

@@ -6,7 +6,7 @@ use presence_core::{Cursor, DeviceKind, Event, PublicView, SessionId, Timestamp,
 use serde::Serialize;
 
 use super::presences;
-use super::topics::Place;
+use super::topics::PhoenixTopic;
 use super::wire::{broadcast, broadcast_bytes, json};
 
 /// The content of [`Slot::PhoenixTopic`](crate::dialect::Slot::PhoenixTopic): what clients that have joined the
@@ -107,7 +107,7 @@ pub(super) fn on_topic(event: &Event) -> Bytes {
             None => Bytes::new(),
         },
         Event::PublicView(public_view) => {
-            let topic = Place::User(public_view.user.clone()).to_string();
+            let topic = PhoenixTopic::User(public_view.user.clone()).to_string();
             let payload = json(&Status::of(public_view));
             frames(&[broadcast(&topic, "status_update", &payload)])
         }
@@ -179,7 +179,7 @@ fn cursors_frame(topic: &Topic, cursors: &[Cursor], gone: &[SessionId]) -> Bytes
 }
 
 fn name(topic: &Topic) -> String {
-    Place::Roster(topic.clone()).to_string()
+    PhoenixTopic::Roster(topic.clone()).to_string()
 }
 
 fn ids(users: &[UserId]) -> Vec<&str> {

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::Phoenix;
 use super::door::{Params, Text};
 use super::service::Service;
-use super::topics::{Joined, Place};
+use super::topics::{Joined, PhoenixTopic};
 use super::wire::{self, Denied, Message, Ref};
 use crate::authorized::Authorized;
 use crate::closing::Why;
@@ -29,7 +29,7 @@ impl Phoenix {
         head: &str,
         out: &mut Out,
     ) -> Result<Next, Denied> {
-        let place = Place::parse(&message.topic).ok_or(Denied::UNMATCHED_TOPIC)?;
+        let place = PhoenixTopic::parse(&message.topic).ok_or(Denied::UNMATCHED_TOPIC)?;
         let join_ref = message.join_ref.clone().or_else(|| message.ref_.clone());
         let join_ref = join_ref.map_or_else(|| Ref::text(""), Ref::into_owned);
         let params = Params::read(message.payload)?;
@@ -66,22 +66,24 @@ impl Phoenix {
     /// Asks the hub for what a join is about. Returns whether the join makes its user a member of a channel.
     fn enter(
         &mut self,
-        place: &Place,
+        place: &PhoenixTopic,
         params: &Params<'_>,
         was_member: bool,
         head: &str,
     ) -> Result<bool, Denied> {
         match place {
-            Place::Roster(Topic::Channel(channel)) => {
+            PhoenixTopic::Roster(Topic::Channel(channel)) => {
                 return self.enter_channel(channel.clone(), params, was_member, head);
             }
-            Place::Roster(topic) => self.watch(topic.clone(), Asking::Join.reference(head))?,
-            Place::User(user) => {
+            PhoenixTopic::Roster(topic) => {
+                self.watch(topic.clone(), Asking::Join.reference(head))?
+            }
+            PhoenixTopic::User(user) => {
                 let reference = Asking::Join.reference(head);
                 let users = vec![user.clone()];
                 self.authorized()?.watch_users(users, Some(reference))?;
             }
-            Place::Service(user) => self.enter_service(user.clone(), params, head)?,
+            PhoenixTopic::Service(user) => self.enter_service(user.clone(), params, head)?,
         }
         Ok(false)
     }
@@ -163,7 +165,7 @@ impl Phoenix {
 
     /// Leaves a topic. A topic that the client has not joined counts as left already.
     pub(super) async fn leave(&mut self, message: &Message<'_>, out: &mut Out) {
-        let place = Place::parse(&message.topic);
+        let place = PhoenixTopic::parse(&message.topic);
         let joined = place.and_then(|it| self.topics.remove(&it));
         let joined = match joined {
             Some(joined) if message.is_for(&joined.join_ref) => Some(joined),
@@ -185,24 +187,24 @@ impl Phoenix {
     /// Releases what a topic was joined for, unless something else needs it.
     pub(super) async fn release(&mut self, joined: Joined) {
         match joined.place {
-            Place::Roster(Topic::Channel(channel)) => {
+            PhoenixTopic::Roster(Topic::Channel(channel)) => {
                 if !self.is_in_by_service(&channel) {
                     self.go_from(channel, joined.is_member).await;
                 }
             }
-            Place::Roster(topic) => {
+            PhoenixTopic::Roster(topic) => {
                 if !self.is_watched_by_service(&topic) {
                     self.surely(|authorized| authorized.unwatch(&topic, None))
                         .await;
                 }
             }
-            Place::User(user) => {
+            PhoenixTopic::User(user) => {
                 self.surely(|authorized| {
                     authorized.unwatch_users(std::slice::from_ref(&user), None)
                 })
                 .await;
             }
-            Place::Service(_) => {
+            PhoenixTopic::Service(_) => {
                 let Some(service) = self.service.take() else {
                     return;
                 };

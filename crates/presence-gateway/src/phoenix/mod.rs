@@ -28,7 +28,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use self::commands::class_of;
 use self::door::Door;
 use self::service::Service;
-use self::topics::{Place, Topics};
+use self::topics::{PhoenixTopic, Topics};
 use self::wire::{Denied, Message, deny, reply};
 use crate::app::App;
 use crate::authorized::Authorized;
@@ -145,7 +145,7 @@ impl Phoenix {
     }
 
     async fn obey(&mut self, message: &Message<'_>, out: &mut Out) -> Next {
-        let place = Place::parse(&message.topic);
+        let place = PhoenixTopic::parse(&message.topic);
         let class = match (&*message.event, &place) {
             ("phx_join", _) => Class::Join,
             // Leaving a joined topic does not count against the rates; leaving another topic does.

@@ -10,13 +10,13 @@ use presence_core::{
 use serde::Serialize;
 
 use super::events::{Status, seconds};
-use super::topics::Place;
+use super::topics::PhoenixTopic;
 use super::wire::{self, json};
 
 /// The state of a client that has joined its service topic.
 #[derive(Debug)]
 pub(super) struct Service {
-    pub(super) place: Place,
+    pub(super) place: PhoenixTopic,
     /// The workspace whose online list it asks for.
     pub(super) workspace: Option<WorkspaceId>,
     /// Whether it watches that workspace.
@@ -33,7 +33,7 @@ impl Service {
     /// The service topic of a user who has just asked for it.
     pub(super) fn of(user: UserId) -> Self {
         Service {
-            place: Place::Service(user),
+            place: PhoenixTopic::Service(user),
             workspace: None,
             watches: false,
             channels: Vec::new(),

@@ -9,7 +9,7 @@ use super::Phoenix;
 use super::events::{OnTopic, on_topic};
 use super::joining::Asking;
 use super::service::{lines, on_service, own};
-use super::topics::Place;
+use super::topics::PhoenixTopic;
 use super::wire::{self, Denied, reply};
 use crate::dialect::Slot;
 use crate::frame::TEXT;
@@ -62,7 +62,7 @@ impl Phoenix {
         let Some((join_ref, topic)) = wire::of_head(head) else {
             return;
         };
-        let Some(place) = Place::parse(&topic) else {
+        let Some(place) = PhoenixTopic::parse(&topic) else {
             return;
         };
         let joined = self.topics.get(&place);
@@ -72,14 +72,14 @@ impl Phoenix {
         }
         self.topics.remove(&place);
         match place {
-            Place::Roster(Topic::Channel(channel)) => self.is_not_in(&channel),
-            Place::Service(_) => {
+            PhoenixTopic::Roster(Topic::Channel(channel)) => self.is_not_in(&channel),
+            PhoenixTopic::Service(_) => {
                 let service = self.service.take();
                 for channel in service.map_or(Vec::new(), |it| it.channels) {
                     self.is_not_in(&channel);
                 }
             }
-            Place::Roster(_) | Place::User(_) => {}
+            PhoenixTopic::Roster(_) | PhoenixTopic::User(_) => {}
         }
     }
 
@@ -107,9 +107,9 @@ impl Phoenix {
             }
             // A broadcast goes to the others only.
             Event::Broadcast { session, .. } if self.is_session(*session) => return,
-            Event::PublicView(public_view) => {
-                self.topics.get(&Place::User(public_view.user.clone()))
-            }
+            Event::PublicView(public_view) => self
+                .topics
+                .get(&PhoenixTopic::User(public_view.user.clone())),
             event => topic_of(event).and_then(|it| self.topics.of(it)),
         };
         if let Some(joined) = joined {

@@ -10,7 +10,7 @@ use presence_core::{
 
 use super::{BUSY, Busy, Reference, Session};
 use crate::people::{self, ReplyTo};
-use crate::places;
+use crate::roster_shard;
 
 impl Session {
     /// Reports that the client is alive: a heartbeat.
@@ -308,6 +308,6 @@ impl Session {
 
     fn happened_in(&self, channel: &ChannelId, input: rosters::Input<ReplyTo>) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
-        self.send_to(&topic, places::Message::Happened(input))
+        self.send_to(&topic, roster_shard::Message::Happened(input))
     }
 }

@@ -21,7 +21,7 @@ use self::watched::Topics;
 pub(crate) use self::watched::Watched;
 use crate::outbox::{Ended, Found, Outbox, Undo};
 use crate::people::{self, ReplyTo};
-use crate::places;
+use crate::roster_shard;
 use crate::shards::Shards;
 use crate::shared_event::SharedEvent;
 
@@ -309,7 +309,7 @@ impl Session {
         })
     }
 
-    fn send_to(&self, topic: &Topic, message: places::Message) -> Result<(), Busy> {
+    fn send_to(&self, topic: &Topic, message: roster_shard::Message) -> Result<(), Busy> {
         let message = people::Message::Forward(topic.clone(), message);
         let mailbox = self.people.of(&self.user);
         mailbox.try_send(message).map_err(|_| BUSY)

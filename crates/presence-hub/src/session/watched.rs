@@ -4,7 +4,7 @@ use presence_core::{Clock as Version, Topic, UserId, Watching};
 
 use super::{BUSY, Busy, Reference, Session};
 use crate::people::{self, ReplyTo};
-use crate::places;
+use crate::roster_shard;
 
 /// How a session watches a topic.
 #[derive(Clone, Copy, Debug)]
@@ -230,8 +230,8 @@ impl Session {
         watching: Watching,
         have: Option<Version>,
         reply_to: Option<ReplyTo>,
-    ) -> places::Message {
-        places::Message::Watch(places::Watch {
+    ) -> roster_shard::Message {
+        roster_shard::Message::Watch(roster_shard::Watch {
             topic,
             watcher: self.connection.session,
             watching,
@@ -262,8 +262,8 @@ impl Session {
         }
     }
 
-    pub(super) fn unwatch_message(&self, topic: Topic) -> places::Message {
-        places::Message::Unwatch {
+    pub(super) fn unwatch_message(&self, topic: Topic) -> roster_shard::Message {
+        roster_shard::Message::Unwatch {
             topic,
             watcher: self.connection.session,
             outbox: self.outbox.clone(),

@@ -117,7 +117,7 @@ pub(crate) fn decode(
                 ..record.session()?
             }))
         }
-        (Field::Session(session), Subject::Place(_)) => {
+        (Field::Session(session), Subject::Topic(_)) => {
             let (record, rest) = postcard::take_from_bytes::<MemberRecord>(rest)?;
             let (rest, profile) = split_profile(rest)?;
             Record::Member(Arc::new(Member {
@@ -127,7 +127,7 @@ pub(crate) fn decode(
                 ..record.member()?
             }))
         }
-        (Field::Profile, Subject::Place(_)) => return Err(RecordError::Malformed),
+        (Field::Profile, Subject::Topic(_)) => return Err(RecordError::Malformed),
     };
     Ok((token, record))
 }
@@ -647,7 +647,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn room() -> Subject {
-        Subject::Place(Topic::Channel(ChannelId::new("room:42").unwrap()))
+        Subject::Topic(Topic::Channel(ChannelId::new("room:42").unwrap()))
     }
 
     fn session() -> SessionRecord {

@@ -60,7 +60,7 @@ async fn a_user_with_a_session_in_a_workspace_costs_this_many_bytes() {
             server.say(&["OBJECT", "ENCODING", key])
         );
         let start = Instant::now();
-        let acme = Subject::Place(acme());
+        let acme = Subject::Topic(acme());
         let read = node
             .topics
             .read(std::slice::from_ref(&acme))
@@ -130,7 +130,7 @@ fn member(n: u64) -> Write {
         look_revision: 1,
         profile: 1_764_000_000_000,
     };
-    put(Subject::Place(acme()), n, Record::Member(Arc::new(member)))
+    put(Subject::Topic(acme()), n, Record::Member(Arc::new(member)))
 }
 
 fn put(subject: Subject, n: u64, record: Record) -> Write {

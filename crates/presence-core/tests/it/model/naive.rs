@@ -30,14 +30,14 @@ pub(super) struct Session {
     pub(super) connection: Connection,
     pub(super) gone_until: Option<Timestamp>,
     pub(super) by_service: bool,
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<NaiveTopic>,
     device: DeviceId,
     activity: Activity,
     heard_at: Timestamp,
     hidden_since: Timestamp,
 }
 
-pub(super) struct Place {
+pub(super) struct NaiveTopic {
     pub(super) topic: Topic,
     joined_at: Timestamp,
     meta: String,
@@ -251,13 +251,13 @@ impl User {
         let Some(session) = self.live(by) else {
             return;
         };
-        let is_channel = |it: &&Place| matches!(it.topic, Topic::Channel(_));
+        let is_channel = |it: &&NaiveTopic| matches!(it.topic, Topic::Channel(_));
         let channels = session.places.iter().filter(is_channel).count();
         if let Some(place) = session.places.iter_mut().find(|it| it.topic == *topic) {
             place.meta = meta;
         } else if channels < limits.channels_max || matches!(topic, Topic::Workspace(_)) {
             let topic = topic.clone();
-            session.places.push(Place {
+            session.places.push(NaiveTopic {
                 topic,
                 joined_at,
                 meta,

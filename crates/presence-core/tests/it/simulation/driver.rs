@@ -255,7 +255,7 @@ impl World<'_> {
 
     /// A place was told that a user hides, or not.
     fn fenced(&mut self, node: usize, at: u64, user: UserId, write: &Write, is_done: bool) {
-        let Subject::Place(topic) = write.subject.clone() else {
+        let Subject::Topic(topic) = write.subject.clone() else {
             return;
         };
         let reply = Reply::Fenced { topic, is_done };
@@ -539,7 +539,7 @@ fn partitions_of(server: usize) -> BTreeSet<u16> {
     let users = USERS
         .iter()
         .map(|it| Subject::User(UserId::new(it).unwrap()));
-    let places = (0..TOPICS).map(|it| Subject::Place(super::topic(it)));
+    let places = (0..TOPICS).map(|it| Subject::Topic(super::topic(it)));
     let all = users.chain(places);
     let here = all.filter(|it| server_of(it) == server);
     here.map(|it| it.partition())

@@ -21,7 +21,7 @@ pub(super) const MAILBOXES: [Mailbox; 3] = [Mailbox::Users, Mailbox::Rosters, Ma
 /// What a machine wants.
 pub(super) enum Wish {
     OfUser(UserId, users::Effect<u64>),
-    OfPlace(rosters::Effect<u64>),
+    OfRosters(rosters::Effect<u64>),
     ToRosters(rosters::Input<u64>),
     /// For the users and for the rosters.
     News(News),
@@ -91,7 +91,7 @@ impl Machines {
                 self.user(now, user, users::Input::Stored(reply), out);
             }
             Input::Roster(input) => self.place(now, input, out),
-            Input::Stored(Subject::Place(topic), reply) => {
+            Input::Stored(Subject::Topic(topic), reply) => {
                 self.place(now, rosters::Input::Heard { topic, reply }, out);
             }
             Input::Leases(input) => {
@@ -209,7 +209,7 @@ fn of_user(user: UserId, effect: users::Effect<u64>, out: &mut Vec<Wish>) {
 fn of_place(effect: rosters::Effect<u64>, out: &mut Vec<Wish>) {
     out.push(match effect {
         rosters::Effect::Ask(request) => Wish::Ask(request),
-        effect => Wish::OfPlace(effect),
+        effect => Wish::OfRosters(effect),
     });
 }
 

@@ -213,7 +213,7 @@ impl ToNode {
     fn mailbox(&self) -> Mailbox {
         match self {
             ToNode::News(mailbox, _) => *mailbox,
-            ToNode::Input(node::Input::Roster(_) | node::Input::Stored(Subject::Place(_), _)) => {
+            ToNode::Input(node::Input::Roster(_) | node::Input::Stored(Subject::Topic(_), _)) => {
                 Mailbox::Rosters
             }
             ToNode::Input(node::Input::Leases(_) | node::Input::Forgot(_) | node::Input::Woke) => {
@@ -698,7 +698,7 @@ impl<'a> World<'a> {
                 Wish::Ask(request) => self.ask(node, request),
                 Wish::AskAboutLeases(effect) => self.ask_about_leases(node, effect),
                 Wish::OfUser(user, effect) => self.perform_for(node, &user, effect),
-                Wish::OfPlace(effect) => self.perform_in_place(node, effect),
+                Wish::OfRosters(effect) => self.perform_for_rosters(node, effect),
                 Wish::ToRosters(input) => {
                     let at = self.told_at(node);
                     let input = node::Input::Roster(input);
@@ -824,7 +824,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn perform_in_place(&mut self, node: usize, effect: rosters::Effect<u64>) {
+    fn perform_for_rosters(&mut self, node: usize, effect: rosters::Effect<u64>) {
         match effect {
             rosters::Effect::Tell { topic, to, event } => {
                 let Some(spot) = (0..TOPICS).find(|it| super::topic(*it) == topic) else {

@@ -66,13 +66,13 @@ impl<T: Topics> Case<T> {
     /// A channel that nobody else writes.
     pub(super) fn place(&self) -> Subject {
         let channel = ChannelId::new(&format!("room:{:016x}", self.random()));
-        Subject::Place(Topic::Channel(channel.expect("it is made of hex digits")))
+        Subject::Topic(Topic::Channel(channel.expect("it is made of hex digits")))
     }
 
     /// A workspace that nobody else writes.
     pub(super) fn workspace(&self) -> Subject {
         let workspace = WorkspaceId::new(&format!("acme:{:016x}", self.random()));
-        Subject::Place(Topic::Workspace(
+        Subject::Topic(Topic::Workspace(
             workspace.expect("it is made of hex digits"),
         ))
     }

@@ -293,7 +293,7 @@ fn telling(row: &Row, after: u64, told: &LastNotified, events: &[HookEvent]) -> 
 fn told(subject: &Subject) -> LastNotified {
     match subject {
         Subject::User(_) => LastNotified::Here(look()),
-        Subject::Place(_) => LastNotified::Occupied([user("ann"), user("bob")].into()),
+        Subject::Topic(_) => LastNotified::Occupied([user("ann"), user("bob")].into()),
     }
 }
 
@@ -327,7 +327,7 @@ fn events(subject: &Subject) -> Vec<HookEvent> {
                 last_seen: None,
             },
         ],
-        Subject::Place(_) => {
+        Subject::Topic(_) => {
             let channel = channel(subject);
             vec![
                 HookEvent::ChannelOccupied {
@@ -363,7 +363,7 @@ fn joined(subject: &Subject, n: usize) -> HookEvent {
 
 fn channel(subject: &Subject) -> ChannelId {
     match subject {
-        Subject::Place(Topic::Channel(channel)) => channel.clone(),
+        Subject::Topic(Topic::Channel(channel)) => channel.clone(),
         _ => panic!("the suite itself takes {subject} for a channel"),
     }
 }
@@ -388,7 +388,7 @@ async fn waiting<T: Hooks>(node: &Node<T>, subject: &Subject) -> Vec<Numbered> {
             | HookEvent::UserOffline { user: it, .. },
         ) => it == user,
         (
-            Subject::Place(Topic::Channel(channel)),
+            Subject::Topic(Topic::Channel(channel)),
             HookEvent::ChannelOccupied { channel: it }
             | HookEvent::ChannelJoined { channel: it, .. }
             | HookEvent::ChannelLeft { channel: it, .. }

@@ -135,10 +135,10 @@ pub(super) async fn subjects_are_told_apart_by_kind_and_every_character<T: Topic
 
 fn channel(name: &str) -> Subject {
     let channel = ChannelId::new(name).expect("names here are made of good characters");
-    Subject::Place(Topic::Channel(channel))
+    Subject::Topic(Topic::Channel(channel))
 }
 
 fn workspace(name: &str) -> Subject {
     let workspace = WorkspaceId::new(name).expect("names here are made of good characters");
-    Subject::Place(Topic::Workspace(workspace))
+    Subject::Topic(Topic::Workspace(workspace))
 }

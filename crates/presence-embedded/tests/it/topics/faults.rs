@@ -236,5 +236,5 @@ fn put() -> Op {
 }
 
 fn room(name: &str) -> Subject {
-    Subject::Place(Topic::Channel(ChannelId::new(name).unwrap()))
+    Subject::Topic(Topic::Channel(ChannelId::new(name).unwrap()))
 }

@@ -131,8 +131,8 @@ impl Broken {
             Subject::User(user) if self.is(Fault::NamesWithoutCase) => {
                 Subject::User(UserId::new(&user.as_str().to_lowercase()).unwrap())
             }
-            Subject::Place(Topic::Workspace(it)) if self.is(Fault::PlacesOfOneKind) => {
-                Subject::Place(Topic::Channel(ChannelId::new(it.as_str()).unwrap()))
+            Subject::Topic(Topic::Workspace(it)) if self.is(Fault::PlacesOfOneKind) => {
+                Subject::Topic(Topic::Channel(ChannelId::new(it.as_str()).unwrap()))
             }
             _ => subject.clone(),
         }

@@ -84,7 +84,7 @@ enum Looker {
     Typing(oneshot::Sender<Vec<UserId>>),
 }
 
-pub(crate) struct Places {
+pub(crate) struct RosterShard {
     clock: Clock,
     rosters: Rosters,
     /// The way to the shared store, if there is one.
@@ -100,14 +100,14 @@ pub(crate) struct Places {
     snapshots: HashMap<Topic, Arc<SharedEvent>>,
 }
 
-impl Places {
+impl RosterShard {
     pub(crate) fn new(
         clock: Clock,
         rosters: Rosters,
         link: Option<Link>,
         counters: Arc<Counters>,
     ) -> Self {
-        Places {
+        RosterShard {
             clock,
             rosters,
             link,
@@ -277,7 +277,7 @@ impl Places {
         }
         match (link.ask(request), subject) {
             (Ok(None), _) => {}
-            (Ok(Some(reply)), Subject::Place(topic)) => {
+            (Ok(Some(reply)), Subject::Topic(topic)) => {
                 let mut effects = Vec::new();
                 let input = Input::Heard { topic, reply };
                 self.rosters.handle(self.clock.now(), input, &mut effects);

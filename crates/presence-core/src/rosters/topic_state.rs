@@ -25,7 +25,7 @@ const PEOPLE_PER_TICK: usize = 250;
 const LISTED_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct TopicState {
     pub(super) roster: Roster,
     pub(super) fleeting: Fleeting,
     full_watchers: usize,
@@ -65,10 +65,10 @@ struct Touched {
     reason: Reason,
 }
 
-impl Place {
+impl TopicState {
     /// `seed` is a random number and stays a secret.
     pub(super) fn new(empty_epoch: u64, seed: u64, is_shared: bool) -> Self {
-        Place {
+        TopicState {
             roster: Roster::default(),
             fleeting: Fleeting::default(),
             full_watchers: 0,
@@ -412,7 +412,7 @@ impl Place {
         self.snapshot = None;
         if !self.ephemerals.is_empty() {
             let ephemerals = std::mem::take(&mut self.ephemerals);
-            let subject = Subject::Place(topic.clone());
+            let subject = Subject::Topic(topic.clone());
             out.push(Effect::Ask(Request::Ephemeral(subject, ephemerals)));
         }
         let changes = self.take_changes();
