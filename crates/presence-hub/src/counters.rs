@@ -14,7 +14,7 @@ use crate::hooks::HookCounters;
 pub struct Counters {
     /// How many events were announced, each counted once for any number of watchers.
     pub told: AtomicU64,
-    /// How many events were put into the outbox of a connection.
+    /// How many events were put into the send queue of a connection.
     pub delivered: AtomicU64,
     /// How often the events for a slow connection were dropped. The connection gets the difference instead.
     pub conflated: AtomicU64,

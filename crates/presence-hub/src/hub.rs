@@ -458,7 +458,7 @@ impl Hub {
             resume,
         } = entry;
         let bytes_max = self.settings.outbox_bytes_max;
-        let outbox = self.backlog.open(bytes_max);
+        let send_queue = self.backlog.open(bytes_max);
         let (reply, welcome) = oneshot::channel();
         let input = Input::Connected {
             session: SessionId::from_u128(random_u128()),
@@ -468,7 +468,7 @@ impl Hub {
             workspaces,
             card,
             reply_to: ReplyTo::Door {
-                outbox: outbox.clone(),
+                send_queue: send_queue.clone(),
                 reply,
             },
         };
@@ -487,7 +487,7 @@ impl Hub {
             restored,
             joined,
             people,
-            outbox,
+            send_queue,
             budget,
         ))
     }

@@ -16,10 +16,10 @@ use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::link::{Link, SaveOutcomes};
 use crate::memory::Memory;
-use crate::outbox::{Ended, Outbox, Undo};
 use crate::pending::sleep_until;
 use crate::profile_writer::{Answers, ProfileWriter, Unread, WriterEvent};
 use crate::roster_shard;
+use crate::send_queue::{Ended, SendQueue, Undo};
 use crate::session::Reference;
 use crate::shards::Shards;
 use crate::shared_event::SharedEvent;
@@ -30,19 +30,19 @@ const BATCH_MAX: usize = 256;
 /// Where an answer goes.
 #[derive(Debug)]
 pub(crate) enum ReplyTo {
-    /// To a connection, through its outbox. Without a reference only a refusal is delivered.
+    /// To a connection, through its send queue. Without a reference only a refusal is delivered.
     Connection {
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
         reference: Option<Reference>,
         undo: Option<Box<Undo>>,
     },
     /// To a connection that has lost events about its own user.
-    Reader(Arc<Outbox>),
+    Reader(Arc<SendQueue>),
     /// To a caller that waits.
     Caller(oneshot::Sender<Result<Answer, Refusal>>),
     /// To a connection that asks for a session.
     Door {
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
         reply: oneshot::Sender<Result<Welcome, Refusal>>,
     },
 }
@@ -73,13 +73,13 @@ pub(crate) enum Message {
     Watch {
         user: UserId,
         watcher: SessionId,
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
         reply_to: Option<ReplyTo>,
     },
     Unwatch {
         user: UserId,
         watcher: SessionId,
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
     },
     Count(oneshot::Sender<Count>),
     /// The node is about to stop: keep sessions without a connection for this time.
@@ -115,8 +115,8 @@ pub(crate) struct People<P> {
     is_alone: bool,
     counters: Arc<Counters>,
     /// The live connection of each session.
-    connections: HashMap<SessionId, (u32, Arc<Outbox>)>,
-    watchers: HashMap<UserId, Vec<(SessionId, Arc<Outbox>)>>,
+    connections: HashMap<SessionId, (u32, Arc<SendQueue>)>,
+    watchers: HashMap<UserId, Vec<(SessionId, Arc<SendQueue>)>>,
 }
 
 impl<P: Profiles> People<P> {
@@ -220,8 +220,8 @@ impl<P: Profiles> People<P> {
             Message::Away(is_alone) => {
                 self.is_alone = is_alone;
                 let shared = Arc::new(SharedEvent::new(Event::Alone { is_alone }.into()));
-                for (_, outbox) in self.connections.values() {
-                    outbox.tell(&shared);
+                for (_, send_queue) in self.connections.values() {
+                    send_queue.tell(&shared);
                 }
             }
             Message::Forward(topic, message) => {
@@ -230,7 +230,7 @@ impl<P: Profiles> People<P> {
             Message::Watch {
                 user,
                 watcher,
-                outbox,
+                send_queue,
                 reply_to,
             } => {
                 let watchers = self.watchers.entry(user.clone()).or_default();
@@ -241,20 +241,20 @@ impl<P: Profiles> People<P> {
                     self.handle(&user, Input::Unwatched, effects).await;
                 }
                 let watchers = self.watchers.entry(user.clone()).or_default();
-                watchers.push((watcher, outbox));
+                watchers.push((watcher, send_queue));
                 let input = Input::Watched { watcher, reply_to };
                 self.handle(&user, input, effects).await;
             }
             Message::Unwatch {
                 user,
                 watcher,
-                outbox,
+                send_queue,
             } => {
                 let Some(watchers) = self.watchers.get_mut(&user) else {
                     return;
                 };
-                let is_it = |(id, it): &(SessionId, Arc<Outbox>)| {
-                    *id == watcher && Arc::ptr_eq(it, &outbox)
+                let is_it = |(id, it): &(SessionId, Arc<SendQueue>)| {
+                    *id == watcher && Arc::ptr_eq(it, &send_queue)
                 };
                 let Some(index) = watchers.iter().position(is_it) else {
                     return;
@@ -381,14 +381,14 @@ impl<P: Profiles> People<P> {
                 restored,
                 reply_to,
             } => {
-                if let ReplyTo::Door { outbox, reply } = reply_to {
+                if let ReplyTo::Door { send_queue, reply } = reply_to {
                     if self.is_alone {
                         let is_alone = true;
-                        outbox.tell(&Arc::new(SharedEvent::new(
+                        send_queue.tell(&Arc::new(SharedEvent::new(
                             Event::Alone { is_alone }.into(),
                         )));
                     }
-                    let entry = (connection.epoch, outbox);
+                    let entry = (connection.epoch, send_queue);
                     self.connections.insert(connection.session, entry);
                     let joined = self.users.channels(user, connection.session);
                     let alias = self.users.alias(user, connection.session);
@@ -411,10 +411,10 @@ impl<P: Profiles> People<P> {
                 }
             }
             Effect::Close { connection, reason } => {
-                if let Some((epoch, outbox)) = self.connections.get(&connection.session)
+                if let Some((epoch, send_queue)) = self.connections.get(&connection.session)
                     && *epoch == connection.epoch
                 {
-                    outbox.end(Ended::Closed(reason));
+                    send_queue.end(Ended::Closed(reason));
                     self.connections.remove(&connection.session);
                 }
             }
@@ -440,15 +440,15 @@ impl<P: Profiles> People<P> {
                 have,
                 reply_to,
             } => {
-                if let Some((_, outbox)) = self.connections.get(&watcher) {
-                    let outbox = outbox.clone();
+                if let Some((_, send_queue)) = self.connections.get(&watcher) {
+                    let send_queue = send_queue.clone();
                     let mailbox = self.rosters.of(&topic).clone();
                     let watch = roster_shard::Watch {
                         topic,
                         watcher,
                         watching,
                         have,
-                        outbox,
+                        send_queue,
                         reply_to,
                     };
                     let _ = mailbox.send(roster_shard::Message::Watch(watch)).await;
@@ -482,11 +482,11 @@ impl<P: Profiles> People<P> {
                 reply_to,
                 answer: it,
             } => {
-                if let ReplyTo::Reader(outbox) = &reply_to
+                if let ReplyTo::Reader(send_queue) = &reply_to
                     && self.link.is_some()
                 {
                     let is_alone = self.is_alone;
-                    outbox.tell(&Arc::new(SharedEvent::new(
+                    send_queue.tell(&Arc::new(SharedEvent::new(
                         Event::Alone { is_alone }.into(),
                     )));
                 }
@@ -504,11 +504,11 @@ impl<P: Profiles> People<P> {
             Audience::Sessions(sessions) => sessions
                 .iter()
                 .filter_map(|session| self.connections.get(session))
-                .for_each(|(_, outbox)| outbox.tell(&shared)),
-            Audience::Watchers => watchers().for_each(|(_, outbox)| outbox.tell(&shared)),
+                .for_each(|(_, send_queue)| send_queue.tell(&shared)),
+            Audience::Watchers => watchers().for_each(|(_, send_queue)| send_queue.tell(&shared)),
             Audience::Watcher(one) => watchers()
                 .filter(|(watcher, _)| watcher == one)
-                .for_each(|(_, outbox)| outbox.tell(&shared)),
+                .for_each(|(_, send_queue)| send_queue.tell(&shared)),
         }
     }
 
@@ -521,8 +521,8 @@ impl<P: Profiles> People<P> {
     }
 
     async fn keep_everything(&mut self) {
-        for (_, outbox) in self.connections.values() {
-            outbox.end(Ended::Stopped);
+        for (_, send_queue) in self.connections.values() {
+            send_queue.end(Ended::Stopped);
         }
         let mut effects = Vec::new();
         self.users.note_last_seen(self.clock.now(), &mut effects);
@@ -542,8 +542,8 @@ impl<P: Profiles> People<P> {
 impl<P> Drop for People<P> {
     /// Ends the connections of the shard with it, however it ends: nobody would tell them anything any more.
     fn drop(&mut self) {
-        for (_, outbox) in self.connections.values() {
-            outbox.end(Ended::Stopped);
+        for (_, send_queue) in self.connections.values() {
+            send_queue.end(Ended::Stopped);
         }
     }
 }
@@ -551,13 +551,13 @@ impl<P> Drop for People<P> {
 pub(crate) fn answer(reply_to: ReplyTo, outcome: Result<Answer, Refusal>) {
     match reply_to {
         ReplyTo::Connection {
-            outbox,
+            send_queue,
             reference,
             undo,
-        } => outbox.answer(reference, outcome.map(drop), undo),
-        ReplyTo::Reader(outbox) => {
+        } => send_queue.answer(reference, outcome.map(drop), undo),
+        ReplyTo::Reader(send_queue) => {
             if let Ok(Answer::OwnView(own_view)) = outcome {
-                outbox.tell(&Arc::new(SharedEvent::new(Event::OwnView(own_view).into())));
+                send_queue.tell(&Arc::new(SharedEvent::new(Event::OwnView(own_view).into())));
             }
         }
         ReplyTo::Caller(reply) => {

@@ -15,9 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::link::Link;
-use crate::outbox::Outbox;
 use crate::pending::sleep_until;
 use crate::people::{ReplyTo, answer};
+use crate::send_queue::SendQueue;
 use crate::shared_event::SharedEvent;
 
 /// The number of messages that are taken at once before the clock is looked at again.
@@ -34,7 +34,7 @@ pub(crate) enum Message {
     Unwatch {
         topic: Topic,
         watcher: SessionId,
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
     },
     List {
         topic: Topic,
@@ -69,7 +69,7 @@ pub(crate) struct Watch {
     pub(crate) watcher: SessionId,
     pub(crate) watching: Watching,
     pub(crate) have: Option<Version>,
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) send_queue: Arc<SendQueue>,
     pub(crate) reply_to: Option<ReplyTo>,
 }
 
@@ -94,7 +94,7 @@ pub(crate) struct RosterShard {
     /// Callers that wait until the state of a topic is known.
     lookers: HashMap<Topic, Vec<Looker>>,
     counters: Arc<Counters>,
-    watchers: HashMap<Topic, HashMap<SessionId, (Watching, Arc<Outbox>)>>,
+    watchers: HashMap<Topic, HashMap<SessionId, (Watching, Arc<SendQueue>)>>,
     /// The last whole state of each topic that was told, until something else is told: many sessions join at once, and
     /// share its encoding.
     snapshots: HashMap<Topic, Arc<SharedEvent>>,
@@ -161,11 +161,11 @@ impl RosterShard {
                     watcher,
                     watching,
                     have,
-                    outbox,
+                    send_queue,
                     reply_to,
                 } = watch;
                 let watchers = self.watchers.entry(topic.clone()).or_default();
-                let before = watchers.insert(watcher, (watching, outbox));
+                let before = watchers.insert(watcher, (watching, send_queue));
                 let input = Input::Watched {
                     topic,
                     watcher,
@@ -179,13 +179,13 @@ impl RosterShard {
             Message::Unwatch {
                 topic,
                 watcher,
-                outbox,
+                send_queue,
             } => {
                 let Some(watchers) = self.watchers.get_mut(&topic) else {
                     return;
                 };
                 match watchers.get(&watcher) {
-                    Some((_, it)) if Arc::ptr_eq(it, &outbox) => {}
+                    Some((_, it)) if Arc::ptr_eq(it, &send_queue) => {}
                     _ => return, // a newer connection of the session watches
                 }
                 let Some((watching, _)) = watchers.remove(&watcher) else {
@@ -324,17 +324,19 @@ impl RosterShard {
             all().filter(move |(_, (watching, _))| (*watching == Watching::Summary) == summary)
         };
         match to {
-            Hearers::Full => want(false).for_each(|(_, (_, outbox))| outbox.tell(&shared)),
-            Hearers::Summary => want(true).for_each(|(_, (_, outbox))| outbox.tell(&shared)),
+            Hearers::Full => want(false).for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
+            Hearers::Summary => {
+                want(true).for_each(|(_, (_, send_queue))| send_queue.tell(&shared))
+            }
             Hearers::FullBut(one) => want(false)
                 .filter(|(watcher, _)| *watcher != one)
-                .for_each(|(_, (_, outbox))| outbox.tell(&shared)),
+                .for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
             Hearers::AllBut(except) => all()
                 .filter(|(watcher, _)| !except.contains(watcher))
-                .for_each(|(_, (_, outbox))| outbox.tell(&shared)),
+                .for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
             Hearers::One(one) => {
-                if let Some((_, outbox)) = watchers.get(one) {
-                    outbox.tell(&shared);
+                if let Some((_, send_queue)) = watchers.get(one) {
+                    send_queue.tell(&shared);
                 }
             }
         }

@@ -99,7 +99,7 @@ impl Session {
                     }
                 }
                 Owed::Own => {
-                    let reply_to = ReplyTo::Reader(self.outbox.clone());
+                    let reply_to = ReplyTo::Reader(self.send_queue.clone());
                     let as_owner = true;
                     let input = Input::Asked { as_owner, reply_to };
                     let message = people::Message::Happened(self.user.clone(), input);

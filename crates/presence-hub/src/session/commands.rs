@@ -295,7 +295,7 @@ impl Session {
     /// Answers a command that needs nobody else. The answer is delivered in order with everything else that the
     /// session is told.
     pub fn grant(&self, reference: Option<Reference>) {
-        self.outbox.answer(reference, Ok(()), None);
+        self.send_queue.answer(reference, Ok(()), None);
     }
 
     fn happened(&self, input: Input<ReplyTo>) -> Result<(), Busy> {

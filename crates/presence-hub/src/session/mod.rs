@@ -19,9 +19,9 @@ pub(crate) use self::later::Budget;
 use self::later::Later;
 use self::watched::Topics;
 pub(crate) use self::watched::Watched;
-use crate::outbox::{Ended, Found, Outbox, Undo};
 use crate::people::{self, ReplyTo};
 use crate::roster_shard;
+use crate::send_queue::{Ended, Found, SendQueue, Undo};
 use crate::shards::Shards;
 use crate::shared_event::SharedEvent;
 
@@ -76,7 +76,7 @@ pub struct Session {
     alias: SessionId,
     restored: bool,
     people: Shards<people::Message>,
-    outbox: Arc<Outbox>,
+    send_queue: Arc<SendQueue>,
     /// The rosters that it watches, each with the version that it was told.
     topics: Topics,
     users: HashSet<UserId>,
@@ -102,7 +102,7 @@ impl Session {
         restored: bool,
         joined: Vec<(ChannelId, Arc<Meta>)>,
         people: Shards<people::Message>,
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
         budget: Budget,
     ) -> Self {
         Session {
@@ -111,7 +111,7 @@ impl Session {
             alias,
             restored,
             people,
-            outbox,
+            send_queue,
             topics: Topics::default(),
             users: HashSet::new(),
             joined,
@@ -160,7 +160,7 @@ impl Session {
     /// Why the session has ended in this connection, for a caller that is too busy to read all deliveries; `None` while
     /// it has not.
     pub fn ended(&self) -> Option<Ended> {
-        self.outbox.ended()
+        self.send_queue.ended()
     }
 
     /// Waits for the next delivery. Cancelling the call loses nothing. After [`Delivery::Ended`] it never returns.
@@ -170,8 +170,8 @@ impl Session {
                 Box::pin(self.deliver_owed()).await;
             }
             let wakes = self.ask_later();
-            let outbox = self.outbox.clone();
-            let next = poll_fn(|context| outbox.poll(Some(context.waker())));
+            let send_queue = self.send_queue.clone();
+            let next = poll_fn(|context| send_queue.poll(Some(context.waker())));
             let found = match wakes {
                 None => next.await,
                 Some(wakes) => tokio::select! {
@@ -188,7 +188,7 @@ impl Session {
     /// The next delivery, if there is one already. It can be sent in the same write as the one before.
     pub fn try_next(&mut self) -> Option<Delivery> {
         loop {
-            let std::task::Poll::Ready(found) = self.outbox.poll(None) else {
+            let std::task::Poll::Ready(found) = self.send_queue.poll(None) else {
                 return None;
             };
             if let Some(delivery) = self.sort(found) {
@@ -284,7 +284,7 @@ impl Session {
 
     fn reply_to(&self, reference: Option<Reference>) -> Option<ReplyTo> {
         Some(ReplyTo::Connection {
-            outbox: self.outbox.clone(),
+            send_queue: self.send_queue.clone(),
             reference,
             undo: None,
         })
@@ -299,7 +299,7 @@ impl Session {
     ) -> Option<ReplyTo> {
         let before = self.topics.get(topic).copied();
         Some(ReplyTo::Connection {
-            outbox: self.outbox.clone(),
+            send_queue: self.send_queue.clone(),
             reference,
             undo: Some(Box::new(Undo {
                 topic: topic.clone(),

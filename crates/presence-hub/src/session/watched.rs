@@ -236,7 +236,7 @@ impl Session {
             watcher: self.connection.session,
             watching,
             have,
-            outbox: self.outbox.clone(),
+            send_queue: self.send_queue.clone(),
             reply_to,
         })
     }
@@ -249,7 +249,7 @@ impl Session {
         people::Message::Watch {
             user,
             watcher: self.connection.session,
-            outbox: self.outbox.clone(),
+            send_queue: self.send_queue.clone(),
             reply_to: self.reply_to(reference),
         }
     }
@@ -258,7 +258,7 @@ impl Session {
         people::Message::Unwatch {
             user,
             watcher: self.connection.session,
-            outbox: self.outbox.clone(),
+            send_queue: self.send_queue.clone(),
         }
     }
 
@@ -266,7 +266,7 @@ impl Session {
         roster_shard::Message::Unwatch {
             topic,
             watcher: self.connection.session,
-            outbox: self.outbox.clone(),
+            send_queue: self.send_queue.clone(),
         }
     }
 }
