@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use presence_core::ports::{Revocations, StoreError};
 use presence_core::revocation::{Revocation, Revoke};
-use presence_hub::Clock;
+use presence_hub::WallClock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -59,7 +59,7 @@ impl Revoking {
         list: Arc<Revoked>,
         store: Arc<R>,
         is_shared: bool,
-        clock: Clock,
+        clock: WallClock,
     ) -> (Revoking, impl Future<Output = ()> + Send + 'static) {
         let (asks, inbox) = mpsc::channel(ASKS_MAX);
         let revoking = Revoking {
@@ -121,7 +121,7 @@ struct RevocationWriter<R> {
     list: Arc<Revoked>,
     store: Arc<R>,
     is_shared: bool,
-    clock: Clock,
+    clock: WallClock,
     /// The version of the list that was last read.
     version: u64,
     /// Whether something that holds here may be missing in the store.

@@ -17,7 +17,7 @@ use presence_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backlog::Backlog;
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::{Counters, Counts};
 use crate::guarded::Guarded;
 use crate::hooks::Dispatcher;
@@ -111,7 +111,7 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct Hub {
     settings: Settings,
-    clock: Clock,
+    clock: WallClock,
     people: Shards<people::Message>,
     rosters: Shards<roster_shard::Message>,
     counters: Arc<Counters>,
@@ -145,7 +145,7 @@ impl Hub {
     pub fn start<P: Profiles>(settings: Settings, profiles: Arc<P>) -> Self {
         let counters = Arc::<Counters>::default();
         let profiles = Arc::new(Guarded::new(profiles, counters.clone()));
-        Hub::with(settings, profiles, Clock::start(), counters, None, None)
+        Hub::with(settings, profiles, WallClock::start(), counters, None, None)
     }
 
     /// Starts a node that is alone, and that stores its sessions in `sessions` for the next process, with a part for
@@ -159,7 +159,7 @@ impl Hub {
         profiles: Arc<P>,
         sessions: Arc<dyn Sessions>,
     ) -> Self {
-        let clock = Clock::start();
+        let clock = WallClock::start();
         sessions.alive(clock.now());
         let weak = Arc::downgrade(&sessions);
         tokio::spawn(memory::stay_alive(weak, clock));
@@ -270,8 +270,8 @@ impl Hub {
         let nothing = Timestamp::default();
         let first = store.renew(me, name, Timing::LEASE, nothing).await.ok();
         let clock = match &first {
-            Some(leases) => Clock::start_at(leases.now),
-            None => Clock::start(),
+            Some(leases) => WallClock::start_at(leases.now),
+            None => WallClock::start(),
         };
         let nodes = Nodes::new(clock.now(), node);
         let (link, requests) = Link::new();
@@ -327,7 +327,7 @@ impl Hub {
     fn with<P: Profiles>(
         settings: Settings,
         profiles: Arc<P>,
-        clock: Clock,
+        clock: WallClock,
         counters: Arc<Counters>,
         cluster: Option<Cluster>,
         sessions: Option<Arc<dyn Sessions>>,
@@ -418,7 +418,7 @@ impl Hub {
     }
 
     /// The clock of the hub: all its moments are by this clock.
-    pub fn clock(&self) -> Clock {
+    pub fn clock(&self) -> WallClock {
         self.clock
     }
 

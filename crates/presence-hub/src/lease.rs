@@ -15,7 +15,7 @@ use presence_core::{Timestamp, Timing};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::link::{Holding, ReplyRouter};
 use crate::pending::sleep_until;
@@ -33,7 +33,7 @@ type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Option<Input>> + Se
 pub(crate) struct Leasing<T> {
     store: Arc<T>,
     name: Arc<str>,
-    clock: Clock,
+    clock: WallClock,
     nodes: Nodes,
     holding: Arc<Holding>,
     router: ReplyRouter,
@@ -47,7 +47,7 @@ impl<T: Topics> Leasing<T> {
     pub(crate) fn new(
         store: Arc<T>,
         name: Arc<str>,
-        clock: Clock,
+        clock: WallClock,
         nodes: Nodes,
         holding: Arc<Holding>,
         router: ReplyRouter,

@@ -34,7 +34,7 @@ mod shared_event;
 mod sweeper;
 mod tasks;
 
-pub use clock::Clock;
+pub use clock::WallClock;
 pub use counters::{Counters, Counts};
 pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, Settings};

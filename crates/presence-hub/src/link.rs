@@ -15,7 +15,7 @@ use presence_core::ports::{Notice, Row, StoreError, Topics};
 use presence_core::{Timestamp, UserId};
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::pulse::Pulse;
 use crate::shards::Shards;
@@ -275,7 +275,7 @@ struct RequestQueue {
 /// The task that sends requests to the store.
 pub(crate) struct StoreWorker<T> {
     store: Arc<T>,
-    clock: Clock,
+    clock: WallClock,
     holding: Arc<Holding>,
     router: ReplyRouter,
     counters: Arc<Counters>,
@@ -288,7 +288,7 @@ pub(crate) struct StoreWorker<T> {
 impl<T: Topics> StoreWorker<T> {
     pub(crate) fn new(
         store: Arc<T>,
-        clock: Clock,
+        clock: WallClock,
         holding: Arc<Holding>,
         router: ReplyRouter,
         counters: Arc<Counters>,

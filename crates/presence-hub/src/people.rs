@@ -12,7 +12,7 @@ use presence_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::link::{Link, SaveOutcomes};
 use crate::memory::Memory;
@@ -97,7 +97,7 @@ pub(crate) struct Count {
 }
 
 pub(crate) struct People<P> {
-    clock: Clock,
+    clock: WallClock,
     users: Users<ReplyTo>,
     writer: ProfileWriter<P>,
     rosters: Shards<roster_shard::Message>,
@@ -121,7 +121,7 @@ pub(crate) struct People<P> {
 
 impl<P: Profiles> People<P> {
     pub(crate) fn new(
-        clock: Clock,
+        clock: WallClock,
         users: Users<ReplyTo>,
         store: Arc<P>,
         rosters: Shards<roster_shard::Message>,

@@ -9,7 +9,7 @@ use presence_core::{Timestamp, UserId};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::people::{Message, ReplyTo};
 use crate::shards::{Shards, WeakShards};
 use crate::sweeper::every;
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn run<P: Profiles>(
     profiles: Arc<P>,
     people: WeakShards<Message>,
-    clock: Clock,
+    clock: WallClock,
     keep: Duration,
 ) {
     let mut looks = every(LOOK_EVERY);

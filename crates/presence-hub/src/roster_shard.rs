@@ -7,12 +7,11 @@ use presence_core::cluster::{News, Reply, Request, Subject};
 use presence_core::rosters::{Effect, Hearers, Input, Page, Rosters};
 use presence_core::users::Answer;
 use presence_core::{
-    ChannelId, Clock as Version, Event, SessionId, Timestamp, Topic, UserId, Watching,
-    shrink_after_burst,
+    ChannelId, Clock, Event, SessionId, Timestamp, Topic, UserId, Watching, shrink_after_burst,
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::link::Link;
 use crate::pending::sleep_until;
@@ -68,7 +67,7 @@ pub(crate) struct Watch {
     pub(crate) topic: Topic,
     pub(crate) watcher: SessionId,
     pub(crate) watching: Watching,
-    pub(crate) have: Option<Version>,
+    pub(crate) have: Option<Clock>,
     pub(crate) send_queue: Arc<SendQueue>,
     pub(crate) reply_to: Option<ReplyTo>,
 }
@@ -85,7 +84,7 @@ enum Looker {
 }
 
 pub(crate) struct RosterShard {
-    clock: Clock,
+    clock: WallClock,
     rosters: Rosters,
     /// The way to the shared store, if there is one.
     link: Option<Link>,
@@ -102,7 +101,7 @@ pub(crate) struct RosterShard {
 
 impl RosterShard {
     pub(crate) fn new(
-        clock: Clock,
+        clock: WallClock,
         rosters: Rosters,
         link: Option<Link>,
         counters: Arc<Counters>,

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::worker::{Delivered, DispatchWorker, Looked, Troubles, Waiting};
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::pending::{InFlight, finish, sleep_until};
 
@@ -89,7 +89,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Dispatcher<S, E> {
     pub(crate) fn new(
         store: Arc<S>,
         endpoint: Arc<E>,
-        clock: Clock,
+        clock: WallClock,
         wanted: Wanted,
         counters: Arc<Counters>,
         partitions: watch::Receiver<Arc<[u16]>>,

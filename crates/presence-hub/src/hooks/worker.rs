@@ -13,7 +13,7 @@ use presence_core::ports::{
 use presence_core::{Edit, Timestamp};
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 
 /// The number of rows of one partition of the store that are looked at at once; the others come next.
 const ROWS_MAX: usize = 64;
@@ -34,7 +34,7 @@ const STUCK_FOR: Duration = Duration::from_secs(60);
 pub(super) struct DispatchWorker<S, E> {
     pub(super) store: Arc<S>,
     pub(super) endpoint: Arc<E>,
-    pub(super) clock: Clock,
+    pub(super) clock: WallClock,
     pub(super) wanted: Wanted,
     pub(super) stuck: Mutex<Stuck>,
     pub(super) many: Mutex<Many>,

@@ -3,11 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use presence_core::{ByteBucket, ByteRate, Clock as Version, Event, Topic, Watching};
+use presence_core::{ByteBucket, ByteRate, Clock, Event, Topic, Watching};
 
 use super::watched::Watched;
 use super::{BUSY, Reference, Session};
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::shared_event::SharedEvent;
 
 /// The number of states that may be on their way to one connection: what they cost is known only when they are there.
@@ -16,13 +16,13 @@ const COMING_MAX: usize = 16;
 /// The bytes that the whole states of one connection may cost.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    clock: Clock,
+    clock: WallClock,
     rate: ByteRate,
     bucket: Mutex<ByteBucket>,
 }
 
 impl Budget {
-    pub(crate) fn new(clock: Clock, rate: ByteRate) -> Self {
+    pub(crate) fn new(clock: WallClock, rate: ByteRate) -> Self {
         Budget {
             clock,
             rate,
@@ -49,7 +49,7 @@ impl Budget {
 pub(super) struct Later {
     pub(super) topic: Topic,
     watching: Watching,
-    have: Option<Version>,
+    have: Option<Clock>,
     /// The number of the command among those that asked to watch something.
     ask: u32,
     reference: Option<Reference>,
@@ -78,7 +78,7 @@ impl Session {
     pub(super) fn ask_for_later(
         &mut self,
         topic: Topic,
-        (watching, have): (Watching, Option<Version>),
+        (watching, have): (Watching, Option<Clock>),
         ask: u32,
         reference: Option<Reference>,
     ) {
