@@ -38,7 +38,7 @@ pub(crate) struct Followed {
 
 struct Partition {
     subjects: HashMap<Arc<str>, Entry>,
-    look: Look,
+    look: CompareState,
 }
 
 struct Entry {
@@ -52,7 +52,7 @@ struct Entry {
 
 /// How far this process has seen a partition.
 #[derive(Clone)]
-pub(crate) struct Look {
+pub(crate) struct CompareState {
     /// The random number that was drawn when the data of the partition began.
     birth: Option<u64>,
     /// The version up to which comparisons have reported all changes, and will not report them again.
@@ -70,14 +70,14 @@ pub(crate) struct Look {
 pub(crate) struct Changed {
     /// The number that was drawn when the partition's data began; `None` if it has no data.
     pub(crate) birth: Option<u64>,
-    /// The names and versions of changed maps, from [`Look::since`] on.
+    /// The names and versions of changed maps, from [`CompareState::since`] on.
     pub(crate) names: Vec<(Arc<str>, u64)>,
 }
 
-impl Look {
+impl CompareState {
     /// A look that has seen nothing yet.
     fn new(now: Instant) -> Self {
-        Look {
+        CompareState {
             birth: None,
             told: 0,
             telling: None,
@@ -95,7 +95,7 @@ impl Look {
     fn enter(&mut self, birth: u64) -> bool {
         let is_lost = self.birth.is_some_and(|before| before != birth);
         if is_lost {
-            *self = Look::new(self.at);
+            *self = CompareState::new(self.at);
         }
         self.birth = Some(birth);
         is_lost
@@ -175,7 +175,7 @@ impl Followed {
         let partition = |_| {
             Mutex::new(Partition {
                 subjects: HashMap::new(),
-                look: Look::new(now),
+                look: CompareState::new(now),
             })
         };
         Followed {
@@ -319,13 +319,18 @@ impl Followed {
     }
 
     /// How far partition `number` has been seen.
-    pub(crate) fn look(&self, number: u16) -> Look {
+    pub(crate) fn look(&self, number: u16) -> CompareState {
         self.partition(number).look.clone()
     }
 
     /// Takes the answer of a server to the question with `asked`: what has `changed` in partition `number`. Returns the
     /// subjects whose version the server has to be asked for.
-    pub(crate) fn compared(&self, number: u16, asked: &Look, changed: &Changed) -> Vec<Subject> {
+    pub(crate) fn compared(
+        &self,
+        number: u16,
+        asked: &CompareState,
+        changed: &Changed,
+    ) -> Vec<Subject> {
         let now = Instant::now();
         let newest = changed.names.iter().max_by_key(|(_, version)| *version);
         let is_new = |version: u64| asked.telling.is_none_or(|(told, _)| told < version);
@@ -334,7 +339,7 @@ impl Followed {
         let is_lost = asked.is_lost_in(changed);
         let mut partition = self.partition(number);
         if is_lost {
-            partition.look = Look::new(now);
+            partition.look = CompareState::new(now);
         }
         let look = &mut partition.look;
         look.birth = changed.birth;

@@ -25,28 +25,28 @@ pub(crate) struct Notices {
 }
 
 struct Waiting {
-    queue: VecDeque<Heard>,
+    queue: VecDeque<Queued>,
     bytes: usize,
     /// The partitions for which a [`Notice::Forgot`] waits. Other notices of those partitions are dropped, because whoever
     /// takes that one compares everything there.
     forgotten: Box<[bool]>,
 }
 
-enum Heard {
+enum Queued {
     /// A message that has not been decoded yet, so that its size is known.
-    Told(Subject, Bytes),
-    Said(Notice),
+    Message(Subject, Bytes),
+    Notice(Notice),
 }
 
 impl Notices {
     /// Adds a message that was received on the channel of `subject`.
     pub(crate) fn told(&self, partition: u16, subject: Subject, message: Bytes) {
-        self.put(partition, Heard::Told(subject, message));
+        self.put(partition, Queued::Message(subject, message));
     }
 
     /// Adds `notice` to the queue.
     pub(crate) fn say(&self, partition: u16, notice: Notice) {
-        self.put(partition, Heard::Said(notice));
+        self.put(partition, Queued::Notice(notice));
     }
 
     /// Adds the notice that everything in `partition` has to be compared.
@@ -73,7 +73,7 @@ impl Notices {
         }
     }
 
-    fn put(&self, partition: u16, heard: Heard) {
+    fn put(&self, partition: u16, heard: Queued) {
         let mut waiting = self.lock();
         if waiting.forgotten[usize::from(partition)] {
             return;
@@ -89,11 +89,11 @@ impl Notices {
         self.arrived.notify_one();
     }
 
-    fn take(&self) -> Option<Heard> {
+    fn take(&self) -> Option<Queued> {
         let mut waiting = self.lock();
         let heard = waiting.queue.pop_front()?;
         waiting.bytes -= heard.bytes();
-        if let Heard::Said(Notice::Forgot(partition)) = heard {
+        if let Queued::Notice(Notice::Forgot(partition)) = heard {
             waiting.forgotten[usize::from(partition)] = false;
         }
         if !waiting.queue.is_empty() {
@@ -122,7 +122,7 @@ impl Waiting {
     fn forget(&mut self, partition: u16) {
         let is_said = &mut self.forgotten[usize::from(partition)];
         if !std::mem::replace(is_said, true) {
-            let heard = Heard::Said(Notice::Forgot(partition));
+            let heard = Queued::Notice(Notice::Forgot(partition));
             // There are no more of these than partitions, so they need no room.
             self.bytes += heard.bytes();
             self.queue.push_back(heard);
@@ -130,19 +130,19 @@ impl Waiting {
     }
 }
 
-impl Heard {
+impl Queued {
     fn bytes(&self) -> usize {
         match self {
-            Heard::Told(_, message) => message.len() + OVERHEAD_BYTES,
-            Heard::Said(_) => OVERHEAD_BYTES,
+            Queued::Message(_, message) => message.len() + OVERHEAD_BYTES,
+            Queued::Notice(_) => OVERHEAD_BYTES,
         }
     }
 
     /// The notice, if the message can be understood. Otherwise it counts as lost, and the change is found by comparing.
     fn decoded(self, garbled: &Garbled) -> Option<Notice> {
         let (subject, message) = match self {
-            Heard::Said(notice) => return Some(notice),
-            Heard::Told(subject, message) => (subject, message),
+            Queued::Notice(notice) => return Some(notice),
+            Queued::Message(subject, message) => (subject, message),
         };
         match record::decode_message(&subject, &message, garbled) {
             Ok(Message::Patch(patch)) => Some(Notice::Patched(subject, patch)),

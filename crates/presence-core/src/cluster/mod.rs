@@ -22,6 +22,6 @@ pub use record::{
     Change, Ephemeral, FENCE_TTL, Fence, Field, Guard, Op, Patch, Record, Removed, SessionRecord,
     Snapshot, Stay, Write,
 };
-pub(crate) use replica::{Claimed, Heard, Put, Replica, Verdict};
+pub(crate) use replica::{Claimed, Put, Replica, ReplicaChanges, Verdict};
 pub use request::{News, Peek, Reply, Request};
 pub use subject::{PARTITIONS, Subject};

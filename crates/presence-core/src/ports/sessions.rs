@@ -42,7 +42,7 @@ pub enum Note {
         /// The session that the note is about.
         session: SessionId,
         /// What is stored of it.
-        kept: Box<Kept>,
+        kept: Box<StoredSession>,
     },
     /// The session joined a channel or a workspace, or changed its meta there.
     Joined {
@@ -67,7 +67,7 @@ pub enum Note {
 
 /// What is stored of a session, except for the places that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredSession {
     /// The user of the session.
     pub user: UserId,
     /// The epoch of its last connection.
@@ -98,7 +98,7 @@ pub struct Recalled {
     /// The id of the session.
     pub session: SessionId,
     /// What was stored of it.
-    pub kept: Kept,
+    pub kept: StoredSession,
     /// The places that it was in, with its meta in each.
     pub stays: Vec<Stay>,
 }

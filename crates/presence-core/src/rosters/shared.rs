@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::topic_state::TopicState;
 use super::{Effect, Key, Rosters};
 use crate::cluster::{
-    Ephemeral, Guard, Heard, Membership, News, Put, Replica, Reply, Subject, Verdict,
+    Ephemeral, Guard, Membership, News, Put, Replica, ReplicaChanges, Reply, Subject, Verdict,
 };
 use crate::{Member, Reason, SessionId, Timestamp, Topic};
 
@@ -44,7 +44,7 @@ impl TopicState {
         }
     }
 
-    fn apply(&mut self, heard: Heard<Arc<Member>>) {
+    fn apply(&mut self, heard: ReplicaChanges<Arc<Member>>) {
         for (session, entry) in heard.changes {
             self.write(session, entry);
         }

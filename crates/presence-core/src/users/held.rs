@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::session::{Activity, Connection, Session, SessionTopic, Stage};
 use super::user::User;
 use super::{Effect, Users};
-use crate::ports::{Kept, Note, Recalled};
+use crate::ports::{Note, Recalled, StoredSession};
 use crate::status::Here;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId, Visible};
 
@@ -71,7 +71,7 @@ impl Session {
     }
 
     fn note(&self, user: &UserId, noted: &Noted) -> Note {
-        let kept = Kept {
+        let kept = StoredSession {
             user: user.clone(),
             epoch: noted.epoch,
             device: self.device.clone(),
@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// The session as an earlier process noted it, without its places. It was last known to be alive at `alive_at`.
-    fn recalled(id: SessionId, kept: Kept, alive_at: Timestamp, until: Timestamp) -> Self {
+    fn recalled(id: SessionId, kept: StoredSession, alive_at: Timestamp, until: Timestamp) -> Self {
         let mut session = Session::new(alive_at, id, kept.device, kept.by_service);
         session.epoch = kept.epoch;
         session.activity = kept.activity;

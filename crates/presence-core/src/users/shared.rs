@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::session::Session;
 use super::user::User;
 use crate::cluster::{
-    Change, Claimed, FencingToken, Field, Guard, Heard, Incarnation, Membership, News, Op, Patch,
-    Put, Record, Replica, Reply, Request, SessionRecord, Snapshot, Subject, Verdict, Write,
+    Change, Claimed, FencingToken, Field, Guard, Incarnation, Membership, News, Op, Patch, Put,
+    Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot, Subject, Verdict,
+    Write,
 };
 use crate::ports::Written;
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
@@ -430,20 +431,20 @@ impl Shared {
         now: Timestamp,
         reply: Reply,
         members: &Membership,
-    ) -> Heard<Arc<SessionRecord>> {
+    ) -> ReplicaChanges<Arc<SessionRecord>> {
         match reply {
             Reply::Read { ask, snapshot } => self.replica.read(now, ask, snapshot, members),
             Reply::Patched(patch) => self.replica.patched(now, patch, members),
             Reply::Written(outcome) => self.replica.written(now, outcome.as_ref(), members),
             Reply::At(clock) => {
                 self.replica.at(clock);
-                Heard::default()
+                ReplicaChanges::default()
             }
             Reply::Fenced { topic, is_done } => {
                 self.fenced(now, &topic, is_done);
-                Heard::default()
+                ReplicaChanges::default()
             }
-            Reply::Ephemeral(_) => Heard::default(),
+            Reply::Ephemeral(_) => ReplicaChanges::default(),
         }
     }
 }
@@ -478,7 +479,7 @@ type Saves = (Arc<Profile>, u64);
 /// Sessions that have ended on the nodes that took them over, with the places where entries of this node wait for those.
 fn ended_elsewhere(
     shared: Option<&mut Shared>,
-    heard: &Heard<Arc<SessionRecord>>,
+    heard: &ReplicaChanges<Arc<SessionRecord>>,
 ) -> Vec<(SessionId, Reason, Vec<Topic>)> {
     let Some(shared) = shared else {
         return Vec::new();
@@ -610,7 +611,7 @@ impl User {
 
     /// Notes which records of sessions the store has, and opens the places that they name to other nodes: unless the store
     /// has a later profile, which may say that the user hides.
-    fn note_stored(&mut self, now: Timestamp, heard: &Heard<Arc<SessionRecord>>) {
+    fn note_stored(&mut self, now: Timestamp, heard: &ReplicaChanges<Arc<SessionRecord>>) {
         let Some(shared) = &mut self.shared else {
             return;
         };

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use presence_core::cluster::Stay;
-use presence_core::ports::{Kept, Note};
+use presence_core::ports::{Note, StoredSession};
 use presence_core::users::{Activity, KnownBy};
 use presence_core::{
     ChannelId, DeviceId, Meta, SessionId, Shown, Timestamp, Topic, UserId, WorkspaceId,
@@ -169,7 +169,7 @@ fn note_of(record: NoteRecord<'_>) -> Option<Note> {
             alias,
         } => Note::Is {
             session: session(id),
-            kept: Box::new(Kept {
+            kept: Box::new(StoredSession {
                 user: UserId::new(user).ok()?,
                 epoch,
                 device: DeviceId::new(device).ok()?,

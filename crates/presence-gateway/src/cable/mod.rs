@@ -28,8 +28,8 @@ use tokio::time::Instant;
 
 use self::classes::{Kind, Subject};
 use self::door::Hello;
-pub(crate) use self::kept::Kept;
 use self::kept::KeptSubscription;
+pub(crate) use self::kept::LostSubscriptions;
 use self::subscribing::Owed;
 use self::subscriptions::{State, Subscription, Subscriptions};
 use self::tails::{For, Tails};

@@ -113,7 +113,7 @@ fn all(topic: &Topic, count: usize, people: &[Arc<Person>], typing: &[UserId]) -
     json(&Everyone {
         place: Name::of(topic),
         count,
-        users: people.iter().map(|it| Looks::of(it)).collect(),
+        users: people.iter().map(|it| ShownUser::of(it)).collect(),
         typing: typing.iter().map(UserId::as_str).collect(),
     })
 }
@@ -141,26 +141,26 @@ struct Everyone<'a> {
     #[serde(flatten)]
     place: Name<'a>,
     count: usize,
-    users: Vec<Looks<'a>>,
+    users: Vec<ShownUser<'a>>,
     typing: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Looks<'a> {
+struct ShownUser<'a> {
     user_id: &'a str,
     status: &'static str,
     custom_message: Option<&'a str>,
     emoji: Option<&'a str>,
 }
 
-impl<'a> Looks<'a> {
+impl<'a> ShownUser<'a> {
     fn of(person: &'a Person) -> Self {
         let Look {
             status,
             message,
             emoji,
         } = person.look();
-        Looks {
+        ShownUser {
             user_id: person.user.as_str(),
             status: status.as_str(),
             custom_message: message.as_deref(),
@@ -181,7 +181,7 @@ struct Update<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Who<'a> {
-    Here(Looks<'a>),
+    Here(ShownUser<'a>),
     Gone {
         user_id: &'a str,
         reason: &'static str,
@@ -191,8 +191,8 @@ enum Who<'a> {
 impl<'a> Update<'a> {
     fn of(topic: &'a Topic, change: &'a Change) -> Self {
         let (action, who) = match change {
-            Change::Joined(person) => ("join", Who::Here(Looks::of(person))),
-            Change::Updated { to, .. } => ("update", Who::Here(Looks::of(to))),
+            Change::Joined(person) => ("join", Who::Here(ShownUser::of(person))),
+            Change::Updated { to, .. } => ("update", Who::Here(ShownUser::of(to))),
             Change::Left { person, reason } => {
                 let gone = Who::Gone {
                     user_id: person.user.as_str(),

@@ -357,11 +357,11 @@ struct Outside {
     mood: Mutex<Mood>,
     deliveries: AtomicUsize,
     repeated: AtomicU64,
-    heard: Mutex<Heard>,
+    heard: Mutex<Picture>,
 }
 
 #[derive(Default)]
-struct Heard {
+struct Picture {
     /// The greatest number of each user and channel.
     last: BTreeMap<String, u64>,
     words: Vec<String>,

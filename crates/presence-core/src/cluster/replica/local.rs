@@ -3,7 +3,7 @@
 use crate::cluster::{FencingToken, Field, Guard, Op, Record};
 use crate::{Reason, SessionId, Timestamp};
 
-use super::Kept;
+use super::StoredEntry;
 
 /// One session of this node in one map: what the store is to have, and how far that has got.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(super) enum Progress {
     Remembered(Timestamp),
 }
 
-impl<V: Kept> Local<V> {
+impl<V: StoredEntry> Local<V> {
     /// The entry that this node shows to its own watchers.
     pub(super) fn shown(&self) -> Option<&V> {
         match &self.wish {

@@ -29,12 +29,12 @@ const REMEMBERED: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// A value that can be stored as the entry of a session.
-pub(crate) trait Kept: Clone + PartialEq {
+pub(crate) trait StoredEntry: Clone + PartialEq {
     fn to_record(&self) -> Record;
     fn of_record(record: Record) -> Option<Self>;
 }
 
-impl Kept for Arc<Member> {
+impl StoredEntry for Arc<Member> {
     fn to_record(&self) -> Record {
         Record::Member(self.clone())
     }
@@ -47,7 +47,7 @@ impl Kept for Arc<Member> {
     }
 }
 
-impl Kept for Arc<SessionRecord> {
+impl StoredEntry for Arc<SessionRecord> {
     fn to_record(&self) -> Record {
         Record::Session(self.clone())
     }
@@ -132,7 +132,7 @@ pub(crate) enum Claimed {
 
 /// What the store's answer or announcement has changed.
 #[derive(Debug)]
-pub(crate) struct Heard<V> {
+pub(crate) struct ReplicaChanges<V> {
     /// Entries that are new, have changed, or are gone.
     pub(crate) changes: Vec<(SessionId, Result<V, Reason>)>,
     /// Sessions of this node that another node has taken over, with its token.
@@ -147,9 +147,9 @@ pub(crate) struct Heard<V> {
     pub(crate) claims: Vec<(SessionId, Claimed)>,
 }
 
-impl<V> Default for Heard<V> {
+impl<V> Default for ReplicaChanges<V> {
     fn default() -> Self {
-        Heard {
+        ReplicaChanges {
             changes: Vec::new(),
             taken: Vec::new(),
             stored: Vec::new(),
@@ -179,7 +179,7 @@ impl<V> Default for Replica<V> {
 }
 
 // What its owner wants.
-impl<V: Kept> Replica<V> {
+impl<V: StoredEntry> Replica<V> {
     /// Whether the map is being read.
     pub(crate) fn is_reading(&self) -> bool {
         self.sync.is_reading()
@@ -343,8 +343,8 @@ impl<V: Kept> Replica<V> {
         true
     }
 
-    /// Wants no entry of a session of this node to be there, unless somebody else has it by now: [`Heard::left`],
-    /// [`Heard::taken`] or [`Heard::absent`]. Says whether that is to be waited for.
+    /// Wants no entry of a session of this node to be there, unless somebody else has it by now: [`ReplicaChanges::left`],
+    /// [`ReplicaChanges::taken`] or [`ReplicaChanges::absent`]. Says whether that is to be waited for.
     pub(crate) fn leave(
         &mut self,
         now: Timestamp,
@@ -543,7 +543,7 @@ impl<V: Kept> Replica<V> {
 }
 
 // What is asked of the store, and what it answers.
-impl<V: Kept> Replica<V> {
+impl<V: StoredEntry> Replica<V> {
     /// Emits the requests to the store that are due. Must be called after every input. `extra` is written together with
     /// them; returns whether it was.
     pub(crate) fn ask(
@@ -603,8 +603,8 @@ impl<V: Kept> Replica<V> {
         now: Timestamp,
         outcome: Option<&Written>,
         members: &Membership,
-    ) -> Heard<V> {
-        let mut heard = Heard::default();
+    ) -> ReplicaChanges<V> {
+        let mut heard = ReplicaChanges::default();
         let Writing::UnderWay { sent, is_last } = std::mem::take(&mut self.writing) else {
             return heard;
         };
@@ -636,7 +636,7 @@ impl<V: Kept> Replica<V> {
         heard
     }
 
-    fn retry(&mut self, now: Timestamp, session: SessionId, heard: &mut Heard<V>) {
+    fn retry(&mut self, now: Timestamp, session: SessionId, heard: &mut ReplicaChanges<V>) {
         let Some(local) = self.local.get_mut(&session) else {
             return;
         };
@@ -663,7 +663,7 @@ impl<V: Kept> Replica<V> {
         token: FencingToken,
         is_absent: bool,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         let Some(local) = self.local.get_mut(&session) else {
             return;
@@ -713,7 +713,7 @@ impl<V: Kept> Replica<V> {
         token: FencingToken,
         fence: Fence,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         let Some(local) = self.local.get_mut(&session) else {
             return;
@@ -765,7 +765,7 @@ impl<V: Kept> Replica<V> {
         now: Timestamp,
         session: SessionId,
         token: FencingToken,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         let Some(local) = self.drop_local(session) else {
             return;
@@ -798,7 +798,7 @@ impl<V: Kept> Replica<V> {
 }
 
 // What is heard of the map.
-impl<V: Kept> Replica<V> {
+impl<V: StoredEntry> Replica<V> {
     /// Applies the answer to a read. With `None` the store did not answer.
     pub(crate) fn read(
         &mut self,
@@ -806,8 +806,8 @@ impl<V: Kept> Replica<V> {
         ask: u32,
         snapshot: Option<Snapshot>,
         members: &Membership,
-    ) -> Heard<V> {
-        let mut heard = Heard::default();
+    ) -> ReplicaChanges<V> {
+        let mut heard = ReplicaChanges::default();
         if ask != self.sync.ask || !self.sync.is_reading() {
             return heard;
         }
@@ -836,7 +836,7 @@ impl<V: Kept> Replica<V> {
 
     /// Forgets remote entries that `snapshot` does not have: before the map was followed, only entries that this node's
     /// own sessions have left were known.
-    fn forget_missing(&mut self, snapshot: &Snapshot, heard: &mut Heard<V>) {
+    fn forget_missing(&mut self, snapshot: &Snapshot, heard: &mut ReplicaChanges<V>) {
         let is_there = |session: &SessionId| {
             let mut fields = snapshot.entries.iter().map(|(field, ..)| field);
             fields.any(|it| *it == Field::Session(*session))
@@ -856,8 +856,8 @@ impl<V: Kept> Replica<V> {
         now: Timestamp,
         patch: Patch,
         members: &Membership,
-    ) -> Heard<V> {
-        let mut heard = Heard::default();
+    ) -> ReplicaChanges<V> {
+        let mut heard = ReplicaChanges::default();
         match (&mut self.sync.reading, self.sync.following) {
             (Reading::UnderWay { early, .. }, _) if early.len() < EARLY_MAX => early.push(patch),
             (Reading::UnderWay { .. }, _) => {}
@@ -888,8 +888,8 @@ impl<V: Kept> Replica<V> {
     }
 
     /// Drops the entries of the dead incarnation `who`.
-    pub(crate) fn lost(&mut self, who: Incarnation) -> Heard<V> {
-        let mut heard = Heard::default();
+    pub(crate) fn lost(&mut self, who: Incarnation) -> ReplicaChanges<V> {
+        let mut heard = ReplicaChanges::default();
         self.remote.retain(|session, remote| {
             let is_void = remote.token.incarnation() == who;
             if is_void {
@@ -901,8 +901,8 @@ impl<V: Kept> Replica<V> {
     }
 
     /// Drops what was held or remembered for long enough by `now`.
-    pub(crate) fn expire(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
-        let mut heard = Heard::default();
+    pub(crate) fn expire(&mut self, now: Timestamp, members: &Membership) -> ReplicaChanges<V> {
+        let mut heard = ReplicaChanges::default();
         if self.looks_at.is_none_or(|at| now < at) {
             return heard;
         }
@@ -940,7 +940,11 @@ impl<V: Kept> Replica<V> {
     }
 
     /// Checks missing entries again, because all nodes have had time to write theirs.
-    pub(crate) fn confirm_stored(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
+    pub(crate) fn confirm_stored(
+        &mut self,
+        now: Timestamp,
+        members: &Membership,
+    ) -> ReplicaChanges<V> {
         let mut remote = self.remote.values();
         let is_over = |it: &Remote<V>| {
             matches!(it.missing, Missing::Loss { .. }) && it.missing.is_over(now, members)
@@ -949,7 +953,7 @@ impl<V: Kept> Replica<V> {
             self.looks_at = Some(now);
             return self.expire(now, members);
         }
-        Heard::default()
+        ReplicaChanges::default()
     }
 
     /// When to call [`expire`](Self::expire), or to ask the store again.
@@ -957,7 +961,13 @@ impl<V: Kept> Replica<V> {
         self.looks_at.into_iter().chain(self.retry_at).min()
     }
 
-    fn apply(&mut self, now: Timestamp, patch: Patch, members: &Membership, heard: &mut Heard<V>) {
+    fn apply(
+        &mut self,
+        now: Timestamp,
+        patch: Patch,
+        members: &Membership,
+        heard: &mut ReplicaChanges<V>,
+    ) {
         let is_next = match self.sync.clock {
             None => patch.from == 0,
             Some(clock) if clock.epoch != patch.clock.epoch => {
@@ -997,7 +1007,7 @@ impl<V: Kept> Replica<V> {
         now: Timestamp,
         snapshot: Snapshot,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         let is_loss = match (self.sync.clock, snapshot.clock) {
             (Some(before), Some(after)) => {
@@ -1061,7 +1071,7 @@ impl<V: Kept> Replica<V> {
         token: FencingToken,
         value: V,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         let is_mine = token.owner == members.me().node;
         let has_moved = self.has_moved(session);
@@ -1110,7 +1120,7 @@ impl<V: Kept> Replica<V> {
         token: FencingToken,
         value: V,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         if members.is_lost(token.incarnation()) {
             if self.remote.remove(&session).is_some() {
@@ -1144,7 +1154,7 @@ impl<V: Kept> Replica<V> {
         session: SessionId,
         removed: Removed,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         let Removed { reason, fence } = removed;
         let is_mine = fence.token.owner == members.me().node;

@@ -51,13 +51,13 @@ impl Harness {
         replica.remove(self.now, session(number), reason, &self.members)
     }
 
-    fn read(&mut self, snapshot: Snapshot) -> Heard<Arc<Member>> {
+    fn read(&mut self, snapshot: Snapshot) -> ReplicaChanges<Arc<Member>> {
         let ask = self.replica.sync.ask;
         let replica = &mut self.replica;
         replica.read(self.now, ask, Some(snapshot), &self.members)
     }
 
-    fn read_again(&mut self, snapshot: Snapshot) -> Heard<Arc<Member>> {
+    fn read_again(&mut self, snapshot: Snapshot) -> ReplicaChanges<Arc<Member>> {
         self.replica.invalidate();
         self.asks();
         self.read(snapshot)
@@ -76,16 +76,16 @@ impl Harness {
     }
 
     /// What is written now, and what comes of that outcome.
-    fn writes_to(&mut self, done: &Written) -> (Vec<Op>, Heard<Arc<Member>>) {
+    fn writes_to(&mut self, done: &Written) -> (Vec<Op>, ReplicaChanges<Arc<Member>>) {
         let mut requests = self.asks();
         let Some(Request::Write(write)) = requests.pop() else {
-            return (Vec::new(), Heard::default());
+            return (Vec::new(), ReplicaChanges::default());
         };
         let heard = self.replica.written(self.now, Some(done), &self.members);
         (write.ops, heard)
     }
 
-    fn wait(&mut self, secs: u64) -> Heard<Arc<Member>> {
+    fn wait(&mut self, secs: u64) -> ReplicaChanges<Arc<Member>> {
         self.now = self.now + Duration::from_secs(secs);
         self.replica.expire(self.now, &self.members)
     }
