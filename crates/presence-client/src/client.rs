@@ -21,7 +21,7 @@ use crate::{Options, Protocol};
 /// [`heartbeat`](Client::heartbeat) every [`Hello::heartbeat_interval`] milliseconds to stay connected.
 ///
 /// ```no_run
-/// use presence_client::wire::{Event, Place, command};
+/// use presence_client::wire::{Event, TopicId, command};
 /// use presence_client::{Client, Options, Picture};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,7 +36,7 @@ use crate::{Options, Protocol};
 /// };
 /// client.request(join.into()).await?;
 ///
-/// let mut room = Picture::of(Place::Channel("room:42".into()));
+/// let mut room = Picture::of(TopicId::Channel("room:42".into()));
 /// while let Some(event) = client.next().await {
 ///     for difference in room.apply(&event)? {
 ///         println!("{difference:?}");

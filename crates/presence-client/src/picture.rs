@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::wire::event::{Change, Cursor, User};
-use crate::wire::{Event, Have, Mode, Place, Reason, Session};
+use crate::wire::{Event, Have, Mode, Reason, Session, TopicId};
 
 /// The people in one place, as a watcher sees them. The events of the topic keep it up to date.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    place: Place,
+    place: TopicId,
     have: Option<Have>,
     mode: Mode,
     count: u64,
@@ -67,7 +67,7 @@ impl std::error::Error for Gap {}
 
 impl Picture {
     /// An empty picture of `place`. It fills when the whole state arrives.
-    pub fn of(place: Place) -> Self {
+    pub fn of(place: TopicId) -> Self {
         Picture {
             place,
             have: None,
@@ -81,7 +81,7 @@ impl Picture {
     }
 
     /// The place that this picture shows.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &TopicId {
         &self.place
     }
 

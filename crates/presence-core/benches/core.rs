@@ -27,7 +27,7 @@ fn room(number: u32) -> ChannelId {
 }
 
 fn connection(number: u128) -> Connection {
-    Connection::acted(SessionId::from_u128(number))
+    Connection::of_service(SessionId::from_u128(number))
 }
 
 fn connected(number: u128) -> users::Input<()> {
@@ -38,7 +38,7 @@ fn connected(number: u128) -> users::Input<()> {
         device: DeviceId::new("web:1").unwrap(),
         workspaces: Vec::new(),
         card: Arc::default(),
-        asker: (),
+        reply_to: (),
     }
 }
 
@@ -48,7 +48,7 @@ fn joined(number: u128, channel: ChannelId) -> users::Input<()> {
         channel,
         meta: Arc::default(),
         watch: None,
-        asker: None,
+        reply_to: None,
     }
 }
 
@@ -61,8 +61,8 @@ fn chose(chosen: Chosen) -> users::Input<()> {
         chosen: Some(chosen),
         ..StatusChange::default()
     };
-    let asker = None;
-    users::Input::Chose { change, asker }
+    let reply_to = None;
+    users::Input::Chose { change, reply_to }
 }
 
 /// `count` users, each with a session.
@@ -111,7 +111,7 @@ fn a_status_change(c: &mut Criterion) {
             watching: Watching::Full,
             before: None,
             have: None,
-            asker: None,
+            reply_to: None,
         };
         node.handle(START, Input::Roster(watched), &mut Vec::new());
     }
@@ -163,7 +163,7 @@ fn a_room(count: u128) -> Rosters {
         watching: Watching::Full,
         before: None,
         have: None,
-        asker: None,
+        reply_to: None,
     };
     rosters.handle(START, watched, &mut out);
     for number in 1..=count {

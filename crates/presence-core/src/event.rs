@@ -120,7 +120,7 @@ pub enum Event {
         count: usize,
         /// The people who joined first, each with their newest session
         /// only; at most [`Limits::faces_max`](crate::Limits::faces_max).
-        faces: Vec<Arc<Person>>,
+        sample: Vec<Arc<Person>>,
     },
     /// Users started or stopped typing in a channel.
     Typing {
@@ -160,9 +160,9 @@ pub enum Event {
         alias: SessionId,
     },
     /// How others see a user. Those who watch the user are told this.
-    Face(Face),
+    PublicView(PublicView),
     /// How a user sees themselves. The user's own sessions are told this.
-    Own(Owned),
+    OwnView(OwnView),
     /// This node has lost its connection to the other nodes, or has it back. In between it shows the people of other
     /// nodes as they last were.
     Alone {
@@ -240,7 +240,7 @@ pub struct Selection {
 
 /// A user as others see them. It is the same for every watcher.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Face {
+pub struct PublicView {
     /// The user who is described.
     pub user: UserId,
     /// The version of this state: it counts what this node has told about the user.
@@ -255,7 +255,7 @@ pub struct Face {
 
 /// A user as they see themselves.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Owned {
+pub struct OwnView {
     /// The user who is described.
     pub user: UserId,
     /// The status that the user chose.
@@ -273,12 +273,12 @@ pub struct Owned {
     /// When others last saw the user. While the user is visible: when one of their sessions was last heard from.
     pub last_seen: Option<Timestamp>,
     /// The devices that the user has sessions on, in any node of the cluster.
-    pub devices: Vec<OwnedDevice>,
+    pub devices: Vec<OwnDevice>,
     /// The sessions on this node that others are shown under another id, each with that.
     pub aliases: Vec<(SessionId, SessionId)>,
 }
 
-impl Owned {
+impl OwnView {
     /// What others are shown as the id of `session`.
     pub fn alias_of(&self, session: SessionId) -> SessionId {
         let mut aliases = self.aliases.iter();
@@ -289,7 +289,7 @@ impl Owned {
 
 /// A device of a user, as the user sees it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct OwnedDevice {
+pub struct OwnDevice {
     /// The id of the device.
     pub id: DeviceId,
     /// How many sessions the user has on it.
@@ -325,11 +325,11 @@ impl Event {
                     Change::Joined(person) | Change::Updated { to: person, .. } => person.weight(),
                     Change::Left { .. } => NAME,
                 });
-                // Of everyone no more than their faces is told.
-                let faces = everyone.as_ref().map_or(0, |it| it.len() * NAME);
-                changes.sum::<usize>() + faces
+                // Of everyone no more than their names is told.
+                let names = everyone.as_ref().map_or(0, |it| it.len() * NAME);
+                changes.sum::<usize>() + names
             }
-            Event::Summary { faces, .. } => people(faces),
+            Event::Summary { sample, .. } => people(sample),
             Event::Typing {
                 typing,
                 started,
@@ -338,7 +338,7 @@ impl Event {
             } => (typing.len() + started.len() + stopped.len()) * NAME,
             Event::Cursors { cursors, gone, .. } => (cursors.len() + gone.len()) * CURSOR,
             Event::Broadcast { event, payload, .. } => event.len() + payload.json().len(),
-            Event::Face(_) | Event::Own(_) => 2 * HEAD,
+            Event::PublicView(_) | Event::OwnView(_) => 2 * HEAD,
             Event::Anew { .. } | Event::Alone { .. } => 0,
         }
     }

@@ -39,7 +39,7 @@ pub mod users;
 
 pub use bucket::{ByteBucket, ByteRate, Rate, TokenBucket};
 pub use event::{
-    Change, Clock, Cursor, Event, Face, Move, Owned, OwnedDevice, Pointer, Selection, Topic,
+    Change, Clock, Cursor, Event, Move, OwnDevice, OwnView, Pointer, PublicView, Selection, Topic,
     Watching,
 };
 pub use id::{ChannelId, DeviceId, DeviceKind, IdError, Outsider, SessionId, UserId, WorkspaceId};

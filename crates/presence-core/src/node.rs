@@ -29,7 +29,7 @@ pub enum Input<A> {
     Stored(Subject, Reply),
     /// A request about leases was answered.
     Leases(nodes::Input),
-    /// The part of the store with this number may have lost data.
+    /// The partition of the store with this number may have lost data.
     Forgot(u16),
     /// The process did not run for a while, for example because the machine slept.
     Woke,
@@ -96,10 +96,10 @@ impl<A> Node<A> {
         self.nodes.as_ref().is_some_and(|it| it.may_write(now))
     }
 
-    /// The parts of the store in which this node finishes what others have begun: see [`Nodes::parts`].
-    pub fn parts(&self, now: Timestamp) -> Vec<u16> {
+    /// The partitions of the store in which this node finishes what others have begun: see [`Nodes::partitions`].
+    pub fn partitions(&self, now: Timestamp) -> Vec<u16> {
         let nodes = self.nodes.iter();
-        nodes.flat_map(|it| it.parts(now)).collect()
+        nodes.flat_map(|it| it.partitions(now)).collect()
     }
 
     /// Applies `input` at time `now` and appends the resulting effects to `out`, to be performed in this order.
@@ -117,7 +117,7 @@ impl<A> Node<A> {
                 let input = users::Input::Stored(reply);
                 return self.handle(now, Input::User(user, input), out);
             }
-            Input::Stored(Subject::Place(topic), reply) => {
+            Input::Stored(Subject::Topic(topic), reply) => {
                 self.place(now, rosters::Input::Heard { topic, reply }, out);
             }
             Input::Leases(input) => {
@@ -127,11 +127,11 @@ impl<A> Node<A> {
                 }
                 self.obey(now, effects, out);
             }
-            Input::Forgot(shard) => {
+            Input::Forgot(partition) => {
                 if let Some(nodes) = &mut self.nodes {
                     nodes.handle(now, nodes::Input::Troubled, &mut Vec::new());
                 }
-                self.spread(now, News::Distrust(Some(shard)), out);
+                self.spread(now, News::Invalidate(Some(partition)), out);
             }
             Input::Woke => self.spread(now, News::Woke, out),
         }
@@ -205,14 +205,14 @@ impl<A> Node<A> {
                 watcher,
                 watching,
                 have,
-                asker,
+                reply_to,
             } => rosters::Input::Watched {
                 topic,
                 watcher,
                 watching,
                 before: None,
                 have,
-                asker,
+                reply_to,
             },
             users::Effect::Silence { topic, session } => {
                 rosters::Input::Silenced { topic, session }
@@ -234,8 +234,8 @@ impl<A> Node<A> {
             match effect {
                 nodes::Effect::Become(me) => self.spread(now, News::Become(me), out),
                 nodes::Effect::Lost(who) => self.spread(now, News::Lost(who), out),
-                nodes::Effect::Distrust => self.spread(now, News::Distrust(None), out),
-                nodes::Effect::Settled(until) => self.spread(now, News::Settled(until), out),
+                nodes::Effect::Invalidate => self.spread(now, News::Invalidate(None), out),
+                nodes::Effect::StoredUpTo(until) => self.spread(now, News::StoredUpTo(until), out),
                 nodes::Effect::StoreAhead(ms) => self.spread(now, News::StoreAhead(ms), out),
                 effect => out.push(Effect::Leases(effect)),
             }

@@ -170,7 +170,7 @@ pub struct Profile {
     pub status: Status,
     /// While the user hides: the status that others last saw. Others go on seeing its message and emoji, as they would
     /// of an absent person.
-    pub veil: Option<Status>,
+    pub public_status: Option<Status>,
     /// When others last saw the user. It does not advance while the user hides. `None` if nobody ever saw them.
     pub last_seen: Option<Timestamp>,
     /// When each field was chosen. Only the shared store keeps this.
@@ -191,7 +191,7 @@ impl Profile {
         Profile {
             user,
             status: Status::default(),
-            veil: None,
+            public_status: None,
             last_seen: None,
             moments: Moments::default(),
         }
@@ -219,22 +219,29 @@ impl Profile {
     pub fn bound_words(&mut self) -> bool {
         let status = &mut self.status;
         let mut is_bound = bound(&mut status.message, &mut status.emoji);
-        if let Some(veil) = &mut self.veil {
-            is_bound |= bound(&mut veil.message, &mut veil.emoji);
+        if let Some(public_status) = &mut self.public_status {
+            is_bound |= bound(&mut public_status.message, &mut public_status.emoji);
         }
         is_bound
     }
 
     /// The message and the emoji that others see.
     pub fn shown_words(&self) -> (Option<Arc<str>>, Option<Arc<str>>) {
-        let shown = self.veil.as_ref().unwrap_or(&self.status);
+        let shown = self.public_status.as_ref().unwrap_or(&self.status);
         (shown.message.clone(), shown.emoji.clone())
     }
 
     /// The next moment at which a part of the profile expires, if any.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        let veil = self.veil.as_ref().and_then(|veil| veil.expires_at);
-        self.status.expires_at.into_iter().chain(veil).min()
+        let public_status = self
+            .public_status
+            .as_ref()
+            .and_then(|public_status| public_status.expires_at);
+        self.status
+            .expires_at
+            .into_iter()
+            .chain(public_status)
+            .min()
     }
 
     /// The profile of a user whose stored profile cannot be read. The user might be hiding, so they are hidden until
@@ -242,23 +249,25 @@ impl Profile {
     pub(crate) fn unread(user: UserId) -> Self {
         let mut profile = Profile::new(user);
         profile.status.chosen = Chosen::Invisible;
-        profile.veil = Some(Status {
+        profile.public_status = Some(Status {
             chosen: Chosen::Invisible,
             ..Status::default()
         });
         profile
     }
 
-    /// Whether it is only assumed that the user hides. Such a profile has a veil with a hiding status; no other
+    /// Whether it is only assumed that the user hides. Such a profile has a public status that hides; no other
     /// profile has that.
     fn is_guess(&self) -> bool {
-        self.veil.as_ref().is_some_and(|veil| veil.chosen.hides())
+        self.public_status
+            .as_ref()
+            .is_some_and(|public_status| public_status.chosen.hides())
     }
 
     /// Notes that the user has chosen whether they hide: it is not assumed any more.
     pub(crate) fn is_no_guess(&mut self) {
         if self.is_guess() {
-            self.veil = Some(Status::default());
+            self.public_status = Some(Status::default());
         }
     }
 
@@ -283,11 +292,11 @@ impl Profile {
         Profile::blank_at(self.user.clone(), self.status.revision + 1)
     }
 
-    /// A tombstone is recognised by a veil without content: no other profile of a user who does not hide has a veil.
+    /// A tombstone is recognised by an empty public status: no other profile of a user who does not hide has a public status.
     fn blank_at(user: UserId, revision: u64) -> Profile {
         let mut blank = Profile::new(user);
         blank.status.revision = revision;
-        blank.veil = Some(Status::default());
+        blank.public_status = Some(Status::default());
         blank
     }
 
@@ -316,8 +325,8 @@ impl Profile {
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let over = |status: &Status| status.expires_at.is_some_and(|at| at <= now);
         let mut changed = false;
-        if self.veil.as_ref().is_some_and(over) {
-            self.veil = Some(Status::default());
+        if self.public_status.as_ref().is_some_and(over) {
+            self.public_status = Some(Status::default());
             self.status.revision += 1;
             changed = true;
         }
@@ -326,7 +335,7 @@ impl Profile {
                 true => Profile::unread(self.user.clone()),
                 false => Profile::new(self.user.clone()),
             };
-            self.veil = before.veil;
+            self.public_status = before.public_status;
             self.status = Status {
                 revision: self.status.revision + 1,
                 ..before.status
@@ -374,10 +383,10 @@ impl Profile {
         next.revision += 1;
         let before = std::mem::replace(&mut self.status, next);
         if !self.status.chosen.hides() {
-            self.veil = None;
+            self.public_status = None;
         } else if !before.chosen.hides() {
             // Vanishing must look like leaving, and who leaves does not take their words along.
-            self.veil = Some(before);
+            self.public_status = Some(before);
         }
         true
     }

@@ -29,7 +29,7 @@
 //! Two nodes on one store. One receives what the other sends:
 //!
 //! ```
-//! use presence_core::cluster::{Murmur, Subject};
+//! use presence_core::cluster::{Ephemeral, Subject};
 //! use presence_core::ports::{Notice, Topics};
 //! use presence_core::{ChannelId, Topic};
 //! use presence_embedded::TopicMemory;
@@ -37,10 +37,10 @@
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let store = TopicMemory::new();
 //! let (here, there) = (store.connect(), store.connect());
-//! let room = Subject::Place(Topic::Channel(ChannelId::new("room:42")?));
+//! let room = Subject::Topic(Topic::Channel(ChannelId::new("room:42")?));
 //! there.follow(&[room.clone()]).await;
-//! here.murmur(&[(room.clone(), vec![Murmur::Kicked])]).await;
-//! assert_eq!(there.next().await, Notice::Murmured(room, vec![Murmur::Kicked]));
+//! here.send_ephemeral(&[(room.clone(), vec![Ephemeral::Kicked])]).await;
+//! assert_eq!(there.next().await, Notice::Ephemeral(room, vec![Ephemeral::Kicked]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

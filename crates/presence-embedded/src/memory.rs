@@ -13,12 +13,12 @@ use crate::time::StoreTime;
 /// It forgets nothing that is not removed: every user who was ever saved takes about 300 bytes.
 #[derive(Debug)]
 pub struct ProfileMemory {
-    profiles: Mutex<Kept>,
+    profiles: Mutex<StoredProfiles>,
     time: StoreTime,
 }
 
 /// The profiles by user, each with the moment at which it was last saved.
-type Kept = HashMap<UserId, (Profile, Timestamp)>;
+type StoredProfiles = HashMap<UserId, (Profile, Timestamp)>;
 
 impl ProfileMemory {
     /// Makes an empty store.
@@ -29,7 +29,7 @@ impl ProfileMemory {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, StoredProfiles> {
         // No profile is ever half written, so a panic elsewhere leaves the map intact.
         self.profiles.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -40,7 +40,7 @@ pub(crate) enum RecordError {
 struct ProfileRecord<'a> {
     #[serde(borrow)]
     status: StatusRecord<'a>,
-    veil: Option<StatusRecord<'a>>,
+    public_status: Option<StatusRecord<'a>>,
     last_seen_ms: Option<u64>,
 }
 
@@ -63,7 +63,7 @@ struct SavedRecord {
 pub(crate) fn encode(profile: &Profile, saved_at: Timestamp) -> Vec<u8> {
     let record = ProfileRecord {
         status: StatusRecord::of(&profile.status),
-        veil: profile.veil.as_ref().map(StatusRecord::of),
+        public_status: profile.public_status.as_ref().map(StatusRecord::of),
         last_seen_ms: profile.last_seen.map(Timestamp::as_millis),
     };
     let saved = SavedRecord {
@@ -88,7 +88,10 @@ pub(crate) fn decode(
     let profile = Profile {
         user: user.clone(),
         status: record.status.status()?,
-        veil: record.veil.map(|veil| veil.status()).transpose()?,
+        public_status: record
+            .public_status
+            .map(|public_status| public_status.status())
+            .transpose()?,
         last_seen: record.last_seen_ms.map(Timestamp::from_millis),
         moments: Moments::default(),
     };
@@ -176,7 +179,7 @@ mod tests {
                     expires_at: Some(Timestamp::from_millis(128)),
                     revision: 7,
                 },
-                veil: Some(Status {
+                public_status: Some(Status {
                     chosen: Chosen::Busy,
                     message: None,
                     emoji: Some(":coffee:".into()),

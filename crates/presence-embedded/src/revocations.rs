@@ -11,12 +11,12 @@ use crate::time::StoreTime;
 /// Keeps the list as long as it lives. It keeps all clauses of the contract except those about crashes.
 #[derive(Debug)]
 pub struct RevocationMemory {
-    kept: Mutex<Kept>,
+    kept: Mutex<StoredList>,
     time: StoreTime,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct StoredList {
     users: RevokedUsers,
     version: u64,
 }
@@ -30,7 +30,7 @@ impl RevocationMemory {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, StoredList> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

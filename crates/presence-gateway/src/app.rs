@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::api::Callers;
-use crate::cable::Kept;
+use crate::cable::LostSubscriptions;
 use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
 use crate::jwks::Fetcher;
@@ -41,7 +41,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) callers: Callers,
     /// The subscriptions of lost Action Cable connections.
-    pub(crate) cables: Kept,
+    pub(crate) cables: LostSubscriptions,
     /// The store that gateways share, if there is one.
     pub(crate) shared: Option<Arc<RedisTopics>>,
     /// Which files have to be in the data folder.
@@ -208,7 +208,7 @@ impl App {
             resume,
             metrics: Metrics::default(),
             callers: Callers::default(),
-            cables: Kept::default(),
+            cables: LostSubscriptions::default(),
             shared,
             kept,
             phase: watch::Sender::new(Phase::Open),

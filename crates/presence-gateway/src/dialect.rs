@@ -1,8 +1,8 @@
 //! The trait of a dialect, which is a client wire protocol in a folder of its own, and the table of all dialects.
 //!
 //! A connection is one task that runs [`Socket`](crate::socket::Socket), which handles time, bytes and endings. A dialect
-//! handles words: it reads the handshake, lets clients in as [`Guest`]s, does what their frames ask for, and turns what
-//! guests are told into frames.
+//! handles words: it reads the handshake, lets clients in as [`Authorized`]s, does what their frames ask for, and turns what
+//! authorized sessions are told into frames.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::app::App;
+use crate::authorized::Authorized;
 use crate::cable::Cable;
 use crate::closing::{Closing, Why};
-use crate::guest::Guest;
 use crate::http::{self, Answer, Query};
 use crate::native::Native;
 use crate::out::Out;
@@ -40,7 +40,7 @@ pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
     }
 }
 
-/// The encodings of an event that are made once and shared: the slots of [`presence_hub::Told`].
+/// The encodings of an event that are made once and shared: the slots of [`presence_hub::SharedEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
     /// The JSON text of the native protocol, `presence.v1.json`.
@@ -115,19 +115,19 @@ pub(crate) trait Dialect: Sized + Send + 'static {
         out: &mut Out,
     ) -> impl Future<Output = Result<Self, Farewell>> + Send;
 
-    /// The guests that were let in through this connection. The socket waits for their deliveries, keeps them alive,
-    /// asks for fresh tokens in time, and ends when one of them ends. A frame may add guests.
-    fn guests(&self) -> &[Guest];
+    /// The authorized sessions that were let in through this connection. The socket waits for their deliveries, keeps them alive,
+    /// asks for fresh tokens in time, and ends when one of them ends. A frame may add authorized sessions.
+    fn sessions(&self) -> &[Authorized];
 
-    /// The guests, mutable, so that the socket can wait for their deliveries.
-    fn guests_mut(&mut self) -> &mut [Guest];
+    /// The authorized sessions, mutable, so that the socket can wait for their deliveries.
+    fn sessions_mut(&mut self) -> &mut [Authorized];
 
-    /// The guests, by value, so that the socket can end them.
-    fn into_guests(self) -> Vec<Guest>;
+    /// The authorized sessions, by value, so that the socket can end them.
+    fn into_sessions(self) -> Vec<Authorized>;
 
-    /// Turns a delivery of the hub into frames; into none if the client need not know. The end of a guest is not
+    /// Turns a delivery of the hub into frames; into none if the client need not know. The end of an authorized session is not
     /// delivered here but by [`farewell`](Self::farewell).
-    fn deliver(&mut self, guest: usize, delivery: Delivery, out: &mut Out);
+    fn deliver(&mut self, authorized: usize, delivery: Delivery, out: &mut Out);
 
     /// Does what a frame asks for. Answers that are ready at once go to `out`.
     fn take(&mut self, frame: Frame, out: &mut Out) -> impl Future<Output = Next> + Send;

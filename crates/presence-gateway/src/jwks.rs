@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::{ACCEPT, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode};
-use presence_hub::Clock;
+use presence_hub::WallClock;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -28,7 +28,7 @@ pub(crate) struct Fetcher {
     source: JwksUrl,
     client: WebClient,
     jwks: Arc<FetchedJwks>,
-    clock: Clock,
+    clock: WallClock,
     /// Whether the first attempt has ended, with or without success.
     has_tried: watch::Sender<bool>,
 }
@@ -59,7 +59,7 @@ impl Fetcher {
     pub(crate) fn new(
         source: JwksUrl,
         jwks: Arc<FetchedJwks>,
-        clock: Clock,
+        clock: WallClock,
     ) -> std::io::Result<Self> {
         Ok(Fetcher {
             client: web_client::to(&source.url)?,

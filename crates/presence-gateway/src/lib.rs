@@ -5,6 +5,7 @@
 mod api;
 mod app;
 mod assets;
+mod authorized;
 mod cable;
 pub mod cli;
 mod closing;
@@ -13,7 +14,6 @@ pub mod config;
 mod descriptors;
 mod dialect;
 mod frame;
-mod guest;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod hostile;

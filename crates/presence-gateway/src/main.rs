@@ -8,7 +8,7 @@ use presence_gateway::cli::{Cli, Command};
 use presence_gateway::config::Config;
 use presence_gateway::identity::{Gate, mint};
 use presence_gateway::{Gateway, logs};
-use presence_hub::Clock;
+use presence_hub::WallClock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 // This allocator gives memory back that HTTP needed before a connection became a WebSocket; others keep it. Its background
@@ -33,12 +33,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if cli.check_config {
         print!("{config}");
         // A valid configuration may still not work: the keys are in files of their own.
-        Gate::new(&config.jwt, Clock::start().now())?;
+        Gate::new(&config.jwt, WallClock::start().now())?;
         return Ok(());
     }
     if let Some(Command::Token(args)) = &cli.command {
         let grant = args.grant();
-        println!("{}", mint(&config.jwt, &grant, Clock::start().now())?);
+        println!("{}", mint(&config.jwt, &grant, WallClock::start().now())?);
         return Ok(());
     }
     logs::init(&config.log, config.log_format).map_err(anyhow::Error::msg)?;

@@ -357,7 +357,7 @@ impl Page {
         self.total(
             "shared_distrusted",
             "Times that a part of the shared store was compared because it may have lost data",
-            facts.hub.distrusted.load(Relaxed),
+            facts.hub.invalidated.load(Relaxed),
         );
         self.total(
             "nodes_lost",

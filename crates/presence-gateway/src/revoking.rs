@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use presence_core::ports::{Revocations, StoreError};
 use presence_core::revocation::{Revocation, Revoke};
-use presence_hub::Clock;
+use presence_hub::WallClock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -59,7 +59,7 @@ impl Revoking {
         list: Arc<Revoked>,
         store: Arc<R>,
         is_shared: bool,
-        clock: Clock,
+        clock: WallClock,
     ) -> (Revoking, impl Future<Output = ()> + Send + 'static) {
         let (asks, inbox) = mpsc::channel(ASKS_MAX);
         let revoking = Revoking {
@@ -67,7 +67,7 @@ impl Revoking {
             changed: watch::Sender::new(()),
             is_away: Arc::default(),
         };
-        let keeper = Keeper {
+        let writer = RevocationWriter {
             list,
             store,
             is_shared,
@@ -77,7 +77,7 @@ impl Revoking {
             changed: revoking.changed.clone(),
             is_away: revoking.is_away.clone(),
         };
-        (revoking, keeper.run(inbox))
+        (revoking, writer.run(inbox))
     }
 
     /// Stores a revocation that holds here already. Returns when it is safe.
@@ -117,11 +117,11 @@ impl Revoking {
 }
 
 /// The task that owns the store of revocations.
-struct Keeper<R> {
+struct RevocationWriter<R> {
     list: Arc<Revoked>,
     store: Arc<R>,
     is_shared: bool,
-    clock: Clock,
+    clock: WallClock,
     /// The version of the list that was last read.
     version: u64,
     /// Whether something that holds here may be missing in the store.
@@ -130,7 +130,7 @@ struct Keeper<R> {
     is_away: Arc<AtomicBool>,
 }
 
-impl<R: Revocations> Keeper<R> {
+impl<R: Revocations> RevocationWriter<R> {
     async fn run(mut self, mut inbox: mpsc::Receiver<Ask>) {
         let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

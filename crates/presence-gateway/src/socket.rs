@@ -19,9 +19,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::app::{App, Counted, Phase};
+use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
 use crate::dialect::{Dialect, Farewell, Frame, Next};
-use crate::guest::Guest;
 use crate::out::Out;
 
 /// A connection that sent nothing for this long is pinged.
@@ -53,7 +53,7 @@ pub(crate) fn websocket_config(frame_bytes_max: usize) -> WebSocketConfig {
 /// What wakes the loop of a connection.
 enum Event {
     FromClient(Option<Result<Message, Error>>),
-    /// A delivery of the hub for one of its guests.
+    /// A delivery of the hub for one of its authorized sessions.
     ToClient(usize, Delivery),
     Time,
     Phase(Phase),
@@ -144,12 +144,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             dialect.farewell(&closing, &mut out)
         });
         app.metrics.closed(farewell.map(|it| it.code));
-        for guest in dialect.into_guests() {
+        for authorized in dialect.into_sessions() {
             match end {
-                End::Left | End::TheirClose { goodbye: true } => guest.leave().await,
-                End::Silent => guest.vanish(Reason::TimedOut).await,
+                End::Left | End::TheirClose { goodbye: true } => authorized.leave().await,
+                End::Silent => authorized.vanish(Reason::TimedOut).await,
                 End::Lost | End::TheirClose { goodbye: false } | End::Closed(_) => {
-                    guest.vanish(Reason::Lost).await;
+                    authorized.vanish(Reason::Lost).await;
                 }
             }
         }
@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         loop {
             let event = tokio::select! {
                 biased;
-                (guest, delivery) = next_of(self.dialect.guests_mut()) => Event::ToClient(guest, delivery),
+                (authorized, delivery) = next_of(self.dialect.sessions_mut()) => Event::ToClient(authorized, delivery),
                 frame = self.websocket.next() => Event::FromClient(frame),
                 () = &mut sleep => Event::Time,
                 phase = &mut draining, if self.leaves_at.is_none() => match phase {
@@ -187,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             };
             let outcome = match event {
                 Event::FromClient(frame) => Box::pin(self.take(frame)).await,
-                Event::ToClient(guest, delivery) => self.deliver(guest, delivery),
+                Event::ToClient(authorized, delivery) => self.deliver(authorized, delivery),
                 Event::Time => Box::pin(self.wake()).await,
                 Event::Revoked => self.check_end(),
                 Event::Phase(phase) => {
@@ -262,8 +262,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
 
     /// The end of the token that ends first.
     fn expires_at(&self) -> Option<Timestamp> {
-        let guests = self.dialect.guests().iter();
-        guests.filter_map(|it| it.identity().expires_at).min()
+        let sessions = self.dialect.sessions().iter();
+        sessions.filter_map(|it| it.identity().expires_at).min()
     }
 
     fn token_ends_at(&self) -> Option<Timestamp> {
@@ -278,16 +278,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
     }
 
     /// Puts everything that waits into one write.
-    fn deliver(&mut self, guest: usize, first: Delivery) -> Result<(), End> {
-        let mut next = Some((guest, first));
+    fn deliver(&mut self, authorized: usize, first: Delivery) -> Result<(), End> {
+        let mut next = Some((authorized, first));
         let full = self.out.bytes() + BATCH_BYTES;
-        while let Some((guest, delivery)) = next {
+        while let Some((authorized, delivery)) = next {
             if let Delivery::Ended(ended) = delivery {
                 return Err(End::Closed(self.closing_of(ended)));
             }
-            self.dialect.deliver(guest, delivery, &mut self.out);
+            self.dialect.deliver(authorized, delivery, &mut self.out);
             next = match self.out.bytes() < full {
-                true => try_next_of(self.dialect.guests_mut()),
+                true => try_next_of(self.dialect.sessions_mut()),
                 false => None,
             };
         }
@@ -332,23 +332,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         if self.told_at.elapsed() < self.app.config.timing.heartbeat() / 2 {
             return;
         }
-        let guests = self.dialect.guests().iter();
-        let told = guests.filter(|it| it.session().heard().is_ok()).count();
-        if told == self.dialect.guests().len() {
+        let sessions = self.dialect.sessions().iter();
+        let told = sessions.filter(|it| it.session().heard().is_ok()).count();
+        if told == self.dialect.sessions().len() {
             self.told_at = Instant::now();
         }
     }
 
     /// Checks what ends a connection whatever it is doing: its session, its token, a revocation, the gateway.
     fn check_end(&self) -> Result<(), End> {
-        let mut guests = self.dialect.guests().iter();
-        if let Some(ended) = guests.find_map(|it| it.session().ended()) {
+        let mut sessions = self.dialect.sessions().iter();
+        if let Some(ended) = sessions.find_map(|it| it.session().ended()) {
             return Err(End::Closed(self.closing_of(ended)));
         }
         if self.leaves_at.is_some_and(|at| at <= Instant::now()) {
             return Err(End::Closed(self.restarting()));
         }
-        if self.dialect.guests().iter().any(Guest::is_revoked) {
+        if self.dialect.sessions().iter().any(Authorized::is_revoked) {
             return Err(End::Closed(Why::Kicked.into()));
         }
         let ends_at = self.token_ends_at();
@@ -432,23 +432,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
     }
 }
 
-/// Waits for the next delivery for any of the guests. Cancelling it loses nothing.
-async fn next_of(guests: &mut [Guest]) -> (usize, Delivery) {
-    match guests {
+/// Waits for the next delivery for any of the authorized sessions. Cancelling it loses nothing.
+async fn next_of(sessions: &mut [Authorized]) -> (usize, Delivery) {
+    match sessions {
         [] => pending().await,
         [only] => (0, only.next().await),
         many => {
             let all = many.iter_mut().map(|it| Box::pin(it.next()));
-            let (delivery, guest, _) = Box::pin(select_all(all)).await;
-            (guest, delivery)
+            let (delivery, authorized, _) = Box::pin(select_all(all)).await;
+            (authorized, delivery)
         }
     }
 }
 
-/// The next delivery for any of the guests, if there is one already.
-fn try_next_of(guests: &mut [Guest]) -> Option<(usize, Delivery)> {
-    let mut guests = guests.iter_mut().enumerate();
-    guests.find_map(|(index, it)| Some((index, it.try_next()?)))
+/// The next delivery for any of the authorized sessions, if there is one already.
+fn try_next_of(sessions: &mut [Authorized]) -> Option<(usize, Delivery)> {
+    let mut sessions = sessions.iter_mut().enumerate();
+    sessions.find_map(|(index, it)| Some((index, it.try_next()?)))
 }
 
 /// Writes as much of whole frames as there is room for, and removes it from `out`. It bypasses the WebSocket, which has

@@ -24,9 +24,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Ann hears who is in the room, and then of everyone who comes and goes.
     loop {
-        if let Delivery::Told(told) = ann.next().await {
-            println!("ann hears {:?}", told.event);
-            if format!("{:?}", told.event).contains("bob") {
+        if let Delivery::Event(shared) = ann.next().await {
+            println!("ann hears {:?}", shared.event);
+            if format!("{:?}", shared.event).contains("bob") {
                 break;
             }
         }

@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use crate::counters::Counters;
-use crate::outbox::Outbox;
+use crate::send_queue::SendQueue;
 use crate::session::Delivery;
 
 /// The size of one waiting delivery besides its content, in bytes.
 const ENTRY_BYTES: usize = 64;
 
-/// Counts the bytes that wait in the outboxes of a node. An event that waits in many outboxes is counted once, because
+/// Counts the bytes that wait in the send queues of a node. An event that waits in many send queues is counted once, because
 /// it is in memory once.
 ///
-/// When there are more than `bytes_max`, the largest outboxes are conflated, one after the other, until a quarter of
+/// When there are more than `bytes_max`, the largest send queues are conflated, one after the other, until a quarter of
 /// that is free. If that is not enough, because answers take the room, the connections with the most answers are ended.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     bytes_max: usize,
     bytes: AtomicIsize,
     names: AtomicU64,
-    outboxes: Mutex<HashMap<u64, Weak<Outbox>>>,
+    send_queues: Mutex<HashMap<u64, Weak<SendQueue>>>,
     counters: Arc<Counters>,
 }
 
@@ -32,29 +32,29 @@ impl Backlog {
             bytes_max,
             bytes: AtomicIsize::new(0),
             names: AtomicU64::new(0),
-            outboxes: Mutex::default(),
+            send_queues: Mutex::default(),
             counters,
         }
     }
 
-    /// Opens an outbox, which may hold `bytes_max` bytes itself.
-    pub(crate) fn open(self: &Arc<Self>, bytes_max: usize) -> Arc<Outbox> {
+    /// Opens a send queue, which may hold `bytes_max` bytes itself.
+    pub(crate) fn open(self: &Arc<Self>, bytes_max: usize) -> Arc<SendQueue> {
         let name = self.names.fetch_add(1, Relaxed);
-        let outbox = Outbox::new(bytes_max, self.counters.clone(), (name, self.clone()));
-        let outbox = Arc::new(outbox);
-        self.outboxes().insert(name, Arc::downgrade(&outbox));
-        outbox
+        let send_queue = SendQueue::new(bytes_max, self.counters.clone(), (name, self.clone()));
+        let send_queue = Arc::new(send_queue);
+        self.send_queues().insert(name, Arc::downgrade(&send_queue));
+        send_queue
     }
 
-    /// Removes an outbox. What waited in it must have been taken out.
+    /// Removes a send queue. What waited in it must have been taken out.
     pub(crate) fn close(&self, name: u64) {
-        self.outboxes().remove(&name);
+        self.send_queues().remove(&name);
     }
 
     /// Counts a delivery that waits from now on.
     pub(crate) fn add(&self, delivery: &Delivery) {
         let bytes = match delivery {
-            Delivery::Told(told) => told.is_queued(),
+            Delivery::Event(shared) => shared.is_queued(),
             other => other.weight(),
         };
         self.change(bytes as isize + ENTRY_BYTES as isize);
@@ -63,7 +63,7 @@ impl Backlog {
     /// Counts a delivery that waits no longer.
     pub(crate) fn remove(&self, delivery: &Delivery) {
         let bytes = match delivery {
-            Delivery::Told(told) => told.is_taken(),
+            Delivery::Event(shared) => shared.is_taken(),
             other => other.weight(),
         };
         self.change(-(bytes as isize + ENTRY_BYTES as isize));
@@ -84,42 +84,42 @@ impl Backlog {
         self.bytes() > self.bytes_max
     }
 
-    /// Makes room if there is none. The caller must not hold the lock of an outbox.
+    /// Makes room if there is none. The caller must not hold the lock of a send queue.
     pub(crate) fn relieve(&self) {
         if !self.is_full() {
             return;
         }
-        let outboxes = match self.outboxes.try_lock() {
-            Ok(outboxes) => outboxes,
+        let send_queues = match self.send_queues.try_lock() {
+            Ok(send_queues) => send_queues,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // Somebody is at it, or opens or closes one: then the next who adds something is.
             Err(TryLockError::WouldBlock) => return,
         };
-        let all: Vec<Arc<Outbox>> = outboxes.values().filter_map(Weak::upgrade).collect();
+        let all: Vec<Arc<SendQueue>> = send_queues.values().filter_map(Weak::upgrade).collect();
         // Only then may one of them be dropped: it takes itself out of the list.
-        drop(outboxes);
+        drop(send_queues);
         let all = all.into_iter().map(|it| (it.bytes(), it));
-        let mut all: Vec<(usize, Arc<Outbox>)> = all.filter(|(bytes, _)| *bytes > 0).collect();
+        let mut all: Vec<(usize, Arc<SendQueue>)> = all.filter(|(bytes, _)| *bytes > 0).collect();
         all.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
         let enough = self.bytes_max / 4 * 3;
         let mut steps = all.iter();
         while self.bytes() > enough
-            && let Some((_, outbox)) = steps.next()
+            && let Some((_, send_queue)) = steps.next()
         {
-            outbox.conflate();
+            send_queue.conflate();
         }
         all.sort_unstable_by_key(|(_, it)| Reverse(it.bytes()));
         let mut steps = all.iter();
         while self.bytes() > enough
-            && let Some((_, outbox)) = steps.next()
+            && let Some((_, send_queue)) = steps.next()
         {
-            outbox.crowd_out();
+            send_queue.crowd_out();
         }
     }
 
-    fn outboxes(&self) -> MutexGuard<'_, HashMap<u64, Weak<Outbox>>> {
+    fn send_queues(&self) -> MutexGuard<'_, HashMap<u64, Weak<SendQueue>>> {
         // A list of names: nothing in here panics half-way.
-        let outboxes = self.outboxes.lock();
-        outboxes.unwrap_or_else(PoisonError::into_inner)
+        let send_queues = self.send_queues.lock();
+        send_queues.unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,24 +9,24 @@ use tokio::time::Instant;
 ///
 /// So setting the machine's clock ends nobody's session. In return, a status ends by the clock of the start.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub struct WallClock {
     started: Instant,
     wall: Timestamp,
 }
 
-impl Clock {
+impl WallClock {
     /// A clock that starts with the time of the machine.
     pub fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH);
         let millis = wall.unwrap_or(Duration::ZERO).as_millis();
-        Clock::start_at(Timestamp::from_millis(
+        WallClock::start_at(Timestamp::from_millis(
             u64::try_from(millis).unwrap_or(u64::MAX),
         ))
     }
 
     /// A clock that shows `now` at this moment. Nodes that share a store start with its time.
     pub fn start_at(now: Timestamp) -> Self {
-        Clock {
+        WallClock {
             started: Instant::now(),
             wall: now,
         }

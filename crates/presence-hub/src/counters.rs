@@ -14,7 +14,7 @@ use crate::hooks::HookCounters;
 pub struct Counters {
     /// How many events were announced, each counted once for any number of watchers.
     pub told: AtomicU64,
-    /// How many events were put into the outbox of a connection.
+    /// How many events were put into the send queue of a connection.
     pub delivered: AtomicU64,
     /// How often the events for a slow connection were dropped. The connection gets the difference instead.
     pub conflated: AtomicU64,
@@ -44,8 +44,8 @@ pub struct Counters {
     pub shared_failures: AtomicU64,
     /// How many changes the shared store has announced to this node, its own changes included.
     pub patches_heard: AtomicU64,
-    /// How often a part of the shared store had to be compared, because it may have lost data.
-    pub distrusted: AtomicU64,
+    /// How often a partition of the store had to be compared, because it may have lost data.
+    pub invalidated: AtomicU64,
     /// How many nodes were found dead.
     pub nodes_lost: AtomicU64,
     /// How many records and messages of a store were beyond their bounds, and dropped for that.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use presence_core::cluster::{
-    Change, Fence, Incarnation, Murmur, Record, Removed, Snapshot, Subject, Write,
+    Change, Ephemeral, Fence, Incarnation, Record, Removed, Snapshot, Subject, Write,
 };
 use presence_core::ports::{
     Endpoint, Hooks, Known, Leases, Notice, Numbered, Outbox, Profiles, Queue, Queued, Row,
@@ -206,25 +206,27 @@ impl<T> Guarded<T> {
         match &mut notice {
             Notice::Patched(subject, patch) => {
                 for Change { entry, .. } in &mut patch.changes {
-                    if let Ok((stamp, record)) = entry
+                    if let Ok((token, record)) = entry
                         && !self.is_bounded(subject, record)
                     {
                         // Whoever reads the map finds nothing there either.
-                        let stamp = *stamp;
+                        let token = *token;
                         *entry = Err(Removed {
                             reason: Reason::Left,
-                            fence: Fence { stamp, profile: 0 },
+                            fence: Fence { token, profile: 0 },
                         });
                     }
                 }
             }
-            Notice::Murmured(subject, murmurs) => murmurs.retain(|murmur| match murmur {
-                Murmur::Said { event, .. } if event.len() > EVENT_BYTES_MAX => {
-                    self.garbled(format_args!("an event's name in {subject}"));
-                    false
-                }
-                _ => true,
-            }),
+            Notice::Ephemeral(subject, ephemerals) => {
+                ephemerals.retain(|ephemeral| match ephemeral {
+                    Ephemeral::Said { event, .. } if event.len() > EVENT_BYTES_MAX => {
+                        self.garbled(format_args!("an event's name in {subject}"));
+                        false
+                    }
+                    _ => true,
+                })
+            }
             Notice::At(..) | Notice::Forgot(_) => {}
         }
         notice
@@ -259,9 +261,11 @@ impl<T: Topics> Topics for Guarded<T> {
         let _ = unfollowed.await;
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
-        let murmured = self.caught("murmur", async { self.adapter.murmur(murmurs).await });
-        let _ = murmured.await;
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
+        let sent = self.caught("send_ephemeral", async {
+            self.adapter.send_ephemeral(ephemerals).await
+        });
+        let _ = sent.await;
     }
 
     async fn compare(&self) -> Result<(), StoreError> {
@@ -287,17 +291,17 @@ impl<T: Topics> Topics for Guarded<T> {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
         let renewed = self.caught("renew", async {
-            self.adapter.renew(me, name, ttl, settled_until).await
+            self.adapter.renew(me, name, ttl, stored_up_to).await
         });
         renewed.await.map_err(|fault| fault.unavailable())?
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
-        let condemned = self.caught("condemn", async { self.adapter.condemn(who).await });
-        condemned.await.map_err(|fault| fault.unavailable())?
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
+        let marked = self.caught("mark_dead", async { self.adapter.mark_dead(who).await });
+        marked.await.map_err(|fault| fault.unavailable())?
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
@@ -320,18 +324,20 @@ impl<T: Outbox> Outbox for Guarded<T> {
     async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Result<Vec<Row>, StoreError>> {
-        let due = async { self.adapter.due(queue, shards, age, max).await };
+        let due = async { self.adapter.due(queue, partitions, age, max).await };
         let due = self.caught("due", due).await;
-        self.each("due", shards.len(), due)
+        self.each("due", partitions.len(), due)
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
-        let settled = self.caught("settle", async { self.adapter.settle(queue, rows).await });
-        settled.await.map_err(|fault| fault.unavailable())?
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+        let acknowledged = self.caught("acknowledge", async {
+            self.adapter.acknowledge(queue, rows).await
+        });
+        acknowledged.await.map_err(|fault| fault.unavailable())?
     }
 }
 
@@ -346,15 +352,22 @@ impl<T: Hooks> Hooks for Guarded<T> {
         self.each("tell", tellings.len(), told.await)
     }
 
-    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
-        let doubted = async { self.adapter.doubt(shard, cursor, max).await };
-        let doubted = self.caught("doubt", doubted).await;
-        doubted.map_err(|fault| fault.unavailable())?
+    async fn audit(
+        &self,
+        partition: u16,
+        cursor: u64,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError> {
+        let audited = async { self.adapter.audit(partition, cursor, max).await };
+        let audited = self.caught("audit", audited).await;
+        audited.map_err(|fault| fault.unavailable())?
     }
 
-    async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
-        let waiting = self.caught("waiting", async { self.adapter.waiting(shards, max).await });
-        self.each("waiting", shards.len(), waiting.await)
+    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        let waiting = self.caught("waiting", async {
+            self.adapter.waiting(partitions, max).await
+        });
+        self.each("waiting", partitions.len(), waiting.await)
     }
 
     async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {

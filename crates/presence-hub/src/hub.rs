@@ -11,22 +11,22 @@ use presence_core::ports::{self, Profiles, Recalled, Sessions, Topics};
 use presence_core::rosters::{Page, Rosters};
 use presence_core::users::{Answer, Connection, Input, Likeness, Users};
 use presence_core::{
-    ByteRate, ChannelId, DeviceId, Face, Limits, Meta, Outsider, Owned, Payload, Refusal,
+    ByteRate, ChannelId, DeviceId, Limits, Meta, Outsider, OwnView, Payload, PublicView, Refusal,
     SessionId, StatusChange, Timestamp, Timing, Topic, UserId, WorkspaceId, rosters,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backlog::Backlog;
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::{Counters, Counts};
 use crate::guarded::Guarded;
-use crate::hooks::Telltale;
+use crate::hooks::Dispatcher;
 use crate::lease::{HandOff, Leasing};
-use crate::link::{self, Errands, Holding, Homes, Link, Settling};
+use crate::link::{self, Holding, Link, ReplyRouter, SaveOutcomes, StoreWorker};
 use crate::memory::{self, Memory};
-use crate::people::{self, Asker, People, Welcome};
-use crate::places::{self, Occupied, Places};
+use crate::people::{self, People, ReplyTo, Welcome};
 use crate::retention;
+use crate::roster_shard::{self, Occupied, RosterShard};
 use crate::session::{Budget, Session};
 use crate::shards::Shards;
 use crate::sweeper::Sweeper;
@@ -111,15 +111,15 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct Hub {
     settings: Settings,
-    clock: Clock,
+    clock: WallClock,
     people: Shards<people::Message>,
-    places: Shards<places::Message>,
+    rosters: Shards<roster_shard::Message>,
     counters: Arc<Counters>,
     backlog: Arc<Backlog>,
     hand_offs: Option<mpsc::Sender<HandOff>>,
     tasks: Arc<Tasks>,
-    /// The parts of the shared store that this node looks after.
-    parts: Option<watch::Receiver<Arc<[u16]>>>,
+    /// The partitions of the shared store that this node looks after.
+    partitions: Option<watch::Receiver<Arc<[u16]>>>,
     /// Where sessions are stored for the next process, if they are.
     sessions: Option<Arc<dyn Sessions>>,
 }
@@ -132,7 +132,7 @@ const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 struct Cluster {
     me: Incarnation,
     link: Link,
-    settling: Settling,
+    save_outcomes: SaveOutcomes,
     hand_offs: mpsc::Sender<HandOff>,
 }
 
@@ -145,7 +145,7 @@ impl Hub {
     pub fn start<P: Profiles>(settings: Settings, profiles: Arc<P>) -> Self {
         let counters = Arc::<Counters>::default();
         let profiles = Arc::new(Guarded::new(profiles, counters.clone()));
-        Hub::with(settings, profiles, Clock::start(), counters, None, None)
+        Hub::with(settings, profiles, WallClock::start(), counters, None, None)
     }
 
     /// Starts a node that is alone, and that stores its sessions in `sessions` for the next process, with a part for
@@ -159,7 +159,7 @@ impl Hub {
         profiles: Arc<P>,
         sessions: Arc<dyn Sessions>,
     ) -> Self {
-        let clock = Clock::start();
+        let clock = WallClock::start();
         sessions.alive(clock.now());
         let weak = Arc::downgrade(&sessions);
         tokio::spawn(memory::stay_alive(weak, clock));
@@ -182,7 +182,7 @@ impl Hub {
         let mut answers = Vec::with_capacity(recalled.len());
         for recalled in recalled {
             let kept = &recalled.kept;
-            let alive_at = match kept.acted {
+            let alive_at = match kept.by_service {
                 true => kept.heard_at,
                 false => kept.lost_at,
             };
@@ -193,7 +193,7 @@ impl Hub {
                 recalled: Box::new(recalled),
                 alive_at: before(now, ago),
                 until: now + Timing::HELD,
-                asker: Some(Asker::Caller(reply)),
+                reply_to: Some(ReplyTo::Caller(reply)),
             };
             if self.happened(&user, input).await.is_ok() {
                 answers.push(answer);
@@ -214,9 +214,9 @@ impl Hub {
                 "some sessions are not restored yet: the profiles of their users cannot be read"
             );
         }
-        for shard in self.places.all() {
+        for shard in self.rosters.all() {
             let (done, told) = oneshot::channel();
-            let _ = shard.send(places::Message::TellAtOnce(done)).await;
+            let _ = shard.send(roster_shard::Message::TellAtOnce(done)).await;
             let _ = told.await;
         }
     }
@@ -270,18 +270,18 @@ impl Hub {
         let nothing = Timestamp::default();
         let first = store.renew(me, name, Timing::LEASE, nothing).await.ok();
         let clock = match &first {
-            Some(leases) => Clock::start_at(leases.now),
-            None => Clock::start(),
+            Some(leases) => WallClock::start_at(leases.now),
+            None => WallClock::start(),
         };
         let nodes = Nodes::new(clock.now(), node);
         let (link, requests) = Link::new();
         let pulse = link.pulse();
-        let (settling, settled) = Settling::new();
+        let (save_outcomes, outcomes) = SaveOutcomes::new();
         let (hand_offs, inbox) = mpsc::channel(1);
         let cluster = Cluster {
             me,
             link,
-            settling,
+            save_outcomes,
             hand_offs,
         };
         let mut hub = Hub::with(
@@ -292,34 +292,34 @@ impl Hub {
             Some(cluster),
             None,
         );
-        let homes = Homes {
+        let router = ReplyRouter {
             people: hub.people.clone(),
-            places: hub.places.clone(),
+            rosters: hub.rosters.clone(),
         };
         let holding = Arc::new(Holding::new(pulse));
         let until = clock.now() + Timing::LEASE;
         holding.until(until, first.map_or(until, |it| it.now + Timing::LEASE));
-        hub.parts = Some(holding.parts());
-        let errands = Errands::new(
+        hub.partitions = Some(holding.partitions());
+        let store_worker = StoreWorker::new(
             store.clone(),
             clock,
             holding.clone(),
-            homes.clone(),
+            router.clone(),
             counters.clone(),
         );
-        hub.tasks.spawn(errands.run(requests));
-        let (heard_by, counted) = (homes.clone(), counters.clone());
+        hub.tasks.spawn(store_worker.run(requests));
+        let (heard_by, counted) = (router.clone(), counters.clone());
         let listening = link::listen(store.clone(), holding.clone(), heard_by, counted);
         hub.tasks.spawn(listening);
         let sweeper = Sweeper::new(
             profiles,
             store.clone(),
             me,
-            holding.parts(),
+            holding.partitions(),
             counters.clone(),
         );
-        hub.tasks.spawn(sweeper.run(settled));
-        let leasing = Leasing::new(store, name.into(), clock, nodes, holding, homes, counters);
+        hub.tasks.spawn(sweeper.run(outcomes));
+        let leasing = Leasing::new(store, name.into(), clock, nodes, holding, router, counters);
         hub.tasks.spawn(leasing.run(inbox));
         hub
     }
@@ -327,7 +327,7 @@ impl Hub {
     fn with<P: Profiles>(
         settings: Settings,
         profiles: Arc<P>,
-        clock: Clock,
+        clock: WallClock,
         counters: Arc<Counters>,
         cluster: Option<Cluster>,
         sessions: Option<Arc<dyn Sessions>>,
@@ -336,13 +336,13 @@ impl Hub {
         let tasks = Arc::new(Tasks::default());
         let shards = settings.shards.max(1);
         let link = || cluster.as_ref().map(|it| it.link.clone());
-        let places = Shards::new(Vec::from_iter((0..shards).map(|_| {
+        let rosters = Shards::new(Vec::from_iter((0..shards).map(|_| {
             let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
             let mut rosters = Rosters::new(timing, limits, random());
             if let Some(cluster) = &cluster {
                 rosters.join_cluster(cluster.me);
             }
-            tasks.spawn(Places::new(clock, rosters, link(), counters.clone()).run(inbox));
+            tasks.spawn(RosterShard::new(clock, rosters, link(), counters.clone()).run(inbox));
             mailbox
         })));
         let people = Shards::new(Vec::from_iter((0..shards).map(|part| {
@@ -352,9 +352,17 @@ impl Hub {
                 users.join_cluster(cluster.me);
             }
             let profiles = profiles.clone();
-            let (places, counters) = (places.clone(), counters.clone());
-            let settling = cluster.as_ref().map(|it| it.settling.clone());
-            let shard = People::new(clock, users, profiles, places, link(), settling, counters);
+            let (rosters, counters) = (rosters.clone(), counters.clone());
+            let save_outcomes = cluster.as_ref().map(|it| it.save_outcomes.clone());
+            let shard = People::new(
+                clock,
+                users,
+                profiles,
+                rosters,
+                link(),
+                save_outcomes,
+                counters,
+            );
             let shard = match &sessions {
                 Some(sessions) => shard.remembering(Memory::new(sessions.clone(), part)),
                 None => shard,
@@ -370,17 +378,17 @@ impl Hub {
             settings,
             clock,
             people,
-            places,
+            rosters,
             backlog: Arc::new(Backlog::new(settings.outboxes_bytes_max, counters.clone())),
             counters,
             hand_offs: cluster.map(|it| it.hand_offs),
             tasks,
-            parts: None,
+            partitions: None,
             sessions,
         }
     }
 
-    /// Starts the delivery of webhooks to `endpoint`. Only the parts of `store` that this node looks after are
+    /// Starts the delivery of webhooks to `endpoint`. Only the partitions of `store` that this node looks after are
     /// delivered, so it has to be started on every node; `wanted` selects the kinds of events. `store` must be the one
     /// that the node has joined, and must have been opened with webhooks on. Returns false, and does nothing, on a node
     /// that is alone.
@@ -393,14 +401,14 @@ impl Hub {
         S: Topics + ports::Outbox + ports::Hooks,
         E: ports::Endpoint,
     {
-        let Some(parts) = self.parts.clone() else {
+        let Some(partitions) = self.partitions.clone() else {
             return false;
         };
         let (clock, counters) = (self.clock, self.counters.clone());
         let store = Arc::new(Guarded::new(store, counters.clone()));
         let endpoint = Arc::new(Guarded::new(endpoint, counters.clone()));
-        let telltale = Telltale::new(store, endpoint, clock, wanted, counters, parts);
-        self.tasks.spawn(telltale.run());
+        let dispatcher = Dispatcher::new(store, endpoint, clock, wanted, counters, partitions);
+        self.tasks.spawn(dispatcher.run());
         true
     }
 
@@ -410,7 +418,7 @@ impl Hub {
     }
 
     /// The clock of the hub: all its moments are by this clock.
-    pub fn clock(&self) -> Clock {
+    pub fn clock(&self) -> WallClock {
         self.clock
     }
 
@@ -450,7 +458,7 @@ impl Hub {
             resume,
         } = entry;
         let bytes_max = self.settings.outbox_bytes_max;
-        let outbox = self.backlog.open(bytes_max);
+        let send_queue = self.backlog.open(bytes_max);
         let (reply, welcome) = oneshot::channel();
         let input = Input::Connected {
             session: SessionId::from_u128(random_u128()),
@@ -459,8 +467,8 @@ impl Hub {
             device,
             workspaces,
             card,
-            asker: Asker::Door {
-                outbox: outbox.clone(),
+            reply_to: ReplyTo::Door {
+                send_queue: send_queue.clone(),
                 reply,
             },
         };
@@ -479,7 +487,7 @@ impl Hub {
             restored,
             joined,
             people,
-            outbox,
+            send_queue,
             budget,
         ))
     }
@@ -489,10 +497,10 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::Unavailable`] if the user's profile cannot be read, or if the hub has stopped.
-    pub async fn face(&self, user: &UserId) -> Result<Face, Refusal> {
+    pub async fn public_view(&self, user: &UserId) -> Result<PublicView, Refusal> {
         match self.asked(user, false).await? {
-            Answer::Face(face) => Ok(face),
-            Answer::Owned(_) | Answer::Done => Err(Refusal::Unavailable),
+            Answer::PublicView(public_view) => Ok(public_view),
+            Answer::OwnView(_) | Answer::Done => Err(Refusal::Unavailable),
         }
     }
 
@@ -503,25 +511,25 @@ impl Hub {
     ///
     /// [`Refusal::Unavailable`] if one of the profiles cannot be read, if too much waits for one of the users, or if
     /// the hub has stopped.
-    pub async fn faces(&self, users: &[UserId]) -> Result<Vec<Face>, Refusal> {
+    pub async fn public_views(&self, users: &[UserId]) -> Result<Vec<PublicView>, Refusal> {
         let mut asked = Vec::with_capacity(users.len());
         for user in users {
             let (reply, answer) = oneshot::channel();
             let input = Input::Asked {
                 as_owner: false,
-                asker: Asker::Caller(reply),
+                reply_to: ReplyTo::Caller(reply),
             };
             self.happened(user, input).await?;
             asked.push(answer);
         }
-        let mut faces = Vec::with_capacity(users.len());
+        let mut public_views = Vec::with_capacity(users.len());
         for answer in asked {
             match answer.await.map_err(|_| Refusal::Unavailable)?? {
-                Answer::Face(face) => faces.push(face),
-                Answer::Owned(_) | Answer::Done => return Err(Refusal::Unavailable),
+                Answer::PublicView(public_view) => public_views.push(public_view),
+                Answer::OwnView(_) | Answer::Done => return Err(Refusal::Unavailable),
             }
         }
-        Ok(faces)
+        Ok(public_views)
     }
 
     /// How `user` sees themselves.
@@ -529,15 +537,15 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::Unavailable`] if the user's profile cannot be read, or if the hub has stopped.
-    pub async fn owned(&self, user: &UserId) -> Result<Owned, Refusal> {
+    pub async fn own_view(&self, user: &UserId) -> Result<OwnView, Refusal> {
         match self.asked(user, true).await? {
-            Answer::Owned(owned) => Ok(owned),
-            Answer::Face(_) | Answer::Done => Err(Refusal::Unavailable),
+            Answer::OwnView(own_view) => Ok(own_view),
+            Answer::PublicView(_) | Answer::Done => Err(Refusal::Unavailable),
         }
     }
 
     async fn asked(&self, user: &UserId, as_owner: bool) -> Result<Answer, Refusal> {
-        self.ask(user, |asker| Input::Asked { as_owner, asker })
+        self.ask(user, |reply_to| Input::Asked { as_owner, reply_to })
             .await
     }
 
@@ -548,9 +556,9 @@ impl Hub {
     /// [`Refusal::Unavailable`] if the change could not be stored in time, or if the hub has stopped. It may be stored
     /// all the same.
     pub async fn choose(&self, user: &UserId, change: StatusChange) -> Result<(), Refusal> {
-        let input = |asker| Input::Chose {
+        let input = |reply_to| Input::Chose {
             change,
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
     }
@@ -561,7 +569,9 @@ impl Hub {
     ///
     /// [`Refusal::NoSession`] if they have no session; [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn kick(&self, user: &UserId) -> Result<(), Refusal> {
-        let input = |asker| Input::Kicked { asker: Some(asker) };
+        let input = |reply_to| Input::Kicked {
+            reply_to: Some(reply_to),
+        };
         self.ask(user, input).await.map(drop)
     }
 
@@ -572,9 +582,9 @@ impl Hub {
     ///
     /// [`Refusal::Unavailable`] if the erasure could not be stored in time, or if the hub has stopped.
     pub async fn erase(&self, user: &UserId) -> Result<(), Refusal> {
-        let input = |asker| Input::Erased {
+        let input = |reply_to| Input::Erased {
             unseen_since: None,
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
     }
@@ -586,13 +596,13 @@ impl Hub {
     /// [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn list(&self, topic: Topic, offset: usize, limit: usize) -> Result<Page, Refusal> {
         let (reply, page) = oneshot::channel();
-        let message = places::Message::List {
+        let message = roster_shard::Message::List {
             topic: topic.clone(),
             offset,
             limit,
             reply,
         };
-        let _ = self.places.of(&topic).send(message).await;
+        let _ = self.rosters.of(&topic).send(message).await;
         page.await.map_err(|_| Refusal::Unavailable)
     }
 
@@ -604,11 +614,11 @@ impl Hub {
     pub async fn typing(&self, channel: ChannelId) -> Result<Vec<UserId>, Refusal> {
         let topic = Topic::Channel(channel);
         let (reply, users) = oneshot::channel();
-        let message = places::Message::Typing {
+        let message = roster_shard::Message::Typing {
             topic: topic.clone(),
             reply,
         };
-        let _ = self.places.of(&topic).send(message).await;
+        let _ = self.rosters.of(&topic).send(message).await;
         users.await.map_err(|_| Refusal::Unavailable)
     }
 
@@ -627,14 +637,14 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let by = acting(user);
         let session = by.session;
-        self.happened(user, Input::Acted { session, device })
+        self.happened(user, Input::ServiceActed { session, device })
             .await?;
-        let input = |asker| Input::Joined {
+        let input = |reply_to| Input::Joined {
             by,
             channel,
             meta,
             watch: None,
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
     }
@@ -648,10 +658,10 @@ impl Hub {
     /// [`Refusal::NoSession`] on a node that is alone and has nothing of the user. [`Refusal::Unavailable`] if the
     /// hub has stopped.
     pub async fn act_heartbeat(&self, user: &UserId, channel: &ChannelId) -> Result<(), Refusal> {
-        let input = |asker| Input::Prolonged {
+        let input = |reply_to| Input::Prolonged {
             session: acting(user).session,
             channel: channel.clone(),
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
     }
@@ -662,10 +672,10 @@ impl Hub {
     ///
     /// [`Refusal::NoSession`] if no service acts for the user; [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn act_leave(&self, user: &UserId, channel: ChannelId) -> Result<(), Refusal> {
-        let input = |asker| Input::Departed {
+        let input = |reply_to| Input::Departed {
             by: acting(user),
             channel,
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
     }
@@ -689,12 +699,12 @@ impl Hub {
             self.act_heartbeat(user, &channel).await?;
         }
         let (reply, answer) = oneshot::channel();
-        let message = places::Message::Happened(rosters::Input::Said {
+        let message = roster_shard::Message::Happened(rosters::Input::Said {
             channel: channel.clone(),
             session: acting(user).session,
             event,
             payload,
-            asker: Some(Asker::Caller(reply)),
+            reply_to: Some(ReplyTo::Caller(reply)),
         });
         let message = people::Message::Forward(Topic::Channel(channel), message);
         let _ = self.people.of(user).send(message).await;
@@ -717,15 +727,15 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let topic = Topic::Channel(channel.clone());
         let (reply, answer) = oneshot::channel();
-        let message = places::Message::Happened(rosters::Input::Announced {
+        let message = roster_shard::Message::Happened(rosters::Input::Announced {
             channel,
             outsider,
             user,
             event,
             payload,
-            asker: Some(Asker::Caller(reply)),
+            reply_to: Some(ReplyTo::Caller(reply)),
         });
-        let _ = self.places.of(&topic).send(message).await;
+        let _ = self.rosters.of(&topic).send(message).await;
         answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
     }
 
@@ -733,9 +743,9 @@ impl Hub {
     /// somebody on this node is in them, or watches them.
     pub async fn channels(&self) -> Vec<Occupied> {
         let mut all = Vec::new();
-        for shard in self.places.all() {
+        for shard in self.rosters.all() {
             let (reply, channels) = oneshot::channel();
-            let _ = shard.send(places::Message::Channels(reply)).await;
+            let _ = shard.send(roster_shard::Message::Channels(reply)).await;
             all.extend(channels.await.unwrap_or_default());
         }
         all.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
@@ -768,9 +778,9 @@ impl Hub {
             let away_for = self.counters.store_away_for();
             counts.unsaved_for = counts.unsaved_for.max(away_for);
         }
-        for shard in self.places.all() {
+        for shard in self.rosters.all() {
             let (reply, channels) = oneshot::channel();
-            let _ = shard.send(places::Message::Count(reply)).await;
+            let _ = shard.send(roster_shard::Message::Count(reply)).await;
             counts.channels += channels.await.unwrap_or(0);
         }
         counts
@@ -806,7 +816,7 @@ impl Hub {
         is_kept
     }
 
-    async fn happened(&self, user: &UserId, input: Input<Asker>) -> Result<(), Refusal> {
+    async fn happened(&self, user: &UserId, input: Input<ReplyTo>) -> Result<(), Refusal> {
         let message = people::Message::Happened(user.clone(), input);
         let sent = self.people.of(user).send(message).await;
         sent.map_err(|_| Refusal::Unavailable)
@@ -815,10 +825,10 @@ impl Hub {
     async fn ask(
         &self,
         user: &UserId,
-        input: impl FnOnce(Asker) -> Input<Asker>,
+        input: impl FnOnce(ReplyTo) -> Input<ReplyTo>,
     ) -> Result<Answer, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.happened(user, input(Asker::Caller(reply))).await?;
+        self.happened(user, input(ReplyTo::Caller(reply))).await?;
         answer.await.map_err(|_| Refusal::Unavailable)?
     }
 }
@@ -830,7 +840,7 @@ fn acting(user: &UserId) -> Connection {
         0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128,
         |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b),
     );
-    Connection::acted(SessionId::from_u128(number))
+    Connection::of_service(SessionId::from_u128(number))
 }
 
 /// The moment `ago` before `now`.

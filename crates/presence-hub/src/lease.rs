@@ -15,9 +15,9 @@ use presence_core::{Timestamp, Timing};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
-use crate::link::{Holding, Homes};
+use crate::link::{Holding, ReplyRouter};
 use crate::pending::sleep_until;
 use crate::pulse::Pulse;
 
@@ -33,10 +33,10 @@ type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Option<Input>> + Se
 pub(crate) struct Leasing<T> {
     store: Arc<T>,
     name: Arc<str>,
-    clock: Clock,
+    clock: WallClock,
     nodes: Nodes,
     holding: Arc<Holding>,
-    homes: Homes,
+    router: ReplyRouter,
     counters: Arc<Counters>,
     in_flight: InFlight,
     /// Who is told when the last renewal is stored.
@@ -47,10 +47,10 @@ impl<T: Topics> Leasing<T> {
     pub(crate) fn new(
         store: Arc<T>,
         name: Arc<str>,
-        clock: Clock,
+        clock: WallClock,
         nodes: Nodes,
         holding: Arc<Holding>,
-        homes: Homes,
+        router: ReplyRouter,
         counters: Arc<Counters>,
     ) -> Self {
         Leasing {
@@ -59,7 +59,7 @@ impl<T: Topics> Leasing<T> {
             clock,
             nodes,
             holding,
-            homes,
+            router,
             counters,
             in_flight: FuturesUnordered::new(),
             stopping: None,
@@ -122,7 +122,7 @@ impl<T: Topics> Leasing<T> {
             let (until, at_store) = (self.nodes.holds_until(), self.nodes.holds_until_at_store());
             self.holding.until(until, at_store);
             self.holding
-                .answers_for(self.nodes.parts(self.clock.now()).collect());
+                .answers_for(self.nodes.partitions(self.clock.now()).collect());
             for effect in effects {
                 self.perform(effect).await;
             }
@@ -135,11 +135,11 @@ impl<T: Topics> Leasing<T> {
             Effect::Renew {
                 me,
                 ttl,
-                settled_until,
+                stored_up_to,
             } => {
                 let name = self.name.clone();
                 self.in_flight.push(Box::pin(async move {
-                    match store.renew(me, &name, ttl, settled_until).await {
+                    match store.renew(me, &name, ttl, stored_up_to).await {
                         Ok(leases) => Some(Input::Renewed(leases)),
                         Err(error) => {
                             warn(&error, "cannot renew the lease of this node");
@@ -148,12 +148,12 @@ impl<T: Topics> Leasing<T> {
                     }
                 }));
             }
-            Effect::Condemn(who) => self.in_flight.push(Box::pin(async move {
-                let is_dead = store.condemn(who).await;
+            Effect::MarkDead(who) => self.in_flight.push(Box::pin(async move {
+                let is_dead = store.mark_dead(who).await;
                 let is_dead =
                     is_dead.inspect_err(|error| warn(error, "cannot declare a node dead"));
                 let is_dead = is_dead.unwrap_or(false);
-                Some(Input::Condemned { who, is_dead })
+                Some(Input::MarkedDead { who, is_dead })
             })),
             Effect::Reap(who) => self.in_flight.push(Box::pin(async move {
                 let more = store.reap(who).await;
@@ -174,19 +174,19 @@ impl<T: Topics> Leasing<T> {
             })),
             Effect::Become(me) => {
                 tracing::warn!(%me, "this node was declared dead: it writes its sessions again");
-                self.homes.spread(News::Become(me)).await;
+                self.router.spread(News::Become(me)).await;
             }
             Effect::Lost(who) => {
                 tracing::info!(%who, "a node is dead");
                 Counters::add(&self.counters.nodes_lost, 1);
-                self.homes.spread(News::Lost(who)).await;
+                self.router.spread(News::Lost(who)).await;
             }
-            Effect::Distrust => {
+            Effect::Invalidate => {
                 tracing::warn!("the shared store has lost data: this node writes its own again");
-                self.homes.spread(News::Distrust(None)).await;
+                self.router.spread(News::Invalidate(None)).await;
             }
-            Effect::Settled(until) => self.homes.spread(News::Settled(until)).await,
-            Effect::StoreAhead(ms) => self.homes.spread(News::StoreAhead(ms)).await,
+            Effect::StoredUpTo(until) => self.router.spread(News::StoredUpTo(until)).await,
+            Effect::StoreAhead(ms) => self.router.spread(News::StoreAhead(ms)).await,
             Effect::Away(is_away) => {
                 match is_away {
                     true => tracing::warn!(
@@ -195,7 +195,7 @@ impl<T: Topics> Leasing<T> {
                     false => tracing::info!("the shared store answers again"),
                 }
                 self.counters.shared_away.store(is_away, Relaxed);
-                self.homes.tell_away(is_away).await;
+                self.router.tell_away(is_away).await;
             }
         }
     }

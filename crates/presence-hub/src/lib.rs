@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Users are spread over shards by user id, and channels and workspaces by name. Each shard is one task that owns its
-//! part of the state and handles messages. Entries go from users to rosters, and events from rosters to outboxes.
+//! part of the state and handles messages. Entries go from users to rosters, and events from rosters to send queues.
 //! Nothing goes back, so no two shards can wait for each other.
 
 mod backlog;
@@ -18,30 +18,30 @@ mod counters;
 mod guarded;
 mod hooks;
 mod hub;
-mod keeper;
 mod lease;
 mod link;
 mod memory;
-mod outbox;
 mod pending;
 mod people;
-mod places;
+mod profile_writer;
 mod pulse;
 mod retention;
+mod roster_shard;
+mod send_queue;
 mod session;
 mod shards;
+mod shared_event;
 mod sweeper;
 mod tasks;
-mod told;
 
-pub use clock::Clock;
+pub use clock::WallClock;
 pub use counters::{Counters, Counts};
 pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, Settings};
-pub use outbox::Ended;
-pub use places::Occupied;
+pub use roster_shard::Occupied;
+pub use send_queue::Ended;
 pub use session::{Busy, Delivery, Reference, Session};
-pub use told::{DIALECTS_MAX, Told};
+pub use shared_event::{DIALECTS_MAX, SharedEvent};
 
 /// The examples of `README.md`, compiled with the doc tests.
 #[cfg(doctest)]

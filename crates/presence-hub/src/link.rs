@@ -1,5 +1,5 @@
-//! The way from the shards to the shared store and back. Requests are sent in batches, a part of the store never waits
-//! for another part, and replies go to the shard that they are for.
+//! The way from the shards to the shared store and back. Requests are sent in batches, a partition of the store never waits
+//! for another partition, and replies go to the shard that they are for.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,27 +10,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use presence_core::cluster::{Murmur, News, Peek, Reply, Request, Subject, Write};
+use presence_core::cluster::{Ephemeral, News, Peek, Reply, Request, Subject, Write};
 use presence_core::ports::{Notice, Row, StoreError, Topics};
 use presence_core::{Timestamp, UserId};
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::pulse::Pulse;
 use crate::shards::Shards;
-use crate::{people, places};
+use crate::{people, roster_shard};
 
 /// The number of requests that wait to be looked at. For a further one the shard is told that the store does not
 /// answer, and asks again.
 const REQUESTS_MAX: usize = 16 * 1024;
-/// The number of requests of one kind that are sent to one part of the store at once; the others wait for
+/// The number of requests of one kind that are sent to one partition of the store at once; the others wait for
 /// the next batch.
 const BATCH_MAX: usize = 512;
-/// The number of subjects of a part whose ephemeral messages wait; those of further subjects are dropped.
-const MURMURS_MAX: usize = 256;
+/// The number of subjects of a partition whose ephemeral messages wait; those of further subjects are dropped.
+const EPHEMERAL_SUBJECTS_MAX: usize = 256;
 /// The number of ephemeral messages of one subject that wait; further ones are dropped.
-const MURMURS_PER_SUBJECT_MAX: usize = 256;
+const EPHEMERALS_PER_SUBJECT_MAX: usize = 256;
 
 /// Takes the requests of the shards.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Link {
             }
             Request::Write(_) => Ok(Some(Reply::Written(None))),
             Request::Fence { write, .. } => Ok(fenced(&write.subject, false)),
-            Request::Murmur(..) => Ok(None),
+            Request::Ephemeral(..) => Ok(None),
             close @ Request::Close(_) => Err(close),
         }
     }
@@ -79,7 +79,7 @@ impl Link {
 /// The reply to a user whose hiding was to be told to a place.
 fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
     match subject {
-        Subject::Place(topic) => Some(Reply::Fenced {
+        Subject::Topic(topic) => Some(Reply::Fenced {
             topic: topic.clone(),
             is_done,
         }),
@@ -89,8 +89,8 @@ fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
 
 /// The outcome of a save, for the row that waits in the outbox of the store.
 #[derive(Debug)]
-pub(crate) enum Fate {
-    /// The profile is saved, so the row can be settled.
+pub(crate) enum SaveOutcome {
+    /// The profile is saved, so the row can be acknowledged.
     Saved(Row),
     /// The profile could not be saved. It is saved when the store of profiles works again.
     GivenUp(Row),
@@ -98,25 +98,25 @@ pub(crate) enum Fate {
 
 /// Takes the outcomes of saves from the shards.
 #[derive(Clone, Debug)]
-pub(crate) struct Settling {
-    fates: mpsc::Sender<Fate>,
+pub(crate) struct SaveOutcomes {
+    outcomes: mpsc::Sender<SaveOutcome>,
 }
 
-impl Settling {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Fate>) {
-        let (fates, inbox) = mpsc::channel(REQUESTS_MAX);
-        (Settling { fates }, inbox)
+impl SaveOutcomes {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<SaveOutcome>) {
+        let (outcomes, inbox) = mpsc::channel(REQUESTS_MAX);
+        (SaveOutcomes { outcomes }, inbox)
     }
 
-    /// Reports outcomes. If there is no room for one, the sweeper of that part finds its row later.
-    pub(crate) fn tell(&self, fates: Vec<Fate>) {
-        for fate in fates {
-            let _ = self.fates.try_send(fate);
+    /// Reports outcomes. If there is no room for one, the sweeper of that partition finds its row later.
+    pub(crate) fn tell(&self, outcomes: Vec<SaveOutcome>) {
+        for outcome in outcomes {
+            let _ = self.outcomes.try_send(outcome);
         }
     }
 }
 
-/// Until when this node holds its lease, for every task that writes; and the parts of the store in which it finishes
+/// Until when this node holds its lease, for every task that writes; and the partitions of the store in which it finishes
 /// what others have begun.
 #[derive(Debug)]
 pub(crate) struct Holding {
@@ -126,7 +126,7 @@ pub(crate) struct Holding {
     until_at_store: AtomicU64,
     /// Whether a write failed, or the store has lost data, since this was last checked.
     is_troubled: AtomicBool,
-    parts: watch::Sender<Arc<[u16]>>,
+    partitions: watch::Sender<Arc<[u16]>>,
 }
 
 impl Holding {
@@ -136,7 +136,7 @@ impl Holding {
             until: AtomicU64::default(),
             until_at_store: AtomicU64::default(),
             is_troubled: AtomicBool::default(),
-            parts: watch::Sender::default(),
+            partitions: watch::Sender::default(),
         }
     }
 
@@ -168,36 +168,38 @@ impl Holding {
         now.as_millis() < self.until.load(Relaxed)
     }
 
-    pub(crate) fn answers_for(&self, parts: Arc<[u16]>) {
-        self.parts.send_if_modified(|it| {
-            let is_new = *it != parts;
-            *it = parts;
+    pub(crate) fn answers_for(&self, partitions: Arc<[u16]>) {
+        self.partitions.send_if_modified(|it| {
+            let is_new = *it != partitions;
+            *it = partitions;
             is_new
         });
     }
 
-    pub(crate) fn parts(&self) -> watch::Receiver<Arc<[u16]>> {
-        self.parts.subscribe()
+    pub(crate) fn partitions(&self) -> watch::Receiver<Arc<[u16]>> {
+        self.partitions.subscribe()
     }
 }
 
 /// The shards, to send replies to.
 #[derive(Clone, Debug)]
-pub(crate) struct Homes {
+pub(crate) struct ReplyRouter {
     pub(crate) people: Shards<people::Message>,
-    pub(crate) places: Shards<places::Message>,
+    pub(crate) rosters: Shards<roster_shard::Message>,
 }
 
-impl Homes {
+impl ReplyRouter {
     async fn reply(&self, subject: Subject, reply: Reply) {
         match subject {
             Subject::User(user) => {
                 let mailbox = self.people.of(&user);
                 let _ = mailbox.send(people::Message::Stored(user, reply)).await;
             }
-            Subject::Place(topic) => {
-                let mailbox = self.places.of(&topic);
-                let _ = mailbox.send(places::Message::Stored(topic, reply)).await;
+            Subject::Topic(topic) => {
+                let mailbox = self.rosters.of(&topic);
+                let _ = mailbox
+                    .send(roster_shard::Message::Stored(topic, reply))
+                    .await;
             }
         }
     }
@@ -212,8 +214,8 @@ impl Homes {
         for mailbox in self.people.all() {
             let _ = mailbox.send(people::Message::News(news)).await;
         }
-        for mailbox in self.places.all() {
-            let _ = mailbox.send(places::Message::News(news)).await;
+        for mailbox in self.rosters.all() {
+            let _ = mailbox.send(roster_shard::Message::News(news)).await;
         }
     }
 }
@@ -222,23 +224,23 @@ impl Homes {
 pub(crate) async fn listen<T: Topics>(
     store: Arc<T>,
     holding: Arc<Holding>,
-    homes: Homes,
+    router: ReplyRouter,
     counters: Arc<Counters>,
 ) {
     loop {
         match store.next().await {
             Notice::Patched(subject, patch) => {
                 Counters::add(&counters.patches_heard, 1);
-                homes.reply(subject, Reply::Patched(patch)).await;
+                router.reply(subject, Reply::Patched(patch)).await;
             }
-            Notice::Murmured(subject, murmurs) => {
-                homes.reply(subject, Reply::Murmured(murmurs)).await;
+            Notice::Ephemeral(subject, ephemerals) => {
+                router.reply(subject, Reply::Ephemeral(ephemerals)).await;
             }
-            Notice::At(subject, clock) => homes.reply(subject, Reply::At(clock)).await,
-            Notice::Forgot(shard) => {
-                Counters::add(&counters.distrusted, 1);
+            Notice::At(subject, clock) => router.reply(subject, Reply::At(clock)).await,
+            Notice::Forgot(partition) => {
+                Counters::add(&counters.invalidated, 1);
                 holding.trouble("a part of it was lost, or is in doubt");
-                homes.spread(News::Distrust(Some(shard))).await;
+                router.spread(News::Invalidate(Some(partition))).await;
             }
         }
     }
@@ -252,12 +254,12 @@ enum Kind {
     Writes,
     Fences,
     Doors,
-    Murmurs,
+    Ephemerals,
 }
 
-/// What waits for one part of the store. One batch of each kind is under way.
+/// What waits for one partition of the store. One batch of each kind is under way.
 #[derive(Debug, Default)]
-struct Lane {
+struct RequestQueue {
     writes: Vec<Write>,
     is_writing: bool,
     /// Writes to places, on behalf of users who hide.
@@ -266,38 +268,38 @@ struct Lane {
     /// Requests to open, read and close maps, in order.
     doors: Vec<Request>,
     is_opening: bool,
-    murmurs: HashMap<Subject, Vec<Murmur>>,
-    is_murmuring: bool,
+    ephemerals: HashMap<Subject, Vec<Ephemeral>>,
+    is_sending_ephemerals: bool,
 }
 
 /// The task that sends requests to the store.
-pub(crate) struct Errands<T> {
+pub(crate) struct StoreWorker<T> {
     store: Arc<T>,
-    clock: Clock,
+    clock: WallClock,
     holding: Arc<Holding>,
-    homes: Homes,
+    router: ReplyRouter,
     counters: Arc<Counters>,
-    lanes: HashMap<u16, Lane>,
+    queues: HashMap<u16, RequestQueue>,
     in_flight: InFlight,
-    /// The number of requests that wait for their part of the store.
+    /// The number of requests that wait for their partition of the store.
     waiting: usize,
 }
 
-impl<T: Topics> Errands<T> {
+impl<T: Topics> StoreWorker<T> {
     pub(crate) fn new(
         store: Arc<T>,
-        clock: Clock,
+        clock: WallClock,
         holding: Arc<Holding>,
-        homes: Homes,
+        router: ReplyRouter,
         counters: Arc<Counters>,
     ) -> Self {
-        Errands {
+        StoreWorker {
             store,
             clock,
             holding,
-            homes,
+            router,
             counters,
-            lanes: HashMap::new(),
+            queues: HashMap::new(),
             in_flight: FuturesUnordered::new(),
             waiting: 0,
         }
@@ -313,113 +315,115 @@ impl<T: Topics> Errands<T> {
                         return;
                     }
                     self.waiting += received;
-                    let mut shards: Vec<u16> = Vec::new();
+                    let mut partitions: Vec<u16> = Vec::new();
                     for request in requests.drain(..) {
-                        let shard = request.subject().shard();
-                        shards.push(shard);
-                        self.lanes.entry(shard).or_default().take(request);
+                        let partition = request.subject().partition();
+                        partitions.push(partition);
+                        self.queues.entry(partition).or_default().take(request);
                     }
-                    shards.sort_unstable();
-                    shards.dedup();
-                    for shard in shards {
-                        self.start(shard).await;
+                    partitions.sort_unstable();
+                    partitions.dedup();
+                    for partition in partitions {
+                        self.start(partition).await;
                     }
                 }
-                Some((shard, kind, replies)) = self.in_flight.next() => {
+                Some((partition, kind, replies)) = self.in_flight.next() => {
                     for (subject, reply) in replies {
-                        self.homes.reply(subject, reply).await;
+                        self.router.reply(subject, reply).await;
                     }
-                    if let Some(lane) = self.lanes.get_mut(&shard) {
-                        lane.finished(kind);
+                    if let Some(queue) = self.queues.get_mut(&partition) {
+                        queue.finished(kind);
                     }
-                    self.start(shard).await;
+                    self.start(partition).await;
                 }
             }
         }
     }
 
-    /// Sends what waits for one part of the store, unless a batch of its kind is under way there.
-    async fn start(&mut self, shard: u16) {
-        let Some(lane) = self.lanes.get_mut(&shard) else {
+    /// Sends what waits for one partition of the store, unless a batch of its kind is under way there.
+    async fn start(&mut self, partition: u16) {
+        let Some(queue) = self.queues.get_mut(&partition) else {
             return;
         };
         let mut refused = Vec::new();
-        if !lane.is_writing && !lane.writes.is_empty() {
-            let rest = lane.writes.split_off(lane.writes.len().min(BATCH_MAX));
-            let mut writes = std::mem::replace(&mut lane.writes, rest);
+        if !queue.is_writing && !queue.writes.is_empty() {
+            let rest = queue.writes.split_off(queue.writes.len().min(BATCH_MAX));
+            let mut writes = std::mem::replace(&mut queue.writes, rest);
             if self.holding.is_held(self.clock.now()) {
                 let until = self.holding.deadline();
                 writes.iter_mut().for_each(|it| it.until = Some(until));
-                lane.is_writing = true;
+                queue.is_writing = true;
                 Counters::add(&self.counters.shared_writes, writes.len());
                 let (store, counters) = (self.store.clone(), self.counters.clone());
                 let holding = self.holding.clone();
                 self.in_flight
-                    .push(Box::pin(write(shard, store, writes, holding, counters)));
+                    .push(Box::pin(write(partition, store, writes, holding, counters)));
             } else {
                 refused = writes;
             }
         }
         let mut unfenced = Vec::new();
-        if !lane.is_fencing && !lane.fences.is_empty() {
-            let mut fences = lane.next_fences();
+        if !queue.is_fencing && !queue.fences.is_empty() {
+            let mut fences = queue.next_fences();
             if self.holding.is_held(self.clock.now()) {
                 let until = self.holding.deadline();
                 fences.iter_mut().for_each(|(_, it)| it.until = Some(until));
-                lane.is_fencing = true;
+                queue.is_fencing = true;
                 Counters::add(&self.counters.shared_writes, fences.len());
                 let (store, counters) = (self.store.clone(), self.counters.clone());
                 let holding = self.holding.clone();
                 self.in_flight
-                    .push(Box::pin(fence(shard, store, fences, holding, counters)));
+                    .push(Box::pin(fence(partition, store, fences, holding, counters)));
             } else {
                 unfenced = fences;
             }
         }
-        if !lane.is_opening && !lane.doors.is_empty() {
-            lane.is_opening = true;
-            let doors = std::mem::take(&mut lane.doors);
+        if !queue.is_opening && !queue.doors.is_empty() {
+            queue.is_opening = true;
+            let doors = std::mem::take(&mut queue.doors);
             let (store, counters) = (self.store.clone(), self.counters.clone());
             self.in_flight
-                .push(Box::pin(open(shard, store, doors, counters)));
+                .push(Box::pin(open(partition, store, doors, counters)));
         }
-        if !lane.is_murmuring && !lane.murmurs.is_empty() {
-            lane.is_murmuring = true;
-            let murmurs: Vec<_> = lane.murmurs.drain().collect();
+        if !queue.is_sending_ephemerals && !queue.ephemerals.is_empty() {
+            queue.is_sending_ephemerals = true;
+            let ephemerals: Vec<_> = queue.ephemerals.drain().collect();
             let store = self.store.clone();
             self.in_flight.push(Box::pin(async move {
-                store.murmur(&murmurs).await;
-                (shard, Kind::Murmurs, Vec::new())
+                store.send_ephemeral(&ephemerals).await;
+                (partition, Kind::Ephemerals, Vec::new())
             }));
         }
-        if lane.is_idle() {
-            self.lanes.remove(&shard);
+        if queue.is_idle() {
+            self.queues.remove(&partition);
         }
-        let lanes = self.lanes.values();
-        self.waiting = lanes.map(Lane::waiting).sum();
+        let queues = self.queues.values();
+        self.waiting = queues.map(RequestQueue::waiting).sum();
         // The lease has lapsed as far as this node knows: others may have declared it dead.
         for write in refused {
             self.holding.trouble("the lease has lapsed");
-            self.homes.reply(write.subject, Reply::Written(None)).await;
+            self.router.reply(write.subject, Reply::Written(None)).await;
         }
         for (user, write) in unfenced {
             if let Some(reply) = fenced(&write.subject, false) {
-                self.homes.reply(Subject::User(user), reply).await;
+                self.router.reply(Subject::User(user), reply).await;
             }
         }
     }
 }
 
-impl Lane {
+impl RequestQueue {
     fn take(&mut self, request: Request) {
         match request {
             Request::Write(write) => self.writes.push(write),
             Request::Fence { user, write } => self.fences.push((user, write)),
-            Request::Murmur(subject, murmurs) => {
-                if self.murmurs.len() < MURMURS_MAX || self.murmurs.contains_key(&subject) {
-                    let waiting = self.murmurs.entry(subject).or_default();
-                    waiting.extend(murmurs);
-                    waiting.truncate(MURMURS_PER_SUBJECT_MAX);
+            Request::Ephemeral(subject, ephemerals) => {
+                if self.ephemerals.len() < EPHEMERAL_SUBJECTS_MAX
+                    || self.ephemerals.contains_key(&subject)
+                {
+                    let waiting = self.ephemerals.entry(subject).or_default();
+                    waiting.extend(ephemerals);
+                    waiting.truncate(EPHEMERALS_PER_SUBJECT_MAX);
                 }
             }
             door @ (Request::Open { .. }
@@ -455,18 +459,19 @@ impl Lane {
             Kind::Fences => self.is_fencing = false,
             Kind::Writes => self.is_writing = false,
             Kind::Doors => self.is_opening = false,
-            Kind::Murmurs => self.is_murmuring = false,
+            Kind::Ephemerals => self.is_sending_ephemerals = false,
         }
     }
 
     fn is_idle(&self) -> bool {
-        let is_busy = self.is_writing || self.is_fencing || self.is_opening || self.is_murmuring;
-        !is_busy && self.waiting() == 0 && self.murmurs.is_empty()
+        let is_busy =
+            self.is_writing || self.is_fencing || self.is_opening || self.is_sending_ephemerals;
+        !is_busy && self.waiting() == 0 && self.ephemerals.is_empty()
     }
 }
 
 async fn write<T: Topics>(
-    shard: u16,
+    partition: u16,
     store: Arc<T>,
     writes: Vec<Write>,
     holding: Arc<Holding>,
@@ -480,11 +485,11 @@ async fn write<T: Topics>(
         let reply = Reply::Written(noted(outcome, &counters));
         (write.subject, reply)
     });
-    (shard, Kind::Writes, replies.collect())
+    (partition, Kind::Writes, replies.collect())
 }
 
 async fn fence<T: Topics>(
-    shard: u16,
+    partition: u16,
     store: Arc<T>,
     fences: Vec<(UserId, Write)>,
     holding: Arc<Holding>,
@@ -500,13 +505,13 @@ async fn fence<T: Topics>(
         let is_done = noted(outcome, &counters).is_some();
         Some((Subject::User(user), fenced(&write.subject, is_done)?))
     });
-    (shard, Kind::Fences, replies.collect())
+    (partition, Kind::Fences, replies.collect())
 }
 
 /// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A peek is apart from
 /// that: somebody waits for each.
 async fn open<T: Topics>(
-    shard: u16,
+    partition: u16,
     store: Arc<T>,
     doors: Vec<Request>,
     counters: Arc<Counters>,
@@ -539,7 +544,7 @@ async fn open<T: Topics>(
             Request::Peek { .. }
             | Request::Write(_)
             | Request::Fence { .. }
-            | Request::Murmur(..) => {}
+            | Request::Ephemeral(..) => {}
         }
     }
     for (subject, ask, peek) in peeking {
@@ -579,7 +584,7 @@ async fn open<T: Topics>(
             replies.push((subject, Reply::Read { ask, snapshot }));
         }
     }
-    (shard, Kind::Doors, replies)
+    (partition, Kind::Doors, replies)
 }
 
 fn noted<V>(outcome: Result<V, StoreError>, counters: &Counters) -> Option<V> {

@@ -6,7 +6,7 @@ use presence_core::ports::{Note, Sessions};
 use presence_core::users::{Effect, Users};
 use presence_core::{Timestamp, Timing};
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::sweeper::every;
 
 /// Stores the sessions of one shard of users.
@@ -52,7 +52,7 @@ impl Memory {
 }
 
 /// Stores now and then that the process is alive, while anybody else uses `sessions`.
-pub(crate) async fn stay_alive(sessions: Weak<dyn Sessions>, clock: Clock) {
+pub(crate) async fn stay_alive(sessions: Weak<dyn Sessions>, clock: WallClock) {
     let mut ticks = every(Timing::ALIVE_EVERY);
     loop {
         ticks.tick().await;

@@ -12,37 +12,37 @@ use presence_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
-use crate::keeper::{Keeper, Kept, Outcome, Unread};
-use crate::link::{Link, Settling};
+use crate::link::{Link, SaveOutcomes};
 use crate::memory::Memory;
-use crate::outbox::{Ended, Outbox, Undo};
 use crate::pending::sleep_until;
-use crate::places;
+use crate::profile_writer::{Answers, ProfileWriter, Unread, WriterEvent};
+use crate::roster_shard;
+use crate::send_queue::{Ended, SendQueue, Undo};
 use crate::session::Reference;
 use crate::shards::Shards;
-use crate::told::Told;
+use crate::shared_event::SharedEvent;
 
 /// The number of messages that are taken at once before the clock and the store are looked at again.
 const BATCH_MAX: usize = 256;
 
 /// Where an answer goes.
 #[derive(Debug)]
-pub(crate) enum Asker {
-    /// To a connection, through its outbox. Without a reference only a refusal is delivered.
+pub(crate) enum ReplyTo {
+    /// To a connection, through its send queue. Without a reference only a refusal is delivered.
     Connection {
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
         reference: Option<Reference>,
         undo: Option<Box<Undo>>,
     },
     /// To a connection that has lost events about its own user.
-    Reader(Arc<Outbox>),
+    Reader(Arc<SendQueue>),
     /// To a caller that waits.
     Caller(oneshot::Sender<Result<Answer, Refusal>>),
     /// To a connection that asks for a session.
     Door {
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
         reply: oneshot::Sender<Result<Welcome, Refusal>>,
     },
 }
@@ -60,7 +60,7 @@ pub(crate) struct Welcome {
 
 #[derive(Debug)]
 pub(crate) enum Message {
-    Happened(UserId, Input<Asker>),
+    Happened(UserId, Input<ReplyTo>),
     /// The shared store answered, or announced a change.
     Stored(UserId, Reply),
     /// News that concern every shard.
@@ -69,17 +69,17 @@ pub(crate) enum Message {
     Away(bool),
     /// An input for a roster. Everything that a session does goes through the shard of its user, so that it
     /// stays in order.
-    Forward(Topic, places::Message),
+    Forward(Topic, roster_shard::Message),
     Watch {
         user: UserId,
         watcher: SessionId,
-        outbox: Arc<Outbox>,
-        asker: Option<Asker>,
+        send_queue: Arc<SendQueue>,
+        reply_to: Option<ReplyTo>,
     },
     Unwatch {
         user: UserId,
         watcher: SessionId,
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
     },
     Count(oneshot::Sender<Count>),
     /// The node is about to stop: keep sessions without a connection for this time.
@@ -97,16 +97,16 @@ pub(crate) struct Count {
 }
 
 pub(crate) struct People<P> {
-    clock: Clock,
-    users: Users<Asker>,
-    keeper: Keeper<P>,
-    rosters: Shards<places::Message>,
+    clock: WallClock,
+    users: Users<ReplyTo>,
+    writer: ProfileWriter<P>,
+    rosters: Shards<roster_shard::Message>,
     /// The way to the shared store, if there is one.
     link: Option<Link>,
     /// How often the process had stood still when that was last checked.
     stops: u64,
-    /// Where the outcomes of saves are reported, to settle the rows of the outbox.
-    settling: Option<Settling>,
+    /// Where the outcomes of saves are reported, to acknowledge the rows of the outbox.
+    save_outcomes: Option<SaveOutcomes>,
     /// Where the sessions are stored for the next process, if they are.
     memory: Option<Memory>,
     /// Requests that had no room on their way to the store, and must not be lost.
@@ -115,28 +115,28 @@ pub(crate) struct People<P> {
     is_alone: bool,
     counters: Arc<Counters>,
     /// The live connection of each session.
-    connections: HashMap<SessionId, (u32, Arc<Outbox>)>,
-    watchers: HashMap<UserId, Vec<(SessionId, Arc<Outbox>)>>,
+    connections: HashMap<SessionId, (u32, Arc<SendQueue>)>,
+    watchers: HashMap<UserId, Vec<(SessionId, Arc<SendQueue>)>>,
 }
 
 impl<P: Profiles> People<P> {
     pub(crate) fn new(
-        clock: Clock,
-        users: Users<Asker>,
+        clock: WallClock,
+        users: Users<ReplyTo>,
         store: Arc<P>,
-        rosters: Shards<places::Message>,
+        rosters: Shards<roster_shard::Message>,
         link: Option<Link>,
-        settling: Option<Settling>,
+        save_outcomes: Option<SaveOutcomes>,
         counters: Arc<Counters>,
     ) -> Self {
         People {
             stops: 0,
             clock,
             users,
-            keeper: Keeper::new(store, counters.clone()),
+            writer: ProfileWriter::new(store, counters.clone()),
             rosters,
             link,
-            settling,
+            save_outcomes,
             memory: None,
             unsent: Vec::new(),
             is_alone: false,
@@ -175,7 +175,7 @@ impl<P: Profiles> People<P> {
                         self.take(message, &mut effects).await;
                     }
                 }
-                kept = self.keeper.done() => self.kept(kept, &mut effects).await,
+                kept = self.writer.done() => self.kept(kept, &mut effects).await,
                 () = sleep_until(wakes) => {}
             }
             for request in std::mem::take(&mut self.unsent) {
@@ -205,7 +205,7 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    async fn take(&mut self, message: Message, effects: &mut Vec<Effect<Asker>>) {
+    async fn take(&mut self, message: Message, effects: &mut Vec<Effect<ReplyTo>>) {
         match message {
             Message::Happened(user, input) => {
                 if let Input::Left { by } | Input::Vanished { by, .. } = &input {
@@ -219,9 +219,9 @@ impl<P: Profiles> People<P> {
             Message::News(news) => self.hear(news).await,
             Message::Away(is_alone) => {
                 self.is_alone = is_alone;
-                let told = Arc::new(Told::new(Event::Alone { is_alone }.into()));
-                for (_, outbox) in self.connections.values() {
-                    outbox.tell(&told);
+                let shared = Arc::new(SharedEvent::new(Event::Alone { is_alone }.into()));
+                for (_, send_queue) in self.connections.values() {
+                    send_queue.tell(&shared);
                 }
             }
             Message::Forward(topic, message) => {
@@ -230,8 +230,8 @@ impl<P: Profiles> People<P> {
             Message::Watch {
                 user,
                 watcher,
-                outbox,
-                asker,
+                send_queue,
+                reply_to,
             } => {
                 let watchers = self.watchers.entry(user.clone()).or_default();
                 // Watching again, as those do who lost track, is answered again but counts once.
@@ -241,20 +241,20 @@ impl<P: Profiles> People<P> {
                     self.handle(&user, Input::Unwatched, effects).await;
                 }
                 let watchers = self.watchers.entry(user.clone()).or_default();
-                watchers.push((watcher, outbox));
-                let input = Input::Watched { watcher, asker };
+                watchers.push((watcher, send_queue));
+                let input = Input::Watched { watcher, reply_to };
                 self.handle(&user, input, effects).await;
             }
             Message::Unwatch {
                 user,
                 watcher,
-                outbox,
+                send_queue,
             } => {
                 let Some(watchers) = self.watchers.get_mut(&user) else {
                     return;
                 };
-                let is_it = |(id, it): &(SessionId, Arc<Outbox>)| {
-                    *id == watcher && Arc::ptr_eq(it, &outbox)
+                let is_it = |(id, it): &(SessionId, Arc<SendQueue>)| {
+                    *id == watcher && Arc::ptr_eq(it, &send_queue)
                 };
                 let Some(index) = watchers.iter().position(is_it) else {
                     return;
@@ -269,7 +269,7 @@ impl<P: Profiles> People<P> {
             Message::Count(reply) => {
                 let _ = reply.send(Count {
                     online: self.users.online(),
-                    waiting_since: self.keeper.oldest(),
+                    waiting_since: self.writer.oldest(),
                 });
             }
             Message::Hold(span, done) => {
@@ -283,8 +283,8 @@ impl<P: Profiles> People<P> {
     async fn handle(
         &mut self,
         user: &UserId,
-        input: Input<Asker>,
-        effects: &mut Vec<Effect<Asker>>,
+        input: Input<ReplyTo>,
+        effects: &mut Vec<Effect<ReplyTo>>,
     ) {
         let is_erasing = matches!(input, Input::Erased { .. });
         self.users.handle(self.clock.now(), user, input, effects);
@@ -308,7 +308,7 @@ impl<P: Profiles> People<P> {
     }
 
     /// Takes the effects out that have to be remembered, and writes them before anything else is performed.
-    fn remember(&mut self, effects: &mut Vec<(UserId, Effect<Asker>)>) {
+    fn remember(&mut self, effects: &mut Vec<(UserId, Effect<ReplyTo>)>) {
         if let Some(memory) = &mut self.memory {
             let notes = effects.extract_if(.., |(_, it)| matches!(it, Effect::Remember(_)));
             memory.note(notes.map(|(_, effect)| effect));
@@ -316,29 +316,29 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    async fn kept(&mut self, kept: Kept, effects: &mut Vec<Effect<Asker>>) {
+    async fn kept(&mut self, kept: WriterEvent, effects: &mut Vec<Effect<ReplyTo>>) {
         match kept {
-            Kept::Loaded(profiles, unread) => {
+            WriterEvent::Loaded(profiles, unread) => {
                 for (user, profile) in profiles {
                     self.handle(&user, Input::Loaded { profile }, effects).await;
                 }
                 self.unread(unread, effects).await;
             }
-            Kept::Unread(users) => self.unread(users, effects).await,
-            Kept::Saved(Outcome { granted, refused }, fates) => {
+            WriterEvent::Unread(users) => self.unread(users, effects).await,
+            WriterEvent::Saved(Answers { granted, refused }, outcomes) => {
                 let granted = granted.into_iter();
-                granted.for_each(|asker| answer(asker, Ok(Answer::Done)));
+                granted.for_each(|reply_to| answer(reply_to, Ok(Answer::Done)));
                 let refused = refused.into_iter();
-                refused.for_each(|asker| answer(asker, Err(Refusal::Unavailable)));
-                if let Some(settling) = &self.settling {
-                    settling.tell(fates);
+                refused.for_each(|reply_to| answer(reply_to, Err(Refusal::Unavailable)));
+                if let Some(save_outcomes) = &self.save_outcomes {
+                    save_outcomes.tell(outcomes);
                 }
             }
-            Kept::Nothing => {}
+            WriterEvent::Nothing => {}
         }
     }
 
-    async fn unread(&mut self, users: Vec<(UserId, Unread)>, effects: &mut Vec<Effect<Asker>>) {
+    async fn unread(&mut self, users: Vec<(UserId, Unread)>, effects: &mut Vec<Effect<ReplyTo>>) {
         for (user, why) in users {
             let input = match why {
                 Unread::Away => Input::Unread,
@@ -366,12 +366,12 @@ impl<P: Profiles> People<P> {
                 let input = Input::Stored(reply);
                 Box::pin(self.handle(&user, input, &mut Vec::new())).await;
             }
-            (Ok(Some(_)), Subject::Place(_)) => {}
+            (Ok(Some(_)), Subject::Topic(_)) => {}
             (Err(request), _) => self.unsent.push(request),
         }
     }
 
-    async fn perform(&mut self, user: &UserId, effect: Effect<Asker>) {
+    async fn perform(&mut self, user: &UserId, effect: Effect<ReplyTo>) {
         match effect {
             Effect::Ask(request) => self.ask(request).await,
             // It has been written already, or nobody wants it.
@@ -379,14 +379,16 @@ impl<P: Profiles> People<P> {
             Effect::Welcome {
                 connection,
                 restored,
-                asker,
+                reply_to,
             } => {
-                if let Asker::Door { outbox, reply } = asker {
+                if let ReplyTo::Door { send_queue, reply } = reply_to {
                     if self.is_alone {
                         let is_alone = true;
-                        outbox.tell(&Arc::new(Told::new(Event::Alone { is_alone }.into())));
+                        send_queue.tell(&Arc::new(SharedEvent::new(
+                            Event::Alone { is_alone }.into(),
+                        )));
                     }
-                    let entry = (connection.epoch, outbox);
+                    let entry = (connection.epoch, send_queue);
                     self.connections.insert(connection.session, entry);
                     let joined = self.users.channels(user, connection.session);
                     let alias = self.users.alias(user, connection.session);
@@ -409,10 +411,10 @@ impl<P: Profiles> People<P> {
                 }
             }
             Effect::Close { connection, reason } => {
-                if let Some((epoch, outbox)) = self.connections.get(&connection.session)
+                if let Some((epoch, send_queue)) = self.connections.get(&connection.session)
                     && *epoch == connection.epoch
                 {
-                    outbox.end(Ended::Closed(reason));
+                    send_queue.end(Ended::Closed(reason));
                     self.connections.remove(&connection.session);
                 }
             }
@@ -428,7 +430,7 @@ impl<P: Profiles> People<P> {
                     entry,
                     is_shared,
                 };
-                let message = places::Message::Happened(input);
+                let message = roster_shard::Message::Happened(input);
                 let _ = self.rosters.of(&topic).send(message).await;
             }
             Effect::Watch {
@@ -436,20 +438,20 @@ impl<P: Profiles> People<P> {
                 watcher,
                 watching,
                 have,
-                asker,
+                reply_to,
             } => {
-                if let Some((_, outbox)) = self.connections.get(&watcher) {
-                    let outbox = outbox.clone();
+                if let Some((_, send_queue)) = self.connections.get(&watcher) {
+                    let send_queue = send_queue.clone();
                     let mailbox = self.rosters.of(&topic).clone();
-                    let watch = places::Watch {
+                    let watch = roster_shard::Watch {
                         topic,
                         watcher,
                         watching,
                         have,
-                        outbox,
-                        asker,
+                        send_queue,
+                        reply_to,
                     };
-                    let _ = mailbox.send(places::Message::Watch(watch)).await;
+                    let _ = mailbox.send(roster_shard::Message::Watch(watch)).await;
                 }
             }
             Effect::Silence { topic, session } => {
@@ -457,51 +459,56 @@ impl<P: Profiles> People<P> {
                     topic: topic.clone(),
                     session,
                 };
-                let message = places::Message::Happened(input);
+                let message = roster_shard::Message::Happened(input);
                 let _ = self.rosters.of(&topic).send(message).await;
             }
             Effect::Tell { to, event } => self.tell(user, &to, event),
             Effect::Load => {
-                if let Some(kept) = self.keeper.load(user.clone()) {
+                if let Some(kept) = self.writer.load(user.clone()) {
                     Box::pin(self.kept(kept, &mut Vec::new())).await;
                 }
             }
             Effect::LookUp => {
-                if let Some(kept) = self.keeper.look_up(user.clone()) {
+                if let Some(kept) = self.writer.look_up(user.clone()) {
                     Box::pin(self.kept(kept, &mut Vec::new())).await;
                 }
             }
             Effect::Save {
                 profile,
                 version,
-                asker,
-            } => self.keeper.save(profile, version, asker),
-            Effect::Grant { asker, answer: it } => {
-                if let Asker::Reader(outbox) = &asker
+                reply_to,
+            } => self.writer.save(profile, version, reply_to),
+            Effect::Grant {
+                reply_to,
+                answer: it,
+            } => {
+                if let ReplyTo::Reader(send_queue) = &reply_to
                     && self.link.is_some()
                 {
                     let is_alone = self.is_alone;
-                    outbox.tell(&Arc::new(Told::new(Event::Alone { is_alone }.into())));
+                    send_queue.tell(&Arc::new(SharedEvent::new(
+                        Event::Alone { is_alone }.into(),
+                    )));
                 }
-                answer(asker, Ok(it));
+                answer(reply_to, Ok(it));
             }
-            Effect::Refuse { asker, why } => answer(asker, Err(why)),
+            Effect::Refuse { reply_to, why } => answer(reply_to, Err(why)),
         }
     }
 
     fn tell(&self, user: &UserId, to: &Audience, event: Event) {
         Counters::add(&self.counters.told, 1);
-        let told = Arc::new(Told::new(event.into()));
+        let shared = Arc::new(SharedEvent::new(event.into()));
         let watchers = || self.watchers.get(user).into_iter().flatten();
         match to {
             Audience::Sessions(sessions) => sessions
                 .iter()
                 .filter_map(|session| self.connections.get(session))
-                .for_each(|(_, outbox)| outbox.tell(&told)),
-            Audience::Watchers => watchers().for_each(|(_, outbox)| outbox.tell(&told)),
+                .for_each(|(_, send_queue)| send_queue.tell(&shared)),
+            Audience::Watchers => watchers().for_each(|(_, send_queue)| send_queue.tell(&shared)),
             Audience::Watcher(one) => watchers()
                 .filter(|(watcher, _)| watcher == one)
-                .for_each(|(_, outbox)| outbox.tell(&told)),
+                .for_each(|(_, send_queue)| send_queue.tell(&shared)),
         }
     }
 
@@ -514,8 +521,8 @@ impl<P: Profiles> People<P> {
     }
 
     async fn keep_everything(&mut self) {
-        for (_, outbox) in self.connections.values() {
-            outbox.end(Ended::Stopped);
+        for (_, send_queue) in self.connections.values() {
+            send_queue.end(Ended::Stopped);
         }
         let mut effects = Vec::new();
         self.users.note_last_seen(self.clock.now(), &mut effects);
@@ -524,9 +531,9 @@ impl<P: Profiles> People<P> {
             self.perform(&user, effect).await;
         }
         let mut effects = Vec::new();
-        self.keeper.hurry();
-        while !self.keeper.is_idle() {
-            let kept = self.keeper.done().await;
+        self.writer.hurry();
+        while !self.writer.is_idle() {
+            let kept = self.writer.done().await;
             self.kept(kept, &mut effects).await;
         }
     }
@@ -535,28 +542,28 @@ impl<P: Profiles> People<P> {
 impl<P> Drop for People<P> {
     /// Ends the connections of the shard with it, however it ends: nobody would tell them anything any more.
     fn drop(&mut self) {
-        for (_, outbox) in self.connections.values() {
-            outbox.end(Ended::Stopped);
+        for (_, send_queue) in self.connections.values() {
+            send_queue.end(Ended::Stopped);
         }
     }
 }
 
-pub(crate) fn answer(asker: Asker, outcome: Result<Answer, Refusal>) {
-    match asker {
-        Asker::Connection {
-            outbox,
+pub(crate) fn answer(reply_to: ReplyTo, outcome: Result<Answer, Refusal>) {
+    match reply_to {
+        ReplyTo::Connection {
+            send_queue,
             reference,
             undo,
-        } => outbox.answer(reference, outcome.map(drop), undo),
-        Asker::Reader(outbox) => {
-            if let Ok(Answer::Owned(owned)) = outcome {
-                outbox.tell(&Arc::new(Told::new(Event::Own(owned).into())));
+        } => send_queue.answer(reference, outcome.map(drop), undo),
+        ReplyTo::Reader(send_queue) => {
+            if let Ok(Answer::OwnView(own_view)) = outcome {
+                send_queue.tell(&Arc::new(SharedEvent::new(Event::OwnView(own_view).into())));
             }
         }
-        Asker::Caller(reply) => {
+        ReplyTo::Caller(reply) => {
             let _ = reply.send(outcome);
         }
-        Asker::Door { reply, .. } => {
+        ReplyTo::Door { reply, .. } => {
             if let Err(why) = outcome {
                 let _ = reply.send(Err(why));
             }

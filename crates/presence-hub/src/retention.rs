@@ -9,8 +9,8 @@ use presence_core::{Timestamp, UserId};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::clock::Clock;
-use crate::people::{Asker, Message};
+use crate::clock::WallClock;
+use crate::people::{Message, ReplyTo};
 use crate::shards::{Shards, WeakShards};
 use crate::sweeper::every;
 
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn run<P: Profiles>(
     profiles: Arc<P>,
     people: WeakShards<Message>,
-    clock: Clock,
+    clock: WallClock,
     keep: Duration,
 ) {
     let mut looks = every(LOOK_EVERY);
@@ -70,7 +70,7 @@ async fn erase(people: &Shards<Message>, user: &UserId, since: Timestamp) -> Opt
     let (reply, answer) = oneshot::channel();
     let input = Input::Erased {
         unseen_since: Some(since),
-        asker: Some(Asker::Caller(reply)),
+        reply_to: Some(ReplyTo::Caller(reply)),
     };
     let message = Message::Happened(user.clone(), input);
     people.of(user).send(message).await.ok()?;

@@ -13,24 +13,24 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use crate::counters::Counters;
-use crate::keeper;
-use crate::link::Fate;
+use crate::link::SaveOutcome;
+use crate::profile_writer;
 
 /// How often a node looks for profiles that wait.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// In how many sweeps every part of the store has had its turn: every 15 s, so that a gateway without clients asks for little.
+/// In how many sweeps every partition has had its turn: every 15 s, so that a gateway without clients asks for little.
 const TURNS: u16 = 3;
-/// What waits for less may still be under way, or be saved and not settled.
+/// What waits for less may still be under way, or be saved and not acknowledged.
 pub(crate) const OVERDUE_AFTER: Duration = Duration::from_secs(15);
-/// The number of rows of one part of the store that are looked at at once; the others follow in the next sweep.
-const ROWS_PER_PART_MAX: usize = 1000;
+/// The number of rows of one partition that are looked at at once; the others follow in the next sweep.
+const ROWS_PER_PARTITION_MAX: usize = 1000;
 /// The number of profiles that are read and saved at once.
 const BATCH_MAX: usize = 500;
-/// How long a saved row waits to be settled together with others of its part of the store. A user who changes again
-/// meanwhile needs only one settling.
-const SETTLE_EVERY: Duration = Duration::from_secs(5);
-/// The number of rows that are remembered, of those to settle and of those that could not be saved. Further rows are
-/// found by the sweeper of their part.
+/// How long a saved row waits to be acknowledged together with others of its partition. A user who changes again
+/// meanwhile needs only one acknowledging.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(5);
+/// The number of rows that are remembered, of those to acknowledge and of those that could not be saved. Further rows are
+/// found by the sweeper of their partition.
 const ROWS_MAX: usize = 16 * 1024;
 
 /// The subjects that have changed, each with the version of its last change.
@@ -68,12 +68,12 @@ pub(crate) struct Sweeper<P, T> {
     store: Arc<T>,
     /// The incarnation with which it removes the tombstones of erased users.
     me: Incarnation,
-    /// The parts of the store that this node looks after.
-    parts: watch::Receiver<Arc<[u16]>>,
+    /// The partitions that this node looks after.
+    partitions: watch::Receiver<Arc<[u16]>>,
     counters: Arc<Counters>,
     /// Whether the log has a line about maps that cannot be read.
     is_told: bool,
-    /// Whose turn it is in the next sweep: the parts whose number leaves this remainder.
+    /// Whose turn it is in the next sweep: the partitions whose number leaves this remainder.
     turn: u16,
 }
 
@@ -82,14 +82,14 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         profiles: Arc<P>,
         store: Arc<T>,
         me: Incarnation,
-        parts: watch::Receiver<Arc<[u16]>>,
+        partitions: watch::Receiver<Arc<[u16]>>,
         counters: Arc<Counters>,
     ) -> Self {
         Sweeper {
             profiles,
             store,
             me,
-            parts,
+            partitions,
             counters,
             is_told: false,
             turn: 0,
@@ -97,24 +97,24 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
     }
 
     /// Runs until no shard is left that saves profiles.
-    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Fate>) {
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<SaveOutcome>) {
         let mut sweeps = every(SWEEP_EVERY);
-        let mut settles = every(SETTLE_EVERY);
+        let mut acknowledges = every(ACKNOWLEDGE_EVERY);
         let (mut saved, mut given_up) = (Rows::new(), Rows::new());
         loop {
             tokio::select! {
-                fate = inbox.recv(), if saved.len() < ROWS_MAX => match fate {
-                    Some(Fate::Saved(row)) => {
+                outcome = inbox.recv(), if saved.len() < ROWS_MAX => match outcome {
+                    Some(SaveOutcome::Saved(row)) => {
                         given_up.remove(&row.subject);
                         note(&mut saved, row);
                     }
-                    Some(Fate::GivenUp(row)) if given_up.len() < ROWS_MAX => {
+                    Some(SaveOutcome::GivenUp(row)) if given_up.len() < ROWS_MAX => {
                         note(&mut given_up, row);
                     }
-                    Some(Fate::GivenUp(_)) => {}
+                    Some(SaveOutcome::GivenUp(_)) => {}
                     None => return,
                 },
-                _ = settles.tick() => {
+                _ = acknowledges.tick() => {
                     let rows = saved.drain();
                     let rows = rows.map(|(subject, version)| Row { subject, version });
                     self.take_away(&rows.collect::<Vec<_>>()).await;
@@ -124,12 +124,12 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         }
     }
 
-    /// Settles rows. A row that cannot be settled is found again; saving its profile twice has no effect.
+    /// Acknowledges rows. A row that cannot be acknowledged is found again; saving its profile twice has no effect.
     async fn take_away(&self, rows: &[Row]) {
         if !rows.is_empty()
-            && let Err(error) = self.store.settle(Queue::Profiles, rows).await
+            && let Err(error) = self.store.acknowledge(Queue::Profiles, rows).await
         {
-            debug(&error, "cannot settle the rows of saved profiles");
+            debug(&error, "cannot acknowledge the rows of saved profiles");
         }
     }
 
@@ -166,10 +166,13 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
     async fn overdue(&mut self, given_up: &Rows) -> Vec<Waiting> {
         let turn = self.turn;
         self.turn = (turn + 1) % TURNS;
-        let parts = self.parts.borrow().clone();
-        let parts = parts.iter().copied().filter(|part| part % TURNS == turn);
-        let parts: Vec<u16> = parts.collect();
-        let overdue = self.due(&parts, OVERDUE_AFTER).await;
+        let partitions = self.partitions.borrow().clone();
+        let partitions = partitions
+            .iter()
+            .copied()
+            .filter(|partition| partition % TURNS == turn);
+        let partitions: Vec<u16> = partitions.collect();
+        let overdue = self.due(&partitions, OVERDUE_AFTER).await;
         let mut rows: HashMap<&Subject, (u64, bool)> = given_up
             .iter()
             .map(|(subject, version)| (subject, (*version, false)))
@@ -198,9 +201,9 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         waiting
     }
 
-    async fn due(&self, parts: &[u16], age: Duration) -> Vec<Row> {
+    async fn due(&self, partitions: &[u16], age: Duration) -> Vec<Row> {
         let store = &self.store;
-        let due = store.due(Queue::Profiles, parts, age, ROWS_PER_PART_MAX);
+        let due = store.due(Queue::Profiles, partitions, age, ROWS_PER_PARTITION_MAX);
         let mut rows = Vec::new();
         for outcome in due.await {
             match outcome {
@@ -217,7 +220,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         let maps = self.store.read(&subjects).await;
         let mut carried = CarriedOut::default();
         let mut profiles: Vec<Profile> = Vec::new();
-        let mut settled: Vec<Row> = Vec::new();
+        let mut acknowledged: Vec<Row> = Vec::new();
         let mut saves: HashMap<UserId, Row> = HashMap::new();
         let mut cuts: HashMap<UserId, Op> = HashMap::new();
         let mut is_shared_away = true;
@@ -242,7 +245,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
             };
             match Carried::of(&map) {
                 Carried::Later => {}
-                Carried::Nothing => settled.push(row),
+                Carried::Nothing => acknowledged.push(row),
                 Carried::Save(profile) => {
                     profiles.push(Profile::clone(&profile));
                     saves.insert(user.clone(), row);
@@ -258,16 +261,16 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
                 }
             }
         }
-        carried.done = settled.iter().map(|it| it.subject.clone()).collect();
+        carried.done = acknowledged.iter().map(|it| it.subject.clone()).collect();
         let mut kept = 0;
         let mut failure = None;
         let mut erased = Vec::new();
-        for (user, outcome) in keeper::save(self.profiles.clone(), profiles).await {
+        for (user, outcome) in profile_writer::save(self.profiles.clone(), profiles).await {
             match outcome {
                 Ok(()) => {
                     kept += 1;
                     erased.extend(cuts.remove(&user).map(|cut| (user.clone(), cut)));
-                    settled.extend(saves.remove(&user));
+                    acknowledged.extend(saves.remove(&user));
                     carried.done.push(Subject::User(user));
                 }
                 // That the store is away says more.
@@ -290,7 +293,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
             }
         }
         self.cut(erased).await;
-        self.take_away(&settled).await;
+        self.take_away(&acknowledged).await;
         Counters::add(&self.counters.saved, kept);
         carried
     }

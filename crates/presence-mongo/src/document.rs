@@ -45,9 +45,9 @@ pub(crate) enum DocumentError {
 fn document(profile: &Profile, saved_at: Timestamp) -> Document {
     let mut document = doc! { "_id": profile.user.as_str(), "schema": SCHEMA };
     put_status(&mut document, &profile.status);
-    if let Some(veil) = &profile.veil {
+    if let Some(public_status) = &profile.public_status {
         let mut words = Document::new();
-        put_status(&mut words, veil);
+        put_status(&mut words, public_status);
         document.insert("veil", words);
     }
     if let Some(last_seen) = profile.last_seen {
@@ -112,15 +112,15 @@ pub(crate) fn profile(user: &UserId, document: &Document) -> Result<Profile, Doc
     if schema != SCHEMA as u64 {
         return Err(DocumentError::UnknownSchema(schema));
     }
-    let veil = match document.get("veil") {
+    let public_status = match document.get("veil") {
         None | Some(Bson::Null) => None,
-        Some(Bson::Document(veil)) => Some(read_status(veil)?),
+        Some(Bson::Document(public_status)) => Some(read_status(public_status)?),
         Some(_) => return Err(wrong("veil", "a document")),
     };
     Ok(Profile {
         user: user.clone(),
         status: read_status(document)?,
-        veil,
+        public_status,
         last_seen: read_date(document, "last_seen")?,
         moments: Moments::default(),
     })
@@ -378,7 +378,7 @@ mod tests {
                 expires_at: Some(Timestamp::from_millis(128)),
                 revision: 7,
             },
-            veil: Some(Status {
+            public_status: Some(Status {
                 chosen: Chosen::Busy,
                 message: None,
                 emoji: Some(":coffee:".into()),

@@ -1,4 +1,4 @@
-//! Batches of writes: those to one shard by one node are sent together, in one script.
+//! Batches of writes: those to one partition by one node are sent together, in one script.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub const BYTES_PER_SCRIPT_MAX: usize = 256 << 10;
 
 /// The writes that one script does.
 pub(crate) struct Batch {
-    pub(crate) shard: u16,
+    pub(crate) partition: u16,
     by: Incarnation,
     parts: Vec<Part>,
     ops: usize,
@@ -30,7 +30,7 @@ pub(crate) struct Batch {
 
 /// The answer of the script to a batch.
 pub(crate) struct Answer<'a> {
-    /// The random number that was drawn when the shard's data began.
+    /// The random number that was drawn when the partition's data began.
     pub(crate) birth: u64,
     /// The time of the server's clock.
     pub(crate) now: Timestamp,
@@ -43,7 +43,7 @@ pub(crate) struct TooLate(pub(crate) Timestamp);
 
 /// The outcome of one write.
 pub(crate) struct Outcome<'a> {
-    /// The name of the subject in its shard.
+    /// The name of the subject in its partition.
     pub(crate) name: &'a str,
     pub(crate) written: Written,
 }
@@ -61,18 +61,18 @@ struct Part {
     bytes: usize,
 }
 
-/// Sorts `writes` into batches: for each shard a chain that is sent one after the other. A big write is spread over
+/// Sorts `writes` into batches: for each partition a chain that is sent one after the other. A big write is spread over
 /// several batches of a chain. Without `webhooks` no rows are left for these.
 pub(crate) fn of(writes: &[Write], webhooks: bool) -> Vec<Vec<Batch>> {
     let mut chains: BTreeMap<u16, Vec<Batch>> = BTreeMap::new();
     for (index, write) in writes.iter().enumerate() {
-        let shard = write.subject.shard();
-        let chain = chains.entry(shard).or_default();
+        let partition = write.subject.partition();
+        let chain = chains.entry(partition).or_default();
         for part in Part::all(index, write, webhooks) {
             match chain.last_mut() {
                 Some(batch) if batch.by == write.by && batch.fits(&part) => batch.add(part),
                 _ => {
-                    let mut batch = Batch::new(shard, write.by);
+                    let mut batch = Batch::new(partition, write.by);
                     batch.until = write.until;
                     batch.add(part);
                     chain.push(batch);
@@ -84,9 +84,9 @@ pub(crate) fn of(writes: &[Write], webhooks: bool) -> Vec<Vec<Batch>> {
 }
 
 impl Batch {
-    fn new(shard: u16, by: Incarnation) -> Self {
+    fn new(partition: u16, by: Incarnation) -> Self {
         Batch {
-            shard,
+            partition,
             by,
             parts: Vec::new(),
             ops: 0,
@@ -105,13 +105,13 @@ impl Batch {
         self.parts.push(part);
     }
 
-    /// A batch without writes. It gives `shard` its birth number if it has none.
-    pub(crate) fn empty(shard: u16) -> Self {
+    /// A batch without writes. It gives `partition` its birth number if it has none.
+    pub(crate) fn empty(partition: u16) -> Self {
         let nobody = Incarnation {
             node: 0,
             generation: 0,
         };
-        Batch::new(shard, nobody)
+        Batch::new(partition, nobody)
     }
 
     /// The indices of the writes in the batch.
@@ -120,19 +120,19 @@ impl Batch {
     }
 
     /// The keys and arguments of the script. `until` is the end of the writer's lease by the clock of
-    /// the shard's server.
+    /// the partition's server.
     pub(crate) fn call(&self, keys: &Keys, until: Option<Timestamp>) -> (Vec<String>, Vec<Value>) {
         let parts = self.parts.iter();
         let maps = parts.flat_map(|it| {
-            let map = keys.channel(self.shard, &it.name);
-            [map, keys.fences(self.shard, &it.name)]
+            let map = keys.channel(self.partition, &it.name);
+            [map, keys.fences(self.partition, &it.name)]
         });
         // The outboxes are numbers 3 and 4, as `outboxes_of` says.
         let keys = [
-            keys.changed(self.shard),
-            keys.owned(self.shard, self.by),
-            keys.outbox(self.shard, Queue::Profiles),
-            keys.outbox(self.shard, Queue::Webhooks),
+            keys.changed(self.partition),
+            keys.owned(self.partition, self.by),
+            keys.outbox(self.partition, Queue::Profiles),
+            keys.outbox(self.partition, Queue::Webhooks),
         ];
         let random = getrandom::u32().unwrap_or_default();
         let until = match until {
@@ -269,7 +269,7 @@ impl Part {
 fn args_of(subject: &Subject, op: &Op) -> [Value; 4] {
     let (value, how, more) = match op {
         Op::Put {
-            stamp,
+            token,
             record,
             guard,
             profile,
@@ -279,16 +279,16 @@ fn args_of(subject: &Subject, op: &Op) -> [Value; 4] {
             let how = match guard {
                 Guard::Newer => "n",
                 Guard::Replaces(expected) => {
-                    more.extend(expected.iter().flat_map(|it| record::stamp(*it)));
+                    more.extend(expected.iter().flat_map(|it| record::token_bytes(*it)));
                     "r"
                 }
             };
-            let entry = record::encode(subject, *stamp, record);
+            let entry = record::encode(subject, *token, record);
             (entry, how.as_bytes().to_vec(), more)
         }
-        Op::Cut { stamp, reason, .. } => {
+        Op::Remove { token, reason, .. } => {
             let reason = vec![record::reason_byte(*reason)];
-            (record::stamp(*stamp).to_vec(), reason, Vec::new())
+            (record::token_bytes(*token).to_vec(), reason, Vec::new())
         }
         Op::Hide { profile, .. } => {
             let more = profile.to_be_bytes().to_vec();
@@ -329,26 +329,26 @@ mod tests {
     use std::sync::Arc;
 
     use presence_core::cluster::Record;
-    use presence_core::cluster::{Field, Stamp};
+    use presence_core::cluster::{FencingToken, Field};
     use presence_core::{Profile, Reason, SessionId, UserId};
 
     use super::*;
 
     #[test]
-    fn a_shard_is_written_at_once_and_what_is_too_big_in_parts() {
-        let cut = Op::Cut {
+    fn a_partition_is_written_at_once_and_what_is_too_big_in_parts() {
+        let removal = Op::Remove {
             field: Field::Session(SessionId::from_u128(1)),
-            stamp: Stamp::of_session(1, who(1), 0),
+            token: FencingToken::of_session(1, who(1), 0),
             reason: Reason::Left,
         };
         let write = |user: &str, by, ops| Write {
             subject: Subject::User(UserId::new(user).unwrap()),
             by: who(by),
-            ops: vec![cut.clone(); ops],
+            ops: vec![removal.clone(); ops],
             is_last: false,
             until: None,
         };
-        let (one, other, elsewhere) = same_shard();
+        let (one, other, elsewhere) = same_partition();
         let writes = [
             write(&one, 1, 200),
             write(&elsewhere, 1, 1),
@@ -379,7 +379,7 @@ mod tests {
             let user = UserId::new("ann").unwrap();
             let put = Op::put(
                 Field::Session(SessionId::from_u128(1)),
-                Stamp::of_session(1, who(1), 0),
+                FencingToken::of_session(1, who(1), 0),
                 Record::Profile(Arc::new(Profile::new(user.clone()))),
             );
             let write = Write {
@@ -416,11 +416,11 @@ mod tests {
         }
     }
 
-    /// Two users of one shard, and one user of another shard.
-    fn same_shard() -> (String, String, String) {
-        let shard = |n: &u32| Subject::User(UserId::new(&n.to_string()).unwrap()).shard();
-        let other = (1..).find(|n| shard(n) == shard(&0)).unwrap();
-        let elsewhere = (1..).find(|n| shard(n) != shard(&0)).unwrap();
+    /// Two users of one partition, and one user of another partition.
+    fn same_partition() -> (String, String, String) {
+        let partition = |n: &u32| Subject::User(UserId::new(&n.to_string()).unwrap()).partition();
+        let other = (1..).find(|n| partition(n) == partition(&0)).unwrap();
+        let elsewhere = (1..).find(|n| partition(n) != partition(&0)).unwrap();
         ("0".into(), other.to_string(), elsewhere.to_string())
     }
 

@@ -16,7 +16,7 @@ pub(crate) struct Clocks {
 #[derive(Debug, Default)]
 struct Readings {
     leases: Option<Reading>,
-    shards: HashMap<u16, Reading>,
+    partitions: HashMap<u16, Reading>,
 }
 
 /// A reading of a clock, and when it was taken.
@@ -48,18 +48,22 @@ impl Clocks {
         self.readings().leases = Some(Reading::new(now));
     }
 
-    /// Notes that the server of `shard` shows `now`.
-    pub(crate) fn saw_shard(&self, shard: u16, now: Timestamp) {
-        self.readings().shards.insert(shard, Reading::new(now));
+    /// Notes that the server of `partition` shows `now`.
+    pub(crate) fn saw_partition(&self, partition: u16, now: Timestamp) {
+        self.readings()
+            .partitions
+            .insert(partition, Reading::new(now));
     }
 
-    /// What the server of `shard` shows when the server of the leases shows `moment`, as far as is known.
-    pub(crate) fn on_shard(&self, shard: u16, moment: Timestamp) -> Timestamp {
+    /// What the server of `partition` shows when the server of the leases shows `moment`, as far as is known.
+    pub(crate) fn on_partition(&self, partition: u16, moment: Timestamp) -> Timestamp {
         let readings = self.readings();
-        let (Some(leases), Some(shard)) = (readings.leases, readings.shards.get(&shard)) else {
+        let (Some(leases), Some(partition)) =
+            (readings.leases, readings.partitions.get(&partition))
+        else {
             return moment;
         };
-        let ahead = shard.at(shard.at) - leases.at(shard.at);
+        let ahead = partition.at(partition.at) - leases.at(partition.at);
         let moment = i128::from(moment.as_millis()) + ahead;
         Timestamp::from_millis(u64::try_from(moment).unwrap_or(0))
     }
@@ -82,12 +86,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lease_ends_at_the_same_moment_on_a_server_whose_clock_is_ahead() {
         let clocks = Clocks::default();
-        assert_eq!(clocks.on_shard(7, at(15)), at(15), "nothing is known yet");
+        assert_eq!(
+            clocks.on_partition(7, at(15)),
+            at(15),
+            "nothing is known yet"
+        );
         clocks.saw_leases(at(0));
         tokio::time::advance(Duration::from_secs(5)).await;
-        clocks.saw_shard(7, at(65));
-        assert_eq!(clocks.on_shard(7, at(15)), at(75));
-        clocks.saw_shard(8, at(2));
-        assert_eq!(clocks.on_shard(8, at(15)), at(12));
+        clocks.saw_partition(7, at(65));
+        assert_eq!(clocks.on_partition(7, at(15)), at(75));
+        clocks.saw_partition(8, at(2));
+        assert_eq!(clocks.on_partition(8, at(15)), at(12));
     }
 }

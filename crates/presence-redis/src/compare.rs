@@ -1,5 +1,5 @@
-//! Checks whether what is followed is still as it was announced: with one small command for each shard in which
-//! something is followed, and from time to time one for each of the other shards.
+//! Checks whether what is followed is still as it was announced: with one small command for each partition in which
+//! something is followed, and from time to time one for each of the other partitions.
 
 use fred::types::Value;
 use futures_util::future::join_all;
@@ -9,7 +9,7 @@ use presence_core::ports::Notice;
 use crate::batch::Batch;
 use crate::fault::Fault;
 use crate::followed::Changed;
-use crate::survey::Place;
+use crate::survey::Target;
 use crate::topics::RedisTopics;
 use crate::{keys, record};
 
@@ -18,17 +18,20 @@ const NAMES_PER_PAGE: i64 = 1000;
 
 impl RedisTopics {
     pub(crate) async fn compare_all(&self) -> Result<(), Fault> {
-        let compared = self.followed.due().map(|shard| self.compare_shard(shard));
+        let compared = self
+            .followed
+            .due()
+            .map(|partition| self.compare_partition(partition));
         join_all(compared).await.into_iter().collect()
     }
 
-    async fn compare_shard(&self, shard: u16) -> Result<(), Fault> {
-        let look = self.followed.look(shard);
+    async fn compare_partition(&self, partition: u16) -> Result<(), Fault> {
+        let look = self.followed.look(partition);
         let mut changed = Changed::default();
         let mut since = look.since().to_string();
         loop {
             let args = vec![
-                Value::from(self.keys.changed(shard)),
+                Value::from(self.keys.changed(partition)),
                 Value::from(since),
                 Value::from("+inf"),
                 Value::from("BYSCORE"),
@@ -37,7 +40,9 @@ impl RedisTopics {
                 Value::from(NAMES_PER_PAGE),
                 Value::from("WITHSCORES"),
             ];
-            let page = self.call(Place::Shard(shard), "ZRANGE", args).await?;
+            let page = self
+                .call(Target::Partition(partition), "ZRANGE", args)
+                .await?;
             let last = changed.add(page)?;
             match last {
                 // The birth is above all versions, so a page that ends before it is not the last one.
@@ -45,24 +50,26 @@ impl RedisTopics {
                 _ => break,
             }
         }
-        let unknown = self.followed.compared(shard, &look, &changed);
-        for outcome in join_all(unknown.into_iter().map(|it| self.tell(shard, it))).await {
+        let unknown = self.followed.compared(partition, &look, &changed);
+        for outcome in join_all(unknown.into_iter().map(|it| self.tell(partition, it))).await {
             outcome?;
         }
         if changed.birth.is_none() {
             // So that it is seen if that is lost.
-            self.write_batch(&Batch::empty(shard)).await?;
+            self.write_batch(&Batch::empty(partition)).await?;
         }
         Ok(())
     }
 
     /// Adds a notice with the present version of the map of `subject`.
-    async fn tell(&self, shard: u16, subject: Subject) -> Result<(), Fault> {
+    async fn tell(&self, partition: u16, subject: Subject) -> Result<(), Fault> {
         let args = vec![
             Value::from(self.keys.map(&subject)),
             Value::from(keys::CLOCK),
         ];
-        let clock = self.call(Place::Shard(shard), "HGET", args).await?;
+        let clock = self
+            .call(Target::Partition(partition), "HGET", args)
+            .await?;
         let clock = match clock.as_bytes() {
             None => None,
             Some(bytes) => match record::clock(bytes) {
@@ -76,7 +83,7 @@ impl RedisTopics {
         };
         self.followed
             .notices()
-            .say(shard, Notice::At(subject, clock));
+            .say(partition, Notice::At(subject, clock));
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use presence_core::ports::StoreError;
 /// Why a command has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// The part of the store is on another server. The command was not executed.
-    #[error("that part of the store is on another server")]
+    /// The partition of the store is on another server. The command was not executed.
+    #[error("that partition of the store is on another server")]
     Elsewhere,
     /// The server does not know the script. The command was not executed.
     #[error("the server does not have the script")]
@@ -15,8 +15,8 @@ pub(crate) enum Fault {
     /// Too much is on its way to that server. The command was not sent.
     #[error("too much is waiting for the server")]
     Crowded,
-    /// No server is known that has this part of the store. The command was not sent.
-    #[error("no server has that part of the store")]
+    /// No server is known that has this partition of the store. The command was not sent.
+    #[error("no server has that partition of the store")]
     Unowned,
     /// The server does not answer, or is the wrong one at present. The command may have been executed.
     #[error("the server is not available: {0}")]

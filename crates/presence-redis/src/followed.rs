@@ -1,4 +1,4 @@
-//! The subjects that this process follows, and how far it has seen each shard.
+//! The subjects that this process follows, and how far it has seen each partition.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use presence_core::Clock;
-use presence_core::cluster::{SHARDS, Subject};
+use presence_core::cluster::{PARTITIONS, Subject};
 use presence_core::ports::Notice;
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// The time after which a server may have forgotten a change that this process has not seen.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(50);
 
-/// The number of rounds in which every shard is compared once, also if nothing is followed there: every 30 s, so that a
+/// The number of rounds in which every partition is compared once, also if nothing is followed there: every 30 s, so that a
 /// gateway without clients sends few commands. That is less than [`LOOK_AFTER_MAX`], so the last look is still valid
 /// when something is followed there.
 const ROUNDS: usize = 15;
@@ -33,12 +33,12 @@ pub(crate) struct Followed {
     notices: Notices,
     /// The number of rounds of comparisons so far.
     rounds: AtomicUsize,
-    shards: Box<[Mutex<Shard>]>,
+    partitions: Box<[Mutex<Partition>]>,
 }
 
-struct Shard {
+struct Partition {
     subjects: HashMap<Arc<str>, Entry>,
-    look: Look,
+    look: CompareState,
 }
 
 struct Entry {
@@ -50,10 +50,10 @@ struct Entry {
     heard: Option<Clock>,
 }
 
-/// How far this process has seen a shard.
+/// How far this process has seen a partition.
 #[derive(Clone)]
-pub(crate) struct Look {
-    /// The random number that was drawn when the data of the shard began.
+pub(crate) struct CompareState {
+    /// The random number that was drawn when the data of the partition began.
     birth: Option<u64>,
     /// The version up to which comparisons have reported all changes, and will not report them again.
     told: u64,
@@ -61,23 +61,23 @@ pub(crate) struct Look {
     telling: Option<(u64, Instant)>,
     /// The greatest version that was seen of any map, with the name of that map. It must not disappear.
     newest: Option<(u64, Arc<str>)>,
-    /// When the shard was last compared; at first, when this process began.
+    /// When the partition was last compared; at first, when this process began.
     at: Instant,
 }
 
-/// What a server says has changed in a shard.
+/// What a server says has changed in a partition.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
-    /// The number that was drawn when the shard's data began; `None` if it has no data.
+    /// The number that was drawn when the partition's data began; `None` if it has no data.
     pub(crate) birth: Option<u64>,
-    /// The names and versions of changed maps, from [`Look::since`] on.
+    /// The names and versions of changed maps, from [`CompareState::since`] on.
     pub(crate) names: Vec<(Arc<str>, u64)>,
 }
 
-impl Look {
+impl CompareState {
     /// A look that has seen nothing yet.
     fn new(now: Instant) -> Self {
-        Look {
+        CompareState {
             birth: None,
             told: 0,
             telling: None,
@@ -91,11 +91,11 @@ impl Look {
         self.told
     }
 
-    /// Notes the birth number of the shard. Returns whether it was another one before, so that data was lost.
+    /// Notes the birth number of the partition. Returns whether it was another one before, so that data was lost.
     fn enter(&mut self, birth: u64) -> bool {
         let is_lost = self.birth.is_some_and(|before| before != birth);
         if is_lost {
-            *self = Look::new(self.at);
+            *self = CompareState::new(self.at);
         }
         self.birth = Some(birth);
         is_lost
@@ -150,7 +150,7 @@ enum Telling {
     Ask(Subject),
 }
 
-impl Shard {
+impl Partition {
     /// What to report about `name`, which is at `version`.
     fn telling(&self, name: &str, version: u64) -> Telling {
         let Some(entry) = self.subjects.get(name) else {
@@ -172,17 +172,17 @@ impl Shard {
 impl Followed {
     pub(crate) fn new(keys: Keys) -> Self {
         let now = Instant::now();
-        let shard = |_| {
-            Mutex::new(Shard {
+        let partition = |_| {
+            Mutex::new(Partition {
                 subjects: HashMap::new(),
-                look: Look::new(now),
+                look: CompareState::new(now),
             })
         };
         Followed {
             keys,
             notices: Notices::default(),
             rounds: AtomicUsize::new(0),
-            shards: (0..SHARDS).map(shard).collect(),
+            partitions: (0..PARTITIONS).map(partition).collect(),
         }
     }
 
@@ -193,9 +193,9 @@ impl Followed {
 
     /// Begins to follow, unless it is followed.
     pub(crate) fn insert(&self, subject: &Subject) {
-        let mut shard = self.shard(subject.shard());
+        let mut partition = self.partition(subject.partition());
         let name: Arc<str> = keys::name_of(subject).into();
-        shard
+        partition
             .subjects
             .entry(Arc::clone(&name))
             .or_insert_with(|| Entry {
@@ -208,7 +208,7 @@ impl Followed {
 
     /// Notes that `name` is subscribed to.
     pub(crate) fn hears(&self, number: u16, name: &str) {
-        if let Some(entry) = self.shard(number).subjects.get_mut(name) {
+        if let Some(entry) = self.partition(number).subjects.get_mut(name) {
             entry.is_heard = true;
         }
     }
@@ -216,29 +216,33 @@ impl Followed {
     /// Stops following `subject` if it could not be subscribed to.
     pub(crate) fn give_up(&self, subject: &Subject) {
         let name = keys::name_of(subject);
-        let mut shard = self.shard(subject.shard());
-        if shard.subjects.get(&*name).is_some_and(|it| !it.is_heard) {
-            shard.subjects.remove(&*name);
+        let mut partition = self.partition(subject.partition());
+        if partition
+            .subjects
+            .get(&*name)
+            .is_some_and(|it| !it.is_heard)
+        {
+            partition.subjects.remove(&*name);
         }
     }
 
     /// Stops following `subject`. Returns whether it was followed.
     pub(crate) fn remove(&self, subject: &Subject) -> bool {
         let name = keys::name_of(subject);
-        self.shard(subject.shard())
+        self.partition(subject.partition())
             .subjects
             .remove(&*name)
             .is_some()
     }
 
     /// Whether `name` is followed.
-    pub(crate) fn has(&self, shard: u16, name: &str) -> bool {
-        self.shard(shard).subjects.contains_key(name)
+    pub(crate) fn has(&self, partition: u16, name: &str) -> bool {
+        self.partition(partition).subjects.contains_key(name)
     }
 
-    /// The names of all subjects that are followed in `shard`.
-    pub(crate) fn names(&self, shard: u16) -> Vec<Arc<str>> {
-        self.shard(shard).subjects.keys().cloned().collect()
+    /// The names of all subjects that are followed in `partition`.
+    pub(crate) fn names(&self, partition: u16) -> Vec<Arc<str>> {
+        self.partition(partition).subjects.keys().cloned().collect()
     }
 
     /// Takes a message that was received on `channel`.
@@ -246,8 +250,8 @@ impl Followed {
         let Some((number, name)) = self.keys.name_on(channel) else {
             return;
         };
-        let mut shard = self.shard(number);
-        let Shard { subjects, look } = &mut *shard;
+        let mut partition = self.partition(number);
+        let Partition { subjects, look } = &mut *partition;
         // What is not followed any longer may be told for some time.
         let Some(entry) = subjects.get_mut(name) else {
             return;
@@ -257,14 +261,14 @@ impl Followed {
             entry.heard = Some(clock);
             look.saw(clock.version, &entry.name);
         }
-        drop(shard);
+        drop(partition);
         self.notices.told(number, subject, message);
     }
 
     /// Notes that the map of `subject` was read at `clock`.
     pub(crate) fn saw(&self, subject: &Subject, clock: Clock) {
-        let mut shard = self.shard(subject.shard());
-        if let Some(entry) = shard.subjects.get_mut(&*keys::name_of(subject))
+        let mut partition = self.partition(subject.partition());
+        if let Some(entry) = partition.subjects.get_mut(&*keys::name_of(subject))
             && entry
                 .heard
                 .is_none_or(|heard| heard.version < clock.version)
@@ -273,7 +277,7 @@ impl Followed {
         }
     }
 
-    /// Notes that maps were written at these versions (0 if nothing changed), and the birth number of the shard
+    /// Notes that maps were written at these versions (0 if nothing changed), and the birth number of the partition
     /// at that time.
     pub(crate) fn wrote<'a>(
         &self,
@@ -281,54 +285,63 @@ impl Followed {
         birth: u64,
         names: impl Iterator<Item = (&'a str, u64)>,
     ) {
-        let mut shard = self.shard(number);
-        let is_lost = shard.look.enter(birth);
+        let mut partition = self.partition(number);
+        let is_lost = partition.look.enter(birth);
         if let Some((name, version)) = names.max_by_key(|(_, version)| *version)
             && version > 0
         {
-            shard.look.saw(version, &name.into());
+            partition.look.saw(version, &name.into());
         }
-        drop(shard);
+        drop(partition);
         if is_lost {
             self.notices.forget(number);
         }
     }
 
-    /// Notes that messages of shard `number` may have been lost.
+    /// Notes that messages of partition `number` may have been lost.
     pub(crate) fn missed(&self, number: u16) {
-        let is_relied_on = self.shard(number).subjects.values().any(|it| it.is_heard);
+        let is_relied_on = self
+            .partition(number)
+            .subjects
+            .values()
+            .any(|it| it.is_heard);
         if is_relied_on {
             self.notices.forget(number);
         }
     }
 
-    /// The shards to compare in the next round: those in which something is followed, and some of the others.
+    /// The partitions to compare in the next round: those in which something is followed, and some of the others.
     pub(crate) fn due(&self) -> impl Iterator<Item = u16> {
         let round = self.rounds.fetch_add(1, Ordering::Relaxed);
         let is_next = move |number: u16| (usize::from(number) + round).is_multiple_of(ROUNDS);
-        let is_followed = |number| !self.shard(number).subjects.is_empty();
-        (0..SHARDS).filter(move |&number| is_next(number) || is_followed(number))
+        let is_followed = |number| !self.partition(number).subjects.is_empty();
+        (0..PARTITIONS).filter(move |&number| is_next(number) || is_followed(number))
     }
 
-    /// How far shard `number` has been seen.
-    pub(crate) fn look(&self, number: u16) -> Look {
-        self.shard(number).look.clone()
+    /// How far partition `number` has been seen.
+    pub(crate) fn look(&self, number: u16) -> CompareState {
+        self.partition(number).look.clone()
     }
 
-    /// Takes the answer of a server to the question with `asked`: what has `changed` in shard `number`. Returns the
+    /// Takes the answer of a server to the question with `asked`: what has `changed` in partition `number`. Returns the
     /// subjects whose version the server has to be asked for.
-    pub(crate) fn compared(&self, number: u16, asked: &Look, changed: &Changed) -> Vec<Subject> {
+    pub(crate) fn compared(
+        &self,
+        number: u16,
+        asked: &CompareState,
+        changed: &Changed,
+    ) -> Vec<Subject> {
         let now = Instant::now();
         let newest = changed.names.iter().max_by_key(|(_, version)| *version);
         let is_new = |version: u64| asked.telling.is_none_or(|(told, _)| told < version);
         let is_late =
             now - asked.at > LOOK_AFTER_MAX && newest.is_some_and(|(_, version)| is_new(*version));
         let is_lost = asked.is_lost_in(changed);
-        let mut shard = self.shard(number);
+        let mut partition = self.partition(number);
         if is_lost {
-            shard.look = Look::new(now);
+            partition.look = CompareState::new(now);
         }
-        let look = &mut shard.look;
+        let look = &mut partition.look;
         look.birth = changed.birth;
         look.at = now;
         if let Some((name, version)) = newest {
@@ -337,10 +350,13 @@ impl Followed {
         }
         if is_lost || is_late {
             // Until then what was heard is of a past that is gone.
-            shard.subjects.values_mut().for_each(|it| it.heard = None);
+            partition
+                .subjects
+                .values_mut()
+                .for_each(|it| it.heard = None);
             // Where nothing is followed nobody relies on what was heard.
-            let is_relied_on = !shard.subjects.is_empty();
-            drop(shard);
+            let is_relied_on = !partition.subjects.is_empty();
+            drop(partition);
             if is_relied_on {
                 self.notices.forget(number);
             }
@@ -348,7 +364,7 @@ impl Followed {
         }
         let mut unknown = Vec::new();
         for (name, version) in &changed.names {
-            match shard.telling(name, *version) {
+            match partition.telling(name, *version) {
                 _ if *version <= asked.told => {}
                 Telling::Nothing => {}
                 Telling::At(notice) => self.notices.say(number, notice),
@@ -358,8 +374,8 @@ impl Followed {
         unknown
     }
 
-    fn shard(&self, number: u16) -> MutexGuard<'_, Shard> {
-        self.shards[usize::from(number)]
+    fn partition(&self, number: u16) -> MutexGuard<'_, Partition> {
+        self.partitions[usize::from(number)]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -370,7 +386,7 @@ mod tests {
     use presence_core::UserId;
 
     use super::*;
-    use crate::record::encode_murmurs;
+    use crate::record::encode_ephemerals;
 
     const S: u64 = 1_000_000;
     const T: u64 = 1_700_000_000 * S;
@@ -444,12 +460,12 @@ mod tests {
     }
 
     #[test]
-    fn shards_in_which_nothing_is_followed_are_compared_in_turn() {
+    fn partitions_in_which_nothing_is_followed_are_compared_in_turn() {
         let followed = followed();
-        let mut compared = vec![0; usize::from(SHARDS)];
+        let mut compared = vec![0; usize::from(PARTITIONS)];
         for _ in 0..ROUNDS {
             let due: Vec<u16> = followed.due().collect();
-            assert!(due.len() <= usize::from(SHARDS).div_ceil(ROUNDS) + 1);
+            assert!(due.len() <= usize::from(PARTITIONS).div_ceil(ROUNDS) + 1);
             due.iter().for_each(|it| compared[usize::from(*it)] += 1);
         }
         assert_eq!(compared[7], ROUNDS);
@@ -511,11 +527,11 @@ mod tests {
     #[test]
     fn what_is_not_followed_is_not_heard() {
         let followed = followed();
-        let murmur = Bytes::from(encode_murmurs(&[]));
-        followed.told("presence:{7}:user:other", murmur.clone());
-        followed.told("elsewhere", murmur.clone());
+        let ephemeral = Bytes::from(encode_ephemerals(&[]));
+        followed.told("presence:{7}:user:other", ephemeral.clone());
+        followed.told("elsewhere", ephemeral.clone());
         assert_eq!(said(&followed), None);
-        followed.told("presence:{7}:user:user-375", murmur);
+        followed.told("presence:{7}:user:user-375", ephemeral);
         assert!(said(&followed).is_some());
         assert!(followed.remove(&user()) && !followed.remove(&user()));
     }
@@ -534,7 +550,7 @@ mod tests {
         assert_eq!(said(&followed), Some(Notice::Forgot(7)));
     }
 
-    /// Follows one user, in shard 7.
+    /// Follows one user, in partition 7.
     fn followed() -> Followed {
         let followed = Followed::new(Keys::new("presence"));
         followed.insert(&user());

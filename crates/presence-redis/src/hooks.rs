@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::keys;
 use crate::record::{self, RecordError};
 use crate::script;
-use crate::survey::Place;
+use crate::survey::Target;
 use crate::topics::{READING_MAX, RedisTopics};
 
 impl Hooks for RedisTopics {
@@ -27,29 +27,39 @@ impl Hooks for RedisTopics {
         stream::iter(told).buffered(READING_MAX).collect().await
     }
 
-    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
+    async fn audit(
+        &self,
+        partition: u16,
+        cursor: u64,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError> {
         let keys = [
-            self.keys.told(shard),
-            self.keys.outbox(shard, Queue::Webhooks),
+            self.keys.told(partition),
+            self.keys.outbox(partition, Queue::Webhooks),
         ];
         let count = i64::try_from(max.max(1)).unwrap_or(i64::MAX);
         let args = [Value::from(cursor.to_string()), Value::from(count)];
-        let place = Place::Shard(shard);
-        let answer = self.run(place, &script::DOUBT, &keys, &args).await?;
+        let place = Target::Partition(partition);
+        let answer = self.run(place, &script::AUDIT, &keys, &args).await?;
         let next = answer.as_str().and_then(|it| it.parse().ok());
         let next: u64 = next.ok_or(Fault::Strange)?;
         Ok((next > 0).then_some(next))
     }
 
-    async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
-        join_all(shards.iter().map(|&shard| self.waiting_in(shard, max))).await
+    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        join_all(
+            partitions
+                .iter()
+                .map(|&partition| self.waiting_in(partition, max)),
+        )
+        .await
     }
 
     async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
-        let delivered = upto.iter().map(|&(shard, number)| async move {
-            let key = self.keys.events(shard);
+        let delivered = upto.iter().map(|&(partition, number)| async move {
+            let key = self.keys.events(partition);
             let number = Value::from(i64::try_from(number).unwrap_or(i64::MAX));
-            let place = Place::Shard(shard);
+            let place = Target::Partition(partition);
             self.run(place, &script::DELIVERED, &[key], &[number])
                 .await?;
             Ok(())
@@ -60,17 +70,19 @@ impl Hooks for RedisTopics {
 
 impl RedisTopics {
     async fn known_of(&self, subject: &Subject) -> Result<Known, StoreError> {
-        let shard = subject.shard();
-        let (key, name) = (self.keys.told(shard), keys::name_of(subject));
+        let partition = subject.partition();
+        let (key, name) = (self.keys.told(partition), keys::name_of(subject));
         let args = vec![Value::from(key.as_str()), Value::from(name.as_str())];
-        let answer = self.call(Place::Shard(shard), "HGET", args).await?;
+        let answer = self
+            .call(Target::Partition(partition), "HGET", args)
+            .await?;
         match answer.as_bytes() {
             None => Ok(Known::default()),
-            Some(bytes) => Ok(record::decode_told(bytes).unwrap_or_else(|error| {
+            Some(bytes) => Ok(record::decode_last_notified(bytes).unwrap_or_else(|error| {
                 let garbled = self.followed.notices().garbled();
                 garbled.note(format_args!("what was told of {subject}"), &error);
                 Known {
-                    told: None,
+                    last_notified: None,
                     revision: record::number_of(bytes).unwrap_or(0),
                 }
             })),
@@ -79,21 +91,21 @@ impl RedisTopics {
 
     async fn tell_one(&self, telling: &Telling) -> Result<Tell, StoreError> {
         let Telling { row, after, .. } = telling;
-        let shard = row.subject.shard();
+        let partition = row.subject.partition();
         let keys = [
-            self.keys.outbox(shard, Queue::Webhooks),
-            self.keys.told(shard),
-            self.keys.events(shard),
+            self.keys.outbox(partition, Queue::Webhooks),
+            self.keys.told(partition),
+            self.keys.events(partition),
         ];
         let number = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
         let after = match after {
             0 => Vec::new(),
             after => after.to_be_bytes().to_vec(),
         };
-        let known = match &telling.told {
+        let known = match &telling.last_notified {
             Edit::Keep => Vec::new(),
             Edit::Clear => b"-".to_vec(),
-            Edit::Set(told) => record::encode_told(told),
+            Edit::Set(last) => record::encode_last_notified(last),
         };
         let mut args = vec![
             Value::from(keys::name_of(&row.subject)),
@@ -105,7 +117,7 @@ impl RedisTopics {
         ];
         let events = telling.events.iter().map(record::encode_event);
         args.extend(events.map(|it| Value::Bytes(it.into())));
-        let place = Place::Shard(shard);
+        let place = Target::Partition(partition);
         let answer = self.run(place, &script::TELL, &keys, &args).await?;
         Ok(match answer.as_i64() {
             Some(0) => Tell::Overtaken,
@@ -115,8 +127,8 @@ impl RedisTopics {
         })
     }
 
-    async fn waiting_in(&self, shard: u16, max: usize) -> Result<Queued, StoreError> {
-        let (key, place) = (self.keys.events(shard), Place::Shard(shard));
+    async fn waiting_in(&self, partition: u16, max: usize) -> Result<Queued, StoreError> {
+        let (key, place) = (self.keys.events(partition), Target::Partition(partition));
         let count = self.call(place, "LLEN", vec![Value::from(key.as_str())]);
         let last = i64::try_from(max).unwrap_or(i64::MAX) - 1;
         let range = vec![
@@ -136,14 +148,14 @@ impl RedisTopics {
             let bytes = value.as_bytes().ok_or(Fault::Strange)?;
             match record::decode_event(bytes) {
                 Ok((number, event)) => queued.events.push(Numbered {
-                    shard,
+                    partition,
                     number,
                     event,
                 }),
                 // What comes before it is delivered first.
                 Err(_) if !queued.events.is_empty() => break,
                 Err(error) => {
-                    self.skip(shard, bytes, &error).await?;
+                    self.skip(partition, bytes, &error).await?;
                     queued.count = queued.count.saturating_sub(1);
                 }
             }
@@ -153,15 +165,16 @@ impl RedisTopics {
 
     /// Removes an event that cannot be understood, because the events behind it would wait for ever. It is found by its
     /// bytes: its number may be wrong, too, and greater than that of all that follow.
-    async fn skip(&self, shard: u16, bytes: &[u8], error: &RecordError) -> Result<(), Fault> {
-        let (key, number) = (self.keys.events(shard), record::number_of(bytes));
+    async fn skip(&self, partition: u16, bytes: &[u8], error: &RecordError) -> Result<(), Fault> {
+        let (key, number) = (self.keys.events(partition), record::number_of(bytes));
         let garbled = self.followed.notices().garbled();
         garbled.note(
             format_args!("event {} of {key}", number.unwrap_or(0)),
             error,
         );
         let args = vec![Value::from(key), Value::from(1), Value::from(bytes)];
-        self.call(Place::Shard(shard), "LREM", args).await?;
+        self.call(Target::Partition(partition), "LREM", args)
+            .await?;
         Ok(())
     }
 }

@@ -11,12 +11,12 @@ use crate::record;
 pub fn record(bytes: &[u8]) {
     let user = Subject::User(UserId::new("ann").expect("the id is good"));
     let channel = ChannelId::new("room:1").expect("the id is good");
-    let place = Subject::Place(Topic::Channel(channel));
+    let place = Subject::Topic(Topic::Channel(channel));
     let session = Field::Session(SessionId::from_u128(7 << 80));
     for subject in [&user, &place] {
         for field in [Field::Profile, session] {
-            if let Ok((stamp, found)) = record::decode(subject, field, bytes) {
-                let again = record::encode(subject, stamp, &found);
+            if let Ok((token, found)) = record::decode(subject, field, bytes) {
+                let again = record::encode(subject, token, &found);
                 let again = record::decode(subject, field, &again);
                 assert!(again.is_ok(), "what we write can be read");
             }
@@ -25,7 +25,7 @@ pub fn record(bytes: &[u8]) {
     }
     let _ = record::patched_clock(bytes);
     let _ = record::decode_event(bytes);
-    let _ = record::decode_told(bytes);
+    let _ = record::decode_last_notified(bytes);
     let _ = record::clock(bytes);
-    let _ = record::split_stamp(bytes);
+    let _ = record::split_token(bytes);
 }

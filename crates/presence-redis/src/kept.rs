@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use fred::types::Value;
 use presence_core::SessionId;
-use presence_core::cluster::SHARDS;
+use presence_core::cluster::PARTITIONS;
 use presence_core::ports::StoreError;
 
 use crate::RedisTopics;
-use crate::survey::Place;
+use crate::survey::Target;
 
 impl RedisTopics {
     /// Stores `bytes` for `span`, for whoever resumes the session after its connection with this epoch. Later bytes
@@ -51,9 +51,9 @@ impl RedisTopics {
         Ok(found.as_bytes().map(<[u8]>::to_vec))
     }
 
-    fn place_of_kept(&self, session: SessionId, epoch: u32) -> (Place, String) {
-        let shard = (session.as_u128() % u128::from(SHARDS)) as u16;
-        let key = self.keys.kept(shard, session, epoch);
-        (Place::Shard(shard), key)
+    fn place_of_kept(&self, session: SessionId, epoch: u32) -> (Target, String) {
+        let partition = (session.as_u128() % u128::from(PARTITIONS)) as u16;
+        let key = self.keys.kept(partition, session, epoch);
+        (Target::Partition(partition), key)
     }
 }

@@ -1,10 +1,10 @@
 //! The names of keys. Only this file knows them; `docs/data.md` describes them.
 //!
-//! A key that belongs to a shard has the number of the shard as its hash tag. So all of a shard is in one slot, and one
+//! A key that belongs to a partition has the number of the partition as its hash tag. So all of a partition is in one slot, and one
 //! script writes it in one step. The channel for patches and ephemeral messages of a subject has the same name as the
 //! key of its map.
 
-use presence_core::cluster::{Field, Incarnation, SHARDS, Subject};
+use presence_core::cluster::{Field, Incarnation, PARTITIONS, Subject};
 use presence_core::ports::Queue;
 use presence_core::{ChannelId, SessionId, Topic, UserId, WorkspaceId};
 
@@ -31,47 +31,47 @@ impl Keys {
 
     /// The map of `subject`: a hash. Its patches and ephemeral messages are on the channel with the same name.
     pub(crate) fn map(&self, subject: &Subject) -> String {
-        self.in_shard(subject.shard(), &name_of(subject))
+        self.in_partition(subject.partition(), &name_of(subject))
     }
 
-    /// The fences of the map with the name `name` in `shard`: a hash by field. It expires soon after the last fence.
-    pub(crate) fn fences(&self, shard: u16, name: &str) -> String {
-        self.in_shard(shard, &format!("fences:{name}"))
+    /// The fences of the map with the name `name` in `partition`: a hash by field. It expires soon after the last fence.
+    pub(crate) fn fences(&self, partition: u16, name: &str) -> String {
+        self.in_partition(partition, &format!("fences:{name}"))
     }
 
-    /// Which maps of `shard` have changed: a sorted set of names, by version.
-    pub(crate) fn changed(&self, shard: u16) -> String {
-        self.in_shard(shard, "changed")
+    /// Which maps of `partition` have changed: a sorted set of names, by version.
+    pub(crate) fn changed(&self, partition: u16) -> String {
+        self.in_partition(partition, "changed")
     }
 
-    /// The maps of `shard` in which sessions of `who` have entries: a set of names.
-    pub(crate) fn owned(&self, shard: u16, who: Incarnation) -> String {
-        self.in_shard(shard, &format!("owned:{who}"))
+    /// The maps of `partition` in which sessions of `who` have entries: a set of names.
+    pub(crate) fn owned(&self, partition: u16, who: Incarnation) -> String {
+        self.in_partition(partition, &format!("owned:{who}"))
     }
 
-    /// The rows of `shard` in `queue`: a sorted set of names, by version.
-    pub(crate) fn outbox(&self, shard: u16, queue: Queue) -> String {
+    /// The rows of `partition` in `queue`: a sorted set of names, by version.
+    pub(crate) fn outbox(&self, partition: u16, queue: Queue) -> String {
         let queue = match queue {
             Queue::Profiles => "outbox:profiles",
             Queue::Webhooks => "outbox:webhooks",
         };
-        self.in_shard(shard, queue)
+        self.in_partition(partition, queue)
     }
 
-    /// What the endpoint of webhooks was told of the subjects of `shard`: a hash by name, which also has the number of
+    /// What the endpoint of webhooks was told of the subjects of `partition`: a hash by name, which also has the number of
     /// the last event.
-    pub(crate) fn told(&self, shard: u16) -> String {
-        self.in_shard(shard, "told")
+    pub(crate) fn told(&self, partition: u16) -> String {
+        self.in_partition(partition, "told")
     }
 
-    /// The webhook events of `shard` that wait for delivery: a list.
-    pub(crate) fn events(&self, shard: u16) -> String {
-        self.in_shard(shard, "events")
+    /// The webhook events of `partition` that wait for delivery: a list.
+    pub(crate) fn events(&self, partition: u16) -> String {
+        self.in_partition(partition, "events")
     }
 
     /// What is stored of a connection of `session` for whoever resumes the session: a string that expires.
-    pub(crate) fn kept(&self, shard: u16, session: SessionId, epoch: u32) -> String {
-        self.in_shard(shard, &format!("kept:{session}:{epoch}"))
+    pub(crate) fn kept(&self, partition: u16, session: SessionId, epoch: u32) -> String {
+        self.in_partition(partition, &format!("kept:{session}:{epoch}"))
     }
 
     /// The leases of the nodes: a hash.
@@ -89,22 +89,22 @@ impl Keys {
         format!("{}:{{nodes}}:revoked", self.prefix)
     }
 
-    /// The channel, and the key of the map, of the subject with the name `name` in `shard`.
-    pub(crate) fn channel(&self, shard: u16, name: &str) -> String {
-        self.in_shard(shard, name)
+    /// The channel, and the key of the map, of the subject with the name `name` in `partition`.
+    pub(crate) fn channel(&self, partition: u16, name: &str) -> String {
+        self.in_partition(partition, name)
     }
 
-    /// The shard and the name of the subject that a channel belongs to.
+    /// The partition and the name of the subject that a channel belongs to.
     pub(crate) fn name_on<'a>(&self, channel: &'a str) -> Option<(u16, &'a str)> {
         let rest = channel.strip_prefix(&*self.prefix)?.strip_prefix(":{")?;
-        let (shard, name) = rest.split_once("}:")?;
-        let shard = shard.parse().ok()?;
-        (shard < SHARDS).then_some((shard, name))
+        let (partition, name) = rest.split_once("}:")?;
+        let partition = partition.parse().ok()?;
+        (partition < PARTITIONS).then_some((partition, name))
     }
 
-    /// The slot of a Redis Cluster that has `shard`.
-    pub(crate) fn slot(&self, shard: u16) -> u16 {
-        fred::util::redis_keyslot(self.changed(shard).as_bytes())
+    /// The slot of a Redis Cluster that has `partition`.
+    pub(crate) fn slot(&self, partition: u16) -> u16 {
+        fred::util::redis_keyslot(self.changed(partition).as_bytes())
     }
 
     /// The slot of a Redis Cluster that has the leases.
@@ -112,17 +112,17 @@ impl Keys {
         fred::util::redis_keyslot(self.leases().as_bytes())
     }
 
-    fn in_shard(&self, shard: u16, rest: &str) -> String {
-        format!("{}:{{{shard}}}:{rest}", self.prefix)
+    fn in_partition(&self, partition: u16, rest: &str) -> String {
+        format!("{}:{{{partition}}}:{rest}", self.prefix)
     }
 }
 
-/// The name of `subject` in its shard.
+/// The name of `subject` in its partition.
 pub(crate) fn name_of(subject: &Subject) -> String {
     match subject {
         Subject::User(user) => format!("user:{user}"),
-        Subject::Place(Topic::Channel(channel)) => format!("channel:{channel}"),
-        Subject::Place(Topic::Workspace(workspace)) => format!("workspace:{workspace}"),
+        Subject::Topic(Topic::Channel(channel)) => format!("channel:{channel}"),
+        Subject::Topic(Topic::Workspace(workspace)) => format!("workspace:{workspace}"),
     }
 }
 
@@ -131,8 +131,8 @@ pub(crate) fn subject_of(name: &str) -> Option<Subject> {
     let (kind, id) = name.split_once(':')?;
     Some(match kind {
         "user" => Subject::User(UserId::new(id).ok()?),
-        "channel" => Subject::Place(Topic::Channel(ChannelId::new(id).ok()?)),
-        "workspace" => Subject::Place(Topic::Workspace(WorkspaceId::new(id).ok()?)),
+        "channel" => Subject::Topic(Topic::Channel(ChannelId::new(id).ok()?)),
+        "workspace" => Subject::Topic(Topic::Workspace(WorkspaceId::new(id).ok()?)),
         _ => return None,
     })
 }
@@ -209,10 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn all_of_a_shard_is_in_one_slot_whatever_it_is_called() {
+    fn all_of_a_partition_is_in_one_slot_whatever_it_is_called() {
         let keys = Keys::new("a:b");
         let subject = channel("x#$%:y");
-        let slot = keys.slot(subject.shard());
+        let slot = keys.slot(subject.partition());
         assert_eq!(
             fred::util::redis_keyslot(keys.map(&subject).as_bytes()),
             slot
@@ -226,8 +226,8 @@ mod tests {
             let keys = Keys::new("presence");
             let name = name_of(&subject);
             let channel = keys.map(&subject);
-            assert_eq!(keys.name_on(&channel), Some((subject.shard(), &*name)));
-            assert_eq!(keys.channel(subject.shard(), &name), channel);
+            assert_eq!(keys.name_on(&channel), Some((subject.partition(), &*name)));
+            assert_eq!(keys.channel(subject.partition(), &name), channel);
         }
         for session in [0, 1, u128::MAX] {
             let it = Field::Session(SessionId::from_u128(session));
@@ -260,10 +260,10 @@ mod tests {
     }
 
     fn channel(id: &str) -> Subject {
-        Subject::Place(Topic::Channel(ChannelId::new(id).unwrap()))
+        Subject::Topic(Topic::Channel(ChannelId::new(id).unwrap()))
     }
 
     fn workspace(id: &str) -> Subject {
-        Subject::Place(Topic::Workspace(WorkspaceId::new(id).unwrap()))
+        Subject::Topic(Topic::Workspace(WorkspaceId::new(id).unwrap()))
     }
 }

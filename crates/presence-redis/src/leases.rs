@@ -15,11 +15,11 @@ use crate::garbled::Garbled;
 pub(crate) struct LeaseError(String);
 
 /// The separator between the name of a node and the moment up to which everything of it is in the store.
-const SETTLED: char = '\u{1f}';
+const STORED_UP_TO: char = '\u{1f}';
 
 /// The text of a lease after its moment.
-pub(crate) fn text_of(name: &str, settled_until: Timestamp) -> String {
-    format!("{name}{SETTLED}{}", settled_until.as_millis())
+pub(crate) fn text_of(name: &str, stored_up_to: Timestamp) -> String {
+    format!("{name}{STORED_UP_TO}{}", stored_up_to.as_millis())
 }
 
 /// Reads the answer of `renew.lua`.
@@ -31,7 +31,7 @@ pub(crate) fn leases_in(answer: Value, garbled: &Garbled) -> Result<Leases, Leas
     let before = before.as_str().ok_or_else(strange)?;
     let mine = match before.split_once(' ') {
         None => Standing::New,
-        Some(("dead", _)) => Standing::Condemned,
+        Some(("dead", _)) => Standing::Dead,
         Some(_) => Standing::Renewed,
     };
     let all = all.into_array();
@@ -59,7 +59,7 @@ fn lease_of(who: &str, lease: &str) -> Option<Lease> {
     let (state, rest) = lease.split_once(' ')?;
     let (moment, text) = rest.split_once(' ')?;
     // An older release does not say it.
-    let (name, settled) = text.rsplit_once(SETTLED).unwrap_or((text, "0"));
+    let (name, stored_up_to) = text.rsplit_once(STORED_UP_TO).unwrap_or((text, "0"));
     Some(Lease {
         who: Incarnation {
             node: u64::from_str_radix(node, 16).ok()?,
@@ -72,7 +72,7 @@ fn lease_of(who: &str, lease: &str) -> Option<Lease> {
             "dead" => true,
             _ => return None,
         },
-        settled_until: Timestamp::from_millis(settled.parse().unwrap_or(0)),
+        stored_up_to: Timestamp::from_millis(stored_up_to.parse().unwrap_or(0)),
     })
 }
 
@@ -90,11 +90,11 @@ mod tests {
         assert_eq!(lease.who, who);
         assert_eq!(lease.who.to_string(), "000000000000001f.2");
         assert_eq!(&*lease.name, "gateway 7 in Ulm");
-        assert_eq!(lease.settled_until, Timestamp::default());
+        assert_eq!(lease.stored_up_to, Timestamp::default());
         let text = text_of("gateway 7", Timestamp::from_millis(9));
-        let settled = lease_of("1f.2", &format!("until 5 {text}")).unwrap();
-        assert_eq!(&*settled.name, "gateway 7");
-        assert_eq!(settled.settled_until.as_millis(), 9);
+        let stored_up_to = lease_of("1f.2", &format!("until 5 {text}")).unwrap();
+        assert_eq!(&*stored_up_to.name, "gateway 7");
+        assert_eq!(stored_up_to.stored_up_to.as_millis(), 9);
         assert_eq!(lease.until.as_millis(), 1_700_000_000_000);
         assert!(!lease.is_dead);
         let lease = lease_of("000000000000001f.2", "dead 5 ").unwrap();

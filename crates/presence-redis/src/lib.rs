@@ -29,13 +29,13 @@ mod listener;
 mod node;
 mod notices;
 mod outbox;
+mod partitions;
 mod reap;
 mod record;
 mod report;
 mod revocations;
 mod script;
 mod settings;
-mod shards;
 mod survey;
 mod topics;
 
@@ -43,7 +43,7 @@ pub use self::batch::{BYTES_PER_SCRIPT_MAX, OPS_PER_SCRIPT_MAX};
 pub use self::node::IN_FLIGHT_KIB_MAX;
 pub use self::notices::NOTICES_BYTES_MAX;
 pub use self::outbox::ROWS_PER_SCRIPT_MAX;
-pub use self::reap::REAPED_PER_SHARD_MAX;
+pub use self::reap::REAPED_PER_PARTITION_MAX;
 pub use self::revocations::REVOKED_PER_SCRIPT_MAX;
 pub use self::settings::{
     CONNECTIONS_MAX, PREFIX, Parts, Settings, SettingsError, TIMEOUT, TIMEOUT_MAX,

@@ -3,7 +3,7 @@
 //! A subscription can disappear silently: with its connection, when its slot moves to another server, when its server
 //! becomes a replica, or when too many messages wait. So the listener keeps a list of what it has subscribed to. Each
 //! second it asks the server how many channels it counts for this connection, and starts again when the two differ.
-//! After a gap, everything in the shards concerned has to be compared.
+//! After a gap, everything in the partitions concerned has to be compared.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::client::Connection;
 use crate::fault::Fault;
 use crate::followed::Followed;
 use crate::node::Surroundings;
-use crate::shards::ShardSet;
+use crate::partitions::PartitionSet;
 
 /// How often the server is asked for its count.
 const TICK: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ const UNSUBSCRIBED_MAX: usize = 256;
 /// The number of calls of [`follow`](Listener::follow) that may wait. A further one fails at once.
 const ORDERS_MAX: usize = 1024;
 
-/// A subject: its shard, and its name there.
+/// A subject: its partition, and its name there.
 pub(crate) type Named = (u16, Arc<str>);
 
 /// The subscriptions on one server.
@@ -51,10 +51,10 @@ struct Order {
 }
 
 impl Listener {
-    /// Begins to listen, on `connection`, to the shards that are `owned`.
+    /// Begins to listen, on `connection`, to the partitions that are `owned`.
     pub(crate) fn start(
         connection: Connection,
-        owned: watch::Receiver<ShardSet>,
+        owned: watch::Receiver<PartitionSet>,
         around: &Surroundings,
     ) -> Self {
         let (orders, waiting) = mpsc::channel(ORDERS_MAX);
@@ -73,7 +73,7 @@ impl Listener {
             leaving: Arc::clone(&leaving),
             around: around.clone(),
             subscribed: HashMap::new(),
-            missing: ShardSet::default(),
+            missing: PartitionSet::default(),
             can_count: true,
         };
         Listener {
@@ -127,7 +127,7 @@ impl Drop for Listener {
 /// Passes received messages on.
 async fn pump(
     mut messages: broadcast::Receiver<Message>,
-    owned: watch::Receiver<ShardSet>,
+    owned: watch::Receiver<PartitionSet>,
     followed: Arc<Followed>,
 ) {
     loop {
@@ -143,7 +143,9 @@ async fn pump(
                     "dropped messages of the store, because this node reads too slowly"
                 );
                 let owned = *owned.borrow();
-                owned.iter().for_each(|shard| followed.missed(shard));
+                owned
+                    .iter()
+                    .for_each(|partition| followed.missed(partition));
             }
             Err(RecvError::Closed) => return,
         }
@@ -154,13 +156,13 @@ async fn pump(
 struct Book {
     connection: Arc<Connection>,
     reconnects: broadcast::Receiver<fred::prelude::Server>,
-    owned: watch::Receiver<ShardSet>,
+    owned: watch::Receiver<PartitionSet>,
     orders: mpsc::Receiver<Order>,
     leaving: Arc<Mutex<Vec<Named>>>,
     around: Surroundings,
     subscribed: HashMap<u16, HashSet<Arc<str>>>,
-    /// The shards in which something that is followed may not be subscribed to.
-    missing: ShardSet,
+    /// The partitions in which something that is followed may not be subscribed to.
+    missing: PartitionSet,
     /// Whether the server reports how many channels it counts.
     can_count: bool,
 }
@@ -211,9 +213,9 @@ impl Book {
             return;
         }
         let outcomes = self.subscribe(order.subjects.clone()).await;
-        for ((shard, name), outcome) in order.subjects.iter().zip(&outcomes) {
+        for ((partition, name), outcome) in order.subjects.iter().zip(&outcomes) {
             if outcome.is_ok() {
-                self.around.followed.hears(*shard, name);
+                self.around.followed.hears(*partition, name);
             }
         }
         // Nobody waits any longer: what they have been told is that it failed.
@@ -228,13 +230,16 @@ impl Book {
         let _ = self.connection.up(RETRY).await;
     }
 
-    /// Adapts to shards that have moved to this server or away from it.
+    /// Adapts to partitions that have moved to this server or away from it.
     fn adjust(&mut self) {
         let owned = *self.owned.borrow_and_update();
-        self.subscribed.retain(|&shard, _| owned.contains(shard));
+        self.subscribed
+            .retain(|&partition, _| owned.contains(partition));
         self.missing = owned
             .iter()
-            .filter(|shard| self.missing.contains(*shard) || !self.subscribed.contains_key(shard))
+            .filter(|partition| {
+                self.missing.contains(*partition) || !self.subscribed.contains_key(partition)
+            })
             .collect();
     }
 
@@ -244,21 +249,25 @@ impl Book {
             return;
         }
         let mut subjects = Vec::new();
-        for shard in self.missing.iter() {
-            let known = self.subscribed.entry(shard).or_default();
-            let names = self.around.followed.names(shard);
+        for partition in self.missing.iter() {
+            let known = self.subscribed.entry(partition).or_default();
+            let names = self.around.followed.names(partition);
             let new = names.into_iter().filter(|name| !known.contains(name));
-            subjects.extend(new.map(|name| (shard, name)));
+            subjects.extend(new.map(|name| (partition, name)));
         }
-        let shards: Vec<u16> = subjects.iter().map(|(shard, _)| *shard).collect();
+        let partitions: Vec<u16> = subjects.iter().map(|(partition, _)| *partition).collect();
         let outcomes = self.subscribe(subjects).await;
-        let failed: ShardSet = shards
+        let failed: PartitionSet = partitions
             .into_iter()
             .zip(outcomes)
-            .filter_map(|(shard, outcome)| outcome.is_err().then_some(shard))
+            .filter_map(|(partition, outcome)| outcome.is_err().then_some(partition))
             .collect();
-        for shard in self.missing.iter().filter(|shard| !failed.contains(*shard)) {
-            self.around.followed.missed(shard);
+        for partition in self
+            .missing
+            .iter()
+            .filter(|partition| !failed.contains(*partition))
+        {
+            self.around.followed.missed(partition);
         }
         self.missing = failed;
     }
@@ -266,9 +275,9 @@ impl Book {
     async fn subscribe(&mut self, subjects: Vec<Named>) -> Vec<Result<(), Fault>> {
         let owned = *self.owned.borrow();
         let connection = &self.connection;
-        let channel = |(shard, name): &Named| {
-            let channel = self.around.keys.channel(*shard, name);
-            owned.contains(*shard).then_some(channel)
+        let channel = |(partition, name): &Named| {
+            let channel = self.around.keys.channel(*partition, name);
+            owned.contains(*partition).then_some(channel)
         };
         let channels: Vec<Option<String>> = subjects.iter().map(channel).collect();
         let outcomes: Vec<Result<(), Fault>> = stream::iter(channels)
@@ -286,9 +295,9 @@ impl Book {
         {
             self.around.kick.kick();
         }
-        for ((shard, name), outcome) in subjects.into_iter().zip(&outcomes) {
+        for ((partition, name), outcome) in subjects.into_iter().zip(&outcomes) {
             if outcome.is_ok() {
-                self.subscribed.entry(shard).or_default().insert(name);
+                self.subscribed.entry(partition).or_default().insert(name);
             }
         }
         outcomes
@@ -317,17 +326,17 @@ impl Book {
             let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *leaving)
         };
-        let mut by_shard: HashMap<u16, Vec<String>> = HashMap::new();
-        for (shard, name) in leaving {
-            let Some(names) = self.subscribed.get_mut(&shard) else {
+        let mut by_partition: HashMap<u16, Vec<String>> = HashMap::new();
+        for (partition, name) in leaving {
+            let Some(names) = self.subscribed.get_mut(&partition) else {
                 continue;
             };
-            if !self.around.followed.has(shard, &name) && names.remove(&name) {
-                let channel = self.around.keys.channel(shard, &name);
-                by_shard.entry(shard).or_default().push(channel);
+            if !self.around.followed.has(partition, &name) && names.remove(&name) {
+                let channel = self.around.keys.channel(partition, &name);
+                by_partition.entry(partition).or_default().push(channel);
             }
         }
-        for mut channels in by_shard.into_values() {
+        for mut channels in by_partition.into_values() {
             while !channels.is_empty() {
                 let later = channels.split_off(channels.len().min(UNSUBSCRIBED_MAX));
                 let now = std::mem::replace(&mut channels, later);

@@ -12,20 +12,20 @@ use crate::fault::Fault;
 use crate::followed::Followed;
 use crate::keys::Keys;
 use crate::listener::Listener;
+use crate::partitions::PartitionSet;
 use crate::settings::{Address, Settings};
-use crate::shards::ShardSet;
 use crate::survey::Kick;
 
 /// The size of the commands that may be on their way to one server, in KiB. A command counts as at least 1 KiB. A
 /// further one fails at once.
 pub const IN_FLIGHT_KIB_MAX: usize = 16 * 1024;
 
-/// A server that has some of the shards.
+/// A server that has some of the partitions.
 pub(crate) struct Node {
     address: Address,
     connections: Vec<Connection>,
     in_flight: Semaphore,
-    owned: watch::Sender<ShardSet>,
+    owned: watch::Sender<PartitionSet>,
     listener: Listener,
 }
 
@@ -45,7 +45,7 @@ impl Node {
         let connections = (0..settings.connections)
             .map(|_| Connection::open(settings, address, false))
             .collect::<Result<Vec<_>, _>>()?;
-        let owned = watch::Sender::new(ShardSet::default());
+        let owned = watch::Sender::new(PartitionSet::default());
         let connection = Connection::open(settings, address, true)?;
         Ok(Node {
             address: address.clone(),
@@ -66,11 +66,11 @@ impl Node {
         &self.listener
     }
 
-    /// Sets the shards that the server has from now on.
-    pub(crate) fn set_owned(&self, shards: ShardSet) {
+    /// Sets the partitions that the server has from now on.
+    pub(crate) fn set_owned(&self, partitions: PartitionSet) {
         self.owned.send_if_modified(|owned| {
-            let is_other = *owned != shards;
-            *owned = shards;
+            let is_other = *owned != partitions;
+            *owned = partitions;
             is_other
         });
     }
@@ -89,10 +89,10 @@ impl Node {
         Ok(())
     }
 
-    /// Sends one command. Commands with the same `lane` are executed in order.
+    /// Sends one command. Commands with the same `queue` are executed in order.
     pub(crate) async fn call(
         &self,
-        lane: u16,
+        queue: u16,
         name: &'static str,
         args: Vec<Value>,
     ) -> Result<Value, Fault> {
@@ -102,7 +102,7 @@ impl Node {
             .in_flight
             .try_acquire_many(kib)
             .map_err(|_| Fault::Crowded)?;
-        let connection = &self.connections[usize::from(lane) % self.connections.len()];
+        let connection = &self.connections[usize::from(queue) % self.connections.len()];
         Ok(connection.call(name, args).await?)
     }
 }

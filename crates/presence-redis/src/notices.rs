@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use presence_core::cluster::{SHARDS, Subject};
+use presence_core::cluster::{PARTITIONS, Subject};
 use presence_core::ports::Notice;
 use tokio::sync::Notify;
 
 use crate::garbled::Garbled;
 use crate::record::{self, Message};
 
-/// The maximum size of the waiting notices, in bytes. Further ones are dropped, and their shard is compared instead.
+/// The maximum size of the waiting notices, in bytes. Further ones are dropped, and their partition is compared instead.
 pub const NOTICES_BYTES_MAX: usize = 32 << 20;
 /// The size of a waiting notice besides its message, in bytes.
 const OVERHEAD_BYTES: usize = 128;
@@ -25,33 +25,33 @@ pub(crate) struct Notices {
 }
 
 struct Waiting {
-    queue: VecDeque<Heard>,
+    queue: VecDeque<Queued>,
     bytes: usize,
-    /// The shards for which a [`Notice::Forgot`] waits. Other notices of those shards are dropped, because whoever
+    /// The partitions for which a [`Notice::Forgot`] waits. Other notices of those partitions are dropped, because whoever
     /// takes that one compares everything there.
     forgotten: Box<[bool]>,
 }
 
-enum Heard {
+enum Queued {
     /// A message that has not been decoded yet, so that its size is known.
-    Told(Subject, Bytes),
-    Said(Notice),
+    Message(Subject, Bytes),
+    Notice(Notice),
 }
 
 impl Notices {
     /// Adds a message that was received on the channel of `subject`.
-    pub(crate) fn told(&self, shard: u16, subject: Subject, message: Bytes) {
-        self.put(shard, Heard::Told(subject, message));
+    pub(crate) fn told(&self, partition: u16, subject: Subject, message: Bytes) {
+        self.put(partition, Queued::Message(subject, message));
     }
 
     /// Adds `notice` to the queue.
-    pub(crate) fn say(&self, shard: u16, notice: Notice) {
-        self.put(shard, Heard::Said(notice));
+    pub(crate) fn say(&self, partition: u16, notice: Notice) {
+        self.put(partition, Queued::Notice(notice));
     }
 
-    /// Adds the notice that everything in `shard` has to be compared.
-    pub(crate) fn forget(&self, shard: u16) {
-        self.lock().forget(shard);
+    /// Adds the notice that everything in `partition` has to be compared.
+    pub(crate) fn forget(&self, partition: u16) {
+        self.lock().forget(partition);
         self.arrived.notify_one();
     }
 
@@ -73,14 +73,14 @@ impl Notices {
         }
     }
 
-    fn put(&self, shard: u16, heard: Heard) {
+    fn put(&self, partition: u16, heard: Queued) {
         let mut waiting = self.lock();
-        if waiting.forgotten[usize::from(shard)] {
+        if waiting.forgotten[usize::from(partition)] {
             return;
         }
         let bytes = heard.bytes();
         if waiting.bytes + bytes > NOTICES_BYTES_MAX {
-            waiting.forget(shard);
+            waiting.forget(partition);
         } else {
             waiting.bytes += bytes;
             waiting.queue.push_back(heard);
@@ -89,12 +89,12 @@ impl Notices {
         self.arrived.notify_one();
     }
 
-    fn take(&self) -> Option<Heard> {
+    fn take(&self) -> Option<Queued> {
         let mut waiting = self.lock();
         let heard = waiting.queue.pop_front()?;
         waiting.bytes -= heard.bytes();
-        if let Heard::Said(Notice::Forgot(shard)) = heard {
-            waiting.forgotten[usize::from(shard)] = false;
+        if let Queued::Notice(Notice::Forgot(partition)) = heard {
+            waiting.forgotten[usize::from(partition)] = false;
         }
         if !waiting.queue.is_empty() {
             // One notification may stand for many, and somebody else may wait for those.
@@ -113,40 +113,40 @@ impl Default for Waiting {
         Waiting {
             queue: VecDeque::new(),
             bytes: 0,
-            forgotten: vec![false; usize::from(SHARDS)].into(),
+            forgotten: vec![false; usize::from(PARTITIONS)].into(),
         }
     }
 }
 
 impl Waiting {
-    fn forget(&mut self, shard: u16) {
-        let is_said = &mut self.forgotten[usize::from(shard)];
+    fn forget(&mut self, partition: u16) {
+        let is_said = &mut self.forgotten[usize::from(partition)];
         if !std::mem::replace(is_said, true) {
-            let heard = Heard::Said(Notice::Forgot(shard));
-            // There are no more of these than shards, so they need no room.
+            let heard = Queued::Notice(Notice::Forgot(partition));
+            // There are no more of these than partitions, so they need no room.
             self.bytes += heard.bytes();
             self.queue.push_back(heard);
         }
     }
 }
 
-impl Heard {
+impl Queued {
     fn bytes(&self) -> usize {
         match self {
-            Heard::Told(_, message) => message.len() + OVERHEAD_BYTES,
-            Heard::Said(_) => OVERHEAD_BYTES,
+            Queued::Message(_, message) => message.len() + OVERHEAD_BYTES,
+            Queued::Notice(_) => OVERHEAD_BYTES,
         }
     }
 
     /// The notice, if the message can be understood. Otherwise it counts as lost, and the change is found by comparing.
     fn decoded(self, garbled: &Garbled) -> Option<Notice> {
         let (subject, message) = match self {
-            Heard::Said(notice) => return Some(notice),
-            Heard::Told(subject, message) => (subject, message),
+            Queued::Notice(notice) => return Some(notice),
+            Queued::Message(subject, message) => (subject, message),
         };
         match record::decode_message(&subject, &message, garbled) {
             Ok(Message::Patch(patch)) => Some(Notice::Patched(subject, patch)),
-            Ok(Message::Murmurs(murmurs)) => Some(Notice::Murmured(subject, murmurs)),
+            Ok(Message::Ephemerals(ephemerals)) => Some(Notice::Ephemeral(subject, ephemerals)),
             Err(error) => {
                 garbled.note(&subject, &error);
                 None
@@ -160,7 +160,7 @@ mod tests {
     use std::time::Duration;
 
     use presence_core::UserId;
-    use presence_core::cluster::Murmur;
+    use presence_core::cluster::Ephemeral;
 
     use super::*;
 
@@ -172,14 +172,14 @@ mod tests {
         notices.told(7, ann(), Bytes::from_static(b"hello"));
         notices.forget(3);
         assert_eq!(notices.next().await, Notice::At(ann(), None));
-        let murmured = Notice::Murmured(ann(), vec![Murmur::Kicked]);
-        assert_eq!(notices.next().await, murmured);
+        let ephemeral = Notice::Ephemeral(ann(), vec![Ephemeral::Kicked]);
+        assert_eq!(notices.next().await, ephemeral);
         assert_eq!(notices.next().await, Notice::Forgot(3));
         check_nothing(&notices).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_shard_that_is_to_be_compared_has_nothing_else_to_say_until_that_is_heard() {
+    async fn a_partition_that_is_to_be_compared_has_nothing_else_to_say_until_that_is_heard() {
         let notices = Notices::default();
         notices.forget(7);
         notices.forget(7);
@@ -193,15 +193,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_fit_is_dropped_and_its_shard_is_to_be_compared() {
+    async fn what_does_not_fit_is_dropped_and_its_partition_is_to_be_compared() {
         let notices = Notices::default();
         let big = Bytes::from(vec![0; NOTICES_BYTES_MAX - 1000]);
         notices.told(1, ann(), big.clone());
         notices.told(2, ann(), big);
         notices.told(3, ann(), kicked());
         assert_eq!(notices.next().await, Notice::Forgot(2));
-        let murmured = Notice::Murmured(ann(), vec![Murmur::Kicked]);
-        assert_eq!(notices.next().await, murmured);
+        let ephemeral = Notice::Ephemeral(ann(), vec![Ephemeral::Kicked]);
+        assert_eq!(notices.next().await, ephemeral);
         check_nothing(&notices).await;
         assert_eq!(notices.lock().bytes, 0);
     }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn kicked() -> Bytes {
-        record::encode_murmurs(&[Murmur::Kicked]).into()
+        record::encode_ephemerals(&[Ephemeral::Kicked]).into()
     }
 
     fn ann() -> Subject {

@@ -1,4 +1,4 @@
-//! The transactional outbox: rows that the script of writes leaves, read and settled.
+//! The transactional outbox: rows that the script of writes leaves, read and acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::Once;
@@ -11,7 +11,7 @@ use presence_core::ports::{Outbox, Queue, Row, StoreError};
 use crate::fault::Fault;
 use crate::keys;
 use crate::script;
-use crate::survey::Place;
+use crate::survey::Target;
 use crate::topics::RedisTopics;
 
 /// The number of rows that one script removes.
@@ -24,11 +24,13 @@ impl Outbox for RedisTopics {
     async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Result<Vec<Row>, StoreError>> {
-        let asked = shards.iter().map(|&shard| self.due_in(queue, shard, max));
+        let asked = partitions
+            .iter()
+            .map(|&partition| self.due_in(queue, partition, max));
         let mut outcomes = join_all(asked).await;
         let are_there = outcomes.iter().flatten().any(|rows| !rows.is_empty());
         if are_there && !age.is_zero() {
@@ -45,30 +47,34 @@ impl Outbox for RedisTopics {
         outcomes.map(|it| it.map_err(StoreError::from)).collect()
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
-        let mut by_shard: BTreeMap<u16, Vec<&Row>> = BTreeMap::new();
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+        let mut by_partition: BTreeMap<u16, Vec<&Row>> = BTreeMap::new();
         for row in rows {
-            by_shard.entry(row.subject.shard()).or_default().push(row);
+            by_partition
+                .entry(row.subject.partition())
+                .or_default()
+                .push(row);
         }
-        let chunks = by_shard.iter().flat_map(|(shard, rows)| {
+        let chunks = by_partition.iter().flat_map(|(partition, rows)| {
             let chunks = rows.chunks(ROWS_PER_SCRIPT_MAX);
-            chunks.map(|chunk| (*shard, chunk))
+            chunks.map(|chunk| (*partition, chunk))
         });
-        let settled = chunks.map(|(shard, rows)| async move {
-            let key = self.keys.outbox(shard, queue);
+        let acknowledged = chunks.map(|(partition, rows)| async move {
+            let key = self.keys.outbox(partition, queue);
             let args: Vec<Value> = rows.iter().flat_map(|it| args_of(it)).collect();
-            let place = Place::Shard(shard);
-            self.run(place, &script::SETTLE, &[key], &args).await
+            let place = Target::Partition(partition);
+            self.run(place, &script::ACKNOWLEDGE, &[key], &args).await
         });
-        let settled: Result<Vec<_>, Fault> = join_all(settled).await.into_iter().collect();
-        settled?;
+        let acknowledged: Result<Vec<_>, Fault> =
+            join_all(acknowledged).await.into_iter().collect();
+        acknowledged?;
         Ok(())
     }
 }
 
 impl RedisTopics {
-    /// The rows in `shard`. Usually there are none, which takes one small command.
-    async fn due_in(&self, queue: Queue, shard: u16, max: usize) -> Result<Vec<Row>, Fault> {
+    /// The rows in `partition`. Usually there are none, which takes one small command.
+    async fn due_in(&self, queue: Queue, partition: u16, max: usize) -> Result<Vec<Row>, Fault> {
         if max == 0 {
             return Ok(Vec::new());
         }
@@ -76,12 +82,14 @@ impl RedisTopics {
         let mut rows = Vec::new();
         for from in (0..READS_MAX).map(|it| it.saturating_mul(max)) {
             let args = vec![
-                Value::from(self.keys.outbox(shard, queue)),
+                Value::from(self.keys.outbox(partition, queue)),
                 number(from),
                 number(from.saturating_add(max - 1)),
                 Value::from("WITHSCORES"),
             ];
-            let answer = self.call(Place::Shard(shard), "ZRANGE", args).await?;
+            let answer = self
+                .call(Target::Partition(partition), "ZRANGE", args)
+                .await?;
             let pairs = answer.into_array();
             let is_last = pairs.len() < max;
             rows.extend(rows_in(pairs)?);
@@ -93,7 +101,7 @@ impl RedisTopics {
         Ok(rows)
     }
 
-    /// The last version that was made at least `age` ago. One server is asked for all shards, because the clocks
+    /// The last version that was made at least `age` ago. One server is asked for all partitions, because the clocks
     /// differ by little.
     async fn version_before(&self, age: Duration) -> Result<u64, Fault> {
         let now = time_us(self.topology.map().any_of("TIME").await?)?;

@@ -4,38 +4,40 @@ use fred::types::Value;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use presence_core::Reason;
-use presence_core::cluster::{Field, Incarnation, Op, SHARDS, Subject, Write};
+use presence_core::cluster::{Field, Incarnation, Op, PARTITIONS, Subject, Write};
 use presence_core::ports::{StoreError, Topics};
 
-use crate::survey::Place;
+use crate::survey::Target;
 use crate::topics::{ENTRIES_PER_SCAN, RedisTopics};
 use crate::{keys, record};
 
-/// The number of maps of a shard that one call of [`reap`](Topics::reap) looks at.
-pub const REAPED_PER_SHARD_MAX: usize = 32;
-/// The number of shards that are looked at at the same time.
-const SHARDS_AT_ONCE: usize = 32;
+/// The number of maps of a partition that one call of [`reap`](Topics::reap) looks at.
+pub const REAPED_PER_PARTITION_MAX: usize = 32;
+/// The number of partitions that are looked at at the same time.
+const PARTITIONS_AT_ONCE: usize = 32;
 
 impl RedisTopics {
     pub(crate) async fn reap_all(&self, who: Incarnation) -> Result<bool, StoreError> {
-        let exists = (0..SHARDS).map(|shard| async move {
-            let key = Value::from(self.keys.owned(shard, who));
-            let answer = self.call(Place::Shard(shard), "EXISTS", vec![key]).await;
-            (shard, answer.map(|it| it.as_i64() != Some(0)))
+        let exists = (0..PARTITIONS).map(|partition| async move {
+            let key = Value::from(self.keys.owned(partition, who));
+            let answer = self
+                .call(Target::Partition(partition), "EXISTS", vec![key])
+                .await;
+            (partition, answer.map(|it| it.as_i64() != Some(0)))
         });
         let mut failure = None;
-        let mut shards = Vec::new();
-        for (shard, exists) in join_all(exists).await {
+        let mut partitions = Vec::new();
+        for (partition, exists) in join_all(exists).await {
             match exists {
-                Ok(true) => shards.push(shard),
+                Ok(true) => partitions.push(partition),
                 Ok(false) => {}
                 Err(fault) => failure = Some(fault.into()),
             }
         }
         let mut is_more = false;
-        let mut reaped = stream::iter(shards)
-            .map(|shard| self.reap_shard(shard, who))
-            .buffer_unordered(SHARDS_AT_ONCE);
+        let mut reaped = stream::iter(partitions)
+            .map(|partition| self.reap_partition(partition, who))
+            .buffer_unordered(PARTITIONS_AT_ONCE);
         while let Some(outcome) = reaped.next().await {
             match outcome {
                 Ok(more) => is_more |= more,
@@ -45,20 +47,22 @@ impl RedisTopics {
         failure.map_or(Ok(is_more), Err)
     }
 
-    /// Removes what `who` has in some maps of `shard`. Returns whether there may be more.
-    async fn reap_shard(&self, shard: u16, who: Incarnation) -> Result<bool, StoreError> {
+    /// Removes what `who` has in some maps of `partition`. Returns whether there may be more.
+    async fn reap_partition(&self, partition: u16, who: Incarnation) -> Result<bool, StoreError> {
         let args = vec![
-            Value::from(self.keys.owned(shard, who)),
-            Value::from(REAPED_PER_SHARD_MAX as i64),
+            Value::from(self.keys.owned(partition, who)),
+            Value::from(REAPED_PER_PARTITION_MAX as i64),
         ];
-        let names = self.call(Place::Shard(shard), "SRANDMEMBER", args).await?;
+        let names = self
+            .call(Target::Partition(partition), "SRANDMEMBER", args)
+            .await?;
         let names = names.into_array();
-        let is_more = names.len() == REAPED_PER_SHARD_MAX;
+        let is_more = names.len() == REAPED_PER_PARTITION_MAX;
         let subjects = names
             .iter()
             .filter_map(|it| keys::subject_of(&it.as_str()?));
         let mut last = Vec::new();
-        for (subject, ops) in join_all(subjects.map(|it| self.cuts(it, who)))
+        for (subject, ops) in join_all(subjects.map(|it| self.removals(it, who)))
             .await
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?
@@ -79,14 +83,14 @@ impl RedisTopics {
 
     /// The removals in the map of `subject`. Of a big map they are only those of its last part: the others
     /// are done already.
-    async fn cuts(
+    async fn removals(
         &self,
         subject: Subject,
         who: Incarnation,
     ) -> Result<(Subject, Vec<Op>), StoreError> {
         let mut cursor = "0".to_owned();
         loop {
-            let place = Place::Shard(subject.shard());
+            let place = Target::Partition(subject.partition());
             let key = self.keys.map(&subject);
             let (next, entries) = self.scan(place, &key, &cursor, ENTRIES_PER_SCAN).await?;
             let ops = cuts_in(&entries, who);
@@ -118,11 +122,11 @@ fn cuts_in(entries: &[Value], who: Incarnation) -> Vec<Op> {
 
 fn cut_in(field: &Value, entry: &Value, who: Incarnation) -> Option<Op> {
     let field = keys::field_of(field.as_bytes()?)?;
-    let (stamp, _) = record::split_stamp(entry.as_bytes()?).ok()?;
-    let is_theirs = matches!(field, Field::Session(_)) && stamp.incarnation() == who;
-    is_theirs.then_some(Op::Cut {
+    let (token, _) = record::split_token(entry.as_bytes()?).ok()?;
+    let is_theirs = matches!(field, Field::Session(_)) && token.incarnation() == who;
+    is_theirs.then_some(Op::Remove {
         field,
-        stamp,
+        token,
         reason: Reason::NodeLost,
     })
 }

@@ -10,7 +10,7 @@ use presence_core::{Timestamp, UserId};
 
 use crate::fault::Fault;
 use crate::script;
-use crate::survey::Place;
+use crate::survey::Target;
 use crate::topics::{ENTRIES_PER_SCAN, RedisTopics};
 
 /// The field with the version. No user id has this character.
@@ -34,7 +34,7 @@ impl Revocations for RedisTopics {
     async fn revoked(&self, known: u64) -> Result<Option<RevocationList>, StoreError> {
         let key = self.keys.revoked();
         let args = vec![Value::from(key.as_str()), Value::from(VERSION)];
-        let answer = self.call(Place::Nodes, "HGET", args).await?;
+        let answer = self.call(Target::Nodes, "HGET", args).await?;
         // One that is not understood is like none: the list is read, and whoever changes it writes another one.
         let version = answer.as_str().and_then(|it| it.parse().ok()).unwrap_or(0);
         if known != 0 && known == version {
@@ -43,7 +43,7 @@ impl Revocations for RedisTopics {
         let mut revocations = Vec::new();
         let mut cursor = "0".to_owned();
         loop {
-            let place = Place::Nodes;
+            let place = Target::Nodes;
             let (next, pairs) = self.scan(place, &key, &cursor, ENTRIES_PER_SCAN).await?;
             revocations.extend(pairs.chunks_exact(2).filter_map(|it| read(&it[0], &it[1])));
             if next == "0" {
@@ -85,7 +85,7 @@ impl RedisTopics {
         }
         let keys = [self.keys.revoked()];
         let answer = self
-            .run(Place::Nodes, &script::REVOKE, &keys, &args)
+            .run(Target::Nodes, &script::REVOKE, &keys, &args)
             .await?;
         let outcomes: Vec<Revoke> = answer
             .into_array()

@@ -10,23 +10,23 @@ pub(crate) struct Script {
     hash: String,
 }
 
-/// Applies writes to one shard.
+/// Applies writes to one partition.
 pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("write.lua")));
 /// Removes rows from an outbox.
-pub(crate) static SETTLE: LazyLock<Script> =
-    LazyLock::new(|| Script::of(include_str!("settle.lua")));
+pub(crate) static ACKNOWLEDGE: LazyLock<Script> =
+    LazyLock::new(|| Script::of(include_str!("acknowledge.lua")));
 /// Stores webhook events of a subject.
 pub(crate) static TELL: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("tell.lua")));
 /// Has some subjects checked again that webhooks have told about.
-pub(crate) static DOUBT: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("doubt.lua")));
+pub(crate) static AUDIT: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("audit.lua")));
 /// Removes delivered webhook events.
 pub(crate) static DELIVERED: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("delivered.lua")));
 /// Extends a lease, and returns all leases.
 pub(crate) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("renew.lua")));
 /// Declares a node dead, unless its lease is running.
-pub(crate) static CONDEMN: LazyLock<Script> =
-    LazyLock::new(|| Script::of(include_str!("condemn.lua")));
+pub(crate) static MARK_DEAD: LazyLock<Script> =
+    LazyLock::new(|| Script::of(include_str!("mark_dead.lua")));
 
 /// Adds revocations to the list of users whose older tokens are refused.
 pub(crate) static REVOKE: LazyLock<Script> =

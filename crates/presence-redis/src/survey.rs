@@ -1,4 +1,4 @@
-//! The map of which server has which shard, and how changes of it are found.
+//! The map of which server has which partition, and how changes of it are found.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use fred::error::{Error, ErrorKind};
 use fred::types::Value;
 use futures_util::future::join_all;
-use presence_core::cluster::SHARDS;
+use presence_core::cluster::PARTITIONS;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -15,9 +15,9 @@ use tokio::time::{sleep, timeout};
 use crate::client::Connection;
 use crate::fault::Fault;
 use crate::node::{Node, Surroundings};
+use crate::partitions::PartitionSet;
 use crate::report::{self, Report, Sentinels};
 use crate::settings::{Address, Servers};
-use crate::shards::ShardSet;
 
 /// The shortest time between two surveys.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -35,18 +35,18 @@ const CONNECT_FIRST: Duration = Duration::from_secs(2);
 /// How long a call waits for a survey.
 const SURVEYED: Duration = Duration::from_millis(400);
 
-/// What a command is about, and so which server it goes to: a shard, or the leases.
+/// What a command is about, and so which server it goes to: a partition, or the leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Shard(u16),
+pub(crate) enum Target {
+    Partition(u16),
     Nodes,
 }
 
-/// The map of which server has which shard.
+/// The map of which server has which partition.
 #[derive(Default)]
 pub(crate) struct Map {
     nodes: Vec<Arc<Node>>,
-    /// For each shard, and then for the leases: the index of the server that has it.
+    /// For each partition, and then for the leases: the index of the server that has it.
     owners: Vec<Option<usize>>,
 }
 
@@ -91,10 +91,10 @@ impl Kick {
 
 impl Map {
     /// The server that has `place`.
-    pub(crate) fn owner(&self, place: Place) -> Result<&Arc<Node>, Fault> {
+    pub(crate) fn owner(&self, place: Target) -> Result<&Arc<Node>, Fault> {
         let index = match place {
-            Place::Shard(shard) => usize::from(shard),
-            Place::Nodes => usize::from(SHARDS),
+            Target::Partition(partition) => usize::from(partition),
+            Target::Nodes => usize::from(PARTITIONS),
         };
         let owner = self.owners.get(index).copied().flatten();
         owner.map(|it| &self.nodes[it]).ok_or(Fault::Unowned)
@@ -113,10 +113,10 @@ impl Map {
     }
 
     fn of_one(node: Node) -> Self {
-        node.set_owned(ShardSet::all());
+        node.set_owned(PartitionSet::all());
         Map {
             nodes: vec![Arc::new(node)],
-            owners: vec![Some(0); usize::from(SHARDS) + 1],
+            owners: vec![Some(0); usize::from(PARTITIONS) + 1],
         }
     }
 }
@@ -207,7 +207,7 @@ impl Surveyor {
             let _ = timeout(pause_max, kick.asked.notified()).await;
             let told = self.survey().await;
             if let (Err(error), true) = (&told, was_told) {
-                tracing::warn!(%error, "cannot find out which server has which part of the store");
+                tracing::warn!(%error, "cannot find out which server has which partition of the store");
             }
             was_told = told.is_ok();
             kick.done.send_modify(|count| *count += 1);
@@ -263,10 +263,10 @@ impl Surveyor {
     async fn apply(&self, report: &Report) -> Result<(), Error> {
         let before = self.map();
         let mut nodes: BTreeMap<&Address, Arc<Node>> = BTreeMap::new();
-        let mut owners = Vec::with_capacity(usize::from(SHARDS) + 1);
+        let mut owners = Vec::with_capacity(usize::from(PARTITIONS) + 1);
         let mut fresh = Vec::new();
         let keys = &self.around.keys;
-        let slots = (0..SHARDS)
+        let slots = (0..PARTITIONS)
             .map(|it| keys.slot(it))
             .chain([keys.slot_of_nodes()]);
         for slot in slots {
@@ -302,14 +302,14 @@ impl Surveyor {
         let map = Arc::new(map);
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&map);
         for (index, node) in map.nodes.iter().enumerate() {
-            let is_owned = |shard: &u16| map.owners[usize::from(*shard)] == Some(index);
-            node.set_owned((0..SHARDS).filter(is_owned).collect());
+            let is_owned = |partition: &u16| map.owners[usize::from(*partition)] == Some(index);
+            node.set_owned((0..PARTITIONS).filter(is_owned).collect());
         }
         let gone = |node: &&Arc<Node>| !map.nodes.iter().any(|it| Arc::ptr_eq(it, node));
         for node in before.nodes.iter().filter(gone) {
             // It may live for another moment, with what is under way.
-            node.set_owned(ShardSet::default());
-            tracing::info!(server = %node.address(), "a server has no part of the store any longer");
+            node.set_owned(PartitionSet::default());
+            tracing::info!(server = %node.address(), "a server has no partition of the store any longer");
         }
     }
 

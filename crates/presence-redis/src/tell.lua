@@ -1,4 +1,4 @@
--- Tells the outside of one subject, in one step: the events wait, what the outside knows is noted, the row is settled. Or
+-- Tells the outside of one subject, in one step: the events wait, what the outside knows is noted, the row is acknowledged. Or
 -- does nothing of that.
 --
 -- KEYS  the outbox; what the outside was told; the events that wait
@@ -7,7 +7,7 @@
 --       and the events
 -- Answers 1 if it is told, 0 if another node was faster, 2 if too many events wait.
 --
--- The number of an event is the store's time in microseconds, or a bit above the last one of the shard if that is ahead. The
+-- The number of an event is the store's time in microseconds, or a bit above the last one of the partition if that is ahead. The
 -- revision of what was told is the number of the last event.
 
 local outbox, told, events = KEYS[1], KEYS[2], KEYS[3]

@@ -8,7 +8,7 @@ use fred::types::Value;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use presence_core::Timestamp;
-use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
+use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::ports::{Leases, Notice, StoreError, Topics, Written};
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::listener::Named;
 use crate::node::Surroundings;
 use crate::script::{self, Script};
 use crate::settings::{Address, Servers, Settings};
-use crate::survey::{Kick, Place, Topology};
+use crate::survey::{Kick, Target, Topology};
 use crate::{leases, record};
 
 /// The number of maps that one call of [`read`](Topics::read) reads at the same time.
@@ -131,7 +131,7 @@ impl RedisTopics {
     /// Sends one command to the server of `place`. If that has just changed, it is sent once more to the new server.
     pub(crate) async fn call(
         &self,
-        place: Place,
+        place: Target,
         name: &'static str,
         args: Vec<Value>,
     ) -> Result<Value, Fault> {
@@ -148,17 +148,17 @@ impl RedisTopics {
 
     async fn call_once(
         &self,
-        place: Place,
+        place: Target,
         name: &'static str,
         args: Vec<Value>,
     ) -> Result<Value, Fault> {
-        let lane = match place {
-            Place::Shard(shard) => shard,
-            Place::Nodes => 0,
+        let queue = match place {
+            Target::Partition(partition) => partition,
+            Target::Nodes => 0,
         };
         let map = self.topology.map();
         let outcome = match map.owner(place) {
-            Ok(node) => node.call(lane, name, args).await,
+            Ok(node) => node.call(queue, name, args).await,
             Err(fault) => Err(fault),
         };
         if outcome.as_ref().is_err_and(Fault::is_about_the_map) {
@@ -169,7 +169,7 @@ impl RedisTopics {
 
     pub(crate) async fn run(
         &self,
-        place: Place,
+        place: Target,
         script: &Script,
         keys: &[String],
         args: &[Value],
@@ -186,7 +186,7 @@ impl RedisTopics {
         }
     }
 
-    /// Writes the batches of one shard, one after the other.
+    /// Writes the batches of one partition, one after the other.
     async fn write_chain(&self, chain: &[Batch]) -> Vec<Result<Vec<Written>, Fault>> {
         let mut done = Vec::with_capacity(chain.len());
         for batch in chain {
@@ -201,19 +201,21 @@ impl RedisTopics {
     }
 
     pub(crate) async fn write_batch(&self, batch: &Batch) -> Result<Vec<Written>, Fault> {
-        let place = Place::Shard(batch.shard);
+        let place = Target::Partition(batch.partition);
         for _ in 0..2 {
-            let until = batch.until.map(|it| self.clocks.on_shard(batch.shard, it));
+            let until = batch
+                .until
+                .map(|it| self.clocks.on_partition(batch.partition, it));
             let (keys, args) = batch.call(&self.keys, until);
             let answer = self.run(place, &script::WRITE, &keys, &args).await?;
             match batch.outcomes_in(answer)? {
                 // Unless the clocks of two servers are further from each other than was known.
-                Err(TooLate(now)) => self.clocks.saw_shard(batch.shard, now),
+                Err(TooLate(now)) => self.clocks.saw_partition(batch.partition, now),
                 Ok(answer) => {
-                    self.clocks.saw_shard(batch.shard, answer.now);
+                    self.clocks.saw_partition(batch.partition, answer.now);
                     let of_names = answer.outcomes.iter();
                     let of_names = of_names.map(|it| (it.name, it.written.version.unwrap_or(0)));
-                    self.followed.wrote(batch.shard, answer.birth, of_names);
+                    self.followed.wrote(batch.partition, answer.birth, of_names);
                     let outcomes = answer.outcomes.into_iter();
                     return Ok(outcomes.map(|it| it.written).collect());
                 }
@@ -242,7 +244,7 @@ impl RedisTopics {
     /// the subject receives all changes since that version.
     async fn scan_all(&self, subject: &Subject) -> Result<Snapshot, StoreError> {
         let key = self.keys.map(subject);
-        let place = Place::Shard(subject.shard());
+        let place = Target::Partition(subject.partition());
         let corrupt = |source| StoreError::Corrupt {
             key: key.clone(),
             source: Box::new(source),
@@ -276,7 +278,7 @@ impl RedisTopics {
     /// Reads a part of the hash at `key`, from `cursor` on. Returns where to go on, and fields and values in turn.
     pub(crate) async fn scan(
         &self,
-        place: Place,
+        place: Target,
         key: &str,
         cursor: &str,
         count: i64,
@@ -357,19 +359,19 @@ impl Topics for RedisTopics {
         let map = self.topology.map();
         for subject in subjects {
             if self.followed.remove(subject)
-                && let Ok(node) = map.owner(Place::Shard(subject.shard()))
+                && let Ok(node) = map.owner(Target::Partition(subject.partition()))
             {
                 node.listener().unfollow([named(subject)]);
             }
         }
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
-        let told = murmurs.iter().map(|(subject, murmurs)| {
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
+        let told = ephemerals.iter().map(|(subject, ephemerals)| {
             let channel = Value::from(self.keys.map(subject));
-            let message = Value::Bytes(record::encode_murmurs(murmurs).into());
+            let message = Value::Bytes(record::encode_ephemerals(ephemerals).into());
             self.call_once(
-                Place::Shard(subject.shard()),
+                Target::Partition(subject.partition()),
                 "SPUBLISH",
                 vec![channel, message],
             )
@@ -390,18 +392,18 @@ impl Topics for RedisTopics {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
         let key = self.keys.leases();
         let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         let args = [
             Value::from(me.to_string()),
-            Value::from(leases::text_of(name, settled_until)),
+            Value::from(leases::text_of(name, stored_up_to)),
             Value::from(ttl),
         ];
         let answer = self
             .run(
-                Place::Nodes,
+                Target::Nodes,
                 &script::RENEW,
                 std::slice::from_ref(&key),
                 &args,
@@ -416,10 +418,15 @@ impl Topics for RedisTopics {
         Ok(leases)
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
         let args = [Value::from(who.to_string())];
         let answer = self
-            .run(Place::Nodes, &script::CONDEMN, &[self.keys.leases()], &args)
+            .run(
+                Target::Nodes,
+                &script::MARK_DEAD,
+                &[self.keys.leases()],
+                &args,
+            )
             .await?;
         Ok(answer.as_i64() == Some(1))
     }
@@ -433,7 +440,7 @@ impl Topics for RedisTopics {
             Value::from(self.keys.leases()),
             Value::from(who.to_string()),
         ];
-        self.call(Place::Nodes, "HDEL", args).await?;
+        self.call(Target::Nodes, "HDEL", args).await?;
         Ok(())
     }
 
@@ -445,7 +452,7 @@ impl Topics for RedisTopics {
             Value::from("NX"),
             Value::from("GET"),
         ];
-        let before = self.call(Place::Nodes, "SET", args).await?;
+        let before = self.call(Target::Nodes, "SET", args).await?;
         match before.as_bytes() {
             None => Ok(proposal),
             Some(before) => before.try_into().map_err(|source| StoreError::Corrupt {
@@ -470,7 +477,7 @@ impl RedisTopics {
         let mut by_node: BTreeMap<&Address, (_, Vec<usize>)> = BTreeMap::new();
         let mut again = Vec::new();
         for index in left {
-            match map.owner(Place::Shard(subjects[index].shard())) {
+            match map.owner(Target::Partition(subjects[index].partition())) {
                 Ok(node) => {
                     let (_, indices) = by_node.entry(node.address()).or_insert((node, Vec::new()));
                     indices.push(index);
@@ -498,5 +505,5 @@ impl RedisTopics {
 }
 
 fn named(subject: &Subject) -> Named {
-    (subject.shard(), keys::name_of(subject).into())
+    (subject.partition(), keys::name_of(subject).into())
 }

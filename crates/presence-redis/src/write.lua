@@ -1,7 +1,7 @@
--- Does writes of one shard in one step, tells them, and notes them. It knows no rule but which token is greater, and nothing
+-- Does writes of one partition in one step, tells them, and notes them. It knows no rule but which token is greater, and nothing
 -- of what entries say.
 --
--- KEYS  what has changed in the shard; where the writer has entries; the outboxes of the shard; then of each write its map,
+-- KEYS  what has changed in the partition; where the writer has entries; the outboxes of the partition; then of each write its map,
 --       and the fences of that
 -- ARGV  a random number below 2^32; the end of the writer's lease in milliseconds ('' if it has none); for how long fences
 --       are kept, in milliseconds; then of each write: the name of its subject, what becomes of the writer's note there ('+'
@@ -9,7 +9,7 @@
 --       operations; and of each operation four: the field; what is put (or the token of a removal); how: 'n' put if newer,
 --       'r' put if it replaces, 'h' hide, or the reason of a removal; and of a put the revision of the profile (8 bytes) and
 --       behind it, of 'r', the token it replaces, if there is one.
--- Answers the birth of the shard and its time in milliseconds; or 'late' and the time. Then of each write an array: the
+-- Answers the birth of the partition and its time in milliseconds; or 'late' and the time. Then of each write an array: the
 --       version it made or 0; the revision of the profile (8 bytes) or ''; and of each operation that was refused the field
 --       and the fence that stands in its way, or '' where there was nothing to remove.
 --
@@ -18,11 +18,11 @@
 -- A token is compared as its bytes are. A fence is what is left of an entry: its token, the revision of the profile since
 -- which the user hides (8 bytes), and when it is forgotten (8 bytes, milliseconds).
 --
--- A version is the store's time in microseconds, or a bit above the last one of the shard if that is ahead: then two
+-- A version is the store's time in microseconds, or a bit above the last one of the partition if that is ahead: then two
 -- histories that part when a server dies do not meet again. It is even, unless it leaves the map empty. The epoch of a map
 -- is made of the version with which it began.
 
-local STAMP_BYTES = 24
+local TOKEN_BYTES = 24
 local CLOCK = '>I4I8'
 local HEAD = '>c1BI4I8I8'
 local KEPT_US = 60000000
@@ -47,7 +47,7 @@ end
 
 local function smaller(a, b) return above(b, a) end
 
--- The birth of the shard is a number, above all versions. It goes when the data go.
+-- The birth of the partition is a number, above all versions. It goes when the data go.
 local top = redis.call('ZRANGE', changed, 0, 1, 'REV', 'WITHSCORES')
 local birth = top[1] and tonumber(top[1]:match('^birth:(%d+)$'))
 if not birth then
@@ -71,13 +71,13 @@ end
 -- What is left of `field`, if it is remembered.
 local function fence_of(fences, field)
   local fence = redis.call('HGET', fences, field)
-  if fence and struct.unpack('>I8', fence, STAMP_BYTES + 9) > now_ms then return fence end
+  if fence and struct.unpack('>I8', fence, TOKEN_BYTES + 9) > now_ms then return fence end
 end
 
 local function sweep(fences)
   local all = redis.call('HGETALL', fences)
   for i = 1, #all, 2 do
-    if struct.unpack('>I8', all[i + 1], STAMP_BYTES + 9) <= now_ms then redis.call('HDEL', fences, all[i]) end
+    if struct.unpack('>I8', all[i + 1], TOKEN_BYTES + 9) <= now_ms then redis.call('HDEL', fences, all[i]) end
   end
 end
 
@@ -85,7 +85,7 @@ end
 local function raise(fences, field, token, profile)
   local before = fence_of(fences, field)
   if before then
-    local old_token, old_profile = before:sub(1, STAMP_BYTES), before:sub(STAMP_BYTES + 1, STAMP_BYTES + 8)
+    local old_token, old_profile = before:sub(1, TOKEN_BYTES), before:sub(TOKEN_BYTES + 1, TOKEN_BYTES + 8)
     if above(old_token, token) then token = old_token end
     if above(old_profile, profile) then profile = old_profile end
   end
@@ -115,18 +115,18 @@ for key = MAPS_FROM, #KEYS, 2 do
   for _ = 1, tonumber(next_arg()) do
     local field, new, how, more = next_arg(), next_arg(), next_arg(), next_arg()
     local old = redis.call('HGET', map, field)
-    local old_token = old and old:sub(1, STAMP_BYTES)
+    local old_token = old and old:sub(1, TOKEN_BYTES)
     local change
     if how == 'h' and old and not smaller(old:sub(-8), more) then
       -- They have come out since.
     elseif how == 'h' then
-      local fence = raise(fences, field, old_token or string.rep('\0', STAMP_BYTES), more)
+      local fence = raise(fences, field, old_token or string.rep('\0', TOKEN_BYTES), more)
       if old then
         redis.call('HDEL', map, field)
-        change = string.char(1 + REMOVED) .. fence:sub(1, STAMP_BYTES + 8)
+        change = string.char(1 + REMOVED) .. fence:sub(1, TOKEN_BYTES + 8)
       end
     elseif how == 'n' or how == 'r' then
-      local token, profile, expected = new:sub(1, STAMP_BYTES), more:sub(1, 8), more:sub(9)
+      local token, profile, expected = new:sub(1, TOKEN_BYTES), more:sub(1, 8), more:sub(9)
       if new == old then
         -- It is there already.
         has_put = true
@@ -140,9 +140,9 @@ for key = MAPS_FROM, #KEYS, 2 do
         end
       else
         local fence = fence_of(fences, field)
-        if fence and (smaller(profile, fence:sub(STAMP_BYTES + 1, STAMP_BYTES + 8))
-            or not admits(how, token, fence:sub(1, STAMP_BYTES), expected)) then
-          refuse(field, fence:sub(1, STAMP_BYTES + 8))
+        if fence and (smaller(profile, fence:sub(TOKEN_BYTES + 1, TOKEN_BYTES + 8))
+            or not admits(how, token, fence:sub(1, TOKEN_BYTES), expected)) then
+          refuse(field, fence:sub(1, TOKEN_BYTES + 8))
         else
           if fence then redis.call('HDEL', fences, field) end
           redis.call('HSET', map, field, new)
@@ -156,11 +156,11 @@ for key = MAPS_FROM, #KEYS, 2 do
       local fence, before = raise(fences, field, new, NOTHING)
       if old then
         redis.call('HDEL', map, field)
-        change = string.char(how:byte(1) + REMOVED) .. fence:sub(1, STAMP_BYTES + 8)
+        change = string.char(how:byte(1) + REMOVED) .. fence:sub(1, TOKEN_BYTES + 8)
       elseif not before then
         refuse(field, '')
-      elseif above(fence:sub(1, STAMP_BYTES), new) then
-        refuse(field, fence:sub(1, STAMP_BYTES + 8))
+      elseif above(fence:sub(1, TOKEN_BYTES), new) then
+        refuse(field, fence:sub(1, TOKEN_BYTES + 8))
       end
     end
     if change then

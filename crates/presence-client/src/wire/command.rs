@@ -1,7 +1,7 @@
 //! The commands: the frames that a client sends.
 
 use super::frame::{frame, frames};
-use super::value::{Field, Have, Json, Place, Ref, Target};
+use super::value::{Field, Have, Json, Ref, Target, TopicId};
 use super::words::{Activity as How, Chosen, Mode};
 
 frames! {
@@ -224,7 +224,7 @@ frame! { strict
         /// The `ref` that the answer carries.
         pub ref_: Option<Ref>,
         /// The channel or workspace whose people to list.
-        pub place: Place,
+        pub place: TopicId,
         /// The page size, 1 to 1,000; `None` means 100.
         pub limit: Option<u64>,
         /// How many people to skip; `None` means 0.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 pub use super::choice::{Answer, Change};
 use super::frame::{frame, frames};
-use super::value::{Epoch, Json, Place, Ref, Selection, Session, Target};
+use super::value::{Epoch, Json, Ref, Selection, Session, Target, TopicId};
 use super::words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
 
 frames! {
@@ -214,7 +214,7 @@ frame! { lenient
     /// `presence:currentUsers`: the whole state of a place, with everyone listed.
     pub struct CurrentUsers {
         /// The place whose state this is.
-        pub place: Place,
+        pub place: TopicId,
         /// The epoch that the version belongs to.
         pub epoch: Epoch,
         /// The version of this state within the epoch.
@@ -234,7 +234,7 @@ frame! { lenient
     /// `presence:unchanged`: the `have` of your join or watch is still right.
     pub struct Unchanged {
         /// The place whose state you have.
-        pub place: Place,
+        pub place: TopicId,
         /// The epoch that the version belongs to.
         pub epoch: Epoch,
         /// The current version; changes between yours and this one are sent separately.
@@ -249,7 +249,7 @@ frame! { lenient
     /// of a tick.
     pub struct UserChanged {
         /// The place in which the user joined or changed.
-        pub place: Place,
+        pub place: TopicId,
         /// The epoch that the version belongs to.
         pub epoch: Epoch,
         /// The version of the state after this change.
@@ -261,7 +261,7 @@ frame! { lenient
     /// `presence:userLeft`: one person left. Sent if it is the only change of a tick.
     pub struct UserLeft {
         /// The place that the user left.
-        pub place: Place,
+        pub place: TopicId,
         /// The epoch that the version belongs to.
         pub epoch: Epoch,
         /// The version of the state after this change.
@@ -275,7 +275,7 @@ frame! { lenient
     /// `presence:changes`: several changes of one tick, which make one new version.
     pub struct Changes {
         /// The place in which the changes happened.
-        pub place: Place,
+        pub place: TopicId,
         /// The epoch that the version belongs to.
         pub epoch: Epoch,
         /// The version of the state after all these changes.
@@ -287,7 +287,7 @@ frame! { lenient
     /// `presence:summary`: the state of a big room, as a count and its first people.
     pub struct Summary {
         /// The place that is summarised.
-        pub place: Place,
+        pub place: TopicId,
         /// The epoch that the version belongs to.
         pub epoch: Epoch,
         /// The version of this state; versions of summaries may jump.
@@ -323,7 +323,7 @@ frame! { lenient
     /// `presence:typing`: who is typing in a place. Sent when it changes.
     pub struct Typing {
         /// The place in which they type.
-        pub place: Place,
+        pub place: TopicId,
         /// The ids of everyone who is typing now; at most 20 are named.
         pub users: Vec<Arc<str>>,
         /// The ids of the users who have started since the last event.
@@ -335,7 +335,7 @@ frame! { lenient
     /// `presence:cursors`: the cursors of a place that changed in one tick.
     pub struct Cursors {
         /// The place that the cursors are in.
-        pub place: Place,
+        pub place: TopicId,
         /// The cursors that moved or changed their selection.
         pub cursors: Vec<Cursor>,
         /// The sessions whose cursor has been removed.
@@ -361,7 +361,7 @@ frame! { lenient
     /// `presence:broadcast`: a message to everyone who watches a channel.
     pub struct Broadcast {
         /// The channel that the message was sent to.
-        pub place: Place,
+        pub place: TopicId,
         /// The name that the sender gave the event.
         pub event: Arc<str>,
         /// The content of the message, any JSON.

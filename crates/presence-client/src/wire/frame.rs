@@ -1,7 +1,7 @@
 //! Turns structs into frames: the macros that declare frames, and the trait of their fields.
 //!
 //! Derived serde does not fit: JSON leaves out a field that is `None`, postcard must not; the JSON key of a
-//! [`Place`](super::Place) depends on its value; and errors must name the field.
+//! [`TopicId`](super::TopicId) depends on its value; and errors must name the field.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -306,32 +306,32 @@ impl<'de, T: Member<'de>> Member<'de> for Field<T> {
 
 /// A place that has a roster. In JSON its kind is the key: `"channel":"room:42"`, `"workspace":"acme"`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Place {
+pub enum TopicId {
     /// A channel, which sessions join and leave.
     Channel(Arc<str>),
     /// A workspace (a tenant), whose roster is everyone of it who is online.
     Workspace(Arc<str>),
 }
 
-impl<'de> Member<'de> for Place {
+impl<'de> Member<'de> for TopicId {
     const KEYS: &'static [&'static str] = &["channel", "workspace"];
 
     fn write<S: SerializeStruct>(&self, _: &'static str, out: &mut S) -> Result<(), S::Error> {
         match self {
-            Place::Channel(id) => out.serialize_field("channel", id),
-            Place::Workspace(id) => out.serialize_field("workspace", id),
+            TopicId::Channel(id) => out.serialize_field("channel", id),
+            TopicId::Workspace(id) => out.serialize_field("workspace", id),
         }
     }
 
     fn read<A: MapAccess<'de>>(key: &str, map: &mut A) -> Result<Self, A::Error> {
         match key {
-            "channel" => map.next_value().map(Place::Channel),
-            _ => map.next_value().map(Place::Workspace),
+            "channel" => map.next_value().map(TopicId::Channel),
+            _ => map.next_value().map(TopicId::Workspace),
         }
     }
 }
 
-/// A topic, or several users, that can be watched. In JSON its kind is the key, as with [`Place`].
+/// A topic, or several users, that can be watched. In JSON its kind is the key, as with [`TopicId`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// The id of a channel.

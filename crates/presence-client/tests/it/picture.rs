@@ -1,6 +1,6 @@
 //! A watcher's picture of one place.
 
-use presence_client::wire::{Event, Place};
+use presence_client::wire::{Event, TopicId};
 use presence_client::{Difference, Gap, Picture};
 
 const EPOCH: &str = "00000000000000aa";
@@ -56,7 +56,7 @@ fn ok(text: &str) -> Result<String, Gap> {
 
 #[test]
 fn changes_follow_the_whole_and_old_ones_are_ignored() {
-    let mut room = Picture::of(Place::Channel("r".into()));
+    let mut room = Picture::of(TopicId::Channel("r".into()));
     let (ann, bob) = (user("ann", 1, "online"), user("bob", 2, "online"));
     assert_eq!(told(&mut room, whole(EPOCH, 7, &[ann])), ok("+ann"));
     assert_eq!(told(&mut room, joined(8, &bob)), ok("+bob"));
@@ -80,7 +80,7 @@ fn changes_follow_the_whole_and_old_ones_are_ignored() {
 
 #[test]
 fn a_gap_is_reported_and_changes_nothing() {
-    let mut room = Picture::of(Place::Channel("r".into()));
+    let mut room = Picture::of(TopicId::Channel("r".into()));
     assert!(told(&mut room, left(9, "ann")).is_err());
     told(&mut room, whole(EPOCH, 7, &[user("ann", 1, "online")])).unwrap();
     let gap = told(&mut room, left(9, "ann")).unwrap_err();
@@ -97,7 +97,7 @@ fn a_gap_is_reported_and_changes_nothing() {
 
 #[test]
 fn a_new_whole_tells_only_what_is_really_different() {
-    let mut room = Picture::of(Place::Channel("r".into()));
+    let mut room = Picture::of(TopicId::Channel("r".into()));
     let (ann, bob) = (user("ann", 1, "online"), user("bob", 2, "online"));
     told(&mut room, whole(EPOCH, 7, &[ann, bob.clone()])).unwrap();
     let eve = user("eve", 3, "busy");
@@ -109,7 +109,7 @@ fn a_new_whole_tells_only_what_is_really_different() {
 
 #[test]
 fn a_summary_replaces_and_faces_do_not_leave() {
-    let mut room = Picture::of(Place::Channel("r".into()));
+    let mut room = Picture::of(TopicId::Channel("r".into()));
     let (ann, bob) = (user("ann", 1, "online"), user("bob", 2, "online"));
     told(&mut room, whole(EPOCH, 7, &[ann.clone(), bob.clone()])).unwrap();
     let summary = |count, face: &str| {
@@ -123,7 +123,7 @@ fn a_summary_replaces_and_faces_do_not_leave() {
 
 #[test]
 fn a_change_that_does_not_fit_is_a_surprise() {
-    let mut room = Picture::of(Place::Channel("r".into()));
+    let mut room = Picture::of(TopicId::Channel("r".into()));
     told(&mut room, whole(EPOCH, 0, &[user("ann", 1, "online")])).unwrap();
     assert_eq!(told(&mut room, left(1, "eve")), ok(""));
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Field, Op, Record, Snapshot, Stamp};
+use super::{FencingToken, Field, Op, Record, Snapshot};
 use crate::{Profile, Reason};
 
 /// What has to be done in the store of profiles about the map of a user whose change waits for it.
@@ -23,23 +23,23 @@ impl Carried {
     /// Reads from `map` what has to be done.
     pub fn of(map: &Snapshot) -> Self {
         let mut profiles = map.entries.iter();
-        let profile = profiles.find_map(|(_, stamp, record)| match record {
-            Record::Profile(profile) => Some((*stamp, profile)),
+        let profile = profiles.find_map(|(_, token, record)| match record {
+            Record::Profile(profile) => Some((*token, profile)),
             Record::Session(_) | Record::Member(_) => None,
         });
-        let Some((stamp, profile)) = profile else {
+        let Some((token, profile)) = profile else {
             return Carried::Nothing;
         };
-        if stamp.owner == Stamp::UNREAD {
+        if token.owner == FencingToken::UNREAD {
             return Carried::Later;
         }
         if !profile.is_blank() {
             return Carried::Save(profile.clone());
         }
         let is_alone = map.entries.len() == 1;
-        Carried::Remove(is_alone.then_some(Op::Cut {
+        Carried::Remove(is_alone.then_some(Op::Remove {
             field: Field::Profile,
-            stamp,
+            token,
             reason: Reason::Left,
         }))
     }
@@ -63,13 +63,13 @@ mod tests {
         let put = put_profile(&busy);
         assert_eq!(Carried::of(&map(&[put])), Carried::Save(busy));
         let put = put_profile(&Arc::new(blank));
-        let cut = Op::Cut {
+        let removal = Op::Remove {
             field: Field::Profile,
-            stamp: profile_stamp(),
+            token: profile_token(),
             reason: Reason::Left,
         };
         let only = map(std::slice::from_ref(&put));
-        assert_eq!(Carried::of(&only), Carried::Remove(Some(cut)));
+        assert_eq!(Carried::of(&only), Carried::Remove(Some(removal)));
         let both = map(&[put, put_session()]);
         assert_eq!(Carried::of(&both), Carried::Remove(None));
     }
@@ -78,8 +78,8 @@ mod tests {
     fn a_guess_of_what_nobody_could_read_replaces_nothing_that_is_stored() {
         let guess = Arc::new(Profile::unread(UserId::new("ann").unwrap()));
         let mut put = put_profile(&guess);
-        if let Op::Put { stamp, .. } = &mut put {
-            stamp.owner = Stamp::UNREAD;
+        if let Op::Put { token, .. } = &mut put {
+            token.owner = FencingToken::UNREAD;
         }
         assert_eq!(Carried::of(&map(&[put])), Carried::Later);
     }
@@ -93,11 +93,11 @@ mod tests {
 
     fn put_profile(profile: &Arc<Profile>) -> Op {
         let record = Record::Profile(profile.clone());
-        Op::put(Field::Profile, profile_stamp(), record)
+        Op::put(Field::Profile, profile_token(), record)
     }
 
-    fn profile_stamp() -> Stamp {
-        Stamp {
+    fn profile_token() -> FencingToken {
+        FencingToken {
             epoch: 1,
             owner: 7,
             order: 0,
@@ -107,7 +107,7 @@ mod tests {
     fn put_session() -> Op {
         let (node, generation) = (7, 0);
         let session = SessionId::from_u128(1);
-        let stamp = Stamp::of_session(1, Incarnation { node, generation }, 0);
+        let token = FencingToken::of_session(1, Incarnation { node, generation }, 0);
         let member = Member {
             session,
             alias: session,
@@ -126,7 +126,7 @@ mod tests {
         };
         Op::put(
             Field::Session(session),
-            stamp,
+            token,
             Record::Member(Arc::new(member)),
         )
     }

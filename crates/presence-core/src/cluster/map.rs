@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::record::FENCE_TTL;
-use super::{Change, Fence, Field, Op, Patch, Record, Removed, Snapshot, Stamp};
+use super::{Change, Fence, FencingToken, Field, Op, Patch, Record, Removed, Snapshot};
 use crate::{Clock, Timestamp};
 
 /// The map of one subject, as a store keeps it.
 #[derive(Clone, Debug, Default)]
 pub struct TopicMap {
     clock: Option<Clock>,
-    entries: BTreeMap<Field, (Stamp, Record)>,
+    entries: BTreeMap<Field, (FencingToken, Record)>,
     /// The fences of removed entries, and when each expires. Fences do not count for snapshots or versions, or for
     /// whether the map is empty.
     fences: BTreeMap<Field, (Fence, Timestamp)>,
@@ -30,7 +30,7 @@ pub struct Applied {
 }
 
 enum Outcome {
-    Changed(Result<(Stamp, Record), Removed>),
+    Changed(Result<(FencingToken, Record), Removed>),
     Unchanged,
     Refused(Fence),
     Absent,
@@ -56,7 +56,7 @@ impl TopicMap {
             }
         }
         let profile = self.entries.get(&Field::Profile);
-        let profile = profile.map(|(stamp, _)| stamp.epoch);
+        let profile = profile.map(|(token, _)| token.epoch);
         let patch = (!changes.is_empty()).then(|| self.advance(changes, next));
         Applied {
             patch,
@@ -87,51 +87,51 @@ impl TopicMap {
         match op {
             Op::Put {
                 field,
-                stamp,
+                token,
                 record,
                 guard,
                 profile,
             } => {
                 if let Some((stored, before)) = self.entries.get(field) {
-                    if (*stored, before) == (*stamp, record) {
+                    if (*stored, before) == (*token, record) {
                         return Outcome::Unchanged;
                     }
-                    if !guard.admits(*stamp, *stored) {
+                    if !guard.admits(*token, *stored) {
                         return Outcome::Refused(Fence {
-                            stamp: *stored,
+                            token: *stored,
                             profile: 0,
                         });
                     }
                 } else if let Some((fence, _)) = self.fences.get(field)
-                    && (!guard.admits(*stamp, fence.stamp) || *profile < fence.profile)
+                    && (!guard.admits(*token, fence.token) || *profile < fence.profile)
                 {
                     return Outcome::Refused(*fence);
                 }
                 self.fences.remove(field);
-                self.entries.insert(*field, (*stamp, record.clone()));
-                Outcome::Changed(Ok((*stamp, record.clone())))
+                self.entries.insert(*field, (*token, record.clone()));
+                Outcome::Changed(Ok((*token, record.clone())))
             }
-            Op::Cut {
+            Op::Remove {
                 field,
-                stamp,
+                token,
                 reason,
             } => {
                 if let Some((stored, _)) = self.entries.get(field) {
-                    if stamp < stored {
+                    if token < stored {
                         return Outcome::Refused(Fence {
-                            stamp: *stored,
+                            token: *stored,
                             profile: 0,
                         });
                     }
                     self.entries.remove(field);
-                    let fence = self.raise_fence(*field, *stamp, 0, now);
+                    let fence = self.raise_fence(*field, *token, 0, now);
                     let reason = *reason;
                     return Outcome::Changed(Err(Removed { reason, fence }));
                 }
                 let before = self.fences.get(field).map(|(fence, _)| *fence);
-                let fence = self.raise_fence(*field, *stamp, 0, now);
+                let fence = self.raise_fence(*field, *token, 0, now);
                 match before {
-                    Some(_) if fence.stamp > *stamp => Outcome::Refused(fence),
+                    Some(_) if fence.token > *token => Outcome::Refused(fence),
                     Some(_) => Outcome::Unchanged,
                     None => Outcome::Absent,
                 }
@@ -143,13 +143,13 @@ impl TopicMap {
                     return Outcome::Unchanged; // they have come out since
                 }
                 let removed = self.entries.remove(field);
-                let lowest = Stamp {
+                let lowest = FencingToken {
                     epoch: 0,
                     owner: 0,
                     order: 0,
                 };
-                let stamp = removed.as_ref().map_or(lowest, |(stamp, _)| *stamp);
-                let fence = self.raise_fence(*field, stamp, *profile, now);
+                let token = removed.as_ref().map_or(lowest, |(token, _)| *token);
+                let fence = self.raise_fence(*field, token, *profile, now);
                 match removed {
                     Some(_) => Outcome::Changed(Err(Removed {
                         reason: crate::Reason::Left,
@@ -161,10 +161,16 @@ impl TopicMap {
         }
     }
 
-    fn raise_fence(&mut self, field: Field, stamp: Stamp, profile: u64, now: Timestamp) -> Fence {
-        let new = (Fence { stamp, profile }, now + FENCE_TTL);
+    fn raise_fence(
+        &mut self,
+        field: Field,
+        token: FencingToken,
+        profile: u64,
+        now: Timestamp,
+    ) -> Fence {
+        let new = (Fence { token, profile }, now + FENCE_TTL);
         let (fence, until) = self.fences.entry(field).or_insert(new);
-        fence.stamp = fence.stamp.max(stamp);
+        fence.token = fence.token.max(token);
         fence.profile = fence.profile.max(profile);
         *until = now + FENCE_TTL;
         *fence
@@ -176,7 +182,7 @@ impl TopicMap {
         Snapshot {
             clock: self.clock,
             entries: entries
-                .map(|(field, (stamp, record))| (*field, *stamp, record.clone()))
+                .map(|(field, (token, record))| (*field, *token, record.clone()))
                 .collect(),
         }
     }
@@ -187,10 +193,10 @@ impl TopicMap {
     }
 
     /// The fields of all entries, each with its token.
-    pub fn entries(&self) -> impl Iterator<Item = (Field, Stamp)> {
+    pub fn entries(&self) -> impl Iterator<Item = (Field, FencingToken)> {
         self.entries
             .iter()
-            .map(|(field, (stamp, _))| (*field, *stamp))
+            .map(|(field, (token, _))| (*field, *token))
     }
 
     /// The same map without its fences. Tests use it to break the rules.

@@ -18,7 +18,7 @@ pub(crate) struct Membership {
     /// The same incarnations, in the order in which they died.
     lost_order: VecDeque<Incarnation>,
     /// Everything that a node with a lease did up to this moment is in the store, by this node's clock.
-    settled_until: Timestamp,
+    stored_up_to: Timestamp,
 }
 
 impl Membership {
@@ -28,7 +28,7 @@ impl Membership {
             me,
             lost: HashSet::new(),
             lost_order: VecDeque::new(),
-            settled_until: Timestamp::default(),
+            stored_up_to: Timestamp::default(),
         }
     }
 
@@ -43,8 +43,8 @@ impl Membership {
     }
 
     /// Whether everything that a node with a lease did up to `moment` is in the store.
-    pub(crate) fn is_settled(&self, moment: Timestamp) -> bool {
-        moment <= self.settled_until
+    pub(crate) fn is_stored(&self, moment: Timestamp) -> bool {
+        moment <= self.stored_up_to
     }
 
     /// Applies news that concern every state machine of the node.
@@ -59,8 +59,8 @@ impl Membership {
                     self.lost.remove(&first);
                 }
             }
-            News::Settled(until) => self.settled_until = self.settled_until.max(until),
-            News::Lost(_) | News::Distrust(_) | News::StoreAhead(_) | News::Woke => {}
+            News::StoredUpTo(until) => self.stored_up_to = self.stored_up_to.max(until),
+            News::Lost(_) | News::Invalidate(_) | News::StoreAhead(_) | News::Woke => {}
         }
     }
 }

@@ -1,27 +1,27 @@
 //! Several nodes that behave as one: what they write to the store that they share, and when one of them counts as dead.
 //!
 //! Each [`Subject`] in the store is a small map with a version. A node writes only the entries of its own sessions, and
-//! reads those of the others. [`Stamp`] decides which of two writes of one entry wins. That is the only rule that the
+//! reads those of the others. [`FencingToken`] decides which of two writes of one entry wins. That is the only rule that the
 //! store itself applies, in the same step as the write.
 
 mod carried;
+mod fencing_token;
 mod map;
 mod membership;
 pub mod nodes;
 mod record;
 mod replica;
 mod request;
-mod stamp;
 mod subject;
 
 pub use carried::Carried;
+pub use fencing_token::{FencingToken, Incarnation};
 pub use map::{Applied, TopicMap};
 pub(crate) use membership::Membership;
 pub use record::{
-    Change, FENCE_TTL, Fence, Field, Guard, Murmur, Op, Patch, Record, Removed, SessionRecord,
+    Change, Ephemeral, FENCE_TTL, Fence, Field, Guard, Op, Patch, Record, Removed, SessionRecord,
     Snapshot, Stay, Write,
 };
-pub(crate) use replica::{Claimed, HOLD_AFTER_MOVE, Heard, Put, Replica, Verdict};
+pub(crate) use replica::{Claimed, HOLD_AFTER_MOVE, Put, Replica, ReplicaChanges, Verdict};
 pub use request::{News, Peek, Reply, Request};
-pub use stamp::{Incarnation, Stamp};
-pub use subject::{SHARDS, Subject};
+pub use subject::{PARTITIONS, Subject};

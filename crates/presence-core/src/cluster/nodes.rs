@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Incarnation, SHARDS};
+use super::{Incarnation, PARTITIONS};
 use crate::ports::{Leases, Standing};
 use crate::{Timestamp, Timing};
 
@@ -32,8 +32,8 @@ pub enum Input {
     Renewed(Leases),
     /// [`Effect::Renew`] failed, or was not answered.
     Away,
-    /// The answer to [`Effect::Condemn`].
-    Condemned {
+    /// The answer to [`Effect::MarkDead`].
+    MarkedDead {
         /// The node that was to be declared dead.
         who: Incarnation,
         /// Whether that node is dead now.
@@ -67,10 +67,10 @@ pub enum Effect {
         /// How long the lease is to last from now.
         ttl: Duration,
         /// Everything that this node did up to this moment, by the store's clock, is in the store.
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     },
-    /// Declare a node dead, unless its lease is running. [`Input::Condemned`] is the answer.
-    Condemn(Incarnation),
+    /// Declare a node dead, unless its lease is running. [`Input::MarkedDead`] is the answer.
+    MarkDead(Incarnation),
     /// Remove entries of a dead node from the store. [`Input::Reaped`] is the answer.
     Reap(Incarnation),
     /// Delete the lease of a node that has been dead for long.
@@ -78,12 +78,12 @@ pub enum Effect {
     /// Tell every state machine of this node: it is this incarnation now, and has to write all its own entries again.
     Become(Incarnation),
     /// Tell every state machine of this node: the store has lost data, and everything has to be compared.
-    Distrust,
+    Invalidate,
     /// Tell every state machine of this node: this incarnation is dead, and nothing that it wrote counts any more.
     Lost(Incarnation),
     /// Tell every state machine of this node: everything that a node with a lease did up to this moment is
     /// in the store.
-    Settled(Timestamp),
+    StoredUpTo(Timestamp),
     /// Tell every state machine of this node: the store's clock is ahead of this node's by this many milliseconds.
     StoreAhead(i64),
     /// The store does not answer (true), or answers again (false).
@@ -129,9 +129,9 @@ pub struct Nodes {
     /// When the last comparison with all of the store was begun.
     compared_since: Timestamp,
     /// Everything that this node did up to this moment is in the store.
-    settled_until: Timestamp,
+    stored_up_to: Timestamp,
     /// Everything that any node with a lease did up to this moment is in the store.
-    all_settled_until: Timestamp,
+    all_stored_up_to: Timestamp,
 }
 
 #[derive(Debug)]
@@ -166,8 +166,8 @@ impl Nodes {
             store_ahead_ms: 0,
             troubled_at: now,
             compared_since: Timestamp::default(),
-            settled_until: Timestamp::default(),
-            all_settled_until: Timestamp::default(),
+            stored_up_to: Timestamp::default(),
+            all_stored_up_to: Timestamp::default(),
         }
     }
 
@@ -192,14 +192,16 @@ impl Nodes {
         now < self.holds_until
     }
 
-    /// The parts of the store in which this node finishes what others have begun. There are none while it
+    /// The partitions of the store in which this node finishes what others have begun. There are none while it
     /// holds no lease.
     ///
-    /// Each part has one such node if all nodes agree on who is alive. If that node dies, another one has the part
-    /// within a lease and a renewal. For a moment two nodes may have the same part.
-    pub fn parts(&self, now: Timestamp) -> impl Iterator<Item = u16> {
+    /// Each partition has one such node if all nodes agree on who is alive. If that node dies, another one has the partition
+    /// within a lease and a renewal. For a moment two nodes may have the same partition.
+    pub fn partitions(&self, now: Timestamp) -> impl Iterator<Item = u16> {
         let is_held = self.may_write(now);
-        (0..SHARDS).filter(move |part| is_held && responsible(*part, &self.alive) == Some(self.me))
+        (0..PARTITIONS).filter(move |partition| {
+            is_held && responsible(*partition, &self.alive) == Some(self.me)
+        })
     }
 
     /// When to call [`expire`](Self::expire) next; `None` while the node is stopping.
@@ -230,23 +232,23 @@ impl Nodes {
     fn renew(&mut self, now: Timestamp, ttl: Duration, out: &mut Vec<Effect>) {
         self.renewing = Some((now, ttl));
         self.renew_at = now + Timing::RENEW_EVERY;
-        self.settle(now);
+        self.advance_stored_up_to(now);
         out.push(Effect::Renew {
             me: self.me,
             ttl,
-            settled_until: self.at_store(self.settled_until),
+            stored_up_to: self.at_store(self.stored_up_to),
         });
     }
 
     /// Computes up to when everything of this node is in the store: a write without an answer within
     /// [`ANSWERED_WITHIN`] has failed.
-    fn settle(&mut self, now: Timestamp) {
+    fn advance_stored_up_to(&mut self, now: Timestamp) {
         let is_quiet = self.troubled_at + ANSWERED_WITHIN <= now;
         let is_compared =
             self.troubled_at <= self.compared_since && now <= self.compared_since + COMPARED_WITHIN;
         if is_quiet && is_compared {
             let until = now.as_millis() - ANSWERED_WITHIN.as_millis() as u64;
-            self.settled_until = Timestamp::from_millis(until);
+            self.stored_up_to = Timestamp::from_millis(until);
         }
     }
 
@@ -270,16 +272,16 @@ impl Nodes {
 
     /// Until when, by this node's clock, everything of all nodes is in the store. A node that is not dead and has no lease any
     /// more, because that lapsed or the store lost it, may have people of whom nobody else knows: then nothing is known to be.
-    fn all_settled(&self, leases: &Leases, alive: &BTreeSet<Incarnation>) -> Timestamp {
+    fn all_stored(&self, leases: &Leases, alive: &BTreeSet<Incarnation>) -> Timestamp {
         // What has come back as its next generation speaks for itself.
         let speaks = |who: &Incarnation| alive.iter().any(|it| it.node == who.node && it >= who);
         if !self.known.keys().all(speaks) {
             return Timestamp::default();
         }
-        let settled = leases.nodes.iter();
-        let settled = settled.filter(|it| alive.contains(&it.who));
-        let settled = settled.map(|it| it.settled_until).min();
-        let until = settled.unwrap_or_default().as_millis();
+        let stored_up_to = leases.nodes.iter();
+        let stored_up_to = stored_up_to.filter(|it| alive.contains(&it.who));
+        let stored_up_to = stored_up_to.map(|it| it.stored_up_to).min();
+        let until = stored_up_to.unwrap_or_default().as_millis();
         Timestamp::from_millis(until.saturating_add_signed(-self.store_ahead_ms))
     }
 
@@ -304,7 +306,7 @@ impl Nodes {
                     out.push(Effect::Away(true));
                 }
             }
-            Input::Condemned { who, is_dead } => {
+            Input::MarkedDead { who, is_dead } => {
                 self.under_way.remove(&who);
                 if is_dead {
                     self.bury(now, who, out);
@@ -344,13 +346,13 @@ impl Nodes {
         let has_lapsed = self.holds_until < asked_at;
         let was_known = std::mem::replace(&mut self.is_known, true);
         match leases.mine {
-            // The store may have forgotten, with everything else, that it was condemned.
+            // The store may have forgotten, with everything else, that it was marked dead.
             Standing::New if was_known && has_lapsed => return self.come_anew(now, out),
-            Standing::Condemned => return self.come_anew(now, out),
+            Standing::Dead => return self.come_anew(now, out),
             Standing::New if was_known => {
                 self.healthy_since = None;
                 self.troubled_at = now;
-                out.push(Effect::Distrust);
+                out.push(Effect::Invalidate);
             }
             Standing::New | Standing::Renewed => {}
         }
@@ -402,14 +404,14 @@ impl Nodes {
         if is_healthy && many_since + Timing::LEASE <= now {
             for who in lapsed {
                 if self.under_way.insert(who) {
-                    out.push(Effect::Condemn(who));
+                    out.push(Effect::MarkDead(who));
                 }
             }
         }
-        let settled = self.all_settled(leases, &alive);
-        if settled > self.all_settled_until {
-            self.all_settled_until = settled;
-            out.push(Effect::Settled(settled));
+        let stored_up_to = self.all_stored(leases, &alive);
+        if stored_up_to > self.all_stored_up_to {
+            self.all_stored_up_to = stored_up_to;
+            out.push(Effect::StoredUpTo(stored_up_to));
         }
         self.alive.clone_from(&alive);
         // The dead are remembered here for longer than in the store.
@@ -469,9 +471,9 @@ impl Nodes {
     }
 }
 
-/// The node of `alive` that looks after a part of the store. All nodes that agree on who is alive compute the same
-/// node. When a node comes or goes, only the parts that it gets or had change hands.
-pub fn responsible(part: u16, alive: &BTreeSet<Incarnation>) -> Option<Incarnation> {
+/// The node of `alive` that looks after a partition of the store. All nodes that agree on who is alive compute the same
+/// node. When a node comes or goes, only the partitions that it gets or had change hands.
+pub fn responsible(partition: u16, alive: &BTreeSet<Incarnation>) -> Option<Incarnation> {
     let weight = |who: &&Incarnation| {
         // The finalizer of SplitMix64: fixed by its definition, and it spreads what differs in a single bit.
         let mix = |mut bits: u64| {
@@ -479,7 +481,7 @@ pub fn responsible(part: u16, alive: &BTreeSet<Incarnation>) -> Option<Incarnati
             bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             bits ^ (bits >> 31)
         };
-        let seed = mix(u64::from(part) << 32 | u64::from(who.generation));
+        let seed = mix(u64::from(partition) << 32 | u64::from(who.generation));
         (mix(seed ^ who.node), **who)
     };
     alive.iter().max_by_key(weight).copied()
@@ -497,51 +499,60 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_shared_out_evenly() {
+    fn partitions_are_shared_out_evenly() {
         for count in 1..=8 {
             let alive = alive(0..count);
-            let mut parts: BTreeMap<Incarnation, u64> = BTreeMap::new();
-            for part in 0..SHARDS {
-                *parts.entry(responsible(part, &alive).unwrap()).or_default() += 1;
+            let mut partitions: BTreeMap<Incarnation, u64> = BTreeMap::new();
+            for partition in 0..PARTITIONS {
+                *partitions
+                    .entry(responsible(partition, &alive).unwrap())
+                    .or_default() += 1;
             }
-            let (least, most) = (parts.values().min(), parts.values().max());
-            let fair = u64::from(SHARDS) / count;
-            assert_eq!(parts.len() as u64, count);
+            let (least, most) = (partitions.values().min(), partitions.values().max());
+            let fair = u64::from(PARTITIONS) / count;
+            assert_eq!(partitions.len() as u64, count);
             assert!(
                 least >= Some(&(fair / 2)) && most <= Some(&(fair * 2)),
-                "{parts:?}"
+                "{partitions:?}"
             );
         }
         assert_eq!(responsible(0, &BTreeSet::new()), None);
     }
 
     #[test]
-    fn when_a_node_goes_only_its_own_parts_change_hands() {
+    fn when_a_node_goes_only_its_own_partitions_change_hands() {
         let before = alive(0..5);
         let after = alive([0, 1, 3, 4]);
         let gone = *before.difference(&after).next().unwrap();
-        for part in 0..SHARDS {
-            let (was, is) = (responsible(part, &before), responsible(part, &after));
-            assert!(was == is || was == Some(gone), "part {part}");
+        for partition in 0..PARTITIONS {
+            let (was, is) = (
+                responsible(partition, &before),
+                responsible(partition, &after),
+            );
+            assert!(was == is || was == Some(gone), "part {partition}");
         }
     }
 
     #[test]
     fn a_node_is_responsible_while_it_holds_its_lease_and_for_those_who_do_not() {
         let mut nodes = Nodes::new(at(0), 1);
-        assert_eq!(nodes.parts(at(0)).count(), 0, "it has no lease");
+        assert_eq!(nodes.partitions(at(0)).count(), 0, "it has no lease");
         renew(&mut nodes, 0, Standing::New, Some(15));
-        let all = usize::from(SHARDS);
-        let shared = nodes.parts(at(0)).count();
+        let all = usize::from(PARTITIONS);
+        let shared = nodes.partitions(at(0)).count();
         assert!(shared > 0 && shared < all, "there is another");
         // The other is not heard of any more: its lease has lapsed.
         for now in (3..=15).step_by(3) {
             renew(&mut nodes, now, Standing::Renewed, Some(15));
-            assert_eq!(nodes.parts(at(now)).count(), shared);
+            assert_eq!(nodes.partitions(at(now)).count(), shared);
         }
         renew(&mut nodes, 18, Standing::Renewed, Some(15));
-        assert_eq!(nodes.parts(at(18)).count(), all);
-        assert_eq!(nodes.parts(at(18 + 15)).count(), 0, "its own has lapsed");
+        assert_eq!(nodes.partitions(at(18)).count(), all);
+        assert_eq!(
+            nodes.partitions(at(18 + 15)).count(),
+            0,
+            "its own has lapsed"
+        );
     }
 
     const OTHER: Incarnation = Incarnation {
@@ -559,7 +570,7 @@ mod tests {
             name: "".into(),
             until,
             is_dead: false,
-            settled_until: Timestamp::default(),
+            stored_up_to: Timestamp::default(),
         }
     }
 
@@ -579,7 +590,7 @@ mod tests {
         let is_news = |it: &Effect| {
             !matches!(
                 it,
-                Effect::Renew { .. } | Effect::StoreAhead(_) | Effect::Settled(_)
+                Effect::Renew { .. } | Effect::StoreAhead(_) | Effect::StoredUpTo(_)
             )
         };
         effects.retain(is_news);
@@ -587,7 +598,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_condemned_by_a_node_that_has_not_seen_the_store_healthy_for_a_whole_lease() {
+    fn nobody_is_marked_dead_by_a_node_that_has_not_seen_the_store_healthy_for_a_whole_lease() {
         let mut nodes = Nodes::new(at(0), 1);
         renew(&mut nodes, 0, Standing::New, Some(15));
         for now in (3..=18).step_by(3) {
@@ -603,14 +614,14 @@ mod tests {
             assert_eq!(renew(&mut nodes, now, Standing::Renewed, Some(33)), []);
         }
         let effects = renew(&mut nodes, 51, Standing::Renewed, Some(33));
-        assert_eq!(effects, [Effect::Condemn(OTHER)]);
+        assert_eq!(effects, [Effect::MarkDead(OTHER)]);
     }
 
     #[test]
-    fn whoever_was_condemned_comes_anew() {
+    fn whoever_was_marked_dead_comes_anew() {
         let mut nodes = Nodes::new(at(0), 1);
         renew(&mut nodes, 0, Standing::New, None);
-        assert_eq!(renew(&mut nodes, 60, Standing::Condemned, None), []);
+        assert_eq!(renew(&mut nodes, 60, Standing::Dead, None), []);
         assert!(!nodes.may_write(at(60)));
         let effects = renew(&mut nodes, 61, Standing::New, None);
         let anew = Incarnation {
@@ -621,12 +632,12 @@ mod tests {
     }
 
     #[test]
-    fn who_slept_and_is_not_known_any_more_may_have_been_condemned() {
+    fn who_slept_and_is_not_known_any_more_may_have_been_marked_dead() {
         let mut nodes = Nodes::new(at(0), 1);
         renew(&mut nodes, 0, Standing::New, None);
         assert_eq!(
             renew(&mut nodes, 3, Standing::New, None),
-            [Effect::Distrust]
+            [Effect::Invalidate]
         );
         assert_eq!(renew(&mut nodes, 60, Standing::New, None), []);
         let effects = renew(&mut nodes, 61, Standing::New, None);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Incarnation, Stamp, Subject};
+use super::{FencingToken, Incarnation, Subject};
 use crate::ports::Queue;
 use crate::users::Activity;
 use crate::{
@@ -37,7 +37,7 @@ pub struct SessionRecord {
     /// The device that the session is on.
     pub device: DeviceId,
     /// Whether a service acts through the session.
-    pub acted: bool,
+    pub by_service: bool,
     /// The activity that its client reported last.
     pub activity: Activity,
     /// Whether that still counted as active when the record was written.
@@ -69,7 +69,7 @@ pub enum Op {
         /// The entry to put.
         field: Field,
         /// The fencing token of the entry.
-        stamp: Stamp,
+        token: FencingToken,
         /// The new content of the entry.
         record: Record,
         /// The condition under which the entry is put.
@@ -78,13 +78,13 @@ pub enum Op {
         /// [`Op::Hide`] removed the entry at a later revision, the put is refused.
         profile: u64,
     },
-    /// Removes an entry whose token is not greater than `stamp`. In any case `stamp` is left as a fence: for
+    /// Removes an entry whose token is not greater than `token`. In any case `token` is left as a fence: for
     /// [`FENCE_TTL`] no smaller token is accepted.
-    Cut {
+    Remove {
         /// The entry to remove.
         field: Field,
         /// The fencing token of the removal.
-        stamp: Stamp,
+        token: FencingToken,
         /// The reason that watchers are told.
         reason: Reason,
     },
@@ -109,12 +109,12 @@ pub enum Guard {
     Newer,
     /// The stored token is not greater than the new one; and it is exactly this token (`None`: no token), or the writer
     /// itself has begun the stored epoch.
-    Replaces(Option<Stamp>),
+    Replaces(Option<FencingToken>),
 }
 
 impl Guard {
     /// Whether a put with the token `new` may replace what is stored with the token `stored`.
-    pub fn admits(self, new: Stamp, stored: Stamp) -> bool {
+    pub fn admits(self, new: FencingToken, stored: FencingToken) -> bool {
         let is_expected = match self {
             Guard::Newer => true,
             Guard::Replaces(expected) => expected == Some(stored) || stored.owner == new.owner,
@@ -127,17 +127,17 @@ impl Guard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence {
     /// Puts with a smaller token are refused.
-    pub stamp: Stamp,
+    pub token: FencingToken,
     /// Puts that show an earlier revision of the profile are refused.
     pub profile: u64,
 }
 
 impl Op {
     /// A put of an entry, unless a greater token is stored.
-    pub fn put(field: Field, stamp: Stamp, record: Record) -> Self {
+    pub fn put(field: Field, token: FencingToken, record: Record) -> Self {
         Op::Put {
             field,
-            stamp,
+            token,
             record,
             guard: Guard::Newer,
             profile: 0,
@@ -147,7 +147,7 @@ impl Op {
     /// The entry that the operation is about.
     pub fn field(&self) -> Field {
         match self {
-            Op::Put { field, .. } | Op::Cut { field, .. } | Op::Hide { field, .. } => *field,
+            Op::Put { field, .. } | Op::Remove { field, .. } | Op::Hide { field, .. } => *field,
         }
     }
 
@@ -184,22 +184,22 @@ impl Write {
     /// Whether the changes of this write have to be carried to the system behind `queue`.
     ///
     /// The removal of a profile does not count: it was carried before as a [blank](Profile::is_blank) profile, or
-    /// belongs to nobody. A profile that was changed without [being read](Stamp::UNREAD) does not count either: it
+    /// belongs to nobody. A profile that was changed without [being read](FencingToken::UNREAD) does not count either: it
     /// would replace the one that has yet to be read.
     pub fn is_due_for(&self, queue: Queue) -> bool {
         let is_profile = |op: &Op| match op {
-            Op::Put { field, stamp, .. } => {
-                *field == Field::Profile && stamp.owner != Stamp::UNREAD
+            Op::Put { field, token, .. } => {
+                *field == Field::Profile && token.owner != FencingToken::UNREAD
             }
-            Op::Cut { .. } | Op::Hide { .. } => false,
+            Op::Remove { .. } | Op::Hide { .. } => false,
         };
         match (queue, &self.subject) {
             (Queue::Profiles, Subject::User(user)) => {
                 !user.is_anonymous() && self.ops.iter().any(is_profile)
             }
-            (Queue::Profiles, Subject::Place(_)) => false,
-            (Queue::Webhooks, Subject::User(_) | Subject::Place(Topic::Channel(_))) => true,
-            (Queue::Webhooks, Subject::Place(Topic::Workspace(_))) => false,
+            (Queue::Profiles, Subject::Topic(_)) => false,
+            (Queue::Webhooks, Subject::User(_) | Subject::Topic(Topic::Channel(_))) => true,
+            (Queue::Webhooks, Subject::Topic(Topic::Workspace(_))) => false,
         }
     }
 }
@@ -210,7 +210,7 @@ pub struct Change {
     /// The entry that has changed.
     pub field: Field,
     /// The token and the content that it has now, or how it was removed.
-    pub entry: Result<(Stamp, Record), Removed>,
+    pub entry: Result<(FencingToken, Record), Removed>,
 }
 
 /// The removal of an entry.
@@ -242,12 +242,12 @@ pub struct Snapshot {
     /// The version of the map; `None` if the map is empty.
     pub clock: Option<Clock>,
     /// All entries, each with its token and its content.
-    pub entries: Vec<(Field, Stamp, Record)>,
+    pub entries: Vec<(Field, FencingToken, Record)>,
 }
 
 /// An ephemeral message about a subject, from one node to the others. It is not stored, and may be lost.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Murmur {
+pub enum Ephemeral {
     /// A session started typing, goes on typing, or stopped.
     Typed {
         /// The session that types.
@@ -281,12 +281,12 @@ mod tests {
     fn a_profile_that_is_put_is_due_unless_it_is_nobodys() {
         let put_as = |user: &UserId, owner| {
             let record = Record::Profile(Arc::new(Profile::new(user.clone())));
-            Op::put(Field::Profile, Stamp { owner, ..stamp() }, record)
+            Op::put(Field::Profile, FencingToken { owner, ..token() }, record)
         };
         let put = |user| put_as(user, 1);
-        let cut = |field| Op::Cut {
+        let removal = |field| Op::Remove {
             field,
-            stamp: stamp(),
+            token: token(),
             reason: Reason::Left,
         };
         let session = Field::Session(SessionId::from_u128(1));
@@ -294,10 +294,10 @@ mod tests {
         assert!(anonymous.is_anonymous());
         for (user, ops, is_due) in [
             (&ann, vec![put(&ann)], true),
-            (&ann, vec![cut(session), put(&ann)], true),
-            (&ann, vec![put_as(&ann, Stamp::UNREAD)], false),
-            (&ann, vec![cut(session)], false),
-            (&ann, vec![cut(Field::Profile)], false),
+            (&ann, vec![removal(session), put(&ann)], true),
+            (&ann, vec![put_as(&ann, FencingToken::UNREAD)], false),
+            (&ann, vec![removal(session)], false),
+            (&ann, vec![removal(Field::Profile)], false),
             (&anonymous, vec![put(&anonymous)], false),
         ] {
             let write = write(Subject::User(user.clone()), ops);
@@ -311,8 +311,8 @@ mod tests {
         let workspace = Topic::Workspace(WorkspaceId::new("acme").unwrap());
         for (subject, is_due) in [
             (Subject::User(user("ann")), true),
-            (Subject::Place(channel), true),
-            (Subject::Place(workspace), false),
+            (Subject::Topic(channel), true),
+            (Subject::Topic(workspace), false),
         ] {
             let write = write(subject, vec![]);
             assert_eq!(write.is_due_for(Queue::Webhooks), is_due);
@@ -324,8 +324,8 @@ mod tests {
         UserId::new(id).unwrap()
     }
 
-    fn stamp() -> Stamp {
-        Stamp {
+    fn token() -> FencingToken {
+        FencingToken {
             epoch: 1,
             owner: 1,
             order: 0,

@@ -1,6 +1,6 @@
 //! Requests to the shared store, and what the store says.
 
-use super::{Incarnation, Murmur, Patch, Snapshot, Subject, Write};
+use super::{Ephemeral, Incarnation, Patch, Snapshot, Subject, Write};
 use crate::ports::Written;
 use crate::{Clock, Timestamp, Topic, UserId};
 
@@ -43,7 +43,7 @@ pub enum Request {
         write: Write,
     },
     /// Send ephemeral messages about the subject to the other nodes. There is no answer.
-    Murmur(Subject, Vec<Murmur>),
+    Ephemeral(Subject, Vec<Ephemeral>),
 }
 
 impl Request {
@@ -54,7 +54,7 @@ impl Request {
             | Request::Read { subject, .. }
             | Request::Peek { subject, .. }
             | Request::Close(subject)
-            | Request::Murmur(subject, _) => subject,
+            | Request::Ephemeral(subject, _) => subject,
             Request::Write(write) | Request::Fence { write, .. } => &write.subject,
         }
     }
@@ -92,7 +92,7 @@ pub enum Reply {
     /// A node has changed the map.
     Patched(Patch),
     /// A node has sent ephemeral messages.
-    Murmured(Vec<Murmur>),
+    Ephemeral(Vec<Ephemeral>),
     /// The version of the map now; `None` if the map is empty.
     At(Option<Clock>),
 }
@@ -104,10 +104,10 @@ pub enum News {
     Become(Incarnation),
     /// This incarnation is dead: nothing that it wrote counts any more.
     Lost(Incarnation),
-    /// This part of the store (`None`: all of it) may have lost data, or announced something that was not received.
-    Distrust(Option<u16>),
+    /// This partition of the store (`None`: all of it) may have lost data, or announced something that was not received.
+    Invalidate(Option<u16>),
     /// Everything that a node with a lease did up to this moment, by this node's clock, is in the store.
-    Settled(Timestamp),
+    StoredUpTo(Timestamp),
     /// The store's clock is ahead of this node's clock by this many milliseconds.
     StoreAhead(i64),
     /// The node did not run for a while. It may now read messages that were sent to it long ago.

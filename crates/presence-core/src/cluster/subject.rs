@@ -4,28 +4,28 @@ use std::fmt;
 
 use crate::{Topic, UserId};
 
-/// The number of parts into which the store is divided. All data of one part is on one server, and is written
+/// The number of partitions into which the store is divided. All data of one partition is on one server, and is written
 /// in one step.
 ///
 /// The number is the same in every release and for every size of cluster: changing it would mean to move all data.
-pub const SHARDS: u16 = 256;
+pub const PARTITIONS: u16 = 256;
 
-/// What the store keeps a map of: a user with their sessions, or a place with the sessions in it.
+/// What the store keeps a map of: a user with their sessions, or a topic with the sessions in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A user: the map has the profile, and a record for each session.
     User(UserId),
     /// A channel or a workspace: the map has an entry for each session in it.
-    Place(Topic),
+    Topic(Topic),
 }
 
 impl Subject {
-    /// The part of the store that has this subject: a number below [`SHARDS`], the same on every node and for ever.
-    pub fn shard(&self) -> u16 {
+    /// The partition of the store that has this subject: a number below [`PARTITIONS`], the same on every node and for ever.
+    pub fn partition(&self) -> u16 {
         let (kind, name) = match self {
             Subject::User(user) => ("user:", user.as_str()),
-            Subject::Place(Topic::Channel(channel)) => ("channel:", channel.as_str()),
-            Subject::Place(Topic::Workspace(workspace)) => ("workspace:", workspace.as_str()),
+            Subject::Topic(Topic::Channel(channel)) => ("channel:", channel.as_str()),
+            Subject::Topic(Topic::Workspace(workspace)) => ("workspace:", workspace.as_str()),
         };
         // FNV-1a, folded: short, and fixed by its definition.
         let hash = kind
@@ -34,7 +34,7 @@ impl Subject {
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
             });
-        ((hash ^ (hash >> 32)) % u64::from(SHARDS)) as u16
+        ((hash ^ (hash >> 32)) % u64::from(PARTITIONS)) as u16
     }
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Subject::User(user) => write!(f, "user {user}"),
-            Subject::Place(topic) => topic.fmt(f),
+            Subject::Topic(topic) => topic.fmt(f),
         }
     }
 }
@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn a_subject_is_in_one_part_for_ever() {
-        let user = |id| Subject::User(UserId::new(id).unwrap()).shard();
-        let channel = |id| Subject::Place(Topic::Channel(ChannelId::new(id).unwrap())).shard();
+        let user = |id| Subject::User(UserId::new(id).unwrap()).partition();
+        let channel = |id| Subject::Topic(Topic::Channel(ChannelId::new(id).unwrap())).partition();
         assert_eq!(
             [user("ann"), user("bob"), channel("room:42")],
             [241, 225, 29]
@@ -64,12 +64,15 @@ mod tests {
 
     #[test]
     fn ten_thousand_users_are_spread_evenly() {
-        let mut parts = vec![0; usize::from(SHARDS)];
+        let mut partitions = vec![0; usize::from(PARTITIONS)];
         for n in 0..10_000 {
             let user = UserId::new(&format!("user-{n}")).unwrap();
-            parts[usize::from(Subject::User(user).shard())] += 1;
+            partitions[usize::from(Subject::User(user).partition())] += 1;
         }
-        let (least, most) = (parts.iter().min().unwrap(), parts.iter().max().unwrap());
+        let (least, most) = (
+            partitions.iter().min().unwrap(),
+            partitions.iter().max().unwrap(),
+        );
         assert!(*least >= 10 && *most <= 90, "{least}..{most}");
     }
 }

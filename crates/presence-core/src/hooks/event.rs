@@ -143,9 +143,9 @@ impl Wanted {
     pub fn is_about(self, subject: &Subject) -> bool {
         match subject {
             Subject::User(_) => self.has_any(&HookKind::OF_USERS),
-            Subject::Place(Topic::Channel(_)) => self.has_any(&HookKind::OF_CHANNELS),
+            Subject::Topic(Topic::Channel(_)) => self.has_any(&HookKind::OF_CHANNELS),
             // Who is in a workspace is who is online.
-            Subject::Place(Topic::Workspace(_)) => false,
+            Subject::Topic(Topic::Workspace(_)) => false,
         }
     }
 

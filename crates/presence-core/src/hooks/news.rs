@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HookEvent, HookKind, Wanted};
-use crate::cluster::{Record, Snapshot, Stamp, Subject};
+use crate::cluster::{FencingToken, Record, Snapshot, Subject};
 use crate::status::Here;
 use crate::{ChannelId, Look, Profile, Timestamp, Topic, UserId, Visible};
 
 /// The number of users in one channel that the endpoint is told about. In a bigger channel these are the users who
 /// joined first; when one of them leaves, another user is told in their place.
-pub const PEOPLE_TOLD_MAX: usize = 500;
+pub const PEOPLE_NOTIFIED_MAX: usize = 500;
 
 /// What the endpoint knows of a subject. It knows nothing of a user who is offline, or of an empty channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum LastNotified {
     /// A user is online, and looks like this.
     Here(Look),
-    /// A channel is occupied. These users were told to be in it, at most [`PEOPLE_TOLD_MAX`].
+    /// A channel is occupied. These users were told to be in it, at most [`PEOPLE_NOTIFIED_MAX`].
     Occupied(BTreeSet<UserId>),
 }
 
@@ -24,7 +24,7 @@ pub enum Told {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
     /// What the endpoint knows after the events.
-    pub told: Option<Told>,
+    pub last_notified: Option<LastNotified>,
     /// The events, in order. Kinds that are not wanted are left out.
     pub events: Vec<HookEvent>,
 }
@@ -33,15 +33,15 @@ pub struct News {
 pub fn news(
     now: Timestamp,
     subject: &Subject,
-    before: Option<&Told>,
+    before: Option<&LastNotified>,
     map: &Snapshot,
     wanted: Wanted,
 ) -> News {
     let mut news = match subject {
         Subject::User(user) => of_user(now, user, before, map, wanted),
-        Subject::Place(Topic::Channel(channel)) => of_channel(channel, before, map, wanted),
-        Subject::Place(Topic::Workspace(_)) => News {
-            told: None,
+        Subject::Topic(Topic::Channel(channel)) => of_channel(channel, before, map, wanted),
+        Subject::Topic(Topic::Workspace(_)) => News {
+            last_notified: None,
             events: Vec::new(),
         },
     };
@@ -52,7 +52,7 @@ pub fn news(
 fn of_user(
     now: Timestamp,
     user: &UserId,
-    before: Option<&Told>,
+    before: Option<&LastNotified>,
     map: &Snapshot,
     wanted: Wanted,
 ) -> News {
@@ -62,7 +62,7 @@ fn of_user(
         .filter(|_| wanted.has_any(&HookKind::OF_USERS))
         .and_then(|it| look_in(it, map));
     let was = match before {
-        Some(Told::Here(look)) => Some(look),
+        Some(LastNotified::Here(look)) => Some(look),
         _ => None,
     };
     let user = user.clone();
@@ -82,7 +82,7 @@ fn of_user(
         _ => None,
     };
     News {
-        told: look.map(Told::Here),
+        last_notified: look.map(LastNotified::Here),
         events: event.into_iter().collect(),
     }
 }
@@ -91,9 +91,9 @@ fn profile_in(now: Timestamp, map: &Snapshot) -> Option<Profile> {
     let found = map
         .entries
         .iter()
-        .find_map(|(_, stamp, record)| match record {
+        .find_map(|(_, token, record)| match record {
             // What was changed without being read says nothing of who was hiding before.
-            Record::Profile(profile) if stamp.owner != Stamp::UNREAD => {
+            Record::Profile(profile) if token.owner != FencingToken::UNREAD => {
                 Some(Profile::clone(profile))
             }
             _ => None,
@@ -125,9 +125,14 @@ fn look_in(profile: &Profile, map: &Snapshot) -> Option<Look> {
     (look.status != Visible::Offline).then_some(look)
 }
 
-fn of_channel(channel: &ChannelId, before: Option<&Told>, map: &Snapshot, wanted: Wanted) -> News {
+fn of_channel(
+    channel: &ChannelId,
+    before: Option<&LastNotified>,
+    map: &Snapshot,
+    wanted: Wanted,
+) -> News {
     let were: Option<&BTreeSet<UserId>> = match before {
-        Some(Told::Occupied(users)) => Some(users),
+        Some(LastNotified::Occupied(users)) => Some(users),
         _ => None,
     };
     let came = came_in(map);
@@ -153,7 +158,7 @@ fn of_channel(channel: &ChannelId, before: Option<&Told>, map: &Snapshot, wanted
         let mut new: Vec<(Timestamp, UserId)> =
             new.map(|(&user, &since)| (since, user.clone())).collect();
         new.sort();
-        new.truncate(PEOPLE_TOLD_MAX.saturating_sub(told.len()));
+        new.truncate(PEOPLE_NOTIFIED_MAX.saturating_sub(told.len()));
         for (_, user) in new {
             told.insert(user.clone());
             let channel = channel.clone();
@@ -165,8 +170,8 @@ fn of_channel(channel: &ChannelId, before: Option<&Told>, map: &Snapshot, wanted
         events.push(HookEvent::ChannelVacated { channel });
     }
     News {
-        told: (!came.is_empty() && wanted.has_any(&HookKind::OF_CHANNELS))
-            .then_some(Told::Occupied(told)),
+        last_notified: (!came.is_empty() && wanted.has_any(&HookKind::OF_CHANNELS))
+            .then_some(LastNotified::Occupied(told)),
         events,
     }
 }

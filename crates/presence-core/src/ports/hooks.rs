@@ -5,10 +5,10 @@ use std::future::Future;
 
 use super::{Row, StoreError};
 use crate::cluster::Subject;
-use crate::hooks::{HookEvent, Told};
+use crate::hooks::{HookEvent, LastNotified};
 use crate::{Edit, Timestamp};
 
-/// The number of events that may wait in one part of the store. Only the events of a single subject may be more. While
+/// The number of events that may wait in one partition of the store. Only the events of a single subject may be more. While
 /// so many wait, changes stay in the outbox, one row for each subject.
 pub const EVENTS_WAITING_MAX: usize = 512;
 
@@ -20,8 +20,8 @@ pub const EVENTS_WAITING_MAX: usize = 512;
 /// - [`tell`](Self::tell) is one step: it stores what the endpoint knows of a subject after the events, appends the
 ///   events, and removes the row that they came from. So each change is told by one node, whoever else looks at it
 ///   or dies meanwhile.
-/// - Events of one part of the store are kept in the order in which they were told, and their numbers grow.
-/// - An event waits until it is [`delivered`](Self::delivered). If the part of the store with the event is lost, then
+/// - Events of one partition of the store are kept in the order in which they were told, and their numbers grow.
+/// - An event waits until it is [`delivered`](Self::delivered). If the partition of the store with the event is lost, then
 ///   what the endpoint was told is lost, too, and is told again.
 /// - Each call answers in the order of its arguments, one outcome for each.
 /// - No call takes longer than about a second.
@@ -32,35 +32,35 @@ pub trait Hooks: Send + Sync + 'static {
         subjects: &[Subject],
     ) -> impl Future<Output = Vec<Result<Known, StoreError>>> + Send;
 
-    /// Appends events, stores what the endpoint knows after them, and settles the row. Each telling is done completely
+    /// Appends events, stores what the endpoint knows after them, and acknowledges the row. Each telling is done completely
     /// or not at all: see [`Tell`].
     fn tell(
         &self,
         tellings: &[Telling],
     ) -> impl Future<Output = Vec<Result<Tell, StoreError>>> + Send;
 
-    /// Leaves a row for about `max` subjects in `shard` of which the endpoint knows something, unless they have one, as
+    /// Leaves a row for about `max` subjects in `partition` of which the endpoint knows something, unless they have one, as
     /// if they had changed long ago. So what is wrong after a loss of data is found. It begins at `cursor`, where 0 is
     /// the beginning, and returns where to go on, or `None` at the end.
     ///
     /// # Errors
     ///
     /// See [`StoreError`]; some rows may have been left.
-    fn doubt(
+    fn audit(
         &self,
-        shard: u16,
+        partition: u16,
         cursor: u64,
         max: usize,
     ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 
-    /// Reads the first `max` events that wait in each of `shards`, and how many wait there.
+    /// Reads the first `max` events that wait in each of `partitions`, and how many wait there.
     fn waiting(
         &self,
-        shards: &[u16],
+        partitions: &[u16],
         max: usize,
     ) -> impl Future<Output = Vec<Result<Queued, StoreError>>> + Send;
 
-    /// Removes delivered events: of each shard those up to the given number. Removing them again has no effect.
+    /// Removes delivered events: of each partition those up to the given number. Removing them again has no effect.
     fn delivered(
         &self,
         upto: &[(u16, u64)],
@@ -71,7 +71,7 @@ pub trait Hooks: Send + Sync + 'static {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// What the endpoint was last told of the subject, if anything.
-    pub told: Option<Told>,
+    pub last_notified: Option<LastNotified>,
     /// The number of tellings about the subject; 0 if the endpoint knows nothing.
     pub revision: u64,
 }
@@ -79,14 +79,14 @@ pub struct Known {
 /// The events to be told about one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telling {
-    /// The row of the change that is told. It is settled, unless the subject has changed again.
+    /// The row of the change that is told. It is acknowledged, unless the subject has changed again.
     pub row: Row,
     /// The revision of [`Known`] that this follows: see [`Known::revision`].
     pub after: u64,
     /// Whether this must not be told if the subject has changed since the row was read.
     pub is_exact: bool,
     /// The change of what the endpoint knows of the subject.
-    pub told: Edit<Told>,
+    pub last_notified: Edit<LastNotified>,
     /// The events for the endpoint, in order.
     pub events: Vec<HookEvent>,
 }
@@ -103,7 +103,7 @@ pub enum Tell {
     Full,
 }
 
-/// The events that wait in one part of the store.
+/// The events that wait in one partition of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queued {
     /// The first events, in the order in which they were told.
@@ -115,8 +115,8 @@ pub struct Queued {
 /// An event that waits for delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
-    /// The part of the store that the event waits in.
-    pub shard: u16,
+    /// The partition of the store that the event waits in.
+    pub partition: u16,
     /// The number of the event. It grows within a part, so also from one event of a user or a channel to the next. It
     /// is the store's time in microseconds when the event was told, or a little above the number before.
     pub number: u64,

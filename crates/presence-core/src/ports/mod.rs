@@ -17,7 +17,7 @@ pub use self::hooks::{
 };
 pub use self::outbox::{Outbox, Queue, Row};
 pub use self::revocations::{RevocationList, Revocations};
-pub use self::sessions::{Kept, Note, Recalled, Sessions};
+pub use self::sessions::{Note, Recalled, Sessions, StoredSession};
 pub use self::topics::{Lease, Leases, Notice, Standing, Topics, Written};
 use crate::{Profile, Timestamp, UserId};
 

@@ -41,15 +41,15 @@ pub struct Row {
 ///   counts as a write.
 /// - There is one row for each subject and queue: a newer row replaces the one before.
 /// - Rows for [`Queue::Webhooks`] are left only if the store was told at its start that webhooks are used.
-/// - A row stays until it is settled, whichever node dies. It is lost if the map that it is about is lost.
+/// - A row stays until it is acknowledged, whichever node dies. It is lost if the map that it is about is lost.
 /// - No call takes longer than about a second.
 pub trait Outbox: Send + Sync + 'static {
-    /// Reads the rows in each of `shards`, one outcome for each: at most `max` rows whose change is at least `age` ago
+    /// Reads the rows in each of `partitions`, one outcome for each: at most `max` rows whose change is at least `age` ago
     /// by the store's clock, the oldest first. If `age` is zero, all rows count.
     fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> impl Future<Output = Vec<Result<Vec<Row>, StoreError>>> + Send;
@@ -58,9 +58,9 @@ pub trait Outbox: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Part of the store is not available; the rows in the other parts were removed. Repeating it is safe, and so is
+    /// Part of the store is not available; the rows in the other partitions were removed. Repeating it is safe, and so is
     /// leaving the rows: carrying a change twice has no effect.
-    fn settle(
+    fn acknowledge(
         &self,
         queue: Queue,
         rows: &[Row],

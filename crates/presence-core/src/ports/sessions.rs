@@ -42,7 +42,7 @@ pub enum Note {
         /// The session that the note is about.
         session: SessionId,
         /// What is stored of it.
-        kept: Box<Kept>,
+        kept: Box<StoredSession>,
     },
     /// The session joined a channel or a workspace, or changed its meta there.
     Joined {
@@ -67,7 +67,7 @@ pub enum Note {
 
 /// What is stored of a session, except for the places that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredSession {
     /// The user of the session.
     pub user: UserId,
     /// The epoch of its last connection.
@@ -77,7 +77,7 @@ pub struct Kept {
     /// How its client is recognised when it comes back.
     pub known_by: KnownBy,
     /// Whether a service acts through it.
-    pub acted: bool,
+    pub by_service: bool,
     /// The activity that its client reported last.
     pub activity: Activity,
     /// Whether that counted as active when this was noted.
@@ -98,7 +98,7 @@ pub struct Recalled {
     /// The id of the session.
     pub session: SessionId,
     /// What was stored of it.
-    pub kept: Kept,
+    pub kept: StoredSession,
     /// The places that it was in, with its meta in each.
     pub stays: Vec<Stay>,
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::StoreError;
-use crate::cluster::{Fence, Field, Incarnation, Murmur, Patch, Snapshot, Subject, Write};
+use crate::cluster::{Ephemeral, Fence, Field, Incarnation, Patch, Snapshot, Subject, Write};
 use crate::{Clock, Timestamp};
 use std::time::Duration;
 
@@ -53,10 +53,13 @@ pub trait Topics: Send + Sync + 'static {
     fn unfollow(&self, subjects: &[Subject]) -> impl Future<Output = ()> + Send;
 
     /// Sends ephemeral messages to the nodes that follow their subjects. Events that cannot be sent now are dropped.
-    fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) -> impl Future<Output = ()> + Send;
+    fn send_ephemeral(
+        &self,
+        ephemerals: &[(Subject, Vec<Ephemeral>)],
+    ) -> impl Future<Output = ()> + Send;
 
     /// Checks whether what is followed is still as it was announced, without reading it. A [`Notice::At`] comes for
-    /// every followed subject that has changed recently. A [`Notice::Forgot`] comes for each part of the store,
+    /// every followed subject that has changed recently. A [`Notice::Forgot`] comes for each partition of the store,
     /// followed or not, that has lost data since the last check. Call it every few seconds: it costs a few small
     /// commands, however much is followed.
     ///
@@ -69,8 +72,8 @@ pub trait Topics: Send + Sync + 'static {
     fn next(&self) -> impl Future<Output = Notice> + Send;
 
     /// Sets the end of the lease of `me` to `ttl` from now, by the store's clock, and reads all leases. A lease that
-    /// has lapsed, but was not declared dead, continues as if it had not lapsed. `settled_until` is stored in the
-    /// lease: see [`Lease::settled_until`].
+    /// has lapsed, but was not declared dead, continues as if it had not lapsed. `stored_up_to` is stored in the
+    /// lease: see [`Lease::stored_up_to`].
     ///
     /// # Errors
     ///
@@ -80,7 +83,7 @@ pub trait Topics: Send + Sync + 'static {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> impl Future<Output = Result<Leases, StoreError>> + Send;
 
     /// Declares `who` dead for good, unless its lease is still running. [`renew`](Self::renew) reports that to the
@@ -89,7 +92,7 @@ pub trait Topics: Send + Sync + 'static {
     /// # Errors
     ///
     /// See [`StoreError`]; the call may have taken effect, and repeating it is safe.
-    fn condemn(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn mark_dead(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Removes some of the entries that sessions of `who` have in any map, with
     /// [`Reason::NodeLost`](crate::Reason). Returns whether there may be more. Several nodes may do this at the
@@ -97,7 +100,7 @@ pub trait Topics: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Part of the store is not available; in the other parts entries were removed.
+    /// Part of the store is not available; in the other partitions entries were removed.
     fn reap(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Deletes a lease, dead or not. After that the store does not recognise the node if it wakes up, so this is done
@@ -139,10 +142,10 @@ pub enum Notice {
     /// A map has changed in this way.
     Patched(Subject, Patch),
     /// A node sent ephemeral messages about a subject.
-    Murmured(Subject, Vec<Murmur>),
+    Ephemeral(Subject, Vec<Ephemeral>),
     /// A map is at this version; `None` if it is empty.
     At(Subject, Option<Clock>),
-    /// This part of the store may have lost data, or announced something that was not received. Everything in it
+    /// This partition of the store may have lost data, or announced something that was not received. Everything in it
     /// has to be compared.
     Forgot(u16),
 }
@@ -166,7 +169,7 @@ pub enum Standing {
     /// The lease was not there: the node is new, or the store has lost data.
     New,
     /// Another node has declared this incarnation dead: nothing that it wrote counts any more.
-    Condemned,
+    Dead,
 }
 
 /// The lease of a node: its promise to be alive until a moment.
@@ -182,5 +185,5 @@ pub struct Lease {
     pub is_dead: bool,
     /// Everything that the node did up to this moment, by the store's clock, is in the store. 0 if the node
     /// does not say.
-    pub settled_until: Timestamp,
+    pub stored_up_to: Timestamp,
 }

@@ -1,15 +1,15 @@
 //! Rosters: who is in a channel or a workspace, who is typing, where the cursors are, and what every watcher was told.
 
 mod fleeting;
-mod place;
 mod roster;
 mod shared;
+mod topic_state;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use self::place::Place;
-use crate::cluster::{Incarnation, Membership, Murmur, Reply, Request};
+use self::topic_state::TopicState;
+use crate::cluster::{Ephemeral, Incarnation, Membership, Reply, Request};
 use crate::epochs::Epochs;
 use crate::{
     ChannelId, Clock, Event, Limits, Member, Outsider, Payload, Person, Pointer, Reason, Refusal,
@@ -47,7 +47,7 @@ pub enum Input<A> {
         /// The version that its client has, if any.
         have: Option<Clock>,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// Somebody wants to read the state of a topic. [`Effect::Known`] follows as soon as it is known.
     Looked {
@@ -84,7 +84,7 @@ pub enum Input<A> {
         /// Whether the session types now.
         typing: bool,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session pointed at a position in a channel.
     Pointed {
@@ -95,7 +95,7 @@ pub enum Input<A> {
         /// The position that it points at.
         pointer: Pointer,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session changed its selection in a channel.
     Selected {
@@ -106,7 +106,7 @@ pub enum Input<A> {
         /// The new selection; `None` if nothing is selected now.
         selection: Option<Selection>,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session sent a broadcast to a channel.
     Said {
@@ -119,7 +119,7 @@ pub enum Input<A> {
         /// The content of the broadcast.
         payload: Payload,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A service that is not in the channel sent a broadcast to it.
     Announced {
@@ -134,7 +134,7 @@ pub enum Input<A> {
         /// The content of the broadcast.
         payload: Payload,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
 }
 
@@ -161,12 +161,12 @@ pub enum Effect<A> {
     /// A request was granted.
     Grant {
         /// The handle that came with the request.
-        asker: A,
+        reply_to: A,
     },
     /// A request was refused.
     Refuse {
         /// The handle that came with the request.
-        asker: A,
+        reply_to: A,
         /// The reason for the refusal.
         why: Refusal,
     },
@@ -202,7 +202,7 @@ pub struct Page {
 pub struct Rosters {
     timing: Timing,
     limits: Limits,
-    places: HashMap<Topic, Place>,
+    places: HashMap<Topic, TopicState>,
     timers: Timers<Key>,
     epochs: Epochs,
     /// The epoch of every place that is empty.
@@ -243,7 +243,7 @@ impl Rosters {
 
     /// How many channels have somebody in them.
     pub fn active_channels(&self) -> usize {
-        let is_active = |(topic, place): &(&Topic, &Place)| {
+        let is_active = |(topic, place): &(&Topic, &TopicState)| {
             matches!(topic, Topic::Channel(_)) && !place.roster.is_empty()
         };
         self.places.iter().filter(is_active).count()
@@ -317,9 +317,9 @@ impl Rosters {
                 watching,
                 before,
                 have,
-                asker,
+                reply_to,
             } => {
-                grant(asker, out);
+                grant(reply_to, out);
                 let limits = self.limits;
                 let place = self.place(&topic);
                 match before {
@@ -346,13 +346,13 @@ impl Rosters {
                 channel,
                 session,
                 typing,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
                 let deadline = now + self.timing.typing();
-                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
                     let key = Key::Typing(topic.clone(), session);
-                    place.murmur(Murmur::Typed { session, typing });
+                    place.queue_ephemeral(Ephemeral::Typed { session, typing });
                     if typing {
                         place.fleeting.start_typing(user, session);
                         timers.arm(key, deadline);
@@ -368,14 +368,14 @@ impl Rosters {
                 channel,
                 session,
                 pointer,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
-                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
                     let point = |cursor: &mut crate::Cursor| cursor.pointer = Some(pointer);
                     let ids = place.ids_of(session);
                     let cursor = place.fleeting.point(user, ids, point).clone();
-                    place.murmur(Murmur::Pointed(cursor));
+                    place.queue_ephemeral(Ephemeral::Pointed(cursor));
                     timers.arm(
                         Key::Cursor(topic.clone(), session),
                         now + Timing::CURSOR_TTL,
@@ -388,14 +388,14 @@ impl Rosters {
                 channel,
                 session,
                 selection,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
-                self.with_member(&topic, session, asker, out, |user, place, timers| {
+                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
                     let select = |cursor: &mut crate::Cursor| cursor.selection = selection;
                     let ids = place.ids_of(session);
                     let cursor = place.fleeting.point(user, ids, select).clone();
-                    place.murmur(Murmur::Pointed(cursor));
+                    place.queue_ephemeral(Ephemeral::Pointed(cursor));
                     timers.arm(
                         Key::Cursor(topic.clone(), session),
                         now + Timing::CURSOR_TTL,
@@ -409,12 +409,12 @@ impl Rosters {
                 session,
                 event,
                 payload,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
                 let max = self.limits.broadcasts_max;
-                self.with_member(&topic, session, asker, out, |user, place, timers| {
-                    let murmur = Murmur::Said {
+                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
+                    let ephemeral = Ephemeral::Said {
                         session,
                         user: user.clone(),
                         event: event.clone(),
@@ -429,7 +429,7 @@ impl Rosters {
                     let ids = place.ids_of(session);
                     let said = fleeting::broadcast(&topic, user, ids, event, payload);
                     place.fleeting.broadcast(said, max);
-                    place.murmur(murmur);
+                    place.queue_ephemeral(ephemeral);
                     if ends_typing {
                         place.fleeting.stop_typing(user, session);
                         timers.cancel(&Key::Typing(topic.clone(), session));
@@ -444,19 +444,19 @@ impl Rosters {
                 user,
                 event,
                 payload,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
                 let outcome = self.announce(now, &topic, outsider, (user, event, payload));
-                match (outcome, asker) {
-                    (Ok(()), asker) => grant(asker, out),
-                    (Err(why), Some(asker)) => out.push(Effect::Refuse { asker, why }),
+                match (outcome, reply_to) {
+                    (Ok(()), reply_to) => grant(reply_to, out),
+                    (Err(why), Some(reply_to)) => out.push(Effect::Refuse { reply_to, why }),
                     (Err(_), None) => {}
                 }
                 topic
             }
         };
-        self.settle(now, topic, out);
+        self.reconcile(now, topic, out);
     }
 
     /// Ends what has expired by `now`, and tells the watchers of the topics whose tick has come. Call it after every
@@ -480,7 +480,7 @@ impl Rosters {
             if let Some(place) = self.places.get_mut(&topic) {
                 place.tell_at_once(now, &topic, &self.limits, out);
             }
-            self.settle(now, topic, out);
+            self.reconcile(now, topic, out);
         }
     }
 
@@ -504,13 +504,13 @@ impl Rosters {
             }
             Key::Cursor(_, session) => place.fleeting.forget_cursor(session),
         }
-        self.settle(now, topic, out);
+        self.reconcile(now, topic, out);
     }
 
-    fn place(&mut self, topic: &Topic) -> &mut Place {
+    fn place(&mut self, topic: &Topic) -> &mut TopicState {
         if !self.places.contains_key(topic) {
             let is_shared = self.members.is_some();
-            let place = Place::new(self.empty_epoch, self.epochs.next(), is_shared);
+            let place = TopicState::new(self.empty_epoch, self.epochs.next(), is_shared);
             self.places.insert(topic.clone(), place);
         }
         self.places.get_mut(topic).expect("it is there now")
@@ -521,9 +521,9 @@ impl Rosters {
         &mut self,
         topic: &Topic,
         session: SessionId,
-        asker: Option<A>,
+        reply_to: Option<A>,
         out: &mut Vec<Effect<A>>,
-        act: impl FnOnce(&UserId, &mut Place, &mut Timers<Key>) -> Result<(), Refusal>,
+        act: impl FnOnce(&UserId, &mut TopicState, &mut Timers<Key>) -> Result<(), Refusal>,
     ) {
         let place = self.places.get_mut(topic);
         let member = place.and_then(|it| Some((it.roster.user_of(session)?.clone(), it)));
@@ -531,9 +531,9 @@ impl Rosters {
             Some((user, place)) => act(&user, place, &mut self.timers),
             None => Err(Refusal::NotJoined),
         };
-        match (outcome, asker) {
-            (Ok(()), asker) => grant(asker, out),
-            (Err(why), Some(asker)) => out.push(Effect::Refuse { asker, why }),
+        match (outcome, reply_to) {
+            (Ok(()), reply_to) => grant(reply_to, out),
+            (Err(why), Some(reply_to)) => out.push(Effect::Refuse { reply_to, why }),
             (Err(_), None) => {}
         }
     }
@@ -548,7 +548,7 @@ impl Rosters {
         let (max, node) = (self.limits.broadcasts_max, self.tag());
         let place = self.place(topic);
         let session = SessionId::of_outsider(node, outsider);
-        let murmur = Murmur::Said {
+        let ephemeral = Ephemeral::Said {
             session,
             user: user.clone(),
             event: event.clone(),
@@ -561,7 +561,7 @@ impl Rosters {
         let ids = (session, session);
         let said = fleeting::broadcast(topic, &user, ids, event, payload);
         place.fleeting.broadcast(said, max);
-        place.murmur(murmur);
+        place.queue_ephemeral(ephemeral);
         Ok(())
     }
 
@@ -577,7 +577,7 @@ impl Rosters {
         self.timers.cancel(&Key::Cursor(topic.clone(), session));
     }
 
-    fn settle<A>(&mut self, now: Timestamp, topic: Topic, out: &mut Vec<Effect<A>>) {
+    fn reconcile<A>(&mut self, now: Timestamp, topic: Topic, out: &mut Vec<Effect<A>>) {
         self.share(now, &topic, out);
         let Some(place) = self.places.get_mut(&topic) else {
             return;
@@ -593,6 +593,6 @@ impl Rosters {
     }
 }
 
-fn grant<A>(asker: Option<A>, out: &mut Vec<Effect<A>>) {
-    out.extend(asker.map(|asker| Effect::Grant { asker }));
+fn grant<A>(reply_to: Option<A>, out: &mut Vec<Effect<A>>) {
+    out.extend(reply_to.map(|reply_to| Effect::Grant { reply_to }));
 }

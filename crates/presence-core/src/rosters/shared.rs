@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::place::Place;
+use super::topic_state::TopicState;
 use super::{Effect, Key, Rosters};
 use crate::cluster::{
-    Guard, Heard, Membership, Murmur, News, Put, Replica, Reply, Subject, Verdict,
+    Ephemeral, Guard, Membership, News, Put, Replica, ReplicaChanges, Reply, Subject, Verdict,
 };
 use crate::{Member, Reason, SessionId, Timestamp, Topic};
 
@@ -35,7 +35,7 @@ impl Copy {
     }
 }
 
-impl Place {
+impl TopicState {
     /// Somebody wants to see who is here.
     pub(super) fn look(&mut self, now: Timestamp) {
         if let Some(copy) = &mut self.copy {
@@ -44,7 +44,7 @@ impl Place {
         }
     }
 
-    fn apply(&mut self, heard: Heard<Arc<Member>>) {
+    fn apply(&mut self, heard: ReplicaChanges<Arc<Member>>) {
         for (session, entry) in heard.changes {
             self.write(session, entry);
         }
@@ -61,9 +61,11 @@ impl Rosters {
             return;
         };
         members.hear(news);
-        let concerns = |topic: &Topic, place: &Place| match news {
-            News::Distrust(Some(shard)) => Subject::Place(topic.clone()).shard() == shard,
-            News::Settled(_) => place
+        let concerns = |topic: &Topic, place: &TopicState| match news {
+            News::Invalidate(Some(partition)) => {
+                Subject::Topic(topic.clone()).partition() == partition
+            }
+            News::StoredUpTo(_) => place
                 .copy
                 .as_ref()
                 .is_some_and(|it| it.replica.has_missing()),
@@ -84,20 +86,20 @@ impl Rosters {
             match news {
                 News::Become(_) => {
                     copy.replica.void(now, members);
-                    copy.replica.distrust();
+                    copy.replica.invalidate();
                 }
                 News::Lost(who) => {
                     let heard = copy.replica.lost(who);
                     place.apply(heard);
                 }
-                News::Settled(_) => {
-                    let heard = copy.replica.settled(now, members);
+                News::StoredUpTo(_) => {
+                    let heard = copy.replica.confirm_stored(now, members);
                     place.apply(heard);
                 }
-                News::Distrust(_) | News::Woke => copy.replica.distrust(),
+                News::Invalidate(_) | News::Woke => copy.replica.invalidate(),
                 News::StoreAhead(_) => {}
             }
-            self.settle(now, topic, out);
+            self.reconcile(now, topic, out);
         }
     }
 
@@ -136,7 +138,7 @@ impl Rosters {
                 }
             }
             Err(reason) => {
-                if !copy.replica.cut(now, session, *reason, members) {
+                if !copy.replica.remove(now, session, *reason, members) {
                     return; // it is somebody else's by now, or hidden already
                 }
             }
@@ -172,9 +174,9 @@ impl Rosters {
             Reply::Patched(patch) => copy.replica.patched(now, patch, members),
             Reply::At(clock) => return copy.replica.at(clock),
             Reply::Fenced { .. } => return,
-            Reply::Murmured(murmurs) => {
-                for murmur in murmurs {
-                    self.murmured(now, topic, murmur);
+            Reply::Ephemeral(ephemerals) => {
+                for ephemeral in ephemerals {
+                    self.apply_ephemeral(now, topic, ephemeral);
                 }
                 return;
             }
@@ -204,13 +206,13 @@ impl Rosters {
     }
 
     /// Applies a broadcast that a service sent through another node.
-    fn announced(&mut self, topic: &Topic, murmur: Murmur, here: u32) {
-        let Murmur::Said {
+    fn announced(&mut self, topic: &Topic, ephemeral: Ephemeral, here: u32) {
+        let Ephemeral::Said {
             session,
             user,
             event,
             payload,
-        } = murmur
+        } = ephemeral
         else {
             return;
         };
@@ -224,20 +226,20 @@ impl Rosters {
         }
     }
 
-    fn murmured(&mut self, now: Timestamp, topic: &Topic, murmur: Murmur) {
+    fn apply_ephemeral(&mut self, now: Timestamp, topic: &Topic, ephemeral: Ephemeral) {
         let Some(place) = self.places.get_mut(topic) else {
             return;
         };
-        let session = match &murmur {
-            Murmur::Typed { session, .. } | Murmur::Said { session, .. } => *session,
-            Murmur::Pointed(cursor) => cursor.session,
-            Murmur::Kicked => return,
+        let session = match &ephemeral {
+            Ephemeral::Typed { session, .. } | Ephemeral::Said { session, .. } => *session,
+            Ephemeral::Pointed(cursor) => cursor.session,
+            Ephemeral::Kicked => return,
         };
         if session.outsider().is_some() {
             let here = self.tag();
-            return self.announced(topic, murmur, here);
+            return self.announced(topic, ephemeral, here);
         }
-        let is_own = |place: &Place| {
+        let is_own = |place: &TopicState| {
             place
                 .copy
                 .as_ref()
@@ -248,17 +250,17 @@ impl Rosters {
             return;
         };
         let typing = Key::Typing(topic.clone(), session);
-        match murmur {
-            Murmur::Typed { typing: true, .. } => {
+        match ephemeral {
+            Ephemeral::Typed { typing: true, .. } => {
                 place.fleeting.start_typing(&user, session);
                 let deadline = now + self.timing.typing() + TYPING_SLACK;
                 self.timers.arm(typing, deadline);
             }
-            Murmur::Typed { typing: false, .. } => {
+            Ephemeral::Typed { typing: false, .. } => {
                 place.fleeting.stop_typing(&user, session);
                 self.timers.cancel(&typing);
             }
-            Murmur::Pointed(cursor) => {
+            Ephemeral::Pointed(cursor) => {
                 let ids = place.ids_of(session);
                 // The other node may not know yet what its session is called here.
                 let alias = ids.1;
@@ -267,7 +269,7 @@ impl Rosters {
                 let key = Key::Cursor(topic.clone(), session);
                 self.timers.arm(key, now + crate::Timing::CURSOR_TTL);
             }
-            Murmur::Said { event, payload, .. } => {
+            Ephemeral::Said { event, payload, .. } => {
                 let ends_typing = *event != *super::TYPING_EVENT;
                 let ids = place.ids_of(session);
                 let said = super::fleeting::broadcast(topic, &user, ids, event, payload);
@@ -277,7 +279,7 @@ impl Rosters {
                     self.timers.cancel(&typing);
                 }
             }
-            Murmur::Kicked => {}
+            Ephemeral::Kicked => {}
         }
     }
 
@@ -303,7 +305,7 @@ impl Rosters {
         let Some(copy) = &mut place.copy else {
             return;
         };
-        let subject = Subject::Place(topic.clone());
+        let subject = Subject::Topic(topic.clone());
         let wanted = is_watched || copy.looked_until.is_some();
         let mut requests = Vec::new();
         let forgotten = copy

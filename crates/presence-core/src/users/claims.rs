@@ -23,7 +23,7 @@ pub(super) struct Newcomer<A> {
     pub(super) card: Arc<Meta>,
     /// What distinguishes its client from others, if its protocol has no resume token.
     pub(super) likeness: Option<Likeness>,
-    pub(super) asker: A,
+    pub(super) reply_to: A,
 }
 
 /// A connection that waits for its session.
@@ -54,7 +54,7 @@ impl<A> Users<A> {
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
-            return refuse(Some(newcomer.asker), Refusal::Unavailable, out);
+            return refuse(Some(newcomer.reply_to), Refusal::Unavailable, out);
         };
         let likeness = newcomer.likeness.as_ref();
         let alike = || user.recognise(&newcomer.device, likeness?);
@@ -88,7 +88,7 @@ impl<A> Users<A> {
             shared.replica.refresh();
         }
         self.claims.entry(id.clone()).or_default().push(claim);
-        self.settle(now, id, out);
+        self.reconcile(now, id, out);
     }
 
     /// Claims the session from the store, if the copy of the map has it. Returns whether it was claimed.
@@ -101,25 +101,25 @@ impl<A> Users<A> {
             return false;
         };
         let session = claim.before.session;
-        let Some((stamp, record)) = shared.replica.other(session) else {
+        let Some((token, record)) = shared.replica.other(session) else {
             return false;
         };
         let is_it = match claim.step {
             Step::Reading { has_lost: true } => true,
-            _ => stamp.epoch == u64::from(claim.before.epoch),
+            _ => token.epoch == u64::from(claim.before.epoch),
         };
-        let Some(epoch) = u32::try_from(stamp.epoch)
+        let Some(epoch) = u32::try_from(token.epoch)
             .ok()
             .and_then(|it| it.checked_add(1))
         else {
             return false;
         };
-        if !is_it || record.acted {
+        if !is_it || record.by_service {
             return false;
         }
         let record = Arc::new(Session::take_over(now, session, epoch, record).record(now));
         let replica = &mut shared.replica;
-        replica.claim(now, session, epoch, record.clone(), stamp, members);
+        replica.claim(now, session, epoch, record.clone(), token, members);
         claim.step = Step::Asked(epoch, record);
         true
     }
@@ -165,7 +165,7 @@ impl<A> Users<A> {
         for (claim, granted) in ready {
             self.finish(now, id, claim, granted, out);
         }
-        self.settle(now, id, out);
+        self.reconcile(now, id, out);
     }
 
     fn finish(
@@ -177,7 +177,7 @@ impl<A> Users<A> {
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
-            return refuse(Some(claim.newcomer.asker), Refusal::Unavailable, out);
+            return refuse(Some(claim.newcomer.reply_to), Refusal::Unavailable, out);
         };
         match granted {
             Some((epoch, record)) => {
@@ -219,9 +219,9 @@ impl<A> Users<A> {
         out.push(Effect::Welcome {
             connection,
             restored: true,
-            asker: newcomer.asker,
+            reply_to: newcomer.reply_to,
         });
-        self.settle(now, id, out);
+        self.reconcile(now, id, out);
     }
 
     /// Begins a new session for the connection.
@@ -238,8 +238,8 @@ impl<A> Users<A> {
         let max = self.limits.sessions_max;
         if user.sessions_anywhere() >= max {
             let what = "sessions of one user";
-            refuse(Some(newcomer.asker), Refusal::TooMany { what, max }, out);
-            return self.settle(now, id, out);
+            refuse(Some(newcomer.reply_to), Refusal::TooMany { what, max }, out);
+            return self.reconcile(now, id, out);
         }
         let connection = user.connect(now, newcomer.session, newcomer.device, false);
         user.mark(newcomer.session, newcomer.likeness.as_ref());
@@ -250,8 +250,8 @@ impl<A> Users<A> {
         out.push(Effect::Welcome {
             connection,
             restored: false,
-            asker: newcomer.asker,
+            reply_to: newcomer.reply_to,
         });
-        self.settle(now, id, out);
+        self.reconcile(now, id, out);
     }
 }

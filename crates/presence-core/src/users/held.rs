@@ -5,10 +5,10 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::session::{Activity, Connection, Place, Session, Stage};
+use super::session::{Activity, Connection, Session, SessionTopic, Stage};
 use super::user::User;
 use super::{Effect, Users};
-use crate::ports::{Kept, Note, Recalled};
+use crate::ports::{Note, Recalled, StoredSession};
 use crate::status::Here;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId, Visible};
 
@@ -65,18 +65,18 @@ impl Session {
             lost_at: self
                 .lost_at
                 .filter(|at| stops_from.is_none_or(|stops| *at < stops)),
-            heard_at: self.acted.then_some(self.heard_at),
+            heard_at: self.by_service.then_some(self.heard_at),
             alias: self.other_name(),
         }
     }
 
     fn note(&self, user: &UserId, noted: &Noted) -> Note {
-        let kept = Kept {
+        let kept = StoredSession {
             user: user.clone(),
             epoch: noted.epoch,
             device: self.device.clone(),
             known_by: self.known_by,
-            acted: self.acted,
+            by_service: self.by_service,
             activity: noted.activity,
             is_active: noted.is_active,
             is_hidden: noted.is_hidden,
@@ -91,13 +91,13 @@ impl Session {
     }
 
     /// The session as an earlier process noted it, without its places. It was last known to be alive at `alive_at`.
-    fn recalled(id: SessionId, kept: Kept, alive_at: Timestamp, until: Timestamp) -> Self {
-        let mut session = Session::new(alive_at, id, kept.device, kept.acted);
+    fn recalled(id: SessionId, kept: StoredSession, alive_at: Timestamp, until: Timestamp) -> Self {
+        let mut session = Session::new(alive_at, id, kept.device, kept.by_service);
         session.epoch = kept.epoch;
         session.activity = kept.activity;
         session.known_by = kept.known_by;
         session.goes_by(kept.alias);
-        if !kept.acted {
+        if !kept.by_service {
             session.is_held = true;
             session.lost_at = Some(alive_at);
             let reason = Reason::Lost;
@@ -169,7 +169,7 @@ impl User {
             kept,
             stays,
         } = recalled;
-        let is_old = !kept.acted && alive_at + Timing::HELD_AFTER_MAX < now;
+        let is_old = !kept.by_service && alive_at + Timing::HELD_AFTER_MAX < now;
         let is_here = self.sessions.iter().any(|it| it.id == id);
         // They hid, and what is stored does not say so: that was not kept yet, or has ended since. To others they have left.
         let would_appear = self.profile.status.chosen.shown(Here::Active) != Visible::Offline;
@@ -184,7 +184,7 @@ impl User {
         self.meet_others(now, out);
         // Only now: whoever appears has just come everywhere, and this one has not.
         if let Some(session) = self.sessions.last_mut() {
-            session.places = stays.into_iter().map(Place::new).collect();
+            session.places = stays.into_iter().map(SessionTopic::new).collect();
             // Others may have seen it before.
             session.is_seen_now();
         }

@@ -20,12 +20,13 @@ pub use self::session::{Activity, Connection};
 use self::shared::{Asked, Shared};
 use self::user::User;
 use self::waiting::{Need, Waiting};
-use crate::cluster::{Incarnation, Membership, Murmur, News, Reply, Request, Subject};
+use crate::cluster::{Ephemeral, Incarnation, Membership, News, Reply, Request, Subject};
 use crate::epochs::Epochs;
 use crate::ports::{Note, Recalled};
 use crate::{
-    ChannelId, Clock, DeviceId, Event, Face, Limits, Member, Meta, Owned, Profile, Reason, Refusal,
-    SessionId, StatusChange, Timers, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
+    ChannelId, Clock, DeviceId, Event, Limits, Member, Meta, OwnView, Profile, PublicView, Reason,
+    Refusal, SessionId, StatusChange, Timers, Timestamp, Timing, Topic, UserId, Watching,
+    WorkspaceId,
 };
 
 /// What happened to a user. `A` is the caller's handle for an answer, which the core only hands back.
@@ -48,11 +49,11 @@ pub enum Input<A> {
         /// The meta of the session in those workspaces.
         card: Arc<Meta>,
         /// Gets [`Effect::Welcome`] or [`Effect::Refuse`].
-        asker: A,
+        reply_to: A,
     },
     /// A service acts for the user through `session`. It needs no connection, and lasts while the service
     /// is heard from.
-    Acted {
+    ServiceActed {
         /// The service's session for the user: the same id each time.
         session: SessionId,
         /// The device that the service names.
@@ -70,7 +71,7 @@ pub enum Input<A> {
         /// The activity that it reported.
         activity: Activity,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A new token of a connection names other workspaces, or another meta there.
     Moved {
@@ -81,7 +82,7 @@ pub enum Input<A> {
         /// The meta of the session in those workspaces.
         card: Arc<Meta>,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A connection broke. Its session is kept for the grace time.
     Vanished {
@@ -98,14 +99,14 @@ pub enum Input<A> {
     /// The user is kicked: all their sessions end.
     Kicked {
         /// Gets an answer; a refusal if the user has no session.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// The user is erased: all their sessions end, and nothing of theirs is kept.
     Erased {
         /// Erase the user only if they have no session, and were not seen since this moment.
         unseen_since: Option<Timestamp>,
         /// Gets an answer when the erasure is safely stored.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session joined a channel, or changed its meta there.
     Joined {
@@ -119,7 +120,7 @@ pub enum Input<A> {
         /// not watch it.
         watch: Option<(Watching, Option<Clock>)>,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session changed its meta in a channel that it is in.
     Updated {
@@ -130,7 +131,7 @@ pub enum Input<A> {
         /// The meta of the session in the channel.
         meta: Arc<Meta>,
         /// Gets the answer; in a cluster, when the shared store has the change.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A session left a channel.
     Departed {
@@ -139,28 +140,28 @@ pub enum Input<A> {
         /// The channel that it left.
         channel: ChannelId,
         /// Gets the answer; in a cluster, when the shared store has the change.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// The user, or a service for them, changed the status.
     Chose {
         /// The change, which the caller has checked.
         change: StatusChange,
         /// Gets an answer when the change is safely stored.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// Somebody asks for the state of the user.
     Asked {
-        /// Whether the user asks: then the answer is [`Answer::Owned`], otherwise [`Answer::Face`].
+        /// Whether the user asks: then the answer is [`Answer::OwnView`], otherwise [`Answer::PublicView`].
         as_owner: bool,
         /// Gets the answer, once the user's profile is known.
-        asker: A,
+        reply_to: A,
     },
     /// A session began to watch the user.
     Watched {
         /// The session that watches.
         watcher: SessionId,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A watcher of the user is gone. There is one of these for each [`Input::Watched`].
     Unwatched,
@@ -171,7 +172,7 @@ pub enum Input<A> {
         /// The channel that the user is still in.
         channel: ChannelId,
         /// Gets an answer; a refusal if the user is not in the channel.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// An earlier process of this node has noted this session. It is held for its client.
     Restored {
@@ -182,7 +183,7 @@ pub enum Input<A> {
         /// Until when the session is held.
         until: Timestamp,
         /// Gets an answer when the session is restored.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// The store that nodes share answered, or announced a change, about the user.
     Stored(Reply),
@@ -208,7 +209,7 @@ pub enum Effect<A> {
         /// Whether an earlier session goes on.
         restored: bool,
         /// The handle of the connection that asked.
-        asker: A,
+        reply_to: A,
     },
     /// Close a connection.
     Close {
@@ -240,7 +241,7 @@ pub enum Effect<A> {
         /// The version that its client has, if any.
         have: Option<Clock>,
         /// Gets the answer, if anybody waits for one.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// Store something about a session for the next process of this node. It must be stored before any other effect of
     /// the same call is performed. It is emitted only if [sessions are kept](Users::keep_sessions).
@@ -266,7 +267,7 @@ pub enum Effect<A> {
     /// The same for somebody else, who is not to learn from the time it takes whether anything is known of the user here:
     /// ask whatever keeps profiles for good, even where the profile is at hand.
     LookUp,
-    /// Keep the profile, or of one that is [blank](Profile::is_blank) nothing; when that is done, grant the asker.
+    /// Keep the profile, or of one that is [blank](Profile::is_blank) nothing; when that is done, grant the reply-to.
     Save {
         /// The profile to store.
         profile: Profile,
@@ -274,19 +275,19 @@ pub enum Effect<A> {
         /// version may be removed then.
         version: Option<u64>,
         /// Gets an answer when the profile is stored.
-        asker: Option<A>,
+        reply_to: Option<A>,
     },
     /// A request was granted.
     Grant {
         /// The handle that came with the request.
-        asker: A,
+        reply_to: A,
         /// The answer to the request.
         answer: Answer,
     },
     /// A request was refused.
     Refuse {
         /// The handle that came with the request.
-        asker: A,
+        reply_to: A,
         /// The reason for the refusal.
         why: Refusal,
     },
@@ -309,9 +310,9 @@ pub enum Answer {
     /// The request was carried out.
     Done,
     /// How others see the user.
-    Face(Face),
+    PublicView(PublicView),
     /// How the user sees themselves.
-    Owned(Owned),
+    OwnView(OwnView),
 }
 
 /// The state machine of users. A node may have several; each knows only the users whose inputs it gets.
@@ -379,7 +380,7 @@ impl<A> Loading<A> {
         for input in std::mem::take(&mut self.waiting) {
             match input.can_wait() {
                 true => self.waiting.push(input),
-                false => refuse(input.asker(), Refusal::Unavailable, out),
+                false => refuse(input.reply_to(), Refusal::Unavailable, out),
             }
         }
     }
@@ -469,7 +470,7 @@ impl<A> Users<A> {
         };
         let session = user.sessions.iter().find(|it| it.id == session);
         let places = session.into_iter().flat_map(|it| &it.places);
-        let channel = |place: &session::Place| match &place.topic {
+        let channel = |place: &session::SessionTopic| match &place.topic {
             Topic::Channel(channel) => Some((channel.clone(), place.meta.clone())),
             Topic::Workspace(_) => None,
         };
@@ -493,7 +494,7 @@ impl<A> Users<A> {
             if let Some(Slot::Known(user)) = self.users.get_mut(&id) {
                 user.note_last_seen();
                 let mut effects = Vec::new();
-                self.settle(now, &id, &mut effects);
+                self.reconcile(now, &id, &mut effects);
                 out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
             }
         }
@@ -513,7 +514,7 @@ impl<A> Users<A> {
     ///
     /// ```text
     /// at  0 s  Connected { session, device, … }  emits  Load
-    /// at  0 s  Loaded { profile: None }          emits  Welcome { restored: false, … }, Tell { event: Own(…) }, Save, …
+    /// at  0 s  Loaded { profile: None }          emits  Welcome { restored: false, … }, Tell { event: OwnView(…) }, Save, …
     /// at 60 s  expire, after no more Heard       emits  Close { reason: TimedOut, … }
     /// at 70 s  expire, after the grace time      emits  Save with the last-seen time, …
     /// ```
@@ -528,8 +529,8 @@ impl<A> Users<A> {
             // The same path whether anything is known of them here or not.
             Input::Asked {
                 as_owner: false,
-                asker,
-            } => self.probe(user, Probe::Asked(asker), out),
+                reply_to,
+            } => self.probe(user, Probe::Asked(reply_to), out),
             Input::Stored(reply) => {
                 if let Some(reply) = self.peeked(now, user, reply, out) {
                     self.take(now, user, Input::Stored(reply), out);
@@ -556,7 +557,7 @@ impl<A> Users<A> {
                         if held.len() < self.limits.waiting_max || input.ends() {
                             held.push(input);
                         } else {
-                            refuse(input.asker(), Refusal::Unavailable, out);
+                            refuse(input.reply_to(), Refusal::Unavailable, out);
                         }
                     }
                     _ => self.happen(now, user, input, out),
@@ -589,7 +590,7 @@ impl<A> Users<A> {
                         }
                     }
                     (input, None) if loading.is_unreadable && !input.can_wait() => {
-                        refuse(input.asker(), Refusal::Unavailable, out);
+                        refuse(input.reply_to(), Refusal::Unavailable, out);
                     }
                     (input, _)
                         if loading.waiting.len() < self.limits.waiting_max || input.ends() =>
@@ -601,12 +602,12 @@ impl<A> Users<A> {
                             load => out.extend(load),
                         }
                     }
-                    (input, _) => refuse(input.asker(), Refusal::Unavailable, out),
+                    (input, _) => refuse(input.reply_to(), Refusal::Unavailable, out),
                 },
             },
             Entry::Vacant(entry) => {
                 if !input.introduces(self.members.is_some()) {
-                    return refuse(input.asker(), Refusal::NoSession, out);
+                    return refuse(input.reply_to(), Refusal::NoSession, out);
                 }
                 let is_for_watchers = input.is_of_watcher();
                 let mut shared = None;
@@ -646,8 +647,8 @@ impl<A> Users<A> {
             _ => {}
         }
         let concerns = |id: &UserId, slot: &Slot<A>| match news {
-            News::Distrust(Some(shard)) => Subject::User(id.clone()).shard() == shard,
-            News::Settled(_) => slot.awaits_others(),
+            News::Invalidate(Some(partition)) => Subject::User(id.clone()).partition() == partition,
+            News::StoredUpTo(_) => slot.awaits_others(),
             _ => true,
         };
         let slots = self.users.iter();
@@ -657,7 +658,7 @@ impl<A> Users<A> {
         for id in ids {
             let mut effects = Vec::new();
             if self.hear_news_of(now, &id, news, &mut effects) {
-                self.settle(now, &id, &mut effects);
+                self.reconcile(now, &id, &mut effects);
             }
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
@@ -699,7 +700,7 @@ impl<A> Users<A> {
         if let (News::Lost(who), Some(shared)) = (news, &user.shared) {
             user.orphaned_at = shared.heard_at(who);
         }
-        user.is_hearsay = true;
+        user.is_remote = true;
         if let News::Become(_) = news {
             user.begin_again(now, self.woke_at, (&self.timing, members), out);
         }
@@ -707,7 +708,7 @@ impl<A> Users<A> {
             user.own_changed |= shared.hear_news(now, news, members);
         }
         match news {
-            News::Settled(_) => user.end_the_proven(now, members, out),
+            News::StoredUpTo(_) => user.end_the_proven(now, members, out),
             News::Woke if !user.sessions.is_empty() => {
                 self.postponed.entry(id.clone()).or_default();
             }
@@ -741,11 +742,11 @@ impl<A> Users<A> {
                     let Some(members) = &self.members else {
                         continue;
                     };
-                    user.is_hearsay = true;
+                    user.is_remote = true;
                     user.look_after_copy(now, members);
                 }
             }
-            self.settle(now, &id, &mut effects);
+            self.reconcile(now, &id, &mut effects);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
     }
@@ -803,7 +804,7 @@ impl<A> Users<A> {
         }
         if let Some(Slot::Known(user)) = self.users.get_mut(id) {
             user.looked_up = LookedUp::No;
-            self.settle(now, id, out);
+            self.reconcile(now, id, out);
         }
     }
 
@@ -825,7 +826,7 @@ impl<A> Users<A> {
                 device,
                 workspaces,
                 card,
-                asker,
+                reply_to,
                 likeness,
             } => {
                 let newcomer = Newcomer {
@@ -834,16 +835,16 @@ impl<A> Users<A> {
                     workspaces,
                     card,
                     likeness,
-                    asker,
+                    reply_to,
                 };
                 return self.let_in(now, id, resume, newcomer, out);
             }
-            Input::Acted { session, device } => {
+            Input::ServiceActed { session, device } => {
                 if let Some(members) = &self.members {
-                    user.take_over(now, Connection::acted(session), members);
+                    user.take_over(now, Connection::of_service(session), members);
                 }
                 let room = user.sessions_anywhere() < self.limits.sessions_max;
-                if let Some(session) = user.session(Connection::acted(session)) {
+                if let Some(session) = user.session(Connection::of_service(session)) {
                     session.heard_at = now;
                 } else if room {
                     user.connect(now, session, device, true);
@@ -852,9 +853,9 @@ impl<A> Users<A> {
             Input::Prolonged {
                 session,
                 channel,
-                asker,
+                reply_to,
             } => {
-                let by = Connection::acted(session);
+                let by = Connection::of_service(session);
                 if let Some(members) = &self.members {
                     user.take_over(now, by, members);
                 }
@@ -862,34 +863,34 @@ impl<A> Users<A> {
                 match user.session(by).filter(|it| it.is_in(&topic)) {
                     Some(session) => {
                         session.heard_at = now;
-                        grant(asker, out);
+                        grant(reply_to, out);
                     }
-                    None => refuse(asker, Refusal::NotJoined, out),
+                    None => refuse(reply_to, Refusal::NotJoined, out),
                 }
             }
             Input::Reported {
                 by,
                 activity,
-                asker,
+                reply_to,
             } => match user.session(by) {
                 Some(session) => {
                     let is_new = session.activity != activity;
                     session.report(now, activity);
                     user.own_changed |= is_new;
-                    grant(asker, out);
+                    grant(reply_to, out);
                 }
-                None => refuse(asker, Refusal::NoSession, out),
+                None => refuse(reply_to, Refusal::NoSession, out),
             },
             Input::Moved {
                 by,
                 workspaces,
                 card,
-                asker,
+                reply_to,
             } => match user.session(by) {
-                None => refuse(asker, Refusal::NoSession, out),
+                None => refuse(reply_to, Refusal::NoSession, out),
                 Some(_) => {
                     user.move_to(now, by.session, &workspaces, &card, out);
-                    grant(asker, out);
+                    grant(reply_to, out);
                 }
             },
             Input::Vanished { by, reason } => user.vanish(now, by, reason, &self.timing, out),
@@ -898,30 +899,30 @@ impl<A> Users<A> {
                     user.end(now, by.session, Reason::Left, out);
                 }
             }
-            Input::Kicked { asker } => {
+            Input::Kicked { reply_to } => {
                 let is_here = user.sessions_anywhere() > 0;
                 user.throw_out(now, out);
-                if self.members.is_some() && asker.is_some() {
+                if self.members.is_some() && reply_to.is_some() {
                     let subject = Subject::User(id.clone());
-                    let murmur = Request::Murmur(subject, vec![Murmur::Kicked]);
-                    out.push(Effect::Ask(murmur));
+                    let ephemeral = Request::Ephemeral(subject, vec![Ephemeral::Kicked]);
+                    out.push(Effect::Ask(ephemeral));
                 }
                 match is_here {
-                    true => grant(asker, out),
-                    false => refuse(asker, Refusal::NoSession, out),
+                    true => grant(reply_to, out),
+                    false => refuse(reply_to, Refusal::NoSession, out),
                 }
             }
             Input::Erased {
                 unseen_since,
-                asker,
+                reply_to,
             } => {
                 if unseen_since.is_some_and(|since| user.is_seen_since(since)) {
-                    grant(asker, out);
+                    grant(reply_to, out);
                 } else {
                     user.throw_out(now, out);
                     user.erase(now);
-                    let asker = asker.map(|it| (Need::Profile, it));
-                    return self.settle_with(now, id, asker, out);
+                    let reply_to = reply_to.map(|it| (Need::Profile, it));
+                    return self.reconcile_with(now, id, reply_to, out);
                 }
             }
             Input::Joined {
@@ -929,15 +930,15 @@ impl<A> Users<A> {
                 channel,
                 meta,
                 watch,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
                 let max = self.limits.channels_max;
                 match user.session(by) {
-                    None => refuse(asker, Refusal::NoSession, out),
+                    None => refuse(reply_to, Refusal::NoSession, out),
                     Some(session) if session.is_full(&topic, max) => {
                         let what = "channels of one session";
-                        refuse(asker, Refusal::TooMany { what, max }, out);
+                        refuse(reply_to, Refusal::TooMany { what, max }, out);
                     }
                     Some(session) => {
                         session.heard_at = now;
@@ -945,13 +946,13 @@ impl<A> Users<A> {
                         // Written first, watched second: who joins finds themselves there.
                         user.write(out);
                         match watch {
-                            None => grant(asker, out),
+                            None => grant(reply_to, out),
                             Some((watching, have)) => out.push(Effect::Watch {
                                 topic,
                                 watcher: by.session,
                                 watching,
                                 have,
-                                asker,
+                                reply_to,
                             }),
                         }
                     }
@@ -961,71 +962,73 @@ impl<A> Users<A> {
                 by,
                 channel,
                 meta,
-                asker,
+                reply_to,
             } => {
                 let topic = Topic::Channel(channel);
                 match user.session(by) {
-                    None => refuse(asker, Refusal::NoSession, out),
+                    None => refuse(reply_to, Refusal::NoSession, out),
                     Some(session) if !session.is_in(&topic) => {
-                        refuse(asker, Refusal::NotJoined, out);
+                        refuse(reply_to, Refusal::NotJoined, out);
                     }
                     Some(_) => {
                         user.join(now, by.session, topic, &meta);
                         let need = Need::Session(by.session);
-                        return self.settle_with(now, id, asker.map(|it| (need, it)), out);
+                        return self.reconcile_with(now, id, reply_to.map(|it| (need, it)), out);
                     }
                 }
             }
-            Input::Departed { by, channel, asker } => {
-                match user.session_here(now, by, self.members.as_ref(), out) {
-                    None => refuse(asker, Refusal::NoSession, out),
-                    Some(_) => {
-                        user.depart(now, by.session, &Topic::Channel(channel), out);
-                        let need = Need::Session(by.session);
-                        return self.settle_with(now, id, asker.map(|it| (need, it)), out);
-                    }
+            Input::Departed {
+                by,
+                channel,
+                reply_to,
+            } => match user.session_here(now, by, self.members.as_ref(), out) {
+                None => refuse(reply_to, Refusal::NoSession, out),
+                Some(_) => {
+                    user.depart(now, by.session, &Topic::Channel(channel), out);
+                    let need = Need::Session(by.session);
+                    return self.reconcile_with(now, id, reply_to.map(|it| (need, it)), out);
                 }
-            }
-            Input::Chose { change, asker } => {
-                if user.choose(now, &change) || asker.is_some() {
+            },
+            Input::Chose { change, reply_to } => {
+                if user.choose(now, &change) || reply_to.is_some() {
                     // Even where nothing is new: a change that is told but not yet kept may be on its way.
                     let need = match user.profile.status.chosen.hides() {
                         true => Need::Hidden,
                         false => Need::Profile,
                     };
-                    return self.settle_with(now, id, asker.map(|it| (need, it)), out);
+                    return self.reconcile_with(now, id, reply_to.map(|it| (need, it)), out);
                 }
             }
             Input::Asked {
                 as_owner: true,
-                asker,
+                reply_to,
             } => {
-                let answer = Answer::Owned(user.owned(now));
-                out.push(Effect::Grant { asker, answer });
+                let answer = Answer::OwnView(user.own_view(now));
+                out.push(Effect::Grant { reply_to, answer });
             }
-            Input::Asked { asker, .. } => return self.probe(id, Probe::Asked(asker), out),
-            Input::Watched { watcher, asker } => {
+            Input::Asked { reply_to, .. } => return self.probe(id, Probe::Asked(reply_to), out),
+            Input::Watched { watcher, reply_to } => {
                 user.watchers += 1;
-                return self.probe(id, Probe::Watched(watcher, asker), out);
+                return self.probe(id, Probe::Watched(watcher, reply_to), out);
             }
             Input::Unwatched => user.watchers = user.watchers.saturating_sub(1),
-            Input::Stored(Reply::Murmured(murmurs)) => {
-                if murmurs.contains(&Murmur::Kicked) {
-                    let asker = None;
-                    return self.happen(now, id, Input::Kicked { asker }, out);
+            Input::Stored(Reply::Ephemeral(ephemerals)) => {
+                if ephemerals.contains(&Ephemeral::Kicked) {
+                    let reply_to = None;
+                    return self.happen(now, id, Input::Kicked { reply_to }, out);
                 }
             }
             Input::Stored(reply) => {
                 let Some(members) = &self.members else {
                     return;
                 };
-                user.is_hearsay = true;
+                user.is_remote = true;
                 let has_answered = matches!(reply, Reply::Read { .. });
                 let mut requests = Vec::new();
                 let outcome = user.hear(now, reply, members, &mut requests);
                 out.extend(requests.into_iter().map(Effect::Ask));
                 let mut taken = outcome.taken;
-                taken.retain(|(session, stamp)| !user.insists(*session, *stamp));
+                taken.retain(|(session, token)| !user.insists(*session, *token));
                 let taken: Vec<SessionId> = taken.iter().map(|(session, _)| *session).collect();
                 for session in &taken {
                     user.hand_over(now, *session, out);
@@ -1036,7 +1039,7 @@ impl<A> Users<A> {
                 }
                 for (session, reason) in &outcome.left {
                     // That is news, and this node's to tell.
-                    user.is_hearsay = false;
+                    user.is_remote = false;
                     user.end(now, *session, *reason, out);
                 }
                 if outcome.is_erased {
@@ -1046,14 +1049,14 @@ impl<A> Users<A> {
                     out.push(Effect::Save {
                         profile: Profile::clone(&profile),
                         version: Some(version),
-                        asker: None,
+                        reply_to: None,
                     });
                 }
                 let is_read = has_answered && user.has_been_read();
                 self.note_kept(id, outcome.kept);
                 // Before anybody is told: a session that has come here is not gone from elsewhere.
                 self.judge_claims(now, id, &outcome.claims, is_read, out);
-                self.settle(now, id, out);
+                self.reconcile(now, id, out);
                 self.answer(id, &outcome.stored, &taken, out);
                 if is_read {
                     self.go_on(now, id, out);
@@ -1064,16 +1067,16 @@ impl<A> Users<A> {
                 recalled,
                 alive_at,
                 until,
-                asker,
+                reply_to,
             } => {
                 user.restore(now, *recalled, alive_at, until, out);
-                self.settle(now, id, out);
-                return grant(asker, out);
+                self.reconcile(now, id, out);
+                return grant(reply_to, out);
             }
             Input::Loaded { profile } => user.learn(now, profile),
             Input::Unread | Input::Unreadable => {}
         }
-        self.settle(now, id, out);
+        self.reconcile(now, id, out);
     }
 
     /// Applies the inputs that were held back: the map was read, or cannot be read.
@@ -1083,30 +1086,32 @@ impl<A> Users<A> {
         }
     }
 
-    fn settle(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
-        self.settle_with(now, id, None, out);
+    fn reconcile(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
+        self.reconcile_with(now, id, None, out);
     }
 
     /// Compares what is true now with what was told, and emits what has to be told, written and stored.
-    fn settle_with(
+    fn reconcile_with(
         &mut self,
         now: Timestamp,
         id: &UserId,
-        asker: Option<(Need, A)>,
+        reply_to: Option<(Need, A)>,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;
         };
         user.show(now, out);
-        user.is_hearsay = false;
+        user.is_remote = false;
         user.orphaned_at = None;
         user.note(now, self.stops_from, out);
         user.write(out);
         user.remove_ended_elsewhere(out);
         user.tell_owner(now, out);
         let unsaved = std::mem::take(&mut user.unsaved);
-        let is_of_profile = asker.as_ref().is_some_and(|(need, _)| need.is_of_profile());
+        let is_of_profile = reply_to
+            .as_ref()
+            .is_some_and(|(need, _)| need.is_of_profile());
         if let (Some(shared), Some(members)) = (&mut user.shared, &self.members) {
             // What is told to other nodes comes first; what is kept for longer comes when they have it.
             if unsaved || is_of_profile {
@@ -1121,23 +1126,23 @@ impl<A> Users<A> {
             if let Some(deadline) = user.copy_deadline_to_arm() {
                 self.timers.arm(Key::Copy(id.clone()), deadline.max(now));
             }
-            if let Some((need, asker)) = asker {
-                let waiting = Waiting::of(now, user, need, asker);
+            if let Some((need, reply_to)) = reply_to {
+                let waiting = Waiting::of(now, user, need, reply_to);
                 self.wait(id, waiting, out);
             }
         } else if id.is_anonymous() || !(unsaved || is_of_profile) {
-            grant(asker.map(|(_, asker)| asker), out);
+            grant(reply_to.map(|(_, reply_to)| reply_to), out);
         } else {
-            let (saved_for, asker) = match is_of_profile {
-                true => (asker.map(|(_, asker)| asker), None),
-                false => (None, asker),
+            let (saved_for, reply_to) = match is_of_profile {
+                true => (reply_to.map(|(_, reply_to)| reply_to), None),
+                false => (None, reply_to),
             };
             out.push(Effect::Save {
                 profile: user.profile.clone(),
                 version: None,
-                asker: saved_for,
+                reply_to: saved_for,
             });
-            grant(asker.map(|(_, asker)| asker), out);
+            grant(reply_to.map(|(_, reply_to)| reply_to), out);
         }
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;
@@ -1179,7 +1184,7 @@ impl<A> Input<A> {
         match self {
             Input::Connected { .. }
             | Input::Restored { .. }
-            | Input::Acted { .. }
+            | Input::ServiceActed { .. }
             | Input::Chose { .. }
             | Input::Erased { .. }
             | Input::Asked { .. }
@@ -1228,21 +1233,21 @@ impl<A> Input<A> {
         is_patient || self.ends()
     }
 
-    fn asker(self) -> Option<A> {
+    fn reply_to(self) -> Option<A> {
         match self {
-            Input::Connected { asker, .. } | Input::Asked { asker, .. } => Some(asker),
-            Input::Reported { asker, .. }
-            | Input::Moved { asker, .. }
-            | Input::Kicked { asker, .. }
-            | Input::Erased { asker, .. }
-            | Input::Joined { asker, .. }
-            | Input::Updated { asker, .. }
-            | Input::Departed { asker, .. }
-            | Input::Prolonged { asker, .. }
-            | Input::Restored { asker, .. }
-            | Input::Chose { asker, .. }
-            | Input::Watched { asker, .. } => asker,
-            Input::Acted { .. }
+            Input::Connected { reply_to, .. } | Input::Asked { reply_to, .. } => Some(reply_to),
+            Input::Reported { reply_to, .. }
+            | Input::Moved { reply_to, .. }
+            | Input::Kicked { reply_to, .. }
+            | Input::Erased { reply_to, .. }
+            | Input::Joined { reply_to, .. }
+            | Input::Updated { reply_to, .. }
+            | Input::Departed { reply_to, .. }
+            | Input::Prolonged { reply_to, .. }
+            | Input::Restored { reply_to, .. }
+            | Input::Chose { reply_to, .. }
+            | Input::Watched { reply_to, .. } => reply_to,
+            Input::ServiceActed { .. }
             | Input::Heard { .. }
             | Input::Vanished { .. }
             | Input::Left { .. }
@@ -1255,13 +1260,13 @@ impl<A> Input<A> {
     }
 }
 
-fn grant<A>(asker: Option<A>, out: &mut Vec<Effect<A>>) {
-    out.extend(asker.map(|asker| Effect::Grant {
-        asker,
+fn grant<A>(reply_to: Option<A>, out: &mut Vec<Effect<A>>) {
+    out.extend(reply_to.map(|reply_to| Effect::Grant {
+        reply_to,
         answer: Answer::Done,
     }));
 }
 
-fn refuse<A>(asker: Option<A>, why: Refusal, out: &mut Vec<Effect<A>>) {
-    out.extend(asker.map(|asker| Effect::Refuse { asker, why }));
+fn refuse<A>(reply_to: Option<A>, why: Refusal, out: &mut Vec<Effect<A>>) {
+    out.extend(reply_to.map(|reply_to| Effect::Refuse { reply_to, why }));
 }

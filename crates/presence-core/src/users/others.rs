@@ -11,7 +11,7 @@ use super::shared::{Asked, Shared};
 use super::user::User;
 use super::{Answer, Audience, Effect, Input, Loading, Slot, Users, grant, refuse};
 use crate::cluster::{Peek, Reply, Request, Subject};
-use crate::{Event, Face, Profile, Refusal, SessionId, Timestamp, UserId};
+use crate::{Event, Profile, PublicView, Refusal, SessionId, Timestamp, UserId};
 
 /// Somebody else who wants to know how a user is.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl<A> Users<A> {
     pub(super) fn probe(&mut self, id: &UserId, probe: Probe<A>, out: &mut Vec<Effect<A>>) {
         let looked_up = match self.users.get_mut(id) {
             Some(Slot::Known(user)) if user.is_shown() || user.looked_up == LookedUp::Yes => {
-                return probe.answer(user.face(), out);
+                return probe.answer(user.public_view(), out);
             }
             Some(Slot::Known(user)) => user.looked_up,
             _ => LookedUp::No,
@@ -215,7 +215,7 @@ impl<A> Users<A> {
                         Box::new(self.stranger(now, id, peeked, profile))
                     }),
                 };
-                probe.answer(user.face(), out);
+                probe.answer(user.public_view(), out);
             }
         }
         if !others.is_empty() {
@@ -281,26 +281,26 @@ impl<A> Users<A> {
 }
 
 impl<A> Probe<A> {
-    fn answer(self, face: Face, out: &mut Vec<Effect<A>>) {
+    fn answer(self, public_view: PublicView, out: &mut Vec<Effect<A>>) {
         match self {
-            Probe::Asked(asker) => out.push(Effect::Grant {
-                asker,
-                answer: Answer::Face(face),
+            Probe::Asked(reply_to) => out.push(Effect::Grant {
+                reply_to,
+                answer: Answer::PublicView(public_view),
             }),
-            Probe::Watched(watcher, asker) => {
-                grant(asker, out);
+            Probe::Watched(watcher, reply_to) => {
+                grant(reply_to, out);
                 out.push(Effect::Tell {
                     to: Audience::Watcher(watcher),
-                    event: Event::Face(face),
+                    event: Event::PublicView(public_view),
                 });
             }
         }
     }
 
     fn refuse(self, out: &mut Vec<Effect<A>>) {
-        let (Probe::Asked(asker) | Probe::Watched(_, Some(asker))) = self else {
+        let (Probe::Asked(reply_to) | Probe::Watched(_, Some(reply_to))) = self else {
             return;
         };
-        refuse(Some(asker), Refusal::Unavailable, out);
+        refuse(Some(reply_to), Refusal::Unavailable, out);
     }
 }

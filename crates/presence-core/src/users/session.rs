@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::held::{KnownBy, Noted};
-use crate::cluster::{Membership, SessionRecord, Stamp, Stay};
+use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
 use crate::epochs::Epochs;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
 
 /// Healthy nodes report often enough that what they did this long ago is known to be in the store.
-const SETTLED_WITHIN: Duration = Duration::from_secs(10);
+const STORED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How active the person at a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ pub struct Connection {
 
 impl Connection {
     /// The connection of a session through which a service acts.
-    pub fn acted(session: SessionId) -> Self {
+    pub fn of_service(session: SessionId) -> Self {
         Connection { session, epoch: 0 }
     }
 }
@@ -53,8 +53,8 @@ pub(super) struct Session {
     hidden_since: Timestamp,
     pub(super) stage: Stage,
     /// A service acts through it, so there is no connection that could break.
-    pub(super) acted: bool,
-    pub(super) places: Vec<Place>,
+    pub(super) by_service: bool,
+    pub(super) places: Vec<SessionTopic>,
     /// Whether its timer is armed, for a moment no later than its deadline.
     armed: bool,
     /// Whether the other nodes have not been told its current state.
@@ -64,7 +64,7 @@ pub(super) struct Session {
     /// The newest revision of its record that the store has; 0 if it has none of this epoch.
     pub(super) stored: u64,
     /// The stored entry that the first record of this epoch has to replace, if any.
-    pub(super) replaces: Option<Stamp>,
+    pub(super) replaces: Option<FencingToken>,
     /// How its client is recognised when it comes back.
     pub(super) known_by: KnownBy,
     /// Whether it is a session of the earlier process that no client has come back to.
@@ -96,16 +96,16 @@ pub(super) enum Stage {
 /// What is still missing before an ending session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// Everything that other nodes did up to `settled` has to be in the store first. A node that cannot report that
+    /// Everything that other nodes did up to `stored_up_to` has to be in the store first. A node that cannot report that
     /// delays the end by a lease at most.
-    Awaited { settled: Timestamp },
+    Awaited { stored_up_to: Timestamp },
     /// The store has been asked to remove the session.
     Asked,
 }
 
 /// A channel or workspace that a session is in.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SessionTopic {
     pub(super) topic: Topic,
     pub(super) joined_at: Timestamp,
     pub(super) meta: Arc<Meta>,
@@ -129,10 +129,10 @@ pub(super) enum Share {
     Open,
 }
 
-impl Place {
+impl SessionTopic {
     /// A place in which nobody was shown yet, and which the user's map does not name.
     pub(super) fn new(stay: Stay) -> Self {
-        Place {
+        SessionTopic {
             topic: stay.topic,
             joined_at: stay.joined_at,
             meta: stay.meta,
@@ -146,9 +146,9 @@ impl Place {
     /// A place that the user's map names already.
     fn open(stay: Stay) -> Self {
         let share = Share::Open;
-        Place {
+        SessionTopic {
             share,
-            ..Place::new(stay)
+            ..SessionTopic::new(stay)
         }
     }
 
@@ -163,7 +163,7 @@ impl Place {
 }
 
 impl Session {
-    pub(super) fn new(now: Timestamp, id: SessionId, device: DeviceId, acted: bool) -> Self {
+    pub(super) fn new(now: Timestamp, id: SessionId, device: DeviceId, by_service: bool) -> Self {
         Session {
             id,
             alias: id,
@@ -174,7 +174,7 @@ impl Session {
             heard_at: now,
             hidden_since: now,
             stage: Stage::Live,
-            acted,
+            by_service,
             places: Vec::with_capacity(2),
             armed: false,
             is_news: true,
@@ -196,14 +196,14 @@ impl Session {
         epoch: u32,
         record: &SessionRecord,
     ) -> Self {
-        let places = record.places.iter().cloned().map(Place::open);
+        let places = record.places.iter().cloned().map(SessionTopic::open);
         let mut session = Session {
             alias: record.alias.unwrap_or(id),
             is_seen: true,
             epoch,
             activity: record.activity,
             places: places.collect(),
-            ..Session::new(now, id, record.device.clone(), record.acted)
+            ..Session::new(now, id, record.device.clone(), record.by_service)
         };
         if session.activity == Activity::Hidden && !record.is_active {
             session.idle_in_background();
@@ -230,10 +230,10 @@ impl Session {
 
     /// All that another node needs to go on with it.
     pub(super) fn record(&self, now: Timestamp) -> SessionRecord {
-        let places = self.places.iter().map(Place::stay);
+        let places = self.places.iter().map(SessionTopic::stay);
         SessionRecord {
             device: self.device.clone(),
-            acted: self.acted,
+            by_service: self.by_service,
             activity: self.activity,
             is_active: self.is_active(now),
             heard_at: self.heard_at,
@@ -264,7 +264,7 @@ impl Session {
     /// Its user comes out of hiding: whoever saw the session before is not to know it again. That through which a service
     /// acts has the same id whenever it comes, so that there is nothing to know it by.
     pub(super) fn come_out(&mut self, aliases: &mut Epochs) {
-        if self.is_seen && !self.acted {
+        if self.is_seen && !self.by_service {
             self.alias = aliases.next_alias();
             self.is_seen = false;
             self.is_news = true;
@@ -307,9 +307,9 @@ impl Session {
 
     /// Begins to end the session: the grace time is over.
     pub(super) fn begin_to_end(&mut self, since: Timestamp, reason: Reason) {
-        let settled = since.as_millis() - SETTLED_WITHIN.as_millis() as u64;
-        let settled = Timestamp::from_millis(settled);
-        let proof = Proof::Awaited { settled };
+        let stored_up_to = since.as_millis() - STORED_WITHIN.as_millis() as u64;
+        let stored_up_to = Timestamp::from_millis(stored_up_to);
+        let proof = Proof::Awaited { stored_up_to };
         self.stage = Stage::Ending {
             since,
             reason,
@@ -321,7 +321,7 @@ impl Session {
     /// The store knows nothing of the session although it should. Wait for other nodes to write again what they have.
     pub(super) fn end_later(&mut self, now: Timestamp) {
         if let Stage::Ending { reason, .. } = self.stage {
-            let proof = Proof::Awaited { settled: now };
+            let proof = Proof::Awaited { stored_up_to: now };
             self.stage = Stage::Ending {
                 since: now,
                 reason,
@@ -340,16 +340,16 @@ impl Session {
         let Stage::Ending {
             since,
             reason,
-            proof: Proof::Awaited { settled },
+            proof: Proof::Awaited { stored_up_to },
         } = &mut self.stage
         else {
             return None;
         };
-        if members.is_settled(*settled) || *since + Timing::LEASE <= now {
+        if members.is_stored(*stored_up_to) || *since + Timing::LEASE <= now {
             return Some(*reason);
         }
         // Somebody is in trouble: people may have gone there until now.
-        *settled = (*since).max(*settled);
+        *stored_up_to = (*since).max(*stored_up_to);
         None
     }
 
@@ -371,10 +371,10 @@ impl Session {
 
     /// Lets a session through which a service acts go on in the next epoch, where the store has an older entry of it,
     /// or another node acts through it. Returns whether it does.
-    pub(super) fn insist(&mut self, stored: Stamp) -> bool {
+    pub(super) fn insist(&mut self, stored: FencingToken) -> bool {
         let epoch = u32::try_from(stored.epoch).ok();
         let epoch = epoch.and_then(|it| it.checked_add(1));
-        let (Some(epoch), true) = (epoch, self.acted && self.stored == 0) else {
+        let (Some(epoch), true) = (epoch, self.by_service && self.stored == 0) else {
             return false;
         };
         self.epoch = epoch;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::session::Session;
 use super::user::User;
 use crate::cluster::{
-    Change, Claimed, Field, Guard, HOLD_AFTER_MOVE, Heard, Incarnation, Membership, News, Op,
-    Patch, Put, Record, Replica, Reply, Request, SessionRecord, Snapshot, Stamp, Subject, Verdict,
-    Write,
+    Change, Claimed, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Incarnation, Membership, News,
+    Op, Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot,
+    Subject, Verdict, Write,
 };
 use crate::ports::Written;
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     /// The process that made the newest change of the profile, as far as this node knows; none, before it is stored.
     author: u64,
     /// The token of the profile that the store has, as far as this node knows.
-    known: Option<Stamp>,
+    known: Option<FencingToken>,
     /// Changes of the status that the store does not have, and when each was chosen.
     pending: Vec<(StatusChange, Timestamp)>,
     /// This node is to become the author of the profile's revision.
@@ -36,12 +36,12 @@ pub(super) struct Shared {
     /// The store is known to have no profile of the user.
     lacks_profile: bool,
     /// The token of the profile that the store has removed. A new profile has to have a greater one.
-    fenced: Option<Stamp>,
+    fenced: Option<FencingToken>,
     /// The latest revision of the profile that the store was seen to have.
     seen: u64,
     hiding: Hiding,
     /// What was read while the user's profile was not known here yet.
-    read: Option<(Stamp, Arc<Profile>)>,
+    read: Option<(FencingToken, Arc<Profile>)>,
     /// How far the store's clock is ahead of this node's, in milliseconds.
     pub(super) store_ahead_ms: i64,
     /// The latest revision of the profile that is safely stored, with everything that was changed here until then.
@@ -82,7 +82,7 @@ enum Putting {
 /// A profile on its way to the store.
 #[derive(Clone, Debug)]
 struct UnderWay {
-    stamp: Stamp,
+    token: FencingToken,
     /// What is put; `None` where it is removed.
     profile: Option<Arc<Profile>>,
     /// The number of pending changes that this profile includes.
@@ -125,15 +125,15 @@ impl Shared {
     }
 
     /// Whether that is a session of another node through which a service acts.
-    pub(super) fn is_acted(&self, session: SessionId) -> bool {
+    pub(super) fn is_by_service(&self, session: SessionId) -> bool {
         let other = self.replica.other(session);
-        other.is_some_and(|(_, record)| record.acted)
+        other.is_some_and(|(_, record)| record.by_service)
     }
 
     /// When a session of the nodes that died was last heard from.
     pub(super) fn heard_at(&self, who: Incarnation) -> Option<Timestamp> {
         let its = self.replica.others();
-        let its = its.filter(|(_, stamp, _)| stamp.incarnation() == who);
+        let its = its.filter(|(_, token, _)| token.incarnation() == who);
         its.map(|(_, _, record)| record.heard_at).max()
     }
 
@@ -143,7 +143,7 @@ impl Shared {
         now: Timestamp,
         session: &Session,
         record: Arc<SessionRecord>,
-        from: Stamp,
+        from: FencingToken,
         members: &Membership,
     ) {
         let how = Put {
@@ -215,7 +215,7 @@ impl Shared {
     }
 
     /// Notes which of the sessions that other nodes took over have ended.
-    fn note_ended(&mut self, heard: &Heard<Arc<SessionRecord>>) {
+    fn note_ended(&mut self, heard: &ReplicaChanges<Arc<SessionRecord>>) {
         for (session, change) in &heard.changes {
             let Err(reason) = *change else {
                 continue;
@@ -241,20 +241,20 @@ impl Shared {
     ) {
         if std::mem::take(&mut self.is_authored) {
             self.author = match is_unread {
-                true => Stamp::UNREAD,
+                true => FencingToken::UNREAD,
                 false => members.me().node,
             };
         }
         let subject = Subject::User(profile.user.clone());
-        let (field, stamp) = (Field::Profile, self.stamp(profile));
+        let (field, token) = (Field::Profile, self.token(profile));
         let is_due = matches!(self.profile, Putting::Due);
-        let is_cut = is_over && (!self.lacks_profile || is_due);
+        let is_removal = is_over && (!self.lacks_profile || is_due);
         let mut putting = None;
         let op = match self.profile {
             Putting::UnderWay(_) => None,
-            _ if is_cut => Some(Op::Cut {
+            _ if is_removal => Some(Op::Remove {
                 field,
-                stamp,
+                token,
                 reason: Reason::Left,
             }),
             Putting::Due => {
@@ -262,7 +262,7 @@ impl Shared {
                 putting = Some(profile.clone());
                 Some(Op::Put {
                     field,
-                    stamp,
+                    token,
                     record: Record::Profile(profile),
                     guard: Guard::Replaces(self.known.or(self.fenced)),
                     profile: 0,
@@ -272,7 +272,7 @@ impl Shared {
         };
         if self.replica.ask(now, &subject, members, op, out) {
             self.profile = Putting::UnderWay(Box::new(UnderWay {
-                stamp,
+                token,
                 profile: putting,
                 changes: self.pending.len(),
                 again: false,
@@ -280,8 +280,8 @@ impl Shared {
         }
     }
 
-    fn stamp(&self, profile: &Profile) -> Stamp {
-        Stamp {
+    fn token(&self, profile: &Profile) -> FencingToken {
+        FencingToken {
             epoch: profile.status.revision,
             owner: self.author,
             order: profile.last_seen.unwrap_or_default().as_millis(),
@@ -311,12 +311,12 @@ impl Shared {
         if let Some((_, fence)) = refused.find(|(field, _)| *field == Field::Profile) {
             // Somebody else has changed it. What they wrote comes first, and then this: once it is read.
             self.profile = Putting::Done;
-            self.fenced = self.fenced.max(Some(fence.stamp));
+            self.fenced = self.fenced.max(Some(fence.token));
             self.replica.refresh();
             return (None, None);
         }
         self.lacks_profile = put.profile.is_none();
-        self.known = put.profile.is_some().then_some(put.stamp);
+        self.known = put.profile.is_some().then_some(put.token);
         self.is_erasing &= put.again;
         self.pending.drain(..put.changes.min(self.pending.len()));
         if put
@@ -324,19 +324,22 @@ impl Shared {
             .as_ref()
             .is_some_and(|it| it.status.chosen.hides())
         {
-            self.hiding = Hiding::Noted(put.stamp.epoch);
+            self.hiding = Hiding::Noted(put.token.epoch);
             self.replica.refresh();
         }
         // Where nothing is different, it waits to be kept since whoever made it so.
-        (Some(put.stamp.epoch), put.profile.zip(written.version))
+        (Some(put.token.epoch), put.profile.zip(written.version))
     }
 
     /// The profile that the store has, before the user is known here; and whether it was changed without being read.
     pub(super) fn take_read(&mut self) -> Option<(Profile, bool)> {
-        let (stamp, profile) = self.read.take()?;
-        self.author = stamp.owner;
-        self.known = Some(stamp);
-        Some((Profile::clone(&profile), stamp.owner == Stamp::UNREAD))
+        let (token, profile) = self.read.take()?;
+        self.author = token.owner;
+        self.known = Some(token);
+        Some((
+            Profile::clone(&profile),
+            token.owner == FencingToken::UNREAD,
+        ))
     }
 
     /// Whether the store has a profile, before the user is known here.
@@ -393,7 +396,7 @@ impl Shared {
             out.push(Request::Fence {
                 user: user.clone(),
                 write: Write {
-                    subject: Subject::Place(topic),
+                    subject: Subject::Topic(topic),
                     by: members.me(),
                     ops: ops.collect(),
                     is_last: false,
@@ -426,12 +429,12 @@ impl Shared {
     pub(super) fn hear_news(&mut self, now: Timestamp, news: News, members: &Membership) -> bool {
         let heard = match news {
             News::StoreAhead(_) => return false,
-            News::Become(_) | News::Distrust(_) | News::Woke => {
-                self.replica.distrust();
+            News::Become(_) | News::Invalidate(_) | News::Woke => {
+                self.replica.invalidate();
                 return false;
             }
             News::Lost(who) => self.replica.lost(who),
-            News::Settled(_) => self.replica.settled(now, members),
+            News::StoredUpTo(_) => self.replica.confirm_stored(now, members),
         };
         self.note_ended(&heard);
         !heard.changes.is_empty()
@@ -450,9 +453,9 @@ impl Shared {
             Reply::Patched(patch) => (patched_profile(patch), Asked::Waiting),
             _ => (None, Asked::Waiting),
         };
-        let is_newer = |stamp: Stamp| {
+        let is_newer = |token: FencingToken| {
             let read = self.read.as_ref();
-            read.is_none_or(|(it, _)| stamp >= *it)
+            read.is_none_or(|(it, _)| token >= *it)
         };
         if let Reply::Read {
             snapshot: Some(_), ..
@@ -460,7 +463,7 @@ impl Shared {
         {
             self.lacks_profile = profile.is_none();
         }
-        if profile.as_ref().is_some_and(|(stamp, _)| is_newer(*stamp)) {
+        if profile.as_ref().is_some_and(|(token, _)| is_newer(*token)) {
             self.read = profile;
             self.lacks_profile = false;
         }
@@ -477,20 +480,20 @@ impl Shared {
         now: Timestamp,
         reply: Reply,
         members: &Membership,
-    ) -> Heard<Arc<SessionRecord>> {
+    ) -> ReplicaChanges<Arc<SessionRecord>> {
         match reply {
             Reply::Read { ask, snapshot } => self.replica.read(now, ask, snapshot, members),
             Reply::Patched(patch) => self.replica.patched(now, patch, members),
             Reply::Written(outcome) => self.replica.written(now, outcome.as_ref(), members),
             Reply::At(clock) => {
                 self.replica.at(clock);
-                Heard::default()
+                ReplicaChanges::default()
             }
             Reply::Fenced { topic, is_done } => {
                 self.fenced(now, &topic, is_done);
-                Heard::default()
+                ReplicaChanges::default()
             }
-            Reply::Murmured(_) => Heard::default(),
+            Reply::Ephemeral(_) => ReplicaChanges::default(),
         }
     }
 }
@@ -503,18 +506,18 @@ pub(super) enum Asked {
     Away,
 }
 
-fn stored_profile(snapshot: &Snapshot) -> Option<(Stamp, Arc<Profile>)> {
+fn stored_profile(snapshot: &Snapshot) -> Option<(FencingToken, Arc<Profile>)> {
     let mut entries = snapshot.entries.iter();
-    entries.find_map(|(_, stamp, record)| match record {
-        Record::Profile(profile) => Some((*stamp, profile.clone())),
+    entries.find_map(|(_, token, record)| match record {
+        Record::Profile(profile) => Some((*token, profile.clone())),
         Record::Session(_) | Record::Member(_) => None,
     })
 }
 
-fn patched_profile(patch: &Patch) -> Option<(Stamp, Arc<Profile>)> {
+fn patched_profile(patch: &Patch) -> Option<(FencingToken, Arc<Profile>)> {
     let mut changes = patch.changes.iter();
     changes.find_map(|Change { entry, .. }| match entry {
-        Ok((stamp, Record::Profile(profile))) => Some((*stamp, profile.clone())),
+        Ok((token, Record::Profile(profile))) => Some((*token, profile.clone())),
         _ => None,
     })
 }
@@ -526,7 +529,7 @@ type Saves = (Arc<Profile>, u64);
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Sessions that are on other nodes now.
-    pub(super) taken: Vec<(SessionId, Stamp)>,
+    pub(super) taken: Vec<(SessionId, FencingToken)>,
     /// Sessions that have ended, as the store has confirmed.
     pub(super) left: Vec<(SessionId, Reason)>,
     /// Which revisions of which sessions' records the store has.
@@ -571,7 +574,7 @@ impl User {
             } if is_read => {
                 // The user came to this node while the store could not be read, and was not shown. They appear now.
                 if std::mem::take(&mut self.is_unsure) && !self.sessions.is_empty() {
-                    self.is_hearsay = false;
+                    self.is_remote = false;
                 }
                 profile = stored_profile(snapshot);
                 version = snapshot.clock.map(|it| it.version);
@@ -593,15 +596,15 @@ impl User {
         }
         let heard = shared.hear(now, reply, members);
         let mut is_erased = false;
-        if let Some((stamp, profile)) = profile {
+        if let Some((token, profile)) = profile {
             let (revision, was_blank) = (self.profile.status.revision, self.profile.is_blank());
-            self.adopt(now, stamp, &profile, is_read);
+            self.adopt(now, token, &profile, is_read);
             if self.profile.status.revision != revision && !self.sessions.is_empty() {
                 saves = version.map(|version| (profile.clone(), version));
             }
             is_erased = self.profile.is_blank() && !was_blank;
             if self.shared.as_ref().is_some_and(|it| !it.has_pending()) {
-                kept = Some(stamp.epoch.max(self.profile.status.revision));
+                kept = Some(token.epoch.max(self.profile.status.revision));
             }
         } else if is_read {
             self.pass_the_fence();
@@ -642,7 +645,7 @@ impl User {
 
     /// Notes which records of sessions the store has, and opens the places that they name to other nodes: unless the store
     /// has a later profile, which may say that the user hides.
-    fn note_stored(&mut self, now: Timestamp, heard: &Heard<Arc<SessionRecord>>) {
+    fn note_stored(&mut self, now: Timestamp, heard: &ReplicaChanges<Arc<SessionRecord>>) {
         let Some(shared) = &mut self.shared else {
             return;
         };
@@ -664,29 +667,29 @@ impl User {
 
     /// Compares the profile that another node has stored with this one, and adopts it, keeps this one, or
     /// merges the two.
-    fn adopt(&mut self, now: Timestamp, stamp: Stamp, stored: &Profile, is_read: bool) {
+    fn adopt(&mut self, now: Timestamp, token: FencingToken, stored: &Profile, is_read: bool) {
         let Some(shared) = &mut self.shared else {
             return;
         };
-        let mine = shared.stamp(&self.profile);
-        let known = shared.known.replace(stamp);
-        shared.seen = shared.seen.max(stamp.epoch);
-        if stamp == mine {
+        let mine = shared.token(&self.profile);
+        let known = shared.known.replace(token);
+        shared.seen = shared.seen.max(token.epoch);
+        if token == mine {
             return;
         }
         // Two that both could not read it are as far as each other, and one of them may be this node.
-        let is_as_far = stamp.owner == Stamp::UNREAD && mine >= stamp;
+        let is_as_far = token.owner == FencingToken::UNREAD && mine >= token;
         if self.unread.is_some() && !is_as_far {
-            shared.author = stamp.owner;
+            shared.author = token.owner;
             shared.is_authored = false;
             if stored.is_blank() {
                 shared.pending.clear();
             }
             return self.learn(now, Some(stored.clone()));
         }
-        let is_based_on_it = known == Some(stamp) || stamp.owner == Stamp::UNREAD;
+        let is_based_on_it = known == Some(token) || token.owner == FencingToken::UNREAD;
         let has_changes = shared.has_pending() || shared.is_erasing;
-        if mine >= stamp && (is_based_on_it || !has_changes) {
+        if mine >= token && (is_based_on_it || !has_changes) {
             if !self.profile.is_blank() {
                 // Two nodes may have made the same revision, when a status ended. The other may have seen them later.
                 self.profile.last_seen = self.profile.last_seen.max(stored.last_seen);
@@ -696,19 +699,19 @@ impl User {
             }
             return;
         }
-        self.merge(now, stamp, stored);
+        self.merge(now, token, stored);
     }
 
     /// Applies the profile of another node, which was stored first. Changes that were made here are applied to it if
     /// they were chosen later.
-    fn merge(&mut self, now: Timestamp, stamp: Stamp, stored: &Profile) {
+    fn merge(&mut self, now: Timestamp, token: FencingToken, stored: &Profile) {
         let Some(shared) = &mut self.shared else {
             return;
         };
         let before = self.profile.clone();
         self.profile = stored.clone();
         self.profile.last_seen = stored.last_seen.max(before.last_seen);
-        shared.author = stamp.owner;
+        shared.author = token.owner;
         shared.is_authored = false;
         let mut is_different = false;
         if shared.is_erasing {
@@ -785,7 +788,7 @@ impl User {
             shared.hiding = Hiding::No;
         }
         for (session, reason) in &self.ended {
-            shared.replica.cut(now, *session, *reason, members);
+            shared.replica.remove(now, *session, *reason, members);
         }
         let mut elsewhere = Vec::new();
         for session in &mut self.sessions {

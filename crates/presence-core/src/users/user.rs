@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::others::LookedUp;
-use super::session::{Connection, Place, Session, Share, Stage};
+use super::session::{Connection, Session, SessionTopic, Share, Stage};
 use super::shared::{PENDING_MAX, Shared};
 use super::{Audience, Effect};
-use crate::cluster::{Membership, SessionRecord, Stamp, Stay};
+use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
 use crate::epochs::Epochs;
 use crate::ports::Note;
 use crate::status::Here;
 use crate::{
-    Chosen, Clock, DeviceId, DeviceKind, Event, Face, Look, Member, Meta, Owned, OwnedDevice,
-    Profile, Reason, SessionId, StatusChange, Timestamp, Timing, Topic, UserId, Visible,
+    Chosen, Clock, DeviceId, DeviceKind, Event, Look, Member, Meta, OwnDevice, OwnView, Profile,
+    PublicView, Reason, SessionId, StatusChange, Timestamp, Timing, Topic, UserId, Visible,
     WorkspaceId,
 };
 
@@ -37,7 +37,7 @@ pub(super) struct User {
     /// Whether the profile was read just now for those who want to know how the user is.
     pub(super) looked_up: LookedUp,
     /// What happened is another node's doing, which keeps what is to be kept of it.
-    pub(super) is_hearsay: bool,
+    pub(super) is_remote: bool,
     /// When the user was last heard from through a node that has just died. Every node that still has a record of it
     /// stores the same value.
     pub(super) orphaned_at: Option<Timestamp>,
@@ -73,7 +73,7 @@ impl User {
             is_unsure: false,
             unread: None,
             looked_up: LookedUp::No,
-            is_hearsay: false,
+            is_remote: false,
             orphaned_at: None,
             own_changed: false,
             is_kept: false,
@@ -128,7 +128,7 @@ impl User {
 
     /// The session whose live connection `by` is.
     pub(super) fn session(&mut self, by: Connection) -> Option<&mut Session> {
-        let is_it = |it: &&mut Session| match it.acted {
+        let is_it = |it: &&mut Session| match it.by_service {
             // A service has no connection, so no older one either.
             true => it.id == by.session,
             false => it.connection() == by && it.is_live(),
@@ -138,7 +138,7 @@ impl User {
 
     /// The live connections.
     pub(super) fn connections(&self) -> impl Iterator<Item = Connection> {
-        let live = |it: &&Session| it.is_live() && !it.acted;
+        let live = |it: &&Session| it.is_live() && !it.by_service;
         self.sessions.iter().filter(live).map(Session::connection)
     }
 
@@ -147,11 +147,11 @@ impl User {
         now: Timestamp,
         id: SessionId,
         device: DeviceId,
-        acted: bool,
+        by_service: bool,
     ) -> Connection {
         self.come_back(now);
-        let mut session = Session::new(now, id, device, acted);
-        if let Some(shared) = self.shared.as_ref().filter(|_| acted) {
+        let mut session = Session::new(now, id, device, by_service);
+        if let Some(shared) = self.shared.as_ref().filter(|_| by_service) {
             // Its id is the same each time: what is left of the last time is of an earlier epoch.
             let secs = shared.store_time(now).as_millis() / 1000;
             session.epoch = u32::try_from(secs).unwrap_or(u32::MAX);
@@ -181,7 +181,7 @@ impl User {
         before: Connection,
     ) -> Option<(Connection, Option<Connection>)> {
         let mut sessions = self.sessions.iter_mut();
-        let session = sessions.find(|it| it.connection() == before && !it.acted)?;
+        let session = sessions.find(|it| it.connection() == before && !it.by_service)?;
         let replaced = session.is_live().then_some(before);
         session.come_back(now);
         self.own_changed = true;
@@ -220,11 +220,11 @@ impl User {
         out: &mut Vec<Effect<A>>,
     ) -> Option<&mut Session> {
         let is_here = self.sessions.iter().any(|it| it.id == by.session);
-        let acted = self
+        let by_service = self
             .shared
             .as_ref()
-            .filter(|it| !is_here && it.is_acted(by.session));
-        if let (Some(_), Some(members)) = (acted, members) {
+            .filter(|it| !is_here && it.is_by_service(by.session));
+        if let (Some(_), Some(members)) = (by_service, members) {
             self.take_over(now, by, members);
             // It writes its entries, so that it may remove them.
             self.write(out);
@@ -234,9 +234,9 @@ impl User {
 
     /// Shows the user as other nodes do, before anything happens here.
     pub(super) fn meet_others<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
-        self.is_hearsay = true;
+        self.is_remote = true;
         self.show(now, out);
-        self.is_hearsay = false;
+        self.is_remote = false;
     }
 
     /// The deadline to arm the timer of the copy with, if it has another one.
@@ -255,25 +255,25 @@ impl User {
         let Some(shared) = &mut self.shared else {
             return;
         };
-        let Some((stamp, record)) = shared.replica.other(by.session) else {
+        let Some((token, record)) = shared.replica.other(by.session) else {
             return;
         };
         let (epoch, record) = (
-            u32::try_from(stamp.epoch).unwrap_or(u32::MAX),
+            u32::try_from(token.epoch).unwrap_or(u32::MAX),
             record.clone(),
         );
-        if !record.acted {
+        if !record.by_service {
             return;
         }
         let session = Session::take_over(now, by.session, epoch.saturating_add(1), &record);
         // It may end at once, and then the other node's record of it is to be removed.
         let record = Arc::new(session.record(now));
-        shared.take_over(now, &session, record, stamp, members);
+        shared.take_over(now, &session, record, token, members);
         self.sessions.push(session);
     }
 
     /// Whether a session goes on here although the store has another entry of it.
-    pub(super) fn insists(&mut self, id: SessionId, stored: Stamp) -> bool {
+    pub(super) fn insists(&mut self, id: SessionId, stored: FencingToken) -> bool {
         let mut sessions = self.sessions.iter_mut();
         let session = sessions.find(|it| it.id == id);
         session.is_some_and(|it| it.insist(stored))
@@ -285,7 +285,7 @@ impl User {
             return;
         };
         let session = self.sessions.remove(index);
-        if session.is_live() && !session.acted {
+        if session.is_live() && !session.by_service {
             out.push(Effect::Close {
                 connection: session.connection(),
                 reason: Reason::Replaced,
@@ -299,7 +299,7 @@ impl User {
         let hides = self.profile.status.chosen.hides();
         let written = session.places.into_iter().filter(|it| it.written.is_some());
         let mut waiting = Vec::new();
-        for Place { topic, .. } in written {
+        for SessionTopic { topic, .. } in written {
             // Where it is no more, or must not be seen, nobody is about to replace the entry.
             let reason = match is_there(&topic) && !hides {
                 true => Reason::Replaced,
@@ -387,7 +387,7 @@ impl User {
             Stage::Grace { until, reason } if until <= now => {
                 self.grace_is_over(now, id, reason, out);
             }
-            Stage::Live if session.lease_ends(timing) <= now => match session.acted {
+            Stage::Live if session.lease_ends(timing) <= now => match session.by_service {
                 true => self.grace_is_over(now, id, Reason::TimedOut, out),
                 false => {
                     let reason = Reason::TimedOut;
@@ -478,7 +478,7 @@ impl User {
         let mut unheard = Vec::new();
         for session in &mut self.sessions {
             session.void();
-            session.is_news = session.acted || woke_at <= session.heard_at;
+            session.is_news = session.by_service || woke_at <= session.heard_at;
             if !session.is_news {
                 unheard.push(session.connection());
             }
@@ -540,7 +540,7 @@ impl User {
         if let Some(shared) = &mut self.shared {
             shared.erase();
         }
-        self.is_hearsay = true;
+        self.is_remote = true;
         self.own_changed = true;
         self.unsaved = true;
     }
@@ -572,7 +572,7 @@ impl User {
                 place.written = place.written.map(|_| 0);
                 place.is_noted = false;
             }
-            None => session.places.push(Place::new(Stay {
+            None => session.places.push(SessionTopic::new(Stay {
                 topic,
                 joined_at,
                 meta: meta.clone(),
@@ -632,7 +632,7 @@ impl User {
                     is_shared: true,
                 }),
         );
-        if session.acted && session.places.is_empty() {
+        if session.by_service && session.places.is_empty() {
             self.end(now, id, Reason::Left, out);
         }
     }
@@ -801,7 +801,7 @@ impl User {
         }
         if was_shown != self.is_shown() {
             // Whoever hides is last seen at the moment of hiding; whoever is gone, when they were last alive.
-            if !self.is_hearsay {
+            if !self.is_remote {
                 let gone = was_shown && self.sessions_anywhere() == 0;
                 // Never back: of two records, the one that was seen later counts, whatever the clock of this node says.
                 let seen = if gone { self.last_alive } else { now };
@@ -828,7 +828,7 @@ impl User {
         if new_look || kinds != self.kinds {
             self.kinds = kinds;
             if self.watchers > 0 {
-                let event = Event::Face(self.face());
+                let event = Event::PublicView(self.public_view());
                 out.push(Effect::Tell {
                     to: Audience::Watchers,
                     event,
@@ -902,16 +902,16 @@ impl User {
         if !sessions.is_empty() {
             out.push(Effect::Tell {
                 to: Audience::Sessions(sessions),
-                event: Event::Own(self.owned(now)),
+                event: Event::OwnView(self.own_view(now)),
             });
         }
     }
 
     /// The projection for everybody else. Each begins an epoch: it is all there is to know, and if one went on, it would tell
     /// who watches that somebody else has watched all the time.
-    pub(super) fn face(&mut self) -> Face {
+    pub(super) fn public_view(&mut self) -> PublicView {
         let epoch = self.secrets.next();
-        Face {
+        PublicView {
             user: self.id().clone(),
             clock: Clock { epoch, version: 0 },
             look: self.look.clone(),
@@ -924,9 +924,9 @@ impl User {
     }
 
     /// The projection for the user.
-    pub(super) fn owned(&self, now: Timestamp) -> Owned {
+    pub(super) fn own_view(&self, now: Timestamp) -> OwnView {
         let status = &self.profile.status;
-        let mut devices: Vec<OwnedDevice> = Vec::new();
+        let mut devices: Vec<OwnDevice> = Vec::new();
         let here = self.sessions.iter();
         let here = here.map(|it| (&it.device, it.activity, it.heard_at));
         let elsewhere = self.elsewhere();
@@ -938,7 +938,7 @@ impl User {
                     device.activity = device.activity.max(activity);
                     device.heard_at = device.heard_at.max(heard_at);
                 }
-                None => devices.push(OwnedDevice {
+                None => devices.push(OwnDevice {
                     id: id.clone(),
                     sessions: 1,
                     activity,
@@ -946,7 +946,7 @@ impl User {
                 }),
             }
         }
-        Owned {
+        OwnView {
             user: self.id().clone(),
             chosen: status.chosen,
             shown: status.chosen.shown(self.here(now)),

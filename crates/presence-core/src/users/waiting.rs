@@ -34,12 +34,12 @@ pub(super) struct Waiting<A> {
     /// The revision of the profile, or of the record of the session.
     revision: u64,
     until: Timestamp,
-    asker: A,
+    reply_to: A,
 }
 
 impl<A> Waiting<A> {
     /// Waits for what is true of `user` now.
-    pub(super) fn of(now: Timestamp, user: &User, need: Need, asker: A) -> Self {
+    pub(super) fn of(now: Timestamp, user: &User, need: Need, reply_to: A) -> Self {
         let shared = user.shared.as_ref();
         let revision = match need {
             Need::Profile | Need::Hidden => user.profile.status.revision,
@@ -49,7 +49,7 @@ impl<A> Waiting<A> {
             need,
             revision,
             until: now + PATIENCE,
-            asker,
+            reply_to,
         }
     }
 
@@ -79,14 +79,14 @@ impl<A> Users<A> {
     /// Lets a request wait. It is answered at once if the store has the change already, or if too many requests wait.
     pub(super) fn wait(&mut self, id: &UserId, waiting: Waiting<A>, out: &mut Vec<Effect<A>>) {
         let Some(Slot::Known(user)) = self.users.get(id) else {
-            return refuse(Some(waiting.asker), Refusal::Unavailable, out);
+            return refuse(Some(waiting.reply_to), Refusal::Unavailable, out);
         };
         if !waiting.need.is_of_profile() && waiting.is_met(user, &[]) {
-            return grant(Some(waiting.asker), out);
+            return grant(Some(waiting.reply_to), out);
         }
         let all = self.waiting.entry(id.clone()).or_default();
         if all.len() >= self.limits.waiting_max {
-            return refuse(Some(waiting.asker), Refusal::Unavailable, out);
+            return refuse(Some(waiting.reply_to), Refusal::Unavailable, out);
         }
         if all.is_empty() {
             self.timers.arm(Key::Waiting(id.clone()), waiting.until);
@@ -123,9 +123,9 @@ impl<A> Users<A> {
         for one in all {
             let is_taken = |it: &SessionId| one.need == Need::Session(*it);
             if taken.iter().any(is_taken) {
-                refuse(Some(one.asker), Refusal::Unavailable, out);
+                refuse(Some(one.reply_to), Refusal::Unavailable, out);
             } else if user.is_none_or(|user| one.is_met(user, stored)) {
-                grant(Some(one.asker), out);
+                grant(Some(one.reply_to), out);
             } else {
                 left.push(one);
             }
@@ -149,7 +149,7 @@ impl<A> Users<A> {
         };
         let (over, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.until <= now);
         for one in over {
-            refuse(Some(one.asker), Refusal::Unavailable, out);
+            refuse(Some(one.reply_to), Refusal::Unavailable, out);
         }
         if let Some(next) = left.first() {
             self.timers.arm(Key::Waiting(id.clone()), next.until);

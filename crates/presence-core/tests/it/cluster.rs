@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Carried, Field, Guard, Incarnation, Op, Reply, Request, Stamp, Subject, TopicMap, Write, nodes,
+    Carried, FencingToken, Field, Guard, Incarnation, Op, Reply, Request, Subject, TopicMap, Write,
+    nodes,
 };
 use presence_core::node::{Effect, Input, Node};
 use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
@@ -606,9 +607,9 @@ impl Stage {
             Carried::Later => return,
             Carried::Nothing => {}
             Carried::Save(profile) => self.keep(Profile::clone(&profile)),
-            Carried::Remove(cut) => {
+            Carried::Remove(removal) => {
                 self.profiles.remove(&user);
-                self.apply(&subject, &Vec::from_iter(cut));
+                self.apply(&subject, &Vec::from_iter(removal));
             }
         }
         if self.outbox[&user] <= version {
@@ -663,7 +664,7 @@ impl Stage {
             epoch: epoch.unwrap_or(it.epoch),
             ..*it
         });
-        let asker = Some(who.to_owned());
+        let reply_to = Some(who.to_owned());
         let input = match *what {
             [] if who == "dies" => {
                 self.nodes[node] = None;
@@ -678,7 +679,7 @@ impl Stage {
                         watching: Watching::Full,
                         before: None,
                         have: None,
-                        asker,
+                        reply_to,
                     }),
                 );
             }
@@ -689,14 +690,14 @@ impl Stage {
                 device: DeviceId::new(label.split('/').next_back().unwrap()).unwrap(),
                 workspaces: Vec::new(),
                 card: Arc::default(),
-                asker: label.to_owned(),
+                reply_to: label.to_owned(),
             },
             ["joins", room] => users::Input::Joined {
                 by: by.unwrap(),
                 channel: ChannelId::new(room).unwrap(),
                 meta: Arc::default(),
                 watch: None,
-                asker: None,
+                reply_to: None,
             },
             ["vanishes"] => users::Input::Vanished {
                 by: by.unwrap(),
@@ -706,17 +707,17 @@ impl Stage {
             ["is", "given", "up"] => return self.give_up(node, &user, by.unwrap()),
             ["leaves"] => users::Input::Left { by: by.unwrap() },
             ["is", "heard"] => users::Input::Heard { by: by.unwrap() },
-            ["is", "kicked"] => users::Input::Kicked { asker },
+            ["is", "kicked"] => users::Input::Kicked { reply_to },
             ["is", "erased"] => users::Input::Erased {
                 unseen_since: None,
-                asker,
+                reply_to,
             },
             ["is", "erased", "unless", "seen", "since", secs] => {
                 let secs = secs.strip_suffix('s').unwrap().parse().unwrap();
                 let since = Timestamp::from_millis(START) + Duration::from_secs(secs);
                 users::Input::Erased {
                     unseen_since: Some(since),
-                    asker,
+                    reply_to,
                 }
             }
             ["says", words] => users::Input::Chose {
@@ -724,14 +725,14 @@ impl Stage {
                     message: Edit::Set(words.into()),
                     ..StatusChange::default()
                 },
-                asker,
+                reply_to,
             },
             ["chooses", chosen] => users::Input::Chose {
                 change: StatusChange {
                     chosen: Some(chosen_of(chosen)),
                     ..StatusChange::default()
                 },
-                asker,
+                reply_to,
             },
             ref other => panic!("nobody knows how to do that: {other:?}"),
         };
@@ -744,12 +745,12 @@ impl Stage {
         let field = Field::Session(by.session);
         let entries = self.maps[&subject].snapshot().entries;
         let stored = entries.into_iter().find(|(it, ..)| *it == field);
-        let (_, stamp, record) = stored.expect("the store has the session");
+        let (_, token, record) = stored.expect("the store has the session");
         let put = Op::Put {
             field,
-            stamp: Stamp::of_session(by.epoch + 1, self.incarnations[&node], 1),
+            token: FencingToken::of_session(by.epoch + 1, self.incarnations[&node], 1),
             record,
-            guard: Guard::Replaces(Some(stamp)),
+            guard: Guard::Replaces(Some(token)),
             profile: 0,
         };
         self.apply(&subject, &[put]);
@@ -757,12 +758,12 @@ impl Stage {
 
     /// What that node does then.
     fn give_up(&mut self, node: usize, user: &UserId, by: Connection) {
-        let cut = Op::Cut {
+        let removal = Op::Remove {
             field: Field::Session(by.session),
-            stamp: Stamp::of_session(by.epoch + 1, self.incarnations[&node], 2),
+            token: FencingToken::of_session(by.epoch + 1, self.incarnations[&node], 2),
             reason: Reason::Left,
         };
-        self.apply(&Subject::User(user.clone()), &[cut]);
+        self.apply(&Subject::User(user.clone()), &[removal]);
     }
 
     fn tell(&mut self, node: usize, input: Input<String>) {
@@ -807,12 +808,13 @@ impl Stage {
             users::Effect::Welcome {
                 connection,
                 restored,
-                asker,
+                reply_to,
             } => {
                 if restored {
-                    self.played.push(format!("> {} {asker} is back", node + 1));
+                    self.played
+                        .push(format!("> {} {reply_to} is back", node + 1));
                 }
-                self.connections.insert(asker, connection);
+                self.connections.insert(reply_to, connection);
             }
             users::Effect::Close { connection, reason } => {
                 let mut all = self.connections.iter();
@@ -868,7 +870,7 @@ impl Stage {
             }
             Request::Fence { user, write } => {
                 self.apply(&subject, &write.ops);
-                let Subject::Place(topic) = subject else {
+                let Subject::Topic(topic) = subject else {
                     panic!("{subject} is no place");
                 };
                 let reply = Reply::Fenced {
@@ -877,8 +879,8 @@ impl Stage {
                 };
                 return self.tell(node, Input::Stored(Subject::User(user), reply));
             }
-            Request::Murmur(_, murmurs) => {
-                return self.publish(&subject, &Reply::Murmured(murmurs));
+            Request::Ephemeral(_, ephemerals) => {
+                return self.publish(&subject, &Reply::Ephemeral(ephemerals));
             }
         };
         self.tell(node, Input::Stored(subject, reply));
@@ -927,7 +929,7 @@ impl Stage {
             name: "".into(),
             until,
             is_dead,
-            settled_until: now,
+            stored_up_to: now,
         };
         let input = match effect {
             nodes::Effect::Renew { me, ttl, .. } => {
@@ -939,10 +941,10 @@ impl Stage {
                     nodes: self.leases.values().cloned().collect(),
                 })
             }
-            nodes::Effect::Condemn(who) => {
+            nodes::Effect::MarkDead(who) => {
                 self.leases.insert(who, lease(who, now, true));
                 let is_dead = true;
-                nodes::Input::Condemned { who, is_dead }
+                nodes::Input::MarkedDead { who, is_dead }
             }
             nodes::Effect::Reap(who) => nodes::Input::Reaped { who, more: false },
             _ => return,

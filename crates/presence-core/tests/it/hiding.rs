@@ -14,7 +14,7 @@ use crate::story::heard;
 
 const KEY: SessionId = SessionId::from_u128(1 << 100);
 
-/// Ann, and whoever asks about her: each asker is a number.
+/// Ann, and whoever asks about her: each reply-to is a number.
 struct Stage {
     users: Users<u32>,
     now: Timestamp,
@@ -75,7 +75,7 @@ impl Stage {
             device: DeviceId::new("web:1").unwrap(),
             workspaces: vec![WorkspaceId::new("acme").unwrap()],
             card: Arc::default(),
-            asker: 0,
+            reply_to: 0,
         })
     }
 
@@ -105,7 +105,7 @@ impl Stage {
                 recalled: Box::new(recalled),
                 alive_at: self.now,
                 until: self.now + std::time::Duration::from_secs(16),
-                asker: None,
+                reply_to: None,
             });
         }
         next
@@ -124,31 +124,31 @@ impl Stage {
         };
         self.does(Input::Chose {
             change,
-            asker: None,
+            reply_to: None,
         })
     }
 
     fn joins(&mut self, channel: &str) -> Vec<Effect<u32>> {
         self.does(Input::Joined {
-            by: Connection::acted(KEY),
+            by: Connection::of_service(KEY),
             channel: ChannelId::new(channel).unwrap(),
             meta: Arc::default(),
             watch: None,
-            asker: None,
+            reply_to: None,
         })
     }
 
-    fn asked(&mut self, asker: u32) -> Vec<Effect<u32>> {
+    fn asked(&mut self, reply_to: u32) -> Vec<Effect<u32>> {
         self.does(Input::Asked {
             as_owner: false,
-            asker,
+            reply_to,
         })
     }
 
-    fn watched(&mut self, asker: u32) -> Vec<Effect<u32>> {
+    fn watched(&mut self, reply_to: u32) -> Vec<Effect<u32>> {
         self.does(Input::Watched {
-            watcher: SessionId::from_u128(asker.into()),
-            asker: Some(asker),
+            watcher: SessionId::from_u128(reply_to.into()),
+            reply_to: Some(reply_to),
         })
     }
 }
@@ -168,8 +168,8 @@ fn told(effects: &[Effect<u32>]) -> Option<SessionId> {
     effects.iter().rev().find_map(|it| match it {
         Effect::Tell {
             to: Audience::Sessions(_),
-            event: Event::Own(owned),
-        } => Some(owned.alias_of(KEY)),
+            event: Event::OwnView(own_view),
+        } => Some(own_view.alias_of(KEY)),
         _ => None,
     })
 }
@@ -199,7 +199,7 @@ fn whoever_comes_out_of_hiding_has_an_id_that_nobody_has_seen() {
         assert_eq!(stage.users.alias(&stage.ann, KEY), alias);
     }
     // A connection that goes on with the session is called the same.
-    stage.connects(SessionId::from_u128(9), Some(Connection::acted(KEY)));
+    stage.connects(SessionId::from_u128(9), Some(Connection::of_service(KEY)));
     assert_eq!(stage.users.alias(&stage.ann, KEY), seen[3]);
 }
 
@@ -257,8 +257,8 @@ fn others_wait_for_the_same_whether_somebody_hides_or_is_gone() {
             assert_eq!(stage.asked(2), [], "one look is enough for both");
             let answered = stage.loads();
             let [
-                Effect::Grant { asker: 1, .. },
-                Effect::Grant { asker: 2, .. },
+                Effect::Grant { reply_to: 1, .. },
+                Effect::Grant { reply_to: 2, .. },
             ] = &answered[..]
             else {
                 panic!("{answered:?}");
@@ -267,7 +267,7 @@ fn others_wait_for_the_same_whether_somebody_hides_or_is_gone() {
             let answered = stage.loads();
             let [
                 Effect::Grant {
-                    asker: 3,
+                    reply_to: 3,
                     answer: Answer::Done,
                 },
                 Effect::Tell { .. },
@@ -283,7 +283,7 @@ fn others_wait_for_the_same_whether_somebody_hides_or_is_gone() {
 }
 
 /// What the store is asked, apart from numbers.
-fn errand(effects: &[Effect<u32>]) -> Vec<&'static str> {
+fn kinds_of(effects: &[Effect<u32>]) -> Vec<&'static str> {
     let name = |effect: &Effect<u32>| match effect {
         // To follow and then to read, in both cases.
         Effect::Ask(
@@ -319,24 +319,24 @@ fn on_a_cluster_others_wait_for_the_same_whether_somebody_hides_or_is_gone() {
             // With the shared store and without it.
             for is_there in [true, false] {
                 let asked = stage.asked(1);
-                assert_eq!(errand(&asked), ["read"], "round {round}");
+                assert_eq!(kinds_of(&asked), ["read"], "round {round}");
                 assert_eq!(stage.asked(2), [], "one look is enough for both");
                 let read = stage.reads(&asked[0], is_there);
-                assert_eq!(errand(&read), ["look up"], "{is_there}");
-                assert_eq!(errand(&stage.loads()), ["grant", "grant"]);
+                assert_eq!(kinds_of(&read), ["look up"], "{is_there}");
+                assert_eq!(kinds_of(&stage.loads()), ["grant", "grant"]);
                 // And where the database is away.
                 let asked = stage.asked(1);
                 stage.reads(&asked[0], is_there);
-                assert_eq!(errand(&stage.does(Input::Unread)), ["refuse"]);
+                assert_eq!(kinds_of(&stage.does(Input::Unread)), ["refuse"]);
             }
             let watched = stage.watched(3);
-            assert_eq!(errand(&watched), ["follow and read"]);
+            assert_eq!(kinds_of(&watched), ["follow and read"]);
             // Who asks meanwhile does not find out that it was asked.
             let asked = stage.asked(1);
-            assert_eq!(errand(&asked), ["read"]);
-            assert_eq!(errand(&stage.reads(&watched[0], true)), ["look up"]);
-            assert_eq!(errand(&stage.reads(&asked[0], true)), ["look up"]);
-            let mut answers = errand(&stage.loads());
+            assert_eq!(kinds_of(&asked), ["read"]);
+            assert_eq!(kinds_of(&stage.reads(&watched[0], true)), ["look up"]);
+            assert_eq!(kinds_of(&stage.reads(&asked[0], true)), ["look up"]);
+            let mut answers = kinds_of(&stage.loads());
             answers.retain(|it| *it != "another request");
             answers.sort_unstable();
             assert_eq!(answers, ["grant", "grant", "tell"]);
@@ -356,11 +356,11 @@ fn others_are_refused_alike_where_no_profile_can_be_read() {
             assert_eq!(stage.asked(1), [Effect::LookUp]);
             let why = Refusal::Unavailable;
             let refused = Effect::Refuse {
-                asker: 1,
+                reply_to: 1,
                 why: why.clone(),
             };
             assert_eq!(stage.does(Input::Unread), [refused]);
-            let refused = Effect::Refuse { asker: 1, why };
+            let refused = Effect::Refuse { reply_to: 1, why };
             assert_eq!(stage.asked(1), [Effect::LookUp]);
             assert_eq!(stage.does(Input::Unreadable), [refused]);
         }
@@ -377,11 +377,11 @@ fn whoever_can_be_seen_is_answered_at_once_and_so_are_owners() {
     let mut stage = Stage::with(Chosen::Busy);
     assert!(matches!(stage.asked(1)[..], [Effect::Grant { .. }]));
     stage.chooses(Chosen::Invisible);
-    let owned = stage.does(Input::Asked {
+    let own_view = stage.does(Input::Asked {
         as_owner: true,
-        asker: 1,
+        reply_to: 1,
     });
-    assert!(matches!(owned[..], [Effect::Grant { .. }]));
+    assert!(matches!(own_view[..], [Effect::Grant { .. }]));
 }
 
 #[test]

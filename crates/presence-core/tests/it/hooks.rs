@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use presence_core::cluster::{
-    Field, Incarnation, Op, Record, SessionRecord, Stamp, Subject, TopicMap,
+    FencingToken, Field, Incarnation, Op, Record, SessionRecord, Subject, TopicMap,
 };
-use presence_core::hooks::{HookEvent, HookKind, News, PEOPLE_TOLD_MAX, Told, Wanted, news};
+use presence_core::hooks::{
+    HookEvent, HookKind, LastNotified, News, PEOPLE_NOTIFIED_MAX, Wanted, news,
+};
 use presence_core::users::Activity;
 use presence_core::{
     ChannelId, Chosen, Clock, DeviceId, DeviceKind, Edit, Expiry, Look, Member, Meta, Profile,
@@ -32,10 +34,10 @@ fn a_user_comes_changes_and_goes_and_each_is_told_once() {
         it.status.message = Some("Deep work".into());
     }));
     assert_eq!(ann.look(), "ann busy Deep work");
-    ann.cut(Field::Session(SessionId::from_u128(1)));
+    ann.remove(Field::Session(SessionId::from_u128(1)));
     assert_eq!(ann.look(), "");
     ann.put(profile(|it| it.last_seen = Some(at(9))));
-    ann.cut(Field::Session(SessionId::from_u128(2)));
+    ann.remove(Field::Session(SessionId::from_u128(2)));
     assert_eq!(ann.look(), "ann gone 9");
     assert_eq!(ann.look(), "");
 }
@@ -67,7 +69,7 @@ fn going_invisible_is_going_offline_and_what_is_hidden_stays_hidden() {
         it.status.message = Some("secret".into());
     }));
     ann.put(session(2, true));
-    ann.cut(Field::Session(SessionId::from_u128(1)));
+    ann.remove(Field::Session(SessionId::from_u128(1)));
     assert_eq!(ann.look(), "");
     ann.put(profile(|_| {}));
     assert_eq!(ann.look(), "ann online");
@@ -79,11 +81,11 @@ fn nobody_is_shown_whose_profile_is_not_known() {
     ann.put(session(1, true));
     assert_eq!(ann.look(), "", "they might be hiding");
     let (field, record) = profile(|it| chose(it, Chosen::Busy));
-    let stamp = Stamp {
-        owner: Stamp::UNREAD,
-        ..stamp()
+    let token = FencingToken {
+        owner: FencingToken::UNREAD,
+        ..token()
     };
-    ann.apply(Op::put(field, stamp, record));
+    ann.apply(Op::put(field, token, record));
     assert_eq!(ann.look(), "", "nobody has read what they were before");
     ann.put(profile(|_| {}));
     assert_eq!(ann.look(), "ann online");
@@ -117,14 +119,14 @@ fn a_channel_is_occupied_by_the_first_and_vacated_by_the_last() {
     room.put(member(2, "ann", 2));
     assert_eq!(room.look(), "", "a second session is no news");
     room.put(member(3, "bob", 3));
-    room.cut(Field::Session(SessionId::from_u128(1)));
+    room.remove(Field::Session(SessionId::from_u128(1)));
     assert_eq!(room.look(), "joined bob");
-    room.cut(Field::Session(SessionId::from_u128(2)));
+    room.remove(Field::Session(SessionId::from_u128(2)));
     assert_eq!(room.look(), "left ann");
-    room.cut(Field::Session(SessionId::from_u128(3)));
+    room.remove(Field::Session(SessionId::from_u128(3)));
     assert_eq!(room.look(), "left bob, vacated");
     room.put(member(4, "cleo", 4));
-    room.cut(Field::Session(SessionId::from_u128(4)));
+    room.remove(Field::Session(SessionId::from_u128(4)));
     assert_eq!(room.look(), "", "nobody was there when it was looked at");
 }
 
@@ -132,22 +134,22 @@ fn a_channel_is_occupied_by_the_first_and_vacated_by_the_last() {
 fn of_a_big_channel_a_bounded_number_of_people_is_told() {
     let mut room = Of::channel("stadium");
     let name = |n: usize| format!("user-{n:04}");
-    for n in 0..PEOPLE_TOLD_MAX + 2 {
+    for n in 0..PEOPLE_NOTIFIED_MAX + 2 {
         room.put(member(n as u128, &name(n), n as u64));
     }
     let news = room.news();
-    assert_eq!(news.events.len(), 1 + PEOPLE_TOLD_MAX);
-    let Some(Told::Occupied(told)) = &news.told else {
+    assert_eq!(news.events.len(), 1 + PEOPLE_NOTIFIED_MAX);
+    let Some(LastNotified::Occupied(told)) = &news.last_notified else {
         panic!("{news:?}");
     };
-    assert_eq!(told.len(), PEOPLE_TOLD_MAX);
-    assert_eq!(told.last().unwrap().as_str(), name(PEOPLE_TOLD_MAX - 1));
-    room.told = news.told;
-    room.cut(Field::Session(SessionId::from_u128(0)));
-    let next = format!("left user-0000, joined {}", name(PEOPLE_TOLD_MAX));
+    assert_eq!(told.len(), PEOPLE_NOTIFIED_MAX);
+    assert_eq!(told.last().unwrap().as_str(), name(PEOPLE_NOTIFIED_MAX - 1));
+    room.last_notified = news.last_notified;
+    room.remove(Field::Session(SessionId::from_u128(0)));
+    let next = format!("left user-0000, joined {}", name(PEOPLE_NOTIFIED_MAX));
     assert_eq!(room.look(), next, "another one is told in their place");
-    room.cut(Field::Session(SessionId::from_u128(
-        PEOPLE_TOLD_MAX as u128 + 1,
+    room.remove(Field::Session(SessionId::from_u128(
+        PEOPLE_NOTIFIED_MAX as u128 + 1,
     )));
     assert_eq!(room.look(), "", "nobody knew of that one");
 }
@@ -160,29 +162,32 @@ fn nothing_is_told_or_kept_that_nobody_wants() {
         .collect();
     room.put(member(1, "ann", 1));
     assert_eq!(room.look(), "occupied");
-    assert_eq!(room.told, Some(Told::Occupied(BTreeSet::new())));
+    assert_eq!(
+        room.last_notified,
+        Some(LastNotified::Occupied(BTreeSet::new()))
+    );
     room.wanted = HookKind::ALL.into_iter().collect();
     assert_eq!(room.look(), "joined ann", "who wants it later is told then");
     room.wanted = Wanted::default();
     assert_eq!(room.look(), "");
-    assert_eq!(room.told, None);
+    assert_eq!(room.last_notified, None);
 
     let mut ann = Of::user("ann");
     ann.wanted = [HookKind::UserOffline].into_iter().collect();
     ann.put(profile(|_| {}));
     ann.put(session(1, true));
     assert_eq!(ann.look(), "");
-    ann.cut(Field::Session(SessionId::from_u128(1)));
+    ann.remove(Field::Session(SessionId::from_u128(1)));
     assert_eq!(ann.look(), "ann gone");
 }
 
 #[test]
 fn workspaces_are_not_told() {
-    let workspace = Subject::Place(Topic::Workspace(WorkspaceId::new("acme").unwrap()));
+    let workspace = Subject::Topic(Topic::Workspace(WorkspaceId::new("acme").unwrap()));
     let mut acme = Of::subject(workspace);
     acme.put(member(1, "ann", 1));
     assert_eq!(acme.news().events, []);
-    assert_eq!(acme.news().told, None);
+    assert_eq!(acme.news().last_notified, None);
 }
 
 /// One subject, and who looks at it.
@@ -190,7 +195,7 @@ struct Of {
     subject: Subject,
     map: TopicMap,
     version: u64,
-    told: Option<Told>,
+    last_notified: Option<LastNotified>,
     wanted: Wanted,
     now: Timestamp,
 }
@@ -202,7 +207,7 @@ impl Of {
 
     fn channel(id: &str) -> Self {
         let channel = ChannelId::new(id).unwrap();
-        Self::subject(Subject::Place(Topic::Channel(channel)))
+        Self::subject(Subject::Topic(Topic::Channel(channel)))
     }
 
     fn subject(subject: Subject) -> Self {
@@ -210,26 +215,26 @@ impl Of {
             subject,
             map: TopicMap::default(),
             version: 0,
-            told: None,
+            last_notified: None,
             wanted: HookKind::ALL.into_iter().collect(),
             now: at(0),
         }
     }
 
     fn put(&mut self, (field, record): (Field, Record)) {
-        let stamp = Stamp {
+        let token = FencingToken {
             epoch: self.version,
-            ..stamp()
+            ..token()
         };
-        self.apply(Op::put(field, stamp, record));
+        self.apply(Op::put(field, token, record));
     }
 
-    fn cut(&mut self, field: Field) {
-        self.apply(Op::Cut {
+    fn remove(&mut self, field: Field) {
+        self.apply(Op::Remove {
             field,
-            stamp: Stamp {
+            token: FencingToken {
                 epoch: u64::MAX,
-                ..stamp()
+                ..token()
             },
             reason: Reason::Left,
         });
@@ -250,7 +255,7 @@ impl Of {
         news(
             self.now,
             &self.subject,
-            self.told.as_ref(),
+            self.last_notified.as_ref(),
             &map,
             self.wanted,
         )
@@ -259,7 +264,7 @@ impl Of {
     /// Tells what there is to tell, in words.
     fn look(&mut self) -> String {
         let news = self.news();
-        self.told = news.told;
+        self.last_notified = news.last_notified;
         let words: Vec<String> = news.events.iter().map(words).collect();
         words.join(", ")
     }
@@ -290,12 +295,12 @@ fn at(secs: u64) -> Timestamp {
     Timestamp::from_millis(secs * 1000)
 }
 
-fn stamp() -> Stamp {
+fn token() -> FencingToken {
     let owner = Incarnation {
         node: 1,
         generation: 0,
     };
-    Stamp::of_session(1, owner, 0)
+    FencingToken::of_session(1, owner, 0)
 }
 
 fn profile(f: impl FnOnce(&mut Profile)) -> (Field, Record) {
@@ -315,7 +320,7 @@ fn chose(profile: &mut Profile, chosen: Chosen) {
 fn session(number: u128, is_active: bool) -> (Field, Record) {
     let record = SessionRecord {
         device: DeviceId::new("web:1").unwrap(),
-        acted: false,
+        by_service: false,
         activity: Activity::Active,
         is_active,
         heard_at: at(0),
@@ -371,7 +376,7 @@ struct World {
     version: u64,
     maps: BTreeMap<Subject, TopicMap>,
     rows: BTreeMap<Subject, u64>,
-    told: BTreeMap<Subject, (u64, Told)>,
+    last_notified: BTreeMap<Subject, (u64, LastNotified)>,
     events: VecDeque<(u64, HookEvent)>,
     nodes: [Node; 3],
     /// What the endpoint has heard, by number.
@@ -403,7 +408,7 @@ impl World {
             version: 0,
             maps: BTreeMap::new(),
             rows: BTreeMap::new(),
-            told: BTreeMap::new(),
+            last_notified: BTreeMap::new(),
             events: VecDeque::new(),
             nodes: Default::default(),
             heard: BTreeMap::new(),
@@ -427,7 +432,7 @@ impl World {
         let number = u128::from(self.chance.below(SESSIONS));
         let name = ["ann", "bob"][(number % 2) as usize];
         let user = Subject::User(UserId::new(name).unwrap());
-        let room = Subject::Place(Topic::Channel(ChannelId::new("room").unwrap()));
+        let room = Subject::Topic(Topic::Channel(ChannelId::new("room").unwrap()));
         let field = Field::Session(SessionId::from_u128(number));
         let chosen = self.chance.one_of(&[
             Chosen::Online,
@@ -457,12 +462,12 @@ impl World {
     }
 
     fn write(&mut self, subject: Subject, field: Field, record: Option<Record>) {
-        let (stamp, reason) = (stamp(), Reason::Left);
+        let (token, reason) = (token(), Reason::Left);
         let op = match record {
-            Some(record) => Op::put(field, stamp, record),
-            None => Op::Cut {
+            Some(record) => Op::put(field, token, record),
+            None => Op::Remove {
                 field,
-                stamp,
+                token,
                 reason,
             },
         };
@@ -487,14 +492,14 @@ impl World {
             return;
         }
         let (subject, &version) = rows[self.chance.below(rows.len() as u64) as usize];
-        let known = self.told.get(subject);
+        let known = self.last_notified.get(subject);
         let news = self.news(subject, known.map(|(_, told)| told));
         let revision = known.map_or(0, |it| it.0);
         let telling = (subject.clone(), version, revision, news);
         self.nodes[node].telling = Some(telling);
     }
 
-    fn news(&self, subject: &Subject, before: Option<&Told>) -> News {
+    fn news(&self, subject: &Subject, before: Option<&LastNotified>) -> News {
         let map = self.maps.get(subject).cloned().unwrap_or_default();
         let wanted = HookKind::ALL.into_iter().collect();
         news(at(0), subject, before, &map.snapshot(), wanted)
@@ -505,7 +510,7 @@ impl World {
         let Some((subject, version, after, news)) = self.nodes[node].telling.take() else {
             return;
         };
-        let revision = self.told.get(&subject).map_or(0, |it| it.0);
+        let revision = self.last_notified.get(&subject).map_or(0, |it| it.0);
         let is_user = matches!(subject, Subject::User(_));
         match self.rows.get(&subject) {
             Some(mark) if *mark == version => self.rows.remove(&subject),
@@ -517,16 +522,20 @@ impl World {
             return;
         }
         if is_user {
-            let truth = self.news(&subject, None).told;
-            assert_eq!(news.told, truth, "seed {}: not true any more", self.seed);
+            let truth = self.news(&subject, None).last_notified;
+            assert_eq!(
+                news.last_notified, truth,
+                "seed {}: not true any more",
+                self.seed
+            );
         }
         for event in news.events {
             self.version += 1;
             self.events.push_back((self.version, event));
         }
-        match news.told {
-            Some(told) => self.told.insert(subject, (self.version, told)),
-            None => self.told.remove(&subject),
+        match news.last_notified {
+            Some(told) => self.last_notified.insert(subject, (self.version, told)),
+            None => self.last_notified.remove(&subject),
         };
     }
 
@@ -569,7 +578,7 @@ impl World {
     fn come_to_rest(&mut self) {
         self.nodes = Default::default();
         while let Some(subject) = self.rows.keys().next().cloned() {
-            let known = self.told.get(&subject);
+            let known = self.last_notified.get(&subject);
             let news = self.news(&subject, known.map(|(_, told)| told));
             let revision = known.map_or(0, |it| it.0);
             let version = self.rows[&subject];
@@ -584,15 +593,25 @@ impl World {
     fn judge(&self) {
         for name in ["ann", "bob"] {
             let user = UserId::new(name).unwrap();
-            let truth = self.news(&Subject::User(user.clone()), None).told;
-            let here = self.picture.here.get(&user).cloned().map(Told::Here);
+            let truth = self.news(&Subject::User(user.clone()), None).last_notified;
+            let here = self
+                .picture
+                .here
+                .get(&user)
+                .cloned()
+                .map(LastNotified::Here);
             assert_eq!(here, truth, "seed {}: {name}", self.seed);
         }
         let channel = ChannelId::new("room").unwrap();
-        let room = Subject::Place(Topic::Channel(channel.clone()));
-        let truth = self.news(&room, None).told;
+        let room = Subject::Topic(Topic::Channel(channel.clone()));
+        let truth = self.news(&room, None).last_notified;
         let rooms = self.picture.rooms.get(&channel).cloned();
-        assert_eq!(rooms.map(Told::Occupied), truth, "seed {}: room", self.seed);
+        assert_eq!(
+            rooms.map(LastNotified::Occupied),
+            truth,
+            "seed {}: room",
+            self.seed
+        );
     }
 }
 

@@ -18,7 +18,7 @@ fn who_joins_finds_everyone_there_themselves_included() {
 }
 
 #[test]
-fn several_tabs_are_one_face_with_several_metas() {
+fn several_tabs_are_one_person_with_several_metas() {
     check(
         "
  0s  eve watches room:1

@@ -53,7 +53,7 @@ fn a_service_that_leaves_where_it_never_was_leaves_nobody_behind() {
 }
 
 #[test]
-fn a_service_and_a_person_are_one_face() {
+fn a_service_and_a_person_are_one_person() {
     check(
         "
  0s  ann/web connects

@@ -63,7 +63,7 @@ fn is_caught(planted: Planted) {
 
 #[test]
 fn a_late_leave_that_is_not_fenced_is_caught() {
-    is_caught(Planted::CutsUnfenced);
+    is_caught(Planted::RemovesUnfenced);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_reaper_that_dies_half_way_is_caught() {
 
 #[test]
 fn a_lease_judged_during_an_outage_is_caught() {
-    is_caught(Planted::CondemnsAtOnce);
+    is_caught(Planted::MarksDeadAtOnce);
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn what_waits_to_be_saved_and_nobody_looks_for_is_caught() {
 }
 
 #[test]
-fn settling_before_saving_is_caught() {
-    is_caught(Planted::SettledFirst);
+fn acknowledging_before_saving_is_caught() {
+    is_caught(Planted::AcknowledgedFirst);
 }
 
 #[test]

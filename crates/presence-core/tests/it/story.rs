@@ -30,8 +30,8 @@ use presence_core::ports::{Note, Recalled};
 use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Answer, Audience, Connection, Likeness};
 use presence_core::{
-    Change, ChannelId, Chosen, Clock, Cursor, DeviceId, Edit, Event, Expiry, Face, Limits, Look,
-    Meta, Owned, Payload, Person, Pointer, Profile, Reason, Selection, SessionId, Shown,
+    Change, ChannelId, Chosen, Clock, Cursor, DeviceId, Edit, Event, Expiry, Limits, Look, Meta,
+    OwnView, Payload, Person, Pointer, Profile, PublicView, Reason, Selection, SessionId, Shown,
     StatusChange, Timestamp, Timing, Topic, UserId, Visible, Watching, WorkspaceId,
 };
 
@@ -151,7 +151,7 @@ fn span(text: &str) -> Option<Duration> {
 }
 
 struct Stage {
-    node: Node<Asker>,
+    node: Node<ReplyTo>,
     now: Timestamp,
     profiles: HashMap<UserId, Profile>,
     slow_profiles: bool,
@@ -170,7 +170,7 @@ struct Stage {
 }
 
 /// Who asked, as the story says it.
-type Asker = String;
+type ReplyTo = String;
 
 impl Stage {
     fn new(story: &str) -> Self {
@@ -251,14 +251,14 @@ impl Stage {
         self.perform(effects);
     }
 
-    fn user(&mut self, user: &UserId, input: users::Input<Asker>) {
+    fn user(&mut self, user: &UserId, input: users::Input<ReplyTo>) {
         let mut effects = Vec::new();
         let input = Input::User(user.clone(), input);
         self.node.handle(self.now, input, &mut effects);
         self.perform(effects);
     }
 
-    fn roster(&mut self, input: rosters::Input<Asker>) {
+    fn roster(&mut self, input: rosters::Input<ReplyTo>) {
         let mut effects = Vec::new();
         self.node
             .handle(self.now, Input::Roster(input), &mut effects);
@@ -269,7 +269,7 @@ impl Stage {
         let words = words(command);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (who, rest) = (words[0], &words[1..]);
-        let asker = || Some(who.to_owned());
+        let reply_to = || Some(who.to_owned());
         match *rest {
             ["chooses", ref change @ ..] => {
                 let change = status_change(change);
@@ -277,7 +277,7 @@ impl Stage {
                     &user_of(who),
                     users::Input::Chose {
                         change,
-                        asker: asker(),
+                        reply_to: reply_to(),
                     },
                 );
             }
@@ -287,17 +287,22 @@ impl Stage {
                     &user_of(who),
                     users::Input::Chose {
                         change,
-                        asker: asker(),
+                        reply_to: reply_to(),
                     },
                 );
             }
             ["stops"] => self.node.hold(self.now, Duration::from_secs(3600)),
             ["returns", "after", away] => self.restart(span(away).unwrap()),
-            ["is", "kicked"] => self.user(&user_of(who), users::Input::Kicked { asker: asker() }),
+            ["is", "kicked"] => self.user(
+                &user_of(who),
+                users::Input::Kicked {
+                    reply_to: reply_to(),
+                },
+            ),
             ["asks", "about", user] => {
-                let asker = who.to_owned();
+                let reply_to = who.to_owned();
                 let as_owner = who == user;
-                self.user(&user_of(user), users::Input::Asked { as_owner, asker });
+                self.user(&user_of(user), users::Input::Asked { as_owner, reply_to });
             }
             ["is", "stored", "as", "before"] => drop(self.profiles.remove(&user_of(who))),
             ["is", "loaded"] => {
@@ -316,8 +321,8 @@ impl Stage {
             ["watches", user] => {
                 let watcher = self.session(who);
                 self.watching_users.push((user_of(user), watcher));
-                let asker = asker();
-                self.user(&user_of(user), users::Input::Watched { watcher, asker });
+                let reply_to = reply_to();
+                self.user(&user_of(user), users::Input::Watched { watcher, reply_to });
             }
             ["unwatches", user] => {
                 let watcher = self.session(who);
@@ -337,7 +342,7 @@ impl Stage {
             Some((label, epoch)) => (label, Some(epoch.parse().unwrap())),
             None => (label, None),
         };
-        let asker = Some(label.to_owned());
+        let reply_to = Some(label.to_owned());
         if let ["connects" | "resumes" | "comes", ref places @ ..] = *words {
             let (likeness, places) = match (words[0], places) {
                 ("comes", places) => (Some(likeness(places)), &[][..]),
@@ -364,13 +369,13 @@ impl Stage {
                     device,
                     workspaces: workspaces.map(|it| WorkspaceId::new(it).unwrap()).collect(),
                     card: Arc::default(),
-                    asker: label.to_owned(),
+                    reply_to: label.to_owned(),
                 },
             );
         }
         if let ["acts"] = *words {
             let session = self.session(label);
-            return self.user(&user, users::Input::Acted { session, device });
+            return self.user(&user, users::Input::ServiceActed { session, device });
         }
         let mut by = self.connection(label);
         by.epoch = epoch.unwrap_or(by.epoch);
@@ -388,7 +393,7 @@ impl Stage {
                         by,
                         workspaces,
                         card,
-                        asker,
+                        reply_to,
                     },
                 );
             }
@@ -404,7 +409,7 @@ impl Stage {
                     users::Input::Reported {
                         by,
                         activity,
-                        asker,
+                        reply_to,
                     },
                 );
             }
@@ -440,7 +445,7 @@ impl Stage {
                         channel,
                         meta,
                         watch,
-                        asker,
+                        reply_to,
                     },
                 );
             }
@@ -453,13 +458,20 @@ impl Stage {
                         by,
                         channel,
                         meta,
-                        asker,
+                        reply_to,
                     },
                 );
             }
             ["departs", place] => {
                 let channel = channel(place);
-                self.user(&user, users::Input::Departed { by, channel, asker });
+                self.user(
+                    &user,
+                    users::Input::Departed {
+                        by,
+                        channel,
+                        reply_to,
+                    },
+                );
             }
             ["types", "in", place] => {
                 let (channel, typing) = (channel(place), true);
@@ -467,7 +479,7 @@ impl Stage {
                     channel,
                     session,
                     typing,
-                    asker,
+                    reply_to,
                 });
             }
             ["stops", "typing", "in", place] => {
@@ -476,7 +488,7 @@ impl Stage {
                     channel,
                     session,
                     typing,
-                    asker,
+                    reply_to,
                 });
             }
             ["points", "in", place, at] => {
@@ -492,7 +504,7 @@ impl Stage {
                     channel,
                     session,
                     pointer,
-                    asker,
+                    reply_to,
                 });
             }
             ["selects", "in", place, range] => {
@@ -505,7 +517,7 @@ impl Stage {
                     channel,
                     session,
                     selection,
-                    asker,
+                    reply_to,
                 });
             }
             ["says", what, "in", place] => {
@@ -516,7 +528,7 @@ impl Stage {
                     session,
                     event,
                     payload,
-                    asker,
+                    reply_to,
                 });
             }
             _ => panic!("no such thing in the words of stories: {label} {words:?}"),
@@ -543,14 +555,14 @@ impl Stage {
     fn watch(&mut self, topic: Topic, who: &str, watching: Watching, have: Option<Clock>) {
         let watcher = self.session(who);
         let before = self.watching.insert((topic.clone(), watcher), watching);
-        let asker = Some(who.to_owned());
+        let reply_to = Some(who.to_owned());
         self.roster(rosters::Input::Watched {
             topic,
             watcher,
             watching,
             before,
             have,
-            asker,
+            reply_to,
         });
     }
 
@@ -584,7 +596,7 @@ impl Stage {
     fn connection(&mut self, label: &str) -> Connection {
         match self.connections.get(label) {
             Some(connection) => *connection,
-            None => Connection::acted(self.session(label)),
+            None => Connection::of_service(self.session(label)),
         }
     }
 
@@ -600,7 +612,7 @@ impl Stage {
         }))
     }
 
-    fn perform(&mut self, effects: Vec<Effect<Asker>>) {
+    fn perform(&mut self, effects: Vec<Effect<ReplyTo>>) {
         for effect in effects {
             match effect {
                 Effect::User(user, effect) => self.perform_for(&user, effect),
@@ -628,8 +640,8 @@ impl Stage {
                     self.tell(&text);
                 }
                 Effect::Roster(rosters::Effect::Grant { .. }) => {}
-                Effect::Roster(rosters::Effect::Refuse { asker, why }) => {
-                    self.tell(&format!("{asker} refused: {why}"));
+                Effect::Roster(rosters::Effect::Refuse { reply_to, why }) => {
+                    self.tell(&format!("{reply_to} refused: {why}"));
                 }
                 Effect::Roster(rosters::Effect::Known { .. } | rosters::Effect::Ask(_))
                 | Effect::Ask(_)
@@ -638,20 +650,20 @@ impl Stage {
         }
     }
 
-    fn perform_for(&mut self, user: &UserId, effect: users::Effect<Asker>) {
+    fn perform_for(&mut self, user: &UserId, effect: users::Effect<ReplyTo>) {
         match effect {
             users::Effect::Ask(_) => unreachable!("it shares nothing with anybody"),
             users::Effect::Welcome {
                 connection,
                 restored,
-                asker,
+                reply_to,
             } => {
                 let resumed = connection.epoch > 0;
                 assert_eq!(resumed, restored);
-                let before = self.connections.insert(asker.clone(), connection);
+                let before = self.connections.insert(reply_to.clone(), connection);
                 match (restored, before) {
-                    (true, _) => self.tell(&format!("{asker} is back")),
-                    (false, Some(_)) => self.tell(&format!("{asker} is new")),
+                    (true, _) => self.tell(&format!("{reply_to} is back")),
+                    (false, Some(_)) => self.tell(&format!("{reply_to} is new")),
                     (false, None) => {}
                 }
             }
@@ -667,22 +679,22 @@ impl Stage {
                 }
             }
             users::Effect::Tell { to, event } => match (to, event) {
-                (Audience::Sessions(sessions), Event::Own(owned)) => {
+                (Audience::Sessions(sessions), Event::OwnView(own_view)) => {
                     if self.shows("own") {
                         let labels: Vec<_> = sessions.iter().map(|it| self.label(*it)).collect();
-                        let text = format!("{}: {}", labels.join(" "), self.owned(&owned));
+                        let text = format!("{}: {}", labels.join(" "), self.own_view(&own_view));
                         self.tell(&text);
                     }
                 }
-                (Audience::Watchers, Event::Face(face)) => {
+                (Audience::Watchers, Event::PublicView(public_view)) => {
                     let mut watchers = self.watching_users.iter().filter(|it| it.0 == *user);
                     assert!(watchers.next().is_some(), "{user} is told to nobody");
-                    let text = self.face(&face);
+                    let text = self.public_view(&public_view);
                     self.tell(&text);
                 }
-                (Audience::Watcher(watcher), Event::Face(face)) => {
-                    let face = self.face(&face);
-                    let text = format!("{}: {face}", self.label(watcher));
+                (Audience::Watcher(watcher), Event::PublicView(public_view)) => {
+                    let public_view = self.public_view(&public_view);
+                    let text = format!("{}: {public_view}", self.label(watcher));
                     self.tell(&text);
                 }
                 other => panic!("not for them: {other:?}"),
@@ -700,18 +712,20 @@ impl Stage {
                 }
                 self.profiles.insert(user.clone(), profile);
             }
-            users::Effect::Grant { asker, answer } => match answer {
+            users::Effect::Grant { reply_to, answer } => match answer {
                 Answer::Done => {}
-                Answer::Face(face) => {
-                    let text = format!("{asker} hears: {}", self.face(&face));
+                Answer::PublicView(public_view) => {
+                    let text = format!("{reply_to} hears: {}", self.public_view(&public_view));
                     self.tell(&text);
                 }
-                Answer::Owned(owned) => {
-                    let text = format!("{asker} hears: {}", self.owned(&owned));
+                Answer::OwnView(own_view) => {
+                    let text = format!("{reply_to} hears: {}", self.own_view(&own_view));
                     self.tell(&text);
                 }
             },
-            users::Effect::Refuse { asker, why } => self.tell(&format!("{asker} refused: {why}")),
+            users::Effect::Refuse { reply_to, why } => {
+                self.tell(&format!("{reply_to} refused: {why}"))
+            }
             users::Effect::Remember(note) => {
                 if self.shows("notes") {
                     let text = self.note(&note);
@@ -745,7 +759,7 @@ impl Stage {
         for recalled in recalled {
             let ended_at = at(away);
             let kept = &recalled.kept;
-            let alive_at = match kept.acted {
+            let alive_at = match kept.by_service {
                 true => kept.heard_at.unwrap(),
                 false => kept.lost_at.unwrap_or(ended_at),
             };
@@ -756,7 +770,7 @@ impl Stage {
                     recalled: Box::new(recalled),
                     alive_at,
                     until: self.now + Timing::HELD,
-                    asker: None,
+                    reply_to: None,
                 },
             );
         }
@@ -846,11 +860,15 @@ impl Stage {
             Event::Summary {
                 clock,
                 count,
-                faces,
+                sample,
                 ..
             } => {
-                let faces: Vec<_> = faces.iter().map(|it| self.person(it)).collect();
-                format!("{}{count} people: {}", self.clock(*clock), faces.join(", "))
+                let sample: Vec<_> = sample.iter().map(|it| self.person(it)).collect();
+                format!(
+                    "{}{count} people: {}",
+                    self.clock(*clock),
+                    sample.join(", ")
+                )
             }
             Event::Typing {
                 typing,
@@ -879,7 +897,7 @@ impl Stage {
                 assert_eq!(user_of(self.label(*session)), *user);
                 format!("{} says {event}", self.label(*session))
             }
-            Event::Face(_) | Event::Own(_) | Event::Alone { .. } => {
+            Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => {
                 panic!("not for a place: {event:?}")
             }
         }
@@ -926,38 +944,38 @@ impl Stage {
         text
     }
 
-    fn face(&mut self, face: &Face) -> String {
+    fn public_view(&mut self, public_view: &PublicView) -> String {
         let mut text = format!(
             "{}{} {}",
-            self.clock(face.clock),
-            face.user,
-            look(&face.look)
+            self.clock(public_view.clock),
+            public_view.user,
+            look(&public_view.look)
         );
-        for kind in &face.devices {
+        for kind in &public_view.devices {
             let _ = write!(text, " {}", kind.as_str());
         }
-        if let Some(seen) = face.last_seen {
+        if let Some(seen) = public_view.last_seen {
             let _ = write!(text, " seen {}", self.time(seen));
         }
         text
     }
 
-    fn owned(&self, owned: &Owned) -> String {
+    fn own_view(&self, own_view: &OwnView) -> String {
         let shown = Look {
-            status: owned.shown,
-            message: owned.message.clone(),
-            emoji: owned.emoji.clone(),
+            status: own_view.shown,
+            message: own_view.message.clone(),
+            emoji: own_view.emoji.clone(),
         };
-        let chosen = chosen(owned.chosen);
-        let mut text = format!("{} chose {chosen}, shown {}", owned.user, look(&shown));
-        if let Some(until) = owned.expires_at {
+        let chosen = chosen(own_view.chosen);
+        let mut text = format!("{} chose {chosen}, shown {}", own_view.user, look(&shown));
+        if let Some(until) = own_view.expires_at {
             let _ = write!(text, " until {}", self.time(until));
         }
-        let _ = write!(text, " r{}", owned.revision);
-        if let Some(seen) = owned.last_seen {
+        let _ = write!(text, " r{}", own_view.revision);
+        if let Some(seen) = own_view.last_seen {
             let _ = write!(text, " seen {}", self.time(seen));
         }
-        for device in &owned.devices {
+        for device in &own_view.devices {
             let activity = match device.activity {
                 Activity::Active => "active",
                 Activity::Idle => "idle",

@@ -83,10 +83,10 @@ async fn a_profile_with_nothing_in_it_is_a_profile<P: Profiles>(case: &Case<'_, 
 async fn a_profile_is_loaded_as_it_was_saved<P: Profiles>(case: &Case<'_, P>) {
     let ann = case.full("ann", 7);
     let mut bob = case.full("bob", REVISION_MAX);
-    bob.veil = None;
+    bob.public_status = None;
     bob.status.expires_at = Some(at(FAR_MS));
     let mut cid = case.plain("cid");
-    cid.veil = Some(Status::default());
+    cid.public_status = Some(Status::default());
     let mut dan = case.plain("dan");
     dan.last_seen = Some(at(0));
     let all = [ann, bob, cid, dan];
@@ -137,7 +137,7 @@ async fn texts_of_all_scripts_and_full_length_are_kept<P: Profiles>(case: &Case<
 async fn an_expired_status_is_loaded_as_it_is<P: Profiles>(case: &Case<'_, P>) {
     let mut ann = case.full("ann", 3);
     ann.status.expires_at = Some(at(1));
-    ann.veil.as_mut().expect("it is full").expires_at = Some(at(2));
+    ann.public_status.as_mut().expect("it is full").expires_at = Some(at(2));
     case.save(std::slice::from_ref(&ann)).await;
     case.check(&[ann]).await;
 }
@@ -459,7 +459,7 @@ impl<'a, P: Profiles> Case<'a, P> {
                 expires_at: Some(at(1_800_000_000_123)),
                 revision,
             },
-            veil: Some(Status {
+            public_status: Some(Status {
                 chosen: Chosen::Busy,
                 message: Some("in a meeting".into()),
                 emoji: Some(":calendar:".into()),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use presence_core::cluster::Stay;
-use presence_core::ports::{Kept, Note};
+use presence_core::ports::{Note, StoredSession};
 use presence_core::users::{Activity, KnownBy};
 use presence_core::{
     ChannelId, DeviceId, Meta, SessionId, Shown, Timestamp, Topic, UserId, WorkspaceId,
@@ -28,7 +28,7 @@ enum NoteRecord<'a> {
         device: &'a str,
         known_by: u8,
         activity: u8,
-        acted: bool,
+        by_service: bool,
         is_active: bool,
         is_hidden: bool,
         lost_at_ms: Option<u64>,
@@ -73,7 +73,7 @@ pub(super) fn write(note: &Note, out: &mut Vec<u8>) {
             device: kept.device.as_str(),
             known_by: kept.known_by as u8,
             activity: kept.activity as u8,
-            acted: kept.acted,
+            by_service: kept.by_service,
             is_active: kept.is_active,
             is_hidden: kept.is_hidden,
             lost_at_ms: kept.lost_at.as_ref().map(millis),
@@ -161,7 +161,7 @@ fn note_of(record: NoteRecord<'_>) -> Option<Note> {
             device,
             known_by,
             activity,
-            acted,
+            by_service,
             is_active,
             is_hidden,
             lost_at_ms,
@@ -169,12 +169,12 @@ fn note_of(record: NoteRecord<'_>) -> Option<Note> {
             alias,
         } => Note::Is {
             session: session(id),
-            kept: Box::new(Kept {
+            kept: Box::new(StoredSession {
                 user: UserId::new(user).ok()?,
                 epoch,
                 device: DeviceId::new(device).ok()?,
                 known_by: known_by_of(known_by)?,
-                acted,
+                by_service,
                 activity: activity_of(activity)?,
                 is_active,
                 is_hidden,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::cluster::Stay;
-use presence_core::ports::{Kept, Note, Recalled, Sessions};
+use presence_core::ports::{Note, Recalled, Sessions, StoredSession};
 use presence_core::users::{Activity, KnownBy};
 use presence_core::{Meta, SessionId, Shown, Timestamp, Topic};
 use tempfile::TempDir;
@@ -252,13 +252,13 @@ fn topic(name: &str) -> Topic {
     Topic::Channel(name.parse().unwrap())
 }
 
-fn kept(user: &str) -> Kept {
-    Kept {
+fn kept(user: &str) -> StoredSession {
+    StoredSession {
         user: user.parse().unwrap(),
         epoch: 3,
         device: "web:1".parse().unwrap(),
         known_by: KnownBy::Device,
-        acted: false,
+        by_service: false,
         activity: Activity::Idle,
         is_active: false,
         is_hidden: true,

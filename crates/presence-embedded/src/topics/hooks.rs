@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use presence_core::Edit;
-use presence_core::cluster::{SHARDS, Subject};
-use presence_core::hooks::{HookEvent, Told};
+use presence_core::cluster::{PARTITIONS, Subject};
+use presence_core::hooks::{HookEvent, LastNotified};
 use presence_core::ports::{
     EVENTS_WAITING_MAX, Hooks, Known, Numbered, Queued, StoreError, Tell, Telling,
 };
@@ -14,19 +14,19 @@ use super::lock;
 
 /// What webhook receivers were told about one partition of the store, and the events that wait for delivery.
 #[derive(Debug, Default)]
-pub(super) struct HookShard {
-    told: BTreeMap<Subject, (u64, Told)>,
+pub(super) struct HookPartition {
+    last_notified: BTreeMap<Subject, (u64, LastNotified)>,
     events: VecDeque<(u64, HookEvent)>,
     /// The number of the last event, or the last revision if that is higher.
     last: u64,
 }
 
-impl HookShard {
+impl HookPartition {
     pub(super) fn known(&self, subject: &Subject) -> Known {
-        match self.told.get(subject) {
+        match self.last_notified.get(subject) {
             None => Known::default(),
-            Some((revision, told)) => Known {
-                told: Some(told.clone()),
+            Some((revision, last_notified)) => Known {
+                last_notified: Some(last_notified.clone()),
                 revision: *revision,
             },
         }
@@ -53,12 +53,13 @@ impl HookShard {
             self.last = number;
         }
         let revision = first.max(self.last);
-        match &telling.told {
+        match &telling.last_notified {
             Edit::Keep => {}
-            Edit::Clear => drop(self.told.remove(&row.subject)),
-            Edit::Set(told) => {
-                let told = (revision, told.clone());
-                self.told.insert(row.subject.clone(), told);
+            Edit::Clear => drop(self.last_notified.remove(&row.subject)),
+            Edit::Set(last_notified) => {
+                let last_notified = (revision, last_notified.clone());
+                self.last_notified
+                    .insert(row.subject.clone(), last_notified);
                 self.last = revision;
             }
         }
@@ -68,16 +69,22 @@ impl HookShard {
     /// Up to `max` of the subjects that receivers know of, and the cursor of the next ones.
     pub(super) fn some(&self, cursor: u64, max: usize) -> (Vec<Subject>, Option<u64>) {
         let from = usize::try_from(cursor).unwrap_or(usize::MAX);
-        let some: Vec<Subject> = self.told.keys().skip(from).take(max).cloned().collect();
+        let some: Vec<Subject> = self
+            .last_notified
+            .keys()
+            .skip(from)
+            .take(max)
+            .cloned()
+            .collect();
         let next = from.saturating_add(max);
-        let is_more = next < self.told.len();
+        let is_more = next < self.last_notified.len();
         (some, is_more.then_some(next as u64))
     }
 
-    fn waiting(&self, shard: u16, max: usize) -> Queued {
+    fn waiting(&self, partition: u16, max: usize) -> Queued {
         let events = self.events.iter().take(max);
         let events = events.map(|(number, event)| Numbered {
-            shard,
+            partition,
             number: *number,
             event: event.clone(),
         });
@@ -96,40 +103,45 @@ impl HookShard {
     /// How many entries are kept here, whatever their size.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
-        self.told.len() + self.events.len()
+        self.last_notified.len() + self.events.len()
     }
 }
 
 impl Hooks for TopicLink {
     async fn known(&self, subjects: &[Subject]) -> Vec<Result<Known, StoreError>> {
         self.each(subjects, |store, subject| {
-            store.at(subject, |shard, _| shard.hooks.known(subject))
+            store.at(subject, |partition, _| partition.hooks.known(subject))
         })
     }
 
     async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
         self.each(tellings, |store, telling| {
-            store.at(&telling.row.subject, |shard, around| {
-                shard.tell(around, telling)
+            store.at(&telling.row.subject, |partition, around| {
+                partition.tell(around, telling)
             })
         })
     }
 
-    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
-        let part = &self.store()?.shards[usize::from(shard % SHARDS)];
-        Ok(lock(part).doubt(cursor, max))
+    async fn audit(
+        &self,
+        partition: u16,
+        cursor: u64,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError> {
+        let part = &self.store()?.partitions[usize::from(partition % PARTITIONS)];
+        Ok(lock(part).audit(cursor, max))
     }
 
-    async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
-        self.each(shards, |store, &shard| {
-            let part = &store.shards[usize::from(shard % SHARDS)];
-            lock(part).hooks.waiting(shard, max)
+    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        self.each(partitions, |store, &partition| {
+            let part = &store.partitions[usize::from(partition % PARTITIONS)];
+            lock(part).hooks.waiting(partition, max)
         })
     }
 
     async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
-        self.each(upto, |store, &(shard, number)| {
-            let part = &store.shards[usize::from(shard % SHARDS)];
+        self.each(upto, |store, &(partition, number)| {
+            let part = &store.partitions[usize::from(partition % PARTITIONS)];
             lock(part).hooks.delivered(number);
         })
     }

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use presence_core::cluster::SHARDS;
+use presence_core::cluster::PARTITIONS;
 use presence_core::ports::Notice;
 use tokio::sync::Notify;
 
-/// How many notices may wait for a slow node. Later ones are dropped; the node is told which part of the store they were
+/// How many notices may wait for a slow node. Later ones are dropped; the node is told which partition of the store they were
 /// about, and there is always room for that.
 pub const NOTICES_MAX: usize = 16_384;
 
@@ -21,8 +21,8 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 struct Waiting {
     notices: VecDeque<Notice>,
-    /// The shards for which a [`Notice::Forgot`] waits. Further notices of those shards are dropped: the node will
-    /// compare the whole shard anyway once it takes the [`Notice::Forgot`].
+    /// The partitions for which a [`Notice::Forgot`] waits. Further notices of those partitions are dropped: the node will
+    /// compare the whole partition anyway once it takes the [`Notice::Forgot`].
     forgotten: Box<[bool]>,
     is_deaf: bool,
 }
@@ -31,7 +31,7 @@ impl Inbox {
     pub(super) fn new() -> Self {
         let waiting = Waiting {
             notices: VecDeque::new(),
-            forgotten: vec![false; usize::from(SHARDS)].into(),
+            forgotten: vec![false; usize::from(PARTITIONS)].into(),
             is_deaf: false,
         };
         Inbox {
@@ -40,23 +40,23 @@ impl Inbox {
         }
     }
 
-    /// Queues `notice`, which is about a subject in `shard`.
-    pub(super) fn put(&self, shard: u16, notice: Notice) {
+    /// Queues `notice`, which is about a subject in `partition`.
+    pub(super) fn put(&self, partition: u16, notice: Notice) {
         let mut waiting = self.lock();
-        if waiting.is_deaf || waiting.forgotten[usize::from(shard)] {
+        if waiting.is_deaf || waiting.forgotten[usize::from(partition)] {
             return;
         }
         if waiting.notices.len() >= NOTICES_MAX {
-            waiting.forget(shard);
+            waiting.forget(partition);
         } else {
             waiting.notices.push_back(notice);
         }
         self.arrived.notify_one();
     }
 
-    /// Queues a notice that everything in `shard` has to be compared.
-    pub(super) fn forget(&self, shard: u16) {
-        self.lock().forget(shard);
+    /// Queues a notice that everything in `partition` has to be compared.
+    pub(super) fn forget(&self, partition: u16) {
+        self.lock().forget(partition);
         self.arrived.notify_one();
     }
 
@@ -84,17 +84,17 @@ impl Inbox {
 }
 
 impl Waiting {
-    fn forget(&mut self, shard: u16) {
-        let is_said = &mut self.forgotten[usize::from(shard)];
+    fn forget(&mut self, partition: u16) {
+        let is_said = &mut self.forgotten[usize::from(partition)];
         if !std::mem::replace(is_said, true) {
-            self.notices.push_back(Notice::Forgot(shard));
+            self.notices.push_back(Notice::Forgot(partition));
         }
     }
 
     fn take(&mut self) -> Option<Notice> {
         let notice = self.notices.pop_front()?;
-        if let Notice::Forgot(shard) = notice {
-            self.forgotten[usize::from(shard)] = false;
+        if let Notice::Forgot(partition) = notice {
+            self.forgotten[usize::from(partition)] = false;
         }
         Some(notice)
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use presence_core::Timestamp;
-use presence_core::cluster::{Incarnation, Murmur, SHARDS, Snapshot, Subject, Write};
+use presence_core::cluster::{Ephemeral, Incarnation, PARTITIONS, Snapshot, Subject, Write};
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 
 use super::inbox::Inbox;
@@ -39,19 +39,19 @@ impl TopicLink {
 
     /// Cuts the node off from the store, or reconnects it. While it is cut off, every call fails with nothing done,
     /// and the node does not hear what others write. On reconnection it is told that it may have missed something
-    /// in every shard.
+    /// in every partition.
     pub fn set_away(&self, is_away: bool) {
         let was_away = self.link.is_away.swap(is_away, Ordering::AcqRel);
         self.link.inbox.set_deaf(is_away);
         if was_away && !is_away {
-            (0..SHARDS).for_each(|shard| self.link.inbox.forget(shard));
+            (0..PARTITIONS).for_each(|partition| self.link.inbox.forget(partition));
         }
     }
 
     /// Forgets all fences, for a test that shows what fences are for.
     pub fn forget_fences(&self) {
-        for shard in &self.link.store.shards {
-            lock(shard).forget_fences();
+        for partition in &self.link.store.partitions {
+            lock(partition).forget_fences();
         }
     }
 
@@ -85,7 +85,9 @@ impl Topics for TopicLink {
             if write.until.is_some_and(|until| until < store.time.now()) {
                 return Err(StoreError::Unavailable("the lease has ended".into()));
             }
-            Ok(store.at(&write.subject, |shard, around| shard.write(around, write)))
+            Ok(store.at(&write.subject, |partition, around| {
+                partition.write(around, write)
+            }))
         });
         outcomes
             .into_iter()
@@ -95,32 +97,34 @@ impl Topics for TopicLink {
 
     async fn read(&self, subjects: &[Subject]) -> Vec<Result<Snapshot, StoreError>> {
         self.each(subjects, |store, subject| {
-            store.at(subject, |shard, _| shard.read(subject))
+            store.at(subject, |partition, _| partition.read(subject))
         })
     }
 
     async fn follow(&self, subjects: &[Subject]) -> Vec<Result<(), StoreError>> {
         self.each(subjects, |store, subject| {
-            store.at(subject, |shard, _| shard.follow(subject, &self.link.inbox));
+            store.at(subject, |partition, _| {
+                partition.follow(subject, &self.link.inbox)
+            });
         })
     }
 
     async fn unfollow(&self, subjects: &[Subject]) {
         for subject in subjects {
             let store = &self.link.store;
-            store.at(subject, |shard, _| {
-                shard.unfollow(subject, &self.link.inbox);
+            store.at(subject, |partition, _| {
+                partition.unfollow(subject, &self.link.inbox);
             });
         }
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
         let Ok(store) = self.store() else {
             return;
         };
-        for (subject, murmurs) in murmurs {
-            store.at(subject, |shard, around| {
-                shard.murmur(around, subject, murmurs);
+        for (subject, ephemerals) in ephemerals {
+            store.at(subject, |partition, around| {
+                partition.send_ephemeral(around, subject, ephemerals);
             });
         }
     }
@@ -129,11 +133,11 @@ impl Topics for TopicLink {
         let store = self.store()?;
         let wipes = store.wipes.load(Ordering::Acquire);
         if self.link.wipes.swap(wipes, Ordering::AcqRel) != wipes {
-            (0..SHARDS).for_each(|shard| self.link.inbox.forget(shard));
+            (0..PARTITIONS).for_each(|partition| self.link.inbox.forget(partition));
         }
-        for shard in &store.shards {
-            store.in_shard(shard, |shard, around| {
-                shard.compare(around, &self.link.inbox);
+        for partition in &store.partitions {
+            store.in_partition(partition, |partition, around| {
+                partition.compare(around, &self.link.inbox);
             });
         }
         Ok(())
@@ -148,23 +152,25 @@ impl Topics for TopicLink {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
         let store = self.store()?;
         let mut nodes = lock(&store.nodes);
-        Ok(nodes.renew(store.time.now(), me, name, ttl, settled_until))
+        Ok(nodes.renew(store.time.now(), me, name, ttl, stored_up_to))
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
         let store = self.store()?;
-        Ok(lock(&store.nodes).condemn(store.time.now(), who))
+        Ok(lock(&store.nodes).mark_dead(store.time.now(), who))
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
         let store = self.store()?;
         let mut left = REAPED_MAX;
-        for shard in &store.shards {
-            left -= store.in_shard(shard, |shard, around| shard.reap(around, who, left));
+        for partition in &store.partitions {
+            left -= store.in_partition(partition, |partition, around| {
+                partition.reap(around, who, left)
+            });
             if left == 0 {
                 return Ok(true);
             }
@@ -186,21 +192,25 @@ impl Outbox for TopicLink {
     async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Result<Vec<Row>, StoreError>> {
         let age_us = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
-        self.each(shards, |store, shard| {
-            let shard = &store.shards[usize::from(*shard)];
-            store.in_shard(shard, |shard, around| shard.due(around, queue, age_us, max))
+        self.each(partitions, |store, partition| {
+            let partition = &store.partitions[usize::from(*partition)];
+            store.in_partition(partition, |partition, around| {
+                partition.due(around, queue, age_us, max)
+            })
         })
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
         let store = self.store()?;
         for row in rows {
-            store.at(&row.subject, |shard, _| shard.settle(queue, row));
+            store.at(&row.subject, |partition, _| {
+                partition.acknowledge(queue, row)
+            });
         }
         Ok(())
     }
@@ -217,8 +227,8 @@ struct Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        for shard in &self.store.shards {
-            lock(shard).unfollow_all(&self.inbox);
+        for partition in &self.store.partitions {
+            lock(partition).unfollow_all(&self.inbox);
         }
     }
 }

@@ -4,19 +4,19 @@ mod hooks;
 mod inbox;
 mod link;
 mod nodes;
-mod shard;
+mod partition;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use presence_core::cluster::{SHARDS, Subject};
+use presence_core::cluster::{PARTITIONS, Subject};
 
 pub use self::inbox::NOTICES_MAX;
 pub use self::link::{REAPED_MAX, TopicLink};
 use self::nodes::Nodes;
-pub use self::shard::RECENT;
-use self::shard::{Around, Shard};
+pub use self::partition::RECENT;
+use self::partition::{Around, Partition};
 use crate::time::StoreTime;
 
 /// The store of any number of nodes in one process: a whole cluster in a test, or a single node.
@@ -25,7 +25,7 @@ use crate::time::StoreTime;
 /// implements the ports [`Topics`](presence_core::ports::Topics),
 /// [`Outbox`](presence_core::ports::Outbox) and [`Hooks`](presence_core::ports::Hooks).
 ///
-/// It keeps entries until they are removed and rows until they are settled, so the writers bound its size. It also remembers for [`RECENT`]
+/// It keeps entries until they are removed and rows until they are acknowledged, so the writers bound its size. It also remembers for [`RECENT`]
 /// which subjects have changed, and keeps up to [`NOTICES_MAX`] notices for each node.
 ///
 /// A test of a cluster needs a store that fails, so a test can make it fail: [`wipe`](Self::wipe),
@@ -59,8 +59,8 @@ impl TopicMemory {
 
     /// Loses all data: maps, leases, the secret. Nodes notice it when they next compare.
     pub fn wipe(&self) {
-        for shard in &self.store.shards {
-            lock(shard).wipe();
+        for partition in &self.store.partitions {
+            lock(partition).wipe();
         }
         *lock(&self.store.nodes) = Nodes::default();
         self.store.wipes.fetch_add(1, Ordering::Release);
@@ -71,18 +71,18 @@ impl TopicMemory {
         self.store.is_away.store(is_away, Ordering::Release);
     }
 
-    /// Loses the next `count` patches and murmurs; one that would go to three nodes counts three times. Each call
+    /// Loses the next `count` patches and ephemeral messages; one that would go to three nodes counts three times. Each call
     /// replaces the last one: 0 loses none, and `u64::MAX` loses all until the next call.
     pub fn lose(&self, count: u64) {
         self.store.to_lose.store(count, Ordering::Release);
     }
 }
 
-/// What all links share. Locks are taken in this order: a shard, then an inbox. No task holds two of a kind at once.
+/// What all links share. Locks are taken in this order: a partition, then an inbox. No task holds two of a kind at once.
 #[derive(Debug)]
 struct Store {
     time: StoreTime,
-    shards: Box<[Mutex<Shard>]>,
+    partitions: Box<[Mutex<Partition>]>,
     nodes: Mutex<Nodes>,
     epochs: AtomicU64,
     random: RandomState,
@@ -96,7 +96,9 @@ impl Default for Store {
     fn default() -> Self {
         Store {
             time: StoreTime::new(),
-            shards: (0..SHARDS).map(|it| Mutex::new(Shard::new(it))).collect(),
+            partitions: (0..PARTITIONS)
+                .map(|it| Mutex::new(Partition::new(it)))
+                .collect(),
             nodes: Mutex::default(),
             epochs: AtomicU64::new(0),
             random: RandomState::new(),
@@ -109,14 +111,18 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Runs `f` on the shard of `subject`.
-    fn at<R>(&self, subject: &Subject, f: impl FnOnce(&mut Shard, &Around<'_>) -> R) -> R {
-        self.in_shard(&self.shards[usize::from(subject.shard())], f)
+    /// Runs `f` on the partition of `subject`.
+    fn at<R>(&self, subject: &Subject, f: impl FnOnce(&mut Partition, &Around<'_>) -> R) -> R {
+        self.in_partition(&self.partitions[usize::from(subject.partition())], f)
     }
 
-    /// Runs `f` on `shard`, with what it needs from outside.
-    fn in_shard<R>(&self, shard: &Mutex<Shard>, f: impl FnOnce(&mut Shard, &Around<'_>) -> R) -> R {
-        let mut shard = lock(shard);
+    /// Runs `f` on `partition`, with what it needs from outside.
+    fn in_partition<R>(
+        &self,
+        partition: &Mutex<Partition>,
+        f: impl FnOnce(&mut Partition, &Around<'_>) -> R,
+    ) -> R {
+        let mut partition = lock(partition);
         let around = Around {
             now_us: self.time.now_us(),
             epoch: &|| {
@@ -126,7 +132,7 @@ impl Store {
             is_lost: &|| self.loses_one(),
             has_webhooks: self.has_webhooks,
         };
-        f(&mut shard, &around)
+        f(&mut partition, &around)
     }
 
     fn loses_one(&self) -> bool {
@@ -151,7 +157,7 @@ mod tests {
     use std::time::Duration;
 
     use presence_core::cluster::{
-        Field, Incarnation, Op, Record, SessionRecord, Stamp, Subject, Write,
+        FencingToken, Field, Incarnation, Op, Record, SessionRecord, Subject, Write,
     };
     use presence_core::ports::Topics;
     use presence_core::users::Activity;
@@ -196,10 +202,10 @@ mod tests {
             generation: 1,
         };
         let field = Field::Session(SessionId::from_u128(1));
-        let stamp = Stamp::of_session(1, by, 0);
+        let token = FencingToken::of_session(1, by, 0);
         let record = SessionRecord {
             device: DeviceId::new("web:1").unwrap(),
-            acted: false,
+            by_service: false,
             activity: Activity::Active,
             is_active: true,
             heard_at: Timestamp::from_millis(1),
@@ -207,13 +213,13 @@ mod tests {
             alias: None,
         };
         let op = if is_last {
-            Op::Cut {
+            Op::Remove {
                 field,
-                stamp,
+                token,
                 reason: Reason::Left,
             }
         } else {
-            Op::put(field, stamp, Record::Session(Arc::new(record)))
+            Op::put(field, token, Record::Session(Arc::new(record)))
         };
         Write {
             subject: subject.clone(),
@@ -225,6 +231,11 @@ mod tests {
     }
 
     fn kept(store: &TopicMemory) -> usize {
-        store.store.shards.iter().map(|it| lock(it).kept()).sum()
+        store
+            .store
+            .partitions
+            .iter()
+            .map(|it| lock(it).kept())
+            .sum()
     }
 }

@@ -21,20 +21,20 @@ impl Nodes {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Leases {
         let mine = match self.leases.get(&me) {
-            Some(lease) if lease.is_dead => Standing::Condemned,
+            Some(lease) if lease.is_dead => Standing::Dead,
             Some(_) => Standing::Renewed,
             None => Standing::New,
         };
-        if mine != Standing::Condemned {
+        if mine != Standing::Dead {
             let lease = Lease {
                 who: me,
                 name: name.into(),
                 until: now + ttl,
                 is_dead: false,
-                settled_until,
+                stored_up_to,
             };
             self.leases.insert(me, lease);
         }
@@ -45,13 +45,13 @@ impl Nodes {
         }
     }
 
-    pub(super) fn condemn(&mut self, now: Timestamp, who: Incarnation) -> bool {
+    pub(super) fn mark_dead(&mut self, now: Timestamp, who: Incarnation) -> bool {
         let lease = self.leases.entry(who).or_insert_with(|| Lease {
             who,
             name: "".into(),
             until: now,
             is_dead: false,
-            settled_until: Timestamp::default(),
+            stored_up_to: Timestamp::default(),
         });
         if !lease.is_dead && lease.until <= now {
             lease.is_dead = true;

@@ -2,7 +2,7 @@
 
 use presence_client::wire::event::{self, User};
 use presence_client::wire::{self, Activity, Chosen, DeviceKind, Json, Visible};
-use presence_core::{Face, Owned, Timestamp};
+use presence_core::{OwnView, PublicView, Timestamp};
 use serde::Serialize;
 
 use crate::native::events::{activity_of, chosen_of, kind_of, visible_of};
@@ -24,14 +24,14 @@ struct Kind {
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn of(face: &'a Face) -> Self {
+    pub(super) fn of(public_view: &'a PublicView) -> Self {
         Seen {
-            user_id: face.user.as_str(),
-            status: visible_of(face.look.status),
-            custom_message: face.look.message.as_deref(),
-            emoji: face.look.emoji.as_deref(),
-            last_seen: face.last_seen.map(seconds),
-            devices: face
+            user_id: public_view.user.as_str(),
+            status: visible_of(public_view.look.status),
+            custom_message: public_view.look.message.as_deref(),
+            emoji: public_view.look.emoji.as_deref(),
+            last_seen: public_view.last_seen.map(seconds),
+            devices: public_view
                 .devices
                 .iter()
                 .map(|&kind| Kind {
@@ -66,18 +66,18 @@ struct Device<'a> {
 }
 
 impl<'a> Own<'a> {
-    pub(super) fn of(owned: &'a Owned) -> Self {
+    pub(super) fn of(own_view: &'a OwnView) -> Self {
         Own {
-            user_id: owned.user.as_str(),
-            status: chosen_of(owned.chosen),
-            shown: visible_of(owned.shown),
-            custom_message: owned.message.as_deref(),
-            emoji: owned.emoji.as_deref(),
+            user_id: own_view.user.as_str(),
+            status: chosen_of(own_view.chosen),
+            shown: visible_of(own_view.shown),
+            custom_message: own_view.message.as_deref(),
+            emoji: own_view.emoji.as_deref(),
             // Up, so that nobody asks again for what ends within this second and finds it still there.
-            expires_at: owned.expires_at.map(|it| it.as_millis().div_ceil(1000)),
-            revision: owned.revision,
-            last_seen: owned.last_seen.map(seconds),
-            devices: owned
+            expires_at: own_view.expires_at.map(|it| it.as_millis().div_ceil(1000)),
+            revision: own_view.revision,
+            last_seen: own_view.last_seen.map(seconds),
+            devices: own_view
                 .devices
                 .iter()
                 .map(|device| Device {

@@ -32,13 +32,13 @@ pub(super) async fn show(app: &App, identity: &Identity, user: &UserId) -> Resul
     if *user == identity.user || is_admin {
         return own(app, user).await;
     }
-    let face = app.hub.face(user).await?;
-    Ok(http::json(StatusCode::OK, &Seen::of(&face)))
+    let public_view = app.hub.public_view(user).await?;
+    Ok(http::json(StatusCode::OK, &Seen::of(&public_view)))
 }
 
 async fn own(app: &App, user: &UserId) -> Result<Answer, Problem> {
-    let owned = app.hub.owned(user).await?;
-    Ok(http::json(StatusCode::OK, &Own::of(&owned)))
+    let own_view = app.hub.own_view(user).await?;
+    Ok(http::json(StatusCode::OK, &Own::of(&own_view)))
 }
 
 /// The body of a bulk request: the ids of users.
@@ -60,8 +60,8 @@ pub(super) async fn bulk(
     for user in &users {
         identity.may_watch_user(user)?;
     }
-    let faces = app.hub.faces(&users).await?;
-    let users: Vec<Seen<'_>> = faces.iter().map(Seen::of).collect();
+    let public_views = app.hub.public_views(&users).await?;
+    let users: Vec<Seen<'_>> = public_views.iter().map(Seen::of).collect();
     Ok(http::json(StatusCode::OK, &json!({ "users": users })))
 }
 

@@ -101,7 +101,7 @@ impl Cable {
         let Named { action } = read(&text)?;
         let action = action.unwrap_or(RECEIVE.into());
         let done = match subject {
-            Subject::Place(channel) => self.act_in(channel, ticket, &action, &text),
+            Subject::Channel(channel) => self.act_in(channel, ticket, &action, &text),
             Subject::Workspace(_) => self.look_after(ticket, &action, &text),
             Subject::Statuses(_) => self.look_after(ticket, &action, &text),
         };
@@ -126,12 +126,13 @@ impl Cable {
                 self.afford(Class::Cursor)?;
                 let Move { x, y, visible } = read(text)?;
                 let visible = visible.unwrap_or(true);
-                self.guest.point(channel, Pointer { x, y, visible }, None)
+                self.authorized
+                    .point(channel, Pointer { x, y, visible }, None)
             }
             "selection" | "select" => {
                 self.afford(Class::Cursor)?;
                 let Selection { start, end } = read(text)?;
-                self.guest.select(channel, (start, end), None)
+                self.authorized.select(channel, (start, end), None)
             }
             "typing" | "typing_start" | "typing_stop" => {
                 self.afford(Class::Typing)?;
@@ -139,12 +140,12 @@ impl Cable {
                     "typing" => read::<Typing>(text)?.typing.unwrap_or(true),
                     _ => action == "typing_start",
                 };
-                self.guest.typing(channel, typing, None)
+                self.authorized.typing(channel, typing, None)
             }
             "update" => {
                 self.afford(Class::Join)?;
                 let meta = request::json(read::<Update<'_>>(text)?.meta.get(), "meta")?;
-                self.guest
+                self.authorized
                     .update(channel.clone(), meta.clone(), reference())?;
                 self.spoke(channel, ticket, meta);
                 Ok(())
@@ -155,7 +156,7 @@ impl Cable {
                 let payload = payload.map(|it| request::json(it.get(), "payload"));
                 let payload = payload.transpose()?;
                 let payload = payload.unwrap_or_else(|| "".into());
-                self.guest.say(channel, &event, payload, reference())
+                self.authorized.say(channel, &event, payload, reference())
             }
             // Every frame counts as a sign of life, so there is nothing more to do.
             "heartbeat" => self.afford(Class::Other),
@@ -168,7 +169,7 @@ impl Cable {
     fn spoke(&mut self, channel: ChannelId, ticket: u32, meta: Arc<str>) {
         let asks = |it: &mut Subscription| it.is_present;
         let is_present = self.subscriptions.of_ticket(ticket).is_some_and(asks);
-        let speaker = self.subscriptions.speaker(&Subject::Place(channel));
+        let speaker = self.subscriptions.speaker(&Subject::Channel(channel));
         let by = match (is_present, speaker) {
             (false, Some(speaker)) => speaker.ticket,
             _ => ticket,
@@ -201,7 +202,7 @@ impl Cable {
                     expires_at: expires_at.map(Timestamp::from_millis),
                 };
                 let reference = Some(format!("a{ticket}.{action}").into());
-                return self.guest.choose(request, reference);
+                return self.authorized.choose(request, reference);
             }
             "heartbeat" => return self.afford(Class::Other),
             "appear" => Activity::Active,
@@ -210,7 +211,7 @@ impl Cable {
             _ => return Err(unknown(action)),
         };
         self.afford(Class::Other)?;
-        self.guest.report(activity, None)
+        self.authorized.report(activity, None)
     }
 }
 

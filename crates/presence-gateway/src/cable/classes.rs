@@ -18,7 +18,7 @@ pub(super) const IDENTIFIER_BYTES_MAX: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     /// A channel, to be in or to watch.
-    Place(ChannelId),
+    Channel(ChannelId),
     /// A workspace, to watch who is online in it.
     Workspace(WorkspaceId),
     /// The status of these users, and of the session's own user.
@@ -120,12 +120,12 @@ impl Wish {
             .map_err(|error| Refused::invalid("identifier", error))?;
         let subject = params.subject()?;
         let is_room =
-            matches!(&subject, Subject::Place(channel) if channel.as_str().starts_with(ROOM));
+            matches!(&subject, Subject::Channel(channel) if channel.as_str().starts_with(ROOM));
         let meta = params.meta.filter(|it| it.get() != "null");
         let meta = meta.map(|it| request::json(it.get(), "meta"));
         Ok(Wish {
             meta: meta.transpose()?,
-            only_looks: params.watch || !matches!(subject, Subject::Place(_)),
+            only_looks: params.watch || !matches!(subject, Subject::Channel(_)),
             // Clients that show a roster take any message for a roster; other clients look at its type.
             is_curious: params.events || !(is_room || matches!(subject, Subject::Workspace(_))),
             subject,
@@ -168,7 +168,10 @@ fn text(id: Option<&Id>) -> Option<&str> {
 fn place(start: &str, field: &str, id: Option<&str>) -> Result<Subject, Refused> {
     let id = id.filter(|it| !it.is_empty());
     let id = id.ok_or_else(|| Refused::invalid(field, "is missing"))?;
-    Ok(Subject::Place(request::id(field, &format!("{start}{id}"))?))
+    Ok(Subject::Channel(request::id(
+        field,
+        &format!("{start}{id}"),
+    )?))
 }
 
 /// A path as the id of a channel: characters that no id has are percent-encoded, as browsers do with most of them.
@@ -193,7 +196,7 @@ mod tests {
     #[test]
     fn the_classes_of_rails_pages_are_places_that_other_pages_know_too() {
         let place = |identifier: &str| match Wish::of(identifier).unwrap().subject {
-            Subject::Place(channel) => channel.to_string(),
+            Subject::Channel(channel) => channel.to_string(),
             other => panic!("{other:?}"),
         };
         for (identifier, channel) in [

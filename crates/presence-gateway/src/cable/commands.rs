@@ -37,7 +37,7 @@ pub(super) struct Command<'a> {
 impl Cable {
     /// Does what a frame asks for. Refusals are answered for subscriptions only: the protocol has no frame for others.
     pub(super) async fn obey(&mut self, text: &str, out: &mut Out) -> Next {
-        let now = self.guest.app().now();
+        let now = self.authorized.app().now();
         let text = &*mend(text);
         let Ok(command) = serde_json::from_str::<Command<'_>>(text) else {
             self.count(ErrorCode::Malformed);
@@ -132,8 +132,8 @@ impl Cable {
             .transpose()
             .map_err(|error| Refused::invalid("presence", error))?;
         if let Some(presence) = presence {
-            wish.meta = presence.meta(&self.guest)?.or(wish.meta);
-            wish.only_looks = !matches!(wish.subject, Subject::Place(_));
+            wish.meta = presence.meta(&self.authorized)?.or(wish.meta);
+            wish.only_looks = !matches!(wish.subject, Subject::Channel(_));
         }
         Ok(wish)
     }
@@ -152,7 +152,7 @@ impl Cable {
     pub(super) fn place_of(&mut self, head: &str) -> Result<(u32, ChannelId), Refused> {
         let it = self.find(head).ok_or_else(not_subscribed)?;
         match &it.wish.subject {
-            Subject::Place(channel) => Ok((it.ticket, channel.clone())),
+            Subject::Channel(channel) => Ok((it.ticket, channel.clone())),
             _ => Err(Refused::invalid("identifier", "is not of a place")),
         }
     }
@@ -161,18 +161,18 @@ impl Cable {
     pub(super) fn topic_of(&mut self, head: &str) -> Result<Topic, Refused> {
         let it = self.find(head).ok_or_else(not_subscribed)?;
         match &it.wish.subject {
-            Subject::Place(channel) => Ok(Topic::Channel(channel.clone())),
+            Subject::Channel(channel) => Ok(Topic::Channel(channel.clone())),
             Subject::Workspace(workspace) => Ok(Topic::Workspace(workspace.clone())),
             Subject::Statuses(_) => Err(Refused::invalid("identifier", "is not of a place")),
         }
     }
 
     pub(super) fn afford(&mut self, class: Class) -> Result<(), Refused> {
-        let app = self.guest.app();
+        let app = self.authorized.app();
         self.buckets.take(app.now(), class, &app.config.rates)
     }
 
     pub(super) fn count(&self, code: ErrorCode) {
-        self.guest.app().metrics.refused(code);
+        self.authorized.app().metrics.refused(code);
     }
 }

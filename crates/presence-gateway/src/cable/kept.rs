@@ -53,7 +53,7 @@ pub(super) fn read(bytes: &[u8]) -> Vec<KeptSubscription> {
 
 /// The subscriptions of connections that this gateway has lost, until their sessions end.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<Inner>);
+pub(crate) struct LostSubscriptions(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -72,7 +72,7 @@ fn key(connection: Connection) -> Key {
     (connection.session, connection.epoch)
 }
 
-impl Kept {
+impl LostSubscriptions {
     /// Keeps the subscriptions of a connection for `span`.
     pub(super) fn put(
         &self,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn connection(number: u128) -> Connection {
-        Connection::acted(SessionId::from_u128(number))
+        Connection::of_service(SessionId::from_u128(number))
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn they_are_there_once_and_gone_when_their_time_is_over() {
-        let kept = Kept::default();
+        let kept = LostSubscriptions::default();
         let [a, b, c] = [1, 2, 3].map(connection);
         kept.put(Instant::now(), SPAN, a, some(1));
         kept.put(Instant::now(), SPAN, b, some(2));
@@ -176,7 +176,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_make_room() {
-        let kept = Kept::default();
+        let kept = LostSubscriptions::default();
         for n in 0..1000_u32 {
             let connection = connection(1 + u128::from(n));
             kept.put(Instant::now(), SPAN, connection, some(100_000));

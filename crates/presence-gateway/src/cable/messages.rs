@@ -1,7 +1,7 @@
 //! Turns the events of the core into the messages of the channel classes.
 
 use bytes::Bytes;
-use presence_core::{Change, Event, Face, Owned, SessionId, Timestamp, UserId, Visible};
+use presence_core::{Change, Event, OwnView, PublicView, SessionId, Timestamp, UserId, Visible};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -60,11 +60,11 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
         Event::Summary {
             topic,
             count,
-            faces,
+            sample,
             ..
         } => match Kind::of(topic) {
             Some(Kind::Room) => {
-                tails.push(For::All, None, &roster::summary(*count, faces));
+                tails.push(For::All, None, &roster::summary(*count, sample));
             }
             Some(Kind::Page) => tails.push(For::All, None, &viewers(*count)),
             Some(Kind::Document) | None => {}
@@ -112,9 +112,9 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
                 tails.push(For::Curious, None, &data(&said));
             }
         }
-        Event::Face(face) => tails.push(For::All, None, &face_of(face)),
+        Event::PublicView(public_view) => tails.push(For::All, None, &public_view_of(public_view)),
         // Each connection is told by itself.
-        Event::Own(_) | Event::Unchanged { .. } | Event::Anew { .. } | Event::Alone { .. } => {}
+        Event::OwnView(_) | Event::Unchanged { .. } | Event::Anew { .. } | Event::Alone { .. } => {}
     }
     tails.into_bytes()
 }
@@ -171,30 +171,30 @@ fn pretends(payload: &str) -> bool {
     is_kind || MEMBERS.iter().any(|it| said.contains_key(*it))
 }
 
-fn face_of(face: &Face) -> String {
-    let last_seen = face
+fn public_view_of(public_view: &PublicView) -> String {
+    let last_seen = public_view
         .last_seen
-        .filter(|_| face.look.status == Visible::Offline);
+        .filter(|_| public_view.look.status == Visible::Offline);
     data(&json!({
         "type": "status_update",
-        "user_id": face.user.as_str(),
-        "status": face.look.status.as_str(),
-        "custom_message": face.look.message,
-        "emoji": face.look.emoji,
+        "user_id": public_view.user.as_str(),
+        "status": public_view.look.status.as_str(),
+        "custom_message": public_view.look.message,
+        "emoji": public_view.look.emoji,
         "last_seen": last_seen.map(Timestamp::as_millis),
     }))
 }
 
 /// What a user is told of themselves; `session` is what others are shown as the id of the session that is told.
-pub(super) fn own_of(owned: &Owned, session: SessionId) -> String {
+pub(super) fn own_of(own_view: &OwnView, session: SessionId) -> String {
     data(&json!({
         "type": "own_status",
-        "user_id": owned.user.as_str(),
-        "status": chosen_of(owned.chosen).as_str(),
-        "shown": owned.shown.as_str(),
-        "custom_message": owned.message,
-        "emoji": owned.emoji,
-        "expires_at": owned.expires_at.map(Timestamp::as_millis),
+        "user_id": own_view.user.as_str(),
+        "status": chosen_of(own_view.chosen).as_str(),
+        "shown": own_view.shown.as_str(),
+        "custom_message": own_view.message,
+        "emoji": own_view.emoji,
+        "expires_at": own_view.expires_at.map(Timestamp::as_millis),
         "session": format!("{:032x}", session.as_u128()),
     }))
 }

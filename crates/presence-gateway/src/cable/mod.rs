@@ -22,22 +22,22 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use presence_core::{Event, Topic, UserId};
-use presence_hub::{Delivery, Reference, Told};
+use presence_hub::{Delivery, Reference, SharedEvent};
 use serde_json::json;
 use tokio::time::Instant;
 
 use self::classes::{Kind, Subject};
 use self::door::Hello;
-pub(crate) use self::kept::Kept;
 use self::kept::KeptSubscription;
+pub(crate) use self::kept::LostSubscriptions;
 use self::subscribing::Owed;
 use self::subscriptions::{State, Subscription, Subscriptions};
 use self::tails::{For, Tails};
 use crate::app::App;
+use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
 use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
 use crate::frame::TEXT;
-use crate::guest::Guest;
 use crate::http::{self, Answer};
 use crate::out::Out;
 use crate::rates::Buckets;
@@ -50,7 +50,7 @@ const STRAYS_AFTER: Duration = Duration::from_secs(10);
 
 /// The Action Cable side of one connection.
 pub(crate) struct Cable {
-    guest: Guest,
+    authorized: Authorized,
     is_extended: bool,
     subscriptions: Subscriptions,
     buckets: Buckets,
@@ -93,14 +93,14 @@ impl Dialect for Cable {
         } = hello;
         let entered = match identity {
             Ok(identity) if is_extended => {
-                Guest::enter(app.clone(), identity, resume.as_deref()).await
+                Authorized::enter(app.clone(), identity, resume.as_deref()).await
             }
-            Ok(identity) => Guest::enter_like(app.clone(), identity, None).await,
+            Ok(identity) => Authorized::enter_like(app.clone(), identity, None).await,
             Err(why) => Err(why),
         };
         match entered {
-            Ok(guest) => {
-                let mut cable = Cable::new(guest, is_extended);
+            Ok(authorized) => {
+                let mut cable = Cable::new(authorized, is_extended);
                 let kept = cable.kept_before().await;
                 cable.welcome(kept, out);
                 Ok(cable)
@@ -116,26 +116,26 @@ impl Dialect for Cable {
         }
     }
 
-    fn guests(&self) -> &[Guest] {
-        std::slice::from_ref(&self.guest)
+    fn sessions(&self) -> &[Authorized] {
+        std::slice::from_ref(&self.authorized)
     }
 
-    fn guests_mut(&mut self) -> &mut [Guest] {
-        std::slice::from_mut(&mut self.guest)
+    fn sessions_mut(&mut self) -> &mut [Authorized] {
+        std::slice::from_mut(&mut self.authorized)
     }
 
-    fn into_guests(self) -> Vec<Guest> {
+    fn into_sessions(self) -> Vec<Authorized> {
         self.keep();
-        vec![self.guest]
+        vec![self.authorized]
     }
 
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
-            Delivery::Told(told) => {
-                if matches!(*told.event, Event::Own(_)) {
-                    self.own = Some(told.event.clone());
+            Delivery::Event(shared) => {
+                if matches!(*shared.event, Event::OwnView(_)) {
+                    self.own = Some(shared.event.clone());
                 }
-                self.tell(&told, out);
+                self.tell(&shared, out);
             }
             Delivery::Granted(reference) => self.granted(&reference, out),
             Delivery::Refused(reference, why) => {
@@ -173,7 +173,7 @@ impl Dialect for Cable {
             while self.pings_at <= now {
                 self.pings_at += PING_EVERY;
             }
-            let seconds = self.guest.app().now().as_millis() / 1000;
+            let seconds = self.authorized.app().now().as_millis() / 1000;
             let ping = format!("{{\"type\":\"ping\",\"message\":{seconds}}}");
             out.push_payload(TEXT, ping.as_bytes());
         }
@@ -190,9 +190,9 @@ impl Dialect for Cable {
 }
 
 impl Cable {
-    fn new(guest: Guest, is_extended: bool) -> Self {
+    fn new(authorized: Authorized, is_extended: bool) -> Self {
         Cable {
-            guest,
+            authorized,
             is_extended,
             subscriptions: Subscriptions::default(),
             buckets: Buckets::full(),
@@ -209,9 +209,9 @@ impl Cable {
     fn welcome(&mut self, kept: Vec<KeptSubscription>, out: &mut Out) {
         let mut welcome = json!({ "type": "welcome" });
         if self.is_extended {
-            welcome["sid"] = json!(self.guest.resume_token());
+            welcome["sid"] = json!(self.authorized.resume_token());
         }
-        if self.guest.session().is_restored() {
+        if self.authorized.session().is_restored() {
             self.strays_at = Some(Instant::now() + STRAYS_AFTER);
             welcome["restored"] = json!(true);
             welcome["restored_ids"] = json!(self.go_on(kept));
@@ -220,24 +220,24 @@ impl Cable {
         out.push_payload(TEXT, welcome.to_string().as_bytes());
     }
 
-    fn tell(&mut self, told: &Arc<Told>, out: &mut Out) {
+    fn tell(&mut self, shared: &Arc<SharedEvent>, out: &mut Out) {
         let Cable {
-            guest,
+            authorized,
             is_extended,
             subscriptions,
             ..
         } = self;
-        let me = guest.session().connection().session;
+        let me = authorized.session().connection().session;
         let confirmed = |it: &&mut Subscription| it.state == State::Confirmed;
         let all = subscriptions.iter_mut().filter(confirmed);
-        for it in all.filter(|it| it.shows(&told.event)) {
-            if let Event::Own(owned) = &*told.event {
-                let own = messages::own_of(owned, owned.alias_of(me));
+        for it in all.filter(|it| it.shows(&shared.event)) {
+            if let Event::OwnView(own_view) = &*shared.event {
+                let own = messages::own_of(own_view, own_view.alias_of(me));
                 out.push_shared(TEXT, it.head.as_bytes(), own.into());
                 continue;
             }
-            let shared = told.encoded(Slot::Cable as usize, messages::tails_of);
-            for tail in Tails::of(shared).filter(|tail| tail.but != Some(me)) {
+            let encoded = shared.encoded(Slot::Cable as usize, messages::tails_of);
+            for tail in Tails::of(encoded).filter(|tail| tail.but != Some(me)) {
                 let wanted = match tail.whom {
                     For::All | For::Each => true,
                     For::Curious => it.wish.is_curious,
@@ -246,7 +246,7 @@ impl Cable {
                 match tail.whom {
                     _ if !wanted => {}
                     For::Each => {
-                        let own = own_words(&told.event, &guest.identity().user);
+                        let own = own_words(&shared.event, &authorized.identity().user);
                         let own = own.filter(|_| !it.has_begun && it.is_present);
                         let own = own.unwrap_or_default();
                         let head = format!("{},\"message\":{{{own}", it.head);
@@ -256,14 +256,17 @@ impl Cable {
                 }
             }
             if *is_extended {
-                let shared = told.encoded(Slot::CableExtended as usize, presence::tails_of);
-                for tail in Tails::of(shared) {
+                let encoded = shared.encoded(Slot::CableExtended as usize, presence::tails_of);
+                for tail in Tails::of(encoded) {
                     if tail.whom == For::All || it.has_begun {
                         out.push_shared(TEXT, it.head.as_bytes(), tail.text);
                     }
                 }
             }
-            it.has_begun |= matches!(*told.event, Event::Everyone { .. } | Event::Summary { .. });
+            it.has_begun |= matches!(
+                *shared.event,
+                Event::Everyone { .. } | Event::Summary { .. }
+            );
         }
     }
 
@@ -274,8 +277,8 @@ impl Cable {
         self.confirm(ticket, out);
         let it = self.subscriptions.of_ticket(ticket);
         let is_own = it.is_some_and(|it| matches!(it.wish.subject, Subject::Statuses(_)));
-        let me = self.guest.session().alias();
-        if let (true, Some(Event::Own(own))) = (is_own, self.own.as_deref())
+        let me = self.authorized.session().alias();
+        if let (true, Some(Event::OwnView(own))) = (is_own, self.own.as_deref())
             && let Some(it) = self.subscriptions.of_ticket(ticket)
         {
             let own = messages::own_of(own, me);

@@ -17,7 +17,7 @@ use super::classes::{Id, Subject};
 use super::messages::WHISPER;
 use super::subscribing::NO_HISTORY;
 use super::tails::{For, Tails};
-use crate::guest::Guest;
+use crate::authorized::Authorized;
 use crate::out::Out;
 use crate::rates::Class;
 use crate::request::{self, Refused};
@@ -32,8 +32,8 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
         Event::Everyone { people, .. } => {
             tails.push(For::Lost, None, &info(people.len(), Some(people)));
         }
-        Event::Summary { count, faces, .. } => {
-            tails.push(For::All, None, &info(*count, Some(faces)));
+        Event::Summary { count, sample, .. } => {
+            tails.push(For::All, None, &info(*count, Some(sample)));
         }
         Event::Changes { changes, .. } => {
             for change in changes {
@@ -105,8 +105,8 @@ pub(super) struct Presence<'a> {
 
 impl Presence<'_> {
     /// The meta in it, if the page may set it.
-    pub(super) fn meta(&self, guest: &Guest) -> Result<Option<Arc<str>>, Refused> {
-        let user = guest.identity().user.as_str();
+    pub(super) fn meta(&self, authorized: &Authorized) -> Result<Option<Arc<str>>, Refused> {
+        let user = authorized.identity().user.as_str();
         let is_own = self.id.as_ref().is_none_or(|Id(id)| id == user);
         if !is_own {
             let why = format!("must be the id of the user, {user}");
@@ -138,7 +138,7 @@ impl Cable {
                 // Others are not told of a join of somebody who is there already, but the page that asked to
                 // join expects one.
                 if let Some(meta) = updated {
-                    let id = self.guest.identity().user.as_str();
+                    let id = self.authorized.identity().user.as_str();
                     let info: Option<Value> = serde_json::from_str(&meta).ok();
                     let joined = json!({ "type": "join", "id": id, "info": info });
                     self.say(head, &message(&joined), out);
@@ -163,20 +163,22 @@ impl Cable {
             .map(|it| serde_json::from_str(it.get()))
             .transpose()
             .map_err(|error| Refused::invalid("presence", error))?;
-        let meta = presence.map(|it| it.meta(&self.guest)).transpose()?;
+        let meta = presence.map(|it| it.meta(&self.authorized)).transpose()?;
         let meta = meta.flatten();
         // The session may be there through another subscription.
-        let is_in = self.subscriptions.are_in(&Subject::Place(channel.clone()));
+        let is_in = self
+            .subscriptions
+            .are_in(&Subject::Channel(channel.clone()));
         match (is_in, &meta) {
             (true, None) => return Ok(None),
             (true, Some(meta)) => {
                 let reference = Some(format!("p{ticket}").into());
-                self.guest
+                self.authorized
                     .update(channel.clone(), meta.clone(), reference)?;
             }
             (false, meta) => {
                 let reference = Some(format!("j{ticket}").into());
-                self.guest
+                self.authorized
                     .join(channel.clone(), meta.clone(), None, reference)?;
             }
         }
@@ -193,7 +195,7 @@ impl Cable {
             return Ok(());
         }
         self.afford(Class::Join)?;
-        let owed = self.owed_for(ticket, Subject::Place(channel));
+        let owed = self.owed_for(ticket, Subject::Channel(channel));
         self.is_not_present(ticket);
         self.release(owed);
         Ok(())
@@ -223,7 +225,7 @@ impl Cable {
         let data = data.and_then(|it| serde_json::from_str(it.get()).ok());
         let Data { return_records } = data.unwrap_or_default();
         let found = match (self.topic_of(head), self.afford(Class::Query)) {
-            (Ok(topic), Ok(())) => self.guest.list(topic, 0, RECORDS_MAX).await,
+            (Ok(topic), Ok(())) => self.authorized.list(topic, 0, RECORDS_MAX).await,
             (Err(why), _) | (_, Err(why)) => Err(why),
         };
         match found {
@@ -245,7 +247,7 @@ impl Cable {
         self.afford(Class::Broadcast)?;
         let data = data.ok_or_else(|| Refused::invalid("data", "is missing"))?;
         let data = request::json(data.get(), "data")?;
-        self.guest.say(channel, WHISPER, data, None)
+        self.authorized.say(channel, WHISPER, data, None)
     }
 
     /// Answers that there is no history: the state of a place is sent as a whole, and past messages are not kept.

@@ -123,12 +123,12 @@ pub(super) fn state(people: &[Arc<Person>]) -> String {
 }
 
 /// The message about a big room.
-pub(super) fn summary(count: usize, faces: &[Arc<Person>]) -> String {
+pub(super) fn summary(count: usize, sample: &[Arc<Person>]) -> String {
     data(&json!({
         "type": "presence_update",
-        "users": users(faces),
+        "users": users(sample),
         "count": count,
-        "member_ids": ids(faces),
+        "member_ids": ids(sample),
         "member_count": count,
         "summary": true,
     }))

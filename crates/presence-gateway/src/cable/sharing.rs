@@ -26,10 +26,10 @@ const SLACK: Duration = Duration::from_secs(5);
 impl Cable {
     /// The subscriptions of the connection before this one.
     pub(super) async fn kept_before(&self) -> Vec<KeptSubscription> {
-        let Some(before) = self.guest.resumed() else {
+        let Some(before) = self.authorized.resumed() else {
             return Vec::new();
         };
-        let app = self.guest.app();
+        let app = self.authorized.app();
         if let Some(kept) = app.cables.take(before) {
             return kept;
         }
@@ -45,7 +45,7 @@ impl Cable {
 
     /// Notes that the subscriptions have changed, so that they are written soon.
     pub(super) fn changed(&mut self) {
-        if self.is_extended && self.guest.app().shared.is_some() {
+        if self.is_extended && self.authorized.app().shared.is_some() {
             let soon = Instant::now() + SHARE_AFTER;
             self.shares_at = Some(self.shares_at.map_or(soon, |at| at.min(soon)));
         }
@@ -63,10 +63,10 @@ impl Cable {
             return;
         }
         let all = self.to_keep();
-        let app = self.guest.app();
+        let app = self.authorized.app();
         let grace = app.config.timing.grace();
         self.write(all.clone(), grace + SLACK);
-        let connection = self.guest.session().connection();
+        let connection = self.authorized.session().connection();
         app.cables.put(Instant::now(), grace, connection, all);
     }
 
@@ -84,11 +84,11 @@ impl Cable {
 
     /// Writes in the background. A failed write is not repeated before the next change: the data only saves work.
     fn write(&self, all: Vec<KeptSubscription>, span: Duration) {
-        let app = self.guest.app();
+        let app = self.authorized.app();
         let (Some(store), true) = (app.shared.clone(), self.shares_at.is_some()) else {
             return;
         };
-        let Connection { session, epoch } = self.guest.session().connection();
+        let Connection { session, epoch } = self.authorized.session().connection();
         tokio::spawn(async move {
             let _ = store.keep(session, epoch, kept::written(&all), span).await;
         });

@@ -57,7 +57,7 @@ impl Cable {
         let is_present = it.is_present;
         let reference = Some(format!("s{ticket}").into());
         match &subject {
-            Subject::Place(channel) => {
+            Subject::Channel(channel) => {
                 let is_in = self.subscriptions.iter().any(|it| {
                     it.wish.subject == subject && it.is_present && it.state == State::Confirmed
                 });
@@ -68,20 +68,23 @@ impl Cable {
                     let shown = self.subscriptions.speaker(&subject);
                     let shown = shown.and_then(|it| it.meta.clone());
                     let said = meta.clone().or(shown);
-                    self.guest.join(channel.clone(), said, watch, reference)?;
+                    self.authorized
+                        .join(channel.clone(), said, watch, reference)?;
                     if let Some(meta) = meta {
                         self.subscriptions.say(ticket, meta);
                     }
                 } else {
                     let topic = Topic::Channel(channel.clone());
-                    self.guest.watch(topic, Watching::Whole, None, reference)?;
+                    self.authorized
+                        .watch(topic, Watching::Whole, None, reference)?;
                 }
             }
             Subject::Workspace(workspace) => {
                 let topic = Topic::Workspace(workspace.clone());
-                self.guest.watch(topic, Watching::Whole, None, reference)?;
+                self.authorized
+                    .watch(topic, Watching::Whole, None, reference)?;
             }
-            Subject::Statuses(users) => self.guest.watch_users(users.to_vec(), reference)?,
+            Subject::Statuses(users) => self.authorized.watch_users(users.to_vec(), reference)?,
         }
         if let Some(it) = self.subscriptions.of_ticket(ticket) {
             it.state = State::Asked;
@@ -103,7 +106,9 @@ impl Cable {
                 continue;
             };
             let is_in = match &wish.subject {
-                Subject::Place(channel) => self.guest.session().joined().any(|it| it == channel),
+                Subject::Channel(channel) => {
+                    self.authorized.session().joined().any(|it| it == channel)
+                }
                 Subject::Workspace(_) | Subject::Statuses(_) => false,
             };
             // A session that is still in the channel has its meta there already.
@@ -165,17 +170,17 @@ impl Cable {
         } = &owed;
         let is_needed = self.subscriptions.need(subject);
         let released = match subject {
-            Subject::Place(channel) if is_needed => self.settle_in(channel, subject, *has_spoken),
+            Subject::Channel(channel) if is_needed => self.settle_in(channel, subject, *has_spoken),
             _ if is_needed => Ok(()),
-            Subject::Place(channel) => self.guest.depart(channel.clone(), None),
+            Subject::Channel(channel) => self.authorized.depart(channel.clone(), None),
             Subject::Workspace(workspace) => {
                 let topic = Topic::Workspace(workspace.clone());
-                self.guest.unwatch(&topic, None)
+                self.authorized.unwatch(&topic, None)
             }
             Subject::Statuses(users) => {
                 let users = users.iter().filter(|it| !self.subscriptions.need_user(it));
                 let users: Vec<_> = users.cloned().collect();
-                self.guest.unwatch_users(&users, None)
+                self.authorized.unwatch_users(&users, None)
             }
         };
         if let Err(why) = released {
@@ -195,7 +200,7 @@ impl Cable {
             None => self.only_look(channel.clone()),
             Some(speaker) if has_spoken => {
                 let meta = speaker.meta.clone().unwrap_or_else(|| "{}".into());
-                self.guest.update(channel.clone(), meta, None)
+                self.authorized.update(channel.clone(), meta, None)
             }
             Some(_) => Ok(()),
         }
@@ -203,14 +208,14 @@ impl Cable {
 
     /// Leaves a channel, and goes on watching it.
     fn only_look(&mut self, channel: ChannelId) -> Result<(), Refused> {
-        if self.guest.session().joined().any(|it| *it == channel) {
-            self.guest.depart(channel.clone(), None)?;
+        if self.authorized.session().joined().any(|it| *it == channel) {
+            self.authorized.depart(channel.clone(), None)?;
         }
         let topic = Topic::Channel(channel);
-        if self.guest.session().watches_topic(&topic) {
+        if self.authorized.session().watches_topic(&topic) {
             return Ok(());
         }
-        self.guest.watch(topic, Watching::Whole, None, None)
+        self.authorized.watch(topic, Watching::Whole, None, None)
     }
 
     /// Tries again what the hub was too busy for.
@@ -231,10 +236,10 @@ impl Cable {
     /// Leaves the channels that the session is still in although nobody has subscribed to them again.
     pub(super) fn leave_strays(&mut self) {
         self.strays_at = None;
-        let joined: Vec<_> = self.guest.session().joined().cloned().collect();
+        let joined: Vec<_> = self.authorized.session().joined().cloned().collect();
         for channel in joined {
             self.release(Owed {
-                subject: Subject::Place(channel),
+                subject: Subject::Channel(channel),
                 has_spoken: false,
             });
         }

@@ -173,20 +173,20 @@ impl Subscription {
             | Event::Typing { topic, .. }
             | Event::Cursors { topic, .. }
             | Event::Broadcast { topic, .. } => match (&self.wish.subject, topic) {
-                (Subject::Place(it), Topic::Channel(channel)) => it == channel,
+                (Subject::Channel(it), Topic::Channel(channel)) => it == channel,
                 (Subject::Workspace(it), Topic::Workspace(workspace)) => it == workspace,
                 _ => false,
             },
-            Event::Face(face) => self.shows_user(&face.user),
+            Event::PublicView(public_view) => self.shows_user(&public_view.user),
             Event::Alone { .. } => false,
-            Event::Own(_) => matches!(self.wish.subject, Subject::Statuses(_)),
+            Event::OwnView(_) => matches!(self.wish.subject, Subject::Statuses(_)),
         }
     }
 
     fn shows_user(&self, user: &UserId) -> bool {
         match &self.wish.subject {
             Subject::Statuses(users) => users.binary_search(user).is_ok(),
-            Subject::Place(_) | Subject::Workspace(_) => false,
+            Subject::Channel(_) | Subject::Workspace(_) => false,
         }
     }
 }

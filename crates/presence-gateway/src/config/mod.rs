@@ -244,7 +244,7 @@ impl Config {
         };
         config.webhook = webhook::webhook(it, config.redis.is_some(), &config.pusher)?;
         config.check(&layers)?;
-        config.warnings = config.doubts();
+        config.warnings = config.warnings();
         config.explained = layers.explained();
         Ok(config)
     }
@@ -315,23 +315,23 @@ impl Config {
     }
 
     /// The warnings about values that are allowed but doubtful.
-    fn doubts(&self) -> Vec<String> {
-        let mut doubts = Vec::new();
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
         if self.jwt.is_open() {
-            doubts.push(
+            warnings.push(
                 "no key is configured: everybody on this machine is who they say, and may do everything".into(),
             );
         }
         if self.allowed_origins.any() {
-            doubts.push("allowed_origins is `*`: every page on the web may connect".into());
+            warnings.push("allowed_origins is `*`: every page on the web may connect".into());
         }
         if self.timing.ttl() * Timing::HIDDEN_FACTOR < Duration::from_secs(65) {
-            doubts.push(format!(
+            warnings.push(format!(
                 "a presence_ttl of {:?} times out background tabs, which are heard from once a minute: 13s would do",
                 self.timing.ttl()
             ));
         }
-        doubts
+        warnings
     }
 }
 
@@ -354,8 +354,8 @@ impl fmt::Display for Config {
             "closed: every client needs a token"
         };
         writeln!(f, "\n{mode}")?;
-        for doubt in &self.warnings {
-            writeln!(f, "warning: {doubt}")?;
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
         }
         Ok(())
     }

@@ -36,8 +36,8 @@ async fn who_has_not_said_who_they_are_stays_and_may_be_several_users_later() {
     let began = Instant::now();
     let mut gone = Vec::new();
     while gone.len() < 2 {
-        if let Delivery::Told(told) = eve.next().await
-            && let Event::Changes { changes, .. } = &*told.event
+        if let Delivery::Event(shared) = eve.next().await
+            && let Event::Changes { changes, .. } = &*shared.event
             && let [presence_core::Change::Left { person, reason }] = &changes[..]
         {
             gone.push((person.user.to_string(), *reason));
@@ -128,7 +128,7 @@ async fn who_stops_reading_amid_a_shared_frame_can_still_read_to_its_end() {
 /// Says who it is in each frame: `<user> <channel>` is to be there.
 struct Parrot {
     app: Arc<App>,
-    guests: Vec<Guest>,
+    sessions: Vec<Authorized>,
     ticks_at: Instant,
 }
 
@@ -180,30 +180,30 @@ impl Dialect for Parrot {
     async fn enter(app: Arc<App>, (): (), _: &mut Out) -> Result<Self, Farewell> {
         Ok(Parrot {
             app,
-            guests: Vec::new(),
+            sessions: Vec::new(),
             ticks_at: Instant::now() + Parrot::EVERY,
         })
     }
 
-    fn guests(&self) -> &[Guest] {
-        &self.guests
+    fn sessions(&self) -> &[Authorized] {
+        &self.sessions
     }
 
-    fn guests_mut(&mut self) -> &mut [Guest] {
-        &mut self.guests
+    fn sessions_mut(&mut self) -> &mut [Authorized] {
+        &mut self.sessions
     }
 
-    fn into_guests(self) -> Vec<Guest> {
-        self.guests
+    fn into_sessions(self) -> Vec<Authorized> {
+        self.sessions
     }
 
-    fn deliver(&mut self, guest: usize, delivery: Delivery, out: &mut Out) {
-        let Delivery::Told(told) = delivery else {
+    fn deliver(&mut self, authorized: usize, delivery: Delivery, out: &mut Out) {
+        let Delivery::Event(shared) = delivery else {
             return;
         };
-        let shared = told.encoded(0, |event| Bytes::from(said(event)));
-        if !shared.is_empty() {
-            out.push_shared(TEXT, format!("#{guest} ").as_bytes(), shared.clone());
+        let encoded = shared.encoded(0, |event| Bytes::from(said(event)));
+        if !encoded.is_empty() {
+            out.push_shared(TEXT, format!("#{authorized} ").as_bytes(), encoded.clone());
         }
     }
 
@@ -220,11 +220,11 @@ impl Dialect for Parrot {
             return Next::Continue;
         };
         let identity = identity(&self.app, user);
-        let entered = Guest::enter(self.app.clone(), identity, None).await;
-        let mut guest = entered.map_err(|why| why.message).unwrap();
+        let entered = Authorized::enter(self.app.clone(), identity, None).await;
+        let mut authorized = entered.map_err(|why| why.message).unwrap();
         let watch = Some(Default::default());
-        guest.join(channel, None, watch, None).unwrap();
-        self.guests.push(guest);
+        authorized.join(channel, None, watch, None).unwrap();
+        self.sessions.push(authorized);
         Next::Continue
     }
 

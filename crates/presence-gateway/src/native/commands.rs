@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use presence_client::wire::command::{self, Command};
 use presence_client::wire::event::{self, Answer};
-use presence_client::wire::{self, DecodeError, DecodeErrorKind, Mode, Place, Target};
+use presence_client::wire::{self, DecodeError, DecodeErrorKind, Mode, Target, TopicId};
 use presence_core::{
     ChannelId, Clock, Pointer, Timestamp, Topic, UserId, Watching, users::Activity,
 };
@@ -26,12 +26,12 @@ impl Native {
         frame: Result<Command, DecodeError>,
         out: &mut Out,
     ) -> Next {
-        let now = self.guest.app().now();
+        let now = self.authorized.app().now();
         let command = match frame {
             Ok(command) => command,
             Err(error) => {
                 let kind = error.kind;
-                let app = self.guest.app();
+                let app = self.authorized.app();
                 app.metrics.refused(error.code());
                 let message = wire::Event::Error(error.into());
                 out.push(self.encoding.encode(&message));
@@ -63,7 +63,7 @@ impl Native {
             return Next::Leave;
         }
         let ref_ = command.ref_().cloned();
-        let rates = &self.guest.app().config.rates;
+        let rates = &self.authorized.app().config.rates;
         if let Err(why) = self.buckets.take(now, class_of(&command), rates) {
             self.count(&why);
             out.push(self.encoding.error(why, ref_));
@@ -87,36 +87,36 @@ impl Native {
         reference: Option<Reference>,
         out: &mut Out,
     ) -> Result<(), Refused> {
-        let guest = &mut self.guest;
+        let authorized = &mut self.authorized;
         match command {
             Command::Join(it) => {
                 let watch = it.watch.unwrap_or(true);
                 let watch = watch.then(|| (watching(it.mode), it.have.map(clock)));
                 let meta = it.meta.map(wire::Json::into_text);
-                guest.join(channel(&it.channel)?, meta, watch, reference)
+                authorized.join(channel(&it.channel)?, meta, watch, reference)
             }
             Command::Update(it) => {
-                guest.update(channel(&it.channel)?, it.meta.into_text(), reference)
+                authorized.update(channel(&it.channel)?, it.meta.into_text(), reference)
             }
             Command::Leave(it) => {
-                guest.depart(channel(&it.channel.unwrap_or_default())?, reference)
+                authorized.depart(channel(&it.channel.unwrap_or_default())?, reference)
             }
             Command::Watch(it) => {
                 let (watching, have) = (watching(it.mode), it.have.map(clock));
                 match it.target {
-                    Target::Users(ids) => guest.watch_users(users(&ids)?, reference),
+                    Target::Users(ids) => authorized.watch_users(users(&ids)?, reference),
                     Target::Channel(id) => {
-                        guest.watch(topic_of_channel(&id)?, watching, have, reference)
+                        authorized.watch(topic_of_channel(&id)?, watching, have, reference)
                     }
                     Target::Workspace(id) => {
-                        guest.watch(topic_of_workspace(&id)?, watching, have, reference)
+                        authorized.watch(topic_of_workspace(&id)?, watching, have, reference)
                     }
                 }
             }
             Command::Unwatch(it) => match it.target {
-                Target::Users(ids) => guest.unwatch_users(&users(&ids)?, reference),
-                Target::Channel(id) => guest.unwatch(&topic_of_channel(&id)?, reference),
-                Target::Workspace(id) => guest.unwatch(&topic_of_workspace(&id)?, reference),
+                Target::Users(ids) => authorized.unwatch_users(&users(&ids)?, reference),
+                Target::Channel(id) => authorized.unwatch(&topic_of_channel(&id)?, reference),
+                Target::Workspace(id) => authorized.unwatch(&topic_of_workspace(&id)?, reference),
             },
             Command::Status(it) => {
                 let request = StatusRequest {
@@ -126,19 +126,19 @@ impl Native {
                     clear_after: it.clear_after.map(Duration::from_secs),
                     expires_at: it.expires_at.map(Timestamp::from_millis),
                 };
-                guest.choose(request, reference)
+                authorized.choose(request, reference)
             }
-            Command::Typing(it) => guest.typing(channel(&it.channel)?, it.typing, reference),
+            Command::Typing(it) => authorized.typing(channel(&it.channel)?, it.typing, reference),
             Command::Cursor(it) => {
                 let pointer = Pointer {
                     x: it.x,
                     y: it.y,
                     visible: it.visible.unwrap_or(true),
                 };
-                guest.point(channel(&it.channel)?, pointer, reference)
+                authorized.point(channel(&it.channel)?, pointer, reference)
             }
             Command::Selection(it) => {
-                guest.select(channel(&it.channel)?, (it.start, it.end), reference)
+                authorized.select(channel(&it.channel)?, (it.start, it.end), reference)
             }
             Command::Activity(it) => {
                 let activity = match it.activity {
@@ -146,11 +146,11 @@ impl Native {
                     wire::Activity::Idle => Activity::Idle,
                     wire::Activity::Hidden => Activity::Hidden,
                 };
-                guest.report(activity, reference)
+                authorized.report(activity, reference)
             }
             Command::Broadcast(it) => {
                 let payload = it.payload.map_or_else(|| "".into(), wire::Json::into_text);
-                guest.say(channel(&it.channel)?, &it.event, payload, reference)
+                authorized.say(channel(&it.channel)?, &it.event, payload, reference)
             }
             Command::List(it) => {
                 out.push(Box::pin(self.list(it)).await?);
@@ -162,7 +162,7 @@ impl Native {
             }
             // That something was heard is noted for every frame.
             Command::Heartbeat(_) => {
-                guest.grant(reference);
+                authorized.grant(reference);
                 Ok(())
             }
             Command::Ping(it) => {
@@ -174,10 +174,10 @@ impl Native {
                 Ok(())
             }
             Command::Authenticate(it) => {
-                let outcome = guest.authenticate(&it.token);
+                let outcome = authorized.authenticate(&it.token);
                 self.tell_lost(out);
                 outcome?;
-                self.guest.grant(reference);
+                self.authorized.grant(reference);
                 Ok(())
             }
         }
@@ -185,12 +185,12 @@ impl Native {
 
     async fn list(&self, it: command::List) -> Result<Bytes, Refused> {
         let topic = match &it.place {
-            Place::Channel(id) => topic_of_channel(id)?,
-            Place::Workspace(id) => topic_of_workspace(id)?,
+            TopicId::Channel(id) => topic_of_channel(id)?,
+            TopicId::Workspace(id) => topic_of_workspace(id)?,
         };
         let limit = it.limit.unwrap_or(request::PAGE);
         let offset = it.offset.unwrap_or(0);
-        let page = self.guest.list(topic, offset, limit).await?;
+        let page = self.authorized.list(topic, offset, limit).await?;
         let page = Answer::Page(event::Page {
             users: page.people.iter().map(|it| user_of(it)).collect(),
             total: page.total as u64,
@@ -201,8 +201,8 @@ impl Native {
     }
 
     async fn get(&self, it: command::Get) -> Result<Bytes, Refused> {
-        let faces = self.guest.faces(&users(&it.users)?).await?;
-        let statuses = faces.iter().map(user_status_of).collect();
+        let public_views = self.authorized.public_views(&users(&it.users)?).await?;
+        let statuses = public_views.iter().map(user_status_of).collect();
         Ok(self.answer(it.ref_, Answer::Statuses(event::Statuses { statuses })))
     }
 

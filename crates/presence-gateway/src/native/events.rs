@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::guest::Lost;
+use crate::authorized::Lost;
 use presence_client::wire::event;
-use presence_client::wire::{self, Epoch, Json, Mode, Place};
+use presence_client::wire::{self, Epoch, Json, Mode, TopicId};
 use presence_core::{
-    Change, Chosen, Clock, Cursor, DeviceKind, Event, Face, Look, Member, Owned, Person, Reason,
-    SessionId, Timestamp, Topic, UserId, Visible, color_of, users::Activity,
+    Change, Chosen, Clock, Cursor, DeviceKind, Event, Look, Member, OwnView, Person, PublicView,
+    Reason, SessionId, Timestamp, Topic, UserId, Visible, color_of, users::Activity,
 };
 
 /// The native event for `event`.
@@ -70,14 +70,14 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
             topic,
             clock,
             count,
-            faces,
+            sample,
         } => wire::Event::Summary(event::Summary {
             place: place_of(topic),
             epoch: Epoch(clock.epoch),
             version: clock.version,
             mode: Mode::Summary,
             count: *count as u64,
-            users: faces.iter().map(|it| user_of(it)).collect(),
+            users: sample.iter().map(|it| user_of(it)).collect(),
         }),
         Event::Typing {
             topic,
@@ -114,8 +114,8 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
             user_id: user.text(),
             session: session_of(*alias),
         }),
-        Event::Face(face) => wire::Event::Status(status_of(face)),
-        Event::Own(owned) => wire::Event::Own(own_of(owned, None)),
+        Event::PublicView(public_view) => wire::Event::Status(status_of(public_view)),
+        Event::OwnView(own_view) => wire::Event::Own(own_of(own_view, None)),
         Event::Alone { is_alone } => wire::Event::Health(event::Health {
             degraded: *is_alone,
         }),
@@ -125,15 +125,15 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
 /// What was lost, as the target of a watch.
 pub(super) fn target_of(lost: &Lost) -> wire::Target {
     match lost {
-        Lost::Place(Topic::Channel(channel)) => wire::Target::Channel(channel.to_string()),
-        Lost::Place(Topic::Workspace(workspace)) => wire::Target::Workspace(workspace.to_string()),
+        Lost::Topic(Topic::Channel(channel)) => wire::Target::Channel(channel.to_string()),
+        Lost::Topic(Topic::Workspace(workspace)) => wire::Target::Workspace(workspace.to_string()),
         Lost::Users(users) => wire::Target::Users(users.iter().map(UserId::to_string).collect()),
     }
 }
 
 /// The status of a user, as an answer to `presence:get`.
-pub(crate) fn user_status_of(face: &Face) -> event::UserStatus {
-    let status = status_of(face);
+pub(crate) fn user_status_of(public_view: &PublicView) -> event::UserStatus {
+    let status = status_of(public_view);
     event::UserStatus {
         user_id: status.user_id,
         status: status.status,
@@ -212,30 +212,30 @@ fn change_of(change: &Change) -> event::Change {
     }
 }
 
-fn status_of(face: &Face) -> event::Status {
+fn status_of(public_view: &PublicView) -> event::Status {
     event::Status {
-        epoch: Epoch(face.clock.epoch),
-        version: face.clock.version,
-        user_id: face.user.text(),
-        status: visible_of(face.look.status),
-        custom_message: face.look.message.clone(),
-        emoji: face.look.emoji.clone(),
-        last_seen: face.last_seen.map(Timestamp::as_millis),
-        devices: face.devices.iter().map(|&it| kind_of(it)).collect(),
+        epoch: Epoch(public_view.clock.epoch),
+        version: public_view.clock.version,
+        user_id: public_view.user.text(),
+        status: visible_of(public_view.look.status),
+        custom_message: public_view.look.message.clone(),
+        emoji: public_view.look.emoji.clone(),
+        last_seen: public_view.last_seen.map(Timestamp::as_millis),
+        devices: public_view.devices.iter().map(|&it| kind_of(it)).collect(),
     }
 }
 
 /// What a user sees of themselves, told to `session`.
-pub(super) fn own_of(owned: &Owned, session: Option<SessionId>) -> event::Own {
+pub(super) fn own_of(own_view: &OwnView, session: Option<SessionId>) -> event::Own {
     event::Own {
-        user_id: owned.user.text(),
-        status: chosen_of(owned.chosen),
-        shown: visible_of(owned.shown),
-        custom_message: owned.message.clone(),
-        emoji: owned.emoji.clone(),
-        expires_at: owned.expires_at.map(Timestamp::as_millis),
-        revision: owned.revision,
-        devices: owned
+        user_id: own_view.user.text(),
+        status: chosen_of(own_view.chosen),
+        shown: visible_of(own_view.shown),
+        custom_message: own_view.message.clone(),
+        emoji: own_view.emoji.clone(),
+        expires_at: own_view.expires_at.map(Timestamp::as_millis),
+        revision: own_view.revision,
+        devices: own_view
             .devices
             .iter()
             .map(|device| event::OwnDevice {
@@ -245,7 +245,7 @@ pub(super) fn own_of(owned: &Owned, session: Option<SessionId>) -> event::Own {
                 sessions: device.sessions as u64,
             })
             .collect(),
-        session: session.map(|it| session_of(owned.alias_of(it))),
+        session: session.map(|it| session_of(own_view.alias_of(it))),
     }
 }
 
@@ -263,10 +263,10 @@ fn cursor_of(cursor: &Cursor) -> event::Cursor {
     }
 }
 
-fn place_of(topic: &Topic) -> Place {
+fn place_of(topic: &Topic) -> TopicId {
     match topic {
-        Topic::Channel(channel) => Place::Channel(channel.text()),
-        Topic::Workspace(workspace) => Place::Workspace(workspace.text()),
+        Topic::Channel(channel) => TopicId::Channel(channel.text()),
+        Topic::Workspace(workspace) => TopicId::Workspace(workspace.text()),
     }
 }
 

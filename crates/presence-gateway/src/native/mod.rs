@@ -17,10 +17,10 @@ use presence_hub::{Delivery, Reference};
 use self::closing::code_of;
 use self::events::{event_of, own_of, session_of, target_of};
 use crate::app::App;
+use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
 use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
 use crate::frame::{BINARY, TEXT, frame};
-use crate::guest::Guest;
 use crate::http::{self, Answer};
 use crate::identity::Identity;
 use crate::out::Out;
@@ -30,7 +30,7 @@ use crate::request::Refused;
 /// The native side of one connection.
 pub(crate) struct Native {
     encoding: Encoding,
-    guest: Guest,
+    authorized: Authorized,
     buckets: Buckets,
 }
 
@@ -80,12 +80,12 @@ impl Dialect for Native {
             resume,
         } = hello;
         let entered = match identity {
-            Ok(identity) => Guest::enter(app.clone(), identity, resume.as_deref()).await,
+            Ok(identity) => Authorized::enter(app.clone(), identity, resume.as_deref()).await,
             Err(why) => Err(why),
         };
         match entered {
-            Ok(guest) => {
-                let mut native = Native::new(encoding, guest);
+            Ok(authorized) => {
+                let mut native = Native::new(encoding, authorized);
                 out.push(native.hello());
                 native.tell_lost(out);
                 Ok(native)
@@ -99,29 +99,32 @@ impl Dialect for Native {
         }
     }
 
-    fn guests(&self) -> &[Guest] {
-        std::slice::from_ref(&self.guest)
+    fn sessions(&self) -> &[Authorized] {
+        std::slice::from_ref(&self.authorized)
     }
 
-    fn guests_mut(&mut self) -> &mut [Guest] {
-        std::slice::from_mut(&mut self.guest)
+    fn sessions_mut(&mut self) -> &mut [Authorized] {
+        std::slice::from_mut(&mut self.authorized)
     }
 
-    fn into_guests(self) -> Vec<Guest> {
-        vec![self.guest]
+    fn into_sessions(self) -> Vec<Authorized> {
+        vec![self.authorized]
     }
 
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
-            Delivery::Told(told) => {
-                if let Event::Own(owned) = &*told.event {
+            Delivery::Event(shared) => {
+                if let Event::OwnView(own_view) = &*shared.event {
                     // Each session is told what it is called.
-                    let own = own_of(owned, Some(self.guest.session().connection().session));
+                    let own = own_of(
+                        own_view,
+                        Some(self.authorized.session().connection().session),
+                    );
                     return out.push(self.encoding.encode(&wire::Event::Own(own)));
                 }
                 let encode = |event: &_| self.encoding.encode(&event_of(event));
                 let slot = self.encoding.slot();
-                out.push(told.encoded(slot as usize, encode).clone());
+                out.push(shared.encoded(slot as usize, encode).clone());
             }
             Delivery::Granted(reference) => out.push(self.encoding.encode(&ok(&reference, None))),
             Delivery::Refused(reference, why) => {
@@ -155,25 +158,25 @@ impl Dialect for Native {
 }
 
 impl Native {
-    pub(crate) fn new(encoding: Encoding, guest: Guest) -> Self {
+    pub(crate) fn new(encoding: Encoding, authorized: Authorized) -> Self {
         Native {
             encoding,
-            guest,
+            authorized,
             buckets: Buckets::full(),
         }
     }
 
     /// The first frame of a connection, `presence:hello` or `presence:restored`.
     pub(crate) fn hello(&self) -> Bytes {
-        let (app, session) = (self.guest.app(), self.guest.session());
-        let identity = self.guest.identity();
+        let (app, session) = (self.authorized.app(), self.authorized.session());
+        let identity = self.authorized.identity();
         let settings = app.hub.settings();
         let limits = &app.config.socket;
         let hello = event::Hello {
             session: session_of(session.alias()),
-            resume: self.guest.resume_token().into(),
+            resume: self.authorized.resume_token().into(),
             user_id: identity.user.text(),
-            device_id: self.guest.device().text(),
+            device_id: self.authorized.device().text(),
             workspaces: identity.workspaces.iter().map(|it| it.text()).collect(),
             now: app.now().as_millis(),
             heartbeat_interval: millis(settings.timing.heartbeat()),
@@ -197,7 +200,7 @@ impl Native {
 
     /// Sends `presence:removed` for each thing that the token no longer allows.
     fn tell_lost(&mut self, out: &mut Out) {
-        for lost in self.guest.take_lost() {
+        for lost in self.authorized.take_lost() {
             let target = target_of(&lost);
             let removed = wire::Event::Removed(event::Removed { target });
             out.push(self.encoding.encode(&removed));
@@ -206,7 +209,7 @@ impl Native {
 
     /// Counts a refusal in the metrics.
     fn count(&self, why: &Refused) {
-        self.guest.app().metrics.refused(why.code);
+        self.authorized.app().metrics.refused(why.code);
     }
 }
 

@@ -15,9 +15,9 @@ use super::door::{Text, read};
 use super::events::{InBase64, is_reserved, seconds};
 use super::joining::Asking;
 use super::service::removed;
-use super::topics::Place;
+use super::topics::PhoenixTopic;
 use super::wire::{self, Denied, Message, Payload, json};
-use crate::guest::Lost;
+use crate::authorized::Lost;
 use crate::out::Out;
 use crate::rates::Class;
 use crate::request::{self, Refused, StatusRequest};
@@ -26,7 +26,7 @@ impl Phoenix {
     /// Does what a message to a joined topic asks for. The answer comes once it is done.
     pub(super) async fn push(
         &mut self,
-        place: Place,
+        place: PhoenixTopic,
         message: &Message<'_>,
         out: &mut Out,
     ) -> Result<(), Denied> {
@@ -35,47 +35,47 @@ impl Phoenix {
         match (place, &*message.event) {
             (_, "access_token") => {
                 let Renewal { access_token } = read(message.payload)?;
-                let outcome = self.guest()?.authenticate(&access_token);
+                let outcome = self.authorized()?.authenticate(&access_token);
                 self.close_what_is_not_allowed(out);
                 outcome?;
-                self.guest()?.grant(reference(Asking::Push));
+                self.authorized()?.grant(reference(Asking::Push));
                 Ok(())
             }
-            (Place::Roster(Topic::Workspace(workspace)), "get_online_users") => {
+            (PhoenixTopic::Roster(Topic::Workspace(workspace)), "get_online_users") => {
                 let topic = Topic::Workspace(workspace);
                 self.list(topic, message, out).await
             }
-            (Place::Roster(Topic::Channel(channel)), _) => {
+            (PhoenixTopic::Roster(Topic::Channel(channel)), _) => {
                 self.push_to_channel(channel, message, reference(Asking::Push))
             }
-            (Place::Service(_), "get_online_users") => {
+            (PhoenixTopic::Service(_), "get_online_users") => {
                 let workspace = self.service.as_ref().and_then(|it| it.workspace.clone());
                 let workspace =
                     workspace.ok_or_else(|| Refused::invalid("workspace_id", "is missing"))?;
                 let topic = Topic::Workspace(workspace);
                 self.list(topic, message, out).await
             }
-            (Place::Service(_), "set_status") => {
+            (PhoenixTopic::Service(_), "set_status") => {
                 let status: SetStatus = read(message.payload)?;
                 Ok(self
-                    .guest()?
+                    .authorized()?
                     .choose(status.into(), reference(Asking::Push))?)
             }
-            (Place::Service(_), event @ ("typing_start" | "typing_stop")) => {
+            (PhoenixTopic::Service(_), event @ ("typing_start" | "typing_stop")) => {
                 let channel = channel(message.payload)?;
                 let typing = event == "typing_start";
                 Ok(self
-                    .guest()?
+                    .authorized()?
                     .typing(channel, typing, reference(Asking::Push))?)
             }
-            (Place::Service(_), "join_channel") => {
+            (PhoenixTopic::Service(_), "join_channel") => {
                 let channel = channel(message.payload)?;
                 // Also for a push without a reference: a refusal removes the channel from the list.
                 let head = head.as_deref().unwrap_or_default();
                 let reference = Asking::Channel(channel.clone()).reference(head);
                 self.join_by_service(channel, Some(reference))
             }
-            (Place::Service(_), "leave_channel") => {
+            (PhoenixTopic::Service(_), "leave_channel") => {
                 let channel = channel(message.payload)?;
                 let service = self.service.as_mut();
                 let channels = service.map(|it| &mut it.channels);
@@ -84,7 +84,7 @@ impl Phoenix {
                 if let Some(channel) = known {
                     self.leave_by_service(channel).await;
                 }
-                self.guest()?.grant(reference(Asking::Push));
+                self.authorized()?.grant(reference(Asking::Push));
                 Ok(())
             }
             (_, event) => {
@@ -99,30 +99,30 @@ impl Phoenix {
         message: &Message<'_>,
         reference: Option<Reference>,
     ) -> Result<(), Denied> {
-        let guest = self.guest()?;
+        let authorized = self.authorized()?;
         match &*message.event {
             event @ ("typing_start" | "typing_stop") => {
-                guest.typing(channel, event == "typing_start", reference)?;
+                authorized.typing(channel, event == "typing_start", reference)?;
             }
             "cursor" => {
                 let Cursor { x, y, visible } = read(message.payload)?;
                 let visible = visible.unwrap_or(true);
-                guest.point(channel, Pointer { x, y, visible }, reference)?;
+                authorized.point(channel, Pointer { x, y, visible }, reference)?;
             }
             "selection" => {
                 let Selection { start, end } = read(message.payload)?;
-                guest.select(channel, (start, end), reference)?;
+                authorized.select(channel, (start, end), reference)?;
             }
             "update_meta" => {
                 let Payload::Json(meta) = message.payload else {
                     return Err(Refused::invalid("payload", "must be JSON").into());
                 };
-                guest.update(channel, request::json(meta, "meta")?, reference)?;
+                authorized.update(channel, request::json(meta, "meta")?, reference)?;
             }
             event if is_reserved(event) => {
                 return Err(Refused::invalid("event", "is a reserved name").into());
             }
-            event => guest.say(channel, event, said(message.payload)?, reference)?,
+            event => authorized.say(channel, event, said(message.payload)?, reference)?,
         }
         Ok(())
     }
@@ -134,13 +134,13 @@ impl Phoenix {
     ) -> Result<(), Denied> {
         let topic = Topic::Channel(channel.clone());
         let is_member = self.topics.of(&topic).is_some_and(|it| it.is_member);
-        let guest = self.guest()?;
+        let authorized = self.authorized()?;
         match is_member {
             // The session is in the channel already, and keeps its meta.
-            true => guest.grant(reference),
+            true => authorized.grant(reference),
             false => {
                 let watch = Some(Default::default());
-                guest.join(channel.clone(), None, watch, reference)?;
+                authorized.join(channel.clone(), None, watch, reference)?;
             }
         }
         if let Some(service) = &mut self.service
@@ -159,7 +159,7 @@ impl Phoenix {
     ) -> Result<(), Denied> {
         let Page { limit, offset } = read(message.payload)?;
         let (limit, offset) = (limit.unwrap_or(request::PAGE), offset.unwrap_or(0));
-        let page = Box::pin(self.guest()?.list(topic, offset, limit)).await?;
+        let page = Box::pin(self.authorized()?.list(topic, offset, limit)).await?;
         let users = page.people.iter().map(|it| Online {
             id: it.user.as_str(),
             timestamp: seconds(it.joined_at),
@@ -178,15 +178,15 @@ impl Phoenix {
 
     /// Closes the topics that a fresh token no longer allows.
     fn close_what_is_not_allowed(&mut self, out: &mut Out) {
-        let Some(guest) = &mut self.guest else {
+        let Some(authorized) = &mut self.authorized else {
             return;
         };
-        let lost = guest.take_lost();
-        let session = guest.session();
+        let lost = authorized.take_lost();
+        let session = authorized.session();
         let gone = self.topics.take_unless(|it| match &it.place {
-            Place::Roster(topic) => session.watches_topic(topic),
-            Place::User(user) => session.watches_user(user),
-            Place::Service(_) => true,
+            PhoenixTopic::Roster(topic) => session.watches_topic(topic),
+            PhoenixTopic::User(user) => session.watches_user(user),
+            PhoenixTopic::Service(_) => true,
         });
         for joined in gone {
             wire::send(out, &joined.close_head(), "{}");
@@ -201,7 +201,7 @@ impl Phoenix {
         service.watches &= watched.is_some_and(|it| session.watches_topic(&it));
         // Places that it heard of on the service topic only: no topic of their own is closed.
         for lost in lost {
-            if let Lost::Place(topic) = lost {
+            if let Lost::Topic(topic) = lost {
                 let head = format!("{}\"presence_update\",", service.address());
                 wire::send(out, &head, &removed(&topic, session.user()));
             }
@@ -210,7 +210,7 @@ impl Phoenix {
 }
 
 /// The class of a push, for the rates.
-pub(super) fn class_of(place: &Place, event: &str) -> Class {
+pub(super) fn class_of(place: &PhoenixTopic, event: &str) -> Class {
     match (place, event) {
         (_, "typing_start" | "typing_stop") => Class::Typing,
         (_, "cursor" | "selection") => Class::Cursor,
@@ -218,7 +218,7 @@ pub(super) fn class_of(place: &Place, event: &str) -> Class {
         (_, "get_online_users") => Class::Query,
         (_, "set_status") => Class::Status,
         (_, "access_token") => Class::Other,
-        (Place::Roster(Topic::Channel(_)), _) => Class::Broadcast,
+        (PhoenixTopic::Roster(Topic::Channel(_)), _) => Class::Broadcast,
         _ => Class::Other,
     }
 }

@@ -15,11 +15,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Number;
 use serde_json::value::RawValue;
 
-use super::topics::Place;
+use super::topics::PhoenixTopic;
 use super::wire::{Denied, Payload, json};
 use crate::app::App;
+use crate::authorized::Authorized;
 use crate::dialect::Handshake;
-use crate::guest::Guest;
 use crate::http::{self, Answer, Query};
 use crate::identity::{Asked, Identity};
 use crate::request::{self, Refused, whole_number};
@@ -87,16 +87,16 @@ impl Door {
         &self,
         app: &Arc<App>,
         params: &Params<'_>,
-        place: &Place,
-    ) -> Result<Guest, Denied> {
+        place: &PhoenixTopic,
+    ) -> Result<Authorized, Denied> {
         let identity = self.identity(app, params, place)?;
         let first = match place {
-            Place::Roster(topic @ Topic::Channel(_)) if params.watch != Some(true) => {
+            PhoenixTopic::Roster(topic @ Topic::Channel(_)) if params.watch != Some(true) => {
                 Some((topic.clone(), params.meta().ok()))
             }
             _ => None,
         };
-        Guest::enter_like(app.clone(), identity, first)
+        Authorized::enter_like(app.clone(), identity, first)
             .await
             .map_err(|why| {
                 app.metrics.refused(why.code);
@@ -104,7 +104,12 @@ impl Door {
             })
     }
 
-    fn identity(&self, app: &App, params: &Params<'_>, place: &Place) -> Result<Identity, Refused> {
+    fn identity(
+        &self,
+        app: &App,
+        params: &Params<'_>,
+        place: &PhoenixTopic,
+    ) -> Result<Identity, Refused> {
         let said = &self.said;
         let device_id = said.device_id.as_deref().or(text(&params.device_id));
         if let Some(identity) = &self.identity {
@@ -115,7 +120,7 @@ impl Door {
             return Ok(identity);
         }
         let namesake = match place {
-            Place::Service(user) => Some(user.as_str()),
+            PhoenixTopic::Service(user) => Some(user.as_str()),
             _ => None,
         };
         let asked = Asked {

@@ -2,11 +2,11 @@
 //! their own join at the beginning of a `presence_state`.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use presence_core::{Cursor, DeviceKind, Event, Face, SessionId, Timestamp, Topic, UserId};
+use presence_core::{Cursor, DeviceKind, Event, PublicView, SessionId, Timestamp, Topic, UserId};
 use serde::Serialize;
 
 use super::presences;
-use super::topics::Place;
+use super::topics::PhoenixTopic;
 use super::wire::{broadcast, broadcast_bytes, json};
 
 /// The content of [`Slot::PhoenixTopic`](crate::dialect::Slot::PhoenixTopic): what clients that have joined the
@@ -70,13 +70,13 @@ pub(super) fn on_topic(event: &Event) -> Bytes {
         Event::Summary {
             topic,
             count,
-            faces,
+            sample,
             ..
         } => {
-            let state = format!(r#""presence_state",{}]"#, presences::state(faces));
+            let state = format!(r#""presence_state",{}]"#, presences::state(sample));
             let summary = json(&Summary {
                 count: *count,
-                listed: faces.len(),
+                listed: sample.len(),
             });
             let summary = broadcast(&name(topic), "presence_summary", &summary);
             OnTopic::slot(&state, &[summary])
@@ -106,12 +106,12 @@ pub(super) fn on_topic(event: &Event) -> Bytes {
             Some(frame) => frames(&[frame]),
             None => Bytes::new(),
         },
-        Event::Face(face) => {
-            let topic = Place::User(face.user.clone()).to_string();
-            let payload = json(&Status::of(face));
+        Event::PublicView(public_view) => {
+            let topic = PhoenixTopic::User(public_view.user.clone()).to_string();
+            let payload = json(&Status::of(public_view));
             frames(&[broadcast(&topic, "status_update", &payload)])
         }
-        Event::Anew { .. } | Event::Own(_) | Event::Alone { .. } => Bytes::new(),
+        Event::Anew { .. } | Event::OwnView(_) | Event::Alone { .. } => Bytes::new(),
     }
 }
 
@@ -179,7 +179,7 @@ fn cursors_frame(topic: &Topic, cursors: &[Cursor], gone: &[SessionId]) -> Bytes
 }
 
 fn name(topic: &Topic) -> String {
-    Place::Roster(topic.clone()).to_string()
+    PhoenixTopic::Roster(topic.clone()).to_string()
 }
 
 fn ids(users: &[UserId]) -> Vec<&str> {
@@ -256,14 +256,14 @@ pub(super) struct Status<'a> {
 }
 
 impl<'a> Status<'a> {
-    pub(super) fn of(face: &'a Face) -> Self {
+    pub(super) fn of(public_view: &'a PublicView) -> Self {
         Status {
-            user_id: face.user.as_str(),
-            status: face.look.status.as_str(),
-            custom_message: face.look.message.as_deref(),
-            emoji: face.look.emoji.as_deref(),
-            last_seen: face.last_seen.map(seconds),
-            devices: face
+            user_id: public_view.user.as_str(),
+            status: public_view.look.status.as_str(),
+            custom_message: public_view.look.message.as_deref(),
+            emoji: public_view.look.emoji.as_deref(),
+            last_seen: public_view.last_seen.map(seconds),
+            devices: public_view
                 .devices
                 .iter()
                 .map(|it| DeviceKind::as_str(*it))

@@ -10,11 +10,11 @@ use tokio::time::sleep;
 use super::Phoenix;
 use super::door::{Params, Text};
 use super::service::Service;
-use super::topics::{Joined, Place};
+use super::topics::{Joined, PhoenixTopic};
 use super::wire::{self, Denied, Message, Ref};
+use crate::authorized::Authorized;
 use crate::closing::Why;
 use crate::dialect::Next;
-use crate::guest::Guest;
 use crate::out::Out;
 use crate::request::{self, Refused};
 
@@ -29,7 +29,7 @@ impl Phoenix {
         head: &str,
         out: &mut Out,
     ) -> Result<Next, Denied> {
-        let place = Place::parse(&message.topic).ok_or(Denied::UNMATCHED_TOPIC)?;
+        let place = PhoenixTopic::parse(&message.topic).ok_or(Denied::UNMATCHED_TOPIC)?;
         let join_ref = message.join_ref.clone().or_else(|| message.ref_.clone());
         let join_ref = join_ref.map_or_else(|| Ref::text(""), Ref::into_owned);
         let params = Params::read(message.payload)?;
@@ -37,7 +37,7 @@ impl Phoenix {
             if door.has_expired(&self.app) {
                 return Ok(Next::Close(Why::Expired.into()));
             }
-            self.guest = Some(door.enter(&self.app, &params, &place).await?);
+            self.authorized = Some(door.enter(&self.app, &params, &place).await?);
             self.door = None;
         }
         let before = self.topics.remove(&place);
@@ -66,22 +66,24 @@ impl Phoenix {
     /// Asks the hub for what a join is about. Returns whether the join makes its user a member of a channel.
     fn enter(
         &mut self,
-        place: &Place,
+        place: &PhoenixTopic,
         params: &Params<'_>,
         was_member: bool,
         head: &str,
     ) -> Result<bool, Denied> {
         match place {
-            Place::Roster(Topic::Channel(channel)) => {
+            PhoenixTopic::Roster(Topic::Channel(channel)) => {
                 return self.enter_channel(channel.clone(), params, was_member, head);
             }
-            Place::Roster(topic) => self.watch(topic.clone(), Asking::Join.reference(head))?,
-            Place::User(user) => {
+            PhoenixTopic::Roster(topic) => {
+                self.watch(topic.clone(), Asking::Join.reference(head))?
+            }
+            PhoenixTopic::User(user) => {
                 let reference = Asking::Join.reference(head);
                 let users = vec![user.clone()];
-                self.guest()?.watch_users(users, Some(reference))?;
+                self.authorized()?.watch_users(users, Some(reference))?;
             }
-            Place::Service(user) => self.enter_service(user.clone(), params, head)?,
+            PhoenixTopic::Service(user) => self.enter_service(user.clone(), params, head)?,
         }
         Ok(false)
     }
@@ -98,12 +100,12 @@ impl Phoenix {
         if params.watch != Some(true) {
             let meta = params.meta()?;
             let watch = Some((Watching::Full, None));
-            self.guest()?
+            self.authorized()?
                 .join(channel, Some(meta), watch, Some(reference))?;
             return Ok(true);
         }
         if was_member && !self.is_in_by_service(&channel) {
-            self.guest()?.depart(channel.clone(), None)?;
+            self.authorized()?.depart(channel.clone(), None)?;
         }
         self.watch(Topic::Channel(channel), reference)?;
         Ok(false)
@@ -116,8 +118,8 @@ impl Phoenix {
         head: &str,
     ) -> Result<(), Denied> {
         self.is_user(params)?;
-        let guest = self.guest()?;
-        if guest.identity().user != user {
+        let authorized = self.authorized()?;
+        if authorized.identity().user != user {
             return Err(Denied::UNAUTHORIZED);
         }
         let reference = Asking::Service.reference(head);
@@ -125,12 +127,12 @@ impl Phoenix {
             Some(Text(id)) => {
                 let workspace: WorkspaceId = request::id("workspace_id", id)?;
                 let topic = Topic::Workspace(workspace.clone());
-                guest.watch(topic, Watching::Full, None, Some(reference))?;
+                authorized.watch(topic, Watching::Full, None, Some(reference))?;
                 Some(workspace)
             }
             None => {
-                let own = guest.identity().workspaces.first().cloned();
-                guest.grant(Some(reference));
+                let own = authorized.identity().workspaces.first().cloned();
+                authorized.grant(Some(reference));
                 own
             }
         };
@@ -146,13 +148,13 @@ impl Phoenix {
     }
 
     fn watch(&mut self, topic: Topic, reference: Reference) -> Result<(), Denied> {
-        let guest = self.guest()?;
-        Ok(guest.watch(topic, Watching::Full, None, Some(reference))?)
+        let authorized = self.authorized()?;
+        Ok(authorized.watch(topic, Watching::Full, None, Some(reference))?)
     }
 
     /// Checks that a join without tokens does not name another user than this connection has.
     fn is_user(&mut self, params: &Params<'_>) -> Result<(), Denied> {
-        let identity = self.guest()?.identity();
+        let identity = self.authorized()?.identity();
         match &params.user_id {
             Some(Text(user)) if identity.open && user != identity.user.as_str() => {
                 Err(Denied::UNAUTHORIZED)
@@ -163,7 +165,7 @@ impl Phoenix {
 
     /// Leaves a topic. A topic that the client has not joined counts as left already.
     pub(super) async fn leave(&mut self, message: &Message<'_>, out: &mut Out) {
-        let place = Place::parse(&message.topic);
+        let place = PhoenixTopic::parse(&message.topic);
         let joined = place.and_then(|it| self.topics.remove(&it));
         let joined = match joined {
             Some(joined) if message.is_for(&joined.join_ref) => Some(joined),
@@ -185,21 +187,24 @@ impl Phoenix {
     /// Releases what a topic was joined for, unless something else needs it.
     pub(super) async fn release(&mut self, joined: Joined) {
         match joined.place {
-            Place::Roster(Topic::Channel(channel)) => {
+            PhoenixTopic::Roster(Topic::Channel(channel)) => {
                 if !self.is_in_by_service(&channel) {
                     self.go_from(channel, joined.is_member).await;
                 }
             }
-            Place::Roster(topic) => {
+            PhoenixTopic::Roster(topic) => {
                 if !self.is_watched_by_service(&topic) {
-                    self.surely(|guest| guest.unwatch(&topic, None)).await;
+                    self.surely(|authorized| authorized.unwatch(&topic, None))
+                        .await;
                 }
             }
-            Place::User(user) => {
-                self.surely(|guest| guest.unwatch_users(std::slice::from_ref(&user), None))
-                    .await;
+            PhoenixTopic::User(user) => {
+                self.surely(|authorized| {
+                    authorized.unwatch_users(std::slice::from_ref(&user), None)
+                })
+                .await;
             }
-            Place::Service(_) => {
+            PhoenixTopic::Service(_) => {
                 let Some(service) = self.service.take() else {
                     return;
                 };
@@ -209,7 +214,8 @@ impl Phoenix {
                 if let (true, Some(workspace)) = (service.watches, service.workspace) {
                     let topic = Topic::Workspace(workspace);
                     if self.topics.of(&topic).is_none() {
-                        self.surely(|guest| guest.unwatch(&topic, None)).await;
+                        self.surely(|authorized| authorized.unwatch(&topic, None))
+                            .await;
                     }
                 }
             }
@@ -224,8 +230,10 @@ impl Phoenix {
             Some(true) => {}
             Some(false) => {
                 self.go_from(channel, true).await;
-                self.surely(|guest| guest.watch(topic.clone(), Watching::Full, None, None))
-                    .await;
+                self.surely(|authorized| {
+                    authorized.watch(topic.clone(), Watching::Full, None, None)
+                })
+                .await;
             }
             None => self.go_from(channel, true).await,
         }
@@ -233,9 +241,9 @@ impl Phoenix {
 
     async fn go_from(&mut self, channel: ChannelId, is_member: bool) {
         let topic = Topic::Channel(channel.clone());
-        self.surely(|guest| match is_member {
-            true => guest.depart(channel.clone(), None),
-            false => guest.unwatch(&topic, None),
+        self.surely(|authorized| match is_member {
+            true => authorized.depart(channel.clone(), None),
+            false => authorized.unwatch(&topic, None),
         })
         .await;
     }
@@ -253,12 +261,12 @@ impl Phoenix {
     }
 
     /// Repeats `it` while the hub is busy: a client that has left cannot be told to try again.
-    async fn surely(&mut self, mut it: impl FnMut(&mut Guest) -> Result<(), Refused>) {
-        let Some(guest) = &mut self.guest else {
+    async fn surely(&mut self, mut it: impl FnMut(&mut Authorized) -> Result<(), Refused>) {
+        let Some(authorized) = &mut self.authorized else {
             return;
         };
         for _ in 0..TRIES {
-            match it(guest) {
+            match it(authorized) {
                 Err(why) if why.code == ErrorCode::Overloaded => {
                     sleep(why.retry_after.unwrap_or(Duration::from_millis(50))).await;
                 }

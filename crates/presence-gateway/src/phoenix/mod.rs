@@ -21,19 +21,19 @@ mod service;
 use std::sync::Arc;
 
 use presence_client::wire::{ErrorCode, mend};
-use presence_hub::{Delivery, Told};
+use presence_hub::{Delivery, SharedEvent};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::commands::class_of;
 use self::door::Door;
 use self::service::Service;
-use self::topics::{Place, Topics};
+use self::topics::{PhoenixTopic, Topics};
 use self::wire::{Denied, Message, deny, reply};
 use crate::app::App;
+use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
 use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next};
-use crate::guest::Guest;
 use crate::http::Answer;
 use crate::out::Out;
 use crate::rates::{Buckets, Class};
@@ -47,12 +47,12 @@ pub(crate) struct Phoenix {
     app: Arc<App>,
     /// What the client said in its handshake, until it has joined a topic.
     door: Option<Box<Door>>,
-    guest: Option<Guest>,
+    authorized: Option<Authorized>,
     topics: Topics,
     /// `Some` while the client has joined its service topic.
     service: Option<Box<Service>>,
     /// The last event about its own user.
-    own: Option<Arc<Told>>,
+    own: Option<Arc<SharedEvent>>,
     buckets: Buckets,
 }
 
@@ -73,21 +73,21 @@ impl Dialect for Phoenix {
         Ok(Phoenix::new(app, hello))
     }
 
-    fn guests(&self) -> &[Guest] {
-        self.guest.as_slice()
+    fn sessions(&self) -> &[Authorized] {
+        self.authorized.as_slice()
     }
 
-    fn guests_mut(&mut self) -> &mut [Guest] {
-        self.guest.as_mut_slice()
+    fn sessions_mut(&mut self) -> &mut [Authorized] {
+        self.authorized.as_mut_slice()
     }
 
-    fn into_guests(self) -> Vec<Guest> {
-        self.guest.into_iter().collect()
+    fn into_sessions(self) -> Vec<Authorized> {
+        self.authorized.into_iter().collect()
     }
 
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
-            Delivery::Told(told) => self.tell(told, out),
+            Delivery::Event(shared) => self.tell(shared, out),
             Delivery::Granted(reference) => self.granted(&reference, out),
             Delivery::Refused(reference, why) => self.refused(reference, Refused::from(why), out),
             Delivery::Ended(_) => {}
@@ -131,7 +131,7 @@ impl Phoenix {
         Phoenix {
             app,
             door: Some(door),
-            guest: None,
+            authorized: None,
             topics: Topics::default(),
             service: None,
             own: None,
@@ -139,13 +139,13 @@ impl Phoenix {
         }
     }
 
-    /// The guest, which exists once the client has joined a topic.
-    fn guest(&mut self) -> Result<&mut Guest, Denied> {
-        self.guest.as_mut().ok_or(Denied::UNMATCHED_TOPIC)
+    /// The authorized session, which exists once the client has joined a topic.
+    fn authorized(&mut self) -> Result<&mut Authorized, Denied> {
+        self.authorized.as_mut().ok_or(Denied::UNMATCHED_TOPIC)
     }
 
     async fn obey(&mut self, message: &Message<'_>, out: &mut Out) -> Next {
-        let place = Place::parse(&message.topic);
+        let place = PhoenixTopic::parse(&message.topic);
         let class = match (&*message.event, &place) {
             ("phx_join", _) => Class::Join,
             // Leaving a joined topic does not count against the rates; leaving another topic does.

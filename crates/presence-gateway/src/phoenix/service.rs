@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use presence_core::{
-    Change, ChannelId, Event, Look, Owned, Person, Reason, SessionId, Topic, UserId, Visible,
+    Change, ChannelId, Event, Look, OwnView, Person, Reason, SessionId, Topic, UserId, Visible,
     WorkspaceId,
 };
 use serde::Serialize;
 
 use super::events::{Status, seconds};
-use super::topics::Place;
+use super::topics::PhoenixTopic;
 use super::wire::{self, json};
 
 /// The state of a client that has joined its service topic.
 #[derive(Debug)]
 pub(super) struct Service {
-    pub(super) place: Place,
+    pub(super) place: PhoenixTopic,
     /// The workspace whose online list it asks for.
     pub(super) workspace: Option<WorkspaceId>,
     /// Whether it watches that workspace.
@@ -33,7 +33,7 @@ impl Service {
     /// The service topic of a user who has just asked for it.
     pub(super) fn of(user: UserId) -> Self {
         Service {
-            place: Place::Service(user),
+            place: PhoenixTopic::Service(user),
             workspace: None,
             watches: false,
             channels: Vec::new(),
@@ -67,9 +67,9 @@ pub(super) fn on_service(event: &Event) -> Bytes {
         Event::Summary {
             topic,
             count,
-            faces,
+            sample,
             ..
-        } => tell("channel_state", all(topic, *count, faces, &[])),
+        } => tell("channel_state", all(topic, *count, sample, &[])),
         Event::Changes { topic, changes, .. } => {
             for change in changes {
                 tell("presence_update", json(&Update::of(topic, change)));
@@ -91,12 +91,12 @@ pub(super) fn on_service(event: &Event) -> Bytes {
                 tell("typing_update", json(&typing));
             }
         }
-        Event::Face(face) => tell("status_update", json(&Status::of(face))),
+        Event::PublicView(public_view) => tell("status_update", json(&Status::of(public_view))),
         Event::Unchanged { .. }
         | Event::Anew { .. }
         | Event::Cursors { .. }
         | Event::Broadcast { .. }
-        | Event::Own(_)
+        | Event::OwnView(_)
         | Event::Alone { .. } => {}
     }
     Bytes::from(ends)
@@ -113,7 +113,7 @@ fn all(topic: &Topic, count: usize, people: &[Arc<Person>], typing: &[UserId]) -
     json(&Everyone {
         place: Name::of(topic),
         count,
-        users: people.iter().map(|it| Looks::of(it)).collect(),
+        users: people.iter().map(|it| ShownUser::of(it)).collect(),
         typing: typing.iter().map(UserId::as_str).collect(),
     })
 }
@@ -141,26 +141,26 @@ struct Everyone<'a> {
     #[serde(flatten)]
     place: Name<'a>,
     count: usize,
-    users: Vec<Looks<'a>>,
+    users: Vec<ShownUser<'a>>,
     typing: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Looks<'a> {
+struct ShownUser<'a> {
     user_id: &'a str,
     status: &'static str,
     custom_message: Option<&'a str>,
     emoji: Option<&'a str>,
 }
 
-impl<'a> Looks<'a> {
+impl<'a> ShownUser<'a> {
     fn of(person: &'a Person) -> Self {
         let Look {
             status,
             message,
             emoji,
         } = person.look();
-        Looks {
+        ShownUser {
             user_id: person.user.as_str(),
             status: status.as_str(),
             custom_message: message.as_deref(),
@@ -181,7 +181,7 @@ struct Update<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Who<'a> {
-    Here(Looks<'a>),
+    Here(ShownUser<'a>),
     Gone {
         user_id: &'a str,
         reason: &'static str,
@@ -191,8 +191,8 @@ enum Who<'a> {
 impl<'a> Update<'a> {
     fn of(topic: &'a Topic, change: &'a Change) -> Self {
         let (action, who) = match change {
-            Change::Joined(person) => ("join", Who::Here(Looks::of(person))),
-            Change::Updated { to, .. } => ("update", Who::Here(Looks::of(to))),
+            Change::Joined(person) => ("join", Who::Here(ShownUser::of(person))),
+            Change::Updated { to, .. } => ("update", Who::Here(ShownUser::of(to))),
             Change::Left { person, reason } => {
                 let gone = Who::Gone {
                     user_id: person.user.as_str(),
@@ -231,20 +231,20 @@ struct Typing<'a> {
 
 /// What a user is told of themselves, and nobody else.
 /// `session` is what others are shown as the id of the session that is told.
-pub(super) fn own(owned: &Owned, session: Option<SessionId>) -> String {
+pub(super) fn own(own_view: &OwnView, session: Option<SessionId>) -> String {
     // Who hides is to know that they do; else what others see is what counts.
-    let status = match owned.chosen.hides() {
-        true => chosen(owned),
-        false => owned.shown.as_str(),
+    let status = match own_view.chosen.hides() {
+        true => chosen(own_view),
+        false => own_view.shown.as_str(),
     };
     json(&Own {
-        user_id: owned.user.as_str(),
+        user_id: own_view.user.as_str(),
         status,
-        custom_message: owned.message.as_deref(),
-        emoji: owned.emoji.as_deref(),
-        last_seen: owned.last_seen.map(seconds),
-        expires_at: owned.expires_at.map(seconds),
-        devices: owned
+        custom_message: own_view.message.as_deref(),
+        emoji: own_view.emoji.as_deref(),
+        last_seen: own_view.last_seen.map(seconds),
+        expires_at: own_view.expires_at.map(seconds),
+        devices: own_view
             .devices
             .iter()
             .map(|it| Device {
@@ -256,8 +256,8 @@ pub(super) fn own(owned: &Owned, session: Option<SessionId>) -> String {
     })
 }
 
-fn chosen(owned: &Owned) -> &'static str {
-    match owned.chosen {
+fn chosen(own_view: &OwnView) -> &'static str {
+    match own_view.chosen {
         presence_core::Chosen::Invisible => "invisible",
         _ => Visible::Offline.as_str(),
     }

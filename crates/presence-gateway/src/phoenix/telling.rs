@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use presence_core::{ChannelId, Event, SessionId, Topic};
-use presence_hub::{Reference, Told};
+use presence_hub::{Reference, SharedEvent};
 
 use super::Phoenix;
 use super::events::{OnTopic, on_topic};
 use super::joining::Asking;
 use super::service::{lines, on_service, own};
-use super::topics::Place;
+use super::topics::PhoenixTopic;
 use super::wire::{self, Denied, reply};
 use crate::dialect::Slot;
 use crate::frame::TEXT;
@@ -25,8 +25,8 @@ impl Phoenix {
         }
         if let (Asking::Service, Some(service)) = (asking, &mut self.service) {
             service.is_confirmed = true;
-            if let Some(told) = self.own.clone() {
-                self.tell_own(&told, out);
+            if let Some(shared) = self.own.clone() {
+                self.tell_own(&shared, out);
             }
         }
     }
@@ -62,7 +62,7 @@ impl Phoenix {
         let Some((join_ref, topic)) = wire::of_head(head) else {
             return;
         };
-        let Some(place) = Place::parse(&topic) else {
+        let Some(place) = PhoenixTopic::parse(&topic) else {
             return;
         };
         let joined = self.topics.get(&place);
@@ -72,14 +72,14 @@ impl Phoenix {
         }
         self.topics.remove(&place);
         match place {
-            Place::Roster(Topic::Channel(channel)) => self.is_not_in(&channel),
-            Place::Service(_) => {
+            PhoenixTopic::Roster(Topic::Channel(channel)) => self.is_not_in(&channel),
+            PhoenixTopic::Service(_) => {
                 let service = self.service.take();
                 for channel in service.map_or(Vec::new(), |it| it.channels) {
                     self.is_not_in(&channel);
                 }
             }
-            Place::Roster(_) | Place::User(_) => {}
+            PhoenixTopic::Roster(_) | PhoenixTopic::User(_) => {}
         }
     }
 
@@ -89,39 +89,44 @@ impl Phoenix {
         let by_topic = self.topics.of(&topic).is_some();
         if !by_topic
             && !self.is_in_by_service(channel)
-            && let Some(guest) = &mut self.guest
+            && let Some(authorized) = &mut self.authorized
         {
             // If the hub is busy, the session may remember one channel more than it is in, which does no harm.
-            let _ = guest.depart(channel.clone(), None);
+            let _ = authorized.depart(channel.clone(), None);
         }
     }
 
     /// Sends the frames of an event to the topics that are about it.
-    pub(super) fn tell(&mut self, told: Arc<Told>, out: &mut Out) {
-        let joined = match &*told.event {
+    pub(super) fn tell(&mut self, shared: Arc<SharedEvent>, out: &mut Out) {
+        let joined = match &*shared.event {
             Event::Alone { .. } => return,
-            Event::Own(_) => {
-                self.own = Some(told.clone());
-                self.tell_own(&told, out);
+            Event::OwnView(_) => {
+                self.own = Some(shared.clone());
+                self.tell_own(&shared, out);
                 return;
             }
             // A broadcast goes to the others only.
             Event::Broadcast { session, .. } if self.is_session(*session) => return,
-            Event::Face(face) => self.topics.get(&Place::User(face.user.clone())),
+            Event::PublicView(public_view) => self
+                .topics
+                .get(&PhoenixTopic::User(public_view.user.clone())),
             event => topic_of(event).and_then(|it| self.topics.of(it)),
         };
         if let Some(joined) = joined {
-            let slot = told.encoded(Slot::PhoenixTopic as usize, on_topic);
-            let OnTopic { shared, frames } = OnTopic::of(slot);
-            if !shared.is_empty() {
-                out.push_shared(TEXT, joined.address().as_bytes(), shared);
+            let slot = shared.encoded(Slot::PhoenixTopic as usize, on_topic);
+            let OnTopic {
+                shared: encoded,
+                frames,
+            } = OnTopic::of(slot);
+            if !encoded.is_empty() {
+                out.push_shared(TEXT, joined.address().as_bytes(), encoded);
             }
             if !frames.is_empty() {
                 out.push(frames);
             }
         }
         if let Some(service) = self.service.as_ref().filter(|it| it.is_confirmed) {
-            let ends = told.encoded(Slot::PhoenixService as usize, on_service);
+            let ends = shared.encoded(Slot::PhoenixService as usize, on_service);
             for end in lines(ends) {
                 out.push_shared(TEXT, service.address().as_bytes(), end);
             }
@@ -129,8 +134,8 @@ impl Phoenix {
     }
 
     /// Sends the user's own state to the service topic: first the whole state, then its changes.
-    fn tell_own(&mut self, told: &Told, out: &mut Out) {
-        let (Event::Own(owned), Some(service)) = (&*told.event, &mut self.service) else {
+    fn tell_own(&mut self, shared: &SharedEvent, out: &mut Out) {
+        let (Event::OwnView(own_view), Some(service)) = (&*shared.event, &mut self.service) else {
             return;
         };
         let Some(joined) = self
@@ -145,12 +150,16 @@ impl Phoenix {
             true => (service.address(), "status_update"),
         };
         service.is_greeted = true;
-        let session = self.guest.as_ref().map(|it| it.session().alias());
-        wire::send(out, &format!("{address}\"{event}\","), &own(owned, session));
+        let session = self.authorized.as_ref().map(|it| it.session().alias());
+        wire::send(
+            out,
+            &format!("{address}\"{event}\","),
+            &own(own_view, session),
+        );
     }
 
     fn is_session(&self, session: SessionId) -> bool {
-        let own = self.guest.as_ref().map(|it| it.session().connection());
+        let own = self.authorized.as_ref().map(|it| it.session().connection());
         own.is_some_and(|it| it.session == session)
     }
 }
@@ -166,6 +175,6 @@ fn topic_of(event: &Event) -> Option<&Topic> {
         | Event::Typing { topic, .. }
         | Event::Cursors { topic, .. }
         | Event::Broadcast { topic, .. } => Some(topic),
-        Event::Face(_) | Event::Own(_) | Event::Alone { .. } => None,
+        Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => None,
     }
 }

@@ -33,8 +33,8 @@ async fn a_tab_whose_timers_are_stopped_stays_as_long_as_its_browser_answers() {
         .unwrap();
     let silent = Instant::now();
     let reason = loop {
-        if let Delivery::Told(told) = eve.next().await
-            && let Event::Changes { changes, .. } = &*told.event
+        if let Delivery::Event(shared) = eve.next().await
+            && let Event::Changes { changes, .. } = &*shared.event
             && let [Change::Left { reason, .. }] = &changes[..]
         {
             break *reason;

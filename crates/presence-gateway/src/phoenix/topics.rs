@@ -10,7 +10,7 @@ use crate::identity::user_id;
 
 /// What a topic on the wire is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum PhoenixTopic {
     /// A channel, or with `workspace:{id}` a workspace.
     Roster(Topic),
     /// The status of a user: `user:{id}`.
@@ -19,30 +19,32 @@ pub(super) enum Place {
     Service(UserId),
 }
 
-impl Place {
+impl PhoenixTopic {
     /// Parses the name of a topic; `None` if no topic has that name.
-    pub(super) fn parse(topic: &str) -> Option<Place> {
+    pub(super) fn parse(topic: &str) -> Option<PhoenixTopic> {
         // The topic of heartbeats, which cannot be joined.
         if topic == "phoenix" {
             return None;
         }
         match topic.split_once(':') {
-            Some(("presence", id)) => user_id(id).ok().map(Place::Service),
-            Some(("user", id)) => user_id(id).ok().map(Place::User),
-            Some(("workspace", id)) => Some(Place::Roster(Topic::Workspace(id.parse().ok()?))),
-            _ => Some(Place::Roster(Topic::Channel(topic.parse().ok()?))),
+            Some(("presence", id)) => user_id(id).ok().map(PhoenixTopic::Service),
+            Some(("user", id)) => user_id(id).ok().map(PhoenixTopic::User),
+            Some(("workspace", id)) => {
+                Some(PhoenixTopic::Roster(Topic::Workspace(id.parse().ok()?)))
+            }
+            _ => Some(PhoenixTopic::Roster(Topic::Channel(topic.parse().ok()?))),
         }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for PhoenixTopic {
     /// Writes the name of the topic.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Roster(Topic::Channel(channel)) => write!(f, "{channel}"),
-            Place::Roster(Topic::Workspace(workspace)) => write!(f, "workspace:{workspace}"),
-            Place::User(user) => write!(f, "user:{user}"),
-            Place::Service(user) => write!(f, "presence:{user}"),
+            PhoenixTopic::Roster(Topic::Channel(channel)) => write!(f, "{channel}"),
+            PhoenixTopic::Roster(Topic::Workspace(workspace)) => write!(f, "workspace:{workspace}"),
+            PhoenixTopic::User(user) => write!(f, "user:{user}"),
+            PhoenixTopic::Service(user) => write!(f, "presence:{user}"),
         }
     }
 }
@@ -51,7 +53,7 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 pub(super) struct Joined {
     /// What the topic is about.
-    pub(super) place: Place,
+    pub(super) place: PhoenixTopic,
     /// The reference of the client's join.
     pub(super) join_ref: Ref<'static>,
     /// Whether the join makes its user a member of a channel.
@@ -76,19 +78,19 @@ impl Joined {
 pub(super) struct Topics(Vec<Joined>);
 
 impl Topics {
-    fn place(&self, place: &Place) -> Result<usize, usize> {
+    fn place(&self, place: &PhoenixTopic) -> Result<usize, usize> {
         self.0.binary_search_by(|it| it.place.cmp(place))
     }
 
-    pub(super) fn get(&self, place: &Place) -> Option<&Joined> {
+    pub(super) fn get(&self, place: &PhoenixTopic) -> Option<&Joined> {
         self.place(place).ok().map(|index| &self.0[index])
     }
 
     /// The join of a channel or a workspace, if there is one.
     pub(super) fn of(&self, topic: &Topic) -> Option<&Joined> {
         let found = self.0.binary_search_by(|it| match &it.place {
-            Place::Roster(place) => place.cmp(topic),
-            Place::User(_) | Place::Service(_) => Ordering::Greater,
+            PhoenixTopic::Roster(place) => place.cmp(topic),
+            PhoenixTopic::User(_) | PhoenixTopic::Service(_) => Ordering::Greater,
         });
         found.ok().map(|index| &self.0[index])
     }
@@ -104,7 +106,7 @@ impl Topics {
         }
     }
 
-    pub(super) fn remove(&mut self, place: &Place) -> Option<Joined> {
+    pub(super) fn remove(&mut self, place: &PhoenixTopic) -> Option<Joined> {
         let index = self.place(place).ok()?;
         Some(self.0.remove(index))
     }
@@ -134,9 +136,9 @@ mod tests {
             "user:ann",
             "presence:ann",
         ] {
-            assert_eq!(Place::parse(topic).unwrap().to_string(), topic);
+            assert_eq!(PhoenixTopic::parse(topic).unwrap().to_string(), topic);
         }
-        let kind = |topic| Place::parse(topic).map(|it| std::mem::discriminant(&it));
+        let kind = |topic| PhoenixTopic::parse(topic).map(|it| std::mem::discriminant(&it));
         assert_eq!(kind("room:1"), kind("workspace:acme"));
         assert_ne!(kind("user:ann"), kind("presence:ann"));
         let long = "x".repeat(201);
@@ -153,7 +155,7 @@ mod tests {
             "__proto__",
             &long,
         ] {
-            assert_eq!(Place::parse(nothing), None, "{nothing:?}");
+            assert_eq!(PhoenixTopic::parse(nothing), None, "{nothing:?}");
         }
     }
 
@@ -174,27 +176,38 @@ mod tests {
         topics.insert(joined("c", "2"));
         assert_eq!(topics.iter().count(), 7);
         for topic in ["b", "c", "workspace:a", "workspace:b"] {
-            let Some(Place::Roster(place)) = Place::parse(topic) else {
+            let Some(PhoenixTopic::Roster(place)) = PhoenixTopic::parse(topic) else {
                 panic!("{topic}");
             };
             assert_eq!(topics.of(&place).unwrap().place.to_string(), topic);
         }
         assert_eq!(
-            topics.get(&Place::parse("c").unwrap()).unwrap().join_ref,
+            topics
+                .get(&PhoenixTopic::parse("c").unwrap())
+                .unwrap()
+                .join_ref,
             Ref::text("2")
         );
         // A channel of that name is not the user.
         let channel = Topic::Channel("user:a".parse().unwrap());
         assert!(topics.of(&channel).is_none());
-        assert!(topics.remove(&Place::parse("user:a").unwrap()).is_some());
-        assert!(topics.remove(&Place::parse("user:a").unwrap()).is_none());
+        assert!(
+            topics
+                .remove(&PhoenixTopic::parse("user:a").unwrap())
+                .is_some()
+        );
+        assert!(
+            topics
+                .remove(&PhoenixTopic::parse("user:a").unwrap())
+                .is_none()
+        );
         let taken = topics.take_unless(|it| it.is_member);
         assert_eq!((taken.len(), topics.iter().count()), (6, 0));
     }
 
     fn joined(topic: &str, join_ref: &str) -> Joined {
         Joined {
-            place: Place::parse(topic).unwrap(),
+            place: PhoenixTopic::parse(topic).unwrap(),
             join_ref: Ref::text(join_ref),
             is_member: false,
         }

@@ -205,17 +205,21 @@ impl Pusher {
             let message = "client events are for private and presence channels";
             return Err(Refused::new(ErrorCode::Forbidden, message));
         }
-        let guest = &mut self.guests[it.guest];
+        let authorized = &mut self.sessions[it.authorized];
         let place = it.channel.clone();
         let act = match act {
             Act::Type(typing) if it.whispers => Act::Whisper(typing),
             act => act,
         };
         match act {
-            Act::Type(typing) if it.kind == Kind::Presence => guest.typing(place, typing, None),
-            Act::Point(pointer) if it.kind == Kind::Presence => guest.point(place, pointer, None),
+            Act::Type(typing) if it.kind == Kind::Presence => {
+                authorized.typing(place, typing, None)
+            }
+            Act::Point(pointer) if it.kind == Kind::Presence => {
+                authorized.point(place, pointer, None)
+            }
             Act::Select(start, end) if it.kind == Kind::Presence => {
-                guest.select(place, (start, end), None)
+                authorized.select(place, (start, end), None)
             }
             _ => {
                 let payload = match data {
@@ -228,11 +232,11 @@ impl Pusher {
                     Some(data) => words::payload_of_json(data)?,
                 };
                 let event = event.strip_prefix(CLIENT).unwrap_or(event);
-                guest.say(place.clone(), event, payload.into(), None)?;
+                authorized.say(place.clone(), event, payload.into(), None)?;
                 match act {
                     Act::Whisper(typing) if it.kind == Kind::Presence => {
                         it.whispers = true;
-                        guest.typing(place, typing, None)
+                        authorized.typing(place, typing, None)
                     }
                     _ => Ok(()),
                 }

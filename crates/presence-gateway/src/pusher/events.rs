@@ -97,7 +97,7 @@ pub(super) fn frames_of(event: &Event) -> Bytes {
     let Some((name, is_presence)) = channel_of(event) else {
         return shared(&frames, &[]);
     };
-    let place = Place {
+    let place = ChannelName {
         name: &name,
         is_presence,
     };
@@ -204,17 +204,17 @@ pub(super) fn channel_of(event: &Event) -> Option<(String, bool)> {
             }
             Topic::Workspace(_) => None,
         },
-        Event::Face(_) | Event::Own(_) | Event::Alone { .. } => None,
+        Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => None,
     }
 }
 
 /// The name of a channel in frames, and whether it is a presence channel.
-pub(super) struct Place<'a> {
+pub(super) struct ChannelName<'a> {
     pub(super) name: &'a str,
     pub(super) is_presence: bool,
 }
 
-impl Place<'_> {
+impl ChannelName<'_> {
     fn say(&self, event: &str, data: &str, user_id: Option<&str>, frames: &mut Vec<u8>) {
         let message = Message {
             event,

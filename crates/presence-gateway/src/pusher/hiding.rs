@@ -1,7 +1,7 @@
 //! Who hides, hides with all of their page: also on the channels on which nobody has a name, but every page counts.
 
 use presence_client::wire::{Chosen, Field};
-use presence_core::{Owned, UserId};
+use presence_core::{OwnView, UserId};
 
 use super::Pusher;
 use crate::request::StatusRequest;
@@ -11,41 +11,41 @@ use crate::request::StatusRequest;
 pub(super) struct Hiding {
     /// Of those who have told, a few as a rule.
     known: Vec<(UserId, bool)>,
-    /// Whether the guest without a name was told to hide.
+    /// Whether the authorized session without a name was told to hide.
     nobody: bool,
 }
 
 impl Pusher {
-    /// A guest was told the truth about themselves.
-    pub(super) fn note_own(&mut self, guest: usize, owned: &Owned) {
-        if self.nobody.as_ref() == Some(self.guests[guest].session().user()) {
+    /// An authorized session was told the truth about themselves.
+    pub(super) fn note_own(&mut self, authorized: usize, own_view: &OwnView) {
+        if self.nobody.as_ref() == Some(self.sessions[authorized].session().user()) {
             return;
         }
         let known = &mut self.hiding.known;
-        known.retain(|(user, _)| *user != owned.user);
-        known.push((owned.user.clone(), owned.chosen.hides()));
+        known.retain(|(user, _)| *user != own_view.user);
+        known.push((own_view.user.clone(), own_view.chosen.hides()));
         self.hide_with_them();
     }
 
-    /// Has the guest without a name hide if one of the others does, and come out once none of them does any longer.
+    /// Has the authorized session without a name hide if one of the others does, and come out once none of them does any longer.
     pub(super) fn hide_with_them(&mut self) {
-        let guests = &self.guests;
-        let is_here = |user: &UserId| guests.iter().any(|it| it.session().user() == user);
+        let sessions = &self.sessions;
+        let is_here = |user: &UserId| sessions.iter().any(|it| it.session().user() == user);
         self.hiding.known.retain(|(user, _)| is_here(user));
         let Some(nobody) = self.find_nobody() else {
             self.hiding.nobody = false;
             return;
         };
-        let others = self.guests.len() - 1;
+        let others = self.sessions.len() - 1;
         // Of one who has only just come it is not known: they were counted without, and are until it is.
         if self.hiding.known.len() == others {
             self.let_hide(nobody, self.hiding.known.iter().any(|(_, hides)| *hides));
         }
     }
 
-    /// The guest without a name has only just come, and was seen by nobody: it hides if one of the others might.
+    /// The authorized session without a name has only just come, and was seen by nobody: it hides if one of the others might.
     pub(super) fn enter_with_them(&mut self, nobody: usize) {
-        let others = self.guests.len() - 1;
+        let others = self.sessions.len() - 1;
         let known = &self.hiding.known;
         let hides = known.len() < others || known.iter().any(|(_, hides)| *hides);
         self.hiding.nobody = false;
@@ -72,7 +72,7 @@ impl Pusher {
             expires_at: Field::Absent,
         };
         // Where the hub is busy, it is tried again with whatever comes next.
-        if self.guests[nobody].choose(request, None).is_ok() {
+        if self.sessions[nobody].choose(request, None).is_ok() {
             self.hiding.nobody = hides;
         }
     }

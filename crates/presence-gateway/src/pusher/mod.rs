@@ -23,7 +23,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use presence_client::wire::ErrorCode;
 use presence_core::{Event, Timestamp, Topic, UserId};
-use presence_hub::{Delivery, Told};
+use presence_hub::{Delivery, SharedEvent};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -38,11 +38,11 @@ use self::subscriptions::{Subscription, Subscriptions};
 use self::watchlist::Watchlist;
 use self::words::{escaped, json_of};
 use crate::app::App;
+use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
 use crate::config::PusherApp;
 use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
 use crate::frame::TEXT;
-use crate::guest::Guest;
 use crate::http::{self, Answer};
 use crate::out::Out;
 use crate::rates::Buckets;
@@ -61,7 +61,7 @@ pub(crate) struct Pusher {
     socket: SocketId,
     since: Timestamp,
     /// The users that signatures have named, and an anonymous one for channels on which nobody is shown.
-    guests: Vec<Guest>,
+    sessions: Vec<Authorized>,
     /// The id of the anonymous one.
     nobody: Option<UserId>,
     hiding: Hiding,
@@ -125,21 +125,21 @@ impl Dialect for Pusher {
         Ok(pusher)
     }
 
-    fn guests(&self) -> &[Guest] {
-        &self.guests
+    fn sessions(&self) -> &[Authorized] {
+        &self.sessions
     }
 
-    fn guests_mut(&mut self) -> &mut [Guest] {
-        &mut self.guests
+    fn sessions_mut(&mut self) -> &mut [Authorized] {
+        &mut self.sessions
     }
 
-    fn into_guests(self) -> Vec<Guest> {
-        self.guests
+    fn into_sessions(self) -> Vec<Authorized> {
+        self.sessions
     }
 
-    fn deliver(&mut self, guest: usize, delivery: Delivery, out: &mut Out) {
+    fn deliver(&mut self, authorized: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
-            Delivery::Told(told) => self.tell(guest, &told, out),
+            Delivery::Event(shared) => self.tell(authorized, &shared, out),
             Delivery::Granted(name) => self.granted(&name, out),
             Delivery::Refused(Some(name), why) => {
                 if self.subscriptions.named(&name).is_some_and(|it| !it.is_on) {
@@ -192,7 +192,7 @@ impl Pusher {
             app,
             application,
             socket: SocketId::random(),
-            guests: Vec::new(),
+            sessions: Vec::new(),
             nobody: None,
             hiding: Hiding::default(),
             signed_in: None,
@@ -227,8 +227,8 @@ impl Pusher {
         }
     }
 
-    fn tell(&mut self, guest: usize, told: &Told, out: &mut Out) {
-        let topic = match &*told.event {
+    fn tell(&mut self, authorized: usize, shared: &SharedEvent, out: &mut Out) {
+        let topic = match &*shared.event {
             Event::Everyone { topic, .. }
             | Event::Unchanged { topic, .. }
             | Event::Anew { topic, .. }
@@ -237,13 +237,13 @@ impl Pusher {
             | Event::Typing { topic, .. }
             | Event::Cursors { topic, .. }
             | Event::Broadcast { topic, .. } => topic,
-            Event::Face(face) => {
+            Event::PublicView(public_view) => {
                 if let Some(watchlist) = &mut self.watchlist {
-                    watchlist.note(Instant::now(), face);
+                    watchlist.note(Instant::now(), public_view);
                 }
                 return;
             }
-            Event::Own(owned) => return self.note_own(guest, owned),
+            Event::OwnView(own_view) => return self.note_own(authorized, own_view),
             Event::Alone { .. } => return,
         };
         let Topic::Channel(channel) = topic else {
@@ -252,24 +252,24 @@ impl Pusher {
         let Some(subscription) = self.subscriptions.get_mut(channel) else {
             return;
         };
-        let session = self.guests[guest].session();
-        if let Event::Broadcast { user, session, .. } = &*told.event
-            && commands::is_typing(&told.event)
+        let session = self.sessions[authorized].session();
+        if let Event::Broadcast { user, session, .. } = &*shared.event
+            && commands::is_typing(&shared.event)
             && session.outsider().is_none()
         {
             subscription.heard_whisper(user);
         }
-        match &*told.event {
+        match &*shared.event {
             Event::Everyone { people, .. } if subscription.kind == Kind::Presence => {
                 let is_there = people.iter().any(|it| it.user == *session.user());
                 let count = people.len() + usize::from(!is_there);
                 subscription.is_on = true;
-                succeed(subscription, session, told, (is_there, count), out);
+                succeed(subscription, session, shared, (is_there, count), out);
             }
-            Event::Summary { faces, count, .. } if subscription.kind == Kind::Presence => {
-                let is_there = faces.iter().any(|it| it.user == *session.user());
+            Event::Summary { sample, count, .. } if subscription.kind == Kind::Presence => {
+                let is_there = sample.iter().any(|it| it.user == *session.user());
                 subscription.is_on = true;
-                succeed(subscription, session, told, (is_there, *count), out);
+                succeed(subscription, session, shared, (is_there, *count), out);
             }
             _ if !subscription.is_on => {}
             // How many listen to what is for one user is nobody's business.
@@ -278,18 +278,18 @@ impl Pusher {
                 if *said == session.connection().session
                     || said.outsider() == Some(SocketId::outsider(Some(self.socket))) => {}
             event @ Event::Typing { stopped, .. } if !subscription.whisperers.is_empty() => {
-                let shared = told.encoded(Slot::Pusher as usize, frames_of).clone();
+                let encoded = shared.encoded(Slot::Pusher as usize, frames_of).clone();
                 let whisperers = &mut subscription.whisperers;
                 let is_spared = |user: &UserId| user == session.user() || whisperers.contains(user);
-                let parts = Frames::of(shared).without_those(event, is_spared);
+                let parts = Frames::of(encoded).without_those(event, is_spared);
                 whisperers.retain(|it| !stopped.contains(it));
                 for part in parts.into_iter().filter(|it| !it.is_empty()) {
                     out.push(part);
                 }
             }
             event => {
-                let shared = told.encoded(Slot::Pusher as usize, frames_of).clone();
-                let parts = Frames::of(shared).without(event, session.user());
+                let encoded = shared.encoded(Slot::Pusher as usize, frames_of).clone();
+                let parts = Frames::of(encoded).without(event, session.user());
                 for part in parts.into_iter().filter(|it| !it.is_empty()) {
                     out.push(part);
                 }
@@ -303,12 +303,12 @@ impl Pusher {
 fn succeed(
     subscription: &Subscription,
     session: &presence_hub::Session,
-    told: &Told,
+    shared: &SharedEvent,
     (is_there, count): (bool, usize),
     out: &mut Out,
 ) {
-    let shared = told.encoded(Slot::Pusher as usize, everyone_of).clone();
-    let Everyone { ids, hash, frames } = Everyone::of(shared);
+    let encoded = shared.encoded(Slot::Pusher as usize, everyone_of).clone();
+    let Everyone { ids, hash, frames } = Everyone::of(encoded);
     let (mut id, mut member) = (String::new(), String::new());
     if !is_there {
         let own = json_of(&id_of(session.user()));

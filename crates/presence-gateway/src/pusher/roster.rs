@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 use presence_core::{Event, Look, Person, Visible};
 use serde_json::{Map, Value, json};
 
-use super::events::{Place, channel_of, small};
+use super::events::{ChannelName, channel_of, small};
 use super::names::id_of;
 use super::words::{escaped, json_of};
 
@@ -39,7 +39,7 @@ pub(super) fn everyone_of(event: &Event) -> Bytes {
             cursors,
             ..
         } => (people, &typing[..], &cursors[..]),
-        Event::Summary { faces, .. } => (faces, &[][..], &[][..]),
+        Event::Summary { sample, .. } => (sample, &[][..], &[][..]),
         _ => return Bytes::new(),
     };
     let (mut ids, mut hash) = (String::new(), String::new());
@@ -56,7 +56,7 @@ pub(super) fn everyone_of(event: &Event) -> Bytes {
     let mut frames = Vec::new();
     if let Some((name, is_presence)) = channel_of(event) {
         let name = &name;
-        Place { name, is_presence }.fleeting(typing, cursors, &mut frames);
+        ChannelName { name, is_presence }.fleeting(typing, cursors, &mut frames);
     }
     let lengths = [small(ids.len()), small(hash.len())].map(u32::to_be_bytes);
     [

@@ -44,12 +44,12 @@ impl Pusher {
             return Err(Refused::new(ErrorCode::Invalid, message));
         }
         let identity = signed.identity(self.application(), self.since);
-        let guest = self
-            .guest_of(&signed.user, || identity.clone(), None)
+        let authorized = self
+            .authorized_for(&signed.user, || identity.clone(), None)
             .await?;
         // They may have been here already, as a channel's data say; what is signed now counts.
-        if *self.guests[guest].identity() != identity {
-            self.guests[guest].go_on_as(identity)?;
+        if *self.sessions[authorized].identity() != identity {
+            self.sessions[authorized].go_on_as(identity)?;
         }
         self.signed_in = Some(signed);
         out.push(words::signin_success(&it.user_data));
@@ -58,17 +58,17 @@ impl Pusher {
             out.push(words::error(&message, Some(WATCHLIST_TOO_LONG)));
             return Ok(());
         }
-        let guest = &mut self.guests[guest];
-        let before: Vec<_> = guest.session().users().cloned().collect();
+        let authorized = &mut self.sessions[authorized];
+        let before: Vec<_> = authorized.session().users().cloned().collect();
         let gone: Vec<_> = before
             .into_iter()
             .filter(|it| !watchlist.contains(it))
             .collect();
-        guest.unwatch_users(&gone, None)?;
+        authorized.unwatch_users(&gone, None)?;
         self.watchlist = match watchlist.is_empty() {
             true => None,
             false => Some(Box::default()),
         };
-        guest.watch_users(watchlist, None)
+        authorized.watch_users(watchlist, None)
     }
 }

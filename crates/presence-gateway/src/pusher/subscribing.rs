@@ -11,15 +11,15 @@ use super::signature::is_for_channel;
 use super::signed::{self, Signed};
 use super::subscriptions::Subscription;
 use super::{Pusher, words};
+use crate::authorized::Authorized;
 use crate::closing::Why;
 use crate::dialect::Next;
-use crate::guest::Guest;
 use crate::identity::{Identity, anonymous};
 use crate::out::Out;
 use crate::request::Refused;
 
 /// The most users that one connection may be.
-const GUESTS_MAX: usize = 8;
+const SESSIONS_MAX: usize = 8;
 
 impl Pusher {
     /// Subscribes to a channel. Subscribing again sends everything anew, and on a presence channel shows what
@@ -53,7 +53,12 @@ impl Pusher {
             _ => None,
         };
         let before = self.subscriptions.named(name);
-        let before = before.map(|it| (self.guests[it.guest].session().user().clone(), it.is_on));
+        let before = before.map(|it| {
+            (
+                self.sessions[it.authorized].session().user().clone(),
+                it.is_on,
+            )
+        });
         if let Some((user, is_on)) = &before {
             match &signed {
                 Some(signed) if signed.user != *user => {
@@ -69,26 +74,27 @@ impl Pusher {
                 }
             }
         }
-        let guest = match &signed {
+        let authorized = match &signed {
             Some(signed) => {
                 let identity = signed.identity(self.application(), self.since);
                 let first = Topic::Channel(channel.clone());
                 let first = Some((first, Some(signed.info.clone())));
-                self.guest_of(&signed.user, || identity, first).await?
+                self.authorized_for(&signed.user, || identity, first)
+                    .await?
             }
             None => self.nobody().await?,
         };
         let info = signed.map(|it| it.info);
-        let outcome = self.join(guest, channel.clone(), info.clone(), name);
+        let outcome = self.join(authorized, channel.clone(), info.clone(), name);
         if let Err(why) = outcome {
-            self.retire(guest).await;
+            self.retire(authorized).await;
             return Err(why);
         }
         self.subscriptions.insert(Subscription {
             name: name.into(),
             channel,
             kind,
-            guest,
+            authorized,
             info,
             is_on: before.is_some_and(|(_, is_on)| is_on),
             whisperers: Vec::new(),
@@ -99,7 +105,7 @@ impl Pusher {
 
     fn join(
         &mut self,
-        guest: usize,
+        authorized: usize,
         channel: ChannelId,
         info: Option<Arc<str>>,
         name: &str,
@@ -110,7 +116,7 @@ impl Pusher {
             None => Watching::Summary,
         };
         let watch = Some((watching, None));
-        self.guests[guest].join(channel, info, watch, Some(name.into()))
+        self.sessions[authorized].join(channel, info, watch, Some(name.into()))
     }
 
     fn check_signature(&self, it: &Subscribe) -> Result<(), Refused> {
@@ -157,18 +163,18 @@ impl Pusher {
             let message = "this channel is for who has signed in as that user";
             return Err(Refused::new(ErrorCode::Forbidden, message));
         };
-        let guest = self.find(&user).filter(|_| user == *own);
-        let Some(guest) = guest else {
+        let authorized = self.find(&user).filter(|_| user == *own);
+        let Some(authorized) = authorized else {
             let message = "this channel is another user's";
             return Err(Refused::new(ErrorCode::Forbidden, message));
         };
         let topic = Topic::Channel(channel.clone());
-        self.guests[guest].watch(topic, Watching::Summary, None, Some(name.into()))?;
+        self.sessions[authorized].watch(topic, Watching::Summary, None, Some(name.into()))?;
         self.subscriptions.insert(Subscription {
             name: name.into(),
             channel,
             kind: Kind::ToUser,
-            guest,
+            authorized,
             info: None,
             is_on: false,
             whisperers: Vec::new(),
@@ -182,67 +188,67 @@ impl Pusher {
         let Some(it) = self.subscriptions.remove(name) else {
             return;
         };
-        let (guest, channel) = (it.guest, it.channel.clone());
+        let (authorized, channel) = (it.authorized, it.channel.clone());
         let outcome = match it.kind {
-            Kind::ToUser => self.guests[guest].unwatch(&Topic::Channel(channel), None),
-            _ => self.guests[guest].depart(channel, None),
+            Kind::ToUser => self.sessions[authorized].unwatch(&Topic::Channel(channel), None),
+            _ => self.sessions[authorized].depart(channel, None),
         };
         if let Err(why) = outcome {
             // It is still there; so is the page, which may say it again.
             self.subscriptions.insert(it);
             return self.refuse(&why, out);
         }
-        self.retire(guest).await;
+        self.retire(authorized).await;
     }
 
     pub(super) fn find(&self, user: &UserId) -> Option<usize> {
-        let mut guests = self.guests.iter();
-        guests.position(|it| it.session().user() == user)
+        let mut sessions = self.sessions.iter();
+        sessions.position(|it| it.session().user() == user)
     }
 
-    /// The guest of `user`. One guest serves all their channels on this connection.
-    pub(super) async fn guest_of(
+    /// The authorized session of `user`. One authorized session serves all their channels on this connection.
+    pub(super) async fn authorized_for(
         &mut self,
         user: &UserId,
         identity: impl FnOnce() -> Identity,
         first: Option<(Topic, Option<Arc<str>>)>,
     ) -> Result<usize, Refused> {
-        if let Some(guest) = self.find(user) {
-            return Ok(guest);
+        if let Some(authorized) = self.find(user) {
+            return Ok(authorized);
         }
-        if self.guests.len() >= GUESTS_MAX {
-            let message = format!("a connection may be at most {GUESTS_MAX} users");
+        if self.sessions.len() >= SESSIONS_MAX {
+            let message = format!("a connection may be at most {SESSIONS_MAX} users");
             return Err(Refused::new(ErrorCode::TooMany, message));
         }
-        let guest = Guest::enter_like(self.app.clone(), identity(), first).await?;
+        let authorized = Authorized::enter_like(self.app.clone(), identity(), first).await?;
         // One is what most have: not four, as a vector would make room for.
-        self.guests.reserve_exact(1);
-        self.guests.push(guest);
-        Ok(self.guests.len() - 1)
+        self.sessions.reserve_exact(1);
+        self.sessions.push(authorized);
+        Ok(self.sessions.len() - 1)
     }
 
-    /// The anonymous guest, for channels on which nobody is shown.
+    /// The anonymous authorized session, for channels on which nobody is shown.
     async fn nobody(&mut self) -> Result<usize, Refused> {
         let user = self.nobody.clone().unwrap_or_else(anonymous);
         let is_new = self.find(&user).is_none();
         let identity = signed::identity(self.application(), user.clone(), self.since);
-        let guest = self.guest_of(&user, || identity, None).await?;
+        let authorized = self.authorized_for(&user, || identity, None).await?;
         self.nobody = Some(user);
         if is_new {
-            self.enter_with_them(guest);
+            self.enter_with_them(authorized);
         }
-        Ok(guest)
+        Ok(authorized)
     }
 
-    /// Ends a guest that nothing needs any more.
-    pub(super) async fn retire(&mut self, guest: usize) {
-        let user = self.guests[guest].session().user();
+    /// Ends an authorized session that nothing needs any more.
+    pub(super) async fn retire(&mut self, authorized: usize) {
+        let user = self.sessions[authorized].session().user();
         let is_signed_in = self.signed_in.as_ref().is_some_and(|it| it.user == *user);
-        if is_signed_in || self.subscriptions.need(guest) {
+        if is_signed_in || self.subscriptions.need(authorized) {
             return;
         }
-        let gone = self.guests.remove(guest);
-        self.subscriptions.forget(guest);
+        let gone = self.sessions.remove(authorized);
+        self.subscriptions.forget(authorized);
         gone.leave().await;
         self.hide_with_them();
     }

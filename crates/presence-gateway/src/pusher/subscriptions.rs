@@ -16,8 +16,8 @@ pub(super) struct Subscription {
     pub(super) name: Box<str>,
     pub(super) channel: ChannelId,
     pub(super) kind: Kind,
-    /// The index of the guest that subscribes.
-    pub(super) guest: usize,
+    /// The index of the authorized session that subscribes.
+    pub(super) authorized: usize,
     /// The `user_info` of its own user on a presence channel.
     pub(super) info: Option<Arc<str>>,
     /// Whether the page was told that it is subscribed.
@@ -78,15 +78,15 @@ impl Subscriptions {
         Some(self.0.remove(at))
     }
 
-    /// Whether a subscription needs that guest.
-    pub(super) fn need(&self, guest: usize) -> bool {
-        self.0.iter().any(|it| it.guest == guest)
+    /// Whether a subscription needs that authorized session.
+    pub(super) fn need(&self, authorized: usize) -> bool {
+        self.0.iter().any(|it| it.authorized == authorized)
     }
 
-    /// Removes a guest: those after it move up by one.
-    pub(super) fn forget(&mut self, guest: usize) {
+    /// Removes an authorized session: those after it move up by one.
+    pub(super) fn forget(&mut self, authorized: usize) {
         for it in &mut self.0 {
-            it.guest -= usize::from(it.guest > guest);
+            it.authorized -= usize::from(it.authorized > authorized);
         }
     }
 }

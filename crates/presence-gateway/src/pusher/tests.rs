@@ -26,7 +26,7 @@ async fn who_only_listens_stays_as_long_as_the_browser_answers_pings() {
         }
     }
     let ann: UserId = "ann".parse().unwrap();
-    assert_eq!(app.hub.face(&ann).await.unwrap().devices.len(), 1);
+    assert_eq!(app.hub.public_view(&ann).await.unwrap().devices.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +81,7 @@ async fn one_connection_may_be_several_users_up_to_a_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crowd_is_a_count_with_some_faces_and_oneself() {
+async fn a_crowd_is_a_count_with_a_sample_and_oneself() {
     let app = far::app(
         &[
             &SETTINGS[..],
@@ -176,10 +176,10 @@ async fn is_online(eve: &mut presence_hub::Session) -> bool {
     let mut online = None;
     // What is so after a while, whatever was in between.
     while let Ok(delivery) = tokio::time::timeout(Duration::from_secs(2), eve.next()).await {
-        if let Delivery::Told(told) = delivery
-            && let Event::Face(face) = &*told.event
+        if let Delivery::Event(shared) = delivery
+            && let Event::PublicView(public_view) = &*shared.event
         {
-            online = Some(face.look.status != presence_core::Visible::Offline);
+            online = Some(public_view.look.status != presence_core::Visible::Offline);
         }
     }
     online.expect("something was told")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use presence_core::{Face, UserId, Visible};
+use presence_core::{PublicView, UserId, Visible};
 use tokio::time::Instant;
 
 use super::names::id_of;
@@ -25,12 +25,12 @@ pub(super) struct Watchlist {
 
 impl Watchlist {
     /// Notes the status of a user, if it has changed.
-    pub(super) fn note(&mut self, now: Instant, face: &Face) {
-        let online = face.look.status != Visible::Offline;
-        if self.told.get(&face.user) == Some(&online) {
-            self.news.remove(&face.user);
+    pub(super) fn note(&mut self, now: Instant, public_view: &PublicView) {
+        let online = public_view.look.status != Visible::Offline;
+        if self.told.get(&public_view.user) == Some(&online) {
+            self.news.remove(&public_view.user);
         } else {
-            self.news.insert(face.user.clone(), online);
+            self.news.insert(public_view.user.clone(), online);
             self.due.get_or_insert(now + COLLECTED);
         }
     }

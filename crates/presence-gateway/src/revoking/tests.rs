@@ -90,7 +90,7 @@ async fn a_gateway_that_is_alone_asks_for_nothing_but_what_it_owes() {
 
 #[tokio::test(start_paused = true)]
 async fn the_task_ends_with_the_way_to_it() {
-    let (list, clock) = (Arc::new(Revoked::default()), Clock::start());
+    let (list, clock) = (Arc::new(Revoked::default()), WallClock::start());
     let store = Arc::new(RevocationMemory::new());
     let (revoking, task) = Revoking::new(list, store, true, clock);
     drop(revoking);
@@ -101,7 +101,7 @@ async fn the_task_ends_with_the_way_to_it() {
 struct Node {
     list: Arc<Revoked>,
     revoking: Revoking,
-    clock: Clock,
+    clock: WallClock,
 }
 
 impl Node {
@@ -110,7 +110,7 @@ impl Node {
     }
 
     fn of<R: Revocations>(store: &Arc<R>, is_shared: bool) -> Node {
-        let (list, clock) = (Arc::new(Revoked::default()), Clock::start());
+        let (list, clock) = (Arc::new(Revoked::default()), WallClock::start());
         let (revoking, task) = Revoking::new(list.clone(), store.clone(), is_shared, clock);
         tokio::spawn(task);
         Node {

@@ -199,8 +199,11 @@ impl Far {
 
 /// A connection of `user`, with `buffer` bytes on the way in each direction.
 async fn connect(app: &Arc<App>, user: &str, buffer: usize) -> Far {
-    let guest = Guest::enter(app.clone(), identity(app, user), None).await;
-    let native = Native::new(Encoding::Json, guest.map_err(|why| why.message).unwrap());
+    let authorized = Authorized::enter(app.clone(), identity(app, user), None).await;
+    let native = Native::new(
+        Encoding::Json,
+        authorized.map_err(|why| why.message).unwrap(),
+    );
     let mut out = Out::default();
     out.push(native.hello());
     far::serve(app, native, out, buffer).await

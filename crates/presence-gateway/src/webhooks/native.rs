@@ -81,7 +81,7 @@ pub(super) fn hmac_hex(secret: &Secret, parts: &[&[u8]]) -> String {
 impl<'a> Event<'a> {
     fn of(numbered: &'a Numbered) -> Self {
         let event = Event {
-            id: format!("{}-{}", numbered.number, numbered.shard),
+            id: format!("{}-{}", numbered.number, numbered.partition),
             seq: numbered.number,
             r#type: numbered.event.kind().as_str(),
             at: numbered.at().as_millis(),
@@ -155,7 +155,7 @@ mod tests {
             HookEvent::ChannelVacated { channel },
         ];
         let numbered = (0..).zip(events).map(|(n, event)| Numbered {
-            shard: 241,
+            partition: 241,
             number: 1_763_800_000_123_000 + n,
             event,
         });

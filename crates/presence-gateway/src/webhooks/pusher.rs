@@ -105,7 +105,7 @@ mod tests {
             },
         ];
         let numbered = (1..).zip(events).map(|(number, event)| Numbered {
-            shard: 1,
+            partition: 1,
             number,
             event,
         });

@@ -1,7 +1,7 @@
 //! Coming back with what is known already: as little as needs to be told is told.
 
 use presence_client::Picture;
-use presence_client::wire::{Event, Have, Place};
+use presence_client::wire::{Event, Have, TopicId};
 
 use crate::gateway::{Running, start};
 use crate::people::{Person, ROOM};
@@ -91,7 +91,7 @@ async fn what_is_known_is_not_told_again_what_was_missed_is_and_what_is_too_old_
             matches!(&events[0], Event::CurrentUsers(_)),
             "{have:?}: {events:#?}"
         );
-        let mut picture = Picture::of(Place::Channel(ROOM.into()));
+        let mut picture = Picture::of(TopicId::Channel(ROOM.into()));
         events
             .iter()
             .for_each(|it| drop(picture.apply(it).unwrap()));

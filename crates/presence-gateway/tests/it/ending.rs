@@ -12,7 +12,7 @@ use xtask::mongo::{Mongo, Settings};
 use xtask::pulse::Pulse;
 
 use crate::gateway::soon;
-use crate::program::{Place, Program};
+use crate::program::{Program, ProgramFolder};
 use crate::raw::{body, get};
 
 /// Programs that end one after the other. The fault itself is rare here; `presence-mongo` has the test that meets it at once.
@@ -28,7 +28,7 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 async fn a_program_that_ends_while_its_database_is_asked_does_not_panic() {
     let (_folder, mongo) = mongo();
     for round in 0..ROUNDS {
-        let place = Place::new();
+        let place = ProgramFolder::new();
         let mut program = start(&place, &mongo, "1s");
         let mut people = JoinSet::new();
         for n in 0..PEOPLE {
@@ -57,7 +57,7 @@ async fn a_program_that_ends_while_its_database_is_asked_does_not_panic() {
 async fn a_program_that_is_told_twice_ends_at_once_though_its_database_does_not_answer() {
     let pulse = Pulse::start();
     let (_folder, mut mongo) = mongo();
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let mut program = start(&place, &mongo, "1h");
     assert_eq!(choose(program.address, "ann").await, Some(200));
     mongo.process.pause().unwrap();
@@ -106,7 +106,7 @@ fn mongo() -> (TempDir, Mongo) {
     (folder, mongo)
 }
 
-fn start(place: &Place, mongo: &Mongo, drain: &str) -> Program {
+fn start(place: &ProgramFolder, mongo: &Mongo, drain: &str) -> Program {
     place.start(&[
         ("MONGODB_URI", &mongo.uri()),
         ("PRESENCE_DATA_DIR", ":memory:"),

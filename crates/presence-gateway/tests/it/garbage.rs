@@ -140,7 +140,7 @@ fn say(redis: &Redis, session: &str, event: &str, payload: &str) {
     run(redis, SAY, &[&map], &[session, event, payload]);
 }
 
-/// The map of the room, and what has changed in its part of the store.
+/// The map of the room, and what has changed in its partition of the store.
 fn keys(redis: &Redis) -> (String, String) {
     let keys = run(
         redis,
@@ -213,7 +213,7 @@ impl Readers {
 
     /// Reads until all of them have seen `user`, who comes if they are not there; returns whom they see.
     async fn see(&mut self, gateway: &Running, user: &str) -> Vec<String> {
-        let _guest = match user {
+        let _authorized = match user {
             "eve" => None,
             user => Some(Person::comes(gateway, user).await),
         };

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::gateway::{Running, start};
 use crate::people::Person;
-use crate::program::Place;
+use crate::program::ProgramFolder;
 use crate::raw::{Raw, body, get};
 
 const HIDE: &str = r#"{"type":"presence:status","ref":1,"status":"invisible"}"#;
@@ -302,7 +302,7 @@ async fn the_time_of_an_answer_does_not_tell_who_hides() {
     /// Each with users whom nobody has asked about. No round takes as long as a client may be silent.
     const ROUNDS: usize = 40;
     const PAIRS: usize = 50;
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let redis = std::env::var("PRESENCE_TWIN_REDIS_URL").ok();
     let redis = redis.iter().map(|url| ("REDIS_URL", url.as_str()));
     let mut settings: Vec<(&str, &str)> = redis.collect();

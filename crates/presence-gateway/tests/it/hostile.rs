@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::gateway::{now, options, soon};
 use crate::people::{Person, command as parsed};
-use crate::program::Place;
+use crate::program::ProgramFolder;
 use crate::raw::{BINARY, CLOSE, Raw, TEXT, frame, handshake};
 
 const PIECES: usize = 2000;
@@ -41,7 +41,7 @@ async fn whatever_is_thrown_at_it_is_answered_or_cut_and_nobody_else_notices() {
     println!("PRESENCE_SEED={seed}");
     let mut dice = Dice(seed | 1);
 
-    let folder = Place::new();
+    let folder = ProgramFolder::new();
     // Rates that let everything through to where it can do harm.
     let fast = "1000/s burst 100000";
     let program = folder.start(&[

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::gateway::{Running, options, soon, start};
 use crate::people::Person;
-use crate::program::{Place, Program};
+use crate::program::{Program, ProgramFolder};
 use crate::raw::{Raw, body, exchange, get, status};
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn an_address_has_as_many_connections_as_it_may_have() {
 
 #[tokio::test]
 async fn a_data_folder_that_vanishes_is_noticed_and_nothing_is_confirmed_until_it_is_back() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let program = place.start(&[]);
     let mut ann = Person::connects(&options(program.address, "ann")).await;
     ann.does(r#"{"type":"presence:status","status":"busy"}"#)
@@ -156,7 +156,7 @@ async fn health(program: &Program) -> Value {
 
 #[tokio::test]
 async fn who_may_open_too_few_files_is_warned_and_does_not_fill_the_log() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let program = place.start_with_files(64, &[]);
     let log = program.log();
     assert!(log.contains("may open too few files"), "{log}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use presence_client::wire::event::Error;
-use presence_client::wire::{Command, Event, Place};
+use presence_client::wire::{Command, Event, TopicId};
 use presence_client::{Client, Difference, Ending, Options, Picture, RequestError};
 
 use crate::gateway::{Running, soon};
@@ -43,7 +43,7 @@ impl Person {
     pub(crate) async fn connects(options: &Options) -> Person {
         Person {
             client: connect(options).await,
-            room: Picture::of(Place::Channel(ROOM.into())),
+            room: Picture::of(TopicId::Channel(ROOM.into())),
             heard: Vec::new(),
             noticed: Vec::new(),
         }

@@ -9,13 +9,13 @@ use xtask::pulse::Pulse;
 
 use crate::gateway::{SECRET, now, options, soon};
 use crate::people::{Person, connect};
-use crate::program::{Place, Program};
+use crate::program::{Program, ProgramFolder};
 use crate::raw::{get, status};
 
 /// The program keeps what it confirmed in the folder that it runs in, by default.
 #[tokio::test]
 async fn what_was_confirmed_survives_a_power_cut() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let program = place.start(&[]);
     let as_user = |program: &Program, user: &str| options(program.address, user);
     let expires_at = now().as_millis() + 3_600_000;
@@ -108,7 +108,7 @@ async fn saved(program: &Program) {
 #[tokio::test]
 async fn a_restart_closes_everybody_in_their_turn_and_ends_well_in_time() {
     let pulse = Pulse::start();
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let mut program = place.start(&[("PRESENCE_DRAIN", "2s")]);
     let mut people = Vec::new();
     for n in 0..20 {
@@ -180,7 +180,7 @@ async fn drains(program: &Program) {
 #[tokio::test]
 async fn with_nobody_there_it_ends_at_once_and_twice_means_now() {
     let pulse = Pulse::start();
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let mut program = place.start(&[]);
     let began = Instant::now();
     program.signal("TERM");
@@ -214,7 +214,7 @@ async fn with_nobody_there_it_ends_at_once_and_twice_means_now() {
 
 #[tokio::test]
 async fn without_a_data_folder_who_comes_back_is_new_there() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let settings = [("PRESENCE_DATA_DIR", ":memory:")];
     let mut program = place.start(&settings);
     let mut ann = Person::comes_with(&options(program.address, "ann")).await;
@@ -236,7 +236,7 @@ async fn without_a_data_folder_who_comes_back_is_new_there() {
 
 #[test]
 fn what_cannot_work_is_said_clearly_and_ends_with_an_error() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let first = place.start(&[]);
     let (ok, out, err) = place.run(&[], &[]);
     assert!(!ok && out.is_empty(), "{out}");
@@ -294,7 +294,7 @@ fn what_cannot_work_is_said_clearly_and_ends_with_an_error() {
 
 #[test]
 fn the_configuration_is_explained_without_its_secrets() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let settings = [("PRESENCE_JWT_SECRET", SECRET), ("PRESENCE_GRACE", "3s")];
     let (ok, out, err) = place.run(&settings, &["--check-config"]);
     assert!(ok, "{err}");
@@ -314,7 +314,7 @@ fn the_configuration_is_explained_without_its_secrets() {
 
 #[tokio::test]
 async fn a_token_of_the_program_gets_one_in() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let settings = [("PRESENCE_JWT_SECRET", SECRET)];
     let program = place.start(&settings);
     let (ok, token, err) = place.run(

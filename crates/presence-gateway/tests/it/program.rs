@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::gateway::PATIENCE;
 
 /// A folder for profiles, and for one program after the other.
-pub(crate) struct Place {
+pub(crate) struct ProgramFolder {
     folder: TempDir,
 }
 
@@ -27,9 +27,9 @@ pub(crate) struct Program {
     reader: Option<JoinHandle<()>>,
 }
 
-impl Place {
-    pub(crate) fn new() -> Place {
-        Place {
+impl ProgramFolder {
+    pub(crate) fn new() -> ProgramFolder {
+        ProgramFolder {
             folder: tempfile::tempdir().unwrap(),
         }
     }

@@ -7,7 +7,7 @@ use presence_client::wire::{Event, Visible};
 
 use crate::gateway::{options, soon};
 use crate::people::Person;
-use crate::program::{Place, Program};
+use crate::program::{Program, ProgramFolder};
 use crate::raw::get;
 
 /// How a process ends.
@@ -67,7 +67,7 @@ async fn seen(program: &Program, users: usize) -> Vec<(String, u64, Visible)> {
 
 #[tokio::test]
 async fn ten_restarts_are_no_event_for_who_comes_back() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let mut program = place.start(&[]);
     let mut ann = Person::comes_with(&options(program.address, "ann")).await;
     let mut bob = Person::comes_with(&options(program.address, "bob")).await;
@@ -126,7 +126,7 @@ fn is_about(event: &Event, user: &str) -> bool {
 
 #[tokio::test]
 async fn who_does_not_come_back_leaves_once_and_not_before_their_time() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     for end in [End::Killed, End::Told] {
         let program = place.start(&[]);
         let ann = Person::comes_with(&options(program.address, "ann")).await;
@@ -160,7 +160,7 @@ async fn who_does_not_come_back_leaves_once_and_not_before_their_time() {
 
 #[tokio::test]
 async fn whoever_hides_stays_hidden_and_whoever_said_goodbye_stays_gone() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let program = place.start(&[]);
     let mut ann = Person::comes_with(&options(program.address, "ann")).await;
     let mut bob = Person::comes_with(&options(program.address, "bob")).await;
@@ -189,7 +189,7 @@ async fn whoever_hides_stays_hidden_and_whoever_said_goodbye_stays_gone() {
 
 #[tokio::test]
 async fn after_half_a_minute_nobody_is_held() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let program = place.start(&[]);
     let ann = Person::comes_with(&options(program.address, "ann")).await;
     program.kill();
@@ -208,7 +208,7 @@ async fn after_half_a_minute_nobody_is_held() {
 
 #[tokio::test]
 async fn a_journal_that_was_cut_off_or_is_nonsense_keeps_nobody_from_starting() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let program = place.start(&[("PRESENCE_SHARDS", "1")]);
     let mut people = Vec::new();
     for n in 0..5 {

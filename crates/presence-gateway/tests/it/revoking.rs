@@ -9,7 +9,7 @@ use xtask::redis::{Redis, Settings, Topology};
 
 use crate::gateway::{Running, SECRET, config, soon, start_with};
 use crate::people::Person;
-use crate::program::Place;
+use crate::program::ProgramFolder;
 use crate::walls::call;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -92,7 +92,7 @@ async fn while_redis_is_away_what_was_known_counts_and_a_kick_says_that_it_is_no
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_is_alone_remembers_a_kick_in_its_folder_also_after_a_crash() {
-    let place = Place::new();
+    let place = ProgramFolder::new();
     let jwt = start_with(config(&[KEYS])).await;
     let [ann, bob] = ["ann", "bob"].map(|user| jwt.token(user, HOUR, |_| {}));
     let admin = jwt.token("root", HOUR, |it| it.scopes = vec!["admin".into()]);

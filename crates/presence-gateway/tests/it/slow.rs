@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use presence_client::Picture;
-use presence_client::wire::{Event, Place};
+use presence_client::wire::{Event, TopicId};
 use tokio::net::TcpSocket;
 use xtask::pulse::Pulse;
 
 use crate::gateway::options;
 use crate::people::{Person, ROOM};
-use crate::program::Place as Folder;
+use crate::program::ProgramFolder as Folder;
 use crate::raw::{Raw, get};
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn who_reads_nothing_costs_little_disturbs_nobody_and_catches_up() {
     .await;
 
     // It reads again, and after what was on its way it has the right picture, without a gap.
-    let mut picture = Picture::of(Place::Channel(ROOM.into()));
+    let mut picture = Picture::of(TopicId::Channel(ROOM.into()));
     while picture.users() != ann.room.users() {
         picture.apply(&slow.event().await).unwrap();
     }

@@ -1,7 +1,7 @@
-//! Webhooks: looks for changes in the parts of the store that this node looks after, and delivers the events
+//! Webhooks: looks for changes in the partitions of the store that this node looks after, and delivers the events
 //! that wait there.
 
-mod desk;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -14,27 +14,27 @@ use presence_core::ports::{Endpoint, Hooks, Outbox, Topics};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::desk::{Delivered, Desk, Looked, Troubles, Waiting};
-use crate::clock::Clock;
+use self::worker::{Delivered, DispatchWorker, Looked, Troubles, Waiting};
+use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::pending::{InFlight, finish, sleep_until};
 
 /// How often a node looks for changes. A change that is undone in between is not told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The number of parts from which one delivery takes events; the others come next.
-const PARTS_MAX: usize = 32;
-/// How often all parts are assumed to have events that wait: a node that was asleep may have put some there.
+/// The number of partitions from which one delivery takes events; the others come next.
+const PARTITIONS_MAX: usize = 32;
+/// How often all partitions are assumed to have events that wait: a node that was asleep may have put some there.
 const SUSPECT_EVERY: Duration = Duration::from_secs(60);
 
-/// How long a part is left alone after its store has failed.
+/// How long a partition is left alone after its store has failed.
 const AWAY_FOR: Duration = Duration::from_secs(1);
 
 /// How often some of the subjects that the endpoint was told about are checked again, whether they have changed or not.
-const DOUBT_EVERY: Duration = Duration::from_secs(1);
+const AUDIT_EVERY: Duration = Duration::from_secs(1);
 /// The number of subjects that are checked at a time.
-const DOUBTED_MAX: usize = 20;
+const AUDITED_MAX: usize = 20;
 
-/// The counters of webhooks, for the parts that this node looks after.
+/// The counters of webhooks, for the partitions that this node looks after.
 #[derive(Debug, Default)]
 pub struct HookCounters {
     /// How many events wait for delivery.
@@ -60,42 +60,42 @@ impl HookCounters {
 }
 
 /// The task that delivers webhooks.
-pub(crate) struct Telltale<S, E> {
-    desk: Arc<Desk<S, E>>,
+pub(crate) struct Dispatcher<S, E> {
+    worker: Arc<DispatchWorker<S, E>>,
     counters: Arc<Counters>,
-    /// The parts of the store that this node looks after.
-    parts: watch::Receiver<Arc<[u16]>>,
+    /// The partitions of the store that this node looks after.
+    partitions: watch::Receiver<Arc<[u16]>>,
     looking: InFlight<Looked>,
     delivering: InFlight<Delivered>,
-    /// The parts where events may wait, and what is known about them.
+    /// The partitions where events may wait, and what is known about them.
     waiting: BTreeMap<u16, Waiting>,
-    /// How many events were told in each part since the current delivery began.
+    /// How many events were told in each partition since the current delivery began.
     meanwhile: BTreeMap<u16, usize>,
-    /// The parts where too many events wait for more to be told.
+    /// The partitions where too many events wait for more to be told.
     full: BTreeSet<u16>,
-    /// The parts whose store has failed. They are left alone for [`AWAY_FOR`], and the others are delivered meanwhile.
+    /// The partitions whose store has failed. They are left alone for [`AWAY_FOR`], and the others are delivered meanwhile.
     away: BTreeMap<u16, Instant>,
-    /// Where to go on with checking subjects again: the part, and the cursor in it.
-    doubted: (u16, u64),
-    doubting: InFlight<Option<u64>>,
-    /// The last part from which events were delivered. The next delivery begins with the part after it.
+    /// Where to go on with checking subjects again: the partition, and the cursor in it.
+    audited: (u16, u64),
+    auditing: InFlight<Option<u64>>,
+    /// The last partition from which events were delivered. The next delivery begins with the partition after it.
     last: u16,
     pace: Pace,
     /// When the endpoint is tried again after a failure.
     again_at: Option<Instant>,
 }
 
-impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
+impl<S: Topics + Outbox + Hooks, E: Endpoint> Dispatcher<S, E> {
     pub(crate) fn new(
         store: Arc<S>,
         endpoint: Arc<E>,
-        clock: Clock,
+        clock: WallClock,
         wanted: Wanted,
         counters: Arc<Counters>,
-        parts: watch::Receiver<Arc<[u16]>>,
+        partitions: watch::Receiver<Arc<[u16]>>,
     ) -> Self {
-        Telltale {
-            desk: Arc::new(Desk {
+        Dispatcher {
+            worker: Arc::new(DispatchWorker {
                 store,
                 endpoint,
                 clock,
@@ -105,15 +105,15 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
                 troubles: Troubles::default(),
             }),
             counters,
-            parts,
+            partitions,
             looking: None,
             delivering: None,
             waiting: BTreeMap::new(),
             meanwhile: BTreeMap::new(),
             full: BTreeSet::new(),
             away: BTreeMap::new(),
-            doubted: (0, 0),
-            doubting: None,
+            audited: (0, 0),
+            auditing: None,
             last: 0,
             pace: Pace::default(),
             again_at: None,
@@ -128,21 +128,21 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
             interval
         };
         let (mut look, mut suspect) = (every(LOOK_EVERY), every(SUSPECT_EVERY));
-        let mut doubt = every(DOUBT_EVERY);
+        let mut audit = every(AUDIT_EVERY);
         self.suspect_all();
         loop {
             self.start_delivery();
             tokio::select! {
-                changed = self.parts.changed() => match changed {
+                changed = self.partitions.changed() => match changed {
                     Ok(()) => self.suspect_all(),
                     Err(_) => return,
                 },
                 _ = look.tick(), if self.looking.is_none() => self.start_look(),
                 _ = suspect.tick() => self.suspect_all(),
-                _ = doubt.tick(), if self.doubting.is_none() => self.start_doubt(),
-                next = finish(&mut self.doubting) => {
-                    self.doubting = None;
-                    self.doubted.1 = next.unwrap_or(0);
+                _ = audit.tick(), if self.auditing.is_none() => self.start_audit(),
+                next = finish(&mut self.auditing) => {
+                    self.auditing = None;
+                    self.audited.1 = next.unwrap_or(0);
                 }
                 looked = finish(&mut self.looking) => {
                     if looked.is_more {
@@ -164,42 +164,45 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         }
     }
 
-    /// Assumes that events wait in all parts of this node, and forgets the parts of other nodes.
+    /// Assumes that events wait in all partitions of this node, and forgets the partitions of other nodes.
     fn suspect_all(&mut self) {
-        let parts = self.parts.borrow_and_update().clone();
+        let partitions = self.partitions.borrow_and_update().clone();
         let known = std::mem::take(&mut self.waiting);
-        let known = |part: &u16| known.get(part).copied().unwrap_or_default();
-        self.waiting = parts.iter().map(|part| (*part, known(part))).collect();
+        let known = |partition: &u16| known.get(partition).copied().unwrap_or_default();
+        self.waiting = partitions
+            .iter()
+            .map(|partition| (*partition, known(partition)))
+            .collect();
         self.full.clear();
     }
 
     fn start_look(&mut self) {
-        let parts = self.parts.borrow().clone();
-        let parts: Vec<u16> = parts
+        let partitions = self.partitions.borrow().clone();
+        let partitions: Vec<u16> = partitions
             .iter()
             .filter(|it| !self.full.contains(it))
             .copied()
             .collect();
-        self.looking = Some(Box::pin(self.desk.clone().look(parts)));
+        self.looking = Some(Box::pin(self.worker.clone().look(partitions)));
     }
 
-    /// Checks further subjects again, in the same part or else in the next one.
-    fn start_doubt(&mut self) {
-        let parts = self.parts.borrow().clone();
-        let (last, cursor) = self.doubted;
-        let next = parts
+    /// Checks further subjects again, in the same partition or else in the next one.
+    fn start_audit(&mut self) {
+        let partitions = self.partitions.borrow().clone();
+        let (last, cursor) = self.audited;
+        let next = partitions
             .iter()
             .find(|it| **it > last || (**it == last && cursor > 0));
-        let Some(&part) = next.or(parts.first()) else {
+        let Some(&partition) = next.or(partitions.first()) else {
             return;
         };
-        let cursor = if part == last { cursor } else { 0 };
-        self.doubted = (part, cursor);
-        let desk = self.desk.clone();
-        self.doubting = Some(Box::pin(async move {
-            let next = desk.store.doubt(part, cursor, DOUBTED_MAX).await;
+        let cursor = if partition == last { cursor } else { 0 };
+        self.audited = (partition, cursor);
+        let worker = self.worker.clone();
+        self.auditing = Some(Box::pin(async move {
+            let next = worker.store.audit(partition, cursor, AUDITED_MAX).await;
             let what = "checking again what webhooks have told";
-            desk.troubles.doubting.note(next.as_ref().err(), what);
+            worker.troubles.auditing.note(next.as_ref().err(), what);
             next.unwrap_or(None)
         }));
     }
@@ -207,14 +210,14 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
     fn looked(&mut self, looked: Looked) {
         self.looking = None;
         self.full.extend(looked.full);
-        let now = self.desk.clock.now();
-        for (part, count) in looked.told {
+        let now = self.worker.clock.now();
+        for (partition, count) in looked.told {
             // Unless it is another node's by now.
-            if self.parts.borrow().contains(&part) {
-                let waiting = self.waiting.entry(part).or_default();
+            if self.partitions.borrow().contains(&partition) {
+                let waiting = self.waiting.entry(partition).or_default();
                 waiting.count += count;
                 waiting.oldest = waiting.oldest.or(Some(now));
-                *self.meanwhile.entry(part).or_default() += count;
+                *self.meanwhile.entry(partition).or_default() += count;
             }
         }
     }
@@ -226,14 +229,17 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         let after = self.last.saturating_add(1);
         let next = self.waiting.range(after..);
         let next = next.chain(self.waiting.range(..after));
-        let next = next.filter(|(part, _)| !self.away.contains_key(part));
-        let parts: Vec<u16> = next.map(|(part, _)| *part).take(PARTS_MAX).collect();
-        if parts.is_empty() {
+        let next = next.filter(|(partition, _)| !self.away.contains_key(partition));
+        let partitions: Vec<u16> = next
+            .map(|(partition, _)| *partition)
+            .take(PARTITIONS_MAX)
+            .collect();
+        if partitions.is_empty() {
             return;
         }
-        self.last = parts.last().copied().unwrap_or(0);
+        self.last = partitions.last().copied().unwrap_or(0);
         self.meanwhile.clear();
-        self.delivering = Some(Box::pin(self.desk.clone().deliver(parts)));
+        self.delivering = Some(Box::pin(self.worker.clone().deliver(partitions)));
     }
 
     fn delivered(&mut self, delivered: Delivered) {
@@ -257,17 +263,17 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Telltale<S, E> {
         }
         let later = Instant::now() + AWAY_FOR;
         let away = delivered.away.into_iter();
-        self.away.extend(away.map(|part| (part, later)));
-        for (part, mut waiting) in delivered.waiting {
+        self.away.extend(away.map(|partition| (partition, later)));
+        for (partition, mut waiting) in delivered.waiting {
             if delivered.taken.is_some() {
                 // There may be room again.
-                self.full.remove(&part);
+                self.full.remove(&partition);
             }
             // It may have been asked before these were told; if not, they are counted twice until it is asked again.
-            waiting.count += self.meanwhile.get(&part).copied().unwrap_or(0);
+            waiting.count += self.meanwhile.get(&partition).copied().unwrap_or(0);
             if waiting.count == 0 {
-                self.waiting.remove(&part);
-            } else if let Some(known) = self.waiting.get_mut(&part) {
+                self.waiting.remove(&partition);
+            } else if let Some(known) = self.waiting.get_mut(&partition) {
                 *known = waiting;
             }
         }

@@ -5,7 +5,7 @@ use presence_core::{Clock as Version, Event, Topic, UserId};
 
 use super::Session;
 use super::watched::Watched;
-use crate::people::{self, Asker};
+use crate::people::{self, ReplyTo};
 
 /// Something that a session has to be told again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,12 +50,12 @@ impl Session {
             Event::Typing { topic, .. }
             | Event::Cursors { topic, .. }
             | Event::Broadcast { topic, .. } => self.topics.contains(topic),
-            Event::Face(face) => {
-                self.caught_up(|it| matches!(it, Owed::User(it) if *it == face.user));
-                self.users.contains(&face.user)
+            Event::PublicView(public_view) => {
+                self.caught_up(|it| matches!(it, Owed::User(it) if *it == public_view.user));
+                self.users.contains(&public_view.user)
             }
-            Event::Own(owned) => {
-                self.alias = owned.alias_of(self.connection.session);
+            Event::OwnView(own_view) => {
+                self.alias = own_view.alias_of(self.connection.session);
                 self.caught_up(|it| *it == Owed::Own);
                 true
             }
@@ -74,7 +74,7 @@ impl Session {
     }
 
     /// Asks again for what was dropped while the session lagged, from the versions that its client has.
-    pub(super) async fn settle_debts(&mut self) {
+    pub(super) async fn deliver_owed(&mut self) {
         while let (Some(owed), false) = (self.owed.last(), self.is_catching_up()) {
             match owed {
                 Owed::Topic(topic) => {
@@ -83,7 +83,7 @@ impl Session {
                     }) = self.topics.get(topic)
                     {
                         let message =
-                            self.watch_message(topic.clone(), watching, known, self.asker(None));
+                            self.watch_message(topic.clone(), watching, known, self.reply_to(None));
                         let message = people::Message::Forward(topic.clone(), message);
                         let topic = topic.clone();
                         let _ = self.people.of(&self.user).send(message).await;
@@ -99,9 +99,9 @@ impl Session {
                     }
                 }
                 Owed::Own => {
-                    let asker = Asker::Reader(self.outbox.clone());
+                    let reply_to = ReplyTo::Reader(self.send_queue.clone());
                     let as_owner = true;
-                    let input = Input::Asked { as_owner, asker };
+                    let input = Input::Asked { as_owner, reply_to };
                     let message = people::Message::Happened(self.user.clone(), input);
                     let _ = self.people.of(&self.user).send(message).await;
                 }

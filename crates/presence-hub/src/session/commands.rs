@@ -9,8 +9,8 @@ use presence_core::{
 };
 
 use super::{BUSY, Busy, Reference, Session};
-use crate::people::{self, Asker};
-use crate::places;
+use crate::people::{self, ReplyTo};
+use crate::roster_shard;
 
 impl Session {
     /// Reports that the client is alive: a heartbeat.
@@ -46,7 +46,7 @@ impl Session {
         self.happened(Input::Reported {
             by: self.connection,
             activity,
-            asker: self.asker(reference),
+            reply_to: self.reply_to(reference),
         })
     }
 
@@ -93,9 +93,9 @@ impl Session {
             channel,
             meta,
             watch,
-            asker: match wanted {
-                Some(_) => self.asker_undoing(&topic, ask, reference),
-                None => self.asker(reference),
+            reply_to: match wanted {
+                Some(_) => self.reply_to_undoing(&topic, ask, reference),
+                None => self.reply_to(reference),
             },
         })?;
         self.note_said(said);
@@ -124,7 +124,7 @@ impl Session {
             by: self.connection,
             channel,
             meta,
-            asker: self.asker(reference),
+            reply_to: self.reply_to(reference),
         })?;
         if self.joined().any(|it| *it == said.0) {
             self.note_said(said);
@@ -149,7 +149,7 @@ impl Session {
             by: self.connection,
             workspaces,
             card,
-            asker: None,
+            reply_to: None,
         })
     }
 
@@ -164,7 +164,7 @@ impl Session {
         self.happened(Input::Departed {
             by: self.connection,
             channel,
-            asker: self.asker(reference),
+            reply_to: self.reply_to(reference),
         })?;
         self.joined.retain(|(it, _)| *it != departed);
         self.unwatch_quietly(&topic)
@@ -177,11 +177,11 @@ impl Session {
     /// [`Busy`]: nothing has changed.
     pub fn choose(&self, change: StatusChange, reference: Option<Reference>) -> Result<(), Busy> {
         // One that nobody waits for is only kept if it changes anything.
-        let asker = match reference {
-            Some(_) => self.asker(reference),
+        let reply_to = match reference {
+            Some(_) => self.reply_to(reference),
             None => None,
         };
-        self.happened(Input::Chose { change, asker })
+        self.happened(Input::Chose { change, reply_to })
     }
 
     /// Reports that the person types in a channel, or has stopped. Typing ends by itself after
@@ -202,7 +202,7 @@ impl Session {
                 channel,
                 session: self.connection.session,
                 typing,
-                asker: self.asker(reference),
+                reply_to: self.reply_to(reference),
             },
         )
     }
@@ -224,7 +224,7 @@ impl Session {
                 channel,
                 session: self.connection.session,
                 pointer,
-                asker: self.asker(reference),
+                reply_to: self.reply_to(reference),
             },
         )
     }
@@ -246,7 +246,7 @@ impl Session {
                 channel,
                 session: self.connection.session,
                 selection,
-                asker: self.asker(reference),
+                reply_to: self.reply_to(reference),
             },
         )
     }
@@ -287,7 +287,7 @@ impl Session {
                 session: self.connection.session,
                 event,
                 payload,
-                asker: self.asker(reference),
+                reply_to: self.reply_to(reference),
             },
         )
     }
@@ -295,10 +295,10 @@ impl Session {
     /// Answers a command that needs nobody else. The answer is delivered in order with everything else that the
     /// session is told.
     pub fn grant(&self, reference: Option<Reference>) {
-        self.outbox.answer(reference, Ok(()), None);
+        self.send_queue.answer(reference, Ok(()), None);
     }
 
-    fn happened(&self, input: Input<Asker>) -> Result<(), Busy> {
+    fn happened(&self, input: Input<ReplyTo>) -> Result<(), Busy> {
         let message = people::Message::Happened(self.user.clone(), input);
         self.people
             .of(&self.user)
@@ -306,8 +306,8 @@ impl Session {
             .map_err(|_| BUSY)
     }
 
-    fn happened_in(&self, channel: &ChannelId, input: rosters::Input<Asker>) -> Result<(), Busy> {
+    fn happened_in(&self, channel: &ChannelId, input: rosters::Input<ReplyTo>) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
-        self.send_to(&topic, places::Message::Happened(input))
+        self.send_to(&topic, roster_shard::Message::Happened(input))
     }
 }

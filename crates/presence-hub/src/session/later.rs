@@ -3,12 +3,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use presence_core::{ByteBucket, ByteRate, Clock as Version, Event, Topic, Watching};
+use presence_core::{ByteBucket, ByteRate, Clock, Event, Topic, Watching};
 
 use super::watched::Watched;
 use super::{BUSY, Reference, Session};
-use crate::clock::Clock;
-use crate::told::Told;
+use crate::clock::WallClock;
+use crate::shared_event::SharedEvent;
 
 /// The number of states that may be on their way to one connection: what they cost is known only when they are there.
 const COMING_MAX: usize = 16;
@@ -16,13 +16,13 @@ const COMING_MAX: usize = 16;
 /// The bytes that the whole states of one connection may cost.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    clock: Clock,
+    clock: WallClock,
     rate: ByteRate,
     bucket: Mutex<ByteBucket>,
 }
 
 impl Budget {
-    pub(crate) fn new(clock: Clock, rate: ByteRate) -> Self {
+    pub(crate) fn new(clock: WallClock, rate: ByteRate) -> Self {
         Budget {
             clock,
             rate,
@@ -49,7 +49,7 @@ impl Budget {
 pub(super) struct Later {
     pub(super) topic: Topic,
     watching: Watching,
-    have: Option<Version>,
+    have: Option<Clock>,
     /// The number of the command among those that asked to watch something.
     ask: u32,
     reference: Option<Reference>,
@@ -78,7 +78,7 @@ impl Session {
     pub(super) fn ask_for_later(
         &mut self,
         topic: Topic,
-        (watching, have): (Watching, Option<Version>),
+        (watching, have): (Watching, Option<Clock>),
         ask: u32,
         reference: Option<Reference>,
     ) {
@@ -144,8 +144,8 @@ impl Session {
     /// The mailbox is full: returns what was to be asked for.
     fn ask_now(&mut self, later: Later) -> Result<(), Later> {
         let have = self.usable(&later.topic, later.watching, later.have);
-        let asker = self.asker_undoing(&later.topic, later.ask, later.reference.clone());
-        let message = self.watch_message(later.topic.clone(), later.watching, have, asker);
+        let reply_to = self.reply_to_undoing(&later.topic, later.ask, later.reference.clone());
+        let message = self.watch_message(later.topic.clone(), later.watching, have, reply_to);
         if self.send_to(&later.topic, message).is_err() {
             return Err(later);
         }
@@ -153,10 +153,10 @@ impl Session {
         Ok(())
     }
 
-    /// Counts the bytes of `told` if it is a state that was asked for. A whole state always counts, even if the topic
+    /// Counts the bytes of `shared` if it is a state that was asked for. A whole state always counts, even if the topic
     /// is no longer watched: otherwise watching and unwatching in turns would cost nothing.
-    pub(super) fn spend_on(&self, told: &Told) {
-        let is_asked_for = match &*told.event {
+    pub(super) fn spend_on(&self, shared: &SharedEvent) {
+        let is_asked_for = match &*shared.event {
             Event::Everyone { .. } => true,
             Event::Summary { topic, .. } | Event::Unchanged { topic, .. } => {
                 self.topics.get(topic).is_some_and(|it| it.is_coming)
@@ -164,7 +164,7 @@ impl Session {
             _ => false,
         };
         if is_asked_for {
-            self.budget.spend(told.weight());
+            self.budget.spend(shared.weight());
         }
     }
 }

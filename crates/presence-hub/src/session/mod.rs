@@ -19,11 +19,11 @@ pub(crate) use self::later::Budget;
 use self::later::Later;
 use self::watched::Topics;
 pub(crate) use self::watched::Watched;
-use crate::outbox::{Ended, Found, Outbox, Undo};
-use crate::people::{self, Asker};
-use crate::places;
+use crate::people::{self, ReplyTo};
+use crate::roster_shard;
+use crate::send_queue::{Ended, Found, SendQueue, Undo};
 use crate::shards::Shards;
-use crate::told::Told;
+use crate::shared_event::SharedEvent;
 
 /// The name of a command in its answer, as the one who sent the command chose it.
 pub type Reference = Box<str>;
@@ -41,7 +41,7 @@ pub struct Busy {
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// An event. Everyone else who is told it shares it.
-    Told(Arc<Told>),
+    Event(Arc<SharedEvent>),
     /// The command with this reference was carried out.
     Granted(Reference),
     /// A command was not carried out. The reference is that of the command, if it had one.
@@ -53,7 +53,7 @@ pub enum Delivery {
 impl Delivery {
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Delivery::Told(told) => told.weight(),
+            Delivery::Event(shared) => shared.weight(),
             Delivery::Granted(reference) | Delivery::Refused(Some(reference), _) => {
                 64 + reference.len()
             }
@@ -76,7 +76,7 @@ pub struct Session {
     alias: SessionId,
     restored: bool,
     people: Shards<people::Message>,
-    outbox: Arc<Outbox>,
+    send_queue: Arc<SendQueue>,
     /// The rosters that it watches, each with the version that it was told.
     topics: Topics,
     users: HashSet<UserId>,
@@ -102,7 +102,7 @@ impl Session {
         restored: bool,
         joined: Vec<(ChannelId, Arc<Meta>)>,
         people: Shards<people::Message>,
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
         budget: Budget,
     ) -> Self {
         Session {
@@ -111,7 +111,7 @@ impl Session {
             alias,
             restored,
             people,
-            outbox,
+            send_queue,
             topics: Topics::default(),
             users: HashSet::new(),
             joined,
@@ -136,7 +136,7 @@ impl Session {
     }
 
     /// What others are shown as the id of the session. It is another one each time its user comes out of hiding, which
-    /// [`Event::Own`](presence_core::Event::Own) tells.
+    /// [`Event::OwnView`](presence_core::Event::OwnView) tells.
     pub fn alias(&self) -> SessionId {
         self.alias
     }
@@ -160,18 +160,18 @@ impl Session {
     /// Why the session has ended in this connection, for a caller that is too busy to read all deliveries; `None` while
     /// it has not.
     pub fn ended(&self) -> Option<Ended> {
-        self.outbox.ended()
+        self.send_queue.ended()
     }
 
     /// Waits for the next delivery. Cancelling the call loses nothing. After [`Delivery::Ended`] it never returns.
     pub async fn next(&mut self) -> Delivery {
         loop {
             if !self.owed.is_empty() && !self.is_catching_up() {
-                Box::pin(self.settle_debts()).await;
+                Box::pin(self.deliver_owed()).await;
             }
             let wakes = self.ask_later();
-            let outbox = self.outbox.clone();
-            let next = poll_fn(|context| outbox.poll(Some(context.waker())));
+            let send_queue = self.send_queue.clone();
+            let next = poll_fn(|context| send_queue.poll(Some(context.waker())));
             let found = match wakes {
                 None => next.await,
                 Some(wakes) => tokio::select! {
@@ -188,7 +188,7 @@ impl Session {
     /// The next delivery, if there is one already. It can be sent in the same write as the one before.
     pub fn try_next(&mut self) -> Option<Delivery> {
         loop {
-            let std::task::Poll::Ready(found) = self.outbox.poll(None) else {
+            let std::task::Poll::Ready(found) = self.send_queue.poll(None) else {
                 return None;
             };
             if let Some(delivery) = self.sort(found) {
@@ -210,14 +210,14 @@ impl Session {
         self.close(Input::Vanished { by, reason }).await;
     }
 
-    async fn close(&mut self, input: Input<Asker>) {
+    async fn close(&mut self, input: Input<ReplyTo>) {
         self.is_over = true;
         let farewell = self.farewell(input);
         farewell.await;
     }
 
     /// Sends everything that has to be said at the end, and waits until there is room for it.
-    fn farewell(&mut self, input: Input<Asker>) -> impl Future<Output = ()> + Send + 'static {
+    fn farewell(&mut self, input: Input<ReplyTo>) -> impl Future<Output = ()> + Send + 'static {
         let own = self.people.of(&self.user).clone();
         let mut messages = Vec::new();
         for topic in std::mem::take(&mut self.topics).into_topics() {
@@ -255,9 +255,10 @@ impl Session {
                 self.is_over |= matches!(why, Ended::Closed(_));
                 Some(Delivery::Ended(why))
             }
-            Found::Delivery(Delivery::Told(told), _) => {
-                self.spend_on(&told);
-                self.follows(&told.event).then_some(Delivery::Told(told))
+            Found::Delivery(Delivery::Event(shared), _) => {
+                self.spend_on(&shared);
+                self.follows(&shared.event)
+                    .then_some(Delivery::Event(shared))
             }
             Found::Delivery(delivery, undo) => {
                 if let Some(undo) = undo {
@@ -281,24 +282,24 @@ impl Session {
         }
     }
 
-    fn asker(&self, reference: Option<Reference>) -> Option<Asker> {
-        Some(Asker::Connection {
-            outbox: self.outbox.clone(),
+    fn reply_to(&self, reference: Option<Reference>) -> Option<ReplyTo> {
+        Some(ReplyTo::Connection {
+            send_queue: self.send_queue.clone(),
             reference,
             undo: None,
         })
     }
 
     /// The handle for the answer to a command that watches `topic`. If the command is refused, the watch is undone.
-    fn asker_undoing(
+    fn reply_to_undoing(
         &self,
         topic: &Topic,
         ask: u32,
         reference: Option<Reference>,
-    ) -> Option<Asker> {
+    ) -> Option<ReplyTo> {
         let before = self.topics.get(topic).copied();
-        Some(Asker::Connection {
-            outbox: self.outbox.clone(),
+        Some(ReplyTo::Connection {
+            send_queue: self.send_queue.clone(),
             reference,
             undo: Some(Box::new(Undo {
                 topic: topic.clone(),
@@ -308,7 +309,7 @@ impl Session {
         })
     }
 
-    fn send_to(&self, topic: &Topic, message: places::Message) -> Result<(), Busy> {
+    fn send_to(&self, topic: &Topic, message: roster_shard::Message) -> Result<(), Busy> {
         let message = people::Message::Forward(topic.clone(), message);
         let mailbox = self.people.of(&self.user);
         mailbox.try_send(message).map_err(|_| BUSY)

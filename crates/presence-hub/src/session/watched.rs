@@ -3,8 +3,8 @@
 use presence_core::{Clock as Version, Topic, UserId, Watching};
 
 use super::{BUSY, Busy, Reference, Session};
-use crate::people::{self, Asker};
-use crate::places;
+use crate::people::{self, ReplyTo};
+use crate::roster_shard;
 
 /// How a session watches a topic.
 #[derive(Clone, Copy, Debug)]
@@ -130,8 +130,8 @@ impl Session {
         }
         let have = self.usable(&topic, watching, have);
         let ask = self.asks + 1;
-        let asker = self.asker_undoing(&topic, ask, reference);
-        let message = self.watch_message(topic.clone(), watching, have, asker);
+        let reply_to = self.reply_to_undoing(&topic, ask, reference);
+        let message = self.watch_message(topic.clone(), watching, have, reply_to);
         self.send_to(&topic, message)?;
         self.asks = ask;
         self.note(topic, watching, have, ask);
@@ -229,15 +229,15 @@ impl Session {
         topic: Topic,
         watching: Watching,
         have: Option<Version>,
-        asker: Option<Asker>,
-    ) -> places::Message {
-        places::Message::Watch(places::Watch {
+        reply_to: Option<ReplyTo>,
+    ) -> roster_shard::Message {
+        roster_shard::Message::Watch(roster_shard::Watch {
             topic,
             watcher: self.connection.session,
             watching,
             have,
-            outbox: self.outbox.clone(),
-            asker,
+            send_queue: self.send_queue.clone(),
+            reply_to,
         })
     }
 
@@ -249,8 +249,8 @@ impl Session {
         people::Message::Watch {
             user,
             watcher: self.connection.session,
-            outbox: self.outbox.clone(),
-            asker: self.asker(reference),
+            send_queue: self.send_queue.clone(),
+            reply_to: self.reply_to(reference),
         }
     }
 
@@ -258,15 +258,15 @@ impl Session {
         people::Message::Unwatch {
             user,
             watcher: self.connection.session,
-            outbox: self.outbox.clone(),
+            send_queue: self.send_queue.clone(),
         }
     }
 
-    pub(super) fn unwatch_message(&self, topic: Topic) -> places::Message {
-        places::Message::Unwatch {
+    pub(super) fn unwatch_message(&self, topic: Topic) -> roster_shard::Message {
+        roster_shard::Message::Unwatch {
             topic,
             watcher: self.connection.session,
-            outbox: self.outbox.clone(),
+            send_queue: self.send_queue.clone(),
         }
     }
 }

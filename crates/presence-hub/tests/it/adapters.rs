@@ -1,6 +1,6 @@
 //! Adapters that are wrong: they panic, and answer something else than what they were asked.
 
-use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
+use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::ports::{
     Leases, Notice, Outbox, Profiles, Queue, Row, StoreError, Topics, Written,
 };
@@ -20,8 +20,8 @@ async fn a_store_of_profiles_that_panics_ends_one_call_and_not_the_shard() {
     let (hub, wrong) = start_alone();
     for name in ["panic-load", "panic-first"] {
         assert_eq!(refused(&hub, name).await, Refusal::Unavailable);
-        let face = hub.face(&user(name)).await;
-        assert_eq!(face, Err(Refusal::Unavailable));
+        let public_view = hub.public_view(&user(name)).await;
+        assert_eq!(public_view, Err(Refusal::Unavailable));
     }
     let mut ann = Watcher::join(&hub, "ann").await;
     ann.sees(&["ann"]).await;
@@ -63,9 +63,9 @@ async fn words_that_nobody_may_choose_are_dropped_and_counted() {
     profile.status.emoji = Some(":tea:".into());
     wrong.0.save(&[profile]).await.unwrap();
     let _ann = connect(&hub, "ann").await;
-    let face = hub.face(&user("ann")).await.unwrap();
+    let public_view = hub.public_view(&user("ann")).await.unwrap();
     assert_eq!(
-        (&face.look.message, face.look.emoji.as_deref()),
+        (&public_view.look.message, public_view.look.emoji.as_deref()),
         (&None, Some(":tea:"))
     );
     assert_eq!(hub.counters().garbled.load(Relaxed), 1);
@@ -205,9 +205,9 @@ impl Topics for WrongTopics {
         self.link.unfollow(subjects).await;
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
         self.may_panic();
-        self.link.murmur(murmurs).await;
+        self.link.send_ephemeral(ephemerals).await;
     }
 
     async fn compare(&self) -> Result<(), StoreError> {
@@ -225,15 +225,15 @@ impl Topics for WrongTopics {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
         self.may_panic();
-        self.link.renew(me, name, ttl, settled_until).await
+        self.link.renew(me, name, ttl, stored_up_to).await
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
         self.may_panic();
-        self.link.condemn(who).await
+        self.link.mark_dead(who).await
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
@@ -256,16 +256,16 @@ impl Outbox for WrongTopics {
     async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Result<Vec<Row>, StoreError>> {
         self.may_panic();
-        self.some_of(self.link.due(queue, shards, age, max).await)
+        self.some_of(self.link.due(queue, partitions, age, max).await)
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
         self.may_panic();
-        self.link.settle(queue, rows).await
+        self.link.acknowledge(queue, rows).await
     }
 }

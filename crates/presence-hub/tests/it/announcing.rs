@@ -109,7 +109,7 @@ async fn said(session: &mut Session) -> Vec<String> {
     let mut said = Vec::new();
     let second = tokio::time::Instant::now() + Duration::from_secs(1);
     while let Ok(delivery) = tokio::time::timeout_at(second, session.next()).await {
-        if let Delivery::Told(told) = delivery
+        if let Delivery::Event(told) = delivery
             && let Event::Broadcast { event, session, .. } = &*told.event
         {
             assert_eq!(session.outsider(), Some(Outsider::new(7)));

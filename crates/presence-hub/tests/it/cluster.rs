@@ -62,15 +62,15 @@ async fn a_status_chosen_on_one_node_is_seen_on_another_and_hides_there_too() {
         ..StatusChange::default()
     };
     a.choose(&user("bob"), change(Chosen::Busy)).await.unwrap();
-    let face = b.face(&user("bob")).await.unwrap();
-    assert_eq!(face.look.status, Visible::Busy);
+    let public_view = b.public_view(&user("bob")).await.unwrap();
+    assert_eq!(public_view.look.status, Visible::Busy);
 
     a.choose(&user("bob"), change(Chosen::Invisible))
         .await
         .unwrap();
     ann.sees(&["ann"]).await;
-    let face = b.face(&user("bob")).await.unwrap();
-    assert_eq!(face.look.status, Visible::Offline);
+    let public_view = b.public_view(&user("bob")).await.unwrap();
+    assert_eq!(public_view.look.status, Visible::Offline);
     b.choose(&user("bob"), change(Chosen::Online))
         .await
         .unwrap();
@@ -271,7 +271,7 @@ async fn what_a_service_did_through_one_node_it_may_undo_through_another() {
     assert!(seen.is_ok(), "not within two seconds");
     ann.is_quiet_for(40 * SECOND).await;
     assert_eq!(
-        b.face(&user("bob")).await.unwrap().look.status,
+        b.public_view(&user("bob")).await.unwrap().look.status,
         Visible::Offline
     );
 }

@@ -30,11 +30,11 @@ async fn the_store_is_asked_as_often_about_who_hides_as_about_who_is_gone() {
     for round in 0..6 {
         for id in ["hidden", "gone"] {
             let before = store.loads.load(Relaxed);
-            let face = hub.face(&user(id)).await.unwrap();
-            assert_eq!(face.look.status, presence_core::Visible::Offline);
+            let public_view = hub.public_view(&user(id)).await.unwrap();
+            assert_eq!(public_view.look.status, presence_core::Visible::Offline);
             assert_eq!(store.loads.load(Relaxed), before + 1, "{id}, round {round}");
-            let faces = [user(id), user("nobody")];
-            hub.faces(&faces).await.unwrap();
+            let sample = [user(id), user("nobody")];
+            hub.public_views(&sample).await.unwrap();
             // Which of the two come in one batch depends on their shards.
             assert!(store.loads.load(Relaxed) > before + 1);
         }
@@ -47,15 +47,15 @@ async fn the_store_is_asked_as_often_about_who_hides_as_about_who_is_gone() {
     other.leave().await;
     for _ in 0..3 {
         for id in ["hidden", "gone"] {
-            let asked = hub.face(&user(id)).await;
+            let asked = hub.public_view(&user(id)).await;
             assert_eq!(asked, Err(Refusal::Unavailable), "{id}");
         }
     }
     // Themselves they can always ask.
-    assert!(hub.owned(&user("hidden")).await.is_ok());
+    assert!(hub.own_view(&user("hidden")).await.is_ok());
     store.away.store(false, Relaxed);
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert!(hub.face(&user("hidden")).await.is_ok());
-    assert!(hub.face(&user("gone")).await.is_ok());
+    assert!(hub.public_view(&user("hidden")).await.is_ok());
+    assert!(hub.public_view(&user("gone")).await.is_ok());
     drop(hidden);
 }

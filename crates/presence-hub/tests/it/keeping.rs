@@ -116,7 +116,7 @@ async fn the_next_hub_has_everybody_from_the_start() {
         .watch(topic, presence_core::Watching::Full, None, None)
         .unwrap();
     let everyone = loop {
-        if let presence_hub::Delivery::Told(told) = seven.next().await
+        if let presence_hub::Delivery::Event(told) = seven.next().await
             && let presence_core::Event::Everyone { people, .. } = &*told.event
         {
             break people.len();

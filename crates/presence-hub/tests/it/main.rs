@@ -87,15 +87,15 @@ async fn going_invisible_is_leaving_and_a_status_is_kept_before_it_is_granted() 
     ann.sees(&["ann"]).await;
     assert_eq!(ann.heard().last().unwrap(), "bob left Left");
     assert_eq!(
-        hub.face(&user("bob")).await.unwrap().look.status,
+        hub.public_view(&user("bob")).await.unwrap().look.status,
         Visible::Offline
     );
     drop(bob);
 
     // Another hub on the same store, as after a restart: bob still hides.
     let hub = Hub::start(Settings::default(), store);
-    let owned = hub.owned(&user("bob")).await.unwrap();
-    assert_eq!(owned.chosen, Chosen::Invisible);
+    let own_view = hub.own_view(&user("bob")).await.unwrap();
+    assert_eq!(own_view.chosen, Chosen::Invisible);
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,7 +188,7 @@ async fn a_store_that_is_away_delays_answers_and_loses_nothing() {
     assert!(!busy.is_finished(), "granted before it was kept");
     assert!(hub.counters().store_away.load(Relaxed));
     assert_eq!(
-        hub.face(&user("bob")).await.unwrap().look.status,
+        hub.public_view(&user("bob")).await.unwrap().look.status,
         Visible::Busy,
         "people are told without waiting for the store"
     );
@@ -237,8 +237,8 @@ async fn a_record_that_cannot_be_read_keeps_nobody_else_waiting() {
         // She may have been hiding, so she is not let in; and nobody waits for what does not come.
         for _ in 0..3 {
             assert_eq!(refused(&hub, "eve").await, Refusal::Unavailable);
-            let face = hub.face(&user("eve")).await;
-            assert_eq!(face, Err(Refusal::Unavailable));
+            let public_view = hub.public_view(&user("eve")).await;
+            assert_eq!(public_view, Err(Refusal::Unavailable));
         }
     };
     let others = async {
@@ -345,8 +345,11 @@ async fn a_hub_that_has_stopped_asks_its_store_for_nothing_more() {
         assert!(saves > 0);
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert_eq!(store.saves.load(Relaxed), saves);
-        let face = hub.face(&user("ann")).await;
-        assert!(matches!(face, Err(Refusal::Unavailable)), "{face:?}");
+        let public_view = hub.public_view(&user("ann")).await;
+        assert!(
+            matches!(public_view, Err(Refusal::Unavailable)),
+            "{public_view:?}"
+        );
     }
 }
 
@@ -377,7 +380,7 @@ async fn a_room_that_is_bigger_than_a_queue_still_arrives_and_so_do_two() {
     let mut seen = std::collections::BTreeSet::new();
     while seen.len() < 2 {
         let next = tokio::time::timeout(Duration::from_secs(10), ann.next()).await;
-        let presence_hub::Delivery::Told(told) = next.expect("a room never came") else {
+        let presence_hub::Delivery::Event(told) = next.expect("a room never came") else {
             continue;
         };
         if let presence_core::Event::Everyone { topic, people, .. } = &*told.event {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use presence_core::cluster::{Field, Incarnation, Op, Record, SHARDS, Stamp, Subject, Write};
+use presence_core::cluster::{
+    FencingToken, Field, Incarnation, Op, PARTITIONS, Record, Subject, Write,
+};
 use presence_core::ports::{Outbox, Profiles, Queue, Row, Topics};
 use presence_core::{Chosen, Edit, Profile, Reason, StatusChange, Timestamp, UserId};
 use presence_embedded::{TopicLink, TopicMemory};
@@ -16,8 +18,8 @@ use crate::support::{FlakyStore, Watcher, connect, user};
 const SECOND: Duration = Duration::from_secs(1);
 /// A lease and a renewal until another node is responsible, until the row is overdue, and until it is looked for.
 const FINISHED_AFTER: Duration = Duration::from_secs(15 + 3 + 15 + 15 + 1);
-/// Until what is saved is settled.
-const SETTLED_AFTER: Duration = Duration::from_secs(1 + 8 + 1);
+/// Until what is saved is acknowledged.
+const ACKNOWLEDGED_AFTER: Duration = Duration::from_secs(1 + 8 + 1);
 
 #[tokio::test(start_paused = true)]
 async fn what_a_node_had_no_time_to_save_is_saved_by_another() {
@@ -63,7 +65,7 @@ async fn a_thousand_changes_of_a_hundred_users_are_a_few_saves() {
     let shards = hub.settings().shards;
     let saves = profiles.saves.load(Relaxed);
     assert!(saves <= 3 * shards, "{saves} saves by {shards} shards");
-    sleep(SETTLED_AFTER).await;
+    sleep(ACKNOWLEDGED_AFTER).await;
     assert_eq!(waiting(&store).await, []);
 }
 
@@ -117,7 +119,7 @@ async fn while_the_database_is_away_nobody_waits_and_then_all_is_saved_within_te
             let message = saved.and_then(|it| it.status.message);
             assert_eq!(message.as_deref(), Some(&*format!("{slow:?} {last}")));
         }
-        sleep(SETTLED_AFTER + 5 * SECOND).await;
+        sleep(ACKNOWLEDGED_AFTER + 5 * SECOND).await;
         assert_eq!(waiting(&store).await, []);
         for hub in &hubs {
             let counts = hub.counts().await;
@@ -189,8 +191,8 @@ async fn a_record_that_cannot_be_read_is_not_a_store_that_is_away() {
     let loads = profiles.loads.load(Relaxed) - loads;
     assert!((10..=13).contains(&loads), "{loads} loads in a minute");
     // Others are read before they are answered, and saved without a detour.
-    let face = hub.face(&user("bob")).await.unwrap();
-    assert_eq!(face.last_seen, Some(Timestamp::from_millis(1)));
+    let public_view = hub.public_view(&user("bob")).await.unwrap();
+    assert_eq!(public_view.last_seen, Some(Timestamp::from_millis(1)));
     hub.choose(&user("carl"), says("kept")).await.unwrap();
     sleep(SECOND).await;
     assert!(profiles.saved(&user("carl")).is_some());
@@ -217,8 +219,11 @@ async fn of_who_is_erased_nothing_is_left_anywhere() {
     }
     sleep(2 * SECOND).await;
     assert_eq!(profiles.saved(&user("ann")), None);
-    let face = there.face(&user("ann")).await.unwrap();
-    assert_eq!((&face.look.message, face.last_seen), (&None, None));
+    let public_view = there.public_view(&user("ann")).await.unwrap();
+    assert_eq!(
+        (&public_view.look.message, public_view.last_seen),
+        (&None, None)
+    );
 
     sleep(60 * SECOND).await;
     assert_eq!(waiting(&store).await, []);
@@ -237,15 +242,15 @@ async fn a_row_with_nothing_to_save_does_not_say_that_the_database_is_back() {
     let _ann = connect(&hub, "ann").await;
     let (node, generation) = (7, 0);
     let by = Incarnation { node, generation };
-    let (field, stamp) = (Field::Profile, Stamp::of_session(1, by, 1));
+    let (field, token) = (Field::Profile, FencingToken::of_session(1, by, 1));
     let put = Op::put(
         field,
-        stamp,
+        token,
         Record::Profile(Arc::new(Profile::new(user("bob")))),
     );
-    let cut = Op::Cut {
+    let cut = Op::Remove {
         field,
-        stamp,
+        token,
         reason: Reason::Left,
     };
     for op in [put, cut] {
@@ -373,10 +378,10 @@ async fn join(store: &TopicMemory, profiles: &Arc<FlakyStore>) -> Hub {
 
 /// What waits for the store of profiles.
 async fn waiting(store: &TopicMemory) -> Vec<Row> {
-    let shards: Vec<u16> = (0..SHARDS).collect();
+    let partitions: Vec<u16> = (0..PARTITIONS).collect();
     let due = store
         .connect()
-        .due(Queue::Profiles, &shards, Duration::ZERO, usize::MAX)
+        .due(Queue::Profiles, &partitions, Duration::ZERO, usize::MAX)
         .await;
     due.into_iter().flat_map(Result::unwrap).collect()
 }

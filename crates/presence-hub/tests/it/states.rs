@@ -22,7 +22,7 @@ async fn whole_states_are_charged_by_their_bytes_and_all_who_asked_get_one() {
     let (hub, _crowd) = crowded(ByteRate { burst, per_second }).await;
     let mut eve = connect(&hub, "eve").await;
     let (start, span) = (Instant::now(), Duration::from_secs(20));
-    let mut told = Told::default();
+    let mut told = Received::default();
     let mut asked = 0;
     while start.elapsed() < span {
         let reference = Some("watch".into());
@@ -42,7 +42,7 @@ async fn whole_states_are_charged_by_their_bytes_and_all_who_asked_get_one() {
     assert_eq!((told.granted, told.refused), (asked, 0));
     // Who goes on with other things is not held up by that.
     let mut other = connect(&hub, "other").await;
-    let mut quick = Told::default();
+    let mut quick = Received::default();
     other.watch(topic(), Watching::Full, None, None).unwrap();
     quick.read(&mut other, Duration::from_millis(10)).await;
     assert_eq!(quick.states, 1);
@@ -62,7 +62,7 @@ async fn a_second_whole_state_of_a_topic_waits_while_the_first_is_unsent() {
         waiting += usize::from(is_state(&delivery).is_some());
     }
     assert_eq!(waiting, 1);
-    let mut told = Told::default();
+    let mut told = Received::default();
     told.read(&mut eve, Duration::from_secs(1)).await;
     assert_eq!(told.states, 1, "and then the second, once for both");
     // Of other topics that are quiet, one does not wait for another.
@@ -71,7 +71,7 @@ async fn a_second_whole_state_of_a_topic_waits_while_the_first_is_unsent() {
         let topic = Topic::Channel(quiet);
         eve.watch(topic, Watching::Full, None, None).unwrap();
     }
-    let mut told = Told::default();
+    let mut told = Received::default();
     told.read(&mut eve, Duration::from_secs(1)).await;
     assert_eq!(told.states, 100);
 }
@@ -85,7 +85,7 @@ async fn who_joins_while_states_have_to_wait_is_in_at_once_and_sees_later() {
     let (hub, mut crowd) = crowded(rate).await;
     let mut eve = connect(&hub, "eve").await;
     eve.watch(topic(), Watching::Full, None, None).unwrap();
-    let mut told = Told::default();
+    let mut told = Received::default();
     told.read(&mut eve, Duration::from_millis(100)).await;
     assert_eq!(told.states, 1);
     let elsewhere: ChannelId = "elsewhere".parse().unwrap();
@@ -97,13 +97,13 @@ async fn who_joins_while_states_have_to_wait_is_in_at_once_and_sees_later() {
         Some("join".into()),
     )
     .unwrap();
-    let mut told = Told::default();
+    let mut told = Received::default();
     told.read(&mut eve, Duration::from_millis(100)).await;
     assert_eq!((told.granted, told.states), (1, 0));
     let watch = Some((Watching::Full, None));
     let first = &mut crowd[0];
     first.join(elsewhere, Arc::default(), watch, None).unwrap();
-    let mut seen = Told::default();
+    let mut seen = Received::default();
     seen.read(first, Duration::from_millis(100)).await;
     assert_eq!(seen.people, 2, "eve is there");
     told.read(&mut eve, Duration::from_secs(10)).await;
@@ -122,7 +122,7 @@ async fn a_state_that_waits_is_not_told_to_who_watches_no_longer() {
     };
     let (hub, _crowd) = crowded(rate).await;
     let mut eve = connect(&hub, "eve").await;
-    let mut told = Told::default();
+    let mut told = Received::default();
     for reference in ["first", "waits"] {
         let reference = Some(reference.into());
         eve.watch(topic(), Watching::Full, None, reference).unwrap();
@@ -171,7 +171,7 @@ async fn what_waits_for_all_together_is_bounded_and_everybody_catches_up() {
 
 /// What a session was told.
 #[derive(Default)]
-struct Told {
+struct Received {
     states: usize,
     bytes: usize,
     /// In the last state.
@@ -181,7 +181,7 @@ struct Told {
     refused: usize,
 }
 
-impl Told {
+impl Received {
     /// Reads what is there, until nothing comes for `patience`.
     async fn read(&mut self, session: &mut Session, patience: Duration) {
         while let Ok(delivery) = timeout(patience, session.next()).await {
@@ -191,7 +191,7 @@ impl Told {
                 self.bytes += bytes;
             }
             match delivery {
-                Delivery::Told(told) => {
+                Delivery::Event(told) => {
                     let is_change = matches!(&*told.event, Event::Changes { .. });
                     self.changes += usize::from(is_change);
                 }
@@ -208,7 +208,7 @@ impl Told {
 
 /// How many people are in a whole state, and in how many bytes.
 fn is_state(delivery: &Delivery) -> Option<(usize, usize)> {
-    let Delivery::Told(told) = delivery else {
+    let Delivery::Event(told) = delivery else {
         return None;
     };
     let Event::Everyone { people, .. } = &*told.event else {

@@ -130,7 +130,7 @@ impl Watcher {
     }
 
     async fn read(&mut self) {
-        let Delivery::Told(told) = self.session.next().await else {
+        let Delivery::Event(told) = self.session.next().await else {
             return;
         };
         match &*told.event {

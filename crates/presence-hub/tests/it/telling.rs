@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use presence_core::cluster::SHARDS;
+use presence_core::cluster::PARTITIONS;
 use presence_core::hooks::{HookEvent, HookKind};
 use presence_core::ports::{EVENTS_WAITING_MAX, Endpoint, Hooks, Numbered, Outbox, Queue};
 use presence_core::{Chosen, StatusChange, Timestamp, Visible};
@@ -152,7 +152,7 @@ async fn an_endpoint_that_is_away_costs_a_bounded_amount_and_hears_the_outcome()
     let cluster = Cluster::new();
     let a = cluster.hub("a", &outside).await;
     let ann = Watcher::join(&a, "ann").await;
-    // More changes than one part of the store lets wait.
+    // More changes than one partition of the store lets wait.
     for n in 0..EVENTS_WAITING_MAX + 40 {
         let chosen = [Chosen::Busy, Chosen::Away][n % 2];
         chooses(&a, "ann", chosen).await;
@@ -204,7 +204,9 @@ async fn whoever_has_nothing_left_to_deliver_does_not_say_that_the_endpoint_is_a
     }
     assert!(hooks.is_away.load(Relaxed));
     // Another node delivers it.
-    let all: Vec<(u16, u64)> = (0..SHARDS).map(|part| (part, u64::MAX)).collect();
+    let all: Vec<(u16, u64)> = (0..PARTITIONS)
+        .map(|partition| (partition, u64::MAX))
+        .collect();
     for delivered in cluster.store.connect().delivered(&all).await {
         delivered.unwrap();
     }
@@ -272,14 +274,14 @@ async fn what_got_lost_on_the_way_is_told_in_time() {
     ann.session.leave().await;
     // The store loses what says that she has left, and nothing else.
     let (link, queue) = (cluster.store.connect(), Queue::Webhooks);
-    let parts: Vec<u16> = (0..SHARDS).collect();
+    let partitions: Vec<u16> = (0..PARTITIONS).collect();
     let mut lost = 0;
     while lost < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        for rows in link.due(queue, &parts, Duration::ZERO, 10).await {
+        for rows in link.due(queue, &partitions, Duration::ZERO, 10).await {
             let rows = rows.unwrap();
             lost += rows.len();
-            link.settle(queue, &rows).await.unwrap();
+            link.acknowledge(queue, &rows).await.unwrap();
         }
     }
     tokio::time::sleep(5 * SECOND).await;
@@ -355,11 +357,11 @@ struct Outside {
     mood: Mutex<Mood>,
     deliveries: AtomicUsize,
     repeated: AtomicU64,
-    heard: Mutex<Heard>,
+    heard: Mutex<Picture>,
 }
 
 #[derive(Default)]
-struct Heard {
+struct Picture {
     /// The greatest number of each user and channel.
     last: BTreeMap<String, u64>,
     words: Vec<String>,
@@ -410,7 +412,7 @@ impl Outside {
 
     fn hear(&self, numbered: &Numbered) {
         let mut heard = self.heard.lock().unwrap();
-        assert!(numbered.shard < SHARDS);
+        assert!(numbered.partition < PARTITIONS);
         let (subject, words) = words(&numbered.event);
         let last = heard.last.entry(subject).or_default();
         if numbered.number <= *last {

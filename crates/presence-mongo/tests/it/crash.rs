@@ -26,7 +26,7 @@ async fn whatever_was_acknowledged_survives_kill_9() {
         writers.spawn(async move {
             let name = format!("user{writer}");
             for revision in 1.. {
-                // As the keeper does: again until it is there.
+                // As the profile writer does: again until it is there.
                 while profiles.save(&[profile(&name, revision)]).await.is_err() {}
                 if say.send((writer, revision)).await.is_err() {
                     return;

@@ -1,10 +1,10 @@
-//! One entry of a map: its stamp, a version byte, and what postcard makes of the structs below.
+//! One entry of a map: its token, a version byte, and what postcard makes of the structs below.
 //!
 //! The user of a profile and the session of the others are key and field, and not in the record.
 
 use std::sync::Arc;
 
-use presence_core::cluster::{Field, Record, SessionRecord, Stamp, Stay, Subject};
+use presence_core::cluster::{FencingToken, Field, Record, SessionRecord, Stay, Subject};
 use presence_core::users::Activity;
 use presence_core::{
     ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, SessionId,
@@ -12,7 +12,7 @@ use presence_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, split_stamp, stamp};
+use super::{RecordError, split_token, token_bytes};
 
 /// The version byte that [`encode`] writes.
 const VERSION: u8 = 1;
@@ -21,9 +21,9 @@ const VERSION: u8 = 1;
 const ENTRY_BYTES_MAX: usize = 8 << 20;
 
 /// The bytes of an entry.
-pub(crate) fn encode(subject: &Subject, of: Stamp, record: &Record) -> Vec<u8> {
+pub(crate) fn encode(subject: &Subject, of: FencingToken, record: &Record) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(128);
-    bytes.extend_from_slice(&stamp(of));
+    bytes.extend_from_slice(&token_bytes(of));
     bytes.push(VERSION);
     let bytes = match record {
         Record::Profile(profile) => {
@@ -91,11 +91,11 @@ pub(crate) fn decode(
     subject: &Subject,
     field: Field,
     bytes: &[u8],
-) -> Result<(Stamp, Record), RecordError> {
+) -> Result<(FencingToken, Record), RecordError> {
     if bytes.len() > ENTRY_BYTES_MAX {
         return Err(RecordError::TooLarge(bytes.len()));
     }
-    let (stamp, rest) = split_stamp(bytes)?;
+    let (token, rest) = split_token(bytes)?;
     let (&version, rest) = rest.split_first().ok_or(RecordError::Malformed)?;
     if version != VERSION {
         return Err(RecordError::UnknownVersion(version));
@@ -117,7 +117,7 @@ pub(crate) fn decode(
                 ..record.session()?
             }))
         }
-        (Field::Session(session), Subject::Place(_)) => {
+        (Field::Session(session), Subject::Topic(_)) => {
             let (record, rest) = postcard::take_from_bytes::<MemberRecord>(rest)?;
             let (rest, profile) = split_profile(rest)?;
             Record::Member(Arc::new(Member {
@@ -127,9 +127,9 @@ pub(crate) fn decode(
                 ..record.member()?
             }))
         }
-        (Field::Profile, Subject::Place(_)) => return Err(RecordError::Malformed),
+        (Field::Profile, Subject::Topic(_)) => return Err(RecordError::Malformed),
     };
-    Ok((stamp, record))
+    Ok((token, record))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,7 +138,7 @@ struct ProfileRecord<'a> {
     user: Option<&'a str>,
     #[serde(borrow)]
     status: StatusRecord<'a>,
-    veil: Option<StatusRecord<'a>>,
+    public_status: Option<StatusRecord<'a>>,
     last_seen_ms: Option<u64>,
 }
 
@@ -238,18 +238,18 @@ impl<'a> ProfileRecord<'a> {
         ProfileRecord {
             user: (!is_of).then(|| profile.user.as_str()),
             status: StatusRecord::of(&profile.status),
-            veil: profile.veil.as_ref().map(StatusRecord::of),
+            public_status: profile.public_status.as_ref().map(StatusRecord::of),
             last_seen_ms: profile.last_seen.map(Timestamp::as_millis),
         }
     }
 
     fn profile(&self, user: &UserId) -> Result<Profile, RecordError> {
-        let veil = self.veil.as_ref().map(StatusRecord::status);
+        let public_status = self.public_status.as_ref().map(StatusRecord::status);
         let other = self.user.map(|user| id(UserId::new(user))).transpose()?;
         Ok(Profile {
             user: other.unwrap_or_else(|| user.clone()),
             status: self.status.status()?,
-            veil: veil.transpose()?,
+            public_status: public_status.transpose()?,
             last_seen: self.last_seen_ms.map(Timestamp::from_millis),
             moments: Moments::default(),
         })
@@ -292,7 +292,7 @@ impl<'a> SessionBytes<'a> {
         let places = self.places.iter().map(StayRecord::stay);
         Ok(SessionRecord {
             device: id(DeviceId::new(self.device))?,
-            acted: self.flags & ACTED != 0,
+            by_service: self.flags & BY_SERVICE != 0,
             activity: at(&ACTIVITIES, self.flags & ACTIVITY, "activity")?,
             is_active: self.flags & IS_ACTIVE != 0,
             heard_at: Timestamp::from_millis(self.heard_at_ms),
@@ -303,13 +303,13 @@ impl<'a> SessionBytes<'a> {
 }
 
 const ACTIVITY: u8 = 0b0011;
-const ACTED: u8 = 0b0100;
+const BY_SERVICE: u8 = 0b0100;
 const IS_ACTIVE: u8 = 0b1000;
 
 fn flags_of(session: &SessionRecord) -> u8 {
     let mut flags = number_in(&ACTIVITIES, session.activity);
-    if session.acted {
-        flags |= ACTED;
+    if session.by_service {
+        flags |= BY_SERVICE;
     }
     if session.is_active {
         flags |= IS_ACTIVE;
@@ -467,7 +467,7 @@ pub(super) fn id<T, E>(id: Result<T, E>) -> Result<T, RecordError> {
 pub(crate) mod tests {
     use super::*;
 
-    const STAMP: &[u8] = b"\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x03";
+    const TOKEN: &[u8] = b"\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x03";
 
     #[test]
     fn the_bytes_of_a_profile_are_these_for_ever() {
@@ -485,7 +485,7 @@ pub(crate) mod tests {
                 expires_at: Some(Timestamp::from_millis(128)),
                 revision: 7,
             },
-            veil: Some(Status {
+            public_status: Some(Status {
                 chosen: Chosen::Busy,
                 message: None,
                 emoji: Some(":coffee:".into()),
@@ -553,13 +553,13 @@ pub(crate) mod tests {
         const ALIAS: &[u8] = b"\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f";
         let alias = SessionId::from_u128(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
         let aliased = Member { alias, ..member() };
-        let plain = encode(&room(), a_stamp(), &Record::Member(Arc::new(member())));
+        let plain = encode(&room(), a_token(), &Record::Member(Arc::new(member())));
         // In a member, the revision of the profile stays at the end, where the script looks for it.
-        let (fields, profile) = plain[STAMP.len()..].split_last_chunk::<8>().unwrap();
+        let (fields, profile) = plain[TOKEN.len()..].split_last_chunk::<8>().unwrap();
         let bytes = [fields, ALIAS, profile].concat();
         check(&room(), FIELD, &bytes, Record::Member(Arc::new(aliased)));
-        let plain = encode(&ann(), a_stamp(), &Record::Session(Arc::new(session())));
-        let bytes = [&plain[STAMP.len()..], ALIAS].concat();
+        let plain = encode(&ann(), a_token(), &Record::Session(Arc::new(session())));
+        let bytes = [&plain[TOKEN.len()..], ALIAS].concat();
         let aliased = SessionRecord {
             alias: Some(alias),
             ..session()
@@ -571,7 +571,7 @@ pub(crate) mod tests {
     fn fields_that_a_later_release_has_added_at_the_end_are_ignored() {
         let alias = SessionId::from_u128(6);
         let record = Record::Member(Arc::new(Member { alias, ..member() }));
-        let bytes = encode(&room(), a_stamp(), &record);
+        let bytes = encode(&room(), a_token(), &record);
         // But for the last 8 bytes, which stay the last.
         let (fields, profile) = bytes.split_at(bytes.len() - 8);
         let later = [fields, b"something else", profile].concat();
@@ -581,7 +581,7 @@ pub(crate) mod tests {
     #[test]
     fn what_is_not_known_is_refused_with_the_reason() {
         let check = |bytes: &[u8], why: &str| {
-            let bytes = [STAMP, bytes].concat();
+            let bytes = [TOKEN, bytes].concat();
             let error = decode(&room(), FIELD, &bytes).unwrap_err();
             assert_eq!(error.to_string(), why);
         };
@@ -603,14 +603,14 @@ pub(crate) mod tests {
             (room(), Record::Member(Arc::new(member()))),
         ];
         for (subject, record) in cases {
-            let bytes = encode(&subject, a_stamp(), &record);
+            let bytes = encode(&subject, a_token(), &record);
             for length in 0..bytes.len() {
                 // A release before wrote nothing behind the fields of a member.
                 let is_older = matches!(record, Record::Member(_)) && length + 8 == bytes.len();
                 let decoded = decode(&subject, FIELD, &bytes[..length]);
                 assert_eq!(decoded.is_ok(), is_older, "{length}");
             }
-            for i in STAMP.len()..bytes.len() {
+            for i in TOKEN.len()..bytes.len() {
                 for flipped in 1..=u8::MAX {
                     let mut bytes = bytes.clone();
                     bytes[i] ^= flipped;
@@ -623,19 +623,19 @@ pub(crate) mod tests {
 
     #[track_caller]
     fn check(subject: &Subject, field: Field, bytes: &[u8], record: Record) {
-        let bytes = [STAMP, bytes].concat();
-        let encoded = encode(subject, a_stamp(), &record);
+        let bytes = [TOKEN, bytes].concat();
+        let encoded = encode(subject, a_token(), &record);
         assert_eq!(
             encoded.escape_ascii().to_string(),
             bytes.escape_ascii().to_string()
         );
-        assert_eq!(decode(subject, field, &bytes).unwrap(), (a_stamp(), record));
+        assert_eq!(decode(subject, field, &bytes).unwrap(), (a_token(), record));
     }
 
     pub(crate) const FIELD: Field = Field::Session(SessionId::from_u128(5));
 
-    pub(crate) fn a_stamp() -> Stamp {
-        Stamp {
+    pub(crate) fn a_token() -> FencingToken {
+        FencingToken {
             epoch: 2,
             owner: 10,
             order: 3,
@@ -647,14 +647,14 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn room() -> Subject {
-        Subject::Place(Topic::Channel(ChannelId::new("room:42").unwrap()))
+        Subject::Topic(Topic::Channel(ChannelId::new("room:42").unwrap()))
     }
 
     fn session() -> SessionRecord {
         let meta = Meta::from_json(r#"{"name":"Ann","avatar":"u"}"#).unwrap();
         SessionRecord {
             device: DeviceId::new("web:abc").unwrap(),
-            acted: true,
+            by_service: true,
             activity: Activity::Active,
             is_active: true,
             heard_at: Timestamp::from_millis(1_700_000_000_000),

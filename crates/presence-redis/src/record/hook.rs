@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use presence_core::hooks::{HookEvent, Told};
+use presence_core::hooks::{HookEvent, LastNotified};
 use presence_core::ports::Known;
 use presence_core::{ChannelId, Look, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
@@ -11,29 +11,31 @@ use serde::{Deserialize, Serialize};
 use super::entry::{VISIBLE, at, id, number_in};
 use super::{RecordError, take_u64};
 
-/// The version byte that [`encode_told`] and [`encode_event`] write.
+/// The version byte that [`encode_last_notified`] and [`encode_event`] write.
 const VERSION: u8 = 1;
 
 /// The bytes of what the endpoint knows of a subject, without the revision, which the script puts before them.
-pub(crate) fn encode_told(told: &Told) -> Vec<u8> {
-    encode(&match told {
-        Told::Here(look) => ToldRecord::Here(LookRecord::of(look)),
-        Told::Occupied(users) => ToldRecord::Occupied(users.iter().map(UserId::as_str).collect()),
+pub(crate) fn encode_last_notified(last: &LastNotified) -> Vec<u8> {
+    encode(&match last {
+        LastNotified::Here(look) => LastNotifiedRecord::Here(LookRecord::of(look)),
+        LastNotified::Occupied(users) => {
+            LastNotifiedRecord::Occupied(users.iter().map(UserId::as_str).collect())
+        }
     })
 }
 
 /// Reads what the endpoint knows of a subject.
-pub(crate) fn decode_told(bytes: &[u8]) -> Result<Known, RecordError> {
+pub(crate) fn decode_last_notified(bytes: &[u8]) -> Result<Known, RecordError> {
     let (revision, record) = decode(bytes)?;
-    let told = match record {
-        ToldRecord::Here(look) => Told::Here(look.look()?),
-        ToldRecord::Occupied(users) => {
+    let last = match record {
+        LastNotifiedRecord::Here(look) => LastNotified::Here(look.look()?),
+        LastNotifiedRecord::Occupied(users) => {
             let users = users.into_iter().map(|user| id(UserId::new(user)));
-            Told::Occupied(users.collect::<Result<BTreeSet<_>, _>>()?)
+            LastNotified::Occupied(users.collect::<Result<BTreeSet<_>, _>>()?)
         }
     };
     Ok(Known {
-        told: Some(told),
+        last_notified: Some(last),
         revision,
     })
 }
@@ -118,7 +120,7 @@ fn decode<'a, R: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(u64, R), RecordErr
 }
 
 #[derive(Serialize, Deserialize)]
-enum ToldRecord<'a> {
+enum LastNotifiedRecord<'a> {
     #[serde(borrow)]
     Here(LookRecord<'a>),
     Occupied(Vec<&'a str>),
@@ -192,16 +194,16 @@ mod tests {
 
     #[test]
     fn what_was_told_is_these_bytes_for_ever() {
-        let here = Told::Here(looks());
-        let occupied = Told::Occupied([ann()].into());
-        for (told, golden) in [
+        let here = LastNotified::Here(looks());
+        let occupied = LastNotified::Occupied([ann()].into());
+        for (last, golden) in [
             (here, &b"\x01\x00\x02\x01\x02Hi\x00"[..]),
             (occupied, &b"\x01\x01\x01\x03ann"[..]),
         ] {
-            let bytes = encode_told(&told);
-            assert_eq!(bytes, golden, "{told:?}");
-            let known = decode_told(&numbered(7, bytes)).unwrap();
-            assert_eq!((known.told, known.revision), (Some(told), 7));
+            let bytes = encode_last_notified(&last);
+            assert_eq!(bytes, golden, "{last:?}");
+            let known = decode_last_notified(&numbered(7, bytes)).unwrap();
+            assert_eq!((known.last_notified, known.revision), (Some(last), 7));
         }
     }
 
@@ -266,7 +268,10 @@ mod tests {
         let bytes = numbered(9, event);
         for length in 0..bytes.len() {
             assert!(decode_event(&bytes[..length]).is_err(), "{length} bytes");
-            assert!(decode_told(&bytes[..length]).is_err(), "{length} bytes");
+            assert!(
+                decode_last_notified(&bytes[..length]).is_err(),
+                "{length} bytes"
+            );
         }
         let mut later = bytes;
         later[8] = 2;
@@ -275,7 +280,7 @@ mod tests {
             Err(RecordError::UnknownVersion(2))
         ));
         assert!(matches!(
-            decode_told(&later),
+            decode_last_notified(&later),
             Err(RecordError::UnknownVersion(2))
         ));
     }

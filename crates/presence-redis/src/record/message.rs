@@ -9,28 +9,30 @@
 //! Ephemeral messages are `M`, a version byte, and a postcard list of byte strings, one for each message, so that those
 //! of a later release can be skipped: the number of the kind, and what postcard makes of its struct below.
 
-use presence_core::cluster::{Change, Fence, Field, Murmur, Patch, Removed, Stamp, Subject};
+use presence_core::cluster::{
+    Change, Ephemeral, Fence, FencingToken, Field, Patch, Removed, Subject,
+};
 use presence_core::{
     Clock, Cursor, EVENT_BYTES_MAX, Payload, Pointer, Reason, Selection, SessionId, UserId,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, STAMP_BYTES, decode, fence, take, take_array, take_clock, take_u64};
+use super::{RecordError, TOKEN_BYTES, decode, fence, take, take_array, take_clock, take_u64};
 use crate::garbled::Garbled;
 use crate::keys;
 
 const PATCH: u8 = b'P';
-const MURMURS: u8 = b'M';
+const EPHEMERALS: u8 = b'M';
 /// The number that is added to a reason if a fence follows it.
 const FENCED: u8 = 16;
-/// The version byte after [`PATCH`] and [`MURMURS`].
+/// The version byte after [`PATCH`] and [`EPHEMERALS`].
 const VERSION: u8 = 1;
 
 /// A message that was received.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Message {
     Patch(Patch),
-    Murmurs(Vec<Murmur>),
+    Ephemerals(Vec<Ephemeral>),
 }
 
 /// Decodes `bytes`, a message on the channel of `subject`.
@@ -48,7 +50,7 @@ pub(crate) fn decode_message(
     }
     match kind {
         PATCH => decode_patch(subject, rest, garbled).map(Message::Patch),
-        MURMURS => decode_murmurs(subject, rest, garbled).map(Message::Murmurs),
+        EPHEMERALS => decode_ephemerals(subject, rest, garbled).map(Message::Ephemerals),
         _ => Err(RecordError::Unknown("kind of message", kind)),
     }
 }
@@ -106,7 +108,7 @@ fn take_change(
         }
     } else if let Some(reason) = reason.checked_sub(FENCED) {
         let reason = reason_of(reason)?;
-        let fence = fence(take(rest, STAMP_BYTES + 8)?)?;
+        let fence = fence(take(rest, TOKEN_BYTES + 8)?)?;
         Err(Removed { reason, fence })
     } else {
         // Of an older release: it removed whatever was there.
@@ -117,12 +119,12 @@ fn take_change(
 
 /// A removal without a token: it applies to any entry.
 fn removed_by_anybody(reason: Reason) -> Removed {
-    let stamp = Stamp {
+    let token = FencingToken {
         epoch: u64::MAX,
         owner: 0,
         order: 0,
     };
-    let fence = Fence { stamp, profile: 0 };
+    let fence = Fence { token, profile: 0 };
     Removed { reason, fence }
 }
 
@@ -177,22 +179,22 @@ const POINTED: u8 = 1;
 const SAID: u8 = 2;
 const KICKED: u8 = 3;
 
-/// The bytes of a message with `murmurs`.
-pub(crate) fn encode_murmurs(murmurs: &[Murmur]) -> Vec<u8> {
-    let each: Vec<Vec<u8>> = murmurs.iter().map(encode_murmur).collect();
-    postcard::to_extend(&each, vec![MURMURS, VERSION]).expect("byte strings can be encoded")
+/// The bytes of a message with `ephemerals`.
+pub(crate) fn encode_ephemerals(ephemerals: &[Ephemeral]) -> Vec<u8> {
+    let each: Vec<Vec<u8>> = ephemerals.iter().map(encode_ephemeral).collect();
+    postcard::to_extend(&each, vec![EPHEMERALS, VERSION]).expect("byte strings can be encoded")
 }
 
-fn encode_murmur(murmur: &Murmur) -> Vec<u8> {
-    let bytes = match murmur {
-        Murmur::Typed { session, typing } => {
+fn encode_ephemeral(ephemeral: &Ephemeral) -> Vec<u8> {
+    let bytes = match ephemeral {
+        Ephemeral::Typed { session, typing } => {
             let record = TypedRecord {
                 session: number_of(*session),
                 typing: *typing,
             };
             postcard::to_extend(&record, vec![TYPED])
         }
-        Murmur::Pointed(cursor) => {
+        Ephemeral::Pointed(cursor) => {
             let record = PointedRecord {
                 session: number_of(cursor.session),
                 user: cursor.user.as_str(),
@@ -201,7 +203,7 @@ fn encode_murmur(murmur: &Murmur) -> Vec<u8> {
             };
             postcard::to_extend(&record, vec![POINTED])
         }
-        Murmur::Said {
+        Ephemeral::Said {
             session,
             user,
             event,
@@ -215,54 +217,54 @@ fn encode_murmur(murmur: &Murmur) -> Vec<u8> {
             };
             postcard::to_extend(&record, vec![SAID])
         }
-        Murmur::Kicked => Ok(vec![KICKED]),
+        Ephemeral::Kicked => Ok(vec![KICKED]),
     };
     bytes.expect("numbers and texts can be encoded")
 }
 
-fn decode_murmurs(
+fn decode_ephemerals(
     subject: &Subject,
     bytes: &[u8],
     garbled: &Garbled,
-) -> Result<Vec<Murmur>, RecordError> {
+) -> Result<Vec<Ephemeral>, RecordError> {
     let (each, _later_fields) = postcard::take_from_bytes::<Vec<&[u8]>>(bytes)?;
-    let murmurs = each.into_iter().filter_map(|bytes| {
-        decode_murmur(bytes).unwrap_or_else(|error| {
+    let ephemerals = each.into_iter().filter_map(|bytes| {
+        decode_ephemeral(bytes).unwrap_or_else(|error| {
             garbled.note(subject, &error);
             None
         })
     });
-    Ok(murmurs.collect())
+    Ok(ephemerals.collect())
 }
 
 /// Decodes one ephemeral message; `None` if it is of a kind that only a later release knows.
-fn decode_murmur(bytes: &[u8]) -> Result<Option<Murmur>, RecordError> {
+fn decode_ephemeral(bytes: &[u8]) -> Result<Option<Ephemeral>, RecordError> {
     let (&kind, rest) = bytes.split_first().ok_or(RecordError::Malformed)?;
     Ok(Some(match kind {
         TYPED => {
             let (record, _later_fields) = postcard::take_from_bytes::<TypedRecord>(rest)?;
-            Murmur::Typed {
+            Ephemeral::Typed {
                 session: session_of(record.session),
                 typing: record.typing,
             }
         }
         POINTED => {
             let (record, _later_fields) = postcard::take_from_bytes::<PointedRecord>(rest)?;
-            Murmur::Pointed(cursor(&record)?)
+            Ephemeral::Pointed(cursor(&record)?)
         }
         SAID => {
             let (record, _later_fields) = postcard::take_from_bytes::<SaidRecord>(rest)?;
             if record.event.len() > EVENT_BYTES_MAX {
                 return Err(RecordError::TooLarge(record.event.len()));
             }
-            Murmur::Said {
+            Ephemeral::Said {
                 session: session_of(record.session),
                 user: user(record.user)?,
                 event: record.event.into(),
                 payload: Payload::from_json(record.payload)?,
             }
         }
-        KICKED => Murmur::Kicked,
+        KICKED => Ephemeral::Kicked,
         _ => return Ok(None),
     }))
 }
@@ -308,19 +310,19 @@ mod tests {
     use presence_core::cluster::Record;
 
     use super::*;
-    use crate::record::entry::tests::{FIELD, a_stamp, member, room};
-    use crate::record::{encode, stamp};
+    use crate::record::entry::tests::{FIELD, a_token, member, room};
+    use crate::record::{encode, token_bytes};
 
     #[test]
     fn the_bytes_of_a_patch_are_these_for_ever() {
         let record = Record::Member(Arc::new(member()));
-        let entry = encode(&room(), a_stamp(), &record);
+        let entry = encode(&room(), a_token(), &record);
         let mut bytes = b"P\x01\0\0\0\x09\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\x02".to_vec();
         bytes.extend_from_slice(b"\x16AAAAAAAAAAAAAAAAAAAABQ\0\0\0\0");
         bytes.push(u8::try_from(entry.len()).unwrap());
         bytes.extend_from_slice(&entry);
         bytes.extend_from_slice(b"\x16AAAAAAAAAAAAAAAAAAAABg\x15");
-        bytes.extend_from_slice(&stamp(a_stamp()));
+        bytes.extend_from_slice(&token_bytes(a_token()));
         bytes.extend_from_slice(b"\0\0\0\0\0\0\0\x09");
         let clock = Clock {
             epoch: 9,
@@ -332,14 +334,14 @@ mod tests {
             changes: vec![
                 Change {
                     field: FIELD,
-                    entry: Ok((a_stamp(), record)),
+                    entry: Ok((a_token(), record)),
                 },
                 Change {
                     field: presence_core::cluster::Field::Session(SessionId::from_u128(6)),
                     entry: Err(Removed {
                         reason: Reason::NodeLost,
                         fence: Fence {
-                            stamp: a_stamp(),
+                            token: a_token(),
                             profile: 9,
                         },
                     }),
@@ -367,31 +369,31 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_murmurs_are_these_for_ever() {
+    fn the_bytes_of_ephemeral_messages_are_these_for_ever() {
         let session = SessionId::from_u128(5);
         let number = "\0".repeat(15) + "\x05";
         let typed = format!("\x12\0{number}\x01");
         let said = format!("\x1d\x02{number}\x03ann\x04wave\x0212");
-        let murmurs = [
-            Murmur::Typed {
+        let ephemerals = [
+            Ephemeral::Typed {
                 session,
                 typing: true,
             },
-            Murmur::Said {
+            Ephemeral::Said {
                 session,
                 user: UserId::new("ann").unwrap(),
                 event: "wave".into(),
                 payload: Payload::from_json("12").unwrap(),
             },
-            Murmur::Kicked,
+            Ephemeral::Kicked,
         ];
-        check(&format!("\x03{typed}{said}\x01\x03"), &murmurs);
+        check(&format!("\x03{typed}{said}\x01\x03"), &ephemerals);
     }
 
     #[test]
     fn cursors_are_read_back() {
         let cursor = |pointer, selection| {
-            Murmur::Pointed(Cursor {
+            Ephemeral::Pointed(Cursor {
                 session: SessionId::from_u128(u128::MAX),
                 alias: SessionId::from_u128(u128::MAX),
                 user: UserId::new("ann").unwrap(),
@@ -408,20 +410,20 @@ mod tests {
             start: 7,
             end: u64::MAX,
         };
-        let murmurs = vec![cursor(None, None), cursor(Some(pointer), Some(selection))];
-        let bytes = encode_murmurs(&murmurs);
+        let ephemerals = vec![cursor(None, None), cursor(Some(pointer), Some(selection))];
+        let bytes = encode_ephemerals(&ephemerals);
         assert_eq!(
             decode_message(&room(), &bytes, &Garbled::default()).unwrap(),
-            Message::Murmurs(murmurs)
+            Message::Ephemerals(ephemerals)
         );
     }
 
     #[test]
-    fn a_kind_of_murmur_that_a_later_release_has_added_is_passed_over() {
+    fn a_kind_of_ephemeral_message_that_a_later_release_has_added_is_passed_over() {
         let bytes = b"M\x01\x02\x05\x09what\x01\x03";
         assert_eq!(
             decode_message(&room(), bytes, &Garbled::default()).unwrap(),
-            Message::Murmurs(vec![Murmur::Kicked])
+            Message::Ephemerals(vec![Ephemeral::Kicked])
         );
     }
 
@@ -434,15 +436,15 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(behind_the_head: &str, murmurs: &[Murmur]) {
+    fn check(behind_the_head: &str, ephemerals: &[Ephemeral]) {
         let bytes = [b"M\x01", behind_the_head.as_bytes()].concat();
         assert_eq!(
-            encode_murmurs(murmurs).escape_ascii().to_string(),
+            encode_ephemerals(ephemerals).escape_ascii().to_string(),
             bytes.escape_ascii().to_string()
         );
         assert_eq!(
             decode_message(&room(), &bytes, &Garbled::default()).unwrap(),
-            Message::Murmurs(murmurs.to_vec())
+            Message::Ephemerals(ephemerals.to_vec())
         );
     }
 }

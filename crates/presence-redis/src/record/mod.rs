@@ -19,20 +19,22 @@ mod message;
 use std::collections::BTreeMap;
 
 use fred::types::Value;
-use presence_core::cluster::{Fence, Field, Record, Snapshot, Stamp, Subject};
+use presence_core::cluster::{Fence, FencingToken, Field, Record, Snapshot, Subject};
 use presence_core::{Clock, MetaError, PayloadError};
 
 use crate::garbled::Garbled;
 use crate::keys;
 
 pub(crate) use self::entry::{decode, encode};
-pub(crate) use self::hook::{decode_event, decode_told, encode_event, encode_told, number_of};
+pub(crate) use self::hook::{
+    decode_event, decode_last_notified, encode_event, encode_last_notified, number_of,
+};
 pub(crate) use self::message::{
-    Message, decode_message, encode_murmurs, patched_clock, reason_byte,
+    Message, decode_message, encode_ephemerals, patched_clock, reason_byte,
 };
 
 /// The size of the token before the record of an entry, in bytes.
-pub(crate) const STAMP_BYTES: usize = 24;
+pub(crate) const TOKEN_BYTES: usize = 24;
 /// The size of the version of a map, in bytes.
 const CLOCK_BYTES: usize = 12;
 
@@ -56,11 +58,11 @@ pub(crate) enum RecordError {
 }
 
 /// The bytes of a token. Such byte strings have the same order as the tokens.
-pub(crate) fn stamp(stamp: Stamp) -> [u8; STAMP_BYTES] {
-    let mut bytes = [0; STAMP_BYTES];
+pub(crate) fn token_bytes(token: FencingToken) -> [u8; TOKEN_BYTES] {
+    let mut bytes = [0; TOKEN_BYTES];
     for (bytes, number) in bytes
         .chunks_exact_mut(8)
-        .zip([stamp.epoch, stamp.owner, stamp.order])
+        .zip([token.epoch, token.owner, token.order])
     {
         bytes.copy_from_slice(&number.to_be_bytes());
     }
@@ -68,21 +70,21 @@ pub(crate) fn stamp(stamp: Stamp) -> [u8; STAMP_BYTES] {
 }
 
 /// The token at the beginning of `bytes`, and the rest.
-pub(crate) fn split_stamp(bytes: &[u8]) -> Result<(Stamp, &[u8]), RecordError> {
+pub(crate) fn split_token(bytes: &[u8]) -> Result<(FencingToken, &[u8]), RecordError> {
     let mut rest = bytes;
-    let stamp = Stamp {
+    let token = FencingToken {
         epoch: take_u64(&mut rest)?,
         owner: take_u64(&mut rest)?,
         order: take_u64(&mut rest)?,
     };
-    Ok((stamp, rest))
+    Ok((token, rest))
 }
 
 /// Decodes a fence: a token, and a revision of a profile.
 pub(crate) fn fence(bytes: &[u8]) -> Result<Fence, RecordError> {
-    let (stamp, mut rest) = split_stamp(bytes)?;
+    let (token, mut rest) = split_token(bytes)?;
     let profile = take_u64(&mut rest)?;
-    Ok(Fence { stamp, profile })
+    Ok(Fence { token, profile })
 }
 
 /// Whether a map at `version` is empty.
@@ -102,7 +104,7 @@ pub(crate) fn clock(bytes: &[u8]) -> Result<Clock, RecordError> {
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     clock: Option<Clock>,
-    entries: BTreeMap<Field, (Stamp, Record)>,
+    entries: BTreeMap<Field, (FencingToken, Record)>,
 }
 
 impl Fields {
@@ -149,7 +151,7 @@ impl From<Fields> for Snapshot {
         Snapshot {
             clock: fields.clock,
             entries: entries
-                .map(|(field, (stamp, record))| (field, stamp, record))
+                .map(|(field, (token, record))| (field, token, record))
                 .collect(),
         }
     }
@@ -185,21 +187,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_compare_as_their_bytes_do() {
+    fn tokens_compare_as_their_bytes_do() {
         let numbers = [0, 1, 255, 256, u64::from(u32::MAX), u64::MAX];
-        let stamps: Vec<Stamp> = numbers
+        let tokens: Vec<FencingToken> = numbers
             .iter()
             .flat_map(|&epoch| numbers.iter().map(move |&order| (epoch, order)))
-            .map(|(epoch, order)| Stamp {
+            .map(|(epoch, order)| FencingToken {
                 epoch,
                 owner: 7,
                 order,
             })
             .collect();
-        for &a in &stamps {
-            assert_eq!(split_stamp(&stamp(a)).unwrap(), (a, &[][..]));
-            for &b in &stamps {
-                assert_eq!(a >= b, stamp(a) >= stamp(b), "{a:?} {b:?}");
+        for &a in &tokens {
+            assert_eq!(split_token(&token_bytes(a)).unwrap(), (a, &[][..]));
+            for &b in &tokens {
+                assert_eq!(a >= b, token_bytes(a) >= token_bytes(b), "{a:?} {b:?}");
             }
         }
     }

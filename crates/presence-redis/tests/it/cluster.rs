@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use presence_core::cluster::{SHARDS, Subject};
+use presence_core::cluster::{PARTITIONS, Subject};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -147,7 +147,7 @@ async fn a_slot_that_moves_takes_its_followers_along() {
         reader.hear_patch(user).await;
     }
     let load = Load::start(&writer, &mine);
-    move_slot(&cluster, slot_of(mine[0].shard()), 0, 1);
+    move_slot(&cluster, slot_of(mine[0].partition()), 0, 1);
     let heard = reader.hears_again(&writer, &mine[0]).await;
     let load = load.stop().await;
     println!("moved: heard again after {heard:?}; {load:?}");
@@ -201,12 +201,12 @@ async fn pair(cluster: &Cluster) -> (Node, Node) {
     (Node::connect(&url).await, Node::connect(&url).await)
 }
 
-/// Some users whose shards are on the server `master`, and some whose are elsewhere.
+/// Some users whose partitions are on the server `master`, and some whose are elsewhere.
 fn parts(cluster: &Cluster, master: usize) -> (Vec<Subject>, Vec<Subject>) {
-    let owner = |shard: &u16| usize::from(slot_of(*shard)) * 3 / 16384;
+    let owner = |partition: &u16| usize::from(slot_of(*partition)) * 3 / 16384;
     let of = |is_mine: bool| {
-        let shards = (0..SHARDS).filter(|it| (owner(it) == master) == is_mine);
-        shards.take(10).map(user_in).collect()
+        let partitions = (0..PARTITIONS).filter(|it| (owner(it) == master) == is_mine);
+        partitions.take(10).map(user_in).collect()
     };
     let _ = cluster;
     (of(true), of(false))
@@ -215,7 +215,7 @@ fn parts(cluster: &Cluster, master: usize) -> (Vec<Subject>, Vec<Subject>) {
 /// Checks that it is told that all of `users` are to be compared.
 async fn check_forgotten(reader: &Node, users: &[Subject]) {
     for user in users {
-        reader.hear_forgot(user.shard()).await;
+        reader.hear_forgot(user.partition()).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use presence_core::Edit;
 use presence_core::cluster::Subject;
-use presence_core::hooks::{HookEvent, Told};
+use presence_core::hooks::{HookEvent, LastNotified};
 use presence_core::ports::{Hooks, Known, Outbox, Queue, Queued, Row, Tell, Telling};
 use presence_core::{Look, Visible};
 use presence_redis::{RedisTopics, Settings};
@@ -50,13 +50,13 @@ async fn what_was_told_counts_as_nothing_where_it_is_garbled() {
         server.say(&["HSET", "presence:{7}:told", &name, bytes]);
         let known = topics.known(&[user_in(7)]).await.remove(0).unwrap();
         let nothing = Known {
-            told: None,
+            last_notified: None,
             revision,
         };
         assert_eq!(known, nothing);
         tell(&server, &topics, revision).await;
         let known = topics.known(&[user_in(7)]).await.remove(0).unwrap();
-        assert_eq!(known.told, Some(Told::Here(look())));
+        assert_eq!(known.last_notified, Some(LastNotified::Here(look())));
     }
 }
 
@@ -96,7 +96,7 @@ fn look() -> Look {
     }
 }
 
-/// Tells of the user in shard 7.
+/// Tells of the user in partition 7.
 async fn tell(server: &Server, topics: &RedisTopics, after: u64) {
     let Subject::User(user) = user_in(7) else {
         unreachable!()
@@ -111,7 +111,7 @@ async fn tell(server: &Server, topics: &RedisTopics, after: u64) {
         row,
         after,
         is_exact: true,
-        told: Edit::Set(Told::Here(look())),
+        last_notified: Edit::Set(LastNotified::Here(look())),
         events: vec![HookEvent::UserOnline { user, look: look() }],
     };
     let told = topics.tell(from_ref(&telling)).await.remove(0).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use presence_core::cluster::{
-    Field, Incarnation, Op, Record, SHARDS, SessionRecord, Stamp, Stay, Subject, Write,
+    FencingToken, Field, Incarnation, Op, PARTITIONS, Record, SessionRecord, Stay, Subject, Write,
 };
 use presence_core::ports::Topics;
 use presence_core::users::Activity;
@@ -39,16 +39,18 @@ async fn a_user_with_a_session_in_a_workspace_costs_this_many_bytes() {
             (members - before) / USERS,
         );
         for kind in ["changed", "owned:9e3779b97f4a7c15.0"] {
-            let usage = |shard| {
+            let usage = |partition| {
                 server.say(&[
                     "MEMORY",
                     "USAGE",
-                    &format!("presence:{{{shard}}}:{kind}"),
+                    &format!("presence:{{{partition}}}:{kind}"),
                     "SAMPLES",
                     "0",
                 ])
             };
-            let bytes: i64 = (0..SHARDS).map(|shard| usage(shard).number()).sum();
+            let bytes: i64 = (0..PARTITIONS)
+                .map(|partition| usage(partition).number())
+                .sum();
             println!("  of that {} {kind}", bytes as u64 / USERS);
         }
         let key = "presence:{138}:user:user-7";
@@ -58,7 +60,7 @@ async fn a_user_with_a_session_in_a_workspace_costs_this_many_bytes() {
             server.say(&["OBJECT", "ENCODING", key])
         );
         let start = Instant::now();
-        let acme = Subject::Place(acme());
+        let acme = Subject::Topic(acme());
         let read = node
             .topics
             .read(std::slice::from_ref(&acme))
@@ -93,7 +95,7 @@ async fn put_all(node: &Node, write: fn(u64) -> Write) {
 fn user(n: u64) -> Write {
     let session = SessionRecord {
         device: DeviceId::new(&format!("web:browser_{n:08x}")).unwrap(),
-        acted: false,
+        by_service: false,
         activity: Activity::Active,
         is_active: true,
         heard_at: Timestamp::from_millis(1_763_800_000_000 + n),
@@ -128,7 +130,7 @@ fn member(n: u64) -> Write {
         look_revision: 1,
         profile: 1_764_000_000_000,
     };
-    put(Subject::Place(acme()), n, Record::Member(Arc::new(member)))
+    put(Subject::Topic(acme()), n, Record::Member(Arc::new(member)))
 }
 
 fn put(subject: Subject, n: u64, record: Record) -> Write {
@@ -141,7 +143,7 @@ fn put(subject: Subject, n: u64, record: Record) -> Write {
         by: me,
         ops: vec![Op::put(
             Field::Session(session(n)),
-            Stamp::of_session(1, me, 1),
+            FencingToken::of_session(1, me, 1),
             record,
         )],
         is_last: false,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Field, Incarnation, Murmur, Op, Stay};
+use presence_core::cluster::{Ephemeral, Field, Incarnation, Op, Stay};
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::{ChannelId, META_BYTES_MAX, Meta, SessionId, Timestamp, Topic};
 use presence_redis::{RedisTopics, Settings};
@@ -116,8 +116,8 @@ async fn what_is_too_much_for_a_server_that_hangs_fails_at_once() {
         meta: Arc::new(Meta::from_json(longest).unwrap()),
     };
     // More than there may be under way.
-    let calls = (0..100).map(|shard| {
-        let write = writer.change_with(&user_in(shard), vec![stay.clone(); 100]);
+    let calls = (0..100).map(|partition| {
+        let write = writer.change_with(&user_in(partition), vec![stay.clone(); 100]);
         let writer = writer.clone();
         tokio::spawn(async move {
             let start = Instant::now();
@@ -141,25 +141,25 @@ async fn what_is_too_much_for_a_server_that_hangs_fails_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn murmurs_of_a_server_that_is_away_are_dropped_and_later_ones_heard() {
+async fn ephemeral_messages_of_a_server_that_is_away_are_dropped_and_later_ones_heard() {
     let mut server = Server::start(&[]);
     let (writer, reader) = pair(&server).await;
     let ann = user_in(7);
     server.kill();
     writer
         .topics
-        .murmur(&[(ann.clone(), vec![Murmur::Kicked])])
+        .send_ephemeral(&[(ann.clone(), vec![Ephemeral::Kicked])])
         .await;
     server.restart();
     reader.hear_forgot(7).await;
     writer.does(&ann).await;
     writer
         .topics
-        .murmur(&[(ann.clone(), vec![Murmur::Kicked])])
+        .send_ephemeral(&[(ann.clone(), vec![Ephemeral::Kicked])])
         .await;
-    let kicked = Notice::Murmured(ann, vec![Murmur::Kicked]);
+    let kicked = Notice::Ephemeral(ann, vec![Ephemeral::Kicked]);
     reader
-        .hear("a murmur", |it| (*it == kicked).then_some(()))
+        .hear("an ephemeral message", |it| (*it == kicked).then_some(()))
         .await;
 }
 
@@ -304,10 +304,10 @@ async fn a_big_map_is_written_and_read_in_pieces() {
     }
     assert_eq!(heard, clock.version);
 
-    let Op::Put { stamp, .. } = put else {
+    let Op::Put { token, .. } = put else {
         panic!("it is a put");
     };
-    let dead = stamp.incarnation();
+    let dead = token.incarnation();
     while reader.topics.reap(dead).await.unwrap() {}
     let read = reader
         .topics

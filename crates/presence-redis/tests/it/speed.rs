@@ -47,7 +47,7 @@ async fn so_many_writes_are_done_in_a_second() {
         while start.elapsed() < Duration::from_secs(3) {
             let calls = (0..16).map(|n| {
                 let node = node.clone();
-                // As the hub does: what goes to one part of the store goes together.
+                // As the hub does: what goes to one partition of the store goes together.
                 let writes: Vec<Write> = names[n].iter().map(|it| node.change(it)).collect();
                 async move { node.topics.write(&writes).await.len() }
             });
@@ -70,13 +70,13 @@ async fn so_many_writes_are_done_in_a_second() {
     println!("a comparison takes {:?}", start.elapsed() / count);
 }
 
-/// So many users of the shard of `user`.
+/// So many users of the partition of `user`.
 fn names(user: &Subject, count: usize) -> Vec<Subject> {
     let of = |n: u32| Subject::User(UserId::new(&format!("u{n}")).unwrap());
-    let shard = user.shard();
+    let partition = user.partition();
     (0..)
         .map(of)
-        .filter(|it| it.shard() == shard)
+        .filter(|it| it.partition() == partition)
         .take(count)
         .collect()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use presence_client::wire::command::Status;
 use presence_client::wire::event::Hello;
-use presence_client::wire::{Command, Event, Field, Json, Place, Ref, Target, command};
+use presence_client::wire::{Command, Event, Field, Json, Ref, Target, TopicId, command};
 use presence_client::{Client, Options, Picture};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -139,7 +139,7 @@ struct Pending {
 
 /// Lives until nobody gives orders any more.
 pub(crate) async fn live(seat: Seat, hall: Arc<Hall>, orders: mpsc::Receiver<Order>) {
-    let picture = Picture::of(Place::Channel((&*seat.channel).into()));
+    let picture = Picture::of(TopicId::Channel((&*seat.channel).into()));
     let mut life = Life {
         seat,
         hall,

@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_whole_state_then_changes_are_told_one_by_one() {
-        let mut picture = Picture::of(presence_client::wire::Place::Channel("room:1".into()));
+        let mut picture = Picture::of(presence_client::wire::TopicId::Channel("room:1".into()));
         let told = hear(&mut picture, &whole(7, &face("u1", 3)));
         assert!(told.is_whole);
         assert_eq!(told.facts, [Fact::Whole(JOE, vec![(User(1), 3)])]);
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_told_again_in_a_new_version_is_a_fact_again() {
-        let mut picture = Picture::of(presence_client::wire::Place::Channel("room:1".into()));
+        let mut picture = Picture::of(presence_client::wire::TopicId::Channel("room:1".into()));
         hear(&mut picture, &whole(7, &face("u1", 0)));
         for version in [8, 9] {
             let joined = format!(
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_old_version_is_no_news_and_a_later_one_a_gap() {
-        let mut picture = Picture::of(presence_client::wire::Place::Channel("room:1".into()));
+        let mut picture = Picture::of(presence_client::wire::TopicId::Channel("room:1".into()));
         hear(&mut picture, &whole(7, &face("u1", 0)));
         let joined = |version| {
             format!(

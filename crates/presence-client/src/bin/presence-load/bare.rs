@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use presence_client::wire::event::{CurrentUsers, Hello, Limits, Meta, User, UserChanged};
-use presence_client::wire::{DeviceKind, Epoch, Event, Mode, Place, Session, Visible};
+use presence_client::wire::{DeviceKind, Epoch, Event, Mode, Session, TopicId, Visible};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -189,7 +189,7 @@ fn padded(protocol: Dialect, change: usize, bytes: usize) -> Event {
                 meta: mark.meta(),
             }],
         };
-        let place = Place::Channel(CHANNEL.into());
+        let place = TopicId::Channel(CHANNEL.into());
         let version = change as u64 + 1;
         let changed = UserChanged {
             place,
@@ -235,7 +235,7 @@ fn hello() -> Event {
 
 fn empty_room() -> Event {
     Event::CurrentUsers(CurrentUsers {
-        place: Place::Channel(CHANNEL.into()),
+        place: TopicId::Channel(CHANNEL.into()),
         epoch: Epoch(1),
         version: 0,
         mode: Mode::Full,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use presence_client::wire::event::{Change, User};
-use presence_client::wire::{Epoch, Event, Have, Place};
+use presence_client::wire::{Epoch, Event, Have, TopicId};
 use presence_client::{Frame, Picture};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -209,7 +209,7 @@ impl Hall {
 
 impl Seen {
     fn new(seat: Seat) -> Self {
-        let place = Place::Channel(seat.channel.as_str().into());
+        let place = TopicId::Channel(seat.channel.as_str().into());
         let sample = seat.is_sampled.then(|| Sample {
             picture: Picture::of(place),
             latest: HashMap::new(),

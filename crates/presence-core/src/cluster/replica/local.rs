@@ -1,15 +1,15 @@
 //! What a node wants the store to have of one of its own sessions.
 
-use crate::cluster::{Field, Guard, Op, Record, Stamp};
+use crate::cluster::{FencingToken, Field, Guard, Op, Record};
 use crate::{Reason, SessionId, Timestamp};
 
-use super::Kept;
+use super::StoredEntry;
 
 /// One session of this node in one map: what the store is to have, and how far that has got.
 #[derive(Debug)]
 pub(super) struct Local<V> {
     /// The fencing token of the newest wish.
-    pub(super) stamp: Stamp,
+    pub(super) token: FencingToken,
     pub(super) wish: Wish<V>,
     pub(super) progress: Progress,
     /// The condition of the next put. It depends on what was read, until this epoch is stored.
@@ -52,7 +52,7 @@ pub(super) enum Progress {
     Remembered(Timestamp),
 }
 
-impl<V: Kept> Local<V> {
+impl<V: StoredEntry> Local<V> {
     /// The entry that this node shows to its own watchers.
     pub(super) fn shown(&self) -> Option<&V> {
         match &self.wish {
@@ -74,19 +74,19 @@ impl<V: Kept> Local<V> {
 
     /// The operation that carries out the wish.
     pub(super) fn op(&self, session: SessionId) -> Op {
-        let (field, stamp) = (Field::Session(session), self.stamp);
+        let (field, token) = (Field::Session(session), self.token);
         let put = |record: Record| Op::Put {
             field,
-            stamp,
+            token,
             record,
             guard: self.guard,
             profile: self.profile,
         };
         match &self.wish {
             Wish::Claim(value) | Wish::Entry(value) => put(value.to_record()),
-            Wish::Leave(_, reason) | Wish::Gone(reason) => Op::Cut {
+            Wish::Leave(_, reason) | Wish::Gone(reason) => Op::Remove {
                 field,
-                stamp,
+                token,
                 reason: *reason,
             },
         }

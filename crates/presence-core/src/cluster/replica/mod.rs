@@ -1,7 +1,7 @@
 //! A node's copy of one map: the entries of its own sessions, which it writes, and those of other nodes,
 //! which it reads.
 //!
-//! Of two entries of one session the one with the greater [`Stamp`] is kept, and only that one is shown.
+//! Of two entries of one session the one with the greater [`FencingToken`] is kept, and only that one is shown.
 
 mod local;
 mod remote;
@@ -18,8 +18,8 @@ pub(crate) use self::remote::HOLD_AFTER_MOVE;
 use self::remote::{Missing, Remote};
 use self::sync::{EARLY_MAX, Following, Reading, Sync};
 use super::{
-    Change, Fence, Field, Guard, Incarnation, Membership, Op, Patch, Record, Removed, Request,
-    SessionRecord, Snapshot, Stamp, Subject, Write,
+    Change, Fence, FencingToken, Field, Guard, Incarnation, Membership, Op, Patch, Record, Removed,
+    Request, SessionRecord, Snapshot, Subject, Write,
 };
 use crate::ports::Written;
 use crate::{Clock, Member, Reason, SessionId, Timestamp};
@@ -30,12 +30,12 @@ const REMEMBERED: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// A value that can be stored as the entry of a session.
-pub(crate) trait Kept: Clone + PartialEq {
+pub(crate) trait StoredEntry: Clone + PartialEq {
     fn to_record(&self) -> Record;
     fn of_record(record: Record) -> Option<Self>;
 }
 
-impl Kept for Arc<Member> {
+impl StoredEntry for Arc<Member> {
     fn to_record(&self) -> Record {
         Record::Member(self.clone())
     }
@@ -48,7 +48,7 @@ impl Kept for Arc<Member> {
     }
 }
 
-impl Kept for Arc<SessionRecord> {
+impl StoredEntry for Arc<SessionRecord> {
     fn to_record(&self) -> Record {
         Record::Session(self.clone())
     }
@@ -75,7 +75,7 @@ pub(crate) struct Replica<V> {
     /// The entries of other nodes' sessions.
     remote: BTreeMap<SessionId, Remote<V>>,
     /// Sessions that other nodes have taken over recently: with which token, and until when that is remembered.
-    taken: BTreeMap<SessionId, (Stamp, Timestamp)>,
+    taken: BTreeMap<SessionId, (FencingToken, Timestamp)>,
     sync: Sync,
     writing: Writing,
     /// Whether the store has noted, or may have noted, that this node has entries in this map.
@@ -96,7 +96,7 @@ enum Writing {
     Idle,
     /// A write with these tokens is under way. `is_last` says that this node has no entry in this map afterwards.
     UnderWay {
-        sent: Vec<(SessionId, Stamp)>,
+        sent: Vec<(SessionId, FencingToken)>,
         is_last: bool,
     },
 }
@@ -133,11 +133,11 @@ pub(crate) enum Claimed {
 
 /// What the store's answer or announcement has changed.
 #[derive(Debug)]
-pub(crate) struct Heard<V> {
+pub(crate) struct ReplicaChanges<V> {
     /// Entries that are new, have changed, or are gone.
     pub(crate) changes: Vec<(SessionId, Result<V, Reason>)>,
     /// Sessions of this node that another node has taken over, with its token.
-    pub(crate) taken: Vec<(SessionId, Stamp)>,
+    pub(crate) taken: Vec<(SessionId, FencingToken)>,
     /// Own entries that the store has now, each with its revision.
     pub(crate) stored: Vec<(SessionId, u64)>,
     /// Sessions that were asked to leave, and have left.
@@ -148,9 +148,9 @@ pub(crate) struct Heard<V> {
     pub(crate) claims: Vec<(SessionId, Claimed)>,
 }
 
-impl<V> Default for Heard<V> {
+impl<V> Default for ReplicaChanges<V> {
     fn default() -> Self {
-        Heard {
+        ReplicaChanges {
             changes: Vec::new(),
             taken: Vec::new(),
             stored: Vec::new(),
@@ -180,7 +180,7 @@ impl<V> Default for Replica<V> {
 }
 
 // What its owner wants.
-impl<V: Kept> Replica<V> {
+impl<V: StoredEntry> Replica<V> {
     /// Whether the map is being read.
     pub(crate) fn is_reading(&self) -> bool {
         self.sync.is_reading()
@@ -219,14 +219,14 @@ impl<V: Kept> Replica<V> {
     }
 
     /// The sessions of other nodes, with their tokens and entries.
-    pub(crate) fn others(&self) -> impl Iterator<Item = (SessionId, Stamp, &V)> {
+    pub(crate) fn others(&self) -> impl Iterator<Item = (SessionId, FencingToken, &V)> {
         let remote = self.remote.iter();
-        remote.map(|(session, it)| (*session, it.stamp, &it.value))
+        remote.map(|(session, it)| (*session, it.token, &it.value))
     }
 
     /// The entry of a session of another node.
-    pub(crate) fn other(&self, session: SessionId) -> Option<(Stamp, &V)> {
-        self.remote.get(&session).map(|it| (it.stamp, &it.value))
+    pub(crate) fn other(&self, session: SessionId) -> Option<(FencingToken, &V)> {
+        self.remote.get(&session).map(|it| (it.token, &it.value))
     }
 
     /// Sets what the entry of a session of this node is to say.
@@ -242,14 +242,14 @@ impl<V: Kept> Replica<V> {
         if self.is_superseded(session, epoch, members) {
             return Verdict::Superseded;
         }
-        let stamp = self.next_stamp(now, epoch, members);
+        let token = self.next_token(now, epoch, members);
         self.remote.remove(&session);
         let (mut guard, mut progress) = (how.guard, Progress::Due);
         if how.is_held {
             progress = Progress::Held;
         }
         if let Some(local) = self.local.get(&session) {
-            let is_same_epoch = local.stamp.is_of_same_writer(stamp);
+            let is_same_epoch = local.token.is_of_same_writer(token);
             let is_same = is_same_epoch && local.profile == how.profile;
             let is_entry = matches!(&local.wish, Wish::Entry(before) if *before == value);
             let is_waiting = !matches!(
@@ -278,7 +278,7 @@ impl<V: Kept> Replica<V> {
         self.wish(
             session,
             Local {
-                stamp,
+                token,
                 wish,
                 progress,
                 guard,
@@ -296,11 +296,11 @@ impl<V: Kept> Replica<V> {
         session: SessionId,
         epoch: u32,
         value: V,
-        expected: Stamp,
+        expected: FencingToken,
         members: &Membership,
     ) {
         let local = Local {
-            stamp: self.next_stamp(now, epoch, members),
+            token: self.next_token(now, epoch, members),
             wish: Wish::Claim(value),
             progress: Progress::Due,
             guard: Guard::Replaces(Some(expected)),
@@ -310,7 +310,7 @@ impl<V: Kept> Replica<V> {
     }
 
     /// Removes the entry of a session of this node. Returns whether there was one.
-    pub(crate) fn cut(
+    pub(crate) fn remove(
         &mut self,
         now: Timestamp,
         session: SessionId,
@@ -318,18 +318,18 @@ impl<V: Kept> Replica<V> {
         members: &Membership,
     ) -> bool {
         let Some(local) = self.local.get(&session).filter(|it| it.is_owned()) else {
-            return self.cut_moved(now, session, reason, members);
+            return self.remove_moved(now, session, reason, members);
         };
         if local.progress == Progress::Held {
             self.drop_local(session);
             return true;
         }
-        self.wish_gone(now, session, local.stamp.epoch, reason, members);
+        self.wish_gone(now, session, local.token.epoch, reason, members);
         true
     }
 
     /// The same for an entry that waits for the node that took its session over, and never will replace it.
-    fn cut_moved(
+    fn remove_moved(
         &mut self,
         now: Timestamp,
         session: SessionId,
@@ -338,9 +338,9 @@ impl<V: Kept> Replica<V> {
     ) -> bool {
         let moved = self.remote.get(&session).filter(|it| {
             let is_waiting = it.missing != Missing::No;
-            is_waiting && it.stamp.owner == members.me().node
+            is_waiting && it.token.owner == members.me().node
         });
-        let Some(epoch) = moved.map(|it| it.stamp.epoch) else {
+        let Some(epoch) = moved.map(|it| it.token.epoch) else {
             return false;
         };
         self.remote.remove(&session);
@@ -348,8 +348,8 @@ impl<V: Kept> Replica<V> {
         true
     }
 
-    /// Wants no entry of a session of this node to be there, unless somebody else has it by now: [`Heard::left`],
-    /// [`Heard::taken`] or [`Heard::absent`]. Says whether that is to be waited for.
+    /// Wants no entry of a session of this node to be there, unless somebody else has it by now: [`ReplicaChanges::left`],
+    /// [`ReplicaChanges::taken`] or [`ReplicaChanges::absent`]. Says whether that is to be waited for.
     pub(crate) fn leave(
         &mut self,
         now: Timestamp,
@@ -369,9 +369,9 @@ impl<V: Kept> Replica<V> {
             }
             Wish::Claim(_) | Wish::Gone(_) => return false,
         };
-        let (epoch, profile) = (local.stamp.epoch, local.profile);
+        let (epoch, profile) = (local.token.epoch, local.profile);
         let local = Local {
-            stamp: self.stamp_in(now, epoch, members),
+            token: self.token_in(now, epoch, members),
             wish: Wish::Leave(value, reason),
             progress: Progress::Due,
             guard: Guard::Newer,
@@ -388,7 +388,7 @@ impl<V: Kept> Replica<V> {
             return self.remote.contains_key(&session);
         };
         let is_stored = local.progress != Progress::Held;
-        let (stamp, value) = (local.stamp, local.shown().cloned());
+        let (token, value) = (local.token, local.shown().cloned());
         self.drop_local(session);
         let (Some(value), true) = (value, is_stored) else {
             return false;
@@ -396,7 +396,7 @@ impl<V: Kept> Replica<V> {
         let missing = Missing::Moved { since: now };
         self.look_at(missing.looks_at(now));
         let remote = Remote {
-            stamp,
+            token,
             value,
             missing,
         };
@@ -417,16 +417,16 @@ impl<V: Kept> Replica<V> {
                 (Wish::Gone(_), Progress::Due) => {
                     due.insert(*session);
                 }
-                (Wish::Claim(_), _) => claims.push((*session, local.stamp.epoch)),
+                (Wish::Claim(_), _) => claims.push((*session, local.token.epoch)),
                 (Wish::Entry(_), Progress::Held) | (Wish::Gone(_), _) => {}
                 (Wish::Entry(_) | Wish::Leave(..), _) => local.progress = Progress::Void,
             }
         }
         for (session, epoch) in claims {
             // A session that is granted to the dead is nobody's.
-            let stamp = self.stamp_in(now, epoch, members);
+            let token = self.token_in(now, epoch, members);
             if let Some(local) = self.local.get_mut(&session) {
-                local.stamp = stamp;
+                local.token = token;
                 local.progress = Progress::Due;
                 self.due.insert(session);
             }
@@ -435,7 +435,7 @@ impl<V: Kept> Replica<V> {
 
     /// Notes that the store may have lost data. If the map is followed it is read, which shows what is missing;
     /// otherwise everything is written again.
-    pub(crate) fn distrust(&mut self) {
+    pub(crate) fn invalidate(&mut self) {
         // A note that was taken back may be there again.
         self.is_noted |= self.minds_until.is_some();
         if self.sync.following != Following::No {
@@ -468,7 +468,7 @@ impl<V: Kept> Replica<V> {
     /// The revision of the newest wish for the entry of a session of this node; 0 if there is none.
     pub(crate) fn revision_of(&self, session: SessionId) -> u64 {
         let local = self.local.get(&session);
-        local.map_or(0, |it| it.stamp.revision())
+        local.map_or(0, |it| it.token.revision())
     }
 
     /// Starts or stops following the map. Returns the sessions of other nodes that are not known any more.
@@ -494,7 +494,7 @@ impl<V: Kept> Replica<V> {
                 let me = members.me().node;
                 let remote = std::mem::take(&mut self.remote).into_iter();
                 let (mine, others): (_, BTreeMap<_, _>) =
-                    remote.partition(|(_, it)| it.stamp.owner == me);
+                    remote.partition(|(_, it)| it.token.owner == me);
                 self.remote = mine;
                 others.into_keys().collect()
             }
@@ -502,14 +502,14 @@ impl<V: Kept> Replica<V> {
         }
     }
 
-    fn next_stamp(&mut self, now: Timestamp, epoch: u32, members: &Membership) -> Stamp {
+    fn next_token(&mut self, now: Timestamp, epoch: u32, members: &Membership) -> FencingToken {
         self.revision = (self.revision + 1).max(now.as_millis());
-        Stamp::of_session(epoch, members.me(), self.revision)
+        FencingToken::of_session(epoch, members.me(), self.revision)
     }
 
-    fn stamp_in(&mut self, now: Timestamp, epoch: u64, members: &Membership) -> Stamp {
+    fn token_in(&mut self, now: Timestamp, epoch: u64, members: &Membership) -> FencingToken {
         let epoch = u32::try_from(epoch).unwrap_or(u32::MAX);
-        self.next_stamp(now, epoch, members)
+        self.next_token(now, epoch, members)
     }
 
     fn wish(&mut self, session: SessionId, local: Local<V>) {
@@ -529,7 +529,7 @@ impl<V: Kept> Replica<V> {
         members: &Membership,
     ) {
         let local = Local {
-            stamp: self.stamp_in(now, epoch, members),
+            token: self.token_in(now, epoch, members),
             wish: Wish::Gone(reason),
             progress: Progress::Due,
             guard: Guard::Newer,
@@ -545,8 +545,8 @@ impl<V: Kept> Replica<V> {
 
     fn is_superseded(&self, session: SessionId, epoch: u32, members: &Membership) -> bool {
         let mine = (u64::from(epoch), members.me().node);
-        let remote = self.remote.get(&session).map(|it| it.stamp);
-        let taken = self.taken.get(&session).map(|(stamp, _)| *stamp);
+        let remote = self.remote.get(&session).map(|it| it.token);
+        let taken = self.taken.get(&session).map(|(token, _)| *token);
         let mut known = remote.into_iter().chain(taken);
         known.any(|it| (it.epoch, it.owner) > mine)
     }
@@ -558,7 +558,7 @@ impl<V: Kept> Replica<V> {
 }
 
 // What is asked of the store, and what it answers.
-impl<V: Kept> Replica<V> {
+impl<V: StoredEntry> Replica<V> {
     /// Emits the requests to the store that are due. Must be called after every input. `extra` is written together with
     /// them; returns whether it was.
     pub(crate) fn ask(
@@ -593,7 +593,7 @@ impl<V: Kept> Replica<V> {
             if let Some(local) = self.local.get_mut(&session) {
                 local.progress = Progress::InFlight;
                 ops.push(local.op(session));
-                sent.push((session, local.stamp));
+                sent.push((session, local.token));
             }
         }
         if ops.is_empty() && !self.has_stray_note() {
@@ -618,8 +618,8 @@ impl<V: Kept> Replica<V> {
         now: Timestamp,
         outcome: Option<&Written>,
         members: &Membership,
-    ) -> Heard<V> {
-        let mut heard = Heard::default();
+    ) -> ReplicaChanges<V> {
+        let mut heard = ReplicaChanges::default();
         let Writing::UnderWay { sent, is_last } = std::mem::take(&mut self.writing) else {
             return heard;
         };
@@ -634,24 +634,24 @@ impl<V: Kept> Replica<V> {
         self.is_noted &= !is_last;
         self.minds_until = Some(until);
         self.look_at(Some(until));
-        for (session, stamp) in sent {
+        for (session, token) in sent {
             let field = Field::Session(session);
             let mut refused = written.refused.iter();
             let refused = refused.find(|(it, _)| *it == field);
             match refused {
                 Some((_, fence)) => {
-                    self.refused(now, session, stamp, *fence, members, &mut heard);
+                    self.refused(now, session, token, *fence, members, &mut heard);
                 }
                 None => {
                     let is_absent = written.absent.contains(&field);
-                    self.accepted(now, session, stamp, is_absent, members, &mut heard);
+                    self.accepted(now, session, token, is_absent, members, &mut heard);
                 }
             }
         }
         heard
     }
 
-    fn retry(&mut self, now: Timestamp, session: SessionId, heard: &mut Heard<V>) {
+    fn retry(&mut self, now: Timestamp, session: SessionId, heard: &mut ReplicaChanges<V>) {
         let Some(local) = self.local.get_mut(&session) else {
             return;
         };
@@ -675,19 +675,19 @@ impl<V: Kept> Replica<V> {
         &mut self,
         now: Timestamp,
         session: SessionId,
-        stamp: Stamp,
+        token: FencingToken,
         is_absent: bool,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         let Some(local) = self.local.get_mut(&session) else {
             return;
         };
-        let is_newest = local.stamp == stamp && local.progress == Progress::InFlight;
-        if local.is_to_be_there() && local.stamp.is_of_same_writer(stamp) {
+        let is_newest = local.token == token && local.progress == Progress::InFlight;
+        if local.is_to_be_there() && local.token.is_of_same_writer(token) {
             local.guard = Guard::Newer;
         }
-        heard.stored.push((session, stamp.revision()));
+        heard.stored.push((session, token.revision()));
         if !is_newest {
             return;
         }
@@ -700,9 +700,9 @@ impl<V: Kept> Replica<V> {
                 heard.claims.push((session, Claimed::Granted));
             }
             Wish::Leave(value, _) if is_absent => {
-                let (value, epoch, profile) = (value.clone(), local.stamp.epoch, local.profile);
+                let (value, epoch, profile) = (value.clone(), local.token.epoch, local.profile);
                 let local = Local {
-                    stamp: self.stamp_in(now, epoch, members),
+                    token: self.token_in(now, epoch, members),
                     wish: Wish::Entry(value),
                     progress: Progress::Due,
                     guard: Guard::Newer,
@@ -725,15 +725,15 @@ impl<V: Kept> Replica<V> {
         &mut self,
         now: Timestamp,
         session: SessionId,
-        stamp: Stamp,
+        token: FencingToken,
         fence: Fence,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         let Some(local) = self.local.get_mut(&session) else {
             return;
         };
-        let is_newest = local.stamp == stamp && local.progress == Progress::InFlight;
+        let is_newest = local.token == token && local.progress == Progress::InFlight;
         if let Wish::Claim(_) = local.wish {
             if is_newest {
                 self.drop_local(session);
@@ -742,7 +742,7 @@ impl<V: Kept> Replica<V> {
             }
             return;
         }
-        let is_hidden = local.profile < fence.profile && stamp >= fence.stamp;
+        let is_hidden = local.profile < fence.profile && token >= fence.token;
         if is_hidden {
             if is_newest {
                 local.progress = Progress::Blocked;
@@ -750,40 +750,46 @@ impl<V: Kept> Replica<V> {
             }
             return;
         }
-        if fence.stamp.owner == members.me().node && stamp.epoch == fence.stamp.epoch {
+        if fence.token.owner == members.me().node && token.epoch == fence.token.epoch {
             // An older copy of this map had gone further.
-            self.revision = self.revision.max(fence.stamp.revision());
+            self.revision = self.revision.max(fence.token.revision());
             if is_newest {
-                let epoch = local.stamp.epoch;
-                let stamp = self.stamp_in(now, epoch, members);
+                let epoch = local.token.epoch;
+                let token = self.token_in(now, epoch, members);
                 if let Some(local) = self.local.get_mut(&session) {
-                    local.stamp = stamp;
+                    local.token = token;
                     local.progress = Progress::Due;
                     self.due.insert(session);
                 }
             }
             return;
         }
-        if (local.stamp.epoch, local.stamp.owner) > (fence.stamp.epoch, fence.stamp.owner)
+        if (local.token.epoch, local.token.owner) > (fence.token.epoch, fence.token.owner)
             && !is_newest
         {
             return; // it is on its way in a later epoch
         }
         self.sync.want();
-        self.lose(now, session, fence.stamp, heard);
+        self.lose(now, session, fence.token, heard);
     }
 
     /// Notes that another node has taken over a session of this node. Its entry is shown as it was until the
     /// map says more.
-    fn lose(&mut self, now: Timestamp, session: SessionId, stamp: Stamp, heard: &mut Heard<V>) {
+    fn lose(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        token: FencingToken,
+        heard: &mut ReplicaChanges<V>,
+    ) {
         let Some(local) = self.drop_local(session) else {
             return;
         };
-        self.remember_taken(now, session, stamp);
+        self.remember_taken(now, session, token);
         if !local.is_owned() {
             return;
         }
-        heard.taken.push((session, stamp));
+        heard.taken.push((session, token));
         let is_known = self.remote.contains_key(&session);
         let (Some(value), false) = (local.shown().cloned(), is_known) else {
             return;
@@ -791,23 +797,23 @@ impl<V: Kept> Replica<V> {
         let missing = Missing::Gap { since: now };
         self.look_at(missing.looks_at(now));
         let remote = Remote {
-            stamp,
+            token,
             value,
             missing,
         };
         self.remote.insert(session, remote);
     }
 
-    fn remember_taken(&mut self, now: Timestamp, session: SessionId, stamp: Stamp) {
+    fn remember_taken(&mut self, now: Timestamp, session: SessionId, token: FencingToken) {
         let until = now + REMEMBERED;
-        let known = self.taken.entry(session).or_insert((stamp, until));
-        *known = (known.0.max(stamp), until);
+        let known = self.taken.entry(session).or_insert((token, until));
+        *known = (known.0.max(token), until);
         self.look_at(Some(until));
     }
 }
 
 // What is heard of the map.
-impl<V: Kept> Replica<V> {
+impl<V: StoredEntry> Replica<V> {
     /// Applies the answer to a read. With `None` the store did not answer.
     pub(crate) fn read(
         &mut self,
@@ -815,8 +821,8 @@ impl<V: Kept> Replica<V> {
         ask: u32,
         snapshot: Option<Snapshot>,
         members: &Membership,
-    ) -> Heard<V> {
-        let mut heard = Heard::default();
+    ) -> ReplicaChanges<V> {
+        let mut heard = ReplicaChanges::default();
         if ask != self.sync.ask || !self.sync.is_reading() {
             return heard;
         }
@@ -845,7 +851,7 @@ impl<V: Kept> Replica<V> {
 
     /// Forgets remote entries that `snapshot` does not have: before the map was followed, only entries that this node's
     /// own sessions have left were known.
-    fn forget_missing(&mut self, snapshot: &Snapshot, heard: &mut Heard<V>) {
+    fn forget_missing(&mut self, snapshot: &Snapshot, heard: &mut ReplicaChanges<V>) {
         let is_there = |session: &SessionId| {
             let mut fields = snapshot.entries.iter().map(|(field, ..)| field);
             fields.any(|it| *it == Field::Session(*session))
@@ -865,8 +871,8 @@ impl<V: Kept> Replica<V> {
         now: Timestamp,
         patch: Patch,
         members: &Membership,
-    ) -> Heard<V> {
-        let mut heard = Heard::default();
+    ) -> ReplicaChanges<V> {
+        let mut heard = ReplicaChanges::default();
         match (&mut self.sync.reading, self.sync.following) {
             (Reading::UnderWay { early, .. }, _) if early.len() < EARLY_MAX => early.push(patch),
             (Reading::UnderWay { .. }, _) => {}
@@ -897,10 +903,10 @@ impl<V: Kept> Replica<V> {
     }
 
     /// Drops the entries of the dead incarnation `who`.
-    pub(crate) fn lost(&mut self, who: Incarnation) -> Heard<V> {
-        let mut heard = Heard::default();
+    pub(crate) fn lost(&mut self, who: Incarnation) -> ReplicaChanges<V> {
+        let mut heard = ReplicaChanges::default();
         self.remote.retain(|session, remote| {
-            let is_void = remote.stamp.incarnation() == who;
+            let is_void = remote.token.incarnation() == who;
             if is_void {
                 heard.changes.push((*session, Err(Reason::NodeLost)));
             }
@@ -910,19 +916,19 @@ impl<V: Kept> Replica<V> {
     }
 
     /// Drops what was held or remembered for long enough by `now`.
-    pub(crate) fn expire(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
-        let mut heard = Heard::default();
+    pub(crate) fn expire(&mut self, now: Timestamp, members: &Membership) -> ReplicaChanges<V> {
+        let mut heard = ReplicaChanges::default();
         if self.looks_at.is_none_or(|at| now < at) {
             return heard;
         }
         let remote = self.remote.iter();
         let gone = remote.filter(|(_, it)| it.missing.is_over(now, members));
-        let gone: Vec<_> = gone.map(|(session, it)| (*session, it.stamp)).collect();
-        for (session, stamp) in gone {
+        let gone: Vec<_> = gone.map(|(session, it)| (*session, it.token)).collect();
+        for (session, token) in gone {
             self.remote.remove(&session);
             heard.changes.push((session, Err(Reason::Lost)));
-            if stamp.owner == members.me().node && !self.local.contains_key(&session) {
-                self.wish_gone(now, session, stamp.epoch, Reason::Lost, members);
+            if token.owner == members.me().node && !self.local.contains_key(&session) {
+                self.wish_gone(now, session, token.epoch, Reason::Lost, members);
             }
         }
         let is_over =
@@ -949,7 +955,11 @@ impl<V: Kept> Replica<V> {
     }
 
     /// Checks missing entries again, because all nodes have had time to write theirs.
-    pub(crate) fn settled(&mut self, now: Timestamp, members: &Membership) -> Heard<V> {
+    pub(crate) fn confirm_stored(
+        &mut self,
+        now: Timestamp,
+        members: &Membership,
+    ) -> ReplicaChanges<V> {
         let mut remote = self.remote.values();
         let is_over = |it: &Remote<V>| {
             matches!(it.missing, Missing::Loss { .. }) && it.missing.is_over(now, members)
@@ -958,7 +968,7 @@ impl<V: Kept> Replica<V> {
             self.looks_at = Some(now);
             return self.expire(now, members);
         }
-        Heard::default()
+        ReplicaChanges::default()
     }
 
     /// When to call [`expire`](Self::expire), or to ask the store again.
@@ -966,7 +976,13 @@ impl<V: Kept> Replica<V> {
         self.looks_at.into_iter().chain(self.retry_at).min()
     }
 
-    fn apply(&mut self, now: Timestamp, patch: Patch, members: &Membership, heard: &mut Heard<V>) {
+    fn apply(
+        &mut self,
+        now: Timestamp,
+        patch: Patch,
+        members: &Membership,
+        heard: &mut ReplicaChanges<V>,
+    ) {
         let is_next = match self.sync.clock {
             None => patch.from == 0,
             Some(clock) if clock.epoch != patch.clock.epoch => {
@@ -991,9 +1007,9 @@ impl<V: Kept> Replica<V> {
                 continue;
             };
             match entry {
-                Ok((stamp, record)) => {
+                Ok((token, record)) => {
                     if let Some(value) = V::of_record(record) {
-                        self.hear(now, session, stamp, value, members, heard);
+                        self.hear(now, session, token, value, members, heard);
                     }
                 }
                 Err(removed) => self.hear_removed(now, session, removed, members, heard),
@@ -1006,7 +1022,7 @@ impl<V: Kept> Replica<V> {
         now: Timestamp,
         snapshot: Snapshot,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         let is_loss = match (self.sync.clock, snapshot.clock) {
             (Some(before), Some(after)) => {
@@ -1021,9 +1037,9 @@ impl<V: Kept> Replica<V> {
             false => Missing::Gap { since: now },
         };
         let mut there = BTreeMap::new();
-        for (field, stamp, record) in snapshot.entries {
+        for (field, token, record) in snapshot.entries {
             if let (Field::Session(session), Some(value)) = (field, V::of_record(record)) {
-                there.insert(session, (stamp, value));
+                there.insert(session, (token, value));
             }
         }
         for (session, remote) in &mut self.remote {
@@ -1045,9 +1061,9 @@ impl<V: Kept> Replica<V> {
                 self.due.insert(*session);
             }
         }
-        for (session, (stamp, value)) in there {
+        for (session, (token, value)) in there {
             if let Some(remote) = self.remote.get_mut(&session)
-                && remote.stamp > stamp
+                && remote.token > token
             {
                 // The store has gone back to what was before: whoever has the session now writes it again.
                 if remote.missing == Missing::No {
@@ -1055,28 +1071,28 @@ impl<V: Kept> Replica<V> {
                 }
                 continue;
             }
-            self.hear(now, session, stamp, value, members, heard);
+            self.hear(now, session, token, value, members, heard);
         }
         let held = self.remote.values();
         let looks_at = held.filter_map(|it| it.missing.looks_at(now)).min();
         self.look_at(looks_at);
     }
 
-    /// Applies the entry `value` with the token `stamp`, which the store has or had.
+    /// Applies the entry `value` with the token `token`, which the store has or had.
     fn hear(
         &mut self,
         now: Timestamp,
         session: SessionId,
-        stamp: Stamp,
+        token: FencingToken,
         value: V,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
-        let is_mine = stamp.owner == members.me().node;
+        let is_mine = token.owner == members.me().node;
         let has_moved = self.has_moved(session);
         match self.local.get_mut(&session) {
-            Some(local) if local.stamp == stamp => return, // an echo
-            Some(local) if is_mine || stamp < local.stamp => {
+            Some(local) if local.token == token => return, // an echo
+            Some(local) if is_mine || token < local.token => {
                 // What is stored is older than it should be, unless that is on its way.
                 if matches!(local.progress, Progress::Stored | Progress::Remembered(_)) {
                     local.progress = Progress::Due;
@@ -1089,22 +1105,22 @@ impl<V: Kept> Replica<V> {
             Some(local) if matches!(local.wish, Wish::Claim(_)) => {}
             Some(_) => {
                 let was_owned = self.drop_local(session).is_some_and(|it| it.is_owned());
-                self.remember_taken(now, session, stamp);
+                self.remember_taken(now, session, token);
                 if was_owned {
-                    heard.taken.push((session, stamp));
+                    heard.taken.push((session, token));
                 }
             }
             None if is_mine && !has_moved => {
                 // It is of a claim that was given up, or of an entry that was dropped.
-                self.revision = self.revision.max(stamp.revision());
+                self.revision = self.revision.max(token.revision());
                 if self.remote.remove(&session).is_some() {
                     heard.changes.push((session, Err(Reason::Lost)));
                 }
-                return self.wish_gone(now, session, stamp.epoch, Reason::Lost, members);
+                return self.wish_gone(now, session, token.epoch, Reason::Lost, members);
             }
             None => {}
         }
-        self.hear_remote(session, stamp, value, members, heard);
+        self.hear_remote(session, token, value, members, heard);
     }
 
     /// Whether the session went to another node, which has not written its own entry yet.
@@ -1116,31 +1132,31 @@ impl<V: Kept> Replica<V> {
     fn hear_remote(
         &mut self,
         session: SessionId,
-        stamp: Stamp,
+        token: FencingToken,
         value: V,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
-        if members.is_lost(stamp.incarnation()) {
+        if members.is_lost(token.incarnation()) {
             if self.remote.remove(&session).is_some() {
                 heard.changes.push((session, Err(Reason::NodeLost)));
             }
             return;
         }
         let known = self.remote.get(&session);
-        if known.is_some_and(|it| it.stamp > stamp) {
+        if known.is_some_and(|it| it.token > token) {
             return;
         }
         // What was this node's is still to be replaced.
         let missing = match known.map(|it| it.missing) {
-            Some(moved @ Missing::Moved { .. }) if stamp.owner == members.me().node => moved,
+            Some(moved @ Missing::Moved { .. }) if token.owner == members.me().node => moved,
             _ => Missing::No,
         };
         if known.is_none_or(|it| it.value != value) {
             heard.changes.push((session, Ok(value.clone())));
         }
         let remote = Remote {
-            stamp,
+            token,
             value,
             missing,
         };
@@ -1153,26 +1169,26 @@ impl<V: Kept> Replica<V> {
         session: SessionId,
         removed: Removed,
         members: &Membership,
-        heard: &mut Heard<V>,
+        heard: &mut ReplicaChanges<V>,
     ) {
         let Removed { reason, fence } = removed;
-        let is_mine = fence.stamp.owner == members.me().node;
+        let is_mine = fence.token.owner == members.me().node;
         if let Some(local) = self.local.get_mut(&session)
             && !matches!(local.wish, Wish::Claim(_))
         {
             let is_entry = matches!(local.wish, Wish::Entry(_));
-            if is_entry && fence.stamp >= local.stamp && local.profile < fence.profile {
+            if is_entry && fence.token >= local.token && local.profile < fence.profile {
                 if local.shown().is_some() {
                     heard.changes.push((session, Err(reason)));
                 }
                 local.progress = Progress::Blocked;
                 self.due.remove(&session);
-            } else if !is_mine && fence.stamp > local.stamp {
+            } else if !is_mine && fence.token > local.token {
                 // It went to another node, and ended there.
                 self.drop_local(session);
-                self.remember_taken(now, session, fence.stamp);
+                self.remember_taken(now, session, fence.token);
                 if is_entry {
-                    heard.taken.push((session, fence.stamp));
+                    heard.taken.push((session, fence.token));
                     heard.changes.push((session, Err(reason)));
                 }
             } else if is_entry && local.progress == Progress::Stored {
@@ -1183,7 +1199,7 @@ impl<V: Kept> Replica<V> {
             return;
         }
         let remote = self.remote.get(&session);
-        if remote.is_some_and(|it| it.stamp <= fence.stamp) {
+        if remote.is_some_and(|it| it.token <= fence.token) {
             self.remote.remove(&session);
             heard.changes.push((session, Err(reason)));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Membership, Stamp};
+use crate::cluster::{FencingToken, Membership};
 use crate::{Timestamp, Timing};
 
 /// How long an entry is kept that is missing without having been removed, so that its owner can write it again.
@@ -17,7 +17,7 @@ pub(crate) const HOLD_AFTER_MOVE: Duration = Duration::from_secs(30);
 /// The entry of a session of another node.
 #[derive(Debug)]
 pub(super) struct Remote<V> {
-    pub(super) stamp: Stamp,
+    pub(super) token: FencingToken,
     pub(super) value: V,
     pub(super) missing: Missing,
 }
@@ -56,7 +56,7 @@ impl Missing {
             Missing::Gap { since } => since + HOLD_AFTER_GAP <= now,
             Missing::Moved { since } => since + HOLD_AFTER_MOVE <= now,
             Missing::Loss { since } => {
-                let may_be = since + HOLD_AFTER_LOSS <= now && members.is_settled(since);
+                let may_be = since + HOLD_AFTER_LOSS <= now && members.is_stored(since);
                 may_be || since + Timing::LEASE <= now
             }
         }

@@ -8,15 +8,15 @@ const ME: u64 = 1;
 const OTHER: u64 = 2;
 
 /// A replica, and the time.
-struct Desk {
+struct Harness {
     replica: Replica<Arc<Member>>,
     members: Membership,
     now: Timestamp,
 }
 
-impl Desk {
+impl Harness {
     fn new() -> Self {
-        Desk {
+        Harness {
             replica: Replica::default(),
             members: Membership::new(node(ME)),
             now: Timestamp::from_millis(1_000_000),
@@ -24,12 +24,14 @@ impl Desk {
     }
 
     fn followed(snapshot: Snapshot) -> Self {
-        let mut desk = Desk::new();
+        let mut harness = Harness::new();
         let mut requests = Vec::new();
-        let (subject, members) = (subject(), &desk.members);
-        desk.replica.follow(true, &subject, members, &mut requests);
-        desk.read(snapshot);
-        desk
+        let (subject, members) = (subject(), &harness.members);
+        harness
+            .replica
+            .follow(true, &subject, members, &mut requests);
+        harness.read(snapshot);
+        harness
     }
 
     fn put(&mut self, number: u128, epoch: u32) -> Verdict {
@@ -47,20 +49,20 @@ impl Desk {
         replica.put(self.now, session(number), epoch, value, how, &self.members)
     }
 
-    fn cut(&mut self, number: u128) -> bool {
+    fn remove(&mut self, number: u128) -> bool {
         let reason = Reason::Left;
         let replica = &mut self.replica;
-        replica.cut(self.now, session(number), reason, &self.members)
+        replica.remove(self.now, session(number), reason, &self.members)
     }
 
-    fn read(&mut self, snapshot: Snapshot) -> Heard<Arc<Member>> {
+    fn read(&mut self, snapshot: Snapshot) -> ReplicaChanges<Arc<Member>> {
         let ask = self.replica.sync.ask;
         let replica = &mut self.replica;
         replica.read(self.now, ask, Some(snapshot), &self.members)
     }
 
-    fn read_again(&mut self, snapshot: Snapshot) -> Heard<Arc<Member>> {
-        self.replica.distrust();
+    fn read_again(&mut self, snapshot: Snapshot) -> ReplicaChanges<Arc<Member>> {
+        self.replica.invalidate();
         self.asks();
         self.read(snapshot)
     }
@@ -78,16 +80,16 @@ impl Desk {
     }
 
     /// What is written now, and what comes of that outcome.
-    fn writes_to(&mut self, done: &Written) -> (Vec<Op>, Heard<Arc<Member>>) {
+    fn writes_to(&mut self, done: &Written) -> (Vec<Op>, ReplicaChanges<Arc<Member>>) {
         let mut requests = self.asks();
         let Some(Request::Write(write)) = requests.pop() else {
-            return (Vec::new(), Heard::default());
+            return (Vec::new(), ReplicaChanges::default());
         };
         let heard = self.replica.written(self.now, Some(done), &self.members);
         (write.ops, heard)
     }
 
-    fn wait(&mut self, secs: u64) -> Heard<Arc<Member>> {
+    fn wait(&mut self, secs: u64) -> ReplicaChanges<Arc<Member>> {
         self.now = self.now + Duration::from_secs(secs);
         self.replica.expire(self.now, &self.members)
     }
@@ -125,10 +127,10 @@ fn member(number: u128) -> Arc<Member> {
     })
 }
 
-fn entry(number: u128, epoch: u32, owner: u64) -> (Field, Stamp, Record) {
-    let stamp = Stamp::of_session(epoch, node(owner), 1);
+fn entry(number: u128, epoch: u32, owner: u64) -> (Field, FencingToken, Record) {
+    let token = FencingToken::of_session(epoch, node(owner), 1);
     let field = Field::Session(session(number));
-    (field, stamp, Record::Member(member(number)))
+    (field, token, Record::Member(member(number)))
 }
 
 fn snapshot(version: u64, entries: &[(u128, u32, u64)]) -> Snapshot {
@@ -141,201 +143,222 @@ fn snapshot(version: u64, entries: &[(u128, u32, u64)]) -> Snapshot {
 }
 
 fn refused_by(number: u128, epoch: u32, owner: u64) -> Written {
-    let (field, stamp, _) = entry(number, epoch, owner);
-    let fence = Fence { stamp, profile: 0 };
+    let (field, token, _) = entry(number, epoch, owner);
+    let fence = Fence { token, profile: 0 };
     Written {
         refused: vec![(field, fence)],
         ..Written::default()
     }
 }
 
-fn is_cut(op: &Op) -> bool {
-    matches!(op, Op::Cut { .. })
+fn is_removal(op: &Op) -> bool {
+    matches!(op, Op::Remove { .. })
 }
 
 #[test]
 fn what_was_removed_is_removed_again_where_the_store_has_gone_back() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    assert!(!is_cut(&desk.writes()[0]));
-    desk.cut(1);
-    assert!(is_cut(&desk.writes()[0]));
-    assert_eq!(desk.writes(), []);
-    desk.wait(10);
-    desk.replica.distrust();
-    assert!(is_cut(&desk.writes()[0]));
-    desk.wait(30);
-    desk.replica.distrust();
-    assert!(desk.writes().is_empty() && !desk.replica.is_needed());
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    assert!(!is_removal(&harness.writes()[0]));
+    harness.remove(1);
+    assert!(is_removal(&harness.writes()[0]));
+    assert_eq!(harness.writes(), []);
+    harness.wait(10);
+    harness.replica.invalidate();
+    assert!(is_removal(&harness.writes()[0]));
+    harness.wait(30);
+    harness.replica.invalidate();
+    assert!(harness.writes().is_empty() && !harness.replica.is_needed());
 }
 
 #[test]
 fn a_removal_that_waits_is_not_forgotten_for_an_entry_that_never_follows() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    assert!(!is_cut(&desk.writes()[0]));
-    desk.cut(1);
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    assert!(!is_removal(&harness.writes()[0]));
+    harness.remove(1);
     // The store is away. Meanwhile the session wants to be shown again, once the user's map names the place.
-    desk.put_as(1, 0, true);
-    assert!(desk.writes().is_empty());
-    desk.cut(1);
-    assert!(is_cut(&desk.writes()[0]));
+    harness.put_as(1, 0, true);
+    assert!(harness.writes().is_empty());
+    harness.remove(1);
+    assert!(is_removal(&harness.writes()[0]));
 
     // The same for a removal that is on its way, and fails.
-    desk.put(2, 0);
-    desk.writes();
-    desk.cut(2);
-    desk.asks();
-    desk.put_as(2, 0, true);
-    desk.replica.written(desk.now, None, &desk.members);
-    desk.wait(5);
-    desk.cut(2);
-    assert!(is_cut(&desk.writes()[0]));
+    harness.put(2, 0);
+    harness.writes();
+    harness.remove(2);
+    harness.asks();
+    harness.put_as(2, 0, true);
+    harness.replica.written(harness.now, None, &harness.members);
+    harness.wait(5);
+    harness.remove(2);
+    assert!(is_removal(&harness.writes()[0]));
 }
 
 #[test]
 fn a_claim_is_made_again_by_the_next_generation() {
-    let mut desk = Desk::followed(snapshot(1, &[(1, 0, 2)]));
+    let mut harness = Harness::followed(snapshot(1, &[(1, 0, 2)]));
     let (_, expected, _) = entry(1, 0, 2);
     let value = member(1);
-    let replica = &mut desk.replica;
-    replica.claim(desk.now, session(1), 1, value, expected, &desk.members);
-    let me = desk.members.me();
+    let replica = &mut harness.replica;
+    replica.claim(
+        harness.now,
+        session(1),
+        1,
+        value,
+        expected,
+        &harness.members,
+    );
+    let me = harness.members.me();
     let next = Incarnation {
         generation: me.generation + 1,
         ..me
     };
-    desk.members.hear(News::Become(next));
-    desk.replica.void(desk.now, &desk.members);
-    let (ops, heard) = desk.writes_to(&Written::default());
-    let Op::Put { stamp, .. } = &ops[0] else {
+    harness.members.hear(News::Become(next));
+    harness.replica.void(harness.now, &harness.members);
+    let (ops, heard) = harness.writes_to(&Written::default());
+    let Op::Put { token, .. } = &ops[0] else {
         panic!("nothing is claimed: {ops:?}");
     };
-    assert_eq!(stamp.incarnation(), next);
+    assert_eq!(token.incarnation(), next);
     assert_eq!(heard.claims, [(session(1), Claimed::Granted)]);
 }
 
 #[test]
 fn entries_that_nobody_follows_are_written_again_where_the_store_has_lost_them() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    assert_eq!(desk.writes().len(), 1);
-    assert_eq!(desk.writes(), []);
-    desk.replica.distrust();
-    assert_eq!(desk.writes().len(), 1);
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    assert_eq!(harness.writes().len(), 1);
+    assert_eq!(harness.writes(), []);
+    harness.replica.invalidate();
+    assert_eq!(harness.writes().len(), 1);
 }
 
 #[test]
 fn a_loss_that_is_told_while_the_map_is_being_read_is_not_forgotten() {
-    let mut desk = Desk::new();
+    let mut harness = Harness::new();
     let mut requests = Vec::new();
-    let members = &desk.members;
-    desk.replica
+    let members = &harness.members;
+    harness
+        .replica
         .follow(true, &subject(), members, &mut requests);
-    desk.replica.distrust();
-    desk.read(snapshot(1, &[]));
-    assert!(matches!(desk.asks()[..], [Request::Read { .. }]));
+    harness.replica.invalidate();
+    harness.read(snapshot(1, &[]));
+    assert!(matches!(harness.asks()[..], [Request::Read { .. }]));
 }
 
 #[test]
 fn an_entry_that_is_merely_missing_is_held_for_its_owner_to_write_it_again() {
-    let mut desk = Desk::followed(snapshot(5, &[(1, 0, OTHER)]));
-    assert!(desk.read_again(snapshot(9, &[])).changes.is_empty());
-    assert!(desk.wait(2).changes.is_empty());
-    assert_eq!(desk.wait(2).changes.len(), 1);
+    let mut harness = Harness::followed(snapshot(5, &[(1, 0, OTHER)]));
+    assert!(harness.read_again(snapshot(9, &[])).changes.is_empty());
+    assert!(harness.wait(2).changes.is_empty());
+    assert_eq!(harness.wait(2).changes.len(), 1);
 }
 
 #[test]
 fn after_a_loss_it_is_held_until_everybody_has_written_again() {
-    let mut desk = Desk::followed(snapshot(9, &[(1, 0, OTHER)]));
-    desk.read_again(snapshot(5, &[]));
-    assert!(desk.wait(5).changes.is_empty());
-    desk.members.hear(News::Settled(desk.now));
+    let mut harness = Harness::followed(snapshot(9, &[(1, 0, OTHER)]));
+    harness.read_again(snapshot(5, &[]));
+    assert!(harness.wait(5).changes.is_empty());
+    harness.members.hear(News::StoredUpTo(harness.now));
     assert_eq!(
-        desk.replica.settled(desk.now, &desk.members).changes.len(),
+        harness
+            .replica
+            .confirm_stored(harness.now, &harness.members)
+            .changes
+            .len(),
         1
     );
 }
 
 #[test]
 fn what_another_node_has_since_is_not_put_by_the_one_before() {
-    let mut desk = Desk::followed(snapshot(1, &[]));
-    assert_eq!(desk.put(1, 0), Verdict::Counts);
-    desk.writes();
-    let heard = desk.read_again(snapshot(5, &[(1, 1, OTHER)]));
+    let mut harness = Harness::followed(snapshot(1, &[]));
+    assert_eq!(harness.put(1, 0), Verdict::Counts);
+    harness.writes();
+    let heard = harness.read_again(snapshot(5, &[(1, 1, OTHER)]));
     assert_eq!(heard.taken.len(), 1);
     // Its own user machine has not heard of it yet.
-    assert_eq!(desk.put(1, 0), Verdict::Superseded);
-    assert_eq!(desk.replica.others().count(), 1);
+    assert_eq!(harness.put(1, 0), Verdict::Superseded);
+    assert_eq!(harness.replica.others().count(), 1);
     // Nor when the session has ended there.
-    desk.read_again(snapshot(7, &[]));
-    desk.wait(4);
-    assert_eq!(desk.put(1, 0), Verdict::Superseded);
+    harness.read_again(snapshot(7, &[]));
+    harness.wait(4);
+    assert_eq!(harness.put(1, 0), Verdict::Superseded);
 }
 
 #[test]
 fn a_session_that_is_refused_is_somebody_elses() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    let (_, heard) = desk.writes_to(&refused_by(1, 1, OTHER));
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    let (_, heard) = harness.writes_to(&refused_by(1, 1, OTHER));
     assert_eq!(heard.taken.len(), 1);
-    assert!(!desk.replica.owns(session(1)));
+    assert!(!harness.replica.owns(session(1)));
 }
 
 #[test]
 fn a_claim_counts_once_it_is_granted() {
-    let mut desk = Desk::followed(snapshot(5, &[(1, 0, OTHER)]));
-    let (stamp, _) = desk.replica.other(session(1)).unwrap();
-    let claim = |desk: &mut Desk| {
+    let mut harness = Harness::followed(snapshot(5, &[(1, 0, OTHER)]));
+    let (token, _) = harness.replica.other(session(1)).unwrap();
+    let claim = |harness: &mut Harness| {
         let (session, value) = (session(1), member(1));
-        desk.replica
-            .claim(desk.now, session, 1, value, stamp, &desk.members);
+        harness
+            .replica
+            .claim(harness.now, session, 1, value, token, &harness.members);
     };
-    claim(&mut desk);
-    assert!(!desk.replica.owns(session(1)));
-    let (_, heard) = desk.writes_to(&refused_by(1, 0, OTHER));
+    claim(&mut harness);
+    assert!(!harness.replica.owns(session(1)));
+    let (_, heard) = harness.writes_to(&refused_by(1, 0, OTHER));
     assert_eq!(heard.claims, [(session(1), Claimed::Refused)]);
-    claim(&mut desk);
-    let (_, heard) = desk.writes_to(&Written::default());
+    claim(&mut harness);
+    let (_, heard) = harness.writes_to(&Written::default());
     assert_eq!(heard.claims, [(session(1), Claimed::Granted)]);
-    assert!(desk.replica.owns(session(1)) && desk.replica.others().count() == 0);
+    assert!(harness.replica.owns(session(1)) && harness.replica.others().count() == 0);
 }
 
 #[test]
 fn who_is_asked_to_leave_counts_until_the_store_has_said_so() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    desk.writes();
-    let (now, members) = (desk.now, desk.members.clone());
-    assert!(desk.replica.leave(now, session(1), Reason::Lost, &members));
-    assert!(desk.replica.owns(session(1)));
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    harness.writes();
+    let (now, members) = (harness.now, harness.members.clone());
+    assert!(
+        harness
+            .replica
+            .leave(now, session(1), Reason::Lost, &members)
+    );
+    assert!(harness.replica.owns(session(1)));
     let absent = Written {
         absent: vec![Field::Session(session(1))],
         ..Written::default()
     };
-    let (_, heard) = desk.writes_to(&absent);
+    let (_, heard) = harness.writes_to(&absent);
     assert!(heard.left.is_empty() && heard.absent == [session(1)]);
-    assert!(!is_cut(&desk.writes()[0]), "it is put again");
-    assert!(desk.replica.leave(now, session(1), Reason::Lost, &members));
-    let (_, heard) = desk.writes_to(&Written::default());
+    assert!(!is_removal(&harness.writes()[0]), "it is put again");
+    assert!(
+        harness
+            .replica
+            .leave(now, session(1), Reason::Lost, &members)
+    );
+    let (_, heard) = harness.writes_to(&Written::default());
     assert_eq!(heard.left, [(session(1), Reason::Lost)]);
 }
 
 #[test]
 fn what_a_session_left_behind_is_removed_if_its_new_node_does_not_replace_it() {
-    let mut desk = Desk::new();
-    desk.put(1, 0);
-    desk.writes();
-    assert!(desk.replica.hand_over(desk.now, session(1)));
-    assert_eq!(desk.writes(), []); // but the note that it has entries there is taken back
-    desk.wait(31);
-    assert!(is_cut(&desk.writes()[0]));
+    let mut harness = Harness::new();
+    harness.put(1, 0);
+    harness.writes();
+    assert!(harness.replica.hand_over(harness.now, session(1)));
+    assert_eq!(harness.writes(), []); // but the note that it has entries there is taken back
+    harness.wait(31);
+    assert!(is_removal(&harness.writes()[0]));
 }
 
 #[test]
 fn a_patch_of_a_past_that_is_over_is_not_believed() {
-    let mut desk = Desk::followed(snapshot(9, &[]));
-    let (field, stamp, record) = entry(1, 0, OTHER);
+    let mut harness = Harness::followed(snapshot(9, &[]));
+    let (field, token, record) = entry(1, 0, OTHER);
     let late = Patch {
         from: 0,
         clock: Clock {
@@ -344,11 +367,11 @@ fn a_patch_of_a_past_that_is_over_is_not_believed() {
         },
         changes: vec![Change {
             field,
-            entry: Ok((stamp, record)),
+            entry: Ok((token, record)),
         }],
     };
-    let members = desk.members.clone();
-    let heard = desk.replica.patched(desk.now, late, &members);
+    let members = harness.members.clone();
+    let heard = harness.replica.patched(harness.now, late, &members);
     assert!(heard.changes.is_empty());
-    assert!(matches!(desk.asks()[..], [Request::Read { .. }]));
+    assert!(matches!(harness.asks()[..], [Request::Read { .. }]));
 }

@@ -22,22 +22,22 @@ pub(super) struct User {
     message: Option<String>,
     ends: Option<Timestamp>,
     /// While hiding: the words that others last saw, and when they end.
-    veil: Option<(Option<String>, Option<Timestamp>)>,
+    public_status: Option<(Option<String>, Option<Timestamp>)>,
     was_shown: bool,
 }
 
 pub(super) struct Session {
     pub(super) connection: Connection,
     pub(super) gone_until: Option<Timestamp>,
-    pub(super) acted: bool,
-    pub(super) places: Vec<Place>,
+    pub(super) by_service: bool,
+    pub(super) places: Vec<NaiveTopic>,
     device: DeviceId,
     activity: Activity,
     heard_at: Timestamp,
     hidden_since: Timestamp,
 }
 
-pub(super) struct Place {
+pub(super) struct NaiveTopic {
     pub(super) topic: Topic,
     joined_at: Timestamp,
     meta: String,
@@ -98,8 +98,8 @@ impl Naive {
                 .iter()
                 .filter(|it| it.activity == Activity::Hidden);
             let idle = idle.map(|it| it.hidden_since + Timing::HIDDEN_IDLE_AFTER);
-            let veil = user.veil.as_ref().and_then(|it| it.1);
-            let words = user.ends.into_iter().chain(veil);
+            let public_status = user.public_status.as_ref().and_then(|it| it.1);
+            let words = user.ends.into_iter().chain(public_status);
             sessions.chain(idle).chain(words).collect::<Vec<_>>()
         });
         let fleeting = self.typing.values().copied();
@@ -114,11 +114,11 @@ impl Naive {
         }
         self.typing.retain(|_, until| *until > now);
         self.cursors.retain(|_, (_, until)| *until > now);
-        self.settle(now);
+        self.reconcile(now);
     }
 
     /// After everything that happened: whoever came out of hiding has just come, and who is not seen does nothing.
-    pub(super) fn settle(&mut self, now: Timestamp) {
+    pub(super) fn reconcile(&mut self, now: Timestamp) {
         for user in self.users.values_mut() {
             let shown = user.is_shown();
             if std::mem::replace(&mut user.was_shown, shown) != shown {
@@ -165,8 +165,11 @@ impl User {
     }
 
     /// How the user looks to those who watch them, as text.
-    pub(super) fn face(&self, now: Timestamp) -> String {
-        let message = self.veil.as_ref().map_or(&self.message, |it| &it.0);
+    pub(super) fn public_view(&self, now: Timestamp) -> String {
+        let message = self
+            .public_status
+            .as_ref()
+            .map_or(&self.message, |it| &it.0);
         let mut kinds: Vec<_> = self.sessions.iter().map(|it| it.device.kind()).collect();
         kinds.retain(|_| self.is_shown());
         kinds.sort();
@@ -185,16 +188,16 @@ impl User {
         now: Timestamp,
         connection: Connection,
         device: DeviceId,
-        acted: bool,
+        by_service: bool,
     ) {
         if self.chosen == Chosen::Offline {
             self.chosen = Chosen::Online;
-            self.veil = None;
+            self.public_status = None;
         }
         self.sessions.push(Session {
             connection,
             gone_until: None,
-            acted,
+            by_service,
             places: Vec::new(),
             device,
             activity: Activity::Active,
@@ -205,7 +208,7 @@ impl User {
 
     pub(super) fn resume(&mut self, now: Timestamp, before: Connection) -> bool {
         let mut sessions = self.sessions.iter_mut();
-        let Some(session) = sessions.find(|it| it.connection == before && !it.acted) else {
+        let Some(session) = sessions.find(|it| it.connection == before && !it.by_service) else {
             return false;
         };
         session.connection.epoch += 1;
@@ -248,13 +251,13 @@ impl User {
         let Some(session) = self.live(by) else {
             return;
         };
-        let is_channel = |it: &&Place| matches!(it.topic, Topic::Channel(_));
+        let is_channel = |it: &&NaiveTopic| matches!(it.topic, Topic::Channel(_));
         let channels = session.places.iter().filter(is_channel).count();
         if let Some(place) = session.places.iter_mut().find(|it| it.topic == *topic) {
             place.meta = meta;
         } else if channels < limits.channels_max || matches!(topic, Topic::Workspace(_)) {
             let topic = topic.clone();
-            session.places.push(Place {
+            session.places.push(NaiveTopic {
                 topic,
                 joined_at,
                 meta,
@@ -278,7 +281,7 @@ impl User {
             session.places.retain(|it| it.topic != *topic);
         }
         self.sessions
-            .retain(|it| it.connection != by || !it.acted || !it.places.is_empty());
+            .retain(|it| it.connection != by || !it.by_service || !it.places.is_empty());
     }
 
     pub(super) fn choose(
@@ -294,25 +297,25 @@ impl User {
         let hides_now = !hid && self.hides();
         self.ends = ends.unwrap_or(if hides_now { None } else { self.ends });
         match (hid, self.hides()) {
-            (false, true) => self.veil = Some(words),
-            (_, false) => self.veil = None,
+            (false, true) => self.public_status = Some(words),
+            (_, false) => self.public_status = None,
             (true, true) => {}
         }
     }
 
     fn pass(&mut self, now: Timestamp, timing: &Timing) {
         if self
-            .veil
+            .public_status
             .as_ref()
             .is_some_and(|it| it.1.is_some_and(|at| at <= now))
         {
-            self.veil = Some((None, None));
+            self.public_status = Some((None, None));
         }
         if self.ends.is_some_and(|at| at <= now) {
             self.choose(Some(Chosen::Online), Some(None), Some(None));
         }
         for session in &mut self.sessions {
-            if session.gone_until.is_none() && session.ends(timing) <= now && !session.acted {
+            if session.gone_until.is_none() && session.ends(timing) <= now && !session.by_service {
                 session.gone_until = Some(now + timing.grace());
             }
         }

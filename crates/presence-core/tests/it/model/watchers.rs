@@ -104,11 +104,11 @@ impl View {
             Event::Summary {
                 clock,
                 count,
-                faces,
+                sample,
                 ..
             } => {
                 self.summarised = Some(*clock);
-                assert!(faces.len() <= *count);
+                assert!(sample.len() <= *count);
                 self.picture = Picture::Summarised(*count);
                 self.lost = false;
             }
@@ -143,7 +143,7 @@ impl View {
                 self.point(cursors);
             }
             Event::Broadcast { .. } => {}
-            Event::Face(_) | Event::Own(_) | Event::Alone { .. } => {
+            Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => {
                 panic!("not of a place: {event:?}")
             }
         }

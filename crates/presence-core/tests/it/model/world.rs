@@ -8,8 +8,9 @@ use presence_core::node::{Effect, Input, Node};
 use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Answer, Audience, Connection};
 use presence_core::{
-    ChannelId, Chosen, DeviceId, Edit, Event, Expiry, Face, Limits, Meta, Owned, Pointer, Profile,
-    Reason, SessionId, StatusChange, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
+    ChannelId, Chosen, DeviceId, Edit, Event, Expiry, Limits, Meta, OwnView, Pointer, Profile,
+    PublicView, Reason, SessionId, StatusChange, Timestamp, Timing, Topic, UserId, Watching,
+    WorkspaceId,
 };
 
 use super::naive::Naive;
@@ -34,12 +35,12 @@ pub(super) struct World {
     loads: Vec<UserId>,
     /// Who has asked for something and got no answer yet.
     asked: BTreeSet<u64>,
-    askers: u64,
+    reply_tos: u64,
     sessions: u128,
     /// Those who watch a user, with what they were last told.
-    faces: BTreeMap<(String, SessionId), Option<Face>>,
+    public_views: BTreeMap<(String, SessionId), Option<PublicView>>,
     /// What each user was last told of themselves.
-    owned: BTreeMap<String, Owned>,
+    own_view: BTreeMap<String, OwnView>,
     /// The answer to what a test asked.
     answer: Option<Answer>,
     /// Those who hid when everything was told, and hide since.
@@ -86,10 +87,10 @@ impl World {
             profiles: BTreeMap::new(),
             loads: Vec::new(),
             asked: BTreeSet::new(),
-            askers: 0,
+            reply_tos: 0,
             sessions: 0,
-            faces: BTreeMap::new(),
-            owned: BTreeMap::new(),
+            public_views: BTreeMap::new(),
+            own_view: BTreeMap::new(),
             answer: None,
             hidden: BTreeSet::new(),
         }
@@ -205,30 +206,34 @@ impl World {
         let online = self.naive.users.values().filter(|it| it.is_shown());
         assert_eq!(self.node.online(), online.count());
         let told: Vec<_> = self
-            .faces
+            .public_views
             .iter()
-            .map(|(it, face)| (it.0.clone(), face.clone()))
+            .map(|(it, public_view)| (it.0.clone(), public_view.clone()))
             .collect();
-        for (user, face) in told {
-            let face = face.expect("who watches is told at once");
-            let Answer::Face(asked) = self.ask(&user, false) else {
-                panic!("{user}: no face");
+        for (user, public_view) in told {
+            let public_view = public_view.expect("who watches is told at once");
+            let Answer::PublicView(asked) = self.ask(&user, false) else {
+                panic!("{user}: no public view");
             };
             // Each is told in an epoch of its own.
-            let clock = face.clock;
-            assert_eq!(face, presence_core::Face { clock, ..asked });
-            let devices = (face.look.status, &face.look.message, face.devices);
+            let clock = public_view.clock;
+            assert_eq!(public_view, presence_core::PublicView { clock, ..asked });
+            let devices = (
+                public_view.look.status,
+                &public_view.look.message,
+                public_view.devices,
+            );
             let text = format!("{:?} {:?} {:?}", devices.0, devices.1, devices.2);
-            assert_eq!(text, self.naive.user(&user).face(self.now), "{user}");
+            assert_eq!(text, self.naive.user(&user).public_view(self.now), "{user}");
         }
         for user in USERS {
             let sessions = &self.naive.user(user).sessions;
             if sessions
                 .iter()
-                .any(|it| it.gone_until.is_none() && !it.acted)
+                .any(|it| it.gone_until.is_none() && !it.by_service)
             {
-                let told = self.owned[user].clone();
-                let Answer::Owned(asked) = self.ask(user, true) else {
+                let told = self.own_view[user].clone();
+                let Answer::OwnView(asked) = self.ask(user, true) else {
                     panic!("not what was asked for");
                 };
                 assert_eq!(timeless(told), timeless(asked));
@@ -243,7 +248,7 @@ impl World {
         for (topic, watcher) in watches {
             self.unwatch(&topic, watcher);
         }
-        for (user, watcher) in std::mem::take(&mut self.faces).into_keys() {
+        for (user, watcher) in std::mem::take(&mut self.public_views).into_keys() {
             let _ = watcher;
             self.tell_user(&user, users::Input::Unwatched);
         }
@@ -260,19 +265,25 @@ impl World {
         let by = self.connection(user);
         let session = by.session;
         let meta = format!(r#"{{"n":{}}}"#, self.chance.below(3));
-        let asker = Some(self.asker());
+        let reply_to = Some(self.reply_to());
         let now = self.now;
-        let mut unused = asker;
+        let mut unused = reply_to;
         match self.chance.below(24) {
-            0..4 => self.connect(user, self.askers),
+            0..4 => self.connect(user, self.reply_tos),
             4 => {
                 self.withdraw(&mut unused);
                 let device = DeviceId::new("api").unwrap();
-                let session = match self.naive.user(user).sessions.iter().find(|it| it.acted) {
-                    Some(acted) => acted.connection.session,
+                let session = match self
+                    .naive
+                    .user(user)
+                    .sessions
+                    .iter()
+                    .find(|it| it.by_service)
+                {
+                    Some(by_service) => by_service.connection.session,
                     None => self.fresh(),
                 };
-                let connection = Connection::acted(session);
+                let connection = Connection::of_service(session);
                 let max = self.limits.sessions_max;
                 let known = self.naive.user(user);
                 let room = known.sessions.len() < max;
@@ -281,7 +292,7 @@ impl World {
                 } else if room {
                     known.connect(now, connection, device.clone(), true);
                 }
-                self.tell_user(user, users::Input::Acted { session, device });
+                self.tell_user(user, users::Input::ServiceActed { session, device });
             }
             5 => {
                 self.withdraw(&mut unused);
@@ -301,7 +312,7 @@ impl World {
                     users::Input::Reported {
                         by,
                         activity,
-                        asker,
+                        reply_to,
                     },
                 );
             }
@@ -309,7 +320,7 @@ impl World {
                 self.withdraw(&mut unused);
                 let grace = self.timing.grace();
                 let known = self.naive.user(user);
-                if let Some(session) = known.live(by).filter(|it| !it.acted) {
+                if let Some(session) = known.live(by).filter(|it| !it.by_service) {
                     session.gone_until = Some(now + grace);
                     if grace.is_zero() {
                         known.sessions.retain(|it| it.connection != by);
@@ -328,7 +339,7 @@ impl World {
             }
             10 if self.chance.one_in(4) => {
                 self.naive.user(user).sessions.clear();
-                self.tell_user(user, users::Input::Kicked { asker });
+                self.tell_user(user, users::Input::Kicked { reply_to });
             }
             10..14 => {
                 self.load();
@@ -353,7 +364,7 @@ impl World {
                         channel,
                         meta,
                         watch,
-                        asker,
+                        reply_to,
                     },
                 );
             }
@@ -366,15 +377,22 @@ impl World {
                         by,
                         channel,
                         meta,
-                        asker,
+                        reply_to,
                     },
                 );
             }
             15 => {
                 self.naive.user(user).depart(by, &place);
-                self.tell_user(user, users::Input::Departed { by, channel, asker });
+                self.tell_user(
+                    user,
+                    users::Input::Departed {
+                        by,
+                        channel,
+                        reply_to,
+                    },
+                );
             }
-            16 | 17 => self.choose(user, asker),
+            16 | 17 => self.choose(user, reply_to),
             18 => {
                 self.load();
                 let typing = !self.chance.one_in(3);
@@ -390,7 +408,7 @@ impl World {
                     channel,
                     session,
                     typing,
-                    asker,
+                    reply_to,
                 });
             }
             19 => {
@@ -412,7 +430,7 @@ impl World {
                     channel,
                     session,
                     pointer,
-                    asker,
+                    reply_to,
                 });
             }
             20 => {
@@ -424,7 +442,7 @@ impl World {
                     session,
                     event,
                     payload,
-                    asker,
+                    reply_to,
                 });
             }
             21 => {
@@ -452,12 +470,12 @@ impl World {
                 let watcher =
                     SessionId::from_u128(ONLOOKERS + 1 + u128::from(self.chance.below(2)));
                 let key = (user.to_owned(), watcher);
-                if self.faces.remove(&key).is_some() {
+                if self.public_views.remove(&key).is_some() {
                     self.withdraw(&mut unused);
                     self.tell_user(user, users::Input::Unwatched);
                 } else {
-                    self.faces.insert(key, None);
-                    self.tell_user(user, users::Input::Watched { watcher, asker });
+                    self.public_views.insert(key, None);
+                    self.tell_user(user, users::Input::Watched { watcher, reply_to });
                 }
             }
             _ => {
@@ -474,12 +492,12 @@ impl World {
                 }
             }
         }
-        self.naive.settle(self.now);
+        self.naive.reconcile(self.now);
         self.forget_some();
         self.drop_watches();
     }
 
-    fn connect(&mut self, user: &str, asker: u64) {
+    fn connect(&mut self, user: &str, reply_to: u64) {
         let resume = match self.chance.one_in(2) {
             true => Some(self.connection(user)),
             false => None,
@@ -517,7 +535,7 @@ impl World {
                 device,
                 workspaces,
                 card,
-                asker,
+                reply_to,
             },
         );
         // A new connection watches nothing yet.
@@ -534,7 +552,7 @@ impl World {
         }
     }
 
-    fn choose(&mut self, user: &str, asker: Option<u64>) {
+    fn choose(&mut self, user: &str, reply_to: Option<u64>) {
         let all = [
             Chosen::Online,
             Chosen::Away,
@@ -575,14 +593,14 @@ impl World {
             emoji: Edit::Keep,
             expiry,
         };
-        self.tell_user(user, users::Input::Chose { change, asker });
+        self.tell_user(user, users::Input::Chose { change, reply_to });
     }
 
     /// Visitors whom nobody watches are forgotten with their last session, and who came out of hiding with that.
     fn forget_some(&mut self) {
-        let faces = &self.faces;
+        let public_views = &self.public_views;
         self.naive.users.retain(|id, user| {
-            let watched = faces.keys().any(|it| it.0 == *id);
+            let watched = public_views.keys().any(|it| it.0 == *id);
             !id.starts_with("anon_") || watched || !user.sessions.is_empty()
         });
         let users = &self.naive.users;
@@ -605,7 +623,7 @@ impl World {
         let any = sessions
             .get(pick % sessions.len().max(1))
             .map(|it| it.connection);
-        let nobody = Connection::acted(SessionId::from_u128(ONLOOKERS - 1));
+        let nobody = Connection::of_service(SessionId::from_u128(ONLOOKERS - 1));
         let mut connection = any.unwrap_or(nobody);
         if stale {
             connection.epoch = connection.epoch.saturating_sub(1);
@@ -618,26 +636,29 @@ impl World {
         SessionId::from_u128(self.sessions)
     }
 
-    fn asker(&mut self) -> u64 {
-        self.askers += 1;
-        self.asked.insert(self.askers);
-        self.askers
+    fn reply_to(&mut self) -> u64 {
+        self.reply_tos += 1;
+        self.asked.insert(self.reply_tos);
+        self.reply_tos
     }
 
     /// Nobody asked after all.
-    fn withdraw(&mut self, asker: &mut Option<u64>) {
-        if let Some(asker) = asker.take() {
-            self.asked.remove(&asker);
+    fn withdraw(&mut self, reply_to: &mut Option<u64>) {
+        if let Some(reply_to) = reply_to.take() {
+            self.asked.remove(&reply_to);
         }
     }
 
-    fn answered(&mut self, asker: u64) {
-        assert!(self.asked.remove(&asker), "{asker} was answered twice");
+    fn answered(&mut self, reply_to: u64) {
+        assert!(
+            self.asked.remove(&reply_to),
+            "{reply_to} was answered twice"
+        );
     }
 
     fn ask(&mut self, user: &str, as_owner: bool) -> Answer {
-        let asker = self.asker();
-        self.tell_user(user, users::Input::Asked { as_owner, asker });
+        let reply_to = self.reply_to();
+        self.tell_user(user, users::Input::Asked { as_owner, reply_to });
         self.load();
         self.answer.take().expect("who asks is answered")
     }
@@ -650,14 +671,14 @@ impl World {
         before: Option<Watching>,
         have: Option<presence_core::Clock>,
     ) {
-        let asker = Some(self.asker());
+        let reply_to = Some(self.reply_to());
         self.tell_roster(rosters::Input::Watched {
             topic,
             watcher,
             watching,
             before,
             have,
-            asker,
+            reply_to,
         });
     }
 
@@ -739,9 +760,9 @@ impl World {
                     self.watchers.tell(&topic, &to, &event, || chance.one_in(2));
                 }
                 Effect::Roster(
-                    rosters::Effect::Grant { asker } | rosters::Effect::Refuse { asker, .. },
+                    rosters::Effect::Grant { reply_to } | rosters::Effect::Refuse { reply_to, .. },
                 ) => {
-                    self.answered(asker);
+                    self.answered(reply_to);
                 }
                 Effect::Roster(rosters::Effect::Known { .. } | rosters::Effect::Ask(_))
                 | Effect::Ask(_)
@@ -754,41 +775,47 @@ impl World {
         match effect {
             users::Effect::Ask(_) => unreachable!("it shares nothing with anybody"),
             users::Effect::Load | users::Effect::LookUp => self.loads.push(user.clone()),
-            users::Effect::Save { profile, asker, .. } => {
+            users::Effect::Save {
+                profile, reply_to, ..
+            } => {
                 let before = self.profiles.get(user).map_or(0, |it| it.status.revision);
                 assert!(
                     profile.status.revision >= before,
                     "an older status is saved"
                 );
                 self.profiles.insert(user.clone(), profile);
-                if let Some(asker) = asker {
-                    self.answered(asker);
+                if let Some(reply_to) = reply_to {
+                    self.answered(reply_to);
                 }
             }
-            users::Effect::Welcome { asker, .. } | users::Effect::Refuse { asker, .. } => {
-                self.answered(asker);
+            users::Effect::Welcome { reply_to, .. } | users::Effect::Refuse { reply_to, .. } => {
+                self.answered(reply_to);
             }
-            users::Effect::Grant { asker, answer } => {
-                self.answered(asker);
+            users::Effect::Grant { reply_to, answer } => {
+                self.answered(reply_to);
                 self.answer = Some(answer);
             }
             users::Effect::Tell { to, event } => match (to, event) {
-                (Audience::Watchers, Event::Face(face)) => {
-                    self.nothing_hidden_in_face(&face);
-                    let watchers = self.faces.iter_mut().filter(|it| it.0.0 == user.as_str());
+                (Audience::Watchers, Event::PublicView(public_view)) => {
+                    self.nothing_hidden_in_view(&public_view);
+                    let watchers = self
+                        .public_views
+                        .iter_mut()
+                        .filter(|it| it.0.0 == user.as_str());
                     for (_, told) in watchers {
                         if let Some(told) = told {
-                            assert_ne!(told.clock.epoch, face.clock.epoch);
+                            assert_ne!(told.clock.epoch, public_view.clock.epoch);
                         }
-                        *told = Some(face.clone());
+                        *told = Some(public_view.clone());
                     }
                 }
-                (Audience::Watcher(watcher), Event::Face(face)) => {
-                    self.nothing_hidden_in_face(&face);
-                    self.faces.insert((user.to_string(), watcher), Some(face));
+                (Audience::Watcher(watcher), Event::PublicView(public_view)) => {
+                    self.nothing_hidden_in_view(&public_view);
+                    self.public_views
+                        .insert((user.to_string(), watcher), Some(public_view));
                 }
-                (Audience::Sessions(_), Event::Own(owned)) => {
-                    self.owned.insert(user.to_string(), owned);
+                (Audience::Sessions(_), Event::OwnView(own_view)) => {
+                    self.own_view.insert(user.to_string(), own_view);
                 }
                 other => panic!("not for them: {other:?}"),
             },
@@ -805,26 +832,26 @@ impl World {
         }
     }
 
-    fn nothing_hidden_in_face(&self, face: &Face) {
+    fn nothing_hidden_in_view(&self, public_view: &PublicView) {
         if self
             .naive
             .users
-            .get(face.user.as_str())
+            .get(public_view.user.as_str())
             .is_some_and(|it| it.hides())
         {
-            assert_eq!(face.look.status, presence_core::Visible::Offline);
-            assert_eq!(face.devices, []);
+            assert_eq!(public_view.look.status, presence_core::Visible::Offline);
+            assert_eq!(public_view.devices, []);
         }
     }
 }
 
 /// Without what moves with every heartbeat.
-fn timeless(mut owned: Owned) -> Owned {
-    owned.last_seen = None;
-    for device in &mut owned.devices {
+fn timeless(mut own_view: OwnView) -> OwnView {
+    own_view.last_seen = None;
+    for device in &mut own_view.devices {
         device.heard_at = Timestamp::default();
     }
-    owned
+    own_view
 }
 
 /// Three channels, and a workspace.

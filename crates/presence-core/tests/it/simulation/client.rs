@@ -10,7 +10,7 @@ pub(super) struct Client {
     pub(super) user: usize,
     pub(super) device: DeviceId,
     /// The session of a service.
-    pub(super) acted: Option<SessionId>,
+    pub(super) by_service: Option<SessionId>,
     /// With what it resumes.
     pub(super) token: Option<Connection>,
     pub(super) socket: Option<Socket>,
@@ -36,7 +36,7 @@ pub(super) fn all() -> Vec<Client> {
     let client = |(user, device): (usize, &str)| Client {
         user,
         device: DeviceId::new(device).unwrap(),
-        acted: None,
+        by_service: None,
         token: None,
         socket: None,
         wants: [false; ROOMS],
@@ -47,7 +47,7 @@ pub(super) fn all() -> Vec<Client> {
     };
     let tabs = CLIENTS.into_iter().map(client);
     let services = (0..USERS.len()).map(|user| Client {
-        acted: Some(SessionId::from_u128(1 << 64 | user as u128)),
+        by_service: Some(SessionId::from_u128(1 << 64 | user as u128)),
         ..client((user, "api"))
     });
     tabs.chain(services).collect()
@@ -64,7 +64,7 @@ impl Client {
         is_open
             && match spot {
                 room if room < ROOMS => self.joined[room],
-                ROOMS => self.acted.is_none(), // the workspace
+                ROOMS => self.by_service.is_none(), // the workspace
                 _ => true,
             }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Incarnation, Op, Patch, Reply, Request, SHARDS, Subject, Write, nodes,
+    Incarnation, Op, PARTITIONS, Patch, Reply, Request, Subject, Write, nodes,
 };
 use presence_core::node::Input;
 use presence_core::users::Connection;
@@ -29,9 +29,9 @@ pub(super) enum Call {
     Renew {
         me: Incarnation,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     },
-    Condemn(Incarnation),
+    MarkDead(Incarnation),
     Reap(Incarnation),
     Forget(Incarnation),
     /// A note that is planted to be late.
@@ -214,14 +214,14 @@ impl World<'_> {
             return self.at(at, Event::AtStore(node, life, call));
         }
         let is_write = matches!(request, Request::Write(_));
-        let lane = (subject.clone(), is_write);
-        let at = at.max(driver.there_at.get(&lane).copied().unwrap_or(0));
+        let queue = (subject.clone(), is_write);
+        let at = at.max(driver.there_at.get(&queue).copied().unwrap_or(0));
         let is_answered = !matches!(
             request,
-            Request::Close(_) | Request::Murmur(..) | Request::Peek { .. }
+            Request::Close(_) | Request::Ephemeral(..) | Request::Peek { .. }
         );
         if is_answered {
-            let under_way = driver.under_way.entry(lane.clone());
+            let under_way = driver.under_way.entry(queue.clone());
             let under_way = under_way.or_default();
             *under_way += 1;
             // Reading again is how a subject is opened anew, so two of these may overlap.
@@ -233,10 +233,10 @@ impl World<'_> {
         if is_write && !may_write {
             return self.reply(node, self.now + 1, subject, Reply::Written(None));
         }
-        driver.there_at.insert(lane.clone(), at);
+        driver.there_at.insert(queue.clone(), at);
         if let Request::Open { subject, ask } = &request {
             let read_at = at + self.chance.below(4);
-            self.nodes[node].there_at.insert(lane, read_at);
+            self.nodes[node].there_at.insert(queue, read_at);
             let (subject, ask) = (subject.clone(), *ask);
             self.at(at, Event::AtStore(node, life, Call::Ask(request)));
             let call = Call::ReadOpened { subject, ask };
@@ -246,8 +246,8 @@ impl World<'_> {
     }
 
     fn reply(&mut self, node: usize, at: u64, subject: Subject, reply: Reply) {
-        let lane = (subject.clone(), matches!(reply, Reply::Written(_)));
-        let back_at = self.nodes[node].back_at.entry(lane).or_default();
+        let queue = (subject.clone(), matches!(reply, Reply::Written(_)));
+        let back_at = self.nodes[node].back_at.entry(queue).or_default();
         *back_at = at.max(*back_at);
         let at = *back_at;
         self.post(node, at, ToNode::Input(Input::Stored(subject, reply)));
@@ -255,7 +255,7 @@ impl World<'_> {
 
     /// A place was told that a user hides, or not.
     fn fenced(&mut self, node: usize, at: u64, user: UserId, write: &Write, is_done: bool) {
-        let Subject::Place(topic) = write.subject.clone() else {
+        let Subject::Topic(topic) = write.subject.clone() else {
             return;
         };
         let reply = Reply::Fenced { topic, is_done };
@@ -271,13 +271,13 @@ impl World<'_> {
             nodes::Effect::Renew {
                 me,
                 ttl,
-                settled_until,
+                stored_up_to,
             } => Call::Renew {
                 me,
                 ttl,
-                settled_until,
+                stored_up_to,
             },
-            nodes::Effect::Condemn(who) => Call::Condemn(who),
+            nodes::Effect::MarkDead(who) => Call::MarkDead(who),
             nodes::Effect::Reap(who) => Call::Reap(who),
             nodes::Effect::Forget(who) => Call::Forget(who),
             _ => return,
@@ -391,22 +391,22 @@ impl World<'_> {
                     self.reply(node, at, write.subject, Reply::Written(outcome));
                 }
             }
-            Call::Ask(Request::Murmur(subject, murmurs)) => {
+            Call::Ask(Request::Ephemeral(subject, ephemerals)) => {
                 if is_done {
-                    self.publish(&subject, &Reply::Murmured(murmurs));
+                    self.publish(&subject, &Reply::Ephemeral(ephemerals));
                 }
             }
             Call::Note(by, subject) => self.store.note(self.now, by, &subject),
             Call::Renew {
                 me,
                 ttl,
-                settled_until,
+                stored_up_to,
             } => {
-                let leases = is_done.then(|| self.store.renew(self.now, me, ttl, settled_until));
+                let leases = is_done.then(|| self.store.renew(self.now, me, ttl, stored_up_to));
                 let leases = leases.filter(|_| is_known);
-                if self.script.planted == Planted::CondemnsAtOnce && is_known {
+                if self.script.planted == Planted::MarksDeadAtOnce && is_known {
                     for who in self.store.lapsed(self.now) {
-                        self.store.condemn(self.now, who);
+                        self.store.mark_dead(self.now, who);
                     }
                 }
                 if is_alive {
@@ -414,11 +414,11 @@ impl World<'_> {
                     self.post(node, at, ToNode::Input(Input::Leases(input)));
                 }
             }
-            Call::Condemn(who) => {
-                let is_dead = is_done && self.store.condemn(self.now, who);
+            Call::MarkDead(who) => {
+                let is_dead = is_done && self.store.mark_dead(self.now, who);
                 let is_dead = is_dead && is_known;
                 if is_alive {
-                    let input = nodes::Input::Condemned { who, is_dead };
+                    let input = nodes::Input::MarkedDead { who, is_dead };
                     self.post(node, at, ToNode::Input(Input::Leases(input)));
                 }
             }
@@ -433,9 +433,9 @@ impl World<'_> {
 
     /// What is written to a server that stands still is done once it goes on, whether or not anybody waits for it.
     fn queue_if_asleep(&mut self, node: usize, life: u32, server: usize, call: &Call) {
-        let is_cut = self.now < self.nodes[node].cut_until[server];
+        let is_removal = self.now < self.nodes[node].cut_until[server];
         let wakes_at = self.asleep_until[server];
-        if is_cut || wakes_at <= self.now {
+        if is_removal || wakes_at <= self.now {
             return;
         }
         if let Call::Ask(Request::Write(write) | Request::Fence { write, .. }) = call {
@@ -525,8 +525,8 @@ impl World<'_> {
                 self.post(node, at, ToNode::Input(notice));
             }
             if has_missed || before != history {
-                for shard in shards_of(server) {
-                    self.post(node, at, ToNode::Input(Input::Forgot(shard)));
+                for partition in partitions_of(server) {
+                    self.post(node, at, ToNode::Input(Input::Forgot(partition)));
                 }
             }
         }
@@ -542,21 +542,21 @@ impl World<'_> {
 /// An operation, for the log.
 fn token(op: &Op) -> String {
     match op {
-        Op::Put { stamp, guard, .. } => format!("put {stamp:?} {guard:?}"),
-        Op::Cut { stamp, .. } => format!("cut {stamp:?}"),
+        Op::Put { token, guard, .. } => format!("put {token:?} {guard:?}"),
+        Op::Remove { token, .. } => format!("remove {token:?}"),
         Op::Hide { profile, .. } => format!("hide {profile}"),
     }
 }
 
-/// The parts of the store that have anything to do with this world.
-fn shards_of(server: usize) -> BTreeSet<u16> {
+/// The partitions of the store that have anything to do with this world.
+fn partitions_of(server: usize) -> BTreeSet<u16> {
     let users = USERS
         .iter()
         .map(|it| Subject::User(UserId::new(it).unwrap()));
-    let places = (0..TOPICS).map(|it| Subject::Place(super::topic(it)));
+    let places = (0..TOPICS).map(|it| Subject::Topic(super::topic(it)));
     let all = users.chain(places);
     let here = all.filter(|it| server_of(it) == server);
-    here.map(|it| it.shard())
-        .filter(|it| *it < SHARDS)
+    here.map(|it| it.partition())
+        .filter(|it| *it < PARTITIONS)
         .collect()
 }

@@ -21,7 +21,7 @@ pub(super) const MAILBOXES: [Mailbox; 3] = [Mailbox::Users, Mailbox::Rosters, Ma
 /// What a machine wants.
 pub(super) enum Wish {
     OfUser(UserId, users::Effect<u64>),
-    OfPlace(rosters::Effect<u64>),
+    OfRosters(rosters::Effect<u64>),
     ToRosters(rosters::Input<u64>),
     /// For the users and for the rosters.
     News(News),
@@ -58,8 +58,8 @@ impl Machines {
         self.nodes.holds_until_at_store()
     }
 
-    pub(super) fn parts(&self, now: Timestamp) -> Vec<u16> {
-        self.nodes.parts(now).collect()
+    pub(super) fn partitions(&self, now: Timestamp) -> Vec<u16> {
+        self.nodes.partitions(now).collect()
     }
 
     /// Who is listed in a topic.
@@ -91,7 +91,7 @@ impl Machines {
                 self.user(now, user, users::Input::Stored(reply), out);
             }
             Input::Roster(input) => self.place(now, input, out),
-            Input::Stored(Subject::Place(topic), reply) => {
+            Input::Stored(Subject::Topic(topic), reply) => {
                 self.place(now, rosters::Input::Heard { topic, reply }, out);
             }
             Input::Leases(input) => {
@@ -99,10 +99,10 @@ impl Machines {
                 self.nodes.handle(now, input, &mut effects);
                 obey(effects, out);
             }
-            Input::Forgot(shard) => {
+            Input::Forgot(partition) => {
                 let input = nodes::Input::Troubled;
                 self.nodes.handle(now, input, &mut Vec::new());
-                out.push(Wish::News(News::Distrust(Some(shard))));
+                out.push(Wish::News(News::Invalidate(Some(partition))));
             }
             Input::Woke => {}
         }
@@ -190,14 +190,14 @@ fn of_user(user: UserId, effect: users::Effect<u64>, out: &mut Vec<Wish>) {
             watcher,
             watching,
             have,
-            asker,
+            reply_to,
         } => rosters::Input::Watched {
             topic,
             watcher,
             watching,
             before: None,
             have,
-            asker,
+            reply_to,
         },
         users::Effect::Silence { topic, session } => rosters::Input::Silenced { topic, session },
         users::Effect::Ask(request) => return out.push(Wish::Ask(request)),
@@ -209,7 +209,7 @@ fn of_user(user: UserId, effect: users::Effect<u64>, out: &mut Vec<Wish>) {
 fn of_place(effect: rosters::Effect<u64>, out: &mut Vec<Wish>) {
     out.push(match effect {
         rosters::Effect::Ask(request) => Wish::Ask(request),
-        effect => Wish::OfPlace(effect),
+        effect => Wish::OfRosters(effect),
     });
 }
 
@@ -218,8 +218,8 @@ fn obey(effects: Vec<nodes::Effect>, out: &mut Vec<Wish>) {
         out.push(match effect {
             nodes::Effect::Become(me) => Wish::News(News::Become(me)),
             nodes::Effect::Lost(who) => Wish::News(News::Lost(who)),
-            nodes::Effect::Distrust => Wish::News(News::Distrust(None)),
-            nodes::Effect::Settled(until) => Wish::News(News::Settled(until)),
+            nodes::Effect::Invalidate => Wish::News(News::Invalidate(None)),
+            nodes::Effect::StoredUpTo(until) => Wish::News(News::StoredUpTo(until)),
             nodes::Effect::StoreAhead(ms) => Wish::News(News::StoreAhead(ms)),
             effect => Wish::AskAboutLeases(effect),
         });

@@ -8,19 +8,19 @@ pub(super) enum Planted {
     /// Nothing.
     Nothing,
     /// The store removes an entry for whoever says so: a late leave is not fenced.
-    CutsUnfenced,
+    RemovesUnfenced,
     /// Hiding does not remove what other nodes wrote.
     HidesOwnOnly,
     /// The driver never compares: a lost patch stays lost.
     NeverCompares,
     /// A reap stops after its first step, for ever: nobody goes on where one died.
     ReaperDies,
-    /// The driver condemns every lapsed lease at once, whatever the store went through.
-    CondemnsAtOnce,
+    /// The driver marks every lapsed lease dead at once, whatever the store went through.
+    MarksDeadAtOnce,
     /// Nobody looks for what a dead node had no time to save.
     NobodySweeps,
     /// What is about to be saved waits no longer.
-    SettledFirst,
+    AcknowledgedFirst,
     /// The note of who has entries where is written after the entries, and never if the node dies in between.
     NoteAfterEntry,
 }
@@ -29,9 +29,9 @@ impl Planted {
     /// What the store makes of an operation on `map`.
     pub(super) fn breaks(self, op: &Op, map: &TopicMap) -> Op {
         let mut op = op.clone();
-        if let (Op::Cut { field, stamp, .. }, Planted::CutsUnfenced) = (&mut op, self) {
+        if let (Op::Remove { field, token, .. }, Planted::RemovesUnfenced) = (&mut op, self) {
             let stored = map.entries().find(|(it, _)| it == field);
-            *stamp = stored.map_or(*stamp, |(_, stored)| stored);
+            *token = stored.map_or(*token, |(_, stored)| stored);
         }
         op
     }

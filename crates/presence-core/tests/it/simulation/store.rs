@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Applied, Field, Incarnation, Op, Patch, SHARDS, Snapshot, Subject, TopicMap, Write,
+    Applied, Field, Incarnation, Op, PARTITIONS, Patch, Snapshot, Subject, TopicMap, Write,
 };
 use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
 use presence_core::{Clock, Reason, Timestamp};
 
 use super::planted::Planted;
 
-/// On how many servers the parts of the store are. The leases are on the first.
+/// On how many servers the partitions of the store are. The leases are on the first.
 pub(super) const SERVERS: usize = 3;
 /// For how long after a change a comparison tells it.
 const RECENT_MS: u64 = 60_000;
@@ -52,11 +52,11 @@ enum Undo {
 
 /// On which server a subject is.
 pub(super) fn server_of(subject: &Subject) -> usize {
-    server_of_shard(subject.shard())
+    server_of_partition(subject.partition())
 }
 
-fn server_of_shard(shard: u16) -> usize {
-    usize::from(shard) * SERVERS / usize::from(SHARDS)
+fn server_of_partition(partition: u16) -> usize {
+    usize::from(partition) * SERVERS / usize::from(PARTITIONS)
 }
 
 impl Store {
@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// What was saved waits no longer.
-    pub(super) fn settle(&mut self, now: u64, subject: &Subject, version: u64) {
+    pub(super) fn acknowledge(&mut self, now: u64, subject: &Subject, version: u64) {
         let row = self.servers[server_of(subject)].outbox.get(subject);
         if row.is_some_and(|it| *it <= version) {
             self.set_row(now, subject, None);
@@ -199,22 +199,22 @@ impl Store {
         now: u64,
         me: Incarnation,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Leases {
         let time = self.time(now);
         self.remember_leases(now);
         let mine = match self.leases.get(&me) {
-            Some(lease) if lease.is_dead => Standing::Condemned,
+            Some(lease) if lease.is_dead => Standing::Dead,
             Some(_) => Standing::Renewed,
             None => Standing::New,
         };
-        if mine != Standing::Condemned {
+        if mine != Standing::Dead {
             let lease = Lease {
                 who: me,
                 name: "".into(),
                 until: time + ttl,
                 is_dead: false,
-                settled_until,
+                stored_up_to,
             };
             self.leases.insert(me, lease);
         }
@@ -225,7 +225,7 @@ impl Store {
         }
     }
 
-    pub(super) fn condemn(&mut self, now: u64, who: Incarnation) -> bool {
+    pub(super) fn mark_dead(&mut self, now: u64, who: Incarnation) -> bool {
         let time = self.time(now);
         self.remember_leases(now);
         let lease = self.leases.entry(who).or_insert_with(|| Lease {
@@ -233,7 +233,7 @@ impl Store {
             name: "".into(),
             until: time,
             is_dead: false,
-            settled_until: Timestamp::default(),
+            stored_up_to: Timestamp::default(),
         });
         if !lease.is_dead && lease.until <= time {
             lease.is_dead = true;
@@ -267,17 +267,17 @@ impl Store {
         let mut told = Vec::new();
         for subject in &subjects {
             let snapshot = self.read(subject);
-            let its = snapshot.entries.iter().filter(|(field, stamp, _)| {
-                matches!(field, Field::Session(_)) && stamp.incarnation() == who
+            let its = snapshot.entries.iter().filter(|(field, token, _)| {
+                matches!(field, Field::Session(_)) && token.incarnation() == who
             });
-            let cuts: Vec<Op> = its
-                .map(|(field, stamp, _)| Op::Cut {
+            let removals: Vec<Op> = its
+                .map(|(field, token, _)| Op::Remove {
                     field: *field,
-                    stamp: *stamp,
+                    token: *token,
                     reason: Reason::NodeLost,
                 })
                 .collect();
-            let patch = self.apply(now, subject, &cuts).patch;
+            let patch = self.apply(now, subject, &removals).patch;
             told.extend(patch.map(|patch| (subject.clone(), patch)));
             self.servers[server].note(now, who, subject, false);
         }

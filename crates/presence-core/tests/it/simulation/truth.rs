@@ -6,7 +6,7 @@ use super::script::TOPICS;
 
 /// Where a user can be seen: the topics, and those who watch the user.
 pub(super) const SPOTS: usize = TOPICS + 1;
-pub(super) const FACE: usize = TOPICS;
+pub(super) const PROFILE: usize = TOPICS;
 
 pub(super) const GRACE_MS: u64 = 10_000;
 /// Whoever is back so late may be too late.

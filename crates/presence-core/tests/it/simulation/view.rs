@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use presence_core::{Change, Clock, Event, Face, Look, Person, UserId, Visible};
+use presence_core::{Change, Clock, Event, Look, Person, PublicView, UserId, Visible};
 
 /// What a watcher of a topic would draw.
 #[derive(Default)]
@@ -102,27 +102,31 @@ fn seen(person: &Person) -> String {
 
 /// What a watcher of a user was last told.
 #[derive(Default)]
-pub(super) struct FaceView {
-    pub(super) face: Option<Face>,
+pub(super) struct PublicViewCheck {
+    pub(super) public_view: Option<PublicView>,
 }
 
-impl FaceView {
-    /// Takes in `face`; says whether the user came, left, or changed.
-    pub(super) fn hear(&mut self, face: &Face, is_first: bool) -> Result<Option<Step>, String> {
-        let user = face.user.clone();
-        let before = self.face.replace(face.clone());
+impl PublicViewCheck {
+    /// Takes in `public_view`; says whether the user came, left, or changed.
+    pub(super) fn hear(
+        &mut self,
+        public_view: &PublicView,
+        is_first: bool,
+    ) -> Result<Option<Step>, String> {
+        let user = public_view.user.clone();
+        let before = self.public_view.replace(public_view.clone());
         // Each is all there is to know: one that is told to all may come before the first.
         let Some(before) = before.filter(|_| !is_first) else {
             return Ok(None);
         };
-        if before.clock.epoch == face.clock.epoch {
+        if before.clock.epoch == public_view.clock.epoch {
             return Err(format!(
                 "was told {user} {:?} after {:?}",
-                face.clock, before.clock
+                public_view.clock, before.clock
             ));
         }
-        let shown = |face: &Face| face.look.status != Visible::Offline;
-        Ok(Some(match (shown(&before), shown(face)) {
+        let shown = |public_view: &PublicView| public_view.look.status != Visible::Offline;
+        Ok(Some(match (shown(&before), shown(public_view)) {
             (false, true) => Step::Joined(user),
             (true, false) => Step::Left(user),
             _ => Step::Updated(user),

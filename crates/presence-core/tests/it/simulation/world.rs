@@ -20,8 +20,8 @@ use super::machines::{MAILBOXES, Machines, Mailbox, Wish};
 use super::planted::Planted;
 use super::script::{CLIENTS, ROOMS, Script, TOPICS, USERS, What};
 use super::store::{SERVERS, Store, server_of};
-use super::truth::{FACE, GRACE_MS, SPOTS, Said, Spot, Sure, possible};
-use super::view::{FaceView, Step, View};
+use super::truth::{GRACE_MS, PROFILE, SPOTS, Said, Spot, Sure, possible};
+use super::view::{PublicViewCheck, Step, View};
 use crate::chance::Chance;
 
 /// A server pings each connection so often, and waits so long for the answer.
@@ -174,9 +174,9 @@ pub(super) struct World<'a> {
     sockets: u64,
     sessions: u128,
     asked: BTreeMap<u64, Asked>,
-    askers: u64,
+    reply_tos: u64,
     views: BTreeMap<(usize, usize), View>,
-    faces: BTreeMap<(usize, usize), FaceView>,
+    public_views: BTreeMap<(usize, usize), PublicViewCheck>,
     /// What watchers have to be told again when their node is back.
     watches: BTreeSet<(usize, usize)>,
     began_at: BTreeMap<(usize, usize), u64>,
@@ -216,7 +216,7 @@ impl ToNode {
     fn mailbox(&self) -> Mailbox {
         match self {
             ToNode::News(mailbox, _) => *mailbox,
-            ToNode::Input(node::Input::Roster(_) | node::Input::Stored(Subject::Place(_), _)) => {
+            ToNode::Input(node::Input::Roster(_) | node::Input::Stored(Subject::Topic(_), _)) => {
                 Mailbox::Rosters
             }
             ToNode::Input(node::Input::Leases(_) | node::Input::Forgot(_) | node::Input::Woke) => {
@@ -254,9 +254,9 @@ impl<'a> World<'a> {
             sockets: 0,
             sessions: 0,
             asked: BTreeMap::new(),
-            askers: 0,
+            reply_tos: 0,
             views: BTreeMap::new(),
-            faces: BTreeMap::new(),
+            public_views: BTreeMap::new(),
             watches: BTreeSet::new(),
             began_at: BTreeMap::new(),
             gaps: vec![Vec::new(); USERS.len()],
@@ -511,7 +511,7 @@ impl<'a> World<'a> {
         it.die();
         let gone: Vec<_> = std::mem::take(&mut it.sockets).into_iter().collect();
         self.views.retain(|(it, _), _| *it != node);
-        self.faces.retain(|(it, _), _| *it != node);
+        self.public_views.retain(|(it, _), _| *it != node);
         for (socket, open) in gone {
             self.send(open.client, socket, ToClient::Closed(None));
         }
@@ -578,10 +578,10 @@ impl<'a> World<'a> {
         self.at(at, Event::ToNode(node, life, Box::new(what)));
     }
 
-    fn asker(&mut self, asked: Asked) -> u64 {
-        self.askers += 1;
-        self.asked.insert(self.askers, asked);
-        self.askers
+    fn reply_to(&mut self, asked: Asked) -> u64 {
+        self.reply_tos += 1;
+        self.asked.insert(self.reply_tos, asked);
+        self.reply_tos
     }
 
     fn arrive(&mut self, node: usize, what: ToNode) {
@@ -602,7 +602,7 @@ impl<'a> World<'a> {
                 }
                 self.nodes[node].open(socket, client);
                 self.sessions += 1;
-                let asker = self.asker(Asked::Door { client, socket });
+                let reply_to = self.reply_to(Asked::Door { client, socket });
                 let it = &self.clients[client];
                 let input = users::Input::Connected {
                     session: SessionId::from_u128(self.sessions),
@@ -611,7 +611,7 @@ impl<'a> World<'a> {
                     device: it.device.clone(),
                     workspaces: vec![WorkspaceId::new("acme").unwrap()],
                     card: Arc::default(),
-                    asker,
+                    reply_to,
                 };
                 self.tell_user(node, self.clients[client].user, input);
             }
@@ -637,15 +637,15 @@ impl<'a> World<'a> {
                 }
                 let it = &self.clients[client];
                 let (user, device) = (it.user, it.device.clone());
-                let session = it.acted.unwrap();
-                self.tell_user(node, user, users::Input::Acted { session, device });
-                let asker = self.asker(Asked::Serve { client, room, node });
+                let session = it.by_service.unwrap();
+                self.tell_user(node, user, users::Input::ServiceActed { session, device });
+                let reply_to = self.reply_to(Asked::Serve { client, room, node });
                 let input = users::Input::Joined {
-                    by: Connection::acted(session),
+                    by: Connection::of_service(session),
                     channel: channel(room),
                     meta: Arc::default(),
                     watch: None,
-                    asker: Some(asker),
+                    reply_to: Some(reply_to),
                 };
                 self.tell_user(node, user, input);
             }
@@ -667,7 +667,7 @@ impl<'a> World<'a> {
                 users::Input::Left { by }
             }
             Said_::Join(room) => {
-                let asker = self.asker(Asked::Join {
+                let reply_to = self.reply_to(Asked::Join {
                     client,
                     socket,
                     room,
@@ -677,18 +677,18 @@ impl<'a> World<'a> {
                     channel: channel(room),
                     meta: Arc::new(Meta::default()),
                     watch: None,
-                    asker: Some(asker),
+                    reply_to: Some(reply_to),
                 }
             }
             Said_::Depart(room) => users::Input::Departed {
                 by,
                 channel: channel(room),
-                asker: None,
+                reply_to: None,
             },
             Said_::Report(activity) => users::Input::Reported {
                 by,
                 activity,
-                asker: None,
+                reply_to: None,
             },
         };
         self.tell_user(node, user, input);
@@ -703,7 +703,7 @@ impl<'a> World<'a> {
                 Wish::Ask(request) => self.ask(node, request),
                 Wish::AskAboutLeases(effect) => self.ask_about_leases(node, effect),
                 Wish::OfUser(user, effect) => self.perform_for(node, &user, effect),
-                Wish::OfPlace(effect) => self.perform_in_place(node, effect),
+                Wish::OfRosters(effect) => self.perform_for_rosters(node, effect),
                 Wish::ToRosters(input) => {
                     let at = self.told_at(node);
                     let input = node::Input::Roster(input);
@@ -741,9 +741,9 @@ impl<'a> World<'a> {
             users::Effect::Welcome {
                 connection,
                 restored,
-                asker,
+                reply_to,
             } => {
-                let Some(Asked::Door { client, socket }) = self.asked.remove(&asker) else {
+                let Some(Asked::Door { client, socket }) = self.asked.remove(&reply_to) else {
                     return self.breaks("answers", format!("{user} was answered twice"));
                 };
                 log!(
@@ -768,23 +768,23 @@ impl<'a> World<'a> {
             }
             users::Effect::Tell { to, event } => match (to, event) {
                 (Audience::Sessions(_), _) => {}
-                (to, Told::Face(face)) => {
+                (to, Told::PublicView(public_view)) => {
                     let index = USERS.iter().position(|it| *it == user.as_str()).unwrap();
-                    let Some(view) = self.faces.get_mut(&(node, index)) else {
+                    let Some(view) = self.public_views.get_mut(&(node, index)) else {
                         return;
                     };
                     let is_first = to != Audience::Watchers;
-                    let outcome = view.hear(&face, is_first);
+                    let outcome = view.hear(&public_view, is_first);
                     log!(
                         self,
                         "  node {node} tells of {user}: {:?} {:?} r{} seen {:?}",
-                        face.look.status,
-                        face.look.message,
-                        face.clock.version,
-                        face.last_seen
+                        public_view.look.status,
+                        public_view.look.message,
+                        public_view.clock.version,
+                        public_view.last_seen
                     );
                     let steps = outcome.map(|it| it.into_iter().collect());
-                    self.judge(node, FACE, steps);
+                    self.judge(node, PROFILE, steps);
                 }
                 _ => self.breaks("answers", format!("{user}: told to the wrong people")),
             },
@@ -795,9 +795,9 @@ impl<'a> World<'a> {
             users::Effect::Save {
                 profile,
                 version,
-                asker,
+                reply_to,
             } => {
-                if asker.is_some() {
+                if reply_to.is_some() {
                     self.breaks("answers", format!("{user}: saved for somebody"));
                 }
                 if user.is_anonymous() {
@@ -810,8 +810,8 @@ impl<'a> World<'a> {
                     let how = format!("{user}: it is not said which version is saved");
                     return self.breaks("I6 acknowledged is kept", how);
                 };
-                if self.script.planted == Planted::SettledFirst {
-                    self.settle(node, &Subject::User(user.clone()), version);
+                if self.script.planted == Planted::AcknowledgedFirst {
+                    self.acknowledge(node, &Subject::User(user.clone()), version);
                 }
                 let unsaved = &mut self.nodes[node].unsaved;
                 let before = unsaved.get(user).map(|(_, version)| *version);
@@ -823,13 +823,13 @@ impl<'a> World<'a> {
                     self.post(node, at, ToNode::Saved(user.clone()));
                 }
             }
-            users::Effect::Grant { asker, .. } => self.answered(asker, true),
-            users::Effect::Refuse { asker, .. } => self.answered(asker, false),
+            users::Effect::Grant { reply_to, .. } => self.answered(reply_to, true),
+            users::Effect::Refuse { reply_to, .. } => self.answered(reply_to, false),
             effect => self.breaks("answers", format!("a node does that itself: {effect:?}")),
         }
     }
 
-    fn perform_in_place(&mut self, node: usize, effect: rosters::Effect<u64>) {
+    fn perform_for_rosters(&mut self, node: usize, effect: rosters::Effect<u64>) {
         match effect {
             rosters::Effect::Tell { topic, to, event } => {
                 let Some(spot) = (0..TOPICS).find(|it| super::topic(*it) == topic) else {
@@ -854,8 +854,8 @@ impl<'a> World<'a> {
                 }
                 self.judge(node, spot, steps);
             }
-            rosters::Effect::Grant { asker } => self.answered(asker, true),
-            rosters::Effect::Refuse { asker, .. } => self.answered(asker, false),
+            rosters::Effect::Grant { reply_to } => self.answered(reply_to, true),
+            rosters::Effect::Refuse { reply_to, .. } => self.answered(reply_to, false),
             rosters::Effect::Known { .. } | rosters::Effect::Ask(_) => {}
         }
     }
@@ -880,7 +880,7 @@ impl<'a> World<'a> {
         // While the database is away it waits in the store.
         if self.no_database_until <= self.now {
             self.keep(profile);
-            self.settle(node, &Subject::User(user.clone()), version);
+            self.acknowledge(node, &Subject::User(user.clone()), version);
         }
     }
 
@@ -892,10 +892,10 @@ impl<'a> World<'a> {
     }
 
     /// Says that what was saved waits no longer; the node may die before, or not get there.
-    fn settle(&mut self, node: usize, subject: &Subject, version: u64) {
+    fn acknowledge(&mut self, node: usize, subject: &Subject, version: u64) {
         let is_reached = self.reaches(node, server_of(subject));
         if is_reached && !self.fails_by_chance() && !self.odds.one_in(10) {
-            self.store.settle(self.now, subject, version);
+            self.store.acknowledge(self.now, subject, version);
         }
     }
 
@@ -905,10 +905,10 @@ impl<'a> World<'a> {
             return;
         }
         let time = self.time(node);
-        let parts = self.nodes[node].machine.iter();
-        let parts: BTreeSet<u16> = parts.flat_map(|it| it.parts(time)).collect();
+        let partitions = self.nodes[node].machine.iter();
+        let partitions: BTreeSet<u16> = partitions.flat_map(|it| it.partitions(time)).collect();
         for (subject, version, age_ms) in self.store.waiting(self.now) {
-            let is_its = parts.contains(&subject.shard()) && age_ms >= OVERDUE_MS;
+            let is_its = partitions.contains(&subject.partition()) && age_ms >= OVERDUE_MS;
             if !is_its || !self.reaches(node, server_of(&subject)) {
                 continue;
             }
@@ -920,13 +920,13 @@ impl<'a> World<'a> {
                 Carried::Save(profile) => self.keep(Profile::clone(&profile)),
                 Carried::Remove(_) | Carried::Nothing => {}
             }
-            self.settle(node, &subject, version);
+            self.acknowledge(node, &subject, version);
         }
     }
 
-    fn answered(&mut self, asker: u64, is_granted: bool) {
-        match self.asked.remove(&asker) {
-            None => self.breaks("answers", format!("{asker} was answered twice")),
+    fn answered(&mut self, reply_to: u64, is_granted: bool) {
+        match self.asked.remove(&reply_to) {
+            None => self.breaks("answers", format!("{reply_to} was answered twice")),
             Some(Asked::Door { client, socket }) => {
                 self.send(client, socket, ToClient::Closed(None));
             }
@@ -1161,7 +1161,9 @@ impl<'a> World<'a> {
             What::Break { client } => self.break_off(client),
             What::Silence { client } => self.silence(client),
             // Who was not told yet that they are in cannot leave.
-            What::Leave { client } if !self.clients[client].is_in(FACE) => self.break_off(client),
+            What::Leave { client } if !self.clients[client].is_in(PROFILE) => {
+                self.break_off(client)
+            }
             What::Leave { client } => {
                 self.say(client, Said_::Left);
                 self.drop_socket(client, true, SEEN_MS);
@@ -1203,7 +1205,7 @@ impl<'a> World<'a> {
                 self.post(node, at, ToNode::Serve { client, room });
             }
             What::Watch { node, topic } => self.toggle_watch(node, topic),
-            What::WatchUser { node, user } => self.toggle_watch(node, FACE + user),
+            What::WatchUser { node, user } => self.toggle_watch(node, PROFILE + user),
             _ => {}
         }
     }
@@ -1238,7 +1240,7 @@ impl<'a> World<'a> {
             self.at(may_end, Event::Over(user));
             self.at(end, Event::Over(user));
         }
-        let asker = self.asker(Asked::Choose { user, said });
+        let reply_to = self.reply_to(Asked::Choose { user, said });
         let change = StatusChange {
             chosen: Some(chosen),
             message: Edit::Set(message.into()),
@@ -1250,7 +1252,7 @@ impl<'a> World<'a> {
         };
         let input = users::Input::Chose {
             change,
-            asker: Some(asker),
+            reply_to: Some(reply_to),
         };
         let input = node::Input::User(user_id(user), input);
         self.post(node, self.now, ToNode::Input(input));
@@ -1268,8 +1270,8 @@ impl<'a> World<'a> {
         let service = CLIENTS.len() + user;
         self.drop_socket(service, true, SERVICE_TTL_MS + SEEN_MS);
         self.clients[service].joined = [false; ROOMS];
-        let asker = Some(self.asker(Asked::Other));
-        let input = node::Input::User(user_id(user), users::Input::Kicked { asker });
+        let reply_to = Some(self.reply_to(Asked::Other));
+        let input = node::Input::User(user_id(user), users::Input::Kicked { reply_to });
         self.post(node, self.now, ToNode::Input(input));
     }
 
@@ -1287,13 +1289,13 @@ impl<'a> World<'a> {
         if is_watched {
             return self.watch(node, spot);
         }
-        let input = if spot < FACE {
+        let input = if spot < PROFILE {
             self.views.remove(&(node, spot));
             let (topic, watching) = (super::topic(spot), Watching::Full);
             node::Input::Roster(rosters::Input::Unwatched { topic, watching })
         } else {
-            self.faces.remove(&(node, spot - FACE));
-            node::Input::User(user_id(spot - FACE), users::Input::Unwatched)
+            self.public_views.remove(&(node, spot - PROFILE));
+            node::Input::User(user_id(spot - PROFILE), users::Input::Unwatched)
         };
         self.post(node, self.now, ToNode::Input(input));
     }
@@ -1301,8 +1303,8 @@ impl<'a> World<'a> {
     fn watch(&mut self, node: usize, spot: usize) {
         let watcher = watcher_id(node, spot);
         self.began_at.insert((node, spot), self.now);
-        let asker = Some(self.asker(Asked::Other));
-        let input = if spot < FACE {
+        let reply_to = Some(self.reply_to(Asked::Other));
+        let input = if spot < PROFILE {
             self.views.insert((node, spot), View::default());
             node::Input::Roster(rosters::Input::Watched {
                 topic: super::topic(spot),
@@ -1310,12 +1312,13 @@ impl<'a> World<'a> {
                 watching: Watching::Full,
                 before: None,
                 have: None,
-                asker,
+                reply_to,
             })
         } else {
-            self.faces.insert((node, spot - FACE), FaceView::default());
-            let input = users::Input::Watched { watcher, asker };
-            node::Input::User(user_id(spot - FACE), input)
+            self.public_views
+                .insert((node, spot - PROFILE), PublicViewCheck::default());
+            let input = users::Input::Watched { watcher, reply_to };
+            node::Input::User(user_id(spot - PROFILE), input)
         };
         self.post(node, self.now, ToNode::Input(input));
     }
@@ -1624,9 +1627,14 @@ impl<'a> World<'a> {
         };
         let is_move = self.gaps[user].iter().any(blurs);
         // Who began to watch while the store was away was not told of those on other nodes.
-        let began_at = self
-            .began_at
-            .get(&(node, if spot == FACE { FACE + user } else { spot }));
+        let began_at = self.began_at.get(&(
+            node,
+            if spot == PROFILE {
+                PROFILE + user
+            } else {
+                spot
+            },
+        ));
         let is_new = |(start, end): &(u64, u64)| {
             let began = began_at.is_some_and(|at| *start <= at + 1_000 && *at <= end + 3_000);
             began && self.now <= end + HEALS_MS
@@ -1681,13 +1689,13 @@ impl<'a> World<'a> {
                 self.compare_drawn(node, spot, spot, user, look, is_blank);
             }
         }
-        let watched: Vec<(usize, usize)> = self.faces.keys().copied().collect();
+        let watched: Vec<(usize, usize)> = self.public_views.keys().copied().collect();
         for (node, user) in watched {
-            let face = self.faces[&(node, user)].face.as_ref();
-            let is_blank = face.is_none();
-            let look = face.filter(|it| it.look.status != Visible::Offline);
+            let public_view = self.public_views[&(node, user)].public_view.as_ref();
+            let is_blank = public_view.is_none();
+            let look = public_view.filter(|it| it.look.status != Visible::Offline);
             let look = look.map(|it| (it.look.status, it.look.message.clone()));
-            self.compare_drawn(node, FACE, FACE + user, user, look, is_blank);
+            self.compare_drawn(node, PROFILE, PROFILE + user, user, look, is_blank);
         }
     }
 
@@ -1745,8 +1753,8 @@ impl<'a> World<'a> {
         match chosen {
             Chosen::Online => {
                 let its = self.clients.iter().filter(|it| it.user == user);
-                let mut open = its.filter(|it| it.is_in(FACE));
-                let is_settled = self.spots[user][FACE].open_until < self.now;
+                let mut open = its.filter(|it| it.is_in(PROFILE));
+                let is_settled = self.spots[user][PROFILE].open_until < self.now;
                 let all_active = open.all(|it| it.activity == Activity::Active);
                 status == Visible::Online
                     || (status == Visible::Away && !(all_active && is_settled))
@@ -1786,17 +1794,21 @@ impl<'a> World<'a> {
             if user_id(user).is_anonymous() {
                 continue;
             }
-            let faces: Vec<_> = self.faces.iter().filter(|(key, _)| key.1 == user).collect();
+            let public_views: Vec<_> = self
+                .public_views
+                .iter()
+                .filter(|(key, _)| key.1 == user)
+                .collect();
             // Who was left by the others may hear of it late that somebody was seen there meanwhile, and nobody is told that.
             let all_sound = self.nodes.iter().all(|it| it.unsound_until == 0);
             let is_exact = self.faults.is_empty() && all_sound;
-            let text = |face: &presence_core::Face| {
-                let seen = face.last_seen.filter(|_| is_exact);
-                format!("{:?} {seen:?} {:?}", face.look, face.devices)
+            let text = |public_view: &presence_core::PublicView| {
+                let seen = public_view.last_seen.filter(|_| is_exact);
+                format!("{:?} {seen:?} {:?}", public_view.look, public_view.devices)
             };
-            let texts: BTreeSet<_> = faces
+            let texts: BTreeSet<_> = public_views
                 .iter()
-                .filter_map(|(_, it)| it.face.as_ref().map(text))
+                .filter_map(|(_, it)| it.public_view.as_ref().map(text))
                 .collect();
             if texts.len() > 1 {
                 let how = format!("watchers of {} draw {texts:?}", name);
@@ -1859,7 +1871,7 @@ impl<'a> World<'a> {
     fn nothing_is_left(&mut self) {
         let mut left = Vec::new();
         for (subject, map) in self.store.maps() {
-            for (field, stamp) in map.entries() {
+            for (field, token) in map.entries() {
                 let is_kept = matches!(
                     (subject, field),
                     (Subject::User(user), presence_core::cluster::Field::Profile) if !user.is_anonymous()
@@ -1868,7 +1880,7 @@ impl<'a> World<'a> {
                 let is_orphaned =
                     field == presence_core::cluster::Field::Profile && !self.lapses.is_empty();
                 if !is_kept && !is_orphaned {
-                    left.push(format!("{subject}: {field:?} {stamp:?}"));
+                    left.push(format!("{subject}: {field:?} {token:?}"));
                 }
             }
         }
@@ -1911,7 +1923,7 @@ fn channel(room: usize) -> ChannelId {
 fn spot_name(spot: usize) -> String {
     match spot < TOPICS {
         true => super::topic(spot).to_string(),
-        false => "their faces".to_owned(),
+        false => "their public views".to_owned(),
     }
 }
 

@@ -66,22 +66,22 @@ impl<T: Topics> Case<T> {
     /// A channel that nobody else writes.
     pub(super) fn place(&self) -> Subject {
         let channel = ChannelId::new(&format!("room:{:016x}", self.random()));
-        Subject::Place(Topic::Channel(channel.expect("it is made of hex digits")))
+        Subject::Topic(Topic::Channel(channel.expect("it is made of hex digits")))
     }
 
     /// A workspace that nobody else writes.
     pub(super) fn workspace(&self) -> Subject {
         let workspace = WorkspaceId::new(&format!("acme:{:016x}", self.random()));
-        Subject::Place(Topic::Workspace(
+        Subject::Topic(Topic::Workspace(
             workspace.expect("it is made of hex digits"),
         ))
     }
 
-    /// A channel in the same shard as `subject`: a node hears of both in the order in which they change.
+    /// A channel in the same partition as `subject`: a node hears of both in the order in which they change.
     pub(super) fn neighbour(&self, subject: &Subject) -> Subject {
         loop {
             let place = self.place();
-            if place.shard() == subject.shard() {
+            if place.partition() == subject.partition() {
                 return place;
             }
         }

@@ -7,7 +7,7 @@ use presence_core::cluster::Subject;
 use presence_core::ports::{Notice, Topics};
 
 use super::case::Case;
-use super::make::{cut, entry, member, put};
+use super::make::{entry, member, put, remove};
 use super::node::Node;
 
 pub(super) async fn comparing_tells_the_versions_of_what_is_followed_and_has_changed<T: Topics>(
@@ -31,11 +31,11 @@ pub(super) async fn comparing_tells_the_versions_of_what_is_followed_and_has_cha
 }
 
 pub(super) async fn comparing_tells_that_a_map_is_empty_now<T: Topics>(case: &Case<T>) {
-    let (room, ann, stamp) = (case.place(), case.session(), case.here.stamp(1));
+    let (room, ann, token) = (case.place(), case.session(), case.here.token(1));
     case.there.follow(from_ref(&room)).await;
     let record = member(ann, "Ann");
-    case.here.does(&room, &[put(ann, stamp, &record)]).await;
-    case.here.does(&room, &[cut(ann, stamp)]).await;
+    case.here.does(&room, &[put(ann, token, &record)]).await;
+    case.here.does(&room, &[remove(ann, token)]).await;
     case.there.compare().await;
     let told = hear_at(&case.there, from_ref(&room)).await;
     case.same("the version of an emptied map", told, (room, None));
@@ -62,7 +62,7 @@ async fn change<T: Topics>(case: &Case<T>, subject: &Subject, words: &str) {
     let ann = case.session();
     let record = entry(subject, ann, words);
     case.here
-        .does(subject, &[put(ann, case.here.stamp(1), &record)])
+        .does(subject, &[put(ann, case.here.token(1), &record)])
         .await;
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use presence_core::Timestamp;
-use presence_core::cluster::{Fence, Field, Guard, Incarnation, Op, Record, Stamp, Write};
+use presence_core::cluster::{Fence, FencingToken, Field, Guard, Incarnation, Op, Record, Write};
 use presence_core::ports::Topics;
 use tokio::task::JoinSet;
 
 use super::case::Case;
-use super::make::{self, NUMBER_MAX, begin, cut, member, profile, put, replace, showing};
+use super::make::{self, NUMBER_MAX, begin, member, profile, put, remove, replace, showing};
 use super::node::LONG;
 
 /// How many nodes begin one epoch at the same time.
@@ -33,15 +33,15 @@ pub(super) async fn a_late_put_of_an_older_connection_is_refused<T: Topics>(case
 
 pub(super) async fn a_late_leave_of_an_older_connection_does_nothing<T: Topics>(case: &Case<T>) {
     let (room, ann, bob) = (case.place(), case.session(), case.session());
-    let stored = stamp(case, (10, 0, 10));
+    let stored = token(case, (10, 0, 10));
     let puts = [put(ann, stored, &member(ann, "Ann"))];
     case.here.does(&room, &puts).await;
     let before = case.here.read(&room).await;
     let older = [(9, 0, 10), (9, 1, 11), (10, 0, 9)];
-    let cut_ann = |connection| cut(ann, stamp(case, connection));
-    let mut cuts: Vec<Op> = older.map(cut_ann).into();
-    cuts.push(cut(bob, stored));
-    let written = case.there.written(&room, &cuts).await;
+    let remove_ann = |connection| remove(ann, token(case, connection));
+    let mut removals: Vec<Op> = older.map(remove_ann).into();
+    removals.push(remove(bob, stored));
+    let written = case.there.written(&room, &removals).await;
     let meant: Vec<_> = older.map(|_| Field::Session(ann)).into();
     let refused: Vec<_> = written.refused.iter().map(|(field, _)| *field).collect();
     case.same("what was refused", refused, meant);
@@ -63,11 +63,11 @@ pub(super) async fn a_leave_of_the_same_or_a_newer_connection_is_one<T: Topics>(
         (100, 1, 9),
     ] {
         let (room, ann) = (case.place(), case.session());
-        let stored = stamp(case, (10, 0, 10));
+        let stored = token(case, (10, 0, 10));
         let puts = [put(ann, stored, &member(ann, "Ann"))];
         case.here.does(&room, &puts).await;
-        let cuts = [cut(ann, stamp(case, newer))];
-        case.there.does(&room, &cuts).await;
+        let removals = [remove(ann, token(case, newer))];
+        case.there.does(&room, &removals).await;
         let left = case.here.read(&room).await.entries;
         let what = format!("the map after {newer:?} has left");
         case.same(&what, left, vec![]);
@@ -77,7 +77,7 @@ pub(super) async fn a_leave_of_the_same_or_a_newer_connection_is_one<T: Topics>(
 pub(super) async fn of_two_nodes_that_begin_one_epoch_the_first_has_it<T: Topics>(case: &Case<T>) {
     for connections in [[(3, 0, 0), (3, 1, 0)], [(3, 1, 4), (3, 0, 5)]] {
         let (room, ann) = (case.place(), case.session());
-        let [first, second] = connections.map(|it| stamp(case, it));
+        let [first, second] = connections.map(|it| token(case, it));
         let puts = [begin(ann, first, &member(ann, "first"))];
         case.here.does(&room, &puts).await;
         let late = [begin(ann, second, &member(ann, "second"))];
@@ -90,7 +90,7 @@ pub(super) async fn of_two_nodes_that_begin_one_epoch_the_first_has_it<T: Topics
 
 pub(super) async fn what_was_read_is_replaced_and_nothing_else<T: Topics>(case: &Case<T>) {
     let (room, ann) = (case.place(), case.session());
-    let [read, changed, taken] = [(3, 0, 0), (3, 0, 1), (4, 1, 0)].map(|it| stamp(case, it));
+    let [read, changed, taken] = [(3, 0, 0), (3, 0, 1), (4, 1, 0)].map(|it| token(case, it));
     case.here
         .does(&room, &[put(ann, read, &member(ann, "read"))])
         .await;
@@ -113,11 +113,11 @@ pub(super) async fn what_was_read_is_replaced_and_nothing_else<T: Topics>(case: 
 
 pub(super) async fn a_fence_outlives_what_it_fenced<T: Topics>(case: &Case<T>) {
     let (room, ann) = (case.place(), case.session());
-    let [first, second, third] = [(3, 0, 1), (3, 0, 2), (3, 0, 3)].map(|it| stamp(case, it));
+    let [first, second, third] = [(3, 0, 1), (3, 0, 2), (3, 0, 3)].map(|it| token(case, it));
     case.here
         .does(&room, &[put(ann, first, &member(ann, "Ann"))])
         .await;
-    case.here.does(&room, &[cut(ann, second)]).await;
+    case.here.does(&room, &[remove(ann, second)]).await;
     // It was sent before the removal, and arrives after it.
     let late = [put(ann, first, &member(ann, "late"))];
     let refused = case.here.write(&room, &late).await;
@@ -135,14 +135,14 @@ pub(super) async fn a_fence_outlives_what_it_fenced<T: Topics>(case: &Case<T>) {
 
 pub(super) async fn who_hides_is_not_put_by_who_has_not_heard_of_it<T: Topics>(case: &Case<T>) {
     let (room, ann, bob) = (case.place(), case.session(), case.session());
-    let show = |session, stamp, profile| Op::Put {
+    let show = |session, token, profile| Op::Put {
         field: Field::Session(session),
-        stamp,
+        token,
         record: showing(session, "x", profile),
         guard: Guard::Newer,
         profile,
     };
-    let [first, second] = [(3, 0, 1), (4, 1, 0)].map(|it| stamp(case, it));
+    let [first, second] = [(3, 0, 1), (4, 1, 0)].map(|it| token(case, it));
     case.here
         .does(&room, &[show(ann, first, 7), show(bob, first, 7)])
         .await;
@@ -155,7 +155,7 @@ pub(super) async fn who_hides_is_not_put_by_who_has_not_heard_of_it<T: Topics>(c
     for late in [show(ann, first, 7), show(ann, second, 7)] {
         let refused = case.here.written(&room, &[late]).await.refused;
         let fence = Fence {
-            stamp: first,
+            token: first,
             profile: 8,
         };
         case.same(
@@ -181,7 +181,7 @@ pub(super) async fn a_write_after_its_deadline_does_nothing<T: Topics>(case: &Ca
     let write = |until| Write {
         subject: room.clone(),
         by: case.here.me,
-        ops: vec![put(ann, case.here.stamp(1), &member(ann, "Ann"))],
+        ops: vec![put(ann, case.here.token(1), &member(ann, "Ann"))],
         is_last: false,
         until: Some(until),
     };
@@ -195,15 +195,15 @@ pub(super) async fn a_write_after_its_deadline_does_nothing<T: Topics>(case: &Ca
 }
 
 pub(super) async fn a_write_says_which_profile_is_there<T: Topics>(case: &Case<T>) {
-    let (user, ann, stamp) = (case.user(), case.session(), case.here.stamp(1));
-    let puts = [put(ann, stamp, &make::entry(&user, ann, "x"))];
+    let (user, ann, token) = (case.user(), case.session(), case.here.token(1));
+    let puts = [put(ann, token, &make::entry(&user, ann, "x"))];
     let written = case.here.written(&user, &puts).await;
     case.same("the profile of who has none", written.profile, None);
     let profile = Op::put(
         Field::Profile,
-        Stamp {
+        FencingToken {
             epoch: NUMBER_MAX,
-            ..stamp
+            ..token
         },
         Record::Profile(Arc::new(profile(&make::user("ann"), NUMBER_MAX))),
     );
@@ -228,19 +228,19 @@ pub(super) async fn an_older_generation_is_refused<T: Topics>(case: &Case<T>) {
 pub(super) async fn nodes_are_told_apart_by_every_bit<T: Topics>(case: &Case<T>) {
     for node in [0, NUMBER_MAX + 1, i64::MAX as u64 - 1, u64::MAX - 1] {
         let (room, ann) = (case.place(), case.session());
-        let stamp = |node| {
+        let token = |node| {
             let generation = 1;
-            Stamp::of_session(1, Incarnation { node, generation }, 1)
+            FencingToken::of_session(1, Incarnation { node, generation }, 1)
         };
-        let puts = [put(ann, stamp(node + 1), &member(ann, "first"))];
+        let puts = [put(ann, token(node + 1), &member(ann, "first"))];
         case.here.does(&room, &puts).await;
         let smaller = [
-            put(ann, stamp(node), &member(ann, "second")),
-            cut(ann, stamp(node)),
+            put(ann, token(node), &member(ann, "second")),
+            remove(ann, token(node)),
         ];
         let refused = case.there.write(&room, &smaller).await;
-        let what = "the stamp in the way of another node";
-        let in_the_way = (Field::Session(ann), stamp(node + 1));
+        let what = "the token in the way of another node";
+        let in_the_way = (Field::Session(ann), token(node + 1));
         case.same(what, refused, vec![in_the_way; 2]);
         case.there.check_entries(&room, &puts).await;
     }
@@ -252,7 +252,7 @@ pub(super) async fn a_later_change_of_a_profile_wins<T: Topics>(case: &Case<T>) 
     let change = |revision: u64, owner: u64, seen_ms: u64| {
         Op::put(
             Field::Profile,
-            Stamp {
+            FencingToken {
                 epoch: revision,
                 owner,
                 order: seen_ms,
@@ -276,7 +276,7 @@ pub(super) async fn a_later_change_of_a_profile_wins<T: Topics>(case: &Case<T>) 
     for (change, is_done) in changes {
         let refused = case.here.write(&user, std::slice::from_ref(&change)).await;
         let in_the_way = stored.as_ref().filter(|_| !is_done);
-        let meant = in_the_way.map(|it| (Field::Profile, token(it)));
+        let meant = in_the_way.map(|it| (Field::Profile, token_of(it)));
         let what = format!("what was refused of {change:#?}");
         case.same(&what, refused, meant.into_iter().collect());
         if is_done {
@@ -290,7 +290,7 @@ pub(super) async fn a_later_change_of_a_profile_wins<T: Topics>(case: &Case<T>) 
 pub(super) async fn a_refused_put_keeps_nothing_else_out<T: Topics>(case: &Case<T>) {
     let room = case.place();
     let [ann, bob, cid, dan] = [(); 4].map(|()| case.session());
-    let [older, newer] = [case.here.stamp(1), case.there.stamp(2)];
+    let [older, newer] = [case.here.token(1), case.there.token(2)];
     let taken = [bob, dan].map(|it| put(it, newer, &member(it, "newer")));
     case.there.does(&room, &taken).await;
     let ops = [
@@ -314,42 +314,42 @@ pub(super) async fn of_concurrent_puts_of_one_epoch_a_single_one_is_done<T: Topi
     let mut puts = JoinSet::new();
     for n in 0..RIVALS {
         let by = case.stranger();
-        let stamp = Stamp::of_session(1, by, 1);
+        let token = FencingToken::of_session(1, by, 1);
         let write = Write {
             subject: room.clone(),
             by,
-            ops: vec![begin(ann, stamp, &member(ann, &format!("rival {n}")))],
+            ops: vec![begin(ann, token, &member(ann, &format!("rival {n}")))],
             is_last: false,
             until: None,
         };
         let node = if n % 2 == 0 { &case.here } else { &case.there };
         let link = Arc::clone(&node.link);
-        puts.spawn(async move { (stamp, link.write(&[write]).await) });
+        puts.spawn(async move { (token, link.write(&[write]).await) });
     }
     let outcomes = puts.join_all().await;
     let read = case.here.read(&room).await;
     let [(_, winner, _)] = read.entries[..] else {
         panic!("{}: one entry has become {:#?}", case.clause, read.entries);
     };
-    for (stamp, mut written) in outcomes {
+    for (token, mut written) in outcomes {
         let refused = match written.pop() {
             Some(Ok(written)) => written.refused,
             other => panic!("{}: a write has ended as {other:?}", case.clause),
         };
         let fence = Fence {
-            stamp: winner,
+            token: winner,
             profile: 0,
         };
-        let meant = (stamp != winner).then_some((Field::Session(ann), fence));
-        let what = format!("what was refused of {stamp:?}");
+        let meant = (token != winner).then_some((Field::Session(ann), fence));
+        let what = format!("what was refused of {token:?}");
         case.same(&what, refused, meant.into_iter().collect());
     }
 }
 
 /// The fencing token of an operation.
-fn token(op: &Op) -> Stamp {
+fn token_of(op: &Op) -> FencingToken {
     match op {
-        Op::Put { stamp, .. } | Op::Cut { stamp, .. } => *stamp,
+        Op::Put { token, .. } | Op::Remove { token, .. } => *token,
         Op::Hide { .. } => panic!("hiding has no token"),
     }
 }
@@ -361,7 +361,7 @@ type Connection = (u64, usize, u64);
 async fn check_replaces<T: Topics>(case: &Case<T>, connections: [Connection; 2]) {
     let (room, ann) = (case.place(), case.session());
     for connection in connections {
-        let puts = [put(ann, stamp(case, connection), &member(ann, "Ann"))];
+        let puts = [put(ann, token(case, connection), &member(ann, "Ann"))];
         case.here.does(&room, &puts).await;
         case.there.check_entries(&room, &puts).await;
     }
@@ -370,7 +370,7 @@ async fn check_replaces<T: Topics>(case: &Case<T>, connections: [Connection; 2])
 /// Checks that the second connection does not replace the first.
 async fn check_refused<T: Topics>(case: &Case<T>, connections: [Connection; 2]) {
     let (room, ann) = (case.place(), case.session());
-    let [stored, late] = connections.map(|it| stamp(case, it));
+    let [stored, late] = connections.map(|it| token(case, it));
     let puts = [put(ann, stored, &member(ann, "Ann"))];
     case.here.does(&room, &puts).await;
     let before = case.here.read(&room).await;
@@ -383,8 +383,8 @@ async fn check_refused<T: Topics>(case: &Case<T>, connections: [Connection; 2]) 
     case.same("the map after a put that was refused", after, before);
 }
 
-fn stamp<T: Topics>(case: &Case<T>, (epoch, node, order): Connection) -> Stamp {
-    Stamp {
+fn token<T: Topics>(case: &Case<T>, (epoch, node, order): Connection) -> FencingToken {
+    FencingToken {
         epoch,
         owner: [case.here.me.node, case.there.me.node][node],
         order,

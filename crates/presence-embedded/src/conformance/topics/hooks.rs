@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use presence_core::cluster::{Subject, Write};
-use presence_core::hooks::{HookEvent, Told};
+use presence_core::hooks::{HookEvent, LastNotified};
 use presence_core::ports::{
     EVENTS_WAITING_MAX, Hooks, Known, Numbered, Outbox, Queue, Row, StoreError, Tell, Telling,
     Topics,
@@ -11,10 +11,10 @@ use presence_core::ports::{
 use presence_core::{ChannelId, Edit, Look, Timestamp, Topic, UserId, Visible};
 
 use super::case::Case;
-use super::make::{cut, entry, put, user};
+use super::make::{entry, put, remove, user};
 use super::node::Node;
 
-/// More rows, or events, than a shard has.
+/// More rows, or events, than a partition has.
 const ALL: usize = 100_000;
 
 pub(super) async fn what_is_told_is_known_and_waits<T: Topics + Outbox + Hooks>(case: &Case<T>) {
@@ -26,7 +26,7 @@ pub(super) async fn what_is_told_is_known_and_waits<T: Topics + Outbox + Hooks>(
         let telling = telling(&row, 0, &told(subject), &events(subject));
         case.same("telling", tell(&case.here, &telling).await, Tell::Done);
         let known = known(&case.there, subject).await;
-        case.same("what is known", known.told, Some(told(subject)));
+        case.same("what is known", known.last_notified, Some(told(subject)));
         case.holds(known.revision > 0, "what is known has no revision");
         let waiting = waiting(&case.there, subject).await;
         case.same("what waits", events_in(&waiting), events(subject));
@@ -42,7 +42,7 @@ pub(super) async fn what_is_known_no_more_is_nothing<T: Topics + Outbox + Hooks>
     let after = known(&case.here, &ann).await.revision;
     let row = change(case, &ann).await;
     let gone = Telling {
-        told: Edit::Clear,
+        last_notified: Edit::Clear,
         ..telling(&row, after, &told(&ann), &[offline(&ann)])
     };
     case.same("telling", tell(&case.there, &gone).await, Tell::Done);
@@ -51,14 +51,16 @@ pub(super) async fn what_is_known_no_more_is_nothing<T: Topics + Outbox + Hooks>
     clean(case, &[ann]).await;
 }
 
-pub(super) async fn nothing_to_tell_settles_the_row<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+pub(super) async fn nothing_to_tell_acknowledges_the_row<T: Topics + Outbox + Hooks>(
+    case: &Case<T>,
+) {
     let ann = case.user();
     let row = change(case, &ann).await;
     tell(&case.here, &telling(&row, 0, &told(&ann), &events(&ann))).await;
     let before = known(&case.here, &ann).await;
     let row = change(case, &ann).await;
     let nothing = Telling {
-        told: Edit::Keep,
+        last_notified: Edit::Keep,
         ..telling(&row, before.revision, &told(&ann), &[])
     };
     case.same("telling", tell(&case.there, &nothing).await, Tell::Done);
@@ -95,7 +97,7 @@ pub(super) async fn who_finds_nothing_to_tell_is_faster_too<T: Topics + Outbox +
     let ann = case.user();
     let row = change(case, &ann).await;
     let late = telling(&row, 0, &told(&ann), &events(&ann));
-    case.here.settle(Queue::Webhooks, &[row]).await;
+    case.here.acknowledge(Queue::Webhooks, &[row]).await;
     let late = tell(&case.there, &late).await;
     case.same("telling without a row", late, Tell::Overtaken);
     let known = known(&case.here, &ann).await;
@@ -132,7 +134,7 @@ pub(super) async fn numbers_grow_and_events_keep_their_order<T: Topics + Outbox 
     let room = case.place();
     let ann = loop {
         let ann = case.user();
-        if ann.shard() == room.shard() {
+        if ann.partition() == room.partition() {
             break ann;
         }
     };
@@ -143,12 +145,17 @@ pub(super) async fn numbers_grow_and_events_keep_their_order<T: Topics + Outbox 
         let telling = telling(&row, after, &told(subject), &events(subject));
         case.same("telling", tell(&case.there, &telling).await, Tell::Done);
         // What has waited does not count: numbers grow for ever.
-        let waiting = case.here.link.waiting(&[room.shard()], ALL).await.remove(0);
+        let waiting = case
+            .here
+            .link
+            .waiting(&[room.partition()], ALL)
+            .await
+            .remove(0);
         let waiting = waiting.expect("the store is there").events;
         numbers.extend(waiting.iter().map(|it| it.number));
         let told = waiting.into_iter().map(|it| it.event);
         case.same("what waits", told.collect(), events(subject));
-        take_away(case, room.shard()).await;
+        take_away(case, room.partition()).await;
     }
     case.holds(
         numbers.is_sorted_by(|a, b| a < b),
@@ -163,25 +170,25 @@ pub(super) async fn what_is_delivered_is_gone_and_nothing_else<T: Topics + Outbo
     case: &Case<T>,
 ) {
     let room = case.place();
-    take_away(case, room.shard()).await;
+    take_away(case, room.partition()).await;
     let row = change(case, &room).await;
     let many: Vec<HookEvent> = (0..4).map(|n| joined(&room, n)).collect();
     tell(&case.here, &telling(&row, 0, &told(&room), &many)).await;
     let all = waiting(&case.here, &room).await;
     for max in [0, 1, 3] {
-        let some = case.there.link.waiting(&[room.shard()], max).await;
+        let some = case.there.link.waiting(&[room.partition()], max).await;
         let some = some.into_iter().next().expect("one outcome for each");
         let some = some.expect("the store is there");
         case.same("the first", events_in(&some.events), many[..max].to_vec());
         case.same("how many there are", some.count, many.len());
     }
     for _ in 0..2 {
-        delivered(&case.there, room.shard(), all[1].number).await;
+        delivered(&case.there, room.partition(), all[1].number).await;
         let left = waiting(&case.here, &room).await;
         case.same("what waits", events_in(&left), many[2..].to_vec());
     }
     // A node that was slow takes nothing away that came later.
-    delivered(&case.there, room.shard(), all[0].number).await;
+    delivered(&case.there, room.partition(), all[0].number).await;
     let left = waiting(&case.here, &room).await;
     case.same("what waits", left.len(), 2);
     clean(case, &[room]).await;
@@ -189,7 +196,7 @@ pub(super) async fn what_is_delivered_is_gone_and_nothing_else<T: Topics + Outbo
 
 pub(super) async fn too_many_events_wait_as_a_row<T: Topics + Outbox + Hooks>(case: &Case<T>) {
     let room = case.place();
-    take_away(case, room.shard()).await;
+    take_away(case, room.partition()).await;
     let row = change(case, &room).await;
     let much: Vec<HookEvent> = (0..=EVENTS_WAITING_MAX).map(|n| joined(&room, n)).collect();
     let first = telling(&row, 0, &told(&room), &much);
@@ -204,12 +211,12 @@ pub(super) async fn too_many_events_wait_as_a_row<T: Topics + Outbox + Hooks>(ca
     case.same("the row", left, Some(row.version));
     let waiting = waiting(&case.here, &room).await;
     case.same("how many wait", waiting.len(), much.len());
-    take_away(case, room.shard()).await;
+    take_away(case, room.partition()).await;
     case.same("telling then", tell(&case.there, &more).await, Tell::Done);
     clean(case, &[room]).await;
 }
 
-pub(super) async fn what_was_told_can_be_doubted<T: Topics + Outbox + Hooks>(case: &Case<T>) {
+pub(super) async fn what_was_told_can_be_audited<T: Topics + Outbox + Hooks>(case: &Case<T>) {
     let room = case.place();
     let mut rooms = vec![room.clone()];
     rooms.extend((0..4).map(|_| case.neighbour(&room)));
@@ -221,9 +228,9 @@ pub(super) async fn what_was_told_can_be_doubted<T: Topics + Outbox + Hooks>(cas
     let newer = change(case, &room).await;
     let (mut cursor, mut calls) = (0, 0);
     loop {
-        let next = case.there.link.doubt(room.shard(), cursor, 2).await;
+        let next = case.there.link.audit(room.partition(), cursor, 2).await;
         calls += 1;
-        case.holds(calls < ALL, "there is no end of what is doubted");
+        case.holds(calls < ALL, "there is no end of what is audited");
         match next.expect("the store is there") {
             Some(next) => cursor = next,
             None => break,
@@ -233,14 +240,14 @@ pub(super) async fn what_was_told_can_be_doubted<T: Topics + Outbox + Hooks>(cas
     case.same("the row of a change", left, Some(newer.version));
     for room in &rooms[1..] {
         let version = row_of(case, room).await;
-        case.holds(version.is_some(), "what was told is not doubted");
+        case.holds(version.is_some(), "what was told is not audited");
         let row = Row {
             subject: room.clone(),
             version: version.unwrap_or_default(),
         };
         let after = known(&case.here, room).await.revision;
         let same = Telling {
-            told: Edit::Keep,
+            last_notified: Edit::Keep,
             is_exact: true,
             ..telling(&row, after, &told(room), &[])
         };
@@ -253,8 +260,8 @@ pub(super) async fn what_was_told_can_be_doubted<T: Topics + Outbox + Hooks>(cas
 /// Changes `subject` once more, and returns the row that the change leaves.
 async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
     let session = case.session();
-    let stamp = case.here.stamp(1);
-    let op = put(session, stamp, &entry(subject, session, "x"));
+    let token = case.here.token(1);
+    let op = put(session, token, &entry(subject, session, "x"));
     let write = |op| Write {
         subject: subject.clone(),
         by: case.here.me,
@@ -264,7 +271,7 @@ async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
     };
     case.here.write_all(&[write(op)]).await;
     // Nothing stays of it.
-    let written = case.here.write_all(&[write(cut(session, stamp))]).await;
+    let written = case.here.write_all(&[write(remove(session, token))]).await;
     let version = written.first().and_then(|it| it.version);
     Row {
         subject: subject.clone(),
@@ -273,20 +280,20 @@ async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
 }
 
 /// A telling that is valid even if the subject has changed since.
-fn telling(row: &Row, after: u64, told: &Told, events: &[HookEvent]) -> Telling {
+fn telling(row: &Row, after: u64, told: &LastNotified, events: &[HookEvent]) -> Telling {
     Telling {
         row: row.clone(),
         after,
         is_exact: false,
-        told: Edit::Set(told.clone()),
+        last_notified: Edit::Set(told.clone()),
         events: events.to_vec(),
     }
 }
 
-fn told(subject: &Subject) -> Told {
+fn told(subject: &Subject) -> LastNotified {
     match subject {
-        Subject::User(_) => Told::Here(look()),
-        Subject::Place(_) => Told::Occupied([user("ann"), user("bob")].into()),
+        Subject::User(_) => LastNotified::Here(look()),
+        Subject::Topic(_) => LastNotified::Occupied([user("ann"), user("bob")].into()),
     }
 }
 
@@ -320,7 +327,7 @@ fn events(subject: &Subject) -> Vec<HookEvent> {
                 last_seen: None,
             },
         ],
-        Subject::Place(_) => {
+        Subject::Topic(_) => {
             let channel = channel(subject);
             vec![
                 HookEvent::ChannelOccupied {
@@ -356,7 +363,7 @@ fn joined(subject: &Subject, n: usize) -> HookEvent {
 
 fn channel(subject: &Subject) -> ChannelId {
     match subject {
-        Subject::Place(Topic::Channel(channel)) => channel.clone(),
+        Subject::Topic(Topic::Channel(channel)) => channel.clone(),
         _ => panic!("the suite itself takes {subject} for a channel"),
     }
 }
@@ -372,7 +379,7 @@ async fn tell<T: Hooks>(node: &Node<T>, telling: &Telling) -> Tell {
 
 /// The events that wait for `subject`.
 async fn waiting<T: Hooks>(node: &Node<T>, subject: &Subject) -> Vec<Numbered> {
-    let mut events = ok(node.link.waiting(&[subject.shard()], ALL).await).events;
+    let mut events = ok(node.link.waiting(&[subject.partition()], ALL).await).events;
     events.retain(|it| match (subject, &it.event) {
         (
             Subject::User(user),
@@ -381,7 +388,7 @@ async fn waiting<T: Hooks>(node: &Node<T>, subject: &Subject) -> Vec<Numbered> {
             | HookEvent::UserOffline { user: it, .. },
         ) => it == user,
         (
-            Subject::Place(Topic::Channel(channel)),
+            Subject::Topic(Topic::Channel(channel)),
             HookEvent::ChannelOccupied { channel: it }
             | HookEvent::ChannelJoined { channel: it, .. }
             | HookEvent::ChannelLeft { channel: it, .. }
@@ -396,37 +403,37 @@ fn events_in(numbered: &[Numbered]) -> Vec<HookEvent> {
     numbered.iter().map(|it| it.event.clone()).collect()
 }
 
-async fn delivered<T: Hooks>(node: &Node<T>, shard: u16, upto: u64) {
-    ok(node.link.delivered(&[(shard, upto)]).await);
+async fn delivered<T: Hooks>(node: &Node<T>, partition: u16, upto: u64) {
+    ok(node.link.delivered(&[(partition, upto)]).await);
 }
 
-/// Removes all events that wait in a shard.
-async fn take_away<T: Hooks>(case: &Case<T>, shard: u16) {
-    delivered(&case.here, shard, (1 << 53) - 1).await;
+/// Removes all events that wait in a partition.
+async fn take_away<T: Hooks>(case: &Case<T>, partition: u16) {
+    delivered(&case.here, partition, (1 << 53) - 1).await;
 }
 
 /// The version of the outbox row of `subject`, if there is one.
 async fn row_of<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Option<u64> {
-    let shards = [subject.shard()];
+    let partitions = [subject.partition()];
     let due = case
         .there
-        .due(Queue::Webhooks, &shards, Duration::ZERO, ALL);
+        .due(Queue::Webhooks, &partitions, Duration::ZERO, ALL);
     let rows = due.await.remove(0);
     let row = rows.into_iter().find(|it| it.subject == *subject);
     row.map(|it| it.version)
 }
 
-/// Removes what receivers were told of `subjects`, and all events that wait in their shards.
+/// Removes what receivers were told of `subjects`, and all events that wait in their partitions.
 async fn clean<T: Topics + Outbox + Hooks>(case: &Case<T>, subjects: &[Subject]) {
     for subject in subjects {
         let row = change(case, subject).await;
         let after = known(&case.here, subject).await.revision;
         let end = Telling {
-            told: Edit::Clear,
+            last_notified: Edit::Clear,
             ..telling(&row, after, &told(subject), &[])
         };
         tell(&case.here, &end).await;
-        take_away(case, subject.shard()).await;
+        take_away(case, subject.partition()).await;
     }
 }
 

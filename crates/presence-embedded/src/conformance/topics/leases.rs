@@ -8,7 +8,7 @@ use presence_core::ports::{Lease, Leases, Standing, Topics};
 use tokio::time::sleep;
 
 use super::case::Case;
-use super::node::{LONG, Node, SETTLED_MS};
+use super::node::{LONG, Node, STORED_UP_TO_MS};
 
 /// The length of a lease whose end the suite waits for.
 const SHORT: Duration = Duration::from_millis(50);
@@ -44,8 +44,8 @@ pub(super) async fn leases_are_listed_with_their_names<T: Topics>(case: &Case<T>
     }
     let names = ["gateway-1.eu_west:4000", "Zoë's 🎯", "a b\"c", ""];
     for (who, name) in held.iter().zip(names) {
-        let settled = Timestamp::from_millis(SETTLED_MS);
-        let renewed = case.here.link.renew(*who, name, LONG, settled).await;
+        let stored_up_to = Timestamp::from_millis(STORED_UP_TO_MS);
+        let renewed = case.here.link.renew(*who, name, LONG, stored_up_to).await;
         case.holds(renewed.is_ok(), "renewing a lease failed");
     }
     let me = case.stranger();
@@ -54,11 +54,11 @@ pub(super) async fn leases_are_listed_with_their_names<T: Topics>(case: &Case<T>
         check_runs(case, &all, *who, LONG);
         let told = lease(case, &all, *who).name;
         case.same("the name of a node", &*told, name);
-        let settled = lease(case, &all, *who).settled_until;
+        let stored_up_to = lease(case, &all, *who).stored_up_to;
         case.same(
             "until when all of it is there",
-            settled.as_millis(),
-            SETTLED_MS,
+            stored_up_to.as_millis(),
+            STORED_UP_TO_MS,
         );
     }
     for who in held.iter().chain([&me]) {
@@ -72,7 +72,7 @@ pub(super) async fn a_lapsed_lease_goes_on_when_it_is_renewed<T: Topics>(case: &
     let lapsed = until_it_lapses(case, me).await;
     case.holds(
         !lapsed.is_dead,
-        "a lease that lapsed is dead before anyone condemned it",
+        "a lease that lapsed is dead before anyone marked it dead",
     );
     let again = case.here.renew(me, LONG).await;
     case.same(
@@ -84,13 +84,13 @@ pub(super) async fn a_lapsed_lease_goes_on_when_it_is_renewed<T: Topics>(case: &
     case.here.forget(me).await;
 }
 
-pub(super) async fn a_running_lease_is_not_condemned<T: Topics>(case: &Case<T>) {
+pub(super) async fn a_running_lease_is_not_marked_dead<T: Topics>(case: &Case<T>) {
     let me = case.stranger();
     case.here.renew(me, LONG).await;
     for node in [&case.here, &case.there] {
         case.holds(
-            !node.condemn(me).await,
-            "a node whose lease runs was condemned",
+            !node.mark_dead(me).await,
+            "a node whose lease runs was marked dead",
         );
     }
     let again = case.here.renew(me, LONG).await;
@@ -103,29 +103,29 @@ pub(super) async fn a_running_lease_is_not_condemned<T: Topics>(case: &Case<T>) 
     case.here.forget(me).await;
 }
 
-pub(super) async fn a_lapsed_lease_is_condemned_for_ever<T: Topics>(case: &Case<T>) {
+pub(super) async fn a_lapsed_lease_is_marked_dead_for_ever<T: Topics>(case: &Case<T>) {
     let (me, other) = (case.stranger(), case.stranger());
     case.here.renew(me, SHORT).await;
     until_it_lapses(case, me).await;
     let before = case.there.renew(other, LONG).await.now;
     case.holds(
-        case.there.condemn(me).await,
-        "a node whose lease has lapsed was not condemned",
+        case.there.mark_dead(me).await,
+        "a node whose lease has lapsed was not marked dead",
     );
     let after = case.there.renew(other, LONG).await.now;
     for _ in 0..3 {
         let late = case.here.renew(me, LONG).await;
-        case.same("the standing of a dead one", late.mine, Standing::Condemned);
+        case.same("the standing of a dead one", late.mine, Standing::Dead);
         let dead = lease(case, &late, me);
         case.holds(dead.is_dead, "renewing has revived a dead node");
         case.holds(
             (before..=after).contains(&dead.until),
-            &format!("{dead:?} was condemned between {before:?} and {after:?}"),
+            &format!("{dead:?} was marked dead between {before:?} and {after:?}"),
         );
         case.same("the name of a dead one", &*dead.name, "a node of a test");
         case.holds(
-            case.here.condemn(me).await,
-            "a dead node is not dead when condemned again",
+            case.here.mark_dead(me).await,
+            "a dead node is not dead when marked dead again",
         );
     }
     for who in [me, other] {
@@ -133,14 +133,14 @@ pub(super) async fn a_lapsed_lease_is_condemned_for_ever<T: Topics>(case: &Case<
     }
 }
 
-pub(super) async fn an_incarnation_nobody_knows_can_be_condemned<T: Topics>(case: &Case<T>) {
+pub(super) async fn an_incarnation_nobody_knows_can_be_marked_dead<T: Topics>(case: &Case<T>) {
     let me = case.stranger();
     case.holds(
-        case.there.condemn(me).await,
-        "a node without a lease was not condemned",
+        case.there.mark_dead(me).await,
+        "a node without a lease was not marked dead",
     );
     let late = case.here.renew(me, LONG).await;
-    case.same("the standing of a dead one", late.mine, Standing::Condemned);
+    case.same("the standing of a dead one", late.mine, Standing::Dead);
     case.holds(
         lease(case, &late, me).is_dead,
         "a dead node is not listed as dead",
@@ -154,7 +154,7 @@ pub(super) async fn the_next_generation_of_a_dead_node_lives<T: Topics>(case: &C
         generation: 2,
         ..dead
     };
-    case.there.condemn(dead).await;
+    case.there.mark_dead(dead).await;
     let first = case.here.renew(next, LONG).await;
     case.same("the standing of the next", first.mine, Standing::New);
     check_runs(case, &first, next, LONG);
@@ -169,7 +169,7 @@ pub(super) async fn the_next_generation_of_a_dead_node_lives<T: Topics>(case: &C
 
 pub(super) async fn what_is_forgotten_is_new<T: Topics>(case: &Case<T>) {
     let (dead, runs, other) = (case.stranger(), case.stranger(), case.stranger());
-    case.here.condemn(dead).await;
+    case.here.mark_dead(dead).await;
     case.here.renew(runs, LONG).await;
     for who in [dead, runs] {
         case.there.forget(who).await;

@@ -14,7 +14,7 @@ const COMPARISONS_MAX: usize = 20;
 
 pub(super) async fn what_was_lost_is_not_there<T: Topics>(case: &Case<T>, wipe: &impl AsyncFn()) {
     let (room, ann) = (case.place(), case.session());
-    let puts = [put(ann, case.here.stamp(1), &member(ann, "Ann"))];
+    let puts = [put(ann, case.here.token(1), &member(ann, "Ann"))];
     case.here.does(&room, &puts).await;
     wipe().await;
     case.there.check_entries(&room, &[]).await;
@@ -36,25 +36,25 @@ pub(super) async fn comparing_tells_every_node_that_data_was_lost<T: Topics>(
         // Nodes compare all the time.
         node.compare().await;
     }
-    let puts = [put(ann, case.here.stamp(1), &member(ann, "Ann"))];
+    let puts = [put(ann, case.here.token(1), &member(ann, "Ann"))];
     case.here.does(&room, &puts).await;
     wipe().await;
     for node in nodes {
         node.compare().await;
-        let mut left = vec![room.shard(), user.shard()];
+        let mut left = vec![room.partition(), user.partition()];
         while !left.is_empty() {
             let forgot = |notice: &Notice| match notice {
-                Notice::Forgot(shard) => Some(*shard),
+                Notice::Forgot(partition) => Some(*partition),
                 _ => None,
             };
-            let what = format!("that shards {left:?} have lost data");
-            let shard = node.hear(&what, forgot).await;
-            left.retain(|it| *it != shard);
+            let what = format!("that partitions {left:?} have lost data");
+            let partition = node.hear(&what, forgot).await;
+            left.retain(|it| *it != partition);
         }
     }
 }
 
-/// A node reads all of a shard again at each report, so the store must not report a loss for ever.
+/// A node reads all of a partition again at each report, so the store must not report a loss for ever.
 pub(super) async fn comparing_tells_a_loss_once<T: Topics>(case: &Case<T>, wipe: &impl AsyncFn()) {
     let (room, ann) = (case.place(), case.session());
     case.there.follow(from_ref(&room)).await;
@@ -62,12 +62,12 @@ pub(super) async fn comparing_tells_a_loss_once<T: Topics>(case: &Case<T>, wipe:
     wipe().await;
     let mut quiet = 0;
     for n in 0..COMPARISONS_MAX {
-        let puts = [put(ann, case.here.stamp(1), &member(ann, &format!("{n}")))];
+        let puts = [put(ann, case.here.token(1), &member(ann, &format!("{n}")))];
         case.here.does(&room, &puts).await;
         case.there.compare().await;
         // Where all is forgotten, a version need not be told as well.
         let told = |notice: &Notice| match notice {
-            Notice::Forgot(shard) if *shard == room.shard() => Some(true),
+            Notice::Forgot(partition) if *partition == room.partition() => Some(true),
             Notice::At(subject, _) if *subject == room => Some(false),
             _ => None,
         };
@@ -85,7 +85,7 @@ pub(super) async fn a_map_written_again_has_a_new_epoch_and_is_heard<T: Topics>(
     case: &Case<T>,
     wipe: &impl AsyncFn(),
 ) {
-    let (room, ann, stamp) = (case.place(), case.session(), case.here.stamp(1));
+    let (room, ann, token) = (case.place(), case.session(), case.here.token(1));
     let record = member(ann, "Ann");
     case.there.follow(from_ref(&room)).await;
     case.there.compare().await;
@@ -93,8 +93,8 @@ pub(super) async fn a_map_written_again_has_a_new_epoch_and_is_heard<T: Topics>(
     case.there.drop_waiting().await;
     let mut epochs = Vec::new();
     for _ in 0..3 {
-        case.here.does(&room, &[put(ann, stamp, &record)]).await;
-        let changes = [is_there(ann, stamp, &record)];
+        case.here.does(&room, &[put(ann, token, &record)]).await;
+        let changes = [is_there(ann, token, &record)];
         let patch = case.there.check_patch(&room, &changes).await;
         case.same("the version before", patch.from, 0);
         let is_new = !epochs.contains(&patch.clock.epoch);
@@ -102,7 +102,7 @@ pub(super) async fn a_map_written_again_has_a_new_epoch_and_is_heard<T: Topics>(
         epochs.push(patch.clock.epoch);
         wipe().await;
         case.there.compare().await;
-        let forgot = |notice: &Notice| (*notice == Notice::Forgot(room.shard())).then_some(());
+        let forgot = |notice: &Notice| (*notice == Notice::Forgot(room.partition())).then_some(());
         case.there.hear("that data was lost", forgot).await;
     }
 }
@@ -110,7 +110,7 @@ pub(super) async fn a_map_written_again_has_a_new_epoch_and_is_heard<T: Topics>(
 pub(super) async fn a_lease_that_was_lost_is_new<T: Topics>(case: &Case<T>, wipe: &impl AsyncFn()) {
     let (me, dead) = (case.stranger(), case.stranger());
     case.here.renew(me, LONG).await;
-    case.here.condemn(dead).await;
+    case.here.mark_dead(dead).await;
     wipe().await;
     for who in [me, dead] {
         let again = case.here.renew(who, LONG).await;
@@ -126,7 +126,7 @@ pub(super) async fn entries_written_again_are_reaped<T: Topics>(
     wipe: &impl AsyncFn(),
 ) {
     let (room, ann) = (case.place(), case.session());
-    let puts = [put(ann, case.here.stamp(1), &member(ann, "Ann"))];
+    let puts = [put(ann, case.here.token(1), &member(ann, "Ann"))];
     case.here.does(&room, &puts).await;
     wipe().await;
     case.there.reap(case.here.me).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use presence_core::cluster::{
-    Change, Fence, Field, Guard, Op, Record, Removed, SessionRecord, Stamp, Stay, Subject,
+    Change, Fence, FencingToken, Field, Guard, Op, Record, Removed, SessionRecord, Stay, Subject,
 };
 use presence_core::users::Activity;
 use presence_core::{
@@ -17,26 +17,26 @@ pub(super) const NUMBER_MAX: u64 = (1 << 53) - 1;
 pub(super) const FAR_MS: u64 = 100_000_000_000_000;
 
 /// Puts `record` of `session`.
-pub(super) fn put(session: SessionId, stamp: Stamp, record: &Record) -> Op {
-    Op::put(Field::Session(session), stamp, record.clone())
+pub(super) fn put(session: SessionId, token: FencingToken, record: &Record) -> Op {
+    Op::put(Field::Session(session), token, record.clone())
 }
 
 /// Puts `record` of `session`, which begins an epoch: no entry may be there except one that the writer
 /// has begun itself.
-pub(super) fn begin(session: SessionId, stamp: Stamp, record: &Record) -> Op {
-    replace(session, stamp, record, None)
+pub(super) fn begin(session: SessionId, token: FencingToken, record: &Record) -> Op {
+    replace(session, token, record, None)
 }
 
 /// Puts `record` of `session` in place of the entry with the token `expected`.
 pub(super) fn replace(
     session: SessionId,
-    stamp: Stamp,
+    token: FencingToken,
     record: &Record,
-    expected: Option<Stamp>,
+    expected: Option<FencingToken>,
 ) -> Op {
     Op::Put {
         field: Field::Session(session),
-        stamp,
+        token,
         record: record.clone(),
         guard: Guard::Replaces(expected),
         profile: 0,
@@ -44,19 +44,19 @@ pub(super) fn replace(
 }
 
 /// Removes the entry of `session`, whose person has left.
-pub(super) fn cut(session: SessionId, stamp: Stamp) -> Op {
-    Op::Cut {
+pub(super) fn remove(session: SessionId, token: FencingToken) -> Op {
+    Op::Remove {
         field: Field::Session(session),
-        stamp,
+        token,
         reason: Reason::Left,
     }
 }
 
 /// The change that a patch reports for a put.
-pub(super) fn is_there(session: SessionId, stamp: Stamp, record: &Record) -> Change {
+pub(super) fn is_there(session: SessionId, token: FencingToken, record: &Record) -> Change {
     Change {
         field: Field::Session(session),
-        entry: Ok((stamp, record.clone())),
+        entry: Ok((token, record.clone())),
     }
 }
 
@@ -67,7 +67,7 @@ pub(super) fn is_gone(session: SessionId, reason: Reason) -> Change {
         entry: Err(Removed {
             reason,
             fence: Fence {
-                stamp: Stamp {
+                token: FencingToken {
                     epoch: 0,
                     owner: 0,
                     order: 0,
@@ -118,7 +118,7 @@ fn meta(json: &str) -> Arc<Meta> {
 /// A record of `session` that fits the map of `subject`, with `words` in it.
 pub(super) fn entry(subject: &Subject, session: SessionId, words: &str) -> Record {
     match subject {
-        Subject::Place(_) => member(session, words),
+        Subject::Topic(_) => member(session, words),
         Subject::User(_) => {
             let device = DeviceId::new(&format!("web:{words}"));
             Record::Session(Arc::new(SessionRecord {
@@ -144,7 +144,7 @@ pub(super) fn session(heard_at_ms: u64, places: usize) -> SessionRecord {
     let workspace = stay(Topic::Workspace(workspace), "Zoë");
     SessionRecord {
         device: DeviceId::new("web:browser_abc").expect("it is one"),
-        acted: false,
+        by_service: false,
         activity: Activity::Active,
         is_active: true,
         heard_at: at(heard_at_ms),
@@ -164,7 +164,7 @@ pub(super) fn profile(user: &UserId, revision: u64) -> Profile {
             expires_at: Some(at(1_800_000_000_123)),
             revision,
         },
-        veil: Some(Status {
+        public_status: Some(Status {
             chosen: Chosen::Busy,
             message: Some(r#"اجتماع · {"$set": "\u0000", 'a'.b: %00 <b> ; --"#.into()),
             emoji: Some(":calendar:".into()),

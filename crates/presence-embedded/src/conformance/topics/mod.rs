@@ -2,12 +2,12 @@
 
 mod case;
 mod comparing;
+mod ephemerals;
 mod fences;
 mod hooks;
 mod leases;
 mod loss;
 mod make;
-mod murmurs;
 mod node;
 mod notices;
 mod outbox;
@@ -22,10 +22,10 @@ use presence_core::ports::{Hooks, Outbox, Topics};
 
 use self::case::Case;
 use self::comparing::*;
+use self::ephemerals::*;
 use self::fences::*;
 use self::hooks::*;
 use self::leases::*;
-use self::murmurs::*;
 use self::notices::*;
 use self::outbox::*;
 use self::reaping::*;
@@ -56,10 +56,10 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
     check! {
         a_subject_nobody_wrote_has_no_entries_and_no_version
         what_was_put_is_there_for_all
-        a_cut_removes_exactly_what_it_names
+        a_removal_removes_exactly_what_it_names
         a_write_does_all_its_ops_in_order
         writing_it_again_changes_nothing
-        the_same_stamp_with_another_record_replaces_it
+        the_same_token_with_another_record_replaces_it
         an_emptied_map_begins_anew
 
         the_newest_connection_owns_the_session
@@ -98,8 +98,8 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
         what_is_not_followed_any_more_is_not_heard
         each_node_follows_for_itself
         a_copy_kept_by_patches_is_the_map
-        murmurs_are_heard_as_they_were_told
-        murmurs_go_to_followers_of_their_subject_only
+        ephemeral_messages_are_heard_as_they_were_told
+        ephemeral_messages_go_to_followers_of_their_subject_only
 
         comparing_tells_the_versions_of_what_is_followed_and_has_changed
         comparing_tells_that_a_map_is_empty_now
@@ -108,9 +108,9 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
         a_lease_is_new_and_then_goes_on
         leases_are_listed_with_their_names
         a_lapsed_lease_goes_on_when_it_is_renewed
-        a_running_lease_is_not_condemned
-        a_lapsed_lease_is_condemned_for_ever
-        an_incarnation_nobody_knows_can_be_condemned
+        a_running_lease_is_not_marked_dead
+        a_lapsed_lease_is_marked_dead_for_ever
+        an_incarnation_nobody_knows_can_be_marked_dead
         the_next_generation_of_a_dead_node_lives
         what_is_forgotten_is_new
         all_nodes_share_one_secret
@@ -128,7 +128,7 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
 
 /// Checks every clause of [`Outbox`] that can be seen while the store works.
 ///
-/// `connect` is that of [`topics`], to a store that was told to keep rows for webhooks. The suite settles its own rows.
+/// `connect` is that of [`topics`], to a store that was told to keep rows for webhooks. The suite acknowledges its own rows.
 ///
 /// # Panics
 ///
@@ -146,11 +146,11 @@ pub async fn outbox<T: Topics + Outbox>(connect: impl AsyncFn() -> T) {
         what_is_not_due_leaves_no_row
         what_changes_nothing_leaves_no_row
         a_newer_change_takes_the_place_of_the_row_before
-        a_row_is_settled_unless_there_is_a_newer_one
+        a_row_is_acknowledged_unless_there_is_a_newer_one
         queues_are_told_apart
         rows_are_due_when_they_are_old_enough
         the_oldest_rows_come_first_and_no_more_than_asked_for
-        each_shard_has_its_rows
+        each_partition_has_its_rows
         reaping_leaves_a_row
     }
 }
@@ -186,14 +186,14 @@ pub async fn hooks<T: Topics + Outbox + Hooks>(connect: impl AsyncFn() -> T) {
     check! {
         what_is_told_is_known_and_waits
         what_is_known_no_more_is_nothing
-        nothing_to_tell_settles_the_row
+        nothing_to_tell_acknowledges_the_row
         each_change_is_told_by_one_node
         who_finds_nothing_to_tell_is_faster_too
         what_has_changed_again_stays_a_row
         numbers_grow_and_events_keep_their_order
         what_is_delivered_is_gone_and_nothing_else
         too_many_events_wait_as_a_row
-        what_was_told_can_be_doubted
+        what_was_told_can_be_audited
     }
 }
 

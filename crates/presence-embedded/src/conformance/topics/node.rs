@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use presence_core::Timestamp;
 use presence_core::cluster::{
-    Change, Fence, Field, Incarnation, Murmur, Op, Patch, Snapshot, Stamp, Subject, Write,
+    Change, Ephemeral, Fence, FencingToken, Field, Incarnation, Op, Patch, Snapshot, Subject, Write,
 };
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -20,12 +20,12 @@ pub(super) const REAPS_MAX: usize = 5_000;
 /// The name of the nodes of the suite.
 const NAME: &str = "a node of a test";
 /// The moment until which the node says that all its writes are in the store.
-pub(super) const SETTLED_MS: u64 = 1_700_000_000_123;
+pub(super) const STORED_UP_TO_MS: u64 = 1_700_000_000_123;
 
 /// The tokens of the entries that a write was refused for.
-pub(super) fn stamps(refused: Vec<(Field, Fence)>) -> Vec<(Field, Stamp)> {
+pub(super) fn tokens(refused: Vec<(Field, Fence)>) -> Vec<(Field, FencingToken)> {
     let refused = refused.into_iter();
-    refused.map(|(field, fence)| (field, fence.stamp)).collect()
+    refused.map(|(field, fence)| (field, fence.token)).collect()
 }
 
 /// Whether two changes are the same except for the fence that a removal has left.
@@ -49,15 +49,15 @@ impl<T: Topics> Node<T> {
         Node { clause, link, me }
     }
 
-    /// The stamp of a session whose connection number `epoch` is on this node.
-    pub(super) fn stamp(&self, epoch: u32) -> Stamp {
-        Stamp::of_session(epoch, self.me, 1)
+    /// The token of a session whose connection number `epoch` is on this node.
+    pub(super) fn token(&self, epoch: u32) -> FencingToken {
+        FencingToken::of_session(epoch, self.me, 1)
     }
 
     /// Writes in the name of this node, and returns what was refused.
-    pub(super) async fn write(&self, subject: &Subject, ops: &[Op]) -> Vec<(Field, Stamp)> {
+    pub(super) async fn write(&self, subject: &Subject, ops: &[Op]) -> Vec<(Field, FencingToken)> {
         let written = self.written(subject, ops).await;
-        stamps(written.refused)
+        tokens(written.refused)
     }
 
     /// Writes in the name of this node, and returns the whole outcome.
@@ -72,8 +72,8 @@ impl<T: Topics> Node<T> {
         self.written_as(write).await
     }
 
-    pub(super) async fn write_as(&self, write: Write) -> Vec<(Field, Stamp)> {
-        stamps(self.written_as(write).await.refused)
+    pub(super) async fn write_as(&self, write: Write) -> Vec<(Field, FencingToken)> {
+        tokens(self.written_as(write).await.refused)
     }
 
     async fn written_as(&self, write: Write) -> Written {
@@ -118,11 +118,11 @@ impl<T: Topics> Node<T> {
         let meant = ops.iter().filter_map(|op| match op {
             Op::Put {
                 field,
-                stamp,
+                token,
                 record,
                 ..
-            } => Some((*field, *stamp, record.clone())),
-            Op::Cut { .. } | Op::Hide { .. } => None,
+            } => Some((*field, *token, record.clone())),
+            Op::Remove { .. } | Op::Hide { .. } => None,
         });
         let mut meant: Vec<_> = meant.collect();
         meant.sort_by_key(|(field, ..)| *field);
@@ -147,9 +147,9 @@ impl<T: Topics> Node<T> {
         }
     }
 
-    pub(super) async fn murmur(&self, subject: &Subject, murmurs: &[Murmur]) {
-        let murmurs = (subject.clone(), murmurs.to_vec());
-        self.link.murmur(&[murmurs]).await;
+    pub(super) async fn send_ephemeral(&self, subject: &Subject, ephemerals: &[Ephemeral]) {
+        let ephemerals = (subject.clone(), ephemerals.to_vec());
+        self.link.send_ephemeral(&[ephemerals]).await;
     }
 
     pub(super) async fn compare(&self) {
@@ -185,19 +185,22 @@ impl<T: Topics> Node<T> {
         while timeout(Duration::ZERO, self.link.next()).await.is_ok() {}
     }
 
-    /// The next patch or murmur of `subject`.
+    /// The next patch or ephemeral of `subject`.
     pub(super) async fn hear_of(&self, subject: &Subject) -> Notice {
         let told = |notice: &Notice| match notice {
-            Notice::Patched(it, _) | Notice::Murmured(it, _) if it == subject => {
+            Notice::Patched(it, _) | Notice::Ephemeral(it, _) if it == subject => {
                 Some(notice.clone())
             }
             _ => None,
         };
-        self.hear(&format!("a patch or a murmur of {subject}"), told)
-            .await
+        self.hear(
+            &format!("a patch or an ephemeral message of {subject}"),
+            told,
+        )
+        .await
     }
 
-    /// The next patch of `subject`, its changes in order of their fields. No murmur of it may come before.
+    /// The next patch of `subject`, its changes in order of their fields. No ephemeral message of it may come before.
     pub(super) async fn hear_patch(&self, subject: &Subject) -> Patch {
         match self.hear_of(subject).await {
             Notice::Patched(_, mut patch) => {
@@ -225,14 +228,14 @@ impl<T: Topics> Node<T> {
     }
 
     pub(super) async fn renew(&self, who: Incarnation, ttl: Duration) -> Leases {
-        let settled_until = Timestamp::from_millis(SETTLED_MS);
-        let renewed = self.link.renew(who, NAME, ttl, settled_until).await;
+        let stored_up_to = Timestamp::from_millis(STORED_UP_TO_MS);
+        let renewed = self.link.renew(who, NAME, ttl, stored_up_to).await;
         self.ok("renewing a lease", renewed)
     }
 
-    pub(super) async fn condemn(&self, who: Incarnation) -> bool {
-        let condemned = self.link.condemn(who).await;
-        self.ok("condemning a node", condemned)
+    pub(super) async fn mark_dead(&self, who: Incarnation) -> bool {
+        let marked = self.link.mark_dead(who).await;
+        self.ok("marking a node dead", marked)
     }
 
     pub(super) async fn forget(&self, who: Incarnation) {
@@ -262,23 +265,23 @@ impl<T: Topics> Node<T> {
     pub(super) async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Vec<Row>>
     where
         T: Outbox,
     {
-        let due = self.link.due(queue, shards, age, max).await.into_iter();
+        let due = self.link.due(queue, partitions, age, max).await.into_iter();
         due.map(|it| self.ok("asking what is due", it)).collect()
     }
 
-    pub(super) async fn settle(&self, queue: Queue, rows: &[Row])
+    pub(super) async fn acknowledge(&self, queue: Queue, rows: &[Row])
     where
         T: Outbox,
     {
-        let settled = self.link.settle(queue, rows).await;
-        self.ok("settling", settled);
+        let acknowledged = self.link.acknowledge(queue, rows).await;
+        self.ok("acknowledging", acknowledged);
     }
 
     fn ok<R>(&self, what: &str, outcome: Result<R, StoreError>) -> R {

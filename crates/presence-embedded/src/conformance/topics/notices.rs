@@ -10,22 +10,22 @@ use presence_core::ports::{Notice, Topics};
 use tokio::task::JoinSet;
 
 use super::case::Case;
-use super::make::{cut, is_gone, is_there, member, put};
+use super::make::{is_gone, is_there, member, put, remove};
 use super::node::Node;
 
 /// How many patches in a row a node follows.
 const PATCHES: usize = 50;
 
 pub(super) async fn a_follower_hears_each_patch_once_and_in_order<T: Topics>(case: &Case<T>) {
-    let (room, ann, stamp) = (case.place(), case.session(), case.here.stamp(1));
+    let (room, ann, token) = (case.place(), case.session(), case.here.token(1));
     case.there.follow(from_ref(&room)).await;
     let records: Vec<_> = (0..PATCHES).map(|n| member(ann, &format!("{n}"))).collect();
     for record in &records {
-        case.here.does(&room, &[put(ann, stamp, record)]).await;
+        case.here.does(&room, &[put(ann, token, record)]).await;
     }
     let (mut from, mut epoch) = (0, None);
     for record in &records {
-        let changes = [is_there(ann, stamp, record)];
+        let changes = [is_there(ann, token, record)];
         let patch = case.there.check_patch(&room, &changes).await;
         case.same("the version before", patch.from, from);
         case.holds(patch.clock.version > from, "a version did not grow");
@@ -39,23 +39,23 @@ pub(super) async fn a_follower_hears_each_patch_once_and_in_order<T: Topics>(cas
 }
 
 pub(super) async fn ones_own_patches_are_heard<T: Topics>(case: &Case<T>) {
-    let (room, ann, stamp) = (case.place(), case.session(), case.here.stamp(1));
+    let (room, ann, token) = (case.place(), case.session(), case.here.token(1));
     case.here.follow(from_ref(&room)).await;
     let record = member(ann, "Ann");
-    case.here.does(&room, &[put(ann, stamp, &record)]).await;
-    let changes = [is_there(ann, stamp, &record)];
+    case.here.does(&room, &[put(ann, token, &record)]).await;
+    let changes = [is_there(ann, token, &record)];
     case.here.check_patch(&room, &changes).await;
 }
 
 pub(super) async fn what_changes_nothing_is_not_told<T: Topics>(case: &Case<T>) {
     let (room, ann, bob) = (case.place(), case.session(), case.session());
-    let [older, stamp] = [1, 2].map(|epoch| case.here.stamp(epoch));
-    let put_ann = put(ann, stamp, &member(ann, "Ann"));
+    let [older, token] = [1, 2].map(|epoch| case.here.token(epoch));
+    let put_ann = put(ann, token, &member(ann, "Ann"));
     case.here.does(&room, from_ref(&put_ann)).await;
     case.there.follow(from_ref(&room)).await;
     case.here.does(&room, from_ref(&put_ann)).await;
     case.here
-        .write(&room, &[cut(ann, older), cut(bob, stamp)])
+        .write(&room, &[remove(ann, older), remove(bob, token)])
         .await;
     let late = [put(ann, older, &member(ann, "late"))];
     case.here.write(&room, &late).await;
@@ -64,7 +64,7 @@ pub(super) async fn what_changes_nothing_is_not_told<T: Topics>(case: &Case<T>) 
 }
 
 pub(super) async fn every_reason_is_told<T: Topics>(case: &Case<T>) {
-    let (room, ann, stamp) = (case.place(), case.session(), case.here.stamp(1));
+    let (room, ann, token) = (case.place(), case.session(), case.here.token(1));
     case.there.follow(from_ref(&room)).await;
     for reason in [
         Reason::Left,
@@ -75,15 +75,15 @@ pub(super) async fn every_reason_is_told<T: Topics>(case: &Case<T>) {
         Reason::Kicked,
     ] {
         let record = member(ann, "Ann");
-        case.here.does(&room, &[put(ann, stamp, &record)]).await;
-        let changes = [is_there(ann, stamp, &record)];
+        case.here.does(&room, &[put(ann, token, &record)]).await;
+        let changes = [is_there(ann, token, &record)];
         case.there.check_patch(&room, &changes).await;
-        let cut = Op::Cut {
+        let removal = Op::Remove {
             field: Field::Session(ann),
-            stamp,
+            token,
             reason,
         };
-        case.here.does(&room, &[cut]).await;
+        case.here.does(&room, &[removal]).await;
         case.there.check_patch(&room, &[is_gone(ann, reason)]).await;
     }
 }
@@ -139,11 +139,11 @@ pub(super) async fn a_copy_kept_by_patches_is_the_map<T: Topics>(case: &Case<T>)
     let mut writers = JoinSet::new();
     for n in 0..PATCHES {
         let node = if n % 2 == 0 { &case.here } else { &case.there };
-        let (link, by, stamp) = (Arc::clone(&node.link), node.me, node.stamp(1));
+        let (link, by, token) = (Arc::clone(&node.link), node.me, node.token(1));
         let (stays, goes, subject) = (case.session(), case.session(), room.clone());
         writers.spawn(async move {
-            let [stay, come] = [stays, goes].map(|it| put(it, stamp, &member(it, "somebody")));
-            let go = cut(goes, stamp);
+            let [stay, come] = [stays, goes].map(|it| put(it, token, &member(it, "somebody")));
+            let go = remove(goes, token);
             for ops in [vec![stay, come], vec![go]] {
                 let subject = subject.clone();
                 let is_last = false;
@@ -171,14 +171,14 @@ pub(super) async fn a_copy_kept_by_patches_is_the_map<T: Topics>(case: &Case<T>)
         version = patch.clock.version;
         for change in patch.changes {
             match change.entry {
-                Ok((stamp, record)) => copy.insert(change.field, (stamp, record)),
+                Ok((token, record)) => copy.insert(change.field, (token, record)),
                 Err(_) => copy.remove(&change.field),
             };
         }
     }
     let copy = copy.into_iter();
     let copy: Vec<_> = copy
-        .map(|(field, (stamp, record))| (field, stamp, record))
+        .map(|(field, (token, record))| (field, token, record))
         .collect();
     case.same("the number of those who stay", copy.len(), PATCHES);
     case.same("the map", read.entries, copy);
@@ -186,12 +186,12 @@ pub(super) async fn a_copy_kept_by_patches_is_the_map<T: Topics>(case: &Case<T>)
 
 /// Changes `subject`, and checks that this is the next notice of it that `node` hears.
 async fn check_is_first<T: Topics>(case: &Case<T>, node: &Node<T>, subject: &Subject) {
-    let (somebody, stamp) = (case.session(), case.here.stamp(7));
+    let (somebody, token) = (case.session(), case.here.token(7));
     let record = member(somebody, "somebody");
     case.here
-        .does(subject, &[put(somebody, stamp, &record)])
+        .does(subject, &[put(somebody, token, &record)])
         .await;
-    let changes = [is_there(somebody, stamp, &record)];
+    let changes = [is_there(somebody, token, &record)];
     node.check_patch(subject, &changes).await;
 }
 
@@ -204,7 +204,7 @@ async fn check_is_not_heard<T: Topics>(case: &Case<T>, node: &Node<T>, subject: 
         let somebody = case.session();
         let puts = [put(
             somebody,
-            case.here.stamp(7),
+            case.here.token(7),
             &member(somebody, "somebody"),
         )];
         case.here.does(subject, &puts).await;

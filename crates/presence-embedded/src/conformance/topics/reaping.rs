@@ -4,12 +4,12 @@ use std::slice::from_ref;
 use std::sync::Arc;
 
 use presence_core::Reason;
-use presence_core::cluster::{Field, Incarnation, Op, Record, Stamp, Subject, Write};
+use presence_core::cluster::{FencingToken, Field, Incarnation, Op, Record, Subject, Write};
 use presence_core::ports::Topics;
 use tokio::task::JoinSet;
 
 use super::case::Case;
-use super::make::{cut, entry, is_gone, member, profile, put};
+use super::make::{entry, is_gone, member, profile, put, remove};
 use super::node::{REAPS_MAX, says_the_same};
 
 /// In how many maps a dead node has entries: more than any store cleans in one step.
@@ -37,7 +37,7 @@ pub(super) async fn reaping_removes_the_entries_of_one_incarnation_only<T: Topic
             let session = case.session();
             put(
                 session,
-                Stamp::of_session(1, who, 1),
+                FencingToken::of_session(1, who, 1),
                 &entry(&subject, session, "x"),
             )
         };
@@ -49,16 +49,16 @@ pub(super) async fn reaping_removes_the_entries_of_one_incarnation_only<T: Topic
         }
         write(case, &subject, dead, &[put_of(dead), put_of(dead)]).await;
         if let Subject::User(user) = &subject {
-            // Its stamp looks like one of a session, and is none.
+            // Its token looks like one of a session, and is none.
             let op = Op::put(
                 Field::Profile,
-                Stamp::of_session(1, dead, 1),
+                FencingToken::of_session(1, dead, 1),
                 Record::Profile(Arc::new(profile(user, 1))),
             );
             write(case, &subject, dead, from_ref(&op)).await;
             left.push(op);
         }
-        case.there.condemn(dead).await;
+        case.there.mark_dead(dead).await;
         case.there.reap(dead).await;
         case.there.check_entries(&subject, &left).await;
     }
@@ -70,9 +70,9 @@ pub(super) async fn reaping_leaves_what_a_newer_connection_has_taken_over<T: Top
 ) {
     let (room, dead) = (case.place(), case.here.me);
     let [ann, bob] = [(); 2].map(|()| case.session());
-    let first = [ann, bob].map(|it| put(it, case.here.stamp(1), &member(it, "first")));
+    let first = [ann, bob].map(|it| put(it, case.here.token(1), &member(it, "first")));
     case.here.does(&room, &first).await;
-    let taken = [put(ann, case.there.stamp(2), &member(ann, "second"))];
+    let taken = [put(ann, case.there.token(2), &member(ann, "second"))];
     case.there.does(&room, &taken).await;
     case.there.reap(dead).await;
     case.there.check_entries(&room, &taken).await;
@@ -81,7 +81,7 @@ pub(super) async fn reaping_leaves_what_a_newer_connection_has_taken_over<T: Top
 pub(super) async fn reaping_is_told_as_a_lost_node<T: Topics>(case: &Case<T>) {
     let (room, dead) = (case.place(), case.here.me);
     let sessions = [(); 3].map(|()| case.session());
-    let puts = sessions.map(|it| put(it, case.here.stamp(1), &member(it, "x")));
+    let puts = sessions.map(|it| put(it, case.here.token(1), &member(it, "x")));
     case.here.does(&room, &puts).await;
     let mut version = case.there.read(&room).await.clock.map(|it| it.version);
     case.there.follow(from_ref(&room)).await;
@@ -145,25 +145,25 @@ pub(super) async fn nodes_may_reap_at_the_same_time<T: Topics>(case: &Case<T>) {
 pub(super) async fn reaping_one_that_has_nothing_ends<T: Topics>(case: &Case<T>) {
     case.here.reap(case.stranger()).await;
     // It has written, and nothing is left of it.
-    let (room, ann, stamp) = (case.place(), case.session(), case.here.stamp(1));
+    let (room, ann, token) = (case.place(), case.session(), case.here.token(1));
     case.here
-        .does(&room, &[put(ann, stamp, &member(ann, "Ann"))])
+        .does(&room, &[put(ann, token, &member(ann, "Ann"))])
         .await;
-    case.here.does(&room, &[cut(ann, stamp)]).await;
+    case.here.does(&room, &[remove(ann, token)]).await;
     case.here.reap(case.here.me).await;
 }
 
 /// The suite claims a last write here although an entry remains: nothing else could show that the store has removed
 /// its own note.
 pub(super) async fn what_was_a_last_write_is_not_looked_at_when_reaping<T: Topics>(case: &Case<T>) {
-    let (dead, stamp) = (case.here.me, case.here.stamp(1));
+    let (dead, token) = (case.here.me, case.here.token(1));
     let other = Incarnation {
         generation: 2,
         ..dead
     };
     let [ann, bob] = [(); 2].map(|()| case.session());
     let [by_itself, by_another] = [case.place(), case.place()];
-    let put_ann = put(ann, stamp, &member(ann, "Ann"));
+    let put_ann = put(ann, token, &member(ann, "Ann"));
     let last = |subject: &Subject, by, ops: &[Op]| Write {
         subject: subject.clone(),
         by,
@@ -174,30 +174,30 @@ pub(super) async fn what_was_a_last_write_is_not_looked_at_when_reaping<T: Topic
     case.here.does(&by_itself, from_ref(&put_ann)).await;
     case.here.write_as(last(&by_itself, dead, &[])).await;
     case.here.does(&by_another, from_ref(&put_ann)).await;
-    let cut_bob = cut(bob, Stamp::of_session(1, other, 1));
+    let remove_bob = remove(bob, FencingToken::of_session(1, other, 1));
     case.here
-        .write_as(last(&by_another, other, &[cut_bob]))
+        .write_as(last(&by_another, other, &[remove_bob]))
         .await;
     case.there.reap(dead).await;
     case.there
         .check_entries(&by_itself, from_ref(&put_ann))
         .await;
     case.there.check_entries(&by_another, &[]).await;
-    case.here.does(&by_itself, &[cut(ann, stamp)]).await;
+    case.here.does(&by_itself, &[remove(ann, token)]).await;
 }
 
 pub(super) async fn a_writer_that_comes_back_after_its_last_write_is_reaped<T: Topics>(
     case: &Case<T>,
 ) {
-    let (room, dead, stamp) = (case.place(), case.here.me, case.here.stamp(1));
+    let (room, dead, token) = (case.place(), case.here.me, case.here.token(1));
     let ann = case.session();
-    let put_ann = put(ann, stamp, &member(ann, "Ann"));
+    let put_ann = put(ann, token, &member(ann, "Ann"));
     for _ in 0..2 {
         case.here.does(&room, from_ref(&put_ann)).await;
         let last = Write {
             subject: room.clone(),
             by: dead,
-            ops: vec![cut(ann, stamp)],
+            ops: vec![remove(ann, token)],
             is_last: true,
             until: None,
         };
@@ -223,12 +223,12 @@ async fn write<T: Topics>(case: &Case<T>, subject: &Subject, by: Incarnation, op
 
 /// Puts an entry into each of [`MAPS`] maps.
 async fn in_many_maps<T: Topics>(case: &Case<T>) -> Vec<Subject> {
-    let (ann, stamp) = (case.session(), case.here.stamp(1));
+    let (ann, token) = (case.session(), case.here.token(1));
     let rooms: Vec<Subject> = (0..MAPS).map(|_| case.place()).collect();
     let writes = rooms.iter().map(|room| Write {
         subject: room.clone(),
         by: case.here.me,
-        ops: vec![put(ann, stamp, &member(ann, "Ann"))],
+        ops: vec![put(ann, token, &member(ann, "Ann"))],
         is_last: false,
         until: None,
     });

@@ -23,15 +23,15 @@ pub(super) async fn profiles_are_read_as_they_were_written<T: Topics>(case: &Cas
     ];
     for chosen in choices {
         check_profile(case, |it| it.status.chosen = chosen).await;
-        let veil = Status {
+        let public_status = Status {
             chosen,
             ..Status::default()
         };
-        check_profile(case, |it| it.veil = Some(veil)).await;
+        check_profile(case, |it| it.public_status = Some(public_status)).await;
     }
     check_profile(case, |_| {}).await;
     check_profile(case, |it| *it = Profile::new(it.user.clone())).await;
-    check_profile(case, |it| it.veil = None).await;
+    check_profile(case, |it| it.public_status = None).await;
     check_profile(case, |it| it.last_seen = None).await;
     check_profile(case, |it| it.last_seen = Some(at(0))).await;
     check_profile(case, |it| it.status.expires_at = Some(at(1))).await;
@@ -56,7 +56,7 @@ async fn check_profile<T: Topics>(case: &Case<T>, change: impl FnOnce(&mut Profi
     let subject = Subject::User(profile.user.clone());
     let op = Op::put(
         Field::Profile,
-        case.here.stamp(1),
+        case.here.token(1),
         Record::Profile(Arc::new(profile)),
     );
     check(case, &subject, op).await;
@@ -66,9 +66,9 @@ pub(super) async fn sessions_are_read_as_they_were_written<T: Topics>(case: &Cas
     for activity in [Activity::Hidden, Activity::Idle, Activity::Active] {
         check_session(case, |it| it.activity = activity).await;
     }
-    for (acted, is_active) in [(false, true), (true, false)] {
+    for (by_service, is_active) in [(false, true), (true, false)] {
         check_session(case, |it| {
-            (it.acted, it.is_active) = (acted, is_active);
+            (it.by_service, it.is_active) = (by_service, is_active);
         })
         .await;
     }
@@ -89,7 +89,7 @@ async fn check_session<T: Topics>(case: &Case<T>, change: impl FnOnce(&mut Sessi
     let mut record = session(1_700_000_000_789, 2);
     change(&mut record);
     let record = Record::Session(Arc::new(record));
-    let op = put(case.session(), case.here.stamp(1), &record);
+    let op = put(case.session(), case.here.token(1), &record);
     check(case, &case.user(), op).await;
 }
 
@@ -129,7 +129,7 @@ pub(super) async fn members_are_read_as_they_were_written<T: Topics>(case: &Case
     check_member(case, |it| it.look_revision = NUMBER_MAX).await;
     for number in [0, 1, u128::from(u64::MAX) + 1, u128::MAX] {
         let session = SessionId::from_u128(number);
-        let op = put(session, case.here.stamp(1), &member(session, "Ann"));
+        let op = put(session, case.here.token(1), &member(session, "Ann"));
         check(case, &case.place(), op).await;
     }
 }
@@ -182,24 +182,24 @@ pub(super) async fn patches_carry_records_as_they_were_written<T: Topics>(case: 
     let name = make::user(&format!("user:{:016x}", case.random()));
     let (user, room) = (Subject::User(name.clone()), case.place());
     case.there.follow(&[user.clone(), room.clone()]).await;
-    let (ann, stamp) = (case.session(), case.here.stamp(1));
+    let (ann, token) = (case.session(), case.here.token(1));
     let whole = Record::Profile(Arc::new(profile(&name, 7)));
     let session = Record::Session(Arc::new(session(FAR_MS, 100)));
     let puts = [
-        Op::put(Field::Profile, stamp, whole.clone()),
-        put(ann, stamp, &session),
+        Op::put(Field::Profile, token, whole.clone()),
+        put(ann, token, &session),
     ];
     case.here.does(&user, &puts).await;
     let of_user = Change {
         field: Field::Profile,
-        entry: Ok((stamp, whole)),
+        entry: Ok((token, whole)),
     };
-    let changes = [of_user, is_there(ann, stamp, &session)];
+    let changes = [of_user, is_there(ann, token, &session)];
     case.there.check_patch(&user, &changes).await;
 
     let member = member(ann, "Zoë 🎯");
-    case.here.does(&room, &[put(ann, stamp, &member)]).await;
-    let changes = [is_there(ann, stamp, &member)];
+    case.here.does(&room, &[put(ann, token, &member)]).await;
+    let changes = [is_there(ann, token, &member)];
     case.there.check_patch(&room, &changes).await;
 }
 
@@ -209,7 +209,7 @@ async fn check_member<T: Topics>(case: &Case<T>, change: impl FnOnce(&mut Member
         unreachable!("it is a member");
     };
     change(Arc::make_mut(&mut it));
-    let op = put(session, case.here.stamp(1), &Record::Member(it));
+    let op = put(session, case.here.token(1), &Record::Member(it));
     check(case, &case.place(), op).await;
 }
 

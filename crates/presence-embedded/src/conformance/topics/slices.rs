@@ -7,29 +7,32 @@ use presence_core::ports::{Topics, Written};
 use presence_core::{ChannelId, Reason, Topic, UserId, WorkspaceId};
 
 use super::case::Case;
-use super::make::{cut, entry, is_gone, member, put, user};
-use super::node::stamps;
+use super::make::{entry, is_gone, member, put, remove, user};
+use super::node::tokens;
 
-/// How many subjects one call asks for: enough to be in most shards, and several in some.
+/// How many subjects one call asks for: enough to be in most partitions, and several in some.
 const SUBJECTS: usize = 500;
 
 pub(super) async fn answers_are_in_the_order_of_the_questions<T: Topics>(case: &Case<T>) {
     let subjects: Vec<Subject> = (0..SUBJECTS).map(|_| case.place()).collect();
-    let shards: BTreeSet<u16> = subjects.iter().map(Subject::shard).collect();
-    case.holds(shards.len() > 100, "the suite itself asks too few shards");
+    let partitions: BTreeSet<u16> = subjects.iter().map(Subject::partition).collect();
+    case.holds(
+        partitions.len() > 100,
+        "the suite itself asks too few partitions",
+    );
     let ann = case.session();
     let write = |n: usize, epoch: u32| Write {
         subject: subjects[n].clone(),
         by: case.here.me,
         ops: vec![put(
             ann,
-            case.here.stamp(epoch),
+            case.here.token(epoch),
             &member(ann, &format!("room {n}")),
         )],
         is_last: false,
         until: None,
     };
-    // Every third of them has an entry with a newer stamp already, and each has another.
+    // Every third of them has an entry with a newer token already, and each has another.
     let thirds = (0..SUBJECTS).step_by(3);
     let newer: Vec<Write> = thirds.map(|n| write(n, 10 + n as u32)).collect();
     let written = case.there.write_all(&newer).await;
@@ -40,10 +43,10 @@ pub(super) async fn answers_are_in_the_order_of_the_questions<T: Topics>(case: &
     let written = case.here.write_all(&older).await;
     case.same("the number of outcomes", written.len(), SUBJECTS);
     for (n, written) in written.into_iter().enumerate() {
-        let in_the_way = (n % 3 == 0).then(|| case.here.stamp(10 + n as u32));
-        let meant = in_the_way.map(|stamp| (Field::Session(ann), stamp));
+        let in_the_way = (n % 3 == 0).then(|| case.here.token(10 + n as u32));
+        let meant = in_the_way.map(|token| (Field::Session(ann), token));
         let what = format!("what was refused of write {n}");
-        let refused = stamps(written.refused);
+        let refused = tokens(written.refused);
         case.same(&what, refused, meant.into_iter().collect());
     }
 
@@ -70,13 +73,13 @@ pub(super) async fn empty_slices_are_fine<T: Topics>(case: &Case<T>) {
     case.same("no maps", case.here.read_all(&[]).await, vec![]);
     case.here.follow(&[]).await;
     case.here.link.unfollow(&[]).await;
-    case.here.link.murmur(&[]).await;
+    case.here.link.send_ephemeral(&[]).await;
     let room = case.place();
     case.here.does(&room, &[]).await;
-    case.here.murmur(&room, &[]).await;
+    case.here.send_ephemeral(&room, &[]).await;
     case.same("a map", case.here.read(&room).await.clock, None);
     case.here
-        .does(&room, &[cut(case.session(), case.here.stamp(1))])
+        .does(&room, &[remove(case.session(), case.here.token(1))])
         .await;
     case.same("a map", case.here.read(&room).await.clock, None);
 }
@@ -108,8 +111,8 @@ pub(super) async fn subjects_are_told_apart_by_kind_and_every_character<T: Topic
         subjects.push(workspace(&long(WorkspaceId::BYTES_MAX, last)));
     }
     let ann = case.session();
-    let stamp = case.here.stamp(1);
-    let puts = |n: usize| [put(ann, stamp, &entry(&subjects[n], ann, &format!("{n}")))];
+    let token = case.here.token(1);
+    let puts = |n: usize| [put(ann, token, &entry(&subjects[n], ann, &format!("{n}")))];
     let writes = subjects.iter().enumerate().map(|(n, subject)| Write {
         subject: subject.clone(),
         by: case.here.me,
@@ -124,7 +127,7 @@ pub(super) async fn subjects_are_told_apart_by_kind_and_every_character<T: Topic
     // One heard under another's name would be out of turn.
     case.there.follow(&subjects).await;
     for subject in &subjects {
-        case.here.does(subject, &[cut(ann, stamp)]).await;
+        case.here.does(subject, &[remove(ann, token)]).await;
         let gone = is_gone(ann, Reason::Left);
         case.there.check_patch(subject, &[gone]).await;
     }
@@ -132,10 +135,10 @@ pub(super) async fn subjects_are_told_apart_by_kind_and_every_character<T: Topic
 
 fn channel(name: &str) -> Subject {
     let channel = ChannelId::new(name).expect("names here are made of good characters");
-    Subject::Place(Topic::Channel(channel))
+    Subject::Topic(Topic::Channel(channel))
 }
 
 fn workspace(name: &str) -> Subject {
     let workspace = WorkspaceId::new(name).expect("names here are made of good characters");
-    Subject::Place(Topic::Workspace(workspace))
+    Subject::Topic(Topic::Workspace(workspace))
 }

@@ -1,11 +1,11 @@
 //! Clauses about the effect of a write.
 
-use presence_core::cluster::{Field, Guard, Op, Stamp, TopicMap};
+use presence_core::cluster::{FencingToken, Field, Guard, Op, TopicMap};
 use presence_core::ports::Topics;
 use presence_core::{Clock, SessionId, Timestamp};
 
 use super::case::Case;
-use super::make::{cut, member, put, showing};
+use super::make::{member, put, remove, showing};
 
 /// How many random writes the suite makes.
 const WRITES: u64 = 600;
@@ -22,7 +22,7 @@ pub(super) async fn a_subject_nobody_wrote_has_no_entries_and_no_version<T: Topi
 
 pub(super) async fn what_was_put_is_there_for_all<T: Topics>(case: &Case<T>) {
     let (room, ann) = (case.place(), case.session());
-    let puts = [put(ann, case.here.stamp(1), &member(ann, "Ann"))];
+    let puts = [put(ann, case.here.token(1), &member(ann, "Ann"))];
     case.here.does(&room, &puts).await;
     for node in [&case.here, &case.there] {
         node.check_entries(&room, &puts).await;
@@ -32,42 +32,42 @@ pub(super) async fn what_was_put_is_there_for_all<T: Topics>(case: &Case<T>) {
     case.same("the version for another node", there.clock, here.clock);
 }
 
-pub(super) async fn a_cut_removes_exactly_what_it_names<T: Topics>(case: &Case<T>) {
-    let (room, stamp) = (case.place(), case.here.stamp(1));
+pub(super) async fn a_removal_removes_exactly_what_it_names<T: Topics>(case: &Case<T>) {
+    let (room, token) = (case.place(), case.here.token(1));
     let [ann, bob, cid] = [(); 3].map(|()| case.session());
-    let puts = [ann, bob, cid].map(|it| put(it, stamp, &member(it, "somebody")));
+    let puts = [ann, bob, cid].map(|it| put(it, token, &member(it, "somebody")));
     case.here.does(&room, &puts).await;
-    case.here.does(&room, &[cut(bob, stamp)]).await;
+    case.here.does(&room, &[remove(bob, token)]).await;
     let left = [puts[0].clone(), puts[2].clone()];
     case.there.check_entries(&room, &left).await;
     case.here
-        .does(&room, &[cut(ann, stamp), cut(cid, stamp)])
+        .does(&room, &[remove(ann, token), remove(cid, token)])
         .await;
     let read = case.there.read(&room).await;
     case.same("the version of an emptied map", read.clock, None);
     case.same("the entries of an emptied map", read.entries, vec![]);
     // The fence has outlived the entry: an older connection may not put it.
-    let older = [put(ann, case.there.stamp(0), &member(ann, "Ann"))];
+    let older = [put(ann, case.there.token(0), &member(ann, "Ann"))];
     let refused = case.there.write(&room, &older).await;
     case.same(
         "what was refused",
         refused,
-        vec![(Field::Session(ann), stamp)],
+        vec![(Field::Session(ann), token)],
     );
     case.here.check_entries(&room, &[]).await;
 }
 
 pub(super) async fn a_write_does_all_its_ops_in_order<T: Topics>(case: &Case<T>) {
     let room = case.place();
-    let [first, second] = [1, 2].map(|epoch| case.here.stamp(epoch));
+    let [first, second] = [1, 2].map(|epoch| case.here.token(epoch));
     let [ann, bob, cid] = [(); 3].map(|()| case.session());
     let ops = [
         put(ann, first, &member(ann, "first")),
         put(bob, first, &member(bob, "first")),
         put(cid, second, &member(cid, "second")),
         put(ann, second, &member(ann, "second")),
-        cut(bob, first),
-        cut(cid, second),
+        remove(bob, first),
+        remove(cid, second),
         put(cid, second, &member(cid, "again")),
     ];
     case.here.does(&room, &ops).await;
@@ -76,12 +76,12 @@ pub(super) async fn a_write_does_all_its_ops_in_order<T: Topics>(case: &Case<T>)
 }
 
 pub(super) async fn writing_it_again_changes_nothing<T: Topics>(case: &Case<T>) {
-    let (room, stamp) = (case.place(), case.here.stamp(1));
+    let (room, token) = (case.place(), case.here.token(1));
     let [ann, bob] = [(); 2].map(|()| case.session());
     let ops = [
-        put(ann, stamp, &member(ann, "Ann")),
-        cut(bob, stamp),
-        put(ann, stamp, &member(ann, "Ann")),
+        put(ann, token, &member(ann, "Ann")),
+        remove(bob, token),
+        put(ann, token, &member(ann, "Ann")),
     ];
     case.here.does(&room, &ops).await;
     let before = case.here.read(&room).await;
@@ -92,22 +92,22 @@ pub(super) async fn writing_it_again_changes_nothing<T: Topics>(case: &Case<T>) 
     }
 }
 
-pub(super) async fn the_same_stamp_with_another_record_replaces_it<T: Topics>(case: &Case<T>) {
-    let (room, stamp, ann) = (case.place(), case.here.stamp(1), case.session());
+pub(super) async fn the_same_token_with_another_record_replaces_it<T: Topics>(case: &Case<T>) {
+    let (room, token, ann) = (case.place(), case.here.token(1), case.session());
     for words in ["one", "two", "one"] {
-        let puts = [put(ann, stamp, &member(ann, words))];
+        let puts = [put(ann, token, &member(ann, words))];
         case.here.does(&room, &puts).await;
         case.there.check_entries(&room, &puts).await;
     }
 }
 
 pub(super) async fn an_emptied_map_begins_anew<T: Topics>(case: &Case<T>) {
-    let (room, stamp, ann) = (case.place(), case.here.stamp(1), case.session());
+    let (room, token, ann) = (case.place(), case.here.token(1), case.session());
     let record = member(ann, "Ann");
     case.there.follow(std::slice::from_ref(&room)).await;
     let mut before: Option<Clock> = None;
     for _ in 0..3 {
-        case.here.does(&room, &[put(ann, stamp, &record)]).await;
+        case.here.does(&room, &[put(ann, token, &record)]).await;
         let come = case.there.hear_patch(&room).await;
         case.same("the version before a map's first", come.from, 0);
         case.same(
@@ -125,7 +125,7 @@ pub(super) async fn an_emptied_map_begins_anew<T: Topics>(case: &Case<T>) {
                 "a map that was empty goes on with its old epoch",
             );
         }
-        case.here.does(&room, &[cut(ann, stamp)]).await;
+        case.here.does(&room, &[remove(ann, token)]).await;
         let gone = case.there.hear_patch(&room).await;
         case.same("the version before", gone.from, come.clock.version);
         case.same("the epoch of its end", gone.clock.epoch, come.clock.epoch);
@@ -182,7 +182,7 @@ fn made_up<T: Topics>(case: &Case<T>, sessions: &[SessionId]) -> Op {
     let random = case.random();
     let draw = |shift: u32, count: u64| (random >> shift) % count;
     let session = sessions[draw(0, sessions.len() as u64) as usize];
-    let stamp = Stamp {
+    let token = FencingToken {
         epoch: 9 + draw(8, 3),
         owner: case.here.me.node ^ draw(16, 2),
         order: 9 + draw(24, 2),
@@ -192,21 +192,21 @@ fn made_up<T: Topics>(case: &Case<T>, sessions: &[SessionId]) -> Op {
     let record = showing(session, ["one", "two"][draw(40, 2) as usize], profile);
     let guard = match draw(44, 4) {
         0 => Guard::Replaces(None),
-        1 => Guard::Replaces(Some(Stamp {
+        1 => Guard::Replaces(Some(FencingToken {
             epoch: 9 + draw(10, 3),
-            ..stamp
+            ..token
         })),
         _ => Guard::Newer,
     };
     match draw(32, 6) {
-        0 | 1 => cut(session, stamp),
+        0 | 1 => remove(session, token),
         2 => Op::Hide {
             field,
             profile: 3 + draw(52, 3),
         },
         _ => Op::Put {
             field,
-            stamp,
+            token,
             record,
             guard,
             profile,

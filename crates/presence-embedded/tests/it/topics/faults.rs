@@ -8,7 +8,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Field, Incarnation, Murmur, Op, Record, SHARDS, SessionRecord, Stamp, Subject, Write,
+    Ephemeral, FencingToken, Field, Incarnation, Op, PARTITIONS, Record, SessionRecord, Subject,
+    Write,
 };
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::users::Activity;
@@ -41,10 +42,11 @@ async fn while_the_store_is_away_every_call_fails_and_nothing_is_done() {
     assert!(here.follow(from_ref(&hall)).await[0].is_ok());
     assert_eq!(heard(&there).await, []);
     assert_eq!(heard(&here).await, []);
-    here.murmur(&[(room.clone(), vec![Murmur::Kicked])]).await;
+    here.send_ephemeral(&[(room.clone(), vec![Ephemeral::Kicked])])
+        .await;
     assert_eq!(
         heard(&there).await,
-        [Notice::Murmured(room, vec![Murmur::Kicked])]
+        [Notice::Ephemeral(room, vec![Ephemeral::Kicked])]
     );
 }
 
@@ -60,7 +62,7 @@ async fn a_node_that_is_cut_off_misses_what_others_do_and_is_told_so() {
     tell(&here, &room).await;
     there.set_away(false);
 
-    let all: Vec<_> = (0..SHARDS).map(Notice::Forgot).collect();
+    let all: Vec<_> = (0..PARTITIONS).map(Notice::Forgot).collect();
     assert_eq!(heard(&there).await, all);
     tell(&here, &room).await;
     assert_eq!(heard(&there).await.len(), 1);
@@ -96,7 +98,7 @@ async fn a_node_that_hears_nothing_is_told_once_what_it_forgot() {
     let store = TopicMemory::new();
     let (here, there) = (store.connect(), store.connect());
     let [room, hall] = [room("room"), room("hall")];
-    assert_ne!(room.shard(), hall.shard());
+    assert_ne!(room.partition(), hall.partition());
     there.follow(&[room.clone(), hall.clone()]).await;
     for _ in 0..NOTICES_MAX {
         tell(&here, &room).await;
@@ -105,14 +107,14 @@ async fn a_node_that_hears_nothing_is_told_once_what_it_forgot() {
         tell(&here, &room).await;
         tell(&here, &hall).await;
     }
-    // Room has been made, but that shard will be compared anyway.
-    assert_ne!(there.next().await, Notice::Forgot(room.shard()));
+    // Room has been made, but that partition will be compared anyway.
+    assert_ne!(there.next().await, Notice::Forgot(room.partition()));
     tell(&here, &room).await;
 
     let heard_all = heard(&there).await;
     let kept = NOTICES_MAX - 1;
     assert_eq!(heard_all.len(), kept + 2);
-    let forgotten = [room.shard(), hall.shard()].map(Notice::Forgot);
+    let forgotten = [room.partition(), hall.partition()].map(Notice::Forgot);
     assert_eq!(heard_all[kept..], forgotten);
     tell(&here, &room).await;
     assert_eq!(heard(&there).await.len(), 1);
@@ -161,7 +163,7 @@ async fn nobody_who_waits_sleeps_through_a_notice() {
         tell(&link, &room).await;
     }
     for it in waiting.into_iter().skip(1) {
-        assert!(matches!(it.await.unwrap(), Notice::Murmured(..)));
+        assert!(matches!(it.await.unwrap(), Notice::Ephemeral(..)));
     }
 }
 
@@ -181,7 +183,8 @@ async fn check_away(link: &TopicLink, room: &Subject) {
     }
     assert!(is_away(link.read(subjects).await.remove(0).unwrap_err()));
     assert!(is_away(link.follow(subjects).await.remove(0).unwrap_err()));
-    link.murmur(&[(room.clone(), vec![Murmur::Kicked])]).await;
+    link.send_ephemeral(&[(room.clone(), vec![Ephemeral::Kicked])])
+        .await;
     assert!(is_away(link.compare().await.unwrap_err()));
     let ttl = Duration::from_secs(1);
     assert!(is_away(
@@ -189,7 +192,7 @@ async fn check_away(link: &TopicLink, room: &Subject) {
             .await
             .unwrap_err()
     ));
-    assert!(is_away(link.condemn(ME).await.unwrap_err()));
+    assert!(is_away(link.mark_dead(ME).await.unwrap_err()));
     assert!(is_away(link.reap(ME).await.unwrap_err()));
     assert!(is_away(link.forget(ME).await.unwrap_err()));
     assert!(is_away(link.secret([0; 32]).await.unwrap_err()));
@@ -211,14 +214,14 @@ async fn heard(link: &TopicLink) -> Vec<Notice> {
 }
 
 async fn tell(link: &TopicLink, subject: &Subject) {
-    let murmurs = (subject.clone(), vec![Murmur::Kicked]);
-    link.murmur(&[murmurs]).await;
+    let ephemerals = (subject.clone(), vec![Ephemeral::Kicked]);
+    link.send_ephemeral(&[ephemerals]).await;
 }
 
 fn put() -> Op {
     let record = SessionRecord {
         device: DeviceId::new("web:1").unwrap(),
-        acted: false,
+        by_service: false,
         activity: Activity::Active,
         is_active: true,
         heard_at: Timestamp::from_millis(1),
@@ -227,11 +230,11 @@ fn put() -> Op {
     };
     Op::put(
         Field::Session(SessionId::from_u128(1)),
-        Stamp::of_session(1, ME, 1),
+        FencingToken::of_session(1, ME, 1),
         Record::Session(Arc::new(record)),
     )
 }
 
 fn room(name: &str) -> Subject {
-    Subject::Place(Topic::Channel(ChannelId::new(name).unwrap()))
+    Subject::Topic(Topic::Channel(ChannelId::new(name).unwrap()))
 }

@@ -71,19 +71,19 @@ macro_rules! caught {
 caught! {
     late_puts_that_win_are_caught: LatePutsWin, "a_late_put_of_an_older_connection_is_refused";
     epochs_compared_as_texts_are_caught: EpochsAreTexts, "a_late_put_of_an_older_connection_is_refused";
-    refusals_without_a_word_are_caught: RefusalsUntold, "a_cut_removes_exactly_what_it_names";
-    refusals_with_another_stamp_are_caught: RefusalsWithOwnStamp, "a_cut_removes_exactly_what_it_names";
+    refusals_without_a_word_are_caught: RefusalsUntold, "a_removal_removes_exactly_what_it_names";
+    refusals_with_another_token_are_caught: RefusalsWithOwnToken, "a_removal_removes_exactly_what_it_names";
     late_leaves_that_win_are_caught: LateLeavesWin, "a_late_leave_of_an_older_connection_does_nothing";
-    leaves_of_nothing_but_the_same_stamp_are_caught: ExactLeavesOnly, "a_late_leave_of_an_older_connection_does_nothing";
+    leaves_of_nothing_but_the_same_token_are_caught: ExactLeavesOnly, "a_late_leave_of_an_older_connection_does_nothing";
     the_last_of_one_epoch_winning_is_caught: LastOfOneEpochWins, "of_two_nodes_that_begin_one_epoch_the_first_has_it";
     a_condition_that_is_ignored_is_caught: ConditionsIgnored, "what_was_read_is_replaced_and_nothing_else";
-    a_fence_that_is_forgotten_is_caught: FencesForgotten, "a_cut_removes_exactly_what_it_names";
+    a_fence_that_is_forgotten_is_caught: FencesForgotten, "a_removal_removes_exactly_what_it_names";
     hiding_that_is_forgotten_is_caught: HidingForgotten, "who_hides_is_not_put_by_who_has_not_heard_of_it";
     a_deadline_that_is_ignored_is_caught: DeadlinesIgnored, "a_write_after_its_deadline_does_nothing";
     an_older_generation_winning_is_caught: OlderGenerationsWin, "an_older_generation_is_refused";
     nodes_as_floating_point_numbers_are_caught: NodesAreFloats, "nodes_are_told_apart_by_every_bit";
     a_refusal_that_ends_the_write_is_caught: RefusalsEndTheWrite, "nodes_are_told_apart_by_every_bit";
-    doing_the_first_op_only_is_caught: FirstOpOnly, "a_cut_removes_exactly_what_it_names";
+    doing_the_first_op_only_is_caught: FirstOpOnly, "a_removal_removes_exactly_what_it_names";
     doing_ops_in_another_order_is_caught: OpsBackwards, "a_write_does_all_its_ops_in_order";
     a_repetition_that_changes_is_caught: RepetitionsChange, "writing_it_again_changes_nothing";
     an_epoch_that_stays_is_caught: EpochStays, "goes on with its old epoch";
@@ -95,7 +95,7 @@ caught! {
     names_without_case_are_caught: NamesWithoutCase, "subjects_are_told_apart_by_kind_and_every_character";
     places_of_one_kind_are_caught: PlacesOfOneKind, "subjects_are_told_apart_by_kind_and_every_character";
 
-    a_lost_veil_is_caught: VeilsLost, "profiles_are_read_as_they_were_written";
+    a_lost_public_status_is_caught: PublicStatusesLost, "profiles_are_read_as_they_were_written";
     lost_stays_are_caught: StaysLost, "sessions_are_read_as_they_were_written";
     lost_words_are_caught: WordsLost, "members_are_read_as_they_were_written";
     a_meta_written_anew_is_caught: MetasWrittenAnew, "metas_of_all_scripts_and_full_length_are_kept";
@@ -110,8 +110,8 @@ caught! {
     following_that_is_counted_is_caught: FollowingCounted, "following_twice_is_following_once";
     following_for_ever_is_caught: NeverUnfollowed, "following_twice_is_following_once";
     unfollowing_for_all_is_caught: UnfollowedForAll, "each_node_follows_for_itself";
-    murmurs_cut_short_are_caught: LastMurmurOnly, "murmurs_are_heard_as_they_were_told";
-    murmurs_to_the_wrong_ones_are_caught: MurmursToAll, "murmurs_go_to_followers_of_their_subject_only";
+    ephemeral_messages_cut_short_are_caught: LastEphemeralOnly, "ephemeral_messages_are_heard_as_they_were_told";
+    ephemeral_messages_to_the_wrong_ones_are_caught: EphemeralsToAll, "ephemeral_messages_go_to_followers_of_their_subject_only";
 
     silent_comparisons_are_caught: ComparisonsSilent, "comparing_tells_the_versions_of_what_is_followed_and_has_changed";
     comparisons_with_old_versions_are_caught: ComparisonsOld, "comparing_tells_the_versions_of_what_is_followed_and_has_changed";
@@ -119,10 +119,10 @@ caught! {
     comparisons_of_what_was_followed_are_caught: ComparisonsOfUnfollowed, "comparing_does_not_tell_what_is_not_followed";
 
     a_lapsed_lease_that_is_new_is_caught: LapsedIsNew, "a_lapsed_lease_goes_on_when_it_is_renewed";
-    a_running_lease_that_is_condemned_is_caught: RunningCondemned, "a_running_lease_is_not_condemned";
-    dead_nodes_revived_are_caught: DeadRevived, "a_lapsed_lease_is_condemned_for_ever";
-    sparing_unknown_nodes_is_caught: UnknownSpared, "an_incarnation_nobody_knows_can_be_condemned";
-    condemning_all_generations_is_caught: GenerationsCondemned, "the_next_generation_of_a_dead_node_lives";
+    a_running_lease_that_is_marked_dead_is_caught: RunningMarkedDead, "a_running_lease_is_not_marked_dead";
+    dead_nodes_revived_are_caught: DeadRevived, "a_lapsed_lease_is_marked_dead_for_ever";
+    sparing_unknown_nodes_is_caught: UnknownSpared, "an_incarnation_nobody_knows_can_be_marked_dead";
+    marking_all_generations_dead_is_caught: GenerationsMarkedDead, "the_next_generation_of_a_dead_node_lives";
     nameless_leases_are_caught: LeasesNameless, "leases_are_listed_with_their_names";
     leases_that_are_not_listed_are_caught: OwnLeaseOnly, "leases_are_listed_with_their_names";
     short_leases_are_caught: LeasesShort, "a_lease_is_new_and_then_goes_on";

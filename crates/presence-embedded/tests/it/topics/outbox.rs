@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use presence_core::Timestamp;
-use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
+use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
 use presence_embedded::{TopicLink, TopicMemory, conformance};
 
@@ -14,13 +14,13 @@ enum Fault {
     VersionsUntold,
     RowsLost,
     OldVersions,
-    SettledBlindly,
-    NeverSettled,
+    AcknowledgedBlindly,
+    NeverAcknowledged,
     OneQueue,
     AgeIgnored,
     NewestFirst,
     MaxIgnored,
-    FirstShardOnly,
+    FirstPartitionOnly,
 }
 
 struct Broken {
@@ -60,20 +60,20 @@ caught! {
     versions_that_are_not_told_are_caught: VersionsUntold, "a_write_says_which_version_it_made";
     rows_that_are_lost_are_caught: RowsLost, "what_is_due_leaves_a_row_with_its_version";
     rows_with_old_versions_are_caught: OldVersions, "what_is_due_leaves_a_row_with_its_version";
-    settling_what_is_newer_is_caught: SettledBlindly, "a_row_is_settled_unless_there_is_a_newer_one";
-    settling_nothing_is_caught: NeverSettled, "what_is_not_due_leaves_no_row";
+    acknowledging_what_is_newer_is_caught: AcknowledgedBlindly, "a_row_is_acknowledged_unless_there_is_a_newer_one";
+    acknowledging_nothing_is_caught: NeverAcknowledged, "what_is_not_due_leaves_no_row";
     a_single_queue_is_caught: OneQueue, "what_is_not_due_leaves_no_row";
     rows_that_are_due_at_once_are_caught: AgeIgnored, "a row is due before its time";
     the_newest_first_is_caught: NewestFirst, "the order of rows";
     more_rows_than_asked_for_are_caught: MaxIgnored, "the first 0 rows";
-    a_shard_that_is_passed_over_is_caught: FirstShardOnly, "each_shard_has_its_rows";
+    a_partition_that_is_passed_over_is_caught: FirstPartitionOnly, "each_partition_has_its_rows";
 }
 
 impl Outbox for Broken {
     async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Result<Vec<Row>, StoreError>> {
@@ -89,7 +89,7 @@ impl Outbox for Broken {
             Fault::MaxIgnored => usize::MAX,
             _ => max,
         };
-        let mut due = self.link.due(queue, shards, age, all).await;
+        let mut due = self.link.due(queue, partitions, age, all).await;
         for rows in due.iter_mut().flatten() {
             match self.fault {
                 Fault::RowsLost => rows.clear(),
@@ -98,21 +98,21 @@ impl Outbox for Broken {
                 _ => {}
             }
         }
-        if self.fault == Fault::FirstShardOnly {
+        if self.fault == Fault::FirstPartitionOnly {
             let others = due.iter_mut().skip(1);
             others.for_each(|it| *it = Ok(Vec::new()));
         }
         due
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
         let mut rows = rows.to_vec();
         match self.fault {
-            Fault::NeverSettled => return Ok(()),
-            Fault::SettledBlindly => rows.iter_mut().for_each(|it| it.version = u64::MAX),
+            Fault::NeverAcknowledged => return Ok(()),
+            Fault::AcknowledgedBlindly => rows.iter_mut().for_each(|it| it.version = u64::MAX),
             _ => {}
         }
-        self.link.settle(queue, &rows).await
+        self.link.acknowledge(queue, &rows).await
     }
 }
 
@@ -140,8 +140,8 @@ impl Topics for Broken {
         self.link.unfollow(subjects).await;
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
-        self.link.murmur(murmurs).await;
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
+        self.link.send_ephemeral(ephemerals).await;
     }
 
     async fn compare(&self) -> Result<(), StoreError> {
@@ -157,13 +157,13 @@ impl Topics for Broken {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
-        self.link.renew(me, name, ttl, settled_until).await
+        self.link.renew(me, name, ttl, stored_up_to).await
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
-        self.link.condemn(who).await
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
+        self.link.mark_dead(who).await
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {

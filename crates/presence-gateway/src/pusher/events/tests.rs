@@ -220,7 +220,7 @@ fn where_nobody_is_shown_there_is_a_count_at_most() {
             version: 1,
         },
         count: 12,
-        faces: vec![Arc::new(person("ann", &[""]))],
+        sample: vec![Arc::new(person("ann", &[""]))],
     };
     let [count] = &told(&summary("pusher/3/news"), "bob")[..] else {
         panic!("one frame");

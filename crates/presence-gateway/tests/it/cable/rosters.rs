@@ -240,7 +240,7 @@ async fn a_page_counts_people_not_tabs() {
 }
 
 #[tokio::test]
-async fn a_big_room_is_a_count_and_some_faces() {
+async fn a_big_room_is_a_count_and_a_sample() {
     let gateway = start(&[("PRESENCE_LISTED_MAX", "3"), ("PRESENCE_FACES_MAX", "3")]).await;
     let mut ann = Page::of(gateway.address(), "ann").await;
     ann.subscribes(&room(1)).await;

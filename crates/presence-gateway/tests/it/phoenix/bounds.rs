@@ -80,7 +80,7 @@ async fn a_frame_that_is_too_large_and_one_that_is_no_text_end_it() {
 }
 
 #[tokio::test]
-async fn a_big_room_is_told_by_its_number_and_some_faces() {
+async fn a_big_room_is_told_by_its_number_and_a_sample() {
     let gateway = start(&[("PRESENCE_LISTED_MAX", "3"), ("PRESENCE_FACES_MAX", "1")]).await;
     let mut pages = Vec::new();
     for user in ["a", "b", "c", "d"] {

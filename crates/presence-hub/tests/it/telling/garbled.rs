@@ -1,7 +1,7 @@
-//! A store of which part is not understood.
+//! A store of which partition is not understood.
 
 use presence_core::Timestamp;
-use presence_core::cluster::{Incarnation, Murmur, Snapshot, Subject, Write};
+use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::hooks::HookKind;
 use presence_core::ports::{
     Hooks, Known, Leases, Notice, Outbox, Queue, Queued, Row, StoreError, Tell, Telling, Topics,
@@ -20,9 +20,9 @@ async fn maps_that_nobody_understands_keep_nobody_waiting() {
     let link = Arc::new(cluster.store.connect());
     let profiles = cluster.profiles.clone();
     let a = Hub::join(Settings::default(), profiles, link, "a").await;
-    let part = Subject::User(user("ann")).shard();
+    let partition = Subject::User(user("ann")).partition();
     let names = (0..).map(|n| format!("garbled-{n}"));
-    let names = names.filter(|it| Subject::User(user(it)).shard() == part);
+    let names = names.filter(|it| Subject::User(user(it)).partition() == partition);
     let mut here = Vec::new();
     for name in names.take(GARBLED) {
         here.push(connect(&a, &name).await);
@@ -68,8 +68,8 @@ impl Topics for Garbled {
         self.0.unfollow(subjects).await;
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
-        self.0.murmur(murmurs).await;
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
+        self.0.send_ephemeral(ephemerals).await;
     }
 
     async fn compare(&self) -> Result<(), StoreError> {
@@ -85,13 +85,13 @@ impl Topics for Garbled {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
-        self.0.renew(me, name, ttl, settled_until).await
+        self.0.renew(me, name, ttl, stored_up_to).await
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
-        self.0.condemn(who).await
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
+        self.0.mark_dead(who).await
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
@@ -111,15 +111,15 @@ impl Outbox for Garbled {
     async fn due(
         &self,
         queue: Queue,
-        shards: &[u16],
+        partitions: &[u16],
         age: Duration,
         max: usize,
     ) -> Vec<Result<Vec<Row>, StoreError>> {
-        self.0.due(queue, shards, age, max).await
+        self.0.due(queue, partitions, age, max).await
     }
 
-    async fn settle(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
-        self.0.settle(queue, rows).await
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+        self.0.acknowledge(queue, rows).await
     }
 }
 
@@ -132,12 +132,17 @@ impl Hooks for Garbled {
         self.0.tell(tellings).await
     }
 
-    async fn doubt(&self, shard: u16, cursor: u64, max: usize) -> Result<Option<u64>, StoreError> {
-        self.0.doubt(shard, cursor, max).await
+    async fn audit(
+        &self,
+        partition: u16,
+        cursor: u64,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError> {
+        self.0.audit(partition, cursor, max).await
     }
 
-    async fn waiting(&self, shards: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
-        self.0.waiting(shards, max).await
+    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        self.0.waiting(partitions, max).await
     }
 
     async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {

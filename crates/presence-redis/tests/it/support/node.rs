@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Change, Field, Incarnation, Op, Record, SHARDS, SessionRecord, Stamp, Stay, Subject, Write,
+    Change, FencingToken, Field, Incarnation, Op, PARTITIONS, Record, SessionRecord, Stay, Subject,
+    Write,
 };
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::users::Activity;
@@ -56,7 +57,7 @@ impl Node {
     pub(crate) fn change_with(&self, subject: &Subject, places: Vec<Stay>) -> Write {
         let session = SessionRecord {
             device: DeviceId::new("web:abc").unwrap(),
-            acted: false,
+            by_service: false,
             activity: Activity::Active,
             is_active: true,
             heard_at: Timestamp::from_millis(CHANGES.fetch_add(1, Ordering::Relaxed).into()),
@@ -68,7 +69,7 @@ impl Node {
             by: self.me,
             ops: vec![Op::put(
                 Field::Session(SessionId::from_u128(self.me.node.into())),
-                Stamp::of_session(1, self.me, 1),
+                FencingToken::of_session(1, self.me, 1),
                 Record::Session(Arc::new(session)),
             )],
             is_last: false,
@@ -112,8 +113,8 @@ impl Node {
             let Ok(notice) = timeout_at(deadline, self.topics.next()).await else {
                 panic!("{what} was not heard in {PATIENCE:?}");
             };
-            if let Notice::Forgot(shard) = notice {
-                self.forgotten.lock().unwrap().insert(shard);
+            if let Notice::Forgot(partition) = notice {
+                self.forgotten.lock().unwrap().insert(partition);
             }
             if let Some(picked) = pick(&notice) {
                 return picked;
@@ -129,14 +130,17 @@ impl Node {
         self.hear(&format!("a patch of {of}"), is_it).await;
     }
 
-    /// Waits until it is told that `shard` is to be compared, unless it was since this was last asked.
-    pub(crate) async fn hear_forgot(&self, shard: u16) {
-        if !self.forgotten.lock().unwrap().contains(&shard) {
-            let is_it = |notice: &Notice| (*notice == Notice::Forgot(shard)).then_some(());
-            self.hear(&format!("that shard {shard} is to be compared"), is_it)
-                .await;
+    /// Waits until it is told that `partition` is to be compared, unless it was since this was last asked.
+    pub(crate) async fn hear_forgot(&self, partition: u16) {
+        if !self.forgotten.lock().unwrap().contains(&partition) {
+            let is_it = |notice: &Notice| (*notice == Notice::Forgot(partition)).then_some(());
+            self.hear(
+                &format!("that partition {partition} is to be compared"),
+                is_it,
+            )
+            .await;
         }
-        self.forgotten.lock().unwrap().remove(&shard);
+        self.forgotten.lock().unwrap().remove(&partition);
     }
 
     /// Writes `of` with `writer` again and again until something written from now on is heard here, and says how long that
@@ -168,18 +172,21 @@ impl Node {
     }
 }
 
-/// A user in `shard`.
-pub(crate) fn user_in(shard: u16) -> Subject {
+/// A user in `partition`.
+pub(crate) fn user_in(partition: u16) -> Subject {
     let user = |n: u32| Subject::User(UserId::new(&format!("user-{n}")).unwrap());
-    (0..).map(user).find(|it| it.shard() == shard).unwrap()
+    (0..)
+        .map(user)
+        .find(|it| it.partition() == partition)
+        .unwrap()
 }
 
-/// A user in each shard.
+/// A user in each partition.
 pub(crate) fn users() -> Vec<Subject> {
-    (0..SHARDS).map(user_in).collect()
+    (0..PARTITIONS).map(user_in).collect()
 }
 
-/// The slot of a cluster that a shard is in.
-pub(crate) fn slot_of(shard: u16) -> u16 {
-    fred::util::redis_keyslot(format!("{{{shard}}}").as_bytes())
+/// The slot of a cluster that a partition is in.
+pub(crate) fn slot_of(partition: u16) -> u16 {
+    fred::util::redis_keyslot(format!("{{{partition}}}").as_bytes())
 }

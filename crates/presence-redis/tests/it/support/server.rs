@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs the rest of its arguments until the pipe to it ends, and says what process that is. So a server ends with the test,
 /// however that ends.
-const KEEPER: &str =
+const WATCHDOG: &str =
     r#""$@" </dev/null >/dev/null 2>&1 & echo $!; cat >/dev/null; kill -9 $!; wait"#;
 
 /// A server that is there as long as this is.
@@ -30,7 +30,7 @@ pub(crate) struct Server {
 }
 
 struct Process {
-    keeper: Child,
+    watchdog: Child,
     pid: String,
 }
 
@@ -87,19 +87,19 @@ impl Server {
             "{} is not on the PATH: install Redis 7 (Debian: redis-server redis-sentinel)",
             self.program
         );
-        let mut keeper = Command::new("sh")
-            .args(["-c", KEEPER, "keeper", self.program])
+        let mut watchdog = Command::new("sh")
+            .args(["-c", WATCHDOG, "watchdog", self.program])
             .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut pid = String::new();
-        BufReader::new(keeper.stdout.as_mut().unwrap())
+        BufReader::new(watchdog.stdout.as_mut().unwrap())
             .read_line(&mut pid)
             .unwrap();
         let pid = pid.trim().to_owned();
-        self.process = Some(Process { keeper, pid });
+        self.process = Some(Process { watchdog, pid });
     }
 
     pub(crate) fn wait_ready(&self) {
@@ -127,8 +127,8 @@ impl Server {
     /// Ends it without a word.
     pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
-        drop(process.keeper.stdin.take());
-        process.keeper.wait().unwrap();
+        drop(process.watchdog.stdin.take());
+        process.watchdog.wait().unwrap();
     }
 
     /// Stops its time, and returns when that is so: on a busy machine a signal takes some milliseconds.

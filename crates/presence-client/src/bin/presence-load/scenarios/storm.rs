@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Error, Result, bail};
-use presence_client::wire::{Command, Event, Place, Target, command};
+use presence_client::wire::{Command, Event, Target, TopicId, command};
 use presence_client::{Client, Frame, Picture};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -189,7 +189,7 @@ async fn come_natively(
     };
     timeout_at(deadline, client.request(join.into())).await??;
     let joined = Instant::now();
-    let mut picture = Picture::of(Place::Channel(seat.channel.as_str().into()));
+    let mut picture = Picture::of(TopicId::Channel(seat.channel.as_str().into()));
     while picture.have().is_none() || picture.count() != people {
         let Ok(event) = timeout_at(deadline, client.next()).await else {
             bail!("a client sees {} of {people} people", picture.count());

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use presence_core::cluster::{Field, Incarnation, Murmur, Op, Snapshot, Stamp, Subject, Write};
+use presence_core::cluster::{
+    Ephemeral, FencingToken, Field, Incarnation, Op, Snapshot, Subject, Write,
+};
 use presence_core::ports::{Leases, Notice, Standing, StoreError, Topics, Written};
 use presence_core::{Reason, Timestamp};
 use presence_embedded::{TopicLink, TopicMemory};
@@ -23,7 +25,7 @@ pub(super) struct Known {
     /// How often each is followed.
     followed: HashMap<Subject, usize>,
     unfollowed: Vec<Subject>,
-    profiles: Vec<(Subject, Stamp, Incarnation)>,
+    profiles: Vec<(Subject, FencingToken, Incarnation)>,
     last: HashSet<(Subject, Incarnation)>,
     until: HashMap<Incarnation, Timestamp>,
     is_reaping: bool,
@@ -51,10 +53,10 @@ struct Own {
 }
 
 /// The token of an operation.
-fn token(op: &Op) -> Stamp {
+fn token(op: &Op) -> FencingToken {
     match op {
-        Op::Put { stamp, .. } | Op::Cut { stamp, .. } => *stamp,
-        Op::Hide { .. } => Stamp {
+        Op::Put { token, .. } | Op::Remove { token, .. } => *token,
+        Op::Hide { .. } => FencingToken {
             epoch: 0,
             owner: 0,
             order: 0,
@@ -122,10 +124,10 @@ impl Topics for Broken {
             };
             match self.fault {
                 Fault::RefusalsUntold => written.refused.clear(),
-                Fault::RefusalsWithOwnStamp => {
+                Fault::RefusalsWithOwnToken => {
                     for (field, fence) in &mut written.refused {
                         let mut ops = write.ops.iter();
-                        fence.stamp = token(ops.find(|it| it.field() == *field).unwrap());
+                        fence.token = token(ops.find(|it| it.field() == *field).unwrap());
                     }
                 }
                 _ => {}
@@ -188,15 +190,17 @@ impl Topics for Broken {
         }
     }
 
-    async fn murmur(&self, murmurs: &[(Subject, Vec<Murmur>)]) {
-        for (subject, murmurs) in murmurs {
+    async fn send_ephemeral(&self, ephemerals: &[(Subject, Vec<Ephemeral>)]) {
+        for (subject, ephemerals) in ephemerals {
             let mut subjects = vec![subject.clone()];
-            if self.is(Fault::MurmursToAll) {
+            if self.is(Fault::EphemeralsToAll) {
                 subjects = self.known().followed.keys().cloned().collect();
-                subjects.retain(|it| it.shard() == subject.shard());
+                subjects.retain(|it| it.partition() == subject.partition());
             }
             for subject in subjects {
-                self.link.murmur(&[(subject, murmurs.clone())]).await;
+                self.link
+                    .send_ephemeral(&[(subject, ephemerals.clone())])
+                    .await;
             }
         }
     }
@@ -233,13 +237,13 @@ impl Topics for Broken {
         me: Incarnation,
         name: &str,
         ttl: Duration,
-        settled_until: Timestamp,
+        stored_up_to: Timestamp,
     ) -> Result<Leases, StoreError> {
         let ttl = match self.fault {
             Fault::LeasesShort => ttl / 2,
             _ => ttl,
         };
-        let mut leases = self.link.renew(me, name, ttl, settled_until).await?;
+        let mut leases = self.link.renew(me, name, ttl, stored_up_to).await?;
         let lapsed = self
             .known()
             .until
@@ -255,12 +259,12 @@ impl Topics for Broken {
             Fault::LapsedIsNew if lapsed && leases.mine == Standing::Renewed => {
                 leases.mine = Standing::New;
             }
-            Fault::DeadRevived if leases.mine == Standing::Condemned => {
+            Fault::DeadRevived if leases.mine == Standing::Dead => {
                 self.link.forget(me).await?;
-                leases = self.link.renew(me, name, ttl, settled_until).await?;
+                leases = self.link.renew(me, name, ttl, stored_up_to).await?;
             }
-            Fault::GenerationsCondemned if others.any(|it| it.is_dead) => {
-                leases.mine = Standing::Condemned;
+            Fault::GenerationsMarkedDead if others.any(|it| it.is_dead) => {
+                leases.mine = Standing::Dead;
             }
             Fault::LeasesNameless => {
                 leases.nodes.iter_mut().for_each(|it| it.name = "".into());
@@ -271,13 +275,13 @@ impl Topics for Broken {
         Ok(leases)
     }
 
-    async fn condemn(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn mark_dead(&self, who: Incarnation) -> Result<bool, StoreError> {
         match self.fault {
-            Fault::RunningCondemned => self.link.forget(who).await?,
+            Fault::RunningMarkedDead => self.link.forget(who).await?,
             Fault::UnknownSpared if !self.known().until.contains_key(&who) => return Ok(false),
             _ => {}
         }
-        self.link.condemn(who).await
+        self.link.mark_dead(who).await
     }
 
     async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
@@ -291,16 +295,16 @@ impl Topics for Broken {
             Fault::ProfilesReaped => {
                 let mut profiles = self.known().profiles.clone();
                 profiles.retain(|(_, _, by)| *by == who);
-                for (subject, stamp, by) in profiles {
-                    let cut = Op::Cut {
+                for (subject, token, by) in profiles {
+                    let removal = Op::Remove {
                         field: Field::Profile,
-                        stamp,
+                        token,
                         reason: Reason::NodeLost,
                     };
                     let write = Write {
                         subject,
                         by,
-                        ops: vec![cut],
+                        ops: vec![removal],
                         is_last: true,
                         until: None,
                     };

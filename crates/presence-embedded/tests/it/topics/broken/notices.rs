@@ -68,8 +68,8 @@ impl Broken {
                     _ => {}
                 }
             }
-            Notice::Murmured(_, murmurs) if self.is(Fault::LastMurmurOnly) => {
-                murmurs.drain(..murmurs.len() - 1);
+            Notice::Ephemeral(_, ephemerals) if self.is(Fault::LastEphemeralOnly) => {
+                ephemerals.drain(..ephemerals.len() - 1);
             }
             Notice::At(_, clock) => match (self.fault, clock) {
                 (Fault::ComparisonsSilent, _) | (Fault::ComparisonsOfFullMaps, None) => {
@@ -80,7 +80,7 @@ impl Broken {
                 _ => {}
             },
             Notice::Forgot(_) if self.is(Fault::LossUntold) => return None,
-            Notice::Murmured(..) | Notice::Forgot(_) => {}
+            Notice::Ephemeral(..) | Notice::Forgot(_) => {}
         }
         Some(notice)
     }
@@ -95,7 +95,7 @@ impl Broken {
             }
             Fault::LossForEver => {
                 let subjects = known.followed.keys();
-                subjects.map(|it| Notice::Forgot(it.shard())).collect()
+                subjects.map(|it| Notice::Forgot(it.partition())).collect()
             }
             _ => vec![],
         }

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use presence_core::cluster::{Field, Guard, Op, Record, Stamp, Subject, Write};
+use presence_core::cluster::{FencingToken, Field, Guard, Op, Record, Subject, Write};
 use presence_core::ports::Topics;
 use presence_core::{ChannelId, Chosen, Meta, Reason, Topic, UserId};
 
 use super::{Broken, Fault, token};
 
 impl Broken {
-    pub(super) async fn stored(&self, subject: &Subject, field: Field) -> Option<(Stamp, Record)> {
+    pub(super) async fn stored(
+        &self,
+        subject: &Subject,
+        field: Field,
+    ) -> Option<(FencingToken, Record)> {
         let read = self
             .link
             .read(std::slice::from_ref(subject))
@@ -17,11 +21,11 @@ impl Broken {
             .remove(0);
         let entries = read.unwrap().entries.into_iter();
         let mut found = entries.filter(|(it, ..)| *it == field);
-        found.next().map(|(_, stamp, record)| (stamp, record))
+        found.next().map(|(_, token, record)| (token, record))
     }
 
     /// Whether `new` wrongly wins against `stored`.
-    pub(super) fn wins(&self, new: Stamp, stored: Stamp, guard: Guard) -> bool {
+    pub(super) fn wins(&self, new: FencingToken, stored: FencingToken, guard: Guard) -> bool {
         let is_late = !guard.admits(new, stored);
         is_late
             && match self.fault {
@@ -46,19 +50,19 @@ impl Broken {
         for op in &write.ops {
             let (field, new) = (op.field(), token(op));
             let stored = self.stored(&write.subject, field).await;
-            let cut = |stamp| Op::Cut {
+            let removal = |token| Op::Remove {
                 field,
-                stamp,
+                token,
                 reason: Reason::Left,
             };
             match (op, stored) {
                 (Op::Put { guard, .. }, Some((stored, _))) if self.wins(new, stored, *guard) => {
-                    self.remove(write, cut(stored)).await;
+                    self.remove(write, removal(stored)).await;
                 }
-                (Op::Put { stamp, record, .. }, Some(same))
-                    if self.is(Fault::RepetitionsChange) && same == (*stamp, record.clone()) =>
+                (Op::Put { token, record, .. }, Some(same))
+                    if self.is(Fault::RepetitionsChange) && same == (*token, record.clone()) =>
                 {
-                    self.remove(write, cut(new)).await;
+                    self.remove(write, removal(new)).await;
                 }
                 (Op::Put { guard, .. }, Some((stored, _)))
                     if self.is(Fault::RefusalsEndTheWrite) && !guard.admits(new, stored) =>
@@ -88,11 +92,11 @@ impl Broken {
                 {
                     self.link.forget_fences();
                 }
-                (Op::Cut { .. }, Some((stored, _))) if self.is(Fault::LateLeavesWin) => {
-                    ops.push(cut(stored));
+                (Op::Remove { .. }, Some((stored, _))) if self.is(Fault::LateLeavesWin) => {
+                    ops.push(removal(stored));
                     continue;
                 }
-                (Op::Cut { .. }, Some((stored, _)))
+                (Op::Remove { .. }, Some((stored, _)))
                     if self.is(Fault::ExactLeavesOnly) && stored != new =>
                 {
                     continue;
@@ -110,11 +114,11 @@ impl Broken {
     }
 
     /// Removes an entry so that nothing of it is left.
-    async fn remove(&self, write: &Write, cut: Op) {
+    async fn remove(&self, write: &Write, removal: Op) {
         let write = Write {
             subject: self.subject(&write.subject),
             by: write.by,
-            ops: vec![cut],
+            ops: vec![removal],
             is_last: false,
             until: None,
         };
@@ -127,8 +131,8 @@ impl Broken {
             Subject::User(user) if self.is(Fault::NamesWithoutCase) => {
                 Subject::User(UserId::new(&user.as_str().to_lowercase()).unwrap())
             }
-            Subject::Place(Topic::Workspace(it)) if self.is(Fault::PlacesOfOneKind) => {
-                Subject::Place(Topic::Channel(ChannelId::new(it.as_str()).unwrap()))
+            Subject::Topic(Topic::Workspace(it)) if self.is(Fault::PlacesOfOneKind) => {
+                Subject::Topic(Topic::Channel(ChannelId::new(it.as_str()).unwrap()))
             }
             _ => subject.clone(),
         }
@@ -140,9 +144,9 @@ impl Broken {
 
     pub(super) fn record(&self, record: &mut Record) {
         match (self.fault, record) {
-            (Fault::VeilsLost, Record::Profile(it)) => {
+            (Fault::PublicStatusesLost, Record::Profile(it)) => {
                 Arc::make_mut(it)
-                    .veil
+                    .public_status
                     .take_if(|it| it.chosen == Chosen::Online);
             }
             (Fault::StaysLost, Record::Session(it)) => Arc::make_mut(it).places.truncate(9),

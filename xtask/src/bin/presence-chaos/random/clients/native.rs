@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use presence_client::wire::event::{Change, User};
-use presence_client::wire::{Command, Event, Field, Json, Place, Ref, Target, command};
+use presence_client::wire::{Command, Event, Field, Json, Ref, Target, TopicId, command};
 use presence_client::{Client, Options, Picture, Protocol};
 
 use super::{Dialect, Eyes, Heard, Say, Seat, Welcome};
@@ -124,7 +124,7 @@ impl Line {
     }
 
     fn look_at(&mut self, room: Room) {
-        let picture = || Picture::of(Place::Channel(room.name().into()));
+        let picture = || Picture::of(TopicId::Channel(room.name().into()));
         self.pictures.entry(room).or_insert_with(picture);
     }
 
@@ -206,8 +206,8 @@ fn place_of(event: &Event) -> Option<&str> {
         _ => return None,
     };
     match place {
-        Place::Channel(id) => Some(id),
-        Place::Workspace(_) => None,
+        TopicId::Channel(id) => Some(id),
+        TopicId::Workspace(_) => None,
     }
 }
 

@@ -11,14 +11,14 @@ use presence_core::{Reason, Refusal, Topic};
 use crate::backlog::Backlog;
 use crate::counters::Counters;
 use crate::session::{Delivery, Reference, Watched};
-use crate::told::Told;
+use crate::shared_event::SharedEvent;
 
 /// Why a connection gets nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The core closed it: the session timed out, a newer connection replaced this one, or the user was kicked.
     Closed(Reason),
-    /// More answers waited than the outbox has room for, because nobody read them.
+    /// More answers waited than the send queue has room for, because nobody read them.
     TooSlow,
     /// More bytes waited for all connections together than there is room for, and this one had the most answers.
     Crowded,
@@ -34,11 +34,11 @@ const KEPT: usize = 4;
 /// When there is no more room, all events are dropped, and the reader is told that it lags: it can get the state that
 /// they told of again. Answers cannot be dropped; too many of them end the connection.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub(crate) struct SendQueue {
     inner: Mutex<Inner>,
     bytes_max: usize,
     counters: Arc<Counters>,
-    /// The number of this outbox among those of the node.
+    /// The number of this send queue among those of the node.
     name: u64,
     backlog: Arc<Backlog>,
     /// The bytes that wait, to be read without the lock.
@@ -70,7 +70,7 @@ pub(crate) struct Undo {
     pub(crate) before: Option<Watched>,
 }
 
-/// What a reader finds in the outbox.
+/// What a reader finds in the send queue.
 pub(crate) enum Found {
     Delivery(Delivery, Option<Box<Undo>>),
     /// Events were dropped. From now on events are queued again.
@@ -78,14 +78,14 @@ pub(crate) enum Found {
     Ended(Ended),
 }
 
-impl Outbox {
-    /// A new outbox: see [`Backlog::open`].
+impl SendQueue {
+    /// A new send queue: see [`Backlog::open`].
     pub(crate) fn new(
         bytes_max: usize,
         counters: Arc<Counters>,
         (name, backlog): (u64, Arc<Backlog>),
     ) -> Self {
-        Outbox {
+        SendQueue {
             inner: Mutex::default(),
             bytes_max,
             counters,
@@ -95,7 +95,7 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn tell(&self, told: &Arc<Told>) {
+    pub(crate) fn tell(&self, shared: &Arc<SharedEvent>) {
         let mut inner = self.lock();
         if inner.lagging || inner.ended.is_some() {
             return;
@@ -106,7 +106,7 @@ impl Outbox {
             Counters::add(&self.counters.conflated, 1);
         } else {
             Counters::add(&self.counters.delivered, 1);
-            inner.push(Delivery::Told(told.clone()), None, &self.backlog);
+            inner.push(Delivery::Event(shared.clone()), None, &self.backlog);
         }
         self.woken(inner);
         self.backlog.relieve();
@@ -147,7 +147,7 @@ impl Outbox {
         let has_events = inner
             .queue
             .iter()
-            .any(|it| matches!(it.delivery, Delivery::Told(_)));
+            .any(|it| matches!(it.delivery, Delivery::Event(_)));
         if !has_events {
             return;
         }
@@ -166,7 +166,7 @@ impl Outbox {
         self.woken(inner);
     }
 
-    /// The number of bytes that wait in this outbox.
+    /// The number of bytes that wait in this send queue.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
@@ -227,7 +227,7 @@ impl Outbox {
     }
 }
 
-impl Drop for Outbox {
+impl Drop for SendQueue {
     fn drop(&mut self) {
         self.lock().clear(&self.backlog);
         self.backlog.close(self.name);
@@ -244,7 +244,7 @@ impl Inner {
     /// Drops every event. Answers stay, in order.
     fn conflate(&mut self, backlog: &Backlog) {
         self.queue.retain(|it| {
-            let is_event = matches!(it.delivery, Delivery::Told(_));
+            let is_event = matches!(it.delivery, Delivery::Event(_));
             if is_event {
                 backlog.remove(&it.delivery);
             }
@@ -268,8 +268,8 @@ mod tests {
     use super::*;
     use presence_core::{ChannelId, Clock, Event};
 
-    fn told() -> Arc<Told> {
-        Arc::new(Told::new(Arc::new(Event::Unchanged {
+    fn told() -> Arc<SharedEvent> {
+        Arc::new(SharedEvent::new(Arc::new(Event::Unchanged {
             topic: Topic::Channel(ChannelId::new("room:1").unwrap()),
             clock: Clock {
                 epoch: 1,
@@ -280,7 +280,7 @@ mod tests {
         })))
     }
 
-    fn outbox(events: usize) -> Arc<Outbox> {
+    fn send_queue(events: usize) -> Arc<SendQueue> {
         backlog(usize::MAX / 8).open(told().weight() * events)
     }
 
@@ -288,11 +288,11 @@ mod tests {
         Arc::new(Backlog::new(bytes_max, Arc::default()))
     }
 
-    fn read(outbox: &Outbox) -> Vec<&'static str> {
+    fn read(send_queue: &SendQueue) -> Vec<&'static str> {
         let mut found = Vec::new();
-        while let Poll::Ready(next) = outbox.poll(None) {
+        while let Poll::Ready(next) = send_queue.poll(None) {
             found.push(match next {
-                Found::Delivery(Delivery::Told(_), _) => "told",
+                Found::Delivery(Delivery::Event(_), _) => "told",
                 Found::Delivery(Delivery::Granted(_), _) => "granted",
                 Found::Delivery(Delivery::Refused(..), _) => "refused",
                 Found::Delivery(Delivery::Ended(_), _) => unreachable!("the session makes those"),
@@ -307,36 +307,36 @@ mod tests {
 
     #[test]
     fn a_reader_that_keeps_up_gets_everything_in_order() {
-        let outbox = outbox(3);
-        outbox.tell(&told());
-        outbox.answer(Some("1".into()), Ok(()), None);
-        outbox.tell(&told());
-        assert_eq!(read(&outbox), ["told", "granted", "told"]);
-        assert_eq!(read(&outbox), [""; 0]);
+        let send_queue = send_queue(3);
+        send_queue.tell(&told());
+        send_queue.answer(Some("1".into()), Ok(()), None);
+        send_queue.tell(&told());
+        assert_eq!(read(&send_queue), ["told", "granted", "told"]);
+        assert_eq!(read(&send_queue), [""; 0]);
     }
 
     #[test]
     fn a_full_queue_drops_events_keeps_answers_and_says_that_it_lags() {
-        let outbox = outbox(2);
-        outbox.tell(&told());
-        outbox.answer(Some("1".into()), Ok(()), None);
-        outbox.tell(&told());
-        outbox.tell(&told());
-        assert_eq!(read(&outbox), ["granted", "lagged"]);
-        outbox.tell(&told());
-        assert_eq!(read(&outbox), ["told"]);
+        let send_queue = send_queue(2);
+        send_queue.tell(&told());
+        send_queue.answer(Some("1".into()), Ok(()), None);
+        send_queue.tell(&told());
+        send_queue.tell(&told());
+        assert_eq!(read(&send_queue), ["granted", "lagged"]);
+        send_queue.tell(&told());
+        assert_eq!(read(&send_queue), ["told"]);
     }
 
     #[test]
     fn an_event_that_is_bigger_than_the_queue_still_arrives() {
-        let outbox = backlog(usize::MAX / 8).open(1);
-        outbox.tell(&told());
-        assert_eq!(read(&outbox), ["told"]);
-        outbox.tell(&told());
-        outbox.tell(&told());
-        assert_eq!(read(&outbox), ["lagged"]);
-        outbox.tell(&told());
-        assert_eq!(read(&outbox), ["told"]);
+        let send_queue = backlog(usize::MAX / 8).open(1);
+        send_queue.tell(&told());
+        assert_eq!(read(&send_queue), ["told"]);
+        send_queue.tell(&told());
+        send_queue.tell(&told());
+        assert_eq!(read(&send_queue), ["lagged"]);
+        send_queue.tell(&told());
+        assert_eq!(read(&send_queue), ["told"]);
     }
 
     #[test]
@@ -360,15 +360,15 @@ mod tests {
     #[test]
     fn what_waits_for_many_is_counted_once_and_not_when_it_waits_no_longer() {
         let backlog = backlog(usize::MAX / 8);
-        let outboxes: Vec<_> = (0..100).map(|_| backlog.open(1 << 20)).collect();
+        let send_queues: Vec<_> = (0..100).map(|_| backlog.open(1 << 20)).collect();
         let shared = told();
-        outboxes.iter().for_each(|it| it.tell(&shared));
+        send_queues.iter().for_each(|it| it.tell(&shared));
         assert_eq!(backlog.bytes(), shared.weight() + 100 * 64);
-        assert_eq!(read(&outboxes[0]), ["told"]);
-        outboxes[1].conflate();
-        outboxes[2].crowd_out();
+        assert_eq!(read(&send_queues[0]), ["told"]);
+        send_queues[1].conflate();
+        send_queues[2].crowd_out();
         assert_eq!(backlog.bytes(), shared.weight() + 97 * 64);
-        drop(outboxes);
+        drop(send_queues);
         assert_eq!(backlog.bytes(), 0);
     }
 
@@ -376,7 +376,7 @@ mod tests {
     fn when_answers_are_too_much_for_all_those_with_the_most_are_ended() {
         let backlog = backlog(100_000);
         let [greedy, modest] = [(); 2].map(|()| backlog.open(usize::MAX / 8));
-        let answer = |to: &Outbox| to.answer(Some("1".into()), Ok(()), None);
+        let answer = |to: &SendQueue| to.answer(Some("1".into()), Ok(()), None);
         (0..100).for_each(|_| answer(&modest));
         for _ in 0..10_000 {
             answer(&greedy);
@@ -388,11 +388,11 @@ mod tests {
 
     #[test]
     fn answers_that_nobody_reads_end_the_connection_and_the_memory_is_bounded() {
-        let outbox = outbox(2);
+        let send_queue = send_queue(2);
         for n in 0..10_000 {
-            outbox.answer(Some(n.to_string().into()), Err(Refusal::NotJoined), None);
+            send_queue.answer(Some(n.to_string().into()), Err(Refusal::NotJoined), None);
         }
-        assert!(outbox.bytes.load(Relaxed) <= outbox.bytes_max);
-        assert_eq!(read(&outbox).last(), Some(&"too slow"));
+        assert!(send_queue.bytes.load(Relaxed) <= send_queue.bytes_max);
+        assert_eq!(read(&send_queue).last(), Some(&"too slow"));
     }
 }

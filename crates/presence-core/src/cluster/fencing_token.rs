@@ -8,7 +8,7 @@ pub struct Incarnation {
     /// The number of the process: random, and drawn when it starts.
     pub node: u64,
     /// The generation of the process: it grows when the process loses its lease and takes a new
-    /// one. At most [`Stamp::GENERATION_MAX`].
+    /// one. At most [`FencingToken::GENERATION_MAX`].
     pub generation: u32,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Debug for Incarnation {
 /// Two nodes never write in the same epoch, unless the store has lost data: whoever begins an epoch does it with a
 /// write that is [conditional](super::Guard::Replaces) on the token that it has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Stamp {
+pub struct FencingToken {
     /// For a session: the epoch of its connection. For a profile: the revision of the status.
     pub epoch: u64,
     /// The process that began this epoch: see [`Incarnation::node`].
@@ -40,7 +40,7 @@ pub struct Stamp {
     pub order: u64,
 }
 
-impl Stamp {
+impl FencingToken {
     /// The owner of a profile that was changed before the stored profile could be read. It must not be saved to the
     /// store of profiles until that one has been read.
     pub const UNREAD: u64 = u64::MAX;
@@ -55,7 +55,7 @@ impl Stamp {
     /// is the revision `revision` of the entry.
     pub fn of_session(epoch: u32, owner: Incarnation, revision: u64) -> Self {
         let generation = u64::from(owner.generation.min(Self::GENERATION_MAX));
-        Stamp {
+        FencingToken {
             epoch: u64::from(epoch),
             owner: owner.node,
             order: generation << Self::REVISION_BITS | (revision & Self::REVISION_MASK),
@@ -77,7 +77,7 @@ impl Stamp {
     }
 
     /// Whether the same process wrote both in the same epoch.
-    pub fn is_of_same_writer(self, other: Stamp) -> bool {
+    pub fn is_of_same_writer(self, other: FencingToken) -> bool {
         (self.epoch, self.owner) == (other.epoch, other.owner)
     }
 }
@@ -86,24 +86,24 @@ impl Stamp {
 mod tests {
     use super::*;
 
-    fn stamp(epoch: u32, node: u64, generation: u32, revision: u64) -> Stamp {
-        Stamp::of_session(epoch, Incarnation { node, generation }, revision)
+    fn token(epoch: u32, node: u64, generation: u32, revision: u64) -> FencingToken {
+        FencingToken::of_session(epoch, Incarnation { node, generation }, revision)
     }
 
     #[test]
     fn the_newest_connection_owns_the_session() {
-        assert!(stamp(2, 7, 0, 0) > stamp(1, 9, 5, 8));
+        assert!(token(2, 7, 0, 0) > token(1, 9, 5, 8));
     }
 
     #[test]
     fn within_an_epoch_the_generation_counts_and_then_the_revision() {
-        assert!(stamp(1, 7, 4, 1) > stamp(1, 7, 3, 9));
-        assert!(stamp(1, 7, 3, 2) > stamp(1, 7, 3, 1));
+        assert!(token(1, 7, 4, 1) > token(1, 7, 3, 9));
+        assert!(token(1, 7, 3, 2) > token(1, 7, 3, 1));
     }
 
     #[test]
     fn a_token_tells_who_wrote_it() {
-        let it = stamp(1, 7, 3, 1_764_000_000_000);
+        let it = token(1, 7, 3, 1_764_000_000_000);
         let (node, generation) = (7, 3);
         assert_eq!(it.incarnation(), Incarnation { node, generation });
         assert_eq!(it.revision(), 1_764_000_000_000);

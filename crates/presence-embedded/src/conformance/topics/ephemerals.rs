@@ -1,18 +1,18 @@
-//! Clauses about murmurs: which nodes hear them.
+//! Clauses about ephemeral messages: which nodes hear them.
 
 use std::slice::from_ref;
 
-use presence_core::cluster::Murmur;
+use presence_core::cluster::Ephemeral;
 use presence_core::ports::{Notice, Topics};
 use presence_core::{Cursor, Payload, Pointer, Selection};
 
 use super::case::Case;
 use super::make::{NUMBER_MAX, user};
 
-pub(super) async fn murmurs_are_heard_as_they_were_told<T: Topics>(case: &Case<T>) {
+pub(super) async fn ephemeral_messages_are_heard_as_they_were_told<T: Topics>(case: &Case<T>) {
     let (room, ann) = (case.place(), case.session());
     let pointed = |pointer, selection| {
-        Murmur::Pointed(Cursor {
+        Ephemeral::Pointed(Cursor {
             session: ann,
             alias: ann,
             user: user("ann"),
@@ -22,13 +22,13 @@ pub(super) async fn murmurs_are_heard_as_they_were_told<T: Topics>(case: &Case<T
     };
     let pointer = |x, y, visible| Some(Pointer { x, y, visible });
     let selection = |start, end| Some(Selection { start, end });
-    let said = |event: &str, payload: &str| Murmur::Said {
+    let said = |event: &str, payload: &str| Ephemeral::Said {
         session: ann,
         user: user("ann"),
         event: event.into(),
         payload: Payload::from_json(payload).expect("it is one"),
     };
-    let typed = |typing| Murmur::Typed {
+    let typed = |typing| Ephemeral::Typed {
         session: ann,
         typing,
     };
@@ -43,49 +43,54 @@ pub(super) async fn murmurs_are_heard_as_they_were_told<T: Topics>(case: &Case<T
         said("wave", "null"),
         said("会議 \u{0}", r#"{ "a": [1.50, "\u0000 🎯"] }"#),
         said("long", &long),
-        Murmur::Kicked,
+        Ephemeral::Kicked,
     ];
     for node in [&case.here, &case.there] {
         node.follow(from_ref(&room)).await;
     }
     // One after the other, then all at once.
-    for murmurs in all.chunks(1).chain([&all[..]]) {
-        case.here.murmur(&room, murmurs).await;
+    for ephemerals in all.chunks(1).chain([&all[..]]) {
+        case.here.send_ephemeral(&room, ephemerals).await;
         for node in [&case.here, &case.there] {
             let mut heard = Vec::new();
-            while heard.len() < murmurs.len() {
+            while heard.len() < ephemerals.len() {
                 match node.hear_of(&room).await {
-                    Notice::Murmured(_, murmurs) => heard.extend(murmurs),
-                    other => panic!("{}: a murmur was to be heard, not {other:?}", case.clause),
+                    Notice::Ephemeral(_, ephemerals) => heard.extend(ephemerals),
+                    other => panic!(
+                        "{}: an ephemeral message was to be heard, not {other:?}",
+                        case.clause
+                    ),
                 }
             }
-            case.same("the murmurs", &heard[..], murmurs);
+            case.same("the ephemeral messages", &heard[..], ephemerals);
         }
     }
     case.same(
-        "what is kept of murmurs",
+        "what is kept of ephemeral messages",
         case.here.read(&room).await.clock,
         None,
     );
 }
 
-pub(super) async fn murmurs_go_to_followers_of_their_subject_only<T: Topics>(case: &Case<T>) {
+pub(super) async fn ephemeral_messages_go_to_followers_of_their_subject_only<T: Topics>(
+    case: &Case<T>,
+) {
     let room = case.place();
     let next_door = case.neighbour(&room);
     case.there.follow(from_ref(&room)).await;
-    let typed = |typing| Murmur::Typed {
+    let typed = |typing| Ephemeral::Typed {
         session: case.session(),
         typing,
     };
-    case.here.murmur(&next_door, &[typed(true)]).await;
+    case.here.send_ephemeral(&next_door, &[typed(true)]).await;
     let heard = [typed(false)];
-    case.here.murmur(&room, &heard).await;
+    case.here.send_ephemeral(&room, &heard).await;
     let told = |notice: &Notice| match notice {
-        Notice::Murmured(subject, murmurs) if *subject == room || *subject == next_door => {
-            Some((subject.clone(), murmurs.clone()))
+        Notice::Ephemeral(subject, ephemerals) if *subject == room || *subject == next_door => {
+            Some((subject.clone(), ephemerals.clone()))
         }
         _ => None,
     };
-    let first = case.there.hear("a murmur", told).await;
-    case.same("the first murmur", first, (room, heard.into()));
+    let first = case.there.hear("an ephemeral message", told).await;
+    case.same("the first ephemeral message", first, (room, heard.into()));
 }

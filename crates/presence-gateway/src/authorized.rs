@@ -8,7 +8,8 @@ use presence_client::wire::ErrorCode;
 use presence_core::rosters::Page;
 use presence_core::users::{Activity, Connection, Likeness};
 use presence_core::{
-    ChannelId, Clock, DeviceId, Face, Pointer, Reason, Refusal, Selection, Topic, UserId, Watching,
+    ChannelId, Clock, DeviceId, Pointer, PublicView, Reason, Refusal, Selection, Topic, UserId,
+    Watching,
 };
 use presence_hub::{Busy, Delivery, Entry, Reference, Session};
 use tokio::time::timeout;
@@ -18,7 +19,7 @@ use crate::identity::Identity;
 use crate::request::{self, Refused, StatusRequest};
 
 /// The bytes that the status of one user counts as, among the bytes that a connection may ask for.
-const FACE_BYTES: usize = 256;
+const PUBLIC_VIEW_BYTES: usize = 256;
 /// How long a client waits for the profile of its user. The user is not shown before the gateway knows
 /// whether they hide.
 const PROFILE_WAIT: Duration = Duration::from_secs(10);
@@ -31,9 +32,9 @@ enum Known {
     Like(Likeness),
 }
 
-/// A client that was let in. A connection has one guest as a rule; it has none before the client has said who it is,
+/// A client that was let in. A connection has one authorized session as a rule; it has none before the client has said who it is,
 /// and several where each signed frame may name another user.
-pub(crate) struct Guest {
+pub(crate) struct Authorized {
     app: Arc<App>,
     identity: Identity,
     device: DeviceId,
@@ -48,12 +49,12 @@ pub(crate) struct Guest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
     /// A channel or a workspace that it was in or watched.
-    Place(Topic),
+    Topic(Topic),
     /// Users that it watched.
     Users(Vec<UserId>),
 }
 
-impl Guest {
+impl Authorized {
     /// Lets `identity` in. Continues the session of the resume token if that is still possible.
     ///
     /// # Errors
@@ -64,7 +65,7 @@ impl Guest {
         app: Arc<App>,
         identity: Identity,
         resume: Option<&str>,
-    ) -> Result<Guest, Refused> {
+    ) -> Result<Authorized, Refused> {
         let user = identity.user.clone();
         let (now, named) = (app.now(), identity.device.as_ref());
         let resumed = resume.and_then(|token| app.resume.verify(token, &user, named, now));
@@ -74,7 +75,7 @@ impl Guest {
             session: it.session,
             epoch: it.epoch,
         });
-        Guest::let_in(app, identity, device, Known::By(resume)).await
+        Authorized::let_in(app, identity, device, Known::By(resume)).await
     }
 
     /// Lets `identity` in for a protocol without resume tokens. After a restart it continues a held session of the same
@@ -88,7 +89,7 @@ impl Guest {
         app: Arc<App>,
         identity: Identity,
         first: Option<(Topic, Option<Arc<str>>)>,
-    ) -> Result<Guest, Refused> {
+    ) -> Result<Authorized, Refused> {
         let names_device = identity.device.is_some();
         let device = identity.device.clone().unwrap_or_else(random_device);
         // A bad meta is refused where the channel is joined, not here.
@@ -98,7 +99,7 @@ impl Guest {
             names_device,
             first,
         };
-        Guest::let_in(app, identity, device, Known::Like(like)).await
+        Authorized::let_in(app, identity, device, Known::Like(like)).await
     }
 
     async fn let_in(
@@ -106,7 +107,7 @@ impl Guest {
         identity: Identity,
         device: DeviceId,
         known: Known,
-    ) -> Result<Guest, Refused> {
+    ) -> Result<Authorized, Refused> {
         let epoch = match &known {
             Known::By(resume) => resume.map(|it| it.epoch),
             Known::Like(_) => None,
@@ -125,7 +126,7 @@ impl Guest {
             }
         };
         let entered = timeout(PROFILE_WAIT, entered).await;
-        let mut guest = Guest {
+        let mut authorized = Authorized {
             session: entered.unwrap_or(Err(Refusal::Unavailable))?,
             identity,
             device,
@@ -133,15 +134,19 @@ impl Guest {
             lost: Vec::new(),
             resumed: epoch,
         };
-        guest.resumed = epoch.filter(|_| guest.session.is_restored());
+        authorized.resumed = epoch.filter(|_| authorized.session.is_restored());
         // Time has passed since the token was checked, and a restored session was in what its older token allowed.
-        let now = guest.app.now();
-        guest.app.gate.revoked.check(&guest.identity, now)?;
-        if guest.session.is_restored() {
-            guest.confine()?;
-            guest.rename()?;
+        let now = authorized.app.now();
+        authorized
+            .app
+            .gate
+            .revoked
+            .check(&authorized.identity, now)?;
+        if authorized.session.is_restored() {
+            authorized.confine()?;
+            authorized.rename()?;
         }
-        Ok(guest)
+        Ok(authorized)
     }
 
     /// Whether its user was revoked after its token was made.
@@ -397,14 +402,15 @@ impl Guest {
     }
 
     /// How others see `users`.
-    pub(crate) async fn faces(&self, users: &[UserId]) -> Result<Vec<Face>, Refused> {
+    pub(crate) async fn public_views(&self, users: &[UserId]) -> Result<Vec<PublicView>, Refused> {
         for user in users {
             self.identity.may_watch_user(user)?;
         }
         self.afford()?;
-        let faces = self.app.hub.faces(users).await?;
-        self.session.spend_bytes(faces.len() * FACE_BYTES);
-        Ok(faces)
+        let public_views = self.app.hub.public_views(users).await?;
+        self.session
+            .spend_bytes(public_views.len() * PUBLIC_VIEW_BYTES);
+        Ok(public_views)
     }
 
     /// Checks that it may ask for an answer of many bytes.
@@ -472,7 +478,7 @@ impl Guest {
     /// Removes the session from what its identity does not allow, because a newer token may allow less than
     /// the one before.
     fn confine(&mut self) -> Result<(), Busy> {
-        let Guest {
+        let Authorized {
             identity,
             session,
             lost,
@@ -485,7 +491,7 @@ impl Guest {
             .collect();
         for channel in left {
             session.depart(channel.clone(), None)?;
-            lost.push(Lost::Place(Topic::Channel(channel)));
+            lost.push(Lost::Topic(Topic::Channel(channel)));
         }
         let forbidden = |topic: &&Topic| match topic {
             Topic::Channel(channel) => identity.may_watch_channel(channel).is_err(),
@@ -494,7 +500,7 @@ impl Guest {
         let topics: Vec<Topic> = session.topics().filter(forbidden).cloned().collect();
         for topic in topics {
             session.unwatch(&topic, None)?;
-            lost.push(Lost::Place(topic));
+            lost.push(Lost::Topic(topic));
         }
         let users = session.users();
         let mut users: Vec<UserId> = users

@@ -8,7 +8,7 @@ use super::fleeting::Fleeting;
 use super::roster::Roster;
 use super::shared::Copy;
 use super::{Effect, Hearers};
-use crate::cluster::{Murmur, Request, Subject};
+use crate::cluster::{Ephemeral, Request, Subject};
 use crate::epochs::Epochs;
 use crate::{
     Change, Clock, Event, Limits, Member, Person, Reason, SessionId, Timestamp, Timing, Topic,
@@ -25,7 +25,7 @@ const PEOPLE_PER_TICK: usize = 250;
 const LISTED_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct TopicState {
     pub(super) roster: Roster,
     pub(super) fleeting: Fleeting,
     full_watchers: usize,
@@ -56,7 +56,7 @@ pub(super) struct Place {
     /// Sessions that began to watch before the store's entries were read.
     pub(super) waiting: Vec<(SessionId, Watching, Option<Clock>)>,
     /// What other nodes are to be told at the next tick.
-    murmurs: Vec<Murmur>,
+    ephemerals: Vec<Ephemeral>,
 }
 
 #[derive(Debug)]
@@ -65,10 +65,10 @@ struct Touched {
     reason: Reason,
 }
 
-impl Place {
+impl TopicState {
     /// `seed` is a random number and stays a secret.
     pub(super) fn new(empty_epoch: u64, seed: u64, is_shared: bool) -> Self {
-        Place {
+        TopicState {
             roster: Roster::default(),
             fleeting: Fleeting::default(),
             full_watchers: 0,
@@ -90,7 +90,7 @@ impl Place {
             armed: None,
             copy: is_shared.then(Box::default),
             waiting: Vec::new(),
-            murmurs: Vec::new(),
+            ephemerals: Vec::new(),
         }
     }
 
@@ -141,18 +141,18 @@ impl Place {
     }
 
     /// Queues an ephemeral message for the other nodes, to be sent at the next tick.
-    pub(super) fn murmur(&mut self, murmur: Murmur) {
+    pub(super) fn queue_ephemeral(&mut self, ephemeral: Ephemeral) {
         if self.copy.is_none() {
             return;
         }
         // Of what somebody types or points at, the last counts.
-        let replaces = |before: &Murmur| match (before, &murmur) {
-            (Murmur::Typed { session: a, .. }, Murmur::Typed { session: b, .. }) => a == b,
-            (Murmur::Pointed(a), Murmur::Pointed(b)) => a.session == b.session,
+        let replaces = |before: &Ephemeral| match (before, &ephemeral) {
+            (Ephemeral::Typed { session: a, .. }, Ephemeral::Typed { session: b, .. }) => a == b,
+            (Ephemeral::Pointed(a), Ephemeral::Pointed(b)) => a.session == b.session,
             _ => false,
         };
-        self.murmurs.retain(|it| !replaces(it));
-        self.murmurs.push(murmur);
+        self.ephemerals.retain(|it| !replaces(it));
+        self.ephemerals.push(ephemeral);
     }
 
     pub(super) fn is_watched(&self) -> bool {
@@ -303,18 +303,18 @@ impl Place {
             topic: topic.clone(),
             clock: self.clock,
             count: self.roster.len(),
-            faces: self
+            sample: self
                 .roster
                 .people()
                 .take(limits.faces_max)
-                .map(face)
+                .map(newest_meta_only)
                 .collect(),
         }
     }
 
     fn is_dirty(&self) -> bool {
         let news = !self.touched.is_empty() || self.fleeting.is_dirty();
-        (news || !self.murmurs.is_empty()) && !self.is_opening()
+        (news || !self.ephemerals.is_empty()) && !self.is_opening()
     }
 
     /// Tells what there is to tell, if the tick has come.
@@ -410,10 +410,10 @@ impl Place {
         out: &mut Vec<Effect<A>>,
     ) {
         self.snapshot = None;
-        if !self.murmurs.is_empty() {
-            let murmurs = std::mem::take(&mut self.murmurs);
-            let subject = Subject::Place(topic.clone());
-            out.push(Effect::Ask(Request::Murmur(subject, murmurs)));
+        if !self.ephemerals.is_empty() {
+            let ephemerals = std::mem::take(&mut self.ephemerals);
+            let subject = Subject::Topic(topic.clone());
+            out.push(Effect::Ask(Request::Ephemeral(subject, ephemerals)));
         }
         let changes = self.take_changes();
         if !changes.is_empty() {
@@ -580,7 +580,7 @@ fn everyone_but(newcomer: Option<SessionId>) -> Hearers {
 }
 
 /// A person with their newest session only: a summary is not to grow with tabs.
-fn face(person: &Arc<Person>) -> Arc<Person> {
+fn newest_meta_only(person: &Arc<Person>) -> Arc<Person> {
     match &person.members[..] {
         [.., newest] if person.members.len() > 1 => Arc::new(Person {
             members: vec![newest.clone()],

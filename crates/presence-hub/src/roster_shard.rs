@@ -7,25 +7,24 @@ use presence_core::cluster::{News, Reply, Request, Subject};
 use presence_core::rosters::{Effect, Hearers, Input, Page, Rosters};
 use presence_core::users::Answer;
 use presence_core::{
-    ChannelId, Clock as Version, Event, SessionId, Timestamp, Topic, UserId, Watching,
-    shrink_after_burst,
+    ChannelId, Clock, Event, SessionId, Timestamp, Topic, UserId, Watching, shrink_after_burst,
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::link::Link;
-use crate::outbox::Outbox;
 use crate::pending::sleep_until;
-use crate::people::{Asker, answer};
-use crate::told::Told;
+use crate::people::{ReplyTo, answer};
+use crate::send_queue::SendQueue;
+use crate::shared_event::SharedEvent;
 
 /// The number of messages that are taken at once before the clock is looked at again.
 const BATCH_MAX: usize = 256;
 
 #[derive(Debug)]
 pub(crate) enum Message {
-    Happened(Input<Asker>),
+    Happened(Input<ReplyTo>),
     /// The shared store answered, or announced a change.
     Stored(Topic, Reply),
     /// News that concern every shard.
@@ -34,7 +33,7 @@ pub(crate) enum Message {
     Unwatch {
         topic: Topic,
         watcher: SessionId,
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
     },
     List {
         topic: Topic,
@@ -68,9 +67,9 @@ pub(crate) struct Watch {
     pub(crate) topic: Topic,
     pub(crate) watcher: SessionId,
     pub(crate) watching: Watching,
-    pub(crate) have: Option<Version>,
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) asker: Option<Asker>,
+    pub(crate) have: Option<Clock>,
+    pub(crate) send_queue: Arc<SendQueue>,
+    pub(crate) reply_to: Option<ReplyTo>,
 }
 
 /// A caller that wants to read the state of a topic.
@@ -84,8 +83,8 @@ enum Looker {
     Typing(oneshot::Sender<Vec<UserId>>),
 }
 
-pub(crate) struct Places {
-    clock: Clock,
+pub(crate) struct RosterShard {
+    clock: WallClock,
     rosters: Rosters,
     /// The way to the shared store, if there is one.
     link: Option<Link>,
@@ -94,20 +93,20 @@ pub(crate) struct Places {
     /// Callers that wait until the state of a topic is known.
     lookers: HashMap<Topic, Vec<Looker>>,
     counters: Arc<Counters>,
-    watchers: HashMap<Topic, HashMap<SessionId, (Watching, Arc<Outbox>)>>,
+    watchers: HashMap<Topic, HashMap<SessionId, (Watching, Arc<SendQueue>)>>,
     /// The last whole state of each topic that was told, until something else is told: many sessions join at once, and
     /// share its encoding.
-    snapshots: HashMap<Topic, Arc<Told>>,
+    snapshots: HashMap<Topic, Arc<SharedEvent>>,
 }
 
-impl Places {
+impl RosterShard {
     pub(crate) fn new(
-        clock: Clock,
+        clock: WallClock,
         rosters: Rosters,
         link: Option<Link>,
         counters: Arc<Counters>,
     ) -> Self {
-        Places {
+        RosterShard {
             clock,
             rosters,
             link,
@@ -146,7 +145,7 @@ impl Places {
         }
     }
 
-    fn take(&mut self, message: Message, effects: &mut Vec<Effect<Asker>>) {
+    fn take(&mut self, message: Message, effects: &mut Vec<Effect<ReplyTo>>) {
         let now = self.clock.now();
         match message {
             Message::Happened(input) => self.rosters.handle(now, input, effects),
@@ -161,31 +160,31 @@ impl Places {
                     watcher,
                     watching,
                     have,
-                    outbox,
-                    asker,
+                    send_queue,
+                    reply_to,
                 } = watch;
                 let watchers = self.watchers.entry(topic.clone()).or_default();
-                let before = watchers.insert(watcher, (watching, outbox));
+                let before = watchers.insert(watcher, (watching, send_queue));
                 let input = Input::Watched {
                     topic,
                     watcher,
                     watching,
                     before: before.map(|(watching, _)| watching),
                     have,
-                    asker,
+                    reply_to,
                 };
                 self.rosters.handle(now, input, effects);
             }
             Message::Unwatch {
                 topic,
                 watcher,
-                outbox,
+                send_queue,
             } => {
                 let Some(watchers) = self.watchers.get_mut(&topic) else {
                     return;
                 };
                 match watchers.get(&watcher) {
-                    Some((_, it)) if Arc::ptr_eq(it, &outbox) => {}
+                    Some((_, it)) if Arc::ptr_eq(it, &send_queue) => {}
                     _ => return, // a newer connection of the session watches
                 }
                 let Some((watching, _)) = watchers.remove(&watcher) else {
@@ -241,7 +240,7 @@ impl Places {
         now: Timestamp,
         topic: Topic,
         looker: Looker,
-        effects: &mut Vec<Effect<Asker>>,
+        effects: &mut Vec<Effect<ReplyTo>>,
     ) {
         if self.link.is_none() {
             return self.show(&topic, looker);
@@ -277,7 +276,7 @@ impl Places {
         }
         match (link.ask(request), subject) {
             (Ok(None), _) => {}
-            (Ok(Some(reply)), Subject::Place(topic)) => {
+            (Ok(Some(reply)), Subject::Topic(topic)) => {
                 let mut effects = Vec::new();
                 let input = Input::Heard { topic, reply };
                 self.rosters.handle(self.clock.now(), input, &mut effects);
@@ -288,7 +287,7 @@ impl Places {
         }
     }
 
-    fn perform(&mut self, effects: &mut Vec<Effect<Asker>>) {
+    fn perform(&mut self, effects: &mut Vec<Effect<ReplyTo>>) {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Ask(request) => self.ask(request),
@@ -298,8 +297,8 @@ impl Places {
                     }
                 }
                 Effect::Tell { topic, to, event } => self.tell(&topic, &to, event),
-                Effect::Grant { asker } => answer(asker, Ok(Answer::Done)),
-                Effect::Refuse { asker, why } => answer(asker, Err(why)),
+                Effect::Grant { reply_to } => answer(reply_to, Ok(Answer::Done)),
+                Effect::Refuse { reply_to, why } => answer(reply_to, Err(why)),
             }
         }
     }
@@ -310,12 +309,12 @@ impl Places {
             return;
         };
         Counters::add(&self.counters.told, 1);
-        let told = match self.snapshots.get(topic) {
-            Some(told) if Arc::ptr_eq(&told.event, &event) => told.clone(),
-            _ => Arc::new(Told::new(event)),
+        let shared = match self.snapshots.get(topic) {
+            Some(shared) if Arc::ptr_eq(&shared.event, &event) => shared.clone(),
+            _ => Arc::new(SharedEvent::new(event)),
         };
-        if matches!(*told.event, Event::Everyone { .. }) {
-            self.snapshots.insert(topic.clone(), told.clone());
+        if matches!(*shared.event, Event::Everyone { .. }) {
+            self.snapshots.insert(topic.clone(), shared.clone());
         } else if !matches!(to, Hearers::One(_)) {
             self.snapshots.remove(topic);
         }
@@ -324,17 +323,19 @@ impl Places {
             all().filter(move |(_, (watching, _))| (*watching == Watching::Summary) == summary)
         };
         match to {
-            Hearers::Full => want(false).for_each(|(_, (_, outbox))| outbox.tell(&told)),
-            Hearers::Summary => want(true).for_each(|(_, (_, outbox))| outbox.tell(&told)),
+            Hearers::Full => want(false).for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
+            Hearers::Summary => {
+                want(true).for_each(|(_, (_, send_queue))| send_queue.tell(&shared))
+            }
             Hearers::FullBut(one) => want(false)
                 .filter(|(watcher, _)| *watcher != one)
-                .for_each(|(_, (_, outbox))| outbox.tell(&told)),
+                .for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
             Hearers::AllBut(except) => all()
                 .filter(|(watcher, _)| !except.contains(watcher))
-                .for_each(|(_, (_, outbox))| outbox.tell(&told)),
+                .for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
             Hearers::One(one) => {
-                if let Some((_, outbox)) = watchers.get(one) {
-                    outbox.tell(&told);
+                if let Some((_, send_queue)) = watchers.get(one) {
+                    send_queue.tell(&shared);
                 }
             }
         }

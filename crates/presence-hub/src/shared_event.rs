@@ -12,18 +12,18 @@ pub const DIALECTS_MAX: usize = 8;
 /// An event that all its watchers share, together with its encodings. The first connection that needs an encoding makes
 /// it, and all others use it.
 #[derive(Debug)]
-pub struct Told {
+pub struct SharedEvent {
     /// The event that is delivered.
     pub event: Arc<Event>,
     weight: usize,
-    /// The number of outboxes in which the event waits.
+    /// The number of send queues in which the event waits.
     queued: AtomicUsize,
     encoded: [OnceLock<Bytes>; DIALECTS_MAX],
 }
 
-impl Told {
+impl SharedEvent {
     pub(crate) fn new(event: Arc<Event>) -> Self {
-        Told {
+        SharedEvent {
             weight: event.weight(),
             queued: AtomicUsize::new(0),
             event,
@@ -36,7 +36,7 @@ impl Told {
         self.weight
     }
 
-    /// Counts one more outbox in which the event waits. Returns by how many bytes the backlog has grown.
+    /// Counts one more send queue in which the event waits. Returns by how many bytes the backlog has grown.
     pub(crate) fn is_queued(&self) -> usize {
         match self.queued.fetch_add(1, Relaxed) {
             0 => self.weight,
@@ -44,7 +44,7 @@ impl Told {
         }
     }
 
-    /// Counts one outbox less in which the event waits. Returns by how many bytes the backlog has shrunk.
+    /// Counts one send queue less in which the event waits. Returns by how many bytes the backlog has shrunk.
     pub(crate) fn is_taken(&self) -> usize {
         match self.queued.fetch_sub(1, Relaxed) {
             1 => self.weight,

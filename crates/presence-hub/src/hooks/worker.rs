@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use presence_core::cluster::Subject;
-use presence_core::hooks::{HookEvent, Told, Wanted, news};
+use presence_core::hooks::{HookEvent, LastNotified, Wanted, news};
 use presence_core::ports::{
     Endpoint, Hooks, Known, Numbered, Outbox, Queue, Row, StoreError, Tell, Telling, Topics,
 };
 use presence_core::{Edit, Timestamp};
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::WallClock;
 
-/// The number of rows of one part of the store that are looked at at once; the others come next.
+/// The number of rows of one partition of the store that are looked at at once; the others come next.
 const ROWS_MAX: usize = 64;
 /// The number of maps that are read at once, at most. It is halved when reading them takes too long.
 const MAPS_MAX: usize = 64;
@@ -31,10 +31,10 @@ const STUCK_MAX: usize = 1024;
 const STUCK_FOR: Duration = Duration::from_secs(60);
 
 /// What looking and delivering have in common.
-pub(super) struct Desk<S, E> {
+pub(super) struct DispatchWorker<S, E> {
     pub(super) store: Arc<S>,
     pub(super) endpoint: Arc<E>,
-    pub(super) clock: Clock,
+    pub(super) clock: WallClock,
     pub(super) wanted: Wanted,
     pub(super) stuck: Mutex<Stuck>,
     pub(super) many: Mutex<Many>,
@@ -47,7 +47,7 @@ pub(super) struct Troubles {
     pub(super) looking: Trouble,
     pub(super) telling: Trouble,
     pub(super) delivering: Trouble,
-    pub(super) doubting: Trouble,
+    pub(super) auditing: Trouble,
 }
 
 /// A call that may fail for long. The log has a line when that begins, and when it is over.
@@ -91,21 +91,21 @@ impl Many {
     }
 }
 
-/// The rows whose maps cannot be understood, and when they are looked at again. They stay at the head of their part,
+/// The rows whose maps cannot be understood, and when they are looked at again. They stay at the head of their partition,
 /// and must not delay the rows behind them.
 #[derive(Debug, Default)]
 pub(super) struct Stuck(BTreeMap<Subject, (u64, Instant)>);
 
 impl Stuck {
-    /// The number of rows to read of each part, to get [`ROWS_MAX`] that can be looked at.
+    /// The number of rows to read of each partition, to get [`ROWS_MAX`] that can be looked at.
     fn rows_max(&mut self, now: Instant) -> usize {
         // Who was not found when it was time to look again is there no more.
         self.0.retain(|_, (_, until)| now < *until + STUCK_FOR);
-        let mut in_part: BTreeMap<u16, usize> = BTreeMap::new();
+        let mut in_partition: BTreeMap<u16, usize> = BTreeMap::new();
         for subject in self.0.keys() {
-            *in_part.entry(subject.shard()).or_default() += 1;
+            *in_partition.entry(subject.partition()).or_default() += 1;
         }
-        ROWS_MAX + in_part.into_values().max().unwrap_or(0)
+        ROWS_MAX + in_partition.into_values().max().unwrap_or(0)
     }
 
     /// Whether the row is left alone for now. After another change its map may be understood.
@@ -128,7 +128,7 @@ impl Stuck {
     }
 }
 
-/// The number of events that wait in one part, and since when.
+/// The number of events that wait in one partition, and since when.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Waiting {
     pub(super) count: usize,
@@ -138,7 +138,7 @@ pub(super) struct Waiting {
 /// The outcome of looking for changes.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
-    /// How many events were told, for each part.
+    /// How many events were told, for each partition.
     pub(super) told: BTreeMap<u16, usize>,
     pub(super) full: BTreeSet<u16>,
     /// Whether there are more rows to look at.
@@ -148,20 +148,22 @@ pub(super) struct Looked {
 /// The outcome of a delivery.
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
-    /// What waits in the parts that were asked about.
+    /// What waits in the partitions that were asked about.
     pub(super) waiting: Vec<(u16, Waiting)>,
     /// How many events the endpoint has accepted; `None` if it has not.
     pub(super) taken: Option<usize>,
-    /// The parts whose store has failed.
+    /// The partitions whose store has failed.
     pub(super) away: BTreeSet<u16>,
 }
 
-impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
-    /// Looks for changes in `parts`, and tells them.
-    pub(super) async fn look(self: Arc<Self>, parts: Vec<u16>) -> Looked {
+impl<S: Topics + Outbox + Hooks, E: Endpoint> DispatchWorker<S, E> {
+    /// Looks for changes in `partitions`, and tells them.
+    pub(super) async fn look(self: Arc<Self>, partitions: Vec<u16>) -> Looked {
         let (store, queue) = (&self.store, Queue::Webhooks);
         let rows_max = lock(&self.stuck).rows_max(Instant::now());
-        let due = store.due(queue, &parts, Duration::ZERO, rows_max).await;
+        let due = store
+            .due(queue, &partitions, Duration::ZERO, rows_max)
+            .await;
         let mut looked = Looked::default();
         let mut rows = Vec::new();
         let mut failed = None;
@@ -180,7 +182,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
         let is_wanted = |row: &Row| self.wanted.is_about(&row.subject);
         let (rows, unwanted): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_wanted);
         if !unwanted.is_empty()
-            && let Err(error) = store.settle(queue, &unwanted).await
+            && let Err(error) = store.acknowledge(queue, &unwanted).await
         {
             failed = failed.or(Some(error));
         }
@@ -213,9 +215,9 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
         for ((row, known), map) in rows.iter().zip(known).zip(maps) {
             match (known, map) {
                 (Ok(known), Ok(map)) => {
-                    let before = known.told.as_ref();
+                    let before = known.last_notified.as_ref();
                     let news = news(now, &row.subject, before, &map, self.wanted);
-                    tellings.push(telling(row, known, news.told, news.events));
+                    tellings.push(telling(row, known, news.last_notified, news.events));
                     lock(&self.stuck).remove(row);
                 }
                 (_, Err(error @ StoreError::Corrupt { .. })) => {
@@ -233,16 +235,16 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
         let mut refused = None;
         let mut is_done = false;
         for (telling, outcome) in tellings.iter().zip(self.store.tell(&tellings).await) {
-            let part = telling.row.subject.shard();
+            let partition = telling.row.subject.partition();
             match outcome {
                 Ok(Tell::Done) => {
                     is_done = true;
                     if !telling.events.is_empty() {
-                        *looked.told.entry(part).or_default() += telling.events.len();
+                        *looked.told.entry(partition).or_default() += telling.events.len();
                     }
                 }
                 Ok(Tell::Overtaken) => {}
-                Ok(Tell::Full) => drop(looked.full.insert(part)),
+                Ok(Tell::Full) => drop(looked.full.insert(partition)),
                 Err(error) => _ = refused.get_or_insert(error),
             }
         }
@@ -253,27 +255,29 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
         is_done
     }
 
-    /// Delivers the first events that wait in `parts`.
-    pub(super) async fn deliver(self: Arc<Self>, parts: Vec<u16>) -> Delivered {
-        let of_each = (EVENTS_MAX / parts.len().max(1)).max(1);
+    /// Delivers the first events that wait in `partitions`.
+    pub(super) async fn deliver(self: Arc<Self>, partitions: Vec<u16>) -> Delivered {
+        let of_each = (EVENTS_MAX / partitions.len().max(1)).max(1);
         let mut delivered = Delivered::default();
         let mut events: Vec<Numbered> = Vec::new();
         let mut upto: Vec<(u16, u64)> = Vec::new();
         let mut failed = None;
-        let outcomes = self.store.waiting(&parts, of_each).await;
-        for (part, outcome) in parts.into_iter().zip(outcomes) {
+        let outcomes = self.store.waiting(&partitions, of_each).await;
+        for (partition, outcome) in partitions.into_iter().zip(outcomes) {
             let queued = match outcome {
                 Ok(queued) => queued,
                 Err(error) => {
                     failed = failed.or(Some(error));
-                    delivered.away.insert(part);
+                    delivered.away.insert(partition);
                     continue;
                 }
             };
             let oldest = queued.events.first().map(Numbered::at);
             let count = queued.count;
-            delivered.waiting.push((part, Waiting { count, oldest }));
-            upto.extend(queued.events.last().map(|it| (part, it.number)));
+            delivered
+                .waiting
+                .push((partition, Waiting { count, oldest }));
+            upto.extend(queued.events.last().map(|it| (partition, it.number)));
             events.extend(queued.events);
         }
         let what = "reading and removing webhook events";
@@ -289,14 +293,14 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Desk<S, E> {
         }
         delivered.taken = Some(events.len());
         let outcomes = self.store.delivered(&upto).await;
-        for ((part, _), outcome) in upto.into_iter().zip(outcomes) {
+        for ((partition, _), outcome) in upto.into_iter().zip(outcomes) {
             if let Err(error) = outcome {
                 failed = failed.or(Some(error));
-                delivered.away.insert(part);
+                delivered.away.insert(partition);
                 continue;
             }
-            let taken = events.iter().filter(|it| it.shard == part).count();
-            let waiting = delivered.waiting.iter_mut().find(|it| it.0 == part);
+            let taken = events.iter().filter(|it| it.partition == partition).count();
+            let waiting = delivered.waiting.iter_mut().find(|it| it.0 == partition);
             if let Some((_, waiting)) = waiting {
                 waiting.count = waiting.count.saturating_sub(taken);
             }
@@ -310,18 +314,23 @@ fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
     it.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn telling(row: &Row, known: Known, told: Option<Told>, events: Vec<HookEvent>) -> Telling {
+fn telling(
+    row: &Row,
+    known: Known,
+    last_notified: Option<LastNotified>,
+    events: Vec<HookEvent>,
+) -> Telling {
     Telling {
         row: row.clone(),
         after: known.revision,
         // Somebody may hide meanwhile. A channel may change all the time, and who hides is not in it.
         is_exact: matches!(row.subject, Subject::User(_)),
-        told: match told {
+        last_notified: match last_notified {
             None if known.revision == 0 => Edit::Keep,
             // Also where something was told that nobody understands.
             None => Edit::Clear,
-            told if told == known.told => Edit::Keep,
-            Some(told) => Edit::Set(told),
+            last_notified if last_notified == known.last_notified => Edit::Keep,
+            Some(last) => Edit::Set(last),
         },
         events,
     }

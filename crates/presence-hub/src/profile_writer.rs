@@ -11,9 +11,9 @@ use presence_core::{Profile, UserId};
 use tokio::time::Instant;
 
 use crate::counters::Counters;
-use crate::link::Fate;
+use crate::link::SaveOutcome;
 use crate::pending::{InFlight, finish};
-use crate::people::Asker;
+use crate::people::ReplyTo;
 
 /// The number of profiles in one load or save; the others wait for the next.
 const BATCH_MAX: usize = 1000;
@@ -38,7 +38,7 @@ pub(crate) type Saved = Vec<(UserId, Result<(), StoreError>)>;
 /// A profile that the shared store has, too, is tried once. If that fails it waits in the shared store, for the
 /// node that finds it first when the store of profiles works again. So this node does not write later what another
 /// node has changed since.
-pub(crate) struct Keeper<P> {
+pub(crate) struct ProfileWriter<P> {
     store: Arc<P>,
     counters: Arc<Counters>,
     to_load: Vec<UserId>,
@@ -80,7 +80,7 @@ struct Save {
     /// The version of the user's map in the shared store that has this profile, if there is one.
     version: Option<u64>,
     /// The requests that wait for the save.
-    askers: Vec<Asker>,
+    reply_tos: Vec<ReplyTo>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,26 +107,26 @@ pub(crate) enum Unread {
 
 /// The requests that are granted because something is saved, and those that are refused because it cannot be saved.
 #[derive(Default)]
-pub(crate) struct Outcome {
-    pub(crate) granted: Vec<Asker>,
-    pub(crate) refused: Vec<Asker>,
+pub(crate) struct Answers {
+    pub(crate) granted: Vec<ReplyTo>,
+    pub(crate) refused: Vec<ReplyTo>,
 }
 
 /// What the store has done.
-pub(crate) enum Kept {
+pub(crate) enum WriterEvent {
     /// The first users' profiles are loaded, the second users' are not.
     Loaded(Vec<(UserId, Option<Profile>)>, Vec<(UserId, Unread)>),
     /// The profiles of these users cannot be loaded at present.
     Unread(Vec<(UserId, Unread)>),
     /// Requests to answer, and outcomes for the rows that wait in the shared store.
-    Saved(Outcome, Vec<Fate>),
+    Saved(Answers, Vec<SaveOutcome>),
     /// Nothing that anybody waits for.
     Nothing,
 }
 
-impl<P: Profiles> Keeper<P> {
+impl<P: Profiles> ProfileWriter<P> {
     pub(crate) fn new(store: Arc<P>, counters: Arc<Counters>) -> Self {
-        Keeper {
+        ProfileWriter {
             store,
             counters,
             to_load: Vec::new(),
@@ -149,9 +149,9 @@ impl<P: Profiles> Keeper<P> {
 
     /// Loads the profile of `user`. Returns it at once if it is still on its way to the store, or says at once that it
     /// cannot be read at present.
-    pub(crate) fn load(&mut self, user: UserId) -> Option<Kept> {
+    pub(crate) fn load(&mut self, user: UserId) -> Option<WriterEvent> {
         if let Some(profile) = self.newest(&user) {
-            return Some(Kept::Loaded(vec![(user, Some(profile))], Vec::new()));
+            return Some(WriterEvent::Loaded(vec![(user, Some(profile))], Vec::new()));
         }
         self.look_up(user)
     }
@@ -164,7 +164,7 @@ impl<P: Profiles> Keeper<P> {
     }
 
     /// The same, but asks the store in any case, so that how long it takes does not tell what happened to `user` lately.
-    pub(crate) fn look_up(&mut self, user: UserId) -> Option<Kept> {
+    pub(crate) fn look_up(&mut self, user: UserId) -> Option<WriterEvent> {
         let unread = match self.unreadable.contains(&user) {
             true => Some(Unread::Unreadable),
             false => (self.is_late || self.is_away).then_some(Unread::Away),
@@ -176,20 +176,25 @@ impl<P: Profiles> Keeper<P> {
             }
         }
         self.start();
-        unread.map(|why| Kept::Unread(vec![(user, why)]))
+        unread.map(|why| WriterEvent::Unread(vec![(user, why)]))
     }
 
-    /// Saves `profile`, which the user's map in the shared store has in version `version`. `asker` is answered when
+    /// Saves `profile`, which the user's map in the shared store has in version `version`. `reply_to` is answered when
     /// it is saved.
-    pub(crate) fn save(&mut self, profile: Profile, version: Option<u64>, asker: Option<Asker>) {
-        let state = match asker {
+    pub(crate) fn save(
+        &mut self,
+        profile: Profile,
+        version: Option<u64>,
+        reply_to: Option<ReplyTo>,
+    ) {
+        let state = match reply_to {
             Some(_) => State::Waiting,
             None => State::Lingering,
         };
         let save = Save {
             profile,
             version,
-            askers: asker.into_iter().collect(),
+            reply_tos: reply_to.into_iter().collect(),
         };
         match self.unsaved.get_mut(&save.profile.user) {
             Some(unsaved) if unsaved.state == State::Saving => match &mut unsaved.newer {
@@ -239,14 +244,14 @@ impl<P: Profiles> Keeper<P> {
     }
 
     /// Waits for what the store does next; for ever while it has nothing to do. Cancelling it loses nothing.
-    pub(crate) async fn done(&mut self) -> Kept {
+    pub(crate) async fn done(&mut self) -> WriterEvent {
         let kept = tokio::select! {
             loaded = finish(&mut self.loading) => self.loaded(loaded),
             saved = finish(&mut self.saving) => self.saved(saved),
             () = finish(&mut self.patience) => self.is_late(),
             () = finish(&mut self.linger) => {
                 self.linger = None;
-                Kept::Saved(Outcome::default(), self.end_lingering())
+                WriterEvent::Saved(Answers::default(), self.end_lingering())
             }
             () = finish(&mut self.retry) => self.try_again(),
             () = finish(&mut self.reread) => self.read_again(),
@@ -293,7 +298,7 @@ impl<P: Profiles> Keeper<P> {
 
     /// Ends the lingering. If the store does not answer, profiles that the shared store has, too, are given up
     /// here: returns those.
-    fn end_lingering(&mut self) -> Vec<Fate> {
+    fn end_lingering(&mut self) -> Vec<SaveOutcome> {
         let is_away = self.is_away;
         let mut given_up = Vec::new();
         self.unsaved.retain(|_, it| {
@@ -302,7 +307,7 @@ impl<P: Profiles> Keeper<P> {
             }
             let is_given_up = is_away && it.state == State::Waiting && it.save.waits_elsewhere();
             if is_given_up {
-                given_up.extend(it.save.row().map(Fate::GivenUp));
+                given_up.extend(it.save.row().map(SaveOutcome::GivenUp));
             }
             !is_given_up
         });
@@ -311,14 +316,14 @@ impl<P: Profiles> Keeper<P> {
         given_up
     }
 
-    fn is_late(&mut self) -> Kept {
+    fn is_late(&mut self) -> WriterEvent {
         self.patience = None;
         self.is_late = true;
         let unread = self.unread.iter().cloned();
-        Kept::Unread(unread.map(|user| (user, Unread::Away)).collect())
+        WriterEvent::Unread(unread.map(|user| (user, Unread::Away)).collect())
     }
 
-    fn loaded(&mut self, loaded: Loaded) -> Kept {
+    fn loaded(&mut self, loaded: Loaded) -> WriterEvent {
         self.loading = None;
         self.patience = None;
         self.is_late = false;
@@ -346,13 +351,13 @@ impl<P: Profiles> Keeper<P> {
             }
         }
         self.note("load", failures, !profiles.is_empty());
-        Kept::Loaded(profiles, unread)
+        WriterEvent::Loaded(profiles, unread)
     }
 
-    fn saved(&mut self, saved: Saved) -> Kept {
+    fn saved(&mut self, saved: Saved) -> WriterEvent {
         self.saving = None;
-        let mut told = Outcome::default();
-        let mut fates = Vec::new();
+        let mut answers = Answers::default();
+        let mut outcomes = Vec::new();
         let mut kept = 0;
         let mut failures = Failures::default();
         for (user, outcome) in saved {
@@ -363,26 +368,26 @@ impl<P: Profiles> Keeper<P> {
             let failed = outcome.map_or_else(|error| failures.take(error), |()| State::Saving);
             if is_kept {
                 kept += 1;
-                told.granted.append(&mut unsaved.save.askers);
+                answers.granted.append(&mut unsaved.save.reply_tos);
                 // Of somebody who was erased it is looked at once more, when nobody can have an older save under way.
                 let row = unsaved.save.row();
                 let row = row.filter(|_| !unsaved.save.profile.is_blank());
-                fates.extend(row.map(Fate::Saved));
+                outcomes.extend(row.map(SaveOutcome::Saved));
             }
             let is_given_up = !is_kept && unsaved.save.waits_elsewhere();
             if failed == State::Unreadable {
                 // It is tried again, and that may be for ever: too long to wait for.
-                told.refused.append(&mut unsaved.save.askers);
+                answers.refused.append(&mut unsaved.save.reply_tos);
             }
             if is_given_up {
-                fates.extend(unsaved.save.row().map(Fate::GivenUp));
+                outcomes.extend(unsaved.save.row().map(SaveOutcome::GivenUp));
             }
             match unsaved.newer.take() {
                 Some(newer) if is_kept || is_given_up => {
                     unsaved.save = newer;
                     unsaved.since = Instant::now();
                     unsaved.state = State::Waiting;
-                    if unsaved.save.askers.is_empty() {
+                    if unsaved.save.reply_tos.is_empty() {
                         unsaved.state = State::Lingering;
                         self.arm_linger();
                     }
@@ -404,22 +409,22 @@ impl<P: Profiles> Keeper<P> {
             Counters::add(&self.counters.save_failures, 1);
         }
         self.note("save", failures, kept > 0);
-        Kept::Saved(told, fates)
+        WriterEvent::Saved(answers, outcomes)
     }
 
-    fn try_again(&mut self) -> Kept {
+    fn try_again(&mut self) -> WriterEvent {
         self.retry = None;
         self.is_away = false;
         self.to_load.append(&mut self.failed_loads);
         self.try_to_save(State::Failed, State::Waiting);
-        Kept::Nothing
+        WriterEvent::Nothing
     }
 
-    fn read_again(&mut self) -> Kept {
+    fn read_again(&mut self) -> WriterEvent {
         self.reread = None;
         self.to_reread.extend(self.unreadable.drain());
         self.try_to_save(State::Unreadable, State::WaitingApart);
-        Kept::Nothing
+        WriterEvent::Nothing
     }
 
     fn try_to_save(&mut self, failed: State, again: State) {
@@ -486,12 +491,12 @@ impl Save {
             self.profile = newer.profile;
             self.version = newer.version;
         }
-        self.askers.append(&mut newer.askers);
+        self.reply_tos.append(&mut newer.reply_tos);
     }
 
     /// Whether the shared store has the profile, too, so that it is not lost if it is given up here.
     fn waits_elsewhere(&self) -> bool {
-        self.version.is_some() && self.askers.is_empty()
+        self.version.is_some() && self.reply_tos.is_empty()
     }
 
     /// The row in the outbox of the shared store that waits for this save.
@@ -572,18 +577,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_older_profile_that_is_told_later_is_not_saved_after_a_newer_one() {
         let store = Arc::new(ProfileMemory::new());
-        let mut keeper = Keeper::new(store.clone(), Arc::default());
+        let mut writer = ProfileWriter::new(store.clone(), Arc::default());
         let ann = UserId::new("ann").unwrap();
         let older = Profile {
             last_seen: Some(Timestamp::from_millis(1)),
             ..Profile::new(ann.clone())
         };
         let erased = older.blank();
-        keeper.save(erased, Some(6), None);
-        keeper.hurry();
-        keeper.save(older, Some(5), None);
-        while !keeper.is_idle() {
-            keeper.done().await;
+        writer.save(erased, Some(6), None);
+        writer.hurry();
+        writer.save(older, Some(5), None);
+        while !writer.is_idle() {
+            writer.done().await;
         }
         assert_eq!(store.load(&[ann]).await.unwrap(), [None]);
     }

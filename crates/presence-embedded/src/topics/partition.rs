@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Field, Incarnation, Murmur, Op, Snapshot, Subject, TopicMap, Write};
+use presence_core::cluster::{
+    Ephemeral, Field, Incarnation, Op, Snapshot, Subject, TopicMap, Write,
+};
 use presence_core::ports::{Notice, Queue, Row, Tell, Telling, Written};
 use presence_core::{Clock, Reason, Timestamp};
 
-use super::hooks::HookShard;
+use super::hooks::HookPartition;
 use super::inbox::Inbox;
 
 /// How long a comparison reports a change: several times the pause between two comparisons of a node.
 pub const RECENT: Duration = Duration::from_secs(60);
 
-/// What all shards share. A shard borrows it for each operation.
+/// What all partitions share. A partition borrows it for each operation.
 pub(super) struct Around<'a> {
     /// The time of the store, in microseconds since 1970.
     pub(super) now_us: u64,
@@ -28,7 +30,7 @@ pub(super) struct Around<'a> {
 
 /// Everything that one partition of the store keeps.
 #[derive(Debug)]
-pub(super) struct Shard {
+pub(super) struct Partition {
     number: u16,
     slots: HashMap<Subject, Slot>,
     /// The subjects that have changed lately, by the version that the change made.
@@ -38,7 +40,7 @@ pub(super) struct Shard {
     /// The outbox: which subjects wait to be carried elsewhere, and since which version.
     outbox: BTreeMap<(Queue, Subject), u64>,
     /// The webhook state of this partition.
-    pub(super) hooks: HookShard,
+    pub(super) hooks: HookPartition,
     /// The last version given out here. It follows the time in microseconds, so it grows even if data is lost.
     version: u64,
 }
@@ -51,15 +53,15 @@ struct Slot {
     followers: Vec<Arc<Inbox>>,
 }
 
-impl Shard {
+impl Partition {
     pub(super) fn new(number: u16) -> Self {
-        Shard {
+        Partition {
             number,
             slots: HashMap::new(),
             recent: BTreeMap::new(),
             owned: HashMap::new(),
             outbox: BTreeMap::new(),
-            hooks: HookShard::default(),
+            hooks: HookPartition::default(),
             version: 0,
         }
     }
@@ -104,7 +106,7 @@ impl Shard {
         rows
     }
 
-    pub(super) fn settle(&mut self, queue: Queue, row: &Row) {
+    pub(super) fn acknowledge(&mut self, queue: Queue, row: &Row) {
         let key = (queue, row.subject.clone());
         if self.outbox.get(&key).is_some_and(|it| *it <= row.version) {
             self.outbox.remove(&key);
@@ -116,12 +118,12 @@ impl Shard {
         let marked = self.outbox.get(&key).copied();
         let outcome = self.hooks.tell(around.now_us, marked, telling);
         if outcome == Tell::Done {
-            self.settle(Queue::Webhooks, &telling.row);
+            self.acknowledge(Queue::Webhooks, &telling.row);
         }
         outcome
     }
 
-    pub(super) fn doubt(&mut self, cursor: u64, max: usize) -> Option<u64> {
+    pub(super) fn audit(&mut self, cursor: u64, max: usize) -> Option<u64> {
         let (some, next) = self.hooks.some(cursor, max);
         for subject in some {
             // 1 is older than any version.
@@ -159,10 +161,15 @@ impl Shard {
         });
     }
 
-    pub(super) fn murmur(&self, around: &Around<'_>, subject: &Subject, murmurs: &[Murmur]) {
+    pub(super) fn send_ephemeral(
+        &self,
+        around: &Around<'_>,
+        subject: &Subject,
+        ephemerals: &[Ephemeral],
+    ) {
         if let Some(slot) = self.slots.get(subject) {
             slot.tell(around, self.number, || {
-                Notice::Murmured(subject.clone(), murmurs.to_vec())
+                Notice::Ephemeral(subject.clone(), ephemerals.to_vec())
             });
         }
     }
@@ -189,14 +196,14 @@ impl Shard {
         let subjects = self.owned.get(&who).into_iter().flatten();
         let subjects: Vec<Subject> = subjects.take(subjects_max).cloned().collect();
         for subject in &subjects {
-            let cuts = Write {
+            let removals = Write {
                 subject: subject.clone(),
                 by: who,
-                ops: self.cuts(subject, who),
+                ops: self.removals(subject, who),
                 is_last: true,
                 until: None,
             };
-            self.write(around, &cuts);
+            self.write(around, &removals);
         }
         subjects.len()
     }
@@ -211,7 +218,7 @@ impl Shard {
         self.recent.clear();
         self.owned.clear();
         self.outbox.clear();
-        self.hooks = HookShard::default();
+        self.hooks = HookPartition::default();
         self.version = 0;
     }
 
@@ -266,18 +273,18 @@ impl Shard {
     }
 
     /// The operations that remove the entries of sessions of `who` in `subject`.
-    fn cuts(&self, subject: &Subject, who: Incarnation) -> Vec<Op> {
+    fn removals(&self, subject: &Subject, who: Incarnation) -> Vec<Op> {
         let entries = self.slots.get(subject).into_iter();
         let entries = entries.flat_map(|slot| slot.map.entries());
-        let of_who = entries.filter(|(field, stamp)| {
-            matches!(field, Field::Session(_)) && stamp.incarnation() == who
+        let of_who = entries.filter(|(field, token)| {
+            matches!(field, Field::Session(_)) && token.incarnation() == who
         });
-        let cut = |(field, stamp)| Op::Cut {
+        let removal = |(field, token)| Op::Remove {
             field,
-            stamp,
+            token,
             reason: Reason::NodeLost,
         };
-        of_who.map(cut).collect()
+        of_who.map(removal).collect()
     }
 
     fn disown(&mut self, who: Incarnation, subject: &Subject) {
@@ -319,10 +326,10 @@ impl Slot {
         self.followers.iter().any(|it| Arc::ptr_eq(it, inbox))
     }
 
-    fn tell(&self, around: &Around<'_>, shard: u16, notice: impl Fn() -> Notice) {
+    fn tell(&self, around: &Around<'_>, partition: u16, notice: impl Fn() -> Notice) {
         for inbox in &self.followers {
             if !(around.is_lost)() {
-                inbox.put(shard, notice());
+                inbox.put(partition, notice());
             }
         }
     }
