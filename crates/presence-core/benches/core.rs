@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use presence_core::history::{Cause, History, Transition, What};
 use presence_core::node::{Effect, Input, Node};
 use presence_core::rosters::{self, Rosters};
 use presence_core::users::{self, Connection, Users};
@@ -38,6 +39,7 @@ fn connected(number: u128) -> users::Input<()> {
         device: DeviceId::new("web:1").unwrap(),
         workspaces: Vec::new(),
         card: Arc::default(),
+        origin: None,
         reply_to: (),
     }
 }
@@ -62,7 +64,11 @@ fn chose(chosen: Chosen) -> users::Input<()> {
         ..StatusChange::default()
     };
     let reply_to = None;
-    users::Input::Chose { change, reply_to }
+    users::Input::Chose {
+        change,
+        by: Cause::Client,
+        reply_to,
+    }
 }
 
 /// `count` users, each with a session.
@@ -121,6 +127,63 @@ fn a_status_change(c: &mut Criterion) {
         b.iter(|| {
             now = now + SECOND;
             tell(&mut node, now, chose(chosen.next().unwrap()));
+        });
+    });
+}
+
+fn the_history(c: &mut Criterion) {
+    let mut history = History::new(1 << 20, None);
+    let ann = user(1);
+    let (mut at, channel) = (START, room(1));
+    let mut push = |history: &mut History, user: &UserId, channel: &ChannelId| {
+        at = at + Duration::from_millis(1);
+        history.push(Transition {
+            at,
+            user: user.clone(),
+            session: Some(SessionId::from_u128(1)),
+            channel: Some(channel.clone()),
+            what: What::Joined,
+            cause: Cause::Client,
+        });
+    };
+    // Full, so that each push also drops the oldest.
+    let others: Vec<_> = (0..1000).map(|it| (user(it), room(it as u32))).collect();
+    for (user, channel) in others.iter().cycle().take(20_000) {
+        push(&mut history, user, channel);
+    }
+    c.bench_function("a transition into a full ring", |b| {
+        b.iter(|| push(&mut history, &ann, &channel));
+    });
+    let mut others = others.iter().cycle();
+    c.bench_function(
+        "a transition of one of a thousand users into a full ring",
+        |b| {
+            b.iter(|| {
+                let (user, channel) = others.next().unwrap();
+                push(&mut history, user, channel);
+            });
+        },
+    );
+
+    let mut users = Users::new(Timing::default(), Limits::default(), 1);
+    users.record_history();
+    let mut out = Vec::new();
+    users.handle(START, &ann, connected(1), &mut out);
+    users.handle(START, &ann, loaded(), &mut out);
+    for number in 0..3 {
+        users.handle(START, &ann, joined(1, room(number)), &mut out);
+    }
+    let mut chosen = [Chosen::Busy, Chosen::Away].into_iter().cycle();
+    c.bench_function("a status change with three channels, recorded", |b| {
+        b.iter(|| {
+            out.clear();
+            users.handle(START, &ann, chose(chosen.next().unwrap()), &mut out);
+            for effect in out.drain(..) {
+                match effect {
+                    users::Effect::Record(transition) => history.push(transition),
+                    effect => drop(black_box(effect)),
+                }
+            }
         });
     });
 }
@@ -291,5 +354,12 @@ fn heartbeats(c: &mut Criterion) {
     assert!(out.is_empty(), "a heartbeat is silent");
 }
 
-criterion_group!(benches, a_status_change, rooms, timers, heartbeats);
+criterion_group!(
+    benches,
+    a_status_change,
+    the_history,
+    rooms,
+    timers,
+    heartbeats
+);
 criterion_main!(benches);

@@ -17,6 +17,8 @@ mod bucket;
 pub mod cluster;
 mod epochs;
 mod event;
+pub mod explain;
+pub mod history;
 pub mod hooks;
 mod id;
 mod json;

@@ -4,10 +4,11 @@ use crate::cluster::nodes::{self, Nodes};
 use std::time::Duration;
 
 use crate::cluster::{News, Reply, Request, Subject};
+use crate::explain::{RoomReport, UserReport};
 use crate::ports::Note;
 use crate::rosters::{self, Page, Rosters};
 use crate::users::{self, Users};
-use crate::{Limits, Timestamp, Timing, Topic, UserId};
+use crate::{ChannelId, Limits, Timestamp, Timing, Topic, UserId};
 
 /// A whole node. What its users do is written to its rosters at once.
 #[derive(Debug)]
@@ -74,6 +75,21 @@ impl<A> Node<A> {
         self.users.keep_sessions();
     }
 
+    /// Lets the node emit what is to be recorded: see [`Users::record_history`].
+    pub fn record_history(&mut self) {
+        self.users.record_history();
+    }
+
+    /// What the node knows of a user: see [`Users::report`].
+    pub fn report(&self, now: Timestamp, user: &UserId) -> UserReport {
+        self.users.report(now, user)
+    }
+
+    /// What the node knows of a channel: see [`Rosters::report`].
+    pub fn report_channel(&self, channel: &ChannelId) -> RoomReport {
+        self.rosters.report(channel)
+    }
+
     /// Everything that is to be remembered of the sessions: see [`Users::kept_sessions`].
     pub fn kept_sessions(&self, now: Timestamp) -> Vec<Note> {
         self.users.kept_sessions(now)
@@ -120,6 +136,8 @@ impl<A> Node<A> {
             Input::Stored(Subject::Topic(topic), reply) => {
                 self.place(now, rosters::Input::Heard { topic, reply }, out);
             }
+            // What nodes ask each other is for the caller to answer.
+            Input::Stored(Subject::Node(_), _) => {}
             Input::Leases(input) => {
                 let mut effects = Vec::new();
                 if let Some(nodes) = &mut self.nodes {

@@ -36,6 +36,17 @@ impl Chosen {
         matches!(self, Chosen::Invisible | Chosen::Offline)
     }
 
+    /// The name of the status on the wire, such as `invisible`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Chosen::Online => "online",
+            Chosen::Away => "away",
+            Chosen::Busy => "busy",
+            Chosen::Invisible => "invisible",
+            Chosen::Offline => "offline",
+        }
+    }
+
     /// The status that others are shown of a person who chose this, where `here` describes all their
     /// live sessions together.
     pub fn shown(self, here: Here) -> Visible {

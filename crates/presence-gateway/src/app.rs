@@ -338,6 +338,7 @@ fn settings(config: &Config) -> Settings {
         outboxes_bytes_max: config.socket.outboxes_bytes_max,
         states: config.socket.states,
         keep_unseen: config.keep_unseen,
+        history_bytes_max: config.history_bytes_max,
         ..Settings::default()
     }
 }

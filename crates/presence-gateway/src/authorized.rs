@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_client::wire::ErrorCode;
+use presence_core::explain::Origin;
+use presence_core::history::Cause;
 use presence_core::rosters::Page;
 use presence_core::users::{Activity, Connection, Likeness};
 use presence_core::{
@@ -65,6 +67,7 @@ impl Authorized {
         app: Arc<App>,
         identity: Identity,
         resume: Option<&str>,
+        origin: Option<Arc<Origin>>,
     ) -> Result<Authorized, Refused> {
         let user = identity.user.clone();
         let (now, named) = (app.now(), identity.device.as_ref());
@@ -75,7 +78,7 @@ impl Authorized {
             session: it.session,
             epoch: it.epoch,
         });
-        Authorized::let_in(app, identity, device, Known::By(resume)).await
+        Authorized::let_in(app, identity, device, Known::By(resume), origin).await
     }
 
     /// Lets `identity` in for a protocol without resume tokens. After a restart it continues a held session of the same
@@ -89,6 +92,7 @@ impl Authorized {
         app: Arc<App>,
         identity: Identity,
         first: Option<(Topic, Option<Arc<str>>)>,
+        origin: Option<Arc<Origin>>,
     ) -> Result<Authorized, Refused> {
         let names_device = identity.device.is_some();
         let device = identity.device.clone().unwrap_or_else(random_device);
@@ -99,7 +103,7 @@ impl Authorized {
             names_device,
             first,
         };
-        Authorized::let_in(app, identity, device, Known::Like(like)).await
+        Authorized::let_in(app, identity, device, Known::Like(like), origin).await
     }
 
     async fn let_in(
@@ -107,6 +111,7 @@ impl Authorized {
         identity: Identity,
         device: DeviceId,
         known: Known,
+        origin: Option<Arc<Origin>>,
     ) -> Result<Authorized, Refused> {
         let epoch = match &known {
             Known::By(resume) => resume.map(|it| it.epoch),
@@ -118,6 +123,7 @@ impl Authorized {
             workspaces: identity.workspaces.clone(),
             card: request::meta(None, &identity)?,
             resume: None,
+            origin,
         };
         let entered = async {
             match known {
@@ -207,9 +213,9 @@ impl Authorized {
         self.session.leave().await;
     }
 
-    /// Ends the connection. The session stays for the grace time, in case the client comes back.
-    pub(crate) async fn vanish(self, reason: Reason) {
-        self.session.vanish(reason).await;
+    /// Ends the connection, because of `cause`. The session stays for the grace time, in case the client comes back.
+    pub(crate) async fn vanish(self, reason: Reason, cause: Cause) {
+        self.session.vanish_by(reason, cause).await;
     }
 
     /// Joins a channel, or changes the meta there; with `watch` also watches it.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use presence_client::wire::ErrorCode;
 use presence_core::Reason;
+use presence_core::history::Cause;
 use presence_hub::Ended;
 
 use crate::request::Refused;
@@ -68,6 +69,25 @@ impl Why {
             Why::Kicked => "kicked",
             Why::TooSlow => "too slow",
             Why::Flooding => "flooding",
+        }
+    }
+
+    /// What is recorded as the cause of a connection that the gateway closes for this reason.
+    pub(crate) fn cause(self) -> Cause {
+        match self {
+            Why::Left => Cause::Client,
+            Why::Restarting => Cause::Drain,
+            Why::NoToken | Why::Unauthorized | Why::Expired | Why::Forbidden => Cause::TokenEnded,
+            Why::TimedOut => Cause::Silence,
+            Why::Replaced => Cause::OtherNode,
+            Why::Kicked => Cause::Kick,
+            Why::TooSlow | Why::Full => Cause::TooSlow,
+            Why::WrongType
+            | Why::NotWebSocket
+            | Why::NotUtf8
+            | Why::FrameTooLarge
+            | Why::Malformed
+            | Why::Flooding => Cause::Misuse,
         }
     }
 

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use hyper::{Request, StatusCode};
 use presence_core::Timestamp;
+use presence_core::explain::Origin;
 use presence_hub::{DIALECTS_MAX, Delivery};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -87,6 +88,9 @@ pub(crate) trait Dialect: Sized + Send + 'static {
     /// What a client says in its handshake.
     type Hello: Send + 'static;
 
+    /// The name of the dialect in explanations.
+    const NAME: &'static str;
+
     /// Whether the answer to a WebSocket ping keeps the session alive. A page that hangs answers pings too, so this is
     /// true only where the stock clients send nothing else by themselves, or not often enough.
     const PONGS_COUNT: bool = false;
@@ -104,7 +108,8 @@ pub(crate) trait Dialect: Sized + Send + 'static {
         http::not_upgraded(status, why)
     }
 
-    /// Lets the client in now, or later, or refuses it. The first frames go to `out`.
+    /// Lets the client in now, or later, or refuses it. The first frames go to `out`. Every authorized session is let in with
+    /// `origin`.
     ///
     /// # Errors
     ///
@@ -112,6 +117,7 @@ pub(crate) trait Dialect: Sized + Send + 'static {
     fn enter(
         app: Arc<App>,
         hello: Self::Hello,
+        origin: Arc<Origin>,
         out: &mut Out,
     ) -> impl Future<Output = Result<Self, Farewell>> + Send;
 

@@ -23,6 +23,7 @@ mod jwks;
 pub mod logs;
 mod metrics;
 mod native;
+mod origin;
 mod out;
 mod phoenix;
 mod pusher;

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::{App, Phase};
 use crate::config::Config;
+use crate::origin::PeerAddress;
 use crate::{descriptors, http};
 
 /// The time in which a client has to send its request headers; a slower one is cut off.
@@ -180,6 +181,7 @@ async fn serve(app: Arc<App>, stream: TcpStream, from: IpAddr) {
     };
     let service = service_fn(|mut request: Request<Incoming>| {
         let app = app.clone();
+        request.extensions_mut().insert(PeerAddress(from));
         if let Some(neighbour) = &neighbour {
             request.extensions_mut().insert(neighbour.clone());
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::select_all;
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use presence_core::history::Cause;
 use presence_core::{Reason, Timestamp};
 use presence_hub::{Delivery, Ended};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -147,9 +148,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         for authorized in dialect.into_sessions() {
             match end {
                 End::Left | End::TheirClose { goodbye: true } => authorized.leave().await,
-                End::Silent => authorized.vanish(Reason::TimedOut).await,
-                End::Lost | End::TheirClose { goodbye: false } | End::Closed(_) => {
-                    authorized.vanish(Reason::Lost).await;
+                End::Silent => authorized.vanish(Reason::TimedOut, Cause::Silence).await,
+                End::Lost => authorized.vanish(Reason::Lost, Cause::Broken).await,
+                End::TheirClose { goodbye: false } => {
+                    authorized.vanish(Reason::Lost, Cause::ClientClosed).await;
+                }
+                End::Closed(closing) => {
+                    authorized.vanish(Reason::Lost, closing.why.cause()).await;
                 }
             }
         }

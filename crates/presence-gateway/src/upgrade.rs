@@ -14,6 +14,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use presence_client::wire::ErrorCode;
+use presence_core::explain::Origin;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -22,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use crate::app::{App, Neighbour};
 use crate::dialect::{Agreed, Dialect, Handshake};
 use crate::http::{self, Answer};
+use crate::origin::{self, PeerAddress};
 use crate::out::Out;
 use crate::request::Refused;
 use crate::socket::{Socket, turn_away, websocket_config};
@@ -37,6 +39,8 @@ pub(crate) fn answer<D: Dialect>(app: Arc<App>, mut request: Request<Incoming>) 
     };
     let accept = derive_accept_key(key.as_bytes());
     let neighbour = request.extensions_mut().remove::<Arc<Neighbour>>();
+    let address = request.extensions().get::<PeerAddress>().copied();
+    let origin = origin::of(&app, D::NAME, address);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let Ok(upgraded) = upgraded.await else {
@@ -54,7 +58,7 @@ pub(crate) fn answer<D: Dialect>(app: Arc<App>, mut request: Request<Incoming>) 
             Some(config),
         )
         .await;
-        enter::<D>(app, websocket, hello, neighbour).await;
+        enter::<D>(app, websocket, (hello, origin), neighbour).await;
     });
 
     let mut response = Response::builder()
@@ -134,12 +138,12 @@ fn is_key(key: &HeaderValue) -> bool {
 async fn enter<D: Dialect>(
     app: Arc<App>,
     websocket: WebSocketStream<TcpStream>,
-    hello: D::Hello,
+    (hello, origin): (D::Hello, Arc<Origin>),
     neighbour: Option<Arc<Neighbour>>,
 ) {
     let _counted = app.connections.go_on();
     let mut out = Out::default();
-    match D::enter(app.clone(), hello, &mut out).await {
+    match D::enter(app.clone(), hello, origin, &mut out).await {
         Ok(dialect) => {
             app.metrics.connected();
             let socket = Socket::new(app.clone(), websocket, dialect, out);

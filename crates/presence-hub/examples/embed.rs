@@ -42,6 +42,7 @@ async fn connect(hub: &Hub, user: &str) -> Result<Session, Box<dyn std::error::E
         workspaces: Vec::new(),
         card: Arc::new(Meta::default()),
         resume: None,
+        origin: None,
     };
     Ok(hub.connect(entry).await?)
 }

@@ -14,7 +14,7 @@ use presence_core::cluster::{
     Change, Ephemeral, Fence, Incarnation, Record, Removed, Snapshot, Subject, Write,
 };
 use presence_core::ports::{
-    Endpoint, Hooks, Known, Leases, Notice, Numbered, Outbox, Profiles, Queue, Queued, Row,
+    Endpoint, Hooks, Known, Leases, Notice, Numbered, Outbox, Profiles, Queue, Queued, Reaped, Row,
     StoreError, Tell, Telling, Topics, Written,
 };
 use presence_core::{EVENT_BYTES_MAX, Profile, Reason, Seldom, Timestamp, UserId};
@@ -304,7 +304,7 @@ impl<T: Topics> Topics for Guarded<T> {
         marked.await.map_err(|fault| fault.unavailable())?
     }
 
-    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn reap(&self, who: Incarnation) -> Result<Reaped, StoreError> {
         let reaped = self.caught("reap", async { self.adapter.reap(who).await });
         reaped.await.map_err(|fault| fault.unavailable())?
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use presence_core::cluster::Incarnation;
 use presence_core::cluster::nodes::Nodes;
+use presence_core::explain::Origin;
+use presence_core::history::Cause;
 use presence_core::hooks::Wanted;
 use presence_core::ports::{self, Profiles, Recalled, Sessions, Topics};
 use presence_core::rosters::{Page, Rosters};
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::backlog::Backlog;
 use crate::clock::WallClock;
 use crate::counters::{Counters, Counts};
+use crate::explain::{self, Inquirer};
 use crate::guarded::Guarded;
 use crate::hooks::Dispatcher;
 use crate::lease::{HandOff, Leasing};
@@ -54,6 +57,9 @@ pub struct Settings {
     pub states: ByteRate,
     /// How long the profile of a user is kept after the user was last seen; `None` keeps it for ever.
     pub keep_unseen: Option<Duration>,
+    /// The number of bytes that the record of what happened to users may take. The oldest is dropped when it is full;
+    /// with 0 nothing is recorded. [`Hub::explain_user`] tells it.
+    pub history_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -71,6 +77,7 @@ impl Default for Settings {
                 per_second: 1 << 20,
             },
             keep_unseen: None,
+            history_bytes_max: 16 << 20,
         }
     }
 }
@@ -105,6 +112,8 @@ pub struct Entry {
     /// assert!(second.is_restored());
     /// ```
     pub resume: Option<Connection>,
+    /// Where the connection comes from, for explanations; `None` if nobody needs to know.
+    pub origin: Option<Arc<Origin>>,
 }
 
 /// A node: its users, its rosters, and everyone who watches them. A clone is a handle for the same node, and cheap.
@@ -122,6 +131,7 @@ pub struct Hub {
     partitions: Option<watch::Receiver<Arc<[u16]>>>,
     /// Where sessions are stored for the next process, if they are.
     sessions: Option<Arc<dyn Sessions>>,
+    inquirer: Inquirer,
 }
 
 /// How long [`Hub::restore`] waits for the profiles of the sessions that it restores. A user whose profile is read
@@ -278,6 +288,7 @@ impl Hub {
         let pulse = link.pulse();
         let (save_outcomes, outcomes) = SaveOutcomes::new();
         let (hand_offs, inbox) = mpsc::channel(1);
+        let hub_link = link.clone();
         let cluster = Cluster {
             me,
             link,
@@ -297,6 +308,11 @@ impl Hub {
             rosters: hub.rosters.clone(),
         };
         let holding = Arc::new(Holding::new(pulse));
+        let (roll, link) = (holding.roll(), hub_link);
+        hub.inquirer = hub
+            .inquirer
+            .of_cluster(store.clone(), (me, name), link, roll);
+        hub.tasks.spawn(explain::follow(store.clone(), me));
         let until = clock.now() + Timing::LEASE;
         holding.until(until, first.map_or(until, |it| it.now + Timing::LEASE));
         hub.partitions = Some(holding.partitions());
@@ -309,7 +325,8 @@ impl Hub {
         );
         hub.tasks.spawn(store_worker.run(requests));
         let (heard_by, counted) = (router.clone(), counters.clone());
-        let listening = link::listen(store.clone(), holding.clone(), heard_by, counted);
+        let inquirer = hub.inquirer.clone();
+        let listening = link::listen(store.clone(), holding.clone(), heard_by, inquirer, counted);
         hub.tasks.spawn(listening);
         let sweeper = Sweeper::new(
             profiles,
@@ -348,6 +365,9 @@ impl Hub {
         let people = Shards::new(Vec::from_iter((0..shards).map(|part| {
             let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
             let mut users = Users::new(timing, limits, random());
+            if settings.history_bytes_max > 0 {
+                users.record_history();
+            }
             if let Some(cluster) = &cluster {
                 users.join_cluster(cluster.me);
             }
@@ -362,7 +382,8 @@ impl Hub {
                 link(),
                 save_outcomes,
                 counters,
-            );
+            )
+            .recording(settings.history_bytes_max / shards, settings.keep_unseen);
             let shard = match &sessions {
                 Some(sessions) => shard.remembering(Memory::new(sessions.clone(), part)),
                 None => shard,
@@ -370,6 +391,11 @@ impl Hub {
             tasks.spawn(shard.run(inbox));
             mailbox
         })));
+        let router = ReplyRouter {
+            people: people.clone(),
+            rosters: rosters.clone(),
+        };
+        let inquirer = Inquirer::alone(router, profiles.clone());
         if let Some(keep) = settings.keep_unseen {
             let people = people.downgrade();
             tasks.spawn(retention::run(profiles, people, clock, keep));
@@ -385,6 +411,7 @@ impl Hub {
             tasks,
             partitions: None,
             sessions,
+            inquirer,
         }
     }
 
@@ -456,6 +483,7 @@ impl Hub {
             workspaces,
             card,
             resume,
+            origin,
         } = entry;
         let bytes_max = self.settings.outbox_bytes_max;
         let send_queue = self.backlog.open(bytes_max);
@@ -467,6 +495,7 @@ impl Hub {
             device,
             workspaces,
             card,
+            origin,
             reply_to: ReplyTo::Door {
                 send_queue: send_queue.clone(),
                 reply,
@@ -549,15 +578,31 @@ impl Hub {
             .await
     }
 
-    /// Changes the status of `user`. Returns when the change is safely stored.
+    /// Changes the status of `user`, on behalf of a service. Returns when the change is safely stored.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`] if the change could not be stored in time, or if the hub has stopped. It may be stored
     /// all the same.
     pub async fn choose(&self, user: &UserId, change: StatusChange) -> Result<(), Refusal> {
+        self.choose_by(user, change, Cause::Service).await
+    }
+
+    /// Changes the status of `user`, like [`choose`](Self::choose), and records who asked for it: [`Cause::Service`],
+    /// or [`Cause::Owner`] if that was the user.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`choose`](Self::choose).
+    pub async fn choose_by(
+        &self,
+        user: &UserId,
+        change: StatusChange,
+        by: Cause,
+    ) -> Result<(), Refusal> {
         let input = |reply_to| Input::Chose {
             change,
+            by,
             reply_to: Some(reply_to),
         };
         self.ask(user, input).await.map(drop)
@@ -586,7 +631,19 @@ impl Hub {
             unseen_since: None,
             reply_to: Some(reply_to),
         };
-        self.ask(user, input).await.map(drop)
+        self.ask(user, input).await?;
+        self.unrecord(user).await;
+        Ok(())
+    }
+
+    /// What asks the nodes, and answers them.
+    pub(crate) fn inquirer(&self) -> &Inquirer {
+        &self.inquirer
+    }
+
+    /// The background tasks of the node.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// A page of the people in `topic`: at most `limit`, after the first `offset`, ordered by when they joined.
@@ -813,6 +870,7 @@ impl Hub {
             sessions.alive(self.clock.now());
         }
         self.tasks.end().await;
+        self.inquirer.close();
         is_kept
     }
 

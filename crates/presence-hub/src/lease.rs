@@ -10,13 +10,14 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use presence_core::cluster::News;
 use presence_core::cluster::nodes::{Effect, Input, Nodes};
-use presence_core::ports::{StoreError, Topics};
+use presence_core::ports::{Reaped, StoreError, Topics};
 use presence_core::{Timestamp, Timing};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock::WallClock;
 use crate::counters::Counters;
+use crate::explain::record_orphans;
 use crate::link::{Holding, ReplyRouter};
 use crate::pending::sleep_until;
 use crate::pulse::Pulse;
@@ -94,7 +95,14 @@ impl<T: Topics> Leasing<T> {
                         return;
                     }
                     if let Some(input) = input {
+                        let leases = match &input {
+                            Input::Renewed(leases) => Some(leases.nodes.clone()),
+                            _ => None,
+                        };
                         self.nodes.handle(self.clock.now(), input, &mut effects);
+                        if let Some(leases) = leases {
+                            self.holding.saw(self.nodes.me(), &leases);
+                        }
                     }
                 }
                 _ = compare.tick(), if comparing.is_empty() => {
@@ -155,17 +163,23 @@ impl<T: Topics> Leasing<T> {
                 let is_dead = is_dead.unwrap_or(false);
                 Some(Input::MarkedDead { who, is_dead })
             })),
-            Effect::Reap(who) => self.in_flight.push(Box::pin(async move {
-                let more = store.reap(who).await;
-                let failed = more.is_err();
-                let more =
-                    more.inspect_err(|error| warn(error, "cannot clean up after a dead node"));
-                if failed {
-                    tokio::time::sleep(Timing::RENEW_AGAIN).await;
-                }
-                let more = more.unwrap_or(true);
-                Some(Input::Reaped { who, more })
-            })),
+            Effect::Reap(who) => {
+                let router = self.router.clone();
+                self.in_flight.push(Box::pin(async move {
+                    let more = match store.reap(who).await {
+                        Ok(Reaped { more, orphans }) => {
+                            record_orphans(&router, who, orphans).await;
+                            more
+                        }
+                        Err(error) => {
+                            warn(&error, "cannot clean up after a dead node");
+                            tokio::time::sleep(Timing::RENEW_AGAIN).await;
+                            true
+                        }
+                    };
+                    Some(Input::Reaped { who, more })
+                }));
+            }
             Effect::Forget(who) => self.in_flight.push(Box::pin(async move {
                 if let Err(error) = store.forget(who).await {
                     warn(&error, "cannot forget a dead node");

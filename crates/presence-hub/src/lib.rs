@@ -15,6 +15,7 @@
 mod backlog;
 mod clock;
 mod counters;
+mod explain;
 mod guarded;
 mod hooks;
 mod hub;
@@ -36,6 +37,7 @@ mod tasks;
 
 pub use clock::WallClock;
 pub use counters::{Counters, Counts};
+pub use explain::ANSWERED_WITHIN;
 pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, Settings};
 pub use roster_shard::Occupied;

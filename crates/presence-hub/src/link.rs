@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use presence_core::cluster::{Ephemeral, News, Peek, Reply, Request, Subject, Write};
-use presence_core::ports::{Notice, Row, StoreError, Topics};
+use presence_core::cluster::{Ephemeral, Incarnation, News, Peek, Reply, Request, Subject, Write};
+use presence_core::ports::{Lease, Notice, Row, StoreError, Topics};
 use presence_core::{Timestamp, UserId};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::WallClock;
 use crate::counters::Counters;
+use crate::explain::{Inquirer, Roll};
 use crate::pulse::Pulse;
 use crate::shards::Shards;
 use crate::{people, roster_shard};
@@ -83,7 +84,7 @@ fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
             topic: topic.clone(),
             is_done,
         }),
-        Subject::User(_) => None,
+        Subject::User(_) | Subject::Node(_) => None,
     }
 }
 
@@ -127,6 +128,7 @@ pub(crate) struct Holding {
     /// Whether a write failed, or the store has lost data, since this was last checked.
     is_troubled: AtomicBool,
     partitions: watch::Sender<Arc<[u16]>>,
+    roll: watch::Sender<Roll>,
 }
 
 impl Holding {
@@ -137,6 +139,7 @@ impl Holding {
             until_at_store: AtomicU64::default(),
             is_troubled: AtomicBool::default(),
             partitions: watch::Sender::default(),
+            roll: watch::Sender::default(),
         }
     }
 
@@ -176,6 +179,19 @@ impl Holding {
         });
     }
 
+    /// Notes all leases, which were read just now.
+    pub(crate) fn saw(&self, me: Incarnation, leases: &[Lease]) {
+        self.roll.send_replace(Roll {
+            me: Some(me),
+            leases: leases.into(),
+        });
+    }
+
+    /// The leases of all nodes, as they were last read.
+    pub(crate) fn roll(&self) -> watch::Receiver<Roll> {
+        self.roll.subscribe()
+    }
+
     pub(crate) fn partitions(&self) -> watch::Receiver<Arc<[u16]>> {
         self.partitions.subscribe()
     }
@@ -201,6 +217,7 @@ impl ReplyRouter {
                     .send(roster_shard::Message::Stored(topic, reply))
                     .await;
             }
+            Subject::Node(_) => {}
         }
     }
 
@@ -225,6 +242,7 @@ pub(crate) async fn listen<T: Topics>(
     store: Arc<T>,
     holding: Arc<Holding>,
     router: ReplyRouter,
+    inquirer: Inquirer,
     counters: Arc<Counters>,
 ) {
     loop {
@@ -232,6 +250,13 @@ pub(crate) async fn listen<T: Topics>(
             Notice::Patched(subject, patch) => {
                 Counters::add(&counters.patches_heard, 1);
                 router.reply(subject, Reply::Patched(patch)).await;
+            }
+            Notice::Ephemeral(Subject::Node(_), messages) => {
+                for message in messages {
+                    if let Ephemeral::Node(message) = message {
+                        inquirer.heard(message);
+                    }
+                }
             }
             Notice::Ephemeral(subject, ephemerals) => {
                 router.reply(subject, Reply::Ephemeral(ephemerals)).await;

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{News, Reply, Request, Subject};
-use presence_core::ports::Profiles;
+use presence_core::cluster::{Incarnation, News, Reply, Request, Subject};
+use presence_core::explain::{RECORDED_MAX, UserReport};
+use presence_core::history::{Cause, History, Transition, What};
+use presence_core::ports::{Orphan, Profiles};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{
     ChannelId, Event, Meta, Reason, Refusal, SessionId, Topic, UserId, rosters, shrink_after_burst,
@@ -82,6 +84,14 @@ pub(crate) enum Message {
         send_queue: Arc<SendQueue>,
     },
     Count(oneshot::Sender<Count>),
+    /// Says everything that is known of a user.
+    Report(UserId, oneshot::Sender<UserReport>),
+    /// Says what was recorded in a channel about the users of this shard.
+    Recorded(ChannelId, oneshot::Sender<Vec<Transition>>),
+    /// Forgets what was recorded of a user.
+    Unrecord(UserId, oneshot::Sender<()>),
+    /// A session ended with this node, which died.
+    Orphaned(Incarnation, Orphan),
     /// The node is about to stop: keep sessions without a connection for this time.
     Hold(Duration, oneshot::Sender<()>),
     /// Save everything, then end.
@@ -117,6 +127,8 @@ pub(crate) struct People<P> {
     /// The live connection of each session.
     connections: HashMap<SessionId, (u32, Arc<SendQueue>)>,
     watchers: HashMap<UserId, Vec<(SessionId, Arc<SendQueue>)>>,
+    /// What happened lately to the users of this shard.
+    history: History,
 }
 
 impl<P: Profiles> People<P> {
@@ -143,7 +155,14 @@ impl<P: Profiles> People<P> {
             counters,
             connections: HashMap::new(),
             watchers: HashMap::new(),
+            history: History::new(0, None),
         }
+    }
+
+    /// The same shard, which keeps what happens to its users: at most so many bytes, and for at most this long.
+    pub(crate) fn recording(mut self, bytes_max: usize, age_max: Option<Duration>) -> Self {
+        self.history = History::new(bytes_max, age_max);
+        self
     }
 
     /// The same shard, which stores its sessions for the next process.
@@ -272,6 +291,23 @@ impl<P: Profiles> People<P> {
                     waiting_since: self.writer.oldest(),
                 });
             }
+            Message::Report(user, reply) => {
+                let now = self.clock.now();
+                self.history.expire(now);
+                let _ = reply.send(UserReport {
+                    transitions: self.history.of_user(&user, RECORDED_MAX),
+                    ..self.users.report(now, &user)
+                });
+            }
+            Message::Recorded(channel, reply) => {
+                self.history.expire(self.clock.now());
+                let _ = reply.send(self.history.of_channel(&channel, RECORDED_MAX));
+            }
+            Message::Unrecord(user, done) => {
+                self.history.erase(&user);
+                let _ = done.send(());
+            }
+            Message::Orphaned(who, orphan) => self.record_orphan(who, orphan),
             Message::Hold(span, done) => {
                 self.users.hold(self.clock.now(), span);
                 let _ = done.send(());
@@ -366,13 +402,37 @@ impl<P: Profiles> People<P> {
                 let input = Input::Stored(reply);
                 Box::pin(self.handle(&user, input, &mut Vec::new())).await;
             }
-            (Ok(Some(_)), Subject::Topic(_)) => {}
+            (Ok(Some(_)), Subject::Topic(_) | Subject::Node(_)) => {}
             (Err(request), _) => self.unsent.push(request),
         }
     }
 
+    /// Records that a session ended with its node.
+    fn record_orphan(&mut self, who: Incarnation, orphan: Orphan) {
+        let Orphan {
+            user,
+            session,
+            channels,
+        } = orphan;
+        let at = self.clock.now();
+        let transition = |channel, what| Transition {
+            at,
+            user: user.clone(),
+            session: Some(session),
+            channel,
+            what,
+            cause: Cause::NodeLost,
+        };
+        for channel in channels {
+            let what = What::Left(Reason::NodeLost);
+            self.history.push(transition(Some(channel), what));
+        }
+        self.history.push(transition(None, What::NodeDied(who)));
+    }
+
     async fn perform(&mut self, user: &UserId, effect: Effect<ReplyTo>) {
         match effect {
+            Effect::Record(transition) => self.history.push(transition),
             Effect::Ask(request) => self.ask(request).await,
             // It has been written already, or nobody wants it.
             Effect::Remember(_) => {}
@@ -405,6 +465,7 @@ impl<P: Profiles> People<P> {
                         let input = Input::Vanished {
                             by: connection,
                             reason,
+                            cause: Cause::Broken,
                         };
                         Box::pin(self.handle(user, input, &mut Vec::new())).await;
                     }

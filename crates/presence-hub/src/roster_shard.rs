@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use presence_core::cluster::{News, Reply, Request, Subject};
+use presence_core::explain::RoomReport;
 use presence_core::rosters::{Effect, Hearers, Input, Page, Rosters};
 use presence_core::users::Answer;
 use presence_core::{
@@ -45,6 +46,12 @@ pub(crate) enum Message {
         topic: Topic,
         reply: oneshot::Sender<Vec<UserId>>,
     },
+    /// Says everything that is known of a channel; with `looks`, once it is known who is there on other nodes.
+    Report {
+        channel: ChannelId,
+        looks: bool,
+        reply: oneshot::Sender<RoomReport>,
+    },
     /// Announces the sessions that were restored, so that everybody who watches from now on finds them.
     TellAtOnce(oneshot::Sender<()>),
     Count(oneshot::Sender<usize>),
@@ -81,6 +88,7 @@ enum Looker {
         reply: oneshot::Sender<Page>,
     },
     Typing(oneshot::Sender<Vec<UserId>>),
+    Report(ChannelId, oneshot::Sender<RoomReport>),
 }
 
 pub(crate) struct RosterShard {
@@ -215,6 +223,17 @@ impl RosterShard {
             Message::Typing { topic, reply } => {
                 self.look(now, topic, Looker::Typing(reply), effects);
             }
+            Message::Report {
+                channel,
+                looks: true,
+                reply,
+            } => {
+                let topic = Topic::Channel(channel.clone());
+                self.look(now, topic, Looker::Report(channel, reply), effects);
+            }
+            Message::Report { channel, reply, .. } => {
+                let _ = reply.send(self.rosters.report(&channel));
+            }
             Message::TellAtOnce(done) => {
                 self.rosters.tell_at_once(self.clock.now(), effects);
                 let _ = done.send(());
@@ -262,6 +281,9 @@ impl RosterShard {
             Looker::Typing(reply) => {
                 let _ = reply.send(self.rosters.typing(topic));
             }
+            Looker::Report(channel, reply) => {
+                let _ = reply.send(self.rosters.report(&channel));
+            }
         }
     }
 
@@ -282,7 +304,7 @@ impl RosterShard {
                 self.rosters.handle(self.clock.now(), input, &mut effects);
                 self.perform(&mut effects);
             }
-            (Ok(Some(_)), Subject::User(_)) => {}
+            (Ok(Some(_)), Subject::User(_) | Subject::Node(_)) => {}
             (Err(request), _) => self.unsent.push(request),
         }
     }

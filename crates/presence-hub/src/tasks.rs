@@ -16,7 +16,9 @@ impl Tasks {
     ///
     /// Panics outside of a tokio runtime.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.lock().push(tokio::spawn(task));
+        let mut tasks = self.lock();
+        tasks.retain(|it| !it.is_finished());
+        tasks.push(tokio::spawn(task));
     }
 
     /// Ends all tasks, wherever they are. Returns when every task is gone, together with what it held. A call to a

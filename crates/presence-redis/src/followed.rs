@@ -314,7 +314,12 @@ impl Followed {
     pub(crate) fn due(&self) -> impl Iterator<Item = u16> {
         let round = self.rounds.fetch_add(1, Ordering::Relaxed);
         let is_next = move |number: u16| (usize::from(number) + round).is_multiple_of(ROUNDS);
-        let is_followed = |number| !self.partition(number).subjects.is_empty();
+        // The channel of a node has no map that could change.
+        let is_followed = |number| {
+            let partition = self.partition(number);
+            let mut subjects = partition.subjects.values();
+            subjects.any(|it| !matches!(it.subject, Subject::Node(_)))
+        };
         (0..PARTITIONS).filter(move |&number| is_next(number) || is_followed(number))
     }
 

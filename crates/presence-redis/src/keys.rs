@@ -123,6 +123,7 @@ pub(crate) fn name_of(subject: &Subject) -> String {
         Subject::User(user) => format!("user:{user}"),
         Subject::Topic(Topic::Channel(channel)) => format!("channel:{channel}"),
         Subject::Topic(Topic::Workspace(workspace)) => format!("workspace:{workspace}"),
+        Subject::Node(number) => format!("node:{number:016x}"),
     }
 }
 
@@ -133,6 +134,7 @@ pub(crate) fn subject_of(name: &str) -> Option<Subject> {
         "user" => Subject::User(UserId::new(id).ok()?),
         "channel" => Subject::Topic(Topic::Channel(ChannelId::new(id).ok()?)),
         "workspace" => Subject::Topic(Topic::Workspace(WorkspaceId::new(id).ok()?)),
+        "node" if id.len() == 16 => Subject::Node(u64::from_str_radix(id, 16).ok()?),
         _ => return None,
     })
 }
@@ -221,7 +223,9 @@ mod tests {
 
     #[test]
     fn names_fields_and_channels_are_read_back() {
-        for subject in [user("ann"), channel("room:42"), workspace("acme:eu")] {
+        let node = Subject::Node(0x1f);
+        assert_eq!(name_of(&node), "node:000000000000001f");
+        for subject in [user("ann"), channel("room:42"), workspace("acme:eu"), node] {
             assert_eq!(subject_of(&name_of(&subject)), Some(subject.clone()));
             let keys = Keys::new("presence");
             let name = name_of(&subject);
@@ -247,7 +251,15 @@ mod tests {
         ] {
             assert_eq!(keys.name_on(channel), None, "{channel}");
         }
-        for name in ["", "user", "user:", "planet:mars", "user:a b"] {
+        for name in [
+            "",
+            "user",
+            "user:",
+            "planet:mars",
+            "user:a b",
+            "node:1f",
+            "node:x00000000000001f",
+        ] {
             assert_eq!(subject_of(name), None, "{name}");
         }
         for field in ["", CLOCK, "AAAA", "AAAAAAAAAAAAAAAAAAAAAQAA"] {

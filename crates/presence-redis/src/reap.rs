@@ -4,8 +4,8 @@ use fred::types::Value;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use presence_core::Reason;
-use presence_core::cluster::{Field, Incarnation, Op, PARTITIONS, Subject, Write};
-use presence_core::ports::{StoreError, Topics};
+use presence_core::cluster::{Field, Incarnation, Op, PARTITIONS, Record, Subject, Write};
+use presence_core::ports::{Orphan, Reaped, StoreError, Topics};
 
 use crate::survey::Target;
 use crate::topics::{ENTRIES_PER_SCAN, RedisTopics};
@@ -17,7 +17,7 @@ pub const REAPED_PER_PARTITION_MAX: usize = 32;
 const PARTITIONS_AT_ONCE: usize = 32;
 
 impl RedisTopics {
-    pub(crate) async fn reap_all(&self, who: Incarnation) -> Result<bool, StoreError> {
+    pub(crate) async fn reap_all(&self, who: Incarnation) -> Result<Reaped, StoreError> {
         let exists = (0..PARTITIONS).map(|partition| async move {
             let key = Value::from(self.keys.owned(partition, who));
             let answer = self
@@ -34,21 +34,29 @@ impl RedisTopics {
                 Err(fault) => failure = Some(fault.into()),
             }
         }
-        let mut is_more = false;
+        let mut all = Reaped::default();
         let mut reaped = stream::iter(partitions)
             .map(|partition| self.reap_partition(partition, who))
             .buffer_unordered(PARTITIONS_AT_ONCE);
         while let Some(outcome) = reaped.next().await {
             match outcome {
-                Ok(more) => is_more |= more,
+                Ok(reaped) => {
+                    all.more |= reaped.more;
+                    all.orphans.extend(reaped.orphans);
+                }
                 Err(error) => failure = Some(error),
             }
         }
-        failure.map_or(Ok(is_more), Err)
+        match failure {
+            None => Ok(all),
+            // What is left is removed by the next call, and what was removed is known only now.
+            Some(_) if !all.orphans.is_empty() => Ok(Reaped { more: true, ..all }),
+            Some(error) => Err(error),
+        }
     }
 
-    /// Removes what `who` has in some maps of `partition`. Returns whether there may be more.
-    async fn reap_partition(&self, partition: u16, who: Incarnation) -> Result<bool, StoreError> {
+    /// Removes what `who` has in some maps of `partition`.
+    async fn reap_partition(&self, partition: u16, who: Incarnation) -> Result<Reaped, StoreError> {
         let args = vec![
             Value::from(self.keys.owned(partition, who)),
             Value::from(REAPED_PER_PARTITION_MAX as i64),
@@ -57,16 +65,20 @@ impl RedisTopics {
             .call(Target::Partition(partition), "SRANDMEMBER", args)
             .await?;
         let names = names.into_array();
-        let is_more = names.len() == REAPED_PER_PARTITION_MAX;
+        let mut reaped = Reaped {
+            more: names.len() == REAPED_PER_PARTITION_MAX,
+            orphans: Vec::new(),
+        };
         let subjects = names
             .iter()
             .filter_map(|it| keys::subject_of(&it.as_str()?));
         let mut last = Vec::new();
-        for (subject, ops) in join_all(subjects.map(|it| self.removals(it, who)))
+        for (subject, ops, orphans) in join_all(subjects.map(|it| self.removals(it, who)))
             .await
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?
         {
+            reaped.orphans.extend(orphans);
             last.push(Write {
                 subject,
                 by: who,
@@ -78,7 +90,7 @@ impl RedisTopics {
         for outcome in self.write(&last).await {
             outcome?;
         }
-        Ok(is_more)
+        Ok(reaped)
     }
 
     /// The removals in the map of `subject`. Of a big map they are only those of its last part: the others
@@ -87,16 +99,18 @@ impl RedisTopics {
         &self,
         subject: Subject,
         who: Incarnation,
-    ) -> Result<(Subject, Vec<Op>), StoreError> {
+    ) -> Result<(Subject, Vec<Op>, Vec<Orphan>), StoreError> {
         let mut cursor = "0".to_owned();
+        let mut orphans = Vec::new();
         loop {
             let place = Target::Partition(subject.partition());
             let key = self.keys.map(&subject);
             let (next, entries) = self.scan(place, &key, &cursor, ENTRIES_PER_SCAN).await?;
             let ops = cuts_in(&entries, who);
+            orphans.extend(orphans_in(&subject, &entries, &ops));
             cursor = next;
             if cursor == "0" {
-                return Ok((subject, ops));
+                return Ok((subject, ops, orphans));
             }
             let write = Write {
                 subject: subject.clone(),
@@ -118,6 +132,31 @@ fn cuts_in(entries: &[Value], who: Incarnation) -> Vec<Op> {
     pairs
         .filter_map(|pair| cut_in(&pair[0], &pair[1], who))
         .collect()
+}
+
+/// The sessions that `ops` remove from the map of a user, which has `entries`.
+fn orphans_in(subject: &Subject, entries: &[Value], ops: &[Op]) -> Vec<Orphan> {
+    let Subject::User(user) = subject else {
+        return Vec::new();
+    };
+    let entries = entries.chunks_exact(2).filter_map(|pair| {
+        let field = keys::field_of(pair[0].as_bytes()?)?;
+        let (_, record) = record::decode(subject, field, pair[1].as_bytes()?).ok()?;
+        Some((field, record))
+    });
+    let entries: Vec<(Field, Record)> = entries.collect();
+    let profile = entries.iter().find_map(|(_, record)| match record {
+        Record::Profile(profile) => Some(profile.clone()),
+        Record::Session(_) | Record::Member(_) => None,
+    });
+    let sessions = entries.iter().filter_map(|(field, record)| {
+        let (Field::Session(session), Record::Session(record)) = (field, record) else {
+            return None;
+        };
+        let is_removed = ops.iter().any(|op| op.field() == *field);
+        is_removed.then(|| Orphan::new(user, *session, record, profile.as_deref()))
+    });
+    sessions.collect()
 }
 
 fn cut_in(field: &Value, entry: &Value, who: Incarnation) -> Option<Op> {

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use presence_core::Timestamp;
 use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
-use presence_core::ports::{Leases, Notice, StoreError, Topics, Written};
+use presence_core::ports::{Leases, Notice, Reaped, StoreError, Topics, Written};
 use tokio::time::Instant;
 
 use crate::batch::{self, Batch, TooLate};
@@ -431,7 +431,7 @@ impl Topics for RedisTopics {
         Ok(answer.as_i64() == Some(1))
     }
 
-    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn reap(&self, who: Incarnation) -> Result<Reaped, StoreError> {
         self.reap_all(who).await
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{FencingToken, Incarnation, Subject};
+use crate::explain::NodeMessage;
 use crate::ports::Queue;
 use crate::users::Activity;
 use crate::{
@@ -197,7 +198,7 @@ impl Write {
             (Queue::Profiles, Subject::User(user)) => {
                 !user.is_anonymous() && self.ops.iter().any(is_profile)
             }
-            (Queue::Profiles, Subject::Topic(_)) => false,
+            (Queue::Profiles, Subject::Topic(_)) | (_, Subject::Node(_)) => false,
             (Queue::Webhooks, Subject::User(_) | Subject::Topic(Topic::Channel(_))) => true,
             (Queue::Webhooks, Subject::Topic(Topic::Workspace(_))) => false,
         }
@@ -270,6 +271,8 @@ pub enum Ephemeral {
     },
     /// The user is kicked on every node.
     Kicked,
+    /// A node asks the node whose channel this is, or answers it.
+    Node(NodeMessage),
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The subjects of the store: what it keeps a map of.
+//! The subjects of the store: what it keeps a map of, or has a channel for.
 
 use std::fmt;
 
@@ -10,22 +10,31 @@ use crate::{Topic, UserId};
 /// The number is the same in every release and for every size of cluster: changing it would mean to move all data.
 pub const PARTITIONS: u16 = 256;
 
-/// What the store keeps a map of: a user with their sessions, or a topic with the sessions in it.
+/// What the store keeps a map of: a user with their sessions, or a topic with the sessions in it. Each subject also has a
+/// channel for messages, and a node has nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A user: the map has the profile, and a record for each session.
     User(UserId),
     /// A channel or a workspace: the map has an entry for each session in it.
     Topic(Topic),
+    /// The process with this number (see [`Incarnation::node`](super::Incarnation::node)), which follows its own
+    /// channel to be asked. It has no map.
+    Node(u64),
 }
 
 impl Subject {
     /// The partition of the store that has this subject: a number below [`PARTITIONS`], the same on every node and for ever.
     pub fn partition(&self) -> u16 {
+        let node;
         let (kind, name) = match self {
             Subject::User(user) => ("user:", user.as_str()),
             Subject::Topic(Topic::Channel(channel)) => ("channel:", channel.as_str()),
             Subject::Topic(Topic::Workspace(workspace)) => ("workspace:", workspace.as_str()),
+            Subject::Node(number) => {
+                node = format!("{number:016x}");
+                ("node:", &*node)
+            }
         };
         // FNV-1a, folded: short, and fixed by its definition.
         let hash = kind
@@ -43,6 +52,7 @@ impl fmt::Display for Subject {
         match self {
             Subject::User(user) => write!(f, "user {user}"),
             Subject::Topic(topic) => topic.fmt(f),
+            Subject::Node(number) => write!(f, "node {number:016x}"),
         }
     }
 }

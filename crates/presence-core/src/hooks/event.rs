@@ -145,7 +145,7 @@ impl Wanted {
             Subject::User(_) => self.has_any(&HookKind::OF_USERS),
             Subject::Topic(Topic::Channel(_)) => self.has_any(&HookKind::OF_CHANNELS),
             // Who is in a workspace is who is online.
-            Subject::Topic(Topic::Workspace(_)) => false,
+            Subject::Topic(Topic::Workspace(_)) | Subject::Node(_) => false,
         }
     }
 

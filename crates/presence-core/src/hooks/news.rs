@@ -40,7 +40,7 @@ pub fn news(
     let mut news = match subject {
         Subject::User(user) => of_user(now, user, before, map, wanted),
         Subject::Topic(Topic::Channel(channel)) => of_channel(channel, before, map, wanted),
-        Subject::Topic(Topic::Workspace(_)) => News {
+        Subject::Topic(Topic::Workspace(_)) | Subject::Node(_) => News {
             last_notified: None,
             events: Vec::new(),
         },

@@ -18,7 +18,7 @@ pub use self::hooks::{
 pub use self::outbox::{Outbox, Queue, Row};
 pub use self::revocations::{RevocationList, Revocations};
 pub use self::sessions::{Note, Recalled, Sessions, StoredSession};
-pub use self::topics::{Lease, Leases, Notice, Standing, Topics, Written};
+pub use self::topics::{Lease, Leases, Notice, Orphan, Reaped, Standing, Topics, Written};
 use crate::{Profile, Timestamp, UserId};
 
 /// Stores profiles: the data of users that outlives every session and every process.

@@ -3,8 +3,10 @@
 use std::future::Future;
 
 use super::StoreError;
-use crate::cluster::{Ephemeral, Fence, Field, Incarnation, Patch, Snapshot, Subject, Write};
-use crate::{Clock, Timestamp};
+use crate::cluster::{
+    Ephemeral, Fence, Field, Incarnation, Patch, SessionRecord, Snapshot, Subject, Write,
+};
+use crate::{ChannelId, Clock, Profile, SessionId, Timestamp, Topic, UserId};
 use std::time::Duration;
 
 /// The shared store of a cluster: maps that nodes write and follow, and the leases by which nodes count as alive.
@@ -95,13 +97,14 @@ pub trait Topics: Send + Sync + 'static {
     fn mark_dead(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Removes some of the entries that sessions of `who` have in any map, with
-    /// [`Reason::NodeLost`](crate::Reason). Returns whether there may be more. Several nodes may do this at the
-    /// same time, and each can go on where another one stopped.
+    /// [`Reason::NodeLost`](crate::Reason). Returns which sessions it removed from the maps of their users, and whether
+    /// there may be more. Several nodes may do this at the same time, and each can go on where another one stopped;
+    /// a session that two of them remove at once may be reported by both.
     ///
     /// # Errors
     ///
     /// Part of the store is not available; in the other partitions entries were removed.
-    fn reap(&self, who: Incarnation) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn reap(&self, who: Incarnation) -> impl Future<Output = Result<Reaped, StoreError>> + Send;
 
     /// Deletes a lease, dead or not. After that the store does not recognise the node if it wakes up, so this is done
     /// late, and only after a last [`reap`](Self::reap).
@@ -134,6 +137,48 @@ pub struct Written {
     pub absent: Vec<Field>,
     /// The revision of the profile that the store has now, if this is the map of a user.
     pub profile: Option<u64>,
+}
+
+/// What was removed of a dead node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Whether there may be more to remove.
+    pub more: bool,
+    /// The sessions that were removed from the maps of their users.
+    pub orphans: Vec<Orphan>,
+}
+
+/// A session that ended with its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The user of the session.
+    pub user: UserId,
+    /// The id of the session.
+    pub session: SessionId,
+    /// The channels in which others were shown the session; none if its user hid.
+    pub channels: Vec<ChannelId>,
+}
+
+impl Orphan {
+    /// The session `session` of `user`, with what the map of the user says of it, and the profile in that map.
+    pub fn new(
+        user: &UserId,
+        session: SessionId,
+        record: &SessionRecord,
+        profile: Option<&Profile>,
+    ) -> Self {
+        let is_shown = profile.is_none_or(|it| !it.status.chosen.hides());
+        let places = record.places.iter().filter(|_| is_shown);
+        let channels = places.filter_map(|stay| match &stay.topic {
+            Topic::Channel(channel) => Some(channel.clone()),
+            Topic::Workspace(_) => None,
+        });
+        Orphan {
+            user: user.clone(),
+            session,
+            channels: channels.collect(),
+        }
+    }
 }
 
 /// Something that the store announced.

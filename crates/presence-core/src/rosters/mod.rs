@@ -1,6 +1,7 @@
 //! Rosters: who is in a channel or a workspace, who is typing, where the cursors are, and what every watcher was told.
 
 mod fleeting;
+mod report;
 mod roster;
 mod shared;
 mod topic_state;

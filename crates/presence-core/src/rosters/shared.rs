@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::topic_state::TopicState;
 use super::{Effect, Key, Rosters};
 use crate::cluster::{
-    Ephemeral, Guard, Membership, News, Put, Replica, ReplicaChanges, Reply, Subject, Verdict,
+    Ephemeral, Guard, Incarnation, Membership, News, Put, Replica, ReplicaChanges, Reply, Subject,
+    Verdict,
 };
 use crate::{Member, Reason, SessionId, Timestamp, Topic};
 
@@ -30,6 +31,12 @@ pub(super) struct Copy {
 }
 
 impl Copy {
+    /// The node that has the session, if that is another one.
+    pub(super) fn owner(&self, session: SessionId) -> Option<Incarnation> {
+        let other = self.replica.other(session);
+        other.map(|(token, _)| token.incarnation())
+    }
+
     pub(super) fn is_needed(&self) -> bool {
         self.is_followed || self.looked_until.is_some() || self.replica.is_needed()
     }
@@ -233,7 +240,7 @@ impl Rosters {
         let session = match &ephemeral {
             Ephemeral::Typed { session, .. } | Ephemeral::Said { session, .. } => *session,
             Ephemeral::Pointed(cursor) => cursor.session,
-            Ephemeral::Kicked => return,
+            Ephemeral::Kicked | Ephemeral::Node(_) => return,
         };
         if session.outsider().is_some() {
             let here = self.tag();
@@ -279,7 +286,7 @@ impl Rosters {
                     self.timers.cancel(&typing);
                 }
             }
-            Ephemeral::Kicked => {}
+            Ephemeral::Kicked | Ephemeral::Node(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@ use super::shared::Copy;
 use super::{Effect, Hearers};
 use crate::cluster::{Ephemeral, Request, Subject};
 use crate::epochs::Epochs;
+use crate::explain::Watchers;
 use crate::{
     Change, Clock, Event, Limits, Member, Person, Reason, SessionId, Timestamp, Timing, Topic,
     UserId, Watching,
@@ -153,6 +154,23 @@ impl TopicState {
         };
         self.ephemerals.retain(|it| !replaces(it));
         self.ephemerals.push(ephemeral);
+    }
+
+    pub(super) fn is_big(&self) -> bool {
+        self.is_big
+    }
+
+    /// The version that watchers were last told.
+    pub(super) fn version(&self) -> Clock {
+        self.clock
+    }
+
+    pub(super) fn watchers(&self) -> Watchers {
+        Watchers {
+            full: self.full_watchers,
+            whole: self.whole_watchers,
+            summary: self.summary_watchers,
+        }
     }
 
     pub(super) fn is_watched(&self) -> bool {
@@ -393,7 +411,7 @@ impl TopicState {
     }
 
     /// The shortest time between two events.
-    fn tick(&self) -> Duration {
+    pub(super) fn tick(&self) -> Duration {
         if self.is_big {
             return Timing::TICK_MAX;
         }

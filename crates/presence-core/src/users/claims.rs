@@ -9,7 +9,9 @@ use std::sync::Arc;
 use super::held::Likeness;
 use super::session::Session;
 use super::{Connection, Effect, Slot, Users, refuse};
-use crate::cluster::{Claimed, SessionRecord};
+use crate::cluster::{Claimed, Incarnation, SessionRecord};
+use crate::explain::Origin;
+use crate::history::{Cause, What};
 use crate::{DeviceId, Meta, Reason, Refusal, SessionId, Timestamp, Topic, UserId, WorkspaceId};
 
 /// A connection that wants in.
@@ -23,6 +25,7 @@ pub(super) struct Newcomer<A> {
     pub(super) card: Arc<Meta>,
     /// What distinguishes its client from others, if its protocol has no resume token.
     pub(super) likeness: Option<Likeness>,
+    pub(super) origin: Option<Arc<Origin>>,
     pub(super) reply_to: A,
 }
 
@@ -39,8 +42,8 @@ enum Step {
     /// The map of the user is being read. `has_lost` is true after another node was faster: then any epoch of the
     /// session is accepted.
     Reading { has_lost: bool },
-    /// The store was asked for the session in this epoch, with this record.
-    Asked(u32, Arc<SessionRecord>),
+    /// The store was asked for the session in this epoch, with this record, from this node.
+    Asked(u32, Arc<SessionRecord>, Incarnation),
 }
 
 impl<A> Users<A> {
@@ -61,7 +64,7 @@ impl<A> Users<A> {
         let Some(before) = resume.or_else(alike) else {
             return self.begin(now, id, newcomer, out);
         };
-        if let Some((connection, replaced)) = user.resume(now, before) {
+        if let Some((connection, replaced)) = user.resume(now, before, out) {
             out.extend(replaced.map(|connection| Effect::Close {
                 connection,
                 reason: Reason::Replaced,
@@ -120,7 +123,7 @@ impl<A> Users<A> {
         let record = Arc::new(Session::take_over(now, session, epoch, record).record(now));
         let replica = &mut shared.replica;
         replica.claim(now, session, epoch, record.clone(), token, members);
-        claim.step = Step::Asked(epoch, record);
+        claim.step = Step::Asked(epoch, record, token.incarnation());
         true
     }
 
@@ -142,8 +145,8 @@ impl<A> Users<A> {
             let decided = decided.iter();
             let mut decided = decided.filter(|(session, _)| *session == claim.before.session);
             match (&claim.step, decided.next()) {
-                (Step::Asked(epoch, record), Some((_, Claimed::Granted))) => {
-                    let granted = Some((*epoch, record.clone()));
+                (Step::Asked(epoch, record, from), Some((_, Claimed::Granted))) => {
+                    let granted = Some((*epoch, record.clone(), *from));
                     ready.push((claim, granted));
                 }
                 (Step::Asked(..), Some((_, Claimed::Refused))) => {
@@ -173,25 +176,31 @@ impl<A> Users<A> {
         now: Timestamp,
         id: &UserId,
         claim: Claim<A>,
-        granted: Option<(u32, Arc<SessionRecord>)>,
+        granted: Option<(u32, Arc<SessionRecord>, Incarnation)>,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return refuse(Some(claim.newcomer.reply_to), Refusal::Unavailable, out);
         };
         match granted {
-            Some((epoch, record)) => {
+            Some((epoch, record, from)) => {
                 let session = claim.before.session;
+                user.cause = Cause::Client;
                 // Two connections may have asked for it: the later one has it.
                 let here = user.sessions.iter().find(|it| it.id == session);
                 let connection = match here.map(Session::connection) {
-                    None => user.arrive(now, session, epoch, &record),
+                    None => {
+                        let connection = user.arrive(now, session, epoch, &record);
+                        let what = What::CameFrom(from);
+                        user.record(now, Some(session), None, what, out);
+                        connection
+                    }
                     Some(earlier) => {
                         out.push(Effect::Close {
                             connection: earlier,
                             reason: Reason::Replaced,
                         });
-                        let resumed = user.resume(now, earlier);
+                        let resumed = user.resume(now, earlier, out);
                         resumed.map_or(earlier, |(connection, _)| connection)
                     }
                 };
@@ -213,6 +222,7 @@ impl<A> Users<A> {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;
         };
+        user.comes_from(connection.session, newcomer.origin);
         // A newer token may name other workspaces than the one before.
         let (workspaces, card) = (&newcomer.workspaces, &newcomer.card);
         user.move_to(now, connection.session, workspaces, card, out);
@@ -241,7 +251,9 @@ impl<A> Users<A> {
             refuse(Some(newcomer.reply_to), Refusal::TooMany { what, max }, out);
             return self.reconcile(now, id, out);
         }
-        let connection = user.connect(now, newcomer.session, newcomer.device, false);
+        user.cause = Cause::Client;
+        let connection = user.connect(now, newcomer.session, newcomer.device, false, out);
+        user.comes_from(connection.session, newcomer.origin);
         user.mark(newcomer.session, newcomer.likeness.as_ref());
         for workspace in newcomer.workspaces {
             let topic = Topic::Workspace(workspace);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::session::{Activity, Connection, Session, SessionTopic, Stage};
 use super::user::User;
 use super::{Effect, Users};
+use crate::history::What;
 use crate::ports::{Note, Recalled, StoredSession};
 use crate::status::Here;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId, Visible};
@@ -181,10 +182,11 @@ impl User {
         }
         self.sessions
             .push(Session::recalled(id, kept, alive_at, until));
+        self.record(now, Some(id), None, What::Restored, out);
         self.meet_others(now, out);
         // Only now: whoever appears has just come everywhere, and this one has not.
         if let Some(session) = self.sessions.last_mut() {
-            session.places = stays.into_iter().map(SessionTopic::new).collect();
+            session.places = stays.into_iter().map(SessionTopic::restored).collect();
             // Others may have seen it before.
             session.is_seen_now();
         }
@@ -232,19 +234,27 @@ impl User {
     }
 
     /// Leaves the channels that the client has not joined again.
-    pub(super) fn leave_unclaimed<A>(&mut self, id: SessionId, out: &mut Vec<Effect<A>>) {
+    pub(super) fn leave_unclaimed<A>(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        out: &mut Vec<Effect<A>>,
+    ) {
         let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
             return;
         };
         session.claims_end = None;
         let unclaimed = session.places.extract_if(.., |it| it.is_unclaimed);
+        let unclaimed: Vec<SessionTopic> = unclaimed.collect();
+        session.is_news |= !unclaimed.is_empty();
         for place in unclaimed {
-            session.is_news = true;
             if place.is_noted {
                 let topic = place.topic.clone();
                 out.push(Effect::Remember(Note::Departed { session: id, topic }));
             }
             if place.written.is_some() {
+                let what = What::Left(Reason::Lost);
+                self.record(now, Some(id), Some(&place.topic), what, out);
                 out.push(Effect::Write {
                     topic: place.topic,
                     session: id,

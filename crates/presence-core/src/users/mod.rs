@@ -3,6 +3,7 @@
 mod claims;
 mod held;
 mod others;
+mod report;
 mod session;
 mod shared;
 mod user;
@@ -22,6 +23,8 @@ use self::user::User;
 use self::waiting::{Need, Waiting};
 use crate::cluster::{Ephemeral, Incarnation, Membership, News, Reply, Request, Subject};
 use crate::epochs::Epochs;
+use crate::explain::Origin;
+use crate::history::{Cause, Transition, What};
 use crate::ports::{Note, Recalled};
 use crate::{
     ChannelId, Clock, DeviceId, Event, Limits, Member, Meta, OwnView, Profile, PublicView, Reason,
@@ -48,6 +51,8 @@ pub enum Input<A> {
         workspaces: Vec<WorkspaceId>,
         /// The meta of the session in those workspaces.
         card: Arc<Meta>,
+        /// Where the connection comes from, if that is known.
+        origin: Option<Arc<Origin>>,
         /// Gets [`Effect::Welcome`] or [`Effect::Refuse`].
         reply_to: A,
     },
@@ -90,6 +95,8 @@ pub enum Input<A> {
         by: Connection,
         /// [`Reason::Lost`] or [`Reason::TimedOut`].
         reason: Reason,
+        /// What ended the connection.
+        cause: Cause,
     },
     /// A client ended its session.
     Left {
@@ -146,6 +153,8 @@ pub enum Input<A> {
     Chose {
         /// The change, which the caller has checked.
         change: StatusChange,
+        /// Who asked for it: [`Cause::Client`], [`Cause::Owner`] or [`Cause::Service`].
+        by: Cause,
         /// Gets an answer when the change is safely stored.
         reply_to: Option<A>,
     },
@@ -246,6 +255,9 @@ pub enum Effect<A> {
     /// Store something about a session for the next process of this node. It must be stored before any other effect of
     /// the same call is performed. It is emitted only if [sessions are kept](Users::keep_sessions).
     Remember(Note),
+    /// Add a transition to the [history](crate::history::History) of this partition. It is emitted only if
+    /// [history is recorded](Users::record_history).
+    Record(Transition),
     /// Stop the typing and remove the cursor of a session.
     Silence {
         /// The topic in which to do that.
@@ -340,6 +352,8 @@ pub struct Users<A> {
     store_ahead_ms: i64,
     /// Whether sessions are noted for the next process of this node.
     keeps_sessions: bool,
+    /// Whether transitions are recorded.
+    records_history: bool,
     /// When this process was told that it is about to stop.
     stops_from: Option<Timestamp>,
 }
@@ -420,6 +434,7 @@ impl<A> Users<A> {
             woke_at: Timestamp::default(),
             store_ahead_ms: 0,
             keeps_sessions: false,
+            records_history: false,
             stops_from: None,
         }
     }
@@ -427,6 +442,11 @@ impl<A> Users<A> {
     /// Makes this node, which is `me`, part of a cluster. Must be called before any input.
     pub fn join_cluster(&mut self, me: Incarnation) {
         self.members = Some(Membership::new(me));
+    }
+
+    /// Lets this machine emit what is to be [recorded](Effect::Record). Must be called before any input.
+    pub fn record_history(&mut self) {
+        self.records_history = true;
     }
 
     /// How many users with a session here can be seen. Users who hide are not counted.
@@ -701,6 +721,10 @@ impl<A> Users<A> {
             user.orphaned_at = shared.heard_at(who);
         }
         user.is_remote = true;
+        user.cause = match news {
+            News::Lost(_) | News::Become(_) => Cause::NodeLost,
+            _ => Cause::OtherNode,
+        };
         if let News::Become(_) = news {
             user.begin_again(now, self.woke_at, (&self.timing, members), out);
         }
@@ -736,13 +760,22 @@ impl<A> Users<A> {
                         user.end_the_proven(now, members, &mut effects);
                     }
                 }
-                Key::User(_) => user.expire(now),
+                Key::User(_) => {
+                    let before = user.profile.status.revision;
+                    user.expire(now);
+                    user.cause = Cause::Expiry;
+                    if user.profile.status.revision != before {
+                        let what = What::Chose(user.profile.status.chosen);
+                        user.record(now, None, None, what, &mut effects);
+                    }
+                }
                 Key::Waiting(_) => self.give_up_waiting(now, &id, &mut effects),
                 Key::Copy(_) => {
                     let Some(members) = &self.members else {
                         continue;
                     };
                     user.is_remote = true;
+                    user.cause = Cause::OtherNode;
                     user.look_after_copy(now, members);
                 }
             }
@@ -790,6 +823,7 @@ impl<A> Users<A> {
         user.is_unsure = is_unsure;
         user.unread = changes;
         user.is_kept = self.keeps_sessions && !id.is_anonymous();
+        user.is_recorded = self.records_history;
         user.shared = shared;
         user.looked_up = looked_up;
         user.meet_others(now, out);
@@ -812,6 +846,7 @@ impl<A> Users<A> {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;
         };
+        user.cause = input.cause(user);
         match input {
             Input::Heard { by } => {
                 // The most frequent fact by far, and it changes nothing: the session's timer looks at `heard_at` when it ends.
@@ -826,6 +861,7 @@ impl<A> Users<A> {
                 device,
                 workspaces,
                 card,
+                origin,
                 reply_to,
                 likeness,
             } => {
@@ -835,19 +871,20 @@ impl<A> Users<A> {
                     workspaces,
                     card,
                     likeness,
+                    origin,
                     reply_to,
                 };
                 return self.let_in(now, id, resume, newcomer, out);
             }
             Input::ServiceActed { session, device } => {
                 if let Some(members) = &self.members {
-                    user.take_over(now, Connection::of_service(session), members);
+                    user.take_over(now, Connection::of_service(session), members, out);
                 }
                 let room = user.sessions_anywhere() < self.limits.sessions_max;
                 if let Some(session) = user.session(Connection::of_service(session)) {
                     session.heard_at = now;
                 } else if room {
-                    user.connect(now, session, device, true);
+                    user.connect(now, session, device, true, out);
                 }
             }
             Input::Prolonged {
@@ -857,7 +894,7 @@ impl<A> Users<A> {
             } => {
                 let by = Connection::of_service(session);
                 if let Some(members) = &self.members {
-                    user.take_over(now, by, members);
+                    user.take_over(now, by, members, out);
                 }
                 let topic = Topic::Channel(channel);
                 match user.session(by).filter(|it| it.is_in(&topic)) {
@@ -877,6 +914,10 @@ impl<A> Users<A> {
                     let is_new = session.activity != activity;
                     session.report(now, activity);
                     user.own_changed |= is_new;
+                    if is_new {
+                        let what = What::Reported(activity);
+                        user.record(now, Some(by.session), None, what, out);
+                    }
                     grant(reply_to, out);
                 }
                 None => refuse(reply_to, Refusal::NoSession, out),
@@ -893,7 +934,7 @@ impl<A> Users<A> {
                     grant(reply_to, out);
                 }
             },
-            Input::Vanished { by, reason } => user.vanish(now, by, reason, &self.timing, out),
+            Input::Vanished { by, reason, .. } => user.vanish(now, by, reason, &self.timing, out),
             Input::Left { by } => {
                 if user.session(by).is_some() {
                     user.end(now, by.session, Reason::Left, out);
@@ -921,6 +962,7 @@ impl<A> Users<A> {
                 } else {
                     user.throw_out(now, out);
                     user.erase(now);
+                    user.record(now, None, None, What::Erased, out);
                     let reply_to = reply_to.map(|it| (Need::Profile, it));
                     return self.reconcile_with(now, id, reply_to, out);
                 }
@@ -944,7 +986,7 @@ impl<A> Users<A> {
                         session.heard_at = now;
                         user.join(now, by.session, topic.clone(), &meta);
                         // Written first, watched second: who joins finds themselves there.
-                        user.write(out);
+                        user.write(now, out);
                         match watch {
                             None => grant(reply_to, out),
                             Some((watching, have)) => out.push(Effect::Watch {
@@ -989,8 +1031,15 @@ impl<A> Users<A> {
                     return self.reconcile_with(now, id, reply_to.map(|it| (need, it)), out);
                 }
             },
-            Input::Chose { change, reply_to } => {
-                if user.choose(now, &change) || reply_to.is_some() {
+            Input::Chose {
+                change, reply_to, ..
+            } => {
+                let is_new = user.choose(now, &change);
+                if is_new {
+                    let what = What::Chose(user.profile.status.chosen);
+                    user.record(now, None, None, what, out);
+                }
+                if is_new || reply_to.is_some() {
                     // Even where nothing is new: a change that is told but not yet kept may be on its way.
                     let need = match user.profile.status.chosen.hides() {
                         true => Need::Hidden,
@@ -1035,7 +1084,7 @@ impl<A> Users<A> {
                 }
                 if !outcome.left.is_empty() {
                     // Whoever came meanwhile is written first: a user with another session in a place does not leave it.
-                    user.write(out);
+                    user.write(now, out);
                 }
                 for (session, reason) in &outcome.left {
                     // That is news, and this node's to tell.
@@ -1043,7 +1092,9 @@ impl<A> Users<A> {
                     user.end(now, *session, *reason, out);
                 }
                 if outcome.is_erased {
+                    user.cause = Cause::Erasure;
                     user.throw_out(now, out);
+                    user.record(now, None, None, What::Erased, out);
                 }
                 if let Some((profile, version)) = outcome.saves.filter(|_| !id.is_anonymous()) {
                     out.push(Effect::Save {
@@ -1105,7 +1156,7 @@ impl<A> Users<A> {
         user.is_remote = false;
         user.orphaned_at = None;
         user.note(now, self.stops_from, out);
-        user.write(out);
+        user.write(now, out);
         user.remove_ended_elsewhere(out);
         user.tell_owner(now, out);
         let unsaved = std::mem::take(&mut user.unsaved);
@@ -1179,6 +1230,27 @@ impl<A> Users<A> {
 }
 
 impl<A> Input<A> {
+    /// What makes happen what comes of this input to `user`.
+    fn cause(&self, user: &User) -> Cause {
+        let of_session = |by: &Connection| match user.acts_through(by.session) {
+            true => Cause::Service,
+            false => Cause::Client,
+        };
+        match self {
+            Input::Vanished { cause, .. } | Input::Chose { by: cause, .. } => *cause,
+            Input::Joined { by, .. } | Input::Updated { by, .. } | Input::Departed { by, .. } => {
+                of_session(by)
+            }
+            Input::ServiceActed { .. } | Input::Prolonged { .. } => Cause::Service,
+            Input::Kicked { .. } => Cause::Kick,
+            Input::Erased { .. } => Cause::Erasure,
+            Input::Restored { .. } => Cause::Restart,
+            Input::Stored(_) => Cause::OtherNode,
+            Input::Loaded { .. } | Input::Unread | Input::Unreadable => Cause::ProfileRead,
+            _ => Cause::Client,
+        }
+    }
+
     /// Whether this may be the first input about a user on this node.
     fn introduces(&self, is_shared: bool) -> bool {
         match self {

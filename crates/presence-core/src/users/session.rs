@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Effect;
 use super::held::{KnownBy, Noted};
 use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
 use crate::epochs::Epochs;
-use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
+use crate::explain::Origin;
+use crate::history::{Cause, Transition, What};
+use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId};
 
 /// Healthy nodes report often enough that what they did this long ago is known to be in the store.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
@@ -51,6 +54,12 @@ pub(super) struct Session {
     pub(super) activity: Activity,
     pub(super) heard_at: Timestamp,
     hidden_since: Timestamp,
+    /// When its client last reported another activity.
+    pub(super) activity_at: Timestamp,
+    /// When its last connection was let in here.
+    pub(super) connected_at: Timestamp,
+    /// Where its last connection comes from, if that is known.
+    pub(super) origin: Option<Arc<Origin>>,
     pub(super) stage: Stage,
     /// A service acts through it, so there is no connection that could break.
     pub(super) by_service: bool,
@@ -116,6 +125,8 @@ pub(super) struct SessionTopic {
     pub(super) is_unclaimed: bool,
     /// Whether the place was noted for the next process, as it is.
     pub(super) is_noted: bool,
+    /// Whether others were shown the session there before it came to this node, or to this process.
+    pub(super) was_shown: bool,
 }
 
 /// Whether other nodes may be told that a session is in a place: not before the user's map says so.
@@ -140,16 +151,50 @@ impl SessionTopic {
             share: Share::Unnamed,
             is_unclaimed: false,
             is_noted: false,
+            was_shown: false,
         }
     }
 
     /// A place that the user's map names already.
     fn open(stay: Stay) -> Self {
-        let share = Share::Open;
         SessionTopic {
-            share,
+            share: Share::Open,
+            was_shown: true,
             ..SessionTopic::new(stay)
         }
+    }
+
+    /// A place in which others were shown the session by an earlier process.
+    pub(super) fn restored(stay: Stay) -> Self {
+        SessionTopic {
+            was_shown: true,
+            ..SessionTopic::new(stay)
+        }
+    }
+
+    /// Records that others are shown the session in this channel from now on, or no longer.
+    pub(super) fn record<A>(
+        &self,
+        session: SessionId,
+        user: &UserId,
+        recorder: Option<(Timestamp, Cause)>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let (Some((at, cause)), Topic::Channel(channel)) = (recorder, &self.topic) else {
+            return;
+        };
+        let (what, cause) = match self.written {
+            Some(_) => (What::Joined, cause),
+            None => (What::Left(Reason::Left), Cause::Hid),
+        };
+        out.push(Effect::Record(Transition {
+            at,
+            user: user.clone(),
+            session: Some(session),
+            channel: Some(channel.clone()),
+            what,
+            cause,
+        }));
     }
 
     /// The same place, as it is stored for other nodes.
@@ -173,6 +218,9 @@ impl Session {
             activity: Activity::Active,
             heard_at: now,
             hidden_since: now,
+            activity_at: now,
+            connected_at: now,
+            origin: None,
             stage: Stage::Live,
             by_service,
             places: Vec::with_capacity(2),
@@ -286,7 +334,10 @@ impl Session {
         if self.activity != Activity::Hidden {
             self.hidden_since = now;
         }
-        self.is_news |= self.activity != activity;
+        if self.activity != activity {
+            self.is_news = true;
+            self.activity_at = now;
+        }
         self.activity = activity;
         self.heard_at = now;
         self.armed = false;
@@ -416,7 +467,18 @@ impl Session {
         self.is_held = false;
         self.lost_at = None;
         self.heard_at = now;
+        self.connected_at = now;
         self.armed = false;
+    }
+
+    /// Since when it counts as active, or as idle.
+    pub(super) fn active_since(&self, now: Timestamp) -> Timestamp {
+        match self.activity {
+            Activity::Hidden if !self.is_active(now) => {
+                (self.hidden_since + Timing::HIDDEN_IDLE_AFTER).max(self.connected_at)
+            }
+            _ => self.activity_at,
+        }
     }
 
     /// Keeps a session idle that was idle in the background: it is not known since when it has been there.

@@ -9,6 +9,8 @@ use super::shared::{PENDING_MAX, Shared};
 use super::{Audience, Effect};
 use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
 use crate::epochs::Epochs;
+use crate::explain::Origin;
+use crate::history::{Cause, Transition, What};
 use crate::ports::Note;
 use crate::status::Here;
 use crate::{
@@ -45,6 +47,10 @@ pub(super) struct User {
     pub(super) own_changed: bool,
     /// The sessions are kept for the process that comes after this one.
     pub(super) is_kept: bool,
+    /// What happens to the user is recorded.
+    pub(super) is_recorded: bool,
+    /// What makes happen what happens now.
+    pub(super) cause: Cause,
     /// When the last session that ended was alive.
     pub(super) last_alive: Timestamp,
     /// What others were last shown.
@@ -77,6 +83,8 @@ impl User {
             orphaned_at: None,
             own_changed: false,
             is_kept: false,
+            is_recorded: false,
+            cause: Cause::ProfileRead,
             last_alive: now,
             look: Arc::new(Look {
                 status: Visible::Offline,
@@ -94,6 +102,33 @@ impl User {
 
     pub(super) fn id(&self) -> &UserId {
         &self.profile.user
+    }
+
+    /// Records that something has happened to the user, or to one of the sessions.
+    pub(super) fn record<A>(
+        &self,
+        now: Timestamp,
+        session: Option<SessionId>,
+        channel: Option<&Topic>,
+        what: What,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let channel = match channel {
+            Some(Topic::Channel(channel)) => Some(channel.clone()),
+            // Who is in a workspace follows from their sessions.
+            Some(Topic::Workspace(_)) => return,
+            None => None,
+        };
+        if self.is_recorded {
+            out.push(Effect::Record(Transition {
+                at: now,
+                user: self.id().clone(),
+                session,
+                channel,
+                what,
+                cause: self.cause,
+            }));
+        }
     }
 
     /// Whether anybody needs this user on this node.
@@ -114,6 +149,17 @@ impl User {
     pub(super) fn has_been_read(&self) -> bool {
         let shared = self.shared.as_ref();
         shared.is_some_and(|it| !it.replica.is_reading())
+    }
+
+    /// Whether a service acts through this session of the user, here or on another node.
+    pub(super) fn acts_through(&self, session: SessionId) -> bool {
+        let here = self.sessions.iter().find(|it| it.id == session);
+        let elsewhere = || {
+            self.shared
+                .as_ref()
+                .is_some_and(|it| it.is_by_service(session))
+        };
+        here.map_or_else(elsewhere, |it| it.by_service)
     }
 
     /// How many sessions the user has, on all nodes.
@@ -142,14 +188,21 @@ impl User {
         self.sessions.iter().filter(live).map(Session::connection)
     }
 
-    pub(super) fn connect(
+    pub(super) fn connect<A>(
         &mut self,
         now: Timestamp,
         id: SessionId,
         device: DeviceId,
         by_service: bool,
+        out: &mut Vec<Effect<A>>,
     ) -> Connection {
+        self.record(now, Some(id), None, What::Began, out);
+        let before = self.profile.status.chosen;
         self.come_back(now);
+        let chosen = self.profile.status.chosen;
+        if chosen != before {
+            self.record(now, None, None, What::Chose(chosen), out);
+        }
         let mut session = Session::new(now, id, device, by_service);
         if let Some(shared) = self.shared.as_ref().filter(|_| by_service) {
             // Its id is the same each time: what is left of the last time is of an earlier epoch.
@@ -175,17 +228,20 @@ impl User {
     }
 
     /// Lets a session of this node go on in a new connection; also says which live connection that replaces.
-    pub(super) fn resume(
+    pub(super) fn resume<A>(
         &mut self,
         now: Timestamp,
         before: Connection,
+        out: &mut Vec<Effect<A>>,
     ) -> Option<(Connection, Option<Connection>)> {
         let mut sessions = self.sessions.iter_mut();
         let session = sessions.find(|it| it.connection() == before && !it.by_service)?;
         let replaced = session.is_live().then_some(before);
         session.come_back(now);
+        let connection = session.connection();
         self.own_changed = true;
-        Some((session.connection(), replaced))
+        self.record(now, Some(connection.session), None, What::Resumed, out);
+        Some((connection, replaced))
     }
 
     /// A session of another node is this node's, in the connection `epoch`: the store has granted that.
@@ -225,9 +281,9 @@ impl User {
             .as_ref()
             .filter(|it| !is_here && it.is_by_service(by.session));
         if let (Some(_), Some(members)) = (by_service, members) {
-            self.take_over(now, by, members);
+            self.take_over(now, by, members, out);
             // It writes its entries, so that it may remove them.
-            self.write(out);
+            self.write(now, out);
         }
         self.session(by)
     }
@@ -251,7 +307,13 @@ impl User {
     }
 
     /// Takes over the session from another node if a service acts through it: it has no connection that could be older.
-    pub(super) fn take_over(&mut self, now: Timestamp, by: Connection, members: &Membership) {
+    pub(super) fn take_over<A>(
+        &mut self,
+        now: Timestamp,
+        by: Connection,
+        members: &Membership,
+        out: &mut Vec<Effect<A>>,
+    ) {
         let Some(shared) = &mut self.shared else {
             return;
         };
@@ -270,6 +332,15 @@ impl User {
         let record = Arc::new(session.record(now));
         shared.take_over(now, &session, record, token, members);
         self.sessions.push(session);
+        let what = What::CameFrom(token.incarnation());
+        self.record(now, Some(by.session), None, what, out);
+    }
+
+    /// Notes where the connection of a session comes from.
+    pub(super) fn comes_from(&mut self, id: SessionId, origin: Option<Arc<Origin>>) {
+        if let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) {
+            session.origin = origin;
+        }
     }
 
     /// Whether a session goes on here although the store has another entry of it.
@@ -292,6 +363,10 @@ impl User {
             });
         }
         let record = self.shared.as_ref().and_then(|it| it.replica.other(id));
+        if let Some((token, _)) = record {
+            let what = What::WentTo(token.incarnation());
+            self.record(now, Some(id), None, what, out);
+        }
         let is_there = |topic: &Topic| {
             let mut stays = record.iter().flat_map(|(_, record)| &record.places);
             stays.any(|it| it.topic == *topic)
@@ -355,13 +430,16 @@ impl User {
         let Some(session) = self.session(by) else {
             return;
         };
-        session.vanish(now + timing.grace(), reason);
+        let until = now + timing.grace();
+        session.vanish(until, reason);
         session.lost_at = Some(now);
         let written = session.places.iter().filter(|it| it.written.is_some());
         out.extend(written.map(|place| Effect::Silence {
             topic: place.topic.clone(),
             session: by.session,
         }));
+        let what = What::Disconnected { until };
+        self.record(now, Some(by.session), None, what, out);
     }
 
     /// Handles the end of a session's timer: of its grace time, its ttl, or its time as an active background tab.
@@ -377,8 +455,9 @@ impl User {
         };
         session.disarm();
         let connection = session.connection();
+        self.cause = Cause::Background;
         if session.claims_end.is_some_and(|at| at <= now) {
-            self.leave_unclaimed(id, out);
+            self.leave_unclaimed(now, id, out);
         }
         let Some(session) = self.sessions.iter().find(|it| it.id == id) else {
             return;
@@ -391,6 +470,7 @@ impl User {
                 true => self.grace_is_over(now, id, Reason::TimedOut, out),
                 false => {
                     let reason = Reason::TimedOut;
+                    self.cause = Cause::Silence;
                     out.push(Effect::Close { connection, reason });
                     self.vanish(now, connection, reason, timing, out);
                 }
@@ -511,13 +591,23 @@ impl User {
         }
         self.ended.push((id, reason));
         self.own_changed = true;
+        self.cause = match reason {
+            Reason::Lost | Reason::TimedOut if session.by_service => Cause::Silence,
+            Reason::Lost | Reason::TimedOut => Cause::GraceOver,
+            Reason::NodeLost => Cause::NodeLost,
+            Reason::Left | Reason::Replaced | Reason::Kicked => self.cause,
+        };
         let written = session.places.into_iter().filter(|it| it.written.is_some());
-        out.extend(written.map(|place| Effect::Write {
-            topic: place.topic,
-            session: id,
-            entry: Err(reason),
-            is_shared: true,
-        }));
+        for SessionTopic { topic, .. } in written {
+            self.record(now, Some(id), Some(&topic), What::Left(reason), out);
+            out.push(Effect::Write {
+                topic,
+                session: id,
+                entry: Err(reason),
+                is_shared: true,
+            });
+        }
+        self.record(now, Some(id), None, What::Ended(reason), out);
     }
 
     /// Ends every session that is here.
@@ -622,17 +712,17 @@ impl User {
             let topic = place.topic.clone();
             out.push(Effect::Remember(Note::Departed { session: id, topic }));
         }
-        out.extend(
-            place
-                .filter(|it| it.written.is_some())
-                .map(|place| Effect::Write {
-                    topic: place.topic,
-                    session: id,
-                    entry: Err(Reason::Left),
-                    is_shared: true,
-                }),
-        );
-        if session.by_service && session.places.is_empty() {
+        let is_over = session.by_service && session.places.is_empty();
+        if let Some(SessionTopic { topic, .. }) = place.filter(|it| it.written.is_some()) {
+            self.record(now, Some(id), Some(&topic), What::Left(Reason::Left), out);
+            out.push(Effect::Write {
+                topic,
+                session: id,
+                entry: Err(Reason::Left),
+                is_shared: true,
+            });
+        }
+        if is_over {
             self.end(now, id, Reason::Left, out);
         }
     }
@@ -758,6 +848,11 @@ impl User {
         self.armed
     }
 
+    /// The status that others are shown.
+    pub(super) fn shown(&self) -> Visible {
+        self.look.status
+    }
+
     /// Whether others see the user as present.
     pub(super) fn is_shown(&self) -> bool {
         self.look.status != Visible::Offline
@@ -793,6 +888,10 @@ impl User {
         };
         let was_shown = self.is_shown();
         let new_look = look != *self.look;
+        if look.status != self.look.status && (!self.is_remote || self.orphaned_at.is_some()) {
+            let (from, to) = (self.look.status, look.status);
+            self.record(now, None, None, What::Shown { from, to }, out);
+        }
         if new_look {
             self.own_changed = true;
             self.look = Arc::new(look);
@@ -851,8 +950,9 @@ impl User {
     }
 
     /// Brings every entry of every session to what others may see of it.
-    pub(super) fn write<A>(&mut self, out: &mut Vec<Effect<A>>) {
+    pub(super) fn write<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         let shown = self.is_shown();
+        let recorder = self.is_recorded.then_some((now, self.cause));
         for session in &mut self.sessions {
             let mut is_seen = false;
             let alias = session.alias();
@@ -862,10 +962,14 @@ impl User {
                     Some(revision) if shown && revision == self.look_revision => continue,
                     Some(_) if !shown => {
                         place.written = None;
+                        place.record(session.id, &self.profile.user, recorder, out);
                         Err(Reason::Left)
                     }
-                    _ => {
+                    before => {
                         place.written = Some(self.look_revision);
+                        if before.is_none() && !std::mem::take(&mut place.was_shown) {
+                            place.record(session.id, &self.profile.user, recorder, out);
+                        }
                         is_seen = true;
                         Ok(Arc::new(Member {
                             session: session.id,

@@ -14,6 +14,7 @@ use presence_core::cluster::{
     Carried, FencingToken, Field, Guard, Incarnation, Op, Reply, Request, Subject, TopicMap, Write,
     nodes,
 };
+use presence_core::history::Cause;
 use presence_core::node::{Effect, Input, Node};
 use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
 use presence_core::users::{self, Connection};
@@ -690,6 +691,7 @@ impl Stage {
                 device: DeviceId::new(label.split('/').next_back().unwrap()).unwrap(),
                 workspaces: Vec::new(),
                 card: Arc::default(),
+                origin: None,
                 reply_to: label.to_owned(),
             },
             ["joins", room] => users::Input::Joined {
@@ -702,6 +704,7 @@ impl Stage {
             ["vanishes"] => users::Input::Vanished {
                 by: by.unwrap(),
                 reason: Reason::Lost,
+                cause: Cause::Broken,
             },
             ["is", "granted", "late"] => return self.grant(node, &user, by.unwrap()),
             ["is", "given", "up"] => return self.give_up(node, &user, by.unwrap()),
@@ -725,6 +728,7 @@ impl Stage {
                     message: Edit::Set(words.into()),
                     ..StatusChange::default()
                 },
+                by: Cause::Client,
                 reply_to,
             },
             ["chooses", chosen] => users::Input::Chose {
@@ -732,6 +736,7 @@ impl Stage {
                     chosen: Some(chosen_of(chosen)),
                     ..StatusChange::default()
                 },
+                by: Cause::Client,
                 reply_to,
             },
             ref other => panic!("nobody knows how to do that: {other:?}"),

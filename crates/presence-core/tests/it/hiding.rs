@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use presence_core::cluster::{Incarnation, Peek, Reply, Request, Snapshot};
+use presence_core::history::Cause;
 use presence_core::ports::{Note, Recalled};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{
@@ -75,6 +76,7 @@ impl Stage {
             device: DeviceId::new("web:1").unwrap(),
             workspaces: vec![WorkspaceId::new("acme").unwrap()],
             card: Arc::default(),
+            origin: None,
             reply_to: 0,
         })
     }
@@ -124,6 +126,7 @@ impl Stage {
         };
         self.does(Input::Chose {
             change,
+            by: Cause::Client,
             reply_to: None,
         })
     }

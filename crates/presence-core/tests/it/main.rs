@@ -10,6 +10,7 @@ mod cluster;
 mod crowds;
 mod devices;
 mod emoji;
+mod explaining;
 mod fleeting;
 mod grace;
 mod hiding;

@@ -15,6 +15,9 @@
 //!  5s   .                             until then nothing happens
 //! 10s   ann/web@0 leaves              the first connection of that session, whichever is current
 //!
+//!       ann is explained              why others are shown what they are shown
+//!       ann has history               what was recorded of ann; `room:1 has history`: in the room
+//!
 //!       ann/web comes joining room:1  without a resume token, as a client that says what it joins first
 //! 20s   gateway stops                 nobody can come back to it any more
 //!       gateway returns after 2s      another process, which knows what this one has noted
@@ -25,6 +28,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use presence_core::cluster::Incarnation;
+use presence_core::explain::{
+    Gateway, Standing, Stored, UserEvidence, UserReport, View, clock_time,
+};
+use presence_core::history::{Cause, History, Transition, What};
 use presence_core::node::{Effect, Input, Node};
 use presence_core::ports::{Note, Recalled};
 use presence_core::rosters::{self, Hearers};
@@ -151,6 +159,8 @@ fn span(text: &str) -> Option<Duration> {
 }
 
 struct Stage {
+    /// What was recorded of the users.
+    history: History,
     node: Node<ReplyTo>,
     now: Timestamp,
     profiles: HashMap<UserId, Profile>,
@@ -208,7 +218,9 @@ impl Stage {
         let timing = Timing::new(heartbeat, ttl, typing, grace).unwrap();
         let mut node = Node::new(timing, limits, 7);
         node.keep_sessions();
+        node.record_history();
         Stage {
+            history: History::new(1 << 20, None),
             node,
             now: Timestamp::from_millis(START),
             profiles,
@@ -277,6 +289,7 @@ impl Stage {
                     &user_of(who),
                     users::Input::Chose {
                         change,
+                        by: Cause::Client,
                         reply_to: reply_to(),
                     },
                 );
@@ -287,10 +300,17 @@ impl Stage {
                     &user_of(who),
                     users::Input::Chose {
                         change,
+                        by: Cause::Client,
                         reply_to: reply_to(),
                     },
                 );
             }
+            ["is", "explained"] => self.explain(&user_of(who)),
+            ["has", "history"] if is_place(who) => {
+                let channel = ChannelId::new(who).unwrap();
+                self.recite(&self.history.of_channel(&channel, 50));
+            }
+            ["has", "history"] => self.recite(&self.history.of_user(&user_of(who), 50)),
             ["stops"] => self.node.hold(self.now, Duration::from_secs(3600)),
             ["returns", "after", away] => self.restart(span(away).unwrap()),
             ["is", "kicked"] => self.user(
@@ -299,6 +319,14 @@ impl Stage {
                     reply_to: reply_to(),
                 },
             ),
+            ["is", "erased"] => {
+                let (unseen_since, reply_to) = (None, reply_to());
+                let input = users::Input::Erased {
+                    unseen_since,
+                    reply_to,
+                };
+                self.user(&user_of(who), input);
+            }
             ["asks", "about", user] => {
                 let reply_to = who.to_owned();
                 let as_owner = who == user;
@@ -331,6 +359,80 @@ impl Stage {
                 self.user(&user_of(user), users::Input::Unwatched);
             }
             _ => self.act_through(who, rest),
+        }
+    }
+
+    /// Tells why others are shown what they are shown of a user.
+    fn explain(&mut self, user: &UserId) {
+        let report = UserReport {
+            transitions: self.history.of_user(user, 50),
+            ..self.node.report(self.now, user)
+        };
+        let explanation = UserEvidence {
+            now: self.now,
+            user: user.clone(),
+            public: Some(match &report.view {
+                View::Known(known) => (known.shown, None),
+                View::Unknown | View::Loading => {
+                    let profile = self.profiles.get(user);
+                    (Visible::Offline, profile.and_then(|it| it.last_seen))
+                }
+            }),
+            gateways: vec![Gateway {
+                who: Incarnation {
+                    node: 0,
+                    generation: 0,
+                },
+                name: "eu-1".into(),
+                standing: Standing::Here,
+                report: Some(report),
+            }],
+            shared: Stored::NotUsed,
+            profile: match self.profiles.get(user) {
+                Some(profile) => Stored::Has(profile.clone()),
+                None => Stored::Absent,
+            },
+        }
+        .explain();
+        for fact in &explanation.why {
+            let text = self.since_start(&fact.text(self.now));
+            self.tell(&format!("because {text}"));
+        }
+        for difference in &explanation.differences {
+            self.tell(&format!("but {}", difference.text()));
+        }
+    }
+
+    /// The text with the times of the story.
+    fn since_start(&self, text: &str) -> String {
+        let start = Timestamp::from_millis(START);
+        let mut text = text.to_owned();
+        for second in 0..=self.now.since(start).as_secs() + 120 {
+            let moment = start + Duration::from_secs(second);
+            text = text.replace(&clock_time(self.now, moment), &self.time(moment));
+        }
+        text
+    }
+
+    /// Tells what was recorded, the oldest first.
+    fn recite(&mut self, transitions: &[Transition]) {
+        for it in transitions.iter().rev() {
+            let mut text = format!("{} {}", self.time(it.at), it.user);
+            if let Some(session) = it.session {
+                text = format!("{} {}", self.time(it.at), self.label(session));
+            }
+            let what = match it.what {
+                What::Shown { from, to } => format!("{}->{}", from.as_str(), to.as_str()),
+                What::Disconnected { until } => format!("disconnected until {}", self.time(until)),
+                What::Ended(reason) => format!("ended {}", reason.as_str()),
+                What::Left(reason) => format!("left {}", reason.as_str()),
+                What::Chose(status) => format!("chose {}", chosen(status)),
+                What::Reported(activity) => format!("is {activity:?}").to_lowercase(),
+                what => what.as_str().to_owned(),
+            };
+            let channel = it.channel.as_ref().map(|it| format!(" {it}"));
+            let channel = channel.unwrap_or_default();
+            self.tell(&format!("{text} {what}{channel} ({})", it.cause.as_str()));
         }
     }
 
@@ -369,6 +471,7 @@ impl Stage {
                     device,
                     workspaces: workspaces.map(|it| WorkspaceId::new(it).unwrap()).collect(),
                     card: Arc::default(),
+                    origin: None,
                     reply_to: label.to_owned(),
                 },
             );
@@ -415,7 +518,14 @@ impl Stage {
             }
             ["vanishes"] => {
                 let reason = Reason::Lost;
-                self.user(&user, users::Input::Vanished { by, reason });
+                self.user(
+                    &user,
+                    users::Input::Vanished {
+                        by,
+                        reason,
+                        cause: Cause::Broken,
+                    },
+                );
                 self.unwatch_all(session);
             }
             ["leaves"] => {
@@ -726,6 +836,7 @@ impl Stage {
             users::Effect::Refuse { reply_to, why } => {
                 self.tell(&format!("{reply_to} refused: {why}"))
             }
+            users::Effect::Record(transition) => self.history.push(transition),
             users::Effect::Remember(note) => {
                 if self.shows("notes") {
                     let text = self.note(&note);
@@ -751,6 +862,8 @@ impl Stage {
         let seed = 8 + self.played.len() as u64;
         self.node = Node::new(self.timing, self.limits, seed);
         self.node.keep_sessions();
+        self.node.record_history();
+        self.history = History::new(1 << 20, None);
         self.notes.clear();
         self.watching.clear();
         self.watching_users.clear();

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use presence_core::Timestamp;
 use presence_core::cluster::{Ephemeral, Incarnation, PARTITIONS, Snapshot, Subject, Write};
-use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
+use presence_core::ports::{
+    Leases, Notice, Outbox, Queue, Reaped, Row, StoreError, Topics, Written,
+};
 
 use super::inbox::Inbox;
 use super::{Store, lock};
@@ -164,18 +166,21 @@ impl Topics for TopicLink {
         Ok(lock(&store.nodes).mark_dead(store.time.now(), who))
     }
 
-    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn reap(&self, who: Incarnation) -> Result<Reaped, StoreError> {
         let store = self.store()?;
         let mut left = REAPED_MAX;
+        let mut reaped = Reaped::default();
         for partition in &store.partitions {
+            let orphans = &mut reaped.orphans;
             left -= store.in_partition(partition, |partition, around| {
-                partition.reap(around, who, left)
+                partition.reap(around, who, left, orphans)
             });
             if left == 0 {
-                return Ok(true);
+                reaped.more = true;
+                break;
             }
         }
-        Ok(false)
+        Ok(reaped)
     }
 
     async fn forget(&self, who: Incarnation) -> Result<(), StoreError> {

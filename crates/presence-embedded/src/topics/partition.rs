@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Ephemeral, Field, Incarnation, Op, Snapshot, Subject, TopicMap, Write,
+    Ephemeral, Field, Incarnation, Op, Record, Snapshot, Subject, TopicMap, Write,
 };
-use presence_core::ports::{Notice, Queue, Row, Tell, Telling, Written};
+use presence_core::ports::{Notice, Orphan, Queue, Row, Tell, Telling, Written};
 use presence_core::{Clock, Reason, Timestamp};
 
 use super::hooks::HookPartition;
@@ -186,16 +186,19 @@ impl Partition {
         }
     }
 
-    /// Removes the entries of `who` from up to `subjects_max` maps, and returns how many maps it cleaned.
+    /// Removes the entries of `who` from up to `subjects_max` maps, and returns how many maps it cleaned. Adds the
+    /// sessions that it removed from the maps of users to `orphans`.
     pub(super) fn reap(
         &mut self,
         around: &Around<'_>,
         who: Incarnation,
         subjects_max: usize,
+        orphans: &mut Vec<Orphan>,
     ) -> usize {
         let subjects = self.owned.get(&who).into_iter().flatten();
         let subjects: Vec<Subject> = subjects.take(subjects_max).cloned().collect();
         for subject in &subjects {
+            orphans.extend(self.orphans(subject, who));
             let removals = Write {
                 subject: subject.clone(),
                 by: who,
@@ -285,6 +288,27 @@ impl Partition {
             reason: Reason::NodeLost,
         };
         of_who.map(removal).collect()
+    }
+
+    /// The sessions of `who` in `subject`, if that is a user.
+    fn orphans(&self, subject: &Subject, who: Incarnation) -> Vec<Orphan> {
+        let Subject::User(user) = subject else {
+            return Vec::new();
+        };
+        let map = self.read(subject);
+        let profile = map.entries.iter().find_map(|(.., record)| match record {
+            Record::Profile(profile) => Some(profile.clone()),
+            Record::Session(_) | Record::Member(_) => None,
+        });
+        let sessions = map.entries.iter().filter_map(|entry| match entry {
+            (Field::Session(session), token, Record::Session(record))
+                if token.incarnation() == who =>
+            {
+                Some(Orphan::new(user, *session, record, profile.as_deref()))
+            }
+            _ => None,
+        });
+        sessions.collect()
     }
 
     fn disown(&mut self, who: Incarnation, subject: &Subject) {

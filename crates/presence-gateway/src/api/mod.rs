@@ -3,9 +3,11 @@
 mod routes;
 
 mod channels;
+mod explain;
 mod users;
 
 mod body;
+mod explained;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod hostile;
 mod problem;

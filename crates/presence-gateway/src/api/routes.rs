@@ -10,7 +10,7 @@ use presence_client::wire::ErrorCode;
 
 use super::problem::Problem;
 use super::rates::Class;
-use super::{body, channels, users};
+use super::{body, channels, explain, users};
 use crate::app::App;
 use crate::http::{self, Answer, Query};
 use crate::identity::{user_id, user_id_for_admin};
@@ -47,6 +47,8 @@ enum Call {
     Leave,
     Heartbeat,
     Broadcast,
+    ExplainUser,
+    ExplainChannel,
 }
 
 const fn route(call: Call, name: &'static str, methods: &'static str, path: &'static str) -> Route {
@@ -66,12 +68,14 @@ const CHANNELS: &str = "/api/presence/channel/";
 pub(super) const ROUTES: &[Route] = &[
     route(Call::Bulk, "api_bulk", "POST", "/api/presence/bulk"),
     route(Call::Status, "api_status", "PUT, PATCH", "/api/presence/users/{id}/status"),
+    route(Call::ExplainUser, "api_explain_user", "GET, HEAD", "/api/presence/users/{id}/explain"),
     route(Call::Kick, "api_kick", "POST", "/api/presence/users/{id}/kick"),
     route(Call::User, "api_user", "GET, HEAD, DELETE", "/api/presence/users/{id}"),
     route(Call::Online, "api_online", "GET, HEAD", "/api/presence/workspace/{id}/online"),
     route(Call::Viewers, "api_viewers", "GET, HEAD", "/api/presence/channel/{id}/viewers"),
     route(Call::Count, "api_count", "GET, HEAD", "/api/presence/channel/{id}/count"),
     route(Call::Typing, "api_typing", "GET, HEAD", "/api/presence/channel/{id}/typing"),
+    route(Call::ExplainChannel, "api_explain_channel", "GET, HEAD", "/api/presence/channel/{id}/explain"),
     route(Call::Join, "api_join", "POST", "/api/presence/channel/{id}/join"),
     route(Call::Leave, "api_leave", "POST", "/api/presence/channel/{id}/leave"),
     route(Call::Heartbeat, "api_heartbeat", "POST", "/api/presence/channel/{id}/heartbeat"),
@@ -153,12 +157,17 @@ async fn call(
             let replaces = request.method() == Method::PUT;
             identity.may_set_status_of(&user)?;
             let body = body::read(request, bytes_max).await?;
-            users::choose(app, &user, body, replaces).await
+            users::choose(app, identity, &user, body, replaces).await
         }
         Call::Kick => {
             let user = named_by("user_id", id, user_id_for_admin)?;
             users::kick(app, identity, &user).await
         }
+        Call::ExplainUser => {
+            let user = named_by("user_id", id, user_id_for_admin)?;
+            explain::user(app, identity, &user).await
+        }
+        Call::ExplainChannel => explain::channel(app, identity, named("channel_id", id)?).await,
         Call::Bulk => {
             let body = body::read(request, BULK_BYTES_MAX).await?;
             users::bulk(app, identity, body).await
@@ -253,6 +262,16 @@ mod tests {
                 "count",
             ),
             ("/api/presence/channel//typing", "api_typing", ""),
+            (
+                "/api/presence/channel/page:/a/explain/explain",
+                "api_explain_channel",
+                "page:/a/explain",
+            ),
+            (
+                "/api/presence/users/explain/explain",
+                "api_explain_user",
+                "explain",
+            ),
             ("/api/presence/workspace/acme/online", "api_online", "acme"),
         ] {
             assert_eq!(found(path), Some((name, id)), "{path}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use presence_client::wire::{Chosen, ErrorCode, Field};
+use presence_core::history::Cause;
 use presence_core::{Refusal, Timestamp, UserId};
 use serde::Deserialize;
 use serde::de::{Error, Unexpected};
@@ -94,6 +95,7 @@ impl StatusBody {
 /// Changes a status. Answers with the new status once it is saved.
 pub(super) async fn choose(
     app: &App,
+    identity: &Identity,
     user: &UserId,
     body: StatusBody,
     replaces: bool,
@@ -106,7 +108,11 @@ pub(super) async fn choose(
         true => change.replacing(),
         false => change,
     };
-    app.hub.choose(user, change).await?;
+    let by = match *user == identity.user {
+        true => Cause::Owner,
+        false => Cause::Service,
+    };
+    app.hub.choose_by(user, change, by).await?;
     own(app, user).await
 }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
+use presence_core::explain::Origin;
 use presence_core::{Event, Topic, UserId};
 use presence_hub::{Delivery, Reference, SharedEvent};
 use serde_json::json;
@@ -69,6 +70,7 @@ pub(crate) struct Cable {
 
 impl Dialect for Cable {
     type Hello = Hello;
+    const NAME: &str = "cable";
 
     // Rails pages send nothing by themselves.
     const PONGS_COUNT: bool = true;
@@ -85,7 +87,12 @@ impl Dialect for Cable {
         }
     }
 
-    async fn enter(app: Arc<App>, hello: Hello, out: &mut Out) -> Result<Self, Farewell> {
+    async fn enter(
+        app: Arc<App>,
+        hello: Hello,
+        origin: Arc<Origin>,
+        out: &mut Out,
+    ) -> Result<Self, Farewell> {
         let Hello {
             is_extended,
             identity,
@@ -93,9 +100,9 @@ impl Dialect for Cable {
         } = hello;
         let entered = match identity {
             Ok(identity) if is_extended => {
-                Authorized::enter(app.clone(), identity, resume.as_deref()).await
+                Authorized::enter(app.clone(), identity, resume.as_deref(), Some(origin)).await
             }
-            Ok(identity) => Authorized::enter_like(app.clone(), identity, None).await,
+            Ok(identity) => Authorized::enter_like(app.clone(), identity, None, Some(origin)).await,
             Err(why) => Err(why),
         };
         match entered {

@@ -25,12 +25,16 @@ use crate::logs::{self, LogFormat};
 
 use layers::Layers;
 
+pub use crate::origin::Addresses;
 pub use error::ConfigError;
 pub use layers::Explained;
 pub use parse::{KeyFile, SPAN_MAX, Unit, span};
 pub use pusher::{Pusher, PusherApp};
 pub use settings::{CONFIG_ENV, SETTINGS, Setting};
 pub use webhook::{Webhook, WebhookFormat};
+
+/// The greatest value of `limits.history_bytes_max`: 4 GiB.
+const HISTORY_BYTES_MAX: usize = 4 << 30;
 
 /// The configuration of a gateway, checked.
 #[derive(Clone, Debug)]
@@ -53,6 +57,10 @@ pub struct Config {
     pub drain: Duration,
     /// How long the data of a user is kept after they were last seen; for ever, if `None`.
     pub keep_unseen: Option<Duration>,
+    /// How the addresses of clients are kept for explanations.
+    pub addresses: Addresses,
+    /// How many bytes the record of what happened to users may take; 0 records nothing.
+    pub history_bytes_max: usize,
     /// The intervals and timeouts of clients: heartbeat, TTL, typing, grace.
     pub timing: Timing,
     /// How clients prove who they are.
@@ -226,6 +234,10 @@ impl Config {
             shards: it.take_or("shards", |text| parse::count(text, 1..=256), read::shards)?,
             drain: it.take_span("drain", read::seconds)?,
             keep_unseen: read::keep_unseen(it)?,
+            addresses: it.take("explain_addresses", str::parse)?,
+            history_bytes_max: it.take("limits.history_bytes_max", |text| {
+                parse::count(text, 0..=HISTORY_BYTES_MAX)
+            })?,
             redis: read::redis(dir, it)?,
             mongodb: read::mongodb(it)?,
             timing: read::timing(it)?,

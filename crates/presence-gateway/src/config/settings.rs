@@ -54,6 +54,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("shards", "PRESENCE_SHARDS", ""),
     setting("drain", "PRESENCE_DRAIN", "10s"),
     setting("keep_unseen_days", "PRESENCE_KEEP_UNSEEN_DAYS", "0"),
+    setting("explain_addresses", "PRESENCE_EXPLAIN_ADDRESSES", "hashed"),
     secret(setting("redis.url", "REDIS_URL", "")),
     setting("redis.host", "REDIS_HOST", ""),
     setting("redis.port", "REDIS_PORT", "6379"),
@@ -111,6 +112,11 @@ pub const SETTINGS: &[Setting] = &[
         "limits.states_bytes_per_second",
         "PRESENCE_STATES_BYTES_PER_SECOND",
         "1048576",
+    ),
+    setting(
+        "limits.history_bytes_max",
+        "PRESENCE_HISTORY_BYTES_MAX",
+        "16777216",
     ),
     setting(
         "limits.connections_per_address_max",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use presence_core::explain::Origin;
 use presence_core::{Event, Payload, Reason, UserId};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -141,7 +142,9 @@ impl Parrot {
 
     async fn connects_over(app: &Arc<App>, buffer: usize) -> Far {
         let mut out = Out::default();
-        let parrot = Parrot::enter(app.clone(), (), &mut out).await.unwrap();
+        let parrot = Parrot::enter(app.clone(), (), crate::origin::of_a_test(), &mut out)
+            .await
+            .unwrap();
         far::serve(app, parrot, out, buffer).await
     }
 }
@@ -170,6 +173,7 @@ impl Far {
 
 impl Dialect for Parrot {
     type Hello = ();
+    const NAME: &str = "parrot";
 
     const PONGS_COUNT: bool = true;
 
@@ -177,7 +181,7 @@ impl Dialect for Parrot {
         unreachable!("there is no handshake here")
     }
 
-    async fn enter(app: Arc<App>, (): (), _: &mut Out) -> Result<Self, Farewell> {
+    async fn enter(app: Arc<App>, (): (), _: Arc<Origin>, _: &mut Out) -> Result<Self, Farewell> {
         Ok(Parrot {
             app,
             sessions: Vec::new(),
@@ -220,7 +224,7 @@ impl Dialect for Parrot {
             return Next::Continue;
         };
         let identity = identity(&self.app, user);
-        let entered = Authorized::enter(self.app.clone(), identity, None).await;
+        let entered = Authorized::enter(self.app.clone(), identity, None, None).await;
         let mut authorized = entered.map_err(|why| why.message).unwrap();
         let watch = Some(Default::default());
         authorized.join(channel, None, watch, None).unwrap();

@@ -5,6 +5,7 @@
 //! body: the client has to name the right one.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,7 +26,7 @@ const HEAD_BYTES: usize = 16 + 4 + 4;
 const BODY_BYTES_MAX: usize = HEAD_BYTES + DeviceId::BYTES_MAX;
 const MAC_BYTES: usize = 32;
 
-/// The key that signs resume tokens, and nothing else.
+/// The key that signs resume tokens, and that makes hashes of the addresses of clients.
 #[derive(Clone)]
 pub struct ResumeKey([u8; 32]);
 
@@ -114,6 +115,19 @@ impl ResumeKey {
         file.write_all(&self.0)?;
         file.sync_all()?;
         fs::rename(beside, path)
+    }
+
+    /// The hash of an address, in 16 hexadecimal digits. Nobody who does not have the key can find the address by trying
+    /// all of them.
+    pub fn hash_of(&self, address: IpAddr) -> String {
+        let keyed = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("any length will do");
+        // A key of its own, so that no hash is ever part of a token.
+        let mut key = keyed(&self.0);
+        key.update(b"addresses of clients");
+        let mut hash = keyed(&key.finalize().into_bytes());
+        hash.update(address.to_string().as_bytes());
+        let hash = hash.finalize().into_bytes();
+        hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Makes a token with which this user, on this device, can continue this session.

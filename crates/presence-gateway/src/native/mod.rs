@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use presence_client::wire::event;
 use presence_client::wire::{self, Command, ErrorCode};
+use presence_core::explain::Origin;
 use presence_core::{Event, META_BYTES_MAX, Timestamp};
 use presence_hub::{Delivery, Reference};
 
@@ -50,6 +51,7 @@ pub(crate) enum Encoding {
 
 impl Dialect for Native {
     type Hello = Hello;
+    const NAME: &str = "native";
 
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
         let encoding_of = |name: &str| Encoding::ALL.into_iter().find(|(it, _)| *it == name);
@@ -73,14 +75,21 @@ impl Dialect for Native {
         })
     }
 
-    async fn enter(app: Arc<App>, hello: Hello, out: &mut Out) -> Result<Self, Farewell> {
+    async fn enter(
+        app: Arc<App>,
+        hello: Hello,
+        origin: Arc<Origin>,
+        out: &mut Out,
+    ) -> Result<Self, Farewell> {
         let Hello {
             encoding,
             identity,
             resume,
         } = hello;
         let entered = match identity {
-            Ok(identity) => Authorized::enter(app.clone(), identity, resume.as_deref()).await,
+            Ok(identity) => {
+                Authorized::enter(app.clone(), identity, resume.as_deref(), Some(origin)).await
+            }
             Err(why) => Err(why),
         };
         match entered {

@@ -10,6 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::StatusCode;
 use presence_client::wire::ErrorCode;
 use presence_core::Topic;
+use presence_core::explain::Origin;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
@@ -36,6 +37,8 @@ pub(crate) struct Door {
     /// The identity from its token; `None` if no token is needed.
     identity: Option<Identity>,
     said: Said,
+    /// Where the connection comes from.
+    origin: Option<Arc<Origin>>,
 }
 
 /// The parameters with which a client says who it is.
@@ -75,7 +78,16 @@ impl Door {
             },
         };
         let identity = identity.filter(|it| !it.open);
-        Ok(Door { identity, said })
+        Ok(Door {
+            identity,
+            said,
+            origin: None,
+        })
+    }
+
+    /// Notes where the connection comes from.
+    pub(super) fn comes_from(&mut self, origin: Arc<Origin>) {
+        self.origin = Some(origin);
     }
 
     /// Lets the client in that wants to join `place`, with what it says in that join.
@@ -96,7 +108,7 @@ impl Door {
             }
             _ => None,
         };
-        Authorized::enter_like(app.clone(), identity, first)
+        Authorized::enter_like(app.clone(), identity, first, self.origin.clone())
             .await
             .map_err(|why| {
                 app.metrics.refused(why.code);

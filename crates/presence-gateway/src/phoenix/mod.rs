@@ -21,6 +21,7 @@ mod service;
 use std::sync::Arc;
 
 use presence_client::wire::{ErrorCode, mend};
+use presence_core::explain::Origin;
 use presence_hub::{Delivery, SharedEvent};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -58,6 +59,7 @@ pub(crate) struct Phoenix {
 
 impl Dialect for Phoenix {
     type Hello = Box<Door>;
+    const NAME: &str = "phoenix";
 
     /// The stock client sends a heartbeat every 30 s, and less often in a background tab.
     const PONGS_COUNT: bool = true;
@@ -69,7 +71,13 @@ impl Dialect for Phoenix {
         Ok(Agreed { protocol, hello })
     }
 
-    async fn enter(app: Arc<App>, hello: Box<Door>, _: &mut Out) -> Result<Self, Farewell> {
+    async fn enter(
+        app: Arc<App>,
+        mut hello: Box<Door>,
+        origin: Arc<Origin>,
+        _: &mut Out,
+    ) -> Result<Self, Farewell> {
+        hello.comes_from(origin);
         Ok(Phoenix::new(app, hello))
     }
 

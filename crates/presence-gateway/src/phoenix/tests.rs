@@ -140,7 +140,13 @@ impl Page {
             panic!("{query} is refused");
         };
         let mut out = Out::default();
-        let phoenix = Phoenix::enter(app.clone(), agreed.hello, &mut out).await;
+        let phoenix = Phoenix::enter(
+            app.clone(),
+            agreed.hello,
+            crate::origin::of_a_test(),
+            &mut out,
+        )
+        .await;
         Page(far::serve(app, phoenix.unwrap(), out, 64 * 1024).await)
     }
 

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::StatusCode;
 use presence_client::wire::ErrorCode;
+use presence_core::explain::Origin;
 use presence_core::{Event, Timestamp, Topic, UserId};
 use presence_hub::{Delivery, SharedEvent};
 use tokio::time::Instant;
@@ -58,6 +59,8 @@ pub(crate) struct Pusher {
     app: Arc<App>,
     /// The index of its application in the configuration.
     application: usize,
+    /// Where the connection comes from.
+    origin: Arc<Origin>,
     socket: SocketId,
     since: Timestamp,
     /// The users that signatures have named, and an anonymous one for channels on which nobody is shown.
@@ -74,6 +77,7 @@ pub(crate) struct Pusher {
 impl Dialect for Pusher {
     /// The index of the application, or how to close a client that names none.
     type Hello = Result<usize, Farewell>;
+    const NAME: &str = "pusher";
 
     /// A page sends nothing by itself as long as it hears something; in a busy room that is for ever.
     const PONGS_COUNT: bool = true;
@@ -112,12 +116,17 @@ impl Dialect for Pusher {
         }
     }
 
-    async fn enter(app: Arc<App>, hello: Self::Hello, out: &mut Out) -> Result<Self, Farewell> {
+    async fn enter(
+        app: Arc<App>,
+        hello: Self::Hello,
+        origin: Arc<Origin>,
+        out: &mut Out,
+    ) -> Result<Self, Farewell> {
         let application = hello.inspect_err(|farewell| {
             app.metrics.refused(ErrorCode::Unauthorized);
             out.push(words::error(farewell.reason, Some(farewell.code)));
         })?;
-        let pusher = Pusher::new(app, application);
+        let pusher = Pusher::new(app, application, origin);
         // A page that hears nothing for so long asks whether we are there. A short time: a page whose network is gone
         // should not show people for minutes as if it knew.
         let activity = pusher.app.config.timing.heartbeat().as_secs().clamp(1, 30);
@@ -186,11 +195,12 @@ impl Dialect for Pusher {
 }
 
 impl Pusher {
-    fn new(app: Arc<App>, application: usize) -> Self {
+    fn new(app: Arc<App>, application: usize, origin: Arc<Origin>) -> Self {
         Pusher {
             since: app.now(),
             app,
             application,
+            origin,
             socket: SocketId::random(),
             sessions: Vec::new(),
             nobody: None,

@@ -198,7 +198,9 @@ struct Page {
 impl Page {
     async fn opens(app: &Arc<App>) -> Page {
         let mut out = Out::default();
-        let pusher = Pusher::enter(app.clone(), Ok(0), &mut out).await.unwrap();
+        let pusher = Pusher::enter(app.clone(), Ok(0), crate::origin::of_a_test(), &mut out)
+            .await
+            .unwrap();
         let socket = pusher.socket.to_string();
         let far = far::serve(app, pusher, out, 64 * 1024).await;
         let mut page = Page { far, socket };

@@ -74,6 +74,7 @@ pub(crate) async fn session(app: &App, user: &str) -> Session {
         workspaces: Vec::new(),
         card: Arc::default(),
         resume: None,
+        origin: None,
     };
     app.hub.connect(entry).await.unwrap()
 }

@@ -199,7 +199,7 @@ impl Far {
 
 /// A connection of `user`, with `buffer` bytes on the way in each direction.
 async fn connect(app: &Arc<App>, user: &str, buffer: usize) -> Far {
-    let authorized = Authorized::enter(app.clone(), identity(app, user), None).await;
+    let authorized = Authorized::enter(app.clone(), identity(app, user), None, None).await;
     let native = Native::new(
         Encoding::Json,
         authorized.map_err(|why| why.message).unwrap(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use presence_core::history::Cause;
 use presence_core::users::{Activity, Input};
 use presence_core::{
     ChannelId, Clock as Version, Meta, Payload, Pointer, Selection, StatusChange, Topic, Watching,
@@ -181,7 +182,12 @@ impl Session {
             Some(_) => self.reply_to(reference),
             None => None,
         };
-        self.happened(Input::Chose { change, reply_to })
+        let by = Cause::Client;
+        self.happened(Input::Chose {
+            change,
+            by,
+            reply_to,
+        })
     }
 
     /// Reports that the person types in a channel, or has stopped. Typing ends by itself after

@@ -10,6 +10,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use presence_core::history::Cause;
 use presence_core::users::{Connection, Input};
 use presence_core::{ChannelId, Meta, Reason, Refusal, SessionId, Topic, UserId};
 use tokio::time::sleep;
@@ -205,9 +206,19 @@ impl Session {
 
     /// Reports that the connection broke, for `reason`. The person stays for the grace time, in case the
     /// client connects again.
-    pub async fn vanish(mut self, reason: Reason) {
+    pub async fn vanish(self, reason: Reason) {
+        let cause = match reason {
+            Reason::TimedOut => Cause::Silence,
+            _ => Cause::Broken,
+        };
+        self.vanish_by(reason, cause).await;
+    }
+
+    /// Reports that the connection broke, like [`vanish`](Self::vanish), and records what ended it.
+    pub async fn vanish_by(mut self, reason: Reason, cause: Cause) {
         let by = self.connection;
-        self.close(Input::Vanished { by, reason }).await;
+        let input = Input::Vanished { by, reason, cause };
+        self.close(input).await;
     }
 
     async fn close(&mut self, input: Input<ReplyTo>) {
@@ -327,8 +338,8 @@ impl Drop for Session {
             return;
         }
         let by = self.connection;
-        let reason = Reason::Lost;
-        let farewell = self.farewell(Input::Vanished { by, reason });
+        let (reason, cause) = (Reason::Lost, Cause::Broken);
+        let farewell = self.farewell(Input::Vanished { by, reason, cause });
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(farewell);
         }

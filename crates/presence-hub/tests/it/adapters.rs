@@ -2,7 +2,7 @@
 
 use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::ports::{
-    Leases, Notice, Outbox, Profiles, Queue, Row, StoreError, Topics, Written,
+    Leases, Notice, Outbox, Profiles, Queue, Reaped, Row, StoreError, Topics, Written,
 };
 use presence_core::{Chosen, MESSAGE_CHARS_MAX, Profile, Refusal, StatusChange, Timestamp, UserId};
 use presence_embedded::{ProfileMemory, TopicLink, TopicMemory};
@@ -236,7 +236,7 @@ impl Topics for WrongTopics {
         self.link.mark_dead(who).await
     }
 
-    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn reap(&self, who: Incarnation) -> Result<Reaped, StoreError> {
         self.may_panic();
         self.link.reap(who).await
     }

@@ -5,6 +5,7 @@
 mod adapters;
 mod announcing;
 mod cluster;
+mod explaining;
 mod hiding;
 mod keeping;
 mod outbox;

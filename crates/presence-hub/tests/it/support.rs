@@ -43,6 +43,7 @@ fn entry(id: &str, resume: Option<Connection>) -> Entry {
         workspaces: Vec::new(),
         card: Arc::default(),
         resume,
+        origin: None,
     }
 }
 

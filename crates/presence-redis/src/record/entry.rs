@@ -127,7 +127,9 @@ pub(crate) fn decode(
                 ..record.member()?
             }))
         }
-        (Field::Profile, Subject::Topic(_)) => return Err(RecordError::Malformed),
+        (Field::Profile, Subject::Topic(_)) | (_, Subject::Node(_)) => {
+            return Err(RecordError::Malformed);
+        }
     };
     Ok((token, record))
 }
@@ -428,7 +430,7 @@ impl<'a> PartRecord<'a> {
 }
 
 // The place of a value in these is its number for ever: add behind, in a release that only reads.
-const CHOSEN: [Chosen; 5] = [
+pub(super) const CHOSEN: [Chosen; 5] = [
     Chosen::Online,
     Chosen::Away,
     Chosen::Busy,
@@ -441,7 +443,7 @@ pub(super) const VISIBLE: [Visible; 4] = [
     Visible::Busy,
     Visible::Offline,
 ];
-const ACTIVITIES: [Activity; 3] = [Activity::Hidden, Activity::Idle, Activity::Active];
+pub(super) const ACTIVITIES: [Activity; 3] = [Activity::Hidden, Activity::Idle, Activity::Active];
 const DEVICES: [DeviceKind; 4] = [
     DeviceKind::Web,
     DeviceKind::Mobile,

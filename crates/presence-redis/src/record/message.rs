@@ -17,7 +17,9 @@ use presence_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, TOKEN_BYTES, decode, fence, take, take_array, take_clock, take_u64};
+use super::{
+    RecordError, TOKEN_BYTES, decode, fence, report, take, take_array, take_clock, take_u64,
+};
 use crate::garbled::Garbled;
 use crate::keys;
 
@@ -140,7 +142,7 @@ pub(crate) fn reason_byte(reason: Reason) -> u8 {
     }
 }
 
-fn reason_of(byte: u8) -> Result<Reason, RecordError> {
+pub(super) fn reason_of(byte: u8) -> Result<Reason, RecordError> {
     Ok(match byte {
         1 => Reason::Left,
         2 => Reason::Lost,
@@ -178,6 +180,7 @@ const TYPED: u8 = 0;
 const POINTED: u8 = 1;
 const SAID: u8 = 2;
 const KICKED: u8 = 3;
+const NODE: u8 = 4;
 
 /// The bytes of a message with `ephemerals`.
 pub(crate) fn encode_ephemerals(ephemerals: &[Ephemeral]) -> Vec<u8> {
@@ -218,6 +221,7 @@ fn encode_ephemeral(ephemeral: &Ephemeral) -> Vec<u8> {
             postcard::to_extend(&record, vec![SAID])
         }
         Ephemeral::Kicked => Ok(vec![KICKED]),
+        Ephemeral::Node(message) => report::encode(message, vec![NODE]),
     };
     bytes.expect("numbers and texts can be encoded")
 }
@@ -265,6 +269,7 @@ fn decode_ephemeral(bytes: &[u8]) -> Result<Option<Ephemeral>, RecordError> {
             }
         }
         KICKED => Ephemeral::Kicked,
+        NODE => return Ok(report::decode(rest)?.map(Ephemeral::Node)),
         _ => return Ok(None),
     }))
 }
@@ -291,11 +296,11 @@ fn cursor(record: &PointedRecord<'_>) -> Result<Cursor, RecordError> {
     })
 }
 
-fn number_of(session: SessionId) -> [u8; 16] {
+pub(super) fn number_of(session: SessionId) -> [u8; 16] {
     session.as_u128().to_be_bytes()
 }
 
-fn session_of(number: [u8; 16]) -> SessionId {
+pub(super) fn session_of(number: [u8; 16]) -> SessionId {
     SessionId::from_u128(u128::from_be_bytes(number))
 }
 

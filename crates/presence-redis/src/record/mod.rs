@@ -15,6 +15,7 @@
 mod entry;
 mod hook;
 mod message;
+mod report;
 
 use std::collections::BTreeMap;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+use presence_core::history::Cause;
 use presence_core::node::{Effect, Input, Node};
 use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Answer, Audience, Connection};
@@ -326,7 +327,14 @@ impl World {
                         known.sessions.retain(|it| it.connection != by);
                     }
                     let reason = Reason::Lost;
-                    self.tell_user(user, users::Input::Vanished { by, reason });
+                    self.tell_user(
+                        user,
+                        users::Input::Vanished {
+                            by,
+                            reason,
+                            cause: Cause::Broken,
+                        },
+                    );
                 }
             }
             9 => {
@@ -535,6 +543,7 @@ impl World {
                 device,
                 workspaces,
                 card,
+                origin: None,
                 reply_to,
             },
         );
@@ -593,7 +602,14 @@ impl World {
             emoji: Edit::Keep,
             expiry,
         };
-        self.tell_user(user, users::Input::Chose { change, reply_to });
+        self.tell_user(
+            user,
+            users::Input::Chose {
+                change,
+                by: Cause::Client,
+                reply_to,
+            },
+        );
     }
 
     /// Visitors whom nobody watches are forgotten with their last session, and who came out of hiding with that.

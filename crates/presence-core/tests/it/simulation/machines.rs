@@ -91,6 +91,7 @@ impl Machines {
                 self.user(now, user, users::Input::Stored(reply), out);
             }
             Input::Roster(input) => self.place(now, input, out),
+            Input::Stored(Subject::Node(_), _) => {}
             Input::Stored(Subject::Topic(topic), reply) => {
                 self.place(now, rosters::Input::Heard { topic, reply }, out);
             }

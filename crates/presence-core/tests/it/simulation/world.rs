@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::cluster::{Carried, News, Reply, Subject, nodes};
+use presence_core::history::Cause;
 use presence_core::node;
 use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Audience, Connection};
@@ -611,6 +612,7 @@ impl<'a> World<'a> {
                     device: it.device.clone(),
                     workspaces: vec![WorkspaceId::new("acme").unwrap()],
                     card: Arc::default(),
+                    origin: None,
                     reply_to,
                 };
                 self.tell_user(node, self.clients[client].user, input);
@@ -618,7 +620,11 @@ impl<'a> World<'a> {
             ToNode::FromClient { socket, said } => self.client_says(node, socket, said),
             ToNode::Gone { socket, reason } => {
                 if let Some((client, by)) = self.nodes[node].close(socket) {
-                    let input = users::Input::Vanished { by, reason };
+                    let input = users::Input::Vanished {
+                        by,
+                        reason,
+                        cause: Cause::Broken,
+                    };
                     self.tell_user(node, self.clients[client].user, input);
                 }
             }
@@ -757,6 +763,7 @@ impl<'a> World<'a> {
                     let input = users::Input::Vanished {
                         by: connection,
                         reason: Reason::Lost,
+                        cause: Cause::Broken,
                     };
                     self.tell(node, node::Input::User(user.clone(), input));
                 }
@@ -1252,6 +1259,7 @@ impl<'a> World<'a> {
         };
         let input = users::Input::Chose {
             change,
+            by: Cause::Client,
             reply_to: Some(reply_to),
         };
         let input = node::Input::User(user_id(user), input);

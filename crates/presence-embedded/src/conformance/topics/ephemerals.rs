@@ -2,7 +2,8 @@
 
 use std::slice::from_ref;
 
-use presence_core::cluster::Ephemeral;
+use presence_core::cluster::{Ephemeral, Subject};
+use presence_core::explain::{About, Answer, NodeMessage, UserReport, View};
 use presence_core::ports::{Notice, Topics};
 use presence_core::{Cursor, Payload, Pointer, Selection};
 
@@ -93,4 +94,33 @@ pub(super) async fn ephemeral_messages_go_to_followers_of_their_subject_only<T: 
     };
     let first = case.there.hear("an ephemeral message", told).await;
     case.same("the first ephemeral message", first, (room, heard.into()));
+}
+
+pub(super) async fn a_node_is_asked_on_its_own_channel<T: Topics>(case: &Case<T>) {
+    let node = Subject::Node(case.random());
+    case.there.follow(from_ref(&node)).await;
+    let ask = Ephemeral::Node(NodeMessage::Ask {
+        ask: NUMBER_MAX,
+        reply_to: u64::MAX,
+        about: About::User(user("ann")),
+    });
+    let answer = Ephemeral::Node(NodeMessage::Answer {
+        ask: 1,
+        from: case.stranger(),
+        answer: Box::new(Answer::User(UserReport {
+            view: View::Unknown,
+            sessions: vec![],
+            transitions: vec![],
+        })),
+    });
+    let told = [ask, answer];
+    case.here.send_ephemeral(&node, &told).await;
+    let mut heard = Vec::new();
+    while heard.len() < told.len() {
+        match case.there.hear_of(&node).await {
+            Notice::Ephemeral(_, ephemerals) => heard.extend(ephemerals),
+            other => panic!("{}: a message was to be heard, not {other:?}", case.clause),
+        }
+    }
+    case.same("the messages", &heard[..], &told[..]);
 }

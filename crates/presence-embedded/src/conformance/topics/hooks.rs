@@ -293,7 +293,9 @@ fn telling(row: &Row, after: u64, told: &LastNotified, events: &[HookEvent]) -> 
 fn told(subject: &Subject) -> LastNotified {
     match subject {
         Subject::User(_) => LastNotified::Here(look()),
-        Subject::Topic(_) => LastNotified::Occupied([user("ann"), user("bob")].into()),
+        Subject::Topic(_) | Subject::Node(_) => {
+            LastNotified::Occupied([user("ann"), user("bob")].into())
+        }
     }
 }
 
@@ -327,7 +329,7 @@ fn events(subject: &Subject) -> Vec<HookEvent> {
                 last_seen: None,
             },
         ],
-        Subject::Topic(_) => {
+        Subject::Topic(_) | Subject::Node(_) => {
             let channel = channel(subject);
             vec![
                 HookEvent::ChannelOccupied {

@@ -118,7 +118,7 @@ fn meta(json: &str) -> Arc<Meta> {
 /// A record of `session` that fits the map of `subject`, with `words` in it.
 pub(super) fn entry(subject: &Subject, session: SessionId, words: &str) -> Record {
     match subject {
-        Subject::Topic(_) => member(session, words),
+        Subject::Topic(_) | Subject::Node(_) => member(session, words),
         Subject::User(_) => {
             let device = DeviceId::new(&format!("web:{words}"));
             Record::Session(Arc::new(SessionRecord {

@@ -100,6 +100,7 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
         a_copy_kept_by_patches_is_the_map
         ephemeral_messages_are_heard_as_they_were_told
         ephemeral_messages_go_to_followers_of_their_subject_only
+        a_node_is_asked_on_its_own_channel
 
         comparing_tells_the_versions_of_what_is_followed_and_has_changed
         comparing_tells_that_a_map_is_empty_now
@@ -118,6 +119,7 @@ pub async fn topics<T: Topics>(connect: impl AsyncFn() -> T) {
         reaping_removes_the_entries_of_one_incarnation_only
         reaping_leaves_what_a_newer_connection_has_taken_over
         reaping_is_told_as_a_lost_node
+        reaping_reports_the_sessions_of_users_and_where_they_were_shown
         reaping_goes_on_where_another_node_stopped
         nodes_may_reap_at_the_same_time
         reaping_one_that_has_nothing_ends

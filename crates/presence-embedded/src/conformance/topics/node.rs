@@ -7,7 +7,9 @@ use presence_core::Timestamp;
 use presence_core::cluster::{
     Change, Ephemeral, Fence, FencingToken, Field, Incarnation, Op, Patch, Snapshot, Subject, Write,
 };
-use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
+use presence_core::ports::{
+    Leases, Notice, Outbox, Queue, Reaped, Row, StoreError, Topics, Written,
+};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long the suite waits for what has to come. It is long enough for a busy machine, and not a measurement.
@@ -245,6 +247,11 @@ impl<T: Topics> Node<T> {
 
     /// Reaps a part of the entries of `who`, and returns whether there may be more.
     pub(super) async fn reap_some(&self, who: Incarnation) -> bool {
+        self.reap_what(who).await.more
+    }
+
+    /// Reaps a part of the entries of `who`, and returns what that was.
+    pub(super) async fn reap_what(&self, who: Incarnation) -> Reaped {
         let reaped = self.link.reap(who).await;
         self.ok("reaping", reaped)
     }

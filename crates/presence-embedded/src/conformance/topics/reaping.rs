@@ -3,13 +3,13 @@
 use std::slice::from_ref;
 use std::sync::Arc;
 
-use presence_core::Reason;
 use presence_core::cluster::{FencingToken, Field, Incarnation, Op, Record, Subject, Write};
 use presence_core::ports::Topics;
+use presence_core::{Chosen, Reason};
 use tokio::task::JoinSet;
 
 use super::case::Case;
-use super::make::{entry, is_gone, member, profile, put, remove};
+use super::make::{entry, is_gone, member, profile, put, remove, session};
 use super::node::{REAPS_MAX, says_the_same};
 
 /// In how many maps a dead node has entries: more than any store cleans in one step.
@@ -102,6 +102,50 @@ pub(super) async fn reaping_is_told_as_a_lost_node<T: Topics>(case: &Case<T>) {
     }
 }
 
+pub(super) async fn reaping_reports_the_sessions_of_users_and_where_they_were_shown<T: Topics>(
+    case: &Case<T>,
+) {
+    let (shown, hidden, dead) = (case.user(), case.user(), case.here.me);
+    let (mine, theirs) = (case.session(), case.session());
+    for (subject, chosen) in [(&shown, Chosen::Busy), (&hidden, Chosen::Invisible)] {
+        let record = Record::Session(Arc::new(session(1, 2)));
+        let Subject::User(user) = subject else {
+            panic!("the suite itself takes a place for a user");
+        };
+        let mut profile = profile(user, 1);
+        profile.status.chosen = chosen;
+        let token = FencingToken {
+            epoch: 1,
+            owner: dead.node,
+            order: 0,
+        };
+        let profile = Op::put(Field::Profile, token, Record::Profile(Arc::new(profile)));
+        let ops = [put(mine, case.here.token(1), &record), profile];
+        case.here.does(subject, &ops).await;
+        let others = [put(theirs, case.there.token(1), &record)];
+        case.there.does(subject, &others).await;
+    }
+    let mut orphans = Vec::new();
+    for _ in 0..REAPS_MAX {
+        let reaped = case.there.reap_what(dead).await;
+        orphans.extend(reaped.orphans);
+        if !reaped.more {
+            break;
+        }
+    }
+    for (subject, channels) in [(shown, 2), (hidden, 0)] {
+        let of_user = orphans
+            .iter()
+            .filter(|it| Subject::User(it.user.clone()) == subject);
+        let of_user: Vec<_> = of_user.map(|it| (it.session, it.channels.len())).collect();
+        case.same(
+            "the sessions that were removed",
+            of_user,
+            vec![(mine, channels)],
+        );
+    }
+}
+
 pub(super) async fn reaping_goes_on_where_another_node_stopped<T: Topics>(case: &Case<T>) {
     let (dead, rooms) = (case.here.me, in_many_maps(case).await);
     for n in 0.. {
@@ -126,7 +170,7 @@ pub(super) async fn nodes_may_reap_at_the_same_time<T: Topics>(case: &Case<T>) {
         reapers.spawn(async move {
             loop {
                 match link.reap(dead).await {
-                    Ok(true) => {}
+                    Ok(reaped) if reaped.more => {}
                     outcome => return outcome.is_ok(),
                 }
             }

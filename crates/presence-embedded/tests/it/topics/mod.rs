@@ -133,6 +133,8 @@ caught! {
     reaping_another_generation_is_caught: GenerationsReaped, "reaping_removes_the_entries_of_one_incarnation_only";
     reaping_profiles_is_caught: ProfilesReaped, "reaping_removes_the_entries_of_one_incarnation_only";
     reaping_for_another_reason_is_caught: ReapedAsLeft, "reaping_is_told_as_a_lost_node";
+    sessions_that_are_removed_and_not_reported_are_caught: OrphansUntold, "reaping_reports_the_sessions_of_users_and_where_they_were_shown";
+    sessions_that_are_reported_where_nobody_saw_them_are_caught: OrphansOfHidersShown, "reaping_reports_the_sessions_of_users_and_where_they_were_shown";
     reaping_that_stops_early_is_caught: ReapedInPart, "reaping_goes_on_where_another_node_stopped";
     reaping_without_end_is_caught: ReapedForEver, "that there may be more";
     a_last_write_that_is_looked_at_is_caught: LastWritesNoted, "what_was_a_last_write_is_not_looked_at_when_reaping";

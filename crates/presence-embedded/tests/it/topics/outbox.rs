@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use presence_core::Timestamp;
 use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
-use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
+use presence_core::ports::{
+    Leases, Notice, Outbox, Queue, Reaped, Row, StoreError, Topics, Written,
+};
 use presence_embedded::{TopicLink, TopicMemory, conformance};
 
 /// What is wrong with a store.
@@ -166,7 +168,7 @@ impl Topics for Broken {
         self.link.mark_dead(who).await
     }
 
-    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn reap(&self, who: Incarnation) -> Result<Reaped, StoreError> {
         self.link.reap(who).await
     }
 

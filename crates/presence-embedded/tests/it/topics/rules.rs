@@ -64,6 +64,8 @@ pub(super) enum Fault {
     ReapedAsLeft,
     ReapedInPart,
     ReapedForEver,
+    OrphansUntold,
+    OrphansOfHidersShown,
     LastWritesNoted,
     LastWritesForEver,
     LossUntold,

@@ -68,6 +68,13 @@ impl Socket {
         soon(kind, listening).await
     }
 
+    /// Ends the session, and reads until the gateway ends the connection.
+    pub(super) async fn leaves(mut self) {
+        let leave = Command::from_json(r#"{"type":"presence:leave"}"#).unwrap();
+        self.0.send(&leave).await.unwrap();
+        self.is_over().await;
+    }
+
     /// Reads until the gateway ends it.
     pub(super) async fn is_over(&mut self) {
         let over = async { while self.0.next().await.is_some() {} };
@@ -148,6 +155,12 @@ impl Reply {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// All of it, but for the time: the status, the headers and the body.
+    pub(super) fn everything(&self) -> (u16, Vec<&(String, String)>, &str) {
+        let headers = self.headers.iter().filter(|(name, _)| name != "date");
+        (self.status, headers.collect(), self.text())
     }
 
     pub(super) fn text(&self) -> &str {

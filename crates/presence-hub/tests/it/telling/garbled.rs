@@ -4,8 +4,8 @@ use presence_core::Timestamp;
 use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::hooks::HookKind;
 use presence_core::ports::{
-    Hooks, Known, Leases, Notice, Outbox, Queue, Queued, Row, StoreError, Tell, Telling, Topics,
-    Written,
+    Hooks, Known, Leases, Notice, Outbox, Queue, Queued, Reaped, Row, StoreError, Tell, Telling,
+    Topics, Written,
 };
 
 use super::*;
@@ -94,7 +94,7 @@ impl Topics for Garbled {
         self.0.mark_dead(who).await
     }
 
-    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn reap(&self, who: Incarnation) -> Result<Reaped, StoreError> {
         self.0.reap(who).await
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use presence_core::cluster::{
     Ephemeral, FencingToken, Field, Incarnation, Op, Snapshot, Subject, Write,
 };
-use presence_core::ports::{Leases, Notice, Standing, StoreError, Topics, Written};
+use presence_core::ports::{Leases, Notice, Reaped, Standing, StoreError, Topics, Written};
 use presence_core::{Reason, Timestamp};
 use presence_embedded::{TopicLink, TopicMemory};
 
@@ -284,10 +284,10 @@ impl Topics for Broken {
         self.link.mark_dead(who).await
     }
 
-    async fn reap(&self, who: Incarnation) -> Result<bool, StoreError> {
+    async fn reap(&self, who: Incarnation) -> Result<Reaped, StoreError> {
         self.known().is_reaping = true;
         match self.fault {
-            Fault::NothingReaped => return Ok(false),
+            Fault::NothingReaped => return Ok(Reaped::default()),
             Fault::GenerationsReaped => {
                 let generation = 2;
                 self.link.reap(Incarnation { generation, ..who }).await?;
@@ -313,12 +313,19 @@ impl Topics for Broken {
             }
             _ => {}
         }
-        let more = self.link.reap(who).await?;
-        Ok(match self.fault {
-            Fault::ReapedInPart => false,
-            Fault::ReapedForEver => true,
-            _ => more,
-        })
+        let mut reaped = self.link.reap(who).await?;
+        match self.fault {
+            Fault::ReapedInPart => reaped.more = false,
+            Fault::ReapedForEver => reaped.more = true,
+            Fault::OrphansUntold => reaped.orphans.clear(),
+            Fault::OrphansOfHidersShown => {
+                for orphan in &mut reaped.orphans {
+                    orphan.channels.push("room:0".parse().unwrap());
+                }
+            }
+            _ => {}
+        }
+        Ok(reaped)
     }
 
     async fn forget(&self, who: Incarnation) -> Result<(), StoreError> {

@@ -1,0 +1,50 @@
+//! What nodes ask each other for an explanation, and what they answer.
+
+use super::{RoomReport, UserReport};
+use crate::cluster::Incarnation;
+use crate::{ChannelId, UserId};
+
+/// A message to one node, on its own channel of the store. It is not stored, and may be lost.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeMessage {
+    /// A node asks. The answer goes to the channel of `reply_to`.
+    Ask {
+        /// The number of the question, which the answer repeats.
+        ask: u64,
+        /// The process that asks: see [`Incarnation::node`].
+        reply_to: u64,
+        /// What is asked.
+        about: About,
+    },
+    /// The answer to a question.
+    Answer {
+        /// The number of the question.
+        ask: u64,
+        /// The node that answers.
+        from: Incarnation,
+        /// What it says.
+        answer: Box<Answer>,
+    },
+}
+
+/// What a node is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// What it knows of this user.
+    User(UserId),
+    /// What it knows of this channel.
+    Channel(ChannelId),
+    /// To forget what it has recorded of this user, who was erased.
+    Erase(UserId),
+}
+
+/// What a node answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// What it knows of the user.
+    User(UserReport),
+    /// What it knows of the channel.
+    Channel(RoomReport),
+    /// It has forgotten the user.
+    Erased,
+}

@@ -1,0 +1,52 @@
+//! The calls that explain why others are shown what they are shown. They say who hides: they are for administrators,
+//! and for users about themselves.
+
+use hyper::StatusCode;
+use presence_client::wire::ErrorCode;
+use presence_core::{ChannelId, UserId};
+
+use super::explained::{Room, User};
+use super::problem::Problem;
+use crate::app::App;
+use crate::http::{self, Answer};
+use crate::identity::Identity;
+use crate::request::Refused;
+
+/// Explains what others are shown of a user.
+pub(super) async fn user(app: &App, identity: &Identity, user: &UserId) -> Result<Answer, Problem> {
+    let is_owner = *user == identity.user;
+    if !is_owner {
+        // Before anything of the user is looked at, so that the answer is the same for everybody.
+        may_explain(identity)?;
+    }
+    let evidence = app.hub.explain_user(user).await?;
+    let explanation = evidence.explain();
+    let name = &app.config.node_name;
+    let body = User::of(&evidence, &explanation, name, is_owner);
+    Ok(http::json(StatusCode::OK, &body))
+}
+
+/// Explains who is in a channel.
+pub(super) async fn channel(
+    app: &App,
+    identity: &Identity,
+    channel: ChannelId,
+) -> Result<Answer, Problem> {
+    may_explain(identity)?;
+    identity.may_watch_channel(&channel)?;
+    let evidence = app.hub.explain_channel(&channel).await?;
+    let explanation = evidence.explain();
+    let body = Room::of(&evidence, &explanation, &app.config.node_name);
+    Ok(http::json(StatusCode::OK, &body))
+}
+
+/// Checks that the caller may know who hides. Where everybody is who they say, nobody may: hiding works there too.
+fn may_explain(identity: &Identity) -> Result<(), Problem> {
+    identity.may_administer()?;
+    if identity.open {
+        let message =
+            "without keys nobody can prove to be an admin: ask about yourself, with ?user_id=";
+        return Err(Refused::new(ErrorCode::Forbidden, message).into());
+    }
+    Ok(())
+}
