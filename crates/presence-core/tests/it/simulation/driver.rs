@@ -402,6 +402,10 @@ impl World<'_> {
                 ttl,
                 stored_up_to,
             } => {
+                let stored_up_to = match self.script.planted {
+                    Planted::StoredAtOnce => self.store.time(self.now),
+                    _ => stored_up_to,
+                };
                 let leases = is_done.then(|| self.store.renew(self.now, me, ttl, stored_up_to));
                 let leases = leases.filter(|_| is_known);
                 if self.script.planted == Planted::MarksDeadAtOnce && is_known {
