@@ -39,8 +39,13 @@ const LAYERS: &[Layer] = &[
         tests_use: &["presence-embedded"],
     },
     Layer {
-        name: "presence-client",
+        name: "presence-protocol",
         uses: &[],
+        tests_use: &[],
+    },
+    Layer {
+        name: "presence-client",
+        uses: &["presence-protocol"],
         tests_use: &[],
     },
     Layer {
@@ -56,10 +61,10 @@ const LAYERS: &[Layer] = &[
             "presence-redis",
             "presence-mongo",
             "presence-hub",
-            "presence-client",
+            "presence-protocol",
             "presence-web",
         ],
-        tests_use: &["xtask"],
+        tests_use: &["presence-client", "xtask"],
     },
     Layer {
         name: "xtask",
@@ -126,8 +131,9 @@ mod tests {
 presence-core     => proptest
 presence-embedded -> presence-core redb
 presence-hub      -> presence-core tokio => presence-embedded
-presence-client   -> serde
-presence-gateway  -> presence-core presence-embedded presence-hub presence-client
+presence-protocol -> serde
+presence-client   -> presence-protocol
+presence-gateway  -> presence-core presence-embedded presence-hub presence-protocol => presence-client
 xtask             -> anyhow
 ",
             &[],
@@ -169,7 +175,7 @@ presence-hub      -> presence-embedded
         check_arrows(
             "
 presence-client  => presence-gateway
-presence-gateway -> presence-client
+presence-gateway => presence-client
 ",
             &[
                 "the tests of presence-client may not depend on presence-gateway: see xtask/src/layers.rs",

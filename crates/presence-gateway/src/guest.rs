@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_client::wire::ErrorCode;
 use presence_core::rosters::Page;
 use presence_core::users::{Activity, Connection, Likeness};
 use presence_core::{
     ChannelId, Clock, DeviceId, Face, Pointer, Reason, Refusal, Selection, Topic, UserId, Watching,
 };
 use presence_hub::{Busy, Delivery, Entry, Reference, Session};
+use presence_protocol::ErrorCode;
 use tokio::time::timeout;
 
 use crate::app::App;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::guest::Lost;
-use presence_client::wire::event;
-use presence_client::wire::{self, Epoch, Json, Mode, Place};
 use presence_core::{
     Change, Chosen, Clock, Cursor, DeviceKind, Event, Face, Look, Member, Owned, Person, Reason,
     SessionId, Timestamp, Topic, UserId, Visible, color_of, users::Activity,
 };
+use presence_protocol::event;
+use presence_protocol::{self as wire, Epoch, Json, Mode, Place};
 
 /// The native event for `event`.
 pub(super) fn event_of(event: &Event) -> wire::Event {

@@ -28,3 +28,8 @@ pub const JSON: &str = "presence.v1.json";
 pub const POSTCARD: &str = "presence.v1.postcard";
 /// The prefix of the subprotocol that carries a token: the token follows it.
 pub const BEARER: &str = "presence.bearer.";
+
+/// The examples of `README.md`, compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,6 @@
 //! Frames that went through a bad line: whatever comes, nothing panics, and what is understood can be said again.
 
-use presence_client::wire::{Command, Event};
+use presence_protocol::{Command, Event};
 
 use crate::page::examples;
 

@@ -1,6 +1,6 @@
 //! Commands that are wrong, and what we say of them.
 
-use presence_client::wire::{Command, DecodeErrorKind, Json, Ref, VERSION};
+use presence_protocol::{Command, DecodeErrorKind, Json, Ref, VERSION};
 
 /// Checks `kind field | message` of the error that `text` makes.
 fn check(text: &str, expected: &str) {

@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
 /// Implements [`Member`] for types that must be present and whose key is the field's name.
 macro_rules! members {
     ($($type:ty),+ $(,)?) => {$(
-        impl<'de> $crate::wire::frame::Member<'de> for $type {}
+        impl<'de> $crate::frame::Member<'de> for $type {}
     )+};
 }
 pub(super) use members;
@@ -143,9 +143,9 @@ macro_rules! frame {
                 &self,
                 _out: &mut S,
             ) -> Result<(), S::Error> {
-                $( $crate::wire::frame::Member::write(
+                $( $crate::frame::Member::write(
                     &self.$field,
-                    const { $crate::wire::frame::json_name(stringify!($field)) },
+                    const { $crate::frame::json_name(stringify!($field)) },
                     _out,
                 )?; )*
                 Ok(())
@@ -169,7 +169,7 @@ macro_rules! frame {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                use $crate::wire::frame::{Key, is_key, json_name, missing, twice, Member};
+                use $crate::frame::{Key, is_key, json_name, missing, twice, Member};
                 use serde::de::Error as _;
 
                 struct Read;
@@ -206,7 +206,7 @@ macro_rules! frame {
                                 $field = Some(<$type as Member<'de>>::read(&key, &mut from)?);
                                 continue;
                             } )*
-                            $crate::wire::frame::unknown!($strictness, key, from);
+                            $crate::frame::unknown!($strictness, key, from);
                         }
                         Ok($name {
                             $( $field: match $field {
@@ -220,7 +220,7 @@ macro_rules! frame {
             }
         }
 
-        impl<'de> $crate::wire::frame::Member<'de> for $name {}
+        impl<'de> $crate::frame::Member<'de> for $name {}
     )+};
 }
 pub(super) use frame;
@@ -281,7 +281,7 @@ macro_rules! frames {
             /// Appends the JSON text of the frame to `out`.
             pub fn encode_json(&self, out: &mut Vec<u8>) {
                 match self {
-                    $( $name::$variant(frame) => $crate::wire::codec::write_json(
+                    $( $name::$variant(frame) => $crate::codec::write_json(
                         $kind,
                         |fields| frame.write_fields(fields),
                         out,
@@ -301,18 +301,18 @@ macro_rules! frames {
             /// # Errors
             ///
             /// Says what is wrong with the text, in which field, and with which `ref`.
-            pub fn from_json(text: &str) -> Result<Self, $crate::wire::DecodeError> {
-                let text = &*$crate::wire::mend(text);
-                let head = $crate::wire::codec::head(text)?;
+            pub fn from_json(text: &str) -> Result<Self, $crate::DecodeError> {
+                let text = &*$crate::mend(text);
+                let head = $crate::codec::head(text)?;
                 match &*head.kind {
-                    $( $kind => $crate::wire::codec::body(text, head.ref_).map($name::$variant), )+
-                    kind => Err($crate::wire::DecodeError::unknown(kind, head.ref_)),
+                    $( $kind => $crate::codec::body(text, head.ref_).map($name::$variant), )+
+                    kind => Err($crate::DecodeError::unknown(kind, head.ref_)),
                 }
             }
 
             /// Appends the bytes of the binary frame to `out`.
             pub fn encode_postcard(&self, out: &mut Vec<u8>) {
-                $crate::wire::codec::write_postcard(self, out);
+                $crate::codec::write_postcard(self, out);
             }
 
             /// The bytes of the binary frame.
@@ -328,8 +328,8 @@ macro_rules! frames {
             ///
             /// Says what is wrong with the bytes. Binary frames have no field names, so `field` is set only for a JSON
             /// text inside the frame.
-            pub fn from_postcard(frame: &[u8]) -> Result<Self, $crate::wire::DecodeError> {
-                $crate::wire::codec::read_postcard(frame)
+            pub fn from_postcard(frame: &[u8]) -> Result<Self, $crate::DecodeError> {
+                $crate::codec::read_postcard(frame)
             }
         }
     };

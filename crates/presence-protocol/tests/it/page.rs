@@ -1,6 +1,6 @@
 //! Every example of `docs/protocol.md`, there and back.
 
-use presence_client::wire::{Command, Event};
+use presence_protocol::{Command, Event};
 use serde_json::Value;
 
 const PAGE: &str = include_str!("../../../../docs/protocol.md");
