@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use xtask::run::run_within;
-use xtask::workspace::Workspace;
+use presence_testkit::run::run_within;
+use presence_testkit::workspace::Workspace;
 
 use crate::load::build_release;
 

@@ -6,11 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use xtask::folder::Folder;
-use xtask::gateway::{Gateway, Settings};
-use xtask::run::run_within;
-use xtask::tools;
-use xtask::workspace::Workspace;
+use presence_testkit::folder::Folder;
+use presence_testkit::gateway::{Gateway, Settings};
+use presence_testkit::run::run_within;
+use presence_testkit::tools;
+use presence_testkit::workspace::Workspace;
 
 use crate::load;
 

@@ -18,9 +18,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use presence_testkit::folder::Folder;
+use presence_testkit::workspace::Workspace;
 use serde_json::Value;
-use xtask::folder::Folder;
-use xtask::workspace::Workspace;
 
 use self::checkers::Checkers;
 use self::container::Container;

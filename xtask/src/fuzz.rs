@@ -3,9 +3,9 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-use xtask::run::{cargo, run};
-use xtask::tools;
-use xtask::workspace::Workspace;
+use presence_testkit::run::{cargo, run};
+use presence_testkit::tools;
+use presence_testkit::workspace::Workspace;
 
 /// The fuzz targets, a workspace of their own. Relative to the root.
 const FOLDER: &str = "crates/presence-gateway/fuzz";

@@ -1,6 +1,6 @@
 //! Which crate of the workspace may depend on which: arrows point down only.
 
-use xtask::workspace::Package;
+use presence_testkit::workspace::Package;
 
 /// What one crate may use of the others.
 struct Layer {
@@ -26,12 +26,12 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "presence-redis",
         uses: &[CORE],
-        tests_use: &["presence-embedded", "xtask"],
+        tests_use: &["presence-embedded", TESTKIT],
     },
     Layer {
         name: "presence-mongo",
         uses: &[CORE],
-        tests_use: &["presence-embedded", "xtask"],
+        tests_use: &["presence-embedded", TESTKIT],
     },
     Layer {
         name: "presence-hub",
@@ -64,17 +64,25 @@ const LAYERS: &[Layer] = &[
             "presence-protocol",
             "presence-web",
         ],
-        tests_use: &["presence-client", "xtask"],
+        tests_use: &["presence-client", TESTKIT],
+    },
+    Layer {
+        name: TESTKIT,
+        uses: &[],
+        tests_use: &[],
     },
     Layer {
         name: "xtask",
-        uses: &["presence-client"],
+        uses: &["presence-client", TESTKIT],
         tests_use: &[],
     },
 ];
 
 /// Pure: what it ships depends on nothing but [`DATA`].
 const CORE: &str = "presence-core";
+
+/// Real servers for tests: what is shipped does not know it.
+const TESTKIT: &str = "presence-testkit";
 
 /// Tables that follow a standard, which the core may read: no code to speak of, and no input or output.
 const DATA: &[&str] = &["emojis"];
@@ -120,7 +128,7 @@ fn check_package(package: &Package, packages: &[Package]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use xtask::workspace::Dependency;
+    use presence_testkit::workspace::Dependency;
 
     use super::*;
 

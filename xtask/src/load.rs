@@ -4,10 +4,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use xtask::folder::Folder;
-use xtask::gateway::{Gateway, Settings};
-use xtask::run::{cargo, run, run_within};
-use xtask::workspace::Workspace;
+use presence_testkit::folder::Folder;
+use presence_testkit::gateway::{Gateway, Settings};
+use presence_testkit::run::{cargo, run, run_within};
+use presence_testkit::workspace::Workspace;
 
 /// What a release build is wanted of: crate and binary.
 const RELEASED: &[(&str, &str)] = &[

@@ -20,9 +20,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use xtask::run::{cargo, run};
-use xtask::tools;
-use xtask::workspace::Workspace;
+use presence_testkit::run::{cargo, run};
+use presence_testkit::tools;
+use presence_testkit::workspace::Workspace;
 
 use crate::steps::STEPS;
 use crate::test::Selection;

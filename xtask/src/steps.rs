@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use xtask::mongo::MongoProgram;
-use xtask::run::{cargo, run, run_within};
-use xtask::tools;
-use xtask::workspace::Workspace;
+use presence_testkit::mongo::MongoProgram;
+use presence_testkit::run::{cargo, run, run_within};
+use presence_testkit::tools;
+use presence_testkit::workspace::Workspace;
 
 use crate::{chaos, contract, deploy, layers, links, load, web};
 
@@ -181,18 +181,18 @@ fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
         );
         if quick {
             // A filter and not `--package`, which would resolve features anew and compile twice.
-            let end_to_end = "kind(test) & (package(presence-gateway) + package(presence-redis) + package(presence-mongo) + package(xtask))";
+            let end_to_end = "kind(test) & (package(presence-gateway) + package(presence-redis) + package(presence-mongo) + package(presence-testkit))";
             command.args(["-E", &format!("not ({end_to_end})")]);
         }
         run(&mut command)?;
     } else if quick {
         run(&mut cargo(
             workspace,
-            "test --workspace --exclude presence-gateway --exclude presence-redis --exclude presence-mongo --exclude xtask --locked --no-fail-fast --tests",
+            "test --workspace --exclude presence-gateway --exclude presence-redis --exclude presence-mongo --exclude presence-testkit --locked --no-fail-fast --tests",
         ))?;
         run(&mut cargo(
             workspace,
-            "test --package presence-gateway --package presence-redis --package presence-mongo --package xtask --locked --no-fail-fast --lib --bins",
+            "test --package presence-gateway --package presence-redis --package presence-mongo --package presence-testkit --locked --no-fail-fast --lib --bins",
         ))?;
     } else {
         run(&mut cargo(

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use xtask::workspace::Workspace;
+use presence_testkit::workspace::Workspace;
 
 use crate::steps::{STEPS, Step};
 

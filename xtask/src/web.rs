@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use xtask::run::{answer, run, run_within};
-use xtask::tools;
-use xtask::workspace::Workspace;
+use presence_testkit::run::{answer, run, run_within};
+use presence_testkit::tools;
+use presence_testkit::workspace::Workspace;
 
 /// Where the npm workspace is.
 const FOLDER: &str = "crates/presence-web";

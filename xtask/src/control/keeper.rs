@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use presence_testkit::cluster::{Cluster, Part, table};
+use presence_testkit::process::State;
+use presence_testkit::redis::Redis;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use xtask::cluster::{Cluster, Part, table};
-use xtask::process::State;
-use xtask::redis::Redis;
 
 use super::socket::{Door, Visit};
 

@@ -9,8 +9,8 @@ mod up;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use xtask::folder::Folder;
-use xtask::workspace::Workspace;
+use presence_testkit::folder::Folder;
+use presence_testkit::workspace::Workspace;
 
 /// What `cargo xtask help` says of it.
 pub(crate) const HELP: &str = "\

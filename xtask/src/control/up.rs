@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use xtask::cluster::{Cluster, Settings};
-use xtask::folder::Folder;
-use xtask::redis::Topology;
-use xtask::wait;
-use xtask::workspace::Workspace;
+use presence_testkit::cluster::{Cluster, Settings};
+use presence_testkit::folder::Folder;
+use presence_testkit::redis::Topology;
+use presence_testkit::wait;
+use presence_testkit::workspace::Workspace;
 
 use super::keeper::keep;
 use super::socket::{self, Door};

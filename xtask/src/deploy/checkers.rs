@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use presence_testkit::run::answer_or_error;
+use presence_testkit::tools;
 use serde_json::Value;
-use xtask::run::answer_or_error;
-use xtask::tools;
 
 use super::File;
 

@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use xtask::gateway::{Gateway as Running, Settings};
-use xtask::http;
-use xtask::run::answer_or_error;
+use presence_testkit::gateway::{Gateway as Running, Settings};
+use presence_testkit::http;
+use presence_testkit::run::answer_or_error;
 
 /// Names the file, so it is not among the settings in it.
 const CONFIG: &str = "PRESENCE_CONFIG";

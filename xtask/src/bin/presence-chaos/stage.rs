@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use xtask::cluster::{Cluster, Settings};
-use xtask::folder::Folder;
-use xtask::mongo::{self, Mongo};
-use xtask::proxy::Proxy;
-use xtask::pulse::Pulse;
-use xtask::redis::{Redis, Topology};
+use presence_testkit::cluster::{Cluster, Settings};
+use presence_testkit::folder::Folder;
+use presence_testkit::mongo::{self, Mongo};
+use presence_testkit::proxy::Proxy;
+use presence_testkit::pulse::Pulse;
+use presence_testkit::redis::{Redis, Topology};
 
 use crate::check::{Findings, Moment, Rules, Seen};
 use crate::crowd::{Crowd, Plan};

@@ -5,10 +5,10 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use presence_testkit::cluster::Part;
+use presence_testkit::proxy::Mode;
+use presence_testkit::redis::ask;
 use serde::{Deserialize, Serialize};
-use xtask::cluster::Part;
-use xtask::proxy::Mode;
-use xtask::redis::ask;
 
 use super::ground::Ground;
 

@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use presence_testkit::cluster::{Cluster, Settings};
+use presence_testkit::folder::Folder;
+use presence_testkit::proxy::{Mode, Proxy};
+use presence_testkit::redis::{Redis, Topology};
 use tokio::runtime::{Builder, Runtime};
-use xtask::cluster::{Cluster, Settings};
-use xtask::folder::Folder;
-use xtask::proxy::{Mode, Proxy};
-use xtask::redis::{Redis, Topology};
 
 use super::clients::{APP, Dialect, Eyes, Hall, Handle, Home, Manners, Order, Resume, Seat};
 use super::journal::{At, Fact, Journal, Outcome, People, Room, SeatId, UserId};

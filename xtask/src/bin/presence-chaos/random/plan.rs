@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
+use presence_testkit::redis::Topology;
 use serde::{Deserialize, Serialize};
-use xtask::redis::Topology;
 
 use super::clients::{Dialect, Manners, Resume, Seat};
 use super::faults::{Keeps, Kind};

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use xtask::redis::Topology;
+use presence_testkit::redis::Topology;
 
 use super::checks::{Kind, Violation, check};
 use super::clients::{Handle, Order, Resume};

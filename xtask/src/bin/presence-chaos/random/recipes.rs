@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use xtask::proxy::Mode;
-use xtask::redis::Topology;
+use presence_testkit::proxy::Mode;
+use presence_testkit::redis::Topology;
 
 use super::clients::{Order, Resume};
 use super::ground::{Ground, seats_in};

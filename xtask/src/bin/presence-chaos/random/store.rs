@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use xtask::redis::{Connection, Redis, Reply};
+use presence_testkit::redis::{Connection, Redis, Reply};
 
 use super::journal::{Mark, Room, UserId};
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
+use presence_testkit::http;
 use serde_json::Value;
-use xtask::http;
 
 use super::journal::{Face, Look, Mark, People, Room, UserId};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use xtask::proxy::{Mode, Proxy};
+use presence_testkit::proxy::{Mode, Proxy};
 
 use super::{CHANGES, HEALED};
 use crate::crowd::Crowd;

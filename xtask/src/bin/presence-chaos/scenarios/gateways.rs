@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use xtask::cluster::Part;
-use xtask::wait;
+use presence_testkit::cluster::Part;
+use presence_testkit::wait;
 
 use super::{CHANGES, HEALED, at, look_on, some_people};
 use crate::journal::User;

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use presence_client::wire::event::UserStatus;
 use presence_client::wire::{Chosen, Command, Event, Field, command};
 use presence_client::{Client, Options};
+use presence_testkit::cluster::Part;
+use presence_testkit::proxy::Mode;
+use presence_testkit::wait;
 use tokio::task::JoinSet;
-use xtask::cluster::Part;
-use xtask::proxy::Mode;
-use xtask::wait;
 
 use super::{HEALED, p99_max};
 use crate::crowd::{Plan, statuses};

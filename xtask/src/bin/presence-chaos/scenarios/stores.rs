@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use xtask::cluster::Part;
-use xtask::redis::Topology;
+use presence_testkit::cluster::Part;
+use presence_testkit::redis::Topology;
 
 use super::{CHANGES, HEALED, changes, look_on, p50_p99, p99_max, quiet, some_people};
 use crate::check::{Lag, Seen};
@@ -128,8 +128,9 @@ pub(super) fn stopped(stage: &mut Stage) -> Result<()> {
     let all_away = crowd.now();
     let told = Instant::now();
     let all_know = |stage: &Stage| {
-        let degraded =
-            |it: &xtask::gateway::Gateway| it.health().is_ok_and(|it| it["status"] == "degraded");
+        let degraded = |it: &presence_testkit::gateway::Gateway| {
+            it.health().is_ok_and(|it| it["status"] == "degraded")
+        };
         stage.cluster.gateways.iter().all(degraded)
     };
     while !all_know(stage) && told.elapsed() < Duration::from_secs(10) {

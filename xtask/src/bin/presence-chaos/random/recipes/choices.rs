@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use xtask::proxy::Mode;
+use presence_testkit::proxy::Mode;
 
 use super::{
     A, ANSWER_TIME_MAX, B, C, Cast, LOOK_ON, NAMES, NEWS_TIME_MAX, ROOM, Wrong, difference, say,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use xtask::gateway::Gateway;
+use presence_testkit::gateway::Gateway;
 
 use super::{GATHER_TIME_MAX, ROOM, Wrong};
 use crate::random::clients::{Dialect, Order, Resume, Seat};

@@ -1,7 +1,7 @@
 //! Servers of our own, for chores and tests: Redis in three shapes, MongoDB, gateways, a network to break between them.
 //!
 //! ```no_run
-//! use xtask::redis::{Redis, Settings, Topology};
+//! use presence_testkit::redis::{Redis, Settings, Topology};
 //!
 //! # fn main() -> anyhow::Result<()> {
 //! let mut redis = Redis::start("target/my-test".as_ref(), &Settings::of(Topology::Cluster))?;
@@ -30,3 +30,8 @@ pub mod wait;
 pub mod run;
 pub mod tools;
 pub mod workspace;
+
+/// The examples of `README.md`, compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

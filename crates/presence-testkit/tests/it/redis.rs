@@ -1,11 +1,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use presence_testkit::process::State;
+use presence_testkit::proxy::{Mode, Proxy};
+use presence_testkit::pulse::Pulse;
+use presence_testkit::redis::{Connection, Redis, Role, Settings, Topology, ask, ask_text};
 use tempfile::TempDir;
-use xtask::process::State;
-use xtask::proxy::{Mode, Proxy};
-use xtask::pulse::Pulse;
-use xtask::redis::{Connection, Redis, Role, Settings, Topology, ask, ask_text};
 
 #[test]
 fn a_single_server_counts_commands_and_forgets() {

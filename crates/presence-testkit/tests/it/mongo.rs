@@ -1,8 +1,8 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use xtask::mongo::{Mongo, Settings};
-use xtask::process::State;
+use presence_testkit::mongo::{Mongo, Settings};
+use presence_testkit::process::State;
 
 #[test]
 fn a_server_is_there_with_its_data_until_it_is_dropped() {
@@ -24,8 +24,9 @@ fn a_server_is_there_with_its_data_until_it_is_dropped() {
     assert!(!mongo.answers());
     mongo.process.resume().unwrap();
     drop(mongo);
-    let is_free = || xtask::ports::is_free(port);
-    xtask::wait::until_true(Duration::from_secs(5), "the port is free", is_free).unwrap();
+    let is_free = || presence_testkit::ports::is_free(port);
+    presence_testkit::wait::until_true(Duration::from_secs(5), "the port is free", is_free)
+        .unwrap();
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Questions to a Redis server. Small and our own, because it must not wait for a server that is paused, and a client
-//! library would more than double what `cargo xtask` is made of.
+//! library would more than double what this crate is made of.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
