@@ -72,8 +72,13 @@ const LAYERS: &[Layer] = &[
         tests_use: &[],
     },
     Layer {
-        name: "xtask",
+        name: "presence-chaos",
         uses: &["presence-client", TESTKIT],
+        tests_use: &[],
+    },
+    Layer {
+        name: "xtask",
+        uses: &[TESTKIT],
         tests_use: &[],
     },
 ];

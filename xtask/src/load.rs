@@ -13,11 +13,8 @@ use presence_testkit::workspace::Workspace;
 const RELEASED: &[(&str, &str)] = &[
     ("presence-gateway", "presence-gateway"),
     ("presence-client", "presence-load"),
-    ("xtask", "presence-chaos"),
+    ("presence-chaos", "presence-chaos"),
 ];
-
-/// What it takes to have them all.
-const FEATURES: &str = "xtask/chaos";
 
 /// The application whose pages some of its clients are.
 const PUSHER: [(&str, &str); 3] = [
@@ -76,8 +73,7 @@ pub(crate) fn build_gateway(workspace: &Workspace) -> Result<()> {
 ///
 /// It does not build.
 pub(crate) fn build_release(workspace: &Workspace) -> Result<()> {
-    let mut command = cargo(workspace, "build --release --locked --features");
-    command.arg(FEATURES);
+    let mut command = cargo(workspace, "build --release --locked");
     for (package, binary) in RELEASED {
         if workspace.has_binary(package, binary) {
             command.args(["--package", package, "--bin", binary]);

@@ -146,7 +146,7 @@ fn lint(workspace: &Workspace, _: bool) -> Result<()> {
     tools::clippy(workspace)?;
     run(&mut cargo(
         workspace,
-        "clippy --workspace --all-targets --locked --features xtask/chaos -- -D warnings",
+        "clippy --workspace --all-targets --locked -- -D warnings",
     ))
 }
 
@@ -177,7 +177,7 @@ fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
     if tools::has_nextest(workspace) {
         let mut command = cargo(
             workspace,
-            "nextest run --workspace --locked --features xtask/chaos --no-fail-fast --status-level slow",
+            "nextest run --workspace --locked --no-fail-fast --status-level slow",
         );
         if quick {
             // A filter and not `--package`, which would resolve features anew and compile twice.
@@ -197,7 +197,7 @@ fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
     } else {
         run(&mut cargo(
             workspace,
-            "test --workspace --locked --features xtask/chaos --no-fail-fast --tests",
+            "test --workspace --locked --no-fail-fast --tests",
         ))?;
     }
     if quick {

@@ -4,7 +4,7 @@
 //! is plain code that waits; clients live on a runtime beside it. What watchers are told goes into a journal, and the
 //! checker, which is pure, says afterwards what was wrong with it.
 //!
-//! It is a program of its own, and in this package, because it drives clients *and* breaks processes in one timeline:
+//! It is one program, because it drives clients *and* breaks processes in one timeline:
 //! apart, the two halves would have to tell each other what they are doing and when.
 
 mod journal;

@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn every_scenario_and_recipe_is_on_the_page_of_faults() {
-        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/faults.md"));
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/faults.md"));
         let names = SCENARIOS.iter().map(|it| (it.number, it.name));
         for (number, name) in names.chain(RECIPES.iter().map(|it| (None, it.name))) {
             let row = number.map_or(String::new(), |number| format!("| {number} |"));
