@@ -10,6 +10,7 @@ mod crew;
 mod crowd;
 mod line;
 mod machine;
+mod own;
 mod peek;
 mod report;
 mod scenarios;
@@ -27,12 +28,10 @@ use report::Report;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let done = runtime
-        .map_err(anyhow::Error::from)
-        .and_then(|it| it.block_on(run(&args)));
+    let done = match &args.gateway {
+        None => measure(&args),
+        Some(gateway) => own::with_gateway(&args, gateway, measure),
+    };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -41,6 +40,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Does what [`run`] does, on a runtime of its own.
+fn measure(args: &Args) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(args))
 }
 
 /// Runs what `args` asks for. Returns whether everything that was expected was received.

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_look_sees_what_decoding_would() {
-        let page = include_str!("../../../../../docs/protocol.md");
+        let page = include_str!("../../../docs/protocol.md");
         let mut steps = 0;
         for block in page.split("```json event\n").skip(1) {
             let text = block.split("```").next().unwrap().trim();

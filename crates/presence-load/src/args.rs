@@ -16,6 +16,12 @@ pub(crate) struct Args {
     /// The URL of the gateway's native protocol
     #[arg(long, default_value = "ws://127.0.0.1:4001/ws")]
     pub(crate) url: String,
+    /// Starts this program as the gateway, on a free port, and stops it at the end
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "pid", "pusher"])]
+    pub(crate) gateway: Option<PathBuf>,
+    /// Where that gateway keeps its data and its log; by default the folder of temporary files
+    #[arg(long, value_name = "DIR", requires = "gateway")]
+    pub(crate) folder: Option<PathBuf>,
     /// How many clients to connect.
     #[arg(long, default_value_t = 1000)]
     pub(crate) clients: usize,
