@@ -27,16 +27,6 @@ pub(crate) fn load(workspace: &Workspace, args: &[String], limit: Duration) -> R
     run_within(command.args(args), limit)
 }
 
-/// Builds only the gateway, for whoever wants to see it.
-///
-/// # Errors
-///
-/// It does not build.
-pub(crate) fn build_gateway(workspace: &Workspace) -> Result<()> {
-    let what = "build --release --locked --package presence-gateway --bin presence-gateway";
-    run(&mut cargo(workspace, what))
-}
-
 /// Builds every released binary in one go, so that no step compiles a crate again with other features.
 ///
 /// # Errors

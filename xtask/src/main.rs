@@ -12,7 +12,7 @@ mod deploy;
 mod web;
 
 mod chaos;
-mod control;
+mod cluster;
 mod fuzz;
 mod load;
 
@@ -56,7 +56,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "bench" => bench(&Workspace::read()?, passed_on(rest))?,
         "load" => load::load(&Workspace::read()?, passed_on(rest), LOAD_TIME_MAX)?,
         "chaos" => chaos::chaos(&Workspace::read()?, passed_on(rest), LOAD_TIME_MAX)?,
-        "cluster" => control::cluster(&Workspace::read()?, rest)?,
+        "cluster" => cluster::cluster(&Workspace::read()?, rest)?,
         "simulate" => simulate(&Workspace::read()?, rest)?,
         "fuzz" => fuzz::fuzz(&Workspace::read()?, rest)?,
         "web" => web::bundle(&Workspace::read()?)?,
@@ -87,7 +87,7 @@ A cluster on this machine:
 
 ",
     );
-    text += control::HELP;
+    text += cluster::HELP;
     text += "\nSteps of `test`:\n\n";
     for step in STEPS {
         let mark = if step.quick { '*' } else { ' ' };

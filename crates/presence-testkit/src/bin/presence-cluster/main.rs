@@ -1,4 +1,4 @@
-//! `cargo xtask cluster`: a cluster on this machine, and ways to break it.
+//! `presence-cluster`, or `cargo xtask cluster`: a cluster on this machine, and ways to break it.
 //!
 //! `up` keeps everything as its children, so that nothing outlives it. The other commands ask it through a socket.
 
@@ -7,35 +7,40 @@ mod socket;
 mod up;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use presence_testkit::folder::Folder;
 use presence_testkit::workspace::Workspace;
 
 /// What `cargo xtask help` says of it.
-pub(crate) const HELP: &str = "\
-  cargo xtask cluster up          Redis, MongoDB and gateways on free ports, until Ctrl-C; prints where the page is
-      [--gateways N] [--redis cluster|sentinel|single|none] [--without-mongo] [--port-base N] [--detach]
-      [--node-timeout MS] [--gateway FILE]
-  cargo xtask cluster status      what runs where, and what it does
-  cargo xtask cluster kill WHAT   kill -9 of gateway-2, redis-1, master-of channel:room:42, gateways, redis, mongo, all
-  cargo xtask cluster pause WHAT  SIGSTOP: sockets stay open and nobody answers; `resume WHAT` ends it
-  cargo xtask cluster restart [--rolling] [WHAT]    asks them to go and starts them again; the gateways, if not said
-  cargo xtask cluster failover WHAT                 lets a replica take the place of a Redis master
-  cargo xtask cluster logs [WHAT] their last lines
-  cargo xtask cluster down        ends everything; nothing is left
-";
+const HELP: &str = include_str!("help.txt");
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match Workspace::read().and_then(|workspace| cluster(&workspace, &args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\npresence-cluster: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Does what `args` say.
 ///
 /// # Errors
 ///
 /// They make no sense, or it could not be done.
-pub(crate) fn cluster(workspace: &Workspace, args: &[String]) -> Result<()> {
+fn cluster(workspace: &Workspace, args: &[String]) -> Result<()> {
     let Some((command, rest)) = args.split_first() else {
         bail!("`cluster` needs to know what to do:\n\n{HELP}");
     };
     match command.as_str() {
+        "--help" | "-h" | "help" => {
+            print!("{HELP}");
+            Ok(())
+        }
         "up" => up::up(workspace, rest),
         "status" | "down" if !rest.is_empty() => bail!("`{command}` takes no `{}`", rest[0]),
         "kill" | "pause" | "resume" | "failover" if rest.is_empty() => {

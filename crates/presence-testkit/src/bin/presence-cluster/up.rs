@@ -11,12 +11,12 @@ use anyhow::{Context, Result, bail};
 use presence_testkit::cluster::{Cluster, Settings};
 use presence_testkit::folder::Folder;
 use presence_testkit::redis::Topology;
+use presence_testkit::run::{cargo, run};
 use presence_testkit::wait;
 use presence_testkit::workspace::Workspace;
 
 use super::keeper::keep;
 use super::socket::{self, Door};
-use crate::load::build_gateway;
 
 /// How long a cluster may take to be ready. It takes 3 s.
 const READY_TIME_MAX: Duration = Duration::from_secs(120);
@@ -43,7 +43,8 @@ pub(super) fn up(workspace: &Workspace, args: &[String]) -> Result<()> {
         );
     }
     if wanted.settings.binary.as_os_str().is_empty() {
-        build_gateway(workspace)?;
+        let what = "build --release --locked --package presence-gateway --bin presence-gateway";
+        run(&mut cargo(workspace, what))?;
         wanted.settings.binary = workspace.release_binary("presence-gateway");
     }
     let folder = Folder::empty(folder)?;
@@ -84,7 +85,7 @@ fn detach(mut folder: Folder, args: &[String], binary: &Path) -> Result<()> {
     let log = File::create(folder.path().join("log"))?;
     let mut command = Command::new(env::current_exe()?);
     command
-        .args(["cluster", "up"])
+        .arg("up")
         .args(args)
         .arg("--gateway")
         .arg(binary)
