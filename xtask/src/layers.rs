@@ -72,6 +72,11 @@ const LAYERS: &[Layer] = &[
         tests_use: &[],
     },
     Layer {
+        name: "presence-checks",
+        uses: &[TESTKIT],
+        tests_use: &[],
+    },
+    Layer {
         name: "presence-load",
         uses: &["presence-client", TESTKIT],
         tests_use: &[],

@@ -7,8 +7,7 @@ mod steps;
 mod layers;
 mod links;
 
-mod contract;
-mod deploy;
+mod checks;
 mod web;
 
 mod chaos;

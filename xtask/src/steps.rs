@@ -10,7 +10,7 @@ use presence_testkit::run::{cargo, run, run_within};
 use presence_testkit::tools;
 use presence_testkit::workspace::Workspace;
 
-use crate::{chaos, contract, deploy, layers, links, load, web};
+use crate::{chaos, checks, layers, links, load, web};
 
 /// One part of the gate.
 pub(crate) struct Step {
@@ -66,13 +66,13 @@ pub(crate) const STEPS: &[Step] = &[
         name: "deploy",
         about: "what deploys it fits its schemas, the gateway and itself",
         quick: false,
-        run: deploy::check,
+        run: checks::deploy,
     },
     Step {
         name: "contract",
         about: "the HTTP API answers as its OpenAPI document says, whatever it is asked",
         quick: false,
-        run: contract::check,
+        run: checks::contract,
     },
     Step {
         name: "browser",

@@ -15,7 +15,7 @@ mod gateway;
 mod texts;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use presence_testkit::folder::Folder;
@@ -25,7 +25,6 @@ use serde_json::Value;
 use self::checkers::Checkers;
 use self::container::Container;
 use self::gateway::{Gateway, Route};
-use crate::load;
 
 /// Relative to the root.
 const FOLDER: &str = "deploy";
@@ -44,15 +43,11 @@ struct File {
 /// # Errors
 ///
 /// Something is wrong, which is told a line each on stdout, or cannot be checked.
-pub(crate) fn check(workspace: &Workspace, _: bool) -> Result<()> {
+pub(crate) fn check(workspace: &Workspace, gateway: PathBuf) -> Result<()> {
     let checkers = Checkers::install(&workspace.target)?;
-    load::build_release(workspace)?;
     let scratch = format!("deploy-{}", std::process::id());
     let scratch = Folder::empty(workspace.target.join("xtask").join(scratch))?;
-    let gateway = Gateway::ask(
-        workspace.release_binary("presence-gateway"),
-        scratch.path().to_owned(),
-    )?;
+    let gateway = Gateway::ask(gateway, scratch.path().to_owned())?;
 
     let folder = workspace.root.join(FOLDER);
     let files = read(&folder, &checkers)?;

@@ -2,6 +2,7 @@
 //! looks at every answer.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,8 +12,6 @@ use presence_testkit::gateway::{Gateway, Settings};
 use presence_testkit::run::run_within;
 use presence_testkit::tools;
 use presence_testkit::workspace::Workspace;
-
-use crate::load;
 
 /// From PyPI.
 const PACKAGES: &[&str] = &["schemathesis==4.32.5"];
@@ -47,14 +46,13 @@ def before_call(context, case, kwargs):
 ///
 /// # Errors
 ///
-/// It found something, which it has told on stdout, or something could not be installed, built or started.
-pub(crate) fn check(workspace: &Workspace, _: bool) -> Result<()> {
+/// It found something, which it has told on stdout, or something could not be installed or started.
+pub(crate) fn check(workspace: &Workspace, gateway: PathBuf) -> Result<()> {
     let programs = tools::python_packages(&workspace.target.join("schemathesis"), PACKAGES)?;
-    load::build_release(workspace)?;
     let folder = format!("contract-{}", std::process::id());
     let folder = Folder::empty(workspace.target.join("xtask").join(folder))?;
     fs::write(folder.path().join("hooks.py"), HOOKS)?;
-    let mut settings = Settings::alone(workspace.release_binary("presence-gateway"));
+    let mut settings = Settings::alone(gateway);
     for rate in RATES {
         let name = format!("PRESENCE_RATE_{rate}");
         settings.env.push((name, FAST.to_owned()));
