@@ -15,16 +15,6 @@ pub fn cargo(workspace: &Workspace, args: &str) -> Command {
     command
 }
 
-/// The same where we are, for a program that reads paths from there.
-pub fn cargo_here(workspace: &Workspace, args: &str) -> Command {
-    let mut command = Command::new(cargo_path());
-    let (name, rest) = args.split_once(' ').unwrap_or((args, ""));
-    command.arg(name).arg("--manifest-path");
-    command.arg(workspace.root.join("Cargo.toml"));
-    command.args(rest.split(' '));
-    command
-}
-
 /// Runs a command to its end, its output going where ours goes.
 ///
 /// # Errors

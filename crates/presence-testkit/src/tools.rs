@@ -1,4 +1,4 @@
-//! What the steps need besides cargo: found, installed where that is harmless, or asked for by name.
+//! The programs that tests need: found, installed where that is harmless, or asked for by name.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,14 +6,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{answer, cargo, run};
-use crate::workspace::Workspace;
-
-/// The oldest Node that runs the tests.
-const NODE_MAJOR_MIN: u32 = 20;
-
-/// Drives the browser. Only the driver: the browser is the system's.
-const PLAYWRIGHT_VERSION: &str = "1.65.1";
+use crate::run::{answer, run};
 
 /// The oldest Redis with sharded pub/sub.
 const REDIS_MAJOR_MIN: u32 = 7;
@@ -28,114 +21,6 @@ const CHROMIUM_NAMES: &[&str] = &[
     "google-chrome",
     "google-chrome-stable",
 ];
-
-/// # Errors
-///
-/// rustfmt is missing.
-pub fn rustfmt(workspace: &Workspace) -> Result<()> {
-    answer(&mut cargo(workspace, "fmt --version"))
-        .context("rustfmt is missing; get it with `rustup component add rustfmt`")?;
-    Ok(())
-}
-
-/// # Errors
-///
-/// clippy is missing.
-pub fn clippy(workspace: &Workspace) -> Result<()> {
-    answer(&mut cargo(workspace, "clippy --version"))
-        .context("clippy is missing; get it with `rustup component add clippy`")?;
-    Ok(())
-}
-
-/// # Errors
-///
-/// cargo-deny is missing.
-pub fn cargo_deny(workspace: &Workspace) -> Result<()> {
-    answer(&mut cargo(workspace, "deny --version"))
-        .context("cargo-deny is missing; get it with `cargo install --locked cargo-deny`")?;
-    Ok(())
-}
-
-/// # Errors
-///
-/// cargo-fuzz is missing.
-pub fn cargo_fuzz(workspace: &Workspace) -> Result<()> {
-    answer(&mut cargo(workspace, "fuzz --version"))
-        .context("cargo-fuzz is missing; get it with `cargo install --locked cargo-fuzz`")?;
-    Ok(())
-}
-
-/// Whether cargo-nextest is installed; says so if not, since `cargo test` is slower.
-pub fn has_nextest(workspace: &Workspace) -> bool {
-    let found = answer(&mut cargo(workspace, "nextest --version")).is_some();
-    if !found {
-        println!("cargo-nextest is not installed: using cargo test, which runs the same tests");
-    }
-    found
-}
-
-/// A Node that is new enough.
-///
-/// # Errors
-///
-/// There is none.
-pub fn node() -> Result<PathBuf> {
-    let wanted =
-        format!("Node {NODE_MAJOR_MIN} or newer, with npm: https://nodejs.org/en/download");
-    let Some(version) = answer(Command::new("node").arg("--version")) else {
-        bail!("node is not on PATH; install {wanted}");
-    };
-    if node_major(&version).is_none_or(|major| major < NODE_MAJOR_MIN) {
-        bail!("node is {version}; install {wanted}");
-    }
-    Ok("node".into())
-}
-
-fn node_major(version: &str) -> Option<u32> {
-    version.strip_prefix('v')?.split('.').next()?.parse().ok()
-}
-
-/// The folder `node_modules` that has playwright-core in the version we want, installed if need be.
-///
-/// # Errors
-///
-/// npm is missing or could not install it.
-pub fn playwright(workspace: &Workspace) -> Result<PathBuf> {
-    let prefix = workspace.target.join("browser-tests");
-    let modules = prefix.join("node_modules");
-    if playwright_version(&modules).as_deref() == Some(PLAYWRIGHT_VERSION) {
-        return Ok(modules);
-    }
-    if answer(Command::new("npm").arg("--version")).is_none() {
-        bail!("npm is not on PATH; it comes with Node: https://nodejs.org/en/download");
-    }
-    fs::create_dir_all(&prefix)?;
-    let mut npm = Command::new("npm");
-    npm.args([
-        "install",
-        "--no-audit",
-        "--no-fund",
-        "--no-save",
-        "--ignore-scripts",
-        "--prefix",
-    ]);
-    run(npm
-        .arg(&prefix)
-        .arg(format!("playwright-core@{PLAYWRIGHT_VERSION}")))?;
-    match playwright_version(&modules) {
-        Some(_) => Ok(modules),
-        None => bail!(
-            "npm succeeded, but there is no playwright-core in {}",
-            modules.display()
-        ),
-    }
-}
-
-fn playwright_version(modules: &Path) -> Option<String> {
-    let manifest = fs::read(modules.join("playwright-core/package.json")).ok()?;
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).ok()?;
-    Some(manifest["version"].as_str()?.to_owned())
-}
 
 /// A Chromium or Chrome that starts, installed with apt-get if need be and possible.
 ///
@@ -343,13 +228,6 @@ fn apt_install(packages: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_major_version_of_node_is_read_from_its_answer() {
-        assert_eq!(node_major("v20.20.2"), Some(20));
-        assert_eq!(node_major("v9.1.0-nightly"), Some(9));
-        assert_eq!(node_major("20"), None);
-    }
 
     #[test]
     fn the_major_version_of_redis_is_read_from_its_answer() {

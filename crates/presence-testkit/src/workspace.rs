@@ -1,4 +1,4 @@
-//! What cargo knows about this workspace: where it is, its crates and their direct dependencies.
+//! Where this repository is, and where its builds go.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -7,31 +7,12 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// This repository, as cargo sees it.
+#[derive(Debug)]
 pub struct Workspace {
     /// The repository's root.
     pub root: PathBuf,
-    /// Where builds go; also where the chores leave their files.
+    /// Where builds go; also where tests and programs leave their files.
     pub target: PathBuf,
-    /// The crates.
-    pub packages: Vec<Package>,
-}
-
-/// A crate of the workspace.
-pub struct Package {
-    /// What it is called.
-    pub name: String,
-    /// Names of its binaries.
-    pub binaries: Vec<String>,
-    /// What its manifest asks for, optional ones included.
-    pub dependencies: Vec<Dependency>,
-}
-
-/// A direct dependency of a crate.
-pub struct Dependency {
-    /// What it is called.
-    pub name: String,
-    /// Only for tests, examples and benches.
-    pub dev: bool,
 }
 
 impl Workspace {
@@ -50,14 +31,13 @@ impl Workspace {
             bail!("cargo metadata failed");
         }
         let metadata: Value = serde_json::from_slice(&output.stdout)?;
-        let packages = array(&metadata, "packages")?
-            .iter()
-            .map(Package::read)
-            .collect::<Result<_>>()?;
+        let path = |field: &str| {
+            let path = metadata[field].as_str().map(PathBuf::from);
+            path.with_context(|| format!("no `{field}` in cargo's metadata"))
+        };
         Ok(Workspace {
-            root: text(&metadata, "workspace_root")?.into(),
-            target: text(&metadata, "target_directory")?.into(),
-            packages,
+            root: path("workspace_root")?,
+            target: path("target_directory")?,
         })
     }
 
@@ -68,43 +48,6 @@ impl Workspace {
             .join(name)
             .with_extension(std::env::consts::EXE_EXTENSION)
     }
-
-    /// Whether the crate `package` has a binary `name`.
-    pub fn has_binary(&self, package: &str, name: &str) -> bool {
-        self.packages
-            .iter()
-            .any(|p| p.name == package && p.binaries.iter().any(|binary| binary == name))
-    }
-}
-
-impl Package {
-    fn read(package: &Value) -> Result<Package> {
-        let mut binaries = Vec::new();
-        for target in array(package, "targets")? {
-            if array(target, "kind")?.iter().any(|kind| kind == "bin") {
-                binaries.push(text(target, "name")?);
-            }
-        }
-        let dependencies = array(package, "dependencies")?
-            .iter()
-            .map(Dependency::read)
-            .collect::<Result<_>>()?;
-        Ok(Package {
-            name: text(package, "name")?,
-            binaries,
-            dependencies,
-        })
-    }
-}
-
-impl Dependency {
-    fn read(dependency: &Value) -> Result<Dependency> {
-        // `kind` is null for a normal dependency, else "dev" or "build".
-        Ok(Dependency {
-            name: text(dependency, "name")?,
-            dev: dependency["kind"] == "dev",
-        })
-    }
 }
 
 /// The cargo that started us, so that every command uses one toolchain.
@@ -112,17 +55,4 @@ pub fn cargo_path() -> PathBuf {
     std::env::var_os("CARGO")
         .unwrap_or_else(|| "cargo".into())
         .into()
-}
-
-fn text(value: &Value, field: &str) -> Result<String> {
-    let text = value[field]
-        .as_str()
-        .with_context(|| format!("no `{field}` in cargo's metadata"))?;
-    Ok(text.to_owned())
-}
-
-fn array<'a>(value: &'a Value, field: &str) -> Result<&'a Vec<Value>> {
-    value[field]
-        .as_array()
-        .with_context(|| format!("no `{field}` in cargo's metadata"))
 }
