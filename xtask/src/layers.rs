@@ -21,17 +21,17 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "presence-embedded",
         uses: &[CORE],
-        tests_use: &[],
+        tests_use: &[TESTKIT],
     },
     Layer {
         name: "presence-redis",
         uses: &[CORE],
-        tests_use: &["presence-embedded", TESTKIT],
+        tests_use: &[TESTKIT],
     },
     Layer {
         name: "presence-mongo",
         uses: &[CORE],
-        tests_use: &["presence-embedded", TESTKIT],
+        tests_use: &[TESTKIT],
     },
     Layer {
         name: "presence-hub",
@@ -68,8 +68,8 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: TESTKIT,
-        uses: &[],
-        tests_use: &[],
+        uses: &[CORE],
+        tests_use: &["presence-embedded"],
     },
     Layer {
         name: "presence-checks",
@@ -154,6 +154,8 @@ mod tests {
 presence-core     => proptest
 presence-embedded -> presence-core redb
 presence-hub      -> presence-core tokio => presence-embedded
+presence-testkit  -> presence-core => presence-embedded
+presence-redis    -> presence-core => presence-testkit
 presence-protocol -> serde
 presence-client   -> presence-protocol
 presence-gateway  -> presence-core presence-embedded presence-hub presence-protocol => presence-client
@@ -202,6 +204,25 @@ presence-gateway => presence-client
 ",
             &[
                 "the tests of presence-client may not depend on presence-gateway: see xtask/src/layers.rs",
+            ],
+        );
+    }
+
+    #[test]
+    fn only_tests_and_tools_know_the_testkit_and_nobody_knows_xtask() {
+        check_arrows(
+            "
+presence-core    => proptest
+presence-testkit -> presence-core
+presence-mongo   -> presence-core presence-testkit
+presence-redis   -> presence-core => presence-testkit xtask
+presence-chaos   -> presence-testkit
+xtask            -> presence-testkit
+",
+            &[
+                "presence-mongo may not depend on presence-testkit: see xtask/src/layers.rs",
+                "the tests of presence-redis may not depend on xtask: see xtask/src/layers.rs",
+                "xtask may not depend on presence-testkit: see xtask/src/layers.rs",
             ],
         );
     }

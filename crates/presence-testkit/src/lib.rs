@@ -13,6 +13,9 @@
 //!
 //! Whatever is started here ends with the value that stands for it, and on Linux with our process, however that ends.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 pub mod cluster;
 
 pub mod gateway;

@@ -4,7 +4,8 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! # use presence_embedded::{ProfileMemory, RevocationMemory, TopicMemory, conformance};
+//! # use presence_embedded::{ProfileMemory, RevocationMemory, TopicMemory};
+//! # use presence_testkit::conformance;
 //! # tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap().block_on(async {
 //! conformance::profiles(&Arc::new(ProfileMemory::new())).await;
 //! conformance::revocations(&RevocationMemory::new()).await;
