@@ -9,7 +9,7 @@ use hyper::header::{
     HeaderMap, HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
-use presence_client::wire::ErrorCode;
+use presence_protocol::ErrorCode;
 
 use crate::http::{self, Answer};
 use crate::request::Refused;
