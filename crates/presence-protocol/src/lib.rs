@@ -19,7 +19,7 @@ pub use command::Command;
 pub use error::{DecodeError, DecodeErrorKind};
 pub use event::Event;
 pub use mend::mend;
-pub use value::{Epoch, Field, Have, Json, Place, Ref, Selection, Session, Target};
+pub use value::{Epoch, Field, Have, Json, Ref, Selection, Session, Target, TopicId};
 pub use words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
 
 /// The name of the WebSocket subprotocol of JSON frames.

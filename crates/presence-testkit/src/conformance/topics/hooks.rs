@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use presence_core::cluster::{Subject, Write};
-use presence_core::hooks::{HookEvent, SharedEvent};
+use presence_core::hooks::{HookEvent, LastNotified};
 use presence_core::ports::{
     EVENTS_WAITING_MAX, Hooks, Known, Numbered, Outbox, Queue, Row, StoreError, Tell, Telling,
     Topics,
@@ -280,7 +280,7 @@ async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
 }
 
 /// A telling that is valid even if the subject has changed since.
-fn telling(row: &Row, after: u64, told: &SharedEvent, events: &[HookEvent]) -> Telling {
+fn telling(row: &Row, after: u64, told: &LastNotified, events: &[HookEvent]) -> Telling {
     Telling {
         row: row.clone(),
         after,
@@ -290,10 +290,10 @@ fn telling(row: &Row, after: u64, told: &SharedEvent, events: &[HookEvent]) -> T
     }
 }
 
-fn told(subject: &Subject) -> SharedEvent {
+fn told(subject: &Subject) -> LastNotified {
     match subject {
-        Subject::User(_) => SharedEvent::Here(look()),
-        Subject::Topic(_) => SharedEvent::Occupied([user("ann"), user("bob")].into()),
+        Subject::User(_) => LastNotified::Here(look()),
+        Subject::Topic(_) => LastNotified::Occupied([user("ann"), user("bob")].into()),
     }
 }
 
