@@ -59,7 +59,7 @@ export async function takeScreenshots(stage, folder) {
       for (const { id, cursor } of crew) if (cursor) window.crew.get(id).room.cursor(...cursor);
     }, CREW);
     await ann.has('person-mateo person-typing');
-    await ann.until('three point and nothing moves', () => document.querySelectorAll('#cursors .cursor').length === 3
+    await ann.until('three point and nothing moves', () => document.getElementById('board').shadowRoot.querySelectorAll('[part=cursor]').length === 3
       && document.getAnimations().every(({ effect }) => effect.target.closest('.dots')));
     await behind.page.evaluate(() => window.crew.get('priya').room.broadcast('cheer', { emoji: '🎉', x: 0.8, y: 0.36 }));
     await ann.until('the cheer is half way', () => document.getAnimations().some(({ animationName, currentTime }) => animationName === 'rise' && currentTime > 300));
