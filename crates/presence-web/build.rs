@@ -17,7 +17,11 @@ const PICTURE: &str = "image/svg+xml";
 /// What others ask for by name: where it is served, the file and its content type.
 const NAMED: [(&str, &str, &str); 4] = [
     ("/presence.js", "served/presence.js", SCRIPT),
-    ("/presence-elements.js", "served/presence-elements.js", SCRIPT),
+    (
+        "/presence-elements.js",
+        "served/presence-elements.js",
+        SCRIPT,
+    ),
     (
         "/presence.d.ts",
         "packages/presence-client/src/index.d.ts",
@@ -37,7 +41,14 @@ fn main() -> Result<(), Error> {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let mut table = String::from("&[\n");
     for (path, file, kind) in NAMED {
-        add(&mut table, &out, path, kind, "Caching::Revalidate", &read(file)?)?;
+        add(
+            &mut table,
+            &out,
+            path,
+            kind,
+            "Caching::Revalidate",
+            &read(file)?,
+        )?;
     }
     let mut html = String::from_utf8(read("page/index.html")?).expect("index.html is UTF-8");
     for (path, file, kind) in OF_THE_PAGE {
@@ -47,9 +58,23 @@ fn main() -> Result<(), Error> {
         let quoted = format!("\"{path}\"");
         assert_eq!(html.matches(&quoted).count(), 1, "{path} in index.html");
         html = html.replace(&quoted, &format!("\"{hashed}\""));
-        add(&mut table, &out, &hashed, kind, "Caching::Immutable", &bytes)?;
+        add(
+            &mut table,
+            &out,
+            &hashed,
+            kind,
+            "Caching::Immutable",
+            &bytes,
+        )?;
     }
-    add(&mut table, &out, "/", HTML, "Caching::Revalidate", html.as_bytes())?;
+    add(
+        &mut table,
+        &out,
+        "/",
+        HTML,
+        "Caching::Revalidate",
+        html.as_bytes(),
+    )?;
     table.push_str("]\n");
     fs::write(out.join("assets.rs"), table)
 }

@@ -82,8 +82,12 @@ impl Coding {
     fn wanted(asset: &Asset, headers: &HeaderMap) -> Coding {
         let accepted = Accepted::read(headers);
         let offers = [
-            asset.brotli.map(|it| (accepted.weight("br"), Coding::Brotli(it))),
-            asset.gzip.map(|it| (accepted.weight("gzip"), Coding::Gzip(it))),
+            asset
+                .brotli
+                .map(|it| (accepted.weight("br"), Coding::Brotli(it))),
+            asset
+                .gzip
+                .map(|it| (accepted.weight("gzip"), Coding::Gzip(it))),
         ];
         // A client that does not name `identity` takes it, but likes what it has named better.
         let identity = accepted.named("identity").unwrap_or(0);
@@ -110,7 +114,11 @@ struct Accepted(Vec<(String, u16)>);
 
 impl Accepted {
     fn read(headers: &HeaderMap) -> Accepted {
-        Accepted(parts(headers, &ACCEPT_ENCODING).filter_map(weighted).collect())
+        Accepted(
+            parts(headers, &ACCEPT_ENCODING)
+                .filter_map(weighted)
+                .collect(),
+        )
     }
 
     fn named(&self, coding: &str) -> Option<u16> {
@@ -237,8 +245,18 @@ mod tests {
             let caching = header(&answer, CACHE_CONTROL).unwrap();
             assert!(caching.contains("immutable"), "{path}: {caching}");
         }
-        for path in ["/", "/presence.js", "/presence-elements.js", "/presence.d.ts", "/favicon.svg"] {
-            assert_eq!(header(&asked(path, &[]), CACHE_CONTROL), Some("no-cache"), "{path}");
+        for path in [
+            "/",
+            "/presence.js",
+            "/presence-elements.js",
+            "/presence.d.ts",
+            "/favicon.svg",
+        ] {
+            assert_eq!(
+                header(&asked(path, &[]), CACHE_CONTROL),
+                Some("no-cache"),
+                "{path}"
+            );
         }
         assert_eq!(asked("/page.js", &[]).status(), StatusCode::NOT_FOUND);
     }

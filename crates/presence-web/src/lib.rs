@@ -89,7 +89,11 @@ mod tests {
             assert!(page.contains(it.path), "{}", it.path);
         }
         let named = ["/", "/presence.js", "/presence-elements.js"];
-        assert!(named.iter().all(|it| asset(it).unwrap().caching == Caching::Revalidate));
+        assert!(
+            named
+                .iter()
+                .all(|it| asset(it).unwrap().caching == Caching::Revalidate)
+        );
     }
 
     #[test]
@@ -108,7 +112,11 @@ mod tests {
                 assert_eq!(plain, it.bytes, "{}", it.path);
             }
             let is_large = it.bytes.len() > 2_000;
-            assert!(!is_large || it.gzip.is_some() && it.brotli.is_some(), "{}", it.path);
+            assert!(
+                !is_large || it.gzip.is_some() && it.brotli.is_some(),
+                "{}",
+                it.path
+            );
         }
     }
 }

@@ -33,59 +33,76 @@ async function clean(stage, person, state) {
   await person.page.setViewportSize({ width: 1_280, height: HEIGHT });
 }
 
-export const stories = {
-  async 'axe finds nothing: alone, with others, hidden, and with everything open'(stage) {
-    await stage.gateway({ TYPING_TTL: '60s', PRESENCE_GRACE: '500ms' });
-    const ann = await stage.enter('ann');
-    await clean(stage, ann, 'alone');
+/** Ann in a room in which everything is going on. */
+async function busyRoom(stage) {
+  await stage.gateway({ TYPING_TTL: '60s', PRESENCE_GRACE: '500ms' });
+  const ann = await stage.enter('ann');
+  const bob = await stage.enter('bob', { name: 'Bob Baker' });
+  await bob.sets({ status: 'busy', message: 'Deep work', emoji: '🎯', clear: '3600' });
+  await bob.says('Hello');
+  await ann.has('message');
+  await bob.page.evaluate(async (channel) => {
+    const { connect } = await import('/presence.js');
+    const crowd = [];
+    for (let at = 0; at < 9; at += 1) {
+      const presence = connect({ userId: `user-${at}`, deviceId: `mobile:${at}` });
+      if (at === 3) await presence.setStatus({ status: 'away', customMessage: 'Lunch' });
+      await presence.channel(channel).join();
+      crowd.push(presence);
+    }
+    crowd[8].close();
+    crowd[0].channel(channel).typing();
+    crowd[1].channel(channel).cursor(0.5, 0.5);
+    crowd[2].channel(channel).cursor(0.98, 0.98);
+  }, `room:${stage.room}`);
+  await ann.has('left-user-8');
+  await ann.reads('typing', 'user-0 is typing');
+  return ann;
+}
 
-    const bob = await stage.enter('bob', { name: 'Bob Baker' });
-    await bob.sets({ status: 'busy', message: 'Deep work', emoji: '🎯', clear: '3600' });
-    await bob.says('Hello');
-    await ann.has('message');
-    await ann.page.evaluate(async (channel) => {
-      const { connect } = await import('/presence.js');
-      window.crowd = [];
-      for (let at = 0; at < 12; at += 1) {
-        const presence = connect({ userId: `user-${at}`, deviceId: `mobile:${at}` });
-        if (at === 3) await presence.setStatus({ status: 'away', customMessage: 'Lunch' });
-        await presence.channel(channel).join();
-        window.crowd.push(presence);
-      }
-      window.crowd[11].close();
-      window.crowd[0].channel(channel).typing();
-      window.crowd[1].channel(channel).cursor(0.5, 0.5);
-      window.crowd[2].channel(channel).cursor(0.98, 0.98);
-    }, `room:${stage.room}`);
-    await ann.has('left-user-11');
-    await ann.reads('typing', 'user-0 is typing');
+export const stories = {
+  async 'axe finds nothing, alone in a room'(stage) {
+    await clean(stage, await stage.enter('ann'), 'alone');
+  },
+
+  async 'axe finds nothing in a room in which everything is going on'(stage) {
+    const ann = await busyRoom(stage);
     await ann.sets({ status: 'away', message: 'Reading', emoji: '📚', clear: '1800' });
     await ann.reads('status-until', (text) => text.startsWith('Clears'));
     await clean(stage, ann, 'with others');
+  },
 
+  async 'axe finds nothing while a card is open'(stage) {
+    const ann = await busyRoom(stage);
     await ann.page.evaluate(() => document.getElementById('avatar-stack').shadowRoot.querySelector('[data-user=bob]').focus());
     await ann.until('a card is open', () => Boolean(document.getElementById('avatar-stack').shadowRoot.querySelector('.card.open')));
     await clean(stage, ann, 'a card');
-    await ann.page.keyboard.press('Escape');
+  },
 
+  async 'axe finds nothing while an emoji is picked, and where a status is refused'(stage) {
+    const ann = await stage.enter('ann');
     await ann.at('status-clear').selectOption('custom');
     await ann.at('emoji-open').click();
     await clean(stage, ann, 'emoji');
     await ann.page.keyboard.press('Escape');
-
     await ann.at('status-emoji').fill('no emoji');
     await ann.at('status-save').click();
     await ann.until('the refusal is shown', () => !document.getElementById('status-problem').hidden);
     await clean(stage, ann, 'a status that is refused');
+  },
 
+  async 'axe finds nothing while one says who one is, and points with the keyboard'(stage) {
+    const ann = await stage.enter('ann');
     await ann.at('me').click();
     await clean(stage, ann, 'who one is');
     await ann.page.keyboard.press('Escape');
-
     await ann.at('board').focus();
     await ann.page.keyboard.press('ArrowLeft');
     await clean(stage, ann, 'pointing with the keyboard');
+  },
 
+  async 'axe finds nothing while one is invisible'(stage) {
+    const ann = await stage.enter('ann');
     await ann.at('invisible-switch').check();
     await ann.has('self-row');
     await clean(stage, ann, 'invisible');
