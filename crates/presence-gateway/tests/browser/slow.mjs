@@ -9,6 +9,8 @@ const CHUNK_BYTES = 4_096;
 export async function openSlowNetwork(address, { delay, bytesPerSecond }) {
   const [host, port] = address.split(':');
   const sockets = new Set();
+  /** How many bytes have come from `address`. */
+  let bytesDown = 0;
   /** When each way is free again. */
   const free = { up: 0, down: 0 };
   const carry = (from, to, way) => {
@@ -23,6 +25,7 @@ export async function openSlowNetwork(address, { delay, bytesPerSecond }) {
       })).then(deliver);
     };
     from.on('data', (data) => {
+      if (way === 'down') bytesDown += data.length;
       for (let at = 0; at < data.length; at += CHUNK_BYTES) {
         const piece = data.subarray(at, at + CHUNK_BYTES);
         later(() => to.writable && to.write(piece), piece.length);
@@ -42,6 +45,9 @@ export async function openSlowNetwork(address, { delay, bytesPerSecond }) {
   await once(server, 'listening');
   return {
     address: `127.0.0.1:${server.address().port}`,
+    get bytesDown() {
+      return bytesDown;
+    },
     close() {
       server.close();
       for (const socket of sockets) socket.destroy();
