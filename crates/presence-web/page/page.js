@@ -53,6 +53,7 @@ use(presence);
 
 let leave = () => {};
 let stops = [];
+let told; // of us, in the room
 const rooms = showRooms(presence, me);
 enter(roomFromAddress());
 window.addEventListener('hashchange', () => enter(roomFromAddress()));
@@ -61,12 +62,9 @@ showConnection(presence, showSignIn(presence, me));
 showIdentity(presence, me, stay);
 showStatus(presence);
 showDevices(presence);
-// Until when a status holds is told to nobody else; those who look at us here may know it.
-let until = me.meta(null).until;
-presence.on('self', ({ expiresAt }) => {
-  if (expiresAt === until) return;
-  until = expiresAt;
-  stay();
+// Until when a status holds is told to nobody; those who look at us here may know it. And whose picture it is, a token says.
+presence.on('self', (self) => {
+  if (JSON.stringify(me.meta(self)) !== told) stay();
 });
 
 function enter(room) {
@@ -91,6 +89,8 @@ function enter(room) {
 /** In the room, with what is to be known of us there. Whoever enters last says it; so we enter once more before we leave. */
 function stay() {
   const before = leave;
-  leave = window.room.enter({ meta: me.meta(presence.self) });
+  const meta = me.meta(presence.self);
+  told = JSON.stringify(meta);
+  leave = window.room.enter({ meta });
   before();
 }

@@ -5,6 +5,7 @@ import { thumbnail } from './picture.js';
 
 const TOKEN = 'presence:token';
 const UNTIL = 'presence:until';
+const PICTURE = 'presence:picture:';
 
 const adjectives = ['Amber', 'Bright', 'Calm', 'Clever', 'Cosy', 'Gentle', 'Golden', 'Happy', 'Jolly', 'Kind', 'Lively', 'Lucky', 'Merry', 'Mellow', 'Quiet', 'Silver', 'Sunny', 'Swift', 'Warm', 'Witty'];
 const animals = ['Badger', 'Beaver', 'Dolphin', 'Falcon', 'Finch', 'Fox', 'Gecko', 'Heron', 'Koala', 'Lynx', 'Magpie', 'Marten', 'Otter', 'Owl', 'Panda', 'Puffin', 'Robin', 'Seal', 'Sparrow', 'Wren'];
@@ -14,52 +15,56 @@ export class Identity {
   userId;
   name;
   token;
-  /** A small picture as `data:`, or `undefined`. */
-  avatar;
 
   constructor() {
     const query = new URLSearchParams(location.search);
-    this.token = query.get('token') ?? sessionStorage.getItem(TOKEN) ?? undefined;
+    this.token = query.get('token') ?? recall(() => sessionStorage, TOKEN) ?? undefined;
     const saved = load();
     const userId = query.get('user_id');
-    const isSaved = saved && (this.token || !userId || saved.userId === userId);
-    this.name = query.get('name') ?? (isSaved && !this.token ? saved.name : undefined);
-    this.avatar = isSaved ? saved.avatar : undefined;
+    const isSaved = saved && !this.token && (!userId || saved.userId === userId);
+    this.name = query.get('name') ?? (isSaved ? saved.name : undefined);
     if (this.token) return;
     const somebodyNew = saved ?? somebody();
     this.userId = userId ?? somebodyNew.userId;
     this.name ??= userId ?? somebodyNew.name;
-    if (!userId && !saved) save(this);
+    if (!userId && !saved) save({ userId: this.userId, name: this.name });
+  }
+
+  /** The picture that `userId` chose in this browser, as `data:`. */
+  avatarOf(userId) {
+    return (userId && recall(() => localStorage, PICTURE + userId)) || undefined;
   }
 
   /** What others may know of us in a room. `self` is what we chose. */
   meta(self) {
+    const avatarUrl = this.avatarOf(self?.userId ?? this.userId);
     const { timeZone: timezone } = Intl.DateTimeFormat().resolvedOptions();
     // Before the first connection it is what it was before the page was reloaded: that is to be no event.
-    const until = self ? self.expiresAt : Number(sessionStorage.getItem(UNTIL));
-    sessionStorage.setItem(UNTIL, until ?? '');
-    return { timezone, ...(until ? { until } : {}), ...(this.avatar ? { avatar: this.avatar } : {}) };
+    const until = self ? self.expiresAt : Number(recall(() => sessionStorage, UNTIL));
+    remember(() => sessionStorage, UNTIL, until);
+    return { timezone, ...(until ? { until } : {}), ...(avatarUrl ? { avatar: avatarUrl } : {}) };
   }
 
   /** Goes on with another token: the page begins anew. It is out of the address, where it would be copied along. */
   signIn(token) {
-    sessionStorage.setItem(TOKEN, token);
+    remember(() => sessionStorage, TOKEN, token);
     const address = new URL(location.href);
     address.searchParams.delete('token');
     history.replaceState(null, '', address);
     location.reload();
   }
 
-  keep(name, userId, avatar) {
-    Object.assign(this, { name, avatar });
+  keep(name, userId, picture) {
+    this.name = name;
+    remember(() => localStorage, PICTURE + userId, picture);
     const address = new URL(location.href);
     if (address.searchParams.has('user_id')) {
       address.searchParams.set('user_id', userId);
       address.searchParams.set('name', name);
     } else {
       address.searchParams.delete('name');
+      if (!this.token) save({ userId, name });
     }
-    save({ userId, name, avatar });
     history.replaceState(null, '', address);
   }
 }
@@ -78,7 +83,7 @@ export function showIdentity(presence, me, changed) {
   let picture; // in the dialog
 
   const show = () => {
-    const shown = { name: name || presence.userId || '…', color, avatar: me.avatar };
+    const shown = { name: name || presence.userId || '…', color, avatar: me.avatarOf(presence.userId) };
     button.replaceChildren(avatar(shown, { small: true }), h('span', {}, shown.name));
     button.setAttribute('aria-label', `You are ${shown.name}. Change it`);
   };
@@ -100,7 +105,7 @@ export function showIdentity(presence, me, changed) {
     $('who-problem').hidden = !text;
   };
   button.onclick = () => {
-    picture = me.avatar;
+    picture = me.avatarOf(presence.userId);
     $('who-name').value = name ?? '';
     $('who-id').value = presence.userId ?? '';
     $('who-id').disabled = Boolean(me.token);
@@ -140,6 +145,24 @@ export function showIdentity(presence, me, changed) {
   };
 }
 
+/** What is kept under `key`; `null` where the browser keeps nothing. */
+function recall(storage, key) {
+  try {
+    return storage().getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function remember(storage, key, value) {
+  try {
+    if (value) storage().setItem(key, value);
+    else storage().removeItem(key);
+  } catch {
+    // It is asked for again, then.
+  }
+}
+
 function load() {
   try {
     const me = JSON.parse(localStorage.getItem('presence:me'));
@@ -149,9 +172,9 @@ function load() {
   }
 }
 
-function save({ userId, name, avatar: picture }) {
+function save({ userId, name }) {
   try {
-    localStorage.setItem('presence:me', JSON.stringify({ userId, name, avatar: picture }));
+    localStorage.setItem('presence:me', JSON.stringify({ userId, name }));
   } catch {
     // Somebody else at the next visit, then.
   }
