@@ -5,11 +5,16 @@ mod commands;
 mod effect;
 mod held;
 mod input;
+mod lifecycle;
 mod loading;
 mod others;
+mod places;
+mod profile;
+mod profile_sync;
 mod reconcile;
 mod session;
 mod shared;
+mod show;
 mod user;
 mod waiting;
 
