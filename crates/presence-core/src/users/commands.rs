@@ -7,6 +7,7 @@ use super::effect::{Answer, Effect, grant, refuse};
 use super::input::Input;
 use super::loading::Slot;
 use super::others::Probe;
+use super::show::Origin;
 use super::user::User;
 use super::waiting::Need;
 use super::{Activity, Connection, Users};
@@ -24,6 +25,8 @@ enum Then<A> {
     Reconcile,
     /// The same. The request, if there is one, is answered when its need is met.
     Answer(Need, Option<A>),
+    /// The same for a user who was erased: nobody notes when they were last seen.
+    Erased(Option<A>),
 }
 
 /// All that an input needs beside the user: the time, the rules, and where effects go.
@@ -103,7 +106,11 @@ impl<A> Users<A> {
                     Then::Reconcile => self.reconcile(now, id, out),
                     Then::Answer(need, reply_to) => {
                         let reply_to = reply_to.map(|it| (need, it));
-                        self.reconcile_with(now, id, reply_to, out);
+                        self.reconcile_as(now, id, Origin::Local, reply_to, out);
+                    }
+                    Then::Erased(reply_to) => {
+                        let reply_to = reply_to.map(|it| (Need::Profile, it));
+                        self.reconcile_as(now, id, Origin::REMOTE, reply_to, out);
                     }
                 }
             }
@@ -130,11 +137,15 @@ impl<A> Users<A> {
         else {
             return;
         };
-        user.is_remote = true;
         let has_answered = matches!(reply, Reply::Read { .. });
         let mut requests = Vec::new();
         let outcome = user.hear(now, reply, members, &mut requests);
         out.extend(requests.into_iter().map(Effect::Ask));
+        // What has ended here, or appears here, is this node's to tell.
+        let origin = match outcome.appears || !outcome.left.is_empty() {
+            true => Origin::Local,
+            false => Origin::REMOTE,
+        };
         let mut taken = outcome.taken;
         taken.retain(|(session, token)| !user.insists(*session, *token));
         let taken: Vec<SessionId> = taken.iter().map(|(session, _)| *session).collect();
@@ -146,8 +157,6 @@ impl<A> Users<A> {
             user.write(out);
         }
         for (session, reason) in &outcome.left {
-            // That is news, and this node's to tell.
-            user.is_remote = false;
             user.end(now, *session, *reason, out);
         }
         if outcome.is_erased {
@@ -163,8 +172,8 @@ impl<A> Users<A> {
         let is_read = has_answered && user.has_been_read();
         self.note_kept(id, outcome.kept);
         // Before anybody is told: a session that has come here is not gone from elsewhere.
-        self.judge_claims(now, id, &outcome.claims, is_read, out);
-        self.reconcile(now, id, out);
+        let origin = self.judge_claims(now, id, &outcome.claims, (is_read, origin), out);
+        self.reconcile_as(now, id, origin, None, out);
         self.answer(id, &outcome.stored, &taken, out);
         if is_read {
             self.go_on(now, id, out);
@@ -344,7 +353,7 @@ impl User {
         }
         self.throw_out(turn.now, turn.out);
         self.erase(turn.now);
-        Then::Answer(Need::Profile, reply_to)
+        Then::Erased(reply_to)
     }
 
     fn joined<A>(

@@ -30,6 +30,7 @@ use self::loading::{Loading, Slot};
 use self::others::{Others, Probe};
 use self::session::Stage;
 pub use self::session::{Activity, Connection};
+use self::show::Origin;
 use self::user::User;
 use self::waiting::Waiting;
 use crate::cluster::{Incarnation, Membership, News, Subject};
@@ -244,8 +245,8 @@ impl<A> Users<A> {
         ids.sort_unstable();
         for id in ids {
             let mut effects = Vec::new();
-            if self.hear_news_of(now, &id, news, &mut effects) {
-                self.reconcile(now, &id, &mut effects);
+            if let Some(origin) = self.hear_news_of(now, &id, news, &mut effects) {
+                self.reconcile_as(now, &id, origin, None, &mut effects);
             }
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
@@ -264,16 +265,16 @@ impl<A> Users<A> {
         }
     }
 
-    /// Applies `news` to one user. Returns whether anything may be different now.
+    /// Applies `news` to one user. Returns where the change comes from if anything may be different now.
     fn hear_news_of(
         &mut self,
         now: Timestamp,
         id: &UserId,
         news: News,
         out: &mut Vec<Effect<A>>,
-    ) -> bool {
+    ) -> Option<Origin> {
         let (Some(slot), Some(members)) = (self.users.get_mut(id), &self.members) else {
-            return false;
+            return None;
         };
         let user = match slot {
             Slot::Known(user) => user,
@@ -281,13 +282,13 @@ impl<A> Users<A> {
                 if let Some(shared) = &mut loading.shared {
                     shared.hear_news(now, news, members);
                 }
-                return false;
+                return None;
             }
         };
-        if let (News::Lost(who), Some(shared)) = (news, &user.shared) {
-            user.orphaned_at = shared.heard_at(who);
-        }
-        user.is_remote = true;
+        let orphaned_at = match (news, &user.shared) {
+            (News::Lost(who), Some(shared)) => shared.heard_at(who),
+            _ => None,
+        };
         if let News::Become(_) = news {
             user.begin_again(now, self.woke_at, (&self.timing, members), out);
         }
@@ -301,7 +302,7 @@ impl<A> Users<A> {
             }
             _ => {}
         }
-        true
+        Some(Origin::Remote { orphaned_at })
     }
 
     /// Ends what has expired by `now`. Each effect comes with the user that it is about.
@@ -316,6 +317,7 @@ impl<A> Users<A> {
                 continue;
             };
             let mut effects = Vec::new();
+            let mut origin = Origin::Local;
             match key {
                 Key::Session(_, session) => {
                     user.run_out(now, session, &self.timing, &mut effects);
@@ -329,11 +331,11 @@ impl<A> Users<A> {
                     let Some(members) = &self.members else {
                         continue;
                     };
-                    user.is_remote = true;
+                    origin = Origin::REMOTE;
                     user.look_after_copy(now, members);
                 }
             }
-            self.reconcile(now, &id, &mut effects);
+            self.reconcile_as(now, &id, origin, None, &mut effects);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
     }

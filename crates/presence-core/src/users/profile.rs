@@ -97,7 +97,6 @@ impl User {
         if let Some(shared) = &mut self.shared {
             shared.erase();
         }
-        self.is_remote = true;
         self.own_changed = true;
         self.unsaved = true;
     }

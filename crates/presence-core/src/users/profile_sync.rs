@@ -31,6 +31,8 @@ pub(super) struct Outcome {
     pub(super) saves: Option<Saves>,
     /// Another node has erased them.
     pub(super) is_erased: bool,
+    /// The user is here and was not shown, because the store could not be read until now.
+    pub(super) appears: bool,
 }
 
 impl User {
@@ -46,6 +48,7 @@ impl User {
             return Outcome::default();
         };
         let (mut kept, mut saves) = (None, None);
+        let mut appears = false;
         let mut profile = None;
         let mut version = None;
         // What is told may be older than what is there; what is read was there.
@@ -62,9 +65,7 @@ impl User {
                 ..
             } if is_read => {
                 // The user came to this node while the store could not be read, and was not shown. They appear now.
-                if std::mem::take(&mut self.is_unsure) && !self.sessions.is_empty() {
-                    self.is_remote = false;
-                }
+                appears = std::mem::take(&mut self.is_unsure) && !self.sessions.is_empty();
                 profile = stored_profile(snapshot);
                 version = snapshot.clock.map(|it| it.version);
                 shared.lacks_profile = profile.is_none();
@@ -114,6 +115,7 @@ impl User {
             kept,
             saves,
             is_erased,
+            appears,
         }
     }
 

@@ -2,30 +2,31 @@
 
 use super::effect::{Effect, grant};
 use super::loading::Slot;
+use super::show::Origin;
 use super::waiting::{Need, Waiting};
 use super::{Key, Users};
 use crate::cluster::Subject;
 use crate::{Timestamp, UserId};
 
 impl<A> Users<A> {
+    /// The same as [`reconcile_as`](Self::reconcile_as) after a change that was made here.
     pub(super) fn reconcile(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
-        self.reconcile_with(now, id, None, out);
+        self.reconcile_as(now, id, Origin::Local, None, out);
     }
 
     /// Compares what is true now with what was told, and emits what has to be told, written and stored.
-    pub(super) fn reconcile_with(
+    pub(super) fn reconcile_as(
         &mut self,
         now: Timestamp,
         id: &UserId,
+        origin: Origin,
         reply_to: Option<(Need, A)>,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;
         };
-        user.show(now, out);
-        user.is_remote = false;
-        user.orphaned_at = None;
+        user.show(now, origin, out);
         user.note(now, self.stops_from, out);
         user.write(out);
         user.remove_ended_elsewhere(out);

@@ -11,12 +11,28 @@ use crate::{
     Visible,
 };
 
+/// Where a change of a user comes from. It decides which node notes when the user was last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The change was made here.
+    Local,
+    /// Another node made the change, and keeps what is to be kept of it.
+    Remote {
+        /// When the user was last heard from through a node that has just died. Every node that still has a record of
+        /// it stores the same value.
+        orphaned_at: Option<Timestamp>,
+    },
+}
+
+impl Origin {
+    /// A change that a living node made.
+    pub(super) const REMOTE: Origin = Origin::Remote { orphaned_at: None };
+}
+
 impl User {
     /// Shows the user as other nodes do, before anything happens here.
     pub(super) fn meet_others<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
-        self.is_remote = true;
-        self.show(now, out);
-        self.is_remote = false;
+        self.show(now, Origin::REMOTE, out);
     }
 
     /// Whether others see the user as present.
@@ -41,7 +57,7 @@ impl User {
     }
 
     /// Compares how the user looks now with what others were shown, and tells the watchers if it is different.
-    pub(super) fn show<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+    pub(super) fn show<A>(&mut self, now: Timestamp, origin: Origin, out: &mut Vec<Effect<A>>) {
         let (message, emoji) = self.profile.shown_words();
         let here = match self.is_unsure {
             true => Here::Nowhere,
@@ -62,14 +78,15 @@ impl User {
         }
         if was_shown != self.is_shown() {
             // Whoever hides is last seen at the moment of hiding; whoever is gone, when they were last alive.
-            if !self.is_remote {
-                let gone = was_shown && self.sessions_anywhere() == 0;
+            let gone = was_shown && self.sessions_anywhere() == 0;
+            let seen = match origin {
+                Origin::Local if gone => Some(self.last_alive),
+                Origin::Local => Some(now),
+                Origin::Remote { orphaned_at } => orphaned_at.filter(|_| was_shown),
+            };
+            if seen.is_some() {
                 // Never back: of two records, the one that was seen later counts, whatever the clock of this node says.
-                let seen = if gone { self.last_alive } else { now };
-                self.profile.last_seen = self.profile.last_seen.max(Some(seen));
-                self.unsaved = true;
-            } else if let Some(alive) = self.orphaned_at.filter(|_| was_shown) {
-                self.profile.last_seen = self.profile.last_seen.max(Some(alive));
+                self.profile.last_seen = self.profile.last_seen.max(seen);
                 self.unsaved = true;
             }
             self.seen_at = now;

@@ -29,11 +29,6 @@ pub(super) struct User {
     pub(super) unread: Option<Vec<StatusChange>>,
     /// Whether the profile was read just now for those who want to know how the user is.
     pub(super) looked_up: LookedUp,
-    /// What happened is another node's doing, which keeps what is to be kept of it.
-    pub(super) is_remote: bool,
-    /// When the user was last heard from through a node that has just died. Every node that still has a record of it
-    /// stores the same value.
-    pub(super) orphaned_at: Option<Timestamp>,
     /// What the owner sees is different from what they were last told.
     pub(super) own_changed: bool,
     /// The sessions are kept for the process that comes after this one.
@@ -66,8 +61,6 @@ impl User {
             is_unsure: false,
             unread: None,
             looked_up: LookedUp::No,
-            is_remote: false,
-            orphaned_at: None,
             own_changed: false,
             is_kept: false,
             last_alive: now,
