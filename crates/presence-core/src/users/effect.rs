@@ -54,7 +54,7 @@ pub enum Effect<A> {
         reply_to: Option<A>,
     },
     /// Store something about a session for the next process of this node. It must be stored before any other effect of
-    /// the same call is performed. It is emitted only if [sessions are kept](Users::keep_sessions).
+    /// the same call is performed. It is emitted only if [sessions are kept](super::Users::keep_sessions).
     Remember(Note),
     /// Stop the typing and remove the cursor of a session.
     Silence {
@@ -72,7 +72,7 @@ pub enum Effect<A> {
     },
     /// Send a request to the store that nodes share.
     Ask(Request),
-    /// Read the user's profile, and report it with [`Input::Loaded`], [`Input::Unread`] or [`Input::Unreadable`].
+    /// Read the user's profile, and report it with [`Input::Loaded`](super::Input::Loaded), [`Input::Unread`](super::Input::Unread) or [`Input::Unreadable`](super::Input::Unreadable).
     Load,
     /// The same for somebody else, who is not to learn from the time it takes whether anything is known of the user here:
     /// ask whatever keeps profiles for good, even where the profile is at hand.

@@ -29,7 +29,7 @@ pub enum Input<A> {
         workspaces: Vec<WorkspaceId>,
         /// The meta of the session in those workspaces.
         card: Arc<Meta>,
-        /// Gets [`Effect::Welcome`] or [`Effect::Refuse`].
+        /// Gets [`Effect::Welcome`](super::Effect::Welcome) or [`Effect::Refuse`](super::Effect::Refuse).
         reply_to: A,
     },
     /// A service acts for the user through `session`. It needs no connection, and lasts while the service
@@ -132,7 +132,7 @@ pub enum Input<A> {
     },
     /// Somebody asks for the state of the user.
     Asked {
-        /// Whether the user asks: then the answer is [`Answer::OwnView`], otherwise [`Answer::PublicView`].
+        /// Whether the user asks: then the answer is [`Answer::OwnView`](super::Answer::OwnView), otherwise [`Answer::PublicView`](super::Answer::PublicView).
         as_owner: bool,
         /// Gets the answer, once the user's profile is known.
         reply_to: A,
@@ -168,12 +168,12 @@ pub enum Input<A> {
     },
     /// The store that nodes share answered, or announced a change, about the user.
     Stored(Reply),
-    /// The profile that [`Effect::Load`] asked for cannot be read at present. It comes later.
+    /// The profile that [`Effect::Load`](super::Effect::Load) asked for cannot be read at present. It comes later.
     Unread,
-    /// The profile that [`Effect::Load`] asked for is stored, but cannot be understood, so there is no use in
+    /// The profile that [`Effect::Load`](super::Effect::Load) asked for is stored, but cannot be understood, so there is no use in
     /// waiting for it.
     Unreadable,
-    /// The profile that [`Effect::Load`] asked for was read.
+    /// The profile that [`Effect::Load`](super::Effect::Load) asked for was read.
     Loaded {
         /// The profile; `None` if none is stored.
         profile: Option<Profile>,
