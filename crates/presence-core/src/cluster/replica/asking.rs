@@ -188,6 +188,11 @@ impl<V: StoredEntry> Replica<V> {
             if is_newest {
                 self.drop_local(session);
                 self.sync.want();
+                if let Some(remote) = self.remote.get_mut(&session)
+                    && remote.token < fence.token
+                {
+                    remote.missing = Missing::Superseded;
+                }
                 heard.claims.push((session, Claimed::Refused));
             }
             return;

@@ -240,9 +240,9 @@ impl<V: StoredEntry> Replica<V> {
                 there.insert(session, (token, value));
             }
         }
-        for (session, remote) in &mut self.remote {
+        self.remote.retain(|session, remote| {
             if there.contains_key(session) {
-                continue;
+                return true;
             }
             match remote.missing {
                 Missing::No => remote.missing = missing,
@@ -250,8 +250,10 @@ impl<V: StoredEntry> Replica<V> {
                 // has said all until now, it is known.
                 Missing::Moved { .. } => remote.missing = Missing::Loss { since: now },
                 Missing::Gap { .. } | Missing::Loss { .. } => {}
+                Missing::Superseded => heard.changes.push((*session, Err(Reason::Lost))),
             }
-        }
+            remote.missing != Missing::Superseded
+        });
         for (session, local) in &mut self.local {
             let is_stored = local.progress == Progress::Stored;
             if !there.contains_key(session) && is_stored && local.is_to_be_there() {
