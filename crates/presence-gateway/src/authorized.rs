@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_client::wire::ErrorCode;
-use presence_core::explain::Origin;
+use presence_core::explain::ClientOrigin;
 use presence_core::history::Cause;
 use presence_core::rosters::Page;
 use presence_core::users::{Activity, Connection, Likeness};
@@ -14,6 +13,7 @@ use presence_core::{
     Watching,
 };
 use presence_hub::{Busy, Delivery, Entry, Reference, Session};
+use presence_protocol::ErrorCode;
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -67,7 +67,7 @@ impl Authorized {
         app: Arc<App>,
         identity: Identity,
         resume: Option<&str>,
-        origin: Option<Arc<Origin>>,
+        origin: Option<Arc<ClientOrigin>>,
     ) -> Result<Authorized, Refused> {
         let user = identity.user.clone();
         let (now, named) = (app.now(), identity.device.as_ref());
@@ -92,7 +92,7 @@ impl Authorized {
         app: Arc<App>,
         identity: Identity,
         first: Option<(Topic, Option<Arc<str>>)>,
-        origin: Option<Arc<Origin>>,
+        origin: Option<Arc<ClientOrigin>>,
     ) -> Result<Authorized, Refused> {
         let names_device = identity.device.is_some();
         let device = identity.device.clone().unwrap_or_else(random_device);
@@ -111,7 +111,7 @@ impl Authorized {
         identity: Identity,
         device: DeviceId,
         known: Known,
-        origin: Option<Arc<Origin>>,
+        origin: Option<Arc<ClientOrigin>>,
     ) -> Result<Authorized, Refused> {
         let epoch = match &known {
             Known::By(resume) => resume.map(|it| it.epoch),

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use hyper::{Request, StatusCode};
 use presence_core::Timestamp;
-use presence_core::explain::Origin;
+use presence_core::explain::ClientOrigin;
 use presence_hub::{DIALECTS_MAX, Delivery};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -117,7 +117,7 @@ pub(crate) trait Dialect: Sized + Send + 'static {
     fn enter(
         app: Arc<App>,
         hello: Self::Hello,
-        origin: Arc<Origin>,
+        origin: Arc<ClientOrigin>,
         out: &mut Out,
     ) -> impl Future<Output = Result<Self, Farewell>> + Send;
 

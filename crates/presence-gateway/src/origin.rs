@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use presence_core::explain::Origin;
+use presence_core::explain::ClientOrigin;
 
 use crate::app::App;
 
@@ -39,22 +39,22 @@ impl FromStr for Addresses {
 
 /// Where a connection of a test comes from.
 #[cfg(test)]
-pub(crate) fn of_a_test() -> Arc<Origin> {
-    Arc::new(Origin {
+pub(crate) fn of_a_test() -> Arc<ClientOrigin> {
+    Arc::new(ClientOrigin {
         dialect: "test".into(),
         address: None,
     })
 }
 
 /// Where a connection of this dialect comes from.
-pub(crate) fn of(app: &App, dialect: &str, address: Option<PeerAddress>) -> Arc<Origin> {
+pub(crate) fn of(app: &App, dialect: &str, address: Option<PeerAddress>) -> Arc<ClientOrigin> {
     let address = address.map(|it| it.0.to_canonical());
     let address = match app.config.addresses {
         Addresses::Hashed => address.map(|it| app.resume.hash_of(it)),
         Addresses::Full => address.map(|it| it.to_string()),
         Addresses::Off => None,
     };
-    Arc::new(Origin {
+    Arc::new(ClientOrigin {
         dialect: dialect.into(),
         address: address.map(Arc::from),
     })

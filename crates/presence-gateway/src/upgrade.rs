@@ -13,8 +13,8 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use presence_client::wire::ErrorCode;
-use presence_core::explain::Origin;
+use presence_core::explain::ClientOrigin;
+use presence_protocol::ErrorCode;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -138,7 +138,7 @@ fn is_key(key: &HeaderValue) -> bool {
 async fn enter<D: Dialect>(
     app: Arc<App>,
     websocket: WebSocketStream<TcpStream>,
-    (hello, origin): (D::Hello, Arc<Origin>),
+    (hello, origin): (D::Hello, Arc<ClientOrigin>),
     neighbour: Option<Arc<Neighbour>>,
 ) {
     let _counted = app.connections.go_on();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use presence_core::cluster::Incarnation;
 use presence_core::cluster::nodes::Nodes;
-use presence_core::explain::Origin;
+use presence_core::explain::ClientOrigin;
 use presence_core::history::Cause;
 use presence_core::hooks::Wanted;
 use presence_core::ports::{self, Profiles, Recalled, Sessions, Topics};
@@ -113,7 +113,7 @@ pub struct Entry {
     /// ```
     pub resume: Option<Connection>,
     /// Where the connection comes from, for explanations; `None` if nobody needs to know.
-    pub origin: Option<Arc<Origin>>,
+    pub origin: Option<Arc<ClientOrigin>>,
 }
 
 /// A node: its users, its rosters, and everyone who watches them. A clone is a handle for the same node, and cheap.

@@ -17,7 +17,7 @@ mod user;
 pub use fact::{Difference, Fact, Why, sentence};
 pub use message::{About, Answer, NodeMessage};
 pub use report::{
-    CHANNELS_REPORTED_MAX, Gateway, Known, Mode, Origin, RECORDED_MAX, ROOM_SESSIONS_REPORTED_MAX,
+    CHANNELS_REPORTED_MAX, Gateway, Known, Mode, ClientOrigin, RECORDED_MAX, ROOM_SESSIONS_REPORTED_MAX,
     RemoteMember, RoomMember, RoomReport, SessionReport, SessionState, Standing, UserReport, View,
     Watchers,
 };

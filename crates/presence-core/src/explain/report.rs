@@ -17,7 +17,7 @@ pub const ROOM_SESSIONS_REPORTED_MAX: usize = 200;
 
 /// Where a connection comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct ClientOrigin {
     /// The protocol that the client speaks, such as `native` or `phoenix`.
     pub dialect: Arc<str>,
     /// The address of the client, in the form that the operator wants: as it is, or hashed. `None` if it is not kept.
@@ -73,7 +73,7 @@ pub struct SessionReport {
     /// The device of the session.
     pub device: DeviceId,
     /// Where its connection comes from, if that is known.
-    pub origin: Option<Origin>,
+    pub origin: Option<ClientOrigin>,
     /// Whether a service acts through it, so that it has no connection.
     pub by_service: bool,
     /// When its last connection was let in; `None` if only the record in the shared store is known.

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Effect;
 use super::held::{KnownBy, Noted};
 use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
 use crate::epochs::Epochs;
-use crate::explain::Origin;
-use crate::history::{Cause, Transition, What};
-use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId};
+use crate::explain::ClientOrigin;
+use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
 
 /// Healthy nodes report often enough that what they did this long ago is known to be in the store.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
@@ -59,7 +57,7 @@ pub(super) struct Session {
     /// When its last connection was let in here.
     pub(super) connected_at: Timestamp,
     /// Where its last connection comes from, if that is known.
-    pub(super) origin: Option<Arc<Origin>>,
+    pub(super) origin: Option<Arc<ClientOrigin>>,
     pub(super) stage: Stage,
     /// A service acts through it, so there is no connection that could break.
     pub(super) by_service: bool,
@@ -170,31 +168,6 @@ impl SessionTopic {
             was_shown: true,
             ..SessionTopic::new(stay)
         }
-    }
-
-    /// Records that others are shown the session in this channel from now on, or no longer.
-    pub(super) fn record<A>(
-        &self,
-        session: SessionId,
-        user: &UserId,
-        recorder: Option<(Timestamp, Cause)>,
-        out: &mut Vec<Effect<A>>,
-    ) {
-        let (Some((at, cause)), Topic::Channel(channel)) = (recorder, &self.topic) else {
-            return;
-        };
-        let (what, cause) = match self.written {
-            Some(_) => (What::Joined, cause),
-            None => (What::Left(Reason::Left), Cause::Hid),
-        };
-        out.push(Effect::Record(Transition {
-            at,
-            user: user.clone(),
-            session: Some(session),
-            channel: Some(channel.clone()),
-            what,
-            cause,
-        }));
     }
 
     /// The same place, as it is stored for other nodes.

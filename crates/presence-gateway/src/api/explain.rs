@@ -2,7 +2,7 @@
 //! and for users about themselves.
 
 use hyper::StatusCode;
-use presence_client::wire::ErrorCode;
+use presence_protocol::ErrorCode;
 use presence_core::{ChannelId, UserId};
 
 use super::explained::{Room, User};

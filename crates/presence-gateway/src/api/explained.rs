@@ -1,6 +1,6 @@
 //! The JSON of explanations. It is read by people, so times are text in UTC, and every fact is also a sentence.
 
-use presence_client::wire::{Activity, DeviceKind};
+use presence_protocol::{Activity, DeviceKind};
 use presence_core::cluster::Incarnation;
 use presence_core::explain::{
     Difference, Fact, Gateway, Mode, RoomEvidence, RoomExplanation, RoomMember, RoomReport,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use presence_core::explain::Origin;
+use presence_core::explain::ClientOrigin;
 use presence_core::{Event, Topic, UserId};
 use presence_hub::{Delivery, Reference, SharedEvent};
 use serde_json::json;
@@ -90,7 +90,7 @@ impl Dialect for Cable {
     async fn enter(
         app: Arc<App>,
         hello: Hello,
-        origin: Arc<Origin>,
+        origin: Arc<ClientOrigin>,
         out: &mut Out,
     ) -> Result<Self, Farewell> {
         let Hello {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use presence_core::explain::Origin;
+use presence_core::explain::ClientOrigin;
 use presence_core::{Event, Payload, Reason, UserId};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -181,7 +181,7 @@ impl Dialect for Parrot {
         unreachable!("there is no handshake here")
     }
 
-    async fn enter(app: Arc<App>, (): (), _: Arc<Origin>, _: &mut Out) -> Result<Self, Farewell> {
+    async fn enter(app: Arc<App>, (): (), _: Arc<ClientOrigin>, _: &mut Out) -> Result<Self, Farewell> {
         Ok(Parrot {
             app,
             sessions: Vec::new(),

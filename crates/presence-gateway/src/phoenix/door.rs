@@ -8,9 +8,9 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::StatusCode;
-use presence_client::wire::ErrorCode;
 use presence_core::Topic;
-use presence_core::explain::Origin;
+use presence_core::explain::ClientOrigin;
+use presence_protocol::ErrorCode;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
@@ -38,7 +38,7 @@ pub(crate) struct Door {
     identity: Option<Identity>,
     said: Said,
     /// Where the connection comes from.
-    origin: Option<Arc<Origin>>,
+    origin: Option<Arc<ClientOrigin>>,
 }
 
 /// The parameters with which a client says who it is.
@@ -86,7 +86,7 @@ impl Door {
     }
 
     /// Notes where the connection comes from.
-    pub(super) fn comes_from(&mut self, origin: Arc<Origin>) {
+    pub(super) fn comes_from(&mut self, origin: Arc<ClientOrigin>) {
         self.origin = Some(origin);
     }
 

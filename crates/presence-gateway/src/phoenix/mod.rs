@@ -20,9 +20,9 @@ mod service;
 
 use std::sync::Arc;
 
-use presence_client::wire::{ErrorCode, mend};
-use presence_core::explain::Origin;
+use presence_core::explain::ClientOrigin;
 use presence_hub::{Delivery, SharedEvent};
+use presence_protocol::{ErrorCode, mend};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -74,7 +74,7 @@ impl Dialect for Phoenix {
     async fn enter(
         app: Arc<App>,
         mut hello: Box<Door>,
-        origin: Arc<Origin>,
+        origin: Arc<ClientOrigin>,
         _: &mut Out,
     ) -> Result<Self, Farewell> {
         hello.comes_from(origin);

@@ -21,10 +21,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use presence_client::wire::ErrorCode;
-use presence_core::explain::Origin;
+use presence_core::explain::ClientOrigin;
 use presence_core::{Event, Timestamp, Topic, UserId};
 use presence_hub::{Delivery, SharedEvent};
+use presence_protocol::ErrorCode;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -60,7 +60,7 @@ pub(crate) struct Pusher {
     /// The index of its application in the configuration.
     application: usize,
     /// Where the connection comes from.
-    origin: Arc<Origin>,
+    origin: Arc<ClientOrigin>,
     socket: SocketId,
     since: Timestamp,
     /// The users that signatures have named, and an anonymous one for channels on which nobody is shown.
@@ -119,7 +119,7 @@ impl Dialect for Pusher {
     async fn enter(
         app: Arc<App>,
         hello: Self::Hello,
-        origin: Arc<Origin>,
+        origin: Arc<ClientOrigin>,
         out: &mut Out,
     ) -> Result<Self, Farewell> {
         let application = hello.inspect_err(|farewell| {
@@ -195,7 +195,7 @@ impl Dialect for Pusher {
 }
 
 impl Pusher {
-    fn new(app: Arc<App>, application: usize, origin: Arc<Origin>) -> Self {
+    fn new(app: Arc<App>, application: usize, origin: Arc<ClientOrigin>) -> Self {
         Pusher {
             since: app.now(),
             app,

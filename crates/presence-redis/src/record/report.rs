@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use presence_core::cluster::Incarnation;
 use presence_core::explain::{
-    About, Answer, Known, Mode, NodeMessage, Origin, RemoteMember, RoomMember, RoomReport,
+    About, Answer, Known, Mode, NodeMessage, ClientOrigin, RemoteMember, RoomMember, RoomReport,
     SessionReport, SessionState, UserReport, View, Watchers,
 };
 use presence_core::history::{Cause, Transition, What};
@@ -391,7 +391,7 @@ impl SessionBytes {
         Ok(SessionReport {
             session: session_of(self.session),
             device: id(DeviceId::new(&self.device))?,
-            origin: self.origin.map(|(dialect, address)| Origin {
+            origin: self.origin.map(|(dialect, address)| ClientOrigin {
                 dialect: dialect.into(),
                 address: address.map(Arc::from),
             }),
@@ -692,7 +692,7 @@ mod tests {
         SessionReport {
             session: SessionId::from_u128(1),
             device: DeviceId::new("web:1").unwrap(),
-            origin: Some(Origin {
+            origin: Some(ClientOrigin {
                 dialect: "native".into(),
                 address: Some("1f".into()),
             }),

@@ -7,7 +7,8 @@ use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::ports::{
     Leases, Notice, Outbox, Queue, Reaped, Row, StoreError, Topics, Written,
 };
-use presence_embedded::{TopicLink, TopicMemory, conformance};
+use presence_embedded::{TopicLink, TopicMemory};
+use presence_testkit::conformance;
 
 /// What is wrong with a store.
 #[derive(Clone, Copy, PartialEq, Eq)]

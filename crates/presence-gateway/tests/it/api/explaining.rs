@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use presence_client::wire::Command;
+use presence_protocol::Command;
 use presence_client::{Client, Options, Protocol};
 use serde_json::{Value, json};
 
@@ -339,8 +339,8 @@ mod cluster {
     use std::net::SocketAddr;
     use std::path::PathBuf;
 
-    use xtask::cluster::{Cluster, Settings};
-    use xtask::redis::Topology;
+    use presence_testkit::cluster::{Cluster, Settings};
+    use presence_testkit::redis::Topology;
 
     use super::super::support::send;
     use super::*;

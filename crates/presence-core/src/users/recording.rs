@@ -1,0 +1,111 @@
+//! What is recorded of that which happens to a user, and what made it happen.
+
+use std::sync::Arc;
+
+use super::session::{Connection, SessionTopic};
+use super::user::User;
+use super::{Effect, Input};
+use crate::explain::ClientOrigin;
+use crate::history::{Cause, Transition, What};
+use crate::{Reason, SessionId, Timestamp, Topic, UserId};
+
+impl<A> Input<A> {
+    /// What makes happen what comes of this input to `user`.
+    pub(super) fn cause(&self, user: &User) -> Cause {
+        let of_session = |by: &Connection| match user.acts_through(by.session) {
+            true => Cause::Service,
+            false => Cause::Client,
+        };
+        match self {
+            Input::Vanished { cause, .. } | Input::Chose { by: cause, .. } => *cause,
+            Input::Joined { by, .. } | Input::Updated { by, .. } | Input::Departed { by, .. } => {
+                of_session(by)
+            }
+            Input::ServiceActed { .. } | Input::Prolonged { .. } => Cause::Service,
+            Input::Kicked { .. } => Cause::Kick,
+            Input::Erased { .. } => Cause::Erasure,
+            Input::Restored { .. } => Cause::Restart,
+            Input::Stored(_) => Cause::OtherNode,
+            Input::Loaded { .. } | Input::Unread | Input::Unreadable => Cause::ProfileRead,
+            Input::Connected { .. }
+            | Input::Heard { .. }
+            | Input::Reported { .. }
+            | Input::Moved { .. }
+            | Input::Left { .. }
+            | Input::Asked { .. }
+            | Input::Watched { .. }
+            | Input::Unwatched => Cause::Client,
+        }
+    }
+}
+
+impl User {
+    /// Records that something has happened to the user, or to one of the sessions. Nothing is recorded of workspaces: who is
+    /// in one follows from their sessions.
+    pub(super) fn record<A>(
+        &self,
+        now: Timestamp,
+        session: Option<SessionId>,
+        channel: Option<&Topic>,
+        what: What,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let channel = match channel {
+            Some(Topic::Channel(channel)) => Some(channel.clone()),
+            Some(Topic::Workspace(_)) => return,
+            None => None,
+        };
+        if self.is_recorded {
+            out.push(Effect::Record(Transition {
+                at: now,
+                user: self.id().clone(),
+                session,
+                channel,
+                what,
+                cause: self.cause,
+            }));
+        }
+    }
+
+    /// Notes where the connection of a session comes from.
+    pub(super) fn comes_from(&mut self, id: SessionId, origin: Option<Arc<ClientOrigin>>) {
+        if let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) {
+            session.origin = origin;
+        }
+    }
+
+    /// Whether a service acts through this session of the user, here or on another node.
+    fn acts_through(&self, session: SessionId) -> bool {
+        let here = self.sessions.iter().find(|it| it.id == session);
+        let shared = self.shared.as_ref();
+        let elsewhere = || shared.is_some_and(|it| it.is_by_service(session));
+        here.map_or_else(elsewhere, |it| it.by_service)
+    }
+}
+
+impl SessionTopic {
+    /// Records that others are shown the session in this channel from now on, or no longer.
+    pub(super) fn record<A>(
+        &self,
+        session: SessionId,
+        user: &UserId,
+        recorder: Option<(Timestamp, Cause)>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let (Some((at, cause)), Topic::Channel(channel)) = (recorder, &self.topic) else {
+            return;
+        };
+        let (what, cause) = match self.written {
+            Some(_) => (What::Joined, cause),
+            None => (What::Left(Reason::Left), Cause::Hid),
+        };
+        out.push(Effect::Record(Transition {
+            at,
+            user: user.clone(),
+            session: Some(session),
+            channel: Some(channel.clone()),
+            what,
+            cause,
+        }));
+    }
+}
