@@ -2,8 +2,8 @@
 //! and for users about themselves.
 
 use hyper::StatusCode;
-use presence_protocol::ErrorCode;
 use presence_core::{ChannelId, UserId};
+use presence_protocol::ErrorCode;
 
 use super::explained::{Room, User};
 use super::problem::Problem;

@@ -1,6 +1,5 @@
 //! The JSON of explanations. It is read by people, so times are text in UTC, and every fact is also a sentence.
 
-use presence_protocol::{Activity, DeviceKind};
 use presence_core::cluster::Incarnation;
 use presence_core::explain::{
     Difference, Fact, Gateway, Mode, RoomEvidence, RoomExplanation, RoomMember, RoomReport,
@@ -9,6 +8,7 @@ use presence_core::explain::{
 };
 use presence_core::history::{Cause, Transition, What};
 use presence_core::{Profile, Timestamp};
+use presence_protocol::{Activity, DeviceKind};
 use serde::Serialize;
 
 use crate::native::events::{activity_of, kind_of};

@@ -181,7 +181,12 @@ impl Dialect for Parrot {
         unreachable!("there is no handshake here")
     }
 
-    async fn enter(app: Arc<App>, (): (), _: Arc<ClientOrigin>, _: &mut Out) -> Result<Self, Farewell> {
+    async fn enter(
+        app: Arc<App>,
+        (): (),
+        _: Arc<ClientOrigin>,
+        _: &mut Out,
+    ) -> Result<Self, Farewell> {
         Ok(Parrot {
             app,
             sessions: Vec::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use presence_core::cluster::Incarnation;
 use presence_core::explain::{
-    About, Answer, Known, Mode, NodeMessage, ClientOrigin, RemoteMember, RoomMember, RoomReport,
+    About, Answer, ClientOrigin, Known, Mode, NodeMessage, RemoteMember, RoomMember, RoomReport,
     SessionReport, SessionState, UserReport, View, Watchers,
 };
 use presence_core::history::{Cause, Transition, What};

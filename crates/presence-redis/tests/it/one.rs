@@ -308,7 +308,7 @@ async fn a_big_map_is_written_and_read_in_pieces() {
         panic!("it is a put");
     };
     let dead = token.incarnation();
-    while reader.topics.reap(dead).await.unwrap() {}
+    while reader.topics.reap(dead).await.unwrap().more {}
     let read = reader
         .topics
         .read(std::slice::from_ref(&ann))

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use presence_protocol::Command;
 use presence_client::{Client, Options, Protocol};
+use presence_protocol::Command;
 use serde_json::{Value, json};
 
 use super::support::{Caller, Reply, Socket};
