@@ -308,6 +308,10 @@ impl Hub {
             rosters: hub.rosters.clone(),
         };
         let holding = Arc::new(Holding::new(pulse));
+        if let Some(leases) = &first {
+            // So that the first explanation asks the nodes that are here already.
+            holding.saw(me, &leases.nodes);
+        }
         let (roll, link) = (holding.roll(), hub_link);
         hub.inquirer = hub
             .inquirer

@@ -85,6 +85,23 @@ async fn any_node_says_which_sessions_there_are_and_where() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_has_just_joined_asks_those_that_were_there() {
+    let (store, profiles) = (TopicMemory::new(), Arc::new(ProfileMemory::new()));
+    let join = |name| {
+        let (profiles, link) = (profiles.clone(), Arc::new(store.connect()));
+        Hub::join(Settings::default(), profiles, link, name)
+    };
+    let a = join("a").await;
+    let _ann = Watcher::join(&a, "ann").await;
+    let b = join("b").await;
+    let evidence = b.explain_user(&user("ann")).await.unwrap();
+    let gateways = evidence.gateways.iter();
+    let gateways: Vec<_> = gateways.map(|it| (&*it.name, it.standing)).collect();
+    assert_eq!(gateways, [("b", Standing::Here), ("a", Standing::Answered)]);
+    assert_eq!(evidence.explain().sessions.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_left_on_one_node_is_explained_by_the_other() {
     let (a, b, _) = nodes().await;
     let ann = Watcher::join(&a, "ann").await;
