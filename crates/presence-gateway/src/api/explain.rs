@@ -1,7 +1,10 @@
 //! The calls that explain why others are shown what they are shown. They say who hides: they are for administrators,
 //! and for users about themselves.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
+use presence_core::explain::{Gateway, Standing};
 use presence_core::{ChannelId, UserId};
 use presence_protocol::ErrorCode;
 
@@ -19,9 +22,10 @@ pub(super) async fn user(app: &App, identity: &Identity, user: &UserId) -> Resul
         // Before anything of the user is looked at, so that the answer is the same for everybody.
         may_explain(identity)?;
     }
-    let evidence = app.hub.explain_user(user).await?;
-    let explanation = evidence.explain();
+    let mut evidence = app.hub.explain_user(user).await?;
     let name = &app.config.node_name;
+    name_here(&mut evidence.gateways, name);
+    let explanation = evidence.explain();
     let body = User::of(&evidence, &explanation, name, is_owner);
     Ok(http::json(StatusCode::OK, &body))
 }
@@ -34,10 +38,21 @@ pub(super) async fn channel(
 ) -> Result<Answer, Problem> {
     may_explain(identity)?;
     identity.may_watch_channel(&channel)?;
-    let evidence = app.hub.explain_channel(&channel).await?;
+    let mut evidence = app.hub.explain_channel(&channel).await?;
+    let name = &app.config.node_name;
+    name_here(&mut evidence.gateways, name);
     let explanation = evidence.explain();
-    let body = Room::of(&evidence, &explanation, &app.config.node_name);
+    let body = Room::of(&evidence, &explanation, name);
     Ok(http::json(StatusCode::OK, &body))
+}
+
+/// Gives this gateway its name. A hub that is alone has none among others.
+fn name_here<R>(gateways: &mut [Gateway<R>], name: &str) {
+    for gateway in gateways {
+        if gateway.standing == Standing::Here {
+            gateway.name = Arc::from(name);
+        }
+    }
 }
 
 /// Checks that the caller may know who hides. Where everybody is who they say, nobody may: hiding works there too.

@@ -20,15 +20,8 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of<R>(gateways: &'a [Gateway<R>], here: &'a str) -> Self {
-        let all = gateways.iter().map(|it| {
-            // A gateway that is alone has no name among others.
-            let name = match (it.standing, &*it.name) {
-                (Standing::Here, "") => here,
-                (_, name) => name,
-            };
-            (it.who, name)
-        });
+    fn of<R>(gateways: &'a [Gateway<R>]) -> Self {
+        let all = gateways.iter().map(|it| (it.who, &*it.name));
         Names { all: all.collect() }
     }
 
@@ -67,7 +60,7 @@ impl<'a> User<'a> {
         here: &'a str,
         is_owner: bool,
     ) -> Self {
-        let names = Names::of(&evidence.gateways, here);
+        let names = Names::of(&evidence.gateways);
         let now = evidence.now;
         let UserExplanation { chosen, .. } = explanation;
         let sessions = explanation.sessions.iter();
@@ -408,7 +401,7 @@ impl<'a> Room<'a> {
         explanation: &'a RoomExplanation,
         here: &'a str,
     ) -> Self {
-        let names = Names::of(&evidence.gateways, here);
+        let names = Names::of(&evidence.gateways);
         let now = evidence.now;
         let members = explanation.members.iter();
         let history = explanation.transitions.iter();

@@ -97,6 +97,13 @@ async fn who_comes_idles_and_hides_is_explained_with_device_and_dialect() {
     assert_eq!(hidden["shown"], "offline");
     assert_eq!(hidden["chosen"]["status"], "invisible");
     assert_eq!(hidden["chosen"]["by"], "client");
+    let chose = &hidden["why"][1];
+    let text = chose["text"].as_str().unwrap();
+    assert!(
+        text.ends_with("on gateway eu-1 by a client of theirs"),
+        "{text}"
+    );
+    assert_eq!(chose["gateway"], "eu-1");
     assert_eq!(
         history(&hidden),
         [
