@@ -14,10 +14,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::check::{Findings, Moment, Rules, Wrong, check};
+use crate::explained::Known;
 use crate::hall::{Entrance, Hall, Loss};
-use crate::journal::{At, Cast, Fact, User, Watcher};
+use crate::journal::{At, Cast, Ending, Fact, User, Watcher};
 use crate::seat::{Afterwards, Begin, ORDERS_MAX, Order, Role, Seat, live};
 use crate::told::name;
+use crate::truth::lives;
 
 /// How often to look whether all pictures are right.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -467,6 +469,45 @@ impl Crowd {
             shown.is_none_or(|shown| is_lost(shown, words))
         });
         Ok(wrong.map(|(user, _)| user).collect())
+    }
+
+    /// Some people, by what has become of them: each with their id and what is known of them. `name_of` has the names of
+    /// gateways.
+    pub(crate) fn some_known(
+        &self,
+        each_max: usize,
+        grace: Duration,
+        name_of: impl Fn(usize) -> String,
+    ) -> Vec<(String, Known)> {
+        let connected = self.hall.connected();
+        let lives = lives(self.hall.journal.facts().iter(), grace);
+        let mut some: BTreeMap<Option<Ending>, Vec<(String, Known)>> = BTreeMap::new();
+        for (user, life) in lives {
+            let Some(last) = life.stays.last() else {
+                continue;
+            };
+            let user = name(user);
+            let known = match last.until {
+                Some((at, ending)) => Known::Gone { at, ending },
+                None => {
+                    let theirs = connected.iter().filter(|((it, _), _)| *it == user);
+                    let theirs =
+                        theirs.map(|((_, device), gateway)| (device.clone(), name_of(*gateway)));
+                    Known::Here(theirs.collect())
+                }
+            };
+            let alike = some
+                .entry(last.until.map(|(_, ending)| ending))
+                .or_default();
+            alike.push((user, known));
+        }
+        let mut random = fastrand::Rng::with_seed(u64::try_from(self.seats.len()).unwrap_or(0));
+        let some = some.into_values().flat_map(|mut alike| {
+            random.shuffle(&mut alike);
+            alike.truncate(each_max);
+            alike
+        });
+        some.collect()
     }
 
     /// Runs `work` beside everybody.

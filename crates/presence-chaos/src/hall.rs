@@ -23,6 +23,7 @@ pub(crate) struct Hall {
     refusals: Mutex<Vec<String>>,
     losses: Mutex<Vec<Loss>>,
     said: Mutex<BTreeMap<String, String>>,
+    connected: Mutex<BTreeMap<(String, String), usize>>,
 }
 
 /// Where clients connect: a gateway, or a proxy in front of one.
@@ -83,6 +84,7 @@ impl Hall {
             refusals: Mutex::default(),
             losses: Mutex::default(),
             said: Mutex::default(),
+            connected: Mutex::default(),
         }
     }
 
@@ -131,6 +133,20 @@ impl Hall {
     /// A status message was acknowledged.
     pub(crate) fn acknowledge(&self, user: &str, message: String) {
         lock(&self.said).insert(user.to_owned(), message);
+    }
+
+    /// A device of a person has a healthy connection to that gateway, or none any more.
+    pub(crate) fn connect(&self, user: &str, device: &str, gateway: Option<usize>) {
+        let key = (user.to_owned(), device.to_owned());
+        match gateway {
+            Some(gateway) => lock(&self.connected).insert(key, gateway),
+            None => lock(&self.connected).remove(&key),
+        };
+    }
+
+    /// The gateway to which each device of each person has a healthy connection, by person and device.
+    pub(crate) fn connected(&self) -> BTreeMap<(String, String), usize> {
+        lock(&self.connected).clone()
     }
 
     /// The last acknowledged message of each person.

@@ -13,6 +13,7 @@ mod check;
 mod truth;
 
 mod crowd;
+mod explained;
 mod hall;
 mod seat;
 mod told;

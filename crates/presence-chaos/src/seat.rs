@@ -408,6 +408,7 @@ impl Life {
             return;
         }
         self.is_counted = true;
+        self.note_connected(true);
         self.hall.journal.note(match self.seat.role {
             Role::Person(user) => Some(Fact::Came(user)),
             Role::Watcher(watcher) => Some(Fact::Looks(watcher)),
@@ -420,11 +421,24 @@ impl Life {
             return;
         }
         self.is_counted = false;
+        self.note_connected(false);
         self.hall.journal.note(match self.seat.role {
             Role::Person(user) => Some(Fact::Gone(user, ending)),
             Role::Watcher(watcher) => Some(Fact::Blind(watcher)),
             Role::Hidden(_) => None,
         });
+    }
+
+    fn note_connected(&self, is_healthy: bool) {
+        let Role::Person(_) = self.seat.role else {
+            return;
+        };
+        let entrance = self.entrance.filter(|_| is_healthy);
+        let gateway = entrance.map(|it| self.hall.entrances[it].gateway);
+        let Seat {
+            user_id, device_id, ..
+        } = &self.seat;
+        self.hall.connect(user_id, device_id, gateway);
     }
 
     fn watch(&self) -> Command {

@@ -15,6 +15,7 @@ use presence_testkit::redis::{Redis, Topology};
 
 use crate::check::{Findings, Moment, Rules, Seen};
 use crate::crowd::{Crowd, Plan};
+use crate::explained::{self, Known, Verdict};
 use crate::hall::Entrance;
 use crate::journal::{At, Ending};
 use crate::report::{Figure, by_reason};
@@ -28,6 +29,9 @@ pub(crate) const RENEWED_EVERY: Duration = Duration::from_secs(3);
 /// How long a gateway waits before it pings somebody silent, and then for the answer.
 pub(crate) const PING: Duration = Duration::from_secs(25);
 pub(crate) const PONG: Duration = Duration::from_secs(8);
+
+/// How many people are explained of those who are here, and of those who ended in the same way.
+const EXPLAINED_EACH: usize = 4;
 
 /// How long everybody may take to come at the beginning.
 const GATHER_TIME_MAX: Duration = Duration::from_secs(120);
@@ -369,7 +373,72 @@ impl Stage {
             findings.unfounded.len(),
         );
         self.add(figure.such_as(such_as(&findings.unfounded)));
+        self.judge_explanations(crowd);
         findings
+    }
+
+    /// Adds whether every gateway explains some people as the driver knows them.
+    fn judge_explanations(&mut self, crowd: &Crowd) {
+        let names: Vec<String> = self
+            .cluster
+            .gateways
+            .iter()
+            .map(|it| it.name().to_owned())
+            .collect();
+        let some = crowd.some_known(EXPLAINED_EACH, self.rules().grace, |it| names[it].clone());
+        let ready = self.cluster.gateways.iter().filter(|it| it.is_ready());
+        let ready: Vec<_> = ready.map(|it| (it.name(), it.address())).collect();
+        let (mut different, mut unrecorded) = (Vec::new(), 0);
+        for (user, known) in &some {
+            for (name, address) in &ready {
+                let told = explained::ask(*address, user);
+                let late = |ending| self.ghost_max(ending) + self.pulse.slack();
+                let verdict = told.and_then(|it| explained::compare(&it, known, crowd.now(), late));
+                match verdict {
+                    Ok(Verdict::Same) => {}
+                    // Who goes with their gateway may have told only that.
+                    Ok(Verdict::NotRecorded)
+                        if matches!(
+                            known,
+                            Known::Gone {
+                                ending: Ending::NodeGone,
+                                ..
+                            }
+                        ) =>
+                    {
+                        unrecorded += 1;
+                    }
+                    Ok(Verdict::NotRecorded) => {
+                        different.push(format!("{user} at {name}: nothing is recorded"))
+                    }
+                    Ok(Verdict::Different(how)) => {
+                        different.push(format!("{user} at {name}: {how}"))
+                    }
+                    Err(error) => different.push(format!("{user} at {name}: {error:#}")),
+                }
+            }
+        }
+        let asked = some.len() * ready.len();
+        self.interest("explanations asked for", asked as f64, "");
+        if unrecorded > 0 {
+            self.interest(
+                "explanations of what only a killed gateway knew",
+                f64::from(unrecorded),
+                "",
+            );
+        }
+        let figure = Figure::never(
+            "",
+            "explanations that are not what happened",
+            different.len(),
+        );
+        let example = different
+            .iter()
+            .take(5)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("; ");
+        self.add(figure.such_as(example));
     }
 
     /// Adds that nobody was shown coming or going since `since`.
