@@ -11,7 +11,7 @@ use super::report::{
 use crate::cluster::{Field, Incarnation, Record, SessionRecord, Snapshot};
 use crate::history::{Cause, Transition, What};
 use crate::status::Here;
-use crate::{Chosen, Profile, SessionId, Timestamp, Topic, UserId, Visible};
+use crate::{Chosen, Profile, Reason, SessionId, Timestamp, Topic, UserId, Visible};
 
 /// Two gateways that record the same transition do it within this time.
 const SAME_WITHIN: Duration = Duration::from_secs(30);
@@ -132,6 +132,10 @@ pub fn merged<'a>(
         let is_same = |(other, before): &&(usize, Transition)| {
             let mut same = before.clone();
             same.at = it.at;
+            // A dead gateway that wakes up records the end that another one has recorded already.
+            if let (What::NodeDied(_), What::Ended(Reason::NodeLost)) = (same.what, it.what) {
+                same.what = it.what;
+            }
             *other != gateway && same == it && it.at.since(before.at) <= SAME_WITHIN
         };
         let is_known = it.cause == Cause::NodeLost && once.iter().rev().any(|it| is_same(&it));
@@ -552,5 +556,33 @@ fn unanswered(session: SessionId, record: &SessionRecord) -> SessionReport {
         state: SessionState::Unanswered,
         channels_total: channels.len(),
         channels: channels.into_iter().take(CHANNELS_REPORTED_MAX).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_the_dead_gateway_records_when_it_wakes_up_is_there_once() {
+        let dead = Incarnation {
+            node: 1,
+            generation: 0,
+        };
+        let ended = |at, session, what| Transition {
+            at: Timestamp::from_millis(at),
+            user: UserId::new("ann").unwrap(),
+            session: Some(SessionId::from_u128(session)),
+            channel: None,
+            what,
+            cause: Cause::NodeLost,
+        };
+        let reaped = [ended(5_000, 1, What::NodeDied(dead))];
+        let woken = [
+            ended(9_000, 2, What::Ended(Reason::NodeLost)),
+            ended(9_000, 1, What::Ended(Reason::NodeLost)),
+        ];
+        let all = merged([(0, &reaped[..]), (1, &woken[..])]);
+        assert_eq!(all, [(1, woken[0].clone()), (0, reaped[0].clone())]);
     }
 }

@@ -361,7 +361,7 @@ fn gateways<'a, R>(gateways: &[Gateway<R>], names: &Names<'a>) -> Vec<GatewaySha
             Standing::Dead { since } => ("dead", None, Some(since)),
         };
         GatewayShape {
-            gateway: *name,
+            gateway: name,
             id: it.who.to_string(),
             state,
             lease_until: lease_until.map(rfc3339),
