@@ -12,6 +12,7 @@ use presence_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use crate::backlog::Backlog;
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::link::Link;
@@ -20,14 +21,16 @@ use crate::pending::sleep_until;
 use crate::people::{Asker, answer};
 use crate::told::Told;
 
-/// The number of messages that are taken at once before the clock is looked at again.
-const BATCH_MAX: usize = 256;
+/// The number of messages that the list of those that were found together keeps room for.
+const MESSAGES_KEPT: usize = 256;
 
 #[derive(Debug)]
 pub(crate) enum Message {
     Happened(Input<Asker>),
     /// The shared store answered, or announced a change.
     Stored(Topic, Reply),
+    /// The shared store announced all this at once.
+    Announced(Vec<(Topic, Reply)>),
     /// News that concern every shard.
     News(News),
     Watch(Watch),
@@ -86,6 +89,8 @@ enum Looker {
 
 pub(crate) struct Places {
     clock: Clock,
+    /// The time at which this turn of the loop began. Everything that is found together happens at that moment.
+    now: Timestamp,
     rosters: Rosters,
     /// The way to the shared store, if there is one.
     link: Option<Link>,
@@ -94,6 +99,7 @@ pub(crate) struct Places {
     /// Callers that wait until the state of a topic is known.
     lookers: HashMap<Topic, Vec<Looker>>,
     counters: Arc<Counters>,
+    backlog: Arc<Backlog>,
     watchers: HashMap<Topic, HashMap<SessionId, (Watching, Arc<Outbox>)>>,
     /// The last whole state of each topic that was told, until something else is told: many sessions join at once, and
     /// share its encoding.
@@ -106,53 +112,70 @@ impl Places {
         rosters: Rosters,
         link: Option<Link>,
         counters: Arc<Counters>,
+        backlog: Arc<Backlog>,
     ) -> Self {
         Places {
+            now: clock.now(),
             clock,
             rosters,
             link,
             unsent: Vec::new(),
             lookers: HashMap::new(),
             counters,
+            backlog,
             watchers: HashMap::new(),
             snapshots: HashMap::new(),
         }
     }
 
     /// Runs until nobody is left who could send a message.
+    ///
+    /// Each turn of the loop takes everything that is in the mailbox, and only then do the topics speak. So what was
+    /// found together is one event, and the more there is to do, the more is found together.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut effects = Vec::new();
-        let mut messages = Vec::with_capacity(BATCH_MAX);
+        let mut messages = Vec::with_capacity(MESSAGES_KEPT);
+        let turn_max = inbox.max_capacity();
         loop {
             let deadline = self.rosters.next_deadline();
             let wakes = deadline.map(|it| self.clock.instant(it));
-            tokio::select! {
-                received = inbox.recv_many(&mut messages, BATCH_MAX) => {
-                    if received == 0 {
-                        return;
-                    }
-                    for message in messages.drain(..) {
-                        self.take(message, &mut effects);
-                        self.perform(&mut effects);
-                    }
-                }
-                () = sleep_until(wakes) => {}
+            let found = tokio::select! {
+                received = inbox.recv_many(&mut messages, turn_max) => match received {
+                    0 => return,
+                    received => received,
+                },
+                () = sleep_until(wakes) => 0,
+            };
+            self.now = self.clock.now();
+            for message in messages.drain(..) {
+                self.take(message, &mut effects);
+                self.perform(&mut effects);
             }
+            messages.shrink_to(MESSAGES_KEPT);
             for request in std::mem::take(&mut self.unsent) {
                 self.ask(request);
             }
-            self.rosters.expire(self.clock.now(), &mut effects);
+            // A message that was found alone did not have to wait.
+            let waiting = found.saturating_sub(1) + self.backlog.woken();
+            self.rosters.note_backlog(waiting);
+            self.rosters.expire(self.now, &mut effects);
             self.perform(&mut effects);
         }
     }
 
     fn take(&mut self, message: Message, effects: &mut Vec<Effect<Asker>>) {
-        let now = self.clock.now();
+        let now = self.now;
         match message {
             Message::Happened(input) => self.rosters.handle(now, input, effects),
             Message::Stored(topic, reply) => {
                 let input = Input::Heard { topic, reply };
                 self.rosters.handle(now, input, effects);
+            }
+            Message::Announced(announced) => {
+                for (topic, reply) in announced {
+                    let input = Input::Heard { topic, reply };
+                    self.rosters.handle(now, input, effects);
+                }
             }
             Message::News(news) => self.rosters.hear_news(now, news, effects),
             Message::Watch(watch) => {
@@ -211,13 +234,13 @@ impl Places {
                     limit,
                     reply,
                 };
-                self.look(now, topic, looker, effects);
+                self.look(topic, looker, effects);
             }
             Message::Typing { topic, reply } => {
-                self.look(now, topic, Looker::Typing(reply), effects);
+                self.look(topic, Looker::Typing(reply), effects);
             }
             Message::TellAtOnce(done) => {
-                self.rosters.tell_at_once(self.clock.now(), effects);
+                self.rosters.tell_at_once(now, effects);
                 let _ = done.send(());
             }
             Message::Count(reply) => {
@@ -236,19 +259,14 @@ impl Places {
     }
 
     /// Answers at once if this node is alone; otherwise when the state of the topic on other nodes is known.
-    fn look(
-        &mut self,
-        now: Timestamp,
-        topic: Topic,
-        looker: Looker,
-        effects: &mut Vec<Effect<Asker>>,
-    ) {
+    fn look(&mut self, topic: Topic, looker: Looker, effects: &mut Vec<Effect<Asker>>) {
         if self.link.is_none() {
             return self.show(&topic, looker);
         }
         let lookers = self.lookers.entry(topic.clone()).or_default();
         lookers.push(looker);
-        self.rosters.handle(now, Input::Looked { topic }, effects);
+        self.rosters
+            .handle(self.now, Input::Looked { topic }, effects);
     }
 
     fn show(&self, topic: &Topic, looker: Looker) {
@@ -280,7 +298,7 @@ impl Places {
             (Ok(Some(reply)), Subject::Place(topic)) => {
                 let mut effects = Vec::new();
                 let input = Input::Heard { topic, reply };
-                self.rosters.handle(self.clock.now(), input, &mut effects);
+                self.rosters.handle(self.now, input, &mut effects);
                 self.perform(&mut effects);
             }
             (Ok(Some(_)), Subject::User(_)) => {}
