@@ -54,7 +54,7 @@ fn is_caught(planted: Planted) {
     is_caught_from(0, planted);
 }
 
-/// For faults that few scripts meet, the search begins near one that does: it took all scripts from the first one on to find it.
+/// Few scripts meet some faults. The search for those begins shortly before the first script that does.
 fn is_caught_from(seed: u64, planted: Planted) {
     let found = shrink::first_failing(seed..seed + FOUND_WITHIN, planted);
     let mut script = found.unwrap_or_else(|| panic!("{planted:?} is not caught"));

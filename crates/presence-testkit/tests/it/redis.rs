@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use presence_testkit::process::State;
 use presence_testkit::proxy::{Mode, Proxy};
 use presence_testkit::pulse::Pulse;
-use presence_testkit::redis::{Connection, Redis, Role, Settings, Topology, ask, ask_text};
+use presence_testkit::redis::{Connection, Redis, Reply, Role, Settings, Topology, ask, ask_text};
 use tempfile::TempDir;
 
 #[test]
@@ -33,7 +33,11 @@ fn a_cluster_survives_the_death_of_a_master() {
     let key = "presence:channel:{room:42}";
     assert_eq!(redis.slot(key).unwrap(), redis.slot("room:42").unwrap());
     let master = redis.master_of(key).unwrap();
-    ask(redis.nodes()[master].port, &["SET", key, "1"]).unwrap();
+    let mut to_master = Connection::open(redis.nodes()[master].port).unwrap();
+    to_master.ask(&["SET", key, "1"]).unwrap();
+    // What the replica has not heard of is lost with its master.
+    let replicas = to_master.ask(&["WAIT", "1", "10000"]).unwrap();
+    assert_eq!(replicas, Reply::Number(1));
 
     assert_eq!(
         redis.master_of("room:42}").unwrap(),
