@@ -2,15 +2,19 @@
 //!
 //! `PRESENCE_SEED=7` plays one script again, `PRESENCE_SEEDS=100000` plays more of them.
 
+mod acts;
 mod client;
 mod driver;
+mod faults;
 mod found;
 mod machines;
 mod planted;
+mod process;
 mod script;
 mod shrink;
 mod store;
 mod truth;
+mod verdict;
 mod view;
 mod world;
 

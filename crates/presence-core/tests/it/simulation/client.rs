@@ -1,9 +1,17 @@
 //! The clients: what they hold open, and what they want.
 
 use presence_core::users::{Activity, Connection};
-use presence_core::{DeviceId, SessionId, UserId};
+use presence_core::{DeviceId, Reason, SessionId, UserId};
 
 use super::script::{CLIENTS, ROOMS, USERS};
+use super::truth::GRACE_MS;
+use super::world::{Event, LAPSES_LATE_MS, PROOF_MS, SEEN_MS, Said_, ToClient, ToNode, World, log};
+
+/// A server pings each connection so often, and waits so long for the answer.
+const PING_MS: u64 = 25_000;
+const PONG_MS: u64 = 8_000;
+/// How often a client says that it is alive.
+pub(super) const HEARTBEAT_MS: u64 = 15_000;
 
 /// A tab, an app; or a service that acts for a user.
 pub(super) struct Client {
@@ -67,5 +75,167 @@ impl Client {
                 ROOMS => self.by_service.is_none(), // the workspace
                 _ => true,
             }
+    }
+}
+
+impl World<'_> {
+    pub(super) fn socket(&self, client: usize, socket: u64) -> Option<&Socket> {
+        self.clients[client]
+            .socket
+            .as_ref()
+            .filter(|it| it.id == socket)
+    }
+
+    pub(super) fn send(&mut self, client: usize, socket: u64, what: ToClient) {
+        let latency = self.chance.within(1..10);
+        let latency = self
+            .socket(client, socket)
+            .map_or(latency, |it| it.latency_ms);
+        self.at(
+            self.now + latency,
+            Event::ToClient {
+                client,
+                socket,
+                what,
+            },
+        );
+    }
+
+    pub(super) fn say(&mut self, client: usize, said: Said_) {
+        if let Some(socket) = &self.clients[client].socket {
+            let (node, at) = (socket.node, self.now + socket.latency_ms);
+            let socket = socket.id;
+            self.post(node, at, ToNode::FromClient { socket, said });
+        }
+    }
+
+    pub(super) fn connect(&mut self, client: usize, node: usize) {
+        if self.clients[client].socket.is_some() {
+            // The old connection is cut as a rule, and hangs now and then.
+            match self.chance.one_in(4) {
+                true => self.silence(client),
+                false => self.break_off(client),
+            }
+        }
+        self.sockets += 1;
+        let latency_ms = self.chance.within(1..15);
+        // If the store does not say whether it grants the session, a new one begins, even if the client is gone by then.
+        self.gaps[self.clients[client].user].push((self.now, self.now));
+        let it = &mut self.clients[client];
+        it.attempts += 1;
+        it.socket = Some(Socket {
+            id: self.sockets,
+            node,
+            latency_ms,
+            is_open: false,
+        });
+        let socket = self.sockets;
+        self.post(
+            node,
+            self.now + latency_ms,
+            ToNode::Connect { client, socket },
+        );
+    }
+
+    pub(super) fn break_off(&mut self, client: usize) {
+        let Some(socket) = self.clients[client].socket.clone() else {
+            return;
+        };
+        self.drop_socket(client, false, GRACE_MS + SEEN_MS);
+        let at = self.now + self.chance.within(15..60);
+        let (node, socket, reason) = (socket.node, socket.id, Reason::Lost);
+        self.post(node, at, ToNode::Gone { socket, reason });
+    }
+
+    pub(super) fn silence(&mut self, client: usize) {
+        let Some(socket) = self.clients[client].socket.clone() else {
+            return;
+        };
+        self.drop_socket(client, false, PING_MS + PONG_MS + GRACE_MS + 2 * SEEN_MS);
+        let at = self.now + self.chance.within(PONG_MS..PING_MS + PONG_MS);
+        let (node, socket, reason) = (socket.node, socket.id, Reason::TimedOut);
+        self.post(node, at, ToNode::Gone { socket, reason });
+    }
+
+    /// The client has no connection any more.
+    pub(super) fn drop_socket(&mut self, client: usize, is_clean: bool, bound_ms: u64) {
+        // Where somebody may have been cut off from the store, it is waited for them.
+        let is_proven_late = bound_ms > SEEN_MS && self.was_in_trouble();
+        let bound_ms = bound_ms + if is_proven_late { PROOF_MS } else { 0 };
+        let it = &mut self.clients[client];
+        // One that was not told yet that it is in may be in.
+        if it.socket.take().is_some() {
+            it.off_at = self.now;
+            let user = it.user;
+            self.refresh(user, is_clean, bound_ms);
+        }
+    }
+
+    fn return_later(&mut self, client: usize) {
+        if client < CLIENTS.len()
+            && let Some(ms) = self.script.returns_ms[client]
+        {
+            let attempt = self.clients[client].attempts;
+            self.at(self.now + ms, Event::Return(client, attempt));
+        }
+    }
+
+    pub(super) fn client_hears(&mut self, client: usize, socket: u64, what: ToClient) {
+        if self.socket(client, socket).is_none() {
+            return;
+        }
+        log!(self, "client {client} hears: {what:?}");
+        let it = &mut self.clients[client];
+        let user = it.user;
+        match what {
+            ToClient::Welcome(connection, restored) => {
+                let node = {
+                    let socket = it.socket.as_mut().unwrap();
+                    socket.is_open = true;
+                    socket.node
+                };
+                it.token = Some(connection);
+                if !restored {
+                    it.joined = [false; ROOMS];
+                }
+                let (wants, activity) = (it.wants, it.activity);
+                self.gaps[user].push((it.off_at, self.now));
+                self.refresh(user, true, 0);
+                self.excuse_if_unsound(user, node);
+                self.say(client, Said_::Report(activity));
+                for (room, wanted) in wants.into_iter().enumerate() {
+                    match wanted {
+                        true => self.say(client, Said_::Join(room)),
+                        false => self.say(client, Said_::Depart(room)),
+                    }
+                }
+                self.at(self.now + HEARTBEAT_MS, Event::Beat(client, socket));
+            }
+            ToClient::Joined(room) => {
+                if it.wants[room] {
+                    it.joined[room] = true;
+                    self.refresh(user, true, 0);
+                }
+            }
+            ToClient::Closed(reason) => {
+                match reason {
+                    // The node is gone, or going.
+                    None => {
+                        let node = it.socket.as_ref().unwrap().node;
+                        let bound = match self.nodes[node].machine.is_some() {
+                            true => GRACE_MS + SEEN_MS,
+                            false => LAPSES_LATE_MS,
+                        };
+                        self.drop_socket(client, false, bound);
+                        self.return_later(client);
+                    }
+                    Some(Reason::Kicked) => self.drop_socket(client, true, SEEN_MS),
+                    Some(_) => {
+                        self.drop_socket(client, false, GRACE_MS + SEEN_MS);
+                        self.return_later(client);
+                    }
+                }
+            }
+        }
     }
 }
