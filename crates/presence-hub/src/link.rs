@@ -278,8 +278,8 @@ impl Announced {
         };
         match subject {
             Subject::Topic(topic) => {
-                let partition = self.router.rosters.number_of(&topic);
-                self.rosters[partition].push((topic, reply));
+                let shard = self.router.rosters.number_of(&topic);
+                self.rosters[shard].push((topic, reply));
             }
             subject => self.router.reply(subject, reply).await,
         }
