@@ -217,7 +217,7 @@ impl<A> Users<A> {
         user.shared = shared;
         user.looked_up = looked_up;
         user.meet_others(now, out);
-        user.comes_hidden = comes_hidden;
+        user.comes_hidden = comes_hidden && !user.is_shown();
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
         for input in loading.waiting {
             if let Some(Slot::Known(_)) = self.users.get(id) {

@@ -29,8 +29,8 @@ pub(super) struct User {
     pub(super) unread: Option<Vec<StatusChange>>,
     /// Whether the profile was read just now for those who want to know how the user is.
     pub(super) looked_up: LookedUp,
-    /// The inputs that waited for the profile are being applied, and in the end the user hides. Nothing is shown before,
-    /// so that nobody sees a moment of them.
+    /// The inputs that waited for the profile are being applied, nobody sees the user yet, and in the end they hide.
+    /// Nothing is shown before, so that nobody sees a moment of them.
     pub(super) comes_hidden: bool,
     /// What the owner sees is different from what they were last told.
     pub(super) own_changed: bool,
