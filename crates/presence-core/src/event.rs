@@ -98,7 +98,7 @@ pub enum Event {
         /// The state in which nobody is there.
         clock: Clock,
     },
-    /// What changed in one tick: never empty.
+    /// What changed since the last event: never empty.
     Changes {
         /// The topic that changed.
         topic: Topic,
@@ -128,9 +128,9 @@ pub enum Event {
         topic: Topic,
         /// All users who are typing now, at most [`Limits::typing_max`](crate::Limits::typing_max).
         typing: Vec<UserId>,
-        /// The users who started in this tick, at most `typing_max`; the others follow in the next ticks.
+        /// The users who started since the last event, at most `typing_max`; the others follow in the next ones.
         started: Vec<UserId>,
-        /// The users who stopped in this tick, at most `typing_max`; the others follow in the next ticks.
+        /// The users who stopped since the last event, at most `typing_max`; the others follow in the next ones.
         stopped: Vec<UserId>,
     },
     /// Cursors moved or disappeared in a channel. A session is not told about its own cursor.

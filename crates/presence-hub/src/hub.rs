@@ -336,13 +336,15 @@ impl Hub {
         let tasks = Arc::new(Tasks::default());
         let shards = settings.shards.max(1);
         let link = || cluster.as_ref().map(|it| it.link.clone());
+        let backlog = Arc::new(Backlog::new(settings.outboxes_bytes_max, counters.clone()));
         let rosters = Shards::new(Vec::from_iter((0..shards).map(|_| {
             let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
             let mut rosters = Rosters::new(timing, limits, random());
             if let Some(cluster) = &cluster {
                 rosters.join_cluster(cluster.me);
             }
-            tasks.spawn(RosterShard::new(clock, rosters, link(), counters.clone()).run(inbox));
+            let (counters, backlog) = (counters.clone(), backlog.clone());
+            tasks.spawn(RosterShard::new(clock, rosters, link(), counters, backlog).run(inbox));
             mailbox
         })));
         let people = Shards::new(Vec::from_iter((0..shards).map(|part| {
@@ -379,7 +381,7 @@ impl Hub {
             clock,
             people,
             rosters,
-            backlog: Arc::new(Backlog::new(settings.outboxes_bytes_max, counters.clone())),
+            backlog,
             counters,
             hand_offs: cluster.map(|it| it.hand_offs),
             tasks,
@@ -686,7 +688,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::NotJoined`] if no service let them join it, [`Refusal::TooFast`] if there
-    /// are too many broadcasts in this tick, and [`Refusal::Unavailable`] if the hub has stopped.
+    /// are too many broadcasts within [`Timing::WINDOW`], and [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn act_say(
         &self,
         user: &UserId,
@@ -716,7 +718,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooFast`] if there are too many broadcasts in this tick; [`Refusal::Unavailable`] if the
+    /// [`Refusal::TooFast`] if there are too many broadcasts within [`Timing::WINDOW`]; [`Refusal::Unavailable`] if the
     /// hub has stopped.
     pub async fn announce(
         &self,

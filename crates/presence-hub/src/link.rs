@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use presence_core::cluster::{Ephemeral, News, Peek, Reply, Request, Subject, Write};
 use presence_core::ports::{Notice, Row, StoreError, Topics};
-use presence_core::{Timestamp, UserId};
+use presence_core::{Timestamp, Topic, UserId};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::WallClock;
@@ -27,6 +27,8 @@ const REQUESTS_MAX: usize = 16 * 1024;
 /// The number of requests of one kind that are sent to one partition of the store at once; the others wait for
 /// the next batch.
 const BATCH_MAX: usize = 512;
+/// The number of announcements that are passed on together, besides the first one.
+const NOTICES_TOGETHER_MAX: usize = 512;
 /// The number of subjects of a partition whose ephemeral messages wait; those of further subjects are dropped.
 const EPHEMERAL_SUBJECTS_MAX: usize = 256;
 /// The number of ephemeral messages of one subject that wait; further ones are dropped.
@@ -220,27 +222,74 @@ impl ReplyRouter {
     }
 }
 
-/// Receives what the store announces, and passes it on to the shards.
+/// Receives what the store announces, and passes it on to the shards. What has arrived together gets to a shard of
+/// rosters as one message, so that each topic tells its watchers of it in one event.
 pub(crate) async fn listen<T: Topics>(
     store: Arc<T>,
     holding: Arc<Holding>,
     router: ReplyRouter,
     counters: Arc<Counters>,
 ) {
+    let mut announced = Announced::new(router);
     loop {
-        match store.next().await {
+        announced
+            .take(store.next().await, &holding, &counters)
+            .await;
+        // Whoever receives gets on with what came with the first one.
+        tokio::task::yield_now().await;
+        let mut more = NOTICES_TOGETHER_MAX;
+        while more > 0
+            && let Some(notice) = store.next().now_or_never()
+        {
+            announced.take(notice, &holding, &counters).await;
+            more -= 1;
+        }
+        announced.pass_on().await;
+    }
+}
+
+/// What the store has announced together.
+struct Announced {
+    router: ReplyRouter,
+    /// The announcements for each shard of rosters, in order.
+    rosters: Vec<Vec<(Topic, Reply)>>,
+}
+
+impl Announced {
+    fn new(router: ReplyRouter) -> Self {
+        let rosters = router.rosters.all().map(|_| Vec::new()).collect();
+        Announced { router, rosters }
+    }
+
+    async fn take(&mut self, notice: Notice, holding: &Holding, counters: &Counters) {
+        let (subject, reply) = match notice {
             Notice::Patched(subject, patch) => {
                 Counters::add(&counters.patches_heard, 1);
-                router.reply(subject, Reply::Patched(patch)).await;
+                (subject, Reply::Patched(patch))
             }
-            Notice::Ephemeral(subject, ephemerals) => {
-                router.reply(subject, Reply::Ephemeral(ephemerals)).await;
-            }
-            Notice::At(subject, clock) => router.reply(subject, Reply::At(clock)).await,
+            Notice::Ephemeral(subject, ephemerals) => (subject, Reply::Ephemeral(ephemerals)),
+            Notice::At(subject, clock) => (subject, Reply::At(clock)),
             Notice::Forgot(partition) => {
+                self.pass_on().await;
                 Counters::add(&counters.invalidated, 1);
                 holding.trouble("a part of it was lost, or is in doubt");
-                router.spread(News::Invalidate(Some(partition))).await;
+                return self.router.spread(News::Invalidate(Some(partition))).await;
+            }
+        };
+        match subject {
+            Subject::Topic(topic) => {
+                let shard = self.router.rosters.number_of(&topic);
+                self.rosters[shard].push((topic, reply));
+            }
+            subject => self.router.reply(subject, reply).await,
+        }
+    }
+
+    async fn pass_on(&mut self) {
+        for (mailbox, announced) in self.router.rosters.all().zip(&mut self.rosters) {
+            if !announced.is_empty() {
+                let announced = roster_shard::Message::Announced(std::mem::take(announced));
+                let _ = mailbox.send(announced).await;
             }
         }
     }

@@ -24,8 +24,8 @@ use crate::session::Reference;
 use crate::shards::Shards;
 use crate::shared_event::SharedEvent;
 
-/// The number of messages that are taken at once before the clock and the store are looked at again.
-const BATCH_MAX: usize = 256;
+/// The number of messages that the list of those that were found together keeps room for.
+const MESSAGES_KEPT: usize = 256;
 
 /// Where an answer goes.
 #[derive(Debug)]
@@ -153,15 +153,17 @@ impl<P: Profiles> People<P> {
         self
     }
 
-    /// Runs until it is told to stop, or until nobody is left who could send a message.
+    /// Runs until it is told to stop, or until nobody is left who could send a message. Each turn of the loop takes
+    /// everything that is in the mailbox, and then ends what has expired.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut effects = Vec::new();
-        let mut messages = Vec::with_capacity(BATCH_MAX);
+        let mut messages = Vec::with_capacity(MESSAGES_KEPT);
+        let turn_max = inbox.max_capacity();
         loop {
             let deadline = self.users.next_deadline();
             let wakes = deadline.map(|it| self.clock.instant(it));
             tokio::select! {
-                received = inbox.recv_many(&mut messages, BATCH_MAX) => {
+                received = inbox.recv_many(&mut messages, turn_max) => {
                     if received == 0 {
                         return self.keep_everything().await;
                     }
@@ -174,6 +176,7 @@ impl<P: Profiles> People<P> {
                         }
                         self.take(message, &mut effects).await;
                     }
+                    messages.shrink_to(MESSAGES_KEPT);
                 }
                 kept = self.writer.done() => self.kept(kept, &mut effects).await,
                 () = sleep_until(wakes) => {}

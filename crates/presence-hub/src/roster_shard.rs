@@ -11,6 +11,7 @@ use presence_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use crate::backlog::Backlog;
 use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::link::Link;
@@ -19,14 +20,16 @@ use crate::people::{ReplyTo, answer};
 use crate::send_queue::SendQueue;
 use crate::shared_event::SharedEvent;
 
-/// The number of messages that are taken at once before the clock is looked at again.
-const BATCH_MAX: usize = 256;
+/// The number of messages that the list of those that were found together keeps room for.
+const MESSAGES_KEPT: usize = 256;
 
 #[derive(Debug)]
 pub(crate) enum Message {
     Happened(Input<ReplyTo>),
     /// The shared store answered, or announced a change.
     Stored(Topic, Reply),
+    /// The shared store announced all this at once.
+    Announced(Vec<(Topic, Reply)>),
     /// News that concern every shard.
     News(News),
     Watch(Watch),
@@ -85,6 +88,8 @@ enum Looker {
 
 pub(crate) struct RosterShard {
     clock: WallClock,
+    /// The time at which this turn of the loop began. Everything that is found together happens at that moment.
+    now: Timestamp,
     rosters: Rosters,
     /// The way to the shared store, if there is one.
     link: Option<Link>,
@@ -93,6 +98,7 @@ pub(crate) struct RosterShard {
     /// Callers that wait until the state of a topic is known.
     lookers: HashMap<Topic, Vec<Looker>>,
     counters: Arc<Counters>,
+    backlog: Arc<Backlog>,
     watchers: HashMap<Topic, HashMap<SessionId, (Watching, Arc<SendQueue>)>>,
     /// The last whole state of each topic that was told, until something else is told: many sessions join at once, and
     /// share its encoding.
@@ -105,53 +111,70 @@ impl RosterShard {
         rosters: Rosters,
         link: Option<Link>,
         counters: Arc<Counters>,
+        backlog: Arc<Backlog>,
     ) -> Self {
         RosterShard {
+            now: clock.now(),
             clock,
             rosters,
             link,
             unsent: Vec::new(),
             lookers: HashMap::new(),
             counters,
+            backlog,
             watchers: HashMap::new(),
             snapshots: HashMap::new(),
         }
     }
 
     /// Runs until nobody is left who could send a message.
+    ///
+    /// Each turn of the loop takes everything that is in the mailbox, and only then do the topics speak. So what was
+    /// found together is one event, and the more there is to do, the more is found together.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut effects = Vec::new();
-        let mut messages = Vec::with_capacity(BATCH_MAX);
+        let mut messages = Vec::with_capacity(MESSAGES_KEPT);
+        let turn_max = inbox.max_capacity();
         loop {
             let deadline = self.rosters.next_deadline();
             let wakes = deadline.map(|it| self.clock.instant(it));
-            tokio::select! {
-                received = inbox.recv_many(&mut messages, BATCH_MAX) => {
-                    if received == 0 {
-                        return;
-                    }
-                    for message in messages.drain(..) {
-                        self.take(message, &mut effects);
-                        self.perform(&mut effects);
-                    }
-                }
-                () = sleep_until(wakes) => {}
+            let found = tokio::select! {
+                received = inbox.recv_many(&mut messages, turn_max) => match received {
+                    0 => return,
+                    received => received,
+                },
+                () = sleep_until(wakes) => 0,
+            };
+            self.now = self.clock.now();
+            for message in messages.drain(..) {
+                self.take(message, &mut effects);
+                self.perform(&mut effects);
             }
+            messages.shrink_to(MESSAGES_KEPT);
             for request in std::mem::take(&mut self.unsent) {
                 self.ask(request);
             }
-            self.rosters.expire(self.clock.now(), &mut effects);
+            // A message that was found alone did not have to wait.
+            let waiting = found.saturating_sub(1) + self.backlog.woken();
+            self.rosters.note_backlog(waiting);
+            self.rosters.expire(self.now, &mut effects);
             self.perform(&mut effects);
         }
     }
 
     fn take(&mut self, message: Message, effects: &mut Vec<Effect<ReplyTo>>) {
-        let now = self.clock.now();
+        let now = self.now;
         match message {
             Message::Happened(input) => self.rosters.handle(now, input, effects),
             Message::Stored(topic, reply) => {
                 let input = Input::Heard { topic, reply };
                 self.rosters.handle(now, input, effects);
+            }
+            Message::Announced(announced) => {
+                for (topic, reply) in announced {
+                    let input = Input::Heard { topic, reply };
+                    self.rosters.handle(now, input, effects);
+                }
             }
             Message::News(news) => self.rosters.hear_news(now, news, effects),
             Message::Watch(watch) => {
@@ -210,13 +233,13 @@ impl RosterShard {
                     limit,
                     reply,
                 };
-                self.look(now, topic, looker, effects);
+                self.look(topic, looker, effects);
             }
             Message::Typing { topic, reply } => {
-                self.look(now, topic, Looker::Typing(reply), effects);
+                self.look(topic, Looker::Typing(reply), effects);
             }
             Message::TellAtOnce(done) => {
-                self.rosters.tell_at_once(self.clock.now(), effects);
+                self.rosters.tell_at_once(now, effects);
                 let _ = done.send(());
             }
             Message::Count(reply) => {
@@ -235,19 +258,14 @@ impl RosterShard {
     }
 
     /// Answers at once if this node is alone; otherwise when the state of the topic on other nodes is known.
-    fn look(
-        &mut self,
-        now: Timestamp,
-        topic: Topic,
-        looker: Looker,
-        effects: &mut Vec<Effect<ReplyTo>>,
-    ) {
+    fn look(&mut self, topic: Topic, looker: Looker, effects: &mut Vec<Effect<ReplyTo>>) {
         if self.link.is_none() {
             return self.show(&topic, looker);
         }
         let lookers = self.lookers.entry(topic.clone()).or_default();
         lookers.push(looker);
-        self.rosters.handle(now, Input::Looked { topic }, effects);
+        self.rosters
+            .handle(self.now, Input::Looked { topic }, effects);
     }
 
     fn show(&self, topic: &Topic, looker: Looker) {
@@ -279,7 +297,7 @@ impl RosterShard {
             (Ok(Some(reply)), Subject::Topic(topic)) => {
                 let mut effects = Vec::new();
                 let input = Input::Heard { topic, reply };
-                self.rosters.handle(self.clock.now(), input, &mut effects);
+                self.rosters.handle(self.now, input, &mut effects);
                 self.perform(&mut effects);
             }
             (Ok(Some(_)), Subject::User(_)) => {}

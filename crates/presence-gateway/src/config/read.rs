@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use hyper::http::uri::Scheme;
-use presence_core::{ByteRate, Limits, Timing};
+use presence_core::{ByteRate, Limits, Tick, Timing};
 use presence_mongo::Settings as MongoSettings;
 use presence_redis::{Parts, Settings as RedisSettings};
 
@@ -22,7 +22,9 @@ pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
     let ttl = it.take_span("timing.presence_ttl", seconds)?;
     let typing = it.take_span("timing.typing_ttl", seconds)?;
     let grace = it.take_span("timing.grace", seconds)?;
-    Timing::new(heartbeat, ttl, typing, grace).map_err(|error| ConfigError::Relation {
+    let tick = it.take("timing.tick", tick)?;
+    let timing = Timing::new(heartbeat, ttl, typing, grace);
+    let timing = timing.map_err(|error| ConfigError::Relation {
         what: error.to_string(),
         origins: [
             "timing.heartbeat_interval",
@@ -31,7 +33,20 @@ pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
         ]
         .map(|key| it.origin(key))
         .into(),
-    })
+    })?;
+    Ok(timing.with_tick(tick))
+}
+
+/// Reads a tick: `auto`, or a time from 1 ms to the tick of the biggest rooms.
+fn tick(text: &str) -> Result<Tick, String> {
+    if text == "auto" {
+        return Ok(Tick::Auto);
+    }
+    let range = Duration::from_millis(1)..=Timing::TICK_MAX;
+    let tick = span(text, Unit::Millis).ok();
+    let tick = tick.filter(|it| range.contains(it));
+    let tick = tick.ok_or("`auto`, or a time from 1ms to 1s would do")?;
+    Ok(Tick::Fixed(tick))
 }
 
 /// The longest time for which the data of an unseen user can be kept, in days: a hundred years.

@@ -71,6 +71,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("timing.presence_ttl", "PRESENCE_TTL", "60s"),
     setting("timing.typing_ttl", "TYPING_TTL", "5s"),
     setting("timing.grace", "PRESENCE_GRACE", "10s"),
+    setting("timing.tick", "PRESENCE_TICK", "auto"),
     secret(setting("jwt.secret", "PRESENCE_JWT_SECRET", "")),
     setting("jwt.secret_file", "PRESENCE_JWT_SECRET_FILE", ""),
     setting("jwt.keys", "PRESENCE_JWT_KEYS", ""),

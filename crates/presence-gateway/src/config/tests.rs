@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use presence_core::Tick;
 use tempfile::TempDir;
 
 use super::*;
@@ -175,6 +176,29 @@ fn what_is_misspelt_is_found_and_the_right_name_is_told() {
         &[("PRESENCE_JWT_ISUER", "x")],
         "there is no setting PRESENCE_JWT_ISUER (in the environment); is PRESENCE_JWT_ISSUER meant?",
     );
+}
+
+#[test]
+fn the_tick_is_automatic_unless_a_time_is_given() {
+    let tick = |text: &str| {
+        let config = load("", &[("PRESENCE_TICK", text)], &[]).unwrap();
+        config.timing.tick()
+    };
+    let fixed = |millis| Tick::Fixed(Duration::from_millis(millis));
+    assert_eq!(load("", &[], &[]).unwrap().timing.tick(), Tick::Auto);
+    assert_eq!(tick("auto"), Tick::Auto);
+    assert_eq!(tick("50"), fixed(50));
+    assert_eq!(tick("1ms"), fixed(1));
+    assert_eq!(tick("1s"), fixed(1000));
+    let file = load("[timing]\ntick = 20", &[], &[]).unwrap();
+    assert_eq!(file.timing.tick(), fixed(20));
+    for bad in ["0", "1001ms", "2.5ms", "fast"] {
+        refused(
+            "",
+            &[("PRESENCE_TICK", bad)],
+            "PRESENCE_TICK): `auto`, or a time from 1ms to 1s would do",
+        );
+    }
 }
 
 #[test]

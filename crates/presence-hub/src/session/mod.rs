@@ -316,7 +316,7 @@ impl Session {
     }
 }
 
-/// The time after which a full mailbox has room again: one tick.
+/// The time after which a full mailbox has room again.
 pub(crate) const BUSY: Busy = Busy {
     retry_after: Duration::from_millis(50),
 };

@@ -6,7 +6,7 @@ import { Place } from './place.js';
 import { done, nothing, refused } from './promises.js';
 import { Stays } from './stays.js';
 
-const CURSOR_MS = 40; // 25 a second: the gateway's tick is 50 ms
+const CURSOR_MS = 40; // 25 a second, which looks smooth
 
 /** A place people are in, and who is in it. */
 export class Channel {
