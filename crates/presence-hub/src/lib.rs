@@ -15,6 +15,7 @@
 mod backlog;
 mod clock;
 mod counters;
+mod grain;
 mod guarded;
 mod hooks;
 mod hub;
