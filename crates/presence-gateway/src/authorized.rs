@@ -10,7 +10,7 @@ use presence_core::{
     ChannelId, Clock, DeviceId, Pointer, PublicView, Reason, Refusal, Selection, Topic, UserId,
     Watching,
 };
-use presence_hub::{Busy, Delivery, Entry, Reference, Session};
+use presence_hub::{Budget, Busy, Delivery, Entry, Reference, Session};
 use presence_protocol::ErrorCode;
 use tokio::time::timeout;
 
@@ -190,6 +190,14 @@ impl Authorized {
         let (user, now) = (self.session.user(), self.app.now());
         let key = &self.app.resume;
         key.mint(session, epoch, user, &self.device, now)
+    }
+
+    /// Pays for whole states out of `budget`, the one of its connection. If that has none yet, this one becomes it.
+    pub(crate) fn draw_from(&mut self, budget: &mut Option<Budget>) {
+        match budget {
+            Some(budget) => self.session.draw_from(budget.clone()),
+            None => *budget = Some(self.session.budget().clone()),
+        }
     }
 
     /// Waits for the next delivery of the hub. Cancelling it loses nothing.
