@@ -432,7 +432,8 @@ impl Authorized {
 
     /// Replaces its token by a fresh one of the same user.
     pub(crate) fn authenticate(&mut self, token: &str) -> Result<(), Refused> {
-        let renewed = self.app.gate.renew(&self.identity, token, self.app.now());
+        let (gate, now) = (&self.app.gate, self.app.now());
+        let renewed = gate.renew(&self.identity, &self.device, token, now);
         let renewed = renewed.map_err(|why| Refused {
             field: Some("token".to_owned()),
             ..Refused::from(why)
@@ -493,8 +494,13 @@ impl Authorized {
             ..
         } = self;
         let joined = session.joined();
+        // Whoever joins and watches asks for both, so who may not watch any more is told to be out, and is.
+        let unseen = |channel: &ChannelId| {
+            let topic = Topic::Channel(channel.clone());
+            session.watches_topic(&topic) && identity.may_watch_channel(channel).is_err()
+        };
         let left: Vec<ChannelId> = joined
-            .filter(|channel| identity.may_join(channel).is_err())
+            .filter(|channel| identity.may_join(channel).is_err() || unseen(channel))
             .cloned()
             .collect();
         for channel in left {
