@@ -74,9 +74,9 @@ pub enum Event {
         clock: Clock,
         /// Everyone in the topic, ordered by when they joined.
         people: Vec<Arc<Person>>,
-        /// The users who are typing, at most [`Limits::typing_max`](crate::Limits::typing_max).
+        /// Everyone who is typing. They are as few as the people of a room that is listed.
         typing: Vec<UserId>,
-        /// The cursors in the channel, at most [`Limits::cursors_max`](crate::Limits::cursors_max).
+        /// All cursors in the channel. They are as few as the sessions of a room that is listed.
         cursors: Vec<Cursor>,
     },
     /// The watcher is up to date: it had this version, or has just been sent the changes that it missed. Typing and
@@ -86,9 +86,9 @@ pub enum Event {
         topic: Topic,
         /// The version that the watcher has now.
         clock: Clock,
-        /// The users who are typing, at most [`Limits::typing_max`](crate::Limits::typing_max).
+        /// Everyone who is typing. They are as few as the people of a room that is listed.
         typing: Vec<UserId>,
-        /// The cursors in the channel, at most [`Limits::cursors_max`](crate::Limits::cursors_max).
+        /// All cursors in the channel. They are as few as the sessions of a room that is listed.
         cursors: Vec<Cursor>,
     },
     /// Nobody was there, and somebody has come: versions are counted from the start, and the changes that say who follow.

@@ -15,6 +15,7 @@
 mod backlog;
 mod clock;
 mod counters;
+mod grain;
 mod guarded;
 mod hooks;
 mod hub;
@@ -40,7 +41,7 @@ pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, Settings};
 pub use roster_shard::Occupied;
 pub use send_queue::Ended;
-pub use session::{Busy, Delivery, Reference, Session};
+pub use session::{Budget, Busy, Delivery, Reference, Session};
 pub use shared_event::{DIALECTS_MAX, SharedEvent};
 
 /// The examples of `README.md`, compiled with the doc tests.

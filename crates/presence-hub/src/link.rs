@@ -1,7 +1,7 @@
 //! The way from the shards to the shared store and back. Requests are sent in batches, a partition of the store never waits
 //! for another partition, and replies go to the shard that they are for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,9 +14,11 @@ use presence_core::cluster::{Ephemeral, News, Peek, Reply, Request, Subject, Wri
 use presence_core::ports::{Notice, Row, StoreError, Topics};
 use presence_core::{Timestamp, Topic, UserId};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::clock::WallClock;
 use crate::counters::Counters;
+use crate::grain::due;
 use crate::pulse::Pulse;
 use crate::shards::Shards;
 use crate::{people, roster_shard};
@@ -295,7 +297,28 @@ impl Announced {
     }
 }
 
-type Finished = (u16, Kind, Vec<(Subject, Reply)>);
+type Replies = Vec<(Subject, Reply)>;
+
+/// A batch that is done.
+struct Finished {
+    partition: u16,
+    kind: Kind,
+    replies: Replies,
+    /// Replies to peeks, and when they are due.
+    held: Option<(Instant, Replies)>,
+}
+
+impl Finished {
+    fn of(partition: u16, kind: Kind, replies: Replies) -> Self {
+        Finished {
+            partition,
+            kind,
+            replies,
+            held: None,
+        }
+    }
+}
+
 type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + Send>>>;
 
 #[derive(Clone, Copy, Debug)]
@@ -304,6 +327,8 @@ enum Kind {
     Fences,
     Doors,
     Ephemerals,
+    /// Replies to peeks, which were held back.
+    Peeks,
 }
 
 /// What waits for one partition of the store. One batch of each kind is under way.
@@ -376,7 +401,10 @@ impl<T: Topics> StoreWorker<T> {
                         self.start(partition).await;
                     }
                 }
-                Some((partition, kind, replies)) = self.in_flight.next() => {
+                Some(Finished { partition, kind, replies, held }) = self.in_flight.next() => {
+                    if let Some((until, replies)) = held {
+                        self.in_flight.push(Box::pin(hold(partition, until, replies)));
+                    }
                     for (subject, reply) in replies {
                         self.router.reply(subject, reply).await;
                     }
@@ -440,7 +468,7 @@ impl<T: Topics> StoreWorker<T> {
             let store = self.store.clone();
             self.in_flight.push(Box::pin(async move {
                 store.send_ephemeral(&ephemerals).await;
-                (partition, Kind::Ephemerals, Vec::new())
+                Finished::of(partition, Kind::Ephemerals, Vec::new())
             }));
         }
         if queue.is_idle() {
@@ -509,6 +537,7 @@ impl RequestQueue {
             Kind::Writes => self.is_writing = false,
             Kind::Doors => self.is_opening = false,
             Kind::Ephemerals => self.is_sending_ephemerals = false,
+            Kind::Peeks => {}
         }
     }
 
@@ -534,7 +563,7 @@ async fn write<T: Topics>(
         let reply = Reply::Written(noted(outcome, &counters));
         (write.subject, reply)
     });
-    (partition, Kind::Writes, replies.collect())
+    Finished::of(partition, Kind::Writes, replies.collect())
 }
 
 async fn fence<T: Topics>(
@@ -554,17 +583,24 @@ async fn fence<T: Topics>(
         let is_done = noted(outcome, &counters).is_some();
         Some((Subject::User(user), fenced(&write.subject, is_done)?))
     });
-    (partition, Kind::Fences, replies.collect())
+    Finished::of(partition, Kind::Fences, replies.collect())
+}
+
+/// Waits until the replies to peeks are due.
+async fn hold(partition: u16, until: Instant, replies: Replies) -> Finished {
+    tokio::time::sleep_until(until).await;
+    Finished::of(partition, Kind::Peeks, replies)
 }
 
 /// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A peek is apart from
-/// that: somebody waits for each.
+/// that: somebody waits for each, and its reply is held back.
 async fn open<T: Topics>(
     partition: u16,
     store: Arc<T>,
     doors: Vec<Request>,
     counters: Arc<Counters>,
 ) -> Finished {
+    let begun = Instant::now();
     let mut closing = Vec::new();
     let mut opening: Vec<(Subject, u32)> = Vec::new();
     let mut reading: Vec<(Subject, u32)> = Vec::new();
@@ -596,6 +632,8 @@ async fn open<T: Topics>(
             | Request::Ephemeral(..) => {}
         }
     }
+    let peeks = peeking.iter().map(|(it, ask, _)| (it.clone(), *ask));
+    let peeks: HashSet<(Subject, u32)> = peeks.collect();
     for (subject, ask, peek) in peeking {
         match peek {
             Peek::Read => reading.push((subject, ask)),
@@ -607,7 +645,7 @@ async fn open<T: Topics>(
     if !closing.is_empty() {
         store.unfollow(&closing).await;
     }
-    let mut replies = Vec::new();
+    let mut replies: Replies = Vec::new();
     if !opening.is_empty() {
         let subjects: Vec<Subject> = opening.iter().map(|(subject, _)| subject.clone()).collect();
         let followed = store.follow(&subjects).await;
@@ -633,7 +671,15 @@ async fn open<T: Topics>(
             replies.push((subject, Reply::Read { ask, snapshot }));
         }
     }
-    (partition, Kind::Doors, replies)
+    let is_peek = |(subject, reply): &(Subject, Reply)| match reply {
+        Reply::Read { ask, .. } if !peeks.is_empty() => peeks.contains(&(subject.clone(), *ask)),
+        _ => false,
+    };
+    let (held, replies) = replies.into_iter().partition(is_peek);
+    Finished {
+        held: (!peeks.is_empty()).then(|| (due(begun, Instant::now()), held)),
+        ..Finished::of(partition, Kind::Doors, replies)
+    }
 }
 
 fn noted<V>(outcome: Result<V, StoreError>, counters: &Counters) -> Option<V> {

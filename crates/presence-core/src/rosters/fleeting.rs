@@ -127,14 +127,14 @@ impl Fleeting {
         }
     }
 
-    /// The users who were typing when that was last told, at most `max`. What is told next applies to this list.
-    pub(super) fn typing_as_told(&self, max: usize) -> Vec<UserId> {
+    /// The users who were typing when that was last told. What is told next applies to this list.
+    pub(super) fn typing_as_told(&self) -> Vec<UserId> {
         let changed = &self.typing_told;
         let unchanged = self.typing.keys().filter(|it| !changed.contains_key(*it));
         let stopping = changed.iter().filter(|(_, was_typing)| **was_typing);
         let mut typing: Vec<_> = unchanged.chain(stopping.map(|(user, _)| user)).collect();
         typing.sort_unstable();
-        typing.into_iter().take(max).cloned().collect()
+        typing.into_iter().cloned().collect()
     }
 
     /// The users who are typing, at most `max`.
@@ -142,11 +142,12 @@ impl Fleeting {
         self.typing.keys().take(max).cloned().collect()
     }
 
-    pub(super) fn cursors(&self, max: usize) -> Vec<Cursor> {
+    /// All cursors.
+    pub(super) fn cursors(&self) -> Vec<Cursor> {
         let mut cursors: Vec<&Cursor> = self.cursors.values().collect();
         // In the order of what is shown of them, like those that move.
         cursors.sort_unstable_by_key(|it| it.alias);
-        cursors.into_iter().take(max).cloned().collect()
+        cursors.into_iter().cloned().collect()
     }
 
     /// Changes the cursor of `session`, and returns it as it is now.

@@ -231,7 +231,8 @@ impl TopicState {
         if self.is_big || watching == Watching::Summary {
             tell(Arc::new(self.summary(topic, limits)));
             // A summary does not say who is typing, and whoever lost track may think that somebody still is.
-            let typing = self.fleeting.typing_as_told(limits.typing_max);
+            let mut typing = self.fleeting.typing_as_told();
+            typing.truncate(limits.typing_max);
             if !typing.is_empty() || have.is_some() {
                 tell(Arc::new(Event::Typing {
                     topic: topic.clone(),
@@ -250,11 +251,11 @@ impl TopicState {
                 tell(Arc::new(Event::Unchanged {
                     topic: topic.clone(),
                     clock: self.clock,
-                    typing: self.fleeting.typing_as_told(limits.typing_max),
-                    cursors: self.fleeting.cursors(limits.cursors_max),
+                    typing: self.fleeting.typing_as_told(),
+                    cursors: self.fleeting.cursors(),
                 }));
             }
-            None => tell(self.snapshot(topic, limits)),
+            None => tell(self.snapshot(topic)),
         }
     }
 
@@ -270,7 +271,7 @@ impl TopicState {
     }
 
     /// Everyone as they were last told, so that the next event applies to it.
-    fn snapshot(&mut self, topic: &Topic, limits: &Limits) -> Arc<Event> {
+    fn snapshot(&mut self, topic: &Topic) -> Arc<Event> {
         if let Some(snapshot) = &self.snapshot {
             return snapshot.clone();
         }
@@ -289,8 +290,9 @@ impl TopicState {
             topic: topic.clone(),
             clock: self.clock,
             people,
-            typing: self.fleeting.typing_as_told(limits.typing_max),
-            cursors: self.fleeting.cursors(limits.cursors_max),
+            // Of everyone, as the people are: who keeps the list by changes could not make up for those left out.
+            typing: self.fleeting.typing_as_told(),
+            cursors: self.fleeting.cursors(),
         });
         self.snapshot = Some(snapshot.clone());
         snapshot
@@ -511,7 +513,7 @@ impl TopicState {
                 out.push(Effect::Tell {
                     topic: topic.clone(),
                     to: everyone(),
-                    event: self.snapshot(topic, limits),
+                    event: self.snapshot(topic),
                 });
             }
             return;

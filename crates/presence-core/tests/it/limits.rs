@@ -111,7 +111,7 @@ given 2 typing_max
 1s150ms .
      > room:1 typing: (-a -b)
      zoe watches room:1
-     > zoe: room:1 [a online, b online, c online, d online, e online] typing: c d
+     > zoe: room:1 [a online, b online, c online, d online, e online] typing: c d e
 1s200ms .
      > room:1 typing: (-c -d)
 1s250ms .
@@ -137,7 +137,7 @@ given 1 cursors_max
      a/web points in room:1 1,1
      b/web points in room:1 2,2
  1s  eve watches room:1
-     > eve: room:1 [a online, b online] typing: a, a/web at 1,1
+     > eve: room:1 [a online, b online] typing: a b, a/web at 1,1, b/web at 2,2
      a/web departs room:1
      > room:1 -a left
      > room:1 typing: b (-a)

@@ -294,6 +294,9 @@ pub enum IdentityError {
     /// The token is to replace a token of another user.
     #[error("the token is of another user")]
     OtherUser,
+    /// The token is bound to another device than that of the session that it is to renew.
+    #[error("the token is of another device")]
+    OtherDevice,
 }
 
 fn one_of(algorithms: &[Algorithm]) -> String {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::StatusCode;
 use presence_core::{Event, Timestamp, Topic, UserId};
-use presence_hub::{Delivery, SharedEvent};
+use presence_hub::{Budget, Delivery, SharedEvent};
 use presence_protocol::ErrorCode;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -69,6 +69,8 @@ pub(crate) struct Pusher {
     subscriptions: Subscriptions,
     watchlist: Option<Box<Watchlist>>,
     buckets: Buckets,
+    /// What its sessions may spend on whole states: unsubscribing ends a session, and the next one goes on with this.
+    budget: Option<Budget>,
 }
 
 impl Dialect for Pusher {
@@ -199,6 +201,7 @@ impl Pusher {
             subscriptions: Subscriptions::default(),
             watchlist: None,
             buckets: Buckets::full(),
+            budget: None,
         }
     }
 

@@ -220,7 +220,8 @@ impl Pusher {
             let message = format!("a connection may be at most {SESSIONS_MAX} users");
             return Err(Refused::new(ErrorCode::TooMany, message));
         }
-        let authorized = Authorized::enter_like(self.app.clone(), identity(), first).await?;
+        let mut authorized = Authorized::enter_like(self.app.clone(), identity(), first).await?;
+        authorized.draw_from(&mut self.budget);
         // One is what most have: not four, as a vector would make room for.
         self.sessions.reserve_exact(1);
         self.sessions.push(authorized);

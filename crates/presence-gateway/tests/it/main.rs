@@ -23,6 +23,7 @@ mod keys;
 mod neighbours;
 mod observing;
 mod process;
+mod renewing;
 mod requests;
 mod restarting;
 mod resuming;

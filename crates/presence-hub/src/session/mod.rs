@@ -15,7 +15,7 @@ use presence_core::{ChannelId, Meta, Reason, Refusal, SessionId, Topic, UserId};
 use tokio::time::sleep;
 
 use self::catching_up::Owed;
-pub(crate) use self::later::Budget;
+pub use self::later::Budget;
 use self::later::Later;
 use self::watched::Topics;
 pub(crate) use self::watched::Watched;
