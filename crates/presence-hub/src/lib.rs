@@ -16,6 +16,7 @@ mod backlog;
 mod clock;
 mod counters;
 mod guarded;
+mod histogram;
 mod hooks;
 mod hub;
 mod lease;
@@ -35,7 +36,8 @@ mod sweeper;
 mod tasks;
 
 pub use clock::WallClock;
-pub use counters::{Counters, Counts};
+pub use counters::{Counters, Counts, Measured};
+pub use histogram::{Buckets, Histogram};
 pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, Settings};
 pub use roster_shard::Occupied;
