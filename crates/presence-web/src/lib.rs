@@ -19,6 +19,11 @@ pub fn asset(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|it| it.path == path)
 }
 
+/// The paths of all files that are served.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    ASSETS.iter().map(|it| it.path)
+}
+
 macro_rules! assets {
     ($($path:literal = $file:literal as $kind:expr,)+) => {
         &[$(Asset { path: $path, kind: $kind, bytes: include_bytes!(concat!("../", $file)) },)+]

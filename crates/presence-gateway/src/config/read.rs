@@ -14,7 +14,7 @@ use presence_redis::{Parts, Settings as RedisSettings};
 use super::error::ConfigError;
 use super::layers::Layers;
 use super::parse::{self, Unit, span};
-use super::{DataDir, JwksUrl, Jwt, Rates, Secret, SocketLimits};
+use super::{DataDir, JournalSettings, JwksUrl, Jwt, Rates, Secret, SocketLimits};
 use crate::identity::{Patterns, SECRET_BYTES_MIN, weak_secret};
 
 pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
@@ -274,6 +274,17 @@ pub(super) fn socket_limits(it: &mut Layers) -> Result<SocketLimits, ConfigError
                 parse::count(text, 0..=10_000_000)
             })
             .map(|max| (max > 0).then_some(max))?,
+    })
+}
+
+/// Reads how much is logged of connections.
+pub(super) fn journal(it: &mut Layers) -> Result<JournalSettings, ConfigError> {
+    Ok(JournalSettings {
+        level: it.take("log.connections", str::parse)?,
+        per_second: it.take("log.connections_per_second", |text| {
+            parse::count(text, 1..=100_000).map(|it| it as u32)
+        })?,
+        user_ids: it.take("log.user_ids", str::parse)?,
     })
 }
 

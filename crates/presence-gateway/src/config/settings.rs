@@ -154,6 +154,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("webhook.format", "PRESENCE_WEBHOOK_FORMAT", "presence"),
     flagged(setting("log.filter", "PRESENCE_LOG", "info"), "--log"),
     setting("log.format", "PRESENCE_LOG_FORMAT", "auto"),
+    setting("log.connections", "PRESENCE_LOG_CONNECTIONS", "info"),
+    setting(
+        "log.connections_per_second",
+        "PRESENCE_LOG_CONNECTIONS_PER_SECOND",
+        "50",
+    ),
+    setting("log.user_ids", "PRESENCE_LOG_USER_IDS", "plain"),
 ];
 
 /// The environment variable that names the configuration file, and so cannot stand in it.
