@@ -3,42 +3,49 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-use xtask::run::{cargo, run};
-use xtask::tools;
-use xtask::workspace::Workspace;
+use clap::Args;
+
+use crate::run::cargo;
+use crate::tools;
+use crate::workspace::Workspace;
 
 /// The fuzz targets, a workspace of their own. Relative to the root.
 const FOLDER: &str = "crates/presence-gateway/fuzz";
 
-/// How long each target runs if nobody says.
-const SECONDS: u64 = 60;
-
 /// The longest input that is tried: what a frame or a body may have, and a little more.
 const BYTES_MAX: u64 = 70_000;
 
-/// Runs the targets that `args` name, or all, one after the other. What is found is below `artifacts` in the folder; copied
+/// What to run.
+#[derive(Args)]
+pub(crate) struct Wanted {
+    /// Which decoders; all if none is named
+    targets: Vec<String>,
+    /// How long each target runs, in seconds
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+}
+
+/// Runs the targets that are `wanted` one after the other. What is found is below `artifacts` in the folder; copied
 /// to `seeds`, it is read once more by every run of the tests.
 ///
 /// # Errors
 ///
 /// A target crashed, or something is missing or unknown.
-pub(crate) fn fuzz(workspace: &Workspace, args: &[String]) -> Result<()> {
+pub(crate) fn fuzz(workspace: &Workspace, wanted: &Wanted) -> Result<()> {
     let all = targets(workspace)?;
-    let (chosen, seconds) = chosen(args, &all)?;
+    let chosen = chosen(&wanted.targets, &all)?;
     tools::cargo_fuzz(workspace)?;
     for target in chosen {
         let corpus = workspace.root.join(FOLDER).join("corpus").join(target);
         fs::create_dir_all(&corpus)
             .with_context(|| format!("cannot create {}", corpus.display()))?;
         // Coverage is counted by a stable compiler, too; sanitizers would need another one, and there is no unsafe code.
-        let mut command = cargo(workspace, "fuzz run --sanitizer none --fuzz-dir");
-        command.args([FOLDER, target]);
-        command.arg(corpus);
-        command.arg(workspace.root.join(FOLDER).join("seeds").join(target));
-        command.arg("--");
-        command.arg(format!("-max_total_time={seconds}"));
-        command.arg(format!("-max_len={BYTES_MAX}"));
-        run(&mut command)?;
+        let command = cargo(workspace, "fuzz run --sanitizer none --fuzz-dir");
+        let command = command.args([FOLDER, target]).arg(corpus);
+        let command = command.arg(workspace.root.join(FOLDER).join("seeds").join(target));
+        let time = format!("-max_total_time={}", wanted.seconds);
+        let length = format!("-max_len={BYTES_MAX}");
+        command.args(["--", &time, &length]).run()?;
     }
     Ok(())
 }
@@ -58,24 +65,13 @@ fn targets(workspace: &Workspace) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Which targets are asked for, and for how many seconds each.
-fn chosen<'a>(args: &'a [String], all: &'a [String]) -> Result<(Vec<&'a str>, u64)> {
-    let (mut chosen, mut seconds) = (Vec::new(), SECONDS);
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--seconds" => match args.next().map(|number| number.parse()) {
-                Some(Ok(number)) if number > 0 => seconds = number,
-                _ => bail!("--seconds needs a whole number"),
-            },
-            name if all.iter().any(|it| it == name) => chosen.push(name),
-            other => bail!("no target `{other}`; there are {}", all.join(", ")),
-        }
+/// Those of `all` that are named, or all.
+fn chosen<'a>(named: &'a [String], all: &'a [String]) -> Result<Vec<&'a str>> {
+    if let Some(name) = named.iter().find(|name| !all.contains(name)) {
+        bail!("no target `{name}`; there are {}", all.join(", "));
     }
-    if chosen.is_empty() {
-        chosen = all.iter().map(String::as_str).collect();
-    }
-    Ok((chosen, seconds))
+    let chosen = if named.is_empty() { all } else { named };
+    Ok(chosen.iter().map(String::as_str).collect())
 }
 
 #[cfg(test)]
@@ -83,23 +79,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_targets_run_for_a_minute_unless_something_else_is_said() {
+    fn all_targets_run_unless_some_are_named() {
         let all = ["cable", "token"].map(str::to_owned);
-        let said = |args: &[&str]| {
-            let args: Vec<String> = args.iter().map(|&it| it.to_owned()).collect();
-            let found = chosen(&args, &all).map(|(names, seconds)| format!("{names:?} {seconds}"));
-            found.map_err(|why| why.to_string())
-        };
-        assert_eq!(said(&[]).unwrap(), r#"["cable", "token"] 60"#);
-        assert_eq!(
-            said(&["token", "--seconds", "5"]).unwrap(),
-            r#"["token"] 5"#
-        );
-        assert!(
-            said(&["tokens"])
-                .unwrap_err()
-                .contains("no target `tokens`")
-        );
-        assert!(said(&["--seconds", "0"]).is_err());
+        assert_eq!(chosen(&[], &all).unwrap(), ["cable", "token"]);
+        assert_eq!(chosen(&["token".to_owned()], &all).unwrap(), ["token"]);
+        let error = chosen(&["tokens".to_owned()], &all).unwrap_err();
+        assert!(error.to_string().contains("no target `tokens`"), "{error}");
     }
 }

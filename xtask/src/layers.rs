@@ -1,6 +1,6 @@
 //! Which crate of the workspace may depend on which: arrows point down only.
 
-use xtask::workspace::Package;
+use crate::workspace::Package;
 
 /// What one crate may use of the others.
 struct Layer {
@@ -21,17 +21,17 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "presence-embedded",
         uses: &[CORE],
-        tests_use: &[],
+        tests_use: &[TESTKIT],
     },
     Layer {
         name: "presence-redis",
         uses: &[CORE],
-        tests_use: &["presence-embedded", "xtask"],
+        tests_use: &[TESTKIT],
     },
     Layer {
         name: "presence-mongo",
         uses: &[CORE],
-        tests_use: &["presence-embedded", "xtask"],
+        tests_use: &[TESTKIT],
     },
     Layer {
         name: "presence-hub",
@@ -39,8 +39,13 @@ const LAYERS: &[Layer] = &[
         tests_use: &["presence-embedded"],
     },
     Layer {
-        name: "presence-client",
+        name: "presence-protocol",
         uses: &[],
+        tests_use: &[],
+    },
+    Layer {
+        name: "presence-client",
+        uses: &["presence-protocol"],
         tests_use: &[],
     },
     Layer {
@@ -56,20 +61,43 @@ const LAYERS: &[Layer] = &[
             "presence-redis",
             "presence-mongo",
             "presence-hub",
-            "presence-client",
+            "presence-protocol",
             "presence-web",
         ],
-        tests_use: &["xtask"],
+        tests_use: &["presence-client", TESTKIT],
+    },
+    Layer {
+        name: TESTKIT,
+        uses: &[CORE],
+        tests_use: &["presence-embedded"],
+    },
+    Layer {
+        name: "presence-checks",
+        uses: &[TESTKIT],
+        tests_use: &[],
+    },
+    Layer {
+        name: "presence-load",
+        uses: &["presence-client", TESTKIT],
+        tests_use: &[],
+    },
+    Layer {
+        name: "presence-chaos",
+        uses: &["presence-client", TESTKIT],
+        tests_use: &[],
     },
     Layer {
         name: "xtask",
-        uses: &["presence-client"],
+        uses: &[],
         tests_use: &[],
     },
 ];
 
 /// Pure: what it ships depends on nothing but [`DATA`].
 const CORE: &str = "presence-core";
+
+/// Real servers for tests: what is shipped does not know it.
+const TESTKIT: &str = "presence-testkit";
 
 /// Tables that follow a standard, which the core may read: no code to speak of, and no input or output.
 const DATA: &[&str] = &["emojis"];
@@ -115,7 +143,7 @@ fn check_package(package: &Package, packages: &[Package]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use xtask::workspace::Dependency;
+    use crate::workspace::Dependency;
 
     use super::*;
 
@@ -126,8 +154,11 @@ mod tests {
 presence-core     => proptest
 presence-embedded -> presence-core redb
 presence-hub      -> presence-core tokio => presence-embedded
-presence-client   -> serde
-presence-gateway  -> presence-core presence-embedded presence-hub presence-client
+presence-testkit  -> presence-core => presence-embedded
+presence-redis    -> presence-core => presence-testkit
+presence-protocol -> serde
+presence-client   -> presence-protocol
+presence-gateway  -> presence-core presence-embedded presence-hub presence-protocol => presence-client
 xtask             -> anyhow
 ",
             &[],
@@ -169,10 +200,29 @@ presence-hub      -> presence-embedded
         check_arrows(
             "
 presence-client  => presence-gateway
-presence-gateway -> presence-client
+presence-gateway => presence-client
 ",
             &[
                 "the tests of presence-client may not depend on presence-gateway: see xtask/src/layers.rs",
+            ],
+        );
+    }
+
+    #[test]
+    fn only_tests_and_tools_know_the_testkit_and_nobody_knows_xtask() {
+        check_arrows(
+            "
+presence-core    => proptest
+presence-testkit -> presence-core
+presence-mongo   -> presence-core presence-testkit
+presence-redis   -> presence-core => presence-testkit xtask
+presence-chaos   -> presence-testkit
+xtask            -> presence-testkit
+",
+            &[
+                "presence-mongo may not depend on presence-testkit: see xtask/src/layers.rs",
+                "the tests of presence-redis may not depend on xtask: see xtask/src/layers.rs",
+                "xtask may not depend on presence-testkit: see xtask/src/layers.rs",
             ],
         );
     }
@@ -211,10 +261,6 @@ presence-gateway -> presence-client
                 }),
             }
         }
-        Package {
-            name,
-            binaries: Vec::new(),
-            dependencies,
-        }
+        Package { name, dependencies }
     }
 }

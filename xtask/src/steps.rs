@@ -1,16 +1,14 @@
 //! The steps of `cargo xtask test`, in the order they run.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use xtask::mongo::MongoProgram;
-use xtask::run::{cargo, run, run_within};
-use xtask::tools;
-use xtask::workspace::Workspace;
 
-use crate::{chaos, contract, deploy, layers, links, load, web};
+use crate::programs::{self, build_release};
+use crate::run::{cargo, run_within};
+use crate::workspace::Workspace;
+use crate::{layers, links, tools, web};
 
 /// One part of the gate.
 pub(crate) struct Step {
@@ -66,13 +64,13 @@ pub(crate) const STEPS: &[Step] = &[
         name: "deploy",
         about: "what deploys it fits its schemas, the gateway and itself",
         quick: false,
-        run: deploy::check,
+        run: deploy,
     },
     Step {
         name: "contract",
         about: "the HTTP API answers as its OpenAPI document says, whatever it is asked",
         quick: false,
-        run: contract::check,
+        run: contract,
     },
     Step {
         name: "browser",
@@ -133,26 +131,33 @@ const PLAYS_RANDOM: bool = false;
 /// What the `load` step asks of presence-load.
 const LOAD_SMOKE: &[&str] = &["smoke"];
 
+/// Crates whose tests beside the code start servers: `--quick` leaves those tests out.
+const END_TO_END: &[&str] = &[
+    "presence-gateway",
+    "presence-redis",
+    "presence-mongo",
+    "presence-testkit",
+];
+
 /// Browser tests or a small load run that take longer hang.
 const TIME_MAX: Duration = Duration::from_secs(600);
 
 fn fmt(workspace: &Workspace, _: bool) -> Result<()> {
     tools::rustfmt(workspace)?;
-    run(&mut cargo(workspace, "fmt --all --check"))
-        .inspect_err(|_| println!("`cargo fmt --all` formats what can be parsed"))
+    Ok(cargo(workspace, "fmt --all --check")
+        .run()
+        .inspect_err(|_| println!("`cargo fmt --all` formats what can be parsed"))?)
 }
 
 fn lint(workspace: &Workspace, _: bool) -> Result<()> {
     tools::clippy(workspace)?;
-    run(&mut cargo(
-        workspace,
-        "clippy --workspace --all-targets --locked --features xtask/chaos -- -D warnings",
-    ))
+    let clippy = "clippy --workspace --all-targets --locked -- -D warnings";
+    Ok(cargo(workspace, clippy).run()?)
 }
 
 fn docs(workspace: &Workspace, _: bool) -> Result<()> {
-    let mut command = cargo(workspace, "doc --workspace --no-deps --locked");
-    run(command.env("RUSTDOCFLAGS", "-Dwarnings"))
+    let command = cargo(workspace, "doc --workspace --no-deps --locked");
+    Ok(command.env("RUSTDOCFLAGS", "-Dwarnings").run()?)
 }
 
 fn deps(workspace: &Workspace, _: bool) -> Result<()> {
@@ -171,42 +176,48 @@ fn deps(workspace: &Workspace, _: bool) -> Result<()> {
 fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
     if !quick {
         // The tests of presence-redis and presence-mongo start servers of their own.
-        tools::redis()?;
-        println!("MongoDB: {}", MongoProgram::find()?.about);
+        programs::find(workspace, "redis")?;
+        programs::find(workspace, "mongo")?;
     }
     if tools::has_nextest(workspace) {
         let mut command = cargo(
             workspace,
-            "nextest run --workspace --locked --features xtask/chaos --no-fail-fast --status-level slow",
+            "nextest run --workspace --locked --no-fail-fast --status-level slow",
         );
         if quick {
             // A filter and not `--package`, which would resolve features anew and compile twice.
-            let end_to_end = "kind(test) & (package(presence-gateway) + package(presence-redis) + package(presence-mongo) + package(xtask))";
-            command.args(["-E", &format!("not ({end_to_end})")]);
+            let end_to_end: Vec<_> = END_TO_END
+                .iter()
+                .map(|it| format!("package({it})"))
+                .collect();
+            let filter = format!("not (kind(test) & ({}))", end_to_end.join(" + "));
+            command = command.args(["-E", &filter]);
         }
-        run(&mut command)?;
+        command.run()?;
     } else if quick {
-        run(&mut cargo(
-            workspace,
-            "test --workspace --exclude presence-gateway --exclude presence-redis --exclude presence-mongo --exclude xtask --locked --no-fail-fast --tests",
-        ))?;
-        run(&mut cargo(
-            workspace,
-            "test --package presence-gateway --package presence-redis --package presence-mongo --package xtask --locked --no-fail-fast --lib --bins",
-        ))?;
+        let all = "test --workspace --locked --no-fail-fast --tests";
+        let but = END_TO_END.iter().flat_map(|it| ["--exclude", it]);
+        cargo(workspace, all).args(but).run()?;
+        let units = "test --locked --no-fail-fast --lib --bins";
+        let of = END_TO_END.iter().flat_map(|it| ["--package", it]);
+        cargo(workspace, units).args(of).run()?;
     } else {
-        run(&mut cargo(
-            workspace,
-            "test --workspace --locked --features xtask/chaos --no-fail-fast --tests",
-        ))?;
+        let all = "test --workspace --locked --no-fail-fast --tests";
+        cargo(workspace, all).run()?;
     }
     if quick {
         return Ok(());
     }
-    run(&mut cargo(
-        workspace,
-        "test --workspace --locked --no-fail-fast --doc",
-    ))
+    let examples = "test --workspace --locked --no-fail-fast --doc";
+    Ok(cargo(workspace, examples).run()?)
+}
+
+fn deploy(workspace: &Workspace, _: bool) -> Result<()> {
+    programs::check(workspace, "deploy")
+}
+
+fn contract(workspace: &Workspace, _: bool) -> Result<()> {
+    programs::check(workspace, "contract")
 }
 
 fn browser(workspace: &Workspace, _: bool) -> Result<()> {
@@ -214,36 +225,31 @@ fn browser(workspace: &Workspace, _: bool) -> Result<()> {
     if !workspace.root.join(script).is_file() {
         bail!("{script} does not exist");
     }
-    let node = tools::node()?;
-    let chromium = tools::chromium()?;
+    let node = tools::node(workspace)?;
+    let chromium = programs::find(workspace, "chromium")?;
     let modules = tools::playwright(workspace)?;
-    load::build_release(workspace)?;
+    build_release(workspace)?;
 
-    let mut command = Command::new(node);
-    command.current_dir(&workspace.root).arg(script);
-    command
-        .arg("--gateway")
-        .arg(workspace.release_binary("presence-gateway"));
-    command.arg("--chromium").arg(chromium);
-    command
+    let command = workspace.shell.cmd(node).arg(script);
+    let command = command.arg("--gateway").arg(programs::gateway(workspace));
+    let command = command.arg("--chromium").arg(chromium);
+    let command = command
         .arg("--playwright")
         .arg(modules.join("playwright-core"));
-    command.arg("--modules").arg(stock_modules(workspace));
+    let command = command.arg("--modules").arg(stock_modules(workspace));
     run_within(command.env("NODE_PATH", modules), TIME_MAX)
 }
 
 fn stock(workspace: &Workspace, _: bool) -> Result<()> {
-    let node = tools::node()?;
+    let node = tools::node(workspace)?;
     // Some of its gateways share one.
-    tools::redis()?;
-    load::build_release(workspace)?;
-    let mut command = Command::new(node);
-    command.current_dir(&workspace.root);
-    command.arg("crates/presence-gateway/tests/stock/run.mjs");
-    command.arg("--gateway");
-    command.arg(workspace.release_binary("presence-gateway"));
-    command.arg("--modules").arg(stock_modules(workspace));
-    run_within(&mut command, TIME_MAX)
+    programs::find(workspace, "redis")?;
+    build_release(workspace)?;
+    let command = workspace.shell.cmd(node);
+    let command = command.arg("crates/presence-gateway/tests/stock/run.mjs");
+    let command = command.arg("--gateway").arg(programs::gateway(workspace));
+    let command = command.arg("--modules").arg(stock_modules(workspace));
+    run_within(command, TIME_MAX)
 }
 
 /// Where the published clients of other servers are installed.
@@ -252,18 +258,17 @@ fn stock_modules(workspace: &Workspace) -> PathBuf {
 }
 
 fn load(workspace: &Workspace, _: bool) -> Result<()> {
-    let args: Vec<String> = LOAD_SMOKE.iter().map(|arg| (*arg).to_owned()).collect();
-    load::load(workspace, &args, TIME_MAX)
+    programs::load(workspace, &owned(LOAD_SMOKE), TIME_MAX)
 }
 
 fn chaos(workspace: &Workspace, _: bool) -> Result<()> {
-    let play = |args: &[&str]| {
-        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        chaos::chaos(workspace, &args, TIME_MAX)
-    };
-    play(CHAOS_SMOKE)?;
+    programs::chaos(workspace, &owned(CHAOS_SMOKE), TIME_MAX)?;
     match PLAYS_RANDOM {
-        true => play(CHAOS_RANDOM),
+        true => programs::chaos(workspace, &owned(CHAOS_RANDOM), TIME_MAX),
         false => Ok(()),
     }
+}
+
+fn owned(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
 }

@@ -4,16 +4,19 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use xtask::workspace::Workspace;
+use clap::Args;
 
 use crate::steps::{STEPS, Step};
+use crate::workspace::Workspace;
 
 /// Which steps to run, and how thoroughly.
-#[derive(Default)]
+#[derive(Args)]
 pub(crate) struct Selection {
-    /// Leave out what is slow.
+    /// Leaves out what is slow, and end-to-end tests: before every commit
+    #[arg(long)]
     pub(crate) quick: bool,
-    /// Names of steps; empty means all.
+    /// One step, and no other; may be repeated
+    #[arg(long, value_name = "STEP")]
     pub(crate) only: Vec<String>,
 }
 

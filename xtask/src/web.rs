@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use xtask::run::{answer, run, run_within};
-use xtask::tools;
-use xtask::workspace::Workspace;
+
+use crate::run::run_within;
+use crate::tools;
+use crate::workspace::Workspace;
 
 /// Where the npm workspace is.
 const FOLDER: &str = "crates/presence-web";
@@ -26,23 +26,20 @@ const TIME_MAX: Duration = Duration::from_secs(300);
 /// Writes what the gateway serves.
 pub(crate) fn bundle(workspace: &Workspace) -> Result<()> {
     let folder = installed(workspace)?;
-    let node = tools::node()?;
-    run(Command::new(node)
-        .current_dir(folder)
-        .arg("tools/bundle.mjs"))
+    let node = tools::node(workspace)?;
+    let _in_folder = workspace.shell.push_dir(folder);
+    Ok(workspace.shell.cmd(node).arg("tools/bundle.mjs").run()?)
 }
 
 /// The step `web`.
 pub(crate) fn check(workspace: &Workspace, _: bool) -> Result<()> {
     let folder = installed(workspace)?;
-    let node = tools::node()?;
-    run(Command::new(&node)
-        .current_dir(&folder)
-        .args(["tools/bundle.mjs", "--check"]))?;
-    let mut command = Command::new(node);
-    command
-        .current_dir(&folder)
-        .args(["--test", "--test-reporter", "spec"]);
+    let node = tools::node(workspace)?;
+    let _in_folder = workspace.shell.push_dir(&folder);
+    let bundle = workspace.shell.cmd(&node);
+    bundle.args(["tools/bundle.mjs", "--check"]).run()?;
+    let command = workspace.shell.cmd(node);
+    let command = command.args(["--test", "--test-reporter", "spec"]);
     run_within(command.args(tests(&folder)?), TIME_MAX)
 }
 
@@ -54,15 +51,11 @@ fn installed(workspace: &Workspace) -> Result<PathBuf> {
     if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
         return Ok(folder);
     }
-    if answer(Command::new("npm").arg("--version")).is_none() {
-        bail!("npm is not on PATH; it comes with Node: https://nodejs.org/en/download");
-    }
-    run(Command::new("npm").current_dir(&folder).args([
-        "ci",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-    ]))?;
+    tools::npm(workspace)?;
+    let _in_folder = workspace.shell.push_dir(&folder);
+    let npm = workspace.shell.cmd("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .run()?;
     fs::write(&stamp, lock)?;
     Ok(folder)
 }

@@ -5,33 +5,34 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use xshell::Shell;
 
 /// This repository, as cargo sees it.
-pub struct Workspace {
+pub(crate) struct Workspace {
+    /// Runs programs at the root.
+    pub(crate) shell: Shell,
     /// The repository's root.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Where builds go; also where the chores leave their files.
-    pub target: PathBuf,
+    pub(crate) target: PathBuf,
     /// The crates.
-    pub packages: Vec<Package>,
+    pub(crate) packages: Vec<Package>,
 }
 
 /// A crate of the workspace.
-pub struct Package {
+pub(crate) struct Package {
     /// What it is called.
-    pub name: String,
-    /// Names of its binaries.
-    pub binaries: Vec<String>,
+    pub(crate) name: String,
     /// What its manifest asks for, optional ones included.
-    pub dependencies: Vec<Dependency>,
+    pub(crate) dependencies: Vec<Dependency>,
 }
 
 /// A direct dependency of a crate.
-pub struct Dependency {
+pub(crate) struct Dependency {
     /// What it is called.
-    pub name: String,
+    pub(crate) name: String,
     /// Only for tests, examples and benches.
-    pub dev: bool,
+    pub(crate) dev: bool,
 }
 
 impl Workspace {
@@ -40,7 +41,7 @@ impl Workspace {
     /// # Errors
     ///
     /// A manifest is wrong, which cargo has told on stderr, or its answer makes no sense.
-    pub fn read() -> Result<Workspace> {
+    pub(crate) fn read() -> Result<Workspace> {
         let output = Command::new(cargo_path())
             .args(["metadata", "--no-deps", "--format-version", "1"])
             .stderr(Stdio::inherit())
@@ -54,44 +55,34 @@ impl Workspace {
             .iter()
             .map(Package::read)
             .collect::<Result<_>>()?;
+        let root = PathBuf::from(text(&metadata, "workspace_root")?);
+        let shell = Shell::new()?;
+        shell.change_dir(&root);
         Ok(Workspace {
-            root: text(&metadata, "workspace_root")?.into(),
+            shell,
+            root,
             target: text(&metadata, "target_directory")?.into(),
             packages,
         })
     }
 
     /// Where a release build leaves the binary `name`.
-    pub fn release_binary(&self, name: &str) -> PathBuf {
+    pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
         self.target
             .join("release")
             .join(name)
             .with_extension(std::env::consts::EXE_EXTENSION)
     }
-
-    /// Whether the crate `package` has a binary `name`.
-    pub fn has_binary(&self, package: &str, name: &str) -> bool {
-        self.packages
-            .iter()
-            .any(|p| p.name == package && p.binaries.iter().any(|binary| binary == name))
-    }
 }
 
 impl Package {
     fn read(package: &Value) -> Result<Package> {
-        let mut binaries = Vec::new();
-        for target in array(package, "targets")? {
-            if array(target, "kind")?.iter().any(|kind| kind == "bin") {
-                binaries.push(text(target, "name")?);
-            }
-        }
         let dependencies = array(package, "dependencies")?
             .iter()
             .map(Dependency::read)
             .collect::<Result<_>>()?;
         Ok(Package {
             name: text(package, "name")?,
-            binaries,
             dependencies,
         })
     }
@@ -108,7 +99,7 @@ impl Dependency {
 }
 
 /// The cargo that started us, so that every command uses one toolchain.
-pub fn cargo_path() -> PathBuf {
+pub(crate) fn cargo_path() -> PathBuf {
     std::env::var_os("CARGO")
         .unwrap_or_else(|| "cargo".into())
         .into()

@@ -155,11 +155,11 @@ fn check_size(json: &str) -> Result<(), MetaError> {
     }
 }
 
-/// Colors that are dark enough for white letters, and different enough from each other, in light and dark themes (WCAG
-/// AA, 4.5:1 on white).
-const PALETTE: [&str; 16] = [
-    "#b91c1c", "#c2410c", "#a16207", "#4d7c0f", "#15803d", "#047857", "#0f766e", "#0e7490",
-    "#0369a1", "#1d4ed8", "#4338ca", "#6d28d9", "#7e22ce", "#a21caf", "#be185d", "#be123c",
+/// Twelve colors that are dark enough for white letters (WCAG AA, 4.5:1) and at least 0.1 apart in OKLab. `colors.js` of the browser
+/// client has the same list: it starts from these and gives people who collide in one room another one.
+const PALETTE: [&str; 12] = [
+    "#c02712", "#8b3917", "#7f6006", "#415c00", "#007f41", "#006864", "#0169a3", "#2850d8",
+    "#713dcf", "#a020a8", "#c10f63", "#63576a",
 ];
 
 /// The color in which `user` is shown unless they chose one. It is the same on every node and in every release.
@@ -217,8 +217,8 @@ mod tests {
         let color = |id| color_of(&UserId::new(id).unwrap());
         assert_eq!(color("ann"), color("ann"));
         assert_eq!(
-            [color("ann"), color("bob"), color("eve")],
-            ["#0369a1", "#15803d", "#047857"]
+            [color("ann"), color("bob"), color("eve"), color("zoe")],
+            ["#c02712", "#c02712", "#8b3917", "#a020a8"]
         );
     }
 

@@ -6,8 +6,6 @@
 //! - [`SessionFiles`] keeps the sessions of a single node, so that the next process of that node can continue them.
 //! - [`TopicMemory`] is the store that nodes share: all that a single node needs, and a whole cluster in a test. A test can
 //!   make it fail.
-//! - [`conformance`] has the contracts of the ports as test suites. Every adapter, and every wrapper of an
-//!   adapter, runs them.
 //!
 //! ```
 //! use presence_core::ports::Profiles;
@@ -53,8 +51,6 @@ mod revocations;
 mod sessions;
 mod time;
 mod topics;
-
-pub mod conformance;
 
 pub use file::{
     CACHE_BYTES_MAX, LOADS_MAX, OpenError, PROFILES_PER_COMMIT, ProfileFile, SAVES_MAX,

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_client::wire::ErrorCode;
 use presence_core::rosters::Page;
 use presence_core::users::{Activity, Connection, Likeness};
 use presence_core::{
@@ -12,6 +11,7 @@ use presence_core::{
     Watching,
 };
 use presence_hub::{Busy, Delivery, Entry, Reference, Session};
+use presence_protocol::ErrorCode;
 use tokio::time::timeout;
 
 use crate::app::App;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use presence_client::wire::ErrorCode;
 use presence_core::Reason;
 use presence_hub::Ended;
+use presence_protocol::ErrorCode;
 
 use crate::request::Refused;
 

@@ -4,7 +4,7 @@
 //! Each function decodes as far as it can without a connection. It may refuse the bytes, but it must not panic, and it must
 //! not need more memory than a small multiple of their length.
 
-use presence_client::wire::Command;
+use presence_protocol::Command;
 
 /// Decodes a JSON frame of the native protocol.
 pub fn native_json(bytes: &[u8]) {

@@ -12,7 +12,7 @@ use hyper::header::{
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use presence_client::wire::ErrorCode;
+use presence_protocol::ErrorCode;
 use serde_json::json;
 
 use crate::app::App;

@@ -10,9 +10,9 @@ mod text;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use presence_client::wire::ErrorCode;
 use presence_core::Timestamp;
 use presence_hub::{Counts, Histogram, Hub};
+use presence_protocol::ErrorCode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

@@ -1,7 +1,7 @@
 //! How often a connection may do each kind of thing, in every dialect.
 
-use presence_client::wire::ErrorCode;
 use presence_core::{Rate, Timestamp, TokenBucket};
+use presence_protocol::ErrorCode;
 
 use crate::config::Rates;
 use crate::request::Refused;

@@ -4,12 +4,12 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_client::wire::{Chosen, ErrorCode, Field, Json, fault_in};
 use presence_core::{
     Edit, Expiry, META_BYTES_MAX, Meta, Payload, PayloadError, Refusal, Shown, StatusChange,
     Timestamp, UserId, checked_emoji, checked_message,
 };
 use presence_hub::Busy;
+use presence_protocol::{Chosen, ErrorCode, Field, Json, fault_in};
 use serde::Deserialize;
 
 use crate::closing::Why;

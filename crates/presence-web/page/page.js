@@ -6,68 +6,91 @@
  *
  * For tests, `data-testid`:
  *   connection          [data-state] connecting, online, reconnecting, closed; its text counts down
- *   notice, reconnect   what is wrong with the connection, and the button to try now
+ *   notice, reconnect   what is wrong with the connection, and the button to try now, or to sign in
+ *   sign-in             the dialog for a token: sign-in-why, sign-in-token, sign-in-save
  *   room-title          the name of the room we are in; [data-channel] its channel
- *   count               how many people are here: a number and nothing else
- *   avatar-stack        faces; face-<user id> each; stack-more is "+N"
+ *   room-refused        shown instead of the room when we may not be there
+ *   count               how many people are here: a number, or "…" before it is known
+ *   avatar-stack        <presence-avatars>: a button [data-user] for each face
  *   roster              the list of people: person-<user id> each, with status-dot [data-status], person-name,
  *                       person-doing (emoji and message), person-typing, person-you, person-tabs ("2 tabs")
  *   self-row            yourself while invisible: not in the roster of anybody
+ *   left                whom this page saw leave: left-<user id> each
  *   rooms               room-<name> each (room-lobby, room-design-review, room-launch-planning, ...),
- *                       [aria-current] for the one we are in; room-count-<name> its number
+ *                       [aria-current] for the one we are in; room-count-<name> its number, or "…"
  *   room-form, room-input   enter another room;   second-person  a link that opens the room as somebody else
- *   board               the shared area; cursors; cursor-<session> each [data-user]; cheer each reaction
+ *   board               <presence-cursors>, with [data-session] each; cheers, with cheer each
  *   chat-log            message each ([data-user]), event for who joined and left
- *   chat-form, chat-input, chat-send;   typing  "Bob is typing", or empty
+ *   chat-form, chat-input, chat-send;   typing  <presence-typing>: "Bob is typing", or empty
+ *   quick-status        <presence-status>: your status at once
  *   status-form         status-online, status-away, status-busy, status-emoji, status-message, status-clear
- *                       (never, 30, 1800, 3600, today), status-save, status-reset, status-until, status-problem;
- *                       [data-status] what you chose
+ *                       (never, 30, 1800, 3600, today, custom: then status-custom), status-save, status-reset, status-until,
+ *                       status-problem; emoji-open opens emoji-picker; [data-status] what you chose
  *   invisible-switch    checked: you are invisible
  *   devices             device-<device id> each, [data-activity], [data-sessions]
- *   me                  opens who, with who-name, who-id, who-save
+ *   me                  opens who, with who-name, who-id, who-picture, who-picture-remove, who-token, who-save
  *
  * `window.presence` is the client and `window.room` the channel we are in, for the console.
  */
 
-import { connect } from './presence.js';
+import { connect } from 'presence-client';
+import { use } from 'presence-elements';
 import { showBoard } from './page/board.js';
 import { showConversation } from './page/conversation.js';
 import { showConnection } from './page/connection.js';
 import { showDevices } from './page/devices.js';
-import { identity, showIdentity } from './page/identity.js';
+import { $ } from './page/dom.js';
+import { Identity, showIdentity } from './page/identity.js';
 import { showPeople } from './page/people.js';
 import { roomFromAddress, showRooms } from './page/rooms.js';
+import { showSignIn } from './page/sign-in.js';
 import { showStatus } from './page/status.js';
 
-const me = identity();
+const me = new Identity();
 const presence = connect({ url: '/ws', token: me.token, userId: me.userId, name: me.name });
 window.presence = presence;
+use(presence);
 
-showConnection(presence);
-showIdentity(presence, me);
-showStatus(presence);
-showDevices(presence);
-
-let leaveRoom = () => {};
-const rooms = showRooms(presence, me, enter);
+let leave = () => {};
+let stops = [];
+let told; // of us, in the room
+const rooms = showRooms(presence, me);
 enter(roomFromAddress());
 window.addEventListener('hashchange', () => enter(roomFromAddress()));
 
+showConnection(presence, showSignIn(presence, me));
+showIdentity(presence, me, stay);
+showStatus(presence);
+showDevices(presence);
+// Until when a status holds is told to nobody; those who look at us here may know it. And whose picture it is, a token says.
+presence.on('self', (self) => {
+  if (JSON.stringify(me.meta(self)) !== told) stay();
+});
+
 function enter(room) {
   if (window.room?.id === room.channel) return;
-  leaveRoom();
+  for (const stop of stops) stop();
+  const before = leave;
+  leave = () => {};
   const channel = presence.channel(room.channel);
   window.room = channel;
   document.title = `${room.title} · Presence`;
-  const title = document.getElementById('room-title');
+  const title = $('room-title');
   title.textContent = room.title;
   title.dataset.channel = room.channel;
   rooms.current(room);
 
-  const stops = [showPeople(presence, channel), showBoard(presence, channel), showConversation(presence, channel)];
-  channel.join();
-  leaveRoom = () => {
-    channel.leave();
-    for (const stop of stops) stop();
-  };
+  stops = [showPeople(presence, channel), showBoard(presence, channel), showConversation(presence, channel)];
+  for (const element of document.querySelectorAll('[data-room]')) element.setAttribute('channel', room.channel);
+  stay();
+  before();
+}
+
+/** In the room, with what is to be known of us there. Whoever enters last says it; so we enter once more before we leave. */
+function stay() {
+  const before = leave;
+  const meta = me.meta(presence.self);
+  told = JSON.stringify(meta);
+  leave = window.room.enter({ meta });
+  before();
 }

@@ -1,7 +1,7 @@
 //! Everything that a browser gets of Presence, inside the binary: the client and the page.
 //!
-//! The npm packages are in `packages`, the page is in `page`. What is bundled of the packages is in `served`, made with
-//! `cargo xtask web` and committed, so that building this crate needs no Node.
+//! The npm packages are in `packages`, the page is in `page`. What is bundled of them is in `served`, made with
+//! `cargo xtask web` and committed, so that building this crate needs no Node. `build.rs` compresses it.
 
 /// A file that is served.
 #[derive(Debug)]
@@ -10,8 +10,25 @@ pub struct Asset {
     pub path: &'static str,
     /// Its content type.
     pub kind: &'static str,
+    /// How long browsers may keep it.
+    pub caching: Caching,
+    /// A hash of what is in it, as 16 hexadecimal digits.
+    pub tag: &'static str,
     /// What is in it.
     pub bytes: &'static [u8],
+    /// The same compressed with gzip, if that is smaller.
+    pub gzip: Option<&'static [u8]>,
+    /// The same compressed with brotli, if that is smaller.
+    pub brotli: Option<&'static [u8]>,
+}
+
+/// How long browsers may keep a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// They ask each time whether it has changed: its name stays the same in every release.
+    Revalidate,
+    /// They keep it for good: its name has a hash of what is in it.
+    Immutable,
 }
 
 /// The file that is served at `path`.
@@ -24,36 +41,7 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
     ASSETS.iter().map(|it| it.path)
 }
 
-macro_rules! assets {
-    ($($path:literal = $file:literal as $kind:expr,)+) => {
-        &[$(Asset { path: $path, kind: $kind, bytes: include_bytes!(concat!("../", $file)) },)+]
-    };
-}
-
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const TYPES: &str = "text/plain; charset=utf-8";
-const PICTURE: &str = "image/svg+xml";
-
-const ASSETS: &[Asset] = assets! {
-    "/" = "page/index.html" as HTML,
-    "/presence.js" = "served/presence.js" as SCRIPT,
-    "/presence-elements.js" = "served/presence-elements.js" as SCRIPT,
-    "/presence.d.ts" = "packages/presence-client/src/index.d.ts" as TYPES,
-    "/page.css" = "page/page.css" as CSS,
-    "/page.js" = "page/page.js" as SCRIPT,
-    "/page/board.js" = "page/page/board.js" as SCRIPT,
-    "/page/connection.js" = "page/page/connection.js" as SCRIPT,
-    "/page/conversation.js" = "page/page/conversation.js" as SCRIPT,
-    "/page/devices.js" = "page/page/devices.js" as SCRIPT,
-    "/page/dom.js" = "page/page/dom.js" as SCRIPT,
-    "/page/identity.js" = "page/page/identity.js" as SCRIPT,
-    "/page/people.js" = "page/page/people.js" as SCRIPT,
-    "/page/rooms.js" = "page/page/rooms.js" as SCRIPT,
-    "/page/status.js" = "page/page/status.js" as SCRIPT,
-    "/favicon.svg" = "page/favicon.svg" as PICTURE,
-};
+const ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// The examples of `README.md`, compiled with the doc tests.
 #[cfg(doctest)]
@@ -63,31 +51,21 @@ struct Readme;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::{Path, PathBuf};
+    use std::io::Read;
+    use std::path::Path;
 
-    fn files(folder: &Path) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).unwrap();
-        let paths = entries.map(|entry| entry.unwrap().path());
-        paths
-            .flat_map(|path| match path.is_dir() {
-                true => files(&path),
-                false => vec![path],
-            })
-            .collect()
+    fn text(asset: &Asset) -> &'static str {
+        std::str::from_utf8(asset.bytes).unwrap()
     }
 
     #[test]
-    fn every_file_of_the_page_and_every_bundle_is_in_the_binary() {
-        for folder in ["page", "served"] {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-            for file in files(&folder) {
-                let name = file.strip_prefix(&folder).unwrap().to_str().unwrap();
-                let path = match name {
-                    "index.html" => "/".to_owned(),
-                    name => format!("/{name}"),
-                };
-                assert!(asset(&path).is_some(), "{name} is not served");
-            }
+    fn every_bundle_is_in_the_binary() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("served");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let file = file.unwrap();
+            let bytes = std::fs::read(file.path()).unwrap();
+            let serving = ASSETS.iter().filter(|it| it.bytes == bytes);
+            assert_eq!(serving.count(), 1, "{:?} is not served", file.file_name());
         }
     }
 
@@ -99,5 +77,51 @@ mod tests {
             assert_eq!(asset(it.path).unwrap().bytes, it.bytes, "{}", it.path);
         }
         assert!(asset("/page/test.js").is_none());
+    }
+
+    #[test]
+    fn the_page_asks_for_one_script_and_one_style_whose_names_have_a_hash() {
+        let page = text(asset("/").unwrap());
+        assert_eq!(page.matches("<script").count(), 1);
+        assert_eq!(page.matches("rel=\"stylesheet\"").count(), 1);
+        let hashed: Vec<_> = ASSETS
+            .iter()
+            .filter(|it| it.caching == Caching::Immutable)
+            .collect();
+        assert_eq!(hashed.len(), 2);
+        for it in hashed {
+            assert!(it.path.contains(it.tag), "{}", it.path);
+            assert!(page.contains(it.path), "{}", it.path);
+        }
+        let named = ["/", "/presence.js", "/presence-elements.js"];
+        assert!(
+            named
+                .iter()
+                .all(|it| asset(it).unwrap().caching == Caching::Revalidate)
+        );
+    }
+
+    #[test]
+    fn what_is_compressed_is_the_same() {
+        for it in ASSETS {
+            let mut plain = Vec::new();
+            if let Some(packed) = it.gzip {
+                flate2::read::GzDecoder::new(packed)
+                    .read_to_end(&mut plain)
+                    .unwrap();
+                assert_eq!(plain, it.bytes, "{}", it.path);
+            }
+            plain.clear();
+            if let Some(mut packed) = it.brotli {
+                brotli::BrotliDecompress(&mut packed, &mut plain).unwrap();
+                assert_eq!(plain, it.bytes, "{}", it.path);
+            }
+            let is_large = it.bytes.len() > 2_000;
+            assert!(
+                !is_large || it.gzip.is_some() && it.brotli.is_some(),
+                "{}",
+                it.path
+            );
+        }
     }
 }

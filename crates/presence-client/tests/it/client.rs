@@ -13,8 +13,6 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use crate::page::examples;
-
 /// The gateway's side of a connection.
 struct Script {
     socket: WebSocketStream<TcpStream>,
@@ -48,10 +46,12 @@ impl Script {
     }
 }
 
+/// The example of `docs/protocol.md`.
 fn hello() -> Hello {
-    let hello = examples("event")
-        .into_iter()
-        .find(|it| it.contains("presence:hello"));
+    let page = include_str!("../../../../docs/protocol.md");
+    let hello = page
+        .lines()
+        .find(|it| it.starts_with(r#"{"type":"presence:hello""#));
     match Event::from_json(hello.unwrap()) {
         Ok(Event::Hello(hello)) => hello,
         other => panic!("{other:?}"),

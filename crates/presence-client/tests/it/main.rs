@@ -1,11 +1,7 @@
-//! What the native protocol promises, and what it does with nonsense.
+//! The client against a gateway that follows a script, and the picture of a place.
 
 // In tests a panic is the message.
 #![allow(clippy::unwrap_used)]
 
-#[cfg(feature = "client")]
 mod client;
-mod mistakes;
-mod noise;
-mod page;
 mod picture;

@@ -1,6 +1,6 @@
 //! Ports: what the state machines need of the outside, each with its contract.
 //!
-//! Every adapter passes the same suite: [`presence-embedded`'s `conformance`](https://docs.rs/presence-embedded).
+//! Every adapter passes the same suite: `conformance` of `presence-testkit`.
 
 mod hooks;
 mod outbox;

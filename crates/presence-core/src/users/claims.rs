@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::held::Likeness;
 use super::session::Session;
+use super::show::Origin;
 use super::{Connection, Effect, Slot, Users, refuse};
 use crate::cluster::{Claimed, SessionRecord};
 use crate::{DeviceId, Meta, Reason, Refusal, SessionId, Timestamp, Topic, UserId, WorkspaceId};
@@ -59,7 +60,7 @@ impl<A> Users<A> {
         let likeness = newcomer.likeness.as_ref();
         let alike = || user.recognise(&newcomer.device, likeness?);
         let Some(before) = resume.or_else(alike) else {
-            return self.begin(now, id, newcomer, out);
+            return self.begin(now, id, newcomer, Origin::Local, out);
         };
         if let Some((connection, replaced)) = user.resume(now, before) {
             out.extend(replaced.map(|connection| Effect::Close {
@@ -69,12 +70,12 @@ impl<A> Users<A> {
             if likeness.is_some() {
                 user.claim(now, connection.session);
             }
-            return self.restore(now, id, connection, newcomer, out);
+            return self.restore(now, id, connection, newcomer, Origin::Local, out);
         }
         let shared = user.shared.as_ref();
         if shared.is_none_or(|it| it.replica.is_away(now)) {
             // Nobody else has it, or nobody can be asked.
-            return self.begin(now, id, newcomer, out);
+            return self.begin(now, id, newcomer, Origin::Local, out);
         }
         let mut claim = Claim {
             before,
@@ -124,17 +125,18 @@ impl<A> Users<A> {
         true
     }
 
-    /// Applies the store's answers to claims. `is_read` says that the map was read, or cannot be read.
+    /// Applies the store's answers to claims. `is_read` says that the map was read, or cannot be read. What other nodes did
+    /// is compared with what was told only once, as of `origin`; returns the origin of what is still to be compared.
     pub(super) fn judge_claims(
         &mut self,
         now: Timestamp,
         id: &UserId,
         decided: &[(SessionId, Claimed)],
-        is_read: bool,
+        (is_read, origin): (bool, Origin),
         out: &mut Vec<Effect<A>>,
-    ) {
+    ) -> Origin {
         let Some(claims) = self.claims.remove(id) else {
-            return;
+            return origin;
         };
         let mut waiting = Vec::new();
         let mut ready = Vec::new();
@@ -162,10 +164,13 @@ impl<A> Users<A> {
         if !waiting.is_empty() {
             self.claims.insert(id.clone(), waiting);
         }
+        let mut origin = origin;
         for (claim, granted) in ready {
-            self.finish(now, id, claim, granted, out);
+            self.finish(now, id, claim, granted, origin, out);
+            origin = Origin::Local;
         }
-        self.reconcile(now, id, out);
+        self.reconcile_as(now, id, origin, None, out);
+        Origin::Local
     }
 
     fn finish(
@@ -174,6 +179,7 @@ impl<A> Users<A> {
         id: &UserId,
         claim: Claim<A>,
         granted: Option<(u32, Arc<SessionRecord>)>,
+        origin: Origin,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
@@ -195,9 +201,9 @@ impl<A> Users<A> {
                         resumed.map_or(earlier, |(connection, _)| connection)
                     }
                 };
-                self.restore(now, id, connection, claim.newcomer, out);
+                self.restore(now, id, connection, claim.newcomer, origin, out);
             }
-            None => self.begin(now, id, claim.newcomer, out),
+            None => self.begin(now, id, claim.newcomer, origin, out),
         }
     }
 
@@ -208,6 +214,7 @@ impl<A> Users<A> {
         id: &UserId,
         connection: Connection,
         newcomer: Newcomer<A>,
+        origin: Origin,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
@@ -221,7 +228,7 @@ impl<A> Users<A> {
             restored: true,
             reply_to: newcomer.reply_to,
         });
-        self.reconcile(now, id, out);
+        self.reconcile_as(now, id, origin, None, out);
     }
 
     /// Begins a new session for the connection.
@@ -230,6 +237,7 @@ impl<A> Users<A> {
         now: Timestamp,
         id: &UserId,
         newcomer: Newcomer<A>,
+        origin: Origin,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
@@ -239,7 +247,7 @@ impl<A> Users<A> {
         if user.sessions_anywhere() >= max {
             let what = "sessions of one user";
             refuse(Some(newcomer.reply_to), Refusal::TooMany { what, max }, out);
-            return self.reconcile(now, id, out);
+            return self.reconcile_as(now, id, origin, None, out);
         }
         let connection = user.connect(now, newcomer.session, newcomer.device, false);
         user.mark(newcomer.session, newcomer.likeness.as_ref());
@@ -252,6 +260,6 @@ impl<A> Users<A> {
             restored: false,
             reply_to: newcomer.reply_to,
         });
-        self.reconcile(now, id, out);
+        self.reconcile_as(now, id, origin, None, out);
     }
 }

@@ -92,9 +92,9 @@ fn whose_session_was_granted_to_a_node_that_gave_it_up_has_left() {
      > 3 room:1 +ann online
 10s  2 ann/web is granted late
      > 1 ann/web@0 closed: replaced
-12s  2 ann/web is given up
+35s  2 ann/web is given up
      > 3 room:1 -ann left
-60s  .
+36s  .
 ",
     );
 }

@@ -3,7 +3,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use presence_core::ports::{Profiles, StoreError};
 use presence_core::{Profile, Timestamp, UserId};
-use presence_embedded::{ProfileFile, ProfileMemory, conformance};
+use presence_embedded::{ProfileFile, ProfileMemory};
+use presence_testkit::conformance;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_keeps_the_contract() {

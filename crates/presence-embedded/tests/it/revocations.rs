@@ -3,7 +3,8 @@ use std::sync::{Arc, Mutex};
 use presence_core::Timestamp;
 use presence_core::ports::{RevocationList, Revocations, StoreError};
 use presence_core::revocation::{REVOKED_MAX, Revocation, Revoke};
-use presence_embedded::{ProfileFile, RevocationMemory, conformance};
+use presence_embedded::{ProfileFile, RevocationMemory};
+use presence_testkit::conformance;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_keeps_the_contract() {

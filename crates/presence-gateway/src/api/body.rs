@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode};
-use presence_client::wire::{ErrorCode, Fault, Json, fault_in, mend};
+use presence_protocol::{ErrorCode, Fault, Json, fault_in, mend};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
-use presence_client::wire::{ErrorCode, Json};
 use presence_core::{ChannelId, DeviceId, Refusal, Topic, UserId, WorkspaceId};
+use presence_protocol::{ErrorCode, Json};
 use serde::Deserialize;
 use serde_json::json;
 

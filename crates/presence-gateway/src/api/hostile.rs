@@ -22,10 +22,7 @@ pub(crate) fn body(bytes: &[u8]) {
     }
     if let Ok(it) = parse::<JoinBody>(bytes) {
         let identity = crate::identity::hostile::somebody();
-        let _ = request::meta(
-            it.meta.map(presence_client::wire::Json::into_text),
-            &identity,
-        );
+        let _ = request::meta(it.meta.map(presence_protocol::Json::into_text), &identity);
     }
     let _ = parse::<UserBody>(bytes);
 }

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use hyper::StatusCode;
-use presence_client::wire::ErrorCode;
+use presence_protocol::ErrorCode;
 use presence_core::ports::Lease;
 use presence_core::{ChannelId, Topic, UserId};
 use presence_redis::LISTED_CHANNELS_MAX;

@@ -2,8 +2,8 @@
 
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
-use presence_client::wire::ErrorCode;
 use presence_core::Refusal;
+use presence_protocol::ErrorCode;
 
 use crate::http::{self, Answer};
 use crate::identity::Forbidden;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use presence_client::wire::ErrorCode;
 use presence_core::{ByteBucket, ByteRate, Rate, Timestamp, TokenBucket, UserId};
+use presence_protocol::ErrorCode;
 
 use crate::identity::{Identity, Scope};
 use crate::request::Refused;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::body::{Body as _, Incoming};
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
-use presence_client::wire::ErrorCode;
+use presence_protocol::ErrorCode;
 
 use super::problem::Problem;
 use super::rates::Class;

@@ -1,8 +1,8 @@
 //! The JSON of answers. Unlike on the socket, times are whole seconds, and an absent value is `null`.
 
-use presence_client::wire::event::{self, User};
-use presence_client::wire::{self, Activity, Chosen, DeviceKind, Json, Visible};
 use presence_core::{OwnView, PublicView, Timestamp};
+use presence_protocol::event::{self, User};
+use presence_protocol::{self as wire, Activity, Chosen, DeviceKind, Json, Visible};
 use serde::Serialize;
 
 use crate::native::events::{activity_of, chosen_of, kind_of, visible_of};

@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use presence_client::wire::{Chosen, ErrorCode, Field};
 use presence_core::{Refusal, Timestamp, UserId};
+use presence_protocol::{Chosen, ErrorCode, Field};
 use serde::Deserialize;
 use serde::de::{Error, Unexpected};
 use serde_json::{Number, json};

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_client::wire::{Chosen, ErrorCode, Field, mend};
 use presence_core::users::Activity;
 use presence_core::{ChannelId, Pointer, Timestamp};
+use presence_protocol::{Chosen, ErrorCode, Field, mend};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;

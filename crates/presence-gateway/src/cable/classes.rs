@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use presence_client::wire::{ErrorCode, mend};
 use presence_core::{ChannelId, Topic, UserId, WorkspaceId};
+use presence_protocol::{ErrorCode, mend};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 

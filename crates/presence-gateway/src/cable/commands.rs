@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use presence_client::wire::{ErrorCode, mend};
 use presence_core::{ChannelId, Topic};
+use presence_protocol::{ErrorCode, mend};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -2,8 +2,8 @@
 
 use hyper::StatusCode;
 use hyper::header::{COOKIE, HeaderMap};
-use presence_client::wire::ErrorCode;
 use presence_core::DeviceId;
+use presence_protocol::ErrorCode;
 
 use crate::app::App;
 use crate::dialect::{Agreed, Handshake};

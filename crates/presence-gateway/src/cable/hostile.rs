@@ -18,7 +18,7 @@ pub(crate) fn frame(bytes: &[u8]) {
             .into_iter()
             .flatten()
         {
-            let _ = presence_client::wire::Json::new(data.get());
+            let _ = presence_protocol::Json::new(data.get());
         }
     }
     let _ = Wish::of(text);

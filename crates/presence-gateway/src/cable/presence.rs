@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use presence_client::wire::ErrorCode;
 use presence_core::{Change, ChannelId, Event, Person};
+use presence_protocol::ErrorCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};

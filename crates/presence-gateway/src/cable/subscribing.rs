@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_client::wire::ErrorCode;
 use presence_core::{ChannelId, Topic, Watching};
+use presence_protocol::ErrorCode;
 use tokio::time::Instant;
 
 use super::Cable;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use presence_client::wire::command::{self, Command};
-use presence_client::wire::event::{self, Answer};
-use presence_client::wire::{self, DecodeError, DecodeErrorKind, Mode, Target, TopicId};
 use presence_core::{
     ChannelId, Clock, Pointer, Timestamp, Topic, UserId, Watching, users::Activity,
 };
 use presence_hub::Reference;
+use presence_protocol::command::{self, Command};
+use presence_protocol::event::{self, Answer};
+use presence_protocol::{self as wire, DecodeError, DecodeErrorKind, Mode, Target, TopicId};
 
 use super::Native;
 use super::events::{user_of, user_status_of};

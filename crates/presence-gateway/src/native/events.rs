@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::authorized::Lost;
-use presence_client::wire::event;
-use presence_client::wire::{self, Epoch, Json, Mode, TopicId};
 use presence_core::{
     Change, Chosen, Clock, Cursor, DeviceKind, Event, Look, Member, OwnView, Person, PublicView,
     Reason, SessionId, Timestamp, Topic, UserId, Visible, color_of, users::Activity,
 };
+use presence_protocol::event;
+use presence_protocol::{self as wire, Epoch, Json, Mode, TopicId};
 
 /// The native event for `event`.
 pub(super) fn event_of(event: &Event) -> wire::Event {

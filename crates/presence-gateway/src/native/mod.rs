@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use presence_client::wire::event;
-use presence_client::wire::{self, Command, ErrorCode};
 use presence_core::{Event, META_BYTES_MAX, Timestamp};
 use presence_hub::{Delivery, Reference};
+use presence_protocol::event;
+use presence_protocol::{self as wire, Command, ErrorCode};
 
 use self::closing::code_of;
 use self::events::{event_of, own_of, session_of, target_of};

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use presence_client::wire::{Chosen, Field};
 use presence_core::{ChannelId, Pointer, Topic};
 use presence_hub::Reference;
+use presence_protocol::{Chosen, Field};
 use serde::{Deserialize, Serialize};
 
 use super::Phoenix;

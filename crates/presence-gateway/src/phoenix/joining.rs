@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use presence_client::wire::ErrorCode;
 use presence_core::{ChannelId, Topic, UserId, Watching, WorkspaceId};
 use presence_hub::Reference;
+use presence_protocol::ErrorCode;
 use tokio::time::sleep;
 
 use super::Phoenix;

@@ -20,8 +20,8 @@ mod service;
 
 use std::sync::Arc;
 
-use presence_client::wire::{ErrorCode, mend};
 use presence_hub::{Delivery, SharedEvent};
+use presence_protocol::{ErrorCode, mend};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 

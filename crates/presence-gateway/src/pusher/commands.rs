@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use presence_client::wire::{ErrorCode, mend};
 use presence_core::rosters::TYPING_EVENT;
 use presence_core::{Event, Pointer};
+use presence_protocol::{ErrorCode, mend};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;

@@ -1,7 +1,7 @@
 //! Who hides, hides with all of their page: also on the channels on which nobody has a name, but every page counts.
 
-use presence_client::wire::{Chosen, Field};
 use presence_core::{OwnView, UserId};
+use presence_protocol::{Chosen, Field};
 
 use super::Pusher;
 use crate::request::StatusRequest;

@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use presence_client::wire::ErrorCode;
 use presence_core::{Event, Timestamp, Topic, UserId};
 use presence_hub::{Delivery, SharedEvent};
+use presence_protocol::ErrorCode;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;

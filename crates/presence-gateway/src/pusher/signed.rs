@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use presence_client::wire::{ErrorCode, Json};
 use presence_core::{META_BYTES_MAX, Timestamp, UserId, WorkspaceId};
+use presence_protocol::{ErrorCode, Json};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

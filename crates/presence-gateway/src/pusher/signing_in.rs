@@ -1,6 +1,6 @@
 //! Signs in users whose identity the application's server has signed.
 
-use presence_client::wire::ErrorCode;
+use presence_protocol::ErrorCode;
 
 use super::closing::WATCHLIST_TOO_LONG;
 use super::commands::SignIn;

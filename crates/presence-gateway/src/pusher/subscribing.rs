@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use presence_client::wire::ErrorCode;
 use presence_core::{ChannelId, Topic, UserId, Watching};
+use presence_protocol::ErrorCode;
 
 use super::commands::Subscribe;
 use super::names::{self, Kind, channel_of, user_of};

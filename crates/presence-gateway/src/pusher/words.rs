@@ -1,7 +1,7 @@
 //! The frames that differ between connections.
 
 use bytes::Bytes;
-use presence_client::wire::{ErrorCode, Json};
+use presence_protocol::{ErrorCode, Json};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;

@@ -1,7 +1,7 @@
 //! What only takes long: silence, clients that do not read, the way out. Time is paused, and passes when nothing else does.
 
-use presence_client::wire::{self, Command};
 use presence_core::{Meta, Payload};
+use presence_protocol::{self as wire, Command};
 use tokio::io::DuplexStream;
 
 use super::far::{Far, app, identity, session};

@@ -43,8 +43,16 @@ export class Person {
   /** The text at `path` or one of its attributes, now; `null` if there is no such place. */
   look(path, attribute) {
     return this.page.evaluate(([steps, name]) => {
+      /** What custom elements show is in their shadow trees, and is called by its parts there. */
+      const within = (root, step) => {
+        const [, kind, id] = /^(face|cursor)-(.*)$/.exec(step) ?? [];
+        if (kind === 'face') return document.getElementById('avatar-stack').shadowRoot?.querySelector(`[data-user="${CSS.escape(id)}"]`);
+        if (kind === 'cursor') return document.getElementById('board').shadowRoot?.querySelector(`[data-session="${CSS.escape(id)}"]`);
+        const found = root.querySelector(`[data-testid="${CSS.escape(step)}"]`) ?? (step === 'status-dot' ? root.querySelector('[data-status]') : null);
+        return found?.shadowRoot?.querySelector('[part=line]') ?? found;
+      };
       let here = document;
-      for (const step of steps) here = here?.querySelector(`[data-testid="${CSS.escape(step)}"]`);
+      for (const step of steps) here = here && within(here, step);
       if (!here) return null;
       if (name) return here.dataset[name] ?? here.getAttribute(name);
       return here.textContent.replace(/\s+/g, ' ').trim();
@@ -102,6 +110,11 @@ export class Person {
     return this.page.evaluate(() => window.presence.ping());
   }
 
+  /** How many cursors of others are shown. */
+  cursors() {
+    return this.page.evaluate(() => document.getElementById('board').shadowRoot.querySelectorAll('[part=cursor]').length);
+  }
+
   session() {
     return this.page.evaluate(() => window.presence.session);
   }
@@ -125,7 +138,7 @@ export class Person {
       const faces = new MutationObserver((changes) => {
         lines.push(...changes.map(() => 'faces changed'));
       });
-      faces.observe(document.getElementById('avatar-stack'), { childList: true, subtree: true });
+      faces.observe(document.getElementById('avatar-stack').shadowRoot, { childList: true, subtree: true });
     });
   }
 
@@ -137,7 +150,7 @@ export class Person {
       const rising = new MutationObserver((changes) => {
         for (const { addedNodes } of changes) window.cheers += [...addedNodes].filter(isCheer).length;
       });
-      rising.observe(document.getElementById('cursors'), { childList: true });
+      rising.observe(document.getElementById('cheers'), { childList: true });
     });
   }
 

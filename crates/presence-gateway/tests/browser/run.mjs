@@ -19,11 +19,14 @@ import { Stage } from './stage.mjs';
 import { install } from '../stock/installing.mjs';
 import * as access from './scenarios/access.mjs';
 import * as attention from './scenarios/attention.mjs';
+import * as axe from './scenarios/axe.mjs';
 import * as embedding from './scenarios/embedding.mjs';
 import * as families from './scenarios/families.mjs';
 import * as hiding from './scenarios/hiding.mjs';
 import * as hostile from './scenarios/hostile.mjs';
+import * as loading from './scenarios/loading.mjs';
 import * as lost from './scenarios/lost.mjs';
+import * as people from './scenarios/people.mjs';
 import * as react from './scenarios/react.mjs';
 import * as refused from './scenarios/refused.mjs';
 import * as status from './scenarios/status.mjs';
@@ -35,7 +38,7 @@ import { takeScreenshots } from './screenshots.mjs';
 const SCENARIO_MS_MAX = 240_000;
 
 // The long ones come first, so that they do not run alone at the end.
-const scenarios = [status, staying, lost, together, hiding, attention, access, hostile, families, react, refused, embedding].flatMap(({ stories }) => Object.entries(stories));
+const scenarios = [status, staying, lost, together, hiding, attention, access, hostile, families, react, people, axe, refused, embedding, loading].flatMap(({ stories }) => Object.entries(stories));
 
 const { values: options } = parseArgs({
   options: {

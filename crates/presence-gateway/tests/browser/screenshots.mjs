@@ -8,11 +8,11 @@ const BYTES_MAX = 250_000;
 
 /** Everybody but Ann, in the order in which they come. Those elsewhere make the other rooms look inhabited. */
 const CREW = [
-  { id: 'mateo', name: 'Mateo Silva', device: 'web:studio', color: '#2563eb', cursor: [0.3, 0.42] },
-  { id: 'priya', name: 'Priya Raman', device: 'desktop:studio', color: '#be185d', status: { status: 'busy', emoji: '🎯', customMessage: 'Deep in the launch copy' }, cursor: [0.74, 0.3] },
-  { id: 'jonas', name: 'Jonas Weber', device: 'web:home', color: '#b45309', status: { emoji: '🎧', customMessage: 'Listening in' } },
-  { id: 'noor', name: 'Noor Haddad', device: 'mobile:phone', color: '#047857', status: { status: 'away', emoji: '🥪', customMessage: 'Lunch, back at two' } },
-  { id: 'chloe', name: 'Chloé Martin', device: 'web:office', color: '#7c3aed', cursor: [0.52, 0.66] },
+  { id: 'mateo', name: 'Mateo Silva', device: 'web:studio', cursor: [0.3, 0.42] },
+  { id: 'priya', name: 'Priya Raman', device: 'desktop:studio', status: { status: 'busy', emoji: '🎯', customMessage: 'Deep in the launch copy' }, cursor: [0.74, 0.3] },
+  { id: 'jonas', name: 'Jonas Weber', device: 'web:home', status: { emoji: '🎧', customMessage: 'Listening in' } },
+  { id: 'noor', name: 'Noor Haddad', device: 'mobile:phone', status: { status: 'away', emoji: '🥪', customMessage: 'Lunch, back at two' } },
+  { id: 'chloe', name: 'Chloé Martin', device: 'web:office', cursor: [0.52, 0.66] },
   ...['kofi', 'lena', 'sam'].map((id) => ({ id, name: id, device: `web:${id}`, elsewhere: 'room:lobby' })),
   { id: 'yuki', name: 'Yuki', device: 'web:yuki', elsewhere: 'room:launch-planning' },
 ];
@@ -29,12 +29,12 @@ export async function takeScreenshots(stage, folder) {
   await behind.page.evaluate(async (crew) => {
     const { connect } = await import('/presence.js');
     window.crew = new Map();
-    for (const { id, name, device, color, status, elsewhere } of crew) {
+    for (const { id, name, device, status, elsewhere } of crew) {
       const presence = connect({ userId: id, name, deviceId: device });
       const room = presence.channel(elsewhere ?? 'room:design-review');
       window.crew.set(id, { presence, room });
       if (status) await presence.setStatus(status);
-      await room.join({ meta: { color } });
+      await room.join();
     }
     // Ann has her phone with her.
     connect({ userId: 'ann', name: 'Ann Bauer', deviceId: 'mobile:ann' });
@@ -59,7 +59,7 @@ export async function takeScreenshots(stage, folder) {
       for (const { id, cursor } of crew) if (cursor) window.crew.get(id).room.cursor(...cursor);
     }, CREW);
     await ann.has('person-mateo person-typing');
-    await ann.until('three point and nothing moves', () => document.querySelectorAll('#cursors .cursor').length === 3
+    await ann.until('three point and nothing moves', () => document.getElementById('board').shadowRoot.querySelectorAll('[part=cursor]').length === 3
       && document.getAnimations().every(({ effect }) => effect.target.closest('.dots')));
     await behind.page.evaluate(() => window.crew.get('priya').room.broadcast('cheer', { emoji: '🎉', x: 0.8, y: 0.36 }));
     await ann.until('the cheer is half way', () => document.getAnimations().some(({ animationName, currentTime }) => animationName === 'rise' && currentTime > 300));

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use presence_testkit::mongo::{Mongo, Settings};
+use presence_testkit::pulse::Pulse;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use xtask::mongo::{Mongo, Settings};
-use xtask::pulse::Pulse;
 
 use crate::gateway::soon;
 use crate::program::{Program, ProgramFolder};

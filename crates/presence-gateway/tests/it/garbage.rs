@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use presence_client::{Options, Protocol};
+use presence_testkit::redis::{Redis, Settings, Topology};
 use serde_json::Value;
-use xtask::redis::{Redis, Settings, Topology};
 
 use crate::gateway::{Running, soon};
 use crate::people::Person;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use presence_client::wire::event::{Answer, UserStatus};
 use presence_client::wire::{Event, Visible};
 use presence_client::{Client, ConnectError, Options};
-use xtask::pulse::Pulse;
+use presence_testkit::pulse::Pulse;
 
 use crate::gateway::{SECRET, now, options, soon};
 use crate::people::{Person, connect};

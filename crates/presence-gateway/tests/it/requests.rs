@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use presence_testkit::pulse::Pulse;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use xtask::pulse::Pulse;
 
 use crate::gateway::{start, start_closed};
 use crate::raw::{body, exchange, get, handshake, status};

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use presence_testkit::redis::{Redis, Settings, Topology};
 use serde_json::json;
 use tempfile::TempDir;
-use xtask::redis::{Redis, Settings, Topology};
 
 use crate::gateway::{Running, SECRET, config, soon, start_with};
 use crate::people::Person;
@@ -35,7 +35,7 @@ async fn who_is_kicked_on_one_gateway_does_not_get_in_on_another_or_after_a_rest
     let port = redis.nodes()[0].port;
     let words = ["HGET", "presence:{nodes}:revoked", "ann"];
     soon("Redis has it again", async {
-        while xtask::redis::ask_text(port, &words).is_err() {
+        while presence_testkit::redis::ask_text(port, &words).is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
@@ -65,7 +65,7 @@ async fn a_connection_ends_on_another_gateway_also_if_nobody_told_it_of_the_kick
         vec!["HSET", "presence:{nodes}:revoked", "ann", &record],
         vec!["HSET", "presence:{nodes}:revoked", "#", "7"],
     ] {
-        xtask::redis::ask(port, &words).unwrap();
+        presence_testkit::redis::ask(port, &words).unwrap();
     }
     assert_eq!(person.is_closed().await, 4410);
     other.does(r#"{"type":"presence:ping"}"#).await;

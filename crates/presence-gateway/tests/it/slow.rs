@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use presence_client::Picture;
 use presence_client::wire::{Event, TopicId};
+use presence_testkit::pulse::Pulse;
 use tokio::net::TcpSocket;
-use xtask::pulse::Pulse;
 
 use crate::gateway::options;
 use crate::people::{Person, ROOM};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use presence_client::wire::{ErrorCode, Event, Target};
 use presence_client::{Client, ConnectError, Ending, Options};
 use presence_core::Timestamp;
+use presence_testkit::pulse::Pulse;
 use serde_json::{Value, json};
-use xtask::pulse::Pulse;
 
 use crate::gateway::{Running, now, soon, start_closed};
 use crate::people::{Person, join};

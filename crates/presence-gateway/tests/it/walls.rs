@@ -391,7 +391,7 @@ async fn without_keys_nothing_is_answered_to_a_name_that_was_pointed_at_this_mac
     let paths = [
         "/",
         "/presence.js",
-        "/page.css",
+        "/presence-elements.js",
         "/favicon.svg",
         "/health",
         "/livez",

@@ -8,7 +8,7 @@ use presence_mongo::{CLOSE_TIME_MAX, MongoProfiles};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
-use xtask::pulse::Pulse;
+use presence_testkit::pulse::Pulse;
 
 use crate::support::{Server, check_unavailable, profile, user};
 

@@ -1,4 +1,4 @@
-use presence_embedded::conformance;
+use presence_testkit::conformance;
 
 use crate::support::Server;
 

@@ -3,7 +3,7 @@
 use mongodb::Client;
 use mongodb::bson::doc;
 use presence_core::ports::Profiles;
-use xtask::mongo::{Mongo, Settings};
+use presence_testkit::mongo::{Mongo, Settings};
 
 use crate::support::{Server, check_unavailable, connect, profile, user};
 

@@ -1,4 +1,4 @@
-//! The port on a server of our own, really started: see `xtask::mongo` for which.
+//! The port on a server of our own, really started: see `presence_testkit::mongo` for which.
 
 // Clippy knows a test by its attribute, and would not let its helpers unwrap.
 #![allow(clippy::unwrap_used)]

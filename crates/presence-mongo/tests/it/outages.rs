@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 use presence_core::Timestamp;
 use presence_core::ports::Profiles;
 use presence_mongo::{MongoProfiles, SELECTION_TIME_MAX};
-use xtask::mongo::{Mongo, Settings};
-use xtask::proxy::{Mode, Proxy};
-use xtask::pulse::Pulse;
+use presence_testkit::mongo::{Mongo, Settings};
+use presence_testkit::proxy::{Mode, Proxy};
+use presence_testkit::pulse::Pulse;
 
 use crate::support::{Server, check_unavailable, connect, profile, user, wait};
 

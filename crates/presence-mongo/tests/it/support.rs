@@ -8,8 +8,8 @@ use mongodb::{Client, Collection};
 use presence_core::ports::StoreError;
 use presence_core::{Profile, Timestamp, UserId};
 use presence_mongo::{DATABASE, MongoProfiles, Settings};
+use presence_testkit::mongo::{self, Mongo};
 use tempfile::TempDir;
-use xtask::mongo::{self, Mongo};
 
 /// How long is waited for what has to come.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use presence_core::cluster::{PARTITIONS, Subject};
+use presence_testkit::pulse::Pulse;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use xtask::pulse::Pulse;
 
 use crate::support::{Cluster, Node, slot_of, user_in};
 

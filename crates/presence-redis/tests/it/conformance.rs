@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use presence_embedded::conformance;
 use presence_redis::{RedisTopics, Settings};
+use presence_testkit::conformance;
 
 use crate::support::{Cluster, Server};
 

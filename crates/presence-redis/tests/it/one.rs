@@ -7,8 +7,8 @@ use presence_core::cluster::{Ephemeral, Field, Incarnation, Op, Stay};
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::{ChannelId, META_BYTES_MAX, Meta, SessionId, Timestamp, Topic};
 use presence_redis::{RedisTopics, Settings};
+use presence_testkit::pulse::Pulse;
 use tokio::time::{Instant, sleep};
-use xtask::pulse::Pulse;
 
 use crate::support::{Node, Server, user_in, users};
 

@@ -3,8 +3,8 @@
 use std::slice::from_ref;
 use std::time::Duration;
 
+use presence_testkit::pulse::Pulse;
 use tokio::time::{Instant, sleep};
-use xtask::pulse::Pulse;
 
 use crate::support::{Node, Sentinels, user_in};
 

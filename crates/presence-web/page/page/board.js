@@ -1,56 +1,16 @@
-/* The shared board: everyone's cursor, in coordinates from 0 to 1, and a cheer where somebody clicks. */
+/* The shared board: what the arrow keys do there, and a cheer where somebody clicks. */
 
 import { $, h, paint, svgElement } from './dom.js';
 
 const cheers = ['🎉', '👏', '💜', '🔥', '✨', '👀'];
 const CHEERS_MAX = 40;
 
+/** Who points where is shown by `<presence-cursors>`, which also tells where we point. The rest is for keys and cheers. */
 export function showBoard(presence, channel) {
   const board = $('board');
-  const layer = $('cursors');
-  const elements = new Map();
+  const layer = $('cheers');
   const stop = new AbortController();
   let own = null; // where the arrow keys have moved us
-  let drawing = false;
-
-  const draw = () => {
-    drawing = false;
-    const { cursors, users } = channel.getState();
-    const people = new Map(users.map((user) => [user.id, user]));
-    for (const [session, element] of elements) {
-      if (!cursors.has(session)) {
-        element.remove();
-        elements.delete(session);
-      }
-    }
-    for (const [session, cursor] of cursors) {
-      if (cursor.x === undefined || cursor.y === undefined) continue;
-      if (!elements.has(session)) {
-        elements.set(session, arrow(session, cursor.userId));
-        layer.append(elements.get(session));
-      }
-      const element = elements.get(session);
-      const user = people.get(cursor.userId);
-      const name = user?.name ?? cursor.userId;
-      const label = element.querySelector('span');
-      if (label.textContent !== name) label.textContent = name;
-      paint(element, user?.color ?? '#6b6862');
-      place(element, cursor);
-      element.style.opacity = cursor.visible === false ? '0' : '1';
-    }
-  };
-  const drawSoon = () => {
-    if (drawing) return;
-    drawing = true;
-    requestAnimationFrame(draw);
-  };
-  const place = (element, { x, y }) => {
-    element.style.transform = `translate(${x * board.clientWidth}px, ${y * board.clientHeight}px)`;
-    // The label stays on the board.
-    const label = element.lastElementChild;
-    element.classList.toggle('flip-x', x * board.clientWidth + label.clientWidth + 16 > board.clientWidth);
-    element.classList.toggle('flip-y', y * board.clientHeight + 44 > board.clientHeight);
-  };
 
   const point = (event) => {
     const box = board.getBoundingClientRect();
@@ -64,11 +24,7 @@ export function showBoard(presence, channel) {
     own = null;
   };
   const on = (event, listener) => board.addEventListener(event, listener, { signal: stop.signal });
-  on('pointermove', (event) => {
-    hideOwn();
-    channel.cursor(...point(event));
-  });
-  on('pointerleave', () => channel.cursor(null));
+  on('pointermove', hideOwn);
   on('click', (event) => cheer(...point(event)));
   on('blur', () => {
     if (own) channel.cursor(null);
@@ -80,9 +36,7 @@ export function showBoard(presence, channel) {
     if (!move && event.key !== 'Enter') return;
     event.preventDefault();
     if (!own) {
-      own = { x: 0.5, y: 0.5, element: arrow('own', presence.userId) };
-      own.element.classList.add('own');
-      own.element.querySelector('span').textContent = 'You';
+      own = { x: 0.5, y: 0.5, element: arrow() };
       layer.append(own.element);
     }
     if (move) {
@@ -91,38 +45,30 @@ export function showBoard(presence, channel) {
     } else {
       cheer(own.x, own.y);
     }
-    place(own.element, own);
+    Object.assign(own.element.style, { left: `${own.x * 100}%`, top: `${own.y * 100}%` });
     channel.cursor(own.x, own.y);
   });
 
-  const stops = [
-    channel.subscribe(drawSoon),
-    channel.on('broadcast:cheer', ({ payload }) => rise(layer, payload, board)),
-  ];
-  const resized = new ResizeObserver(drawSoon);
-  resized.observe(board);
-  drawSoon();
+  const stopCheers = channel.on('broadcast:cheer', ({ payload }) => rise(layer, payload));
   return () => {
     stop.abort();
-    resized.disconnect();
-    for (const end of stops) end();
+    stopCheers();
     layer.replaceChildren();
   };
 }
 
-function arrow(session, userId) {
+function arrow() {
   const svg = svgElement('svg', { viewBox: '0 0 18 20' });
   svg.append(svgElement('path', { d: 'M2 1.6 15.6 9.1a.8.8 0 0 1-.2 1.5l-5.6 1.3-2.9 5a.8.8 0 0 1-1.5-.3L1 2.4A.7.7 0 0 1 2 1.6z', 'stroke-linejoin': 'round' }));
-  return h('div.cursor', { testid: `cursor-${session}`, data: { user: userId } }, svg, h('span'));
+  return h('span.own', {}, svg, h('span', {}, 'You'));
 }
 
 /** What arrives is anybody's: an emoji of some length, somewhere on the board, not too many. */
-function rise(layer, payload, board) {
+function rise(layer, payload) {
   const { emoji, x, y } = payload ?? {};
   if (typeof emoji !== 'string' || !Number.isFinite(x) || !Number.isFinite(y) || layer.querySelectorAll('.cheer').length >= CHEERS_MAX) return;
   const spot = h('span.cheer', { testid: 'cheer', onanimationend: () => spot.remove() }, [...emoji].slice(0, 4).join(''));
-  spot.style.left = `${clamp(x) * board.clientWidth}px`;
-  spot.style.top = `${clamp(y) * board.clientHeight}px`;
+  Object.assign(spot.style, { left: `${clamp(x) * 100}%`, top: `${clamp(y) * 100}%` });
   layer.append(spot);
 }
 

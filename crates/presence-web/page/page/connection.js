@@ -4,19 +4,21 @@ import { $ } from './dom.js';
 
 const words = { connecting: 'Connecting', online: 'Online', reconnecting: 'Reconnecting', closed: 'Disconnected' };
 const refusals = {
-  missing: 'This gateway lets in who has a token: open the page with ?token=…',
+  missing: 'This gateway lets in who has a token.',
   expired: 'Your token has expired.',
   invalid: 'Your token was refused.',
+  forbidden: 'Your token does not allow this.',
 };
 const endings = {
   4409: 'You went on in another window.',
   4410: 'You were asked to leave.',
 };
 
-export function showConnection(presence) {
+/** `signIn(reason, message)` asks for a token. */
+export function showConnection(presence, signIn) {
   let clock;
   let problem; // what the gateway said last, before it closed
-  let refusal; // why it refused the token
+  let refusal; // why it refused who we are
   let degraded = false; // the gateway has lost the others
   const show = () => {
     const { status, retryAt, code, reason } = presence.connection;
@@ -34,24 +36,26 @@ export function showConnection(presence) {
     $('notice').hidden = !wrong && !degraded;
     $('notice-action').hidden = !wrong;
     $('notice').dataset.state = status;
-    $('notice-action').textContent = status === 'closed' ? 'Connect again' : 'Try now';
-    if (status === 'closed') set($('notice-text'), refusals[refusal] ?? endings[code] ?? `The gateway closed the connection: ${problem ?? `${code}${reason ? `, ${reason}` : ''}`}.`);
+    const needsToken = status === 'closed' && refusal && (refusal.reason !== 'forbidden' || refusal.hadToken);
+    $('notice-action').textContent = needsToken ? 'Sign in' : status === 'closed' ? 'Connect again' : 'Try now';
+    $('notice-action').onclick = () => (needsToken ? signIn(refusal.reason, refusal.message) : presence.reconnect());
+    if (status === 'closed') set($('notice-text'), needsToken ? refusals[refusal.reason] : endings[code] ?? `The gateway closed the connection: ${problem ?? `${code}${reason ? `, ${reason}` : ''}`}.`);
     else if (wrong) set($('notice-text'), 'The connection is away. What you see may be out of date.');
     else if (degraded) set($('notice-text'), 'This gateway has lost the others. People on them are shown as they last were.');
   };
   presence.on('error', ({ message }) => {
     problem = message;
   });
-  presence.on('refused', ({ reason }) => {
-    refusal = reason;
+  presence.on('refused', ({ reason, message, retrying }) => {
+    refusal = { reason, message, hadToken: signIn.hasToken };
     show();
+    if (!retrying && (reason !== 'forbidden' || signIn.hasToken)) signIn(reason, message);
   });
   presence.on('connection', show);
   presence.on('health', (health) => {
     ({ degraded } = health);
     show();
   });
-  $('notice-action').onclick = () => presence.reconnect();
   show();
 }
 

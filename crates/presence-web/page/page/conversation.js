@@ -1,7 +1,6 @@
-/* What is said, who types, who comes and goes. Nothing is kept: the last fifty lines are all there is. */
+/* What is said, who comes and goes. Nothing is kept: the last fifty lines are all there is. */
 
 import { $, avatar, enumerate, h } from './dom.js';
-import { dots } from './people.js';
 
 const LINES_MAX = 50;
 const GATHER_MS = 500; // people who come together are one line
@@ -10,8 +9,6 @@ export function showConversation(presence, channel) {
   const log = $('chat-log');
   const form = $('chat-form');
   const input = $('chat-input');
-  const typing = $('typing');
-  let shownTyping = null;
   const moved = new Map();
   let gathering;
 
@@ -27,7 +24,7 @@ export function showConversation(presence, channel) {
     if (!text) return;
     const user = channel.getState().users.find(({ id }) => id === userId) ?? { id: userId, name: userId };
     const now = new Date();
-    add(h('li', { testid: 'message', data: { user: userId } },
+    add(h('div', { testid: 'message', data: { user: userId } },
       avatar(user, { small: true }),
       h('div.said', {},
         h('span.by', {}, user.name),
@@ -50,17 +47,6 @@ export function showConversation(presence, channel) {
     }, GATHER_MS);
   };
 
-  const showTyping = () => {
-    const { typing: ids, users } = channel.getState();
-    const names = ids.map((id) => users.find((user) => user.id === id)?.name ?? id);
-    const shown = JSON.stringify(names);
-    if (shown === shownTyping) return;
-    shownTyping = shown;
-    const sentence = h('span', {}, enumerate(names), names.length === 1 ? ' is typing' : ' are typing');
-    typing.replaceChildren(...(names.length ? [dots(), sentence] : []));
-  };
-
-  input.oninput = () => channel.typing(input.value !== '');
   form.onsubmit = (event) => {
     event.preventDefault();
     const text = input.value.trim();
@@ -76,10 +62,7 @@ export function showConversation(presence, channel) {
     channel.on('broadcast:message', say),
     channel.on('join', gather('join')),
     channel.on('leave', gather('leave')),
-    channel.on('error', (error) => add(note(`You cannot be here: ${error.message}`))),
-    channel.subscribe(showTyping),
   ];
-  showTyping();
   return () => {
     for (const stop of stops) stop();
     clearTimeout(gathering);
@@ -89,5 +72,5 @@ export function showConversation(presence, channel) {
 }
 
 function note(...words) {
-  return h('li.event', { testid: 'event' }, h('span', {}, ...words));
+  return h('div.event', { testid: 'event' }, h('span', {}, ...words));
 }

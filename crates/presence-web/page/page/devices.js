@@ -6,8 +6,12 @@ const activities = { active: 'Active', idle: 'Idle', hidden: 'In the background'
 
 export function showDevices(presence) {
   const rows = new Rows();
-  const show = (self) => {
-    rows.render($('devices'), self.devices, {
+  const show = () => {
+    if (!presence.self) return;
+    // A tab that is hidden is shown as such before the gateway has heard of it.
+    const devices = presence.self.devices.map((device) => (
+      device.id === presence.deviceId && device.sessions === 1 && document.hidden ? { ...device, activity: 'hidden' } : device));
+    rows.render($('devices'), devices, {
       key: ({ id }) => id,
       parts: (device) => device,
       make: ({ id, kind, activity, sessions }) => h('li', { testid: `device-${id}`, data: { activity, sessions } },
@@ -17,6 +21,7 @@ export function showDevices(presence) {
           h('small', { title: id }, `${activities[activity] ?? activity} · ${sessions} ${sessions === 1 ? 'session' : 'sessions'}`))),
     });
   };
-  if (presence.self) show(presence.self);
+  show();
   presence.on('self', show);
+  document.addEventListener('visibilitychange', show);
 }

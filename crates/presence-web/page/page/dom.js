@@ -1,5 +1,7 @@
 /* Elements, without HTML from strings: what people write is text, always. */
 
+import { portrait } from '../../packages/presence-elements/src/card.js';
+
 /** `h('li.person', { testid, onclick, ariaLabel, hidden, ... }, ...children)`; children that are null or false are left out. */
 export function h(tag, props = {}, ...children) {
   const [name, ...classes] = tag.split('.');
@@ -42,42 +44,8 @@ export function svgElement(name, attributes) {
 
 /** A face: picture or initials, on the person's colour, with their status. */
 export function avatar(user, { small = false, status } = {}) {
-  const face = h(small ? 'span.avatar.small' : 'span.avatar', { ariaHidden: 'true' });
-  paint(face, user.color);
-  const picture = pictureAddress(user.avatar);
-  if (picture) {
-    const initialsInstead = () => face.replaceChild(document.createTextNode(initials(user.name)), image);
-    const image = h('img', { src: picture, alt: '', onerror: initialsInstead, referrerPolicy: 'no-referrer' });
-    face.append(image);
-  } else {
-    face.append(initials(user.name));
-  }
-  if (status) face.append(h('i.dot', { testid: 'status-dot', data: { status } }));
-  return face;
-}
-
-/** Sets `--color` and a readable `--on-color`. Only a plain hex colour is one. */
-export function paint(element, color) {
-  if (!/^#[0-9a-f]{6}$/i.test(color ?? '')) return;
-  const [r, g, b] = [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16) / 255);
-  const light = 0.2126 * r ** 2.2 + 0.7152 * g ** 2.2 + 0.0722 * b ** 2.2;
-  element.style.setProperty('--color', color);
-  element.style.setProperty('--on-color', light > 0.4 ? '#1d1c1a' : '#ffffff');
-}
-
-function pictureAddress(address) {
-  try {
-    const url = new URL(address);
-    return url.protocol === 'https:' || url.href.startsWith('data:image/') ? url.href : null;
-  } catch {
-    return null;
-  }
-}
-
-export function initials(name) {
-  const words = name.trim().split(/\s+/);
-  const first = (word) => [...(word ?? '')][0] ?? '';
-  return (first(words[0]) + (words.length > 1 ? first(words.at(-1)) : '')).toUpperCase() || '?';
+  return h(small ? 'span.avatar.small' : 'span.avatar', { ariaHidden: 'true' },
+    portrait(user), status && h('i.dot', { testid: 'status-dot', data: { status } }));
 }
 
 export const statusNames = { online: 'Online', away: 'Away', busy: 'Busy', offline: 'Offline' };
@@ -119,8 +87,15 @@ export class Rows {
       if (old?.shown !== shown) {
         const fresh = make(item);
         if (element) {
-          // The element stays, so that it does not arrive again.
-          element.replaceChildren(...fresh.childNodes);
+          // The element stays, so that it does not arrive again; so does a card within it, which may be open.
+          const [card, next] = [element, fresh].map((it) => it.querySelector(':scope > presence-card'));
+          if (card && next) {
+            card.person = next.person;
+            card.setAttribute('name', next.getAttribute('name'));
+            card.replaceChildren(...next.childNodes);
+          } else {
+            element.replaceChildren(...fresh.childNodes);
+          }
           element.className = fresh.className;
           Object.assign(element.dataset, fresh.dataset);
         } else {

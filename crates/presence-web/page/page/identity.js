@@ -1,22 +1,72 @@
 /* Who you are: from the address, else what this browser remembers, else somebody pleasant. */
 
-import { $, avatar } from './dom.js';
+import { $, avatar, h } from './dom.js';
+import { thumbnail } from './picture.js';
+
+const TOKEN = 'presence:token';
+const UNTIL = 'presence:until';
+const PICTURE = 'presence:picture:';
 
 const adjectives = ['Amber', 'Bright', 'Calm', 'Clever', 'Cosy', 'Gentle', 'Golden', 'Happy', 'Jolly', 'Kind', 'Lively', 'Lucky', 'Merry', 'Mellow', 'Quiet', 'Silver', 'Sunny', 'Swift', 'Warm', 'Witty'];
 const animals = ['Badger', 'Beaver', 'Dolphin', 'Falcon', 'Finch', 'Fox', 'Gecko', 'Heron', 'Koala', 'Lynx', 'Magpie', 'Marten', 'Otter', 'Owl', 'Panda', 'Puffin', 'Robin', 'Seal', 'Sparrow', 'Wren'];
 
-/** `{ userId, name, token }`. With a token the gateway knows who you are, and we only suggest a name. */
-export function identity() {
-  const query = new URLSearchParams(location.search);
-  const token = query.get('token') ?? undefined;
-  const saved = load();
-  const userId = query.get('user_id');
-  if (userId) return { userId, name: query.get('name') ?? (saved?.userId === userId ? saved.name : userId), token };
-  if (token) return { userId: undefined, name: query.get('name') ?? undefined, token };
-  const me = saved ?? somebody();
-  if (query.get('name')) me.name = query.get('name');
-  if (!saved) save(me);
-  return { ...me, token };
+/** Who we are. With a token the gateway knows it, and we only suggest a name. */
+export class Identity {
+  userId;
+  name;
+  token;
+
+  constructor() {
+    const query = new URLSearchParams(location.search);
+    this.token = query.get('token') ?? recall(() => sessionStorage, TOKEN) ?? undefined;
+    const saved = load();
+    const userId = query.get('user_id');
+    const isSaved = saved && !this.token && (!userId || saved.userId === userId);
+    this.name = query.get('name') ?? (isSaved ? saved.name : undefined);
+    if (this.token) return;
+    const somebodyNew = saved ?? somebody();
+    this.userId = userId ?? somebodyNew.userId;
+    this.name ??= userId ?? somebodyNew.name;
+    if (!userId && !saved) save({ userId: this.userId, name: this.name });
+  }
+
+  /** The picture that `userId` chose in this browser, as `data:`. */
+  avatarOf(userId) {
+    return (userId && recall(() => localStorage, PICTURE + userId)) || undefined;
+  }
+
+  /** What others may know of us in a room. `self` is what we chose. */
+  meta(self) {
+    const avatarUrl = this.avatarOf(self?.userId ?? this.userId);
+    const { timeZone: timezone } = Intl.DateTimeFormat().resolvedOptions();
+    // Before the first connection it is what it was before the page was reloaded: that is to be no event.
+    const until = self ? self.expiresAt : Number(recall(() => sessionStorage, UNTIL));
+    remember(() => sessionStorage, UNTIL, until);
+    return { timezone, ...(until ? { until } : {}), ...(avatarUrl ? { avatar: avatarUrl } : {}) };
+  }
+
+  /** Goes on with another token: the page begins anew. It is out of the address, where it would be copied along. */
+  signIn(token) {
+    remember(() => sessionStorage, TOKEN, token);
+    const address = new URL(location.href);
+    address.searchParams.delete('token');
+    history.replaceState(null, '', address);
+    location.reload();
+  }
+
+  keep(name, userId, picture) {
+    this.name = name;
+    remember(() => localStorage, PICTURE + userId, picture);
+    const address = new URL(location.href);
+    if (address.searchParams.has('user_id')) {
+      address.searchParams.set('user_id', userId);
+      address.searchParams.set('name', name);
+    } else {
+      address.searchParams.delete('name');
+      if (!this.token) save({ userId, name });
+    }
+    history.replaceState(null, '', address);
+  }
 }
 
 export function somebody() {
@@ -24,58 +74,92 @@ export function somebody() {
   return { userId: `guest-${Math.random().toString(36).slice(2, 6).padEnd(4, '0')}`, name: `${pick(adjectives)} ${pick(animals)}` };
 }
 
-/** Your face in the bar, and the dialog behind it. */
-export function showIdentity(presence, me) {
+/** Your face in the bar, and the dialog behind it. `changed` is called when others are to know something else of you. */
+export function showIdentity(presence, me, changed) {
   const button = $('me');
   const dialog = $('who');
-  let name = me.name;
+  let { name } = me;
   let color;
+  let picture; // in the dialog
 
   const show = () => {
-    const shown = { name: name || presence.userId || '…', color };
-    button.replaceChildren(avatar(shown, { small: true }), Object.assign(document.createElement('span'), { textContent: shown.name }));
+    const shown = { name: name || presence.userId || '…', color, avatar: me.avatarOf(presence.userId) };
+    button.replaceChildren(avatar(shown, { small: true }), h('span', {}, shown.name));
     button.setAttribute('aria-label', `You are ${shown.name}. Change it`);
   };
   show();
   presence.subscribe(show);
-  // The colour is the gateway's to choose: it is known once we have seen ourselves among the others.
+  // The colour depends on who else is here, and a token may say another name.
   document.addEventListener('presence:seen-self', ({ detail }) => {
     ({ color } = detail);
-    name ||= detail.name;
+    if (me.token) ({ name } = detail);
     show();
   });
 
+  const showPicture = () => {
+    $('who-face').replaceChildren(avatar({ name: name || '?', color, avatar: picture }));
+    $('who-picture-remove').hidden = !picture;
+  };
+  const complain = (text) => {
+    $('who-problem').textContent = text;
+    $('who-problem').hidden = !text;
+  };
   button.onclick = () => {
+    picture = me.avatarOf(presence.userId);
     $('who-name').value = name ?? '';
     $('who-id').value = presence.userId ?? '';
     $('who-id').disabled = Boolean(me.token);
+    $('who-picture').value = '';
+    complain('');
+    showPicture();
     dialog.showModal();
     $('who-name').select();
+  };
+  $('who-picture').onchange = async ({ target }) => {
+    try {
+      complain('');
+      picture = await thumbnail(target.files[0]);
+    } catch {
+      complain('This file is no picture that your browser can read.');
+    }
+    showPicture();
+  };
+  $('who-picture-remove').onclick = () => {
+    picture = undefined;
+    $('who-picture').value = '';
+    showPicture();
   };
   $('who-cancel').onclick = () => dialog.close();
   $('who-form').onsubmit = () => {
     name = $('who-name').value.trim() || name;
     const userId = $('who-id').value.trim();
-    remember(name, userId);
+    me.keep(name, userId, picture);
     if (userId !== presence.userId) {
       presence.close();
       location.reload();
       return;
     }
     presence.setName(name);
+    changed();
     show();
   };
+}
 
-  function remember(name, userId) {
-    const address = new URL(location.href);
-    if (address.searchParams.has('user_id')) {
-      address.searchParams.set('user_id', userId);
-      address.searchParams.set('name', name);
-    } else {
-      address.searchParams.delete('name');
-      if (!me.token) save({ userId, name });
-    }
-    history.replaceState(null, '', address);
+/** What is kept under `key`; `null` where the browser keeps nothing. */
+function recall(storage, key) {
+  try {
+    return storage().getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function remember(storage, key, value) {
+  try {
+    if (value) storage().setItem(key, value);
+    else storage().removeItem(key);
+  } catch {
+    // It is asked for again, then.
   }
 }
 

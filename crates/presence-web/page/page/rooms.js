@@ -20,9 +20,21 @@ export function roomFromAddress() {
   return room(hash && hash !== 'stage' ? hash : new URLSearchParams(location.search).get('room') ?? 'lobby');
 }
 
-/** The list at the side. `enter` is told about a choice by way of the address, so that back and forward work. */
-export function showRooms(presence) {
+/** The list at the side. A choice changes the address, so that back and forward work. */
+export function showRooms(presence, me) {
   const rows = new Map();
+  let here;
+  // Somebody else needs a token of their own where the gateway asks for one.
+  const link = $('second-person');
+  presence.on('hello', () => {
+    link.hidden = Boolean(me.token);
+  });
+  /** A link that opens the room as somebody else: a new person for each click. */
+  const invite = () => {
+    const { userId, name } = somebody();
+    link.href = `/?${new URLSearchParams({ user_id: userId, name })}#${encodeURIComponent(here.name)}`;
+  };
+  link.onclick = () => setTimeout(invite);
   for (const [name] of demos) add(room(name));
 
   $('room-form').onsubmit = (event) => {
@@ -33,16 +45,21 @@ export function showRooms(presence) {
   };
 
   function add(room) {
-    const number = h('span.number', { testid: `room-count-${room.name}`, data: { count: '0' } }, '0');
-    const button = h('button.room', { type: 'button', testid: `room-${room.name}`, onclick: () => go(room) }, h('span.name', {}, room.title), number);
+    const number = h('span.number', { testid: `room-count-${room.name}`, data: { count: '' } }, '…');
+    const unit = h('span.visually-hidden');
+    const button = h('button.room', { type: 'button', testid: `room-${room.name}`, onclick: () => go(room) }, h('span.name', {}, room.title), h('span', {}, number, unit));
     const item = h('li', {}, button);
     $('rooms').append(item);
     rows.set(room.channel, button);
     const channel = presence.channel(room.channel);
-    const show = ({ count }) => {
-      number.textContent = String(count);
-      number.dataset.count = String(count);
-      button.setAttribute('aria-label', `${room.title}, ${count} ${count === 1 ? 'person' : 'people'}`);
+    let isKnown = false;
+    const show = ({ count, live, error }) => {
+      isKnown ||= live;
+      const says = error ? 'no access' : isKnown ? String(count) : '…';
+      number.textContent = says;
+      number.dataset.count = error ? '' : isKnown ? String(count) : '';
+      unit.textContent = error || !isKnown ? '' : count === 1 ? ' person' : ' people';
+      button.title = error?.message ?? '';
     };
     channel.subscribe(show);
     // A count is enough for a room we only look at; being in it asks for more.
@@ -58,24 +75,14 @@ export function showRooms(presence) {
         else button.removeAttribute('aria-current');
       }
       rows.get(room.channel).scrollIntoView({ block: 'nearest', inline: 'nearest' });
-      invite(room);
+      here = room;
+      invite();
     },
   };
 }
 
 function go(room) {
   location.hash = encodeURIComponent(room.name);
-}
-
-/** A link that opens the room as somebody else: a new person for each click. */
-function invite(room) {
-  const link = $('second-person');
-  const renew = () => {
-    const { userId, name } = somebody();
-    link.href = `/?${new URLSearchParams({ user_id: userId, name })}#${encodeURIComponent(room.name)}`;
-  };
-  renew();
-  link.onclick = () => setTimeout(renew);
 }
 
 function decode(text) {

@@ -1,12 +1,13 @@
 /* What you chose to show, until when, and whether you show at all. */
 
 import { $, h } from './dom.js';
+import { showEmoji } from './emoji.js';
 
 const presets = [['🎯', 'Focusing'], ['📅', 'In a meeting'], ['🥪', 'Lunch'], ['🚌', 'On the way']];
 
 export function showStatus(presence) {
   const form = $('status-form');
-  const { emoji, message, clear } = form.elements;
+  const { emoji, message, clear, custom } = form.elements;
   const invisible = $('invisible');
   let untouched = true; // what you are writing is not overwritten by what your other tab says
   let clock;
@@ -21,6 +22,15 @@ export function showStatus(presence) {
     },
   }, `${sign} ${text}`)));
 
+  /** A time is asked for only where it is wanted; it begins an hour from now. */
+  const showCustom = () => {
+    const isCustom = clear.value === 'custom';
+    $('status-custom-row').hidden = !isCustom;
+    custom.required = isCustom;
+    if (isCustom && !custom.value) custom.value = local(presence.now() + 3_600_000);
+    custom.min = local(presence.now());
+  };
+
   const show = (self) => {
     form.dataset.status = self.status;
     invisible.checked = self.status === 'invisible' || self.status === 'offline';
@@ -29,6 +39,7 @@ export function showStatus(presence) {
       emoji.value = self.emoji ?? '';
       message.value = self.customMessage ?? '';
       if (!self.expiresAt) clear.value = 'never';
+      showCustom();
     }
     clearInterval(clock);
     const count = () => {
@@ -54,7 +65,12 @@ export function showStatus(presence) {
 
   form.oninput = () => {
     untouched = false;
+    showCustom();
   };
+  showEmoji(emoji, () => {
+    untouched = false;
+    message.focus();
+  });
   form.onsubmit = (event) => {
     event.preventDefault();
     tell({
@@ -62,7 +78,7 @@ export function showStatus(presence) {
       status: invisible.checked ? undefined : form.elements.status.value,
       emoji: emoji.value.trim() || null,
       customMessage: message.value.trim() || null,
-      ...ending(clear.value, presence.now()),
+      ...ending(clear.value, custom.value, presence.now()),
     });
   };
   $('status-reset').onclick = () => tell({ status: invisible.checked ? undefined : 'online', emoji: null, customMessage: null, expiresAt: null });
@@ -72,8 +88,9 @@ export function showStatus(presence) {
   presence.on('self', show);
 }
 
-function ending(choice, now) {
+function ending(choice, custom, now) {
   if (choice === 'never') return { expiresAt: null };
+  if (choice === 'custom') return { expiresAt: new Date(custom).getTime() };
   if (choice === 'today') return { expiresAt: new Date(now).setHours(24, 0, 0, 0) };
   return { clearAfter: Number(choice) };
 }
@@ -87,4 +104,9 @@ function until(moment, now) {
   const at = new Date(moment);
   const today = at.getTime() <= new Date(now).setHours(24, 0, 0, 0);
   return `Clears ${today ? 'at' : at.toLocaleDateString()} ${at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`;
+}
+
+/** A moment as fields for a date and a time have it: local, to the minute. */
+function local(moment) {
+  return new Date(moment - new Date(moment).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }

@@ -33,13 +33,16 @@ pub(super) enum Missing {
     Loss { since: Timestamp },
     /// The session went to another node, which has not written its own entry yet.
     Moved { since: Timestamp },
+    /// The store has refused a claim because of a newer token: of another entry, or of a removal. If the map has no
+    /// entry when it is read next, the session has ended.
+    Superseded,
 }
 
 impl Missing {
     /// When to check whether the entry has been missing for too long; `None` if it is not missing.
     pub(super) fn looks_at(self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Missing::No => None,
+            Missing::No | Missing::Superseded => None,
             Missing::Gap { since } => Some(since + HOLD_AFTER_GAP),
             Missing::Moved { since } => Some(since + HOLD_AFTER_MOVE),
             Missing::Loss { since } if now < since + HOLD_AFTER_LOSS => {
@@ -52,7 +55,7 @@ impl Missing {
     /// Whether the entry has been missing for too long.
     pub(super) fn is_over(self, now: Timestamp, members: &Membership) -> bool {
         match self {
-            Missing::No => false,
+            Missing::No | Missing::Superseded => false,
             Missing::Gap { since } => since + HOLD_AFTER_GAP <= now,
             Missing::Moved { since } => since + HOLD_AFTER_MOVE <= now,
             Missing::Loss { since } => {

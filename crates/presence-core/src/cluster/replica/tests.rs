@@ -1,8 +1,9 @@
 //! What one copy of a map does with what it is told.
 
 use super::*;
-use crate::cluster::News;
-use crate::{DeviceKind, Look, Meta, UserId, Visible};
+use crate::cluster::{Change, Fence, Field, Incarnation, News, Op, Patch, Snapshot};
+use crate::ports::Written;
+use crate::{Clock, DeviceKind, Look, Meta, UserId, Visible};
 
 const ME: u64 = 1;
 const OTHER: u64 = 2;

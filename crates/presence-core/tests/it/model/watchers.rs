@@ -13,7 +13,8 @@ pub(super) struct View {
     pub(super) watching: Watching,
     pub(super) picture: Picture,
     pub(super) typing: BTreeSet<UserId>,
-    pub(super) cursors: BTreeMap<SessionId, u64>,
+    /// The cursors by the ids that others see. The ids of their sessions are known to this model only.
+    pub(super) cursors: BTreeMap<SessionId, (SessionId, u64)>,
     /// Loses events now and then, as those do who read slowly.
     pub(super) lossy: bool,
     /// Has lost something, and has to ask again.
@@ -218,7 +219,8 @@ impl View {
     fn point(&mut self, cursors: &[presence_core::Cursor]) {
         for cursor in cursors {
             let pointer = cursor.pointer.expect("nobody selects in this model");
-            self.cursors.insert(cursor.session, pointer.x as u64);
+            let what = (cursor.session, pointer.x as u64);
+            self.cursors.insert(cursor.alias, what);
         }
     }
 }

@@ -171,8 +171,9 @@ impl World {
             }
             if watcher.as_u128() > ONLOOKERS && view.picture == Picture::Listed {
                 let cursors = self.naive.cursors.iter().filter(|it| it.0.0 == *topic);
-                let cursors = cursors.map(|it| (it.0.1, it.1.0)).collect();
-                assert_eq!(view.cursors, cursors, "{watcher:?} in {topic}");
+                let cursors: BTreeMap<_, _> = cursors.map(|it| (it.0.1, it.1.0)).collect();
+                let drawn: BTreeMap<_, _> = view.cursors.values().copied().collect();
+                assert_eq!(drawn, cursors, "{watcher:?} in {topic}");
             }
         }
         let hides = |user: &&str| self.naive.users.get(*user).is_some_and(|it| it.hides());

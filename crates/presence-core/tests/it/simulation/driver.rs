@@ -71,7 +71,12 @@ pub(super) struct Driver {
     /// Requests that were not answered yet.
     under_way: BTreeMap<(Subject, bool), usize>,
     reaped: BTreeSet<Incarnation>,
+    /// How many of its writes to each map were refused, in whole or in part.
+    refused: BTreeMap<Subject, usize>,
 }
+
+/// How many writes of a node to one map may be refused. One that goes on and on is a loop.
+const REFUSED_MAX: usize = 100;
 
 /// A connection that is open at this node, whatever the client thinks.
 pub(super) struct Open {
@@ -105,6 +110,7 @@ impl Driver {
             noticed_at: 0,
             under_way: BTreeMap::new(),
             reaped: BTreeSet::new(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -382,6 +388,9 @@ impl World<'_> {
                             .collect::<Vec<_>>(),
                         written.refused
                     );
+                    if !written.refused.is_empty() {
+                        self.count_refused(node, &write.subject);
+                    }
                     outcome = is_known.then_some(written);
                     if let Some(patch) = patch {
                         self.publish(&write.subject, &Reply::Patched(patch));
@@ -402,6 +411,10 @@ impl World<'_> {
                 ttl,
                 stored_up_to,
             } => {
+                let stored_up_to = match self.script.planted {
+                    Planted::StoredAtOnce => self.store.time(self.now),
+                    _ => stored_up_to,
+                };
                 let leases = is_done.then(|| self.store.renew(self.now, me, ttl, stored_up_to));
                 let leases = leases.filter(|_| is_known);
                 if self.script.planted == Planted::MarksDeadAtOnce && is_known {
@@ -428,6 +441,15 @@ impl World<'_> {
                     self.store.forget(self.now, who);
                 }
             }
+        }
+    }
+
+    fn count_refused(&mut self, node: usize, subject: &Subject) {
+        let refused = self.nodes[node].refused.entry(subject.clone()).or_default();
+        *refused += 1;
+        if *refused > REFUSED_MAX {
+            let how = format!("node {node} writes {subject} again and again, and is refused");
+            self.breaks("I7 bounded", how);
         }
     }
 

@@ -10,6 +10,10 @@ const ANN: usize = 0;
 const BOB: usize = 1;
 const CAT: usize = 2;
 const EVE: usize = 3;
+const ANNS_TAB: usize = 0;
+const ANNS_SECOND_TAB: usize = 1;
+const ANNS_PHONE: usize = 2;
+const BOBS_WEB: usize = 3;
 const CATS_WEB: usize = 5;
 const EVES_WEB: usize = 6;
 const ROOM_0: usize = 0;
@@ -209,6 +213,115 @@ fn who_went_to_another_node_and_left_there_unheard_is_gone_once_the_map_is_read(
             ),
             (12_000, connect(client, 1)),
             (14_000, What::Depart { client, room }),
+        ],
+    );
+}
+
+#[test]
+fn a_profile_that_a_fence_refuses_is_not_written_again_and_again() {
+    holds(
+        10157,
+        [0, 0],
+        vec![
+            (1_342, connect(EVES_WEB, 0)),
+            (
+                28_299,
+                What::Cut {
+                    node: 0,
+                    server: None,
+                    ms: 25_460,
+                },
+            ),
+            (41_824, choose(EVE, 1, Chosen::Invisible)),
+        ],
+    );
+}
+
+#[test]
+fn an_entry_of_who_hides_waits_for_no_new_owner() {
+    holds(
+        31227,
+        [-49, 103],
+        vec![
+            (174, connect(BOBS_WEB, 1)),
+            (242, watch(0, WORKSPACE)),
+            (
+                47_902,
+                What::Cut {
+                    node: 1,
+                    server: Some(2),
+                    ms: 33_370,
+                },
+            ),
+            (58_419, choose(BOB, 0, Chosen::Invisible)),
+            (59_424, connect(BOBS_WEB, 0)),
+        ],
+    );
+}
+
+#[test]
+fn a_node_that_loses_its_lease_while_it_claims_a_session_answers_the_client() {
+    let sleeps = |ms| What::Pause { node: 1, ms };
+    holds(
+        34207,
+        [-18, 20],
+        vec![
+            (29_959, choose(CAT, 1, Chosen::Invisible)),
+            (35_018, connect(CATS_WEB, 0)),
+            (38_652, sleeps(17_320)),
+            (56_208, sleeps(6_771)),
+            (58_773, connect(CATS_WEB, 1)),
+        ],
+    );
+}
+
+#[test]
+fn of_two_nodes_that_end_a_status_at_once_the_later_last_seen_stays() {
+    let sleeps = |ms| What::Pause { node: 1, ms };
+    holds(
+        4768,
+        [-43, 29],
+        vec![
+            (4_821, connect(ANNS_PHONE, 0)),
+            (40_050, connect(ANNS_SECOND_TAB, 1)),
+            (43_181, watch(1, ROOM_0)),
+            (61_385, watch(0, WORKSPACE)),
+            (63_085, sleeps(32_928)),
+            (63_269, sleeps(16_499)),
+            (65_646, connect(ANNS_TAB, 1)),
+            (
+                87_108,
+                What::Choose {
+                    user: ANN,
+                    node: 0,
+                    chosen: Chosen::Invisible,
+                    lasts_ms: Some(8_826),
+                },
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_claim_of_a_session_that_has_ended_is_made_once() {
+    holds(
+        51,
+        [-115, 0],
+        vec![
+            (115, What::WatchUser { node: 1, user: EVE }),
+            (1_853, connect(ANNS_TAB, 1)),
+            (13_240, connect(EVES_WEB, 0)),
+            (34_321, What::Wipe { server: Some(2) }),
+            (39_198, What::Break { client: EVES_WEB }),
+            (
+                42_882,
+                What::Noise {
+                    lost_percent: 100,
+                    failed_percent: 0,
+                    ms: 9_091,
+                },
+            ),
+            (54_647, connect(EVES_WEB, 1)),
         ],
     );
 }

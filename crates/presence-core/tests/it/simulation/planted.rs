@@ -1,6 +1,6 @@
 //! Faults that are ours: each is a rule of the cluster that somebody might forget, and must be caught.
 
-use presence_core::cluster::{Op, TopicMap};
+use presence_core::cluster::{Guard, Op, TopicMap};
 
 /// What is wrong with the driver or the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,23 @@ pub(super) enum Planted {
     AcknowledgedFirst,
     /// The note of who has entries where is written after the entries, and never if the node dies in between.
     NoteAfterEntry,
+    /// The store forgets what it has removed: a late put raises it again.
+    NoFences,
+    /// The store puts whatever is newer, also where it was asked to replace what was read.
+    Unconditional,
+    /// The store does a write after the lease of its writer has ended.
+    NoDeadlines,
+    /// A node says that everything it did is in the store, whether or not the store has answered.
+    StoredAtOnce,
 }
 
 impl Planted {
     /// What the store makes of an operation on `map`.
     pub(super) fn breaks(self, op: &Op, map: &TopicMap) -> Op {
         let mut op = op.clone();
+        if let (Op::Put { guard, .. }, Planted::Unconditional) = (&mut op, self) {
+            *guard = Guard::Newer;
+        }
         if let (Op::Remove { field, token, .. }, Planted::RemovesUnfenced) = (&mut op, self) {
             let stored = map.entries().find(|(it, _)| it == field);
             *token = stored.map_or(*token, |(_, stored)| stored);

@@ -1825,15 +1825,15 @@ impl<'a> World<'a> {
             let kept = self.profiles.get(&user_id(user)).cloned();
             let newest = stored.into_iter().chain(kept);
             let newest = newest.max_by_key(|it| it.status.revision);
+            let message = newest.as_ref().and_then(|it| it.status.message.clone());
             let time = self.store.time(self.now);
-            let message = newest.and_then(|mut it| {
-                it.expire(time); // as whoever asks for it sees it
-                it.status.message
-            });
+            let ends_at = newest.as_ref().and_then(|it| it.status.expires_at);
+            // What has ended is over for whoever asks, even if nobody has asked yet.
+            let may_be_over = ends_at.is_some_and(|at| at <= time);
             let possible = self.possible(user);
-            let is_kept = possible
-                .iter()
-                .any(|(_, words)| words.as_deref() == message.as_deref());
+            let is_kept = possible.iter().any(|(_, words)| {
+                words.as_deref() == message.as_deref() || may_be_over && words.is_none()
+            });
             if !is_kept {
                 let how = format!(
                     "the status of {} is kept as {message:?}, and may be {possible:?}",

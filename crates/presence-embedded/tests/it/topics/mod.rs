@@ -5,7 +5,8 @@ mod faults;
 mod outbox;
 mod rules;
 
-use presence_embedded::{TopicMemory, conformance};
+use presence_embedded::TopicMemory;
+use presence_testkit::conformance;
 
 use self::broken::Broken;
 use self::rules::Fault;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use presence_core::Timestamp;
 use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::ports::{Leases, Notice, Outbox, Queue, Row, StoreError, Topics, Written};
-use presence_embedded::{TopicLink, TopicMemory, conformance};
+use presence_embedded::{TopicLink, TopicMemory};
+use presence_testkit::conformance;
 
 /// What is wrong with a store.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
-use presence_client::wire::ErrorCode;
 use presence_core::Refusal;
+use presence_protocol::ErrorCode;
 use serde_json::json;
 
 use super::names::user_of;

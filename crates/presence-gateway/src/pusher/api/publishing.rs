@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use presence_client::wire::mend;
 use presence_core::{ChannelId, Payload};
+use presence_protocol::mend;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, json};

@@ -11,7 +11,8 @@ async function tabTo(person, testid) {
   for (let presses = 0; presses < TABS_MAX; presses += 1) {
     await person.page.keyboard.press('Tab');
     const at = await person.page.evaluate(() => {
-      const here = document.activeElement;
+      let here = document.activeElement;
+      while (here.shadowRoot?.activeElement) here = here.shadowRoot.activeElement;
       const marked = [here, here.nextElementSibling].some((element) => element && getComputedStyle(element).outlineStyle !== 'none');
       return { testid: here.dataset.testid ?? here.id, marked, element: here.outerHTML.slice(0, 120), body: here === document.body };
     });
@@ -38,7 +39,7 @@ async function accessibilityTree(person) {
 
 async function noSidewaysScroll(person) {
   const wide = await person.page.evaluate(() => [...document.querySelectorAll('body *')]
-    .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5 && !element.closest('.rooms ul, .visually-hidden, .cursors, svg'))
+    .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5 && !element.closest('.rooms ul, .visually-hidden, .cheers, svg'))
     .map((element) => element.outerHTML.slice(0, 120)));
   assert.deepEqual(wide, [], 'what is wider than the screen');
   const { scroll, screen } = await person.page.evaluate(() => ({ scroll: document.documentElement.scrollWidth, screen: innerWidth }));

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 
+import { colorsOf } from '../../../../presence-web/packages/presence-client/src/index.js';
 import { eventually } from '../waiting.mjs';
 
 const FIXTURES = new URL('../fixtures/families/', import.meta.url).pathname;
@@ -58,6 +59,9 @@ async function meet(stage, users) {
   }
   const names = Object.fromEntries(users.map((user) => [user, user]));
   for (const page of pages) await page.see('names', names);
+  const colors = Object.fromEntries(colorsOf(users.map((id) => ({ id }))));
+  assert.equal(new Set(Object.values(colors)).size, users.length, 'nobody looks like somebody else');
+  for (const page of pages) await page.see('colors', colors);
 
   for (const page of pages) {
     await page.does('type');

@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 
+import { eventually } from '../waiting.mjs';
+
 const NAMES = {
   html: '<img src=x onerror="window.pwned=1"><b>Bold</b>',
   script: '</span><script>window.pwned=1</script>',
@@ -18,7 +20,8 @@ async function intact(person, width) {
   await person.page.setViewportSize({ width, height: 800 });
   const found = await person.page.evaluate(() => ({
     pwned: window.pwned,
-    injected: document.querySelectorAll('.name :not(bdi), .by :not(bdi), .text *, .doing > :not(.dots, bdi), .event :not(span, bdi), main img, main script, main b').length,
+    injected: document.querySelectorAll('.name :not(bdi), .by :not(bdi), .text *, .doing > :not(.dots, bdi), .event :not(span, bdi), main img, main script, main b').length
+      + [...document.querySelectorAll('*')].filter(({ shadowRoot }) => shadowRoot?.querySelector('b, script, img, [part=name] *')).length,
     sideways: document.documentElement.scrollWidth > innerWidth,
     rows: [...document.querySelectorAll('#roster > li')].filter((row) => row.clientHeight > 60).map((row) => row.textContent.slice(0, 40)),
     bar: document.querySelector('.bar').clientHeight,
@@ -64,7 +67,7 @@ export const stories = {
     })));
     await ann.has('person-html person-typing');
     await ann.until('their messages', () => document.querySelectorAll('[data-testid=message]').length, (count) => count >= 8);
-    await ann.until('their cursors', () => document.querySelectorAll('#cursors .cursor').length, 9);
+    await eventually('their cursors', () => ann.cursors(), 9);
     for (const width of [1280, 800, 360]) await intact(ann, width);
   },
 
@@ -76,8 +79,8 @@ export const stories = {
     await ann.has('person-bob person-typing');
     await ann.has('event');
     // In text that runs left to right each letter is right of the one before.
-    const turned = () => ['[data-testid=typing]', '[data-testid=event]'].filter((selector) => {
-      let last = document.querySelector(selector);
+    const turned = () => [document.querySelector('[data-testid=typing]').shadowRoot.querySelector('[part=line]'), document.querySelector('[data-testid=event]')].filter((line) => {
+      let last = line;
       while (last.lastChild) last = last.lastChild;
       const left = (at) => {
         const range = document.createRange();
@@ -105,7 +108,7 @@ export const stories = {
       const person = await stage.opens(id);
       await person.marks('connection', 'state', 'closed');
       await person.until('the notice says why', () => !document.getElementById('notice').hidden && document.getElementById('notice-text').textContent, (text) => text && text.includes(why));
-      assert.equal(await person.look('count'), '0');
+      assert.equal(await person.look('count'), '…', 'how many people are here is not known');
       await person.at('me').click();
       await person.at('who-id').fill('bob');
       await person.at('who-save').click();

@@ -1,5 +1,6 @@
-/* The app of docs/react.md, with two people. */
+/* The app of docs/react.md, with two people, rendered by the page and by a server. */
 
+import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 
@@ -8,14 +9,14 @@ import { eventually } from '../waiting.mjs';
 const KINDS = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8' };
 
 /** Serves the files in `folder` as they are, but for the address of the gateway. Returns where. */
-async function serve(stage, folder, gateway) {
+async function serve(stage, folder, gateway, { start = 'index.html', rendered = '' } = {}) {
   const origin = await stage.serve(async (request, response) => {
     const path = new URL(request.url, 'http://app').pathname;
-    const name = path === '/' ? 'index.html' : normalize(path).slice(1);
+    const name = path === '/' ? start : normalize(path).slice(1);
     const text = await readFile(join(folder, name), 'utf8').catch(() => null);
     if (text === null) return response.writeHead(404).end();
     response.setHeader('content-type', KINDS[name.split('.').at(-1)] ?? 'text/plain');
-    return response.end(text.replaceAll('127.0.0.1:4001', gateway));
+    return response.end(text.replaceAll('127.0.0.1:4001', gateway).replace('<!--app-->', () => rendered));
   });
   return `${origin}/`;
 }
@@ -46,5 +47,66 @@ export const stories = {
 
     await bob.mouse.move(area.x + area.width / 2, area.y + area.height + 50);
     await eventually('his cursor goes with his pointer', () => ann.locator('.presence-cursor').count(), 0);
+  },
+
+  async 'a server renders the same app, and the page takes it over without a warning'(stage) {
+    const { address } = await stage.gateway();
+    // The app reads its name from the address of the page.
+    globalThis.location = { search: '?name=Ann' };
+    const { render } = await import(join(stage.app, '../server/server.js'));
+    const html = render();
+    assert.match(html, /presence-avatars/);
+    const site = await serve(stage, join(stage.app, '../hydrate'), address, { start: 'hydrate.html', rendered: html });
+    const tab = await (await stage.profile()).newPage();
+    const said = [];
+    tab.on('console', (message) => said.push(message.text()));
+    await tab.goto(`${site}?name=Ann`);
+    const faces = () => tab.evaluate(() => [...document.querySelectorAll('.presence-avatar')].map((face) => face.getAttribute('aria-label')));
+    await eventually('Ann sees herself', faces, ['Ann, Online']);
+    // React says in development that it is development, and what did not fit.
+    assert.deepEqual(said.filter((line) => !line.includes('React DevTools')), []);
+  },
+
+  async '50 cursors that move for 10 s render a count not once more, and cursors once a frame at most'(stage) {
+    const { address } = await stage.gateway();
+    const site = await serve(stage, join(stage.app, '../counting'), address, { start: 'counting.html' });
+    const tab = await (await stage.profile()).newPage();
+    await tab.goto(site);
+    const crowd = await (await stage.profile()).newPage();
+    await crowd.goto(`http://${address}/?room=behind`);
+    await crowd.evaluate(async () => {
+      const { connect } = await import('/presence.js');
+      window.rooms = await Promise.all(Array.from({ length: 50 }, async (_, at) => {
+        const room = connect({ userId: `user-${at}`, deviceId: `web:${at}` }).channel('room:42');
+        await room.join({ watch: false });
+        return room;
+      }));
+    });
+    await eventually('all are here', () => tab.evaluate(() => window.count), 51);
+    await crowd.evaluate(() => window.rooms.forEach((room) => room.cursor(0.5, 0.5)));
+    await eventually('all point', () => tab.evaluate(() => window.pointers), 50);
+    const before = await tab.evaluate(() => {
+      window.frames = 0;
+      const frame = () => {
+        window.frames += 1;
+        requestAnimationFrame(frame);
+      };
+      requestAnimationFrame(frame);
+      return { ...window.renders };
+    });
+    await crowd.evaluate((ms) => new Promise((resolve) => {
+      const began = performance.now();
+      const timer = setInterval(() => {
+        const passed = (performance.now() - began) / ms;
+        window.rooms.forEach((room, at) => room.cursor(passed, at / 50));
+        if (passed < 1) return;
+        clearInterval(timer);
+        resolve();
+      }, 40);
+    }), 10_000);
+    const after = await tab.evaluate(() => ({ ...window.renders, frames: window.frames }));
+    assert.equal(after.count - before.count, 0, 'a component that selects the count');
+    const drawn = after.cursors - before.cursors;
+    assert.ok(drawn > 20 && drawn <= after.frames + 1, `${drawn} times in ${after.frames} frames`);
   },
 };

@@ -1,37 +1,95 @@
 /* A gateway with a key, and what the page says to whom it does not let in. */
 
-import { createHmac } from 'node:crypto';
+import assert from 'node:assert/strict';
 
 import { Person } from '../person.mjs';
+import { SECRET, token } from '../tokens.mjs';
 
-const SECRET = 'a secret of tests, which everybody knows';
+const KEY = { PRESENCE_JWT_SECRET: SECRET };
+const HOUR = 3_600;
 
-/** A token for `user` that is good for `seconds`, signed with `secret`. */
-function token(user, seconds, secret = SECRET) {
-  const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const signed = `${encode({ alg: 'HS256' })}.${encode({ sub: user, exp: Math.floor(Date.now() / 1_000) + seconds })}`;
-  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
+async function opens(stage, query, { hash = '', context } = {}) {
+  const { origin } = await stage.gateway(KEY);
+  const person = new Person(await (context ?? (await stage.profile())).newPage(), 'ann');
+  await person.page.goto(`${origin}/?${new URLSearchParams(query)}${hash}`);
+  return person;
 }
 
 export const stories = {
   async 'a page tells a missing token from an expired and from a wrong one, and goes on with a good one'(stage) {
-    const { origin } = await stage.gateway({ PRESENCE_JWT_SECRET: SECRET });
-    const profile = await stage.profile();
-    const opens = async (query) => {
-      const person = new Person(await profile.newPage(), 'ann');
-      await person.page.goto(`${origin}/?${new URLSearchParams(query)}`);
-      return person;
-    };
-    for (const [query, says] of [
-      [{}, 'This gateway lets in who has a token'],
-      [{ token: token('ann', -3_600) }, 'Your token has expired.'],
-      [{ token: token('ann', 3_600, 'another secret, which is not the one') }, 'Your token was refused.'],
+    for (const [query, says, why] of [
+      [{}, 'This gateway lets in who has a token', /has a key/],
+      [{ token: token('ann', -HOUR) }, 'Your token has expired.', /has expired/],
+      [{ token: token('ann', HOUR, { secret: 'another secret, which is not the one' }) }, 'Your token was refused.', /was refused.*The gateway says:/],
     ]) {
-      const ann = await opens(query);
+      const ann = await opens(stage, query);
       await ann.marks('connection', 'state', 'closed');
       await ann.reads('notice', (text) => text?.startsWith(says));
+      await ann.until('it asks for a token', () => document.getElementById('sign-in').open);
+      await ann.reads('sign-in-why', (text) => why.test(text));
+      assert.equal(await ann.look('count'), '…');
+      assert.ok(await ann.page.evaluate(() => document.getElementById('second-person').hidden), 'nobody can be brought along');
     }
-    const ann = await opens({ token: token('ann', 3_600) });
+    const ann = await opens(stage, { token: token('ann', HOUR) });
     await ann.arrived(1);
+    assert.ok(await ann.page.evaluate(() => document.getElementById('second-person').hidden), 'who comes along needs a token of their own');
+  },
+
+  async 'who signs in is in, stays so over a reload, and can go on as somebody else'(stage) {
+    const ann = await opens(stage, {});
+    await ann.until('it asks for a token', () => document.getElementById('sign-in').open);
+    await ann.at('sign-in-token').fill(` ${token('ann', HOUR, { name: 'Ann Bauer' })}\n`);
+    await ann.at('sign-in-save').click();
+    await ann.arrived(1);
+    await ann.reads('person-ann person-name', 'Ann Bauer');
+    await ann.page.reload();
+    await ann.arrived(1);
+
+    await ann.at('me').click();
+    await ann.at('who-token').click();
+    await ann.at('sign-in-token').fill(token('bob', HOUR));
+    await ann.at('sign-in-save').click();
+    await ann.has('person-bob');
+    await ann.lacks('person-ann');
+    await ann.reads('count', '1');
+    assert.ok(!ann.page.url().includes('token='), 'a token in an address is copied along with it');
+
+    // The dialog can be closed, and the notice opens it again.
+    const eve = await opens(stage, { token: token('eve', -HOUR) });
+    await eve.until('it asks for a token', () => document.getElementById('sign-in').open);
+    await eve.page.keyboard.press('Escape');
+    await eve.reads('reconnect', 'Sign in');
+    await eve.at('reconnect').click();
+    await eve.at('sign-in-token').fill(token('eve', HOUR));
+    await eve.at('sign-in-save').click();
+    await eve.has('person-eve');
+  },
+
+  async 'a room that a token does not allow says so where the room is'(stage) {
+    const ann = await opens(stage, { token: token('ann', HOUR, { channels: ['room:lobby', 'room:help-desk'] }) }, { hash: '#launch-planning' });
+    await ann.marks('connection', 'state', 'online');
+    await ann.reads('room-refused', (text) => text?.startsWith('You cannot be in this room'));
+    const shown = () => Object.fromEntries(['.refused', '.board-card', '.chat'].map((card) => [card, !document.querySelector(card).hidden]));
+    await ann.until('there is no board', shown, { '.refused': true, '.board-card': false, '.chat': false });
+    await ann.reads('room-count-design-review', 'no access');
+    await ann.reads('room-count-lobby', '0');
+    assert.equal(await ann.look('count'), '…');
+
+    await ann.at('room-lobby').click();
+    await ann.until('there is a board', shown, { '.refused': false, '.board-card': true, '.chat': true });
+    await ann.reads('count', '1');
+    await ann.says('Here I may be');
+    await ann.has('message');
+    await ann.at('room-design-review').click();
+    await ann.until('there is none again', shown, { '.refused': true, '.board-card': false, '.chat': false });
+    await ann.lacks('person-ann');
+  },
+
+  async 'without a key somebody can be brought along'(stage) {
+    const ann = await stage.enter('ann');
+    await ann.reads('count', '1');
+    const [popup] = await Promise.all([ann.page.waitForEvent('popup'), ann.at('second-person').click()]);
+    await ann.reads('count', '2');
+    await popup.close();
   },
 };

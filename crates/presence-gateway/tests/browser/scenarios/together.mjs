@@ -119,22 +119,23 @@ export const stories = {
     await ann.reads('count', '1');
     const left = (await ann.heard()).filter((line) => line.startsWith('leave'));
     assert.deepEqual(left, ['leave bob lost']);
-    await ann.until('no cursor is left', () => document.querySelectorAll('#cursors .cursor').length, 0);
+    await eventually('no cursor is left', () => ann.cursors(), 0);
   },
 
   async 'a cursor moves under its name, and goes with the pointer'(stage) {
     const [ann, bob] = [await stage.enter('ann'), await stage.enter('bob', { name: 'Bob Baker' })];
     await ann.has('person-bob');
-    const cursor = `cursor-${await bob.session()}`;
+    const session = await bob.session();
+    const cursor = `cursor-${session}`;
     // How far along the board the cursor is, once it has stopped gliding.
     const place = () => ann.page.evaluate((id) => {
       const board = document.getElementById('board');
-      const arrow = document.querySelector(`[data-testid="${id}"]`);
+      const arrow = board.shadowRoot.querySelector(`[data-session="${id}"]`);
       if (!arrow || arrow.getAnimations().length) return null;
       const [at, on] = [arrow.getBoundingClientRect(), board.getBoundingClientRect()];
       const tenths = (part) => Math.round(part * 10) / 10;
       return [tenths((at.left - on.left) / on.width), tenths((at.top - on.top) / on.height)];
-    }, cursor);
+    }, session);
 
     await bob.points(0.2, 0.3);
     await ann.reads(cursor, 'Bob Baker');
@@ -150,7 +151,7 @@ export const stories = {
     await ann.cheers();
 
     await bob.page.mouse.move(2, 2);
-    await ann.until('the cursor is hidden', () => document.querySelector('.cursor').style.opacity, '0');
+    await eventually('the cursor is hidden', () => ann.cursors(), 0);
   },
 
   async 'the arrow keys point, too'(stage) {
@@ -203,7 +204,7 @@ export const stories = {
     await bob.at('who-name').fill('Robert');
     await bob.at('who-save').click();
     await ann.reads('person-bob person-name', 'Robert');
-    await bob.reads('me', 'RRobert');
+    await bob.reads('me', 'Robert');
     await ann.caughtUp();
     const moves = (await ann.heard()).filter((line) => /^(join|leave)/.test(line));
     assert.deepEqual(moves, []);

@@ -387,7 +387,7 @@ async fn a_name_is_shown_clean_and_a_color_in_one_way() {
         (
             json!({ "name": "Ann", "color": "red;background:url(//evil)" }),
             json!("Ann"),
-            json!("#0369a1"),
+            json!("#c02712"),
         ),
     ] {
         let body = json!({ "user_id": "ann", "meta": meta });

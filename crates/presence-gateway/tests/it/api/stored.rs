@@ -1,8 +1,8 @@
 //! A status with a MongoDB behind it.
 
+use presence_testkit::mongo::{Mongo, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use xtask::mongo::{Mongo, Settings};
 
 use super::support::{Reply, send};
 use crate::gateway::{config, soon};

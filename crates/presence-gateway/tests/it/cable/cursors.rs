@@ -27,7 +27,7 @@ async fn a_move_and_a_selection_reach_the_others_with_a_name_and_a_color() {
         let session = moved["session"].clone();
         assert_eq!(session.as_str().unwrap().len(), 32);
         let expected = json!({
-            "type": "cursor_move", "user_id": "ann", "user_name": "Ann", "user_color": "#0369a1",
+            "type": "cursor_move", "user_id": "ann", "user_name": "Ann", "user_color": "#c02712",
             "session": session, "x": 12.5, "y": 3.0, "visible": true,
         });
         assert_eq!(moved, expected);
@@ -44,7 +44,7 @@ async fn a_move_and_a_selection_reach_the_others_with_a_name_and_a_color() {
     );
     assert_eq!(
         (&next["user_name"], &next["user_color"]),
-        (&json!("Ann"), &json!("#0369a1"))
+        (&json!("Ann"), &json!("#c02712"))
     );
     ann.performs(DOCUMENT, json!({ "action": "move", "x": 1, "y": 1 }))
         .await;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use presence_core::Timestamp;
+use presence_testkit::pulse::Pulse;
 use serde_json::json;
-use xtask::pulse::Pulse;
 
 use super::{EXTENDED, PLAIN, Page, room};
 use crate::gateway::{now, start, start_closed};

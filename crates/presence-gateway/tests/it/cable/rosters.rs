@@ -30,7 +30,7 @@ async fn a_message_satisfies_the_reader_of_lists_and_the_reader_of_changes() {
         .await;
     let bobs = json!({
         "id": "bob", "name": "bob", "avatar": "/bob.png", "avatar_url": "/bob.png",
-        "color": "#15803d", "status": "online",
+        "color": "#c02712", "status": "online",
     });
     assert_eq!(joined["user"], bobs);
     assert_eq!(joined["type"], "presence_update");

@@ -294,6 +294,10 @@ export interface Member<Meta extends object = Record<string, unknown>> {
   readonly status: VisibleStatus;
   /** Never empty: the id, when they have no name. */
   readonly name: string;
+  /**
+   * The colour of their meta; without one that of `colorsOf`, so that the first twelve people differ. `shadesOf` has its shade for
+   * dark pages.
+   */
   readonly color?: string;
   readonly avatar?: string;
   readonly customMessage?: string;
@@ -440,6 +444,21 @@ export class TypingPace {
   rest(now: number, ttl: number): number;
   stop(): boolean;
 }
+
+/** Twelve colours, each as `[on a light page, on a dark page]`: at least 0.1 apart in OKLab, with a contrast of at least 4.5. */
+export const palette: readonly (readonly [light: string, dark: string])[];
+
+/**
+ * The colour of each of `people`, by id, as it is on a light page. They are in the order they came; what has a `joinedAt` is brought into
+ * it. A `color` that was chosen stands, everybody else has the one of their id or the next that nobody before them has. The users of a
+ * state have it; call it for lists of other protocols.
+ */
+export function colorsOf(people: Iterable<{
+  readonly id: string; readonly color?: string | null; readonly joinedAt?: number; readonly metas?: readonly { readonly meta?: object }[];
+}>): Map<string, string>;
+
+/** `color` on a light page and on a dark one: those of `palette` have two shades, all others are what they are. */
+export function shadesOf(color: string): readonly [light: string, dark: string];
 
 /** Whether two JSON values are equal. */
 export function same(a: unknown, b: unknown): boolean;

@@ -15,6 +15,7 @@
 
 import { Presence } from './presence.js';
 
+export { colorsOf, palette, shadesOf } from './colors.js';
 export { afterClose, backoff } from './ending.js';
 export { PresenceError } from './errors.js';
 export { Pace, TypingPace } from './pace.js';

@@ -9,6 +9,9 @@ export function initials(name: string): string;
 /** Black or white, whichever is easier to read on `color`, which the gateway tells as `#rrggbb` or `#rrggbbaa`. */
 export function inkOn(color: string): '#000' | '#fff';
 
+/** `color` as a background and what can be read on it: values of CSS, by `light-dark()` for light pages and for dark ones. */
+export function paint(color: string): { background: string; color: string };
+
 /** Who is typing, in words; empty for nobody. */
 export function says(names: readonly string[]): string;
 

@@ -1,5 +1,7 @@
 /* How people are written and drawn. Pure. */
 
+import { shadesOf } from 'presence-client';
+
 export const statusNames = { online: 'Online', away: 'Away', busy: 'Busy', invisible: 'Invisible', offline: 'Offline' };
 
 /** Two letters that stand for a name. */
@@ -16,6 +18,12 @@ export function inkOn(color) {
     return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
   });
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? '#000' : '#fff';
+}
+
+/** `color` as a background and what is written on it: CSS for light pages and for dark ones. */
+export function paint(color) {
+  const shades = shadesOf(color);
+  return { background: `light-dark(${shades})`, color: `light-dark(${shades.map(inkOn)})` };
 }
 
 /** Who is typing, in words. */

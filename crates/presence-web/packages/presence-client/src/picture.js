@@ -1,5 +1,6 @@
 /* What we know of one channel or workspace. Pure: nothing here waits, sends or listens. */
 
+import { colorsOf } from './colors.js';
 import { readCursor, readUser, same } from './wire.js';
 
 /**
@@ -18,6 +19,8 @@ export class Picture {
   behind = false;
   /** Whose picture it is: our own typing and cursor are not news to us. */
   me = { userId: null, session: null };
+  /** The people as the gateway told of them: it gives two of them the same colour. */
+  #told = [];
 
   /**
    * @returns `outcome`: `folded`, `ignored` (old news) or `gap` (watch again);
@@ -55,14 +58,13 @@ export class Picture {
     if (frame.epoch === this.epoch && frame.version < this.version) return IGNORED;
     const first = this.epoch === null;
     const bothListed = this.mode === 'full' && frame.mode === 'full';
-    const before = new Map(this.users.map((user) => [user.id, user]));
+    const before = new Map(this.#told.map((user) => [user.id, user]));
     const users = frame.users.map((wire) => {
       const user = readUser(wire);
       const old = before.get(user.id);
       return old && same(old, user) ? old : user;
     });
-    const unmoved = users.length === this.users.length && users.every((user, at) => user === this.users[at]);
-    if (!unmoved) this.users = users;
+    this.#people(users);
     this.epoch = frame.epoch;
     this.version = frame.version;
     this.mode = frame.mode;
@@ -70,7 +72,7 @@ export class Picture {
     this.behind = false;
 
     // A face that enters or leaves the window of a summary has neither come nor gone.
-    const events = first || !bothListed ? [] : difference(before, users);
+    const events = first || !bothListed ? [] : colored(difference(before, users));
     if (frame.typing) events.push(...this.#setTyping(frame.typing));
     if (frame.cursors) events.push(...this.#setCursors(frame.cursors));
     return { ...folded(events), synced: true };
@@ -90,13 +92,21 @@ export class Picture {
     if (frame.version <= this.version) return IGNORED;
     if (frame.version !== this.version + 1 || this.mode !== 'full') return this.#gap();
 
-    const users = new Map(this.users.map((user) => [user.id, user]));
+    const users = new Map(this.#told.map((user) => [user.id, user]));
     const events = changes.flatMap((change) => this.#change(users, change));
-    this.users = [...users.values()];
+    this.#people([...users.values()]);
     this.count = users.size;
     this.version = frame.version;
     this.behind = false;
-    return folded(events);
+    return folded(colored(events));
+  }
+
+  #people(told) {
+    this.#told = told;
+    const colors = colorsOf(told);
+    const users = told.map((user) => inColor(user, colors.get(user.id)));
+    const unmoved = users.length === this.users.length && users.every((user, at) => user === this.users[at]);
+    if (!unmoved) this.users = users;
   }
 
   #change(users, change) {
@@ -171,4 +181,17 @@ function difference(before, users) {
     return old === user ? [] : [['update', user, old]];
   });
   return [...left, ...others];
+}
+
+/** Whom we show for whom the gateway told of: the same person in their colour here. */
+const shown = new WeakMap();
+
+function inColor(user, color) {
+  if (shown.get(user)?.color !== color) shown.set(user, user.color === color ? user : { ...user, color });
+  return shown.get(user);
+}
+
+/** The same events about people in their colours. */
+function colored(events) {
+  return events.map(([event, ...args]) => [event, ...args.map((it) => shown.get(it) ?? it)]);
 }

@@ -1,6 +1,6 @@
 /** The types of `presence-elements`. Importing it defines the elements; `docs/elements.md` is their manual. */
 
-import type { Presence } from 'presence-client';
+import type { Member, Presence } from 'presence-client';
 
 /** The client that all elements of the page share; `null` as long as there is none. */
 export function client(): Presence | null;
@@ -8,8 +8,13 @@ export function client(): Presence | null;
 /** Uses a client of your own for all elements of the page. */
 export function use(presence: Presence): void;
 
-/** `<presence-avatars channel="room:42" max="5">`: the faces of who is here. */
+/** `<presence-avatars channel="room:42" max="5">`: the faces of who is here, each with a card. */
 export class PresenceAvatars extends HTMLElement {}
+/** `<presence-card user-id="bob" name="Bob" channel="room:42">…</presence-card>`: what is in it, with a card about somebody. It enters no room. */
+export class PresenceCard extends HTMLElement {
+  /** What is known of somebody who is not in the room any longer. */
+  person: Partial<Member> | null;
+}
 /** `<presence-cursors channel="room:42">…</presence-cursors>`: an area in which everybody sees where the others point. */
 export class PresenceCursors extends HTMLElement {}
 /** `<presence-typing channel="room:42" for="message">`: who types. Keys in the field whose id is in `for` say that you do. */
@@ -25,6 +30,7 @@ export class PresenceConnection extends HTMLElement {
 declare global {
   interface HTMLElementTagNameMap {
     'presence-avatars': PresenceAvatars;
+    'presence-card': PresenceCard;
     'presence-cursors': PresenceCursors;
     'presence-typing': PresenceTyping;
     'presence-status': PresenceStatus;

@@ -5,15 +5,17 @@
  *     <presence-avatars channel="room:42"></presence-avatars>
  */
 
+import { PresenceCard } from './card.js';
 import { PresenceConnection, PresenceStatus } from './people.js';
 import { PresenceAvatars, PresenceCursors, PresenceTyping } from './rooms.js';
 
 export { client, use } from './client.js';
-export { PresenceAvatars, PresenceConnection, PresenceCursors, PresenceStatus, PresenceTyping };
+export { PresenceAvatars, PresenceCard, PresenceConnection, PresenceCursors, PresenceStatus, PresenceTyping };
 
 const ELEMENTS = {
   'presence-connection': PresenceConnection,
   'presence-avatars': PresenceAvatars,
+  'presence-card': PresenceCard,
   'presence-cursors': PresenceCursors,
   'presence-typing': PresenceTyping,
   'presence-status': PresenceStatus,

@@ -3,6 +3,7 @@
 import { connect } from 'presence-client';
 import { ago, statusNames } from 'presence-client/looks';
 
+import { DOTS } from './card.js';
 import { anyClient, drop, onClient, servedBy, use } from './client.js';
 import { PresenceElement, h, rooted, sheetOf } from './element.js';
 
@@ -11,14 +12,7 @@ const CHOICES = ['online', 'away', 'busy', 'invisible'];
 /** `<presence-status user-id="bob">`: somebody's status as a dot with a name. Without `user-id` it chooses your own. */
 export class PresenceStatus extends PresenceElement {
   static observedAttributes = ['user-id'];
-  static #sheet = sheetOf(`
-    :host { display: inline-block; }
-    span { display: inline-block; box-sizing: border-box; width: var(--presence-dot, 10px); height: var(--presence-dot, 10px); border-radius: 50%; }
-    .online { background: var(--presence-online, #15803d); }
-    .away { background: var(--presence-away, #b45309); clip-path: polygon(50% 0, 100% 100%, 0 100%); border-radius: 0; }
-    .busy { background: var(--presence-busy, #b91c1c); border-radius: 1px; }
-    .offline { border: 2px solid var(--presence-offline, #6b7280); }
-    select { font: inherit; }`);
+  static #sheet = sheetOf(`:host { display: inline-block; } select { font: inherit; color: inherit; }${DOTS}`);
 
   begin() {
     const presence = anyClient();
@@ -34,7 +28,7 @@ export class PresenceStatus extends PresenceElement {
       const { status, customMessage, emoji, lastSeen } = user.getState();
       const seen = status === 'offline' && lastSeen !== undefined ? `last seen ${ago(lastSeen, presence.now())}` : '';
       const label = [statusNames[status ?? 'offline'], emoji, customMessage, seen].filter(Boolean).join(' · ');
-      root.replaceChildren(h('span', { part: `dot ${status ?? 'offline'}`, class: status ?? 'offline', role: 'img', 'aria-label': label, title: label }));
+      root.replaceChildren(h('span', { part: `dot ${status ?? 'offline'}`, class: `dot ${status ?? 'offline'}`, role: 'img', 'aria-label': label, title: label }));
     };
     show();
     return [user.subscribe(show), user.follow()];

@@ -2,13 +2,13 @@
 
 import { createElement as h, useEffect, useId, useState } from 'react';
 
-import { StatusDot } from './components.js';
+import { StatusDot, styled } from './components.js';
 import { ago, statusNames } from 'presence-client/looks';
 import { useStatus } from './hooks.js';
 import { usePresence } from './provider.js';
 
 /** `children` with a card about `userId`, which is shown while they are pointed at or have the focus. Escape closes it. */
-export function HoverCard({ userId, name = userId, children, className = '', ...rest }) {
+export function HoverCard({ userId, name = userId, children, ...rest }) {
   const [open, setOpen] = useState(false);
   const card = useId();
   useEffect(() => {
@@ -17,11 +17,10 @@ export function HoverCard({ userId, name = userId, children, className = '', ...
     document.addEventListener('keydown', close);
     return () => document.removeEventListener('keydown', close);
   }, [open]);
-  return h('span', {
-    tabIndex: 0, ...rest, className: `presence-person ${className}`, 'aria-describedby': open ? card : undefined,
-    style: { position: 'relative', display: 'inline-block', ...rest.style },
+  return h('span', styled('person', {
+    tabIndex: 0, ...rest, 'aria-describedby': open ? card : undefined,
     onPointerEnter: () => setOpen(true), onPointerLeave: () => setOpen(false), onFocus: () => setOpen(true), onBlur: () => setOpen(false),
-  }, children, open && h(Card, { id: card, userId, name }));
+  }, { position: 'relative', display: 'inline-block' }), children, open && h(Card, { id: card, userId, name }));
 }
 
 /** It follows the person only while it is open. */

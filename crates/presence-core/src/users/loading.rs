@@ -1,0 +1,231 @@
+//! Users whose profile is being read, and inputs that wait for it.
+
+use super::Users;
+use super::effect::{Effect, refuse};
+use super::input::Input;
+use super::others::LookedUp;
+use super::shared::{Asked, Shared};
+use super::user::User;
+use crate::cluster::Subject;
+use crate::{Profile, Refusal, Timestamp, UserId};
+
+#[derive(Debug)]
+pub(super) enum Slot<A> {
+    /// The profile is being read. Inputs wait for it, so that a user who hides is not shown.
+    Loading(Box<Loading<A>>),
+    Known(Box<User>),
+}
+
+impl<A> Slot<A> {
+    /// Whether the state may change when other nodes have caught up with the store.
+    pub(super) fn awaits_others(&self) -> bool {
+        match self {
+            Slot::Known(user) => user.awaits_others(),
+            Slot::Loading(_) => false,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Loading<A> {
+    pub(super) waiting: Vec<Input<A>>,
+    pub(super) shared: Option<Box<Shared>>,
+    /// Whether the shared store did not answer.
+    pub(super) is_unsure: bool,
+    /// Whether the stored profile cannot be understood. Requests that cannot wait are refused then.
+    pub(super) is_unreadable: bool,
+    /// Nobody but watchers has asked so far.
+    pub(super) is_for_watchers: bool,
+}
+
+impl<A> Loading<A> {
+    /// Refuses the requests that wait for an answer. Inputs that may wait longer go on waiting.
+    pub(super) fn refuse_waiting(&mut self, out: &mut Vec<Effect<A>>) {
+        self.is_unreadable = true;
+        for input in std::mem::take(&mut self.waiting) {
+            match input.can_wait() {
+                true => self.waiting.push(input),
+                false => refuse(input.reply_to(), Refusal::Unavailable, out),
+            }
+        }
+    }
+
+    /// Whether the shared store has not answered yet.
+    pub(super) fn is_reading(&self) -> bool {
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|it| it.replica.is_reading())
+    }
+}
+
+impl<A> Users<A> {
+    /// Applies `input`, or has it wait until the profile or the map of the user is read.
+    pub(super) fn take(
+        &mut self,
+        now: Timestamp,
+        user: &UserId,
+        input: Input<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        match self.users.get_mut(user) {
+            Some(Slot::Known(_)) => match self.postponed.get_mut(user) {
+                Some(held) if input.is_held() => {
+                    if held.len() < self.limits.waiting_max || input.ends() {
+                        held.push(input);
+                    } else {
+                        refuse(input.reply_to(), Refusal::Unavailable, out);
+                    }
+                }
+                _ => self.happen(now, user, input, out),
+            },
+            Some(Slot::Loading(_)) => self.take_while_loading(now, user, input, out),
+            None => self.introduce(user, input, out),
+        }
+    }
+
+    /// Applies an input about a user whose profile is being read.
+    fn take_while_loading(
+        &mut self,
+        now: Timestamp,
+        user: &UserId,
+        input: Input<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(Slot::Loading(loading)) = self.users.get_mut(user) else {
+            return;
+        };
+        match (input, &self.members) {
+            // Asked for when they were here before: what the shared store says comes first.
+            (Input::Loaded { .. } | Input::Unread | Input::Unreadable, Some(_))
+                if loading.is_reading() => {}
+            (Input::Loaded { profile }, _) => self.meet(now, user, Some(profile), out),
+            // Alone, nobody else has shown them: they wait until it is known whether they hide.
+            (Input::Unread, None) => {}
+            (Input::Unreadable, None) => loading.refuse_waiting(out),
+            (Input::Unread | Input::Unreadable, Some(_)) => {
+                self.meet(now, user, None, out);
+            }
+            (Input::Stored(reply), Some(members)) => {
+                let Some(shared) = &mut loading.shared else {
+                    return;
+                };
+                match shared.prepare(now, reply, members) {
+                    Asked::Waiting => {}
+                    Asked::Known if shared.has_read() && !loading.is_for_watchers => {
+                        self.meet(now, user, None, out);
+                    }
+                    Asked::Known => out.push(loading.load()),
+                    Asked::Away => {
+                        loading.is_unsure = true;
+                        out.push(loading.load());
+                    }
+                }
+            }
+            (input, None) if loading.is_unreadable && !input.can_wait() => {
+                refuse(input.reply_to(), Refusal::Unavailable, out);
+            }
+            (input, _) if loading.waiting.len() < self.limits.waiting_max || input.ends() => {
+                match loading.wait(input) {
+                    Some(Effect::Load) if loading.has_read() => {
+                        self.meet(now, user, None, out);
+                    }
+                    load => out.extend(load),
+                }
+            }
+            (input, _) => refuse(input.reply_to(), Refusal::Unavailable, out),
+        }
+    }
+
+    /// Applies the first input about a user: reads the profile.
+    fn introduce(&mut self, user: &UserId, input: Input<A>, out: &mut Vec<Effect<A>>) {
+        if !input.introduces(self.members.is_some()) {
+            return refuse(input.reply_to(), Refusal::NoSession, out);
+        }
+        let is_for_watchers = input.is_of_watcher();
+        let mut shared = None;
+        if let Some(members) = &self.members {
+            let subject = Subject::User(user.clone());
+            let mut requests = Vec::new();
+            let shared: &mut Shared = shared.get_or_insert_with(Box::default);
+            shared.store_ahead_ms = self.store_ahead_ms;
+            let replica = &mut shared.replica;
+            replica.follow(true, &subject, members, &mut requests);
+            out.extend(requests.into_iter().map(Effect::Ask));
+        }
+        let loading = Loading {
+            waiting: vec![input],
+            shared,
+            is_unsure: false,
+            is_unreadable: false,
+            is_for_watchers,
+        };
+        if !loading.is_reading() {
+            out.push(loading.load());
+        }
+        let slot = Slot::Loading(Box::new(loading));
+        self.users.insert(user.clone(), slot);
+    }
+
+    /// Applies the inputs that waited for the profile: it has come, or with `None` it cannot be read.
+    pub(super) fn meet(
+        &mut self,
+        now: Timestamp,
+        id: &UserId,
+        loaded: Option<Option<Profile>>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(Slot::Loading(loading)) = self.users.remove(id) else {
+            return;
+        };
+        let mut shared = loading.shared;
+        let read = shared.as_mut().and_then(|it| it.take_read());
+        let looked_up = match (&loaded, &read) {
+            (Some(_), _) => LookedUp::Yes,
+            (None, Some(_)) => LookedUp::No,
+            (None, None) => LookedUp::Failed,
+        };
+        let (read, changes) = match read {
+            // Whoever changed it has not come to read it, or not yet.
+            Some((profile, true)) => {
+                let change = profile.as_change_of_unread();
+                out.push(Effect::Load);
+                (Some(profile), Some(vec![change]))
+            }
+            Some((profile, false)) => (Some(profile), None),
+            None => (None, loaded.is_none().then(Vec::new)),
+        };
+        // What is kept here may be older than what another node was told: that they hide, for instance.
+        let is_unsure = loading.is_unsure && read.is_none();
+        let profile = match read.or(loaded.flatten()) {
+            Some(profile) => profile,
+            None if changes.is_some() => Profile::unread(id.clone()),
+            None => Profile::new(id.clone()),
+        };
+        let mut user = User::new(now, profile, self.epochs.next());
+        user.is_unsure = is_unsure;
+        user.unread = changes;
+        user.is_kept = self.keeps_sessions && !id.is_anonymous();
+        user.shared = shared;
+        user.looked_up = looked_up;
+        user.meet_others(now, out);
+        self.users.insert(id.clone(), Slot::Known(Box::new(user)));
+        for input in loading.waiting {
+            if let Some(Slot::Known(_)) = self.users.get(id) {
+                self.happen(now, id, input, out);
+            } else {
+                // The one before was the last to be interested; begin again.
+                self.handle(now, id, input, out);
+            }
+        }
+        if let Some(Slot::Known(user)) = self.users.get_mut(id) {
+            user.looked_up = LookedUp::No;
+            self.reconcile(now, id, out);
+        }
+    }
+
+    /// Applies the inputs that were held back: the map was read, or cannot be read.
+    pub(super) fn go_on(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
+        for input in self.postponed.remove(id).unwrap_or_default() {
+            self.handle(now, id, input, out);
+        }
+    }
+}

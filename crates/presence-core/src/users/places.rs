@@ -1,0 +1,97 @@
+//! The channels and workspaces that the sessions of a user are in.
+
+use std::sync::Arc;
+
+use super::Effect;
+use super::session::SessionTopic;
+use super::user::User;
+use crate::cluster::Stay;
+use crate::ports::Note;
+use crate::{Meta, Reason, SessionId, Timestamp, Topic, WorkspaceId};
+
+impl User {
+    pub(super) fn join(&mut self, now: Timestamp, id: SessionId, topic: Topic, meta: &Arc<Meta>) {
+        let here = self.sessions.iter().flat_map(|it| &it.places);
+        let here = here.map(|place| (&place.topic, place.joined_at));
+        let elsewhere = self.elsewhere().flat_map(|it| &it.places);
+        let elsewhere = elsewhere.map(|stay| (&stay.topic, stay.joined_at));
+        let there = here.chain(elsewhere).filter(|(it, _)| **it == topic);
+        let joined_at = there.map(|(_, joined_at)| joined_at).min().unwrap_or(now);
+        let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        match session.places.iter_mut().find(|it| it.topic == topic) {
+            Some(place) => {
+                place.is_unclaimed = false;
+                if place.meta == *meta {
+                    return;
+                }
+                place.meta = meta.clone();
+                place.written = place.written.map(|_| 0);
+                place.is_noted = false;
+            }
+            None => session.places.push(SessionTopic::new(Stay {
+                topic,
+                joined_at,
+                meta: meta.clone(),
+            })),
+        }
+        session.is_news = true;
+    }
+
+    /// Sees to it that a session is in these workspaces and no others, and says `card` about itself in each.
+    pub(super) fn move_to<A>(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        workspaces: &[WorkspaceId],
+        card: &Arc<Meta>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let places = self.sessions.iter().find(|it| it.id == id);
+        let places = places.into_iter().flat_map(|it| &it.places);
+        let left: Vec<Topic> = places
+            .map(|place| &place.topic)
+            .filter(|topic| matches!(topic, Topic::Workspace(it) if !workspaces.contains(it)))
+            .cloned()
+            .collect();
+        for topic in left {
+            self.depart(now, id, &topic, out);
+        }
+        for workspace in workspaces {
+            self.join(now, id, Topic::Workspace(workspace.clone()), card);
+        }
+    }
+
+    pub(super) fn depart<A>(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        topic: &Topic,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        let index = session.places.iter().position(|it| it.topic == *topic);
+        let place = index.map(|index| session.places.remove(index));
+        session.is_news |= place.is_some();
+        if let Some(place) = place.as_ref().filter(|it| it.is_noted) {
+            let topic = place.topic.clone();
+            out.push(Effect::Remember(Note::Departed { session: id, topic }));
+        }
+        out.extend(
+            place
+                .filter(|it| it.written.is_some())
+                .map(|place| Effect::Write {
+                    topic: place.topic,
+                    session: id,
+                    entry: Err(Reason::Left),
+                    is_shared: true,
+                }),
+        );
+        if session.by_service && session.places.is_empty() {
+            self.end(now, id, Reason::Left, out);
+        }
+    }
+}

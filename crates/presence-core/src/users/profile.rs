@@ -1,0 +1,150 @@
+//! What a user chose, when they were last seen, and what of that is to be saved.
+
+use std::time::Duration;
+
+use super::shared::PENDING_MAX;
+use super::user::User;
+use crate::{Chosen, Profile, StatusChange, Timestamp, Timing};
+
+impl User {
+    /// Sets a status of `offline` back to `online`, because the user has connected.
+    pub(super) fn come_back(&mut self, now: Timestamp) {
+        if self.profile.status.chosen == Chosen::Offline {
+            let back = StatusChange {
+                chosen: Some(Chosen::Online),
+                ..StatusChange::default()
+            };
+            self.choose(now, &back);
+        }
+    }
+
+    /// Applies a change of the status. Returns whether anything is different.
+    pub(super) fn choose(&mut self, now: Timestamp, change: &StatusChange) -> bool {
+        self.expire_status(now);
+        let moment = self.moment(now);
+        let mut changed = match moment {
+            Some(moment) => self.profile.choose_at(now, moment, change),
+            None => self.profile.choose(now, change),
+        };
+        if let Some(changes) = &mut self.unread {
+            // What is stored may say the opposite, so it is a change even where nothing is different.
+            if change.chosen.is_some() {
+                self.profile.is_no_guess();
+            }
+            changes.push(change.at(now));
+            if changes.len() > PENDING_MAX {
+                *changes = vec![self.profile.as_change_of_unread()];
+            }
+            self.profile.outdate(now);
+            changed = true;
+        }
+        if let Some(shared) = self.shared.as_mut().filter(|_| changed) {
+            shared.chose(&change.at(now), moment.unwrap_or(now), &self.profile.status);
+        }
+        self.own_changed |= changed;
+        self.unsaved |= changed;
+        changed
+    }
+
+    /// The moment of a choice that is made now, by the clock of the shared store, if there is one. It is later than any
+    /// known choice, because clocks differ.
+    pub(super) fn moment(&self, now: Timestamp) -> Option<Timestamp> {
+        let shared = self.shared.as_ref()?;
+        let known = Timestamp::from_millis(self.profile.status.revision);
+        Some(shared.store_time(now).max(known + Duration::from_millis(1)))
+    }
+
+    /// Applies the changes that waited for the profile, which has now been read.
+    pub(super) fn learn(&mut self, now: Timestamp, stored: Option<Profile>) {
+        let Some(changes) = self.unread.take() else {
+            return;
+        };
+        let stored = stored.unwrap_or_else(|| Profile::new(self.id().clone()));
+        let before = std::mem::replace(&mut self.profile, stored);
+        if self.profile.is_blank() {
+            // What was chosen by somebody who was erased since is nobody's wish any more.
+            self.own_changed = true;
+            return;
+        }
+        self.profile.last_seen = self.profile.last_seen.max(before.last_seen);
+        if !changes.is_empty() {
+            let revision = self.profile.status.revision.max(before.status.revision);
+            for change in &changes {
+                match self.moment(now) {
+                    Some(moment) => self.profile.choose_at(now, moment, change),
+                    None => self.profile.choose(now, change),
+                };
+            }
+            self.profile.status.revision = revision.max(self.profile.status.revision) + 1;
+            if let Some(shared) = &mut self.shared {
+                shared.authored();
+            }
+            self.unsaved = true;
+        }
+        self.own_changed = true;
+        self.expire_status(now);
+        if !self.sessions.is_empty() {
+            self.come_back(now);
+        }
+    }
+
+    /// Replaces the profile by a tombstone. The last-seen time is removed too, and is not set when the user goes.
+    pub(super) fn erase(&mut self, now: Timestamp) {
+        self.profile = self.profile.blank();
+        self.unread = None;
+        // Nobody's change that is still on its way may bring anything back.
+        self.profile.outdate(now);
+        if let Some(shared) = &mut self.shared {
+            shared.erase();
+        }
+        self.own_changed = true;
+        self.unsaved = true;
+    }
+
+    /// Whether the user has a session anywhere, or was seen after `since`, or that is not known.
+    pub(super) fn is_seen_since(&self, since: Timestamp) -> bool {
+        let is_unknown = self.is_unsure || self.unread.is_some();
+        let is_seen = self.profile.last_seen.is_some_and(|it| it >= since);
+        is_unknown || is_seen || self.sessions_anywhere() > 0
+    }
+
+    pub(super) fn expire_status(&mut self, now: Timestamp) {
+        let changed = self.profile.expire(now);
+        if let Some(shared) = self.shared.as_mut().filter(|_| changed) {
+            shared.authored();
+        }
+        self.own_changed |= changed;
+        self.unsaved |= changed;
+    }
+
+    /// The user's own timer has ended: the status, or the time until the last-seen time is noted again.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        self.armed = None;
+        self.expire_status(now);
+        if self.is_shown() && self.seen_at + Timing::SEEN_EVERY <= now {
+            self.seen_at = now;
+            self.note_heard();
+        }
+    }
+
+    pub(super) fn note_heard(&mut self) {
+        let seen = self.heard_at().max(self.profile.last_seen);
+        // Whoever has no session of theirs knows nothing new.
+        self.unsaved |= seen != self.profile.last_seen;
+        self.profile.last_seen = seen;
+    }
+
+    /// Notes when somebody who can be seen was last alive, because nobody will be there to do it later.
+    pub(super) fn note_last_seen(&mut self) {
+        if self.is_shown() {
+            self.note_heard();
+        }
+    }
+
+    /// Has the profile of a user who hides saved once more. Their last-seen time stands still, so nothing else says
+    /// that they were here, and retention would delete them.
+    pub(super) fn note_hiding(&mut self) {
+        let is_known = self.unread.is_none() && !self.is_unsure;
+        self.unsaved |= is_known && self.profile.status.chosen.hides();
+    }
+}

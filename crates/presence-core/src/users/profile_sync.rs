@@ -1,0 +1,310 @@
+//! How a user follows the profile and the sessions that the shared store has.
+
+use std::sync::Arc;
+
+use super::session::Session;
+use super::shared::{Hiding, Putting, patched_profile, stored_profile};
+use super::user::User;
+use crate::cluster::{
+    Claimed, FencingToken, Field, Guard, Membership, Put, ReplicaChanges, Reply, Request,
+    SessionRecord, Verdict,
+};
+use crate::{Profile, Reason, SessionId, Timestamp};
+
+/// A profile that is to be kept, and the version of the map that has it.
+pub(super) type Saves = (Arc<Profile>, u64);
+
+/// What hearing of the store did to a user.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Sessions that are on other nodes now.
+    pub(super) taken: Vec<(SessionId, FencingToken)>,
+    /// Sessions that have ended, as the store has confirmed.
+    pub(super) left: Vec<(SessionId, Reason)>,
+    /// Which revisions of which sessions' records the store has.
+    pub(super) stored: Vec<(SessionId, u64)>,
+    /// Sessions of other nodes that this node wanted, and what became of that.
+    pub(super) claims: Vec<(SessionId, Claimed)>,
+    /// The store has this revision of the profile, whoever wrote it, and everything that was changed here until then.
+    pub(super) kept: Option<u64>,
+    /// The profile to save, because this node has written it, or because another node has and the user is here, too.
+    pub(super) saves: Option<Saves>,
+    /// Another node has erased them.
+    pub(super) is_erased: bool,
+    /// The user is here and was not shown, because the store could not be read until now.
+    pub(super) appears: bool,
+}
+
+impl User {
+    /// Takes in what was heard of the store.
+    pub(super) fn hear(
+        &mut self,
+        now: Timestamp,
+        reply: Reply,
+        members: &Membership,
+        out: &mut Vec<Request>,
+    ) -> Outcome {
+        let Some(shared) = &mut self.shared else {
+            return Outcome::default();
+        };
+        let (mut kept, mut saves) = (None, None);
+        let mut appears = false;
+        let mut profile = None;
+        let mut version = None;
+        // What is told may be older than what is there; what is read was there.
+        let is_read = matches!(
+            reply,
+            Reply::Read {
+                snapshot: Some(_),
+                ..
+            }
+        ) && shared.replica.is_reading();
+        match &reply {
+            Reply::Read {
+                snapshot: Some(snapshot),
+                ..
+            } if is_read => {
+                // The user came to this node while the store could not be read, and was not shown. They appear now.
+                appears = std::mem::take(&mut self.is_unsure) && !self.sessions.is_empty();
+                profile = stored_profile(snapshot);
+                version = snapshot.clock.map(|it| it.version);
+                shared.lacks_profile = profile.is_none();
+                if profile.is_none() {
+                    shared.known = None;
+                }
+            }
+            Reply::Patched(patch) => {
+                profile = patched_profile(patch);
+                version = Some(patch.clock.version);
+                let mut fields = patch.changes.iter().map(|it| it.field);
+                if fields.any(|it| it == Field::Profile) {
+                    shared.lacks_profile = profile.is_none();
+                }
+            }
+            Reply::Written(outcome) => (kept, saves) = shared.written(outcome.as_ref()),
+            _ => {}
+        }
+        let heard = shared.hear(now, reply, members);
+        let mut is_erased = false;
+        if let Some((token, profile)) = profile {
+            let (revision, was_blank) = (self.profile.status.revision, self.profile.is_blank());
+            self.adopt(now, token, &profile, is_read);
+            if self.profile.status.revision != revision && !self.sessions.is_empty() {
+                saves = version.map(|version| (profile.clone(), version));
+            }
+            is_erased = self.profile.is_blank() && !was_blank;
+            if self.shared.as_ref().is_some_and(|it| !it.has_pending()) {
+                kept = Some(token.epoch.max(self.profile.status.revision));
+            }
+        } else if is_read {
+            self.pass_the_fence();
+        }
+        self.own_changed |= !heard.changes.is_empty();
+        if let Some(shared) = &mut self.shared {
+            shared.note_ended(&heard);
+        }
+        self.note_stored(now, &heard);
+        if let Some(shared) = self.shared.as_mut().filter(|_| is_read) {
+            shared.fence_places(&self.profile.user, &self.sessions, members, out);
+        }
+        Outcome {
+            taken: heard.taken,
+            left: heard.left,
+            stored: heard.stored,
+            claims: heard.claims,
+            kept,
+            saves,
+            is_erased,
+            appears,
+        }
+    }
+
+    /// Raises the revision above that of a profile that the store has removed, or else the store would refuse this one.
+    fn pass_the_fence(&mut self) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        let is_here = !self.sessions.is_empty() && self.profile.is_worth_keeping();
+        let revision = &mut self.profile.status.revision;
+        let fenced = shared.fenced.map(|it| it.epoch);
+        if fenced >= Some(*revision) && (shared.has_pending() || is_here) {
+            *revision = fenced.unwrap_or_default() + 1;
+            shared.authored();
+            self.write_places_again();
+        }
+    }
+
+    /// Notes which records of sessions the store has, and opens the places that they name to other nodes: unless the store
+    /// has a later profile, which may say that the user hides.
+    fn note_stored(&mut self, now: Timestamp, heard: &ReplicaChanges<Arc<SessionRecord>>) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        for (id, revision) in &heard.stored {
+            if let Some(session) = self.sessions.iter_mut().find(|it| it.id == *id) {
+                session.stored = session.stored.max(*revision);
+            }
+        }
+        for id in &heard.absent {
+            if let Some(session) = self.sessions.iter_mut().find(|it| it.id == *id) {
+                session.end_later(now);
+            }
+        }
+        match shared.seen <= self.profile.status.revision || self.unread.is_some() {
+            true => self.sessions.iter_mut().for_each(Session::open_places),
+            false => shared.replica.refresh(),
+        }
+    }
+
+    /// Compares the profile that another node has stored with this one, and adopts it, keeps this one, or
+    /// merges the two.
+    fn adopt(&mut self, now: Timestamp, token: FencingToken, stored: &Profile, is_read: bool) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        let mine = shared.token(&self.profile);
+        let known = shared.known.replace(token);
+        shared.seen = shared.seen.max(token.epoch);
+        if token == mine {
+            return;
+        }
+        // Two that both could not read it are as far as each other, and one of them may be this node.
+        let is_as_far = token.owner == FencingToken::UNREAD && mine >= token;
+        if self.unread.is_some() && !is_as_far {
+            shared.author = token.owner;
+            shared.is_authored = false;
+            if stored.is_blank() {
+                shared.pending.clear();
+            }
+            return self.learn(now, Some(stored.clone()));
+        }
+        let is_based_on_it = known == Some(token) || token.owner == FencingToken::UNREAD;
+        let has_changes = shared.has_pending() || shared.is_erasing;
+        if mine >= token && (is_based_on_it || !has_changes) {
+            if !self.profile.is_blank() {
+                // Two nodes may have made the same revision, when a status ended. The other may have seen them later.
+                self.profile.last_seen = self.profile.last_seen.max(stored.last_seen);
+            }
+            if matches!(shared.profile, Putting::Done) && is_read {
+                shared.put_profile();
+            }
+            return;
+        }
+        self.merge(now, token, stored);
+    }
+
+    /// Applies the profile of another node, which was stored first. Changes that were made here are applied to it if
+    /// they were chosen later.
+    fn merge(&mut self, now: Timestamp, token: FencingToken, stored: &Profile) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        let before = self.profile.clone();
+        self.profile = stored.clone();
+        self.profile.last_seen = stored.last_seen.max(before.last_seen);
+        shared.author = token.owner;
+        shared.is_authored = false;
+        let mut is_different = false;
+        if shared.is_erasing {
+            self.profile = stored.blank();
+            self.profile.outdate(shared.store_time(now));
+            is_different = true;
+        } else if stored.is_blank() {
+            // What was chosen by somebody who was erased since is nobody's wish any more.
+            shared.pending.clear();
+            self.profile.last_seen = stored.last_seen;
+        }
+        for (change, moment) in &shared.pending {
+            let change = self.profile.moments.newer(change, *moment);
+            is_different |= self.profile.choose_at(now, *moment, &change);
+        }
+        match is_different {
+            true => shared.authored(),
+            // They had the same wish, or a later one.
+            false => shared.pending.clear(),
+        }
+        if self.profile.expire(now) {
+            shared.authored();
+        }
+        if !self.profile.status.chosen.hides() {
+            shared.hiding = Hiding::No;
+        }
+        self.own_changed |= self.profile.status != before.status;
+        self.write_places_again();
+    }
+
+    /// Has the entries in all places written with the present revision of the profile. They may have hidden in between,
+    /// and then an entry that shows an earlier revision is refused.
+    fn write_places_again(&mut self) {
+        for place in self.sessions.iter_mut().flat_map(|it| &mut it.places) {
+            place.written = place.written.map(|_| 0);
+        }
+    }
+
+    /// Drops what was held or remembered for long enough by `now`.
+    pub(super) fn look_after_copy(&mut self, now: Timestamp, members: &Membership) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        shared.armed = None;
+        let heard = shared.replica.expire(now, members);
+        shared.note_ended(&heard);
+        shared.handed_over.retain(|_, it| now < it.until);
+        self.own_changed |= !heard.changes.is_empty();
+    }
+
+    /// Writes what is new of the user for the other nodes; says which sessions are known to be on another one.
+    pub(super) fn share(
+        &mut self,
+        now: Timestamp,
+        members: &Membership,
+        out: &mut Vec<Request>,
+    ) -> Vec<SessionId> {
+        let Some(shared) = &mut self.shared else {
+            return Vec::new();
+        };
+        let is_over = self.profile.user.is_anonymous() && {
+            let is_elsewhere = shared.elsewhere().next().is_some();
+            self.sessions.is_empty() && !is_elsewhere
+        };
+        if shared.lacks_profile
+            && matches!(shared.profile, Putting::Done)
+            && !self.sessions.is_empty()
+            && self.profile.is_worth_keeping()
+            && self.unread.as_ref().is_none_or(|it| !it.is_empty())
+        {
+            shared.put_profile();
+        }
+        if shared.hiding != Hiding::No && !self.profile.status.chosen.hides() {
+            shared.hiding = Hiding::No;
+        }
+        for (session, reason) in &self.ended {
+            shared.replica.remove(now, *session, *reason, members);
+        }
+        let mut elsewhere = Vec::new();
+        for session in &mut self.sessions {
+            if session.is_ending() {
+                continue;
+            }
+            let Some(record) = session.news(now) else {
+                continue;
+            };
+            let how = Put {
+                guard: match session.stored {
+                    0 => Guard::Replaces(session.replaces),
+                    _ => Guard::Newer,
+                },
+                profile: 0,
+                is_held: false,
+            };
+            let (id, epoch, record) = (session.id, session.epoch, Arc::new(record));
+            match shared.replica.put(now, id, epoch, record, how, members) {
+                Verdict::Counts => session.named(shared.replica.revision_of(id)),
+                Verdict::Superseded => elsewhere.push(id),
+            }
+        }
+        let is_unread = self.unread.is_some();
+        shared.ask(now, &self.profile, (is_over, is_unread), members, out);
+        elsewhere
+    }
+}

@@ -1,0 +1,266 @@
+//! What others and the owner are shown of a user, compared with what they were last shown.
+
+use std::sync::Arc;
+
+use super::session::Share;
+use super::user::User;
+use super::{Audience, Effect};
+use crate::status::Here;
+use crate::{
+    Clock, DeviceKind, Event, Look, Member, OwnDevice, OwnView, PublicView, Reason, Timestamp,
+    Visible,
+};
+
+/// Where a change of a user comes from. It decides which node notes when the user was last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The change was made here.
+    Local,
+    /// Another node made the change, and keeps what is to be kept of it.
+    Remote {
+        /// When the user was last heard from through a node that has just died. Every node that still has a record of
+        /// it stores the same value.
+        orphaned_at: Option<Timestamp>,
+    },
+}
+
+impl Origin {
+    /// A change that a living node made.
+    pub(super) const REMOTE: Origin = Origin::Remote { orphaned_at: None };
+}
+
+impl User {
+    /// Shows the user as other nodes do, before anything happens here.
+    pub(super) fn meet_others<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        self.show(now, Origin::REMOTE, out);
+    }
+
+    /// Whether others see the user as present.
+    pub(super) fn is_shown(&self) -> bool {
+        self.look.status != Visible::Offline
+    }
+
+    pub(super) fn here(&self, now: Timestamp) -> Here {
+        let each = self.sessions.iter().map(|it| match it.is_active(now) {
+            true => Here::Active,
+            false => Here::Idle,
+        });
+        let elsewhere = self.elsewhere().map(|it| match it.is_active {
+            true => Here::Active,
+            false => Here::Idle,
+        });
+        each.chain(elsewhere).max().unwrap_or(Here::Nowhere)
+    }
+
+    pub(super) fn heard_at(&self) -> Option<Timestamp> {
+        self.sessions.iter().map(|it| it.heard_at).max()
+    }
+
+    /// Compares how the user looks now with what others were shown, and tells the watchers if it is different.
+    pub(super) fn show<A>(&mut self, now: Timestamp, origin: Origin, out: &mut Vec<Effect<A>>) {
+        let (message, emoji) = self.profile.shown_words();
+        let here = match self.is_unsure {
+            true => Here::Nowhere,
+            false => self.here(now),
+        };
+        let look = Look {
+            status: self.profile.status.chosen.shown(here),
+            message,
+            emoji,
+        };
+        let was_shown = self.is_shown();
+        let new_look = look != *self.look;
+        if new_look {
+            self.own_changed = true;
+            self.look = Arc::new(look);
+            let time = self.shared.as_ref().map_or(now, |it| it.store_time(now));
+            self.look_revision = time.as_millis().max(self.look_revision + 1);
+        }
+        if was_shown != self.is_shown() {
+            // Whoever hides is last seen at the moment of hiding; whoever is gone, when they were last alive.
+            let gone = was_shown && self.sessions_anywhere() == 0;
+            let seen = match origin {
+                Origin::Local if gone => Some(self.last_alive),
+                Origin::Local => Some(now),
+                Origin::Remote { orphaned_at } => orphaned_at.filter(|_| was_shown),
+            };
+            if seen.is_some() {
+                // Never back: of two records, the one that was seen later counts, whatever the clock of this node says.
+                self.profile.last_seen = self.profile.last_seen.max(seen);
+                self.unsaved = true;
+            }
+            self.seen_at = now;
+            // Whoever comes out of hiding has just come: since when they were hidden there is nobody's business.
+            if self.is_shown() {
+                self.come_out(now);
+            }
+        }
+        let kinds = match self.is_shown() {
+            true => {
+                let here = self.sessions.iter().map(|it| it.device.kind());
+                let elsewhere = self.elsewhere().map(|it| it.device.kind());
+                here.chain(elsewhere).collect()
+            }
+            false => Kinds::default(),
+        };
+        if new_look || kinds != self.kinds {
+            self.kinds = kinds;
+            if self.watchers > 0 {
+                let event = Event::PublicView(self.public_view());
+                out.push(Effect::Tell {
+                    to: Audience::Watchers,
+                    event,
+                });
+            }
+        }
+    }
+
+    pub(super) fn come_out(&mut self, now: Timestamp) {
+        for session in &mut self.sessions {
+            session.come_out(&mut self.secrets);
+            for place in &mut session.places {
+                if place.joined_at != now {
+                    place.joined_at = now;
+                    place.is_noted = false;
+                    session.is_news = true;
+                }
+            }
+        }
+    }
+
+    /// Brings every entry of every session to what others may see of it.
+    pub(super) fn write<A>(&mut self, out: &mut Vec<Effect<A>>) {
+        let shown = self.is_shown();
+        for session in &mut self.sessions {
+            let mut is_seen = false;
+            let alias = session.alias();
+            for place in &mut session.places {
+                let entry = match place.written {
+                    None if !shown => continue,
+                    Some(revision) if shown && revision == self.look_revision => continue,
+                    Some(_) if !shown => {
+                        place.written = None;
+                        Err(Reason::Left)
+                    }
+                    _ => {
+                        place.written = Some(self.look_revision);
+                        is_seen = true;
+                        Ok(Arc::new(Member {
+                            session: session.id,
+                            alias,
+                            epoch: session.epoch,
+                            user: self.profile.user.clone(),
+                            device: session.device.kind(),
+                            joined_at: place.joined_at,
+                            meta: place.meta.clone(),
+                            look: self.look.clone(),
+                            look_revision: self.look_revision,
+                            profile: self.profile.status.revision,
+                        }))
+                    }
+                };
+                out.push(Effect::Write {
+                    topic: place.topic.clone(),
+                    session: session.id,
+                    entry,
+                    is_shared: place.share == Share::Open,
+                });
+            }
+            if is_seen {
+                session.is_seen_now();
+            }
+        }
+    }
+
+    pub(super) fn tell_owner<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
+        if !std::mem::take(&mut self.own_changed) {
+            return;
+        }
+        let sessions: Vec<_> = self.connections().map(|it| it.session).collect();
+        if !sessions.is_empty() {
+            out.push(Effect::Tell {
+                to: Audience::Sessions(sessions),
+                event: Event::OwnView(self.own_view(now)),
+            });
+        }
+    }
+
+    /// The projection for everybody else. Each begins an epoch: it is all there is to know, and if one went on, it would tell
+    /// who watches that somebody else has watched all the time.
+    pub(super) fn public_view(&mut self) -> PublicView {
+        let epoch = self.secrets.next();
+        PublicView {
+            user: self.id().clone(),
+            clock: Clock { epoch, version: 0 },
+            look: self.look.clone(),
+            last_seen: match self.is_shown() {
+                true => None,
+                false => self.profile.last_seen,
+            },
+            devices: self.kinds.iter().collect(),
+        }
+    }
+
+    /// The projection for the user.
+    pub(super) fn own_view(&self, now: Timestamp) -> OwnView {
+        let status = &self.profile.status;
+        let mut devices: Vec<OwnDevice> = Vec::new();
+        let here = self.sessions.iter();
+        let here = here.map(|it| (&it.device, it.activity, it.heard_at));
+        let elsewhere = self.elsewhere();
+        let elsewhere = elsewhere.map(|it| (&it.device, it.activity, it.heard_at));
+        for (id, activity, heard_at) in here.chain(elsewhere) {
+            match devices.iter_mut().find(|it| it.id == *id) {
+                Some(device) => {
+                    device.sessions += 1;
+                    device.activity = device.activity.max(activity);
+                    device.heard_at = device.heard_at.max(heard_at);
+                }
+                None => devices.push(OwnDevice {
+                    id: id.clone(),
+                    sessions: 1,
+                    activity,
+                    heard_at,
+                }),
+            }
+        }
+        OwnView {
+            user: self.id().clone(),
+            chosen: status.chosen,
+            shown: status.chosen.shown(self.here(now)),
+            message: status.message.clone(),
+            emoji: status.emoji.clone(),
+            expires_at: status.expires_at,
+            revision: status.revision,
+            last_seen: match self.is_shown() {
+                true => self.heard_at(),
+                false => self.profile.last_seen,
+            },
+            devices,
+            aliases: self
+                .sessions
+                .iter()
+                .map(|it| (it.id, it.alias()))
+                .filter(|(id, alias)| id != alias)
+                .collect(),
+        }
+    }
+}
+
+/// A set of [`DeviceKind`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kinds(u8);
+
+impl Kinds {
+    fn iter(self) -> impl Iterator<Item = DeviceKind> {
+        use DeviceKind::{Desktop, Mobile, Other, Web};
+        let all = [Web, Mobile, Desktop, Other].into_iter();
+        all.filter(move |&kind| self.0 & (1 << kind as u8) != 0)
+    }
+}
+
+impl FromIterator<DeviceKind> for Kinds {
+    fn from_iter<T: IntoIterator<Item = DeviceKind>>(kinds: T) -> Self {
+        Kinds(kinds.into_iter().fold(0, |set, kind| set | 1 << kind as u8))
+    }
+}

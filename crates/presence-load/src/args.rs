@@ -1,0 +1,188 @@
+//! The arguments of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::line::Door;
+use crate::stock::App;
+
+/// Puts load on a Presence gateway, and measures how it copes.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    /// What to measure
+    pub(crate) scenario: Scenario,
+    /// The URL of the gateway's native protocol
+    #[arg(long, default_value = "ws://127.0.0.1:4001/ws")]
+    pub(crate) url: String,
+    /// Starts this program as the gateway, on a free port, and stops it at the end
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "pid", "pusher"])]
+    pub(crate) gateway: Option<PathBuf>,
+    /// Where that gateway keeps its data and its log; by default the folder of temporary files
+    #[arg(long, value_name = "DIR", requires = "gateway")]
+    pub(crate) folder: Option<PathBuf>,
+    /// How many clients to connect.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) clients: usize,
+    /// How many rooms the clients are spread over; by default one for every 100 clients (`fanout` has one room)
+    #[arg(long)]
+    rooms: Option<usize>,
+    /// `fanout`: how many clients make the changes that all others watch; by default one for two changes a second
+    #[arg(long)]
+    members: Option<usize>,
+    /// How long to make changes, in seconds
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// How many changes a second, in all rooms together; by default 20 in `fanout`, 200 in `churn`.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// The protocol of the clients; in `fanout`, of those who watch
+    #[arg(long, value_enum, default_value_t = Dialect::Json)]
+    pub(crate) protocol: Dialect,
+    /// The key and secret of an application of the gateway, for `--protocol pusher`
+    #[arg(long, value_name = "KEY:SECRET")]
+    pub(crate) pusher: Option<App>,
+    /// The seed of the random numbers that decide who makes which change
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How often to run the scenario; the report shows medians
+    #[arg(long, default_value_t = 1)]
+    pub(crate) runs: usize,
+    /// Also writes all numbers into this file, as JSON
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// The process id of the gateway, to measure its CPU and memory; by default the process that listens on its port,
+    /// if it runs here
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+    /// `fanout`: does not measure the bare server
+    #[arg(long)]
+    pub(crate) no_ceiling: bool,
+    /// `bare-server`: the size of a frame, in bytes
+    #[arg(long, default_value_t = 256)]
+    pub(crate) bytes: usize,
+    /// `bare-server`: how many frames each client is sent
+    #[arg(long, default_value_t = 200)]
+    pub(crate) frames: usize,
+}
+
+/// What to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Everyone is connected and in a room, and nothing happens: the memory and CPU of a connection
+    Idle,
+    /// Everyone watches one room in which a few people change: deliveries, their cost, and the ceiling
+    Fanout,
+    /// Everyone joins at once: how long it takes until everyone sees everyone
+    Storm,
+    /// Everyone is in a room and changes now and then: how long it takes until others see it
+    Churn,
+    /// A set of small runs in every protocol: whether all deliveries are right
+    Smoke,
+    /// For internal use by `fanout`: accepts WebSockets and writes frames at the lowest possible cost
+    BareServer,
+}
+
+/// The protocol that a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// The native protocol, as JSON texts
+    Json,
+    /// The native protocol, as postcard
+    Binary,
+    /// The protocol of Phoenix Channels
+    Phoenix,
+    /// The protocol of Action Cable
+    Cable,
+    /// The protocol of Pusher
+    Pusher,
+}
+
+impl Dialect {
+    /// Whether it is an encoding of the native protocol.
+    pub(crate) fn is_native(self) -> bool {
+        matches!(self, Dialect::Json | Dialect::Binary)
+    }
+
+    /// The encoding that the bare server uses in its place: the cost of a frame is that of its bytes.
+    pub(crate) fn bare(self) -> Dialect {
+        match self {
+            Dialect::Binary => Dialect::Binary,
+            _ => Dialect::Json,
+        }
+    }
+}
+
+impl Args {
+    /// The runs to make: this one, or for a smoke test a set of small ones in every protocol.
+    pub(crate) fn scenarios(&self) -> Vec<Args> {
+        if self.scenario != Scenario::Smoke {
+            return vec![self.clone()];
+        }
+        let small = |scenario, protocol, clients, rooms, rate| Args {
+            scenario,
+            protocol,
+            clients,
+            rooms: Some(rooms),
+            rate: Some(rate),
+            seconds: 1.0,
+            runs: 1,
+            ..self.clone()
+        };
+        let mut scenarios = vec![
+            small(Scenario::Storm, Dialect::Json, 60, 3, 0.0),
+            small(Scenario::Storm, Dialect::Binary, 60, 3, 0.0),
+            small(Scenario::Fanout, Dialect::Json, 50, 1, 20.0),
+            small(Scenario::Fanout, Dialect::Binary, 50, 1, 20.0),
+            small(Scenario::Churn, Dialect::Json, 60, 3, 40.0),
+            small(Scenario::Churn, Dialect::Binary, 60, 3, 40.0),
+            small(Scenario::Idle, Dialect::Json, 50, 5, 0.0),
+        ];
+        let pusher = self.pusher.is_some().then_some(Dialect::Pusher);
+        for dialect in [Dialect::Phoenix, Dialect::Cable].into_iter().chain(pusher) {
+            scenarios.extend([
+                small(Scenario::Storm, dialect, 60, 3, 0.0),
+                // More than are listed.
+                small(Scenario::Storm, dialect, 600, 1, 0.0),
+                small(Scenario::Fanout, dialect, 50, 1, 20.0),
+                small(Scenario::Churn, dialect, 60, 3, 40.0),
+            ]);
+        }
+        scenarios
+    }
+
+    /// How many rooms the clients are spread over.
+    pub(crate) fn rooms(&self) -> usize {
+        let rooms = match (self.scenario, self.rooms) {
+            (Scenario::Fanout, _) => 1,
+            (_, Some(rooms)) => rooms,
+            (_, None) => self.clients.div_ceil(100),
+        };
+        rooms.clamp(1, self.clients.max(1))
+    }
+
+    /// How many changes a second are made, in all rooms together.
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate.unwrap_or(match self.scenario {
+            Scenario::Fanout => 20.0,
+            Scenario::Churn => 200.0,
+            _ => 0.0,
+        })
+    }
+
+    /// The address of the gateway, and the protocol to speak to it.
+    pub(crate) fn door(&self) -> Door {
+        Door {
+            url: self.url.clone(),
+            dialect: self.protocol,
+            app: self.pusher.clone(),
+        }
+    }
+
+    /// How many clients make the changes of `fanout`.
+    pub(crate) fn members(&self) -> usize {
+        let members = self.members.unwrap_or((self.rate() / 2.0).ceil() as usize);
+        members.max(1)
+    }
+}
