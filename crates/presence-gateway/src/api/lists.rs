@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 use hyper::StatusCode;
-use presence_protocol::ErrorCode;
 use presence_core::ports::Lease;
 use presence_core::{ChannelId, Topic, UserId};
+use presence_protocol::ErrorCode;
 use presence_redis::LISTED_CHANNELS_MAX;
 use serde::Serialize;
 use serde_json::json;
