@@ -48,7 +48,7 @@ const fn inside(path: &'static str, reach: Reach) -> Exposed {
     }
 }
 
-/// Every path that a gateway answers. What is not here is inside.
+/// The paths that a gateway answers. What is not here is inside, like the files of the page, whose names have a hash.
 pub const EXPOSED: &[Exposed] = &[
     public("/ws", Reach::Exact),
     public("/socket/", Reach::Below),
@@ -60,9 +60,6 @@ pub const EXPOSED: &[Exposed] = &[
     public("/presence-elements.js", Reach::Exact),
     public("/presence.d.ts", Reach::Exact),
     inside("/", Reach::Exact),
-    inside("/page.js", Reach::Exact),
-    inside("/page.css", Reach::Exact),
-    inside("/page/", Reach::Below),
     inside("/favicon.svg", Reach::Exact),
     inside("/openapi.json", Reach::Exact),
     inside("/livez", Reach::Exact),
@@ -120,7 +117,9 @@ mod tests {
             assert_eq!(exposure_of(route.path), Exposure::Public, "{}", route.path);
         }
         for asset in presence_web::paths() {
-            assert!(is_listed(asset), "{asset}");
+            let is_of_the_page = asset.starts_with("/page-");
+            assert!(is_of_the_page || is_listed(asset), "{asset}");
+            assert!(!is_of_the_page || exposure_of(asset) == Exposure::Inside);
         }
         for it in EXPOSED {
             let path = format!("{}websocket", it.path);

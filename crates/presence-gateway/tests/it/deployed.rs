@@ -39,7 +39,7 @@ fn section(from: &str, to: &str) -> String {
 
 /// The metrics that a text names, without what a histogram adds to its name.
 fn metrics_in(text: &str) -> BTreeSet<String> {
-    let name = Regex::new(r"\b(?:presence|process)_[a-z0-9_]*[a-z0-9]\b").unwrap();
+    let name = Regex::new(r"(?-u:\b)(?:presence|process)_[a-z0-9_]*[a-z0-9](?-u:\b)").unwrap();
     let ends = ["_bucket", "_sum", "_count"];
     let found = name.find_iter(text).map(|it| {
         let name = it.as_str();

@@ -401,7 +401,10 @@ fn what_cannot_work_is_said_clearly_and_ends_with_an_error() {
             &["jwt.secret_file", "nowhere", "would do"],
         ),
         (
-            &[("REDIS_URL", "redis://127.0.0.1:1")],
+            &[
+                ("REDIS_URL", "redis://127.0.0.1:1"),
+                ("PRESENCE_DATA_DIR", ":memory:"),
+            ],
             &["--listen", "127.0.0.1:0"],
             &["127.0.0.1:1", "start that Redis", "redis.url"],
         ),
