@@ -33,7 +33,7 @@ pub(super) fn check(
             wrong.push(format!("{file}: {}", said(&output)));
         }
     }
-    let page = gateway.running(|address| Ok(http::get(address, "/metrics")?.1))?;
+    let page = gateway.running(|address| Ok(http::get_as(address, "/metrics", "text/plain")?.1))?;
     let mut command = Command::new(&promtool);
     command.args(["check", "metrics"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());

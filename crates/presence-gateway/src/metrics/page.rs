@@ -199,7 +199,7 @@ impl Page<'_> {
             let sample = encoder.encode_family(&labels)?;
             match kind {
                 MetricType::Counter => ConstCounter::new(value).encode(sample)?,
-                _ => ConstGauge::new(value as f64).encode(sample)?,
+                _ => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(sample)?,
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format that the `Accept` headers prefer; that of Prometheus if they do not say.
+    /// The format that the `Accept` headers prefer; OpenMetrics unless they name `text/plain` before it.
     pub(crate) fn wanted(headers: &HeaderMap) -> Self {
         let accepted = headers.get_all(ACCEPT).iter();
         let accepted = accepted
@@ -26,13 +26,13 @@ impl Format {
             let quality = quality.unwrap_or(1000);
             match &kind[..] {
                 "application/openmetrics-text" => open_metrics = open_metrics.max(quality),
-                "text/plain" => plain = plain.max(quality),
+                "text/plain" | "text/*" => plain = plain.max(quality),
                 _ => {}
             }
         }
-        match open_metrics > 0 && open_metrics >= plain {
-            true => Format::OpenMetrics,
-            false => Format::Prometheus,
+        match plain > open_metrics {
+            true => Format::Prometheus,
+            false => Format::OpenMetrics,
         }
     }
 
@@ -99,8 +99,13 @@ mod tests {
     #[test]
     fn who_asks_for_a_format_gets_it() {
         for (accept, wanted) in [
-            ("", Format::Prometheus),
-            ("*/*", Format::Prometheus),
+            ("", Format::OpenMetrics),
+            ("*/*", Format::OpenMetrics),
+            ("text/html, */*;q=0.8", Format::OpenMetrics),
+            ("text/plain", Format::Prometheus),
+            ("text/plain, */*", Format::Prometheus),
+            ("text/*;q=0.3", Format::Prometheus),
+            ("text/plain;q=0", Format::OpenMetrics),
             ("text/plain;version=0.0.4", Format::Prometheus),
             ("application/openmetrics-text", Format::OpenMetrics),
             (
@@ -111,14 +116,20 @@ mod tests {
                 "text/plain;version=0.0.4;q=0.9, application/openmetrics-text;q=0.2",
                 Format::Prometheus,
             ),
-            ("application/openmetrics-text;q=0", Format::Prometheus),
-            ("application/openmetrics-text;q=x", Format::Prometheus),
+            (
+                "application/openmetrics-text;q=0, text/plain",
+                Format::Prometheus,
+            ),
+            (
+                "application/openmetrics-text;q=x, text/plain;q=0.1",
+                Format::Prometheus,
+            ),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_static(accept));
             assert_eq!(Format::wanted(&headers), wanted, "{accept}");
         }
-        assert_eq!(Format::wanted(&HeaderMap::new()), Format::Prometheus);
+        assert_eq!(Format::wanted(&HeaderMap::new()), Format::OpenMetrics);
     }
 
     #[test]

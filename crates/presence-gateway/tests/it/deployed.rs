@@ -11,7 +11,7 @@ use regex::Regex;
 
 use crate::gateway::{Running, start_closed};
 use crate::people::Person;
-use crate::raw::{body, get};
+use crate::raw::{body, exchange, get};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -66,7 +66,8 @@ async fn scraped() -> BTreeSet<String> {
     let nobody: Options = gateway.options_with("no token");
     assert!(Client::connect(&nobody).await.is_err());
     get(gateway.address(), "/livez").await;
-    let answer = get(gateway.address(), "/metrics").await;
+    let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\naccept: text/plain\r\nconnection: close\r\n\r\n";
+    let answer = exchange(gateway.address(), request.as_bytes()).await;
     let types = body(&answer).lines();
     let types = types.filter_map(|it| it.strip_prefix("# TYPE "));
     types

@@ -80,8 +80,10 @@ async fn no_label_has_anything_in_it_that_a_client_chose() {
     }
 
     let answer = get(gateway.address(), "/metrics").await;
+    assert!(answer.contains("application/openmetrics-text"), "{answer}");
     let page = body(&answer);
     assert!(!page.to_lowercase().contains(MARK), "{page}");
+    assert!(page.trim_end().ends_with("# EOF"), "{page}");
     assert_eq!(value(page, "presence_users_online"), Some(1.0), "{page}");
     assert_eq!(value(page, "presence_channels_active"), Some(2.0), "{page}");
     assert_eq!(
@@ -131,8 +133,8 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
         );
         exchange(gateway.address(), request.as_bytes()).await
     };
-    for accept in ["", "accept: text/plain;version=0.0.4\r\n"] {
-        let answer = asked(accept).await;
+    for accept in ["text/plain", "text/plain;version=0.0.4"] {
+        let answer = asked(&format!("accept: {accept}\r\n")).await;
         let kind = "content-type: text/plain; version=0.0.4";
         assert!(answer.contains(kind), "{answer}");
         let page = body(&answer);
@@ -141,15 +143,21 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
         assert!(page.contains(declared), "{page}");
         is_declared_before_its_samples(page);
     }
-    let answer = asked("accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n").await;
-    let kind = "content-type: application/openmetrics-text; version=1.0.0";
-    assert!(answer.contains(kind), "{answer}");
-    let page = body(&answer);
-    assert!(
-        page.contains("# TYPE presence_heartbeats counter"),
-        "{page}"
-    );
-    assert!(page.trim_end().ends_with("# EOF"), "{page}");
+    for accept in [
+        "",
+        "accept: */*\r\n",
+        "accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n",
+    ] {
+        let answer = asked(accept).await;
+        let kind = "content-type: application/openmetrics-text; version=1.0.0";
+        assert!(answer.contains(kind), "{answer}");
+        let page = body(&answer);
+        assert!(
+            page.contains("# TYPE presence_heartbeats counter"),
+            "{page}"
+        );
+        assert!(page.trim_end().ends_with("# EOF"), "{page}");
+    }
 }
 
 /// Fails unless each sample of the format 0.0.4 stands below the declaration of its family, which is there once.
