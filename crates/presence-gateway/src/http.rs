@@ -233,7 +233,11 @@ pub(crate) fn identify(app: &App, token: Option<&str>, query: &Query) -> Result<
         device_id: query.get("device_id"),
         workspace_id: query.get("workspace_id"),
     };
-    Ok(app.gate.admit(token, asked, app.now())?)
+    let now = app.now();
+    let admitted = app.gate.admit(token, asked, now);
+    admitted
+        .inspect_err(|why| app.journal.refuses_identity(now, why))
+        .map_err(Refused::from)
 }
 
 /// Checks that a request without tokens is meant for this machine. Every answer is behind this check, so that a page whose

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::authorized::Authorized;
 use crate::dialect::{Farewell, Speech};
-use crate::identity::ResumeKey;
+use crate::identity::{IdentityError, ResumeKey};
 
 /// How much of the journal is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +229,20 @@ impl Journal {
             status,
             left_out,
             "a handshake is refused"
+        );
+    }
+
+    /// Logs why somebody is not who they say: as a rule because a token is missing or refused.
+    pub(crate) fn refuses_identity(&self, now: Timestamp, why: &IdentityError) {
+        let Some(left_out) = self.admits(now) else {
+            return;
+        };
+        log!(
+            self,
+            event = "token_refused",
+            reason = %why,
+            left_out,
+            "a token is refused"
         );
     }
 

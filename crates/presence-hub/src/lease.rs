@@ -202,7 +202,7 @@ impl<T: Topics> Leasing<T> {
                 None
             })),
             Effect::Become(me) => {
-                tracing::warn!(event = "lease_lost", %me, "this node was declared dead: it writes its sessions again");
+                tracing::warn!(event = "lease_lost", who = %me, "this node was declared dead: it writes its sessions again");
                 self.router.spread(News::Become(me)).await;
             }
             Effect::Lost(who) => {

@@ -306,6 +306,40 @@ async fn what_becomes_of_connections_is_logged() {
 }
 
 #[tokio::test]
+async fn a_refused_token_is_logged_with_the_reason_and_without_the_token() {
+    let place = ProgramFolder::new();
+    let settings = [
+        ("PRESENCE_LOG_FORMAT", "json"),
+        (
+            "PRESENCE_JWT_SECRET",
+            "a secret of thirty-two bytes, or more",
+        ),
+    ];
+    let mut program = place.start(&settings);
+    let token = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.e30.hush";
+    let mut refused = options(program.address, "ann");
+    refused.token = Some(token.into());
+    assert!(Client::connect(&refused).await.is_err());
+    let path = format!("/api/presence/channels?token={token}");
+    let _ = get(program.address, &path).await;
+    let _ = get(program.address, "/api/presence/nodes").await;
+    program.signal("TERM");
+    program.ends().await;
+
+    let log = program.log();
+    assert!(!log.contains("hush"), "{log}");
+    let events = events(&log);
+    let named = events.iter().filter(|(name, _)| name == "token_refused");
+    let reasons: Vec<_> = named
+        .map(|(_, it)| it["reason"].as_str().unwrap())
+        .collect();
+    let wrong = "the token's signature is wrong";
+    assert_eq!(reasons, [wrong, wrong, "a token is required"], "{log}");
+    let refused = events.iter().find(|(name, _)| name == "connection_refused");
+    assert_eq!(refused.unwrap().1["code"], 4401, "{log}");
+}
+
+#[tokio::test]
 async fn the_journal_of_connections_is_as_it_is_set() {
     let place = ProgramFolder::new();
     let log_of = async |settings: &[(&str, &str)], people: usize| {
