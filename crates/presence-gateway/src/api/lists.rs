@@ -235,6 +235,10 @@ pub(super) async fn connections(
 ) -> Result<Answer, Problem> {
     may_see_hidden(identity)?;
     let (limit, _) = slice(query)?;
+    if query.get("offset").is_some() {
+        let message = "is not for this list: after=ID says where a page begins";
+        return Err(Refused::invalid("offset", message).into());
+    }
     let gateway = &app.config.node_name;
     if query.get("gateway").is_some_and(|it| it != gateway) {
         let message = format!("is another gateway than this one, which is {gateway}: ask that one");

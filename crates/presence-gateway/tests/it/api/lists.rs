@@ -149,6 +149,7 @@ async fn connections_are_listed_and_can_be_ended() {
         ("?channel_id=a%20b", "channel_id"),
         ("?after=x", "after"),
         ("?limit=0", "limit"),
+        ("?offset=1", "offset"),
         ("?gateway=gateway-2", "gateway"),
     ] {
         let error = admin
