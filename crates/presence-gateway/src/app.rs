@@ -83,7 +83,11 @@ impl App {
     /// # Errors
     ///
     /// Says what cannot be opened or read, and why.
-    pub(crate) async fn start(config: Config) -> anyhow::Result<App> {
+    pub(crate) async fn start(mut config: Config) -> anyhow::Result<App> {
+        if let Some(mongodb) = config.mongodb.take() {
+            let mongodb = mongodb.looked_up().await;
+            config.mongodb = Some(mongodb.context("cannot use mongodb.uri (MONGODB_URI)")?);
+        }
         let (profiles, resume) = Stored::open(&config)?;
         let mongo = profiles.mongo();
         let started = App::open(config, profiles, resume).await;

@@ -67,6 +67,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("redis.prefix", "PRESENCE_REDIS_PREFIX", "presence"),
     secret(setting("mongodb.uri", "MONGODB_URI", "")),
     setting("mongodb.database", "MONGODB_DATABASE", "presence"),
+    setting("mongodb.dns", "MONGODB_DNS", ""),
     setting("timing.heartbeat_interval", "HEARTBEAT_INTERVAL", "15s"),
     setting("timing.presence_ttl", "PRESENCE_TTL", "60s"),
     setting("timing.typing_ttl", "TYPING_TTL", "5s"),
