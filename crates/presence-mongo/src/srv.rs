@@ -108,7 +108,10 @@ impl SrvUri {
         // The dot at the end keeps the search list of the system away.
         let name = format!("_{}._tcp.{}.", self.service, self.host);
         let records = resolver.srv_lookup(&*name).await;
-        let records = records.map_err(|error| format!("SRV of {name}: {error}"))?;
+        let records = records.map_err(|error| match error.is_no_records_found() {
+            true => format!("the DNS has no SRV record of {name}"),
+            false => format!("SRV of {name}: {error}"),
+        })?;
         let mut found = Found::default();
         for record in records.answers() {
             if let RData::SRV(srv) = &record.data {

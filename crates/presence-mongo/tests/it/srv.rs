@@ -126,8 +126,14 @@ async fn an_answer_that_is_of_no_use_is_refused_with_the_reason() {
     let of_txt = |text: &str| vec![good(), ("cluster0.example.net.", txt(text))];
     let none = ("cluster0.example.net.", txt("authSource=admin"));
     for (records, reason) in [
-        (vec![], "SRV of _mongodb._tcp.cluster0.example.net."),
-        (vec![none], "SRV of _mongodb._tcp.cluster0.example.net."),
+        (
+            vec![],
+            "no SRV record of _mongodb._tcp.cluster0.example.net.",
+        ),
+        (
+            vec![none],
+            "no SRV record of _mongodb._tcp.cluster0.example.net.",
+        ),
         (
             vec![(NAME, srv("shard-0.evil.net.", 1))],
             "not in the same domain",
