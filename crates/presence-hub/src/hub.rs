@@ -302,8 +302,6 @@ impl Hub {
         let until = clock.now() + Timing::LEASE;
         holding.until(until, first.map_or(until, |it| it.now + Timing::LEASE));
         hub.partitions = Some(holding.partitions());
-        let (seen, leases) = watch::channel(None);
-        hub.leases = Some(leases);
         let store_worker = StoreWorker::new(
             store.clone(),
             clock,
@@ -323,16 +321,9 @@ impl Hub {
             counters.clone(),
         );
         hub.tasks.spawn(sweeper.run(outcomes));
-        let leasing = Leasing::new(
-            store,
-            name.into(),
-            clock,
-            nodes,
-            holding,
-            router,
-            counters,
-            (me, seen),
-        );
+        let who = (me, name.into());
+        let leasing = Leasing::new(store, who, clock, nodes, holding, router, counters);
+        hub.leases = Some(leasing.leases());
         hub.tasks.spawn(leasing.run(inbox));
         hub
     }

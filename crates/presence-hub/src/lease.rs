@@ -51,17 +51,16 @@ pub(crate) struct Leasing<T> {
 impl<T: Topics> Leasing<T> {
     pub(crate) fn new(
         store: Arc<T>,
-        name: Arc<str>,
+        (me, name): (Incarnation, Arc<str>),
         clock: WallClock,
         nodes: Nodes,
         holding: Arc<Holding>,
         router: ReplyRouter,
         counters: Arc<Counters>,
-        (me, leases): (Incarnation, watch::Sender<Seen>),
     ) -> Self {
         Leasing {
             me,
-            leases,
+            leases: watch::Sender::new(None),
             store,
             name,
             clock,
@@ -72,6 +71,11 @@ impl<T: Topics> Leasing<T> {
             in_flight: FuturesUnordered::new(),
             stopping: None,
         }
+    }
+
+    /// Receives the leases of all nodes each time that they are read.
+    pub(crate) fn leases(&self) -> watch::Receiver<Seen> {
+        self.leases.subscribe()
     }
 
     /// Runs until the node stops.
