@@ -18,7 +18,7 @@ fn all() -> Value {
         "ingress": { "enabled": true },
         "serviceMonitor": { "enabled": true },
         "image": { "pullSecrets": ["registry"] },
-        "settings": { "PRESENCE_RATE_JOIN": "5/s burst 10", "PRESENCE_PUSHER_CLIENT_EVENTS": false },
+        "settings": { "PRESENCE_RATE_JOIN": "5/s burst 200", "PRESENCE_PUSHER_CLIENT_EVENTS": false },
     })
 }
 

@@ -14,6 +14,9 @@ use presence_testkit::run::answer_or_error;
 /// Names the file, so it is not among the settings in it.
 const CONFIG: &str = "PRESENCE_CONFIG";
 
+/// What it says to who asks for the path of a WebSocket without one. Like Rails, it says that with 404 at `/cable`.
+const ONLY_WEBSOCKET: &str = "this is a WebSocket";
+
 /// The program.
 pub(super) struct Gateway {
     binary: PathBuf,
@@ -76,8 +79,8 @@ impl Gateway {
         self.running(|address| {
             let mut wrong = Vec::new();
             for route in routes {
-                let (status, _) = http::get(address, &route.path)?;
-                if status == 404 {
+                let (status, said) = http::get(address, &route.path)?;
+                if status == 404 && !said.contains(ONLY_WEBSOCKET) {
                     wrong.push(format!(
                         "{}: the gateway has no {}",
                         route.told_in, route.path
