@@ -443,7 +443,7 @@ fn what_cannot_work_is_said_clearly_and_ends_with_an_error() {
             &["127.0.0.1:1", "start that Redis", "redis.url"],
         ),
         (
-            &[],
+            &[("PRESENCE_JWT_SECRET", SECRET)],
             &["--listen", "192.0.2.1:4001"],
             &["192.0.2.1:4001", "0.0.0.0"],
         ),
