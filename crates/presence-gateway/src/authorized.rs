@@ -143,6 +143,8 @@ impl Authorized {
             .revoked
             .check(&authorized.identity, now)?;
         if authorized.session.is_restored() {
+            authorized.app.metrics.took_over();
+            authorized.app.journal.takes_over(now, &authorized);
             authorized.confine()?;
             authorized.rename()?;
         }

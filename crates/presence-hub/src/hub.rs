@@ -7,7 +7,7 @@ use std::time::Duration;
 use presence_core::cluster::Incarnation;
 use presence_core::cluster::nodes::Nodes;
 use presence_core::hooks::Wanted;
-use presence_core::ports::{self, Profiles, Recalled, Sessions, Topics};
+use presence_core::ports::{self, Leases, Profiles, Recalled, Sessions, Topics};
 use presence_core::rosters::{Page, Rosters};
 use presence_core::users::{Answer, Connection, Input, Likeness, Users};
 use presence_core::{
@@ -21,7 +21,7 @@ use crate::clock::WallClock;
 use crate::counters::{Counters, Counts};
 use crate::guarded::Guarded;
 use crate::hooks::Dispatcher;
-use crate::lease::{HandOff, Leasing};
+use crate::lease::{HandOff, Leasing, Seen};
 use crate::link::{self, Holding, Link, ReplyRouter, SaveOutcomes, StoreWorker};
 use crate::memory::{self, Memory};
 use crate::people::{self, People, ReplyTo, Welcome};
@@ -120,6 +120,8 @@ pub struct Hub {
     tasks: Arc<Tasks>,
     /// The partitions of the shared store that this node looks after.
     partitions: Option<watch::Receiver<Arc<[u16]>>>,
+    /// The leases of all nodes, as they were last read.
+    leases: Option<watch::Receiver<Seen>>,
     /// Where sessions are stored for the next process, if they are.
     sessions: Option<Arc<dyn Sessions>>,
 }
@@ -319,7 +321,9 @@ impl Hub {
             counters.clone(),
         );
         hub.tasks.spawn(sweeper.run(outcomes));
-        let leasing = Leasing::new(store, name.into(), clock, nodes, holding, router, counters);
+        let who = (me, name.into());
+        let leasing = Leasing::new(store, who, clock, nodes, holding, router, counters);
+        hub.leases = Some(leasing.leases());
         hub.tasks.spawn(leasing.run(inbox));
         hub
     }
@@ -386,6 +390,7 @@ impl Hub {
             hand_offs: cluster.map(|it| it.hand_offs),
             tasks,
             partitions: None,
+            leases: None,
             sessions,
         }
     }
@@ -412,6 +417,12 @@ impl Hub {
         let dispatcher = Dispatcher::new(store, endpoint, clock, wanted, counters, partitions);
         self.tasks.spawn(dispatcher.run());
         true
+    }
+
+    /// The leases of all nodes as this node last read them, with the incarnation that is this node. `None` on a node that
+    /// is alone, and until the store has answered.
+    pub fn leases(&self) -> Option<(Incarnation, Leases)> {
+        self.leases.as_ref()?.borrow().clone()
     }
 
     /// The settings that the hub was started with.
@@ -781,9 +792,12 @@ impl Hub {
             counts.unsaved_for = counts.unsaved_for.max(away_for);
         }
         for shard in self.rosters.all() {
-            let (reply, channels) = oneshot::channel();
+            let (reply, count) = oneshot::channel();
             let _ = shard.send(roster_shard::Message::Count(reply)).await;
-            counts.channels += channels.await.unwrap_or(0);
+            if let Ok(count) = count.await {
+                counts.channels += count.channels;
+                counts.typing += count.typing;
+            }
         }
         counts
     }

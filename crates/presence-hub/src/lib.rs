@@ -17,6 +17,7 @@ mod clock;
 mod counters;
 mod grain;
 mod guarded;
+mod histogram;
 mod hooks;
 mod hub;
 mod lease;
@@ -36,7 +37,8 @@ mod sweeper;
 mod tasks;
 
 pub use clock::WallClock;
-pub use counters::{Counters, Counts};
+pub use counters::{Counters, Counts, Measured};
+pub use histogram::{Buckets, Histogram};
 pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, Settings};
 pub use roster_shard::Occupied;

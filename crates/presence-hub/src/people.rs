@@ -11,6 +11,7 @@ use presence_core::{
     ChannelId, Event, Meta, Reason, Refusal, SessionId, Topic, UserId, rosters, shrink_after_burst,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::clock::WallClock;
 use crate::counters::Counters;
@@ -35,6 +36,7 @@ pub(crate) enum ReplyTo {
         send_queue: Arc<SendQueue>,
         reference: Option<Reference>,
         undo: Option<Box<Undo>>,
+        asked_at: Instant,
     },
     /// To a connection that has lost events about its own user.
     Reader(Arc<SendQueue>),
@@ -93,7 +95,7 @@ pub(crate) enum Message {
 pub(crate) struct Count {
     pub(crate) online: usize,
     /// Since when the profile has waited that has waited longest to be saved.
-    pub(crate) waiting_since: Option<tokio::time::Instant>,
+    pub(crate) waiting_since: Option<Instant>,
 }
 
 pub(crate) struct People<P> {
@@ -557,7 +559,11 @@ pub(crate) fn answer(reply_to: ReplyTo, outcome: Result<Answer, Refusal>) {
             send_queue,
             reference,
             undo,
-        } => send_queue.answer(reference, outcome.map(drop), undo),
+            asked_at,
+        } => {
+            send_queue.took(asked_at.elapsed());
+            send_queue.answer(reference, outcome.map(drop), undo);
+        }
         ReplyTo::Reader(send_queue) => {
             if let Ok(Answer::OwnView(own_view)) = outcome {
                 send_queue.tell(&Arc::new(SharedEvent::new(Event::OwnView(own_view).into())));

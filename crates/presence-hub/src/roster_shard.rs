@@ -50,8 +50,17 @@ pub(crate) enum Message {
     },
     /// Announces the sessions that were restored, so that everybody who watches from now on finds them.
     TellAtOnce(oneshot::Sender<()>),
-    Count(oneshot::Sender<usize>),
+    Count(oneshot::Sender<Count>),
     Channels(oneshot::Sender<Vec<Occupied>>),
+}
+
+/// What a shard of rosters counts.
+#[derive(Debug)]
+pub(crate) struct Count {
+    /// The channels with somebody in them.
+    pub(crate) channels: usize,
+    /// The users who type, each counted once for each channel.
+    pub(crate) typing: usize,
 }
 
 /// A channel with somebody in it.
@@ -243,7 +252,10 @@ impl RosterShard {
                 let _ = done.send(());
             }
             Message::Count(reply) => {
-                let _ = reply.send(self.rosters.active_channels());
+                let _ = reply.send(Count {
+                    channels: self.rosters.active_channels(),
+                    typing: self.rosters.typing_count(),
+                });
             }
             Message::Channels(reply) => {
                 let channels = self.rosters.channels();
@@ -340,21 +352,32 @@ impl RosterShard {
         let want = |summary| {
             all().filter(move |(_, (watching, _))| (*watching == Watching::Summary) == summary)
         };
+        let mut reached = 0;
+        let mut give = |send_queue: &SendQueue| {
+            send_queue.tell(&shared);
+            reached += 1;
+        };
         match to {
-            Hearers::Full => want(false).for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
-            Hearers::Summary => {
-                want(true).for_each(|(_, (_, send_queue))| send_queue.tell(&shared))
-            }
+            Hearers::Full => want(false).for_each(|(_, (_, send_queue))| give(send_queue)),
+            Hearers::Summary => want(true).for_each(|(_, (_, send_queue))| give(send_queue)),
             Hearers::FullBut(one) => want(false)
                 .filter(|(watcher, _)| *watcher != one)
-                .for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
+                .for_each(|(_, (_, send_queue))| give(send_queue)),
             Hearers::AllBut(except) => all()
                 .filter(|(watcher, _)| !except.contains(watcher))
-                .for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
+                .for_each(|(_, (_, send_queue))| give(send_queue)),
             Hearers::One(one) => {
                 if let Some((_, send_queue)) = watchers.get(one) {
-                    send_queue.tell(&shared);
+                    give(send_queue);
                 }
+            }
+        }
+        // What one watcher gets is an answer to it, and no event of the room.
+        if !matches!(to, Hearers::One(_)) {
+            let measured = &self.counters.measured;
+            measured.fanout.observe(reached);
+            if let Some(waited) = self.rosters.told_after(topic) {
+                measured.change_to_told.observe_span(waited);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use presence_core::{Reason, Refusal, Topic};
 
@@ -112,6 +113,11 @@ impl SendQueue {
         }
         self.woken(inner);
         self.backlog.relieve();
+    }
+
+    /// Counts how long an answer to this connection took.
+    pub(crate) fn took(&self, span: Duration) {
+        self.counters.measured.command_to_answer.observe_span(span);
     }
 
     pub(crate) fn answer(

@@ -36,6 +36,11 @@ pub fn asset(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|it| it.path == path)
 }
 
+/// The paths of all files that are served.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    ASSETS.iter().map(|it| it.path)
+}
+
 const ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// The examples of `README.md`, compiled with the doc tests.

@@ -137,6 +137,11 @@ impl Fleeting {
         typing.into_iter().cloned().collect()
     }
 
+    /// How many users are typing.
+    pub(super) fn typing_count(&self) -> usize {
+        self.typing.len()
+    }
+
     /// The users who are typing, at most `max`.
     pub(super) fn typing(&self, max: usize) -> Vec<UserId> {
         self.typing.keys().take(max).cloned().collect()

@@ -9,6 +9,7 @@ mod topic_state;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::pace::Load;
 use self::topic_state::TopicState;
@@ -255,6 +256,20 @@ impl Rosters {
             matches!(topic, Topic::Channel(_)) && !place.roster.is_empty()
         };
         self.places.iter().filter(is_active).count()
+    }
+
+    /// How many users are typing, each counted once for each channel.
+    pub fn typing_count(&self) -> usize {
+        self.places
+            .values()
+            .map(|it| it.fleeting.typing_count())
+            .sum()
+    }
+
+    /// How long the oldest change in the last event of `topic` had waited when its watchers were told; `None` if none
+    /// was told since somebody came to the topic.
+    pub fn told_after(&self, topic: &Topic) -> Option<Duration> {
+        self.places.get(topic)?.told_after
     }
 
     /// The channels that this node knows to have somebody in them, each with its number of people and of sessions.
@@ -597,6 +612,7 @@ impl Rosters {
         let Some(place) = self.places.get_mut(&topic) else {
             return;
         };
+        place.note_change(now);
         if !place.is_needed() && place.is_quiet(now) {
             self.places.remove(&topic);
             crate::shrink_after_burst(&mut self.places);

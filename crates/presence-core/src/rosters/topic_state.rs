@@ -51,6 +51,10 @@ pub(super) struct TopicState {
     /// The whole state as it was last told, until something else is told.
     snapshot: Option<Arc<Event>>,
     armed: Option<Timestamp>,
+    /// Since when there has been something to tell.
+    changed_at: Option<Timestamp>,
+    /// How long the oldest change of the last event had waited to be told.
+    pub(super) told_after: Option<Duration>,
     /// What the store has of this place, if there is a store.
     pub(super) copy: Option<Box<Copy>>,
     /// Sessions that began to watch before the store's entries were read.
@@ -88,6 +92,8 @@ impl TopicState {
             summarises_at: Timestamp::default(),
             snapshot: None,
             armed: None,
+            changed_at: None,
+            told_after: None,
             copy: is_shared.then(Box::default),
             waiting: Vec::new(),
             ephemerals: Vec::new(),
@@ -317,6 +323,14 @@ impl TopicState {
         (news || !self.ephemerals.is_empty()) && !self.is_opening()
     }
 
+    /// Notes when the first change came that has yet to be told.
+    pub(super) fn note_change(&mut self, now: Timestamp) {
+        match self.is_dirty() {
+            true => drop(self.changed_at.get_or_insert(now)),
+            false => self.changed_at = None,
+        }
+    }
+
     /// Tells what there is to tell, if the topic may speak.
     pub(super) fn tell<A>(
         &mut self,
@@ -395,6 +409,7 @@ impl TopicState {
         out: &mut Vec<Effect<A>>,
     ) {
         self.snapshot = None;
+        self.told_after = Some(now.since(self.changed_at.take().unwrap_or(now)));
         if !self.ephemerals.is_empty() {
             let ephemerals = std::mem::take(&mut self.ephemerals);
             let subject = Subject::Topic(topic.clone());

@@ -14,7 +14,7 @@ use presence_redis::{Parts, Settings as RedisSettings};
 use super::error::ConfigError;
 use super::layers::Layers;
 use super::parse::{self, Unit, span};
-use super::{DataDir, JwksUrl, Jwt, Rates, Secret, SocketLimits};
+use super::{DataDir, JournalSettings, JwksUrl, Jwt, Rates, Secret, SocketLimits};
 use crate::identity::{Patterns, SECRET_BYTES_MIN, weak_secret};
 
 pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
@@ -233,21 +233,30 @@ pub(super) fn mongodb(it: &mut Layers) -> Result<Option<MongoSettings>, ConfigEr
         MongoSettings::from_uri(uri).map_err(|error| error.to_string())
     })?;
     let database = it.take("mongodb.database", |name| Ok(name.to_owned()))?;
-    let wrong = |it: &Layers, what| ConfigError::Relation {
+    let dns = it.take_if_set("mongodb.dns", parse::dns_servers)?;
+    let wrong = |it: &Layers, key, what| ConfigError::Relation {
         what,
-        origins: vec![it.origin("mongodb.database")],
+        origins: vec![it.origin(key)],
     };
-    match settings {
-        Some(settings) => settings
-            .with_database(&database)
-            .map(Some)
-            .map_err(|error| wrong(it, format!("mongodb.database {error}"))),
-        None if it.is_set("mongodb.database") => Err(wrong(
-            it,
-            "mongodb.database is of no use alone: mongodb.uri would do".into(),
-        )),
-        None => Ok(None),
-    }
+    let Some(settings) = settings else {
+        return match ["mongodb.database", "mongodb.dns"]
+            .into_iter()
+            .find(|key| it.is_set(key))
+        {
+            Some(key) => {
+                let what = format!("{key} is of no use alone: mongodb.uri would do");
+                Err(wrong(it, key, what))
+            }
+            None => Ok(None),
+        };
+    };
+    let settings = settings
+        .with_dns(dns.unwrap_or_default())
+        .with_database(&database);
+    settings.map(Some).map_err(|error| {
+        let what = format!("mongodb.database {error}");
+        wrong(it, "mongodb.database", what)
+    })
 }
 
 pub(super) fn limits(it: &mut Layers) -> Result<Limits, ConfigError> {
@@ -289,6 +298,17 @@ pub(super) fn socket_limits(it: &mut Layers) -> Result<SocketLimits, ConfigError
                 parse::count(text, 0..=10_000_000)
             })
             .map(|max| (max > 0).then_some(max))?,
+    })
+}
+
+/// Reads how much is logged of connections.
+pub(super) fn journal(it: &mut Layers) -> Result<JournalSettings, ConfigError> {
+    Ok(JournalSettings {
+        level: it.take("log.connections", str::parse)?,
+        per_second: it.take("log.connections_per_second", |text| {
+            parse::count(text, 1..=100_000).map(|it| it as u32)
+        })?,
+        user_ids: it.take("log.user_ids", str::parse)?,
     })
 }
 

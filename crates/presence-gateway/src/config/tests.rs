@@ -139,6 +139,11 @@ fn a_mongodb_is_named_by_a_uri_and_its_password_is_not_shown() {
         describe(&[], file),
         "MongoDB at a.internal:27017, database chat"
     );
+    let hosted = "mongodb+srv://presence:hush@cluster0.internal/?retryWrites=true";
+    assert_eq!(
+        describe(&[("MONGODB_URI", hosted), ("MONGODB_DNS", "10.0.0.53")], ""),
+        "MongoDB at the servers of cluster0.internal, database presence"
+    );
 }
 
 #[test]
@@ -147,7 +152,17 @@ fn a_mongodb_that_cannot_be_meant_is_refused() {
     refused("", &uri("http://a"), "mongodb.uri is");
     refused("", &uri("http://a"), "MONGODB_URI");
     refused("", &uri("mongodb://u:a@b@c"), "must be percent-encoded");
-    refused("", &uri("mongodb+srv://a.b.c"), "name the servers");
+    refused("", &uri("mongodb+srv://a.b.c:1"), "a port cannot be given");
+    refused(
+        "",
+        &[("MONGODB_DNS", "10.0.0.53")],
+        "mongodb.dns is of no use alone",
+    );
+    let dns = [
+        ("MONGODB_URI", "mongodb+srv://a.b.c"),
+        ("MONGODB_DNS", "dns"),
+    ];
+    refused("", &dns, "addresses of DNS servers would do");
     let alone = [("MONGODB_DATABASE", "chat")];
     refused("", &alone, "mongodb.database is of no use alone");
     let bad = [("MONGODB_URI", "mongodb://a"), ("MONGODB_DATABASE", "a.b")];

@@ -171,6 +171,8 @@ impl Far {
 impl Dialect for Parrot {
     type Hello = ();
 
+    const SPEECH: Speech = Speech::Native;
+
     const PONGS_COUNT: bool = true;
 
     fn read(_: &App, _: &Handshake<'_>) -> Result<Agreed<()>, Box<Answer>> {

@@ -41,7 +41,7 @@ use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
 use crate::config::PusherApp;
-use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
+use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot, Speech};
 use crate::frame::TEXT;
 use crate::http::{self, Answer};
 use crate::out::Out;
@@ -76,6 +76,8 @@ pub(crate) struct Pusher {
 impl Dialect for Pusher {
     /// The index of the application, or how to close a client that names none.
     type Hello = Result<usize, Farewell>;
+
+    const SPEECH: Speech = Speech::Pusher;
 
     /// A page sends nothing by itself as long as it hears something; in a busy room that is for ever.
     const PONGS_COUNT: bool = true;

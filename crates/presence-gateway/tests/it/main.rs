@@ -14,6 +14,7 @@ mod visits;
 
 mod bounds;
 mod catching_up;
+mod deployed;
 mod ending;
 mod frames;
 mod garbage;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use presence_core::users::{Connection, Input};
 use presence_core::{ChannelId, Meta, Reason, Refusal, SessionId, Topic, UserId};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use self::catching_up::Owed;
 pub use self::later::Budget;
@@ -287,6 +287,7 @@ impl Session {
             send_queue: self.send_queue.clone(),
             reference,
             undo: None,
+            asked_at: Instant::now(),
         })
     }
 
@@ -306,6 +307,7 @@ impl Session {
                 ask,
                 before,
             })),
+            asked_at: Instant::now(),
         })
     }
 

@@ -7,6 +7,7 @@ mod schema;
 
 mod acting;
 mod documents;
+mod lists;
 mod pages;
 mod statuses;
 mod stored;
