@@ -24,13 +24,15 @@ const BUNDLES = [
     // Not part of the client that everybody has.
     alias: { 'presence-client/looks': './packages/presence-client/src/looks.js' },
   },
+  // Part of the document.
+  { from: 'page/early.js', to: 'served/early.js', bytesMax: 1_300, format: 'iife' },
   { from: 'page/page.js', to: 'served/page.js', bytesMax: 24 * 1024 },
   { from: 'page/page.css', to: 'served/page.css', bytesMax: 5 * 1024 },
 ];
 
 const isCheck = process.argv.includes('--check');
 const wrong = [];
-for (const { from, to, name, bytesMax, external = [], alias = {} } of BUNDLES) {
+for (const { from, to, name, bytesMax, external = [], alias = {}, format = 'esm' } of BUNDLES) {
   const { version, license } = JSON.parse(readFileSync(join(root, name ? `packages/${name}` : '.', 'package.json'), 'utf8'));
   const banner = `/* ${name ? `${name} ${version}` : 'The page of Presence'}, ${license} */`;
   const { outputFiles } = await build({
@@ -40,7 +42,7 @@ for (const { from, to, name, bytesMax, external = [], alias = {} } of BUNDLES) {
     external,
     alias,
     minify: true,
-    format: 'esm',
+    format,
     target: 'es2022',
     charset: 'utf8',
     legalComments: 'none',
