@@ -52,7 +52,8 @@ export class Link {
   #retry = nothing;
   /** What is waited for on the socket that is there. */
   #socketTimers = new Timers();
-  #probing = false;
+  /** When the gateway was last asked whether it is there. */
+  #asked = 0;
   #waitAsTold = false;
   #listeners = new AbortController();
   #attention;
@@ -295,14 +296,14 @@ export class Link {
 
   /** Is somebody there? A dead connection looks like a quiet one, so it is asked. */
   #ask() {
-    if (!this.online || this.#probing) return;
+    if (!this.online || this.#asked > this.#heard) return;
     const sent = Date.now();
+    this.#asked = sent;
     this.transmit({ type: 'presence:heartbeat', ref: this.#requests.nextRef() });
-    this.#probing = true;
     this.#socketTimers.after(ANSWER_MS_MAX, () => {
-      this.#probing = false;
       if (this.#heard >= sent) return;
       // A timer that is far too late means that we slept, and the answer may lie unread in the queue behind us.
+      this.#asked = 0;
       if (Date.now() - sent > ANSWER_MS_MAX + 2_000) this.#ask();
       else this.#abandon('no answer to a heartbeat');
     });
@@ -391,7 +392,6 @@ export class Link {
   #clearSocketTimers() {
     this.#socketTimers.stop();
     this.#socketTimers = new Timers();
-    this.#probing = false;
   }
 
   #say(part) {

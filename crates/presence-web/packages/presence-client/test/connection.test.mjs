@@ -420,6 +420,25 @@ test('a frame of a kind that the client does not know changes nobody', async () 
   assert.equal(bob.state, before);
 });
 
+test('heartbeats come as often as the gateway wants them', async () => {
+  const gateway = await online({ idleAfter: Infinity });
+  gateway.breaks();
+  await pass(500);
+  const next = latest();
+  next.hello({ heartbeat_interval: 1_000 });
+  for (let second = 0; second < 12; second += 1) await pass(1_000);
+  assert.equal(next.heard.filter(({ type }) => type === 'presence:heartbeat').length, 12);
+  assert.equal(presence.connection.status, 'online');
+
+  // Without an answer there is one question, and then an end.
+  next.answers = false;
+  next.heard.length = 0;
+  for (let second = 0; second < 8; second += 1) await pass(1_000);
+  assert.equal(next.heard.length, 1);
+  await pass(1_000);
+  assert.equal(next.closed, 4000);
+});
+
 test('no timer of a lost connection is left over', async () => {
   const gateway = await online();
   gateway.answers = false;
