@@ -321,7 +321,8 @@ export class Link {
     if (new TextEncoder().encode(text).length > bytesMax) {
       return problem('too_large', `the command is over ${bytesMax} bytes`);
     }
-    this.#socket.send(text);
+    // One that is closing says so in a moment; until then a browser complains about each frame.
+    if (!(this.#socket.readyState > 1)) this.#socket.send(text);
     return null;
   }
 

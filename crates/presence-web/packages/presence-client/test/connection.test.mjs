@@ -439,6 +439,21 @@ test('heartbeats come as often as the gateway wants them', async () => {
   assert.equal(next.closed, 4000);
 });
 
+test('nothing is sent on a socket that is closing, and what was asked is asked on the next one', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  gateway.readyState = 3; // as after a sleep, before the event that says so
+  room.typing();
+  const joined = room.join();
+  await pass(15_000);
+  assert.deepEqual(gateway.take(), []);
+  gateway.breaks();
+  await pass(500);
+  latest().hello();
+  await joined;
+  assert.deepEqual(latest().take(), ['join room:1 full']);
+});
+
 test('no timer of a lost connection is left over', async () => {
   const gateway = await online();
   gateway.answers = false;
