@@ -1,6 +1,6 @@
 /* A channel: who is in it, and what we do there. */
 
-import { PresenceError } from './errors.js';
+import { problem } from './errors.js';
 import { Pace, TypingPace } from './pace.js';
 import { Place } from './place.js';
 import { done, nothing, refused } from './promises.js';
@@ -67,7 +67,7 @@ export class Channel {
 
   /** Replaces your meta in this channel. */
   update(meta) {
-    if (!this.#stays.wish()) return refused(new PresenceError({ code: 'not_joined', message: 'join the channel first' }));
+    if (!this.#stays.wish()) return refused(problem('not_joined', 'join the channel first'));
     this.#stays.update(meta);
     return this.#wish();
   }
