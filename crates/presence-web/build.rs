@@ -60,7 +60,10 @@ fn main() -> Result<(), Error> {
     let mut html = String::from_utf8(read("page/index.html")?).expect("index.html is UTF-8");
     let (called, file) = WITHIN_THE_PAGE;
     let early = String::from_utf8(read(file)?).expect("the script is UTF-8");
-    assert!(!early.contains("</script"), "{file} would end where it says so");
+    assert!(
+        !early.contains("</script"),
+        "{file} would end where it says so"
+    );
     assert_eq!(html.matches(called).count(), 1, "{called} in index.html");
     html = html.replace(called, &format!("<script>{early}</script>"));
     let hash_of_early = BASE64_STANDARD.encode(Sha256::digest(&early));

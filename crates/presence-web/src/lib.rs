@@ -42,7 +42,8 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
 }
 
 /// The hash of the only script that is part of the page itself, as a Content-Security-Policy names it: `sha256-` and base64.
-pub const EARLY_SCRIPT_HASH: &str = include_str!(concat!(env!("OUT_DIR"), "/early_script_hash.txt"));
+pub const EARLY_SCRIPT_HASH: &str =
+    include_str!(concat!(env!("OUT_DIR"), "/early_script_hash.txt"));
 
 const ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
