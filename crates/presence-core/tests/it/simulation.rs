@@ -87,7 +87,7 @@ fn a_reaper_that_dies_half_way_is_caught() {
 
 #[test]
 fn a_lease_judged_during_an_outage_is_caught() {
-    is_caught(Planted::MarksDeadAtOnce);
+    is_caught_from(200, Planted::MarksDeadAtOnce);
 }
 
 #[test]
