@@ -8,6 +8,10 @@ use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
+
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -36,6 +40,9 @@ const OF_THE_PAGE: [(&str, &str, &str); 2] = [
     ("/page.css", "served/page.css", CSS),
 ];
 
+/// What is part of the page itself: how `index.html` calls it, and the file.
+const WITHIN_THE_PAGE: (&str, &str) = ("<script src=\"/early.js\"></script>", "served/early.js");
+
 fn main() -> Result<(), Error> {
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -51,6 +58,19 @@ fn main() -> Result<(), Error> {
         )?;
     }
     let mut html = String::from_utf8(read("page/index.html")?).expect("index.html is UTF-8");
+    let (called, file) = WITHIN_THE_PAGE;
+    let early = String::from_utf8(read(file)?).expect("the script is UTF-8");
+    assert!(
+        !early.contains("</script"),
+        "{file} would end where it says so"
+    );
+    assert_eq!(html.matches(called).count(), 1, "{called} in index.html");
+    html = html.replace(called, &format!("<script>{early}</script>"));
+    let hash_of_early = BASE64_STANDARD.encode(Sha256::digest(&early));
+    fs::write(
+        out.join("early_script_hash.txt"),
+        format!("sha256-{hash_of_early}"),
+    )?;
     for (path, file, kind) in OF_THE_PAGE {
         let bytes = read(file)?;
         let (stem, extension) = path.rsplit_once('.').expect("it has an extension");

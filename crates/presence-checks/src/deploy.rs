@@ -4,10 +4,12 @@
 //! Nothing is deployed, and neither Docker nor Kubernetes is needed. What only they could tell stays unchecked: whether an
 //! image with that tag exists, whether the Dockerfile builds, whether a scheduler finds room.
 
+mod chart;
 mod checkers;
 
 mod compose;
 mod kubernetes;
+mod prometheus;
 
 mod container;
 mod gateway;
@@ -57,26 +59,32 @@ pub(crate) fn check(workspace: &Workspace, gateway: PathBuf) -> Result<()> {
     }
     let mut wrong = checkers.compose(&folder, &composed)?;
     wrong.extend(checkers.kubernetes(&folder, &in_kubernetes)?);
+    let (rendered, refused) = chart::render(&checkers, &folder, scratch.path())?;
+    let rendered: Vec<&File> = rendered.iter().collect();
+    wrong.extend(refused);
+    wrong.extend(checkers.kubernetes(scratch.path(), &rendered)?);
 
     let (mut containers, mut routes): (Vec<Container>, Vec<Route>) = Default::default();
     for file in &composed {
         containers.extend(compose::containers(file));
         wrong.extend(compose::check(file, &files));
     }
-    containers.extend(
-        in_kubernetes
-            .iter()
-            .copied()
-            .flat_map(kubernetes::containers),
-    );
+    let of_kubernetes = || in_kubernetes.iter().chain(&rendered).copied();
+    containers.extend(of_kubernetes().flat_map(kubernetes::containers));
     wrong.extend(kubernetes::check(&in_kubernetes));
+    for values in ["default", "all"] {
+        let start = format!("chart-{values}-");
+        let files = rendered.iter().filter(|it| it.name.starts_with(&start));
+        wrong.extend(kubernetes::check_objects(&Vec::from_iter(files.copied())));
+    }
     for container in &containers {
         wrong.extend(container.check(&gateway)?);
     }
-    routes.extend(in_kubernetes.iter().copied().flat_map(kubernetes::routes));
+    routes.extend(of_kubernetes().flat_map(kubernetes::routes));
     routes.extend(files.iter().flat_map(texts::routes));
     wrong.extend(gateway.lacks(&routes)?);
     wrong.extend(texts::check(&files, &gateway, &folder)?);
+    wrong.extend(prometheus::check(workspace, &folder, &gateway)?);
 
     println!(
         "{} files, {} containers, {} routes",
@@ -97,7 +105,7 @@ pub(crate) fn check(workspace: &Workspace, gateway: PathBuf) -> Result<()> {
 /// Every file below `folder`.
 fn read(folder: &Path, checkers: &Checkers) -> Result<Vec<File>> {
     let mut files = Vec::new();
-    for below in ["", "kubernetes/"] {
+    for below in ["", "kubernetes/", "prometheus/"] {
         for entry in folder
             .join(below)
             .read_dir()

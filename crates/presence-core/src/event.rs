@@ -74,9 +74,9 @@ pub enum Event {
         clock: Clock,
         /// Everyone in the topic, ordered by when they joined.
         people: Vec<Arc<Person>>,
-        /// The users who are typing, at most [`Limits::typing_max`](crate::Limits::typing_max).
+        /// Everyone who is typing. They are as few as the people of a room that is listed.
         typing: Vec<UserId>,
-        /// The cursors in the channel, at most [`Limits::cursors_max`](crate::Limits::cursors_max).
+        /// All cursors in the channel. They are as few as the sessions of a room that is listed.
         cursors: Vec<Cursor>,
     },
     /// The watcher is up to date: it had this version, or has just been sent the changes that it missed. Typing and
@@ -86,9 +86,9 @@ pub enum Event {
         topic: Topic,
         /// The version that the watcher has now.
         clock: Clock,
-        /// The users who are typing, at most [`Limits::typing_max`](crate::Limits::typing_max).
+        /// Everyone who is typing. They are as few as the people of a room that is listed.
         typing: Vec<UserId>,
-        /// The cursors in the channel, at most [`Limits::cursors_max`](crate::Limits::cursors_max).
+        /// All cursors in the channel. They are as few as the sessions of a room that is listed.
         cursors: Vec<Cursor>,
     },
     /// Nobody was there, and somebody has come: versions are counted from the start, and the changes that say who follow.
@@ -98,7 +98,7 @@ pub enum Event {
         /// The state in which nobody is there.
         clock: Clock,
     },
-    /// What changed in one tick: never empty.
+    /// What changed since the last event: never empty.
     Changes {
         /// The topic that changed.
         topic: Topic,
@@ -128,9 +128,9 @@ pub enum Event {
         topic: Topic,
         /// All users who are typing now, at most [`Limits::typing_max`](crate::Limits::typing_max).
         typing: Vec<UserId>,
-        /// The users who started in this tick, at most `typing_max`; the others follow in the next ticks.
+        /// The users who started since the last event, at most `typing_max`; the others follow in the next ones.
         started: Vec<UserId>,
-        /// The users who stopped in this tick, at most `typing_max`; the others follow in the next ticks.
+        /// The users who stopped since the last event, at most `typing_max`; the others follow in the next ones.
         stopped: Vec<UserId>,
     },
     /// Cursors moved or disappeared in a channel. A session is not told about its own cursor.

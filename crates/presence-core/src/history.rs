@@ -99,6 +99,8 @@ pub enum Cause {
     Background,
     /// The chosen status had an end, which came.
     Expiry,
+    /// An operator ended the connection.
+    Operator,
     /// The user was kicked.
     Kick,
     /// The user was erased.
@@ -131,6 +133,7 @@ impl Cause {
             Cause::GraceOver => "grace_over",
             Cause::Background => "background",
             Cause::Expiry => "expiry",
+            Cause::Operator => "operator",
             Cause::Kick => "kick",
             Cause::Erasure => "erasure",
             Cause::NodeLost => "node_lost",

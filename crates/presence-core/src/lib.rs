@@ -46,7 +46,7 @@ pub use event::{
 };
 pub use id::{ChannelId, DeviceId, DeviceKind, IdError, Outsider, SessionId, UserId, WorkspaceId};
 pub use json::{JSON_DEPTH_MAX, JsonError, check_json};
-pub use limits::{Limits, Timing, TimingError};
+pub use limits::{Limits, Tick, Timing, TimingError};
 pub use member::{Look, Member, Person, Reason};
 pub use meta::{META_BYTES_MAX, Meta, MetaError, Shown, color_of};
 pub use payload::{EVENT_BYTES_MAX, PAYLOAD_BYTES_MAX, Payload, PayloadError};

@@ -19,12 +19,14 @@ pub struct Limits {
     pub faces_max: usize,
     /// Users that a list of who is typing names.
     pub typing_max: usize,
-    /// Cursors that are told in one tick; the others follow in the next ticks.
+    /// Cursors of one channel that are told within [`Timing::WINDOW`]; the others follow after that time.
     pub cursors_max: usize,
-    /// Broadcasts of one channel that a node accepts in one tick; a further one is
+    /// Broadcasts of one channel that a node accepts within [`Timing::WINDOW`]; a further one is
     /// refused with [`Refusal::TooFast`](crate::Refusal::TooFast).
     pub broadcasts_max: usize,
-    /// Versions that are kept for watchers who come back; a watcher with an older version gets the whole state.
+    /// Versions that are kept for watchers who come back; a watcher with an older version gets the whole state. A topic
+    /// that changes more often than once within [`Timing::WINDOW`] keeps those of that many windows: by default the
+    /// versions of the last 1.6 s.
     pub versions_kept: usize,
 }
 
@@ -44,6 +46,19 @@ impl Default for Limits {
     }
 }
 
+/// How often a topic tells its watchers what has changed. A change after quiet is always told at once; this is about
+/// the changes that follow it. A topic that is too big to list tells its watchers once in [`Timing::TICK_MAX`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tick {
+    /// As often as the node keeps up. Between two events is at least the time that telling everybody costs, which is
+    /// [`Timing::FLOOR_PER_PERSON`] for each person in the topic, and the same for each thing that waits on this node,
+    /// but no more than [`Timing::BACKLOG_MAX`] for all of them. What happens meanwhile is one event.
+    #[default]
+    Auto,
+    /// At most once in this time; in a topic of 500 people half as often, of 750 a third as often, and so on.
+    Fixed(Duration),
+}
+
 /// How long things last. The relations between these times are checked by [`Timing::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -51,6 +66,7 @@ pub struct Timing {
     ttl: Duration,
     typing: Duration,
     grace: Duration,
+    tick: Tick,
 }
 
 /// Why a set of times is not valid.
@@ -111,9 +127,15 @@ impl Timing {
     pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
     /// How often a node compares what it follows with the store.
     pub const COMPARE_EVERY: Duration = Duration::from_secs(2);
-    /// The shortest time between two events of a topic.
-    pub const TICK: Duration = Duration::from_millis(50);
-    /// The shortest time between two events of a topic that is too big to list, and between two summaries.
+    /// The span of time in which cursors, broadcasts, and starts and ends of typing are counted against their limits.
+    pub const WINDOW: Duration = Duration::from_millis(50);
+    /// With [`Tick::Auto`], the shortest time between two events of a topic, for each person in it. Each of them is sent
+    /// the event, so a topic takes no more than a certain part of the node however often it changes.
+    pub const FLOOR_PER_PERSON: Duration = Duration::from_micros(50);
+    /// With [`Tick::Auto`], the longest time by which a backlog of the node delays an event of a topic.
+    pub const BACKLOG_MAX: Duration = Duration::from_millis(50);
+    /// The shortest time between two events of a topic that is too big to list, and between two summaries. No topic
+    /// waits longer because of the number of people in it.
     pub const TICK_MAX: Duration = Duration::from_secs(1);
 
     /// Checks that the times fit together.
@@ -147,7 +169,19 @@ impl Timing {
             ttl,
             typing,
             grace,
+            tick: Tick::default(),
         })
+    }
+
+    /// The same times with another tick; [`Tick::Auto`] is the default.
+    #[must_use]
+    pub fn with_tick(self, tick: Tick) -> Self {
+        Timing { tick, ..self }
+    }
+
+    /// How often a topic tells its watchers what has changed.
+    pub fn tick(&self) -> Tick {
+        self.tick
     }
 
     /// How often a client reports that it is alive.
@@ -184,6 +218,7 @@ impl Default for Timing {
             ttl: Duration::from_secs(60),
             typing: Duration::from_secs(5),
             grace: Duration::from_secs(10),
+            tick: Tick::Auto,
         }
     }
 }

@@ -102,6 +102,11 @@ impl<A> Node<A> {
         out.extend(effects.into_iter().map(of_roster));
     }
 
+    /// Notes how many things wait on this node: see [`Rosters::note_backlog`].
+    pub fn note_backlog(&mut self, waiting: usize) {
+        self.rosters.note_backlog(waiting);
+    }
+
     /// Keeps sessions without a connection for `span`: see [`Users::hold`].
     pub fn hold(&mut self, now: Timestamp, span: Duration) {
         self.users.hold(now, span);

@@ -17,7 +17,7 @@ pub enum Refusal {
         /// The limit that is reached.
         max: usize,
     },
-    /// There are too many messages in this channel in one tick.
+    /// There are too many broadcasts in this channel within [`Timing::WINDOW`](crate::Timing::WINDOW).
     TooFast {
         /// How long to wait before the request may succeed.
         retry_after: Duration,

@@ -44,6 +44,8 @@ pub fn is_emoji(text: &str) -> bool {
 
 /// The selector that asks for the coloured picture of the character before it.
 const SELECTOR: char = '\u{fe0f}';
+/// The selector that asks for the character before it as a letter is drawn.
+const TEXT_SELECTOR: char = '\u{fe0e}';
 const ZWNJ: char = '\u{200c}';
 const ZWJ: char = '\u{200d}';
 
@@ -55,7 +57,9 @@ fn without_unfit(text: &str) -> String {
         let stays = match c {
             ZWJ | ZWNJ => joins(c, last, rest.clone().next()),
             '\u{180b}'..='\u{180f}' => last.is_some_and(has_joined_forms),
-            '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => last.is_some_and(is_selectable),
+            '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => {
+                last.is_some_and(|it| is_selectable(it, c))
+            }
             _ => !c.is_control() && !is_invisible(c),
         };
         if !stays {
@@ -73,8 +77,12 @@ fn without_unfit(text: &str) -> String {
 }
 
 fn trimmed(text: &str) -> &str {
-    // The blank of Braille is drawn like a space.
-    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{2800}')
+    text.trim_matches(is_blank)
+}
+
+/// Whether `c` is drawn as a gap: the blank of Braille, too.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c == '\u{2800}'
 }
 
 /// Whether `c` is invisible wherever it stands. Joiners and variation selectors are judged with
@@ -99,10 +107,27 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Whether a variation selector may stand after `c`.
-fn is_selectable(c: char) -> bool {
-    let is_selector = matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
-    !is_selector && !c.is_whitespace() && !matches!(c, ZWJ | ZWNJ)
+/// Whether `selector` may stand after `c`, because `c` has variants: pictures and what becomes one (`©`, `1`), mathematical
+/// signs, and the letters of some scripts. Those of the Latin, Greek and Cyrillic alphabets have none.
+fn is_selectable(c: char, selector: char) -> bool {
+    let is_ideograph =
+        matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
+    let becomes_picture =
+        c.is_ascii_digit() || matches!(c, '#' | '*' | '©' | '®') || ends_picture(c);
+    if is_blank(c) || c == SELECTOR {
+        return false;
+    }
+    match selector {
+        '\u{e0100}'..='\u{e01ef}' => is_ideograph,
+        SELECTOR | TEXT_SELECTOR => {
+            becomes_picture || is_ideograph || matches!(c, '\u{2190}'..='\u{2bff}')
+        }
+        _ => {
+            is_ideograph
+                || has_joined_forms(c)
+                || matches!(c, '\u{2200}'..='\u{22ff}' | '\u{13000}'..='\u{1345f}')
+        }
+    }
 }
 
 /// Whether `joiner` belongs between `before` and `after`.
@@ -170,6 +195,8 @@ mod tests {
             ("Ann\u{e0041}\u{e0042}\u{e007f}", "Ann"),
             ("\u{fe0f}Ann \u{fe0f}!", "Ann !"),
             ("❤\u{fe0f}\u{fe0f}\u{fe0e}", "❤\u{fe0f}"),
+            ("A\u{fe0f}n\u{fe00}n\u{e0100}", "Ann"),
+            ("é\u{fe0f}-\u{fe0f}ж\u{fe0e}", "é-ж"),
             ("🎯\u{200d}", "🎯"),
             ("🎯\u{200d}a", "🎯a"),
             ("🎯\u{200d}\u{200d}🎯", "🎯\u{200d}🎯"),
@@ -190,6 +217,7 @@ mod tests {
             "👩\u{200d}🚀 👩🏽\u{200d}🤝\u{200d}👨🏻 🏳\u{fe0f}\u{200d}🌈 🧑\u{200d}🦰 👁\u{fe0f}\u{200d}🗨\u{fe0f}",
             "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
             "葛\u{e0100}城",
+            "©\u{fe0f} ™\u{fe0f} ↔\u{fe0e} ☺\u{fe0e} ∩\u{fe00} ㊗\u{fe0f} ဂ\u{fe00}",
             "1\u{fe0f}\u{20e3}",
             "Grüße, 会議中 – até já",
         ] {

@@ -25,9 +25,11 @@ use crate::api::Callers;
 use crate::cable::LostSubscriptions;
 use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
+use crate::journal::Journal;
 use crate::jwks::Fetcher;
-use crate::metrics::Metrics;
+use crate::metrics::{Board, Metrics};
 use crate::revoking::Revoking;
+use crate::roll::Roll;
 use crate::webhooks::Webhooks;
 
 /// The state that all connections of a gateway share.
@@ -39,6 +41,12 @@ pub(crate) struct App {
     pub(crate) revoking: Revoking,
     pub(crate) resume: ResumeKey,
     pub(crate) metrics: Metrics,
+    /// The registry of everything that can be scraped.
+    pub(crate) board: Board,
+    /// Logs what becomes of connections.
+    pub(crate) journal: Journal,
+    /// The list of connections.
+    pub(crate) roll: Roll,
     pub(crate) callers: Callers,
     /// The subscriptions of lost Action Cable connections.
     pub(crate) cables: LostSubscriptions,
@@ -75,7 +83,11 @@ impl App {
     /// # Errors
     ///
     /// Says what cannot be opened or read, and why.
-    pub(crate) async fn start(config: Config) -> anyhow::Result<App> {
+    pub(crate) async fn start(mut config: Config) -> anyhow::Result<App> {
+        if let Some(mongodb) = config.mongodb.take() {
+            let mongodb = mongodb.looked_up().await;
+            config.mongodb = Some(mongodb.context("cannot use mongodb.uri (MONGODB_URI)")?);
+        }
         let (profiles, resume) = Stored::open(&config)?;
         let mongo = profiles.mongo();
         let started = App::open(config, profiles, resume).await;
@@ -112,7 +124,7 @@ impl App {
         let store = RedisTopics::connect(redis.clone()).await;
         let store = Arc::new(store.with_context(|| {
             format!(
-                "cannot start without the configured store: {}",
+                "cannot start without the configured store: {} (start that Redis, or correct redis.url; without redis.url and redis.host this gateway runs alone)",
                 redis.describe()
             )
         })?);
@@ -198,15 +210,19 @@ impl App {
         shared: Option<Arc<RedisTopics>>,
     ) -> anyhow::Result<App> {
         let gate = Gate::new(&config.jwt, hub.clock().now())?;
+        let metrics = Metrics::default();
         let mut tasks = JoinSet::new();
         let revoking = revocations.keep(&gate, &hub, &mut tasks);
         Ok(App {
+            board: metrics.board(&hub),
+            journal: Journal::new(config.journal, resume.clone()),
+            roll: Roll::default(),
             config,
             hub,
             gate,
             revoking,
             resume,
-            metrics: Metrics::default(),
+            metrics,
             callers: Callers::default(),
             cables: LostSubscriptions::default(),
             shared,

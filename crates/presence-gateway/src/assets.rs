@@ -1,5 +1,7 @@
 //! Serves the page and the browser client, which `presence-web` has inside the binary.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
@@ -14,9 +16,16 @@ use presence_web::{Asset, Caching};
 use crate::http::{self, Answer};
 use crate::request::Refused;
 
-/// The Content-Security-Policy of our pages: they may load from this gateway, show pictures, and open sockets.
-const POLICY: &str = "default-src 'self'; style-src 'self'; img-src 'self' data: https:; \
-    connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'";
+/// The Content-Security-Policy of our pages: they may load from this gateway, show pictures, and open sockets. The only script
+/// that may stand in a page is the one that opens its socket early.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let early = presence_web::EARLY_SCRIPT_HASH;
+    let policy = format!(
+        "default-src 'self'; script-src 'self' '{early}'; style-src 'self'; img-src 'self' data: https:; \
+         connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'"
+    );
+    HeaderValue::from_str(&policy).expect("base64 and words are fine")
+});
 
 /// Answers a request for `path` with the file, or with status 404.
 pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Answer {
@@ -45,7 +54,6 @@ pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Answer {
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (CACHE_CONTROL, caching_of(asset)),
         (VARY, "accept-encoding"),
-        (CONTENT_SECURITY_POLICY, POLICY),
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
@@ -53,6 +61,7 @@ pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Answer {
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     if let Some(name) = coding.name() {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
     }

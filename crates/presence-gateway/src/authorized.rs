@@ -12,7 +12,7 @@ use presence_core::{
     ChannelId, Clock, DeviceId, Pointer, PublicView, Reason, Refusal, Selection, Topic, UserId,
     Watching,
 };
-use presence_hub::{Busy, Delivery, Entry, Reference, Session};
+use presence_hub::{Budget, Busy, Delivery, Entry, Reference, Session};
 use presence_protocol::ErrorCode;
 use tokio::time::timeout;
 
@@ -149,6 +149,8 @@ impl Authorized {
             .revoked
             .check(&authorized.identity, now)?;
         if authorized.session.is_restored() {
+            authorized.app.metrics.took_over();
+            authorized.app.journal.takes_over(now, &authorized);
             authorized.confine()?;
             authorized.rename()?;
         }
@@ -198,6 +200,14 @@ impl Authorized {
         key.mint(session, epoch, user, &self.device, now)
     }
 
+    /// Pays for whole states out of `budget`, the one of its connection. If that has none yet, this one becomes it.
+    pub(crate) fn draw_from(&mut self, budget: &mut Option<Budget>) {
+        match budget {
+            Some(budget) => self.session.draw_from(budget.clone()),
+            None => *budget = Some(self.session.budget().clone()),
+        }
+    }
+
     /// Waits for the next delivery of the hub. Cancelling it loses nothing.
     pub(crate) async fn next(&mut self) -> Delivery {
         self.session.next().await
@@ -211,6 +221,11 @@ impl Authorized {
     /// Ends the session at once, everywhere: the client said goodbye.
     pub(crate) async fn leave(self) {
         self.session.leave().await;
+    }
+
+    /// Ends the session in place of its client, because of `cause`.
+    pub(crate) async fn leave_by(self, cause: Cause) {
+        self.session.leave_by(cause).await;
     }
 
     /// Ends the connection, because of `cause`. The session stays for the grace time, in case the client comes back.
@@ -430,7 +445,8 @@ impl Authorized {
 
     /// Replaces its token by a fresh one of the same user.
     pub(crate) fn authenticate(&mut self, token: &str) -> Result<(), Refused> {
-        let renewed = self.app.gate.renew(&self.identity, token, self.app.now());
+        let (gate, now) = (&self.app.gate, self.app.now());
+        let renewed = gate.renew(&self.identity, &self.device, token, now);
         let renewed = renewed.map_err(|why| Refused {
             field: Some("token".to_owned()),
             ..Refused::from(why)
@@ -491,8 +507,13 @@ impl Authorized {
             ..
         } = self;
         let joined = session.joined();
+        // Whoever joins and watches asks for both, so who may not watch any more is told to be out, and is.
+        let unseen = |channel: &ChannelId| {
+            let topic = Topic::Channel(channel.clone());
+            session.watches_topic(&topic) && identity.may_watch_channel(channel).is_err()
+        };
         let left: Vec<ChannelId> = joined
-            .filter(|channel| identity.may_join(channel).is_err())
+            .filter(|channel| identity.may_join(channel).is_err() || unseen(channel))
             .cloned()
             .collect();
         for channel in left {

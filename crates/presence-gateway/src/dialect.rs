@@ -30,6 +30,44 @@ use crate::pusher::{self, Pusher};
 use crate::request::Refused;
 use crate::upgrade;
 
+/// A dialect, by its name in metrics, logs and lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// The native protocol.
+    Native,
+    /// Phoenix channels.
+    Phoenix,
+    /// Action Cable.
+    Cable,
+    /// Pusher protocol 7.
+    Pusher,
+}
+
+impl Speech {
+    /// All dialects, in the order of their numbers.
+    pub(crate) const ALL: [Speech; 4] = [
+        Speech::Native,
+        Speech::Phoenix,
+        Speech::Cable,
+        Speech::Pusher,
+    ];
+
+    /// The name of the dialect.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Speech::Native => "native",
+            Speech::Phoenix => "phoenix",
+            Speech::Cable => "cable",
+            Speech::Pusher => "pusher",
+        }
+    }
+
+    /// The dialect of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Speech::ALL.into_iter().find(|it| it.name() == name)
+    }
+}
+
 /// The dialect that is spoken at a path. A new dialect adds a line here.
 pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
     match path {
@@ -88,8 +126,8 @@ pub(crate) trait Dialect: Sized + Send + 'static {
     /// What a client says in its handshake.
     type Hello: Send + 'static;
 
-    /// The name of the dialect in explanations.
-    const NAME: &'static str;
+    /// Which dialect it is.
+    const SPEECH: Speech;
 
     /// Whether the answer to a WebSocket ping keeps the session alive. A page that hangs answers pings too, so this is
     /// true only where the stock clients send nothing else by themselves, or not often enough.
@@ -169,6 +207,16 @@ pub(crate) enum Frame {
     Text(Utf8Bytes),
     /// The payload of a binary frame.
     Binary(Bytes),
+}
+
+impl Frame {
+    /// The bytes of its payload.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Frame::Text(text) => text.len(),
+            Frame::Binary(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// What a connection does after a frame.

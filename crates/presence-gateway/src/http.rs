@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,7 +17,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::identity::{Asked, Identity};
-use crate::metrics::{self, Doors, Facts};
+use crate::metrics::{Facts, Format};
 use crate::request::Refused;
 use crate::{api, assets, dialect, pusher};
 
@@ -25,16 +26,19 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Answers one HTTP request, on any path.
 pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer {
+    let began = Instant::now();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if let Err(why) = check_host(&app, request.uri(), request.headers()) {
         let answer = error(StatusCode::FORBIDDEN, &why);
+        let status = answer.status().as_u16();
         app.metrics
-            .answered("foreign_host", answer.status().as_u16());
+            .answered("foreign_host", status, began.elapsed());
         return answer;
     }
     if let Some(spoken) = dialect::spoken_at(request.uri().path()) {
         let answer = spoken.answer(app.clone(), request);
-        app.metrics.answered(spoken.route, answer.status().as_u16());
+        let status = answer.status().as_u16();
+        app.metrics.answered(spoken.route, status, began.elapsed());
         return answer;
     }
     let (route, answer) = match request.uri().path() {
@@ -44,11 +48,12 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer 
         "/livez" => ("livez", text(StatusCode::OK, "alive\n")),
         "/readyz" => ("readyz", ready(&app)),
         "/health" => ("health", health(&app).await),
-        "/metrics" => ("metrics", metrics_page(&app).await),
+        "/metrics" => ("metrics", metrics_page(&app, request.headers()).await),
         "/openapi.json" => ("openapi", api::document()),
         path => ("page", assets::answer(path, request.headers())),
     };
-    app.metrics.answered(route, answer.status().as_u16());
+    let status = answer.status().as_u16();
+    app.metrics.answered(route, status, began.elapsed());
     answer
 }
 
@@ -116,19 +121,11 @@ async fn health(app: &App) -> Answer {
     json(status, &body)
 }
 
-async fn metrics_page(app: &App) -> Answer {
-    let counts = app.hub.counts().await;
-    let page = app.metrics.page(&Facts {
-        now: app.now(),
-        open: app.connections.open(),
-        counts,
-        hub: app.hub.counters(),
-        doors: Doors::of(app),
-        garbled: app.garbled(),
-        is_folder_gone: app.kept.is_gone(),
-    });
+async fn metrics_page(app: &App, headers: &HeaderMap) -> Answer {
+    let format = Format::wanted(headers);
+    let page = app.board.page(Facts::of(app).await, format);
     let mut answer = text(StatusCode::OK, page);
-    let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
+    let kind = HeaderValue::from_static(format.content_type());
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }
@@ -236,7 +233,11 @@ pub(crate) fn identify(app: &App, token: Option<&str>, query: &Query) -> Result<
         device_id: query.get("device_id"),
         workspace_id: query.get("workspace_id"),
     };
-    Ok(app.gate.admit(token, asked, app.now())?)
+    let now = app.now();
+    let admitted = app.gate.admit(token, asked, now);
+    admitted
+        .inspect_err(|why| app.journal.refuses_identity(now, why))
+        .map_err(Refused::from)
 }
 
 /// Checks that a request without tokens is meant for this machine. Every answer is behind this check, so that a page whose

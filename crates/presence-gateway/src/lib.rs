@@ -13,12 +13,14 @@ mod color;
 pub mod config;
 mod descriptors;
 mod dialect;
+pub mod exposure;
 mod frame;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod hostile;
 mod http;
 pub mod identity;
+mod journal;
 mod jwks;
 pub mod logs;
 mod metrics;
@@ -30,6 +32,7 @@ mod pusher;
 mod rates;
 mod request;
 mod revoking;
+mod roll;
 mod server;
 mod socket;
 mod upgrade;

@@ -1,6 +1,6 @@
 //! The `presence-gateway` program: reads the configuration, runs a gateway, and stops it on a signal.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -31,15 +31,15 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let config = Config::load(cli, std::env::vars_os())?;
     if cli.check_config {
-        print!("{config}");
+        say(&config.to_string())?;
         // A valid configuration may still not work: the keys are in files of their own.
         Gate::new(&config.jwt, WallClock::start().now())?;
         return Ok(());
     }
     if let Some(Command::Token(args)) = &cli.command {
         let grant = args.grant();
-        println!("{}", mint(&config.jwt, &grant, WallClock::start().now())?);
-        return Ok(());
+        let token = mint(&config.jwt, &grant, WallClock::start().now())?;
+        return Ok(say(&format!("{token}\n"))?);
     }
     logs::init(&config.log, config.log_format).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -52,6 +52,16 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     drop(runtime);
     drop(gateway);
     served
+}
+
+/// Writes `text` to stdout. A reader that has enough of it, like `head`, is no error.
+fn say(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes());
+    match written.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// The signals that ask a gateway to stop.
@@ -85,7 +95,8 @@ async fn start(config: Config) -> anyhow::Result<(Gateway, Signals)> {
 }
 
 async fn serve(gateway: &Gateway, mut signals: Signals) -> anyhow::Result<()> {
-    println!("listening on http://{}", gateway.address());
+    // Nobody has to read it.
+    let _ = say(&format!("listening on http://{}\n", gateway.address()));
     signals.next().await;
     tokio::select! {
         () = gateway.stop() => return Ok(()),

@@ -1,33 +1,68 @@
-//! The metrics of the gateway, in the format of Prometheus. No label has a value that a client chose.
+//! The metrics of the gateway, for Prometheus. No label has a value that a client chose.
+//!
+//! What happens often is counted in atomics that exist from the start, so counting takes no lock. The registry is built
+//! once; a scrape reads the values.
 
-use std::sync::atomic::Ordering::Relaxed;
+mod page;
+mod process;
+mod text;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use presence_core::Timestamp;
-use presence_hub::{Counters, Counts};
+use presence_hub::{Counts, Histogram, Hub};
 use presence_protocol::ErrorCode;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
 
 use crate::app::App;
+use crate::closing::Why;
+use crate::dialect::Speech;
 
-/// The content type of the page of metrics.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) use self::page::Board;
+pub(crate) use self::text::Format;
 
 /// The counters of connections and requests.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
     connections: Counter,
     turned_away: Counter,
     not_accepted: Counter,
-    frames_in: Counter,
-    frames_out: Counter,
+    heartbeats: Counter,
+    takeovers: Counter,
     refused: Family<Refusals, Counter>,
     closed: Family<Closes, Counter>,
+    ended: Family<Endings, Counter>,
+    not_let_in: Family<NotLetIn, Counter>,
     http: Family<Answers, Counter>,
+    inner: std::sync::Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dialects: [Spoken; Speech::ALL.len()],
+    http_seconds: Histogram,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Inner {
+            dialects: Default::default(),
+            http_seconds: Histogram::of_spans(),
+        }
+    }
+}
+
+/// What is counted for one dialect. Each has its own cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Spoken {
+    open: AtomicU64,
+    opened: AtomicU64,
+    frames_in: AtomicU64,
+    frames_out: AtomicU64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,6 +73,19 @@ struct Refusals {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Closes {
     /// The close code that the gateway sent, or 0 if the client or the network ended the connection.
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Endings {
+    dialect: Word,
+    reason: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotLetIn {
+    dialect: Word,
+    /// The close code that the gateway sent.
     code: u16,
 }
 
@@ -53,12 +101,13 @@ struct Answers {
 struct Word(&'static str);
 
 impl EncodeLabelValue for Word {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
         self.0.encode(encoder)
     }
 }
 
 /// The metrics of identity: keys and revocations.
+#[derive(Clone, Debug)]
 pub(crate) struct Doors {
     revoked: u64,
     revoked_away: bool,
@@ -82,10 +131,55 @@ impl Doors {
     }
 }
 
+/// What a page shows beside what is counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    now: Timestamp,
+    /// WebSockets and HTTP connections that are open.
+    open: usize,
+    counts: Counts,
+    doors: Doors,
+    /// Records and messages of a store that were not understood.
+    garbled: u64,
+    /// Whether the data folder has vanished.
+    is_folder_gone: bool,
+    is_draining: bool,
+}
+
+impl Facts {
+    /// Reads the current values from `app`.
+    pub(crate) async fn of(app: &App) -> Self {
+        Facts {
+            now: app.now(),
+            open: app.connections.open(),
+            counts: app.hub.counts().await,
+            doors: Doors::of(app),
+            garbled: app.garbled(),
+            is_folder_gone: app.kept.is_gone(),
+            is_draining: app.is_draining(),
+        }
+    }
+}
+
 impl Metrics {
+    fn of(&self, speech: Speech) -> &Spoken {
+        &self.inner.dialects[speech as usize]
+    }
+
     /// Counts a WebSocket that was let in.
-    pub(crate) fn connected(&self) {
+    pub(crate) fn connected(&self, speech: Speech) {
         self.connections.inc();
+        let spoken = self.of(speech);
+        spoken.opened.fetch_add(1, Relaxed);
+        spoken.open.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a WebSocket whose client was not let in, with the close code that it got.
+    pub(crate) fn not_let_in(&self, speech: Speech, code: u16) {
+        let dialect = Word(speech.name());
+        self.not_let_in
+            .get_or_create(&NotLetIn { dialect, code })
+            .inc();
     }
 
     /// Counts a connection that was turned away because there are too many.
@@ -98,12 +192,22 @@ impl Metrics {
         self.not_accepted.inc();
     }
 
-    pub(crate) fn frame_in(&self) {
-        self.frames_in.inc();
+    /// Counts a client that said nothing but that it is still there.
+    pub(crate) fn heartbeat(&self) {
+        self.heartbeats.inc();
     }
 
-    pub(crate) fn frames_out(&self, count: usize) {
-        self.frames_out.inc_by(count as u64);
+    /// Counts a connection that continued a session.
+    pub(crate) fn took_over(&self) {
+        self.takeovers.inc();
+    }
+
+    pub(crate) fn frame_in(&self, speech: Speech) {
+        self.of(speech).frames_in.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn frames_out(&self, speech: Speech, count: usize) {
+        self.of(speech).frames_out.fetch_add(count as u64, Relaxed);
     }
 
     pub(crate) fn refused(&self, code: ErrorCode) {
@@ -111,297 +215,49 @@ impl Metrics {
         self.refused.get_or_create(&Refusals { code }).inc();
     }
 
-    pub(crate) fn closed(&self, code: Option<u16>) {
+    /// Counts a WebSocket that ended, with the close code that the gateway sent.
+    pub(crate) fn closed(&self, speech: Speech, reason: &'static str, code: Option<u16>) {
         let code = code.unwrap_or(0);
         self.closed.get_or_create(&Closes { code }).inc();
+        let (dialect, reason) = (Word(speech.name()), Word(reason));
+        self.ended.get_or_create(&Endings { dialect, reason }).inc();
+        self.of(speech).open.fetch_sub(1, Relaxed);
     }
 
-    /// Counts an HTTP request that was answered.
-    pub(crate) fn answered(&self, route: &'static str, status: u16) {
+    /// Counts an HTTP request that was answered after `span`.
+    pub(crate) fn answered(&self, route: &'static str, status: u16, span: std::time::Duration) {
         let route = Word(route);
         self.http.get_or_create(&Answers { route, status }).inc();
+        self.inner.http_seconds.observe_span(span);
     }
 
-    /// Everything there is to scrape, in the text format of OpenMetrics.
-    pub(crate) fn page(&self, facts: &Facts<'_>) -> String {
-        let mut page = Page {
-            registry: Registry::with_prefix("presence"),
-        };
-        page.state(facts);
-        page.doors(&facts.doors);
-        page.connections(self);
-        page.events(facts.hub);
-        page.stores(facts);
-        page.webhooks(facts);
-        page.text()
+    /// Builds the registry, which lasts as long as the gateway.
+    pub(crate) fn board(&self, hub: &Hub) -> Board {
+        Board::new(self.clone(), hub.clone())
     }
 }
 
-/// What a page shows beside what [`Metrics`] counts.
-pub(crate) struct Facts<'a> {
-    pub(crate) now: Timestamp,
-    /// WebSockets and HTTP connections that are open.
-    pub(crate) open: usize,
-    pub(crate) counts: Counts,
-    pub(crate) hub: &'a Counters,
-    pub(crate) doors: Doors,
-    /// Records and messages of a store that were not understood.
-    pub(crate) garbled: u64,
-    /// Whether the data folder has vanished.
-    pub(crate) is_folder_gone: bool,
-}
-
-/// A page that is being written.
-struct Page {
-    registry: Registry,
-}
-
-impl Page {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        self.registry.register(name, help, ConstGauge::new(value));
-    }
-
-    fn total(&mut self, name: &str, help: &str, value: u64) {
-        self.registry.register(name, help, ConstCounter::new(value));
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        encode(&mut text, &self.registry).expect("a string takes everything");
-        text
-    }
-
-    /// Who and what is here.
-    fn state(&mut self, facts: &Facts<'_>) {
-        self.gauge(
-            "connections_open",
-            "WebSockets and HTTP connections now",
-            facts.open as u64,
-        );
-        self.gauge(
-            "users_online",
-            "Users with a session here now",
-            facts.counts.users as u64,
-        );
-        self.gauge(
-            "channels_active",
-            "Channels with somebody in them now",
-            facts.counts.channels as u64,
-        );
-        self.gauge(
-            "outboxes_bytes",
-            "Bytes that wait for all connections together now",
-            facts.hub.waiting_bytes.load(Relaxed),
-        );
-        self.gauge(
-            "data_folder_gone",
-            "1 if what was kept in the data folder is not there any more",
-            u64::from(facts.is_folder_gone),
-        );
-    }
-
-    /// Keys and revocations.
-    fn doors(&mut self, doors: &Doors) {
-        self.gauge(
-            "revoked_users",
-            "Users whose older tokens are refused now",
-            doors.revoked,
-        );
-        self.gauge(
-            "revoked_store_away",
-            "1 if the list of revoked users could not be kept or read the last time",
-            u64::from(doors.revoked_away),
-        );
-        let Some([keys, age, fetches, failures]) = doors.jwks else {
-            return;
-        };
-        self.gauge(
-            "jwks_keys",
-            "Keys of the JWK set that was last fetched",
-            keys,
-        );
-        self.gauge(
-            "jwks_age_seconds",
-            "How long ago the JWK set was last fetched; since 1970 if it never was",
-            age,
-        );
-        self.total("jwks_fetches", "Attempts to fetch the JWK set", fetches);
-        self.total(
-            "jwks_fetch_failures",
-            "Attempts to fetch the JWK set that failed",
-            failures,
-        );
-    }
-
-    /// What connections count.
-    fn connections(&mut self, metrics: &Metrics) {
-        self.registry.register(
-            "connections",
-            "WebSockets let in",
-            metrics.connections.clone(),
-        );
-        self.registry.register(
-            "connections_turned_away",
-            "Connections turned away because there were too many",
-            metrics.turned_away.clone(),
-        );
-        self.registry.register(
-            "accept_failures",
-            "Times that no connection could be accepted",
-            metrics.not_accepted.clone(),
-        );
-        self.registry.register(
-            "frames_in",
-            "Frames from clients",
-            metrics.frames_in.clone(),
-        );
-        self.registry.register(
-            "frames_out",
-            "Frames to clients",
-            metrics.frames_out.clone(),
-        );
-        self.registry.register(
-            "refusals",
-            "Commands refused, by error code",
-            metrics.refused.clone(),
-        );
-        self.registry.register(
-            "closes",
-            "WebSockets ended, by our close code; 0 if it was not us",
-            metrics.closed.clone(),
-        );
-        self.registry.register(
-            "http_answers",
-            "HTTP requests answered",
-            metrics.http.clone(),
-        );
-    }
-
-    /// What is told to watchers.
-    fn events(&mut self, hub: &Counters) {
-        self.total(
-            "events_told",
-            "Events told, once each",
-            hub.told.load(Relaxed),
-        );
-        self.total(
-            "events_delivered",
-            "Events queued for a watcher",
-            hub.delivered.load(Relaxed),
-        );
-        self.total(
-            "conflations",
-            "Backlogs of slow watchers dropped for a difference",
-            hub.conflated.load(Relaxed),
-        );
-        self.total(
-            "crowded_out",
-            "Backlogs dropped because too much waited for all connections together",
-            hub.crowded.load(Relaxed),
-        );
-    }
-
-    /// The store of profiles, and the one that nodes share.
-    fn stores(&mut self, facts: &Facts<'_>) {
-        self.gauge(
-            "profiles_unsaved",
-            "Profiles that wait to be stored now",
-            facts.counts.unsaved as u64,
-        );
-        self.gauge(
-            "profiles_unsaved_seconds",
-            "For how long the oldest of them has been waiting",
-            facts.counts.unsaved_for.as_secs(),
-        );
-        self.gauge(
-            "profile_store_away",
-            "1 if the profile store did not answer the last time",
-            u64::from(facts.hub.store_away.load(Relaxed)),
-        );
-        self.total(
-            "profiles_saved",
-            "Profiles stored",
-            facts.hub.saved.load(Relaxed),
-        );
-        self.total(
-            "profile_save_failures",
-            "Attempts to store profiles that failed",
-            facts.hub.save_failures.load(Relaxed),
-        );
-        self.gauge(
-            "shared_store_away",
-            "1 if the store shared with other nodes did not answer the last time",
-            u64::from(facts.hub.shared_away.load(Relaxed)),
-        );
-        self.total(
-            "shared_writes",
-            "Writes to the store shared with other nodes",
-            facts.hub.shared_writes.load(Relaxed),
-        );
-        self.total(
-            "shared_reads",
-            "Maps read from the shared store",
-            facts.hub.shared_reads.load(Relaxed),
-        );
-        self.total(
-            "shared_failures",
-            "Requests to the shared store that failed",
-            facts.hub.shared_failures.load(Relaxed),
-        );
-        self.total(
-            "patches_heard",
-            "Changes heard of the shared store",
-            facts.hub.patches_heard.load(Relaxed),
-        );
-        self.total(
-            "shared_distrusted",
-            "Times that a part of the shared store was compared because it may have lost data",
-            facts.hub.invalidated.load(Relaxed),
-        );
-        self.total(
-            "nodes_lost",
-            "Nodes that were found dead",
-            facts.hub.nodes_lost.load(Relaxed),
-        );
-        self.total(
-            "adapter_faults",
-            "Calls of a store that panicked, or were not answered as they were asked",
-            facts.hub.adapter_faults.load(Relaxed),
-        );
-        self.total(
-            "garbled_records",
-            "Records and messages in a store that were not understood, and dropped",
-            facts.garbled,
-        );
-    }
-
-    /// Webhooks.
-    fn webhooks(&mut self, facts: &Facts<'_>) {
-        self.gauge(
-            "webhook_events_waiting",
-            "Events that wait for the endpoint of webhooks, as far as they are this node's to tell",
-            facts.hub.hooks.waiting.load(Relaxed),
-        );
-        self.gauge(
-            "webhook_oldest_seconds",
-            "For how long the oldest of them has been waiting",
-            facts.hub.hooks.oldest_age(facts.now).as_secs(),
-        );
-        self.gauge(
-            "webhook_away",
-            "1 if the endpoint of webhooks did not take the last delivery",
-            u64::from(facts.hub.hooks.is_away.load(Relaxed)),
-        );
-        self.total(
-            "webhook_events_delivered",
-            "Events that the endpoint of webhooks has taken",
-            facts.hub.hooks.delivered.load(Relaxed),
-        );
-        self.total(
-            "webhook_failures",
-            "Deliveries to the endpoint of webhooks that failed, and are repeated",
-            facts.hub.hooks.failures.load(Relaxed),
-        );
+impl Why {
+    /// The reason as one word for metrics and logs.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Why::Left => "left",
+            Why::Restarting => "restarting",
+            Why::Full => "full",
+            Why::WrongType => "wrong_type",
+            Why::NotWebSocket => "not_websocket",
+            Why::NotUtf8 => "not_utf8",
+            Why::FrameTooLarge => "frame_too_large",
+            Why::Malformed => "malformed",
+            Why::NoToken => "no_token",
+            Why::Unauthorized => "unauthorized",
+            Why::Expired => "expired",
+            Why::Forbidden => "forbidden",
+            Why::TimedOut => "timed_out",
+            Why::Replaced => "replaced",
+            Why::Kicked => "kicked",
+            Why::TooSlow => "too_slow",
+            Why::Flooding => "flooding",
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use presence_core::explain::ClientOrigin;
 
 use crate::app::App;
+use crate::dialect::Speech;
 
 /// The address from which a connection was accepted: that of the last proxy, if there is one.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +48,7 @@ pub(crate) fn of_a_test() -> Arc<ClientOrigin> {
 }
 
 /// Where a connection of this dialect comes from.
-pub(crate) fn of(app: &App, dialect: &str, address: Option<PeerAddress>) -> Arc<ClientOrigin> {
+pub(crate) fn of(app: &App, dialect: Speech, address: Option<PeerAddress>) -> Arc<ClientOrigin> {
     let address = address.map(|it| it.0.to_canonical());
     let address = match app.config.addresses {
         Addresses::Hashed => address.map(|it| app.resume.hash_of(it)),
@@ -55,7 +56,7 @@ pub(crate) fn of(app: &App, dialect: &str, address: Option<PeerAddress>) -> Arc<
         Addresses::Off => None,
     };
     Arc::new(ClientOrigin {
-        dialect: dialect.into(),
+        dialect: dialect.name().into(),
         address: address.map(Arc::from),
     })
 }

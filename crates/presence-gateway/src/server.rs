@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use anyhow::Context;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -40,6 +39,8 @@ const CLOSED_APART_MAX: u32 = 20;
 const CLOSED_CLOSELY: Duration = Duration::from_millis(1);
 /// How long the last connections may take to close.
 const GOODBYE_WAIT: Duration = Duration::from_secs(1);
+/// How often a gateway that stops logs how many connections are left.
+const DRAIN_SAID_EVERY: Duration = Duration::from_secs(1);
 /// How many connections may wait for `accept`.
 const BACKLOG: u32 = 4096;
 
@@ -58,7 +59,7 @@ impl Gateway {
     /// Says what cannot be opened, and why.
     pub async fn start(config: Config) -> anyhow::Result<Gateway> {
         let listener =
-            listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+            listen(config.listen).map_err(|error| cannot_listen(config.listen, error))?;
         let address = listener.local_addr()?;
         let app = Arc::new(App::start(config).await?);
         descriptors::prepare(app.config.socket.connections_max);
@@ -89,21 +90,38 @@ impl Gateway {
         let is_alone = config.redis.is_none();
         let spread = spread(connections, is_alone).min(config.drain);
         let drain = config.drain.min(spread + GOODBYE_WAIT);
-        tracing::info!(?drain, connections, "draining");
+        tracing::info!(event = "drain_begin", ?drain, connections, "draining");
         self.app.hub.hold(drain + SAVE_WAIT).await;
         self.app.phase.send_replace(Phase::Draining(spread));
-        let gone = async {
-            while self.app.connections.open() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let _ = tokio::time::timeout(drain, gone).await;
+        let _ = tokio::time::timeout(drain, self.are_gone()).await;
+        let connections = self.app.connections.open();
+        tracing::info!(
+            event = "drain_end",
+            connections,
+            "the last connections are cut off"
+        );
         self.accepting.abort();
         if !self.app.stop(SAVE_WAIT).await {
             tracing::error!("not everything could be saved");
         }
         self.app.end().await;
         tracing::info!("stopped");
+    }
+
+    /// Waits until all connections are closed, and logs how it goes.
+    async fn are_gone(&self) {
+        let mut said_at = tokio::time::Instant::now();
+        loop {
+            let connections = self.app.connections.open();
+            if connections == 0 {
+                return;
+            }
+            if said_at.elapsed() >= DRAIN_SAID_EVERY {
+                said_at = tokio::time::Instant::now();
+                tracing::info!(event = "drain_step", connections, "still draining");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Stops at once: cuts off all connections, and loses what is not saved. It also ends a [`stop`](Gateway::stop) that the
@@ -124,6 +142,23 @@ fn spread(connections: usize, is_alone: bool) -> Duration {
         }
         false => CLOSED_APART * connections,
     }
+}
+
+/// The error for a port that cannot be opened, with what would do.
+fn cannot_listen(address: SocketAddr, error: io::Error) -> anyhow::Error {
+    let would_do = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there: stop it, or set `listen` (PRESENCE_LISTEN, --listen) to another port, where 0 takes a free one"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: set `listen` (PRESENCE_LISTEN, --listen) to one that it has, or to 0.0.0.0 for all"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are for root: set `listen` (PRESENCE_LISTEN, --listen) to a higher one, and let a proxy take the lower one"
+        }
+        _ => "`listen` (PRESENCE_LISTEN, --listen) says where",
+    };
+    anyhow::Error::new(error).context(format!("cannot listen on {address} ({would_do})"))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -170,6 +205,7 @@ async fn serve(app: Arc<App>, stream: TcpStream, from: IpAddr) {
     let limits = &app.config.socket;
     let Some(_counted) = app.connections.enter(limits.connections_max) else {
         app.metrics.turned_away();
+        app.journal.turns_away(app.now(), "gateway_full");
         return turn_away(stream, "the gateway is full").await;
     };
     let neighbour = app
@@ -177,6 +213,7 @@ async fn serve(app: Arc<App>, stream: TcpStream, from: IpAddr) {
         .enter_from(from, limits.connections_per_address_max);
     let Ok(neighbour) = neighbour else {
         app.metrics.turned_away();
+        app.journal.turns_away(app.now(), "address_full");
         return turn_away(stream, "too many connections of this address").await;
     };
     let service = service_fn(|mut request: Request<Incoming>| {

@@ -13,6 +13,7 @@ use presence_core::history::Cause;
 use presence_core::{Reason, Timestamp};
 use presence_hub::{Delivery, Ended};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -23,7 +24,9 @@ use crate::app::{App, Counted, Phase};
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
 use crate::dialect::{Dialect, Farewell, Frame, Next};
+use crate::journal::Trail;
 use crate::out::Out;
+use crate::roll::Dismissal;
 
 /// A connection that sent nothing for this long is pinged.
 const PING_EVERY: Duration = Duration::from_secs(25);
@@ -60,6 +63,8 @@ enum Event {
     Phase(Phase),
     /// Other gateways have revoked users.
     Revoked,
+    /// An operator ends this connection.
+    Dismissed(Dismissal),
 }
 
 /// Why the loop of a connection ended.
@@ -74,6 +79,22 @@ enum End {
     Silent,
     /// The gateway closes the connection.
     Closed(Closing),
+    /// An operator ends the connection.
+    Dismissed(Dismissal),
+}
+
+impl End {
+    /// The reason as one word for metrics and logs.
+    fn word(&self) -> &'static str {
+        match self {
+            End::Left | End::TheirClose { goodbye: true } => "left",
+            End::TheirClose { goodbye: false } => "closed",
+            End::Lost => "lost",
+            End::Silent => Why::TimedOut.word(),
+            End::Closed(closing) => closing.why.word(),
+            End::Dismissed(_) => "dismissed",
+        }
+    }
 }
 
 /// A connection that was let in.
@@ -92,6 +113,12 @@ pub(crate) struct Socket<S, D> {
     expiring_told: Option<Timestamp>,
     /// When this connection is closed, once the gateway drains.
     leaves_at: Option<Instant>,
+    /// What is counted for the log.
+    trail: Trail,
+    /// How many authorized sessions are in the list of connections.
+    listed: usize,
+    /// Gets what an operator asks of this connection.
+    dismissed: oneshot::Receiver<Dismissal>,
     _counted: Counted,
 }
 
@@ -99,7 +126,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
     /// A connection that first sends what is in `out`.
     pub(crate) fn new(app: Arc<App>, websocket: WebSocketStream<S>, dialect: D, out: Out) -> Self {
         let now = Instant::now();
+        let trail = Trail::begin();
+        let sessions = dialect.sessions();
+        app.journal.begins(app.now(), D::SPEECH, &trail, sessions);
+        let dismissed = app.roll.enter((trail.id, D::SPEECH), app.now(), sessions);
         Socket {
+            trail,
+            listed: sessions.len(),
+            dismissed,
             _counted: app.connections.go_on(),
             app,
             websocket,
@@ -131,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             websocket,
             mut dialect,
             mut out,
+            trail,
             ..
         } = *self;
         let closing = match &end {
@@ -138,16 +173,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             End::Left => Some(Closing::from(Why::Left)),
             End::Silent => Some(Why::TimedOut.into()),
             End::Closed(closing) => Some(*closing),
+            End::Dismissed(Dismissal::Reconnect) => Some(Why::Restarting.into()),
+            End::Dismissed(Dismissal::Leave) => Some(Why::Kicked.into()),
         };
         let farewell = closing.map(|closing| {
             // A frame that was begun has to be completed before anything else can be sent.
             out.keep_begun();
             dialect.farewell(&closing, &mut out)
         });
-        app.metrics.closed(farewell.map(|it| it.code));
+        let (reason, code) = (end.word(), farewell.map(|it| it.code));
+        app.metrics.closed(D::SPEECH, reason, code);
+        app.roll.leave(trail.id);
+        let ended = (D::SPEECH, &trail, dialect.sessions());
+        app.journal.ends(app.now(), ended, (reason, code));
         for authorized in dialect.into_sessions() {
             match end {
                 End::Left | End::TheirClose { goodbye: true } => authorized.leave().await,
+                End::Dismissed(Dismissal::Leave) => authorized.leave_by(Cause::Operator).await,
+                End::Dismissed(Dismissal::Reconnect) => {
+                    authorized.vanish(Reason::Lost, Cause::Operator).await;
+                }
                 End::Silent => authorized.vanish(Reason::TimedOut, Cause::Silence).await,
                 End::Lost => authorized.vanish(Reason::Lost, Cause::Broken).await,
                 End::TheirClose { goodbye: false } => {
@@ -185,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
                     Err(_) => return End::Closed(self.restarting()),
                 },
                 Ok(()) = revoked.changed() => Event::Revoked,
+                Ok(how) = &mut self.dismissed => Event::Dismissed(how),
             };
             deliveries = match event {
                 Event::ToClient(..) => deliveries + 1,
@@ -195,6 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
                 Event::ToClient(authorized, delivery) => self.deliver(authorized, delivery),
                 Event::Time => Box::pin(self.wake()).await,
                 Event::Revoked => self.check_end(),
+                Event::Dismissed(how) => Err(End::Dismissed(how)),
                 Event::Phase(phase) => {
                     self.drain(phase);
                     Ok(())
@@ -310,6 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             Some(Ok(_)) => {
                 self.heard();
                 if D::PONGS_COUNT {
+                    self.app.metrics.heartbeat();
                     self.tell_heard();
                 }
                 return Ok(());
@@ -319,8 +367,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         };
         self.heard();
         self.tell_heard();
-        self.app.metrics.frame_in();
-        match self.dialect.take(frame, &mut self.out).await {
+        self.app.metrics.frame_in(D::SPEECH);
+        self.trail.frames_in += 1;
+        self.trail.bytes_in += frame.len() as u64;
+        let next = self.dialect.take(frame, &mut self.out).await;
+        if self.dialect.sessions().len() != self.listed {
+            self.listed = self.dialect.sessions().len();
+            self.app.roll.update(self.trail.id, self.dialect.sessions());
+        }
+        match next {
             Next::Continue => Ok(()),
             Next::Leave => Err(End::Left),
             Next::Close(closing) => Err(End::Closed(closing)),
@@ -418,7 +473,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         if self.out.is_empty() {
             return Ok(());
         }
-        self.app.metrics.frames_out(self.out.frames());
+        self.app.metrics.frames_out(D::SPEECH, self.out.frames());
+        self.trail.frames_out += self.out.frames() as u64;
+        self.trail.bytes_out += self.out.bytes() as u64;
         loop {
             let sent = write_some(&mut self.websocket, &mut self.out);
             match timeout(WRITE_WAIT, sent).await {

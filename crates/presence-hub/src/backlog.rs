@@ -1,8 +1,9 @@
-//! The bytes that wait for all connections of a node together, and what happens when there are too many.
+//! What waits for all connections of a node together: the bytes, and what happens when there are too many; and the
+//! connections that are behind.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use crate::counters::Counters;
@@ -21,6 +22,8 @@ const ENTRY_BYTES: usize = 64;
 pub(crate) struct Backlog {
     bytes_max: usize,
     bytes: AtomicIsize,
+    /// The connections that were woken, because something waits for them, and have not run since.
+    woken: AtomicUsize,
     names: AtomicU64,
     send_queues: Mutex<HashMap<u64, Weak<SendQueue>>>,
     counters: Arc<Counters>,
@@ -31,6 +34,7 @@ impl Backlog {
         Backlog {
             bytes_max,
             bytes: AtomicIsize::new(0),
+            woken: AtomicUsize::new(0),
             names: AtomicU64::new(0),
             send_queues: Mutex::default(),
             counters,
@@ -78,6 +82,22 @@ impl Backlog {
     /// The number of bytes that wait.
     pub(crate) fn bytes(&self) -> usize {
         usize::try_from(self.bytes.load(Relaxed)).unwrap_or(0)
+    }
+
+    /// Counts a connection that was woken, because something waits for it.
+    pub(crate) fn is_woken(&self) {
+        self.woken.fetch_add(1, Relaxed);
+    }
+
+    /// Counts one connection less that was woken: it runs, or it is gone.
+    pub(crate) fn runs(&self) {
+        self.woken.fetch_sub(1, Relaxed);
+    }
+
+    /// How many connections wait until this node has time for them. One whose client does not read is none of them: it
+    /// waits for its client.
+    pub(crate) fn woken(&self) -> usize {
+        self.woken.load(Relaxed)
     }
 
     pub(crate) fn is_full(&self) -> bool {

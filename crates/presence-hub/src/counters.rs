@@ -7,6 +7,7 @@ use std::time::Duration;
 use presence_core::ports::StoreError;
 use tokio::time::Instant;
 
+use crate::histogram::Histogram;
 use crate::hooks::HookCounters;
 
 /// Totals since the start of the hub, and some levels. Reading them does not touch the shards.
@@ -54,8 +55,42 @@ pub struct Counters {
     pub adapter_faults: AtomicU64,
     /// Whether the shared store did not answer the last request.
     pub shared_away: AtomicBool,
+    /// Since when every attempt to reach the shared store has failed.
+    pub(crate) shared_away_since: Mutex<Option<Instant>>,
     /// The counters of webhooks.
     pub hooks: HookCounters,
+    /// How long things take, and how many they reach.
+    pub measured: Measured,
+}
+
+/// How long things take, and how many they reach, since the start of the hub.
+#[derive(Debug)]
+pub struct Measured {
+    /// From the moment when a room knows of a change until its watchers are told. The tick of the room is in it.
+    pub change_to_told: Histogram,
+    /// From the moment when a connection hands over a command until the answer is in its send queue.
+    pub command_to_answer: Histogram,
+    /// To how many watchers an event of a room went.
+    pub fanout: Histogram,
+    /// How long a call of the shared store took. One call asks for a whole batch.
+    pub shared_calls: Histogram,
+    /// How long a call of the profile store took.
+    pub profile_calls: Histogram,
+    /// How long a delivery to the endpoint of webhooks took, failed ones included.
+    pub webhook_deliveries: Histogram,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        Measured {
+            change_to_told: Histogram::of_spans(),
+            command_to_answer: Histogram::of_spans(),
+            fanout: Histogram::of_sizes(),
+            shared_calls: Histogram::of_spans(),
+            profile_calls: Histogram::of_spans(),
+            webhook_deliveries: Histogram::of_spans(),
+        }
+    }
 }
 
 impl Counters {
@@ -67,6 +102,7 @@ impl Counters {
     pub(crate) fn store_is_away(&self, why: Option<&StoreError>) {
         let was_away = self.store_away.swap(why.is_some(), Relaxed);
         let mut since = self.away_since();
+        let away_for = since.map_or(Duration::ZERO, |it| it.elapsed());
         match why {
             Some(_) => drop(since.get_or_insert_with(Instant::now)),
             None => *since = None,
@@ -74,16 +110,48 @@ impl Counters {
         match (was_away, why) {
             (false, Some(error)) => {
                 let source = error.cause();
-                tracing::warn!(%error, source, "the profile store does not answer: changed profiles wait");
+                tracing::warn!(
+                    event = "store_away",
+                    store = "profiles",
+                    %error,
+                    source,
+                    "the profile store does not answer: changed profiles wait"
+                );
             }
-            (true, None) => tracing::info!("the profile store answers again"),
+            (true, None) => tracing::info!(
+                event = "store_back",
+                store = "profiles",
+                seconds = away_for.as_secs_f64(),
+                "the profile store answers again"
+            ),
             _ => {}
         }
     }
 
     /// For how long every attempt to reach the profile store has failed.
-    pub(crate) fn store_away_for(&self) -> Duration {
+    pub fn store_away_for(&self) -> Duration {
         self.away_since().map_or(Duration::ZERO, |it| it.elapsed())
+    }
+
+    /// Notes whether the shared store answers.
+    pub(crate) fn shared_is_away(&self, is_away: bool) {
+        self.shared_away.store(is_away, Relaxed);
+        let mut since = self.shared_since();
+        match is_away {
+            true => drop(since.get_or_insert_with(Instant::now)),
+            false => *since = None,
+        }
+    }
+
+    /// For how long the shared store has not answered; zero if it answers.
+    pub fn shared_away_for(&self) -> Duration {
+        self.shared_since()
+            .map_or(Duration::ZERO, |it| it.elapsed())
+    }
+
+    fn shared_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        let since = self.shared_away_since.lock();
+        since.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn away_since(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -100,6 +168,8 @@ pub struct Counts {
     pub users: usize,
     /// The channels that have somebody in them.
     pub channels: usize,
+    /// The users who type in a channel now, each counted once for each channel.
+    pub typing: usize,
     /// The profiles that wait to be stored, where this node has to do it.
     pub unsaved: usize,
     /// For how long the oldest of those profiles has been waiting.

@@ -21,6 +21,7 @@ use presence_core::{EVENT_BYTES_MAX, Profile, Reason, Seldom, Timestamp, UserId}
 use tokio::time::Instant;
 
 use crate::counters::Counters;
+use crate::histogram::Histogram;
 
 /// How long to wait after a panic in a call without an outcome, because the next call may panic, too.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
@@ -83,11 +84,26 @@ impl<T> Guarded<T> {
         call: &'static str,
         outcome: impl Future<Output = R>,
     ) -> Result<R, AdapterFault> {
+        let began = Instant::now();
         let caught = AssertUnwindSafe(outcome).catch_unwind().await;
+        if let Some(histogram) = self.measures(call) {
+            histogram.observe_span(began.elapsed());
+        }
         caught.map_err(|panic| {
             let what = format!("panicked: {}", words_of(&*panic));
             self.fault(call, what)
         })
+    }
+
+    /// Where the time that `call` takes is counted. Waiting for the next notice is no round trip.
+    fn measures(&self, call: &str) -> Option<&Histogram> {
+        let measured = &self.counters.measured;
+        match call {
+            "next" => None,
+            "save" | "load" | "remove" | "unseen" => Some(&measured.profile_calls),
+            "deliver" => Some(&measured.webhook_deliveries),
+            _ => Some(&measured.shared_calls),
+        }
     }
 
     fn fault(&self, call: &'static str, what: String) -> AdapterFault {

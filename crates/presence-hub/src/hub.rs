@@ -9,7 +9,7 @@ use presence_core::cluster::nodes::Nodes;
 use presence_core::explain::ClientOrigin;
 use presence_core::history::Cause;
 use presence_core::hooks::Wanted;
-use presence_core::ports::{self, Profiles, Recalled, Sessions, Topics};
+use presence_core::ports::{self, Leases, Profiles, Recalled, Sessions, Topics};
 use presence_core::rosters::{Page, Rosters};
 use presence_core::users::{Answer, Connection, Input, Likeness, Users};
 use presence_core::{
@@ -24,7 +24,7 @@ use crate::counters::{Counters, Counts};
 use crate::explain::{self, Inquirer};
 use crate::guarded::Guarded;
 use crate::hooks::Dispatcher;
-use crate::lease::{HandOff, Leasing};
+use crate::lease::{HandOff, Leasing, Seen};
 use crate::link::{self, Holding, Link, ReplyRouter, SaveOutcomes, StoreWorker};
 use crate::memory::{self, Memory};
 use crate::people::{self, People, ReplyTo, Welcome};
@@ -129,6 +129,8 @@ pub struct Hub {
     tasks: Arc<Tasks>,
     /// The partitions of the shared store that this node looks after.
     partitions: Option<watch::Receiver<Arc<[u16]>>>,
+    /// The leases of all nodes, as they were last read.
+    leases: Option<watch::Receiver<Seen>>,
     /// Where sessions are stored for the next process, if they are.
     sessions: Option<Arc<dyn Sessions>>,
     inquirer: Inquirer,
@@ -340,7 +342,9 @@ impl Hub {
             counters.clone(),
         );
         hub.tasks.spawn(sweeper.run(outcomes));
-        let leasing = Leasing::new(store, name.into(), clock, nodes, holding, router, counters);
+        let who = (me, name.into());
+        let leasing = Leasing::new(store, who, clock, nodes, holding, router, counters);
+        hub.leases = Some(leasing.leases());
         hub.tasks.spawn(leasing.run(inbox));
         hub
     }
@@ -357,13 +361,15 @@ impl Hub {
         let tasks = Arc::new(Tasks::default());
         let shards = settings.shards.max(1);
         let link = || cluster.as_ref().map(|it| it.link.clone());
+        let backlog = Arc::new(Backlog::new(settings.outboxes_bytes_max, counters.clone()));
         let rosters = Shards::new(Vec::from_iter((0..shards).map(|_| {
             let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
             let mut rosters = Rosters::new(timing, limits, random());
             if let Some(cluster) = &cluster {
                 rosters.join_cluster(cluster.me);
             }
-            tasks.spawn(RosterShard::new(clock, rosters, link(), counters.clone()).run(inbox));
+            let (counters, backlog) = (counters.clone(), backlog.clone());
+            tasks.spawn(RosterShard::new(clock, rosters, link(), counters, backlog).run(inbox));
             mailbox
         })));
         let people = Shards::new(Vec::from_iter((0..shards).map(|part| {
@@ -409,11 +415,12 @@ impl Hub {
             clock,
             people,
             rosters,
-            backlog: Arc::new(Backlog::new(settings.outboxes_bytes_max, counters.clone())),
+            backlog,
             counters,
             hand_offs: cluster.map(|it| it.hand_offs),
             tasks,
             partitions: None,
+            leases: None,
             sessions,
             inquirer,
         }
@@ -441,6 +448,12 @@ impl Hub {
         let dispatcher = Dispatcher::new(store, endpoint, clock, wanted, counters, partitions);
         self.tasks.spawn(dispatcher.run());
         true
+    }
+
+    /// The leases of all nodes as this node last read them, with the incarnation that is this node. `None` on a node that
+    /// is alone, and until the store has answered.
+    pub fn leases(&self) -> Option<(Incarnation, Leases)> {
+        self.leases.as_ref()?.borrow().clone()
     }
 
     /// The settings that the hub was started with.
@@ -747,7 +760,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::NotJoined`] if no service let them join it, [`Refusal::TooFast`] if there
-    /// are too many broadcasts in this tick, and [`Refusal::Unavailable`] if the hub has stopped.
+    /// are too many broadcasts within [`Timing::WINDOW`], and [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn act_say(
         &self,
         user: &UserId,
@@ -777,7 +790,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooFast`] if there are too many broadcasts in this tick; [`Refusal::Unavailable`] if the
+    /// [`Refusal::TooFast`] if there are too many broadcasts within [`Timing::WINDOW`]; [`Refusal::Unavailable`] if the
     /// hub has stopped.
     pub async fn announce(
         &self,
@@ -840,9 +853,12 @@ impl Hub {
             counts.unsaved_for = counts.unsaved_for.max(away_for);
         }
         for shard in self.rosters.all() {
-            let (reply, channels) = oneshot::channel();
+            let (reply, count) = oneshot::channel();
             let _ = shard.send(roster_shard::Message::Count(reply)).await;
-            counts.channels += channels.await.unwrap_or(0);
+            if let Ok(count) = count.await {
+                counts.channels += count.channels;
+                counts.typing += count.typing;
+            }
         }
         counts
     }

@@ -3,16 +3,15 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use presence_core::cluster::News;
 use presence_core::cluster::nodes::{Effect, Input, Nodes};
-use presence_core::ports::{Reaped, StoreError, Topics};
+use presence_core::cluster::{Incarnation, News};
+use presence_core::ports::{Leases, Reaped, StoreError, Topics};
 use presence_core::{Timestamp, Timing};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::WallClock;
@@ -29,6 +28,9 @@ pub(crate) struct HandOff {
     pub(crate) done: oneshot::Sender<()>,
 }
 
+/// The leases of all nodes as they were last read, and which of them is this node; `None` before that.
+pub(crate) type Seen = Option<(Incarnation, Leases)>;
+
 type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Option<Input>> + Send>>>;
 
 pub(crate) struct Leasing<T> {
@@ -39,6 +41,9 @@ pub(crate) struct Leasing<T> {
     holding: Arc<Holding>,
     router: ReplyRouter,
     counters: Arc<Counters>,
+    me: Incarnation,
+    /// Publishes the leases of all nodes, with the name of this incarnation, as they were last read.
+    leases: watch::Sender<Seen>,
     in_flight: InFlight,
     /// Who is told when the last renewal is stored.
     stopping: Option<oneshot::Sender<()>>,
@@ -47,7 +52,7 @@ pub(crate) struct Leasing<T> {
 impl<T: Topics> Leasing<T> {
     pub(crate) fn new(
         store: Arc<T>,
-        name: Arc<str>,
+        (me, name): (Incarnation, Arc<str>),
         clock: WallClock,
         nodes: Nodes,
         holding: Arc<Holding>,
@@ -55,6 +60,8 @@ impl<T: Topics> Leasing<T> {
         counters: Arc<Counters>,
     ) -> Self {
         Leasing {
+            me,
+            leases: watch::Sender::new(None),
             store,
             name,
             clock,
@@ -65,6 +72,11 @@ impl<T: Topics> Leasing<T> {
             in_flight: FuturesUnordered::new(),
             stopping: None,
         }
+    }
+
+    /// Receives the leases of all nodes each time that they are read.
+    pub(crate) fn leases(&self) -> watch::Receiver<Seen> {
+        self.leases.subscribe()
     }
 
     /// Runs until the node stops.
@@ -93,6 +105,9 @@ impl<T: Topics> Leasing<T> {
                     if let Some(done) = self.stopping.take() {
                         let _ = done.send(());
                         return;
+                    }
+                    if let Some(Input::Renewed(leases)) = &input {
+                        self.note(leases);
                     }
                     if let Some(input) = input {
                         let leases = match &input {
@@ -137,6 +152,23 @@ impl<T: Topics> Leasing<T> {
         }
     }
 
+    /// Publishes the leases of all nodes, and logs what has changed about them.
+    fn note(&self, leases: &Leases) {
+        let is_new = |who| {
+            let before = self.leases.borrow();
+            before
+                .as_ref()
+                .is_none_or(|(_, it)| it.nodes.iter().all(|lease| lease.who != who))
+        };
+        for lease in leases.nodes.iter().filter(|it| !it.is_dead) {
+            if is_new(lease.who) {
+                let (name, is_me) = (&*lease.name, lease.who == self.me);
+                tracing::info!(event = "lease_seen", who = %lease.who, name, is_me, "a node has a lease");
+            }
+        }
+        self.leases.send_replace(Some((self.me, leases.clone())));
+    }
+
     async fn perform(&mut self, effect: Effect) {
         let store = self.store.clone();
         match effect {
@@ -146,6 +178,7 @@ impl<T: Topics> Leasing<T> {
                 stored_up_to,
             } => {
                 let name = self.name.clone();
+                self.me = me;
                 self.in_flight.push(Box::pin(async move {
                     match store.renew(me, &name, ttl, stored_up_to).await {
                         Ok(leases) => Some(Input::Renewed(leases)),
@@ -187,11 +220,11 @@ impl<T: Topics> Leasing<T> {
                 None
             })),
             Effect::Become(me) => {
-                tracing::warn!(%me, "this node was declared dead: it writes its sessions again");
+                tracing::warn!(event = "lease_lost", who = %me, "this node was declared dead: it writes its sessions again");
                 self.router.spread(News::Become(me)).await;
             }
             Effect::Lost(who) => {
-                tracing::info!(%who, "a node is dead");
+                tracing::info!(event = "node_lost", %who, "a node is dead");
                 Counters::add(&self.counters.nodes_lost, 1);
                 self.router.spread(News::Lost(who)).await;
             }
@@ -202,13 +235,21 @@ impl<T: Topics> Leasing<T> {
             Effect::StoredUpTo(until) => self.router.spread(News::StoredUpTo(until)).await,
             Effect::StoreAhead(ms) => self.router.spread(News::StoreAhead(ms)).await,
             Effect::Away(is_away) => {
+                let seconds = self.counters.shared_away_for().as_secs_f64();
                 match is_away {
                     true => tracing::warn!(
+                        event = "store_away",
+                        store = "shared",
                         "the shared store does not answer: this node works on its own"
                     ),
-                    false => tracing::info!("the shared store answers again"),
+                    false => tracing::info!(
+                        event = "store_back",
+                        store = "shared",
+                        seconds,
+                        "the shared store answers again"
+                    ),
                 }
-                self.counters.shared_away.store(is_away, Relaxed);
+                self.counters.shared_is_away(is_away);
                 self.router.tell_away(is_away).await;
             }
         }

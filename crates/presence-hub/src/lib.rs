@@ -16,7 +16,9 @@ mod backlog;
 mod clock;
 mod counters;
 mod explain;
+mod grain;
 mod guarded;
+mod histogram;
 mod hooks;
 mod hub;
 mod lease;
@@ -36,13 +38,14 @@ mod sweeper;
 mod tasks;
 
 pub use clock::WallClock;
-pub use counters::{Counters, Counts};
+pub use counters::{Counters, Counts, Measured};
 pub use explain::ANSWERED_WITHIN;
+pub use histogram::{Buckets, Histogram};
 pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, Settings};
 pub use roster_shard::Occupied;
 pub use send_queue::Ended;
-pub use session::{Busy, Delivery, Reference, Session};
+pub use session::{Budget, Busy, Delivery, Reference, Session};
 pub use shared_event::{DIALECTS_MAX, SharedEvent};
 
 /// The examples of `README.md`, compiled with the doc tests.

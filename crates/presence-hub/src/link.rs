@@ -1,23 +1,25 @@
 //! The way from the shards to the shared store and back. Requests are sent in batches, a partition of the store never waits
 //! for another partition, and replies go to the shard that they are for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use presence_core::cluster::{Ephemeral, Incarnation, News, Peek, Reply, Request, Subject, Write};
 use presence_core::ports::{Lease, Notice, Row, StoreError, Topics};
-use presence_core::{Timestamp, UserId};
+use presence_core::{Timestamp, Topic, UserId};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::explain::{Inquirer, Roll};
+use crate::grain::due;
 use crate::pulse::Pulse;
 use crate::shards::Shards;
 use crate::{people, roster_shard};
@@ -28,6 +30,8 @@ const REQUESTS_MAX: usize = 16 * 1024;
 /// The number of requests of one kind that are sent to one partition of the store at once; the others wait for
 /// the next batch.
 const BATCH_MAX: usize = 512;
+/// The number of announcements that are passed on together, besides the first one.
+const NOTICES_TOGETHER_MAX: usize = 512;
 /// The number of subjects of a partition whose ephemeral messages wait; those of further subjects are dropped.
 const EPHEMERAL_SUBJECTS_MAX: usize = 256;
 /// The number of ephemeral messages of one subject that wait; further ones are dropped.
@@ -237,7 +241,8 @@ impl ReplyRouter {
     }
 }
 
-/// Receives what the store announces, and passes it on to the shards.
+/// Receives what the store announces, and passes it on to the shards. What has arrived together gets to a shard of
+/// rosters as one message, so that each topic tells its watchers of it in one event.
 pub(crate) async fn listen<T: Topics>(
     store: Arc<T>,
     holding: Arc<Holding>,
@@ -245,33 +250,107 @@ pub(crate) async fn listen<T: Topics>(
     inquirer: Inquirer,
     counters: Arc<Counters>,
 ) {
+    let mut announced = Announced::new(router, inquirer);
     loop {
-        match store.next().await {
+        announced
+            .take(store.next().await, &holding, &counters)
+            .await;
+        // Whoever receives gets on with what came with the first one.
+        tokio::task::yield_now().await;
+        let mut more = NOTICES_TOGETHER_MAX;
+        while more > 0
+            && let Some(notice) = store.next().now_or_never()
+        {
+            announced.take(notice, &holding, &counters).await;
+            more -= 1;
+        }
+        announced.pass_on().await;
+    }
+}
+
+/// What the store has announced together.
+struct Announced {
+    router: ReplyRouter,
+    /// Gets the messages of other nodes to this one.
+    inquirer: Inquirer,
+    /// The announcements for each shard of rosters, in order.
+    rosters: Vec<Vec<(Topic, Reply)>>,
+}
+
+impl Announced {
+    fn new(router: ReplyRouter, inquirer: Inquirer) -> Self {
+        let rosters = router.rosters.all().map(|_| Vec::new()).collect();
+        Announced {
+            router,
+            inquirer,
+            rosters,
+        }
+    }
+
+    async fn take(&mut self, notice: Notice, holding: &Holding, counters: &Counters) {
+        let (subject, reply) = match notice {
             Notice::Patched(subject, patch) => {
                 Counters::add(&counters.patches_heard, 1);
-                router.reply(subject, Reply::Patched(patch)).await;
+                (subject, Reply::Patched(patch))
             }
             Notice::Ephemeral(Subject::Node(_), messages) => {
                 for message in messages {
                     if let Ephemeral::Node(message) = message {
-                        inquirer.heard(message);
+                        self.inquirer.heard(message);
                     }
                 }
+                return;
             }
-            Notice::Ephemeral(subject, ephemerals) => {
-                router.reply(subject, Reply::Ephemeral(ephemerals)).await;
-            }
-            Notice::At(subject, clock) => router.reply(subject, Reply::At(clock)).await,
+            Notice::Ephemeral(subject, ephemerals) => (subject, Reply::Ephemeral(ephemerals)),
+            Notice::At(subject, clock) => (subject, Reply::At(clock)),
             Notice::Forgot(partition) => {
+                self.pass_on().await;
                 Counters::add(&counters.invalidated, 1);
                 holding.trouble("a part of it was lost, or is in doubt");
-                router.spread(News::Invalidate(Some(partition))).await;
+                return self.router.spread(News::Invalidate(Some(partition))).await;
+            }
+        };
+        match subject {
+            Subject::Topic(topic) => {
+                let shard = self.router.rosters.number_of(&topic);
+                self.rosters[shard].push((topic, reply));
+            }
+            subject => self.router.reply(subject, reply).await,
+        }
+    }
+
+    async fn pass_on(&mut self) {
+        for (mailbox, announced) in self.router.rosters.all().zip(&mut self.rosters) {
+            if !announced.is_empty() {
+                let announced = roster_shard::Message::Announced(std::mem::take(announced));
+                let _ = mailbox.send(announced).await;
             }
         }
     }
 }
 
-type Finished = (u16, Kind, Vec<(Subject, Reply)>);
+type Replies = Vec<(Subject, Reply)>;
+
+/// A batch that is done.
+struct Finished {
+    partition: u16,
+    kind: Kind,
+    replies: Replies,
+    /// Replies to peeks, and when they are due.
+    held: Option<(Instant, Replies)>,
+}
+
+impl Finished {
+    fn of(partition: u16, kind: Kind, replies: Replies) -> Self {
+        Finished {
+            partition,
+            kind,
+            replies,
+            held: None,
+        }
+    }
+}
+
 type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + Send>>>;
 
 #[derive(Clone, Copy, Debug)]
@@ -280,6 +359,8 @@ enum Kind {
     Fences,
     Doors,
     Ephemerals,
+    /// Replies to peeks, which were held back.
+    Peeks,
 }
 
 /// What waits for one partition of the store. One batch of each kind is under way.
@@ -352,7 +433,10 @@ impl<T: Topics> StoreWorker<T> {
                         self.start(partition).await;
                     }
                 }
-                Some((partition, kind, replies)) = self.in_flight.next() => {
+                Some(Finished { partition, kind, replies, held }) = self.in_flight.next() => {
+                    if let Some((until, replies)) = held {
+                        self.in_flight.push(Box::pin(hold(partition, until, replies)));
+                    }
                     for (subject, reply) in replies {
                         self.router.reply(subject, reply).await;
                     }
@@ -416,7 +500,7 @@ impl<T: Topics> StoreWorker<T> {
             let store = self.store.clone();
             self.in_flight.push(Box::pin(async move {
                 store.send_ephemeral(&ephemerals).await;
-                (partition, Kind::Ephemerals, Vec::new())
+                Finished::of(partition, Kind::Ephemerals, Vec::new())
             }));
         }
         if queue.is_idle() {
@@ -485,6 +569,7 @@ impl RequestQueue {
             Kind::Writes => self.is_writing = false,
             Kind::Doors => self.is_opening = false,
             Kind::Ephemerals => self.is_sending_ephemerals = false,
+            Kind::Peeks => {}
         }
     }
 
@@ -510,7 +595,7 @@ async fn write<T: Topics>(
         let reply = Reply::Written(noted(outcome, &counters));
         (write.subject, reply)
     });
-    (partition, Kind::Writes, replies.collect())
+    Finished::of(partition, Kind::Writes, replies.collect())
 }
 
 async fn fence<T: Topics>(
@@ -530,17 +615,24 @@ async fn fence<T: Topics>(
         let is_done = noted(outcome, &counters).is_some();
         Some((Subject::User(user), fenced(&write.subject, is_done)?))
     });
-    (partition, Kind::Fences, replies.collect())
+    Finished::of(partition, Kind::Fences, replies.collect())
+}
+
+/// Waits until the replies to peeks are due.
+async fn hold(partition: u16, until: Instant, replies: Replies) -> Finished {
+    tokio::time::sleep_until(until).await;
+    Finished::of(partition, Kind::Peeks, replies)
 }
 
 /// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A peek is apart from
-/// that: somebody waits for each.
+/// that: somebody waits for each, and its reply is held back.
 async fn open<T: Topics>(
     partition: u16,
     store: Arc<T>,
     doors: Vec<Request>,
     counters: Arc<Counters>,
 ) -> Finished {
+    let begun = Instant::now();
     let mut closing = Vec::new();
     let mut opening: Vec<(Subject, u32)> = Vec::new();
     let mut reading: Vec<(Subject, u32)> = Vec::new();
@@ -572,6 +664,8 @@ async fn open<T: Topics>(
             | Request::Ephemeral(..) => {}
         }
     }
+    let peeks = peeking.iter().map(|(it, ask, _)| (it.clone(), *ask));
+    let peeks: HashSet<(Subject, u32)> = peeks.collect();
     for (subject, ask, peek) in peeking {
         match peek {
             Peek::Read => reading.push((subject, ask)),
@@ -583,7 +677,7 @@ async fn open<T: Topics>(
     if !closing.is_empty() {
         store.unfollow(&closing).await;
     }
-    let mut replies = Vec::new();
+    let mut replies: Replies = Vec::new();
     if !opening.is_empty() {
         let subjects: Vec<Subject> = opening.iter().map(|(subject, _)| subject.clone()).collect();
         let followed = store.follow(&subjects).await;
@@ -609,7 +703,15 @@ async fn open<T: Topics>(
             replies.push((subject, Reply::Read { ask, snapshot }));
         }
     }
-    (partition, Kind::Doors, replies)
+    let is_peek = |(subject, reply): &(Subject, Reply)| match reply {
+        Reply::Read { ask, .. } if !peeks.is_empty() => peeks.contains(&(subject.clone(), *ask)),
+        _ => false,
+    };
+    let (held, replies) = replies.into_iter().partition(is_peek);
+    Finished {
+        held: (!peeks.is_empty()).then(|| (due(begun, Instant::now()), held)),
+        ..Finished::of(partition, Kind::Doors, replies)
+    }
 }
 
 fn noted<V>(outcome: Result<V, StoreError>, counters: &Counters) -> Option<V> {

@@ -13,6 +13,7 @@ use presence_core::{
     ChannelId, Event, Meta, Reason, Refusal, SessionId, Topic, UserId, rosters, shrink_after_burst,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::clock::WallClock;
 use crate::counters::Counters;
@@ -26,8 +27,8 @@ use crate::session::Reference;
 use crate::shards::Shards;
 use crate::shared_event::SharedEvent;
 
-/// The number of messages that are taken at once before the clock and the store are looked at again.
-const BATCH_MAX: usize = 256;
+/// The number of messages that the list of those that were found together keeps room for.
+const MESSAGES_KEPT: usize = 256;
 
 /// Where an answer goes.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub(crate) enum ReplyTo {
         send_queue: Arc<SendQueue>,
         reference: Option<Reference>,
         undo: Option<Box<Undo>>,
+        asked_at: Instant,
     },
     /// To a connection that has lost events about its own user.
     Reader(Arc<SendQueue>),
@@ -103,7 +105,7 @@ pub(crate) enum Message {
 pub(crate) struct Count {
     pub(crate) online: usize,
     /// Since when the profile has waited that has waited longest to be saved.
-    pub(crate) waiting_since: Option<tokio::time::Instant>,
+    pub(crate) waiting_since: Option<Instant>,
 }
 
 pub(crate) struct People<P> {
@@ -172,15 +174,17 @@ impl<P: Profiles> People<P> {
         self
     }
 
-    /// Runs until it is told to stop, or until nobody is left who could send a message.
+    /// Runs until it is told to stop, or until nobody is left who could send a message. Each turn of the loop takes
+    /// everything that is in the mailbox, and then ends what has expired.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut effects = Vec::new();
-        let mut messages = Vec::with_capacity(BATCH_MAX);
+        let mut messages = Vec::with_capacity(MESSAGES_KEPT);
+        let turn_max = inbox.max_capacity();
         loop {
             let deadline = self.users.next_deadline();
             let wakes = deadline.map(|it| self.clock.instant(it));
             tokio::select! {
-                received = inbox.recv_many(&mut messages, BATCH_MAX) => {
+                received = inbox.recv_many(&mut messages, turn_max) => {
                     if received == 0 {
                         return self.keep_everything().await;
                     }
@@ -193,6 +197,7 @@ impl<P: Profiles> People<P> {
                         }
                         self.take(message, &mut effects).await;
                     }
+                    messages.shrink_to(MESSAGES_KEPT);
                 }
                 kept = self.writer.done() => self.kept(kept, &mut effects).await,
                 () = sleep_until(wakes) => {}
@@ -227,7 +232,7 @@ impl<P: Profiles> People<P> {
     async fn take(&mut self, message: Message, effects: &mut Vec<Effect<ReplyTo>>) {
         match message {
             Message::Happened(user, input) => {
-                if let Input::Left { by } | Input::Vanished { by, .. } = &input {
+                if let Input::Left { by, .. } | Input::Vanished { by, .. } = &input {
                     self.forget(*by);
                 }
                 self.handle(&user, input, effects).await;
@@ -615,7 +620,11 @@ pub(crate) fn answer(reply_to: ReplyTo, outcome: Result<Answer, Refusal>) {
             send_queue,
             reference,
             undo,
-        } => send_queue.answer(reference, outcome.map(drop), undo),
+            asked_at,
+        } => {
+            send_queue.took(asked_at.elapsed());
+            send_queue.answer(reference, outcome.map(drop), undo);
+        }
         ReplyTo::Reader(send_queue) => {
             if let Ok(Answer::OwnView(own_view)) = outcome {
                 send_queue.tell(&Arc::new(SharedEvent::new(Event::OwnView(own_view).into())));

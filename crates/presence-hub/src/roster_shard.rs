@@ -12,6 +12,7 @@ use presence_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use crate::backlog::Backlog;
 use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::link::Link;
@@ -20,14 +21,16 @@ use crate::people::{ReplyTo, answer};
 use crate::send_queue::SendQueue;
 use crate::shared_event::SharedEvent;
 
-/// The number of messages that are taken at once before the clock is looked at again.
-const BATCH_MAX: usize = 256;
+/// The number of messages that the list of those that were found together keeps room for.
+const MESSAGES_KEPT: usize = 256;
 
 #[derive(Debug)]
 pub(crate) enum Message {
     Happened(Input<ReplyTo>),
     /// The shared store answered, or announced a change.
     Stored(Topic, Reply),
+    /// The shared store announced all this at once.
+    Announced(Vec<(Topic, Reply)>),
     /// News that concern every shard.
     News(News),
     Watch(Watch),
@@ -54,8 +57,17 @@ pub(crate) enum Message {
     },
     /// Announces the sessions that were restored, so that everybody who watches from now on finds them.
     TellAtOnce(oneshot::Sender<()>),
-    Count(oneshot::Sender<usize>),
+    Count(oneshot::Sender<Count>),
     Channels(oneshot::Sender<Vec<Occupied>>),
+}
+
+/// What a shard of rosters counts.
+#[derive(Debug)]
+pub(crate) struct Count {
+    /// The channels with somebody in them.
+    pub(crate) channels: usize,
+    /// The users who type, each counted once for each channel.
+    pub(crate) typing: usize,
 }
 
 /// A channel with somebody in it.
@@ -93,6 +105,8 @@ enum Looker {
 
 pub(crate) struct RosterShard {
     clock: WallClock,
+    /// The time at which this turn of the loop began. Everything that is found together happens at that moment.
+    now: Timestamp,
     rosters: Rosters,
     /// The way to the shared store, if there is one.
     link: Option<Link>,
@@ -101,6 +115,7 @@ pub(crate) struct RosterShard {
     /// Callers that wait until the state of a topic is known.
     lookers: HashMap<Topic, Vec<Looker>>,
     counters: Arc<Counters>,
+    backlog: Arc<Backlog>,
     watchers: HashMap<Topic, HashMap<SessionId, (Watching, Arc<SendQueue>)>>,
     /// The last whole state of each topic that was told, until something else is told: many sessions join at once, and
     /// share its encoding.
@@ -113,53 +128,70 @@ impl RosterShard {
         rosters: Rosters,
         link: Option<Link>,
         counters: Arc<Counters>,
+        backlog: Arc<Backlog>,
     ) -> Self {
         RosterShard {
+            now: clock.now(),
             clock,
             rosters,
             link,
             unsent: Vec::new(),
             lookers: HashMap::new(),
             counters,
+            backlog,
             watchers: HashMap::new(),
             snapshots: HashMap::new(),
         }
     }
 
     /// Runs until nobody is left who could send a message.
+    ///
+    /// Each turn of the loop takes everything that is in the mailbox, and only then do the topics speak. So what was
+    /// found together is one event, and the more there is to do, the more is found together.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut effects = Vec::new();
-        let mut messages = Vec::with_capacity(BATCH_MAX);
+        let mut messages = Vec::with_capacity(MESSAGES_KEPT);
+        let turn_max = inbox.max_capacity();
         loop {
             let deadline = self.rosters.next_deadline();
             let wakes = deadline.map(|it| self.clock.instant(it));
-            tokio::select! {
-                received = inbox.recv_many(&mut messages, BATCH_MAX) => {
-                    if received == 0 {
-                        return;
-                    }
-                    for message in messages.drain(..) {
-                        self.take(message, &mut effects);
-                        self.perform(&mut effects);
-                    }
-                }
-                () = sleep_until(wakes) => {}
+            let found = tokio::select! {
+                received = inbox.recv_many(&mut messages, turn_max) => match received {
+                    0 => return,
+                    received => received,
+                },
+                () = sleep_until(wakes) => 0,
+            };
+            self.now = self.clock.now();
+            for message in messages.drain(..) {
+                self.take(message, &mut effects);
+                self.perform(&mut effects);
             }
+            messages.shrink_to(MESSAGES_KEPT);
             for request in std::mem::take(&mut self.unsent) {
                 self.ask(request);
             }
-            self.rosters.expire(self.clock.now(), &mut effects);
+            // A message that was found alone did not have to wait.
+            let waiting = found.saturating_sub(1) + self.backlog.woken();
+            self.rosters.note_backlog(waiting);
+            self.rosters.expire(self.now, &mut effects);
             self.perform(&mut effects);
         }
     }
 
     fn take(&mut self, message: Message, effects: &mut Vec<Effect<ReplyTo>>) {
-        let now = self.clock.now();
+        let now = self.now;
         match message {
             Message::Happened(input) => self.rosters.handle(now, input, effects),
             Message::Stored(topic, reply) => {
                 let input = Input::Heard { topic, reply };
                 self.rosters.handle(now, input, effects);
+            }
+            Message::Announced(announced) => {
+                for (topic, reply) in announced {
+                    let input = Input::Heard { topic, reply };
+                    self.rosters.handle(now, input, effects);
+                }
             }
             Message::News(news) => self.rosters.hear_news(now, news, effects),
             Message::Watch(watch) => {
@@ -218,10 +250,10 @@ impl RosterShard {
                     limit,
                     reply,
                 };
-                self.look(now, topic, looker, effects);
+                self.look(topic, looker, effects);
             }
             Message::Typing { topic, reply } => {
-                self.look(now, topic, Looker::Typing(reply), effects);
+                self.look(topic, Looker::Typing(reply), effects);
             }
             Message::Report {
                 channel,
@@ -229,17 +261,20 @@ impl RosterShard {
                 reply,
             } => {
                 let topic = Topic::Channel(channel.clone());
-                self.look(now, topic, Looker::Report(channel, reply), effects);
+                self.look(topic, Looker::Report(channel, reply), effects);
             }
             Message::Report { channel, reply, .. } => {
                 let _ = reply.send(self.rosters.report(&channel));
             }
             Message::TellAtOnce(done) => {
-                self.rosters.tell_at_once(self.clock.now(), effects);
+                self.rosters.tell_at_once(now, effects);
                 let _ = done.send(());
             }
             Message::Count(reply) => {
-                let _ = reply.send(self.rosters.active_channels());
+                let _ = reply.send(Count {
+                    channels: self.rosters.active_channels(),
+                    typing: self.rosters.typing_count(),
+                });
             }
             Message::Channels(reply) => {
                 let channels = self.rosters.channels();
@@ -254,19 +289,14 @@ impl RosterShard {
     }
 
     /// Answers at once if this node is alone; otherwise when the state of the topic on other nodes is known.
-    fn look(
-        &mut self,
-        now: Timestamp,
-        topic: Topic,
-        looker: Looker,
-        effects: &mut Vec<Effect<ReplyTo>>,
-    ) {
+    fn look(&mut self, topic: Topic, looker: Looker, effects: &mut Vec<Effect<ReplyTo>>) {
         if self.link.is_none() {
             return self.show(&topic, looker);
         }
         let lookers = self.lookers.entry(topic.clone()).or_default();
         lookers.push(looker);
-        self.rosters.handle(now, Input::Looked { topic }, effects);
+        self.rosters
+            .handle(self.now, Input::Looked { topic }, effects);
     }
 
     fn show(&self, topic: &Topic, looker: Looker) {
@@ -301,7 +331,7 @@ impl RosterShard {
             (Ok(Some(reply)), Subject::Topic(topic)) => {
                 let mut effects = Vec::new();
                 let input = Input::Heard { topic, reply };
-                self.rosters.handle(self.clock.now(), input, &mut effects);
+                self.rosters.handle(self.now, input, &mut effects);
                 self.perform(&mut effects);
             }
             (Ok(Some(_)), Subject::User(_) | Subject::Node(_)) => {}
@@ -344,21 +374,32 @@ impl RosterShard {
         let want = |summary| {
             all().filter(move |(_, (watching, _))| (*watching == Watching::Summary) == summary)
         };
+        let mut reached = 0;
+        let mut give = |send_queue: &SendQueue| {
+            send_queue.tell(&shared);
+            reached += 1;
+        };
         match to {
-            Hearers::Full => want(false).for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
-            Hearers::Summary => {
-                want(true).for_each(|(_, (_, send_queue))| send_queue.tell(&shared))
-            }
+            Hearers::Full => want(false).for_each(|(_, (_, send_queue))| give(send_queue)),
+            Hearers::Summary => want(true).for_each(|(_, (_, send_queue))| give(send_queue)),
             Hearers::FullBut(one) => want(false)
                 .filter(|(watcher, _)| *watcher != one)
-                .for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
+                .for_each(|(_, (_, send_queue))| give(send_queue)),
             Hearers::AllBut(except) => all()
                 .filter(|(watcher, _)| !except.contains(watcher))
-                .for_each(|(_, (_, send_queue))| send_queue.tell(&shared)),
+                .for_each(|(_, (_, send_queue))| give(send_queue)),
             Hearers::One(one) => {
                 if let Some((_, send_queue)) = watchers.get(one) {
-                    send_queue.tell(&shared);
+                    give(send_queue);
                 }
+            }
+        }
+        // What one watcher gets is an answer to it, and no event of the room.
+        if !matches!(to, Hearers::One(_)) {
+            let measured = &self.counters.measured;
+            measured.fanout.observe(reached);
+            if let Some(waited) = self.rosters.told_after(topic) {
+                measured.change_to_told.observe_span(waited);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use presence_core::{Reason, Refusal, Topic};
 
@@ -52,6 +53,8 @@ struct Inner {
     lagging: bool,
     ended: Option<Ended>,
     reader: Option<Waker>,
+    /// Whether the reader was woken and has not looked since.
+    is_woken: bool,
 }
 
 #[derive(Debug)]
@@ -110,6 +113,11 @@ impl SendQueue {
         }
         self.woken(inner);
         self.backlog.relieve();
+    }
+
+    /// Counts how long an answer to this connection took.
+    pub(crate) fn took(&self, span: Duration) {
+        self.counters.measured.command_to_answer.observe_span(span);
     }
 
     pub(crate) fn answer(
@@ -185,6 +193,9 @@ impl SendQueue {
     /// The next delivery, if there is one; otherwise `reader` is woken when there is one.
     pub(crate) fn poll(&self, reader: Option<&Waker>) -> Poll<Found> {
         let mut inner = self.lock();
+        if std::mem::take(&mut inner.is_woken) {
+            self.backlog.runs();
+        }
         if let Some(Queued { delivery, undo }) = inner.queue.pop_front() {
             inner.bytes -= delivery.weight();
             self.backlog.remove(&delivery);
@@ -220,6 +231,9 @@ impl SendQueue {
     fn woken(&self, mut inner: MutexGuard<'_, Inner>) {
         self.bytes.store(inner.bytes, Relaxed);
         let reader = inner.reader.take();
+        if reader.is_some() && !std::mem::replace(&mut inner.is_woken, true) {
+            self.backlog.is_woken();
+        }
         drop(inner);
         if let Some(reader) = reader {
             reader.wake();
@@ -229,7 +243,12 @@ impl SendQueue {
 
 impl Drop for SendQueue {
     fn drop(&mut self) {
-        self.lock().clear(&self.backlog);
+        let mut inner = self.lock();
+        inner.clear(&self.backlog);
+        if std::mem::take(&mut inner.is_woken) {
+            self.backlog.runs();
+        }
+        drop(inner);
         self.backlog.close(self.name);
     }
 }
@@ -370,6 +389,33 @@ mod tests {
         assert_eq!(backlog.bytes(), shared.weight() + 97 * 64);
         drop(send_queues);
         assert_eq!(backlog.bytes(), 0);
+    }
+
+    #[test]
+    fn connections_count_as_behind_from_when_they_are_woken_until_they_look() {
+        let backlog = backlog(usize::MAX / 8);
+        let send_queues: Vec<_> = (0..3).map(|_| backlog.open(1 << 20)).collect();
+        let waits = |send_queue: &SendQueue| {
+            assert!(send_queue.poll(Some(Waker::noop())).is_pending());
+        };
+        // One that has not looked yet does not wait to be woken.
+        send_queues[0].tell(&told());
+        assert_eq!(backlog.woken(), 0);
+        assert_eq!(read(&send_queues[0]), ["told"]);
+        send_queues.iter().for_each(|it| waits(it));
+        for _ in 0..10 {
+            send_queues.iter().for_each(|it| it.tell(&told()));
+        }
+        assert_eq!(backlog.woken(), 3);
+        // One that has looked may take its time: its client may not read.
+        let _ = send_queues[0].poll(None);
+        send_queues[0].tell(&told());
+        assert_eq!(backlog.woken(), 2);
+        send_queues[1].crowd_out();
+        assert_eq!(read(&send_queues[1]), ["crowded"]);
+        assert_eq!(backlog.woken(), 1);
+        drop(send_queues);
+        assert_eq!(backlog.woken(), 0);
     }
 
     #[test]

@@ -38,10 +38,14 @@ impl<M> Shards<M> {
 
     /// The mailbox of the shard that owns `key`. It is the same one as long as the process lives.
     pub(crate) fn of(&self, key: &impl Hash) -> &mpsc::Sender<M> {
+        &self.0[self.number_of(key)]
+    }
+
+    /// The position of that shard in [`all`](Self::all).
+    pub(crate) fn number_of(&self, key: &impl Hash) -> usize {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
-        let shard = hasher.finish() % self.0.len() as u64;
-        &self.0[shard as usize]
+        (hasher.finish() % self.0.len() as u64) as usize
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &mpsc::Sender<M>> {

@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// if it runs here
     #[arg(long)]
     pub(crate) pid: Option<u32>,
-    /// `fanout`: does not measure the bare server
+    /// `fanout` and `churn`: does not measure the bare server
     #[arg(long)]
     pub(crate) no_ceiling: bool,
     /// `bare-server`: the size of a frame, in bytes
@@ -80,7 +80,7 @@ pub(crate) enum Scenario {
     Churn,
     /// A set of small runs in every protocol: whether all deliveries are right
     Smoke,
-    /// For internal use by `fanout`: accepts WebSockets and writes frames at the lowest possible cost
+    /// For internal use by `fanout` and `churn`: accepts WebSockets and writes frames at the lowest possible cost
     BareServer,
 }
 
@@ -128,6 +128,7 @@ impl Args {
             rate: Some(rate),
             seconds: 1.0,
             runs: 1,
+            no_ceiling: self.no_ceiling || scenario == Scenario::Churn,
             ..self.clone()
         };
         let mut scenarios = vec![

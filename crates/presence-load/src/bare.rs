@@ -31,7 +31,8 @@ pub(crate) struct BareServer {
 }
 
 impl BareServer {
-    /// Starts a bare server that will write `frames` frames of `bytes` bytes to each of the clients of `args`.
+    /// Starts a bare server that will write `frames` frames of `bytes` bytes to each of the clients of `args`, to one
+    /// room after the other.
     pub(crate) fn start(args: &Args, frames: u64, bytes: f64) -> Result<Self> {
         let dialect = match args.protocol.bare() {
             Dialect::Binary => "binary",
@@ -40,6 +41,7 @@ impl BareServer {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("bare-server")
             .args(["--clients", &args.clients.to_string()])
+            .args(["--rooms", &args.rooms().to_string()])
             .args(["--seconds", &args.seconds.to_string()])
             .args(["--frames", &frames.to_string()])
             .args(["--bytes", &format!("{bytes:.0}")])
@@ -84,15 +86,17 @@ impl Drop for BareServer {
 pub(crate) async fn serve(args: &Args) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("ws://{}/ws", listener.local_addr()?);
-    let schedule = Schedule::even(args.frames, args.seconds);
+    let rooms = args.rooms();
+    let schedule = Schedule::even(args.frames * rooms, args.seconds);
     let mut sockets = accept(&listener, args).await?;
     tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await??;
 
     let start = Instant::now();
-    for (change, after) in schedule.of(0).iter().enumerate() {
+    for (turn, after) in schedule.of(0).iter().enumerate() {
+        let (change, room) = (turn / rooms, turn % rooms);
         let frame = frame(args.protocol, &padded(args.protocol, change, args.bytes));
         sleep_until(start + *after).await;
-        for socket in &mut sockets {
+        for socket in sockets.iter_mut().skip(room).step_by(rooms) {
             // Almost always it is written at once, and nothing is left to wait for.
             let written = socket.try_write(&frame).unwrap_or(0);
             let rest = &frame[written..];

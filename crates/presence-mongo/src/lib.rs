@@ -10,11 +10,13 @@ mod document;
 mod index;
 mod profiles;
 mod settings;
+mod srv;
 
 pub use self::profiles::{CLOSE_TIME_MAX, MongoProfiles, PROFILES_PER_COMMAND_MAX};
 pub use self::settings::{
     CONNECT_TIME_MAX, DATABASE, OPERATION_TIME_MAX, SELECTION_TIME_MAX, Settings, SettingsError,
 };
+pub use self::srv::LOOKUP_TIME_MAX;
 
 /// The examples of `README.md`, compiled with the doc tests.
 #[cfg(doctest)]

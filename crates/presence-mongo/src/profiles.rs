@@ -56,13 +56,13 @@ impl MongoProfiles {
     ///
     /// # Errors
     ///
-    /// Fails if the settings name a file that cannot be read.
+    /// Fails if the settings name a file that cannot be read, or servers that were not [looked up](Settings::looked_up).
     ///
     /// # Panics
     ///
     /// Panics outside a tokio runtime.
     pub fn connect(settings: Settings) -> Result<Self, SettingsError> {
-        let client = Client::with_options(settings.options.clone());
+        let client = Client::with_options(settings.options()?);
         let client = client.map_err(|error| SettingsError(error.to_string()))?;
         let database = client.database(&settings.database);
         let options = CollectionOptions::builder()

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use mongodb::options::{ClientOptions, ConnectionString, Tls};
+
+use crate::srv::SrvUri;
 
 /// The name of the database, unless the settings name another one.
 pub const DATABASE: &str = "presence";
@@ -36,9 +39,20 @@ const DATABASE_BYTES_MAX: usize = 63;
 /// ```
 #[derive(Clone)]
 pub struct Settings {
-    pub(crate) options: ClientOptions,
+    servers: Servers,
+    /// Who is asked for the servers; those of the system if there are none.
+    dns: Vec<SocketAddr>,
     pub(crate) database: String,
     pub(crate) operation_time_max: Duration,
+}
+
+/// Where the servers are.
+#[derive(Clone)]
+enum Servers {
+    /// Their names are known.
+    Named(Box<ClientOptions>),
+    /// Their names have to be looked up.
+    Srv(Box<SrvUri>),
 }
 
 /// Why the settings cannot name a MongoDB.
@@ -47,30 +61,71 @@ pub struct Settings {
 pub struct SettingsError(pub(crate) String);
 
 impl Settings {
-    /// Reads a URI, `mongodb://`, with all the options that MongoDB drivers know.
+    /// Reads a URI, `mongodb://` or `mongodb+srv://`, with all the options that MongoDB drivers know; of those of SRV,
+    /// `srvMaxHosts` is not supported. The servers of `mongodb+srv://` have to be [looked up](Settings::looked_up) before
+    /// they are connected to.
     ///
     /// # Errors
     ///
     /// Fails if the URI is not valid, or if its options exclude each other.
     pub fn from_uri(uri: &str) -> Result<Self, SettingsError> {
-        if uri.starts_with("mongodb+srv:") {
-            return Err(SettingsError(
-                "mongodb+srv:// is not supported: name the servers, as in mongodb://a.example,b.example/?replicaSet=rs0&tls=true".into(),
-            ));
-        }
-        let mut uri = parse(uri)?;
+        let (is_srv, service, uri) = match uri.strip_prefix("mongodb+srv://") {
+            None => (false, None, uri.to_owned()),
+            Some(rest) => {
+                let (rest, service) = without_srv_options(rest)?;
+                (true, service, format!("mongodb://{rest}"))
+            }
+        };
+        let mut uri = parse(&uri)?;
         uri.server_selection_timeout
             .get_or_insert(SELECTION_TIME_MAX);
         uri.connect_timeout.get_or_insert(CONNECT_TIME_MAX);
         // The driver does not use this option for anything, so it serves as the limit of a command.
         #[expect(deprecated)]
         let operation_time_max = uri.socket_timeout.take();
-        let options = options(uri).map_err(|error| SettingsError(error.to_string()))?;
+        // Options that exclude each other are refused before anything is looked up.
+        let options = options(uri.clone())?;
+        let servers = match is_srv {
+            false => Servers::Named(Box::new(options)),
+            true => Servers::Srv(Box::new(SrvUri::new(uri, service)?)),
+        };
         Ok(Settings {
-            options,
+            servers,
+            dns: Vec::new(),
             database: DATABASE.into(),
             operation_time_max: operation_time_max.unwrap_or(OPERATION_TIME_MAX),
         })
+    }
+
+    /// The same settings with other DNS servers than those of the system, for a `mongodb+srv://` URI.
+    #[must_use]
+    pub fn with_dns(mut self, servers: Vec<SocketAddr>) -> Self {
+        self.dns = servers;
+        self
+    }
+
+    /// The same settings with the servers, and the options, that the DNS has of the name in a `mongodb+srv://` URI. A
+    /// `mongodb://` URI needs no lookup.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no DNS server answers within [`LOOKUP_TIME_MAX`](crate::LOOKUP_TIME_MAX), or if what they answer is of no use.
+    pub async fn looked_up(mut self) -> Result<Self, SettingsError> {
+        if let Servers::Srv(srv) = &self.servers {
+            let uri = srv.look_up(&self.dns).await?;
+            self.servers = Servers::Named(Box::new(options(uri)?));
+        }
+        Ok(self)
+    }
+
+    /// The options for the driver.
+    pub(crate) fn options(&self) -> Result<ClientOptions, SettingsError> {
+        match &self.servers {
+            Servers::Named(options) => Ok((**options).clone()),
+            Servers::Srv(_) => Err(SettingsError(
+                "the servers of a mongodb+srv:// URI have to be looked up first".into(),
+            )),
+        }
     }
 
     /// The same settings with another database.
@@ -92,16 +147,18 @@ impl Settings {
 
     /// Where it connects to, without a password, for the log.
     pub fn describe(&self) -> String {
-        let servers: Vec<String> = self.options.hosts.iter().map(ToString::to_string).collect();
-        let tls = match self.options.tls {
-            Some(Tls::Enabled(_)) => " with TLS",
-            Some(Tls::Disabled) | None => "",
+        let (servers, tls) = match &self.servers {
+            Servers::Srv(srv) => (format!("the servers of {}", srv.host()), ""),
+            Servers::Named(options) => {
+                let servers: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
+                let tls = match options.tls {
+                    Some(Tls::Enabled(_)) => " with TLS",
+                    Some(Tls::Disabled) | None => "",
+                };
+                (servers.join(", "), tls)
+            }
         };
-        format!(
-            "MongoDB at {}{tls}, database {}",
-            servers.join(", "),
-            self.database
-        )
+        format!("MongoDB at {servers}{tls}, database {}", self.database)
     }
 }
 
@@ -115,12 +172,39 @@ impl fmt::Debug for Settings {
 }
 
 /// Resolves the options of a URI. The driver would wait for a lookup of server names, but there are none to look up.
-fn options(uri: ConnectionString) -> mongodb::error::Result<ClientOptions> {
+fn options(uri: ConnectionString) -> Result<ClientOptions, SettingsError> {
     let options = pin!(ClientOptions::parse(uri).into_future());
     match options.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(options) => options,
+        Poll::Ready(options) => options.map_err(|error| SettingsError(error.to_string())),
         Poll::Pending => unreachable!("servers are named by their addresses"),
     }
+}
+
+/// Takes the options of SRV, which the driver would not take of another URI, out of what follows the scheme. Returns the
+/// rest, and the name of the service if there is one.
+fn without_srv_options(rest: &str) -> Result<(String, Option<String>), SettingsError> {
+    let Some((before, options)) = rest.split_once('?') else {
+        return Ok((rest.to_owned(), None));
+    };
+    let mut service = None;
+    let mut others = Vec::new();
+    for option in options.split('&') {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match &*name.to_ascii_lowercase() {
+            "srvservicename" => service = Some(value.to_owned()),
+            "srvmaxhosts" => {
+                return Err(SettingsError(
+                    "srvMaxHosts is not supported: a URI without it uses all servers".into(),
+                ));
+            }
+            _ => others.push(option),
+        }
+    }
+    let rest = match others.is_empty() {
+        true => before.to_owned(),
+        false => format!("{before}?{}", others.join("&")),
+    };
+    Ok((rest, service))
 }
 
 /// Parses a URI. An error of the driver may quote what it takes for a host, which is part of the password if that has a
@@ -131,7 +215,9 @@ fn parse(uri: &str) -> Result<ConnectionString, SettingsError> {
         Err(error) => error.to_string(),
     };
     let Some((scheme, rest)) = uri.split_once("://") else {
-        return Err(SettingsError("must begin with mongodb://".into()));
+        return Err(SettingsError(
+            "must begin with mongodb:// or mongodb+srv://".into(),
+        ));
     };
     let Some((_, rest)) = rest.rsplit_once('@') else {
         return Err(SettingsError(error));
@@ -169,14 +255,14 @@ mod tests {
     #[test]
     fn the_drivers_patience_is_bounded_unless_the_uri_says_its_own() {
         let settings = Settings::from_uri("mongodb://a.example").unwrap();
-        let options = &settings.options;
+        let options = settings.options().unwrap();
         assert_eq!(options.server_selection_timeout, Some(SELECTION_TIME_MAX));
         assert_eq!(options.connect_timeout, Some(CONNECT_TIME_MAX));
         assert_eq!(settings.operation_time_max, OPERATION_TIME_MAX);
 
         let own = "serverSelectionTimeoutMS=4000&connectTimeoutMS=7000&socketTimeoutMS=6000";
         let settings = Settings::from_uri(&format!("mongodb://a.example/?{own}")).unwrap();
-        let options = &settings.options;
+        let options = settings.options().unwrap();
         assert_eq!(
             options.server_selection_timeout,
             Some(Duration::from_secs(4))
@@ -193,7 +279,21 @@ mod tests {
             ("mongodb://", "host"),
             ("mongodb://a.example:0x1", "port"),
             ("mongodb://a.example/?tls=maybe", "tls"),
-            ("mongodb+srv://a.example", "name the servers"),
+            ("mongodb+srv://", "host"),
+            ("mongodb+srv://a.example:27017", "port"),
+            ("mongodb+srv://a.example,b.example", "one name"),
+            ("mongodb+srv://a_.b-c..d", "a DNS name"),
+            ("mongodb+srv://a.example/?srvMaxHosts=2", "srvMaxHosts"),
+            (
+                "mongodb+srv://a.example/?srvServiceName=a.b",
+                "srvServiceName",
+            ),
+            ("mongodb+srv://a.example/?tls=maybe", "tls"),
+            ("mongodb+srv://u:p@w@a.example", "percent-encoded"),
+            (
+                "mongodb+srv://a.example/?directConnection=true&replicaSet=a&loadBalanced=true",
+                "oadBalanced",
+            ),
             ("mongodb://u:p@w@a.example", "percent-encoded"),
         ] {
             let error = Settings::from_uri(uri).unwrap_err().to_string();
@@ -226,7 +326,12 @@ mod tests {
     #[test]
     fn no_password_is_ever_shown() {
         let settings = Settings::from_uri("mongodb://u:hush@a.example").unwrap();
-        let shown = format!("{settings:?} {}", settings.describe());
+        let srv = Settings::from_uri("mongodb+srv://u:hush@a.example").unwrap();
+        let shown = format!(
+            "{settings:?} {} {srv:?} {}",
+            settings.describe(),
+            srv.describe()
+        );
         assert!(!shown.contains("hush"), "{shown}");
         for uri in [
             "mongodb://u:hush@a b:x",
@@ -236,6 +341,10 @@ mod tests {
             "mongodb://u:hu%sh@a.example",
             "mongodb://u:hush@a.example/?tls=maybe",
             "mongodb://u:1/hush@a.example:99999",
+            "mongodb+srv://u:hush/x@a.example",
+            "mongodb+srv://u:x@hush@a.example",
+            "mongodb+srv://u:x?hush@a.example",
+            "mongodb+srv://u:hush@a.example:1",
         ] {
             let error = Settings::from_uri(uri).unwrap_err();
             assert!(

@@ -26,6 +26,7 @@ mod kept;
 mod keys;
 mod leases;
 mod listener;
+mod listing;
 mod node;
 mod notices;
 mod outbox;
@@ -40,6 +41,7 @@ mod survey;
 mod topics;
 
 pub use self::batch::{BYTES_PER_SCRIPT_MAX, OPS_PER_SCRIPT_MAX};
+pub use self::listing::LISTED_CHANNELS_MAX;
 pub use self::node::IN_FLIGHT_KIB_MAX;
 pub use self::notices::NOTICES_BYTES_MAX;
 pub use self::outbox::ROWS_PER_SCRIPT_MAX;

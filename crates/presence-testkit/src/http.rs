@@ -15,12 +15,21 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 ///
 /// There was no answer, or it is not HTTP.
 pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    get_as(address, path, "*/*")
+}
+
+/// The same with the types of content that are accepted.
+///
+/// # Errors
+///
+/// There was no answer, or it is not HTTP.
+pub fn get_as(address: SocketAddr, path: &str, accept: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, TIME_MAX)?;
     stream.set_read_timeout(Some(TIME_MAX))?;
     stream.set_write_timeout(Some(TIME_MAX))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

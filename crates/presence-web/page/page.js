@@ -40,14 +40,16 @@ import { showConversation } from './page/conversation.js';
 import { showConnection } from './page/connection.js';
 import { showDevices } from './page/devices.js';
 import { $ } from './page/dom.js';
+import { handedOver } from './page/handing-over.js';
 import { Identity, showIdentity } from './page/identity.js';
 import { showPeople } from './page/people.js';
 import { roomFromAddress, showRooms } from './page/rooms.js';
 import { showSignIn } from './page/sign-in.js';
 import { showStatus } from './page/status.js';
+import { whoAmI } from './page/who.js';
 
-const me = new Identity();
-const presence = connect({ url: '/ws', token: me.token, userId: me.userId, name: me.name });
+const me = new Identity(window.early?.who ?? whoAmI());
+const presence = connect({ url: '/ws', token: me.token, userId: me.userId, name: me.name, ...handedOver(window.early) });
 window.presence = presence;
 use(presence);
 

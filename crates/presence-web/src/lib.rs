@@ -36,6 +36,15 @@ pub fn asset(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|it| it.path == path)
 }
 
+/// The paths of all files that are served.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    ASSETS.iter().map(|it| it.path)
+}
+
+/// The hash of the only script that is part of the page itself, as a Content-Security-Policy names it: `sha256-` and base64.
+pub const EARLY_SCRIPT_HASH: &str =
+    include_str!(concat!(env!("OUT_DIR"), "/early_script_hash.txt"));
+
 const ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// The examples of `README.md`, compiled with the doc tests.
@@ -46,6 +55,9 @@ struct Readme;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+    use sha2::{Digest, Sha256};
     use std::io::Read;
     use std::path::Path;
 
@@ -58,6 +70,9 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("served");
         for file in std::fs::read_dir(folder).unwrap() {
             let file = file.unwrap();
+            if file.file_name() == "early.js" {
+                continue; // part of the page
+            }
             let bytes = std::fs::read(file.path()).unwrap();
             let serving = ASSETS.iter().filter(|it| it.bytes == bytes);
             assert_eq!(serving.count(), 1, "{:?} is not served", file.file_name());
@@ -77,7 +92,8 @@ mod tests {
     #[test]
     fn the_page_asks_for_one_script_and_one_style_whose_names_have_a_hash() {
         let page = text(asset("/").unwrap());
-        assert_eq!(page.matches("<script").count(), 1);
+        assert_eq!(page.matches("<script").count(), 2);
+        assert_eq!(page.matches("<script type=\"module\" src=").count(), 1);
         assert_eq!(page.matches("rel=\"stylesheet\"").count(), 1);
         let hashed: Vec<_> = ASSETS
             .iter()
@@ -94,6 +110,17 @@ mod tests {
                 .iter()
                 .all(|it| asset(it).unwrap().caching == Caching::Revalidate)
         );
+    }
+
+    #[test]
+    fn the_script_in_the_page_is_the_one_with_the_hash_and_comes_before_the_style() {
+        let page = text(asset("/").unwrap());
+        let (before, rest) = page.split_once("<script>").unwrap();
+        let (script, _) = rest.split_once("</script>").unwrap();
+        let hash = BASE64_STANDARD.encode(Sha256::digest(script));
+        assert_eq!(EARLY_SCRIPT_HASH, format!("sha256-{hash}"));
+        // A script after a style waits for it.
+        assert!(!before.contains("rel=\"stylesheet\""));
     }
 
     #[test]

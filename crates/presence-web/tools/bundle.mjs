@@ -17,22 +17,24 @@ const root = resolve(import.meta.dirname, '..');
 
 /** `bytesMax` is for the minified bundle, compressed with brotli. What has no `to` is not served, and only measured. */
 const BUNDLES = [
-  { from: 'packages/presence-client/src/index.js', to: 'served/presence.js', name: 'presence-client', bytesMax: 9.2 * 1024 },
+  { from: 'packages/presence-client/src/index.js', to: 'served/presence.js', name: 'presence-client', bytesMax: 9_000 },
   { from: 'packages/presence-elements/src/index.js', to: 'served/presence-elements.js', name: 'presence-elements', bytesMax: 16 * 1024 },
   {
     from: 'packages/presence-react/src/index.js', name: 'presence-react', external: ['react', 'presence-client'], bytesMax: 4 * 1024,
     // Not part of the client that everybody has.
     alias: { 'presence-client/looks': './packages/presence-client/src/looks.js' },
   },
+  // Part of the document.
+  { from: 'page/early.js', to: 'served/early.js', bytesMax: 1_300, format: 'iife' },
   { from: 'page/page.js', to: 'served/page.js', bytesMax: 24 * 1024 },
   { from: 'page/page.css', to: 'served/page.css', bytesMax: 5 * 1024 },
 ];
 
 const isCheck = process.argv.includes('--check');
 const wrong = [];
-for (const { from, to, name, bytesMax, external = [], alias = {} } of BUNDLES) {
+for (const { from, to, name, bytesMax, external = [], alias = {}, format = 'esm' } of BUNDLES) {
   const { version, license } = JSON.parse(readFileSync(join(root, name ? `packages/${name}` : '.', 'package.json'), 'utf8'));
-  const banner = name ? `/* ${name} ${version}, ${license}. Source: crates/presence-web/packages/${name}. */` : `/* The page of Presence, ${license}. Source: crates/presence-web/page. */`;
+  const banner = `/* ${name ? `${name} ${version}` : 'The page of Presence'}, ${license} */`;
   const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: [from],
@@ -40,7 +42,7 @@ for (const { from, to, name, bytesMax, external = [], alias = {} } of BUNDLES) {
     external,
     alias,
     minify: true,
-    format: 'esm',
+    format,
     target: 'es2022',
     charset: 'utf8',
     legalComments: 'none',

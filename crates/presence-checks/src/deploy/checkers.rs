@@ -1,5 +1,6 @@
 //! Programs that know the schemas of others: installed into `target`, pinned.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,11 +11,12 @@ use serde_json::Value;
 
 use super::File;
 
-/// From PyPI. The first brings the schema of Compose, the second those of Kubernetes.
+/// From PyPI. The first brings the schema of Compose, the second those of Kubernetes, the last one Helm itself.
 const PACKAGES: &[&str] = &[
     "check-jsonschema==0.39.0",
     "kubernetes-validate==1.37.0",
     "ruamel.yaml==0.19.1",
+    "helm-python-sdk==0.2.2",
 ];
 
 /// The oldest Kubernetes that has all we use, and the newest that the package knows.
@@ -28,6 +30,19 @@ const TO_JSON: &str = "
 import json, sys
 from ruamel.yaml import YAML
 print(json.dumps([list(YAML(typ='safe', pure=True).load_all(open(path))) for path in sys.argv[1:]], default=str))
+";
+
+/// Renders the chart in the first argument with the values in the second one, after Helm's own checks of it.
+const RENDER: &str = "
+import json, sys
+from helm_python.chart import Chart, lint
+chart, values = sys.argv[1], json.loads(sys.argv[2])
+try:
+    found = lint(chart, values, strict=True)
+    errors = found['errors'] + [it['error'] for it in found['messages'] if it['severity'] > 1]
+    print(json.dumps({'error': errors} if errors else {'files': Chart.load(chart).render(values)}))
+except Exception as error:
+    print(json.dumps({'error': str(error)}))
 ";
 
 /// Where they are.
@@ -53,6 +68,24 @@ impl Checkers {
             file.documents = documents;
         }
         Ok(())
+    }
+
+    /// The files that Helm makes of `chart` with `values`, or why it refuses them.
+    pub(super) fn helm(
+        &self,
+        chart: &Path,
+        values: &Value,
+    ) -> Result<Result<BTreeMap<String, String>, String>> {
+        let mut python = self.program("python3");
+        python
+            .args(["-c", RENDER])
+            .arg(chart)
+            .arg(values.to_string());
+        let answer: Value = serde_json::from_str(&answer_or_error(&mut python)?)?;
+        Ok(match &answer["error"] {
+            Value::Null => Ok(serde_json::from_value(answer["files"].clone())?),
+            error => Err(error.to_string()),
+        })
     }
 
     /// What the Compose specification says against the files, a line each.

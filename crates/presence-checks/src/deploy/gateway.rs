@@ -1,6 +1,7 @@
 //! What the gateway says about itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +13,9 @@ use presence_testkit::run::answer_or_error;
 
 /// Names the file, so it is not among the settings in it.
 const CONFIG: &str = "PRESENCE_CONFIG";
+
+/// What it says to who asks for the path of a WebSocket without one. Like Rails, it says that with 404 at `/cable`.
+const ONLY_WEBSOCKET: &str = "this is a WebSocket";
 
 /// The program.
 pub(super) struct Gateway {
@@ -72,19 +76,27 @@ impl Gateway {
 
     /// Those that lead nowhere, a line each: a gateway is started and asked.
     pub(super) fn lacks(&self, routes: &[Route]) -> Result<Vec<String>> {
-        let gateway = Running::start(&self.folder, &Settings::alone(self.binary.clone()))?;
-        let mut wrong = Vec::new();
-        for route in routes {
-            let (status, _) = http::get(gateway.address(), &route.path)?;
-            if status == 404 {
-                wrong.push(format!(
-                    "{}: the gateway has no {}",
-                    route.told_in, route.path
-                ));
+        self.running(|address| {
+            let mut wrong = Vec::new();
+            for route in routes {
+                let (status, said) = http::get(address, &route.path)?;
+                if status == 404 && !said.contains(ONLY_WEBSOCKET) {
+                    wrong.push(format!(
+                        "{}: the gateway has no {}",
+                        route.told_in, route.path
+                    ));
+                }
             }
-        }
+            Ok(wrong)
+        })
+    }
+
+    /// Starts a gateway, asks it, and stops it.
+    pub(super) fn running<T>(&self, ask: impl FnOnce(SocketAddr) -> Result<T>) -> Result<T> {
+        let gateway = Running::start(&self.folder, &Settings::alone(self.binary.clone()))?;
+        let answer = ask(gateway.address())?;
         gateway.stop()?;
-        Ok(wrong)
+        Ok(answer)
     }
 
     fn check_config(&self) -> Command {

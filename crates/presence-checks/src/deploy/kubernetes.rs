@@ -11,6 +11,9 @@ use super::{File, at, items, text};
 /// What stands in for a value from elsewhere: a secret, or the name of a pod.
 const FROM_ELSEWHERE: &str = "presence-gateway-5d8c7b9f4-0123456789abcdef";
 
+/// What stands in for the URL of a Redis.
+const REDIS_ELSEWHERE: &str = "redis://redis.example.org:6379/0";
+
 /// What Kubernetes waits if it is not told.
 const GRACE: u64 = 30;
 
@@ -95,6 +98,7 @@ fn variable(variable: &Value) -> Option<(String, String)> {
     let value = match from.is_null() {
         true => text(&variable["value"]),
         false if from["secretKeyRef"]["optional"] == true => return None,
+        false if variable["name"] == "REDIS_URL" => REDIS_ELSEWHERE.to_owned(),
         false => FROM_ELSEWHERE.to_owned(),
     };
     Some((text(&variable["name"]), value))
@@ -136,8 +140,15 @@ fn probes(container: &Value) -> impl Iterator<Item = (&'static str, &Value)> {
 
 /// What is wrong with the objects in `files`, a line each.
 pub(super) fn check(files: &[&File]) -> Vec<String> {
-    let objects = Object::all(files);
     let mut wrong = kustomization(files);
+    wrong.extend(check_objects(files));
+    wrong
+}
+
+/// The same without the kustomization.
+pub(super) fn check_objects(files: &[&File]) -> Vec<String> {
+    let objects = Object::all(files);
+    let mut wrong = Vec::new();
     for object in &objects {
         let lines = match object.kind().as_str() {
             "Deployment" | "StatefulSet" => workload(object, &objects),

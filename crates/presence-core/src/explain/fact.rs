@@ -367,6 +367,7 @@ fn words(cause: Cause) -> &'static str {
         Cause::GraceOver => "the client was not back within the grace time",
         Cause::Background => "the client was in the background for long",
         Cause::Expiry => "the status had an end, which came",
+        Cause::Operator => "an operator ended the connection",
         Cause::Kick => "the user was kicked",
         Cause::Erasure => "the user was erased",
         Cause::NodeLost => "its gateway died",

@@ -1,14 +1,14 @@
-//! Ephemeral events of a channel: typing, cursors and broadcasts. They have no version. They are announced once per
-//! tick, and expire by themselves.
+//! Ephemeral events of a channel: typing, cursors and broadcasts. They have no version. They are announced whenever the
+//! channel speaks, as far as their limits allow it, and expire by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::roster::Roster;
-use crate::{Cursor, Event, Limits, Move, Payload, SessionId, Topic, UserId};
+use crate::{Cursor, Event, Limits, Move, Payload, SessionId, Timestamp, Timing, Topic, UserId};
 
-/// The factor by which a tick has more room for broadcasts than one node may accept. Each node accepts at most
+/// The factor by which a window has more room for broadcasts than one node may accept. Each node accepts at most
 /// [`Limits::broadcasts_max`], and every node announces what any node accepted, up to this many times as much. Further
 /// broadcasts are dropped.
 const BROADCASTING_NODES_MAX: usize = 16;
@@ -20,8 +20,8 @@ pub(super) struct Fleeting {
     typing: BTreeMap<UserId, BTreeSet<SessionId>>,
     /// Of the users whose typing changed since it was last told: whether they were typing then.
     typing_told: BTreeMap<UserId, bool>,
-    /// The last users that were told to have started, and to have stopped, if there was no room for all of them in
-    /// the last tick.
+    /// The last users that were told to have started, and to have stopped, if there was no room for all of them the last
+    /// time.
     started_up_to: Option<UserId>,
     stopped_up_to: Option<UserId>,
     cursors: BTreeMap<SessionId, Cursor>,
@@ -32,6 +32,32 @@ pub(super) struct Fleeting {
     gone: BTreeMap<SessionId, ()>,
     gone_up_to: Option<SessionId>,
     broadcasts: Vec<Event>,
+    window: Window,
+}
+
+/// How much of each kind was told since the window began, or in the case of broadcasts accepted.
+#[derive(Debug, Default)]
+struct Window {
+    /// The end of the window. What happens then or later begins the next one.
+    ends_at: Timestamp,
+    started: usize,
+    stopped: usize,
+    moved: usize,
+    gone: usize,
+    broadcasts: usize,
+}
+
+impl Window {
+    /// The window at this moment: a new one if the last one is over.
+    fn at(&mut self, now: Timestamp) -> &mut Self {
+        if self.ends_at <= now {
+            *self = Window {
+                ends_at: now + Timing::WINDOW,
+                ..Window::default()
+            };
+        }
+        self
+    }
 }
 
 /// What is new of a cursor.
@@ -101,14 +127,19 @@ impl Fleeting {
         }
     }
 
-    /// The users who were typing when that was last told, at most `max`. What is told next applies to this list.
-    pub(super) fn typing_as_told(&self, max: usize) -> Vec<UserId> {
+    /// The users who were typing when that was last told. What is told next applies to this list.
+    pub(super) fn typing_as_told(&self) -> Vec<UserId> {
         let changed = &self.typing_told;
         let unchanged = self.typing.keys().filter(|it| !changed.contains_key(*it));
         let stopping = changed.iter().filter(|(_, was_typing)| **was_typing);
         let mut typing: Vec<_> = unchanged.chain(stopping.map(|(user, _)| user)).collect();
         typing.sort_unstable();
-        typing.into_iter().take(max).cloned().collect()
+        typing.into_iter().cloned().collect()
+    }
+
+    /// How many users are typing.
+    pub(super) fn typing_count(&self) -> usize {
+        self.typing.len()
     }
 
     /// The users who are typing, at most `max`.
@@ -116,11 +147,12 @@ impl Fleeting {
         self.typing.keys().take(max).cloned().collect()
     }
 
-    pub(super) fn cursors(&self, max: usize) -> Vec<Cursor> {
+    /// All cursors.
+    pub(super) fn cursors(&self) -> Vec<Cursor> {
         let mut cursors: Vec<&Cursor> = self.cursors.values().collect();
         // In the order of what is shown of them, like those that move.
         cursors.sort_unstable_by_key(|it| it.alias);
-        cursors.into_iter().take(max).cloned().collect()
+        cursors.into_iter().cloned().collect()
     }
 
     /// Changes the cursor of `session`, and returns it as it is now.
@@ -158,55 +190,82 @@ impl Fleeting {
         }
     }
 
-    /// Whether this node may accept another broadcast in this tick.
-    pub(super) fn has_room_to_broadcast(&self, max: usize) -> bool {
-        self.broadcasts.len() < max
+    /// When the window ends in which something was told or accepted last.
+    pub(super) fn window_ends_at(&self) -> Timestamp {
+        self.window.ends_at
     }
 
-    /// Queues a broadcast that this node or another one has accepted, where each node accepts at most `max` in a tick.
-    /// Returns whether there was room for it.
-    pub(super) fn broadcast(&mut self, event: Event, max: usize) -> bool {
-        let room = self.broadcasts.len() < max.saturating_mul(BROADCASTING_NODES_MAX);
-        if room {
+    /// The number of broadcasts that count against the limit: those of this window, or those that still wait, if the
+    /// channel speaks less often than that.
+    fn counted_broadcasts(&mut self, now: Timestamp) -> usize {
+        let accepted = self.window.at(now).broadcasts;
+        accepted.max(self.broadcasts.len())
+    }
+
+    /// Whether this node may accept another broadcast now.
+    pub(super) fn has_room_to_broadcast(&mut self, now: Timestamp, max: usize) -> bool {
+        self.counted_broadcasts(now) < max
+    }
+
+    /// Queues a broadcast that this node or another one has accepted, where each node accepts at most `max` in a window.
+    /// If there is no room for it, it is dropped.
+    pub(super) fn broadcast(&mut self, now: Timestamp, event: Event, max: usize) {
+        if self.counted_broadcasts(now) < max.saturating_mul(BROADCASTING_NODES_MAX) {
+            self.window.broadcasts += 1;
             self.broadcasts.push(event);
         }
-        room
     }
 
-    /// Takes what there is to tell. Typing and cursors over their limits stay for the next tick.
-    pub(super) fn take(&mut self, topic: &Topic, limits: &Limits, roster: &Roster) -> Vec<Telling> {
+    /// Takes what there is to tell. Typing and cursors over their limits stay for the next window.
+    pub(super) fn take(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        limits: &Limits,
+        roster: &Roster,
+    ) -> Vec<Telling> {
+        self.window.at(now);
         // What somebody says comes before that they type, or have stopped: so who hears it in their words knows already.
-        let broadcasts = self.broadcasts.drain(..);
+        let broadcasts = std::mem::take(&mut self.broadcasts).into_iter();
         let mut tellings: Vec<Telling> = broadcasts.map(Telling::all).collect();
         if !self.typing_told.is_empty() {
-            tellings.push(self.take_typing(topic, limits.typing_max));
+            tellings.extend(self.take_typing(topic, limits.typing_max));
         }
         if !self.moved.is_empty() || !self.gone.is_empty() {
-            tellings.push(self.take_cursors(topic, limits.cursors_max, roster));
+            tellings.extend(self.take_cursors(topic, limits.cursors_max, roster));
         }
         tellings
     }
 
-    /// Takes the changes of typing. Each user who started or stopped is named once, so a list that is kept by adding
-    /// and removing stays right.
-    fn take_typing(&mut self, topic: &Topic, max: usize) -> Telling {
-        let changed = &self.typing_told;
-        let started = next_of(changed, &mut self.started_up_to, max, |typed| !typed);
-        let stopped = next_of(changed, &mut self.stopped_up_to, max, |typed| *typed);
+    /// Takes the changes of typing that this window has room for. Each user who started or stopped is named once, so a
+    /// list that is kept by adding and removing stays right.
+    fn take_typing(&mut self, topic: &Topic, max: usize) -> Option<Telling> {
+        let (changed, window) = (&self.typing_told, &mut self.window);
+        let room = max.saturating_sub(window.started);
+        let started = next_of(changed, &mut self.started_up_to, room, |typed| !typed);
+        let room = max.saturating_sub(window.stopped);
+        let stopped = next_of(changed, &mut self.stopped_up_to, room, |typed| *typed);
+        window.started += started.len();
+        window.stopped += stopped.len();
         for user in started.iter().chain(&stopped) {
             self.typing_told.remove(user);
         }
-        Telling::all(Event::Typing {
-            topic: topic.clone(),
-            typing: self.typing(max),
-            started,
-            stopped,
+        let is_news = !started.is_empty() || !stopped.is_empty();
+        is_news.then(|| {
+            Telling::all(Event::Typing {
+                topic: topic.clone(),
+                typing: self.typing(max),
+                started,
+                stopped,
+            })
         })
     }
 
-    /// Takes the changes of cursors. Each session is told about all cursors but its own.
-    fn take_cursors(&mut self, topic: &Topic, max: usize, roster: &Roster) -> Telling {
-        let movers = next_of(&self.moved, &mut self.moved_up_to, max, |_| true);
+    /// Takes the changes of cursors that this window has room for. Each session is told about all cursors but its own.
+    fn take_cursors(&mut self, topic: &Topic, max: usize, roster: &Roster) -> Option<Telling> {
+        let room = max.saturating_sub(self.window.moved);
+        let movers = next_of(&self.moved, &mut self.moved_up_to, room, |_| true);
+        self.window.moved += movers.len();
         let movers = movers.iter().filter_map(|alias| self.moved.remove(alias));
         let movers: Vec<Moved> = movers.collect();
         let news = movers.iter().filter_map(|moved| {
@@ -219,9 +278,14 @@ impl Fleeting {
             Some((moved.session, news))
         });
         let news: Vec<(SessionId, Move)> = news.collect();
-        let gone = next_of(&self.gone, &mut self.gone_up_to, max, |()| true);
+        let room = max.saturating_sub(self.window.gone);
+        let gone = next_of(&self.gone, &mut self.gone_up_to, room, |()| true);
+        self.window.gone += gone.len();
         for alias in &gone {
             self.gone.remove(alias);
+        }
+        if movers.is_empty() && gone.is_empty() {
+            return None;
         }
         let event = |except: Option<SessionId>| {
             let others = news.iter().filter(|(it, _)| Some(*it) != except);
@@ -240,16 +304,16 @@ impl Fleeting {
             true => movers.iter().map(|&it| (it, event(Some(it)))).collect(),
             false => Vec::new(),
         };
-        Telling {
+        Some(Telling {
             event: event(None),
             except: movers.clone(),
             instead,
-        }
+        })
     }
 }
 
 /// The next keys of `waiting` whose value is `wanted`, at most `max`. If more than `max` wait, `up_to` keeps the last
-/// one, and the next call goes on after it. So nobody waits for ever behind others who change in every tick.
+/// one, and the next call goes on after it. So nobody waits for ever behind others who change all the time.
 fn next_of<K: Ord + Clone, V>(
     waiting: &BTreeMap<K, V>,
     up_to: &mut Option<K>,

@@ -1,6 +1,8 @@
 //! Rosters: who is in a channel or a workspace, who is typing, where the cursors are, and what every watcher was told.
 
 mod fleeting;
+mod history;
+mod pace;
 mod report;
 mod roster;
 mod shared;
@@ -8,7 +10,9 @@ mod topic_state;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use self::pace::Load;
 use self::topic_state::TopicState;
 use crate::cluster::{Ephemeral, Incarnation, Membership, Reply, Request};
 use crate::epochs::Epochs;
@@ -203,6 +207,7 @@ pub struct Page {
 pub struct Rosters {
     timing: Timing,
     limits: Limits,
+    load: Load,
     places: HashMap<Topic, TopicState>,
     timers: Timers<Key>,
     epochs: Epochs,
@@ -229,6 +234,10 @@ impl Rosters {
         Rosters {
             timing,
             limits,
+            load: Load {
+                tick: timing.tick(),
+                backlog: 0,
+            },
             places: HashMap::new(),
             timers: Timers::default(),
             empty_epoch: epochs.next(),
@@ -248,6 +257,20 @@ impl Rosters {
             matches!(topic, Topic::Channel(_)) && !place.roster.is_empty()
         };
         self.places.iter().filter(is_active).count()
+    }
+
+    /// How many users are typing, each counted once for each channel.
+    pub fn typing_count(&self) -> usize {
+        self.places
+            .values()
+            .map(|it| it.fleeting.typing_count())
+            .sum()
+    }
+
+    /// How long the oldest change in the last event of `topic` had waited when its watchers were told; `None` if none
+    /// was told since somebody came to the topic.
+    pub fn told_after(&self, topic: &Topic) -> Option<Duration> {
+        self.places.get(topic)?.told_after
     }
 
     /// The channels that this node knows to have somebody in them, each with its number of people and of sessions.
@@ -321,11 +344,11 @@ impl Rosters {
                 reply_to,
             } => {
                 grant(reply_to, out);
-                let limits = self.limits;
+                let (limits, load) = (self.limits, self.load);
                 let place = self.place(&topic);
                 match before {
                     Some(before) => place.count_watcher(before, -1),
-                    None => place.make_way(watcher, now, &topic, &limits, out),
+                    None => place.make_way(watcher, now, &topic, &limits, load, out),
                 }
                 place.count_watcher(watching, 1);
                 if place.is_opening() || place.has_to_open() {
@@ -423,13 +446,13 @@ impl Rosters {
                     };
                     // Whoever has sent their message has stopped typing it.
                     let ends_typing = *event != *TYPING_EVENT;
-                    if !place.fleeting.has_room_to_broadcast(max) {
-                        let retry_after = place.speaks_at.since(now).max(Timing::TICK);
+                    if !place.fleeting.has_room_to_broadcast(now, max) {
+                        let retry_after = place.pace.next_at().since(now).max(Timing::WINDOW);
                         return Err(Refusal::TooFast { retry_after });
                     }
                     let ids = place.ids_of(session);
                     let said = fleeting::broadcast(&topic, user, ids, event, payload);
-                    place.fleeting.broadcast(said, max);
+                    place.fleeting.broadcast(now, said, max);
                     place.queue_ephemeral(ephemeral);
                     if ends_typing {
                         place.fleeting.stop_typing(user, session);
@@ -460,8 +483,15 @@ impl Rosters {
         self.reconcile(now, topic, out);
     }
 
-    /// Ends what has expired by `now`, and tells the watchers of the topics whose tick has come. Call it after every
-    /// batch of inputs: all that happened at one moment is then told as one change.
+    /// Notes how many things wait on this node until there is time for them: inputs that were found together or wait,
+    /// and connections that have something to write. With [`Tick::Auto`](crate::Tick::Auto) topics speak the less often
+    /// the more there are. It applies to all topics that speak from now on.
+    pub fn note_backlog(&mut self, waiting: usize) {
+        self.load.backlog = waiting;
+    }
+
+    /// Ends what has expired by `now`, and tells the watchers of the topics that may speak. Call it after every batch of
+    /// inputs, and handle the whole batch at one moment: all of it is then told as one change.
     pub fn expire<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         // What ends now may be due to be told now.
         while let Some(due) = Some(self.timers.expire(now)).filter(|due| !due.is_empty()) {
@@ -479,7 +509,7 @@ impl Rosters {
         topics.sort_unstable();
         for topic in topics {
             if let Some(place) = self.places.get_mut(&topic) {
-                place.tell_at_once(now, &topic, &self.limits, out);
+                place.tell_at_once(now, &topic, &self.limits, self.load, out);
             }
             self.reconcile(now, topic, out);
         }
@@ -495,7 +525,7 @@ impl Rosters {
         match key {
             Key::Tick(_) => {
                 place.disarm();
-                place.tell(now, &topic, &self.limits, out);
+                place.tell(now, &topic, &self.limits, self.load, out);
             }
             Key::Copy(_) => self.look_after_copy(now, &topic),
             Key::Typing(_, session) => {
@@ -555,13 +585,13 @@ impl Rosters {
             event: event.clone(),
             payload: payload.clone(),
         };
-        if !place.fleeting.has_room_to_broadcast(max) {
-            let retry_after = place.speaks_at.since(now).max(Timing::TICK);
+        if !place.fleeting.has_room_to_broadcast(now, max) {
+            let retry_after = place.pace.next_at().since(now).max(Timing::WINDOW);
             return Err(Refusal::TooFast { retry_after });
         }
         let ids = (session, session);
         let said = fleeting::broadcast(topic, &user, ids, event, payload);
-        place.fleeting.broadcast(said, max);
+        place.fleeting.broadcast(now, said, max);
         place.queue_ephemeral(ephemeral);
         Ok(())
     }
@@ -583,6 +613,7 @@ impl Rosters {
         let Some(place) = self.places.get_mut(&topic) else {
             return;
         };
+        place.note_change(now);
         if !place.is_needed() && place.is_quiet(now) {
             self.places.remove(&topic);
             crate::shrink_after_burst(&mut self.places);

@@ -1,18 +1,19 @@
 //! What this node knows of a channel, for whoever may know which node has which session.
 
 use super::Rosters;
+use super::pace::Load;
 use super::topic_state::TopicState;
 use crate::explain::{Mode, ROOM_SESSIONS_REPORTED_MAX, RemoteMember, RoomMember, RoomReport};
-use crate::{ChannelId, Timing, Topic};
+use crate::{ChannelId, Topic};
 
 impl Rosters {
     /// What this node knows of `channel`, without the transitions. Users who hide are not in it.
     pub fn report(&self, channel: &ChannelId) -> RoomReport {
         let topic = Topic::Channel(channel.clone());
         match self.places.get(&topic) {
-            Some(place) => place.report(),
+            Some(place) => place.report(self.load),
             None => RoomReport {
-                tick: Timing::TICK,
+                tick: self.load.at_rest().floor(0, false),
                 is_followed: self.members.is_none(),
                 ..RoomReport::default()
             },
@@ -21,14 +22,14 @@ impl Rosters {
 }
 
 impl TopicState {
-    fn report(&self) -> RoomReport {
+    fn report(&self, load: Load) -> RoomReport {
         let mut report = RoomReport {
             people: self.roster.len(),
             mode: match self.is_big() {
                 true => Mode::Summarised,
                 false => Mode::Listed,
             },
-            tick: self.tick(),
+            tick: self.tick(load),
             watchers: self.watchers(),
             clock: Some(self.version()),
             is_followed: self.copy.as_ref().is_none_or(|it| it.is_followed),

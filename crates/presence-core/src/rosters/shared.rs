@@ -213,7 +213,7 @@ impl Rosters {
     }
 
     /// Applies a broadcast that a service sent through another node.
-    fn announced(&mut self, topic: &Topic, ephemeral: Ephemeral, here: u32) {
+    fn announced(&mut self, now: Timestamp, topic: &Topic, ephemeral: Ephemeral, here: u32) {
         let Ephemeral::Said {
             session,
             user,
@@ -229,7 +229,8 @@ impl Rosters {
         if let Some(place) = self.places.get_mut(topic) {
             let ids = (session, session);
             let said = super::fleeting::broadcast(topic, &user, ids, event, payload);
-            place.fleeting.broadcast(said, self.limits.broadcasts_max);
+            let max = self.limits.broadcasts_max;
+            place.fleeting.broadcast(now, said, max);
         }
     }
 
@@ -244,7 +245,7 @@ impl Rosters {
         };
         if session.outsider().is_some() {
             let here = self.tag();
-            return self.announced(topic, ephemeral, here);
+            return self.announced(now, topic, ephemeral, here);
         }
         let is_own = |place: &TopicState| {
             place
@@ -280,7 +281,8 @@ impl Rosters {
                 let ends_typing = *event != *super::TYPING_EVENT;
                 let ids = place.ids_of(session);
                 let said = super::fleeting::broadcast(topic, &user, ids, event, payload);
-                place.fleeting.broadcast(said, self.limits.broadcasts_max);
+                let max = self.limits.broadcasts_max;
+                place.fleeting.broadcast(now, said, max);
                 if ends_typing {
                     place.fleeting.stop_typing(&user, session);
                     self.timers.cancel(&typing);

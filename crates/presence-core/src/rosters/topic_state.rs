@@ -1,10 +1,12 @@
 //! One channel or workspace: who is there, and what its watchers were told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::fleeting::Fleeting;
+use super::history::History;
+use super::pace::{Load, Pace};
 use super::roster::Roster;
 use super::shared::Copy;
 use super::{Effect, Hearers};
@@ -18,9 +20,9 @@ use crate::{
 
 /// The part of a limit below which a room that was too big is listed again.
 const LISTED_AGAIN: (usize, usize) = (4, 5);
-/// The number of people up to which a room has the shortest tick. A room with twice as many has a tick twice as long,
-/// and so on.
-const PEOPLE_PER_TICK: usize = 250;
+/// The shortest time between an event that a newcomer did not wait for and the next one. The clock is read once for all
+/// that a node finds at one time, so several who come then make one event, and not one each.
+const NEWCOMERS_TOGETHER: Duration = Duration::from_millis(1);
 
 /// The size of a list, in bytes, above which a room is summarised even if it has few people.
 const LISTED_BYTES_MAX: usize = 1024 * 1024;
@@ -38,25 +40,27 @@ pub(super) struct TopicState {
     /// has one state: whoever comes back to it cannot tell whether anybody, hidden or not, has watched it meanwhile.
     empty_epoch: u64,
     epochs: Epochs,
-    /// The last versions, each with the event that made it.
-    told: VecDeque<Arc<Event>>,
+    history: History,
     /// The users who were changed since the last event, each as they were last told.
     touched: BTreeMap<UserId, Touched>,
     /// Whether the room is too big to list.
     is_big: bool,
     /// Whether a summary has to be told.
     summary_due: bool,
-    /// The earliest moment of the next event.
-    pub(super) speaks_at: Timestamp,
+    pub(super) pace: Pace,
     summarises_at: Timestamp,
     /// The whole state as it was last told, until something else is told.
     snapshot: Option<Arc<Event>>,
     armed: Option<Timestamp>,
+    /// Since when there has been something to tell.
+    changed_at: Option<Timestamp>,
+    /// How long the oldest change of the last event had waited to be told.
+    pub(super) told_after: Option<Duration>,
     /// What the store has of this place, if there is a store.
     pub(super) copy: Option<Box<Copy>>,
     /// Sessions that began to watch before the store's entries were read.
     pub(super) waiting: Vec<(SessionId, Watching, Option<Clock>)>,
-    /// What other nodes are to be told at the next tick.
+    /// What other nodes are to be told with the next event.
     ephemerals: Vec<Ephemeral>,
 }
 
@@ -81,14 +85,16 @@ impl TopicState {
             },
             empty_epoch,
             epochs: Epochs::new(seed),
-            told: VecDeque::new(),
+            history: History::default(),
             touched: BTreeMap::new(),
             is_big: false,
             summary_due: false,
-            speaks_at: Timestamp::default(),
+            pace: Pace::default(),
             summarises_at: Timestamp::default(),
             snapshot: None,
             armed: None,
+            changed_at: None,
+            told_after: None,
             copy: is_shared.then(Box::default),
             waiting: Vec::new(),
             ephemerals: Vec::new(),
@@ -97,7 +103,7 @@ impl TopicState {
 
     /// Counts from the start: what it was told of before, nobody here has followed.
     pub(super) fn begin_anew(&mut self) {
-        self.told.clear();
+        self.history.clear();
         self.touched.clear();
         self.snapshot = None;
         let epoch = match self.roster.is_empty() {
@@ -109,7 +115,7 @@ impl TopicState {
 
     /// Whether anybody may have been told anything since the epoch began.
     pub(super) fn was_told(&self) -> bool {
-        self.clock.version > 0 || !self.told.is_empty()
+        self.clock.version > 0 || !self.history.is_empty()
     }
 
     /// Whether anyone would miss it.
@@ -128,7 +134,7 @@ impl TopicState {
     }
 
     fn quiet_at(&self) -> Timestamp {
-        self.speaks_at.max(self.summarises_at)
+        self.pace.next_at().max(self.summarises_at)
     }
 
     /// Whether what the store has is being read for the first time. Until then nobody is told anything.
@@ -141,7 +147,7 @@ impl TopicState {
         self.copy.as_ref().is_some_and(|it| !it.is_followed)
     }
 
-    /// Queues an ephemeral message for the other nodes, to be sent at the next tick.
+    /// Queues an ephemeral message for the other nodes, to be sent with the next event.
     pub(super) fn queue_ephemeral(&mut self, ephemeral: Ephemeral) {
         if self.copy.is_none() {
             return;
@@ -249,7 +255,8 @@ impl TopicState {
         if self.is_big || watching == Watching::Summary {
             tell(Arc::new(self.summary(topic, limits)));
             // A summary does not say who is typing, and whoever lost track may think that somebody still is.
-            let typing = self.fleeting.typing_as_told(limits.typing_max);
+            let mut typing = self.fleeting.typing_as_told();
+            typing.truncate(limits.typing_max);
             if !typing.is_empty() || have.is_some() {
                 tell(Arc::new(Event::Typing {
                     topic: topic.clone(),
@@ -262,35 +269,33 @@ impl TopicState {
         }
         // What is kept of earlier changes is without everyone.
         let have = have.filter(|_| watching != Watching::Whole);
-        match have.and_then(|have| self.missing(have)) {
+        match have.and_then(|have| self.missing(have, limits)) {
             Some(missing) => {
                 missing.into_iter().for_each(&mut tell);
                 tell(Arc::new(Event::Unchanged {
                     topic: topic.clone(),
                     clock: self.clock,
-                    typing: self.fleeting.typing_as_told(limits.typing_max),
-                    cursors: self.fleeting.cursors(limits.cursors_max),
+                    typing: self.fleeting.typing_as_told(),
+                    cursors: self.fleeting.cursors(),
                 }));
             }
-            None => tell(self.snapshot(topic, limits)),
+            None => tell(self.snapshot(topic)),
         }
     }
 
     /// The events that a watcher with version `have` has missed, if all of them are still kept.
-    fn missing(&self, have: Clock) -> Option<Vec<Arc<Event>>> {
+    fn missing(&self, have: Clock, limits: &Limits) -> Option<Vec<Arc<Event>>> {
+        if have.epoch != self.clock.epoch {
+            return None;
+        }
         let behind = self.clock.version.checked_sub(have.version)?;
         let behind = usize::try_from(behind).ok()?;
-        let kept = have.epoch == self.clock.epoch && behind <= self.told.len();
-        kept.then(|| {
-            self.told
-                .range(self.told.len() - behind..)
-                .cloned()
-                .collect()
-        })
+        let (kept, people) = (limits.versions_kept, self.roster.len());
+        self.history.last(behind, kept, people)
     }
 
     /// Everyone as they were last told, so that the next event applies to it.
-    fn snapshot(&mut self, topic: &Topic, limits: &Limits) -> Arc<Event> {
+    fn snapshot(&mut self, topic: &Topic) -> Arc<Event> {
         if let Some(snapshot) = &self.snapshot {
             return snapshot.clone();
         }
@@ -309,8 +314,9 @@ impl TopicState {
             topic: topic.clone(),
             clock: self.clock,
             people,
-            typing: self.fleeting.typing_as_told(limits.typing_max),
-            cursors: self.fleeting.cursors(limits.cursors_max),
+            // Of everyone, as the people are: who keeps the list by changes could not make up for those left out.
+            typing: self.fleeting.typing_as_told(),
+            cursors: self.fleeting.cursors(),
         });
         self.snapshot = Some(snapshot.clone());
         snapshot
@@ -335,18 +341,34 @@ impl TopicState {
         (news || !self.ephemerals.is_empty()) && !self.is_opening()
     }
 
-    /// Tells what there is to tell, if the tick has come.
+    /// Notes when the first change came that has yet to be told.
+    pub(super) fn note_change(&mut self, now: Timestamp) {
+        match self.is_dirty() {
+            true => drop(self.changed_at.get_or_insert(now)),
+            false => self.changed_at = None,
+        }
+    }
+
+    /// Tells what there is to tell, if the topic may speak.
     pub(super) fn tell<A>(
         &mut self,
         now: Timestamp,
         topic: &Topic,
         limits: &Limits,
+        load: Load,
         out: &mut Vec<Effect<A>>,
     ) {
-        self.tell_all_but(None, now, topic, limits, out);
+        if self.is_dirty() && self.pace.may_speak(now) {
+            self.speak(None, now, topic, limits, load, out);
+        }
+        if self.summary_due && self.summarises_at <= now && !self.is_opening() {
+            self.summary_due = false;
+            self.summarises_at = now + Timing::TICK_MAX;
+            self.tell_summary(topic, limits, out);
+        }
     }
 
-    /// Tells the others what there is to tell, if the tick has come, so that a session that has just joined is in the
+    /// Tells the others what there is to tell, if the topic may speak, so that a session that has just joined is in the
     /// state that it is going to be sent.
     pub(super) fn make_way<A>(
         &mut self,
@@ -354,46 +376,31 @@ impl TopicState {
         now: Timestamp,
         topic: &Topic,
         limits: &Limits,
+        load: Load,
         out: &mut Vec<Effect<A>>,
     ) {
-        self.tell_all_but(Some(newcomer), now, topic, limits, out);
-    }
-
-    fn tell_all_but<A>(
-        &mut self,
-        newcomer: Option<SessionId>,
-        now: Timestamp,
-        topic: &Topic,
-        limits: &Limits,
-        out: &mut Vec<Effect<A>>,
-    ) {
-        if self.is_dirty() && self.speaks_at <= now {
-            self.speak(newcomer, topic, limits, out);
-            self.speaks_at = now + self.tick();
-        }
-        let is_due = self.summary_due && newcomer.is_none();
-        if is_due && self.summarises_at <= now && !self.is_opening() {
-            self.summary_due = false;
-            self.summarises_at = now + Timing::TICK_MAX;
-            self.tell_summary(topic, limits, out);
+        if self.is_dirty() && self.pace.may_speak(now) {
+            self.speak(Some(newcomer), now, topic, limits, load, out);
+            self.pace.not_before(now + NEWCOMERS_TOGETHER);
         }
     }
 
-    /// Tells what there is to tell, whether the tick has come or not.
+    /// Tells what there is to tell, whether the topic may speak or not.
     pub(super) fn tell_at_once<A>(
         &mut self,
         now: Timestamp,
         topic: &Topic,
         limits: &Limits,
+        load: Load,
         out: &mut Vec<Effect<A>>,
     ) {
-        self.speaks_at = now;
-        self.tell(now, topic, limits, out);
+        self.pace.is_over(now);
+        self.tell(now, topic, limits, load, out);
     }
 
     /// The moment of the next event, if the timer has to be armed for it.
     pub(super) fn deadline_to_arm(&mut self) -> Option<Timestamp> {
-        let speaks = self.is_dirty().then_some(self.speaks_at);
+        let speaks = self.is_dirty().then_some(self.pace.next_at());
         let summary_due = self.summary_due && !self.is_opening();
         let summarises = summary_due.then_some(self.summarises_at);
         let quiet = (!self.is_needed()).then_some(self.quiet_at());
@@ -410,24 +417,22 @@ impl TopicState {
         self.armed = None;
     }
 
-    /// The shortest time between two events.
-    pub(super) fn tick(&self) -> Duration {
-        if self.is_big {
-            return Timing::TICK_MAX;
-        }
-        let crowd = (self.roster.len() / PEOPLE_PER_TICK).max(1);
-        let tick = Timing::TICK * u32::try_from(crowd).unwrap_or(u32::MAX);
-        tick.min(Timing::TICK_MAX)
+    /// The shortest time between two events while nothing waits on this node.
+    pub(super) fn tick(&self, load: Load) -> Duration {
+        load.at_rest().floor(self.roster.len(), self.is_big)
     }
 
     fn speak<A>(
         &mut self,
         newcomer: Option<SessionId>,
+        now: Timestamp,
         topic: &Topic,
         limits: &Limits,
+        load: Load,
         out: &mut Vec<Effect<A>>,
     ) {
         self.snapshot = None;
+        self.told_after = Some(now.since(self.changed_at.take().unwrap_or(now)));
         if !self.ephemerals.is_empty() {
             let ephemerals = std::mem::take(&mut self.ephemerals);
             let subject = Subject::Topic(topic.clone());
@@ -439,12 +444,12 @@ impl TopicState {
                 self.tell_beginning(newcomer, topic, out);
             }
             self.clock.version += 1;
-            self.tell_changes(newcomer, topic, changes, limits, out);
+            self.tell_changes(newcomer, now, topic, changes, limits, out);
             if self.roster.is_empty() {
                 self.begin_anew();
             }
         }
-        for mut telling in self.fleeting.take(topic, limits, &self.roster) {
+        for mut telling in self.fleeting.take(now, topic, limits, &self.roster) {
             if !self.is_watched() {
                 continue;
             }
@@ -465,6 +470,11 @@ impl TopicState {
                         event: Arc::new(event),
                     }),
             );
+        }
+        self.pace.spoke(now, load, self.roster.len(), self.is_big);
+        if self.fleeting.is_dirty() {
+            // It was over a limit.
+            self.pace.not_before(self.fleeting.window_ends_at());
         }
     }
 
@@ -516,6 +526,7 @@ impl TopicState {
     fn tell_changes<A>(
         &mut self,
         newcomer: Option<SessionId>,
+        now: Timestamp,
         topic: &Topic,
         changes: Vec<Change>,
         limits: &Limits,
@@ -535,12 +546,12 @@ impl TopicState {
         // Also where nobody wants it: when the next one is due is not to tell whether somebody did.
         self.summary_due = true;
         if self.is_big || was_big {
-            self.told.clear();
+            self.history.clear();
             if !self.is_big && self.full_watchers > 0 {
                 out.push(Effect::Tell {
                     topic: topic.clone(),
                     to: everyone(),
-                    event: self.snapshot(topic, limits),
+                    event: self.snapshot(topic),
                 });
             }
             return;
@@ -571,10 +582,7 @@ impl TopicState {
             }
             event
         };
-        self.told.push_back(kept);
-        if self.told.len() > limits.versions_kept {
-            self.told.pop_front();
-        }
+        self.history.add(now, kept, limits.versions_kept);
     }
 
     fn tell_summary<A>(&self, topic: &Topic, limits: &Limits, out: &mut Vec<Effect<A>>) {

@@ -212,7 +212,7 @@ impl User {
             Input::Vanished { by, reason, .. } => {
                 self.vanish(turn.now, by, reason, turn.timing, turn.out);
             }
-            Input::Left { by } => self.left(by, turn),
+            Input::Left { by, .. } => self.left(by, turn),
             Input::Kicked { reply_to } => self.kicked(reply_to, turn),
             Input::Erased {
                 unseen_since,

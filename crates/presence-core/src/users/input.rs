@@ -78,10 +78,12 @@ pub enum Input<A> {
         /// What ended the connection.
         cause: Cause,
     },
-    /// A client ended its session.
+    /// A client ended its session, or an operator did.
     Left {
         /// The connection through which it did.
         by: Connection,
+        /// [`Cause::Client`], or who ended the session in its place.
+        cause: Cause,
     },
     /// The user is kicked: all their sessions end.
     Kicked {

@@ -7,7 +7,7 @@ use super::others::LookedUp;
 use super::shared::{Asked, Shared};
 use super::user::User;
 use crate::cluster::Subject;
-use crate::{Profile, Refusal, Timestamp, UserId};
+use crate::{Chosen, Profile, Refusal, Timestamp, UserId};
 
 #[derive(Debug)]
 pub(super) enum Slot<A> {
@@ -39,6 +39,15 @@ pub(super) struct Loading<A> {
 }
 
 impl<A> Loading<A> {
+    /// Whether the last status that was chosen meanwhile hides the user.
+    fn ends_hidden(&self) -> bool {
+        let chosen = self.waiting.iter().rev().find_map(|input| match input {
+            Input::Chose { change, .. } => change.chosen,
+            _ => None,
+        });
+        chosen.is_some_and(Chosen::hides)
+    }
+
     /// Refuses the requests that wait for an answer. Inputs that may wait longer go on waiting.
     pub(super) fn refuse_waiting(&mut self, out: &mut Vec<Effect<A>>) {
         self.is_unreadable = true;
@@ -176,6 +185,7 @@ impl<A> Users<A> {
         let Some(Slot::Loading(loading)) = self.users.remove(id) else {
             return;
         };
+        let comes_hidden = loading.ends_hidden();
         let mut shared = loading.shared;
         let read = shared.as_mut().and_then(|it| it.take_read());
         let looked_up = match (&loaded, &read) {
@@ -208,6 +218,7 @@ impl<A> Users<A> {
         user.shared = shared;
         user.looked_up = looked_up;
         user.meet_others(now, out);
+        user.comes_hidden = comes_hidden && !user.is_shown();
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
         for input in loading.waiting {
             if let Some(Slot::Known(_)) = self.users.get(id) {
@@ -219,6 +230,7 @@ impl<A> Users<A> {
         }
         if let Some(Slot::Known(user)) = self.users.get_mut(id) {
             user.looked_up = LookedUp::No;
+            user.comes_hidden = false;
             self.reconcile(now, id, out);
         }
     }

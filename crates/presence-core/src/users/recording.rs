@@ -17,7 +17,9 @@ impl<A> Input<A> {
             false => Cause::Client,
         };
         match self {
-            Input::Vanished { cause, .. } | Input::Chose { by: cause, .. } => *cause,
+            Input::Vanished { cause, .. }
+            | Input::Left { cause, .. }
+            | Input::Chose { by: cause, .. } => *cause,
             Input::Joined { by, .. } | Input::Updated { by, .. } | Input::Departed { by, .. } => {
                 of_session(by)
             }
@@ -31,7 +33,6 @@ impl<A> Input<A> {
             | Input::Heard { .. }
             | Input::Reported { .. }
             | Input::Moved { .. }
-            | Input::Left { .. }
             | Input::Asked { .. }
             | Input::Watched { .. }
             | Input::Unwatched => Cause::Client,

@@ -30,6 +30,9 @@ pub(super) struct User {
     pub(super) unread: Option<Vec<StatusChange>>,
     /// Whether the profile was read just now for those who want to know how the user is.
     pub(super) looked_up: LookedUp,
+    /// The inputs that waited for the profile are being applied, nobody sees the user yet, and in the end they hide.
+    /// Nothing is shown before, so that nobody sees a moment of them.
+    pub(super) comes_hidden: bool,
     /// What the owner sees is different from what they were last told.
     pub(super) own_changed: bool,
     /// The sessions are kept for the process that comes after this one.
@@ -66,6 +69,7 @@ impl User {
             is_unsure: false,
             unread: None,
             looked_up: LookedUp::No,
+            comes_hidden: false,
             own_changed: false,
             is_kept: false,
             is_recorded: false,

@@ -6,6 +6,7 @@ use crate::story::check;
 fn who_has_it_all_is_told_so_in_a_few_bytes() {
     check(
         "
+given 50ms tick
 show versions
  0s  ann/web connects
      ann/web joins room:1
@@ -96,6 +97,7 @@ show versions
 fn who_comes_between_two_ticks_has_what_the_others_were_told_and_then_the_rest() {
     check(
         "
+given 50ms tick
 show versions
    0s  ann/web connects
        bob/web connects

@@ -20,7 +20,7 @@ use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
 use presence_core::users::{self, Connection};
 use presence_core::{
     Change, ChannelId, Chosen, Clock, DeviceId, Edit, Event, Limits, Profile, Reason, SessionId,
-    StatusChange, Timestamp, Timing, Topic, UserId, Watching, rosters,
+    StatusChange, Tick, Timestamp, Timing, Topic, UserId, Watching, rosters,
 };
 
 const START: u64 = 1_764_000_000_000;
@@ -504,7 +504,9 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let now = Timestamp::from_millis(START);
-        let (timing, limits) = (Timing::default(), Limits::default());
+        // The store answers while effects are performed. With a tick nothing else is told in between.
+        let tick = Tick::Fixed(Timing::WINDOW);
+        let (timing, limits) = (Timing::default().with_tick(tick), Limits::default());
         let node = |seed| Some(Node::of_cluster(now, timing, limits, seed));
         let mut stage = Stage {
             nodes: (1..=3).map(node).collect(),
@@ -552,8 +554,8 @@ impl Stage {
         };
         let node = node.parse::<usize>().unwrap() - 1;
         self.act(node, who, what);
-        // Whoever speaks at most once in a tick has spoken then.
-        self.wait_until(self.now + Timing::TICK);
+        // Whoever had to wait has spoken then.
+        self.wait_until(self.now + Timing::WINDOW);
     }
 
     fn act_on_profiles(&mut self, what: &[&str]) {
@@ -564,7 +566,7 @@ impl Stage {
                 for (node, user) in std::mem::take(&mut self.unread) {
                     self.load(node, user);
                 }
-                self.wait_until(self.now + Timing::TICK);
+                self.wait_until(self.now + Timing::WINDOW);
             }
             ["have", user, chosen, ref words @ ..] => {
                 let mut profile = Profile::new(UserId::new(user).unwrap());
@@ -708,7 +710,10 @@ impl Stage {
             },
             ["is", "granted", "late"] => return self.grant(node, &user, by.unwrap()),
             ["is", "given", "up"] => return self.give_up(node, &user, by.unwrap()),
-            ["leaves"] => users::Input::Left { by: by.unwrap() },
+            ["leaves"] => users::Input::Left {
+                by: by.unwrap(),
+                cause: Cause::Client,
+            },
             ["is", "heard"] => users::Input::Heard { by: by.unwrap() },
             ["is", "kicked"] => users::Input::Kicked { reply_to },
             ["is", "erased"] => users::Input::Erased {

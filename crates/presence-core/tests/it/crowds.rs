@@ -6,6 +6,7 @@ use crate::story::check;
 fn above_its_limit_a_room_is_summarised_and_below_four_fifths_listed_again() {
     check(
         "
+given 50ms tick
 given 5 listed_max
 given 2 faces_max
 show versions

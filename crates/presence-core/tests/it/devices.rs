@@ -60,6 +60,7 @@ fn closing_one_tab_of_two_tells_nobody() {
 fn who_is_kicked_is_gone_at_once_on_every_device() {
     check(
         "
+given 50ms tick
  0s  eve watches room:1
      > eve: room:1 []
      ann/web connects

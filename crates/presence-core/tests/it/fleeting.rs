@@ -109,6 +109,7 @@ fn who_comes_late_is_told_who_is_typing_and_pointing() {
 fn who_comes_between_two_ticks_is_not_left_with_somebody_who_types_for_ever() {
     check(
         "
+given 50ms tick
     0s  ann/web connects
         bob/web connects
         ann/web joins room:1
@@ -146,6 +147,7 @@ fn only_who_is_there_and_seen_can_type_point_and_talk() {
 fn cursors_are_told_once_a_tick_the_latest_wins_and_nobody_hears_of_their_own() {
     check(
         "
+given 50ms tick
     0s  ann/web connects
         ann/web joins room:1
         bob/web connects
@@ -209,6 +211,7 @@ fn selecting_nothing_leaves_the_pointer() {
 fn what_is_said_reaches_everyone_in_order_and_the_speaker_too() {
     check(
         "
+given 50ms tick
     0s  ann/web connects
         ann/web joins room:1 and watches
         > ann/web: room:1 [ann online]

@@ -117,6 +117,7 @@ fn a_session_is_resumed_once_by_each_connection() {
 fn who_breaks_off_while_typing_types_no_more_but_stays() {
     check(
         "
+given 50ms tick
  0s  eve watches room:1
      > eve: room:1 []
      ann/web connects

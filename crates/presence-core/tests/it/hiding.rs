@@ -8,7 +8,7 @@ use presence_core::ports::{Note, Recalled};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{
     ChannelId, Chosen, DeviceId, Event, Limits, Member, Profile, Refusal, SessionId, StatusChange,
-    Timestamp, Timing, UserId, WorkspaceId,
+    Timestamp, Timing, UserId, Visible, WorkspaceId,
 };
 
 use crate::story::heard;
@@ -166,6 +166,18 @@ fn written(effects: &[Effect<u32>]) -> Vec<Arc<Member>> {
     entries.collect()
 }
 
+/// What watchers are told that Ann is.
+fn public_views(effects: &[Effect<u32>]) -> Vec<Visible> {
+    let views = effects.iter().filter_map(|it| match it {
+        Effect::Tell {
+            to: Audience::Watchers,
+            event: Event::PublicView(view),
+        } => Some(view.look.status),
+        _ => None,
+    });
+    views.collect()
+}
+
 /// What the session is called, as its owner is told.
 fn told(effects: &[Effect<u32>]) -> Option<SessionId> {
     effects.iter().rev().find_map(|it| match it {
@@ -204,6 +216,22 @@ fn whoever_comes_out_of_hiding_has_an_id_that_nobody_has_seen() {
     // A connection that goes on with the session is called the same.
     stage.connects(SessionId::from_u128(9), Some(Connection::of_service(KEY)));
     assert_eq!(stage.users.alias(&stage.ann, KEY), seen[3]);
+}
+
+#[test]
+fn whoever_hides_before_their_profile_is_read_is_never_shown() {
+    let mut stage = Stage::new();
+    stage.watched(1);
+    stage.connects(KEY, None);
+    assert_eq!(stage.chooses(Chosen::Busy), []);
+    assert_eq!(stage.chooses(Chosen::Invisible), []);
+    let effects = stage.loads();
+    assert_eq!(written(&effects), []);
+    let seen = public_views(&effects);
+    assert!(seen.iter().all(|it| *it == Visible::Offline), "{seen:?}");
+    // They were hidden from the first moment on.
+    let entries = written(&stage.chooses(Chosen::Online));
+    assert_eq!((entries.len(), entries[0].alias), (1, KEY));
 }
 
 #[test]

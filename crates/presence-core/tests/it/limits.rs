@@ -79,6 +79,7 @@ given 1 typing_max
 fn who_starts_and_stops_typing_over_the_limit_is_named_in_the_next_ticks() {
     check(
         "
+given 50ms tick
 given 2 typing_max
  0s  a/web connects
      a/web joins room:1
@@ -110,7 +111,7 @@ given 2 typing_max
 1s150ms .
      > room:1 typing: (-a -b)
      zoe watches room:1
-     > zoe: room:1 [a online, b online, c online, d online, e online] typing: c d
+     > zoe: room:1 [a online, b online, c online, d online, e online] typing: c d e
 1s200ms .
      > room:1 typing: (-c -d)
 1s250ms .
@@ -124,6 +125,7 @@ given 2 typing_max
 fn who_leaves_over_the_limit_stops_typing_and_pointing_too() {
     check(
         "
+given 50ms tick
 given 1 typing_max
 given 1 cursors_max
  0s  a/web connects
@@ -135,7 +137,7 @@ given 1 cursors_max
      a/web points in room:1 1,1
      b/web points in room:1 2,2
  1s  eve watches room:1
-     > eve: room:1 [a online, b online] typing: a, a/web at 1,1
+     > eve: room:1 [a online, b online] typing: a b, a/web at 1,1, b/web at 2,2
      a/web departs room:1
      > room:1 -a left
      > room:1 typing: b (-a)
@@ -154,6 +156,7 @@ given 1 cursors_max
 fn nobody_waits_for_ever_behind_those_who_change_in_every_tick() {
     check(
         "
+given 50ms tick
 given 1 typing_max
 given 1 cursors_max
  0s  a/web connects
@@ -203,10 +206,11 @@ given 1 cursors_max
 }
 
 #[test]
-fn broadcasts_in_a_tick_and_who_is_refused_is_still_typing() {
+fn broadcasts_are_counted_for_a_while_and_who_is_refused_is_still_typing() {
     check(
         "
-given 2 broadcasts_max
+given 3 broadcasts_max
+given 20ms tick
  0s  ann/web connects
      ann/web joins room:1
  1s  eve watches room:1
@@ -214,18 +218,20 @@ given 2 broadcasts_max
      ann/web says one in room:1
      > room:1 ann/web says one
      ann/web says two in room:1
-     ann/web says three in room:1
      ann/web types in room:1
-     ann/web says four in room:1
-     > ann/web refused: too much at once in this channel
-1s50ms .
+1s20ms .
      > room:1 ann/web says two
-     > room:1 ann/web says three
      > room:1 typing: ann (+ann)
-     ann/web says four in room:1
-1s100ms .
-     > room:1 ann/web says four
+1s30ms ann/web says three in room:1
+1s40ms .
+     > room:1 ann/web says three
      > room:1 typing: (-ann)
+1s41ms ann/web types in room:1
+1s49ms ann/web says four in room:1
+     > ann/web refused: too much at once in this channel
+1s50ms ann/web says four in room:1
+1s60ms .
+     > room:1 ann/web says four
 ",
     );
 }

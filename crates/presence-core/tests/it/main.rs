@@ -16,6 +16,7 @@ mod grace;
 mod hiding;
 mod hooks;
 mod limits;
+mod pace;
 mod privacy;
 mod restarting;
 mod rosters;

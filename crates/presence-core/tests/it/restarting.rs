@@ -198,6 +198,7 @@ given 60s grace
 fn who_is_closed_by_a_node_that_stops_is_there_until_its_end() {
     check(
         "
+given 50ms tick
  0s  eve watches room:1
      > eve: room:1 []
      ann/web connects

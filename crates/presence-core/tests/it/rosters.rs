@@ -43,6 +43,7 @@ fn several_tabs_are_one_person_with_several_metas() {
 fn a_status_change_is_one_event_whatever_the_number_of_tabs() {
     check(
         "
+given 50ms tick
  0s  ann/web.1 connects
      ann/web.2 connects
      ann/web.1 joins room:1
@@ -168,6 +169,7 @@ fn a_session_that_moves_is_in_the_online_lists_that_its_token_names_now() {
 fn the_reason_of_the_last_session_is_why_they_left() {
     check(
         "
+given 50ms tick
  0s  ann/web connects
      ann/web joins room:1
      ann/mobile connects
@@ -198,6 +200,7 @@ fn the_reason_of_the_last_session_is_why_they_left() {
 fn a_room_speaks_at_once_and_then_once_a_tick() {
     check(
         "
+given 50ms tick
     0s  ann/web connects
         bob/web connects
         cat/web connects
@@ -223,6 +226,7 @@ fn a_room_speaks_at_once_and_then_once_a_tick() {
 fn who_comes_and_goes_within_a_tick_was_never_there() {
     check(
         "
+given 50ms tick
 show versions
     0s  ann/web connects
         bob/web connects
@@ -244,6 +248,7 @@ show versions
 fn who_goes_and_comes_within_a_tick_never_left() {
     check(
         "
+given 50ms tick
     0s  ann/web connects
         bob/web connects
         eve watches room:1
@@ -289,6 +294,7 @@ fn who_watches_the_whole_is_told_everyone_with_each_change_and_the_others_share_
 fn who_watches_the_whole_catches_up_with_the_whole() {
     check(
         "
+given 50ms tick
  0s  ann/web connects
      ann/web joins room:1
      eve watches room:1 whole

@@ -87,7 +87,7 @@ fn a_reaper_that_dies_half_way_is_caught() {
 
 #[test]
 fn a_lease_judged_during_an_outage_is_caught() {
-    is_caught(Planted::MarksDeadAtOnce);
+    is_caught_from(200, Planted::MarksDeadAtOnce);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_note_that_is_written_after_the_entry_is_caught() {
 
 #[test]
 fn a_removal_that_leaves_no_fence_is_caught() {
-    is_caught_from(8_900, Planted::NoFences);
+    is_caught_from(3_300, Planted::NoFences);
 }
 
 #[test]
@@ -117,12 +117,12 @@ fn a_put_without_its_condition_is_caught() {
 
 #[test]
 fn a_write_after_its_deadline_is_caught() {
-    is_caught_from(3_800, Planted::NoDeadlines);
+    is_caught(Planted::NoDeadlines);
 }
 
 #[test]
 fn saying_that_all_is_stored_before_it_is_is_caught() {
-    is_caught_from(9_600, Planted::StoredAtOnce);
+    is_caught_from(3_700, Planted::StoredAtOnce);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! given slow profiles                 profiles come only when the story says so
 //! given 2 listed_max                  one of the limits
 //! given 0s grace                      connections that vanish are gone at once
+//! given 50ms tick                     a fixed tick
 //! show own                            also what users see of themselves; saves, versions, since
 //!
 //!  0s   eve watches room:1            when, who, what
@@ -13,6 +14,7 @@
 //!       > room:1 +ann online
 //!       ann/web.2 connects            a second tab of the same device
 //!  5s   .                             until then nothing happens
+//!       200 things wait               the node is behind with 200 things
 //! 10s   ann/web@0 leaves              the first connection of that session, whichever is current
 //!
 //!       ann is explained              why others are shown what they are shown
@@ -40,7 +42,7 @@ use presence_core::users::{self, Activity, Answer, Audience, Connection, Likenes
 use presence_core::{
     Change, ChannelId, Chosen, Clock, Cursor, DeviceId, Edit, Event, Expiry, Limits, Look, Meta,
     OwnView, Payload, Person, Pointer, Profile, PublicView, Reason, Selection, SessionId, Shown,
-    StatusChange, Timestamp, Timing, Topic, UserId, Visible, Watching, WorkspaceId,
+    StatusChange, Tick, Timestamp, Timing, Topic, UserId, Visible, Watching, WorkspaceId,
 };
 
 const START: u64 = 1_764_000_000_000;
@@ -186,7 +188,7 @@ impl Stage {
     fn new(story: &str) -> Self {
         let mut limits = Limits::default();
         let default = Timing::default();
-        let mut grace = default.grace();
+        let (mut grace, mut tick) = (default.grace(), default.tick());
         let mut profiles = HashMap::new();
         let mut slow_profiles = false;
         let mut shows = Vec::new();
@@ -202,6 +204,7 @@ impl Stage {
             match words[..] {
                 ["slow", "profiles"] => slow_profiles = true,
                 [time, "grace"] => grace = span(time).unwrap(),
+                [time, "tick"] => tick = Tick::Fixed(span(time).unwrap()),
                 [number, name] if number.parse::<usize>().is_ok() => {
                     *limit(&mut limits, name) = number.parse().unwrap();
                 }
@@ -216,6 +219,7 @@ impl Stage {
         }
         let (heartbeat, ttl, typing) = (default.heartbeat(), default.ttl(), default.typing());
         let timing = Timing::new(heartbeat, ttl, typing, grace).unwrap();
+        let timing = timing.with_tick(tick);
         let mut node = Node::new(timing, limits, 7);
         node.keep_sessions();
         node.record_history();
@@ -311,6 +315,7 @@ impl Stage {
                 self.recite(&self.history.of_channel(&channel, 50));
             }
             ["has", "history"] => self.recite(&self.history.of_user(&user_of(who), 50)),
+            ["things", "wait"] => self.node.note_backlog(who.parse().unwrap()),
             ["stops"] => self.node.hold(self.now, Duration::from_secs(3600)),
             ["returns", "after", away] => self.restart(span(away).unwrap()),
             ["is", "kicked"] => self.user(
@@ -529,7 +534,13 @@ impl Stage {
                 self.unwatch_all(session);
             }
             ["leaves"] => {
-                self.user(&user, users::Input::Left { by });
+                self.user(
+                    &user,
+                    users::Input::Left {
+                        by,
+                        cause: Cause::Client,
+                    },
+                );
                 self.unwatch_all(session);
             }
             ["joins", place, ref how @ ..] => {

@@ -90,7 +90,7 @@ pub(super) async fn typing(
 }
 
 /// The part of a list that the query asks for: how many items, and how many to skip.
-fn slice(query: &Query) -> Result<(usize, usize), Refused> {
+pub(super) fn slice(query: &Query) -> Result<(usize, usize), Refused> {
     let number = |name: &str| match query.get(name) {
         None => Ok(None),
         // What is over the largest number is behind the end of any list.
@@ -180,6 +180,7 @@ pub(super) async fn heartbeat(
     body: UserBody,
 ) -> Result<Answer, Problem> {
     let user = acted_for(identity, &channel, &body.user_id)?;
+    app.metrics.heartbeat();
     app.hub.act_heartbeat(&user, &channel).await.map_err(gone)?;
     Ok(lasting(app))
 }

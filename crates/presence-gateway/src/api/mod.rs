@@ -4,6 +4,7 @@ mod routes;
 
 mod channels;
 mod explain;
+mod lists;
 mod users;
 
 mod body;
@@ -25,6 +26,8 @@ use hyper::body::Incoming;
 pub(crate) use self::openapi::document;
 use self::problem::Problem;
 pub(crate) use self::rates::Callers;
+#[cfg(test)]
+pub(crate) use self::routes::ROUTES;
 use crate::app::App;
 use crate::http::Answer;
 

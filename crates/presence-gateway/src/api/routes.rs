@@ -10,7 +10,7 @@ use presence_protocol::ErrorCode;
 
 use super::problem::Problem;
 use super::rates::Class;
-use super::{body, channels, explain, users};
+use super::{body, channels, explain, lists, users};
 use crate::app::App;
 use crate::http::{self, Answer, Query};
 use crate::identity::{user_id, user_id_for_admin};
@@ -23,12 +23,12 @@ const BULK_BYTES_MAX: usize = 256 * 1024;
 
 /// One route of the API.
 #[derive(Debug)]
-pub(super) struct Route {
+pub(crate) struct Route {
     call: Call,
     /// The name of the route in the metrics.
     name: &'static str,
     /// The path as the OpenAPI document spells it.
-    pub(super) path: &'static str,
+    pub(crate) path: &'static str,
     /// The allowed methods, for the `Allow` header.
     pub(super) methods: &'static str,
 }
@@ -49,6 +49,10 @@ enum Call {
     Broadcast,
     ExplainUser,
     ExplainChannel,
+    Channels,
+    Nodes,
+    Connections,
+    Disconnect,
 }
 
 const fn route(call: Call, name: &'static str, methods: &'static str, path: &'static str) -> Route {
@@ -65,7 +69,11 @@ const CHANNELS: &str = "/api/presence/channel/";
 
 /// All routes. If two fit, the first one counts: the id of a channel may have slashes.
 #[rustfmt::skip]
-pub(super) const ROUTES: &[Route] = &[
+pub(crate) const ROUTES: &[Route] = &[
+    route(Call::Channels, "api_channels", "GET, HEAD", "/api/presence/channels"),
+    route(Call::Nodes, "api_nodes", "GET, HEAD", "/api/presence/nodes"),
+    route(Call::Connections, "api_connections", "GET, HEAD", "/api/presence/connections"),
+    route(Call::Disconnect, "api_disconnect", "POST", "/api/presence/connections/{id}/disconnect"),
     route(Call::Bulk, "api_bulk", "POST", "/api/presence/bulk"),
     route(Call::Status, "api_status", "PUT, PATCH", "/api/presence/users/{id}/status"),
     route(Call::ExplainUser, "api_explain_user", "GET, HEAD", "/api/presence/users/{id}/explain"),
@@ -202,6 +210,10 @@ async fn call(
             let body = body::read(request, bytes_max).await?;
             channels::broadcast(app, identity, channel, body).await
         }
+        Call::Channels => lists::channels(app, identity, &query).await,
+        Call::Nodes => lists::nodes(app, identity),
+        Call::Connections => lists::connections(app, identity, &query).await,
+        Call::Disconnect => lists::disconnect(app, identity, id, &query),
     };
     if let (Class::Query, Ok(answer)) = (class, &answer) {
         let bytes = answer.body().size_hint().lower();

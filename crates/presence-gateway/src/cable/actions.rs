@@ -159,7 +159,10 @@ impl Cable {
                 self.authorized.say(channel, &event, payload, reference())
             }
             // Every frame counts as a sign of life, so there is nothing more to do.
-            "heartbeat" => self.afford(Class::Other),
+            "heartbeat" => {
+                self.authorized.app().metrics.heartbeat();
+                self.afford(Class::Other)
+            }
             _ => Err(unknown(action)),
         }
     }
@@ -204,7 +207,10 @@ impl Cable {
                 let reference = Some(format!("a{ticket}.{action}").into());
                 return self.authorized.choose(request, reference);
             }
-            "heartbeat" => return self.afford(Class::Other),
+            "heartbeat" => {
+                self.authorized.app().metrics.heartbeat();
+                return self.afford(Class::Other);
+            }
             "appear" => Activity::Active,
             "away" => Activity::Idle,
             "hide" => Activity::Hidden,

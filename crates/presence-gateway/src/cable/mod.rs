@@ -37,7 +37,7 @@ use self::tails::{For, Tails};
 use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
-use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
+use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot, Speech};
 use crate::frame::TEXT;
 use crate::http::{self, Answer};
 use crate::out::Out;
@@ -70,7 +70,8 @@ pub(crate) struct Cable {
 
 impl Dialect for Cable {
     type Hello = Hello;
-    const NAME: &str = "cable";
+
+    const SPEECH: Speech = Speech::Cable;
 
     // Rails pages send nothing by themselves.
     const PONGS_COUNT: bool = true;

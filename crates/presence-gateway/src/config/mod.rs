@@ -25,6 +25,7 @@ use crate::logs::{self, LogFormat};
 
 use layers::Layers;
 
+pub use crate::journal::{JournalLevel, JournalSettings, UserIds};
 pub use crate::origin::Addresses;
 pub use error::ConfigError;
 pub use layers::Explained;
@@ -79,6 +80,8 @@ pub struct Config {
     pub log: String,
     /// The format of the log.
     pub log_format: LogFormat,
+    /// How much is logged of connections.
+    pub journal: JournalSettings,
     /// Warnings about settings that are allowed but doubtful, to be logged at the start.
     pub warnings: Vec<String>,
     /// Every setting, its value and where it comes from, without secrets.
@@ -251,6 +254,7 @@ impl Config {
                 logs::checked_filter(text).map(|()| text.to_owned())
             })?,
             log_format: it.take("log.format", str::parse)?,
+            journal: read::journal(it)?,
             warnings: Vec::new(),
             explained: Vec::new(),
         };

@@ -1,7 +1,7 @@
 //! Parses the text of a setting. Every error says what is allowed.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -132,6 +132,17 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Reads the addresses of DNS servers, with commas between: `10.0.0.53, [fd00::53]:5353`. The port is 53 unless one is given.
+pub(super) fn dns_servers(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let server = |text: &str| {
+        let address = text.parse::<IpAddr>().map(|ip| (ip, 53).into());
+        address.or_else(|_| text.parse()).map_err(|_| {
+            "addresses of DNS servers would do: `10.0.0.53` or `127.0.0.1:5353`, with commas between".to_owned()
+        })
+    };
+    text.split(',').map(|it| server(it.trim())).collect()
+}
+
 /// Reads a URL with http or https that the gateway sends requests to.
 pub(super) fn web_url(text: &str) -> Result<Uri, String> {
     let wants = "a URL of http or https would do: `https://example.org/presence`";
@@ -256,6 +267,17 @@ mod tests {
             "-1/s",
         ] {
             assert!(rate(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_dns_server_has_port_53_unless_it_says_otherwise() {
+        let read = |text| dns_servers(text).map(|it| it.iter().map(ToString::to_string).collect());
+        let servers: Result<Vec<String>, String> = read("10.0.0.53, [fd00::53]:5353,fd00::1");
+        let expected = ["10.0.0.53:53", "[fd00::53]:5353", "[fd00::1]:53"];
+        assert_eq!(servers.unwrap(), expected);
+        for wrong in ["", "10.0.0.53,", "dns.internal", "10.0.0.53:x"] {
+            assert!(dns_servers(wrong).is_err(), "{wrong}");
         }
     }
 

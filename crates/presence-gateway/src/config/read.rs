@@ -7,14 +7,14 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use hyper::http::uri::Scheme;
-use presence_core::{ByteRate, Limits, Timing};
+use presence_core::{ByteRate, Limits, Tick, Timing};
 use presence_mongo::Settings as MongoSettings;
 use presence_redis::{Parts, Settings as RedisSettings};
 
 use super::error::ConfigError;
 use super::layers::Layers;
 use super::parse::{self, Unit, span};
-use super::{DataDir, JwksUrl, Jwt, Rates, Secret, SocketLimits};
+use super::{DataDir, JournalSettings, JwksUrl, Jwt, Rates, Secret, SocketLimits};
 use crate::identity::{Patterns, SECRET_BYTES_MIN, weak_secret};
 
 pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
@@ -22,7 +22,9 @@ pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
     let ttl = it.take_span("timing.presence_ttl", seconds)?;
     let typing = it.take_span("timing.typing_ttl", seconds)?;
     let grace = it.take_span("timing.grace", seconds)?;
-    Timing::new(heartbeat, ttl, typing, grace).map_err(|error| ConfigError::Relation {
+    let tick = it.take("timing.tick", tick)?;
+    let timing = Timing::new(heartbeat, ttl, typing, grace);
+    let timing = timing.map_err(|error| ConfigError::Relation {
         what: error.to_string(),
         origins: [
             "timing.heartbeat_interval",
@@ -31,7 +33,20 @@ pub(super) fn timing(it: &mut Layers) -> Result<Timing, ConfigError> {
         ]
         .map(|key| it.origin(key))
         .into(),
-    })
+    })?;
+    Ok(timing.with_tick(tick))
+}
+
+/// Reads a tick: `auto`, or a time from 1 ms to the tick of the biggest rooms.
+fn tick(text: &str) -> Result<Tick, String> {
+    if text == "auto" {
+        return Ok(Tick::Auto);
+    }
+    let range = Duration::from_millis(1)..=Timing::TICK_MAX;
+    let tick = span(text, Unit::Millis).ok();
+    let tick = tick.filter(|it| range.contains(it));
+    let tick = tick.ok_or("`auto`, or a time from 1ms to 1s would do")?;
+    Ok(Tick::Fixed(tick))
 }
 
 /// The longest time for which the data of an unseen user can be kept, in days: a hundred years.
@@ -218,21 +233,30 @@ pub(super) fn mongodb(it: &mut Layers) -> Result<Option<MongoSettings>, ConfigEr
         MongoSettings::from_uri(uri).map_err(|error| error.to_string())
     })?;
     let database = it.take("mongodb.database", |name| Ok(name.to_owned()))?;
-    let wrong = |it: &Layers, what| ConfigError::Relation {
+    let dns = it.take_if_set("mongodb.dns", parse::dns_servers)?;
+    let wrong = |it: &Layers, key, what| ConfigError::Relation {
         what,
-        origins: vec![it.origin("mongodb.database")],
+        origins: vec![it.origin(key)],
     };
-    match settings {
-        Some(settings) => settings
-            .with_database(&database)
-            .map(Some)
-            .map_err(|error| wrong(it, format!("mongodb.database {error}"))),
-        None if it.is_set("mongodb.database") => Err(wrong(
-            it,
-            "mongodb.database is of no use alone: mongodb.uri would do".into(),
-        )),
-        None => Ok(None),
-    }
+    let Some(settings) = settings else {
+        return match ["mongodb.database", "mongodb.dns"]
+            .into_iter()
+            .find(|key| it.is_set(key))
+        {
+            Some(key) => {
+                let what = format!("{key} is of no use alone: mongodb.uri would do");
+                Err(wrong(it, key, what))
+            }
+            None => Ok(None),
+        };
+    };
+    let settings = settings
+        .with_dns(dns.unwrap_or_default())
+        .with_database(&database);
+    settings.map(Some).map_err(|error| {
+        let what = format!("mongodb.database {error}");
+        wrong(it, "mongodb.database", what)
+    })
 }
 
 pub(super) fn limits(it: &mut Layers) -> Result<Limits, ConfigError> {
@@ -274,6 +298,17 @@ pub(super) fn socket_limits(it: &mut Layers) -> Result<SocketLimits, ConfigError
                 parse::count(text, 0..=10_000_000)
             })
             .map(|max| (max > 0).then_some(max))?,
+    })
+}
+
+/// Reads how much is logged of connections.
+pub(super) fn journal(it: &mut Layers) -> Result<JournalSettings, ConfigError> {
+    Ok(JournalSettings {
+        level: it.take("log.connections", str::parse)?,
+        per_second: it.take("log.connections_per_second", |text| {
+            parse::count(text, 1..=100_000).map(|it| it as u32)
+        })?,
+        user_ids: it.take("log.user_ids", str::parse)?,
     })
 }
 

@@ -68,10 +68,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("redis.prefix", "PRESENCE_REDIS_PREFIX", "presence"),
     secret(setting("mongodb.uri", "MONGODB_URI", "")),
     setting("mongodb.database", "MONGODB_DATABASE", "presence"),
+    setting("mongodb.dns", "MONGODB_DNS", ""),
     setting("timing.heartbeat_interval", "HEARTBEAT_INTERVAL", "15s"),
     setting("timing.presence_ttl", "PRESENCE_TTL", "60s"),
     setting("timing.typing_ttl", "TYPING_TTL", "5s"),
     setting("timing.grace", "PRESENCE_GRACE", "10s"),
+    setting("timing.tick", "PRESENCE_TICK", "auto"),
     secret(setting("jwt.secret", "PRESENCE_JWT_SECRET", "")),
     setting("jwt.secret_file", "PRESENCE_JWT_SECRET_FILE", ""),
     setting("jwt.keys", "PRESENCE_JWT_KEYS", ""),
@@ -160,6 +162,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("webhook.format", "PRESENCE_WEBHOOK_FORMAT", "presence"),
     flagged(setting("log.filter", "PRESENCE_LOG", "info"), "--log"),
     setting("log.format", "PRESENCE_LOG_FORMAT", "auto"),
+    setting("log.connections", "PRESENCE_LOG_CONNECTIONS", "info"),
+    setting(
+        "log.connections_per_second",
+        "PRESENCE_LOG_CONNECTIONS_PER_SECOND",
+        "50",
+    ),
+    setting("log.user_ids", "PRESENCE_LOG_USER_IDS", "plain"),
 ];
 
 /// The environment variable that names the configuration file, and so cannot stand in it.

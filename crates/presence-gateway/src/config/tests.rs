@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use presence_core::Tick;
 use tempfile::TempDir;
 
 use super::*;
@@ -138,6 +139,11 @@ fn a_mongodb_is_named_by_a_uri_and_its_password_is_not_shown() {
         describe(&[], file),
         "MongoDB at a.internal:27017, database chat"
     );
+    let hosted = "mongodb+srv://presence:hush@cluster0.internal/?retryWrites=true";
+    assert_eq!(
+        describe(&[("MONGODB_URI", hosted), ("MONGODB_DNS", "10.0.0.53")], ""),
+        "MongoDB at the servers of cluster0.internal, database presence"
+    );
 }
 
 #[test]
@@ -146,7 +152,17 @@ fn a_mongodb_that_cannot_be_meant_is_refused() {
     refused("", &uri("http://a"), "mongodb.uri is");
     refused("", &uri("http://a"), "MONGODB_URI");
     refused("", &uri("mongodb://u:a@b@c"), "must be percent-encoded");
-    refused("", &uri("mongodb+srv://a.b.c"), "name the servers");
+    refused("", &uri("mongodb+srv://a.b.c:1"), "a port cannot be given");
+    refused(
+        "",
+        &[("MONGODB_DNS", "10.0.0.53")],
+        "mongodb.dns is of no use alone",
+    );
+    let dns = [
+        ("MONGODB_URI", "mongodb+srv://a.b.c"),
+        ("MONGODB_DNS", "dns"),
+    ];
+    refused("", &dns, "addresses of DNS servers would do");
     let alone = [("MONGODB_DATABASE", "chat")];
     refused("", &alone, "mongodb.database is of no use alone");
     let bad = [("MONGODB_URI", "mongodb://a"), ("MONGODB_DATABASE", "a.b")];
@@ -175,6 +191,29 @@ fn what_is_misspelt_is_found_and_the_right_name_is_told() {
         &[("PRESENCE_JWT_ISUER", "x")],
         "there is no setting PRESENCE_JWT_ISUER (in the environment); is PRESENCE_JWT_ISSUER meant?",
     );
+}
+
+#[test]
+fn the_tick_is_automatic_unless_a_time_is_given() {
+    let tick = |text: &str| {
+        let config = load("", &[("PRESENCE_TICK", text)], &[]).unwrap();
+        config.timing.tick()
+    };
+    let fixed = |millis| Tick::Fixed(Duration::from_millis(millis));
+    assert_eq!(load("", &[], &[]).unwrap().timing.tick(), Tick::Auto);
+    assert_eq!(tick("auto"), Tick::Auto);
+    assert_eq!(tick("50"), fixed(50));
+    assert_eq!(tick("1ms"), fixed(1));
+    assert_eq!(tick("1s"), fixed(1000));
+    let file = load("[timing]\ntick = 20", &[], &[]).unwrap();
+    assert_eq!(file.timing.tick(), fixed(20));
+    for bad in ["0", "1001ms", "2.5ms", "fast"] {
+        refused(
+            "",
+            &[("PRESENCE_TICK", bad)],
+            "PRESENCE_TICK): `auto`, or a time from 1ms to 1s would do",
+        );
+    }
 }
 
 #[test]

@@ -173,7 +173,8 @@ impl Far {
 
 impl Dialect for Parrot {
     type Hello = ();
-    const NAME: &str = "parrot";
+
+    const SPEECH: Speech = Speech::Native;
 
     const PONGS_COUNT: bool = true;
 

@@ -81,14 +81,16 @@ impl Gate {
         Ok(identity)
     }
 
-    /// The identity after a change to a fresh `token`, which must be of the same user. The device stays.
+    /// The identity after a change to a fresh `token`, which must be of the same user. `device` is the device of the
+    /// session. It stays, so a token that is bound to another one is refused.
     ///
     /// # Errors
     ///
-    /// Fails if the token is not valid, or of another user. The old identity stays valid until its own token expires.
+    /// Fails if the token is not valid, or of another user or device. The old identity stays valid until its own token expires.
     pub fn renew(
         &self,
         old: &Identity,
+        device: &DeviceId,
         token: &str,
         now: Timestamp,
     ) -> Result<Identity, IdentityError> {
@@ -98,6 +100,9 @@ impl Gate {
         let mut identity = keys.verify(token, now)?;
         if identity.user != old.user {
             return Err(IdentityError::OtherUser);
+        }
+        if identity.device.as_ref().is_some_and(|it| it != device) {
+            return Err(IdentityError::OtherDevice);
         }
         identity.device.clone_from(&old.device);
         self.revoked.check(&identity, now)?;
@@ -167,7 +172,10 @@ mod tests {
         assert_eq!(ann.name.as_deref(), Some("Ann"));
         assert_eq!(ann.device.as_ref().unwrap().as_str(), "web:x");
         assert_eq!(ann.workspaces.len(), 2);
-        assert_eq!(gate.renew(&ann, "whatever", NOW).unwrap(), ann);
+        assert_eq!(
+            gate.renew(&ann, &device("web:x"), "whatever", NOW).unwrap(),
+            ann
+        );
     }
 
     #[test]
@@ -249,15 +257,17 @@ mod tests {
         };
         let ann = gate.admit(Some(&token("ann", NOW)), asked, NOW).unwrap();
         let later = NOW + Duration::from_secs(3000);
-        let fresh = gate.renew(&ann, &token("ann", later), later).unwrap();
+        let fresh = gate
+            .renew(&ann, &device("web:x"), &token("ann", later), later)
+            .unwrap();
         assert_eq!(fresh.expires_at, Some(later + Duration::from_secs(3600)));
         assert_eq!(fresh.device, ann.device);
         assert_eq!(
-            gate.renew(&ann, &token("eve", later), later),
+            gate.renew(&ann, &device("web:x"), &token("eve", later), later),
             Err(IdentityError::OtherUser)
         );
         assert_eq!(
-            gate.renew(&ann, "x.y.z", later),
+            gate.renew(&ann, &device("web:x"), "x.y.z", later),
             Err(IdentityError::Malformed)
         );
     }
@@ -274,7 +284,10 @@ mod tests {
             gate.admit(Some(&old), Asked::default(), NOW),
             Err(IdentityError::Revoked)
         );
-        assert_eq!(gate.renew(&ann, &old, NOW), Err(IdentityError::Revoked));
+        assert_eq!(
+            gate.renew(&ann, &device("web:x"), &old, NOW),
+            Err(IdentityError::Revoked)
+        );
         // An issuer's clock may be so far ahead that these are older.
         for seconds in [1, 5] {
             let ahead = NOW + Duration::from_secs(seconds);
@@ -312,5 +325,9 @@ mod tests {
             device: device.map(|id| DeviceId::new(id).unwrap()),
             ttl: Duration::from_secs(3600),
         }
+    }
+
+    fn device(id: &str) -> DeviceId {
+        DeviceId::new(id).unwrap()
     }
 }

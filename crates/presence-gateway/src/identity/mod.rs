@@ -211,11 +211,17 @@ enum Why {
     ApartChannel,
     OtherWorkspace,
     OtherUser,
+    NoKey,
 }
 
 impl Forbidden {
     fn new(field: &'static str, why: Why) -> Self {
         Forbidden { field, why }
+    }
+
+    /// The refusal of what shows hidden users, on a gateway where nobody proves who they are.
+    pub(crate) fn without_a_key() -> Self {
+        Forbidden::new("scope", Why::NoKey)
     }
 }
 
@@ -229,6 +235,9 @@ impl fmt::Display for Forbidden {
             ),
             Why::OtherWorkspace => f.write_str("your token does not name this workspace"),
             Why::OtherUser => f.write_str("your token is of another user and has no scope act"),
+            Why::NoKey => f.write_str(
+                "this shows hidden users: it needs a token with the scope admin, and this gateway has no key for tokens",
+            ),
         }
     }
 }
@@ -294,6 +303,9 @@ pub enum IdentityError {
     /// The token is to replace a token of another user.
     #[error("the token is of another user")]
     OtherUser,
+    /// The token is bound to another device than that of the session that it is to renew.
+    #[error("the token is of another device")]
+    OtherDevice,
 }
 
 fn one_of(algorithms: &[Algorithm]) -> String {

@@ -162,6 +162,7 @@ impl Native {
             }
             // That something was heard is noted for every frame.
             Command::Heartbeat(_) => {
+                authorized.app().metrics.heartbeat();
                 authorized.grant(reference);
                 Ok(())
             }

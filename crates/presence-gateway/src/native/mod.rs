@@ -20,7 +20,7 @@ use self::events::{event_of, own_of, session_of, target_of};
 use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
-use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
+use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot, Speech};
 use crate::frame::{BINARY, TEXT, frame};
 use crate::http::{self, Answer};
 use crate::identity::Identity;
@@ -51,7 +51,8 @@ pub(crate) enum Encoding {
 
 impl Dialect for Native {
     type Hello = Hello;
-    const NAME: &str = "native";
+
+    const SPEECH: Speech = Speech::Native;
 
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
         let encoding_of = |name: &str| Encoding::ALL.into_iter().find(|(it, _)| *it == name);

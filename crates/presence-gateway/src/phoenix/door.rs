@@ -102,6 +102,7 @@ impl Door {
         place: &PhoenixTopic,
     ) -> Result<Authorized, Denied> {
         let identity = self.identity(app, params, place)?;
+        may_join(&identity, params, place)?;
         let first = match place {
             PhoenixTopic::Roster(topic @ Topic::Channel(_)) if params.watch != Some(true) => {
                 Some((topic.clone(), params.meta().ok()))
@@ -167,6 +168,38 @@ impl Said {
     }
 }
 
+/// Checks the first join before anybody is let in: whoever is refused it is not there, and nobody sees a moment of them.
+fn may_join(identity: &Identity, params: &Params<'_>, place: &PhoenixTopic) -> Result<(), Denied> {
+    if !params.is_of(identity) {
+        return Err(Denied::UNAUTHORIZED);
+    }
+    match place {
+        PhoenixTopic::Roster(Topic::Channel(channel)) => {
+            if params.watch != Some(true) {
+                identity.may_join(channel).map_err(Refused::from)?;
+                request::meta(Some(params.meta()?), identity)?;
+            }
+            identity.may_watch_channel(channel).map_err(Refused::from)?;
+        }
+        PhoenixTopic::Roster(Topic::Workspace(workspace)) => {
+            identity
+                .may_watch_workspace(workspace)
+                .map_err(Refused::from)?;
+        }
+        PhoenixTopic::User(user) => identity.may_watch_user(user).map_err(Refused::from)?,
+        PhoenixTopic::Service(user) if identity.user != *user => return Err(Denied::UNAUTHORIZED),
+        PhoenixTopic::Service(_) => {
+            if let Some(Text(id)) = &params.workspace_id {
+                let workspace = request::id("workspace_id", id)?;
+                identity
+                    .may_watch_workspace(&workspace)
+                    .map_err(Refused::from)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The token in a subprotocol. It may be in either base64 alphabet: the stock client uses the ordinary one, and browsers
 /// refuse some tokens in that. What does not decode to a text is not a token.
 fn token(encoded: &str) -> String {
@@ -203,6 +236,12 @@ impl<'a> Params<'a> {
             Payload::Json("null") => Ok(Params::default()),
             payload => read(payload),
         }
+    }
+
+    /// Whether the join names the user that the client is, if it names one. Where there are tokens, they say who that is.
+    pub(super) fn is_of(&self, identity: &Identity) -> bool {
+        let named = self.user_id.as_ref().filter(|_| identity.open);
+        named.is_none_or(|Text(user)| user == identity.user.as_str())
     }
 
     /// The meta of the session: the object `meta`, or the name, color and avatar. It is never all of the parameters, because

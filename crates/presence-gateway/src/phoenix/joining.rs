@@ -154,12 +154,9 @@ impl Phoenix {
 
     /// Checks that a join without tokens does not name another user than this connection has.
     fn is_user(&mut self, params: &Params<'_>) -> Result<(), Denied> {
-        let identity = self.authorized()?.identity();
-        match &params.user_id {
-            Some(Text(user)) if identity.open && user != identity.user.as_str() => {
-                Err(Denied::UNAUTHORIZED)
-            }
-            _ => Ok(()),
+        match params.is_of(self.authorized()?.identity()) {
+            true => Ok(()),
+            false => Err(Denied::UNAUTHORIZED),
         }
     }
 

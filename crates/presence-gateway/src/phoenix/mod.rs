@@ -34,7 +34,7 @@ use self::wire::{Denied, Message, deny, reply};
 use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
-use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next};
+use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Speech};
 use crate::http::Answer;
 use crate::out::Out;
 use crate::rates::{Buckets, Class};
@@ -59,7 +59,8 @@ pub(crate) struct Phoenix {
 
 impl Dialect for Phoenix {
     type Hello = Box<Door>;
-    const NAME: &str = "phoenix";
+
+    const SPEECH: Speech = Speech::Phoenix;
 
     /// The stock client sends a heartbeat every 30 s, and less often in a background tab.
     const PONGS_COUNT: bool = true;
@@ -176,6 +177,9 @@ impl Phoenix {
         }
         match (&*message.topic, &*message.event) {
             (TRANSPORT, "heartbeat") | (_, "phx_leave") => {
+                if message.topic == TRANSPORT {
+                    self.app.metrics.heartbeat();
+                }
                 if let Some(head) = message.answer_head() {
                     reply(out, &head, "{}");
                 }

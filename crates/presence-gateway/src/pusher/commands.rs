@@ -142,7 +142,10 @@ impl Pusher {
             };
         }
         match event {
-            "pusher:ping" => out.push(words::pong()),
+            "pusher:ping" => {
+                self.app.metrics.heartbeat();
+                out.push(words::pong());
+            }
             "pusher:pong" => {}
             "pusher:subscribe" => match data.and_then(read) {
                 Some(it) => return Box::pin(self.subscribe(it, out)).await,

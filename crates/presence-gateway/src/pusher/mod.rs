@@ -23,7 +23,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use presence_core::explain::ClientOrigin;
 use presence_core::{Event, Timestamp, Topic, UserId};
-use presence_hub::{Delivery, SharedEvent};
+use presence_hub::{Budget, Delivery, SharedEvent};
 use presence_protocol::ErrorCode;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -42,7 +42,7 @@ use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Why};
 use crate::config::PusherApp;
-use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot};
+use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot, Speech};
 use crate::frame::TEXT;
 use crate::http::{self, Answer};
 use crate::out::Out;
@@ -72,12 +72,15 @@ pub(crate) struct Pusher {
     subscriptions: Subscriptions,
     watchlist: Option<Box<Watchlist>>,
     buckets: Buckets,
+    /// What its sessions may spend on whole states: unsubscribing ends a session, and the next one goes on with this.
+    budget: Option<Budget>,
 }
 
 impl Dialect for Pusher {
     /// The index of the application, or how to close a client that names none.
     type Hello = Result<usize, Farewell>;
-    const NAME: &str = "pusher";
+
+    const SPEECH: Speech = Speech::Pusher;
 
     /// A page sends nothing by itself as long as it hears something; in a busy room that is for ever.
     const PONGS_COUNT: bool = true;
@@ -209,6 +212,7 @@ impl Pusher {
             subscriptions: Subscriptions::default(),
             watchlist: None,
             buckets: Buckets::full(),
+            budget: None,
         }
     }
 

@@ -6,7 +6,7 @@ use presence_core::{META_BYTES_MAX, Timestamp, UserId, WorkspaceId};
 use presence_protocol::{ErrorCode, Json};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::names::{channels_of, user_of};
 use crate::config::PusherApp;
@@ -137,11 +137,23 @@ fn read<T: DeserializeOwned>(field: &str, data: &str) -> Result<T, Refused> {
     serde_json::from_str(&data).map_err(invalid)
 }
 
+/// A small number that is not whole, as a text. Large ones are rounded when they are read, so that two of them could be one id.
+fn fraction(number: &Number) -> Option<String> {
+    let is_small = number
+        .as_f64()
+        .is_some_and(|it| it.fract() != 0.0 && it.abs() < 1e9);
+    is_small.then(|| number.to_string())
+}
+
 /// Reads the id of a user, which is a text or a number.
 fn user(field: &str, app: &PusherApp, id: &Value) -> Result<UserId, Refused> {
     let id = match id {
         Value::String(text) => text.clone(),
-        Value::Number(number) => whole_number(number).unwrap_or_else(|| number.to_string()),
+        Value::Number(number) => whole_number(number)
+            .or_else(|| fraction(number))
+            .ok_or_else(|| {
+                Refused::invalid(field, "is a number that is not exact: say it as a string")
+            })?,
         _ => return Err(Refused::invalid(field, "must be a string or a number")),
     };
     user_of(app, &id).map_err(|why| Refused::invalid(field, why))
@@ -161,6 +173,9 @@ mod tests {
             ("1e3", "1000"),
             ("-0", "0"),
             ("1.5", "1.5"),
+            ("1.50", "1.5"),
+            ("9007199254740993", "9007199254740993"),
+            ("18446744073709551615", "18446744073709551615"),
         ] {
             let data = format!(r#"{{"user_id":{number}}}"#);
             assert_eq!(read(&data).unwrap().user.as_str(), user, "{number}");
@@ -185,6 +200,10 @@ mod tests {
             r#"{"user_id":null}"#,
             r#"{"user_id":""}"#,
             r#"{"user_id":true}"#,
+            r#"{"user_id":1e18}"#,
+            r#"{"user_id":9007199254740993.0}"#,
+            r#"{"user_id":18446744073709551616}"#,
+            r#"{"user_id":123456789012345678901234567890}"#,
             r#"{"user_id":"__proto__"}"#,
             r#"{"user_id":"toString"}"#,
             r#"{"user_id":"__defineGetter__"}"#,

@@ -221,8 +221,9 @@ impl Pusher {
             return Err(Refused::new(ErrorCode::TooMany, message));
         }
         let origin = Some(self.origin.clone());
-        let authorized =
+        let mut authorized =
             Authorized::enter_like(self.app.clone(), identity(), first, origin).await?;
+        authorized.draw_from(&mut self.budget);
         // One is what most have: not four, as a vector would make room for.
         self.sessions.reserve_exact(1);
         self.sessions.push(authorized);

@@ -26,9 +26,12 @@ import * as hiding from './scenarios/hiding.mjs';
 import * as hostile from './scenarios/hostile.mjs';
 import * as loading from './scenarios/loading.mjs';
 import * as lost from './scenarios/lost.mjs';
+import * as mounting from './scenarios/mounting.mjs';
 import * as people from './scenarios/people.mjs';
 import * as react from './scenarios/react.mjs';
+import * as refreshing from './scenarios/refreshing.mjs';
 import * as refused from './scenarios/refused.mjs';
+import * as sleeping from './scenarios/sleeping.mjs';
 import * as status from './scenarios/status.mjs';
 import * as staying from './scenarios/staying.mjs';
 import * as together from './scenarios/together.mjs';
@@ -38,7 +41,7 @@ import { takeScreenshots } from './screenshots.mjs';
 const SCENARIO_MS_MAX = 240_000;
 
 // The long ones come first, so that they do not run alone at the end.
-const scenarios = [status, staying, lost, together, hiding, attention, access, hostile, families, react, people, axe, refused, embedding, loading].flatMap(({ stories }) => Object.entries(stories));
+const scenarios = [mounting, status, sleeping, staying, lost, together, hiding, attention, access, hostile, families, react, refreshing, people, axe, refused, embedding, loading].flatMap(({ stories }) => Object.entries(stories));
 
 const { values: options } = parseArgs({
   options: {

@@ -52,6 +52,14 @@ export class Stage {
     return context;
   }
 
+  /** A context in a browser that can sleep: `{ context, sleep(), wake() }`. */
+  async laptop() {
+    const laptop = await this.#browser.laptop();
+    this.#endings.push(laptop.close);
+    await this.#watch(laptop.context);
+    return laptop;
+  }
+
   /** Opens the page for `id`, in a profile of their own unless `context` is given, and waits until they are in the room. */
   async enter(id, options = {}) {
     const person = await this.opens(id, options);

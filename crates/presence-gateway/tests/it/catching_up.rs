@@ -31,7 +31,7 @@ async fn told(gateway: &Running, ann: &mut Person, have: Have, word: &str) -> Ve
 
 #[tokio::test]
 async fn what_is_known_is_not_told_again_what_was_missed_is_and_what_is_too_old_is_told_whole() {
-    let gateway = start(&[("PRESENCE_VERSIONS_KEPT", "4")]).await;
+    let gateway = start(&[("PRESENCE_VERSIONS_KEPT", "4"), ("PRESENCE_TICK", "50ms")]).await;
     let mut ann = Person::comes(&gateway, "ann").await;
     ann.sees(&["ann"]).await;
     ann.does(r#"{"type":"presence:typing","channel":"room:1","typing":true}"#)

@@ -14,6 +14,7 @@ mod visits;
 
 mod bounds;
 mod catching_up;
+mod deployed;
 mod ending;
 mod frames;
 mod garbage;
@@ -23,6 +24,7 @@ mod keys;
 mod neighbours;
 mod observing;
 mod process;
+mod renewing;
 mod requests;
 mod restarting;
 mod resuming;

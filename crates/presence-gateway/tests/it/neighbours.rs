@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use presence_client::{Client, ConnectError};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::gateway::{Running, options, soon, start};
 use crate::people::Person;
 use crate::program::{Program, ProgramFolder};
+use crate::pusher;
 use crate::raw::{Raw, body, exchange, get, status};
 
 #[tokio::test]
@@ -59,6 +60,39 @@ async fn who_asks_for_whole_states_all_the_time_gets_no_more_than_they_may_cost(
     assert!(bytes <= most, "{bytes} bytes over HTTP, not {most}");
     let refused = refused.expect("more was asked for than that");
     assert!(refused.to_lowercase().contains("retry-after"), "{refused}");
+    drop(crowd);
+}
+
+#[tokio::test]
+async fn a_page_that_unsubscribes_and_subscribes_again_gets_no_more_than_that_either() {
+    const ROUNDS: usize = 30;
+    let gateway = pusher::start_with_apps(&[
+        ("PRESENCE_STATES_BYTES_BURST", "1000000"),
+        ("PRESENCE_STATES_BYTES_PER_SECOND", "1024"),
+    ])
+    .await;
+    let crowd = crowd(&gateway, 30).await;
+    let channel = "presence-room;1";
+    let mut page = pusher::Page::connects(&gateway).await;
+    let mut states = 0;
+    for _ in 0..ROUNDS {
+        page.subscribes(channel, r#"{"user_id":"eve"}"#).await;
+        // A state that may be had comes at once; one that may not takes longer. Changes in the room are told meanwhile.
+        let state = async {
+            while page.raw.json().await["event"] != "pusher_internal:subscription_succeeded" {}
+        };
+        if tokio::time::timeout(Duration::from_secs(2), state)
+            .await
+            .is_err()
+        {
+            break;
+        }
+        states += 1;
+        page.says("pusher:unsubscribe", json!({ "channel": channel }))
+            .await;
+    }
+    let paid = 1_000_000 / (30 * 3900) + 2;
+    assert!((1..=paid).contains(&states), "{states} states, not {paid}");
     drop(crowd);
 }
 

@@ -234,6 +234,154 @@ async fn without_a_data_folder_who_comes_back_is_new_there() {
     assert!(!ann.client.restored());
 }
 
+/// The events in a log of JSON lines, each with its name.
+fn events(log: &str) -> Vec<(String, serde_json::Value)> {
+    let lines = log.lines().map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        (event["event"].as_str().unwrap_or("").to_owned(), event)
+    });
+    lines.filter(|(name, _)| !name.is_empty()).collect()
+}
+
+#[tokio::test]
+async fn what_becomes_of_connections_is_logged() {
+    let place = ProgramFolder::new();
+    let json = ("PRESENCE_LOG_FORMAT", "json");
+    let mut program = place.start(&[json]);
+    let mut ann = Person::connects(&options(program.address, "ann")).await;
+    ann.does(r#"{"type":"presence:heartbeat"}"#).await;
+    let resume = ann.client.hello().resume.to_string();
+    let again = Options {
+        resume: Some(resume.clone()),
+        ..options(program.address, "ann")
+    };
+    let mut ann = Person::connects(&again).await;
+    ann.says(r#"{"type":"presence:leave"}"#).await;
+    ann.is_closed().await;
+    let _bob = Person::connects(&options(program.address, "bob")).await;
+    let _ = get(program.address, "/ws").await;
+    program.signal("TERM");
+    program.ends().await;
+
+    let log = program.log();
+    assert!(!log.contains(&resume), "tokens are not logged: {log}");
+    let events = events(&log);
+    let all = |name: &str| {
+        let these = events.iter().filter(|(it, _)| it == name);
+        these.map(|(_, event)| event).collect::<Vec<_>>()
+    };
+    let begun = all("connection_begin");
+    assert_eq!(begun.len(), 3, "{log}");
+    assert_eq!(
+        (&begun[0]["user"], &begun[0]["dialect"]),
+        (&"ann".into(), &"native".into())
+    );
+    assert_eq!([&begun[0]["resumed"], &begun[1]["resumed"]], [false, true]);
+    let takeover = all("session_takeover");
+    assert_eq!(
+        (takeover.len(), &takeover[0]["user"]),
+        (1, &"ann".into()),
+        "{log}"
+    );
+    let refused = all("connection_refused");
+    assert_eq!(
+        (refused.len(), &refused[0]["status"]),
+        (1, &426.into()),
+        "{log}"
+    );
+    let ended = all("connection_end");
+    let reasons: Vec<_> = ended
+        .iter()
+        .map(|it| it["reason"].as_str().unwrap())
+        .collect();
+    assert_eq!(reasons, ["replaced", "left", "restarting"], "{log}");
+    assert_eq!(ended[2]["code"], 1012);
+    for (begun, ended) in begun.iter().zip(&ended) {
+        assert_eq!(begun["connection"], ended["connection"]);
+        assert!(ended["seconds"].as_f64() >= Some(0.0), "{ended}");
+        assert!(ended["bytes_out"].as_u64() > Some(0), "{ended}");
+    }
+    assert_eq!(ended[0]["frames_in"], 1);
+    assert_eq!([all("drain_begin").len(), all("drain_end").len()], [1, 1]);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_logged_with_the_reason_and_without_the_token() {
+    let place = ProgramFolder::new();
+    let settings = [
+        ("PRESENCE_LOG_FORMAT", "json"),
+        (
+            "PRESENCE_JWT_SECRET",
+            "a secret of thirty-two bytes, or more",
+        ),
+    ];
+    let mut program = place.start(&settings);
+    let token = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.e30.hush";
+    let mut refused = options(program.address, "ann");
+    refused.token = Some(token.into());
+    assert!(Client::connect(&refused).await.is_err());
+    let path = format!("/api/presence/channels?token={token}");
+    let _ = get(program.address, &path).await;
+    let _ = get(program.address, "/api/presence/nodes").await;
+    program.signal("TERM");
+    program.ends().await;
+
+    let log = program.log();
+    assert!(!log.contains("hush"), "{log}");
+    let events = events(&log);
+    let named = events.iter().filter(|(name, _)| name == "token_refused");
+    let reasons: Vec<_> = named
+        .map(|(_, it)| it["reason"].as_str().unwrap())
+        .collect();
+    let wrong = "the token's signature is wrong";
+    assert_eq!(reasons, [wrong, wrong, "a token is required"], "{log}");
+    let refused = events.iter().find(|(name, _)| name == "connection_refused");
+    assert_eq!(refused.unwrap().1["code"], 4401, "{log}");
+}
+
+#[tokio::test]
+async fn the_journal_of_connections_is_as_it_is_set() {
+    let place = ProgramFolder::new();
+    let log_of = async |settings: &[(&str, &str)], people: usize| {
+        let settings = [&[("PRESENCE_LOG_FORMAT", "json")], settings].concat();
+        let mut program = place.start(&settings);
+        for n in 0..people {
+            let user = format!("user-{n}");
+            let mut person = Person::connects(&options(program.address, &user)).await;
+            person.says(r#"{"type":"presence:leave"}"#).await;
+            person.is_closed().await;
+        }
+        program.signal("TERM");
+        program.ends().await;
+        program.log()
+    };
+    let hashed = log_of(&[("PRESENCE_LOG_USER_IDS", "hashed")], 1).await;
+    let again = log_of(&[("PRESENCE_LOG_USER_IDS", "hashed")], 1).await;
+    let user = |log: &str| events(log)[0].1["user"].as_str().unwrap().to_owned();
+    assert!(!hashed.contains("user-0"), "{hashed}");
+    assert_eq!(user(&hashed), user(&again), "the key is in the folder");
+    assert_eq!(user(&hashed).len(), 16);
+
+    let without = log_of(&[("PRESENCE_LOG_USER_IDS", "off")], 1).await;
+    assert_eq!(events(&without)[0].1.get("user"), None, "{without}");
+
+    for level in ["off", "debug"] {
+        let log = log_of(&[("PRESENCE_LOG_CONNECTIONS", level)], 1).await;
+        assert!(!log.contains("connection_begin"), "{log}");
+    }
+    let settings = [
+        ("PRESENCE_LOG_CONNECTIONS", "debug"),
+        ("PRESENCE_LOG", "debug"),
+    ];
+    let log = log_of(&settings, 1).await;
+    assert!(log.contains("connection_begin"), "{log}");
+
+    let seldom = [("PRESENCE_LOG_CONNECTIONS_PER_SECOND", "1")];
+    let log = log_of(&seldom, 20).await;
+    let connections = log.lines().filter(|it| it.contains("connection_")).count();
+    assert!((1..40).contains(&connections), "{log}");
+}
+
 #[test]
 fn what_cannot_work_is_said_clearly_and_ends_with_an_error() {
     let place = ProgramFolder::new();
@@ -252,6 +400,7 @@ fn what_cannot_work_is_said_clearly_and_ends_with_an_error() {
     assert!(!ok && out.is_empty(), "{out}");
     assert!(err.contains(&format!("cannot listen on {listen}")), "{err}");
     assert!(err.contains("in use"), "{err}");
+    assert!(err.contains("--listen"), "says what would do: {err}");
 
     for (settings, args, words) in [
         (
@@ -277,6 +426,29 @@ fn what_cannot_work_is_said_clearly_and_ends_with_an_error() {
         (&[], &["--frob"], &["--frob"]),
         (
             &[],
+            &["--config", "nowhere.toml"],
+            &["nowhere.toml", "--config", "would do"],
+        ),
+        (
+            &[("PRESENCE_JWT_SECRET_FILE", "nowhere")],
+            &[],
+            &["jwt.secret_file", "nowhere", "would do"],
+        ),
+        (
+            &[
+                ("REDIS_URL", "redis://127.0.0.1:1"),
+                ("PRESENCE_DATA_DIR", ":memory:"),
+            ],
+            &["--listen", "127.0.0.1:0"],
+            &["127.0.0.1:1", "start that Redis", "redis.url"],
+        ),
+        (
+            &[("PRESENCE_JWT_SECRET", SECRET)],
+            &["--listen", "192.0.2.1:4001"],
+            &["192.0.2.1:4001", "0.0.0.0"],
+        ),
+        (
+            &[],
             &["token", "--user", "ann"],
             &["no secret", "PRESENCE_JWT_SECRET"],
         ),
@@ -290,6 +462,14 @@ fn what_cannot_work_is_said_clearly_and_ends_with_an_error() {
             );
         }
     }
+}
+
+/// Like `presence-gateway --check-config | head -1`.
+#[test]
+fn who_reads_only_the_beginning_of_an_answer_breaks_nothing() {
+    let place = ProgramFolder::new();
+    let (status, err) = place.run_unread(&["--check-config"]);
+    assert!(status.success() && err.is_empty(), "{status} {err}");
 }
 
 #[test]

@@ -71,6 +71,16 @@ impl ProgramFolder {
         start(command)
     }
 
+    /// Runs it to its end, with a stdout whose reader has gone already. Returns how it ended, and what it complained about.
+    pub(crate) fn run_unread(&self, args: &[&str]) -> (ExitStatus, String) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = self.command(&[]);
+        command.args(args).stdout(writer).stderr(Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        (output.status, String::from_utf8(output.stderr).unwrap())
+    }
+
     /// Runs it to its end: whether that went well, what it printed, and what it complained about.
     pub(crate) fn run(&self, settings: &[(&str, &str)], args: &[&str]) -> (bool, String, String) {
         let output = self.command(settings).args(args).output().unwrap();

@@ -268,12 +268,12 @@ impl Session {
     ///   with [`Refusal::NotJoined`](presence_core::Refusal::NotJoined) if the session is not in the channel or its
     ///   user hides, or with [`Refusal::TooFast`](presence_core::Refusal::TooFast) if the node has accepted
     ///   [`Limits::broadcasts_max`](presence_core::Limits::broadcasts_max) broadcasts (64 by default) for this channel
-    ///   in this tick.
+    ///   within the last [`Timing::WINDOW`](presence_core::Timing::WINDOW) (50 ms).
     ///
     /// ```text
     /// let payload = Payload::from_json(r#"{"text": "hello"}"#)?;
     /// session.say(channel, "chat".into(), payload, None)?;
-    /// // Everyone who watches the channel is told Event::Broadcast at its next tick, after 50 ms as a rule.
+    /// // Everyone who watches the channel is told Event::Broadcast: at once, unless the channel has just told something.
     /// ```
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Whole states that wait until the connection may get more bytes, and until the state before has been sent.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use presence_core::{ByteBucket, ByteRate, Clock, Event, Topic, Watching};
@@ -13,9 +13,13 @@ use crate::shared_event::SharedEvent;
 /// The number of states that may be on their way to one connection: what they cost is known only when they are there.
 const COMING_MAX: usize = 16;
 
-/// The bytes that the whole states of one connection may cost.
+/// The bytes that the whole states of one connection may cost. Clones are the same budget: where a connection has several
+/// sessions, or one after the other, all of them draw from one.
+#[derive(Clone, Debug)]
+pub struct Budget(Arc<Purse>);
+
 #[derive(Debug)]
-pub(crate) struct Budget {
+struct Purse {
     clock: WallClock,
     rate: ByteRate,
     bucket: Mutex<ByteBucket>,
@@ -23,24 +27,25 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(clock: WallClock, rate: ByteRate) -> Self {
-        Budget {
+        Budget(Arc::new(Purse {
             clock,
             rate,
             bucket: Mutex::new(ByteBucket::full()),
-        }
+        }))
     }
 
     fn wait(&self) -> Option<Duration> {
-        self.bucket().wait(self.clock.now(), self.rate)
+        self.bucket().wait(self.0.clock.now(), self.0.rate)
     }
 
     fn spend(&self, bytes: usize) {
-        self.bucket().spend(self.clock.now(), self.rate, bytes);
+        let (now, rate) = (self.0.clock.now(), self.0.rate);
+        self.bucket().spend(now, rate, bytes);
     }
 
     fn bucket(&self) -> MutexGuard<'_, ByteBucket> {
         // One number, which no panic leaves half written.
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,6 +61,16 @@ pub(super) struct Later {
 }
 
 impl Session {
+    /// What the whole states of this connection may cost.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Draws from `budget` from now on, the one of another session of the same connection.
+    pub fn draw_from(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
     /// How long to wait before asking for something else that costs many bytes, such as a list; `None` if it may be
     /// asked for now.
     pub fn bytes_wait(&self) -> Option<Duration> {

@@ -13,10 +13,10 @@ use std::time::Duration;
 use presence_core::history::Cause;
 use presence_core::users::{Connection, Input};
 use presence_core::{ChannelId, Meta, Reason, Refusal, SessionId, Topic, UserId};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use self::catching_up::Owed;
-pub(crate) use self::later::Budget;
+pub use self::later::Budget;
 use self::later::Later;
 use self::watched::Topics;
 pub(crate) use self::watched::Watched;
@@ -199,9 +199,14 @@ impl Session {
     }
 
     /// Ends the session at once, on every node.
-    pub async fn leave(mut self) {
+    pub async fn leave(self) {
+        self.leave_by(Cause::Client).await;
+    }
+
+    /// Ends the session, like [`leave`](Self::leave), and records what ended it.
+    pub async fn leave_by(mut self, cause: Cause) {
         let by = self.connection;
-        self.close(Input::Left { by }).await;
+        self.close(Input::Left { by, cause }).await;
     }
 
     /// Reports that the connection broke, for `reason`. The person stays for the grace time, in case the
@@ -298,6 +303,7 @@ impl Session {
             send_queue: self.send_queue.clone(),
             reference,
             undo: None,
+            asked_at: Instant::now(),
         })
     }
 
@@ -317,6 +323,7 @@ impl Session {
                 ask,
                 before,
             })),
+            asked_at: Instant::now(),
         })
     }
 
@@ -327,7 +334,7 @@ impl Session {
     }
 }
 
-/// The time after which a full mailbox has room again: one tick.
+/// The time after which a full mailbox has room again.
 pub(crate) const BUSY: Busy = Busy {
     retry_after: Duration::from_millis(50),
 };

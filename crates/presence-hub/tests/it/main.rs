@@ -9,6 +9,7 @@ mod explaining;
 mod hiding;
 mod keeping;
 mod outbox;
+mod pace;
 mod states;
 mod support;
 mod telling;
@@ -301,7 +302,7 @@ async fn what_a_session_does_happens_in_order_however_fast_it_is() {
             }
         }
         assert_eq!(answers, ["say", "watch"]);
-        // The next tick: broadcasts of one are bounded.
+        // Broadcasts are bounded within 50 ms.
         tokio::time::sleep(Duration::from_millis(60)).await;
         bob.leave().await;
     }

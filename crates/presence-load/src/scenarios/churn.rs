@@ -1,12 +1,16 @@
-//! Everyone is in a room and changes now and then: how long it takes until others see it.
+//! Everyone is in a room and changes now and then: how long it takes until others see it, what that costs, and the least
+//! that as many frames can cost.
 
 use anyhow::Result;
 
 use crate::args::Args;
+use crate::bare::{self, BareServer};
 use crate::crew::Crew;
+use crate::line::Door;
 use crate::report::Outcome;
 use crate::scenarios::{gateway, in_rooms, micros};
 use crate::schedule::Schedule;
+use crate::seat::Seat;
 
 pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     let crew = Crew {
@@ -34,12 +38,49 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
         totals.micros,
     );
     let share = |cpu| notes.share(cpu);
-    outcome.known(
-        "gateway CPU a delivery",
-        "µs",
-        notes.cpu.map(|it| micros(it) / received),
-    );
+    let cost = notes.cpu.map(|it| micros(it) / received);
+    outcome.known("gateway CPU a delivery", "µs", cost);
+    // A delivery may have several changes.
+    let people = args.clients as f64 / args.rooms() as f64;
+    let seen = args.rate() * args.seconds * people;
+    let per_change = notes.cpu.map(|it| micros(it) / seen);
+    outcome.known("gateway CPU a change seen", "µs", per_change);
     outcome.known("gateway CPU", "% of a core", notes.cpu.map(share));
     outcome.known("generator CPU", "% of a core", notes.own_cpu.map(share));
+
+    let frames = totals.versions / args.rooms() as u64;
+    if !args.no_ceiling && frames > 0 {
+        let ceiling = bare(args, frames, totals.bytes, &mut outcome).await?;
+        let ratio = cost.zip(ceiling).map(|(cost, ceiling)| cost / ceiling);
+        outcome.known("CPU a delivery, gateway to bare server", "times", ratio);
+    }
     Ok(outcome)
+}
+
+/// What a delivery costs a server that writes `frames` frames of `bytes` bytes to each client, one room after the other,
+/// and does nothing else: CPU time in µs.
+async fn bare(args: &Args, frames: u64, bytes: f64, outcome: &mut Outcome) -> Result<Option<f64>> {
+    let mut server = BareServer::start(args, frames, bytes)?;
+    let seats = in_rooms(args, "bare").into_iter().map(|seat| Seat {
+        room: 0,
+        channel: bare::CHANNEL.to_owned(),
+        member: None,
+        ..seat
+    });
+    let crew = Crew {
+        door: Door {
+            url: server.url.clone(),
+            dialect: args.protocol.bare(),
+            app: None,
+        },
+        seats: seats.collect(),
+        schedule: Schedule::even(frames as usize, args.seconds),
+        seconds: args.seconds,
+        process: Some(server.process()),
+    };
+    let notes = crew.run(|| server.go()).await?;
+    let received = notes.reconcile(outcome).received as f64;
+    let cost = notes.cpu.map(|it| micros(it) / received);
+    outcome.known("bare server: CPU a delivery", "µs", cost);
+    Ok(cost)
 }

@@ -8,6 +8,7 @@ mod conformance;
 mod crash;
 mod doors;
 mod outages;
+mod srv;
 mod strangers;
 mod support;
 mod writers;

@@ -23,7 +23,7 @@ const VERSION: u8 = 1;
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// All causes, by the number that stands for each.
-const CAUSES: [Cause; 20] = [
+const CAUSES: [Cause; 21] = [
     Cause::Client,
     Cause::Owner,
     Cause::Service,
@@ -44,6 +44,7 @@ const CAUSES: [Cause; 20] = [
     Cause::Restart,
     Cause::ProfileRead,
     Cause::Hid,
+    Cause::Operator,
 ];
 
 /// Appends the bytes of a message to `bytes`.

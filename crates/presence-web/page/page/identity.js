@@ -1,33 +1,20 @@
-/* Who you are: from the address, else what this browser remembers, else somebody pleasant. */
+/* Who you are for the others, and the dialog in which you change it. */
 
 import { $, avatar, h } from './dom.js';
 import { thumbnail } from './picture.js';
+import { TOKEN, recall, remember, save } from './who.js';
 
-const TOKEN = 'presence:token';
 const UNTIL = 'presence:until';
 const PICTURE = 'presence:picture:';
 
-const adjectives = ['Amber', 'Bright', 'Calm', 'Clever', 'Cosy', 'Gentle', 'Golden', 'Happy', 'Jolly', 'Kind', 'Lively', 'Lucky', 'Merry', 'Mellow', 'Quiet', 'Silver', 'Sunny', 'Swift', 'Warm', 'Witty'];
-const animals = ['Badger', 'Beaver', 'Dolphin', 'Falcon', 'Finch', 'Fox', 'Gecko', 'Heron', 'Koala', 'Lynx', 'Magpie', 'Marten', 'Otter', 'Owl', 'Panda', 'Puffin', 'Robin', 'Seal', 'Sparrow', 'Wren'];
-
-/** Who we are. With a token the gateway knows it, and we only suggest a name. */
+/** Who we are, as `whoAmI` says. */
 export class Identity {
   userId;
   name;
   token;
 
-  constructor() {
-    const query = new URLSearchParams(location.search);
-    this.token = query.get('token') ?? recall(() => sessionStorage, TOKEN) ?? undefined;
-    const saved = load();
-    const userId = query.get('user_id');
-    const isSaved = saved && !this.token && (!userId || saved.userId === userId);
-    this.name = query.get('name') ?? (isSaved ? saved.name : undefined);
-    if (this.token) return;
-    const somebodyNew = saved ?? somebody();
-    this.userId = userId ?? somebodyNew.userId;
-    this.name ??= userId ?? somebodyNew.name;
-    if (!userId && !saved) save({ userId: this.userId, name: this.name });
+  constructor(who) {
+    Object.assign(this, who);
   }
 
   /** The picture that `userId` chose in this browser, as `data:`. */
@@ -67,11 +54,6 @@ export class Identity {
     }
     history.replaceState(null, '', address);
   }
-}
-
-export function somebody() {
-  const pick = (list) => list[Math.floor(Math.random() * list.length)];
-  return { userId: `guest-${Math.random().toString(36).slice(2, 6).padEnd(4, '0')}`, name: `${pick(adjectives)} ${pick(animals)}` };
 }
 
 /** Your face in the bar, and the dialog behind it. `changed` is called when others are to know something else of you. */
@@ -143,39 +125,4 @@ export function showIdentity(presence, me, changed) {
     changed();
     show();
   };
-}
-
-/** What is kept under `key`; `null` where the browser keeps nothing. */
-function recall(storage, key) {
-  try {
-    return storage().getItem(key);
-  } catch {
-    return null;
-  }
-}
-
-function remember(storage, key, value) {
-  try {
-    if (value) storage().setItem(key, value);
-    else storage().removeItem(key);
-  } catch {
-    // It is asked for again, then.
-  }
-}
-
-function load() {
-  try {
-    const me = JSON.parse(localStorage.getItem('presence:me'));
-    return me?.userId && me?.name ? me : null;
-  } catch {
-    return null;
-  }
-}
-
-function save({ userId, name }) {
-  try {
-    localStorage.setItem('presence:me', JSON.stringify({ userId, name }));
-  } catch {
-    // Somebody else at the next visit, then.
-  }
 }

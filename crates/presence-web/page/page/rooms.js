@@ -1,7 +1,7 @@
 /* The rooms to enter, and how many people are in each. */
 
 import { $, h } from './dom.js';
-import { somebody } from './identity.js';
+import { somebody } from './who.js';
 
 const demos = [['lobby', 'Lobby'], ['design-review', 'Design review'], ['launch-planning', 'Launch planning'], ['help-desk', 'Help desk']];
 const byName = new Map(demos);

@@ -344,7 +344,13 @@ impl World {
                 if known.live(by).is_some() {
                     known.sessions.retain(|it| it.connection != by);
                 }
-                self.tell_user(user, users::Input::Left { by });
+                self.tell_user(
+                    user,
+                    users::Input::Left {
+                        by,
+                        cause: Cause::Client,
+                    },
+                );
             }
             10 if self.chance.one_in(4) => {
                 self.naive.user(user).sessions.clear();

@@ -255,7 +255,10 @@ impl World<'_> {
             Said_::Heard => users::Input::Heard { by },
             Said_::Left => {
                 self.nodes[node].close(socket);
-                users::Input::Left { by }
+                users::Input::Left {
+                    by,
+                    cause: Cause::Client,
+                }
             }
             Said_::Join(room) => {
                 let reply_to = self.reply_to(Asked::Join {

@@ -10,6 +10,8 @@ import { install } from '../../stock/installing.mjs';
 const here = import.meta.dirname;
 const root = resolve(here, '../../../../..');
 const LINES_MAX = 15;
+/** Apps that no manual shows: each is built into a folder of its name. */
+const OURS = ['counting', 'mounting'];
 const MS_MAX = 180_000;
 
 /**
@@ -52,15 +54,17 @@ function make(folder) {
   for (const name of ['index.html', 'tsconfig.json']) copyFileSync(join(here, name), join(folder, name));
   mkdirSync(join(folder, 'src'), { recursive: true });
   writeFileSync(join(folder, 'src/main.tsx'), app());
-  copyFileSync(join(here, 'counting.tsx'), join(folder, 'src/counting.tsx'));
+  for (const name of OURS) copyFileSync(join(here, `${name}.tsx`), join(folder, `src/${name}.tsx`));
   for (const [name, text] of Object.entries(rendered(app()))) writeFileSync(join(folder, name), text);
   run(process.execPath, 'node_modules/typescript/bin/tsc');
   const vite = ['node_modules/vite/bin/vite.js', 'build', '--logLevel', 'error'];
   run(process.execPath, ...vite);
   const development = { NODE_ENV: 'development' };
   runWith(development, process.execPath, ...vite, '--mode', 'development', '--outDir', 'hydrate', '--config', 'hydrate.config.js');
-  writeFileSync(join(folder, 'counting.html'), readFileSync(join(here, 'index.html'), 'utf8').replace('main.tsx', 'counting.tsx'));
-  runWith({}, process.execPath, ...vite, '--outDir', 'counting', '--config', 'counting.config.js');
+  for (const name of OURS) {
+    writeFileSync(join(folder, `${name}.html`), readFileSync(join(here, 'index.html'), 'utf8').replace('main.tsx', `${name}.tsx`));
+    runWith({}, process.execPath, ...vite, '--outDir', name, '--config', `${name}.config.js`);
+  }
   runWith(development, process.execPath, ...vite, '--mode', 'development', '--outDir', 'server', '--ssr', 'src/server.tsx');
 }
 
@@ -94,7 +98,6 @@ import { App } from './app';
 export const render = () => renderToString(<StrictMode><App /></StrictMode>);
 `,
     'hydrate.html': html.replace('/src/main.tsx', '/src/hydrate.tsx').replace('<div id="root"></div>', '<div id="root"><!--app--></div>'),
-    'counting.config.js': "export default { build: { rollupOptions: { input: 'counting.html' } } };\n",
-    'hydrate.config.js': "export default { build: { rollupOptions: { input: 'hydrate.html' } } };\n",
+    ...Object.fromEntries([...OURS, 'hydrate'].map((name) => [`${name}.config.js`, `export default { build: { rollupOptions: { input: '${name}.html' } } };\n`])),
   };
 }

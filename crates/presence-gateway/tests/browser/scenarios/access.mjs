@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 
+import { LOST_CONNECTION } from '../stage.mjs';
 import { eventually } from '../waiting.mjs';
 
 const TABS_MAX = 80;
@@ -136,6 +137,30 @@ export const stories = {
     for (const testid of ['status-save', 'chat-send', 'invisible-switch', 'room-input', 'me']) {
       await ann.at(testid).click({ trial: true }); // nothing lies over it
     }
+  },
+
+  async 'a screen of 320 pixels shows a dialog and a lost connection whole'(stage) {
+    stage.tolerate(LOST_CONNECTION);
+    const gateway = await stage.gateway();
+    const ann = await stage.enter('ann', { viewport: { width: 320, height: 740 }, hasTouch: true });
+    await ann.at('me').click();
+    await noSidewaysScroll(ann);
+    const dialog = await ann.at('who').boundingBox();
+    for (const testid of ['who-name', 'who-picture', 'who-save']) {
+      const box = await ann.at(testid).boundingBox();
+      assert.ok(box.x >= dialog.x && box.x + box.width <= dialog.x + dialog.width, `${testid} ends at ${box.x + box.width}, the dialog at ${dialog.x + dialog.width}`);
+    }
+    await ann.page.keyboard.press('Escape');
+
+    await gateway.end('SIGKILL');
+    await ann.until('it is said', () => document.getElementById('connection-text').textContent.startsWith('Reconnecting in'));
+    await noSidewaysScroll(ann);
+    const title = await ann.page.evaluate(() => {
+      const { scrollWidth, clientWidth } = document.getElementById('room-title');
+      return { scrollWidth, clientWidth, height: document.querySelector('.here').getBoundingClientRect().height };
+    });
+    assert.ok(title.scrollWidth <= title.clientWidth, `the name of the room is cut: ${JSON.stringify(title)}`);
+    assert.ok(title.height < 25, `one line: ${JSON.stringify(title)}`);
   },
 
   async 'who asks for less motion gets none'(stage) {

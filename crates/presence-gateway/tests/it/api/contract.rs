@@ -31,6 +31,8 @@ struct How<'a> {
     token: Option<&'a str>,
     /// The id in the path.
     id: Option<&'a str>,
+    /// The query, with its question mark.
+    query: &'a str,
     body: Option<Value>,
     content_type: Option<&'a str>,
 }
@@ -83,7 +85,7 @@ impl Contract {
         let shared = &self.document["paths"][&operation.path]["parameters"];
         let parameter = shared.get(0).map(|it| self.resolved(it));
         let id = how.id.or_else(|| parameter?["example"].as_str());
-        let path = operation.path.replace("{id}", id.unwrap_or(""));
+        let path = operation.path.replace("{id}", id.unwrap_or("")) + how.query;
         let content = &operation.schema["requestBody"]["content"]["application/json"];
         let body = how.body.or_else(|| content.get("example").cloned());
         let body = body.map_or_else(Vec::new, |it| it.to_string().into_bytes());
@@ -208,6 +210,10 @@ async fn the_gateway_answers_as_its_document_says() {
         let how = match operation.path.contains("{id}") {
             true => How {
                 id: Some("a%20b"),
+                ..service.clone()
+            },
+            false if operation.method == "GET" => How {
+                query: "?limit=0",
                 ..service.clone()
             },
             false => How {

@@ -8,6 +8,7 @@ mod schema;
 mod acting;
 mod documents;
 mod explaining;
+mod lists;
 mod pages;
 mod statuses;
 mod stored;

@@ -83,9 +83,13 @@ async fn a_frame_that_is_too_large_and_one_that_is_no_text_end_it() {
 async fn a_big_room_is_told_by_its_number_and_a_sample() {
     let gateway = start(&[("PRESENCE_LISTED_MAX", "3"), ("PRESENCE_FACES_MAX", "1")]).await;
     let mut pages = Vec::new();
-    for user in ["a", "b", "c", "d"] {
+    for user in ["a", "b", "c"] {
         pages.push(Page::enters(&gateway, user, "room:1").await);
     }
+    // The last one is told of the sample in its first state.
+    let mut last = Page::connects(&gateway, "d").await;
+    last.joins("room:1", json!({})).await;
+    pages.push(last);
     for page in &mut pages {
         let mut state = Value::Null;
         let summary = loop {

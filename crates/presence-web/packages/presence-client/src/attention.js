@@ -18,13 +18,13 @@ export class Attention {
   /** From now on `changed` is called at each change. */
   watch() {
     const { signal } = this.#env;
-    listen(globalThis.document, 'visibilitychange', () => {
+    listen(signal, 'visibilitychange', () => {
       this.#touched = Date.now();
       this.#check();
-    }, signal);
+    });
     if (!globalThis.window || !Number.isFinite(this.#idleAfter)) return;
-    for (const event of ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus']) {
-      listen(globalThis.window, event, () => this.#touch(), signal);
+    for (const event of ['pointerdown', 'pointermove', 'keydown', 'wheel', 'focus']) {
+      listen(signal, event, () => this.#touch());
     }
     this.#waitForIdle();
   }

@@ -1,17 +1,14 @@
 /* What a browser has, and other places may not. */
 
+/** The id of this browser: the same for each of its pages, where it can be kept. It tells a person's own devices apart. */
 export function browserId() {
+  const id = `web:browser_${Math.random().toString(36).slice(2)}`;
   return stored('localStorage', (storage) => {
     const known = storage.getItem('presence:device');
     if (known) return known;
-    const id = `web:browser_${randomId()}`;
     storage.setItem('presence:device', id);
     return id;
-  }) ?? `web:browser_${randomId()}`;
-}
-
-function randomId() {
-  return [...crypto.getRandomValues(new Uint8Array(9))].map((byte) => byte.toString(36).padStart(2, '0')).join('');
+  }) ?? id;
 }
 
 /** Storage may be forbidden, full or absent; nothing here depends on it. */
@@ -23,6 +20,7 @@ export function stored(name, use) {
   }
 }
 
-export function listen(target, event, listener, signal) {
-  target?.addEventListener?.(event, listener, { signal, passive: true, capture: true });
+/** Calls `listener` at each `event` of the page, until `signal` says so. */
+export function listen(signal, event, listener) {
+  globalThis.window?.addEventListener?.(event, listener, { signal, passive: true, capture: true });
 }

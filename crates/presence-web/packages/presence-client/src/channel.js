@@ -1,12 +1,12 @@
 /* A channel: who is in it, and what we do there. */
 
-import { PresenceError } from './errors.js';
+import { problem } from './errors.js';
 import { Pace, TypingPace } from './pace.js';
 import { Place } from './place.js';
 import { done, nothing, refused } from './promises.js';
 import { Stays } from './stays.js';
 
-const CURSOR_MS = 40; // 25 a second: the gateway's tick is 50 ms
+const CURSOR_MS = 40; // 25 a second, which looks smooth
 
 /** A place people are in, and who is in it. */
 export class Channel {
@@ -67,7 +67,7 @@ export class Channel {
 
   /** Replaces your meta in this channel. */
   update(meta) {
-    if (!this.#stays.wish()) return refused(new PresenceError({ code: 'not_joined', message: 'join the channel first' }));
+    if (!this.#stays.wish()) return refused(problem('not_joined', 'join the channel first'));
     this.#stays.update(meta);
     return this.#wish();
   }

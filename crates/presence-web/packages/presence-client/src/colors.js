@@ -1,10 +1,9 @@
 /* Which colour each person of a room is shown in. Pure: every viewer computes the same. */
 
 /** Twelve colours, each for a light page and for a dark one. No two of a column look alike, and each can be read on its page. */
-export const palette = [
-  '#c02712#ff7a66', '#8b3917#eca45c', '#7f6006#f0ca48', '#415c00#a4d450', '#007f41#3ace8a', '#006864#53d6d4',
-  '#0169a3#42bfff', '#2850d8#7c99f7', '#713dcf#ba80fe', '#a020a8#f685fd', '#c10f63#ff85b7', '#63576a#b4b8c5',
-].map((shades) => shades.match(/.{7}/g));
+export const palette = `c02712ff7a66 8b3917eca45c 7f6006f0ca48 415c00a4d450 007f413ace8a 00686453d6d4
+0169a342bfff 2850d87c99f7 713dcfba80fe a020a8f685fd c10f63ff85b7 63576ab4b8c5`
+  .split(/\s/).map((shades) => shades.match(/.{6}/g).map((shade) => `#${shade}`));
 
 /** A colour that is nearer than this to one of the palette, in red, green and blue of 255, looks like it. */
 const ALIKE = 64;

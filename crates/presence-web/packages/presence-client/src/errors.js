@@ -14,8 +14,9 @@ export class PresenceError extends Error {
   }
 }
 
-export function readError({ code, message, field, retry_after: retryAfter }) {
-  return new PresenceError({ code, message, field, retryAfter });
+/** A refusal that this client makes itself. */
+export function problem(code, message) {
+  return new PresenceError({ code, message });
 }
 
 export function isPassing(error) {

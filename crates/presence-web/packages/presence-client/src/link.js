@@ -4,7 +4,7 @@ import { address, canConnect } from './address.js';
 import { Attention } from './attention.js';
 import { browserId, listen } from './browser.js';
 import { afterClose, backoff, ending, refusalOf } from './ending.js';
-import { PresenceError } from './errors.js';
+import { problem } from './errors.js';
 import { nothing, refused } from './promises.js';
 import { Requests } from './requests.js';
 import { ResumeToken } from './resume.js';
@@ -50,9 +50,10 @@ export class Link {
   #timers = new Timers();
   #requests = new Requests(this);
   #retry = nothing;
-  #nextBeat = nothing;
-  #probe = nothing;
-  #connectionTimers = [];
+  /** What is waited for on the socket that is there. */
+  #socketTimers = new Timers();
+  /** When the gateway was last asked whether it is there. */
+  #asked = 0;
   #waitAsTold = false;
   #listeners = new AbortController();
   #attention;
@@ -87,24 +88,25 @@ export class Link {
   get refusal() {
     if (this.ended) return closedError();
     if (canConnect(this.#options)) return null;
-    return new PresenceError({ code: 'disconnected', message: 'there is no page and no WebSocket here: this client stays offline' });
+    return problem('disconnected', 'there is no page and no WebSocket here: this client stays offline');
   }
 
   start() {
     if (this.#started || this.refusal) return;
     this.#started = true;
     this.#attention.watch();
-    listen(globalThis.window, 'online', () => this.#wake(), this.#listeners.signal);
-    listen(globalThis.window, 'offline', () => this.#ask(), this.#listeners.signal);
-    listen(globalThis.window, 'pagehide', () => this.#resume.putAway(), this.#listeners.signal);
-    listen(globalThis.window, 'pageshow', (event) => {
-      if (!event.persisted || this.connection.status === 'closed') return;
+    const { signal } = this.#listeners;
+    listen(signal, 'online', () => this.#wake());
+    listen(signal, 'offline', () => this.#ask());
+    listen(signal, 'pagehide', () => this.#resume.putAway());
+    listen(signal, 'pageshow', ({ persisted }) => {
+      if (!persisted || this.connection.status === 'closed') return;
       // Back from the back/forward cache. Another page of this tab may have carried the session on:
       // the token to go on with is in the drawer, not in our hand.
       this.#resume.takeOut();
       this.#abandon();
       this.#open();
-    }, this.#listeners.signal);
+    });
     this.#resume.takeOut();
     this.#open();
   }
@@ -166,7 +168,7 @@ export class Link {
       token = await this.#tokens.current();
     } catch (error) {
       if (generation !== this.#generation) return;
-      this.#app.emit('error', new PresenceError({ code: 'unauthorized', message: `the token function failed: ${error?.message ?? error}` }));
+      this.#app.emit('error', problem('unauthorized', `the token function failed: ${error?.message ?? error}`));
       this.#comeBack(backoff(this.#attempt), {});
       return;
     }
@@ -179,7 +181,7 @@ export class Link {
     } catch (error) {
       // An address that is none, a token that cannot be sent, a page that may not: the next attempt would fail likewise.
       const message = `cannot connect: ${error?.message ?? error}`;
-      this.#app.emit('error', new PresenceError({ code: 'invalid', message }));
+      this.#app.emit('error', problem('invalid', message));
       this.#end(null, message);
       return;
     }
@@ -187,7 +189,7 @@ export class Link {
     socket.onerror = nothing; // the close that follows says it; in Node an error without a listener ends the process
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
-    this.#connectionTimers.push(this.after(this.#options.openingTimeout ?? OPENING_MS_MAX, () => this.#abandon('no hello')));
+    this.#socketTimers.after(this.#options.openingTimeout ?? OPENING_MS_MAX, () => this.#abandon('no hello'));
   }
 
   #address() {
@@ -200,7 +202,7 @@ export class Link {
   }
 
   #welcome(frame) {
-    this.#clearConnectionTimers();
+    this.#clearSocketTimers();
     this.#hello = frame;
     this.#clockOffset = frame.now - Date.now();
     this.#resume.token = frame.resume;
@@ -208,12 +210,12 @@ export class Link {
     this.session = frame.session;
     this.restored = frame.type === 'presence:restored';
     this.#tokens.expiresAt = frame.token_expires_at;
-    this.limits = Object.freeze(camel(frame.limits));
+    this.limits = camel(frame.limits);
     this.typingTtl = frame.typing_ttl;
     this.online = true;
     this.#waitAsTold = false;
     this.#attempt = Math.min(this.#attempt, UNSTEADY_ATTEMPT);
-    this.#connectionTimers.push(this.after(STEADY_MS, () => { this.#attempt = 0; }));
+    this.#socketTimers.after(STEADY_MS, () => { this.#attempt = 0; });
     this.#beat();
 
     if (this.restored || this.#attention.now() !== 'active') this.#sendActivity();
@@ -260,13 +262,8 @@ export class Link {
         return this.#renewToken(frame);
       case 'presence:health':
         return this.#app.emit('health', { degraded: frame.degraded });
-      case 'presence:status':
-        return this.#topics.get('users')?.frame(frame);
-      default: {
-        if (frame.users && frame.type === 'presence:removed') return this.#topics.get('users')?.frame(frame);
-        const [kind, id] = frame.workspace === undefined ? ['channel', frame.channel] : ['workspace', frame.workspace];
-        return this.#topics.get(`${kind} ${id}`)?.frame(frame);
-      }
+      default:
+        return this.#topics.get(topic(frame))?.frame(frame);
     }
   }
 
@@ -291,7 +288,7 @@ export class Link {
   }
 
   #beat() {
-    this.#nextBeat = this.after(this.#hello.heartbeat_interval, () => {
+    this.#socketTimers.after(this.#hello.heartbeat_interval, () => {
       this.#ask();
       this.#beat();
     });
@@ -299,13 +296,14 @@ export class Link {
 
   /** Is somebody there? A dead connection looks like a quiet one, so it is asked. */
   #ask() {
-    if (!this.online || this.#probe !== nothing) return;
+    if (!this.online || this.#asked > this.#heard) return;
     const sent = Date.now();
+    this.#asked = sent;
     this.transmit({ type: 'presence:heartbeat', ref: this.#requests.nextRef() });
-    this.#probe = this.after(ANSWER_MS_MAX, () => {
-      this.#probe = nothing;
+    this.#socketTimers.after(ANSWER_MS_MAX, () => {
       if (this.#heard >= sent) return;
       // A timer that is far too late means that we slept, and the answer may lie unread in the queue behind us.
+      this.#asked = 0;
       if (Date.now() - sent > ANSWER_MS_MAX + 2_000) this.#ask();
       else this.#abandon('no answer to a heartbeat');
     });
@@ -320,19 +318,19 @@ export class Link {
     const text = JSON.stringify(command);
     const bytesMax = this.limits.frameBytesMax;
     // The gateway would close for good.
-    if (text.length * 3 > bytesMax && new TextEncoder().encode(text).length > bytesMax) {
-      return new PresenceError({ code: 'too_large', message: `the command is over ${bytesMax} bytes` });
+    if (new TextEncoder().encode(text).length > bytesMax) {
+      return problem('too_large', `the command is over ${bytesMax} bytes`);
     }
-    this.#socket.send(text);
+    // One that is closing says so in a moment; until then a browser complains about each frame.
+    if (!(this.#socket.readyState > 1)) this.#socket.send(text);
     return null;
   }
 
   // --- when it ends
 
   /** Gives a connection up without waiting for the other side, which may never answer. */
-  #abandon(reason = 'given up') {
-    if (!this.#socket) return;
-    this.#lost(1006, reason);
+  #abandon(reason) {
+    if (this.#socket) this.#lost(1006, reason);
   }
 
   #lost(code, reason) {
@@ -362,7 +360,7 @@ export class Link {
   }
 
   #end(code, reason) {
-    const error = closedError(` (${[code, reason].filter(Boolean).join(', ')})`);
+    const error = closedError(`: ${reason || code}`);
     this.#resume.token = null;
     this.#retry();
     this.#say({ status: 'closed', attempt: 0, retryAt: null, code, reason });
@@ -376,7 +374,7 @@ export class Link {
     const wasOnline = this.online;
     this.#socket = null;
     this.online = false;
-    this.#clearConnectionTimers();
+    this.#clearSocketTimers();
     if (socket) {
       socket.onmessage = null;
       socket.onclose = null;
@@ -392,11 +390,9 @@ export class Link {
     else if (this.connection.retryAt !== null && !this.#waitAsTold) this.#open();
   }
 
-  #clearConnectionTimers() {
-    this.#connectionTimers.splice(0).forEach((cancel) => cancel());
-    this.#nextBeat();
-    this.#probe();
-    this.#probe = nothing;
+  #clearSocketTimers() {
+    this.#socketTimers.stop();
+    this.#socketTimers = new Timers();
   }
 
   #say(part) {
@@ -407,6 +403,11 @@ export class Link {
   }
 }
 
+/** Of which topic `frame` tells: what is of no place is of people. */
+function topic({ workspace, channel }) {
+  return workspace ? `workspace ${workspace}` : channel ? `channel ${channel}` : 'users';
+}
+
 function closedError(why = '') {
-  return new PresenceError({ code: 'closed', message: `the connection was closed${why}` });
+  return problem('closed', `the connection was closed${why}`);
 }

@@ -1,7 +1,7 @@
 /* The people whose status is watched one by one, wherever they are. */
 
 import { isPassing } from './errors.js';
-import { chunks, quiet, refused, remember } from './promises.js';
+import { quiet, refused, remember } from './promises.js';
 import { Source } from './source.js';
 import { readStatus } from './wire.js';
 
@@ -12,10 +12,8 @@ export class People {
   #link;
   #people = new Map();
   #watched = new Set();
-  /** Whom the gateway watches for us, on this connection. */
+  /** Whom the gateway was asked to watch for us, on this connection. */
   #told = new Set();
-  #added = new Set();
-  #removed = new Set();
   #waiting = [];
   #scheduled = false;
 
@@ -23,11 +21,7 @@ export class People {
     this.#link = link;
     link.register('users', {
       frame: (frame) => this.#frame(frame),
-      online: () => {
-        this.#added = new Set(this.#watched);
-        this.#removed.clear();
-        this.#tell();
-      },
+      online: () => this.#tell(),
       lost: () => this.#told.clear(),
       closed: (error) => this.#waiting.splice(0).forEach(({ reject }) => reject(error)),
     });
@@ -40,15 +34,10 @@ export class People {
   want(id, watched) {
     const { refusal } = this.#link;
     if (refusal) return refused(refusal);
-    if (watched) {
-      this.#watched.add(id);
-      this.#removed.delete(id);
-      if (!this.#told.has(id)) this.#added.add(id);
-    } else {
-      this.#watched.delete(id);
-      this.#added.delete(id);
-      this.#removed.add(id);
-    }
+    if (watched) this.#watched.add(id);
+    else this.#watched.delete(id);
+    // Nothing was heard of them: the gateway may have refused it.
+    if (watched && !this.#person(id).epoch) this.#told.delete(id);
     return quiet(new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       if (this.#scheduled) return;
@@ -56,7 +45,7 @@ export class People {
       queueMicrotask(() => {
         this.#scheduled = false;
         // Not before: who is watched again in the same turn is not forgotten in between.
-        for (const gone of this.#removed) this.#forget(gone);
+        for (const gone of this.#people.keys()) if (!this.#watched.has(gone)) this.#forget(gone);
         if (this.#link.online) this.#tell();
       });
     }));
@@ -64,14 +53,15 @@ export class People {
 
   #tell() {
     const waiting = this.#waiting.splice(0);
-    const asks = [
-      ...chunks([...this.#removed].filter((id) => this.#told.delete(id)), USERS_PER_WATCH_MAX).map((users) => ({ type: 'presence:unwatch', users })),
-      ...chunks([...this.#added], USERS_PER_WATCH_MAX).map((users) => ({ type: 'presence:watch', users })),
-    ];
-    for (const id of this.#added) this.#told.add(id);
-    this.#added.clear();
-    this.#removed.clear();
-    Promise.all(asks.map((command) => this.#ask(command))).then(
+    const asks = [];
+    const ask = (type, from, but) => {
+      const ids = [...from].filter((id) => !but.has(id));
+      while (ids.length) asks.push(this.#ask({ type, users: ids.splice(0, USERS_PER_WATCH_MAX) }));
+    };
+    ask('presence:unwatch', this.#told, this.#watched);
+    ask('presence:watch', this.#watched, this.#told);
+    this.#told = new Set(this.#watched);
+    Promise.all(asks).then(
       () => waiting.forEach(({ resolve }) => resolve()),
       (error) => {
         if (error.code === 'disconnected') this.#waiting.unshift(...waiting);
@@ -85,10 +75,7 @@ export class People {
       try {
         return await this.#link.request(command, { again: false });
       } catch (error) {
-        if (!isPassing(error)) {
-          if (command.type === 'presence:watch') for (const id of command.users) this.#told.delete(id);
-          throw error;
-        }
+        if (!isPassing(error)) throw error;
         await new Promise((resolve) => this.#link.after(error.retryAfter ?? 1_000, resolve));
       }
     }
@@ -98,23 +85,25 @@ export class People {
     if (frame.type === 'presence:removed') {
       for (const id of frame.users) {
         this.#watched.delete(id);
-        this.#added.delete(id);
         this.#told.delete(id);
         this.#forget(id);
       }
       return;
     }
     // A late frame of someone no longer watched must not start a memory of them.
-    if (!this.#watched.has(frame.user_id)) return;
+    if (frame.type !== 'presence:status' || !this.#watched.has(frame.user_id)) return;
     const person = this.#person(frame.user_id);
     if (person.epoch === frame.epoch && frame.version <= person.version) return;
     person.epoch = frame.epoch;
     person.version = frame.version;
-    person.source.set(Object.freeze(readStatus(frame)));
+    person.source.set(readStatus(frame));
   }
 
   #forget(id) {
-    Object.assign(this.#person(id), { epoch: null, version: -1 }).source.set(unknown(id));
+    const person = this.#person(id);
+    if (!person.epoch) return;
+    person.epoch = null;
+    person.source.set(unknown(id));
   }
 
   #person(id) {

@@ -1,7 +1,7 @@
 /* What we know of one channel or workspace. Pure: nothing here waits, sends or listens. */
 
 import { colorsOf } from './colors.js';
-import { readCursor, readUser, same } from './wire.js';
+import { camel, readUser, same } from './wire.js';
 
 /**
  * What we know of one channel or workspace: folds frames, finds gaps, and says what really changed.
@@ -145,7 +145,7 @@ export class Picture {
     const cursors = new Map(this.cursors);
     const events = [];
     for (const wire of wires) {
-      const cursor = readCursor(wire);
+      const cursor = camel(wire);
       const before = cursors.get(cursor.session);
       if (cursor.session === this.me.session || (before && same(before, cursor))) continue;
       cursors.set(cursor.session, cursor);

@@ -34,7 +34,7 @@ export class Place {
    * `app` hears when we are `offline`, when we are `out` because the gateway does not want us in, and of a meta that it refused:
    * `metaRefused(meta)`.
    */
-  constructor(link, kind, id, app = { offline: nothing, out: nothing, metaRefused: nothing }) {
+  constructor(link, kind, id, app = {}) {
     this.#link = link;
     this.#kind = kind;
     this.#id = id;
@@ -67,7 +67,7 @@ export class Place {
   }
 
   list({ limit, offset } = {}) {
-    const answer = this.#link.request({ type: 'presence:list', [this.#kind]: this.#id, limit, offset });
+    const answer = this.#link.request(this.#command('list', { limit, offset }));
     return quiet(answer.then((page) => ({ ...page, users: page.users.map(readUser) })));
   }
 
@@ -129,72 +129,60 @@ export class Place {
   #untold() {
     const { join, watch } = this.#wanted;
     const told = this.#told;
-    const place = { [this.#kind]: this.#id };
     const mode = (join?.watch ? join.mode : watch?.mode) ?? null;
     const meta = join && (this.#link.name === undefined ? join.meta : { name: this.#link.name, ...join.meta });
     const untold = [];
+    const say = (what, more, refused) => untold.push({ command: this.#command(what, more), refused });
 
     if (join && !told.joined) {
-      untold.push({
-        command: { type: 'presence:join', ...place, meta, watch: mode !== null, mode: mode ?? undefined, have: this.#have(mode) },
-        refused: (passing) => {
-          Object.assign(this.#told, { joined: false, mode: null });
-          if (!passing) {
-            this.#wanted.join = null;
-            this.#inside = false;
-            this.#app.out();
-          }
-          return true;
-        },
+      say('join', { meta, watch: mode !== null, mode: mode ?? undefined, have: this.#have(mode) }, (passing) => {
+        Object.assign(this.#told, { joined: false, mode: null });
+        if (!passing) {
+          this.#wanted.join = null;
+          this.#inside = false;
+          this.#app.out?.();
+        }
+        return true;
       });
       Object.assign(told, { joined: true, meta, mode });
       this.#inside = true;
     } else if (join && !same(meta, told.meta)) {
       const before = told.meta;
-      untold.push({
-        command: { type: 'presence:update', ...place, meta },
-        refused: (passing) => {
-          this.#told.meta = before;
-          if (!passing) this.#app.metaRefused(join.meta);
-          if (!passing && this.#wanted.join) this.#wanted.join = { ...this.#wanted.join, meta: before };
-          return true;
-        },
+      say('update', { meta }, (passing) => {
+        this.#told.meta = before;
+        if (!passing) this.#app.metaRefused?.(join.meta);
+        if (!passing && this.#wanted.join) this.#wanted.join = { ...this.#wanted.join, meta: before };
+        return true;
       });
       told.meta = meta;
     } else if (!join && told.joined) {
-      untold.push({
-        command: { type: 'presence:leave', ...place },
-        refused: (passing) => {
-          this.#told.joined = passing;
-          return false;
-        },
+      say('leave', {}, (passing) => {
+        this.#told.joined = passing;
+        return false;
       });
       // Whether the watch went with it or not, what follows puts it right.
       Object.assign(told, { joined: false, mode: mode === null ? told.mode : null });
     }
 
     if (mode !== null && told.mode !== mode) {
-      untold.push({
-        command: { type: 'presence:watch', ...place, mode, have: this.#have(mode) },
-        refused: (passing) => {
-          this.#told.mode = null;
-          if (!passing) this.#wanted.watch = null;
-          return true;
-        },
+      say('watch', { mode, have: this.#have(mode) }, (passing) => {
+        this.#told.mode = null;
+        if (!passing) this.#wanted.watch = null;
+        return true;
       });
-      told.mode = mode;
     } else if (mode === null && told.mode !== null) {
       const before = told.mode;
-      untold.push({
-        command: { type: 'presence:unwatch', ...place },
-        refused: (passing) => {
-          if (passing) this.#told.mode = before;
-          return false;
-        },
+      say('unwatch', {}, (passing) => {
+        if (passing) this.#told.mode = before;
+        return false;
       });
-      told.mode = null;
     }
+    told.mode = mode;
     return untold;
+  }
+
+  #command(what, more) {
+    return { type: `presence:${what}`, [this.#kind]: this.#id, ...more };
   }
 
   /** What we have, if it is what we ask for: a count is no substitute for a list. */
@@ -207,11 +195,10 @@ export class Place {
     if (frame.type === 'presence:removed') {
       // What we wished for is not for us any more: asking again on every reconnect would be refused every time.
       this.#wanted = { join: null, watch: null };
-      this.#told = { joined: false, meta: null, mode: null };
       this.#inside = false;
-      this.#app.out();
-      this.#app.offline();
+      this.#app.out?.();
       this.#reset();
+      this.#lost();
       this.#publish();
       this.source.emit('removed');
       return;
@@ -241,7 +228,7 @@ export class Place {
   #heal(have) {
     if (this.#healing !== nothing) return;
     this.#checkLater();
-    this.#link.request({ type: 'presence:watch', [this.#kind]: this.#id, mode: this.#told.mode, have }, { again: false }).catch(nothing);
+    this.#link.request(this.#command('watch', { mode: this.#told.mode, have }), { again: false }).catch(nothing);
   }
 
   #checkLater() {
@@ -270,7 +257,7 @@ export class Place {
     this.#later();
     this.#healing();
     this.#healing = nothing;
-    this.#app.offline();
+    this.#app.offline?.();
     if (!this.#live) return;
     this.#live = false;
     this.#publish();

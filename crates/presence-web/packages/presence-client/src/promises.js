@@ -20,8 +20,4 @@ export function remember(map, key, make) {
   return map.get(key);
 }
 
-export function chunks(list, size) {
-  return Array.from({ length: Math.ceil(list.length / size) }, (_, at) => list.slice(at * size, (at + 1) * size));
-}
-
 export function nothing() {}

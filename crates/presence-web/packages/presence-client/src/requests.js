@@ -1,7 +1,8 @@
 /* Commands that are answered: those that wait for a connection, and those that wait for their answer. */
 
-import { PresenceError, readError } from './errors.js';
+import { PresenceError, problem } from './errors.js';
 import { quiet } from './promises.js';
+import { camel } from './wire.js';
 
 const COMMAND_MS_MAX = 30_000; // a command waits that long for a connection and its answer
 const QUEUE_MAX = 100;
@@ -29,11 +30,11 @@ export class Requests {
       request.cancel = this.#link.after(COMMAND_MS_MAX, () => {
         this.#asked.delete(request.ref);
         this.#queue = this.#queue.filter((other) => other !== request);
-        reject(new PresenceError({ code: 'timeout', message: 'the gateway did not answer in time' }));
+        reject(problem('timeout', 'the gateway did not answer in time'));
       });
       if (this.#link.online) return this.#send(request);
       if (this.#queue.length < QUEUE_MAX) return this.#queue.push(request);
-      return fail(request, new PresenceError({ code: 'too_many', message: `more than ${QUEUE_MAX} commands wait for a connection` }));
+      return fail(request, problem('too_many', `more than ${QUEUE_MAX} commands wait for a connection`));
     }));
   }
 
@@ -46,7 +47,7 @@ export class Requests {
       request?.resolve(frame.result);
       return null;
     }
-    const error = readError(frame);
+    const error = new PresenceError(camel(frame));
     if (!request) return error;
     request.reject(error);
     return null;
@@ -59,7 +60,7 @@ export class Requests {
 
   /** The connection was lost: what may be repeated waits for the next one; nothing does when it was `ended`. */
   lost(ended) {
-    const error = new PresenceError({ code: ended ? 'closed' : 'disconnected', message: 'the connection was lost before the answer came' });
+    const error = problem(ended ? 'closed' : 'disconnected', 'the connection was lost before the answer came');
     const asked = [...this.#asked.values()];
     this.#asked.clear();
     for (const request of asked) {

@@ -2,10 +2,12 @@
 
 import { remember } from './promises.js';
 
+/** The event that no app can name: there is another state. */
+const CHANGE = Symbol();
+
 /** A state to render from, and events. `getState` and `subscribe` can be passed around on their own. */
 export class Source {
   #state;
-  #subscribers = new Set();
   #listeners = new Map();
 
   constructor(state) {
@@ -14,38 +16,31 @@ export class Source {
 
   getState = () => this.#state;
 
-  subscribe = (subscriber) => {
-    const entry = { subscriber }; // the same function twice is two subscriptions
-    this.#subscribers.add(entry);
-    return () => {
-      this.#subscribers.delete(entry);
-    };
-  };
+  subscribe = (subscriber) => this.on(CHANGE, subscriber);
 
   on(event, listener) {
-    const entry = { listener };
-    remember(this.#listeners, event, () => new Set()).add(entry);
+    const listeners = remember(this.#listeners, event, () => new Set());
+    const entry = { listener }; // the same function twice is called twice
+    listeners.add(entry);
     return () => {
-      this.#listeners.get(event)?.delete(entry);
+      listeners.delete(entry);
     };
   }
 
   set(state) {
     if (state === this.#state) return;
     this.#state = state;
-    for (const { subscriber } of [...this.#subscribers]) guarded(() => subscriber(state));
+    this.emit(CHANGE, state);
   }
 
   emit(event, ...args) {
-    for (const { listener } of [...(this.#listeners.get(event) ?? [])]) guarded(() => listener(...args));
-  }
-}
-
-/** An exception in an app's listener is the app's: it is reported, and the client goes on. */
-function guarded(call) {
-  try {
-    call();
-  } catch (error) {
-    (globalThis.reportError ?? console.error)(error);
+    for (const { listener } of [...(this.#listeners.get(event) ?? [])]) {
+      try {
+        listener(...args);
+      } catch (error) {
+        // An exception in an app's listener is the app's: it is reported, and the client goes on.
+        (globalThis.reportError ?? console.error)(error);
+      }
+    }
   }
 }

@@ -4,19 +4,15 @@ export function readUser(wire) {
   return { ...camel(wire), name: wire.name?.trim() || wire.id, metas: wire.metas.map(camel) };
 }
 
-export function readCursor(wire) {
-  return camel(wire);
-}
-
-export function readStatus({ type, epoch, version, ...status }) {
+export function readStatus({ epoch, version, ...status }) {
   return camel(status);
 }
 
 /** `joined_at` is `joinedAt` in JavaScript. Values are left as they are: a meta belongs to the app. */
 export function camel(object) {
-  return Object.fromEntries(
+  return Object.freeze(Object.fromEntries(
     Object.entries(object).filter(([key]) => key !== 'type').map(([key, value]) => [key.replace(/_(.)/g, (_, letter) => letter.toUpperCase()), value]),
-  );
+  ));
 }
 
 /** Whether two JSON values are equal. */

@@ -385,6 +385,92 @@ test('people are watched together and again after a reconnect', async () => {
   assert.deepEqual(latest().take(), ['watch bob']);
 });
 
+test('a person whose watch was refused is asked for again, when somebody wants it and on the next connection', async () => {
+  const gateway = await online();
+  gateway.answers = false;
+  const refuse = (to) => to.heard.filter(({ type }) => type === 'presence:watch').forEach(({ ref }) => to.says({ type: 'presence:error', ref, code: 'forbidden', message: 'no' }));
+  const [bob, eve] = [presence.user('bob'), presence.user('eve')];
+  const refused = assert.rejects(bob.watch(), { code: 'forbidden' });
+  await settle();
+  refuse(gateway);
+  await refused;
+  assert.deepEqual(gateway.take(), ['watch bob']);
+
+  gateway.answers = true;
+  await eve.watch();
+  assert.deepEqual(gateway.take(), ['watch eve'], 'nobody asked for Bob again');
+  await bob.watch();
+  assert.deepEqual(gateway.take(), ['watch bob']);
+  gateway.says({ type: 'presence:status', epoch: 'e', version: 1, user_id: 'bob', status: 'busy', devices: [] });
+  await bob.watch();
+  assert.deepEqual(gateway.take(), [], 'he is watched');
+  gateway.breaks();
+  await pass(500);
+  latest().hello();
+  assert.deepEqual(latest().take(), ['watch bob+eve']);
+});
+
+test('a frame of a kind that the client does not know changes nobody', async () => {
+  const gateway = await online();
+  const bob = presence.user('bob');
+  await bob.watch();
+  const before = bob.state;
+  gateway.says({ type: 'presence:news', epoch: 'e', version: 9, user_id: 'bob', status: 'busy', devices: [] });
+  gateway.says({ type: 'presence:news' });
+  assert.equal(bob.state, before);
+});
+
+test('heartbeats come as often as the gateway wants them', async () => {
+  const gateway = await online({ idleAfter: Infinity });
+  gateway.breaks();
+  await pass(500);
+  const next = latest();
+  next.hello({ heartbeat_interval: 1_000 });
+  for (let second = 0; second < 12; second += 1) await pass(1_000);
+  assert.equal(next.heard.filter(({ type }) => type === 'presence:heartbeat').length, 12);
+  assert.equal(presence.connection.status, 'online');
+
+  // Without an answer there is one question, and then an end.
+  next.answers = false;
+  next.heard.length = 0;
+  for (let second = 0; second < 8; second += 1) await pass(1_000);
+  assert.equal(next.heard.length, 1);
+  await pass(1_000);
+  assert.equal(next.closed, 4000);
+});
+
+test('nothing is sent on a socket that is closing, and what was asked is asked on the next one', async () => {
+  const gateway = await online();
+  const room = presence.channel('room:1');
+  gateway.readyState = 3; // as after a sleep, before the event that says so
+  room.typing();
+  const joined = room.join();
+  await pass(15_000);
+  assert.deepEqual(gateway.take(), []);
+  gateway.breaks();
+  await pass(500);
+  latest().hello();
+  await joined;
+  assert.deepEqual(latest().take(), ['join room:1 full']);
+});
+
+test('no timer of a lost connection is left over', async () => {
+  const gateway = await online();
+  gateway.answers = false;
+  await pass(15_000);
+  assert.equal(gateway.heard.filter(({ type }) => type === 'presence:heartbeat').length, 1);
+  gateway.breaks();
+  await pass(500);
+  const next = latest();
+  assert.notEqual(next, gateway);
+  next.hello();
+  await pass(8_000); // when an answer to the heartbeat on the first connection would have been due
+  assert.equal(latest(), next);
+  assert.equal(presence.connection.status, 'online');
+  await pass(7_000);
+  assert.equal(next.heard.filter(({ type }) => type === 'presence:heartbeat').length, 1);
+});
+
 test('a state is the same object until something in it changes', async () => {
   const gateway = await online();
   const room = presence.channel('room:1');

@@ -1,0 +1,157 @@
+//! The list of the connections of this gateway, for operators.
+//!
+//! It is touched when a connection begins, lets somebody in, or ends, and when an operator asks; never by an event.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use presence_core::{DeviceId, SessionId, Timestamp, UserId};
+use tokio::sync::oneshot;
+
+use crate::authorized::Authorized;
+use crate::dialect::Speech;
+use crate::journal::ConnectionId;
+
+/// The number of parts of the list, each behind its own lock.
+const PARTS: usize = 16;
+
+/// The connections of this gateway that were let in.
+#[derive(Debug)]
+pub(crate) struct Roll {
+    parts: [Mutex<HashMap<ConnectionId, Entry>>; PARTS],
+}
+
+#[derive(Debug)]
+struct Entry {
+    line: Line,
+    /// Ends the connection; `None` once that was asked for.
+    dismiss: Option<oneshot::Sender<Dismissal>>,
+}
+
+/// What is listed of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) id: ConnectionId,
+    pub(crate) dialect: Speech,
+    pub(crate) began_at: Timestamp,
+    /// Who was let in through it. Some protocols have several users on one connection.
+    pub(crate) sessions: Vec<Listed>,
+}
+
+/// A session that a connection has.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+    /// Which session. Nobody is shown this.
+    pub(crate) session: SessionId,
+}
+
+/// How an operator ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dismissal {
+    /// The client should come back, perhaps to another gateway. Its session is held for the grace time.
+    Reconnect,
+    /// The client should stay away. Its session ends at once.
+    Leave,
+}
+
+impl Default for Roll {
+    fn default() -> Self {
+        Roll {
+            parts: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+}
+
+impl Roll {
+    /// Lists a connection that begins. What an operator asks of it arrives at the receiver.
+    pub(crate) fn enter(
+        &self,
+        (id, dialect): (ConnectionId, Speech),
+        began_at: Timestamp,
+        sessions: &[Authorized],
+    ) -> oneshot::Receiver<Dismissal> {
+        let (dismiss, dismissed) = oneshot::channel();
+        let line = Line {
+            id,
+            dialect,
+            began_at,
+            sessions: listed(sessions),
+        };
+        let dismiss = Some(dismiss);
+        self.part(id).insert(id, Entry { line, dismiss });
+        dismissed
+    }
+
+    /// Notes that other sessions are on the connection now.
+    pub(crate) fn update(&self, id: ConnectionId, sessions: &[Authorized]) {
+        if let Some(entry) = self.part(id).get_mut(&id) {
+            entry.line.sessions = listed(sessions);
+        }
+    }
+
+    /// Removes a connection that has ended.
+    pub(crate) fn leave(&self, id: ConnectionId) {
+        let mut part = self.part(id);
+        part.remove(&id);
+        presence_core::shrink_after_burst(&mut *part);
+    }
+
+    /// Asks a connection to end. Returns false if there is none with that id.
+    pub(crate) fn dismiss(&self, id: ConnectionId, how: Dismissal) -> bool {
+        let mut part = self.part(id);
+        let Some(entry) = part.get_mut(&id) else {
+            return false;
+        };
+        if let Some(dismiss) = entry.dismiss.take() {
+            let _ = dismiss.send(how);
+        }
+        true
+    }
+
+    /// The connections after `after` that are `wanted`, ordered by their ids, and how many are wanted in all. At most
+    /// `limit` are returned.
+    pub(crate) fn list(
+        &self,
+        wanted: impl Fn(&Line) -> bool,
+        after: Option<ConnectionId>,
+        limit: usize,
+    ) -> (Vec<Line>, usize) {
+        let mut total = 0;
+        let mut found = Vec::new();
+        for part in &self.parts {
+            let part = lock(part);
+            let lines = part.values().map(|it| &it.line).filter(|it| wanted(it));
+            for line in lines {
+                total += 1;
+                if after.is_none_or(|after| line.id > after) {
+                    found.push(line.clone());
+                }
+            }
+            found.sort_unstable_by_key(|it| it.id);
+            found.truncate(limit);
+        }
+        (found, total)
+    }
+
+    fn part(&self, id: ConnectionId) -> MutexGuard<'_, HashMap<ConnectionId, Entry>> {
+        lock(&self.parts[id.part(PARTS)])
+    }
+}
+
+fn lock(
+    part: &Mutex<HashMap<ConnectionId, Entry>>,
+) -> MutexGuard<'_, HashMap<ConnectionId, Entry>> {
+    // Entries are whole before and after each change.
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn listed(sessions: &[Authorized]) -> Vec<Listed> {
+    let each = sessions.iter().map(|it| Listed {
+        user: it.session().user().clone(),
+        device: it.device().clone(),
+        session: it.session().connection().session,
+    });
+    each.collect()
+}

@@ -1,0 +1,44 @@
+//! How long a reply of the shared store is held back whose time could tell something.
+//!
+//! Whoever asks about a user who cannot be seen has the store read that user's map. The map of somebody who hides has their
+//! sessions, with the meta of each place that they would be in, and so takes longer to read than the map of somebody who is
+//! gone. The reply is therefore passed on a whole number of [`PEEK_GRAIN`] after the store was asked.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The unit in which the time of a reply to a peek is told: longer than it takes to read a large map from a store nearby.
+pub(crate) const PEEK_GRAIN: Duration = Duration::from_millis(10);
+
+/// When a reply is due that was asked for and has come at these moments: at least one [`PEEK_GRAIN`] after it was asked for.
+pub(crate) fn due(asked: Instant, came: Instant) -> Instant {
+    let took = came.saturating_duration_since(asked).as_nanos();
+    let grains = took.div_ceil(PEEK_GRAIN.as_nanos()).max(1);
+    asked + PEEK_GRAIN * u32::try_from(grains).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_due_a_whole_number_of_grains_after_it_was_asked_for() {
+        let asked = Instant::now();
+        for (took_us, grains) in [
+            (0, 1),
+            (300, 1),
+            (500, 1),
+            (10_000, 1),
+            (10_001, 2),
+            (25_000, 3),
+        ] {
+            let came = asked + Duration::from_micros(took_us);
+            assert_eq!(
+                due(asked, came),
+                asked + PEEK_GRAIN * grains,
+                "{took_us} us"
+            );
+        }
+    }
+}
