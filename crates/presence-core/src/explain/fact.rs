@@ -291,6 +291,7 @@ fn by_whom(by: Cause) -> &'static str {
 fn ended(reason: Reason, cause: Cause) -> &'static str {
     match (reason, cause) {
         (Reason::Left, Cause::Service) => "a service took them out",
+        (Reason::Left, Cause::Operator) => "an operator ended the connection",
         (Reason::Left, _) => "the client left",
         (Reason::Lost | Reason::TimedOut, Cause::GraceOver) => {
             "the client was not back within the grace time"

@@ -104,6 +104,9 @@ mod tests {
         assert_eq!(auto(usize::MAX, 0), 1_000_000);
         assert_eq!(auto(50, 200), 12_500);
         assert_eq!(auto(50, usize::MAX), 52_500);
+        let (tick, backlog) = (Tick::Auto, usize::MAX);
+        let at_rest = Load { tick, backlog }.at_rest();
+        assert_eq!(at_rest.floor(50, false).as_micros(), 2_500);
     }
 
     #[test]

@@ -159,6 +159,38 @@ async fn leaving_losing_the_connection_and_being_kicked_are_told_apart() {
     );
 }
 
+/// The end of the only connection of `user`, as an operator asks for it.
+async fn dismiss(gateway: &Running, user: &str, reconnect: bool) {
+    let admin = Caller::with(gateway, "root", &["admin"], &[]);
+    let list = format!("/api/presence/connections?user_id={user}");
+    let listed = admin.get(&list).await.ok();
+    let id = listed["connections"][0]["id"].as_str().unwrap();
+    let end = format!("/api/presence/connections/{id}/disconnect?reconnect={reconnect}");
+    let ended = admin.call("POST", &end, None).await.ok();
+    assert_eq!(ended, json!({ "disconnected": true }));
+}
+
+#[tokio::test]
+async fn what_an_operator_ended_is_not_said_to_be_the_clients_doing() {
+    let gateway = start_closed(&[("PRESENCE_GRACE", "60s")]).await;
+    let mut ann = Socket::of(&gateway, "ann").await;
+    dismiss(&gateway, "ann", false).await;
+    ann.is_over().await;
+    let gone = until_last(&gateway, "ann", "shown operator").await;
+    assert!(history(&gone).contains(&"session_ended operator".to_owned()));
+    let why = gone["why"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(why["fact"], "last_ended");
+    let text = why["text"].as_str().unwrap();
+    assert!(text.ends_with("an operator ended the connection"), "{text}");
+
+    let mut bob = Socket::of(&gateway, "bob").await;
+    dismiss(&gateway, "bob", true).await;
+    bob.is_over().await;
+    let held = until_last(&gateway, "bob", "disconnected operator").await;
+    assert_eq!(held["shown"], "online");
+    assert_eq!(held["sessions"][0]["state"], "held");
+}
+
 #[tokio::test]
 async fn a_held_session_says_until_when_and_what_became_of_its_connection() {
     let gateway = start_closed(&[("PRESENCE_GRACE", "60s")]).await;
@@ -209,7 +241,7 @@ async fn a_status_says_who_chose_it() {
 
 #[tokio::test]
 async fn a_room_says_who_is_there_through_which_gateway_and_who_has_left() {
-    let gateway = start_closed(&[("NODE_NAME", "eu-1")]).await;
+    let gateway = start_closed(&[("NODE_NAME", "eu-1"), ("PRESENCE_TICK", "50ms")]).await;
     let mut ann = Socket::of(&gateway, "ann").await;
     ann.says(ROOM).await;
     let mut bob = Socket::of(&gateway, "bob").await;
