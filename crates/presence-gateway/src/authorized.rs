@@ -87,7 +87,8 @@ impl Authorized {
     ///
     /// # Errors
     ///
-    /// Fails for the same reasons as [`enter`](Self::enter).
+    /// Fails for the same reasons as [`enter`](Self::enter), and where that meta is refused: then nobody sees a moment of
+    /// them.
     pub(crate) async fn enter_like(
         app: Arc<App>,
         identity: Identity,
@@ -96,9 +97,10 @@ impl Authorized {
     ) -> Result<Authorized, Refused> {
         let names_device = identity.device.is_some();
         let device = identity.device.clone().unwrap_or_else(random_device);
-        // A bad meta is refused where the channel is joined, not here.
-        let first =
-            first.and_then(|(topic, meta)| Some((topic, request::meta(meta, &identity).ok()?)));
+        let first = match first {
+            Some((topic, meta)) => Some((topic, request::meta(meta, &identity)?)),
+            None => None,
+        };
         let like = Likeness {
             names_device,
             first,

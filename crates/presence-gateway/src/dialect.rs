@@ -35,9 +35,9 @@ use crate::upgrade;
 pub(crate) enum Speech {
     /// The native protocol.
     Native,
-    /// Phoenix channels.
+    /// The protocol of Phoenix channels, version 2 of the serializer.
     Phoenix,
-    /// Action Cable.
+    /// The protocol of Action Cable, with AnyCable's extension of it.
     Cable,
     /// Pusher protocol 7.
     Pusher,

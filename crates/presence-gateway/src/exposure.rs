@@ -22,7 +22,7 @@ pub enum Reach {
 /// A path, or all paths below one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exposed {
-    /// The path.
+    /// The path, as it stands in a URL, or the beginning of the paths.
     pub path: &'static str,
     /// Which paths that covers.
     pub reach: Reach,

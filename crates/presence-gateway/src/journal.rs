@@ -105,9 +105,7 @@ impl ConnectionId {
         let number = u64::from_str_radix(text, 16).ok()?;
         is_one.then_some(ConnectionId(number))
     }
-}
 
-impl ConnectionId {
     /// Which of `parts` parts of a list it is in.
     pub(crate) fn part(self, parts: usize) -> usize {
         (self.0 % parts as u64) as usize

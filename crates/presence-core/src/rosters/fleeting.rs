@@ -147,7 +147,7 @@ impl Fleeting {
         self.typing.keys().take(max).cloned().collect()
     }
 
-    /// All cursors.
+    /// Where the cursors of all sessions are.
     pub(super) fn cursors(&self) -> Vec<Cursor> {
         let mut cursors: Vec<&Cursor> = self.cursors.values().collect();
         // In the order of what is shown of them, like those that move.

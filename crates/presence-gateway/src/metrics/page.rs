@@ -471,7 +471,7 @@ impl Page<'_> {
         )
     }
 
-    /// Webhooks.
+    /// Writes the metrics of webhooks.
     fn webhooks(&mut self, facts: &Facts, hub: &Counters) -> fmt::Result {
         let is_away: &AtomicBool = &hub.hooks.is_away;
         self.gauge(

@@ -105,7 +105,7 @@ impl Door {
         may_join(&identity, params, place)?;
         let first = match place {
             PhoenixTopic::Roster(topic @ Topic::Channel(_)) if params.watch != Some(true) => {
-                Some((topic.clone(), params.meta().ok()))
+                Some((topic.clone(), Some(params.meta()?)))
             }
             _ => None,
         };
@@ -177,7 +177,6 @@ fn may_join(identity: &Identity, params: &Params<'_>, place: &PhoenixTopic) -> R
         PhoenixTopic::Roster(Topic::Channel(channel)) => {
             if params.watch != Some(true) {
                 identity.may_join(channel).map_err(Refused::from)?;
-                request::meta(Some(params.meta()?), identity)?;
             }
             identity.may_watch_channel(channel).map_err(Refused::from)?;
         }

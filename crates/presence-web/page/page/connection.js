@@ -39,7 +39,7 @@ export function showConnection(presence, signIn) {
     const needsToken = status === 'closed' && refusal && (refusal.reason !== 'forbidden' || refusal.hadToken);
     $('notice-action').textContent = needsToken ? 'Sign in' : status === 'closed' ? 'Connect again' : 'Try now';
     $('notice-action').onclick = () => (needsToken ? signIn(refusal.reason, refusal.message) : presence.reconnect());
-    if (status === 'closed') set($('notice-text'), needsToken ? refusals[refusal.reason] : endings[code] ?? `The gateway closed the connection: ${problem ?? `${code}${reason ? `, ${reason}` : ''}`}.`);
+    if (status === 'closed') set($('notice-text'), needsToken ? refusals[refusal.reason] : endings[code] ?? sentence(code, problem ?? reason));
     else if (wrong) set($('notice-text'), 'The connection is away. What you see may be out of date.');
     else if (degraded) set($('notice-text'), 'This gateway has lost the others. People on them are shown as they last were.');
   };
@@ -57,6 +57,12 @@ export function showConnection(presence, signIn) {
     show();
   });
   show();
+}
+
+/** Why there is no connection. Without a code no gateway has said anything. */
+function sentence(code, why) {
+  const who = code === null ? 'This page cannot connect' : 'The gateway closed the connection';
+  return `${who}: ${(why || String(code)).replace(/\.+$/, '')}.`;
 }
 
 /** A live region is read out again at each change, even to the same. */

@@ -5,8 +5,8 @@ import { $ } from './dom.js';
 const reasons = {
   missing: 'This gateway has a key. It lets in who brings a token that was signed with it.',
   expired: 'Your token has expired. Bring a new one.',
-  invalid: 'Your token was refused.',
-  forbidden: 'Your token does not allow this.',
+  invalid: 'Your token was refused:',
+  forbidden: 'Your token does not allow this:',
 };
 
 /** Returns what opens the dialog: `signIn(reason, message)`. */
@@ -14,8 +14,8 @@ export function showSignIn(presence, me) {
   const dialog = $('sign-in');
   const field = $('sign-in-token');
   const signIn = (reason, message) => {
-    // The gateway says exactly what is wrong with a token; that there is none needs no more words.
-    $('sign-in-why').textContent = [reasons[reason], reason === 'invalid' || reason === 'forbidden' ? `The gateway says: ${message}.` : ''].join(' ').trim();
+    const why = reasons[reason] ?? '';
+    $('sign-in-why').textContent = why.endsWith(':') ? `${why} ${message}.` : why;
     field.value = '';
     if (!dialog.open) dialog.showModal();
     field.focus();

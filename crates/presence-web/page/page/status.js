@@ -10,6 +10,7 @@ export function showStatus(presence) {
   const { emoji, message, clear, custom } = form.elements;
   const invisible = $('invisible');
   let untouched = true; // what you are writing is not overwritten by what your other tab says
+  let shown = null; // what others saw last: while you hide it waits here
   let clock;
 
   $('presets').append(...presets.map(([sign, text]) => h('button', {
@@ -34,8 +35,9 @@ export function showStatus(presence) {
   const show = (self) => {
     form.dataset.status = self.status;
     invisible.checked = self.status === 'invisible' || self.status === 'offline';
+    if (!invisible.checked) shown = self;
     if (untouched) {
-      form.elements.status.value = invisible.checked ? 'online' : self.status;
+      form.elements.status.value = shown?.status ?? 'online';
       emoji.value = self.emoji ?? '';
       message.value = self.customMessage ?? '';
       if (!self.expiresAt) clear.value = 'never';
@@ -73,6 +75,7 @@ export function showStatus(presence) {
   });
   form.onsubmit = (event) => {
     event.preventDefault();
+    if (invisible.checked) shown = { status: form.elements.status.value };
     tell({
       // Invisible stays invisible: only the switch ends it.
       status: invisible.checked ? undefined : form.elements.status.value,
@@ -81,8 +84,19 @@ export function showStatus(presence) {
       ...ending(clear.value, custom.value, presence.now()),
     });
   };
-  $('status-reset').onclick = () => tell({ status: invisible.checked ? undefined : 'online', emoji: null, customMessage: null, expiresAt: null });
-  invisible.onchange = () => tell({ status: invisible.checked ? 'invisible' : form.elements.status.value });
+  $('status-reset').onclick = () => {
+    if (invisible.checked) shown = null;
+    tell({ status: invisible.checked ? undefined : 'online', emoji: null, customMessage: null, expiresAt: null });
+  };
+  invisible.onchange = () => tell(invisible.checked ? { status: 'invisible' } : comingBack());
+
+  /** Hiding has no end, or it would end with your lunch. So what was to end then is said again when you come back. */
+  const comingBack = () => {
+    const status = form.elements.status.value;
+    const expiresAt = presence.self?.expiresAt ?? shown?.expiresAt;
+    if (expiresAt && expiresAt <= presence.now()) return { status: 'online', emoji: null, customMessage: null };
+    return { status, expiresAt };
+  };
 
   if (presence.self) show(presence.self);
   presence.on('self', show);

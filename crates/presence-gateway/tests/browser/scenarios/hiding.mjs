@@ -72,6 +72,37 @@ export const stories = {
     assert.ok(joinedAt >= hidden, 'since when she was here in secret stays her secret');
   },
 
+  async 'what was shown until later is shown again after hiding, and ends then'(stage) {
+    const [ann, bob] = [await stage.enter('ann'), await stage.enter('bob')];
+    const mine = () => (({ status, customMessage, expiresAt }) => [status, customMessage, expiresAt ?? null])(window.presence.self);
+    await bob.at('status-busy').check({ force: true });
+    await bob.at('status-message').fill('Lunch');
+    await bob.at('status-clear').selectOption('1800');
+    await bob.at('status-save').click();
+    const [, , end] = await bob.until('it has an end', mine, ([status, , expiresAt]) => status === 'busy' && expiresAt > 0);
+    for (const round of [1, 2]) {
+      await bob.at('invisible-switch').check();
+      await ann.lacks('person-bob');
+      await bob.until(`hiding has no end (${round})`, mine, ['invisible', 'Lunch', null]);
+      await bob.at('invisible-switch').uncheck();
+      await ann.has('person-bob');
+      await bob.until(`all is as before (${round})`, mine, ['busy', 'Lunch', end]);
+    }
+    // What is written while one hides counts, and what ends meanwhile does not come back.
+    await bob.at('status-message').fill('Short');
+    await bob.at('status-clear').selectOption('30');
+    await bob.at('status-save').click();
+    await bob.until('it ends soon', mine, ([, message, expiresAt]) => message === 'Short' && expiresAt < end);
+    await bob.at('invisible-switch').check();
+    await bob.until('hidden', mine, ['invisible', 'Short', null]);
+    await bob.at('status-message').fill('Back at two');
+    await bob.at('status-clear').selectOption('never');
+    await bob.at('status-save').click();
+    await bob.until('written in secret', mine, ['invisible', 'Back at two', null]);
+    await bob.at('invisible-switch').uncheck();
+    await bob.until('shown without an end', mine, ['busy', 'Back at two', null]);
+  },
+
   async 'who is invisible sees so, in every tab and over a reload'(stage) {
     const [ann, bob] = [await stage.enter('ann'), await stage.enter('bob')];
     await ann.has('person-bob');

@@ -20,7 +20,8 @@ export const stories = {
     for (const [query, says, why] of [
       [{}, 'This gateway lets in who has a token', /has a key/],
       [{ token: token('ann', -HOUR) }, 'Your token has expired.', /has expired/],
-      [{ token: token('ann', HOUR, { secret: 'another secret, which is not the one' }) }, 'Your token was refused.', /was refused.*The gateway says:/],
+      [{ token: token('ann', HOUR, { secret: 'another secret, which is not the one' }) }, 'Your token was refused.', /was refused: .*signature/],
+      [{ token: `${token('ann', HOUR)} <html>` }, 'Your token was refused.', /was refused: not a token\.$/],
     ]) {
       const ann = await opens(stage, query);
       await ann.marks('connection', 'state', 'closed');
@@ -28,9 +29,10 @@ export const stories = {
       await ann.until('it asks for a token', () => document.getElementById('sign-in').open);
       await ann.reads('sign-in-why', (text) => why.test(text));
       assert.equal(await ann.look('count'), '…');
+      if (query.token) assert.ok(!(await ann.page.innerText('body')).includes(query.token.slice(0, 40)), 'nobody reads the token on the page');
       assert.ok(await ann.page.evaluate(() => document.getElementById('second-person').hidden), 'nobody can be brought along');
     }
-    const ann = await opens(stage, { token: token('ann', HOUR) });
+    const ann = await opens(stage, { token: `${token('ann', HOUR)}\n` });
     await ann.arrived(1);
     assert.ok(await ann.page.evaluate(() => document.getElementById('second-person').hidden), 'who comes along needs a token of their own');
   },

@@ -88,7 +88,7 @@ export class Link {
   get refusal() {
     if (this.ended) return closedError();
     if (canConnect(this.#options)) return null;
-    return problem('disconnected', 'there is no page and no WebSocket here: this client stays offline');
+    return problem('disconnected', 'no page and no WebSocket here: this client stays offline');
   }
 
   start() {
@@ -173,13 +173,15 @@ export class Link {
       return;
     }
     if (generation !== this.#generation) return;
+    // No subprotocol can carry it, and the browser would name it in its error.
+    if (/[^\w.-]/.test(token)) return this.#lost(4401, 'not a token');
 
     let socket;
     try {
       const Socket = this.#options.WebSocket ?? globalThis.WebSocket;
-      socket = new Socket(this.#address(), token ? [PROTOCOL, `presence.bearer.${token}`] : [PROTOCOL]);
+      socket = new Socket(this.#address(token), token ? [PROTOCOL, `presence.bearer.${token}`] : [PROTOCOL]);
     } catch (error) {
-      // An address that is none, a token that cannot be sent, a page that may not: the next attempt would fail likewise.
+      // An address that is none, a page that may not: the next attempt would fail likewise.
       const message = `cannot connect: ${error?.message ?? error}`;
       this.#app.emit('error', problem('invalid', message));
       this.#end(null, message);
@@ -192,10 +194,10 @@ export class Link {
     this.#socketTimers.after(this.#options.openingTimeout ?? OPENING_MS_MAX, () => this.#abandon('no hello'));
   }
 
-  #address() {
+  #address(token) {
     const { url, userId, workspace } = this.#options;
     return address(url, {
-      ...(this.#tokens.wanted ? {} : { user_id: userId, name: this.name, workspace_id: workspace }),
+      ...(token ? {} : { user_id: userId, name: this.name, workspace_id: workspace }),
       device_id: this.deviceId,
       resume: this.#resume.token,
     });

@@ -56,6 +56,28 @@ test('a token function is asked for another token, and the event says so', async
   assert.equal(presence.connection.status, 'online');
 });
 
+test('what no subprotocol can carry is no token: that is said without it, and another one is asked for', async () => {
+  const tokens = ['a b', '<!doctype html>\n<title>Sign in</title>', 'a\nb', 'é', ' a.b.c\r\n'];
+  await opens({ token: async () => tokens.shift() });
+  for (let left = 4; left > 0; left -= 1) {
+    assert.equal(latest(), undefined, 'nothing to connect with');
+    assert.deepEqual(refused.splice(0), [{ reason: 'invalid', message: 'not a token', code: 4401, retrying: true }]);
+    assert.equal(presence.connection.status, 'connecting');
+    assert.equal(tokens.length, left, 'one is asked for at a time');
+    await pass(8_000);
+  }
+  assert.deepEqual(latest().protocols, ['presence.v1.json', 'presence.bearer.a.b.c'], 'spaces around it are none of it');
+  assert.deepEqual(refused, []);
+});
+
+test('a fixed token that no subprotocol can carry is refused for good', async () => {
+  await opens({ token: 'not a token!' });
+  assert.equal(latest(), undefined);
+  assert.deepEqual(refused, [{ reason: 'invalid', message: 'not a token', code: 4401, retrying: false }]);
+  assert.equal(presence.connection.status, 'closed');
+  assert.doesNotMatch(JSON.stringify(presence.connection), /token!/);
+});
+
 test('a token that runs out on the way is not blamed for an earlier complaint', async () => {
   await opens({ token: 'a.b.c' });
   latest().hello();

@@ -87,7 +87,7 @@ test('an address that cannot be connected to is said, and ends it', async () => 
   for (const [options, message] of [
     [{ url: 'ht tp://', WebSocket: class {} }, /^cannot connect: .*URL/],
     [{ url: '/ws', WebSocket: class {} }, /^cannot connect: .*URL/],
-    [{ url: 'ws://gateway/ws', token: 'a b', WebSocket: class { constructor() { throw new SyntaxError('bad subprotocol'); } } }, /^cannot connect: bad subprotocol$/],
+    [{ url: 'ws://gateway/ws', WebSocket: class { constructor() { throw new Error('not from this page'); } } }, /^cannot connect: not from this page$/],
   ]) {
     const presence = connect(options);
     const errors = [];
