@@ -37,6 +37,10 @@ enum Outcome {
 /// The selection names a step that does not exist; nothing has run.
 pub(crate) fn test(workspace: &Workspace, selection: &Selection) -> Result<ExitCode> {
     let steps = selected(selection)?;
+    if !selection.quick && selection.only.is_empty() {
+        // The whole gate compiles each crate once. What would make the next build quick takes as much disk as all else.
+        workspace.shell.set_var("CARGO_INCREMENTAL", "0");
+    }
     let mut outcomes = Vec::new();
     let mut failure = None;
     for step in &steps {
