@@ -4,6 +4,7 @@ mod test;
 
 mod steps;
 
+mod circles;
 mod layers;
 mod links;
 

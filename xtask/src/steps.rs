@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::programs::{self, build_release};
 use crate::run::{cargo, run_within};
 use crate::workspace::Workspace;
-use crate::{layers, links, tools, web};
+use crate::{circles, layers, links, tools, web};
 
 /// One part of the gate.
 pub(crate) struct Step {
@@ -32,7 +32,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "deps",
-        about: "crates depend downwards only, links in the docs lead somewhere",
+        about: "crates depend downwards only, modules form no large circles, links in the docs lead somewhere",
         quick: true,
         run: deps,
     },
@@ -162,6 +162,7 @@ fn docs(workspace: &Workspace, _: bool) -> Result<()> {
 
 fn deps(workspace: &Workspace, _: bool) -> Result<()> {
     let mut wrong = layers::check(&workspace.packages);
+    wrong.extend(circles::check(&workspace.root.join("crates"))?);
     wrong.extend(links::check(&workspace.root)?);
     for line in &wrong {
         println!("{line}");
