@@ -21,12 +21,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::api::Callers;
-use crate::cable::LostSubscriptions;
+use crate::callers::Callers;
 use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
 use crate::journal::Journal;
 use crate::jwks::Fetcher;
+use crate::lost_subscriptions::LostSubscriptions;
 use crate::metrics::{Board, Metrics};
 use crate::revoking::Revoking;
 use crate::roll::Roll;

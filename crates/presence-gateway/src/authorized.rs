@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::identity::Identity;
 use crate::request::{self, Refused, StatusRequest};
+use crate::roll::Listed;
 
 /// The bytes that the status of one user counts as, among the bytes that a connection may ask for.
 const PUBLIC_VIEW_BYTES: usize = 256;
@@ -152,7 +153,7 @@ impl Authorized {
             .check(&authorized.identity, now)?;
         if authorized.session.is_restored() {
             authorized.app.metrics.took_over();
-            authorized.app.journal.takes_over(now, &authorized);
+            authorized.app.journal.takes_over(now, &authorized.session);
             authorized.confine()?;
             authorized.rename()?;
         }
@@ -180,6 +181,15 @@ impl Authorized {
 
     pub(crate) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// What the list of connections shows of it.
+    pub(crate) fn listed(&self) -> Listed {
+        Listed {
+            user: self.session.user().clone(),
+            device: self.device.clone(),
+            session: self.session.connection().session,
+        }
     }
 
     /// The connection whose session continues in this one.

@@ -175,3 +175,20 @@ impl From<Why> for Closing {
         }
     }
 }
+
+/// The close frame that the gateway sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Farewell {
+    /// The close code of the WebSocket.
+    pub(crate) code: u16,
+    /// The reason in the frame, in words.
+    pub(crate) reason: &'static str,
+}
+
+impl Farewell {
+    /// A close frame with `code`, and with the reason that all dialects use for `why`.
+    pub(crate) fn new(code: u16, why: Why) -> Self {
+        let reason = why.reason();
+        Farewell { code, reason }
+    }
+}

@@ -1,4 +1,4 @@
-//! The trait of a dialect, which is a client wire protocol in a folder of its own, and the table of all dialects.
+//! The trait of a dialect, which is a client wire protocol in a folder of its own. `router.rs` has the table of all dialects.
 //!
 //! A connection is one task that runs [`Socket`](crate::socket::Socket), which handles time, bytes and endings. A dialect
 //! handles words: it reads the handshake, lets clients in as [`Authorized`]s, does what their frames ask for, and turns what
@@ -20,64 +20,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::app::App;
 use crate::authorized::Authorized;
-use crate::cable::Cable;
-use crate::closing::{Closing, Why};
+use crate::closing::{Closing, Farewell};
 use crate::http::{self, Answer, Query};
-use crate::native::Native;
 use crate::out::Out;
-use crate::phoenix::Phoenix;
-use crate::pusher::{self, Pusher};
 use crate::request::Refused;
-use crate::upgrade;
-
-/// A dialect, by its name in metrics, logs and lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speech {
-    /// The native protocol.
-    Native,
-    /// The protocol of Phoenix channels, version 2 of the serializer.
-    Phoenix,
-    /// The protocol of Action Cable, with AnyCable's extension of it.
-    Cable,
-    /// Pusher protocol 7.
-    Pusher,
-}
-
-impl Speech {
-    /// All dialects, in the order of their numbers.
-    pub(crate) const ALL: [Speech; 4] = [
-        Speech::Native,
-        Speech::Phoenix,
-        Speech::Cable,
-        Speech::Pusher,
-    ];
-
-    /// The name of the dialect.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Speech::Native => "native",
-            Speech::Phoenix => "phoenix",
-            Speech::Cable => "cable",
-            Speech::Pusher => "pusher",
-        }
-    }
-
-    /// The dialect of that name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Speech::ALL.into_iter().find(|it| it.name() == name)
-    }
-}
-
-/// The dialect that is spoken at a path. A new dialect adds a line here.
-pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
-    match path {
-        "/ws" => Some(Spoken::new::<Native>("ws")),
-        "/socket/websocket" => Some(Spoken::new::<Phoenix>("phoenix")),
-        "/cable" => Some(Spoken::new::<Cable>("cable")),
-        path if path.starts_with(pusher::PATH) => Some(Spoken::new::<Pusher>("pusher")),
-        _ => None,
-    }
-}
+use crate::speech::Speech;
 
 /// The encodings of an event that are made once and shared: the slots of [`presence_hub::SharedEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,25 +46,6 @@ pub(crate) enum Slot {
 }
 
 const _: () = assert!((Slot::Pusher as usize) < DIALECTS_MAX);
-
-/// A dialect that is spoken at a path.
-pub(crate) struct Spoken {
-    /// The name of the path in the metrics.
-    pub(crate) route: &'static str,
-    upgrade: fn(Arc<App>, Request<Incoming>) -> Answer,
-}
-
-impl Spoken {
-    fn new<D: Dialect>(route: &'static str) -> Self {
-        let upgrade = upgrade::answer::<D>;
-        Spoken { route, upgrade }
-    }
-
-    /// Answers an HTTP request to this path, which should ask for a WebSocket.
-    pub(crate) fn answer(&self, app: Arc<App>, request: Request<Incoming>) -> Answer {
-        (self.upgrade)(app, request)
-    }
-}
 
 /// A client wire protocol, for one connection.
 ///
@@ -228,23 +156,6 @@ pub(crate) enum Next {
     Leave,
     /// The gateway closes the connection.
     Close(Closing),
-}
-
-/// The close frame that the gateway sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Farewell {
-    /// The close code of the WebSocket.
-    pub(crate) code: u16,
-    /// The reason in the frame, in words.
-    pub(crate) reason: &'static str,
-}
-
-impl Farewell {
-    /// A close frame with `code`, and with the reason that all dialects use for `why`.
-    pub(crate) fn new(code: u16, why: Why) -> Self {
-        let reason = why.reason();
-        Farewell { code, reason }
-    }
 }
 
 /// The HTTP request that a connection began with.

@@ -90,7 +90,7 @@ pub fn exposure_of(path: &str) -> Exposure {
 mod tests {
     use super::*;
     use crate::api::ROUTES;
-    use crate::dialect;
+    use crate::router;
 
     #[test]
     fn what_clients_and_back_ends_use_is_public_and_nothing_else_is() {
@@ -123,8 +123,8 @@ mod tests {
         }
         for it in EXPOSED {
             let path = format!("{}websocket", it.path);
-            let is_dialect = dialect::spoken_at(it.path)
-                .or(dialect::spoken_at(&path))
+            let is_dialect = router::spoken_at(it.path)
+                .or(router::spoken_at(&path))
                 .is_some();
             assert!(
                 !is_dialect || it.exposure == Exposure::Public,

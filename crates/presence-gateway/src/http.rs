@@ -1,134 +1,21 @@
-//! Routes every HTTP request: to the page, a probe, an API call or a dialect.
-
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+//! What answers to HTTP requests are made of, and who asks.
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Response, StatusCode, Uri};
 use presence_protocol::ErrorCode;
 use serde_json::json;
 
 use crate::app::App;
 use crate::identity::{Asked, Identity};
-use crate::metrics::{Facts, Format};
 use crate::request::Refused;
-use crate::{api, assets, dialect, pusher};
 
 /// The answer to an HTTP request, with its whole body.
 pub(crate) type Answer = Response<Full<Bytes>>;
-
-/// Answers one HTTP request, on any path.
-pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer {
-    let began = Instant::now();
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    if let Err(why) = check_host(&app, request.uri(), request.headers()) {
-        let answer = error(StatusCode::FORBIDDEN, &why);
-        let status = answer.status().as_u16();
-        app.metrics
-            .answered("foreign_host", status, began.elapsed());
-        return answer;
-    }
-    if let Some(spoken) = dialect::spoken_at(request.uri().path()) {
-        let answer = spoken.answer(app.clone(), request);
-        let status = answer.status().as_u16();
-        app.metrics.answered(spoken.route, status, began.elapsed());
-        return answer;
-    }
-    let (route, answer) = match request.uri().path() {
-        path if path.starts_with("/api/") => api::answer(&app, request).await,
-        path if path.starts_with(pusher::api::PATH) => pusher::api::answer(&app, request).await,
-        _ if !is_read => ("page", method_not_allowed("GET, HEAD")),
-        "/livez" => ("livez", text(StatusCode::OK, "alive\n")),
-        "/readyz" => ("readyz", ready(&app)),
-        "/health" => ("health", health(&app).await),
-        "/metrics" => ("metrics", metrics_page(&app, request.headers()).await),
-        "/openapi.json" => ("openapi", api::document()),
-        path => ("page", assets::answer(path, request.headers())),
-    };
-    let status = answer.status().as_u16();
-    app.metrics.answered(route, status, began.elapsed());
-    answer
-}
-
-/// Answers the readiness probe: whether to send clients here. An unreachable profile store does not change that,
-/// because the gateway still knows who is here.
-fn ready(app: &App) -> Answer {
-    match (app.is_draining(), app.gate.is_waiting_for_keys()) {
-        (true, _) => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        (false, true) => text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "waiting for the keys of tokens\n",
-        ),
-        (false, false) => text(StatusCode::OK, "ready\n"),
-    }
-}
-
-async fn health(app: &App) -> Answer {
-    let counters = app.hub.counters();
-    app.kept.look();
-    let away = counters.store_away.load(Relaxed) || app.kept.is_gone();
-    let shared_away = counters.shared_away.load(Relaxed);
-    let status = match (app.is_draining(), away || shared_away) {
-        (true, _) => "draining",
-        (false, true) => "degraded",
-        (false, false) => "healthy",
-    };
-    let counts = app.hub.counts().await;
-    let body = json!({
-        "status": status,
-        "store": {
-            "kind": if app.config.mongodb.is_some() { "mongodb" } else { "embedded" },
-            "connected": !away,
-            "unsaved": counts.unsaved,
-            "unsaved_seconds": counts.unsaved_for.as_secs(),
-        },
-        "cluster": app.config.redis.as_ref().map(|_| json!({
-            "kind": "redis",
-            "connected": !shared_away,
-        })),
-        "webhooks": app.config.webhook.as_ref().map(|_| json!({
-            "connected": !counters.hooks.is_away.load(Relaxed),
-            "waiting": counters.hooks.waiting.load(Relaxed),
-            "oldest_seconds": counters.hooks.oldest_age(app.now()).as_secs(),
-        })),
-        "jwks": app.gate.fetched_keys().map(|jwks| {
-            let (keys, at) = jwks.state();
-            json!({ "keys": keys, "age_seconds": at.map(|it| app.now().since(it).as_secs()) })
-        }),
-        "revoked": {
-            "users": app.gate.revoked.len(),
-            "connected": !app.revoking.is_away(),
-        },
-        "presence": {
-            "online_users": counts.users,
-            "active_channels": counts.channels,
-            "connections": app.connections.open(),
-        },
-        "node": app.config.node_name,
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    let status = match app.is_draining() {
-        true => StatusCode::SERVICE_UNAVAILABLE,
-        false => StatusCode::OK,
-    };
-    json(status, &body)
-}
-
-async fn metrics_page(app: &App, headers: &HeaderMap) -> Answer {
-    let format = Format::wanted(headers);
-    let page = app.board.page(Facts::of(app).await, format);
-    let mut answer = text(StatusCode::OK, page);
-    let kind = HeaderValue::from_static(format.content_type());
-    answer.headers_mut().insert(CONTENT_TYPE, kind);
-    answer
-}
 
 /// The answer to a request that is not a correct WebSocket handshake.
 pub(crate) fn not_upgraded(status: StatusCode, why: &Refused) -> Answer {
@@ -238,21 +125,6 @@ pub(crate) fn identify(app: &App, token: Option<&str>, query: &Query) -> Result<
     admitted
         .inspect_err(|why| app.journal.refuses_identity(now, why))
         .map_err(Refused::from)
-}
-
-/// Checks that a request without tokens is meant for this machine. Every answer is behind this check, so that a page whose
-/// domain was pointed at this machine can read nothing.
-fn check_host(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
-    let allowed = &app.config.allowed_origins;
-    let hosts = headers.get_all(HOST).iter();
-    let hosts = hosts.map(|it| it.to_str().unwrap_or("?"));
-    // The request line may name a host, too.
-    let hosts = hosts.chain(uri.authority().map(|it| it.as_str()));
-    let checked = hosts.map(|host| allowed.check_host(Some(host)));
-    checked.collect::<Result<(), _>>().map_err(|_| {
-        let message = "this host is neither this machine nor among allowed_origins";
-        Refused::new(ErrorCode::Forbidden, message)
-    })
 }
 
 /// Checks that a page of this origin may ask the gateway anything.

@@ -10,71 +10,14 @@ use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use presence_core::{Rate, Timestamp, TokenBucket, UserId};
+use presence_hub::Session;
 use sha2::Sha256;
 use tokio::time::Instant;
 
-use crate::authorized::Authorized;
-use crate::dialect::{Farewell, Speech};
+use crate::closing::Farewell;
+use crate::config::{JournalLevel, JournalSettings, UserIds};
 use crate::identity::{IdentityError, ResumeKey};
-
-/// How much of the journal is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JournalSettings {
-    /// The level of the events of connections.
-    pub level: JournalLevel,
-    /// How many of them are logged in a second, at most; as many may come at once.
-    pub per_second: u32,
-    /// How user ids are written.
-    pub user_ids: UserIds,
-}
-
-/// The level of the events of connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JournalLevel {
-    /// They are not logged.
-    Off,
-    /// They are logged where `log.filter` allows `debug`.
-    Debug,
-    /// They are logged where `log.filter` allows `info`.
-    Info,
-}
-
-/// How user ids are written to the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserIds {
-    /// As they are.
-    Plain,
-    /// As a keyed hash, which is the same for the same user on every gateway that shares the store.
-    Hashed,
-    /// Not at all.
-    Off,
-}
-
-impl std::str::FromStr for JournalLevel {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" => Ok(JournalLevel::Off),
-            "debug" => Ok(JournalLevel::Debug),
-            "info" => Ok(JournalLevel::Info),
-            _ => Err("off, debug or info would do".into()),
-        }
-    }
-}
-
-impl std::str::FromStr for UserIds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "plain" => Ok(UserIds::Plain),
-            "hashed" => Ok(UserIds::Hashed),
-            "off" => Ok(UserIds::Off),
-            _ => Err("plain, hashed or off would do".into()),
-        }
-    }
-}
+use crate::speech::Speech;
 
 /// What is counted of one connection for the journal.
 #[derive(Clone, Copy, Debug)]
@@ -175,25 +118,24 @@ impl Journal {
         }
     }
 
-    /// Logs that a connection begins.
+    /// Logs that a connection begins, and as whom: the user of its `first` session.
     pub(crate) fn begins(
         &self,
         now: Timestamp,
         speech: Speech,
         trail: &Trail,
-        sessions: &[Authorized],
+        first: Option<&Session>,
     ) {
         let Some(left_out) = self.admits(now) else {
             return;
         };
-        let first = sessions.first();
         log!(
             self,
             event = "connection_begin",
             connection = %trail.id,
             dialect = speech.name(),
-            user = first.and_then(|it| self.name(it.session().user())),
-            resumed = first.is_some_and(|it| it.session().is_restored()),
+            user = first.and_then(|it| self.name(it.user())),
+            resumed = first.is_some_and(|it| it.is_restored()),
             left_out,
             "a connection begins"
         );
@@ -263,7 +205,7 @@ impl Journal {
     pub(crate) fn ends(
         &self,
         now: Timestamp,
-        (speech, trail, sessions): (Speech, &Trail, &[Authorized]),
+        (speech, trail, first): (Speech, &Trail, Option<&Session>),
         (reason, code): (&'static str, Option<u16>),
     ) {
         let Some(left_out) = self.admits(now) else {
@@ -274,7 +216,7 @@ impl Journal {
             event = "connection_end",
             connection = %trail.id,
             dialect = speech.name(),
-            user = sessions.first().and_then(|it| self.name(it.session().user())),
+            user = first.and_then(|it| self.name(it.user())),
             reason,
             code,
             seconds = trail.age().as_secs_f64(),
@@ -288,15 +230,15 @@ impl Journal {
     }
 
     /// Logs that a connection goes on with an earlier session.
-    pub(crate) fn takes_over(&self, now: Timestamp, authorized: &Authorized) {
+    pub(crate) fn takes_over(&self, now: Timestamp, session: &Session) {
         let Some(left_out) = self.admits(now) else {
             return;
         };
         log!(
             self,
             event = "session_takeover",
-            user = self.name(authorized.session().user()),
-            epoch = authorized.session().connection().epoch,
+            user = self.name(session.user()),
+            epoch = session.connection().epoch,
             left_out,
             "a connection goes on with an earlier session"
         );

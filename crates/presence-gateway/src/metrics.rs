@@ -17,9 +17,8 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEn
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use crate::app::App;
 use crate::closing::Why;
-use crate::dialect::Speech;
+use crate::speech::Speech;
 
 pub(crate) use self::page::Board;
 pub(crate) use self::text::Format;
@@ -109,56 +108,31 @@ impl EncodeLabelValue for Word {
 /// The metrics of identity: keys and revocations.
 #[derive(Clone, Debug)]
 pub(crate) struct Doors {
-    revoked: u64,
-    revoked_away: bool,
+    /// How many users' older tokens are refused.
+    pub(crate) revoked: u64,
+    /// Whether the list of them cannot be read.
+    pub(crate) revoked_away: bool,
     /// If the keys are fetched from a URL: their number, seconds since they were fetched, fetches, failures.
-    jwks: Option<[u64; 4]>,
-}
-
-impl Doors {
-    /// Reads the current values from `app`.
-    pub(crate) fn of(app: &App) -> Self {
-        Doors {
-            revoked: app.gate.revoked.len() as u64,
-            revoked_away: app.revoking.is_away(),
-            jwks: app.gate.fetched_keys().map(|it| {
-                let (keys, at) = it.state();
-                let age = app.now().since(at.unwrap_or_default()).as_secs();
-                let (fetches, failures) = (it.fetches.load(Relaxed), it.failures.load(Relaxed));
-                [keys as u64, age, fetches, failures]
-            }),
-        }
-    }
+    pub(crate) jwks: Option<[u64; 4]>,
 }
 
 /// What a page shows beside what is counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    now: Timestamp,
+    /// The time by the clock of the gateway.
+    pub(crate) now: Timestamp,
     /// WebSockets and HTTP connections that are open.
-    open: usize,
-    counts: Counts,
-    doors: Doors,
+    pub(crate) open: usize,
+    /// What the hub holds.
+    pub(crate) counts: Counts,
+    /// Keys and revocations.
+    pub(crate) doors: Doors,
     /// Records and messages of a store that were not understood.
-    garbled: u64,
+    pub(crate) garbled: u64,
     /// Whether the data folder has vanished.
-    is_folder_gone: bool,
-    is_draining: bool,
-}
-
-impl Facts {
-    /// Reads the current values from `app`.
-    pub(crate) async fn of(app: &App) -> Self {
-        Facts {
-            now: app.now(),
-            open: app.connections.open(),
-            counts: app.hub.counts().await,
-            doors: Doors::of(app),
-            garbled: app.garbled(),
-            is_folder_gone: app.kept.is_gone(),
-            is_draining: app.is_draining(),
-        }
-    }
+    pub(crate) is_folder_gone: bool,
+    /// Whether the gateway is on its way out.
+    pub(crate) is_draining: bool,
 }
 
 impl Metrics {

@@ -8,9 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use presence_core::{DeviceId, SessionId, Timestamp, UserId};
 use tokio::sync::oneshot;
 
-use crate::authorized::Authorized;
-use crate::dialect::Speech;
 use crate::journal::ConnectionId;
+use crate::speech::Speech;
 
 /// The number of parts of the list, each behind its own lock.
 const PARTS: usize = 16;
@@ -70,14 +69,14 @@ impl Roll {
         &self,
         (id, dialect): (ConnectionId, Speech),
         began_at: Timestamp,
-        sessions: &[Authorized],
+        sessions: Vec<Listed>,
     ) -> oneshot::Receiver<Dismissal> {
         let (dismiss, dismissed) = oneshot::channel();
         let line = Line {
             id,
             dialect,
             began_at,
-            sessions: listed(sessions),
+            sessions,
         };
         let dismiss = Some(dismiss);
         self.part(id).insert(id, Entry { line, dismiss });
@@ -85,9 +84,9 @@ impl Roll {
     }
 
     /// Notes that other sessions are on the connection now.
-    pub(crate) fn update(&self, id: ConnectionId, sessions: &[Authorized]) {
+    pub(crate) fn update(&self, id: ConnectionId, sessions: Vec<Listed>) {
         if let Some(entry) = self.part(id).get_mut(&id) {
-            entry.line.sessions = listed(sessions);
+            entry.line.sessions = sessions;
         }
     }
 
@@ -145,13 +144,4 @@ fn lock(
 ) -> MutexGuard<'_, HashMap<ConnectionId, Entry>> {
     // Entries are whole before and after each change.
     part.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn listed(sessions: &[Authorized]) -> Vec<Listed> {
-    let each = sessions.iter().map(|it| Listed {
-        user: it.session().user().clone(),
-        device: it.device().clone(),
-        session: it.session().connection().session,
-    });
-    each.collect()
 }

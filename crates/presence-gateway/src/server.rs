@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::app::{App, Phase};
 use crate::config::Config;
 use crate::origin::PeerAddress;
-use crate::{descriptors, http};
+use crate::{descriptors, router};
 
 /// The time in which a client has to send its request headers; a slower one is cut off.
 const HEADERS_WAIT: Duration = Duration::from_secs(10);
@@ -222,7 +222,7 @@ async fn serve(app: Arc<App>, stream: TcpStream, from: IpAddr) {
         if let Some(neighbour) = &neighbour {
             request.extensions_mut().insert(neighbour.clone());
         }
-        async move { Ok::<_, Infallible>(http::answer(app, request).await) }
+        async move { Ok::<_, Infallible>(router::answer(app, request).await) }
     });
     let mut phase = app.phase.subscribe();
     let connection = http1::Builder::new()

@@ -22,8 +22,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::app::{App, Counted, Phase};
 use crate::authorized::Authorized;
-use crate::closing::{Closing, Why};
-use crate::dialect::{Dialect, Farewell, Frame, Next};
+use crate::closing::{Closing, Farewell, Why};
+use crate::dialect::{Dialect, Frame, Next};
 use crate::journal::Trail;
 use crate::out::Out;
 use crate::roll::Dismissal;
@@ -128,8 +128,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         let now = Instant::now();
         let trail = Trail::begin();
         let sessions = dialect.sessions();
-        app.journal.begins(app.now(), D::SPEECH, &trail, sessions);
-        let dismissed = app.roll.enter((trail.id, D::SPEECH), app.now(), sessions);
+        let first = sessions.first().map(Authorized::session);
+        app.journal.begins(app.now(), D::SPEECH, &trail, first);
+        let listed = sessions.iter().map(Authorized::listed).collect();
+        let dismissed = app.roll.enter((trail.id, D::SPEECH), app.now(), listed);
         Socket {
             trail,
             listed: sessions.len(),
@@ -184,7 +186,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         let (reason, code) = (end.word(), farewell.map(|it| it.code));
         app.metrics.closed(D::SPEECH, reason, code);
         app.roll.leave(trail.id);
-        let ended = (D::SPEECH, &trail, dialect.sessions());
+        let first = dialect.sessions().first().map(Authorized::session);
+        let ended = (D::SPEECH, &trail, first);
         app.journal.ends(app.now(), ended, (reason, code));
         for authorized in dialect.into_sessions() {
             match end {
@@ -373,7 +376,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         let next = self.dialect.take(frame, &mut self.out).await;
         if self.dialect.sessions().len() != self.listed {
             self.listed = self.dialect.sessions().len();
-            self.app.roll.update(self.trail.id, self.dialect.sessions());
+            let sessions = self.dialect.sessions().iter();
+            let listed = sessions.map(Authorized::listed).collect();
+            self.app.roll.update(self.trail.id, listed);
         }
         match next {
             Next::Continue => Ok(()),

@@ -44,7 +44,7 @@ pub(crate) fn answer<D: Dialect>(app: Arc<App>, mut request: Request<Incoming>) 
     let accept = derive_accept_key(key.as_bytes());
     let neighbour = request.extensions_mut().remove::<Arc<Neighbour>>();
     let address = request.extensions().get::<PeerAddress>().copied();
-    let origin = origin::of(&app, D::SPEECH, address);
+    let origin = origin::of((app.config.addresses, &app.resume), D::SPEECH, address);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let Ok(upgraded) = upgraded.await else {

@@ -12,12 +12,12 @@ use serde_json::json;
 use super::channels::slice;
 use super::problem::Problem;
 use crate::app::App;
-use crate::dialect::Speech;
 use crate::http::{self, Answer, Query};
 use crate::identity::{Forbidden, Identity, user_id_for_admin};
 use crate::journal::ConnectionId;
 use crate::request::{self, Refused};
 use crate::roll::{Dismissal, Line};
+use crate::speech::Speech;
 
 /// A page of channels.
 #[derive(Debug, Serialize)]

@@ -12,7 +12,6 @@ mod explained;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod hostile;
 mod problem;
-mod rates;
 mod shapes;
 
 mod cors;
@@ -25,7 +24,6 @@ use hyper::body::Incoming;
 
 pub(crate) use self::openapi::document;
 use self::problem::Problem;
-pub(crate) use self::rates::Callers;
 #[cfg(test)]
 pub(crate) use self::routes::ROUTES;
 use crate::app::App;

@@ -9,9 +9,9 @@ use percent_encoding::percent_decode_str;
 use presence_protocol::ErrorCode;
 
 use super::problem::Problem;
-use super::rates::Class;
 use super::{body, channels, explain, lists, users};
 use crate::app::App;
+use crate::callers::Class;
 use crate::http::{self, Answer, Query};
 use crate::identity::{user_id, user_id_for_admin};
 use crate::request::Refused;

@@ -8,7 +8,6 @@ mod cursors;
 mod door;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod hostile;
-mod kept;
 mod messages;
 mod presence;
 mod roster;
@@ -29,20 +28,20 @@ use tokio::time::Instant;
 
 use self::classes::{Kind, Subject};
 use self::door::Hello;
-use self::kept::KeptSubscription;
-pub(crate) use self::kept::LostSubscriptions;
 use self::subscribing::Owed;
 use self::subscriptions::{State, Subscription, Subscriptions};
 use self::tails::{For, Tails};
 use crate::app::App;
 use crate::authorized::Authorized;
-use crate::closing::{Closing, Why};
-use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot, Speech};
+use crate::closing::{Closing, Farewell, Why};
+use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next, Slot};
 use crate::frame::TEXT;
 use crate::http::{self, Answer};
+use crate::lost_subscriptions::KeptSubscription;
 use crate::out::Out;
 use crate::rates::Buckets;
 use crate::request::Refused;
+use crate::speech::Speech;
 
 /// How often a client is pinged, whatever else it is sent: some clients count only pings, and leave after two missing ones.
 const PING_EVERY: Duration = Duration::from_secs(3);

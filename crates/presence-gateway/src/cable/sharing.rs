@@ -10,8 +10,8 @@ use presence_core::users::Connection;
 use tokio::time::{Instant, timeout};
 
 use super::Cable;
-use super::kept::{self, KeptSubscription};
 use super::subscriptions::{State, identifier_of};
+use crate::lost_subscriptions::{self as kept, KeptSubscription};
 
 /// Changes within this time are written together.
 const SHARE_AFTER: Duration = Duration::from_millis(100);

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::Cable;
 use super::classes::{Subject, Wish};
-use super::kept::KeptSubscription;
 use super::subscriptions::{State, Subscription, head_of};
+use crate::lost_subscriptions::KeptSubscription;
 use crate::out::Out;
 use crate::rates::Class;
 use crate::request::Refused;

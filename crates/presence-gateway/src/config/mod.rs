@@ -3,6 +3,7 @@
 //! Every mistake is reported here, before anything is opened.
 
 mod error;
+mod ids;
 mod layers;
 mod parse;
 mod pusher;
@@ -25,9 +26,8 @@ use crate::logs::{self, LogFormat};
 
 use layers::Layers;
 
-pub use crate::journal::{JournalLevel, JournalSettings, UserIds};
-pub use crate::origin::Addresses;
 pub use error::ConfigError;
+pub use ids::{Addresses, JournalLevel, JournalSettings, UserIds};
 pub use layers::Explained;
 pub use parse::{KeyFile, SPAN_MAX, Unit, span};
 pub use pusher::{Pusher, PusherApp};

@@ -8,6 +8,7 @@ use presence_core::{Event, Payload, Reason, UserId};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
+use crate::closing::Why;
 use crate::frame::TEXT;
 use crate::socket::far::{self, Far, app, identity, session};
 

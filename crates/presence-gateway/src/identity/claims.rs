@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Identity, IdentityError, Patterns, Scopes, user_id};
-use crate::request::whole_number;
+use crate::numbers::whole_number;
 
 /// The most workspaces one token may name.
 pub const WORKSPACES_MAX: usize = 32;

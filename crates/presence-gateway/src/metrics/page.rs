@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::process::Process;
 use super::{Doors, Facts, Format, Metrics, Spoken};
-use crate::dialect::Speech;
+use crate::speech::Speech;
 
 /// All metrics of a gateway. It is built once.
 #[derive(Debug)]

@@ -19,14 +19,15 @@ use self::closing::code_of;
 use self::events::{event_of, own_of, session_of, target_of};
 use crate::app::App;
 use crate::authorized::Authorized;
-use crate::closing::{Closing, Why};
-use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot, Speech};
+use crate::closing::{Closing, Farewell, Why};
+use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next, Slot};
 use crate::frame::{BINARY, TEXT, frame};
 use crate::http::{self, Answer};
 use crate::identity::Identity;
 use crate::out::Out;
 use crate::rates::Buckets;
 use crate::request::Refused;
+use crate::speech::Speech;
 
 /// The native side of one connection.
 pub(crate) struct Native {

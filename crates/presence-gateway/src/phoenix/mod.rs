@@ -33,12 +33,13 @@ use self::topics::{PhoenixTopic, Topics};
 use self::wire::{Denied, Message, deny, reply};
 use crate::app::App;
 use crate::authorized::Authorized;
-use crate::closing::{Closing, Why};
-use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Speech};
+use crate::closing::{Closing, Farewell, Why};
+use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next};
 use crate::http::Answer;
 use crate::out::Out;
 use crate::rates::{Buckets, Class};
 use crate::request::Refused;
+use crate::speech::Speech;
 
 /// The topic of heartbeats, and of messages that belong to no other topic.
 const TRANSPORT: &str = "phoenix";

@@ -10,11 +10,11 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::closing::TOO_MANY_EVENTS;
-use super::names::Kind;
 use super::{Pusher, words};
 use crate::closing::{Closing, Why};
 use crate::dialect::Next;
 use crate::out::Out;
+use crate::pusher_names::Kind;
 use crate::rates::Class;
 use crate::request::Refused;
 

@@ -4,9 +4,9 @@ use bytes::{Buf, Bytes};
 use presence_core::{Change, Cursor, Event, Move, Person, Topic, UserId};
 use serde_json::{Value, json};
 
-use super::names::{id_of, name_of};
 use super::roster::info_of;
 use super::words::{Message, data_of, json_of};
+use crate::pusher_names::{id_of, name_of};
 
 /// The frames of an event, and an index of those that are not for the user they are about.
 pub(super) struct Frames {

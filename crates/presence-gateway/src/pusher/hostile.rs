@@ -1,11 +1,11 @@
 //! Decodes what a stranger sends, without a connection: see [`crate::hostile`].
 
 use super::commands::{Message, Subscribe, act_of, read};
-use super::names::{SocketId, channel_of, name_of};
 use super::signature::is_for_channel;
 use super::signed::Signed;
 use super::words;
 use crate::config::{PusherApp, Secret};
+use crate::pusher_names::{SocketId, channel_of, name_of};
 
 /// Decodes a frame, what is signed in it, and the name of a channel.
 pub(crate) fn frame(bytes: &[u8]) {

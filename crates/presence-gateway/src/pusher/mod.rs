@@ -7,7 +7,6 @@ mod events;
 mod hiding;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod hostile;
-pub(crate) mod names;
 mod roster;
 mod signature;
 mod signed;
@@ -32,7 +31,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use self::closing::{NO_APPLICATION, NO_VERSION, NOT_A_VERSION, OTHER_VERSION, code_of};
 use self::events::{Frames, frames_of};
 use self::hiding::Hiding;
-use self::names::{Kind, SocketId, id_of};
 use self::roster::{Everyone, everyone_of};
 use self::signed::Signed;
 use self::subscriptions::{Subscription, Subscriptions};
@@ -40,14 +38,17 @@ use self::watchlist::Watchlist;
 use self::words::{escaped, json_of};
 use crate::app::App;
 use crate::authorized::Authorized;
+use crate::closing::Farewell;
 use crate::closing::{Closing, Why};
 use crate::config::PusherApp;
-use crate::dialect::{Agreed, Dialect, Farewell, Frame, Handshake, Next, Slot, Speech};
+use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next, Slot};
 use crate::frame::TEXT;
 use crate::http::{self, Answer};
 use crate::out::Out;
+use crate::pusher_names::{Kind, SocketId, id_of};
 use crate::rates::Buckets;
 use crate::request::Refused;
+use crate::speech::Speech;
 
 /// The prefix of the path; the key of the application follows it.
 pub(crate) const PATH: &str = "/app/";

@@ -5,8 +5,8 @@ use presence_core::{Event, Look, Person, Visible};
 use serde_json::{Map, Value, json};
 
 use super::events::{ChannelName, channel_of, small};
-use super::names::id_of;
 use super::words::{escaped, json_of};
+use crate::pusher_names::id_of;
 
 /// Everyone on a presence channel, as parts of a `subscription_succeeded`, which is JSON in a string.
 pub(super) struct Everyone {

@@ -4,8 +4,8 @@ use hmac::{Hmac, Mac};
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
-use super::names::SocketId;
 use crate::config::PusherApp;
+use crate::pusher_names::SocketId;
 
 /// Whether `auth`, a key and a signature with a colon between, is the signature of `app`'s server for this connection,
 /// channel and channel data.

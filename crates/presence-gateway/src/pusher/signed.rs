@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
-use super::names::{channels_of, user_of};
 use crate::config::PusherApp;
 use crate::identity::{Identity, Scopes, WORKSPACES_MAX, shown_name};
+use crate::pusher_names::{channels_of, user_of};
 use crate::request::{self, Refused, whole_number};
 
 /// The longest `channel_data` or `user_data`, in bytes.

@@ -6,7 +6,6 @@ use presence_core::{ChannelId, Topic, UserId, Watching};
 use presence_protocol::ErrorCode;
 
 use super::commands::Subscribe;
-use super::names::{self, Kind, channel_of, user_of};
 use super::signature::is_for_channel;
 use super::signed::{self, Signed};
 use super::subscriptions::Subscription;
@@ -16,6 +15,7 @@ use crate::closing::Why;
 use crate::dialect::Next;
 use crate::identity::{Identity, anonymous};
 use crate::out::Out;
+use crate::pusher_names::{self as names, Kind, channel_of, user_of};
 use crate::request::Refused;
 
 /// The most users that one connection may be.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use presence_core::{ChannelId, UserId};
 
-use super::names::Kind;
+use crate::pusher_names::Kind;
 
 /// The most users of one channel that are remembered to have said in their own words that they are typing.
 const WHISPERERS_MAX: usize = 32;

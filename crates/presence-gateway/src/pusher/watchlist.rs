@@ -7,8 +7,8 @@ use bytes::Bytes;
 use presence_core::{PublicView, UserId, Visible};
 use tokio::time::Instant;
 
-use super::names::id_of;
 use super::words;
+use crate::pusher_names::id_of;
 
 /// The most users on one watchlist.
 pub(super) const WATCHLIST_MAX: usize = 100;

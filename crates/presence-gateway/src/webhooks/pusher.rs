@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::native::hmac_hex;
 use super::post::Letter;
 use crate::config::PusherApp;
-use crate::pusher::names;
+use crate::pusher_names as names;
 
 const KEY: HeaderName = HeaderName::from_static("x-pusher-key");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-pusher-signature");

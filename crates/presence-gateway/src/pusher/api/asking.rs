@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, Problem};
 use crate::http::{self, Answer};
-use crate::pusher::names::{Kind, channel_of, id_of, is_of, kind, name_of};
+use crate::pusher_names::{Kind, channel_of, id_of, is_of, kind, name_of};
 
 /// The attributes of a channel that `info` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,10 +14,10 @@ use presence_core::Refusal;
 use presence_protocol::ErrorCode;
 use serde_json::json;
 
-use super::names::user_of;
 use crate::app::App;
 use crate::config::PusherApp;
 use crate::http::{self, Answer, Query};
+use crate::pusher_names::user_of;
 
 /// The prefix of the paths.
 pub(crate) const PATH: &str = "/apps/";

@@ -12,8 +12,8 @@ use serde_json::{Map, json};
 use super::asking::{Info, info_of};
 use super::{Call, Problem};
 use crate::http::{self, Answer};
-use crate::pusher::names::{SocketId, channel_of, speaker};
 use crate::pusher::words::payload_of;
+use crate::pusher_names::{SocketId, channel_of, speaker};
 use crate::request::is_fit_name;
 
 /// The most channels that one event may be sent to.

@@ -17,7 +17,7 @@ const SERVICE_FACTOR: u32 = 100;
 
 /// A class of calls that share a token bucket.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Class {
+pub(crate) enum Class {
     Query,
     Join,
     Status,
@@ -50,7 +50,7 @@ impl Asked {
 
 impl Callers {
     /// Takes a token for one more call of `identity`.
-    pub(super) fn take(
+    pub(crate) fn take(
         &self,
         now: Timestamp,
         identity: &Identity,
@@ -78,7 +78,7 @@ impl Callers {
     }
 
     /// Checks that `identity` may ask for an answer of many bytes, after those it got lately.
-    pub(super) fn afford(
+    pub(crate) fn afford(
         &self,
         now: Timestamp,
         identity: &Identity,
@@ -91,7 +91,7 @@ impl Callers {
     }
 
     /// Counts `bytes` that `identity` was sent.
-    pub(super) fn spend(&self, now: Timestamp, identity: &Identity, rate: ByteRate, bytes: u64) {
+    pub(crate) fn spend(&self, now: Timestamp, identity: &Identity, rate: ByteRate, bytes: u64) {
         if let Some(asked) = self.callers().get_mut(&identity.user) {
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             asked.bytes.spend(now, bytes_of(identity, rate), bytes);

@@ -18,19 +18,19 @@ const SHARED_BYTES_MAX: usize = 64 * 1024;
 
 /// A subscription that a later connection may continue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeptSubscription {
+pub(crate) struct KeptSubscription {
     /// The identifier of the subscription, as the page sent it.
-    pub(super) identifier: String,
+    pub(crate) identifier: String,
     /// Whether the subscription asks to be in its channel.
-    pub(super) is_present: bool,
+    pub(crate) is_present: bool,
     /// The meta that was set through this subscription, as a JSON text.
-    pub(super) meta: Option<String>,
+    pub(crate) meta: Option<String>,
     /// The position of that meta among all that the connection has set; the highest is shown.
-    pub(super) said: u32,
+    pub(crate) said: u32,
 }
 
 /// Encodes subscriptions for other gateways: the first ones, as far as they fit.
-pub(super) fn written(all: &[KeptSubscription]) -> Vec<u8> {
+pub(crate) fn written(all: &[KeptSubscription]) -> Vec<u8> {
     let mut bytes = vec![b'['];
     for it in all {
         let text = serde_json::to_vec(it).expect("a subscription can be written");
@@ -47,7 +47,7 @@ pub(super) fn written(all: &[KeptSubscription]) -> Vec<u8> {
 }
 
 /// Decodes the subscriptions that another gateway wrote; none if that cannot be decoded.
-pub(super) fn read(bytes: &[u8]) -> Vec<KeptSubscription> {
+pub(crate) fn read(bytes: &[u8]) -> Vec<KeptSubscription> {
     serde_json::from_slice(bytes).unwrap_or_default()
 }
 
@@ -74,7 +74,7 @@ fn key(connection: Connection) -> Key {
 
 impl LostSubscriptions {
     /// Keeps the subscriptions of a connection for `span`.
-    pub(super) fn put(
+    pub(crate) fn put(
         &self,
         now: Instant,
         span: Duration,
@@ -102,7 +102,7 @@ impl LostSubscriptions {
     }
 
     /// Removes and returns the subscriptions of a connection.
-    pub(super) fn take(&self, connection: Connection) -> Option<Vec<KeptSubscription>> {
+    pub(crate) fn take(&self, connection: Connection) -> Option<Vec<KeptSubscription>> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.take(key(connection))
     }
