@@ -295,7 +295,7 @@ pub struct OwnDevice {
     /// How many sessions the user has on it.
     pub sessions: usize,
     /// The activity of its most active session.
-    pub activity: crate::users::Activity,
+    pub activity: crate::activity::Activity,
     /// When one of its sessions was last heard from.
     pub heard_at: Timestamp,
 }

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::cluster::Incarnation;
-use crate::users::Activity;
+use crate::activity::Activity;
+use crate::incarnation::Incarnation;
 use crate::{ChannelId, Chosen, Reason, SessionId, Timestamp, UserId, Visible};
 
 /// One thing that happened to a user.

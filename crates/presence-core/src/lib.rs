@@ -13,6 +13,7 @@
 //! Entries go from the first to the second: [`users::Effect::Write`] becomes [`rosters::Input::Wrote`]. [`node::Node`]
 //! is both machines in one, for tests and small programs that embed Presence.
 
+mod activity;
 mod bucket;
 pub mod cluster;
 mod epochs;
@@ -21,6 +22,7 @@ pub mod explain;
 pub mod history;
 pub mod hooks;
 mod id;
+mod incarnation;
 mod json;
 mod limits;
 mod member;

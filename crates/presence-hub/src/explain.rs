@@ -340,7 +340,7 @@ impl Inquirer {
             return Stored::NotUsed;
         };
         match timeout(STORES_WITHIN, shared(user.clone())).await {
-            Ok(Ok(snapshot)) => SharedUser::of(&snapshot).map_or(Stored::Absent, Stored::Has),
+            Ok(Ok(snapshot)) => snapshot.shared_user().map_or(Stored::Absent, Stored::Has),
             Ok(Err(_)) | Err(_) => Stored::Away,
         }
     }

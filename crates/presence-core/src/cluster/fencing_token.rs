@@ -1,28 +1,6 @@
 //! The fencing token of an entry: which node wrote it, and which of two writes wins.
 
-use std::fmt;
-
-/// One life of a node. Leases are held, and entries are owned, by an incarnation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Incarnation {
-    /// The number of the process: random, and drawn when it starts.
-    pub node: u64,
-    /// The generation of the process: it grows when the process loses its lease and takes a new
-    /// one. At most [`FencingToken::GENERATION_MAX`].
-    pub generation: u32,
-}
-
-impl fmt::Display for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}.{}", self.node, self.generation)
-    }
-}
-
-impl fmt::Debug for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}.{}", self.node, self.generation)
-    }
-}
+use super::Incarnation;
 
 /// The fencing token of an entry. Tokens are totally ordered: by epoch, then by owner, then by order. The store keeps the
 /// token beside the entry, and refuses a write with a smaller one.

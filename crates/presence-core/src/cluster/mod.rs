@@ -12,10 +12,13 @@ pub mod nodes;
 mod record;
 mod replica;
 mod request;
+mod shared_user;
+pub(crate) mod store;
 mod subject;
 
+pub use crate::incarnation::Incarnation;
 pub use carried::Carried;
-pub use fencing_token::{FencingToken, Incarnation};
+pub use fencing_token::FencingToken;
 pub use map::{Applied, TopicMap};
 pub(crate) use membership::Membership;
 pub use record::{

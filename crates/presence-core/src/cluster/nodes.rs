@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Incarnation, PARTITIONS};
-use crate::ports::{Leases, Standing};
+use crate::cluster::store::{Leases, Standing};
 use crate::{Timestamp, Timing};
 
 /// How long a dead node is remembered, in case it was only asleep.
@@ -490,7 +490,7 @@ pub fn responsible(partition: u16, alive: &BTreeSet<Incarnation>) -> Option<Inca
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::Lease;
+    use crate::cluster::store::Lease;
 
     fn alive(nodes: impl IntoIterator<Item = u64>) -> BTreeSet<Incarnation> {
         let generation = 0;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::store::Queue;
 use super::{FencingToken, Incarnation, Subject};
+use crate::activity::Activity;
 use crate::explain::NodeMessage;
-use crate::ports::Queue;
-use crate::users::Activity;
 use crate::{
     Clock, Cursor, DeviceId, Member, Meta, Payload, Profile, Reason, SessionId, Timestamp, Topic,
     UserId,

@@ -1,7 +1,7 @@
 //! Requests to the shared store, and what the store says.
 
 use super::{Ephemeral, Incarnation, Patch, Snapshot, Subject, Write};
-use crate::ports::Written;
+use crate::cluster::store::Written;
 use crate::{Clock, Timestamp, Topic, UserId};
 
 /// A request to the shared store. Requests about one subject are carried out in order.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::text::clock_time;
-use crate::cluster::Incarnation;
+use crate::activity::Activity;
 use crate::history::{Cause, Transition, What};
-use crate::users::Activity;
+use crate::incarnation::Incarnation;
 use crate::{Chosen, Reason, SessionId, Timestamp, Visible};
 
 /// One link of the chain that leads to what others are shown.

@@ -1,7 +1,7 @@
 //! What nodes ask each other for an explanation, and what they answer.
 
 use super::{RoomReport, UserReport};
-use crate::cluster::Incarnation;
+use crate::incarnation::Incarnation;
 use crate::{ChannelId, UserId};
 
 /// A message to one node, on its own channel of the store. It is not stored, and may be lost.

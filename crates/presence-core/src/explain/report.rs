@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::Incarnation;
+use crate::activity::Activity;
 use crate::history::Transition;
-use crate::users::Activity;
+use crate::incarnation::Incarnation;
 use crate::{ChannelId, Chosen, Clock, DeviceId, Reason, SessionId, Timestamp, UserId, Visible};
 
 /// The number of transitions that an explanation has.

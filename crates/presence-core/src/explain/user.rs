@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use super::fact::{Difference, Fact, Why};
 use super::report::{
-    CHANNELS_REPORTED_MAX, Gateway, Known, RECORDED_MAX, SessionReport, SessionState, Standing,
-    UserReport, View,
+    Gateway, Known, RECORDED_MAX, SessionReport, SessionState, Standing, UserReport, View,
 };
-use crate::cluster::{Field, Incarnation, Record, SessionRecord, Snapshot};
 use crate::history::{Cause, Transition, What};
+use crate::incarnation::Incarnation;
 use crate::status::Here;
-use crate::{Chosen, Profile, Reason, SessionId, Timestamp, Topic, UserId, Visible};
+use crate::{Chosen, Profile, Reason, Timestamp, UserId, Visible};
 
 /// Two gateways that record the same transition do it within this time.
 const SAME_WITHIN: Duration = Duration::from_secs(30);
@@ -30,34 +29,12 @@ pub enum Stored<T> {
 }
 
 /// What the shared store has of a user.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SharedUser {
     /// The profile, if it has one.
     pub profile: Option<Arc<Profile>>,
-    /// The sessions, each with the node that has it.
-    pub sessions: Vec<(SessionId, Incarnation, Arc<SessionRecord>)>,
-}
-
-impl SharedUser {
-    /// What the map of a user says; `None` if it is empty.
-    pub fn of(snapshot: &Snapshot) -> Option<Self> {
-        let mut user = SharedUser::default();
-        for (field, token, record) in &snapshot.entries {
-            match (field, record) {
-                (_, Record::Profile(profile)) if !profile.is_blank() => {
-                    user.profile = Some(profile.clone());
-                }
-                (Field::Session(session), Record::Session(record)) => {
-                    let owner = token.incarnation();
-                    user.sessions.push((*session, owner, record.clone()));
-                }
-                _ => {}
-            }
-        }
-        user.sessions.sort_by_key(|(session, ..)| *session);
-        let has_any = user.profile.is_some() || !user.sessions.is_empty();
-        has_any.then_some(user)
-    }
+    /// The sessions in the order of their ids, each with the node that has it.
+    pub sessions: Vec<(Incarnation, SessionReport)>,
 }
 
 /// Everything that is known of a user.
@@ -197,13 +174,13 @@ impl UserEvidence {
             sessions.extend(reported.map(|it| (Some(index), it.clone())));
         }
         if let Stored::Has(shared) = &self.shared {
-            for (session, owner, record) in &shared.sessions {
+            for (owner, stored) in &shared.sessions {
                 let index = self.gateways.iter().position(|it| it.who == *owner);
                 let standing = index.map(|it| self.gateways[it].standing);
-                let is_there = sessions.iter().any(|(_, it)| it.session == *session);
+                let is_there = sessions.iter().any(|(_, it)| it.session == stored.session);
                 let has_nobody_else = matches!(standing, None | Some(Standing::Silent { .. }));
                 if has_nobody_else && !is_there {
-                    sessions.push((index, unanswered(*session, record)));
+                    sessions.push((index, stored.clone()));
                 }
             }
         }
@@ -429,7 +406,7 @@ impl UserEvidence {
                 Stored::Has(shared) => shared.sessions.iter(),
                 _ => [].iter(),
             };
-            let sessions = sessions.filter(|(_, owner, _)| *owner == gateway.who);
+            let sessions = sessions.filter(|(owner, _)| *owner == gateway.who);
             let has_lapsed = until < self.now;
             why.push(Fact {
                 gateway: Some(gateway.name.clone()),
@@ -502,12 +479,12 @@ impl UserEvidence {
         if stored.is_some_and(|it| it < newest) {
             found.push(Difference::SharedBehind { stored, newest });
         }
-        for (session, owner, _) in &shared.sessions {
+        for (owner, stored) in &shared.sessions {
             let gateway = self.gateways.iter().find(|it| it.who == *owner);
             let Some(gateway) = gateway else {
                 continue;
             };
-            let (session, name) = (*session, gateway.name.clone());
+            let (session, name) = (stored.session, gateway.name.clone());
             let report = gateway.report.as_ref();
             let has = report.map(|it| it.sessions.iter().any(|it| it.session == session));
             match (gateway.standing, has) {
@@ -525,7 +502,7 @@ impl UserEvidence {
         for gateway in &self.gateways {
             for it in gateway.report.iter().flat_map(|it| &it.sessions) {
                 let mut stored = shared.sessions.iter();
-                if !stored.any(|(session, ..)| *session == it.session) {
+                if !stored.any(|(_, stored)| stored.session == it.session) {
                     found.push(Difference::NotInStore {
                         session: it.session,
                         gateway: gateway.name.clone(),
@@ -536,32 +513,10 @@ impl UserEvidence {
     }
 }
 
-/// What the shared store says of a session whose gateway did not answer.
-fn unanswered(session: SessionId, record: &SessionRecord) -> SessionReport {
-    let channels = record.places.iter().filter_map(|stay| match &stay.topic {
-        Topic::Channel(channel) => Some(channel.clone()),
-        Topic::Workspace(_) => None,
-    });
-    let channels: Vec<_> = channels.collect();
-    SessionReport {
-        session,
-        device: record.device.clone(),
-        origin: None,
-        by_service: record.by_service,
-        connected_at: None,
-        heard_at: record.heard_at,
-        activity: record.activity,
-        is_active: record.is_active,
-        active_since: None,
-        state: SessionState::Unanswered,
-        channels_total: channels.len(),
-        channels: channels.into_iter().take(CHANNELS_REPORTED_MAX).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SessionId;
 
     #[test]
     fn an_end_that_the_dead_gateway_records_when_it_wakes_up_is_there_once() {

@@ -5,20 +5,7 @@ use std::time::Duration;
 
 use super::StoreError;
 use crate::cluster::Subject;
-
-/// The system that a change is to be carried to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Queue {
-    /// The store of profiles.
-    Profiles,
-    /// The endpoint of webhooks.
-    Webhooks,
-}
-
-impl Queue {
-    /// All queues that there are.
-    pub const ALL: [Queue; 2] = [Queue::Profiles, Queue::Webhooks];
-}
+pub use crate::cluster::store::Queue;
 
 /// The note that a subject's map has changed, and that the change has to be carried to another system.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 use std::future::Future;
 
 use super::StoreError;
-use crate::cluster::{
-    Ephemeral, Fence, Field, Incarnation, Patch, SessionRecord, Snapshot, Subject, Write,
-};
+pub use crate::cluster::store::{Lease, Leases, Standing, Written};
+use crate::cluster::{Ephemeral, Incarnation, Patch, SessionRecord, Snapshot, Subject, Write};
 use crate::{ChannelId, Clock, Profile, SessionId, Timestamp, Topic, UserId};
 use std::time::Duration;
 
@@ -126,19 +125,6 @@ pub trait Topics: Send + Sync + 'static {
     ) -> impl Future<Output = Result<[u8; 32], StoreError>> + Send;
 }
 
-/// The outcome of a write that was applied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// The version that the write made; `None` if it changed nothing.
-    pub version: Option<u64>,
-    /// The operations that were refused, each with the fence that refused it.
-    pub refused: Vec<(Field, Fence)>,
-    /// Entries that were to be removed, where the store had neither an entry nor a fence.
-    pub absent: Vec<Field>,
-    /// The revision of the profile that the store has now, if this is the map of a user.
-    pub profile: Option<u64>,
-}
-
 /// What was removed of a dead node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reaped {
@@ -193,42 +179,4 @@ pub enum Notice {
     /// This partition of the store may have lost data, or announced something that was not received. Everything in it
     /// has to be compared.
     Forgot(u16),
-}
-
-/// The leases of all nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leases {
-    /// The time of the store's clock when the leases were read.
-    pub now: Timestamp,
-    /// The outcome of the renewal of one's own lease.
-    pub mine: Standing,
-    /// The leases of all nodes, one's own included.
-    pub nodes: Vec<Lease>,
-}
-
-/// The outcome of the renewal of one's own lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// The lease was there, and was extended.
-    Renewed,
-    /// The lease was not there: the node is new, or the store has lost data.
-    New,
-    /// Another node has declared this incarnation dead: nothing that it wrote counts any more.
-    Dead,
-}
-
-/// The lease of a node: its promise to be alive until a moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// The node that holds the lease.
-    pub who: Incarnation,
-    /// The name of the node, for people.
-    pub name: Box<str>,
-    /// When the lease ends, by the store's clock. For a dead node: when it was declared dead.
-    pub until: Timestamp,
-    /// Whether the node was declared dead.
-    pub is_dead: bool,
-    /// Everything that the node did up to this moment, by the store's clock, is in the store. 0 if the node
-    /// does not say.
-    pub stored_up_to: Timestamp,
 }

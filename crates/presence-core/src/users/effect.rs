@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Connection;
+use super::stored::Note;
 use crate::cluster::Request;
 use crate::history::Transition;
-use crate::ports::Note;
 use crate::{
     Clock, Event, Member, OwnView, Profile, PublicView, Reason, Refusal, SessionId, Topic, Watching,
 };

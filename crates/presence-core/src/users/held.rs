@@ -6,24 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::session::{Activity, Connection, Session, SessionTopic, Stage};
+use super::stored::{KnownBy, Note, Recalled, StoredSession};
 use super::user::User;
 use super::{Effect, Users};
 use crate::history::What;
-use crate::ports::{Note, Recalled, StoredSession};
 use crate::status::Here;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId, Visible};
-
-/// How the client of a session is recognised when it comes back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum KnownBy {
-    /// The client has a resume token, which names its session.
-    #[default]
-    Token,
-    /// The protocol has no resume token, but the client names its device.
-    Device,
-    /// The protocol has no resume token, and the client names no device: the first topic that it joins counts.
-    Joining,
-}
 
 /// What is known about a client whose protocol has no resume token, to find the session that is held for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::stored::Recalled;
 use super::{Activity, Connection, Likeness};
 use crate::cluster::Reply;
 use crate::explain::ClientOrigin;
 use crate::history::Cause;
-use crate::ports::Recalled;
 use crate::{
     ChannelId, Clock, DeviceId, Meta, Profile, Reason, SessionId, StatusChange, Timestamp,
     Watching, WorkspaceId,

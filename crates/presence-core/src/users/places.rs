@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::Effect;
 use super::session::SessionTopic;
+use super::stored::Note;
 use super::user::User;
 use crate::cluster::Stay;
 use crate::history::What;
-use crate::ports::Note;
 use crate::{Meta, Reason, SessionId, Timestamp, Topic, WorkspaceId};
 
 impl User {

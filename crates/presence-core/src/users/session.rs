@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::held::{KnownBy, Noted};
+use super::held::Noted;
+use super::stored::KnownBy;
+pub use crate::activity::Activity;
 use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
 use crate::epochs::Epochs;
 use crate::explain::ClientOrigin;
@@ -11,17 +13,6 @@ use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
 
 /// Healthy nodes report often enough that what they did this long ago is known to be in the store.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
-
-/// How active the person at a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Activity {
-    /// The client is in the background: present, but slow to be heard from.
-    Hidden,
-    /// The person is not using the client.
-    Idle,
-    /// The person is using the client.
-    Active,
-}
 
 /// One connection of a session. Each new connection of a session has the next epoch, and whatever an older one still
 /// sends is ignored.

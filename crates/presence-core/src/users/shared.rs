@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::profile_sync::Saves;
 use super::session::Session;
+use crate::cluster::store::Written;
 use crate::cluster::{
     Change, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Incarnation, Membership, News, Op, Patch,
     Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot, Subject, Write,
 };
-use crate::ports::Written;
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 
 /// The number of status changes that wait for the store. With one more they are replaced by a single change

@@ -4,8 +4,8 @@ use super::local::{Progress, Wish};
 use super::remote::{Missing, Remote};
 use super::sync::{Following, Reading};
 use super::{Claimed, Local, REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry, Writing};
+use crate::cluster::store::Written;
 use crate::cluster::{Fence, FencingToken, Field, Guard, Membership, Op, Request, Subject, Write};
-use crate::ports::Written;
 use crate::{Reason, SessionId, Timestamp};
 
 impl<V: StoredEntry> Replica<V> {

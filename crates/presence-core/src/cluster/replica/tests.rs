@@ -1,8 +1,8 @@
 //! What one copy of a map does with what it is told.
 
 use super::*;
+use crate::cluster::store::Written;
 use crate::cluster::{Change, Fence, Field, Incarnation, News, Op, Patch, Snapshot};
-use crate::ports::Written;
 use crate::{Clock, DeviceKind, Look, Meta, UserId, Visible};
 
 const ME: u64 = 1;

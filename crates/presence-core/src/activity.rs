@@ -1,0 +1,12 @@
+//! How active somebody is.
+
+/// How active the person at a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Activity {
+    /// The client is in the background: present, but slow to be heard from.
+    Hidden,
+    /// The person is not using the client.
+    Idle,
+    /// The person is using the client.
+    Active,
+}
