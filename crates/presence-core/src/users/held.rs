@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::session::{Activity, Connection, Session, SessionTopic, Stage};
+use super::session::{Activity, Connection, Noted, Session, SessionTopic, Stage};
 use super::stored::{KnownBy, Note, Recalled, StoredSession};
 use super::user::User;
 use super::{Effect, Users};
@@ -29,18 +29,6 @@ impl Likeness {
             false => KnownBy::Joining,
         }
     }
-}
-
-/// The state of a session as it was last noted: when it changes, the session is noted again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Noted {
-    epoch: u32,
-    activity: Activity,
-    is_active: bool,
-    is_hidden: bool,
-    lost_at: Option<Timestamp>,
-    heard_at: Option<Timestamp>,
-    alias: Option<SessionId>,
 }
 
 impl Session {

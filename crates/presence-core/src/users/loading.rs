@@ -3,9 +3,8 @@
 use super::Users;
 use super::effect::{Effect, refuse};
 use super::input::Input;
-use super::others::LookedUp;
 use super::shared::{Asked, Shared};
-use super::user::User;
+use super::user::{LookedUp, User};
 use crate::cluster::Subject;
 use crate::{Chosen, Profile, Refusal, Timestamp, UserId};
 

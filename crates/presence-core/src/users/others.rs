@@ -8,7 +8,7 @@
 //! somebody who is known here and cannot be seen, they wait for the same.
 
 use super::shared::{Asked, Shared};
-use super::user::User;
+use super::user::{LookedUp, User};
 use super::{Answer, Audience, Effect, Input, Loading, Slot, Users, grant, refuse};
 use crate::cluster::{Peek, Reply, Request, Subject};
 use crate::{Event, Profile, PublicView, Refusal, SessionId, Timestamp, UserId};
@@ -70,16 +70,6 @@ struct Peeked {
     shared: Box<Shared>,
     /// It was away.
     is_unsure: bool,
-}
-
-/// Whether a user's profile was looked up for those who wait now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum LookedUp {
-    #[default]
-    No,
-    Yes,
-    /// It could not be read.
-    Failed,
 }
 
 impl<A> Input<A> {

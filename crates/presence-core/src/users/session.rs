@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::held::Noted;
 use super::stored::KnownBy;
 pub use crate::activity::Activity;
 use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
@@ -169,6 +168,18 @@ impl SessionTopic {
             meta: self.meta.clone(),
         }
     }
+}
+
+/// The state of a session as it was last noted: when it changes, the session is noted again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Noted {
+    pub(super) epoch: u32,
+    pub(super) activity: Activity,
+    pub(super) is_active: bool,
+    pub(super) is_hidden: bool,
+    pub(super) lost_at: Option<Timestamp>,
+    pub(super) heard_at: Option<Timestamp>,
+    pub(super) alias: Option<SessionId>,
 }
 
 impl Session {

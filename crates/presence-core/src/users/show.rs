@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use super::session::Share;
-use super::user::User;
+use super::user::{Kinds, User};
 use super::{Audience, Effect};
 use crate::history::What;
 use crate::status::Here;
 use crate::{
-    Clock, DeviceKind, Event, Look, Member, OwnDevice, OwnView, PublicView, Reason, Timestamp,
-    Visible,
+    Clock, Event, Look, Member, OwnDevice, OwnView, PublicView, Reason, Timestamp, Visible,
 };
 
 /// Where a change of a user comes from. It decides which node notes when the user was last seen.
@@ -265,23 +264,5 @@ impl User {
                 .filter(|(id, alias)| id != alias)
                 .collect(),
         }
-    }
-}
-
-/// A set of [`DeviceKind`]s.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Kinds(u8);
-
-impl Kinds {
-    fn iter(self) -> impl Iterator<Item = DeviceKind> {
-        use DeviceKind::{Desktop, Mobile, Other, Web};
-        let all = [Web, Mobile, Desktop, Other].into_iter();
-        all.filter(move |&kind| self.0 & (1 << kind as u8) != 0)
-    }
-}
-
-impl FromIterator<DeviceKind> for Kinds {
-    fn from_iter<T: IntoIterator<Item = DeviceKind>>(kinds: T) -> Self {
-        Kinds(kinds.into_iter().fold(0, |set, kind| set | 1 << kind as u8))
     }
 }

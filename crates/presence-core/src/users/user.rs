@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::others::LookedUp;
 use super::session::{Connection, Session};
 use super::shared::Shared;
-use super::show::Kinds;
 use crate::cluster::SessionRecord;
 use crate::epochs::Epochs;
 use crate::history::Cause;
-use crate::{Look, Profile, Reason, SessionId, StatusChange, Timestamp, Timing, UserId, Visible};
+use crate::{
+    DeviceKind, Look, Profile, Reason, SessionId, StatusChange, Timestamp, Timing, UserId, Visible,
+};
 
 #[derive(Debug)]
 pub(super) struct User {
@@ -159,5 +159,34 @@ impl User {
         }
         self.armed = Some(deadline);
         self.armed
+    }
+}
+
+/// Whether a user's profile was looked up for those who wait now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LookedUp {
+    #[default]
+    No,
+    Yes,
+    /// It could not be read.
+    Failed,
+}
+
+/// A set of [`DeviceKind`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kinds(u8);
+
+impl Kinds {
+    /// The kinds that are in it.
+    pub(super) fn iter(self) -> impl Iterator<Item = DeviceKind> {
+        use DeviceKind::{Desktop, Mobile, Other, Web};
+        let all = [Web, Mobile, Desktop, Other].into_iter();
+        all.filter(move |&kind| self.0 & (1 << kind as u8) != 0)
+    }
+}
+
+impl FromIterator<DeviceKind> for Kinds {
+    fn from_iter<T: IntoIterator<Item = DeviceKind>>(kinds: T) -> Self {
+        Kinds(kinds.into_iter().fold(0, |set, kind| set | 1 << kind as u8))
     }
 }
