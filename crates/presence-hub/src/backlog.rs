@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use crate::counters::Counters;
+use crate::delivery::Delivery;
 use crate::send_queue::SendQueue;
-use crate::session::Delivery;
 
 /// The size of one waiting delivery besides its content, in bytes.
 const ENTRY_BYTES: usize = 64;

@@ -10,23 +10,24 @@ use std::time::Duration;
 
 use presence_core::cluster::{Ephemeral, Incarnation, Request, Snapshot, Subject};
 use presence_core::explain::{
-    About, Answer, Gateway, NodeMessage, RECORDED_MAX, RoomEvidence, RoomReport, SharedUser,
-    Standing, Stored, UserEvidence, UserReport, View,
+    About, Answer, Gateway, NodeMessage, RECORDED_MAX, RoomReport, SharedUser, Standing, Stored,
+    UserReport, View,
 };
 use presence_core::history::Transition;
-use presence_core::ports::{Lease, Orphan, Profiles, StoreError, Topics};
+use presence_core::ports::{Orphan, Profiles, StoreError, Topics};
 use presence_core::{ChannelId, Profile, Refusal, Topic, UserId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::hub::Hub;
-use crate::link::{Link, ReplyRouter};
-use crate::{people, roster_shard};
+use crate::holding::Seen;
+use crate::link::Link;
+use crate::mailbox::{PeopleMessage, RosterMessage};
+use crate::router::ReplyRouter;
 
 /// How long a node waits for the answers of the others.
 pub const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 /// How long an explanation waits for the profile store, for the shared store, and for this node's own state.
-const STORES_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const STORES_WITHIN: Duration = Duration::from_secs(2);
 /// The number of questions of this node that may wait for answers. A further one is refused.
 const ASKING_MAX: usize = 64;
 /// The number of questions of other nodes that are being answered. A further one is not answered.
@@ -39,13 +40,6 @@ const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 type Reading<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 type ReadProfile = Arc<dyn Fn(UserId) -> Reading<Option<Profile>> + Send + Sync>;
 type ReadShared = Arc<dyn Fn(UserId) -> Reading<Snapshot> + Send + Sync>;
-
-/// This node, and the leases of all nodes when they were last read.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Roll {
-    pub(crate) me: Option<Incarnation>,
-    pub(crate) leases: Arc<[Lease]>,
-}
 
 /// Asks and answers. A clone is a handle for the same questions.
 #[derive(Clone)]
@@ -69,7 +63,7 @@ struct Cluster {
     me: Incarnation,
     name: Arc<str>,
     link: Link,
-    roll: watch::Receiver<Roll>,
+    seen: watch::Receiver<Seen>,
     answering: Arc<Semaphore>,
 }
 
@@ -132,7 +126,7 @@ impl Inquirer {
         store: Arc<T>,
         (me, name): (Incarnation, &str),
         link: Link,
-        roll: watch::Receiver<Roll>,
+        seen: watch::Receiver<Seen>,
     ) -> Self {
         let shared: ReadShared = Arc::new(move |user| {
             let store = store.clone();
@@ -149,7 +143,7 @@ impl Inquirer {
             me,
             name: name.into(),
             link,
-            roll,
+            seen,
             answering: Arc::new(Semaphore::new(ANSWERING_MAX)),
         };
         Inquirer {
@@ -208,13 +202,13 @@ impl Inquirer {
     }
 
     /// What this node says itself.
-    async fn answer(&self, about: &About) -> Answer {
+    pub(crate) async fn answer(&self, about: &About) -> Answer {
         match about {
             About::User(user) => Answer::User(self.report(user).await),
             About::Channel(channel) => Answer::Channel(self.report_channel(channel, false).await),
             About::Erase(user) => {
                 let (done, erased) = oneshot::channel();
-                let message = people::Message::Unrecord(user.clone(), done);
+                let message = PeopleMessage::Unrecord(user.clone(), done);
                 let _ = self.router.people.of(user).send(message).await;
                 let _ = erased.await;
                 Answer::Erased
@@ -222,9 +216,9 @@ impl Inquirer {
         }
     }
 
-    async fn report(&self, user: &UserId) -> UserReport {
+    pub(crate) async fn report(&self, user: &UserId) -> UserReport {
         let (reply, report) = oneshot::channel();
-        let message = people::Message::Report(user.clone(), reply);
+        let message = PeopleMessage::Report(user.clone(), reply);
         let _ = self.router.people.of(user).send(message).await;
         report.await.unwrap_or_else(|_| UserReport {
             view: View::Unknown,
@@ -234,10 +228,10 @@ impl Inquirer {
     }
 
     /// What this node knows of a channel. With `looks` it first reads who is there on other nodes.
-    async fn report_channel(&self, channel: &ChannelId, looks: bool) -> RoomReport {
+    pub(crate) async fn report_channel(&self, channel: &ChannelId, looks: bool) -> RoomReport {
         let topic = Topic::Channel(channel.clone());
         let (reply, report) = oneshot::channel();
-        let message = roster_shard::Message::Report {
+        let message = RosterMessage::Report {
             channel: channel.clone(),
             looks,
             reply,
@@ -246,7 +240,7 @@ impl Inquirer {
         let mut recorded: Vec<Transition> = Vec::new();
         for shard in self.router.people.all() {
             let (reply, transitions) = oneshot::channel();
-            let message = people::Message::Recorded(channel.clone(), reply);
+            let message = PeopleMessage::Recorded(channel.clone(), reply);
             let _ = shard.send(message).await;
             recorded.extend(transitions.await.unwrap_or_default());
         }
@@ -260,7 +254,7 @@ impl Inquirer {
     }
 
     /// Asks every other node, and waits for the answers: at most [`ANSWERED_WITHIN`].
-    async fn ask_others(&self, about: &About) -> Result<Vec<Gateway<Answer>>, Refusal> {
+    pub(crate) async fn ask_others(&self, about: &About) -> Result<Vec<Gateway<Answer>>, Refusal> {
         let Some(cluster) = &self.cluster else {
             return Ok(Vec::new());
         };
@@ -305,7 +299,7 @@ impl Inquirer {
     }
 
     /// This node, as it is in an explanation.
-    fn here<R>(&self, report: R) -> Gateway<R> {
+    pub(crate) fn here<R>(&self, report: R) -> Gateway<R> {
         let nobody = Incarnation {
             node: 0,
             generation: 0,
@@ -319,7 +313,7 @@ impl Inquirer {
         }
     }
 
-    async fn stored(&self, user: &UserId) -> Stored<Profile> {
+    pub(crate) async fn stored(&self, user: &UserId) -> Stored<Profile> {
         let stores = self.lock_stores().clone();
         let Some(stores) = stores else {
             return Stored::Away;
@@ -331,7 +325,7 @@ impl Inquirer {
         }
     }
 
-    async fn shared(&self, user: &UserId) -> Stored<SharedUser> {
+    pub(crate) async fn shared(&self, user: &UserId) -> Stored<SharedUser> {
         let stores = self.lock_stores().clone();
         let Some(stores) = stores else {
             return Stored::Away;
@@ -347,14 +341,14 @@ impl Inquirer {
 
     /// Has the other nodes forget what they have recorded of `user`, who was erased. Returns whether all of them have
     /// confirmed it.
-    async fn erase_elsewhere(&self, user: &UserId) -> bool {
+    pub(crate) async fn erase_elsewhere(&self, user: &UserId) -> bool {
         let asked = self.ask_others(&About::Erase(user.clone())).await;
         let is_silent = |it: &Gateway<Answer>| matches!(it.standing, Standing::Silent { .. });
         asked.is_ok_and(|gateways| !gateways.iter().any(is_silent))
     }
 
     /// Does it again until all of them have confirmed it, or are dead.
-    async fn erase_elsewhere_later(self, user: UserId) {
+    pub(crate) async fn erase_elsewhere_later(self, user: UserId) {
         let (times, pause) = ERASE_AGAIN;
         for _ in 0..times {
             tokio::time::sleep(pause).await;
@@ -382,14 +376,14 @@ impl<R> Asked for Gateway<R> {
 impl Cluster {
     /// The incarnation of this node now.
     fn now_me(&self) -> Incarnation {
-        self.roll.borrow().me.unwrap_or(self.me)
+        self.seen.borrow().as_ref().map_or(self.me, |(me, _)| *me)
     }
 
     /// All other nodes, before they are asked, and the dead ones.
     fn others(&self) -> Vec<Gateway<Answer>> {
-        let roll = self.roll.borrow();
-        let others = roll.leases.iter();
-        let others = others.filter(|it| it.is_dead || it.who.node != self.me.node);
+        let seen = self.seen.borrow();
+        let leases = seen.iter().flat_map(|(_, leases)| &leases.nodes);
+        let others = leases.filter(|it| it.is_dead || it.who.node != self.me.node);
         let gateways = others.map(|it| Gateway {
             who: it.who,
             name: it.name.as_ref().into(),
@@ -425,91 +419,6 @@ pub(crate) async fn follow<T: Topics>(store: Arc<T>, me: Incarnation) {
 pub(crate) async fn record_orphans(router: &ReplyRouter, who: Incarnation, orphans: Vec<Orphan>) {
     for orphan in orphans {
         let mailbox = router.people.of(&orphan.user);
-        let _ = mailbox.send(people::Message::Orphaned(who, orphan)).await;
-    }
-}
-
-impl Hub {
-    /// Everything that is known of `user`: by every node that answers within [`ANSWERED_WITHIN`], by the shared store,
-    /// and by the profile store. It says whether the user hides, so it must reach nobody but an administrator, or the
-    /// user.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::TooFast`] if too many explanations are asked for at once; [`Refusal::Unavailable`] if the hub has
-    /// stopped.
-    pub async fn explain_user(&self, user: &UserId) -> Result<UserEvidence, Refusal> {
-        let inquirer = self.inquirer();
-        let about = About::User(user.clone());
-        let (here, others, public, shared, profile) = tokio::join!(
-            inquirer.report(user),
-            inquirer.ask_others(&about),
-            timeout(STORES_WITHIN, self.public_view(user)),
-            inquirer.shared(user),
-            inquirer.stored(user),
-        );
-        let mut gateways = vec![inquirer.here(here)];
-        gateways.extend(others?.into_iter().map(|it| {
-            with(it, |answer| match answer {
-                Answer::User(report) => Some(report),
-                Answer::Channel(_) | Answer::Erased => None,
-            })
-        }));
-        let public = public.ok().and_then(Result::ok);
-        Ok(UserEvidence {
-            now: self.clock().now(),
-            user: user.clone(),
-            public: public.map(|public_view| (public_view.look.status, public_view.last_seen)),
-            gateways,
-            shared,
-            profile,
-        })
-    }
-
-    /// Everything that is known of `channel` by every node that answers within [`ANSWERED_WITHIN`]. It says which
-    /// sessions hid when, so it must reach nobody but an administrator.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::TooFast`] if too many explanations are asked for at once; [`Refusal::Unavailable`] if the hub has
-    /// stopped.
-    pub async fn explain_channel(&self, channel: &ChannelId) -> Result<RoomEvidence, Refusal> {
-        let inquirer = self.inquirer();
-        let about = About::Channel(channel.clone());
-        // What others are asked is asked once this node knows who is there, so that the two are of one moment.
-        let here = inquirer.report_channel(channel, true).await;
-        let others = inquirer.ask_others(&about).await?;
-        let mut gateways = vec![inquirer.here(here)];
-        gateways.extend(others.into_iter().map(|it| {
-            with(it, |answer| match answer {
-                Answer::Channel(report) => Some(report),
-                Answer::User(_) | Answer::Erased => None,
-            })
-        }));
-        Ok(RoomEvidence {
-            now: self.clock().now(),
-            channel: channel.clone(),
-            gateways,
-        })
-    }
-
-    /// Has every node forget what it has recorded of `user`. Nodes that do not confirm it are asked again later.
-    pub(crate) async fn unrecord(&self, user: &UserId) {
-        let inquirer = self.inquirer();
-        inquirer.answer(&About::Erase(user.clone())).await;
-        if !inquirer.erase_elsewhere(user).await {
-            let later = inquirer.clone().erase_elsewhere_later(user.clone());
-            self.tasks().spawn(later);
-        }
-    }
-}
-
-/// The gateway with the report that is in its answer.
-fn with<R>(gateway: Gateway<Answer>, report: impl Fn(Answer) -> Option<R>) -> Gateway<R> {
-    Gateway {
-        who: gateway.who,
-        name: gateway.name,
-        standing: gateway.standing,
-        report: gateway.report.and_then(report),
+        let _ = mailbox.send(PeopleMessage::Orphaned(who, orphan)).await;
     }
 }

@@ -11,15 +11,16 @@ use presence_core::cluster::nodes::{Effect, Input, Nodes};
 use presence_core::cluster::{Incarnation, News};
 use presence_core::ports::{Leases, Reaped, StoreError, Topics};
 use presence_core::{Timestamp, Timing};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::explain::record_orphans;
-use crate::link::{Holding, ReplyRouter};
+use crate::holding::Holding;
 use crate::pending::sleep_until;
 use crate::pulse::Pulse;
+use crate::router::ReplyRouter;
 
 /// The request to let the last lease of this node run for a time, and to report when that is stored.
 #[derive(Debug)]
@@ -27,9 +28,6 @@ pub(crate) struct HandOff {
     pub(crate) time: Duration,
     pub(crate) done: oneshot::Sender<()>,
 }
-
-/// The leases of all nodes as they were last read, and which of them is this node; `None` before that.
-pub(crate) type Seen = Option<(Incarnation, Leases)>;
 
 type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Option<Input>> + Send>>>;
 
@@ -42,8 +40,6 @@ pub(crate) struct Leasing<T> {
     router: ReplyRouter,
     counters: Arc<Counters>,
     me: Incarnation,
-    /// Publishes the leases of all nodes, with the name of this incarnation, as they were last read.
-    leases: watch::Sender<Seen>,
     in_flight: InFlight,
     /// Who is told when the last renewal is stored.
     stopping: Option<oneshot::Sender<()>>,
@@ -61,7 +57,6 @@ impl<T: Topics> Leasing<T> {
     ) -> Self {
         Leasing {
             me,
-            leases: watch::Sender::new(None),
             store,
             name,
             clock,
@@ -72,11 +67,6 @@ impl<T: Topics> Leasing<T> {
             in_flight: FuturesUnordered::new(),
             stopping: None,
         }
-    }
-
-    /// Receives the leases of all nodes each time that they are read.
-    pub(crate) fn leases(&self) -> watch::Receiver<Seen> {
-        self.leases.subscribe()
     }
 
     /// Runs until the node stops.
@@ -111,12 +101,12 @@ impl<T: Topics> Leasing<T> {
                     }
                     if let Some(input) = input {
                         let leases = match &input {
-                            Input::Renewed(leases) => Some(leases.nodes.clone()),
+                            Input::Renewed(leases) => Some(leases.clone()),
                             _ => None,
                         };
                         self.nodes.handle(self.clock.now(), input, &mut effects);
                         if let Some(leases) = leases {
-                            self.holding.saw(self.nodes.me(), &leases);
+                            self.holding.saw(self.nodes.me(), leases);
                         }
                     }
                 }
@@ -152,10 +142,11 @@ impl<T: Topics> Leasing<T> {
         }
     }
 
-    /// Publishes the leases of all nodes, and logs what has changed about them.
+    /// Logs which nodes are new among those that have a lease.
     fn note(&self, leases: &Leases) {
         let is_new = |who| {
-            let before = self.leases.borrow();
+            let before = self.holding.seen();
+            let before = before.borrow();
             before
                 .as_ref()
                 .is_none_or(|(_, it)| it.nodes.iter().all(|lease| lease.who != who))
@@ -166,7 +157,6 @@ impl<T: Topics> Leasing<T> {
                 tracing::info!(event = "lease_seen", who = %lease.who, name, is_me, "a node has a lease");
             }
         }
-        self.leases.send_replace(Some((self.me, leases.clone())));
     }
 
     async fn perform(&mut self, effect: Effect) {

@@ -15,14 +15,18 @@
 mod backlog;
 mod clock;
 mod counters;
+mod delivery;
 mod explain;
 mod grain;
 mod guarded;
 mod histogram;
+mod holding;
 mod hooks;
 mod hub;
 mod lease;
 mod link;
+mod listening;
+mod mailbox;
 mod memory;
 mod pending;
 mod people;
@@ -30,22 +34,25 @@ mod profile_writer;
 mod pulse;
 mod retention;
 mod roster_shard;
+mod router;
+mod save_outcomes;
 mod send_queue;
 mod session;
 mod shards;
 mod shared_event;
+mod store_worker;
 mod sweeper;
 mod tasks;
 
 pub use clock::WallClock;
 pub use counters::{Counters, Counts, Measured};
+pub use delivery::{Delivery, Ended, Reference};
 pub use explain::ANSWERED_WITHIN;
 pub use histogram::{Buckets, Histogram};
 pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, Settings};
-pub use roster_shard::Occupied;
-pub use send_queue::Ended;
-pub use session::{Budget, Busy, Delivery, Reference, Session};
+pub use mailbox::Occupied;
+pub use session::{Budget, Busy, Session};
 pub use shared_event::{DIALECTS_MAX, SharedEvent};
 
 /// The examples of `README.md`, compiled with the doc tests.

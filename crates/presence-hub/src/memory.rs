@@ -7,7 +7,7 @@ use presence_core::users::{Effect, Users};
 use presence_core::{Timestamp, Timing};
 
 use crate::clock::WallClock;
-use crate::sweeper::every;
+use crate::pending::every;
 
 /// Stores the sessions of one shard of users.
 pub(crate) struct Memory {

@@ -4,115 +4,35 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Incarnation, News, Reply, Request, Subject};
+use presence_core::cluster::{Incarnation, News, Request, Subject};
 use presence_core::explain::{RECORDED_MAX, UserReport};
 use presence_core::history::{Cause, History, Transition, What};
 use presence_core::ports::{Orphan, Profiles};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
-use presence_core::{
-    ChannelId, Event, Meta, Reason, Refusal, SessionId, Topic, UserId, rosters, shrink_after_burst,
-};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use presence_core::{Event, Reason, Refusal, SessionId, UserId, rosters, shrink_after_burst};
+use tokio::sync::mpsc;
 
 use crate::clock::WallClock;
 use crate::counters::Counters;
-use crate::link::{Link, SaveOutcomes};
+use crate::delivery::Ended;
+use crate::link::Link;
+use crate::mailbox::{PeopleCount, PeopleMessage, ReplyTo, RosterMessage, Watch, Welcome};
 use crate::memory::Memory;
 use crate::pending::sleep_until;
 use crate::profile_writer::{Answers, ProfileWriter, Unread, WriterEvent};
-use crate::roster_shard;
-use crate::send_queue::{Ended, SendQueue, Undo};
-use crate::session::Reference;
+use crate::save_outcomes::SaveOutcomes;
+use crate::send_queue::SendQueue;
 use crate::shards::Shards;
 use crate::shared_event::SharedEvent;
 
 /// The number of messages that the list of those that were found together keeps room for.
 const MESSAGES_KEPT: usize = 256;
 
-/// Where an answer goes.
-#[derive(Debug)]
-pub(crate) enum ReplyTo {
-    /// To a connection, through its send queue. Without a reference only a refusal is delivered.
-    Connection {
-        send_queue: Arc<SendQueue>,
-        reference: Option<Reference>,
-        undo: Option<Box<Undo>>,
-        asked_at: Instant,
-    },
-    /// To a connection that has lost events about its own user.
-    Reader(Arc<SendQueue>),
-    /// To a caller that waits.
-    Caller(oneshot::Sender<Result<Answer, Refusal>>),
-    /// To a connection that asks for a session.
-    Door {
-        send_queue: Arc<SendQueue>,
-        reply: oneshot::Sender<Result<Welcome, Refusal>>,
-    },
-}
-
-/// What a connection gets together with its session.
-#[derive(Debug)]
-pub(crate) struct Welcome {
-    pub(crate) connection: Connection,
-    /// What others are shown as the id of the session.
-    pub(crate) alias: SessionId,
-    pub(crate) restored: bool,
-    /// The channels that its session is in already, with its meta in each.
-    pub(crate) joined: Vec<(ChannelId, Arc<Meta>)>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Message {
-    Happened(UserId, Input<ReplyTo>),
-    /// The shared store answered, or announced a change.
-    Stored(UserId, Reply),
-    /// News that concern every shard.
-    News(News),
-    /// The shared store does not answer, or answers again.
-    Away(bool),
-    /// An input for a roster. Everything that a session does goes through the shard of its user, so that it
-    /// stays in order.
-    Forward(Topic, roster_shard::Message),
-    Watch {
-        user: UserId,
-        watcher: SessionId,
-        send_queue: Arc<SendQueue>,
-        reply_to: Option<ReplyTo>,
-    },
-    Unwatch {
-        user: UserId,
-        watcher: SessionId,
-        send_queue: Arc<SendQueue>,
-    },
-    Count(oneshot::Sender<Count>),
-    /// Says everything that is known of a user.
-    Report(UserId, oneshot::Sender<UserReport>),
-    /// Says what was recorded in a channel about the users of this shard.
-    Recorded(ChannelId, oneshot::Sender<Vec<Transition>>),
-    /// Forgets what was recorded of a user.
-    Unrecord(UserId, oneshot::Sender<()>),
-    /// A session ended with this node, which died.
-    Orphaned(Incarnation, Orphan),
-    /// The node is about to stop: keep sessions without a connection for this time.
-    Hold(Duration, oneshot::Sender<()>),
-    /// Save everything, then end.
-    Stop(oneshot::Sender<()>),
-}
-
-/// What a shard counts.
-#[derive(Debug)]
-pub(crate) struct Count {
-    pub(crate) online: usize,
-    /// Since when the profile has waited that has waited longest to be saved.
-    pub(crate) waiting_since: Option<Instant>,
-}
-
 pub(crate) struct People<P> {
     clock: WallClock,
     users: Users<ReplyTo>,
     writer: ProfileWriter<P>,
-    rosters: Shards<roster_shard::Message>,
+    rosters: Shards<RosterMessage>,
     /// The way to the shared store, if there is one.
     link: Option<Link>,
     /// How often the process had stood still when that was last checked.
@@ -138,7 +58,7 @@ impl<P: Profiles> People<P> {
         clock: WallClock,
         users: Users<ReplyTo>,
         store: Arc<P>,
-        rosters: Shards<roster_shard::Message>,
+        rosters: Shards<RosterMessage>,
         link: Option<Link>,
         save_outcomes: Option<SaveOutcomes>,
         counters: Arc<Counters>,
@@ -176,7 +96,7 @@ impl<P: Profiles> People<P> {
 
     /// Runs until it is told to stop, or until nobody is left who could send a message. Each turn of the loop takes
     /// everything that is in the mailbox, and then ends what has expired.
-    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<PeopleMessage>) {
         let mut effects = Vec::new();
         let mut messages = Vec::with_capacity(MESSAGES_KEPT);
         let turn_max = inbox.max_capacity();
@@ -190,7 +110,7 @@ impl<P: Profiles> People<P> {
                     }
                     self.look_whether_it_woke().await;
                     for message in messages.drain(..) {
-                        if let Message::Stop(done) = message {
+                        if let PeopleMessage::Stop(done) = message {
                             self.keep_everything().await;
                             let _ = done.send(());
                             return;
@@ -229,29 +149,29 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    async fn take(&mut self, message: Message, effects: &mut Vec<Effect<ReplyTo>>) {
+    async fn take(&mut self, message: PeopleMessage, effects: &mut Vec<Effect<ReplyTo>>) {
         match message {
-            Message::Happened(user, input) => {
+            PeopleMessage::Happened(user, input) => {
                 if let Input::Left { by, .. } | Input::Vanished { by, .. } = &input {
                     self.forget(*by);
                 }
                 self.handle(&user, input, effects).await;
             }
-            Message::Stored(user, reply) => {
+            PeopleMessage::Stored(user, reply) => {
                 self.handle(&user, Input::Stored(reply), effects).await;
             }
-            Message::News(news) => self.hear(news).await,
-            Message::Away(is_alone) => {
+            PeopleMessage::News(news) => self.hear(news).await,
+            PeopleMessage::Away(is_alone) => {
                 self.is_alone = is_alone;
                 let shared = Arc::new(SharedEvent::new(Event::Alone { is_alone }.into()));
                 for (_, send_queue) in self.connections.values() {
                     send_queue.tell(&shared);
                 }
             }
-            Message::Forward(topic, message) => {
+            PeopleMessage::Forward(topic, message) => {
                 let _ = self.rosters.of(&topic).send(message).await;
             }
-            Message::Watch {
+            PeopleMessage::Watch {
                 user,
                 watcher,
                 send_queue,
@@ -269,7 +189,7 @@ impl<P: Profiles> People<P> {
                 let input = Input::Watched { watcher, reply_to };
                 self.handle(&user, input, effects).await;
             }
-            Message::Unwatch {
+            PeopleMessage::Unwatch {
                 user,
                 watcher,
                 send_queue,
@@ -290,13 +210,13 @@ impl<P: Profiles> People<P> {
                 }
                 self.handle(&user, Input::Unwatched, effects).await;
             }
-            Message::Count(reply) => {
-                let _ = reply.send(Count {
+            PeopleMessage::Count(reply) => {
+                let _ = reply.send(PeopleCount {
                     online: self.users.online(),
                     waiting_since: self.writer.oldest(),
                 });
             }
-            Message::Report(user, reply) => {
+            PeopleMessage::Report(user, reply) => {
                 let now = self.clock.now();
                 self.history.expire(now);
                 let _ = reply.send(UserReport {
@@ -304,20 +224,20 @@ impl<P: Profiles> People<P> {
                     ..self.users.report(now, &user)
                 });
             }
-            Message::Recorded(channel, reply) => {
+            PeopleMessage::Recorded(channel, reply) => {
                 self.history.expire(self.clock.now());
                 let _ = reply.send(self.history.of_channel(&channel, RECORDED_MAX));
             }
-            Message::Unrecord(user, done) => {
+            PeopleMessage::Unrecord(user, done) => {
                 self.history.erase(&user);
                 let _ = done.send(());
             }
-            Message::Orphaned(who, orphan) => self.record_orphan(who, orphan),
-            Message::Hold(span, done) => {
+            PeopleMessage::Orphaned(who, orphan) => self.record_orphan(who, orphan),
+            PeopleMessage::Hold(span, done) => {
                 self.users.hold(self.clock.now(), span);
                 let _ = done.send(());
             }
-            Message::Stop(_) => {}
+            PeopleMessage::Stop(_) => {}
         }
     }
 
@@ -368,9 +288,9 @@ impl<P: Profiles> People<P> {
             WriterEvent::Unread(users) => self.unread(users, effects).await,
             WriterEvent::Saved(Answers { granted, refused }, outcomes) => {
                 let granted = granted.into_iter();
-                granted.for_each(|reply_to| answer(reply_to, Ok(Answer::Done)));
+                granted.for_each(|reply_to| reply_to.answer(Ok(Answer::Done)));
                 let refused = refused.into_iter();
-                refused.for_each(|reply_to| answer(reply_to, Err(Refusal::Unavailable)));
+                refused.for_each(|reply_to| reply_to.answer(Err(Refusal::Unavailable)));
                 if let Some(save_outcomes) = &self.save_outcomes {
                     save_outcomes.tell(outcomes);
                 }
@@ -496,7 +416,7 @@ impl<P: Profiles> People<P> {
                     entry,
                     is_shared,
                 };
-                let message = roster_shard::Message::Happened(input);
+                let message = RosterMessage::Happened(input);
                 let _ = self.rosters.of(&topic).send(message).await;
             }
             Effect::Watch {
@@ -509,7 +429,7 @@ impl<P: Profiles> People<P> {
                 if let Some((_, send_queue)) = self.connections.get(&watcher) {
                     let send_queue = send_queue.clone();
                     let mailbox = self.rosters.of(&topic).clone();
-                    let watch = roster_shard::Watch {
+                    let watch = Watch {
                         topic,
                         watcher,
                         watching,
@@ -517,7 +437,7 @@ impl<P: Profiles> People<P> {
                         send_queue,
                         reply_to,
                     };
-                    let _ = mailbox.send(roster_shard::Message::Watch(watch)).await;
+                    let _ = mailbox.send(RosterMessage::Watch(watch)).await;
                 }
             }
             Effect::Silence { topic, session } => {
@@ -525,7 +445,7 @@ impl<P: Profiles> People<P> {
                     topic: topic.clone(),
                     session,
                 };
-                let message = roster_shard::Message::Happened(input);
+                let message = RosterMessage::Happened(input);
                 let _ = self.rosters.of(&topic).send(message).await;
             }
             Effect::Tell { to, event } => self.tell(user, &to, event),
@@ -556,9 +476,9 @@ impl<P: Profiles> People<P> {
                         Event::Alone { is_alone }.into(),
                     )));
                 }
-                answer(reply_to, Ok(it));
+                reply_to.answer(Ok(it));
             }
-            Effect::Refuse { reply_to, why } => answer(reply_to, Err(why)),
+            Effect::Refuse { reply_to, why } => reply_to.answer(Err(why)),
         }
     }
 
@@ -610,33 +530,6 @@ impl<P> Drop for People<P> {
     fn drop(&mut self) {
         for (_, send_queue) in self.connections.values() {
             send_queue.end(Ended::Stopped);
-        }
-    }
-}
-
-pub(crate) fn answer(reply_to: ReplyTo, outcome: Result<Answer, Refusal>) {
-    match reply_to {
-        ReplyTo::Connection {
-            send_queue,
-            reference,
-            undo,
-            asked_at,
-        } => {
-            send_queue.took(asked_at.elapsed());
-            send_queue.answer(reference, outcome.map(drop), undo);
-        }
-        ReplyTo::Reader(send_queue) => {
-            if let Ok(Answer::OwnView(own_view)) = outcome {
-                send_queue.tell(&Arc::new(SharedEvent::new(Event::OwnView(own_view).into())));
-            }
-        }
-        ReplyTo::Caller(reply) => {
-            let _ = reply.send(outcome);
-        }
-        ReplyTo::Door { reply, .. } => {
-            if let Err(why) = outcome {
-                let _ = reply.send(Err(why));
-            }
         }
     }
 }

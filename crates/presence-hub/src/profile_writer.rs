@@ -11,9 +11,9 @@ use presence_core::{Profile, UserId};
 use tokio::time::Instant;
 
 use crate::counters::Counters;
-use crate::link::SaveOutcome;
+use crate::mailbox::ReplyTo;
 use crate::pending::{InFlight, finish};
-use crate::people::ReplyTo;
+use crate::save_outcomes::SaveOutcome;
 
 /// The number of profiles in one load or save; the others wait for the next.
 const BATCH_MAX: usize = 1000;

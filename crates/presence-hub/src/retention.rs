@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::clock::WallClock;
-use crate::people::{Message, ReplyTo};
+use crate::mailbox::{PeopleMessage, ReplyTo};
+use crate::pending::every;
 use crate::shards::{Shards, WeakShards};
-use crate::sweeper::every;
 
 /// How often a node looks for such users.
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Erases the users of whom nothing was known for longer than `keep`. Runs as long as there are `people`.
 pub(crate) async fn run<P: Profiles>(
     profiles: Arc<P>,
-    people: WeakShards<Message>,
+    people: WeakShards<PeopleMessage>,
     clock: WallClock,
     keep: Duration,
 ) {
@@ -66,13 +66,13 @@ pub(crate) async fn run<P: Profiles>(
 
 /// Erases one user. Waits until that is done or takes too long, so that it does not delay other requests. Returns
 /// `None` if the node has stopped.
-async fn erase(people: &Shards<Message>, user: &UserId, since: Timestamp) -> Option<()> {
+async fn erase(people: &Shards<PeopleMessage>, user: &UserId, since: Timestamp) -> Option<()> {
     let (reply, answer) = oneshot::channel();
     let input = Input::Erased {
         unseen_since: Some(since),
         reply_to: Some(ReplyTo::Caller(reply)),
     };
-    let message = Message::Happened(user.clone(), input);
+    let message = PeopleMessage::Happened(user.clone(), input);
     people.of(user).send(message).await.ok()?;
     match timeout(PATIENCE, answer).await {
         Ok(answer) => {

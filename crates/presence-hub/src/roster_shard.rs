@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use presence_core::cluster::{News, Reply, Request, Subject};
+use presence_core::cluster::{Request, Subject};
 use presence_core::explain::RoomReport;
 use presence_core::rosters::{Effect, Hearers, Input, Page, Rosters};
 use presence_core::users::Answer;
 use presence_core::{
-    ChannelId, Clock, Event, SessionId, Timestamp, Topic, UserId, Watching, shrink_after_burst,
+    ChannelId, Event, SessionId, Timestamp, Topic, UserId, Watching, shrink_after_burst,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,80 +16,13 @@ use crate::backlog::Backlog;
 use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::link::Link;
+use crate::mailbox::{Occupied, ReplyTo, RosterCount, RosterMessage, Watch};
 use crate::pending::sleep_until;
-use crate::people::{ReplyTo, answer};
 use crate::send_queue::SendQueue;
 use crate::shared_event::SharedEvent;
 
 /// The number of messages that the list of those that were found together keeps room for.
 const MESSAGES_KEPT: usize = 256;
-
-#[derive(Debug)]
-pub(crate) enum Message {
-    Happened(Input<ReplyTo>),
-    /// The shared store answered, or announced a change.
-    Stored(Topic, Reply),
-    /// The shared store announced all this at once.
-    Announced(Vec<(Topic, Reply)>),
-    /// News that concern every shard.
-    News(News),
-    Watch(Watch),
-    Unwatch {
-        topic: Topic,
-        watcher: SessionId,
-        send_queue: Arc<SendQueue>,
-    },
-    List {
-        topic: Topic,
-        offset: usize,
-        limit: usize,
-        reply: oneshot::Sender<Page>,
-    },
-    Typing {
-        topic: Topic,
-        reply: oneshot::Sender<Vec<UserId>>,
-    },
-    /// Says everything that is known of a channel; with `looks`, once it is known who is there on other nodes.
-    Report {
-        channel: ChannelId,
-        looks: bool,
-        reply: oneshot::Sender<RoomReport>,
-    },
-    /// Announces the sessions that were restored, so that everybody who watches from now on finds them.
-    TellAtOnce(oneshot::Sender<()>),
-    Count(oneshot::Sender<Count>),
-    Channels(oneshot::Sender<Vec<Occupied>>),
-}
-
-/// What a shard of rosters counts.
-#[derive(Debug)]
-pub(crate) struct Count {
-    /// The channels with somebody in them.
-    pub(crate) channels: usize,
-    /// The users who type, each counted once for each channel.
-    pub(crate) typing: usize,
-}
-
-/// A channel with somebody in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Occupied {
-    /// The channel that is occupied.
-    pub channel: ChannelId,
-    /// The number of people in the channel.
-    pub people: usize,
-    /// The number of sessions that these people have in it.
-    pub sessions: usize,
-}
-
-#[derive(Debug)]
-pub(crate) struct Watch {
-    pub(crate) topic: Topic,
-    pub(crate) watcher: SessionId,
-    pub(crate) watching: Watching,
-    pub(crate) have: Option<Clock>,
-    pub(crate) send_queue: Arc<SendQueue>,
-    pub(crate) reply_to: Option<ReplyTo>,
-}
 
 /// A caller that wants to read the state of a topic.
 #[derive(Debug)]
@@ -148,7 +81,7 @@ impl RosterShard {
     ///
     /// Each turn of the loop takes everything that is in the mailbox, and only then do the topics speak. So what was
     /// found together is one event, and the more there is to do, the more is found together.
-    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<RosterMessage>) {
         let mut effects = Vec::new();
         let mut messages = Vec::with_capacity(MESSAGES_KEPT);
         let turn_max = inbox.max_capacity();
@@ -179,22 +112,22 @@ impl RosterShard {
         }
     }
 
-    fn take(&mut self, message: Message, effects: &mut Vec<Effect<ReplyTo>>) {
+    fn take(&mut self, message: RosterMessage, effects: &mut Vec<Effect<ReplyTo>>) {
         let now = self.now;
         match message {
-            Message::Happened(input) => self.rosters.handle(now, input, effects),
-            Message::Stored(topic, reply) => {
+            RosterMessage::Happened(input) => self.rosters.handle(now, input, effects),
+            RosterMessage::Stored(topic, reply) => {
                 let input = Input::Heard { topic, reply };
                 self.rosters.handle(now, input, effects);
             }
-            Message::Announced(announced) => {
+            RosterMessage::Announced(announced) => {
                 for (topic, reply) in announced {
                     let input = Input::Heard { topic, reply };
                     self.rosters.handle(now, input, effects);
                 }
             }
-            Message::News(news) => self.rosters.hear_news(now, news, effects),
-            Message::Watch(watch) => {
+            RosterMessage::News(news) => self.rosters.hear_news(now, news, effects),
+            RosterMessage::Watch(watch) => {
                 let Watch {
                     topic,
                     watcher,
@@ -215,7 +148,7 @@ impl RosterShard {
                 };
                 self.rosters.handle(now, input, effects);
             }
-            Message::Unwatch {
+            RosterMessage::Unwatch {
                 topic,
                 watcher,
                 send_queue,
@@ -239,7 +172,7 @@ impl RosterShard {
                 let input = Input::Unwatched { topic, watching };
                 self.rosters.handle(now, input, effects);
             }
-            Message::List {
+            RosterMessage::List {
                 topic,
                 offset,
                 limit,
@@ -252,10 +185,10 @@ impl RosterShard {
                 };
                 self.look(topic, looker, effects);
             }
-            Message::Typing { topic, reply } => {
+            RosterMessage::Typing { topic, reply } => {
                 self.look(topic, Looker::Typing(reply), effects);
             }
-            Message::Report {
+            RosterMessage::Report {
                 channel,
                 looks: true,
                 reply,
@@ -263,20 +196,20 @@ impl RosterShard {
                 let topic = Topic::Channel(channel.clone());
                 self.look(topic, Looker::Report(channel, reply), effects);
             }
-            Message::Report { channel, reply, .. } => {
+            RosterMessage::Report { channel, reply, .. } => {
                 let _ = reply.send(self.rosters.report(&channel));
             }
-            Message::TellAtOnce(done) => {
+            RosterMessage::TellAtOnce(done) => {
                 self.rosters.tell_at_once(now, effects);
                 let _ = done.send(());
             }
-            Message::Count(reply) => {
-                let _ = reply.send(Count {
+            RosterMessage::Count(reply) => {
+                let _ = reply.send(RosterCount {
                     channels: self.rosters.active_channels(),
                     typing: self.rosters.typing_count(),
                 });
             }
-            Message::Channels(reply) => {
+            RosterMessage::Channels(reply) => {
                 let channels = self.rosters.channels();
                 let occupied = channels.map(|(channel, people, sessions)| Occupied {
                     channel: channel.clone(),
@@ -349,8 +282,8 @@ impl RosterShard {
                     }
                 }
                 Effect::Tell { topic, to, event } => self.tell(&topic, &to, event),
-                Effect::Grant { reply_to } => answer(reply_to, Ok(Answer::Done)),
-                Effect::Refuse { reply_to, why } => answer(reply_to, Err(why)),
+                Effect::Grant { reply_to } => reply_to.answer(Ok(Answer::Done)),
+                Effect::Refuse { reply_to, why } => reply_to.answer(Err(why)),
             }
         }
     }

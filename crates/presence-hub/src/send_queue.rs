@@ -7,25 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use presence_core::{Reason, Refusal, Topic};
+use presence_core::{Refusal, Topic};
 
 use crate::backlog::Backlog;
 use crate::counters::Counters;
-use crate::session::{Delivery, Reference, Watched};
+use crate::delivery::{Delivery, Ended, Reference, Watched};
 use crate::shared_event::SharedEvent;
-
-/// Why a connection gets nothing more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The core closed it: the session timed out, a newer connection replaced this one, or the user was kicked.
-    Closed(Reason),
-    /// More answers waited than the send queue has room for, because nobody read them.
-    TooSlow,
-    /// More bytes waited for all connections together than there is room for, and this one had the most answers.
-    Crowded,
-    /// The hub has stopped.
-    Stopped,
-}
 
 /// The number of deliveries that an empty queue keeps room for.
 const KEPT: usize = 4;

@@ -10,11 +10,11 @@ use presence_core::cluster::{Carried, Incarnation, Op, Subject, Write};
 use presence_core::ports::{Outbox, Profiles, Queue, Row, StoreError, Topics};
 use presence_core::{Profile, UserId};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use crate::counters::Counters;
-use crate::link::SaveOutcome;
+use crate::pending::every;
 use crate::profile_writer;
+use crate::save_outcomes::SaveOutcome;
 
 /// How often a node looks for profiles that wait.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -343,15 +343,6 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         }
         self.is_told = maps > 0;
     }
-}
-
-/// Ticks that begin at a random moment, so that nodes do not act all at once.
-pub(crate) fn every(period: Duration) -> Interval {
-    let part = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
-    let first = tokio::time::Instant::now() + period.mul_f64(part);
-    let mut ticks = interval_at(first, period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 fn debug(error: &StoreError, what: &str) {

@@ -10,8 +10,7 @@ use presence_core::{
 };
 
 use super::{BUSY, Busy, Reference, Session};
-use crate::people::{self, ReplyTo};
-use crate::roster_shard;
+use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
 
 impl Session {
     /// Reports that the client is alive: a heartbeat.
@@ -305,7 +304,7 @@ impl Session {
     }
 
     fn happened(&self, input: Input<ReplyTo>) -> Result<(), Busy> {
-        let message = people::Message::Happened(self.user.clone(), input);
+        let message = PeopleMessage::Happened(self.user.clone(), input);
         self.people
             .of(&self.user)
             .try_send(message)
@@ -314,6 +313,6 @@ impl Session {
 
     fn happened_in(&self, channel: &ChannelId, input: rosters::Input<ReplyTo>) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
-        self.send_to(&topic, roster_shard::Message::Happened(input))
+        self.send_to(&topic, RosterMessage::Happened(input))
     }
 }

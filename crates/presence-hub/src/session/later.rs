@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use presence_core::{ByteBucket, ByteRate, Clock, Event, Topic, Watching};
 
-use super::watched::Watched;
 use super::{BUSY, Reference, Session};
 use crate::clock::WallClock;
+use crate::delivery::Watched;
 use crate::shared_event::SharedEvent;
 
 /// The number of states that may be on their way to one connection: what they cost is known only when they are there.

@@ -12,22 +12,17 @@ use std::time::Duration;
 
 use presence_core::history::Cause;
 use presence_core::users::{Connection, Input};
-use presence_core::{ChannelId, Meta, Reason, Refusal, SessionId, Topic, UserId};
+use presence_core::{ChannelId, Meta, Reason, SessionId, Topic, UserId};
 use tokio::time::{Instant, sleep};
 
 use self::catching_up::Owed;
 pub use self::later::Budget;
 use self::later::Later;
 use self::watched::Topics;
-pub(crate) use self::watched::Watched;
-use crate::people::{self, ReplyTo};
-use crate::roster_shard;
-use crate::send_queue::{Ended, Found, SendQueue, Undo};
+use crate::delivery::{Delivery, Ended, Reference};
+use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
+use crate::send_queue::{Found, SendQueue, Undo};
 use crate::shards::Shards;
-use crate::shared_event::SharedEvent;
-
-/// The name of a command in its answer, as the one who sent the command chose it.
-pub type Reference = Box<str>;
 
 /// The mailbox of a shard is full, or the hub has stopped. The command was not carried out. If the mailbox was full, the
 /// same command may succeed a moment later.
@@ -36,32 +31,6 @@ pub type Reference = Box<str>;
 pub struct Busy {
     /// How long to wait before the command is sent again.
     pub retry_after: Duration,
-}
-
-/// Something that a session is told.
-#[derive(Clone, Debug)]
-pub enum Delivery {
-    /// An event. Everyone else who is told it shares it.
-    Event(Arc<SharedEvent>),
-    /// The command with this reference was carried out.
-    Granted(Reference),
-    /// A command was not carried out. The reference is that of the command, if it had one.
-    Refused(Option<Reference>, Refusal),
-    /// The session has ended in this connection, for this reason. Nothing is delivered after it.
-    Ended(Ended),
-}
-
-impl Delivery {
-    pub(crate) fn weight(&self) -> usize {
-        match self {
-            Delivery::Event(shared) => shared.weight(),
-            Delivery::Granted(reference) | Delivery::Refused(Some(reference), _) => {
-                64 + reference.len()
-            }
-            Delivery::Refused(None, _) => 64,
-            Delivery::Ended(_) => 0,
-        }
-    }
 }
 
 /// One connection of a session. It sends what its person does, and receives what it watches, each in one order.
@@ -76,7 +45,7 @@ pub struct Session {
     /// What others are shown as the id of the session, as far as it was told.
     alias: SessionId,
     restored: bool,
-    people: Shards<people::Message>,
+    people: Shards<PeopleMessage>,
     send_queue: Arc<SendQueue>,
     /// The rosters that it watches, each with the version that it was told.
     topics: Topics,
@@ -102,7 +71,7 @@ impl Session {
         (connection, alias): (Connection, SessionId),
         restored: bool,
         joined: Vec<(ChannelId, Arc<Meta>)>,
-        people: Shards<people::Message>,
+        people: Shards<PeopleMessage>,
         send_queue: Arc<SendQueue>,
         budget: Budget,
     ) -> Self {
@@ -237,14 +206,14 @@ impl Session {
         let own = self.people.of(&self.user).clone();
         let mut messages = Vec::new();
         for topic in std::mem::take(&mut self.topics).into_topics() {
-            let message = people::Message::Forward(topic.clone(), self.unwatch_message(topic));
+            let message = PeopleMessage::Forward(topic.clone(), self.unwatch_message(topic));
             messages.push((own.clone(), message));
         }
         for user in std::mem::take(&mut self.users) {
             let mailbox = self.people.of(&user).clone();
             messages.push((mailbox, self.unwatch_user_message(user)));
         }
-        messages.push((own, people::Message::Happened(self.user.clone(), input)));
+        messages.push((own, PeopleMessage::Happened(self.user.clone(), input)));
         async move {
             for (mailbox, message) in messages {
                 // A shard that has ended takes nothing, and nobody is there to miss it.
@@ -327,8 +296,8 @@ impl Session {
         })
     }
 
-    fn send_to(&self, topic: &Topic, message: roster_shard::Message) -> Result<(), Busy> {
-        let message = people::Message::Forward(topic.clone(), message);
+    fn send_to(&self, topic: &Topic, message: RosterMessage) -> Result<(), Busy> {
+        let message = PeopleMessage::Forward(topic.clone(), message);
         let mailbox = self.people.of(&self.user);
         mailbox.try_send(message).map_err(|_| BUSY)
     }

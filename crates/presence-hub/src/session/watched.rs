@@ -3,20 +3,8 @@
 use presence_core::{Clock as Version, Topic, UserId, Watching};
 
 use super::{BUSY, Busy, Reference, Session};
-use crate::people::{self, ReplyTo};
-use crate::roster_shard;
-
-/// How a session watches a topic.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Watched {
-    pub(super) watching: Watching,
-    /// The version that the session was told.
-    pub(super) known: Option<Version>,
-    /// The number of the command among those that asked to watch something.
-    pub(super) ask: u32,
-    /// Whether a state was asked for and has not been delivered yet.
-    pub(super) is_coming: bool,
-}
+use crate::delivery::Watched;
+use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage, Watch};
 
 /// The topics that a session watches. They are few as a rule, and looked up for every event.
 #[derive(Debug, Default)]
@@ -230,8 +218,8 @@ impl Session {
         watching: Watching,
         have: Option<Version>,
         reply_to: Option<ReplyTo>,
-    ) -> roster_shard::Message {
-        roster_shard::Message::Watch(roster_shard::Watch {
+    ) -> RosterMessage {
+        RosterMessage::Watch(Watch {
             topic,
             watcher: self.connection.session,
             watching,
@@ -245,8 +233,8 @@ impl Session {
         &self,
         user: UserId,
         reference: Option<Reference>,
-    ) -> people::Message {
-        people::Message::Watch {
+    ) -> PeopleMessage {
+        PeopleMessage::Watch {
             user,
             watcher: self.connection.session,
             send_queue: self.send_queue.clone(),
@@ -254,16 +242,16 @@ impl Session {
         }
     }
 
-    pub(super) fn unwatch_user_message(&self, user: UserId) -> people::Message {
-        people::Message::Unwatch {
+    pub(super) fn unwatch_user_message(&self, user: UserId) -> PeopleMessage {
+        PeopleMessage::Unwatch {
             user,
             watcher: self.connection.session,
             send_queue: self.send_queue.clone(),
         }
     }
 
-    pub(super) fn unwatch_message(&self, topic: Topic) -> roster_shard::Message {
-        roster_shard::Message::Unwatch {
+    pub(super) fn unwatch_message(&self, topic: Topic) -> RosterMessage {
+        RosterMessage::Unwatch {
             topic,
             watcher: self.connection.session,
             send_queue: self.send_queue.clone(),

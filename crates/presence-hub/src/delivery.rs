@@ -1,0 +1,61 @@
+//! What a session is told, and how it watches.
+
+use std::sync::Arc;
+
+use presence_core::{Clock, Reason, Refusal, Watching};
+
+use crate::shared_event::SharedEvent;
+
+/// The name of a command in its answer, as the one who sent the command chose it.
+pub type Reference = Box<str>;
+
+/// Something that a session is told.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// An event. Everyone else who is told it shares it.
+    Event(Arc<SharedEvent>),
+    /// The command with this reference was carried out.
+    Granted(Reference),
+    /// A command was not carried out. The reference is that of the command, if it had one.
+    Refused(Option<Reference>, Refusal),
+    /// The session has ended in this connection, for this reason. Nothing is delivered after it.
+    Ended(Ended),
+}
+
+impl Delivery {
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Delivery::Event(shared) => shared.weight(),
+            Delivery::Granted(reference) | Delivery::Refused(Some(reference), _) => {
+                64 + reference.len()
+            }
+            Delivery::Refused(None, _) => 64,
+            Delivery::Ended(_) => 0,
+        }
+    }
+}
+
+/// Why a connection gets nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The core closed it: the session timed out, a newer connection replaced this one, or the user was kicked.
+    Closed(Reason),
+    /// More answers waited than the send queue has room for, because nobody read them.
+    TooSlow,
+    /// More bytes waited for all connections together than there is room for, and this one had the most answers.
+    Crowded,
+    /// The hub has stopped.
+    Stopped,
+}
+
+/// How a session watches a topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watched {
+    pub(crate) watching: Watching,
+    /// The version that the session was told.
+    pub(crate) known: Option<Clock>,
+    /// The number of the command among those that asked to watch something.
+    pub(crate) ask: u32,
+    /// Whether a state was asked for and has not been delivered yet.
+    pub(crate) is_coming: bool,
+}

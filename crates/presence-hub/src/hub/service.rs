@@ -1,0 +1,201 @@
+//! What services do for users, without a connection of theirs.
+
+use std::sync::Arc;
+
+use presence_core::history::Cause;
+use presence_core::users::{Connection, Input};
+use presence_core::{
+    ChannelId, DeviceId, Meta, Outsider, Payload, Refusal, SessionId, StatusChange, Topic, UserId,
+    rosters,
+};
+use tokio::sync::oneshot;
+
+use super::Hub;
+use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
+
+impl Hub {
+    /// Changes the status of `user`, on behalf of a service. Returns when the change is safely stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`] if the change could not be stored in time, or if the hub has stopped. It may be stored
+    /// all the same.
+    pub async fn choose(&self, user: &UserId, change: StatusChange) -> Result<(), Refusal> {
+        self.choose_by(user, change, Cause::Service).await
+    }
+
+    /// Changes the status of `user`, like [`choose`](Self::choose), and records who asked for it: [`Cause::Service`],
+    /// or [`Cause::Owner`] if that was the user.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`choose`](Self::choose).
+    pub async fn choose_by(
+        &self,
+        user: &UserId,
+        change: StatusChange,
+        by: Cause,
+    ) -> Result<(), Refusal> {
+        let input = |reply_to| Input::Chose {
+            change,
+            by,
+            reply_to: Some(reply_to),
+        };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// Kicks `user`: all their sessions end at once, on every node.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoSession`] if they have no session; [`Refusal::Unavailable`] if the hub has stopped.
+    pub async fn kick(&self, user: &UserId) -> Result<(), Refusal> {
+        let input = |reply_to| Input::Kicked {
+            reply_to: Some(reply_to),
+        };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// Erases `user`: ends all their sessions, and removes their profile. Returns when the erasure is safely stored;
+    /// the profile may be removed from its database a little later.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`] if the erasure could not be stored in time, or if the hub has stopped.
+    pub async fn erase(&self, user: &UserId) -> Result<(), Refusal> {
+        let input = |reply_to| Input::Erased {
+            unseen_since: None,
+            reply_to: Some(reply_to),
+        };
+        self.ask(user, input).await?;
+        self.unrecord(user).await;
+        Ok(())
+    }
+
+    /// Lets `user` join `channel` on behalf of a service, for one presence ttl from now. Another call extends that.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoSession`] if the user has too many sessions, [`Refusal::TooMany`] if the user is in too many
+    /// channels in this way, and [`Refusal::Unavailable`] if the hub has stopped.
+    pub async fn act_join(
+        &self,
+        user: &UserId,
+        device: DeviceId,
+        channel: ChannelId,
+        meta: Arc<Meta>,
+    ) -> Result<(), Refusal> {
+        let by = acting(user);
+        let session = by.session;
+        self.happened(user, Input::ServiceActed { session, device })
+            .await?;
+        let input = |reply_to| Input::Joined {
+            by,
+            channel,
+            meta,
+            watch: None,
+            reply_to: Some(reply_to),
+        };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// Extends for one presence ttl what services did for `user`: the stay in `channel`, and in every other channel
+    /// that a service let them join.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotJoined`] if no service let them join `channel`, or if the ttl is over: join again.
+    /// [`Refusal::NoSession`] on a node that is alone and has nothing of the user. [`Refusal::Unavailable`] if the
+    /// hub has stopped.
+    pub async fn act_heartbeat(&self, user: &UserId, channel: &ChannelId) -> Result<(), Refusal> {
+        let input = |reply_to| Input::Prolonged {
+            session: acting(user).session,
+            channel: channel.clone(),
+            reply_to: Some(reply_to),
+        };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// Lets `user` leave `channel` on behalf of a service, if a service let them join it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoSession`] if no service acts for the user; [`Refusal::Unavailable`] if the hub has stopped.
+    pub async fn act_leave(&self, user: &UserId, channel: ChannelId) -> Result<(), Refusal> {
+        let input = |reply_to| Input::Departed {
+            by: acting(user),
+            channel,
+            reply_to: Some(reply_to),
+        };
+        self.ask(user, input).await.map(drop)
+    }
+
+    /// Sends a broadcast to everyone who watches `channel`, on behalf of `user`, whom a service let join it. See
+    /// [`Session::say`] for the bounds.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotJoined`] if no service let them join it, [`Refusal::TooFast`] if there
+    /// are too many broadcasts within [`Timing::WINDOW`], and [`Refusal::Unavailable`] if the hub has stopped.
+    pub async fn act_say(
+        &self,
+        user: &UserId,
+        channel: ChannelId,
+        event: Arc<str>,
+        payload: Payload,
+    ) -> Result<(), Refusal> {
+        if self.hand_offs.is_some() {
+            // The service may have put them there through another node.
+            self.act_heartbeat(user, &channel).await?;
+        }
+        let (reply, answer) = oneshot::channel();
+        let message = RosterMessage::Happened(rosters::Input::Said {
+            channel: channel.clone(),
+            session: acting(user).session,
+            event,
+            payload,
+            reply_to: Some(ReplyTo::Caller(reply)),
+        });
+        let message = PeopleMessage::Forward(Topic::Channel(channel), message);
+        let _ = self.people.of(user).send(message).await;
+        answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
+    }
+
+    /// Sends a broadcast to everyone who watches `channel`, on behalf of a service that is not in it. Watchers see it
+    /// as one of `user`, in a session that stands for `outsider`: see [`presence_core::SessionId::outsider`].
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooFast`] if there are too many broadcasts within [`Timing::WINDOW`]; [`Refusal::Unavailable`] if the
+    /// hub has stopped.
+    pub async fn announce(
+        &self,
+        channel: ChannelId,
+        (outsider, user): (Outsider, UserId),
+        event: Arc<str>,
+        payload: Payload,
+    ) -> Result<(), Refusal> {
+        let topic = Topic::Channel(channel.clone());
+        let (reply, answer) = oneshot::channel();
+        let message = RosterMessage::Happened(rosters::Input::Announced {
+            channel,
+            outsider,
+            user,
+            event,
+            payload,
+            reply_to: Some(ReplyTo::Caller(reply)),
+        });
+        let _ = self.rosters.of(&topic).send(message).await;
+        answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
+    }
+}
+
+/// The session through which services act for `user`: one per user, for any number of services and calls.
+fn acting(user: &UserId) -> Connection {
+    // FNV-1a over 128 bits: fixed by its definition, and as unlikely to meet a random session id as those are to meet.
+    let number = user.as_str().bytes().fold(
+        0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128,
+        |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b),
+    );
+    Connection::of_service(SessionId::from_u128(number))
+}

@@ -1,0 +1,427 @@
+//! The task that sends requests to the shared store in batches. A partition of the store never waits for another one, and
+//! replies go to the shard that they are for.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use presence_core::UserId;
+use presence_core::cluster::{Ephemeral, Peek, Reply, Request, Subject, Write};
+use presence_core::ports::{StoreError, Topics};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::clock::WallClock;
+use crate::counters::Counters;
+use crate::grain::due;
+use crate::holding::Holding;
+use crate::link::{REQUESTS_MAX, fenced};
+use crate::router::ReplyRouter;
+
+/// The number of requests of one kind that are sent to one partition of the store at once; the others wait for
+/// the next batch.
+const BATCH_MAX: usize = 512;
+/// The number of subjects of a partition whose ephemeral messages wait; those of further subjects are dropped.
+const EPHEMERAL_SUBJECTS_MAX: usize = 256;
+/// The number of ephemeral messages of one subject that wait; further ones are dropped.
+const EPHEMERALS_PER_SUBJECT_MAX: usize = 256;
+
+type Replies = Vec<(Subject, Reply)>;
+
+/// A batch that is done.
+struct Finished {
+    partition: u16,
+    kind: Kind,
+    replies: Replies,
+    /// Replies to peeks, and when they are due.
+    held: Option<(Instant, Replies)>,
+}
+
+impl Finished {
+    fn of(partition: u16, kind: Kind, replies: Replies) -> Self {
+        Finished {
+            partition,
+            kind,
+            replies,
+            held: None,
+        }
+    }
+}
+
+type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + Send>>>;
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Writes,
+    Fences,
+    Doors,
+    Ephemerals,
+    /// Replies to peeks, which were held back.
+    Peeks,
+}
+
+/// What waits for one partition of the store. One batch of each kind is under way.
+#[derive(Debug, Default)]
+struct RequestQueue {
+    writes: Vec<Write>,
+    is_writing: bool,
+    /// Writes to places, on behalf of users who hide.
+    fences: Vec<(UserId, Write)>,
+    is_fencing: bool,
+    /// Requests to open, read and close maps, in order.
+    doors: Vec<Request>,
+    is_opening: bool,
+    ephemerals: HashMap<Subject, Vec<Ephemeral>>,
+    is_sending_ephemerals: bool,
+}
+
+/// The task that sends requests to the store.
+pub(crate) struct StoreWorker<T> {
+    store: Arc<T>,
+    clock: WallClock,
+    holding: Arc<Holding>,
+    router: ReplyRouter,
+    counters: Arc<Counters>,
+    queues: HashMap<u16, RequestQueue>,
+    in_flight: InFlight,
+    /// The number of requests that wait for their partition of the store.
+    waiting: usize,
+}
+
+impl<T: Topics> StoreWorker<T> {
+    pub(crate) fn new(
+        store: Arc<T>,
+        clock: WallClock,
+        holding: Arc<Holding>,
+        router: ReplyRouter,
+        counters: Arc<Counters>,
+    ) -> Self {
+        StoreWorker {
+            store,
+            clock,
+            holding,
+            router,
+            counters,
+            queues: HashMap::new(),
+            in_flight: FuturesUnordered::new(),
+            waiting: 0,
+        }
+    }
+
+    /// Runs until no shard is left that could ask for anything.
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        let mut requests = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                received = inbox.recv_many(&mut requests, BATCH_MAX), if self.waiting < REQUESTS_MAX => {
+                    if received == 0 {
+                        return;
+                    }
+                    self.waiting += received;
+                    let mut partitions: Vec<u16> = Vec::new();
+                    for request in requests.drain(..) {
+                        let partition = request.subject().partition();
+                        partitions.push(partition);
+                        self.queues.entry(partition).or_default().take(request);
+                    }
+                    partitions.sort_unstable();
+                    partitions.dedup();
+                    for partition in partitions {
+                        self.start(partition).await;
+                    }
+                }
+                Some(Finished { partition, kind, replies, held }) = self.in_flight.next() => {
+                    if let Some((until, replies)) = held {
+                        self.in_flight.push(Box::pin(hold(partition, until, replies)));
+                    }
+                    for (subject, reply) in replies {
+                        self.router.reply(subject, reply).await;
+                    }
+                    if let Some(queue) = self.queues.get_mut(&partition) {
+                        queue.finished(kind);
+                    }
+                    self.start(partition).await;
+                }
+            }
+        }
+    }
+
+    /// Sends what waits for one partition of the store, unless a batch of its kind is under way there.
+    async fn start(&mut self, partition: u16) {
+        let Some(queue) = self.queues.get_mut(&partition) else {
+            return;
+        };
+        let mut refused = Vec::new();
+        if !queue.is_writing && !queue.writes.is_empty() {
+            let rest = queue.writes.split_off(queue.writes.len().min(BATCH_MAX));
+            let mut writes = std::mem::replace(&mut queue.writes, rest);
+            if self.holding.is_held(self.clock.now()) {
+                let until = self.holding.deadline();
+                writes.iter_mut().for_each(|it| it.until = Some(until));
+                queue.is_writing = true;
+                Counters::add(&self.counters.shared_writes, writes.len());
+                let (store, counters) = (self.store.clone(), self.counters.clone());
+                let holding = self.holding.clone();
+                self.in_flight
+                    .push(Box::pin(write(partition, store, writes, holding, counters)));
+            } else {
+                refused = writes;
+            }
+        }
+        let mut unfenced = Vec::new();
+        if !queue.is_fencing && !queue.fences.is_empty() {
+            let mut fences = queue.next_fences();
+            if self.holding.is_held(self.clock.now()) {
+                let until = self.holding.deadline();
+                fences.iter_mut().for_each(|(_, it)| it.until = Some(until));
+                queue.is_fencing = true;
+                Counters::add(&self.counters.shared_writes, fences.len());
+                let (store, counters) = (self.store.clone(), self.counters.clone());
+                let holding = self.holding.clone();
+                self.in_flight
+                    .push(Box::pin(fence(partition, store, fences, holding, counters)));
+            } else {
+                unfenced = fences;
+            }
+        }
+        if !queue.is_opening && !queue.doors.is_empty() {
+            queue.is_opening = true;
+            let doors = std::mem::take(&mut queue.doors);
+            let (store, counters) = (self.store.clone(), self.counters.clone());
+            self.in_flight
+                .push(Box::pin(open(partition, store, doors, counters)));
+        }
+        if !queue.is_sending_ephemerals && !queue.ephemerals.is_empty() {
+            queue.is_sending_ephemerals = true;
+            let ephemerals: Vec<_> = queue.ephemerals.drain().collect();
+            let store = self.store.clone();
+            self.in_flight.push(Box::pin(async move {
+                store.send_ephemeral(&ephemerals).await;
+                Finished::of(partition, Kind::Ephemerals, Vec::new())
+            }));
+        }
+        if queue.is_idle() {
+            self.queues.remove(&partition);
+        }
+        let queues = self.queues.values();
+        self.waiting = queues.map(RequestQueue::waiting).sum();
+        // The lease has lapsed as far as this node knows: others may have declared it dead.
+        for write in refused {
+            self.holding.trouble("the lease has lapsed");
+            self.router.reply(write.subject, Reply::Written(None)).await;
+        }
+        for (user, write) in unfenced {
+            if let Some(reply) = fenced(&write.subject, false) {
+                self.router.reply(Subject::User(user), reply).await;
+            }
+        }
+    }
+}
+
+impl RequestQueue {
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Write(write) => self.writes.push(write),
+            Request::Fence { user, write } => self.fences.push((user, write)),
+            Request::Ephemeral(subject, ephemerals) => {
+                if self.ephemerals.len() < EPHEMERAL_SUBJECTS_MAX
+                    || self.ephemerals.contains_key(&subject)
+                {
+                    let waiting = self.ephemerals.entry(subject).or_default();
+                    waiting.extend(ephemerals);
+                    waiting.truncate(EPHEMERALS_PER_SUBJECT_MAX);
+                }
+            }
+            door @ (Request::Open { .. }
+            | Request::Read { .. }
+            | Request::Peek { .. }
+            | Request::Close(_)) => {
+                self.doors.push(door);
+            }
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.writes.len() + self.fences.len() + self.doors.len()
+    }
+
+    /// Takes the fences of the next batch, at most one for each place.
+    fn next_fences(&mut self) -> Vec<(UserId, Write)> {
+        let mut next: Vec<(UserId, Write)> = Vec::new();
+        let mut later = Vec::new();
+        for (user, write) in self.fences.drain(..) {
+            let is_there = next.iter().any(|(_, it)| it.subject == write.subject);
+            match is_there || next.len() == BATCH_MAX {
+                true => later.push((user, write)),
+                false => next.push((user, write)),
+            }
+        }
+        self.fences = later;
+        next
+    }
+
+    fn finished(&mut self, kind: Kind) {
+        match kind {
+            Kind::Fences => self.is_fencing = false,
+            Kind::Writes => self.is_writing = false,
+            Kind::Doors => self.is_opening = false,
+            Kind::Ephemerals => self.is_sending_ephemerals = false,
+            Kind::Peeks => {}
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let is_busy =
+            self.is_writing || self.is_fencing || self.is_opening || self.is_sending_ephemerals;
+        !is_busy && self.waiting() == 0 && self.ephemerals.is_empty()
+    }
+}
+
+async fn write<T: Topics>(
+    partition: u16,
+    store: Arc<T>,
+    writes: Vec<Write>,
+    holding: Arc<Holding>,
+    counters: Arc<Counters>,
+) -> Finished {
+    let outcomes = store.write(&writes).await;
+    if outcomes.iter().any(Result::is_err) {
+        holding.trouble("a write failed");
+    }
+    let replies = writes.into_iter().zip(outcomes).map(|(write, outcome)| {
+        let reply = Reply::Written(noted(outcome, &counters));
+        (write.subject, reply)
+    });
+    Finished::of(partition, Kind::Writes, replies.collect())
+}
+
+async fn fence<T: Topics>(
+    partition: u16,
+    store: Arc<T>,
+    fences: Vec<(UserId, Write)>,
+    holding: Arc<Holding>,
+    counters: Arc<Counters>,
+) -> Finished {
+    let (users, writes): (Vec<UserId>, Vec<Write>) = fences.into_iter().unzip();
+    let outcomes = store.write(&writes).await;
+    if outcomes.iter().any(Result::is_err) {
+        holding.trouble("a fence was not written");
+    }
+    let told = users.into_iter().zip(writes).zip(outcomes);
+    let replies = told.filter_map(|((user, write), outcome)| {
+        let is_done = noted(outcome, &counters).is_some();
+        Some((Subject::User(user), fenced(&write.subject, is_done)?))
+    });
+    Finished::of(partition, Kind::Fences, replies.collect())
+}
+
+/// Waits until the replies to peeks are due.
+async fn hold(partition: u16, until: Instant, replies: Replies) -> Finished {
+    tokio::time::sleep_until(until).await;
+    Finished::of(partition, Kind::Peeks, replies)
+}
+
+/// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A peek is apart from
+/// that: somebody waits for each, and its reply is held back.
+async fn open<T: Topics>(
+    partition: u16,
+    store: Arc<T>,
+    doors: Vec<Request>,
+    counters: Arc<Counters>,
+) -> Finished {
+    let begun = Instant::now();
+    let mut closing = Vec::new();
+    let mut opening: Vec<(Subject, u32)> = Vec::new();
+    let mut reading: Vec<(Subject, u32)> = Vec::new();
+    let mut peeking: Vec<(Subject, u32, Peek)> = Vec::new();
+    for door in doors {
+        let subject = door.subject().clone();
+        if let Request::Peek { ask, peek, .. } = door {
+            peeking.push((subject, ask, peek));
+            continue;
+        }
+        closing.retain(|it| *it != subject);
+        reading.retain(|(it, _)| *it != subject);
+        match door {
+            Request::Open { ask, .. } => {
+                opening.retain(|(it, _)| *it != subject);
+                opening.push((subject, ask));
+            }
+            Request::Read { ask, .. } => match opening.iter_mut().find(|(it, _)| *it == subject) {
+                Some((_, before)) => *before = ask,
+                None => reading.push((subject, ask)),
+            },
+            Request::Close(_) => {
+                opening.retain(|(it, _)| *it != subject);
+                closing.push(subject);
+            }
+            Request::Peek { .. }
+            | Request::Write(_)
+            | Request::Fence { .. }
+            | Request::Ephemeral(..) => {}
+        }
+    }
+    let peeks = peeking.iter().map(|(it, ask, _)| (it.clone(), *ask));
+    let peeks: HashSet<(Subject, u32)> = peeks.collect();
+    for (subject, ask, peek) in peeking {
+        match peek {
+            Peek::Read => reading.push((subject, ask)),
+            // To follow what is not followed would be for ever.
+            Peek::Followed if closing.contains(&subject) => reading.push((subject, ask)),
+            Peek::Followed => opening.push((subject, ask)),
+        }
+    }
+    if !closing.is_empty() {
+        store.unfollow(&closing).await;
+    }
+    let mut replies: Replies = Vec::new();
+    if !opening.is_empty() {
+        let subjects: Vec<Subject> = opening.iter().map(|(subject, _)| subject.clone()).collect();
+        let followed = store.follow(&subjects).await;
+        for ((subject, ask), outcome) in opening.into_iter().zip(followed) {
+            match noted(outcome, &counters) {
+                Some(()) => reading.push((subject, ask)),
+                None => replies.push((
+                    subject,
+                    Reply::Read {
+                        ask,
+                        snapshot: None,
+                    },
+                )),
+            }
+        }
+    }
+    if !reading.is_empty() {
+        Counters::add(&counters.shared_reads, reading.len());
+        let subjects: Vec<Subject> = reading.iter().map(|(subject, _)| subject.clone()).collect();
+        let read = store.read(&subjects).await;
+        for ((subject, ask), outcome) in reading.into_iter().zip(read) {
+            let snapshot = noted(outcome, &counters);
+            replies.push((subject, Reply::Read { ask, snapshot }));
+        }
+    }
+    let is_peek = |(subject, reply): &(Subject, Reply)| match reply {
+        Reply::Read { ask, .. } if !peeks.is_empty() => peeks.contains(&(subject.clone(), *ask)),
+        _ => false,
+    };
+    let (held, replies) = replies.into_iter().partition(is_peek);
+    Finished {
+        held: (!peeks.is_empty()).then(|| (due(begun, Instant::now()), held)),
+        ..Finished::of(partition, Kind::Doors, replies)
+    }
+}
+
+fn noted<V>(outcome: Result<V, StoreError>, counters: &Counters) -> Option<V> {
+    match outcome {
+        Ok(value) => Some(value),
+        Err(error) => {
+            Counters::add(&counters.shared_failures, 1);
+            let source = error.cause();
+            tracing::debug!(%error, source, "the shared store did not answer");
+            None
+        }
+    }
+}
