@@ -1,7 +1,10 @@
 //! Rosters: who is in a channel or a workspace, who is typing, where the cursors are, and what every watcher was told.
 
+mod acting;
+mod effect;
 mod fleeting;
 mod history;
+mod input;
 mod pace;
 mod report;
 mod roster;
@@ -9,197 +12,17 @@ mod shared;
 mod topic_state;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::acting::TYPING_EVENT;
+use self::effect::grant;
+pub use self::effect::{Effect, Hearers, Page};
+pub use self::input::Input;
 use self::pace::Load;
 use self::topic_state::TopicState;
-use crate::cluster::{Ephemeral, Incarnation, Membership, Reply, Request};
+use crate::cluster::{Incarnation, Membership};
 use crate::epochs::Epochs;
-use crate::{
-    ChannelId, Clock, Event, Limits, Member, Outsider, Payload, Person, Pointer, Reason, Refusal,
-    Selection, SessionId, Timers, Timestamp, Timing, Topic, UserId, Watching,
-};
-
-/// The name of the event with which an application announces by itself that a user is typing. Other broadcasts of a
-/// user end their typing; this one does not.
-pub const TYPING_EVENT: &str = "typing";
-
-/// What happened in a channel or a workspace. `A` is the caller's handle for an answer, which the core only hands back.
-#[derive(Debug)]
-pub enum Input<A> {
-    /// A session's entry was written: [`crate::users::Effect::Write`].
-    Wrote {
-        /// The topic that the entry is in.
-        topic: Topic,
-        /// The session that the entry belongs to.
-        session: SessionId,
-        /// The entry, or the reason for which it is removed.
-        entry: Result<Arc<Member>, Reason>,
-        /// Whether the other nodes may be told.
-        is_shared: bool,
-    },
-    /// A session began to watch a topic, or lost events and wants to catch up.
-    Watched {
-        /// The topic to watch.
-        topic: Topic,
-        /// The session that watches.
-        watcher: SessionId,
-        /// How much the session is told from now on.
-        watching: Watching,
-        /// How much it was told until now, if it watched the topic already.
-        before: Option<Watching>,
-        /// The version that its client has, if any.
-        have: Option<Clock>,
-        /// Gets the answer, if anybody waits for one.
-        reply_to: Option<A>,
-    },
-    /// Somebody wants to read the state of a topic. [`Effect::Known`] follows as soon as it is known.
-    Looked {
-        /// The topic to read.
-        topic: Topic,
-    },
-    /// The store that nodes share answered, or announced a change, about a topic.
-    Heard {
-        /// The topic that the reply is about.
-        topic: Topic,
-        /// The reply of the store.
-        reply: Reply,
-    },
-    /// A session stopped watching a topic.
-    Unwatched {
-        /// The topic that it watched.
-        topic: Topic,
-        /// How much it was told.
-        watching: Watching,
-    },
-    /// The connection of a session broke, or was silent for too long: its typing ends, and its cursor is removed.
-    Silenced {
-        /// The topic in which that happens.
-        topic: Topic,
-        /// The session without a connection.
-        session: SessionId,
-    },
-    /// A session typed in a channel, or stopped typing.
-    Typed {
-        /// The channel that it types in.
-        channel: ChannelId,
-        /// The session, which must be in the channel.
-        session: SessionId,
-        /// Whether the session types now.
-        typing: bool,
-        /// Gets the answer, if anybody waits for one.
-        reply_to: Option<A>,
-    },
-    /// A session pointed at a position in a channel.
-    Pointed {
-        /// The channel that it points in.
-        channel: ChannelId,
-        /// The session, which must be in the channel.
-        session: SessionId,
-        /// The position that it points at.
-        pointer: Pointer,
-        /// Gets the answer, if anybody waits for one.
-        reply_to: Option<A>,
-    },
-    /// A session changed its selection in a channel.
-    Selected {
-        /// The channel in which it selected something.
-        channel: ChannelId,
-        /// The session, which must be in the channel.
-        session: SessionId,
-        /// The new selection; `None` if nothing is selected now.
-        selection: Option<Selection>,
-        /// Gets the answer, if anybody waits for one.
-        reply_to: Option<A>,
-    },
-    /// A session sent a broadcast to a channel.
-    Said {
-        /// The channel to send it to.
-        channel: ChannelId,
-        /// The session, which must be in the channel.
-        session: SessionId,
-        /// The name of the event, as the sender chose it.
-        event: Arc<str>,
-        /// The content of the broadcast.
-        payload: Payload,
-        /// Gets the answer, if anybody waits for one.
-        reply_to: Option<A>,
-    },
-    /// A service that is not in the channel sent a broadcast to it.
-    Announced {
-        /// The channel to send it to.
-        channel: ChannelId,
-        /// The service that sends it.
-        outsider: Outsider,
-        /// The user in whose name the service sends it.
-        user: UserId,
-        /// The name of the event, as the service chose it.
-        event: Arc<str>,
-        /// The content of the broadcast.
-        payload: Payload,
-        /// Gets the answer, if anybody waits for one.
-        reply_to: Option<A>,
-    },
-}
-
-/// What the caller is to do. Effects must be performed in the order in which they were emitted.
-#[derive(Debug, PartialEq)]
-pub enum Effect<A> {
-    /// Send an event to watchers of a topic.
-    Tell {
-        /// The topic that they watch.
-        topic: Topic,
-        /// The watchers that get the event.
-        to: Hearers,
-        /// The event to send.
-        event: Arc<Event>,
-    },
-    /// What [`Rosters::list`] and [`Rosters::typing`] return for a topic is up to date now, as far as the store
-    /// can be reached.
-    Known {
-        /// The topic whose state is known.
-        topic: Topic,
-    },
-    /// Send a request to the store that nodes share.
-    Ask(Request),
-    /// A request was granted.
-    Grant {
-        /// The handle that came with the request.
-        reply_to: A,
-    },
-    /// A request was refused.
-    Refuse {
-        /// The handle that came with the request.
-        reply_to: A,
-        /// The reason for the refusal.
-        why: Refusal,
-    },
-}
-
-/// The watchers of a topic that an event is sent to.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Hearers {
-    /// Those who watch with [`Watching::Full`] or [`Watching::Whole`].
-    Full,
-    /// Those who watch with [`Watching::Summary`].
-    Summary,
-    /// Those who want to see everyone, but for this one.
-    FullBut(SessionId),
-    /// All but these.
-    AllBut(Vec<SessionId>),
-    /// This session, if it watches the topic.
-    One(SessionId),
-}
-
-/// A part of the list of people in a topic.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Page {
-    /// The people on the page, ordered by when they joined.
-    pub people: Vec<Arc<Person>>,
-    /// The number of people in the topic, on all pages.
-    pub total: usize,
-}
+use crate::{ChannelId, Limits, SessionId, Timers, Timestamp, Timing, Topic, UserId};
 
 /// The state machine of channels and workspaces. A node may have several; each knows only the topics whose
 /// inputs it gets.
@@ -366,119 +189,10 @@ impl Rosters {
                 self.silence(&topic, session);
                 topic
             }
-            Input::Typed {
-                channel,
-                session,
-                typing,
-                reply_to,
-            } => {
-                let topic = Topic::Channel(channel);
-                let deadline = now + self.timing.typing();
-                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
-                    let key = Key::Typing(topic.clone(), session);
-                    place.queue_ephemeral(Ephemeral::Typed { session, typing });
-                    if typing {
-                        place.fleeting.start_typing(user, session);
-                        timers.arm(key, deadline);
-                    } else {
-                        place.fleeting.stop_typing(user, session);
-                        timers.cancel(&key);
-                    }
-                    Ok(())
-                });
-                topic
-            }
-            Input::Pointed {
-                channel,
-                session,
-                pointer,
-                reply_to,
-            } => {
-                let topic = Topic::Channel(channel);
-                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
-                    let point = |cursor: &mut crate::Cursor| cursor.pointer = Some(pointer);
-                    let ids = place.ids_of(session);
-                    let cursor = place.fleeting.point(user, ids, point).clone();
-                    place.queue_ephemeral(Ephemeral::Pointed(cursor));
-                    timers.arm(
-                        Key::Cursor(topic.clone(), session),
-                        now + Timing::CURSOR_TTL,
-                    );
-                    Ok(())
-                });
-                topic
-            }
-            Input::Selected {
-                channel,
-                session,
-                selection,
-                reply_to,
-            } => {
-                let topic = Topic::Channel(channel);
-                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
-                    let select = |cursor: &mut crate::Cursor| cursor.selection = selection;
-                    let ids = place.ids_of(session);
-                    let cursor = place.fleeting.point(user, ids, select).clone();
-                    place.queue_ephemeral(Ephemeral::Pointed(cursor));
-                    timers.arm(
-                        Key::Cursor(topic.clone(), session),
-                        now + Timing::CURSOR_TTL,
-                    );
-                    Ok(())
-                });
-                topic
-            }
-            Input::Said {
-                channel,
-                session,
-                event,
-                payload,
-                reply_to,
-            } => {
-                let topic = Topic::Channel(channel);
-                let max = self.limits.broadcasts_max;
-                self.with_member(&topic, session, reply_to, out, |user, place, timers| {
-                    let ephemeral = Ephemeral::Said {
-                        session,
-                        user: user.clone(),
-                        event: event.clone(),
-                        payload: payload.clone(),
-                    };
-                    // Whoever has sent their message has stopped typing it.
-                    let ends_typing = *event != *TYPING_EVENT;
-                    if !place.fleeting.has_room_to_broadcast(now, max) {
-                        let retry_after = place.pace.next_at().since(now).max(Timing::WINDOW);
-                        return Err(Refusal::TooFast { retry_after });
-                    }
-                    let ids = place.ids_of(session);
-                    let said = fleeting::broadcast(&topic, user, ids, event, payload);
-                    place.fleeting.broadcast(now, said, max);
-                    place.queue_ephemeral(ephemeral);
-                    if ends_typing {
-                        place.fleeting.stop_typing(user, session);
-                        timers.cancel(&Key::Typing(topic.clone(), session));
-                    }
-                    Ok(())
-                });
-                topic
-            }
-            Input::Announced {
-                channel,
-                outsider,
-                user,
-                event,
-                payload,
-                reply_to,
-            } => {
-                let topic = Topic::Channel(channel);
-                let outcome = self.announce(now, &topic, outsider, (user, event, payload));
-                match (outcome, reply_to) {
-                    (Ok(()), reply_to) => grant(reply_to, out),
-                    (Err(why), Some(reply_to)) => out.push(Effect::Refuse { reply_to, why }),
-                    (Err(_), None) => {}
-                }
-                topic
-            }
+            acted => match self.act(now, acted, out) {
+                Some(topic) => topic,
+                None => return,
+            },
         };
         self.reconcile(now, topic, out);
     }
@@ -547,67 +261,6 @@ impl Rosters {
         self.places.get_mut(topic).expect("it is there now")
     }
 
-    /// Does something that only a session may do that is in the place and can be seen there.
-    fn with_member<A>(
-        &mut self,
-        topic: &Topic,
-        session: SessionId,
-        reply_to: Option<A>,
-        out: &mut Vec<Effect<A>>,
-        act: impl FnOnce(&UserId, &mut TopicState, &mut Timers<Key>) -> Result<(), Refusal>,
-    ) {
-        let place = self.places.get_mut(topic);
-        let member = place.and_then(|it| Some((it.roster.user_of(session)?.clone(), it)));
-        let outcome = match member {
-            Some((user, place)) => act(&user, place, &mut self.timers),
-            None => Err(Refusal::NotJoined),
-        };
-        match (outcome, reply_to) {
-            (Ok(()), reply_to) => grant(reply_to, out),
-            (Err(why), Some(reply_to)) => out.push(Effect::Refuse { reply_to, why }),
-            (Err(_), None) => {}
-        }
-    }
-
-    fn announce(
-        &mut self,
-        now: Timestamp,
-        topic: &Topic,
-        outsider: Outsider,
-        (user, event, payload): (UserId, Arc<str>, Payload),
-    ) -> Result<(), Refusal> {
-        let (max, node) = (self.limits.broadcasts_max, self.tag());
-        let place = self.place(topic);
-        let session = SessionId::of_outsider(node, outsider);
-        let ephemeral = Ephemeral::Said {
-            session,
-            user: user.clone(),
-            event: event.clone(),
-            payload: payload.clone(),
-        };
-        if !place.fleeting.has_room_to_broadcast(now, max) {
-            let retry_after = place.pace.next_at().since(now).max(Timing::WINDOW);
-            return Err(Refusal::TooFast { retry_after });
-        }
-        let ids = (session, session);
-        let said = fleeting::broadcast(topic, &user, ids, event, payload);
-        place.fleeting.broadcast(now, said, max);
-        place.queue_ephemeral(ephemeral);
-        Ok(())
-    }
-
-    pub(super) fn silence(&mut self, topic: &Topic, session: SessionId) {
-        let Some(place) = self.places.get_mut(topic) else {
-            return;
-        };
-        if let Some(user) = place.roster.user_of(session).cloned() {
-            place.fleeting.stop_typing(&user, session);
-        }
-        place.fleeting.forget_cursor(session);
-        self.timers.cancel(&Key::Typing(topic.clone(), session));
-        self.timers.cancel(&Key::Cursor(topic.clone(), session));
-    }
-
     fn reconcile<A>(&mut self, now: Timestamp, topic: Topic, out: &mut Vec<Effect<A>>) {
         self.share(now, &topic, out);
         let Some(place) = self.places.get_mut(&topic) else {
@@ -623,8 +276,4 @@ impl Rosters {
             self.timers.arm(Key::Tick(topic), deadline.max(now));
         }
     }
-}
-
-fn grant<A>(reply_to: Option<A>, out: &mut Vec<Effect<A>>) {
-    out.extend(reply_to.map(|reply_to| Effect::Grant { reply_to }));
 }
