@@ -225,23 +225,28 @@ impl<T: Topics> Leasing<T> {
             Effect::StoredUpTo(until) => self.router.spread(News::StoredUpTo(until)).await,
             Effect::StoreAhead(ms) => self.router.spread(News::StoreAhead(ms)).await,
             Effect::Away(is_away) => {
-                let seconds = self.counters.shared_away_for().as_secs_f64();
-                match is_away {
-                    true => tracing::warn!(
-                        event = "store_away",
-                        store = "shared",
-                        "the shared store does not answer: this node works on its own"
-                    ),
-                    false => tracing::info!(
-                        event = "store_back",
-                        store = "shared",
-                        seconds,
-                        "the shared store answers again"
-                    ),
-                }
+                self.log_away(is_away);
                 self.counters.shared_is_away(is_away);
                 self.router.tell_away(is_away).await;
             }
+        }
+    }
+
+    /// Logs that the shared store is away, or is back.
+    fn log_away(&self, is_away: bool) {
+        let seconds = self.counters.shared_away_for().as_secs_f64();
+        match is_away {
+            true => tracing::warn!(
+                event = "store_away",
+                store = "shared",
+                "the shared store does not answer: this node works on its own"
+            ),
+            false => tracing::info!(
+                event = "store_back",
+                store = "shared",
+                seconds,
+                "the shared store answers again"
+            ),
         }
     }
 }

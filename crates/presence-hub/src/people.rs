@@ -9,8 +9,10 @@ use presence_core::explain::{RECORDED_MAX, UserReport};
 use presence_core::history::{Cause, History, Transition, What};
 use presence_core::ports::{Orphan, Profiles};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
-use presence_core::{Event, Reason, Refusal, SessionId, UserId, rosters, shrink_after_burst};
-use tokio::sync::mpsc;
+use presence_core::{
+    Event, Reason, Refusal, SessionId, Topic, UserId, rosters, shrink_after_burst,
+};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::WallClock;
 use crate::counters::Counters;
@@ -27,6 +29,9 @@ use crate::shared_event::SharedEvent;
 
 /// The number of messages that the list of those that were found together keeps room for.
 const MESSAGES_KEPT: usize = 256;
+
+/// The queue of a connection that wants to be let in, and who waits for the answer.
+type Door = (Arc<SendQueue>, oneshot::Sender<Result<Welcome, Refusal>>);
 
 pub(crate) struct People<P> {
     clock: WallClock,
@@ -163,7 +168,7 @@ impl<P: Profiles> People<P> {
             PeopleMessage::News(news) => self.hear(news).await,
             PeopleMessage::Away(is_alone) => {
                 self.is_alone = is_alone;
-                let shared = Arc::new(SharedEvent::new(Event::Alone { is_alone }.into()));
+                let shared = alone(is_alone);
                 for (_, send_queue) in self.connections.values() {
                     send_queue.tell(&shared);
                 }
@@ -177,38 +182,17 @@ impl<P: Profiles> People<P> {
                 send_queue,
                 reply_to,
             } => {
-                let watchers = self.watchers.entry(user.clone()).or_default();
-                // Watching again, as those do who lost track, is answered again but counts once.
-                let again = watchers.iter().position(|(it, _)| *it == watcher);
-                if let Some(index) = again {
-                    watchers.swap_remove(index);
-                    self.handle(&user, Input::Unwatched, effects).await;
-                }
-                let watchers = self.watchers.entry(user.clone()).or_default();
-                watchers.push((watcher, send_queue));
-                let input = Input::Watched { watcher, reply_to };
-                self.handle(&user, input, effects).await;
+                let watcher = (watcher, send_queue);
+                self.watch(user, watcher, reply_to, effects).await;
             }
             PeopleMessage::Unwatch {
                 user,
                 watcher,
                 send_queue,
             } => {
-                let Some(watchers) = self.watchers.get_mut(&user) else {
-                    return;
-                };
-                let is_it = |(id, it): &(SessionId, Arc<SendQueue>)| {
-                    *id == watcher && Arc::ptr_eq(it, &send_queue)
-                };
-                let Some(index) = watchers.iter().position(is_it) else {
-                    return;
-                };
-                watchers.swap_remove(index);
-                if watchers.is_empty() {
-                    self.watchers.remove(&user);
-                    shrink_after_burst(&mut self.watchers);
+                if self.unwatch(&user, watcher, &send_queue) {
+                    self.handle(&user, Input::Unwatched, effects).await;
                 }
-                self.handle(&user, Input::Unwatched, effects).await;
             }
             PeopleMessage::Count(reply) => {
                 let _ = reply.send(PeopleCount {
@@ -239,6 +223,44 @@ impl<P: Profiles> People<P> {
             }
             PeopleMessage::Stop(_) => {}
         }
+    }
+
+    async fn watch(
+        &mut self,
+        user: UserId,
+        (watcher, send_queue): (SessionId, Arc<SendQueue>),
+        reply_to: Option<ReplyTo>,
+        effects: &mut Vec<Effect<ReplyTo>>,
+    ) {
+        let watchers = self.watchers.entry(user.clone()).or_default();
+        // Watching again, as those do who lost track, is answered again but counts once.
+        let again = watchers.iter().position(|(it, _)| *it == watcher);
+        if let Some(index) = again {
+            watchers.swap_remove(index);
+            self.handle(&user, Input::Unwatched, effects).await;
+        }
+        let watchers = self.watchers.entry(user.clone()).or_default();
+        watchers.push((watcher, send_queue));
+        let input = Input::Watched { watcher, reply_to };
+        self.handle(&user, input, effects).await;
+    }
+
+    /// Forgets a watcher of `user`. Returns false if it does not watch them, or does so through a newer connection.
+    fn unwatch(&mut self, user: &UserId, watcher: SessionId, send_queue: &Arc<SendQueue>) -> bool {
+        let Some(watchers) = self.watchers.get_mut(user) else {
+            return false;
+        };
+        let is_it =
+            |(id, it): &(SessionId, Arc<SendQueue>)| *id == watcher && Arc::ptr_eq(it, send_queue);
+        let Some(index) = watchers.iter().position(is_it) else {
+            return false;
+        };
+        watchers.swap_remove(index);
+        if watchers.is_empty() {
+            self.watchers.remove(user);
+            shrink_after_burst(&mut self.watchers);
+        }
+        true
     }
 
     async fn handle(
@@ -367,43 +389,11 @@ impl<P: Profiles> People<P> {
                 reply_to,
             } => {
                 if let ReplyTo::Door { send_queue, reply } = reply_to {
-                    if self.is_alone {
-                        let is_alone = true;
-                        send_queue.tell(&Arc::new(SharedEvent::new(
-                            Event::Alone { is_alone }.into(),
-                        )));
-                    }
-                    let entry = (connection.epoch, send_queue);
-                    self.connections.insert(connection.session, entry);
-                    let joined = self.users.channels(user, connection.session);
-                    let alias = self.users.alias(user, connection.session);
-                    let welcome = Welcome {
-                        connection,
-                        alias,
-                        restored,
-                        joined,
-                    };
-                    if reply.send(Ok(welcome)).is_err() {
-                        // The client was gone before it was let in.
-                        let reason = Reason::Lost;
-                        self.forget(connection);
-                        let input = Input::Vanished {
-                            by: connection,
-                            reason,
-                            cause: Cause::Broken,
-                        };
-                        Box::pin(self.handle(user, input, &mut Vec::new())).await;
-                    }
+                    let door = (send_queue, reply);
+                    self.welcome(user, connection, restored, door).await;
                 }
             }
-            Effect::Close { connection, reason } => {
-                if let Some((epoch, send_queue)) = self.connections.get(&connection.session)
-                    && *epoch == connection.epoch
-                {
-                    send_queue.end(Ended::Closed(reason));
-                    self.connections.remove(&connection.session);
-                }
-            }
+            Effect::Close { connection, reason } => self.close(connection, reason),
             Effect::Write {
                 topic,
                 session,
@@ -416,8 +406,7 @@ impl<P: Profiles> People<P> {
                     entry,
                     is_shared,
                 };
-                let message = RosterMessage::Happened(input);
-                let _ = self.rosters.of(&topic).send(message).await;
+                self.happened_in(&topic, input).await;
             }
             Effect::Watch {
                 topic,
@@ -426,36 +415,34 @@ impl<P: Profiles> People<P> {
                 have,
                 reply_to,
             } => {
-                if let Some((_, send_queue)) = self.connections.get(&watcher) {
-                    let send_queue = send_queue.clone();
-                    let mailbox = self.rosters.of(&topic).clone();
-                    let watch = Watch {
-                        topic,
-                        watcher,
-                        watching,
-                        have,
-                        send_queue,
-                        reply_to,
-                    };
-                    let _ = mailbox.send(RosterMessage::Watch(watch)).await;
-                }
+                let Some((_, send_queue)) = self.connections.get(&watcher) else {
+                    return;
+                };
+                let watch = Watch {
+                    topic: topic.clone(),
+                    watcher,
+                    watching,
+                    have,
+                    send_queue: send_queue.clone(),
+                    reply_to,
+                };
+                let mailbox = self.rosters.of(&topic);
+                let _ = mailbox.send(RosterMessage::Watch(watch)).await;
             }
             Effect::Silence { topic, session } => {
                 let input = rosters::Input::Silenced {
                     topic: topic.clone(),
                     session,
                 };
-                let message = RosterMessage::Happened(input);
-                let _ = self.rosters.of(&topic).send(message).await;
+                self.happened_in(&topic, input).await;
             }
             Effect::Tell { to, event } => self.tell(user, &to, event),
-            Effect::Load => {
-                if let Some(kept) = self.writer.load(user.clone()) {
-                    Box::pin(self.kept(kept, &mut Vec::new())).await;
-                }
-            }
-            Effect::LookUp => {
-                if let Some(kept) = self.writer.look_up(user.clone()) {
+            reading @ (Effect::Load | Effect::LookUp) => {
+                let kept = match reading {
+                    Effect::Load => self.writer.load(user.clone()),
+                    _ => self.writer.look_up(user.clone()),
+                };
+                if let Some(kept) = kept {
                     Box::pin(self.kept(kept, &mut Vec::new())).await;
                 }
             }
@@ -471,15 +458,57 @@ impl<P: Profiles> People<P> {
                 if let ReplyTo::Reader(send_queue) = &reply_to
                     && self.link.is_some()
                 {
-                    let is_alone = self.is_alone;
-                    send_queue.tell(&Arc::new(SharedEvent::new(
-                        Event::Alone { is_alone }.into(),
-                    )));
+                    send_queue.tell(&alone(self.is_alone));
                 }
                 reply_to.answer(Ok(it));
             }
             Effect::Refuse { reply_to, why } => reply_to.answer(Err(why)),
         }
+    }
+
+    /// Lets a connection in through its `door`. If its client was gone before, its session has lost its connection.
+    async fn welcome(
+        &mut self,
+        user: &UserId,
+        connection: Connection,
+        restored: bool,
+        (send_queue, reply): Door,
+    ) {
+        if self.is_alone {
+            send_queue.tell(&alone(true));
+        }
+        let entry = (connection.epoch, send_queue);
+        self.connections.insert(connection.session, entry);
+        let welcome = Welcome {
+            connection,
+            alias: self.users.alias(user, connection.session),
+            restored,
+            joined: self.users.channels(user, connection.session),
+        };
+        if reply.send(Ok(welcome)).is_err() {
+            self.forget(connection);
+            let input = Input::Vanished {
+                by: connection,
+                reason: Reason::Lost,
+                cause: Cause::Broken,
+            };
+            Box::pin(self.handle(user, input, &mut Vec::new())).await;
+        }
+    }
+
+    /// Ends a connection, unless a newer one has its session.
+    fn close(&mut self, connection: Connection, reason: Reason) {
+        if let Some((epoch, send_queue)) = self.connections.get(&connection.session)
+            && *epoch == connection.epoch
+        {
+            send_queue.end(Ended::Closed(reason));
+            self.connections.remove(&connection.session);
+        }
+    }
+
+    async fn happened_in(&mut self, topic: &Topic, input: rosters::Input<ReplyTo>) {
+        let message = RosterMessage::Happened(input);
+        let _ = self.rosters.of(topic).send(message).await;
     }
 
     fn tell(&self, user: &UserId, to: &Audience, event: Event) {
@@ -532,4 +561,9 @@ impl<P> Drop for People<P> {
             send_queue.end(Ended::Stopped);
         }
     }
+}
+
+/// Tells a connection whether the shared store is away.
+fn alone(is_alone: bool) -> Arc<SharedEvent> {
+    Arc::new(SharedEvent::new(Event::Alone { is_alone }.into()))
 }

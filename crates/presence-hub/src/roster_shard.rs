@@ -127,50 +127,13 @@ impl RosterShard {
                 }
             }
             RosterMessage::News(news) => self.rosters.hear_news(now, news, effects),
-            RosterMessage::Watch(watch) => {
-                let Watch {
-                    topic,
-                    watcher,
-                    watching,
-                    have,
-                    send_queue,
-                    reply_to,
-                } = watch;
-                let watchers = self.watchers.entry(topic.clone()).or_default();
-                let before = watchers.insert(watcher, (watching, send_queue));
-                let input = Input::Watched {
-                    topic,
-                    watcher,
-                    watching,
-                    before: before.map(|(watching, _)| watching),
-                    have,
-                    reply_to,
-                };
-                self.rosters.handle(now, input, effects);
-            }
+            RosterMessage::Watch(watch) => self.watch(watch, effects),
             RosterMessage::Unwatch {
                 topic,
                 watcher,
                 send_queue,
             } => {
-                let Some(watchers) = self.watchers.get_mut(&topic) else {
-                    return;
-                };
-                match watchers.get(&watcher) {
-                    Some((_, it)) if Arc::ptr_eq(it, &send_queue) => {}
-                    _ => return, // a newer connection of the session watches
-                }
-                let Some((watching, _)) = watchers.remove(&watcher) else {
-                    return;
-                };
-                shrink_after_burst(watchers);
-                if watchers.is_empty() {
-                    self.watchers.remove(&topic);
-                    self.snapshots.remove(&topic);
-                    shrink_after_burst(&mut self.watchers);
-                }
-                let input = Input::Unwatched { topic, watching };
-                self.rosters.handle(now, input, effects);
+                self.unwatch(topic, watcher, &send_queue, effects);
             }
             RosterMessage::List {
                 topic,
@@ -219,6 +182,56 @@ impl RosterShard {
                 let _ = reply.send(occupied.collect());
             }
         }
+    }
+
+    fn watch(&mut self, watch: Watch, effects: &mut Vec<Effect<ReplyTo>>) {
+        let Watch {
+            topic,
+            watcher,
+            watching,
+            have,
+            send_queue,
+            reply_to,
+        } = watch;
+        let watchers = self.watchers.entry(topic.clone()).or_default();
+        let before = watchers.insert(watcher, (watching, send_queue));
+        let input = Input::Watched {
+            topic,
+            watcher,
+            watching,
+            before: before.map(|(watching, _)| watching),
+            have,
+            reply_to,
+        };
+        self.rosters.handle(self.now, input, effects);
+    }
+
+    /// Forgets a watcher, unless it watches through a newer connection.
+    fn unwatch(
+        &mut self,
+        topic: Topic,
+        watcher: SessionId,
+        send_queue: &Arc<SendQueue>,
+        effects: &mut Vec<Effect<ReplyTo>>,
+    ) {
+        let Some(watchers) = self.watchers.get_mut(&topic) else {
+            return;
+        };
+        match watchers.get(&watcher) {
+            Some((_, it)) if Arc::ptr_eq(it, send_queue) => {}
+            _ => return,
+        }
+        let Some((watching, _)) = watchers.remove(&watcher) else {
+            return;
+        };
+        shrink_after_burst(watchers);
+        if watchers.is_empty() {
+            self.watchers.remove(&topic);
+            self.snapshots.remove(&topic);
+            shrink_after_burst(&mut self.watchers);
+        }
+        let input = Input::Unwatched { topic, watching };
+        self.rosters.handle(self.now, input, effects);
     }
 
     /// Answers at once if this node is alone; otherwise when the state of the topic on other nodes is known.

@@ -324,8 +324,73 @@ async fn hold(partition: u16, until: Instant, replies: Replies) -> Finished {
     Finished::of(partition, Kind::Peeks, replies)
 }
 
+/// The requests of a batch to open, read and close maps, by what has to be done.
+///
 /// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A peek is apart from
 /// that: somebody waits for each, and its reply is held back.
+struct Doors {
+    closing: Vec<Subject>,
+    opening: Vec<(Subject, u32)>,
+    reading: Vec<(Subject, u32)>,
+    /// Those whose replies are held back.
+    peeks: HashSet<(Subject, u32)>,
+}
+
+impl Doors {
+    fn of(doors: Vec<Request>) -> Self {
+        let mut closing = Vec::new();
+        let mut opening: Vec<(Subject, u32)> = Vec::new();
+        let mut reading: Vec<(Subject, u32)> = Vec::new();
+        let mut peeking: Vec<(Subject, u32, Peek)> = Vec::new();
+        for door in doors {
+            let subject = door.subject().clone();
+            if let Request::Peek { ask, peek, .. } = door {
+                peeking.push((subject, ask, peek));
+                continue;
+            }
+            closing.retain(|it| *it != subject);
+            reading.retain(|(it, _)| *it != subject);
+            match door {
+                Request::Open { ask, .. } => {
+                    opening.retain(|(it, _)| *it != subject);
+                    opening.push((subject, ask));
+                }
+                Request::Read { ask, .. } => {
+                    match opening.iter_mut().find(|(it, _)| *it == subject) {
+                        Some((_, before)) => *before = ask,
+                        None => reading.push((subject, ask)),
+                    }
+                }
+                Request::Close(_) => {
+                    opening.retain(|(it, _)| *it != subject);
+                    closing.push(subject);
+                }
+                Request::Peek { .. }
+                | Request::Write(_)
+                | Request::Fence { .. }
+                | Request::Ephemeral(..) => {}
+            }
+        }
+        let peeks = peeking.iter().map(|(it, ask, _)| (it.clone(), *ask));
+        let peeks: HashSet<(Subject, u32)> = peeks.collect();
+        for (subject, ask, peek) in peeking {
+            match peek {
+                Peek::Read => reading.push((subject, ask)),
+                // To follow what is not followed would be for ever.
+                Peek::Followed if closing.contains(&subject) => reading.push((subject, ask)),
+                Peek::Followed => opening.push((subject, ask)),
+            }
+        }
+        Doors {
+            closing,
+            opening,
+            reading,
+            peeks,
+        }
+    }
+}
+
+/// Follows, reads and stops following the maps that `doors` are about.
 async fn open<T: Topics>(
     partition: u16,
     store: Arc<T>,
@@ -333,47 +398,12 @@ async fn open<T: Topics>(
     counters: Arc<Counters>,
 ) -> Finished {
     let begun = Instant::now();
-    let mut closing = Vec::new();
-    let mut opening: Vec<(Subject, u32)> = Vec::new();
-    let mut reading: Vec<(Subject, u32)> = Vec::new();
-    let mut peeking: Vec<(Subject, u32, Peek)> = Vec::new();
-    for door in doors {
-        let subject = door.subject().clone();
-        if let Request::Peek { ask, peek, .. } = door {
-            peeking.push((subject, ask, peek));
-            continue;
-        }
-        closing.retain(|it| *it != subject);
-        reading.retain(|(it, _)| *it != subject);
-        match door {
-            Request::Open { ask, .. } => {
-                opening.retain(|(it, _)| *it != subject);
-                opening.push((subject, ask));
-            }
-            Request::Read { ask, .. } => match opening.iter_mut().find(|(it, _)| *it == subject) {
-                Some((_, before)) => *before = ask,
-                None => reading.push((subject, ask)),
-            },
-            Request::Close(_) => {
-                opening.retain(|(it, _)| *it != subject);
-                closing.push(subject);
-            }
-            Request::Peek { .. }
-            | Request::Write(_)
-            | Request::Fence { .. }
-            | Request::Ephemeral(..) => {}
-        }
-    }
-    let peeks = peeking.iter().map(|(it, ask, _)| (it.clone(), *ask));
-    let peeks: HashSet<(Subject, u32)> = peeks.collect();
-    for (subject, ask, peek) in peeking {
-        match peek {
-            Peek::Read => reading.push((subject, ask)),
-            // To follow what is not followed would be for ever.
-            Peek::Followed if closing.contains(&subject) => reading.push((subject, ask)),
-            Peek::Followed => opening.push((subject, ask)),
-        }
-    }
+    let Doors {
+        closing,
+        opening,
+        mut reading,
+        peeks,
+    } = Doors::of(doors);
     if !closing.is_empty() {
         store.unfollow(&closing).await;
     }

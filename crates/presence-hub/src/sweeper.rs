@@ -288,8 +288,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         if let Some(error) = failure {
             Counters::add(&self.counters.save_failures, 1);
             if !is_away {
-                let source = error.cause();
-                tracing::warn!(%error, source, "cannot save profiles that wait, trying again");
+                warn(&error, "cannot save profiles that wait, trying again");
             }
         }
         self.cut(erased).await;
@@ -348,4 +347,9 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
 fn debug(error: &StoreError, what: &str) {
     let source = error.cause();
     tracing::debug!(%error, source, "{what}");
+}
+
+fn warn(error: &StoreError, what: &str) {
+    let source = error.cause();
+    tracing::warn!(%error, source, "{what}");
 }

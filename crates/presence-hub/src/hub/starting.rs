@@ -213,10 +213,8 @@ impl Hub {
             // So that the first explanation asks the nodes that are here already.
             holding.saw(me, leases.clone());
         }
-        let seen = holding.seen();
-        hub.inquirer = hub
-            .inquirer
-            .of_cluster(store.clone(), (me, name), hub_link, seen);
+        let who = (me, name);
+        hub.inquirer = (hub.inquirer).of_cluster(store.clone(), who, hub_link, holding.seen());
         hub.tasks.spawn(explain::follow(store.clone(), me));
         let until = clock.now() + Timing::LEASE;
         holding.until(until, first.map_or(until, |it| it.now + Timing::LEASE));
@@ -230,10 +228,13 @@ impl Hub {
             counters.clone(),
         );
         hub.tasks.spawn(store_worker.run(requests));
-        let (heard_by, counted) = (router.clone(), counters.clone());
-        let inquirer = hub.inquirer.clone();
-        let listening = listen(store.clone(), holding.clone(), heard_by, inquirer, counted);
-        hub.tasks.spawn(listening);
+        hub.tasks.spawn(listen(
+            store.clone(),
+            holding.clone(),
+            router.clone(),
+            hub.inquirer.clone(),
+            counters.clone(),
+        ));
         let sweeper = Sweeper::new(
             profiles,
             store.clone(),
