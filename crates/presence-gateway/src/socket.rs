@@ -1,5 +1,7 @@
 //! One WebSocket, from its first frame to its last: both halves in one loop, in any dialect.
 
+mod end;
+
 use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -20,6 +22,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use self::end::End;
 use crate::app::{App, Counted, Phase};
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Farewell, Why};
@@ -65,36 +68,6 @@ enum Event {
     Revoked,
     /// An operator ends this connection.
     Dismissed(Dismissal),
-}
-
-/// Why the loop of a connection ended.
-enum End {
-    /// The client left with a command.
-    Left,
-    /// The client closed the connection, with a goodbye or without. A reload of a page looks like that.
-    TheirClose { goodbye: bool },
-    /// The connection broke.
-    Lost,
-    /// The client was silent for too long.
-    Silent,
-    /// The gateway closes the connection.
-    Closed(Closing),
-    /// An operator ends the connection.
-    Dismissed(Dismissal),
-}
-
-impl End {
-    /// The reason as one word for metrics and logs.
-    fn word(&self) -> &'static str {
-        match self {
-            End::Left | End::TheirClose { goodbye: true } => "left",
-            End::TheirClose { goodbye: false } => "closed",
-            End::Lost => "lost",
-            End::Silent => Why::TimedOut.word(),
-            End::Closed(closing) => closing.why.word(),
-            End::Dismissed(_) => "dismissed",
-        }
-    }
 }
 
 /// A connection that was let in.

@@ -391,17 +391,8 @@ impl Nodes {
                 lapsed.push(*who);
             }
         }
-        let is_healthy = healthy_since + Timing::LEASE <= now;
-        let all = lapsed.len() + alive.len();
-        let many = lapsed.len() > 1 && lapsed.len() * 10 > all * 3;
-        let many_since = match many {
-            true => *self.many_since.get_or_insert(now),
-            false => {
-                self.many_since = None;
-                Timestamp::default()
-            }
-        };
-        if is_healthy && many_since + Timing::LEASE <= now {
+        let may_mark_dead = self.may_mark_dead(now, &lapsed, &alive);
+        if may_mark_dead && healthy_since + Timing::LEASE <= now {
             for who in lapsed {
                 if self.under_way.insert(who) {
                     out.push(Effect::MarkDead(who));
@@ -414,6 +405,34 @@ impl Nodes {
             out.push(Effect::StoredUpTo(stored_up_to));
         }
         self.alive.clone_from(&alive);
+        self.clean_up(now, leases, &alive, out);
+    }
+
+    /// Whether those whose leases have lapsed may be marked dead: at once if they are few. Where many lapse together it is
+    /// more likely that the store was away, so they get another lease to come back.
+    fn may_mark_dead(
+        &mut self,
+        now: Timestamp,
+        lapsed: &[Incarnation],
+        alive: &BTreeSet<Incarnation>,
+    ) -> bool {
+        let all = lapsed.len() + alive.len();
+        if lapsed.len() > 1 && lapsed.len() * 10 > all * 3 {
+            let many_since = *self.many_since.get_or_insert(now);
+            return many_since + Timing::LEASE <= now;
+        }
+        self.many_since = None;
+        true
+    }
+
+    /// Cleans up after the dead: one node of those that are alive does it.
+    fn clean_up(
+        &mut self,
+        now: Timestamp,
+        leases: &Leases,
+        alive: &BTreeSet<Incarnation>,
+        out: &mut Vec<Effect>,
+    ) {
         // The dead are remembered here for longer than in the store.
         self.dead
             .retain(|_, it| now < it.since + REMEMBERED + REMEMBERED);

@@ -145,6 +145,7 @@ impl Fact {
     }
 
     /// The fact as a sentence, with times as seen from `now`.
+    // Longer than a screen because it is a table: an arm for each kind of fact.
     pub fn text(&self, now: Timestamp) -> String {
         let time = |moment| clock_time(now, moment);
         let at = self.at.map(time).unwrap_or_default();

@@ -130,6 +130,7 @@ fn find(path: &str) -> Option<(&'static Route, &str)> {
     })
 }
 
+// Longer than a screen because it is a table: an arm for each call.
 async fn call(
     app: &Arc<App>,
     call: Call,

@@ -15,6 +15,7 @@ use crate::native::events::chosen_of;
 pub(super) const WHISPER: &str = "whisper";
 
 /// Encodes `event` as the ends of messages.
+// Longer than a screen because it is a table: an arm for each kind of event.
 pub(super) fn tails_of(event: &Event) -> Bytes {
     let mut tails = Tails::default();
     match event {

@@ -80,6 +80,7 @@ impl Native {
         Next::Continue
     }
 
+    // Longer than a screen because it is a table: an arm for each command.
     async fn perform(
         &mut self,
         now: Timestamp,

@@ -11,6 +11,7 @@ use presence_protocol::event;
 use presence_protocol::{self as wire, Epoch, Json, Mode, TopicId};
 
 /// The native event for `event`.
+// Longer than a screen because it is a table: an arm for each kind of event.
 pub(super) fn event_of(event: &Event) -> wire::Event {
     match event {
         Event::Everyone {

@@ -91,6 +91,7 @@ fn about(event: &Event, at: usize) -> Option<&UserId> {
 }
 
 /// Encodes the frames of `event`, for [`Frames`].
+// Longer than a screen because it is a table: an arm for each kind of event.
 pub(super) fn frames_of(event: &Event) -> Bytes {
     let mut frames = Vec::new();
     let mut spared: Vec<[u32; 3]> = Vec::new();

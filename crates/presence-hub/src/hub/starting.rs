@@ -164,6 +164,7 @@ impl Hub {
     /// # Panics
     ///
     /// Panics outside of a tokio runtime.
+    // Longer than a screen because it is a list: every task of the node is started here.
     pub async fn join<P: Profiles, T: Topics + ports::Outbox>(
         settings: Settings,
         profiles: Arc<P>,
