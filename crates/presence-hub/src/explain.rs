@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use presence_core::cluster::{Ephemeral, Incarnation, Request, Snapshot, Subject};
@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::hub::Hub;
 use crate::link::{Link, ReplyRouter};
+use crate::operators::Program;
 use crate::{people, roster_shard};
 
 /// How long a node waits for the answers of the others.
@@ -54,6 +55,7 @@ pub(crate) struct Inquirer {
     stores: Arc<Mutex<Option<Stores>>>,
     cluster: Option<Cluster>,
     asking: Arc<Asking>,
+    program: Arc<OnceLock<Program>>,
 }
 
 /// How the stores are read. A hub that has stopped has none.
@@ -123,6 +125,7 @@ impl Inquirer {
             }))),
             cluster: None,
             asking: Arc::default(),
+            program: Arc::default(),
         }
     }
 
@@ -219,7 +222,20 @@ impl Inquirer {
                 let _ = erased.await;
                 Answer::Erased
             }
+            About::Recent(query) => Answer::Recent(self.recent(query).await),
+            About::Program(question) => Answer::Program(match self.program.get() {
+                Some(program) => program.answer(question.clone()).await,
+                None => Vec::new(),
+            }),
         }
+    }
+
+    pub(crate) fn router(&self) -> &ReplyRouter {
+        &self.router
+    }
+
+    pub(crate) fn program(&self) -> &OnceLock<Program> {
+        &self.program
     }
 
     async fn report(&self, user: &UserId) -> UserReport {
@@ -260,7 +276,7 @@ impl Inquirer {
     }
 
     /// Asks every other node, and waits for the answers: at most [`ANSWERED_WITHIN`].
-    async fn ask_others(&self, about: &About) -> Result<Vec<Gateway<Answer>>, Refusal> {
+    pub(crate) async fn ask_others(&self, about: &About) -> Result<Vec<Gateway<Answer>>, Refusal> {
         let Some(cluster) = &self.cluster else {
             return Ok(Vec::new());
         };
@@ -305,7 +321,7 @@ impl Inquirer {
     }
 
     /// This node, as it is in an explanation.
-    fn here<R>(&self, report: R) -> Gateway<R> {
+    pub(crate) fn here<R>(&self, report: R) -> Gateway<R> {
         let nobody = Incarnation {
             node: 0,
             generation: 0,
@@ -452,7 +468,7 @@ impl Hub {
         gateways.extend(others?.into_iter().map(|it| {
             with(it, |answer| match answer {
                 Answer::User(report) => Some(report),
-                Answer::Channel(_) | Answer::Erased => None,
+                _ => None,
             })
         }));
         let public = public.ok().and_then(Result::ok);
@@ -483,7 +499,7 @@ impl Hub {
         gateways.extend(others.into_iter().map(|it| {
             with(it, |answer| match answer {
                 Answer::Channel(report) => Some(report),
-                Answer::User(_) | Answer::Erased => None,
+                _ => None,
             })
         }));
         Ok(RoomEvidence {
@@ -505,7 +521,10 @@ impl Hub {
 }
 
 /// The gateway with the report that is in its answer.
-fn with<R>(gateway: Gateway<Answer>, report: impl Fn(Answer) -> Option<R>) -> Gateway<R> {
+pub(crate) fn with<R>(
+    gateway: Gateway<Answer>,
+    report: impl Fn(Answer) -> Option<R>,
+) -> Gateway<R> {
     Gateway {
         who: gateway.who,
         name: gateway.name,

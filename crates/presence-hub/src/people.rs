@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use presence_core::cluster::{Incarnation, News, Reply, Request, Subject};
 use presence_core::explain::{RECORDED_MAX, UserReport};
-use presence_core::history::{Cause, History, Transition, What};
+use presence_core::history::{Cause, History, Recent, RecentQuery, Transition, What};
 use presence_core::ports::{Orphan, Profiles};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{
@@ -90,6 +90,8 @@ pub(crate) enum Message {
     Report(UserId, oneshot::Sender<UserReport>),
     /// Says what was recorded in a channel about the users of this shard.
     Recorded(ChannelId, oneshot::Sender<Vec<Transition>>),
+    /// Says what was recorded lately.
+    Recent(RecentQuery, oneshot::Sender<Recent>),
     /// Forgets what was recorded of a user.
     Unrecord(UserId, oneshot::Sender<()>),
     /// A session ended with this node, which died.
@@ -307,6 +309,10 @@ impl<P: Profiles> People<P> {
             Message::Recorded(channel, reply) => {
                 self.history.expire(self.clock.now());
                 let _ = reply.send(self.history.of_channel(&channel, RECORDED_MAX));
+            }
+            Message::Recent(query, reply) => {
+                self.history.expire(self.clock.now());
+                let _ = reply.send(self.history.recent(&query));
             }
             Message::Unrecord(user, done) => {
                 self.history.erase(&user);

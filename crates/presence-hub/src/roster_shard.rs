@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use presence_core::cluster::{News, Reply, Request, Subject};
 use presence_core::explain::RoomReport;
-use presence_core::rosters::{Effect, Hearers, Input, Page, Rosters};
+use presence_core::rosters::{Effect, Hearers, Input, Page, RoomLevel, Rosters};
 use presence_core::users::Answer;
 use presence_core::{
     ChannelId, Clock, Event, SessionId, Timestamp, Topic, UserId, Watching, shrink_after_burst,
@@ -59,6 +59,8 @@ pub(crate) enum Message {
     TellAtOnce(oneshot::Sender<()>),
     Count(oneshot::Sender<Count>),
     Channels(oneshot::Sender<Vec<Occupied>>),
+    /// Says which channels are the biggest and the busiest: so many of each.
+    Levels(usize, oneshot::Sender<Vec<RoomLevel>>),
 }
 
 /// What a shard of rosters counts.
@@ -284,6 +286,9 @@ impl RosterShard {
                     sessions,
                 });
                 let _ = reply.send(occupied.collect());
+            }
+            Message::Levels(limit, reply) => {
+                let _ = reply.send(self.rosters.room_levels(now, limit));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod fleeting;
 mod history;
+mod meter;
 mod pace;
 mod report;
 mod roster;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::pace::Load;
+pub use self::report::RoomLevel;
 use self::topic_state::TopicState;
 use crate::cluster::{Ephemeral, Incarnation, Membership, Reply, Request};
 use crate::epochs::Epochs;
