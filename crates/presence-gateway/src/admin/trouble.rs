@@ -171,11 +171,12 @@ fn webhooks(app: &App, now: Timestamp) -> Option<(Option<Timestamp>, String)> {
     let waiting = hooks.waiting.load(Relaxed);
     let age = hooks.oldest_age(now);
     if hooks.is_away.load(Relaxed) {
-        let text = format!("the endpoint of webhooks fails: {waiting} events wait");
+        let text = format!("the endpoint of webhooks fails (events that wait: {waiting})");
         return Some((None, text));
     }
     (age >= WEBHOOK_LATE_AFTER).then(|| {
-        let text = format!("the endpoint of webhooks does not answer: {waiting} events wait");
+        let text =
+            format!("the endpoint of webhooks does not answer (events that wait: {waiting})");
         (Some(before(now, age)), text)
     })
 }

@@ -1,6 +1,6 @@
 //! The calls of the operator's page: how all gateways are, what happens right now, and stopping a gateway.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,8 @@ use crate::request::Refused;
 
 /// How long a gateway may not have answered before it is called late, if its lease still runs.
 const LATE_AFTER: Duration = Duration::from_secs(3);
+/// The word for a gateway that is degraded itself.
+const GATEWAY: &str = "gateway";
 /// The longest id or name of a gateway.
 const ID_CHARS_MAX: usize = 64;
 /// The greatest moment that a caller may name, in milliseconds: the greatest whole number of JavaScript.
@@ -85,14 +87,7 @@ pub(super) async fn overview(
     for gateway in others? {
         overview.add(app, gateway);
     }
-    // A dead gateway that came back under its name is there again.
-    let alive: Vec<String> = overview.names_of_the_living();
-    overview
-        .nodes
-        .retain(|it| it.state != "dead" || !alive.contains(&it.name));
-    overview
-        .nodes
-        .sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    overview.settle();
     let by_size = overview.rooms_by(rooms, |it| it.people as f64);
     let by_rate = overview.rooms_by(rooms, |it| it.events_per_second);
     let body = json!({
@@ -220,7 +215,7 @@ impl Overview {
         self.degraded.push(Degraded {
             gateway: node.name.clone(),
             trouble: Trouble {
-                what: "gateway".to_owned(),
+                what: GATEWAY.to_owned(),
                 state: node.state.to_owned(),
                 since_ms: since,
                 text: text.to_owned(),
@@ -228,9 +223,17 @@ impl Overview {
         });
     }
 
-    fn names_of_the_living(&self) -> Vec<String> {
+    /// Drops dead gateways that came back under their names, and puts the others in order.
+    fn settle(&mut self) {
         let living = self.nodes.iter().filter(|it| it.state != "dead");
-        living.map(|it| it.name.clone()).collect()
+        let living: BTreeSet<String> = living.map(|it| it.name.clone()).collect();
+        let nodes = &mut self.nodes;
+        nodes.retain(|it| it.state != "dead" || !living.contains(&it.name));
+        nodes.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        self.degraded.retain(|it| {
+            let is_dead = it.trouble.what == GATEWAY && it.trouble.state == "dead";
+            !is_dead || !living.contains(&it.gateway)
+        });
     }
 
     fn rooms_by(&self, limit: usize, by: impl Fn(&RoomLine) -> f64) -> Vec<&RoomLine> {
@@ -273,7 +276,7 @@ fn standing(
 fn lease_of(app: &App, gateway: &Gateway<Vec<u8>>) -> Option<u64> {
     let (_, leases) = app.hub.leases()?;
     let mut nodes = leases.nodes.iter();
-    let lease = nodes.find(|it| it.who.node == gateway.who.node)?;
+    let lease = nodes.find(|it| it.who == gateway.who)?;
     Some(lease.until.as_millis())
 }
 

@@ -4,6 +4,8 @@ import { h, svgElement } from '../page/html.js';
 import { span } from './words.js';
 
 const HOUR_MS = 3_600_000;
+/** A short history is not drawn narrower than this. */
+const SPAN_MS_MIN = 300_000;
 /** Between two samples that are further apart than this, nothing is known: one is taken in ten seconds. */
 const GAP_MS = 25_000;
 const [WIDTH, HEIGHT] = [300, 34];
@@ -19,8 +21,15 @@ function pieces(points) {
   return all;
 }
 
+/** The span that a picture of `points` is about, in milliseconds. */
+function widthOf(points) {
+  const known = points.length ? points.at(-1).at - points[0].at : 0;
+  return Math.min(HOUR_MS, Math.max(SPAN_MS_MIN, known));
+}
+
 export class Chart {
   #value = h('span.chart-value');
+  #most = h('span.chart-most');
   #area = svgElement('path', { class: 'area' });
   #curve = svgElement('path', { class: 'curve' });
   #svg = svgElement('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' });
@@ -33,7 +42,7 @@ export class Chart {
     this.#name = name;
     this.#format = format;
     this.#svg.append(this.#area, this.#curve);
-    this.element = h('div.chart', {}, h('span.chart-name', {}, name), this.#value, this.#svg);
+    this.element = h('div.chart', {}, h('span.chart-name', {}, name), h('span', {}, this.#value, ' ', this.#most), this.#svg);
   }
 
   /** Shows `now`, which may be undefined, and `points`: `{ at, value }` each, oldest first. */
@@ -44,8 +53,10 @@ export class Chart {
     if (key === this.#drawn) return;
     this.#drawn = key;
     const most = Math.max(...points.map(({ value }) => value), 0);
+    this.#most.textContent = most > 0 ? `max ${this.#format(most)}` : '';
     const end = last?.at ?? 0;
-    const x = ({ at }) => (WIDTH * (1 - (end - at) / HOUR_MS)).toFixed(1);
+    const width = widthOf(points);
+    const x = ({ at }) => (WIDTH * (1 - (end - at) / width)).toFixed(1);
     const y = ({ value }) => (HEIGHT - (most ? (HEIGHT - 2) * (value / most) : 0)).toFixed(1);
     const lines = pieces(points).map((piece) => ({
       from: x(piece[0]), to: x(piece.at(-1)), path: piece.map((point) => `${x(point)} ${y(point)}`).join('L'),

@@ -95,7 +95,7 @@ function connections(userId) {
   if (isOpen) return place;
   const load = async () => {
     const { connections: list, gateway } = await ask('/api/presence/connections', { user_id: userId, limit: 100 });
-    place.replaceChildren(table(`Connections on ${gateway}`, ['Connection', 'Protocol', 'Since', ''], list.map((it) => [
+    place.replaceChildren(table(`Connections on ${gateway}`, ['Connection', 'Protocol', 'Since', 'Action'], list.map((it) => [
       h('code', {}, it.id), it.dialect, moment(it.connected_at * 1_000),
       h('button.quiet.small', {
         type: 'button', ariaLabel: `Disconnect ${it.id}`,

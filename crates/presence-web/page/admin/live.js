@@ -101,6 +101,6 @@ function row(line) {
   const where = [line.gateway, line.cause?.replaceAll('_', ' ')].filter(Boolean).join(' · ');
   return h('li', { testid: 'line', data: { what: line.what } },
     h('time', { dateTime: new Date(line.at_ms).toISOString() }, moment(line.at_ms)),
-    h('span.text', {}, person, ' ', line.text.replace(/^./, (first) => first.toLowerCase())),
+    h('span.text', {}, person, ': ', line.text.replace(/^./, (first) => first.toLowerCase())),
     h('span.where', {}, where, room && ' · ', room));
 }

@@ -28,6 +28,7 @@ class NodeCard {
   #name = h('h3');
   #state = h('span.state');
   #facts = h('p.node-facts');
+  #span = h('p.node-facts');
   #drain = h('button.quiet.small', { type: 'button' }, 'Drain');
   #node;
   element;
@@ -37,7 +38,8 @@ class NodeCard {
     this.element = h('li.card.node', {},
       h('div.node-head', {}, this.#name, this.#state, h('div.actions', {}, this.#drain)),
       this.#facts,
-      h('div.charts', {}, ...this.#charts.map(({ chart }) => chart.element)));
+      h('div.charts', {}, ...this.#charts.map(({ chart }) => chart.element)),
+      this.#span);
   }
 
   get lastSample() {
@@ -51,11 +53,13 @@ class NodeCard {
     this.#state.textContent = stateName(node.state);
     this.#state.dataset.state = node.state;
     this.#facts.textContent = facts(node, now).join(' · ');
-    this.#drain.hidden = node.state === 'dead' || node.state === 'draining';
+    this.#drain.hidden = ['dead', 'draining', 'unknown'].includes(node.state);
     this.#drain.setAttribute('aria-label', `Drain ${node.name}`);
     const last = this.lastSample;
     const fresh = node.samples.filter(([at]) => at > last);
     if (fresh.length) this.#samples = [...this.#samples, ...fresh].filter(([at]) => at > fresh.at(-1)[0] - HOUR_MS);
+    const [first, end] = [this.#samples[0]?.[0], this.lastSample];
+    this.#span.textContent = first < end ? `The pictures show the last ${span(end - first)}.` : '';
     for (const { column, level, chart } of this.#charts) {
       const at = columns.indexOf(column);
       chart.element.hidden = column === 'store_ms' && store === 'none';

@@ -161,13 +161,18 @@ export const stories = {
     await root.marks('polling', 'state', 'alive');
   },
 
-  async 'an endpoint of webhooks, a Redis and a gateway that fail are seen late within 5 s, and dead after a lease'(stage) {
+  async 'the operator\'s page shows a gateway, a Redis and an endpoint of webhooks that fail, late within 5 s and dead after a lease'(stage) {
     stage.tolerate(NO_ANSWER);
     const redis = await stage.redis();
-    const settings = { ...KEY, REDIS_URL: redis.url };
+    let status = 200;
+    const endpoint = await stage.serve((request, answer) => {
+      request.resume().on('end', () => answer.writeHead(status).end());
+    });
+    const webhooks = { PRESENCE_WEBHOOK_URL: endpoint, PRESENCE_WEBHOOK_SECRET: Buffer.alloc(32, SECRET).toString('base64') };
+    const settings = { ...KEY, ...webhooks, REDIS_URL: redis.url };
     const first = await stage.gateway(settings);
     const second = await stage.another({ ...settings, NODE_NAME: 'eu-2' });
-    await somebody(stage, second, 'bob');
+    const bob = await somebody(stage, second, 'bob');
     const root = await operator(stage, first);
     await root.marks('node-eu-2', 'state', 'alive');
     await root.reads('node-eu-2', (text) => /People online1/.test(text));
@@ -184,6 +189,13 @@ export const stories = {
     await root.marks('node-eu-2', 'state', 'dead', 30_000);
     second.goOn();
     await root.marks('node-eu-2', 'state', 'alive', 20_000);
+
+    status = 500;
+    await bob.evaluate(() => window.presence.setStatus({ status: 'busy' }));
+    await root.reads('trouble-webhooks', (text) => text?.startsWith('Late'), 5_000);
+    await root.reads('trouble-webhooks', (text) => text?.startsWith('Dead'), 30_000);
+    status = 200;
+    await root.lacks('trouble-webhooks', 60_000);
 
     redis.pause();
     await root.reads('trouble-shared_store', (text) => text?.startsWith('Late'), 5_000);
