@@ -34,13 +34,35 @@ const NAMED: [(&str, &str, &str); 4] = [
     ("/favicon.svg", "page/favicon.svg", PICTURE),
 ];
 
-/// What only the page asks for: how `index.html` calls it, the file and its content type. It is served under a name with a hash.
-const OF_THE_PAGE: [(&str, &str, &str); 2] = [
-    ("/page.js", "served/page.js", SCRIPT),
-    ("/page.css", "served/page.css", CSS),
+/// A page.
+struct Page {
+    /// Where it is served.
+    path: &'static str,
+    file: &'static str,
+    /// What only the page asks for: how it calls it, the file and its content type. It is served under a name with a hash.
+    own: [(&'static str, &'static str, &'static str); 2],
+}
+
+const PAGES: [Page; 2] = [
+    Page {
+        path: "/",
+        file: "page/index.html",
+        own: [
+            ("/page.js", "served/page.js", SCRIPT),
+            ("/page.css", "served/page.css", CSS),
+        ],
+    },
+    Page {
+        path: "/admin",
+        file: "page/admin.html",
+        own: [
+            ("/admin/admin.js", "served/admin.js", SCRIPT),
+            ("/admin/admin.css", "served/admin.css", CSS),
+        ],
+    },
 ];
 
-/// What is part of the page itself: how `index.html` calls it, and the file.
+/// What is part of `index.html` itself: how it calls it, and the file.
 const WITHIN_THE_PAGE: (&str, &str) = ("<script src=\"/early.js\"></script>", "served/early.js");
 
 fn main() -> Result<(), Error> {
@@ -57,46 +79,41 @@ fn main() -> Result<(), Error> {
             &read(file)?,
         )?;
     }
-    let mut html = String::from_utf8(read("page/index.html")?).expect("index.html is UTF-8");
     let (called, file) = WITHIN_THE_PAGE;
     let early = String::from_utf8(read(file)?).expect("the script is UTF-8");
     assert!(
         !early.contains("</script"),
         "{file} would end where it says so"
     );
-    assert_eq!(html.matches(called).count(), 1, "{called} in index.html");
-    html = html.replace(called, &format!("<script>{early}</script>"));
     let hash_of_early = BASE64_STANDARD.encode(Sha256::digest(&early));
     fs::write(
         out.join("early_script_hash.txt"),
         format!("sha256-{hash_of_early}"),
     )?;
-    for (path, file, kind) in OF_THE_PAGE {
+    for page in PAGES {
+        let html = String::from_utf8(read(page.file)?).expect("a page is UTF-8");
+        let calls = usize::from(page.path == "/");
+        assert_eq!(html.matches(called).count(), calls, "{called}");
+        let html = html.replace(called, &format!("<script>{early}</script>"));
+        add_page(&mut table, &out, &page, html)?;
+    }
+    table.push_str("]\n");
+    fs::write(out.join("assets.rs"), table)
+}
+
+/// Adds a page, and what only the page asks for.
+fn add_page(table: &mut String, out: &Path, page: &Page, mut html: String) -> Result<(), Error> {
+    for (path, file, kind) in page.own {
         let bytes = read(file)?;
         let (stem, extension) = path.rsplit_once('.').expect("it has an extension");
         let hashed = format!("{stem}-{:016x}.{extension}", hash(&bytes));
         let quoted = format!("\"{path}\"");
-        assert_eq!(html.matches(&quoted).count(), 1, "{path} in index.html");
+        assert_eq!(html.matches(&quoted).count(), 1, "{path} in {}", page.file);
         html = html.replace(&quoted, &format!("\"{hashed}\""));
-        add(
-            &mut table,
-            &out,
-            &hashed,
-            kind,
-            "Caching::Immutable",
-            &bytes,
-        )?;
+        add(table, out, &hashed, kind, "Caching::Immutable", &bytes)?;
     }
-    add(
-        &mut table,
-        &out,
-        "/",
-        HTML,
-        "Caching::Revalidate",
-        html.as_bytes(),
-    )?;
-    table.push_str("]\n");
-    fs::write(out.join("assets.rs"), table)
+    let html = html.as_bytes();
+    add(table, out, page.path, HTML, "Caching::Revalidate", html)
 }
 
 fn read(file: &str) -> Result<Vec<u8>, Error> {

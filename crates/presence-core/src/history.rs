@@ -3,12 +3,16 @@
 //! [`users::Effect::Record`](crate::users::Effect::Record) says what to push. A ring belongs to one partition of a node, so
 //! pushing is never concurrent, and costs no allocation once the ring has its size.
 
+mod recent;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::activity::Activity;
 use crate::incarnation::Incarnation;
 use crate::{ChannelId, Chosen, Reason, SessionId, Timestamp, UserId, Visible};
+
+pub use recent::{FILTER_BYTES_MAX, FilterTooLong, LOOKED_AT_MAX, RECENT_MAX, Recent, RecentQuery};
 
 /// One thing that happened to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]

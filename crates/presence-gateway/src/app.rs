@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::admin::Lookout;
 use crate::callers::Callers;
 use crate::config::{Config, DataDir};
 use crate::identity::{Gate, ResumeKey};
@@ -45,6 +46,10 @@ pub(crate) struct App {
     pub(crate) board: Board,
     /// Logs what becomes of connections.
     pub(crate) journal: Journal,
+    /// What is kept for operators.
+    pub(crate) lookout: Lookout,
+    /// When the gateway started.
+    pub(crate) started_at: Timestamp,
     /// The list of connections.
     pub(crate) roll: Roll,
     pub(crate) callers: Callers,
@@ -217,6 +222,8 @@ impl App {
             board: metrics.board(&hub),
             journal: Journal::new(config.journal, resume.clone()),
             roll: Roll::default(),
+            lookout: Lookout::default(),
+            started_at: hub.clock().now(),
             config,
             hub,
             gate,

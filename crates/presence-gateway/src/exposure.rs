@@ -114,10 +114,14 @@ mod tests {
     fn every_route_is_in_the_list() {
         let is_listed = |path: &str| EXPOSED.iter().any(|it| it.covers(path));
         for route in ROUTES {
-            assert_eq!(exposure_of(route.path), Exposure::Public, "{}", route.path);
+            let exposure = match route.path.starts_with("/admin/") {
+                true => Exposure::Inside,
+                false => Exposure::Public,
+            };
+            assert_eq!(exposure_of(route.path), exposure, "{}", route.path);
         }
         for asset in presence_web::paths() {
-            let is_of_the_page = asset.starts_with("/page-");
+            let is_of_the_page = asset.starts_with("/page-") || asset.starts_with("/admin");
             assert!(is_of_the_page || is_listed(asset), "{asset}");
             assert!(!is_of_the_page || exposure_of(asset) == Exposure::Inside);
         }

@@ -2,6 +2,7 @@
 //!
 //! [`Gateway::start`] runs a gateway inside your own process; the `presence-gateway` program does little more.
 
+mod admin;
 mod api;
 mod app;
 mod assets;

@@ -97,7 +97,10 @@ async fn start(config: Config) -> anyhow::Result<(Gateway, Signals)> {
 async fn serve(gateway: &Gateway, mut signals: Signals) -> anyhow::Result<()> {
     // Nobody has to read it.
     let _ = say(&format!("listening on http://{}\n", gateway.address()));
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = gateway.asked_to_stop() => {}
+    }
     tokio::select! {
         () = gateway.stop() => return Ok(()),
         // A second signal means: stop now.

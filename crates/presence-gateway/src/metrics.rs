@@ -21,6 +21,7 @@ use crate::closing::Why;
 use crate::speech::Speech;
 
 pub(crate) use self::page::Board;
+pub(crate) use self::process::usage;
 pub(crate) use self::text::Format;
 
 /// The counters of connections and requests.
@@ -62,6 +63,14 @@ struct Spoken {
     opened: AtomicU64,
     frames_in: AtomicU64,
     frames_out: AtomicU64,
+}
+
+/// What was counted in all protocols.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) opened: u64,
+    pub(crate) frames_in: u64,
+    pub(crate) frames_out: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -203,6 +212,17 @@ impl Metrics {
         let route = Word(route);
         self.http.get_or_create(&Answers { route, status }).inc();
         self.inner.http_seconds.observe_span(span);
+    }
+
+    /// What was counted of WebSockets in all protocols, since the start.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for spoken in &self.inner.dialects {
+            totals.opened += spoken.opened.load(Relaxed);
+            totals.frames_in += spoken.frames_in.load(Relaxed);
+            totals.frames_out += spoken.frames_out.load(Relaxed);
+        }
+        totals
     }
 
     /// Builds the registry, which lasts as long as the gateway.

@@ -66,7 +66,9 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer 
         return answer;
     }
     let (route, answer) = match request.uri().path() {
-        path if path.starts_with("/api/") => api::answer(&app, request).await,
+        path if path.starts_with("/api/") || path.starts_with("/admin/api/") => {
+            api::answer(&app, request).await
+        }
         path if path.starts_with(pusher::api::PATH) => pusher::api::answer(&app, request).await,
         _ if !is_read => ("page", http::method_not_allowed("GET, HEAD")),
         "/livez" => ("livez", http::text(StatusCode::OK, "alive\n")),
@@ -77,6 +79,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer 
             probes::metrics_page(&app, request.headers()).await,
         ),
         "/openapi.json" => ("openapi", api::document()),
+        "/admin/" => ("page", assets::answer("/admin", request.headers())),
         path => ("page", assets::answer(path, request.headers())),
     };
     let status = answer.status().as_u16();

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::app::{App, Phase};
 use crate::config::Config;
 use crate::origin::PeerAddress;
-use crate::{descriptors, router};
+use crate::{admin, descriptors, router};
 
 /// The time in which a client has to send its request headers; a slower one is cut off.
 const HEADERS_WAIT: Duration = Duration::from_secs(10);
@@ -64,6 +64,8 @@ impl Gateway {
         let app = Arc::new(App::start(config).await?);
         descriptors::prepare(app.config.socket.connections_max);
         tokio::spawn(watch_data_folder(Arc::downgrade(&app)));
+        admin::answer_others(&app);
+        tokio::spawn(admin::look_out(Arc::downgrade(&app)));
         let accepting = tokio::spawn(accept(app.clone(), listener));
         Ok(Gateway {
             app,
@@ -75,6 +77,12 @@ impl Gateway {
     /// The address and port that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns when an operator has asked this gateway to stop, on the page `/admin`. Whoever runs the gateway should then
+    /// call [`stop`](Gateway::stop), as on a signal.
+    pub async fn asked_to_stop(&self) {
+        self.app.lookout.drain.notified().await;
     }
 
     /// Stops gracefully: accepts no new clients, closes the open connections one after the other, and returns when everything

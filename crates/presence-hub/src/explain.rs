@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use presence_core::cluster::{Ephemeral, Incarnation, Request, Snapshot, Subject};
@@ -13,7 +13,7 @@ use presence_core::explain::{
     About, Answer, Gateway, NodeMessage, RECORDED_MAX, RoomReport, SharedUser, Standing, Stored,
     UserReport, View,
 };
-use presence_core::history::Transition;
+use presence_core::history::{Recent, RecentQuery, Transition};
 use presence_core::ports::{Orphan, Profiles, StoreError, Topics};
 use presence_core::{ChannelId, Profile, Refusal, Topic, UserId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::holding::Seen;
 use crate::link::Link;
 use crate::mailbox::{PeopleMessage, RosterMessage};
+use crate::program::Program;
 use crate::router::ReplyRouter;
 
 /// How long a node waits for the answers of the others.
@@ -48,6 +49,7 @@ pub(crate) struct Inquirer {
     stores: Arc<Mutex<Option<Stores>>>,
     cluster: Option<Cluster>,
     asking: Arc<Asking>,
+    program: Arc<OnceLock<Program>>,
 }
 
 /// How the stores are read. A hub that has stopped has none.
@@ -117,6 +119,7 @@ impl Inquirer {
             }))),
             cluster: None,
             asking: Arc::default(),
+            program: Arc::default(),
         }
     }
 
@@ -213,7 +216,32 @@ impl Inquirer {
                 let _ = erased.await;
                 Answer::Erased
             }
+            About::Recent(query) => Answer::Recent(self.recent(query).await),
+            About::Program(question) => Answer::Program(match self.program.get() {
+                Some(program) => program.answer(question.clone()).await,
+                None => Vec::new(),
+            }),
         }
+    }
+
+    pub(crate) fn router(&self) -> &ReplyRouter {
+        &self.router
+    }
+
+    pub(crate) fn program(&self) -> &OnceLock<Program> {
+        &self.program
+    }
+
+    /// The latest transitions that this node has recorded.
+    pub(crate) async fn recent(&self, query: &RecentQuery) -> Recent {
+        let mut all = Vec::new();
+        for shard in self.router.people.all() {
+            let (reply, recent) = oneshot::channel();
+            let message = PeopleMessage::Recent(query.clone(), reply);
+            let _ = shard.send(message).await;
+            all.push(recent.await.unwrap_or_default());
+        }
+        Recent::merged(all)
     }
 
     pub(crate) async fn report(&self, user: &UserId) -> UserReport {

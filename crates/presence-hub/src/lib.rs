@@ -31,6 +31,7 @@ mod memory;
 mod pending;
 mod people;
 mod profile_writer;
+mod program;
 mod pulse;
 mod retention;
 mod roster_shard;
@@ -50,8 +51,9 @@ pub use delivery::{Delivery, Ended, Reference};
 pub use explain::ANSWERED_WITHIN;
 pub use histogram::{Buckets, Histogram};
 pub use hooks::HookCounters;
-pub use hub::{Entry, Hub, Settings};
+pub use hub::{Entry, Hub, MailboxDepth, Settings};
 pub use mailbox::Occupied;
+pub use program::Program;
 pub use session::{Budget, Busy, Session};
 pub use shared_event::{DIALECTS_MAX, SharedEvent};
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use presence_core::cluster::{Incarnation, News, Reply};
 use presence_core::explain::{RoomReport, UserReport};
-use presence_core::history::Transition;
+use presence_core::history::{Recent, RecentQuery, Transition};
 use presence_core::ports::Orphan;
-use presence_core::rosters::{self, Page};
+use presence_core::rosters::{self, Page, RoomLevel};
 use presence_core::users::{Answer, Connection, Input};
 use presence_core::{ChannelId, Clock, Event, Meta, Refusal, SessionId, Topic, UserId, Watching};
 use tokio::sync::oneshot;
@@ -46,6 +46,8 @@ pub(crate) enum PeopleMessage {
     Report(UserId, oneshot::Sender<UserReport>),
     /// Says what was recorded in a channel about the users of this shard.
     Recorded(ChannelId, oneshot::Sender<Vec<Transition>>),
+    /// Says what was recorded lately.
+    Recent(RecentQuery, oneshot::Sender<Recent>),
     /// Forgets what was recorded of a user.
     Unrecord(UserId, oneshot::Sender<()>),
     /// A session ended with this node, which died.
@@ -92,6 +94,8 @@ pub(crate) enum RosterMessage {
     TellAtOnce(oneshot::Sender<()>),
     Count(oneshot::Sender<RosterCount>),
     Channels(oneshot::Sender<Vec<Occupied>>),
+    /// Says which channels are the biggest and the busiest: so many of each.
+    Levels(usize, oneshot::Sender<Vec<RoomLevel>>),
 }
 
 /// The wish of a session to watch a topic.

@@ -212,6 +212,10 @@ impl<P: Profiles> People<P> {
                 self.history.expire(self.clock.now());
                 let _ = reply.send(self.history.of_channel(&channel, RECORDED_MAX));
             }
+            PeopleMessage::Recent(query, reply) => {
+                self.history.expire(self.clock.now());
+                let _ = reply.send(self.history.recent(&query));
+            }
             PeopleMessage::Unrecord(user, done) => {
                 self.history.erase(&user);
                 let _ = done.send(());

@@ -181,6 +181,9 @@ impl RosterShard {
                 });
                 let _ = reply.send(occupied.collect());
             }
+            RosterMessage::Levels(limit, reply) => {
+                let _ = reply.send(self.rosters.room_levels(now, limit));
+            }
         }
     }
 

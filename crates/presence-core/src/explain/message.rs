@@ -1,6 +1,7 @@
 //! What nodes ask each other for an explanation, and what they answer.
 
 use super::{RoomReport, UserReport};
+use crate::history::{Recent, RecentQuery};
 use crate::incarnation::Incarnation;
 use crate::{ChannelId, UserId};
 
@@ -36,6 +37,11 @@ pub enum About {
     Channel(ChannelId),
     /// To forget what it has recorded of this user, who was erased.
     Erase(UserId),
+    /// The latest transitions that it has recorded, of all users.
+    Recent(RecentQuery),
+    /// Something of the program around the node, which is asked the same program around another node. Only the program
+    /// knows what the bytes say.
+    Program(Vec<u8>),
 }
 
 /// What a node answers.
@@ -47,4 +53,8 @@ pub enum Answer {
     Channel(RoomReport),
     /// It has forgotten the user.
     Erased,
+    /// The latest transitions.
+    Recent(Recent),
+    /// What the program around the node says.
+    Program(Vec<u8>),
 }

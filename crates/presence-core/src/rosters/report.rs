@@ -1,10 +1,26 @@
-//! What this node knows of a channel, for whoever may know which node has which session.
+//! What this node knows of a channel, for whoever may know which node has which session; and which channels are the
+//! biggest and the busiest.
+
+use std::cmp::Reverse;
 
 use super::Rosters;
 use super::pace::Load;
 use super::topic_state::TopicState;
 use crate::explain::{Mode, ROOM_SESSIONS_REPORTED_MAX, RemoteMember, RoomMember, RoomReport};
-use crate::{ChannelId, Topic};
+use crate::{ChannelId, Timestamp, Topic};
+
+/// How big a channel is and how much it is told, as this node knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoomLevel {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The number of people in it who can be seen.
+    pub people: usize,
+    /// The number of sessions of this node that watch it.
+    pub watchers: usize,
+    /// How many events this node makes of it in a second, on average over about the last ten seconds.
+    pub events_per_second: f64,
+}
 
 impl Rosters {
     /// What this node knows of `channel`, without the transitions. Users who hide are not in it.
@@ -18,6 +34,39 @@ impl Rosters {
                 ..RoomReport::default()
             },
         }
+    }
+
+    /// The `limit` biggest channels and the `limit` busiest ones that this node knows, in no order; a channel that is
+    /// both is returned once. Users who hide are not counted.
+    pub fn room_levels(&self, now: Timestamp, limit: usize) -> Vec<RoomLevel> {
+        let places = self.places.iter().filter_map(|(topic, place)| match topic {
+            Topic::Channel(channel) if !place.roster.is_empty() => Some((channel, place)),
+            _ => None,
+        });
+        let mut levels: Vec<_> = places
+            .map(|(channel, place)| (channel, place, place.told.per_second(now)))
+            .collect();
+        let mut taken = 0;
+        if levels.len() > limit {
+            levels.select_nth_unstable_by_key(limit, |(_, it, _)| Reverse(it.roster.len()));
+            taken = limit;
+        }
+        let rest = &mut levels[taken..];
+        let busiest = limit.min(rest.len());
+        if rest.len() > limit {
+            rest.select_nth_unstable_by(limit, |(.., a), (.., b)| b.total_cmp(a));
+        }
+        levels.truncate(taken + busiest);
+        let levels = levels.into_iter().map(|(channel, place, rate)| {
+            let watchers = place.watchers();
+            RoomLevel {
+                channel: channel.clone(),
+                people: place.roster.len(),
+                watchers: watchers.full + watchers.summary,
+                events_per_second: rate,
+            }
+        });
+        levels.collect()
     }
 }
 

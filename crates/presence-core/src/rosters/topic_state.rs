@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::fleeting::Fleeting;
 use super::history::History;
+use super::meter::Meter;
 use super::pace::{Load, Pace};
 use super::roster::Roster;
 use super::shared::Copy;
@@ -48,6 +49,8 @@ pub(super) struct TopicState {
     /// Whether a summary has to be told.
     summary_due: bool,
     pub(super) pace: Pace,
+    /// How often it speaks.
+    pub(super) told: Meter,
     summarises_at: Timestamp,
     /// The whole state as it was last told, until something else is told.
     snapshot: Option<Arc<Event>>,
@@ -90,6 +93,7 @@ impl TopicState {
             is_big: false,
             summary_due: false,
             pace: Pace::default(),
+            told: Meter::default(),
             summarises_at: Timestamp::default(),
             snapshot: None,
             armed: None,
@@ -432,6 +436,7 @@ impl TopicState {
         out: &mut Vec<Effect<A>>,
     ) {
         self.snapshot = None;
+        self.told.count(now);
         self.told_after = Some(now.since(self.changed_at.take().unwrap_or(now)));
         if !self.ephemerals.is_empty() {
             let ephemerals = std::mem::take(&mut self.ephemerals);

@@ -5,6 +5,7 @@ mod routes;
 mod channels;
 mod explain;
 mod lists;
+mod operators;
 mod users;
 
 mod body;

@@ -29,7 +29,7 @@ mod tests {
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
         let paths = document["paths"].as_object().unwrap().iter();
         let described: BTreeSet<(String, String)> = paths
-            .filter(|(path, _)| path.starts_with("/api/"))
+            .filter(|(path, _)| path.starts_with("/api/") || path.starts_with("/admin/"))
             .flat_map(|(path, operations)| {
                 let methods = operations.as_object().unwrap().keys();
                 let methods = methods.filter(|key| *key != "parameters");

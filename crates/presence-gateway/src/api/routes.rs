@@ -1,5 +1,6 @@
 //! The table of routes, and the dispatch of requests.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use presence_protocol::ErrorCode;
 
 use super::problem::Problem;
-use super::{body, channels, explain, lists, users};
+use super::{body, channels, explain, lists, operators, users};
 use crate::app::App;
 use crate::callers::Class;
 use crate::http::{self, Answer, Query};
@@ -53,6 +54,9 @@ enum Call {
     Nodes,
     Connections,
     Disconnect,
+    Overview,
+    Transitions,
+    Drain,
 }
 
 const fn route(call: Call, name: &'static str, methods: &'static str, path: &'static str) -> Route {
@@ -74,6 +78,9 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Call::Nodes, "api_nodes", "GET, HEAD", "/api/presence/nodes"),
     route(Call::Connections, "api_connections", "GET, HEAD", "/api/presence/connections"),
     route(Call::Disconnect, "api_disconnect", "POST", "/api/presence/connections/{id}/disconnect"),
+    route(Call::Overview, "admin_overview", "GET, HEAD", "/admin/api/overview"),
+    route(Call::Transitions, "admin_transitions", "GET, HEAD", "/admin/api/transitions"),
+    route(Call::Drain, "admin_drain", "POST", "/admin/api/nodes/{id}/drain"),
     route(Call::Bulk, "api_bulk", "POST", "/api/presence/bulk"),
     route(Call::Status, "api_status", "PUT, PATCH", "/api/presence/users/{id}/status"),
     route(Call::ExplainUser, "api_explain_user", "GET, HEAD", "/api/presence/users/{id}/explain"),
@@ -215,6 +222,9 @@ async fn call(
         Call::Nodes => lists::nodes(app, identity),
         Call::Connections => lists::connections(app, identity, &query).await,
         Call::Disconnect => lists::disconnect(app, identity, id, &query),
+        Call::Overview => operators::overview(app, identity, &query).await,
+        Call::Transitions => operators::transitions(app, identity, &query).await,
+        Call::Drain => operators::drain(app, identity, &decoded("id", id)?).await,
     };
     if let (Class::Query, Ok(answer)) = (class, &answer) {
         let bytes = answer.body().size_hint().lower();
@@ -237,9 +247,13 @@ fn named_by<T, E: std::fmt::Display>(
     id: &str,
     read: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, Refused> {
-    let id = percent_decode_str(id).decode_utf8();
-    let id = id.map_err(|_| Refused::invalid(field, "must be UTF-8"))?;
+    let id = decoded(field, id)?;
     read(&id).map_err(|why| Refused::invalid(field, why))
+}
+
+fn decoded<'a>(field: &str, id: &'a str) -> Result<Cow<'a, str>, Refused> {
+    let id = percent_decode_str(id).decode_utf8();
+    id.map_err(|_| Refused::invalid(field, "must be UTF-8"))
 }
 
 #[cfg(test)]

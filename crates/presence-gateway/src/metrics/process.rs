@@ -79,6 +79,22 @@ impl<M: EncodeMetric> Shown for M {
     }
 }
 
+/// What the process has used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) cpu_seconds: f64,
+    pub(crate) resident_bytes: u64,
+}
+
+/// What the process has used so far, as far as the operating system tells it.
+pub(crate) fn usage() -> Option<Usage> {
+    let stat = read_stat(&fs::read_to_string("/proc/self/stat").ok()?, 0.0)?;
+    Some(Usage {
+        cpu_seconds: stat.cpu_seconds,
+        resident_bytes: stat.resident_bytes,
+    })
+}
+
 struct Stat {
     cpu_seconds: f64,
     started_at: f64,

@@ -97,7 +97,7 @@ function family(pid) {
 }
 
 /** A port of which the system says that it is free now. */
-function freePort() {
+export function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', reject);

@@ -75,6 +75,21 @@ export class Gateway {
     await gone;
   }
 
+  /** Stops the process where it is, as a machine does that hangs. */
+  pause() {
+    this.#process.kill('SIGSTOP');
+  }
+
+  goOn() {
+    this.#process.kill('SIGCONT');
+  }
+
+  /** Waits until the process has ended by itself. */
+  async gone() {
+    const child = this.#process;
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  }
+
   /** Ends it at once, for good, without leaving anything behind. */
   destroy() {
     gateways.delete(this);

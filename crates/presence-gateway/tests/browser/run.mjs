@@ -27,6 +27,7 @@ import * as hostile from './scenarios/hostile.mjs';
 import * as loading from './scenarios/loading.mjs';
 import * as lost from './scenarios/lost.mjs';
 import * as mounting from './scenarios/mounting.mjs';
+import * as operating from './scenarios/operating.mjs';
 import * as people from './scenarios/people.mjs';
 import * as react from './scenarios/react.mjs';
 import * as refreshing from './scenarios/refreshing.mjs';
@@ -41,7 +42,7 @@ import { takeScreenshots } from './screenshots.mjs';
 const SCENARIO_MS_MAX = 240_000;
 
 // The long ones come first, so that they do not run alone at the end.
-const scenarios = [mounting, status, sleeping, staying, lost, together, hiding, attention, access, hostile, families, react, refreshing, people, axe, refused, embedding, loading].flatMap(({ stories }) => Object.entries(stories));
+const scenarios = [mounting, operating, status, sleeping, staying, lost, together, hiding, attention, access, hostile, families, react, refreshing, people, axe, refused, embedding, loading].flatMap(({ stories }) => Object.entries(stories));
 
 const { values: options } = parseArgs({
   options: {

@@ -6,6 +6,7 @@ import { createServer } from 'node:http';
 
 import { Gateway } from './gateway.mjs';
 import { Person } from './person.mjs';
+import { Redis } from './redis.mjs';
 
 const HOST = '127.0.0.1';
 
@@ -34,6 +35,20 @@ export class Stage {
   gateway(settings) {
     this.#gateway ??= Gateway.start(this.#binary, settings);
     return this.#gateway;
+  }
+
+  /** One more gateway, beside the first one. */
+  async another(settings) {
+    const gateway = await Gateway.start(this.#binary, settings);
+    this.atEnd(async () => gateway.destroy());
+    return gateway;
+  }
+
+  /** A Redis of this scenario. */
+  async redis() {
+    const redis = await Redis.start();
+    this.atEnd(async () => redis.destroy());
+    return redis;
   }
 
   /** A context: what one browser profile stores. */

@@ -30,7 +30,7 @@ impl Hub {
         gateways.extend(others?.into_iter().map(|it| {
             with(it, |answer| match answer {
                 Answer::User(report) => Some(report),
-                Answer::Channel(_) | Answer::Erased => None,
+                _ => None,
             })
         }));
         let public = public.ok().and_then(Result::ok);
@@ -61,7 +61,7 @@ impl Hub {
         gateways.extend(others.into_iter().map(|it| {
             with(it, |answer| match answer {
                 Answer::Channel(report) => Some(report),
-                Answer::User(_) | Answer::Erased => None,
+                _ => None,
             })
         }));
         Ok(RoomEvidence {
@@ -83,7 +83,10 @@ impl Hub {
 }
 
 /// The gateway with the report that is in its answer.
-fn with<R>(gateway: Gateway<Answer>, report: impl Fn(Answer) -> Option<R>) -> Gateway<R> {
+pub(super) fn with<R>(
+    gateway: Gateway<Answer>,
+    report: impl Fn(Answer) -> Option<R>,
+) -> Gateway<R> {
     Gateway {
         who: gateway.who,
         name: gateway.name,

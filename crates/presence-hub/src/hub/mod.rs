@@ -1,6 +1,7 @@
 //! A whole node: its shards, its stores, and the calls of the program that embeds it.
 
 mod explaining;
+mod operators;
 mod reading;
 mod service;
 mod starting;
@@ -17,6 +18,7 @@ use presence_core::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::operators::MailboxDepth;
 use crate::backlog::Backlog;
 use crate::clock::WallClock;
 use crate::counters::Counters;

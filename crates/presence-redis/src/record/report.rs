@@ -9,7 +9,7 @@ use presence_core::explain::{
     About, Answer, ClientOrigin, Known, Mode, NodeMessage, RemoteMember, RoomMember, RoomReport,
     SessionReport, SessionState, UserReport, View, Watchers,
 };
-use presence_core::history::{Cause, Transition, What};
+use presence_core::history::{Cause, Recent, RecentQuery, Transition, What};
 use presence_core::{ChannelId, Clock, DeviceId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,9 @@ enum AboutRecord {
     User(String),
     Channel(String),
     Erase(String),
+    /// In milliseconds since 1970, and the filter.
+    Recent(u64, String),
+    Program(Vec<u8>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -92,6 +95,11 @@ enum AnswerRecord {
     User(UserRecord),
     Channel(RoomRecord),
     Erased,
+    Recent {
+        transitions: Vec<TransitionRecord>,
+        is_cut: bool,
+    },
+    Program(Vec<u8>),
 }
 
 /// The number and the generation of a node.
@@ -250,6 +258,10 @@ impl MessageRecord {
                     About::User(user) => AboutRecord::User(user.to_string()),
                     About::Channel(channel) => AboutRecord::Channel(channel.to_string()),
                     About::Erase(user) => AboutRecord::Erase(user.to_string()),
+                    About::Recent(query) => {
+                        AboutRecord::Recent(millis(query.after()), query.filter())
+                    }
+                    About::Program(bytes) => AboutRecord::Program(bytes.clone()),
                 },
             },
             NodeMessage::Answer { ask, from, answer } => MessageRecord::Answer {
@@ -259,6 +271,11 @@ impl MessageRecord {
                     Answer::User(report) => AnswerRecord::User(UserRecord::of(report)),
                     Answer::Channel(report) => AnswerRecord::Channel(RoomRecord::of(report)),
                     Answer::Erased => AnswerRecord::Erased,
+                    Answer::Recent(recent) => AnswerRecord::Recent {
+                        transitions: transitions_of(&recent.transitions),
+                        is_cut: recent.is_cut,
+                    },
+                    Answer::Program(bytes) => AnswerRecord::Program(bytes.clone()),
                 },
             },
         }
@@ -277,6 +294,11 @@ impl MessageRecord {
                     AboutRecord::User(it) => About::User(user(&it)?),
                     AboutRecord::Channel(it) => About::Channel(channel(&it)?),
                     AboutRecord::Erase(it) => About::Erase(user(&it)?),
+                    AboutRecord::Recent(after, filter) => {
+                        let query = RecentQuery::new(moment(after), &filter);
+                        About::Recent(query.map_err(|_| RecordError::Malformed)?)
+                    }
+                    AboutRecord::Program(bytes) => About::Program(bytes),
                 },
             },
             MessageRecord::Answer { ask, from, answer } => NodeMessage::Answer {
@@ -286,6 +308,14 @@ impl MessageRecord {
                     AnswerRecord::User(record) => Answer::User(record.report()?),
                     AnswerRecord::Channel(record) => Answer::Channel(record.report()?),
                     AnswerRecord::Erased => Answer::Erased,
+                    AnswerRecord::Recent {
+                        transitions,
+                        is_cut,
+                    } => Answer::Recent(Recent {
+                        transitions: all(transitions, TransitionRecord::transition)?,
+                        is_cut,
+                    }),
+                    AnswerRecord::Program(bytes) => Answer::Program(bytes),
                 }),
             },
         })
@@ -625,6 +655,11 @@ mod tests {
             }));
         }
         check(Answer::Erased);
+        check(Answer::Recent(Recent {
+            transitions: transitions(),
+            is_cut: true,
+        }));
+        check(Answer::Program(vec![0, 1, 255]));
     }
 
     #[test]
@@ -663,6 +698,8 @@ mod tests {
             About::User(user("ann").unwrap()),
             About::Channel(channel("page:/a/b").unwrap()),
             About::Erase(user("ann").unwrap()),
+            About::Recent(RecentQuery::new(moment(9), "ann joined").unwrap()),
+            About::Program(vec![0, 255]),
         ] {
             let message = NodeMessage::Ask {
                 ask: 1,

@@ -65,7 +65,9 @@ impl Contract {
     fn with(&self, status: u16) -> Vec<Operation> {
         let has = |it: &Operation| it.schema["responses"].get(status.to_string()).is_some();
         let mut operations = self.operations();
-        operations.retain(|it| has(it) && it.path.starts_with("/api/"));
+        let has_token =
+            |it: &Operation| it.path.starts_with("/api/") || it.path.starts_with("/admin/");
+        operations.retain(|it| has(it) && has_token(it));
         operations
     }
 

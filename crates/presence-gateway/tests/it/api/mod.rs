@@ -9,6 +9,7 @@ mod acting;
 mod documents;
 mod explaining;
 mod lists;
+mod operating;
 mod pages;
 mod statuses;
 mod stored;

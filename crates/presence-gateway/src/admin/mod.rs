@@ -1,0 +1,198 @@
+//! What an operator's page is told of a gateway: its levels now and over the last hour, and what is degraded.
+//!
+//! A task looks at counters once a second, and keeps a sample every ten seconds. Nothing here is done for a connection
+//! or an event. Another gateway asks for the same with a [`Question`], through the store that they share.
+
+mod beat;
+mod history;
+mod question;
+mod trouble;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use presence_core::Timestamp;
+use presence_core::cluster::Incarnation;
+use presence_hub::{Counts, Program};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::beat::{Beat, Beats};
+use self::history::Ring;
+use self::trouble::Watch;
+use crate::app::App;
+
+pub(crate) use self::beat::Levels;
+pub(crate) use self::history::{COLUMNS, Sample};
+pub(crate) use self::question::{Question, ROOMS_MAX, Reply, RoomLine, Vitals};
+pub(crate) use self::trouble::Trouble;
+
+/// How often the counters are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After how many looks a sample is kept: with [`LOOK_EVERY`], one in ten seconds.
+const LOOKS_PER_SAMPLE: usize = 10;
+/// How old the counts of users and channels may be that a page is shown.
+const COUNTS_OLD_MAX: Duration = Duration::from_secs(2);
+/// How many other gateways are remembered as heard from.
+const HEARD_MAX: usize = 1_000;
+
+/// What is kept for operators.
+#[derive(Debug, Default)]
+pub(crate) struct Lookout {
+    beats: Mutex<Beats>,
+    ring: Mutex<Ring>,
+    watch: Mutex<Watch>,
+    counts: Mutex<Option<(Timestamp, Counts)>>,
+    /// When other gateways last answered, and whether they were stopping.
+    heard: Mutex<HashMap<Incarnation, Heard>>,
+    /// Woken when an operator asks this gateway to stop.
+    pub(crate) drain: Arc<Notify>,
+}
+
+/// The last answer of another gateway.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    pub(crate) at: Timestamp,
+    pub(crate) is_draining: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is in here is whole before and after each change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lookout {
+    /// The samples after `after`, oldest first.
+    fn samples(&self, after: Timestamp) -> Vec<Sample> {
+        lock(&self.ring).after(after)
+    }
+
+    /// Notes that a gateway has answered.
+    pub(crate) fn heard(&self, who: Incarnation, heard: Heard) {
+        let mut all = lock(&self.heard);
+        if all.len() >= HEARD_MAX {
+            all.clear();
+        }
+        all.insert(who, heard);
+    }
+
+    /// When `who` last answered this gateway.
+    pub(crate) fn last_heard(&self, who: Incarnation) -> Option<Heard> {
+        lock(&self.heard).get(&who).copied()
+    }
+}
+
+impl App {
+    /// The levels of this gateway, as they were at the last look. The counts of users and channels are not older than
+    /// [`COUNTS_OLD_MAX`].
+    async fn levels(&self) -> Levels {
+        let now = self.now();
+        let known = *lock(&self.lookout.counts);
+        let counts = match known {
+            Some((at, counts)) if now.since(at) < COUNTS_OLD_MAX => counts,
+            _ => self.count_again(now).await,
+        };
+        let mut beats = lock(&self.lookout.beats);
+        beats.push(Beat::of(self));
+        beats.levels(&counts)
+    }
+
+    async fn count_again(&self, now: Timestamp) -> Counts {
+        let counts = self.hub.counts().await;
+        *lock(&self.lookout.counts) = Some((now, counts));
+        counts
+    }
+
+    /// What is degraded on this gateway.
+    fn troubles(&self) -> Vec<Trouble> {
+        lock(&self.lookout.watch).look(self)
+    }
+
+    /// What this gateway says of itself: with the samples after `after`, and with as many of the biggest and the busiest
+    /// rooms as are wanted.
+    pub(crate) async fn vitals(&self, after: Timestamp, rooms: usize) -> Vitals {
+        let rooms = match rooms {
+            0 => Vec::new(),
+            limit => self.hub.room_levels(limit).await,
+        };
+        Vitals {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            asked_at_ms: self.now().as_millis(),
+            started_at_ms: self.started_at.as_millis(),
+            is_draining: self.is_draining(),
+            levels: self.levels().await,
+            degraded: self.troubles(),
+            samples: self.lookout.samples(after),
+            rooms: rooms.into_iter().map(RoomLine::from).collect(),
+        }
+    }
+
+    async fn answer(&self, question: &[u8]) -> Vec<u8> {
+        let Some(question) = Question::read(question) else {
+            return Vec::new();
+        };
+        let reply = match question {
+            Question::Vitals { after_ms, rooms } => {
+                let after = Timestamp::from_millis(after_ms);
+                let rooms = rooms.min(ROOMS_MAX);
+                Reply::Vitals(Box::new(self.vitals(after, rooms).await))
+            }
+            Question::Drain { node } => Reply::Drains(self.drains(&node)),
+        };
+        reply.bytes()
+    }
+
+    /// Begins to stop, if `node` is this gateway.
+    fn drains(&self, node: &str) -> bool {
+        let me = self.hub.leases().map(|(me, _)| me.to_string());
+        let is_me = me.is_some_and(|it| it == node);
+        if is_me {
+            self.drain_myself();
+        }
+        is_me
+    }
+
+    /// Asks whoever runs this gateway to stop it, as a signal does.
+    pub(crate) fn drain_myself(&self) {
+        tracing::info!(
+            event = "drain_asked",
+            "an operator asked this gateway to stop"
+        );
+        self.lookout.drain.notify_one();
+    }
+}
+
+/// Has the gateway answer what other gateways ask of it.
+pub(crate) fn answer_others(app: &Arc<App>) {
+    let weak = Arc::downgrade(app);
+    app.hub.answer_programs(Program::new(move |question| {
+        let app = weak.upgrade();
+        async move {
+            match app {
+                Some(app) => app.answer(&question).await,
+                None => Vec::new(),
+            }
+        }
+    }));
+}
+
+/// Looks at the counters at intervals, as long as the gateway lives.
+pub(crate) async fn look_out(app: Weak<App>) {
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for look in 0_usize.. {
+        looks.tick().await;
+        let Some(app) = app.upgrade() else {
+            return;
+        };
+        let beat = Beat::of(&app);
+        lock(&app.lookout.beats).push(beat);
+        app.troubles();
+        if look % LOOKS_PER_SAMPLE == 0 {
+            let counts = app.count_again(app.now()).await;
+            let sample = lock(&app.lookout.beats).sample(&counts);
+            lock(&app.lookout.ring).push(sample);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What gateways ask each other for an operator's page, and what they answer: JSON, because fields come with releases.
+
+use presence_core::rosters::RoomLevel;
+use serde::{Deserialize, Serialize};
+
+use super::beat::Levels;
+use super::history::Sample;
+use super::trouble::Trouble;
+
+/// The most rooms of each order, by size and by rate, that a gateway names.
+pub(crate) const ROOMS_MAX: usize = 50;
+/// The biggest answer of another gateway that is read, in bytes: an hour of samples takes about 40 kB.
+const REPLY_BYTES_MAX: usize = 512 * 1024;
+
+/// A question of a gateway to the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Question {
+    /// How are you?
+    Vitals {
+        /// The samples after this moment are wanted, in milliseconds since 1970.
+        after_ms: u64,
+        /// How many rooms of each order are wanted.
+        rooms: usize,
+    },
+    /// The gateway that is this node is to stop.
+    Drain {
+        /// The incarnation, as `/api/presence/nodes` spells it.
+        node: String,
+    },
+}
+
+/// The answer to a question.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    /// How the gateway is.
+    Vitals(Box<Vitals>),
+    /// Whether it is the one that is to stop, and begins to.
+    Drains(bool),
+}
+
+/// How a gateway is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Vitals {
+    pub(crate) version: String,
+    pub(crate) asked_at_ms: u64,
+    pub(crate) started_at_ms: u64,
+    pub(crate) is_draining: bool,
+    pub(crate) levels: Levels,
+    pub(crate) degraded: Vec<Trouble>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) rooms: Vec<RoomLine>,
+}
+
+/// A room, as one gateway knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RoomLine {
+    pub(crate) channel_id: String,
+    pub(crate) people: usize,
+    pub(crate) watchers: usize,
+    pub(crate) events_per_second: f64,
+}
+
+impl From<RoomLevel> for RoomLine {
+    fn from(level: RoomLevel) -> Self {
+        RoomLine {
+            channel_id: level.channel.as_str().to_owned(),
+            people: level.people,
+            watchers: level.watchers,
+            events_per_second: (level.events_per_second * 100.0).round() / 100.0,
+        }
+    }
+}
+
+impl Question {
+    /// The bytes of the question.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers and text can be written")
+    }
+
+    /// Reads a question; `None` if only a later release knows it.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+impl Reply {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers and text can be written")
+    }
+
+    /// Reads the answer of another gateway; `None` if it cannot be read.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > REPLY_BYTES_MAX {
+            return None;
+        }
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_read_back_and_garbage_is_not() {
+        let node = "1f-0".to_owned();
+        for question in [
+            Question::Vitals {
+                after_ms: 7,
+                rooms: 3,
+            },
+            Question::Drain { node },
+        ] {
+            assert_eq!(Question::read(&question.bytes()), Some(question));
+        }
+        assert_eq!(Question::read(b"{\"later\":{}}"), None);
+        assert!(Reply::read(b"").is_none());
+        assert!(matches!(
+            Reply::read(&Reply::Drains(true).bytes()),
+            Some(Reply::Drains(true))
+        ));
+        let long = vec![b' '; REPLY_BYTES_MAX + 1];
+        assert!(Reply::read(&long).is_none());
+    }
+}

@@ -1,0 +1,253 @@
+//! What the operator's page asks for: how the gateways are, what happens, and stopping one.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::support::{Caller, Socket, send};
+use crate::gateway::{Running, soon, start, start_closed};
+
+const OVERVIEW: &str = "/admin/api/overview";
+const TRANSITIONS: &str = "/admin/api/transitions";
+const ROOM: &str = r#"{"type":"presence:join","channel":"room:1"}"#;
+
+fn admin(gateway: &Running) -> Caller<'_> {
+    Caller::with(gateway, "operator", &["admin"], &[])
+}
+
+/// What was recorded, oldest first.
+fn whats(answer: &Value) -> Vec<String> {
+    let lines = answer["transitions"].as_array().unwrap().iter().rev();
+    let lines = lines.map(|it| {
+        let [what, user] = ["what", "user_id"].map(|name| it[name].as_str().unwrap());
+        format!("{user} {what}")
+    });
+    lines.collect()
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_alone_says_how_it_is_and_who_is_in_its_rooms() {
+    let settings = [
+        ("NODE_NAME", "eu-1"),
+        ("PRESENCE_RATE_QUERY", "1000/s burst 1000"),
+    ];
+    let gateway = start_closed(&settings).await;
+    let mut ann = Socket::of(&gateway, "ann").await;
+    let mut bob = Socket::of(&gateway, "bob").await;
+    ann.says(ROOM).await;
+    bob.says(ROOM).await;
+    bob.says(r#"{"type":"presence:join","channel":"room:2"}"#)
+        .await;
+    let admin = admin(&gateway);
+    // A sample is taken soon after the start.
+    let sampled = async {
+        loop {
+            let overview = admin.get(&format!("{OVERVIEW}?limit=1")).await.ok();
+            let node = &overview["nodes"][0];
+            if node["samples"][0].is_array() && node["levels"]["users"] == 2 {
+                return overview;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let overview = soon("a sample", sampled).await;
+    assert_eq!(overview["degraded"], json!([]));
+    assert_eq!(overview["store"], "none");
+    assert_eq!(overview["is_open"], false);
+    let node = &overview["nodes"][0];
+    for (field, value) in [
+        ("name", json!("eu-1")),
+        ("id", Value::Null),
+        ("state", json!("alive")),
+        ("is_me", json!(true)),
+        ("version", json!(env!("CARGO_PKG_VERSION"))),
+    ] {
+        assert_eq!(node[field], value, "{field}");
+    }
+    assert!(node["levels"]["connections"].as_u64() >= Some(2));
+    assert_eq!(node["levels"]["channels"], 2);
+    assert!(node["levels"]["memory_bytes"].as_u64() > Some(1_000_000));
+    let columns = overview["columns"].as_array().unwrap().len();
+    assert_eq!(node["samples"][0][1].as_array().unwrap().len(), columns);
+    let biggest = &overview["rooms"]["by_size"];
+    assert_eq!(biggest.as_array().unwrap().len(), 1);
+    let (id, people) = (&biggest[0]["channel_id"], &biggest[0]["people"]);
+    assert_eq!((id, people), (&json!("room:1"), &json!(2)));
+    assert!(overview["rooms"]["by_rate"][0]["events_per_second"].as_f64() > Some(0.0));
+
+    // Samples that the page has are not sent again.
+    let last = node["samples"][0][0].as_u64().unwrap();
+    let next = admin.get(&format!("{OVERVIEW}?after_ms={last}")).await.ok();
+    let samples = next["nodes"][0]["samples"].as_array().unwrap();
+    assert!(samples.iter().all(|it| it[0].as_u64() > Some(last)));
+    assert_eq!(next["rooms"]["by_size"], json!([]));
+}
+
+#[tokio::test]
+async fn what_happens_is_told_and_filtered() {
+    let settings = [("PRESENCE_RATE_QUERY", "1000/s burst 1000")];
+    let gateway = start_closed(&settings).await;
+    let mut ann = Socket::of(&gateway, "ann").await;
+    let mut bob = Socket::of(&gateway, "bob").await;
+    ann.says(ROOM).await;
+    bob.says(ROOM).await;
+    bob.leaves().await;
+    let admin = admin(&gateway);
+    let asked = async |query: &str| admin.get(&format!("{TRANSITIONS}{query}")).await.ok();
+    let left = async {
+        while !whats(&asked("").await).contains(&"bob left".to_owned()) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("bob left", left).await;
+    let all = asked("").await;
+    assert_eq!(all["is_recorded"], true);
+    assert_eq!(
+        whats(&asked("?filter=joined").await),
+        ["ann joined", "bob joined"]
+    );
+    assert_eq!(
+        whats(&asked("?filter=BOB%20room:1").await),
+        ["bob joined", "bob left"]
+    );
+    assert_eq!(whats(&asked("?filter=nobody").await), [""; 0]);
+    let one = asked("?limit=1").await;
+    assert_eq!((whats(&one).len(), &one["is_cut"]), (1, &json!(true)));
+    let last = all["transitions"][0]["at_ms"].as_u64().unwrap();
+    assert_eq!(whats(&asked(&format!("?after_ms={last}")).await), [""; 0]);
+    let long = format!("{TRANSITIONS}?filter={}", "a".repeat(257));
+    for (path, field) in [
+        (long.as_str(), "filter"),
+        ("/admin/api/transitions?limit=201", "limit"),
+        ("/admin/api/transitions?after_ms=x", "after_ms"),
+        ("/admin/api/overview?limit=0", "limit"),
+        ("/admin/api/overview?after_ms=-1", "after_ms"),
+    ] {
+        let error = admin.get(path).await.refused(400, "invalid");
+        assert_eq!(error["field"], field, "{path}");
+    }
+    // Who is erased is gone from here, too.
+    let erased = admin.call("DELETE", "/api/presence/users/bob", None).await;
+    assert_eq!(erased.status, 204);
+    assert_eq!(whats(&asked("?filter=bob").await), [""; 0]);
+}
+
+/// Without `admin` all answers of a gateway with a hidden user are those of one where the user is not.
+#[tokio::test]
+async fn without_the_scope_everything_is_refused_alike() {
+    let mut answers = Vec::new();
+    for hides in [true, false] {
+        let gateway = start_closed(&[("NODE_NAME", "eu-1")]).await;
+        let mut bob = None;
+        if hides {
+            let mut it = Socket::of(&gateway, "bob").await;
+            it.says(r#"{"type":"presence:status","status":"invisible"}"#)
+                .await;
+            it.says(ROOM).await;
+            bob = Some(it);
+        }
+        let mut replies = Vec::new();
+        for scopes in [&["join"][..], &["read"], &["act"]] {
+            let caller = Caller::with(&gateway, "eve", scopes, &[]);
+            for path in [OVERVIEW, TRANSITIONS, "/admin/api/transitions?filter=bob"] {
+                let reply = caller.get(path).await;
+                reply.refused(403, "forbidden");
+                replies.push(format!("{:?}", reply.everything()));
+            }
+            let drain = caller.post("/admin/api/nodes/eu-1/drain", json!({})).await;
+            drain.refused(403, "forbidden");
+            replies.push(format!("{:?}", drain.everything()));
+        }
+        let nobody = Caller::nobody(&gateway);
+        for path in [OVERVIEW, TRANSITIONS] {
+            let reply = nobody.get(path).await;
+            reply.refused(401, "unauthorized");
+            replies.push(format!("{:?}", reply.everything()));
+        }
+        answers.push(replies);
+        drop(bob);
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+/// Where everybody is who they say, the page has what others were shown, and hiding looks like leaving.
+#[tokio::test]
+async fn without_a_key_nothing_says_who_hides() {
+    let mut told = Vec::new();
+    for hides in [true, false] {
+        let gateway = start(&[("PRESENCE_GRACE", "0s")]).await;
+        let mut ann = presence_client::Client::connect(&gateway.options("ann"))
+            .await
+            .unwrap();
+        let says = |json: &str| presence_client::wire::Command::from_json(json).unwrap();
+        ann.request(says(ROOM)).await.unwrap();
+        let last = match hides {
+            true => r#"{"type":"presence:status","status":"invisible"}"#,
+            false => r#"{"type":"presence:leave"}"#,
+        };
+        ann.send(&says(last)).await.unwrap();
+        let caller = Caller::nobody(&gateway);
+        let gone = async {
+            loop {
+                let answer = caller.get(&format!("{TRANSITIONS}?user_id=eve")).await.ok();
+                let whats = whats(&answer);
+                let is_gone = |it: &&String| *it == "ann left";
+                if whats.iter().find(is_gone).is_some() && whats.len() == 4 {
+                    return answer;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let answer = soon("ann is gone", gone).await;
+        let lines = answer["transitions"].as_array().unwrap().iter();
+        let mut lines: Vec<Value> = lines.cloned().collect();
+        for line in &mut lines {
+            line["at_ms"] = Value::Null;
+        }
+        lines.sort_by_key(Value::to_string);
+        let by_cause = caller
+            .get(&format!("{TRANSITIONS}?user_id=eve&filter=hid"))
+            .await;
+        assert_eq!(whats(&by_cause.ok()), [""; 0]);
+        told.push(lines);
+        let overview = caller.get(&format!("{OVERVIEW}?user_id=eve")).await.ok();
+        assert_eq!(overview["is_open"], true);
+    }
+    assert_eq!(told[0], told[1]);
+}
+
+#[tokio::test]
+async fn a_gateway_is_asked_to_stop_by_its_name_and_says_so_to_who_runs_it() {
+    let gateway = start_closed(&[("NODE_NAME", "eu-1")]).await;
+    let admin = admin(&gateway);
+    let drain = async |id: &str| {
+        let path = format!("/admin/api/nodes/{id}/drain");
+        admin.post(&path, json!({})).await
+    };
+    assert_eq!(drain("eu-2").await.ok()["draining"], false);
+    let wrong = drain("eu%201").await.refused(400, "invalid");
+    assert_eq!(wrong["field"], "id");
+    assert_eq!(drain("eu-1").await.ok()["draining"], true);
+    soon("it is asked to stop", gateway.asked_to_stop()).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_is_served_to_this_machine_only_where_there_is_no_key() {
+    let gateway = start(&[]).await;
+    let address = gateway.address();
+    for path in ["/admin", "/admin/"] {
+        let page = send(address, "GET", path, &[], b"").await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.text().contains("Presence for operators"));
+    }
+    let foreign = [("host", "evil.example")];
+    for path in ["/admin", OVERVIEW, TRANSITIONS] {
+        let refused = send(address, "GET", path, &foreign, b"").await;
+        assert_eq!(refused.status, 403, "{path}");
+    }
+    let page = [("origin", "https://evil.example")];
+    let refused = send(address, "POST", "/admin/api/nodes/eu-1/drain", &page, b"").await;
+    assert_eq!(refused.status, 403);
+}
