@@ -85,14 +85,14 @@ export class Link {
   }
 
   /** Why nothing can be wished for: no connection will come. `null` while one is there or may come. */
-  get refusal() {
+  get unreachable() {
     if (this.ended) return closedError();
     if (canConnect(this.#options)) return null;
     return problem('disconnected', 'no page and no WebSocket here: this client stays offline');
   }
 
   start() {
-    if (this.#started || this.refusal) return;
+    if (this.#started || this.unreachable) return;
     this.#started = true;
     this.#attention.watch();
     const { signal } = this.#listeners;
@@ -127,8 +127,8 @@ export class Link {
 
   /** Says something that is answered. Without a connection it waits; `again` also repeats it when its answer was lost. */
   request(command, { again = true } = {}) {
-    const refusal = this.connection.status === 'closed' ? closedError() : this.refusal;
-    if (refusal) return refused(refusal);
+    const unreachable = this.connection.status === 'closed' ? closedError() : this.unreachable;
+    if (unreachable) return refused(unreachable);
     return this.#requests.make(command, again);
   }
 
@@ -148,7 +148,7 @@ export class Link {
     this.ended = true;
     this.#generation += 1;
     this.#drop(1000);
-    this.#resume.destroy();
+    this.#resume.takeOut(); // nobody goes on with it
     this.#end(1000, 'left');
     this.#listeners.abort();
     this.#timers.stop();
@@ -162,14 +162,14 @@ export class Link {
     this.#retry();
     this.#closing = null;
     this.#complaint = null;
-    this.#say({ status: this.#hello ? 'reconnecting' : 'connecting', attempt: this.#attempt, retryAt: null });
+    this.#sayTrying(null);
     let token;
     try {
       token = await this.#tokens.current();
     } catch (error) {
       if (generation !== this.#generation) return;
       this.#app.emit('error', problem('unauthorized', `the token function failed: ${error?.message ?? error}`));
-      this.#comeBack(backoff(this.#attempt), {});
+      this.#comeBack(backoff(this.#attempt));
       return;
     }
     if (generation !== this.#generation) return;
@@ -357,8 +357,12 @@ export class Link {
 
   #comeBack(wait, said) {
     this.#attempt += 1;
-    this.#say({ status: this.#hello ? 'reconnecting' : 'connecting', attempt: this.#attempt, retryAt: Date.now() + wait, ...said });
+    this.#sayTrying(Date.now() + wait, said);
     this.#retry = this.after(wait, () => this.#open());
+  }
+
+  #sayTrying(retryAt, said) {
+    this.#say({ status: this.#hello ? 'reconnecting' : 'connecting', attempt: this.#attempt, retryAt, ...said });
   }
 
   #end(code, reason) {
