@@ -40,7 +40,7 @@ export class Link {
   #socket = null;
   #tokens;
   #closing = null;
-  /** What the gateway said last that answers nothing: before it refuses us, why. */
+  /** What the gateway said before a hello: why it does not let us in. */
   #complaint = null;
   #hello = null;
   #attempt = 0;
@@ -272,8 +272,9 @@ export class Link {
   #answered(frame) {
     const error = this.#requests.answer(frame);
     if (!error) return;
-    this.#complaint = error.message;
-    this.#app.emit('error', error);
+    // It closes after what it says before the hello: then we know whether it is about who we are.
+    if (this.online) this.#app.emit('error', error);
+    else this.#complaint = error;
   }
 
   async #renewToken(frame) {
@@ -346,13 +347,14 @@ export class Link {
     if (plan.newToken || !this.online) this.#tokens.forget();
     const said = ending({ code, reason, closing: this.#closing, wasOnline: this.online });
     const refusal = refusalOf(said);
-    const message = (this.online ? null : this.#complaint) ?? said.reason;
+    const complaint = this.online ? null : this.#complaint;
     this.#waitAsTold = this.#closing?.retry_after !== undefined;
     this.#generation += 1;
     this.#drop();
     if (plan.again) this.#comeBack(plan.wait, said);
     else this.#end(said.code, said.reason);
-    if (refusal) this.#app.emit('refused', { reason: refusal, message, code: said.code, retrying: plan.again });
+    if (refusal) this.#app.emit('refused', { reason: refusal, message: complaint?.message ?? said.reason, code: said.code, retrying: plan.again });
+    else if (complaint) this.#app.emit('error', complaint);
   }
 
   #comeBack(wait, said) {
