@@ -9,7 +9,7 @@
  *   notice, reconnect   what is wrong with the connection, and the button to try now, or to sign in
  *   sign-in             the dialog for a token: sign-in-why, sign-in-token, sign-in-save
  *   room-title          the name of the room we are in; [data-channel] its channel
- *   room-refused        shown instead of the room when we may not be there
+ *   room-refused        shown instead of the room when we may not be there; refused-room leads to another, refused-token signs in
  *   count               how many people are here: a number, or "…" before it is known
  *   avatar-stack        <presence-avatars>: a button [data-user] for each face
  *   roster              the list of people: person-<user id> each, with status-dot [data-status], person-name,
@@ -27,7 +27,7 @@
  *                       (never, 30, 1800, 3600, today, custom: then status-custom), status-save, status-reset, status-until,
  *                       status-problem; emoji-open opens emoji-picker; [data-status] what you chose
  *   invisible-switch    checked: you are invisible
- *   devices             device-<device id> each, [data-activity], [data-sessions]
+ *   devices             device-<device id> each, [data-activity], [data-sessions]; not there before they are known
  *   me                  opens who, with who-name, who-id, who-picture, who-picture-remove, who-token, who-save
  *
  * `window.presence` is the client and `window.room` the channel we are in, for the console.
@@ -43,6 +43,7 @@ import { $ } from './page/dom.js';
 import { handedOver } from './page/handing-over.js';
 import { Identity, showIdentity } from './page/identity.js';
 import { showPeople } from './page/people.js';
+import { showRefused } from './page/refused.js';
 import { roomFromAddress, showRooms } from './page/rooms.js';
 import { showSignIn } from './page/sign-in.js';
 import { showStatus } from './page/status.js';
@@ -57,10 +58,11 @@ let leave = () => {};
 let stops = [];
 let told; // of us, in the room
 const rooms = showRooms(presence, me);
+const signIn = showSignIn(presence, me);
 enter(roomFromAddress());
 window.addEventListener('hashchange', () => enter(roomFromAddress()));
 
-showConnection(presence, showSignIn(presence, me));
+showConnection(presence, signIn);
 showIdentity(presence, me, stay);
 showStatus(presence);
 showDevices(presence);
@@ -82,7 +84,7 @@ function enter(room) {
   title.dataset.channel = room.channel;
   rooms.current(room);
 
-  stops = [showPeople(presence, channel), showBoard(presence, channel), showConversation(presence, channel)];
+  stops = [showPeople(presence, channel), showRefused(channel, rooms, signIn), showBoard(presence, channel), showConversation(presence, channel)];
   for (const element of document.querySelectorAll('[data-room]')) element.setAttribute('channel', room.channel);
   stay();
   before();

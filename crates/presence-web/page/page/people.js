@@ -22,7 +22,6 @@ export function showPeople(presence, channel) {
     $('count-word').textContent = isKnown && state.count === 1 ? 'person here' : 'people here';
     $('people-mode').textContent = state.mode === 'summary' ? 'The first faces of many' : '';
     $('roster').classList.toggle('stale', !state.live);
-    showRefusal(state);
 
     showRoster(rows, state, presence, channel, hidden ? self : null);
     const seen = state.users.find(({ id }) => id === presence.userId);
@@ -34,15 +33,6 @@ export function showPeople(presence, channel) {
     for (const stop of stops) stop();
     $('roster').replaceChildren();
   };
-}
-
-/** A room that we may not be in says so where it would be. */
-function showRefusal({ error, joined }) {
-  const isRefused = Boolean(error) && !joined;
-  $('room-refused').hidden = !isRefused;
-  for (const card of document.querySelectorAll('.board-card, .chat')) card.hidden = isRefused;
-  const why = isRefused ? `The gateway says: ${error.message}.` : '';
-  if ($('room-refused-why').textContent !== why) $('room-refused-why').textContent = why;
 }
 
 /** Whom this page saw leave this room, the last first. */
