@@ -13,7 +13,7 @@
  *   count               how many people are here: a number, or "…" before it is known
  *   avatar-stack        <presence-avatars>: a button [data-user] for each face
  *   roster              the list of people: person-<user id> each, with status-dot [data-status], person-name,
- *                       person-doing (emoji and message), person-typing, person-you, person-tabs ("2 tabs")
+ *                       person-doing (emoji and message), person-typing, person-you, person-tabs ("2 tabs"), person-status in words
  *   self-row            yourself while invisible: not in the roster of anybody
  *   left                whom this page saw leave: left-<user id> each
  *   rooms               room-<name> each (room-lobby, room-design-review, room-launch-planning, ...),
@@ -67,9 +67,16 @@ showIdentity(presence, me, stay);
 showStatus(presence);
 showDevices(presence);
 // Until when a status holds is told to nobody; those who look at us here may know it. And whose picture it is, a token says.
-presence.on('self', (self) => {
-  if (JSON.stringify(me.meta(self)) !== told) stay();
-});
+presence.on('self', tellChanges);
+// A hidden tab is nobody's absence for some minutes; here one sees it at once. A page that ends is hidden as well, and that is not meant.
+let isEnding = false;
+window.addEventListener('pagehide', () => { isEnding = true; });
+window.addEventListener('pageshow', () => { isEnding = false; });
+document.addEventListener('visibilitychange', () => isEnding || tellChanges());
+
+function tellChanges() {
+  if (JSON.stringify(me.meta(presence.self)) !== told) stay();
+}
 
 function enter(room) {
   if (window.room?.id === room.channel) return;

@@ -2,6 +2,7 @@
 
 import { ago } from 'presence-client/looks';
 
+import { isInBackground } from '../../packages/presence-elements/src/card.js';
 import { $, Rows, avatar, h, icon, kindNames, statusNames } from './dom.js';
 
 const ROWS_MAX = 200;
@@ -116,6 +117,7 @@ function showRoster(rows, { users, count, typing, joined, live, error }, presenc
 function person(channel, user, types, you) {
   const kinds = [...new Set(user.metas.map(({ device }) => device))];
   const doing = [user.emoji, user.customMessage].filter(Boolean).join(' ');
+  const where = isInBackground(user) ? ' · in the background' : '';
   return h('li', { testid: `person-${user.id}`, data: { status: user.status } }, card(channel, user, h('div.person', {},
     avatar(user, { status: user.status }),
     h('div.about', {},
@@ -126,9 +128,9 @@ function person(channel, user, types, you) {
       types
         ? h('div.doing', { testid: 'person-typing' }, 'typing ', dots())
         : doing
-          ? h('div.doing', { testid: 'person-doing', title: doing }, doing)
-          : h('div.doing', { ariaHidden: 'true' }, statusNames[user.status]),
-      h('span.visually-hidden', {}, statusNames[user.status])),
+          ? h('div.doing', { testid: 'person-doing', title: doing }, `${doing}${where}`)
+          : h('div.doing', { ariaHidden: 'true' }, `${statusNames[user.status]}${where}`),
+      h('span.visually-hidden', { testid: 'person-status' }, `${statusNames[user.status]}${where}`)),
     h('div.kinds', {}, kinds.map((kind) => h('span', { title: kindNames[kind] ?? kind }, icon(kind)))))));
 }
 
