@@ -8,7 +8,8 @@ export function showRefused(channel, rooms, signIn) {
   const show = ({ error, joined }) => {
     const isRefused = Boolean(error) && !joined;
     $('room-refused').hidden = !isRefused;
-    $('count').parentElement.hidden = isRefused;
+    // Not `hidden`: the bar keeps its height.
+    $('count').parentElement.style.visibility = isRefused ? 'hidden' : '';
     for (const card of document.querySelectorAll('.board-card, .chat')) card.hidden = isRefused;
     set($('room-refused-why'), isRefused ? `The gateway says: ${error.message}.` : '');
     other = rooms.another();
