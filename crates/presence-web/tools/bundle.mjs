@@ -15,9 +15,18 @@ import { build } from 'esbuild';
 
 const root = resolve(import.meta.dirname, '..');
 
-/** `bytesMax` is for the minified bundle, compressed with brotli. What has no `to` is not served, and only measured. */
+/** Properties of the client that only its own files use, none of the protocol or of the browser: the served client has shorter names for them. */
+const INTERNAL = [
+  'answer', 'canRenew', 'keepToken', 'make', 'metaRefused', 'nextRef', 'putAway', 'reconsider', 'register', 'takeOut', 'transmit',
+  'typingTtl', 'unreachable',
+];
+
+/**
+ * `bytesMax` is for the minified bundle, compressed with brotli. What has no `to` is not served, and only measured. `internal` are
+ * properties that may be renamed: nothing outside of the bundle knows them.
+ */
 const BUNDLES = [
-  { from: 'packages/presence-client/src/index.js', to: 'served/presence.js', name: 'presence-client', bytesMax: 9_000 },
+  { from: 'packages/presence-client/src/index.js', to: 'served/presence.js', name: 'presence-client', bytesMax: 9_000, internal: INTERNAL },
   { from: 'packages/presence-elements/src/index.js', to: 'served/presence-elements.js', name: 'presence-elements', bytesMax: 16 * 1024 },
   {
     from: 'packages/presence-react/src/index.js', name: 'presence-react', external: ['react', 'presence-client'], bytesMax: 4 * 1024,
@@ -34,7 +43,10 @@ const BUNDLES = [
 
 const isCheck = process.argv.includes('--check');
 const wrong = [];
-for (const { from, to, name, bytesMax, external = [], alias = {}, format = 'esm' } of BUNDLES) {
+for (const { from, to, name, bytesMax, external = [], alias = {}, format = 'esm', internal = [] } of BUNDLES) {
+  for (const property of internal) {
+    if (isPublic(name, property)) wrong.push(`${property} is internal in ${import.meta.filename}, and public in the types of ${name}`);
+  }
   const { version, license } = JSON.parse(readFileSync(join(root, name ? `packages/${name}` : '.', 'package.json'), 'utf8'));
   const banner = `/* ${name ? `${name} ${version}` : 'The page of Presence'}, ${license} */`;
   const { outputFiles } = await build({
@@ -44,6 +56,7 @@ for (const { from, to, name, bytesMax, external = [], alias = {}, format = 'esm'
     external,
     alias,
     minify: true,
+    mangleProps: internal.length ? new RegExp(`^(${internal.join('|')})$`) : undefined,
     format,
     target: 'es2022',
     charset: 'utf8',
@@ -69,3 +82,9 @@ for (const { from, to, name, bytesMax, external = [], alias = {}, format = 'esm'
 }
 for (const line of wrong) console.error(line);
 process.exitCode = wrong.length ? 1 : 0;
+
+/** Whether the types of the package say anything of `property`. */
+function isPublic(name, property) {
+  const types = readFileSync(join(root, `packages/${name}/src/index.d.ts`), 'utf8');
+  return new RegExp(`\\b${property}\\b`).test(types.replace(/\/\*\*.*?\*\/|\/\/.*$/gms, ''));
+}

@@ -17,7 +17,7 @@ const endings = {
 /** `signIn(reason, message)` asks for a token. */
 export function showConnection(presence, signIn) {
   let clock;
-  let problem; // what the gateway said last, before it closed
+  let problem; // what was wrong last, with anything but who we are
   let refusal; // why it refused who we are
   let degraded = false; // the gateway has lost the others
   const show = () => {
@@ -39,12 +39,13 @@ export function showConnection(presence, signIn) {
     const needsToken = status === 'closed' && refusal && (refusal.reason !== 'forbidden' || refusal.hadToken);
     $('notice-action').textContent = needsToken ? 'Sign in' : status === 'closed' ? 'Connect again' : 'Try now';
     $('notice-action').onclick = () => (needsToken ? signIn(refusal.reason, refusal.message) : presence.reconnect());
-    if (status === 'closed') set($('notice-text'), needsToken ? refusals[refusal.reason] : endings[code] ?? sentence(code, problem ?? reason));
+    if (status === 'closed') set($('notice-text'), needsToken ? refusals[refusal.reason] : endings[code] ?? sentence(code, refusal?.message ?? problem ?? reason));
     else if (wrong) set($('notice-text'), 'The connection is away. What you see may be out of date.');
     else if (degraded) set($('notice-text'), 'This gateway has lost the others. People on them are shown as they last were.');
   };
   presence.on('error', ({ message }) => {
     problem = message;
+    show();
   });
   presence.on('refused', ({ reason, message, retrying }) => {
     refusal = { reason, message, hadToken: signIn.hasToken };

@@ -7,7 +7,9 @@ const activities = { active: 'Active', idle: 'Idle', hidden: 'In the background'
 export function showDevices(presence) {
   const rows = new Rows();
   const show = () => {
-    if (!presence.self) return;
+    const isKnown = Boolean(presence.self) && presence.connection.status !== 'closed';
+    $('devices-card').hidden = !isKnown;
+    if (!isKnown) return;
     // A tab that is hidden is shown as such before the gateway has heard of it.
     const devices = presence.self.devices.map((device) => (
       device.id === presence.deviceId && device.sessions === 1 && document.hidden ? { ...device, activity: 'hidden' } : device));
@@ -22,6 +24,6 @@ export function showDevices(presence) {
     });
   };
   show();
-  presence.on('self', show);
+  presence.subscribe(show);
   document.addEventListener('visibilitychange', show);
 }

@@ -29,7 +29,12 @@ export class Identity {
     // Before the first connection it is what it was before the page was reloaded: that is to be no event.
     const until = self ? self.expiresAt : Number(recall(() => sessionStorage, UNTIL));
     remember(() => sessionStorage, UNTIL, until);
-    return { timezone, ...(until ? { until } : {}), ...(avatarUrl ? { avatar: avatarUrl } : {}) };
+    return {
+      timezone,
+      ...(until ? { until } : {}),
+      ...(avatarUrl ? { avatar: avatarUrl } : {}),
+      ...(document.hidden ? { background: true } : {}),
+    };
   }
 
   /** Goes on with another token: the page begins anew. It is out of the address, where it would be copied along. */

@@ -2,6 +2,7 @@
 
 import { ago } from 'presence-client/looks';
 
+import { isInBackground } from '../../packages/presence-elements/src/card.js';
 import { $, Rows, avatar, h, icon, kindNames, statusNames } from './dom.js';
 
 const ROWS_MAX = 200;
@@ -22,7 +23,6 @@ export function showPeople(presence, channel) {
     $('count-word').textContent = isKnown && state.count === 1 ? 'person here' : 'people here';
     $('people-mode').textContent = state.mode === 'summary' ? 'The first faces of many' : '';
     $('roster').classList.toggle('stale', !state.live);
-    showRefusal(state);
 
     showRoster(rows, state, presence, channel, hidden ? self : null);
     const seen = state.users.find(({ id }) => id === presence.userId);
@@ -34,15 +34,6 @@ export function showPeople(presence, channel) {
     for (const stop of stops) stop();
     $('roster').replaceChildren();
   };
-}
-
-/** A room that we may not be in says so where it would be. */
-function showRefusal({ error, joined }) {
-  const isRefused = Boolean(error) && !joined;
-  $('room-refused').hidden = !isRefused;
-  for (const card of document.querySelectorAll('.board-card, .chat')) card.hidden = isRefused;
-  const why = isRefused ? `The gateway says: ${error.message}.` : '';
-  if ($('room-refused-why').textContent !== why) $('room-refused-why').textContent = why;
 }
 
 /** Whom this page saw leave this room, the last first. */
@@ -126,6 +117,7 @@ function showRoster(rows, { users, count, typing, joined, live, error }, presenc
 function person(channel, user, types, you) {
   const kinds = [...new Set(user.metas.map(({ device }) => device))];
   const doing = [user.emoji, user.customMessage].filter(Boolean).join(' ');
+  const where = isInBackground(user) ? ' · in the background' : '';
   return h('li', { testid: `person-${user.id}`, data: { status: user.status } }, card(channel, user, h('div.person', {},
     avatar(user, { status: user.status }),
     h('div.about', {},
@@ -136,9 +128,9 @@ function person(channel, user, types, you) {
       types
         ? h('div.doing', { testid: 'person-typing' }, 'typing ', dots())
         : doing
-          ? h('div.doing', { testid: 'person-doing', title: doing }, doing)
-          : h('div.doing', { ariaHidden: 'true' }, statusNames[user.status]),
-      h('span.visually-hidden', {}, statusNames[user.status])),
+          ? h('div.doing', { testid: 'person-doing', title: doing }, `${doing}${where}`)
+          : h('div.doing', { ariaHidden: 'true' }, `${statusNames[user.status]}${where}`),
+      h('span.visually-hidden', { testid: 'person-status' }, `${statusNames[user.status]}${where}`)),
     h('div.kinds', {}, kinds.map((kind) => h('span', { title: kindNames[kind] ?? kind }, icon(kind)))))));
 }
 

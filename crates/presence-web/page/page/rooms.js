@@ -23,6 +23,8 @@ export function roomFromAddress() {
 /** The list at the side. A choice changes the address, so that back and forward work. */
 export function showRooms(presence, me) {
   const rows = new Map();
+  const rooms = new Map();
+  const listeners = new Set();
   let here;
   // Somebody else needs a token of their own where the gateway asks for one.
   const link = $('second-person');
@@ -51,6 +53,7 @@ export function showRooms(presence, me) {
     const item = h('li', {}, button);
     $('rooms').append(item);
     rows.set(room.channel, button);
+    rooms.set(room.channel, room);
     const channel = presence.channel(room.channel);
     let isKnown = false;
     const show = ({ count, live, error }) => {
@@ -60,6 +63,7 @@ export function showRooms(presence, me) {
       number.dataset.count = error ? '' : isKnown ? String(count) : '';
       unit.textContent = error || !isKnown ? '' : count === 1 ? ' person' : ' people';
       button.title = error?.message ?? '';
+      for (const listener of listeners) listener();
     };
     channel.subscribe(show);
     // A count is enough for a room we only look at; being in it asks for more.
@@ -68,6 +72,14 @@ export function showRooms(presence, me) {
   }
 
   return {
+    go,
+    /** A room of the list that we are not in and may see; `undefined` if there is none. */
+    another: () => [...rooms.values()].find(({ channel }) => channel !== here.channel && presence.channel(channel).state.live),
+    /** Calls `listener` when something is known of a room; returns what stops it. */
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
     current(room) {
       if (!rows.has(room.channel)) add(room);
       for (const [channel, button] of rows) {

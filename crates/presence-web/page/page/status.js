@@ -10,6 +10,11 @@ export function showStatus(presence) {
   const { emoji, message, clear, custom } = form.elements;
   const invisible = $('invisible');
   let untouched = true; // what you are writing is not overwritten by what your other tab says
+  let touches = 0;
+  const touch = () => {
+    untouched = false;
+    touches += 1;
+  };
   let shown = null; // what others saw last: while you hide it waits here
   let clock;
 
@@ -18,7 +23,7 @@ export function showStatus(presence) {
     onclick: () => {
       emoji.value = sign;
       message.value = text;
-      untouched = false;
+      touch();
       message.focus();
     },
   }, `${sign} ${text}`)));
@@ -53,10 +58,11 @@ export function showStatus(presence) {
 
   const tell = async (change) => {
     const problem = $('status-problem');
+    const before = touches;
     try {
       await presence.setStatus(change);
       problem.hidden = true;
-      untouched = true;
+      untouched ||= touches === before; // what was written since is not told yet
       if (presence.self) show(presence.self);
     } catch (error) {
       problem.textContent = error.retryAfter ? `${error.message}. Try again in a moment.` : error.message;
@@ -66,11 +72,11 @@ export function showStatus(presence) {
   };
 
   form.oninput = () => {
-    untouched = false;
+    touch();
     showCustom();
   };
   showEmoji(emoji, () => {
-    untouched = false;
+    touch();
     message.focus();
   });
   form.onsubmit = (event) => {

@@ -71,8 +71,10 @@ export const stories = {
     const site = await serve(stage, await snippet(ELEMENTS, address));
     const [ann, bob] = [await opens(stage, site), await opens(stage, site)];
     await ann.reads('the faces', () => document.querySelector('presence-avatars').shadowRoot.querySelectorAll('[part~=avatar]').length, 2);
+    const names = () => [...document.querySelector('presence-avatars').shadowRoot.querySelectorAll('[part~=avatar]')].map((face) => face.getAttribute('aria-label') ?? face.title);
+    await ann.reads('their names', names, (all) => all.every((name) => /^Guest \d+/.test(name)));
     await bob.tab.locator('#message').pressSequentially('Hi');
-    await ann.reads('who types', () => document.querySelector('presence-typing').shadowRoot.textContent, (text) => / is typing$/.test(text));
+    await ann.reads('who types', () => document.querySelector('presence-typing').shadowRoot.textContent, (text) => /^Guest \d+ is typing$/.test(text));
     await bob.tab.locator('presence-cursors').hover();
     await ann.reads('cursors', () => document.querySelector('presence-cursors').shadowRoot.querySelectorAll('[part=cursor]').length, 1);
   },

@@ -29,11 +29,13 @@ export const stories = {
       await ann.until('it asks for a token', () => document.getElementById('sign-in').open);
       await ann.reads('sign-in-why', (text) => why.test(text));
       assert.equal(await ann.look('count'), '…');
+      assert.ok(await ann.page.evaluate(() => document.getElementById('devices-card').hidden), 'there is no device to show');
       if (query.token) assert.ok(!(await ann.page.innerText('body')).includes(query.token.slice(0, 40)), 'nobody reads the token on the page');
       assert.ok(await ann.page.evaluate(() => document.getElementById('second-person').hidden), 'nobody can be brought along');
     }
     const ann = await opens(stage, { token: `${token('ann', HOUR)}\n` });
     await ann.arrived(1);
+    await ann.until('devices are shown', () => !document.getElementById('devices-card').hidden && document.querySelectorAll('#devices li').length === 1);
     assert.ok(await ann.page.evaluate(() => document.getElementById('second-person').hidden), 'who comes along needs a token of their own');
   },
 
@@ -77,7 +79,13 @@ export const stories = {
     await ann.reads('room-count-lobby', '0');
     assert.equal(await ann.look('count'), '…');
 
-    await ann.at('room-lobby').click();
+    // What to do next stands there: a room that one may enter, or another token.
+    await ann.reads('refused-room', 'Go to Lobby');
+    await ann.at('refused-token').click();
+    await ann.until('it asks for a token', () => document.getElementById('sign-in').open);
+    await ann.page.keyboard.press('Escape');
+    await ann.at('refused-room').click();
+    await ann.reads('room-title', 'Lobby');
     await ann.until('there is a board', shown, { '.refused': false, '.board-card': true, '.chat': true });
     await ann.reads('count', '1');
     await ann.says('Here I may be');
@@ -85,6 +93,17 @@ export const stories = {
     await ann.at('room-design-review').click();
     await ann.until('there is none again', shown, { '.refused': true, '.board-card': false, '.chat': false });
     await ann.lacks('person-ann');
+  },
+
+  async 'where no room of the list can be entered, a refused one leads to the field for another'(stage) {
+    const ann = await opens(stage, { token: token('ann', HOUR, { channels: ['room:secret'] }) });
+    await ann.reads('room-count-help-desk', 'no access');
+    await ann.reads('refused-room', 'Enter another room');
+    await ann.at('refused-room').click();
+    await ann.page.keyboard.type('Secret');
+    await ann.page.keyboard.press('Enter');
+    await ann.reads('count', '1');
+    await ann.until('there is a board', () => document.getElementById('room-refused').hidden);
   },
 
   async 'without a key somebody can be brought along'(stage) {

@@ -104,4 +104,28 @@ export const stories = {
     await second.until('it knows what it is', () => window.presence.self.customMessage, 'Dinner');
     assert.equal(await second.at('status-message').inputValue(), 'Half a thou');
   },
+
+  async 'what one writes before a status is answered stays'(stage) {
+    const bob = await stage.enter('bob');
+    await bob.sets({ message: 'Short' });
+    await bob.until('it is known', () => window.presence.self.customMessage, 'Short');
+    await bob.page.evaluate(() => {
+      const { presence } = window;
+      const setStatus = presence.setStatus.bind(presence);
+      presence.setStatus = async (change) => {
+        await setStatus(change);
+        await new Promise((resolve) => { window.answer = resolve; });
+      };
+    });
+    await bob.at('invisible-switch').check();
+    await bob.until('the answer is on its way', () => window.presence.self.status === 'invisible' && Boolean(window.answer));
+    await bob.at('status-message').fill('Back at two');
+    await bob.page.evaluate(async () => {
+      window.answer();
+      await new Promise(requestAnimationFrame);
+    });
+    assert.equal(await bob.at('status-message').inputValue(), 'Back at two');
+    await bob.at('status-save').click();
+    await bob.until('that is told', () => window.presence.self.customMessage, 'Back at two');
+  },
 };

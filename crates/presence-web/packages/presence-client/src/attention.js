@@ -17,26 +17,18 @@ export class Attention {
 
   /** From now on `changed` is called at each change. */
   watch() {
-    const { signal } = this.#env;
-    listen(signal, 'visibilitychange', () => {
-      this.#touched = Date.now();
-      this.#check();
-    });
-    if (!globalThis.window || !Number.isFinite(this.#idleAfter)) return;
-    for (const event of ['pointerdown', 'pointermove', 'keydown', 'wheel', 'focus']) {
-      listen(signal, event, () => this.#touch());
+    for (const event of ['visibilitychange', 'pointerdown', 'pointermove', 'keydown', 'wheel', 'focus']) {
+      listen(this.#env.signal, event, () => {
+        this.#touched = Date.now();
+        this.#check();
+      });
     }
-    this.#waitForIdle();
+    if (globalThis.window && Number.isFinite(this.#idleAfter)) this.#waitForIdle();
   }
 
   now() {
     if (globalThis.document?.visibilityState === 'hidden') return 'hidden';
     return Date.now() - this.#touched >= this.#idleAfter ? 'idle' : 'active';
-  }
-
-  #touch() {
-    this.#touched = Date.now();
-    if (this.#said === 'idle') this.#check();
   }
 
   #check() {

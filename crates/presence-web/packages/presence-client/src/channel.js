@@ -5,15 +5,15 @@ import { Pace, TypingPace } from './pace.js';
 import { Place } from './place.js';
 import { done, nothing, refused } from './promises.js';
 import { Stays } from './stays.js';
+import { Watchable } from './watchable.js';
 
 const CURSOR_MS = 40; // 25 a second, which looks smooth
 
 /** A place people are in, and who is in it. */
-export class Channel {
+export class Channel extends Watchable {
   #place;
   #stays = new Stays();
   #link;
-  #id;
   #typing = new TypingPace();
   #typingTimer = nothing;
   #cursor = new Pace(CURSOR_MS);
@@ -21,27 +21,14 @@ export class Channel {
   #lastCursor = null;
 
   constructor(link, id) {
-    this.#link = link;
-    this.#id = id;
-    this.#place = new Place(link, 'channel', id, {
+    const place = new Place(link, 'channel', id, {
       offline: () => this.#hush(),
       out: () => this.#stays.clear(),
       metaRefused: (meta) => this.#stays.forget(meta),
     });
-    this.getState = this.#place.source.getState;
-    this.subscribe = this.#place.source.subscribe;
-  }
-
-  get id() {
-    return this.#id;
-  }
-
-  get state() {
-    return this.getState();
-  }
-
-  on(event, listener) {
-    return this.#place.source.on(event, listener);
+    super(place, id);
+    this.#place = place;
+    this.#link = link;
   }
 
   /**
@@ -78,20 +65,11 @@ export class Channel {
     return this.#wish();
   }
 
-  /** See who is here without being here. */
-  watch({ mode = 'full' } = {}) {
-    return this.#place.want({ watch: { mode } });
-  }
-
-  unwatch() {
-    return this.#place.want({ watch: null });
-  }
-
   /** You are typing: call it at every key press, it sends what is needed. `typing(false)` stops at once. */
   typing(active = true) {
     if (!this.#place.joined) return;
     if (!active) {
-      if (this.#stopTyping()) this.#link.send({ type: 'presence:typing', channel: this.#id, typing: false });
+      if (this.#stopTyping()) this.#link.send({ type: 'presence:typing', channel: this.id, typing: false });
       return;
     }
     if (this.#typing.press(Date.now(), this.#link.typingTtl)) this.#sendTyping();
@@ -109,7 +87,7 @@ export class Channel {
       return;
     }
     if (!Number.isFinite(x) || !Number.isFinite(y)) return; // a part of a board that has no size yet
-    this.#lastCursor = { type: 'presence:cursor', channel: this.#id, x, y };
+    this.#lastCursor = { type: 'presence:cursor', channel: this.id, x, y };
     this.#cursor.put(this.#lastCursor);
     this.#sendCursor();
   }
@@ -117,19 +95,14 @@ export class Channel {
   /** You selected `start` to `end`; `select(null)` nothing. */
   select(start, end) {
     if (!this.#place.joined) return;
-    this.#link.send({ type: 'presence:selection', channel: this.#id, ...(start === null ? {} : { start, end }) });
+    this.#link.send({ type: 'presence:selection', channel: this.id, start: start ?? undefined, end });
   }
 
   /** Tells everyone who watches the channel, yourself too. It also ends your typing. */
   broadcast(event, payload = null) {
     this.#stopTyping();
     // Not repeated after a lost connection: whether it was heard is not known, and twice may be worse than never.
-    return done(this.#link.request({ type: 'presence:broadcast', channel: this.#id, event, payload }, { again: false }));
-  }
-
-  /** A page of the people here, in the order they came. */
-  list(page) {
-    return this.#place.list(page);
+    return done(this.#link.request({ type: 'presence:broadcast', channel: this.id, event, payload }, { again: false }));
   }
 
   /** @internal */
@@ -144,7 +117,7 @@ export class Channel {
   }
 
   #sendTyping() {
-    this.#link.send({ type: 'presence:typing', channel: this.#id, typing: true });
+    this.#link.send({ type: 'presence:typing', channel: this.id, typing: true });
     this.#typingTimer();
     // Keys pressed since the last frame prolong it halfway. Silence ends it one time to live after the last key:
     // by itself it would last that long after the last frame.

@@ -5,13 +5,16 @@ export const palette = `c02712ff7a66 8b3917eca45c 7f6006f0ca48 415c00a4d450 007f
 0169a342bfff 2850d87c99f7 713dcfba80fe a020a8f685fd c10f63ff85b7 63576ab4b8c5`
   .split(/\s/).map((shades) => shades.match(/.{6}/g).map((shade) => `#${shade}`));
 
+/** Neighbours in the palette are the most alike. So the next colour is five further, where the hue is another; twelve such steps lead to all. */
+const STEP = 5;
+
 /** A colour that is nearer than this to one of the palette, in red, green and blue of 255, looks like it. */
 const ALIKE = 64;
 
 /**
  * The colour of each of `people`, by id, as it is on a light page. They are in the order they came; what has a `joinedAt` is brought
- * into it. A colour that was chosen stands. Everybody else has the one of their id, or else the next that nobody before them has: after
- * twelve people a second round begins. So whoever comes later changes nothing.
+ * into it. A colour that was chosen stands. Everybody else has the one of their id, or else the next that nobody before them has, `STEP`
+ * by `STEP`: after twelve people a second round begins. So whoever comes later changes nothing.
  */
 export function colorsOf(people) {
   const colors = new Map();
@@ -26,7 +29,7 @@ export function colorsOf(people) {
     }
     if (at < 0) at = ownOf(id);
     if (palette.every((_, it) => taken.has(it))) taken.clear();
-    while (taken.has(at)) at = (at + 1) % palette.length;
+    while (taken.has(at)) at = (at + STEP) % palette.length;
     taken.add(at);
     colors.set(id, palette[at][0]);
   }

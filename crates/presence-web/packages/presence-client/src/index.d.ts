@@ -107,9 +107,9 @@ export interface PresenceEvents {
   expiring: [token: { tokenExpiresAt: number }];
   /** The gateway has lost the others, or has found them again: meanwhile people on them are shown as they last were. */
   health: [health: { degraded: boolean }];
-  /** The gateway did not let you in, or not any longer, for what your token says or because there is none. */
+  /** The gateway did not let you in, or not any longer, for what your token says or because there is none. No `error` tells it once more. */
   refused: [refusal: Refusal];
-  /** A refusal that answers no promise, a `token` function that failed, an address that cannot be connected to. */
+  /** What answers no promise and is not `refused`: a command that went wrong, a `token` function that failed, an address that cannot be connected to. */
   error: [error: PresenceError];
 }
 

@@ -40,7 +40,7 @@ export class Link {
   #socket = null;
   #tokens;
   #closing = null;
-  /** What the gateway said last that answers nothing: before it refuses us, why. */
+  /** What the gateway said before a hello: why it does not let us in. */
   #complaint = null;
   #hello = null;
   #attempt = 0;
@@ -85,14 +85,14 @@ export class Link {
   }
 
   /** Why nothing can be wished for: no connection will come. `null` while one is there or may come. */
-  get refusal() {
+  get unreachable() {
     if (this.ended) return closedError();
     if (canConnect(this.#options)) return null;
     return problem('disconnected', 'no page and no WebSocket here: this client stays offline');
   }
 
   start() {
-    if (this.#started || this.refusal) return;
+    if (this.#started || this.unreachable) return;
     this.#started = true;
     this.#attention.watch();
     const { signal } = this.#listeners;
@@ -127,8 +127,8 @@ export class Link {
 
   /** Says something that is answered. Without a connection it waits; `again` also repeats it when its answer was lost. */
   request(command, { again = true } = {}) {
-    const refusal = this.connection.status === 'closed' ? closedError() : this.refusal;
-    if (refusal) return refused(refusal);
+    const unreachable = this.connection.status === 'closed' ? closedError() : this.unreachable;
+    if (unreachable) return refused(unreachable);
     return this.#requests.make(command, again);
   }
 
@@ -148,7 +148,7 @@ export class Link {
     this.ended = true;
     this.#generation += 1;
     this.#drop(1000);
-    this.#resume.destroy();
+    this.#resume.takeOut(); // nobody goes on with it
     this.#end(1000, 'left');
     this.#listeners.abort();
     this.#timers.stop();
@@ -162,14 +162,14 @@ export class Link {
     this.#retry();
     this.#closing = null;
     this.#complaint = null;
-    this.#say({ status: this.#hello ? 'reconnecting' : 'connecting', attempt: this.#attempt, retryAt: null });
+    this.#sayTrying(null);
     let token;
     try {
       token = await this.#tokens.current();
     } catch (error) {
       if (generation !== this.#generation) return;
       this.#app.emit('error', problem('unauthorized', `the token function failed: ${error?.message ?? error}`));
-      this.#comeBack(backoff(this.#attempt), {});
+      this.#comeBack(backoff(this.#attempt));
       return;
     }
     if (generation !== this.#generation) return;
@@ -272,8 +272,9 @@ export class Link {
   #answered(frame) {
     const error = this.#requests.answer(frame);
     if (!error) return;
-    this.#complaint = error.message;
-    this.#app.emit('error', error);
+    // It closes after what it says before the hello: then we know whether it is about who we are.
+    if (this.online) this.#app.emit('error', error);
+    else this.#complaint = error;
   }
 
   async #renewToken(frame) {
@@ -346,19 +347,24 @@ export class Link {
     if (plan.newToken || !this.online) this.#tokens.forget();
     const said = ending({ code, reason, closing: this.#closing, wasOnline: this.online });
     const refusal = refusalOf(said);
-    const message = (this.online ? null : this.#complaint) ?? said.reason;
+    const complaint = this.online ? null : this.#complaint;
     this.#waitAsTold = this.#closing?.retry_after !== undefined;
     this.#generation += 1;
     this.#drop();
     if (plan.again) this.#comeBack(plan.wait, said);
     else this.#end(said.code, said.reason);
-    if (refusal) this.#app.emit('refused', { reason: refusal, message, code: said.code, retrying: plan.again });
+    if (refusal) this.#app.emit('refused', { reason: refusal, message: complaint?.message ?? said.reason, code: said.code, retrying: plan.again });
+    else if (complaint) this.#app.emit('error', complaint);
   }
 
   #comeBack(wait, said) {
     this.#attempt += 1;
-    this.#say({ status: this.#hello ? 'reconnecting' : 'connecting', attempt: this.#attempt, retryAt: Date.now() + wait, ...said });
+    this.#sayTrying(Date.now() + wait, said);
     this.#retry = this.after(wait, () => this.#open());
+  }
+
+  #sayTrying(retryAt, said) {
+    this.#say({ status: this.#hello ? 'reconnecting' : 'connecting', attempt: this.#attempt, retryAt, ...said });
   }
 
   #end(code, reason) {

@@ -32,8 +32,8 @@ export class People {
   }
 
   want(id, watched) {
-    const { refusal } = this.#link;
-    if (refusal) return refused(refusal);
+    const { unreachable } = this.#link;
+    if (unreachable) return refused(unreachable);
     if (watched) this.#watched.add(id);
     else this.#watched.delete(id);
     // Nothing was heard of them: the gateway may have refused it.

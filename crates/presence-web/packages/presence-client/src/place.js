@@ -56,8 +56,8 @@ export class Place {
 
   /** Wishes made in one turn are one wish: a component that mounts twice joins once. */
   want(wish) {
-    const { refusal } = this.#link;
-    if (refusal) return refused(refusal);
+    const { unreachable } = this.#link;
+    if (unreachable) return refused(unreachable);
     Object.assign(this.#wanted, wish);
     this.#error = null;
     return quiet(new Promise((resolve, reject) => {
@@ -205,8 +205,9 @@ export class Place {
     }
     if (frame.type === 'presence:broadcast') {
       const { event, payload, user_id: userId, session } = frame;
-      this.source.emit('broadcast', { event, payload, userId, session });
-      this.source.emit(`broadcast:${event}`, { event, payload, userId, session });
+      const broadcast = { event, payload, userId, session };
+      this.source.emit('broadcast', broadcast);
+      this.source.emit(`broadcast:${event}`, broadcast);
       return;
     }
     // Late frames of a topic we no longer watch would build a picture nobody keeps up to date.
@@ -220,7 +221,7 @@ export class Place {
     }
     if (outcome !== 'folded') return;
     this.#publish();
-    for (const [event, ...args] of events) this.source.emit(event, ...args);
+    this.#emit(events);
     if (synced) this.source.emit('sync', this.source.getState());
   }
 
@@ -265,7 +266,7 @@ export class Place {
     this.#forget = this.#link.after(this.#link.typingTtl, () => {
       const events = this.#picture.forgetFleeting();
       this.#publish();
-      for (const [event, ...args] of events) this.source.emit(event, ...args);
+      this.#emit(events);
     });
   }
 
@@ -283,6 +284,10 @@ export class Place {
     this.#live = false;
     this.#healing();
     this.#healing = nothing;
+  }
+
+  #emit(events) {
+    for (const [event, ...args] of events) this.source.emit(event, ...args);
   }
 
   #publish() {

@@ -26,7 +26,7 @@ export class Requests {
   /** Sends `command`, now or when there is a connection. `again` also repeats it when its answer was lost. */
   make(command, again) {
     return quiet(new Promise((resolve, reject) => {
-      const request = { command, again, resolve, reject, ref: null };
+      const request = { command, again, resolve, reject };
       request.cancel = this.#link.after(COMMAND_MS_MAX, () => {
         this.#asked.delete(request.ref);
         this.#queue = this.#queue.filter((other) => other !== request);

@@ -27,9 +27,4 @@ export class ResumeToken {
     if (token) stored('sessionStorage', (storage) => storage.setItem(this.#key, token));
     this.token = null;
   }
-
-  destroy() {
-    this.token = null;
-    stored('sessionStorage', (storage) => storage.removeItem(this.#key));
-  }
 }

@@ -78,6 +78,19 @@ test('alone one has the colour of one\'s id, which is the gateway\'s', async () 
   assert.deepEqual(['ann', 'bob', 'eve', 'zoe'].map((id) => colorsOf(people(id)).get(id)), ['#c02712', '#c02712', '#8b3917', '#a020a8']);
 });
 
+test('two people whose ids have the same colour get two of different hues', () => {
+  const grey = light.at(-1); // it has none
+  for (const own of light) {
+    const [first, second] = crowd(400).filter(({ id }) => colorsOf(people(id)).get(id) === own);
+    const colors = [...colorsOf(people(first.id, second.id)).values()];
+    assert.equal(colors[0], own);
+    for (const theme of [0, 1]) {
+      const [a, b] = colors.map((color) => shadesOf(color)[theme]);
+      assert.ok(distance(a, b) >= (colors.includes(grey) ? 0.11 : 0.2), `${a} and ${b}: ${distance(a, b)}`);
+    }
+  }
+});
+
 test('whoever comes later changes nothing, and whoever leaves only what came after them', () => {
   const all = crowd(30);
   const whole = colorsOf(all);
@@ -140,20 +153,21 @@ test('the people of a state have their colours, those of the events too, and a p
   const frame = (version, more) => ({ channel: 'room:1', epoch: 'e', version, ...more });
   it.fold(frame(1, { type: 'presence:currentUsers', mode: 'full', count: 2, users: [wire(first, 1), wire(second, 2)], typing: [], cursors: [] }));
   const [a, b] = it.users;
-  assert.deepEqual([a.color, b.color], [light[0], light[1]]);
+  const [, next, last] = colorsOf(people(first, second, third)).values();
+  assert.deepEqual([a.color, b.color], [light[0], next]);
 
   const [[, c]] = it.fold(frame(2, { type: 'presence:userJoined', user: wire(third, 3) })).events;
-  assert.equal(c.color, light[2]);
+  assert.equal(c.color, last);
   assert.deepEqual(it.users.map((user, at) => user === [a, b, c][at]), [true, true, true]);
 
   const [[, after, before]] = it.fold(frame(3, { type: 'presence:userUpdated', user: wire(second, 2, { status: 'busy' }) })).events;
-  assert.deepEqual([after.color, before.color, after === it.users[1], before === b], [light[1], light[1], true, true]);
+  assert.deepEqual([after.color, before.color, after === it.users[1], before === b], [next, next, true, true]);
   assert.equal(it.users[0], a);
 
   // The first leaves, by going or by hiding: those behind move up.
   const { events } = it.fold(frame(4, { type: 'presence:userLeft', user_id: first, reason: 'left' }));
   assert.deepEqual(events.map(([event, user]) => [event, user.color]), [['leave', light[0]]]);
-  assert.deepEqual(it.users.map(({ id, color }) => [id, color]), [[second, light[0]], [third, light[1]]]);
+  assert.deepEqual(it.users.map(({ id, color }) => [id, color]), [[second, light[0]], [third, next]]);
   const { users } = it;
   it.fold(frame(4, { type: 'presence:currentUsers', mode: 'full', count: 2, users: [wire(second, 2, { status: 'busy' }), wire(third, 3)], typing: [], cursors: [] }));
   assert.equal(it.users, users);

@@ -7,11 +7,14 @@ import { PaperSocket, begin, finish, latest, pass, settle } from './paper.mjs';
 
 let presence;
 let refused;
+let errors;
 
 async function opens(options) {
   presence = connect({ url: 'ws://gateway/ws', deviceId: 'web:t', WebSocket: PaperSocket, ...options });
   refused = [];
   presence.on('refused', (refusal) => refused.push(refusal));
+  errors = [];
+  presence.on('error', (error) => errors.push(error.message));
   await settle();
 }
 
@@ -39,6 +42,7 @@ test('a token that is missing, has expired, is wrong or does not allow it: each 
     await opens({ token: 'a.b.c' });
     closes(code, words, message);
     assert.deepEqual(refused, [{ reason, message, code, retrying: false }]);
+    assert.deepEqual(errors, [], 'it is told once');
     assert.deepEqual(presence.connection, { status: 'closed', attempt: 0, retryAt: null, code, reason: words });
     presence.close();
   }
@@ -50,6 +54,7 @@ test('a token function is asked for another token, and the event says so', async
   assert.deepEqual(latest().protocols, ['presence.v1.json', 'presence.bearer.token-1']);
   closes(4401, 'token expired', 'the token has expired');
   assert.deepEqual(refused, [{ reason: 'expired', message: 'the token has expired', code: 4401, retrying: true }]);
+  assert.deepEqual(errors, [], 'it is told once');
   await pass(500);
   assert.deepEqual(latest().protocols, ['presence.v1.json', 'presence.bearer.token-2']);
   latest().hello();
@@ -84,6 +89,24 @@ test('a token that runs out on the way is not blamed for an earlier complaint', 
   latest().says({ type: 'presence:error', code: 'rate_limited', message: 'too many typing commands', retry_after: 250 });
   closes(4401, 'token expired');
   assert.deepEqual(refused, [{ reason: 'expired', message: 'token expired', code: 4401, retrying: false }]);
+});
+
+test('what is wrong with a connection and not with who we are is an error, told once', async () => {
+  await opens({});
+  latest().says({ type: 'presence:error', code: 'invalid', field: 'resume', message: 'resume is too long' });
+  latest().says({ type: 'presence:closing', code: 4400, reason: 'malformed', reconnect: false });
+  latest().breaks(4400);
+  assert.deepEqual(errors, ['resume is too long']);
+  assert.deepEqual(refused, []);
+  assert.equal(presence.connection.code, 4400);
+  presence.close();
+
+  await opens({});
+  latest().hello();
+  latest().says({ type: 'presence:error', code: 'rate_limited', message: 'too many cursors', retry_after: 250 });
+  assert.deepEqual(errors, ['too many cursors'], 'at once while there is a connection');
+  latest().breaks();
+  assert.deepEqual(errors, ['too many cursors']);
 });
 
 test('a gateway that is not there cannot be told from one that does not allow the page', async () => {

@@ -153,6 +153,11 @@ export class Card {
   }
 }
 
+/** Whether somebody has the page open nowhere but in tabs in the background, as far as their metas say. */
+export function isInBackground({ metas = [] }) {
+  return metas.length > 0 && metas.every(({ meta }) => meta?.background === true);
+}
+
 function content(presence, person, told, isHere) {
   const { name, emoji, customMessage, metas = [] } = person;
   const isSelf = person.id === presence.userId;
@@ -170,7 +175,7 @@ function content(presence, person, told, isHere) {
   ].filter(([, value]) => value);
   return [
     h('div', { class: 'top' }, portrait(person, { 'aria-hidden': 'true' }),
-      h('div', {}, h('strong', {}, h('bdi', {}, name)), h('span', { class: 'state' }, h('span', { class: `dot ${status}`, 'aria-hidden': 'true' }), statusNames[status]))),
+      h('div', {}, h('strong', {}, h('bdi', {}, name)), h('span', { class: 'state' }, h('span', { class: `dot ${status}`, 'aria-hidden': 'true' }), `${statusNames[status]}${isHere && isInBackground(person) ? ', in the background' : ''}`))),
     doing ? h('p', { class: 'doing' }, h('bdi', {}, doing)) : null,
     facts.length ? h('dl', {}, ...facts.flatMap(([term, value]) => [h('dt', {}, term), h('dd', {}, value)])) : null,
   ].filter(Boolean);

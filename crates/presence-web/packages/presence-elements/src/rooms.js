@@ -39,9 +39,9 @@ export class PresenceAvatars extends RoomElement {
   static observedAttributes = ['channel', 'max'];
   static #sheet = sheetOf(`${CARDS}
     :host { display: inline-block; }
-    ul { display: flex; list-style: none; margin: 0; padding: 0 0 0 6px; --size: var(--presence-size, 32px); transition: filter .2s; }
+    ul { display: flex; list-style: none; margin: 0; padding: 0 0 0 calc(var(--size) * 0.05); --size: var(--presence-size, 32px); transition: filter .2s; }
     ul.stale { filter: grayscale(1); }
-    li { position: relative; margin-left: -6px; }
+    li { position: relative; margin-left: calc(var(--size) * -0.05); }
     .of { all: unset; position: relative; display: block; border-radius: 50%; cursor: default; }
     .of:focus-visible { outline: 2px solid; outline-offset: 1px; z-index: 1; }
     .face { box-shadow: 0 0 0 2px var(--presence-ring, light-dark(#fff, #18181b)); }

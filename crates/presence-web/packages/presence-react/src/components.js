@@ -94,8 +94,8 @@ const dots = {
 };
 
 const styles = {
-  stack: { display: 'inline-flex', listStyle: 'none', margin: 0, padding: '0 0 0 8px' },
-  place: { marginLeft: -8 },
+  stack: { display: 'inline-flex', listStyle: 'none', margin: 0, padding: '0 0 0 4px' },
+  place: { marginLeft: -4 },
   face: {
     display: 'inline-flex', alignItems: 'center', justifyContent: 'center', boxSizing: 'border-box', borderRadius: '50%', overflow: 'hidden',
     border: '2px solid var(--presence-ring, #fff)', background: GREY, color: '#fff', fontWeight: 600, lineHeight: 1, userSelect: 'none',
