@@ -454,7 +454,12 @@ impl TopicState {
                 self.begin_anew();
             }
         }
-        for mut telling in self.fleeting.take(now, topic, limits, &self.roster) {
+        let tellings = self.fleeting.take(now, topic, limits, &self.roster);
+        if !tellings.is_empty() {
+            // The changes may have been told as a snapshot, which says who was typing before this event.
+            self.snapshot = None;
+        }
+        for mut telling in tellings {
             if !self.is_watched() {
                 continue;
             }

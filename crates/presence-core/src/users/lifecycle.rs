@@ -183,11 +183,15 @@ impl User {
         self.ended.push((id, Reason::Left));
     }
 
-    /// Removes the entries that wait for other nodes which have ended the sessions meanwhile.
+    /// Removes the entries that wait for other nodes which have ended the sessions meanwhile, and all that wait if the
+    /// user hides: no other node replaces those.
     pub(super) fn remove_ended_elsewhere<A>(&mut self, out: &mut Vec<Effect<A>>) {
         let Some(shared) = &mut self.shared else {
             return;
         };
+        if self.profile.status.chosen.hides() {
+            shared.end_all_handed_over();
+        }
         for ended in shared.over.drain(..) {
             let removals = ended.places.into_iter().map(|topic| Effect::Write {
                 topic,

@@ -229,6 +229,17 @@ impl Shared {
         }
     }
 
+    /// Has every entry of this node removed that waits for the node that took its session over.
+    pub(super) fn end_all_handed_over(&mut self) {
+        let handed_over = std::mem::take(&mut self.handed_over).into_iter();
+        let ended = handed_over.map(|(session, HandedOver { places, .. })| Ended {
+            session,
+            reason: Reason::Left,
+            places,
+        });
+        self.over.extend(ended);
+    }
+
     /// Asks of the store what there is to ask.
     pub(super) fn ask(
         &mut self,

@@ -102,3 +102,38 @@ fn who_comes_to_a_summary_is_told_who_is_typing() {
 ",
     );
 }
+
+#[test]
+fn who_comes_after_a_room_was_listed_again_is_told_who_types_by_then() {
+    check(
+        "
+given 5 listed_max
+given 2 faces_max
+   0s  a/web connects
+       b/web connects
+       c/web connects
+       d/web connects
+       e/web connects
+       f/web connects
+       a/web joins room:1
+       b/web joins room:1
+       c/web joins room:1
+       d/web joins room:1
+       e/web joins room:1
+       f/web joins room:1
+   1s  eve watches room:1
+       > eve: room:1 6 people: a online, b online
+   2s  a/web types in room:1
+       > room:1 typing: a (+a)
+2s10ms e/web departs room:1
+2s20ms f/web departs room:1
+2s30ms a/web stops typing in room:1
+2s40ms b/web types in room:1
+   3s  .
+       > room:1 [a online, b online, c online, d online] typing: a
+       > room:1 typing: b (+b -a)
+   4s  zoe watches room:1
+       > zoe: room:1 [a online, b online, c online, d online] typing: b
+",
+    );
+}

@@ -1,6 +1,7 @@
 //! Random scripts, against a model that computes who should be seen where from plain lists, each time anew.
 //!
-//! `PRESENCE_SEED=7` plays one script again, `PRESENCE_SEEDS=100000` plays more of them.
+//! `PRESENCE_SEED=7` plays one script again, `PRESENCE_SEEDS=100000` plays more of them; together they are the first
+//! script and how many are played.
 
 mod copy;
 mod naive;
@@ -19,9 +20,9 @@ fn whatever_happens_every_watcher_sees_the_truth() {
             .ok()
             .map(|it: String| it.parse().unwrap())
     };
-    let seeds = match number("PRESENCE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("PRESENCE_SEEDS").unwrap_or(SEEDS),
+    let seeds = match (number("PRESENCE_SEED"), number("PRESENCE_SEEDS")) {
+        (Some(seed), seeds) => seed..seed + seeds.unwrap_or(1),
+        (None, seeds) => 0..seeds.unwrap_or(SEEDS),
     };
     for seed in seeds {
         World::play(seed, STEPS);

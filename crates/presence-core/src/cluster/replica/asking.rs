@@ -1,5 +1,7 @@
 //! What a node asks of the store about one map, and what the store answers to its writes.
 
+use std::cmp::Ordering;
+
 use super::local::{Progress, Wish};
 use super::remote::{Missing, Remote};
 use super::sync::{Following, Reading};
@@ -188,10 +190,14 @@ impl<V: StoredEntry> Replica<V> {
             if is_newest {
                 self.drop_local(session);
                 self.sync.want();
-                if let Some(remote) = self.remote.get_mut(&session)
-                    && remote.token < fence.token
-                {
-                    remote.missing = Missing::Superseded;
+                if let Some(remote) = self.remote.get_mut(&session) {
+                    match remote.token.cmp(&fence.token) {
+                        Ordering::Less => remote.missing = Missing::Superseded,
+                        Ordering::Equal => {}
+                        // The store has lost data, and has an older entry. The owner writes the newest one again, with
+                        // everything that it has acknowledged since.
+                        Ordering::Greater => self.refresh_later(now),
+                    }
                 }
                 heard.claims.push((session, Claimed::Refused));
             }

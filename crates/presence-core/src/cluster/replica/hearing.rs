@@ -309,6 +309,10 @@ impl<V: StoredEntry> Replica<V> {
                 if was_owned {
                     heard.taken.push((session, token));
                 }
+                if was_owned && members.is_lost(token.incarnation()) {
+                    // The node that has it now is dead: nothing takes the place of the entry that was shown.
+                    heard.changes.push((session, Err(Reason::NodeLost)));
+                }
             }
             None if is_mine && !has_moved => {
                 // It is of a claim that was given up, or of an entry that was dropped.

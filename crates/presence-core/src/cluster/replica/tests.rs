@@ -318,6 +318,33 @@ fn a_claim_counts_once_it_is_granted() {
 }
 
 #[test]
+fn a_claim_waits_for_the_owner_where_the_store_has_gone_back_to_an_older_entry() {
+    let mut harness = Harness::followed(snapshot(5, &[(1, 1, OTHER)]));
+    let (token, _) = harness.replica.other(session(1)).unwrap();
+    let (now, value) = (harness.now, member(1));
+    let members = harness.members.clone();
+    let replica = &mut harness.replica;
+    replica.claim(now, session(1), 2, value, token, &members);
+    let (_, heard) = harness.writes_to(&refused_by(1, 0, OTHER));
+    assert_eq!(heard.claims, [(session(1), Claimed::Refused)]);
+    assert!(harness.asks().is_empty(), "it would be refused again");
+    harness.wait(1);
+    assert!(matches!(harness.asks()[..], [Request::Read { .. }, ..]));
+}
+
+#[test]
+fn an_entry_that_a_dead_node_had_taken_over_is_gone() {
+    let mut harness = Harness::followed(snapshot(1, &[]));
+    harness.put(1, 0);
+    harness.writes();
+    harness.members.hear(News::Lost(node(OTHER)));
+    let heard = harness.read_again(snapshot(5, &[(1, 1, OTHER)]));
+    assert_eq!(heard.taken.len(), 1);
+    assert_eq!(heard.changes, [(session(1), Err(Reason::NodeLost))]);
+    assert!(!harness.replica.owns(session(1)) && harness.replica.others().count() == 0);
+}
+
+#[test]
 fn who_is_asked_to_leave_counts_until_the_store_has_said_so() {
     let mut harness = Harness::new();
     harness.put(1, 0);

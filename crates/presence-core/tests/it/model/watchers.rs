@@ -110,8 +110,8 @@ impl View {
             } => {
                 self.summarised = Some(*clock);
                 assert!(sample.len() <= *count);
+                // It does not say who is typing: whoever lost something of that goes by the list that they ask for.
                 self.picture = Picture::Summarised(*count);
-                self.lost = false;
             }
             Event::Typing {
                 typing,
@@ -119,6 +119,9 @@ impl View {
                 stopped,
                 ..
             } => {
+                if started.is_empty() && stopped.is_empty() {
+                    self.lost = false;
+                }
                 if !self.lost {
                     let known = &self.typing;
                     assert!(

@@ -206,6 +206,10 @@ impl World<'_> {
             return;
         }
         self.nodes[node].is_accepting = false;
+        if self.nodes[node].sleeps_until > self.now {
+            // It may end before it has renewed its lease, as one that is killed.
+            self.disturb(node, LEASE_AT_RISK_MS);
+        }
         let time = Duration::from_millis(drain_ms + GRACE_MS);
         let input = node::Input::Leases(nodes::Input::Stopping(time));
         self.post(node, self.now, ToNode::Input(input));

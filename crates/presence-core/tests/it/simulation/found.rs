@@ -19,17 +19,26 @@ const EVES_WEB: usize = 6;
 const ROOM_0: usize = 0;
 const WORKSPACE: usize = 2;
 
-/// Plays a script that once failed with the delays of `seed`; clocks are off by so many seconds.
-#[track_caller]
-fn holds<const N: usize>(seed: u64, clocks: [i64; N], steps: Vec<(u64, What)>) {
+/// A script of these steps, with the delays of `seed`; clocks are off by so many seconds.
+pub(super) fn script<const N: usize>(
+    seed: u64,
+    clocks: [i64; N],
+    steps: Vec<(u64, What)>,
+) -> Script {
     let steps = steps.into_iter().map(|(at, what)| Step { at, what });
-    let script = Script {
+    Script {
         seed,
         planted: Planted::Nothing,
         skews_ms: clocks.map(|it| it * 1000).to_vec(),
         returns_ms: vec![None; CLIENTS.len()],
         steps: steps.collect(),
-    };
+    }
+}
+
+/// Plays a script that once failed.
+#[track_caller]
+fn holds<const N: usize>(seed: u64, clocks: [i64; N], steps: Vec<(u64, What)>) {
+    let script = script(seed, clocks, steps);
     if play(&script).is_some() {
         panic!("{}", shrink(script));
     }
@@ -322,6 +331,119 @@ fn a_claim_of_a_session_that_has_ended_is_made_once() {
                 },
             ),
             (54_647, connect(EVES_WEB, 1)),
+        ],
+    );
+}
+
+#[test]
+fn a_claim_is_not_repeated_at_once_where_the_store_has_gone_back_to_an_older_entry() {
+    holds(
+        22799,
+        [0, 0, 0],
+        vec![
+            (763, connect(ANNS_TAB, 2)),
+            (1_197, connect(ANNS_SECOND_TAB, 0)),
+            (12_790, connect(ANNS_SECOND_TAB, 0)),
+            (
+                13_244,
+                What::FailOver {
+                    server: 2,
+                    away_ms: 5_851,
+                    lost_ms: 851,
+                },
+            ),
+            (19_627, connect(ANNS_SECOND_TAB, 2)),
+        ],
+    );
+}
+
+#[test]
+fn who_hides_while_an_entry_waits_for_its_new_owner_is_shown_no_more() {
+    holds(
+        26785,
+        [53, 0, 0],
+        vec![
+            (877, watch(1, WORKSPACE)),
+            (31_826, connect(CATS_WEB, 2)),
+            (
+                53_159,
+                What::Choose {
+                    user: BOB,
+                    node: 0,
+                    chosen: Chosen::Away,
+                    lasts_ms: Some(10_592),
+                },
+            ),
+            (53_379, What::Break { client: CATS_WEB }),
+            (54_006, connect(ANNS_PHONE, 1)),
+            (
+                54_930,
+                What::FailOver {
+                    server: 2,
+                    away_ms: 5_363,
+                    lost_ms: 1_430,
+                },
+            ),
+            (55_100, connect(CATS_WEB, 1)),
+            (58_395, connect(CATS_WEB, 2)),
+            (60_387, choose(CAT, 0, Chosen::Invisible)),
+            (
+                86_026,
+                What::Join {
+                    client: ANNS_PHONE,
+                    room: 1,
+                },
+            ),
+        ],
+    );
+}
+
+#[test]
+fn an_entry_that_went_to_a_node_that_is_dead_is_shown_no_more() {
+    let room = ROOM_0;
+    holds(
+        42_949_706_479,
+        [0, 0],
+        vec![
+            (285, watch(1, WORKSPACE)),
+            (395, What::WatchUser { node: 1, user: CAT }),
+            (1_614, connect(EVES_WEB, 1)),
+            (
+                2_011,
+                What::Join {
+                    client: EVES_WEB,
+                    room,
+                },
+            ),
+            (27_748, watch(1, room)),
+            (
+                29_502,
+                What::Cut {
+                    node: 1,
+                    server: None,
+                    ms: 25_022,
+                },
+            ),
+            (37_680, choose(ANN, 0, Chosen::Away)),
+            (40_116, connect(EVES_WEB, 0)),
+            (
+                40_339,
+                What::Cut {
+                    node: 0,
+                    server: Some(0),
+                    ms: 29_933,
+                },
+            ),
+            (48_881, What::Silence { client: EVES_WEB }),
+            (
+                51_892,
+                What::Asleep {
+                    server: Some(2),
+                    ms: 19_542,
+                },
+            ),
+            (52_539, connect(ANNS_SECOND_TAB, 0)),
+            (83_449, connect(EVES_WEB, 1)),
         ],
     );
 }

@@ -209,6 +209,20 @@ impl Script {
         script
     }
 
+    /// The script as it is written in `found.rs`.
+    pub(super) fn as_code(&self) -> String {
+        let steps = self.steps.iter().map(|Step { at, what }| {
+            let what = format!("What::{what:?}")
+                .replace("chosen: ", "chosen: Chosen::")
+                .replace("activity: ", "activity: Activity::");
+            format!("    ({at}, {what}),\n")
+        });
+        let (seed, clocks) = (self.seed, &self.skews_ms);
+        let clocks: Vec<_> = clocks.iter().map(|it| it / 1000).collect();
+        let steps: String = steps.collect();
+        format!("holds({seed}, {clocks:?}, vec![\n{steps}]);\n")
+    }
+
     fn push(&mut self, at: u64, what: What) {
         self.steps.push(Step { at, what });
     }

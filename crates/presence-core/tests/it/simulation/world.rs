@@ -138,6 +138,8 @@ pub(super) struct World<'a> {
     pub(super) now: u64,
     events: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
+    /// The number of what happens just now.
+    happening: u64,
     pub(super) nodes: Vec<Driver>,
     pub(super) store: Store,
     /// Servers that are away until then.
@@ -222,6 +224,7 @@ impl<'a> World<'a> {
             now: 0,
             events: BTreeMap::new(),
             scheduled: 0,
+            happening: 0,
             nodes: script.skews_ms.iter().map(|it| Driver::new(*it)).collect(),
             store: Store::new(script.seed, script.planted),
             away_until: [0; SERVERS],
@@ -269,6 +272,11 @@ impl<'a> World<'a> {
             .insert((at.max(self.now), self.scheduled), event);
     }
 
+    /// What happens just now waits until then, before whatever was scheduled after it: a mailbox keeps its order.
+    fn postpone(&mut self, until: u64, event: Event) {
+        self.events.insert((until, self.happening), event);
+    }
+
     /// Plays the script and everything that comes of it, and then lets everyone go.
     pub(super) fn play(&mut self) {
         for node in 0..self.nodes.len() {
@@ -304,8 +312,8 @@ impl<'a> World<'a> {
             && let Some(entry) = self.events.first_entry()
             && entry.key().0 <= then
         {
-            let ((at, _), event) = entry.remove_entry();
-            self.now = at;
+            let ((at, number), event) = entry.remove_entry();
+            (self.now, self.happening) = (at, number);
             self.steps += 1;
             self.happen(event);
         }
@@ -335,7 +343,7 @@ impl<'a> World<'a> {
             Event::ToNode(node, life, what) => {
                 let mailbox = what.mailbox();
                 if let Some(until) = self.asleep(node, life, mailbox) {
-                    return self.at(until, Event::ToNode(node, life, what));
+                    return self.postpone(until, Event::ToNode(node, life, what));
                 }
                 if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
                     self.awake(node, mailbox);
