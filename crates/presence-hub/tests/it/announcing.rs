@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::{Event, Outsider, Payload, Refusal, Topic, Watching};
+use presence_core::{ChannelId, Event, Meta, Outsider, Payload, Refusal, Topic, Watching};
 use presence_embedded::{ProfileMemory, TopicMemory};
 use presence_hub::{Delivery, Hub, Session, Settings};
 
@@ -91,6 +91,42 @@ async fn channels_are_listed_with_their_people_and_sessions() {
         (&room.channel, room.people, room.sessions),
         (&channel(), 2, 3)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_biggest_rooms_and_the_busiest_ones_are_named() {
+    let hub = hub();
+    let mut tabs = Vec::new();
+    for (id, room) in [
+        ("ann", "big"),
+        ("bob", "big"),
+        ("cem", "big"),
+        ("dee", "busy"),
+        ("eve", "quiet"),
+    ] {
+        let mut tab = connect(&hub, id).await;
+        let room = ChannelId::new(room).unwrap();
+        tab.join(room, Arc::default(), None, Some("1".into()))
+            .unwrap();
+        while !matches!(tab.next().await, Delivery::Granted(_)) {}
+        tabs.push(tab);
+    }
+    let dee = &mut tabs[3];
+    for n in 0..20 {
+        let meta = Meta::from_json(format!("{{\"n\":{n}}}")).unwrap();
+        let room = ChannelId::new("busy").unwrap();
+        dee.update(room, Arc::new(meta), Some("2".into())).unwrap();
+        while !matches!(dee.next().await, Delivery::Granted(_)) {}
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Each shard names one of each kind, so `quiet` may be among them.
+    let levels = hub.room_levels(1).await;
+    let named = |name: &str| levels.iter().find(|it| it.channel.as_str() == name);
+    let (big, busy) = (named("big").unwrap(), named("busy").unwrap());
+    assert_eq!((big.people, busy.people), (3, 1));
+    assert!(busy.events_per_second > big.events_per_second, "{levels:?}");
+    assert!(busy.events_per_second > 0.5, "{levels:?}");
+    assert!(hub.room_levels(0).await.is_empty());
 }
 
 fn watch(session: &mut Session) {

@@ -8,7 +8,7 @@ import { eventually } from '../waiting.mjs';
 const TABS_MAX = 80;
 
 /** Presses Tab until the element is focused, and checks that one can see each place on the way. */
-async function tabTo(person, testid) {
+export async function tabTo(person, testid) {
   for (let presses = 0; presses < TABS_MAX; presses += 1) {
     await person.page.keyboard.press('Tab');
     const at = await person.page.evaluate(() => {

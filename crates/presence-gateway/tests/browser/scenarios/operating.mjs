@@ -6,6 +6,7 @@ import { join } from 'node:path';
 
 import { Person } from '../person.mjs';
 import { SECRET, token } from '../tokens.mjs';
+import { tabTo } from './access.mjs';
 
 const ADMIN = { scopes: ['admin'] };
 const KEY = { PRESENCE_JWT_SECRET: SECRET, NODE_NAME: 'eu-1' };
@@ -133,14 +134,40 @@ export const stories = {
     }
   },
 
+  async 'the operator\'s page needs no mouse'(stage) {
+    const gateway = await stage.gateway(KEY);
+    await somebody(stage, gateway, 'ann');
+    const root = await operator(stage, gateway);
+    await root.has('room-room:lobby');
+    const { keyboard } = root.page;
+    await keyboard.press('Tab');
+    assert.equal(await root.page.evaluate(() => document.activeElement.className), 'skip', 'the first stop leads past the rest');
+    await tabTo(root, 'search-id');
+    await keyboard.type('ann');
+    await tabTo(root, 'search-go');
+    await keyboard.press('Enter');
+    await root.reads('shown', 'Shown online');
+    await tabTo(root, 'erase');
+    await keyboard.press('Enter');
+    await root.until('it asks first', () => document.activeElement.id, 'confirm-cancel');
+    await keyboard.press('Escape');
+    await root.until('the focus is back', () => document.activeElement.dataset.testid, 'erase');
+    await tabTo(root, 'rooms-by-size');
+    await keyboard.press('ArrowRight');
+    await root.until('the other order', () => document.querySelector('[data-testid=rooms-by-rate]').checked);
+    await tabTo(root, 'live-pause');
+    await keyboard.press('Enter');
+    await root.reads('live-pause', 'Go on');
+  },
+
   async 'without a key the operator\'s page tells nothing of who hides'(stage) {
     const gateway = await stage.gateway({ NODE_NAME: 'eu-1' });
     const ann = await stage.enter('ann');
     const root = await operator(stage, gateway, { query: {} });
     await root.reads('polling', 'eu-1 answers');
-    await root.reads('live', (text) => text?.includes('ann joined'));
+    await root.reads('live', (text) => text?.includes('ann: joined'));
     await ann.at('invisible-switch').check();
-    await root.reads('live', (text) => text?.includes('ann left'));
+    await root.reads('live', (text) => text?.includes('ann: left'));
     assert.doesNotMatch(await root.look('live'), /invisible|hid/);
     await root.at('search-id').fill('ann');
     await root.at('search-go').click();
