@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(found(&history, 0, "ANN"), [3, 1]);
         assert_eq!(found(&history, 0, " joined  bob "), [2]);
         assert_eq!(found(&history, 0, "room:lobby grace_over"), [3, 2, 1]);
-        assert_eq!(found(&history, 0, "timeout"), [3]);
+        assert_eq!(found(&history, 0, "timed_out"), [3]);
         assert_eq!(found(&history, 0, "ann bob"), [0_u64; 0]);
     }
 
