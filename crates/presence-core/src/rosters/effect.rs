@@ -17,7 +17,7 @@ pub enum Effect<A> {
         /// The event to send.
         event: Arc<Event>,
     },
-    /// What [`Rosters::list`] and [`Rosters::typing`] return for a topic is up to date now, as far as the store
+    /// What [`Rosters::list`](super::Rosters::list) and [`Rosters::typing`](super::Rosters::typing) return for a topic is up to date now, as far as the store
     /// can be reached.
     Known {
         /// The topic whose state is known.
@@ -42,9 +42,9 @@ pub enum Effect<A> {
 /// The watchers of a topic that an event is sent to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Hearers {
-    /// Those who watch with [`Watching::Full`] or [`Watching::Whole`].
+    /// Those who watch with [`Watching::Full`](crate::Watching::Full) or [`Watching::Whole`](crate::Watching::Whole).
     Full,
-    /// Those who watch with [`Watching::Summary`].
+    /// Those who watch with [`Watching::Summary`](crate::Watching::Summary).
     Summary,
     /// Those who want to see everyone, but for this one.
     FullBut(SessionId),

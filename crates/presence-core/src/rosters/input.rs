@@ -37,7 +37,7 @@ pub enum Input<A> {
         /// Gets the answer, if anybody waits for one.
         reply_to: Option<A>,
     },
-    /// Somebody wants to read the state of a topic. [`Effect::Known`] follows as soon as it is known.
+    /// Somebody wants to read the state of a topic. [`Effect::Known`](super::Effect::Known) follows as soon as it is known.
     Looked {
         /// The topic to read.
         topic: Topic,

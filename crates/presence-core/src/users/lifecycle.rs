@@ -129,10 +129,14 @@ impl User {
         self.record(now, Some(by.session), None, what, out);
     }
 
-    /// Whether a session goes on here although the store has another entry of it.
+    /// Whether a session goes on here although the store has another entry of it. Whoever acted last through the session
+    /// of a service has it: a node that was cut off must not beat what was done meanwhile.
     pub(super) fn insists(&mut self, id: SessionId, stored: FencingToken) -> bool {
+        let other = self.shared.as_ref().and_then(|it| it.replica.other(id));
+        let acted_at = other.map(|(_, record)| record.heard_at);
         let mut sessions = self.sessions.iter_mut();
-        let session = sessions.find(|it| it.id == id);
+        let session =
+            sessions.find(|it| it.id == id && acted_at.is_none_or(|at| at <= it.heard_at));
         session.is_some_and(|it| it.insist(stored))
     }
 

@@ -17,6 +17,7 @@ const BOBS_WEB: usize = 3;
 const CATS_WEB: usize = 5;
 const EVES_WEB: usize = 6;
 const ROOM_0: usize = 0;
+const ROOM_1: usize = 1;
 const WORKSPACE: usize = 2;
 
 /// A script of these steps, with the delays of `seed`; clocks are off by so many seconds.
@@ -444,6 +445,56 @@ fn an_entry_that_went_to_a_node_that_is_dead_is_shown_no_more() {
             ),
             (52_539, connect(ANNS_SECOND_TAB, 0)),
             (83_449, connect(EVES_WEB, 1)),
+        ],
+    );
+}
+
+#[test]
+fn what_a_service_did_before_an_outage_does_not_beat_what_it_did_after_it() {
+    let (user, room) = (BOB, ROOM_1);
+    holds(
+        101_963,
+        [0, 0],
+        vec![
+            (
+                18_928,
+                What::Stop {
+                    node: 1,
+                    drain_ms: 4_720,
+                    back_ms: 1_512,
+                },
+            ),
+            (22_983, What::WatchUser { node: 0, user: BOB }),
+            (
+                55_991,
+                What::Asleep {
+                    server: None,
+                    ms: 23_048,
+                },
+            ),
+            (
+                57_287,
+                What::Act {
+                    user,
+                    node: 0,
+                    room,
+                },
+            ),
+            (
+                69_036,
+                What::Pause {
+                    node: 0,
+                    ms: 19_363,
+                },
+            ),
+            (
+                87_287,
+                What::Act {
+                    user,
+                    node: 1,
+                    room,
+                },
+            ),
         ],
     );
 }
