@@ -86,7 +86,7 @@ impl Hub {
         page.await.map_err(|_| Refusal::Unavailable)
     }
 
-    /// The users who are typing in `channel`, at most [`Limits::typing_max`].
+    /// The users who are typing in `channel`, at most [`Limits::typing_max`](presence_core::Limits::typing_max).
     ///
     /// # Errors
     ///

@@ -131,12 +131,12 @@ impl Hub {
     }
 
     /// Sends a broadcast to everyone who watches `channel`, on behalf of `user`, whom a service let join it. See
-    /// [`Session::say`] for the bounds.
+    /// [`Session::say`](crate::Session::say) for the bounds.
     ///
     /// # Errors
     ///
     /// [`Refusal::NotJoined`] if no service let them join it, [`Refusal::TooFast`] if there
-    /// are too many broadcasts within [`Timing::WINDOW`], and [`Refusal::Unavailable`] if the hub has stopped.
+    /// are too many broadcasts within [`Timing::WINDOW`](presence_core::Timing::WINDOW), and [`Refusal::Unavailable`] if the hub has stopped.
     pub async fn act_say(
         &self,
         user: &UserId,
@@ -166,7 +166,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooFast`] if there are too many broadcasts within [`Timing::WINDOW`]; [`Refusal::Unavailable`] if the
+    /// [`Refusal::TooFast`] if there are too many broadcasts within [`Timing::WINDOW`](presence_core::Timing::WINDOW); [`Refusal::Unavailable`] if the
     /// hub has stopped.
     pub async fn announce(
         &self,
