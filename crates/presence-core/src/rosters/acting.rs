@@ -17,7 +17,8 @@ use crate::{
 pub const TYPING_EVENT: &str = "typing";
 
 impl Rosters {
-    /// Does what somebody asks for in a channel, answers it, and returns the topic. Other inputs are none of these.
+    /// Does what somebody asks for in a channel, answers it, and returns the topic; `None` for any other
+    /// input.
     pub(super) fn act<A>(
         &mut self,
         now: Timestamp,

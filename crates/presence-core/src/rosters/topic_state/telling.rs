@@ -1,0 +1,370 @@
+//! What the watchers of a topic are told, and in which order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{TopicState, Touched};
+use crate::cluster::{Request, Subject};
+use crate::rosters::pace::Load;
+use crate::rosters::{Effect, Hearers};
+use crate::{Change, Clock, Event, Limits, Person, SessionId, Timestamp, Timing, Topic, Watching};
+
+/// The part of a limit below which a room that was too big is listed again.
+const LISTED_AGAIN: (usize, usize) = (4, 5);
+/// The shortest time between an event that a newcomer did not wait for and the next one. The clock is read once for all
+/// that a node finds at one time, so several who come then make one event, and not one each.
+const NEWCOMERS_TOGETHER: Duration = Duration::from_millis(1);
+
+/// The size of a list, in bytes, above which a room is summarised even if it has few people.
+const LISTED_BYTES_MAX: usize = 1024 * 1024;
+
+impl TopicState {
+    /// Brings one watcher from the version that it has to what the others were last told.
+    pub(in crate::rosters) fn catch_up<A>(
+        &mut self,
+        topic: &Topic,
+        watcher: SessionId,
+        watching: Watching,
+        have: Option<Clock>,
+        limits: &Limits,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let mut tell = |event: Arc<Event>| {
+            out.push(Effect::Tell {
+                topic: topic.clone(),
+                to: Hearers::One(watcher),
+                event,
+            });
+        };
+        if self.is_big || watching == Watching::Summary {
+            tell(Arc::new(self.summary(topic, limits)));
+            // A summary does not say who is typing, and whoever lost track may think that somebody still is.
+            let mut typing = self.fleeting.typing_as_told();
+            typing.truncate(limits.typing_max);
+            if !typing.is_empty() || have.is_some() {
+                tell(Arc::new(Event::Typing {
+                    topic: topic.clone(),
+                    typing,
+                    started: Vec::new(),
+                    stopped: Vec::new(),
+                }));
+            }
+            return;
+        }
+        // What is kept of earlier changes is without everyone.
+        let have = have.filter(|_| watching != Watching::Whole);
+        match have.and_then(|have| self.missing(have, limits)) {
+            Some(missing) => {
+                missing.into_iter().for_each(&mut tell);
+                tell(Arc::new(Event::Unchanged {
+                    topic: topic.clone(),
+                    clock: self.clock,
+                    typing: self.fleeting.typing_as_told(),
+                    cursors: self.fleeting.cursors(),
+                }));
+            }
+            None => tell(self.snapshot(topic)),
+        }
+    }
+
+    /// The events that a watcher with version `have` has missed, if all of them are still kept.
+    fn missing(&self, have: Clock, limits: &Limits) -> Option<Vec<Arc<Event>>> {
+        if have.epoch != self.clock.epoch {
+            return None;
+        }
+        let behind = self.clock.version.checked_sub(have.version)?;
+        let behind = usize::try_from(behind).ok()?;
+        let (kept, people) = (limits.versions_kept, self.roster.len());
+        self.history.last(behind, kept, people)
+    }
+
+    /// Everyone as they were last told, so that the next event applies to it.
+    fn snapshot(&mut self, topic: &Topic) -> Arc<Event> {
+        if let Some(snapshot) = &self.snapshot {
+            return snapshot.clone();
+        }
+        let mut people: Vec<Arc<Person>> = self
+            .roster
+            .people()
+            .filter(|it| !self.touched.contains_key(&it.user))
+            .cloned()
+            .collect();
+        if !self.touched.is_empty() {
+            let before = self.touched.values().filter_map(|it| it.before.clone());
+            people.extend(before);
+            people.sort_by(|a, b| (a.joined_at, &a.user).cmp(&(b.joined_at, &b.user)));
+        }
+        let snapshot = Arc::new(Event::Everyone {
+            topic: topic.clone(),
+            clock: self.clock,
+            people,
+            // Of everyone, as the people are: who keeps the list by changes could not make up for those left out.
+            typing: self.fleeting.typing_as_told(),
+            cursors: self.fleeting.cursors(),
+        });
+        self.snapshot = Some(snapshot.clone());
+        snapshot
+    }
+
+    fn summary(&self, topic: &Topic, limits: &Limits) -> Event {
+        Event::Summary {
+            topic: topic.clone(),
+            clock: self.clock,
+            count: self.roster.len(),
+            sample: self
+                .roster
+                .people()
+                .take(limits.faces_max)
+                .map(newest_meta_only)
+                .collect(),
+        }
+    }
+
+    /// Tells what there is to tell, if the topic may speak.
+    pub(in crate::rosters) fn tell<A>(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        limits: &Limits,
+        load: Load,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        if self.is_dirty() && self.pace.may_speak(now) {
+            self.speak(None, now, topic, limits, load, out);
+        }
+        if self.summary_due && self.summarises_at <= now && !self.is_opening() {
+            self.summary_due = false;
+            self.summarises_at = now + Timing::TICK_MAX;
+            self.tell_summary(topic, limits, out);
+        }
+    }
+
+    /// Tells the others what there is to tell, if the topic may speak, so that a session that has just joined is in the
+    /// state that it is going to be sent.
+    pub(in crate::rosters) fn make_way<A>(
+        &mut self,
+        newcomer: SessionId,
+        now: Timestamp,
+        topic: &Topic,
+        limits: &Limits,
+        load: Load,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        if self.is_dirty() && self.pace.may_speak(now) {
+            self.speak(Some(newcomer), now, topic, limits, load, out);
+            self.pace.not_before(now + NEWCOMERS_TOGETHER);
+        }
+    }
+
+    /// Tells what there is to tell, whether the topic may speak or not.
+    pub(in crate::rosters) fn tell_at_once<A>(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        limits: &Limits,
+        load: Load,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        self.pace.is_over(now);
+        self.tell(now, topic, limits, load, out);
+    }
+
+    fn speak<A>(
+        &mut self,
+        newcomer: Option<SessionId>,
+        now: Timestamp,
+        topic: &Topic,
+        limits: &Limits,
+        load: Load,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        self.snapshot = None;
+        self.told.count(now);
+        self.told_after = Some(now.since(self.changed_at.take().unwrap_or(now)));
+        if !self.ephemerals.is_empty() {
+            let ephemerals = std::mem::take(&mut self.ephemerals);
+            let subject = Subject::Topic(topic.clone());
+            out.push(Effect::Ask(Request::Ephemeral(subject, ephemerals)));
+        }
+        let changes = self.take_changes();
+        if !changes.is_empty() {
+            if self.clock.epoch == self.empty_epoch {
+                self.tell_beginning(newcomer, topic, out);
+            }
+            self.clock.version += 1;
+            self.tell_changes(newcomer, now, topic, changes, limits, out);
+            if self.roster.is_empty() {
+                self.begin_anew();
+            }
+        }
+        let tellings = self.fleeting.take(now, topic, limits, &self.roster);
+        if !tellings.is_empty() {
+            // The changes may have been told as a snapshot, which says who was typing before this event.
+            self.snapshot = None;
+        }
+        for mut telling in tellings {
+            if !self.is_watched() {
+                continue;
+            }
+            telling.except.extend(newcomer);
+            let topic = || topic.clone();
+            out.push(Effect::Tell {
+                topic: topic(),
+                to: Hearers::AllBut(telling.except),
+                event: Arc::new(telling.event),
+            });
+            out.extend(
+                telling
+                    .instead
+                    .into_iter()
+                    .map(|(one, event)| Effect::Tell {
+                        topic: topic(),
+                        to: Hearers::One(one),
+                        event: Arc::new(event),
+                    }),
+            );
+        }
+        self.pace.spoke(now, load, self.roster.len(), self.is_big);
+        if self.fleeting.is_dirty() {
+            // It was over a limit.
+            self.pace.not_before(self.fleeting.window_ends_at());
+        }
+    }
+
+    /// Nobody was here as far as was told, and that changes now.
+    fn tell_beginning<A>(
+        &mut self,
+        newcomer: Option<SessionId>,
+        topic: &Topic,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let epoch = self.epochs.next();
+        self.clock = Clock { epoch, version: 0 };
+        if self.full_watchers > 0 {
+            out.push(Effect::Tell {
+                topic: topic.clone(),
+                to: everyone_but(newcomer),
+                event: Arc::new(Event::Anew {
+                    topic: topic.clone(),
+                    clock: self.clock,
+                }),
+            });
+        }
+    }
+
+    fn take_changes(&mut self) -> Vec<Change> {
+        let touched = std::mem::take(&mut self.touched).into_iter();
+        let mut changes: Vec<Change> = touched
+            .filter_map(|(user, Touched { before, reason })| {
+                match (before, self.roster.person(&user)) {
+                    (None, None) => None,
+                    (None, Some(after)) => Some(Change::Joined(after.clone())),
+                    (Some(person), None) => Some(Change::Left { person, reason }),
+                    (Some(before), Some(after)) if before.shows_the_same_as(after) => None,
+                    (Some(from), Some(after)) => {
+                        let to = after.clone();
+                        Some(Change::Updated { from, to })
+                    }
+                }
+            })
+            .collect();
+        // Those who came together are told in the order they came.
+        changes.sort_by_key(|change| match change {
+            Change::Left { .. } | Change::Updated { .. } => None,
+            Change::Joined(person) => Some(person.joined_at),
+        });
+        changes
+    }
+
+    fn tell_changes<A>(
+        &mut self,
+        newcomer: Option<SessionId>,
+        now: Timestamp,
+        topic: &Topic,
+        changes: Vec<Change>,
+        limits: &Limits,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let everyone = || everyone_but(newcomer);
+        let was_big = self.is_big;
+        let (part, whole) = LISTED_AGAIN;
+        let (people, bytes) = match was_big {
+            false => (limits.listed_max, LISTED_BYTES_MAX),
+            true => (
+                limits.listed_max * part / whole,
+                LISTED_BYTES_MAX * part / whole,
+            ),
+        };
+        self.is_big = self.roster.len() > people || self.roster.weight() > bytes;
+        // Also where nobody wants it: when the next one is due is not to tell whether somebody did.
+        self.summary_due = true;
+        if self.is_big || was_big {
+            self.history.clear();
+            if !self.is_big && self.full_watchers > 0 {
+                out.push(Effect::Tell {
+                    topic: topic.clone(),
+                    to: everyone(),
+                    event: self.snapshot(topic),
+                });
+            }
+            return;
+        }
+        let event = |changes, everyone| {
+            Arc::new(Event::Changes {
+                topic: topic.clone(),
+                clock: self.clock,
+                changes,
+                everyone,
+            })
+        };
+        let mut tell = |event| {
+            out.push(Effect::Tell {
+                topic: topic.clone(),
+                to: everyone(),
+                event,
+            });
+        };
+        let kept = if self.whole_watchers > 0 {
+            let people = self.roster.people().cloned().collect();
+            tell(event(changes.clone(), Some(people)));
+            event(changes, None)
+        } else {
+            let event = event(changes, None);
+            if self.full_watchers > 0 {
+                tell(event.clone());
+            }
+            event
+        };
+        self.history.add(now, kept, limits.versions_kept);
+    }
+
+    fn tell_summary<A>(&self, topic: &Topic, limits: &Limits, out: &mut Vec<Effect<A>>) {
+        let (to, is_wanted) = match self.is_big {
+            true => (Hearers::AllBut(Vec::new()), self.is_watched()),
+            false => (Hearers::Summary, self.summary_watchers > 0),
+        };
+        if is_wanted {
+            out.push(Effect::Tell {
+                topic: topic.clone(),
+                to,
+                event: Arc::new(self.summary(topic, limits)),
+            });
+        }
+    }
+}
+
+/// Those who want to see everyone, but for one who is about to.
+fn everyone_but(newcomer: Option<SessionId>) -> Hearers {
+    newcomer.map_or(Hearers::Full, Hearers::FullBut)
+}
+
+/// A person with their newest session only: a summary is not to grow with tabs.
+fn newest_meta_only(person: &Arc<Person>) -> Arc<Person> {
+    match &person.members[..] {
+        [.., newest] if person.members.len() > 1 => Arc::new(Person {
+            members: vec![newest.clone()],
+            ..Person::clone(person)
+        }),
+        _ => person.clone(),
+    }
+}
