@@ -1,4 +1,4 @@
-//! What the shared store answers: outcomes of writes, and the leases of nodes.
+//! What the shared store says and keeps: outcomes of writes, the leases of nodes, and the queues of its outbox.
 
 use super::{Fence, Field, Incarnation};
 use crate::Timestamp;

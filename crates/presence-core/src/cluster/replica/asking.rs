@@ -27,7 +27,9 @@ impl<V: StoredEntry> Replica<V> {
             return false;
         }
         self.retry_at = None;
-        if matches!(self.sync.reading, Reading::Wanted) && self.sync.following != Following::No {
+        self.read_at = self.read_at.filter(|at| now < *at);
+        let may_read = self.read_at.is_none() && self.sync.following != Following::No;
+        if may_read && matches!(self.sync.reading, Reading::Wanted) {
             let ask = self.sync.start();
             let subject = subject.clone();
             out.push(match self.sync.following {

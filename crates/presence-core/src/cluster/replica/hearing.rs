@@ -171,7 +171,8 @@ impl<V: StoredEntry> Replica<V> {
 
     /// When to call [`expire`](Self::expire), or to ask the store again.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        self.looks_at.into_iter().chain(self.retry_at).min()
+        let moments = [self.looks_at, self.retry_at, self.read_at];
+        moments.into_iter().flatten().min()
     }
 
     fn apply(

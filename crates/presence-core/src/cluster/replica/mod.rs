@@ -82,6 +82,8 @@ pub(crate) struct Replica<V> {
     revision: u64,
     /// The store did not answer: it is not asked before this moment.
     retry_at: Option<Timestamp>,
+    /// The map is not read before this moment, because nothing new can be there yet.
+    read_at: Option<Timestamp>,
     /// Until when a write of this node may have to be repeated, because a server that takes over may not know about it.
     minds_until: Option<Timestamp>,
     /// The earliest moment at which something ends that is held or remembered.
@@ -171,6 +173,7 @@ impl<V> Default for Replica<V> {
             is_noted: false,
             revision: 0,
             retry_at: None,
+            read_at: None,
             minds_until: None,
             looks_at: None,
         }
@@ -451,9 +454,9 @@ impl<V: StoredEntry> Replica<V> {
         self.sync.want();
     }
 
-    /// Has the map read after [`RETRY`].
+    /// Has the map read after [`RETRY`]. Writes do not wait for that.
     pub(crate) fn refresh_later(&mut self, now: Timestamp) {
-        self.retry_at = Some(now + RETRY);
+        self.read_at = Some(now + RETRY);
         self.sync.want();
     }
 

@@ -327,7 +327,13 @@ fn a_claim_waits_for_the_owner_where_the_store_has_gone_back_to_an_older_entry()
     replica.claim(now, session(1), 2, value, token, &members);
     let (_, heard) = harness.writes_to(&refused_by(1, 0, OTHER));
     assert_eq!(heard.claims, [(session(1), Claimed::Refused)]);
-    assert!(harness.asks().is_empty(), "it would be refused again");
+    assert!(harness.writes().is_empty(), "it would be refused again");
+    harness.put(2, 0);
+    assert!(
+        matches!(harness.asks()[..], [Request::Write(_)]),
+        "others of the user do not wait for that"
+    );
+    assert!(!harness.replica.is_away(harness.now));
     harness.wait(1);
     assert!(matches!(harness.asks()[..], [Request::Read { .. }, ..]));
 }
