@@ -14,8 +14,8 @@ use crate::pulse::Pulse;
 /// The leases of all nodes as they were last read, and which of them is this node; `None` before that.
 pub(crate) type Seen = Option<(Incarnation, Leases)>;
 
-/// Until when this node holds its lease, for every task that writes; and the partitions of the store in which it finishes
-/// what others have begun.
+/// What the tasks of a node know of leases: until when this node holds its own, for every task that writes; the partitions
+/// of the store in which it finishes what others have begun; the leases of all nodes; and whether the process stood still.
 #[derive(Debug)]
 pub(crate) struct Holding {
     pub(crate) pulse: Arc<Pulse>,

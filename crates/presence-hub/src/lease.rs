@@ -1,5 +1,6 @@
 //! The lease of this node: the task that renews it, and that removes the nodes whose leases have lapsed.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use presence_core::cluster::nodes::{Effect, Input, Nodes};
 use presence_core::cluster::{Incarnation, News};
-use presence_core::ports::{Leases, Reaped, StoreError, Topics};
+use presence_core::ports::{Lease, Leases, Reaped, StoreError, Topics};
 use presence_core::{Timestamp, Timing};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -40,6 +41,8 @@ pub(crate) struct Leasing<T> {
     router: ReplyRouter,
     counters: Arc<Counters>,
     me: Incarnation,
+    /// The nodes whose leases were logged, as long as they have them.
+    logged: BTreeSet<Incarnation>,
     in_flight: InFlight,
     /// Who is told when the last renewal is stored.
     stopping: Option<oneshot::Sender<()>>,
@@ -57,6 +60,7 @@ impl<T: Topics> Leasing<T> {
     ) -> Self {
         Leasing {
             me,
+            logged: BTreeSet::new(),
             store,
             name,
             clock,
@@ -131,7 +135,7 @@ impl<T: Topics> Leasing<T> {
                     .handle(self.clock.now(), Input::Troubled, &mut effects);
             }
             self.nodes.expire(self.clock.now(), &mut effects);
-            // Known before anybody hears of it, so that what they write is not refused.
+            // Set before the effects are performed, or what the shards write then would be refused.
             let (until, at_store) = (self.nodes.holds_until(), self.nodes.holds_until_at_store());
             self.holding.until(until, at_store);
             self.holding
@@ -142,20 +146,11 @@ impl<T: Topics> Leasing<T> {
         }
     }
 
-    /// Logs which nodes are new among those that have a lease.
-    fn note(&self, leases: &Leases) {
-        let is_new = |who| {
-            let before = self.holding.seen();
-            let before = before.borrow();
-            before
-                .as_ref()
-                .is_none_or(|(_, it)| it.nodes.iter().all(|lease| lease.who != who))
-        };
-        for lease in leases.nodes.iter().filter(|it| !it.is_dead) {
-            if is_new(lease.who) {
-                let (name, is_me) = (&*lease.name, lease.who == self.me);
-                tracing::info!(event = "lease_seen", who = %lease.who, name, is_me, "a node has a lease");
-            }
+    /// Logs which nodes are new among those that have a lease, this one and those that were here before it included.
+    fn note(&mut self, leases: &Leases) {
+        for lease in newly_seen(&mut self.logged, &leases.nodes) {
+            let (name, is_me) = (&*lease.name, lease.who == self.me);
+            tracing::info!(event = "lease_seen", who = %lease.who, name, is_me, "a node has a lease");
         }
     }
 
@@ -254,4 +249,43 @@ impl<T: Topics> Leasing<T> {
 fn warn(error: &StoreError, what: &str) {
     let source = error.cause();
     tracing::debug!(%error, source, "{what}");
+}
+
+/// The living among `leases` that are not in `logged`, which they are afterwards. Who has no lease any more is not.
+fn newly_seen<'a>(logged: &mut BTreeSet<Incarnation>, leases: &'a [Lease]) -> Vec<&'a Lease> {
+    let living = || leases.iter().filter(|it| !it.is_dead);
+    let new = living().filter(|it| !logged.contains(&it.who)).collect();
+    *logged = living().map(|it| it.who).collect();
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_logged_once_for_as_long_as_it_lasts() {
+        let lease = |node, is_dead| Lease {
+            who: Incarnation {
+                node,
+                generation: 0,
+            },
+            name: "eu".into(),
+            until: Timestamp::default(),
+            is_dead,
+            stored_up_to: Timestamp::default(),
+        };
+        let mut logged = BTreeSet::new();
+        let mut seen = |leases: &[Lease]| {
+            let new = newly_seen(&mut logged, leases);
+            new.iter().map(|it| it.who.node).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            seen(&[lease(1, false), lease(2, false), lease(3, true)]),
+            [1, 2]
+        );
+        assert_eq!(seen(&[lease(1, false), lease(2, false)]), [0_u64; 0]);
+        assert_eq!(seen(&[lease(1, false)]), [0_u64; 0]);
+        assert_eq!(seen(&[lease(1, false), lease(2, false)]), [2]);
+    }
 }

@@ -55,7 +55,7 @@ impl Link {
     }
 }
 
-/// The reply to a user whose hiding was to be told to a place.
+/// The reply to a fence that a hiding user has asked for in a place.
 pub(crate) fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
     match subject {
         Subject::Topic(topic) => Some(Reply::Fenced {

@@ -568,7 +568,7 @@ impl<P> Drop for People<P> {
     }
 }
 
-/// Tells a connection whether the shared store is away.
+/// The event that says whether this node works on its own, because the shared store is away.
 fn alone(is_alone: bool) -> Arc<SharedEvent> {
     Arc::new(SharedEvent::new(Event::Alone { is_alone }.into()))
 }

@@ -376,7 +376,7 @@ impl Doors {
         for (subject, ask, peek) in peeking {
             match peek {
                 Peek::Read => reading.push((subject, ask)),
-                // To follow what is not followed would be for ever.
+                // Nobody would ever stop following it.
                 Peek::Followed if closing.contains(&subject) => reading.push((subject, ask)),
                 Peek::Followed => opening.push((subject, ask)),
             }

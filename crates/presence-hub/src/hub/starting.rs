@@ -211,7 +211,7 @@ impl Hub {
         };
         let holding = Arc::new(Holding::new(pulse));
         if let Some(leases) = &first {
-            // So that the first explanation asks the nodes that are here already.
+            // So that the nodes that are here already are known at once, to explanations and lists.
             holding.saw(me, leases.clone());
         }
         let who = (me, name);
