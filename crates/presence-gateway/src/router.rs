@@ -1,4 +1,4 @@
-//! Routes every HTTP request: to the page, a probe, an API call or a dialect. The only file that lists who answers what.
+//! Routes every HTTP request: to the page, a probe, an API call or a dialect. The calls of the API are listed in `api/routes.rs`.
 
 use std::sync::Arc;
 use std::time::Instant;

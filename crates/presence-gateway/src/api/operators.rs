@@ -226,14 +226,27 @@ impl Overview {
     /// Drops dead gateways that came back under their names, and puts the others in order.
     fn settle(&mut self) {
         let living = self.nodes.iter().filter(|it| it.state != "dead");
-        let living: BTreeSet<String> = living.map(|it| it.name.clone()).collect();
-        let nodes = &mut self.nodes;
-        nodes.retain(|it| it.state != "dead" || !living.contains(&it.name));
-        nodes.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        let living: Vec<(String, u64)> = living
+            .filter_map(|it| Some((it.name.clone(), it.started_at_ms?)))
+            .collect();
+        // Names need not be unique: only one that started about when the other died, or later, is the same one.
+        let back_within = 2 * Timing::LEASE.as_millis() as u64;
+        let came_back = |dead: &Node| {
+            let died_at = dead.lease_until_ms.unwrap_or_default();
+            let is_it = |(name, started): &(String, u64)| {
+                *name == dead.name && *started + back_within >= died_at
+            };
+            living.iter().any(is_it)
+        };
+        self.nodes.retain(|it| it.state != "dead" || !came_back(it));
+        let still_dead = self.nodes.iter().filter(|it| it.state == "dead");
+        let still_dead: BTreeSet<String> = still_dead.map(|it| it.name.clone()).collect();
         self.degraded.retain(|it| {
             let is_dead = it.trouble.what == GATEWAY && it.trouble.state == "dead";
-            !is_dead || !living.contains(&it.gateway)
+            !is_dead || still_dead.contains(&it.gateway)
         });
+        let nodes = &mut self.nodes;
+        nodes.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     }
 
     fn rooms_by(&self, limit: usize, by: impl Fn(&RoomLine) -> f64) -> Vec<&RoomLine> {
@@ -369,6 +382,7 @@ fn as_shown(recent: Recent, wanted: &RecentQuery) -> Recent {
     });
     Recent {
         transitions: shown.filter(|it| wanted.wants(it)).collect(),
+        // What was cut was cut before it was filtered, so it says nothing of what may be shown.
         is_cut: false,
     }
 }
