@@ -59,6 +59,7 @@ async function look() {
   if (!isBegun) {
     isBegun = true;
     begin(overview.is_open);
+    if (overview.is_open) live.refuse();
   }
   await live.look(overview.asked_at_ms);
 }

@@ -39,10 +39,12 @@ impl RecentQuery {
     ///
     /// [`FilterTooLong`] if the filter has more than [`FILTER_BYTES_MAX`] bytes.
     pub fn new(after: Timestamp, filter: &str) -> Result<Self, FilterTooLong> {
+        // Lower-case letters may take more bytes, and nodes that are asked count them again.
+        let filter = filter.to_lowercase();
         if filter.len() > FILTER_BYTES_MAX {
             return Err(FilterTooLong);
         }
-        let words = filter.split_whitespace().map(str::to_lowercase);
+        let words = filter.split_whitespace().map(str::to_owned);
         Ok(RecentQuery {
             after,
             words: words.collect(),

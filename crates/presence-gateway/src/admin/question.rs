@@ -58,7 +58,8 @@ pub(crate) struct Vitals {
 pub(crate) struct RoomLine {
     pub(crate) channel_id: String,
     pub(crate) people: usize,
-    pub(crate) watchers: usize,
+    /// `None` for who may not know it.
+    pub(crate) watchers: Option<usize>,
     pub(crate) events_per_second: f64,
 }
 
@@ -67,7 +68,7 @@ impl From<RoomLevel> for RoomLine {
         RoomLine {
             channel_id: level.channel.as_str().to_owned(),
             people: level.people,
-            watchers: level.watchers,
+            watchers: Some(level.watchers),
             events_per_second: (level.events_per_second * 100.0).round() / 100.0,
         }
     }

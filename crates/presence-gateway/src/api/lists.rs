@@ -304,7 +304,7 @@ pub(super) fn disconnect(
 }
 
 /// Checks that the caller may see who hides. Without a key everybody is an admin, and hiding shall work there too.
-fn may_see_hidden(identity: &Identity) -> Result<(), Forbidden> {
+pub(super) fn may_see_hidden(identity: &Identity) -> Result<(), Forbidden> {
     identity.may_administer()?;
     match identity.open {
         true => Err(Forbidden::without_a_key()),

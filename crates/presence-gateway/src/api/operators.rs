@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use presence_core::explain::{Gateway, Standing, sentence};
-use presence_core::history::{
-    Cause, FILTER_BYTES_MAX, RECENT_MAX, Recent, RecentQuery, Transition, What,
-};
-use presence_core::{Reason, Timestamp, Timing};
+use presence_core::history::{FILTER_BYTES_MAX, RECENT_MAX, Recent, RecentQuery, Transition};
+use presence_core::{ChannelId, Timestamp, Timing};
 use presence_protocol::ErrorCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::lists::may_see_hidden;
 use super::problem::Problem;
 use crate::admin::{COLUMNS, Heard, Question, ROOMS_MAX, Reply, RoomLine, Sample, Trouble, Vitals};
 use crate::app::App;
@@ -88,6 +87,7 @@ pub(super) async fn overview(
         overview.add(app, gateway);
     }
     overview.settle();
+    overview.keep_rooms_for(identity);
     let by_size = overview.rooms_by(rooms, |it| it.people as f64);
     let by_rate = overview.rooms_by(rooms, |it| it.events_per_second);
     let body = json!({
@@ -183,12 +183,12 @@ impl Overview {
                 .rooms
                 .entry(room.channel_id.clone())
                 .or_insert_with(|| RoomLine {
-                    watchers: 0,
+                    watchers: None,
                     ..room.clone()
                 });
             // A gateway that follows a room knows everybody in it; each has watchers of its own.
             known.people = known.people.max(room.people);
-            known.watchers += room.watchers;
+            known.watchers = Some(known.watchers.unwrap_or(0) + room.watchers.unwrap_or(0));
             known.events_per_second = known.events_per_second.max(room.events_per_second);
         }
         self.nodes.push(Node {
@@ -249,6 +249,17 @@ impl Overview {
         nodes.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     }
 
+    /// Leaves out rooms that the caller may not see, and where everybody may ask, who watches: somebody who hides does.
+    fn keep_rooms_for(&mut self, identity: &Identity) {
+        self.rooms.retain(|channel, room| {
+            if identity.open {
+                room.watchers = None;
+            }
+            let channel = ChannelId::new(channel);
+            channel.is_ok_and(|it| identity.may_watch_channel(&it).is_ok())
+        });
+    }
+
     fn rooms_by(&self, limit: usize, by: impl Fn(&RoomLine) -> f64) -> Vec<&RoomLine> {
         let mut rooms: Vec<&RoomLine> = self.rooms.values().collect();
         rooms.sort_by(|a, b| {
@@ -302,18 +313,18 @@ struct Line {
     what: &'static str,
     channel: Option<String>,
     session: Option<String>,
-    cause: Option<&'static str>,
+    cause: &'static str,
     reason: Option<&'static str>,
     text: String,
 }
 
-/// Says what has happened lately, on all gateways. Without a key it has only what others were shown.
+/// Says what has happened lately, on all gateways. It says who hides, so a gateway without a key refuses it.
 pub(super) async fn transitions(
     app: &App,
     identity: &Identity,
     query: &Query,
 ) -> Result<Answer, Problem> {
-    identity.may_administer()?;
+    may_see_hidden(identity)?;
     let after = after(query)?;
     let limit = number(query, "limit", 1..=RECENT_MAX as u64)?.map_or(RECENT_MAX, |it| it as usize);
     let filter = query.get("filter").unwrap_or("");
@@ -322,19 +333,17 @@ pub(super) async fn transitions(
         Refused::invalid("filter", message)
     };
     let wanted = RecentQuery::new(after, filter).map_err(too_long)?;
-    // A filter on causes must not find those that are left out.
-    let asked = match identity.open {
-        true => RecentQuery::new(after, "").map_err(too_long)?,
-        false => wanted.clone(),
-    };
-    let mut gateways = app.hub.recent(&asked).await?;
+    let mut gateways = app.hub.recent(&wanted).await?;
     for gateway in &mut gateways {
         if gateway.standing == Standing::Here {
             gateway.name = Arc::from(&*app.config.node_name);
         }
-        if identity.open {
-            let report = gateway.report.take().unwrap_or_default();
-            gateway.report = Some(as_shown(report, &wanted));
+        if let Some(recent) = &mut gateway.report {
+            let may_see = |it: &Transition| {
+                let channel = it.channel.as_ref();
+                channel.is_none_or(|it| identity.may_watch_channel(it).is_ok())
+            };
+            recent.transitions.retain(may_see);
         }
     }
     let now = app.now();
@@ -346,7 +355,7 @@ pub(super) async fn transitions(
         };
         is_cut |= recent.is_cut;
         let transitions = recent.transitions.iter();
-        lines.extend(transitions.map(|it| line(now, it, gateway, &gateways, identity.open)));
+        lines.extend(transitions.map(|it| line(now, it, gateway, &gateways)));
     }
     lines.sort_by_key(|it| std::cmp::Reverse(it.at_ms));
     is_cut |= lines.len() > limit;
@@ -365,34 +374,11 @@ pub(super) async fn transitions(
     Ok(http::json(StatusCode::OK, &body))
 }
 
-/// What others were shown of it. Going invisible is the same there as leaving.
-fn as_shown(recent: Recent, wanted: &RecentQuery) -> Recent {
-    let shown = recent.transitions.into_iter().filter_map(|it| {
-        let what = match it.what {
-            What::Shown { .. } | What::Joined => it.what,
-            What::Left(_) => What::Left(Reason::Left),
-            _ => return None,
-        };
-        Some(Transition {
-            session: None,
-            what,
-            cause: Cause::Client,
-            ..it
-        })
-    });
-    Recent {
-        transitions: shown.filter(|it| wanted.wants(it)).collect(),
-        // What was cut was cut before it was filtered, so it says nothing of what may be shown.
-        is_cut: false,
-    }
-}
-
 fn line(
     now: Timestamp,
     it: &Transition,
     gateway: &Gateway<Recent>,
     gateways: &[Gateway<Recent>],
-    is_open: bool,
 ) -> Line {
     let name = |who| {
         let known = gateways.iter().find(|it| it.who == who);
@@ -404,18 +390,11 @@ fn line(
         gateway: gateway.name.to_string(),
         user_id: it.user.as_str().to_owned(),
         what: it.what.as_str(),
-        text: match (is_open, it.what) {
-            (false, _) => sentence(now, it, name),
-            (true, What::Shown { from, to }) => {
-                format!("shown {}, {} before", to.as_str(), from.as_str())
-            }
-            (true, What::Joined) => format!("joined {}", channel.as_deref().unwrap_or("")),
-            (true, _) => format!("left {}", channel.as_deref().unwrap_or("")),
-        },
+        text: sentence(now, it, name),
         channel,
         session: it.session.map(|it| it.to_string()),
-        cause: (!is_open).then(|| it.cause.as_str()),
-        reason: it.what.reason().filter(|_| !is_open).map(|it| it.as_str()),
+        cause: it.cause.as_str(),
+        reason: it.what.reason().map(|it| it.as_str()),
     }
 }
 

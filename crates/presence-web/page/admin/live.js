@@ -18,6 +18,7 @@ export class Live {
   #after = null;
   #isPaused = false;
   #filter = '';
+  #isRefused = false;
 
   constructor(refresh) {
     $('live-pause').onclick = () => {
@@ -42,6 +43,12 @@ export class Live {
     };
   }
 
+  /** A gateway without a key would tell everybody who hides. */
+  refuse() {
+    this.#isRefused = true;
+    $('live-note').textContent = 'What happens says who hides, so it is told only where the gateway has a key.';
+  }
+
   #begin() {
     this.#filter = [$('live-text').value.trim(), $('live-kind').value].filter(Boolean).join(' ');
     this.#after = null;
@@ -52,7 +59,7 @@ export class Live {
 
   /** Asks for what is new. `now` is the time of the gateway. */
   async look(now) {
-    if (this.#isPaused) return;
+    if (this.#isPaused || this.#isRefused) return;
     const filter = this.#filter;
     const after = this.#after ?? now - FIRST_MS;
     const answer = await ask('/admin/api/transitions', { after_ms: after, filter });

@@ -19,7 +19,7 @@ function show() {
     make: (room) => h('tr', { testid: `room-${room.channel_id}` },
       h('td', {}, h('button.link', { type: 'button', onclick: () => open('room', room.channel_id) }, room.channel_id)),
       h('td.number', {}, count(room.people)),
-      h('td.number', {}, count(room.watchers)),
+      h('td.number', {}, room.watchers === null ? '–' : count(room.watchers)),
       h('td.number', {}, number(room.events_per_second))),
   });
 }

@@ -165,10 +165,9 @@ export const stories = {
     const ann = await stage.enter('ann');
     const root = await operator(stage, gateway, { query: {} });
     await root.reads('polling', 'eu-1 answers');
-    await root.reads('live', (text) => text?.includes('ann: joined'));
+    await root.reads('live-note', (text) => text?.includes('says who hides'));
     await ann.at('invisible-switch').check();
-    await root.reads('live', (text) => text?.includes('ann: left'));
-    assert.doesNotMatch(await root.look('live'), /invisible|hid/);
+    assert.doesNotMatch(await root.look('live'), /ann/);
     await root.at('search-id').fill('ann');
     await root.at('search-go').click();
     await root.reads('shown', 'Shown offline');
