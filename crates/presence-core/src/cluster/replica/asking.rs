@@ -23,11 +23,12 @@ impl<V: StoredEntry> Replica<V> {
     ) -> bool {
         #[cfg(debug_assertions)]
         self.assert_invariants();
+        // A moment that has come is no deadline any more, whether or not the store can be asked.
+        self.read_at = self.read_at.filter(|at| now < *at);
         if self.retry_at.is_some_and(|at| now < at) {
             return false;
         }
         self.retry_at = None;
-        self.read_at = self.read_at.filter(|at| now < *at);
         let may_read = self.read_at.is_none() && self.sync.following != Following::No;
         if may_read && matches!(self.sync.reading, Reading::Wanted) {
             let ask = self.sync.start();
