@@ -95,10 +95,13 @@ impl Query {
 
     /// The first value of `name`; an empty one counts as absent.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.given(name).filter(|it| !it.is_empty())
+    }
+
+    /// The first value of `name`, which may be empty.
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
-        found
-            .map(|(_, value)| &value[..])
-            .filter(|it| !it.is_empty())
+        found.map(|(_, value)| &value[..])
     }
 }
 

@@ -451,7 +451,7 @@ fn number(
     field: &'static str,
     range: RangeInclusive<u64>,
 ) -> Result<Option<u64>, Refused> {
-    let Some(text) = query.get(field) else {
+    let Some(text) = query.given(field) else {
         return Ok(None);
     };
     let number = text.parse().ok().filter(|it| range.contains(it));

@@ -122,6 +122,7 @@ async fn what_happens_is_told_and_filtered() {
         ("/admin/api/transitions?limit=201", "limit"),
         ("/admin/api/transitions?after_ms=x", "after_ms"),
         ("/admin/api/overview?limit=0", "limit"),
+        ("/admin/api/overview?limit=", "limit"),
         ("/admin/api/overview?after_ms=-1", "after_ms"),
     ] {
         let error = admin.get(path).await.refused(400, "invalid");
