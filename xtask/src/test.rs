@@ -38,7 +38,7 @@ enum Outcome {
 pub(crate) fn test(workspace: &Workspace, selection: &Selection) -> Result<ExitCode> {
     let steps = selected(selection)?;
     if !selection.quick && selection.only.is_empty() {
-        // The whole gate compiles each crate once. What would make the next build quick takes as much disk as all else.
+        // The whole gate compiles each crate once. Incremental data would double the disk that it needs.
         workspace.shell.set_var("CARGO_INCREMENTAL", "0");
     }
     let mut outcomes = Vec::new();

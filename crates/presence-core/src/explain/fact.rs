@@ -72,7 +72,7 @@ pub enum Why {
     },
     /// The status was chosen.
     Chose {
-        /// The status.
+        /// The status that the user chose last.
         chosen: Chosen,
         /// Who chose it, if that is known.
         by: Option<Cause>,
@@ -428,35 +428,35 @@ pub enum Difference {
     },
     /// The shared store has a session of a gateway that answered and does not have it.
     OnlyInStore {
-        /// The session.
+        /// The session that only the shared store has.
         session: SessionId,
         /// The name of the gateway.
         gateway: Arc<str>,
     },
     /// The shared store has a session of a gateway that is dead.
     OfDead {
-        /// The session.
+        /// The session that nobody has any more.
         session: SessionId,
         /// The name of the gateway.
         gateway: Arc<str>,
     },
     /// A gateway has a session that the shared store does not have.
     NotInStore {
-        /// The session.
+        /// The session that the shared store lacks.
         session: SessionId,
         /// The name of the gateway.
         gateway: Arc<str>,
     },
     /// A gateway shows a session of another one, which answered and does not have it.
     ShownNotThere {
-        /// The session.
+        /// The session that is shown though nobody has it.
         session: SessionId,
         /// The name of the gateway that should have it.
         gateway: Arc<str>,
     },
     /// A gateway has a session in the channel that the gateway that was asked does not show.
     ThereNotShown {
-        /// The session.
+        /// The session that is there and is not shown.
         session: SessionId,
         /// The name of the gateway that has it.
         gateway: Arc<str>,

@@ -183,7 +183,7 @@ pub struct RoomMember {
 /// One session of another node in a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteMember {
-    /// The session.
+    /// The session, with its user and when it joined.
     pub member: RoomMember,
     /// The node that has it.
     pub owner: Incarnation,

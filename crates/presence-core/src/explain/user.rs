@@ -75,7 +75,7 @@ pub struct UserExplanation {
 /// The chosen status, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenSource {
-    /// The status.
+    /// The status that the user chose last, as the newest record has it.
     pub chosen: Chosen,
     /// Its revision; 0 if it was never chosen.
     pub revision: u64,

@@ -227,12 +227,16 @@ async fn a_status_says_who_chose_it() {
     // Nobody is there who could notice that it has ended, and it has all the same.
     let soon_over = json!({ "status": "busy", "clear_after": 1 });
     service.put(status, soon_over.clone()).await.ok();
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-    let chosen = explained(&gateway, "ann").await["chosen"].clone();
-    assert_eq!(
-        (&chosen["status"], &chosen["by"]),
-        (&json!("online"), &json!("expiry"))
-    );
+    let ended = async {
+        loop {
+            let chosen = explained(&gateway, "ann").await["chosen"].clone();
+            if chosen["by"] == "expiry" {
+                return chosen;
+            }
+            pause().await;
+        }
+    };
+    assert_eq!(soon("the status ends", ended).await["status"], "online");
     let _ann = Socket::of(&gateway, "ann").await;
     service.put(status, soon_over).await.ok();
     until_last(&gateway, "ann", "shown expiry").await;
