@@ -195,11 +195,11 @@ pub enum Change {
 /// The cursor of one session: where it points, and what it has selected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cursor {
-    /// Which session. Nobody is shown this.
+    /// The id of the session. Nobody is shown this.
     pub session: SessionId,
     /// What others are shown as its id.
     pub alias: SessionId,
-    /// Whose.
+    /// The user of the session.
     pub user: UserId,
     /// The last position that the session pointed at; `None` until it has pointed.
     pub pointer: Option<Pointer>,

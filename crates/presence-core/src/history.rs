@@ -25,7 +25,7 @@ pub struct Transition {
     pub session: Option<SessionId>,
     /// The channel that it is about, if it is about one.
     pub channel: Option<ChannelId>,
-    /// What happened.
+    /// What happened to the session, the user or the channel.
     pub what: What,
     /// What made it happen.
     pub cause: Cause,

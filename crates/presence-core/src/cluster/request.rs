@@ -23,7 +23,7 @@ pub enum Request {
     },
     /// Read the subject for somebody else, whatever else is asked of it: [`Reply::Read`].
     Peek {
-        /// Which.
+        /// The map to read.
         subject: Subject,
         /// Comes back with the reply. [`Request::Open`] and [`Request::Read`] have other numbers.
         ask: u32,

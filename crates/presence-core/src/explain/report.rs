@@ -42,7 +42,7 @@ pub enum View {
     Unknown,
     /// Nothing yet: the profile is being read.
     Loading,
-    /// This.
+    /// The node knows the user: this is what it knows.
     Known(Known),
 }
 
@@ -130,7 +130,7 @@ pub struct RoomReport {
     pub mode: Mode,
     /// The shortest time between two events.
     pub tick: Duration,
-    /// Who watches.
+    /// The sessions that watch the channel through this node.
     pub watchers: Watchers,
     /// The version that the watchers were last told.
     pub clock: Option<Clock>,

@@ -13,7 +13,7 @@ use crate::{ChannelId, Timestamp};
 pub struct RoomEvidence {
     /// The time, by the clock of the gateway that was asked.
     pub now: Timestamp,
-    /// The channel.
+    /// The channel that was asked about.
     pub channel: ChannelId,
     /// The gateways that were asked, that one first, and those that are dead. The first one follows the channel.
     pub gateways: Vec<Gateway<RoomReport>>,

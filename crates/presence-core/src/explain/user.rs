@@ -42,7 +42,7 @@ pub struct SharedUser {
 pub struct UserEvidence {
     /// The time, by the clock of the gateway that was asked.
     pub now: Timestamp,
-    /// The user.
+    /// The user that was asked about.
     pub user: UserId,
     /// The status that the gateway that was asked shows others, and when others last saw the user; `None` if that
     /// cannot be known.

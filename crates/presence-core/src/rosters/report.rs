@@ -12,7 +12,7 @@ use crate::{ChannelId, Timestamp, Topic};
 /// How big a channel is and how much it is told, as this node knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoomLevel {
-    /// The channel.
+    /// The channel that the levels are of.
     pub channel: ChannelId,
     /// The number of people in it who can be seen.
     pub people: usize,

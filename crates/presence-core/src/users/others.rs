@@ -16,7 +16,7 @@ use crate::{Event, Profile, PublicView, Refusal, SessionId, Timestamp, UserId};
 /// Somebody else who wants to know how a user is.
 #[derive(Debug)]
 pub(super) enum Probe<A> {
-    /// Once.
+    /// Asks once; the answer goes to this reply-to.
     Asked(A),
     /// From now on, through this session.
     Watched(SessionId, Option<A>),
