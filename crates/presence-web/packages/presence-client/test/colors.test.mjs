@@ -7,7 +7,7 @@ import { inkOn, paint } from 'presence-client/looks';
 
 const APART = 0.1;
 const CONTRAST = 4.5;
-const PAGE = new URL('../../../page/page.css', import.meta.url);
+const PAGE = new URL('../../../page/theme.css', import.meta.url);
 
 const linear = (color) => (color.length === 4 ? [1, 2, 3].map((at) => parseInt(color[at] + color[at], 16) / 255) : [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16) / 255))
   .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
