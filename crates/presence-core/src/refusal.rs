@@ -22,9 +22,11 @@ pub enum Refusal {
         /// How long to wait before the request may succeed.
         retry_after: Duration,
     },
-    /// A store that is needed for this is not available, the node is overloaded with requests that wait for it, or the
-    /// hub has stopped.
+    /// A store that is needed for this is not available, or the node is overloaded with requests that wait for it. The
+    /// same request may succeed later.
     Unavailable,
+    /// The node has stopped. No request to it succeeds any more; another node may serve it.
+    Stopped,
 }
 
 impl fmt::Display for Refusal {
@@ -37,6 +39,7 @@ impl fmt::Display for Refusal {
             Refusal::TooMany { what, max } => write!(f, "at most {max} {what}"),
             Refusal::TooFast { .. } => f.write_str("too much at once in this channel"),
             Refusal::Unavailable => f.write_str("the profile store is away"),
+            Refusal::Stopped => f.write_str("this node has stopped"),
         }
     }
 }

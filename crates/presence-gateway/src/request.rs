@@ -68,7 +68,7 @@ impl From<Refusal> for Refused {
             Refusal::TooFast { retry_after } => {
                 Refused::new(ErrorCode::RateLimited, message).retry_after(retry_after)
             }
-            Refusal::Unavailable => {
+            Refusal::Unavailable | Refusal::Stopped => {
                 Refused::new(ErrorCode::Unavailable, message).retry_after(Duration::from_secs(1))
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use presence_core::{ChannelId, DeviceId, Meta, UserId, Watching};
+use presence_core::{Change, ChannelId, DeviceId, Event, Meta, UserId, Watching};
 use presence_embedded::ProfileMemory;
 use presence_hub::{Delivery, Entry, Hub, Session, Settings};
 
@@ -23,12 +23,26 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     bob.join(room, Arc::default(), None, None)?;
 
     // Ann hears who is in the room, and then of everyone who comes and goes.
-    loop {
-        if let Delivery::Event(shared) = ann.next().await {
-            println!("ann hears {:?}", shared.event);
-            if format!("{:?}", shared.event).contains("bob") {
-                break;
+    let mut sees_bob = false;
+    while !sees_bob {
+        let Delivery::Event(shared) = ann.next().await else {
+            continue;
+        };
+        match &*shared.event {
+            Event::Everyone { people, .. } => println!("{} in the room", people.len()),
+            Event::Changes { changes, .. } => {
+                for change in changes {
+                    match change {
+                        Change::Joined(person) => println!("{} joined", person.user),
+                        Change::Updated { to, .. } => println!("{} changed", to.user),
+                        Change::Left { person, reason } => {
+                            println!("{} left: {reason:?}", person.user)
+                        }
+                    }
+                    sees_bob |= matches!(change, Change::Joined(it) if it.user.as_str() == "bob");
+                }
             }
+            _ => {}
         }
     }
     bob.leave().await;

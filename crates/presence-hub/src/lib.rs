@@ -45,6 +45,8 @@ mod store_worker;
 mod sweeper;
 mod tasks;
 
+pub use presence_core;
+
 pub use clock::WallClock;
 pub use counters::{Counters, Counts, Measured};
 pub use delivery::{Delivery, Ended, Reference};
@@ -54,7 +56,7 @@ pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, MailboxDepth, Settings};
 pub use mailbox::Occupied;
 pub use program::Program;
-pub use session::{Budget, Busy, Session};
+pub use session::{Budget, Busy, Session, Watches};
 pub use shared_event::{DIALECTS_MAX, SharedEvent};
 
 /// The examples of `README.md`, compiled with the doc tests.

@@ -14,7 +14,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooFast`] if too many explanations are asked for at once; [`Refusal::Unavailable`] if the hub has
+    /// [`Refusal::TooFast`] if too many explanations are asked for at once; [`Refusal::Stopped`] if the hub has
     /// stopped.
     pub async fn explain_user(&self, user: &UserId) -> Result<UserEvidence, Refusal> {
         let inquirer = &self.inquirer;
@@ -49,7 +49,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooFast`] if too many explanations are asked for at once; [`Refusal::Unavailable`] if the hub has
+    /// [`Refusal::TooFast`] if too many explanations are asked for at once; [`Refusal::Stopped`] if the hub has
     /// stopped.
     pub async fn explain_channel(&self, channel: &ChannelId) -> Result<RoomEvidence, Refusal> {
         let inquirer = &self.inquirer;

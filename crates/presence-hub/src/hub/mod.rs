@@ -26,7 +26,7 @@ use crate::explain::Inquirer;
 use crate::holding::Seen;
 use crate::lease::HandOff;
 use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage, Welcome};
-use crate::session::{Budget, Session};
+use crate::session::{Budget, Heartbeats, Session};
 use crate::shards::Shards;
 use crate::tasks::Tasks;
 
@@ -159,7 +159,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::TooMany`] if the user has too many sessions. [`Refusal::Unavailable`] if the profile store does not
-    /// work, if too much waits for the user, or if the hub has stopped.
+    /// work, if too much waits for the user; [`Refusal::Stopped`] if the hub has stopped.
     pub async fn connect(&self, entry: Entry) -> Result<Session, Refusal> {
         self.let_in(entry, None).await
     }
@@ -206,7 +206,7 @@ impl Hub {
             alias,
             restored,
             joined,
-        } = welcome.await.map_err(|_| Refusal::Unavailable)??;
+        } = welcome.await.map_err(|_| Refusal::Stopped)??;
         let people = self.people.clone();
         let budget = Budget::new(self.clock, self.settings.states);
         Ok(Session::new(
@@ -217,13 +217,14 @@ impl Hub {
             people,
             send_queue,
             budget,
+            Heartbeats::new(self.clock, self.settings.timing.heartbeat() / 2),
         ))
     }
 
     async fn happened(&self, user: &UserId, input: Input<ReplyTo>) -> Result<(), Refusal> {
         let message = PeopleMessage::Happened(user.clone(), input);
         let sent = self.people.of(user).send(message).await;
-        sent.map_err(|_| Refusal::Unavailable)
+        sent.map_err(|_| Refusal::Stopped)
     }
 
     async fn ask(
@@ -233,7 +234,7 @@ impl Hub {
     ) -> Result<Answer, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.happened(user, input(ReplyTo::Caller(reply))).await?;
-        answer.await.map_err(|_| Refusal::Unavailable)?
+        answer.await.map_err(|_| Refusal::Stopped)?
     }
 }
 

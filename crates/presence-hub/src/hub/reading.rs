@@ -16,7 +16,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if the user's profile cannot be read, or if the hub has stopped.
+    /// [`Refusal::Unavailable`] if the user's profile cannot be read; [`Refusal::Stopped`] if the hub has stopped.
     pub async fn public_view(&self, user: &UserId) -> Result<PublicView, Refusal> {
         match self.asked(user, false).await? {
             Answer::PublicView(public_view) => Ok(public_view),
@@ -29,8 +29,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if one of the profiles cannot be read, if too much waits for one of the users, or if
-    /// the hub has stopped.
+    /// [`Refusal::Unavailable`] if one of the profiles cannot be read, if too much waits for one of the users;
+    /// [`Refusal::Stopped`] if the hub has stopped.
     pub async fn public_views(&self, users: &[UserId]) -> Result<Vec<PublicView>, Refusal> {
         let mut asked = Vec::with_capacity(users.len());
         for user in users {
@@ -44,7 +44,7 @@ impl Hub {
         }
         let mut public_views = Vec::with_capacity(users.len());
         for answer in asked {
-            match answer.await.map_err(|_| Refusal::Unavailable)?? {
+            match answer.await.map_err(|_| Refusal::Stopped)?? {
                 Answer::PublicView(public_view) => public_views.push(public_view),
                 Answer::OwnView(_) | Answer::Done => return Err(Refusal::Unavailable),
             }
@@ -56,7 +56,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if the user's profile cannot be read, or if the hub has stopped.
+    /// [`Refusal::Unavailable`] if the user's profile cannot be read; [`Refusal::Stopped`] if the hub has stopped.
     pub async fn own_view(&self, user: &UserId) -> Result<OwnView, Refusal> {
         match self.asked(user, true).await? {
             Answer::OwnView(own_view) => Ok(own_view),
@@ -73,7 +73,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if the hub has stopped.
+    /// [`Refusal::Stopped`] if the hub has stopped.
     pub async fn list(&self, topic: Topic, offset: usize, limit: usize) -> Result<Page, Refusal> {
         let (reply, page) = oneshot::channel();
         let message = RosterMessage::List {
@@ -83,14 +83,14 @@ impl Hub {
             reply,
         };
         let _ = self.rosters.of(&topic).send(message).await;
-        page.await.map_err(|_| Refusal::Unavailable)
+        page.await.map_err(|_| Refusal::Stopped)
     }
 
     /// The users who are typing in `channel`, at most [`Limits::typing_max`](presence_core::Limits::typing_max).
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if the hub has stopped.
+    /// [`Refusal::Stopped`] if the hub has stopped.
     pub async fn typing(&self, channel: ChannelId) -> Result<Vec<UserId>, Refusal> {
         let topic = Topic::Channel(channel);
         let (reply, users) = oneshot::channel();
@@ -99,7 +99,7 @@ impl Hub {
             reply,
         };
         let _ = self.rosters.of(&topic).send(message).await;
-        users.await.map_err(|_| Refusal::Unavailable)
+        users.await.map_err(|_| Refusal::Stopped)
     }
 
     /// The channels that have somebody in them, ordered by name. In a cluster these are the ones that this node knows:

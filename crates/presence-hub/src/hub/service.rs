@@ -18,7 +18,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if the change could not be stored in time, or if the hub has stopped. It may be stored
+    /// [`Refusal::Unavailable`] if the change could not be stored in time; [`Refusal::Stopped`] if the hub has stopped. It may be stored
     /// all the same.
     pub async fn choose(&self, user: &UserId, change: StatusChange) -> Result<(), Refusal> {
         self.choose_by(user, change, Cause::Service).await
@@ -48,7 +48,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NoSession`] if they have no session; [`Refusal::Unavailable`] if the hub has stopped.
+    /// [`Refusal::NoSession`] if they have no session; [`Refusal::Stopped`] if the hub has stopped.
     pub async fn kick(&self, user: &UserId) -> Result<(), Refusal> {
         let input = |reply_to| Input::Kicked {
             reply_to: Some(reply_to),
@@ -61,7 +61,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if the erasure could not be stored in time, or if the hub has stopped.
+    /// [`Refusal::Unavailable`] if the erasure could not be stored in time; [`Refusal::Stopped`] if the hub has stopped.
     pub async fn erase(&self, user: &UserId) -> Result<(), Refusal> {
         let input = |reply_to| Input::Erased {
             unseen_since: None,
@@ -77,7 +77,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::NoSession`] if the user has too many sessions, [`Refusal::TooMany`] if the user is in too many
-    /// channels in this way, and [`Refusal::Unavailable`] if the hub has stopped.
+    /// channels in this way, and [`Refusal::Stopped`] if the hub has stopped.
     pub async fn act_join(
         &self,
         user: &UserId,
@@ -105,7 +105,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::NotJoined`] if no service let them join `channel`, or if the ttl is over: join again.
-    /// [`Refusal::NoSession`] on a node that is alone and has nothing of the user. [`Refusal::Unavailable`] if the
+    /// [`Refusal::NoSession`] on a node that is alone and has nothing of the user. [`Refusal::Stopped`] if the
     /// hub has stopped.
     pub async fn act_heartbeat(&self, user: &UserId, channel: &ChannelId) -> Result<(), Refusal> {
         let input = |reply_to| Input::Prolonged {
@@ -120,7 +120,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NoSession`] if no service acts for the user; [`Refusal::Unavailable`] if the hub has stopped.
+    /// [`Refusal::NoSession`] if no service acts for the user; [`Refusal::Stopped`] if the hub has stopped.
     pub async fn act_leave(&self, user: &UserId, channel: ChannelId) -> Result<(), Refusal> {
         let input = |reply_to| Input::Departed {
             by: acting(user),
@@ -136,7 +136,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::NotJoined`] if no service let them join it, [`Refusal::TooFast`] if there
-    /// are too many broadcasts within [`Timing::WINDOW`](presence_core::Timing::WINDOW), and [`Refusal::Unavailable`] if the hub has stopped.
+    /// are too many broadcasts within [`Timing::WINDOW`](presence_core::Timing::WINDOW), and [`Refusal::Stopped`] if the hub has stopped.
     pub async fn act_say(
         &self,
         user: &UserId,
@@ -158,7 +158,7 @@ impl Hub {
         });
         let message = PeopleMessage::Forward(Topic::Channel(channel), message);
         let _ = self.people.of(user).send(message).await;
-        answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
+        answer.await.map_err(|_| Refusal::Stopped)?.map(drop)
     }
 
     /// Sends a broadcast to everyone who watches `channel`, on behalf of a service that is not in it. Watchers see it
@@ -166,7 +166,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooFast`] if there are too many broadcasts within [`Timing::WINDOW`](presence_core::Timing::WINDOW); [`Refusal::Unavailable`] if the
+    /// [`Refusal::TooFast`] if there are too many broadcasts within [`Timing::WINDOW`](presence_core::Timing::WINDOW); [`Refusal::Stopped`] if the
     /// hub has stopped.
     pub async fn announce(
         &self,
@@ -186,7 +186,7 @@ impl Hub {
             reply_to: Some(ReplyTo::Caller(reply)),
         });
         let _ = self.rosters.of(&topic).send(message).await;
-        answer.await.map_err(|_| Refusal::Unavailable)?.map(drop)
+        answer.await.map_err(|_| Refusal::Stopped)?.map(drop)
     }
 }
 

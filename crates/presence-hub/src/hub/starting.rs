@@ -52,7 +52,8 @@ impl Hub {
     ///
     /// # Panics
     ///
-    /// Panics outside of a tokio runtime.
+    /// Panics outside of a tokio runtime, and in a runtime without timers
+    /// ([`Builder::enable_time`](tokio::runtime::Builder::enable_time)).
     pub fn start<P: Profiles>(settings: Settings, profiles: Arc<P>) -> Self {
         let counters = Arc::<Counters>::default();
         let profiles = Arc::new(Guarded::new(profiles, counters.clone()));
@@ -64,7 +65,8 @@ impl Hub {
     ///
     /// # Panics
     ///
-    /// Panics outside of a tokio runtime.
+    /// Panics outside of a tokio runtime, and in a runtime without timers
+    /// ([`Builder::enable_time`](tokio::runtime::Builder::enable_time)).
     pub fn start_keeping<P: Profiles>(
         settings: Settings,
         profiles: Arc<P>,
@@ -163,7 +165,8 @@ impl Hub {
     ///
     /// # Panics
     ///
-    /// Panics outside of a tokio runtime.
+    /// Panics outside of a tokio runtime, and in a runtime without timers
+    /// ([`Builder::enable_time`](tokio::runtime::Builder::enable_time)).
     // Longer than a screen because it is a list: every task of the node is started here.
     pub async fn join<P: Profiles, T: Topics + ports::Outbox>(
         settings: Settings,
@@ -258,6 +261,8 @@ impl Hub {
         cluster: Option<Cluster>,
         sessions: Option<Arc<dyn Sessions>>,
     ) -> Self {
+        // A runtime without timers is refused here, with tokio's own sentence, and not in a task that nobody waits for.
+        drop(tokio::time::sleep(Duration::ZERO));
         let Settings { timing, limits, .. } = settings;
         let tasks = Arc::new(Tasks::default());
         let shards = settings.shards.max(1);

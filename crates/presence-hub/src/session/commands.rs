@@ -1,6 +1,7 @@
 //! The commands of a session: what its person does.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use presence_core::history::Cause;
 use presence_core::users::{Activity, Input};
@@ -9,7 +10,7 @@ use presence_core::{
     WorkspaceId, rosters,
 };
 
-use super::{BUSY, Busy, Reference, Session};
+use super::{BUSY, Busy, Heartbeats, Reference, Session};
 use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
 
 impl Session {
@@ -19,8 +20,8 @@ impl Session {
     /// [`Timing::heartbeat`](presence_core::Timing::heartbeat) (15 s by default). A session that is not heard from for
     /// [`Timing::ttl`](presence_core::Timing::ttl) (60 s; five times as long while it is [`Activity::Hidden`]) is closed
     /// with [`Reason::TimedOut`](presence_core::Reason::TimedOut), and leaves after the grace time.
-    /// [`report`](Self::report) and [`join`](Self::join) count as a heartbeat, other commands do not. There is no answer
-    /// to a heartbeat.
+    /// Every other command counts as a heartbeat too, so a client that keeps sending commands is not timed out. There is
+    /// no answer to a heartbeat.
     ///
     /// ```text
     /// // For each heartbeat that the client sends:
@@ -32,9 +33,13 @@ impl Session {
     /// [`Busy`]: the mailbox of the user's shard is full, or the hub has stopped. The next heartbeat is early enough,
     /// because one may be lost.
     pub fn heard(&self) -> Result<(), Busy> {
-        self.happened(Input::Heard {
-            by: self.connection,
-        })
+        let by = self.connection;
+        let message = PeopleMessage::Happened(self.user.clone(), Input::Heard { by });
+        let mailbox = self.people.of(&self.user);
+        mailbox.try_send(message).map_err(|_| BUSY)?;
+        let Heartbeats { clock, last, .. } = &self.heartbeats;
+        last.store(clock.now().as_millis(), Relaxed);
+        Ok(())
     }
 
     /// Reports whether the person is active or idle, or has the client in the background.
@@ -304,11 +309,7 @@ impl Session {
     }
 
     fn happened(&self, input: Input<ReplyTo>) -> Result<(), Busy> {
-        let message = PeopleMessage::Happened(self.user.clone(), input);
-        self.people
-            .of(&self.user)
-            .try_send(message)
-            .map_err(|_| BUSY)
+        self.send_to_own(PeopleMessage::Happened(self.user.clone(), input))
     }
 
     fn happened_in(&self, channel: &ChannelId, input: rosters::Input<ReplyTo>) -> Result<(), Busy> {

@@ -8,6 +8,8 @@ mod watched;
 use std::collections::HashSet;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use presence_core::history::Cause;
@@ -19,6 +21,8 @@ use self::catching_up::Owed;
 pub use self::later::Budget;
 use self::later::Later;
 use self::watched::Topics;
+pub use self::watched::Watches;
+use crate::clock::WallClock;
 use crate::delivery::{Delivery, Ended, Reference};
 use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
 use crate::send_queue::{Found, SendQueue, Undo};
@@ -63,6 +67,27 @@ pub struct Session {
     budget: Budget,
     /// The whole states that are asked for when there is room for them, at most one of each topic.
     later: Vec<Later>,
+    heartbeats: Heartbeats,
+}
+
+/// When a command was last followed by a heartbeat, so that a session which only sends commands is not timed out.
+#[derive(Debug)]
+pub(crate) struct Heartbeats {
+    clock: WallClock,
+    every: Duration,
+    /// By the clock, in milliseconds.
+    last: AtomicU64,
+}
+
+impl Heartbeats {
+    /// The session was heard from just now, as it connected. Its next heartbeat is due `every` from now.
+    pub(crate) fn new(clock: WallClock, every: Duration) -> Self {
+        Heartbeats {
+            clock,
+            every,
+            last: AtomicU64::new(clock.now().as_millis()),
+        }
+    }
 }
 
 impl Session {
@@ -74,6 +99,7 @@ impl Session {
         people: Shards<PeopleMessage>,
         send_queue: Arc<SendQueue>,
         budget: Budget,
+        heartbeats: Heartbeats,
     ) -> Self {
         Session {
             user,
@@ -91,6 +117,7 @@ impl Session {
             is_over: false,
             budget,
             later: Vec::new(),
+            heartbeats,
         }
     }
 
@@ -297,9 +324,24 @@ impl Session {
     }
 
     fn send_to(&self, topic: &Topic, message: RosterMessage) -> Result<(), Busy> {
-        let message = PeopleMessage::Forward(topic.clone(), message);
+        self.send_to_own(PeopleMessage::Forward(topic.clone(), message))
+    }
+
+    /// Sends a command to the shard of the session's user. Every command counts as a heartbeat.
+    fn send_to_own(&self, message: PeopleMessage) -> Result<(), Busy> {
         let mailbox = self.people.of(&self.user);
-        mailbox.try_send(message).map_err(|_| BUSY)
+        mailbox.try_send(message).map_err(|_| BUSY)?;
+        self.counts_as_heard();
+        Ok(())
+    }
+
+    fn counts_as_heard(&self) {
+        let Heartbeats { clock, every, last } = &self.heartbeats;
+        let now = clock.now().as_millis();
+        if now.saturating_sub(last.load(Relaxed)) >= every.as_millis() as u64 {
+            // A full mailbox has room for it at the next command.
+            let _ = self.heard();
+        }
     }
 }
 

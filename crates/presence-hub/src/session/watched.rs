@@ -71,7 +71,53 @@ impl Topics {
     }
 }
 
+/// What a connection watches, and the version of each topic that its client has: see [`Session::watched`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watches {
+    /// The channels and workspaces.
+    pub topics: Vec<(Topic, Watching, Option<Version>)>,
+    /// The users.
+    pub users: Vec<UserId>,
+}
+
 impl Session {
+    /// What this connection watches, to take it along to the client's next connection. A client that keeps the pictures
+    /// of what it watches is then told only what it has missed.
+    ///
+    /// ```text
+    /// let (resume, mut watches) = (first.connection(), first.watched());
+    /// drop(first);                                             // the connection broke
+    /// let mut second = hub.connect(Entry { resume: Some(resume), ..entry }).await?;
+    /// second.watch_again(&mut watches)?;
+    /// ```
+    pub fn watched(&self) -> Watches {
+        let topics = self.topics.0.iter();
+        Watches {
+            topics: topics
+                .map(|(topic, it)| (topic.clone(), it.watching, it.known))
+                .collect(),
+            users: self.users.iter().cloned().collect(),
+        }
+    }
+
+    /// Watches everything in `watches`, and takes each out as soon as it is watched. The missing changes of a topic follow
+    /// if they are still kept, otherwise its whole state.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]: `watches` has what is not watched yet. The call can be repeated.
+    pub fn watch_again(&mut self, watches: &mut Watches) -> Result<(), Busy> {
+        while let Some((topic, watching, have)) = watches.topics.last().cloned() {
+            self.watch(topic, watching, have, None)?;
+            watches.topics.pop();
+        }
+        while let Some(user) = watches.users.last().cloned() {
+            self.watch_user(user, None)?;
+            watches.users.pop();
+        }
+        Ok(())
+    }
+
     /// How many topics and users the session watches.
     pub fn watches(&self) -> usize {
         self.topics.len() + self.users.len()
@@ -188,6 +234,7 @@ impl Session {
         let message = self.watch_user_message(user.clone(), reference);
         let mailbox = self.people.of(&user);
         mailbox.try_send(message).map_err(|_| BUSY)?;
+        self.counts_as_heard();
         self.users.insert(user);
         Ok(())
     }
@@ -206,6 +253,7 @@ impl Session {
             let message = self.unwatch_user_message(user.clone());
             let mailbox = self.people.of(user);
             mailbox.try_send(message).map_err(|_| BUSY)?;
+            self.counts_as_heard();
             self.users.remove(user);
         }
         self.grant(reference);

@@ -5,6 +5,7 @@
 mod adapters;
 mod announcing;
 mod cluster;
+mod embedding;
 mod explaining;
 mod hiding;
 mod keeping;
@@ -349,7 +350,7 @@ async fn a_hub_that_has_stopped_asks_its_store_for_nothing_more() {
         assert_eq!(store.saves.load(Relaxed), saves);
         let public_view = hub.public_view(&user("ann")).await;
         assert!(
-            matches!(public_view, Err(Refusal::Unavailable)),
+            matches!(public_view, Err(Refusal::Stopped)),
             "{public_view:?}"
         );
     }
