@@ -1,5 +1,7 @@
 //! How active somebody is.
 
+use crate::words::words;
+
 /// How active the person at a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Activity {
@@ -10,3 +12,5 @@ pub enum Activity {
     /// The person is using the client.
     Active,
 }
+
+words!(Activity is a "kind of activity": Hidden = "hidden", Idle = "idle", Active = "active");

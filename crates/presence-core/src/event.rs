@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::words::words;
 use crate::{
     ChannelId, Chosen, DeviceId, DeviceKind, Look, Payload, Person, Reason, SessionId, Timestamp,
     UserId, Visible, WorkspaceId,
@@ -48,6 +49,8 @@ pub enum Watching {
     /// An exact count and the first people, at most once a second.
     Summary,
 }
+
+words!(Watching is a "mode of watching": Full = "full", Whole = "whole", Summary = "summary");
 
 /// Something that a session is told: about a topic or a user that it watches, about its own user, or about this node.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::words::words;
+
 /// Why a text is not a valid identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdError {
@@ -171,17 +173,13 @@ pub enum DeviceKind {
     Other,
 }
 
-impl DeviceKind {
-    /// The name of the kind on the wire, such as `mobile`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            DeviceKind::Web => "web",
-            DeviceKind::Mobile => "mobile",
-            DeviceKind::Desktop => "desktop",
-            DeviceKind::Other => "other",
-        }
-    }
-}
+words!(
+    DeviceKind is a "kind of device":
+    Web = "web",
+    Mobile = "mobile",
+    Desktop = "desktop",
+    Other = "other",
+);
 
 impl DeviceId {
     /// The kind of the device: what stands before the first colon of the id.

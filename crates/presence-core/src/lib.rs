@@ -40,6 +40,7 @@ pub mod text;
 mod time;
 mod timers;
 pub mod users;
+mod words;
 
 pub use bucket::{ByteBucket, ByteRate, Rate, TokenBucket};
 pub use event::{
@@ -61,6 +62,7 @@ pub use status::{
 };
 pub use time::Timestamp;
 pub use timers::Timers;
+pub use words::WordError;
 
 /// The examples of `README.md`, compiled and run with the doc tests.
 #[cfg(doctest)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::words::words;
 use crate::{
     DeviceKind, EMOJI_BYTES_MAX, MESSAGE_CHARS_MAX, Meta, SessionId, Timestamp, UserId, Visible,
 };
@@ -111,16 +112,12 @@ pub enum Reason {
     Kicked,
 }
 
-impl Reason {
-    /// The name of the reason on the wire, such as `timed_out`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::Left => "left",
-            Reason::Lost => "lost",
-            Reason::TimedOut => "timed_out",
-            Reason::Replaced => "replaced",
-            Reason::NodeLost => "node_lost",
-            Reason::Kicked => "kicked",
-        }
-    }
-}
+words!(
+    Reason is a "reason":
+    Left = "left",
+    Lost = "lost",
+    TimedOut = "timed_out",
+    Replaced = "replaced",
+    NodeLost = "node_lost",
+    Kicked = "kicked",
+);

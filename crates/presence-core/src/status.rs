@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::words::words;
 use crate::{Timestamp, UserId, text};
 
 /// The longest custom message, in characters.
@@ -30,21 +31,19 @@ pub enum Chosen {
     Offline,
 }
 
+words!(
+    Chosen is a "chosen status":
+    Online = "online",
+    Away = "away",
+    Busy = "busy",
+    Invisible = "invisible",
+    Offline = "offline",
+);
+
 impl Chosen {
     /// Whether this status hides the person from others.
     pub fn hides(self) -> bool {
         matches!(self, Chosen::Invisible | Chosen::Offline)
-    }
-
-    /// The name of the status on the wire, such as `invisible`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Chosen::Online => "online",
-            Chosen::Away => "away",
-            Chosen::Busy => "busy",
-            Chosen::Invisible => "invisible",
-            Chosen::Offline => "offline",
-        }
     }
 
     /// The status that others are shown of a person who chose this, where `here` describes all their
@@ -84,17 +83,7 @@ pub enum Visible {
     Offline,
 }
 
-impl Visible {
-    /// The name of the status on the wire, such as `online`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Visible::Online => "online",
-            Visible::Away => "away",
-            Visible::Busy => "busy",
-            Visible::Offline => "offline",
-        }
-    }
-}
+words!(Visible is a "visible status": Online = "online", Away = "away", Busy = "busy", Offline = "offline");
 
 /// A chosen status, with its message, its emoji and its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -473,6 +462,24 @@ pub struct StatusChange {
 }
 
 impl StatusChange {
+    /// The change to this status, which leaves the message, the emoji and the end as they are.
+    ///
+    /// ```
+    /// use presence_core::{Chosen, Edit, StatusChange};
+    ///
+    /// let lunch = StatusChange {
+    ///     message: Edit::Set("at lunch".into()),
+    ///     ..StatusChange::to(Chosen::Away)
+    /// };
+    /// assert_eq!(lunch.chosen, Some(Chosen::Away));
+    /// ```
+    pub fn to(chosen: Chosen) -> Self {
+        StatusChange {
+            chosen: Some(chosen),
+            ..StatusChange::default()
+        }
+    }
+
     /// The same change with an end that is a moment, computed at `now`.
     pub(crate) fn at(&self, now: Timestamp) -> Self {
         let mut change = self.clone();

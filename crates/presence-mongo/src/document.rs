@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use mongodb::bson::{Bson, DateTime, Document, doc};
-use presence_core::{Chosen, Moments, Profile, Status, Timestamp, UserId};
+use presence_core::{Moments, Profile, Status, Timestamp, UserId};
 
 /// The schema that [`document`] writes.
 const SCHEMA: i32 = 1;
@@ -58,7 +58,7 @@ fn document(profile: &Profile, saved_at: Timestamp) -> Document {
 }
 
 fn put_status(document: &mut Document, status: &Status) {
-    document.insert("status", word_of(status.chosen));
+    document.insert("status", status.chosen.as_str());
     if let Some(message) = &status.message {
         document.insert("message", message.as_ref());
     }
@@ -129,7 +129,10 @@ pub(crate) fn profile(user: &UserId, document: &Document) -> Result<Profile, Doc
 fn read_status(document: &Document) -> Result<Status, DocumentError> {
     let word = read_text(document, "status")?.ok_or(DocumentError::Missing { field: "status" })?;
     Ok(Status {
-        chosen: chosen_of(word).ok_or_else(|| DocumentError::UnknownStatus(word.into()))?,
+        chosen: word
+            .parse()
+            .ok()
+            .ok_or_else(|| DocumentError::UnknownStatus(word.into()))?,
         message: read_text(document, "message")?.map(Arc::from),
         emoji: read_text(document, "emoji")?.map(Arc::from),
         expires_at: read_date(document, "expires_at")?,
@@ -190,29 +193,10 @@ fn date(at: Timestamp) -> DateTime {
     DateTime::from_millis(number(at.as_millis()))
 }
 
-fn word_of(chosen: Chosen) -> &'static str {
-    match chosen {
-        Chosen::Online => "online",
-        Chosen::Away => "away",
-        Chosen::Busy => "busy",
-        Chosen::Invisible => "invisible",
-        Chosen::Offline => "offline",
-    }
-}
-
-fn chosen_of(word: &str) -> Option<Chosen> {
-    match word {
-        "online" => Some(Chosen::Online),
-        "away" => Some(Chosen::Away),
-        "busy" => Some(Chosen::Busy),
-        "invisible" => Some(Chosen::Invisible),
-        "offline" => Some(Chosen::Offline),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use presence_core::Chosen;
+
     use super::*;
 
     #[test]
@@ -234,8 +218,8 @@ mod tests {
             ("invisible", Chosen::Invisible),
             ("offline", Chosen::Offline),
         ] {
-            assert_eq!(word_of(chosen), word);
-            assert_eq!(chosen_of(word), Some(chosen));
+            assert_eq!(chosen.as_str(), word);
+            assert_eq!(word.parse().ok(), Some(chosen));
         }
     }
 
