@@ -56,7 +56,7 @@ pub use hooks::HookCounters;
 pub use hub::{Entry, Hub, MailboxDepth, Settings};
 pub use mailbox::Occupied;
 pub use program::Program;
-pub use session::{Budget, Busy, Session, Watches};
+pub use session::{Budget, Busy, COMMANDS_WAITING_MAX, Commander, Reader, Session, Watches};
 pub use shared_event::{DIALECTS_MAX, SharedEvent};
 
 /// The examples of `README.md`, compiled with the doc tests.

@@ -3,6 +3,7 @@
 mod catching_up;
 mod commands;
 mod later;
+mod split;
 mod watched;
 
 use std::collections::HashSet;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use self::catching_up::Owed;
 pub use self::later::Budget;
 use self::later::Later;
+pub use self::split::{COMMANDS_WAITING_MAX, Commander, Reader};
 use self::watched::Topics;
 pub use self::watched::Watches;
 use crate::clock::WallClock;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use presence_core::{Event, Pointer, Refusal, Topic, Watching};
-use presence_hub::{Delivery, Session};
+use presence_hub::{COMMANDS_WAITING_MAX, Delivery, Session};
 
 use crate::support::{Watcher, channel, connect, hub, refused, resume, user};
 
@@ -51,6 +51,49 @@ async fn a_connection_takes_its_watches_along_and_is_told_what_it_missed() {
     assert!(told.iter().any(|it| it == "view of bob"), "{told:?}");
     assert!(!told.iter().any(|it| it == "everyone"), "{told:?}");
     assert!(ann.watches_topic(&room) && ann.watches_user(&user("bob")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_tasks_hold_one_session() {
+    let hub = hub();
+    let (mut reader, commander) = connect(&hub, "ann").await.split();
+    let reading = tokio::spawn(async move {
+        loop {
+            if let Delivery::Refused(reference, why) = reader.next().await {
+                return (reader, reference, why);
+            }
+        }
+    });
+    let watch = Some((Watching::Full, None));
+    let joined =
+        commander.run(move |it| it.join(channel(), std::sync::Arc::default(), watch, None));
+    joined.await.unwrap().unwrap();
+    // Commands of clones are carried out in the order in which they were sent.
+    let other = commander.clone();
+    let watches = other.run(|it| it.watches_topic(&Topic::Channel(channel())));
+    assert!(watches.await.unwrap());
+    let elsewhere = "room:43".parse().unwrap();
+    let typed = commander.run(|it| it.typing(elsewhere, true, Some("typed".into())));
+    typed.await.unwrap().unwrap();
+    let (reader, reference, why) = reading.await.unwrap();
+    assert_eq!(
+        (reference.as_deref(), why),
+        (Some("typed"), Refusal::NotJoined)
+    );
+
+    // Nobody reads: commands wait, up to the bound, and are refused when the session is whole again.
+    let mut waiting = Vec::new();
+    for _ in 0..COMMANDS_WAITING_MAX + 1 {
+        let commander = commander.clone();
+        waiting.push(tokio::spawn(async move { commander.run(|_| ()).await }));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(waiting.iter().all(|it| !it.is_finished()));
+    let session = reader.into_session();
+    for it in waiting {
+        assert_eq!(it.await.unwrap(), Err(Refusal::NoSession));
+    }
+    session.leave().await;
 }
 
 #[tokio::test(start_paused = true)]
