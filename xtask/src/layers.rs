@@ -36,7 +36,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "presence-hub",
         uses: &[CORE],
-        tests_use: &["presence-embedded"],
+        tests_use: &["presence-embedded", "presence-redis", TESTKIT],
     },
     Layer {
         name: "presence-protocol",

@@ -64,6 +64,14 @@ pub use time::Timestamp;
 pub use timers::Timers;
 pub use words::WordError;
 
+/// The example in virtual time, compiled and run with the doc tests.
+///
+/// ```
+#[doc = include_str!("../examples/virtual_time.rs")]
+/// ```
+#[cfg(doctest)]
+struct VirtualTime;
+
 /// The examples of `README.md`, compiled and run with the doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

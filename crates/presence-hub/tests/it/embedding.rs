@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use presence_core::{Event, Pointer, Refusal, Topic, Watching};
 use presence_hub::{COMMANDS_WAITING_MAX, Delivery, Session};
+use presence_testkit::redis::{Redis, Settings, Topology};
 
 use crate::support::{Watcher, channel, connect, hub, refused, resume, user};
 
@@ -113,6 +114,20 @@ fn a_runtime_without_timers_is_refused_at_the_start() {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.build().unwrap();
     runtime.block_on(async { drop(hub()) });
+}
+
+#[allow(dead_code, unreachable_pub)] // an example has a `main`, and is no module
+#[path = "../../examples/two_nodes.rs"]
+mod two_nodes;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_two_nodes_runs_on_a_redis() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::of(Topology::Single);
+    let redis = Redis::start(folder.path(), &settings).unwrap();
+    let (url, patience) = (redis.url(), Duration::from_secs(30));
+    let run = tokio::time::timeout(patience, two_nodes::run(&url));
+    run.await.expect("both nodes within 30 s").unwrap();
 }
 
 /// What the session is told within a second, in words.
