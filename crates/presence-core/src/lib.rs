@@ -72,6 +72,14 @@ pub use words::WordError;
 #[cfg(doctest)]
 struct VirtualTime;
 
+/// The example of rosters alone, compiled and run with the doc tests.
+///
+/// ```
+#[doc = include_str!("../examples/lobby.rs")]
+/// ```
+#[cfg(doctest)]
+struct Lobby;
+
 /// The examples of `README.md`, compiled and run with the doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
