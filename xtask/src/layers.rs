@@ -261,6 +261,10 @@ xtask            -> presence-testkit
                 }),
             }
         }
-        Package { name, dependencies }
+        Package {
+            name,
+            is_published: true,
+            dependencies,
+        }
     }
 }

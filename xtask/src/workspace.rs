@@ -23,6 +23,8 @@ pub(crate) struct Workspace {
 pub(crate) struct Package {
     /// What it is called.
     pub(crate) name: String,
+    /// Whether it is meant for a registry: its manifest does not say `publish = false`.
+    pub(crate) is_published: bool,
     /// What its manifest asks for, optional ones included.
     pub(crate) dependencies: Vec<Dependency>,
 }
@@ -83,6 +85,8 @@ impl Package {
             .collect::<Result<_>>()?;
         Ok(Package {
             name: text(package, "name")?,
+            // null is every registry, an empty list none.
+            is_published: package["publish"].is_null(),
             dependencies,
         })
     }
