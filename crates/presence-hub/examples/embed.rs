@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use presence_core::{Change, ChannelId, DeviceId, Event, Meta, UserId, Watching};
+use presence_core::{Change, ChannelId, DeviceId, Event, UserId, Watching};
 use presence_embedded::ProfileMemory;
 use presence_hub::{Delivery, Entry, Hub, Session, Settings};
 
@@ -50,13 +50,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn connect(hub: &Hub, user: &str) -> Result<Session, Box<dyn std::error::Error>> {
-    let entry = Entry {
-        user: UserId::new(user)?,
-        device: DeviceId::new("desktop:example")?,
-        workspaces: Vec::new(),
-        card: Arc::new(Meta::default()),
-        resume: None,
-        origin: None,
-    };
-    Ok(hub.connect(entry).await?)
+    let device = DeviceId::new("desktop:example")?;
+    Ok(hub.connect(Entry::new(UserId::new(user)?, device)).await?)
 }

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::{Change, ChannelId, DeviceId, Event, Meta, UserId, Watching};
+use presence_core::{Change, ChannelId, DeviceId, Event, UserId, Watching};
 use presence_embedded::ProfileMemory;
 use presence_hub::{Delivery, Entry, Hub, Session, Settings};
 use presence_redis::RedisTopics;
@@ -61,15 +61,8 @@ async fn node(url: &str, name: &str, profiles: &Arc<ProfileMemory>) -> Result<Hu
 }
 
 async fn connect(hub: &Hub, user: &str) -> Result<Session, Box<dyn Error>> {
-    let entry = Entry {
-        user: UserId::new(user)?,
-        device: DeviceId::new("desktop:example")?,
-        workspaces: Vec::new(),
-        card: Arc::new(Meta::default()),
-        resume: None,
-        origin: None,
-    };
-    Ok(hub.connect(entry).await?)
+    let device = DeviceId::new("desktop:example")?;
+    Ok(hub.connect(Entry::new(UserId::new(user)?, device)).await?)
 }
 
 /// Reads what the session is told until it is told of a change like that.

@@ -111,6 +111,21 @@ pub struct Entry {
     pub origin: Option<Arc<ClientOrigin>>,
 }
 
+impl Entry {
+    /// What a connection needs that begins a new session of `user` on `device`, in no workspace. Set the other fields as
+    /// you need them: `Entry { resume, ..Entry::new(user, device) }`.
+    pub fn new(user: UserId, device: DeviceId) -> Self {
+        Entry {
+            user,
+            device,
+            workspaces: Vec::new(),
+            card: Arc::default(),
+            resume: None,
+            origin: None,
+        }
+    }
+}
+
 /// A node: its users, its rosters, and everyone who watches them. A clone is a handle for the same node, and cheap.
 #[derive(Clone, Debug)]
 pub struct Hub {

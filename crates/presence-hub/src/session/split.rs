@@ -30,16 +30,13 @@ impl Session {
     ///
     /// ```
     /// # use std::sync::Arc;
-    /// # use presence_core::{ChannelId, DeviceId, Event, Meta, UserId, Watching};
+    /// # use presence_core::{ChannelId, DeviceId, Event, UserId, Watching};
     /// # use presence_hub::{Delivery, Entry, Hub, Settings};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let profiles = Arc::new(presence_embedded::ProfileMemory::default());
     /// # let hub = Hub::start(Settings::default(), profiles);
-    /// # let entry = Entry {
-    /// #     user: UserId::new("ann")?, device: DeviceId::new("web:1")?, workspaces: Vec::new(),
-    /// #     card: Arc::new(Meta::default()), resume: None, origin: None,
-    /// # };
+    /// # let entry = Entry::new(UserId::new("ann")?, DeviceId::new("web:1")?);
     /// let (mut reader, commander) = hub.connect(entry).await?.split();
     /// let room = ChannelId::new("room:42")?;
     ///
