@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::faults::Kind;
+use super::fault::Kind;
 
 /// The time since the run began.
 pub(crate) type At = Duration;

@@ -8,7 +8,7 @@ use presence_testkit::redis::Topology;
 use serde::{Deserialize, Serialize};
 
 use super::clients::{Dialect, Manners, Resume, Seat};
-use super::faults::{Keeps, Kind};
+use super::fault::{Keeps, Kind};
 use super::journal::{Choice, Room, SeatId, UserId};
 
 /// How many people and rooms there are.

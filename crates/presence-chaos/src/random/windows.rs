@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::faults::Kind;
+use super::fault::Kind;
 use super::journal::{At, Fact};
 
 /// How long news may take where nothing is broken. I1 says 1 s for 99 of 100; here no single one may take longer, with
