@@ -21,7 +21,7 @@ const OF_TESTS: &[&str] = &["tests", "hostile"];
 /// From the root of a crate to a module, or to something in it.
 type Names = Vec<String>;
 
-/// Modules that reach each other.
+/// A group of modules in which each can reach every other.
 struct Circle {
     /// The module that they are in; empty for the root of the crate.
     folder: Names,

@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     Slow { ms: u64 },
     /// Nothing comes through to or from Redis, and nobody is told.
     BlackHole,
-    /// The same for one gateway.
+    /// Nothing comes through between one gateway and Redis.
     BlackHoleFor { gateway: usize },
     /// A Redis master of a cluster is killed, and comes back as a replica.
     FailOver,
