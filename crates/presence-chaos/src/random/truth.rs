@@ -166,7 +166,7 @@ impl Truth {
         truth
     }
 
-    // One `match` over all kinds of facts, and so longer than a screen.
+    // Longer than a screen because it is a table: an arm for each kind of fact.
     fn read(
         &mut self,
         at: At,

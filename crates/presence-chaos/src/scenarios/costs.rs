@@ -61,7 +61,7 @@ pub(super) fn latency(stage: &mut Stage) -> Result<()> {
 }
 
 /// A heartbeat costs no command of Redis, and a device that comes or goes costs at most two.
-// One story, told in order, and so longer than a screen.
+// Longer than a screen because it is a story: each step follows from the one before.
 pub(super) fn commands(stage: &mut Stage) -> Result<()> {
     let mut plan = stage.wanted.plan(300, 5000);
     plan.second_device_of = 0;

@@ -31,7 +31,7 @@ struct Came {
     complete: Instant,
 }
 
-// One run, told in order, and so longer than a screen.
+// Longer than a screen because it is a story: each step follows from the one before.
 pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     let process = gateway(args);
     let cpu = || process.and_then(Process::cpu);
