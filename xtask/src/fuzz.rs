@@ -15,7 +15,7 @@ const FOLDER: &str = "crates/presence-gateway/fuzz";
 /// The longest input that is tried: what a frame or a body may have, and a little more.
 const BYTES_MAX: u64 = 70_000;
 
-/// What to run.
+/// Which fuzz targets to run, and for how long.
 #[derive(Args)]
 pub(crate) struct Wanted {
     /// Which decoders; all if none is named

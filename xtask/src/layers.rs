@@ -5,9 +5,9 @@ use crate::workspace::Package;
 /// What one crate may use of the others.
 struct Layer {
     name: &'static str,
-    /// In what it ships.
+    /// The crates that it may depend on in what it ships.
     uses: &'static [&'static str],
-    /// In its tests as well.
+    /// The crates that its tests may depend on besides.
     tests_use: &'static [&'static str],
 }
 

@@ -11,7 +11,7 @@ enum Found {
     Nothing,
     /// A folder, or a file without headings.
     Something,
-    /// A Markdown file.
+    /// The text of a Markdown file.
     Page(String),
 }
 
@@ -57,7 +57,7 @@ fn readmes_of_crates(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(pages)
 }
 
-/// Paths relative to `root`.
+/// The Markdown files in `folder`, with paths relative to `root`.
 fn markdown_in(root: &Path, folder: &Path, deep: bool) -> Result<Vec<PathBuf>> {
     let mut pages = Vec::new();
     for entry in root.join(folder).read_dir()? {

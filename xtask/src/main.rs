@@ -28,7 +28,7 @@ use crate::steps::STEPS;
 use crate::test::Selection;
 use crate::workspace::Workspace;
 
-/// Longer than any soak.
+/// The longest run of presence-load or presence-chaos; one that takes longer hangs.
 const LOAD_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The chores of Presence. Run them from anywhere in the repository

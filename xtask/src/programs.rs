@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::run::{cargo, run_within};
 use crate::workspace::{Workspace, cargo_path};
 
-/// What presence-cluster knows.
+/// The help text of presence-cluster.
 pub(crate) const CLUSTER_HELP: &str =
     include_str!("../../crates/presence-testkit/src/bin/presence-cluster/help.txt");
 

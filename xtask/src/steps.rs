@@ -12,7 +12,7 @@ use crate::{circles, layers, links, tools, web};
 
 /// One part of the gate.
 pub(crate) struct Step {
-    /// What `--only` calls it.
+    /// Its name, which `--only` takes.
     pub(crate) name: &'static str,
     /// What it checks, in a line.
     pub(crate) about: &'static str,

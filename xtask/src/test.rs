@@ -20,7 +20,7 @@ pub(crate) struct Selection {
     pub(crate) only: Vec<String>,
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Clone, Copy, PartialEq)]
 enum Outcome {
     Passed(Duration),

@@ -10,10 +10,10 @@ use crate::run::run_within;
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// Where the npm workspace is.
+/// The folder of the npm workspace, relative to the root.
 const FOLDER: &str = "crates/presence-web";
 
-/// Where its tests are.
+/// The folders of its tests, relative to that folder.
 const TESTS: &[&str] = &[
     "packages/presence-client/test",
     "packages/presence-react/test",
@@ -23,7 +23,7 @@ const TESTS: &[&str] = &[
 /// Tests that take longer hang.
 const TIME_MAX: Duration = Duration::from_secs(300);
 
-/// Writes what the gateway serves.
+/// Bundles the browser packages into the files that the gateway serves.
 pub(crate) fn bundle(workspace: &Workspace) -> Result<()> {
     let folder = installed(workspace)?;
     let node = tools::node(workspace)?;
@@ -31,7 +31,7 @@ pub(crate) fn bundle(workspace: &Workspace) -> Result<()> {
     Ok(workspace.shell.cmd(node).arg("tools/bundle.mjs").run()?)
 }
 
-/// The step `web`.
+/// Runs the step `web`: tests of the packages, and whether the served files are up to date.
 pub(crate) fn check(workspace: &Workspace, _: bool) -> Result<()> {
     let folder = installed(workspace)?;
     let node = tools::node(workspace)?;

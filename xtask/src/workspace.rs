@@ -9,19 +9,19 @@ use xshell::Shell;
 
 /// This repository, as cargo sees it.
 pub(crate) struct Workspace {
-    /// Runs programs at the root.
+    /// Runs programs in the root of the repository.
     pub(crate) shell: Shell,
-    /// The repository's root.
+    /// The path of the repository.
     pub(crate) root: PathBuf,
     /// Where builds go; also where the chores leave their files.
     pub(crate) target: PathBuf,
-    /// The crates.
+    /// The crates of the workspace.
     pub(crate) packages: Vec<Package>,
 }
 
-/// A crate of the workspace.
+/// A crate of the workspace, as `cargo metadata` shows it.
 pub(crate) struct Package {
-    /// What it is called.
+    /// The name of the crate.
     pub(crate) name: String,
     /// Whether it is meant for a registry: its manifest does not say `publish = false`.
     pub(crate) is_published: bool,
@@ -31,7 +31,7 @@ pub(crate) struct Package {
 
 /// A direct dependency of a crate.
 pub(crate) struct Dependency {
-    /// What it is called.
+    /// The name of the crate that is depended on.
     pub(crate) name: String,
     /// Only for tests, examples and benches.
     pub(crate) dev: bool,

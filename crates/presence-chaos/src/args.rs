@@ -1,4 +1,4 @@
-//! The command line.
+//! The arguments of the command line.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,13 +11,13 @@ use crate::random::recipes::{RECIPES, Recipe};
 use crate::scenarios::{SCENARIOS, Scenario};
 use crate::stage::{RedisWanted, Wanted};
 
-/// What is to be done.
+/// The scenarios to play, and the settings that hold for all of them.
 pub(crate) struct Args {
     pub(crate) wanted: Wanted,
     pub(crate) tasks: Vec<Task>,
 }
 
-/// One thing to play.
+/// A scenario or a recipe to play.
 #[derive(Clone)]
 pub(crate) enum Task {
     Scenario(&'static Scenario),
@@ -29,7 +29,7 @@ pub(crate) enum Task {
 /// Every recipe, one after the other.
 const ALL_RECIPES: &str = "recipes";
 
-/// What the command line knows.
+/// The help text, with the list of all scenarios and recipes.
 pub(crate) fn help() -> String {
     let mut text = String::from(
         "\

@@ -34,14 +34,14 @@ pub(crate) struct Lag {
     pub(crate) took: Duration,
 }
 
-/// What is seen.
+/// The kinds of change that a watcher may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Seen {
-    /// That a person came.
+    /// A person came into the room.
     Coming,
-    /// That a person is gone who ended so.
+    /// A person left, after their connection had ended in this way.
     Going(Ending),
-    /// A change.
+    /// Something about a person in the room changed.
     Change,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Spell {
     pub(crate) until: At,
 }
 
-/// What is not the truth.
+/// A moment at which the picture of a watcher was not the truth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Wrong {
     pub(crate) at: Moment,
@@ -67,7 +67,7 @@ pub(crate) struct Wrong {
 /// How long news may take without anything being wrong (I1).
 pub(crate) const NEWS_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// The verdict.
+/// What the check of one run has found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Findings {
     /// I2: a join of somebody who is shown, a leave or an update of somebody who is not.
@@ -218,7 +218,7 @@ impl<'a> Replay<'a> {
         self.end(now);
     }
 
-    /// Something becomes true.
+    /// Applies one edge of the truth: from `at` on, it holds.
     fn turn(&mut self, at: At, user: User, edge: Edge) {
         let person = self.people.entry(user).or_default();
         match edge {
@@ -240,7 +240,7 @@ impl<'a> Replay<'a> {
         self.look_at(at, user);
     }
 
-    /// The watcher is told something.
+    /// Applies one fact that the watcher was told at `at`.
     fn hear(&mut self, at: At, fact: &Fact) {
         match fact {
             Fact::Looks(_) => self.looks_since = Some(at),

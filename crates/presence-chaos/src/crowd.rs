@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many users one question may be about.
 const ASKED_MAX: usize = 1000;
 
-/// Who comes.
+/// The people of a run: how many, and what they do.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// How many people.
@@ -42,11 +42,11 @@ pub(crate) struct Plan {
     pub(crate) watched_rooms: u32,
     /// Whether everybody looks at their room, as in an application. Otherwise they are only in it.
     pub(crate) all_watch: bool,
-    /// What who is lost does.
+    /// What a client does after it has lost its connection.
     pub(crate) afterwards: Afterwards,
 }
 
-/// Everybody.
+/// All clients and watchers of a run.
 pub(crate) struct Crowd {
     runtime: Runtime,
     hall: Arc<Hall>,
@@ -59,7 +59,7 @@ pub(crate) struct Crowd {
     changes: Option<Arc<AtomicBool>>,
 }
 
-/// The name of a room.
+/// The id of the channel for room number `room`.
 pub(crate) fn channel(room: u32) -> String {
     format!("room:{room}")
 }
@@ -240,17 +240,17 @@ impl Crowd {
         sockets.sum::<i64>() == 0
     }
 
-    /// The room of a person.
+    /// The number of the room that the person is in.
     pub(crate) fn room_of(&self, user: User) -> u32 {
         self.cast.users[user.0 as usize]
     }
 
-    /// The time of the run.
+    /// The time since the run began.
     pub(crate) fn now(&self) -> At {
         self.hall.journal.now()
     }
 
-    /// Waits, and lets things happen.
+    /// Waits for `time` while the clients go on.
     pub(crate) fn sleep(&self, time: Duration) {
         thread::sleep(time);
     }
@@ -321,7 +321,7 @@ impl Crowd {
         });
     }
 
-    /// Nobody makes changes any more.
+    /// Tells all clients to make no more changes.
     pub(crate) fn stop_changing(&mut self) {
         if let Some(stop) = self.changes.take() {
             stop.store(true, Ordering::Relaxed);
@@ -399,7 +399,7 @@ impl Crowd {
         check(&self.cast, &facts, rules, self.now())
     }
 
-    /// Some of them, for people.
+    /// The first moments of the list, as a text for people.
     pub(crate) fn shown(&self, moments: &[Moment]) -> String {
         let some = moments.iter().take(5).map(|it| {
             let room = self.cast.watchers[it.watcher.0 as usize];
@@ -510,7 +510,7 @@ impl Crowd {
         some.collect()
     }
 
-    /// Runs `work` beside everybody.
+    /// Runs `work` to its end while the clients go on.
     pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }

@@ -19,7 +19,7 @@ pub(crate) type Connected = (String, String);
 pub(crate) enum Known {
     /// They are here, through these connections.
     Here(BTreeSet<Connected>),
-    /// Their last connection ended so.
+    /// Their last connection has ended.
     Gone {
         /// When it ended.
         at: At,
@@ -31,11 +31,11 @@ pub(crate) enum Known {
 /// How an explanation compares with what the driver knows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
-    /// They say the same.
+    /// The explanation agrees with the truth.
     Same,
     /// No gateway that answered knows how the person left: those that did may have been killed.
     NotRecorded,
-    /// They differ, in these words.
+    /// The explanation differs from the truth; the text says in what.
     Different(String),
 }
 

@@ -115,7 +115,7 @@ impl Hall {
         lock(&self.losses).push(Loss { at, gateway, how });
     }
 
-    /// Somebody was not let in.
+    /// Notes why a gateway did not let a client in.
     pub(crate) fn refuse(&self, why: String) {
         lock(&self.refusals).push(why);
     }
@@ -125,12 +125,12 @@ impl Hall {
         lock(&self.refusals).clone()
     }
 
-    /// Connections that ended by themselves.
+    /// The connections that ended by themselves.
     pub(crate) fn losses(&self) -> Vec<Loss> {
         lock(&self.losses).clone()
     }
 
-    /// A status message was acknowledged.
+    /// Notes that a gateway acknowledged a status message.
     pub(crate) fn acknowledge(&self, user: &str, message: String) {
         lock(&self.said).insert(user.to_owned(), message);
     }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Since the run began.
+/// The time since the run began.
 pub(crate) type At = Duration;
 
 /// A person of the run, by number.
@@ -17,20 +17,20 @@ pub(crate) struct Watcher(pub(crate) u32);
 /// Which change of a person it is, from 1; 0 is as they came.
 pub(crate) type Change = u32;
 
-/// How a healthy socket ended.
+/// How a healthy connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Ending {
-    /// Its person said goodbye.
+    /// The client said goodbye.
     Left,
     /// It broke, and the gateway could see that.
     Lost,
     /// Nothing comes through any more, and nobody was told.
     HalfOpen,
-    /// Its gateway died, or stopped.
+    /// The gateway was killed or stopped.
     NodeGone,
 }
 
-/// One thing that happened.
+/// One event of the run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fact {
     /// A socket of a person is healthy and asks to be in their room.
@@ -43,7 +43,7 @@ pub(crate) enum Fact {
     Looks(Watcher),
     /// A watcher sees nothing, from now on.
     Blind(Watcher),
-    /// A watcher was told everything.
+    /// A watcher received the whole state of a room.
     Whole(Watcher, Vec<(User, Change)>),
     /// A watcher was told that somebody came.
     Joined(Watcher, User, Change),
@@ -79,20 +79,20 @@ impl Fact {
 /// Who is in which room, and who looks at which.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cast {
-    /// The room of each person.
+    /// The number of the room of each person.
     pub(crate) users: Vec<u32>,
-    /// The room of each watcher.
+    /// The number of the room of each watcher.
     pub(crate) watchers: Vec<u32>,
 }
 
-/// Facts with their times.
+/// All facts of a run, each with its time.
 pub(crate) struct Journal {
     start: Instant,
     facts: Mutex<Vec<(At, Fact)>>,
 }
 
 impl Journal {
-    /// Nothing has happened yet.
+    /// Starts an empty journal. The run begins now.
     pub(crate) fn start() -> Journal {
         Journal {
             start: Instant::now(),
@@ -100,12 +100,12 @@ impl Journal {
         }
     }
 
-    /// The time.
+    /// The time since the run began.
     pub(crate) fn now(&self) -> At {
         self.start.elapsed()
     }
 
-    /// When `at` is.
+    /// The instant at which the run is `at` old.
     pub(crate) fn instant(&self, at: At) -> Instant {
         self.start + at
     }
@@ -118,7 +118,7 @@ impl Journal {
         list.extend(facts.into_iter().map(|fact| (now, fact)));
     }
 
-    /// All facts so far.
+    /// Locks the journal and returns all facts so far.
     pub(crate) fn facts(&self) -> MutexGuard<'_, Vec<(At, Fact)>> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }

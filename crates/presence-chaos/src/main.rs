@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What became of a scenario.
+/// The result of one scenario.
 enum Outcome {
     Held,
     Broken(usize),

@@ -11,6 +11,7 @@ mod clients;
 mod faults;
 mod ground;
 
+mod fault;
 mod journal;
 mod store;
 mod web;

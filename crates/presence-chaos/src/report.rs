@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One number of a run.
+/// One number that a run has measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Figure {
     /// Which invariant it is about; empty if it is only of interest.
     pub(crate) invariant: &'static str,
-    /// What it is.
+    /// What was measured, in words.
     pub(crate) what: String,
     pub(crate) value: f64,
     pub(crate) unit: &'static str,
@@ -19,7 +19,7 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// One that has no bound.
+    /// A number without a bound, which cannot fail.
     pub(crate) fn of_interest(what: impl Into<String>, value: f64, unit: &'static str) -> Figure {
         Figure {
             invariant: "",
@@ -46,12 +46,12 @@ impl Figure {
         }
     }
 
-    /// Something that must not happen.
+    /// A count that must be 0.
     pub(crate) fn never(invariant: &'static str, what: impl Into<String>, count: usize) -> Figure {
         Figure::at_most(invariant, what, count as f64, "", 0.0)
     }
 
-    /// Says where to look.
+    /// Adds an example of what was counted.
     pub(crate) fn such_as(self, example: String) -> Figure {
         Figure { example, ..self }
     }
@@ -67,14 +67,14 @@ impl Figure {
         Figure { most, ..self }
     }
 
-    /// Whether it is as promised.
+    /// Whether the number is within its bound.
     pub(crate) fn holds(&self) -> bool {
         // Not a number is not as promised.
         self.most.is_none_or(|most| self.value <= most)
     }
 }
 
-/// A line for each figure.
+/// The report as text: one line for each figure.
 pub(crate) fn table(figures: &[Figure]) -> String {
     let width = figures
         .iter()

@@ -20,17 +20,17 @@ use crate::stage::{Pace, Stage, Wanted};
 
 pub(crate) use clients::half_open_not_before;
 
-/// One thing that goes wrong.
+/// One fault, the people that it hits, and what is measured.
 pub(crate) struct Scenario {
     /// Its number in docs/faults.md, if it is there.
     pub(crate) number: Option<u8>,
-    /// What `--only` calls it.
+    /// Its name, which `--only` takes.
     pub(crate) name: &'static str,
-    /// What happens, in a line.
+    /// What happens in it, in one line of the help text.
     pub(crate) about: &'static str,
     /// Whether the short form has it.
     pub(crate) is_short: bool,
-    /// The times of its gateways.
+    /// The intervals and limits with which its gateways run.
     pub(crate) pace: fn(&Wanted) -> Pace,
     /// Whether profiles are in a MongoDB, which is shared, or in a file of each gateway.
     pub(crate) has_database: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Scenario {
     pub(crate) run: fn(&mut Stage) -> Result<()>,
 }
 
-/// All of them.
+/// Every scenario, in the order in which all of them are played.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         number: Some(1),

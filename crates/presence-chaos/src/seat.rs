@@ -20,7 +20,7 @@ use crate::told;
 /// How long connecting and joining may take; then it is tried again elsewhere.
 const COME_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// What is said of that.
+/// The reason of a refusal when connecting or joining took too long.
 pub(crate) const UNANSWERED: &str = "no answer in time";
 
 /// How long to wait before trying again, at least and at most.
@@ -32,7 +32,7 @@ const GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Orders that wait. More are not given: a client that is away has no use for a change.
 pub(crate) const ORDERS_MAX: usize = 64;
 
-/// Who sits there.
+/// The kind of client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Somebody who is in the room.
@@ -58,9 +58,9 @@ pub(crate) struct Seat {
 /// When a client comes for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
-    /// At once.
+    /// It connects at once.
     Now,
-    /// When it is told to.
+    /// It connects when the crowd tells it to.
     WhenCalled,
 }
 
@@ -90,11 +90,11 @@ pub(crate) enum Order {
     Hang,
     /// The gateway has stopped for a while, and keeps the connection.
     Freeze,
-    /// It goes on.
+    /// Go on after a freeze.
     Thaw,
     /// Come, if away, to where it began.
     Come,
-    /// Do that from now on.
+    /// Do this after each lost connection from now on.
     Afterwards(Afterwards),
 }
 
@@ -110,7 +110,7 @@ enum Next {
     Over,
 }
 
-/// A client at work.
+/// The task of one client: its connection and its orders.
 struct Life {
     seat: Seat,
     hall: Arc<Hall>,
@@ -128,7 +128,7 @@ struct Life {
     step: &'static str,
 }
 
-/// What a connection waits for.
+/// What the client has sent and has no answer to yet.
 #[derive(Default)]
 struct Pending {
     next_ref: u64,
@@ -473,7 +473,7 @@ impl Life {
 enum Stayed {
     /// By itself, or it was to be lost; when to come back, if that was said.
     Lost(Option<Duration>),
-    /// With a goodbye.
+    /// The client said goodbye.
     Left,
     /// It is dead and nobody knows.
     Hung,

@@ -41,13 +41,13 @@ const GATHER_TIME_MAX: Duration = Duration::from_secs(120);
 pub(crate) struct Wanted {
     /// Small numbers and short times, for every change of the code.
     pub(crate) short: bool,
-    /// What random choices begin with.
+    /// The seed of all random choices.
     pub(crate) seed: u64,
     pub(crate) gateways: usize,
     pub(crate) redis: RedisWanted,
-    /// The gateway's program.
+    /// The path of the gateway's program.
     pub(crate) binary: PathBuf,
-    /// Where logs and data go.
+    /// The folder for logs and data.
     pub(crate) folder: PathBuf,
     /// How many people, if not the usual number.
     pub(crate) people: Option<u32>,
@@ -60,9 +60,9 @@ pub(crate) struct Wanted {
 pub(crate) enum RedisWanted {
     /// What is usual for what is played.
     Usual,
-    /// Nothing.
+    /// No Redis: each gateway is alone.
     Without,
-    /// Redis of that shape.
+    /// One Redis of this topology.
     Of(Topology),
 }
 
@@ -177,7 +177,7 @@ impl Pace {
 }
 
 impl Stage {
-    /// Starts a cluster as wanted.
+    /// Starts the cluster that the scenario needs.
     pub(crate) fn open(wanted: &Wanted, scenario: &Scenario) -> Result<Stage> {
         let folder = Folder::empty(wanted.folder.join(scenario.name))?;
         let pace = (scenario.pace)(wanted);
@@ -211,7 +211,7 @@ impl Stage {
         })
     }
 
-    /// Where clients connect: each gateway.
+    /// One entrance for each gateway, to which clients connect.
     pub(crate) fn entrances(&self) -> Vec<Entrance> {
         let gateways = self.cluster.gateways.iter().enumerate();
         gateways
@@ -267,7 +267,7 @@ impl Stage {
         self.add(Figure::of_interest(what, value, unit));
     }
 
-    /// The rules of this run.
+    /// The rules by which this run is judged.
     pub(crate) fn rules(&self) -> Rules {
         Rules {
             // Who comes back in the last second of it may be late: that is neither promised nor forbidden.

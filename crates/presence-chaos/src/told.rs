@@ -15,12 +15,12 @@ pub(crate) struct News {
     pub(crate) is_whole: bool,
 }
 
-/// The name of a person.
+/// The id of a person in the protocol.
 pub(crate) fn name(user: User) -> String {
     format!("u{}", user.0)
 }
 
-/// Whose name it is.
+/// The person with this id; `None` if the run has made no such id.
 pub(crate) fn user(name: &str) -> Option<User> {
     name.strip_prefix('u')?.parse().ok().map(User)
 }

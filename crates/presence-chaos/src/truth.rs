@@ -17,7 +17,7 @@ pub(crate) struct Stay {
 /// What is true of one person.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Life {
-    /// In order.
+    /// The stays of the person, in the order in which they began.
     pub(crate) stays: Vec<Stay>,
     /// When each change was due, and when it was acknowledged.
     pub(crate) changes: Vec<(Change, At, At)>,

@@ -13,7 +13,7 @@ use presence_testkit::run::run_within;
 use presence_testkit::tools;
 use presence_testkit::workspace::Workspace;
 
-/// From PyPI.
+/// The packages of PyPI that the check installs.
 const PACKAGES: &[&str] = &["schemathesis==4.32.5"];
 
 /// The same requests every time.

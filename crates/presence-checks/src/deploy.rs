@@ -1,5 +1,5 @@
 //! What is in `deploy` is right: its files parse and fit their schemas, the gateway accepts what they set, and they agree
-//! with each other and with it.
+//! with each other and with it. The workflows and forms in `.github` fit their schemas, too.
 //!
 //! Nothing is deployed, and neither Docker nor Kubernetes is needed. What only they could tell stays unchecked: whether an
 //! image with that tag exists, whether the Dockerfile builds, whether a scheduler finds room.
@@ -85,6 +85,8 @@ pub(crate) fn check(workspace: &Workspace, gateway: PathBuf) -> Result<()> {
     wrong.extend(gateway.lacks(&routes)?);
     wrong.extend(texts::check(&files, &gateway, &folder)?);
     wrong.extend(prometheus::check(workspace, &folder, &gateway)?);
+    let github = checkers.github(&workspace.root)?;
+    wrong.extend(github.into_iter().map(|line| format!("../{line}")));
 
     println!(
         "{} files, {} containers, {} routes",

@@ -1,6 +1,7 @@
 //! What the machines cost: a change of status, a join, an entry of a diff, a timer, a heartbeat.
 
 #![allow(clippy::unwrap_used, missing_docs)] // nobody calls this
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a benchmark reads the clock
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::line::Door;
-use crate::stock::App;
+use crate::door::{App, Dialect, Door};
 
 /// Puts load on a Presence gateway, and measures how it copes.
 #[derive(Clone, Debug, Parser)]
@@ -82,36 +81,6 @@ pub(crate) enum Scenario {
     Smoke,
     /// For internal use by `fanout` and `churn`: accepts WebSockets and writes frames at the lowest possible cost
     BareServer,
-}
-
-/// The protocol that a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Dialect {
-    /// The native protocol, as JSON texts
-    Json,
-    /// The native protocol, as postcard
-    Binary,
-    /// The protocol of Phoenix Channels
-    Phoenix,
-    /// The protocol of Action Cable
-    Cable,
-    /// The protocol of Pusher
-    Pusher,
-}
-
-impl Dialect {
-    /// Whether it is an encoding of the native protocol.
-    pub(crate) fn is_native(self) -> bool {
-        matches!(self, Dialect::Json | Dialect::Binary)
-    }
-
-    /// The encoding that the bare server uses in its place: the cost of a frame is that of its bytes.
-    pub(crate) fn bare(self) -> Dialect {
-        match self {
-            Dialect::Binary => Dialect::Binary,
-            _ => Dialect::Json,
-        }
-    }
 }
 
 impl Args {

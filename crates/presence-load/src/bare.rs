@@ -16,7 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 
-use crate::args::{Args, Dialect};
+use crate::args::Args;
+use crate::door::Dialect;
 use crate::machine::Process;
 use crate::schedule::{Mark, Schedule};
 

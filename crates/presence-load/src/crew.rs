@@ -9,11 +9,12 @@ use anyhow::Result;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::line::Door;
+use crate::client::{COUNTED, Hall, Phase, Seen, sit};
+use crate::door::Door;
 use crate::machine::Process;
 use crate::report::Outcome;
 use crate::schedule::Schedule;
-use crate::seat::{COUNTED, Hall, Phase, Seat, Seen, sit};
+use crate::seat::Seat;
 
 /// How many clients connect at the same time.
 const COMING_MAX: usize = 256;

@@ -3,37 +3,14 @@
 use std::time::Duration;
 
 use presence_client::wire::{Command, Target, command};
-use presence_client::{Client, Frame, Options, Protocol};
+use presence_client::{Client, Frame, Options};
 use tokio_tungstenite::tungstenite;
 
-use crate::args::Dialect;
+use crate::door::{Door, READ_BUFFER_BYTES};
 use crate::peek::{Peek, peek};
 use crate::schedule::Mark;
 use crate::seat::Seat;
-use crate::stock::{App, Stock};
-
-/// The size of a read buffer, in bytes. It is enough for the frames of a run, and each connection has one.
-pub(crate) const READ_BUFFER_BYTES: usize = 2048;
-
-/// The address of the gateway, and the dialect to speak to it.
-#[derive(Clone, Debug)]
-pub(crate) struct Door {
-    /// The URL where native clients connect: `ws://host:port/ws`.
-    pub(crate) url: String,
-    pub(crate) dialect: Dialect,
-    /// The application that Pusher clients belong to.
-    pub(crate) app: Option<App>,
-}
-
-impl Door {
-    /// The encoding for clients that are in a room without watching it, which only the native protocol has.
-    pub(crate) fn native(&self) -> Protocol {
-        match self.dialect {
-            Dialect::Binary => Protocol::Binary,
-            _ => Protocol::Json,
-        }
-    }
-}
+use crate::stock::Stock;
 
 /// A connection of a client, native or of another dialect.
 pub(crate) enum Line {

@@ -19,7 +19,7 @@ impl Process {
         }
     }
 
-    /// The process with this id.
+    /// The process with the id `pid`.
     pub(crate) fn with_id(pid: u32) -> Self {
         Process { pid }
     }

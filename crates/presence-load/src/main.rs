@@ -6,8 +6,10 @@
 
 mod args;
 mod bare;
+mod client;
 mod crew;
 mod crowd;
+mod door;
 mod line;
 mod machine;
 mod own;

@@ -88,7 +88,7 @@ impl Report {
         self.runs.iter().all(|it| it.problems.is_empty())
     }
 
-    /// Prints the table.
+    /// Prints the table of medians on stdout.
     pub(crate) fn print(&self) {
         println!("\n{}", self.headline());
         println!("  {}", self.machine);

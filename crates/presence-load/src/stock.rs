@@ -2,14 +2,11 @@
 //!
 //! These dialects have no versions. Changes are counted, and told apart by the name that they show.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
-use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
-use sha2::Sha256;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -18,46 +15,14 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::args::Dialect;
 use crate::crowd::Crowd;
-use crate::line::{Door, READ_BUFFER_BYTES};
+use crate::door::{App, Dialect, Door, READ_BUFFER_BYTES};
 use crate::peek::Peek;
 use crate::schedule::Mark;
 use crate::seat::Seat;
 
 /// The prefix of every channel of a run, which each dialect can express.
 pub(crate) const ROOM: &str = "room:";
-
-/// A Pusher application. This program also plays its server, which signs subscriptions.
-#[derive(Clone, Debug)]
-pub(crate) struct App {
-    key: String,
-    secret: String,
-}
-
-impl FromStr for App {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (key, secret) = text.split_once(':').ok_or("not KEY:SECRET")?;
-        Ok(App {
-            key: key.to_owned(),
-            secret: secret.to_owned(),
-        })
-    }
-}
-
-impl App {
-    /// The signature that the application's server gives a page for a subscription.
-    fn sign(&self, socket: &str, channel: &str, data: &str) -> String {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("any key would do");
-        mac.update(format!("{socket}:{channel}:{data}").as_bytes());
-        let bytes = mac.finalize().into_bytes();
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}:{hex}", self.key)
-    }
-}
 
 /// The dialect of a client, and what it has to remember.
 enum Family {
@@ -333,16 +298,6 @@ fn peek_pusher(text: &str) -> Peek {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_is_signed_as_pushers_documentation_has_it() {
-        let app: App = "278d425bdf160c739803:7ad3773142a6692b25b8".parse().unwrap();
-        let data = r#"{"user_id":10,"user_info":{"name":"Mr. Channels"}}"#;
-        assert_eq!(
-            app.sign("1234.1234", "presence-foobar", data),
-            "278d425bdf160c739803:31935e7d86dba64c2a90aed31fdc61869f9b22ba9d8863bba239c03ca481bc80"
-        );
-    }
 
     #[test]
     fn a_look_at_how_a_frame_begins_says_what_it_is() {

@@ -6,8 +6,9 @@ use serde::de::Error;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::event::{Page, Statuses, User, UserStatus};
-use super::frame::{frame, members};
+use super::frame::frame;
+use super::member::members;
+use super::people::{Page, Statuses, User, UserStatus};
 use super::words::Reason;
 
 /// A change of one person in a roster. In JSON it has the `type` of the event that would report it alone.

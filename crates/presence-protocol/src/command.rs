@@ -1,6 +1,7 @@
 //! The commands: the frames that a client sends.
 
-use super::frame::{frame, frames};
+use super::frame::frame;
+use super::frames::frames;
 use super::value::{Field, Have, Json, Ref, Target, TopicId};
 use super::words::{Activity as How, Chosen, Mode};
 

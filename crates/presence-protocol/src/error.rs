@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::event;
-use super::{ErrorCode, Ref};
+use super::value::Ref;
+use super::words::ErrorCode;
 
 /// The kind of mistake in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,18 +65,6 @@ impl DecodeError {
             DecodeErrorKind::Malformed => ErrorCode::Malformed,
             DecodeErrorKind::Unknown => ErrorCode::UnknownCommand,
             DecodeErrorKind::Invalid => ErrorCode::Invalid,
-        }
-    }
-}
-
-impl From<DecodeError> for event::Error {
-    fn from(it: DecodeError) -> Self {
-        event::Error {
-            code: it.code(),
-            ref_: it.ref_,
-            message: it.message,
-            field: it.field,
-            retry_after: None,
         }
     }
 }

@@ -6,19 +6,25 @@ pub mod command;
 pub mod event;
 
 mod choice;
+mod people;
 mod value;
 mod words;
 
+mod frame;
+mod frames;
+mod member;
+
 mod codec;
 mod error;
-mod frame;
 mod mend;
+mod sound;
 
-pub use codec::{Fault, VERSION, fault_in};
+pub use codec::VERSION;
 pub use command::Command;
 pub use error::{DecodeError, DecodeErrorKind};
 pub use event::Event;
 pub use mend::mend;
+pub use sound::{Fault, fault_in};
 pub use value::{Epoch, Field, Have, Json, Ref, Selection, Session, Target, TopicId};
 pub use words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
 

@@ -8,9 +8,10 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::codec::check_json;
-use super::frame::{Member, frame, members};
+use super::frame::frame;
+use super::member::{Member, members};
 use super::mend::mend;
+use super::sound::check_json;
 
 /// Ties an answer to its command: a string or a whole number that the client chose, kept as its JSON text.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -209,7 +210,7 @@ macro_rules! hexadecimal {
                 if !from.is_human_readable() {
                     return <$number>::deserialize(from).map($name);
                 }
-                let super::frame::Key(text) = Deserialize::deserialize(from)?;
+                let super::member::Key(text) = Deserialize::deserialize(from)?;
                 text.parse().map_err(D::Error::custom)
             }
         }

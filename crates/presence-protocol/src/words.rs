@@ -50,7 +50,7 @@ macro_rules! words {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 use serde::de::Error;
                 if from.is_human_readable() {
-                    let $crate::frame::Key(word) = serde::Deserialize::deserialize(from)?;
+                    let $crate::member::Key(word) = serde::Deserialize::deserialize(from)?;
                     return word.parse().map_err(D::Error::custom);
                 }
                 let index: u8 = serde::Deserialize::deserialize(from)?;
@@ -59,7 +59,7 @@ macro_rules! words {
             }
         }
 
-        impl<'de> $crate::frame::Member<'de> for $name {}
+        impl<'de> $crate::member::Member<'de> for $name {}
     )+};
 }
 

@@ -10,24 +10,24 @@ use crate::mongo::{self, Mongo};
 use crate::process::{Process, State};
 use crate::redis::{self, Node, Redis, Role, Topology};
 
-/// From the first port of a cluster to that of Redis; gateways come first.
+/// How many ports are between the first port of a cluster, which is that of a gateway, and the first one of Redis.
 const REDIS_AFTER: u16 = 100;
 
-/// To that of MongoDB.
+/// How many ports are between the first port of a cluster and that of MongoDB.
 const MONGO_AFTER: u16 = 150;
 
-/// Why there is one.
+/// Why the MongoDB of a [`Part::Mongo`] must exist.
 const MONGO: &str = "a part of MongoDB is there if MongoDB is";
 
 /// How long a server may take to end when asked.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// What is started.
+/// The processes of a cluster, and how they are started.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The gateway's program.
+    /// The path of the gateway's program.
     pub binary: PathBuf,
-    /// How many of them.
+    /// How many gateways are started.
     pub gateways: usize,
     /// What they share; with `None` each is alone.
     pub redis: Option<Topology>,
@@ -45,15 +45,15 @@ pub struct Settings {
 /// Running gateways and what they share. Dropping it kills them; [`Cluster::stop`] ends them well.
 #[derive(Debug)]
 pub struct Cluster {
-    /// `gateway-1` and so on.
+    /// The gateways, named `gateway-1` and so on.
     pub gateways: Vec<Gateway>,
-    /// What they share.
+    /// The Redis that the gateways share; `None` if each is alone.
     pub redis: Option<Redis>,
-    /// Where profiles are.
+    /// The MongoDB with the profiles; `None` if each gateway has a file.
     pub mongo: Option<Mongo>,
 }
 
-/// One process of it.
+/// Names one process of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The gateway of that index.
@@ -69,13 +69,13 @@ pub enum Part {
 /// What there is to say of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// What it is called.
+    /// The name of the process, such as `gateway-1`.
     pub name: String,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: String,
     /// Its process, while it has one.
     pub id: Option<u32>,
-    /// What it does.
+    /// What it is and does, in words.
     pub what: String,
 }
 
@@ -166,7 +166,7 @@ impl Cluster {
         ends.into_iter().collect()
     }
 
-    /// All of it.
+    /// Every process of the cluster.
     pub fn parts(&self) -> Vec<Part> {
         let redis = self.redis.as_ref();
         let nodes = redis.map_or(0, |redis| redis.nodes().len());

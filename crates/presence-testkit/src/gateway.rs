@@ -27,7 +27,7 @@ const TAKEN: &str = "Address already in use";
 /// How a gateway is started.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The program.
+    /// The path of the gateway's program.
     pub binary: PathBuf,
     /// Its `NODE_NAME`, and the name of its folder.
     pub name: String,
@@ -48,7 +48,7 @@ pub struct Gateway {
 }
 
 impl Settings {
-    /// One that is alone.
+    /// The settings of a gateway without Redis.
     pub fn alone(binary: PathBuf) -> Settings {
         Settings {
             binary,

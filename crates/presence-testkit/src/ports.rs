@@ -13,7 +13,7 @@ pub const GATEWAYS: Range<u16> = 30_000..32_768;
 /// For Redis. The port of a node's cluster bus, [`BUS`] further, stays below 32768 too.
 pub const REDIS: Range<u16> = 11_000..20_000;
 
-/// For MongoDB, among them.
+/// Ports for MongoDB: the same range as those for Redis.
 pub const MONGO: Range<u16> = REDIS;
 
 /// How far the port of a Redis node's cluster bus is from its own.

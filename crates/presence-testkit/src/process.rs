@@ -33,9 +33,9 @@ const SIGNAL_TIME_MAX: Duration = Duration::from_secs(30);
 pub struct Program {
     /// What we call it: `gateway-1`.
     pub name: String,
-    /// The file to run.
+    /// The path of the program.
     pub file: PathBuf,
-    /// Its arguments.
+    /// The arguments of its command line.
     pub args: Vec<String>,
     /// Its environment, besides ours without our settings.
     pub env: Vec<(String, String)>,
@@ -53,7 +53,7 @@ pub struct Process {
     is_paused: bool,
 }
 
-/// What it does.
+/// Whether a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It runs.
@@ -131,12 +131,12 @@ impl Process {
         self.program.env = env;
     }
 
-    /// What we call it.
+    /// The name of the process, such as `gateway-1`.
     pub fn name(&self) -> &str {
         &self.program.name
     }
 
-    /// How it is started.
+    /// The program, with how it is started.
     pub fn program(&self) -> &Program {
         &self.program
     }
@@ -153,7 +153,7 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().ok()
     }
 
-    /// What it does now.
+    /// Whether the process runs now.
     pub fn state(&mut self) -> State {
         let ended = self
             .child
@@ -241,7 +241,7 @@ impl Process {
         Ok(Some(status))
     }
 
-    /// Where its output goes.
+    /// The path of the file with its output.
     pub fn log_file(&self) -> PathBuf {
         self.program.folder.join("log")
     }

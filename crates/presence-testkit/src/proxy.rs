@@ -19,14 +19,14 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// Four threads a connection do little; they need no more.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// What happens to what is sent.
+/// What a proxy does with the bytes that it receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It arrives.
+    /// Bytes are passed on at once.
     Pass,
-    /// It arrives so much later.
+    /// Bytes are passed on after this time.
     Delay(Duration),
-    /// It does not arrive until the mode is another: no byte, no end of the connection. Connections are accepted.
+    /// Neither bytes nor the end of a connection are passed on until the mode changes. Connections are accepted.
     BlackHole,
     /// Connections are closed, and so are new ones.
     Cut,
@@ -53,12 +53,12 @@ struct Hub {
 #[derive(Debug)]
 struct State {
     mode: Mode,
-    /// Modes of single processes.
+    /// The mode for the connections of some processes, by process id.
     apart: BTreeMap<u32, Mode>,
     links: Vec<Arc<Link>>,
 }
 
-/// A connection.
+/// A connection through the proxy.
 #[derive(Debug)]
 struct Link {
     /// The port from which the client came.
@@ -102,7 +102,7 @@ impl Proxy {
         Ok(Proxy { port, hub })
     }
 
-    /// Where it listens.
+    /// The port on which the proxy listens.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -163,7 +163,7 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a client in.
+    /// Connects a client that was accepted to the target.
     fn take(&self, client: TcpStream) -> io::Result<()> {
         let peer = client.peer_addr()?.port();
         let link = {

@@ -34,7 +34,7 @@ struct Noted {
 }
 
 impl Pulse {
-    /// Begins to measure.
+    /// Starts to measure, on a thread of its own.
     pub fn start() -> Pulse {
         Pulse::beating(work)
     }

@@ -11,7 +11,7 @@ use crate::run::{answer, run};
 /// The oldest Redis with sharded pub/sub.
 const REDIS_MAJOR_MIN: u32 = 7;
 
-/// Debian's packages of it.
+/// The packages of Debian that have Redis, separated by spaces.
 const REDIS_PACKAGES: &str = "redis-server redis-sentinel redis-tools";
 
 /// Names of a Chromium on PATH, in order of preference.
@@ -95,14 +95,14 @@ fn find_faketime() -> Option<PathBuf> {
     libraries.into_iter().find(|library| library.is_file())
 }
 
-/// Redis's programs.
+/// The paths of Redis's programs.
 #[derive(Clone, Debug)]
 pub struct RedisTools {
-    /// The server.
+    /// The path of `redis-server`.
     pub server: PathBuf,
-    /// The one that watches a master.
+    /// The path of `redis-sentinel`.
     pub sentinel: PathBuf,
-    /// The command line.
+    /// The path of `redis-cli`.
     pub cli: PathBuf,
 }
 

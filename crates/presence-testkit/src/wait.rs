@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How often to look.
+/// The time between two looks.
 const EVERY: Duration = Duration::from_millis(20);
 
 /// Looks until there is something to see.

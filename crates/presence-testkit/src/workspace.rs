@@ -9,7 +9,7 @@ use serde_json::Value;
 /// This repository, as cargo sees it.
 #[derive(Debug)]
 pub struct Workspace {
-    /// The repository's root.
+    /// The path of the repository.
     pub root: PathBuf,
     /// Where builds go; also where tests and programs leave their files.
     pub target: PathBuf,

@@ -10,7 +10,7 @@ use super::register::Possible;
 use super::truth::{LifeId, Timeline, Truth, Users, Verdict};
 use super::windows::{NEWS_MAX, Windows};
 
-/// Something that was wrong.
+/// A promise that was broken in a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Violation {
     pub(crate) at: At,
@@ -18,7 +18,7 @@ pub(crate) struct Violation {
     pub(crate) what: String,
 }
 
-/// In which way.
+/// The kind of promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// Somebody who is in a room was not shown there.

@@ -24,19 +24,19 @@ const ORDERS_MAX: usize = 256;
 /// What all clients of a run share.
 pub(crate) struct Hall {
     pub(crate) journal: Journal,
-    /// Where each gateway listens: `127.0.0.1:4001`.
+    /// The address of each gateway, such as `127.0.0.1:4001`.
     pub(crate) addresses: Vec<String>,
     /// The user ids whose status watchers watch.
     pub(crate) users: Vec<UserId>,
     closed: Mutex<BTreeSet<usize>>,
 }
 
-/// What a client speaks.
+/// The protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Dialect {
-    /// The native protocol in JSON.
+    /// The native protocol, as JSON.
     Json,
-    /// The native protocol in postcard.
+    /// The native protocol, as postcard.
     Binary,
     Phoenix,
     Pusher,
@@ -59,7 +59,7 @@ impl Dialect {
     }
 }
 
-/// Who a client is.
+/// One client of a run: its user, its protocol and its habits.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat {
     pub(crate) id: SeatId,
@@ -89,7 +89,7 @@ pub(crate) enum Home {
     Anywhere,
     /// To the same gateway, until it is there again.
     Gateway(usize),
-    /// Nowhere, until it is told.
+    /// At no gateway, until an order says where.
     Nowhere,
 }
 
@@ -133,7 +133,7 @@ pub(crate) struct Given {
     done: Option<oneshot::Sender<Outcome>>,
 }
 
-/// What a client says.
+/// What a client sends to its gateway.
 pub(crate) enum Say {
     Ask(u32, Ask),
     Type(Room),
@@ -142,7 +142,7 @@ pub(crate) enum Say {
     Heartbeat,
 }
 
-/// What a client hears.
+/// What a client receives from its gateway.
 pub(crate) enum Heard {
     Answer(u32, Outcome),
     Whole(Room, People),
@@ -152,7 +152,7 @@ pub(crate) enum Heard {
     Saw(UserId, Look),
     /// The picture of a room has a gap.
     Gap(Room),
-    /// When to come back.
+    /// The gateway closes, and says how long to wait before connecting again.
     ComeBack(Duration),
 }
 
@@ -255,7 +255,7 @@ impl Handle {
     }
 }
 
-/// A connection in some dialect.
+/// A connection in any of the protocols.
 enum Line {
     Native(Box<native::Line>),
     Phoenix(Box<phoenix::Line>),

@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// After how long a Redis node of a cluster that is silent counts as dead.
 const NODE_TIMEOUT: Duration = Duration::from_millis(1000);
 
-/// Everything there is.
+/// The cluster, the proxies and the clients of a run.
 pub(crate) struct Ground {
     pub(crate) runtime: Runtime,
     pub(crate) hall: Arc<Hall>,
@@ -146,7 +146,7 @@ impl Ground {
         self.journal().now()
     }
 
-    /// Waits, and lets things happen.
+    /// Waits for `time` while the clients go on.
     pub(crate) fn sleep(&self, time: Duration) {
         thread::sleep(time);
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::faults::Kind;
+use super::fault::Kind;
 
 /// The time since the run began.
 pub(crate) type At = Duration;
@@ -21,7 +21,7 @@ pub(crate) struct SeatId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct UserId(pub(crate) u32);
 
-/// One channel.
+/// The number of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Room(pub(crate) u32);
 
@@ -50,13 +50,13 @@ pub(crate) struct Face {
     pub(crate) marks: BTreeSet<Mark>,
 }
 
-/// Everybody in a room.
+/// Everybody in a room, with how they are shown.
 pub(crate) type People = BTreeMap<UserId, Face>;
 
 /// A status that somebody chooses. What is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Choice {
-    /// `online`, `away`, `busy` or `invisible`.
+    /// The chosen status: `online`, `away`, `busy` or `invisible`.
     pub(crate) status: Option<String>,
     pub(crate) message: Option<String>,
     /// In how many seconds status and message fall back; without it a new status has no end.
@@ -72,7 +72,7 @@ pub(crate) enum Ask {
     Choose(Choice),
 }
 
-/// What became of that.
+/// The answer to what a client asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ok,
@@ -97,7 +97,7 @@ pub(crate) enum End {
     Lost(String),
 }
 
-/// One thing that happened.
+/// One event of the run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fact {
     /// A step of the plan begins.
@@ -135,24 +135,24 @@ pub(crate) enum Fact {
 }
 
 impl UserId {
-    /// The name of the person.
+    /// The id of the user in the protocols.
     pub(crate) fn name(self) -> String {
         format!("u{}", self.0)
     }
 
-    /// The person of that name.
+    /// The user with this id; `None` if the run has made no such id.
     pub(crate) fn of(name: &str) -> Option<UserId> {
         name.strip_prefix('u')?.parse().ok().map(UserId)
     }
 }
 
 impl Room {
-    /// The channel's id.
+    /// The id of the channel in the protocols.
     pub(crate) fn name(self) -> String {
         format!("room:{}", self.0)
     }
 
-    /// The room of that id.
+    /// The room with this channel id; `None` if the run has made no such id.
     pub(crate) fn of(name: &str) -> Option<Room> {
         name.strip_prefix("room:")?.parse().ok().map(Room)
     }
@@ -198,14 +198,14 @@ impl fmt::Display for Look {
     }
 }
 
-/// Facts with their times.
+/// All facts of a run, each with its time.
 pub(crate) struct Journal {
     start: Instant,
     facts: Mutex<Vec<(At, Fact)>>,
 }
 
 impl Journal {
-    /// Nothing has happened yet.
+    /// Starts an empty journal. The run begins now.
     pub(crate) fn start() -> Journal {
         Journal {
             start: Instant::now(),
@@ -213,12 +213,12 @@ impl Journal {
         }
     }
 
-    /// The time.
+    /// The time since the run began.
     pub(crate) fn now(&self) -> At {
         self.start.elapsed()
     }
 
-    /// Notes that something happens now.
+    /// Appends a fact with the current time.
     pub(crate) fn note(&self, fact: Fact) {
         let mut facts = self.facts();
         // With the lock, so that times are in order.
@@ -226,7 +226,7 @@ impl Journal {
         facts.push((now, fact));
     }
 
-    /// All facts so far.
+    /// Locks the journal and returns all facts so far.
     pub(crate) fn facts(&self) -> MutexGuard<'_, Vec<(At, Fact)>> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,7 +8,7 @@ use presence_testkit::redis::Topology;
 use serde::{Deserialize, Serialize};
 
 use super::clients::{Dialect, Manners, Resume, Seat};
-use super::faults::{Keeps, Kind};
+use super::fault::{Keeps, Kind};
 use super::journal::{Choice, Room, SeatId, UserId};
 
 /// How many people and rooms there are.
@@ -31,7 +31,7 @@ const REST_S: [std::ops::Range<u64>; 2] = [1..4, 12..18];
 /// Nobody's connection hangs in the last part of a run: it takes too long to be known.
 const HANGS_END: Duration = Duration::from_secs(15);
 
-/// All of it.
+/// A whole plan: the clients, and what happens when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
@@ -52,24 +52,24 @@ pub(crate) struct Place {
     pub(crate) rooms: Vec<Room>,
 }
 
-/// One thing that happens.
+/// One step of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Step {
-    /// What `--skip` calls it.
+    /// The number of the step, which `--skip` takes.
     pub(crate) number: usize,
     /// When, in milliseconds since everybody is there.
     pub(crate) at_ms: u64,
     pub(crate) act: Act,
 }
 
-/// What happens.
+/// What happens in a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Act {
     /// A client does something.
     Do(SeatId, Deed),
-    /// Something breaks.
+    /// A fault begins; the number ties its end to it.
     Break(usize, Kind),
-    /// It is mended.
+    /// The fault with this number ends.
     Mend(usize, Kind),
 }
 
@@ -96,7 +96,7 @@ pub(crate) enum Deed {
 }
 
 impl Plan {
-    /// The plan of a seed.
+    /// Computes the plan of a seed.
     pub(crate) fn of(seed: u64, seconds: u64, gateways: usize, topology: Topology) -> Plan {
         let mut random = Rng::with_seed(seed);
         let seats = seats(&mut random, gateways);
@@ -148,19 +148,19 @@ impl Plan {
         self
     }
 
-    /// Who takes part.
+    /// The users of all clients in the plan.
     pub(crate) fn users(&self) -> BTreeSet<UserId> {
         self.seats.iter().map(|place| place.user).collect()
     }
 
-    /// Where they may be.
+    /// The rooms that the clients may join.
     pub(crate) fn rooms(&self) -> Vec<Room> {
         (0..ROOMS).map(Room).collect()
     }
 }
 
 impl Place {
-    /// The client.
+    /// The settings with which the client is started.
     pub(crate) fn seat(&self) -> Seat {
         Seat {
             manners: self.manners,

@@ -26,7 +26,7 @@ use crate::stage::Wanted;
 pub(crate) struct Wish {
     /// How long clients do things and faults happen.
     pub(crate) seconds: u64,
-    /// Steps that are left out.
+    /// The numbers of the steps that are left out.
     pub(crate) skip: BTreeSet<usize>,
     /// A plan that was written before, in place of that of the seed.
     pub(crate) replay: Option<PathBuf>,
@@ -168,7 +168,7 @@ fn run(ground: &mut Ground, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// One deed of a client.
+/// Makes a client do one deed of the plan.
 async fn perform(client: Handle, deed: Deed) {
     let away = |ms: u64| tokio::time::sleep(Duration::from_millis(ms));
     match deed {
@@ -214,7 +214,7 @@ async fn perform(client: Handle, deed: Deed) {
     }
 }
 
-/// Notes what Redis holds.
+/// Adds to the journal what Redis holds now.
 fn store(ground: &mut Ground) -> Result<()> {
     let asked = ground.now();
     let stored = ground.stored()?;

@@ -15,9 +15,9 @@ use super::ground::{Ground, seats_in};
 use super::journal::{At, Choice, Fact, Outcome, People, Room, SeatId, UserId};
 use crate::stage::Wanted;
 
-/// One of them.
+/// A situation that was once wrong, played step by step.
 pub(crate) struct Recipe {
-    /// What `--only` calls it.
+    /// Its name, which `--only` takes.
     pub(crate) name: &'static str,
     /// What happens, and what is right, in a line.
     pub(crate) about: &'static str,
@@ -28,7 +28,7 @@ pub(crate) struct Recipe {
     pub(crate) run: fn(&mut Ground) -> Result<Wrong>,
 }
 
-/// What it is played on.
+/// The gateways and the store on which a recipe is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// Three gateways on one Redis.
@@ -40,7 +40,7 @@ pub(crate) enum Shape {
 /// What was wrong; nothing if all was right.
 pub(crate) type Wrong = Vec<String>;
 
-/// All of them.
+/// Every recipe, in the order in which all of them are played.
 pub(crate) const RECIPES: &[Recipe] = &[
     Recipe {
         name: "recipe-1",
@@ -154,12 +154,12 @@ impl Recipe {
     }
 }
 
-/// The gateways.
+/// The number of the first gateway, and of the others.
 const A: usize = 0;
 const B: usize = 1;
 const C: usize = 2;
 
-/// Where people are.
+/// The room that all people of a recipe join.
 const ROOM: Room = Room(1);
 
 /// How long people may take to be seen by everybody, before anything goes wrong.

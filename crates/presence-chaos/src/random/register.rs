@@ -16,13 +16,13 @@ const END_LATE_MAX: Duration = Duration::from_millis(2500);
 /// they take to be stored: they count from when they were made.
 const READ_MAX: Duration = Duration::from_secs(2);
 
-/// One choice.
+/// One choice of a status, and what is known of its time.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
     seat: SeatId,
     number: u32,
     asked: At,
-    /// When it was certainly made.
+    /// When it was answered `ok`, so it was made at the latest then.
     answered: Option<At>,
     /// When it was made, or never will be.
     over: Option<At>,
@@ -33,7 +33,7 @@ pub(crate) struct Write {
     clear_after: Option<Duration>,
 }
 
-/// What one person has chosen.
+/// All choices of one user, in the order in which they were asked for.
 #[derive(Debug)]
 pub(crate) struct Register {
     writes: Vec<Write>,
@@ -114,7 +114,7 @@ impl Default for Register {
 }
 
 impl Register {
-    /// Somebody chooses.
+    /// Adds a choice that a client has asked for.
     pub(crate) fn ask(&mut self, write: Write) {
         self.writes.push(write);
     }
@@ -296,7 +296,7 @@ impl Register {
 }
 
 impl Possible {
-    /// Whether the person is visible.
+    /// Whether others may, must or must not see the user.
     pub(crate) fn visible(&self) -> Verdict {
         let hidden = self.statuses.contains("invisible");
         match (hidden, self.statuses.len()) {

@@ -16,7 +16,7 @@ const KEPT_OF_A_USER: [&str; 2] = ["profile", "clock"];
 /// Kinds of keys that have to do with parts and nodes, and not with who is here.
 const KEPT: [&str; 5] = ["changed", "told", "leases", "secret", "owned"];
 
-/// What there is.
+/// The content of Redis at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Stored {
     /// The marks in the hash of each room.

@@ -44,7 +44,7 @@ pub(crate) struct Timeline<T> {
     edges: Vec<(At, T)>,
 }
 
-/// One session in one room.
+/// The stay of one session in one room.
 #[derive(Clone, Debug)]
 pub(crate) struct Stay {
     pub(crate) user: UserId,
@@ -56,13 +56,13 @@ pub(crate) struct Stay {
     breaks: BTreeSet<At>,
 }
 
-/// Everything that is true.
+/// What is true at each time of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     pub(crate) stays: BTreeMap<(LifeId, Room), Stay>,
     /// Whether a person is connected at all, on whatever session.
     pub(crate) lives: BTreeMap<LifeId, (UserId, Timeline<Verdict>)>,
-    /// What each person has chosen.
+    /// The choices of each user.
     pub(crate) choices: BTreeMap<UserId, Register>,
     /// When somebody was in a room without a break that others may notice.
     pub(crate) held: BTreeMap<(UserId, Room), Vec<(At, At)>>,
@@ -92,7 +92,7 @@ impl<T: Clone + PartialEq> Timeline<T> {
         &self.edges[next.max(1) - 1].1
     }
 
-    /// When it turns.
+    /// The times at which the value changes, each with the new value.
     pub(crate) fn edges(&self) -> impl Iterator<Item = (At, &T)> {
         self.edges.iter().map(|(at, value)| (*at, value))
     }
@@ -131,7 +131,7 @@ struct Reading {
 pub(crate) type Users = BTreeMap<SeatId, (UserId, Dialect)>;
 
 impl Truth {
-    /// Reads the journal.
+    /// Computes the truth from the facts of a journal.
     pub(crate) fn of(users: &Users, facts: &[(At, Fact)], windows: &Windows) -> Truth {
         let mut truth = Truth::default();
         let mut seats: BTreeMap<SeatId, Reading> = BTreeMap::new();
@@ -166,6 +166,7 @@ impl Truth {
         truth
     }
 
+    // Longer than a screen because it is a table: an arm for each kind of fact.
     fn read(
         &mut self,
         at: At,

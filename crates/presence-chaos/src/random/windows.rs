@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::faults::Kind;
+use super::fault::Kind;
 use super::journal::{At, Fact};
 
 /// How long news may take where nothing is broken. I1 says 1 s for 99 of 100; here no single one may take longer, with
@@ -28,13 +28,13 @@ pub(crate) const UNSURE_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Window {
     pub(crate) kind: Kind,
     pub(crate) from: At,
-    /// When it was mended.
+    /// When the fault ended.
     pub(crate) until: At,
     /// When pictures have to be right again.
     pub(crate) healed: At,
 }
 
-/// All of them, in order.
+/// All faults of a run, in the order in which they began.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Windows {
     windows: Vec<Window>,
@@ -81,7 +81,7 @@ impl Windows {
         self.windows.iter().filter(is).map(|it| it.until).max()
     }
 
-    /// When Redis lost its data.
+    /// The times at which Redis lost its data.
     pub(crate) fn losses(&self) -> Vec<At> {
         let losses = self.windows.iter().filter(|it| it.kind.loses_data());
         losses.map(|it| it.from).collect()
@@ -139,7 +139,7 @@ impl Windows {
         })
     }
 
-    /// What was broken, for people.
+    /// The faults that were there at `at`, as a text for people.
     pub(crate) fn shown_at(&self, at: At) -> String {
         let around = self
             .windows

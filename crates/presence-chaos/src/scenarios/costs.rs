@@ -60,7 +60,8 @@ pub(super) fn latency(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// No command per heartbeat, at most two per device transition.
+/// A heartbeat costs no command of Redis, and a device that comes or goes costs at most two.
+// Longer than a screen because it is a story: each step follows from the one before.
 pub(super) fn commands(stage: &mut Stage) -> Result<()> {
     let mut plan = stage.wanted.plan(300, 5000);
     plan.second_device_of = 0;

@@ -12,7 +12,7 @@ use crate::report::Figure;
 use crate::seat::{Afterwards, Order, Role, Seat};
 use crate::stage::{LEASE, Stage};
 
-/// Which gateway it happens to.
+/// The number of the gateway that is broken.
 const VICTIM: usize = 0;
 
 /// Which one is asked what it knows.

@@ -232,7 +232,7 @@ fn end_everything(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Starts again what was ended.
+/// Starts Redis, the database and the gateways again.
 fn begin_again(stage: &mut Stage) -> Result<()> {
     for part in redis_of(stage) {
         stage.cluster.process_mut(part).start_again()?;
@@ -280,7 +280,7 @@ enum End {
     Passes,
 }
 
-/// Further than any run takes.
+/// A time that is longer than any run.
 const FAR: Duration = Duration::from_secs(3600);
 
 fn choice(number: u32) -> Choice {

@@ -21,7 +21,7 @@ use crate::stage::Stage;
 const PAYLOAD_BYTES: usize = 48 * 1024;
 const TOLD_EVERY: Duration = Duration::from_millis(25);
 
-/// Where that is.
+/// The channel that the slow readers watch.
 const ROOM: &str = "flood:1";
 
 /// How much the system keeps for somebody who does not read.

@@ -98,6 +98,7 @@ pub(super) fn master_killed(stage: &mut Stage) -> Result<()> {
 
 /// 4: people on the same gateway still see each other; new clients are let in, health says `degraded`; memory flat;
 /// heals in 10 s without a herd.
+// Longer than a screen because it is a story: each step follows from the one before.
 pub(super) fn stopped(stage: &mut Stage) -> Result<()> {
     stage.redis()?;
     let mut plan = stage.wanted.plan(150, 3000);

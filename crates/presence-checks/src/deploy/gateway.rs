@@ -17,7 +17,7 @@ const CONFIG: &str = "PRESENCE_CONFIG";
 /// What it says to who asks for the path of a WebSocket without one. Like Rails, it says that with 404 at `/cable`.
 const ONLY_WEBSOCKET: &str = "this is a WebSocket";
 
-/// The program.
+/// The program of the gateway, which is asked what it accepts.
 pub(super) struct Gateway {
     binary: PathBuf,
     /// Empty, so that no file in it is taken for a configuration.

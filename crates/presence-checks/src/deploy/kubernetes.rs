@@ -194,6 +194,7 @@ fn kustomization(files: &[&File]) -> Vec<String> {
     wrong
 }
 
+// Longer than a screen because it is a list: everything that a workload has to have.
 fn workload(object: &Object, objects: &[Object]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut want = |is_so: bool, what: String| {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::args::Args;
 use crate::bare::{self, BareServer};
 use crate::crew::Crew;
-use crate::line::Door;
+use crate::door::Door;
 use crate::report::Outcome;
 use crate::scenarios::{gateway, in_rooms, micros};
 use crate::schedule::Schedule;

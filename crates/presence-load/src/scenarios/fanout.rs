@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use crate::args::{Args, Dialect};
+use crate::args::Args;
 use crate::bare::{self, BareServer};
 use crate::crew::{Crew, Notes, Totals};
-use crate::line::Door;
+use crate::door::{Dialect, Door};
 use crate::report::Outcome;
 use crate::scenarios::{SAMPLES, gateway, micros};
 use crate::schedule::Schedule;

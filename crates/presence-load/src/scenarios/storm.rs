@@ -9,9 +9,10 @@ use presence_client::{Client, Frame, Picture};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::args::{Args, Dialect};
+use crate::args::Args;
 use crate::crowd::Crowd;
-use crate::line::{Door, Line};
+use crate::door::{Dialect, Door};
+use crate::line::Line;
 use crate::machine::Process;
 use crate::peek::Peek;
 use crate::report::Outcome;
@@ -30,6 +31,7 @@ struct Came {
     complete: Instant,
 }
 
+// Longer than a screen because it is a story: each step follows from the one before.
 pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     let process = gateway(args);
     let cpu = || process.and_then(Process::cpu);

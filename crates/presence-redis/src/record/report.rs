@@ -1,6 +1,8 @@
 //! What nodes ask each other for an explanation, and what they answer: a version byte, and what postcard makes of the
 //! structs below.
 
+// Longer than 600 lines because it is a table: a struct for each part of a report, and both ways between it and the core's.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,7 +169,7 @@ struct RoomRecord {
     sessions: usize,
     is_summarised: bool,
     tick_ms: u64,
-    /// Full, whole, summary.
+    /// How many watchers get full, whole and summary events, as in `explain::Watchers`.
     watchers: (usize, usize, usize),
     clock: Option<ClockRecord>,
     is_followed: bool,

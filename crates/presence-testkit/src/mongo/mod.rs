@@ -33,7 +33,7 @@ const TRIES: usize = 5;
 /// What a server says then.
 const TAKEN: &[&str] = &["Address already in use", "address already in use"];
 
-/// How it is started.
+/// How a MongoDB server is started.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Where it listens; a free port if `None`.
@@ -49,7 +49,7 @@ pub struct Settings {
 pub struct Mongo {
     /// Its process, to be killed, paused and started again.
     pub process: Process,
-    /// Where it listens.
+    /// The port on which it listens.
     pub port: u16,
     /// Where clients are told to find it: its own port, or that of a proxy.
     pub announced: u16,
@@ -161,7 +161,7 @@ impl Mongo {
         self.program.kind
     }
 
-    /// Whether it answers.
+    /// Whether the server answers a request now.
     pub fn answers(&self) -> bool {
         answers(self.port, self.has_tls)
     }

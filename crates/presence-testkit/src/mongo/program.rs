@@ -17,23 +17,23 @@ const MONGOD_MAJOR_MIN: u32 = 6;
 /// From PyPI: a server in Python on the storage engine of MongoDB.
 const STAND_IN: &str = "secantusdb==0.7.0b3";
 
-/// A server to run.
+/// A program that speaks the protocol of MongoDB.
 #[derive(Clone, Debug)]
 pub struct MongoProgram {
-    /// Which kind.
+    /// Whether it is MongoDB's own server or the stand-in.
     pub kind: Kind,
-    /// The file to run.
+    /// The path of the program.
     pub file: PathBuf,
     /// What it is, for a log.
     pub about: String,
 }
 
-/// What sorts of servers there are.
+/// The kinds of servers that tests can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// MongoDB's own.
+    /// `mongod`, the server of MongoDB itself.
     Mongod,
-    /// The stand-in.
+    /// SecantusDB of PyPI, where there is no `mongod`.
     SecantusDb,
 }
 

@@ -45,7 +45,7 @@ fn read_command_stats(info: &str) -> BTreeMap<String, u64> {
     info.lines().filter_map(stat).collect()
 }
 
-/// The memory it uses.
+/// The memory that the server uses, in bytes.
 pub(super) fn memory_bytes(port: u16) -> Result<u64> {
     field(port, "memory", "used_memory")
 }

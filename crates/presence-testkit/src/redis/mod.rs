@@ -28,7 +28,7 @@ const FAILOVER_TIME_MAX: Duration = Duration::from_secs(30);
 /// What sentinels call the master they watch.
 const MASTER_NAME: &str = "mymaster";
 
-/// What is started.
+/// Which Redis servers are started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topology {
     /// One server.
@@ -39,10 +39,10 @@ pub enum Topology {
     Cluster,
 }
 
-/// How it is started.
+/// How Redis is started.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What is started.
+    /// Which servers are started.
     pub topology: Topology,
     /// After how long a silent node counts as dead. A fail-over takes about twice that, and not less than 1.7 s.
     pub node_timeout: Duration,
@@ -58,12 +58,12 @@ pub struct Redis {
     sentinels: Vec<Node>,
 }
 
-/// One server of it.
+/// One server of a topology: a Redis node or a sentinel.
 #[derive(Debug)]
 pub struct Node {
     /// Its process, to be killed, paused and started again.
     pub process: Process,
-    /// Where it listens.
+    /// The port on which it listens.
     pub port: u16,
     /// Where others are told to find it: its own port, or that of a proxy.
     pub announced: u16,
@@ -162,7 +162,7 @@ impl Redis {
         }
     }
 
-    /// What was started.
+    /// The topology that was started.
     pub fn topology(&self) -> Topology {
         self.topology
     }

@@ -23,9 +23,9 @@ pub struct Monitor {
 /// How often each command came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// From clients.
+    /// How often clients sent each command.
     pub asked: BTreeMap<String, u64>,
-    /// From scripts.
+    /// How often scripts called each command.
     pub in_scripts: BTreeMap<String, u64>,
 }
 

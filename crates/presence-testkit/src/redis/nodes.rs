@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::Role;
 
-/// A line of it.
+/// One node, as a line of `CLUSTER NODES` describes it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Peer {
     id: String,
@@ -17,7 +17,7 @@ pub(super) struct Peer {
     slots: Vec<RangeInclusive<u16>>,
 }
 
-/// Reads the answer.
+/// Reads the answer to `CLUSTER NODES`.
 pub(super) fn parse(text: &str) -> Result<Vec<Peer>> {
     let peer =
         |line: &str| peer(line).with_context(|| format!("`{line}` is no line of CLUSTER NODES"));

@@ -22,7 +22,7 @@ const READY_TIME_MAX: Duration = Duration::from_secs(60);
 /// How often to try with other ports when somebody has taken one meanwhile.
 const TRIES: usize = 5;
 
-/// What Redis says then.
+/// What Redis logs if somebody else has its port.
 const TAKEN: &str = "Address already in use";
 
 /// From the first node to the first sentinel.

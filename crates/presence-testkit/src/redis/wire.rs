@@ -10,16 +10,16 @@ use anyhow::{Context, Result, bail};
 /// A server that takes longer is not there.
 const TIME_MAX: Duration = Duration::from_millis(1000);
 
-/// What a server answers.
+/// A reply of Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// A word or a text.
     Text(String),
-    /// A number.
+    /// An integer.
     Number(i64),
-    /// That there is nothing.
+    /// A null.
     Nothing,
-    /// Several.
+    /// A list of replies.
     List(Vec<Reply>),
 }
 

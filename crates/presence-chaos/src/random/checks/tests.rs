@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::clients::Dialect;
-use super::super::faults;
+use super::super::fault;
 use super::super::journal::{Choice, End, Face, Outcome};
 use super::*;
 
@@ -177,7 +177,7 @@ fn what_is_wrong_while_something_is_broken_counts_once_it_is_healed() {
         [
             (1, connected(ANN, 1, false)),
             (1, watching(&[])),
-            (2, Fact::Broken(0, faults::Kind::BlackHole)),
+            (2, Fact::Broken(0, fault::Kind::BlackHole)),
             (3, asked(join(1))),
             (3, ok(1)),
             (10, Fact::Mended(0)),

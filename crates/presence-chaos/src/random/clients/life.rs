@@ -30,7 +30,7 @@ struct Link {
     heartbeat: Interval,
 }
 
-/// A client at work.
+/// The task of one client: its connection and what it has asked for.
 pub(super) struct Life {
     seat: Arc<Seat>,
     hall: Arc<Hall>,
@@ -44,7 +44,7 @@ pub(super) struct Life {
     life: u32,
     number: u32,
     asks: u32,
-    /// Where it wants to be.
+    /// The rooms that it wants to be in, with the mark of its last join or update.
     rooms: BTreeMap<Room, Mark>,
     /// Where it wants to be no more, and has not been told that it is not.
     leaving: BTreeSet<Room>,

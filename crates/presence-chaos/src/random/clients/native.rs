@@ -13,7 +13,7 @@ use crate::random::journal::{Ask, Choice, Face, Look, Mark, Outcome, People, Roo
 /// Numbers of our own stand above those that the client makes up for its requests.
 const REFS_FROM: u64 = 1_000_000;
 
-/// A connection.
+/// A connection that speaks the native protocol.
 pub(super) struct Line {
     client: Client,
     eyes: Eyes,

@@ -15,7 +15,7 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 /// References of our own that nobody waits for.
 const NOBODY: &str = "0";
 
-/// A connection.
+/// A connection that speaks the protocol of Phoenix.
 pub(super) struct Line {
     socket: Socket,
     /// The topic through which one's status is chosen.
@@ -222,7 +222,7 @@ fn reply(number: &str, payload: &Value) -> Vec<Heard> {
     vec![Heard::Answer(number, outcome)]
 }
 
-/// An object of presences.
+/// Reads the object that Phoenix sends as `presence_state`.
 fn picture_of(presences: &Value) -> Picture {
     let mut picture = Picture::new();
     for (id, presence) in presences.as_object().into_iter().flatten() {

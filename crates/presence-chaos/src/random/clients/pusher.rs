@@ -22,7 +22,7 @@ pub(crate) const APP: [(&str, &str); 3] = [
 /// How often to say that one is here: `activity_timeout` of the gateway.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// A connection.
+/// A connection that speaks the protocol of Pusher.
 pub(super) struct Line {
     socket: Socket,
     socket_id: String,

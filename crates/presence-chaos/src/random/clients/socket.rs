@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// It.
+/// A WebSocket that carries JSON texts.
 pub(super) struct Socket {
     stream: WebSocketStream<TcpStream>,
     ending: Option<String>,

@@ -15,14 +15,14 @@ const NAME: &str = "control";
 /// Who connects and says nothing for so long is not listened to.
 const SAY_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Where commands arrive.
+/// The Unix socket on which commands arrive.
 pub(super) struct Door {
     listener: UnixListener,
 }
 
 /// A command that has arrived.
 pub(super) struct Visit {
-    /// What is wanted.
+    /// The words of the command line that was sent.
     pub(super) words: Vec<String>,
     stream: UnixStream,
 }
@@ -78,7 +78,7 @@ impl Door {
         Ok(Door { listener })
     }
 
-    /// Who is there now.
+    /// Accepts one command if somebody has connected; `None` if nobody has.
     pub(super) fn visit(&self) -> Option<Visit> {
         let (stream, _) = self.listener.accept().ok()?;
         // Who leaves without a word wanted to know whether we are here.
@@ -98,13 +98,13 @@ impl Visit {
         })
     }
 
-    /// Says something.
+    /// Sends a line of output to whoever sent the command.
     pub(super) fn say(&mut self, text: &str) {
         // Whoever asked may have gone; what they asked for is done all the same.
         let _ = self.write(&json!(text));
     }
 
-    /// Says how it ended.
+    /// Sends the result of the command, and closes the connection.
     pub(super) fn end(mut self, done: Result<()>) {
         let end = match done {
             Ok(()) => json!({}),

@@ -24,7 +24,7 @@ const READY_TIME_MAX: Duration = Duration::from_secs(120);
 /// Says that the folder is made and the output goes into it: how `--detach` starts the one that stays.
 const STAY: &str = "--stay";
 
-/// What is wanted.
+/// What the arguments of `up` ask for.
 struct Wanted {
     settings: Settings,
     detach: bool,
