@@ -6,7 +6,7 @@ use super::session::Session;
 use super::shared::{Hiding, Putting, patched_profile, stored_profile};
 use super::user::User;
 use crate::cluster::{
-    Claimed, FencingToken, Field, Guard, Membership, Put, ReplicaChanges, Reply, Request,
+    Author, Claimed, FencingToken, Field, Guard, Membership, Put, ReplicaChanges, Reply, Request,
     SessionRecord, Verdict,
 };
 use crate::{Profile, Reason, SessionId, Timestamp};
@@ -169,7 +169,7 @@ impl User {
             return;
         }
         // Two that both could not read it are as far as each other, and one of them may be this node.
-        let is_as_far = token.owner == FencingToken::UNREAD && mine >= token;
+        let is_as_far = token.author() == Author::Unread && mine >= token;
         if self.unread.is_some() && !is_as_far {
             shared.author = token.owner;
             shared.is_authored = false;
@@ -178,7 +178,7 @@ impl User {
             }
             return self.learn(now, Some(stored.clone()));
         }
-        let is_based_on_it = known == Some(token) || token.owner == FencingToken::UNREAD;
+        let is_based_on_it = known == Some(token) || token.author() == Author::Unread;
         let has_changes = shared.has_pending() || shared.is_erasing;
         if mine >= token && (is_based_on_it || !has_changes) {
             if !self.profile.is_blank() {

@@ -7,8 +7,9 @@ use super::profile_sync::Saves;
 use super::session::Session;
 use crate::cluster::store::Written;
 use crate::cluster::{
-    Change, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Incarnation, Membership, News, Op, Patch,
-    Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot, Subject, Write,
+    Author, Change, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Incarnation, Membership, News, Op,
+    Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot, Subject,
+    Write,
 };
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 
@@ -20,8 +21,8 @@ pub(super) const PENDING_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) replica: Replica<Arc<SessionRecord>>,
-    /// The process that made the newest change of the profile, as far as this node knows; none, before it is stored.
-    pub(super) author: u64,
+    /// Who made the newest change of the profile, as far as this node knows; nobody, before it is stored.
+    pub(super) author: Author,
     /// The token of the profile that the store has, as far as this node knows.
     pub(super) known: Option<FencingToken>,
     /// Changes of the status that the store does not have, and when each was chosen.
@@ -251,8 +252,8 @@ impl Shared {
     ) {
         if std::mem::take(&mut self.is_authored) {
             self.author = match is_unread {
-                true => FencingToken::UNREAD,
-                false => members.me().node,
+                true => Author::Unread,
+                false => Author::Node(members.me().node),
             };
         }
         let subject = Subject::User(profile.user.clone());
@@ -291,11 +292,8 @@ impl Shared {
     }
 
     pub(super) fn token(&self, profile: &Profile) -> FencingToken {
-        FencingToken {
-            epoch: profile.status.revision,
-            owner: self.author,
-            order: profile.last_seen.unwrap_or_default().as_millis(),
-        }
+        let last_seen = profile.last_seen.unwrap_or_default();
+        FencingToken::of_profile(profile.status.revision, self.author, last_seen)
     }
 
     /// Handles the answer to a write. Returns the revision of the profile that is stored now, and what has to be saved
@@ -346,10 +344,7 @@ impl Shared {
         let (token, profile) = self.read.take()?;
         self.author = token.owner;
         self.known = Some(token);
-        Some((
-            Profile::clone(&profile),
-            token.owner == FencingToken::UNREAD,
-        ))
+        Some((Profile::clone(&profile), token.author() == Author::Unread))
     }
 
     /// Whether the store has a profile, before the user is known here.
