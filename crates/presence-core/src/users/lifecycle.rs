@@ -341,7 +341,7 @@ impl User {
         &mut self,
         now: Timestamp,
         woke_at: Timestamp,
-        (timing, members): (&Timing, &Membership),
+        timing: &Timing,
         out: &mut Vec<Effect<A>>,
     ) {
         let gone = self.sessions.iter().filter(|it| !it.is_live());
@@ -349,9 +349,6 @@ impl User {
         for session in gone {
             // The others have seen them leave.
             self.end(now, session, Reason::NodeLost, out);
-        }
-        if let Some(shared) = &mut self.shared {
-            shared.replica.void(now, members);
         }
         let mut unheard = Vec::new();
         for session in &mut self.sessions {

@@ -250,7 +250,7 @@ impl<A> Users<A> {
         let concerns = |id: &UserId, slot: &Slot<A>| match news {
             News::Invalidate(Some(partition)) => Subject::User(id.clone()).partition() == partition,
             News::StoredUpTo(_) => slot.awaits_others(),
-            _ => true,
+            _ => news.concerns(|| Subject::User(id.clone())),
         };
         let slots = self.users.iter();
         let ids = slots.filter(|(id, slot)| concerns(id, slot));
@@ -307,7 +307,7 @@ impl<A> Users<A> {
             _ => Cause::OtherNode,
         };
         if let News::Become(_) = news {
-            user.begin_again(now, self.woke_at, (&self.timing, members), out);
+            user.begin_again(now, self.woke_at, &self.timing, out);
         }
         if let Some(shared) = &mut user.shared {
             user.own_changed |= shared.hear_news(now, news, members);

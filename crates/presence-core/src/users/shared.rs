@@ -432,15 +432,7 @@ impl Shared {
 
     /// Takes in what every machine of a node is told; says whether a session of another node is gone.
     pub(super) fn hear_news(&mut self, now: Timestamp, news: News, members: &Membership) -> bool {
-        let heard = match news {
-            News::StoreAhead(_) => return false,
-            News::Become(_) | News::Invalidate(_) | News::Woke => {
-                self.replica.invalidate();
-                return false;
-            }
-            News::Lost(who) => self.replica.lost(who),
-            News::StoredUpTo(_) => self.replica.confirm_stored(now, members),
-        };
+        let heard = self.replica.hear_news(now, news, members);
         self.note_ended(&heard);
         !heard.changes.is_empty()
     }
@@ -486,20 +478,10 @@ impl Shared {
         reply: Reply,
         members: &Membership,
     ) -> ReplicaChanges<Arc<SessionRecord>> {
-        match reply {
-            Reply::Read { ask, snapshot } => self.replica.read(now, ask, snapshot, members),
-            Reply::Patched(patch) => self.replica.patched(now, patch, members),
-            Reply::Written(outcome) => self.replica.written(now, outcome.as_ref(), members),
-            Reply::At(clock) => {
-                self.replica.at(clock);
-                ReplicaChanges::default()
-            }
-            Reply::Fenced { topic, is_done } => {
-                self.fenced(now, &topic, is_done);
-                ReplicaChanges::default()
-            }
-            Reply::Ephemeral(_) => ReplicaChanges::default(),
+        if let Reply::Fenced { topic, is_done } = &reply {
+            self.fenced(now, topic, *is_done);
         }
+        self.replica.hear(now, reply, members)
     }
 }
 

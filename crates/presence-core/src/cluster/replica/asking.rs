@@ -68,7 +68,7 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Applies the answer to a write. With `None` it is not known whether the write was applied.
-    pub(crate) fn written(
+    pub(super) fn written(
         &mut self,
         now: Timestamp,
         outcome: Option<&Written>,

@@ -7,13 +7,52 @@ use super::remote::{Missing, Remote};
 use super::sync::{EARLY_MAX, Sync, When};
 use super::{REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry};
 use crate::cluster::{
-    Change, FencingToken, Field, Incarnation, Membership, Patch, Removed, Snapshot,
+    Change, FencingToken, Field, Incarnation, Membership, News, Patch, Removed, Reply, Snapshot,
 };
 use crate::{Clock, Reason, SessionId, Timestamp};
 
 impl<V: StoredEntry> Replica<V> {
+    /// Applies what the store answered or announced about the map.
+    pub(crate) fn hear(
+        &mut self,
+        now: Timestamp,
+        reply: Reply,
+        members: &Membership,
+    ) -> ReplicaChanges<V> {
+        match reply {
+            Reply::Read { ask, snapshot } => self.read(now, ask, snapshot, members),
+            Reply::Patched(patch) => self.patched(now, patch, members),
+            Reply::Written(outcome) => self.written(now, outcome.as_ref(), members),
+            Reply::At(clock) => {
+                self.at(clock);
+                ReplicaChanges::default()
+            }
+            Reply::Fenced { .. } | Reply::Ephemeral(_) => ReplicaChanges::default(),
+        }
+    }
+
+    /// Applies news that concern every copy on a node.
+    pub(crate) fn hear_news(
+        &mut self,
+        now: Timestamp,
+        news: News,
+        members: &Membership,
+    ) -> ReplicaChanges<V> {
+        match news {
+            News::Become(_) => {
+                self.void(now, members);
+                self.invalidate();
+            }
+            News::Invalidate(_) | News::Woke => self.invalidate(),
+            News::Lost(who) => return self.lost(who),
+            News::StoredUpTo(_) => return self.confirm_stored(now, members),
+            News::StoreAhead(_) => {}
+        }
+        ReplicaChanges::default()
+    }
+
     /// Applies the answer to a read. With `None` the store did not answer.
-    pub(crate) fn read(
+    pub(super) fn read(
         &mut self,
         now: Timestamp,
         ask: u32,
@@ -65,7 +104,7 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Applies a change of the map that the store has announced.
-    pub(crate) fn patched(
+    pub(super) fn patched(
         &mut self,
         now: Timestamp,
         patch: Patch,
@@ -80,7 +119,7 @@ impl<V: StoredEntry> Replica<V> {
 
     /// Notes that the store says that the map is at `clock`. The patch may be on its way: it has until
     /// the next comparison.
-    pub(crate) fn at(&mut self, now_at: Option<Clock>) {
+    fn at(&mut self, now_at: Option<Clock>) {
         // Nothing is there, and nothing is known to be.
         let is_empty = now_at.is_none() && self.remote.is_empty() && !self.has_stored();
         let Sync::InSync { clock, suspect } = &mut self.sync else {
@@ -100,7 +139,7 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Drops the entries of the dead incarnation `who`.
-    pub(crate) fn lost(&mut self, who: Incarnation) -> ReplicaChanges<V> {
+    fn lost(&mut self, who: Incarnation) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
         self.remote.retain(|session, remote| {
             let is_void = remote.token.incarnation() == who;
@@ -143,7 +182,7 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Checks missing entries again, because all nodes have had time to write theirs.
-    pub(crate) fn confirm_stored(
+    pub(super) fn confirm_stored(
         &mut self,
         now: Timestamp,
         members: &Membership,
@@ -200,7 +239,7 @@ impl<V: StoredEntry> Replica<V> {
             match entry {
                 Ok((token, record)) => {
                     if let Some(value) = V::of_record(record) {
-                        self.hear(now, session, token, value, members, heard);
+                        self.hear_entry(now, session, token, value, members, heard);
                     }
                 }
                 Err(removed) => self.hear_removed(now, session, removed, members, heard),
@@ -262,7 +301,7 @@ impl<V: StoredEntry> Replica<V> {
                 }
                 continue;
             }
-            self.hear(now, session, token, value, members, heard);
+            self.hear_entry(now, session, token, value, members, heard);
         }
         let held = self.remote.values();
         let looks_at = held.filter_map(|it| it.missing.looks_at(now)).min();
@@ -270,7 +309,7 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Applies the entry `value` with the token `token`, which the store has or had.
-    fn hear(
+    fn hear_entry(
         &mut self,
         now: Timestamp,
         session: SessionId,

@@ -401,7 +401,7 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Notes that this node was declared dead, so that nothing it wrote counts. What is still true is to be put once more.
-    pub(crate) fn void(&mut self, now: Timestamp, members: &Membership) {
+    pub(super) fn void(&mut self, now: Timestamp, members: &Membership) {
         let mut claims = Vec::new();
         self.local
             .change_all(|session, local| match &mut local.wish {
@@ -433,7 +433,7 @@ impl<V: StoredEntry> Replica<V> {
 
     /// Notes that the store may have lost data. If the map is followed it is read, which shows what is missing;
     /// otherwise everything is written again.
-    pub(crate) fn invalidate(&mut self) {
+    pub(super) fn invalidate(&mut self) {
         // A note that was taken back may be there again.
         if self.note == Note::Absent && self.memory.has_written() {
             self.note = Note::There;
