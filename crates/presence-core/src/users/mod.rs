@@ -27,6 +27,7 @@ use std::sync::Arc;
 use self::claims::Claim;
 pub use self::effect::{Answer, Audience, Effect};
 use self::effect::{grant, refuse};
+use self::held::Keeping;
 pub use self::held::Likeness;
 pub use self::input::Input;
 use self::loading::{Loading, Slot};
@@ -65,12 +66,9 @@ pub struct Users<A> {
     /// When this node last stood still.
     woke_at: Timestamp,
     store_ahead_ms: i64,
-    /// Whether sessions are noted for the next process of this node.
-    keeps_sessions: bool,
+    keeping: Keeping,
     /// Whether transitions are recorded.
     records_history: bool,
-    /// When this process was told that it is about to stop.
-    stops_from: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,9 +98,8 @@ impl<A> Users<A> {
             postponed: HashMap::new(),
             woke_at: Timestamp::default(),
             store_ahead_ms: 0,
-            keeps_sessions: false,
+            keeping: Keeping::default(),
             records_history: false,
-            stops_from: None,
         }
     }
 
@@ -248,7 +245,6 @@ impl<A> Users<A> {
             _ => {}
         }
         let concerns = |id: &UserId, slot: &Slot<A>| match news {
-            News::Invalidate(Some(partition)) => Subject::User(id.clone()).partition() == partition,
             News::StoredUpTo(_) => slot.awaits_others(),
             _ => news.concerns(|| Subject::User(id.clone())),
         };
@@ -302,10 +298,10 @@ impl<A> Users<A> {
             (News::Lost(who), Some(shared)) => shared.heard_at(who),
             _ => None,
         };
-        user.cause = match news {
+        user.note_cause(match news {
             News::Lost(_) | News::Become(_) => Cause::NodeLost,
             _ => Cause::OtherNode,
-        };
+        });
         if let News::Become(_) = news {
             user.begin_again(now, self.woke_at, &self.timing, out);
         }
@@ -349,7 +345,7 @@ impl<A> Users<A> {
                         continue;
                     };
                     origin = Origin::REMOTE;
-                    user.cause = Cause::OtherNode;
+                    user.note_cause(Cause::OtherNode);
                     user.look_after_copy(now, members);
                 }
             }
