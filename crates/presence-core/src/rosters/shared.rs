@@ -37,6 +37,12 @@ impl Copy {
         other.map(|(token, _)| token.incarnation())
     }
 
+    /// The sessions that are shown to the watchers here.
+    #[cfg(debug_assertions)]
+    pub(super) fn shown(&self) -> impl Iterator<Item = SessionId> {
+        self.replica.shown()
+    }
+
     pub(super) fn is_needed(&self) -> bool {
         self.is_followed || self.looked_until.is_some() || self.replica.is_needed()
     }

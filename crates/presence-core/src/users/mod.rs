@@ -5,6 +5,8 @@ mod commands;
 mod effect;
 mod held;
 mod input;
+#[cfg(debug_assertions)]
+mod invariants;
 mod lifecycle;
 mod loading;
 mod others;
@@ -231,6 +233,8 @@ impl<A> Users<A> {
             }
             input => self.take(now, user, input, out),
         }
+        #[cfg(debug_assertions)]
+        self.assert_invariants(user);
     }
 
     /// Applies news that concern all users of a node. Each effect comes with the user that it is about.
@@ -257,6 +261,8 @@ impl<A> Users<A> {
             if let Some(origin) = self.hear_news_of(now, &id, news, &mut effects) {
                 self.reconcile_as(now, &id, origin, None, &mut effects);
             }
+            #[cfg(debug_assertions)]
+            self.assert_invariants(&id);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
     }
@@ -350,6 +356,8 @@ impl<A> Users<A> {
                 }
             }
             self.reconcile_as(now, &id, origin, None, &mut effects);
+            #[cfg(debug_assertions)]
+            self.assert_invariants(&id);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
     }

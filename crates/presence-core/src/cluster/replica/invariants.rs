@@ -3,10 +3,23 @@
 
 use super::remote::Missing;
 use super::{Replica, StoredEntry};
-use crate::Timestamp;
 use crate::cluster::Membership;
+use crate::{SessionId, Timestamp};
 
 impl<V: StoredEntry> Replica<V> {
+    /// The sessions that this node has.
+    pub(crate) fn owned(&self) -> impl Iterator<Item = SessionId> {
+        let owned = self.local.iter().filter(|(_, it)| it.is_owned());
+        owned.map(|(session, _)| session)
+    }
+
+    /// The sessions that are shown to the watchers on this node, whoever has them.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = SessionId> {
+        let local = self.local.iter().filter(|(_, it)| it.shown().is_some());
+        let local = local.map(|(session, _)| session);
+        local.chain(self.remote.keys().copied())
+    }
+
     /// Asserts what must hold after every input:
     ///
     /// - The operations that have to be sent are exactly those in the index, and nothing that is held or remembered ends
