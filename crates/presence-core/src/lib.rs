@@ -19,6 +19,7 @@ pub mod cluster;
 mod epochs;
 mod event;
 pub mod explain;
+pub mod hash;
 pub mod history;
 pub mod hooks;
 mod id;

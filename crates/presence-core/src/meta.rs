@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::UserId;
+use crate::hash::fnv1a_64;
 use crate::json::{self, JsonError};
 
 /// The maximum size of a meta, in bytes of its JSON text.
@@ -164,13 +165,8 @@ const PALETTE: [&str; 12] = [
 
 /// The color in which `user` is shown unless they chose one. It is the same on every node and in every release.
 pub fn color_of(user: &UserId) -> &'static str {
-    // FNV-1a: short, and fixed by its definition. Its low bits are those in which names that differ in one letter differ.
-    let hash = user
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    // Its low bits are those in which names that differ in one letter differ.
+    let hash = fnv1a_64(user.as_str().bytes());
     PALETTE[hash as usize % PALETTE.len()]
 }
 

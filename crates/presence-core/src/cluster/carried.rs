@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FencingToken, Field, Op, Record, Snapshot};
+use super::{Author, Field, Op, Record, Snapshot};
 use crate::{Profile, Reason};
 
 /// What has to be done in the store of profiles about the map of a user whose change waits for it.
@@ -30,7 +30,7 @@ impl Carried {
         let Some((token, profile)) = profile else {
             return Carried::Nothing;
         };
-        if token.owner == FencingToken::UNREAD {
+        if token.author() == Author::Unread {
             return Carried::Later;
         }
         if !profile.is_blank() {
@@ -48,7 +48,7 @@ impl Carried {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Incarnation, TopicMap};
+    use crate::cluster::{FencingToken, Incarnation, TopicMap};
     use crate::{Clock, Member, SessionId, UserId};
 
     #[test]
@@ -79,7 +79,7 @@ mod tests {
         let guess = Arc::new(Profile::unread(UserId::new("ann").unwrap()));
         let mut put = put_profile(&guess);
         if let Op::Put { token, .. } = &mut put {
-            token.owner = FencingToken::UNREAD;
+            *token = FencingToken::of_profile(1, Author::Unread, crate::Timestamp::default());
         }
         assert_eq!(Carried::of(&map(&[put])), Carried::Later);
     }
@@ -97,11 +97,7 @@ mod tests {
     }
 
     fn profile_token() -> FencingToken {
-        FencingToken {
-            epoch: 1,
-            owner: 7,
-            order: 0,
-        }
+        FencingToken::of_profile(1, Author::Node(7), crate::Timestamp::default())
     }
 
     fn put_session() -> Op {

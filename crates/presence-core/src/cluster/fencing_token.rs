@@ -1,6 +1,7 @@
 //! The fencing token of an entry: which node wrote it, and which of two writes wins.
 
 use super::Incarnation;
+use crate::Timestamp;
 
 /// The fencing token of an entry. Tokens are totally ordered: by epoch, then by owner, then by order. The store keeps the
 /// token beside the entry, and refuses a write with a smaller one.
@@ -11,18 +12,33 @@ use super::Incarnation;
 pub struct FencingToken {
     /// For a session: the epoch of its connection. For a profile: the revision of the status.
     pub epoch: u64,
-    /// The process that began this epoch: see [`Incarnation::node`].
+    /// The process that began this epoch: see [`Incarnation::node`]. For a profile: see [`author`](Self::author).
     pub owner: u64,
     /// The order of writes within the epoch. For a session: the generation of the owner in the upper 16 bits, and the
     /// revision of the entry in the lower 48 bits. For a profile: the last-seen time in milliseconds.
     pub order: u64,
 }
 
-impl FencingToken {
-    /// The owner of a profile that was changed before the stored profile could be read. It must not be saved to the
-    /// store of profiles until that one has been read.
-    pub const UNREAD: u64 = u64::MAX;
+/// Who made a revision of a profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Author {
+    /// No process: the profile is as the store of profiles has it, or new.
+    #[default]
+    Nobody,
+    /// The process with this number: see [`Incarnation::node`].
+    Node(u64),
+    /// A process that could not read the stored profile before it was changed. The revision must not be saved to the store
+    /// of profiles until that one has been read.
+    Unread,
+}
 
+impl Author {
+    // In a stored token these stand for what is no process. Numbers of processes are random.
+    const NOBODY: u64 = 0;
+    const UNREAD: u64 = u64::MAX;
+}
+
+impl FencingToken {
     /// The greatest generation that a token can express.
     pub const GENERATION_MAX: u32 = (1 << 16) - 1;
 
@@ -37,6 +53,28 @@ impl FencingToken {
             epoch: u64::from(epoch),
             owner: owner.node,
             order: generation << Self::REVISION_BITS | (revision & Self::REVISION_MASK),
+        }
+    }
+
+    /// The token for a profile with the revision `revision` of `author`, whose user was last seen at `last_seen`.
+    pub fn of_profile(revision: u64, author: Author, last_seen: Timestamp) -> Self {
+        FencingToken {
+            epoch: revision,
+            owner: match author {
+                Author::Nobody => Author::NOBODY,
+                Author::Node(node) => node,
+                Author::Unread => Author::UNREAD,
+            },
+            order: last_seen.as_millis(),
+        }
+    }
+
+    /// Who made the revision, if this is the token of a profile.
+    pub fn author(self) -> Author {
+        match self.owner {
+            Author::NOBODY => Author::Nobody,
+            Author::UNREAD => Author::Unread,
+            node => Author::Node(node),
         }
     }
 
@@ -77,6 +115,14 @@ mod tests {
     fn within_an_epoch_the_generation_counts_and_then_the_revision() {
         assert!(token(1, 7, 4, 1) > token(1, 7, 3, 9));
         assert!(token(1, 7, 3, 2) > token(1, 7, 3, 1));
+    }
+
+    #[test]
+    fn the_token_of_a_profile_tells_who_made_its_revision() {
+        for author in [Author::Nobody, Author::Node(7), Author::Unread] {
+            let it = FencingToken::of_profile(3, author, Timestamp::from_millis(5));
+            assert_eq!((it.epoch, it.author(), it.order), (3, author, 5));
+        }
     }
 
     #[test]

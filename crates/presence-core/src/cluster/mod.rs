@@ -18,7 +18,7 @@ mod subject;
 
 pub use crate::incarnation::Incarnation;
 pub use carried::Carried;
-pub use fencing_token::FencingToken;
+pub use fencing_token::{Author, FencingToken};
 pub use map::{Applied, TopicMap};
 pub(crate) use membership::Membership;
 pub use record::{

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::store::Queue;
-use super::{FencingToken, Incarnation, Subject};
+use super::{Author, FencingToken, Incarnation, Subject};
 use crate::activity::Activity;
 use crate::explain::NodeMessage;
 use crate::{
@@ -185,12 +185,12 @@ impl Write {
     /// Whether the changes of this write have to be carried to the system behind `queue`.
     ///
     /// The removal of a profile does not count: it was carried before as a [blank](Profile::is_blank) profile, or
-    /// belongs to nobody. A profile that was changed without [being read](FencingToken::UNREAD) does not count either: it
+    /// belongs to nobody. A profile that was changed without [being read](Author::Unread) does not count either: it
     /// would replace the one that has yet to be read.
     pub fn is_due_for(&self, queue: Queue) -> bool {
         let is_profile = |op: &Op| match op {
             Op::Put { field, token, .. } => {
-                *field == Field::Profile && token.owner != FencingToken::UNREAD
+                *field == Field::Profile && token.author() != Author::Unread
             }
             Op::Remove { .. } | Op::Hide { .. } => false,
         };
@@ -282,11 +282,12 @@ mod tests {
 
     #[test]
     fn a_profile_that_is_put_is_due_unless_it_is_nobodys() {
-        let put_as = |user: &UserId, owner| {
+        let put_as = |user: &UserId, author| {
             let record = Record::Profile(Arc::new(Profile::new(user.clone())));
-            Op::put(Field::Profile, FencingToken { owner, ..token() }, record)
+            let token = FencingToken::of_profile(1, author, Timestamp::default());
+            Op::put(Field::Profile, token, record)
         };
-        let put = |user| put_as(user, 1);
+        let put = |user| put_as(user, Author::Node(1));
         let removal = |field| Op::Remove {
             field,
             token: token(),
@@ -298,7 +299,7 @@ mod tests {
         for (user, ops, is_due) in [
             (&ann, vec![put(&ann)], true),
             (&ann, vec![removal(session), put(&ann)], true),
-            (&ann, vec![put_as(&ann, FencingToken::UNREAD)], false),
+            (&ann, vec![put_as(&ann, Author::Unread)], false),
             (&ann, vec![removal(session)], false),
             (&ann, vec![removal(Field::Profile)], false),
             (&anonymous, vec![put(&anonymous)], false),

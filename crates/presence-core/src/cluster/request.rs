@@ -113,3 +113,14 @@ pub enum News {
     /// The node did not run for a while. It may now read messages that were sent to it long ago.
     Woke,
 }
+
+impl News {
+    /// Whether this concerns what is known of a subject. `subject` makes its name.
+    pub(crate) fn concerns(self, subject: impl FnOnce() -> Subject) -> bool {
+        match self {
+            News::Invalidate(Some(partition)) => subject().partition() == partition,
+            News::StoreAhead(_) => false,
+            _ => true,
+        }
+    }
+}

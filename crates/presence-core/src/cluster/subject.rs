@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::hash::fnv1a_64;
 use crate::{Topic, UserId};
 
 /// The number of partitions into which the store is divided. All data of one partition is on one server, and is written
@@ -36,13 +37,7 @@ impl Subject {
                 ("node:", &*node)
             }
         };
-        // FNV-1a, folded: short, and fixed by its definition.
-        let hash = kind
-            .bytes()
-            .chain(name.bytes())
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = fnv1a_64(kind.bytes().chain(name.bytes()));
         ((hash ^ (hash >> 32)) % u64::from(PARTITIONS)) as u16
     }
 }

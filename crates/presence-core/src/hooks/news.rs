@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HookEvent, HookKind, Wanted};
-use crate::cluster::{FencingToken, Record, Snapshot, Subject};
+use crate::cluster::{Author, Record, Snapshot, Subject};
 use crate::status::Here;
 use crate::{ChannelId, Look, Profile, Timestamp, Topic, UserId, Visible};
 
@@ -93,7 +93,7 @@ fn profile_in(now: Timestamp, map: &Snapshot) -> Option<Profile> {
         .iter()
         .find_map(|(_, token, record)| match record {
             // What was changed without being read says nothing of who was hiding before.
-            Record::Profile(profile) if token.owner != FencingToken::UNREAD => {
+            Record::Profile(profile) if token.author() != Author::Unread => {
                 Some(Profile::clone(profile))
             }
             _ => None,

@@ -5,6 +5,8 @@ mod effect;
 mod fleeting;
 mod history;
 mod input;
+#[cfg(debug_assertions)]
+mod invariants;
 mod meter;
 mod pace;
 mod report;
@@ -269,6 +271,8 @@ impl Rosters {
             return;
         };
         place.note_change(now);
+        #[cfg(debug_assertions)]
+        place.assert_invariants(&topic);
         if !place.is_needed() && place.is_quiet(now) {
             self.places.remove(&topic);
             crate::shrink_after_burst(&mut self.places);

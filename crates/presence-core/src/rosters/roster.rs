@@ -50,6 +50,18 @@ impl Roster {
         Some(members.find(|it| it.session == session)?.alias)
     }
 
+    /// How many people the order has. It is checked against the number of people.
+    #[cfg(debug_assertions)]
+    pub(super) fn order_len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The sessions that are here, in no order.
+    #[cfg(debug_assertions)]
+    pub(super) fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.keys().copied()
+    }
+
     /// Everyone, in the order they came.
     pub(super) fn people(&self) -> impl Iterator<Item = &Arc<Person>> {
         self.order.iter().map(|(_, user)| &self.people[user])

@@ -37,6 +37,12 @@ impl Copy {
         other.map(|(token, _)| token.incarnation())
     }
 
+    /// The sessions that are shown to the watchers here.
+    #[cfg(debug_assertions)]
+    pub(super) fn shown(&self) -> impl Iterator<Item = SessionId> {
+        self.replica.shown()
+    }
+
     pub(super) fn is_needed(&self) -> bool {
         self.is_followed || self.looked_until.is_some() || self.replica.is_needed()
     }
@@ -69,15 +75,11 @@ impl Rosters {
         };
         members.hear(news);
         let concerns = |topic: &Topic, place: &TopicState| match news {
-            News::Invalidate(Some(partition)) => {
-                Subject::Topic(topic.clone()).partition() == partition
-            }
             News::StoredUpTo(_) => place
                 .copy
                 .as_ref()
                 .is_some_and(|it| it.replica.has_missing()),
-            News::StoreAhead(_) => false,
-            _ => true,
+            _ => news.concerns(|| Subject::Topic(topic.clone())),
         };
         let places = self.places.iter();
         let topics = places.filter(|(topic, place)| concerns(topic, place));
@@ -90,22 +92,8 @@ impl Rosters {
             let Some(copy) = &mut place.copy else {
                 continue;
             };
-            match news {
-                News::Become(_) => {
-                    copy.replica.void(now, members);
-                    copy.replica.invalidate();
-                }
-                News::Lost(who) => {
-                    let heard = copy.replica.lost(who);
-                    place.apply(heard);
-                }
-                News::StoredUpTo(_) => {
-                    let heard = copy.replica.confirm_stored(now, members);
-                    place.apply(heard);
-                }
-                News::Invalidate(_) | News::Woke => copy.replica.invalidate(),
-                News::StoreAhead(_) => {}
-            }
+            let heard = copy.replica.hear_news(now, news, members);
+            place.apply(heard);
             self.reconcile(now, topic, out);
         }
     }
@@ -167,28 +155,19 @@ impl Rosters {
         let Some(copy) = &mut place.copy else {
             return;
         };
-        let heard = match reply {
-            Reply::Read { ask, snapshot } => {
-                let heard = copy.replica.read(now, ask, snapshot, members);
-                let is_first = copy.is_opening && !copy.replica.is_reading();
-                place.apply(heard);
-                if is_first {
-                    self.opened(topic, out);
-                }
-                return;
+        if let Reply::Ephemeral(ephemerals) = reply {
+            for ephemeral in ephemerals {
+                self.apply_ephemeral(now, topic, ephemeral);
             }
-            Reply::Written(outcome) => copy.replica.written(now, outcome.as_ref(), members),
-            Reply::Patched(patch) => copy.replica.patched(now, patch, members),
-            Reply::At(clock) => return copy.replica.at(clock),
-            Reply::Fenced { .. } => return,
-            Reply::Ephemeral(ephemerals) => {
-                for ephemeral in ephemerals {
-                    self.apply_ephemeral(now, topic, ephemeral);
-                }
-                return;
-            }
-        };
+            return;
+        }
+        let is_read = matches!(reply, Reply::Read { .. });
+        let heard = copy.replica.hear(now, reply, members);
+        let is_first = is_read && copy.is_opening && !copy.replica.is_reading();
         place.apply(heard);
+        if is_first {
+            self.opened(topic, out);
+        }
     }
 
     /// Tells the watchers that waited: the store's entries are known, or it is known that the store does not answer.

@@ -192,7 +192,7 @@ impl<A> Users<A> {
         match granted {
             Some((epoch, record, from)) => {
                 let session = claim.before.session;
-                user.cause = Cause::Client;
+                user.note_cause(Cause::Client);
                 // Two connections may have asked for it: the later one has it.
                 let here = user.sessions.iter().find(|it| it.id == session);
                 let connection = match here.map(Session::connection) {
@@ -260,7 +260,7 @@ impl<A> Users<A> {
             refuse(Some(newcomer.reply_to), Refusal::TooMany { what, max }, out);
             return self.reconcile_as(now, id, origin, None, out);
         }
-        user.cause = Cause::Client;
+        user.note_cause(Cause::Client);
         let connection = user.connect(now, newcomer.session, newcomer.device, false, out);
         user.comes_from(connection.session, newcomer.origin);
         user.mark(newcomer.session, newcomer.likeness.as_ref());

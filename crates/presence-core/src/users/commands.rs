@@ -52,7 +52,7 @@ impl<A> Users<A> {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;
         };
-        user.cause = input.cause(user);
+        user.note_cause(input.cause(user));
         match input {
             Input::Connected {
                 session,
@@ -164,7 +164,7 @@ impl<A> Users<A> {
             user.end(now, *session, *reason, out);
         }
         if outcome.is_erased {
-            user.cause = Cause::Erasure;
+            user.note_cause(Cause::Erasure);
             user.throw_out(now, out);
             user.record(now, None, None, What::Erased, out);
         }

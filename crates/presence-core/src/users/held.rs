@@ -13,6 +13,30 @@ use crate::history::What;
 use crate::status::Here;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId, Visible};
 
+/// Whether sessions are noted for the next process of this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Keeping {
+    #[default]
+    Nothing,
+    /// Those of every user who has a name.
+    Sessions,
+    /// The same. This process is about to stop, and was told so at `since`.
+    Stopping { since: Timestamp },
+}
+
+impl Keeping {
+    /// Whether the sessions of `user` are noted.
+    fn keeps(self, user: &UserId) -> bool {
+        self != Keeping::Nothing && !user.is_anonymous()
+    }
+
+    /// Whether a connection that was lost at `at` counts as connected: nobody can come back to a node that stops, so
+    /// whoever loses their connection then loses it with its end.
+    fn counts_as_connected(self, at: Timestamp) -> bool {
+        matches!(self, Keeping::Stopping { since } if since <= at)
+    }
+}
+
 /// What is known about a client whose protocol has no resume token, to find the session that is held for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Likeness {
@@ -32,16 +56,13 @@ impl Likeness {
 }
 
 impl Session {
-    fn noted(&self, now: Timestamp, is_hidden: bool, stops_from: Option<Timestamp>) -> Noted {
+    fn noted(&self, now: Timestamp, is_hidden: bool, keeping: Keeping) -> Noted {
         Noted {
             epoch: self.epoch,
             activity: self.activity,
             is_active: self.is_active(now),
             is_hidden,
-            // Nobody can come back to a node that stops: whoever loses their connection then loses it with its end.
-            lost_at: self
-                .lost_at
-                .filter(|at| stops_from.is_none_or(|stops| *at < stops)),
+            lost_at: self.lost_at.filter(|at| !keeping.counts_as_connected(*at)),
             heard_at: self.by_service.then_some(self.heard_at),
             alias: self.other_name(),
         }
@@ -89,19 +110,14 @@ impl Session {
 
 impl User {
     /// Notes what has changed about the sessions, before anybody is told.
-    pub(super) fn note<A>(
-        &mut self,
-        now: Timestamp,
-        stops_from: Option<Timestamp>,
-        out: &mut Vec<Effect<A>>,
-    ) {
-        if !self.is_kept {
+    pub(super) fn note<A>(&mut self, now: Timestamp, keeping: Keeping, out: &mut Vec<Effect<A>>) {
+        if !keeping.keeps(self.id()) {
             return;
         }
         let is_hidden = !self.is_shown();
         let user = self.id().clone();
         for session in &mut self.sessions {
-            let noted = session.noted(now, is_hidden, stops_from);
+            let noted = session.noted(now, is_hidden, keeping);
             if session.noted != Some(noted) {
                 out.push(Effect::Remember(session.note(&user, &noted)));
                 session.noted = Some(noted);
@@ -119,10 +135,10 @@ impl User {
     }
 
     /// Everything that has to be noted about the sessions.
-    fn notes(&self, now: Timestamp, stops_from: Option<Timestamp>, out: &mut Vec<Note>) {
+    fn notes(&self, now: Timestamp, keeping: Keeping, out: &mut Vec<Note>) {
         let is_hidden = !self.is_shown();
         for session in &self.sessions {
-            let noted = session.noted(now, is_hidden, stops_from);
+            let noted = session.noted(now, is_hidden, keeping);
             out.push(session.note(self.id(), &noted));
             out.extend(session.places.iter().map(|place| Note::Joined {
                 session: session.id,
@@ -247,16 +263,18 @@ impl<A> Users<A> {
     /// this node. Must be called before any input, and only on a node that is alone: in a cluster the other nodes
     /// remember the sessions.
     pub fn keep_sessions(&mut self) {
-        self.keeps_sessions = true;
+        self.keeping = Keeping::Sessions;
     }
 
     /// Everything that has to be remembered of the sessions on this node. It replaces all earlier notes.
     pub fn kept_sessions(&self, now: Timestamp) -> Vec<Note> {
-        let mut known: Vec<&User> = self.known().filter(|it| it.is_kept).collect();
+        let keeping = self.keeping;
+        let known = self.known().filter(|it| keeping.keeps(it.id()));
+        let mut known: Vec<&User> = known.collect();
         known.sort_unstable_by(|a, b| a.id().cmp(b.id()));
         let mut notes = Vec::new();
         for user in known {
-            user.notes(now, self.stops_from, &mut notes);
+            user.notes(now, keeping, &mut notes);
         }
         notes
     }
@@ -265,10 +283,10 @@ impl<A> Users<A> {
     /// about to stop, so no client can come back to it; the next process holds the sessions for their clients. It does
     /// nothing unless [sessions are kept](Self::keep_sessions).
     pub fn hold(&mut self, now: Timestamp, span: Duration) {
-        if !self.keeps_sessions {
+        if self.keeping == Keeping::Nothing {
             return;
         }
-        self.stops_from = Some(now);
+        self.keeping = Keeping::Stopping { since: now };
         self.timing = self.timing.with_grace(span.max(self.timing.grace()));
         self.extend_grace(now + span);
     }

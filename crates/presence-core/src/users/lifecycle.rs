@@ -249,8 +249,9 @@ impl User {
         };
         session.disarm();
         let connection = session.connection();
-        self.cause = Cause::Background;
-        if session.claims_end.is_some_and(|at| at <= now) {
+        let claims_end = session.claims_end;
+        self.note_cause(Cause::Background);
+        if claims_end.is_some_and(|at| at <= now) {
             self.leave_unclaimed(now, id, out);
         }
         let Some(session) = self.sessions.iter().find(|it| it.id == id) else {
@@ -264,7 +265,7 @@ impl User {
                 true => self.grace_is_over(now, id, Reason::TimedOut, out),
                 false => {
                     let reason = Reason::TimedOut;
-                    self.cause = Cause::Silence;
+                    self.note_cause(Cause::Silence);
                     out.push(Effect::Close { connection, reason });
                     self.vanish(now, connection, reason, timing, out);
                 }
@@ -341,7 +342,7 @@ impl User {
         &mut self,
         now: Timestamp,
         woke_at: Timestamp,
-        (timing, members): (&Timing, &Membership),
+        timing: &Timing,
         out: &mut Vec<Effect<A>>,
     ) {
         let gone = self.sessions.iter().filter(|it| !it.is_live());
@@ -349,9 +350,6 @@ impl User {
         for session in gone {
             // The others have seen them leave.
             self.end(now, session, Reason::NodeLost, out);
-        }
-        if let Some(shared) = &mut self.shared {
-            shared.replica.void(now, members);
         }
         let mut unheard = Vec::new();
         for session in &mut self.sessions {
@@ -389,12 +387,14 @@ impl User {
         }
         self.ended.push((id, reason));
         self.own_changed = true;
-        self.cause = match reason {
-            Reason::Lost | Reason::TimedOut if session.by_service => Cause::Silence,
-            Reason::Lost | Reason::TimedOut => Cause::GraceOver,
-            Reason::NodeLost => Cause::NodeLost,
-            Reason::Left | Reason::Replaced | Reason::Kicked => self.cause,
-        };
+        match reason {
+            Reason::Lost | Reason::TimedOut if session.by_service => {
+                self.note_cause(Cause::Silence);
+            }
+            Reason::Lost | Reason::TimedOut => self.note_cause(Cause::GraceOver),
+            Reason::NodeLost => self.note_cause(Cause::NodeLost),
+            Reason::Left | Reason::Replaced | Reason::Kicked => {}
+        }
         let written = session.places.into_iter().filter(|it| it.written.is_some());
         for SessionTopic { topic, .. } in written {
             self.record(now, Some(id), Some(&topic), What::Left(reason), out);

@@ -4,8 +4,9 @@ use super::Users;
 use super::effect::{Effect, refuse};
 use super::input::Input;
 use super::shared::{Asked, Shared};
-use super::user::{LookedUp, User};
+use super::user::{Entrance, LookedUp, Recorder, User};
 use crate::cluster::Subject;
+use crate::history::Cause;
 use crate::{Chosen, Profile, Refusal, Timestamp, UserId};
 
 #[derive(Debug)]
@@ -29,8 +30,6 @@ impl<A> Slot<A> {
 pub(super) struct Loading<A> {
     pub(super) waiting: Vec<Input<A>>,
     pub(super) shared: Option<Box<Shared>>,
-    /// Whether the shared store did not answer.
-    pub(super) is_unsure: bool,
     /// Whether the stored profile cannot be understood. Requests that cannot wait are refused then.
     pub(super) is_unreadable: bool,
     /// Nobody but watchers has asked so far.
@@ -121,11 +120,7 @@ impl<A> Users<A> {
                     Asked::Known if shared.has_read() && !loading.is_for_watchers => {
                         self.meet(now, user, None, out);
                     }
-                    Asked::Known => out.push(loading.load()),
-                    Asked::Away => {
-                        loading.is_unsure = true;
-                        out.push(loading.load());
-                    }
+                    Asked::Known | Asked::Away => out.push(loading.load()),
                 }
             }
             (input, None) if loading.is_unreadable && !input.can_wait() => {
@@ -162,7 +157,6 @@ impl<A> Users<A> {
         let loading = Loading {
             waiting: vec![input],
             shared,
-            is_unsure: false,
             is_unreadable: false,
             is_for_watchers,
         };
@@ -202,22 +196,22 @@ impl<A> Users<A> {
             Some((profile, false)) => (Some(profile), None),
             None => (None, loaded.is_none().then(Vec::new)),
         };
-        // What is kept here may be older than what another node was told: that they hide, for instance.
-        let is_unsure = loading.is_unsure && read.is_none();
         let profile = match read.or(loaded.flatten()) {
             Some(profile) => profile,
             None if changes.is_some() => Profile::unread(id.clone()),
             None => Profile::new(id.clone()),
         };
         let mut user = User::new(now, profile, self.epochs.next());
-        user.is_unsure = is_unsure;
         user.unread = changes;
-        user.is_kept = self.keeps_sessions && !id.is_anonymous();
-        user.is_recorded = self.records_history;
+        if self.records_history {
+            user.recorder = Recorder::On(Cause::ProfileRead);
+        }
         user.shared = shared;
-        user.looked_up = looked_up;
         user.meet_others(now, out);
-        user.comes_hidden = comes_hidden && !user.is_shown();
+        user.entrance = match comes_hidden && !user.is_shown() {
+            true => Entrance::Hidden(looked_up),
+            false => Entrance::Shown(looked_up),
+        };
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
         for input in loading.waiting {
             if let Some(Slot::Known(_)) = self.users.get(id) {
@@ -228,8 +222,7 @@ impl<A> Users<A> {
             }
         }
         if let Some(Slot::Known(user)) = self.users.get_mut(id) {
-            user.looked_up = LookedUp::No;
-            user.comes_hidden = false;
+            user.entrance = Entrance::Over;
             self.reconcile(now, id, out);
         }
     }

@@ -5,6 +5,8 @@ mod commands;
 mod effect;
 mod held;
 mod input;
+#[cfg(debug_assertions)]
+mod invariants;
 mod lifecycle;
 mod loading;
 mod others;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use self::claims::Claim;
 pub use self::effect::{Answer, Audience, Effect};
 use self::effect::{grant, refuse};
+use self::held::Keeping;
 pub use self::held::Likeness;
 pub use self::input::Input;
 use self::loading::{Loading, Slot};
@@ -65,12 +68,9 @@ pub struct Users<A> {
     /// When this node last stood still.
     woke_at: Timestamp,
     store_ahead_ms: i64,
-    /// Whether sessions are noted for the next process of this node.
-    keeps_sessions: bool,
+    keeping: Keeping,
     /// Whether transitions are recorded.
     records_history: bool,
-    /// When this process was told that it is about to stop.
-    stops_from: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,9 +100,8 @@ impl<A> Users<A> {
             postponed: HashMap::new(),
             woke_at: Timestamp::default(),
             store_ahead_ms: 0,
-            keeps_sessions: false,
+            keeping: Keeping::default(),
             records_history: false,
-            stops_from: None,
         }
     }
 
@@ -234,6 +233,8 @@ impl<A> Users<A> {
             }
             input => self.take(now, user, input, out),
         }
+        #[cfg(debug_assertions)]
+        self.assert_invariants(user);
     }
 
     /// Applies news that concern all users of a node. Each effect comes with the user that it is about.
@@ -248,9 +249,8 @@ impl<A> Users<A> {
             _ => {}
         }
         let concerns = |id: &UserId, slot: &Slot<A>| match news {
-            News::Invalidate(Some(partition)) => Subject::User(id.clone()).partition() == partition,
             News::StoredUpTo(_) => slot.awaits_others(),
-            _ => true,
+            _ => news.concerns(|| Subject::User(id.clone())),
         };
         let slots = self.users.iter();
         let ids = slots.filter(|(id, slot)| concerns(id, slot));
@@ -261,6 +261,8 @@ impl<A> Users<A> {
             if let Some(origin) = self.hear_news_of(now, &id, news, &mut effects) {
                 self.reconcile_as(now, &id, origin, None, &mut effects);
             }
+            #[cfg(debug_assertions)]
+            self.assert_invariants(&id);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
     }
@@ -302,12 +304,12 @@ impl<A> Users<A> {
             (News::Lost(who), Some(shared)) => shared.heard_at(who),
             _ => None,
         };
-        user.cause = match news {
+        user.note_cause(match news {
             News::Lost(_) | News::Become(_) => Cause::NodeLost,
             _ => Cause::OtherNode,
-        };
+        });
         if let News::Become(_) = news {
-            user.begin_again(now, self.woke_at, (&self.timing, members), out);
+            user.begin_again(now, self.woke_at, &self.timing, out);
         }
         if let Some(shared) = &mut user.shared {
             user.own_changed |= shared.hear_news(now, news, members);
@@ -349,11 +351,13 @@ impl<A> Users<A> {
                         continue;
                     };
                     origin = Origin::REMOTE;
-                    user.cause = Cause::OtherNode;
+                    user.note_cause(Cause::OtherNode);
                     user.look_after_copy(now, members);
                 }
             }
             self.reconcile_as(now, &id, origin, None, &mut effects);
+            #[cfg(debug_assertions)]
+            self.assert_invariants(&id);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }
     }

@@ -7,7 +7,7 @@
 //! Whoever begins to watch somebody whom nobody here knows waits until the user's map is followed, and then for the profile. With
 //! somebody who is known here and cannot be seen, they wait for the same.
 
-use super::shared::{Asked, Shared};
+use super::shared::Shared;
 use super::user::{LookedUp, User};
 use super::{Answer, Audience, Effect, Input, Loading, Slot, Users, grant, refuse};
 use crate::cluster::{Peek, Reply, Request, Subject};
@@ -61,15 +61,7 @@ enum Step {
     /// The shared store was asked.
     Peeking(Box<Shared>),
     /// The profile is being looked up. This is what the shared store has said, if there is one.
-    LookingUp(Option<Peeked>),
-}
-
-/// What the shared store has said.
-#[derive(Debug)]
-struct Peeked {
-    shared: Box<Shared>,
-    /// It was away.
-    is_unsure: bool,
+    LookingUp(Option<Box<Shared>>),
 }
 
 impl<A> Input<A> {
@@ -112,10 +104,12 @@ impl<A> Users<A> {
     /// Answers at once where the user can be seen, or was looked up for this; else when that is done.
     pub(super) fn probe(&mut self, id: &UserId, probe: Probe<A>, out: &mut Vec<Effect<A>>) {
         let looked_up = match self.users.get_mut(id) {
-            Some(Slot::Known(user)) if user.is_shown() || user.looked_up == LookedUp::Yes => {
+            Some(Slot::Known(user))
+                if user.is_shown() || user.entrance.looked_up() == LookedUp::Yes =>
+            {
                 return probe.answer(user.public_view(), out);
             }
-            Some(Slot::Known(user)) => user.looked_up,
+            Some(Slot::Known(user)) => user.entrance.looked_up(),
             _ => LookedUp::No,
         };
         let max = self.limits.waiting_max;
@@ -168,8 +162,8 @@ impl<A> Users<A> {
             return Some(reply);
         };
         if let Step::Peeking(mut shared) = std::mem::replace(&mut look_up.step, Step::Idle) {
-            let is_unsure = shared.prepare(now, reply, members) == Asked::Away;
-            look_up.step = Step::LookingUp(Some(Peeked { shared, is_unsure }));
+            shared.prepare(now, reply, members);
+            look_up.step = Step::LookingUp(Some(shared));
             out.push(Effect::LookUp);
         }
         None
@@ -218,17 +212,13 @@ impl<A> Users<A> {
         &mut self,
         now: Timestamp,
         id: &UserId,
-        peeked: Option<Peeked>,
+        mut shared: Option<Box<Shared>>,
         profile: Option<&Profile>,
     ) -> User {
-        let is_away = peeked.as_ref().is_some_and(|it| it.is_unsure);
-        let mut shared = peeked.map(|it| it.shared);
         let read = shared.as_mut().and_then(|it| it.take_read());
-        let is_unsure = is_away && read.is_none();
         let profile = read.map(|(it, _)| it).or_else(|| profile.cloned());
         let profile = profile.unwrap_or_else(|| Profile::new(id.clone()));
         let mut user = User::new(now, profile, self.epochs.next());
-        user.is_unsure = is_unsure;
         user.shared = shared;
         // Nobody watches them, so nobody is told.
         user.meet_others::<A>(now, &mut Vec::new());

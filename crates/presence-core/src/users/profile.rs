@@ -105,7 +105,7 @@ impl User {
 
     /// Whether the user has a session anywhere, or was seen after `since`, or that is not known.
     pub(super) fn is_seen_since(&self, since: Timestamp) -> bool {
-        let is_unknown = self.is_unsure || self.unread.is_some();
+        let is_unknown = self.is_unsure() || self.unread.is_some();
         let is_seen = self.profile.last_seen.is_some_and(|it| it >= since);
         is_unknown || is_seen || self.sessions_anywhere() > 0
     }
@@ -122,7 +122,7 @@ impl User {
     /// The user's own timer has ended: the status, or the time until the last-seen time is noted again.
     pub(super) fn expire<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         self.armed = None;
-        self.cause = Cause::Expiry;
+        self.note_cause(Cause::Expiry);
         let before = self.profile.status.revision;
         self.expire_status(now);
         if self.profile.status.revision != before {
@@ -152,7 +152,7 @@ impl User {
     /// Has the profile of a user who hides saved once more. Their last-seen time stands still, so nothing else says
     /// that they were here, and retention would delete them.
     pub(super) fn note_hiding(&mut self) {
-        let is_known = self.unread.is_none() && !self.is_unsure;
+        let is_known = self.unread.is_none() && !self.is_unsure();
         self.unsaved |= is_known && self.profile.status.chosen.hides();
     }
 }

@@ -6,7 +6,7 @@ use super::session::Session;
 use super::shared::{Hiding, Putting, patched_profile, stored_profile};
 use super::user::User;
 use crate::cluster::{
-    Claimed, FencingToken, Field, Guard, Membership, Put, ReplicaChanges, Reply, Request,
+    Author, Claimed, FencingToken, Field, Guard, Membership, Put, ReplicaChanges, Reply, Request,
     SessionRecord, Verdict,
 };
 use crate::{Profile, Reason, SessionId, Timestamp};
@@ -65,7 +65,7 @@ impl User {
                 ..
             } if is_read => {
                 // The user came to this node while the store could not be read, and was not shown. They appear now.
-                appears = std::mem::take(&mut self.is_unsure) && !self.sessions.is_empty();
+                appears = shared.is_sure_now() && !self.sessions.is_empty();
                 profile = stored_profile(snapshot);
                 version = snapshot.clock.map(|it| it.version);
                 shared.lacks_profile = profile.is_none();
@@ -169,16 +169,16 @@ impl User {
             return;
         }
         // Two that both could not read it are as far as each other, and one of them may be this node.
-        let is_as_far = token.owner == FencingToken::UNREAD && mine >= token;
+        let is_as_far = token.author() == Author::Unread && mine >= token;
         if self.unread.is_some() && !is_as_far {
-            shared.author = token.owner;
+            shared.author = token.author();
             shared.is_authored = false;
             if stored.is_blank() {
                 shared.pending.clear();
             }
             return self.learn(now, Some(stored.clone()));
         }
-        let is_based_on_it = known == Some(token) || token.owner == FencingToken::UNREAD;
+        let is_based_on_it = known == Some(token) || token.author() == Author::Unread;
         let has_changes = shared.has_pending() || shared.is_erasing;
         if mine >= token && (is_based_on_it || !has_changes) {
             if !self.profile.is_blank() {
@@ -202,7 +202,7 @@ impl User {
         let before = self.profile.clone();
         self.profile = stored.clone();
         self.profile.last_seen = stored.last_seen.max(before.last_seen);
-        shared.author = token.owner;
+        shared.author = token.author();
         shared.is_authored = false;
         let mut is_different = false;
         if shared.is_erasing {

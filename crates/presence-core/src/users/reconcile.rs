@@ -27,7 +27,7 @@ impl<A> Users<A> {
             return;
         };
         user.show(now, origin, out);
-        user.note(now, self.stops_from, out);
+        user.note(now, self.keeping, out);
         user.write(now, out);
         user.remove_ended_elsewhere(out);
         user.tell_owner(now, out);

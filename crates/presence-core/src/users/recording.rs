@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::{Connection, SessionTopic};
-use super::user::User;
+use super::user::{Recorder, User};
 use super::{Effect, Input};
 use crate::explain::ClientOrigin;
 use crate::history::{Cause, Transition, What};
@@ -56,15 +56,22 @@ impl User {
             Some(Topic::Workspace(_)) => return,
             None => None,
         };
-        if self.is_recorded {
+        if let Recorder::On(cause) = self.recorder {
             out.push(Effect::Record(Transition {
                 at: now,
                 user: self.id().clone(),
                 session,
                 channel,
                 what,
-                cause: self.cause,
+                cause,
             }));
+        }
+    }
+
+    /// Notes what makes happen what happens from now on.
+    pub(super) fn note_cause(&mut self, cause: Cause) {
+        if let Recorder::On(before) = &mut self.recorder {
+            *before = cause;
         }
     }
 
@@ -90,10 +97,10 @@ impl SessionTopic {
         &self,
         session: SessionId,
         user: &UserId,
-        recorder: Option<(Timestamp, Cause)>,
+        (at, recorder): (Timestamp, Recorder),
         out: &mut Vec<Effect<A>>,
     ) {
-        let (Some((at, cause)), Topic::Channel(channel)) = (recorder, &self.topic) else {
+        let (Recorder::On(cause), Topic::Channel(channel)) = (recorder, &self.topic) else {
             return;
         };
         let (what, cause) = match self.written {

@@ -35,7 +35,7 @@ impl User {
             chosen: status.chosen,
             revision: status.revision,
             expires_at: status.expires_at,
-            is_unsure: self.is_unsure,
+            is_unsure: self.is_unsure(),
             watchers: self.watchers,
             elsewhere: elsewhere.collect(),
         }

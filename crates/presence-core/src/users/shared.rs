@@ -7,8 +7,9 @@ use super::profile_sync::Saves;
 use super::session::Session;
 use crate::cluster::store::Written;
 use crate::cluster::{
-    Change, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Incarnation, Membership, News, Op, Patch,
-    Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot, Subject, Write,
+    Author, Change, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Incarnation, Membership, News, Op,
+    Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot, Subject,
+    Write,
 };
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 
@@ -20,8 +21,8 @@ pub(super) const PENDING_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) replica: Replica<Arc<SessionRecord>>,
-    /// The process that made the newest change of the profile, as far as this node knows; none, before it is stored.
-    pub(super) author: u64,
+    /// Who made the newest change of the profile, as far as this node knows; nobody, before it is stored.
+    pub(super) author: Author,
     /// The token of the profile that the store has, as far as this node knows.
     pub(super) known: Option<FencingToken>,
     /// Changes of the status that the store does not have, and when each was chosen.
@@ -39,8 +40,7 @@ pub(super) struct Shared {
     /// The latest revision of the profile that the store was seen to have.
     pub(super) seen: u64,
     pub(super) hiding: Hiding,
-    /// What was read while the user's profile was not known here yet.
-    read: Option<(FencingToken, Arc<Profile>)>,
+    told: Told,
     /// How far the store's clock is ahead of this node's, in milliseconds.
     pub(super) store_ahead_ms: i64,
     /// The latest revision of the profile that is safely stored, with everything that was changed here until then.
@@ -50,6 +50,19 @@ pub(super) struct Shared {
     pub(super) handed_over: BTreeMap<SessionId, HandedOver>,
     /// Those of them that have ended since.
     pub(super) over: Vec<Ended>,
+}
+
+/// What the store has said of the profile before the user was known here.
+#[derive(Clone, Debug, Default)]
+enum Told {
+    /// Nothing; or that there is none; or the user is known here by now.
+    #[default]
+    Nothing,
+    /// The store could not be read. What is kept elsewhere may be older than what another node was told: that the user hides,
+    /// for instance.
+    Away,
+    /// This profile.
+    Profile(FencingToken, Arc<Profile>),
 }
 
 /// Where entries of this node wait for the node that took their session over.
@@ -251,8 +264,8 @@ impl Shared {
     ) {
         if std::mem::take(&mut self.is_authored) {
             self.author = match is_unread {
-                true => FencingToken::UNREAD,
-                false => members.me().node,
+                true => Author::Unread,
+                false => Author::Node(members.me().node),
             };
         }
         let subject = Subject::User(profile.user.clone());
@@ -291,11 +304,8 @@ impl Shared {
     }
 
     pub(super) fn token(&self, profile: &Profile) -> FencingToken {
-        FencingToken {
-            epoch: profile.status.revision,
-            owner: self.author,
-            order: profile.last_seen.unwrap_or_default().as_millis(),
-        }
+        let last_seen = profile.last_seen.unwrap_or_default();
+        FencingToken::of_profile(profile.status.revision, self.author, last_seen)
     }
 
     /// Handles the answer to a write. Returns the revision of the profile that is stored now, and what has to be saved
@@ -343,18 +353,33 @@ impl Shared {
 
     /// The profile that the store has, before the user is known here; and whether it was changed without being read.
     pub(super) fn take_read(&mut self) -> Option<(Profile, bool)> {
-        let (token, profile) = self.read.take()?;
-        self.author = token.owner;
+        let (token, profile) = match std::mem::take(&mut self.told) {
+            Told::Profile(token, profile) => (token, profile),
+            other => {
+                self.told = other;
+                return None;
+            }
+        };
+        self.author = token.author();
         self.known = Some(token);
-        Some((
-            Profile::clone(&profile),
-            token.owner == FencingToken::UNREAD,
-        ))
+        Some((Profile::clone(&profile), token.author() == Author::Unread))
     }
 
     /// Whether the store has a profile, before the user is known here.
     pub(super) fn has_read(&self) -> bool {
-        self.read.is_some()
+        matches!(self.told, Told::Profile(..))
+    }
+
+    /// Whether the store could not be read when the user became known here, and was not read since.
+    pub(super) fn is_unsure(&self) -> bool {
+        matches!(self.told, Told::Away)
+    }
+
+    /// The map was read. Returns whether that was not possible until now.
+    pub(super) fn is_sure_now(&mut self) -> bool {
+        let was_unsure = self.is_unsure();
+        self.told = Told::Nothing;
+        was_unsure
     }
 
     /// Whether a change of the status is not in the store yet.
@@ -437,15 +462,7 @@ impl Shared {
 
     /// Takes in what every machine of a node is told; says whether a session of another node is gone.
     pub(super) fn hear_news(&mut self, now: Timestamp, news: News, members: &Membership) -> bool {
-        let heard = match news {
-            News::StoreAhead(_) => return false,
-            News::Become(_) | News::Invalidate(_) | News::Woke => {
-                self.replica.invalidate();
-                return false;
-            }
-            News::Lost(who) => self.replica.lost(who),
-            News::StoredUpTo(_) => self.replica.confirm_stored(now, members),
-        };
+        let heard = self.replica.hear_news(now, news, members);
         self.note_ended(&heard);
         !heard.changes.is_empty()
     }
@@ -463,26 +480,29 @@ impl Shared {
             Reply::Patched(patch) => (patched_profile(patch), Asked::Waiting),
             _ => (None, Asked::Waiting),
         };
-        let is_newer = |token: FencingToken| {
-            let read = self.read.as_ref();
-            read.is_none_or(|(it, _)| token >= *it)
-        };
         if let Reply::Read {
             snapshot: Some(_), ..
         } = reply
         {
             self.lacks_profile = profile.is_none();
         }
-        if profile.as_ref().is_some_and(|(token, _)| is_newer(*token)) {
-            self.read = profile;
+        let before = match &self.told {
+            Told::Profile(before, _) => Some(*before),
+            Told::Nothing | Told::Away => None,
+        };
+        if let Some((token, profile)) = profile.filter(|(token, _)| before <= Some(*token)) {
+            self.told = Told::Profile(token, profile);
             self.lacks_profile = false;
         }
         let was_reading = self.replica.is_reading();
         self.hear(now, reply, members);
-        match was_reading && !self.replica.is_reading() {
-            true => asked,
-            false => Asked::Waiting,
+        if !was_reading || self.replica.is_reading() {
+            return Asked::Waiting;
         }
+        if asked == Asked::Away && !self.has_read() {
+            self.told = Told::Away;
+        }
+        asked
     }
 
     pub(super) fn hear(
@@ -491,20 +511,10 @@ impl Shared {
         reply: Reply,
         members: &Membership,
     ) -> ReplicaChanges<Arc<SessionRecord>> {
-        match reply {
-            Reply::Read { ask, snapshot } => self.replica.read(now, ask, snapshot, members),
-            Reply::Patched(patch) => self.replica.patched(now, patch, members),
-            Reply::Written(outcome) => self.replica.written(now, outcome.as_ref(), members),
-            Reply::At(clock) => {
-                self.replica.at(clock);
-                ReplicaChanges::default()
-            }
-            Reply::Fenced { topic, is_done } => {
-                self.fenced(now, &topic, is_done);
-                ReplicaChanges::default()
-            }
-            Reply::Ephemeral(_) => ReplicaChanges::default(),
+        if let Reply::Fenced { topic, is_done } = &reply {
+            self.fenced(now, topic, *is_done);
         }
+        self.replica.hear(now, reply, members)
     }
 }
 

@@ -63,11 +63,11 @@ impl User {
 
     /// Compares how the user looks now with what others were shown, and tells the watchers if it is different.
     pub(super) fn show<A>(&mut self, now: Timestamp, origin: Origin, out: &mut Vec<Effect<A>>) {
-        if self.comes_hidden {
+        if self.entrance.is_hidden() {
             return;
         }
         let (message, emoji) = self.profile.shown_words();
-        let here = match self.is_unsure {
+        let here = match self.is_unsure() {
             true => Here::Nowhere,
             false => self.here(now),
         };
@@ -142,11 +142,11 @@ impl User {
 
     /// Brings every entry of every session to what others may see of it.
     pub(super) fn write<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
-        if self.comes_hidden {
+        if self.entrance.is_hidden() {
             return;
         }
         let shown = self.is_shown();
-        let recorder = self.is_recorded.then_some((now, self.cause));
+        let recorder = (now, self.recorder);
         for session in &mut self.sessions {
             let mut is_seen = false;
             let alias = session.alias();

@@ -23,24 +23,13 @@ pub(super) struct User {
     pub(super) unsaved: bool,
     /// What other nodes know of the user, where there are others.
     pub(super) shared: Option<Box<Shared>>,
-    /// Whether the profile could not be read. The user may be hiding, so they are not shown.
-    pub(super) is_unsure: bool,
-    /// The changes of the status since then, if no store could say what the profile is. They are applied when
+    /// The changes of the status since the user came, if no store could say what the profile is. They are applied when
     /// it is read.
     pub(super) unread: Option<Vec<StatusChange>>,
-    /// Whether the profile was read just now for those who want to know how the user is.
-    pub(super) looked_up: LookedUp,
-    /// The inputs that waited for the profile are being applied, nobody sees the user yet, and in the end they hide.
-    /// Nothing is shown before, so that nobody sees a moment of them.
-    pub(super) comes_hidden: bool,
+    pub(super) entrance: Entrance,
     /// What the owner sees is different from what they were last told.
     pub(super) own_changed: bool,
-    /// The sessions are kept for the process that comes after this one.
-    pub(super) is_kept: bool,
-    /// What happens to the user is recorded.
-    pub(super) is_recorded: bool,
-    /// What makes happen what happens now.
-    pub(super) cause: Cause,
+    pub(super) recorder: Recorder,
     /// When the last session that ended was alive.
     pub(super) last_alive: Timestamp,
     /// What others were last shown.
@@ -66,14 +55,10 @@ impl User {
             watchers: 0,
             unsaved,
             shared: None,
-            is_unsure: false,
             unread: None,
-            looked_up: LookedUp::No,
-            comes_hidden: false,
+            entrance: Entrance::default(),
             own_changed: false,
-            is_kept: false,
-            is_recorded: false,
-            cause: Cause::ProfileRead,
+            recorder: Recorder::default(),
             last_alive: now,
             look: Arc::new(Look {
                 status: Visible::Offline,
@@ -91,6 +76,11 @@ impl User {
 
     pub(super) fn id(&self) -> &UserId {
         &self.profile.user
+    }
+
+    /// Whether the shared store could not be read since the user came. They may be hiding, so they are not shown.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.shared.as_ref().is_some_and(|it| it.is_unsure())
     }
 
     /// Whether anybody needs this user on this node.
@@ -160,6 +150,43 @@ impl User {
         self.armed = Some(deadline);
         self.armed
     }
+}
+
+/// How far a user is whose profile has just been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Entrance {
+    /// The inputs that waited for the profile have been applied.
+    #[default]
+    Over,
+    /// They are being applied, and what follows from each is shown.
+    Shown(LookedUp),
+    /// They are being applied, nobody sees the user yet, and in the end they hide. Nothing is shown before, so that nobody
+    /// sees a moment of them.
+    Hidden(LookedUp),
+}
+
+impl Entrance {
+    /// Whether the profile was read just now for those who want to know how the user is.
+    pub(super) fn looked_up(self) -> LookedUp {
+        match self {
+            Entrance::Over => LookedUp::No,
+            Entrance::Shown(looked_up) | Entrance::Hidden(looked_up) => looked_up,
+        }
+    }
+
+    /// Whether nothing is shown yet.
+    pub(super) fn is_hidden(self) -> bool {
+        matches!(self, Entrance::Hidden(_))
+    }
+}
+
+/// Whether what happens to a user is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Recorder {
+    #[default]
+    Off,
+    /// It is. This makes happen what happens now.
+    On(Cause),
 }
 
 /// Whether a user's profile was looked up for those who wait now.

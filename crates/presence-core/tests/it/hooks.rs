@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use presence_core::cluster::{
-    FencingToken, Field, Incarnation, Op, Record, SessionRecord, Subject, TopicMap,
+    Author, FencingToken, Field, Incarnation, Op, Record, SessionRecord, Subject, TopicMap,
 };
 use presence_core::hooks::{
     HookEvent, HookKind, LastNotified, News, PEOPLE_NOTIFIED_MAX, Wanted, news,
@@ -81,10 +81,7 @@ fn nobody_is_shown_whose_profile_is_not_known() {
     ann.put(session(1, true));
     assert_eq!(ann.look(), "", "they might be hiding");
     let (field, record) = profile(|it| chose(it, Chosen::Busy));
-    let token = FencingToken {
-        owner: FencingToken::UNREAD,
-        ..token()
-    };
+    let token = FencingToken::of_profile(token().epoch, Author::Unread, Timestamp::default());
     ann.apply(Op::put(field, token, record));
     assert_eq!(ann.look(), "", "nobody has read what they were before");
     ann.put(profile(|_| {}));

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use presence_core::hash::fnv1a_64;
 use presence_core::{Change, Look, Member, Person, SessionId, color_of};
 use serde::Serialize;
 
@@ -215,12 +216,9 @@ fn inside(json: &str) -> &str {
     inside.unwrap_or("").trim()
 }
 
-/// The FNV-1a hash of `parts`. Its definition is fixed, so nodes of two releases agree.
+/// A hash of `parts` about which nodes of two releases agree.
 fn hash(parts: &[&str]) -> u64 {
-    let bytes = parts.iter().flat_map(|it| it.bytes().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    fnv1a_64(parts.iter().flat_map(|it| it.bytes().chain([0])))
 }
 
 #[cfg(test)]

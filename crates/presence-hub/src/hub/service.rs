@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use presence_core::hash::fnv1a_128;
 use presence_core::history::Cause;
 use presence_core::users::{Connection, Input};
 use presence_core::{
@@ -192,10 +193,7 @@ impl Hub {
 
 /// The session through which services act for `user`: one per user, for any number of services and calls.
 fn acting(user: &UserId) -> Connection {
-    // FNV-1a over 128 bits: fixed by its definition, and as unlikely to meet a random session id as those are to meet.
-    let number = user.as_str().bytes().fold(
-        0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128,
-        |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b),
-    );
+    // It is as unlikely to be the same as a random session id as two of those are.
+    let number = fnv1a_128(user.as_str().bytes());
     Connection::of_service(SessionId::from_u128(number))
 }

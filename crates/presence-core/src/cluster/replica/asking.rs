@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use super::local::{Progress, Wish};
 use super::remote::{Missing, Remote};
-use super::sync::{Following, Reading};
-use super::{Claimed, Local, REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry, Writing};
+use super::sync::{Sync, When};
+use super::{Claimed, Local, Note, REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry};
 use crate::cluster::store::Written;
 use crate::cluster::{Fence, FencingToken, Field, Guard, Membership, Op, Request, Subject, Write};
 use crate::{Reason, SessionId, Timestamp};
@@ -22,41 +22,41 @@ impl<V: StoredEntry> Replica<V> {
         out: &mut Vec<Request>,
     ) -> bool {
         #[cfg(debug_assertions)]
-        self.assert_invariants();
+        self.assert_invariants(now, members);
         // A moment that has come is no deadline any more, whether or not the store can be asked.
-        self.read_at = self.read_at.filter(|at| now < *at);
+        self.sync.end_delay(now);
         if self.retry_at.is_some_and(|at| now < at) {
             return false;
         }
         self.retry_at = None;
-        let may_read = self.read_at.is_none() && self.sync.following != Following::No;
-        if may_read && matches!(self.sync.reading, Reading::Wanted) {
-            let ask = self.sync.start();
-            let subject = subject.clone();
-            out.push(match self.sync.following {
-                Following::Opening => Request::Open { subject, ask },
+        if self.sync.due() == Some(When::Now) {
+            self.sync.start();
+            let (subject, ask) = (subject.clone(), self.next_ask());
+            out.push(match self.sync {
+                Sync::Opening(_) => Request::Open { subject, ask },
                 _ => Request::Read { subject, ask },
             });
         }
-        if matches!(self.writing, Writing::UnderWay { .. }) {
+        if self.writing.is_some() {
             return false;
         }
         let has_extra = extra.is_some();
         let mut ops = Vec::from_iter(extra);
         let mut sent = Vec::new();
-        for session in std::mem::take(&mut self.due) {
-            if let Some(local) = self.local.get_mut(&session) {
-                local.progress = Progress::InFlight;
-                ops.push(local.op(session));
-                sent.push((session, local.token));
-            }
+        for (session, token, op) in self.local.take_due() {
+            sent.push((session, token));
+            ops.push(op);
         }
         if ops.is_empty() && !self.has_stray_note() {
             return false;
         }
         let is_last = !self.has_entries();
-        self.is_noted |= !is_last;
-        self.writing = Writing::UnderWay { sent, is_last };
+        self.note = match (is_last, self.note) {
+            (false, _) => Note::There,
+            (true, Note::Absent) => Note::Absent,
+            (true, Note::There | Note::Removing) => Note::Removing,
+        };
+        self.writing = Some(sent);
         out.push(Request::Write(Write {
             subject: subject.clone(),
             by: members.me(),
@@ -68,16 +68,22 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Applies the answer to a write. With `None` it is not known whether the write was applied.
-    pub(crate) fn written(
+    pub(super) fn written(
         &mut self,
         now: Timestamp,
         outcome: Option<&Written>,
         members: &Membership,
     ) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
-        let Writing::UnderWay { sent, is_last } = std::mem::take(&mut self.writing) else {
+        let Some(sent) = self.writing.take() else {
             return heard;
         };
+        let note = match self.note {
+            Note::Removing if outcome.is_some() => Note::Absent,
+            Note::Removing => Note::There,
+            note => note,
+        };
+        self.note = note;
         let Some(written) = outcome else {
             self.retry_at = Some(now + RETRY);
             for (session, _) in sent {
@@ -85,10 +91,7 @@ impl<V: StoredEntry> Replica<V> {
             }
             return heard;
         };
-        let until = now + REMEMBERED;
-        self.is_noted &= !is_last;
-        self.minds_until = Some(until);
-        self.look_at(Some(until));
+        self.memory.note_write(now + REMEMBERED);
         for (session, token) in sent {
             let field = Field::Session(session);
             let mut refused = written.refused.iter();
@@ -107,23 +110,17 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     fn retry(&mut self, now: Timestamp, session: SessionId, heard: &mut ReplicaChanges<V>) {
-        let Some(local) = self.local.get_mut(&session) else {
+        let Some(local) = self.local.get(session).filter(|it| it.is_in_flight()) else {
             return;
         };
-        if local.progress != Progress::InFlight {
-            return;
-        }
-        if let Wish::Claim(_) = local.wish {
-            self.drop_local(session);
+        if local.is_claim() {
+            self.local.remove(session);
             heard.claims.push((session, Claimed::Unknown));
             // It may have been granted, or may yet be: then that is to be taken back.
-            self.sync.want();
-            let until = now + REMEMBERED;
-            self.minds_until = Some(until);
-            return self.look_at(Some(until));
+            self.sync.want(When::Now);
+            return self.memory.note_write(now + REMEMBERED);
         }
-        local.progress = Progress::Due;
-        self.due.insert(session);
+        self.local.change(session, Local::send);
     }
 
     fn accepted(
@@ -135,45 +132,51 @@ impl<V: StoredEntry> Replica<V> {
         members: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
-        let Some(local) = self.local.get_mut(&session) else {
+        let Some(is_newest) = self.local.change(session, |local| {
+            if let Wish::Entry { guard, .. } = &mut local.wish
+                && local.token.is_of_same_writer(token)
+            {
+                *guard = Guard::Newer;
+            }
+            local.token == token && local.is_in_flight()
+        }) else {
             return;
         };
-        let is_newest = local.token == token && local.progress == Progress::InFlight;
-        if local.is_to_be_there() && local.token.is_of_same_writer(token) {
-            local.guard = Guard::Newer;
-        }
         heard.stored.push((session, token.revision()));
         if !is_newest {
             return;
         }
-        match &local.wish {
-            Wish::Entry(_) => local.progress = Progress::Stored,
-            Wish::Claim(value) => {
-                local.wish = Wish::Entry(value.clone());
-                local.progress = Progress::Stored;
-                self.remote.remove(&session);
-                heard.claims.push((session, Claimed::Granted));
-            }
-            Wish::Leave(value, _) if is_absent => {
-                let (value, epoch, profile) = (value.clone(), local.token.epoch, local.profile);
-                let local = Local {
-                    token: self.token_in(now, epoch, members),
-                    wish: Wish::Entry(value),
-                    progress: Progress::Due,
-                    guard: Guard::Newer,
-                    profile,
-                };
-                self.wish(session, local);
+        let Some(local) = self.local.remove(session) else {
+            return;
+        };
+        let epoch = local.token.epoch;
+        let local = match local.wish {
+            Wish::Leave { value, profile, .. } if is_absent => {
                 heard.absent.push(session);
+                Local {
+                    token: self.token_in(now, epoch, members),
+                    wish: Wish::Entry {
+                        value,
+                        profile,
+                        guard: Guard::Newer,
+                        progress: Progress::DUE,
+                    },
+                }
             }
-            Wish::Leave(_, reason) => {
-                let reason = *reason;
-                local.wish = Wish::Gone(reason);
-                local.progress = Progress::Remembered(now + REMEMBERED);
-                heard.left.push((session, reason));
+            wish => {
+                match &wish {
+                    Wish::Claim { .. } => {
+                        self.remote.remove(&session);
+                        heard.claims.push((session, Claimed::Granted));
+                    }
+                    Wish::Leave { reason, .. } => heard.left.push((session, *reason)),
+                    Wish::Entry { .. } | Wish::Gone { .. } => {}
+                }
+                let wish = wish.stored(now + REMEMBERED);
+                Local { token, wish }
             }
-            Wish::Gone(_) => local.progress = Progress::Remembered(now + REMEMBERED),
-        }
+        };
+        self.local.set(session, local);
     }
 
     fn refused(
@@ -185,56 +188,65 @@ impl<V: StoredEntry> Replica<V> {
         members: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
-        let Some(local) = self.local.get_mut(&session) else {
+        let Some(local) = self.local.get(session) else {
             return;
         };
-        let is_newest = local.token == token && local.progress == Progress::InFlight;
-        if let Wish::Claim(_) = local.wish {
-            if is_newest {
-                self.drop_local(session);
-                self.sync.want();
-                if let Some(remote) = self.remote.get_mut(&session) {
-                    match remote.token.cmp(&fence.token) {
-                        Ordering::Less => remote.missing = Missing::Superseded,
-                        Ordering::Equal => {}
-                        // The store has lost data, and has an older entry. The owner writes the newest one again, with
-                        // everything that it has acknowledged since.
-                        Ordering::Greater => self.refresh_later(now),
-                    }
+        let is_newest = local.token == token && local.is_in_flight();
+        let mine = local.token;
+        match local.wish {
+            Wish::Claim { .. } if is_newest => {
+                return self.claim_refused(now, session, fence, heard);
+            }
+            Wish::Claim { .. } => return,
+            // The user hides, and the place has been told so.
+            Wish::Entry { profile, .. } if profile < fence.profile && token >= fence.token => {
+                if is_newest {
+                    self.local.change(session, Local::block);
+                    heard.changes.push((session, Err(Reason::Left)));
                 }
-                heard.claims.push((session, Claimed::Refused));
+                return;
             }
-            return;
-        }
-        let is_hidden = local.profile < fence.profile && token >= fence.token;
-        if is_hidden {
-            if is_newest {
-                local.progress = Progress::Blocked;
-                heard.changes.push((session, Err(Reason::Left)));
-            }
-            return;
+            Wish::Entry { .. } | Wish::Leave { .. } | Wish::Gone { .. } => {}
         }
         if fence.token.owner == members.me().node && token.epoch == fence.token.epoch {
             // An older copy of this map had gone further.
             self.revision = self.revision.max(fence.token.revision());
             if is_newest {
-                let epoch = local.token.epoch;
-                let token = self.token_in(now, epoch, members);
-                if let Some(local) = self.local.get_mut(&session) {
+                let token = self.token_in(now, mine.epoch, members);
+                self.local.change(session, |local| {
                     local.token = token;
-                    local.progress = Progress::Due;
-                    self.due.insert(session);
-                }
+                    local.send();
+                });
             }
             return;
         }
-        if (local.token.epoch, local.token.owner) > (fence.token.epoch, fence.token.owner)
-            && !is_newest
-        {
+        if (mine.epoch, mine.owner) > (fence.token.epoch, fence.token.owner) && !is_newest {
             return; // it is on its way in a later epoch
         }
-        self.sync.want();
+        self.sync.want(When::Now);
         self.lose(now, session, fence.token, heard);
+    }
+
+    /// The store has refused a claim because of `fence`.
+    fn claim_refused(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        fence: Fence,
+        heard: &mut ReplicaChanges<V>,
+    ) {
+        self.local.remove(session);
+        self.sync.want(When::Now);
+        if let Some(remote) = self.remote.get_mut(&session) {
+            match remote.token.cmp(&fence.token) {
+                Ordering::Less => remote.missing = Missing::Superseded,
+                Ordering::Equal => {}
+                // The store has lost data, and has an older entry. The owner writes the newest one again, with
+                // everything that it has acknowledged since.
+                Ordering::Greater => self.refresh_later(now),
+            }
+        }
+        heard.claims.push((session, Claimed::Refused));
     }
 
     /// Notes that another node has taken over a session of this node. Its entry is shown as it was until the
@@ -246,10 +258,10 @@ impl<V: StoredEntry> Replica<V> {
         token: FencingToken,
         heard: &mut ReplicaChanges<V>,
     ) {
-        let Some(local) = self.drop_local(session) else {
+        let Some(local) = self.local.remove(session) else {
             return;
         };
-        self.remember_taken(now, session, token);
+        self.memory.note_taken(session, token, now + REMEMBERED);
         if !local.is_owned() {
             return;
         }
@@ -259,24 +271,12 @@ impl<V: StoredEntry> Replica<V> {
             return;
         };
         let missing = Missing::Gap { since: now };
-        self.look_at(missing.looks_at(now));
+        self.memory.note_end(missing.looks_at(now));
         let remote = Remote {
             token,
             value,
             missing,
         };
         self.remote.insert(session, remote);
-    }
-
-    pub(super) fn remember_taken(
-        &mut self,
-        now: Timestamp,
-        session: SessionId,
-        token: FencingToken,
-    ) {
-        let until = now + REMEMBERED;
-        let known = self.taken.entry(session).or_insert((token, until));
-        *known = (known.0.max(token), until);
-        self.look_at(Some(until));
     }
 }

@@ -2,18 +2,57 @@
 
 use std::collections::BTreeMap;
 
-use super::local::{Local, Progress, Wish};
+use super::local::{Local, Wish};
 use super::remote::{Missing, Remote};
-use super::sync::{EARLY_MAX, Following, Reading};
-use super::{RETRY, Replica, ReplicaChanges, StoredEntry};
+use super::sync::{EARLY_MAX, Sync, When};
+use super::{REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry};
 use crate::cluster::{
-    Change, FencingToken, Field, Incarnation, Membership, Patch, Removed, Snapshot,
+    Change, FencingToken, Field, Incarnation, Membership, News, Patch, Removed, Reply, Snapshot,
 };
 use crate::{Clock, Reason, SessionId, Timestamp};
 
 impl<V: StoredEntry> Replica<V> {
+    /// Applies what the store answered or announced about the map.
+    pub(crate) fn hear(
+        &mut self,
+        now: Timestamp,
+        reply: Reply,
+        members: &Membership,
+    ) -> ReplicaChanges<V> {
+        match reply {
+            Reply::Read { ask, snapshot } => self.read(now, ask, snapshot, members),
+            Reply::Patched(patch) => self.patched(now, patch, members),
+            Reply::Written(outcome) => self.written(now, outcome.as_ref(), members),
+            Reply::At(clock) => {
+                self.at(clock);
+                ReplicaChanges::default()
+            }
+            Reply::Fenced { .. } | Reply::Ephemeral(_) => ReplicaChanges::default(),
+        }
+    }
+
+    /// Applies news that concern every copy on a node.
+    pub(crate) fn hear_news(
+        &mut self,
+        now: Timestamp,
+        news: News,
+        members: &Membership,
+    ) -> ReplicaChanges<V> {
+        match news {
+            News::Become(_) => {
+                self.void(now, members);
+                self.invalidate();
+            }
+            News::Invalidate(_) | News::Woke => self.invalidate(),
+            News::Lost(who) => return self.lost(who),
+            News::StoredUpTo(_) => return self.confirm_stored(now, members),
+            News::StoreAhead(_) => {}
+        }
+        ReplicaChanges::default()
+    }
+
     /// Applies the answer to a read. With `None` the store did not answer.
-    pub(crate) fn read(
+    pub(super) fn read(
         &mut self,
         now: Timestamp,
         ask: u32,
@@ -21,25 +60,26 @@ impl<V: StoredEntry> Replica<V> {
         members: &Membership,
     ) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
-        if ask != self.sync.ask || !self.sync.is_reading() {
+        if !self.is_reading_as(ask) {
             return heard;
         }
-        let Reading::UnderWay { early, again } = std::mem::take(&mut self.sync.reading) else {
-            return heard;
-        };
         let Some(snapshot) = snapshot else {
             self.retry_at = Some(now + RETRY);
-            self.sync.want();
+            self.sync.give_up();
             return heard;
         };
-        let before = std::mem::replace(&mut self.sync.following, Following::Yes);
-        if before == Following::Opening {
+        let is_first = !self.sync.was_read();
+        let Some((early, again)) = self.sync.finish() else {
+            return heard;
+        };
+        if is_first {
             self.forget_missing(&snapshot, &mut heard);
         }
         self.restore(now, snapshot, members, &mut heard);
         // The store may have lost data since it was asked.
-        if again || early.len() == EARLY_MAX {
-            self.sync.want();
+        let is_full = early.len() == EARLY_MAX;
+        if let Some(when) = again.or(is_full.then_some(When::Now)) {
+            self.sync.want(when);
         }
         for patch in early {
             self.apply(now, patch, members, &mut heard);
@@ -64,44 +104,42 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Applies a change of the map that the store has announced.
-    pub(crate) fn patched(
+    pub(super) fn patched(
         &mut self,
         now: Timestamp,
         patch: Patch,
         members: &Membership,
     ) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
-        match (&mut self.sync.reading, self.sync.following) {
-            (Reading::UnderWay { early, .. }, _) if early.len() < EARLY_MAX => early.push(patch),
-            (Reading::UnderWay { .. }, _) => {}
-            (_, Following::Yes) => self.apply(now, patch, members, &mut heard),
-            _ => {}
+        if let Some(patch) = self.sync.delay(patch) {
+            self.apply(now, patch, members, &mut heard);
         }
         heard
     }
 
     /// Notes that the store says that the map is at `clock`. The patch may be on its way: it has until
     /// the next comparison.
-    pub(crate) fn at(&mut self, clock: Option<Clock>) {
-        let is_idle = self.sync.following != Following::Yes || self.sync.is_reading();
-        if is_idle || clock == self.sync.clock {
-            self.sync.suspect = None;
-        } else if clock.is_none() && self.remote.is_empty() && !self.has_stored() {
-            self.sync.suspect = None; // nothing is there, and nothing is known to be
-        } else if self.sync.suspect == Some(clock) {
-            self.sync.want();
+    fn at(&mut self, now_at: Option<Clock>) {
+        // Nothing is there, and nothing is known to be.
+        let is_empty = now_at.is_none() && self.remote.is_empty() && !self.has_stored();
+        let Sync::InSync { clock, suspect } = &mut self.sync else {
+            return;
+        };
+        if now_at == *clock || is_empty {
+            *suspect = None;
+        } else if *suspect == Some(now_at) {
+            self.sync.want(When::Now);
         } else {
-            self.sync.suspect = Some(clock);
+            *suspect = Some(now_at);
         }
     }
 
     fn has_stored(&self) -> bool {
-        let mut local = self.local.values();
-        local.any(|it| it.is_to_be_there() && it.progress == Progress::Stored)
+        self.local.values().any(Local::is_stored)
     }
 
     /// Drops the entries of the dead incarnation `who`.
-    pub(crate) fn lost(&mut self, who: Incarnation) -> ReplicaChanges<V> {
+    fn lost(&mut self, who: Incarnation) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
         self.remote.retain(|session, remote| {
             let is_void = remote.token.incarnation() == who;
@@ -116,7 +154,7 @@ impl<V: StoredEntry> Replica<V> {
     /// Drops what was held or remembered for long enough by `now`.
     pub(crate) fn expire(&mut self, now: Timestamp, members: &Membership) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
-        if self.looks_at.is_none_or(|at| now < at) {
+        if self.memory.ends_at().is_none_or(|at| now < at) {
             return heard;
         }
         let remote = self.remote.iter();
@@ -125,35 +163,26 @@ impl<V: StoredEntry> Replica<V> {
         for (session, token) in gone {
             self.remote.remove(&session);
             heard.changes.push((session, Err(Reason::Lost)));
-            if token.owner == members.me().node && !self.local.contains_key(&session) {
+            if token.owner == members.me().node && self.local.get(session).is_none() {
                 self.wish_gone(now, session, token.epoch, Reason::Lost, members);
             }
         }
-        let is_over =
-            |it: &Local<V>| matches!(it.progress, Progress::Remembered(until) if until <= now);
-        self.local.retain(|_, it| !is_over(it));
-        self.taken.retain(|_, (_, until)| now < *until);
-        self.minds_until = self.minds_until.filter(|until| now < *until);
+        self.local.forget(now);
         let held = self.remote.values();
         let held = held.filter_map(|it| it.missing.looks_at(now));
-        let remembered = self.local.values().filter_map(|it| match it.progress {
-            Progress::Remembered(until) => Some(until),
-            _ => None,
-        });
-        let taken = self.taken.values().map(|(_, until)| *until);
-        let ends = held.chain(remembered).chain(taken).chain(self.minds_until);
-        self.looks_at = ends.min();
+        let remembered = self.local.values().filter_map(Local::remembered_until);
+        self.memory.forget(now, held.chain(remembered));
         heard
     }
 
     /// Whether an entry is missing that was not removed.
     pub(crate) fn has_missing(&self) -> bool {
         let is_missing = |it: &Remote<V>| it.missing != Missing::No;
-        self.looks_at.is_some() && self.remote.values().any(is_missing)
+        self.memory.ends_at().is_some() && self.remote.values().any(is_missing)
     }
 
     /// Checks missing entries again, because all nodes have had time to write theirs.
-    pub(crate) fn confirm_stored(
+    pub(super) fn confirm_stored(
         &mut self,
         now: Timestamp,
         members: &Membership,
@@ -162,8 +191,8 @@ impl<V: StoredEntry> Replica<V> {
         let is_over = |it: &Remote<V>| {
             matches!(it.missing, Missing::Loss { .. }) && it.missing.is_over(now, members)
         };
-        if self.looks_at.is_some() && remote.any(is_over) {
-            self.looks_at = Some(now);
+        if self.memory.ends_at().is_some() && remote.any(is_over) {
+            self.memory.note_end(Some(now));
             return self.expire(now, members);
         }
         ReplicaChanges::default()
@@ -171,7 +200,11 @@ impl<V: StoredEntry> Replica<V> {
 
     /// When to call [`expire`](Self::expire), or to ask the store again.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let moments = [self.looks_at, self.retry_at, self.read_at];
+        let read_at = match self.sync.due() {
+            Some(When::NotBefore(at)) => Some(at),
+            Some(When::Now) | None => None,
+        };
+        let moments = [self.memory.ends_at(), self.retry_at, read_at];
         moments.into_iter().flatten().min()
     }
 
@@ -182,13 +215,13 @@ impl<V: StoredEntry> Replica<V> {
         members: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
-        let is_next = match self.sync.clock {
+        let is_next = match self.sync.clock() {
             None => patch.from == 0,
             Some(clock) if clock.epoch != patch.clock.epoch => {
                 // A map that begins anew: either everyone had gone, or it was lost. Or it is something very late.
                 let is_news = patch.clock.version > clock.version;
                 if !is_news || self.has_stored() {
-                    self.sync.want();
+                    self.sync.want(When::Now);
                 }
                 is_news && patch.from == 0 && self.remote.is_empty()
             }
@@ -196,11 +229,9 @@ impl<V: StoredEntry> Replica<V> {
             Some(clock) => clock.version == patch.from,
         };
         if !is_next {
-            self.sync.want();
-            return;
+            return self.sync.want(When::Now);
         }
-        self.sync.clock = Some(patch.clock);
-        self.sync.suspect = None;
+        self.sync.advance(Some(patch.clock));
         for Change { field, entry } in patch.changes {
             let Field::Session(session) = field else {
                 continue;
@@ -208,7 +239,7 @@ impl<V: StoredEntry> Replica<V> {
             match entry {
                 Ok((token, record)) => {
                     if let Some(value) = V::of_record(record) {
-                        self.hear(now, session, token, value, members, heard);
+                        self.hear_entry(now, session, token, value, members, heard);
                     }
                 }
                 Err(removed) => self.hear_removed(now, session, removed, members, heard),
@@ -223,14 +254,14 @@ impl<V: StoredEntry> Replica<V> {
         members: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
-        let is_loss = match (self.sync.clock, snapshot.clock) {
+        let is_loss = match (self.sync.clock(), snapshot.clock) {
             (Some(before), Some(after)) => {
                 before.epoch != after.epoch || before.version > after.version
             }
             (Some(_), None) => true,
             (None, _) => false,
         };
-        self.sync.clock = snapshot.clock;
+        self.sync.advance(snapshot.clock);
         let missing = match is_loss {
             true => Missing::Loss { since: now },
             false => Missing::Gap { since: now },
@@ -255,13 +286,11 @@ impl<V: StoredEntry> Replica<V> {
             }
             remote.missing != Missing::Superseded
         });
-        for (session, local) in &mut self.local {
-            let is_stored = local.progress == Progress::Stored;
-            if !there.contains_key(session) && is_stored && local.is_to_be_there() {
-                local.progress = Progress::Due;
-                self.due.insert(*session);
+        self.local.change_all(|session, local| {
+            if local.is_stored() && !there.contains_key(&session) {
+                local.send();
             }
-        }
+        });
         for (session, (token, value)) in there {
             if let Some(remote) = self.remote.get_mut(&session)
                 && remote.token > token
@@ -272,15 +301,15 @@ impl<V: StoredEntry> Replica<V> {
                 }
                 continue;
             }
-            self.hear(now, session, token, value, members, heard);
+            self.hear_entry(now, session, token, value, members, heard);
         }
         let held = self.remote.values();
         let looks_at = held.filter_map(|it| it.missing.looks_at(now)).min();
-        self.look_at(looks_at);
+        self.memory.note_end(looks_at);
     }
 
     /// Applies the entry `value` with the token `token`, which the store has or had.
-    fn hear(
+    fn hear_entry(
         &mut self,
         now: Timestamp,
         session: SessionId,
@@ -291,22 +320,17 @@ impl<V: StoredEntry> Replica<V> {
     ) {
         let is_mine = token.owner == members.me().node;
         let has_moved = self.has_moved(session);
-        match self.local.get_mut(&session) {
+        match self.local.get(session) {
             Some(local) if local.token == token => return, // an echo
+            Some(local) if local.is_claim() => {}
             Some(local) if is_mine || token < local.token => {
                 // What is stored is older than it should be, unless that is on its way.
-                if matches!(local.progress, Progress::Stored | Progress::Remembered(_)) {
-                    local.progress = Progress::Due;
-                    self.due.insert(session);
-                }
-                if !matches!(local.wish, Wish::Claim(_)) {
-                    return;
-                }
+                self.local.change(session, Local::send_again);
+                return;
             }
-            Some(local) if matches!(local.wish, Wish::Claim(_)) => {}
             Some(_) => {
-                let was_owned = self.drop_local(session).is_some_and(|it| it.is_owned());
-                self.remember_taken(now, session, token);
+                let was_owned = self.local.remove(session).is_some_and(|it| it.is_owned());
+                self.memory.note_taken(session, token, now + REMEMBERED);
                 if was_owned {
                     heard.taken.push((session, token));
                 }
@@ -378,28 +402,29 @@ impl<V: StoredEntry> Replica<V> {
     ) {
         let Removed { reason, fence } = removed;
         let is_mine = fence.token.owner == members.me().node;
-        if let Some(local) = self.local.get_mut(&session)
-            && !matches!(local.wish, Wish::Claim(_))
-        {
-            let is_entry = matches!(local.wish, Wish::Entry(_));
-            if is_entry && fence.token >= local.token && local.profile < fence.profile {
+        if let Some(local) = self.local.get(session).filter(|it| !it.is_claim()) {
+            let profile = match local.wish {
+                Wish::Entry { profile, .. } => Some(profile),
+                _ => None,
+            };
+            let is_hidden = profile.is_some_and(|it| it < fence.profile);
+            if is_hidden && fence.token >= local.token {
                 if local.shown().is_some() {
                     heard.changes.push((session, Err(reason)));
                 }
-                local.progress = Progress::Blocked;
-                self.due.remove(&session);
+                self.local.change(session, Local::block);
             } else if !is_mine && fence.token > local.token {
                 // It went to another node, and ended there.
-                self.drop_local(session);
-                self.remember_taken(now, session, fence.token);
-                if is_entry {
+                self.local.remove(session);
+                self.memory
+                    .note_taken(session, fence.token, now + REMEMBERED);
+                if profile.is_some() {
                     heard.taken.push((session, fence.token));
                     heard.changes.push((session, Err(reason)));
                 }
-            } else if is_entry && local.progress == Progress::Stored {
+            } else if local.is_stored() {
                 // Somebody swept it away, or it is an echo of an older removal: here it is, all the same.
-                local.progress = Progress::Due;
-                self.due.insert(session);
+                self.local.change(session, Local::send);
             }
             return;
         }

@@ -1,9 +1,10 @@
-//! What a node wants the store to have of one of its own sessions.
+//! What a node wants the store to have of its own sessions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Put, StoredEntry};
 use crate::cluster::{FencingToken, Field, Guard, Op, Record};
 use crate::{Reason, SessionId, Timestamp};
-
-use super::StoredEntry;
 
 /// One session of this node in one map: what the store is to have, and how far that has got.
 #[derive(Debug)]
@@ -11,84 +12,379 @@ pub(super) struct Local<V> {
     /// The fencing token of the newest wish.
     pub(super) token: FencingToken,
     pub(super) wish: Wish<V>,
-    pub(super) progress: Progress,
-    /// The condition of the next put. It depends on what was read, until this epoch is stored.
-    pub(super) guard: Guard,
-    /// The revision of the profile that the entry shows.
-    pub(super) profile: u64,
 }
 
-/// What the store is to have for a session.
-#[derive(Clone, Debug)]
+/// What the store is to have for a session, and how far that has got.
+#[derive(Debug)]
 pub(super) enum Wish<V> {
     /// This entry, for the session of another node, once the store has granted the session to this node. Until then the
     /// entry of the other node counts.
-    Claim(V),
+    Claim {
+        value: V,
+        /// The token of the entry that this one is to replace.
+        expected: FencingToken,
+        sending: Sending,
+    },
     /// This entry, for a session of this node.
-    Entry(V),
+    Entry {
+        value: V,
+        /// The revision of the profile that the entry shows.
+        profile: u64,
+        /// The condition of the next put. It depends on what was read, until this epoch is stored.
+        guard: Guard,
+        progress: Progress,
+    },
     /// No entry, unless another node has the session by now. The entry counts until the store has answered.
-    Leave(V, Reason),
+    Leave {
+        value: V,
+        /// The revision of the profile that the entry shows.
+        profile: u64,
+        reason: Reason,
+        sending: Sending,
+    },
     /// No entry: the session has ended, for this reason.
-    Gone(Reason),
+    Gone { reason: Reason, removal: Removal },
 }
 
-/// How far a wish has been carried out.
+/// Whether an operation waits to be sent, or for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// It has to be sent.
+    Due,
+    /// It is on its way to the store.
+    InFlight,
+}
+
+/// How far an entry has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// It must not be sent yet: the user's map does not name the place.
     Held,
     /// The same as `Held`; and the store may have an older entry of this node, which does not count.
     Void,
-    /// It has to be sent.
-    Due,
-    /// It is on its way to the store.
-    InFlight,
-    /// The store has applied it.
+    /// It is to be put.
+    Sending(Sending),
+    /// The store has it.
     Stored,
     /// The store refuses the entry until it shows a later revision of the profile: the user hides.
     Blocked,
+}
+
+impl Progress {
+    pub(super) const DUE: Progress = Progress::Sending(Sending::Due);
+}
+
+/// How far the removal of an entry has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// The entry is to be removed.
+    Sending(Sending),
     /// The store has removed the entry. That is remembered until this moment, because a server that takes over may not
     /// know about it.
     Remembered(Timestamp),
 }
 
-impl<V: StoredEntry> Local<V> {
+impl<V> Wish<V> {
+    /// What the wish is once the store has carried it out. That an entry is gone is remembered until `until`.
+    pub(super) fn stored(self, until: Timestamp) -> Self {
+        let progress = Progress::Stored;
+        match self {
+            // This epoch is begun now.
+            Wish::Claim { value, .. } => Wish::Entry {
+                value,
+                profile: 0,
+                guard: Guard::Newer,
+                progress,
+            },
+            Wish::Entry {
+                value,
+                profile,
+                guard,
+                ..
+            } => Wish::Entry {
+                value,
+                profile,
+                guard,
+                progress,
+            },
+            Wish::Leave { reason, .. } | Wish::Gone { reason, .. } => Wish::Gone {
+                reason,
+                removal: Removal::Remembered(until),
+            },
+        }
+    }
+}
+
+impl<V> Local<V> {
     /// The entry that this node shows to its own watchers.
     pub(super) fn shown(&self) -> Option<&V> {
         match &self.wish {
-            Wish::Entry(_) if self.progress == Progress::Blocked => None,
-            Wish::Entry(value) | Wish::Leave(value, _) => Some(value),
-            Wish::Claim(_) | Wish::Gone(_) => None,
+            Wish::Entry {
+                progress: Progress::Blocked,
+                ..
+            } => None,
+            Wish::Entry { value, .. } | Wish::Leave { value, .. } => Some(value),
+            Wish::Claim { .. } | Wish::Gone { .. } => None,
         }
     }
 
     /// Whether this node has the session.
     pub(super) fn is_owned(&self) -> bool {
-        matches!(self.wish, Wish::Entry(_) | Wish::Leave(..))
+        matches!(self.wish, Wish::Entry { .. } | Wish::Leave { .. })
+    }
+
+    /// Whether the session is another node's, and claimed from it.
+    pub(super) fn is_claim(&self) -> bool {
+        matches!(self.wish, Wish::Claim { .. })
     }
 
     /// Whether the store is to have an entry for the session.
     pub(super) fn is_to_be_there(&self) -> bool {
-        matches!(self.wish, Wish::Entry(_) | Wish::Claim(_))
+        matches!(self.wish, Wish::Entry { .. } | Wish::Claim { .. })
+    }
+
+    /// Whether the store was never sent anything of the session.
+    pub(super) fn is_held(&self) -> bool {
+        self.progress() == Some(Progress::Held)
+    }
+
+    /// Whether the store has the entry.
+    pub(super) fn is_stored(&self) -> bool {
+        self.progress() == Some(Progress::Stored)
+    }
+
+    /// Whether its operation has to be sent.
+    pub(super) fn is_due(&self) -> bool {
+        self.sending() == Some(Sending::Due)
+    }
+
+    /// Whether its operation is on its way to the store.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.sending() == Some(Sending::InFlight)
+    }
+
+    /// The condition of the next put.
+    pub(super) fn guard(&self) -> Guard {
+        match self.wish {
+            Wish::Claim { expected, .. } => Guard::Replaces(Some(expected)),
+            Wish::Entry { guard, .. } => guard,
+            Wish::Leave { .. } | Wish::Gone { .. } => Guard::Newer,
+        }
+    }
+
+    /// Until when it is remembered that the store has removed the entry.
+    pub(super) fn remembered_until(&self) -> Option<Timestamp> {
+        match self.wish {
+            Wish::Gone {
+                removal: Removal::Remembered(until),
+                ..
+            } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Has the operation sent, or sent once more.
+    pub(super) fn send(&mut self) {
+        match &mut self.wish {
+            Wish::Claim { sending, .. } | Wish::Leave { sending, .. } => *sending = Sending::Due,
+            Wish::Entry { progress, .. } => *progress = Progress::DUE,
+            Wish::Gone { removal, .. } => *removal = Removal::Sending(Sending::Due),
+        }
+    }
+
+    /// Has the operation sent once more if the store has applied it: what is stored may be something else by now.
+    pub(super) fn send_again(&mut self) {
+        if self.is_stored() || self.remembered_until().is_some() {
+            self.send();
+        }
+    }
+
+    /// Shows the entry no more: the store refuses it until it shows a later revision of the profile.
+    pub(super) fn block(&mut self) {
+        if let Wish::Entry { progress, .. } = &mut self.wish {
+            *progress = Progress::Blocked;
+        }
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        match self.wish {
+            Wish::Entry { progress, .. } => Some(progress),
+            Wish::Claim { .. } | Wish::Leave { .. } | Wish::Gone { .. } => None,
+        }
+    }
+
+    fn sending(&self) -> Option<Sending> {
+        match self.wish {
+            Wish::Claim { sending, .. }
+            | Wish::Leave { sending, .. }
+            | Wish::Entry {
+                progress: Progress::Sending(sending),
+                ..
+            }
+            | Wish::Gone {
+                removal: Removal::Sending(sending),
+                ..
+            } => Some(sending),
+            Wish::Entry { .. } | Wish::Gone { .. } => None,
+        }
+    }
+
+    fn is_sent(&mut self) {
+        match &mut self.wish {
+            Wish::Claim { sending, .. }
+            | Wish::Leave { sending, .. }
+            | Wish::Entry {
+                progress: Progress::Sending(sending),
+                ..
+            }
+            | Wish::Gone {
+                removal: Removal::Sending(sending),
+                ..
+            } => *sending = Sending::InFlight,
+            Wish::Entry { .. } | Wish::Gone { .. } => {}
+        }
+    }
+}
+
+impl<V: StoredEntry> Local<V> {
+    /// Whether this entry is what the store has or is about to get, so that there is nothing to do.
+    pub(super) fn is_on_its_way(&self, entry: &V, how: Put) -> bool {
+        let Wish::Entry {
+            value,
+            profile,
+            progress,
+            ..
+        } = &self.wish
+        else {
+            return false;
+        };
+        let may_be_sent = matches!(progress, Progress::Sending(_) | Progress::Stored);
+        value == entry && *profile == how.profile && (may_be_sent || how.is_held)
     }
 
     /// The operation that carries out the wish.
-    pub(super) fn op(&self, session: SessionId) -> Op {
+    fn op(&self, session: SessionId) -> Op {
         let (field, token) = (Field::Session(session), self.token);
-        let put = |record: Record| Op::Put {
+        let put = |record: Record, profile| Op::Put {
             field,
             token,
             record,
-            guard: self.guard,
-            profile: self.profile,
+            guard: self.guard(),
+            profile,
         };
         match &self.wish {
-            Wish::Claim(value) | Wish::Entry(value) => put(value.to_record()),
-            Wish::Leave(_, reason) | Wish::Gone(reason) => Op::Remove {
+            Wish::Claim { value, .. } => put(value.to_record(), 0),
+            Wish::Entry { value, profile, .. } => put(value.to_record(), *profile),
+            Wish::Leave { reason, .. } | Wish::Gone { reason, .. } => Op::Remove {
                 field,
                 token,
                 reason: *reason,
             },
         }
     }
+}
+
+/// The sessions of this node in one map.
+#[derive(Debug)]
+pub(super) struct Locals<V> {
+    each: BTreeMap<SessionId, Local<V>>,
+    /// Those whose operations have to be sent, so that nobody has to search for them.
+    due: BTreeSet<SessionId>,
+}
+
+impl<V> Default for Locals<V> {
+    fn default() -> Self {
+        Locals {
+            each: BTreeMap::new(),
+            due: BTreeSet::new(),
+        }
+    }
+}
+
+impl<V> Locals<V> {
+    pub(super) fn get(&self, session: SessionId) -> Option<&Local<V>> {
+        self.each.get(&session)
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, &Local<V>)> {
+        self.each.iter().map(|(session, local)| (*session, local))
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Local<V>> {
+        self.each.values()
+    }
+
+    /// Whether an operation has to be sent.
+    pub(super) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    pub(super) fn set(&mut self, session: SessionId, local: Local<V>) {
+        index(&mut self.due, session, &local);
+        self.each.insert(session, local);
+    }
+
+    pub(super) fn remove(&mut self, session: SessionId) -> Option<Local<V>> {
+        self.due.remove(&session);
+        self.each.remove(&session)
+    }
+
+    /// Changes one of them with `f`, if it is there. Returns what `f` returns.
+    pub(super) fn change<T>(
+        &mut self,
+        session: SessionId,
+        f: impl FnOnce(&mut Local<V>) -> T,
+    ) -> Option<T> {
+        let local = self.each.get_mut(&session)?;
+        let result = f(local);
+        index(&mut self.due, session, local);
+        Some(result)
+    }
+
+    /// Changes each of them with `f`.
+    pub(super) fn change_all(&mut self, mut f: impl FnMut(SessionId, &mut Local<V>)) {
+        for (session, local) in &mut self.each {
+            let was_due = local.is_due();
+            f(*session, local);
+            if local.is_due() != was_due {
+                index(&mut self.due, *session, local);
+            }
+        }
+    }
+
+    /// Forgets removals that were remembered until `now`.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        let is_over = |it: &Local<V>| it.remembered_until().is_some_and(|until| until <= now);
+        self.each.retain(|_, it| !is_over(it));
+    }
+
+    /// Asserts what must hold after every input: exactly those are in the index that have to be sent.
+    #[cfg(debug_assertions)]
+    pub(super) fn assert_invariants(&self) {
+        for (session, local) in &self.each {
+            assert_eq!(local.is_due(), self.due.contains(session), "{session}");
+        }
+        assert!(self.due.iter().all(|it| self.each.contains_key(it)));
+    }
+}
+
+impl<V: StoredEntry> Locals<V> {
+    /// Takes the operations that have to be sent, each with its session and its token.
+    pub(super) fn take_due(&mut self) -> Vec<(SessionId, FencingToken, Op)> {
+        let due = std::mem::take(&mut self.due).into_iter();
+        let sent = due.filter_map(|session| {
+            let local = self.each.get_mut(&session)?;
+            local.is_sent();
+            Some((session, local.token, local.op(session)))
+        });
+        sent.collect()
+    }
+}
+
+fn index<V>(due: &mut BTreeSet<SessionId>, session: SessionId, local: &Local<V>) {
+    match local.is_due() {
+        true => due.insert(session),
+        false => due.remove(&session),
+    };
 }

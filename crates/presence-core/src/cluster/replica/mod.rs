@@ -5,20 +5,24 @@
 
 mod asking;
 mod hearing;
+#[cfg(debug_assertions)]
+mod invariants;
 mod local;
+mod memory;
 mod remote;
 mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::local::{Local, Progress, Wish};
+use self::local::{Local, Locals, Progress, Removal, Sending, Wish};
+use self::memory::Memory;
 pub(crate) use self::remote::HOLD_AFTER_MOVE;
 use self::remote::{Missing, Remote};
-use self::sync::{Following, Sync};
+use self::sync::{Sync, When};
 use super::{FencingToken, Guard, Membership, Record, Request, SessionRecord, Subject};
 use crate::{Member, Reason, SessionId, Timestamp};
 
@@ -66,39 +70,32 @@ impl StoredEntry for Arc<SessionRecord> {
 /// older one or none, the node writes it again, unless another node has the session now.
 #[derive(Debug)]
 pub(crate) struct Replica<V> {
-    /// The entries of this node's own sessions.
-    local: BTreeMap<SessionId, Local<V>>,
-    /// The own sessions whose entries are [`Progress::Due`].
-    due: BTreeSet<SessionId>,
+    /// This node's own sessions.
+    local: Locals<V>,
     /// The entries of other nodes' sessions.
     remote: BTreeMap<SessionId, Remote<V>>,
-    /// Sessions that other nodes have taken over recently: with which token, and until when that is remembered.
-    taken: BTreeMap<SessionId, (FencingToken, Timestamp)>,
+    memory: Memory,
     sync: Sync,
-    writing: Writing,
-    /// Whether the store has noted, or may have noted, that this node has entries in this map.
-    is_noted: bool,
+    /// The number of the last request to read the map.
+    ask: u32,
+    /// The tokens of the write that is under way, if one is.
+    writing: Option<Vec<(SessionId, FencingToken)>>,
+    note: Note,
     /// The revision of the newest token that this node made.
     revision: u64,
     /// The store did not answer: it is not asked before this moment.
     retry_at: Option<Timestamp>,
-    /// The map is not read before this moment, because nothing new can be there yet.
-    read_at: Option<Timestamp>,
-    /// Until when a write of this node may have to be repeated, because a server that takes over may not know about it.
-    minds_until: Option<Timestamp>,
-    /// The earliest moment at which something ends that is held or remembered.
-    looks_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Default)]
-enum Writing {
+/// Whether the store has noted that this node has entries in a map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Note {
     #[default]
-    Idle,
-    /// A write with these tokens is under way. `is_last` says that this node has no entry in this map afterwards.
-    UnderWay {
-        sent: Vec<(SessionId, FencingToken)>,
-        is_last: bool,
-    },
+    Absent,
+    /// It has, or it may have.
+    There,
+    /// It has, or it may have. A write is under way that takes that back.
+    Removing,
 }
 
 /// How to put the entry of a session of this node.
@@ -164,18 +161,15 @@ impl<V> Default for ReplicaChanges<V> {
 impl<V> Default for Replica<V> {
     fn default() -> Self {
         Replica {
-            local: BTreeMap::new(),
-            due: BTreeSet::new(),
+            local: Locals::default(),
             remote: BTreeMap::new(),
-            taken: BTreeMap::new(),
+            memory: Memory::default(),
             sync: Sync::default(),
-            writing: Writing::Idle,
-            is_noted: false,
+            ask: 0,
+            writing: None,
+            note: Note::default(),
             revision: 0,
             retry_at: None,
-            read_at: None,
-            minds_until: None,
-            looks_at: None,
         }
     }
 }
@@ -188,25 +182,24 @@ impl<V: StoredEntry> Replica<V> {
 
     /// Reads the map once, with the number `ask`: nothing is followed.
     pub(crate) fn peek(&mut self, ask: u32) {
-        self.sync.following = Following::Opening;
-        self.sync.ask = ask.wrapping_sub(1);
-        self.sync.start();
+        self.sync.open();
+        self.ask = ask;
     }
 
     /// Whether the map is being read with the number `ask`.
     pub(crate) fn is_reading_as(&self, ask: u32) -> bool {
-        self.is_reading() && self.sync.ask == ask
+        self.is_reading() && self.ask == ask
     }
 
     /// Whether the store has, or may have, something else of this node's than it should, or may yet turn out to.
     pub(crate) fn is_needed(&self) -> bool {
-        let is_writing = matches!(self.writing, Writing::UnderWay { .. });
-        is_writing || !self.due.is_empty() || self.has_stray_note() || self.looks_at.is_some()
+        let is_writing = self.writing.is_some() || self.local.has_due();
+        is_writing || self.has_stray_note() || self.memory.ends_at().is_some()
     }
 
     /// Whether the store has noted that this node has entries in this map, while it has none.
     fn has_stray_note(&self) -> bool {
-        self.is_noted && !self.has_entries()
+        self.note != Note::Absent && !self.has_entries()
     }
 
     fn has_entries(&self) -> bool {
@@ -215,7 +208,7 @@ impl<V: StoredEntry> Replica<V> {
 
     /// Whether this node has `session`.
     pub(crate) fn owns(&self, session: SessionId) -> bool {
-        self.local.get(&session).is_some_and(Local::is_owned)
+        self.local.get(session).is_some_and(Local::is_owned)
     }
 
     /// The sessions of other nodes, with their tokens and entries.
@@ -244,47 +237,44 @@ impl<V: StoredEntry> Replica<V> {
         }
         let token = self.next_token(now, epoch, members);
         self.remote.remove(&session);
-        let (mut guard, mut progress) = (how.guard, Progress::Due);
+        let (mut guard, mut progress) = (how.guard, Progress::DUE);
         if how.is_held {
             progress = Progress::Held;
         }
-        if let Some(local) = self.local.get(&session) {
+        if let Some(local) = self.local.get(session) {
             let is_same_epoch = local.token.is_of_same_writer(token);
-            let is_same = is_same_epoch && local.profile == how.profile;
-            let is_entry = matches!(&local.wish, Wish::Entry(before) if *before == value);
-            let is_waiting = !matches!(
-                local.progress,
-                Progress::Due | Progress::InFlight | Progress::Stored
-            );
-            if is_same && is_entry && (!is_waiting || how.is_held) {
+            if is_same_epoch && local.is_on_its_way(&value, how) {
                 return Verdict::Counts;
             }
             if is_same_epoch {
-                guard = local.guard;
+                guard = local.guard();
             }
             // What was open stays open.
-            progress = match (&local.wish, local.progress) {
-                (Wish::Entry(_), Progress::Void) if how.is_held => Progress::Void,
-                (Wish::Entry(_), Progress::Held) => progress,
-                (Wish::Entry(_), _) => Progress::Due,
+            progress = match local.wish {
+                Wish::Entry {
+                    progress: Progress::Void,
+                    ..
+                } if how.is_held => Progress::Void,
+                Wish::Entry {
+                    progress: Progress::Held,
+                    ..
+                } => progress,
+                Wish::Entry { .. } => Progress::DUE,
                 // The entry from before may still be there. It is removed if this one never follows.
-                (Wish::Gone(_), Progress::Due | Progress::InFlight) if how.is_held => {
-                    Progress::Void
-                }
+                Wish::Gone {
+                    removal: Removal::Sending(_),
+                    ..
+                } if how.is_held => Progress::Void,
                 _ => progress,
             };
         }
-        let (wish, profile) = (Wish::Entry(value), how.profile);
-        self.wish(
-            session,
-            Local {
-                token,
-                wish,
-                progress,
-                guard,
-                profile,
-            },
-        );
+        let wish = Wish::Entry {
+            value,
+            profile: how.profile,
+            guard,
+            progress,
+        };
+        self.local.set(session, Local { token, wish });
         Verdict::Counts
     }
 
@@ -301,12 +291,13 @@ impl<V: StoredEntry> Replica<V> {
     ) {
         let local = Local {
             token: self.next_token(now, epoch, members),
-            wish: Wish::Claim(value),
-            progress: Progress::Due,
-            guard: Guard::Replaces(Some(expected)),
-            profile: 0,
+            wish: Wish::Claim {
+                value,
+                expected,
+                sending: Sending::Due,
+            },
         };
-        self.wish(session, local);
+        self.local.set(session, local);
     }
 
     /// Removes the entry of a session of this node. Returns whether there was one.
@@ -317,11 +308,11 @@ impl<V: StoredEntry> Replica<V> {
         reason: Reason,
         members: &Membership,
     ) -> bool {
-        let Some(local) = self.local.get(&session).filter(|it| it.is_owned()) else {
+        let Some(local) = self.local.get(session).filter(|it| it.is_owned()) else {
             return self.remove_moved(now, session, reason, members);
         };
-        if local.progress == Progress::Held {
-            self.drop_local(session);
+        if local.is_held() {
+            self.local.remove(session);
             return true;
         }
         self.wish_gone(now, session, local.token.epoch, reason, members);
@@ -357,44 +348,49 @@ impl<V: StoredEntry> Replica<V> {
         reason: Reason,
         members: &Membership,
     ) -> bool {
-        let Some(local) = self.local.get(&session) else {
+        let Some(local) = self.local.get(session) else {
             return false;
         };
-        let value = match &local.wish {
-            Wish::Entry(value) if local.progress != Progress::Held => value.clone(),
-            Wish::Leave(..) => return true,
-            Wish::Entry(_) => {
-                self.drop_local(session);
+        let (value, profile) = match &local.wish {
+            Wish::Entry {
+                progress: Progress::Held,
+                ..
+            } => {
+                self.local.remove(session);
                 return false;
             }
-            Wish::Claim(_) | Wish::Gone(_) => return false,
+            Wish::Entry { value, profile, .. } => (value.clone(), *profile),
+            Wish::Leave { .. } => return true,
+            Wish::Claim { .. } | Wish::Gone { .. } => return false,
         };
-        let (epoch, profile) = (local.token.epoch, local.profile);
+        let epoch = local.token.epoch;
         let local = Local {
             token: self.token_in(now, epoch, members),
-            wish: Wish::Leave(value, reason),
-            progress: Progress::Due,
-            guard: Guard::Newer,
-            profile,
+            wish: Wish::Leave {
+                value,
+                profile,
+                reason,
+                sending: Sending::Due,
+            },
         };
-        self.wish(session, local);
+        self.local.set(session, local);
         true
     }
 
     /// Hands a session of this node over to another node. Its entry stays until that node replaces it, and is removed
     /// if it does not. Returns whether the entry is still shown.
     pub(crate) fn hand_over(&mut self, now: Timestamp, session: SessionId) -> bool {
-        let Some(local) = self.local.get(&session).filter(|it| it.is_owned()) else {
+        let Some(local) = self.local.get(session).filter(|it| it.is_owned()) else {
             return self.remote.contains_key(&session);
         };
-        let is_stored = local.progress != Progress::Held;
+        let is_sent = !local.is_held();
         let (token, value) = (local.token, local.shown().cloned());
-        self.drop_local(session);
-        let (Some(value), true) = (value, is_stored) else {
+        self.local.remove(session);
+        let (Some(value), true) = (value, is_sent) else {
             return false;
         };
         let missing = Missing::Moved { since: now };
-        self.look_at(missing.looks_at(now));
+        self.memory.note_end(missing.looks_at(now));
         let remote = Remote {
             token,
             value,
@@ -405,59 +401,57 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Notes that this node was declared dead, so that nothing it wrote counts. What is still true is to be put once more.
-    pub(crate) fn void(&mut self, now: Timestamp, members: &Membership) {
-        let due = &mut self.due;
-        due.clear();
+    pub(super) fn void(&mut self, now: Timestamp, members: &Membership) {
         let mut claims = Vec::new();
-        for (session, local) in &mut self.local {
-            if let Wish::Leave(value, _) = &local.wish {
-                local.wish = Wish::Entry(value.clone());
-            }
-            match (&local.wish, local.progress) {
-                (Wish::Gone(_), Progress::Due) => {
-                    due.insert(*session);
+        self.local
+            .change_all(|session, local| match &mut local.wish {
+                Wish::Claim { .. } => claims.push((session, local.token.epoch)),
+                Wish::Entry {
+                    progress: Progress::Held,
+                    ..
                 }
-                (Wish::Claim(_), _) => claims.push((*session, local.token.epoch)),
-                (Wish::Entry(_), Progress::Held) | (Wish::Gone(_), _) => {}
-                (Wish::Entry(_) | Wish::Leave(..), _) => local.progress = Progress::Void,
-            }
-        }
+                | Wish::Gone { .. } => {}
+                Wish::Entry { progress, .. } => *progress = Progress::Void,
+                Wish::Leave { value, profile, .. } => {
+                    local.wish = Wish::Entry {
+                        value: value.clone(),
+                        profile: *profile,
+                        guard: Guard::Newer,
+                        progress: Progress::Void,
+                    };
+                }
+            });
         for (session, epoch) in claims {
             // A session that is granted to the dead is nobody's.
             let token = self.token_in(now, epoch, members);
-            if let Some(local) = self.local.get_mut(&session) {
+            self.local.change(session, |local| {
                 local.token = token;
-                local.progress = Progress::Due;
-                self.due.insert(session);
-            }
+                local.send();
+            });
         }
     }
 
     /// Notes that the store may have lost data. If the map is followed it is read, which shows what is missing;
     /// otherwise everything is written again.
-    pub(crate) fn invalidate(&mut self) {
+    pub(super) fn invalidate(&mut self) {
         // A note that was taken back may be there again.
-        self.is_noted |= self.minds_until.is_some();
-        if self.sync.following != Following::No {
-            return self.sync.want();
+        if self.note == Note::Absent && self.memory.has_written() {
+            self.note = Note::There;
         }
-        for (session, local) in &mut self.local {
-            if matches!(local.progress, Progress::Stored | Progress::Remembered(_)) {
-                local.progress = Progress::Due;
-                self.due.insert(*session);
-            }
+        if self.sync.is_followed() {
+            return self.sync.want(When::Now);
         }
+        self.local.change_all(|_, local| local.send_again());
     }
 
     /// Has the map read.
     pub(crate) fn refresh(&mut self) {
-        self.sync.want();
+        self.sync.want(When::Now);
     }
 
     /// Has the map read after [`RETRY`]. Writes do not wait for that.
     pub(crate) fn refresh_later(&mut self, now: Timestamp) {
-        self.read_at = Some(now + RETRY);
-        self.sync.want();
+        self.sync.want(When::NotBefore(now + RETRY));
     }
 
     /// Whether the store did not answer, less than [`RETRY`] ago.
@@ -467,7 +461,7 @@ impl<V: StoredEntry> Replica<V> {
 
     /// The revision of the newest wish for the entry of a session of this node; 0 if there is none.
     pub(crate) fn revision_of(&self, session: SessionId) -> u64 {
-        let local = self.local.get(&session);
+        let local = self.local.get(session);
         local.map_or(0, |it| it.token.revision())
     }
 
@@ -479,16 +473,15 @@ impl<V: StoredEntry> Replica<V> {
         members: &Membership,
         out: &mut Vec<Request>,
     ) -> Vec<SessionId> {
-        match (wanted, self.sync.following) {
-            (true, Following::No) => {
-                self.sync.following = Following::Opening;
-                let ask = self.sync.start();
-                let subject = subject.clone();
+        match (wanted, self.sync.is_followed()) {
+            (true, false) => {
+                self.sync.open();
+                let (subject, ask) = (subject.clone(), self.next_ask());
                 out.push(Request::Open { subject, ask });
                 Vec::new()
             }
-            (false, Following::Opening | Following::Yes) => {
-                self.sync.close();
+            (false, true) => {
+                self.sync = Sync::Closed;
                 out.push(Request::Close(subject.clone()));
                 // What it wrote itself is still to be replaced or removed, whoever has the session now.
                 let me = members.me().node;
@@ -498,8 +491,13 @@ impl<V: StoredEntry> Replica<V> {
                 self.remote = mine;
                 others.into_keys().collect()
             }
-            (true, _) | (false, Following::No) => Vec::new(),
+            (true, true) | (false, false) => Vec::new(),
         }
+    }
+
+    fn next_ask(&mut self) -> u32 {
+        self.ask = self.ask.wrapping_add(1);
+        self.ask
     }
 
     fn next_token(&mut self, now: Timestamp, epoch: u32, members: &Membership) -> FencingToken {
@@ -512,14 +510,6 @@ impl<V: StoredEntry> Replica<V> {
         self.next_token(now, epoch, members)
     }
 
-    fn wish(&mut self, session: SessionId, local: Local<V>) {
-        match local.progress {
-            Progress::Due => self.due.insert(session),
-            _ => self.due.remove(&session),
-        };
-        self.local.insert(session, local);
-    }
-
     fn wish_gone(
         &mut self,
         now: Timestamp,
@@ -530,44 +520,19 @@ impl<V: StoredEntry> Replica<V> {
     ) {
         let local = Local {
             token: self.token_in(now, epoch, members),
-            wish: Wish::Gone(reason),
-            progress: Progress::Due,
-            guard: Guard::Newer,
-            profile: 0,
+            wish: Wish::Gone {
+                reason,
+                removal: Removal::Sending(Sending::Due),
+            },
         };
-        self.wish(session, local);
-    }
-
-    fn drop_local(&mut self, session: SessionId) -> Option<Local<V>> {
-        self.due.remove(&session);
-        self.local.remove(&session)
+        self.local.set(session, local);
     }
 
     fn is_superseded(&self, session: SessionId, epoch: u32, members: &Membership) -> bool {
         let mine = (u64::from(epoch), members.me().node);
         let remote = self.remote.get(&session).map(|it| it.token);
-        let taken = self.taken.get(&session).map(|(token, _)| *token);
+        let taken = self.memory.taken(session);
         let mut known = remote.into_iter().chain(taken);
         known.any(|it| (it.epoch, it.owner) > mine)
-    }
-
-    /// Has the copy checked at `at`, if not earlier.
-    fn look_at(&mut self, at: Option<Timestamp>) {
-        self.looks_at = self.looks_at.into_iter().chain(at).min();
-    }
-
-    /// Asserts what must hold after every input.
-    #[cfg(debug_assertions)]
-    fn assert_invariants(&self) {
-        for (session, local) in &self.local {
-            let is_due = self.due.contains(session);
-            assert_eq!(is_due, local.progress == Progress::Due, "{session}");
-            let is_shown_twice = local.is_owned() && self.remote.contains_key(session);
-            assert!(!is_shown_twice, "{session} is local and remote");
-            if local.progress == Progress::InFlight {
-                assert!(matches!(self.writing, Writing::UnderWay { .. }));
-            }
-        }
-        assert!(self.due.iter().all(|it| self.local.contains_key(it)));
     }
 }

@@ -1,74 +1,198 @@
 //! How far a node's copy of a map agrees with the store.
 
-use crate::Clock;
 use crate::cluster::Patch;
+use crate::{Clock, Timestamp};
 
 /// The number of patches that wait while the map is being read. If there are more, the map is read once more.
 pub(super) const EARLY_MAX: usize = 64;
 
-/// Whether the map is followed, and how it is being read.
+/// How far the copy agrees with the store.
 #[derive(Debug, Default)]
-pub(super) struct Sync {
-    pub(super) following: Following,
-    /// The version of the map that the copy has.
-    pub(super) clock: Option<Clock>,
-    /// The number of the last request to read it.
-    pub(super) ask: u32,
-    pub(super) reading: Reading,
-    /// Another version that the store is said to have. Its patch may be on its way.
-    pub(super) suspect: Option<Option<Clock>>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Following {
+pub(super) enum Sync {
+    /// The map is not followed.
     #[default]
-    No,
-    /// The map was asked for, and has not been read yet.
-    Opening,
-    Yes,
+    Closed,
+    /// The map is followed, and has not been read yet.
+    Opening(Reading),
+    /// The copy has everything up to the version `clock`, as far as this node knows.
+    InSync {
+        /// `None` if the map is empty.
+        clock: Option<Clock>,
+        /// Another version that the store is said to have. Its patch may be on its way.
+        suspect: Option<Option<Clock>>,
+    },
+    /// The copy has missed something after the version `clock`, so the map is read again.
+    Stale {
+        /// `None` if the map was empty.
+        clock: Option<Clock>,
+        reading: Reading,
+    },
 }
 
-/// Whether the map is being read, or has to be.
-#[derive(Debug, Default)]
+/// How far the reading of a map has got.
+#[derive(Debug)]
 pub(super) enum Reading {
-    #[default]
-    Idle,
-    /// The map has to be read, because something was missed.
-    Wanted,
-    /// The map was asked for. Patches wait until it has been read; `again` says that something was missed since.
-    UnderWay { early: Vec<Patch>, again: bool },
+    /// The map has to be read.
+    Due(When),
+    /// The map is being read. Patches wait until it has been; if something was missed since, it is read once more.
+    UnderWay {
+        early: Vec<Patch>,
+        again: Option<When>,
+    },
 }
 
-impl Sync {
-    pub(super) fn is_reading(&self) -> bool {
-        matches!(self.reading, Reading::UnderWay { .. })
-    }
+/// When a map may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum When {
+    Now,
+    /// No sooner than that, because nothing new can be there yet.
+    NotBefore(Timestamp),
+}
 
-    /// Notes that something was missed: the map has to be read, or read once more.
-    pub(super) fn want(&mut self) {
-        match &mut self.reading {
-            Reading::UnderWay { again, .. } => *again = true,
-            other if self.following != Following::No => *other = Reading::Wanted,
-            _ => {}
+impl Reading {
+    fn start() -> Self {
+        Reading::UnderWay {
+            early: Vec::new(),
+            again: None,
         }
     }
 
-    /// Starts to read the map. Returns the number of the request.
-    pub(super) fn start(&mut self) -> u32 {
-        self.ask = self.ask.wrapping_add(1);
-        self.suspect = None;
-        self.reading = Reading::UnderWay {
-            early: Vec::new(),
-            again: false,
-        };
-        self.ask
+    fn want(&mut self, when: When) {
+        match self {
+            Reading::Due(before) => *before = when.max(*before),
+            Reading::UnderWay { again, .. } => *again = Some(when).max(*again),
+        }
+    }
+}
+
+impl Sync {
+    pub(super) fn is_followed(&self) -> bool {
+        !matches!(self, Sync::Closed)
     }
 
-    /// Stops following the map.
-    pub(super) fn close(&mut self) {
-        *self = Sync {
-            ask: self.ask,
-            ..Sync::default()
+    /// Whether the map is being read.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.reading(), Some(Reading::UnderWay { .. }))
+    }
+
+    /// The version of the map that the copy has.
+    pub(super) fn clock(&self) -> Option<Clock> {
+        match self {
+            Sync::InSync { clock, .. } | Sync::Stale { clock, .. } => *clock,
+            Sync::Closed | Sync::Opening(_) => None,
+        }
+    }
+
+    /// Notes that the copy has this version now.
+    pub(super) fn advance(&mut self, to: Option<Clock>) {
+        match self {
+            Sync::InSync { clock, suspect } => (*clock, *suspect) = (to, None),
+            Sync::Stale { clock, .. } => *clock = to,
+            Sync::Closed | Sync::Opening(_) => {}
+        }
+    }
+
+    /// Notes that something was missed: the map has to be read, or read once more. If it is not followed, it is not read.
+    pub(super) fn want(&mut self, when: When) {
+        match self {
+            Sync::Closed => {}
+            Sync::Opening(reading) | Sync::Stale { reading, .. } => reading.want(when),
+            Sync::InSync { clock, .. } => {
+                let (clock, reading) = (*clock, Reading::Due(when));
+                *self = Sync::Stale { clock, reading };
+            }
+        }
+    }
+
+    /// When the map may be read, if it has to be and is not being read.
+    pub(super) fn due(&self) -> Option<When> {
+        match self.reading()? {
+            Reading::Due(when) => Some(*when),
+            Reading::UnderWay { .. } => None,
+        }
+    }
+
+    /// Lets the map be read at once, if it was not to be read before `now`.
+    pub(super) fn end_delay(&mut self, now: Timestamp) {
+        if let Some(Reading::Due(when)) = self.reading_mut()
+            && *when <= When::NotBefore(now)
+        {
+            *when = When::Now;
+        }
+    }
+
+    /// Follows the map. It is being read from now on.
+    pub(super) fn open(&mut self) {
+        *self = Sync::Opening(Reading::start());
+    }
+
+    /// Starts to read the map, if it has to be read.
+    pub(super) fn start(&mut self) {
+        if let Some(reading) = self.reading_mut() {
+            *reading = Reading::start();
+        }
+    }
+
+    /// The store did not answer: the map has to be read again.
+    pub(super) fn give_up(&mut self) {
+        if let Some(reading) = self.reading_mut()
+            && let Reading::UnderWay { again, .. } = reading
+        {
+            *reading = Reading::Due(again.unwrap_or(When::Now));
+        }
+    }
+
+    /// The map has been read. Returns the patches that waited for that, and when it has to be read again, if it has to be.
+    /// The copy has the version that it had before, until it [advances](Self::advance).
+    pub(super) fn finish(&mut self) -> Option<(Vec<Patch>, Option<When>)> {
+        let clock = self.clock();
+        let Some(Reading::UnderWay { early, again }) = self.reading_mut() else {
+            return None;
         };
+        let finished = (std::mem::take(early), *again);
+        let suspect = None;
+        *self = Sync::InSync { clock, suspect };
+        Some(finished)
+    }
+
+    /// Adds a patch to those that wait while the map is being read. Gives it back if the map is followed and not being read.
+    pub(super) fn delay(&mut self, patch: Patch) -> Option<Patch> {
+        match self {
+            Sync::InSync { .. }
+            | Sync::Stale {
+                reading: Reading::Due(_),
+                ..
+            } => return Some(patch),
+            Sync::Opening(Reading::UnderWay { early, .. })
+            | Sync::Stale {
+                reading: Reading::UnderWay { early, .. },
+                ..
+            } => {
+                if early.len() < EARLY_MAX {
+                    early.push(patch);
+                }
+            }
+            Sync::Closed | Sync::Opening(Reading::Due(_)) => {}
+        }
+        None
+    }
+
+    /// Whether the map has been read since it is followed.
+    pub(super) fn was_read(&self) -> bool {
+        matches!(self, Sync::InSync { .. } | Sync::Stale { .. })
+    }
+
+    fn reading(&self) -> Option<&Reading> {
+        match self {
+            Sync::Opening(reading) | Sync::Stale { reading, .. } => Some(reading),
+            Sync::Closed | Sync::InSync { .. } => None,
+        }
+    }
+
+    fn reading_mut(&mut self) -> Option<&mut Reading> {
+        match self {
+            Sync::Opening(reading) | Sync::Stale { reading, .. } => Some(reading),
+            Sync::Closed | Sync::InSync { .. } => None,
+        }
     }
 }

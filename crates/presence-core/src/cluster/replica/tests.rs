@@ -57,7 +57,7 @@ impl Harness {
     }
 
     fn read(&mut self, snapshot: Snapshot) -> ReplicaChanges<Arc<Member>> {
-        let ask = self.replica.sync.ask;
+        let ask = self.replica.ask;
         let replica = &mut self.replica;
         replica.read(self.now, ask, Some(snapshot), &self.members)
     }
