@@ -12,7 +12,10 @@ use crate::activity::Activity;
 use crate::incarnation::Incarnation;
 use crate::{ChannelId, Chosen, Reason, SessionId, Timestamp, UserId, Visible};
 
-pub use recent::{FILTER_BYTES_MAX, FilterTooLong, LOOKED_AT_MAX, RECENT_MAX, Recent, RecentQuery};
+pub use recent::{
+    FILTER_BYTES_MAX, FILTER_WORDS_MAX, FilterRefused, LOOKED_AT_MAX, Place, Placed, RECENT_MAX,
+    Recent, RecentQuery,
+};
 
 /// One thing that happened to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -80,6 +80,38 @@ impl Trail {
     }
 }
 
+/// What an operator does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Throws a user out.
+    Kick,
+    /// Erases a user.
+    Erase,
+    /// Ends a connection.
+    Disconnect,
+    /// Stops a gateway.
+    Drain,
+}
+
+impl Act {
+    fn word(self) -> &'static str {
+        match self {
+            Act::Kick => "kick",
+            Act::Erase => "erase",
+            Act::Disconnect => "disconnect",
+            Act::Drain => "drain",
+        }
+    }
+}
+
+/// To whom or what an operator does something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    User(UserId),
+    /// A connection or a gateway.
+    Id(String),
+}
+
 /// Writes the events of connections.
 pub(crate) struct Journal {
     settings: JournalSettings,
@@ -241,6 +273,34 @@ impl Journal {
             epoch = session.connection().epoch,
             left_out,
             "a connection goes on with an earlier session"
+        );
+    }
+
+    /// Logs what an operator does, as which user, to whom or what. It is logged whatever the settings of the journal are.
+    pub(crate) fn acts(&self, act: Act, by: &UserId, subject: &Subject, outcome: &'static str) {
+        let by = self.name(by);
+        let subject = match subject {
+            Subject::User(user) => self.name(user),
+            Subject::Id(id) => Some(id.clone()),
+        };
+        let act = act.word();
+        tracing::info!(
+            event = "operator_act",
+            act,
+            by,
+            subject,
+            outcome,
+            "an operator acts"
+        );
+    }
+
+    /// Logs that an operator asked this gateway to stop, and as which user if that is known.
+    pub(crate) fn drain_asked(&self, by: Option<&UserId>) {
+        let by = by.and_then(|it| self.name(it));
+        tracing::info!(
+            event = "drain_asked",
+            by,
+            "an operator asked this gateway to stop"
         );
     }
 

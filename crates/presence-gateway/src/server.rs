@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use presence_core::Seldom;
+use presence_redis::Goodbye;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -101,7 +102,8 @@ impl Gateway {
         tracing::info!(event = "drain_begin", ?drain, connections, "draining");
         self.app.hub.hold(drain + SAVE_WAIT).await;
         self.app.phase.send_replace(Phase::Draining(spread));
-        let _ = tokio::time::timeout(drain, self.are_gone()).await;
+        let gone = tokio::time::timeout(drain, self.are_gone());
+        let _ = tokio::join!(gone, self.app.say_goodbye(Goodbye::Stopping));
         let connections = self.app.connections.open();
         tracing::info!(
             event = "drain_end",
@@ -112,6 +114,7 @@ impl Gateway {
         if !self.app.stop(SAVE_WAIT).await {
             tracing::error!("not everything could be saved");
         }
+        self.app.say_goodbye(Goodbye::Stopped).await;
         self.app.end().await;
         tracing::info!("stopped");
     }

@@ -234,10 +234,15 @@ impl Inquirer {
 
     /// The latest transitions that this node has recorded.
     pub(crate) async fn recent(&self, query: &RecentQuery) -> Recent {
+        let node = self.cluster.as_ref().map_or(0, |it| it.me.node);
         let mut all = Vec::new();
-        for shard in self.router.people.all() {
+        for (ring, shard) in (0..).zip(self.router.people.all()) {
             let (reply, recent) = oneshot::channel();
-            let message = PeopleMessage::Recent(query.clone(), reply);
+            let message = PeopleMessage::Recent {
+                query: query.clone(),
+                place: (node, ring),
+                reply,
+            };
             let _ = shard.send(message).await;
             all.push(recent.await.unwrap_or_default());
         }
@@ -286,7 +291,34 @@ impl Inquirer {
         let Some(cluster) = &self.cluster else {
             return Ok(Vec::new());
         };
+        let gateways = cluster.others();
+        self.ask(cluster, gateways, about, ANSWERED_WITHIN).await
+    }
+
+    /// Asks one other node, and waits for its answer at most so long. `None` if it does not answer, or is dead.
+    pub(crate) async fn ask_one(
+        &self,
+        who: Incarnation,
+        about: &About,
+        within: Duration,
+    ) -> Result<Option<Answer>, Refusal> {
+        let Some(cluster) = &self.cluster else {
+            return Ok(None);
+        };
         let mut gateways = cluster.others();
+        gateways.retain(|it| it.who == who);
+        let gateways = self.ask(cluster, gateways, about, within).await?;
+        Ok(gateways.into_iter().find_map(|it| it.report))
+    }
+
+    /// Asks those of `gateways` that are not dead, and waits for the answers at most so long.
+    async fn ask(
+        &self,
+        cluster: &Cluster,
+        mut gateways: Vec<Gateway<Answer>>,
+        about: &About,
+        within: Duration,
+    ) -> Result<Vec<Gateway<Answer>>, Refusal> {
         let asked = gateways.iter().filter(|it| it.is_asked()).count();
         let (sender, mut answers) = mpsc::channel(asked.max(1));
         let number = self.asking.next.fetch_add(1, Relaxed);
@@ -310,7 +342,7 @@ impl Inquirer {
             };
             cluster.tell(gateway.who.node, message);
         }
-        let until = Instant::now() + ANSWERED_WITHIN;
+        let until = Instant::now() + within;
         let mut answered = 0;
         while answered < asked
             && let Ok(Some((from, answer))) = timeout_at(until, answers.recv()).await

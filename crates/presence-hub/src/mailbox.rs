@@ -47,7 +47,12 @@ pub(crate) enum PeopleMessage {
     /// Says what was recorded in a channel about the users of this shard.
     Recorded(ChannelId, oneshot::Sender<Vec<Transition>>),
     /// Says what was recorded lately.
-    Recent(RecentQuery, oneshot::Sender<Recent>),
+    Recent {
+        query: RecentQuery,
+        /// The process, and which of its rings this shard has: see [`Place`](presence_core::history::Place).
+        place: (u64, u32),
+        reply: oneshot::Sender<Recent>,
+    },
     /// Forgets what was recorded of a user.
     Unrecord(UserId, oneshot::Sender<()>),
     /// A session ended with this node, which died.

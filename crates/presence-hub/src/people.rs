@@ -212,9 +212,13 @@ impl<P: Profiles> People<P> {
                 self.history.expire(self.clock.now());
                 let _ = reply.send(self.history.of_channel(&channel, RECORDED_MAX));
             }
-            PeopleMessage::Recent(query, reply) => {
+            PeopleMessage::Recent {
+                query,
+                place: (node, ring),
+                reply,
+            } => {
                 self.history.expire(self.clock.now());
-                let _ = reply.send(self.history.recent(&query));
+                let _ = reply.send(self.history.recent(&query, node, ring));
             }
             PeopleMessage::Unrecord(user, done) => {
                 self.history.erase(&user);

@@ -84,6 +84,11 @@ impl Keys {
         format!("{}:{{nodes}}:secret", self.prefix)
     }
 
+    /// What `who` has said of its stop: a string that expires.
+    pub(crate) fn goodbye(&self, who: Incarnation) -> String {
+        format!("{}:{{nodes}}:goodbye:{who}", self.prefix)
+    }
+
     /// The users whose older tokens are refused: a hash.
     pub(crate) fn revoked(&self) -> String {
         format!("{}:{{nodes}}:revoked", self.prefix)
@@ -200,6 +205,10 @@ mod tests {
             ),
             (keys.leases(), "presence:{nodes}:leases"),
             (keys.secret(), "presence:{nodes}:secret"),
+            (
+                keys.goodbye(who),
+                "presence:{nodes}:goodbye:000000000000001f.2",
+            ),
             (
                 field(Field::Session(SessionId::from_u128(1))),
                 "AAAAAAAAAAAAAAAAAAAAAQ",

@@ -18,6 +18,7 @@ mod compare;
 mod fault;
 mod followed;
 mod garbled;
+mod goodbyes;
 mod hooks;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
@@ -41,6 +42,7 @@ mod survey;
 mod topics;
 
 pub use self::batch::{BYTES_PER_SCRIPT_MAX, OPS_PER_SCRIPT_MAX};
+pub use self::goodbyes::{GOODBYE_KEPT, Goodbye};
 pub use self::listing::LISTED_CHANNELS_MAX;
 pub use self::node::IN_FLIGHT_KIB_MAX;
 pub use self::notices::NOTICES_BYTES_MAX;

@@ -47,15 +47,16 @@ function signIn(why) {
 
 async function look() {
   const withRooms = looks % ROOMS_EVERY === 0;
-  const overview = await ask('/admin/api/overview', { after_ms: nodes.after, limit: withRooms ? ROOMS_SHOWN : undefined });
+  const { after } = nodes;
+  const overview = await ask('/admin/api/overview', { after_ms: after, limit: withRooms ? ROOMS_SHOWN : undefined });
   looks += 1;
   answeredAt = Date.now();
   document.body.classList.remove('is-old');
   say('alive', `${overview.gateway} answers`);
   $('token').hidden = overview.is_open;
-  nodes.show(overview);
+  nodes.show(overview, after);
   showDegraded(overview);
-  if (withRooms) showRooms(overview.rooms);
+  if (withRooms) showRooms(overview.rooms, overview.store);
   if (!isBegun) {
     isBegun = true;
     begin(overview.is_open);

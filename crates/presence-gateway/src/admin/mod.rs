@@ -5,26 +5,29 @@
 
 mod beat;
 mod history;
+mod peers;
 mod question;
 mod trouble;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use presence_core::Timestamp;
 use presence_core::cluster::Incarnation;
+use presence_core::{Timestamp, UserId};
 use presence_hub::{Counts, Program};
+use presence_redis::Goodbye;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::beat::{Beat, Beats};
 use self::history::Ring;
+use self::peers::Peers;
 use self::trouble::Watch;
 use crate::app::App;
 
 pub(crate) use self::beat::Levels;
 pub(crate) use self::history::{COLUMNS, Sample};
+pub(crate) use self::peers::{Heard, Peer};
 pub(crate) use self::question::{Question, ROOMS_MAX, Reply, RoomLine, Vitals};
 pub(crate) use self::trouble::Trouble;
 
@@ -34,8 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOKS_PER_SAMPLE: usize = 10;
 /// How old the counts of users and channels may be that a page is shown.
 const COUNTS_OLD_MAX: Duration = Duration::from_secs(2);
-/// How many other gateways are remembered as heard from.
-const HEARD_MAX: usize = 1_000;
+/// The most gateways whose goodbyes are read for one page.
+const GOODBYES_READ_MAX: usize = 200;
 
 /// What is kept for operators.
 #[derive(Debug, Default)]
@@ -44,17 +47,10 @@ pub(crate) struct Lookout {
     ring: Mutex<Ring>,
     watch: Mutex<Watch>,
     counts: Mutex<Option<(Timestamp, Counts)>>,
-    /// When other gateways last answered, and whether they were stopping.
-    heard: Mutex<HashMap<Incarnation, Heard>>,
+    /// What is remembered of other gateways.
+    peers: Mutex<Peers>,
     /// Woken when an operator asks this gateway to stop.
     pub(crate) drain: Arc<Notify>,
-}
-
-/// The last answer of another gateway.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Heard {
-    pub(crate) at: Timestamp,
-    pub(crate) is_draining: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,18 +64,19 @@ impl Lookout {
         lock(&self.ring).after(after)
     }
 
-    /// Notes that a gateway has answered.
-    pub(crate) fn heard(&self, who: Incarnation, heard: Heard) {
-        let mut all = lock(&self.heard);
-        if all.len() >= HEARD_MAX {
-            all.clear();
-        }
-        all.insert(who, heard);
+    /// What is remembered of a gateway.
+    pub(crate) fn peer(&self, who: Incarnation) -> Peer {
+        lock(&self.peers).peer(who)
     }
 
-    /// When `who` last answered this gateway.
-    pub(crate) fn last_heard(&self, who: Incarnation) -> Option<Heard> {
-        lock(&self.heard).get(&who).copied()
+    /// Notes that a gateway has answered.
+    pub(crate) fn answered(&self, who: Incarnation, heard: Heard) -> Peer {
+        lock(&self.peers).answered(who, heard)
+    }
+
+    /// Notes that a gateway has not answered what was asked at `asked_at`.
+    pub(crate) fn did_not_answer(&self, who: Incarnation, asked_at: Timestamp) -> Peer {
+        lock(&self.peers).did_not_answer(who, asked_at)
     }
 }
 
@@ -138,28 +135,61 @@ impl App {
                 let rooms = rooms.min(ROOMS_MAX);
                 Reply::Vitals(Box::new(self.vitals(after, rooms).await))
             }
-            Question::Drain { node } => Reply::Drains(self.drains(&node)),
+            Question::Drain { node, by } => Reply::Drains(self.drains(&node, by.as_deref())),
         };
         reply.bytes()
     }
 
-    /// Begins to stop, if `node` is this gateway.
-    fn drains(&self, node: &str) -> bool {
+    /// Begins to stop, if `node` is this gateway. `by` is the user who asked for it.
+    fn drains(&self, node: &str, by: Option<&str>) -> bool {
         let me = self.hub.leases().map(|(me, _)| me.to_string());
         let is_me = me.is_some_and(|it| it == node);
         if is_me {
-            self.drain_myself();
+            let by = by.and_then(|it| it.parse().ok());
+            self.drain_myself(by.as_ref());
         }
         is_me
     }
 
-    /// Asks whoever runs this gateway to stop it, as a signal does.
-    pub(crate) fn drain_myself(&self) {
-        tracing::info!(
-            event = "drain_asked",
-            "an operator asked this gateway to stop"
-        );
+    /// Asks whoever runs this gateway to stop it, as a signal does. `by` is the operator who wants that.
+    pub(crate) fn drain_myself(&self, by: Option<&UserId>) {
+        self.journal.drain_asked(by);
         self.lookout.drain.notify_one();
+    }
+
+    /// Reads what `silent` gateways have said of their stops, unless Redis is away.
+    pub(crate) async fn read_goodbyes(&self, silent: &[Incarnation]) {
+        let Some(shared) = &self.shared else {
+            return;
+        };
+        let unknown = {
+            let peers = lock(&self.lookout.peers);
+            let unknown = silent.iter().copied().filter(|it| !peers.has_stopped(*it));
+            unknown.take(GOODBYES_READ_MAX).collect::<Vec<_>>()
+        };
+        let is_away = !self.hub.counters().shared_away_for().is_zero();
+        if unknown.is_empty() || is_away {
+            return;
+        }
+        let Ok(said) = shared.goodbyes(&unknown).await else {
+            return; // what is known is shown, and they are asked for again with the next page
+        };
+        let mut peers = lock(&self.lookout.peers);
+        for (who, goodbye) in unknown.into_iter().zip(said) {
+            if let Some(goodbye) = goodbye {
+                peers.said_goodbye(who, goodbye);
+            }
+        }
+    }
+
+    /// Tells the other gateways how far this one has got that stops on purpose.
+    pub(crate) async fn say_goodbye(&self, goodbye: impl Fn(Timestamp) -> Goodbye) {
+        let (Some(shared), Some((me, _))) = (&self.shared, self.hub.leases()) else {
+            return;
+        };
+        if let Err(error) = shared.say_goodbye(me, goodbye(self.now())).await {
+            tracing::debug!(%error, "cannot tell the other gateways that this one stops");
+        }
     }
 }
 

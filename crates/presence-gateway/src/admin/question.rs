@@ -27,6 +27,9 @@ pub(crate) enum Question {
     Drain {
         /// The incarnation, as `/api/presence/nodes` spells it.
         node: String,
+        /// The user who wants it. The release before does not say it.
+        #[serde(default)]
+        by: Option<String>,
     },
 }
 
@@ -112,10 +115,16 @@ mod tests {
                 after_ms: 7,
                 rooms: 3,
             },
-            Question::Drain { node },
+            Question::Drain {
+                node,
+                by: Some("root".to_owned()),
+            },
         ] {
             assert_eq!(Question::read(&question.bytes()), Some(question));
         }
+        let earlier = br#"{"drain":{"node":"1f-0"}}"#;
+        let (node, by) = ("1f-0".to_owned(), None);
+        assert_eq!(Question::read(earlier), Some(Question::Drain { node, by }));
         assert_eq!(Question::read(b"{\"later\":{}}"), None);
         assert!(Reply::read(b"").is_none());
         assert!(matches!(

@@ -6,6 +6,8 @@ mod channels;
 mod explain;
 mod lists;
 mod operators;
+mod overview;
+mod transitions;
 mod users;
 
 mod body;

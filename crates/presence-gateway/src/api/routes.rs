@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use presence_protocol::ErrorCode;
 
 use super::problem::Problem;
-use super::{body, channels, explain, lists, operators, users};
+use super::{body, channels, explain, lists, operators, overview, transitions, users};
 use crate::app::App;
 use crate::callers::Class;
 use crate::http::{self, Answer, Query};
-use crate::identity::{user_id, user_id_for_admin};
+use crate::identity::{Identity, user_id, user_id_for_admin};
+use crate::journal::{Act, Subject};
 use crate::request::Refused;
 
 /// How long a request waits for a profile to be read or written.
@@ -160,6 +161,7 @@ async fn call(
         app.callers.afford(app.now(), identity, states)?;
     }
     let bytes_max = app.config.socket.frame_bytes_max;
+    let act = call.act(request.method());
     let answer = match call {
         Call::User => match *request.method() {
             Method::DELETE => {
@@ -222,15 +224,53 @@ async fn call(
         Call::Nodes => lists::nodes(app, identity),
         Call::Connections => lists::connections(app, identity, &query).await,
         Call::Disconnect => lists::disconnect(app, identity, id, &query),
-        Call::Overview => operators::overview(app, identity, &query).await,
-        Call::Transitions => operators::transitions(app, identity, &query).await,
+        Call::Overview => overview::overview(app, identity, &query).await,
+        Call::Transitions => transitions::transitions(app, identity, &query).await,
         Call::Drain => operators::drain(app, identity, &decoded("id", id)?).await,
     };
+    if let Some(act) = act {
+        note_act(app, act, identity, id, &answer);
+    }
     if let (Class::Query, Ok(answer)) = (class, &answer) {
         let bytes = answer.body().size_hint().lower();
         app.callers.spend(app.now(), identity, states, bytes);
     }
     answer
+}
+
+impl Call {
+    /// What an operator does with this call, if it does anything.
+    fn act(self, method: &Method) -> Option<Act> {
+        match self {
+            Call::Kick => Some(Act::Kick),
+            Call::User if method == Method::DELETE => Some(Act::Erase),
+            Call::Disconnect => Some(Act::Disconnect),
+            Call::Drain => Some(Act::Drain),
+            _ => None,
+        }
+    }
+}
+
+/// Logs what somebody did who may do it, and how that went.
+fn note_act(app: &App, act: Act, identity: &Identity, id: &str, answer: &Result<Answer, Problem>) {
+    if identity.may_administer().is_err() {
+        return;
+    }
+    let Ok(id) = decoded("id", id) else {
+        return; // it was refused, and nothing was done
+    };
+    let subject = match act {
+        Act::Kick | Act::Erase => user_id_for_admin(&id).map(Subject::User).ok(),
+        Act::Disconnect | Act::Drain => Some(Subject::Id(id.into_owned())),
+    };
+    let outcome = match answer {
+        Ok(answer) if answer.status() == StatusCode::ACCEPTED => "asked",
+        Ok(_) => "done",
+        Err(_) => "failed",
+    };
+    if let Some(subject) = subject {
+        app.journal.acts(act, &identity.user, &subject, outcome);
+    }
 }
 
 /// Decodes and checks the id in a path.

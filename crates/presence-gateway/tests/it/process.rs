@@ -11,6 +11,7 @@ use crate::gateway::{SECRET, now, options, soon};
 use crate::people::{Person, connect};
 use crate::program::{Program, ProgramFolder};
 use crate::raw::{get, status};
+use crate::walls::call;
 
 /// The program keeps what it confirmed in the folder that it runs in, by default.
 #[tokio::test]
@@ -337,6 +338,81 @@ async fn a_refused_token_is_logged_with_the_reason_and_without_the_token() {
     assert_eq!(reasons, [wrong, wrong, "a token is required"], "{log}");
     let refused = events.iter().find(|(name, _)| name == "connection_refused");
     assert_eq!(refused.unwrap().1["code"], 4401, "{log}");
+}
+
+#[tokio::test]
+async fn what_an_operator_does_is_logged_with_who_did_it_and_to_whom() {
+    let place = ProgramFolder::new();
+    let settings = [
+        ("PRESENCE_LOG_FORMAT", "json"),
+        // What operators do is logged all the same.
+        ("PRESENCE_LOG_CONNECTIONS", "off"),
+        ("NODE_NAME", "eu-1"),
+        ("PRESENCE_JWT_SECRET", SECRET),
+    ];
+    let mut program = place.start(&settings);
+    let token = |args: &[&str]| {
+        let args = [&["token", "--user"], args].concat();
+        let (is_well, token, why) = place.run(&settings, &args);
+        assert!(is_well, "{why}");
+        token.trim().to_owned()
+    };
+    let root = token(&["root", "--scope", "admin"]);
+    let mut ann = options(program.address, "");
+    (ann.user_id, ann.token) = (None, Some(token(&["ann"])));
+    let _ann = Person::connects(&ann).await;
+    let ask = async |method: &str, path: &str| {
+        let (status, body) = call(program.address, method, path, &root, None).await;
+        assert!(
+            matches!(status, 200 | 204),
+            "{method} {path}: {status} {body}"
+        );
+        body
+    };
+    let list = ask("GET", "/api/presence/connections?user_id=ann").await;
+    let connection = list["connections"][0]["id"].as_str().unwrap().to_owned();
+    let end = format!("/api/presence/connections/{connection}/disconnect");
+    ask("POST", &end).await;
+    ask("POST", "/api/presence/users/ann/kick").await;
+    ask("DELETE", "/api/presence/users/ann").await;
+    // Who may not do it does nothing.
+    let eve = token(&["eve"]);
+    let kick = "/api/presence/users/ann/kick";
+    let (status, _) = call(program.address, "POST", kick, &eve, None).await;
+    assert_eq!(status, 403);
+    let (status, _) = call(
+        program.address,
+        "POST",
+        "/admin/api/nodes/eu-9/drain",
+        &root,
+        None,
+    )
+    .await;
+    assert_eq!(status, 404);
+    ask("POST", "/admin/api/nodes/eu-1/drain").await;
+    program.ends().await;
+
+    let log = program.log();
+    let events = events(&log);
+    let acts = events.iter().filter(|(name, _)| name == "operator_act");
+    let acts: Vec<_> = acts
+        .map(|(_, it)| {
+            ["act", "by", "subject", "outcome"].map(|name| it[name].as_str().unwrap_or("-"))
+        })
+        .collect();
+    assert_eq!(
+        acts,
+        [
+            ["disconnect", "root", connection.as_str(), "done"],
+            ["kick", "root", "ann", "done"],
+            ["erase", "root", "ann", "done"],
+            ["drain", "root", "eu-9", "failed"],
+            ["drain", "root", "eu-1", "done"],
+        ],
+        "{log}"
+    );
+    let asked = events.iter().find(|(name, _)| name == "drain_asked");
+    assert_eq!(asked.unwrap().1["by"], "root", "{log}");
 }
 
 #[tokio::test]

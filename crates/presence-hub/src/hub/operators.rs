@@ -1,7 +1,10 @@
 //! What an operator who looks on asks of a node: the latest transitions, the biggest rooms, what waits, and what the
 //! programs around the other nodes say.
 
+use std::time::Duration;
+
 use presence_core::Refusal;
+use presence_core::cluster::Incarnation;
 use presence_core::explain::{About, Answer, Gateway};
 use presence_core::history::{Recent, RecentQuery};
 use presence_core::rosters::RoomLevel;
@@ -37,7 +40,7 @@ impl Hub {
         let mut gateways = vec![inquirer.here(here)];
         gateways.extend(others?.into_iter().map(|it| {
             with(it, |answer| match answer {
-                Answer::Recent(recent) => Some(recent),
+                Answer::Recent(recent) => Some(recent.wanted_by(query)),
                 _ => None,
             })
         }));
@@ -65,6 +68,26 @@ impl Hub {
             })
         });
         Ok(others.collect())
+    }
+
+    /// Asks the program around one other node, and returns what it says; `None` if it says nothing `within` this time, or if
+    /// that node is dead, or not known. The question may arrive later all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooFast`] if too many questions are asked at once.
+    pub async fn ask_program(
+        &self,
+        who: Incarnation,
+        question: Vec<u8>,
+        within: Duration,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let about = About::Program(question);
+        let answer = self.inquirer.ask_one(who, &about, within).await?;
+        Ok(match answer {
+            Some(Answer::Program(bytes)) => Some(bytes),
+            _ => None,
+        })
     }
 
     /// The biggest channels and the busiest ones that this node knows: at least `limit` of each, if there are so many.

@@ -22,15 +22,15 @@ $('confirm-cancel').onclick = () => $('confirm').close();
 $('confirm-form').onsubmit = () => confirmed?.();
 
 /** Asks whether to do it, does it, and says how it went. `then` is called afterwards. */
-export function act({ title, text, button, path, query, method = 'POST', done, then }) {
+export function act({ title, text, button, path, query, method = 'POST', done, unconfirmed, then }) {
   $('confirm-title').textContent = title;
   $('confirm-text').textContent = text;
   $('confirm-do').textContent = button;
   confirmed = async () => {
     try {
       const answer = await ask(path, query, { method });
-      const isGone = answer?.draining === false || answer?.disconnected === false;
-      toast(isGone ? 'It is gone already.' : done);
+      const isGone = answer?.disconnected === false;
+      toast(answer?.confirmed === false ? unconfirmed : isGone ? 'It is gone already.' : done);
     } catch (why) {
       toast(`Not done: ${why.message}`);
     }

@@ -6,11 +6,14 @@ import { count, number } from './words.js';
 
 const rows = new Rows();
 let latest = { by_size: [], by_rate: [] };
+let isAlone = false;
 
 const order = () => document.querySelector('input[name=order]:checked').value;
 
 function show() {
   const rooms = latest[order()];
+  $('rooms-note').hidden = !isAlone;
+  $('rooms-none').textContent = isAlone ? 'Nobody is in a room on this gateway.' : 'Nobody is in a room.';
   $('rooms-none').hidden = rooms.length > 0;
   $('rooms-scroll').hidden = rooms.length === 0;
   rows.render($('rooms'), rooms, {
@@ -24,8 +27,10 @@ function show() {
   });
 }
 
-export function showRooms(rooms) {
+/** While Redis is away the gateway knows of its own people only, and of others as they were. */
+export function showRooms(rooms, store) {
   latest = rooms;
+  isAlone = store === 'away';
   show();
 }
 

@@ -45,6 +45,6 @@ export const cores = (value) => `${fine.format(value * 100)} %`;
 
 export const milliseconds = (value) => `${fine.format(value)} ms`;
 
-const stateNames = { alive: 'Alive', late: 'Late', dead: 'Dead', draining: 'Stopping', unknown: 'Unknown', note: 'Note' };
+const stateNames = { alive: 'Alive', late: 'Late', dead: 'Dead', draining: 'Stopping', stopped: 'Stopped', unknown: 'Unknown', note: 'Note' };
 
 export const stateName = (state) => stateNames[state] ?? state;

@@ -20,6 +20,7 @@ export function showConnection(presence, signIn) {
   let problem; // what was wrong last, with anything but who we are
   let refusal; // why it refused who we are
   let degraded = false; // the gateway has lost the others
+  let isClosed = false; // nothing that is said here is heard
   const show = () => {
     const { status, retryAt, code, reason } = presence.connection;
     clearInterval(clock);
@@ -29,6 +30,10 @@ export function showConnection(presence, signIn) {
     if (seconds > 0) clock = setInterval(show, 500);
 
     $('connection').dataset.state = status;
+    if (isClosed !== (status === 'closed')) {
+      isClosed = status === 'closed';
+      for (const control of controls()) control.disabled = isClosed;
+    }
     set($('connection-text'), seconds > 0 ? `${words[status]} in ${seconds} s` : words[status]);
 
     // The first moments of a connection are no news.
@@ -58,6 +63,11 @@ export function showConnection(presence, signIn) {
     show();
   });
   show();
+}
+
+/** What needs a connection, or one that comes back by itself. */
+function controls() {
+  return [...$('chat-form').elements, ...$('status-form').elements, $('invisible')];
 }
 
 /** Why there is no connection. Without a code no gateway has said anything. */

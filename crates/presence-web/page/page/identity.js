@@ -2,7 +2,7 @@
 
 import { $, avatar, h } from './dom.js';
 import { thumbnail } from './picture.js';
-import { TOKEN, recall, remember, save } from './who.js';
+import { TOKEN, nameIn, recall, remember, save } from './who.js';
 
 const UNTIL = 'presence:until';
 const PICTURE = 'presence:picture:';
@@ -65,7 +65,8 @@ export class Identity {
 export function showIdentity(presence, me, changed) {
   const button = $('me');
   const dialog = $('who');
-  let { name } = me;
+  // Where we are in no room, nobody tells us our name.
+  let name = nameIn(me.token) ?? me.name;
   let color;
   let picture; // in the dialog
 

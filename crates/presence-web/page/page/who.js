@@ -20,6 +20,18 @@ export function whoAmI() {
   return who;
 }
 
+/** The name that a token says; undefined if it says none. Only the gateway can tell whether the token is good. */
+export function nameIn(token) {
+  try {
+    const [, claims] = token.split('.');
+    const bytes = Uint8Array.from(atob(claims.replaceAll('-', '+').replaceAll('_', '/')), (char) => char.charCodeAt(0));
+    const { name } = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof name === 'string' && name ? name : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 export function somebody() {
   const pick = (list) => list[Math.floor(Math.random() * list.length)];
   return { userId: `guest-${Math.random().toString(36).slice(2, 6).padEnd(4, '0')}`, name: `${pick(adjectives)} ${pick(animals)}` };

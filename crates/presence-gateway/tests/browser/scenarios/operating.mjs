@@ -225,21 +225,92 @@ export const stories = {
 
     redis.pause();
     await root.reads('trouble-shared_store', (text) => text?.startsWith('Late'), 5_000);
+    await root.until('rooms are those of one gateway', () => !document.getElementById('rooms-note').hidden, true, 10_000);
     await root.reads('trouble-shared_store', (text) => text?.startsWith('Dead'), 30_000);
     redis.goOn();
     await root.lacks('trouble-shared_store', 20_000);
   },
 
-  async 'an operator drains a gateway from another one'(stage) {
+  async 'an operator drains a gateway from another one, and is warned of the last one'(stage) {
+    const redis = await stage.redis();
+    const settings = { ...KEY, REDIS_URL: redis.url, PRESENCE_GRACE: '1s' };
+    const first = await stage.gateway(settings);
+    const second = await stage.another({ ...settings, NODE_NAME: 'eu-2' });
+    const root = await operator(stage, first);
+    await root.marks('node-eu-2', 'state', 'alive');
+    await root.reads('total-gateways', '2');
+    await root.page.getByRole('button', { name: 'Drain eu-2' }).click();
+    assert.doesNotMatch(await root.page.locator('#confirm-text').textContent(), /No other gateway is alive/);
+    await root.at('confirm-do').click();
+    await root.reads('toast', 'eu-2 is stopping');
+    await second.gone();
+    await root.marks('node-eu-2', 'state', 'stopped');
+    await clean(stage, root, 'one has stopped');
+    // It never counts as late or dead: not when its lease has run out either.
+    await root.until('nothing is degraded', () => document.querySelector('[data-testid=trouble-gateway]') === null);
+    await root.page.getByRole('button', { name: 'Drain eu-1' }).click();
+    assert.match(await root.page.locator('#confirm-text').textContent(), /No other gateway is alive/);
+  },
+
+  async 'an operator drains a gateway that hangs: it was asked, and does it when it goes on'(stage) {
     const redis = await stage.redis();
     const settings = { ...KEY, REDIS_URL: redis.url };
     const first = await stage.gateway(settings);
     const second = await stage.another({ ...settings, NODE_NAME: 'eu-2' });
     const root = await operator(stage, first);
     await root.marks('node-eu-2', 'state', 'alive');
+    await root.marks('node-eu-2', 'silent', 'false');
+    second.pause();
+    await root.marks('node-eu-2', 'silent', 'true');
     await root.page.getByRole('button', { name: 'Drain eu-2' }).click();
     await root.at('confirm-do').click();
-    await root.reads('toast', 'eu-2 is stopping');
+    await root.reads('toast', 'eu-2 was asked to stop, and has not answered yet');
+    second.goOn();
     await second.gone();
+  },
+
+  async 'a gateway that is late at first sight shows the hour before once it answers'(stage) {
+    const redis = await stage.redis();
+    const settings = { ...KEY, REDIS_URL: redis.url };
+    const first = await stage.gateway(settings);
+    const second = await stage.another({ ...settings, NODE_NAME: 'eu-2' });
+    const root = await operator(stage, first);
+    const span = (name) => root.reads(`node-${name}`, (text) => /The pictures show the last [12]\d s/.test(text ?? ''), 30_000);
+    await span('eu-2');
+    await root.page.close();
+    second.pause();
+    const again = await operator(stage, first);
+    await again.marks('node-eu-2', 'state', 'late');
+    // The page knows of the other one by now.
+    await again.reads('node-eu-1', (text) => /The pictures show the last/.test(text ?? ''));
+    second.goOn();
+    await again.marks('node-eu-2', 'state', 'alive');
+    await again.reads('node-eu-2', (text) => /The pictures show the last [1-9]\d s/.test(text ?? ''), 4_000);
+  },
+
+  async 'an operator looks back over more than the page shows, and misses nothing'(stage) {
+    const gateway = await stage.gateway(KEY);
+    const ann = await somebody(stage, gateway, 'ann');
+    await ann.evaluate(async () => {
+      for (let n = 0; n < 400; n += 1) {
+        const channel = window.presence.channel(`page:${n}`);
+        await channel.join();
+        await channel.leave();
+      }
+    });
+    const root = await operator(stage, gateway);
+    await root.at('live-text').fill('joined page:');
+    const kinds = () => [...new Set([...document.querySelectorAll('#live li')].map((it) => it.dataset.what))];
+    await root.until('nothing but joins', kinds, ['joined']);
+    await root.until('the latest', () => document.querySelectorAll('#live li').length, 300);
+    const pages = () => [...document.querySelectorAll('#live li')].map((it) => /page:\d+/.exec(it.textContent)[0]);
+    assert.equal((await root.page.evaluate(pages))[0], 'page:399');
+    await root.at('live-older').click();
+    await root.until('all of them', () => document.querySelectorAll('#live li').length, 400);
+    await root.until('there are no more', () => document.getElementById('live-older').hidden);
+    assert.deepEqual(await root.page.evaluate(pages), Array.from({ length: 400 }, (_, n) => `page:${399 - n}`));
+    await root.reads('live-pause', 'Go on');
+    await root.at('live-pause').click();
+    await root.until('the latest again', () => document.querySelectorAll('#live li').length, 300);
   },
 };

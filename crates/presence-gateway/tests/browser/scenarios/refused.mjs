@@ -95,6 +95,24 @@ export const stories = {
     await ann.lacks('person-ann');
   },
 
+  async 'who is in no room is called by the name in the token, and a closed page takes no input'(stage) {
+    const ann = await opens(stage, { token: token('ann', HOUR, { channels: ['room:secret'], name: 'Ann Bäuerin' }) }, { hash: '#launch-planning' });
+    await ann.reads('room-refused', (text) => text?.startsWith('You cannot be in this room'));
+    await ann.reads('me', (text) => text?.endsWith('Ann Bäuerin'));
+    const states = () => ['chat-input', 'status-message', 'invisible'].map((id) => document.getElementById(id).disabled);
+    await ann.until('they can be used', states, [false, false, false]);
+
+    const eve = await opens(stage, { token: token('eve', -HOUR, { name: 'Eve' }) });
+    await eve.marks('connection', 'state', 'closed');
+    await eve.reads('me', (text) => text?.endsWith('Eve'));
+    await eve.until('they cannot be used', states, [true, true, true]);
+    await eve.until('it asks for a token', () => document.getElementById('sign-in').open);
+    await eve.at('sign-in-token').fill(token('eve', HOUR));
+    await eve.at('sign-in-save').click();
+    await eve.arrived();
+    await eve.until('they can be used again', states, [false, false, false]);
+  },
+
   async 'where no room of the list can be entered, a refused one leads to the field for another'(stage) {
     const ann = await opens(stage, { token: token('ann', HOUR, { channels: ['room:secret'] }) });
     await ann.reads('room-count-help-desk', 'no access');

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::schema;
 use super::support::{Reply, send, token};
+use super::together::Cluster;
 use crate::gateway::start_closed;
 
 /// The document, and which answers that it describes have been seen.
@@ -176,7 +177,8 @@ impl Operation {
 
 #[tokio::test]
 async fn the_gateway_answers_as_its_document_says() {
-    let gateway = start_closed(&[]).await;
+    // It goes by the id in the example of a call to a gateway.
+    let gateway = start_closed(&[("NODE_NAME", "3fdba35f04dc8c46.0")]).await;
     let address = gateway.address();
     let mut contract = Contract::of(address).await;
     let service = token(&gateway, "service", &["admin"], &[]);
@@ -238,6 +240,14 @@ async fn the_gateway_answers_as_its_document_says() {
         let reply = contract.ask(address, &operation, how).await;
         assert_eq!(reply.status, 403, "{}", operation.name());
     }
+    for operation in contract.with(404) {
+        let how = How {
+            id: Some("3fdba35f04dc8c46.1"),
+            ..service.clone()
+        };
+        let reply = contract.ask(address, &operation, how).await;
+        assert_eq!(reply.status, 404, "{}", operation.name());
+    }
     for operation in contract.with(413) {
         assert!(operation.has_body());
         let body = Some(json!({ "user_id": "x".repeat(300_000) }));
@@ -270,6 +280,7 @@ async fn the_gateway_answers_as_its_document_says() {
     conflicts(&mut contract).await;
     a_full_gateway(&mut contract).await;
     a_gateway_that_stops(&mut contract).await;
+    a_gateway_that_hangs(&mut contract).await;
 
     let all = contract.operations().into_iter().flat_map(|operation| {
         let responses = operation.schema["responses"].as_object().unwrap().clone();
@@ -363,4 +374,21 @@ async fn a_gateway_that_stops(contract: &mut Contract) {
     }
     drop(slow);
     stopping.await.unwrap();
+}
+
+/// 202: it was asked, and nobody knows yet whether it will.
+async fn a_gateway_that_hangs(contract: &mut Contract) {
+    let cluster = Cluster::start().await;
+    let (two, _place) = cluster.another("eu-2").await;
+    let id = cluster.node("eu-2").await["id"].clone();
+    two.signal("STOP");
+    let drain = contract.operation("POST /admin/api/nodes/{id}/drain");
+    let token = token(&cluster.one, "service", &["admin"], &[]);
+    let how = How {
+        id: id.as_str(),
+        token: Some(&token),
+        ..How::default()
+    };
+    let reply = contract.ask(cluster.one.address(), &drain, how).await;
+    assert_eq!(reply.status, 202, "{}", reply.text());
 }

@@ -13,3 +13,4 @@ mod operating;
 mod pages;
 mod statuses;
 mod stored;
+mod together;

@@ -44,10 +44,7 @@ fn a_report_of_a_user_is_read_back() {
         }));
     }
     check(Answer::Erased);
-    check(Answer::Recent(Recent {
-        transitions: transitions(),
-        is_cut: true,
-    }));
+    check(Answer::Recent(recent()));
     check(Answer::Program(vec![0, 1, 255]));
 }
 
@@ -88,6 +85,7 @@ fn questions_are_read_back_and_what_a_later_release_asks_is_skipped() {
         About::Channel(channel("page:/a/b").unwrap()),
         About::Erase(user("ann").unwrap()),
         About::Recent(RecentQuery::new(moment(9), "ann joined").unwrap()),
+        About::Recent(RecentQuery::default().before(Some(place(7)))),
         About::Program(vec![0, 255]),
     ] {
         let message = NodeMessage::Ask {
@@ -102,6 +100,80 @@ fn questions_are_read_back_and_what_a_later_release_asks_is_skipped() {
     }
     assert!(decode(b"").is_err());
     assert!(decode(b"\x01").is_err());
+}
+
+fn place(position: u64) -> Place {
+    Place {
+        at: moment(9),
+        node: WHO.node,
+        ring: 3,
+        position,
+    }
+}
+
+fn recent() -> Recent {
+    let places = (0..).map(place);
+    let placed = transitions().into_iter().zip(places);
+    let placed = placed.map(|(transition, place)| Placed {
+        place: Place {
+            at: transition.at,
+            ..place
+        },
+        transition,
+    });
+    Recent {
+        transitions: placed.collect(),
+        reached: Some(place(9)),
+    }
+}
+
+/// The release before had no places: what it says is read, and it reads what this one says.
+#[test]
+fn what_a_release_without_places_says_is_read() {
+    let answer = NodeMessage::Answer {
+        ask: 1,
+        from: WHO,
+        answer: Box::new(Answer::Recent(recent())),
+    };
+    let ask = NodeMessage::Ask {
+        ask: 1,
+        reply_to: 2,
+        about: About::Recent(RecentQuery::default().before(Some(place(7)))),
+    };
+    let before = |message: &NodeMessage| {
+        let record = MessageRecord::of(message);
+        let bytes = postcard::to_extend(&record, vec![VERSION]).unwrap();
+        let said = encode(message, Vec::new()).unwrap();
+        assert!(said.starts_with(&bytes) && said.len() > bytes.len());
+        decode(&bytes).unwrap().unwrap()
+    };
+    let NodeMessage::Answer { answer, .. } = before(&answer) else {
+        panic!("another kind of message");
+    };
+    let Answer::Recent(read) = *answer else {
+        panic!("another kind of answer");
+    };
+    let transitions_of = |it: Recent| it.transitions.into_iter().map(|it| it.transition);
+    assert_eq!(read.reached, read.transitions.last().map(|it| it.place));
+    assert!(transitions_of(read).eq(transitions()));
+    let NodeMessage::Ask { about, .. } = before(&ask) else {
+        panic!("another kind of message");
+    };
+    assert_eq!(about, About::Recent(RecentQuery::default()));
+}
+
+#[test]
+fn an_answer_with_more_or_fewer_places_than_transitions_is_malformed() {
+    let mut said = recent();
+    let message = |recent| NodeMessage::Answer {
+        ask: 1,
+        from: WHO,
+        answer: Box::new(Answer::Recent(recent)),
+    };
+    let bytes = postcard::to_extend(&MessageRecord::of(&message(said.clone())), vec![VERSION]);
+    said.transitions.pop();
+    let bytes = postcard::to_extend(&PlacesRecord::of(&said), bytes.unwrap()).unwrap();
+    assert!(decode(&bytes).is_err());
 }
 
 #[track_caller]
