@@ -1,7 +1,7 @@
 //! Profiles, and the list of users whose older tokens are refused, in one database file.
 
-mod database;
-mod open;
+pub(crate) mod database;
+pub(crate) mod open;
 mod revoked;
 mod writer;
 
@@ -68,7 +68,7 @@ impl ProfileFile {
     /// The error says what to do about it. No profile has changed.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        let redb = open::create(path)?;
+        let redb = open::create(path, open::tables)?;
         let database = Database::new(path, redb, open::reopen);
         Self::start(database).map_err(|source| OpenError::io(path, source))
     }
