@@ -4,6 +4,7 @@
 //! or an event. Another gateway asks for the same with a [`Question`], through the store that they share.
 
 mod beat;
+mod connections;
 mod history;
 mod question;
 mod trouble;
@@ -22,8 +23,10 @@ use self::beat::{Beat, Beats};
 use self::history::Ring;
 use self::trouble::Watch;
 use crate::app::App;
+use crate::roll::Dismissal;
 
 pub(crate) use self::beat::Levels;
+pub(crate) use self::connections::{ConnectionLine, ConnectionsHere, Wanted};
 pub(crate) use self::history::{COLUMNS, Sample};
 pub(crate) use self::question::{Question, ROOMS_MAX, Reply, RoomLine, Vitals};
 pub(crate) use self::trouble::Trouble;
@@ -34,6 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOKS_PER_SAMPLE: usize = 10;
 /// How old the counts of users and channels may be that a page is shown.
 const COUNTS_OLD_MAX: Duration = Duration::from_secs(2);
+/// The most connections that another gateway is told of at once.
+const CONNECTIONS_MAX: usize = 1_000;
 /// How many other gateways are remembered as heard from.
 const HEARD_MAX: usize = 1_000;
 
@@ -139,6 +144,28 @@ impl App {
                 Reply::Vitals(Box::new(self.vitals(after, rooms).await))
             }
             Question::Drain { node } => Reply::Drains(self.drains(&node)),
+            Question::Connections {
+                wanted,
+                after,
+                limit,
+            } => {
+                let limit = limit.min(CONNECTIONS_MAX);
+                let after = after.as_deref();
+                match self.connections_here(&wanted, after, limit).await {
+                    Ok(here) => Reply::Connections(here),
+                    Err(_) => return Vec::new(),
+                }
+            }
+            Question::Disconnect { wanted, reconnect } => {
+                let how = match reconnect {
+                    true => Dismissal::Reconnect,
+                    false => Dismissal::Leave,
+                };
+                match self.disconnect_here(&wanted, how).await {
+                    Ok(count) => Reply::Disconnected(count),
+                    Err(_) => return Vec::new(),
+                }
+            }
         };
         reply.bytes()
     }
