@@ -447,12 +447,17 @@ impl Authorized {
     }
 
     /// Checks that it may ask for an answer of many bytes.
-    fn afford(&self) -> Result<(), Refused> {
+    pub(crate) fn afford(&self) -> Result<(), Refused> {
         let Some(wait) = self.session.bytes_wait() else {
             return Ok(());
         };
         let message = "too many bytes of lists and whole states";
         Err(Refused::new(ErrorCode::RateLimited, message).retry_after(wait))
+    }
+
+    /// Counts the `bytes` of an answer among those that its connection may ask for.
+    pub(crate) fn spend(&self, bytes: usize) {
+        self.session.spend_bytes(bytes);
     }
 
     /// Replaces its token by a fresh one of the same user.

@@ -24,6 +24,7 @@ mod http;
 pub mod identity;
 mod journal;
 mod jwks;
+mod listing;
 pub mod logs;
 mod lost_subscriptions;
 mod metrics;

@@ -97,16 +97,21 @@ impl Roll {
         presence_core::shrink_after_burst(&mut *part);
     }
 
-    /// Asks a connection to end. Returns false if there is none with that id.
-    pub(crate) fn dismiss(&self, id: ConnectionId, how: Dismissal) -> bool {
-        let mut part = self.part(id);
-        let Some(entry) = part.get_mut(&id) else {
-            return false;
-        };
-        if let Some(dismiss) = entry.dismiss.take() {
-            let _ = dismiss.send(how);
+    /// Asks the connections to end that are `wanted`. Returns how many that are; those that were asked before, or end
+    /// already, do not count.
+    pub(crate) fn dismiss(&self, wanted: impl Fn(&Line) -> bool, how: Dismissal) -> usize {
+        let mut asked = 0;
+        for part in &self.parts {
+            for entry in lock(part).values_mut() {
+                if wanted(&entry.line)
+                    && let Some(dismiss) = entry.dismiss.take()
+                    && dismiss.send(how).is_ok()
+                {
+                    asked += 1;
+                }
+            }
         }
-        true
+        asked
     }
 
     /// The connections after `after` that are `wanted`, ordered by their ids, and how many are wanted in all. At most

@@ -7,6 +7,10 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::frame::frame;
+use super::lists::{
+    ChannelCount, ChannelPage, Connection, ConnectionPage, Disconnected, GatewayCount, Node,
+    NodeList,
+};
 use super::member::members;
 use super::people::{Page, Statuses, User, UserStatus};
 use super::words::Reason;
@@ -27,13 +31,21 @@ pub enum Change {
     },
 }
 
-/// The result that comes with an `ok`. In JSON its fields tell which of the two it is.
+/// The result that comes with an `ok`. In JSON its fields tell which one it is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// The result of `presence:list`.
     Page(Page),
     /// The result of `presence:get`.
     Statuses(Statuses),
+    /// The result of `presence:channels`.
+    Channels(ChannelPage),
+    /// The result of `presence:nodes`.
+    Nodes(NodeList),
+    /// The result of `presence:connections`.
+    Connections(ConnectionPage),
+    /// The result of `presence:disconnect`.
+    Disconnected(Disconnected),
 }
 
 members!(Change, Answer);
@@ -46,11 +58,15 @@ enum BinaryChange<U, I> {
     Left { user_id: I, reason: Reason },
 }
 
-/// The binary form of an [`Answer`].
-#[derive(Serialize, Deserialize)]
-enum BinaryAnswer<P, S> {
-    Page(P),
-    Statuses(S),
+/// The binary form of an [`Answer`], to read it. Its variants have the numbers with which [`Answer`] is written.
+#[derive(Deserialize)]
+enum BinaryAnswer {
+    Page(Page),
+    Statuses(Statuses),
+    Channels(ChannelPage),
+    Nodes(NodeList),
+    Connections(ConnectionPage),
+    Disconnected(Disconnected),
 }
 
 frame! { lenient
@@ -69,6 +85,15 @@ frame! { lenient
         limit: Option<u64>,
         offset: Option<u64>,
         statuses: Option<Vec<UserStatus>>,
+        channels: Option<Vec<ChannelCount>>,
+        nodes: Option<Vec<Node>>,
+        store: Option<Arc<str>>,
+        gateway: Option<Arc<str>>,
+        connections: Option<Vec<Connection>>,
+        next: Option<Arc<str>>,
+        disconnected: Option<u64>,
+        gateways: Option<Vec<GatewayCount>>,
+        silent: Option<Vec<Arc<str>>>,
     }
 }
 
@@ -130,13 +155,24 @@ impl<'de> Deserialize<'de> for Change {
 
 impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match (to.is_human_readable(), self) {
-            (true, Answer::Page(page)) => page.serialize(to),
-            (true, Answer::Statuses(statuses)) => statuses.serialize(to),
-            (false, Answer::Page(page)) => BinaryAnswer::<_, ()>::Page(page).serialize(to),
-            (false, Answer::Statuses(statuses)) => {
-                BinaryAnswer::<(), _>::Statuses(statuses).serialize(to)
-            }
+        if to.is_human_readable() {
+            return match self {
+                Answer::Page(it) => it.serialize(to),
+                Answer::Statuses(it) => it.serialize(to),
+                Answer::Channels(it) => it.serialize(to),
+                Answer::Nodes(it) => it.serialize(to),
+                Answer::Connections(it) => it.serialize(to),
+                Answer::Disconnected(it) => it.serialize(to),
+            };
+        }
+        const NAME: &str = "BinaryAnswer";
+        match self {
+            Answer::Page(it) => to.serialize_newtype_variant(NAME, 0, "Page", it),
+            Answer::Statuses(it) => to.serialize_newtype_variant(NAME, 1, "Statuses", it),
+            Answer::Channels(it) => to.serialize_newtype_variant(NAME, 2, "Channels", it),
+            Answer::Nodes(it) => to.serialize_newtype_variant(NAME, 3, "Nodes", it),
+            Answer::Connections(it) => to.serialize_newtype_variant(NAME, 4, "Connections", it),
+            Answer::Disconnected(it) => to.serialize_newtype_variant(NAME, 5, "Disconnected", it),
         }
     }
 }
@@ -145,20 +181,62 @@ impl<'de> Deserialize<'de> for Answer {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         if !from.is_human_readable() {
             return Ok(match BinaryAnswer::deserialize(from)? {
-                BinaryAnswer::Page(page) => Answer::Page(page),
-                BinaryAnswer::Statuses(statuses) => Answer::Statuses(statuses),
+                BinaryAnswer::Page(it) => Answer::Page(it),
+                BinaryAnswer::Statuses(it) => Answer::Statuses(it),
+                BinaryAnswer::Channels(it) => Answer::Channels(it),
+                BinaryAnswer::Nodes(it) => Answer::Nodes(it),
+                BinaryAnswer::Connections(it) => Answer::Connections(it),
+                BinaryAnswer::Disconnected(it) => Answer::Disconnected(it),
             });
         }
-        let it = AnyAnswer::deserialize(from)?;
-        match (it.statuses, it.users, it.total, it.limit, it.offset) {
-            (Some(statuses), ..) => Ok(Answer::Statuses(Statuses { statuses })),
-            (None, Some(users), Some(total), Some(limit), Some(offset)) => Ok(Answer::Page(Page {
-                users,
+        let answer = AnyAnswer::deserialize(from)?.into_answer();
+        answer.ok_or_else(|| D::Error::custom("no result that is known"))
+    }
+}
+
+impl AnyAnswer {
+    /// The answer that has these fields; `None` if one is missing.
+    fn into_answer(self) -> Option<Answer> {
+        if let Some(statuses) = self.statuses {
+            return Some(Answer::Statuses(Statuses { statuses }));
+        }
+        if let Some(nodes) = self.nodes {
+            let store = self.store?;
+            return Some(Answer::Nodes(NodeList { nodes, store }));
+        }
+        if let Some(disconnected) = self.disconnected {
+            return Some(Answer::Disconnected(Disconnected {
+                disconnected,
+                gateways: self.gateways?,
+                silent: self.silent?,
+            }));
+        }
+        let (total, limit) = (self.total?, self.limit?);
+        if let Some(connections) = self.connections {
+            return Some(Answer::Connections(ConnectionPage {
+                gateway: self.gateway?,
+                connections,
+                total,
+                limit,
+                next: self.next,
+                gateways: self.gateways?,
+                silent: self.silent?,
+            }));
+        }
+        let offset = self.offset?;
+        if let Some(channels) = self.channels {
+            return Some(Answer::Channels(ChannelPage {
+                channels,
                 total,
                 limit,
                 offset,
-            })),
-            _ => Err(D::Error::custom("neither a page nor statuses")),
+            }));
         }
+        Some(Answer::Page(Page {
+            users: self.users?,
+            total,
+            limit,
+            offset,
+        }))
     }
 }

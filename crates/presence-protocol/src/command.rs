@@ -2,7 +2,7 @@
 
 use super::frame::frame;
 use super::frames::frames;
-use super::value::{Field, Have, Json, Ref, Target, TopicId};
+use super::value::{Field, Have, Json, Ref, Session, Target, TopicId};
 use super::words::{Activity as How, Chosen, Mode};
 
 frames! {
@@ -24,6 +24,10 @@ frames! {
         "presence:heartbeat" => Heartbeat(Heartbeat),
         "presence:ping" => Ping(Ping),
         "presence:authenticate" => Authenticate(Authenticate),
+        "presence:channels" => Channels(Channels),
+        "presence:nodes" => Nodes(Nodes),
+        "presence:connections" => Connections(Connections),
+        "presence:disconnect" => Disconnect(Disconnect),
     }
 }
 
@@ -47,6 +51,10 @@ macro_rules! each {
             Command::Heartbeat($it) => $value,
             Command::Ping($it) => $value,
             Command::Authenticate($it) => $value,
+            Command::Channels($it) => $value,
+            Command::Nodes($it) => $value,
+            Command::Connections($it) => $value,
+            Command::Disconnect($it) => $value,
         }
     };
 }
@@ -90,7 +98,11 @@ from!(
     Get,
     Heartbeat,
     Ping,
-    Authenticate
+    Authenticate,
+    Channels,
+    Nodes,
+    Connections,
+    Disconnect
 );
 
 frame! { strict
@@ -258,5 +270,60 @@ frame! { strict
         pub ref_: Option<Ref>,
         /// The new token, a JWT.
         pub token: String,
+    }
+    /// `presence:channels`: asks for one page of the channels that somebody is in, on all gateways. Scope `read`.
+    pub struct Channels {
+        /// The `ref` that the answer carries.
+        pub ref_: Option<Ref>,
+        /// What the ids have to begin with; `None` means any id.
+        pub prefix: Option<String>,
+        /// The page size, 1 to 1,000; `None` means 100.
+        pub limit: Option<u64>,
+        /// How many channels to skip; `None` means 0.
+        pub offset: Option<u64>,
+    }
+
+    /// `presence:nodes`: asks for the gateways that share a store. Scope `admin`.
+    pub struct Nodes {
+        /// The `ref` that the answer carries.
+        pub ref_: Option<Ref>,
+    }
+
+    /// `presence:connections`: asks for one page of the connections of all gateways. Scope `admin`.
+    pub struct Connections {
+        /// The `ref` that the answer carries.
+        pub ref_: Option<Ref>,
+        /// Only connections with a session of this user.
+        pub user_id: Option<String>,
+        /// Only connections with a session that can be seen in this channel.
+        pub channel: Option<String>,
+        /// Only connections of the gateway with this name or this id.
+        pub gateway: Option<String>,
+        /// Only connections that speak this protocol: `native`, `phoenix`, `cable` or `pusher`.
+        pub dialect: Option<String>,
+        /// The page size, 1 to 1,000; `None` means 100.
+        pub limit: Option<u64>,
+        /// The `next` of the page before; `None` asks for the first page.
+        pub after: Option<String>,
+    }
+
+    /// `presence:disconnect`: ends all connections that fit every field that is given, on all gateways. Scope `admin`.
+    pub struct Disconnect {
+        /// The `ref` that the answer carries.
+        pub ref_: Option<Ref>,
+        /// Connections with a session of this user.
+        pub user_id: Option<String>,
+        /// Connections with a session that can be seen in this channel.
+        pub channel: Option<String>,
+        /// The connection that this session is on.
+        pub session: Option<Session>,
+        /// The connection with this id.
+        pub connection: Option<String>,
+        /// Connections of the gateway with this name or this id.
+        pub gateway: Option<String>,
+        /// Connections that speak this protocol: `native`, `phoenix`, `cable` or `pusher`.
+        pub dialect: Option<String>,
+        /// Whether the clients should come back; `None` means yes.
+        pub reconnect: Option<bool>,
     }
 }

@@ -6,6 +6,10 @@ pub use super::choice::{Answer, Change};
 use super::error::DecodeError;
 use super::frame::frame;
 use super::frames::frames;
+pub use super::lists::{
+    ChannelCount, ChannelPage, Connection, ConnectionPage, ConnectionSession, Disconnected,
+    GatewayCount, Node, NodeList,
+};
 pub use super::people::{Meta, Page, Statuses, User, UserStatus};
 use super::value::{Epoch, Json, Ref, Selection, Session, Target, TopicId};
 use super::words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
@@ -120,7 +124,7 @@ frame! { lenient
     pub struct Ok {
         /// The `ref` of the command that this answers.
         pub ref_: Option<Ref>,
-        /// The result of a `presence:list` or `presence:get`.
+        /// The result of a command that asks for one, such as `presence:list`.
         pub result: Option<Answer>,
     }
 

@@ -6,6 +6,7 @@ pub mod command;
 pub mod event;
 
 mod choice;
+mod lists;
 mod people;
 mod value;
 mod words;

@@ -95,9 +95,7 @@ fn of_user(
     present: Result<&Look, Option<Timestamp>>,
     wanted: Wanted,
 ) -> News {
-    let look = present
-        .ok()
-        .filter(|_| wanted.has_any(&HookKind::OF_USERS));
+    let look = present.ok().filter(|_| wanted.has_any(&HookKind::OF_USERS));
     let was = match before {
         Some(LastNotified::Here(look)) => Some(look),
         _ => None,

@@ -4,6 +4,7 @@
 //! or an event. Another gateway asks for the same with a [`Question`], through the store that they share.
 
 mod beat;
+mod connections;
 mod history;
 mod peers;
 mod question;
@@ -24,8 +25,10 @@ use self::history::Ring;
 use self::peers::Peers;
 use self::trouble::Watch;
 use crate::app::App;
+use crate::roll::Dismissal;
 
 pub(crate) use self::beat::Levels;
+pub(crate) use self::connections::{ConnectionLine, ConnectionsHere, Wanted};
 pub(crate) use self::history::{COLUMNS, Sample};
 pub(crate) use self::peers::{Heard, Peer};
 pub(crate) use self::question::{Question, ROOMS_MAX, Reply, RoomLine, Vitals};
@@ -39,6 +42,8 @@ const LOOKS_PER_SAMPLE: usize = 10;
 const COUNTS_OLD_MAX: Duration = Duration::from_secs(2);
 /// The most gateways whose goodbyes are read for one page.
 const GOODBYES_READ_MAX: usize = 200;
+/// The most connections that another gateway is told of at once.
+const CONNECTIONS_MAX: usize = 1_000;
 
 /// What is kept for operators.
 #[derive(Debug, Default)]
@@ -136,6 +141,28 @@ impl App {
                 Reply::Vitals(Box::new(self.vitals(after, rooms).await))
             }
             Question::Drain { node, by } => Reply::Drains(self.drains(&node, by.as_deref())),
+            Question::Connections {
+                wanted,
+                after,
+                limit,
+            } => {
+                let limit = limit.min(CONNECTIONS_MAX);
+                let after = after.as_deref();
+                match self.connections_here(&wanted, after, limit).await {
+                    Ok(here) => Reply::Connections(here),
+                    Err(_) => return Vec::new(),
+                }
+            }
+            Question::Disconnect { wanted, reconnect } => {
+                let how = match reconnect {
+                    true => Dismissal::Reconnect,
+                    false => Dismissal::Leave,
+                };
+                match self.disconnect_here(&wanted, how).await {
+                    Ok(count) => Reply::Disconnected(count),
+                    Err(_) => return Vec::new(),
+                }
+            }
         };
         reply.bytes()
     }

@@ -4,6 +4,7 @@ use presence_core::rosters::RoomLevel;
 use serde::{Deserialize, Serialize};
 
 use super::beat::Levels;
+use super::connections::{ConnectionsHere, Wanted};
 use super::history::Sample;
 use super::trouble::Trouble;
 
@@ -31,6 +32,19 @@ pub(crate) enum Question {
         #[serde(default)]
         by: Option<String>,
     },
+    /// Which connections do you have?
+    Connections {
+        wanted: Wanted,
+        /// Only those after this one are wanted.
+        after: Option<String>,
+        limit: usize,
+    },
+    /// These connections are to end.
+    Disconnect {
+        wanted: Wanted,
+        /// Whether their clients should come back.
+        reconnect: bool,
+    },
 }
 
 /// The answer to a question.
@@ -41,6 +55,10 @@ pub(crate) enum Reply {
     Vitals(Box<Vitals>),
     /// Whether it is the one that is to stop, and begins to.
     Drains(bool),
+    /// The connections that are wanted.
+    Connections(ConnectionsHere),
+    /// How many connections begin to end.
+    Disconnected(usize),
 }
 
 /// How a gateway is.
@@ -119,6 +137,18 @@ mod tests {
                 node,
                 by: Some("root".to_owned()),
             },
+            Question::Connections {
+                wanted: Wanted::default(),
+                after: Some("9f86d081884c7d65".to_owned()),
+                limit: 7,
+            },
+            Question::Disconnect {
+                wanted: Wanted {
+                    user_id: Some("ann".to_owned()),
+                    ..Wanted::default()
+                },
+                reconnect: false,
+            },
         ] {
             assert_eq!(Question::read(&question.bytes()), Some(question));
         }
@@ -126,6 +156,10 @@ mod tests {
         let (node, by) = ("1f-0".to_owned(), None);
         assert_eq!(Question::read(earlier), Some(Question::Drain { node, by }));
         assert_eq!(Question::read(b"{\"later\":{}}"), None);
+        // A later release may mean fewer connections than this one would end.
+        let later =
+            br#"{"disconnect":{"wanted":{"user_id":"ann","color":"red"},"reconnect":true}}"#;
+        assert_eq!(Question::read(later), None);
         assert!(Reply::read(b"").is_none());
         assert!(matches!(
             Reply::read(&Reply::Drains(true).bytes()),

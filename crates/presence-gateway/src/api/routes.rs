@@ -16,6 +16,7 @@ use crate::callers::Class;
 use crate::http::{self, Answer, Query};
 use crate::identity::{Identity, user_id, user_id_for_admin};
 use crate::journal::{Act, Subject};
+use crate::listing;
 use crate::request::Refused;
 
 /// How long a request waits for a profile to be read or written.
@@ -55,6 +56,7 @@ enum Call {
     Nodes,
     Connections,
     Disconnect,
+    DisconnectAll,
     Overview,
     Transitions,
     Drain,
@@ -78,6 +80,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Call::Channels, "api_channels", "GET, HEAD", "/api/presence/channels"),
     route(Call::Nodes, "api_nodes", "GET, HEAD", "/api/presence/nodes"),
     route(Call::Connections, "api_connections", "GET, HEAD", "/api/presence/connections"),
+    route(Call::DisconnectAll, "api_disconnect_all", "POST", "/api/presence/connections/disconnect"),
     route(Call::Disconnect, "api_disconnect", "POST", "/api/presence/connections/{id}/disconnect"),
     route(Call::Overview, "admin_overview", "GET, HEAD", "/admin/api/overview"),
     route(Call::Transitions, "admin_transitions", "GET, HEAD", "/admin/api/transitions"),
@@ -223,7 +226,12 @@ async fn call(
         Call::Channels => lists::channels(app, identity, &query).await,
         Call::Nodes => lists::nodes(app, identity),
         Call::Connections => lists::connections(app, identity, &query).await,
-        Call::Disconnect => lists::disconnect(app, identity, id, &query),
+        Call::DisconnectAll => {
+            listing::may_see_hidden(identity)?;
+            let body = body::read(request, bytes_max).await?;
+            lists::disconnect_all(app, identity, body).await
+        }
+        Call::Disconnect => lists::disconnect(app, identity, id, &query).await,
         Call::Overview => overview::overview(app, identity, &query).await,
         Call::Transitions => transitions::transitions(app, identity, &query).await,
         Call::Drain => operators::drain(app, identity, &decoded("id", id)?).await,
@@ -244,7 +252,6 @@ impl Call {
         match self {
             Call::Kick => Some(Act::Kick),
             Call::User if method == Method::DELETE => Some(Act::Erase),
-            Call::Disconnect => Some(Act::Disconnect),
             Call::Drain => Some(Act::Drain),
             _ => None,
         }

@@ -161,6 +161,22 @@ impl Native {
                 out.push(Box::pin(self.get(it)).await?);
                 Ok(())
             }
+            Command::Channels(it) => {
+                out.push(Box::pin(self.channels(it)).await?);
+                Ok(())
+            }
+            Command::Nodes(it) => {
+                out.push(self.nodes(it)?);
+                Ok(())
+            }
+            Command::Connections(it) => {
+                out.push(Box::pin(self.connections(it)).await?);
+                Ok(())
+            }
+            Command::Disconnect(it) => {
+                out.push(Box::pin(self.disconnect(it)).await?);
+                Ok(())
+            }
             // That something was heard is noted for every frame.
             Command::Heartbeat(_) => {
                 authorized.app().metrics.heartbeat();
@@ -208,7 +224,7 @@ impl Native {
         Ok(self.answer(it.ref_, Answer::Statuses(event::Statuses { statuses })))
     }
 
-    fn answer(&self, ref_: Option<wire::Ref>, result: Answer) -> Bytes {
+    pub(super) fn answer(&self, ref_: Option<wire::Ref>, result: Answer) -> Bytes {
         let result = Some(result);
         self.encoding
             .encode(&wire::Event::Ok(event::Ok { ref_, result }))
@@ -223,7 +239,12 @@ fn class_of(command: &Command) -> Class {
         Command::Typing(_) => Class::Typing,
         Command::Cursor(_) | Command::Selection(_) => Class::Cursor,
         Command::Broadcast(_) => Class::Broadcast,
-        Command::List(_) | Command::Get(_) => Class::Query,
+        Command::List(_)
+        | Command::Get(_)
+        | Command::Channels(_)
+        | Command::Nodes(_)
+        | Command::Connections(_)
+        | Command::Disconnect(_) => Class::Query,
         Command::Activity(_)
         | Command::Heartbeat(_)
         | Command::Ping(_)

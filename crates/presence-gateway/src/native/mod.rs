@@ -3,6 +3,7 @@
 mod closing;
 mod commands;
 pub(crate) mod events;
+mod lists;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Incarnation, PARTITIONS};
 use presence_core::cluster::nodes::Nodes;
+use presence_core::cluster::{Incarnation, PARTITIONS};
 use presence_core::hooks::Wanted;
 use presence_core::ports::{self, Profiles, Recalled, Sessions, Topics};
 use presence_core::rosters::Rosters;

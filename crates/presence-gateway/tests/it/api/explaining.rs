@@ -167,7 +167,7 @@ async fn dismiss(gateway: &Running, user: &str, reconnect: bool) {
     let id = listed["connections"][0]["id"].as_str().unwrap();
     let end = format!("/api/presence/connections/{id}/disconnect?reconnect={reconnect}");
     let ended = admin.call("POST", &end, None).await.ok();
-    assert_eq!(ended, json!({ "disconnected": true }));
+    assert_eq!(ended["disconnected"], true);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod contract;
 mod schema;
 
 mod acting;
+mod cluster;
 mod documents;
 mod explaining;
 mod lists;
