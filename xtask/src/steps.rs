@@ -55,6 +55,12 @@ pub(crate) const STEPS: &[Step] = &[
         run: unit,
     },
     Step {
+        name: "features",
+        about: "what the usual build leaves out: traces for OpenTelemetry",
+        quick: false,
+        run: features,
+    },
+    Step {
         name: "web",
         about: "the packages for browsers: their tests, and whether what is served is made of them",
         quick: false,
@@ -222,6 +228,19 @@ fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
     }
     let examples = "test --workspace --locked --no-fail-fast --doc";
     Ok(cargo(workspace, examples).run()?)
+}
+
+/// Compiles the gateway with its optional features, apart from the others: what is shipped must not get them.
+fn features(workspace: &Workspace, _: bool) -> Result<()> {
+    tools::clippy(workspace)?;
+    programs::find(workspace, "redis")?;
+    let clippy =
+        "clippy --package presence-gateway --features otel --all-targets --locked -- -D warnings";
+    cargo(workspace, clippy).run()?;
+    let units = "test --package presence-gateway --features otel --locked --lib config::otel";
+    cargo(workspace, units).run()?;
+    let tests = "test --package presence-gateway --features otel --locked --test it otel::";
+    Ok(cargo(workspace, tests).run()?)
 }
 
 fn deploy(workspace: &Workspace, _: bool) -> Result<()> {

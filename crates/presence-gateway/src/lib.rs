@@ -44,6 +44,7 @@ mod router;
 mod server;
 mod socket;
 mod speech;
+pub mod traces;
 mod upgrade;
 mod web_client;
 mod webhooks;

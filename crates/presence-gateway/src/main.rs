@@ -7,7 +7,7 @@ use clap::Parser;
 use presence_gateway::cli::{Cli, Command};
 use presence_gateway::config::Config;
 use presence_gateway::identity::{Gate, mint};
-use presence_gateway::{Gateway, logs};
+use presence_gateway::{Gateway, logs, traces};
 use presence_hub::WallClock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -47,6 +47,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .build()?;
     let (gateway, signals) = runtime.block_on(start(config))?;
     let served = runtime.block_on(serve(&gateway, signals));
+    runtime.block_on(traces::stop());
     // Drop the runtime before the gateway: the driver of a database that did not answer in time would start its last
     // work on it.
     drop(runtime);
@@ -91,6 +92,7 @@ async fn start(config: Config) -> anyhow::Result<(Gateway, Signals)> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    traces::init(&config)?;
     Ok((Gateway::start(config).await?, signals))
 }
 

@@ -16,6 +16,7 @@ use crate::native::Native;
 use crate::phoenix::Phoenix;
 use crate::pusher::{self, Pusher};
 use crate::request::Refused;
+use crate::traces::CallSpan;
 use crate::{api, assets, probes, upgrade};
 
 /// The dialect that is spoken at a path. A new dialect adds a line here.
@@ -67,9 +68,17 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer 
     }
     let (route, answer) = match request.uri().path() {
         path if path.starts_with("/api/") || path.starts_with("/admin/api/") => {
-            api::answer(&app, request).await
+            let span = CallSpan::begin(request.method(), request.headers());
+            let (name, answer) = api::answer(&app, request).await;
+            span.end(api::pattern(name), answer.status());
+            (name, answer)
         }
-        path if path.starts_with(pusher::api::PATH) => pusher::api::answer(&app, request).await,
+        path if path.starts_with(pusher::api::PATH) => {
+            let span = CallSpan::begin(request.method(), request.headers());
+            let (name, answer) = pusher::api::answer(&app, request).await;
+            span.end(name, answer.status());
+            (name, answer)
+        }
         _ if !is_read => ("page", http::method_not_allowed("GET, HEAD")),
         "/livez" => ("livez", http::text(StatusCode::OK, "alive\n")),
         "/readyz" => ("readyz", probes::ready(&app)),

@@ -29,6 +29,7 @@ pub(crate) use self::openapi::document;
 use self::problem::Problem;
 #[cfg(test)]
 pub(crate) use self::routes::ROUTES;
+pub(crate) use self::routes::pattern;
 use crate::app::App;
 use crate::http::Answer;
 

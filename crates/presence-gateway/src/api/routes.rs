@@ -101,6 +101,14 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Call::Broadcast, "api_broadcast", "POST", "/api/presence/channel/{id}/broadcast"),
 ];
 
+/// The path of the route with that name in the metrics, as the OpenAPI document spells it; the name itself if it is no
+/// route, such as where there is nothing.
+pub(crate) fn pattern(name: &'static str) -> &'static str {
+    let mut routes = ROUTES.iter();
+    let route = routes.find(|it| it.name == name);
+    route.map_or(name, |it| it.path)
+}
+
 /// Answers a request. Also returns the name of its route in the metrics.
 pub(super) async fn answer(
     app: &Arc<App>,

@@ -5,6 +5,7 @@
 mod error;
 mod ids;
 mod layers;
+mod otel;
 mod parse;
 mod pusher;
 mod read;
@@ -29,6 +30,7 @@ use layers::Layers;
 pub use error::ConfigError;
 pub use ids::{Addresses, JournalLevel, JournalSettings, UserIds};
 pub use layers::Explained;
+pub use otel::Otel;
 pub use parse::{KeyFile, SPAN_MAX, Unit, span};
 pub use pusher::{Pusher, PusherApp};
 pub use settings::{CONFIG_ENV, SETTINGS, Setting};
@@ -76,6 +78,8 @@ pub struct Config {
     pub pusher: Pusher,
     /// The endpoint of webhooks, if there is one.
     pub webhook: Option<Webhook>,
+    /// The collector of traces, if there is one.
+    pub otel: Option<Otel>,
     /// What is logged: a level, or `target=level` with commas between.
     pub log: String,
     /// The format of the log.
@@ -250,6 +254,7 @@ impl Config {
             rates: read::rates(it)?,
             pusher: pusher::pusher(it)?,
             webhook: None,
+            otel: otel::otel(it)?,
             log: it.take("log.filter", |text| {
                 logs::checked_filter(text).map(|()| text.to_owned())
             })?,

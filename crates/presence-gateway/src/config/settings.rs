@@ -169,6 +169,9 @@ pub const SETTINGS: &[Setting] = &[
         "50",
     ),
     setting("log.user_ids", "PRESENCE_LOG_USER_IDS", "plain"),
+    setting("otel.endpoint", "PRESENCE_OTEL_ENDPOINT", ""),
+    secret(setting("otel.headers", "PRESENCE_OTEL_HEADERS", "")),
+    setting("otel.sampling", "PRESENCE_OTEL_SAMPLING", "1"),
 ];
 
 /// The environment variable that names the configuration file, and so cannot stand in it.

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
 
+use crate::traces::DeliverySpan;
 use crate::web_client::{self, WebClient, in_full};
 
 /// How long an endpoint may take, from the connection to the end of its answer.
@@ -42,6 +43,26 @@ pub(crate) enum PostError {
     Unreachable(String),
 }
 
+impl PostError {
+    /// The status that the endpoint answered, if it is about that.
+    fn status(&self) -> Option<StatusCode> {
+        match self {
+            PostError::Answered(status) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// What went wrong, in a word.
+    fn kind(&self) -> &'static str {
+        match self {
+            PostError::NoAuthorities(_) => "no_authorities",
+            PostError::TooSlow => "timeout",
+            PostError::Answered(_) => "answered",
+            PostError::Unreachable(_) => "unreachable",
+        }
+    }
+}
+
 impl Post {
     /// Makes a poster for `url`, which has a scheme and a host.
     pub(crate) fn to(url: Uri) -> Result<Self, PostError> {
@@ -63,6 +84,8 @@ impl Post {
                 .into_iter()
                 .map(|(name, it)| (Some(name), it)),
         );
+        let span = DeliverySpan::begin(&self.url);
+        span.inject(request.headers_mut());
         let answered = async {
             let answer = self.client.request(request).await;
             let answer = answer.map_err(|error| PostError::Unreachable(in_full(&error)))?;
@@ -71,11 +94,16 @@ impl Post {
                 .collect()
                 .await;
             match status.is_success() {
-                true => Ok(()),
+                true => Ok(status),
                 false => Err(PostError::Answered(status)),
             }
         };
         let answered = tokio::time::timeout(TIMEOUT, answered).await;
-        answered.unwrap_or(Err(PostError::TooSlow))
+        let answered = answered.unwrap_or(Err(PostError::TooSlow));
+        match &answered {
+            Ok(status) => span.end(Some(*status), None),
+            Err(error) => span.end(error.status(), Some(error.kind())),
+        }
+        answered.map(drop)
     }
 }

@@ -137,10 +137,20 @@ async fn findings(gateway: &Running) -> Vec<String> {
         "channel/room:1/typing",
         "workspace/default/online",
         "users/ann",
+        "channels",
+        "channels?prefix=room:1",
+        "nodes",
+        "connections?channel_id=room:1",
+        "users/ann/explain",
+        "channel/room:1/explain",
     ] {
+        let more = match path.contains('?') {
+            true => '&',
+            false => '?',
+        };
         let answer = get(
             gateway.address(),
-            &format!("/api/presence/{path}?user_id=bob&workspace_id=elsewhere"),
+            &format!("/api/presence/{path}{more}user_id=bob&workspace_id=elsewhere"),
         )
         .await;
         let (head, _) = answer.split_once("\r\n\r\n").unwrap();
@@ -150,12 +160,17 @@ async fn findings(gateway: &Running) -> Vec<String> {
         found.push(without_moments(&mut body));
     }
     for command in [
+        r#"{"type":"presence:channels","ref":5}"#,
+        r#"{"type":"presence:channels","ref":5,"prefix":"room:1"}"#,
+        r#"{"type":"presence:nodes","ref":5}"#,
+        r#"{"type":"presence:connections","ref":5,"user_id":"ann"}"#,
+        r#"{"type":"presence:disconnect","ref":5,"user_id":"ann"}"#,
         r#"{"type":"presence:get","ref":5,"users":["ann","nobody"]}"#,
         r#"{"type":"presence:watch","ref":6,"users":["ann"]}"#,
     ] {
         bob.text(command).await;
         // The answer; and of a watch what is told of her.
-        for _ in 0..command.matches("ref").count() + command.matches(":watch").count() {
+        for _ in 0..command.matches("\"ref\"").count() + command.matches(":watch").count() {
             found.push(without_moments(&mut bob.json().await));
         }
     }
@@ -276,16 +291,24 @@ fn area(hidden: &[Duration], gone: &[Duration]) -> f64 {
 
 /// Asks over one connection, and says how long that took.
 async fn ask(stream: &mut TcpStream, user: &str) -> Duration {
+    let (took, text) = timed(stream, &format!("users/{user}?")).await;
+    assert!(text.contains("offline") && text.ends_with('}'), "{text}");
+    took
+}
+
+/// Sends eve's request for `path`. Returns how long the answer took, and the answer.
+async fn timed(stream: &mut TcpStream, path: &str) -> (Duration, String) {
     let request =
-        format!("GET /api/presence/users/{user}?user_id=eve HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        format!("GET /api/presence/{path}user_id=eve HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let began = Instant::now();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = [0; 4096];
     let length = stream.read(&mut answer).await.unwrap();
     let took = began.elapsed();
-    let text = String::from_utf8_lossy(&answer[..length]);
-    assert!(text.contains("offline") && text.ends_with('}'), "{text}");
-    took
+    (
+        took,
+        String::from_utf8_lossy(&answer[..length]).into_owned(),
+    )
 }
 
 /// Somebody who hides through a socket that stays open, or is gone.
@@ -370,5 +393,77 @@ async fn the_time_of_an_answer_does_not_tell_who_hides() {
             middle(gone)
         );
         assert!((0.45..=0.55).contains(&area), "{what}: {area}");
+    }
+}
+
+/// By request, best on a quiet machine: the same of the lists and explanations. Each hidden user is in a room of their own,
+/// and each who is gone was in one.
+#[tokio::test]
+#[ignore = "measures time"]
+async fn the_time_of_a_list_or_of_a_refusal_does_not_tell_who_hides() {
+    const PAIRS: usize = 100;
+    const ROUNDS: usize = 20;
+    let place = ProgramFolder::new();
+    let redis = std::env::var("PRESENCE_TWIN_REDIS_URL").ok();
+    let redis = redis.iter().map(|url| ("REDIS_URL", url.as_str()));
+    let mut settings: Vec<(&str, &str)> = redis.collect();
+    settings.push(("PRESENCE_RATE_QUERY", "1000/s burst 100000"));
+    settings.push(("PRESENCE_GRACE", "0s"));
+    let program = place.start(&settings);
+    let address = program.address;
+    let mut twins = Vec::new();
+    for pair in 0..PAIRS {
+        let [one, other] = ["a", "b"].map(|it| format!("{pair}-{it}"));
+        let (hides, left) = match pair % 2 {
+            0 => (one, other),
+            _ => (other, one),
+        };
+        let joins = |id: &str| JOIN.replace("room:1", &format!("room:{id}"));
+        let mut hidden = Raw::connect(address, &hides).await;
+        let mut gone = Raw::connect(address, &left).await;
+        for (raw, id) in [(&mut hidden, &hides), (&mut gone, &left)] {
+            raw.text(&joins(id)).await;
+            raw.answer(3).await;
+        }
+        hidden.text(HIDE).await;
+        hidden.answer(1).await;
+        gone.text(r#"{"type":"presence:leave","ref":1}"#).await;
+        gone.ends().await;
+        twins.push((hides, left, hidden));
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for path in [
+        "channels?prefix=room:ID&",
+        "channel/room:ID/count?",
+        "users/ID/explain?",
+        "channel/room:ID/explain?",
+        "connections?channel_id=room:ID&",
+    ] {
+        let mut times = [Vec::new(), Vec::new()];
+        for round in 0..ROUNDS {
+            for (number, (hides, left, _)) in twins.iter().enumerate() {
+                let order = match (round + number / 2) % 2 {
+                    0 => [0, 1],
+                    _ => [1, 0],
+                };
+                for kind in order {
+                    let id = [hides, left][kind];
+                    let (took, text) = timed(&mut stream, &path.replace("ID", id)).await;
+                    let is_empty = ["\"total\":0", "\"count\":0", "forbidden"];
+                    let is_empty = is_empty.iter().any(|it| text.contains(it));
+                    assert!(is_empty && text.ends_with('}'), "{path} {id}: {text}");
+                    times[kind].push(took);
+                }
+            }
+            // Nobody may be silent for longer than that.
+            for (_, _, raw) in &mut twins {
+                raw.text(r#"{"type":"presence:heartbeat"}"#).await;
+            }
+        }
+        let area = area(&times[0], &times[1]);
+        println!("{path}: AUC {area:.3} of {} pairs", times[0].len());
+        assert!((0.45..=0.55).contains(&area), "{path}: {area}");
     }
 }

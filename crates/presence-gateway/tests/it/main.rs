@@ -23,6 +23,8 @@ mod hostile;
 mod keys;
 mod neighbours;
 mod observing;
+#[cfg(feature = "otel")]
+mod otel;
 mod process;
 mod renewing;
 mod requests;
