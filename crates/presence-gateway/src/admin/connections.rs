@@ -33,7 +33,10 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// What is wanted, for the log: the user, or whatever else is named.
     pub(crate) fn subject(&self) -> Subject {
-        let user = self.user_id.as_ref().and_then(|it| user_id_for_admin(it).ok());
+        let user = self
+            .user_id
+            .as_ref()
+            .and_then(|it| user_id_for_admin(it).ok());
         let others = [
             &self.channel_id,
             &self.session_id,

@@ -1,0 +1,226 @@
+//! What has happened, and its place among all that has happened on a node.
+
+use presence_core::cluster::Incarnation;
+use presence_core::history::{Cause, Place, Placed, Recent, Transition, What};
+use serde::{Deserialize, Serialize};
+
+use super::{NodeRecord, channel, incarnation, millis, moment, node, user};
+use crate::record::RecordError;
+use crate::record::entry::{ACTIVITIES, CHOSEN, VISIBLE, at, number_in};
+use crate::record::message::{number_of, reason_byte, reason_of, session_of};
+
+/// All causes, by the number that stands for each.
+pub(super) const CAUSES: [Cause; 21] = [
+    Cause::Client,
+    Cause::Owner,
+    Cause::Service,
+    Cause::Broken,
+    Cause::ClientClosed,
+    Cause::Silence,
+    Cause::Drain,
+    Cause::TokenEnded,
+    Cause::TooSlow,
+    Cause::Misuse,
+    Cause::GraceOver,
+    Cause::Background,
+    Cause::Expiry,
+    Cause::Kick,
+    Cause::Erasure,
+    Cause::NodeLost,
+    Cause::OtherNode,
+    Cause::Restart,
+    Cause::ProfileRead,
+    Cause::Hid,
+    Cause::Operator,
+];
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct TransitionRecord {
+    at_ms: u64,
+    user: String,
+    session: Option<[u8; 16]>,
+    channel: Option<String>,
+    what: WhatRecord,
+    cause: u8,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum WhatRecord {
+    Shown(u8, u8),
+    Began,
+    Resumed,
+    CameFrom(NodeRecord),
+    WentTo(NodeRecord),
+    Restored,
+    Disconnected(u64),
+    Ended(u8),
+    NodeDied(NodeRecord),
+    Joined,
+    Left(u8),
+    Reported(u8),
+    Chose(u8),
+    Erased,
+}
+
+pub(super) fn transitions_of<'a>(
+    transitions: impl IntoIterator<Item = &'a Transition>,
+) -> Vec<TransitionRecord> {
+    transitions.into_iter().map(TransitionRecord::of).collect()
+}
+
+impl TransitionRecord {
+    pub(super) fn of(it: &Transition) -> Self {
+        TransitionRecord {
+            at_ms: millis(it.at),
+            user: it.user.to_string(),
+            session: it.session.map(number_of),
+            channel: it.channel.as_ref().map(ToString::to_string),
+            what: WhatRecord::of(it.what),
+            cause: number_in(&CAUSES, it.cause),
+        }
+    }
+
+    pub(super) fn transition(self) -> Result<Transition, RecordError> {
+        Ok(Transition {
+            at: moment(self.at_ms),
+            user: user(&self.user)?,
+            session: self.session.map(session_of),
+            channel: self.channel.map(|it| channel(&it)).transpose()?,
+            what: self.what.what()?,
+            cause: at(&CAUSES, self.cause, "cause")?,
+        })
+    }
+}
+
+impl WhatRecord {
+    pub(super) fn of(what: What) -> Self {
+        match what {
+            What::Shown { from, to } => {
+                WhatRecord::Shown(number_in(&VISIBLE, from), number_in(&VISIBLE, to))
+            }
+            What::Began => WhatRecord::Began,
+            What::Resumed => WhatRecord::Resumed,
+            What::CameFrom(who) => WhatRecord::CameFrom(node(who)),
+            What::WentTo(who) => WhatRecord::WentTo(node(who)),
+            What::Restored => WhatRecord::Restored,
+            What::Disconnected { until } => WhatRecord::Disconnected(millis(until)),
+            What::Ended(reason) => WhatRecord::Ended(reason_byte(reason)),
+            What::NodeDied(who) => WhatRecord::NodeDied(node(who)),
+            What::Joined => WhatRecord::Joined,
+            What::Left(reason) => WhatRecord::Left(reason_byte(reason)),
+            What::Reported(activity) => WhatRecord::Reported(number_in(&ACTIVITIES, activity)),
+            What::Chose(chosen) => WhatRecord::Chose(number_in(&CHOSEN, chosen)),
+            What::Erased => WhatRecord::Erased,
+        }
+    }
+
+    fn what(self) -> Result<What, RecordError> {
+        Ok(match self {
+            WhatRecord::Shown(from, to) => What::Shown {
+                from: at(&VISIBLE, from, "status")?,
+                to: at(&VISIBLE, to, "status")?,
+            },
+            WhatRecord::Began => What::Began,
+            WhatRecord::Resumed => What::Resumed,
+            WhatRecord::CameFrom(who) => What::CameFrom(incarnation(who)),
+            WhatRecord::WentTo(who) => What::WentTo(incarnation(who)),
+            WhatRecord::Restored => What::Restored,
+            WhatRecord::Disconnected(until) => What::Disconnected {
+                until: moment(until),
+            },
+            WhatRecord::Ended(reason) => What::Ended(reason_of(reason)?),
+            WhatRecord::NodeDied(who) => What::NodeDied(incarnation(who)),
+            WhatRecord::Joined => What::Joined,
+            WhatRecord::Left(reason) => What::Left(reason_of(reason)?),
+            WhatRecord::Reported(activity) => {
+                What::Reported(at(&ACTIVITIES, activity, "activity")?)
+            }
+            WhatRecord::Chose(chosen) => What::Chose(at(&CHOSEN, chosen, "choice")?),
+            WhatRecord::Erased => What::Erased,
+        })
+    }
+}
+
+/// A place among all transitions.
+#[derive(Serialize, Deserialize)]
+pub(super) struct PlaceRecord {
+    at_ms: u64,
+    node: u64,
+    ring: u32,
+    position: u64,
+}
+
+impl PlaceRecord {
+    pub(super) fn of(place: Place) -> Self {
+        PlaceRecord {
+            at_ms: millis(place.at),
+            node: place.node,
+            ring: place.ring,
+            position: place.position,
+        }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place {
+            at: moment(self.at_ms),
+            node: self.node,
+            ring: self.ring,
+            position: self.position,
+        }
+    }
+}
+
+/// The places of the transitions in an answer, in their order: ring and position of each. Node and moment are in the
+/// answer itself.
+#[derive(Serialize, Deserialize)]
+pub(super) struct PlacesRecord {
+    places: Vec<(u32, u64)>,
+    reached: Option<PlaceRecord>,
+}
+
+impl PlacesRecord {
+    pub(super) fn of(recent: &Recent) -> Self {
+        let places = recent.transitions.iter().map(|it| it.place);
+        PlacesRecord {
+            places: places.map(|it| (it.ring, it.position)).collect(),
+            reached: recent.reached.map(PlaceRecord::of),
+        }
+    }
+
+    pub(super) fn put_into(&self, recent: &mut Recent) -> Result<(), RecordError> {
+        if self.places.len() != recent.transitions.len() {
+            return Err(RecordError::Malformed);
+        }
+        for (it, (ring, position)) in recent.transitions.iter_mut().zip(&self.places) {
+            (it.place.ring, it.place.position) = (*ring, *position);
+        }
+        recent.reached = self.reached.as_ref().map(PlaceRecord::place);
+        Ok(())
+    }
+}
+
+/// The transitions of an answer, as a release says them that has no places: they are in order, and if there are more, those are
+/// earlier.
+pub(super) fn without_places(
+    from: Incarnation,
+    transitions: Vec<Transition>,
+    is_cut: bool,
+) -> Recent {
+    let places = (0..transitions.len() as u64).rev();
+    let placed = transitions.into_iter().zip(places);
+    let placed = placed.map(|(transition, position)| Placed {
+        place: Place {
+            at: transition.at,
+            node: from.node,
+            ring: 0,
+            position,
+        },
+        transition,
+    });
+    let transitions: Vec<Placed> = placed.collect();
+    let last = transitions.last().map(|it| it.place);
+    Recent {
+        transitions,
+        reached: last.filter(|_| is_cut),
+    }
+}
