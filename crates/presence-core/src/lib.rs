@@ -58,7 +58,7 @@ pub use room::shrink_after_burst;
 pub use seldom::Seldom;
 pub use status::{
     CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Moments, Profile,
-    Status, StatusChange, StatusError, Visible, checked_emoji, checked_message,
+    Status, StatusChange, StatusError, StatusSource, Visible, checked_emoji, checked_message,
 };
 pub use time::Timestamp;
 pub use timers::Timers;
