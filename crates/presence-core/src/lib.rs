@@ -44,8 +44,8 @@ pub mod users;
 
 pub use bucket::{ByteBucket, ByteRate, Rate, TokenBucket};
 pub use event::{
-    Change, Clock, Cursor, Event, Move, OwnDevice, OwnView, Pointer, PublicView, Selection, Topic,
-    Watching,
+    Change, Clock, Cursor, Event, Move, OwnDevice, OwnView, Pointer, PublicView, Selection, Sender,
+    Topic, Watching,
 };
 pub use id::{ChannelId, DeviceId, DeviceKind, IdError, Outsider, SessionId, UserId, WorkspaceId};
 pub use json::{JSON_DEPTH_MAX, JsonError, check_json};
