@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::SessionId;
+use crate::{Outsider, SessionId};
 
 /// Numbers for countings that begin anew. Nobody who sees some of them can tell how many others were given in between:
 /// that would tell of things that happened to people who hide.
@@ -31,7 +31,7 @@ impl Epochs {
         loop {
             let number = u128::from(self.next()) << 64 | u128::from(self.next());
             let alias = SessionId::from_u128(number);
-            if alias.outsider().is_none() {
+            if Outsider::of_shown(alias).is_none() {
                 return alias;
             }
         }

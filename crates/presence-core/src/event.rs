@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::words::words;
 use crate::{
-    ChannelId, Chosen, DeviceId, DeviceKind, Look, Payload, Person, Reason, SessionId, Timestamp,
-    UserId, Visible, WorkspaceId,
+    ChannelId, Chosen, DeviceId, DeviceKind, Look, Outsider, Payload, Person, Reason, SessionId,
+    Timestamp, UserId, Visible, WorkspaceId,
 };
 
 /// What has a roster and can be watched: a channel or a workspace.
@@ -157,10 +157,8 @@ pub enum Event {
         payload: Payload,
         /// The user who sent it.
         user: UserId,
-        /// Through which session. Nobody is shown this.
-        session: SessionId,
-        /// What others are shown as its id.
-        alias: SessionId,
+        /// Through what they sent it.
+        sender: Sender,
     },
     /// How others see a user. Those who watch the user are told this.
     PublicView(PublicView),
@@ -172,6 +170,51 @@ pub enum Event {
         /// Whether the connection is lost.
         is_alone: bool,
     },
+}
+
+/// Through what a user sent a broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A session that is in the channel.
+    Session {
+        /// The session. Nobody is shown this.
+        session: SessionId,
+        /// What others are shown as its id.
+        alias: SessionId,
+    },
+    /// A service that is in no channel.
+    Service {
+        /// The service.
+        outsider: Outsider,
+        /// The tag of the node through which it spoke.
+        node: u32,
+    },
+}
+
+impl Sender {
+    /// The session, if it is one.
+    pub fn session(self) -> Option<SessionId> {
+        match self {
+            Sender::Session { session, .. } => Some(session),
+            Sender::Service { .. } => None,
+        }
+    }
+
+    /// The service, if it is one.
+    pub fn outsider(self) -> Option<Outsider> {
+        match self {
+            Sender::Session { .. } => None,
+            Sender::Service { outsider, .. } => Some(outsider),
+        }
+    }
+
+    /// What others are shown as the id of the session through which the broadcast was sent.
+    pub fn shown_as(self) -> SessionId {
+        match self {
+            Sender::Session { alias, .. } => alias,
+            Sender::Service { outsider, node } => outsider.shown_as(node),
+        }
+    }
 }
 
 /// What happened to a person in a roster.

@@ -202,16 +202,14 @@ impl SessionId {
     /// The id with this number.
     ///
     /// The hub draws random numbers of 128 bits for its sessions. A caller that chooses the numbers itself must not use
-    /// one twice, and must not use one below 2^80: those stand for services (see [`outsider`](Self::outsider)). An id
-    /// is shown as 32 hexadecimal digits.
+    /// one twice, and must not use one below 2^80: those are what services are shown as (see [`Outsider::shown_as`]). An
+    /// id is shown as 32 hexadecimal digits.
     ///
     /// ```
-    /// use presence_core::{Outsider, SessionId};
+    /// use presence_core::SessionId;
     ///
     /// let session = SessionId::from_u128(1 << 100);
     /// assert_eq!(session.to_string(), "00000010000000000000000000000000");
-    /// assert_eq!(session.outsider(), None);
-    /// assert_eq!(SessionId::from_u128(7).outsider(), Some(Outsider::new(7)));
     /// ```
     pub const fn from_u128(number: u128) -> Self {
         SessionId(number)
@@ -220,25 +218,6 @@ impl SessionId {
     /// The number of the id, as [`from_u128`](Self::from_u128) takes it.
     pub const fn as_u128(self) -> u128 {
         self.0
-    }
-
-    /// The id that stands for `outsider` on the node with the tag `node`. Its first 48 bits are zero. Those of a
-    /// session are random, so they are all zero once in 280 million million sessions.
-    pub(crate) const fn of_outsider(node: u32, outsider: Outsider) -> Self {
-        SessionId((node as u128) << 48 | outsider.0 as u128)
-    }
-
-    /// The service that this id stands for; `None` if it is the id of a session.
-    pub const fn outsider(self) -> Option<Outsider> {
-        match self.0 >> 80 {
-            0 => Some(Outsider(self.0 as u64 & Outsider::MAX)),
-            _ => None,
-        }
-    }
-
-    /// The tag of the node through which the service spoke.
-    pub(crate) const fn node_of_outsider(self) -> u32 {
-        (self.0 >> 48) as u32
     }
 }
 
@@ -253,6 +232,30 @@ impl Outsider {
     /// The service with this number, of which only the last 48 bits are kept.
     pub const fn new(number: u64) -> Self {
         Outsider(number & Outsider::MAX)
+    }
+
+    /// What clients and stores have as the id of a session where this service spoke through the node with the tag `node`.
+    /// Its first 48 bits are zero. Those of a session are random, so they are all zero once in 280 million million
+    /// sessions.
+    pub const fn shown_as(self, node: u32) -> SessionId {
+        SessionId((node as u128) << 48 | self.0 as u128)
+    }
+
+    /// The service that is [shown as](Self::shown_as) this id, and the tag of the node through which it spoke; `None` if
+    /// it is the id of a session.
+    ///
+    /// ```
+    /// use presence_core::{Outsider, SessionId};
+    ///
+    /// let service = Outsider::new(7);
+    /// assert_eq!(Outsider::of_shown(service.shown_as(3)), Some((service, 3)));
+    /// assert_eq!(Outsider::of_shown(SessionId::from_u128(1 << 80)), None);
+    /// ```
+    pub const fn of_shown(id: SessionId) -> Option<(Self, u32)> {
+        match id.0 >> 80 {
+            0 => Some((Outsider(id.0 as u64 & Outsider::MAX), (id.0 >> 48) as u32)),
+            _ => None,
+        }
     }
 }
 
@@ -289,13 +292,12 @@ mod tests {
 
     #[test]
     fn an_outsider_is_told_from_a_session() {
-        let mark = SessionId::of_outsider(u32::MAX, Outsider::new(u64::MAX));
-        assert_eq!(mark.outsider(), Some(Outsider::new((1 << 48) - 1)));
-        assert_eq!(mark.node_of_outsider(), u32::MAX);
-        let mark = SessionId::of_outsider(7, Outsider::new(42));
-        assert_eq!(mark.outsider(), Some(Outsider::new(42)));
-        assert_eq!(mark.node_of_outsider(), 7);
-        assert_eq!(SessionId::from_u128(1 << 80).outsider(), None);
+        for (number, node) in [(u64::MAX, u32::MAX), (42, 7), (0, 0)] {
+            let outsider = Outsider::new(number);
+            let shown = outsider.shown_as(node);
+            assert_eq!(Outsider::of_shown(shown), Some((outsider, node)));
+        }
+        assert_eq!(Outsider::of_shown(SessionId::from_u128(1 << 80)), None);
     }
 
     #[test]

@@ -45,8 +45,8 @@ mod words;
 
 pub use bucket::{ByteBucket, ByteRate, Rate, TokenBucket};
 pub use event::{
-    Change, Clock, Cursor, Event, Move, OwnDevice, OwnView, Pointer, PublicView, Selection, Topic,
-    Watching,
+    Change, Clock, Cursor, Event, Move, OwnDevice, OwnView, Pointer, PublicView, Selection, Sender,
+    Topic, Watching,
 };
 pub use id::{ChannelId, DeviceId, DeviceKind, IdError, Outsider, SessionId, UserId, WorkspaceId};
 pub use json::{JSON_DEPTH_MAX, JsonError, check_json};
@@ -59,7 +59,7 @@ pub use room::shrink_after_burst;
 pub use seldom::Seldom;
 pub use status::{
     CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Moments, Profile,
-    Status, StatusChange, StatusError, Visible, checked_emoji, checked_message,
+    Status, StatusChange, StatusError, StatusSource, Visible, checked_emoji, checked_message,
 };
 pub use time::Timestamp;
 pub use timers::Timers;

@@ -161,6 +161,38 @@ impl Moments {
     }
 }
 
+/// Where it is known from which status a user chose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StatusSource {
+    /// The user chose it, or has never chosen one.
+    #[default]
+    Known,
+    /// The stored profile could not be read, so it is assumed that the user hides. The message, the emoji and the end are
+    /// those that the user has chosen since.
+    Guessed,
+}
+
+/// The public status that is stored with a profile whose status is guessed. No other profile has a public status that
+/// hides, so releases that know no [`StatusSource`] understand it.
+static GUESS: Status = Status {
+    chosen: Chosen::Invisible,
+    message: None,
+    emoji: None,
+    expires_at: None,
+    revision: 0,
+};
+
+impl StatusSource {
+    /// Reads the source of a stored status, and the public status, from what is stored as the public status: see
+    /// [`Profile::stored_public_status`].
+    pub fn of_stored(public_status: Option<Status>) -> (Self, Option<Status>) {
+        match public_status {
+            Some(it) if it.chosen.hides() => (StatusSource::Guessed, Some(Status::default())),
+            it => (StatusSource::Known, it),
+        }
+    }
+}
+
 /// What is stored of a user for longer than any session or process: one record for each user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -168,6 +200,8 @@ pub struct Profile {
     pub user: UserId,
     /// The status that the user chose.
     pub status: Status,
+    /// Whether it is known that they chose it.
+    pub source: StatusSource,
     /// While the user hides: the status that others last saw. Others go on seeing its message and emoji, as they would
     /// of an absent person.
     pub public_status: Option<Status>,
@@ -191,6 +225,7 @@ impl Profile {
         Profile {
             user,
             status: Status::default(),
+            source: StatusSource::Known,
             public_status: None,
             last_seen: None,
             moments: Moments::default(),
@@ -249,26 +284,23 @@ impl Profile {
     pub(crate) fn unread(user: UserId) -> Self {
         let mut profile = Profile::new(user);
         profile.status.chosen = Chosen::Invisible;
-        profile.public_status = Some(Status {
-            chosen: Chosen::Invisible,
-            ..Status::default()
-        });
+        profile.source = StatusSource::Guessed;
+        profile.public_status = Some(Status::default());
         profile
     }
 
-    /// Whether it is only assumed that the user hides. Such a profile has a public status that hides; no other
-    /// profile has that.
-    fn is_guess(&self) -> bool {
-        self.public_status
-            .as_ref()
-            .is_some_and(|public_status| public_status.chosen.hides())
+    /// The public status as stores have it, which says also whether the status is guessed. [`StatusSource::of_stored`]
+    /// reads it.
+    pub fn stored_public_status(&self) -> Option<&Status> {
+        match self.source {
+            StatusSource::Known => self.public_status.as_ref(),
+            StatusSource::Guessed => Some(&GUESS),
+        }
     }
 
     /// Notes that the user has chosen whether they hide: it is not assumed any more.
     pub(crate) fn is_no_guess(&mut self) {
-        if self.is_guess() {
-            self.public_status = Some(Status::default());
-        }
+        self.source = StatusSource::Known;
     }
 
     /// The changes that were made to a profile that could not be read. A field that is empty may not have been changed
@@ -279,7 +311,7 @@ impl Profile {
         }
         let status = &self.status;
         StatusChange {
-            chosen: (!self.is_guess()).then_some(status.chosen),
+            chosen: (self.source == StatusSource::Known).then_some(status.chosen),
             message: edit(status.message.clone()),
             emoji: edit(status.emoji.clone()),
             expiry: edit(status.expires_at.map(Expiry::At)),
@@ -331,9 +363,9 @@ impl Profile {
             changed = true;
         }
         if over(&self.status) {
-            let before = match self.is_guess() {
-                true => Profile::unread(self.user.clone()),
-                false => Profile::new(self.user.clone()),
+            let before = match self.source {
+                StatusSource::Guessed => Profile::unread(self.user.clone()),
+                StatusSource::Known => Profile::new(self.user.clone()),
             };
             self.public_status = before.public_status;
             self.status = Status {
@@ -383,6 +415,7 @@ impl Profile {
         next.revision += 1;
         let before = std::mem::replace(&mut self.status, next);
         if !self.status.chosen.hides() {
+            self.source = StatusSource::Known;
             self.public_status = None;
         } else if !before.chosen.hides() {
             // Vanishing must look like leaving, and who leaves does not take their words along.

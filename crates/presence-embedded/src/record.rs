@@ -17,7 +17,7 @@
 
 use std::sync::Arc;
 
-use presence_core::{Chosen, Moments, Profile, Status, Timestamp, UserId};
+use presence_core::{Chosen, Moments, Profile, Status, StatusSource, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 /// The version byte that [`encode`] writes.
@@ -63,7 +63,7 @@ struct SavedRecord {
 pub(crate) fn encode(profile: &Profile, saved_at: Timestamp) -> Vec<u8> {
     let record = ProfileRecord {
         status: StatusRecord::of(&profile.status),
-        public_status: profile.public_status.as_ref().map(StatusRecord::of),
+        public_status: profile.stored_public_status().map(StatusRecord::of),
         last_seen_ms: profile.last_seen.map(Timestamp::as_millis),
     };
     let saved = SavedRecord {
@@ -85,13 +85,13 @@ pub(crate) fn decode(
         return Err(RecordError::UnknownVersion(version));
     }
     let (record, rest) = postcard::take_from_bytes::<ProfileRecord>(rest)?;
+    let public_status = record.public_status.map(|it| it.status()).transpose()?;
+    let (source, public_status) = StatusSource::of_stored(public_status);
     let profile = Profile {
         user: user.clone(),
         status: record.status.status()?,
-        public_status: record
-            .public_status
-            .map(|public_status| public_status.status())
-            .transpose()?,
+        source,
+        public_status,
         last_seen: record.last_seen_ms.map(Timestamp::from_millis),
         moments: Moments::default(),
     };
@@ -179,6 +179,7 @@ mod tests {
                     expires_at: Some(Timestamp::from_millis(128)),
                     revision: 7,
                 },
+                source: StatusSource::Known,
                 public_status: Some(Status {
                     chosen: Chosen::Busy,
                     message: None,

@@ -247,7 +247,9 @@ impl<T> Guarded<T> {
             }
             Notice::Ephemeral(subject, ephemerals) => {
                 ephemerals.retain(|ephemeral| match ephemeral {
-                    Ephemeral::Said { event, .. } if event.len() > EVENT_BYTES_MAX => {
+                    Ephemeral::Said { event, .. } | Ephemeral::Announced { event, .. }
+                        if event.len() > EVENT_BYTES_MAX =>
+                    {
                         self.garbled(format_args!("an event's name in {subject}"));
                         false
                     }

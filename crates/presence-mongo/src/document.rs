@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use mongodb::bson::{Bson, DateTime, Document, doc};
-use presence_core::{Moments, Profile, Status, Timestamp, UserId};
+use presence_core::{Moments, Profile, Status, StatusSource, Timestamp, UserId};
 
 /// The schema that [`document`] writes.
 const SCHEMA: i32 = 1;
@@ -45,7 +45,7 @@ pub(crate) enum DocumentError {
 fn document(profile: &Profile, saved_at: Timestamp) -> Document {
     let mut document = doc! { "_id": profile.user.as_str(), "schema": SCHEMA };
     put_status(&mut document, &profile.status);
-    if let Some(public_status) = &profile.public_status {
+    if let Some(public_status) = profile.stored_public_status() {
         let mut words = Document::new();
         put_status(&mut words, public_status);
         document.insert("veil", words);
@@ -117,9 +117,11 @@ pub(crate) fn profile(user: &UserId, document: &Document) -> Result<Profile, Doc
         Some(Bson::Document(public_status)) => Some(read_status(public_status)?),
         Some(_) => return Err(wrong("veil", "a document")),
     };
+    let (source, public_status) = StatusSource::of_stored(public_status);
     Ok(Profile {
         user: user.clone(),
         status: read_status(document)?,
+        source,
         public_status,
         last_seen: read_date(document, "last_seen")?,
         moments: Moments::default(),
@@ -362,6 +364,7 @@ mod tests {
                 expires_at: Some(Timestamp::from_millis(128)),
                 revision: 7,
             },
+            source: StatusSource::Known,
             public_status: Some(Status {
                 chosen: Chosen::Busy,
                 message: None,

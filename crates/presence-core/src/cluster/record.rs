@@ -8,8 +8,8 @@ use super::{Author, FencingToken, Incarnation, Subject};
 use crate::activity::Activity;
 use crate::explain::NodeMessage;
 use crate::{
-    Clock, Cursor, DeviceId, Member, Meta, Payload, Profile, Reason, SessionId, Timestamp, Topic,
-    UserId,
+    Clock, Cursor, DeviceId, Member, Meta, Outsider, Payload, Profile, Reason, SessionId,
+    Timestamp, Topic, UserId,
 };
 
 /// What an entry in a subject's map is about.
@@ -258,9 +258,22 @@ pub enum Ephemeral {
     },
     /// A session pointed at a position, or changed its selection.
     Pointed(Cursor),
-    /// A session or a service sent a broadcast to the channel.
+    /// A service that is not in the channel sent a broadcast to it.
+    Announced {
+        /// The service.
+        outsider: Outsider,
+        /// The tag of the node through which it spoke.
+        node: u32,
+        /// The user in whose name the service sent it.
+        user: UserId,
+        /// The name of the event, as the service chose it.
+        event: Arc<str>,
+        /// The content of the broadcast.
+        payload: Payload,
+    },
+    /// A session sent a broadcast to the channel.
     Said {
-        /// The session that sent it, or the id that stands for a service.
+        /// The session that sent it.
         session: SessionId,
         /// The user who sent it.
         user: UserId,

@@ -9,7 +9,7 @@ use super::topic_state::TopicState;
 use super::{Key, Rosters};
 use crate::cluster::Ephemeral;
 use crate::{
-    Cursor, Outsider, Payload, Refusal, SessionId, Timers, Timestamp, Timing, Topic, UserId,
+    Cursor, Outsider, Payload, Refusal, Sender, SessionId, Timers, Timestamp, Timing, Topic, UserId,
 };
 
 /// The name of the event with which an application announces by itself that a user is typing. Other broadcasts of a
@@ -140,8 +140,8 @@ impl Rosters {
         let (user, place, timers) = self.member(topic, session)?;
         // Whoever has sent their message has stopped typing it.
         let ends_typing = *event != *TYPING_EVENT;
-        let ids = place.ids_of(session);
-        place.broadcast(now, topic, &user, ids, (event, payload), max)?;
+        let sender = place.sender(session);
+        place.broadcast(now, topic, &user, sender, (event, payload), max)?;
         if ends_typing {
             place.fleeting.stop_typing(&user, session);
             timers.cancel(&Key::Typing(topic.clone(), session));
@@ -157,10 +157,9 @@ impl Rosters {
         (user, event, payload): (UserId, Arc<str>, Payload),
     ) -> Result<(), Refusal> {
         let (max, node) = (self.limits.broadcasts_max, self.tag());
-        let session = SessionId::of_outsider(node, outsider);
-        let ids = (session, session);
+        let sender = Sender::Service { outsider, node };
         self.place(topic)
-            .broadcast(now, topic, &user, ids, (event, payload), max)
+            .broadcast(now, topic, &user, sender, (event, payload), max)
     }
 
     pub(super) fn silence(&mut self, topic: &Topic, session: SessionId) {
@@ -188,14 +187,13 @@ impl Rosters {
 }
 
 impl TopicState {
-    /// Sends a broadcast to the watchers here, and to other nodes. `ids` are those of the session and of what others are
-    /// shown as it.
+    /// Sends a broadcast to the watchers here, and to other nodes.
     fn broadcast(
         &mut self,
         now: Timestamp,
         topic: &Topic,
         user: &UserId,
-        ids: (SessionId, SessionId),
+        sender: Sender,
         (event, payload): (Arc<str>, Payload),
         max: usize,
     ) -> Result<(), Refusal> {
@@ -203,13 +201,23 @@ impl TopicState {
             let retry_after = self.pace.next_at().since(now).max(Timing::WINDOW);
             return Err(Refusal::TooFast { retry_after });
         }
-        let ephemeral = Ephemeral::Said {
-            session: ids.0,
-            user: user.clone(),
-            event: event.clone(),
-            payload: payload.clone(),
+        let (by, name, content) = (user.clone(), event.clone(), payload.clone());
+        let ephemeral = match sender {
+            Sender::Session { session, .. } => Ephemeral::Said {
+                session,
+                user: by,
+                event: name,
+                payload: content,
+            },
+            Sender::Service { outsider, node } => Ephemeral::Announced {
+                outsider,
+                node,
+                user: by,
+                event: name,
+                payload: content,
+            },
         };
-        let said = fleeting::broadcast(topic, user, ids, event, payload);
+        let said = fleeting::broadcast(topic, user, sender, event, payload);
         self.fleeting.broadcast(now, said, max);
         self.queue_ephemeral(ephemeral);
         Ok(())

@@ -6,7 +6,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::roster::Roster;
-use crate::{Cursor, Event, Limits, Move, Payload, SessionId, Timestamp, Timing, Topic, UserId};
+use crate::{
+    Cursor, Event, Limits, Move, Payload, Sender, SessionId, Timestamp, Timing, Topic, UserId,
+};
 
 /// The factor by which a window has more room for broadcasts than one node may accept. Each node accepts at most
 /// [`Limits::broadcasts_max`], and every node announces what any node accepted, up to this many times as much. Further
@@ -340,7 +342,7 @@ fn next_of<K: Ord + Clone, V>(
 pub(super) fn broadcast(
     topic: &Topic,
     user: &UserId,
-    (session, alias): (SessionId, SessionId),
+    sender: Sender,
     event: Arc<str>,
     payload: Payload,
 ) -> Event {
@@ -349,7 +351,6 @@ pub(super) fn broadcast(
         event,
         payload,
         user: user.clone(),
-        session,
-        alias,
+        sender,
     }
 }

@@ -9,7 +9,7 @@ use crate::cluster::{
     Ephemeral, Guard, Incarnation, Membership, News, Put, Replica, ReplicaChanges, Reply, Subject,
     Verdict,
 };
-use crate::{Member, Reason, SessionId, Timestamp, Topic};
+use crate::{Member, Reason, Sender, SessionId, Timestamp, Topic};
 
 /// How much longer a place is followed that was only looked at, for the next look.
 const LINGER: Duration = Duration::from_secs(5);
@@ -191,41 +191,31 @@ impl Rosters {
         me.map_or(0, |it| (it.node ^ (it.node >> 32)) as u32)
     }
 
-    /// Applies a broadcast that a service sent through another node.
-    fn announced(&mut self, now: Timestamp, topic: &Topic, ephemeral: Ephemeral, here: u32) {
-        let Ephemeral::Said {
-            session,
-            user,
-            event,
-            payload,
-        } = ephemeral
-        else {
-            return;
-        };
-        if session.node_of_outsider() == here {
-            return; // told already
-        }
-        if let Some(place) = self.places.get_mut(topic) {
-            let ids = (session, session);
-            let said = super::fleeting::broadcast(topic, &user, ids, event, payload);
-            let max = self.limits.broadcasts_max;
-            place.fleeting.broadcast(now, said, max);
-        }
-    }
-
     fn apply_ephemeral(&mut self, now: Timestamp, topic: &Topic, ephemeral: Ephemeral) {
+        let here = self.tag();
         let Some(place) = self.places.get_mut(topic) else {
             return;
         };
         let session = match &ephemeral {
             Ephemeral::Typed { session, .. } | Ephemeral::Said { session, .. } => *session,
             Ephemeral::Pointed(cursor) => cursor.session,
+            Ephemeral::Announced { node, .. } if *node == here => return, // told already
+            Ephemeral::Announced {
+                outsider,
+                node,
+                user,
+                event,
+                payload,
+            } => {
+                let (outsider, node) = (*outsider, *node);
+                let sender = Sender::Service { outsider, node };
+                let (event, payload) = (event.clone(), payload.clone());
+                let said = super::fleeting::broadcast(topic, user, sender, event, payload);
+                let max = self.limits.broadcasts_max;
+                return place.fleeting.broadcast(now, said, max);
+            }
             Ephemeral::Kicked | Ephemeral::Node(_) => return,
         };
-        if session.outsider().is_some() {
-            let here = self.tag();
-            return self.announced(now, topic, ephemeral, here);
-        }
         let is_own = |place: &TopicState| {
             place
                 .copy
@@ -258,8 +248,8 @@ impl Rosters {
             }
             Ephemeral::Said { event, payload, .. } => {
                 let ends_typing = *event != *super::TYPING_EVENT;
-                let ids = place.ids_of(session);
-                let said = super::fleeting::broadcast(topic, &user, ids, event, payload);
+                let sender = place.sender(session);
+                let said = super::fleeting::broadcast(topic, &user, sender, event, payload);
                 let max = self.limits.broadcasts_max;
                 place.fleeting.broadcast(now, said, max);
                 if ends_typing {
@@ -267,7 +257,7 @@ impl Rosters {
                     self.timers.cancel(&typing);
                 }
             }
-            Ephemeral::Kicked | Ephemeral::Node(_) => {}
+            Ephemeral::Announced { .. } | Ephemeral::Kicked | Ephemeral::Node(_) => {}
         }
     }
 

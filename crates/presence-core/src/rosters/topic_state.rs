@@ -15,7 +15,7 @@ use super::shared::Copy;
 use crate::cluster::Ephemeral;
 use crate::epochs::Epochs;
 use crate::explain::Watchers;
-use crate::{Clock, Event, Member, Person, Reason, SessionId, Timestamp, UserId, Watching};
+use crate::{Clock, Event, Member, Person, Reason, Sender, SessionId, Timestamp, UserId, Watching};
 
 #[derive(Debug)]
 pub(super) struct TopicState {
@@ -215,6 +215,12 @@ impl TopicState {
     pub(super) fn ids_of(&self, session: SessionId) -> (SessionId, SessionId) {
         let alias = self.roster.alias_of(session);
         (session, alias.unwrap_or(session))
+    }
+
+    /// A session that is here, as who sends a broadcast.
+    pub(super) fn sender(&self, session: SessionId) -> Sender {
+        let (session, alias) = self.ids_of(session);
+        Sender::Session { session, alias }
     }
 
     pub(super) fn count_watcher(&mut self, watching: Watching, by: isize) {

@@ -89,7 +89,8 @@ impl User {
         if let Some((token, profile)) = profile {
             let (revision, was_blank) = (self.profile.status.revision, self.profile.is_blank());
             self.adopt(now, token, &profile, is_read);
-            if self.profile.status.revision != revision && !self.sessions.is_empty() {
+            let is_new = self.profile.status.revision != revision;
+            if is_new && !self.sessions.is_empty() && token.author() != Author::Unread {
                 saves = version.map(|version| (profile.clone(), version));
             }
             is_erased = self.profile.is_blank() && !was_blank;

@@ -348,7 +348,8 @@ impl Shared {
             self.replica.refresh();
         }
         // Where nothing is different, it waits to be kept since whoever made it so.
-        (Some(put.token.epoch), put.profile.zip(written.version))
+        let saved = put.profile.filter(|_| put.token.author() != Author::Unread);
+        (Some(put.token.epoch), saved.zip(written.version))
     }
 
     /// The profile that the store has, before the user is known here; and whether it was changed without being read.

@@ -275,6 +275,24 @@ fn who_cannot_be_read_is_let_in_unseen_and_looks_as_they_chose_before_when_they_
 }
 
 #[test]
+fn what_is_chosen_before_the_profile_can_be_read_is_not_saved_before() {
+    check(
+        "
+     profiles have ann invisible lunch
+     profiles slow
+ 0s  1 ann/web connects
+     1 ann chooses busy
+     2 ann/tab connects
+     profiles show
+     > profiles: ann invisible (lunch); waiting:
+     profiles back
+     profiles show
+     > profiles: ann busy (lunch) seen; waiting:
+",
+    );
+}
+
+#[test]
 fn what_is_chosen_before_the_profile_can_be_read_is_changed_in_that() {
     check(
         "
@@ -494,6 +512,8 @@ struct Stage {
     incarnations: BTreeMap<usize, Incarnation>,
     profiles: BTreeMap<UserId, Profile>,
     profiles_away: bool,
+    /// Profiles can be saved, and are not read for now.
+    profiles_slow: bool,
     /// Who is to be loaded when they are back.
     unread: Vec<(usize, UserId)>,
     outbox: BTreeMap<UserId, u64>,
@@ -518,6 +538,7 @@ impl Stage {
             incarnations: BTreeMap::new(),
             profiles: BTreeMap::new(),
             profiles_away: false,
+            profiles_slow: false,
             unread: Vec::new(),
             outbox: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -561,8 +582,9 @@ impl Stage {
     fn act_on_profiles(&mut self, what: &[&str]) {
         match *what {
             ["away"] => self.profiles_away = true,
+            ["slow"] => self.profiles_slow = true,
             ["back"] => {
-                self.profiles_away = false;
+                (self.profiles_away, self.profiles_slow) = (false, false);
                 for (node, user) in std::mem::take(&mut self.unread) {
                     self.load(node, user);
                 }
@@ -628,7 +650,7 @@ impl Stage {
     }
 
     fn load(&mut self, node: usize, user: UserId) {
-        let input = match self.profiles_away {
+        let input = match self.profiles_away || self.profiles_slow {
             true => {
                 self.unread.push((node, user.clone()));
                 users::Input::Unread

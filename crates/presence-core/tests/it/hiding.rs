@@ -7,8 +7,8 @@ use presence_core::history::Cause;
 use presence_core::ports::{Note, Recalled};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{
-    ChannelId, Chosen, DeviceId, Event, Limits, Member, Profile, Refusal, SessionId, StatusChange,
-    Timestamp, Timing, UserId, Visible, WorkspaceId,
+    ChannelId, Chosen, DeviceId, Event, Limits, Member, Outsider, Profile, Refusal, SessionId,
+    StatusChange, Timestamp, Timing, UserId, Visible, WorkspaceId,
 };
 
 use crate::story::heard;
@@ -205,7 +205,7 @@ fn whoever_comes_out_of_hiding_has_an_id_that_nobody_has_seen() {
                 .iter()
                 .all(|it| (it.session, it.alias) == (KEY, alias))
         );
-        assert!(!seen.contains(&alias) && alias.outsider().is_none());
+        assert!(!seen.contains(&alias) && Outsider::of_shown(alias).is_none());
         assert_eq!(told(&effects), Some(alias));
         seen.push(alias);
         // Any other change leaves it.

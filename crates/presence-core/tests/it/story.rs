@@ -1015,11 +1015,12 @@ impl Stage {
             Event::Broadcast {
                 event,
                 user,
-                session,
+                sender,
                 ..
             } => {
-                assert_eq!(user_of(self.label(*session)), *user);
-                format!("{} says {event}", self.label(*session))
+                let session = sender.session().expect("no service speaks in stories");
+                assert_eq!(user_of(self.label(session)), *user);
+                format!("{} says {event}", self.label(session))
             }
             Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => {
                 panic!("not for a place: {event:?}")

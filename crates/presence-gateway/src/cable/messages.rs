@@ -95,13 +95,13 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
             event,
             payload,
             user,
-            session,
+            sender,
             ..
         } => {
             let payload = payload.json();
             if &**event == WHISPER && !pretends(payload) {
                 let text = format!(",\"message\":{payload}}}");
-                tails.push(For::All, Some(*session), &text);
+                tails.push(For::All, sender.session(), &text);
             } else {
                 let payload: Option<&RawValue> = serde_json::from_str(payload).ok();
                 let said = Said {

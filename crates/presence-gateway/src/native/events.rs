@@ -106,14 +106,13 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
             event,
             payload,
             user,
-            alias,
-            ..
+            sender,
         } => wire::Event::Broadcast(event::Broadcast {
             place: place_of(topic),
             event: event.clone(),
             payload: (!payload.json().is_empty()).then(|| Json::checked(payload.json().clone())),
             user_id: user.text(),
-            session: session_of(*alias),
+            session: session_of(sender.shown_as()),
         }),
         Event::PublicView(public_view) => wire::Event::Status(status_of(public_view)),
         Event::OwnView(own_view) => wire::Event::Own(own_of(own_view, None)),

@@ -106,7 +106,11 @@ impl Phoenix {
                 return;
             }
             // A broadcast goes to the others only.
-            Event::Broadcast { session, .. } if self.is_session(*session) => return,
+            Event::Broadcast { sender, .. }
+                if sender.session().is_some_and(|it| self.is_session(it)) =>
+            {
+                return;
+            }
             Event::PublicView(public_view) => self
                 .topics
                 .get(&PhoenixTopic::User(public_view.user.clone())),

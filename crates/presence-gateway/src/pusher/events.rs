@@ -1,7 +1,7 @@
 //! Encodes the events of the core as frames that all connections share.
 
 use bytes::{Buf, Bytes};
-use presence_core::{Change, Cursor, Event, Move, Person, Topic, UserId};
+use presence_core::{Change, Cursor, Event, Move, Person, Sender, Topic, UserId};
 use serde_json::{Value, json};
 
 use super::roster::info_of;
@@ -155,15 +155,17 @@ pub(super) fn frames_of(event: &Event) -> Bytes {
             event,
             payload,
             user,
-            session,
+            sender,
             ..
         } => {
             // What a server says has the name that it gave; what a page says is known by its name.
-            let said = match session.outsider() {
-                Some(_) => event.to_string(),
-                None => format!("client-{event}"),
+            let (said, user_id) = match sender {
+                Sender::Service { .. } => (event.to_string(), None),
+                Sender::Session { .. } => {
+                    let user_id = is_presence.then(|| id_of(user));
+                    (format!("client-{event}"), user_id)
+                }
             };
-            let user_id = (is_presence && session.outsider().is_none()).then(|| id_of(user));
             place.say(&said, &data_of(payload.json()), user_id, &mut frames);
         }
         Event::Summary { count, .. } if !is_presence => {

@@ -268,9 +268,9 @@ impl Pusher {
             return;
         };
         let session = self.sessions[authorized].session();
-        if let Event::Broadcast { user, session, .. } = &*shared.event
+        if let Event::Broadcast { user, sender, .. } = &*shared.event
             && commands::is_typing(&shared.event)
-            && session.outsider().is_none()
+            && sender.session().is_some()
         {
             subscription.heard_whisper(user);
         }
@@ -289,9 +289,9 @@ impl Pusher {
             _ if !subscription.is_on => {}
             // How many listen to what is for one user is nobody's business.
             Event::Summary { .. } if subscription.kind == Kind::ToUser => {}
-            Event::Broadcast { session: said, .. }
-                if *said == session.connection().session
-                    || said.outsider() == Some(SocketId::outsider(Some(self.socket))) => {}
+            Event::Broadcast { sender, .. }
+                if sender.session() == Some(session.connection().session)
+                    || sender.outsider() == Some(SocketId::outsider(Some(self.socket))) => {}
             event @ Event::Typing { stopped, .. } if !subscription.whisperers.is_empty() => {
                 let encoded = shared.encoded(Slot::Pusher as usize, frames_of).clone();
                 let whisperers = &mut subscription.whisperers;

@@ -163,7 +163,7 @@ impl Hub {
     }
 
     /// Sends a broadcast to everyone who watches `channel`, on behalf of a service that is not in it. Watchers see it
-    /// as one of `user`, in a session that stands for `outsider`: see [`presence_core::SessionId::outsider`].
+    /// as one of `user`, which `outsider` sends: see [`presence_core::Sender::Service`].
     ///
     /// # Errors
     ///

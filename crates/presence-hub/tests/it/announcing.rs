@@ -146,9 +146,9 @@ async fn said(session: &mut Session) -> Vec<String> {
     let second = tokio::time::Instant::now() + Duration::from_secs(1);
     while let Ok(delivery) = tokio::time::timeout_at(second, session.next()).await {
         if let Delivery::Event(told) = delivery
-            && let Event::Broadcast { event, session, .. } = &*told.event
+            && let Event::Broadcast { event, sender, .. } = &*told.event
         {
-            assert_eq!(session.outsider(), Some(Outsider::new(7)));
+            assert_eq!(sender.outsider(), Some(Outsider::new(7)));
             said.push(event.to_string());
         }
     }

@@ -8,7 +8,7 @@ use presence_core::cluster::{FencingToken, Field, Record, SessionRecord, Stay, S
 use presence_core::users::Activity;
 use presence_core::{
     ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, SessionId,
-    Shown, Status, Timestamp, Topic, UserId, Visible, WorkspaceId,
+    Shown, Status, StatusSource, Timestamp, Topic, UserId, Visible, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -240,18 +240,20 @@ impl<'a> ProfileRecord<'a> {
         ProfileRecord {
             user: (!is_of).then(|| profile.user.as_str()),
             status: StatusRecord::of(&profile.status),
-            public_status: profile.public_status.as_ref().map(StatusRecord::of),
+            public_status: profile.stored_public_status().map(StatusRecord::of),
             last_seen_ms: profile.last_seen.map(Timestamp::as_millis),
         }
     }
 
     fn profile(&self, user: &UserId) -> Result<Profile, RecordError> {
         let public_status = self.public_status.as_ref().map(StatusRecord::status);
+        let (source, public_status) = StatusSource::of_stored(public_status.transpose()?);
         let other = self.user.map(|user| id(UserId::new(user))).transpose()?;
         Ok(Profile {
             user: other.unwrap_or_else(|| user.clone()),
             status: self.status.status()?,
-            public_status: public_status.transpose()?,
+            source,
+            public_status,
             last_seen: self.last_seen_ms.map(Timestamp::from_millis),
             moments: Moments::default(),
         })

@@ -13,7 +13,8 @@ use presence_core::cluster::{
     Change, Ephemeral, Fence, FencingToken, Field, Patch, Removed, Subject,
 };
 use presence_core::{
-    Clock, Cursor, EVENT_BYTES_MAX, Payload, Pointer, Reason, Selection, SessionId, UserId,
+    Clock, Cursor, EVENT_BYTES_MAX, Outsider, Payload, Pointer, Reason, Selection, SessionId,
+    UserId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -220,6 +221,21 @@ fn encode_ephemeral(ephemeral: &Ephemeral) -> Vec<u8> {
             };
             postcard::to_extend(&record, vec![SAID])
         }
+        Ephemeral::Announced {
+            outsider,
+            node,
+            user,
+            event,
+            payload,
+        } => {
+            let record = SaidRecord {
+                session: number_of(outsider.shown_as(*node)),
+                user: user.as_str(),
+                event,
+                payload: payload.json(),
+            };
+            postcard::to_extend(&record, vec![SAID])
+        }
         Ephemeral::Kicked => Ok(vec![KICKED]),
         Ephemeral::Node(message) => report::encode(message, vec![NODE]),
     };
@@ -261,11 +277,23 @@ fn decode_ephemeral(bytes: &[u8]) -> Result<Option<Ephemeral>, RecordError> {
             if record.event.len() > EVENT_BYTES_MAX {
                 return Err(RecordError::TooLarge(record.event.len()));
             }
-            Ephemeral::Said {
-                session: session_of(record.session),
-                user: user(record.user)?,
-                event: record.event.into(),
-                payload: Payload::from_json(record.payload)?,
+            let session = session_of(record.session);
+            let (user, event) = (user(record.user)?, record.event.into());
+            let payload = Payload::from_json(record.payload)?;
+            match Outsider::of_shown(session) {
+                Some((outsider, node)) => Ephemeral::Announced {
+                    outsider,
+                    node,
+                    user,
+                    event,
+                    payload,
+                },
+                None => Ephemeral::Said {
+                    session,
+                    user,
+                    event,
+                    payload,
+                },
             }
         }
         KICKED => Ephemeral::Kicked,
@@ -384,8 +412,9 @@ mod tests {
                 session,
                 typing: true,
             },
-            Ephemeral::Said {
-                session,
+            Ephemeral::Announced {
+                outsider: Outsider::new(5),
+                node: 0,
                 user: UserId::new("ann").unwrap(),
                 event: "wave".into(),
                 payload: Payload::from_json("12").unwrap(),

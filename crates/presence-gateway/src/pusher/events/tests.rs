@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use presence_core::{
     ChannelId, Clock, DeviceKind, Look, Member, Meta, Outsider, Payload, Pointer, Reason,
-    Selection, SessionId, Shown, Timestamp, Visible,
+    Selection, Sender, SessionId, Shown, Timestamp, Visible,
 };
 use serde_json::from_str;
 
@@ -179,15 +179,18 @@ fn cursors_and_selections_are_events_of_pages() {
 
 #[test]
 fn what_a_server_says_and_what_a_page_says_cannot_be_taken_for_each_other() {
-    let say = |channel: &str, session, event: &str| Event::Broadcast {
+    let say = |channel: &str, sender, event: &str| Event::Broadcast {
         topic: topic(channel),
         event: event.into(),
         payload: Payload::from_json(r#"{"a":1}"#).unwrap(),
         user: "ann".parse().unwrap(),
+        sender,
+    };
+    let session = SessionId::from_u128(1 << 100);
+    let page = Sender::Session {
         session,
         alias: session,
     };
-    let page = SessionId::from_u128(1 << 100);
     let heard = |event: &Event| value(&told(event, "bob")[0]);
     let by_page = heard(&say("room:1", page, "wave"));
     assert_eq!(by_page["event"], "client-wave");
@@ -202,8 +205,8 @@ fn what_a_server_says_and_what_a_page_says_cannot_be_taken_for_each_other() {
         (&json!("private-x"), None)
     );
 
-    let server = SessionId::from_u128(u128::from(u32::MAX));
-    assert_eq!(server.outsider(), Some(Outsider::new(u64::from(u32::MAX))));
+    let (outsider, node) = (Outsider::new(u64::from(u32::MAX)), 0);
+    let server = Sender::Service { outsider, node };
     let by_server = heard(&say("room:1", server, "wave"));
     assert_eq!(
         (&by_server["event"], by_server.get("user_id")),

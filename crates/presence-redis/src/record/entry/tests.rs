@@ -18,6 +18,7 @@ fn the_bytes_of_a_profile_are_these_for_ever() {
             expires_at: Some(Timestamp::from_millis(128)),
             revision: 7,
         },
+        source: StatusSource::Known,
         public_status: Some(Status {
             chosen: Chosen::Busy,
             message: None,
@@ -39,6 +40,24 @@ fn the_bytes_of_a_profile_are_these_for_ever() {
         bytes,
         Record::Profile(Arc::new(profile)),
     );
+}
+
+#[test]
+fn a_guess_is_stored_as_releases_before_have_stored_it() {
+    let bytes =
+        b"\x01\x00\x03\x01\x05lunch\x00\x00\x07\x01\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+    let mut profile = Profile::new(UserId::new("ann").unwrap());
+    profile.status = Status {
+        chosen: Chosen::Invisible,
+        message: Some("lunch".into()),
+        emoji: None,
+        expires_at: None,
+        revision: 7,
+    };
+    profile.source = StatusSource::Guessed;
+    profile.public_status = Some(Status::default());
+    let record = Record::Profile(Arc::new(profile));
+    check(&ann(), Field::Profile, bytes, record);
 }
 
 #[test]

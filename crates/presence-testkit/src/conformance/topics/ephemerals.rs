@@ -5,7 +5,7 @@ use std::slice::from_ref;
 use presence_core::cluster::{Ephemeral, Subject};
 use presence_core::explain::{About, Answer, NodeMessage, UserReport, View};
 use presence_core::ports::{Notice, Topics};
-use presence_core::{Cursor, Payload, Pointer, Selection};
+use presence_core::{Cursor, Outsider, Payload, Pointer, Selection};
 
 use super::case::Case;
 use super::make::{NUMBER_MAX, user};
@@ -37,6 +37,13 @@ pub(super) async fn ephemeral_messages_are_heard_as_they_were_told<T: Topics>(ca
     let all = [
         typed(true),
         typed(false),
+        Ephemeral::Announced {
+            outsider: Outsider::new(u64::MAX),
+            node: u32::MAX,
+            user: user("ann"),
+            event: "wave".into(),
+            payload: Payload::none(),
+        },
         pointed(None, None),
         pointed(pointer(-0.1, 1e300, true), None),
         pointed(pointer(0.0, f64::MIN_POSITIVE, false), selection(0, 0)),

@@ -8,7 +8,7 @@ use presence_core::cluster::{
 use presence_core::users::Activity;
 use presence_core::{
     ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, Reason,
-    SessionId, Status, Timestamp, Topic, UserId, Visible, WorkspaceId,
+    SessionId, Status, StatusSource, Timestamp, Topic, UserId, Visible, WorkspaceId,
 };
 
 /// The greatest number that JSON, Lua and JavaScript can all represent.
@@ -164,6 +164,7 @@ pub(super) fn profile(user: &UserId, revision: u64) -> Profile {
             expires_at: Some(at(1_800_000_000_123)),
             revision,
         },
+        source: StatusSource::Known,
         public_status: Some(Status {
             chosen: Chosen::Busy,
             message: Some(r#"اجتماع · {"$set": "\u0000", 'a'.b: %00 <b> ; --"#.into()),

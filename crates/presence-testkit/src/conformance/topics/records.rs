@@ -7,7 +7,7 @@ use presence_core::ports::Topics;
 use presence_core::users::Activity;
 use presence_core::{
     Chosen, DeviceId, DeviceKind, EMOJI_BYTES_MAX, Look, MESSAGE_CHARS_MAX, META_BYTES_MAX, Member,
-    Meta, Profile, SessionId, Shown, Status, UserId, Visible,
+    Meta, Profile, SessionId, Shown, Status, StatusSource, UserId, Visible,
 };
 
 use super::case::Case;
@@ -27,8 +27,16 @@ pub(super) async fn profiles_are_read_as_they_were_written<T: Topics>(case: &Cas
             chosen,
             ..Status::default()
         };
-        check_profile(case, |it| it.public_status = Some(public_status)).await;
+        // What others last saw of somebody was never that they hide.
+        if !chosen.hides() {
+            check_profile(case, |it| it.public_status = Some(public_status)).await;
+        }
     }
+    check_profile(case, |it| {
+        it.source = StatusSource::Guessed;
+        it.public_status = Some(Status::default());
+    })
+    .await;
     check_profile(case, |_| {}).await;
     check_profile(case, |it| *it = Profile::new(it.user.clone())).await;
     check_profile(case, |it| it.public_status = None).await;
