@@ -1,6 +1,8 @@
 //! What nodes ask each other for an explanation, and what they answer: a version byte, and what postcard makes of the
 //! structs below. After the message comes what was added to it since the first release: earlier releases do not look there.
 
+mod places;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use presence_core::explain::{
     About, Answer, ClientOrigin, Known, Mode, NodeMessage, RemoteMember, RoomMember, RoomReport,
     SessionReport, SessionState, UserReport, View, Watchers,
 };
-use presence_core::history::{Cause, Place, Placed, Recent, RecentQuery, Transition, What};
+use presence_core::history::{Cause, RecentQuery, Transition, What};
 use presence_core::{ChannelId, Clock, DeviceId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -51,20 +53,7 @@ const CAUSES: [Cause; 21] = [
 pub(super) fn encode(message: &NodeMessage, mut bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
     bytes.push(VERSION);
     let bytes = postcard::to_extend(&MessageRecord::of(message), bytes)?;
-    match message {
-        NodeMessage::Ask {
-            about: About::Recent(query),
-            ..
-        } => match query.ends_before() {
-            Some(place) => postcard::to_extend(&PlaceRecord::of(place), bytes),
-            None => Ok(bytes),
-        },
-        NodeMessage::Answer { answer, .. } => match &**answer {
-            Answer::Recent(recent) => postcard::to_extend(&PlacesRecord::of(recent), bytes),
-            _ => Ok(bytes),
-        },
-        NodeMessage::Ask { .. } => Ok(bytes),
-    }
+    places::append(message, bytes)
 }
 
 /// Reads a message; `None` if only a later release knows it.
@@ -78,106 +67,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<NodeMessage>, RecordError> {
     }
     let (record, later_fields) = postcard::take_from_bytes::<MessageRecord>(rest)?;
     let mut message = record.message()?;
-    if later_fields.is_empty() {
-        return Ok(Some(message));
-    }
-    match &mut message {
-        NodeMessage::Ask {
-            about: About::Recent(query),
-            ..
-        } => {
-            let (place, _later) = postcard::take_from_bytes::<PlaceRecord>(later_fields)?;
-            *query = query.clone().before(Some(place.place()));
-        }
-        NodeMessage::Answer { answer, .. } => {
-            if let Answer::Recent(recent) = &mut **answer {
-                let (places, _later) = postcard::take_from_bytes::<PlacesRecord>(later_fields)?;
-                places.put_into(recent)?;
-            }
-        }
-        NodeMessage::Ask { .. } => {}
+    if !later_fields.is_empty() {
+        places::read_into(&mut message, later_fields)?;
     }
     Ok(Some(message))
-}
-
-/// A place among all transitions.
-#[derive(Serialize, Deserialize)]
-struct PlaceRecord {
-    at_ms: u64,
-    node: u64,
-    ring: u32,
-    position: u64,
-}
-
-impl PlaceRecord {
-    fn of(place: Place) -> Self {
-        PlaceRecord {
-            at_ms: millis(place.at),
-            node: place.node,
-            ring: place.ring,
-            position: place.position,
-        }
-    }
-
-    fn place(&self) -> Place {
-        Place {
-            at: moment(self.at_ms),
-            node: self.node,
-            ring: self.ring,
-            position: self.position,
-        }
-    }
-}
-
-/// The places of the transitions in an answer, in their order: ring and position of each. Node and moment are in the
-/// answer itself.
-#[derive(Serialize, Deserialize)]
-struct PlacesRecord {
-    places: Vec<(u32, u64)>,
-    reached: Option<PlaceRecord>,
-}
-
-impl PlacesRecord {
-    fn of(recent: &Recent) -> Self {
-        let places = recent.transitions.iter().map(|it| it.place);
-        PlacesRecord {
-            places: places.map(|it| (it.ring, it.position)).collect(),
-            reached: recent.reached.map(PlaceRecord::of),
-        }
-    }
-
-    fn put_into(&self, recent: &mut Recent) -> Result<(), RecordError> {
-        if self.places.len() != recent.transitions.len() {
-            return Err(RecordError::Malformed);
-        }
-        for (it, (ring, position)) in recent.transitions.iter_mut().zip(&self.places) {
-            (it.place.ring, it.place.position) = (*ring, *position);
-        }
-        recent.reached = self.reached.as_ref().map(PlaceRecord::place);
-        Ok(())
-    }
-}
-
-/// The transitions of an answer, as a release says them that has no places: they are in order, and if there are more, those are
-/// earlier.
-fn without_places(from: Incarnation, transitions: Vec<Transition>, is_cut: bool) -> Recent {
-    let places = (0..transitions.len() as u64).rev();
-    let placed = transitions.into_iter().zip(places);
-    let placed = placed.map(|(transition, position)| Placed {
-        place: Place {
-            at: transition.at,
-            node: from.node,
-            ring: 0,
-            position,
-        },
-        transition,
-    });
-    let transitions: Vec<Placed> = placed.collect();
-    let last = transitions.last().map(|it| it.place);
-    Recent {
-        transitions,
-        reached: last.filter(|_| is_cut),
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -429,7 +322,7 @@ impl MessageRecord {
                         is_cut,
                     } => {
                         let transitions = all(transitions, TransitionRecord::transition)?;
-                        Answer::Recent(without_places(incarnation(from), transitions, is_cut))
+                        Answer::Recent(places::missing(incarnation(from), transitions, is_cut))
                     }
                     AnswerRecord::Program(bytes) => Answer::Program(bytes),
                 }),

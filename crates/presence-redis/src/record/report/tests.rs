@@ -1,4 +1,6 @@
+use super::places::PlacesRecord;
 use super::*;
+use presence_core::history::{Place, Placed, Recent};
 use presence_core::users::Activity;
 use presence_core::{Chosen, Reason, SessionId, Visible};
 
