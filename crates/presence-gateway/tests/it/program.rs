@@ -152,6 +152,26 @@ impl Program {
         assert!(sent.success());
     }
 
+    /// Stops it where it is, as a machine does that hangs, and waits until none of its threads runs. `CONT` lets it go on.
+    pub(crate) async fn pauses(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |task: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state comes after the name, which is in parentheses.
+            stat.rsplit_once(") ")
+                .is_none_or(|(_, state)| state.starts_with('T'))
+        };
+        let began = Instant::now();
+        while !std::fs::read_dir(&tasks)
+            .unwrap()
+            .all(|it| it.is_ok_and(is_stopped))
+        {
+            assert!(began.elapsed() < PATIENCE, "it does not stop");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
     /// Ends it as a power cut would.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -1,6 +1,7 @@
 //! What nodes ask each other for an explanation, and what they answer: a version byte, and what postcard makes of the
 //! structs of this module. After the message comes what was added to it since the first release: earlier releases do not look there.
 
+mod places;
 mod room;
 mod transition;
 mod user;
@@ -12,9 +13,7 @@ use presence_core::{ChannelId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 use self::room::RoomRecord;
-use self::transition::{
-    PlaceRecord, PlacesRecord, TransitionRecord, transitions_of, without_places,
-};
+use self::transition::{TransitionRecord, transitions_of};
 use self::user::UserRecord;
 use super::RecordError;
 use super::entry::id;
@@ -28,20 +27,7 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 pub(super) fn encode(message: &NodeMessage, mut bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
     bytes.push(VERSION);
     let bytes = postcard::to_extend(&MessageRecord::of(message), bytes)?;
-    match message {
-        NodeMessage::Ask {
-            about: About::Recent(query),
-            ..
-        } => match query.ends_before() {
-            Some(place) => postcard::to_extend(&PlaceRecord::of(place), bytes),
-            None => Ok(bytes),
-        },
-        NodeMessage::Answer { answer, .. } => match &**answer {
-            Answer::Recent(recent) => postcard::to_extend(&PlacesRecord::of(recent), bytes),
-            _ => Ok(bytes),
-        },
-        NodeMessage::Ask { .. } => Ok(bytes),
-    }
+    places::append(message, bytes)
 }
 
 /// Reads a message; `None` if only a later release knows it.
@@ -55,24 +41,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<NodeMessage>, RecordError> {
     }
     let (record, later_fields) = postcard::take_from_bytes::<MessageRecord>(rest)?;
     let mut message = record.message()?;
-    if later_fields.is_empty() {
-        return Ok(Some(message));
-    }
-    match &mut message {
-        NodeMessage::Ask {
-            about: About::Recent(query),
-            ..
-        } => {
-            let (place, _later) = postcard::take_from_bytes::<PlaceRecord>(later_fields)?;
-            *query = query.clone().before(Some(place.place()));
-        }
-        NodeMessage::Answer { answer, .. } => {
-            if let Answer::Recent(recent) = &mut **answer {
-                let (places, _later) = postcard::take_from_bytes::<PlacesRecord>(later_fields)?;
-                places.put_into(recent)?;
-            }
-        }
-        NodeMessage::Ask { .. } => {}
+    if !later_fields.is_empty() {
+        places::read_into(&mut message, later_fields)?;
     }
     Ok(Some(message))
 }
@@ -220,7 +190,7 @@ impl MessageRecord {
                         is_cut,
                     } => {
                         let transitions = all(transitions, TransitionRecord::transition)?;
-                        Answer::Recent(without_places(incarnation(from), transitions, is_cut))
+                        Answer::Recent(places::missing(incarnation(from), transitions, is_cut))
                     }
                     AnswerRecord::Program(bytes) => Answer::Program(bytes),
                 }),

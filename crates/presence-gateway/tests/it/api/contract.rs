@@ -381,7 +381,7 @@ async fn a_gateway_that_hangs(contract: &mut Contract) {
     let cluster = Cluster::start().await;
     let (two, _place) = cluster.another("eu-2").await;
     let id = cluster.node("eu-2").await["id"].clone();
-    two.signal("STOP");
+    two.pauses().await;
     let drain = contract.operation("POST /admin/api/nodes/{id}/drain");
     let token = token(&cluster.one, "service", &["admin"], &[]);
     let how = How {

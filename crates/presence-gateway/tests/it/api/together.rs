@@ -119,7 +119,7 @@ async fn a_gateway_that_answers_late_is_drained_and_that_is_said() {
     let cluster = Cluster::start().await;
     let (mut two, _place) = cluster.another("eu-2").await;
     let id = cluster.node("eu-2").await["id"].clone();
-    two.signal("STOP");
+    two.pauses().await;
     let (reply, ()) = tokio::join!(cluster.drain(id.as_str().unwrap()), async {
         sleep(Duration::from_millis(900)).await;
         two.signal("CONT");
@@ -133,7 +133,7 @@ async fn a_gateway_that_hangs_is_asked_to_drain_and_does_when_it_goes_on() {
     let cluster = Cluster::start().await;
     let (mut two, _place) = cluster.another("eu-2").await;
     let id = cluster.node("eu-2").await["id"].clone();
-    two.signal("STOP");
+    two.pauses().await;
     let began = Instant::now();
     let reply = cluster.drain(id.as_str().unwrap()).await;
     assert_eq!(reply.status, 202, "{}", reply.text());
@@ -156,7 +156,7 @@ async fn a_gateway_that_was_not_asked_for_long_is_late_since_it_left_a_question_
     let (two, _place) = cluster.another("eu-2").await;
     // Nobody has the page open.
     sleep(Duration::from_secs(4)).await;
-    two.signal("STOP");
+    two.pauses().await;
     let first_asked = now().as_millis();
     let overview = cluster.overview().await;
     let node = node_in(&overview, "eu-2");

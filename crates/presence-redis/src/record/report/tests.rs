@@ -1,14 +1,14 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::explain::{
     ClientOrigin, Known, Mode, RemoteMember, RoomMember, RoomReport, SessionReport, SessionState,
     UserReport, View, Watchers,
 };
-use presence_core::history::{Cause, Place, Placed, Recent, Transition, What};
+use presence_core::history::{Place, Placed, Recent, Transition, What};
 use presence_core::users::Activity;
 use presence_core::{Chosen, Clock, DeviceId, Reason, SessionId, Visible};
 
+use super::places::PlacesRecord;
 use super::transition::CAUSES;
 use super::*;
 

@@ -1,7 +1,6 @@
-//! What has happened, and its place among all that has happened on a node.
+//! What has happened to a user or in a channel.
 
-use presence_core::cluster::Incarnation;
-use presence_core::history::{Cause, Place, Placed, Recent, Transition, What};
+use presence_core::history::{Cause, Transition, What};
 use serde::{Deserialize, Serialize};
 
 use super::{NodeRecord, channel, incarnation, millis, moment, node, user};
@@ -138,89 +137,5 @@ impl WhatRecord {
             WhatRecord::Chose(chosen) => What::Chose(at(&CHOSEN, chosen, "choice")?),
             WhatRecord::Erased => What::Erased,
         })
-    }
-}
-
-/// A place among all transitions.
-#[derive(Serialize, Deserialize)]
-pub(super) struct PlaceRecord {
-    at_ms: u64,
-    node: u64,
-    ring: u32,
-    position: u64,
-}
-
-impl PlaceRecord {
-    pub(super) fn of(place: Place) -> Self {
-        PlaceRecord {
-            at_ms: millis(place.at),
-            node: place.node,
-            ring: place.ring,
-            position: place.position,
-        }
-    }
-
-    pub(super) fn place(&self) -> Place {
-        Place {
-            at: moment(self.at_ms),
-            node: self.node,
-            ring: self.ring,
-            position: self.position,
-        }
-    }
-}
-
-/// The places of the transitions in an answer, in their order: ring and position of each. Node and moment are in the
-/// answer itself.
-#[derive(Serialize, Deserialize)]
-pub(super) struct PlacesRecord {
-    places: Vec<(u32, u64)>,
-    reached: Option<PlaceRecord>,
-}
-
-impl PlacesRecord {
-    pub(super) fn of(recent: &Recent) -> Self {
-        let places = recent.transitions.iter().map(|it| it.place);
-        PlacesRecord {
-            places: places.map(|it| (it.ring, it.position)).collect(),
-            reached: recent.reached.map(PlaceRecord::of),
-        }
-    }
-
-    pub(super) fn put_into(&self, recent: &mut Recent) -> Result<(), RecordError> {
-        if self.places.len() != recent.transitions.len() {
-            return Err(RecordError::Malformed);
-        }
-        for (it, (ring, position)) in recent.transitions.iter_mut().zip(&self.places) {
-            (it.place.ring, it.place.position) = (*ring, *position);
-        }
-        recent.reached = self.reached.as_ref().map(PlaceRecord::place);
-        Ok(())
-    }
-}
-
-/// The transitions of an answer, as a release says them that has no places: they are in order, and if there are more, those are
-/// earlier.
-pub(super) fn without_places(
-    from: Incarnation,
-    transitions: Vec<Transition>,
-    is_cut: bool,
-) -> Recent {
-    let places = (0..transitions.len() as u64).rev();
-    let placed = transitions.into_iter().zip(places);
-    let placed = placed.map(|(transition, position)| Placed {
-        place: Place {
-            at: transition.at,
-            node: from.node,
-            ring: 0,
-            position,
-        },
-        transition,
-    });
-    let transitions: Vec<Placed> = placed.collect();
-    let last = transitions.last().map(|it| it.place);
-    Recent {
-        transitions,
-        reached: last.filter(|_| is_cut),
     }
 }
