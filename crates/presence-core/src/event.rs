@@ -96,7 +96,7 @@ pub enum Event {
     },
     /// Nobody was there, and somebody has come: versions are counted from the start, and the changes that say who follow.
     Anew {
-        /// Of which topic.
+        /// The topic whose versions start again.
         topic: Topic,
         /// The state in which nobody is there.
         clock: Clock,
@@ -243,7 +243,7 @@ pub enum Change {
 pub struct Cursor {
     /// The id of the session. Nobody is shown this.
     pub session: SessionId,
-    /// What others are shown as its id.
+    /// The id of the session that others are shown.
     pub alias: SessionId,
     /// The user of the session.
     pub user: UserId,

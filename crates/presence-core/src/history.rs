@@ -30,7 +30,7 @@ pub struct Transition {
     pub channel: Option<ChannelId>,
     /// What happened to the session, the user or the channel.
     pub what: What,
-    /// What made it happen.
+    /// What caused it: a command, a timer, another node.
     pub cause: Cause,
 }
 

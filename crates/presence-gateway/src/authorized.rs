@@ -53,7 +53,7 @@ pub(crate) struct Authorized {
 pub(crate) enum Lost {
     /// A channel or a workspace that it was in or watched.
     Topic(Topic),
-    /// Users that it watched.
+    /// The users that the session watched.
     Users(Vec<UserId>),
 }
 

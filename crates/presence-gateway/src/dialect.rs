@@ -54,7 +54,7 @@ pub(crate) trait Dialect: Sized + Send + 'static {
     /// What a client says in its handshake.
     type Hello: Send + 'static;
 
-    /// Which dialect it is.
+    /// The dialect that this type implements.
     const SPEECH: Speech;
 
     /// Whether the answer to a WebSocket ping keeps the session alive. A page that hangs answers pings too, so this is

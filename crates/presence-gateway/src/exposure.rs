@@ -24,9 +24,9 @@ pub enum Reach {
 pub struct Exposed {
     /// The path, as it stands in a URL, or the beginning of the paths.
     pub path: &'static str,
-    /// Which paths that covers.
+    /// Whether the line covers this path only, or all paths below it.
     pub reach: Reach,
-    /// Who may reach them.
+    /// From where these paths may be reached.
     pub exposure: Exposure,
 }
 
@@ -80,7 +80,7 @@ impl Exposed {
     }
 }
 
-/// Who may reach `path`.
+/// From where `path` may be reached.
 pub fn exposure_of(path: &str) -> Exposure {
     let found = EXPOSED.iter().find(|it| it.covers(path));
     found.map_or(Exposure::Inside, |it| it.exposure)

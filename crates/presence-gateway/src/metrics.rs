@@ -132,7 +132,7 @@ pub(crate) struct Facts {
     pub(crate) now: Timestamp,
     /// WebSockets and HTTP connections that are open.
     pub(crate) open: usize,
-    /// What the hub holds.
+    /// The numbers of users, channels, typing users and unsaved profiles in the hub.
     pub(crate) counts: Counts,
     /// Keys and revocations.
     pub(crate) doors: Doors,

@@ -69,12 +69,12 @@ impl Out {
         self.pieces.is_empty()
     }
 
-    /// How many frames wait.
+    /// The number of frames that wait to be written.
     pub(crate) fn frames(&self) -> usize {
         self.pieces.iter().filter(|it| it.ends_frame).count()
     }
 
-    /// How many bytes wait.
+    /// The number of bytes that wait to be written.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

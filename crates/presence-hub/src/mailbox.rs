@@ -114,7 +114,7 @@ pub(crate) struct Watch {
     pub(crate) reply_to: Option<ReplyTo>,
 }
 
-/// Where an answer goes.
+/// Where the answer to a command is delivered.
 #[derive(Debug)]
 pub(crate) enum ReplyTo {
     /// To a connection, through its send queue. Without a reference only a refusal is delivered.

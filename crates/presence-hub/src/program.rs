@@ -12,7 +12,7 @@ type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 pub struct Program(Arc<dyn Fn(Vec<u8>) -> Answering + Send + Sync>);
 
 impl Program {
-    /// Answers with `answer`.
+    /// A program that calls `answer` for each question.
     pub fn new<F>(answer: impl Fn(Vec<u8>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Vec<u8>> + Send + 'static,

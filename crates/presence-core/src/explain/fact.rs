@@ -11,7 +11,7 @@ use crate::{Chosen, Reason, SessionId, Timestamp, Visible};
 /// One link of the chain that leads to what others are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// What is so.
+    /// The kind of fact, with its details.
     pub why: Why,
     /// Since when, if that is known.
     pub at: Option<Timestamp>,
@@ -21,7 +21,7 @@ pub struct Fact {
     pub session: Option<SessionId>,
 }
 
-/// What a fact says.
+/// The kind of a fact, with its details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// Others are shown this status, because at least one session is active.
@@ -101,11 +101,11 @@ pub enum Why {
     },
     /// So many people are in the channel.
     People {
-        /// How many people.
+        /// The number of people in the channel.
         people: usize,
         /// How many sessions they have in the channel.
         sessions: usize,
-        /// Through how many gateways.
+        /// The number of gateways that have their connections.
         gateways: usize,
     },
     /// The room is too big to list, so its watchers get a summary.

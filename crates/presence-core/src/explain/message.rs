@@ -14,7 +14,7 @@ pub enum NodeMessage {
         ask: u64,
         /// The process that asks: see [`Incarnation::node`].
         reply_to: u64,
-        /// What is asked.
+        /// The user, the channel or the list that the question is about.
         about: About,
     },
     /// The answer to a question.
@@ -23,7 +23,7 @@ pub enum NodeMessage {
         ask: u64,
         /// The node that answers.
         from: Incarnation,
-        /// What it says.
+        /// The answer of that node.
         answer: Box<Answer>,
     },
 }

@@ -196,9 +196,9 @@ pub struct Gateway<R> {
     pub who: Incarnation,
     /// The name of the node, for people.
     pub name: Arc<str>,
-    /// Whether it answered.
+    /// Whether the node answered the question.
     pub standing: Standing,
-    /// What it said.
+    /// The report of the node; `None` if it did not answer.
     pub report: Option<R>,
 }
 
@@ -216,7 +216,7 @@ pub enum Standing {
     },
     /// It was declared dead.
     Dead {
-        /// When that was.
+        /// When the store declared it dead.
         since: Timestamp,
     },
 }

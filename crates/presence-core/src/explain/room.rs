@@ -31,14 +31,14 @@ pub struct RoomExplanation {
     /// The sessions, each with the place of its gateway in [`RoomEvidence::gateways`], if that is there. Some may be
     /// left out where a gateway has many.
     pub members: Vec<(Option<usize>, RoomMember)>,
-    /// What does not agree.
+    /// Where gateways and stores disagree.
     pub differences: Vec<Difference>,
     /// The last transitions, newest first, each with the place of the gateway that recorded it.
     pub transitions: Vec<(usize, Transition)>,
 }
 
 impl RoomEvidence {
-    /// Puts everything together.
+    /// Computes the explanation from the evidence.
     pub fn explain(&self) -> RoomExplanation {
         let here = self.gateways.first().and_then(|it| it.report.as_ref());
         let empty = RoomReport::default();

@@ -15,16 +15,16 @@ use crate::{Chosen, Profile, Reason, Timestamp, UserId, Visible};
 /// Two gateways that record the same transition do it within this time.
 const SAME_WITHIN: Duration = Duration::from_secs(30);
 
-/// What a store says.
+/// The answer of a store about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored<T> {
     /// There is no such store.
     NotUsed,
-    /// It does not answer.
+    /// The store does not answer.
     Away,
-    /// It has nothing.
+    /// The store has nothing about the user.
     Absent,
-    /// It has this.
+    /// The store has this about the user.
     Has(T),
 }
 
@@ -66,7 +66,7 @@ pub struct UserExplanation {
     pub chosen: ChosenSource,
     /// The sessions, each with the place of its gateway in [`UserEvidence::gateways`], if that is there.
     pub sessions: Vec<(Option<usize>, SessionReport)>,
-    /// What does not agree.
+    /// Where gateways and stores disagree.
     pub differences: Vec<Difference>,
     /// The last transitions, newest first, each with the place of the gateway that recorded it.
     pub transitions: Vec<(usize, Transition)>,
@@ -125,7 +125,7 @@ pub fn merged<'a>(
 }
 
 impl UserEvidence {
-    /// Puts everything together.
+    /// Computes the explanation from the evidence.
     pub fn explain(&self) -> UserExplanation {
         let reports = self.gateways.iter().enumerate();
         let recorded = reports.filter_map(|(index, it)| {

@@ -48,7 +48,7 @@ pub enum Hearers {
     Summary,
     /// Those who want to see everyone, but for this one.
     FullBut(SessionId),
-    /// All but these.
+    /// Every watcher except these sessions.
     AllBut(Vec<SessionId>),
     /// This session, if it watches the topic.
     One(SessionId),

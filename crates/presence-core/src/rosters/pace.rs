@@ -59,7 +59,7 @@ impl Pace {
         self.next_at <= now
     }
 
-    /// The topic has spoken.
+    /// Notes that the topic has sent an event, and computes when it may send the next one.
     pub(super) fn spoke(&mut self, now: Timestamp, load: Load, people: usize, is_big: bool) {
         let early = match now <= self.next_at {
             true => self.rest,

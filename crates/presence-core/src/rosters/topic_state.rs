@@ -38,7 +38,7 @@ pub(super) struct TopicState {
     /// Whether a summary has to be told.
     summary_due: bool,
     pub(super) pace: Pace,
-    /// How often it speaks.
+    /// How often the topic sends events.
     pub(super) told: Meter,
     summarises_at: Timestamp,
     /// The whole state as it was last told, until something else is told.

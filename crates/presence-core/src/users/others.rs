@@ -13,12 +13,12 @@ use super::{Answer, Audience, Effect, Input, Loading, Slot, Users, grant, refuse
 use crate::cluster::{Peek, Reply, Request, Subject};
 use crate::{Event, Profile, PublicView, Refusal, SessionId, Timestamp, UserId};
 
-/// Somebody else who wants to know how a user is.
+/// A question about a user from somebody else.
 #[derive(Debug)]
 pub(super) enum Probe<A> {
     /// Asks once; the answer goes to this reply-to.
     Asked(A),
-    /// From now on, through this session.
+    /// This session watches the user from now on.
     Watched(SessionId, Option<A>),
 }
 

@@ -102,7 +102,7 @@ impl User {
                 self.unsaved = true;
             }
             self.seen_at = now;
-            // Whoever comes out of hiding has just come: since when they were hidden there is nobody's business.
+            // A user who comes out of hiding has just come: others must not learn since when they were hidden.
             if self.is_shown() {
                 self.come_out(now);
             }

@@ -27,7 +27,7 @@ impl Need {
     }
 }
 
-/// Somebody who waits.
+/// A request that waits until a profile or a record is stored or read.
 #[derive(Debug)]
 pub(super) struct Waiting<A> {
     need: Need,

@@ -48,15 +48,15 @@ pub(crate) struct Levels {
     pub(crate) users: usize,
     pub(crate) channels: usize,
     pub(crate) typing: usize,
-    /// Processor time, in cores.
+    /// The processor time that the gateway uses, in cores.
     pub(crate) cpu: f64,
     pub(crate) memory_bytes: u64,
     pub(crate) opened_per_second: f64,
     pub(crate) frames_in_per_second: f64,
     pub(crate) frames_out_per_second: f64,
-    /// Events made, once each.
+    /// Events per second, each counted once.
     pub(crate) events_per_second: f64,
-    /// Events queued, once for each watcher.
+    /// Events per second, counted once for each watcher.
     pub(crate) delivered_per_second: f64,
     pub(crate) queued_bytes: u64,
     pub(crate) mailboxes: usize,
@@ -66,7 +66,7 @@ pub(crate) struct Levels {
     pub(crate) store_ms: f64,
 }
 
-/// The last looks.
+/// The last readings of the counters.
 #[derive(Debug, Default)]
 pub(super) struct Beats {
     beats: VecDeque<Beat>,

@@ -17,14 +17,14 @@ const REPLY_BYTES_MAX: usize = 512 * 1024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Question {
-    /// How are you?
+    /// Asks for the levels of the gateway and its largest rooms.
     Vitals {
         /// The samples after this moment are wanted, in milliseconds since 1970.
         after_ms: u64,
         /// How many rooms of each order are wanted.
         rooms: usize,
     },
-    /// The gateway that is this node is to stop.
+    /// Asks the gateway with this incarnation to drain and stop.
     Drain {
         /// The incarnation, as `/api/presence/nodes` spells it.
         node: String,
@@ -51,9 +51,9 @@ pub(crate) enum Question {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    /// How the gateway is.
+    /// The answer to [`Question::Vitals`].
     Vitals(Box<Vitals>),
-    /// Whether it is the one that is to stop, and begins to.
+    /// Whether the gateway is the one that was meant, and drains now.
     Drains(bool),
     /// The connections that are wanted.
     Connections(ConnectionsHere),
@@ -61,7 +61,7 @@ pub(crate) enum Reply {
     Disconnected(usize),
 }
 
-/// How a gateway is.
+/// The state of a gateway, as the operator's page shows it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Vitals {
     pub(crate) version: String,

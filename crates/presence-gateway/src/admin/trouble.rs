@@ -16,15 +16,15 @@ const RENEWAL_LATE_AFTER: Duration = Duration::from_millis(4500);
 /// How long something is called late before it is called dead: as long as a lease.
 pub(crate) const DEAD_AFTER: Duration = Timing::LEASE;
 
-/// Something that is degraded.
+/// A part of the gateway that is degraded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Trouble {
-    /// What it is, as one word for programs.
+    /// The name of the part, as one word for programs.
     pub(crate) what: String,
     /// `late`, and `dead` after [`DEAD_AFTER`]; `note` for what is no fault.
     pub(crate) state: String,
     pub(crate) since_ms: u64,
-    /// The same for people.
+    /// What is wrong, as a sentence for people.
     pub(crate) text: String,
 }
 

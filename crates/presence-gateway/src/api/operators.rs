@@ -56,7 +56,7 @@ pub(super) async fn drain(app: &App, identity: &Identity, id: &str) -> Result<An
     }
 }
 
-/// Has another gateway stop.
+/// Asks another gateway to drain and stop.
 async fn drain_other(app: &App, who: Incarnation, question: &Question) -> Result<Answer, Problem> {
     let is_away = || !app.hub.counters().shared_away_for().is_zero();
     let cannot_ask = || {

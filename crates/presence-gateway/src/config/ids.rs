@@ -41,7 +41,7 @@ pub struct JournalSettings {
 /// The level of the events of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalLevel {
-    /// They are not logged.
+    /// Events of connections are not logged.
     Off,
     /// They are logged where `log.filter` allows `debug`.
     Debug,

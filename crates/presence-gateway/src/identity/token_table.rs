@@ -63,7 +63,7 @@ struct Row {
 }
 
 impl Row {
-    /// A good one.
+    /// A row whose token is accepted.
     fn good() -> Row {
         Row {
             is_strict: true,

@@ -18,9 +18,9 @@ use crate::program::Program;
 /// How many messages wait for the shards of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MailboxDepth {
-    /// In all mailboxes together.
+    /// How many messages wait in all mailboxes together.
     pub all: usize,
-    /// In the fullest one.
+    /// How many messages wait in the fullest mailbox.
     pub fullest: usize,
     /// How many one mailbox takes. A full one refuses commands.
     pub max: usize,

@@ -444,7 +444,7 @@ impl<V: StoredEntry> Replica<V> {
         self.local.change_all(|_, local| local.send_again());
     }
 
-    /// Has the map read.
+    /// Asks for the map to be read again.
     pub(crate) fn refresh(&mut self) {
         self.sync.want(When::Now);
     }
