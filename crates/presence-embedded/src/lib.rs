@@ -4,6 +4,7 @@
 //!   acknowledged is on the disk.
 //! - [`ProfileMemory`] and [`RevocationMemory`] keep them in memory, for tests and for running without a data directory.
 //! - [`SessionFiles`] keeps the sessions of a single node, so that the next process of that node can continue them.
+//! - [`WebhookStore`] keeps the webhook events of a single node until they are delivered, in a file or in memory.
 //! - [`TopicMemory`] is the store that nodes share: all that a single node needs, and a whole cluster in a test. A test can
 //!   make it fail.
 //!
@@ -51,6 +52,7 @@ mod revocations;
 mod sessions;
 mod time;
 mod topics;
+mod webhooks;
 
 pub use file::{
     CACHE_BYTES_MAX, LOADS_MAX, OpenError, PROFILES_PER_COMMIT, ProfileFile, SAVES_MAX,
@@ -59,6 +61,7 @@ pub use memory::ProfileMemory;
 pub use revocations::RevocationMemory;
 pub use sessions::{Left, PART_BYTES_MAX, REWRITE_BYTES_LEAST, SessionFiles, SessionsError};
 pub use topics::{NOTICES_MAX, REAPED_MAX, RECENT, TopicLink, TopicMemory};
+pub use webhooks::{ROWS_PER_PARTITION_MAX, WebhookStore, WebhooksFound};
 
 /// The examples of `README.md`, compiled with the doc tests.
 #[cfg(doctest)]

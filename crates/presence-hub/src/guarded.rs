@@ -32,6 +32,8 @@ const SAID_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Guarded<T> {
     adapter: Arc<T>,
     counters: Arc<Counters>,
+    /// Whether the adapter is the store that nodes share, unless it is one of profiles or an endpoint.
+    is_shared: bool,
     start: Instant,
     faults: Mutex<Seldom>,
     garbled: Mutex<Seldom>,
@@ -72,9 +74,18 @@ impl<T> Guarded<T> {
         Guarded {
             adapter,
             counters,
+            is_shared: true,
             start: Instant::now(),
             faults: Mutex::new(Seldom::new(SAID_EVERY)),
             garbled: Mutex::new(Seldom::new(SAID_EVERY)),
+        }
+    }
+
+    /// A store of this node alone: the time that its calls take is no round trip to the store that nodes share.
+    pub(crate) fn local(adapter: Arc<T>, counters: Arc<Counters>) -> Self {
+        Guarded {
+            is_shared: false,
+            ..Guarded::new(adapter, counters)
         }
     }
 
@@ -102,7 +113,7 @@ impl<T> Guarded<T> {
             "next" => None,
             "save" | "load" | "remove" | "unseen" => Some(&measured.profile_calls),
             "deliver" => Some(&measured.webhook_deliveries),
-            _ => Some(&measured.shared_calls),
+            _ => self.is_shared.then_some(&measured.shared_calls),
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::delivery::Ended;
+use crate::hooks::Changes;
 use crate::link::Link;
 use crate::mailbox::{PeopleCount, PeopleMessage, ReplyTo, RosterMessage, Watch, Welcome};
 use crate::memory::Memory;
@@ -56,6 +57,8 @@ pub(crate) struct People<P> {
     watchers: HashMap<UserId, Vec<(SessionId, Arc<SendQueue>)>>,
     /// What happened lately to the users of this shard.
     history: History,
+    /// Where changes of how others see users are noted for webhooks, on a node that is alone.
+    changes: Option<Arc<Changes>>,
 }
 
 impl<P: Profiles> People<P> {
@@ -83,7 +86,15 @@ impl<P: Profiles> People<P> {
             connections: HashMap::new(),
             watchers: HashMap::new(),
             history: History::new(0, None),
+            changes: None,
         }
+    }
+
+    /// The same shard, which notes in `changes` whose looks are different.
+    pub(crate) fn announcing(mut self, changes: Arc<Changes>) -> Self {
+        self.users.announce_looks();
+        self.changes = Some(changes);
+        self
     }
 
     /// The same shard, which keeps what happens to its users: at most so many bytes, and for at most this long.
@@ -386,6 +397,11 @@ impl<P: Profiles> People<P> {
         match effect {
             Effect::Record(transition) => self.history.push(transition),
             Effect::Ask(request) => self.ask(request).await,
+            Effect::LooksDifferent => {
+                if let Some(changes) = &self.changes {
+                    changes.note_user(self.clock.now(), user);
+                }
+            }
             // It has been written already, or nobody wants it.
             Effect::Remember(_) => {}
             Effect::Welcome {

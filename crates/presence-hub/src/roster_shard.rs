@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backlog::Backlog;
 use crate::clock::WallClock;
 use crate::counters::Counters;
+use crate::hooks::Changes;
 use crate::link::Link;
 use crate::mailbox::{Occupied, ReplyTo, RosterCount, RosterMessage, Watch};
 use crate::pending::sleep_until;
@@ -53,6 +54,8 @@ pub(crate) struct RosterShard {
     /// The last whole state of each topic that was told, until something else is told: many sessions join at once, and
     /// share its encoding.
     snapshots: HashMap<Topic, Arc<SharedEvent>>,
+    /// Where changes of who is in a channel are noted for webhooks, on a node that is alone.
+    changes: Option<Arc<Changes>>,
 }
 
 impl RosterShard {
@@ -74,7 +77,14 @@ impl RosterShard {
             backlog,
             watchers: HashMap::new(),
             snapshots: HashMap::new(),
+            changes: None,
         }
+    }
+
+    /// The same shard, which notes in `changes` which channels have changed.
+    pub(crate) fn announcing(mut self, changes: Arc<Changes>) -> Self {
+        self.changes = Some(changes);
+        self
     }
 
     /// Runs until nobody is left who could send a message.
@@ -115,7 +125,17 @@ impl RosterShard {
     fn take(&mut self, message: RosterMessage, effects: &mut Vec<Effect<ReplyTo>>) {
         let now = self.now;
         match message {
-            RosterMessage::Happened(input) => self.rosters.handle(now, input, effects),
+            RosterMessage::Happened(input) => {
+                let written = match (&self.changes, &input) {
+                    (Some(changes), Input::Wrote { topic, .. }) => Some((changes, topic.clone())),
+                    _ => None,
+                };
+                self.rosters.handle(now, input, effects);
+                // Afterwards: whoever finds the note reads what is new.
+                if let Some((changes, Topic::Channel(channel))) = written {
+                    changes.note_channel(now, &channel);
+                }
+            }
             RosterMessage::Stored(topic, reply) => {
                 let input = Input::Heard { topic, reply };
                 self.rosters.handle(now, input, effects);

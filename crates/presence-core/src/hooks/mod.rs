@@ -9,5 +9,5 @@ mod news;
 mod pace;
 
 pub use event::{HookEvent, HookKind, Wanted};
-pub use news::{LastNotified, News, PEOPLE_NOTIFIED_MAX, news};
+pub use news::{LastNotified, News, PEOPLE_NOTIFIED_MAX, Present, news};
 pub use pace::Pace;

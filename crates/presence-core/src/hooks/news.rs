@@ -29,18 +29,57 @@ pub struct News {
     pub events: Vec<HookEvent>,
 }
 
-/// Compares what the endpoint was told `before` with `map`, the present state of `subject` in the store.
+/// The present state of a subject, as others may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// A user who can be seen, and how.
+    Here(Look),
+    /// A user who cannot be seen: offline, or hiding.
+    Gone {
+        /// When others last saw the user, if that is known.
+        last_seen: Option<Timestamp>,
+    },
+    /// A channel: the users in it who can be seen, and when each of them joined. There may be none.
+    People(BTreeMap<UserId, Timestamp>),
+    /// A subject that no event is about.
+    Nothing,
+}
+
+impl Present {
+    /// The present state of `subject`, which has this `map` in the store that nodes share.
+    pub fn in_map(now: Timestamp, subject: &Subject, map: &Snapshot) -> Self {
+        match subject {
+            Subject::User(_) => {
+                let profile = profile_in(now, map);
+                match profile.as_ref().and_then(|it| look_in(it, map)) {
+                    Some(look) => Present::Here(look),
+                    None => Present::Gone {
+                        last_seen: profile.and_then(|it| it.last_seen),
+                    },
+                }
+            }
+            Subject::Topic(Topic::Channel(_)) => Present::People(people_in(map)),
+            Subject::Topic(Topic::Workspace(_)) | Subject::Node(_) => Present::Nothing,
+        }
+    }
+}
+
+/// Compares what the endpoint was told `before` with the `present` state of `subject`.
 pub fn news(
-    now: Timestamp,
     subject: &Subject,
     before: Option<&LastNotified>,
-    map: &Snapshot,
+    present: &Present,
     wanted: Wanted,
 ) -> News {
-    let mut news = match subject {
-        Subject::User(user) => of_user(now, user, before, map, wanted),
-        Subject::Topic(Topic::Channel(channel)) => of_channel(channel, before, map, wanted),
-        Subject::Topic(Topic::Workspace(_)) | Subject::Node(_) => News {
+    let mut news = match (subject, present) {
+        (Subject::User(user), Present::Here(look)) => of_user(user, before, Ok(look), wanted),
+        (Subject::User(user), Present::Gone { last_seen }) => {
+            of_user(user, before, Err(*last_seen), wanted)
+        }
+        (Subject::Topic(Topic::Channel(channel)), Present::People(people)) => {
+            of_channel(channel, before, people, wanted)
+        }
+        _ => News {
             last_notified: None,
             events: Vec::new(),
         },
@@ -49,24 +88,20 @@ pub fn news(
     news
 }
 
+/// The news of a user who looks like this now, or was last seen then.
 fn of_user(
-    now: Timestamp,
     user: &UserId,
     before: Option<&LastNotified>,
-    map: &Snapshot,
+    present: Result<&Look, Option<Timestamp>>,
     wanted: Wanted,
 ) -> News {
-    let profile = profile_in(now, map);
-    let look = profile
-        .as_ref()
-        .filter(|_| wanted.has_any(&HookKind::OF_USERS))
-        .and_then(|it| look_in(it, map));
+    let look = present.ok().filter(|_| wanted.has_any(&HookKind::OF_USERS));
     let was = match before {
         Some(LastNotified::Here(look)) => Some(look),
         _ => None,
     };
     let user = user.clone();
-    let event = match (was, &look) {
+    let event = match (was, look) {
         (None, Some(look)) => Some(HookEvent::UserOnline {
             user,
             look: look.clone(),
@@ -77,12 +112,12 @@ fn of_user(
         }),
         (Some(_), None) => Some(HookEvent::UserOffline {
             user,
-            last_seen: profile.and_then(|it| it.last_seen),
+            last_seen: present.err().flatten(),
         }),
         _ => None,
     };
     News {
-        last_notified: look.map(LastNotified::Here),
+        last_notified: look.cloned().map(LastNotified::Here),
         events: event.into_iter().collect(),
     }
 }
@@ -128,14 +163,13 @@ fn look_in(profile: &Profile, map: &Snapshot) -> Option<Look> {
 fn of_channel(
     channel: &ChannelId,
     before: Option<&LastNotified>,
-    map: &Snapshot,
+    came: &BTreeMap<UserId, Timestamp>,
     wanted: Wanted,
 ) -> News {
     let were: Option<&BTreeSet<UserId>> = match before {
         Some(LastNotified::Occupied(users)) => Some(users),
         _ => None,
     };
-    let came = came_in(map);
     let names_people = wanted.has_any(&[HookKind::ChannelJoined, HookKind::ChannelLeft]);
     let stay = |user: &&UserId| came.contains_key(*user);
     let mut told: BTreeSet<UserId> = match names_people {
@@ -156,7 +190,7 @@ fn of_channel(
     if names_people {
         let new = came.iter().filter(|(user, _)| !told.contains(*user));
         let mut new: Vec<(Timestamp, UserId)> =
-            new.map(|(&user, &since)| (since, user.clone())).collect();
+            new.map(|(user, &since)| (since, user.clone())).collect();
         new.sort();
         new.truncate(PEOPLE_NOTIFIED_MAX.saturating_sub(told.len()));
         for (_, user) in new {
@@ -177,13 +211,14 @@ fn of_channel(
 }
 
 /// The users in a channel, and when each joined.
-fn came_in(map: &Snapshot) -> BTreeMap<&UserId, Timestamp> {
-    let mut came = BTreeMap::new();
+fn people_in(map: &Snapshot) -> BTreeMap<UserId, Timestamp> {
+    let mut people = BTreeMap::new();
     for (_, _, record) in &map.entries {
         if let Record::Member(member) = record {
-            let since = came.entry(&member.user).or_insert(member.joined_at);
+            let since = people.entry(member.user.clone());
+            let since = since.or_insert(member.joined_at);
             *since = member.joined_at.min(*since);
         }
     }
-    came
+    people
 }

@@ -15,7 +15,7 @@ use std::future::Future;
 pub use self::hooks::{
     EVENTS_WAITING_MAX, Endpoint, Hooks, Known, Numbered, Queued, Tell, Telling,
 };
-pub use self::outbox::{Outbox, Queue, Row};
+pub use self::outbox::{LocalOutbox, Outbox, Queue, Row};
 pub use self::revocations::{RevocationList, Revocations};
 pub use self::sessions::{Note, Recalled, Sessions, StoredSession};
 pub use self::topics::{Lease, Leases, Notice, Orphan, Reaped, Standing, Topics, Written};

@@ -53,3 +53,18 @@ pub trait Outbox: Send + Sync + 'static {
         rows: &[Row],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
+
+/// The outbox of a node that is alone. There is no shared map whose write could leave a row, so the node leaves the rows
+/// itself: for [`Queue::Webhooks`], the only queue that such an outbox has.
+///
+/// # Contract
+///
+/// - A row that was left is due at once for [`due`](Outbox::due) with age zero, unless there are too many rows: the
+///   adapter says how many it keeps.
+/// - Rows need not survive the process. An outbox that is opened again has a row for each subject of which the endpoint
+///   knows something.
+pub trait LocalOutbox: Outbox {
+    /// Leaves `row` in [`Queue::Webhooks`], in the place of an older row of the same subject. It is called for every
+    /// change, by the tasks that own the users and channels, so it must return at once.
+    fn leave(&self, row: &Row);
+}

@@ -60,6 +60,9 @@ pub enum Effect<A> {
     /// Add a transition to the [history](crate::history::History) of this partition. It is emitted only if
     /// [history is recorded](super::Users::record_history).
     Record(Transition),
+    /// Others see the user differently from now on, whether anybody watches the user or not. It is emitted only if
+    /// [looks are announced](super::Users::announce_looks).
+    LooksDifferent,
     /// Stop the typing and remove the cursor of a session.
     Silence {
         /// The topic in which to do that.

@@ -214,6 +214,7 @@ impl<A> Users<A> {
         user.unread = changes;
         user.is_kept = self.keeps_sessions && !id.is_anonymous();
         user.is_recorded = self.records_history;
+        user.is_announced = self.announces_looks;
         user.shared = shared;
         user.looked_up = looked_up;
         user.meet_others(now, out);

@@ -69,6 +69,8 @@ pub struct Users<A> {
     keeps_sessions: bool,
     /// Whether transitions are recorded.
     records_history: bool,
+    /// Whether each change of how others see a user is announced.
+    announces_looks: bool,
     /// When this process was told that it is about to stop.
     stops_from: Option<Timestamp>,
 }
@@ -102,6 +104,7 @@ impl<A> Users<A> {
             store_ahead_ms: 0,
             keeps_sessions: false,
             records_history: false,
+            announces_looks: false,
             stops_from: None,
         }
     }
@@ -114,6 +117,11 @@ impl<A> Users<A> {
     /// Lets this machine emit what is to be [recorded](Effect::Record). Must be called before any input.
     pub fn record_history(&mut self) {
         self.records_history = true;
+    }
+
+    /// Lets this machine emit [`Effect::LooksDifferent`]. Must be called before any input.
+    pub fn announce_looks(&mut self) {
+        self.announces_looks = true;
     }
 
     /// How many users with a session here can be seen. Users who hide are not counted.

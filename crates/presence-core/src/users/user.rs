@@ -39,6 +39,8 @@ pub(super) struct User {
     pub(super) is_kept: bool,
     /// What happens to the user is recorded.
     pub(super) is_recorded: bool,
+    /// Each change of how others see the user is announced.
+    pub(super) is_announced: bool,
     /// What makes happen what happens now.
     pub(super) cause: Cause,
     /// When the last session that ended was alive.
@@ -73,6 +75,7 @@ impl User {
             own_changed: false,
             is_kept: false,
             is_recorded: false,
+            is_announced: false,
             cause: Cause::ProfileRead,
             last_alive: now,
             look: Arc::new(Look {

@@ -7,7 +7,7 @@ use presence_core::cluster::{
     FencingToken, Field, Incarnation, Op, Record, SessionRecord, Subject, TopicMap,
 };
 use presence_core::hooks::{
-    HookEvent, HookKind, LastNotified, News, PEOPLE_NOTIFIED_MAX, Wanted, news,
+    HookEvent, HookKind, LastNotified, News, PEOPLE_NOTIFIED_MAX, Present, Wanted, news,
 };
 use presence_core::users::Activity;
 use presence_core::{
@@ -251,14 +251,9 @@ impl Of {
     }
 
     fn news(&self) -> News {
-        let map = self.map.snapshot();
-        news(
-            self.now,
-            &self.subject,
-            self.last_notified.as_ref(),
-            &map,
-            self.wanted,
-        )
+        let present = Present::in_map(self.now, &self.subject, &self.map.snapshot());
+        let before = self.last_notified.as_ref();
+        news(&self.subject, before, &present, self.wanted)
     }
 
     /// Tells what there is to tell, in words.
@@ -502,7 +497,8 @@ impl World {
     fn news(&self, subject: &Subject, before: Option<&LastNotified>) -> News {
         let map = self.maps.get(subject).cloned().unwrap_or_default();
         let wanted = HookKind::ALL.into_iter().collect();
-        news(at(0), subject, before, &map.snapshot(), wanted)
+        let present = Present::in_map(at(0), subject, &map.snapshot());
+        news(subject, before, &present, wanted)
     }
 
     /// What the port does.

@@ -19,7 +19,7 @@ pub(super) const PROFILES: TableDefinition<&str, &[u8]> = TableDefinition::new("
 pub(super) const REVOKED: TableDefinition<&str, &[u8]> = TableDefinition::new("revoked");
 
 /// A database that can be reopened after a failure.
-pub(super) struct Database {
+pub(crate) struct Database {
     path: PathBuf,
     state: RwLock<State>,
     reopen: Box<Reopen>,
@@ -61,14 +61,14 @@ type Reopen = dyn Fn(&Path) -> Result<redb::Database, OpenError> + Send + Sync;
 
 /// Why a call failed. Every call whose writes were in the failed commit gets it.
 #[derive(Clone)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Reopening(Arc<OpenError>),
     Working(Arc<redb::Error>),
 }
 
 impl Database {
     /// The database at `path`, which is open as `redb`.
-    pub(super) fn new(
+    pub(crate) fn new(
         path: &Path,
         redb: redb::Database,
         reopen: impl Fn(&Path) -> Result<redb::Database, OpenError> + Send + Sync + 'static,
@@ -84,7 +84,7 @@ impl Database {
     ///
     /// After one failed read or write redb refuses everything until the file is opened again. It has to: nobody knows
     /// then what is on the disk and what is only in the cache of the operating system.
-    pub(super) fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         work: impl FnOnce(&redb::Database) -> Result<T, redb::Error>,
     ) -> Result<T, Failure> {
@@ -104,7 +104,7 @@ impl Database {
     }
 
     /// Whether the path still names the file that is open; while none is open, whether there is a file.
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Open(_, identity) => Identity::of(&self.path) == *identity,
             State::Failed | State::Closed => Identity::of(&self.path).is_some(),
@@ -119,7 +119,7 @@ impl Database {
     }
 
     /// Waits until running work has ended, and closes the file.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.leave(State::Closed);
     }
 
@@ -148,7 +148,7 @@ impl Database {
 
 impl Failure {
     /// Converts the failure to the error of the port.
-    pub(super) fn store_error(self) -> StoreError {
+    pub(crate) fn store_error(self) -> StoreError {
         match self {
             Failure::Reopening(error) if matches!(*error, OpenError::Corrupt { .. }) => {
                 StoreError::Corrupt {
@@ -156,6 +156,13 @@ impl Failure {
                     source: Box::new(error),
                 }
             }
+            failure => failure.unavailable(),
+        }
+    }
+
+    /// The same for a store whose content is never an error of the port.
+    pub(crate) fn unavailable(self) -> StoreError {
+        match self {
             Failure::Reopening(error) => StoreError::Unavailable(Box::new(error)),
             // This includes what redb calls corrupt: a commit that failed half-way looks corrupt until the file is
             // reopened. If reopening does not help, the error is `Reopening`.

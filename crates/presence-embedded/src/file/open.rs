@@ -44,7 +44,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -59,7 +59,7 @@ impl OpenError {
         }
     }
 
-    pub(super) fn of(path: &Path, error: redb::Error) -> Self {
+    pub(crate) fn of(path: &Path, error: redb::Error) -> Self {
         match error {
             redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
                 let path = path.to_owned();
@@ -74,28 +74,36 @@ impl OpenError {
     }
 }
 
-/// Opens the file at `path`, and creates it if it does not exist.
-pub(super) fn create(path: &Path) -> Result<redb::Database, OpenError> {
+/// Creates the tables of a file.
+pub(crate) type Tables = fn(&redb::WriteTransaction) -> Result<(), redb::Error>;
+
+/// The tables of a file of profiles. Reading a table that does not exist is an error, so both are created.
+pub(super) fn tables(creation: &redb::WriteTransaction) -> Result<(), redb::Error> {
+    creation.open_table(PROFILES)?;
+    creation.open_table(REVOKED)?;
+    Ok(())
+}
+
+/// Opens the file at `path`, and creates it with its `tables` if it does not exist.
+pub(crate) fn create(path: &Path, tables: Tables) -> Result<redb::Database, OpenError> {
     let directory = directory_of(path);
     create_directory(directory).map_err(|source| OpenError::io(path, source))?;
-    let redb = created(path).map_err(|error| OpenError::of(path, error))?;
+    let redb = created(path, tables).map_err(|error| OpenError::of(path, error))?;
     sync_directory(directory).map_err(|source| OpenError::io(path, source))?;
     Ok(redb)
 }
 
 /// Opens the file at `path`, which existed before. A disk that has gone must not be taken for a fresh start.
-pub(super) fn reopen(path: &Path) -> Result<redb::Database, OpenError> {
+pub(crate) fn reopen(path: &Path) -> Result<redb::Database, OpenError> {
     builder()
         .open(path)
         .map_err(|error| OpenError::of(path, error.into()))
 }
 
-fn created(path: &Path) -> Result<redb::Database, redb::Error> {
+fn created(path: &Path, tables: Tables) -> Result<redb::Database, redb::Error> {
     let redb = builder().create(path)?;
-    // Reading a table that does not exist is an error, so both are created.
     let creation = redb.begin_write()?;
-    creation.open_table(PROFILES)?;
-    creation.open_table(REVOKED)?;
+    tables(&creation)?;
     creation.commit()?;
     Ok(redb)
 }

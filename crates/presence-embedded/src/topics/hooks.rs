@@ -14,7 +14,7 @@ use super::lock;
 
 /// What webhook receivers were told about one partition of the store, and the events that wait for delivery.
 #[derive(Debug, Default)]
-pub(super) struct HookPartition {
+pub(crate) struct HookPartition {
     last_notified: BTreeMap<Subject, (u64, LastNotified)>,
     events: VecDeque<(u64, HookEvent)>,
     /// The number of the last event, or the last revision if that is higher.
@@ -22,7 +22,7 @@ pub(super) struct HookPartition {
 }
 
 impl HookPartition {
-    pub(super) fn known(&self, subject: &Subject) -> Known {
+    pub(crate) fn known(&self, subject: &Subject) -> Known {
         match self.last_notified.get(subject) {
             None => Known::default(),
             Some((revision, last_notified)) => Known {
@@ -34,7 +34,7 @@ impl HookPartition {
 
     /// Queues the events of `telling`, unless another node was faster. `marked` is the version of the outbox row, if there
     /// is one. The caller removes the row.
-    pub(super) fn tell(&mut self, now_us: u64, marked: Option<u64>, telling: &Telling) -> Tell {
+    pub(crate) fn tell(&mut self, now_us: u64, marked: Option<u64>, telling: &Telling) -> Tell {
         let Telling { row, events, .. } = telling;
         let Some(marked) = marked else {
             return Tell::Overtaken;
@@ -67,7 +67,7 @@ impl HookPartition {
     }
 
     /// Up to `max` of the subjects that receivers know of, and the cursor of the next ones.
-    pub(super) fn some(&self, cursor: u64, max: usize) -> (Vec<Subject>, Option<u64>) {
+    pub(crate) fn some(&self, cursor: u64, max: usize) -> (Vec<Subject>, Option<u64>) {
         let from = usize::try_from(cursor).unwrap_or(usize::MAX);
         let some: Vec<Subject> = self
             .last_notified
@@ -81,7 +81,7 @@ impl HookPartition {
         (some, is_more.then_some(next as u64))
     }
 
-    fn waiting(&self, partition: u16, max: usize) -> Queued {
+    pub(crate) fn waiting(&self, partition: u16, max: usize) -> Queued {
         let events = self.events.iter().take(max);
         let events = events.map(|(number, event)| Numbered {
             partition,
@@ -94,7 +94,45 @@ impl HookPartition {
         }
     }
 
-    fn delivered(&mut self, upto: u64) {
+    /// Puts back what was stored of a subject.
+    pub(crate) fn restore_known(&mut self, subject: Subject, revision: u64, told: LastNotified) {
+        self.last = self.last.max(revision);
+        self.last_notified.insert(subject, (revision, told));
+    }
+
+    /// Puts back a stored event. Events are put back in the order of their numbers.
+    pub(crate) fn restore_event(&mut self, number: u64, event: HookEvent) {
+        self.last = self.last.max(number);
+        self.events.push_back((number, event));
+    }
+
+    /// Puts back the stored [`last`](Self::last) number.
+    pub(crate) fn restore_last(&mut self, last: u64) {
+        self.last = self.last.max(last);
+    }
+
+    /// The number of the last event or revision, whether it is still here or not.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The events that wait and have a number above `number`, in order.
+    pub(crate) fn after(&self, number: u64) -> impl Iterator<Item = &(u64, HookEvent)> {
+        let first = self.events.partition_point(|it| it.0 <= number);
+        self.events.range(first..)
+    }
+
+    /// How many events wait.
+    pub(crate) fn count(&self) -> usize {
+        self.events.len()
+    }
+
+    /// The subjects of which the receivers know something.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.last_notified.keys()
+    }
+
+    pub(crate) fn delivered(&mut self, upto: u64) {
         while self.events.front().is_some_and(|it| it.0 <= upto) {
             self.events.pop_front();
         }

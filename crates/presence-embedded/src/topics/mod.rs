@@ -1,6 +1,6 @@
 //! The store that nodes share, in the memory of one process.
 
-mod hooks;
+pub(crate) mod hooks;
 mod inbox;
 mod link;
 mod nodes;

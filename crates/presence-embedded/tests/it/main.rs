@@ -8,3 +8,4 @@ mod opening;
 mod profiles;
 mod revocations;
 mod topics;
+mod webhooks;

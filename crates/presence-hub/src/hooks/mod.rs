@@ -1,6 +1,8 @@
 //! Webhooks: looks for changes in the partitions of the store that this node looks after, and delivers the events
-//! that wait there.
+//! that wait there. A node that is alone looks after all partitions of a store of its own.
 
+mod changes;
+mod source;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,10 +12,12 @@ use std::time::Duration;
 
 use presence_core::Timestamp;
 use presence_core::hooks::{Pace, Wanted};
-use presence_core::ports::{Endpoint, Hooks, Outbox, Topics};
+use presence_core::ports::{Endpoint, Hooks, Outbox};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+pub(crate) use self::changes::Changes;
+pub(crate) use self::source::{OwnShards, SharedMaps, Source};
 use self::worker::{Delivered, DispatchWorker, Looked, Troubles, Waiting};
 use crate::clock::WallClock;
 use crate::counters::Counters;
@@ -60,8 +64,8 @@ impl HookCounters {
 }
 
 /// The task that delivers webhooks.
-pub(crate) struct Dispatcher<S, E> {
-    worker: Arc<DispatchWorker<S, E>>,
+pub(crate) struct Dispatcher<P, S, E> {
+    worker: Arc<DispatchWorker<P, S, E>>,
     counters: Arc<Counters>,
     /// The partitions of the store that this node looks after.
     partitions: watch::Receiver<Arc<[u16]>>,
@@ -85,8 +89,9 @@ pub(crate) struct Dispatcher<S, E> {
     again_at: Option<Instant>,
 }
 
-impl<S: Topics + Outbox + Hooks, E: Endpoint> Dispatcher<S, E> {
+impl<P: Source, S: Outbox + Hooks, E: Endpoint> Dispatcher<P, S, E> {
     pub(crate) fn new(
+        source: P,
         store: Arc<S>,
         endpoint: Arc<E>,
         clock: WallClock,
@@ -96,6 +101,7 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> Dispatcher<S, E> {
     ) -> Self {
         Dispatcher {
             worker: Arc::new(DispatchWorker {
+                source,
                 store,
                 endpoint,
                 clock,

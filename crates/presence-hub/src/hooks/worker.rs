@@ -8,11 +8,12 @@ use std::time::Duration;
 use presence_core::cluster::Subject;
 use presence_core::hooks::{HookEvent, LastNotified, Wanted, news};
 use presence_core::ports::{
-    Endpoint, Hooks, Known, Numbered, Outbox, Queue, Row, StoreError, Tell, Telling, Topics,
+    Endpoint, Hooks, Known, Numbered, Outbox, Queue, Row, StoreError, Tell, Telling,
 };
 use presence_core::{Edit, Timestamp};
 use tokio::time::Instant;
 
+use super::Source;
 use crate::clock::WallClock;
 
 /// The number of rows of one partition of the store that are looked at at once; the others come next.
@@ -31,7 +32,8 @@ const STUCK_MAX: usize = 1024;
 const STUCK_FOR: Duration = Duration::from_secs(60);
 
 /// What looking and delivering have in common.
-pub(super) struct DispatchWorker<S, E> {
+pub(super) struct DispatchWorker<P, S, E> {
+    pub(super) source: P,
     pub(super) store: Arc<S>,
     pub(super) endpoint: Arc<E>,
     pub(super) clock: WallClock,
@@ -156,7 +158,7 @@ pub(super) struct Delivered {
     pub(super) away: BTreeSet<u16>,
 }
 
-impl<S: Topics + Outbox + Hooks, E: Endpoint> DispatchWorker<S, E> {
+impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
     /// Looks for changes in `partitions`, and tells them.
     pub(super) async fn look(self: Arc<Self>, partitions: Vec<u16>) -> Looked {
         let (store, queue) = (&self.store, Queue::Webhooks);
@@ -209,14 +211,13 @@ impl<S: Topics + Outbox + Hooks, E: Endpoint> DispatchWorker<S, E> {
         let since = Instant::now();
         let subjects: Vec<Subject> = rows.iter().map(|it| it.subject.clone()).collect();
         let known = self.store.known(&subjects).await;
-        let maps = self.store.read(&subjects).await;
-        let now = self.clock.now();
+        let present = self.source.present(&subjects).await;
         let mut tellings = Vec::new();
-        for ((row, known), map) in rows.iter().zip(known).zip(maps) {
-            match (known, map) {
-                (Ok(known), Ok(map)) => {
+        for ((row, known), present) in rows.iter().zip(known).zip(present) {
+            match (known, present) {
+                (Ok(known), Ok(present)) => {
                     let before = known.last_notified.as_ref();
-                    let news = news(now, &row.subject, before, &map, self.wanted);
+                    let news = news(&row.subject, before, &present, self.wanted);
                     tellings.push(telling(row, known, news.last_notified, news.events));
                     lock(&self.stuck).remove(row);
                 }

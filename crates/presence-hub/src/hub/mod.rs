@@ -19,6 +19,7 @@ use presence_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::operators::MailboxDepth;
+use self::starting::Local;
 use crate::backlog::Backlog;
 use crate::clock::WallClock;
 use crate::counters::Counters;
@@ -126,6 +127,8 @@ pub struct Hub {
     partitions: Option<watch::Receiver<Arc<[u16]>>>,
     /// The leases of all nodes, as they were last read.
     leases: Option<watch::Receiver<Seen>>,
+    /// What webhooks need, on a node that is alone.
+    local: Option<Arc<Local>>,
     /// Where sessions are stored for the next process, if they are.
     sessions: Option<Arc<dyn Sessions>>,
     inquirer: Inquirer,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::Incarnation;
 use presence_core::cluster::nodes::Nodes;
+use presence_core::cluster::{Incarnation, PARTITIONS};
 use presence_core::hooks::Wanted;
 use presence_core::ports::{self, Profiles, Recalled, Sessions, Topics};
 use presence_core::rosters::Rosters;
 use presence_core::users::{Input, Users};
 use presence_core::{Timestamp, Timing};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Hub, Settings, random_u128};
 use crate::backlog::Backlog;
@@ -19,7 +19,7 @@ use crate::counters::Counters;
 use crate::explain::{self, Inquirer};
 use crate::guarded::Guarded;
 use crate::holding::Holding;
-use crate::hooks::Dispatcher;
+use crate::hooks::{Changes, Dispatcher, OwnShards, SharedMaps};
 use crate::lease::{HandOff, Leasing};
 use crate::link::Link;
 use crate::listening::listen;
@@ -45,6 +45,28 @@ struct Cluster {
     link: Link,
     save_outcomes: SaveOutcomes,
     hand_offs: mpsc::Sender<HandOff>,
+}
+
+/// What a node that is alone needs to deliver webhooks from a store of its own.
+#[derive(Debug)]
+pub(super) struct Local {
+    changes: Arc<Changes>,
+    /// The partitions of that store which are looked after: all of them, but none until sessions are restored.
+    partitions: watch::Sender<Arc<[u16]>>,
+}
+
+impl Local {
+    fn new() -> Self {
+        Local {
+            changes: Arc::default(),
+            partitions: watch::Sender::new(Arc::from([])),
+        }
+    }
+
+    /// Has changes be looked for from now on.
+    fn begin(&self) {
+        self.partitions.send_replace((0..PARTITIONS).collect());
+    }
 }
 
 impl Hub {
@@ -81,7 +103,8 @@ impl Hub {
 
     /// Restores the sessions of the process before. They are shown as they were, and held for their clients for
     /// [`Timing::HELD`] from now; a session whose client does not come back leaves then. The process before was last
-    /// alive `away` ago, when its clock said `ended_at`.
+    /// alive `away` ago, when its clock said `ended_at`. When all sessions are restored, webhooks begin to look for
+    /// changes.
     ///
     /// It returns when all sessions are restored, or after 5 s if their profiles take longer. Call it before any
     /// connection is let in. Without stored sessions it does nothing.
@@ -110,11 +133,15 @@ impl Hub {
                 answers.push(answer);
             }
         }
+        let local = self.local.clone();
         let mut restoring = tokio::spawn(async move {
             for answer in answers {
                 let _ = answer.await;
             }
             sessions.forget_earlier();
+            if let Some(local) = local {
+                local.begin();
+            }
         });
         if tokio::time::timeout(RESTORE_PATIENCE, &mut restoring)
             .await
@@ -263,6 +290,8 @@ impl Hub {
         let shards = settings.shards.max(1);
         let link = || cluster.as_ref().map(|it| it.link.clone());
         let backlog = Arc::new(Backlog::new(settings.outboxes_bytes_max, counters.clone()));
+        let local = cluster.is_none().then(|| Arc::new(Local::new()));
+        let changes = || local.as_ref().map(|it| it.changes.clone());
         let rosters = Shards::new(Vec::from_iter((0..shards).map(|_| {
             let (mailbox, inbox) = mpsc::channel(settings.mailbox_max);
             let mut rosters = Rosters::new(timing, limits, random());
@@ -270,7 +299,12 @@ impl Hub {
                 rosters.join_cluster(cluster.me);
             }
             let (counters, backlog) = (counters.clone(), backlog.clone());
-            tasks.spawn(RosterShard::new(clock, rosters, link(), counters, backlog).run(inbox));
+            let shard = RosterShard::new(clock, rosters, link(), counters, backlog);
+            let shard = match changes() {
+                Some(changes) => shard.announcing(changes),
+                None => shard,
+            };
+            tasks.spawn(shard.run(inbox));
             mailbox
         })));
         let people = Shards::new(Vec::from_iter((0..shards).map(|part| {
@@ -299,9 +333,16 @@ impl Hub {
                 Some(sessions) => shard.remembering(Memory::new(sessions.clone(), part)),
                 None => shard,
             };
+            let shard = match changes() {
+                Some(changes) => shard.announcing(changes),
+                None => shard,
+            };
             tasks.spawn(shard.run(inbox));
             mailbox
         })));
+        if let (Some(local), None) = (&local, &sessions) {
+            local.begin();
+        }
         let router = ReplyRouter {
             people: people.clone(),
             rosters: rosters.clone(),
@@ -322,6 +363,7 @@ impl Hub {
             tasks,
             partitions: None,
             leases: None,
+            local,
             sessions,
             inquirer,
         }
@@ -346,7 +388,43 @@ impl Hub {
         let (clock, counters) = (self.clock, self.counters.clone());
         let store = Arc::new(Guarded::new(store, counters.clone()));
         let endpoint = Arc::new(Guarded::new(endpoint, counters.clone()));
-        let dispatcher = Dispatcher::new(store, endpoint, clock, wanted, counters, partitions);
+        let maps = SharedMaps {
+            store: store.clone(),
+            clock,
+        };
+        let dispatcher =
+            Dispatcher::new(maps, store, endpoint, clock, wanted, counters, partitions);
+        self.tasks.spawn(dispatcher.run());
+        true
+    }
+
+    /// Starts the delivery of webhooks to `endpoint` from a node that is alone. What the endpoint was told and the events
+    /// that wait are in `store`, which nobody else uses; `wanted` selects the kinds of events. On a node that
+    /// [stores its sessions](Self::start_keeping), the delivery begins when [`restore`](Self::restore) has restored them: so
+    /// a session that goes on is not told as gone. Returns false, and does nothing, on a node that is not alone, and on one
+    /// that delivers webhooks already.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    pub fn tell_outside_alone<S, E>(&self, store: Arc<S>, endpoint: Arc<E>, wanted: Wanted) -> bool
+    where
+        S: ports::LocalOutbox + ports::Hooks,
+        E: ports::Endpoint,
+    {
+        let Some(local) = &self.local else {
+            return false;
+        };
+        if !local.changes.go_to(store.clone(), wanted) {
+            return false;
+        }
+        let (clock, counters) = (self.clock, self.counters.clone());
+        let store = Arc::new(Guarded::local(store, counters.clone()));
+        let endpoint = Arc::new(Guarded::new(endpoint, counters.clone()));
+        let shards = OwnShards::new(&self.people, &self.rosters);
+        let partitions = local.partitions.subscribe();
+        let dispatcher =
+            Dispatcher::new(shards, store, endpoint, clock, wanted, counters, partitions);
         self.tasks.spawn(dispatcher.run());
         true
     }

@@ -1,5 +1,6 @@
 //! What an endpoint outside is told of hubs that share a store, and what can happen on the way.
 
+mod alone;
 mod garbled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -289,15 +290,6 @@ async fn what_got_lost_on_the_way_is_told_in_time() {
     tokio::time::sleep(300 * SECOND).await;
     assert!(outside.words().contains(&"ann gone".to_owned()));
     assert!(outside.words().contains(&"room:42 vacated".to_owned()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_hub_that_is_alone_has_nothing_to_tell_from() {
-    let outside = Outside::new(Mood::Fine);
-    let alone = Hub::start(Settings::default(), Arc::new(ProfileMemory::new()));
-    let link = Arc::new(TopicMemory::with_webhooks().connect());
-    let wanted = HookKind::ALL.into_iter().collect();
-    assert!(!alone.tell_outside(link, outside, wanted));
 }
 
 /// Hubs that share a store and tell one endpoint.

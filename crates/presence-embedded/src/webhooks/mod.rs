@@ -1,0 +1,399 @@
+//! The webhook state of a node that is alone: what the endpoint was told, and the events that wait for delivery.
+
+mod file;
+mod record;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use presence_core::Edit;
+use presence_core::cluster::{PARTITIONS, Subject};
+use presence_core::ports::{
+    Hooks, Known, LocalOutbox, Outbox, Queue, Queued, Row, StoreError, Tell, Telling,
+};
+
+use self::file::{Batch, File};
+use crate::file::OpenError;
+use crate::time::StoreTime;
+use crate::topics::hooks::HookPartition;
+
+/// The number of rows that one partition keeps. Beyond it, the row of a further subject is not kept: the endpoint is told
+/// of that subject when it changes again, or, if the endpoint knows it, when it is audited.
+pub const ROWS_PER_PARTITION_MAX: usize = 4096;
+
+/// The version of a row that no change has left: older than any change.
+const OLDEST: u64 = 1;
+
+/// Keeps what the endpoint of webhooks was told and the events that it has not received yet, for a node that is alone. It
+/// implements the ports [`Hooks`], [`Outbox`] (for [`Queue::Webhooks`] only) and [`LocalOutbox`].
+///
+/// Everything is in memory. With a file, a telling is acknowledged when it is on the disk, and so is the end of events
+/// that were delivered. Rows are in memory only; an opened store has a row for each subject of which the endpoint knows
+/// something, so that what has changed meanwhile is found.
+///
+/// After an error of the disk, such as a full one, calls fail until the file can be read and written again. Then what is
+/// in the file counts.
+///
+/// ```
+/// use presence_core::UserId;
+/// use presence_core::cluster::Subject;
+/// use presence_core::ports::{Hooks, LocalOutbox, Outbox, Queue, Row};
+/// use presence_embedded::WebhookStore;
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let (store, found) = WebhookStore::open(directory.join("webhooks.redb"))?;
+/// assert_eq!(found.waiting, 0);
+/// let subject = Subject::User(UserId::new("ann")?);
+/// let partition = subject.partition();
+/// store.leave(&Row { subject, version: 7 });
+/// let due = store.due(Queue::Webhooks, &[partition], std::time::Duration::ZERO, 10).await;
+/// assert_eq!(due[0].as_ref().unwrap().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct WebhookStore {
+    inner: Arc<Inner>,
+}
+
+/// What was found in a file that was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebhooksFound {
+    /// How many events wait for delivery.
+    pub waiting: usize,
+    /// Of how many users and channels the endpoint knows something.
+    pub known: usize,
+    /// How many records could not be understood. They are left out.
+    pub garbled: usize,
+    /// Where a damaged file was moved to. The store began with nothing then.
+    pub set_aside: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    time: StoreTime,
+    /// The rows of each partition. Those who leave them do not wait for the disk.
+    rows: Box<[Mutex<Rows>]>,
+    /// Locked while the file is written, so only threads that may block lock it where there is a file.
+    told: Mutex<Told>,
+    file: Option<File>,
+}
+
+type Rows = BTreeMap<Subject, u64>;
+
+/// What the endpoint was told and what waits, in each partition.
+#[derive(Debug)]
+struct Told {
+    partitions: Vec<HookPartition>,
+    /// Writing to the file has failed, so nobody knows what is there until it is read again.
+    is_stale: bool,
+}
+
+impl WebhookStore {
+    /// A store without a file: what waits is lost with the process.
+    pub fn in_memory() -> Self {
+        let partitions = (0..PARTITIONS).map(|_| HookPartition::default());
+        WebhookStore::new(partitions.collect(), None)
+    }
+
+    /// Opens the file at `path`. The file and the directories above it are created if they are not there. A file that is
+    /// damaged is renamed to end in `.damaged`, and a new one is begun.
+    ///
+    /// Opening reads the whole file and blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// The error says what to do about it. Nothing has changed.
+    pub fn open(path: impl AsRef<Path>) -> Result<(Self, WebhooksFound), OpenError> {
+        let path = path.as_ref();
+        let mut found = WebhooksFound::default();
+        let opened = match File::open(path) {
+            Err(OpenError::Corrupt { .. }) => {
+                let mut aside = path.as_os_str().to_owned();
+                aside.push(".damaged");
+                std::fs::rename(path, &aside).map_err(|source| OpenError::io(path, source))?;
+                found.set_aside = Some(aside.into());
+                File::open(path)?
+            }
+            opened => opened?,
+        };
+        let (file, loaded) = opened;
+        found.garbled = loaded.garbled;
+        found.waiting = loaded.partitions.iter().map(HookPartition::count).sum();
+        found.known = loaded
+            .partitions
+            .iter()
+            .flat_map(|it| it.subjects())
+            .count();
+        Ok((WebhookStore::new(loaded.partitions, Some(file)), found))
+    }
+
+    fn new(partitions: Vec<HookPartition>, file: Option<File>) -> Self {
+        let rows = partitions.iter().map(|it| {
+            let subjects = it.subjects().take(ROWS_PER_PARTITION_MAX);
+            let rows: Rows = subjects.map(|it| (it.clone(), OLDEST)).collect();
+            Mutex::new(rows)
+        });
+        let inner = Inner {
+            time: StoreTime::new(),
+            rows: rows.collect(),
+            told: Mutex::new(Told {
+                partitions,
+                is_stale: false,
+            }),
+            file,
+        };
+        WebhookStore {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Whether the file is still in its place. Without a file nothing can be missing.
+    pub fn is_there(&self) -> bool {
+        self.inner.file.as_ref().is_none_or(File::is_there)
+    }
+
+    /// Does `work` where it may block, if there is a file.
+    async fn with<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner, &mut Told) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        if self.inner.file.is_none() {
+            return self.inner.with(work);
+        }
+        let inner = Arc::clone(&self.inner);
+        let working = tokio::task::spawn_blocking(move || inner.with(work));
+        // The task fails if it panics, or if the runtime is being shut down.
+        let unavailable = |error| Err(StoreError::Unavailable(Box::new(error)));
+        working.await.unwrap_or_else(unavailable)
+    }
+}
+
+impl Inner {
+    fn with<R>(
+        &self,
+        work: impl FnOnce(&Inner, &mut Told) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        let mut told = self.told.lock().unwrap_or_else(|poisoned| {
+            // Work that panicked may have changed what is here, and not what is in the file.
+            self.told.clear_poison();
+            let mut told = poisoned.into_inner();
+            told.is_stale = true;
+            told
+        });
+        if let Some(file) = &self.file
+            && told.is_stale
+        {
+            told.partitions = file.read()?.partitions;
+        }
+        told.is_stale = false;
+        work(self, &mut told)
+    }
+
+    /// Writes `batch`. If that fails, what is here has to be read again.
+    fn write(&self, told: &mut Told, batch: &Batch) -> Result<(), StoreError> {
+        let written = match &self.file {
+            Some(file) if !batch.is_empty() => file.write(batch),
+            _ => Ok(()),
+        };
+        told.is_stale |= written.is_err();
+        written
+    }
+
+    fn tell(&self, told: &mut Told, tellings: &[Telling]) -> Result<Vec<Tell>, StoreError> {
+        let now_us = self.time.now_us();
+        let (mut outcomes, mut batch) = (Vec::with_capacity(tellings.len()), Batch::default());
+        let mut acknowledged = Vec::new();
+        for telling in tellings {
+            let (row, subject) = (&telling.row, &telling.row.subject);
+            let number = subject.partition();
+            let partition = &mut told.partitions[usize::from(number)];
+            let marked = self.rows_of(number).get(subject).copied();
+            let before = partition.last();
+            let outcome = partition.tell(now_us, marked, telling);
+            outcomes.push(outcome);
+            if outcome != Tell::Done {
+                continue;
+            }
+            acknowledged.extend(self.acknowledge(row).then_some(row));
+            let is_kept = matches!(telling.last_notified, Edit::Keep);
+            if !is_kept || !telling.events.is_empty() {
+                batch.tells(subject, &partition.known(subject));
+                batch.appends(number, partition.after(before), partition.last());
+            }
+        }
+        let written = self.write(told, &batch);
+        if written.is_err() {
+            acknowledged.into_iter().for_each(|it| self.leave(it));
+        }
+        written.map(|()| outcomes)
+    }
+
+    fn delivered(&self, told: &mut Told, upto: &[(u16, u64)]) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for &(number, last) in upto {
+            let partition = &mut told.partitions[usize::from(number % PARTITIONS)];
+            let before = partition.count();
+            partition.delivered(last);
+            if partition.count() < before {
+                batch.delivered.push((number % PARTITIONS, last));
+            }
+        }
+        self.write(told, &batch)
+    }
+
+    fn audit(&self, told: &Told, number: u16, cursor: u64, max: usize) -> Option<u64> {
+        let partition = &told.partitions[usize::from(number % PARTITIONS)];
+        let (some, next) = partition.some(cursor, max);
+        let mut rows = self.rows_of(number);
+        for subject in some {
+            leave(&mut rows, &subject, OLDEST);
+        }
+        next
+    }
+
+    fn leave(&self, row: &Row) {
+        let mut rows = self.rows_of(row.subject.partition());
+        leave(&mut rows, &row.subject, row.version);
+    }
+
+    /// Removes a row unless there is a newer one. Returns whether it was there.
+    fn acknowledge(&self, row: &Row) -> bool {
+        let mut rows = self.rows_of(row.subject.partition());
+        let is_it = rows.get(&row.subject).is_some_and(|it| *it <= row.version);
+        is_it && rows.remove(&row.subject).is_some()
+    }
+
+    fn due(&self, number: u16, newest: u64, max: usize) -> Vec<Row> {
+        let rows = self.rows_of(number);
+        let due = rows.iter().filter(|(_, version)| **version <= newest);
+        let mut due: Vec<Row> = due
+            .map(|(subject, version)| Row {
+                subject: subject.clone(),
+                version: *version,
+            })
+            .collect();
+        drop(rows);
+        due.sort_unstable_by_key(|it| it.version);
+        due.truncate(max);
+        due
+    }
+
+    fn rows_of(&self, partition: u16) -> MutexGuard<'_, Rows> {
+        let rows = &self.rows[usize::from(partition % PARTITIONS)];
+        // Nothing is ever half done there.
+        rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Leaves a row, unless there is a newer one or no room for another.
+fn leave(rows: &mut Rows, subject: &Subject, version: u64) {
+    let is_full = rows.len() >= ROWS_PER_PARTITION_MAX;
+    match rows.get_mut(subject) {
+        Some(known) => *known = version.max(*known),
+        None if is_full => {}
+        None => drop(rows.insert(subject.clone(), version)),
+    }
+}
+
+impl LocalOutbox for WebhookStore {
+    fn leave(&self, row: &Row) {
+        self.inner.leave(row);
+    }
+}
+
+impl Outbox for WebhookStore {
+    async fn due(
+        &self,
+        queue: Queue,
+        partitions: &[u16],
+        age: Duration,
+        max: usize,
+    ) -> Vec<Result<Vec<Row>, StoreError>> {
+        let age_us = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        let newest = match age_us {
+            0 => u64::MAX,
+            age_us => self.inner.time.now_us().saturating_sub(age_us),
+        };
+        let due = partitions.iter().map(|&partition| match queue {
+            Queue::Webhooks => Ok(self.inner.due(partition, newest, max)),
+            Queue::Profiles => Ok(Vec::new()),
+        });
+        due.collect()
+    }
+
+    async fn acknowledge(&self, queue: Queue, rows: &[Row]) -> Result<(), StoreError> {
+        if queue == Queue::Webhooks {
+            rows.iter().for_each(|it| _ = self.inner.acknowledge(it));
+        }
+        Ok(())
+    }
+}
+
+impl Hooks for WebhookStore {
+    async fn known(&self, subjects: &[Subject]) -> Vec<Result<Known, StoreError>> {
+        let asked = subjects.to_vec();
+        let known = self.with(move |_, told| {
+            let known = asked.iter().map(|subject| {
+                let partition = usize::from(subject.partition());
+                told.partitions[partition].known(subject)
+            });
+            Ok(known.collect())
+        });
+        each(known.await, subjects.len())
+    }
+
+    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
+        let asked = tellings.to_vec();
+        let outcomes = self.with(move |inner, told| inner.tell(told, &asked));
+        each(outcomes.await, tellings.len())
+    }
+
+    async fn audit(
+        &self,
+        partition: u16,
+        cursor: u64,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError> {
+        self.with(move |inner, told| Ok(inner.audit(told, partition, cursor, max)))
+            .await
+    }
+
+    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+        let asked = partitions.to_vec();
+        let waiting = self.with(move |_, told| {
+            let waiting = asked.iter().map(|&number| {
+                let partition = usize::from(number % PARTITIONS);
+                told.partitions[partition].waiting(number, max)
+            });
+            Ok(waiting.collect())
+        });
+        each(waiting.await, partitions.len())
+    }
+
+    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+        let asked = upto.to_vec();
+        let delivered = self.with(move |inner, told| {
+            inner.delivered(told, &asked)?;
+            Ok(vec![(); asked.len()])
+        });
+        each(delivered.await, upto.len())
+    }
+}
+
+/// One outcome for each of what was asked.
+fn each<R>(outcomes: Result<Vec<R>, StoreError>, asked: usize) -> Vec<Result<R, StoreError>> {
+    match outcomes {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        Err(error) => {
+            let error: Arc<StoreError> = Arc::new(error);
+            let failed = || Err(StoreError::Unavailable(Box::new(error.clone())));
+            std::iter::repeat_with(failed).take(asked).collect()
+        }
+    }
+}
