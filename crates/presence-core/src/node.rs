@@ -80,6 +80,11 @@ impl<A> Node<A> {
         self.users.record_history();
     }
 
+    /// Lets the node emit when others see a user differently: see [`Users::announce_looks`].
+    pub fn announce_looks(&mut self) {
+        self.users.announce_looks();
+    }
+
     /// What the node knows of a user: see [`Users::report`].
     pub fn report(&self, now: Timestamp, user: &UserId) -> UserReport {
         self.users.report(now, user)

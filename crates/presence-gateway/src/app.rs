@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use presence_core::Timestamp;
-use presence_core::hooks::Wanted;
 use presence_core::ports::{Profiles, Topics};
 use presence_embedded::{
-    Left, ProfileFile, ProfileMemory, RevocationMemory, SessionFiles, SessionsError,
+    Left, ProfileFile, ProfileMemory, RevocationMemory, SessionFiles, SessionsError, WebhookStore,
 };
 use presence_hub::{Hub, Settings};
 use presence_mongo::MongoProfiles;
@@ -31,7 +30,7 @@ use crate::lost_subscriptions::LostSubscriptions;
 use crate::metrics::{Board, Metrics};
 use crate::revoking::Revoking;
 use crate::roll::Roll;
-use crate::webhooks::Webhooks;
+use crate::webhooks;
 
 /// The state that all connections of a gateway share.
 pub(crate) struct App {
@@ -141,7 +140,7 @@ impl App {
             node = name,
             "this node shares its store with other nodes"
         );
-        let (shared, webhooks) = (store.clone(), webhooks(&config)?);
+        let (shared, webhooks) = (store.clone(), webhooks::endpoint(&config)?);
         let mongo = profiles.mongo();
         let revocations = RevokedIn::Redis(store.clone());
         let kept = DataFolder::of(&config, &profiles);
@@ -172,13 +171,21 @@ impl App {
         let revocations = profiles.revocations(&config)?;
         let (sessions, left) = sessions(&config)?;
         let settings = settings(&config);
+        let webhooks = match webhooks::endpoint(&config)? {
+            Some((webhooks, wanted)) => Some((webhooks::store(&config)?, webhooks, wanted)),
+            None => None,
+        };
         let mongo = profiles.mongo();
-        let kept = DataFolder::of(&config, &profiles);
+        let mut kept = DataFolder::of(&config, &profiles);
         let hub = match profiles {
             Stored::Memory(profiles) => alone(settings, profiles, sessions),
             Stored::File(profiles) => alone(settings, profiles, sessions),
             Stored::Mongo(profiles) => alone(settings, profiles, sessions),
         };
+        if let Some((store, webhooks, wanted)) = webhooks {
+            kept.webhooks = Some(store.clone());
+            hub.tell_outside_alone(store, Arc::new(webhooks), wanted);
+        }
         let app = App::new(config, hub, mongo, resume, revocations, kept, None)?;
         Ok((app, left))
     }
@@ -340,18 +347,6 @@ fn alone<P: Profiles>(
     }
 }
 
-/// The endpoint of webhooks, and the kinds of event that it is sent.
-fn webhooks(config: &Config) -> anyhow::Result<Option<(Webhooks, Wanted)>> {
-    let Some(webhook) = config.webhook.clone() else {
-        return Ok(None);
-    };
-    let (wanted, endpoint) = (webhook.wanted, webhook.describe());
-    let webhooks = Webhooks::new(webhook, config.pusher.apps.clone());
-    let webhooks = webhooks.with_context(|| format!("cannot send webhooks to {endpoint}"))?;
-    tracing::info!(endpoint, "webhooks");
-    Ok(Some((webhooks, wanted)))
-}
-
 fn settings(config: &Config) -> Settings {
     Settings {
         timing: config.timing,
@@ -387,7 +382,8 @@ impl Stored {
         let stored = match &config.data_dir {
             DataDir::Memory => Stored::Memory(Arc::default()),
             DataDir::Folder(folder) => {
-                let profiles = ProfileFile::open(folder.join("profiles.redb"))?;
+                let profiles = ProfileFile::open(folder.join("profiles.redb"));
+                let profiles = profiles.context("cannot use the data_dir (PRESENCE_DATA_DIR)")?;
                 Stored::File(Arc::new(profiles))
             }
         };
@@ -464,6 +460,7 @@ impl RevokedIn {
 pub(crate) struct DataFolder {
     folder: Option<PathBuf>,
     profiles: Option<Arc<ProfileFile>>,
+    webhooks: Option<Arc<WebhookStore>>,
     is_gone: AtomicBool,
 }
 
@@ -478,6 +475,7 @@ impl DataFolder {
                 Stored::File(profiles) => Some(profiles.clone()),
                 Stored::Memory(_) | Stored::Mongo(_) => None,
             },
+            webhooks: None,
             is_gone: AtomicBool::new(false),
         }
     }
@@ -493,7 +491,8 @@ impl DataFolder {
             return;
         };
         let has_profiles = self.profiles.as_ref().is_none_or(|it| it.is_there());
-        let is_gone = !folder.is_dir() || !has_profiles;
+        let has_webhooks = self.webhooks.as_ref().is_none_or(|it| it.is_there());
+        let is_gone = !folder.is_dir() || !has_profiles || !has_webhooks;
         let folder = folder.display();
         match (self.is_gone.swap(is_gone, Relaxed), is_gone) {
             (false, true) => tracing::error!(

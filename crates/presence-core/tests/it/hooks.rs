@@ -7,7 +7,7 @@ use presence_core::cluster::{
     Author, FencingToken, Field, Incarnation, Op, Record, SessionRecord, Subject, TopicMap,
 };
 use presence_core::hooks::{
-    HookEvent, HookKind, LastNotified, News, PEOPLE_NOTIFIED_MAX, Wanted, news,
+    HookEvent, HookKind, LastNotified, News, PEOPLE_NOTIFIED_MAX, Present, Wanted, news,
 };
 use presence_core::users::Activity;
 use presence_core::{

@@ -266,3 +266,29 @@ fn the_end_of_lunch_shows_nobody_who_went_into_hiding_meanwhile() {
 ",
     );
 }
+
+/// Webhooks of a node that is alone go by this, and nobody may be watching.
+#[test]
+fn a_change_of_looks_is_announced_also_if_nobody_watches() {
+    check(
+        "
+show looks
+ 0s  ann/web connects
+     > ann looks different
+ 5s  ann/web is heard
+     ann/web joins room:1
+     ann/phone connects
+10s  ann chooses busy
+     > ann looks different
+     ann chooses busy
+15s  ann chooses invisible
+     > ann looks different
+20s  ann/phone leaves
+     ann/web is heard
+25s  ann chooses online
+     > ann looks different
+30s  ann/web leaves
+     > ann looks different
+",
+    );
+}

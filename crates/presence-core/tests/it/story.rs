@@ -6,7 +6,7 @@
 //! given 2 listed_max                  one of the limits
 //! given 0s grace                      connections that vanish are gone at once
 //! given 50ms tick                     a fixed tick
-//! show own                            also what users see of themselves; saves, versions, since
+//! show own                            also what users see of themselves; saves, versions, since, looks
 //!
 //!  0s   eve watches room:1            when, who, what
 //!       > eve: room:1 []              what comes of it, and nothing else
@@ -223,6 +223,7 @@ impl Stage {
         let mut node = Node::new(timing, limits, 7);
         node.keep_sessions();
         node.record_history();
+        node.announce_looks();
         Stage {
             history: History::new(1 << 20, None),
             node,
@@ -848,6 +849,11 @@ impl Stage {
                 self.tell(&format!("{reply_to} refused: {why}"))
             }
             users::Effect::Record(transition) => self.history.push(transition),
+            users::Effect::LooksDifferent => {
+                if self.shows("looks") {
+                    self.tell(&format!("{user} looks different"));
+                }
+            }
             users::Effect::Remember(note) => {
                 if self.shows("notes") {
                     let text = self.note(&note);
@@ -874,6 +880,7 @@ impl Stage {
         self.node = Node::new(self.timing, self.limits, seed);
         self.node.keep_sessions();
         self.node.record_history();
+        self.node.announce_looks();
         self.history = History::new(1 << 20, None);
         self.notes.clear();
         self.watching.clear();

@@ -250,7 +250,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("profiles.redb");
         let later: &[u8] = &[2, 0, 0];
-        let redb = open::create(&path).unwrap();
+        let redb = open::create(&path, open::tables).unwrap();
         let transaction = redb.begin_write().unwrap();
         let mut table = transaction.open_table(PROFILES).unwrap();
         table.insert("ann", later).unwrap();
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(loaded, [Some(bob)]);
         drop(file);
 
-        let redb = open::create(&path).unwrap();
+        let redb = open::create(&path, open::tables).unwrap();
         let table = redb.begin_read().unwrap().open_table(PROFILES).unwrap();
         assert_eq!(table.get("ann").unwrap().unwrap().value(), later);
     }
@@ -292,7 +292,7 @@ mod tests {
 
     /// A file whose writes fail while `full`.
     fn open_on_a_disk_that_fills(path: &Path, full: &Arc<AtomicBool>) -> ProfileFile {
-        drop(open::create(path).unwrap());
+        drop(open::create(path, open::tables).unwrap());
         let full = Arc::clone(full);
         let open = move |path: &Path| {
             let file = File::options().read(true).write(true).open(path).unwrap();

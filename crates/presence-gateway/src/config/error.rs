@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum ConfigError {
     /// A file that the configuration names cannot be read.
-    #[error("cannot read {}, named by {named_by}: {source}; a file that is there and that this user may read would do", path.display())]
+    #[error("cannot read {}, named by {named_by}: a file that is there and that this user may read would do", path.display())]
     Unreadable {
         /// The path of the file.
         path: PathBuf,

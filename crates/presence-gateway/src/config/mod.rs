@@ -263,7 +263,7 @@ impl Config {
             warnings: Vec::new(),
             explained: Vec::new(),
         };
-        config.webhook = webhook::webhook(it, config.redis.is_some(), &config.pusher)?;
+        config.webhook = webhook::webhook(it, &config.pusher)?;
         config.check(&layers)?;
         config.warnings = config.warnings();
         config.explained = layers.explained();
@@ -351,6 +351,14 @@ impl Config {
                 "a presence_ttl of {:?} times out background tabs, which are heard from once a minute: 13s would do",
                 self.timing.ttl()
             ));
+        }
+        let is_in_memory = self.redis.is_none() && self.data_dir == DataDir::Memory;
+        if self.webhook.is_some() && is_in_memory {
+            warnings.push(
+                "webhooks that wait are lost when this process ends, and who was here is not told as gone: \
+                 a data_dir or a redis.url would keep them"
+                    .into(),
+            );
         }
         warnings
     }

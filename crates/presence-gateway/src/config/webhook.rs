@@ -55,12 +55,8 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Reads the endpoint, if there is one. `has_redis` says whether there is a store that nodes share.
-pub(super) fn webhook(
-    it: &mut Layers,
-    has_redis: bool,
-    pusher: &Pusher,
-) -> Result<Option<Webhook>, ConfigError> {
+/// Reads the endpoint, if there is one.
+pub(super) fn webhook(it: &mut Layers, pusher: &Pusher) -> Result<Option<Webhook>, ConfigError> {
     let url = it.take_if_set("webhook.url", parse::web_url)?;
     let secrets = it.take_list("webhook.secret", secret)?;
     let kinds = it.take_list("webhook.events", kind)?;
@@ -78,10 +74,6 @@ pub(super) fn webhook(
             }
         };
     };
-    if !has_redis {
-        let what = "webhooks need the store that nodes share: redis.url would do, too, also for one gateway";
-        return Err(wrong(it, "webhook.url", what));
-    }
     match format {
         WebhookFormat::Presence if secrets.is_empty() => {
             let what = "nobody could tell your webhooks from anybody else's: webhook.secret would do, too: \

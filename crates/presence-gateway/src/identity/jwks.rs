@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::Algorithm;
-use super::keys::{Key, KeyError, checked_key};
+use super::keys::{Key, KeyError, checked_key, unreadable};
 
 /// The most keys that one file may have.
 pub(super) const KEYS_MAX: usize = 64;
@@ -194,11 +194,12 @@ fn read(path: &Path) -> Result<Arc<[NamedKey]>, KeyError> {
         path: path.to_owned(),
         problem,
     };
-    let meta = fs::metadata(path).map_err(|error| bad(error.to_string()))?;
+    let unread = |error| bad(unreadable("jwt.jwks_file (PRESENCE_JWKS_FILE)", &error));
+    let meta = fs::metadata(path).map_err(unread)?;
     if meta.len() > JWKS_BYTES_MAX as u64 {
         return Err(bad(format!("at most {JWKS_BYTES_MAX} bytes would do")));
     }
-    let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let text = fs::read_to_string(path).map_err(unread)?;
     keys_of(&text).map(Into::into).map_err(bad)
 }
 

@@ -1,9 +1,9 @@
 //! The keys that tokens are signed with. Each has one algorithm, and a token that names another is refused.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as base64;
@@ -247,12 +247,20 @@ fn algorithm_is_the_problem(token: &str) -> bool {
     name.is_some_and(|name| name.parse::<jsonwebtoken::Algorithm>().is_err())
 }
 
+/// What is wrong with a file that `setting` names and that cannot be read.
+pub(super) fn unreadable(setting: &str, error: &io::Error) -> String {
+    format!(
+        "{setting} names it, and a file that is there and that this user may read would do ({error})"
+    )
+}
+
 fn read_pem(file: &KeyFile) -> Result<Key, KeyError> {
     let bad = |problem: String| KeyError::File {
         path: file.path.clone(),
         problem,
     };
-    let pem = fs::read_to_string(&file.path).map_err(|error| bad(error.to_string()))?;
+    let pem = fs::read_to_string(&file.path)
+        .map_err(|error| bad(unreadable("jwt.keys (PRESENCE_JWT_KEYS)", &error)))?;
     if pem.contains("PRIVATE KEY") {
         return Err(bad(
             "this is a private key, which nobody but the issuer should have: `openssl pkey -in key.pem -pubout` makes the public one".into(),

@@ -33,6 +33,7 @@ mod resuming;
 mod revoking;
 mod rfc6455;
 mod slow;
+mod telling;
 mod tokens;
 mod walls;
 

@@ -608,3 +608,40 @@ async fn a_token_of_the_program_gets_one_in() {
         "tokens are not logged"
     );
 }
+
+#[test]
+fn a_file_or_folder_that_is_not_there_is_named_with_its_setting() {
+    let place = ProgramFolder::new();
+    std::fs::write(place.path().join("file"), "not a folder").unwrap();
+    for (setting, value, args, what) in [
+        (
+            "PRESENCE_CONFIG",
+            "missing.toml",
+            &["--check-config"][..],
+            "PRESENCE_CONFIG",
+        ),
+        (
+            "PRESENCE_JWKS_FILE",
+            "missing.json",
+            &["--check-config"],
+            "jwt.jwks_file (PRESENCE_JWKS_FILE)",
+        ),
+        (
+            "PRESENCE_JWT_KEYS",
+            "RS256:missing.pem",
+            &["--check-config"],
+            "jwt.keys (PRESENCE_JWT_KEYS)",
+        ),
+        (
+            "PRESENCE_DATA_DIR",
+            "file/below",
+            &[],
+            "data_dir (PRESENCE_DATA_DIR)",
+        ),
+    ] {
+        let (is_fine, _, complaint) = place.run(&[(setting, value)], args);
+        assert!(!is_fine, "{setting}");
+        assert!(complaint.contains(what), "{complaint}");
+        assert_eq!(complaint.matches("os error").count(), 1, "{complaint}");
+    }
+}
