@@ -122,7 +122,7 @@ impl<V: StoredEntry> Replica<V> {
     fn at(&mut self, now_at: Option<Clock>) {
         // Nothing is there, and nothing is known to be.
         let is_empty = now_at.is_none() && self.remote.is_empty() && !self.has_stored();
-        let Sync::InSync { clock, suspect } = &mut self.sync else {
+        let Sync::UpToDate { clock, suspect } = &mut self.sync else {
             return;
         };
         if now_at == *clock || is_empty {

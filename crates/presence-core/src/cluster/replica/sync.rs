@@ -15,7 +15,7 @@ pub(super) enum Sync {
     /// The map is followed, and has not been read yet.
     Opening(Reading),
     /// The copy has everything up to the version `clock`, as far as this node knows.
-    InSync {
+    UpToDate {
         /// `None` if the map is empty.
         clock: Option<Clock>,
         /// Another version that the store is said to have. Its patch may be on its way.
@@ -78,7 +78,7 @@ impl Sync {
     /// The version of the map that the copy has.
     pub(super) fn clock(&self) -> Option<Clock> {
         match self {
-            Sync::InSync { clock, .. } | Sync::Stale { clock, .. } => *clock,
+            Sync::UpToDate { clock, .. } | Sync::Stale { clock, .. } => *clock,
             Sync::Closed | Sync::Opening(_) => None,
         }
     }
@@ -86,7 +86,7 @@ impl Sync {
     /// Notes that the copy has this version now.
     pub(super) fn advance(&mut self, to: Option<Clock>) {
         match self {
-            Sync::InSync { clock, suspect } => (*clock, *suspect) = (to, None),
+            Sync::UpToDate { clock, suspect } => (*clock, *suspect) = (to, None),
             Sync::Stale { clock, .. } => *clock = to,
             Sync::Closed | Sync::Opening(_) => {}
         }
@@ -97,7 +97,7 @@ impl Sync {
         match self {
             Sync::Closed => {}
             Sync::Opening(reading) | Sync::Stale { reading, .. } => reading.want(when),
-            Sync::InSync { clock, .. } => {
+            Sync::UpToDate { clock, .. } => {
                 let (clock, reading) = (*clock, Reading::Due(when));
                 *self = Sync::Stale { clock, reading };
             }
@@ -151,14 +151,14 @@ impl Sync {
         };
         let finished = (std::mem::take(early), *again);
         let suspect = None;
-        *self = Sync::InSync { clock, suspect };
+        *self = Sync::UpToDate { clock, suspect };
         Some(finished)
     }
 
     /// Adds a patch to those that wait while the map is being read. Gives it back if the map is followed and not being read.
     pub(super) fn delay(&mut self, patch: Patch) -> Option<Patch> {
         match self {
-            Sync::InSync { .. }
+            Sync::UpToDate { .. }
             | Sync::Stale {
                 reading: Reading::Due(_),
                 ..
@@ -179,20 +179,20 @@ impl Sync {
 
     /// Whether the map has been read since it is followed.
     pub(super) fn was_read(&self) -> bool {
-        matches!(self, Sync::InSync { .. } | Sync::Stale { .. })
+        matches!(self, Sync::UpToDate { .. } | Sync::Stale { .. })
     }
 
     fn reading(&self) -> Option<&Reading> {
         match self {
             Sync::Opening(reading) | Sync::Stale { reading, .. } => Some(reading),
-            Sync::Closed | Sync::InSync { .. } => None,
+            Sync::Closed | Sync::UpToDate { .. } => None,
         }
     }
 
     fn reading_mut(&mut self) -> Option<&mut Reading> {
         match self {
             Sync::Opening(reading) | Sync::Stale { reading, .. } => Some(reading),
-            Sync::Closed | Sync::InSync { .. } => None,
+            Sync::Closed | Sync::UpToDate { .. } => None,
         }
     }
 }
