@@ -36,7 +36,7 @@ fn connected(number: u128) -> users::Input<()> {
     users::Input::Connected {
         session: SessionId::from_u128(number),
         resume: None,
-        likeness: None,
+        fingerprint: None,
         device: DeviceId::new("web:1").unwrap(),
         workspaces: Vec::new(),
         card: Arc::default(),

@@ -40,7 +40,7 @@ impl World {
         let connected = users::Input::Connected {
             session: SessionId::from_u128((1 << 100) + self.now.as_millis() as u128),
             resume: None,
-            likeness: None,
+            fingerprint: None,
             device,
             workspaces: Vec::new(),
             card: Arc::new(Meta::default()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use presence_core::explain::ClientOrigin;
 use presence_core::history::Cause;
 use presence_core::rosters::Page;
-use presence_core::users::{Activity, Connection, Likeness};
+use presence_core::users::{Activity, Connection, Fingerprint};
 use presence_core::{
     ChannelId, Clock, DeviceId, Pointer, PublicView, Reason, Refusal, Selection, Topic, UserId,
     Watching,
@@ -32,7 +32,7 @@ enum Known {
     /// By the connection that its resume token names, if it has one.
     By(Option<Connection>),
     /// By what its protocol says, because the protocol has no resume tokens.
-    Like(Likeness),
+    Like(Fingerprint),
 }
 
 /// A client that was let in. A connection has one authorized session as a rule; it has none before the client has said who it is,
@@ -102,7 +102,7 @@ impl Authorized {
             Some((topic, meta)) => Some((topic, request::meta(meta, &identity)?)),
             None => None,
         };
-        let like = Likeness {
+        let like = Fingerprint {
             names_device,
             first,
         };

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::held::Likeness;
+use super::held::Fingerprint;
 use super::session::Session;
 use super::show::Origin;
 use super::{Connection, Effect, Slot, Users, refuse};
@@ -25,7 +25,7 @@ pub(super) struct Newcomer<A> {
     /// The meta of the session in the workspaces.
     pub(super) card: Arc<Meta>,
     /// What distinguishes its client from others, if its protocol has no resume token.
-    pub(super) likeness: Option<Likeness>,
+    pub(super) fingerprint: Option<Fingerprint>,
     /// Where the connection comes from, if that is known.
     pub(super) origin: Option<Arc<ClientOrigin>>,
     pub(super) reply_to: A,
@@ -61,8 +61,8 @@ impl<A> Users<A> {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return refuse(Some(newcomer.reply_to), Refusal::Unavailable, out);
         };
-        let likeness = newcomer.likeness.as_ref();
-        let alike = || user.recognise(&newcomer.device, likeness?);
+        let fingerprint = newcomer.fingerprint.as_ref();
+        let alike = || user.recognise(&newcomer.device, fingerprint?);
         let Some(before) = resume.or_else(alike) else {
             return self.begin(now, id, newcomer, Origin::Local, out);
         };
@@ -71,7 +71,7 @@ impl<A> Users<A> {
                 connection,
                 reason: Reason::Replaced,
             }));
-            if likeness.is_some() {
+            if fingerprint.is_some() {
                 user.claim(now, connection.session);
             }
             return self.restore(now, id, connection, newcomer, Origin::Local, out);
@@ -263,7 +263,7 @@ impl<A> Users<A> {
         user.note_cause(Cause::Client);
         let connection = user.connect(now, newcomer.session, newcomer.device, false, out);
         user.comes_from(connection.session, newcomer.origin);
-        user.mark(newcomer.session, newcomer.likeness.as_ref());
+        user.mark(newcomer.session, newcomer.fingerprint.as_ref());
         for workspace in newcomer.workspaces {
             let topic = Topic::Workspace(workspace);
             user.join(now, newcomer.session, topic, &newcomer.card);

@@ -62,14 +62,14 @@ impl<A> Users<A> {
                 card,
                 origin,
                 reply_to,
-                likeness,
+                fingerprint,
             } => {
                 let newcomer = Newcomer {
                     session,
                     device,
                     workspaces,
                     card,
-                    likeness,
+                    fingerprint,
                     origin,
                     reply_to,
                 };

@@ -39,14 +39,14 @@ impl Keeping {
 
 /// What is known about a client whose protocol has no resume token, to find the session that is held for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Likeness {
+pub struct Fingerprint {
     /// Whether the client named its device. A client that does not is on another device each time.
     pub names_device: bool,
     /// The first topic that the client joins, and its meta there.
     pub first: Option<(Topic, Arc<Meta>)>,
 }
 
-impl Likeness {
+impl Fingerprint {
     pub(super) fn known_by(&self) -> KnownBy {
         match self.names_device {
             true => KnownBy::Device,
@@ -186,12 +186,16 @@ impl User {
     }
 
     /// The held session that a client without a resume token goes on with, if one matches.
-    pub(super) fn recognise(&self, device: &DeviceId, likeness: &Likeness) -> Option<Connection> {
-        let known_by = likeness.known_by();
+    pub(super) fn recognise(
+        &self,
+        device: &DeviceId,
+        fingerprint: &Fingerprint,
+    ) -> Option<Connection> {
+        let known_by = fingerprint.known_by();
         let held = self.sessions.iter();
         let held = held.filter(|it| it.is_held && it.known_by == known_by);
         let alike = held.filter_map(|session| {
-            let first = likeness.first.as_ref().map(|(topic, meta)| {
+            let first = fingerprint.first.as_ref().map(|(topic, meta)| {
                 let place = session.places.iter().find(|it| it.topic == *topic);
                 place.map(|it| it.meta == *meta)
             });
@@ -207,9 +211,9 @@ impl User {
     }
 
     /// Sets how the client of a new session is recognised.
-    pub(super) fn mark(&mut self, id: SessionId, likeness: Option<&Likeness>) {
+    pub(super) fn mark(&mut self, id: SessionId, fingerprint: Option<&Fingerprint>) {
         if let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) {
-            session.known_by = likeness.map_or(KnownBy::Token, Likeness::known_by);
+            session.known_by = fingerprint.map_or(KnownBy::Token, Fingerprint::known_by);
         }
     }
 

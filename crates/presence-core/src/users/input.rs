@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::stored::Recalled;
-use super::{Activity, Connection, Likeness};
+use super::{Activity, Connection, Fingerprint};
 use crate::cluster::Reply;
 use crate::explain::ClientOrigin;
 use crate::history::Cause;
@@ -24,7 +24,7 @@ pub enum Input<A> {
         resume: Option<Connection>,
         /// What is known about a client whose protocol has no resume token. It goes on with the session that is held
         /// for such a client.
-        likeness: Option<Likeness>,
+        fingerprint: Option<Fingerprint>,
         /// The device that the connection is on.
         device: DeviceId,
         /// The workspaces in whose online lists the user appears through this session.

@@ -711,7 +711,7 @@ impl Stage {
             ["connects" | "resumes"] => users::Input::Connected {
                 session: SessionId::from_u128(1 + self.connections.len() as u128),
                 resume: by,
-                likeness: None,
+                fingerprint: None,
                 device: DeviceId::new(label.split('/').next_back().unwrap()).unwrap(),
                 workspaces: Vec::new(),
                 card: Arc::default(),

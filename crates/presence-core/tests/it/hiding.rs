@@ -72,7 +72,7 @@ impl Stage {
         self.does(Input::Connected {
             session,
             resume,
-            likeness: None,
+            fingerprint: None,
             device: DeviceId::new("web:1").unwrap(),
             workspaces: vec![WorkspaceId::new("acme").unwrap()],
             card: Arc::default(),

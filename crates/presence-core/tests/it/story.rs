@@ -38,7 +38,7 @@ use presence_core::history::{Cause, History, Transition, What};
 use presence_core::node::{Effect, Input, Node};
 use presence_core::ports::{Note, Recalled};
 use presence_core::rosters::{self, Hearers};
-use presence_core::users::{self, Activity, Answer, Audience, Connection, Likeness};
+use presence_core::users::{self, Activity, Answer, Audience, Connection, Fingerprint};
 use presence_core::{
     Change, ChannelId, Chosen, Clock, Cursor, DeviceId, Edit, Event, Expiry, Limits, Look, Meta,
     OwnView, Payload, Person, Pointer, Profile, PublicView, Reason, Selection, SessionId, Shown,
@@ -452,8 +452,8 @@ impl Stage {
         };
         let reply_to = Some(label.to_owned());
         if let ["connects" | "resumes" | "comes", ref places @ ..] = *words {
-            let (likeness, places) = match (words[0], places) {
-                ("comes", places) => (Some(likeness(places)), &[][..]),
+            let (fingerprint, places) = match (words[0], places) {
+                ("comes", places) => (Some(fingerprint(places)), &[][..]),
                 (_, places) => (None, places),
             };
             let resume = match words[0] {
@@ -473,7 +473,7 @@ impl Stage {
                 users::Input::Connected {
                     session: number(fresh),
                     resume,
-                    likeness,
+                    fingerprint,
                     device,
                     workspaces: workspaces.map(|it| WorkspaceId::new(it).unwrap()).collect(),
                     card: Arc::default(),
@@ -1234,7 +1234,7 @@ fn limit<'a>(limits: &'a mut Limits, name: &str) -> &'a mut usize {
 }
 
 /// `joining room:1 as Ann on its device`
-fn likeness(words: &[&str]) -> Likeness {
+fn fingerprint(words: &[&str]) -> Fingerprint {
     let (words, names_device) = match words {
         [words @ .., "on", "its", "device"] => (words, true),
         words => (words, false),
@@ -1243,9 +1243,9 @@ fn likeness(words: &[&str]) -> Likeness {
         ["joining", place] => Some((topic_of(place), meta(None))),
         ["joining", place, "as", name] => Some((topic_of(place), meta(Some(name)))),
         [] => None,
-        ref other => panic!("no such likeness: {other:?}"),
+        ref other => panic!("no such fingerprint: {other:?}"),
     };
-    Likeness {
+    Fingerprint {
         names_device,
         first,
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use presence_core::cluster::Incarnation;
 use presence_core::explain::ClientOrigin;
 use presence_core::ports::{Leases, Sessions};
-use presence_core::users::{Answer, Connection, Input, Likeness};
+use presence_core::users::{Answer, Connection, Fingerprint, Input};
 use presence_core::{
     ByteRate, DeviceId, Limits, Meta, Refusal, SessionId, Timing, UserId, WorkspaceId,
 };
@@ -189,11 +189,15 @@ impl Hub {
     /// # Errors
     ///
     /// The same as those of [`connect`](Self::connect).
-    pub async fn connect_like(&self, entry: Entry, like: Likeness) -> Result<Session, Refusal> {
+    pub async fn connect_like(&self, entry: Entry, like: Fingerprint) -> Result<Session, Refusal> {
         self.let_in(entry, Some(like)).await
     }
 
-    async fn let_in(&self, entry: Entry, likeness: Option<Likeness>) -> Result<Session, Refusal> {
+    async fn let_in(
+        &self,
+        entry: Entry,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Session, Refusal> {
         let Entry {
             user,
             device,
@@ -208,7 +212,7 @@ impl Hub {
         let input = Input::Connected {
             session: SessionId::from_u128(random_u128()),
             resume,
-            likeness,
+            fingerprint,
             device,
             workspaces,
             card,

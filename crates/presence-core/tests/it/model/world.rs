@@ -546,7 +546,7 @@ impl World {
             users::Input::Connected {
                 session,
                 resume,
-                likeness: None,
+                fingerprint: None,
                 device,
                 workspaces,
                 card,

@@ -193,7 +193,7 @@ impl World<'_> {
                 let input = users::Input::Connected {
                     session: SessionId::from_u128(self.sessions),
                     resume: it.token,
-                    likeness: None,
+                    fingerprint: None,
                     device: it.device.clone(),
                     workspaces: vec![WorkspaceId::new("acme").unwrap()],
                     card: Arc::default(),
