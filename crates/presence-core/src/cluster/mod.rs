@@ -22,8 +22,8 @@ pub use fencing_token::{Author, FencingToken};
 pub use map::{Applied, TopicMap};
 pub(crate) use membership::Membership;
 pub use record::{
-    Change, Ephemeral, FENCE_TTL, Fence, Field, Guard, Op, Patch, Record, Removed, SessionRecord,
-    Snapshot, Stay, Write,
+    Change, Ephemeral, FENCE_TTL, Fence, Field, Guard, JoinedTopic, Op, Patch, Record, Removed,
+    SessionRecord, Snapshot, Write,
 };
 pub(crate) use replica::{Claimed, HOLD_AFTER_MOVE, Put, Replica, ReplicaChanges, Verdict};
 pub use request::{News, Peek, Reply, Request};

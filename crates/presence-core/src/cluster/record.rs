@@ -46,14 +46,14 @@ pub struct SessionRecord {
     /// When the session was last heard from, as of this record. A heartbeat alone does not write a record.
     pub heard_at: Timestamp,
     /// The channels and workspaces that the session is in.
-    pub places: Vec<Stay>,
+    pub places: Vec<JoinedTopic>,
     /// What others are shown as its id, if that is another one.
     pub alias: Option<SessionId>,
 }
 
-/// The stay of a session in a channel or a workspace.
+/// A channel or a workspace that a session has joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stay {
+pub struct JoinedTopic {
     /// The channel or workspace that the session is in.
     pub topic: Topic,
     /// When the session joined it.

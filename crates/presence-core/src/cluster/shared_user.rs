@@ -28,10 +28,13 @@ impl Snapshot {
 
 /// What the shared store says of a session whose gateway did not answer.
 fn unanswered(session: SessionId, record: &SessionRecord) -> SessionReport {
-    let channels = record.places.iter().filter_map(|stay| match &stay.topic {
-        Topic::Channel(channel) => Some(channel.clone()),
-        Topic::Workspace(_) => None,
-    });
+    let channels = record
+        .places
+        .iter()
+        .filter_map(|joined| match &joined.topic {
+            Topic::Channel(channel) => Some(channel.clone()),
+            Topic::Workspace(_) => None,
+        });
     let channels: Vec<_> = channels.collect();
     SessionReport {
         session,

@@ -126,7 +126,7 @@ impl User {
                 place.is_noted = true;
                 out.push(Effect::Remember(Note::Joined {
                     session: session.id,
-                    stay: place.stay(),
+                    joined: place.joined(),
                 }));
             }
         }
@@ -142,7 +142,7 @@ impl User {
             out.push(session.note(self.id(), &noted));
             out.extend(session.places.iter().map(|place| Note::Joined {
                 session: session.id,
-                stay: place.stay(),
+                joined: place.joined(),
             }));
         }
     }
@@ -160,7 +160,7 @@ impl User {
         let Recalled {
             session: id,
             kept,
-            stays,
+            topics,
         } = recalled;
         let is_old = !kept.by_service && alive_at + Timing::HELD_AFTER_MAX < now;
         let is_here = self.sessions.iter().any(|it| it.id == id);
@@ -178,7 +178,7 @@ impl User {
         self.meet_others(now, out);
         // Only now: whoever appears has just come everywhere, and this one has not.
         if let Some(session) = self.sessions.last_mut() {
-            session.places = stays.into_iter().map(SessionTopic::restored).collect();
+            session.places = topics.into_iter().map(SessionTopic::restored).collect();
             // Others may have seen it before.
             session.is_seen_now();
         }

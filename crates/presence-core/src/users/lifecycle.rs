@@ -158,8 +158,8 @@ impl User {
             self.record(now, Some(id), None, what, out);
         }
         let is_there = |topic: &Topic| {
-            let mut stays = record.iter().flat_map(|(_, record)| &record.places);
-            stays.any(|it| it.topic == *topic)
+            let mut topics = record.iter().flat_map(|(_, record)| &record.places);
+            topics.any(|it| it.topic == *topic)
         };
         let hides = self.profile.status.chosen.hides();
         let written = session.places.into_iter().filter(|it| it.written.is_some());

@@ -6,7 +6,7 @@ use super::Effect;
 use super::session::SessionTopic;
 use super::stored::Note;
 use super::user::User;
-use crate::cluster::Stay;
+use crate::cluster::JoinedTopic;
 use crate::history::What;
 use crate::{Meta, Reason, SessionId, Timestamp, Topic, WorkspaceId};
 
@@ -15,7 +15,7 @@ impl User {
         let here = self.sessions.iter().flat_map(|it| &it.places);
         let here = here.map(|place| (&place.topic, place.joined_at));
         let elsewhere = self.elsewhere().flat_map(|it| &it.places);
-        let elsewhere = elsewhere.map(|stay| (&stay.topic, stay.joined_at));
+        let elsewhere = elsewhere.map(|joined| (&joined.topic, joined.joined_at));
         let there = here.chain(elsewhere).filter(|(it, _)| **it == topic);
         let joined_at = there.map(|(_, joined_at)| joined_at).min().unwrap_or(now);
         let Some(session) = self.sessions.iter_mut().find(|it| it.id == id) else {
@@ -31,7 +31,7 @@ impl User {
                 place.written = place.written.map(|_| 0);
                 place.is_noted = false;
             }
-            None => session.places.push(SessionTopic::new(Stay {
+            None => session.places.push(SessionTopic::new(JoinedTopic {
                 topic,
                 joined_at,
                 meta: meta.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::stored::KnownBy;
 pub use crate::activity::Activity;
-use crate::cluster::{FencingToken, Membership, SessionRecord, Stay};
+use crate::cluster::{FencingToken, JoinedTopic, Membership, SessionRecord};
 use crate::epochs::Epochs;
 use crate::explain::ClientOrigin;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
@@ -130,11 +130,11 @@ pub(super) enum Share {
 
 impl SessionTopic {
     /// A place in which nobody was shown yet, and which the user's map does not name.
-    pub(super) fn new(stay: Stay) -> Self {
+    pub(super) fn new(joined: JoinedTopic) -> Self {
         SessionTopic {
-            topic: stay.topic,
-            joined_at: stay.joined_at,
-            meta: stay.meta,
+            topic: joined.topic,
+            joined_at: joined.joined_at,
+            meta: joined.meta,
             written: None,
             share: Share::Unnamed,
             is_unclaimed: false,
@@ -144,25 +144,25 @@ impl SessionTopic {
     }
 
     /// A place that the user's map names already.
-    fn open(stay: Stay) -> Self {
+    fn open(joined: JoinedTopic) -> Self {
         SessionTopic {
             share: Share::Open,
             was_shown: true,
-            ..SessionTopic::new(stay)
+            ..SessionTopic::new(joined)
         }
     }
 
     /// A place in which others were shown the session by an earlier process.
-    pub(super) fn restored(stay: Stay) -> Self {
+    pub(super) fn restored(joined: JoinedTopic) -> Self {
         SessionTopic {
             was_shown: true,
-            ..SessionTopic::new(stay)
+            ..SessionTopic::new(joined)
         }
     }
 
     /// The same place, as it is stored for other nodes.
-    pub(super) fn stay(&self) -> Stay {
-        Stay {
+    pub(super) fn joined(&self) -> JoinedTopic {
+        JoinedTopic {
             topic: self.topic.clone(),
             joined_at: self.joined_at,
             meta: self.meta.clone(),
@@ -253,7 +253,7 @@ impl Session {
 
     /// All that another node needs to go on with it.
     pub(super) fn record(&self, now: Timestamp) -> SessionRecord {
-        let places = self.places.iter().map(SessionTopic::stay);
+        let places = self.places.iter().map(SessionTopic::joined);
         SessionRecord {
             device: self.device.clone(),
             by_service: self.by_service,

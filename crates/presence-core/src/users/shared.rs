@@ -403,8 +403,8 @@ impl Shared {
             }
         }
         for (session, _, record) in self.replica.others() {
-            for stay in &record.places {
-                let there = places.entry(stay.topic.clone()).or_default();
+            for joined in &record.places {
+                let there = places.entry(joined.topic.clone()).or_default();
                 there.push(session);
             }
         }

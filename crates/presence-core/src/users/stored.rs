@@ -1,7 +1,7 @@
 //! What a node that is alone stores of its sessions.
 
 use crate::activity::Activity;
-use crate::cluster::Stay;
+use crate::cluster::JoinedTopic;
 use crate::{DeviceId, SessionId, Timestamp, Topic, UserId};
 
 /// One change of what is stored of a session.
@@ -19,7 +19,7 @@ pub enum Note {
         /// The session that the note is about.
         session: SessionId,
         /// The place that it is in, with its meta there.
-        stay: Stay,
+        joined: JoinedTopic,
     },
     /// The session left a channel or a workspace.
     Departed {
@@ -70,7 +70,7 @@ pub struct Recalled {
     /// What was stored of it.
     pub kept: StoredSession,
     /// The places that it was in, with its meta in each.
-    pub stays: Vec<Stay>,
+    pub topics: Vec<JoinedTopic>,
 }
 
 /// How the client of a session is recognised when it comes back.

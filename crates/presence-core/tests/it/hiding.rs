@@ -96,9 +96,9 @@ impl Stage {
                 Note::Is { session, kept } => recalled.push(Recalled {
                     session,
                     kept: *kept,
-                    stays: Vec::new(),
+                    topics: Vec::new(),
                 }),
-                Note::Joined { stay, .. } => recalled.last_mut().unwrap().stays.push(stay),
+                Note::Joined { joined, .. } => recalled.last_mut().unwrap().topics.push(joined),
                 Note::Departed { .. } | Note::Ended { .. } => {}
             }
         }

@@ -918,12 +918,12 @@ impl Stage {
                 let (label, epoch) = (self.label(*session), kept.epoch);
                 format!("note {label}@{epoch} {:?}{hidden}{lost}", kept.activity)
             }
-            Note::Joined { session, stay } => {
-                let name = stay.meta.name().map(|it| &**it).unwrap_or_default();
+            Note::Joined { session, joined } => {
+                let name = joined.meta.name().map(|it| &**it).unwrap_or_default();
                 format!(
                     "note {} in {} {name}",
                     self.label(*session),
-                    place(&stay.topic)
+                    place(&joined.topic)
                 )
             }
             Note::Departed { session, topic } => {
@@ -1257,24 +1257,24 @@ fn replay(notes: &[Note]) -> Vec<Recalled> {
     for note in notes.iter().cloned() {
         match note {
             Note::Is { session, kept } => {
-                let stays = sessions.remove(&session).map_or(Vec::new(), |it| it.stays);
+                let topics = sessions.remove(&session).map_or(Vec::new(), |it| it.topics);
                 let kept = *kept;
                 let it = Recalled {
                     session,
                     kept,
-                    stays,
+                    topics,
                 };
                 sessions.insert(session, it);
             }
-            Note::Joined { session, stay } => {
-                let stays = &mut sessions.get_mut(&session).expect("it is known").stays;
-                stays.retain(|it| it.topic != stay.topic);
-                stays.push(stay);
-                stays.sort_by(|a, b| a.topic.cmp(&b.topic));
+            Note::Joined { session, joined } => {
+                let topics = &mut sessions.get_mut(&session).expect("it is known").topics;
+                topics.retain(|it| it.topic != joined.topic);
+                topics.push(joined);
+                topics.sort_by(|a, b| a.topic.cmp(&b.topic));
             }
             Note::Departed { session, topic } => {
-                let stays = &mut sessions.get_mut(&session).expect("it is known").stays;
-                stays.retain(|it| it.topic != topic);
+                let topics = &mut sessions.get_mut(&session).expect("it is known").topics;
+                topics.retain(|it| it.topic != topic);
             }
             Note::Ended { session } => drop(sessions.remove(&session)),
         }

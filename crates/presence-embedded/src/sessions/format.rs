@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use presence_core::cluster::Stay;
+use presence_core::cluster::JoinedTopic;
 use presence_core::ports::{Note, StoredSession};
 use presence_core::users::{Activity, KnownBy};
 use presence_core::{
@@ -80,14 +80,17 @@ pub(super) fn write(note: &Note, out: &mut Vec<u8>) {
             heard_at_ms: kept.heard_at.as_ref().map(millis),
             alias: kept.alias.as_ref().map(session),
         },
-        Note::Joined { session: id, stay } => NoteRecord::Joined {
+        Note::Joined {
+            session: id,
+            joined,
+        } => NoteRecord::Joined {
             session: session(id),
-            topic: TopicRecord::of(&stay.topic),
-            joined_at_ms: millis(&stay.joined_at),
-            json: stay.meta.json(),
-            name: stay.meta.name().map(|it| &**it),
-            color: stay.meta.color().map(|it| &**it),
-            avatar: stay.meta.avatar().map(|it| &**it),
+            topic: TopicRecord::of(&joined.topic),
+            joined_at_ms: millis(&joined.joined_at),
+            json: joined.meta.json(),
+            name: joined.meta.name().map(|it| &**it),
+            color: joined.meta.color().map(|it| &**it),
+            avatar: joined.meta.avatar().map(|it| &**it),
         },
         Note::Departed { session: id, topic } => NoteRecord::Departed {
             session: session(id),
@@ -193,7 +196,7 @@ fn note_of(record: NoteRecord<'_>) -> Option<Note> {
             avatar,
         } => Note::Joined {
             session: session(id),
-            stay: Stay {
+            joined: JoinedTopic {
                 topic: topic.topic()?,
                 joined_at: Timestamp::from_millis(joined_at_ms),
                 meta: Arc::new(meta(json, name, color, avatar)?),

@@ -105,23 +105,23 @@ fn apply(note: Note, sessions: &mut BTreeMap<SessionId, Recalled>) {
                 let recalled = Recalled {
                     session,
                     kept: *kept,
-                    stays: Vec::new(),
+                    topics: Vec::new(),
                 };
                 sessions.insert(session, recalled);
             }
         },
-        Note::Joined { session, stay } => {
+        Note::Joined { session, joined } => {
             if let Some(recalled) = sessions.get_mut(&session) {
-                let mut stays = recalled.stays.iter_mut();
-                match stays.find(|it| it.topic == stay.topic) {
-                    Some(before) => *before = stay,
-                    None => recalled.stays.push(stay),
+                let mut topics = recalled.topics.iter_mut();
+                match topics.find(|it| it.topic == joined.topic) {
+                    Some(before) => *before = joined,
+                    None => recalled.topics.push(joined),
                 }
             }
         }
         Note::Departed { session, topic } => {
             if let Some(recalled) = sessions.get_mut(&session) {
-                recalled.stays.retain(|it| it.topic != topic);
+                recalled.topics.retain(|it| it.topic != topic);
             }
         }
         Note::Ended { session } => drop(sessions.remove(&session)),

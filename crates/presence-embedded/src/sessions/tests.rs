@@ -2,7 +2,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::Stay;
+use presence_core::cluster::JoinedTopic;
 use presence_core::ports::{Note, Recalled, Sessions, StoredSession};
 use presence_core::users::{Activity, KnownBy};
 use presence_core::{Meta, SessionId, Shown, Timestamp, Topic};
@@ -268,8 +268,8 @@ fn kept(user: &str) -> StoredSession {
     }
 }
 
-fn stay(name: &str, json: &str) -> Stay {
-    Stay {
+fn in_topic(name: &str, json: &str) -> JoinedTopic {
+    JoinedTopic {
         topic: topic(name),
         joined_at: NOW,
         meta: Arc::new(
@@ -301,7 +301,7 @@ fn meta_of(bytes: usize) -> String {
 fn joined(session: u128, name: &str, json: &str) -> Note {
     Note::Joined {
         session: id(session),
-        stay: stay(name, json),
+        joined: in_topic(name, json),
     }
 }
 
@@ -312,11 +312,14 @@ fn departed(session: u128, name: &str) -> Note {
     }
 }
 
-fn recalled(session: u128, user: &str, stays: &[(&str, &str)]) -> Recalled {
+fn recalled(session: u128, user: &str, topics: &[(&str, &str)]) -> Recalled {
     Recalled {
         session: id(session),
         kept: kept(user),
-        stays: stays.iter().map(|(name, json)| stay(name, json)).collect(),
+        topics: topics
+            .iter()
+            .map(|(name, json)| in_topic(name, json))
+            .collect(),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use presence_core::cluster::{FencingToken, Field, Record, SessionRecord, Stay, Subject};
+use presence_core::cluster::{FencingToken, Field, JoinedTopic, Record, SessionRecord, Subject};
 use presence_core::users::Activity;
 use presence_core::{
     ChannelId, Chosen, DeviceId, DeviceKind, Look, Member, Meta, Moments, Profile, SessionId,
@@ -189,11 +189,11 @@ struct SessionBytes<'a> {
     flags: u8,
     heard_at_ms: u64,
     #[serde(borrow)]
-    places: Vec<StayRecord<'a>>,
+    places: Vec<JoinedTopicRecord<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct StayRecord<'a> {
+struct JoinedTopicRecord<'a> {
     /// A workspace, not a channel.
     is_workspace: bool,
     id: &'a str,
@@ -288,12 +288,12 @@ impl<'a> SessionBytes<'a> {
             device: session.device.as_str(),
             flags: flags_of(session),
             heard_at_ms: session.heard_at.as_millis(),
-            places: session.places.iter().map(StayRecord::of).collect(),
+            places: session.places.iter().map(JoinedTopicRecord::of).collect(),
         }
     }
 
     fn session(&self) -> Result<SessionRecord, RecordError> {
-        let places = self.places.iter().map(StayRecord::stay);
+        let places = self.places.iter().map(JoinedTopicRecord::joined);
         Ok(SessionRecord {
             device: id(DeviceId::new(self.device))?,
             by_service: self.flags & BY_SERVICE != 0,
@@ -321,22 +321,22 @@ fn flags_of(session: &SessionRecord) -> u8 {
     flags
 }
 
-impl<'a> StayRecord<'a> {
-    fn of(stay: &'a Stay) -> Self {
-        let (is_workspace, id) = match &stay.topic {
+impl<'a> JoinedTopicRecord<'a> {
+    fn of(joined: &'a JoinedTopic) -> Self {
+        let (is_workspace, id) = match &joined.topic {
             Topic::Channel(channel) => (false, channel.as_str()),
             Topic::Workspace(workspace) => (true, workspace.as_str()),
         };
-        StayRecord {
+        JoinedTopicRecord {
             is_workspace,
             id,
-            joined_at_ms: stay.joined_at.as_millis(),
-            meta: MetaRecord::of(&stay.meta),
+            joined_at_ms: joined.joined_at.as_millis(),
+            meta: MetaRecord::of(&joined.meta),
         }
     }
 
-    fn stay(&self) -> Result<Stay, RecordError> {
-        Ok(Stay {
+    fn joined(&self) -> Result<JoinedTopic, RecordError> {
+        Ok(JoinedTopic {
             topic: if self.is_workspace {
                 Topic::Workspace(id(WorkspaceId::new(self.id))?)
             } else {

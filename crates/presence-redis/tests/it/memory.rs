@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use presence_core::cluster::{
-    FencingToken, Field, Incarnation, Op, PARTITIONS, Record, SessionRecord, Stay, Subject, Write,
+    FencingToken, Field, Incarnation, JoinedTopic, Op, PARTITIONS, Record, SessionRecord, Subject,
+    Write,
 };
 use presence_core::ports::Topics;
 use presence_core::users::Activity;
@@ -99,7 +100,7 @@ fn user(n: u64) -> Write {
         activity: Activity::Active,
         is_active: true,
         heard_at: Timestamp::from_millis(1_763_800_000_000 + n),
-        places: vec![Stay {
+        places: vec![JoinedTopic {
             topic: acme(),
             joined_at: Timestamp::from_millis(1_763_800_000_000 + n),
             meta: meta(n),

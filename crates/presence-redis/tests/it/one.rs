@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::cluster::{Ephemeral, Field, Incarnation, Op, Stay};
+use presence_core::cluster::{Ephemeral, Field, Incarnation, JoinedTopic, Op};
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::{ChannelId, META_BYTES_MAX, Meta, SessionId, Timestamp, Topic};
 use presence_redis::{RedisTopics, Settings};
@@ -110,7 +110,7 @@ async fn what_is_too_much_for_a_server_that_hangs_fails_at_once() {
     let (writer, _) = pair(&server).await;
     server.pause();
     let longest = format!("{{\"x\":\"{}\"}}", "x".repeat(META_BYTES_MAX - 8));
-    let stay = Stay {
+    let stay = JoinedTopic {
         topic: Topic::Channel(ChannelId::new("room:42").unwrap()),
         joined_at: Timestamp::from_millis(0),
         meta: Arc::new(Meta::from_json(longest).unwrap()),

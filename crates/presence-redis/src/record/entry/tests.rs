@@ -211,12 +211,12 @@ fn session() -> SessionRecord {
         is_active: true,
         heard_at: Timestamp::from_millis(1_700_000_000_000),
         places: vec![
-            Stay {
+            JoinedTopic {
                 topic: Topic::Channel(ChannelId::new("room:42").unwrap()),
                 joined_at: Timestamp::from_millis(1_700_000_000_001),
                 meta: Arc::new(meta),
             },
-            Stay {
+            JoinedTopic {
                 topic: Topic::Workspace(WorkspaceId::new("acme").unwrap()),
                 joined_at: Timestamp::from_millis(1_700_000_000_000),
                 meta: Arc::new(Meta::default()),

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Change, FencingToken, Field, Incarnation, Op, PARTITIONS, Record, SessionRecord, Stay, Subject,
-    Write,
+    Change, FencingToken, Field, Incarnation, JoinedTopic, Op, PARTITIONS, Record, SessionRecord,
+    Subject, Write,
 };
 use presence_core::ports::{Notice, StoreError, Topics};
 use presence_core::users::Activity;
@@ -54,7 +54,7 @@ impl Node {
         self.change_with(subject, Vec::new())
     }
 
-    pub(crate) fn change_with(&self, subject: &Subject, places: Vec<Stay>) -> Write {
+    pub(crate) fn change_with(&self, subject: &Subject, places: Vec<JoinedTopic>) -> Write {
         let session = SessionRecord {
             device: DeviceId::new("web:abc").unwrap(),
             by_service: false,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use presence_core::cluster::{
-    Change, Fence, FencingToken, Field, Guard, Op, Record, Removed, SessionRecord, Stay, Subject,
+    Change, Fence, FencingToken, Field, Guard, JoinedTopic, Op, Record, Removed, SessionRecord,
+    Subject,
 };
 use presence_core::users::Activity;
 use presence_core::{
@@ -131,17 +132,17 @@ pub(super) fn entry(subject: &Subject, session: SessionId, words: &str) -> Recor
 
 /// A session of a user, last heard from at `heard_at_ms`, in `places` channels and a workspace.
 pub(super) fn session(heard_at_ms: u64, places: usize) -> SessionRecord {
-    let stay = |topic, words: &str| Stay {
+    let joined = |topic, words: &str| JoinedTopic {
         topic,
         joined_at: at(1_700_000_000_000),
         meta: meta(&format!(r#"{{"name":"{words}"}}"#)),
     };
     let channels = (0..places).map(|n| {
         let channel = ChannelId::new(&format!("room:{n}?a=%20&b#c;d,e!$")).expect("it is one");
-        stay(Topic::Channel(channel), &format!("Zoë {n}"))
+        joined(Topic::Channel(channel), &format!("Zoë {n}"))
     });
     let workspace = WorkspaceId::new("acme").expect("it is one");
-    let workspace = stay(Topic::Workspace(workspace), "Zoë");
+    let workspace = joined(Topic::Workspace(workspace), "Zoë");
     SessionRecord {
         device: DeviceId::new("web:browser_abc").expect("it is one"),
         by_service: false,
