@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cluster::{News, Reply, Request, Subject};
 use crate::explain::{RoomReport, UserReport};
-use crate::ports::Note;
+use crate::ports::SessionChange;
 use crate::rosters::{self, Page, Rosters};
 use crate::users::{self, Users};
 use crate::{ChannelId, Limits, Timestamp, Timing, Topic, UserId};
@@ -96,7 +96,7 @@ impl<A> Node<A> {
     }
 
     /// Everything that is to be remembered of the sessions: see [`Users::kept_sessions`].
-    pub fn kept_sessions(&self, now: Timestamp) -> Vec<Note> {
+    pub fn kept_sessions(&self, now: Timestamp) -> Vec<SessionChange> {
         self.users.kept_sessions(now)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use presence_core::ports::{Note, Sessions};
+use presence_core::ports::{SessionChange, Sessions};
 use presence_core::users::{Effect, Users};
 use presence_core::{Timestamp, Timing};
 
@@ -15,7 +15,7 @@ pub(crate) struct Memory {
     /// The part that belongs to the shard.
     part: usize,
     /// The notes that are written next, in one call.
-    notes: Vec<Note>,
+    changes: Vec<SessionChange>,
 }
 
 impl Memory {
@@ -23,31 +23,35 @@ impl Memory {
         Memory {
             sessions,
             part,
-            notes: Vec::new(),
+            changes: Vec::new(),
         }
     }
 
     /// Collects what has to be remembered.
-    pub(crate) fn note<A>(&mut self, effects: impl Iterator<Item = Effect<A>>) {
-        let notes = effects.filter_map(|effect| match effect {
-            Effect::Remember(note) => Some(note),
+    pub(crate) fn collect<A>(&mut self, effects: impl Iterator<Item = Effect<A>>) {
+        let changes = effects.filter_map(|effect| match effect {
+            Effect::Remember(change) => Some(change),
             _ => None,
         });
-        self.notes.extend(notes);
+        self.changes.extend(changes);
     }
 
-    /// Writes the notes. With `is_erasing` the whole part is rewritten, so that nothing is left of the notes about a
+    /// Writes the changes. With `is_erasing` the whole part is rewritten, so that nothing is left of the changes of a
     /// user who was erased.
     pub(crate) fn write<A>(&mut self, users: &Users<A>, now: Timestamp, is_erasing: bool) {
-        if self.notes.is_empty() {
+        if self.changes.is_empty() {
             return;
         }
-        let is_erased = is_erasing && self.notes.iter().any(|it| matches!(it, Note::Ended { .. }));
-        let is_due = self.sessions.note(self.part, &self.notes);
+        let is_erased = is_erasing
+            && self
+                .changes
+                .iter()
+                .any(|it| matches!(it, SessionChange::Ended { .. }));
+        let is_due = self.sessions.append(self.part, &self.changes);
         if is_due || is_erased {
             self.sessions.rewrite(self.part, &users.kept_sessions(now));
         }
-        self.notes.clear();
+        self.changes.clear();
     }
 }
 

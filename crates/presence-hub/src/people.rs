@@ -90,7 +90,7 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    /// The same shard, which notes in `changes` whose looks are different.
+    /// The same shard, which changes in `changes` whose looks are different.
     pub(crate) fn announcing(mut self, changes: Arc<Changes>) -> Self {
         self.users.announce_looks();
         self.changes = Some(changes);
@@ -291,8 +291,8 @@ impl<P: Profiles> People<P> {
         let is_erasing = matches!(input, Input::Erased { .. });
         self.users.handle(self.clock.now(), user, input, effects);
         if let Some(memory) = &mut self.memory {
-            let notes = effects.extract_if(.., |it| matches!(it, Effect::Remember(_)));
-            memory.note(notes);
+            let changes = effects.extract_if(.., |it| matches!(it, Effect::Remember(_)));
+            memory.collect(changes);
             memory.write(&self.users, self.clock.now(), is_erasing);
         }
         for effect in effects.drain(..) {
@@ -312,8 +312,8 @@ impl<P: Profiles> People<P> {
     /// Takes the effects out that have to be remembered, and writes them before anything else is performed.
     fn remember(&mut self, effects: &mut Vec<(UserId, Effect<ReplyTo>)>) {
         if let Some(memory) = &mut self.memory {
-            let notes = effects.extract_if(.., |(_, it)| matches!(it, Effect::Remember(_)));
-            memory.note(notes.map(|(_, effect)| effect));
+            let changes = effects.extract_if(.., |(_, it)| matches!(it, Effect::Remember(_)));
+            memory.collect(changes.map(|(_, effect)| effect));
             memory.write(&self.users, self.clock.now(), false);
         }
     }

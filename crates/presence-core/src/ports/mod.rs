@@ -17,7 +17,7 @@ pub use self::hooks::{
 };
 pub use self::outbox::{LocalOutbox, Outbox, Queue, Row};
 pub use self::revocations::{RevocationList, Revocations};
-pub use self::sessions::{Note, Recalled, Sessions, StoredSession};
+pub use self::sessions::{Recalled, SessionChange, Sessions, StoredSession};
 pub use self::topics::{Lease, Leases, Notice, Orphan, Reaped, Standing, Topics, Written};
 use crate::{Profile, Timestamp, UserId};
 

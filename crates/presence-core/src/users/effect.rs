@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Connection;
-use super::stored::Note;
+use super::stored::SessionChange;
 use crate::cluster::Request;
 use crate::history::Transition;
 use crate::{
@@ -56,7 +56,7 @@ pub enum Effect<A> {
     },
     /// Store something about a session for the next process of this node. It must be stored before any other effect of
     /// the same call is performed. It is emitted only if [sessions are kept](super::Users::keep_sessions).
-    Remember(Note),
+    Remember(SessionChange),
     /// Add a transition to the [history](crate::history::History) of this partition. It is emitted only if
     /// [history is recorded](super::Users::record_history).
     Record(Transition),

@@ -1,19 +1,19 @@
-//! Sessions that are noted for the next process of this node, and sessions that are held for the clients of
+//! Sessions that are stored for the next process of this node, and sessions that are held for the clients of
 //! the earlier process.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::session::{Activity, Connection, Noted, Session, SessionTopic, Stage};
-use super::stored::{KnownBy, Note, Recalled, StoredSession};
+use super::session::{Activity, Connection, JournaledState, Session, SessionTopic, Stage};
+use super::stored::{KnownBy, Recalled, SessionChange, StoredSession};
 use super::user::User;
 use super::{Effect, Users};
 use crate::history::What;
 use crate::status::Here;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId, Visible};
 
-/// Whether sessions are noted for the next process of this node.
+/// Whether sessions are stored for the next process of this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Keeping {
     #[default]
@@ -56,8 +56,8 @@ impl Fingerprint {
 }
 
 impl Session {
-    fn noted(&self, now: Timestamp, is_hidden: bool, keeping: Keeping) -> Noted {
-        Noted {
+    fn journaled(&self, now: Timestamp, is_hidden: bool, keeping: Keeping) -> JournaledState {
+        JournaledState {
             epoch: self.epoch,
             activity: self.activity,
             is_active: self.is_active(now),
@@ -68,27 +68,27 @@ impl Session {
         }
     }
 
-    fn note(&self, user: &UserId, noted: &Noted) -> Note {
+    fn change(&self, user: &UserId, journaled: &JournaledState) -> SessionChange {
         let kept = StoredSession {
             user: user.clone(),
-            epoch: noted.epoch,
+            epoch: journaled.epoch,
             device: self.device.clone(),
             known_by: self.known_by,
             by_service: self.by_service,
-            activity: noted.activity,
-            is_active: noted.is_active,
-            is_hidden: noted.is_hidden,
-            lost_at: noted.lost_at,
-            heard_at: noted.heard_at,
-            alias: noted.alias,
+            activity: journaled.activity,
+            is_active: journaled.is_active,
+            is_hidden: journaled.is_hidden,
+            lost_at: journaled.lost_at,
+            heard_at: journaled.heard_at,
+            alias: journaled.alias,
         };
-        Note::Is {
+        SessionChange::Is {
             session: self.id,
             kept: Box::new(kept),
         }
     }
 
-    /// The session as an earlier process noted it, without its places. It was last known to be alive at `alive_at`.
+    /// The session as an earlier process stored it, without its places. It was last known to be alive at `alive_at`.
     fn recalled(id: SessionId, kept: StoredSession, alive_at: Timestamp, until: Timestamp) -> Self {
         let mut session = Session::new(alive_at, id, kept.device, kept.by_service);
         session.epoch = kept.epoch;
@@ -109,45 +109,50 @@ impl Session {
 }
 
 impl User {
-    /// Notes what has changed about the sessions, before anybody is told.
-    pub(super) fn note<A>(&mut self, now: Timestamp, keeping: Keeping, out: &mut Vec<Effect<A>>) {
+    /// Stores what has changed of the sessions, before anybody is told.
+    pub(super) fn remember<A>(
+        &mut self,
+        now: Timestamp,
+        keeping: Keeping,
+        out: &mut Vec<Effect<A>>,
+    ) {
         if !keeping.keeps(self.id()) {
             return;
         }
         let is_hidden = !self.is_shown();
         let user = self.id().clone();
         for session in &mut self.sessions {
-            let noted = session.noted(now, is_hidden, keeping);
-            if session.noted != Some(noted) {
-                out.push(Effect::Remember(session.note(&user, &noted)));
-                session.noted = Some(noted);
+            let journaled = session.journaled(now, is_hidden, keeping);
+            if session.journaled != Some(journaled) {
+                out.push(Effect::Remember(session.change(&user, &journaled)));
+                session.journaled = Some(journaled);
             }
-            for place in session.places.iter_mut().filter(|it| !it.is_noted) {
-                place.is_noted = true;
-                out.push(Effect::Remember(Note::Joined {
+            for place in session.places.iter_mut().filter(|it| !it.is_journaled) {
+                place.is_journaled = true;
+                out.push(Effect::Remember(SessionChange::Joined {
                     session: session.id,
                     joined: place.joined(),
                 }));
             }
         }
         let ended = self.ended.iter();
-        out.extend(ended.map(|&(session, _)| Effect::Remember(Note::Ended { session })));
+        out.extend(ended.map(|&(session, _)| Effect::Remember(SessionChange::Ended { session })));
     }
 
-    /// Everything that has to be noted about the sessions.
-    fn notes(&self, now: Timestamp, keeping: Keeping, out: &mut Vec<Note>) {
+    /// Everything that has to be stored about the sessions.
+    fn changes(&self, now: Timestamp, keeping: Keeping, out: &mut Vec<SessionChange>) {
         let is_hidden = !self.is_shown();
         for session in &self.sessions {
-            let noted = session.noted(now, is_hidden, keeping);
-            out.push(session.note(self.id(), &noted));
-            out.extend(session.places.iter().map(|place| Note::Joined {
+            let journaled = session.journaled(now, is_hidden, keeping);
+            out.push(session.change(self.id(), &journaled));
+            out.extend(session.places.iter().map(|place| SessionChange::Joined {
                 session: session.id,
                 joined: place.joined(),
             }));
         }
     }
 
-    /// Restores a session that an earlier process noted. It is held until its client comes back, or until `until`. It
+    /// Restores a session that an earlier process stored. It is held until its client comes back, or until `until`. It
     /// counts as having been there all the time, so no time of joining or last-seen time changes.
     pub(super) fn restore<A>(
         &mut self,
@@ -244,9 +249,12 @@ impl User {
         let unclaimed: Vec<SessionTopic> = unclaimed.collect();
         session.is_news |= !unclaimed.is_empty();
         for place in unclaimed {
-            if place.is_noted {
+            if place.is_journaled {
                 let topic = place.topic.clone();
-                out.push(Effect::Remember(Note::Departed { session: id, topic }));
+                out.push(Effect::Remember(SessionChange::Departed {
+                    session: id,
+                    topic,
+                }));
             }
             if place.written.is_some() {
                 let what = What::Left(Reason::Lost);
@@ -270,17 +278,17 @@ impl<A> Users<A> {
         self.keeping = Keeping::Sessions;
     }
 
-    /// Everything that has to be remembered of the sessions on this node. It replaces all earlier notes.
-    pub fn kept_sessions(&self, now: Timestamp) -> Vec<Note> {
+    /// Everything that has to be remembered of the sessions on this node. It replaces all earlier changes.
+    pub fn kept_sessions(&self, now: Timestamp) -> Vec<SessionChange> {
         let keeping = self.keeping;
         let known = self.known().filter(|it| keeping.keeps(it.id()));
         let mut known: Vec<&User> = known.collect();
         known.sort_unstable_by(|a, b| a.id().cmp(b.id()));
-        let mut notes = Vec::new();
+        let mut changes = Vec::new();
         for user in known {
-            user.notes(now, keeping, &mut notes);
+            user.changes(now, keeping, &mut changes);
         }
-        notes
+        changes
     }
 
     /// Keeps every session that has lost its connection, or loses it from now on, for at least `span`. The node is

@@ -165,9 +165,9 @@ pub enum Input<A> {
         /// Gets an answer; a refusal if the user is not in the channel.
         reply_to: Option<A>,
     },
-    /// An earlier process of this node has noted this session. It is held for its client.
+    /// An earlier process of this node has stored this session. It is held for its client.
     Restored {
-        /// The session as it was noted.
+        /// The session as it was stored.
         recalled: Box<Recalled>,
         /// When the session was last known to be alive.
         alive_at: Timestamp,

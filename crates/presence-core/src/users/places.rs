@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Effect;
 use super::session::SessionTopic;
-use super::stored::Note;
+use super::stored::SessionChange;
 use super::user::User;
 use crate::cluster::JoinedTopic;
 use crate::history::What;
@@ -29,7 +29,7 @@ impl User {
                 }
                 place.meta = meta.clone();
                 place.written = place.written.map(|_| 0);
-                place.is_noted = false;
+                place.is_journaled = false;
             }
             None => session.places.push(SessionTopic::new(JoinedTopic {
                 topic,
@@ -77,9 +77,12 @@ impl User {
         let index = session.places.iter().position(|it| it.topic == *topic);
         let place = index.map(|index| session.places.remove(index));
         session.is_news |= place.is_some();
-        if let Some(place) = place.as_ref().filter(|it| it.is_noted) {
+        if let Some(place) = place.as_ref().filter(|it| it.is_journaled) {
             let topic = place.topic.clone();
-            out.push(Effect::Remember(Note::Departed { session: id, topic }));
+            out.push(Effect::Remember(SessionChange::Departed {
+                session: id,
+                topic,
+            }));
         }
         let is_over = session.by_service && session.places.is_empty();
         if let Some(SessionTopic { topic, .. }) = place.filter(|it| it.written.is_some()) {

@@ -33,7 +33,7 @@ impl<A> Users<A> {
         if self.announces_looks && !Arc::ptr_eq(&shown, &user.look) {
             out.push(Effect::LooksDifferent);
         }
-        user.note(now, self.keeping, out);
+        user.remember(now, self.keeping, out);
         user.write(now, out);
         user.remove_ended_elsewhere(out);
         user.tell_owner(now, out);

@@ -70,8 +70,8 @@ pub(super) struct Session {
     pub(super) lost_at: Option<Timestamp>,
     /// When it leaves the channels that its client has not joined again.
     pub(super) claims_end: Option<Timestamp>,
-    /// What was last noted of it for the next process, where sessions are kept.
-    pub(super) noted: Option<Noted>,
+    /// What was last stored of it for the next process, where sessions are kept.
+    pub(super) journaled: Option<JournaledState>,
 }
 
 /// How far a session is from its end.
@@ -111,8 +111,8 @@ pub(super) struct SessionTopic {
     pub(super) share: Share,
     /// Whether the client that goes on with the session has not joined this place again.
     pub(super) is_unclaimed: bool,
-    /// Whether the place was noted for the next process, as it is.
-    pub(super) is_noted: bool,
+    /// Whether the place was stored for the next process, as it is.
+    pub(super) is_journaled: bool,
     /// Whether others were shown the session there before it came to this node, or to this process.
     pub(super) was_shown: bool,
 }
@@ -138,7 +138,7 @@ impl SessionTopic {
             written: None,
             share: Share::Unnamed,
             is_unclaimed: false,
-            is_noted: false,
+            is_journaled: false,
             was_shown: false,
         }
     }
@@ -170,9 +170,9 @@ impl SessionTopic {
     }
 }
 
-/// The state of a session as it was last noted: when it changes, the session is noted again.
+/// The state of a session as it was last stored: when it changes, the session is stored again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Noted {
+pub(super) struct JournaledState {
     pub(super) epoch: u32,
     pub(super) activity: Activity,
     pub(super) is_active: bool,
@@ -208,7 +208,7 @@ impl Session {
             is_held: false,
             lost_at: None,
             claims_end: None,
-            noted: None,
+            journaled: None,
         }
     }
 

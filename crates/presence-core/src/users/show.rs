@@ -133,7 +133,7 @@ impl User {
             for place in &mut session.places {
                 if place.joined_at != now {
                     place.joined_at = now;
-                    place.is_noted = false;
+                    place.is_journaled = false;
                     session.is_news = true;
                 }
             }

@@ -6,31 +6,31 @@ use crate::{DeviceId, SessionId, Timestamp, Topic, UserId};
 
 /// One change of what is stored of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// The session exists, or has changed. The places that it is in stay as they were noted.
+pub enum SessionChange {
+    /// The session exists, or has changed. The places that it is in stay as they were stored.
     Is {
-        /// The session that the note is about.
+        /// The session that has changed.
         session: SessionId,
         /// What is stored of it.
         kept: Box<StoredSession>,
     },
     /// The session joined a channel or a workspace, or changed its meta there.
     Joined {
-        /// The session that the note is about.
+        /// The session that has changed.
         session: SessionId,
         /// The place that it is in, with its meta there.
         joined: JoinedTopic,
     },
     /// The session left a channel or a workspace.
     Departed {
-        /// The session that the note is about.
+        /// The session that has changed.
         session: SessionId,
         /// The place that it left.
         topic: Topic,
     },
     /// The session has ended.
     Ended {
-        /// The session that the note is about.
+        /// The session that has changed.
         session: SessionId,
     },
 }
@@ -50,7 +50,7 @@ pub struct StoredSession {
     pub by_service: bool,
     /// The activity that its client reported last.
     pub activity: Activity,
-    /// Whether that counted as active when this was noted.
+    /// Whether that counted as active when this was stored.
     pub is_active: bool,
     /// Whether the user was hidden from others.
     pub is_hidden: bool,
@@ -62,7 +62,7 @@ pub struct StoredSession {
     pub alias: Option<SessionId>,
 }
 
-/// A session that an earlier process has noted.
+/// A session that an earlier process has stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recalled {
     /// The id of the session.

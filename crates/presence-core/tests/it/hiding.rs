@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use presence_core::cluster::{Incarnation, Peek, Reply, Request, Snapshot};
 use presence_core::history::Cause;
-use presence_core::ports::{Note, Recalled};
+use presence_core::ports::{Recalled, SessionChange};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{
     ChannelId, Chosen, DeviceId, Event, Limits, Member, Outsider, Profile, Refusal, SessionId,
@@ -89,17 +89,19 @@ impl Stage {
         next.users = Users::new(Timing::default(), Limits::default(), seed);
         next.users.keep_sessions();
         next.now = self.now;
-        let notes = self.users.kept_sessions(self.now);
+        let changes = self.users.kept_sessions(self.now);
         let mut recalled: Vec<Recalled> = Vec::new();
-        for note in notes {
-            match note {
-                Note::Is { session, kept } => recalled.push(Recalled {
+        for change in changes {
+            match change {
+                SessionChange::Is { session, kept } => recalled.push(Recalled {
                     session,
                     kept: *kept,
                     topics: Vec::new(),
                 }),
-                Note::Joined { joined, .. } => recalled.last_mut().unwrap().topics.push(joined),
-                Note::Departed { .. } | Note::Ended { .. } => {}
+                SessionChange::Joined { joined, .. } => {
+                    recalled.last_mut().unwrap().topics.push(joined)
+                }
+                SessionChange::Departed { .. } | SessionChange::Ended { .. } => {}
             }
         }
         for recalled in recalled {

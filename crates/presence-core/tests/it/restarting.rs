@@ -275,7 +275,7 @@ fn what_a_service_does_goes_on_for_as_long_as_it_was_asked() {
 fn each_change_is_noted_once() {
     check(
         "
-show notes
+show changes
  0s  ann/web connects acme
      > note ann/web@0 Active
      > note ann/web in workspace:acme

@@ -22,7 +22,7 @@
 //!
 //!       ann/web comes joining room:1  without a resume token, as a client that says what it joins first
 //! 20s   gateway stops                 nobody can come back to it any more
-//!       gateway returns after 2s      another process, which knows what this one has noted
+//!       gateway returns after 2s      another process, which knows what this one has stored
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -36,7 +36,7 @@ use presence_core::explain::{
 };
 use presence_core::history::{Cause, History, Transition, What};
 use presence_core::node::{Effect, Input, Node};
-use presence_core::ports::{Note, Recalled};
+use presence_core::ports::{Recalled, SessionChange};
 use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Answer, Audience, Connection, Fingerprint};
 use presence_core::{
@@ -176,7 +176,7 @@ struct Stage {
     shows: Vec<String>,
     played: Vec<String>,
     /// What is remembered of sessions.
-    notes: Vec<Note>,
+    changes: Vec<SessionChange>,
     timing: Timing,
     limits: Limits,
 }
@@ -237,7 +237,7 @@ impl Stage {
             epochs: Vec::new(),
             shows,
             played: Vec::new(),
-            notes: Vec::new(),
+            changes: Vec::new(),
             timing,
             limits,
         }
@@ -854,12 +854,12 @@ impl Stage {
                     self.tell(&format!("{user} looks different"));
                 }
             }
-            users::Effect::Remember(note) => {
-                if self.shows("notes") {
-                    let text = self.note(&note);
+            users::Effect::Remember(change) => {
+                if self.shows("changes") {
+                    let text = self.change_text(&change);
                     self.tell(&text);
                 }
-                self.notes.push(note);
+                self.changes.push(change);
             }
             users::Effect::Write { .. }
             | users::Effect::Watch { .. }
@@ -869,12 +869,17 @@ impl Stage {
         }
     }
 
-    /// Ends the node as kill -9 would, and starts another that knows what it has noted.
+    /// Ends the node as kill -9 would, and starts another that knows what it has stored.
     fn restart(&mut self, away: Duration) {
-        let recalled = replay(&self.notes);
+        let recalled = replay(&self.changes);
         let mut kept = self.node.kept_sessions(self.now);
         // What is kept says the same as all that was noted of it, but for what has gone on silently since.
-        kept.retain(|it| !matches!(it, Note::Ended { .. } | Note::Departed { .. }));
+        kept.retain(|it| {
+            !matches!(
+                it,
+                SessionChange::Ended { .. } | SessionChange::Departed { .. }
+            )
+        });
         assert_eq!(replay(&kept), recalled, "what a rewrite would keep");
         let seed = 8 + self.played.len() as u64;
         self.node = Node::new(self.timing, self.limits, seed);
@@ -882,7 +887,7 @@ impl Stage {
         self.node.record_history();
         self.node.announce_looks();
         self.history = History::new(1 << 20, None);
-        self.notes.clear();
+        self.changes.clear();
         self.watching.clear();
         self.watching_users.clear();
         let now = self.now.as_millis();
@@ -910,15 +915,15 @@ impl Stage {
         self.perform(effects);
     }
 
-    fn note(&self, note: &Note) -> String {
-        match note {
-            Note::Is { session, kept } => {
+    fn change_text(&self, change: &SessionChange) -> String {
+        match change {
+            SessionChange::Is { session, kept } => {
                 let hidden = if kept.is_hidden { " hidden" } else { "" };
                 let lost = if kept.lost_at.is_some() { " lost" } else { "" };
                 let (label, epoch) = (self.label(*session), kept.epoch);
                 format!("note {label}@{epoch} {:?}{hidden}{lost}", kept.activity)
             }
-            Note::Joined { session, joined } => {
+            SessionChange::Joined { session, joined } => {
                 let name = joined.meta.name().map(|it| &**it).unwrap_or_default();
                 format!(
                     "note {} in {} {name}",
@@ -926,10 +931,10 @@ impl Stage {
                     place(&joined.topic)
                 )
             }
-            Note::Departed { session, topic } => {
+            SessionChange::Departed { session, topic } => {
                 format!("note {} not in {}", self.label(*session), place(topic))
             }
-            Note::Ended { session } => format!("note {} over", self.label(*session)),
+            SessionChange::Ended { session } => format!("note {} over", self.label(*session)),
         }
     }
 
@@ -1251,12 +1256,12 @@ fn fingerprint(words: &[&str]) -> Fingerprint {
     }
 }
 
-/// What `notes` say of sessions, one after the other.
-fn replay(notes: &[Note]) -> Vec<Recalled> {
+/// What `changes` say of sessions, one after the other.
+fn replay(changes: &[SessionChange]) -> Vec<Recalled> {
     let mut sessions: BTreeMap<SessionId, Recalled> = BTreeMap::new();
-    for note in notes.iter().cloned() {
-        match note {
-            Note::Is { session, kept } => {
+    for change in changes.iter().cloned() {
+        match change {
+            SessionChange::Is { session, kept } => {
                 let topics = sessions.remove(&session).map_or(Vec::new(), |it| it.topics);
                 let kept = *kept;
                 let it = Recalled {
@@ -1266,17 +1271,17 @@ fn replay(notes: &[Note]) -> Vec<Recalled> {
                 };
                 sessions.insert(session, it);
             }
-            Note::Joined { session, joined } => {
+            SessionChange::Joined { session, joined } => {
                 let topics = &mut sessions.get_mut(&session).expect("it is known").topics;
                 topics.retain(|it| it.topic != joined.topic);
                 topics.push(joined);
                 topics.sort_by(|a, b| a.topic.cmp(&b.topic));
             }
-            Note::Departed { session, topic } => {
+            SessionChange::Departed { session, topic } => {
                 let topics = &mut sessions.get_mut(&session).expect("it is known").topics;
                 topics.retain(|it| it.topic != topic);
             }
-            Note::Ended { session } => drop(sessions.remove(&session)),
+            SessionChange::Ended { session } => drop(sessions.remove(&session)),
         }
     }
     sessions.into_values().collect()

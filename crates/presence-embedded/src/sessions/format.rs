@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use presence_core::cluster::JoinedTopic;
-use presence_core::ports::{Note, StoredSession};
+use presence_core::ports::{SessionChange, StoredSession};
 use presence_core::users::{Activity, KnownBy};
 use presence_core::{
     ChannelId, DeviceId, Meta, SessionId, Shown, Timestamp, Topic, UserId, WorkspaceId,
@@ -20,7 +20,7 @@ pub(super) const MAGIC: &[u8; 8] = b"presses2";
 const HEAD_BYTES: usize = 8;
 
 #[derive(Serialize, Deserialize)]
-enum NoteRecord<'a> {
+enum ChangeRecord<'a> {
     Is {
         session: u128,
         user: &'a str,
@@ -61,12 +61,12 @@ enum TopicRecord<'a> {
     Workspace(&'a str),
 }
 
-/// Appends the frame of `note` to `out`.
-pub(super) fn write(note: &Note, out: &mut Vec<u8>) {
+/// Appends the frame of `change` to `out`.
+pub(super) fn write(change: &SessionChange, out: &mut Vec<u8>) {
     let session = |it: &SessionId| it.as_u128();
     let millis = |it: &Timestamp| it.as_millis();
-    let record = match note {
-        Note::Is { session: id, kept } => NoteRecord::Is {
+    let record = match change {
+        SessionChange::Is { session: id, kept } => ChangeRecord::Is {
             session: session(id),
             user: kept.user.as_str(),
             epoch: kept.epoch,
@@ -80,10 +80,10 @@ pub(super) fn write(note: &Note, out: &mut Vec<u8>) {
             heard_at_ms: kept.heard_at.as_ref().map(millis),
             alias: kept.alias.as_ref().map(session),
         },
-        Note::Joined {
+        SessionChange::Joined {
             session: id,
             joined,
-        } => NoteRecord::Joined {
+        } => ChangeRecord::Joined {
             session: session(id),
             topic: TopicRecord::of(&joined.topic),
             joined_at_ms: millis(&joined.joined_at),
@@ -92,18 +92,18 @@ pub(super) fn write(note: &Note, out: &mut Vec<u8>) {
             color: joined.meta.color().map(|it| &**it),
             avatar: joined.meta.avatar().map(|it| &**it),
         },
-        Note::Departed { session: id, topic } => NoteRecord::Departed {
+        SessionChange::Departed { session: id, topic } => ChangeRecord::Departed {
             session: session(id),
             topic: TopicRecord::of(topic),
         },
-        Note::Ended { session: id } => NoteRecord::Ended {
+        SessionChange::Ended { session: id } => ChangeRecord::Ended {
             session: session(id),
         },
     };
     out.extend(frame(&record));
 }
 
-/// The meta that was noted; `None` if it is not a valid one because the file is damaged.
+/// The meta that was stored; `None` if it is not a valid one because the file is damaged.
 fn meta(json: &str, name: Option<&str>, color: Option<&str>, avatar: Option<&str>) -> Option<Meta> {
     let shown = Shown {
         name: name.map(Arc::from),
@@ -113,24 +113,24 @@ fn meta(json: &str, name: Option<&str>, color: Option<&str>, avatar: Option<&str
     Meta::showing(json, shown).ok()
 }
 
-/// The notes of a journal up to the first unreadable one, and whether there is an unreadable one.
-pub(super) fn read(bytes: &[u8]) -> (Vec<Note>, bool) {
+/// The changes in a journal up to the first unreadable one, and whether there is an unreadable one.
+pub(super) fn read(bytes: &[u8]) -> (Vec<SessionChange>, bool) {
     let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
         return (Vec::new(), true);
     };
-    let mut notes = Vec::new();
+    let mut changes = Vec::new();
     while !rest.is_empty() {
         let Some((payload, after)) = unframe(rest) else {
-            return (notes, true);
+            return (changes, true);
         };
-        let record = postcard::from_bytes::<NoteRecord<'_>>(payload).ok();
-        let Some(note) = record.and_then(note_of) else {
-            return (notes, true);
+        let record = postcard::from_bytes::<ChangeRecord<'_>>(payload).ok();
+        let Some(change) = record.and_then(change_of) else {
+            return (changes, true);
         };
-        notes.push(note);
+        changes.push(change);
         rest = after;
     }
-    (notes, false)
+    (changes, false)
 }
 
 /// The postcard encoding of `value`, with its length and its checksum in front.
@@ -138,7 +138,7 @@ pub(super) fn frame(value: &impl Serialize) -> Vec<u8> {
     let bytes = postcard::to_extend(value, vec![0; HEAD_BYTES]);
     let mut bytes = bytes.expect("numbers and texts can be encoded");
     let payload = &bytes[HEAD_BYTES..];
-    let length = u32::try_from(payload.len()).expect("no note has gigabytes");
+    let length = u32::try_from(payload.len()).expect("no change has gigabytes");
     let sum = crc32fast::hash(payload);
     bytes[..4].copy_from_slice(&length.to_le_bytes());
     bytes[4..HEAD_BYTES].copy_from_slice(&sum.to_le_bytes());
@@ -154,10 +154,10 @@ pub(super) fn unframe(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     (crc32fast::hash(payload) == u32::from_le_bytes(*sum)).then_some((payload, after))
 }
 
-fn note_of(record: NoteRecord<'_>) -> Option<Note> {
+fn change_of(record: ChangeRecord<'_>) -> Option<SessionChange> {
     let session = SessionId::from_u128;
     Some(match record {
-        NoteRecord::Is {
+        ChangeRecord::Is {
             session: id,
             user,
             epoch,
@@ -170,7 +170,7 @@ fn note_of(record: NoteRecord<'_>) -> Option<Note> {
             lost_at_ms,
             heard_at_ms,
             alias,
-        } => Note::Is {
+        } => SessionChange::Is {
             session: session(id),
             kept: Box::new(StoredSession {
                 user: UserId::new(user).ok()?,
@@ -186,7 +186,7 @@ fn note_of(record: NoteRecord<'_>) -> Option<Note> {
                 alias: alias.map(session),
             }),
         },
-        NoteRecord::Joined {
+        ChangeRecord::Joined {
             session: id,
             topic,
             joined_at_ms,
@@ -194,7 +194,7 @@ fn note_of(record: NoteRecord<'_>) -> Option<Note> {
             name,
             color,
             avatar,
-        } => Note::Joined {
+        } => SessionChange::Joined {
             session: session(id),
             joined: JoinedTopic {
                 topic: topic.topic()?,
@@ -202,11 +202,11 @@ fn note_of(record: NoteRecord<'_>) -> Option<Note> {
                 meta: Arc::new(meta(json, name, color, avatar)?),
             },
         },
-        NoteRecord::Departed { session: id, topic } => Note::Departed {
+        ChangeRecord::Departed { session: id, topic } => SessionChange::Departed {
             session: session(id),
             topic: topic.topic()?,
         },
-        NoteRecord::Ended { session: id } => Note::Ended {
+        ChangeRecord::Ended { session: id } => SessionChange::Ended {
             session: session(id),
         },
     })

@@ -3,7 +3,7 @@
 //! ```text
 //! sessions/lock            held as long as a process uses the folder
 //! sessions/7/alive         when process 7 was last alive
-//! sessions/7/3-2.journal   what it noted of part 3, after it rewrote that twice
+//! sessions/7/3-2.journal   what it stored of part 3, after it rewrote that twice
 //! ```
 //!
 //! A journal is only appended to, with one `write` for everything that happened at once and without `fsync`. What is written is
@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use presence_core::Timestamp;
-use presence_core::ports::{Note, Recalled, Sessions};
+use presence_core::ports::{Recalled, SessionChange, Sessions};
 
 use self::alive::{Alive, Moment};
 use self::part::Part;
@@ -131,16 +131,16 @@ impl SessionFiles {
 }
 
 impl Sessions for SessionFiles {
-    fn note(&self, part: usize, notes: &[Note]) -> bool {
+    fn append(&self, part: usize, changes: &[SessionChange]) -> bool {
         let Some(part) = self.parts.get(part) else {
             return false;
         };
-        lock(part).note(notes)
+        lock(part).append(changes)
     }
 
-    fn rewrite(&self, part: usize, notes: &[Note]) {
+    fn rewrite(&self, part: usize, changes: &[SessionChange]) {
         if let Some(part) = self.parts.get(part) {
-            lock(part).rewrite(notes);
+            lock(part).rewrite(changes);
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use presence_core::ports::Note;
+use presence_core::ports::SessionChange;
 
 use super::format::{self, MAGIC};
 
@@ -28,7 +28,7 @@ pub(super) struct Part {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing has been noted yet.
+    /// Nothing has been stored yet.
     Empty,
     Open {
         file: File,
@@ -63,10 +63,10 @@ impl Part {
         matches!(self.journal, State::Forgotten { .. })
     }
 
-    /// Appends `notes`. Returns whether it is time to rewrite the journal.
-    pub(super) fn note(&mut self, notes: &[Note]) -> bool {
+    /// Appends `changes`. Returns whether it is time to rewrite the journal.
+    pub(super) fn append(&mut self, changes: &[SessionChange]) -> bool {
         self.buffer.clear();
-        notes
+        changes
             .iter()
             .for_each(|it| format::write(it, &mut self.buffer));
         if let State::Empty = self.journal {
@@ -95,11 +95,11 @@ impl Part {
         }
     }
 
-    /// Replaces the journal by one of `notes`. The old journal is kept until the new one is complete.
-    pub(super) fn rewrite(&mut self, notes: &[Note]) {
+    /// Replaces the journal by one of `changes`. The old journal is kept until the new one is complete.
+    pub(super) fn rewrite(&mut self, changes: &[SessionChange]) {
         let mut bytes = Vec::new();
-        for note in notes {
-            format::write(note, &mut bytes);
+        for change in changes {
+            format::write(change, &mut bytes);
             if bytes.len() > self.bytes_max {
                 return self.forget();
             }

@@ -1,4 +1,4 @@
-//! Reads what earlier processes have noted.
+//! Reads what earlier processes have stored.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use presence_core::ports::{Note, Recalled};
+use presence_core::ports::{Recalled, SessionChange};
 use presence_core::{SessionId, Timestamp, Timing};
 
 use super::Left;
@@ -48,12 +48,12 @@ pub(super) fn recall(processes: &[(u64, PathBuf)], now: &Moment) -> Left {
         left.away = Some(away);
         left.ended_at = Timestamp::from_millis(word.now_ms);
         for journal in journals_in(folder) {
-            let (notes, is_garbled) = match fs::read(&journal) {
+            let (changes, is_garbled) = match fs::read(&journal) {
                 Ok(bytes) => format::read(&bytes),
                 Err(_) => (Vec::new(), true),
             };
             left.garbled += usize::from(is_garbled);
-            notes.into_iter().for_each(|it| apply(it, &mut sessions));
+            changes.into_iter().for_each(|it| apply(it, &mut sessions));
         }
     }
     left.sessions = sessions.into_values().collect();
@@ -97,9 +97,9 @@ fn journals_in(folder: &Path) -> Vec<PathBuf> {
     journals.into_iter().map(|(_, path)| path).collect()
 }
 
-fn apply(note: Note, sessions: &mut BTreeMap<SessionId, Recalled>) {
-    match note {
-        Note::Is { session, kept } => match sessions.get_mut(&session) {
+fn apply(change: SessionChange, sessions: &mut BTreeMap<SessionId, Recalled>) {
+    match change {
+        SessionChange::Is { session, kept } => match sessions.get_mut(&session) {
             Some(recalled) => recalled.kept = *kept,
             None => {
                 let recalled = Recalled {
@@ -110,7 +110,7 @@ fn apply(note: Note, sessions: &mut BTreeMap<SessionId, Recalled>) {
                 sessions.insert(session, recalled);
             }
         },
-        Note::Joined { session, joined } => {
+        SessionChange::Joined { session, joined } => {
             if let Some(recalled) = sessions.get_mut(&session) {
                 let mut topics = recalled.topics.iter_mut();
                 match topics.find(|it| it.topic == joined.topic) {
@@ -119,11 +119,11 @@ fn apply(note: Note, sessions: &mut BTreeMap<SessionId, Recalled>) {
                 }
             }
         }
-        Note::Departed { session, topic } => {
+        SessionChange::Departed { session, topic } => {
             if let Some(recalled) = sessions.get_mut(&session) {
                 recalled.topics.retain(|it| it.topic != topic);
             }
         }
-        Note::Ended { session } => drop(sessions.remove(&session)),
+        SessionChange::Ended { session } => drop(sessions.remove(&session)),
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::cluster::JoinedTopic;
-use presence_core::ports::{Note, Recalled, Sessions, StoredSession};
+use presence_core::ports::{Recalled, SessionChange, Sessions, StoredSession};
 use presence_core::users::{Activity, KnownBy};
 use presence_core::{Meta, SessionId, Shown, Timestamp, Topic};
 use tempfile::TempDir;
@@ -19,8 +19,8 @@ const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 fn the_next_process_knows_what_was_noted_last() {
     let folder = TempDir::new().unwrap();
     let files = begin(&folder).0;
-    files.note(0, &[is(1, "ann"), joined(1, "room:1", "{\"a\":1}")]);
-    files.note(
+    files.append(0, &[is(1, "ann"), joined(1, "room:1", "{\"a\":1}")]);
+    files.append(
         1,
         &[
             is(2, "bob"),
@@ -28,13 +28,13 @@ fn the_next_process_knows_what_was_noted_last() {
             joined(2, "room:2", ""),
         ],
     );
-    files.note(0, &[joined(1, "room:1", "{\"a\":2}")]);
-    files.note(
+    files.append(0, &[joined(1, "room:1", "{\"a\":2}")]);
+    files.append(
         1,
         &[
             departed(2, "room:1"),
             is(3, "eve"),
-            Note::Ended { session: id(3) },
+            SessionChange::Ended { session: id(3) },
         ],
     );
     drop(files);
@@ -55,10 +55,10 @@ fn what_was_recalled_and_not_noted_again_is_there_until_it_is_forgotten() {
     let folder = TempDir::new().unwrap();
     begin(&folder)
         .0
-        .note(0, &[is(1, "ann"), is(2, "bob"), joined(2, "room:1", "")]);
+        .append(0, &[is(1, "ann"), is(2, "bob"), joined(2, "room:1", "")]);
     let (second, left) = begin(&folder);
     assert_eq!(left.sessions.len(), 2);
-    second.note(1, &[Note::Ended { session: id(1) }]);
+    second.append(1, &[SessionChange::Ended { session: id(1) }]);
     drop(second);
     let (third, left) = begin(&folder);
     let mut bob = recalled(2, "bob", &[("room:1", "")]);
@@ -74,15 +74,15 @@ fn what_was_recalled_and_not_noted_again_is_there_until_it_is_forgotten() {
 #[test]
 fn a_record_that_was_cut_off_costs_itself_and_what_came_after() {
     let folder = TempDir::new().unwrap();
-    begin(&folder).0.note(0, &[is(1, "ann"), is(2, "bob")]);
+    begin(&folder).0.append(0, &[is(1, "ann"), is(2, "bob")]);
     let journal = folder.path().join("1/0-0.journal");
     let whole = fs::read(&journal).unwrap();
     let first = format::MAGIC.len() + frame_of(&is(1, "ann")).len();
     for length in 0..whole.len() {
         fs::write(&journal, &whole[..length]).unwrap();
-        let (notes, is_garbled) = format::read(&whole[..length]);
+        let (changes, is_garbled) = format::read(&whole[..length]);
         let known = usize::from(length >= first);
-        assert_eq!(notes.len(), known, "{length} bytes");
+        assert_eq!(changes.len(), known, "{length} bytes");
         let is_between = length == first || length == format::MAGIC.len();
         assert_eq!(is_garbled, !is_between, "{length} bytes");
     }
@@ -93,15 +93,18 @@ fn a_record_that_was_cut_off_costs_itself_and_what_came_after() {
 
 #[test]
 fn whatever_bit_is_flipped_nothing_that_was_not_noted_is_recalled() {
-    let notes = [is(1, "ann"), joined(1, "room:1", "{}"), is(2, "bob")];
+    let changes = [is(1, "ann"), joined(1, "room:1", "{}"), is(2, "bob")];
     let mut bytes = format::MAGIC.to_vec();
-    notes.iter().for_each(|it| format::write(it, &mut bytes));
-    assert_eq!(format::read(&bytes), (notes.to_vec(), false));
+    changes.iter().for_each(|it| format::write(it, &mut bytes));
+    assert_eq!(format::read(&bytes), (changes.to_vec(), false));
     for at in 0..bytes.len() {
         for bit in 0..8 {
             bytes[at] ^= 1 << bit;
             let (read, is_garbled) = format::read(&bytes);
-            assert!(is_garbled && notes.starts_with(&read), "bit {bit} of {at}");
+            assert!(
+                is_garbled && changes.starts_with(&read),
+                "bit {bit} of {at}"
+            );
             bytes[at] ^= 1 << bit;
         }
     }
@@ -110,7 +113,7 @@ fn whatever_bit_is_flipped_nothing_that_was_not_noted_is_recalled() {
 #[test]
 fn what_is_older_than_half_a_minute_is_not_recalled() {
     let folder = TempDir::new().unwrap();
-    begin(&folder).0.note(0, &[is(1, "ann")]);
+    begin(&folder).0.append(0, &[is(1, "ann")]);
     let processes = recall::processes_in(folder.path()).unwrap();
     let now = Moment::now();
     let later = |seconds: u64, boot: Option<&str>| Moment {
@@ -166,7 +169,7 @@ fn setting_the_wall_clock_changes_nothing() {
 #[test]
 fn a_process_that_never_said_that_it_lives_has_left_nothing() {
     let folder = TempDir::new().unwrap();
-    begin(&folder).0.note(0, &[is(1, "ann")]);
+    begin(&folder).0.append(0, &[is(1, "ann")]);
     for garbled in [&b""[..], b"nonsense", &[0xff; 200]] {
         fs::write(folder.path().join("1/alive"), garbled).unwrap();
         assert_eq!(begin(&folder).1.sessions, []);
@@ -180,7 +183,7 @@ fn a_journal_is_rewritten_before_it_is_twice_as_large_as_it_has_to_be() {
     let meta = meta_of(1000);
     let mut largest = 0;
     for _ in 0..5_000 {
-        if part.note(&[joined(1, "room:1", &meta)]) {
+        if part.append(&[joined(1, "room:1", &meta)]) {
             part.rewrite(&[is(1, "ann"), joined(1, "room:1", &meta)]);
         }
         let all = fs::read_dir(folder.path()).unwrap();
@@ -204,8 +207,8 @@ fn a_part_that_is_too_large_is_forgotten_until_it_is_small_again() {
     // It is looked at again once as much has been said as makes a journal worth rewriting.
     let long = joined(1, "room:1", &meta_of(4000));
     let half = vec![long; REWRITE_BYTES_LEAST / 2 / 4000];
-    assert!(!part.note(&half));
-    assert!(part.note(&half));
+    assert!(!part.append(&half));
+    assert!(part.append(&half));
     part.rewrite(&[is(1, "ann")]);
     assert!(!part.is_forgotten());
     assert_eq!(journals(), 1);
@@ -216,7 +219,7 @@ fn a_folder_that_goes_away_costs_the_memory_and_nothing_else() {
     let folder = TempDir::new().unwrap();
     let (files, _) = begin(&folder);
     fs::remove_dir_all(folder.path().join("1")).unwrap();
-    files.note(0, &[is(1, "ann")]);
+    files.append(0, &[is(1, "ann")]);
     assert_eq!(files.forgotten(), 1);
     files.rewrite(0, &[is(1, "ann")]);
     files.alive(NOW);
@@ -230,7 +233,7 @@ fn two_processes_do_not_share_a_folder_and_nobody_else_reads_it() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("sessions");
     let (files, _) = SessionFiles::open(&path, PARTS).unwrap();
-    files.note(0, &[is(1, "ann")]);
+    files.append(0, &[is(1, "ann")]);
     let error = SessionFiles::open(&path, PARTS).unwrap_err();
     assert!(error.to_string().contains("is in use"), "{error}");
     let mode = |name: &str| fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777;
@@ -286,8 +289,8 @@ fn in_topic(name: &str, json: &str) -> JoinedTopic {
     }
 }
 
-fn is(session: u128, user: &str) -> Note {
-    Note::Is {
+fn is(session: u128, user: &str) -> SessionChange {
+    SessionChange::Is {
         session: id(session),
         kept: Box::new(kept(user)),
     }
@@ -298,15 +301,15 @@ fn meta_of(bytes: usize) -> String {
     format!(r#"{{"about":"{}"}}"#, "x".repeat(bytes))
 }
 
-fn joined(session: u128, name: &str, json: &str) -> Note {
-    Note::Joined {
+fn joined(session: u128, name: &str, json: &str) -> SessionChange {
+    SessionChange::Joined {
         session: id(session),
         joined: in_topic(name, json),
     }
 }
 
-fn departed(session: u128, name: &str) -> Note {
-    Note::Departed {
+fn departed(session: u128, name: &str) -> SessionChange {
+    SessionChange::Departed {
         session: id(session),
         topic: topic(name),
     }
@@ -323,8 +326,8 @@ fn recalled(session: u128, user: &str, topics: &[(&str, &str)]) -> Recalled {
     }
 }
 
-fn frame_of(note: &Note) -> Vec<u8> {
+fn frame_of(change: &SessionChange) -> Vec<u8> {
     let mut bytes = Vec::new();
-    format::write(note, &mut bytes);
+    format::write(change, &mut bytes);
     bytes
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use presence_core::Timestamp;
-use presence_core::ports::{Note, Sessions};
+use presence_core::ports::{SessionChange, Sessions};
 use presence_embedded::{ProfileMemory, SessionFiles};
 use presence_hub::{Hub, Settings};
 use tempfile::TempDir;
@@ -14,19 +14,19 @@ use crate::support::{Watcher, resume, user};
 /// Notes with what was noted before, and is slow about it.
 #[derive(Debug, Default)]
 struct Slow {
-    notes: Mutex<Vec<Note>>,
-    rewritten: Mutex<Vec<Vec<Note>>>,
+    changes: Mutex<Vec<SessionChange>>,
+    rewritten: Mutex<Vec<Vec<SessionChange>>>,
 }
 
 impl Sessions for Slow {
-    fn note(&self, _: usize, notes: &[Note]) -> bool {
+    fn append(&self, _: usize, changes: &[SessionChange]) -> bool {
         std::thread::sleep(Duration::from_millis(30));
-        self.notes.lock().unwrap().extend_from_slice(notes);
+        self.changes.lock().unwrap().extend_from_slice(changes);
         false
     }
 
-    fn rewrite(&self, _: usize, notes: &[Note]) {
-        self.rewritten.lock().unwrap().push(notes.to_vec());
+    fn rewrite(&self, _: usize, changes: &[SessionChange]) {
+        self.rewritten.lock().unwrap().push(changes.to_vec());
     }
 
     fn alive(&self, _: Timestamp) {}
@@ -34,8 +34,8 @@ impl Sessions for Slow {
     fn forget_earlier(&self) {}
 }
 
-fn is_of(note: &Note, id: &str) -> bool {
-    matches!(note, Note::Is { kept, .. } if kept.user == user(id))
+fn is_of(change: &SessionChange, id: &str) -> bool {
+    matches!(change, SessionChange::Is { kept, .. } if kept.user == user(id))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -49,12 +49,15 @@ async fn what_is_told_has_been_noted_before() {
         let bob = Watcher::join(&hub, &id).await;
         ann.sees(&["ann", &id]).await;
         let session = bob.session.connection().session;
-        let is_in = |it: &Note| matches!(it, Note::Joined { session: it, .. } if *it == session);
-        assert!(slow.notes.lock().unwrap().iter().any(is_in), "{id} joined");
+        let is_in = |it: &SessionChange| matches!(it, SessionChange::Joined { session: it, .. } if *it == session);
+        assert!(
+            slow.changes.lock().unwrap().iter().any(is_in),
+            "{id} joined"
+        );
         bob.session.leave().await;
         ann.sees(&["ann"]).await;
-        let ended = Note::Ended { session };
-        assert!(slow.notes.lock().unwrap().contains(&ended), "{id} left");
+        let ended = SessionChange::Ended { session };
+        assert!(slow.changes.lock().unwrap().contains(&ended), "{id} left");
     }
 }
 
