@@ -41,12 +41,12 @@ impl Link {
             return Ok(None);
         };
         match refused.into_inner() {
-            Request::Open { ask, .. } | Request::Read { ask, .. } | Request::Peek { ask, .. } => {
-                Ok(Some(Reply::Read {
-                    ask,
-                    snapshot: None,
-                }))
-            }
+            Request::Open { ask, .. }
+            | Request::Read { ask, .. }
+            | Request::PaddedRead { ask, .. } => Ok(Some(Reply::Read {
+                ask,
+                snapshot: None,
+            })),
             Request::Write(_) => Ok(Some(Reply::Written(None))),
             Request::Fence { write, .. } => Ok(fenced(&write.subject, false)),
             Request::Ephemeral(..) => Ok(None),

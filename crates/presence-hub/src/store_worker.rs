@@ -9,16 +9,16 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use presence_core::UserId;
-use presence_core::cluster::{Ephemeral, Peek, Reply, Request, Subject, Write};
+use presence_core::cluster::{Ephemeral, PaddedRead, Reply, Request, Subject, Write};
 use presence_core::ports::{StoreError, Topics};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock::WallClock;
 use crate::counters::Counters;
-use crate::grain::due;
 use crate::holding::Holding;
 use crate::link::{REQUESTS_MAX, fenced};
+use crate::padding::due;
 use crate::router::ReplyRouter;
 
 /// The number of requests of one kind that are sent to one partition of the store at once; the others wait for
@@ -36,7 +36,7 @@ struct Finished {
     partition: u16,
     kind: Kind,
     replies: Replies,
-    /// Replies to peeks, and when they are due.
+    /// Replies to padded reads, and when they are due.
     held: Option<(Instant, Replies)>,
 }
 
@@ -59,8 +59,8 @@ enum Kind {
     Fences,
     Doors,
     Ephemerals,
-    /// Replies to peeks, which were held back.
-    Peeks,
+    /// Replies to padded reads, which were held back.
+    Padded,
 }
 
 /// What waits for one partition of the store. One batch of each kind is under way.
@@ -237,7 +237,7 @@ impl RequestQueue {
             }
             door @ (Request::Open { .. }
             | Request::Read { .. }
-            | Request::Peek { .. }
+            | Request::PaddedRead { .. }
             | Request::Close(_)) => {
                 self.doors.push(door);
             }
@@ -269,7 +269,7 @@ impl RequestQueue {
             Kind::Writes => self.is_writing = false,
             Kind::Doors => self.is_opening = false,
             Kind::Ephemerals => self.is_sending_ephemerals = false,
-            Kind::Peeks => {}
+            Kind::Padded => {}
         }
     }
 
@@ -318,22 +318,22 @@ async fn fence<T: Topics>(
     Finished::of(partition, Kind::Fences, replies.collect())
 }
 
-/// Waits until the replies to peeks are due.
+/// Waits until the replies to padded reads are due.
 async fn hold(partition: u16, until: Instant, replies: Replies) -> Finished {
     tokio::time::sleep_until(until).await;
-    Finished::of(partition, Kind::Peeks, replies)
+    Finished::of(partition, Kind::Padded, replies)
 }
 
 /// The requests of a batch to open, read and close maps, by what has to be done.
 ///
-/// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A peek is apart from
+/// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A padded read is apart from
 /// that: somebody waits for each, and its reply is held back.
 struct Doors {
     closing: Vec<Subject>,
     opening: Vec<(Subject, u32)>,
     reading: Vec<(Subject, u32)>,
     /// Those whose replies are held back.
-    peeks: HashSet<(Subject, u32)>,
+    padded: HashSet<(Subject, u32)>,
 }
 
 impl Doors {
@@ -341,11 +341,11 @@ impl Doors {
         let mut closing = Vec::new();
         let mut opening: Vec<(Subject, u32)> = Vec::new();
         let mut reading: Vec<(Subject, u32)> = Vec::new();
-        let mut peeking: Vec<(Subject, u32, Peek)> = Vec::new();
+        let mut reading_padded: Vec<(Subject, u32, PaddedRead)> = Vec::new();
         for door in doors {
             let subject = door.subject().clone();
-            if let Request::Peek { ask, peek, .. } = door {
-                peeking.push((subject, ask, peek));
+            if let Request::PaddedRead { ask, as_if, .. } = door {
+                reading_padded.push((subject, ask, as_if));
                 continue;
             }
             closing.retain(|it| *it != subject);
@@ -365,27 +365,27 @@ impl Doors {
                     opening.retain(|(it, _)| *it != subject);
                     closing.push(subject);
                 }
-                Request::Peek { .. }
+                Request::PaddedRead { .. }
                 | Request::Write(_)
                 | Request::Fence { .. }
                 | Request::Ephemeral(..) => {}
             }
         }
-        let peeks = peeking.iter().map(|(it, ask, _)| (it.clone(), *ask));
-        let peeks: HashSet<(Subject, u32)> = peeks.collect();
-        for (subject, ask, peek) in peeking {
-            match peek {
-                Peek::Read => reading.push((subject, ask)),
+        let padded = reading_padded.iter().map(|(it, ask, _)| (it.clone(), *ask));
+        let padded: HashSet<(Subject, u32)> = padded.collect();
+        for (subject, ask, as_if) in reading_padded {
+            match as_if {
+                PaddedRead::Read => reading.push((subject, ask)),
                 // Nobody would ever stop following it.
-                Peek::Followed if closing.contains(&subject) => reading.push((subject, ask)),
-                Peek::Followed => opening.push((subject, ask)),
+                PaddedRead::Followed if closing.contains(&subject) => reading.push((subject, ask)),
+                PaddedRead::Followed => opening.push((subject, ask)),
             }
         }
         Doors {
             closing,
             opening,
             reading,
-            peeks,
+            padded,
         }
     }
 }
@@ -402,7 +402,7 @@ async fn open<T: Topics>(
         closing,
         opening,
         mut reading,
-        peeks,
+        padded,
     } = Doors::of(doors);
     if !closing.is_empty() {
         store.unfollow(&closing).await;
@@ -433,13 +433,13 @@ async fn open<T: Topics>(
             replies.push((subject, Reply::Read { ask, snapshot }));
         }
     }
-    let is_peek = |(subject, reply): &(Subject, Reply)| match reply {
-        Reply::Read { ask, .. } if !peeks.is_empty() => peeks.contains(&(subject.clone(), *ask)),
+    let is_padded = |(subject, reply): &(Subject, Reply)| match reply {
+        Reply::Read { ask, .. } if !padded.is_empty() => padded.contains(&(subject.clone(), *ask)),
         _ => false,
     };
-    let (held, replies) = replies.into_iter().partition(is_peek);
+    let (held, replies) = replies.into_iter().partition(is_padded);
     Finished {
-        held: (!peeks.is_empty()).then(|| (due(begun, Instant::now()), held)),
+        held: (!padded.is_empty()).then(|| (due(begun, Instant::now()), held)),
         ..Finished::of(partition, Kind::Doors, replies)
     }
 }

@@ -26,5 +26,5 @@ pub use record::{
     SessionRecord, Snapshot, Write,
 };
 pub(crate) use replica::{Claimed, HOLD_AFTER_MOVE, Put, Replica, ReplicaChanges, Verdict};
-pub use request::{News, Peek, Reply, Request};
+pub use request::{News, PaddedRead, Reply, Request};
 pub use subject::{PARTITIONS, Subject};

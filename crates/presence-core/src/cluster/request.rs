@@ -22,13 +22,13 @@ pub enum Request {
         ask: u32,
     },
     /// Read the subject for somebody else, whatever else is asked of it: [`Reply::Read`].
-    Peek {
+    PaddedRead {
         /// The map to read.
         subject: Subject,
         /// Comes back with the reply. [`Request::Open`] and [`Request::Read`] have other numbers.
         ask: u32,
         /// What the store is asked.
-        peek: Peek,
+        as_if: PaddedRead,
     },
     /// Follow the subject no longer.
     Close(Subject),
@@ -52,7 +52,7 @@ impl Request {
         match self {
             Request::Open { subject, .. }
             | Request::Read { subject, .. }
-            | Request::Peek { subject, .. }
+            | Request::PaddedRead { subject, .. }
             | Request::Close(subject)
             | Request::Ephemeral(subject, _) => subject,
             Request::Write(write) | Request::Fence { write, .. } => &write.subject,
@@ -62,7 +62,7 @@ impl Request {
 
 /// What the store is asked for somebody else, so that the time it takes does not tell what this node knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peek {
+pub enum PaddedRead {
     /// To read, as of a subject that nobody here follows.
     Read,
     /// To follow, although the subject is followed, and then to read: as if somebody began to follow it.

@@ -62,7 +62,7 @@ pub struct Users<A> {
     /// Others who want to know how somebody is who cannot be seen.
     others: HashMap<UserId, Others<A>>,
     /// The number of the last request that was made for them.
-    peeks: u32,
+    padded_reads: u32,
     /// What happened to users whose map is being read, because this node stood still.
     postponed: HashMap<UserId, Vec<Input<A>>>,
     /// When this node last stood still.
@@ -98,7 +98,7 @@ impl<A> Users<A> {
             waiting: HashMap::new(),
             claims: HashMap::new(),
             others: HashMap::new(),
-            peeks: 0,
+            padded_reads: 0,
             postponed: HashMap::new(),
             woke_at: Timestamp::default(),
             store_ahead_ms: 0,
@@ -226,7 +226,7 @@ impl<A> Users<A> {
                 reply_to,
             } => self.probe(user, Probe::Asked(reply_to), out),
             Input::Stored(reply) => {
-                if let Some(reply) = self.peeked(now, user, reply, out) {
+                if let Some(reply) = self.read_padded(now, user, reply, out) {
                     self.take(now, user, Input::Stored(reply), out);
                 }
             }

@@ -10,7 +10,7 @@
 use super::shared::Shared;
 use super::user::{LookedUp, User};
 use super::{Answer, Audience, Effect, Input, Loading, Slot, Users, grant, refuse};
-use crate::cluster::{Peek, Reply, Request, Subject};
+use crate::cluster::{PaddedRead, Reply, Request, Subject};
 use crate::{Event, Profile, PublicView, Refusal, SessionId, Timestamp, UserId};
 
 /// A question about a user from somebody else.
@@ -59,7 +59,7 @@ enum Step {
     /// Nobody waits; or the profile could not be read, and whoever waits is told when it comes.
     Idle,
     /// The shared store was asked.
-    Peeking(Box<Shared>),
+    Reading(Box<Shared>),
     /// The profile is being looked up. This is what the shared store has said, if there is one.
     LookingUp(Option<Box<Shared>>),
 }
@@ -114,9 +114,9 @@ impl<A> Users<A> {
         };
         let max = self.limits.waiting_max;
         let others = self.others.entry(id.clone()).or_default();
-        let (look_up, peek) = match probe {
-            Probe::Asked(_) => (&mut others.asked, Peek::Read),
-            Probe::Watched(..) => (&mut others.watched, Peek::Followed),
+        let (look_up, as_if) = match probe {
+            Probe::Asked(_) => (&mut others.asked, PaddedRead::Read),
+            Probe::Watched(..) => (&mut others.watched, PaddedRead::Followed),
         };
         if look_up.probes.len() >= max {
             return probe.refuse(out);
@@ -129,18 +129,22 @@ impl<A> Users<A> {
             look_up.step = Step::LookingUp(None);
             return out.push(Effect::LookUp);
         }
-        self.peeks = self.peeks.wrapping_sub(1);
+        self.padded_reads = self.padded_reads.wrapping_sub(1);
         let subject = Subject::User(id.clone());
         let mut shared = Box::new(Shared::default());
         shared.store_ahead_ms = self.store_ahead_ms;
-        let ask = self.peeks;
-        shared.replica.peek(ask);
-        look_up.step = Step::Peeking(shared);
-        out.push(Effect::Ask(Request::Peek { subject, ask, peek }));
+        let ask = self.padded_reads;
+        shared.replica.begin_padded_read(ask);
+        look_up.step = Step::Reading(shared);
+        out.push(Effect::Ask(Request::PaddedRead {
+            subject,
+            ask,
+            as_if,
+        }));
     }
 
     /// Takes the shared store's answer to those who wait; gives it back if it is not for them.
-    pub(super) fn peeked(
+    pub(super) fn read_padded(
         &mut self,
         now: Timestamp,
         id: &UserId,
@@ -154,14 +158,14 @@ impl<A> Users<A> {
         };
         let ask = *ask;
         let is_it = |it: &&mut LookUp<A>| match &it.step {
-            Step::Peeking(shared) => shared.replica.is_reading_as(ask),
+            Step::Reading(shared) => shared.replica.is_reading_as(ask),
             Step::Idle | Step::LookingUp(_) => false,
         };
         let mut both = [&mut others.asked, &mut others.watched].into_iter();
         let Some(look_up) = both.find(is_it) else {
             return Some(reply);
         };
-        if let Step::Peeking(mut shared) = std::mem::replace(&mut look_up.step, Step::Idle) {
+        if let Step::Reading(mut shared) = std::mem::replace(&mut look_up.step, Step::Idle) {
             shared.prepare(now, reply, members);
             look_up.step = Step::LookingUp(Some(shared));
             out.push(Effect::LookUp);
@@ -181,12 +185,12 @@ impl<A> Users<A> {
             return;
         };
         for look_up in [&mut others.asked, &mut others.watched] {
-            let mut peeked = match std::mem::replace(&mut look_up.step, Step::Idle) {
-                peeking @ Step::Peeking(_) => {
-                    look_up.step = peeking;
+            let mut read = match std::mem::replace(&mut look_up.step, Step::Idle) {
+                reading_padded @ Step::Reading(_) => {
+                    look_up.step = reading_padded;
                     continue;
                 }
-                Step::LookingUp(peeked) => peeked,
+                Step::LookingUp(read) => read,
                 Step::Idle => None,
             };
             let probes = std::mem::take(&mut look_up.probes);
@@ -195,8 +199,8 @@ impl<A> Users<A> {
                 let user = match self.users.get_mut(id) {
                     Some(Slot::Known(user)) => user,
                     _ => stranger.get_or_insert_with(|| {
-                        let peeked = peeked.take();
-                        Box::new(self.stranger(now, id, peeked, profile))
+                        let read = read.take();
+                        Box::new(self.stranger(now, id, read, profile))
                     }),
                 };
                 probe.answer(user.public_view(), out);

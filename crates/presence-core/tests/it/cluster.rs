@@ -886,7 +886,7 @@ impl Stage {
                 let snapshot = Some(map.snapshot());
                 Reply::Read { ask, snapshot }
             }
-            Request::Peek { ask, .. } => {
+            Request::PaddedRead { ask, .. } => {
                 let map = self.maps.entry(subject.clone()).or_default();
                 let snapshot = Some(map.snapshot());
                 Reply::Read { ask, snapshot }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use presence_core::cluster::{Incarnation, Peek, Reply, Request, Snapshot};
+use presence_core::cluster::{Incarnation, PaddedRead, Reply, Request, Snapshot};
 use presence_core::history::Cause;
 use presence_core::ports::{Recalled, SessionChange};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
@@ -41,7 +41,8 @@ impl Stage {
 
     /// The store has read what it was asked to with `request`; nothing is there, or it is away.
     fn reads(&mut self, request: &Effect<u32>, is_there: bool) -> Vec<Effect<u32>> {
-        let Effect::Ask(Request::Open { ask, .. } | Request::Peek { ask, .. }) = request else {
+        let Effect::Ask(Request::Open { ask, .. } | Request::PaddedRead { ask, .. }) = request
+        else {
             panic!("{request:?} reads nothing");
         };
         let snapshot = is_there.then(|| Snapshot {
@@ -321,13 +322,14 @@ fn kinds_of(effects: &[Effect<u32>]) -> Vec<&'static str> {
         // To follow and then to read, in both cases.
         Effect::Ask(
             Request::Open { .. }
-            | Request::Peek {
-                peek: Peek::Followed,
+            | Request::PaddedRead {
+                as_if: PaddedRead::Followed,
                 ..
             },
         ) => "follow and read",
-        Effect::Ask(Request::Peek {
-            peek: Peek::Read, ..
+        Effect::Ask(Request::PaddedRead {
+            as_if: PaddedRead::Read,
+            ..
         }) => "read",
         Effect::Ask(_) => "another request",
         Effect::LookUp => "look up",

@@ -181,7 +181,7 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Reads the map once, with the number `ask`: nothing is followed.
-    pub(crate) fn peek(&mut self, ask: u32) {
+    pub(crate) fn begin_padded_read(&mut self, ask: u32) {
         self.sync.open();
         self.ask = ask;
     }

@@ -141,7 +141,7 @@ impl Driver {
     /// A request is answered, and the next may come.
     pub(super) fn answered(&mut self, subject: &Subject, reply: &Reply) {
         let is_write = match reply {
-            // Those who peek count down from the greatest number, and are not counted.
+            // Padded reads count down from the greatest number, and are not counted.
             Reply::Read { ask, .. } if *ask > u32::MAX / 2 => return,
             Reply::Read { .. } => false,
             Reply::Written(_) => true,
@@ -224,7 +224,7 @@ impl World<'_> {
         let at = at.max(driver.there_at.get(&queue).copied().unwrap_or(0));
         let is_answered = !matches!(
             request,
-            Request::Close(_) | Request::Ephemeral(..) | Request::Peek { .. }
+            Request::Close(_) | Request::Ephemeral(..) | Request::PaddedRead { .. }
         );
         if is_answered {
             let under_way = driver.under_way.entry(queue.clone());
@@ -330,7 +330,7 @@ impl World<'_> {
                     self.reply(node, at, subject, Reply::Read { ask, snapshot });
                 }
             }
-            Call::Ask(Request::Peek { subject, ask, .. }) => {
+            Call::Ask(Request::PaddedRead { subject, ask, .. }) => {
                 let snapshot = is_known.then(|| self.store.read(&subject));
                 if is_alive {
                     self.reply(node, at, subject, Reply::Read { ask, snapshot });

@@ -2,20 +2,20 @@
 //!
 //! Whoever asks about a user who cannot be seen has the store read that user's map. The map of somebody who hides has their
 //! sessions, with the meta of each place that they would be in, and so takes longer to read than the map of somebody who is
-//! gone. The reply is therefore passed on a whole number of [`PEEK_GRAIN`] after the store was asked.
+//! gone. The reply is therefore passed on a whole number of [`PADDING`] after the store was asked.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The unit in which the time of a reply to a peek is told: longer than it takes to read a large map from a store nearby.
-pub(crate) const PEEK_GRAIN: Duration = Duration::from_millis(10);
+/// The unit in which the time of a reply to a padded read is told: longer than it takes to read a large map from a store nearby.
+pub(crate) const PADDING: Duration = Duration::from_millis(10);
 
-/// When a reply is due that was asked for and has come at these moments: at least one [`PEEK_GRAIN`] after it was asked for.
+/// When a reply is due that was asked for and has come at these moments: at least one [`PADDING`] after it was asked for.
 pub(crate) fn due(asked: Instant, came: Instant) -> Instant {
     let took = came.saturating_duration_since(asked).as_nanos();
-    let grains = took.div_ceil(PEEK_GRAIN.as_nanos()).max(1);
-    asked + PEEK_GRAIN * u32::try_from(grains).unwrap_or(u32::MAX)
+    let units = took.div_ceil(PADDING.as_nanos()).max(1);
+    asked + PADDING * u32::try_from(units).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -23,9 +23,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_is_due_a_whole_number_of_grains_after_it_was_asked_for() {
+    fn a_reply_is_due_a_whole_number_of_units_after_it_was_asked_for() {
         let asked = Instant::now();
-        for (took_us, grains) in [
+        for (took_us, units) in [
             (0, 1),
             (300, 1),
             (500, 1),
@@ -34,11 +34,7 @@ mod tests {
             (25_000, 3),
         ] {
             let came = asked + Duration::from_micros(took_us);
-            assert_eq!(
-                due(asked, came),
-                asked + PEEK_GRAIN * grains,
-                "{took_us} us"
-            );
+            assert_eq!(due(asked, came), asked + PADDING * units, "{took_us} us");
         }
     }
 }
