@@ -116,7 +116,7 @@ impl EncodeLabelValue for Word {
 
 /// The metrics of identity: keys and revocations.
 #[derive(Clone, Debug)]
-pub(crate) struct Doors {
+pub(crate) struct IdentityFacts {
     /// How many users' older tokens are refused.
     pub(crate) revoked: u64,
     /// Whether the list of them cannot be read.
@@ -135,7 +135,7 @@ pub(crate) struct Facts {
     /// The numbers of users, channels, typing users and unsaved profiles in the hub.
     pub(crate) counts: Counts,
     /// Keys and revocations.
-    pub(crate) doors: Doors,
+    pub(crate) identity: IdentityFacts,
     /// Records and messages of a store that were not understood.
     pub(crate) garbled: u64,
     /// Whether the data folder has vanished.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::http::{Answer, json, text};
-use crate::metrics::{Doors, Facts, Format};
+use crate::metrics::{Facts, Format, IdentityFacts};
 
 /// Answers the readiness probe: whether to send clients here. An unreachable profile store does not change that,
 /// because the gateway still knows who is here.
@@ -91,15 +91,15 @@ async fn facts(app: &App) -> Facts {
         now: app.now(),
         open: app.connections.open(),
         counts: app.hub.counts().await,
-        doors: doors(app),
+        identity: identity(app),
         garbled: app.garbled(),
         is_folder_gone: app.kept.is_gone(),
         is_draining: app.is_draining(),
     }
 }
 
-fn doors(app: &App) -> Doors {
-    Doors {
+fn identity(app: &App) -> IdentityFacts {
+    IdentityFacts {
         revoked: app.gate.revoked.len() as u64,
         revoked_away: app.revoking.is_away(),
         jwks: app.gate.fetched_keys().map(|it| {

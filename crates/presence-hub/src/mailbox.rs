@@ -129,7 +129,7 @@ pub(crate) enum ReplyTo {
     /// To a caller that waits.
     Caller(oneshot::Sender<Result<Answer, Refusal>>),
     /// To a connection that asks for a session.
-    Door {
+    Welcome {
         send_queue: Arc<SendQueue>,
         reply: oneshot::Sender<Result<Welcome, Refusal>>,
     },
@@ -156,7 +156,7 @@ impl ReplyTo {
             ReplyTo::Caller(reply) => {
                 let _ = reply.send(outcome);
             }
-            ReplyTo::Door { reply, .. } => {
+            ReplyTo::Welcome { reply, .. } => {
                 if let Err(why) = outcome {
                     let _ = reply.send(Err(why));
                 }

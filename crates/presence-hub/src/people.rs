@@ -32,7 +32,7 @@ use crate::shared_event::SharedEvent;
 const MESSAGES_KEPT: usize = 256;
 
 /// The queue of a connection that wants to be let in, and who waits for the answer.
-type Door = (Arc<SendQueue>, oneshot::Sender<Result<Welcome, Refusal>>);
+type WaitingConnection = (Arc<SendQueue>, oneshot::Sender<Result<Welcome, Refusal>>);
 
 pub(crate) struct People<P> {
     clock: WallClock,
@@ -413,9 +413,9 @@ impl<P: Profiles> People<P> {
                 restored,
                 reply_to,
             } => {
-                if let ReplyTo::Door { send_queue, reply } = reply_to {
-                    let door = (send_queue, reply);
-                    self.welcome(user, connection, restored, door).await;
+                if let ReplyTo::Welcome { send_queue, reply } = reply_to {
+                    let waiting = (send_queue, reply);
+                    self.welcome(user, connection, restored, waiting).await;
                 }
             }
             Effect::Close { connection, reason } => self.close(connection, reason),
@@ -491,13 +491,13 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    /// Lets a connection in through its `door`. If its client was gone before, its session has lost its connection.
+    /// Lets a waiting connection in. If its client was gone before, its session has lost its connection.
     async fn welcome(
         &mut self,
         user: &UserId,
         connection: Connection,
         restored: bool,
-        (send_queue, reply): Door,
+        (send_queue, reply): WaitingConnection,
     ) {
         if self.is_alone {
             send_queue.tell(&alone(true));

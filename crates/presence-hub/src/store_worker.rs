@@ -57,7 +57,7 @@ type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + Send>>>
 enum Kind {
     Writes,
     Fences,
-    Doors,
+    Maps,
     Ephemerals,
     /// Replies to padded reads, which were held back.
     Padded,
@@ -72,7 +72,7 @@ struct RequestQueue {
     fences: Vec<(UserId, Write)>,
     is_fencing: bool,
     /// Requests to open, read and close maps, in order.
-    doors: Vec<Request>,
+    map_requests: Vec<Request>,
     is_opening: bool,
     ephemerals: HashMap<Subject, Vec<Ephemeral>>,
     is_sending_ephemerals: bool,
@@ -187,12 +187,12 @@ impl<T: Topics> StoreWorker<T> {
                 unfenced = fences;
             }
         }
-        if !queue.is_opening && !queue.doors.is_empty() {
+        if !queue.is_opening && !queue.map_requests.is_empty() {
             queue.is_opening = true;
-            let doors = std::mem::take(&mut queue.doors);
+            let map_requests = std::mem::take(&mut queue.map_requests);
             let (store, counters) = (self.store.clone(), self.counters.clone());
             self.in_flight
-                .push(Box::pin(open(partition, store, doors, counters)));
+                .push(Box::pin(open(partition, store, map_requests, counters)));
         }
         if !queue.is_sending_ephemerals && !queue.ephemerals.is_empty() {
             queue.is_sending_ephemerals = true;
@@ -235,17 +235,17 @@ impl RequestQueue {
                     waiting.truncate(EPHEMERALS_PER_SUBJECT_MAX);
                 }
             }
-            door @ (Request::Open { .. }
+            request @ (Request::Open { .. }
             | Request::Read { .. }
             | Request::PaddedRead { .. }
             | Request::Close(_)) => {
-                self.doors.push(door);
+                self.map_requests.push(request);
             }
         }
     }
 
     fn waiting(&self) -> usize {
-        self.writes.len() + self.fences.len() + self.doors.len()
+        self.writes.len() + self.fences.len() + self.map_requests.len()
     }
 
     /// Takes the fences of the next batch, at most one for each place.
@@ -267,7 +267,7 @@ impl RequestQueue {
         match kind {
             Kind::Fences => self.is_fencing = false,
             Kind::Writes => self.is_writing = false,
-            Kind::Doors => self.is_opening = false,
+            Kind::Maps => self.is_opening = false,
             Kind::Ephemerals => self.is_sending_ephemerals = false,
             Kind::Padded => {}
         }
@@ -328,7 +328,7 @@ async fn hold(partition: u16, until: Instant, replies: Replies) -> Finished {
 ///
 /// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A padded read is apart from
 /// that: somebody waits for each, and its reply is held back.
-struct Doors {
+struct MapRequests {
     closing: Vec<Subject>,
     opening: Vec<(Subject, u32)>,
     reading: Vec<(Subject, u32)>,
@@ -336,21 +336,21 @@ struct Doors {
     padded: HashSet<(Subject, u32)>,
 }
 
-impl Doors {
-    fn of(doors: Vec<Request>) -> Self {
+impl MapRequests {
+    fn of(map_requests: Vec<Request>) -> Self {
         let mut closing = Vec::new();
         let mut opening: Vec<(Subject, u32)> = Vec::new();
         let mut reading: Vec<(Subject, u32)> = Vec::new();
         let mut reading_padded: Vec<(Subject, u32, PaddedRead)> = Vec::new();
-        for door in doors {
-            let subject = door.subject().clone();
-            if let Request::PaddedRead { ask, as_if, .. } = door {
+        for request in map_requests {
+            let subject = request.subject().clone();
+            if let Request::PaddedRead { ask, as_if, .. } = request {
                 reading_padded.push((subject, ask, as_if));
                 continue;
             }
             closing.retain(|it| *it != subject);
             reading.retain(|(it, _)| *it != subject);
-            match door {
+            match request {
                 Request::Open { ask, .. } => {
                     opening.retain(|(it, _)| *it != subject);
                     opening.push((subject, ask));
@@ -381,7 +381,7 @@ impl Doors {
                 PaddedRead::Followed => opening.push((subject, ask)),
             }
         }
-        Doors {
+        MapRequests {
             closing,
             opening,
             reading,
@@ -390,20 +390,20 @@ impl Doors {
     }
 }
 
-/// Follows, reads and stops following the maps that `doors` are about.
+/// Follows, reads and stops following the maps that `map_requests` are about.
 async fn open<T: Topics>(
     partition: u16,
     store: Arc<T>,
-    doors: Vec<Request>,
+    map_requests: Vec<Request>,
     counters: Arc<Counters>,
 ) -> Finished {
     let begun = Instant::now();
-    let Doors {
+    let MapRequests {
         closing,
         opening,
         mut reading,
         padded,
-    } = Doors::of(doors);
+    } = MapRequests::of(map_requests);
     if !closing.is_empty() {
         store.unfollow(&closing).await;
     }
@@ -440,7 +440,7 @@ async fn open<T: Topics>(
     let (held, replies) = replies.into_iter().partition(is_padded);
     Finished {
         held: (!padded.is_empty()).then(|| (due(begun, Instant::now()), held)),
-        ..Finished::of(partition, Kind::Doors, replies)
+        ..Finished::of(partition, Kind::Maps, replies)
     }
 }
 

@@ -5,7 +5,7 @@ mod classes;
 mod closing;
 mod commands;
 mod cursors;
-mod door;
+mod handshake;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod hostile;
 mod messages;
@@ -27,7 +27,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use self::classes::{Kind, Subject};
-use self::door::Hello;
+use self::handshake::Hello;
 use self::subscribing::Owed;
 use self::subscriptions::{State, Subscription, Subscriptions};
 use self::tails::{For, Tails};
@@ -76,7 +76,7 @@ impl Dialect for Cable {
     const PONGS_COUNT: bool = true;
 
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
-        door::read(app, handshake)
+        handshake::read(app, handshake)
     }
 
     fn not_upgraded(status: StatusCode, why: &Refused) -> Answer {

@@ -263,9 +263,9 @@ fn every_claim_of_a_wrong_kind_is_a_refusal() {
         row.claims["sub"] = sub;
         rows.push(row);
     }
-    let doors = Doors::open();
+    let gates = Gates::open();
     for row in rows {
-        let verdict = doors.verdict(row.is_strict, &row.token());
+        let verdict = gates.verdict(row.is_strict, &row.token());
         // What the standard gives a kind may be found out before it is known to be a claim.
         let faults = [Some(Fault::Claim), Some(Fault::Malformed)];
         assert!(faults.contains(&verdict), "{verdict:?}: {row:?}");
@@ -363,10 +363,10 @@ fn every_part_that_is_broken_is_a_refusal() {
     );
     broken.push(signed(Signer::Secret, "HS256", &not_utf8));
 
-    let doors = Doors::open();
-    assert_eq!(doors.verdict(true, &token), None, "the good one");
+    let gates = Gates::open();
+    assert_eq!(gates.verdict(true, &token), None, "the good one");
     assert_eq!(
-        doors.verdict(true, &resigned(&header_json, &claims_json)),
+        gates.verdict(true, &resigned(&header_json, &claims_json)),
         None
     );
     for benign in [
@@ -374,25 +374,25 @@ fn every_part_that_is_broken_is_a_refusal() {
         "{\"alg\":\"HS256\",\"kid\":null,\"x\":{}}",
     ] {
         assert_eq!(
-            doors.verdict(true, &resigned(benign, &claims_json)),
+            gates.verdict(true, &resigned(benign, &claims_json)),
             None,
             "{benign}"
         );
     }
     assert!(broken.len() >= 75, "{}", broken.len());
     for token in broken {
-        assert_ne!(doors.verdict(true, &token), None, "{token}");
+        assert_ne!(gates.verdict(true, &token), None, "{token}");
     }
 }
 
 /// Checks each row against the rule.
 fn check(rows: &[Row], at_least: usize) {
     assert!(rows.len() >= at_least, "only {} rows", rows.len());
-    let doors = Doors::open();
+    let gates = Gates::open();
     let (mut admitted, mut refused) = (0, 0);
     for row in rows {
         let faults = row.faults();
-        match doors.verdict(row.is_strict, &row.token()) {
+        match gates.verdict(row.is_strict, &row.token()) {
             None => {
                 assert_eq!(faults, [], "was let in: {row:?}");
                 admitted += 1;
@@ -409,15 +409,15 @@ fn check(rows: &[Row], at_least: usize) {
     assert!(admitted > 0 && refused > 0, "{admitted} and {refused}");
 }
 
-/// Two gateways' doors: one with everything, and one with keys alone.
-struct Doors {
+/// Two gateways' gates: one with everything, and one with keys alone.
+struct Gates {
     strict: Gate,
     plain: Gate,
     _folder: TempDir,
 }
 
-impl Doors {
-    fn open() -> Doors {
+impl Gates {
+    fn open() -> Gates {
         let folder = tempfile::tempdir().unwrap();
         let set = folder.path().join("jwks.json");
         let keys = [
@@ -444,7 +444,7 @@ impl Doors {
             audience: vec!["elsewhere".into(), AUDIENCE.into()],
             ..plain.clone()
         };
-        Doors {
+        Gates {
             strict: Gate::new(&strict, now()).unwrap(),
             plain: Gate::new(&plain, now()).unwrap(),
             _folder: folder,

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::process::Process;
-use super::{Doors, Facts, Format, Metrics, Spoken};
+use super::{Facts, Format, IdentityFacts, Metrics, Spoken};
 use crate::speech::Speech;
 
 /// All metrics of a gateway. It is built once.
@@ -118,7 +118,7 @@ impl Collector for Source {
         let mut page = Page { encoder };
         page.build()?;
         page.state(&facts, hub)?;
-        page.doors(&facts.doors)?;
+        page.identity(&facts.identity)?;
         page.dialects(&self.metrics)?;
         page.events(hub)?;
         page.profiles(&facts, hub)?;
@@ -261,18 +261,18 @@ impl Page<'_> {
     }
 
     /// Keys and revocations.
-    fn doors(&mut self, doors: &Doors) -> fmt::Result {
+    fn identity(&mut self, identity: &IdentityFacts) -> fmt::Result {
         self.gauge(
             "revoked_users",
             "Users whose older tokens are refused now",
-            doors.revoked,
+            identity.revoked,
         )?;
         self.flag(
             "revoked_store_away",
             "1 if the list of revoked users could not be kept or read the last time",
-            doors.revoked_away,
+            identity.revoked_away,
         )?;
-        let Some([keys, age, fetches, failures]) = doors.jwks else {
+        let Some([keys, age, fetches, failures]) = identity.jwks else {
             return Ok(());
         };
         self.gauge(

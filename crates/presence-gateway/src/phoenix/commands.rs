@@ -11,8 +11,8 @@ use presence_protocol::{Chosen, Field};
 use serde::{Deserialize, Serialize};
 
 use super::Phoenix;
-use super::door::{Text, read};
 use super::events::{InBase64, is_reserved, seconds};
+use super::handshake::{Text, read};
 use super::joining::Asking;
 use super::service::removed;
 use super::topics::PhoenixTopic;

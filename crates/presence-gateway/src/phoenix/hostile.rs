@@ -1,6 +1,6 @@
 //! Decodes what a stranger sends, without a connection: see [`crate::hostile`].
 
-use super::door::Params;
+use super::handshake::Params;
 use super::topics::PhoenixTopic;
 use super::wire::Message;
 

@@ -8,7 +8,7 @@ use presence_protocol::ErrorCode;
 use tokio::time::sleep;
 
 use super::Phoenix;
-use super::door::{Params, Text};
+use super::handshake::{Params, Text};
 use super::service::Service;
 use super::topics::{Joined, PhoenixTopic};
 use super::wire::{self, Denied, Message, Ref};
@@ -33,12 +33,12 @@ impl Phoenix {
         let join_ref = message.join_ref.clone().or_else(|| message.ref_.clone());
         let join_ref = join_ref.map_or_else(|| Ref::text(""), Ref::into_owned);
         let params = Params::read(message.payload)?;
-        if let Some(door) = &self.door {
-            if door.has_expired(&self.app) {
+        if let Some(newcomer) = &self.newcomer {
+            if newcomer.has_expired(&self.app) {
                 return Ok(Next::Close(Why::Expired.into()));
             }
-            self.authorized = Some(door.enter(&self.app, &params, &place).await?);
-            self.door = None;
+            self.authorized = Some(newcomer.enter(&self.app, &params, &place).await?);
+            self.newcomer = None;
         }
         let before = self.topics.remove(&place);
         if let Some(before) = &before {

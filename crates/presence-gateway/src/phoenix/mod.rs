@@ -1,7 +1,7 @@
 //! The dialect of Phoenix Channels V2, as npm `phoenix` speaks it: channels with `presence_state` and `presence_diff`,
 //! the service topic `presence:{user_id}`, and `user:{id}` and `workspace:{id}` to watch. `docs/phoenix.md` describes it.
 
-mod door;
+mod handshake;
 mod wire;
 
 #[cfg(any(test, feature = "fuzz"))]
@@ -27,7 +27,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::commands::class_of;
-use self::door::Door;
+use self::handshake::Newcomer;
 use self::service::Service;
 use self::topics::{PhoenixTopic, Topics};
 use self::wire::{Denied, Message, deny, reply};
@@ -48,7 +48,7 @@ const TRANSPORT: &str = "phoenix";
 pub(crate) struct Phoenix {
     app: Arc<App>,
     /// What the client said in its handshake, until it has joined a topic.
-    door: Option<Box<Door>>,
+    newcomer: Option<Box<Newcomer>>,
     authorized: Option<Authorized>,
     topics: Topics,
     /// `Some` while the client has joined its service topic.
@@ -59,23 +59,23 @@ pub(crate) struct Phoenix {
 }
 
 impl Dialect for Phoenix {
-    type Hello = Box<Door>;
+    type Hello = Box<Newcomer>;
 
     const SPEECH: Speech = Speech::Phoenix;
 
     /// The stock client sends a heartbeat every 30 s, and less often in a background tab.
     const PONGS_COUNT: bool = true;
 
-    fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Box<Door>>, Box<Answer>> {
-        let hello = Box::new(Door::read(app, handshake)?);
-        let protocol = handshake.offered.contains(&door::PROTOCOL);
-        let protocol = protocol.then(|| door::PROTOCOL.to_owned());
+    fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Box<Newcomer>>, Box<Answer>> {
+        let hello = Box::new(Newcomer::read(app, handshake)?);
+        let protocol = handshake.offered.contains(&handshake::PROTOCOL);
+        let protocol = protocol.then(|| handshake::PROTOCOL.to_owned());
         Ok(Agreed { protocol, hello })
     }
 
     async fn enter(
         app: Arc<App>,
-        mut hello: Box<Door>,
+        mut hello: Box<Newcomer>,
         origin: Arc<ClientOrigin>,
         _: &mut Out,
     ) -> Result<Self, Farewell> {
@@ -137,10 +137,10 @@ impl Dialect for Phoenix {
 }
 
 impl Phoenix {
-    fn new(app: Arc<App>, door: Box<Door>) -> Self {
+    fn new(app: Arc<App>, newcomer: Box<Newcomer>) -> Self {
         Phoenix {
             app,
-            door: Some(door),
+            newcomer: Some(newcomer),
             authorized: None,
             topics: Topics::default(),
             service: None,

@@ -217,7 +217,7 @@ impl Hub {
             workspaces,
             card,
             origin,
-            reply_to: ReplyTo::Door {
+            reply_to: ReplyTo::Welcome {
                 send_queue: send_queue.clone(),
                 reply,
             },

@@ -12,7 +12,7 @@ use presence_testkit::process::State;
 use presence_testkit::redis::Redis;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::socket::{Door, Visit};
+use super::socket::{CommandSocket, Visit};
 
 /// How often to look for a command, a signal or a death.
 const EVERY: Duration = Duration::from_millis(50);
@@ -25,7 +25,7 @@ pub(super) const READY: &str = "\nready\n";
 /// # Errors
 ///
 /// It did not end well. It is gone in any case.
-pub(super) fn keep(mut cluster: Cluster, door: &Door, folder: &Path) -> Result<()> {
+pub(super) fn keep(mut cluster: Cluster, socket: &CommandSocket, folder: &Path) -> Result<()> {
     let told_to_end = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, told_to_end.clone())?;
@@ -44,7 +44,7 @@ pub(super) fn keep(mut cluster: Cluster, door: &Door, folder: &Path) -> Result<(
                 );
             }
         }
-        if let Some(mut visit) = door.visit() {
+        if let Some(mut visit) = socket.visit() {
             if visit.words.first().is_some_and(|word| word == "down") {
                 last = Some(visit);
                 break;

@@ -16,7 +16,7 @@ const NAME: &str = "control";
 const SAY_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The Unix socket on which commands arrive.
-pub(super) struct Door {
+pub(super) struct CommandSocket {
     listener: UnixListener,
 }
 
@@ -64,18 +64,18 @@ fn within<T>(folder: &Path, work: impl FnOnce() -> io::Result<T>) -> io::Result<
     done
 }
 
-impl Door {
+impl CommandSocket {
     /// Opens it in `folder`.
     ///
     /// # Errors
     ///
     /// The socket cannot be made.
-    pub(super) fn open(folder: &Path) -> Result<Door> {
+    pub(super) fn open(folder: &Path) -> Result<CommandSocket> {
         let listener = within(folder, || UnixListener::bind(NAME));
         let listener =
             listener.with_context(|| format!("cannot listen in {}", folder.display()))?;
         listener.set_nonblocking(true)?;
-        Ok(Door { listener })
+        Ok(CommandSocket { listener })
     }
 
     /// Accepts one command if somebody has connected; `None` if nobody has.

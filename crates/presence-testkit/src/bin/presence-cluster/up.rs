@@ -16,7 +16,7 @@ use presence_testkit::wait;
 use presence_testkit::workspace::Workspace;
 
 use super::keeper::keep;
-use super::socket::{self, Door};
+use super::socket::{self, CommandSocket};
 
 /// How long a cluster may take to be ready. It takes 3 s.
 const READY_TIME_MAX: Duration = Duration::from_secs(120);
@@ -57,10 +57,10 @@ pub(super) fn up(workspace: &Workspace, args: &[String]) -> Result<()> {
 /// Starts it, and keeps it until told otherwise.
 fn stay(folder: &Path, settings: &Settings) -> Result<()> {
     // First of all, so that nobody else starts one.
-    let door = Door::open(folder)?;
+    let socket = CommandSocket::open(folder)?;
     println!("starting {}", announcement(settings));
     let cluster = Cluster::start(folder, settings)?;
-    keep(cluster, &door, folder)
+    keep(cluster, &socket, folder)
 }
 
 fn announcement(settings: &Settings) -> String {

@@ -33,7 +33,7 @@ const BEARER: &str = "base64url.bearer.phx.";
 /// What a client said in its handshake. It is let in with its first join: until then it is invisible, and what it says with
 /// that join counts too.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Newcomer {
     /// The identity from its token; `None` if no token is needed.
     identity: Option<Identity>,
     said: Said,
@@ -50,13 +50,13 @@ struct Said {
     workspace_id: Option<String>,
 }
 
-impl Door {
+impl Newcomer {
     /// Reads the handshake of a client.
     ///
     /// # Errors
     ///
     /// The answer to a client that speaks another version, or that does not prove who it is.
-    pub(super) fn read(app: &App, handshake: &Handshake<'_>) -> Result<Door, Box<Answer>> {
+    pub(super) fn read(app: &App, handshake: &Handshake<'_>) -> Result<Newcomer, Box<Answer>> {
         let query = &handshake.query;
         let version = query.get("vsn").unwrap_or("1.0.0");
         if version.split('.').next() != Some("2") {
@@ -78,7 +78,7 @@ impl Door {
             },
         };
         let identity = identity.filter(|it| !it.open);
-        Ok(Door {
+        Ok(Newcomer {
             identity,
             said,
             origin: None,
