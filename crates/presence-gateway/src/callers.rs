@@ -17,7 +17,7 @@ const SERVICE_FACTOR: u32 = 100;
 
 /// A class of calls that share a token bucket.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Class {
+pub(crate) enum CallClass {
     Query,
     Join,
     Status,
@@ -54,7 +54,7 @@ impl Callers {
         &self,
         now: Timestamp,
         identity: &Identity,
-        class: Class,
+        class: CallClass,
         rate: Rate,
     ) -> Result<(), Refused> {
         let rate = match is_service(identity) {

@@ -21,10 +21,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Farewell};
+use crate::dialect_name::DialectName;
 use crate::http::{self, Answer, Query};
 use crate::out::Out;
 use crate::request::Refused;
-use crate::speech::Speech;
 
 /// The encodings of an event that are made once and shared: the slots of [`presence_hub::SharedEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(crate) trait Dialect: Sized + Send + 'static {
     type Hello: Send + 'static;
 
     /// The dialect that this type implements.
-    const SPEECH: Speech;
+    const SPEECH: DialectName;
 
     /// Whether the answer to a WebSocket ping keeps the session alive. A page that hangs answers pings too, so this is
     /// true only where the stock clients send nothing else by themselves, or not often enough.

@@ -127,8 +127,8 @@ mod tests {
         }
         for it in EXPOSED {
             let path = format!("{}websocket", it.path);
-            let is_dialect = router::spoken_at(it.path)
-                .or(router::spoken_at(&path))
+            let is_dialect = router::dialect_at(it.path)
+                .or(router::dialect_at(&path))
                 .is_some();
             assert!(
                 !is_dialect || it.exposure == Exposure::Public,

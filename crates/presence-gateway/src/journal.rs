@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::closing::Farewell;
 use crate::config::{JournalLevel, JournalSettings, UserIds};
+use crate::dialect_name::DialectName;
 use crate::identity::{IdentityError, ResumeKey};
-use crate::speech::Speech;
 
 /// What is counted of one connection for the journal.
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +154,7 @@ impl Journal {
     pub(crate) fn begins(
         &self,
         now: Timestamp,
-        speech: Speech,
+        dialect: DialectName,
         trail: &Trail,
         first: Option<&Session>,
     ) {
@@ -165,7 +165,7 @@ impl Journal {
             self,
             event = "connection_begin",
             connection = %trail.id,
-            dialect = speech.name(),
+            dialect = dialect.name(),
             user = first.and_then(|it| self.name(it.user())),
             resumed = first.is_some_and(|it| it.is_restored()),
             left_out,
@@ -174,14 +174,14 @@ impl Journal {
     }
 
     /// Logs that a connection was refused with `farewell` before it was let in.
-    pub(crate) fn refuses(&self, now: Timestamp, speech: Speech, farewell: &Farewell) {
+    pub(crate) fn refuses(&self, now: Timestamp, dialect: DialectName, farewell: &Farewell) {
         let Some(left_out) = self.admits(now) else {
             return;
         };
         log!(
             self,
             event = "connection_refused",
-            dialect = speech.name(),
+            dialect = dialect.name(),
             code = farewell.code,
             reason = farewell.reason,
             left_out,
@@ -190,14 +190,14 @@ impl Journal {
     }
 
     /// Logs that a handshake was answered with an HTTP status, and got no WebSocket.
-    pub(crate) fn refuses_handshake(&self, now: Timestamp, speech: Speech, status: u16) {
+    pub(crate) fn refuses_handshake(&self, now: Timestamp, dialect: DialectName, status: u16) {
         let Some(left_out) = self.admits(now) else {
             return;
         };
         log!(
             self,
             event = "connection_refused",
-            dialect = speech.name(),
+            dialect = dialect.name(),
             status,
             left_out,
             "a handshake is refused"
@@ -237,7 +237,7 @@ impl Journal {
     pub(crate) fn ends(
         &self,
         now: Timestamp,
-        (speech, trail, first): (Speech, &Trail, Option<&Session>),
+        (dialect, trail, first): (DialectName, &Trail, Option<&Session>),
         (reason, code): (&'static str, Option<u16>),
     ) {
         let Some(left_out) = self.admits(now) else {
@@ -247,7 +247,7 @@ impl Journal {
             self,
             event = "connection_end",
             connection = %trail.id,
-            dialect = speech.name(),
+            dialect = dialect.name(),
             user = first.and_then(|it| self.name(it.user())),
             reason,
             code,

@@ -15,6 +15,7 @@ mod color;
 pub mod config;
 mod descriptors;
 mod dialect;
+mod dialect_name;
 pub mod exposure;
 mod frame;
 #[cfg(any(test, feature = "fuzz"))]
@@ -43,7 +44,6 @@ mod roll;
 mod router;
 mod server;
 mod socket;
-mod speech;
 pub mod traces;
 mod upgrade;
 mod web_client;

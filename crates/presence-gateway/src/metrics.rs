@@ -18,7 +18,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use crate::closing::Why;
-use crate::speech::Speech;
+use crate::dialect_name::DialectName;
 
 pub(crate) use self::page::Board;
 pub(crate) use self::process::usage;
@@ -42,7 +42,7 @@ pub(crate) struct Metrics {
 
 #[derive(Debug)]
 struct Inner {
-    dialects: [Spoken; Speech::ALL.len()],
+    dialects: [DialectCounters; DialectName::ALL.len()],
     http_seconds: Histogram,
 }
 
@@ -58,7 +58,7 @@ impl Default for Inner {
 /// What is counted for one dialect. Each has its own cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Spoken {
+struct DialectCounters {
     open: AtomicU64,
     opened: AtomicU64,
     frames_in: AtomicU64,
@@ -145,21 +145,21 @@ pub(crate) struct Facts {
 }
 
 impl Metrics {
-    fn of(&self, speech: Speech) -> &Spoken {
-        &self.inner.dialects[speech as usize]
+    fn of(&self, dialect: DialectName) -> &DialectCounters {
+        &self.inner.dialects[dialect as usize]
     }
 
     /// Counts a WebSocket that was let in.
-    pub(crate) fn connected(&self, speech: Speech) {
+    pub(crate) fn connected(&self, dialect: DialectName) {
         self.connections.inc();
-        let spoken = self.of(speech);
-        spoken.opened.fetch_add(1, Relaxed);
-        spoken.open.fetch_add(1, Relaxed);
+        let counters = self.of(dialect);
+        counters.opened.fetch_add(1, Relaxed);
+        counters.open.fetch_add(1, Relaxed);
     }
 
     /// Counts a WebSocket whose client was not let in, with the close code that it got.
-    pub(crate) fn not_let_in(&self, speech: Speech, code: u16) {
-        let dialect = Word(speech.name());
+    pub(crate) fn not_let_in(&self, dialect: DialectName, code: u16) {
+        let dialect = Word(dialect.name());
         self.not_let_in
             .get_or_create(&NotLetIn { dialect, code })
             .inc();
@@ -185,12 +185,12 @@ impl Metrics {
         self.takeovers.inc();
     }
 
-    pub(crate) fn frame_in(&self, speech: Speech) {
-        self.of(speech).frames_in.fetch_add(1, Relaxed);
+    pub(crate) fn frame_in(&self, dialect: DialectName) {
+        self.of(dialect).frames_in.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn frames_out(&self, speech: Speech, count: usize) {
-        self.of(speech).frames_out.fetch_add(count as u64, Relaxed);
+    pub(crate) fn frames_out(&self, dialect: DialectName, count: usize) {
+        self.of(dialect).frames_out.fetch_add(count as u64, Relaxed);
     }
 
     pub(crate) fn refused(&self, code: ErrorCode) {
@@ -199,12 +199,12 @@ impl Metrics {
     }
 
     /// Counts a WebSocket that ended, with the close code that the gateway sent.
-    pub(crate) fn closed(&self, speech: Speech, reason: &'static str, code: Option<u16>) {
+    pub(crate) fn closed(&self, dialect: DialectName, reason: &'static str, code: Option<u16>) {
         let code = code.unwrap_or(0);
         self.closed.get_or_create(&Closes { code }).inc();
-        let (dialect, reason) = (Word(speech.name()), Word(reason));
+        self.of(dialect).open.fetch_sub(1, Relaxed);
+        let (dialect, reason) = (Word(dialect.name()), Word(reason));
         self.ended.get_or_create(&Endings { dialect, reason }).inc();
-        self.of(speech).open.fetch_sub(1, Relaxed);
     }
 
     /// Counts an HTTP request that was answered after `span`.
@@ -217,10 +217,10 @@ impl Metrics {
     /// What was counted of WebSockets in all protocols, since the start.
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for spoken in &self.inner.dialects {
-            totals.opened += spoken.opened.load(Relaxed);
-            totals.frames_in += spoken.frames_in.load(Relaxed);
-            totals.frames_out += spoken.frames_out.load(Relaxed);
+        for counters in &self.inner.dialects {
+            totals.opened += counters.opened.load(Relaxed);
+            totals.frames_in += counters.frames_in.load(Relaxed);
+            totals.frames_out += counters.frames_out.load(Relaxed);
         }
         totals
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use presence_core::explain::ClientOrigin;
 
 use crate::config::Addresses;
+use crate::dialect_name::DialectName;
 use crate::identity::ResumeKey;
-use crate::speech::Speech;
 
 /// The address from which a connection was accepted: that of the last proxy, if there is one.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub(crate) fn of_a_test() -> Arc<ClientOrigin> {
 /// Where a connection of this dialect comes from. The key makes the hash of an address.
 pub(crate) fn of(
     (addresses, key): (Addresses, &ResumeKey),
-    dialect: Speech,
+    dialect: DialectName,
     address: Option<PeerAddress>,
 ) -> Arc<ClientOrigin> {
     let address = address.map(|it| it.0.to_canonical());

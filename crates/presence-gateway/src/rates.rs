@@ -27,7 +27,7 @@ pub(crate) struct Buckets {
 
 /// A class of commands that share a token bucket.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Class {
+pub(crate) enum CommandClass {
     /// Joining a channel, changing the meta there, and leaving it.
     Join,
     /// Watching a topic, and ending that.
@@ -46,30 +46,30 @@ pub(crate) enum Class {
     Other,
 }
 
-impl Class {
+impl CommandClass {
     fn rate(self, rates: &Rates) -> Rate {
         match self {
-            Class::Join => rates.join,
-            Class::Watch => rates.watch,
-            Class::Status => rates.status,
-            Class::Typing => rates.typing,
-            Class::Cursor => rates.cursor,
-            Class::Broadcast => rates.broadcast,
-            Class::Query => rates.query,
-            Class::Other => rates.other,
+            CommandClass::Join => rates.join,
+            CommandClass::Watch => rates.watch,
+            CommandClass::Status => rates.status,
+            CommandClass::Typing => rates.typing,
+            CommandClass::Cursor => rates.cursor,
+            CommandClass::Broadcast => rates.broadcast,
+            CommandClass::Query => rates.query,
+            CommandClass::Other => rates.other,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Class::Join => "join, update and leave",
-            Class::Watch => "watch and unwatch",
-            Class::Status => "status",
-            Class::Typing => "typing",
-            Class::Cursor => "cursor and selection",
-            Class::Broadcast => "broadcast",
-            Class::Query => "list and get",
-            Class::Other => "activity, heartbeat, ping and authenticate",
+            CommandClass::Join => "join, update and leave",
+            CommandClass::Watch => "watch and unwatch",
+            CommandClass::Status => "status",
+            CommandClass::Typing => "typing",
+            CommandClass::Cursor => "cursor and selection",
+            CommandClass::Broadcast => "broadcast",
+            CommandClass::Query => "list and get",
+            CommandClass::Other => "activity, heartbeat, ping and authenticate",
         }
     }
 }
@@ -91,7 +91,7 @@ impl Buckets {
     pub(crate) fn take(
         &mut self,
         now: Timestamp,
-        class: Class,
+        class: CommandClass,
         rates: &Rates,
     ) -> Result<(), Refused> {
         let taken = self.classes[class as usize].take(now, class.rate(rates));

@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use presence_core::{DeviceId, SessionId, Timestamp, UserId};
 use tokio::sync::oneshot;
 
+use crate::dialect_name::DialectName;
 use crate::journal::ConnectionId;
-use crate::speech::Speech;
 
 /// The number of parts of the list, each behind its own lock.
 const PARTS: usize = 16;
@@ -31,7 +31,7 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) id: ConnectionId,
-    pub(crate) dialect: Speech,
+    pub(crate) dialect: DialectName,
     pub(crate) began_at: Timestamp,
     /// Who was let in through it. Some protocols have several users on one connection.
     pub(crate) sessions: Vec<Listed>,
@@ -67,7 +67,7 @@ impl Roll {
     /// Lists a connection that begins. What an operator asks of it arrives at the receiver.
     pub(crate) fn enter(
         &self,
-        (id, dialect): (ConnectionId, Speech),
+        (id, dialect): (ConnectionId, DialectName),
         began_at: Timestamp,
         sessions: Vec<Listed>,
     ) -> oneshot::Receiver<Dismissal> {

@@ -20,27 +20,27 @@ use crate::traces::CallSpan;
 use crate::{api, assets, probes, upgrade};
 
 /// The dialect that is spoken at a path. A new dialect adds a line here.
-pub(crate) fn spoken_at(path: &str) -> Option<Spoken> {
+pub(crate) fn dialect_at(path: &str) -> Option<Endpoint> {
     match path {
-        "/ws" => Some(Spoken::new::<Native>("ws")),
-        "/socket/websocket" => Some(Spoken::new::<Phoenix>("phoenix")),
-        "/cable" => Some(Spoken::new::<Cable>("cable")),
-        path if path.starts_with(pusher::PATH) => Some(Spoken::new::<Pusher>("pusher")),
+        "/ws" => Some(Endpoint::new::<Native>("ws")),
+        "/socket/websocket" => Some(Endpoint::new::<Phoenix>("phoenix")),
+        "/cable" => Some(Endpoint::new::<Cable>("cable")),
+        path if path.starts_with(pusher::PATH) => Some(Endpoint::new::<Pusher>("pusher")),
         _ => None,
     }
 }
 
 /// A dialect that is spoken at a path.
-pub(crate) struct Spoken {
+pub(crate) struct Endpoint {
     /// The name of the path in the metrics.
     route: &'static str,
     upgrade: fn(Arc<App>, Request<Incoming>) -> Answer,
 }
 
-impl Spoken {
+impl Endpoint {
     fn new<D: Dialect>(route: &'static str) -> Self {
         let upgrade = upgrade::answer::<D>;
-        Spoken { route, upgrade }
+        Endpoint { route, upgrade }
     }
 
     /// Answers an HTTP request to this path, which should ask for a WebSocket.
@@ -60,10 +60,11 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer 
             .answered("foreign_host", status, began.elapsed());
         return answer;
     }
-    if let Some(spoken) = spoken_at(request.uri().path()) {
-        let answer = spoken.answer(app.clone(), request);
+    if let Some(endpoint) = dialect_at(request.uri().path()) {
+        let answer = endpoint.answer(app.clone(), request);
         let status = answer.status().as_u16();
-        app.metrics.answered(spoken.route, status, began.elapsed());
+        app.metrics
+            .answered(endpoint.route, status, began.elapsed());
         return answer;
     }
     let (route, answer) = match request.uri().path() {

@@ -6,11 +6,11 @@ use presence_core::{ChannelId, SessionId, Topic, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::dialect_name::DialectName;
 use crate::identity::user_id_for_admin;
 use crate::journal::{ConnectionId, Subject};
 use crate::request::Refused;
 use crate::roll::{Dismissal, Line};
-use crate::speech::Speech;
 
 /// The bytes of connections after which an answer is cut. Its reader takes `REPLY_BYTES_MAX` (512 KiB).
 const LINES_BYTES_MAX: usize = 384 * 1024;
@@ -84,7 +84,7 @@ struct Filter {
     user: Option<UserId>,
     session: Option<SessionId>,
     connection: Option<ConnectionId>,
-    dialect: Option<Speech>,
+    dialect: Option<DialectName>,
     /// The sessions that are in the wanted channel.
     members: Option<HashSet<SessionId>>,
 }
@@ -97,7 +97,7 @@ impl Filter {
         let session = read("session_id", wanted.session_id.as_deref(), session)?;
         let connection = wanted.connection_id.as_deref();
         let connection = read("connection_id", connection, ConnectionId::read)?;
-        let dialect = read("dialect", wanted.dialect.as_deref(), Speech::named)?;
+        let dialect = read("dialect", wanted.dialect.as_deref(), DialectName::named)?;
         let channel = wanted.channel_id.as_deref();
         let channel = read("channel_id", channel, |it| ChannelId::new(it).ok())?;
         let members = match channel {

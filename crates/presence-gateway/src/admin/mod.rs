@@ -5,10 +5,10 @@
 
 mod beat;
 mod connections;
+mod degraded;
 mod history;
 mod peers;
 mod question;
-mod trouble;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -21,18 +21,18 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::beat::{Beat, Beats};
+use self::degraded::Beginnings;
 use self::history::Ring;
 use self::peers::Peers;
-use self::trouble::Watch;
 use crate::app::App;
 use crate::roll::Dismissal;
 
 pub(crate) use self::beat::Levels;
 pub(crate) use self::connections::{ConnectionLine, ConnectionsHere, Wanted};
+pub(crate) use self::degraded::Degradation;
 pub(crate) use self::history::{COLUMNS, Sample};
 pub(crate) use self::peers::{Heard, Peer};
-pub(crate) use self::question::{Question, ROOMS_MAX, Reply, RoomLine, Vitals};
-pub(crate) use self::trouble::Trouble;
+pub(crate) use self::question::{NodeHealth, Question, ROOMS_MAX, Reply, RoomLine};
 
 /// How often the counters are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ const CONNECTIONS_MAX: usize = 1_000;
 pub(crate) struct Lookout {
     beats: Mutex<Beats>,
     ring: Mutex<Ring>,
-    watch: Mutex<Watch>,
+    watch: Mutex<Beginnings>,
     counts: Mutex<Option<(Timestamp, Counts)>>,
     /// What is remembered of other gateways.
     peers: Mutex<Peers>,
@@ -107,24 +107,24 @@ impl App {
     }
 
     /// What is degraded on this gateway.
-    fn troubles(&self) -> Vec<Trouble> {
+    fn degradations(&self) -> Vec<Degradation> {
         lock(&self.lookout.watch).look(self)
     }
 
     /// What this gateway says of itself: with the samples after `after`, and with as many of the biggest and the busiest
     /// rooms as are wanted.
-    pub(crate) async fn vitals(&self, after: Timestamp, rooms: usize) -> Vitals {
+    pub(crate) async fn health(&self, after: Timestamp, rooms: usize) -> NodeHealth {
         let rooms = match rooms {
             0 => Vec::new(),
             limit => self.hub.room_levels(limit).await,
         };
-        Vitals {
+        NodeHealth {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             asked_at_ms: self.now().as_millis(),
             started_at_ms: self.started_at.as_millis(),
             is_draining: self.is_draining(),
             levels: self.levels().await,
-            degraded: self.troubles(),
+            degraded: self.degradations(),
             samples: self.lookout.samples(after),
             rooms: rooms.into_iter().map(RoomLine::from).collect(),
         }
@@ -135,10 +135,10 @@ impl App {
             return Vec::new();
         };
         let reply = match question {
-            Question::Vitals { after_ms, rooms } => {
+            Question::NodeHealth { after_ms, rooms } => {
                 let after = Timestamp::from_millis(after_ms);
                 let rooms = rooms.min(ROOMS_MAX);
-                Reply::Vitals(Box::new(self.vitals(after, rooms).await))
+                Reply::NodeHealth(Box::new(self.health(after, rooms).await))
             }
             Question::Drain { node, by } => Reply::Drains(self.drains(&node, by.as_deref())),
             Question::Connections {
@@ -245,7 +245,7 @@ pub(crate) async fn look_out(app: Weak<App>) {
         };
         let beat = Beat::of(&app);
         lock(&app.lookout.beats).push(beat);
-        app.troubles();
+        app.degradations();
         if look % LOOKS_PER_SAMPLE == 0 {
             let counts = app.count_again(app.now()).await;
             let sample = lock(&app.lookout.beats).sample(&counts);

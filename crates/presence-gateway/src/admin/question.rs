@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::beat::Levels;
 use super::connections::{ConnectionsHere, Wanted};
+use super::degraded::Degradation;
 use super::history::Sample;
-use super::trouble::Trouble;
 
 /// The most rooms of each order, by size and by rate, that a gateway names.
 pub(crate) const ROOMS_MAX: usize = 50;
@@ -18,7 +18,7 @@ const REPLY_BYTES_MAX: usize = 512 * 1024;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Question {
     /// Asks for the levels of the gateway and its largest rooms.
-    Vitals {
+    NodeHealth {
         /// The samples after this moment are wanted, in milliseconds since 1970.
         after_ms: u64,
         /// How many rooms of each order are wanted.
@@ -51,8 +51,8 @@ pub(crate) enum Question {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    /// The answer to [`Question::Vitals`].
-    Vitals(Box<Vitals>),
+    /// The answer to [`Question::NodeHealth`].
+    NodeHealth(Box<NodeHealth>),
     /// Whether the gateway is the one that was meant, and drains now.
     Drains(bool),
     /// The connections that are wanted.
@@ -63,13 +63,13 @@ pub(crate) enum Reply {
 
 /// The state of a gateway, as the operator's page shows it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Vitals {
+pub(crate) struct NodeHealth {
     pub(crate) version: String,
     pub(crate) asked_at_ms: u64,
     pub(crate) started_at_ms: u64,
     pub(crate) is_draining: bool,
     pub(crate) levels: Levels,
-    pub(crate) degraded: Vec<Trouble>,
+    pub(crate) degraded: Vec<Degradation>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) rooms: Vec<RoomLine>,
 }
@@ -129,7 +129,7 @@ mod tests {
     fn questions_are_read_back_and_garbage_is_not() {
         let node = "1f-0".to_owned();
         for question in [
-            Question::Vitals {
+            Question::NodeHealth {
                 after_ms: 7,
                 rooms: 3,
             },

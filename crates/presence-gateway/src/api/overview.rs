@@ -14,7 +14,8 @@ use serde_json::json;
 use super::operators::{moment, number};
 use super::problem::Problem;
 use crate::admin::{
-    COLUMNS, Heard, Levels, Peer, Question, ROOMS_MAX, Reply, RoomLine, Sample, Trouble, Vitals,
+    COLUMNS, Degradation, Heard, Levels, NodeHealth, Peer, Question, ROOMS_MAX, Reply, RoomLine,
+    Sample,
 };
 use crate::app::App;
 use crate::http::{self, Answer, Query};
@@ -109,7 +110,7 @@ impl Totals {
 struct Degraded {
     gateway: String,
     #[serde(flatten)]
-    trouble: Trouble,
+    trouble: Degradation,
 }
 
 /// What the answers of all gateways make together.
@@ -129,13 +130,13 @@ pub(super) async fn overview(
     identity.may_administer()?;
     let after = moment(query, "after_ms")?;
     let rooms = number(query, "limit", 1..=ROOMS_MAX as u64)?.unwrap_or(0) as usize;
-    let question = Question::Vitals {
+    let question = Question::NodeHealth {
         after_ms: after.as_millis(),
         rooms,
     };
     let asked_at = app.now();
     let (mine, others) = tokio::join!(
-        app.vitals(after, rooms),
+        app.health(after, rooms),
         app.hub.ask_programs(question.bytes()),
     );
     let others = others?;
@@ -170,7 +171,7 @@ pub(super) async fn overview(
 }
 
 impl Overview {
-    fn add_me(&mut self, app: &App, vitals: Vitals) {
+    fn add_me(&mut self, app: &App, health: NodeHealth) {
         let leases = app.hub.leases();
         let lease = leases.as_ref().and_then(|(me, leases)| {
             let mut nodes = leases.nodes.iter();
@@ -179,34 +180,34 @@ impl Overview {
         let node = Node {
             name: app.config.node_name.to_string(),
             id: leases.as_ref().map(|(me, _)| me.to_string()),
-            state: match vitals.is_draining {
+            state: match health.is_draining {
                 true => State::Draining,
                 false => State::Alive,
             },
             is_me: true,
             silent: false,
             lease_until_ms: lease.map(|it| it.until.as_millis()),
-            heard_ms: Some(vitals.asked_at_ms),
+            heard_ms: Some(health.asked_at_ms),
             version: None,
             is_other_version: false,
             started_at_ms: None,
             levels: None,
             samples: Vec::new(),
         };
-        self.add_vitals(node, vitals);
+        self.add_vitals(node, health);
     }
 
     /// Adds another gateway, with what it said to a question of `asked_at`.
     fn add(&mut self, app: &App, gateway: Gateway<Vec<u8>>, asked_at: Timestamp) {
         let now = app.now();
-        let vitals = match gateway.report.as_deref().and_then(Reply::read) {
-            Some(Reply::Vitals(vitals)) => Some(*vitals),
+        let health = match gateway.report.as_deref().and_then(Reply::read) {
+            Some(Reply::NodeHealth(health)) => Some(*health),
             _ => None,
         };
         let is_away = !app.hub.counters().shared_away_for().is_zero();
-        let peer = match (&vitals, gateway.standing) {
-            (Some(vitals), _) => {
-                let is_draining = vitals.is_draining;
+        let peer = match (&health, gateway.standing) {
+            (Some(health), _) => {
+                let is_draining = health.is_draining;
                 let heard = Heard {
                     at: now,
                     is_draining,
@@ -236,8 +237,8 @@ impl Overview {
             samples: Vec::new(),
             name: gateway.name.to_string(),
         };
-        match vitals {
-            Some(vitals) => self.add_vitals(node, vitals),
+        match health {
+            Some(health) => self.add_vitals(node, health),
             None => {
                 self.note_silence(&node, &peer, now);
                 self.nodes.push(node);
@@ -245,13 +246,13 @@ impl Overview {
         }
     }
 
-    fn add_vitals(&mut self, node: Node, vitals: Vitals) {
-        let degraded = vitals.degraded.into_iter().map(|trouble| Degraded {
+    fn add_vitals(&mut self, node: Node, health: NodeHealth) {
+        let degraded = health.degraded.into_iter().map(|trouble| Degraded {
             gateway: node.name.clone(),
             trouble,
         });
         self.degraded.extend(degraded);
-        for room in vitals.rooms {
+        for room in health.rooms {
             let known = self
                 .rooms
                 .entry(room.channel_id.clone())
@@ -265,11 +266,11 @@ impl Overview {
             known.events_per_second = known.events_per_second.max(room.events_per_second);
         }
         self.nodes.push(Node {
-            is_other_version: vitals.version != env!("CARGO_PKG_VERSION"),
-            version: Some(vitals.version),
-            started_at_ms: Some(vitals.started_at_ms),
-            levels: Some(vitals.levels),
-            samples: vitals.samples,
+            is_other_version: health.version != env!("CARGO_PKG_VERSION"),
+            version: Some(health.version),
+            started_at_ms: Some(health.started_at_ms),
+            levels: Some(health.levels),
+            samples: health.samples,
             ..node
         });
     }
@@ -296,7 +297,7 @@ impl Overview {
         };
         self.degraded.push(Degraded {
             gateway: node.name.clone(),
-            trouble: Trouble {
+            trouble: Degradation {
                 what: GATEWAY.to_owned(),
                 state: state.to_owned(),
                 since_ms: since,
@@ -473,8 +474,8 @@ mod tests {
         assert!(!is_over(State::Dead, &stopping, at(5_000)));
     }
 
-    fn vitals(version: &str, connections: usize) -> Vitals {
-        Vitals {
+    fn health(version: &str, connections: usize) -> NodeHealth {
+        NodeHealth {
             version: version.to_owned(),
             asked_at_ms: 1,
             started_at_ms: 0,
@@ -511,8 +512,8 @@ mod tests {
     fn totals_are_of_those_who_answer_and_another_version_is_marked() {
         let mut overview = Overview::default();
         let mine = env!("CARGO_PKG_VERSION");
-        overview.add_vitals(node("eu-1", State::Alive), vitals(mine, 3));
-        overview.add_vitals(node("eu-2", State::Draining), vitals("0.0.9", 4));
+        overview.add_vitals(node("eu-1", State::Alive), health(mine, 3));
+        overview.add_vitals(node("eu-2", State::Draining), health("0.0.9", 4));
         overview.nodes.push(node("eu-3", State::Late));
         let totals = Totals::of(&overview.nodes);
         let sums = (totals.gateways, totals.connections, totals.cpu);

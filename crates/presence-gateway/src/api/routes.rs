@@ -12,7 +12,7 @@ use presence_protocol::ErrorCode;
 use super::problem::Problem;
 use super::{body, channels, explain, lists, operators, overview, transitions, users};
 use crate::app::App;
-use crate::callers::Class;
+use crate::callers::CallClass;
 use crate::http::{self, Answer, Query};
 use crate::identity::{Identity, user_id, user_id_for_admin};
 use crate::journal::{Act, Subject};
@@ -161,14 +161,14 @@ async fn call(
     let identity = &http::identify(app, token.as_deref(), &query)?;
     let rates = &app.config.rates;
     let (class, rate) = match call {
-        Call::Status => (Class::Status, rates.status),
-        Call::Join | Call::Leave | Call::Heartbeat => (Class::Join, rates.join),
-        Call::Broadcast => (Class::Broadcast, rates.broadcast),
-        _ => (Class::Query, rates.query),
+        Call::Status => (CallClass::Status, rates.status),
+        Call::Join | Call::Leave | Call::Heartbeat => (CallClass::Join, rates.join),
+        Call::Broadcast => (CallClass::Broadcast, rates.broadcast),
+        _ => (CallClass::Query, rates.query),
     };
     app.callers.take(app.now(), identity, class, rate)?;
     let states = app.config.socket.states;
-    if let Class::Query = class {
+    if let CallClass::Query = class {
         app.callers.afford(app.now(), identity, states)?;
     }
     let bytes_max = app.config.socket.frame_bytes_max;
@@ -247,7 +247,7 @@ async fn call(
     if let Some(act) = act {
         note_act(app, act, identity, id, &answer);
     }
-    if let (Class::Query, Ok(answer)) = (class, &answer) {
+    if let (CallClass::Query, Ok(answer)) = (class, &answer) {
         let bytes = answer.body().size_hint().lower();
         app.callers.spend(app.now(), identity, states, bytes);
     }

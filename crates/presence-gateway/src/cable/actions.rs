@@ -17,7 +17,7 @@ use super::messages;
 use super::presence::not_subscribed;
 use super::subscriptions::Subscription;
 use crate::out::Out;
-use crate::rates::Class;
+use crate::rates::CommandClass;
 use crate::request::{self, Refused, StatusRequest};
 
 /// The action of a message that does not name one.
@@ -123,19 +123,19 @@ impl Cable {
         let reference = || Some(format!("a{ticket}.{action}").into());
         match action {
             "move" | "cursor_move" => {
-                self.afford(Class::Cursor)?;
+                self.afford(CommandClass::Cursor)?;
                 let Move { x, y, visible } = read(text)?;
                 let visible = visible.unwrap_or(true);
                 self.authorized
                     .point(channel, Pointer { x, y, visible }, None)
             }
             "selection" | "select" => {
-                self.afford(Class::Cursor)?;
+                self.afford(CommandClass::Cursor)?;
                 let Selection { start, end } = read(text)?;
                 self.authorized.select(channel, (start, end), None)
             }
             "typing" | "typing_start" | "typing_stop" => {
-                self.afford(Class::Typing)?;
+                self.afford(CommandClass::Typing)?;
                 let typing = match action {
                     "typing" => read::<Typing>(text)?.typing.unwrap_or(true),
                     _ => action == "typing_start",
@@ -143,7 +143,7 @@ impl Cable {
                 self.authorized.typing(channel, typing, None)
             }
             "update" => {
-                self.afford(Class::Join)?;
+                self.afford(CommandClass::Join)?;
                 let meta = request::json(read::<Update<'_>>(text)?.meta.get(), "meta")?;
                 self.authorized
                     .update(channel.clone(), meta.clone(), reference())?;
@@ -151,7 +151,7 @@ impl Cable {
                 Ok(())
             }
             "broadcast" => {
-                self.afford(Class::Broadcast)?;
+                self.afford(CommandClass::Broadcast)?;
                 let Broadcast { event, payload } = read(text)?;
                 let payload = payload.map(|it| request::json(it.get(), "payload"));
                 let payload = payload.transpose()?;
@@ -161,7 +161,7 @@ impl Cable {
             // Every frame counts as a sign of life, so there is nothing more to do.
             "heartbeat" => {
                 self.authorized.app().metrics.heartbeat();
-                self.afford(Class::Other)
+                self.afford(CommandClass::Other)
             }
             _ => Err(unknown(action)),
         }
@@ -185,7 +185,7 @@ impl Cable {
     fn look_after(&mut self, ticket: u32, action: &str, text: &str) -> Result<(), Refused> {
         let activity = match action {
             "set_status" | "update_status" | "update_presence" => {
-                self.afford(Class::Status)?;
+                self.afford(CommandClass::Status)?;
                 let Status {
                     status,
                     custom_message,
@@ -209,14 +209,14 @@ impl Cable {
             }
             "heartbeat" => {
                 self.authorized.app().metrics.heartbeat();
-                return self.afford(Class::Other);
+                return self.afford(CommandClass::Other);
             }
             "appear" => Activity::Active,
             "away" => Activity::Idle,
             "hide" => Activity::Hidden,
             _ => return Err(unknown(action)),
         };
-        self.afford(Class::Other)?;
+        self.afford(CommandClass::Other)?;
         self.authorized.report(activity, None)
     }
 }

@@ -16,7 +16,7 @@ use crate::closing::{Closing, Why};
 use crate::dialect::Next;
 use crate::frame::TEXT;
 use crate::out::Out;
-use crate::rates::Class;
+use crate::rates::CommandClass;
 use crate::request::Refused;
 
 /// A frame that a client sent.
@@ -103,7 +103,7 @@ impl Cable {
             known.wants_history |= wants_history;
             let (ticket, state) = (known.ticket, known.state);
             if state == State::Confirmed {
-                self.afford(Class::Other)?;
+                self.afford(CommandClass::Other)?;
                 self.confirm(ticket, out);
             }
             return Ok(());
@@ -167,7 +167,7 @@ impl Cable {
         }
     }
 
-    pub(super) fn afford(&mut self, class: Class) -> Result<(), Refused> {
+    pub(super) fn afford(&mut self, class: CommandClass) -> Result<(), Refused> {
         let app = self.authorized.app();
         self.buckets.take(app.now(), class, &app.config.rates)
     }

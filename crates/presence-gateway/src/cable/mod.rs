@@ -35,13 +35,13 @@ use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Farewell, Why};
 use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next, Slot};
+use crate::dialect_name::DialectName;
 use crate::frame::TEXT;
 use crate::http::{self, Answer};
 use crate::lost_subscriptions::KeptSubscription;
 use crate::out::Out;
 use crate::rates::Buckets;
 use crate::request::Refused;
-use crate::speech::Speech;
 
 /// How often a client is pinged, whatever else it is sent: some clients count only pings, and leave after two missing ones.
 const PING_EVERY: Duration = Duration::from_secs(3);
@@ -70,7 +70,7 @@ pub(crate) struct Cable {
 impl Dialect for Cable {
     type Hello = Hello;
 
-    const SPEECH: Speech = Speech::Cable;
+    const SPEECH: DialectName = DialectName::Cable;
 
     // Rails pages send nothing by themselves.
     const PONGS_COUNT: bool = true;

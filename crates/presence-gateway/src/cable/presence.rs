@@ -19,7 +19,7 @@ use super::subscribing::NO_HISTORY;
 use super::tails::{For, Tails};
 use crate::authorized::Authorized;
 use crate::out::Out;
-use crate::rates::Class;
+use crate::rates::CommandClass;
 use crate::request::{self, Refused};
 
 /// The most people in one answer.
@@ -127,7 +127,7 @@ impl Cable {
         out: &mut Out,
     ) -> Result<(), Refused> {
         let (ticket, channel) = self.place_of(head)?;
-        self.afford(Class::Join)?;
+        self.afford(CommandClass::Join)?;
         let joined = self.enter(ticket, &channel, presence);
         match joined {
             Ok(updated) => {
@@ -194,7 +194,7 @@ impl Cable {
         if !self.find(head).is_some_and(|it| it.is_present) {
             return Ok(());
         }
-        self.afford(Class::Join)?;
+        self.afford(CommandClass::Join)?;
         let owed = self.owed_for(ticket, Subject::Channel(channel));
         self.is_not_present(ticket);
         self.release(owed);
@@ -224,7 +224,7 @@ impl Cable {
         }
         let data = data.and_then(|it| serde_json::from_str(it.get()).ok());
         let Data { return_records } = data.unwrap_or_default();
-        let found = match (self.topic_of(head), self.afford(Class::Query)) {
+        let found = match (self.topic_of(head), self.afford(CommandClass::Query)) {
             (Ok(topic), Ok(())) => self.authorized.list(topic, 0, RECORDS_MAX).await,
             (Err(why), _) | (_, Err(why)) => Err(why),
         };
@@ -244,7 +244,7 @@ impl Cable {
     /// Sends a whisper to the others in a channel.
     pub(super) fn whisper(&mut self, head: &str, data: Option<&RawValue>) -> Result<(), Refused> {
         let (_, channel) = self.place_of(head)?;
-        self.afford(Class::Broadcast)?;
+        self.afford(CommandClass::Broadcast)?;
         let data = data.ok_or_else(|| Refused::invalid("data", "is missing"))?;
         let data = request::json(data.get(), "data")?;
         self.authorized.say(channel, WHISPER, data, None)

@@ -12,7 +12,7 @@ use super::classes::{Subject, Wish};
 use super::subscriptions::{State, Subscription, head_of};
 use crate::lost_subscriptions::KeptSubscription;
 use crate::out::Out;
-use crate::rates::Class;
+use crate::rates::CommandClass;
 use crate::request::Refused;
 
 const CONFIRMED: &str = ",\"type\":\"confirm_subscription\"}";
@@ -32,7 +32,7 @@ pub(super) struct Owed {
 impl Cable {
     /// Asks the hub for what a subscription is about; later, if the hub is too busy or the rate is used up.
     pub(super) fn ask(&mut self, ticket: u32, out: &mut Out) -> Result<(), Refused> {
-        if let Err(why) = self.afford(Class::Join) {
+        if let Err(why) = self.afford(CommandClass::Join) {
             self.again(why.retry_after);
             return Err(why);
         }

@@ -175,7 +175,7 @@ impl Far {
 impl Dialect for Parrot {
     type Hello = ();
 
-    const SPEECH: Speech = Speech::Native;
+    const SPEECH: DialectName = DialectName::Native;
 
     const PONGS_COUNT: bool = true;
 

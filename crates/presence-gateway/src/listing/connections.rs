@@ -7,11 +7,11 @@ use presence_core::ChannelId;
 use super::may_see_hidden;
 use crate::admin::{ConnectionLine, ConnectionsHere, Question, Reply, Wanted};
 use crate::app::App;
+use crate::dialect_name::DialectName;
 use crate::identity::{Identity, user_id_for_admin};
 use crate::journal::{Act, ConnectionId};
 use crate::request::{self, Refused};
 use crate::roll::Dismissal;
-use crate::speech::Speech;
 
 /// Which connections a caller means, and what the caller calls the fields.
 #[derive(Clone, Copy, Debug)]
@@ -137,8 +137,8 @@ impl<'a> Named<'a> {
             ConnectionId::read(id).ok_or_else(|| no_connection(connection))?;
         }
         if let Some(name) = self.dialect {
-            Speech::named(name).ok_or_else(|| {
-                let names = Speech::ALL.map(Speech::name).join(", ");
+            DialectName::named(name).ok_or_else(|| {
+                let names = DialectName::ALL.map(DialectName::name).join(", ");
                 Refused::invalid("dialect", format!("must be one of {names}"))
             })?;
         }

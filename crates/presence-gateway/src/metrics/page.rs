@@ -14,8 +14,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::process::Process;
-use super::{Facts, Format, IdentityFacts, Metrics, Spoken};
-use crate::speech::Speech;
+use super::{DialectCounters, Facts, Format, IdentityFacts, Metrics};
+use crate::dialect_name::DialectName;
 
 /// All metrics of a gateway. It is built once.
 #[derive(Debug)]
@@ -189,13 +189,13 @@ impl Page<'_> {
         &mut self,
         (name, help, kind): (&str, &str, MetricType),
         metrics: &Metrics,
-        value: impl Fn(&Spoken) -> &AtomicU64,
+        value: impl Fn(&DialectCounters) -> &AtomicU64,
     ) -> fmt::Result {
         let help = format!("{help}.");
         let mut encoder = self.encoder.encode_descriptor(name, &help, None, kind)?;
-        for speech in Speech::ALL {
-            let value = value(metrics.of(speech)).load(Relaxed);
-            let labels = [("dialect", speech.name())];
+        for dialect in DialectName::ALL {
+            let value = value(metrics.of(dialect)).load(Relaxed);
+            let labels = [("dialect", dialect.name())];
             let sample = encoder.encode_family(&labels)?;
             match kind {
                 MetricType::Counter => ConstCounter::new(value).encode(sample)?,
@@ -295,8 +295,8 @@ impl Page<'_> {
 
     /// What connections count, in all and by protocol.
     fn dialects(&mut self, metrics: &Metrics) -> fmt::Result {
-        let all = |value: fn(&Spoken) -> &AtomicU64| {
-            let each = Speech::ALL.into_iter();
+        let all = |value: fn(&DialectCounters) -> &AtomicU64| {
+            let each = DialectName::ALL.into_iter();
             each.map(|it| value(metrics.of(it)).load(Relaxed)).sum()
         };
         self.number("frames_in", "Frames from clients", all(|it| &it.frames_in))?;

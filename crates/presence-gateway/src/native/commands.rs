@@ -16,7 +16,7 @@ use super::events::{user_of, user_status_of};
 use crate::closing::{Closing, Why};
 use crate::dialect::Next;
 use crate::out::Out;
-use crate::rates::Class;
+use crate::rates::CommandClass;
 use crate::request::{self, Refused, StatusRequest};
 
 impl Native {
@@ -46,7 +46,7 @@ impl Native {
                     // A mistake in a value is a command like any other that is refused.
                     DecodeErrorKind::Invalid => {
                         let rates = &app.config.rates;
-                        self.buckets.take(now, Class::Other, rates).is_err()
+                        self.buckets.take(now, CommandClass::Other, rates).is_err()
                     }
                 };
                 return match is_too_much && self.buckets.strike(now) {
@@ -231,24 +231,24 @@ impl Native {
     }
 }
 
-fn class_of(command: &Command) -> Class {
+fn class_of(command: &Command) -> CommandClass {
     match command {
-        Command::Join(_) | Command::Update(_) | Command::Leave(_) => Class::Join,
-        Command::Watch(_) | Command::Unwatch(_) => Class::Watch,
-        Command::Status(_) => Class::Status,
-        Command::Typing(_) => Class::Typing,
-        Command::Cursor(_) | Command::Selection(_) => Class::Cursor,
-        Command::Broadcast(_) => Class::Broadcast,
+        Command::Join(_) | Command::Update(_) | Command::Leave(_) => CommandClass::Join,
+        Command::Watch(_) | Command::Unwatch(_) => CommandClass::Watch,
+        Command::Status(_) => CommandClass::Status,
+        Command::Typing(_) => CommandClass::Typing,
+        Command::Cursor(_) | Command::Selection(_) => CommandClass::Cursor,
+        Command::Broadcast(_) => CommandClass::Broadcast,
         Command::List(_)
         | Command::Get(_)
         | Command::Channels(_)
         | Command::Nodes(_)
         | Command::Connections(_)
-        | Command::Disconnect(_) => Class::Query,
+        | Command::Disconnect(_) => CommandClass::Query,
         Command::Activity(_)
         | Command::Heartbeat(_)
         | Command::Ping(_)
-        | Command::Authenticate(_) => Class::Other,
+        | Command::Authenticate(_) => CommandClass::Other,
     }
 }
 

@@ -22,13 +22,13 @@ use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Farewell, Why};
 use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next, Slot};
+use crate::dialect_name::DialectName;
 use crate::frame::{BINARY, TEXT, frame};
 use crate::http::{self, Answer};
 use crate::identity::Identity;
 use crate::out::Out;
 use crate::rates::Buckets;
 use crate::request::Refused;
-use crate::speech::Speech;
 
 /// The native side of one connection.
 pub(crate) struct Native {
@@ -54,7 +54,7 @@ pub(crate) enum Encoding {
 impl Dialect for Native {
     type Hello = Hello;
 
-    const SPEECH: Speech = Speech::Native;
+    const SPEECH: DialectName = DialectName::Native;
 
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
         let encoding_of = |name: &str| Encoding::ALL.into_iter().find(|(it, _)| *it == name);

@@ -19,7 +19,7 @@ use super::topics::PhoenixTopic;
 use super::wire::{self, Denied, Message, Payload, json};
 use crate::authorized::Lost;
 use crate::out::Out;
-use crate::rates::Class;
+use crate::rates::CommandClass;
 use crate::request::{self, Refused, StatusRequest};
 
 impl Phoenix {
@@ -210,16 +210,16 @@ impl Phoenix {
 }
 
 /// The class of a push, for the rates.
-pub(super) fn class_of(place: &PhoenixTopic, event: &str) -> Class {
+pub(super) fn class_of(place: &PhoenixTopic, event: &str) -> CommandClass {
     match (place, event) {
-        (_, "typing_start" | "typing_stop") => Class::Typing,
-        (_, "cursor" | "selection") => Class::Cursor,
-        (_, "update_meta" | "join_channel" | "leave_channel") => Class::Join,
-        (_, "get_online_users") => Class::Query,
-        (_, "set_status") => Class::Status,
-        (_, "access_token") => Class::Other,
-        (PhoenixTopic::Roster(Topic::Channel(_)), _) => Class::Broadcast,
-        _ => Class::Other,
+        (_, "typing_start" | "typing_stop") => CommandClass::Typing,
+        (_, "cursor" | "selection") => CommandClass::Cursor,
+        (_, "update_meta" | "join_channel" | "leave_channel") => CommandClass::Join,
+        (_, "get_online_users") => CommandClass::Query,
+        (_, "set_status") => CommandClass::Status,
+        (_, "access_token") => CommandClass::Other,
+        (PhoenixTopic::Roster(Topic::Channel(_)), _) => CommandClass::Broadcast,
+        _ => CommandClass::Other,
     }
 }
 

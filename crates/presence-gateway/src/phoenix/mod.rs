@@ -35,11 +35,11 @@ use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Farewell, Why};
 use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next};
+use crate::dialect_name::DialectName;
 use crate::http::Answer;
 use crate::out::Out;
-use crate::rates::{Buckets, Class};
+use crate::rates::{Buckets, CommandClass};
 use crate::request::Refused;
-use crate::speech::Speech;
 
 /// The topic of heartbeats, and of messages that belong to no other topic.
 const TRANSPORT: &str = "phoenix";
@@ -61,7 +61,7 @@ pub(crate) struct Phoenix {
 impl Dialect for Phoenix {
     type Hello = Box<Newcomer>;
 
-    const SPEECH: Speech = Speech::Phoenix;
+    const SPEECH: DialectName = DialectName::Phoenix;
 
     /// The stock client sends a heartbeat every 30 s, and less often in a background tab.
     const PONGS_COUNT: bool = true;
@@ -157,14 +157,14 @@ impl Phoenix {
     async fn obey(&mut self, message: &Message<'_>, out: &mut Out) -> Next {
         let place = PhoenixTopic::parse(&message.topic);
         let class = match (&*message.event, &place) {
-            ("phx_join", _) => Class::Join,
+            ("phx_join", _) => CommandClass::Join,
             // Leaving a joined topic does not count against the rates; leaving another topic does.
             ("phx_leave", Some(place)) if self.topics.get(place).is_some() => {
                 self.leave(message, out).await;
                 return Next::Continue;
             }
             (event, Some(place)) => class_of(place, event),
-            (_, None) => Class::Other,
+            (_, None) => CommandClass::Other,
         };
         let taken = self
             .buckets

@@ -15,7 +15,7 @@ use crate::closing::{Closing, Why};
 use crate::dialect::Next;
 use crate::out::Out;
 use crate::pusher_names::Kind;
-use crate::rates::Class;
+use crate::rates::CommandClass;
 use crate::request::Refused;
 
 /// The prefix of the events that pages send to each other.
@@ -119,13 +119,13 @@ impl Pusher {
             false => Act::Say,
         };
         let class = match event {
-            "pusher:subscribe" | "pusher:unsubscribe" | "pusher:signin" => Class::Join,
+            "pusher:subscribe" | "pusher:unsubscribe" | "pusher:signin" => CommandClass::Join,
             _ if is_client_event => match act {
-                Act::Type(_) => Class::Typing,
-                Act::Point(_) | Act::Select(..) => Class::Cursor,
-                Act::Say | Act::Whisper(_) => Class::Broadcast,
+                Act::Type(_) => CommandClass::Typing,
+                Act::Point(_) | Act::Select(..) => CommandClass::Cursor,
+                Act::Say | Act::Whisper(_) => CommandClass::Broadcast,
             },
-            _ => Class::Other,
+            _ => CommandClass::Other,
         };
         if let Err(why) = self.buckets.take(now, class, &self.app.config.rates) {
             let subscribe = (event == "pusher:subscribe").then_some(data).flatten();

@@ -42,13 +42,13 @@ use crate::closing::Farewell;
 use crate::closing::{Closing, Why};
 use crate::config::PusherApp;
 use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next, Slot};
+use crate::dialect_name::DialectName;
 use crate::frame::TEXT;
 use crate::http::{self, Answer};
 use crate::out::Out;
 use crate::pusher_names::{Kind, SocketId, id_of};
 use crate::rates::Buckets;
 use crate::request::Refused;
-use crate::speech::Speech;
 
 /// The prefix of the path; the key of the application follows it.
 pub(crate) const PATH: &str = "/app/";
@@ -81,7 +81,7 @@ impl Dialect for Pusher {
     /// The index of the application, or how to close a client that names none.
     type Hello = Result<usize, Farewell>;
 
-    const SPEECH: Speech = Speech::Pusher;
+    const SPEECH: DialectName = DialectName::Pusher;
 
     /// A page sends nothing by itself as long as it hears something; in a busy room that is for ever.
     const PONGS_COUNT: bool = true;

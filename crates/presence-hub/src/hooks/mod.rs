@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 pub(crate) use self::changes::Changes;
 pub(crate) use self::source::{OwnShards, SharedMaps, Source};
-use self::worker::{Delivered, DispatchWorker, Looked, Troubles, Waiting};
+use self::worker::{Delivered, DispatchWorker, FailureLogs, Looked, Waiting};
 use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::pending::{InFlight, finish, sleep_until};
@@ -108,7 +108,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> Dispatcher<P, S, E> {
                 wanted,
                 stuck: Mutex::default(),
                 many: Mutex::default(),
-                troubles: Troubles::default(),
+                failure_logs: FailureLogs::default(),
             }),
             counters,
             partitions,
@@ -208,7 +208,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> Dispatcher<P, S, E> {
         self.auditing = Some(Box::pin(async move {
             let next = worker.store.audit(partition, cursor, AUDITED_MAX).await;
             let what = "checking again what webhooks have told";
-            worker.troubles.auditing.note(next.as_ref().err(), what);
+            worker.failure_logs.auditing.note(next.as_ref().err(), what);
             next.unwrap_or(None)
         }));
     }

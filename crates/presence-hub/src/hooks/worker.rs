@@ -40,23 +40,23 @@ pub(super) struct DispatchWorker<P, S, E> {
     pub(super) wanted: Wanted,
     pub(super) stuck: Mutex<Stuck>,
     pub(super) many: Mutex<Many>,
-    pub(super) troubles: Troubles,
+    pub(super) failure_logs: FailureLogs,
 }
 
 /// The calls that fail at present, each with whether that was logged.
 #[derive(Debug, Default)]
-pub(super) struct Troubles {
-    pub(super) looking: Trouble,
-    pub(super) telling: Trouble,
-    pub(super) delivering: Trouble,
-    pub(super) auditing: Trouble,
+pub(super) struct FailureLogs {
+    pub(super) looking: FailureLog,
+    pub(super) telling: FailureLog,
+    pub(super) delivering: FailureLog,
+    pub(super) auditing: FailureLog,
 }
 
 /// A call that may fail for long. The log has a line when that begins, and when it is over.
 #[derive(Debug, Default)]
-pub(super) struct Trouble(AtomicBool);
+pub(super) struct FailureLog(AtomicBool);
 
-impl Trouble {
+impl FailureLog {
     /// Notes the outcome of a call: the first error, if there was one.
     pub(super) fn note(&self, failed: Option<&StoreError>, what: &str) {
         let is_new = self.0.swap(failed.is_some(), Relaxed) != failed.is_some();
@@ -196,7 +196,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
             rest = later;
         }
         let what = "looking for changes to send as webhooks";
-        self.troubles.looking.note(failed.as_ref(), what);
+        self.failure_logs.looking.note(failed.as_ref(), what);
         looked.is_more &= is_progress;
         looked
     }
@@ -251,7 +251,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
         }
         if !tellings.is_empty() {
             let what = "storing webhook events";
-            self.troubles.telling.note(refused.as_ref(), what);
+            self.failure_logs.telling.note(refused.as_ref(), what);
         }
         is_done
     }
@@ -283,7 +283,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
         }
         let what = "reading and removing webhook events";
         if events.is_empty() {
-            self.troubles.delivering.note(failed.as_ref(), what);
+            self.failure_logs.delivering.note(failed.as_ref(), what);
             delivered.taken = Some(0);
             return delivered;
         }
@@ -306,7 +306,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
                 waiting.count = waiting.count.saturating_sub(taken);
             }
         }
-        self.troubles.delivering.note(failed.as_ref(), what);
+        self.failure_logs.delivering.note(failed.as_ref(), what);
         delivered
     }
 }

@@ -2,7 +2,7 @@
 
 /// A dialect, by its name in metrics, logs and lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speech {
+pub(crate) enum DialectName {
     /// The native protocol.
     Native,
     /// The protocol of Phoenix channels, version 2 of the serializer.
@@ -13,27 +13,27 @@ pub(crate) enum Speech {
     Pusher,
 }
 
-impl Speech {
+impl DialectName {
     /// All dialects, in the order of their numbers.
-    pub(crate) const ALL: [Speech; 4] = [
-        Speech::Native,
-        Speech::Phoenix,
-        Speech::Cable,
-        Speech::Pusher,
+    pub(crate) const ALL: [DialectName; 4] = [
+        DialectName::Native,
+        DialectName::Phoenix,
+        DialectName::Cable,
+        DialectName::Pusher,
     ];
 
     /// The name of the dialect.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Speech::Native => "native",
-            Speech::Phoenix => "phoenix",
-            Speech::Cable => "cable",
-            Speech::Pusher => "pusher",
+            DialectName::Native => "native",
+            DialectName::Phoenix => "phoenix",
+            DialectName::Cable => "cable",
+            DialectName::Pusher => "pusher",
         }
     }
 
     /// The dialect of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Speech::ALL.into_iter().find(|it| it.name() == name)
+        DialectName::ALL.into_iter().find(|it| it.name() == name)
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const DEAD_AFTER: Duration = Timing::LEASE;
 
 /// A part of the gateway that is degraded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Trouble {
+pub(crate) struct Degradation {
     /// The name of the part, as one word for programs.
     pub(crate) what: String,
     /// `late`, and `dead` after [`DEAD_AFTER`]; `note` for what is no fault.
@@ -62,31 +62,31 @@ impl Kind {
     }
 }
 
-/// Remembers since when there is trouble.
+/// Remembers since when something is degraded.
 #[derive(Debug, Default)]
-pub(super) struct Watch(BTreeMap<Kind, Timestamp>);
+pub(super) struct Beginnings(BTreeMap<Kind, Timestamp>);
 
-/// Trouble that was found, with its beginning if that is known.
+/// A degradation that was found, with its beginning if that is known.
 type Found = (Kind, Option<Timestamp>, String);
 
-impl Watch {
+impl Beginnings {
     /// What is degraded now. What does not say since when is so since it was first seen.
-    pub(super) fn look(&mut self, app: &App) -> Vec<Trouble> {
+    pub(super) fn look(&mut self, app: &App) -> Vec<Degradation> {
         let now = app.now();
         let found = found(app, now);
         self.0
             .retain(|kind, _| found.iter().any(|it| it.0 == *kind));
-        let troubles = found.into_iter().map(|(kind, since, text)| {
+        let degradations = found.into_iter().map(|(kind, since, text)| {
             let first = *self.0.entry(kind).or_insert(now);
             let since = since.map_or(first, |it| it.min(first));
-            Trouble {
+            Degradation {
                 what: kind.word().to_owned(),
                 state: state(kind.is_fault(), since, now).to_owned(),
                 since_ms: since.as_millis(),
                 text,
             }
         });
-        troubles.collect()
+        degradations.collect()
     }
 }
 
