@@ -135,9 +135,9 @@ impl Truth {
         let lives = lives(facts, grace);
         let mut edges = Vec::new();
         for (user, life) in &lives {
-            for stay in &life.stays {
-                edges.push((stay.from, *user, Edge::Comes));
-                edges.extend(stay.until.map(|(at, how)| (at, *user, Edge::Goes(how))));
+            for visit in &life.visits {
+                edges.push((visit.from, *user, Edge::Comes));
+                edges.extend(visit.until.map(|(at, how)| (at, *user, Edge::Goes(how))));
             }
             for (change, _, acknowledged) in &life.changes {
                 edges.push((*acknowledged, *user, Edge::Changes(*change)));
@@ -298,7 +298,7 @@ impl<'a> Replay<'a> {
         let person = self.people.entry(user).or_default();
         if begun > person.comings_seen && person.is_here {
             person.comings_seen = begun;
-            let from = self.truth.lives[&user].stays[begun - 1].from;
+            let from = self.truth.lives[&user].visits[begun - 1].from;
             self.lag(Seen::Coming, user, from, at);
         }
         self.show(at, user, change);
@@ -331,11 +331,11 @@ impl<'a> Replay<'a> {
         let person = self.people.entry(user).or_default();
         person.shown = None;
         let ghost = person.ended.filter(|_| !person.is_here);
-        let stays = self.truth.lives.get(&user).map_or(&[][..], |it| &it.stays);
-        let ended = stays
+        let visits = self.truth.lives.get(&user).map_or(&[][..], |it| &it.visits);
+        let ended = visits
             .iter()
             .enumerate()
-            .filter_map(|(index, stay)| Some((index, stay.until?)))
+            .filter_map(|(index, visit)| Some((index, visit.until?)))
             .rfind(|(_, (end, _))| *end <= at);
         match ended {
             Some((index, (end, how))) if index >= person.goings_seen => {
@@ -465,7 +465,7 @@ impl<'a> Replay<'a> {
 impl Life {
     /// How many stays had begun at `at`.
     fn stays_begun(&self, at: At) -> usize {
-        self.stays.partition_point(|stay| stay.from <= at)
+        self.visits.partition_point(|visit| visit.from <= at)
     }
 }
 

@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 
 use crate::check::{Findings, Moment, Rules, Wrong, check};
 use crate::explained::Known;
-use crate::hall::{Entrance, Hall, Loss};
 use crate::journal::{At, Cast, Ending, Fact, User, Watcher};
-use crate::seat::{Afterwards, Begin, ORDERS_MAX, Order, Role, Seat, live};
+use crate::shared::{Entrance, Loss, Shared};
 use crate::told::name;
 use crate::truth::lives;
+use crate::virtual_user::{Afterwards, Begin, ORDERS_MAX, Order, Role, VirtualUser, live};
 
 /// How often to look whether all pictures are right.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -49,9 +49,9 @@ pub(crate) struct Plan {
 /// All clients and watchers of a run.
 pub(crate) struct Crowd {
     runtime: Runtime,
-    hall: Arc<Hall>,
+    shared: Arc<Shared>,
     cast: Cast,
-    seats: Vec<(Seat, mpsc::Sender<Order>)>,
+    vus: Vec<(VirtualUser, mpsc::Sender<Order>)>,
     /// How many of them were told to stay away until they are called.
     uncalled: usize,
     /// The first of the watchers that came last.
@@ -74,12 +74,12 @@ impl Crowd {
             .build()?;
         let known = entrances.iter().filter(|it| it.is_known).count();
         let count = u32::try_from(known)?;
-        let hall = Arc::new(Hall::new(entrances, plan.all_watch));
+        let shared = Arc::new(Shared::new(entrances, plan.all_watch));
         let mut crowd = Crowd {
             runtime,
-            hall,
+            shared,
             cast: Cast::default(),
-            seats: Vec::new(),
+            vus: Vec::new(),
             uncalled: 0,
             newcomers_from: 0,
             changes: None,
@@ -145,7 +145,7 @@ impl Crowd {
             return;
         };
         let channel = channel(self.cast.users[user.0 as usize]);
-        self.add(Seat {
+        self.add(VirtualUser {
             role,
             user_id: name(user),
             device_id: device.to_owned(),
@@ -159,7 +159,7 @@ impl Crowd {
     fn add_watcher(&mut self, room: u32, entrance: usize, afterwards: Afterwards) {
         let number = u32::try_from(self.cast.watchers.len()).expect("fewer watchers than numbers");
         self.cast.watchers.push(room);
-        self.add(Seat {
+        self.add(VirtualUser {
             role: Role::Watcher(Watcher(number)),
             user_id: format!("watcher{number}"),
             device_id: "web:w".to_owned(),
@@ -170,12 +170,12 @@ impl Crowd {
         });
     }
 
-    fn add(&mut self, seat: Seat) {
+    fn add(&mut self, vu: VirtualUser) {
         let (orders, obeyed) = mpsc::channel(ORDERS_MAX);
-        self.uncalled += usize::from(seat.begin == Begin::WhenCalled);
+        self.uncalled += usize::from(vu.begin == Begin::WhenCalled);
         self.runtime
-            .spawn(live(seat.clone(), self.hall.clone(), obeyed));
-        self.seats.push((seat, orders));
+            .spawn(live(vu.clone(), self.shared.clone(), obeyed));
+        self.vus.push((vu, orders));
     }
 
     /// Somebody who has seen nothing yet looks at each watched room, at each open entrance.
@@ -183,8 +183,8 @@ impl Crowd {
         self.newcomers_from = u32::try_from(self.cast.watchers.len()).unwrap_or(u32::MAX);
         let rooms: BTreeSet<u32> = self.cast.watchers.iter().copied().collect();
         for room in rooms {
-            for entrance in 0..self.hall.entrances.len() {
-                if self.hall.entrances[entrance].takes_people() {
+            for entrance in 0..self.shared.entrances.len() {
+                if self.shared.entrances[entrance].takes_people() {
                     self.add_watcher(room, entrance, Afterwards::ComeBack(Duration::from_secs(1)));
                 }
             }
@@ -197,7 +197,7 @@ impl Crowd {
         let there = self.cast.watchers.len() - from as usize;
         let start = Instant::now();
         loop {
-            let facts = self.hall.journal.facts();
+            let facts = self.shared.journal.facts();
             let looks = facts.iter().filter_map(|(_, fact)| match fact {
                 Fact::Looks(watcher) if watcher.0 >= from => Some(*watcher),
                 _ => None,
@@ -225,13 +225,13 @@ impl Crowd {
     }
 
     fn gateway_of(&self, role: Role) -> Option<usize> {
-        let seat = self.seats.iter().find(|(seat, _)| seat.role == role);
-        seat.map(|(seat, _)| self.hall.entrances[seat.entrance].gateway)
+        let vu = self.vus.iter().find(|(vu, _)| vu.role == role);
+        vu.map(|(vu, _)| self.shared.entrances[vu.entrance].gateway)
     }
 
     /// Whether a person has no healthy socket now.
     pub(crate) fn has_ended(&self, user: User) -> bool {
-        let facts = self.hall.journal.facts();
+        let facts = self.shared.journal.facts();
         let sockets = facts.iter().map(|(_, fact)| match fact {
             Fact::Came(it) if *it == user => 1,
             Fact::Gone(it, _) if *it == user => -1,
@@ -247,7 +247,7 @@ impl Crowd {
 
     /// The time since the run began.
     pub(crate) fn now(&self) -> At {
-        self.hall.journal.now()
+        self.shared.journal.now()
     }
 
     /// Waits for `time` while the clients go on.
@@ -261,8 +261,8 @@ impl Crowd {
     }
 
     /// Gives an order to those who begin where `who` says, and says to how many.
-    pub(crate) fn order(&self, who: impl Fn(&Seat) -> bool, order: &Order) -> usize {
-        let who = self.seats.iter().filter(|(seat, _)| who(seat));
+    pub(crate) fn order(&self, who: impl Fn(&VirtualUser) -> bool, order: &Order) -> usize {
+        let who = self.vus.iter().filter(|(vu, _)| who(vu));
         // Whose orders wait unread is away, and has no use for another.
         who.filter(|(_, orders)| orders.try_send(order.clone()).is_ok())
             .count()
@@ -271,7 +271,7 @@ impl Crowd {
     /// Nobody is sent to that gateway any more, or they are again.
     pub(crate) fn open(&self, gateway: usize, is_open: bool) {
         for entrance in self
-            .hall
+            .shared
             .entrances
             .iter()
             .filter(|it| it.gateway == gateway)
@@ -283,7 +283,7 @@ impl Crowd {
     /// What ends at that gateway from now on ends because the gateway is gone, or not any more.
     pub(crate) fn dies(&self, gateway: usize, is_dying: bool) {
         for entrance in self
-            .hall
+            .shared
             .entrances
             .iter()
             .filter(|it| it.gateway == gateway)
@@ -299,20 +299,18 @@ impl Crowd {
         let stop = Arc::new(AtomicBool::new(false));
         self.changes = Some(stop.clone());
         let people: Vec<_> = self
-            .seats
+            .vus
             .iter()
-            .filter(|(seat, _)| {
-                matches!(seat.role, Role::Person(_)) && seat.device_id.starts_with("web")
-            })
+            .filter(|(vu, _)| matches!(vu.role, Role::Person(_)) && vu.device_id.starts_with("web"))
             .map(|(_, orders)| orders.clone())
             .collect();
-        let hall = self.hall.clone();
+        let shared = self.shared.clone();
         let mut random = fastrand::Rng::with_seed(seed);
         self.runtime.spawn(async move {
-            let start = hall.journal.now();
+            let start = shared.journal.now();
             for number in 0_u32.. {
                 let due = start + Duration::from_secs_f64(f64::from(number) / rate);
-                tokio::time::sleep_until(hall.journal.instant(due).into()).await;
+                tokio::time::sleep_until(shared.journal.instant(due).into()).await;
                 if stop.load(Ordering::Relaxed) || people.is_empty() {
                     return;
                 }
@@ -330,28 +328,28 @@ impl Crowd {
 
     /// How many are connected and where they shall be.
     pub(crate) fn here(&self) -> usize {
-        self.hall.here.load(Ordering::Relaxed)
+        self.shared.here.load(Ordering::Relaxed)
     }
 
     /// How many there are, here or not; without those who were not called.
     pub(crate) fn size(&self) -> usize {
-        self.seats.len() - self.uncalled
+        self.vus.len() - self.uncalled
     }
 
     /// Calls those who wait to be called.
     pub(crate) fn call(&mut self) {
-        self.order(|seat| seat.begin == Begin::WhenCalled, &Order::Come);
+        self.order(|vu| vu.begin == Begin::WhenCalled, &Order::Come);
         self.uncalled = 0;
     }
 
     /// Why somebody was not let in, each time.
     pub(crate) fn refusals(&self) -> Vec<String> {
-        self.hall.refusals()
+        self.shared.refusals()
     }
 
     /// Connections that ended by themselves since `since`.
     pub(crate) fn losses(&self, since: At) -> Vec<Loss> {
-        let mut losses = self.hall.losses();
+        let mut losses = self.shared.losses();
         losses.retain(|loss| loss.at >= since);
         losses
     }
@@ -395,7 +393,7 @@ impl Crowd {
 
     /// What was seen compared with what was true.
     pub(crate) fn findings(&self, rules: &Rules) -> Findings {
-        let facts = self.hall.journal.facts().clone();
+        let facts = self.shared.journal.facts().clone();
         check(&self.cast, &facts, rules, self.now())
     }
 
@@ -429,14 +427,14 @@ impl Crowd {
     /// Lets each of `who` choose a status message, and waits until all are acknowledged.
     pub(crate) fn say(
         &self,
-        who: impl Fn(&Seat) -> bool,
+        who: impl Fn(&VirtualUser) -> bool,
         words: &str,
         limit: Duration,
     ) -> Result<usize> {
         let said = self.order(who, &Order::Say(words.to_owned()));
         let start = Instant::now();
         loop {
-            let acknowledged = self.hall.acknowledged();
+            let acknowledged = self.shared.acknowledged();
             let count = acknowledged.values().filter(|it| *it == words).count();
             if count >= said {
                 return Ok(said);
@@ -459,11 +457,11 @@ impl Crowd {
         entrance: usize,
         is_lost: impl Fn(&str, &str) -> bool,
     ) -> Result<Vec<String>> {
-        let acknowledged = self.hall.acknowledged();
+        let acknowledged = self.shared.acknowledged();
         let users: Vec<String> = acknowledged.keys().cloned().collect();
         let seen = self
             .runtime
-            .block_on(statuses(&self.hall.entrances[entrance].url, &users))?;
+            .block_on(statuses(&self.shared.entrances[entrance].url, &users))?;
         let wrong = acknowledged.into_iter().filter(|(user, words)| {
             let shown = seen.get(user).and_then(|it| it.custom_message.as_deref());
             shown.is_none_or(|shown| is_lost(shown, words))
@@ -479,11 +477,11 @@ impl Crowd {
         grace: Duration,
         name_of: impl Fn(usize) -> String,
     ) -> Vec<(String, Known)> {
-        let connected = self.hall.connected();
-        let lives = lives(self.hall.journal.facts().iter(), grace);
+        let connected = self.shared.connected();
+        let lives = lives(self.shared.journal.facts().iter(), grace);
         let mut some: BTreeMap<Option<Ending>, Vec<(String, Known)>> = BTreeMap::new();
         for (user, life) in lives {
-            let Some(last) = life.stays.last() else {
+            let Some(last) = life.visits.last() else {
                 continue;
             };
             let user = name(user);
@@ -501,7 +499,7 @@ impl Crowd {
                 .or_default();
             alike.push((user, known));
         }
-        let mut random = fastrand::Rng::with_seed(u64::try_from(self.seats.len()).unwrap_or(0));
+        let mut random = fastrand::Rng::with_seed(u64::try_from(self.vus.len()).unwrap_or(0));
         let some = some.into_values().flat_map(|mut alike| {
             random.shuffle(&mut alike);
             alike.truncate(each_max);

@@ -14,9 +14,9 @@ mod truth;
 
 mod crowd;
 mod explained;
-mod hall;
-mod seat;
+mod shared;
 mod told;
+mod virtual_user;
 
 mod report;
 mod stage;

@@ -15,8 +15,8 @@ use crate::check::{Findings, Lag, Seen};
 use crate::crowd::Crowd;
 use crate::journal::At;
 use crate::report::percentile;
-use crate::seat::{Role, Seat};
 use crate::stage::{Pace, Stage, Wanted};
+use crate::virtual_user::{Role, VirtualUser};
 
 pub(crate) use clients::half_open_not_before;
 
@@ -231,14 +231,14 @@ fn look_on(stage: &Stage, crowd: &Crowd) {
 }
 
 /// Those who begin at that gateway.
-fn at(gateway: usize) -> impl Fn(&Seat) -> bool {
-    move |seat| seat.entrance == gateway
+fn at(gateway: usize) -> impl Fn(&VirtualUser) -> bool {
+    move |vu| vu.entrance == gateway
 }
 
 /// Every `of`th person, on their first device.
-fn some_people(of: u32) -> impl Fn(&Seat) -> bool {
-    move |seat| match seat.role {
-        Role::Person(user) => user.0 % of == 0 && seat.device_id.starts_with("web"),
+fn some_people(of: u32) -> impl Fn(&VirtualUser) -> bool {
+    move |vu| match vu.role {
+        Role::Person(user) => user.0 % of == 0 && vu.device_id.starts_with("web"),
         Role::Hidden(_) | Role::Watcher(_) => false,
     }
 }

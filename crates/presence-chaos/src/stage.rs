@@ -16,11 +16,11 @@ use presence_testkit::redis::{Redis, Topology};
 use crate::check::{Findings, Moment, Rules, Seen};
 use crate::crowd::{Crowd, Plan};
 use crate::explained::{self, Known, Verdict};
-use crate::hall::Entrance;
 use crate::journal::{At, Ending};
 use crate::report::{Figure, by_reason};
 use crate::scenarios::{Scenario, half_open_not_before};
-use crate::seat::{Afterwards, UNANSWERED};
+use crate::shared::Entrance;
+use crate::virtual_user::{Afterwards, UNANSWERED};
 
 /// How long a node's promise to be alive lasts, and how often it is renewed: `presence_core::Timing`.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);

@@ -1,11 +1,11 @@
 //! What an event tells a watcher, as facts.
 
-use presence_client::wire::event::{Change as Told, User as Face};
+use presence_client::wire::event::{Change as Told, User as View};
 use presence_client::wire::{Event, Have};
 use presence_client::{Gap, Picture};
 
 use crate::journal::{Change, Fact, User, Watcher};
-use crate::seat::Mark;
+use crate::virtual_user::Mark;
 
 /// What it tells.
 #[derive(Debug, Default)]
@@ -40,11 +40,11 @@ pub(crate) fn take(picture: &mut Picture, event: &Event, watcher: Watcher) -> Re
             };
             // Unless it is an old one.
             if picture.have() == Some(has) {
-                let faces = it
+                let views = it
                     .users
                     .iter()
-                    .filter_map(|face| Some((user(&face.id)?, change(face))));
-                told.facts.push(Fact::Whole(watcher, faces.collect()));
+                    .filter_map(|view| Some((user(&view.id)?, change(view))));
+                told.facts.push(Fact::Whole(watcher, views.collect()));
                 told.is_whole = true;
             }
         }
@@ -55,8 +55,8 @@ pub(crate) fn take(picture: &mut Picture, event: &Event, watcher: Watcher) -> Re
         Event::Changes(it) if is_news && it.place == *place => {
             for change in &it.changes {
                 match change {
-                    Told::Joined(face) => told.joined(watcher, face),
-                    Told::Updated(face) => told.updated(watcher, face),
+                    Told::Joined(view) => told.joined(watcher, view),
+                    Told::Updated(view) => told.updated(watcher, view),
                     Told::Left { user_id, .. } => told.left(watcher, user_id),
                 }
             }
@@ -67,23 +67,23 @@ pub(crate) fn take(picture: &mut Picture, event: &Event, watcher: Watcher) -> Re
 }
 
 /// The latest change that a face shows.
-fn change(face: &Face) -> Change {
-    let marks = face.metas.iter();
+fn change(view: &View) -> Change {
+    let marks = view.metas.iter();
     let marks = marks.filter_map(|meta| serde_json::from_str::<Mark>(meta.meta.as_str()).ok());
     marks.map(|mark| mark.change).max().unwrap_or(0)
 }
 
 impl News {
-    fn joined(&mut self, watcher: Watcher, face: &Face) {
-        let user = user(&face.id);
+    fn joined(&mut self, watcher: Watcher, view: &View) {
+        let user = user(&view.id);
         self.facts
-            .extend(user.map(|user| Fact::Joined(watcher, user, change(face))));
+            .extend(user.map(|user| Fact::Joined(watcher, user, change(view))));
     }
 
-    fn updated(&mut self, watcher: Watcher, face: &Face) {
-        let user = user(&face.id);
+    fn updated(&mut self, watcher: Watcher, view: &View) {
+        let user = user(&view.id);
         self.facts
-            .extend(user.map(|user| Fact::Updated(watcher, user, change(face))));
+            .extend(user.map(|user| Fact::Updated(watcher, user, change(view))));
     }
 
     fn left(&mut self, watcher: Watcher, id: &str) {
@@ -101,13 +101,13 @@ mod tests {
     #[test]
     fn a_whole_state_then_changes_are_told_one_by_one() {
         let mut picture = Picture::of(presence_client::wire::TopicId::Channel("room:1".into()));
-        let told = hear(&mut picture, &whole(7, &face("u1", 3)));
+        let told = hear(&mut picture, &whole(7, &view("u1", 3)));
         assert!(told.is_whole);
         assert_eq!(told.facts, [Fact::Whole(JOE, vec![(User(1), 3)])]);
         let joined = format!(
             r#"{{"type":"presence:userJoined",{},"user":{}}}"#,
             at(8),
-            face("u2", 0)
+            view("u2", 0)
         );
         assert_eq!(
             hear(&mut picture, &joined).facts,
@@ -123,12 +123,12 @@ mod tests {
     #[test]
     fn what_is_told_again_in_a_new_version_is_a_fact_again() {
         let mut picture = Picture::of(presence_client::wire::TopicId::Channel("room:1".into()));
-        hear(&mut picture, &whole(7, &face("u1", 0)));
+        hear(&mut picture, &whole(7, &view("u1", 0)));
         for version in [8, 9] {
             let joined = format!(
                 r#"{{"type":"presence:userJoined",{},"user":{}}}"#,
                 at(version),
-                face("u1", 0)
+                view("u1", 0)
             );
             assert_eq!(
                 hear(&mut picture, &joined).facts,
@@ -140,12 +140,12 @@ mod tests {
     #[test]
     fn an_old_version_is_no_news_and_a_later_one_a_gap() {
         let mut picture = Picture::of(presence_client::wire::TopicId::Channel("room:1".into()));
-        hear(&mut picture, &whole(7, &face("u1", 0)));
+        hear(&mut picture, &whole(7, &view("u1", 0)));
         let joined = |version| {
             format!(
                 r#"{{"type":"presence:userJoined",{},"user":{}}}"#,
                 at(version),
-                face("u2", 0)
+                view("u2", 0)
             )
         };
         assert!(hear(&mut picture, &joined(7)).facts.is_empty());
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn the_newest_change_of_all_devices_counts() {
-        let face: Face = serde_json::from_str(&face("u1", 4)).unwrap();
-        assert_eq!(change(&face), 4);
+        let view: View = serde_json::from_str(&view("u1", 4)).unwrap();
+        assert_eq!(change(&view), 4);
         assert_eq!(user("u12"), Some(User(12)));
         assert_eq!(user("watcher12"), None);
     }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     /// Two devices, of which the first has made changes.
-    fn face(name: &str, change: Change) -> String {
+    fn view(name: &str, change: Change) -> String {
         let meta = |session: &str, change| {
             format!(
                 r#"{{"session":"0192f6b0c4d84e7fa1b2c3d4e5f607{session}","device":"web","joined_at":1,"meta":{{"change":{change}}}}}"#

@@ -7,7 +7,7 @@ use crate::journal::{At, Change, Ending, Fact, User};
 
 /// A time in which a person was here without a break that others may notice.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Stay {
+pub(crate) struct Visit {
     /// When their first socket asked to be there.
     pub(crate) from: At,
     /// When their last socket ended, and how, if it has.
@@ -18,7 +18,7 @@ pub(crate) struct Stay {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Life {
     /// The stays of the person, in the order in which they began.
-    pub(crate) stays: Vec<Stay>,
+    pub(crate) visits: Vec<Visit>,
     /// When each change was due, and when it was acknowledged.
     pub(crate) changes: Vec<(Change, At, At)>,
     sockets: usize,
@@ -49,9 +49,9 @@ impl Life {
         if self.sockets > 1 {
             return;
         }
-        match self.stays.last_mut() {
+        match self.visits.last_mut() {
             Some(last) if last.may_go_on(at, grace) => last.until = None,
-            _ => self.stays.push(Stay {
+            _ => self.visits.push(Visit {
                 from: at,
                 until: None,
             }),
@@ -62,14 +62,14 @@ impl Life {
         assert!(self.sockets > 0, "a socket ended that was not there");
         self.sockets -= 1;
         if self.sockets == 0
-            && let Some(last) = self.stays.last_mut()
+            && let Some(last) = self.visits.last_mut()
         {
             last.until = Some((at, ending));
         }
     }
 }
 
-impl Stay {
+impl Visit {
     fn may_go_on(&self, at: At, grace: Duration) -> bool {
         match self.until {
             None | Some((_, Ending::Left)) => false,
@@ -93,7 +93,7 @@ mod tests {
                 (3, gone(Ending::Left)),
                 (9, gone(Ending::Lost)),
             ],
-            &[stay(1, Some((9, Ending::Lost)))],
+            &[visit(1, Some((9, Ending::Lost)))],
         );
     }
 
@@ -101,11 +101,11 @@ mod tests {
     fn a_short_break_is_none_unless_it_was_a_goodbye() {
         check(
             &[(1, came()), (3, gone(Ending::Lost)), (7, came())],
-            &[stay(1, None)],
+            &[visit(1, None)],
         );
         check(
             &[(1, came()), (3, gone(Ending::Left)), (4, came())],
-            &[stay(1, Some((3, Ending::Left))), stay(4, None)],
+            &[visit(1, Some((3, Ending::Left))), visit(4, None)],
         );
     }
 
@@ -113,18 +113,18 @@ mod tests {
     fn a_break_as_long_as_grace_is_one() {
         check(
             &[(1, came()), (3, gone(Ending::Lost)), (8, came())],
-            &[stay(1, Some((3, Ending::Lost))), stay(8, None)],
+            &[visit(1, Some((3, Ending::Lost))), visit(8, None)],
         );
     }
 
     #[track_caller]
-    fn check(facts: &[(u64, Fact)], expected: &[Stay]) {
+    fn check(facts: &[(u64, Fact)], expected: &[Visit]) {
         let facts: Vec<_> = facts
             .iter()
             .map(|(at, fact)| (Duration::from_secs(*at), fact.clone()))
             .collect();
         let lives = lives(facts.iter(), Duration::from_secs(5));
-        assert_eq!(lives[&ANN].stays, expected);
+        assert_eq!(lives[&ANN].visits, expected);
     }
 
     fn came() -> Fact {
@@ -135,8 +135,8 @@ mod tests {
         Fact::Gone(ANN, ending)
     }
 
-    fn stay(from: u64, until: Option<(u64, Ending)>) -> Stay {
-        Stay {
+    fn visit(from: u64, until: Option<(u64, Ending)>) -> Visit {
+        Visit {
             from: Duration::from_secs(from),
             until: until.map(|(at, ending)| (Duration::from_secs(at), ending)),
         }

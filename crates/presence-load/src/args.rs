@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::door::{App, Dialect, Door};
+use crate::endpoint::{App, Dialect, Endpoint};
 
 /// Puts load on a Presence gateway, and measures how it copes.
 #[derive(Clone, Debug, Parser)]
@@ -142,8 +142,8 @@ impl Args {
     }
 
     /// The address of the gateway, and the protocol to speak to it.
-    pub(crate) fn door(&self) -> Door {
-        Door {
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint {
             url: self.url.clone(),
             dialect: self.protocol,
             app: self.pusher.clone(),

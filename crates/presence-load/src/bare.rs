@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 
 use crate::args::Args;
-use crate::door::Dialect;
+use crate::endpoint::Dialect;
 use crate::machine::Process;
 use crate::schedule::{Mark, Schedule};
 

@@ -12,11 +12,11 @@ use presence_client::{Frame, Picture};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::door::Door;
+use crate::endpoint::Endpoint;
+use crate::frame_kind::FrameKind;
 use crate::line::Line;
-use crate::peek::Peek;
 use crate::schedule::{Mark, Schedule};
-use crate::seat::Seat;
+use crate::virtual_user::VirtualUser;
 
 /// How long connecting and joining may take.
 const COME_TIME_MAX: Duration = Duration::from_secs(30);
@@ -25,15 +25,15 @@ const COME_TIME_MAX: Duration = Duration::from_secs(30);
 pub(crate) const COUNTED: Epoch = Epoch(0);
 
 /// What all clients of a run share.
-pub(crate) struct Hall {
-    pub(crate) door: Door,
+pub(crate) struct Shared {
+    pub(crate) endpoint: Endpoint,
     pub(crate) schedule: Schedule,
     /// The changes that all clients have received, which shows when the run is over.
     pub(crate) received: AtomicU64,
     /// How many clients have joined.
     pub(crate) seated: AtomicU32,
     /// Permits to connect: how many clients may connect at the same time.
-    pub(crate) doors: Semaphore,
+    pub(crate) connecting: Semaphore,
 }
 
 /// The phase of the run.
@@ -50,7 +50,7 @@ pub(crate) enum Phase {
 /// What one client has received.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    pub(crate) seat: Seat,
+    pub(crate) vu: VirtualUser,
     /// The version it had at the start, and the one it has now.
     pub(crate) base: Option<Have>,
     pub(crate) have: Option<Have>,
@@ -77,22 +77,26 @@ pub(crate) struct Sample {
 /// Runs one client from before the start to the end. Sends on `ready` when it has joined.
 ///
 /// Returns its connection for [`Line::leave`]: if one client left while others still counted, they would receive that.
-pub(crate) async fn sit(
-    seat: Seat,
-    hall: Arc<Hall>,
+pub(crate) async fn run_vu(
+    vu: VirtualUser,
+    shared: Arc<Shared>,
     ready: mpsc::Sender<()>,
     mut phase: watch::Receiver<Phase>,
 ) -> (Seen, Option<Line>) {
-    let mut seen = Seen::new(seat);
+    let mut seen = Seen::new(vu);
     let come = async {
-        let _door = hall.doors.acquire().await.expect("doors are never closed");
-        timeout(COME_TIME_MAX, come(&mut seen, &hall)).await
+        let _permit = shared
+            .connecting
+            .acquire()
+            .await
+            .expect("connecting are never closed");
+        timeout(COME_TIME_MAX, come(&mut seen, &shared)).await
     };
     let come = come.await;
     // The receiver is gone only if the run was given up.
     let _ = ready.send(()).await;
     let line = match come {
-        Ok(Ok(line)) => stay(line, &mut seen, &hall, &mut phase).await,
+        Ok(Ok(line)) => stay(line, &mut seen, &shared, &mut phase).await,
         Ok(Err(why)) => {
             seen.problems.push(why);
             None
@@ -107,14 +111,14 @@ pub(crate) async fn sit(
 }
 
 /// Connects, joins or watches, and waits for the whole state.
-async fn come(seen: &mut Seen, hall: &Hall) -> Result<Line, String> {
-    let mut line = Line::open(&hall.door, &seen.seat).await?;
-    line.enter(&seen.seat).await?;
-    while seen.seat.watches && seen.have.is_none() {
+async fn come(seen: &mut Seen, shared: &Shared) -> Result<Line, String> {
+    let mut line = Line::open(&shared.endpoint, &seen.vu).await?;
+    line.enter(&seen.vu).await?;
+    while seen.vu.watches && seen.have.is_none() {
         let Some(frame) = line.next().await else {
             return Err(line.cut_off());
         };
-        seen.see(&line, &frame, None, &hall.schedule);
+        seen.see(&line, &frame, None, &shared.schedule);
     }
     Ok(line)
 }
@@ -123,16 +127,16 @@ async fn come(seen: &mut Seen, hall: &Hall) -> Result<Line, String> {
 async fn stay(
     mut line: Line,
     seen: &mut Seen,
-    hall: &Hall,
+    shared: &Shared,
     phase: &mut watch::Receiver<Phase>,
 ) -> Option<Line> {
     let heartbeat = line.heartbeat_interval();
     // Spread, as real clients are.
-    let spread = hall.spread();
+    let spread = shared.spread();
     let mut heartbeat_at = Instant::now() + heartbeat * spread / 1000;
     let mut start: Option<Instant> = None;
     seen.base = seen.have;
-    let due = seen.seat.member.map_or(&[][..], |it| hall.schedule.of(it));
+    let due = seen.vu.member.map_or(&[][..], |it| shared.schedule.of(it));
     let mut change = 0;
     let wake = sleep_until(heartbeat_at);
     tokio::pin!(wake);
@@ -148,10 +152,10 @@ async fn stay(
                 if due_at == Some(wake_at) {
                     change += 1;
                     let mark = Mark {
-                        member: seen.seat.member.expect("only members have changes"),
+                        member: seen.vu.member.expect("only members have changes"),
                         change: change - 1,
                     };
-                    line.update(&seen.seat, mark).await
+                    line.update(&seen.vu, mark).await
                 } else {
                     heartbeat_at += heartbeat;
                     line.heartbeat().await
@@ -160,8 +164,8 @@ async fn stay(
             frame = line.next() => match frame {
                 Some(frame) => {
                     let steps = seen.steps;
-                    seen.see(&line, &frame, start, &hall.schedule);
-                    hall.received.fetch_add(seen.steps - steps, Ordering::Relaxed);
+                    seen.see(&line, &frame, start, &shared.schedule);
+                    shared.received.fetch_add(seen.steps - steps, Ordering::Relaxed);
                     Ok(())
                 }
                 None => {
@@ -187,7 +191,7 @@ async fn stay(
     }
 }
 
-impl Hall {
+impl Shared {
     /// A number below 1,000 that differs from client to client, to spread them.
     fn spread(&self) -> u32 {
         let n = self.seated.fetch_add(1, Ordering::Relaxed);
@@ -197,15 +201,15 @@ impl Hall {
 }
 
 impl Seen {
-    fn new(seat: Seat) -> Self {
-        let place = TopicId::Channel(seat.channel.as_str().into());
-        let sample = seat.is_sampled.then(|| Sample {
+    fn new(vu: VirtualUser) -> Self {
+        let place = TopicId::Channel(vu.channel.as_str().into());
+        let sample = vu.is_sampled.then(|| Sample {
             picture: Picture::of(place),
             latest: HashMap::new(),
             micros: Vec::new(),
         });
         Seen {
-            seat,
+            vu,
             base: None,
             have: None,
             steps: 0,
@@ -227,27 +231,27 @@ impl Seen {
 
     fn see(&mut self, line: &Line, frame: &Frame, start: Option<Instant>, schedule: &Schedule) {
         let now = Instant::now();
-        let peeked = match line.peek(frame) {
+        let kind = match line.kind_of(frame) {
             // Action Cable begins with a message that is both.
-            Peek::Step(None) if self.have.is_none() => Peek::Whole(None),
+            FrameKind::Step(None) if self.have.is_none() => FrameKind::Whole(None),
             it => it,
         };
-        match peeked {
-            Peek::Whole(got) => {
+        match kind {
+            FrameKind::Whole(got) => {
                 self.wholes += 1;
                 self.have = got.or(self.have).or(Some(Have {
                     epoch: COUNTED,
                     version: 0,
                 }));
             }
-            Peek::Step(got) => self.step(got, frame, now),
-            Peek::Error => self.problems.push(match frame.decode() {
+            FrameKind::Step(got) => self.step(got, frame, now),
+            FrameKind::Error => self.problems.push(match frame.decode() {
                 Ok(Event::Error(it)) => format!("refused, {}: {}", it.code, it.message),
                 _ => format!("not understood: {frame:?}"),
             }),
-            Peek::Other => {}
+            FrameKind::Other => {}
         }
-        let member = self.seat.member;
+        let member = self.vu.member;
         let Some(sample) = &mut self.sample else {
             return;
         };
@@ -293,7 +297,7 @@ impl Seen {
 }
 
 impl Sample {
-    /// Notes that `mark` was received, and with it every earlier change of that member that it replaced.
+    /// Measurements that `mark` was received, and with it every earlier change of that member that it replaced.
     fn note(&mut self, mark: Mark, now: Instant, start: Option<Instant>, schedule: &Schedule) {
         let first = self.latest.get(&mark.member).map_or(0, |it| it + 1);
         if mark.change < first {

@@ -6,11 +6,11 @@ use presence_client::wire::{Command, Target, command};
 use presence_client::{Client, Frame, Options};
 use tokio_tungstenite::tungstenite;
 
-use crate::door::{Door, READ_BUFFER_BYTES};
-use crate::peek::{Peek, peek};
+use crate::endpoint::{Endpoint, READ_BUFFER_BYTES};
+use crate::frame_kind::{FrameKind, kind_of};
 use crate::schedule::Mark;
-use crate::seat::Seat;
 use crate::stock::Stock;
+use crate::virtual_user::VirtualUser;
 
 /// A connection of a client, native or of another dialect.
 pub(crate) enum Line {
@@ -19,16 +19,16 @@ pub(crate) enum Line {
 }
 
 impl Line {
-    /// Connects as the user of `seat`.
-    pub(crate) async fn open(door: &Door, seat: &Seat) -> Result<Line, String> {
-        if !door.dialect.is_native() && seat.watches {
-            let stock = Stock::open(door, seat).await?;
+    /// Connects as the user of `vu`.
+    pub(crate) async fn open(endpoint: &Endpoint, vu: &VirtualUser) -> Result<Line, String> {
+        if !endpoint.dialect.is_native() && vu.watches {
+            let stock = Stock::open(endpoint, vu).await?;
             return Ok(Line::Stock(Box::new(stock)));
         }
         let options = Options {
-            protocol: door.native(),
+            protocol: endpoint.native(),
             read_buffer_bytes: READ_BUFFER_BYTES,
-            ..Options::user(&door.url, &seat.user)
+            ..Options::user(&endpoint.url, &vu.user)
         };
         let connected = Client::connect(&options).await;
         let client = connected.map_err(|it| match std::error::Error::source(&it) {
@@ -38,29 +38,29 @@ impl Line {
         Ok(Line::Native(Box::new(client)))
     }
 
-    /// Joins or watches the channel of `seat`. A client that watches is then sent the whole state.
-    pub(crate) async fn enter(&mut self, seat: &Seat) -> Result<(), String> {
+    /// Joins or watches the channel of `vu`. A client that watches is then sent the whole state.
+    pub(crate) async fn enter(&mut self, vu: &VirtualUser) -> Result<(), String> {
         let client = match self {
             Line::Stock(stock) => return stock.enter().await,
             Line::Native(client) => client,
         };
-        let command = match seat.member {
+        let command = match vu.member {
             Some(_) => Command::Join(command::Join {
                 ref_: None,
-                channel: seat.channel.clone(),
+                channel: vu.channel.clone(),
                 meta: None,
-                watch: (!seat.watches).then_some(false),
+                watch: (!vu.watches).then_some(false),
                 mode: None,
                 have: None,
             }),
             None => Command::Watch(command::Watch {
                 ref_: None,
-                target: Target::Channel(seat.channel.clone()),
+                target: Target::Channel(vu.channel.clone()),
                 mode: None,
                 have: None,
             }),
         };
-        if seat.watches {
+        if vu.watches {
             let sent = client.send(&command).await;
             return sent.map_err(|it| format!("a client cannot send: {it}"));
         }
@@ -78,10 +78,10 @@ impl Line {
     }
 
     /// Finds out what sort of frame `frame` is.
-    pub(crate) fn peek(&self, frame: &Frame) -> Peek {
+    pub(crate) fn kind_of(&self, frame: &Frame) -> FrameKind {
         match (self, frame) {
-            (Line::Stock(stock), Frame::Text(text)) => stock.peek(text),
-            _ => peek(frame),
+            (Line::Stock(stock), Frame::Text(text)) => stock.kind_of(text),
+            _ => kind_of(frame),
         }
     }
 
@@ -96,14 +96,14 @@ impl Line {
     /// Makes a change that carries `mark`.
     pub(crate) async fn update(
         &mut self,
-        seat: &Seat,
+        vu: &VirtualUser,
         mark: Mark,
     ) -> Result<(), tungstenite::Error> {
         match self {
             Line::Native(client) => {
                 let update = command::Update {
                     ref_: None,
-                    channel: seat.channel.clone(),
+                    channel: vu.channel.clone(),
                     meta: mark.meta(),
                 };
                 client.send(&Command::Update(update)).await

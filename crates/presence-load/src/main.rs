@@ -7,18 +7,18 @@
 mod args;
 mod bare;
 mod client;
-mod crew;
 mod crowd;
-mod door;
+mod endpoint;
+mod frame_kind;
 mod line;
+mod load_run;
 mod machine;
 mod own;
-mod peek;
 mod report;
 mod scenarios;
 mod schedule;
-mod seat;
 mod stock;
+mod virtual_user;
 
 use std::process::ExitCode;
 

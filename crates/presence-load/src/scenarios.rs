@@ -12,8 +12,8 @@ use anyhow::Result;
 use crate::args::{Args, Scenario};
 use crate::machine::Process;
 use crate::report::Outcome;
-use crate::seat::Seat;
 use crate::stock::ROOM;
+use crate::virtual_user::VirtualUser;
 
 /// About how many clients of a run decode every frame.
 const SAMPLES: usize = 50;
@@ -38,12 +38,12 @@ fn gateway(args: &Args) -> Option<Process> {
     named.or_else(|| Process::listening_on(&args.url))
 }
 
-/// The seats of clients that are all in a room and watch it; rooms are filled one after the other.
-fn in_rooms(args: &Args, tag: &str) -> Vec<Seat> {
+/// The virtual users of clients that are all in a room and watch it; rooms are filled one after the other.
+fn in_rooms(args: &Args, tag: &str) -> Vec<VirtualUser> {
     let rooms = args.rooms();
     let room_of = |n: usize| n * rooms / args.clients;
     let sampled_every = (args.clients / SAMPLES).max(1);
-    let seat = |n| Seat {
+    let vu = |n| VirtualUser {
         user: format!("{tag}-{n}"),
         room: room_of(n),
         channel: format!("{ROOM}{tag}-{}", room_of(n)),
@@ -51,7 +51,7 @@ fn in_rooms(args: &Args, tag: &str) -> Vec<Seat> {
         watches: true,
         is_sampled: n % sampled_every == 0,
     };
-    (0..args.clients).map(seat).collect()
+    (0..args.clients).map(vu).collect()
 }
 
 fn micros(it: Duration) -> f64 {

@@ -16,10 +16,10 @@ use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::crowd::Crowd;
-use crate::door::{App, Dialect, Door, READ_BUFFER_BYTES};
-use crate::peek::Peek;
+use crate::endpoint::{App, Dialect, Endpoint, READ_BUFFER_BYTES};
+use crate::frame_kind::FrameKind;
 use crate::schedule::Mark;
-use crate::seat::Seat;
+use crate::virtual_user::VirtualUser;
 
 /// The prefix of every channel of a run, which each dialect can express.
 pub(crate) const ROOM: &str = "room:";
@@ -43,24 +43,24 @@ pub(crate) struct Stock {
 }
 
 impl Stock {
-    /// Connects to the gateway as the user of `seat`.
-    pub(crate) async fn open(door: &Door, seat: &Seat) -> Result<Stock, String> {
-        let opened = Stock::try_open(door, seat).await;
+    /// Connects to the gateway as the user of `vu`.
+    pub(crate) async fn open(endpoint: &Endpoint, vu: &VirtualUser) -> Result<Stock, String> {
+        let opened = Stock::try_open(endpoint, vu).await;
         opened.map_err(|it| format!("a client cannot connect: {it:#}"))
     }
 
-    async fn try_open(door: &Door, seat: &Seat) -> Result<Stock> {
-        let rest = door.url.strip_prefix("ws://").context("no ws:// URL")?;
+    async fn try_open(endpoint: &Endpoint, vu: &VirtualUser) -> Result<Stock> {
+        let rest = endpoint.url.strip_prefix("ws://").context("no ws:// URL")?;
         let address = rest.split('/').next().unwrap_or_default();
-        let user = &seat.user;
-        let room = seat.channel.strip_prefix(ROOM).context("no room")?;
-        let is_member = seat.member.is_some();
-        let (target, protocol, family, room) = match door.dialect {
+        let user = &vu.user;
+        let room = vu.channel.strip_prefix(ROOM).context("no room")?;
+        let is_member = vu.member.is_some();
+        let (target, protocol, family, room) = match endpoint.dialect {
             Dialect::Phoenix => (
                 format!("/socket/websocket?vsn=2.0.0&user_id={user}"),
                 None,
                 Family::Phoenix,
-                seat.channel.clone(),
+                vu.channel.clone(),
             ),
             Dialect::Cable => {
                 let identifier = json!({
@@ -76,7 +76,10 @@ impl Stock {
                 )
             }
             Dialect::Pusher => {
-                let app = door.app.clone().context("--pusher KEY:SECRET is missing")?;
+                let app = endpoint
+                    .app
+                    .clone()
+                    .context("--pusher KEY:SECRET is missing")?;
                 let query = "protocol=7&client=js&version=8.6.0&flash=false";
                 let socket = String::new();
                 (
@@ -230,11 +233,11 @@ impl Stock {
     }
 
     /// Finds out the sort of a frame by how it begins.
-    pub(crate) fn peek(&self, text: &str) -> Peek {
+    pub(crate) fn kind_of(&self, text: &str) -> FrameKind {
         match &self.family {
-            Family::Phoenix => peek_phoenix(text),
-            Family::Cable { .. } => peek_cable(text),
-            Family::Pusher { .. } => peek_pusher(text),
+            Family::Phoenix => kind_of_phoenix(text),
+            Family::Cable { .. } => kind_of_cable(text),
+            Family::Pusher { .. } => kind_of_pusher(text),
         }
     }
 
@@ -244,7 +247,7 @@ impl Stock {
     ///
     /// Fails if the frame refuses something, or cannot be decoded.
     pub(crate) fn show(&self, text: &str, crowd: &mut Crowd) -> Result<()> {
-        if self.peek(text) == Peek::Error {
+        if self.kind_of(text) == FrameKind::Error {
             bail!("refused: {text}");
         }
         let frame: Value = serde_json::from_str(text)?;
@@ -264,34 +267,34 @@ fn inner(data: &Value) -> Result<Value> {
 }
 
 /// Finds out the sort of a Phoenix frame, `[join_ref, ref, topic, event, {payload}]`.
-fn peek_phoenix(text: &str) -> Peek {
+fn kind_of_phoenix(text: &str) -> FrameKind {
     let head = text.split(",{").next().unwrap_or_default();
     match head.rsplit('"').nth(1) {
-        Some("presence_diff") => Peek::Step(None),
-        Some("presence_state" | "presence_summary") => Peek::Whole(None),
-        Some("phx_reply") if text.contains(r#""status":"ok""#) => Peek::Other,
-        Some("phx_reply" | "phx_error" | "phx_close") => Peek::Error,
-        _ => Peek::Other,
+        Some("presence_diff") => FrameKind::Step(None),
+        Some("presence_state" | "presence_summary") => FrameKind::Whole(None),
+        Some("phx_reply") if text.contains(r#""status":"ok""#) => FrameKind::Other,
+        Some("phx_reply" | "phx_error" | "phx_close") => FrameKind::Error,
+        _ => FrameKind::Other,
     }
 }
 
-fn peek_cable(text: &str) -> Peek {
+fn kind_of_cable(text: &str) -> FrameKind {
     match text.split_once(r#","message":{""#) {
-        Some((_, data)) if data.starts_with(r#"action":"user_"#) => Peek::Step(None),
-        Some((_, _)) if text.contains(r#""type":"presence_update""#) => Peek::Whole(None),
-        _ if text.contains(r#""reject_subscription""#) => Peek::Error,
-        _ if text.contains(r#""type":"disconnect""#) => Peek::Error,
-        _ => Peek::Other,
+        Some((_, data)) if data.starts_with(r#"action":"user_"#) => FrameKind::Step(None),
+        Some((_, _)) if text.contains(r#""type":"presence_update""#) => FrameKind::Whole(None),
+        _ if text.contains(r#""reject_subscription""#) => FrameKind::Error,
+        _ if text.contains(r#""type":"disconnect""#) => FrameKind::Error,
+        _ => FrameKind::Other,
     }
 }
 
-fn peek_pusher(text: &str) -> Peek {
+fn kind_of_pusher(text: &str) -> FrameKind {
     let event = text.strip_prefix(r#"{"event":""#).unwrap_or_default();
     match event.split('"').next().unwrap_or_default() {
-        "pusher_internal:member_added" | "pusher_internal:member_removed" => Peek::Step(None),
-        "pusher_internal:subscription_succeeded" => Peek::Whole(None),
-        "pusher:pong" | "pusher:ping" => Peek::Other,
-        _ => Peek::Error,
+        "pusher_internal:member_added" | "pusher_internal:member_removed" => FrameKind::Step(None),
+        "pusher_internal:subscription_succeeded" => FrameKind::Whole(None),
+        "pusher:pong" | "pusher:ping" => FrameKind::Other,
+        _ => FrameKind::Error,
     }
 }
 
@@ -304,30 +307,36 @@ mod tests {
         let phoenix = |event, payload| format!(r#"["1",null,"room:1","{event}",{payload}]"#);
         let replied = r#"{"status":"error","response":{"reason":"invalid"}}"#;
         assert_eq!(
-            peek_phoenix(&phoenix("presence_diff", r#"{"joins":{}}"#)),
-            Peek::Step(None)
+            kind_of_phoenix(&phoenix("presence_diff", r#"{"joins":{}}"#)),
+            FrameKind::Step(None)
         );
         assert_eq!(
-            peek_phoenix(&phoenix("presence_state", "{}")),
-            Peek::Whole(None)
+            kind_of_phoenix(&phoenix("presence_state", "{}")),
+            FrameKind::Whole(None)
         );
-        assert_eq!(peek_phoenix(&phoenix("phx_reply", replied)), Peek::Error);
+        assert_eq!(
+            kind_of_phoenix(&phoenix("phx_reply", replied)),
+            FrameKind::Error
+        );
         let cable =
             |message| format!(r#"{{"identifier":"{{\"room_id\":1}}","message":{message}}}"#);
         assert_eq!(
-            peek_cable(&cable(r#"{"action":"user_left","member_count":1}"#)),
-            Peek::Step(None)
+            kind_of_cable(&cable(r#"{"action":"user_left","member_count":1}"#)),
+            FrameKind::Step(None)
         );
         assert_eq!(
-            peek_cable(&cable(r#"{"type":"presence_update","users":[]}"#)),
-            Peek::Whole(None)
+            kind_of_cable(&cable(r#"{"type":"presence_update","users":[]}"#)),
+            FrameKind::Whole(None)
         );
-        assert_eq!(peek_cable(r#"{"type":"ping","message":1}"#), Peek::Other);
+        assert_eq!(
+            kind_of_cable(r#"{"type":"ping","message":1}"#),
+            FrameKind::Other
+        );
         let pusher = |event| format!(r#"{{"event":"{event}","data":"{{}}"}}"#);
         assert_eq!(
-            peek_pusher(&pusher("pusher_internal:member_added")),
-            Peek::Step(None)
+            kind_of_pusher(&pusher("pusher_internal:member_added")),
+            FrameKind::Step(None)
         );
-        assert_eq!(peek_pusher(&pusher("pusher:error")), Peek::Error);
+        assert_eq!(kind_of_pusher(&pusher("pusher:error")), FrameKind::Error);
     }
 }

@@ -5,7 +5,7 @@ mod users;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::journal::{Ask, At, Fact, Look, Mark, People, Room, SeatId, UserId};
+use super::journal::{Ask, At, Fact, Look, Mark, People, Room, UserId, VuId};
 use super::register::Possible;
 use super::truth::{LifeId, Timeline, Truth, Users, Verdict};
 use super::windows::{NEWS_MAX, Windows};
@@ -62,13 +62,13 @@ pub(crate) fn check(users: &Users, facts: &[(At, Fact)], now: At) -> Vec<Violati
         .iter()
         .map(|(user, it)| (*user, it.visible()))
         .collect();
-    let tells_sessions = |seat: &SeatId| users.get(seat).is_none_or(|(_, it)| it.tells_sessions());
-    let seats = facts.iter().filter_map(|(_, fact)| match fact {
-        Fact::Connected(seat, ..) => Some(*seat),
+    let tells_sessions = |vu: &VuId| users.get(vu).is_none_or(|(_, it)| it.tells_sessions());
+    let vus = facts.iter().filter_map(|(_, fact)| match fact {
+        Fact::Connected(vu, ..) => Some(*vu),
         _ => None,
     });
     let mut judge = Judge {
-        coarse: seats.filter(|seat| !tells_sessions(seat)).collect(),
+        coarse: vus.filter(|vu| !tells_sessions(vu)).collect(),
         truth,
         windows,
         visible,
@@ -85,7 +85,7 @@ pub(crate) fn check(users: &Users, facts: &[(At, Fact)], now: At) -> Vec<Violati
 
 struct Judge {
     /// Those who are told of people, and not of their sessions.
-    coarse: BTreeSet<SeatId>,
+    coarse: BTreeSet<VuId>,
     truth: Truth,
     windows: Windows,
     visible: BTreeMap<UserId, Timeline<Verdict>>,
@@ -108,93 +108,81 @@ impl Judge {
 
     /// What a session is in a room, hiding included.
     fn verdict(&self, id: LifeId, room: Room, at: At) -> Verdict {
-        let Some(stay) = self.truth.stays.get(&(id, room)) else {
+        let Some(visit) = self.truth.visits.get(&(id, room)) else {
             return Verdict::Not;
         };
         let visible = self
             .visible
-            .get(&stay.user)
+            .get(&visit.user)
             .map_or(Verdict::Must, |it| *it.at(at));
-        both(*stay.verdicts.at(at), visible)
+        both(*visit.verdicts.at(at), visible)
     }
 
     /// The pictures of all who look, and the events that made them.
     fn pictures(&mut self, facts: &[(At, Fact)]) {
-        let mut drawn: BTreeMap<(SeatId, Room), Drawn> = BTreeMap::new();
+        let mut drawn: BTreeMap<(VuId, Room), Drawn> = BTreeMap::new();
         for (at, fact) in facts {
             match fact {
-                Fact::Whole(seat, room, people) => {
+                Fact::Whole(vu, room, people) => {
                     drawn
-                        .entry((*seat, *room))
+                        .entry((*vu, *room))
                         .or_default()
                         .push((*at, Some(people.clone())));
                 }
-                Fact::Joined(seat, room, user, face) => {
-                    let mut people = last(&drawn, *seat, *room);
-                    if people.insert(*user, face.clone()).is_some() {
+                Fact::Joined(vu, room, user, view) => {
+                    let mut people = last(&drawn, *vu, *room);
+                    if people.insert(*user, view.clone()).is_some() {
                         let what = format!(
-                            "{} joined {}, which seat {} knew",
+                            "{} joined {}, which vu {} knew",
                             user.name(),
                             room.name(),
-                            seat.0
+                            vu.0
                         );
                         self.found(*at, Kind::ToldTwice, what);
                     }
-                    put(&mut drawn, *seat, *room, *at, people);
+                    put(&mut drawn, *vu, *room, *at, people);
                 }
-                Fact::Updated(seat, room, user, face) => {
-                    let mut people = last(&drawn, *seat, *room);
-                    if people.insert(*user, face.clone()).is_none() {
+                Fact::Updated(vu, room, user, view) => {
+                    let mut people = last(&drawn, *vu, *room);
+                    if people.insert(*user, view.clone()).is_none() {
                         let what = format!(
-                            "{} changed in {}, and seat {} did not see them",
+                            "{} changed in {}, and vu {} did not see them",
                             user.name(),
                             room.name(),
-                            seat.0
+                            vu.0
                         );
                         self.found(*at, Kind::ToldTwice, what);
                     }
-                    put(&mut drawn, *seat, *room, *at, people);
+                    put(&mut drawn, *vu, *room, *at, people);
                 }
-                Fact::Left(seat, room, user, why) => {
-                    let mut people = last(&drawn, *seat, *room);
-                    self.leave(*at, *seat, *room, *user, why, people.remove(user).is_some());
-                    put(&mut drawn, *seat, *room, *at, people);
+                Fact::Left(vu, room, user, why) => {
+                    let mut people = last(&drawn, *vu, *room);
+                    self.leave(*at, *vu, *room, *user, why, people.remove(user).is_some());
+                    put(&mut drawn, *vu, *room, *at, people);
                 }
-                Fact::Ended(seat, _) => {
-                    for (_, of_room) in drawn.range_mut((*seat, Room(0))..=(*seat, Room(u32::MAX)))
-                    {
+                Fact::Ended(vu, _) => {
+                    for (_, of_room) in drawn.range_mut((*vu, Room(0))..=(*vu, Room(u32::MAX))) {
                         of_room.push((*at, None));
                     }
                 }
-                Fact::Asked(seat, _, Ask::Leave(room)) => {
-                    if let Some(drawn) = drawn.get_mut(&(*seat, *room)) {
+                Fact::Asked(vu, _, Ask::Leave(room)) => {
+                    if let Some(drawn) = drawn.get_mut(&(*vu, *room)) {
                         drawn.push((*at, None));
                     }
                 }
                 _ => {}
             }
         }
-        for ((seat, room), drawn) in drawn {
-            self.picture(seat, room, &drawn);
+        for ((vu, room), drawn) in drawn {
+            self.picture(vu, room, &drawn);
         }
     }
 
-    fn leave(
-        &mut self,
-        at: At,
-        seat: SeatId,
-        room: Room,
-        user: UserId,
-        why: &str,
-        was_shown: bool,
-    ) {
+    fn leave(&mut self, at: At, vu: VuId, room: Room, user: UserId, why: &str, was_shown: bool) {
         let name = user.name();
         let of = room.name();
         if !was_shown {
-            let what = format!(
-                "{name} left {of} ({why}), and seat {} did not see them",
-                seat.0
-            );
+            let what = format!("{name} left {of} ({why}), and vu {} did not see them", vu.0);
             return self.found(at, Kind::ToldTwice, what);
         }
         let is_held = match self.windows.store_away_since(at) {
@@ -209,29 +197,29 @@ impl Judge {
             }
         };
         if is_held && !self.windows.may_leave(at) {
-            let what = format!("{name} left {of} ({why}) for seat {}, and is there", seat.0);
+            let what = format!("{name} left {of} ({why}) for vu {}, and is there", vu.0);
             self.found(at, Kind::Flap, what);
         }
     }
 
     /// Times in which one picture was wrong for too long.
-    fn picture(&mut self, viewer: SeatId, room: Room, drawn: &Drawn) {
+    fn picture(&mut self, viewer: VuId, room: Room, drawn: &Drawn) {
         if self.coarse.contains(&viewer) {
             return self.coarse_picture(viewer, room, drawn);
         }
-        let stays: Vec<LifeId> = self
+        let visits: Vec<LifeId> = self
             .truth
-            .stays
+            .visits
             .keys()
             .filter(|(_, at)| *at == room)
             .map(|(id, _)| *id)
             .collect();
-        for id in stays {
-            let stay = &self.truth.stays[&(id, room)];
-            let user = stay.user;
+        for id in visits {
+            let visit = &self.truth.visits[&(id, room)];
+            let user = visit.user;
             let mut moments: BTreeSet<At> = drawn.iter().map(|(at, _)| *at).collect();
-            moments.extend(stay.verdicts.edges().map(|(at, _)| at));
-            moments.extend(stay.numbers.edges().map(|(at, _)| at));
+            moments.extend(visit.verdicts.edges().map(|(at, _)| at));
+            moments.extend(visit.numbers.edges().map(|(at, _)| at));
             moments.extend(self.visible[&user].edges().map(|(at, _)| at));
             let spells = self.spells(&moments, |judge, at| {
                 let people = drawn_at(drawn, at)?;
@@ -239,8 +227,8 @@ impl Judge {
             });
             for (from, until, kind) in spells {
                 let what = format!(
-                    "seat {} of {} {} in {} for seat {viewer}, from {:.1} s on for {:.1} s",
-                    id.seat.0,
+                    "vu {} of {} {} in {} for vu {viewer}, from {:.1} s on for {:.1} s",
+                    id.vu.0,
                     user.name(),
                     kind.words(),
                     room.name(),
@@ -255,24 +243,24 @@ impl Judge {
     }
 
     /// The same for somebody who is not told of sessions.
-    fn coarse_picture(&mut self, viewer: SeatId, room: Room, drawn: &Drawn) {
+    fn coarse_picture(&mut self, viewer: VuId, room: Room, drawn: &Drawn) {
         let mut people: BTreeMap<UserId, Vec<LifeId>> = BTreeMap::new();
-        for ((id, at), stay) in &self.truth.stays {
+        for ((id, at), visit) in &self.truth.visits {
             // Nobody is told of themselves, or always is: that says nothing.
-            if *at == room && id.seat != viewer {
-                people.entry(stay.user).or_default().push(*id);
+            if *at == room && id.vu != viewer {
+                people.entry(visit.user).or_default().push(*id);
             }
         }
         people.retain(|user, _| {
-            let stays = self.truth.stays.iter();
-            !stays
+            let visits = self.truth.visits.iter();
+            !visits
                 .clone()
-                .any(|((id, _), stay)| id.seat == viewer && stay.user == *user)
+                .any(|((id, _), visit)| id.vu == viewer && visit.user == *user)
         });
         for (user, lives) in people {
             let mut moments: BTreeSet<At> = drawn.iter().map(|(at, _)| *at).collect();
             for id in &lives {
-                let edges = self.truth.stays[&(*id, room)].verdicts.edges();
+                let edges = self.truth.visits[&(*id, room)].verdicts.edges();
                 moments.extend(edges.map(|(at, _)| at));
             }
             moments.extend(self.visible[&user].edges().map(|(at, _)| at));
@@ -287,7 +275,7 @@ impl Judge {
             });
             for (from, until, kind) in spells {
                 let what = format!(
-                    "{} {} in {} for seat {} (Pusher), from {:.1} s on for {:.1} s",
+                    "{} {} in {} for vu {} (Pusher), from {:.1} s on for {:.1} s",
                     user.name(),
                     kind.words(),
                     room.name(),
@@ -308,20 +296,20 @@ impl Judge {
         people: &People,
         at: At,
     ) -> Option<Kind> {
-        let face = people.get(&user);
-        let shown = face.and_then(|face| number_of(&face.marks, id));
+        let view = people.get(&user);
+        let shown = view.and_then(|view| number_of(&view.marks, id));
         match (self.verdict(id, room, at), shown) {
             (Verdict::Must, None) => Some(Kind::Missing),
             (Verdict::Not, Some(_)) => Some(Kind::Ghost),
             (Verdict::Must, Some(number)) => {
-                let least = *self.truth.stays[&(id, room)].numbers.at(at);
+                let least = *self.truth.visits[&(id, room)].numbers.at(at);
                 (number < least).then_some(Kind::OldMeta)
             }
             _ => None,
         }
     }
 
-    fn looks(&mut self, viewer: SeatId, room: Room, drawn: &Drawn) {
+    fn looks(&mut self, viewer: VuId, room: Room, drawn: &Drawn) {
         let users: BTreeSet<UserId> = drawn
             .iter()
             .filter_map(|(_, people)| people.as_ref())
@@ -331,16 +319,16 @@ impl Judge {
             let mut moments: BTreeSet<At> = drawn.iter().map(|(at, _)| *at).collect();
             moments.extend(self.truth.choices[&user].moments());
             let spells = self.spells(&moments, |judge, at| {
-                let face = drawn_at(drawn, at)?.get(&user)?;
+                let view = drawn_at(drawn, at)?.get(&user)?;
                 let possible = judge.truth.choices[&user].at(at);
-                (!fits(&face.look, &possible)).then_some(Kind::WrongLook)
+                (!fits(&view.look, &possible)).then_some(Kind::WrongLook)
             });
             for (from, until, kind) in spells {
                 let look = drawn_at(drawn, until)
                     .and_then(|it| it.get(&user))
                     .map(|it| it.look.to_string());
                 let what = format!(
-                    "{} {} in {} for seat {viewer}: {}, not one of {:?}, from {:.1} s on for {:.1} s",
+                    "{} {} in {} for vu {viewer}: {}, not one of {:?}, from {:.1} s on for {:.1} s",
                     user.name(),
                     kind.words(),
                     room.name(),
@@ -409,24 +397,24 @@ impl Judge {
             if self.windows.counts_from(since) > since {
                 continue;
             }
-            let stays: Vec<LifeId> = self
+            let visits: Vec<LifeId> = self
                 .truth
-                .stays
+                .visits
                 .keys()
                 .filter(|(_, of)| *of == room)
                 .map(|(id, _)| *id)
                 .collect();
-            for id in stays {
+            for id in visits {
                 let verdict = self.steady(id, room, since, *at);
-                let user = self.truth.stays[&(id, room)].user.name();
+                let user = self.truth.visits[&(id, room)].user.name();
                 let kind = match (verdict, number_of(&marks, id)) {
                     (Verdict::Must, None) => Kind::Missing,
                     (Verdict::Not, Some(_)) => Kind::Ghost,
                     _ => continue,
                 };
                 let what = format!(
-                    "seat {} of {user} {} in {}: {who}",
-                    id.seat.0,
+                    "vu {} of {user} {} in {}: {who}",
+                    id.vu.0,
                     kind.words(),
                     room.name()
                 );
@@ -437,14 +425,14 @@ impl Judge {
 
     /// The verdict, if it is the same all the time.
     fn steady(&self, id: LifeId, room: Room, from: At, until: At) -> Verdict {
-        let stay = &self.truth.stays[&(id, room)];
-        let visible = &self.visible[&stay.user];
+        let visit = &self.truth.visits[&(id, room)];
+        let visible = &self.visible[&visit.user];
         let is = |verdict: Verdict| {
-            let of_stay = stay.verdicts.is_all(from, until, &verdict);
+            let of_visit = visit.verdicts.is_all(from, until, &verdict);
             let of_user = visible.is_all(from, until, &verdict);
             match verdict {
-                Verdict::Must => of_stay && of_user,
-                _ => of_stay || of_user,
+                Verdict::Must => of_visit && of_user,
+                _ => of_visit || of_user,
             }
         };
         match (is(Verdict::Must), is(Verdict::Not)) {
@@ -471,20 +459,14 @@ impl Kind {
     }
 }
 
-fn last(drawn: &BTreeMap<(SeatId, Room), Drawn>, seat: SeatId, room: Room) -> People {
-    let last = drawn.get(&(seat, room)).and_then(|it| it.last()?.1.clone());
+fn last(drawn: &BTreeMap<(VuId, Room), Drawn>, vu: VuId, room: Room) -> People {
+    let last = drawn.get(&(vu, room)).and_then(|it| it.last()?.1.clone());
     last.unwrap_or_default()
 }
 
-fn put(
-    drawn: &mut BTreeMap<(SeatId, Room), Drawn>,
-    seat: SeatId,
-    room: Room,
-    at: At,
-    people: People,
-) {
+fn put(drawn: &mut BTreeMap<(VuId, Room), Drawn>, vu: VuId, room: Room, at: At, people: People) {
     drawn
-        .entry((seat, room))
+        .entry((vu, room))
         .or_default()
         .push((at, Some(people)));
 }
@@ -500,7 +482,7 @@ fn drawn_at(drawn: &Drawn, at: At) -> Option<&People> {
 fn number_of(marks: &BTreeSet<Mark>, id: LifeId) -> Option<u32> {
     let of_it = marks
         .iter()
-        .filter(|it| (it.seat, it.life) == (id.seat, id.life));
+        .filter(|it| (it.vu, it.life) == (id.vu, id.life));
     of_it.map(|it| it.number).max()
 }
 

@@ -16,13 +16,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::life::Life;
 pub(crate) use self::pusher::APP;
-use super::journal::{Ask, Choice, Face, Journal, Look, Outcome, People, Room, SeatId, UserId};
+use super::journal::{Ask, Choice, Journal, Look, Outcome, People, Room, UserId, View, VuId};
 
 /// Orders that wait. A client is told one by one, so that more are a fault of the run.
 const ORDERS_MAX: usize = 256;
 
 /// What all clients of a run share.
-pub(crate) struct Hall {
+pub(crate) struct Shared {
     pub(crate) journal: Journal,
     /// The address of each gateway, such as `127.0.0.1:4001`.
     pub(crate) addresses: Vec<String>,
@@ -61,8 +61,8 @@ impl Dialect {
 
 /// One client of a run: its user, its protocol and its habits.
 #[derive(Clone, Debug)]
-pub(crate) struct Seat {
-    pub(crate) id: SeatId,
+pub(crate) struct VirtualUser {
+    pub(crate) id: VuId,
     /// The person; a watcher is nobody whom others look for.
     pub(crate) user: Option<UserId>,
     pub(crate) dialect: Dialect,
@@ -146,8 +146,8 @@ pub(crate) enum Say {
 pub(crate) enum Heard {
     Answer(u32, Outcome),
     Whole(Room, People),
-    Joined(Room, UserId, Face),
-    Updated(Room, UserId, Face),
+    Joined(Room, UserId, View),
+    Updated(Room, UserId, View),
     Left(Room, UserId, String),
     Saw(UserId, Look),
     /// The picture of a room has a gap.
@@ -169,9 +169,9 @@ pub(crate) struct Handle {
     orders: mpsc::Sender<Given>,
 }
 
-impl Hall {
-    pub(crate) fn new(addresses: Vec<String>, users: Vec<UserId>) -> Hall {
-        Hall {
+impl Shared {
+    pub(crate) fn new(addresses: Vec<String>, users: Vec<UserId>) -> Shared {
+        Shared {
             journal: Journal::start(),
             addresses,
             users,
@@ -209,10 +209,10 @@ impl Hall {
     }
 }
 
-impl Seat {
+impl VirtualUser {
     /// A page of somebody, which looks at the rooms it is in and comes back when it was lost.
-    pub(crate) fn page(id: SeatId, user: UserId, dialect: Dialect) -> Seat {
-        Seat {
+    pub(crate) fn page(id: VuId, user: UserId, dialect: Dialect) -> VirtualUser {
+        VirtualUser {
             id,
             user: Some(user),
             dialect,
@@ -234,9 +234,9 @@ impl Seat {
 
 impl Handle {
     /// Lets a client live on the runtime that this is called on.
-    pub(crate) fn spawn(seat: Seat, hall: Arc<Hall>) -> Handle {
+    pub(crate) fn spawn(vu: VirtualUser, shared: Arc<Shared>) -> Handle {
         let (orders, given) = mpsc::channel(ORDERS_MAX);
-        tokio::spawn(Life::new(seat, hall).live(given));
+        tokio::spawn(Life::new(vu, shared).live(given));
         Handle { orders }
     }
 
@@ -264,23 +264,23 @@ enum Line {
 
 impl Line {
     async fn connect(
-        hall: &Hall,
-        seat: &Seat,
+        shared: &Shared,
+        vu: &VirtualUser,
         gateway: usize,
         resume: Option<&str>,
     ) -> Result<(Line, Welcome), String> {
-        let address = &hall.addresses[gateway];
-        match seat.dialect {
+        let address = &shared.addresses[gateway];
+        match vu.dialect {
             Dialect::Json | Dialect::Binary => {
-                let (line, welcome) = native::Line::connect(address, seat, resume).await?;
+                let (line, welcome) = native::Line::connect(address, vu, resume).await?;
                 Ok((Line::Native(Box::new(line)), welcome))
             }
             Dialect::Phoenix => {
-                let (line, welcome) = phoenix::Line::connect(address, seat).await?;
+                let (line, welcome) = phoenix::Line::connect(address, vu).await?;
                 Ok((Line::Phoenix(Box::new(line)), welcome))
             }
             Dialect::Pusher => {
-                let (line, welcome) = pusher::Line::connect(address, seat).await?;
+                let (line, welcome) = pusher::Line::connect(address, vu).await?;
                 Ok((Line::Pusher(Box::new(line)), welcome))
             }
         }

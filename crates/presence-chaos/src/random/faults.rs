@@ -26,23 +26,23 @@ impl Broken {
     pub(crate) fn break_it(&mut self, ground: &mut Ground, kind: &Kind) -> Result<()> {
         match kind {
             Kind::Kill { gateway } => {
-                ground.hall.open(*gateway, false);
+                ground.shared.open(*gateway, false);
                 ground.cluster.gateways[*gateway].process.kill()
             }
             Kind::Term { gateway } => {
-                ground.hall.open(*gateway, false);
+                ground.shared.open(*gateway, false);
                 ground.cluster.gateways[*gateway].process.ask_to_go()
             }
             Kind::Sleep { gateway } => {
-                ground.hall.open(*gateway, false);
+                ground.shared.open(*gateway, false);
                 ground.cluster.gateways[*gateway].process.pause()
             }
             Kind::ClockOff { gateway, seconds } => {
-                ground.hall.open(*gateway, false);
+                ground.shared.open(*gateway, false);
                 let it = &mut ground.cluster.gateways[*gateway];
                 it.process.kill()?;
                 it.start_again_with_clock_off(*seconds)?;
-                ground.hall.open(*gateway, true);
+                ground.shared.open(*gateway, true);
                 Ok(())
             }
             Kind::RedisKill { keeps } => {
@@ -105,20 +105,20 @@ impl Broken {
                 let it = &mut ground.cluster.gateways[*gateway];
                 it.wait_stopped()?;
                 it.start_again()?;
-                ground.hall.open(*gateway, true);
+                ground.shared.open(*gateway, true);
                 Ok(())
             }
             Kind::Sleep { gateway } => {
                 ground.cluster.gateways[*gateway].process.resume()?;
-                ground.hall.open(*gateway, true);
+                ground.shared.open(*gateway, true);
                 Ok(())
             }
             Kind::ClockOff { gateway, .. } => {
-                ground.hall.open(*gateway, false);
+                ground.shared.open(*gateway, false);
                 let it = &mut ground.cluster.gateways[*gateway];
                 it.process.kill()?;
                 it.start_again()?;
-                ground.hall.open(*gateway, true);
+                ground.shared.open(*gateway, true);
                 Ok(())
             }
             Kind::RedisKill { .. } => {

@@ -14,8 +14,10 @@ use presence_testkit::proxy::{Mode, Proxy};
 use presence_testkit::redis::{Redis, Topology};
 use tokio::runtime::{Builder, Runtime};
 
-use super::clients::{APP, Dialect, Eyes, Hall, Handle, Home, Manners, Order, Resume, Seat};
-use super::journal::{At, Fact, Journal, Outcome, People, Room, SeatId, UserId};
+use super::clients::{
+    APP, Dialect, Eyes, Handle, Home, Manners, Order, Resume, Shared, VirtualUser,
+};
+use super::journal::{At, Fact, Journal, Outcome, People, Room, UserId, VuId};
 use super::store::Stored;
 use super::web;
 use crate::stage::Wanted;
@@ -29,8 +31,8 @@ const NODE_TIMEOUT: Duration = Duration::from_millis(1000);
 /// The cluster, the proxies and the clients of a run.
 pub(crate) struct Ground {
     pub(crate) runtime: Runtime,
-    pub(crate) hall: Arc<Hall>,
-    pub(crate) clients: BTreeMap<SeatId, Handle>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clients: BTreeMap<VuId, Handle>,
     // Before the folder, so that nobody writes into it any more when it goes.
     pub(crate) cluster: Cluster,
     /// One in front of each Redis node.
@@ -65,7 +67,7 @@ impl Ground {
         };
         let (cluster, proxies) = start(folder.path(), &settings)?;
         let addresses = cluster.gateways.iter().map(|it| it.address().to_string());
-        let hall = Arc::new(Hall::new(addresses.collect(), users));
+        let shared = Arc::new(Shared::new(addresses.collect(), users));
         // One thread: the gateways want to run, too.
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -73,7 +75,7 @@ impl Ground {
             .build()?;
         Ok(Ground {
             runtime,
-            hall,
+            shared,
             clients: BTreeMap::new(),
             cluster,
             proxies,
@@ -82,18 +84,18 @@ impl Ground {
     }
 
     /// Adds a client, which is nowhere yet.
-    pub(crate) fn add(&mut self, seat: Seat) -> SeatId {
+    pub(crate) fn add(&mut self, vu: VirtualUser) -> VuId {
         let _on = self.runtime.enter();
-        let id = seat.id;
+        let id = vu.id;
         self.clients
-            .insert(id, Handle::spawn(seat, self.hall.clone()));
+            .insert(id, Handle::spawn(vu, self.shared.clone()));
         id
     }
 
     /// Adds a client of a person that stays where it is put.
-    pub(crate) fn add_person(&mut self, user: UserId) -> SeatId {
-        let id = self.next_seat();
-        self.add(Seat {
+    pub(crate) fn add_person(&mut self, user: UserId) -> VuId {
+        let id = self.next_vu();
+        self.add(VirtualUser {
             id,
             user: Some(user),
             dialect: Dialect::Json,
@@ -109,11 +111,11 @@ impl Ground {
     /// # Errors
     ///
     /// A watcher could not connect.
-    pub(crate) fn watch(&mut self, rooms: &[Room]) -> Result<Vec<SeatId>> {
+    pub(crate) fn watch(&mut self, rooms: &[Room]) -> Result<Vec<VuId>> {
         let mut watchers = Vec::new();
         for gateway in 0..self.cluster.gateways.len() {
-            let id = self.next_seat();
-            watchers.push(self.add(Seat {
+            let id = self.next_vu();
+            watchers.push(self.add(VirtualUser {
                 id,
                 user: None,
                 dialect: Dialect::Binary,
@@ -134,12 +136,12 @@ impl Ground {
         Ok(watchers)
     }
 
-    fn next_seat(&self) -> SeatId {
-        SeatId(self.clients.keys().next_back().map_or(0, |it| it.0 + 1))
+    fn next_vu(&self) -> VuId {
+        VuId(self.clients.keys().next_back().map_or(0, |it| it.0 + 1))
     }
 
     pub(crate) fn journal(&self) -> &Journal {
-        &self.hall.journal
+        &self.shared.journal
     }
 
     pub(crate) fn now(&self) -> At {
@@ -152,18 +154,15 @@ impl Ground {
     }
 
     /// Gives an order that nobody waits for.
-    pub(crate) fn tell(&self, seat: SeatId, order: Order) {
-        self.clients[&seat].tell(order);
+    pub(crate) fn tell(&self, vu: VuId, order: Order) {
+        self.clients[&vu].tell(order);
     }
 
     /// Gives orders to many at once, waits for all answers, and returns them in the same order.
-    pub(crate) fn ask_all(
-        &self,
-        orders: impl IntoIterator<Item = (SeatId, Order)>,
-    ) -> Vec<Outcome> {
+    pub(crate) fn ask_all(&self, orders: impl IntoIterator<Item = (VuId, Order)>) -> Vec<Outcome> {
         let orders = orders.into_iter();
         let asked: Vec<_> = orders
-            .map(|(seat, order)| self.clients[&seat].ask(order))
+            .map(|(vu, order)| self.clients[&vu].ask(order))
             .collect();
         self.runtime.block_on(async {
             let mut outcomes = Vec::new();
@@ -179,7 +178,7 @@ impl Ground {
     /// # Errors
     ///
     /// Something was not.
-    pub(crate) fn all_do(&self, orders: impl IntoIterator<Item = (SeatId, Order)>) -> Result<()> {
+    pub(crate) fn all_do(&self, orders: impl IntoIterator<Item = (VuId, Order)>) -> Result<()> {
         let orders: Vec<_> = orders.into_iter().collect();
         let outcomes = self.ask_all(orders.clone());
         let failed = orders
@@ -188,8 +187,8 @@ impl Ground {
             .find(|(_, it)| **it != Outcome::Ok);
         match failed {
             None => Ok(()),
-            Some(((seat, order), outcome)) => {
-                bail!("{order:?} of seat {} ended with {outcome:?}", seat.0)
+            Some(((vu, order), outcome)) => {
+                bail!("{order:?} of vu {} ended with {outcome:?}", vu.0)
             }
         }
     }
@@ -216,19 +215,19 @@ impl Ground {
     }
 
     /// What a client would draw of a room; `None` if it has not been told.
-    pub(crate) fn picture(&self, seat: SeatId, room: Room) -> Option<People> {
+    pub(crate) fn picture(&self, vu: VuId, room: Room) -> Option<People> {
         let mut picture: Option<People> = None;
         for (_, fact) in self.journal().facts().iter() {
             match fact {
-                Fact::Whole(who, at, people) if (*who, *at) == (seat, room) => {
+                Fact::Whole(who, at, people) if (*who, *at) == (vu, room) => {
                     picture = Some(people.clone());
                 }
-                Fact::Joined(who, at, user, face) | Fact::Updated(who, at, user, face)
-                    if (*who, *at) == (seat, room) =>
+                Fact::Joined(who, at, user, view) | Fact::Updated(who, at, user, view)
+                    if (*who, *at) == (vu, room) =>
                 {
-                    picture.get_or_insert_default().insert(*user, face.clone());
+                    picture.get_or_insert_default().insert(*user, view.clone());
                 }
-                Fact::Left(who, at, user, _) if (*who, *at) == (seat, room) => {
+                Fact::Left(who, at, user, _) if (*who, *at) == (vu, room) => {
                     picture.get_or_insert_default().remove(user);
                 }
                 _ => {}
@@ -238,10 +237,10 @@ impl Ground {
     }
 
     /// What a client was last told of how somebody is.
-    pub(crate) fn look(&self, seat: SeatId, user: UserId) -> Option<super::journal::Look> {
+    pub(crate) fn look(&self, vu: VuId, user: UserId) -> Option<super::journal::Look> {
         let facts = self.journal().facts();
         facts.iter().rev().find_map(|(_, fact)| match fact {
-            Fact::Saw(who, of, look) if (*who, *of) == (seat, user) => Some(look.clone()),
+            Fact::Saw(who, of, look) if (*who, *of) == (vu, user) => Some(look.clone()),
             _ => None,
         })
     }
@@ -253,15 +252,15 @@ impl Ground {
         let told = told.filter_map(|(at, fact)| {
             let at = (*at).saturating_sub(since).as_secs_f64();
             match fact {
-                Fact::Joined(seat, room, user, _) => Some(format!(
-                    "{at:.1} s: seat {} was told that {} joined {}",
-                    seat.0,
+                Fact::Joined(vu, room, user, _) => Some(format!(
+                    "{at:.1} s: vu {} was told that {} joined {}",
+                    vu.0,
                     user.name(),
                     room.name()
                 )),
-                Fact::Left(seat, room, user, why) => Some(format!(
-                    "{at:.1} s: seat {} was told that {} left {} ({why})",
-                    seat.0,
+                Fact::Left(vu, room, user, why) => Some(format!(
+                    "{at:.1} s: vu {} was told that {} left {} ({why})",
+                    vu.0,
                     user.name(),
                     room.name()
                 )),
@@ -330,10 +329,10 @@ impl Ground {
     }
 }
 
-/// The seats whose marks are in a picture or a list.
-pub(crate) fn seats_in(people: &People) -> BTreeSet<SeatId> {
-    let marks = people.values().flat_map(|face| &face.marks);
-    marks.map(|mark| mark.seat).collect()
+/// The virtual users whose marks are in a picture or a list.
+pub(crate) fn vus_in(people: &People) -> BTreeSet<VuId> {
+    let marks = people.values().flat_map(|view| &view.marks);
+    marks.map(|mark| mark.vu).collect()
 }
 
 fn start(folder: &Path, settings: &Settings) -> Result<(Cluster, Vec<Proxy>)> {

@@ -15,9 +15,9 @@ pub(crate) type At = Duration;
 
 /// One client of the run: a page or a program with one connection at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct SeatId(pub(crate) u32);
+pub(crate) struct VuId(pub(crate) u32);
 
-/// One person; several seats may be theirs.
+/// One person; several virtual users may be theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct UserId(pub(crate) u32);
 
@@ -25,13 +25,13 @@ pub(crate) struct UserId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Room(pub(crate) u32);
 
-/// What a seat puts into its meta, so that whoever sees it knows which join or update that was.
+/// What a virtual user puts into its meta, so that whoever sees it knows which join or update that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Mark {
-    pub(crate) seat: SeatId,
-    /// Which session of the seat; one that is resumed goes on.
+    pub(crate) vu: VuId,
+    /// Which session of the virtual user; one that is resumed goes on.
     pub(crate) life: u32,
-    /// Which join or update of the seat.
+    /// Which join or update of the virtual user.
     pub(crate) number: u32,
 }
 
@@ -44,14 +44,14 @@ pub(crate) struct Look {
 
 /// A person in a list or a picture of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Face {
+pub(crate) struct View {
     pub(crate) look: Look,
     /// One for each session, where the dialect tells sessions apart.
     pub(crate) marks: BTreeSet<Mark>,
 }
 
 /// Everybody in a room, with how they are shown.
-pub(crate) type People = BTreeMap<UserId, Face>;
+pub(crate) type People = BTreeMap<UserId, View>;
 
 /// A status that somebody chooses. What is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,25 +102,25 @@ pub(crate) enum End {
 pub(crate) enum Fact {
     /// A step of the plan begins.
     Step(String),
-    /// A seat begins to connect to a gateway.
-    Connects(SeatId, usize),
-    /// A seat is connected to a gateway, with a session of that number; a restored one is in its rooms.
-    Connected(SeatId, usize, u32, bool),
-    /// A seat could not connect.
-    Refused(SeatId, usize, String),
-    /// The connection of a seat ended.
-    Ended(SeatId, End),
-    /// A seat asked for something; the number ties the answer to it.
-    Asked(SeatId, u32, Ask),
-    Answered(SeatId, u32, Outcome),
-    /// A seat was told everything about a room.
-    Whole(SeatId, Room, People),
-    Joined(SeatId, Room, UserId, Face),
-    Updated(SeatId, Room, UserId, Face),
-    /// A seat was told that somebody left, and why, if the dialect says so.
-    Left(SeatId, Room, UserId, String),
-    /// A seat was told how somebody is.
-    Saw(SeatId, UserId, Look),
+    /// A virtual user begins to connect to a gateway.
+    Connects(VuId, usize),
+    /// A virtual user is connected to a gateway, with a session of that number; a restored one is in its rooms.
+    Connected(VuId, usize, u32, bool),
+    /// A virtual user could not connect.
+    Refused(VuId, usize, String),
+    /// The connection of a virtual user ended.
+    Ended(VuId, End),
+    /// A virtual user asked for something; the number ties the answer to it.
+    Asked(VuId, u32, Ask),
+    Answered(VuId, u32, Outcome),
+    /// A virtual user was told everything about a room.
+    Whole(VuId, Room, People),
+    Joined(VuId, Room, UserId, View),
+    Updated(VuId, Room, UserId, View),
+    /// A virtual user was told that somebody left, and why, if the dialect says so.
+    Left(VuId, Room, UserId, String),
+    /// A virtual user was told how somebody is.
+    Saw(VuId, UserId, Look),
     /// A gateway listed a room over HTTP; asked at that time.
     Listed(usize, Room, At, People),
     /// Redis had these marks in a room; asked at that time.
@@ -170,8 +170,8 @@ impl Mark {
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Mark { seat, life, number } = self;
-        write!(f, "s{}.{life}.{number}", seat.0)
+        let Mark { vu, life, number } = self;
+        write!(f, "s{}.{life}.{number}", vu.0)
     }
 }
 
@@ -182,7 +182,7 @@ impl FromStr for Mark {
         let mut numbers = text.strip_prefix('s').ok_or(())?.split('.');
         let mut next = || numbers.next().and_then(|it| it.parse().ok()).ok_or(());
         Ok(Mark {
-            seat: SeatId(next()?),
+            vu: VuId(next()?),
             life: next()?,
             number: next()?,
         })
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn marks_are_found_wherever_they_stand() {
         let mark = Mark {
-            seat: SeatId(12),
+            vu: VuId(12),
             life: 1,
             number: 30,
         };

@@ -7,9 +7,9 @@ use fastrand::Rng;
 use presence_testkit::redis::Topology;
 use serde::{Deserialize, Serialize};
 
-use super::clients::{Dialect, Manners, Resume, Seat};
+use super::clients::{Dialect, Manners, Resume, VirtualUser};
 use super::fault::{Keeps, Kind};
-use super::journal::{Choice, Room, SeatId, UserId};
+use super::journal::{Choice, Room, UserId, VuId};
 
 /// How many people and rooms there are.
 const USERS: u32 = 20;
@@ -37,14 +37,14 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) seconds: u64,
     pub(crate) gateways: usize,
-    pub(crate) seats: Vec<Place>,
+    pub(crate) vus: Vec<Place>,
     pub(crate) steps: Vec<Step>,
 }
 
 /// Who a client is, and where it begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Place {
-    pub(crate) seat: SeatId,
+    pub(crate) vu: VuId,
     pub(crate) user: UserId,
     pub(crate) dialect: Dialect,
     pub(crate) manners: Manners,
@@ -66,7 +66,7 @@ pub(crate) struct Step {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Act {
     /// A client does something.
-    Do(SeatId, Deed),
+    Do(VuId, Deed),
     /// A fault begins; the number ties its end to it.
     Break(usize, Kind),
     /// The fault with this number ends.
@@ -99,7 +99,7 @@ impl Plan {
     /// Computes the plan of a seed.
     pub(crate) fn of(seed: u64, seconds: u64, gateways: usize, topology: Topology) -> Plan {
         let mut random = Rng::with_seed(seed);
-        let seats = seats(&mut random, gateways);
+        let vus = vus(&mut random, gateways);
         let mut acts = faults(&mut random, seconds, gateways, topology);
         let end = Duration::from_secs(seconds);
         let mut at = Duration::ZERO;
@@ -110,10 +110,10 @@ impl Plan {
             if at >= end {
                 break;
             }
-            let place = &seats[random.usize(..seats.len())];
+            let place = &vus[random.usize(..vus.len())];
             let may_hang = at + HANGS_END < end;
             let deed = deed(&mut random, place, gateways, may_hang);
-            acts.push((at, Act::Do(place.seat, deed)));
+            acts.push((at, Act::Do(place.vu, deed)));
         }
         acts.sort_by_key(|(at, _)| *at);
         let steps = acts
@@ -128,7 +128,7 @@ impl Plan {
             seed,
             seconds,
             gateways,
-            seats,
+            vus,
             steps: steps.collect(),
         }
     }
@@ -150,7 +150,7 @@ impl Plan {
 
     /// The users of all clients in the plan.
     pub(crate) fn users(&self) -> BTreeSet<UserId> {
-        self.seats.iter().map(|place| place.user).collect()
+        self.vus.iter().map(|place| place.user).collect()
     }
 
     /// The rooms that the clients may join.
@@ -161,21 +161,21 @@ impl Plan {
 
 impl Place {
     /// The settings with which the client is started.
-    pub(crate) fn seat(&self) -> Seat {
-        Seat {
+    pub(crate) fn vu(&self) -> VirtualUser {
+        VirtualUser {
             manners: self.manners,
-            ..Seat::page(self.seat, self.user, self.dialect)
+            ..VirtualUser::page(self.vu, self.user, self.dialect)
         }
     }
 }
 
-fn seats(random: &mut Rng, gateways: usize) -> Vec<Place> {
-    let mut seats = Vec::new();
+fn vus(random: &mut Rng, gateways: usize) -> Vec<Place> {
+    let mut vus = Vec::new();
     for user in 0..USERS {
         // One, sometimes two, seldom three.
         let count = 1 + random.u32(..SEATS_PER_USER_MAX) * random.u32(..2);
         for _ in 0..count {
-            let seat = SeatId(u32::try_from(seats.len()).unwrap_or(u32::MAX));
+            let vu = VuId(u32::try_from(vus.len()).unwrap_or(u32::MAX));
             let dialects = [
                 Dialect::Json,
                 Dialect::Json,
@@ -187,8 +187,8 @@ fn seats(random: &mut Rng, gateways: usize) -> Vec<Place> {
             let mut rooms: Vec<Room> = (0..ROOMS).map(Room).collect();
             random.shuffle(&mut rooms);
             rooms.truncate(random.usize(0..3));
-            seats.push(Place {
-                seat,
+            vus.push(Place {
+                vu,
                 user: UserId(user),
                 dialect: dialects[random.usize(..dialects.len())],
                 manners: manners[random.usize(..manners.len())],
@@ -197,7 +197,7 @@ fn seats(random: &mut Rng, gateways: usize) -> Vec<Place> {
             });
         }
     }
-    seats
+    vus
 }
 
 fn faults(

@@ -74,9 +74,9 @@ pub(crate) fn play(wanted: &Wanted, wish: &Wish) -> Result<usize> {
     };
     let plan = plan.without(&wish.skip);
     let users: Users = plan
-        .seats
+        .vus
         .iter()
-        .map(|it| (it.seat, (it.user, it.dialect)))
+        .map(|it| (it.vu, (it.user, it.dialect)))
         .collect();
     let name = format!("random-{}", plan.seed);
     let all = plan.users().into_iter().collect();
@@ -84,7 +84,7 @@ pub(crate) fn play(wanted: &Wanted, wish: &Wish) -> Result<usize> {
     println!(
         "\n=== random, seed {}: {} clients, {} steps in {} s, Redis {topology}",
         plan.seed,
-        plan.seats.len(),
+        plan.vus.len(),
         plan.steps.len(),
         plan.seconds
     );
@@ -114,20 +114,20 @@ pub(crate) fn play(wanted: &Wanted, wish: &Wish) -> Result<usize> {
 }
 
 fn run(ground: &mut Ground, plan: &Plan) -> Result<()> {
-    for place in &plan.seats {
-        ground.add(place.seat());
+    for place in &plan.vus {
+        ground.add(place.vu());
     }
     let rooms = plan.rooms();
     ground.watch(&rooms)?;
     let connect = plan
-        .seats
+        .vus
         .iter()
-        .map(|it| (it.seat, Order::Connect(it.gateway, Resume::No)));
+        .map(|it| (it.vu, Order::Connect(it.gateway, Resume::No)));
     ground.all_do(connect)?;
     let join = plan
-        .seats
+        .vus
         .iter()
-        .flat_map(|it| it.rooms.iter().map(|room| (it.seat, Order::Join(*room))));
+        .flat_map(|it| it.rooms.iter().map(|room| (it.vu, Order::Join(*room))));
     ground.all_do(join)?;
     let asking = Asking::start(ground, &rooms);
     let mut broken = Broken::default();
@@ -136,10 +136,10 @@ fn run(ground: &mut Ground, plan: &Plan) -> Result<()> {
         let due = Duration::from_millis(step.at_ms);
         ground.sleep(due.saturating_sub(start.elapsed()));
         match &step.act {
-            Act::Do(seat, deed) => {
-                let words = format!("{}: seat {} {deed:?}", step.number, seat.0);
+            Act::Do(vu, deed) => {
+                let words = format!("{}: vu {} {deed:?}", step.number, vu.0);
                 ground.journal().note(Fact::Step(words));
-                let handle = ground.clients[seat].clone();
+                let handle = ground.clients[vu].clone();
                 ground.runtime.spawn(perform(handle, deed.clone()));
             }
             Act::Break(number, kind) => {
@@ -230,7 +230,7 @@ fn empty(ground: &mut Ground) -> Result<Vec<Violation>> {
         ground
             .clients
             .keys()
-            .map(|seat| (*seat, Order::Goodbye))
+            .map(|vu| (*vu, Order::Goodbye))
             .collect::<Vec<_>>(),
     );
     let start = Instant::now();
@@ -292,44 +292,45 @@ impl Asking {
     fn start(ground: &Ground, rooms: &[Room]) -> Asking {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = is_over.clone();
-        let hall = ground.hall.clone();
+        let shared = ground.shared.clone();
         let gateways: Vec<_> = (0..ground.cluster.gateways.len())
             .map(|it| ground.address(it))
             .collect();
         let rooms = rooms.to_vec();
         let asks = thread::spawn(move || {
-            let mut users = hall.users.iter().copied().cycle();
+            let mut users = shared.users.iter().copied().cycle();
             while !over.load(Ordering::Relaxed) {
                 let some: Vec<UserId> = users.by_ref().take(USERS_AT_ONCE).collect();
                 for (number, address) in gateways.iter().enumerate() {
                     for room in &rooms {
-                        let asked = hall.journal.now();
+                        let asked = shared.journal.now();
                         // One that is dead or asleep does not answer, and that is not what this is about.
                         let Ok(people) = web::list(*address, *room) else {
                             break;
                         };
-                        hall.journal
+                        shared
+                            .journal
                             .note(Fact::Listed(number, *room, asked, people));
                     }
                     for user in &some {
-                        let asked = hall.journal.now();
+                        let asked = shared.journal.now();
                         let Ok(look) = web::status(*address, *user) else {
                             break;
                         };
-                        hall.journal.note(Fact::Told(number, *user, asked, look));
+                        shared.journal.note(Fact::Told(number, *user, asked, look));
                     }
                 }
                 thread::sleep(LIST_EVERY);
             }
         });
-        let (hall, over) = (ground.hall.clone(), is_over.clone());
+        let (shared, over) = (ground.shared.clone(), is_over.clone());
         let looks = thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
                 let start = Instant::now();
                 thread::sleep(TICK);
                 let late = start.elapsed().saturating_sub(TICK);
                 if late >= STALL_MIN {
-                    hall.journal.note(Fact::Stalled(late));
+                    shared.journal.note(Fact::Stalled(late));
                 }
             }
         });

@@ -11,8 +11,8 @@ use presence_testkit::proxy::Mode;
 use presence_testkit::redis::Topology;
 
 use super::clients::{Order, Resume};
-use super::ground::{Ground, seats_in};
-use super::journal::{At, Choice, Fact, Outcome, People, Room, SeatId, UserId};
+use super::ground::{Ground, vus_in};
+use super::journal::{At, Choice, Fact, Outcome, People, Room, UserId, VuId};
 use crate::stage::Wanted;
 
 /// A situation that was once wrong, played step by step.
@@ -186,15 +186,15 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(25);
 /// A session of each person, at these gateways, in that order of gateways.
 struct Cast {
     users: Vec<UserId>,
-    sessions: BTreeMap<(UserId, usize), SeatId>,
-    watchers: Vec<SeatId>,
+    sessions: BTreeMap<(UserId, usize), VuId>,
+    watchers: Vec<VuId>,
 }
 
 impl Cast {
     /// Watchers look at the room, and each person comes to it with one session at each of `gateways`.
     fn gather(ground: &mut Ground, gateways: &[usize]) -> Result<Cast> {
         let watchers = ground.watch(&[ROOM])?;
-        let users = ground.hall.users.clone();
+        let users = ground.shared.users.clone();
         let mut sessions = BTreeMap::new();
         for user in &users {
             for gateway in gateways {
@@ -210,27 +210,27 @@ impl Cast {
             cast.do_at(ground, *gateway, &Order::Connect(*gateway, Resume::No))?;
             cast.do_at(ground, *gateway, &Order::Join(ROOM))?;
         }
-        let all = cast.seats();
+        let all = cast.vus();
         ground.until(GATHER_TIME_MAX, "not everybody saw everybody", |ground| {
-            cast.pictures(ground).iter().all(|it| seats_in(it) == all)
+            cast.pictures(ground).iter().all(|it| vus_in(it) == all)
         })?;
         Ok(cast)
     }
 
-    fn seats(&self) -> BTreeSet<SeatId> {
+    fn vus(&self) -> BTreeSet<VuId> {
         self.sessions.values().copied().collect()
     }
 
     /// The sessions that began at a gateway.
-    fn at(&self, gateway: usize) -> Vec<SeatId> {
+    fn at(&self, gateway: usize) -> Vec<VuId> {
         let sessions = self.sessions.iter().filter(|((_, at), _)| *at == gateway);
-        sessions.map(|(_, seat)| *seat).collect()
+        sessions.map(|(_, vu)| *vu).collect()
     }
 
     /// Lets all sessions that began at a gateway do something, which has to be answered `ok`.
     fn do_at(&self, ground: &Ground, gateway: usize, order: &Order) -> Result<()> {
-        let seats = self.at(gateway).into_iter();
-        ground.all_do(seats.map(|seat| (seat, order.clone())))
+        let vus = self.at(gateway).into_iter();
+        ground.all_do(vus.map(|vu| (vu, order.clone())))
     }
 
     /// What the watcher at each gateway draws.
@@ -240,7 +240,7 @@ impl Cast {
     }
 
     /// Where the pictures and lists of all gateways differ from what is right.
-    fn differences(&self, ground: &Ground, right: &BTreeSet<SeatId>) -> Result<Wrong> {
+    fn differences(&self, ground: &Ground, right: &BTreeSet<VuId>) -> Result<Wrong> {
         let mut wrong = Vec::new();
         for (gateway, picture) in self.pictures(ground).iter().enumerate() {
             wrong.extend(difference(
@@ -262,7 +262,7 @@ impl Cast {
     fn differences_after(
         &self,
         ground: &Ground,
-        right: &BTreeSet<SeatId>,
+        right: &BTreeSet<VuId>,
         limit: Duration,
     ) -> Result<Wrong> {
         let start = Instant::now();
@@ -277,8 +277,8 @@ impl Cast {
 
     /// Each session that began at a gateway drops its connection and resumes at another one, `after` later.
     fn move_to(&self, ground: &Ground, from: usize, to: usize, after: Duration) -> Result<()> {
-        for seat in self.at(from) {
-            ground.tell(seat, Order::Vanish);
+        for vu in self.at(from) {
+            ground.tell(vu, Order::Vanish);
         }
         ground.sleep(after);
         self.do_at(ground, from, &Order::Connect(to, Resume::Yes))
@@ -287,9 +287,9 @@ impl Cast {
 
 const NAMES: [&str; 3] = ["A", "B", "C"];
 
-fn difference(of: &str, people: &People, right: &BTreeSet<SeatId>) -> Option<String> {
-    let shown = seats_in(people);
-    let count = |some: Vec<&SeatId>| some.len();
+fn difference(of: &str, people: &People, right: &BTreeSet<VuId>) -> Option<String> {
+    let shown = vus_in(people);
+    let count = |some: Vec<&VuId>| some.len();
     let missing = count(right.difference(&shown).collect());
     let extra = count(shown.difference(right).collect());
     match (missing, extra) {
@@ -351,7 +351,7 @@ fn moved_while_asleep(ground: &mut Ground) -> Result<Wrong> {
     ground.sleep(Duration::from_millis(1500).saturating_sub(asleep.elapsed()));
     ground.cluster.gateways[B].process.resume()?;
     ground.sleep(LOOK_ON);
-    let mut wrong = cast.differences(ground, &cast.seats())?;
+    let mut wrong = cast.differences(ground, &cast.vus())?;
     wrong.extend(told_wrongly(ground, since));
     Ok(wrong)
 }
@@ -361,7 +361,7 @@ fn moved_at_once(ground: &mut Ground) -> Result<Wrong> {
     let since = ground.now();
     choose_and_move(&cast, ground)?;
     ground.sleep(LOOK_ON);
-    let mut wrong = cast.differences(ground, &cast.seats())?;
+    let mut wrong = cast.differences(ground, &cast.vus())?;
     wrong.extend(told_wrongly(ground, since));
     Ok(wrong)
 }
@@ -370,8 +370,8 @@ fn left_while_asleep(ground: &mut Ground) -> Result<Wrong> {
     let cast = Cast::gather(ground, &[B, A])?;
     ground.cluster.gateways[B].process.pause()?;
     let asleep = Instant::now();
-    for seat in cast.at(B) {
-        ground.tell(seat, Order::Leave(ROOM));
+    for vu in cast.at(B) {
+        ground.tell(vu, Order::Leave(ROOM));
     }
     ground.sleep(Duration::from_millis(50));
     // At C each says once more that it leaves, by itself and when told.
@@ -390,7 +390,7 @@ fn left_while_asleep(ground: &mut Ground) -> Result<Wrong> {
 fn empty(ground: &mut Ground, cast: &Cast) -> Result<Wrong> {
     let start = Instant::now();
     let mut wrong = cast.differences_after(ground, &BTreeSet::new(), EMPTY_TIME_MAX)?;
-    ground.all_do(cast.watchers.iter().map(|seat| (*seat, Order::Goodbye)))?;
+    ground.all_do(cast.watchers.iter().map(|vu| (*vu, Order::Goodbye)))?;
     loop {
         let mut left = ground.stored()?.left;
         if left.is_empty() {
@@ -425,8 +425,8 @@ fn leave_and_move(ground: &mut Ground, away: Duration, pause: Duration) -> Resul
     let cast = Cast::gather(ground, &[B])?;
     ground.network(Mode::Delay(away));
     ground.sleep(Duration::from_secs(2));
-    let moves = cast.at(B).into_iter().map(|seat| {
-        let handle = ground.clients[&seat].clone();
+    let moves = cast.at(B).into_iter().map(|vu| {
+        let handle = ground.clients[&vu].clone();
         ground.runtime.spawn(async move {
             let left = handle.ask(Order::Leave(ROOM)).await;
             handle.tell(Order::Vanish);
@@ -464,7 +464,7 @@ fn moved_without_store(ground: &mut Ground) -> Result<Wrong> {
     ground.sleep(Duration::from_secs(14));
     ground.network(Mode::Pass);
     ground.sleep(LOOK_ON);
-    let mut wrong = cast.differences(ground, &cast.seats())?;
+    let mut wrong = cast.differences(ground, &cast.vus())?;
     wrong.extend(left_wrongly(ground, since));
     Ok(wrong)
 }
@@ -473,13 +473,9 @@ fn moved_without_store(ground: &mut Ground) -> Result<Wrong> {
 fn left_wrongly(ground: &Ground, since: At) -> Option<String> {
     let facts = ground.journal().facts();
     let left = facts.iter().filter_map(|(at, fact)| match fact {
-        Fact::Left(seat, _, user, why) if *at >= since => {
+        Fact::Left(vu, _, user, why) if *at >= since => {
             let at = at.saturating_sub(since).as_secs_f64();
-            Some(format!(
-                "{at:.1} s by seat {}: {} ({why})",
-                seat.0,
-                user.name()
-            ))
+            Some(format!("{at:.1} s by vu {}: {} ({why})", vu.0, user.name()))
         }
         _ => None,
     });
@@ -495,8 +491,8 @@ fn moved_from_asleep(ground: &mut Ground) -> Result<Wrong> {
     let cast = Cast::gather(ground, &[B])?;
     let since = ground.now();
     // Half of them have lost their connection just before, so that their grace time runs out while it is asleep.
-    for seat in cast.at(B).into_iter().step_by(2) {
-        ground.tell(seat, Order::Vanish);
+    for vu in cast.at(B).into_iter().step_by(2) {
+        ground.tell(vu, Order::Vanish);
     }
     ground.sleep(Duration::from_millis(100));
     ground.cluster.gateways[B].process.pause()?;
@@ -506,7 +502,7 @@ fn moved_from_asleep(ground: &mut Ground) -> Result<Wrong> {
     ground.sleep(Duration::from_millis(10_800).saturating_sub(asleep.elapsed()));
     ground.cluster.gateways[B].process.resume()?;
     ground.sleep(LOOK_ON / 2);
-    let mut wrong = cast.differences(ground, &cast.seats())?;
+    let mut wrong = cast.differences(ground, &cast.vus())?;
     wrong.extend(told_wrongly(ground, since));
     Ok(wrong)
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::journal::{At, Choice, Outcome, SeatId};
+use super::journal::{At, Choice, Outcome, VuId};
 use super::truth::{Timeline, Verdict};
 
 /// How much later than its time a status may end: nodes look at it when they look at the person.
@@ -19,7 +19,7 @@ const READ_MAX: Duration = Duration::from_secs(2);
 /// One choice of a status, and what is known of its time.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
-    seat: SeatId,
+    vu: VuId,
     number: u32,
     asked: At,
     /// When it was answered `ok`, so it was made at the latest then.
@@ -50,15 +50,9 @@ pub(crate) struct Possible {
 
 impl Write {
     /// A choice that somebody asks for at a gateway that is awake, or not.
-    pub(crate) fn asked(
-        at: At,
-        seat: SeatId,
-        choice: &Choice,
-        number: u32,
-        is_awake: bool,
-    ) -> Write {
+    pub(crate) fn asked(at: At, vu: VuId, choice: &Choice, number: u32, is_awake: bool) -> Write {
         Write {
-            seat,
+            vu,
             number,
             asked: at,
             answered: None,
@@ -81,7 +75,7 @@ impl Write {
     }
 
     fn is(&self, other: &Write) -> bool {
-        (self.seat, self.number) == (other.seat, other.number)
+        (self.vu, self.number) == (other.vu, other.number)
     }
 }
 
@@ -96,7 +90,7 @@ struct Ended {
 impl Default for Register {
     fn default() -> Register {
         let first = Write {
-            seat: SeatId(u32::MAX),
+            vu: VuId(u32::MAX),
             number: 0,
             asked: At::ZERO,
             answered: Some(At::ZERO),
@@ -120,15 +114,8 @@ impl Register {
     }
 
     /// They are answered; `known` is when an unknown outcome is one or the other.
-    pub(crate) fn answer(
-        &mut self,
-        seat: SeatId,
-        number: u32,
-        at: At,
-        outcome: &Outcome,
-        known: At,
-    ) {
-        let of_it = |it: &Write| (it.seat, it.number) == (seat, number);
+    pub(crate) fn answer(&mut self, vu: VuId, number: u32, at: At, outcome: &Outcome, known: At) {
+        let of_it = |it: &Write| (it.vu, it.number) == (vu, number);
         match outcome {
             Outcome::Refused(code) if !["unavailable", "overloaded"].contains(&code.as_str()) => {
                 self.writes.retain(|it| !of_it(it));
@@ -143,12 +130,12 @@ impl Register {
         }
     }
 
-    /// A seat is connected again: what its restored session has asked before on another connection is over.
-    pub(crate) fn goes_on(&mut self, seat: SeatId, at: At, is_restored: bool) {
+    /// A virtual user is connected again: what its restored session has asked before on another connection is over.
+    pub(crate) fn goes_on(&mut self, vu: VuId, at: At, is_restored: bool) {
         for write in self
             .writes
             .iter_mut()
-            .filter(|it| is_restored && it.seat == seat)
+            .filter(|it| is_restored && it.vu == vu)
         {
             write.over = Some(write.over.map_or(at, |over| over.min(at)));
         }
@@ -236,7 +223,7 @@ impl Register {
                     let is_later = is_before(old.over)
                     || is_before(old.made_by)
                     // One connection's commands are done one after the other.
-                    || old.seat == new.seat && old.number < new.number;
+                    || old.vu == new.vu && old.number < new.number;
                     is_made && is_later
                 })
         };
@@ -340,8 +327,8 @@ mod tests {
         let mut register = Register::default();
         let at = Duration::from_secs;
         let hide = choice(Some("invisible"), None, None);
-        register.ask(Write::asked(at(1), SeatId(0), &hide, 1, true));
-        register.answer(SeatId(0), 1, at(2), &Outcome::Unknown, at(12));
+        register.ask(Write::asked(at(1), VuId(0), &hide, 1, true));
+        register.answer(VuId(0), 1, at(2), &Outcome::Unknown, at(12));
         assert_eq!(register.at(at(5)).visible(), Verdict::May);
         made(&mut register, 2, 20, &choice(Some("online"), None, None));
         assert_eq!(register.at(at(21)).visible(), Verdict::Must);
@@ -357,8 +344,8 @@ mod tests {
 
     fn made(register: &mut Register, number: u32, at: u64, choice: &Choice) {
         let at = Duration::from_secs(at);
-        register.ask(Write::asked(at, SeatId(0), choice, number, true));
-        register.answer(SeatId(0), number, at, &Outcome::Ok, at);
+        register.ask(Write::asked(at, VuId(0), choice, number, true));
+        register.answer(VuId(0), number, at, &Outcome::Ok, at);
     }
 
     #[track_caller]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::clients::Dialect;
-use super::journal::{Ask, At, End, Fact, Mark, Outcome, Room, SeatId, UserId};
+use super::journal::{Ask, At, End, Fact, Mark, Outcome, Room, UserId, VuId};
 use super::register::{Register, Write};
 use super::windows::Windows;
 
@@ -31,10 +31,10 @@ pub(crate) enum Verdict {
     Not,
 }
 
-/// A session of a seat.
+/// A session of a virtual user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LifeId {
-    pub(crate) seat: SeatId,
+    pub(crate) vu: VuId,
     pub(crate) life: u32,
 }
 
@@ -44,9 +44,9 @@ pub(crate) struct Timeline<T> {
     edges: Vec<(At, T)>,
 }
 
-/// The stay of one session in one room.
+/// The visit of one session in one room.
 #[derive(Clone, Debug)]
-pub(crate) struct Stay {
+pub(crate) struct Visit {
     pub(crate) user: UserId,
     /// Whether it has to be shown, as far as it depends on the session and not on hiding.
     pub(crate) verdicts: Timeline<Verdict>,
@@ -59,7 +59,7 @@ pub(crate) struct Stay {
 /// What is true at each time of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
-    pub(crate) stays: BTreeMap<(LifeId, Room), Stay>,
+    pub(crate) visits: BTreeMap<(LifeId, Room), Visit>,
     /// Whether a person is connected at all, on whatever session.
     pub(crate) lives: BTreeMap<LifeId, (UserId, Timeline<Verdict>)>,
     /// The choices of each user.
@@ -113,7 +113,7 @@ impl<T: Clone + PartialEq> Timeline<T> {
     }
 }
 
-/// What is known of a seat while the journal is read.
+/// What is known of a virtual user while the journal is read.
 #[derive(Default)]
 struct Reading {
     life: u32,
@@ -127,34 +127,34 @@ struct Reading {
     before: BTreeMap<Room, Verdict>,
 }
 
-/// Who the seats are, and what they speak. Watchers are none of them.
-pub(crate) type Users = BTreeMap<SeatId, (UserId, Dialect)>;
+/// Who the virtual users are, and what they speak. Watchers are none of them.
+pub(crate) type Users = BTreeMap<VuId, (UserId, Dialect)>;
 
 impl Truth {
     /// Computes the truth from the facts of a journal.
     pub(crate) fn of(users: &Users, facts: &[(At, Fact)], windows: &Windows) -> Truth {
         let mut truth = Truth::default();
-        let mut seats: BTreeMap<SeatId, Reading> = BTreeMap::new();
+        let mut vus: BTreeMap<VuId, Reading> = BTreeMap::new();
         for (user, _) in users.values() {
             truth.choices.entry(*user).or_default();
         }
         for (at, fact) in facts {
-            let (Fact::Connected(seat, ..)
-            | Fact::Ended(seat, _)
-            | Fact::Asked(seat, ..)
-            | Fact::Answered(seat, ..)) = fact
+            let (Fact::Connected(vu, ..)
+            | Fact::Ended(vu, _)
+            | Fact::Asked(vu, ..)
+            | Fact::Answered(vu, ..)) = fact
             else {
                 continue;
             };
-            let Some(who) = users.get(seat) else {
+            let Some(who) = users.get(vu) else {
                 continue;
             };
-            let reading = seats.entry(*seat).or_default();
-            truth.read(*at, *seat, *who, fact, reading, windows);
+            let reading = vus.entry(*vu).or_default();
+            truth.read(*at, *vu, *who, fact, reading, windows);
         }
-        for (seat, reading) in seats {
+        for (vu, reading) in vus {
             let id = LifeId {
-                seat,
+                vu,
                 life: reading.life,
             };
             truth.lapse(id, reading.ends_at);
@@ -170,13 +170,13 @@ impl Truth {
     fn read(
         &mut self,
         at: At,
-        seat: SeatId,
+        vu: VuId,
         (user, dialect): (UserId, Dialect),
         fact: &Fact,
         reading: &mut Reading,
         windows: &Windows,
     ) {
-        let id = |life| LifeId { seat, life };
+        let id = |life| LifeId { vu, life };
         match fact {
             Fact::Connected(_, gateway, life, is_restored) => {
                 if *is_restored {
@@ -185,7 +185,7 @@ impl Truth {
                     self.lapse(id(reading.life), reading.ends_at);
                 }
                 let register = self.choices.entry(user).or_default();
-                register.goes_on(seat, at, *is_restored);
+                register.goes_on(vu, at, *is_restored);
                 *reading = Reading {
                     life: *life,
                     gateway: *gateway,
@@ -219,19 +219,19 @@ impl Truth {
                 match ask {
                     Ask::Choose(choice) => {
                         let is_awake = !windows.is_asleep(reading.gateway, at);
-                        let write = Write::asked(at, seat, choice, *number, is_awake);
+                        let write = Write::asked(at, vu, choice, *number, is_awake);
                         self.choices.entry(user).or_default().ask(write);
                     }
                     Ask::Join(room, _) | Ask::Update(room, _) => {
-                        let stay = self.stay(id(reading.life), *room, user);
-                        if *stay.verdicts.last() == Verdict::Not {
-                            stay.verdicts.turn(at, Verdict::May);
+                        let visit = self.visit(id(reading.life), *room, user);
+                        if *visit.verdicts.last() == Verdict::Not {
+                            visit.verdicts.turn(at, Verdict::May);
                         }
                     }
                     Ask::Leave(room) => {
-                        let stay = self.stay(id(reading.life), *room, user);
-                        if *stay.verdicts.last() == Verdict::Must {
-                            stay.verdicts.turn(at, Verdict::May);
+                        let visit = self.visit(id(reading.life), *room, user);
+                        if *visit.verdicts.last() == Verdict::Must {
+                            visit.verdicts.turn(at, Verdict::May);
                         }
                     }
                 }
@@ -243,7 +243,7 @@ impl Truth {
                 if let Ask::Choose(_) = ask {
                     let known = windows.known_after(at);
                     let register = self.choices.entry(user).or_default();
-                    return register.answer(seat, *number, at, outcome, known);
+                    return register.answer(vu, *number, at, outcome, known);
                 }
                 if let Ask::Join(room, _) | Ask::Update(room, _) | Ask::Leave(room) = &ask
                     && reading.latest.get(room) != Some(number)
@@ -270,24 +270,24 @@ impl Truth {
                 Ask::Join(room, Mark { number, .. }) | Ask::Update(room, Mark { number, .. }),
                 Outcome::Ok,
             ) => {
-                let stay = self.stay(id, *room, user);
-                stay.verdicts.turn(at, Verdict::Must);
-                let number = (*number).max(*stay.numbers.last());
-                stay.numbers.turn(at, number);
+                let visit = self.visit(id, *room, user);
+                visit.verdicts.turn(at, Verdict::Must);
+                let number = (*number).max(*visit.numbers.last());
+                visit.numbers.turn(at, number);
             }
             (Ask::Leave(room), Outcome::Ok) => {
-                self.stay(id, *room, user).verdicts.turn(at, Verdict::Not);
+                self.visit(id, *room, user).verdicts.turn(at, Verdict::Not);
             }
             // What was certainly not done: it is as it was before.
             (
                 Ask::Join(room, _) | Ask::Update(room, _) | Ask::Leave(room),
                 Outcome::Refused(code),
             ) if !["unavailable", "overloaded"].contains(&code.as_str()) => {
-                let stay = self.stay(id, *room, user);
-                let before = *stay
+                let visit = self.visit(id, *room, user);
+                let before = *visit
                     .verdicts
                     .at(asked.saturating_sub(Duration::from_nanos(1)));
-                stay.verdicts.turn(at, before);
+                visit.verdicts.turn(at, before);
             }
             _ => {}
         }
@@ -301,13 +301,13 @@ impl Truth {
             Verdict::Not
         };
         let mut before = BTreeMap::new();
-        for (room, stay) in self.stays_of(id) {
-            before.insert(room, *stay.verdicts.last());
+        for (room, visit) in self.visits_of(id) {
+            before.insert(room, *visit.verdicts.last());
             if *end != End::Goodbye {
-                stay.breaks.insert(at);
+                visit.breaks.insert(at);
             }
-            if *stay.verdicts.last() != Verdict::Not {
-                stay.verdicts.turn(at, verdict);
+            if *visit.verdicts.last() != Verdict::Not {
+                visit.verdicts.turn(at, verdict);
             }
         }
         if let Some((_, life)) = self.lives.get_mut(&id) {
@@ -319,8 +319,8 @@ impl Truth {
     /// A session did not come back.
     fn lapse(&mut self, id: LifeId, ends_at: Option<At>) {
         let Some(ends_at) = ends_at else { return };
-        for (_, stay) in self.stays_of(id) {
-            stay.verdicts.turn(ends_at, Verdict::Not);
+        for (_, visit) in self.visits_of(id) {
+            visit.verdicts.turn(ends_at, Verdict::Not);
         }
         if let Some((_, life)) = self.lives.get_mut(&id) {
             life.turn(ends_at, Verdict::Not);
@@ -329,12 +329,12 @@ impl Truth {
 
     /// A session came back: it is where it was, and may be where it may have been.
     fn restore(&mut self, id: LifeId, at: At, before: &BTreeMap<Room, Verdict>, windows: &Windows) {
-        for (room, stay) in self.stays_of(id) {
+        for (room, visit) in self.visits_of(id) {
             let verdict = before.get(&room).copied().unwrap_or(Verdict::Not);
-            let since = stay.verdicts.since_last(&Verdict::Must);
+            let since = visit.verdicts.since_last(&Verdict::Must);
             // A join that was answered while the store was away is known to that gateway only.
             let is_firm = since.is_none_or(|since| !windows.store_is_away(since));
-            stay.verdicts.turn(
+            visit.verdicts.turn(
                 at,
                 match verdict {
                     Verdict::Must if !is_firm => Verdict::May,
@@ -344,13 +344,13 @@ impl Truth {
         }
     }
 
-    fn stays_of(&mut self, id: LifeId) -> impl Iterator<Item = (Room, &mut Stay)> {
-        let stays = self.stays.range_mut((id, Room(0))..=(id, Room(u32::MAX)));
-        stays.map(|((_, room), stay)| (*room, stay))
+    fn visits_of(&mut self, id: LifeId) -> impl Iterator<Item = (Room, &mut Visit)> {
+        let visits = self.visits.range_mut((id, Room(0))..=(id, Room(u32::MAX)));
+        visits.map(|((_, room), visit)| (*room, visit))
     }
 
-    fn stay(&mut self, id: LifeId, room: Room, user: UserId) -> &mut Stay {
-        self.stays.entry((id, room)).or_insert_with(|| Stay {
+    fn visit(&mut self, id: LifeId, room: Room, user: UserId) -> &mut Visit {
+        self.visits.entry((id, room)).or_insert_with(|| Visit {
             user,
             verdicts: Timeline::new(Verdict::Not),
             numbers: Timeline::new(0),
@@ -378,10 +378,10 @@ impl Truth {
     /// When somebody was in each room, of whichever session, without a break that others may notice.
     fn hold(&self) -> BTreeMap<(UserId, Room), Vec<(At, At)>> {
         let mut all: BTreeMap<(UserId, Room), Vec<Span>> = BTreeMap::new();
-        for ((_, room), stay) in &self.stays {
+        for ((_, room), visit) in &self.visits {
             let mut spans: Vec<Span> = Vec::new();
             let mut since = None;
-            for (at, verdict) in stay.verdicts.edges() {
+            for (at, verdict) in visit.verdicts.edges() {
                 match (verdict, since) {
                     // Back in time: how the session ends then is another matter.
                     (Verdict::Must, None) => {
@@ -396,7 +396,7 @@ impl Truth {
                     }
                     (Verdict::Must, Some(_)) | (Verdict::May, None) => {}
                     (_, Some(from)) => {
-                        let is_break = stay.breaks.contains(&at);
+                        let is_break = visit.breaks.contains(&at);
                         let lasts = if is_break { at + BACK_WITHIN } else { at };
                         spans.push(Span {
                             from,
@@ -412,7 +412,7 @@ impl Truth {
                 until: At::MAX,
                 lasts: At::MAX,
             }));
-            all.entry((stay.user, *room)).or_default().extend(spans);
+            all.entry((visit.user, *room)).or_default().extend(spans);
         }
         let all = all.into_iter();
         all.map(|(of, spans)| (of, joined(spans))).collect()
@@ -430,9 +430,9 @@ impl Truth {
 
     /// Whether one and the same session of somebody was in a room all the time, and not hidden.
     pub(crate) fn is_held_by_one(&self, user: UserId, room: Room, from: At, until: At) -> bool {
-        let is_there = self.stays.iter().any(|((_, of), stay)| {
-            let is_it = *of == room && stay.user == user;
-            is_it && stay.verdicts.is_all(from, until, &Verdict::Must)
+        let is_there = self.visits.iter().any(|((_, of), visit)| {
+            let is_it = *of == room && visit.user == user;
+            is_it && visit.verdicts.is_all(from, until, &Verdict::Must)
         });
         let choices = self.choices.get(&user);
         is_there && choices.is_some_and(|it| it.is_visible(from, until) == Verdict::Must)

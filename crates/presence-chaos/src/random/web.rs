@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use presence_testkit::http;
 use serde_json::Value;
 
-use super::journal::{Face, Look, Mark, People, Room, UserId};
+use super::journal::{Look, Mark, People, Room, UserId, View};
 
 /// How many people of a room are asked for.
 const LIMIT: usize = 1000;
@@ -26,13 +26,13 @@ pub(crate) fn list(gateway: SocketAddr, room: Room) -> Result<People> {
     let users = answer["users"].as_array().context("no users in a list")?;
     let person = |user: &Value| {
         let metas = user["metas"].as_array().into_iter().flatten();
-        let face = Face {
+        let view = View {
             look: look(user),
             marks: metas
                 .flat_map(|it| Mark::all_in(&it["meta"].to_string()))
                 .collect(),
         };
-        Some((UserId::of(user["id"].as_str()?)?, face))
+        Some((UserId::of(user["id"].as_str()?)?, view))
     };
     Ok(users.iter().filter_map(person).collect())
 }

@@ -7,11 +7,11 @@ use presence_testkit::proxy::{Mode, Proxy};
 
 use super::{CHANGES, HEALED};
 use crate::crowd::Crowd;
-use crate::hall::Entrance;
 use crate::journal::Ending;
 use crate::report::{Figure, by_reason};
-use crate::seat::{Afterwards, Begin, Order};
+use crate::shared::Entrance;
 use crate::stage::{PING, PONG, Pace, Stage, Wanted};
+use crate::virtual_user::{Afterwards, Begin, Order};
 
 /// How long everybody may take to come at the beginning.
 const GATHER_TIME_MAX: Duration = Duration::from_secs(120);
@@ -48,7 +48,7 @@ pub(super) fn half_open(stage: &mut Stage) -> Result<()> {
 
     let since = crowd.now();
     proxy.set(Mode::BlackHole);
-    crowd.order(|seat| seat.entrance == tunnel, &Order::Hang);
+    crowd.order(|vu| vu.entrance == tunnel, &Order::Hang);
     crowd.sleep(stage.ghost_max(Ending::HalfOpen) + Duration::from_secs(1));
     crowd.stop_changing();
     crowd.settle(HEALED);

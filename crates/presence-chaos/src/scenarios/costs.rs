@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::{changes, p50_p99, some_people};
 use crate::check::Lag;
 use crate::report::Figure;
-use crate::seat::{Afterwards, Order};
 use crate::stage::Stage;
+use crate::virtual_user::{Afterwards, Order};
 
 /// How soon a person who left returns.
 const AWAY: Duration = Duration::from_secs(1);

@@ -9,8 +9,8 @@ use presence_testkit::wait;
 use super::{CHANGES, HEALED, at, look_on, some_people};
 use crate::journal::User;
 use crate::report::Figure;
-use crate::seat::{Afterwards, Order, Role, Seat};
 use crate::stage::{LEASE, Stage};
+use crate::virtual_user::{Afterwards, Order, Role, VirtualUser};
 
 /// The number of the gateway that is broken.
 const VICTIM: usize = 0;
@@ -93,7 +93,7 @@ pub(super) fn same_name(stage: &mut Stage) -> Result<()> {
     stage.cluster.start_again(Part::Gateway(VICTIM))?;
     crowd.dies(VICTIM, false);
     // A third comes back at once, to the new one.
-    let comes = |seat: &Seat| at(VICTIM)(seat) && group(seat) == Some(0);
+    let comes = |vu: &VirtualUser| at(VICTIM)(vu) && group(vu) == Some(0);
     let back = crowd.order(comes, &Order::Come);
     stage.interest("people who came back to it", back as f64, "");
     crowd.sleep_until(since + all_is_over(stage));
@@ -119,7 +119,7 @@ pub(super) fn paused(stage: &mut Stage) -> Result<()> {
     crowd.order(at(VICTIM), &Order::Freeze);
     stage.cluster.gateways[VICTIM].process.pause()?;
     // A third goes while nobody can hear it, a third goes on elsewhere, a third waits.
-    let third = |number| move |seat: &Seat| at(VICTIM)(seat) && group(seat) == Some(number);
+    let third = |number| move |vu: &VirtualUser| at(VICTIM)(vu) && group(vu) == Some(number);
     crowd.order(third(0), &Order::Afterwards(Afterwards::StayAway));
     crowd.order(third(0), &Order::Vanish);
     crowd.order(third(1), &Order::Vanish);
@@ -152,8 +152,8 @@ pub(super) fn paused(stage: &mut Stage) -> Result<()> {
 }
 
 /// In which third a person is.
-fn group(seat: &Seat) -> Option<u32> {
-    match seat.role {
+fn group(vu: &VirtualUser) -> Option<u32> {
+    match vu.role {
         Role::Person(user) => Some(user.0 % 3),
         Role::Hidden(_) | Role::Watcher(_) => None,
     }

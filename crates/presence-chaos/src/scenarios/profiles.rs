@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use super::{HEALED, p99_max};
 use crate::crowd::{Plan, statuses};
 use crate::report::Figure;
-use crate::seat::{Afterwards, Order, Role, Seat};
 use crate::stage::Stage;
+use crate::virtual_user::{Afterwards, Order, Role, VirtualUser};
 
 /// Changes of a status in a second.
 const CHANGES: u32 = 200;
@@ -57,7 +57,7 @@ pub(super) fn away(stage: &mut Stage) -> Result<()> {
         for _ in 0..seconds {
             round += 1;
             let begun = Instant::now();
-            let who = |seat: &Seat| is_group(seat, groups, round);
+            let who = |vu: &VirtualUser| is_group(vu, groups, round);
             crowd.say(who, &round.to_string(), Duration::from_secs(10))?;
             slowest = slowest.max(begun.elapsed());
             crowd.sleep(Duration::from_secs(1).saturating_sub(begun.elapsed()));
@@ -184,14 +184,14 @@ pub(super) fn everything_killed(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn is_person(seat: &Seat) -> bool {
-    matches!(seat.role, Role::Person(_)) && seat.device_id.starts_with("web")
+fn is_person(vu: &VirtualUser) -> bool {
+    matches!(vu.role, Role::Person(_)) && vu.device_id.starts_with("web")
 }
 
 /// The people whose turn it is in this round.
-fn is_group(seat: &Seat, groups: u32, round: u32) -> bool {
-    match seat.role {
-        Role::Person(user) => is_person(seat) && user.0 % groups == round % groups,
+fn is_group(vu: &VirtualUser, groups: u32, round: u32) -> bool {
+    match vu.role {
+        Role::Person(user) => is_person(vu) && user.0 % groups == round % groups,
         Role::Hidden(_) | Role::Watcher(_) => false,
     }
 }

@@ -12,8 +12,8 @@ use crate::check::{Lag, Seen};
 use crate::crowd::channel;
 use crate::journal::User;
 use crate::report::{Figure, percentile};
-use crate::seat::{Afterwards, Begin};
 use crate::stage::Stage;
+use crate::virtual_user::{Afterwards, Begin};
 
 /// How long a person's words may take to be acknowledged.
 const SAY_TIME_MAX: Duration = Duration::from_secs(10);

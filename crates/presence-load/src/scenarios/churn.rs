@@ -5,22 +5,22 @@ use anyhow::Result;
 
 use crate::args::Args;
 use crate::bare::{self, BareServer};
-use crate::crew::Crew;
-use crate::door::Door;
+use crate::endpoint::Endpoint;
+use crate::load_run::LoadRun;
 use crate::report::Outcome;
 use crate::scenarios::{gateway, in_rooms, micros};
 use crate::schedule::Schedule;
-use crate::seat::Seat;
+use crate::virtual_user::VirtualUser;
 
 pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
-    let crew = Crew {
-        door: args.door(),
-        seats: in_rooms(args, tag),
+    let load_run = LoadRun {
+        endpoint: args.endpoint(),
+        vus: in_rooms(args, tag),
         schedule: Schedule::draw(args.clients, args.rate(), args.seconds, args.seed),
         seconds: args.seconds,
         process: gateway(args),
     };
-    let notes = crew.run(|| Ok(())).await?;
+    let notes = load_run.run(|| Ok(())).await?;
     let mut outcome = Outcome::default();
     let totals = notes.reconcile(&mut outcome);
 
@@ -61,24 +61,24 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
 /// and does nothing else: CPU time in µs.
 async fn bare(args: &Args, frames: u64, bytes: f64, outcome: &mut Outcome) -> Result<Option<f64>> {
     let mut server = BareServer::start(args, frames, bytes)?;
-    let seats = in_rooms(args, "bare").into_iter().map(|seat| Seat {
+    let vus = in_rooms(args, "bare").into_iter().map(|vu| VirtualUser {
         room: 0,
         channel: bare::CHANNEL.to_owned(),
         member: None,
-        ..seat
+        ..vu
     });
-    let crew = Crew {
-        door: Door {
+    let load_run = LoadRun {
+        endpoint: Endpoint {
             url: server.url.clone(),
             dialect: args.protocol.bare(),
             app: None,
         },
-        seats: seats.collect(),
+        vus: vus.collect(),
         schedule: Schedule::even(frames as usize, args.seconds),
         seconds: args.seconds,
         process: Some(server.process()),
     };
-    let notes = crew.run(|| server.go()).await?;
+    let notes = load_run.run(|| server.go()).await?;
     let received = notes.reconcile(outcome).received as f64;
     let cost = notes.cpu.map(|it| micros(it) / received);
     outcome.known("bare server: CPU a delivery", "µs", cost);

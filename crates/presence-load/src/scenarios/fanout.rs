@@ -4,18 +4,18 @@ use anyhow::Result;
 
 use crate::args::Args;
 use crate::bare::{self, BareServer};
-use crate::crew::{Crew, Notes, Totals};
-use crate::door::{Dialect, Door};
+use crate::endpoint::{Dialect, Endpoint};
+use crate::load_run::{LoadRun, Measurements, Totals};
 use crate::report::Outcome;
 use crate::scenarios::{SAMPLES, gateway, micros};
 use crate::schedule::Schedule;
-use crate::seat::Seat;
 use crate::stock::ROOM;
+use crate::virtual_user::VirtualUser;
 
 pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     let channel = format!("{ROOM}{tag}");
-    let mut seats = watchers(args, tag, &channel);
-    seats.extend((0..args.members()).map(|n| Seat {
+    let mut vus = watchers(args, tag, &channel);
+    vus.extend((0..args.members()).map(|n| VirtualUser {
         user: format!("{tag}-member-{n}"),
         room: 0,
         channel: channel.clone(),
@@ -23,14 +23,14 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
         watches: false,
         is_sampled: false,
     }));
-    let crew = Crew {
-        door: args.door(),
-        seats,
+    let load_run = LoadRun {
+        endpoint: args.endpoint(),
+        vus,
         schedule: Schedule::draw(args.members(), args.rate(), args.seconds, args.seed),
         seconds: args.seconds,
         process: gateway(args),
     };
-    let notes = crew.run(|| Ok(())).await?;
+    let notes = load_run.run(|| Ok(())).await?;
     let mut outcome = Outcome::default();
     let totals = notes.reconcile(&mut outcome);
     let (versions, bytes) = (totals.versions, totals.bytes);
@@ -40,18 +40,18 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
 
     if !args.no_ceiling && versions > 0 {
         let mut server = BareServer::start(args, versions, bytes)?;
-        let crew = Crew {
-            door: Door {
+        let load_run = LoadRun {
+            endpoint: Endpoint {
                 url: server.url.clone(),
                 dialect: args.protocol.bare(),
                 app: None,
             },
-            seats: watchers(args, tag, bare::CHANNEL),
+            vus: watchers(args, tag, bare::CHANNEL),
             schedule: Schedule::even(versions as usize, args.seconds),
             seconds: args.seconds,
             process: Some(server.process()),
         };
-        let notes = crew.run(|| server.go()).await?;
+        let notes = load_run.run(|| server.go()).await?;
         let totals = notes.reconcile(&mut outcome);
         let ceiling = measure(args, &notes, totals, &mut outcome, BARE);
         let ratio = cost.zip(ceiling).map(|(cost, ceiling)| cost / ceiling);
@@ -65,13 +65,13 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
 const TABS: usize = 50;
 
 /// Everyone who watches `channel`.
-fn watchers(args: &Args, tag: &str, channel: &str) -> Vec<Seat> {
+fn watchers(args: &Args, tag: &str, channel: &str) -> Vec<VirtualUser> {
     let sampled_every = (args.clients / SAMPLES).max(1);
     let tabs = match args.protocol {
         Dialect::Pusher => TABS,
         _ => 1,
     };
-    let seat = |n| Seat {
+    let vu = |n| VirtualUser {
         user: format!("{tag}-{}", n / tabs),
         room: 0,
         channel: channel.to_owned(),
@@ -79,7 +79,7 @@ fn watchers(args: &Args, tag: &str, channel: &str) -> Vec<Seat> {
         watches: true,
         is_sampled: n % sampled_every == 0,
     };
-    (0..args.clients).map(seat).collect()
+    (0..args.clients).map(vu).collect()
 }
 
 /// The names of the numbers that are measured of a server.
@@ -112,7 +112,7 @@ const BARE: Names = [
 /// Adds all numbers to `outcome`, and returns the CPU time of a delivery in µs.
 fn measure(
     args: &Args,
-    notes: &Notes,
+    notes: &Measurements,
     totals: Totals,
     outcome: &mut Outcome,
     names: Names,

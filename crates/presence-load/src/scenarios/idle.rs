@@ -3,20 +3,20 @@
 use anyhow::Result;
 
 use crate::args::Args;
-use crate::crew::Crew;
+use crate::load_run::LoadRun;
 use crate::report::Outcome;
 use crate::scenarios::{gateway, in_rooms, micros};
 use crate::schedule::Schedule;
 
 pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
-    let crew = Crew {
-        door: args.door(),
-        seats: in_rooms(args, tag),
+    let load_run = LoadRun {
+        endpoint: args.endpoint(),
+        vus: in_rooms(args, tag),
         schedule: Schedule::even(0, args.seconds),
         seconds: args.seconds,
         process: gateway(args),
     };
-    let notes = crew.run(|| Ok(())).await?;
+    let notes = load_run.run(|| Ok(())).await?;
     let mut outcome = Outcome::default();
     notes.reconcile(&mut outcome);
 

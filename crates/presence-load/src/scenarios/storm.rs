@@ -11,14 +11,14 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::args::Args;
 use crate::crowd::Crowd;
-use crate::door::{Dialect, Door};
+use crate::endpoint::{Dialect, Endpoint};
+use crate::frame_kind::FrameKind;
 use crate::line::Line;
 use crate::machine::Process;
-use crate::peek::Peek;
 use crate::report::Outcome;
 use crate::scenarios::{gateway, in_rooms};
-use crate::seat::Seat;
 use crate::stock::Stock;
+use crate::virtual_user::VirtualUser;
 
 /// How many clients connect at the same time: no more than a listening socket queues.
 const CONNECTING_MAX: usize = 512;
@@ -35,24 +35,22 @@ struct Came {
 pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     let process = gateway(args);
     let cpu = || process.and_then(Process::cpu);
-    let seats = in_rooms(args, tag);
-    let people: Vec<u64> = seats
-        .iter()
-        .fold(vec![0; args.rooms()], |mut people, seat| {
-            people[seat.room] += 1;
-            people
-        });
-    let doors = Arc::new(Semaphore::new(CONNECTING_MAX));
+    let vus = in_rooms(args, tag);
+    let people: Vec<u64> = vus.iter().fold(vec![0; args.rooms()], |mut people, vu| {
+        people[vu.room] += 1;
+        people
+    });
+    let connecting = Arc::new(Semaphore::new(CONNECTING_MAX));
     let (end, ended) = watch::channel(());
     let memory_start = process.and_then(Process::memory_kb);
-    let first = Seat {
+    let first = VirtualUser {
         user: format!("{tag}-witness"),
         member: None,
-        ..seats[0].clone()
+        ..vus[0].clone()
     };
-    let door = Door {
+    let endpoint = Endpoint {
         dialect: Dialect::Json,
-        ..args.door()
+        ..args.endpoint()
     };
     let (ready, readied) = oneshot::channel();
     let witness_ended = ended.clone();
@@ -62,18 +60,23 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|it| it.to_string())?;
-        runtime.block_on(witness(&door, &first, ready, witness_ended))
+        runtime.block_on(witness(&endpoint, &first, ready, witness_ended))
     });
     // It says why, if it does not get there.
     let _ = readied.await;
     let (start, cpu_start, own_start) = (Instant::now(), cpu(), Process::own().cpu());
     let (tell, mut told) = tokio::sync::mpsc::channel(64);
     let mut tasks = Vec::new();
-    for seat in seats {
-        let people = people[seat.room];
-        let (args, doors, ended, tell) = (args.clone(), doors.clone(), ended.clone(), tell.clone());
+    for vu in vus {
+        let people = people[vu.room];
+        let (args, connecting, ended, tell) = (
+            args.clone(),
+            connecting.clone(),
+            ended.clone(),
+            tell.clone(),
+        );
         tasks.push(tokio::spawn(async move {
-            let come = come(&args, &seat, people, &doors, start + TIME_MAX).await;
+            let come = come(&args, &vu, people, &connecting, start + TIME_MAX).await;
             let (came, line) =
                 come.map_or_else(|it| (Err(it), None), |(it, line)| (Ok(it), Some(line)));
             // The receiver is gone only if the run was given up.
@@ -154,17 +157,17 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
 /// Connects, joins, and waits until it sees `people` people.
 async fn come(
     args: &Args,
-    seat: &Seat,
+    vu: &VirtualUser,
     people: u64,
-    doors: &Semaphore,
+    connecting: &Semaphore,
     deadline: Instant,
 ) -> Result<(Came, Line)> {
-    let door = doors.acquire().await?;
-    let opened = timeout_at(deadline, Line::open(&args.door(), seat)).await?;
-    drop(door);
+    let permit = connecting.acquire().await?;
+    let opened = timeout_at(deadline, Line::open(&args.endpoint(), vu)).await?;
+    drop(permit);
     let came = match opened.map_err(Error::msg)? {
         Line::Native(mut client) => {
-            let came = come_natively(&mut client, seat, people, deadline).await?;
+            let came = come_natively(&mut client, vu, people, deadline).await?;
             (came, Line::Native(client))
         }
         Line::Stock(mut stock) => {
@@ -177,13 +180,13 @@ async fn come(
 
 async fn come_natively(
     client: &mut Client,
-    seat: &Seat,
+    vu: &VirtualUser,
     people: u64,
     deadline: Instant,
 ) -> Result<Came> {
     let join = command::Join {
         ref_: None,
-        channel: seat.channel.clone(),
+        channel: vu.channel.clone(),
         meta: None,
         watch: None,
         mode: None,
@@ -191,7 +194,7 @@ async fn come_natively(
     };
     timeout_at(deadline, client.request(join.into())).await??;
     let joined = Instant::now();
-    let mut picture = Picture::of(TopicId::Channel(seat.channel.as_str().into()));
+    let mut picture = Picture::of(TopicId::Channel(vu.channel.as_str().into()));
     while picture.have().is_none() || picture.count() != people {
         let Ok(event) = timeout_at(deadline, client.next()).await else {
             bail!("a client sees {} of {people} people", picture.count());
@@ -200,7 +203,7 @@ async fn come_natively(
             Some(Event::Error(it)) => bail!("refused, {}: {}", it.code, it.message),
             Some(event) => {
                 if picture.apply(&event).is_err() {
-                    let again = watch_again(&picture, &seat.channel);
+                    let again = watch_again(&picture, &vu.channel);
                     client.send(&again).await?;
                 }
             }
@@ -228,7 +231,10 @@ async fn come_as_others_do(stock: &mut Stock, people: u64, deadline: Instant) ->
             bail!("a client was cut off: {:?}", stock.ending());
         };
         stock.show(&text, &mut crowd)?;
-        if matches!(stock.peek(&text), Peek::Whole(_) | Peek::Step(_)) {
+        if matches!(
+            stock.kind_of(&text),
+            FrameKind::Whole(_) | FrameKind::Step(_)
+        ) {
             joined.get_or_insert_with(Instant::now);
         }
     }
@@ -238,15 +244,15 @@ async fn come_as_others_do(stock: &mut Stock, people: u64, deadline: Instant) ->
     })
 }
 
-/// Notes when a client that only watches the room was sent something, until the run has ended.
+/// Measurements when a client that only watches the room was sent something, until the run has ended.
 async fn witness(
-    door: &Door,
-    seat: &Seat,
+    endpoint: &Endpoint,
+    vu: &VirtualUser,
     ready: oneshot::Sender<()>,
     mut ended: watch::Receiver<()>,
 ) -> Result<Vec<Instant>, String> {
-    let mut line = Line::open(door, seat).await?;
-    line.enter(seat).await?;
+    let mut line = Line::open(endpoint, vu).await?;
+    line.enter(vu).await?;
     let mut ready = Some(ready);
     let mut told = Vec::new();
     loop {
@@ -255,7 +261,10 @@ async fn witness(
             _ = ended.changed() => break,
         };
         let frame = frame.ok_or_else(|| line.cut_off())?;
-        if matches!(line.peek(&frame), Peek::Whole(_) | Peek::Step(_)) {
+        if matches!(
+            line.kind_of(&frame),
+            FrameKind::Whole(_) | FrameKind::Step(_)
+        ) {
             told.push(Instant::now());
             if let Some(ready) = ready.take() {
                 let _ = ready.send(()); // Gone only if the run was given up.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::super::clients::Dialect;
 use super::super::fault;
-use super::super::journal::{Choice, End, Face, Outcome};
+use super::super::journal::{Choice, End, Outcome, View};
 use super::*;
 
-const ANN: SeatId = SeatId(0);
-const BOB: SeatId = SeatId(1);
+const ANN: VuId = VuId(0);
+const BOB: VuId = VuId(1);
 const U0: UserId = UserId(0);
 const ROOM: Room = Room(1);
 
@@ -57,9 +57,9 @@ fn a_leave_of_who_is_back_in_time_is_a_flap() {
 #[test]
 fn a_leave_after_a_goodbye_is_no_flap_although_a_break_came_before() {
     let again = Mark { life: 2, ..mark(1) };
-    let shown = Face {
+    let shown = View {
         marks: BTreeSet::from([again]),
-        ..face(1, None)
+        ..view(1, None)
     };
     let story = [
         (1, connected(ANN, 1, false)),
@@ -164,7 +164,7 @@ fn the_later_of_two_choices_stands_however_long_they_take() {
             (10, asked_of(BOB, 3, words("SECOND"))),
             (11, answered(BOB, 3)),
             (12, answered(ANN, 2)),
-            (13, Fact::Updated(WATCHER, ROOM, U0, face(1, Some(shown)))),
+            (13, Fact::Updated(WATCHER, ROOM, U0, view(1, Some(shown)))),
         ]
     };
     check_story(&story("SECOND"), &[]);
@@ -202,7 +202,7 @@ fn an_event_that_says_nothing_new_is_told_twice() {
 }
 
 /// Somebody else, who looks at the room.
-const WATCHER: SeatId = SeatId(9);
+const WATCHER: VuId = VuId(9);
 
 /// Facts at seconds, up to the 30th, against what has to be found.
 #[track_caller]
@@ -217,17 +217,17 @@ fn check_story(story: &[(u64, Fact)], expected: &[(u64, Kind)]) {
     assert_eq!(kinds, expected, "{found:#?}");
 }
 
-fn connected(seat: SeatId, life: u32, is_restored: bool) -> Fact {
-    Fact::Connected(seat, 0, life, is_restored)
+fn connected(vu: VuId, life: u32, is_restored: bool) -> Fact {
+    Fact::Connected(vu, 0, life, is_restored)
 }
 
-fn watching(people: &[(UserId, Face)]) -> Fact {
+fn watching(people: &[(UserId, View)]) -> Fact {
     Fact::Whole(WATCHER, ROOM, people.iter().cloned().collect())
 }
 
 fn mark(number: u32) -> Mark {
     Mark {
-        seat: ANN,
+        vu: ANN,
         life: 1,
         number,
     }
@@ -248,20 +248,20 @@ fn asked(ask: Ask) -> Fact {
     asked_of(ANN, 1, ask)
 }
 
-fn asked_of(seat: SeatId, number: u32, ask: Ask) -> Fact {
-    Fact::Asked(seat, number, ask)
+fn asked_of(vu: VuId, number: u32, ask: Ask) -> Fact {
+    Fact::Asked(vu, number, ask)
 }
 
 fn ok(number: u32) -> Fact {
     answered(ANN, number)
 }
 
-fn answered(seat: SeatId, number: u32) -> Fact {
-    Fact::Answered(seat, number, Outcome::Ok)
+fn answered(vu: VuId, number: u32) -> Fact {
+    Fact::Answered(vu, number, Outcome::Ok)
 }
 
-fn face(number: u32, message: Option<&str>) -> Face {
-    Face {
+fn view(number: u32, message: Option<&str>) -> View {
+    View {
         look: Look {
             status: "online".to_owned(),
             message: message.map(str::to_owned),
@@ -271,7 +271,7 @@ fn face(number: u32, message: Option<&str>) -> Face {
 }
 
 fn joined(number: u32) -> Fact {
-    Fact::Joined(WATCHER, ROOM, U0, face(number, None))
+    Fact::Joined(WATCHER, ROOM, U0, view(number, None))
 }
 
 fn left() -> Fact {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Judge, Kind, Looks, both, either, fits};
-use crate::random::journal::{Ask, At, Fact, Look, Outcome, Room, SeatId, UserId};
+use crate::random::journal::{Ask, At, Fact, Look, Outcome, Room, UserId, VuId};
 use crate::random::register::Register;
 use crate::random::truth::{LifeId, Users, Verdict};
 use crate::random::windows::NEWS_MAX;
@@ -11,16 +11,16 @@ use crate::random::windows::NEWS_MAX;
 impl Judge {
     /// How watchers, and gateways over HTTP, said that users are.
     pub(super) fn statuses(&mut self, facts: &[(At, Fact)]) {
-        let mut seen: BTreeMap<(SeatId, UserId), Looks> = BTreeMap::new();
+        let mut seen: BTreeMap<(VuId, UserId), Looks> = BTreeMap::new();
         for (at, fact) in facts {
             match fact {
-                Fact::Saw(seat, user, look) => {
-                    seen.entry((*seat, *user))
+                Fact::Saw(vu, user, look) => {
+                    seen.entry((*vu, *user))
                         .or_default()
                         .push((*at, Some(look.clone())));
                 }
-                Fact::Ended(seat, _) => {
-                    let all = (*seat, UserId(0))..=(*seat, UserId(u32::MAX));
+                Fact::Ended(vu, _) => {
+                    let all = (*vu, UserId(0))..=(*vu, UserId(u32::MAX));
                     for (_, of_user) in seen.range_mut(all) {
                         of_user.push((*at, None));
                     }
@@ -28,7 +28,7 @@ impl Judge {
                 _ => {}
             }
         }
-        for ((seat, user), seen) in seen {
+        for ((vu, user), seen) in seen {
             let mut moments: BTreeSet<At> = seen.iter().map(|(at, _)| *at).collect();
             moments.extend(
                 self.truth
@@ -57,10 +57,10 @@ impl Judge {
                     .map(Look::to_string)
                     .unwrap_or_default();
                 let what = format!(
-                    "{} {}: {look}, as seat {} was told, not one of {:?}, from {:.1} s on for {:.1} s",
+                    "{} {}: {look}, as vu {} was told, not one of {:?}, from {:.1} s on for {:.1} s",
                     user.name(),
                     kind.words(),
-                    seat.0,
+                    vu.0,
                     self.truth.choices[&user].at(until),
                     from.as_secs_f64(),
                     (until - from).as_secs_f64(),
@@ -121,28 +121,28 @@ impl Judge {
 
     /// Answers that contradict an earlier `ok`.
     pub(super) fn answers(&mut self, users: &Users, facts: &[(At, Fact)]) {
-        let mut lives: BTreeMap<SeatId, u32> = BTreeMap::new();
-        let mut asked: BTreeMap<(SeatId, u32), (At, Room)> = BTreeMap::new();
+        let mut lives: BTreeMap<VuId, u32> = BTreeMap::new();
+        let mut asked: BTreeMap<(VuId, u32), (At, Room)> = BTreeMap::new();
         for (at, fact) in facts {
             match fact {
-                Fact::Connected(seat, _, life, _) => {
-                    lives.insert(*seat, *life);
+                Fact::Connected(vu, _, life, _) => {
+                    lives.insert(*vu, *life);
                 }
-                Fact::Asked(seat, number, Ask::Update(room, _)) => {
-                    asked.insert((*seat, *number), (*at, *room));
+                Fact::Asked(vu, number, Ask::Update(room, _)) => {
+                    asked.insert((*vu, *number), (*at, *room));
                 }
-                Fact::Answered(seat, number, Outcome::Refused(code)) if code == "not_joined" => {
-                    let Some((since, room)) = asked.remove(&(*seat, *number)) else {
+                Fact::Answered(vu, number, Outcome::Refused(code)) if code == "not_joined" => {
+                    let Some((since, room)) = asked.remove(&(*vu, *number)) else {
                         continue;
                     };
                     let id = LifeId {
-                        seat: *seat,
-                        life: lives.get(seat).copied().unwrap_or_default(),
+                        vu: *vu,
+                        life: lives.get(vu).copied().unwrap_or_default(),
                     };
-                    if users.contains_key(seat) && self.verdict(id, room, since) == Verdict::Must {
+                    if users.contains_key(vu) && self.verdict(id, room, since) == Verdict::Must {
                         let what = format!(
-                            "an update of seat {} in {} was refused: not_joined",
-                            seat.0,
+                            "an update of vu {} in {} was refused: not_joined",
+                            vu.0,
                             room.name()
                         );
                         self.found(*at, Kind::Undone, what);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 
-use super::{Given, Hall, Heard, Home, Line, Manners, Order, Resume, Say, Seat};
+use super::{Given, Heard, Home, Line, Manners, Order, Resume, Say, Shared, VirtualUser};
 use crate::random::journal::{Ask, Choice, End, Fact, Mark, Outcome, Room};
 
 /// How long connecting may take; then it is tried elsewhere.
@@ -32,8 +32,8 @@ struct Link {
 
 /// The task of one client: its connection and what it has asked for.
 pub(super) struct Life {
-    seat: Arc<Seat>,
-    hall: Arc<Hall>,
+    vu: Arc<VirtualUser>,
+    shared: Arc<Shared>,
     link: Option<Link>,
     /// Connections that are dead, and neither side has been told.
     hung: Vec<Line>,
@@ -60,10 +60,10 @@ enum Event {
 }
 
 impl Life {
-    pub(super) fn new(seat: Seat, hall: Arc<Hall>) -> Life {
+    pub(super) fn new(vu: VirtualUser, shared: Arc<Shared>) -> Life {
         Life {
-            seat: Arc::new(seat),
-            hall,
+            vu: Arc::new(vu),
+            shared,
             link: None,
             hung: Vec::new(),
             gateway: None,
@@ -129,7 +129,7 @@ impl Life {
                 self.leaving.insert(room);
                 return self.ask(Ask::Leave(room), done).await;
             }
-            Order::Choose(_) if !self.seat.dialect.has_statuses() => Outcome::Away,
+            Order::Choose(_) if !self.vu.dialect.has_statuses() => Outcome::Away,
             Order::Choose(choice) => {
                 self.choosing = Some(choice.clone());
                 return self.ask(Ask::Choose(choice), done).await;
@@ -166,7 +166,7 @@ impl Life {
     async fn be_in(&mut self, room: Room, is_there: bool, done: Option<oneshot::Sender<Outcome>>) {
         self.number += 1;
         let mark = Mark {
-            seat: self.seat.id,
+            vu: self.vu.id,
             life: self.life,
             number: self.number,
         };
@@ -180,7 +180,7 @@ impl Life {
     }
 
     async fn hear(&mut self, heard: Heard) {
-        let seat = self.seat.id;
+        let vu = self.vu.id;
         let fact = match heard {
             Heard::Answer(number, outcome) => return self.hear_answer(number, outcome),
             Heard::Gap(room) => return self.say(Say::Watch(room)).await,
@@ -190,13 +190,13 @@ impl Life {
                 }
                 return;
             }
-            Heard::Whole(room, people) => Fact::Whole(seat, room, people),
-            Heard::Joined(room, user, face) => Fact::Joined(seat, room, user, face),
-            Heard::Updated(room, user, face) => Fact::Updated(seat, room, user, face),
-            Heard::Left(room, user, why) => Fact::Left(seat, room, user, why),
-            Heard::Saw(user, look) => Fact::Saw(seat, user, look),
+            Heard::Whole(room, people) => Fact::Whole(vu, room, people),
+            Heard::Joined(room, user, view) => Fact::Joined(vu, room, user, view),
+            Heard::Updated(room, user, view) => Fact::Updated(vu, room, user, view),
+            Heard::Left(room, user, why) => Fact::Left(vu, room, user, why),
+            Heard::Saw(user, look) => Fact::Saw(vu, user, look),
         };
-        self.hall.journal.note(fact);
+        self.shared.journal.note(fact);
     }
 
     fn hear_answer(&mut self, number: u32, outcome: Outcome) {
@@ -220,8 +220,8 @@ impl Life {
     }
 
     fn note_answer(&self, number: u32, outcome: Outcome) {
-        let fact = Fact::Answered(self.seat.id, number, outcome);
-        self.hall.journal.note(fact);
+        let fact = Fact::Answered(self.vu.id, number, outcome);
+        self.shared.journal.note(fact);
     }
 
     async fn ask(&mut self, ask: Ask, done: Option<oneshot::Sender<Outcome>>) {
@@ -231,8 +231,8 @@ impl Life {
         self.asks += 1;
         let number = self.asks;
         link.asked.insert(number, (ask.clone(), done));
-        let fact = Fact::Asked(self.seat.id, number, ask.clone());
-        self.hall.journal.note(fact);
+        let fact = Fact::Asked(self.vu.id, number, ask.clone());
+        self.shared.journal.note(fact);
         self.say(Say::Ask(number, ask)).await;
     }
 
@@ -248,7 +248,7 @@ impl Life {
         let Some(link) = &self.link else { return };
         let (how, retry_after) = (link.line.ending(), link.retry_after);
         drop(self.unlink(End::Lost(how)));
-        if self.seat.home != Home::Nowhere {
+        if self.vu.home != Home::Nowhere {
             let after =
                 retry_after.unwrap_or_else(|| Duration::from_millis(fastrand::u64(AGAIN_MS)));
             self.again = Some(Instant::now() + after);
@@ -258,7 +258,7 @@ impl Life {
     /// Ends the connection; nobody will be told what became of what was asked on it.
     fn unlink(&mut self, end: End) -> Option<Line> {
         let link = self.link.take()?;
-        self.hall.journal.note(Fact::Ended(self.seat.id, end));
+        self.shared.journal.note(Fact::Ended(self.vu.id, end));
         for (number, (_, done)) in link.asked {
             self.note_answer(number, Outcome::Unknown);
             answer(done, Outcome::Unknown);
@@ -267,27 +267,27 @@ impl Life {
     }
 
     async fn come_back(&mut self) {
-        let gateway = match self.seat.home {
+        let gateway = match self.vu.home {
             Home::Gateway(gateway) => gateway,
-            Home::Anywhere | Home::Nowhere => self.hall.another(self.gateway),
+            Home::Anywhere | Home::Nowhere => self.shared.another(self.gateway),
         };
         self.connect(gateway).await;
     }
 
     /// Connects, and says where it wants to be. If that fails it tries again later.
     async fn connect(&mut self, gateway: usize) -> bool {
-        let seat = self.seat.clone();
-        let journal = &self.hall.journal;
-        journal.note(Fact::Connects(seat.id, gateway));
+        let vu = self.vu.clone();
+        let journal = &self.shared.journal;
+        journal.note(Fact::Connects(vu.id, gateway));
         self.again = None;
         self.gateway = Some(gateway);
-        let came = Line::connect(&self.hall, &seat, gateway, self.resume.as_deref());
+        let came = Line::connect(&self.shared, &vu, gateway, self.resume.as_deref());
         let came = timeout(CONNECT_TIME_MAX, came).await;
         let (line, welcome) = match came.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
             Ok(came) => came,
             Err(why) => {
-                journal.note(Fact::Refused(seat.id, gateway, why));
-                if seat.home != Home::Nowhere {
+                journal.note(Fact::Refused(vu.id, gateway, why));
+                if vu.home != Home::Nowhere {
                     let after = Duration::from_millis(fastrand::u64(AGAIN_MS));
                     self.again = Some(Instant::now() + after);
                 }
@@ -298,7 +298,7 @@ impl Life {
             self.life += 1;
         }
         let life = self.life;
-        journal.note(Fact::Connected(seat.id, gateway, life, welcome.is_restored));
+        journal.note(Fact::Connected(vu.id, gateway, life, welcome.is_restored));
         self.resume = welcome.resume;
         let every = welcome.heartbeat;
         let mut heartbeat = interval_at(Instant::now() + every.mul_f64(fastrand::f64()), every);
@@ -314,13 +314,13 @@ impl Life {
     }
 
     async fn settle_in(&mut self, is_restored: bool) {
-        for room in self.seat.watches.clone() {
+        for room in self.vu.watches.clone() {
             self.say(Say::Watch(room)).await;
         }
-        if !self.seat.watches.is_empty() && !self.hall.users.is_empty() {
-            self.say(Say::WatchUsers(self.hall.users.clone())).await;
+        if !self.vu.watches.is_empty() && !self.shared.users.is_empty() {
+            self.say(Say::WatchUsers(self.shared.users.clone())).await;
         }
-        let is_silent = is_restored && self.seat.manners == Manners::Relies;
+        let is_silent = is_restored && self.vu.manners == Manners::Relies;
         let rooms: Vec<Room> = self.rooms.keys().copied().collect();
         for room in rooms.into_iter().filter(|_| !is_silent) {
             self.be_in(room, false, None).await;

@@ -7,8 +7,8 @@ use presence_client::wire::event::{Change, User};
 use presence_client::wire::{Command, Event, Field, Json, Ref, Target, TopicId, command};
 use presence_client::{Client, Options, Picture, Protocol};
 
-use super::{Dialect, Eyes, Heard, Say, Seat, Welcome};
-use crate::random::journal::{Ask, Choice, Face, Look, Mark, Outcome, People, Room, UserId};
+use super::{Dialect, Eyes, Heard, Say, VirtualUser, Welcome};
+use crate::random::journal::{Ask, Choice, Look, Mark, Outcome, People, Room, UserId, View};
 
 /// Numbers of our own stand above those that the client makes up for its requests.
 const REFS_FROM: u64 = 1_000_000;
@@ -24,20 +24,20 @@ pub(super) struct Line {
 impl Line {
     pub(super) async fn connect(
         address: &str,
-        seat: &Seat,
+        vu: &VirtualUser,
         resume: Option<&str>,
     ) -> Result<(Line, Welcome), String> {
-        let protocol = match seat.dialect {
+        let protocol = match vu.dialect {
             Dialect::Binary => Protocol::Binary,
             _ => Protocol::Json,
         };
-        let kind = ["web", "mobile", "desktop"][seat.id.0 as usize % 3];
+        let kind = ["web", "mobile", "desktop"][vu.id.0 as usize % 3];
         let options = Options {
             protocol,
-            device_id: Some(format!("{kind}:{}", seat.id.0)),
+            device_id: Some(format!("{kind}:{}", vu.id.0)),
             resume: resume.map(str::to_owned),
             read_buffer_bytes: 2048,
-            ..Options::user(&format!("ws://{address}/ws"), &seat.name())
+            ..Options::user(&format!("ws://{address}/ws"), &vu.name())
         };
         let client = Client::connect(&options).await;
         let client = client.map_err(|it| it.to_string())?;
@@ -49,7 +49,7 @@ impl Line {
         };
         let line = Line {
             client,
-            eyes: seat.eyes,
+            eyes: vu.eyes,
             pictures: BTreeMap::new(),
         };
         Ok((line, welcome))
@@ -212,15 +212,15 @@ fn place_of(event: &Event) -> Option<&str> {
 }
 
 fn people(users: &[User]) -> People {
-    let faces = users
+    let views = users
         .iter()
-        .filter_map(|user| Some((UserId::of(&user.id)?, face(user))));
-    faces.collect()
+        .filter_map(|user| Some((UserId::of(&user.id)?, view(user))));
+    views.collect()
 }
 
-fn face(user: &User) -> Face {
+fn view(user: &User) -> View {
     let metas = user.metas.iter();
-    Face {
+    View {
         look: Look {
             status: user.status.to_string(),
             message: user.custom_message.as_deref().map(str::to_owned),
@@ -232,11 +232,11 @@ fn face(user: &User) -> Face {
 }
 
 fn joined(room: Room, user: &User) -> Option<Heard> {
-    Some(Heard::Joined(room, UserId::of(&user.id)?, face(user)))
+    Some(Heard::Joined(room, UserId::of(&user.id)?, view(user)))
 }
 
 fn updated(room: Room, user: &User) -> Option<Heard> {
-    Some(Heard::Updated(room, UserId::of(&user.id)?, face(user)))
+    Some(Heard::Updated(room, UserId::of(&user.id)?, view(user)))
 }
 
 fn left(room: Room, user: &str, reason: &str) -> Option<Heard> {

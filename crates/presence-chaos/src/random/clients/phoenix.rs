@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::socket::Socket;
-use super::{Heard, Say, Seat, Welcome};
-use crate::random::journal::{Ask, Face, Look, Mark, Outcome, People, Room, UserId};
+use super::{Heard, Say, VirtualUser, Welcome};
+use crate::random::journal::{Ask, Look, Mark, Outcome, People, Room, UserId, View};
 
 /// How often the stock client says that it is here.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -31,17 +31,20 @@ type Picture = BTreeMap<UserId, (Value, BTreeMap<String, Value>)>;
 
 impl Line {
     /// Connects, and joins the service topic: a socket alone is nobody.
-    pub(super) async fn connect(address: &str, seat: &Seat) -> Result<(Line, Welcome), String> {
-        let path = format!("/socket/websocket?vsn=2.0.0&user_id={}", seat.name());
+    pub(super) async fn connect(
+        address: &str,
+        vu: &VirtualUser,
+    ) -> Result<(Line, Welcome), String> {
+        let path = format!("/socket/websocket?vsn=2.0.0&user_id={}", vu.name());
         let mut line = Line {
             socket: Socket::open(address, &path).await?,
-            service: format!("presence:{}", seat.name()),
+            service: format!("presence:{}", vu.name()),
             joins: BTreeMap::new(),
             last_join: 0,
             pictures: BTreeMap::new(),
         };
         let service = line.service.clone();
-        let device = json!({ "device_id": format!("web:{}", seat.id.0) });
+        let device = json!({ "device_id": format!("web:{}", vu.id.0) });
         let said = line.join(&service, NOBODY, device).await;
         said.map_err(|()| line.socket.ending())?;
         loop {
@@ -177,9 +180,9 @@ impl Line {
 /// Takes a diff in, as the stock client does: joins, then leaves.
 fn change(room: Room, picture: &mut Picture, diff: &Value) -> Vec<Heard> {
     let before = people(picture);
-    for (user, (face, metas)) in picture_of(&diff["joins"]) {
+    for (user, (view, metas)) in picture_of(&diff["joins"]) {
         let known = picture.entry(user).or_default();
-        known.0 = face;
+        known.0 = view;
         known.1.extend(metas);
     }
     for (user, (_, metas)) in picture_of(&diff["leaves"]) {
@@ -192,10 +195,10 @@ fn change(room: Room, picture: &mut Picture, diff: &Value) -> Vec<Heard> {
     }
     let after = people(picture);
     let mut heard = Vec::new();
-    for (user, face) in &after {
+    for (user, view) in &after {
         match before.get(user) {
-            None => heard.push(Heard::Joined(room, *user, face.clone())),
-            Some(old) if old != face => heard.push(Heard::Updated(room, *user, face.clone())),
+            None => heard.push(Heard::Joined(room, *user, view.clone())),
+            Some(old) if old != view => heard.push(Heard::Updated(room, *user, view.clone())),
             Some(_) => {}
         }
     }
@@ -238,18 +241,18 @@ fn picture_of(presences: &Value) -> Picture {
 }
 
 fn people(picture: &Picture) -> People {
-    let face = |(user, (face, metas)): (&UserId, &(Value, BTreeMap<String, Value>))| {
+    let view = |(user, (view, metas)): (&UserId, &(Value, BTreeMap<String, Value>))| {
         let look = Look {
-            status: face["status"].as_str().unwrap_or_default().to_owned(),
-            message: face["custom_message"].as_str().map(str::to_owned),
+            status: view["status"].as_str().unwrap_or_default().to_owned(),
+            message: view["custom_message"].as_str().map(str::to_owned),
         };
         let marks = metas
             .values()
             .flat_map(|meta| Mark::all_in(&meta.to_string()))
             .collect();
-        (*user, Face { look, marks })
+        (*user, View { look, marks })
     };
-    picture.iter().map(face).collect()
+    picture.iter().map(view).collect()
 }
 
 #[cfg(test)]
@@ -263,10 +266,10 @@ mod tests {
         let mut picture = picture_of(&presence("s0.1.1", "a"));
         let diff = json!({ "joins": presence("s0.1.2", "b"), "leaves": presence("s0.1.1", "a") });
         let heard = change(ROOM, &mut picture, &diff);
-        let [Heard::Updated(ROOM, UserId(1), face)] = &heard[..] else {
+        let [Heard::Updated(ROOM, UserId(1), view)] = &heard[..] else {
             panic!("{} things were heard", heard.len());
         };
-        assert_eq!(face.marks, Mark::all_in(r#""mark":"s0.1.2""#));
+        assert_eq!(view.marks, Mark::all_in(r#""mark":"s0.1.2""#));
         let diff = json!({ "joins": {}, "leaves": presence("s0.1.2", "b") });
         let heard = change(ROOM, &mut picture, &diff);
         assert!(matches!(&heard[..], [Heard::Left(ROOM, UserId(1), _)]));

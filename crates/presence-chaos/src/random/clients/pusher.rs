@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::socket::Socket;
-use super::{Heard, Say, Seat, Welcome};
-use crate::random::journal::{Ask, Face, Look, Mark, Outcome, People, Room, UserId};
+use super::{Heard, Say, VirtualUser, Welcome};
+use crate::random::journal::{Ask, Look, Mark, Outcome, People, Room, UserId, View};
 
 /// The application whose pages they are: id, key, secret.
 pub(crate) const APP: [(&str, &str); 3] = [
@@ -35,7 +35,10 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) async fn connect(address: &str, seat: &Seat) -> Result<(Line, Welcome), String> {
+    pub(super) async fn connect(
+        address: &str,
+        vu: &VirtualUser,
+    ) -> Result<(Line, Welcome), String> {
         let [_, (_, key), _] = APP;
         let path = format!("/app/{key}?protocol=7&client=js&version=8.6.0&flash=false");
         let mut socket = Socket::open(address, &path).await?;
@@ -44,7 +47,7 @@ impl Line {
         let line = Line {
             socket,
             socket_id: id.ok_or_else(|| hello.to_string())?,
-            user: seat.name(),
+            user: vu.name(),
             joining: BTreeMap::new(),
             pings: VecDeque::new(),
             pictures: BTreeMap::new(),
@@ -123,7 +126,7 @@ impl Line {
             "pusher_internal:subscription_succeeded" => {
                 let members = data["presence"]["hash"].as_object().into_iter().flatten();
                 let people: People = members
-                    .filter_map(|(id, info)| Some((UserId::of(id)?, face(info))))
+                    .filter_map(|(id, info)| Some((UserId::of(id)?, view(info))))
                     .collect();
                 self.pictures.insert(room, people.clone());
                 let answer = self.joining.remove(&room);
@@ -139,10 +142,10 @@ impl Line {
                 let answer = answer.map(|it| Heard::Answer(it, Outcome::Refused(kind)));
                 answer.into_iter().collect()
             }
-            "pusher_internal:member_added" => self.member(room, &data, |known, user, face| {
-                match known.insert(user, face.clone()) {
-                    None => Heard::Joined(room, user, face),
-                    Some(_) => Heard::Updated(room, user, face),
+            "pusher_internal:member_added" => self.member(room, &data, |known, user, view| {
+                match known.insert(user, view.clone()) {
+                    None => Heard::Joined(room, user, view),
+                    Some(_) => Heard::Updated(room, user, view),
                 }
             }),
             "pusher_internal:member_removed" => self.member(room, &data, |known, user, _| {
@@ -157,13 +160,13 @@ impl Line {
         &mut self,
         room: Room,
         data: &Value,
-        take: impl FnOnce(&mut People, UserId, Face) -> Heard,
+        take: impl FnOnce(&mut People, UserId, View) -> Heard,
     ) -> Vec<Heard> {
         let user = data["user_id"].as_str().and_then(UserId::of);
         let known = self.pictures.get_mut(&room);
         let heard = known
             .zip(user)
-            .map(|(known, user)| take(known, user, face(&data["user_info"])));
+            .map(|(known, user)| take(known, user, view(&data["user_info"])));
         heard.into_iter().collect()
     }
 
@@ -195,9 +198,9 @@ fn room_of(channel: &str) -> Option<Room> {
 }
 
 /// Somebody as members are told: of several sessions the newest says what is shown.
-fn face(info: &Value) -> Face {
+fn view(info: &Value) -> View {
     let presence = &info["presence"];
-    Face {
+    View {
         look: Look {
             status: presence["status"].as_str().unwrap_or("online").to_owned(),
             message: presence["custom_message"].as_str().map(str::to_owned),

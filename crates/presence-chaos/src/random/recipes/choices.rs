@@ -16,7 +16,7 @@ use crate::random::web;
 
 pub(super) fn hidden_beside_the_dead(ground: &mut Ground) -> Result<Wrong> {
     hide(ground, |ground| {
-        ground.hall.open(B, false);
+        ground.shared.open(B, false);
         ground.cluster.gateways[B].process.kill()
     })
 }
@@ -33,7 +33,7 @@ fn hide(ground: &mut Ground, lose_b: fn(&mut Ground) -> Result<()>) -> Result<Wr
         seconds.push(ground.add_person(*user));
     }
     let do_all = |ground: &Ground, order: Order| {
-        ground.all_do(seconds.iter().map(|seat| (*seat, order.clone())))
+        ground.all_do(seconds.iter().map(|vu| (*vu, order.clone())))
     };
     do_all(ground, Order::Connect(A, Resume::No))?;
     ground.sleep(NEWS_TIME_MAX);

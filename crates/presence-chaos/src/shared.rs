@@ -12,10 +12,10 @@ use crate::journal::{At, Ending, Journal};
 const CONNECTING_MAX: usize = 500;
 
 /// What all clients of a run share.
-pub(crate) struct Hall {
+pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) entrances: Vec<Entrance>,
-    pub(crate) doors: Semaphore,
+    pub(crate) connecting: Semaphore,
     /// Whether those who are in a room look at it too. Otherwise only watchers do.
     pub(crate) all_watch: bool,
     /// How many are connected and where they shall be.
@@ -73,12 +73,12 @@ impl Entrance {
     }
 }
 
-impl Hall {
-    pub(crate) fn new(entrances: Vec<Entrance>, all_watch: bool) -> Hall {
-        Hall {
+impl Shared {
+    pub(crate) fn new(entrances: Vec<Entrance>, all_watch: bool) -> Shared {
+        Shared {
             journal: Journal::start(),
             entrances,
-            doors: Semaphore::new(CONNECTING_MAX),
+            connecting: Semaphore::new(CONNECTING_MAX),
             all_watch,
             here: AtomicUsize::new(0),
             refusals: Mutex::default(),

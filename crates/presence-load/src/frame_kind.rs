@@ -5,7 +5,7 @@ use presence_client::wire::{Epoch, Event, Have};
 
 /// The sort of a frame, as far as counting needs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Peek {
+pub(crate) enum FrameKind {
     /// The whole state of a place, or a summary of it; with its version if the dialect has versions.
     Whole(Option<Have>),
     /// One change of a place, which makes one new version.
@@ -17,30 +17,32 @@ pub(crate) enum Peek {
 }
 
 /// Finds out the sort of `frame`.
-pub(crate) fn peek(frame: &Frame) -> Peek {
+pub(crate) fn kind_of(frame: &Frame) -> FrameKind {
     let seen = match frame {
-        Frame::Text(text) => peek_json(text),
-        Frame::Binary(bytes) => peek_postcard(bytes),
+        Frame::Text(text) => kind_of_json(text),
+        Frame::Binary(bytes) => kind_of_postcard(bytes),
     };
     // A frame that is written in another way than we know is decoded.
     seen.or_else(|| {
         let event = frame.decode().ok()?;
         sort(event.kind(), || have(&event))
     })
-    .unwrap_or(Peek::Error)
+    .unwrap_or(FrameKind::Error)
 }
 
 /// The sort of a frame of type `kind`; `have` reads its version, if it has one.
-fn sort(kind: &str, have: impl FnOnce() -> Option<Have>) -> Option<Peek> {
+fn sort(kind: &str, have: impl FnOnce() -> Option<Have>) -> Option<FrameKind> {
     match kind.strip_prefix("presence:")? {
-        "currentUsers" | "summary" => have().map(Some).map(Peek::Whole),
-        "userJoined" | "userUpdated" | "userLeft" | "changes" => have().map(Some).map(Peek::Step),
-        "error" => Some(Peek::Error),
-        _ => Some(Peek::Other),
+        "currentUsers" | "summary" => have().map(Some).map(FrameKind::Whole),
+        "userJoined" | "userUpdated" | "userLeft" | "changes" => {
+            have().map(Some).map(FrameKind::Step)
+        }
+        "error" => Some(FrameKind::Error),
+        _ => Some(FrameKind::Other),
     }
 }
 
-fn peek_json(text: &str) -> Option<Peek> {
+fn kind_of_json(text: &str) -> Option<FrameKind> {
     let (kind, rest) = text.strip_prefix(r#"{"type":""#)?.split_once('"')?;
     sort(kind, || {
         let (_, rest) = rest.split_once(r#""epoch":""#)?;
@@ -52,7 +54,7 @@ fn peek_json(text: &str) -> Option<Peek> {
     })
 }
 
-fn peek_postcard(frame: &[u8]) -> Option<Peek> {
+fn kind_of_postcard(frame: &[u8]) -> Option<FrameKind> {
     let [presence_client::wire::VERSION, kind, rest @ ..] = frame else {
         return None;
     };
@@ -90,9 +92,9 @@ mod tests {
             let text = block.split("```").next().unwrap().trim();
             let event = Event::from_json(text).unwrap();
             let decoded = sort(event.kind(), || have(&event));
-            assert_eq!(peek_json(&event.to_json()), decoded, "{text}");
-            assert_eq!(peek_postcard(&event.to_postcard()), decoded, "{text}");
-            steps += usize::from(matches!(decoded, Some(Peek::Step(_))));
+            assert_eq!(kind_of_json(&event.to_json()), decoded, "{text}");
+            assert_eq!(kind_of_postcard(&event.to_postcard()), decoded, "{text}");
+            steps += usize::from(matches!(decoded, Some(FrameKind::Step(_))));
         }
         assert!(steps >= 4, "{steps}");
     }

@@ -12,7 +12,7 @@ pub(crate) const READ_BUFFER_BYTES: usize = 2048;
 
 /// The address of the gateway, and the dialect to speak to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Door {
+pub(crate) struct Endpoint {
     /// The URL where native clients connect: `ws://host:port/ws`.
     pub(crate) url: String,
     pub(crate) dialect: Dialect,
@@ -20,7 +20,7 @@ pub(crate) struct Door {
     pub(crate) app: Option<App>,
 }
 
-impl Door {
+impl Endpoint {
     /// The encoding for clients that are in a room without watching it, which only the native protocol has.
     pub(crate) fn native(&self) -> Protocol {
         match self.dialect {

@@ -2,7 +2,7 @@
 
 /// The user of a client, and the room that it is in or watches.
 #[derive(Clone, Debug)]
-pub(crate) struct Seat {
+pub(crate) struct VirtualUser {
     pub(crate) user: String,
     pub(crate) room: usize,
     pub(crate) channel: String,

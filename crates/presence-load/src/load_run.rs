@@ -9,12 +9,12 @@ use anyhow::Result;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::client::{COUNTED, Hall, Phase, Seen, sit};
-use crate::door::Door;
+use crate::client::{COUNTED, Phase, Seen, Shared, run_vu};
+use crate::endpoint::Endpoint;
 use crate::machine::Process;
 use crate::report::Outcome;
 use crate::schedule::Schedule;
-use crate::seat::Seat;
+use crate::virtual_user::VirtualUser;
 
 /// How many clients connect at the same time.
 const COMING_MAX: usize = 256;
@@ -24,9 +24,9 @@ const QUIET: Duration = Duration::from_millis(1200);
 const BACKLOG_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The clients of one run, the changes that they make, and the server.
-pub(crate) struct Crew {
-    pub(crate) door: Door,
-    pub(crate) seats: Vec<Seat>,
+pub(crate) struct LoadRun {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) vus: Vec<VirtualUser>,
     pub(crate) schedule: Schedule,
     pub(crate) seconds: f64,
     /// The server, for its CPU and memory.
@@ -34,7 +34,7 @@ pub(crate) struct Crew {
 }
 
 /// What one run has measured.
-pub(crate) struct Notes {
+pub(crate) struct Measurements {
     pub(crate) seen: Vec<Seen>,
     schedule: Schedule,
     /// The time until everyone had joined.
@@ -65,33 +65,33 @@ pub(crate) struct Totals {
     pub(crate) micros: Vec<u64>,
 }
 
-impl Crew {
+impl LoadRun {
     /// Lets everyone connect, calls `at_start` at the start, and waits for the end.
-    pub(crate) async fn run(self, at_start: impl FnOnce() -> Result<()>) -> Result<Notes> {
+    pub(crate) async fn run(self, at_start: impl FnOnce() -> Result<()>) -> Result<Measurements> {
         let memory = || self.process.and_then(Process::memory_kb);
         let cpu = || self.process.and_then(Process::cpu);
         let memory_before = memory();
-        let hall = Arc::new(Hall {
-            door: self.door,
+        let shared = Arc::new(Shared {
+            endpoint: self.endpoint,
             schedule: self.schedule,
             received: AtomicU64::new(0),
             seated: AtomicU32::new(0),
-            doors: Semaphore::new(COMING_MAX),
+            connecting: Semaphore::new(COMING_MAX),
         });
         let (ready, mut readied) = mpsc::channel(COMING_MAX);
         let (phase, phases) = watch::channel(Phase::Coming);
         let began = Instant::now();
         let tasks = self
-            .seats
+            .vus
             .into_iter()
-            .map(|seat| tokio::spawn(sit(seat, hall.clone(), ready.clone(), phases.clone())));
+            .map(|vu| tokio::spawn(run_vu(vu, shared.clone(), ready.clone(), phases.clone())));
         let tasks: Vec<_> = tasks.collect();
         drop((ready, phases));
         for _ in 0..tasks.len() {
             readied.recv().await;
         }
         let come = began.elapsed();
-        hall.quiet().await;
+        shared.quiet().await;
 
         let start = Instant::now() + Duration::from_millis(100);
         phase.send_replace(Phase::Started(start));
@@ -100,7 +100,7 @@ impl Crew {
         let memory_start = memory();
         let (cpu_start, own_start) = (cpu(), Process::own().cpu());
         sleep_until(start + Duration::from_secs_f64(self.seconds)).await;
-        hall.quiet().await;
+        shared.quiet().await;
         let since = |start: Option<Duration>, end: Option<Duration>| Some(end? - start?);
         let span = start.elapsed();
         let (cpu, own_cpu) = (
@@ -119,10 +119,10 @@ impl Crew {
         for line in lines {
             line.leave().await;
         }
-        let hall = Arc::into_inner(hall).expect("every seat is empty");
-        Ok(Notes {
+        let shared = Arc::into_inner(shared).expect("every virtual user has ended");
+        Ok(Measurements {
             seen,
-            schedule: hall.schedule,
+            schedule: shared.schedule,
             come,
             start,
             span,
@@ -133,7 +133,7 @@ impl Crew {
     }
 }
 
-impl Hall {
+impl Shared {
     /// Waits until nobody receives anything any more, at most [`BACKLOG_TIME_MAX`].
     async fn quiet(&self) {
         let deadline = Instant::now() + BACKLOG_TIME_MAX;
@@ -146,7 +146,7 @@ impl Hall {
     }
 }
 
-impl Notes {
+impl Measurements {
     /// `cpu` as a share of one core, in percent.
     pub(crate) fn share(&self, cpu: Duration) -> f64 {
         cpu.as_secs_f64() / self.span.as_secs_f64() * 100.0
@@ -159,7 +159,7 @@ impl Notes {
             for problem in &seen.problems {
                 outcome.problem(problem.clone());
             }
-            rooms.entry(seen.seat.room).or_default().push(seen);
+            rooms.entry(seen.vu.room).or_default().push(seen);
         }
         let mut totals = Totals {
             expected: 0,
@@ -170,8 +170,8 @@ impl Notes {
             took: Duration::ZERO,
             micros: Vec::new(),
         };
-        for (room, seats) in &rooms {
-            self.reconcile_room(*room, seats, &mut totals, outcome);
+        for (room, vus) in &rooms {
+            self.reconcile_room(*room, vus, &mut totals, outcome);
         }
         totals.bytes /= totals.received.max(1) as f64;
         let (expected, received) = (totals.expected, totals.received);
@@ -187,16 +187,16 @@ impl Notes {
     fn reconcile_room(
         &self,
         room: usize,
-        seats: &[&Seen],
+        vus: &[&Seen],
         totals: &mut Totals,
         outcome: &mut Outcome,
     ) {
-        let watching: Vec<_> = seats.iter().filter(|it| it.seat.watches).collect();
+        let watching: Vec<_> = vus.iter().filter(|it| it.vu.watches).collect();
         let latest = watching.iter().filter_map(|it| it.have);
         let Some(latest) = latest.max_by_key(|it| it.version) else {
             return outcome.problem(format!("nobody sees room {room}"));
         };
-        let members = seats.iter().filter_map(|it| it.seat.member);
+        let members = vus.iter().filter_map(|it| it.vu.member);
         let last = self.schedule.last(members);
         let mut made = 0;
         for seen in &watching {
@@ -238,7 +238,7 @@ impl Notes {
             if sample.picture.users() != first {
                 outcome.problem(format!("two clients see room {room} differently"));
             }
-            let others = last.iter().filter(|it| Some(it.member) != seen.seat.member);
+            let others = last.iter().filter(|it| Some(it.member) != seen.vu.member);
             let unseen = others.filter(|it| sample.latest.get(&it.member) != Some(&it.change));
             match unseen.count() {
                 0 => {}

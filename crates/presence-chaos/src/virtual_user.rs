@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
-use crate::hall::Hall;
 use crate::journal::{At, Change, Ending, Fact, User, Watcher};
+use crate::shared::Shared;
 use crate::told;
 
 /// How long connecting and joining may take; then it is tried again elsewhere.
@@ -45,7 +45,7 @@ pub(crate) enum Role {
 
 /// A client, and where it begins.
 #[derive(Clone, Debug)]
-pub(crate) struct Seat {
+pub(crate) struct VirtualUser {
     pub(crate) role: Role,
     pub(crate) user_id: String,
     pub(crate) device_id: String,
@@ -112,8 +112,8 @@ enum Next {
 
 /// The task of one client: its connection and its orders.
 struct Life {
-    seat: Seat,
-    hall: Arc<Hall>,
+    vu: VirtualUser,
+    shared: Arc<Shared>,
     orders: mpsc::Receiver<Order>,
     /// Where it is, or was last.
     entrance: Option<usize>,
@@ -138,11 +138,11 @@ struct Pending {
 }
 
 /// Lives until nobody gives orders any more.
-pub(crate) async fn live(seat: Seat, hall: Arc<Hall>, orders: mpsc::Receiver<Order>) {
-    let picture = Picture::of(TopicId::Channel((&*seat.channel).into()));
+pub(crate) async fn live(vu: VirtualUser, shared: Arc<Shared>, orders: mpsc::Receiver<Order>) {
+    let picture = Picture::of(TopicId::Channel((&*vu.channel).into()));
     let mut life = Life {
-        seat,
-        hall,
+        vu,
+        shared,
         orders,
         entrance: None,
         resume: None,
@@ -152,7 +152,7 @@ pub(crate) async fn live(seat: Seat, hall: Arc<Hall>, orders: mpsc::Receiver<Ord
         hung: Vec::new(),
         step: "",
     };
-    let mut next = match life.seat.begin {
+    let mut next = match life.vu.begin {
         Begin::Now => Next::Come(Instant::now()),
         Begin::WhenCalled => Next::Wait,
     };
@@ -175,7 +175,7 @@ impl Life {
                 Next::Come(Instant::now())
             }
             Some(Order::Afterwards(it)) => {
-                self.seat.afterwards = it;
+                self.vu.afterwards = it;
                 Next::Wait
             }
             Some(_) => Next::Wait,
@@ -188,7 +188,7 @@ impl Life {
                 None => Next::Over,
                 Some(Order::Leave) => Next::Wait,
                 Some(Order::Afterwards(it)) => {
-                    self.seat.afterwards = it;
+                    self.vu.afterwards = it;
                     match it {
                         Afterwards::StayAway => Next::Wait,
                         Afterwards::ComeBack(_) => Next::Come(at),
@@ -198,24 +198,24 @@ impl Life {
             },
             () = sleep_until(at) => {}
         }
-        let hall = self.hall.clone();
+        let shared = self.shared.clone();
         // Our own queue is not the gateway's fault.
-        let Ok(door) = hall.doors.acquire().await else {
+        let Ok(permit) = shared.connecting.acquire().await else {
             return Next::Over;
         };
-        let first = self.entrance.is_none().then_some(self.seat.entrance);
-        let Some(entrance) = first.or_else(|| self.hall.another_entrance(self.entrance)) else {
+        let first = self.entrance.is_none().then_some(self.vu.entrance);
+        let Some(entrance) = first.or_else(|| self.shared.another_entrance(self.entrance)) else {
             return Next::Come(again());
         };
         self.entrance = Some(entrance);
         let came = timeout(COME_TIME_MAX, self.come(entrance)).await;
-        drop(door);
+        drop(permit);
         match came.unwrap_or_else(|_| Err(UNANSWERED.to_owned())) {
             Ok(client) => self.stay(client, entrance).await,
             Err(why) => {
-                let user = &self.seat.user_id;
-                self.hall.refuse(format!("{user} {}: {why}", self.step));
-                self.uncount(self.hall.ending_at(entrance));
+                let user = &self.vu.user_id;
+                self.shared.refuse(format!("{user} {}: {why}", self.step));
+                self.uncount(self.shared.ending_at(entrance));
                 Next::Come(again())
             }
         }
@@ -223,19 +223,19 @@ impl Life {
 
     /// Connects, and asks to be in the room or to see it.
     async fn come(&mut self, entrance: usize) -> Result<Client, String> {
-        let hall = self.hall.clone();
+        let shared = self.shared.clone();
         let options = Options {
-            device_id: Some(self.seat.device_id.clone()),
+            device_id: Some(self.vu.device_id.clone()),
             resume: self.resume.clone(),
             read_buffer_bytes: 2048,
-            ..Options::user(&hall.entrances[entrance].url, &self.seat.user_id)
+            ..Options::user(&shared.entrances[entrance].url, &self.vu.user_id)
         };
         self.step = "connects";
         let mut client = Client::connect(&options)
             .await
             .map_err(|it| it.to_string())?;
         self.resume = Some(client.hello().resume.to_string());
-        let command = match self.seat.role {
+        let command = match self.vu.role {
             Role::Watcher(_) => self.watch(),
             Role::Person(_) => {
                 self.count();
@@ -255,31 +255,31 @@ impl Life {
     }
 
     async fn stay(&mut self, mut client: Client, entrance: usize) -> Next {
-        self.hall.here.fetch_add(1, Ordering::Relaxed);
+        self.shared.here.fetch_add(1, Ordering::Relaxed);
         let next = self.stay_here(&mut client, entrance).await;
-        self.hall.here.fetch_sub(1, Ordering::Relaxed);
+        self.shared.here.fetch_sub(1, Ordering::Relaxed);
         match next {
-            Stayed::Hung => {
+            Ended::Hung => {
                 self.hung.push(client);
                 Next::Wait
             }
-            Stayed::Left => {
+            Ended::Left => {
                 let goodbye = async { while client.next().await.is_some() {} };
                 let _ = timeout(GOODBYE_TIME_MAX, goodbye).await;
                 Next::Wait
             }
-            Stayed::Lost(retry_after) => match self.seat.afterwards {
+            Ended::Lost(retry_after) => match self.vu.afterwards {
                 Afterwards::StayAway => Next::Wait,
                 Afterwards::ComeBack(within) => {
                     let wait = retry_after.unwrap_or_else(|| within.mul_f64(fastrand::f64()));
                     Next::Come(Instant::now() + wait)
                 }
             },
-            Stayed::Over => Next::Over,
+            Ended::Over => Next::Over,
         }
     }
 
-    async fn stay_here(&mut self, client: &mut Client, entrance: usize) -> Stayed {
+    async fn stay_here(&mut self, client: &mut Client, entrance: usize) -> Ended {
         let mut pending = Pending::default();
         let every = heartbeat(client.hello());
         // Spread, as real clients are.
@@ -288,7 +288,7 @@ impl Life {
         loop {
             let sent = tokio::select! {
                 order = self.orders.recv() => match order {
-                    None => return Stayed::Over,
+                    None => return Ended::Over,
                     Some(order) => match self.obey(order, client, &mut pending).await {
                         Ok(None) => Ok(()),
                         Ok(Some(stayed)) => return stayed,
@@ -305,9 +305,10 @@ impl Life {
                 let how = client
                     .ending()
                     .map_or("lost".to_owned(), ToString::to_string);
-                self.hall.lose(self.hall.entrances[entrance].gateway, how);
-                self.uncount(self.hall.ending_at(entrance));
-                return Stayed::Lost(pending.retry_after);
+                self.shared
+                    .lose(self.shared.entrances[entrance].gateway, how);
+                self.uncount(self.shared.ending_at(entrance));
+                return Ended::Lost(pending.retry_after);
             }
         }
     }
@@ -318,13 +319,13 @@ impl Life {
         order: Order,
         client: &mut Client,
         pending: &mut Pending,
-    ) -> Result<Option<Stayed>, ()> {
+    ) -> Result<Option<Ended>, ()> {
         match order {
             Order::Change(due) => {
                 self.change += 1;
                 let update = command::Update {
                     ref_: Some(pending.change(self.change, due)),
-                    channel: self.seat.channel.clone(),
+                    channel: self.vu.channel.clone(),
                     meta: self.mark(),
                 };
                 client.send(&update.into()).await.map_err(drop)?;
@@ -343,20 +344,20 @@ impl Life {
                 client.send(&leave.into()).await.map_err(drop)?;
                 self.uncount(Ending::Left);
                 self.resume = None;
-                return Ok(Some(Stayed::Left));
+                return Ok(Some(Ended::Left));
             }
             Order::Vanish => {
                 self.uncount(Ending::Lost);
-                return Ok(Some(Stayed::Lost(None)));
+                return Ok(Some(Ended::Lost(None)));
             }
             Order::Hang => {
                 self.uncount(Ending::HalfOpen);
-                return Ok(Some(Stayed::Hung));
+                return Ok(Some(Ended::Hung));
             }
             Order::Freeze => self.uncount(Ending::NodeGone),
             Order::Thaw => self.count(),
             Order::Come => {}
-            Order::Afterwards(it) => self.seat.afterwards = it,
+            Order::Afterwards(it) => self.vu.afterwards = it,
         }
         Ok(None)
     }
@@ -372,12 +373,12 @@ impl Life {
             Event::Ok(it) => {
                 let ref_ = it.ref_.as_ref().map_or("", Ref::as_json);
                 if let Some((change, due)) = pending.changes.remove(ref_)
-                    && let Role::Person(user) = self.seat.role
+                    && let Role::Person(user) = self.vu.role
                 {
-                    self.hall.journal.note([Fact::Made(user, change, due)]);
+                    self.shared.journal.note([Fact::Made(user, change, due)]);
                 }
                 if let Some(words) = pending.words.remove(ref_) {
-                    self.hall.acknowledge(&self.seat.user_id, words);
+                    self.shared.acknowledge(&self.vu.user_id, words);
                 }
             }
             Event::Closing(it) => {
@@ -386,7 +387,7 @@ impl Life {
             }
             _ => {}
         }
-        let Role::Watcher(watcher) = self.seat.role else {
+        let Role::Watcher(watcher) = self.vu.role else {
             return Ok(());
         };
         match told::take(&mut self.picture, event, watcher) {
@@ -394,7 +395,9 @@ impl Life {
                 let looks = told.is_whole && !self.is_counted;
                 let looks = looks.then_some(Fact::Looks(watcher));
                 self.is_counted |= told.is_whole;
-                self.hall.journal.note(told.facts.into_iter().chain(looks));
+                self.shared
+                    .journal
+                    .note(told.facts.into_iter().chain(looks));
                 Ok(())
             }
             // Changes are missing: what is known so far is said, and the rest asked for.
@@ -409,7 +412,7 @@ impl Life {
         }
         self.is_counted = true;
         self.note_connected(true);
-        self.hall.journal.note(match self.seat.role {
+        self.shared.journal.note(match self.vu.role {
             Role::Person(user) => Some(Fact::Came(user)),
             Role::Watcher(watcher) => Some(Fact::Looks(watcher)),
             Role::Hidden(_) => None,
@@ -422,7 +425,7 @@ impl Life {
         }
         self.is_counted = false;
         self.note_connected(false);
-        self.hall.journal.note(match self.seat.role {
+        self.shared.journal.note(match self.vu.role {
             Role::Person(user) => Some(Fact::Gone(user, ending)),
             Role::Watcher(watcher) => Some(Fact::Blind(watcher)),
             Role::Hidden(_) => None,
@@ -430,21 +433,21 @@ impl Life {
     }
 
     fn note_connected(&self, is_healthy: bool) {
-        let Role::Person(_) = self.seat.role else {
+        let Role::Person(_) = self.vu.role else {
             return;
         };
         let entrance = self.entrance.filter(|_| is_healthy);
-        let gateway = entrance.map(|it| self.hall.entrances[it].gateway);
-        let Seat {
+        let gateway = entrance.map(|it| self.shared.entrances[it].gateway);
+        let VirtualUser {
             user_id, device_id, ..
-        } = &self.seat;
-        self.hall.connect(user_id, device_id, gateway);
+        } = &self.vu;
+        self.shared.connect(user_id, device_id, gateway);
     }
 
     fn watch(&self) -> Command {
         Command::Watch(command::Watch {
             ref_: None,
-            target: Target::Channel(self.seat.channel.clone()),
+            target: Target::Channel(self.vu.channel.clone()),
             mode: None,
             have: self.picture.have(),
         })
@@ -453,9 +456,9 @@ impl Life {
     fn join(&self) -> Command {
         Command::Join(command::Join {
             ref_: None,
-            channel: self.seat.channel.clone(),
+            channel: self.vu.channel.clone(),
             meta: Some(self.mark()),
-            watch: Some(self.hall.all_watch),
+            watch: Some(self.shared.all_watch),
             mode: None,
             have: None,
         })
@@ -470,7 +473,7 @@ impl Life {
 }
 
 /// How a connection ended.
-enum Stayed {
+enum Ended {
     /// By itself, or it was to be lost; when to come back, if that was said.
     Lost(Option<Duration>),
     /// The client said goodbye.
