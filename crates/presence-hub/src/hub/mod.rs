@@ -26,7 +26,7 @@ use crate::counters::Counters;
 use crate::explain::Inquirer;
 use crate::holding::Seen;
 use crate::lease::HandOff;
-use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage, Welcome};
+use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
 use crate::session::{Budget, Heartbeats, Session};
 use crate::shards::Shards;
 use crate::tasks::Tasks;
@@ -223,19 +223,12 @@ impl Hub {
             },
         };
         self.happened(&user, input).await?;
-        let Welcome {
-            connection,
-            alias,
-            restored,
-            joined,
-        } = welcome.await.map_err(|_| Refusal::Stopped)??;
+        let welcome = welcome.await.map_err(|_| Refusal::Stopped)??;
         let people = self.people.clone();
         let budget = Budget::new(self.clock, self.settings.states);
         Ok(Session::new(
             user,
-            (connection, alias),
-            restored,
-            joined,
+            welcome,
             people,
             send_queue,
             budget,

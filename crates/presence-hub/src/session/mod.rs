@@ -26,7 +26,7 @@ use self::watched::Topics;
 pub use self::watched::Watches;
 use crate::clock::WallClock;
 use crate::delivery::{Delivery, Ended, Reference};
-use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
+use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage, Welcome};
 use crate::send_queue::{Found, SendQueue, Undo};
 use crate::shards::Shards;
 
@@ -95,14 +95,18 @@ impl Heartbeats {
 impl Session {
     pub(crate) fn new(
         user: UserId,
-        (connection, alias): (Connection, SessionId),
-        restored: bool,
-        joined: Vec<(ChannelId, Arc<Meta>)>,
+        welcome: Welcome,
         people: Shards<PeopleMessage>,
         send_queue: Arc<SendQueue>,
         budget: Budget,
         heartbeats: Heartbeats,
     ) -> Self {
+        let Welcome {
+            connection,
+            alias,
+            restored,
+            joined,
+        } = welcome;
         Session {
             user,
             connection,
