@@ -183,11 +183,10 @@ async fn channels_of_all_gateways_are_counted_and_one_that_is_left_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_are_ended_on_whichever_gateway_they_are() {
+async fn the_connections_of_a_user_are_ended_on_both_gateways() {
     let pair = Pair::start().await;
     let admin = admin(&pair.one);
     let ends = async |body: Value| -> Reply { admin.post(DISCONNECT, body).await };
-    // By user: on both gateways.
     let mut here = Socket::of(&pair.one, "ann").await;
     let mut there = Socket::of(&pair.two, "ann").await;
     let mut bob = Socket::of(&pair.two, "bob").await;
@@ -202,8 +201,13 @@ async fn connections_are_ended_on_whichever_gateway_they_are() {
     bob.says(r#"{"type":"presence:heartbeat"}"#).await;
     let nobody = ends(json!({"user_id": "nobody"})).await.ok();
     assert_eq!(counts_of(&nobody), ["one 0", "two 0"]);
+}
 
-    // By the id of the connection, which another gateway has, and by that of the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_of_another_gateway_is_ended_by_its_id_or_by_that_of_its_session() {
+    let pair = Pair::start().await;
+    let admin = admin(&pair.one);
+    let mut bob = Socket::of(&pair.two, "bob").await;
     let id_of = async |user: &str, what: &str| {
         let page = admin.get(&format!("{LIST}?user_id={user}")).await.ok();
         let it = &page["connections"][0];
@@ -221,11 +225,17 @@ async fn connections_are_ended_on_whichever_gateway_they_are() {
     bob.is_over().await;
     let mut carl = Socket::of(&pair.two, "carl").await;
     let session = id_of("carl", "session").await;
-    let ended = ends(json!({"session_id": session})).await.ok();
+    let body = json!({"session_id": session});
+    let ended = admin.post(DISCONNECT, body).await.ok();
     assert_eq!(counts_of(&ended), ["one 0", "two 1"]);
     carl.is_over().await;
+}
 
-    // By channel, but only those of one gateway.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_ended_that_fit_all_that_is_said() {
+    let pair = Pair::start().await;
+    let admin = admin(&pair.one);
+    let ends = async |body: Value| -> Reply { admin.post(DISCONNECT, body).await };
     let mut dan = Socket::of(&pair.one, "dan").await;
     let mut eve = Socket::of(&pair.two, "eve").await;
     let mut watcher = Socket::of(&pair.two, "fay").await;
@@ -243,7 +253,13 @@ async fn connections_are_ended_on_whichever_gateway_they_are() {
     assert_eq!(counts_of(&ended.ok()), ["one 1"]);
     dan.is_over().await;
     watcher.says(r#"{"type":"presence:heartbeat"}"#).await;
+}
 
+#[tokio::test]
+async fn whoever_does_not_say_which_connections_ends_none() {
+    let gateway = crate::gateway::start_closed(&[]).await;
+    let mut fay = Socket::of(&gateway, "fay").await;
+    let admin = admin(&gateway);
     for (body, field) in [
         (json!({}), "user_id"),
         (json!({"reconnect": false}), "user_id"),
@@ -257,10 +273,11 @@ async fn connections_are_ended_on_whichever_gateway_they_are() {
         (json!({"user_id": "fay", "reconnect": "no"}), "reconnect"),
         (json!({"user_id": "fay", "device_id": "web:1"}), "device_id"),
     ] {
-        let error = ends(body.clone()).await.refused(400, "invalid");
+        let refused = admin.post(DISCONNECT, body.clone()).await;
+        let error = refused.refused(400, "invalid");
         assert_eq!(error["field"], field, "{body}: {error}");
     }
-    watcher.says(r#"{"type":"presence:heartbeat"}"#).await;
+    fay.says(r#"{"type":"presence:heartbeat"}"#).await;
 }
 
 /// A gateway that hangs.
@@ -317,6 +334,13 @@ async fn asks(raw: &mut Raw, command: &Value) -> Value {
     serde_json::from_str(&raw.answer(ref_).await.to_json()).unwrap()
 }
 
+/// The result of a command that is granted.
+async fn result(raw: &mut Raw, command: Value) -> Value {
+    let answer = asks(raw, &command).await;
+    assert_eq!(answer["type"], "presence:ok", "{answer}");
+    answer["result"].clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_native_protocol_has_the_same_lists() {
     let pair = Pair::start().await;
@@ -326,11 +350,6 @@ async fn the_native_protocol_has_the_same_lists() {
     bob.says(r#"{"type":"presence:join","channel":"room:2"}"#)
         .await;
     let mut raw = socket(&pair.one, &["admin"], &[]).await;
-    let result = async |raw: &mut Raw, command: Value| {
-        let answer = asks(raw, &command).await;
-        assert_eq!(answer["type"], "presence:ok", "{answer}");
-        answer["result"].clone()
-    };
     let command = json!({"type": "presence:channels", "ref": 1, "prefix": "room:", "limit": 1});
     let first = async {
         loop {
@@ -377,16 +396,27 @@ async fn the_native_protocol_has_the_same_lists() {
         natively["connected_at"].as_u64().unwrap() / 1000,
         over_http["connected_at"]
     );
-    let session = natively["sessions"][0]["session"].clone();
-    assert_eq!(session, over_http["sessions"][0]["session_id"]);
+    assert_eq!(
+        natively["sessions"][0]["session"],
+        over_http["sessions"][0]["session_id"]
+    );
     for it in [&mut natively, &mut over_http] {
         it["connected_at"] = Value::Null;
         let session = it["sessions"][0].as_object_mut().unwrap();
         session.retain(|name, _| !name.starts_with("session"));
     }
     assert_eq!(natively, over_http);
+}
 
-    // It pages, and ends what it has found.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_native_client_pages_and_ends_what_it_has_found() {
+    let pair = Pair::start().await;
+    let _ann = Socket::of(&pair.one, "ann").await;
+    let mut bob = Socket::of(&pair.two, "bob").await;
+    let mut raw = socket(&pair.one, &["admin"], &[]).await;
+    let command = json!({"type": "presence:connections", "ref": 3, "gateway": "two"});
+    let page = result(&mut raw, command).await;
+    let session = page["connections"][0]["sessions"][0]["session"].clone();
     let command = json!({"type": "presence:connections", "ref": 4, "limit": 2});
     let page = result(&mut raw, command).await;
     let next = page["next"].clone();
@@ -402,6 +432,16 @@ async fn the_native_protocol_has_the_same_lists() {
     assert_eq!(counts_of(&ended), ["one 0", "two 1"]);
     bob.is_over().await;
 
+    // The operator's own connection is one, too, and is answered first.
+    let command = json!({"type": "presence:disconnect", "ref": 8, "user_id": "operator"});
+    assert_eq!(result(&mut raw, command).await["disconnected"], 1);
+    raw.ends().await;
+}
+
+#[tokio::test]
+async fn a_native_command_of_an_operator_names_the_field_that_is_wrong() {
+    let gateway = crate::gateway::start_closed(&[]).await;
+    let mut raw = socket(&gateway, &["admin"], &[]).await;
     for (command, field) in [
         (json!({"type": "presence:disconnect", "ref": 7}), "user_id"),
         (
@@ -433,10 +473,6 @@ async fn the_native_protocol_has_the_same_lists() {
         assert_eq!(error["code"], "invalid", "{command}: {error}");
         assert_eq!(error["field"], field, "{command}: {error}");
     }
-    // The operator's own connection is one, too, and is answered first.
-    let command = json!({"type": "presence:disconnect", "ref": 8, "user_id": "operator"});
-    assert_eq!(result(&mut raw, command).await["disconnected"], 1);
-    raw.ends().await;
 }
 
 /// Channels of Pusher's applications are only there for tokens with a pattern for them.
