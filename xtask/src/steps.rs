@@ -230,16 +230,17 @@ fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
     Ok(cargo(workspace, examples).run()?)
 }
 
-/// Compiles the gateway with its optional features, apart from the others: what is shipped must not get them.
+/// Compiles the gateway with its optional features, apart from the others: what is shipped must not get them. The whole
+/// workspace is named, so that nothing else is compiled twice.
 fn features(workspace: &Workspace, _: bool) -> Result<()> {
     tools::clippy(workspace)?;
     programs::find(workspace, "redis")?;
     let clippy =
-        "clippy --package presence-gateway --features otel --all-targets --locked -- -D warnings";
+        "clippy --workspace --features presence-gateway/otel --all-targets --locked -- -D warnings";
     cargo(workspace, clippy).run()?;
-    let units = "test --package presence-gateway --features otel --locked --lib config::otel";
+    let units = "test --workspace --features presence-gateway/otel --locked --lib config::otel";
     cargo(workspace, units).run()?;
-    let tests = "test --package presence-gateway --features otel --locked --test it otel::";
+    let tests = "test --workspace --features presence-gateway/otel --locked --test it otel::";
     Ok(cargo(workspace, tests).run()?)
 }
 

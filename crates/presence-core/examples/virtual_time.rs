@@ -102,7 +102,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         reply_to: None,
     }));
     let topic = Topic::Channel(room.clone());
-    assert_eq!(world.node.typing(&topic), [ann.clone()]);
+    assert_eq!(world.node.typing(&topic).len(), 1);
     world.wait(6);
     assert!(world.node.typing(&topic).is_empty());
 
