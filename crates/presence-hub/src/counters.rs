@@ -8,7 +8,7 @@ use presence_core::ports::StoreError;
 use tokio::time::Instant;
 
 use crate::histogram::Histogram;
-use crate::hooks::HookCounters;
+use crate::hook_counters::HookCounters;
 
 /// Totals since the start of the hub, and some levels. Reading them does not touch the shards.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ mod source;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,31 +37,6 @@ const AWAY_FOR: Duration = Duration::from_secs(1);
 const AUDIT_EVERY: Duration = Duration::from_secs(1);
 /// The number of subjects that are checked at a time.
 const AUDITED_MAX: usize = 20;
-
-/// The counters of webhooks, for the partitions that this node looks after.
-#[derive(Debug, Default)]
-pub struct HookCounters {
-    /// How many events wait for delivery.
-    pub waiting: AtomicU64,
-    /// When the oldest waiting event was told, in milliseconds since 1970; 0 if none waits.
-    pub oldest_ms: AtomicU64,
-    /// How many events the endpoint has accepted.
-    pub delivered: AtomicU64,
-    /// How many deliveries failed. Each is repeated.
-    pub failures: AtomicU64,
-    /// Whether the last delivery failed, and events still wait.
-    pub is_away: AtomicBool,
-}
-
-impl HookCounters {
-    /// How long the oldest event has waited at `now`; zero if none waits.
-    pub fn oldest_age(&self, now: Timestamp) -> Duration {
-        match self.oldest_ms.load(Relaxed) {
-            0 => Duration::ZERO,
-            oldest => now.since(Timestamp::from_millis(oldest)),
-        }
-    }
-}
 
 /// The task that delivers webhooks.
 pub(crate) struct Dispatcher<P, S, E> {
