@@ -6,16 +6,17 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
+use crate::security::{Security, Socket};
 use crate::wire::event::{self, Hello};
 use crate::wire::{Command, DecodeError, DecodeErrorKind, Event, Ref, command};
 use crate::{Options, Protocol};
 
-/// One connection to a gateway: it sends commands and receives events.
+/// One connection to a gateway: it sends commands and receives events. [`Presence`](crate::Presence) is the client
+/// that stays connected.
 ///
 /// It does nothing by itself. The caller calls [`next`](Client::next) to receive events, and sends a
 /// [`heartbeat`](Client::heartbeat) every [`Hello::heartbeat_interval`] milliseconds to stay connected.
@@ -46,7 +47,7 @@ use crate::{Options, Protocol};
 /// # }
 /// ```
 pub struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: Socket,
     protocol: Protocol,
     /// `Some` once [`connect`](Client::connect) has returned the client.
     hello: Option<Hello>,
@@ -55,14 +56,28 @@ pub struct Client {
     heard: VecDeque<Event>,
     next_ref: u64,
     ending: Option<Ending>,
+    refusal: Refusal,
+}
+
+/// What the gateway says of a connection that it does not let in.
+#[derive(Debug, Default)]
+pub(crate) struct Refusal {
+    /// What is wrong, in detail.
+    pub(crate) complaint: Option<event::Error>,
+    /// Whether and when to come back.
+    pub(crate) closing: Option<event::Closing>,
 }
 
 /// Why a client could not connect.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL is not `ws://host:port/path`.
-    #[error("not a ws:// URL: {0}")]
+    /// The URL is neither `ws://host:port/path` nor `wss://host:port/path`.
+    #[error("neither a ws:// nor a wss:// URL: {0}")]
     Url(String),
+    /// The connection cannot be encrypted: the text says what is wrong with the certificates that the client should trust, or
+    /// that this build has no TLS.
+    #[error("no TLS: {0}")]
+    Tls(String),
     /// The token has characters that cannot stand in an HTTP header.
     #[error("the token has characters that no token has")]
     Token,
@@ -145,16 +160,48 @@ impl Client {
     ///
     /// Says why the client could not connect.
     pub async fn connect(options: &Options) -> Result<Client, ConnectError> {
+        Client::open(options).await.map_err(|(why, _)| why)
+    }
+
+    /// Connects, and waits for hello. With the error comes what the gateway said before the end.
+    pub(crate) async fn open(options: &Options) -> Result<Client, (ConnectError, Refusal)> {
+        let unsaid = |why| (why, Refusal::default());
+        let mut client = Client::upgrade(options).await.map_err(unsaid)?;
+        loop {
+            match client.read().await {
+                Some(Event::Hello(hello)) => client.hello = Some(hello),
+                Some(Event::Restored(hello)) => {
+                    (client.hello, client.restored) = (Some(hello), true);
+                }
+                // Either may come instead of a hello, and the end follows.
+                Some(Event::Closing(it)) => {
+                    client.refusal.closing = Some(it);
+                    continue;
+                }
+                Some(Event::Error(it)) => {
+                    client.refusal.complaint = Some(it);
+                    continue;
+                }
+                Some(_) => continue,
+                None => return Err((ConnectError::Ended(client.take_ending()), client.refusal)),
+            }
+            return Ok(client);
+        }
+    }
+
+    /// Opens the WebSocket, over TLS for `wss://`.
+    async fn upgrade(options: &Options) -> Result<Client, ConnectError> {
         let request = options.request()?;
-        let stream = TcpStream::connect(options.address()?).await?;
+        let address = options.address()?;
+        let security = Security::of(options)?;
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let config = Some(options.socket());
-        let opened = tokio_tungstenite::client_async_with_config(request, stream, config).await;
-        let (socket, _) = opened.map_err(|it| match it {
+        let opened = security.open(request, stream, options.socket()).await;
+        let socket = opened.map_err(|it| match it {
             tungstenite::Error::Http(response) => ConnectError::Refused(response.status().as_u16()),
             it => ConnectError::Handshake(Box::new(it)),
         })?;
-        let mut client = Client {
+        Ok(Client {
             socket,
             protocol: options.protocol,
             hello: None,
@@ -162,19 +209,8 @@ impl Client {
             heard: VecDeque::new(),
             next_ref: 1,
             ending: None,
-        };
-        loop {
-            match client.read().await {
-                Some(Event::Hello(hello)) => client.hello = Some(hello),
-                Some(Event::Restored(hello)) => {
-                    (client.hello, client.restored) = (Some(hello), true);
-                }
-                // `closing` may come instead of a hello; what follows it says more.
-                Some(_) => continue,
-                None => return Err(ConnectError::Ended(client.take_ending())),
-            }
-            return Ok(client);
-        }
+            refusal: Refusal::default(),
+        })
     }
 
     /// The first event of this connection, from the gateway.
@@ -198,10 +234,22 @@ impl Client {
     ///
     /// Fails if the connection is broken; [`next`](Client::next) still returns the events that came before that.
     pub async fn send(&mut self, command: &Command) -> Result<(), tungstenite::Error> {
-        let message = match self.protocol {
+        self.socket.send(self.encode(command)).await
+    }
+
+    /// The message that says `command` in the encoding of this connection.
+    pub(crate) fn encode(&self, command: &Command) -> Message {
+        match self.protocol {
             Protocol::Json => Message::text(command.to_json()),
             Protocol::Binary => Message::binary(command.to_postcard()),
-        };
+        }
+    }
+
+    /// Sends a message that [`encode`](Self::encode) has made.
+    pub(crate) async fn send_message(
+        &mut self,
+        message: Message,
+    ) -> Result<(), tungstenite::Error> {
         self.socket.send(message).await
     }
 

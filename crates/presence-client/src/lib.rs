@@ -1,19 +1,59 @@
-//! A small client of Presence in Rust, for bots and tests.
+//! The client of Presence in Rust, for bots, tools and tests.
 //!
-//! A [`Client`] sends and receives frames. A [`Picture`] keeps the list of the people in one place up to date. The frames
-//! themselves are the types of `presence-protocol`, here called [`wire`].
+//! A [`Presence`] is a connection that stays: it reconnects, resumes, catches up, sends heartbeats and renews its token by
+//! itself, and shows states and events. A [`Client`] is one connection, which does nothing by itself. A [`Picture`] keeps the list of
+//! the people in one place up to date. The frames themselves are the types of `presence-protocol`, here called [`wire`].
+//!
+//! | feature | |
+//! |---|---|
+//! | `client` (default) | [`Presence`] and [`Client`], on tokio |
+//! | `tls` | `wss://`, with rustls |
+//!
+//! Without features there are the types of the frames and [`Picture`], without a runtime.
 
+#![cfg_attr(not(feature = "client"), allow(rustdoc::broken_intra_doc_links))]
+
+#[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "client")]
+mod ending;
+#[cfg(feature = "client")]
+mod error;
+#[cfg(feature = "client")]
 mod options;
 mod picture;
+#[cfg(feature = "client")]
+mod place;
+#[cfg(feature = "client")]
+mod presence;
+#[cfg(feature = "client")]
+mod requests;
+#[cfg(feature = "client")]
+mod room;
+#[cfg(feature = "client")]
+mod security;
+#[cfg(feature = "client")]
+mod task;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "client")]
+mod token;
 
 pub use presence_protocol as wire;
 
-pub use client::{Client, ConnectError, Ending, Frame, RequestError};
-pub use options::{Options, Protocol};
 pub use picture::{Difference, Gap, Picture};
 
+#[cfg(feature = "client")]
+pub use self::{
+    client::{Client, ConnectError, Ending, Frame, RequestError},
+    ending::{Ended, Refused},
+    error::PresenceError,
+    options::{Options, Protocol},
+    presence::{Builder, Connection, Events, Presence, PresenceEvent, Trouble, Trying},
+    room::{Channel, RoomState, Stay, Workspace},
+};
+
 /// The examples of `README.md`, compiled with the doc tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

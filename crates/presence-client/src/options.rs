@@ -9,6 +9,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use crate::ConnectError;
 use crate::wire;
 
+/// How the URL of an encrypted connection begins.
+const SECURE: &str = "wss://";
+
 /// The encoding of the frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
@@ -31,7 +34,7 @@ impl Protocol {
 /// The address of a gateway, the identity to connect with, and the sizes of buffers.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The address: `ws://host:port/ws`. (TLS ends in front of the gateway; this client does not speak it.)
+    /// The address: `ws://host:port/ws`, or `wss://host:port/ws` for TLS, which needs the feature `tls`.
     pub url: String,
     /// The encoding of the frames.
     pub protocol: Protocol,
@@ -47,6 +50,9 @@ pub struct Options {
     pub token: Option<String>,
     /// The resume token of the last hello, to continue that session.
     pub resume: Option<String>,
+    /// The certificates to trust instead of those of the machine, in PEM; `None` trusts those of the machine.
+    #[cfg(feature = "tls")]
+    pub root_certificates: Option<String>,
     /// The size of the read buffer, in bytes: the memory that an idle connection needs.
     pub read_buffer_bytes: usize,
     /// The longest frame to accept, in bytes.
@@ -65,6 +71,8 @@ impl Options {
             device_id: None,
             token: None,
             resume: None,
+            #[cfg(feature = "tls")]
+            root_certificates: None,
             read_buffer_bytes: 4096,
             frame_bytes_max: 16 << 20,
         }
@@ -80,16 +88,22 @@ impl Options {
 
     /// The host and port of the URL.
     pub(crate) fn address(&self) -> Result<String, ConnectError> {
-        let rest = self.url.strip_prefix("ws://");
-        let rest = rest.ok_or_else(|| ConnectError::Url(self.url.clone()))?;
+        let plain = self.url.strip_prefix("ws://").map(|rest| (rest, 80));
+        let either = plain.or_else(|| Some((self.url.strip_prefix(SECURE)?, 443)));
+        let (rest, port) = either.ok_or_else(|| ConnectError::Url(self.url.clone()))?;
         let address = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let has_port = address
             .rsplit_once(':')
             .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         Ok(match has_port {
             true => address.to_owned(),
-            false => format!("{address}:80"),
+            false => format!("{address}:{port}"),
         })
+    }
+
+    /// Whether the connection is to be encrypted.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.url.starts_with(SECURE)
     }
 
     /// The request that opens the WebSocket.
@@ -182,8 +196,10 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_websockets_are_spoken() {
-        assert!(Options::new("wss://localhost/ws").address().is_err());
+    fn only_websockets_are_spoken() {
+        assert!(Options::new("https://localhost/ws").address().is_err());
+        let secure = Options::new("wss://localhost/ws");
+        assert_eq!(secure.address().unwrap(), "localhost:443");
         assert_eq!(
             Options::new("ws://[::1]:7/ws").address().unwrap(),
             "[::1]:7"

@@ -196,6 +196,14 @@ impl Picture {
         Ok(out)
     }
 
+    /// Drops who is typing and pointing, for a picture that is no longer kept up to date. Returns what is different.
+    pub fn forget_fleeting(&mut self) -> Vec<Difference> {
+        let mut out = Vec::new();
+        self.replace_typing(&[], &mut out);
+        self.replace_cursors(&[], &mut out);
+        out
+    }
+
     fn is_older(&self, got: Have) -> bool {
         let same = self.have.filter(|have| have.epoch == got.epoch);
         same.is_some_and(|have| got.version < have.version)

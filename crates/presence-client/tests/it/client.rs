@@ -14,13 +14,13 @@ use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// The gateway's side of a connection.
-struct Script {
+pub(crate) struct Script {
     socket: WebSocketStream<TcpStream>,
     binary: bool,
 }
 
 impl Script {
-    async fn says(&mut self, event: &Event) {
+    pub(crate) async fn says(&mut self, event: &Event) {
         let message = match self.binary {
             true => Message::binary(event.to_postcard()),
             false => Message::text(event.to_json()),
@@ -28,7 +28,7 @@ impl Script {
         self.socket.send(message).await.unwrap();
     }
 
-    async fn hears(&mut self) -> Command {
+    pub(crate) async fn hears(&mut self) -> Command {
         match self.socket.next().await.unwrap().unwrap() {
             Message::Text(text) => Command::from_json(&text).unwrap(),
             Message::Binary(bytes) => Command::from_postcard(&bytes).unwrap(),
@@ -36,7 +36,7 @@ impl Script {
         }
     }
 
-    async fn closes(mut self, code: u16, reason: &'static str) {
+    pub(crate) async fn closes(mut self, code: u16, reason: &'static str) {
         let frame = CloseFrame {
             code: code.into(),
             reason: reason.into(),
@@ -47,7 +47,7 @@ impl Script {
 }
 
 /// The example of `docs/protocol.md`.
-fn hello() -> Hello {
+pub(crate) fn hello() -> Hello {
     let page = include_str!("../../../../docs/protocol.md");
     let hello = page
         .lines()
@@ -67,6 +67,26 @@ fn pong(ref_: Option<u64>, now: u64) -> Event {
     Event::Pong(event::Pong { ref_, now })
 }
 
+/// Accepts the next connection. Returns it with the query of its request.
+pub(crate) async fn accept(listener: &TcpListener, protocol: Protocol) -> (Script, String) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut query = String::new();
+    #[allow(clippy::result_large_err)] // The shape is tungstenite's.
+    let choose = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        query = request.uri().query().unwrap_or_default().to_owned();
+        let offered = request.headers()[SEC_WEBSOCKET_PROTOCOL].clone();
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, offered);
+        Ok(response)
+    };
+    let socket = tokio_tungstenite::accept_hdr_async(stream, choose)
+        .await
+        .unwrap();
+    let binary = protocol == Protocol::Binary;
+    (Script { socket, binary }, query)
+}
+
 /// Plays `gateway` for one connection, and runs `client` with options for it.
 async fn check<G, C>(
     protocol: Protocol,
@@ -83,21 +103,8 @@ async fn check<G, C>(
         ..Options::user(&url, "ann")
     };
     let gateway = async {
-        let (stream, _) = listener.accept().await.unwrap();
-        #[allow(clippy::result_large_err)] // The shape is tungstenite's.
-        let choose =
-            |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
-                let offered = request.headers()[SEC_WEBSOCKET_PROTOCOL].clone();
-                response
-                    .headers_mut()
-                    .insert(SEC_WEBSOCKET_PROTOCOL, offered);
-                Ok(response)
-            };
-        let socket = tokio_tungstenite::accept_hdr_async(stream, choose)
-            .await
-            .unwrap();
-        let binary = protocol == Protocol::Binary;
-        gateway(Script { socket, binary }).await;
+        let (script, _) = accept(&listener, protocol).await;
+        gateway(script).await;
     };
     tokio::join!(gateway, client(options));
 }

@@ -32,6 +32,7 @@ mod restarting;
 mod resuming;
 mod revoking;
 mod rfc6455;
+mod rust_client;
 mod slow;
 mod telling;
 mod tokens;

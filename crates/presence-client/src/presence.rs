@@ -1,0 +1,533 @@
+//! A connection that stays: the handle that an app has.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::ending::{Ended, Refused};
+use crate::place::{self, Wish};
+use crate::requests::{Again, Request};
+use crate::room::{Channel, Room, Rooms, Workspace};
+use crate::task::Task;
+use crate::token::Tokens;
+use crate::wire::event::{self, Own, UserStatus};
+use crate::wire::{Activity, Command, Event, TopicId, command};
+use crate::{Difference, Options, PresenceError};
+
+/// How many commands wait for the task of a client.
+const ASKS_MAX: usize = 64;
+
+/// One person's connection to a gateway, which stays: a task connects, sends heartbeats, and after a lost connection comes back
+/// and goes on with the session, so that nobody hears of it. What was joined and watched holds.
+///
+/// A clone is the same connection. When the last clone and the last [`Channel`] and [`Workspace`] of it are dropped, the connection is
+/// dropped as a network failure drops it: others see the person leave after the grace time. [`close`](Self::close) says goodbye.
+///
+/// ```no_run
+/// use presence_client::wire::Json;
+/// use presence_client::{Options, Presence};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let presence = Presence::connect(Options::user("ws://127.0.0.1:4001/ws", "bot"));
+/// let mut events = presence.events();
+/// let room = presence.channel("room:42");
+/// room.join(Json::new(r#"{"name":"Bot"}"#)?).await?;
+/// while let Some(event) = events.next().await {
+///     println!("{event:?}; {} people are here", room.state().picture.count());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Presence {
+    handle: Handle,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Connection {
+    /// The client tries to connect for the first time.
+    Connecting(Trying),
+    /// The client is connected.
+    Online,
+    /// The connection was lost, and the client tries to come back.
+    Reconnecting(Trying),
+    /// The connection has ended for good: you closed it, or the gateway says that no other attempt would help. Nothing runs any more.
+    Closed(Ended),
+}
+
+/// An attempt to connect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trying {
+    /// How many attempts have failed since the client was last connected for 2 s.
+    pub attempt: u32,
+    /// When the client tries again; `None` while it does.
+    pub retry_at: Option<Instant>,
+    /// How the last connection or attempt ended; `None` at first.
+    pub last: Option<Ended>,
+}
+
+/// What happens on a connection. [`Presence::events`] has them.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum PresenceEvent {
+    /// The connection stands somewhere else.
+    Connection(Connection),
+    /// The client is connected. `restored` says that the session goes on, so that nobody else has heard of the lost connection.
+    Hello {
+        /// Whether the earlier session goes on.
+        restored: bool,
+    },
+    /// The picture of a place is up to date: for the first time, or after the connection was away.
+    Synced(TopicId),
+    /// Something in the picture of a place has changed. People who were there before the first picture are no event.
+    Changed {
+        /// The channel or the workspace.
+        place: TopicId,
+        /// What is different.
+        difference: Difference,
+    },
+    /// Somebody has sent a message to a channel that is watched.
+    Broadcast(event::Broadcast),
+    /// The truth about yourself has changed: your status, and your devices.
+    Own(Own),
+    /// The token no longer allows this place, so the gateway has removed you from it. It is not joined or watched again.
+    Removed(TopicId),
+    /// The gateway refused who you are.
+    Refused {
+        /// Why.
+        reason: Refused,
+        /// The same in words.
+        message: String,
+        /// Whether the client comes back with another token.
+        retrying: bool,
+    },
+    /// Something went wrong that no command waits for: the token function failed, a fresh token was refused, or what
+    /// was joined before is refused now (then `place` names it).
+    Error {
+        /// The place that this is about, if it is about one.
+        place: Option<TopicId>,
+        /// What went wrong.
+        error: Trouble,
+    },
+    /// The gateway has lost the store that it shares with others, or has found it again. While it is `degraded`, people on
+    /// other gateways may be out of date.
+    Health {
+        /// Whether the store is unreachable.
+        degraded: bool,
+    },
+    /// You have read too slowly: this many events are missing. The states of rooms are right nevertheless.
+    Lagged(u64),
+}
+
+/// What went wrong without a command that waits for it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// The token function failed, with this message.
+    #[error("the token function failed: {0}")]
+    Token(String),
+    /// The gateway refused something.
+    #[error(transparent)]
+    Command(#[from] PresenceError),
+}
+
+/// The events of a connection, from when [`Presence::events`] was called. It ends after [`Connection::Closed`].
+#[derive(Debug)]
+pub struct Events {
+    receiver: broadcast::Receiver<PresenceEvent>,
+}
+
+impl Events {
+    /// The next event; `None` after the connection was closed for good. Dropping the future loses nothing.
+    ///
+    /// [`events_max`](Builder::events_max) events wait for a reader. Then the oldest are dropped, and a
+    /// [`PresenceEvent::Lagged`] comes in their place.
+    pub async fn next(&mut self) -> Option<PresenceEvent> {
+        match self.receiver.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(missing)) => {
+                Some(PresenceEvent::Lagged(missing))
+            }
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+/// The settings of a [`Presence`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    pub(crate) options: Options,
+    pub(crate) tokens: Tokens,
+    pub(crate) opening_max: Duration,
+    pub(crate) answer_max: Duration,
+    command_max: Duration,
+    events_max: usize,
+}
+
+impl Builder {
+    /// How long a command waits for a connection and its answer, unless set: 30 s.
+    pub const COMMAND_MAX: Duration = Duration::from_secs(30);
+    /// How long connecting takes at most, unless set: 15 s.
+    pub const OPENING_MAX: Duration = Duration::from_secs(15);
+    /// How long a gateway is silent after a heartbeat before the connection counts as lost, unless set: 8 s.
+    pub const ANSWER_MAX: Duration = Duration::from_secs(8);
+    /// How many events wait for a reader, unless set.
+    pub const EVENTS_MAX: usize = 1024;
+
+    fn new(options: Options) -> Self {
+        Builder {
+            tokens: Tokens::fixed(options.token.clone()),
+            options,
+            opening_max: Self::OPENING_MAX,
+            answer_max: Self::ANSWER_MAX,
+            command_max: Self::COMMAND_MAX,
+            events_max: Self::EVENTS_MAX,
+        }
+    }
+
+    /// Where tokens come from: `fetch` is called for the first connection, shortly before a token expires, and after one was refused. It may
+    /// take 30 s. If it fails, it is called again after a while.
+    pub fn token<F, T, E>(mut self, fetch: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<String, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.tokens = Tokens::fetched(fetch);
+        self
+    }
+
+    /// How long a command waits for a connection and its answer.
+    pub fn command_max(mut self, command_max: Duration) -> Self {
+        self.command_max = command_max;
+        self
+    }
+
+    /// How long connecting takes at most, from the first packet to the hello of the gateway.
+    pub fn opening_max(mut self, opening_max: Duration) -> Self {
+        self.opening_max = opening_max;
+        self
+    }
+
+    /// How long a gateway may be silent after a heartbeat before the connection counts as lost.
+    pub fn answer_max(mut self, answer_max: Duration) -> Self {
+        self.answer_max = answer_max;
+        self
+    }
+
+    /// How many events wait for a reader of [`Presence::events`], rounded up to a power of two and at least 1.
+    pub fn events_max(mut self, events_max: usize) -> Self {
+        self.events_max = events_max.clamp(1, 1 << 20);
+        self
+    }
+
+    /// Starts the client.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime with I/O and time.
+    pub fn connect(self) -> Presence {
+        let trying = Connection::Connecting(Trying {
+            attempt: 0,
+            retry_at: None,
+            last: None,
+        });
+        let (events, _) = broadcast::channel(self.events_max);
+        let shared = Arc::new(Shared {
+            connection: watch::Sender::new(trying),
+            own: watch::Sender::new(None),
+            hello: watch::Sender::new(None),
+            rooms: Arc::default(),
+            events: Mutex::new(Some(events)),
+        });
+        let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let command_max = self.command_max;
+        tokio::spawn(Task::new(self, asked, shared.clone()).run());
+        let handle = Handle {
+            asks,
+            shared,
+            command_max,
+        };
+        Presence { handle }
+    }
+}
+
+impl Presence {
+    /// Connects with the token in `options`, or with none, and stays connected. It returns at once: the connection comes about in the
+    /// background, and commands wait for it.
+    ///
+    /// `resume` of the options continues a session of an earlier process; without it there is a new one.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime with I/O and time.
+    pub fn connect(options: Options) -> Presence {
+        Presence::builder(options).connect()
+    }
+
+    /// Other settings, such as a function that fetches tokens.
+    pub fn builder(options: Options) -> Builder {
+        Builder::new(options)
+    }
+
+    /// Where the connection stands.
+    pub fn connection(&self) -> Connection {
+        self.handle.shared.connection.borrow().clone()
+    }
+
+    /// Waits until the client is connected.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection is closed for good.
+    pub async fn online(&self) -> Result<(), PresenceError> {
+        let mut connections = self.handle.shared.connection.subscribe();
+        let there = |it: &Connection| matches!(it, Connection::Online | Connection::Closed(_));
+        let is_online = match connections.wait_for(there).await {
+            Ok(connection) => *connection == Connection::Online,
+            Err(_) => false,
+        };
+        match is_online {
+            true => Ok(()),
+            false => Err(self.handle.shared.closed_error()),
+        }
+    }
+
+    /// The events from now on. A state has changed already when its event comes.
+    pub fn events(&self) -> Events {
+        let events = self.handle.shared.events();
+        let receiver = match &*events {
+            Some(events) => events.subscribe(),
+            None => broadcast::channel(1).1,
+        };
+        Events { receiver }
+    }
+
+    /// The last hello of the gateway: your user id, your session, and the limits of a connection. `None` until the first one.
+    pub fn hello(&self) -> Option<Arc<event::Hello>> {
+        self.handle.shared.hello.borrow().clone()
+    }
+
+    /// The truth about yourself, `None` until the gateway has told it.
+    pub fn own(&self) -> Option<Arc<Own>> {
+        self.handle.shared.own.borrow().clone()
+    }
+
+    /// The channel called `id`, such as `room:42`. Nothing is sent until it is joined or watched.
+    pub fn channel(&self, id: &str) -> Channel {
+        let room = self.handle.shared.rooms.room(TopicId::Channel(id.into()));
+        Channel::new(self.handle.clone(), room)
+    }
+
+    /// Everyone who is online in the workspace called `id`. Nothing is sent until it is watched.
+    pub fn workspace(&self, id: &str) -> Workspace {
+        let room = self.handle.shared.rooms.room(TopicId::Workspace(id.into()));
+        Workspace::new(self.handle.clone(), room)
+    }
+
+    /// Changes your chosen status: what is absent stays, `null` clears.
+    ///
+    /// # Errors
+    ///
+    /// Says why not; see [`PresenceError`].
+    pub async fn set_status(&self, status: command::Status) -> Result<(), PresenceError> {
+        self.done(status.into(), Again::Always).await
+    }
+
+    /// Says how active the person is on this session.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no connection at the moment, or if the gateway refuses it.
+    pub async fn activity(&self, activity: Activity) -> Result<(), PresenceError> {
+        let ref_ = None;
+        let activity = command::Activity { ref_, activity };
+        self.done(activity.into(), Again::Never).await
+    }
+
+    /// The status of up to 1,000 users, now.
+    ///
+    /// # Errors
+    ///
+    /// Says why not; see [`PresenceError`].
+    pub async fn statuses(&self, users: Vec<String>) -> Result<Vec<UserStatus>, PresenceError> {
+        let get = command::Get { ref_: None, users };
+        match self.handle.request(get.into(), Again::Always).await? {
+            Event::Ok(event::Ok {
+                result: Some(event::Answer::Statuses(it)),
+                ..
+            }) => Ok(it.statuses),
+            other => Err(strange(&other)),
+        }
+    }
+
+    /// Replaces the token by a fresh one for the same user. Not needed with a function that fetches tokens.
+    ///
+    /// # Errors
+    ///
+    /// Says why not; see [`PresenceError`].
+    pub async fn authenticate(&self, token: &str) -> Result<(), PresenceError> {
+        let token = token.trim().to_owned();
+        // The next connection takes it, too.
+        let kept = self.handle.asks.send(Ask::Keep(token.clone())).await;
+        kept.map_err(|_| self.handle.shared.closed_error())?;
+        let ref_ = None;
+        let authenticate = command::Authenticate { ref_, token };
+        self.done(authenticate.into(), Again::Always).await
+    }
+
+    /// Says goodbye and ends the connection: others are told now, not after the grace time. Nothing runs afterwards.
+    ///
+    /// A client that is not connected cannot say it; it just ends.
+    pub async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        // A task that has ended has closed.
+        if self.handle.asks.send(Ask::Close(answer)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+
+    async fn done(&self, command: Command, again: Again) -> Result<(), PresenceError> {
+        self.handle.request(command, again).await.map(drop)
+    }
+}
+
+/// An answer that does not fit the command.
+pub(crate) fn strange(answer: &Event) -> PresenceError {
+    let message = format!("the gateway answered with {}", answer.kind());
+    PresenceError::refused(crate::wire::ErrorCode::Malformed, &message)
+}
+
+/// What a handle asks of the task.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Wish {
+        room: Arc<Room>,
+        wish: Wish,
+        answer: place::Answer,
+    },
+    Request(Request),
+    /// The app has a fresh token.
+    Keep(String),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to the task. The connection lasts as long as the last of these.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    asks: mpsc::Sender<Ask>,
+    shared: Arc<Shared>,
+    command_max: Duration,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.connection.borrow().fmt(f)
+    }
+}
+
+impl Handle {
+    /// Changes what is wanted of a place, and waits until the gateway has agreed.
+    pub(crate) async fn wish(&self, room: &Arc<Room>, wish: Wish) -> Result<(), PresenceError> {
+        let room = room.clone();
+        self.ask(|answer| Ask::Wish { room, wish, answer }).await
+    }
+
+    /// Sends a command, and waits for its answer.
+    pub(crate) async fn request(
+        &self,
+        command: Command,
+        again: Again,
+    ) -> Result<Event, PresenceError> {
+        self.ask(|answer| {
+            Ask::Request(Request {
+                command,
+                again,
+                answer,
+            })
+        })
+        .await
+    }
+
+    async fn ask<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<Result<T, PresenceError>>) -> Ask,
+    ) -> Result<T, PresenceError> {
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            self.asks.send(ask(answer)).await.ok()?;
+            answered.await.ok()
+        };
+        match timeout(self.command_max, asked).await {
+            Ok(Some(result)) => result,
+            Ok(None) => Err(self.shared.closed_error()),
+            Err(_) => Err(match *self.shared.connection.borrow() {
+                Connection::Online => PresenceError::TimedOut(self.command_max),
+                _ => PresenceError::NotConnected(self.command_max),
+            }),
+        }
+    }
+
+    /// Waits until the connection is closed for good, and says why it was.
+    pub(crate) async fn closed(&self) -> PresenceError {
+        let mut connections = self.shared.connection.subscribe();
+        let is_closed = |it: &Connection| matches!(it, Connection::Closed(_));
+        let _ = connections.wait_for(is_closed).await;
+        self.shared.closed_error()
+    }
+}
+
+/// What the task shows to the handles.
+pub(crate) struct Shared {
+    pub(crate) connection: watch::Sender<Connection>,
+    pub(crate) own: watch::Sender<Option<Arc<Own>>>,
+    pub(crate) hello: watch::Sender<Option<Arc<event::Hello>>>,
+    rooms: Arc<Rooms>,
+    /// `None` once no more events will come.
+    events: Mutex<Option<broadcast::Sender<PresenceEvent>>>,
+}
+
+impl Shared {
+    fn events(&self) -> std::sync::MutexGuard<'_, Option<broadcast::Sender<PresenceEvent>>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows `event` to everyone who reads events.
+    pub(crate) fn emit(&self, event: PresenceEvent) {
+        if let Some(events) = &*self.events() {
+            // Nobody needs to read them.
+            let _ = events.send(event);
+        }
+    }
+
+    /// The connection stands here now.
+    pub(crate) fn say(&self, connection: Connection) {
+        let changed = self.connection.send_if_modified(|it| {
+            let changed = *it != connection;
+            it.clone_from(&connection);
+            changed
+        });
+        if changed {
+            self.emit(PresenceEvent::Connection(connection));
+        }
+    }
+
+    /// No more events will come.
+    pub(crate) fn end_events(&self) {
+        self.events().take();
+    }
+
+    /// The error of whoever wants something of a connection that is closed.
+    pub(crate) fn closed_error(&self) -> PresenceError {
+        PresenceError::Closed(match &*self.connection.borrow() {
+            Connection::Closed(ended) => ended.reason.clone(),
+            _ => "the task of the client has ended".into(),
+        })
+    }
+}

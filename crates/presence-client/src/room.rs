@@ -1,0 +1,349 @@
+//! Channels and workspaces, as an app holds them: their state, and what can be done there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::watch;
+
+use crate::place::Wish;
+use crate::presence::Handle;
+use crate::requests::Again;
+use crate::wire::event::Page;
+use crate::wire::{Command, Event, Json, Mode, TopicId, command};
+use crate::{Picture, PresenceError};
+
+/// A channel: a place that people are in. It comes from [`Presence::channel`](crate::Presence::channel).
+///
+/// What you join and watch holds over reconnects, until you leave or unwatch, or until the gateway refuses it. A clone is
+/// the same channel. A handle keeps the connection, as a clone of the [`Presence`](crate::Presence) does.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    handle: Handle,
+    room: Arc<Room>,
+}
+
+/// Everyone who is online in a workspace: it can be watched, but not entered. It comes from
+/// [`Presence::workspace`](crate::Presence::workspace).
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    handle: Handle,
+    room: Arc<Room>,
+}
+
+/// How to be in a channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stay {
+    /// What this session says about itself in the channel: a JSON object of up to
+    /// [`meta_bytes_max`](crate::wire::event::Limits::meta_bytes_max) bytes. Its `name`, `color` and `avatar` are what others
+    /// see. `None` is the empty object.
+    pub meta: Option<Json>,
+    /// How to watch the channel too; `None` does not watch it.
+    pub watch: Option<Mode>,
+}
+
+impl Default for Stay {
+    /// Without meta, and with the whole list of people.
+    fn default() -> Self {
+        Stay {
+            meta: None,
+            watch: Some(Mode::Full),
+        }
+    }
+}
+
+impl From<Json> for Stay {
+    /// With this meta, and with the whole list of people.
+    fn from(meta: Json) -> Self {
+        Stay {
+            meta: Some(meta),
+            ..Stay::default()
+        }
+    }
+}
+
+/// What is known of a channel or a workspace.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RoomState {
+    /// The people, who types and who points. It is empty until the place is watched.
+    pub picture: Arc<Picture>,
+    /// Whether the gateway has let this session into the channel, on the connection that is there.
+    pub joined: bool,
+    /// Whether the picture is up to date. It is not until the first one came, and while the connection is away.
+    pub live: bool,
+    /// Why the last join, update or watch was refused for good.
+    pub error: Option<PresenceError>,
+}
+
+/// The state of one place, shared between the handles and the task that keeps it right.
+#[derive(Debug)]
+pub(crate) struct Room {
+    id: TopicId,
+    state: watch::Sender<RoomState>,
+    rooms: Weak<Rooms>,
+}
+
+/// The rooms that anybody holds.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms(Mutex<HashMap<TopicId, Weak<Room>>>);
+
+impl Rooms {
+    /// The room of `id`: always the same one while anybody holds it.
+    pub(crate) fn room(self: &Arc<Self>, id: TopicId) -> Arc<Room> {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(room) = rooms.get(&id).and_then(Weak::upgrade) {
+            return room;
+        }
+        let state = RoomState {
+            picture: Arc::new(Picture::of(id.clone())),
+            joined: false,
+            live: false,
+            error: None,
+        };
+        let room = Arc::new(Room {
+            id: id.clone(),
+            state: watch::Sender::new(state),
+            rooms: Arc::downgrade(self),
+        });
+        rooms.insert(id, Arc::downgrade(&room));
+        room
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let Some(rooms) = self.rooms.upgrade() else {
+            return;
+        };
+        let mut rooms = rooms.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another one may have taken its place.
+        if rooms.get(&self.id).is_some_and(|it| it.strong_count() == 0) {
+            rooms.remove(&self.id);
+        }
+    }
+}
+
+impl Room {
+    pub(crate) fn id(&self) -> &TopicId {
+        &self.id
+    }
+
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&RoomState) -> T) -> T {
+        read(&self.state.borrow())
+    }
+
+    /// Changes the state. `change` returns whether anybody can see a difference.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut RoomState) -> bool) {
+        self.state.send_if_modified(change);
+    }
+
+    async fn until(
+        &self,
+        handle: &Handle,
+        is_so: impl FnMut(&RoomState) -> bool,
+    ) -> Result<RoomState, PresenceError> {
+        let mut states = self.state.subscribe();
+        tokio::select! {
+            biased;
+            state = states.wait_for(is_so) => {
+                Ok(state.expect("the room has the sender").clone())
+            }
+            error = handle.closed() => Err(error),
+        }
+    }
+
+    async fn list(
+        &self,
+        handle: &Handle,
+        limit: Option<u64>,
+        offset: Option<u64>,
+    ) -> Result<Page, PresenceError> {
+        let place = self.id.clone();
+        let list = command::List {
+            ref_: None,
+            place,
+            limit,
+            offset,
+        };
+        match handle.request(list.into(), Again::Always).await? {
+            Event::Ok(crate::wire::event::Ok {
+                result: Some(crate::wire::event::Answer::Page(page)),
+                ..
+            }) => Ok(page),
+            other => Err(crate::presence::strange(&other)),
+        }
+    }
+}
+
+/// What a channel and a workspace have in common.
+macro_rules! watchable {
+    ($name:ident, $what:literal) => {
+        impl $name {
+            pub(crate) fn new(handle: Handle, room: Arc<Room>) -> Self {
+                $name { handle, room }
+            }
+
+            #[doc = concat!("The ", $what, ", as events name it.")]
+            pub fn id(&self) -> &TopicId {
+                self.room.id()
+            }
+
+            /// What is known of it now. It costs no copy of the people.
+            pub fn state(&self) -> RoomState {
+                self.room.read(RoomState::clone)
+            }
+
+            /// Waits until `is_so` is true for the state, and returns that state.
+            ///
+            /// # Errors
+            ///
+            /// Fails if the connection is closed for good.
+            pub async fn until(
+                &self,
+                is_so: impl FnMut(&RoomState) -> bool,
+            ) -> Result<RoomState, PresenceError> {
+                self.room.until(&self.handle, is_so).await
+            }
+
+            /// Watches without being inside, from now on until [`unwatch`](Self::unwatch). `mode` says whether everyone is listed,
+            /// or only counted.
+            ///
+            /// # Errors
+            ///
+            /// Says why not; see [`PresenceError`].
+            pub async fn watch(&self, mode: Mode) -> Result<(), PresenceError> {
+                self.handle.wish(&self.room, Wish::Watch(mode)).await
+            }
+
+            /// Ends [`watch`](Self::watch).
+            ///
+            /// # Errors
+            ///
+            /// Says why not; see [`PresenceError`].
+            pub async fn unwatch(&self) -> Result<(), PresenceError> {
+                self.handle.wish(&self.room, Wish::Unwatch).await
+            }
+
+            /// One page of the people, for a place that is too large to be listed in whole: at most `limit` (1 to 1,000; `None`
+            /// is 100), after the first `offset`.
+            ///
+            /// # Errors
+            ///
+            /// Says why not; see [`PresenceError`].
+            pub async fn list(
+                &self,
+                limit: Option<u64>,
+                offset: Option<u64>,
+            ) -> Result<Page, PresenceError> {
+                self.room.list(&self.handle, limit, offset).await
+            }
+        }
+    };
+}
+
+watchable!(Channel, "channel");
+watchable!(Workspace, "workspace");
+
+impl Channel {
+    /// Joins the channel, from now on until [`leave`](Self::leave), and watches it. Another join replaces the meta and the way of
+    /// watching.
+    ///
+    /// Returns when the gateway has let you in.
+    ///
+    /// # Errors
+    ///
+    /// Says why not; see [`PresenceError`].
+    pub async fn join(&self, stay: impl Into<Stay>) -> Result<(), PresenceError> {
+        self.handle.wish(&self.room, Wish::Join(stay.into())).await
+    }
+
+    /// Replaces your meta in this channel.
+    ///
+    /// # Errors
+    ///
+    /// Fails if you have not joined, or if the gateway refuses the meta. Then the meta before it stays.
+    pub async fn update(&self, meta: Json) -> Result<(), PresenceError> {
+        self.handle.wish(&self.room, Wish::Update(meta)).await
+    }
+
+    /// Leaves the channel. A [`watch`](Self::watch) of your own stays.
+    ///
+    /// # Errors
+    ///
+    /// Says why not; see [`PresenceError`].
+    pub async fn leave(&self) -> Result<(), PresenceError> {
+        self.handle.wish(&self.room, Wish::Leave).await
+    }
+
+    /// Says that you type, or that you stop. Typing ends by itself after [`typing_ttl`](crate::wire::event::Hello::typing_ttl)
+    /// (5 s) unless it is said again.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no connection at the moment, or if the gateway refuses it.
+    pub async fn typing(&self, typing: bool) -> Result<(), PresenceError> {
+        let channel = self.name();
+        let typing = command::Typing {
+            ref_: None,
+            channel,
+            typing,
+        };
+        self.now(typing.into()).await
+    }
+
+    /// Says where you point, in a unit of your choice. The gateway forgets it after 10 s. Send at most 25 a second.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no connection at the moment, or if the gateway refuses it.
+    pub async fn cursor(&self, x: f64, y: f64) -> Result<(), PresenceError> {
+        self.point(x, y, None).await
+    }
+
+    /// Hides your cursor, which others last saw at `(x, y)`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no connection at the moment, or if the gateway refuses it.
+    pub async fn hide_cursor(&self, x: f64, y: f64) -> Result<(), PresenceError> {
+        self.point(x, y, Some(false)).await
+    }
+
+    /// Sends a message to everyone who watches the channel, yourself included. `event` is its name, up to 64 characters.
+    ///
+    /// # Errors
+    ///
+    /// Says why not. It is sent once only: after [`PresenceError::Disconnected`] it is not known whether it was heard.
+    pub async fn broadcast(&self, event: &str, payload: Json) -> Result<(), PresenceError> {
+        let broadcast = command::Broadcast {
+            ref_: None,
+            channel: self.name(),
+            event: event.to_owned(),
+            payload: Some(payload),
+        };
+        let answer = self.handle.request(broadcast.into(), Again::Once);
+        answer.await.map(drop)
+    }
+
+    async fn point(&self, x: f64, y: f64, visible: Option<bool>) -> Result<(), PresenceError> {
+        let cursor = command::Cursor {
+            ref_: None,
+            channel: self.name(),
+            x,
+            y,
+            visible,
+        };
+        self.now(cursor.into()).await
+    }
+
+    /// Sends what is worth nothing later.
+    async fn now(&self, command: Command) -> Result<(), PresenceError> {
+        self.handle.request(command, Again::Never).await.map(drop)
+    }
+
+    fn name(&self) -> String {
+        match self.room.id() {
+            TopicId::Channel(id) | TopicId::Workspace(id) => id.to_string(),
+        }
+    }
+}

@@ -1,0 +1,588 @@
+//! The task of a [`Presence`](crate::Presence): one session over as many connections as it takes.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::client::Client;
+use crate::ending::{Ended, Lost, Plan, backoff};
+use crate::place::Place;
+use crate::presence::{Ask, Builder, Connection, PresenceEvent, Shared, Trouble, Trying};
+use crate::requests::{Again, Asked, Outbox, Request, result};
+use crate::token::Fetched;
+use crate::wire::event::Closing;
+use crate::wire::{Event, Ref, Target, TopicId, command};
+use crate::{Ending, PresenceError};
+
+/// A connection that lasted that long starts the back-off afresh.
+const STEADY: Duration = Duration::from_secs(2);
+
+/// A connection that was lost sooner goes on here with the back-off: it was let in, so the gateway is there.
+const UNSTEADY_ATTEMPT: u32 = 2;
+
+/// How long a goodbye may take.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
+
+/// How long to read what a gateway said before it hung up.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
+
+/// A timer that is this late means that the process slept: what the gateway said lies unread.
+const LATE: Duration = Duration::from_secs(2);
+
+/// No gateway makes the client send heartbeats more often.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+
+pub(crate) struct Task {
+    settings: Builder,
+    asks: mpsc::Receiver<Ask>,
+    shared: Arc<Shared>,
+    places: BTreeMap<TopicId, Place>,
+    out: Outbox,
+    /// How many attempts have failed since the last steady connection.
+    attempt: u32,
+    typing_ttl: Duration,
+    /// No place has something to do before this.
+    due: Option<Instant>,
+}
+
+/// What belongs to one connection.
+struct Line {
+    heartbeat_interval: Duration,
+    next_heartbeat: Instant,
+    /// When the gateway was last heard.
+    heard: Instant,
+    /// When the gateway was asked whether it is there, until it has answered.
+    asked: Option<Instant>,
+    steady_at: Option<Instant>,
+    closing: Option<Closing>,
+    /// A fresh token on its way to us.
+    renewal: Option<Fetched>,
+    /// The gateway's answer to a fresh token.
+    renewed: Option<oneshot::Receiver<Result<Event, PresenceError>>>,
+}
+
+/// Why a connection, or the wait for one, is over.
+enum Stop {
+    /// Nobody holds the client any more.
+    Dropped,
+    /// The app said goodbye.
+    Left(oneshot::Sender<()>),
+    Lost(Lost),
+    /// There is no token to connect with; the text says why.
+    NoToken(String),
+}
+
+impl Task {
+    pub(crate) fn new(settings: Builder, asks: mpsc::Receiver<Ask>, shared: Arc<Shared>) -> Self {
+        Task {
+            settings,
+            asks,
+            shared,
+            places: BTreeMap::new(),
+            out: Outbox::default(),
+            attempt: 0,
+            typing_ttl: Duration::ZERO,
+            due: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let (mut wait, mut last) = (Duration::ZERO, None);
+        loop {
+            let stop = match self.open(wait, last.take()).await {
+                Ok(client) => self.stay(client).await,
+                Err(stop) => stop,
+            };
+            (wait, last) = match stop {
+                Stop::Dropped => return,
+                Stop::Left(answer) => {
+                    self.end(Ended {
+                        code: Some(1000),
+                        reason: "left".into(),
+                    });
+                    let _ = answer.send(());
+                    return;
+                }
+                Stop::NoToken(why) => (self.no_token(why), None),
+                Stop::Lost(lost) => match self.lost(lost) {
+                    Some((wait, ended)) => (wait, Some(ended)),
+                    None => return,
+                },
+            };
+        }
+    }
+
+    // --- until the hello
+
+    /// Connects after `wait`.
+    async fn open(&mut self, wait: Duration, last: Option<Ended>) -> Result<Client, Stop> {
+        if !wait.is_zero() {
+            let retry_at = std::time::Instant::now().checked_add(wait);
+            self.say_trying(retry_at, last.clone());
+            self.meanwhile(sleep(wait)).await?;
+        }
+        self.say_trying(None, last);
+        let token = match self.settings.tokens.current() {
+            Ok(token) => token,
+            Err(fetched) => {
+                let token = self.meanwhile(fetched).await?.map_err(Stop::NoToken)?;
+                self.settings.tokens.keep(token.clone());
+                Some(token)
+            }
+        };
+        let mut options = self.settings.options.clone();
+        if token.is_some() {
+            // The token says who we are.
+            (options.user_id, options.name, options.workspace_id) = (None, None, None);
+        }
+        options.token = token;
+        let opened = timeout(self.settings.opening_max, async move {
+            Client::open(&options).await
+        });
+        match self.meanwhile(opened).await? {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err((why, refusal))) => Err(Stop::Lost(Lost::unopened(&why, refusal))),
+            Err(_) => Err(Stop::Lost(Lost::given_up("no hello in time"))),
+        }
+    }
+
+    /// Waits for `it`, and serves the app as far as that goes without a connection.
+    async fn meanwhile<T>(&mut self, it: impl Future<Output = T>) -> Result<T, Stop> {
+        let mut it = pin!(it);
+        loop {
+            let due = self.due;
+            tokio::select! {
+                it = &mut it => return Ok(it),
+                ask = self.asks.recv() => match ask {
+                    None => return Err(Stop::Dropped),
+                    Some(Ask::Close(answer)) => return Err(Stop::Left(answer)),
+                    Some(ask) => self.serve(ask, false),
+                },
+                () = at(due) => self.places_on_time(false),
+            }
+        }
+    }
+
+    fn say_trying(&self, retry_at: Option<std::time::Instant>, last: Option<Ended>) {
+        let trying = Trying {
+            attempt: self.attempt,
+            retry_at,
+            last,
+        };
+        let first = self.shared.hello.borrow().is_none();
+        self.shared.say(match first {
+            true => Connection::Connecting(trying),
+            false => Connection::Reconnecting(trying),
+        });
+    }
+
+    /// The token function has failed. Returns when to call it again.
+    fn no_token(&mut self, why: String) -> Duration {
+        self.emit_trouble(None, Trouble::Token(why));
+        let wait = backoff(self.attempt, fastrand::f64());
+        self.attempt += 1;
+        wait
+    }
+
+    // --- while there is a connection
+
+    async fn stay(&mut self, mut client: Client) -> Stop {
+        let mut line = self.welcome(&client);
+        loop {
+            if let Err(why) = self.flush(&mut client).await {
+                return Stop::Lost(last_words(&mut client, line, &why).await);
+            }
+            let due = [self.due, Some(line.due(self.settings.answer_max))];
+            let due = due.into_iter().flatten().min();
+            tokio::select! {
+                event = client.next() => match event {
+                    Some(event) => {
+                        line.heard = Instant::now();
+                        self.hear(event, &mut line);
+                    }
+                    None => return Stop::Lost(ended(&client, line.closing)),
+                },
+                ask = self.asks.recv() => match ask {
+                    None => return Stop::Dropped,
+                    Some(Ask::Close(answer)) => {
+                        // A gateway that does not answer has been told all the same.
+                        let _ = timeout(CLOSE_MAX, client.close()).await;
+                        return Stop::Left(answer);
+                    }
+                    Some(ask) => self.serve(ask, true),
+                },
+                token = some(&mut line.renewal) => self.renew(token, &mut line),
+                answer = some(&mut line.renewed) => {
+                    line.renewed = None;
+                    // The gateway closes with 4401 when the time has come, and then another token is asked for.
+                    if let Ok(Err(error)) = answer {
+                        self.emit_trouble(None, error.into());
+                    }
+                }
+                () = at(due) => {
+                    self.places_on_time(true);
+                    if let Err(why) = self.line_on_time(&mut line) {
+                        return Stop::Lost(Lost::given_up(why));
+                    }
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, client: &Client) -> Line {
+        let hello = Arc::new(client.hello().clone());
+        let restored = client.restored();
+        let settings = &mut self.settings;
+        settings.options.resume = Some(hello.resume.to_string());
+        let device = || hello.device_id.to_string();
+        settings.options.device_id.get_or_insert_with(device);
+        let left = |expires: u64| Duration::from_millis(expires.saturating_sub(hello.now));
+        settings
+            .tokens
+            .expires_after(hello.token_expires_at.map(left));
+        self.typing_ttl = Duration::from_millis(hello.typing_ttl);
+        self.attempt = self.attempt.min(UNSTEADY_ATTEMPT);
+        self.shared.hello.send_replace(Some(hello.clone()));
+
+        for place in self.places.values_mut() {
+            place.online(restored, &mut self.out);
+        }
+        self.places.retain(|_, it| !it.is_done());
+        self.out.online();
+        self.shared.say(Connection::Online);
+        self.shared.emit(PresenceEvent::Hello { restored });
+
+        let interval = Duration::from_millis(hello.heartbeat_interval).max(HEARTBEAT_MIN);
+        let now = Instant::now();
+        Line {
+            heartbeat_interval: interval,
+            next_heartbeat: now + interval,
+            heard: now,
+            asked: None,
+            steady_at: Some(now + STEADY),
+            closing: None,
+            renewal: None,
+            renewed: None,
+        }
+    }
+
+    /// Sends what is to be sent.
+    async fn flush(&mut self, client: &mut Client) -> Result<(), String> {
+        let bytes_max = client.hello().limits.frame_bytes_max;
+        while let Some(command) = self.out.commands.pop_front() {
+            let message = client.encode(&command);
+            let bytes = message.len();
+            if bytes as u64 > bytes_max {
+                // The gateway would close for good.
+                let error = PresenceError::TooLarge { bytes, bytes_max };
+                self.answered(command.ref_(), Err(error));
+                continue;
+            }
+            match timeout(self.settings.answer_max, client.send_message(message)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => return Err(why.to_string()),
+                Err(_) => return Err("the gateway does not read".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, event: Event, line: &mut Line) {
+        match event {
+            Event::Ok(_) | Event::Pong(_) | Event::Error(_) => {
+                let ref_ = match &event {
+                    Event::Ok(it) => it.ref_.clone(),
+                    Event::Pong(it) => it.ref_.clone(),
+                    Event::Error(it) => it.ref_.clone(),
+                    _ => None,
+                };
+                self.answered(ref_.as_ref(), result(event));
+            }
+            Event::Closing(it) => line.closing = Some(it),
+            Event::Expiring(_) => {
+                if self.settings.tokens.can_renew() {
+                    self.settings.tokens.forget();
+                    line.renewal = self.settings.tokens.current().err();
+                }
+            }
+            Event::Own(own) => {
+                self.shared.own.send_replace(Some(Arc::new(own.clone())));
+                self.shared.emit(PresenceEvent::Own(own));
+            }
+            Event::Health(it) => {
+                let degraded = it.degraded;
+                self.shared.emit(PresenceEvent::Health { degraded });
+            }
+            Event::Broadcast(it) => self.shared.emit(PresenceEvent::Broadcast(it)),
+            Event::Removed(it) => {
+                let place = match it.target {
+                    Target::Channel(id) => TopicId::Channel(id.into()),
+                    Target::Workspace(id) => TopicId::Workspace(id.into()),
+                    Target::Users(_) => return,
+                };
+                self.with_place(&place, |place, _, _| place.removed());
+                self.shared.emit(PresenceEvent::Removed(place));
+            }
+            event => {
+                if let Some(place) = place_of(&event).cloned() {
+                    self.with_place(&place, |it, out, told| it.hear(&event, out, told));
+                }
+            }
+        }
+    }
+
+    /// The gateway has answered the command with `ref_`, or it could not be sent.
+    fn answered(&mut self, ref_: Option<&Ref>, result: Result<Event, PresenceError>) {
+        match (self.out.answered(ref_), result) {
+            (Some((_, Asked::Request(it))), result) => drop(it.answer.send(result)),
+            (Some((number, Asked::Place(id, told))), result) => {
+                let mut unheard = None;
+                self.with_place(&id, |place, out, _| {
+                    let is_final = place.answered(number, told, result.map(drop));
+                    if let Some((error, is_heard)) = is_final {
+                        unheard = Some(error).filter(|_| !is_heard);
+                        // What else is wanted of the place still holds.
+                        place.tell(out);
+                    }
+                });
+                if let Some(error) = unheard {
+                    self.emit_trouble(Some(id), error.into());
+                }
+            }
+            (_, Err(error)) => self.emit_trouble(None, error.into()),
+            (_, Ok(_)) => {}
+        }
+    }
+
+    fn renew(&mut self, token: Result<String, String>, line: &mut Line) {
+        line.renewal = None;
+        match token {
+            Ok(token) => {
+                self.settings.tokens.keep(token.clone());
+                let (answer, renewed) = oneshot::channel();
+                let command = command::Authenticate { ref_: None, token }.into();
+                let request = Request {
+                    command,
+                    again: Again::Never,
+                    answer,
+                };
+                self.out.request(request, true);
+                line.renewed = Some(renewed);
+            }
+            Err(why) => self.emit_trouble(None, Trouble::Token(why)),
+        }
+    }
+
+    fn line_on_time(&mut self, line: &mut Line) -> Result<(), &'static str> {
+        let now = Instant::now();
+        if line.steady_at.is_some_and(|it| it <= now) {
+            line.steady_at = None;
+            self.attempt = 0;
+        }
+        line.asked = line.asked.filter(|asked| line.heard < *asked);
+        if let Some(asked) = line.asked {
+            let late = now.saturating_duration_since(asked + self.settings.answer_max);
+            if late > LATE {
+                line.asked = None;
+                line.next_heartbeat = now;
+            } else if now >= asked + self.settings.answer_max {
+                return Err("no answer to a heartbeat");
+            }
+        }
+        if line.next_heartbeat <= now {
+            line.next_heartbeat = now + line.heartbeat_interval;
+            line.asked.get_or_insert(now);
+            self.out.heartbeat();
+        }
+        Ok(())
+    }
+
+    // --- with and without a connection
+
+    fn serve(&mut self, ask: Ask, online: bool) {
+        match ask {
+            Ask::Wish { room, wish, answer } => {
+                let id = room.id().clone();
+                let place = self.places.entry(id.clone());
+                place.or_insert_with(|| Place::new(room));
+                self.with_place(&id, |place, out, _| {
+                    place.wish(wish, answer);
+                    match online {
+                        true => place.tell(out),
+                        false => place.settle_offline(),
+                    }
+                });
+            }
+            Ask::Request(request) => self.out.request(request, online),
+            Ask::Keep(token) => self.settings.tokens.keep(token),
+            // The callers handle it.
+            Ask::Close(answer) => drop(answer),
+        }
+    }
+
+    /// Does something with a place that there is, and what follows from it.
+    fn with_place(
+        &mut self,
+        id: &TopicId,
+        act: impl FnOnce(&mut Place, &mut Outbox, &mut Vec<PresenceEvent>),
+    ) {
+        let Some(place) = self.places.get_mut(id) else {
+            return;
+        };
+        let mut told = Vec::new();
+        act(place, &mut self.out, &mut told);
+        self.due = self.due.into_iter().chain(place.deadline()).min();
+        if place.is_done() {
+            self.places.remove(id);
+        }
+        told.into_iter().for_each(|it| self.shared.emit(it));
+    }
+
+    fn places_on_time(&mut self, online: bool) {
+        let now = Instant::now();
+        if self.due.is_none_or(|it| it > now) {
+            return;
+        }
+        let mut told = Vec::new();
+        for place in self.places.values_mut() {
+            let out = online.then_some(&mut self.out);
+            place.on_time(now, out, &mut told);
+        }
+        self.due = self.places.values().filter_map(Place::deadline).min();
+        told.into_iter().for_each(|it| self.shared.emit(it));
+    }
+
+    fn emit_trouble(&self, place: Option<TopicId>, error: Trouble) {
+        self.shared.emit(PresenceEvent::Error { place, error });
+    }
+
+    // --- when it ends
+
+    /// Returns after what time to come back, or ends the client.
+    fn lost(&mut self, lost: Lost) -> Option<(Duration, Ended)> {
+        let can_renew = self.settings.tokens.can_renew();
+        let plan = lost.plan(self.attempt, can_renew, fastrand::f64());
+        self.out.lost();
+        for place in self.places.values_mut() {
+            place.lost(self.typing_ttl);
+        }
+        self.due = self.places.values().filter_map(Place::deadline).min();
+        let refused = lost.refused();
+        if let Some(reason) = refused {
+            let said = lost.complaint.map(|it| it.message);
+            self.shared.emit(PresenceEvent::Refused {
+                reason,
+                message: said.unwrap_or_else(|| lost.ended.reason.to_string()),
+                retrying: plan != Plan::Stop,
+            });
+        } else if let Some(complaint) = lost.complaint {
+            self.emit_trouble(None, PresenceError::Refused(complaint).into());
+        }
+        match plan {
+            Plan::ComeBack { wait, new_token } => {
+                if new_token {
+                    self.settings.tokens.forget();
+                }
+                self.attempt = self.attempt.saturating_add(1);
+                Some((wait, lost.ended))
+            }
+            Plan::Stop => {
+                self.end(lost.ended);
+                None
+            }
+        }
+    }
+
+    fn end(&mut self, ended: Ended) {
+        self.shared.say(Connection::Closed(ended));
+        let error = self.shared.closed_error();
+        self.out.closed(&error);
+        for place in self.places.values_mut() {
+            place.closed(&error);
+        }
+    }
+}
+
+impl Drop for Task {
+    /// Whatever ended the task, nobody waits for it any longer.
+    fn drop(&mut self) {
+        let is_closed = matches!(*self.shared.connection.borrow(), Connection::Closed(_));
+        if !is_closed {
+            self.end(Ended {
+                code: None,
+                reason: "the task of the client has ended".into(),
+            });
+        }
+        self.shared.end_events();
+    }
+}
+
+impl Line {
+    /// When there is something to do.
+    fn due(&self, answer_max: Duration) -> Instant {
+        let answer = self.asked.map(|it| it + answer_max);
+        let due = self.next_heartbeat;
+        let others = answer.into_iter().chain(self.steady_at);
+        others.fold(due, Instant::min)
+    }
+}
+
+/// How a connection ended that has ended.
+fn ended(client: &Client, closing: Option<Closing>) -> Lost {
+    match client.ending() {
+        Some(ending) => Lost::open(ending, closing),
+        None => Lost::given_up("the connection ended"),
+    }
+}
+
+/// What a gateway said of a connection on which nothing can be sent because of `why`.
+async fn last_words(client: &mut Client, mut line: Line, why: &str) -> Lost {
+    let read = async {
+        while let Some(event) = client.next().await {
+            if let Event::Closing(it) = event {
+                line.closing = Some(it);
+            }
+        }
+    };
+    let _ = timeout(LAST_WORDS_MAX, read).await;
+    match (client.ending(), line.closing) {
+        (Some(ending @ Ending::Closed { .. }), closing) => Lost::open(ending, closing),
+        (_, closing) => Lost::open(&Ending::Lost(why.to_owned()), closing),
+    }
+}
+
+/// The place that `event` tells of.
+fn place_of(event: &Event) -> Option<&TopicId> {
+    Some(match event {
+        Event::CurrentUsers(it) => &it.place,
+        Event::Unchanged(it) => &it.place,
+        Event::UserJoined(it) | Event::UserUpdated(it) => &it.place,
+        Event::UserLeft(it) => &it.place,
+        Event::Changes(it) => &it.place,
+        Event::Summary(it) => &it.place,
+        Event::Typing(it) => &it.place,
+        Event::Cursors(it) => &it.place,
+        _ => return None,
+    })
+}
+
+/// Waits until `due`, or for ever.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the future, if there is one.
+async fn some<T>(future: &mut Option<impl Future<Output = T> + Unpin>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

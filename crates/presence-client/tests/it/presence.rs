@@ -1,0 +1,261 @@
+//! The client that stays connected, against a gateway that follows a script: what it says, and when.
+
+use std::time::Duration;
+
+use presence_client::wire::event::{self, Closing, CurrentUsers, Hello, Removed, Unchanged};
+use presence_client::wire::{
+    Command, Epoch, ErrorCode, Event, Have, Json, Mode, Ref, Target, TopicId,
+};
+use presence_client::{
+    Connection, Options, Presence, PresenceError, PresenceEvent, Protocol, Stay, Trouble,
+};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::client::{Script, accept, hello};
+
+const ROOM: &str = "room:1";
+
+/// A gateway that lets everybody in.
+struct Door(TcpListener);
+
+impl Door {
+    async fn new() -> (Door, Options) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+        let options = Options {
+            protocol: Protocol::Json,
+            ..Options::user(&url, "ann")
+        };
+        (Door(listener), options)
+    }
+
+    /// The next connection, with the query of its request.
+    async fn opens(&self) -> (Script, String) {
+        accept(&self.0, Protocol::Json).await
+    }
+}
+
+fn ok(ref_: Option<&Ref>) -> Event {
+    let ref_ = ref_.cloned();
+    Event::Ok(event::Ok { ref_, result: None })
+}
+
+fn refusal(ref_: Option<&Ref>, code: ErrorCode, retry_after: Option<u64>) -> Event {
+    Event::Error(event::Error {
+        ref_: ref_.cloned(),
+        code,
+        message: "not now".to_owned(),
+        field: None,
+        retry_after,
+    })
+}
+
+fn place() -> TopicId {
+    TopicId::Channel(ROOM.into())
+}
+
+fn nobody(version: u64) -> Event {
+    Event::CurrentUsers(CurrentUsers {
+        place: place(),
+        epoch: Epoch(5),
+        version,
+        mode: Mode::Full,
+        count: 0,
+        users: Vec::new(),
+        typing: vec!["bob".into()],
+        cursors: Vec::new(),
+    })
+}
+
+/// The version that a join of the room brings along.
+fn joined_with(command: &Command) -> Option<Have> {
+    match command {
+        Command::Join(it) if it.channel == ROOM => it.have,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn it_resumes_and_says_again_what_is_wanted_with_the_version_that_it_has() {
+    let (door, options) = Door::new().await;
+    let seen = Notify::new();
+    let gateway = async {
+        let (mut line, query) = door.opens().await;
+        assert_eq!(query, "user_id=ann");
+        line.says(&Event::Hello(hello())).await;
+        let join = line.hears().await;
+        assert_eq!(joined_with(&join), None);
+        line.says(&ok(join.ref_())).await;
+        line.says(&nobody(7)).await;
+        // Lost without a word.
+        seen.notified().await;
+        drop(line);
+
+        let (mut line, query) = door.opens().await;
+        let resume = hello().resume;
+        assert_eq!(
+            query,
+            format!("user_id=ann&device_id=web%3Abrowser_abc&resume={resume}")
+        );
+        line.says(&Event::Restored(Hello {
+            heartbeat_interval: 150,
+            ..hello()
+        }))
+        .await;
+        let join = line.hears().await;
+        let (epoch, version) = (Epoch(5), 7);
+        assert_eq!(joined_with(&join), Some(Have { epoch, version }));
+        line.says(&ok(join.ref_())).await;
+        line.says(&Event::Unchanged(Unchanged {
+            place: place(),
+            epoch,
+            version,
+            typing: Vec::new(),
+            cursors: Vec::new(),
+        }))
+        .await;
+        for _ in 0..3 {
+            let heartbeat = line.hears().await;
+            assert!(matches!(heartbeat, Command::Heartbeat(_)), "{heartbeat:?}");
+            line.says(&ok(heartbeat.ref_())).await;
+        }
+        line.says(&Event::Removed(Removed {
+            target: Target::Channel(ROOM.into()),
+        }))
+        .await;
+        line.closes(1001, "gone").await;
+
+        // What was removed is not said again.
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Restored(Hello {
+            heartbeat_interval: 150,
+            ..hello()
+        }))
+        .await;
+        let next = line.hears().await;
+        assert!(matches!(next, Command::Heartbeat(_)), "{next:?}");
+    };
+    let client = async {
+        let ann = Presence::connect(options);
+        let mut events = ann.events();
+        let room = ann.channel(ROOM);
+        room.join(Stay::default()).await.unwrap();
+        let state = room.until(|it| it.live).await.unwrap();
+        assert_eq!(state.picture.typing(), ["bob".into()]);
+        seen.notify_one();
+        while events.next().await != Some(PresenceEvent::Hello { restored: true }) {}
+        room.until(|it| it.live && it.joined && it.picture.typing().is_empty())
+            .await
+            .unwrap();
+        while events.next().await != Some(PresenceEvent::Removed(place())) {}
+        let state = room.state();
+        assert!(!state.joined && !state.live && state.picture.have().is_none());
+        while events.next().await != Some(PresenceEvent::Hello { restored: true }) {}
+        ann
+    };
+    let both = async { tokio::join!(gateway, client) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn later_is_said_again_and_no_is_taken_for_an_answer() {
+    let (door, options) = Door::new().await;
+    let gateway = async {
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(hello())).await;
+        let join = line.hears().await;
+        let later = refusal(join.ref_(), ErrorCode::Overloaded, Some(30));
+        line.says(&later).await;
+        let join = line.hears().await;
+        assert_eq!(joined_with(&join), None);
+        line.says(&ok(join.ref_())).await;
+        line.says(&nobody(7)).await;
+        // What was granted once is refused after a restart, and nobody waits for it.
+        line.says(&Event::Closing(Closing {
+            code: 1012,
+            reason: "restarting".into(),
+            reconnect: true,
+            retry_after: Some(10),
+        }))
+        .await;
+        line.closes(1012, "restarting").await;
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(hello())).await;
+        let join = line.hears().await;
+        line.says(&refusal(join.ref_(), ErrorCode::Forbidden, None))
+            .await;
+        line.says(&Event::Closing(Closing {
+            code: 4410,
+            reason: "kicked".into(),
+            reconnect: false,
+            retry_after: None,
+        }))
+        .await;
+        line.closes(4410, "kicked").await;
+    };
+    let client = async {
+        let ann = Presence::connect(options);
+        let mut events = ann.events();
+        let room = ann.channel(ROOM);
+        room.join(Json::new("{}").unwrap()).await.unwrap();
+        assert!(room.state().joined);
+        let refused = loop {
+            match events.next().await.unwrap() {
+                PresenceEvent::Error {
+                    place: Some(at),
+                    error: Trouble::Command(PresenceError::Refused(it)),
+                } if at == place() => break it,
+                _ => {}
+            }
+        };
+        assert_eq!(refused.code, ErrorCode::Forbidden);
+        while events.next().await.is_some() {}
+        let Connection::Closed(why) = ann.connection() else {
+            panic!("{:?}", ann.connection());
+        };
+        assert_eq!((why.code, &*why.reason), (Some(4410), "kicked"));
+        assert!(!room.state().joined);
+    };
+    let both = async { tokio::join!(gateway, client) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_not_sent_later_but_a_join_holds() {
+    let (door, options) = Door::new().await;
+    let wait = Duration::from_millis(50);
+    let ann = Presence::builder(options).command_max(wait).connect();
+    let room = ann.channel(ROOM);
+    let not_connected = Err(PresenceError::NotConnected(wait));
+    assert_eq!(room.join(Stay::default()).await, not_connected);
+    let word = Json::new("1").unwrap();
+    assert_eq!(room.broadcast("late", word).await, not_connected);
+    assert_eq!(room.typing(true).await, Err(PresenceError::Disconnected));
+    let gateway = async {
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(Hello {
+            heartbeat_interval: 150,
+            ..hello()
+        }))
+        .await;
+        let join = line.hears().await;
+        assert_eq!(joined_with(&join), None);
+        let next = line.hears().await;
+        assert!(matches!(next, Command::Heartbeat(_)), "{next:?}");
+    };
+    tokio::time::timeout(Duration::from_secs(20), gateway)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_url_that_is_none_ends_it_at_once() {
+    let ann = Presence::connect(Options::user("http://127.0.0.1/ws", "ann"));
+    let why = ann.online().await.unwrap_err();
+    assert!(why.to_string().contains("http://127.0.0.1/ws"), "{why}");
+}
