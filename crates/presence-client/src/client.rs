@@ -1,7 +1,6 @@
 //! A connection to a gateway over the native protocol.
 
 use std::collections::VecDeque;
-use std::fmt;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -13,7 +12,7 @@ use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use crate::security::{Security, Socket};
 use crate::wire::event::{self, Hello};
 use crate::wire::{Command, DecodeError, DecodeErrorKind, Event, Ref, command};
-use crate::{Options, Protocol};
+use crate::{ConnectError, Ending, Options, Protocol, RequestError};
 
 /// One connection to a gateway: it sends commands and receives events. [`Presence`](crate::Presence) is the client
 /// that stays connected.
@@ -66,60 +65,6 @@ pub(crate) struct Refusal {
     pub(crate) complaint: Option<event::Error>,
     /// Whether and when to come back.
     pub(crate) closing: Option<event::Closing>,
-}
-
-/// Why a client could not connect.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The URL is neither `ws://host:port/path` nor `wss://host:port/path`.
-    #[error("neither a ws:// nor a wss:// URL: {0}")]
-    Url(String),
-    /// The connection cannot be encrypted: the text says what is wrong with the certificates that the client should trust, or
-    /// that this build has no TLS.
-    #[error("no TLS: {0}")]
-    Tls(String),
-    /// The token has characters that cannot stand in an HTTP header.
-    #[error("the token has characters that no token has")]
-    Token,
-    /// No TCP connection to the gateway could be made.
-    #[error("cannot reach the gateway")]
-    Unreachable(#[from] std::io::Error),
-    /// The gateway answered the request with this HTTP status.
-    #[error("the gateway answered with status {0}")]
-    Refused(u16),
-    /// The server's answer is not a correct WebSocket handshake.
-    #[error("the WebSocket handshake failed")]
-    Handshake(#[source] Box<tungstenite::Error>),
-    /// The connection ended before the gateway sent hello.
-    #[error("{0} before hello")]
-    Ended(Ending),
-}
-
-/// How a connection ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ending {
-    /// The gateway closed the connection.
-    Closed {
-        /// The close code of the gateway; 1005 if it sent none.
-        code: u16,
-        /// The reason that the gateway gave, in words.
-        reason: String,
-    },
-    /// The connection broke; the text says how.
-    Lost(String),
-    /// The gateway sent a frame that is not an event.
-    Garbled(DecodeError),
-}
-
-/// Why a request has no result.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// The gateway refused the command.
-    #[error("{}: {}", .0.code, .0.message)]
-    Refused(event::Error),
-    /// The connection ended before an answer came; the gateway may have carried out the command.
-    #[error("{0} before an answer")]
-    Ended(Ending),
 }
 
 /// An event as it arrived, not yet decoded.
@@ -354,31 +299,5 @@ impl Client {
     fn take_ending(&mut self) -> Ending {
         let ending = self.ending.clone();
         ending.unwrap_or_else(|| Ending::Lost("the connection".to_owned()))
-    }
-}
-
-impl Ending {
-    fn closed(frame: Option<CloseFrame>) -> Self {
-        match frame {
-            Some(frame) => Ending::Closed {
-                code: frame.code.into(),
-                reason: frame.reason.as_str().to_owned(),
-            },
-            // RFC 6455 reserves 1005 for a close without a code.
-            None => Ending::Closed {
-                code: 1005,
-                reason: String::new(),
-            },
-        }
-    }
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Ending::Closed { code, reason } => write!(f, "closed with {code} {reason}"),
-            Ending::Lost(why) => write!(f, "lost ({why})"),
-            Ending::Garbled(why) => write!(f, "garbled ({why})"),
-        }
     }
 }

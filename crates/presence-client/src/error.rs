@@ -1,10 +1,14 @@
-//! Why a command of a [`Presence`](crate::Presence) has no result.
+//! What can go wrong: a connection that does not come about or ends, and a command without a result.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::wire::ErrorCode;
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
 use crate::wire::event;
+use crate::wire::{DecodeError, ErrorCode};
 
 /// Why a command of a [`Presence`](crate::Presence) has no result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -71,3 +75,83 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// No refusal makes the client wait longer than this.
 const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// Why a client could not connect.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL is neither `ws://host:port/path` nor `wss://host:port/path`.
+    #[error("neither a ws:// nor a wss:// URL: {0}")]
+    Url(String),
+    /// The connection cannot be encrypted: the text says what is wrong with the certificates that the client should trust, or
+    /// that this build has no TLS.
+    #[error("no TLS: {0}")]
+    Tls(String),
+    /// The token has characters that cannot stand in an HTTP header.
+    #[error("the token has characters that no token has")]
+    Token,
+    /// No TCP connection to the gateway could be made.
+    #[error("cannot reach the gateway")]
+    Unreachable(#[from] std::io::Error),
+    /// The gateway answered the request with this HTTP status.
+    #[error("the gateway answered with status {0}")]
+    Refused(u16),
+    /// The server's answer is not a correct WebSocket handshake.
+    #[error("the WebSocket handshake failed")]
+    Handshake(#[source] Box<tungstenite::Error>),
+    /// The connection ended before the gateway sent hello.
+    #[error("{0} before hello")]
+    Ended(Ending),
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// The gateway closed the connection.
+    Closed {
+        /// The close code of the gateway; 1005 if it sent none.
+        code: u16,
+        /// The reason that the gateway gave, in words.
+        reason: String,
+    },
+    /// The connection broke; the text says how.
+    Lost(String),
+    /// The gateway sent a frame that is not an event.
+    Garbled(DecodeError),
+}
+
+/// Why a request has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The gateway refused the command.
+    #[error("{}: {}", .0.code, .0.message)]
+    Refused(event::Error),
+    /// The connection ended before an answer came; the gateway may have carried out the command.
+    #[error("{0} before an answer")]
+    Ended(Ending),
+}
+
+impl Ending {
+    pub(crate) fn closed(frame: Option<CloseFrame>) -> Self {
+        match frame {
+            Some(frame) => Ending::Closed {
+                code: frame.code.into(),
+                reason: frame.reason.as_str().to_owned(),
+            },
+            // RFC 6455 reserves 1005 for a close without a code.
+            None => Ending::Closed {
+                code: 1005,
+                reason: String::new(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Closed { code, reason } => write!(f, "closed with {code} {reason}"),
+            Ending::Lost(why) => write!(f, "lost ({why})"),
+            Ending::Garbled(why) => write!(f, "garbled ({why})"),
+        }
+    }
+}

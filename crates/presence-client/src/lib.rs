@@ -20,6 +20,8 @@ mod ending;
 #[cfg(feature = "client")]
 mod error;
 #[cfg(feature = "client")]
+mod handle;
+#[cfg(feature = "client")]
 mod options;
 mod picture;
 #[cfg(feature = "client")]
@@ -45,11 +47,12 @@ pub use picture::{Difference, Gap, Picture};
 
 #[cfg(feature = "client")]
 pub use self::{
-    client::{Client, ConnectError, Ending, Frame, RequestError},
+    client::{Client, Frame},
     ending::{Ended, Refused},
-    error::PresenceError,
+    error::{ConnectError, Ending, PresenceError, RequestError},
+    handle::{Connection, PresenceEvent, Trouble, Trying},
     options::{Options, Protocol},
-    presence::{Builder, Connection, Events, Presence, PresenceEvent, Trouble, Trying},
+    presence::{Builder, Events, Presence},
     room::{Channel, RoomState, Stay, Workspace},
 };
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::requests::Outbox;
+use crate::requests::{Outbox, Told};
 use crate::room::{Room, RoomState, Stay};
 use crate::wire::{Command, ErrorCode, Event, Have, Json, Mode, Target, TopicId, command};
 use crate::{Difference, Gap, Picture, PresenceError, PresenceEvent};
@@ -29,16 +29,6 @@ pub(crate) enum Wish {
     Leave,
     Watch(Mode),
     Unwatch,
-}
-
-/// What the gateway has been told, with what to take back if it refuses.
-#[derive(Clone, Debug)]
-pub(crate) enum Told {
-    Join,
-    Update { before: Option<Json> },
-    Leave,
-    Watch,
-    Unwatch { before: Option<Mode> },
 }
 
 /// A channel or a workspace as the gateway knows it.

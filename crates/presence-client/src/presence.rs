@@ -1,23 +1,20 @@
 //! A connection that stays: the handle that an app has.
 
 use std::error::Error;
-use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::timeout;
 
-use crate::ending::{Ended, Refused};
-use crate::place::{self, Wish};
-use crate::requests::{Again, Request};
-use crate::room::{Channel, Room, Rooms, Workspace};
-use crate::task::Task;
+use crate::handle::{Ask, Connection, Handle, PresenceEvent, Shared, Trying, strange};
+use crate::requests::Again;
+use crate::room::{Channel, Workspace};
+use crate::task::{Settings, Task};
 use crate::token::Tokens;
 use crate::wire::event::{self, Own, UserStatus};
 use crate::wire::{Activity, Command, Event, TopicId, command};
-use crate::{Difference, Options, PresenceError};
+use crate::{Options, PresenceError};
 
 /// How many commands wait for the task of a client.
 const ASKS_MAX: usize = 64;
@@ -48,95 +45,6 @@ pub struct Presence {
     handle: Handle,
 }
 
-/// Where a connection stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Connection {
-    /// The client tries to connect for the first time.
-    Connecting(Trying),
-    /// The client is connected.
-    Online,
-    /// The connection was lost, and the client tries to come back.
-    Reconnecting(Trying),
-    /// The connection has ended for good: you closed it, or the gateway says that no other attempt would help. Nothing runs any more.
-    Closed(Ended),
-}
-
-/// An attempt to connect.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trying {
-    /// How many attempts have failed since the client was last connected for 2 s.
-    pub attempt: u32,
-    /// When the client tries again; `None` while it does.
-    pub retry_at: Option<Instant>,
-    /// How the last connection or attempt ended; `None` at first.
-    pub last: Option<Ended>,
-}
-
-/// What happens on a connection. [`Presence::events`] has them.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum PresenceEvent {
-    /// The connection stands somewhere else.
-    Connection(Connection),
-    /// The client is connected. `restored` says that the session goes on, so that nobody else has heard of the lost connection.
-    Hello {
-        /// Whether the earlier session goes on.
-        restored: bool,
-    },
-    /// The picture of a place is up to date: for the first time, or after the connection was away.
-    Synced(TopicId),
-    /// Something in the picture of a place has changed. People who were there before the first picture are no event.
-    Changed {
-        /// The channel or the workspace.
-        place: TopicId,
-        /// What is different.
-        difference: Difference,
-    },
-    /// Somebody has sent a message to a channel that is watched.
-    Broadcast(event::Broadcast),
-    /// The truth about yourself has changed: your status, and your devices.
-    Own(Own),
-    /// The token no longer allows this place, so the gateway has removed you from it. It is not joined or watched again.
-    Removed(TopicId),
-    /// The gateway refused who you are.
-    Refused {
-        /// Why.
-        reason: Refused,
-        /// The same in words.
-        message: String,
-        /// Whether the client comes back with another token.
-        retrying: bool,
-    },
-    /// Something went wrong that no command waits for: the token function failed, a fresh token was refused, or what
-    /// was joined before is refused now (then `place` names it).
-    Error {
-        /// The place that this is about, if it is about one.
-        place: Option<TopicId>,
-        /// What went wrong.
-        error: Trouble,
-    },
-    /// The gateway has lost the store that it shares with others, or has found it again. While it is `degraded`, people on
-    /// other gateways may be out of date.
-    Health {
-        /// Whether the store is unreachable.
-        degraded: bool,
-    },
-    /// You have read too slowly: this many events are missing. The states of rooms are right nevertheless.
-    Lagged(u64),
-}
-
-/// What went wrong without a command that waits for it.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Trouble {
-    /// The token function failed, with this message.
-    #[error("the token function failed: {0}")]
-    Token(String),
-    /// The gateway refused something.
-    #[error(transparent)]
-    Command(#[from] PresenceError),
-}
-
 /// The events of a connection, from when [`Presence::events`] was called. It ends after [`Connection::Closed`].
 #[derive(Debug)]
 pub struct Events {
@@ -162,10 +70,7 @@ impl Events {
 /// The settings of a [`Presence`].
 #[derive(Clone, Debug)]
 pub struct Builder {
-    pub(crate) options: Options,
-    pub(crate) tokens: Tokens,
-    pub(crate) opening_max: Duration,
-    pub(crate) answer_max: Duration,
+    settings: Settings,
     command_max: Duration,
     events_max: usize,
 }
@@ -182,10 +87,12 @@ impl Builder {
 
     fn new(options: Options) -> Self {
         Builder {
-            tokens: Tokens::fixed(options.token.clone()),
-            options,
-            opening_max: Self::OPENING_MAX,
-            answer_max: Self::ANSWER_MAX,
+            settings: Settings {
+                tokens: Tokens::fixed(options.token.clone()),
+                options,
+                opening_max: Self::OPENING_MAX,
+                answer_max: Self::ANSWER_MAX,
+            },
             command_max: Self::COMMAND_MAX,
             events_max: Self::EVENTS_MAX,
         }
@@ -199,7 +106,7 @@ impl Builder {
         T: Future<Output = Result<String, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        self.tokens = Tokens::fetched(fetch);
+        self.settings.tokens = Tokens::fetched(fetch);
         self
     }
 
@@ -211,13 +118,13 @@ impl Builder {
 
     /// How long connecting takes at most, from the first packet to the hello of the gateway.
     pub fn opening_max(mut self, opening_max: Duration) -> Self {
-        self.opening_max = opening_max;
+        self.settings.opening_max = opening_max;
         self
     }
 
     /// How long a gateway may be silent after a heartbeat before the connection counts as lost.
     pub fn answer_max(mut self, answer_max: Duration) -> Self {
-        self.answer_max = answer_max;
+        self.settings.answer_max = answer_max;
         self
     }
 
@@ -248,7 +155,7 @@ impl Builder {
         });
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let command_max = self.command_max;
-        tokio::spawn(Task::new(self, asked, shared.clone()).run());
+        tokio::spawn(Task::new(self.settings, asked, shared.clone()).run());
         let handle = Handle {
             asks,
             shared,
@@ -395,139 +302,5 @@ impl Presence {
 
     async fn done(&self, command: Command, again: Again) -> Result<(), PresenceError> {
         self.handle.request(command, again).await.map(drop)
-    }
-}
-
-/// An answer that does not fit the command.
-pub(crate) fn strange(answer: &Event) -> PresenceError {
-    let message = format!("the gateway answered with {}", answer.kind());
-    PresenceError::refused(crate::wire::ErrorCode::Malformed, &message)
-}
-
-/// What a handle asks of the task.
-#[derive(Debug)]
-pub(crate) enum Ask {
-    Wish {
-        room: Arc<Room>,
-        wish: Wish,
-        answer: place::Answer,
-    },
-    Request(Request),
-    /// The app has a fresh token.
-    Keep(String),
-    Close(oneshot::Sender<()>),
-}
-
-/// The way to the task. The connection lasts as long as the last of these.
-#[derive(Clone)]
-pub(crate) struct Handle {
-    asks: mpsc::Sender<Ask>,
-    shared: Arc<Shared>,
-    command_max: Duration,
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shared.connection.borrow().fmt(f)
-    }
-}
-
-impl Handle {
-    /// Changes what is wanted of a place, and waits until the gateway has agreed.
-    pub(crate) async fn wish(&self, room: &Arc<Room>, wish: Wish) -> Result<(), PresenceError> {
-        let room = room.clone();
-        self.ask(|answer| Ask::Wish { room, wish, answer }).await
-    }
-
-    /// Sends a command, and waits for its answer.
-    pub(crate) async fn request(
-        &self,
-        command: Command,
-        again: Again,
-    ) -> Result<Event, PresenceError> {
-        self.ask(|answer| {
-            Ask::Request(Request {
-                command,
-                again,
-                answer,
-            })
-        })
-        .await
-    }
-
-    async fn ask<T>(
-        &self,
-        ask: impl FnOnce(oneshot::Sender<Result<T, PresenceError>>) -> Ask,
-    ) -> Result<T, PresenceError> {
-        let (answer, answered) = oneshot::channel();
-        let asked = async {
-            self.asks.send(ask(answer)).await.ok()?;
-            answered.await.ok()
-        };
-        match timeout(self.command_max, asked).await {
-            Ok(Some(result)) => result,
-            Ok(None) => Err(self.shared.closed_error()),
-            Err(_) => Err(match *self.shared.connection.borrow() {
-                Connection::Online => PresenceError::TimedOut(self.command_max),
-                _ => PresenceError::NotConnected(self.command_max),
-            }),
-        }
-    }
-
-    /// Waits until the connection is closed for good, and says why it was.
-    pub(crate) async fn closed(&self) -> PresenceError {
-        let mut connections = self.shared.connection.subscribe();
-        let is_closed = |it: &Connection| matches!(it, Connection::Closed(_));
-        let _ = connections.wait_for(is_closed).await;
-        self.shared.closed_error()
-    }
-}
-
-/// What the task shows to the handles.
-pub(crate) struct Shared {
-    pub(crate) connection: watch::Sender<Connection>,
-    pub(crate) own: watch::Sender<Option<Arc<Own>>>,
-    pub(crate) hello: watch::Sender<Option<Arc<event::Hello>>>,
-    rooms: Arc<Rooms>,
-    /// `None` once no more events will come.
-    events: Mutex<Option<broadcast::Sender<PresenceEvent>>>,
-}
-
-impl Shared {
-    fn events(&self) -> std::sync::MutexGuard<'_, Option<broadcast::Sender<PresenceEvent>>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Shows `event` to everyone who reads events.
-    pub(crate) fn emit(&self, event: PresenceEvent) {
-        if let Some(events) = &*self.events() {
-            // Nobody needs to read them.
-            let _ = events.send(event);
-        }
-    }
-
-    /// The connection stands here now.
-    pub(crate) fn say(&self, connection: Connection) {
-        let changed = self.connection.send_if_modified(|it| {
-            let changed = *it != connection;
-            it.clone_from(&connection);
-            changed
-        });
-        if changed {
-            self.emit(PresenceEvent::Connection(connection));
-        }
-    }
-
-    /// No more events will come.
-    pub(crate) fn end_events(&self) {
-        self.events().take();
-    }
-
-    /// The error of whoever wants something of a connection that is closed.
-    pub(crate) fn closed_error(&self) -> PresenceError {
-        PresenceError::Closed(match &*self.connection.borrow() {
-            Connection::Closed(ended) => ended.reason.clone(),
-            _ => "the task of the client has ended".into(),
-        })
     }
 }

@@ -5,9 +5,18 @@ use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::oneshot;
 
 use crate::PresenceError;
-use crate::place::Told;
 use crate::wire::event;
-use crate::wire::{Command, Event, Ref, TopicId};
+use crate::wire::{Command, Event, Json, Mode, Ref, TopicId};
+
+/// What the gateway has been told, with what to take back if it refuses.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    Join,
+    Update { before: Option<Json> },
+    Leave,
+    Watch,
+    Unwatch { before: Option<Mode> },
+}
 
 /// How many requests wait for a connection.
 const QUEUE_MAX: usize = 100;

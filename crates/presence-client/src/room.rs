@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::watch;
 
+use crate::handle::Handle;
 use crate::place::Wish;
-use crate::presence::Handle;
 use crate::requests::Again;
 use crate::wire::event::Page;
 use crate::wire::{Command, Event, Json, Mode, TopicId, command};
@@ -170,7 +170,7 @@ impl Room {
                 result: Some(crate::wire::event::Answer::Page(page)),
                 ..
             }) => Ok(page),
-            other => Err(crate::presence::strange(&other)),
+            other => Err(crate::handle::strange(&other)),
         }
     }
 }

@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::client::Client;
 use crate::ending::{Ended, Lost, Plan, backoff};
+use crate::handle::{Ask, Connection, PresenceEvent, Shared, Trouble, Trying};
 use crate::place::Place;
-use crate::presence::{Ask, Builder, Connection, PresenceEvent, Shared, Trouble, Trying};
 use crate::requests::{Again, Asked, Outbox, Request, result};
-use crate::token::Fetched;
+use crate::token::{Fetched, Tokens};
 use crate::wire::event::Closing;
 use crate::wire::{Event, Ref, Target, TopicId, command};
-use crate::{Ending, PresenceError};
+use crate::{Ending, Options, PresenceError};
 
 /// A connection that lasted that long starts the back-off afresh.
 const STEADY: Duration = Duration::from_secs(2);
@@ -37,8 +37,19 @@ const LATE: Duration = Duration::from_secs(2);
 /// No gateway makes the client send heartbeats more often.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 
+/// What the task is told when it starts.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) options: Options,
+    pub(crate) tokens: Tokens,
+    /// How long connecting takes at most.
+    pub(crate) opening_max: Duration,
+    /// How long a gateway is silent after a heartbeat before the connection counts as lost.
+    pub(crate) answer_max: Duration,
+}
+
 pub(crate) struct Task {
-    settings: Builder,
+    settings: Settings,
     asks: mpsc::Receiver<Ask>,
     shared: Arc<Shared>,
     places: BTreeMap<TopicId, Place>,
@@ -78,7 +89,7 @@ enum Stop {
 }
 
 impl Task {
-    pub(crate) fn new(settings: Builder, asks: mpsc::Receiver<Ask>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(settings: Settings, asks: mpsc::Receiver<Ask>, shared: Arc<Shared>) -> Self {
         Task {
             settings,
             asks,
