@@ -343,6 +343,11 @@ impl<T: Topics> Topics for Guarded<T> {
         forgotten.await.map_err(|fault| fault.unavailable())?
     }
 
+    async fn has_stopped(&self, who: Incarnation) -> Result<bool, StoreError> {
+        let asked = self.caught("has_stopped", async { self.adapter.has_stopped(who).await });
+        asked.await.map_err(|fault| fault.unavailable())?
+    }
+
     async fn secret(&self, proposal: [u8; 32]) -> Result<[u8; 32], StoreError> {
         let secret = self.caught("secret", async { self.adapter.secret(proposal).await });
         secret.await.map_err(|fault| fault.unavailable())?

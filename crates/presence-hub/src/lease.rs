@@ -209,9 +209,21 @@ impl<T: Topics> Leasing<T> {
                 self.router.spread(News::Become(me)).await;
             }
             Effect::Lost(who) => {
-                tracing::info!(event = "node_lost", %who, "a node is dead");
-                Counters::add(&self.counters.nodes_lost, 1);
                 self.router.spread(News::Lost(who)).await;
+                let counters = self.counters.clone();
+                self.in_flight.push(Box::pin(async move {
+                    match store.has_stopped(who).await {
+                        Ok(true) => {
+                            tracing::info!(event = "node_stopped", %who, "a node has stopped");
+                        }
+                        // If that cannot be known, operators had better look.
+                        Ok(false) | Err(_) => {
+                            tracing::info!(event = "node_lost", %who, "a node is dead");
+                            Counters::add(&counters.nodes_lost, 1);
+                        }
+                    }
+                    None
+                }));
             }
             Effect::Invalidate => {
                 tracing::warn!("the shared store has lost data: this node writes its own again");

@@ -16,6 +16,7 @@ use crate::batch::{self, Batch, TooLate};
 use crate::clocks::Clocks;
 use crate::fault::Fault;
 use crate::followed::Followed;
+use crate::goodbyes::Goodbye;
 use crate::keys::{self, Keys};
 use crate::listener::Named;
 use crate::node::Surroundings;
@@ -442,6 +443,11 @@ impl Topics for RedisTopics {
         ];
         self.call(Target::Nodes, "HDEL", args).await?;
         Ok(())
+    }
+
+    async fn has_stopped(&self, who: Incarnation) -> Result<bool, StoreError> {
+        let said = self.goodbyes(&[who]).await?;
+        Ok(matches!(said[..], [Some(Goodbye::Stopped(_))]))
     }
 
     async fn secret(&self, proposal: [u8; 32]) -> Result<[u8; 32], StoreError> {

@@ -113,6 +113,20 @@ pub trait Topics: Send + Sync + 'static {
     /// See [`StoreError`]; the call may have taken effect, and repeating it is safe.
     fn forget(&self, who: Incarnation) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Whether the node has stopped on purpose, and has said so in the store. It is only for people: the rules treat such a
+    /// node as they treat any other that is dead. A store that cannot know says no.
+    ///
+    /// # Errors
+    ///
+    /// The store is not available.
+    fn has_stopped(
+        &self,
+        who: Incarnation,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        let _ = who;
+        async { Ok(false) }
+    }
+
     /// Returns the secret that all nodes of this store share: the stored one, or `proposal` if there is none. What one
     /// node signs with it is valid on all nodes.
     ///

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::support::{Caller, Reply, token};
 use crate::gateway::{Running, SECRET, config, now, options, soon, start_with};
 use crate::program::{Program, ProgramFolder};
+use crate::raw::get;
 
 const OVERVIEW: &str = "/admin/api/overview";
 /// A page asks this often.
@@ -224,6 +225,12 @@ async fn a_gateway_that_stops_in_time_is_never_late_or_dead() {
     look().await;
     seen.retain(|it| it != "alive");
     assert_eq!(seen, ["draining", "stopped"]);
+    // An alert is for those that are lost.
+    let metrics = get(cluster.one.address(), "/metrics").await;
+    assert!(
+        metrics.contains("presence_nodes_lost_total 0\n"),
+        "{metrics}"
+    );
 
     // One that starts now was not there when it said goodbye.
     let three = start_one(&cluster.settings, "eu-3").await;
