@@ -186,7 +186,11 @@ impl Rosters {
                 topic
             }
             Input::Unwatched { topic, watching } => {
-                self.place(&topic).count_watcher(watching, -1);
+                let place = self.place(&topic);
+                place.count_watcher(watching, -1);
+                if !place.is_watched() {
+                    place.waiting.clear();
+                }
                 topic
             }
             Input::Silenced { topic, session } => {

@@ -1,5 +1,9 @@
 //! Who is in a channel or a workspace.
 
+use presence_core::cluster::{Incarnation, Reply, Request, Snapshot};
+use presence_core::rosters::{Effect, Hearers, Input, Rosters};
+use presence_core::{Limits, SessionId, Timestamp, Timing, Topic, Watching};
+
 use crate::story::check;
 
 #[test]
@@ -307,4 +311,55 @@ given 50ms tick
      > eve: room:1 [ann online, bob online]
 ",
     );
+}
+
+#[test]
+fn who_stops_watching_before_the_store_has_answered_waits_for_nothing() {
+    let now = Timestamp::from_millis(1_000_000);
+    let topic = Topic::Channel("room:1".parse().unwrap());
+    let mut rosters = Rosters::new(Timing::default(), Limits::default(), 7);
+    rosters.join_cluster(Incarnation {
+        node: 1,
+        generation: 0,
+    });
+    let watched = |watcher| Input::Watched::<()> {
+        topic: topic.clone(),
+        watcher: SessionId::from_u128(watcher),
+        watching: Watching::Full,
+        before: None,
+        have: None,
+        reply_to: None,
+    };
+    let unwatched = Input::Unwatched {
+        topic: topic.clone(),
+        watching: Watching::Full,
+    };
+    let mut out = Vec::new();
+    rosters.handle(now, watched(1 << 100), &mut out);
+    // Builds with debug assertions check the topic after each of these.
+    rosters.handle(now, unwatched, &mut out);
+    rosters.handle(now, watched(2 << 100), &mut out);
+    let asks = out.iter().filter_map(|effect| match effect {
+        Effect::Ask(Request::Open { ask, .. }) => Some(*ask),
+        _ => None,
+    });
+    let ask = asks.last().expect("the map is read");
+    out.clear();
+    let reply = Reply::Read {
+        ask,
+        snapshot: Some(Snapshot {
+            clock: None,
+            entries: Vec::new(),
+        }),
+    };
+    let heard = Input::Heard { topic, reply };
+    rosters.handle(now, heard, &mut out);
+    let told: Vec<&Hearers> = out
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Tell { to, .. } => Some(to),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [&Hearers::One(SessionId::from_u128(2 << 100))]);
 }
