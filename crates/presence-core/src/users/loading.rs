@@ -206,6 +206,7 @@ impl<A> Users<A> {
         if self.records_history {
             user.recorder = Recorder::On(Cause::ProfileRead);
         }
+        user.is_announced = self.announces_looks;
         user.shared = shared;
         user.meet_others(now, out);
         user.entrance = match comes_hidden && !user.is_shown() {

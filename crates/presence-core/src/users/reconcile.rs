@@ -1,7 +1,5 @@
 //! Compares what is true of a user with what was told and stored, after each input.
 
-use std::sync::Arc;
-
 use super::effect::{Effect, grant};
 use super::loading::Slot;
 use super::show::Origin;
@@ -28,11 +26,7 @@ impl<A> Users<A> {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;
         };
-        let shown = user.look.clone();
         user.show(now, origin, out);
-        if self.announces_looks && !Arc::ptr_eq(&shown, &user.look) {
-            out.push(Effect::LooksDifferent);
-        }
         user.remember(now, self.keeping, out);
         user.write(now, out);
         user.remove_ended_elsewhere(out);

@@ -84,6 +84,9 @@ impl User {
         }
         if new_look {
             self.own_changed = true;
+            if self.is_announced {
+                out.push(Effect::LooksDifferent);
+            }
             self.look = Arc::new(look);
             let time = self.shared.as_ref().map_or(now, |it| it.store_time(now));
             self.look_revision = time.as_millis().max(self.look_revision + 1);

@@ -30,6 +30,8 @@ pub(super) struct User {
     /// What the owner sees is different from what they were last told.
     pub(super) own_changed: bool,
     pub(super) recorder: Recorder,
+    /// Each change of how others see the user is announced.
+    pub(super) is_announced: bool,
     /// When the last session that ended was alive.
     pub(super) last_alive: Timestamp,
     /// What others were last shown.
@@ -59,6 +61,7 @@ impl User {
             entrance: Entrance::default(),
             own_changed: false,
             recorder: Recorder::default(),
+            is_announced: false,
             last_alive: now,
             look: Arc::new(Look {
                 status: Visible::Offline,

@@ -339,11 +339,11 @@ fn who_stops_watching_before_the_store_has_answered_waits_for_nothing() {
     // Builds with debug assertions check the topic after each of these.
     rosters.handle(now, unwatched, &mut out);
     rosters.handle(now, watched(2 << 100), &mut out);
-    let asks = out.iter().filter_map(|effect| match effect {
+    let mut asks = out.iter().filter_map(|effect| match effect {
         Effect::Ask(Request::Open { ask, .. }) => Some(*ask),
         _ => None,
     });
-    let ask = asks.last().expect("the map is read");
+    let ask = asks.next_back().expect("the map is read");
     out.clear();
     let reply = Reply::Read {
         ask,
