@@ -39,7 +39,7 @@ pub struct Trying {
     pub last: Option<Ended>,
 }
 
-/// What happens on a connection. [`Presence::events`] has them.
+/// What happens on a connection. [`Presence::events`](crate::Presence::events) has them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum PresenceEvent {
