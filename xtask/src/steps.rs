@@ -55,12 +55,6 @@ pub(crate) const STEPS: &[Step] = &[
         run: unit,
     },
     Step {
-        name: "features",
-        about: "what the usual build leaves out: traces for OpenTelemetry",
-        quick: false,
-        run: features,
-    },
-    Step {
         name: "web",
         about: "the packages for browsers: their tests, and whether what is served is made of them",
         quick: false,
@@ -155,10 +149,13 @@ fn fmt(workspace: &Workspace, _: bool) -> Result<()> {
         .inspect_err(|_| println!("`cargo fmt --all` formats what can be parsed"))?)
 }
 
+/// The optional features, which lint and tests compile in. What is released is built without them, by the steps that run it.
+const FEATURES: &str = "--features presence-gateway/otel";
+
 fn lint(workspace: &Workspace, _: bool) -> Result<()> {
     tools::clippy(workspace)?;
-    let clippy = "clippy --workspace --all-targets --locked -- -D warnings";
-    Ok(cargo(workspace, clippy).run()?)
+    let clippy = format!("clippy --workspace {FEATURES} --all-targets --locked -- -D warnings");
+    Ok(cargo(workspace, &clippy).run()?)
 }
 
 fn docs(workspace: &Workspace, _: bool) -> Result<()> {
@@ -198,10 +195,10 @@ fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
         programs::find(workspace, "mongo")?;
     }
     if tools::has_nextest(workspace) {
-        let mut command = cargo(
-            workspace,
-            "nextest run --workspace --locked --no-fail-fast --status-level slow",
+        let all = format!(
+            "nextest run --workspace {FEATURES} --locked --no-fail-fast --status-level slow"
         );
+        let mut command = cargo(workspace, &all);
         if quick {
             // A filter and not `--package`, which would resolve features anew and compile twice.
             let end_to_end: Vec<_> = END_TO_END
@@ -213,35 +210,21 @@ fn unit(workspace: &Workspace, quick: bool) -> Result<()> {
         }
         command.run()?;
     } else if quick {
-        let all = "test --workspace --locked --no-fail-fast --tests";
+        let all = format!("test --workspace {FEATURES} --locked --no-fail-fast --tests");
         let but = END_TO_END.iter().flat_map(|it| ["--exclude", it]);
-        cargo(workspace, all).args(but).run()?;
+        cargo(workspace, &all).args(but).run()?;
         let units = "test --locked --no-fail-fast --lib --bins";
         let of = END_TO_END.iter().flat_map(|it| ["--package", it]);
         cargo(workspace, units).args(of).run()?;
     } else {
-        let all = "test --workspace --locked --no-fail-fast --tests";
-        cargo(workspace, all).run()?;
+        let all = format!("test --workspace {FEATURES} --locked --no-fail-fast --tests");
+        cargo(workspace, &all).run()?;
     }
     if quick {
         return Ok(());
     }
-    let examples = "test --workspace --locked --no-fail-fast --doc";
-    Ok(cargo(workspace, examples).run()?)
-}
-
-/// Compiles the gateway with its optional features, apart from the others: what is shipped must not get them. The whole
-/// workspace is named, so that nothing else is compiled twice.
-fn features(workspace: &Workspace, _: bool) -> Result<()> {
-    tools::clippy(workspace)?;
-    programs::find(workspace, "redis")?;
-    let clippy =
-        "clippy --workspace --features presence-gateway/otel --all-targets --locked -- -D warnings";
-    cargo(workspace, clippy).run()?;
-    let units = "test --workspace --features presence-gateway/otel --locked --lib config::otel";
-    cargo(workspace, units).run()?;
-    let tests = "test --workspace --features presence-gateway/otel --locked --test it otel::";
-    Ok(cargo(workspace, tests).run()?)
+    let examples = format!("test --workspace {FEATURES} --locked --no-fail-fast --doc");
+    Ok(cargo(workspace, &examples).run()?)
 }
 
 fn deploy(workspace: &Workspace, _: bool) -> Result<()> {
