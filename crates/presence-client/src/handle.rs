@@ -67,7 +67,7 @@ pub enum PresenceEvent {
     Removed(TopicId),
     /// The gateway refused who you are.
     Refused {
-        /// Why.
+        /// What is wrong with the token, or that there is none.
         reason: Refused,
         /// The same in words.
         message: String,
