@@ -89,14 +89,14 @@ function roomBody(told) {
   ];
 }
 
-/** The connections of a person on the gateway that is asked, each of which can be ended. */
+/** The connections of a person on all gateways, each of which can be ended. */
 function connections(userId) {
   const place = h('div', { testid: 'connections' });
   if (isOpen) return place;
   const load = async () => {
-    const { connections: list, gateway } = await ask('/api/presence/connections', { user_id: userId, limit: 100 });
-    place.replaceChildren(table(`Connections on ${gateway}`, ['Connection', 'Protocol', 'Since', 'Action'], list.map((it) => [
-      h('code', {}, it.id), it.dialect, moment(it.connected_at * 1_000),
+    const { connections: list } = await ask('/api/presence/connections', { user_id: userId, limit: 100 });
+    place.replaceChildren(table('Connections', ['Connection', 'Gateway', 'Protocol', 'Since', 'Action'], list.map((it) => [
+      h('code', {}, it.id), it.gateway, it.dialect, moment(it.connected_at * 1_000),
       h('button.quiet.small', {
         type: 'button', ariaLabel: `Disconnect ${it.id}`,
         onclick: () => act({
@@ -104,7 +104,7 @@ function connections(userId) {
           path: `/api/presence/connections/${it.id}/disconnect`, done: 'The connection was ended', then: show,
         }),
       }, 'Disconnect'),
-    ]), 'None on the gateway that answers this page.'));
+    ]), 'None on any gateway.'));
   };
   load().catch(() => {});
   return place;
