@@ -47,19 +47,24 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<Vec<String>> {
     Ok(vec![name.to_owned()])
 }
 
-/// Why sentinels could not replace a master yet.
-pub(super) fn what_is_missing(sentinels: &[Node]) -> Result<Option<String>> {
+/// Why sentinels could not replace the master at `master` yet.
+pub(super) fn what_is_missing(sentinels: &[Node], master: u16) -> Result<Option<String>> {
+    let master = master.to_string();
+    let expected = [
+        ("num-slaves", "2"),
+        ("num-other-sentinels", "2"),
+        // Without a failover in progress.
+        ("flags", "master"),
+        ("port", &master),
+    ];
     for sentinel in sentinels {
+        let name = sentinel.process.name();
         let reply = ask(sentinel.port, &["SENTINEL", "MASTER", MASTER_NAME])?;
-        let knows = |name| field(&reply, name);
-        if (
-            knows("num-slaves"),
-            knows("num-other-sentinels"),
-            knows("flags"),
-        ) != (Some("2"), Some("2"), Some("master"))
-        {
-            let name = sentinel.process.name();
-            return Ok(Some(format!("{name} does not know all the others yet")));
+        for (fact, expected) in expected {
+            let value = field(&reply, fact).unwrap_or_default();
+            if value != expected {
+                return Ok(Some(format!("{name} says {fact} {value}, not {expected}")));
+            }
         }
     }
     Ok(None)

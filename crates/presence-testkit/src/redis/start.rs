@@ -246,7 +246,14 @@ fn what_is_missing(redis: &mut Redis) -> Result<Option<String>> {
             }
         }
     }
-    sentinel::what_is_missing(&redis.sentinels)
+    let masters = roles.iter().zip(&redis.nodes);
+    let mut masters = masters.filter(|(role, _)| matches!(role, Role::Master(_)));
+    match (redis.topology, masters.next()) {
+        (Topology::Sentinel, Some((_, master))) => {
+            sentinel::what_is_missing(&redis.sentinels, master.port)
+        }
+        _ => Ok(None),
+    }
 }
 
 impl Node {

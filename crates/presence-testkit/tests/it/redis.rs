@@ -57,12 +57,17 @@ fn a_cluster_survives_the_death_of_a_master() {
     old.process.start_again().unwrap();
     old.wait_until_it_answers().unwrap();
     redis.wait_ready().unwrap();
-    assert_eq!(redis.roles()[master], Role::Replica(Some(new)));
 
-    assert_eq!(redis.fail_over(new).unwrap(), master);
+    // On a busy machine the old one may have taken over again by itself.
+    let now = redis.master_of(key).unwrap();
+    assert!([master, new].contains(&now), "{now}");
+    let other = master + new - now;
+    assert_eq!(redis.roles()[other], Role::Replica(Some(now)));
+    assert_eq!(redis.fail_over(now).unwrap(), other);
     redis.wait_ready().unwrap();
+    let now = redis.master_of(key).unwrap();
     assert_eq!(
-        ask_text(redis.nodes()[master].port, &["GET", key]).unwrap(),
+        ask_text(redis.nodes()[now].port, &["GET", key]).unwrap(),
         "1"
     );
 }
@@ -81,8 +86,16 @@ fn sentinels_replace_a_master() {
     assert_ne!(new, 0);
     redis.nodes_mut()[0].process.start_again().unwrap();
     redis.wait_ready().unwrap();
-    assert_eq!(redis.roles()[0], Role::Replica(Some(new)));
-    assert_eq!(redis.fail_over(new).unwrap(), redis.masters()[0]);
+
+    // On a busy machine they may have replaced the new one as well.
+    let now = redis.masters()[0];
+    let roles = redis.roles();
+    for other in (0..3).filter(|node| *node != now) {
+        assert_eq!(roles[other], Role::Replica(Some(now)), "{roles:?}");
+    }
+    let next = redis.fail_over(now).unwrap();
+    assert_ne!(next, now);
+    redis.wait_ready().unwrap();
 }
 
 #[test]
