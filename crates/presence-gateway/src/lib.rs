@@ -45,6 +45,7 @@ mod router;
 mod server;
 mod socket;
 pub mod traces;
+mod unanswered;
 mod upgrade;
 mod web_client;
 mod webhooks;

@@ -6,8 +6,9 @@ use presence_core::{Clock, Reason, Refusal, Watching};
 
 use crate::shared_event::SharedEvent;
 
-/// The name of a command in its answer, as the one who sent the command chose it.
-pub type Reference = Box<str>;
+/// The number of a command in its answer. Whoever sends the command chooses it, and the hub only returns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference(pub u64);
 
 /// Something that a session is told.
 #[derive(Clone, Debug)]
@@ -26,10 +27,7 @@ impl Delivery {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Delivery::Event(shared) => shared.weight(),
-            Delivery::Granted(reference) | Delivery::Refused(Some(reference), _) => {
-                64 + reference.len()
-            }
-            Delivery::Refused(None, _) => 64,
+            Delivery::Granted(_) | Delivery::Refused(..) => 64,
             Delivery::Ended(_) => 0,
         }
     }

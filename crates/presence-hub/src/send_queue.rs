@@ -315,7 +315,7 @@ mod tests {
     fn a_reader_that_keeps_up_gets_everything_in_order() {
         let send_queue = send_queue(3);
         send_queue.tell(&told());
-        send_queue.answer(Some("1".into()), Ok(()), None);
+        send_queue.answer(Some(Reference(1)), Ok(()), None);
         send_queue.tell(&told());
         assert_eq!(read(&send_queue), ["told", "granted", "told"]);
         assert_eq!(read(&send_queue), [""; 0]);
@@ -325,7 +325,7 @@ mod tests {
     fn a_full_queue_drops_events_keeps_answers_and_says_that_it_lags() {
         let send_queue = send_queue(2);
         send_queue.tell(&told());
-        send_queue.answer(Some("1".into()), Ok(()), None);
+        send_queue.answer(Some(Reference(1)), Ok(()), None);
         send_queue.tell(&told());
         send_queue.tell(&told());
         assert_eq!(read(&send_queue), ["granted", "lagged"]);
@@ -409,7 +409,7 @@ mod tests {
     fn when_answers_are_too_much_for_all_those_with_the_most_are_ended() {
         let backlog = backlog(100_000);
         let [greedy, modest] = [(); 2].map(|()| backlog.open(usize::MAX / 8));
-        let answer = |to: &SendQueue| to.answer(Some("1".into()), Ok(()), None);
+        let answer = |to: &SendQueue| to.answer(Some(Reference(1)), Ok(()), None);
         (0..100).for_each(|_| answer(&modest));
         for _ in 0..10_000 {
             answer(&greedy);
@@ -423,7 +423,7 @@ mod tests {
     fn answers_that_nobody_reads_end_the_connection_and_the_memory_is_bounded() {
         let send_queue = send_queue(2);
         for n in 0..10_000 {
-            send_queue.answer(Some(n.to_string().into()), Err(Refusal::NotJoined), None);
+            send_queue.answer(Some(Reference(n)), Err(Refusal::NotJoined), None);
         }
         assert!(send_queue.bytes.load(Relaxed) <= send_queue.bytes_max);
         assert_eq!(read(&send_queue).last(), Some(&"too slow"));

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use presence_core::users::Activity;
 use presence_core::{ChannelId, Pointer, Timestamp};
+use presence_hub::Reference;
 use presence_protocol::{Chosen, ErrorCode, Field, mend};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::Cable;
 use super::classes::Subject;
 use super::messages;
 use super::presence::not_subscribed;
 use super::subscriptions::Subscription;
+use super::{Asked, Cable};
 use crate::out::Out;
 use crate::rates::CommandClass;
 use crate::request::{self, Refused, StatusRequest};
@@ -120,7 +121,6 @@ impl Cable {
         action: &str,
         text: &str,
     ) -> Result<(), Refused> {
-        let reference = || Some(format!("a{ticket}.{action}").into());
         match action {
             "move" | "cursor_move" => {
                 self.afford(CommandClass::Cursor)?;
@@ -145,8 +145,10 @@ impl Cable {
             "update" => {
                 self.afford(CommandClass::Join)?;
                 let meta = request::json(read::<Update<'_>>(text)?.meta.get(), "meta")?;
+                let reference = self.unanswered.next();
                 self.authorized
-                    .update(channel.clone(), meta.clone(), reference())?;
+                    .update(channel.clone(), meta.clone(), Some(reference))?;
+                self.note_action(reference, ticket, action);
                 self.spoke(channel, ticket, meta);
                 Ok(())
             }
@@ -156,7 +158,11 @@ impl Cable {
                 let payload = payload.map(|it| request::json(it.get(), "payload"));
                 let payload = payload.transpose()?;
                 let payload = payload.unwrap_or_else(|| "".into());
-                self.authorized.say(channel, &event, payload, reference())
+                let reference = self.unanswered.next();
+                self.authorized
+                    .say(channel, &event, payload, Some(reference))?;
+                self.note_action(reference, ticket, action);
+                Ok(())
             }
             // Every frame counts as a sign of life, so there is nothing more to do.
             "heartbeat" => {
@@ -165,6 +171,11 @@ impl Cable {
             }
             _ => Err(unknown(action)),
         }
+    }
+
+    fn note_action(&mut self, reference: Reference, ticket: u32, action: &str) {
+        let asked = Asked::Action(ticket, action.into());
+        self.unanswered.note(reference, asked);
     }
 
     /// Notes the meta that a subscription has set in a place. A subscription that only watches sets it for the one
@@ -204,8 +215,10 @@ impl Cable {
                     clear_after: clear_after.map(Duration::from_secs),
                     expires_at: expires_at.map(Timestamp::from_millis),
                 };
-                let reference = Some(format!("a{ticket}.{action}").into());
-                return self.authorized.choose(request, reference);
+                let reference = self.unanswered.next();
+                self.authorized.choose(request, Some(reference))?;
+                self.note_action(reference, ticket, action);
+                return Ok(());
             }
             "heartbeat" => {
                 self.authorized.app().metrics.heartbeat();

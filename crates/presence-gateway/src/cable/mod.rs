@@ -42,6 +42,7 @@ use crate::lost_subscriptions::KeptSubscription;
 use crate::out::Out;
 use crate::rates::Buckets;
 use crate::request::Refused;
+use crate::unanswered::Unanswered;
 
 /// How often a client is pinged, whatever else it is sent: some clients count only pings, and leave after two missing ones.
 const PING_EVERY: Duration = Duration::from_secs(3);
@@ -56,6 +57,7 @@ pub(crate) struct Cable {
     buckets: Buckets,
     /// The last event about its own user, for a later subscription to it.
     own: Option<Arc<Event>>,
+    unanswered: Unanswered<Asked>,
     /// What has to be released once the hub is less busy.
     owed: Vec<Owed>,
     pings_at: Instant,
@@ -144,12 +146,12 @@ impl Dialect for Cable {
                 }
                 self.tell(&shared, out);
             }
-            Delivery::Granted(reference) => self.granted(&reference, out),
+            Delivery::Granted(reference) => self.granted(reference, out),
             Delivery::Refused(reference, why) => {
                 let why = Refused::from(why);
                 self.count(why.code);
                 if let Some(reference) = reference {
-                    self.refused(&reference, &why, out);
+                    self.refused(reference, &why, out);
                 }
             }
             Delivery::Ended(_) => {}
@@ -204,6 +206,7 @@ impl Cable {
             subscriptions: Subscriptions::default(),
             buckets: Buckets::full(),
             own: None,
+            unanswered: Unanswered::default(),
             owed: Vec::new(),
             pings_at: Instant::now() + PING_EVERY,
             tries_at: None,
@@ -277,8 +280,8 @@ impl Cable {
         }
     }
 
-    fn granted(&mut self, reference: &Reference, out: &mut Out) {
-        let Some(Asked::Subscription(ticket)) = Asked::of(reference) else {
+    fn granted(&mut self, reference: Reference, out: &mut Out) {
+        let Some(Asked::Subscription(ticket)) = self.unanswered.answered(reference) else {
             return;
         };
         self.confirm(ticket, out);
@@ -293,26 +296,29 @@ impl Cable {
         }
     }
 
-    fn refused(&mut self, reference: &Reference, why: &Refused, out: &mut Out) {
-        match Asked::of(reference) {
+    fn refused(&mut self, reference: Reference, why: &Refused, out: &mut Out) {
+        match self.unanswered.answered(reference) {
             Some(Asked::Subscription(ticket)) => self.reject(ticket, out),
-            Some(Asked::Presence(ticket, is_join)) => {
-                if is_join {
-                    self.is_not_present(ticket);
-                }
-                if let Some(head) = self.head_of(ticket) {
-                    self.presence_refused(&head, out);
-                }
+            Some(Asked::Join(ticket)) => {
+                self.is_not_present(ticket);
+                self.refuse_presence(ticket, out);
             }
+            Some(Asked::Update(ticket)) => self.refuse_presence(ticket, out),
             Some(Asked::Action(ticket, action)) => {
                 let it = self.subscriptions.of_ticket(ticket);
                 if it.is_some_and(|it| it.wish.is_curious)
                     && let Some(head) = self.head_of(ticket)
                 {
-                    self.say(&head, &actions::refusal(action, why), out);
+                    self.say(&head, &actions::refusal(&action, why), out);
                 }
             }
             None => {}
+        }
+    }
+
+    fn refuse_presence(&mut self, ticket: u32, out: &mut Out) {
+        if let Some(head) = self.head_of(ticket) {
+            self.presence_refused(&head, out);
         }
     }
 
@@ -322,28 +328,16 @@ impl Cable {
     }
 }
 
-/// The meaning of a reference that was given to the hub.
-enum Asked<'a> {
-    /// `s7`: a subscription, by its ticket.
+/// What a command was about that the hub has not answered yet. Subscriptions are named by their tickets.
+#[derive(Debug)]
+enum Asked {
     Subscription(u32),
-    /// `j7`: joining the channel of the subscription; `p7`: changing the meta there.
-    Presence(u32, bool),
-    /// `a7.update`: an action of the subscription.
-    Action(u32, &'a str),
-}
-
-impl<'a> Asked<'a> {
-    fn of(reference: &'a Reference) -> Option<Asked<'a>> {
-        let kind = reference.get(..1)?;
-        let rest = reference.get(1..)?;
-        let (ticket, action) = rest.split_once('.').unwrap_or((rest, ""));
-        let ticket = ticket.parse().ok()?;
-        Some(match kind {
-            "s" => Asked::Subscription(ticket),
-            "j" | "p" => Asked::Presence(ticket, kind == "j"),
-            _ => Asked::Action(ticket, action),
-        })
-    }
+    /// Joining the channel of a subscription.
+    Join(u32),
+    /// Changing the meta in the channel of a subscription.
+    Update(u32),
+    /// An action of a subscription, by its name.
+    Action(u32, Box<str>),
 }
 
 /// The beginning of a room's state that tells the user of this connection that they have joined, as others are told.

@@ -12,11 +12,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::Cable;
 use super::classes::{Id, Subject};
 use super::messages::WHISPER;
 use super::subscribing::NO_HISTORY;
 use super::tails::{For, Tails};
+use super::{Asked, Cable};
 use crate::authorized::Authorized;
 use crate::out::Out;
 use crate::rates::CommandClass;
@@ -172,14 +172,16 @@ impl Cable {
         match (is_in, &meta) {
             (true, None) => return Ok(None),
             (true, Some(meta)) => {
-                let reference = Some(format!("p{ticket}").into());
+                let reference = self.unanswered.next();
                 self.authorized
-                    .update(channel.clone(), meta.clone(), reference)?;
+                    .update(channel.clone(), meta.clone(), Some(reference))?;
+                self.unanswered.note(reference, Asked::Update(ticket));
             }
             (false, meta) => {
-                let reference = Some(format!("j{ticket}").into());
+                let reference = self.unanswered.next();
                 self.authorized
-                    .join(channel.clone(), meta.clone(), None, reference)?;
+                    .join(channel.clone(), meta.clone(), None, Some(reference))?;
+                self.unanswered.note(reference, Asked::Join(ticket));
             }
         }
         if let Some(meta) = &meta {

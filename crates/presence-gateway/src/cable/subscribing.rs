@@ -7,9 +7,9 @@ use presence_core::{ChannelId, Topic, Watching};
 use presence_protocol::ErrorCode;
 use tokio::time::Instant;
 
-use super::Cable;
 use super::classes::{Subject, Wish};
 use super::subscriptions::{State, Subscription, head_of};
+use super::{Asked, Cable};
 use crate::lost_subscriptions::KeptSubscription;
 use crate::out::Out;
 use crate::rates::CommandClass;
@@ -55,7 +55,8 @@ impl Cable {
         };
         let (subject, meta) = (it.wish.subject.clone(), it.wish.meta.clone());
         let is_present = it.is_present;
-        let reference = Some(format!("s{ticket}").into());
+        let command = self.unanswered.next();
+        let reference = Some(command);
         match &subject {
             Subject::Channel(channel) => {
                 let is_in = self.subscriptions.iter().any(|it| {
@@ -89,6 +90,7 @@ impl Cable {
         if let Some(it) = self.subscriptions.of_ticket(ticket) {
             it.state = State::Asked;
         }
+        self.unanswered.note(command, Asked::Subscription(ticket));
         Ok(())
     }
 

@@ -19,6 +19,14 @@ use crate::out::Out;
 use crate::rates::CommandClass;
 use crate::request::{self, Refused, StatusRequest};
 
+/// The answer to a command that was not refused.
+enum Reply {
+    /// This frame.
+    Is(Bytes),
+    /// The hub gives it.
+    Follows,
+}
+
 impl Native {
     /// Does what a frame asks for. Answers that are ready at once go to `out`.
     pub(super) async fn obey(
@@ -72,10 +80,18 @@ impl Native {
                 false => Next::Continue,
             };
         }
-        let reference = ref_.as_ref().map(|it| Reference::from(it.as_json()));
-        if let Err(why) = self.perform(now, command, reference, out).await {
-            self.count(&why);
-            out.push(self.encoding.error(why, ref_));
+        let reference = ref_.as_ref().map(|_| self.unanswered.next());
+        match self.perform(now, command, reference, out).await {
+            Ok(Reply::Follows) => {
+                if let (Some(reference), Some(ref_)) = (reference, ref_) {
+                    self.unanswered.note(reference, ref_);
+                }
+            }
+            Ok(Reply::Is(frame)) => out.push(frame),
+            Err(why) => {
+                self.count(&why);
+                out.push(self.encoding.error(why, ref_));
+            }
         }
         Next::Continue
     }
@@ -87,9 +103,9 @@ impl Native {
         command: Command,
         reference: Option<Reference>,
         out: &mut Out,
-    ) -> Result<(), Refused> {
+    ) -> Result<Reply, Refused> {
         let authorized = &mut self.authorized;
-        match command {
+        let asked = match command {
             Command::Join(it) => {
                 let watch = it.watch.unwrap_or(true);
                 let watch = watch.then(|| (watching(it.mode), it.have.map(clock)));
@@ -154,28 +170,22 @@ impl Native {
                 authorized.say(channel(&it.channel)?, &it.event, payload, reference)
             }
             Command::List(it) => {
-                out.push(Box::pin(self.list(it)).await?);
-                Ok(())
+                return Ok(Reply::Is(Box::pin(self.list(it)).await?));
             }
             Command::Get(it) => {
-                out.push(Box::pin(self.get(it)).await?);
-                Ok(())
+                return Ok(Reply::Is(Box::pin(self.get(it)).await?));
             }
             Command::Channels(it) => {
-                out.push(Box::pin(self.channels(it)).await?);
-                Ok(())
+                return Ok(Reply::Is(Box::pin(self.channels(it)).await?));
             }
             Command::Nodes(it) => {
-                out.push(self.nodes(it)?);
-                Ok(())
+                return Ok(Reply::Is(self.nodes(it)?));
             }
             Command::Connections(it) => {
-                out.push(Box::pin(self.connections(it)).await?);
-                Ok(())
+                return Ok(Reply::Is(Box::pin(self.connections(it)).await?));
             }
             Command::Disconnect(it) => {
-                out.push(Box::pin(self.disconnect(it)).await?);
-                Ok(())
+                return Ok(Reply::Is(Box::pin(self.disconnect(it)).await?));
             }
             // That something was heard is noted for every frame.
             Command::Heartbeat(_) => {
@@ -188,8 +198,8 @@ impl Native {
                     ref_: it.ref_,
                     now: now.as_millis(),
                 };
-                out.push(self.encoding.encode(&wire::Event::Pong(pong)));
-                Ok(())
+                let pong = self.encoding.encode(&wire::Event::Pong(pong));
+                return Ok(Reply::Is(pong));
             }
             Command::Authenticate(it) => {
                 let outcome = authorized.authenticate(&it.token);
@@ -198,7 +208,8 @@ impl Native {
                 self.authorized.grant(reference);
                 Ok(())
             }
-        }
+        };
+        asked.map(|()| Reply::Follows)
     }
 
     async fn list(&self, it: command::List) -> Result<Bytes, Refused> {

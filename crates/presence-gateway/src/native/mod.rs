@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use presence_core::explain::ClientOrigin;
 use presence_core::{Event, META_BYTES_MAX, Timestamp};
-use presence_hub::{Delivery, Reference};
+use presence_hub::Delivery;
 use presence_protocol::event;
 use presence_protocol::{self as wire, Command, ErrorCode};
 
@@ -29,11 +29,13 @@ use crate::identity::Identity;
 use crate::out::Out;
 use crate::rates::Buckets;
 use crate::request::Refused;
+use crate::unanswered::Unanswered;
 
 /// The native side of one connection.
 pub(crate) struct Native {
     encoding: Encoding,
     authorized: Authorized,
+    unanswered: Unanswered<wire::Ref>,
     buckets: Buckets,
 }
 
@@ -138,11 +140,15 @@ impl Dialect for Native {
                 let slot = self.encoding.slot();
                 out.push(shared.encoded(slot as usize, encode).clone());
             }
-            Delivery::Granted(reference) => out.push(self.encoding.encode(&ok(&reference, None))),
+            Delivery::Granted(reference) => {
+                let ref_ = self.unanswered.answered(reference);
+                let ok = event::Ok { ref_, result: None };
+                out.push(self.encoding.encode(&wire::Event::Ok(ok)));
+            }
             Delivery::Refused(reference, why) => {
                 let why = Refused::from(why);
                 self.count(&why);
-                let ref_ = reference.as_ref().and_then(reference_of);
+                let ref_ = reference.and_then(|it| self.unanswered.answered(it));
                 out.push(self.encoding.error(why, ref_));
             }
             Delivery::Ended(_) => {}
@@ -174,6 +180,7 @@ impl Native {
         Native {
             encoding,
             authorized,
+            unanswered: Unanswered::default(),
             buckets: Buckets::full(),
         }
     }
@@ -283,15 +290,4 @@ const MILLI: Duration = Duration::from_millis(1);
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn ok(reference: &Reference, result: Option<event::Answer>) -> wire::Event {
-    wire::Event::Ok(event::Ok {
-        ref_: reference_of(reference),
-        result,
-    })
-}
-
-fn reference_of(reference: &Reference) -> Option<wire::Ref> {
-    wire::Ref::from_json(reference).ok()
 }

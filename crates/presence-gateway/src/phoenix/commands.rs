@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Phoenix;
 use super::events::{InBase64, is_reserved, seconds};
 use super::handshake::{Text, read};
-use super::joining::Asking;
+use super::joining::{Asked, Asking};
 use super::service::removed;
 use super::topics::PhoenixTopic;
 use super::wire::{self, Denied, Message, Payload, json};
@@ -31,49 +31,48 @@ impl Phoenix {
         out: &mut Out,
     ) -> Result<(), Denied> {
         let head = message.answer_head();
-        let reference = |asking: Asking| head.as_ref().map(|it| asking.reference(it));
-        match (place, &*message.event) {
+        let reference = self.unanswered.next();
+        let wanted = head.as_ref().map(|_| reference);
+        let asking = match (place, &*message.event) {
             (_, "access_token") => {
                 let Renewal { access_token } = read(message.payload)?;
                 let outcome = self.authorized()?.authenticate(&access_token);
                 self.close_what_is_not_allowed(out);
                 outcome?;
-                self.authorized()?.grant(reference(Asking::Push));
-                Ok(())
+                self.authorized()?.grant(wanted);
+                Asking::Push
             }
             (PhoenixTopic::Roster(Topic::Workspace(workspace)), "get_online_users") => {
                 let topic = Topic::Workspace(workspace);
-                self.list(topic, message, out).await
+                return self.list(topic, message, out).await;
             }
             (PhoenixTopic::Roster(Topic::Channel(channel)), _) => {
-                self.push_to_channel(channel, message, reference(Asking::Push))
+                self.push_to_channel(channel, message, wanted)?;
+                Asking::Push
             }
             (PhoenixTopic::Service(_), "get_online_users") => {
                 let workspace = self.service.as_ref().and_then(|it| it.workspace.clone());
                 let workspace =
                     workspace.ok_or_else(|| Refused::invalid("workspace_id", "is missing"))?;
                 let topic = Topic::Workspace(workspace);
-                self.list(topic, message, out).await
+                return self.list(topic, message, out).await;
             }
             (PhoenixTopic::Service(_), "set_status") => {
                 let status: SetStatus = read(message.payload)?;
-                Ok(self
-                    .authorized()?
-                    .choose(status.into(), reference(Asking::Push))?)
+                self.authorized()?.choose(status.into(), wanted)?;
+                Asking::Push
             }
             (PhoenixTopic::Service(_), event @ ("typing_start" | "typing_stop")) => {
                 let channel = channel(message.payload)?;
                 let typing = event == "typing_start";
-                Ok(self
-                    .authorized()?
-                    .typing(channel, typing, reference(Asking::Push))?)
+                self.authorized()?.typing(channel, typing, wanted)?;
+                Asking::Push
             }
             (PhoenixTopic::Service(_), "join_channel") => {
                 let channel = channel(message.payload)?;
                 // Also for a push without a reference: a refusal removes the channel from the list.
-                let head = head.as_deref().unwrap_or_default();
-                let reference = Asking::Channel(channel.clone()).reference(head);
-                self.join_by_service(channel, Some(reference))
+                self.join_by_service(channel.clone(), Some(reference))?;
+                Asking::Channel(channel)
             }
             (PhoenixTopic::Service(_), "leave_channel") => {
                 let channel = channel(message.payload)?;
@@ -84,13 +83,18 @@ impl Phoenix {
                 if let Some(channel) = known {
                     self.leave_by_service(channel).await;
                 }
-                self.authorized()?.grant(reference(Asking::Push));
-                Ok(())
+                self.authorized()?.grant(wanted);
+                Asking::Push
             }
             (_, event) => {
-                Err(Refused::invalid("event", format!("{event:?} means nothing here")).into())
+                let message = format!("{event:?} means nothing here");
+                return Err(Refused::invalid("event", message).into());
             }
+        };
+        if head.is_some() || asking != Asking::Push {
+            self.unanswered.note(reference, Asked { asking, head });
         }
+        Ok(())
     }
 
     fn push_to_channel(

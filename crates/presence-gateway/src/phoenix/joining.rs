@@ -45,7 +45,12 @@ impl Phoenix {
             wire::send(out, &before.close_head(), "{}");
         }
         let was_member = before.is_some_and(|it| it.is_member);
-        let entered = self.enter(&place, &params, was_member, head);
+        let reference = self.unanswered.next();
+        let asking = match place {
+            PhoenixTopic::Service(_) => Asking::Service,
+            _ => Asking::Join,
+        };
+        let entered = self.enter(&place, &params, was_member, reference);
         let joined = Joined {
             place,
             join_ref,
@@ -53,6 +58,8 @@ impl Phoenix {
         };
         match entered {
             Ok(_) => {
+                let head = Some(head.to_owned());
+                self.unanswered.note(reference, Asked { asking, head });
                 self.topics.insert(joined);
                 Ok(Next::Continue)
             }
@@ -69,21 +76,18 @@ impl Phoenix {
         place: &PhoenixTopic,
         params: &Params<'_>,
         was_member: bool,
-        head: &str,
+        reference: Reference,
     ) -> Result<bool, Denied> {
         match place {
             PhoenixTopic::Roster(Topic::Channel(channel)) => {
-                return self.enter_channel(channel.clone(), params, was_member, head);
+                return self.enter_channel(channel.clone(), params, was_member, reference);
             }
-            PhoenixTopic::Roster(topic) => {
-                self.watch(topic.clone(), Asking::Join.reference(head))?
-            }
+            PhoenixTopic::Roster(topic) => self.watch(topic.clone(), reference)?,
             PhoenixTopic::User(user) => {
-                let reference = Asking::Join.reference(head);
                 let users = vec![user.clone()];
                 self.authorized()?.watch_users(users, Some(reference))?;
             }
-            PhoenixTopic::Service(user) => self.enter_service(user.clone(), params, head)?,
+            PhoenixTopic::Service(user) => self.enter_service(user.clone(), params, reference)?,
         }
         Ok(false)
     }
@@ -93,10 +97,9 @@ impl Phoenix {
         channel: ChannelId,
         params: &Params<'_>,
         was_member: bool,
-        head: &str,
+        reference: Reference,
     ) -> Result<bool, Denied> {
         self.is_user(params)?;
-        let reference = Asking::Join.reference(head);
         if params.watch != Some(true) {
             let meta = params.meta()?;
             let watch = Some((Watching::Full, None));
@@ -115,14 +118,13 @@ impl Phoenix {
         &mut self,
         user: UserId,
         params: &Params<'_>,
-        head: &str,
+        reference: Reference,
     ) -> Result<(), Denied> {
         self.is_user(params)?;
         let authorized = self.authorized()?;
         if authorized.identity().user != user {
             return Err(Denied::UNAUTHORIZED);
         }
-        let reference = Asking::Service.reference(head);
         let workspace = match &params.workspace_id {
             Some(Text(id)) => {
                 let workspace: WorkspaceId = request::id("workspace_id", id)?;
@@ -273,8 +275,16 @@ impl Phoenix {
     }
 }
 
-/// The kind of request that a reference belongs to. The rest of the reference is the beginning of the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A request that the hub has not answered yet.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) asking: Asking,
+    /// The beginning of the answer, if the client wants one.
+    pub(super) head: Option<String>,
+}
+
+/// The kind of a request.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asking {
     /// A push, which needs nothing but the answer.
     Push,
@@ -284,33 +294,4 @@ pub(super) enum Asking {
     Service,
     /// A join of that channel through the service.
     Channel(ChannelId),
-}
-
-impl Asking {
-    /// Makes a reference that the hub returns with its answer.
-    pub(super) fn reference(self, head: &str) -> Reference {
-        match self {
-            Asking::Push => format!("push {head}"),
-            Asking::Join => format!("join {head}"),
-            Asking::Service => format!("service {head}"),
-            Asking::Channel(channel) => format!("channel:{channel} {head}"),
-        }
-        .into()
-    }
-
-    /// Splits a reference into its kind and the beginning of the answer.
-    pub(super) fn of(reference: &str) -> (Asking, &str) {
-        // There is no space in a channel's id.
-        let (asking, head) = reference.split_once(' ').unwrap_or(("push", reference));
-        let channel = asking
-            .strip_prefix("channel:")
-            .and_then(|it| it.parse().ok());
-        let asking = match (asking, channel) {
-            (_, Some(channel)) => Asking::Channel(channel),
-            ("join", _) => Asking::Join,
-            ("service", _) => Asking::Service,
-            _ => Asking::Push,
-        };
-        (asking, head)
-    }
 }

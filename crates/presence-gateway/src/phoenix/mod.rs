@@ -28,6 +28,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::commands::class_of;
 use self::handshake::Newcomer;
+use self::joining::Asked;
 use self::service::Service;
 use self::topics::{PhoenixTopic, Topics};
 use self::wire::{Denied, Message, deny, reply};
@@ -40,6 +41,7 @@ use crate::http::Answer;
 use crate::out::Out;
 use crate::rates::{Buckets, CommandClass};
 use crate::request::Refused;
+use crate::unanswered::Unanswered;
 
 /// The topic of heartbeats, and of messages that belong to no other topic.
 const TRANSPORT: &str = "phoenix";
@@ -55,6 +57,7 @@ pub(crate) struct Phoenix {
     service: Option<Box<Service>>,
     /// The last event about its own user.
     own: Option<Arc<SharedEvent>>,
+    unanswered: Unanswered<Asked>,
     buckets: Buckets,
 }
 
@@ -98,7 +101,7 @@ impl Dialect for Phoenix {
     fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
             Delivery::Event(shared) => self.tell(shared, out),
-            Delivery::Granted(reference) => self.granted(&reference, out),
+            Delivery::Granted(reference) => self.granted(reference, out),
             Delivery::Refused(reference, why) => self.refused(reference, Refused::from(why), out),
             Delivery::Ended(_) => {}
         }
@@ -145,6 +148,7 @@ impl Phoenix {
             topics: Topics::default(),
             service: None,
             own: None,
+            unanswered: Unanswered::default(),
             buckets: Buckets::full(),
         }
     }

@@ -7,7 +7,7 @@ use presence_hub::{Reference, SharedEvent};
 
 use super::Phoenix;
 use super::events::{OnTopic, on_topic};
-use super::joining::Asking;
+use super::joining::{Asked, Asking};
 use super::service::{lines, on_service, own};
 use super::topics::PhoenixTopic;
 use super::wire::{self, Denied, reply};
@@ -18,9 +18,11 @@ use crate::request::Refused;
 
 impl Phoenix {
     /// Answers a request that the hub has carried out.
-    pub(super) fn granted(&mut self, reference: &Reference, out: &mut Out) {
-        let (asking, head) = Asking::of(reference);
-        if !head.is_empty() {
+    pub(super) fn granted(&mut self, reference: Reference, out: &mut Out) {
+        let Some(Asked { asking, head }) = self.unanswered.answered(reference) else {
+            return;
+        };
+        if let Some(head) = &head {
             reply(out, head, "{}");
         }
         if let (Asking::Service, Some(service)) = (asking, &mut self.service) {
@@ -33,16 +35,16 @@ impl Phoenix {
 
     /// Answers a request that the hub has refused.
     pub(super) fn refused(&mut self, reference: Option<Reference>, why: Refused, out: &mut Out) {
-        let Some(reference) = reference else {
+        let asked = reference.and_then(|it| self.unanswered.answered(it));
+        let Some(Asked { asking, head }) = asked else {
             self.app.metrics.refused(why.code);
             return;
         };
-        let (asking, head) = Asking::of(&reference);
         let denied = Denied::from(why);
         let denied = match asking {
             Asking::Push => denied,
             Asking::Join | Asking::Service => {
-                self.forget(head);
+                self.forget(head.as_deref().unwrap_or_default());
                 denied.joining()
             }
             Asking::Channel(channel) => {
@@ -53,7 +55,6 @@ impl Phoenix {
                 denied
             }
         };
-        let head = Some(head.to_owned()).filter(|it| !it.is_empty());
         self.deny(head, denied, out);
     }
 

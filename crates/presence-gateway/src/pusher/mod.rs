@@ -22,7 +22,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use presence_core::explain::ClientOrigin;
 use presence_core::{Event, Timestamp, Topic, UserId};
-use presence_hub::{Budget, Delivery, SharedEvent};
+use presence_hub::{Budget, Delivery, Reference, SharedEvent};
 use presence_protocol::ErrorCode;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -71,6 +71,8 @@ pub(crate) struct Pusher {
     hiding: Hiding,
     signed_in: Option<Signed>,
     subscriptions: Subscriptions,
+    /// How many commands have asked for subscriptions.
+    commands: u64,
     watchlist: Option<Box<Watchlist>>,
     buckets: Buckets,
     /// What its sessions may spend on whole states: unsubscribing ends a session, and the next one goes on with this.
@@ -153,13 +155,8 @@ impl Dialect for Pusher {
     fn deliver(&mut self, authorized: usize, delivery: Delivery, out: &mut Out) {
         match delivery {
             Delivery::Event(shared) => self.tell(authorized, &shared, out),
-            Delivery::Granted(name) => self.granted(&name, out),
-            Delivery::Refused(Some(name), why) => {
-                if self.subscriptions.named(&name).is_some_and(|it| !it.is_on) {
-                    self.subscriptions.remove(&name);
-                }
-                self.refuse_subscription(&name, &why.into(), out);
-            }
+            Delivery::Granted(reference) => self.granted(reference, out),
+            Delivery::Refused(Some(reference), why) => self.refused(reference, &why.into(), out),
             Delivery::Refused(None, why) => self.refuse(&why.into(), out),
             Delivery::Ended(_) => {}
         }
@@ -211,6 +208,7 @@ impl Pusher {
             hiding: Hiding::default(),
             signed_in: None,
             subscriptions: Subscriptions::default(),
+            commands: 0,
             watchlist: None,
             buckets: Buckets::full(),
             budget: None,
@@ -232,14 +230,31 @@ impl Pusher {
     }
 
     /// Confirms the subscription to a channel that has no roster to wait for.
-    fn granted(&mut self, name: &str, out: &mut Out) {
-        if let Some(it) = self.subscriptions.named_mut(name)
+    fn granted(&mut self, reference: Reference, out: &mut Out) {
+        if let Some(it) = self.subscriptions.asked_mut(reference)
             && it.kind != Kind::Presence
             && !it.is_on
         {
             it.is_on = true;
-            out.push(words::subscribed(name));
+            out.push(words::subscribed(&it.name));
         }
+    }
+
+    /// Ends the subscription that the hub has refused, unless the page has given it up already.
+    fn refused(&mut self, reference: Reference, why: &Refused, out: &mut Out) {
+        let Some(it) = self.subscriptions.asked_mut(reference) else {
+            return self.app.metrics.refused(why.code);
+        };
+        let (name, is_on) = (it.name.clone(), it.is_on);
+        if !is_on {
+            self.subscriptions.remove(&name);
+        }
+        self.refuse_subscription(&name, why, out);
+    }
+
+    fn next_reference(&mut self) -> Reference {
+        self.commands += 1;
+        Reference(self.commands)
     }
 
     fn tell(&mut self, authorized: usize, shared: &SharedEvent, out: &mut Out) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use presence_core::{ChannelId, Topic, UserId, Watching};
+use presence_hub::Reference;
 use presence_protocol::ErrorCode;
 
 use super::commands::Subscribe;
@@ -85,7 +86,8 @@ impl Pusher {
             None => self.nobody().await?,
         };
         let info = signed.map(|it| it.info);
-        let outcome = self.join(authorized, channel.clone(), info.clone(), name);
+        let asked = self.next_reference();
+        let outcome = self.join(authorized, channel.clone(), info.clone(), asked);
         if let Err(why) = outcome {
             self.retire(authorized).await;
             return Err(why);
@@ -94,6 +96,7 @@ impl Pusher {
             name: name.into(),
             channel,
             kind,
+            asked,
             authorized,
             info,
             is_on: before.is_some_and(|(_, is_on)| is_on),
@@ -108,7 +111,7 @@ impl Pusher {
         authorized: usize,
         channel: ChannelId,
         info: Option<Arc<str>>,
-        name: &str,
+        asked: Reference,
     ) -> Result<(), Refused> {
         // Where nobody is shown, it is enough to hear how many there are.
         let watching = match info {
@@ -116,7 +119,7 @@ impl Pusher {
             None => Watching::Summary,
         };
         let watch = Some((watching, None));
-        self.sessions[authorized].join(channel, info, watch, Some(name.into()))
+        self.sessions[authorized].join(channel, info, watch, Some(asked))
     }
 
     fn check_signature(&self, it: &Subscribe) -> Result<(), Refused> {
@@ -169,11 +172,13 @@ impl Pusher {
             return Err(Refused::new(ErrorCode::Forbidden, message));
         };
         let topic = Topic::Channel(channel.clone());
-        self.sessions[authorized].watch(topic, Watching::Summary, None, Some(name.into()))?;
+        let asked = self.next_reference();
+        self.sessions[authorized].watch(topic, Watching::Summary, None, Some(asked))?;
         self.subscriptions.insert(Subscription {
             name: name.into(),
             channel,
             kind: Kind::ToUser,
+            asked,
             authorized,
             info: None,
             is_on: false,

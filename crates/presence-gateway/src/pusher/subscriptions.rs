@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use presence_core::{ChannelId, UserId};
+use presence_hub::Reference;
 
 use crate::pusher_names::Kind;
 
@@ -16,6 +17,8 @@ pub(super) struct Subscription {
     pub(super) name: Box<str>,
     pub(super) channel: ChannelId,
     pub(super) kind: Kind,
+    /// The last command that asked for it.
+    pub(super) asked: Reference,
     /// The index of the authorized session that subscribes.
     pub(super) authorized: usize,
     /// The `user_info` of its own user on a presence channel.
@@ -57,6 +60,11 @@ impl Subscriptions {
 
     pub(super) fn named_mut(&mut self, name: &str) -> Option<&mut Subscription> {
         self.0.iter_mut().find(|it| &*it.name == name)
+    }
+
+    /// The subscription that the command with this reference asked for.
+    pub(super) fn asked_mut(&mut self, reference: Reference) -> Option<&mut Subscription> {
+        self.0.iter_mut().find(|it| it.asked == reference)
     }
 
     pub(super) fn insert(&mut self, subscription: Subscription) {

@@ -72,8 +72,8 @@ impl Session {
     /// If the user hides, the session is in the channel, but nobody sees it there.
     ///
     /// ```text
-    /// session.join(channel, meta, Some((Watching::Full, None)), Some("1".into()))?;
-    /// session.next().await  // Granted("1"); after it the state of the channel, as Event::Everyone
+    /// session.join(channel, meta, Some((Watching::Full, None)), Some(Reference(1)))?;
+    /// session.next().await  // Granted(Reference(1)); after it the state of the channel, as Event::Everyone
     /// ```
     ///
     /// # Errors

@@ -159,7 +159,7 @@ impl Session {
     /// The mailbox is full: returns what was to be asked for.
     fn ask_now(&mut self, later: Later) -> Result<(), Later> {
         let have = self.usable(&later.topic, later.watching, later.have);
-        let reply_to = self.reply_to_undoing(&later.topic, later.ask, later.reference.clone());
+        let reply_to = self.reply_to_undoing(&later.topic, later.ask, later.reference);
         let message = self.watch_message(later.topic.clone(), later.watching, have, reply_to);
         if self.send_to(&later.topic, message).is_err() {
             return Err(later);

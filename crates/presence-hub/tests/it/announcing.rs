@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use presence_core::{ChannelId, Event, Meta, Outsider, Payload, Refusal, Topic, Watching};
 use presence_embedded::{ProfileMemory, TopicMemory};
-use presence_hub::{Delivery, Hub, Session, Settings};
+use presence_hub::{Delivery, Hub, Reference, Session, Settings};
 
 use crate::support::{channel, connect, hub, user};
 
@@ -78,7 +78,7 @@ async fn channels_are_listed_with_their_people_and_sessions() {
     let mut tabs = Vec::new();
     for id in ["ann", "ann", "bob"] {
         let mut tab = connect(&hub, id).await;
-        tab.join(channel(), Arc::default(), None, Some("1".into()))
+        tab.join(channel(), Arc::default(), None, Some(Reference(1)))
             .unwrap();
         while !matches!(tab.next().await, Delivery::Granted(_)) {}
         tabs.push(tab);
@@ -106,7 +106,7 @@ async fn the_biggest_rooms_and_the_busiest_ones_are_named() {
     ] {
         let mut tab = connect(&hub, id).await;
         let room = ChannelId::new(room).unwrap();
-        tab.join(room, Arc::default(), None, Some("1".into()))
+        tab.join(room, Arc::default(), None, Some(Reference(1)))
             .unwrap();
         while !matches!(tab.next().await, Delivery::Granted(_)) {}
         tabs.push(tab);
@@ -115,7 +115,8 @@ async fn the_biggest_rooms_and_the_busiest_ones_are_named() {
     for n in 0..20 {
         let meta = Meta::from_json(format!("{{\"n\":{n}}}")).unwrap();
         let room = ChannelId::new("busy").unwrap();
-        dee.update(room, Arc::new(meta), Some("2".into())).unwrap();
+        dee.update(room, Arc::new(meta), Some(Reference(2)))
+            .unwrap();
         while !matches!(dee.next().await, Delivery::Granted(_)) {}
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use presence_core::{Event, Pointer, Refusal, Topic, Watching};
-use presence_hub::{COMMANDS_WAITING_MAX, Delivery, Session};
+use presence_hub::{COMMANDS_WAITING_MAX, Delivery, Reference, Session};
 use presence_testkit::redis::{Redis, Settings, Topology};
 
 use crate::support::{Watcher, channel, connect, hub, refused, resume, user};
@@ -74,13 +74,10 @@ async fn two_tasks_hold_one_session() {
     let watches = other.run(|it| it.watches_topic(&Topic::Channel(channel())));
     assert!(watches.await.unwrap());
     let elsewhere = "room:43".parse().unwrap();
-    let typed = commander.run(|it| it.typing(elsewhere, true, Some("typed".into())));
+    let typed = commander.run(|it| it.typing(elsewhere, true, Some(Reference(1))));
     typed.await.unwrap().unwrap();
     let (reader, reference, why) = reading.await.unwrap();
-    assert_eq!(
-        (reference.as_deref(), why),
-        (Some("typed"), Refusal::NotJoined)
-    );
+    assert_eq!((reference, why), (Some(Reference(1)), Refusal::NotJoined));
 
     // Nobody reads: commands wait, up to the bound, and are refused when the session is whole again.
     let mut waiting = Vec::new();

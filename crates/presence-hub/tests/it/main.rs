@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use presence_core::{Chosen, Reason, Refusal, StatusChange, Topic, Visible, Watching};
 use presence_embedded::ProfileMemory;
-use presence_hub::{Ended, Hub, Settings};
+use presence_hub::{Ended, Hub, Reference, Settings};
 use support::{FlakyStore, Watcher, channel, connect, hub, refused, resume, user};
 
 const FULL: Option<(Watching, Option<presence_core::Clock>)> = Some((Watching::Full, None));
@@ -287,22 +287,22 @@ async fn what_a_session_does_happens_in_order_however_fast_it_is() {
         bob.join(channel(), Arc::default(), FULL, None).unwrap();
         let say = |text: String| {
             let payload = presence_core::Payload::from_json("1").unwrap();
-            bob.say(channel(), text.into(), payload, Some("say".into()))
+            bob.say(channel(), text.into(), payload, Some(Reference(1)))
         };
         say(format!("hello-{n}")).unwrap();
         let topic = Topic::Channel(channel());
         bob.unwatch(&topic, None).unwrap();
-        bob.watch(topic, Watching::Full, None, Some("watch".into()))
+        bob.watch(topic, Watching::Full, None, Some(Reference(2)))
             .unwrap();
         let mut answers = Vec::new();
         while answers.len() < 2 {
             match bob.next().await {
-                presence_hub::Delivery::Granted(it) => answers.push(it.to_string()),
+                presence_hub::Delivery::Granted(it) => answers.push(it),
                 presence_hub::Delivery::Refused(it, why) => panic!("{it:?}: {why}"),
                 _ => {}
             }
         }
-        assert_eq!(answers, ["say", "watch"]);
+        assert_eq!(answers, [Reference(1), Reference(2)]);
         // Broadcasts are bounded within 50 ms.
         tokio::time::sleep(Duration::from_millis(60)).await;
         bob.leave().await;

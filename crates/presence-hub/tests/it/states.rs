@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use presence_core::{ByteRate, ChannelId, Event, Meta, Refusal, Topic, Watching};
 use presence_embedded::ProfileMemory;
-use presence_hub::{Delivery, Hub, Session, Settings};
+use presence_hub::{Delivery, Hub, Reference, Session, Settings};
 use tokio::time::{Instant, timeout};
 
 use crate::support::{Watcher, channel, connect};
@@ -25,7 +25,7 @@ async fn whole_states_are_charged_by_their_bytes_and_all_who_asked_get_one() {
     let mut told = Received::default();
     let mut asked = 0;
     while start.elapsed() < span {
-        let reference = Some("watch".into());
+        let reference = Some(Reference(1));
         eve.watch(topic(), Watching::Full, None, reference).unwrap();
         asked += 1;
         if asked % 3 == 0 {
@@ -52,8 +52,8 @@ async fn whole_states_are_charged_by_their_bytes_and_all_who_asked_get_one() {
 async fn a_second_whole_state_of_a_topic_waits_while_the_first_is_unsent() {
     let (hub, _crowd) = crowded(Settings::default().states).await;
     let mut eve = connect(&hub, "eve").await;
-    for reference in ["a", "b", "c"] {
-        let reference = Some(reference.into());
+    for reference in 1..=3 {
+        let reference = Some(Reference(reference));
         eve.watch(topic(), Watching::Full, None, reference).unwrap();
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -90,13 +90,8 @@ async fn who_joins_while_states_have_to_wait_is_in_at_once_and_sees_later() {
     assert_eq!(told.states, 1);
     let elsewhere: ChannelId = "elsewhere".parse().unwrap();
     let watch = Some((Watching::Full, None));
-    eve.join(
-        elsewhere.clone(),
-        Arc::default(),
-        watch,
-        Some("join".into()),
-    )
-    .unwrap();
+    eve.join(elsewhere.clone(), Arc::default(), watch, Some(Reference(2)))
+        .unwrap();
     let mut told = Received::default();
     told.read(&mut eve, Duration::from_millis(100)).await;
     assert_eq!((told.granted, told.states), (1, 0));
@@ -123,13 +118,13 @@ async fn a_state_that_waits_is_not_told_to_who_watches_no_longer() {
     let (hub, _crowd) = crowded(rate).await;
     let mut eve = connect(&hub, "eve").await;
     let mut told = Received::default();
-    for reference in ["first", "waits"] {
-        let reference = Some(reference.into());
+    for reference in 1..=2 {
+        let reference = Some(Reference(reference));
         eve.watch(topic(), Watching::Full, None, reference).unwrap();
         told.read(&mut eve, Duration::from_millis(100)).await;
     }
     assert_eq!((told.granted, told.states), (1, 1));
-    eve.unwatch(&topic(), Some("gone".into())).unwrap();
+    eve.unwatch(&topic(), Some(Reference(3))).unwrap();
     told.read(&mut eve, Duration::from_secs(20)).await;
     assert_eq!((told.granted, told.states), (3, 1));
 }
