@@ -268,7 +268,7 @@ impl User {
         }
         let room = self.sessions_anywhere() < limits.sessions_max;
         if let Some(session) = self.session(Connection::of_service(session)) {
-            session.heard_at = now;
+            session.acted(now);
         } else if room {
             self.connect(now, session, device, true, out);
         }
@@ -288,7 +288,7 @@ impl User {
         let topic = Topic::Channel(channel);
         match self.session(by).filter(|it| it.is_in(&topic)) {
             Some(session) => {
-                session.heard_at = turn.now;
+                session.acted(turn.now);
                 grant(reply_to, turn.out);
             }
             None => refuse(reply_to, Refusal::NotJoined, turn.out),

@@ -21,8 +21,8 @@ pub(super) struct Outcome {
     pub(super) taken: Vec<(SessionId, FencingToken)>,
     /// Sessions that have ended, as the store has confirmed.
     pub(super) left: Vec<(SessionId, Reason)>,
-    /// Which revisions of which sessions' records the store has.
-    pub(super) stored: Vec<(SessionId, u64)>,
+    /// The tokens with which the store has records of sessions.
+    pub(super) stored: Vec<(SessionId, FencingToken)>,
     /// Sessions of other nodes that this node wanted, and what became of that.
     pub(super) claims: Vec<(SessionId, Claimed)>,
     /// The store has this revision of the profile, whoever wrote it, and everything that was changed here until then.
@@ -141,9 +141,9 @@ impl User {
         let Some(shared) = &mut self.shared else {
             return;
         };
-        for (id, revision) in &heard.stored {
+        for (id, token) in &heard.stored {
             if let Some(session) = self.sessions.iter_mut().find(|it| it.id == *id) {
-                session.stored = session.stored.max(*revision);
+                session.stored_as(*token);
             }
         }
         for id in &heard.absent {

@@ -62,6 +62,8 @@ pub(super) struct Session {
     pub(super) stored: u64,
     /// The stored entry that the first record of this epoch has to replace, if any.
     pub(super) replaces: Option<FencingToken>,
+    /// The last epoch of which the store had a record of this node.
+    stored_epoch: Option<u64>,
     /// How its client is recognised when it comes back.
     pub(super) known_by: KnownBy,
     /// Whether it is a session of the earlier process that no client has come back to.
@@ -204,6 +206,7 @@ impl Session {
             shared_active: true,
             stored: 0,
             replaces: None,
+            stored_epoch: None,
             known_by: KnownBy::Token,
             is_held: false,
             lost_at: None,
@@ -239,6 +242,13 @@ impl Session {
         self.is_news = false;
         self.shared_active = record.is_active;
         self.stored = revision;
+        self.stored_epoch = Some(u64::from(self.epoch));
+    }
+
+    /// The store had its record with this token of this node.
+    pub(super) fn stored_as(&mut self, token: FencingToken) {
+        self.stored = self.stored.max(token.revision());
+        self.stored_epoch = self.stored_epoch.max(Some(token.epoch));
     }
 
     /// The record that other nodes are to be told, if it is new to them.
@@ -395,9 +405,16 @@ impl Session {
         }
     }
 
-    /// Lets a session through which a service acts go on in the next epoch, where the store has an older entry of it,
-    /// or another node acts through it. Returns whether it does.
+    /// Lets the session go on where the store has another entry of it. The store has lost data if that is of an earlier
+    /// epoch than it had of this node: the session is written again. A session through which a service acts goes on
+    /// in the next epoch, where another node acts through it. Returns whether it goes on.
     pub(super) fn insist(&mut self, stored: FencingToken) -> bool {
+        if self.stored_epoch.is_some_and(|it| stored.epoch < it) {
+            self.replaces = Some(stored);
+            self.is_news = true;
+            self.void();
+            return true;
+        }
         let epoch = u32::try_from(stored.epoch).ok();
         let epoch = epoch.and_then(|it| it.checked_add(1));
         let (Some(epoch), true) = (epoch, self.by_service && self.stored == 0) else {
@@ -444,6 +461,15 @@ impl Session {
         self.heard_at = now;
         self.connected_at = now;
         self.armed = false;
+    }
+
+    /// A service acts through it, at `now`. An act that comes while the session is about to end begins its next epoch: the
+    /// removal that may be on its way to the store does not remove that.
+    pub(super) fn acted(&mut self, now: Timestamp) {
+        if self.is_ending() {
+            self.come_back(now);
+        }
+        self.heard_at = now;
     }
 
     /// Since when it counts as active, or as idle.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::user::User;
 use super::{Effect, Key, Slot, Users, grant, refuse};
+use crate::cluster::FencingToken;
 use crate::{Refusal, SessionId, Timestamp, UserId};
 
 /// The longest time that a request waits. After that it is not known whether the store has the change.
@@ -53,7 +54,7 @@ impl<A> Waiting<A> {
         }
     }
 
-    fn is_met(&self, user: &User, stored: &[(SessionId, u64)]) -> bool {
+    fn is_met(&self, user: &User, stored: &[(SessionId, FencingToken)]) -> bool {
         let Some(shared) = &user.shared else {
             return true;
         };
@@ -69,7 +70,7 @@ impl<A> Waiting<A> {
                 let is_here = user.sessions.iter().find(|it| it.id == session);
                 is_here.is_some_and(|it| self.revision <= it.stored)
                     || self.revision == 0
-                    || stored.any(|(id, revision)| *id == session && self.revision <= *revision)
+                    || stored.any(|(id, token)| *id == session && self.revision <= token.revision())
             }
         }
     }
@@ -108,7 +109,7 @@ impl<A> Users<A> {
     pub(super) fn answer(
         &mut self,
         id: &UserId,
-        stored: &[(SessionId, u64)],
+        stored: &[(SessionId, FencingToken)],
         taken: &[SessionId],
         out: &mut Vec<Effect<A>>,
     ) {

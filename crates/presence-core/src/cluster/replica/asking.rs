@@ -142,7 +142,7 @@ impl<V: StoredEntry> Replica<V> {
         }) else {
             return;
         };
-        heard.stored.push((session, token.revision()));
+        heard.stored.push((session, token));
         if !is_newest {
             return;
         }

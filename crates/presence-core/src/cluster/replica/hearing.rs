@@ -299,6 +299,10 @@ impl<V: StoredEntry> Replica<V> {
                 if remote.missing == Missing::No {
                     remote.missing = Missing::Loss { since: now };
                 }
+                if token.owner == members.me().node && self.local.get(session).is_none() {
+                    // Nobody else removes it, if whoever has the session never writes it again.
+                    self.wish_gone(now, session, token.epoch, Reason::Replaced, members);
+                }
                 continue;
             }
             self.hear_entry(now, session, token, value, members, heard);

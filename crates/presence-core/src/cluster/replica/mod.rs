@@ -135,8 +135,8 @@ pub(crate) struct ReplicaChanges<V> {
     pub(crate) changes: Vec<(SessionId, Result<V, Reason>)>,
     /// Sessions of this node that another node has taken over, with its token.
     pub(crate) taken: Vec<(SessionId, FencingToken)>,
-    /// Own entries that the store has now, each with its revision.
-    pub(crate) stored: Vec<(SessionId, u64)>,
+    /// Own entries that the store has now, each with its token.
+    pub(crate) stored: Vec<(SessionId, FencingToken)>,
     /// Sessions that were asked to leave, and have left.
     pub(crate) left: Vec<(SessionId, Reason)>,
     /// Sessions that were asked to leave, and that the store knew nothing about.

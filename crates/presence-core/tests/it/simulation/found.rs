@@ -498,3 +498,96 @@ fn what_a_service_did_before_an_outage_does_not_beat_what_it_did_after_it() {
         ],
     );
 }
+
+#[test]
+fn a_session_goes_on_whose_take_over_the_store_has_lost() {
+    let (from, to) = (connect(EVES_WEB, 1), connect(EVES_WEB, 0));
+    holds(
+        1_000_172,
+        [0, 0, 0],
+        vec![
+            (370, from),
+            (34_500, to.clone()),
+            (
+                35_113,
+                What::FailOver {
+                    server: 2,
+                    away_ms: 6_848,
+                    lost_ms: 890,
+                },
+            ),
+            (41_761, to),
+        ],
+    );
+    let (from, to) = (connect(ANNS_PHONE, 0), connect(ANNS_PHONE, 1));
+    holds(
+        1_023_096,
+        [0, 0],
+        vec![
+            (21_795, from),
+            (38_724, to.clone()),
+            (
+                38_787,
+                What::FailOver {
+                    server: 2,
+                    away_ms: 2_046,
+                    lost_ms: 598,
+                },
+            ),
+            (39_118, to),
+        ],
+    );
+}
+
+#[test]
+fn the_entry_is_removed_of_a_session_whose_next_owner_died_after_the_store_lost_its_take_over() {
+    holds(
+        1_000_172,
+        [0, 0, 0],
+        vec![
+            (370, connect(EVES_WEB, 1)),
+            (34_500, connect(EVES_WEB, 0)),
+            (
+                35_113,
+                What::FailOver {
+                    server: 2,
+                    away_ms: 6_848,
+                    lost_ms: 890,
+                },
+            ),
+            (
+                35_500,
+                What::Kill {
+                    node: 0,
+                    back_ms: 60_000,
+                },
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_service_that_acts_while_its_session_is_about_to_end_keeps_it() {
+    let (user, room) = (EVE, ROOM_1);
+    let act = What::Act {
+        user,
+        node: 1,
+        room,
+    };
+    holds(
+        51_540_652_853,
+        [0, 0, 0],
+        vec![
+            (20_250, act.clone()),
+            (
+                69_174,
+                What::Pause {
+                    node: 2,
+                    ms: 27_383,
+                },
+            ),
+            (84_711, What::WatchUser { node: 1, user }),
+            (88_237, act),
+        ],
+    );
+}
