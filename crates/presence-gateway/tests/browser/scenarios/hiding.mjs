@@ -130,7 +130,10 @@ export const stories = {
     const third = await stage.enter('bob', { context: bob.context });
     await third.has('self-row');
     await ann.caughtUp();
-    assert.deepEqual((await ann.heard()).filter((line) => /bob/.test(line)), ['leave bob left']);
+    // One of the two tabs may be told before the other, as when a browser with both is closed.
+    const [gone, ...before] = (await ann.heard()).filter((line) => /bob/.test(line)).reverse();
+    assert.equal(gone, 'leave bob left');
+    assert.ok(before.length <= 1 && before.every((line) => line === 'update bob'), before.join());
 
     await third.at('invisible-switch').uncheck();
     await ann.has('person-bob');
