@@ -175,6 +175,9 @@ impl<A> Users<A> {
                 reply_to: None,
             });
         }
+        if outcome.has_lost_profile && !id.is_anonymous() {
+            out.push(Effect::Load);
+        }
         let is_read = has_answered && user.has_been_read();
         self.note_kept(id, outcome.kept);
         // Before anybody is told: a session that has come here is not gone from elsewhere.
@@ -241,7 +244,7 @@ impl User {
             } => return self.chose(&change, reply_to, turn),
             Input::Asked { reply_to, .. } => self.asked_by_owner(reply_to, turn),
             Input::Unwatched => self.watchers = self.watchers.saturating_sub(1),
-            Input::Loaded { profile } => self.learn(turn.now, profile),
+            Input::Loaded { profile } => self.loaded(turn.now, profile),
             Input::Unread | Input::Unreadable => {}
             Input::Connected { .. }
             | Input::Watched { .. }

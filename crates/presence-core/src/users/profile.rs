@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Effect;
 use super::shared::PENDING_MAX;
 use super::user::User;
+use crate::cluster::{Author, FencingToken};
 use crate::history::{Cause, What};
 use crate::{Chosen, Profile, StatusChange, Timestamp, Timing};
 
@@ -54,6 +55,25 @@ impl User {
         let shared = self.shared.as_ref()?;
         let known = Timestamp::from_millis(self.profile.status.revision);
         Some(shared.store_time(now).max(known + Duration::from_millis(1)))
+    }
+
+    /// Handles that the stored profile was read: because it could not be read before, or because the store that nodes
+    /// share has lost its copy. In the second case it counts if it is later than the one here.
+    pub(super) fn loaded(&mut self, now: Timestamp, stored: Option<Profile>) {
+        if self.unread.is_some() {
+            return self.learn(now, stored);
+        }
+        let revision = self.profile.status.revision;
+        let is_later = |it: &Profile| revision < it.status.revision && !self.sessions.is_empty();
+        let Some(stored) = stored.filter(is_later) else {
+            return;
+        };
+        let last_seen = stored.last_seen.unwrap_or_default();
+        let token = FencingToken::of_profile(stored.status.revision, Author::Nobody, last_seen);
+        self.merge(now, token, &stored);
+        if let Some(shared) = &mut self.shared {
+            shared.put_profile();
+        }
     }
 
     /// Applies the changes that waited for the profile, which has now been read.

@@ -33,6 +33,9 @@ pub(super) struct Outcome {
     pub(super) is_erased: bool,
     /// The user is here and was not shown, because the store could not be read until now.
     pub(super) appears: bool,
+    /// The store has lost the profile. What other nodes wrote while this one could not read the store is only in the
+    /// store of profiles.
+    pub(super) has_lost_profile: bool,
 }
 
 impl User {
@@ -49,6 +52,7 @@ impl User {
         };
         let (mut kept, mut saves) = (None, None);
         let mut appears = false;
+        let mut has_lost_profile = false;
         let mut profile = None;
         let mut version = None;
         // What is told may be older than what is there; what is read was there.
@@ -70,7 +74,7 @@ impl User {
                 version = snapshot.clock.map(|it| it.version);
                 shared.lacks_profile = profile.is_none();
                 if profile.is_none() {
-                    shared.known = None;
+                    has_lost_profile = shared.known.take().is_some() && !self.sessions.is_empty();
                 }
             }
             Reply::Patched(patch) => {
@@ -117,6 +121,7 @@ impl User {
             saves,
             is_erased,
             appears,
+            has_lost_profile,
         }
     }
 
@@ -196,7 +201,7 @@ impl User {
 
     /// Applies the profile of another node, which was stored first. Changes that were made here are applied to it if
     /// they were chosen later.
-    fn merge(&mut self, now: Timestamp, token: FencingToken, stored: &Profile) {
+    pub(super) fn merge(&mut self, now: Timestamp, token: FencingToken, stored: &Profile) {
         let Some(shared) = &mut self.shared else {
             return;
         };

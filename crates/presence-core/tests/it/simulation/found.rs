@@ -591,3 +591,38 @@ fn a_service_that_acts_while_its_session_is_about_to_end_keeps_it() {
         ],
     );
 }
+
+#[test]
+fn a_status_that_a_node_has_missed_outlives_the_loss_of_the_store() {
+    holds(
+        1_060_932,
+        [0, 0],
+        vec![
+            (
+                546,
+                What::Watch {
+                    node: 0,
+                    topic: WORKSPACE,
+                },
+            ),
+            (1_742, connect(ANNS_PHONE, 1)),
+            (
+                6_185,
+                What::Kill {
+                    node: 1,
+                    back_ms: 24_221,
+                },
+            ),
+            (
+                47_075,
+                What::Cut {
+                    node: 0,
+                    server: None,
+                    ms: 17_437,
+                },
+            ),
+            (57_461, choose(ANN, 1, Chosen::Busy)),
+            (60_848, What::Wipe { server: Some(2) }),
+        ],
+    );
+}
