@@ -28,7 +28,7 @@ use self::shrink::{play, shrink};
 
 /// When it all begins, by a clock that is right.
 const START: u64 = 1_764_000_000_000;
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 10_000;
 
 fn topic(number: usize) -> Topic {
     match number < ROOMS {
