@@ -265,6 +265,11 @@ impl<A> Node<A> {
                 nodes::Effect::Invalidate => self.spread(now, News::Invalidate(None), out),
                 nodes::Effect::StoredUpTo(until) => self.spread(now, News::StoredUpTo(until), out),
                 nodes::Effect::StoreAhead(ms) => self.spread(now, News::StoreAhead(ms), out),
+                nodes::Effect::Away(is_away) => {
+                    let since = (!is_away).then_some(now);
+                    self.spread(now, News::Reached(since), out);
+                    out.push(Effect::Leases(effect));
+                }
                 effect => out.push(Effect::Leases(effect)),
             }
         }

@@ -234,6 +234,8 @@ impl<T: Topics> Leasing<T> {
             Effect::Away(is_away) => {
                 self.log_away(is_away);
                 self.counters.shared_is_away(is_away);
+                let since = (!is_away).then(|| self.clock.now());
+                self.router.spread(News::Reached(since)).await;
                 self.router.tell_away(is_away).await;
             }
         }

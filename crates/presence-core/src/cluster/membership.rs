@@ -19,6 +19,8 @@ pub(crate) struct Membership {
     lost_order: VecDeque<Incarnation>,
     /// Everything that a node with a lease did up to this moment is in the store, by this node's clock.
     stored_up_to: Timestamp,
+    /// Since when the store answers, by this node's clock; `None` while it does not.
+    reached_since: Option<Timestamp>,
 }
 
 impl Membership {
@@ -29,6 +31,7 @@ impl Membership {
             lost: HashSet::new(),
             lost_order: VecDeque::new(),
             stored_up_to: Timestamp::default(),
+            reached_since: Some(Timestamp::default()),
         }
     }
 
@@ -47,6 +50,11 @@ impl Membership {
         moment <= self.stored_up_to
     }
 
+    /// Since when the store answers, by this node's clock; `None` while it does not.
+    pub(crate) fn reached_since(&self) -> Option<Timestamp> {
+        self.reached_since
+    }
+
     /// Applies news that concern every state machine of the node.
     pub(crate) fn hear(&mut self, news: News) {
         match news {
@@ -60,6 +68,7 @@ impl Membership {
                 }
             }
             News::StoredUpTo(until) => self.stored_up_to = self.stored_up_to.max(until),
+            News::Reached(since) => self.reached_since = since,
             News::Lost(_) | News::Invalidate(_) | News::StoreAhead(_) | News::Woke => {}
         }
     }

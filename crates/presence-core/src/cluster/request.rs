@@ -110,6 +110,8 @@ pub enum News {
     StoredUpTo(Timestamp),
     /// The store's clock is ahead of this node's clock by this many milliseconds.
     StoreAhead(i64),
+    /// The store does not answer (`None`), or answers again since this moment, by this node's clock.
+    Reached(Option<Timestamp>),
     /// The node did not run for a while. It may now read messages that were sent to it long ago.
     Woke,
 }
@@ -119,7 +121,7 @@ impl News {
     pub(crate) fn concerns(self, subject: impl FnOnce() -> Subject) -> bool {
         match self {
             News::Invalidate(Some(partition)) => subject().partition() == partition,
-            News::StoreAhead(_) => false,
+            News::StoreAhead(_) | News::Reached(_) => false,
             _ => true,
         }
     }

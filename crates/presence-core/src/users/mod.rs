@@ -257,7 +257,7 @@ impl<A> Users<A> {
             _ => {}
         }
         let concerns = |id: &UserId, slot: &Slot<A>| match news {
-            News::StoredUpTo(_) => slot.awaits_others(),
+            News::StoredUpTo(_) | News::Reached(_) => slot.awaits_others(),
             _ => news.concerns(|| Subject::User(id.clone())),
         };
         let slots = self.users.iter();
@@ -323,7 +323,7 @@ impl<A> Users<A> {
             user.own_changed |= shared.hear_news(now, news, members);
         }
         match news {
-            News::StoredUpTo(_) => user.end_the_proven(now, members, out),
+            News::StoredUpTo(_) | News::Reached(_) => user.end_the_proven(now, members, out),
             News::Woke if !user.sessions.is_empty() => {
                 self.postponed.entry(id.clone()).or_default();
             }

@@ -130,7 +130,8 @@ impl User {
         let Some(shared) = &mut self.shared else {
             return;
         };
-        let is_here = !self.sessions.is_empty() && self.profile.is_worth_keeping();
+        let is_here = self.sessions.iter().any(Session::is_to_be_stored);
+        let is_here = is_here && self.profile.is_worth_keeping();
         let revision = &mut self.profile.status.revision;
         let fenced = shared.fenced.map(|it| it.epoch);
         if fenced >= Some(*revision) && (shared.has_pending() || is_here) {
@@ -275,7 +276,7 @@ impl User {
         };
         if shared.lacks_profile
             && matches!(shared.profile, Putting::Done)
-            && !self.sessions.is_empty()
+            && self.sessions.iter().any(Session::is_to_be_stored)
             && self.profile.is_worth_keeping()
             && self.unread.as_ref().is_none_or(|it| !it.is_empty())
         {

@@ -332,6 +332,12 @@ impl Session {
         matches!(self.stage, Stage::Ending { .. })
     }
 
+    /// Whether the store has a record of it, or is to get one. It is not to get one of a session whose client has to
+    /// connect again first, because this node was declared dead.
+    pub(super) fn is_to_be_stored(&self) -> bool {
+        self.is_live() || self.is_news || self.stored != 0
+    }
+
     pub(super) fn is_live(&self) -> bool {
         self.stage == Stage::Live
     }
@@ -381,7 +387,11 @@ impl Session {
         else {
             return None;
         };
-        if members.is_stored(*stored_up_to) || *since + Timing::LEASE <= now {
+        // While the store is away, people may go to other nodes, which cannot say so.
+        let reached_since = members.reached_since();
+        *since = (*since).max(reached_since.unwrap_or(now));
+        let is_proven = members.is_stored(*stored_up_to) || *since + Timing::LEASE <= now;
+        if is_proven && reached_since.is_some() {
             return Some(*reason);
         }
         // Somebody is in trouble: people may have gone there until now.

@@ -46,7 +46,7 @@ impl<V: StoredEntry> Replica<V> {
             News::Invalidate(_) | News::Woke => self.invalidate(),
             News::Lost(who) => return self.lost(who),
             News::StoredUpTo(_) => return self.confirm_stored(now, members),
-            News::StoreAhead(_) => {}
+            News::StoreAhead(_) | News::Reached(_) => {}
         }
         ReplicaChanges::default()
     }

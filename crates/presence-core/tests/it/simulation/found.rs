@@ -626,3 +626,57 @@ fn a_status_that_a_node_has_missed_outlives_the_loss_of_the_store() {
         ],
     );
 }
+
+#[test]
+fn nobody_is_told_gone_as_soon_as_the_store_is_back_who_came_to_another_node_meanwhile() {
+    holds(
+        1_008_793,
+        [0, 0],
+        vec![
+            (
+                154,
+                What::Watch {
+                    node: 0,
+                    topic: WORKSPACE,
+                },
+            ),
+            (935, connect(EVES_WEB, 1)),
+            (
+                9_865,
+                What::Asleep {
+                    server: None,
+                    ms: 27_605,
+                },
+            ),
+            (12_594, connect(EVES_WEB, 0)),
+            (
+                27_267,
+                What::Asleep {
+                    server: None,
+                    ms: 33_683,
+                },
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_visitor_whose_node_was_declared_dead_is_not_written_and_removed_again_and_again() {
+    holds(
+        25_770_828_100,
+        [0, 0],
+        vec![
+            (18_774, connect(EVES_WEB, 1)),
+            (35_235, connect(EVES_WEB, 0)),
+            (
+                50_582,
+                What::Pause {
+                    node: 0,
+                    ms: 22_671,
+                },
+            ),
+            (57_811, What::Silence { client: EVES_WEB }),
+            (58_294, connect(CATS_WEB, 0)),
+        ],
+    );
+}

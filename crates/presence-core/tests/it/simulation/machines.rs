@@ -98,7 +98,7 @@ impl Machines {
             Input::Leases(input) => {
                 let mut effects = Vec::new();
                 self.nodes.handle(now, input, &mut effects);
-                obey(effects, out);
+                obey(now, effects, out);
             }
             Input::Forgot(partition) => {
                 let input = nodes::Input::Troubled;
@@ -146,7 +146,7 @@ impl Machines {
             Mailbox::Leases => {
                 let mut effects = Vec::new();
                 self.nodes.expire(now, &mut effects);
-                obey(effects, out);
+                obey(now, effects, out);
             }
         }
     }
@@ -214,15 +214,21 @@ fn of_place(effect: rosters::Effect<u64>, out: &mut Vec<Wish>) {
     });
 }
 
-fn obey(effects: Vec<nodes::Effect>, out: &mut Vec<Wish>) {
+fn obey(now: Timestamp, effects: Vec<nodes::Effect>, out: &mut Vec<Wish>) {
     for effect in effects {
-        out.push(match effect {
+        let wish = match effect {
             nodes::Effect::Become(me) => Wish::News(News::Become(me)),
             nodes::Effect::Lost(who) => Wish::News(News::Lost(who)),
             nodes::Effect::Invalidate => Wish::News(News::Invalidate(None)),
             nodes::Effect::StoredUpTo(until) => Wish::News(News::StoredUpTo(until)),
             nodes::Effect::StoreAhead(ms) => Wish::News(News::StoreAhead(ms)),
+            nodes::Effect::Away(is_away) => {
+                let since = (!is_away).then_some(now);
+                out.push(Wish::News(News::Reached(since)));
+                Wish::AskAboutLeases(effect)
+            }
             effect => Wish::AskAboutLeases(effect),
-        });
+        };
+        out.push(wish);
     }
 }

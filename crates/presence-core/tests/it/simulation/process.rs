@@ -303,6 +303,10 @@ impl World<'_> {
                     let input = node::Input::Roster(input);
                     self.post(node, at, ToNode::Input(input));
                 }
+                // Only users care, and at once: so the delays of all else stay as they were.
+                Wish::News(news @ News::Reached(_)) => {
+                    self.post(node, self.now, ToNode::News(Mailbox::Users, news));
+                }
                 Wish::News(news) => {
                     let (first, second) = (self.now + self.chance.below(3), self.told_at(node));
                     self.post(node, first, ToNode::News(Mailbox::Users, news));
