@@ -289,7 +289,7 @@ struct Online<'a> {
     timestamp: u64,
 }
 
-/// The fields of `set_status`. An absent field stays and `null` clears it, except for the end: a status without an
+/// The fields of `set_status`. An absent field stays and `null` clears it, except for the end: a new status without an
 /// end has none.
 #[derive(Deserialize)]
 #[serde(default)]
@@ -297,7 +297,7 @@ struct SetStatus {
     status: Field<Chosen>,
     custom_message: Field<String>,
     emoji: Field<String>,
-    clear_after: Option<u64>,
+    clear_after: Field<u64>,
 }
 
 impl Default for SetStatus {
@@ -306,19 +306,22 @@ impl Default for SetStatus {
             status: Field::Absent,
             custom_message: Field::Absent,
             emoji: Field::Absent,
-            clear_after: None,
+            clear_after: Field::Absent,
         }
     }
 }
 
 impl From<SetStatus> for StatusRequest {
     fn from(it: SetStatus) -> Self {
-        let clear_after = it.clear_after.map(Duration::from_secs);
+        let clear_after = match (it.clear_after, &it.status) {
+            (Field::Absent, Field::Value(_)) => Field::Null,
+            (said, _) => said.map(Duration::from_secs),
+        };
         StatusRequest {
             status: it.status,
             custom_message: it.custom_message,
             emoji: it.emoji,
-            clear_after: clear_after.map_or(Field::Null, Field::Value),
+            clear_after,
             expires_at: Field::Absent,
         }
     }
