@@ -14,7 +14,7 @@ use super::journal::{Mark, Room, UserId};
 const KEPT_OF_A_USER: [&str; 2] = ["profile", "clock"];
 
 /// Kinds of keys that have to do with parts and nodes, and not with who is here.
-const KEPT: [&str; 5] = ["changed", "told", "leases", "secret", "owned"];
+const KEPT: [&str; 6] = ["changed", "told", "leases", "secret", "owned", "goodbye"];
 
 /// The content of Redis at one moment.
 #[derive(Debug, Default)]
