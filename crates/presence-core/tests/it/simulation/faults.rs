@@ -15,6 +15,8 @@ use super::world::{Event, HEALS_MS, LAPSES_LATE_MS, PROOF_MS, ToNode, World};
 const LEASE_AT_RISK_MS: u64 = 11_000;
 /// So long after a fault a node may not have said yet that all of its own is in the store.
 const TROUBLE_MS: u64 = 30_000;
+/// A node that was cut off has renewed its lease so long after it can.
+const RENEWS_AGAIN_MS: u64 = 5_000;
 /// A node that does nothing for so long knows that afterwards.
 const STOOD_STILL_MS: u64 = 1_000;
 
@@ -61,7 +63,16 @@ impl World<'_> {
                     self.nodes[node].has_missed[server] = true;
                 }
                 self.store_fault(ms);
-                self.disturb(node, ms);
+                // One that is about to exit may end before it can renew its lease.
+                let is_stopping = !self.nodes[node].is_accepting;
+                self.disturb(
+                    node,
+                    if is_stopping {
+                        ms.max(LEASE_AT_RISK_MS)
+                    } else {
+                        ms
+                    },
+                );
             }
             What::Away { server, ms } => {
                 for server in some(server) {
@@ -206,7 +217,9 @@ impl World<'_> {
             return;
         }
         self.nodes[node].is_accepting = false;
-        if self.nodes[node].sleeps_until > self.now {
+        let mut cuts = self.nodes[node].cut_until.iter();
+        let is_cut_off = cuts.any(|until| until + RENEWS_AGAIN_MS > self.now);
+        if self.nodes[node].sleeps_until > self.now || is_cut_off {
             // It may end before it has renewed its lease, as one that is killed.
             self.disturb(node, LEASE_AT_RISK_MS);
         }

@@ -680,3 +680,45 @@ fn a_visitor_whose_node_was_declared_dead_is_not_written_and_removed_again_and_a
         ],
     );
 }
+
+#[test]
+fn a_node_that_is_told_to_stop_while_it_is_cut_off_may_end_as_one_that_is_killed() {
+    holds(
+        1_069_069,
+        [0, 0, 0],
+        vec![
+            (
+                139,
+                What::Watch {
+                    node: 2,
+                    topic: ROOM_0,
+                },
+            ),
+            (555, connect(EVES_WEB, 1)),
+            (
+                632,
+                What::Join {
+                    client: EVES_WEB,
+                    room: ROOM_0,
+                },
+            ),
+            (5_901, connect(EVES_WEB, 0)),
+            (
+                29_937,
+                What::Cut {
+                    node: 0,
+                    server: None,
+                    ms: 10_553,
+                },
+            ),
+            (
+                39_284,
+                What::Stop {
+                    node: 0,
+                    drain_ms: 4_647,
+                    back_ms: 2_912,
+                },
+            ),
+        ],
+    );
+}
