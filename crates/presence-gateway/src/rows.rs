@@ -1,6 +1,8 @@
 //! Checks which rows of a roster a request asks for, in whichever protocol.
 
-use presence_core::{Order, SORTED_NAME_BYTES_MAX, Span, Timestamp, WINDOW_ROWS_MAX, Window};
+use presence_core::{
+    Order, Person, SORTED_NAME_BYTES_MAX, Span, Timestamp, WINDOW_ROWS_MAX, Window,
+};
 
 use crate::request::{self, Refused};
 
@@ -20,7 +22,52 @@ pub(crate) struct AfterRequest {
     pub(crate) user_id: Option<String>,
 }
 
+/// The place of `person` in `order` as one text, from which a later page goes on.
+pub(crate) fn cursor_of(order: Order, person: &Person) -> String {
+    match order {
+        Order::Joined => format!("{}.{}", person.joined_at.as_millis(), person.user),
+        Order::Name => format!("{} {}", person.user, person.sorted_name()),
+    }
+}
+
+impl AfterRequest {
+    /// The place that a text of [`cursor_of`] says.
+    fn of_cursor(order: Order, text: &str) -> Option<Self> {
+        let (joined_at, name, user) = match order {
+            Order::Joined => {
+                let (joined_at, user) = text.split_once('.')?;
+                (Some(joined_at.parse().ok()?), None, user)
+            }
+            Order::Name => {
+                let (user, name) = text.split_once(' ')?;
+                (None, Some(name.to_owned()), user)
+            }
+        };
+        Some(AfterRequest {
+            joined_at,
+            name,
+            user_id: Some(user.to_owned()),
+        })
+    }
+}
+
 impl RowsRequest {
+    /// Lets the rows begin after the place that a text of [`cursor_of`] says.
+    pub(crate) fn after_cursor(self, text: &str) -> Result<Self, Refused> {
+        let wrong = || Refused::invalid("after", "must be the `next` of a page in the same order");
+        let after = AfterRequest::of_cursor(self.order(), text).ok_or_else(wrong)?;
+        let request = RowsRequest {
+            after: Some(after),
+            ..self
+        };
+        // The text is one field, so what is wrong in it is wrong with the field.
+        let is_about = |why: Refused| why.field.is_some_and(|it| it.starts_with("after"));
+        match request.clone().checked().is_err_and(is_about) {
+            true => Err(wrong()),
+            false => Ok(request),
+        }
+    }
+
     /// The order of the rows.
     pub(crate) fn order(&self) -> Order {
         self.order.unwrap_or(match &self.prefix {
