@@ -13,8 +13,8 @@ use presence_core::node::{Effect, Input, Node};
 use presence_core::rosters::{self, Rosters};
 use presence_core::users::{self, Connection, Users};
 use presence_core::{
-    ChannelId, Chosen, DeviceId, Limits, Look, Member, Meta, Reason, SessionId, StatusChange,
-    Timers, Timestamp, Timing, Topic, UserId, Visible, Watching,
+    ChannelId, Chosen, DeviceId, Limits, Look, Member, Meta, Reason, SessionId, Span, StatusChange,
+    Timers, Timestamp, Timing, Topic, UserId, Visible, WINDOW_ROWS_MAX, Watching, Window,
 };
 
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
@@ -310,6 +310,41 @@ fn rooms(c: &mut Criterion) {
     group.finish();
 }
 
+/// What a window costs: a change of somebody whom no window shows, in rooms of a hundred and of a hundred times as many.
+fn windows(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a change outside of 100 different windows by name");
+    for people in [1_000, 100_000] {
+        let mut rosters = a_room(people);
+        let (mut now, mut revision) = (START + SECOND, 1);
+        let mut out = Vec::new();
+        for number in 1..=100 {
+            let from = format!("user-{number}");
+            let span = Span::named("", Some((&from, None)));
+            let opened = rosters::Input::WindowOpened {
+                topic: Topic::Channel(room(1)),
+                session: SessionId::from_u128(1 << 100),
+                number,
+                window: Window::new(span, WINDOW_ROWS_MAX).unwrap(),
+                reply_to: None,
+            };
+            rosters.handle(now, opened, &mut out);
+        }
+        group.bench_function(format!("in a room of {people}"), |b| {
+            b.iter(|| {
+                out.clear();
+                now = now + SECOND;
+                revision += 1;
+                let look = [Visible::Away, Visible::Online][revision as usize % 2];
+                let last = member(people - 1, look, revision);
+                rosters.handle(now, wrote(last), &mut out);
+                rosters.expire(now, &mut out);
+                black_box(&out);
+            });
+        });
+    }
+    group.finish();
+}
+
 fn timers(c: &mut Criterion) {
     // Of a million, most of it is the memory's time; of a thousand, most of it is ours.
     for (count, name) in [(1_000_u64, "a thousand"), (1_000_000, "a million")] {
@@ -360,6 +395,7 @@ criterion_group!(
     a_status_change,
     the_history,
     rooms,
+    windows,
     timers,
     heartbeats
 );

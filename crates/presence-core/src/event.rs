@@ -125,6 +125,32 @@ pub enum Event {
         /// only; at most [`Limits::faces_max`](crate::Limits::faces_max).
         sample: Vec<Arc<Person>>,
     },
+    /// The rows of a window that a session opened or moved, or whose changes it has lost: they replace those that it had.
+    Window {
+        /// The topic that the window is open on.
+        topic: Topic,
+        /// The number that the session gave the window.
+        number: u32,
+        /// The exact number of people in the topic.
+        count: usize,
+        /// The people in the window, in its order; each with at most [`ROW_SESSIONS_MAX`](crate::ROW_SESSIONS_MAX) of their sessions.
+        rows: Vec<Arc<Person>>,
+    },
+    /// What has changed in a window. The new rows are the old ones without those in `gone` and without everybody who is in
+    /// `rows`, who are then put in one after the other, each at their place.
+    WindowChanges {
+        /// The topic that the window is open on.
+        topic: Topic,
+        /// The number that the session gave the window.
+        number: u32,
+        /// The exact number of people in the topic, if it is told again: at most once in
+        /// [`Timing::TICK_MAX`](crate::Timing::TICK_MAX).
+        count: Option<usize>,
+        /// Who is in the window no more: they left the topic, or have another place in it.
+        gone: Vec<UserId>,
+        /// Who is new in the window or has changed, in the order of their places.
+        rows: Vec<Row>,
+    },
     /// Users started or stopped typing in a channel.
     Typing {
         /// The channel that they type in.
@@ -215,6 +241,15 @@ impl Sender {
             Sender::Service { outsider, node } => outsider.shown_as(node),
         }
     }
+}
+
+/// A row of a window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The place of the row in the window, from 0.
+    pub at: usize,
+    /// The person as they are now; with at most [`ROW_SESSIONS_MAX`](crate::ROW_SESSIONS_MAX) of their sessions.
+    pub person: Arc<Person>,
 }
 
 /// What happened to a person in a roster.
@@ -376,6 +411,11 @@ impl Event {
                 changes.sum::<usize>() + names
             }
             Event::Summary { sample, .. } => people(sample),
+            Event::Window { rows, .. } => people(rows),
+            Event::WindowChanges { gone, rows, .. } => {
+                let rows = rows.iter().map(|it| it.person.weight());
+                gone.len() * NAME + rows.sum::<usize>()
+            }
             Event::Typing {
                 typing,
                 started,

@@ -41,12 +41,13 @@ pub mod text;
 mod time;
 mod timers;
 pub mod users;
+mod window;
 mod words;
 
 pub use bucket::{ByteBucket, ByteRate, Rate, TokenBucket};
 pub use event::{
-    Change, Clock, Cursor, Event, Move, OwnDevice, OwnView, Pointer, PublicView, Selection, Sender,
-    Topic, Watching,
+    Change, Clock, Cursor, Event, Move, OwnDevice, OwnView, Pointer, PublicView, Row, Selection,
+    Sender, Topic, Watching,
 };
 pub use id::{ChannelId, DeviceId, DeviceKind, IdError, Outsider, SessionId, UserId, WorkspaceId};
 pub use json::{JSON_DEPTH_MAX, JsonError, check_json};
@@ -63,6 +64,7 @@ pub use status::{
 };
 pub use time::Timestamp;
 pub use timers::Timers;
+pub use window::{Order, ROW_SESSIONS_MAX, SORTED_NAME_BYTES_MAX, Span, WINDOW_ROWS_MAX, Window};
 pub use words::WordError;
 
 /// The example in virtual time, compiled and run with the doc tests.

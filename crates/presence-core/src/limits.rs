@@ -28,6 +28,12 @@ pub struct Limits {
     /// that changes more often than once within [`Timing::WINDOW`] keeps those of that many windows: by default the
     /// versions of the last 1.6 s.
     pub versions_kept: usize,
+    /// Windows that one session has open, on all topics; the session's handle refuses a further one with
+    /// [`Refusal::TooMany`](crate::Refusal::TooMany).
+    pub windows_max: usize,
+    /// Different windows that are open on one topic on one node; a further one is refused
+    /// with [`Refusal::TooMany`](crate::Refusal::TooMany). Any number of sessions may have equal windows.
+    pub topic_windows_max: usize,
 }
 
 impl Default for Limits {
@@ -42,6 +48,8 @@ impl Default for Limits {
             cursors_max: 64,
             broadcasts_max: 64,
             versions_kept: 32,
+            windows_max: 8,
+            topic_windows_max: 1024,
         }
     }
 }

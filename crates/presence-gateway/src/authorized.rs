@@ -1,6 +1,7 @@
 //! A client that was let in: its session, and what its identity allows. Every dialect does what its clients ask
 //! for through this.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use presence_core::rosters::Page;
 use presence_core::users::{Activity, Connection, Fingerprint};
 use presence_core::{
     ChannelId, Clock, DeviceId, Pointer, PublicView, Reason, Refusal, Selection, Topic, UserId,
-    Watching,
+    Watching, Window,
 };
 use presence_hub::{Budget, Busy, Delivery, Entry, Reference, Session};
 use presence_protocol::ErrorCode;
@@ -305,6 +306,29 @@ impl Authorized {
         Ok(self.session.unwatch(topic, reference)?)
     }
 
+    /// Opens a window on a channel or a workspace, or moves one.
+    pub(crate) fn open_window(
+        &mut self,
+        topic: Topic,
+        number: u32,
+        window: Window,
+        reference: Option<Reference>,
+    ) -> Result<(), Refused> {
+        self.may_watch(&topic)?;
+        self.afford()?;
+        Ok(self.session.open_window(topic, number, window, reference)?)
+    }
+
+    /// Closes a window.
+    pub(crate) fn close_window(
+        &mut self,
+        topic: &Topic,
+        number: u32,
+        reference: Option<Reference>,
+    ) -> Result<(), Refused> {
+        Ok(self.session.close_window(topic, number, reference)?)
+    }
+
     /// Watches the status of users.
     pub(crate) fn watch_users(
         &mut self,
@@ -535,15 +559,20 @@ impl Authorized {
             .collect();
         for channel in left {
             session.depart(channel.clone(), None)?;
-            lost.push(Lost::Topic(Topic::Channel(channel)));
+            let topic = Topic::Channel(channel);
+            session.close_windows(&topic)?;
+            lost.push(Lost::Topic(topic));
         }
         let forbidden = |topic: &&Topic| match topic {
             Topic::Channel(channel) => identity.may_watch_channel(channel).is_err(),
             Topic::Workspace(workspace) => identity.may_watch_workspace(workspace).is_err(),
         };
-        let topics: Vec<Topic> = session.topics().filter(forbidden).cloned().collect();
+        let windows = session.windows().map(|(topic, ..)| topic);
+        let topics = session.topics().chain(windows).filter(forbidden);
+        let topics: BTreeSet<Topic> = topics.cloned().collect();
         for topic in topics {
             session.unwatch(&topic, None)?;
+            session.close_windows(&topic)?;
             lost.push(Lost::Topic(topic));
         }
         let users = session.users();

@@ -42,6 +42,7 @@ mod request;
 mod revoking;
 mod roll;
 mod router;
+mod rows;
 mod server;
 mod socket;
 pub mod traces;

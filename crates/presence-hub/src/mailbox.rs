@@ -9,7 +9,9 @@ use presence_core::history::{Recent, RecentQuery, Transition};
 use presence_core::ports::Orphan;
 use presence_core::rosters::{self, Page, RoomLevel};
 use presence_core::users::{Answer, Connection, Input};
-use presence_core::{ChannelId, Clock, Event, Meta, Refusal, SessionId, Topic, UserId, Watching};
+use presence_core::{
+    ChannelId, Clock, Event, Meta, Refusal, SessionId, Span, Topic, UserId, Watching, Window,
+};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -79,6 +81,20 @@ pub(crate) enum RosterMessage {
         watcher: SessionId,
         send_queue: Arc<SendQueue>,
     },
+    OpenWindow(OpenWindow),
+    CloseWindow {
+        topic: Topic,
+        session: SessionId,
+        number: u32,
+        send_queue: Arc<SendQueue>,
+    },
+    /// Asks for the first rows of a span.
+    Rows {
+        topic: Topic,
+        span: Span,
+        rows: usize,
+        reply: oneshot::Sender<Page>,
+    },
     List {
         topic: Topic,
         offset: usize,
@@ -110,6 +126,17 @@ pub(crate) struct Watch {
     pub(crate) watcher: SessionId,
     pub(crate) watching: Watching,
     pub(crate) have: Option<Clock>,
+    pub(crate) send_queue: Arc<SendQueue>,
+    pub(crate) reply_to: Option<ReplyTo>,
+}
+
+/// The wish of a session to see a window on a topic.
+#[derive(Debug)]
+pub(crate) struct OpenWindow {
+    pub(crate) topic: Topic,
+    pub(crate) session: SessionId,
+    pub(crate) number: u32,
+    pub(crate) window: Window,
     pub(crate) send_queue: Arc<SendQueue>,
     pub(crate) reply_to: Option<ReplyTo>,
 }

@@ -1,5 +1,7 @@
 //! A shard of rosters: the task that owns them.
 
+mod windows;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,10 +10,11 @@ use presence_core::explain::RoomReport;
 use presence_core::rosters::{Effect, Hearers, Input, Page, Rosters};
 use presence_core::users::Answer;
 use presence_core::{
-    ChannelId, Event, SessionId, Timestamp, Topic, UserId, Watching, shrink_after_burst,
+    ChannelId, Event, SessionId, Span, Timestamp, Topic, UserId, Watching, shrink_after_burst,
 };
 use tokio::sync::{mpsc, oneshot};
 
+use self::windows::TopicWindows;
 use crate::backlog::Backlog;
 use crate::clock::WallClock;
 use crate::counters::Counters;
@@ -31,6 +34,11 @@ enum Looker {
     List {
         offset: usize,
         limit: usize,
+        reply: oneshot::Sender<Page>,
+    },
+    Rows {
+        span: Span,
+        rows: usize,
         reply: oneshot::Sender<Page>,
     },
     Typing(oneshot::Sender<Vec<UserId>>),
@@ -54,6 +62,7 @@ pub(crate) struct RosterShard {
     /// The last whole state of each topic that was told, until something else is told: many sessions join at once, and
     /// share its encoding.
     snapshots: HashMap<Topic, Arc<SharedEvent>>,
+    windows: HashMap<Topic, TopicWindows>,
     /// Where changes of who is in a channel are noted for webhooks, on a node that is alone.
     changes: Option<Arc<Changes>>,
 }
@@ -77,6 +86,7 @@ impl RosterShard {
             backlog,
             watchers: HashMap::new(),
             snapshots: HashMap::new(),
+            windows: HashMap::new(),
             changes: None,
         }
     }
@@ -166,6 +176,22 @@ impl RosterShard {
                     limit,
                     reply,
                 };
+                self.look(topic, looker, effects);
+            }
+            RosterMessage::OpenWindow(open) => self.open_window(open, effects),
+            RosterMessage::CloseWindow {
+                topic,
+                session,
+                number,
+                send_queue,
+            } => self.close_window(topic, (session, number), &send_queue, effects),
+            RosterMessage::Rows {
+                topic,
+                span,
+                rows,
+                reply,
+            } => {
+                let looker = Looker::Rows { span, rows, reply };
                 self.look(topic, looker, effects);
             }
             RosterMessage::Typing { topic, reply } => {
@@ -268,7 +294,7 @@ impl RosterShard {
             .handle(self.now, Input::Looked { topic }, effects);
     }
 
-    fn show(&self, topic: &Topic, looker: Looker) {
+    fn show(&mut self, topic: &Topic, looker: Looker) {
         match looker {
             Looker::List {
                 offset,
@@ -276,6 +302,9 @@ impl RosterShard {
                 reply,
             } => {
                 let _ = reply.send(self.rosters.list(topic, offset, limit));
+            }
+            Looker::Rows { span, rows, reply } => {
+                let _ = reply.send(self.rosters.rows(self.now, topic, &span, rows));
             }
             Looker::Typing(reply) => {
                 let _ = reply.send(self.rosters.typing(topic));
@@ -317,6 +346,11 @@ impl RosterShard {
                         self.show(&topic, looker);
                     }
                 }
+                Effect::Tell {
+                    topic,
+                    to: Hearers::Window(number, sessions),
+                    event,
+                } => self.tell_windows(&topic, number, &sessions, event),
                 Effect::Tell { topic, to, event } => self.tell(&topic, &to, event),
                 Effect::Grant { reply_to } => reply_to.answer(Ok(Answer::Done)),
                 Effect::Refuse { reply_to, why } => reply_to.answer(Err(why)),
@@ -362,6 +396,8 @@ impl RosterShard {
                     give(send_queue);
                 }
             }
+            // These are told through their windows.
+            Hearers::Window(..) => {}
         }
         // What one watcher gets is an answer to it, and no event of the room.
         if !matches!(to, Hearers::One(_)) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use presence_core::{Refusal, Topic};
+use presence_core::{Refusal, Topic, Window};
 
 use crate::backlog::Backlog;
 use crate::counters::Counters;
@@ -50,14 +50,24 @@ struct Queued {
     undo: Option<Box<Undo>>,
 }
 
-/// A watch that a command asked for. It is undone if the command is refused.
+/// A watch or a window that a command asked for. It is undone if the command is refused.
 #[derive(Debug)]
-pub(crate) struct Undo {
-    pub(crate) topic: Topic,
-    /// The number of the command among those that asked to watch something.
-    pub(crate) ask: u32,
-    /// How the topic was watched before, if it was.
-    pub(crate) before: Option<Watched>,
+pub(crate) enum Undo {
+    Watch {
+        topic: Topic,
+        /// The number of the command among those that asked to watch something.
+        ask: u32,
+        /// How the topic was watched before, if it was.
+        before: Option<Watched>,
+    },
+    Window {
+        topic: Topic,
+        number: u32,
+        /// The number of the command among those that asked to watch something.
+        ask: u32,
+        /// The window that was open under that number before, if one was.
+        before: Option<Window>,
+    },
 }
 
 /// What a reader finds in the send queue.

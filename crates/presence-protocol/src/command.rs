@@ -2,8 +2,8 @@
 
 use super::frame::frame;
 use super::frames::frames;
-use super::value::{Field, Have, Json, Ref, Session, Target, TopicId};
-use super::words::{Activity as How, Chosen, Mode};
+use super::value::{After, Field, Have, Json, Ref, Session, Target, TopicId};
+use super::words::{Activity as How, Chosen, Mode, Order};
 
 frames! {
     /// A frame that a client sends.
@@ -28,6 +28,8 @@ frames! {
         "presence:nodes" => Nodes(Nodes),
         "presence:connections" => Connections(Connections),
         "presence:disconnect" => Disconnect(Disconnect),
+        "presence:openWindow" => OpenWindow(OpenWindow),
+        "presence:closeWindow" => CloseWindow(CloseWindow),
     }
 }
 
@@ -55,6 +57,8 @@ macro_rules! each {
             Command::Nodes($it) => $value,
             Command::Connections($it) => $value,
             Command::Disconnect($it) => $value,
+            Command::OpenWindow($it) => $value,
+            Command::CloseWindow($it) => $value,
         }
     };
 }
@@ -102,7 +106,9 @@ from!(
     Channels,
     Nodes,
     Connections,
-    Disconnect
+    Disconnect,
+    OpenWindow,
+    CloseWindow
 );
 
 frame! { strict
@@ -325,5 +331,33 @@ frame! { strict
         pub dialect: Option<String>,
         /// Whether the clients should come back; `None` means yes.
         pub reconnect: Option<bool>,
+    }
+
+    /// `presence:openWindow`: opens a window on a place, or moves one: a few rows of its roster, and what changes in them.
+    pub struct OpenWindow {
+        /// The `ref` that the answer carries.
+        pub ref_: Option<Ref>,
+        /// The channel or workspace whose people to show.
+        pub place: TopicId,
+        /// The number of the window on this place, which the client chooses.
+        pub window: u32,
+        /// The order of the rows; `None` means `name` with a prefix, and otherwise `joined`.
+        pub order: Option<Order>,
+        /// What the names have to begin with, in upper or lower case; `None` means any name.
+        pub prefix: Option<String>,
+        /// The place after which the rows begin; `None` means at the first one.
+        pub after: Option<After>,
+        /// How many rows the window has, 1 to 50; `None` means 50.
+        pub limit: Option<u64>,
+    }
+
+    /// `presence:closeWindow`: closes a window.
+    pub struct CloseWindow {
+        /// The `ref` that the answer carries.
+        pub ref_: Option<Ref>,
+        /// The channel or workspace that the window is open on.
+        pub place: TopicId,
+        /// The number of the window.
+        pub window: u32,
     }
 }

@@ -10,7 +10,7 @@ pub use super::lists::{
     ChannelCount, ChannelPage, Connection, ConnectionPage, ConnectionSession, Disconnected,
     GatewayCount, Node, NodeList,
 };
-pub use super::people::{Meta, Page, Statuses, User, UserStatus};
+pub use super::people::{Meta, Page, Row, Statuses, User, UserStatus};
 use super::value::{Epoch, Json, Ref, Selection, Session, Target, TopicId};
 use super::words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
 
@@ -38,6 +38,8 @@ frames! {
         "presence:expiring" => Expiring(Expiring),
         "presence:health" => Health(Health),
         "presence:removed" => Removed(Removed),
+        "presence:window" => Window(Window),
+        "presence:windowChanges" => WindowChanges(WindowChanges),
     }
 }
 
@@ -338,6 +340,33 @@ frame! { lenient
     pub struct Removed {
         /// The channel, the workspace or the users that you were removed from.
         pub target: Target,
+    }
+
+    /// `presence:window`: the rows of a window that was opened or moved. They replace those that it had.
+    pub struct Window {
+        /// The place that the window is open on.
+        pub place: TopicId,
+        /// The number of the window.
+        pub window: u32,
+        /// The exact number of people in the place.
+        pub count: u64,
+        /// The people in the window, in its order; each with at most 4 of their sessions.
+        pub users: Vec<User>,
+    }
+
+    /// `presence:windowChanges`: what has changed in a window. First all in `gone` and in `rows` are taken out, then
+    /// each of `rows` is put in at its place.
+    pub struct WindowChanges {
+        /// The place that the window is open on.
+        pub place: TopicId,
+        /// The number of the window.
+        pub window: u32,
+        /// The exact number of people in the place, if it has changed; at most once a second.
+        pub count: Option<u64>,
+        /// The ids of the users who are in the window no more.
+        pub gone: Vec<Arc<str>>,
+        /// The rows that are new or have changed, by their places.
+        pub rows: Vec<Row>,
     }
 }
 

@@ -26,8 +26,8 @@ pub use error::{DecodeError, DecodeErrorKind};
 pub use event::Event;
 pub use mend::mend;
 pub use sound::{Fault, fault_in};
-pub use value::{Epoch, Field, Have, Json, Ref, Selection, Session, Target, TopicId};
-pub use words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visible};
+pub use value::{After, Epoch, Field, Have, Json, Ref, Selection, Session, Target, TopicId};
+pub use words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Order, Reason, Visible};
 
 /// The name of the WebSocket subprotocol of JSON frames.
 pub const JSON: &str = "presence.v1.json";

@@ -63,6 +63,14 @@ frame! { lenient
         pub metas: Vec<Meta>,
     }
 
+    /// A row of a window that is new or has changed.
+    pub struct Row {
+        /// The place of the row in the window, from 0.
+        pub at: u64,
+        /// The user, as they are now.
+        pub user: User,
+    }
+
     /// A session in a roster, with what it says about itself.
     pub struct Meta {
         /// The id of the session.

@@ -375,6 +375,18 @@ frame! { closed
     }
 }
 
+frame! { closed
+    /// The place in an order after which the rows of a window begin.
+    pub struct After {
+        /// When the last row before them joined, in milliseconds since 1970; only in the order `joined`.
+        pub joined_at: Option<u64>,
+        /// The name of the last row before them, or its id if it has no name; only in the order `name`.
+        pub name: Option<String>,
+        /// The id of the last row before them. In the order `name` it may be left out: then the rows begin with that name.
+        pub user_id: Option<String>,
+    }
+}
+
 frame! { lenient
     /// A selected range of text.
     pub struct Selection {

@@ -120,6 +120,14 @@ words! {
         Summary = "summary",
     }
 
+    /// The order of the rows of a window.
+    pub enum Order {
+        /// By when they joined, and by their id where that is the same.
+        Joined = "joined",
+        /// By their name in lower case, and by their id where that is the same. Who has no name is sorted by their id.
+        Name = "name",
+    }
+
     /// Why a user has left a place.
     pub enum Reason {
         /// They left, or closed the connection with a goodbye.

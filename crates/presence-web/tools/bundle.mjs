@@ -26,7 +26,7 @@ const INTERNAL = [
  * properties that may be renamed: nothing outside of the bundle knows them.
  */
 const BUNDLES = [
-  { from: 'packages/presence-client/src/index.js', to: 'served/presence.js', name: 'presence-client', bytesMax: 9_000, internal: INTERNAL },
+  { from: 'packages/presence-client/src/index.js', to: 'served/presence.js', name: 'presence-client', bytesMax: 9_800, internal: INTERNAL },
   { from: 'packages/presence-elements/src/index.js', to: 'served/presence-elements.js', name: 'presence-elements', bytesMax: 16 * 1024 },
   {
     from: 'packages/presence-react/src/index.js', name: 'presence-react', external: ['react', 'presence-client'], bytesMax: 4 * 1024,

@@ -86,6 +86,8 @@ impl Rosters {
             | Input::Looked { .. }
             | Input::Heard { .. }
             | Input::Unwatched { .. }
+            | Input::WindowOpened { .. }
+            | Input::WindowClosed { .. }
             | Input::Silenced { .. } => return None,
         };
         answer(outcome, reply_to, out);

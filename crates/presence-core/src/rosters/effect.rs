@@ -52,6 +52,8 @@ pub enum Hearers {
     AllBut(Vec<SessionId>),
     /// This session, if it watches the topic.
     One(SessionId),
+    /// These sessions, each of which has a window with this number open on the topic.
+    Window(u32, Vec<SessionId>),
 }
 
 /// A part of the list of people in a topic.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cluster::Reply;
 use crate::{
     ChannelId, Clock, Member, Outsider, Payload, Pointer, Reason, Selection, SessionId, Topic,
-    UserId, Watching,
+    UserId, Watching, Window,
 };
 
 /// What happened in a channel or a workspace. `A` is the caller's handle for an answer, which the core only hands back.
@@ -55,6 +55,30 @@ pub enum Input<A> {
         topic: Topic,
         /// How much it was told.
         watching: Watching,
+    },
+    /// A session opened a window on a topic, moved one, or lost what it was told about one. Whether the session watches
+    /// the topic makes no difference.
+    WindowOpened {
+        /// The topic to open it on.
+        topic: Topic,
+        /// The session that is told about the window.
+        session: SessionId,
+        /// The number of the window among those of the session on this topic, which the session chooses. One that is
+        /// open under the same number is replaced.
+        number: u32,
+        /// The rows that the session wants.
+        window: Window,
+        /// Gets the answer, if anybody waits for one.
+        reply_to: Option<A>,
+    },
+    /// A session closed a window.
+    WindowClosed {
+        /// The topic that it was open on.
+        topic: Topic,
+        /// The session that had opened it.
+        session: SessionId,
+        /// The number of the window.
+        number: u32,
     },
     /// The connection of a session broke, or was silent for too long: its typing ends, and its cursor is removed.
     Silenced {

@@ -44,6 +44,11 @@ impl Roster {
     fn assert_invariants(&self, topic: &Topic) {
         let (listed, sorted) = (self.len(), self.order_len());
         assert_eq!(listed, sorted, "{topic:?} lists somebody twice");
+        let names = self.names_len();
+        assert!(
+            names.is_none_or(|it| it == listed),
+            "{topic:?} sorts other people by name than it lists"
+        );
         if !self.is_small() {
             return;
         }

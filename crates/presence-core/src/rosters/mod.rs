@@ -13,20 +13,21 @@ mod report;
 mod roster;
 mod shared;
 mod topic_state;
+mod windows;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 pub use self::acting::TYPING_EVENT;
-use self::effect::grant;
 pub use self::effect::{Effect, Hearers, Page};
+use self::effect::{answer, grant};
 pub use self::input::Input;
 use self::pace::Load;
 pub use self::report::RoomLevel;
 use self::topic_state::TopicState;
 use crate::cluster::{Incarnation, Membership};
 use crate::epochs::Epochs;
-use crate::{ChannelId, Limits, SessionId, Timers, Timestamp, Timing, Topic, UserId};
+use crate::{ChannelId, Limits, SessionId, Span, Timers, Timestamp, Timing, Topic, UserId, Window};
 
 /// The state machine of channels and workspaces. A node may have several; each knows only the topics whose
 /// inputs it gets.
@@ -126,6 +127,25 @@ impl Rosters {
         }
     }
 
+    /// The first `rows` people of `span` in `topic`, in the order of the span. By name, the first question sorts everybody,
+    /// and the next ones within a minute do not.
+    pub fn rows(&mut self, now: Timestamp, topic: &Topic, span: &Span, rows: usize) -> Page {
+        let Some(place) = self.places.get_mut(topic) else {
+            return Page {
+                people: Vec::new(),
+                total: 0,
+            };
+        };
+        let page = Page {
+            people: place.rows(now, span, rows),
+            total: place.roster.len(),
+        };
+        if let Some(deadline) = place.deadline_to_arm() {
+            self.timers.arm(Key::Tick(topic.clone()), deadline.max(now));
+        }
+        page
+    }
+
     /// The users who are typing in `topic`, at most [`Limits::typing_max`].
     pub fn typing(&self, topic: &Topic) -> Vec<UserId> {
         let place = self.places.get(topic);
@@ -193,6 +213,24 @@ impl Rosters {
                 }
                 topic
             }
+            Input::WindowOpened {
+                topic,
+                session,
+                number,
+                window,
+                reply_to,
+            } => {
+                self.open_window(&topic, session, (number, window), reply_to, out);
+                topic
+            }
+            Input::WindowClosed {
+                topic,
+                session,
+                number,
+            } => {
+                self.place(&topic).close_window(now, session, number);
+                topic
+            }
             Input::Silenced { topic, session } => {
                 self.silence(&topic, session);
                 topic
@@ -258,6 +296,23 @@ impl Rosters {
             Key::Cursor(_, session) => place.fleeting.forget_cursor(session),
         }
         self.reconcile(now, topic, out);
+    }
+
+    fn open_window<A>(
+        &mut self,
+        topic: &Topic,
+        session: SessionId,
+        window: (u32, Window),
+        reply_to: Option<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
+        let limits = self.limits;
+        let place = self.place(topic);
+        // The answer comes before the first rows.
+        let mut told = Vec::new();
+        let outcome = place.open_window(topic, session, window, &limits, &mut told);
+        answer(outcome, reply_to, out);
+        out.append(&mut told);
     }
 
     fn place(&mut self, topic: &Topic) -> &mut TopicState {

@@ -1,9 +1,11 @@
 //! Members of a topic, folded into people.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::{Member, Person, SessionId, Timestamp, UserId};
+use crate::window::{Kind, NameKey, name_key};
+use crate::{Member, Person, SessionId, Span, Timestamp, UserId};
 
 /// The people in one topic: keyed by session, listed by user, ordered by when the users joined.
 #[derive(Debug, Default)]
@@ -11,6 +13,8 @@ pub(super) struct Roster {
     sessions: HashMap<SessionId, UserId>,
     people: HashMap<UserId, Arc<Person>>,
     order: BTreeSet<(Timestamp, UserId)>,
+    /// Everyone by name, while somebody wants that order.
+    names: Option<Box<BTreeSet<NameKey>>>,
     /// The approximate size of the list of everyone, in bytes.
     weight: usize,
 }
@@ -67,8 +71,72 @@ impl Roster {
         self.order.iter().map(|(_, user)| &self.people[user])
     }
 
+    /// The first `rows` people of `span`. Those of a span by name are found only while [`index_names`](Self::index_names)
+    /// is in force.
+    pub(super) fn rows(&self, span: &Span, rows: usize) -> Vec<Arc<Person>> {
+        match &span.0 {
+            Kind::Joined { after } => {
+                let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+                let found = self.order.range((from, Bound::Unbounded)).take(rows);
+                found.map(|(_, user)| self.people[user].clone()).collect()
+            }
+            Kind::Named { prefix, from } => {
+                let names = self.names.iter();
+                let found =
+                    names.flat_map(|it| it.range((Bound::Excluded(from), Bound::Unbounded)));
+                let found = found.take_while(|(name, _)| name.starts_with(&**prefix));
+                let found = found.filter_map(|(_, user)| self.people.get(user.as_ref()?));
+                found.take(rows).cloned().collect()
+            }
+        }
+    }
+
+    /// Keeps everyone sorted by name from now on. It takes O(n log n) the first time.
+    pub(super) fn index_names(&mut self) {
+        if self.names.is_none() {
+            let names = self.people.values().map(|it| name_key(it)).collect();
+            self.names = Some(Box::new(names));
+        }
+    }
+
+    /// Keeps nobody sorted by name any more.
+    pub(super) fn forget_names(&mut self) {
+        self.names = None;
+    }
+
+    /// How many people are sorted by name; `None` while nobody is.
+    pub(super) fn names_len(&self) -> Option<usize> {
+        self.names.as_ref().map(|it| it.len())
+    }
+
+    /// The place of `user` among the names, while these are sorted.
+    fn name_of(&self, user: &UserId) -> Option<NameKey> {
+        self.names.as_ref()?;
+        self.people.get(user).map(|it| name_key(it))
+    }
+
+    /// Notes that the place of `user` among the names was `before`, and may be another one now.
+    fn rename(&mut self, user: &UserId, before: Option<NameKey>) {
+        let after = self.name_of(user);
+        if let Some(names) = &mut self.names
+            && before != after
+        {
+            if let Some(before) = before {
+                names.remove(&before);
+            }
+            names.extend(after);
+        }
+    }
+
     /// Adds or replaces the entry of one session.
     pub(super) fn put(&mut self, member: Arc<Member>) {
+        let user = member.user.clone();
+        let before = self.name_of(&user);
+        self.put_entry(member);
+        self.rename(&user, before);
+    }
+
+    fn put_entry(&mut self, member: Arc<Member>) {
         let user = member.user.clone();
         self.weight += weigh(&member);
         self.sessions.insert(member.session, user.clone());
@@ -106,6 +174,7 @@ impl Roster {
     /// Removes the entry of one session, and returns its user.
     pub(super) fn remove(&mut self, session: SessionId) -> Option<UserId> {
         let user = self.sessions.remove(&session)?;
+        let before = self.name_of(&user);
         let person = Arc::make_mut(self.people.get_mut(&user)?);
         let gone = person.members.iter().find(|it| it.session == session);
         self.weight -= gone.map_or(0, |it| weigh(it));
@@ -114,6 +183,7 @@ impl Roster {
             self.order.remove(&(person.joined_at, user.clone()));
             self.people.remove(&user);
         }
+        self.rename(&user, before);
         Some(user)
     }
 }

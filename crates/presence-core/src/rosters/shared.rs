@@ -182,6 +182,7 @@ impl Rosters {
         for (watcher, watching, have) in std::mem::take(&mut place.waiting) {
             place.catch_up(topic, watcher, watching, have, &self.limits, out);
         }
+        place.tell_opened_windows(topic, out);
     }
 
     /// The tag of this node, which distinguishes its own announcements from those of others when they come back

@@ -12,6 +12,7 @@ use super::meter::Meter;
 use super::pace::{Load, Pace};
 use super::roster::Roster;
 use super::shared::Copy;
+use super::windows::Windows;
 use crate::cluster::Ephemeral;
 use crate::epochs::Epochs;
 use crate::explain::Watchers;
@@ -25,6 +26,10 @@ pub(super) struct TopicState {
     /// How many of the full watchers get everyone with each change.
     whole_watchers: usize,
     summary_watchers: usize,
+    /// The windows that are open, if any is.
+    pub(super) windows: Option<Box<Windows>>,
+    /// Until when the people are kept sorted by name, if no window needs that.
+    pub(super) names_until: Option<Timestamp>,
     clock: Clock,
     /// The epoch of every empty place. What came before somebody was here is nothing that could be missed, so an empty place
     /// has one state: whoever comes back to it cannot tell whether anybody, hidden or not, has watched it meanwhile.
@@ -71,6 +76,8 @@ impl TopicState {
             full_watchers: 0,
             whole_watchers: 0,
             summary_watchers: 0,
+            windows: None,
+            names_until: None,
             clock: Clock {
                 epoch: empty_epoch,
                 version: 0,
@@ -172,7 +179,13 @@ impl TopicState {
         }
     }
 
+    /// Whether anybody is told what happens here.
     pub(super) fn is_watched(&self) -> bool {
+        self.has_watchers() || self.windows.is_some()
+    }
+
+    /// Whether anybody watches all of it, or a summary.
+    fn has_watchers(&self) -> bool {
         self.full_watchers + self.summary_watchers > 0
     }
 
@@ -253,13 +266,22 @@ impl TopicState {
         let summary_due = self.summary_due && !self.is_opening();
         let summarises = summary_due.then_some(self.summarises_at);
         let quiet = (!self.is_needed()).then_some(self.quiet_at());
+        let counts = self.count_due_at().filter(|_| !self.is_opening());
+        // With the changes that made it another one, if they are yet to be told.
+        let counts = counts.map(|it| it.max(speaks.unwrap_or(it)));
         let deadlines = speaks.into_iter().chain(summarises).chain(quiet);
+        let deadlines = deadlines.chain(counts).chain(self.names_until);
         let deadline = deadlines.min()?;
         if self.armed == Some(deadline) {
             return None;
         }
         self.armed = Some(deadline);
         self.armed
+    }
+
+    /// When the windows have to be told the number of people.
+    fn count_due_at(&self) -> Option<Timestamp> {
+        self.windows.as_ref()?.count_due_at(self.roster.len())
     }
 
     pub(super) fn disarm(&mut self) {

@@ -17,6 +17,7 @@ use presence_core::cluster::{
 use presence_core::history::Cause;
 use presence_core::node::{Effect, Input, Node};
 use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
+use presence_core::rosters::Hearers;
 use presence_core::users::{self, Connection};
 use presence_core::{
     Change, ChannelId, Chosen, Clock, DeviceId, Edit, Event, Limits, Profile, Reason, SessionId,
@@ -501,9 +502,9 @@ fn check(story: &str) {
 }
 
 /// Three nodes, a store that answers at once, and those who watch.
-struct Stage {
-    nodes: Vec<Option<Node<String>>>,
-    now: Timestamp,
+pub(crate) struct Stage {
+    pub(crate) nodes: Vec<Option<Node<String>>>,
+    pub(crate) now: Timestamp,
     maps: BTreeMap<Subject, TopicMap>,
     version: u64,
     followers: BTreeSet<(usize, Subject)>,
@@ -517,16 +518,22 @@ struct Stage {
     /// Who is to be loaded when they are back.
     unread: Vec<(usize, UserId)>,
     outbox: BTreeMap<UserId, u64>,
-    connections: BTreeMap<String, Connection>,
+    pub(crate) connections: BTreeMap<String, Connection>,
     played: Vec<String>,
+    /// What windows were told: on which node, to which session.
+    pub(crate) windows_told: Vec<(usize, SessionId, Arc<Event>)>,
 }
 
 impl Stage {
     fn new() -> Self {
+        Stage::with(Limits::default())
+    }
+
+    pub(crate) fn with(limits: Limits) -> Self {
         let now = Timestamp::from_millis(START);
         // The store answers while effects are performed. With a tick nothing else is told in between.
         let tick = Tick::Fixed(Timing::WINDOW);
-        let (timing, limits) = (Timing::default().with_tick(tick), Limits::default());
+        let timing = Timing::default().with_tick(tick);
         let node = |seed| Some(Node::of_cluster(now, timing, limits, seed));
         let mut stage = Stage {
             nodes: (1..=3).map(node).collect(),
@@ -543,6 +550,7 @@ impl Stage {
             outbox: BTreeMap::new(),
             connections: BTreeMap::new(),
             played: Vec::new(),
+            windows_told: Vec::new(),
         };
         (0..3).for_each(|node| stage.expire(node));
         stage
@@ -662,7 +670,7 @@ impl Stage {
         self.tell(node, Input::User(user, input));
     }
 
-    fn wait_until(&mut self, then: Timestamp) {
+    pub(crate) fn wait_until(&mut self, then: Timestamp) {
         loop {
             let deadlines = self.nodes.iter().enumerate().filter_map(|(node, it)| {
                 let deadline = it.as_ref()?.next_deadline()?;
@@ -798,7 +806,7 @@ impl Stage {
         self.apply(&Subject::User(user.clone()), &[removal]);
     }
 
-    fn tell(&mut self, node: usize, input: Input<String>) {
+    pub(crate) fn tell(&mut self, node: usize, input: Input<String>) {
         let mut effects = Vec::new();
         if let Some(it) = &mut self.nodes[node] {
             it.handle(self.now, input, &mut effects);
@@ -819,6 +827,14 @@ impl Stage {
             match effect {
                 Effect::Ask(request) => self.ask(node, request),
                 Effect::Leases(effect) => self.ask_about_leases(node, effect),
+                Effect::Roster(rosters::Effect::Tell {
+                    to: Hearers::Window(_, sessions),
+                    event,
+                    ..
+                }) => {
+                    let told = sessions.into_iter().map(|it| (node, it, event.clone()));
+                    self.windows_told.extend(told);
+                }
                 Effect::Roster(rosters::Effect::Tell { topic, event, .. }) => {
                     let Topic::Channel(topic) = topic else {
                         continue;

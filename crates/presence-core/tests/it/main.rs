@@ -24,6 +24,8 @@ mod rosters;
 mod services;
 mod status;
 
+mod windows;
+
 mod chance;
 mod model;
 mod simulation;

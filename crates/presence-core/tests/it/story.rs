@@ -1034,7 +1034,11 @@ impl Stage {
                 assert_eq!(user_of(self.label(session)), *user);
                 format!("{} says {event}", self.label(session))
             }
-            Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => {
+            Event::PublicView(_)
+            | Event::OwnView(_)
+            | Event::Alone { .. }
+            | Event::Window { .. }
+            | Event::WindowChanges { .. } => {
                 panic!("not for a place: {event:?}")
             }
         }

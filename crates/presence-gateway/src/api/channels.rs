@@ -8,12 +8,12 @@ use presence_protocol::{ErrorCode, Json};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::people::People;
 use super::problem::Problem;
-use super::shapes::{Online, Page, Viewer};
+use super::shapes::{Online, Viewer};
 use crate::app::App;
 use crate::http::{self, Answer, Query};
 use crate::identity::Identity;
-use crate::native::events::user_of;
 use crate::request::{self, PAGE, Refused};
 
 /// The device of a user for whom a service acts, if the service does not name one.
@@ -27,21 +27,8 @@ pub(super) async fn online(
     query: &Query,
 ) -> Result<Answer, Problem> {
     identity.may_watch_workspace(&workspace)?;
-    let (limit, offset) = slice(query)?;
-    let page = app
-        .hub
-        .list(Topic::Workspace(workspace), offset, limit)
-        .await?;
-    let users: Vec<_> = page.people.iter().map(|it| user_of(it)).collect();
-    Ok(http::json(
-        StatusCode::OK,
-        &Page {
-            users: users.iter().map(Online::of).collect(),
-            total: page.total,
-            limit,
-            offset,
-        },
-    ))
+    let page = People::page(app, Topic::Workspace(workspace), query).await?;
+    Ok(http::json(StatusCode::OK, &page.shown(Online::of)))
 }
 
 /// Lists who is in a channel.
@@ -52,18 +39,8 @@ pub(super) async fn viewers(
     query: &Query,
 ) -> Result<Answer, Problem> {
     identity.may_watch_channel(&channel)?;
-    let (limit, offset) = slice(query)?;
-    let page = app.hub.list(Topic::Channel(channel), offset, limit).await?;
-    let users: Vec<_> = page.people.iter().map(|it| user_of(it)).collect();
-    Ok(http::json(
-        StatusCode::OK,
-        &Page {
-            users: users.iter().map(Viewer::of).collect(),
-            total: page.total,
-            limit,
-            offset,
-        },
-    ))
+    let page = People::page(app, Topic::Channel(channel), query).await?;
+    Ok(http::json(StatusCode::OK, &page.shown(Viewer::of)))
 }
 
 /// Answers how many people are in a channel.

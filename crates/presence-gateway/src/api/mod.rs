@@ -7,6 +7,7 @@ mod explain;
 mod lists;
 mod operators;
 mod overview;
+mod people;
 mod transitions;
 mod users;
 

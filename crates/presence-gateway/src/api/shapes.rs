@@ -100,6 +100,8 @@ pub(super) struct Page<T> {
     pub(super) total: usize,
     pub(super) limit: usize,
     pub(super) offset: usize,
+    /// The `after` of the next page, if there is one.
+    pub(super) next: Option<String>,
 }
 
 /// A user in the online list of a workspace.

@@ -115,7 +115,12 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
         }
         Event::PublicView(public_view) => tails.push(For::All, None, &public_view_of(public_view)),
         // Each connection is told by itself.
-        Event::OwnView(_) | Event::Unchanged { .. } | Event::Anew { .. } | Event::Alone { .. } => {}
+        Event::OwnView(_)
+        | Event::Unchanged { .. }
+        | Event::Anew { .. }
+        | Event::Alone { .. }
+        | Event::Window { .. }
+        | Event::WindowChanges { .. } => {}
     }
     tails.into_bytes()
 }

@@ -271,6 +271,8 @@ pub(super) fn limits(it: &mut Layers) -> Result<Limits, ConfigError> {
         cursors_max: it.take("limits.cursors_max", some)?,
         broadcasts_max: it.take("limits.broadcasts_max", some)?,
         versions_kept: it.take("limits.versions_kept", some)?,
+        windows_max: it.take("limits.windows_max", some)?,
+        topic_windows_max: it.take("limits.topic_windows_max", some)?,
     })
 }
 

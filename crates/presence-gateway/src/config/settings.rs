@@ -135,6 +135,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("limits.cursors_max", "PRESENCE_CURSORS_MAX", "64"),
     setting("limits.broadcasts_max", "PRESENCE_BROADCASTS_MAX", "64"),
     setting("limits.versions_kept", "PRESENCE_VERSIONS_KEPT", "32"),
+    setting("limits.windows_max", "PRESENCE_WINDOWS_MAX", "8"),
+    setting(
+        "limits.topic_windows_max",
+        "PRESENCE_TOPIC_WINDOWS_MAX",
+        "1024",
+    ),
     setting("rates.join", "PRESENCE_RATE_JOIN", "20/s burst 200"),
     setting("rates.watch", "PRESENCE_RATE_WATCH", "100/s burst 500"),
     setting("rates.status", "PRESENCE_RATE_STATUS", "1/s burst 10"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use presence_core::{
-    ChannelId, Clock, Pointer, Timestamp, Topic, UserId, Watching, users::Activity,
+    ChannelId, Clock, Order, Pointer, Timestamp, Topic, UserId, Watching, Window, users::Activity,
 };
 use presence_hub::Reference;
 use presence_protocol::command::{self, Command};
@@ -18,6 +18,7 @@ use crate::dialect::Next;
 use crate::out::Out;
 use crate::rates::CommandClass;
 use crate::request::{self, Refused, StatusRequest};
+use crate::rows::{AfterRequest, RowsRequest};
 
 /// The answer to a command that was not refused.
 enum Reply {
@@ -187,6 +188,15 @@ impl Native {
             Command::Disconnect(it) => {
                 return Ok(Reply::Is(Box::pin(self.disconnect(it)).await?));
             }
+            Command::OpenWindow(it) => {
+                let topic = topic_of(&it.place)?;
+                let number = it.window;
+                let (window, reference) = (window(it)?, reference);
+                authorized.open_window(topic, number, window, reference)
+            }
+            Command::CloseWindow(it) => {
+                authorized.close_window(&topic_of(&it.place)?, it.window, reference)
+            }
             // That something was heard is noted for every frame.
             Command::Heartbeat(_) => {
                 authorized.app().metrics.heartbeat();
@@ -213,10 +223,7 @@ impl Native {
     }
 
     async fn list(&self, it: command::List) -> Result<Bytes, Refused> {
-        let topic = match &it.place {
-            TopicId::Channel(id) => topic_of_channel(id)?,
-            TopicId::Workspace(id) => topic_of_workspace(id)?,
-        };
+        let topic = topic_of(&it.place)?;
         let limit = it.limit.unwrap_or(request::PAGE);
         let offset = it.offset.unwrap_or(0);
         let page = self.authorized.list(topic, offset, limit).await?;
@@ -245,7 +252,10 @@ impl Native {
 fn class_of(command: &Command) -> CommandClass {
     match command {
         Command::Join(_) | Command::Update(_) | Command::Leave(_) => CommandClass::Join,
-        Command::Watch(_) | Command::Unwatch(_) => CommandClass::Watch,
+        Command::Watch(_)
+        | Command::Unwatch(_)
+        | Command::OpenWindow(_)
+        | Command::CloseWindow(_) => CommandClass::Watch,
         Command::Status(_) => CommandClass::Status,
         Command::Typing(_) => CommandClass::Typing,
         Command::Cursor(_) | Command::Selection(_) => CommandClass::Cursor,
@@ -265,6 +275,31 @@ fn class_of(command: &Command) -> CommandClass {
 
 fn channel(text: &str) -> Result<ChannelId, Refused> {
     request::id("channel", text)
+}
+
+fn topic_of(place: &TopicId) -> Result<Topic, Refused> {
+    match place {
+        TopicId::Channel(id) => topic_of_channel(id),
+        TopicId::Workspace(id) => topic_of_workspace(id),
+    }
+}
+
+/// The window that a command asks for.
+fn window(it: command::OpenWindow) -> Result<Window, Refused> {
+    let after = it.after.map(|it| AfterRequest {
+        joined_at: it.joined_at,
+        name: it.name,
+        user_id: it.user_id,
+    });
+    let rows = RowsRequest {
+        order: it.order.map(|it| match it {
+            wire::Order::Joined => Order::Joined,
+            wire::Order::Name => Order::Name,
+        }),
+        prefix: it.prefix,
+        after,
+    };
+    rows.window(it.limit)
 }
 
 fn topic_of_channel(text: &str) -> Result<Topic, Refused> {

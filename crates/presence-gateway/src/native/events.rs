@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::authorized::Lost;
 use presence_core::{
     Change, Chosen, Clock, Cursor, DeviceKind, Event, Look, Member, OwnView, Person, PublicView,
-    Reason, SessionId, Timestamp, Topic, UserId, Visible, color_of, users::Activity,
+    Reason, Row, SessionId, Timestamp, Topic, UserId, Visible, color_of, users::Activity,
 };
 use presence_protocol::event;
 use presence_protocol::{self as wire, Epoch, Json, Mode, TopicId};
@@ -80,6 +80,30 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
             count: *count as u64,
             users: sample.iter().map(|it| user_of(it)).collect(),
         }),
+        Event::Window {
+            topic,
+            number,
+            count,
+            rows,
+        } => wire::Event::Window(event::Window {
+            place: place_of(topic),
+            window: *number,
+            count: *count as u64,
+            users: rows.iter().map(|it| user_of(it)).collect(),
+        }),
+        Event::WindowChanges {
+            topic,
+            number,
+            count,
+            gone,
+            rows,
+        } => wire::Event::WindowChanges(event::WindowChanges {
+            place: place_of(topic),
+            window: *number,
+            count: count.map(|it| it as u64),
+            gone: texts(gone),
+            rows: rows.iter().map(row_of).collect(),
+        }),
         Event::Typing {
             topic,
             typing,
@@ -119,6 +143,13 @@ pub(super) fn event_of(event: &Event) -> wire::Event {
         Event::Alone { is_alone } => wire::Event::Health(event::Health {
             degraded: *is_alone,
         }),
+    }
+}
+
+fn row_of(row: &Row) -> event::Row {
+    event::Row {
+        at: row.at as u64,
+        user: user_of(&row.person),
     }
 }
 

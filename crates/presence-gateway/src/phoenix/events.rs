@@ -111,7 +111,11 @@ pub(super) fn on_topic(event: &Event) -> Bytes {
             let payload = json(&Status::of(public_view));
             frames(&[broadcast(&topic, "status_update", &payload)])
         }
-        Event::Anew { .. } | Event::OwnView(_) | Event::Alone { .. } => Bytes::new(),
+        Event::Anew { .. }
+        | Event::OwnView(_)
+        | Event::Alone { .. }
+        | Event::Window { .. }
+        | Event::WindowChanges { .. } => Bytes::new(),
     }
 }
 

@@ -97,6 +97,8 @@ pub(super) fn on_service(event: &Event) -> Bytes {
         | Event::Cursors { .. }
         | Event::Broadcast { .. }
         | Event::OwnView(_)
+        | Event::Window { .. }
+        | Event::WindowChanges { .. }
         | Event::Alone { .. } => {}
     }
     Bytes::from(ends)

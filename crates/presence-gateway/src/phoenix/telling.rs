@@ -100,7 +100,7 @@ impl Phoenix {
     /// Sends the frames of an event to the topics that are about it.
     pub(super) fn tell(&mut self, shared: Arc<SharedEvent>, out: &mut Out) {
         let joined = match &*shared.event {
-            Event::Alone { .. } => return,
+            Event::Alone { .. } | Event::Window { .. } | Event::WindowChanges { .. } => return,
             Event::OwnView(_) => {
                 self.own = Some(shared.clone());
                 self.tell_own(&shared, out);
@@ -180,6 +180,10 @@ fn topic_of(event: &Event) -> Option<&Topic> {
         | Event::Typing { topic, .. }
         | Event::Cursors { topic, .. }
         | Event::Broadcast { topic, .. } => Some(topic),
-        Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => None,
+        Event::PublicView(_)
+        | Event::OwnView(_)
+        | Event::Alone { .. }
+        | Event::Window { .. }
+        | Event::WindowChanges { .. } => None,
     }
 }

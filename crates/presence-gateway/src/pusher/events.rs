@@ -207,7 +207,11 @@ pub(super) fn channel_of(event: &Event) -> Option<(String, bool)> {
             }
             Topic::Workspace(_) => None,
         },
-        Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => None,
+        Event::PublicView(_)
+        | Event::OwnView(_)
+        | Event::Alone { .. }
+        | Event::Window { .. }
+        | Event::WindowChanges { .. } => None,
     }
 }
 

@@ -28,6 +28,9 @@ const GOOD: &[&str] = &[
     r#"{"type":"presence:activity","activity":"hidden"}"#,
     r#"{"type":"presence:broadcast","channel":"attic:7","event":"e","payload":[true]}"#,
     r#"{"type":"presence:list","channel":"attic:7","limit":50,"offset":100}"#,
+    r#"{"type":"presence:openWindow","ref":1,"channel":"attic:7","window":3,"order":"name","prefix":"é","after":{"name":"É","user_id":"eve"},"limit":50}"#,
+    r#"{"type":"presence:openWindow","workspace":"attic","window":3,"after":{"joined_at":1764000000000,"user_id":"eve"}}"#,
+    r#"{"type":"presence:closeWindow","channel":"attic:7","window":3}"#,
     r#"{"type":"presence:get","users":["eve"]}"#,
     r#"{"type":"presence:authenticate","token":"eyJhbGciOiJIUzI1NiJ9.e30.c2ln"}"#,
 ];

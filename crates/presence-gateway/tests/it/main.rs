@@ -37,6 +37,7 @@ mod slow;
 mod telling;
 mod tokens;
 mod walls;
+mod windows;
 
 mod api;
 mod cable;

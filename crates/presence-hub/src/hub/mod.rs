@@ -27,7 +27,7 @@ use crate::explain::Inquirer;
 use crate::holding::Seen;
 use crate::lease::HandOff;
 use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
-use crate::session::{Budget, Heartbeats, Session};
+use crate::session::{Budget, Heartbeats, Session, Windows};
 use crate::shards::Shards;
 use crate::tasks::Tasks;
 
@@ -231,7 +231,7 @@ impl Hub {
             welcome,
             people,
             send_queue,
-            budget,
+            (budget, Windows::new(self.settings.limits.windows_max)),
             Heartbeats::new(self.clock, self.settings.timing.heartbeat() / 2),
         ))
     }

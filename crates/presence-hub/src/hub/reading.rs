@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use presence_core::rosters::Page;
 use presence_core::users::{Answer, Input};
-use presence_core::{ChannelId, OwnView, PublicView, Refusal, Timestamp, Topic, UserId};
+use presence_core::{ChannelId, OwnView, PublicView, Refusal, Span, Timestamp, Topic, UserId};
 use tokio::sync::oneshot;
 
 use super::Hub;
@@ -80,6 +80,23 @@ impl Hub {
             topic: topic.clone(),
             offset,
             limit,
+            reply,
+        };
+        let _ = self.rosters.of(&topic).send(message).await;
+        page.await.map_err(|_| Refusal::Stopped)
+    }
+
+    /// The first `rows` people of `span` in `topic`, in the order of the span.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stopped`] if the hub has stopped.
+    pub async fn rows(&self, topic: Topic, span: Span, rows: usize) -> Result<Page, Refusal> {
+        let (reply, page) = oneshot::channel();
+        let message = RosterMessage::Rows {
+            topic: topic.clone(),
+            span,
+            rows,
             reply,
         };
         let _ = self.rosters.of(&topic).send(message).await;

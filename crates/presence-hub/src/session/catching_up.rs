@@ -12,6 +12,7 @@ use crate::mailbox::{PeopleMessage, ReplyTo};
 pub(super) enum Owed {
     Topic(Topic),
     User(UserId),
+    Window(Topic, u32),
     Own,
 }
 
@@ -50,6 +51,14 @@ impl Session {
             Event::Typing { topic, .. }
             | Event::Cursors { topic, .. }
             | Event::Broadcast { topic, .. } => self.topics.contains(topic),
+            Event::Window { topic, number, .. } => {
+                let number = *number;
+                self.caught_up(
+                    |it| matches!(it, Owed::Window(of, it) if of == topic && *it == number),
+                );
+                self.windows.follows(event)
+            }
+            Event::WindowChanges { .. } => self.windows.follows(event),
             Event::PublicView(public_view) => {
                 self.caught_up(|it| matches!(it, Owed::User(it) if *it == public_view.user));
                 self.users.contains(&public_view.user)
@@ -98,6 +107,10 @@ impl Session {
                         let _ = self.people.of(user).send(message).await;
                     }
                 }
+                Owed::Window(topic, number) => {
+                    let (topic, number) = (topic.clone(), *number);
+                    self.refresh_window(&topic, number).await;
+                }
                 Owed::Own => {
                     let reply_to = ReplyTo::Reader(self.send_queue.clone());
                     let as_owner = true;
@@ -117,6 +130,7 @@ impl Session {
             Some(Owed::Own) => true,
             Some(Owed::Topic(topic)) => self.topics.contains(topic),
             Some(Owed::User(user)) => self.users.contains(user),
+            Some(Owed::Window(topic, number)) => self.windows.contains(topic, *number),
         }
     }
 

@@ -158,7 +158,7 @@ impl Session {
         })
     }
 
-    /// Leaves a channel, and stops watching it.
+    /// Leaves a channel, and stops watching it. Windows on it stay open.
     ///
     /// # Errors
     ///

@@ -172,7 +172,7 @@ impl Session {
     /// is no longer watched: otherwise watching and unwatching in turns would cost nothing.
     pub(super) fn spend_on(&self, shared: &SharedEvent) {
         let is_asked_for = match &*shared.event {
-            Event::Everyone { .. } => true,
+            Event::Everyone { .. } | Event::Window { .. } => true,
             Event::Summary { topic, .. } | Event::Unchanged { topic, .. } => {
                 self.topics.get(topic).is_some_and(|it| it.is_coming)
             }

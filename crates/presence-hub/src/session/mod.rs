@@ -5,6 +5,7 @@ mod commands;
 mod later;
 mod split;
 mod watched;
+mod windows;
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -24,6 +25,7 @@ use self::later::Later;
 pub use self::split::{COMMANDS_WAITING_MAX, Commander, Reader};
 use self::watched::Topics;
 pub use self::watched::Watches;
+pub(crate) use self::windows::Windows;
 use crate::clock::WallClock;
 use crate::delivery::{Delivery, Ended, Reference};
 use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage, Welcome};
@@ -56,6 +58,7 @@ pub struct Session {
     /// The rosters that it watches, each with the version that it was told.
     topics: Topics,
     users: HashSet<UserId>,
+    windows: Windows,
     /// The channels that it is in, or has asked to join, with its meta in each.
     joined: Vec<(ChannelId, Arc<Meta>)>,
     /// What it has to be told again, because it lagged.
@@ -98,7 +101,7 @@ impl Session {
         welcome: Welcome,
         people: Shards<PeopleMessage>,
         send_queue: Arc<SendQueue>,
-        budget: Budget,
+        (budget, windows): (Budget, Windows),
         heartbeats: Heartbeats,
     ) -> Self {
         let Welcome {
@@ -116,6 +119,7 @@ impl Session {
             send_queue,
             topics: Topics::default(),
             users: HashSet::new(),
+            windows,
             joined,
             owed: Vec::new(),
             catching_up: None,
@@ -242,6 +246,10 @@ impl Session {
             let message = PeopleMessage::Forward(topic.clone(), self.unwatch_message(topic));
             messages.push((own.clone(), message));
         }
+        for (topic, number) in self.windows.take() {
+            let message = self.close_window_message(topic.clone(), number);
+            messages.push((own.clone(), PeopleMessage::Forward(topic, message)));
+        }
         for user in std::mem::take(&mut self.users) {
             let mailbox = self.people.of(&user).clone();
             messages.push((mailbox, self.unwatch_user_message(user)));
@@ -266,6 +274,7 @@ impl Session {
                 self.owed
                     .extend(self.topics.iter().cloned().map(Owed::Topic));
                 self.owed.extend(self.users.iter().cloned().map(Owed::User));
+                self.owed.extend(self.windows.lagged());
                 self.owed.push(Owed::Own);
                 None
             }
@@ -289,7 +298,15 @@ impl Session {
 
     /// Undoes a watch whose command was refused.
     fn undo(&mut self, undo: Undo) {
-        let Undo { topic, ask, before } = undo;
+        let (topic, ask, before) = match undo {
+            Undo::Watch { topic, ask, before } => (topic, ask, before),
+            Undo::Window {
+                topic,
+                number,
+                ask,
+                before,
+            } => return self.windows.undo(&topic, number, ask, before),
+        };
         if self.topics.get(&topic).is_none_or(|it| it.ask != ask) {
             return;
         }
@@ -317,14 +334,15 @@ impl Session {
         reference: Option<Reference>,
     ) -> Option<ReplyTo> {
         let before = self.topics.get(topic).copied();
+        let topic = topic.clone();
+        self.reply_to_with(reference, Undo::Watch { topic, ask, before })
+    }
+
+    fn reply_to_with(&self, reference: Option<Reference>, undo: Undo) -> Option<ReplyTo> {
         Some(ReplyTo::Connection {
             send_queue: self.send_queue.clone(),
             reference,
-            undo: Some(Box::new(Undo {
-                topic: topic.clone(),
-                ask,
-                before,
-            })),
+            undo: Some(Box::new(undo)),
             asked_at: Instant::now(),
         })
     }
@@ -358,7 +376,8 @@ pub(crate) const BUSY: Busy = Busy {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.is_over && self.topics.is_empty() && self.users.is_empty() {
+        let watches_none = self.topics.is_empty() && self.users.is_empty();
+        if self.is_over && watches_none && self.windows.is_empty() {
             return;
         }
         let by = self.connection;

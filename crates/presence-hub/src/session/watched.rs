@@ -1,6 +1,6 @@
 //! The topics and users that a session watches.
 
-use presence_core::{Clock as Version, Topic, UserId, Watching};
+use presence_core::{Clock as Version, Topic, UserId, Watching, Window};
 
 use super::{BUSY, Busy, Reference, Session};
 use crate::delivery::Watched;
@@ -78,6 +78,8 @@ pub struct Watches {
     pub topics: Vec<(Topic, Watching, Option<Version>)>,
     /// The users.
     pub users: Vec<UserId>,
+    /// The windows, each with the number that the session gave it.
+    pub windows: Vec<(Topic, u32, Window)>,
 }
 
 impl Session {
@@ -97,11 +99,15 @@ impl Session {
                 .map(|(topic, it)| (topic.clone(), it.watching, it.known))
                 .collect(),
             users: self.users.iter().cloned().collect(),
+            windows: self
+                .windows()
+                .map(|(topic, number, window)| (topic.clone(), number, window.clone()))
+                .collect(),
         }
     }
 
     /// Watches everything in `watches`, and takes each out as soon as it is watched. The missing changes of a topic follow
-    /// if they are still kept, otherwise its whole state.
+    /// if they are still kept, otherwise its whole state; the rows of a window are always sent again.
     ///
     /// # Errors
     ///
@@ -114,6 +120,10 @@ impl Session {
         while let Some(user) = watches.users.last().cloned() {
             self.watch_user(user, None)?;
             watches.users.pop();
+        }
+        while let Some((topic, number, window)) = watches.windows.last().cloned() {
+            self.open_window(topic, number, window, None)?;
+            watches.windows.pop();
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ mod pace;
 mod states;
 mod support;
 mod telling;
+mod windows;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

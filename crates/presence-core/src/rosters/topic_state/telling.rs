@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{TopicState, Touched};
+use super::{TopicState, Touched as Before};
 use crate::cluster::{Request, Subject};
 use crate::rosters::pace::Load;
+use crate::rosters::windows::Touched;
 use crate::rosters::{Effect, Hearers};
 use crate::{Change, Clock, Event, Limits, Person, SessionId, Timestamp, Timing, Topic, Watching};
 
@@ -132,6 +133,10 @@ impl TopicState {
         if self.is_dirty() && self.pace.may_speak(now) {
             self.speak(None, now, topic, limits, load, out);
         }
+        if !self.is_dirty() && !self.is_opening() {
+            self.tell_windows(now, topic, None, out);
+        }
+        self.forget_unused_names(now);
         if self.summary_due && self.summarises_at <= now && !self.is_opening() {
             self.summary_due = false;
             self.summarises_at = now + Timing::TICK_MAX;
@@ -186,6 +191,8 @@ impl TopicState {
             let subject = Subject::Topic(topic.clone());
             out.push(Effect::Ask(Request::Ephemeral(subject, ephemerals)));
         }
+        let is_open = self.windows.is_some();
+        let touched = is_open.then(|| Touched::new(self.touched.keys(), &self.roster));
         let changes = self.take_changes();
         if !changes.is_empty() {
             if self.clock.epoch == self.empty_epoch {
@@ -197,13 +204,14 @@ impl TopicState {
                 self.begin_anew();
             }
         }
+        self.tell_windows(now, topic, touched.as_ref(), out);
         let tellings = self.fleeting.take(now, topic, limits, &self.roster);
         if !tellings.is_empty() {
             // The changes may have been told as a snapshot, which says who was typing before this event.
             self.snapshot = None;
         }
         for mut telling in tellings {
-            if !self.is_watched() {
+            if !self.has_watchers() {
                 continue;
             }
             telling.except.extend(newcomer);
@@ -255,7 +263,7 @@ impl TopicState {
     fn take_changes(&mut self) -> Vec<Change> {
         let touched = std::mem::take(&mut self.touched).into_iter();
         let mut changes: Vec<Change> = touched
-            .filter_map(|(user, Touched { before, reason })| {
+            .filter_map(|(user, Before { before, reason })| {
                 match (before, self.roster.person(&user)) {
                     (None, None) => None,
                     (None, Some(after)) => Some(Change::Joined(after.clone())),
@@ -340,7 +348,7 @@ impl TopicState {
 
     fn tell_summary<A>(&self, topic: &Topic, limits: &Limits, out: &mut Vec<Effect<A>>) {
         let (to, is_wanted) = match self.is_big {
-            true => (Hearers::AllBut(Vec::new()), self.is_watched()),
+            true => (Hearers::AllBut(Vec::new()), self.has_watchers()),
             false => (Hearers::Summary, self.summary_watchers > 0),
         };
         if is_wanted {

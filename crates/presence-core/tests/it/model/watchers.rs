@@ -147,7 +147,11 @@ impl View {
                 self.point(cursors);
             }
             Event::Broadcast { .. } => {}
-            Event::PublicView(_) | Event::OwnView(_) | Event::Alone { .. } => {
+            Event::PublicView(_)
+            | Event::OwnView(_)
+            | Event::Alone { .. }
+            | Event::Window { .. }
+            | Event::WindowChanges { .. } => {
                 panic!("not of a place: {event:?}")
             }
         }
@@ -250,6 +254,7 @@ impl Watchers {
                 Hearers::FullBut(but) => view.watching != Watching::Summary && but != watcher,
                 Hearers::AllBut(but) => !but.contains(watcher),
                 Hearers::One(one) => one == watcher,
+                Hearers::Window(..) => false,
             };
             if of != topic || !is_meant {
                 continue;

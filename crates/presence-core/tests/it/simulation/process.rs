@@ -441,7 +441,7 @@ impl World<'_> {
                     Hearers::Full | Hearers::AllBut(_) => true,
                     Hearers::FullBut(one) => *one != watcher_id(node, spot),
                     Hearers::One(one) => *one == watcher_id(node, spot),
-                    Hearers::Summary => false,
+                    Hearers::Summary | Hearers::Window(..) => false,
                 };
                 if !is_meant {
                     return;

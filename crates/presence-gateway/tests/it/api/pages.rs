@@ -62,6 +62,98 @@ async fn a_list_is_read_in_pages_in_the_order_people_came() {
 }
 
 #[tokio::test]
+async fn people_are_looked_up_by_name_and_read_on_from_one_of_them() {
+    // However big the room is.
+    let gateway = start(&[("PRESENCE_LISTED_MAX", "2"), ("PRESENCE_FACES_MAX", "1")]).await;
+    let nobody = Caller::nobody(&gateway);
+    let names = ["Dora", "anna", "Bea", "Ann B. Ä", "", "ANNE", "bea"];
+    for (n, name) in names.iter().enumerate() {
+        let body = json!({"user_id": format!("u.{n}"), "meta": {"name": name}});
+        nobody
+            .post("/api/presence/channel/room:1/join", body)
+            .await
+            .ok();
+    }
+    let get = async |query: &str| {
+        let path = format!("/api/presence/channel/room:1/viewers?{query}");
+        nobody.get(&path).await.ok()
+    };
+    let ids = |page: &Value| -> Vec<String> {
+        let users = page["users"].as_array().unwrap().iter();
+        users
+            .map(|it| it["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    for (order, all) in [
+        ("name", ["u.3", "u.1", "u.5", "u.2", "u.6", "u.0", "u.4"]),
+        ("joined", ["u.0", "u.1", "u.2", "u.3", "u.4", "u.5", "u.6"]),
+    ] {
+        for limit in [1, 2, 7, 100] {
+            let (mut read, mut after, mut pages) = (Vec::new(), String::new(), 0);
+            loop {
+                let query = format!("order={order}&limit={limit}&after={after}");
+                let page = get(&query).await;
+                assert_eq!((&page["total"], &page["limit"]), (&json!(7), &json!(limit)));
+                read.extend(ids(&page));
+                pages += 1;
+                let Some(next) = page["next"].as_str() else {
+                    assert_eq!(page["next"], Value::Null);
+                    break;
+                };
+                after = form_encoded(next);
+            }
+            assert_eq!(read, all, "{order}, {limit} a page");
+            assert_eq!(pages, 7_usize.div_ceil(limit), "{order}, {limit} a page");
+        }
+    }
+    let page = get("prefix=AN&limit=2").await;
+    assert_eq!(
+        (ids(&page), &page["total"]),
+        (vec!["u.3".into(), "u.1".into()], &json!(7))
+    );
+    let after = form_encoded(page["next"].as_str().unwrap());
+    let rest = get(&format!("prefix=AN&limit=2&after={after}")).await;
+    assert_eq!(
+        (ids(&rest), &rest["next"]),
+        (vec!["u.5".to_owned()], &Value::Null)
+    );
+    // Whoever leaves meanwhile does not move the next page.
+    let first = get("limit=3").await;
+    let leave = json!({"user_id": "u.0"});
+    nobody
+        .post("/api/presence/channel/room:1/leave", leave)
+        .await
+        .ok();
+    let after = form_encoded(first["next"].as_str().unwrap());
+    assert_eq!(
+        ids(&get(&format!("limit=2&after={after}")).await),
+        ["u.3", "u.4"]
+    );
+
+    let long = format!("prefix={}", "x".repeat(257));
+    for (query, field) in [
+        ("order=size", "order"),
+        ("order=joined&prefix=a", "prefix"),
+        (long.as_str(), "prefix"),
+        ("after=nonsense", "after"),
+        ("after=1.a%20b", "after"),
+        ("order=name&after=1.a", "after"),
+        ("order=name&offset=1", "offset"),
+        ("after=1.a&offset=1", "offset"),
+    ] {
+        let path = format!("/api/presence/channel/room:1/viewers?{query}");
+        let error = nobody.get(&path).await.refused(400, "invalid");
+        assert_eq!(error["field"], field, "{query}");
+    }
+}
+
+/// The text as a value in a query.
+fn form_encoded(text: &str) -> String {
+    let bytes = text.bytes().map(|it| format!("%{it:02X}"));
+    bytes.collect()
+}
+
+#[tokio::test]
 async fn a_workspace_lists_who_is_connected() {
     let gateway = start_closed(&[]).await;
     let _ann = Socket::of(&gateway, "ann").await;

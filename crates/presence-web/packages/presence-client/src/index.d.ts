@@ -242,6 +242,46 @@ export interface Channel<Meta extends object = Record<string, unknown>> {
   broadcast(event: string, payload?: unknown): Promise<void>;
   /** A page of the people here, in the order they came. */
   list(page?: { limit?: number; offset?: number }): Promise<Page<Meta>>;
+  /** A few rows of the list of people, however long it is, and what changes in them, until it is closed. You need not be in the channel. */
+  window(options?: WindowOptions): RosterWindow<Meta>;
+}
+
+/** Which rows a window shows. */
+export interface WindowOptions {
+  /** By when they joined, or by name. Without it: `name` where there is a `prefix`, else `joined`. */
+  order?: 'joined' | 'name';
+  /** Only people whose name begins with it, in upper or lower case; who has no name has their id. */
+  prefix?: string;
+  /** The rows begin after this one: a user of a window or of a list. `{ name }` alone begins with that name. `null`: from the first. */
+  after?: { readonly id?: string; readonly name?: string; readonly joinedAt?: number } | null;
+  /** How many rows, 1 to 50 (50). */
+  limit?: number;
+}
+
+/** A few rows of a list of people. It stays over reconnects until `close()`; on each connection the rows are told again. */
+export interface RosterWindow<Meta extends object = Record<string, unknown>> {
+  readonly state: WindowState<Meta>;
+  /** Needs no `this`. */
+  readonly getState: () => WindowState<Meta>;
+  /** Calls `subscriber` when the state has changed; returns what stops it. Needs no `this`. */
+  readonly subscribe: (subscriber: (state: WindowState<Meta>) => void) => Unsubscribe;
+  /** `sync`: the rows were told in full, after it was opened or moved, and on each connection. `error`: it was refused for good. */
+  on(event: 'sync', listener: (state: WindowState<Meta>) => void): Unsubscribe;
+  on(event: 'error', listener: (error: PresenceError) => void): Unsubscribe;
+  /** Shows other rows: what is not named stays as it is. The old rows stay until the new ones are there. */
+  move(options: WindowOptions): void;
+  close(): void;
+}
+
+export interface WindowState<Meta extends object = Record<string, unknown>> {
+  /** The rows, in the order of the window; each with at most four of their sessions. */
+  readonly users: readonly Member<Meta>[];
+  /** How many people are there in all: exact, at most a second old. */
+  readonly count: number;
+  /** False until the first rows and while the connection is away: what you show may be out of date. */
+  readonly live: boolean;
+  /** Why it was refused. */
+  readonly error: PresenceError | null;
 }
 
 /** Everyone who is online in one workspace. */
@@ -254,6 +294,7 @@ export interface Workspace {
   watch(options?: { mode?: Mode }): Promise<void>;
   unwatch(): Promise<void>;
   list(page?: { limit?: number; offset?: number }): Promise<Page>;
+  window(options?: WindowOptions): RosterWindow;
 }
 
 /** One person, wherever they are. */

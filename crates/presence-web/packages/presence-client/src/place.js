@@ -4,6 +4,7 @@ import { isPassing } from './errors.js';
 import { Picture } from './picture.js';
 import { nothing, quiet, refused } from './promises.js';
 import { Source } from './source.js';
+import { Windows, removed } from './window.js';
 import { readUser, same } from './wire.js';
 
 const HEAL_MS = 1_000; // between two attempts to mend a gap
@@ -11,6 +12,7 @@ const HEAL_MS = 1_000; // between two attempts to mend a gap
 /** A channel or a workspace as the gateway knows it. Wishes are compared with what was told, so that a reconnect is only telling again. */
 export class Place {
   source;
+  windows;
   #link;
   #kind;
   #id;
@@ -39,6 +41,7 @@ export class Place {
     this.#kind = kind;
     this.#id = id;
     this.#app = app;
+    this.windows = new Windows(link, { [kind]: id });
     this.#renamed();
     this.source = new Source(placeState(this.#picture, { joined: false, live: false, error: null }));
     link.register(`${kind} ${id}`, {
@@ -192,6 +195,7 @@ export class Place {
   }
 
   #frame(frame) {
+    if (frame.window !== undefined) return this.windows.frame(frame);
     if (frame.type === 'presence:removed') {
       // What we wished for is not for us any more: asking again on every reconnect would be refused every time.
       this.#wanted = { join: null, watch: null };
@@ -200,6 +204,7 @@ export class Place {
       this.#reset();
       this.#lost();
       this.#publish();
+      this.windows.ended(removed());
       this.source.emit('removed');
       return;
     }
@@ -247,6 +252,7 @@ export class Place {
 
   #online() {
     this.#renamed();
+    this.windows.online();
     this.#inside &&= this.#link.restored;
     // Left while the connection was away: the gateway is yet to be told.
     this.#told.joined = this.#inside && !this.#wanted.join;
@@ -254,6 +260,7 @@ export class Place {
   }
 
   #lost() {
+    this.windows.lost();
     this.#told = { joined: false, meta: null, mode: null };
     this.#later();
     this.#healing();
@@ -276,6 +283,7 @@ export class Place {
     this.#picture.forgetFleeting();
     this.#publish();
     for (const { reject } of this.#waiting.splice(0)) reject(error);
+    this.windows.ended(error);
   }
 
   #reset() {

@@ -33,6 +33,11 @@ export class Watchable {
     return this.#place.want({ watch: null });
   }
 
+  /** A few rows of the list of people, however long it is, and what changes in them, until it is closed. */
+  window(options) {
+    return this.#place.windows.open(options);
+  }
+
   /** A page of the people here, in the order they came. */
   list(page) {
     return this.#place.list(page);
