@@ -6,17 +6,21 @@ mod admin;
 mod api;
 mod app;
 mod assets;
+#[path = "../../presence-native/src/authorized.rs"]
 mod authorized;
 mod cable;
 mod callers;
 pub mod cli;
+#[path = "../../presence-native/src/closing.rs"]
 mod closing;
+#[path = "../../presence-native/src/color.rs"]
 mod color;
 pub mod config;
 mod descriptors;
 mod dialect;
 mod dialect_name;
 pub mod exposure;
+#[path = "../../presence-native/src/frame.rs"]
 mod frame;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
@@ -29,6 +33,7 @@ mod listing;
 pub mod logs;
 mod lost_subscriptions;
 mod metrics;
+#[path = "../../presence-native/src/connection/mod.rs"]
 mod native;
 mod numbers;
 mod origin;
@@ -37,7 +42,9 @@ mod phoenix;
 mod probes;
 mod pusher;
 mod pusher_names;
+#[path = "../../presence-native/src/rates.rs"]
 mod rates;
+#[path = "../../presence-native/src/request.rs"]
 mod request;
 mod revoking;
 mod roll;

@@ -5,11 +5,14 @@
 
 mod gate;
 
+#[path = "../../../presence-native/src/identity/apart.rs"]
 mod apart;
 mod claims;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod hostile;
+#[path = "../../../presence-native/src/identity/patterns.rs"]
 mod patterns;
+#[path = "../../../presence-native/src/identity/scopes.rs"]
 mod scopes;
 
 mod algorithm;
@@ -18,6 +21,7 @@ mod keys;
 mod mint;
 
 mod origin;
+#[path = "../../../presence-native/src/identity/resume.rs"]
 mod resume;
 mod revoked;
 

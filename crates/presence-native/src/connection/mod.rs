@@ -3,6 +3,7 @@
 mod closing;
 mod commands;
 pub(crate) mod events;
+#[path = "../../../presence-gateway/src/native/lists.rs"]
 mod lists;
 
 use std::sync::Arc;

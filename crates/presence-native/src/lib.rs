@@ -1,0 +1,1 @@
+//! The native protocol of Presence for your own server.
