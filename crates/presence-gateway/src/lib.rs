@@ -6,22 +6,16 @@ mod admin;
 mod api;
 mod app;
 mod assets;
-#[path = "../../presence-native/src/authorized.rs"]
 mod authorized;
 mod cable;
 mod callers;
 pub mod cli;
-#[path = "../../presence-native/src/closing.rs"]
-mod closing;
-#[path = "../../presence-native/src/color.rs"]
-mod color;
 pub mod config;
 mod descriptors;
 mod dialect;
 mod dialect_name;
 pub mod exposure;
-#[path = "../../presence-native/src/frame.rs"]
-mod frame;
+mod host;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod hostile;
@@ -33,7 +27,6 @@ mod listing;
 pub mod logs;
 mod lost_subscriptions;
 mod metrics;
-#[path = "../../presence-native/src/connection/mod.rs"]
 mod native;
 mod numbers;
 mod origin;
@@ -42,10 +35,6 @@ mod phoenix;
 mod probes;
 mod pusher;
 mod pusher_names;
-#[path = "../../presence-native/src/rates.rs"]
-mod rates;
-#[path = "../../presence-native/src/request.rs"]
-mod request;
 mod revoking;
 mod roll;
 mod router;
@@ -56,6 +45,8 @@ mod upgrade;
 mod web_client;
 mod webhooks;
 
+// What the dialects have in common with the native protocol, which other servers can speak too.
+use presence_native::{closing, frame, rates, request};
 pub use server::Gateway;
 
 /// The examples of `README.md`, compiled with the doc tests.

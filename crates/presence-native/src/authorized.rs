@@ -16,10 +16,9 @@ use presence_hub::{Budget, Busy, Delivery, Entry, Reference, Session};
 use presence_protocol::ErrorCode;
 use tokio::time::timeout;
 
-use crate::app::App;
+use crate::host::Host;
 use crate::identity::Identity;
 use crate::request::{self, Refused, StatusRequest};
-use crate::roll::Listed;
 
 /// The bytes that the status of one user counts as, among the bytes that a connection may ask for.
 const PUBLIC_VIEW_BYTES: usize = 256;
@@ -37,8 +36,8 @@ enum Known {
 
 /// A client that was let in. A connection has one authorized session as a rule; it has none before the client has said who it is,
 /// and several where each signed frame may name another user.
-pub(crate) struct Authorized {
-    app: Arc<App>,
+pub struct Authorized<H> {
+    host: Arc<H>,
     identity: Identity,
     device: DeviceId,
     session: Session,
@@ -50,36 +49,36 @@ pub(crate) struct Authorized {
 
 /// What a session was in or watched, and a newer token does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
+pub enum Lost {
     /// A channel or a workspace that it was in or watched.
     Topic(Topic),
     /// The users that the session watched.
     Users(Vec<UserId>),
 }
 
-impl Authorized {
+impl<H: Host> Authorized<H> {
     /// Lets `identity` in. Continues the session of the resume token if that is still possible.
     ///
     /// # Errors
     ///
     /// Fails if the user has too many sessions or was revoked meanwhile, or if the gateway cannot know
     /// whether they hide.
-    pub(crate) async fn enter(
-        app: Arc<App>,
+    pub async fn enter(
+        host: Arc<H>,
         identity: Identity,
         resume: Option<&str>,
         origin: Option<Arc<ClientOrigin>>,
-    ) -> Result<Authorized, Refused> {
+    ) -> Result<Authorized<H>, Refused> {
         let user = identity.user.clone();
-        let (now, named) = (app.now(), identity.device.as_ref());
-        let resumed = resume.and_then(|token| app.resume.verify(token, &user, named, now));
+        let (now, named) = (host.now(), identity.device.as_ref());
+        let resumed = resume.and_then(|token| host.resume_key().verify(token, &user, named, now));
         let before = resumed.as_ref().map(|it| &it.device);
         let device = named.or(before).cloned().unwrap_or_else(random_device);
         let resume = resumed.map(|it| Connection {
             session: it.session,
             epoch: it.epoch,
         });
-        Authorized::let_in(app, identity, device, Known::By(resume), origin).await
+        Authorized::let_in(host, identity, device, Known::By(resume), origin).await
     }
 
     /// Lets `identity` in for a protocol without resume tokens. After a restart it continues a held session of the same
@@ -90,12 +89,12 @@ impl Authorized {
     ///
     /// Fails for the same reasons as [`enter`](Self::enter), and where that meta is refused: then nobody sees a moment of
     /// them.
-    pub(crate) async fn enter_like(
-        app: Arc<App>,
+    pub async fn enter_like(
+        host: Arc<H>,
         identity: Identity,
         first: Option<(Topic, Option<Arc<str>>)>,
         origin: Option<Arc<ClientOrigin>>,
-    ) -> Result<Authorized, Refused> {
+    ) -> Result<Authorized<H>, Refused> {
         let names_device = identity.device.is_some();
         let device = identity.device.clone().unwrap_or_else(random_device);
         let first = match first {
@@ -106,16 +105,16 @@ impl Authorized {
             names_device,
             first,
         };
-        Authorized::let_in(app, identity, device, Known::Like(like), origin).await
+        Authorized::let_in(host, identity, device, Known::Like(like), origin).await
     }
 
     async fn let_in(
-        app: Arc<App>,
+        host: Arc<H>,
         identity: Identity,
         device: DeviceId,
         known: Known,
         origin: Option<Arc<ClientOrigin>>,
-    ) -> Result<Authorized, Refused> {
+    ) -> Result<Authorized<H>, Refused> {
         let epoch = match &known {
             Known::By(resume) => resume.map(|it| it.epoch),
             Known::Like(_) => None,
@@ -130,8 +129,8 @@ impl Authorized {
         };
         let entered = async {
             match known {
-                Known::By(resume) => app.hub.connect(Entry { resume, ..entry }).await,
-                Known::Like(like) => app.hub.connect_like(entry, like).await,
+                Known::By(resume) => host.hub().connect(Entry { resume, ..entry }).await,
+                Known::Like(like) => host.hub().connect_like(entry, like).await,
             }
         };
         let entered = timeout(PROFILE_WAIT, entered).await;
@@ -139,21 +138,15 @@ impl Authorized {
             session: entered.unwrap_or(Err(Refusal::Unavailable))?,
             identity,
             device,
-            app,
+            host,
             lost: Vec::new(),
             resumed: epoch,
         };
         authorized.resumed = epoch.filter(|_| authorized.session.is_restored());
         // Time has passed since the token was checked, and a restored session was in what its older token allowed.
-        let now = authorized.app.now();
-        authorized
-            .app
-            .gate
-            .revoked
-            .check(&authorized.identity, now)?;
+        authorized.host.check(&authorized.identity)?;
         if authorized.session.is_restored() {
-            authorized.app.metrics.took_over();
-            authorized.app.journal.takes_over(now, &authorized.session);
+            authorized.host.took_over(&authorized.session);
             authorized.confine()?;
             authorized.rename()?;
         }
@@ -161,59 +154,49 @@ impl Authorized {
     }
 
     /// Whether its user was revoked after its token was made.
-    pub(crate) fn is_revoked(&self) -> bool {
-        let revoked = &self.app.gate.revoked;
-        revoked.check(&self.identity, self.app.now()).is_err()
+    pub fn is_revoked(&self) -> bool {
+        self.host.check(&self.identity).is_err()
     }
 
     /// What its token does not allow any more. Each item is returned once: the caller tells the client.
-    pub(crate) fn take_lost(&mut self) -> Vec<Lost> {
+    pub fn take_lost(&mut self) -> Vec<Lost> {
         std::mem::take(&mut self.lost)
     }
 
-    pub(crate) fn app(&self) -> &Arc<App> {
-        &self.app
+    pub fn host(&self) -> &Arc<H> {
+        &self.host
     }
 
-    pub(crate) fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    pub(crate) fn session(&self) -> &Session {
+    pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// What the list of connections shows of it.
-    pub(crate) fn listed(&self) -> Listed {
-        Listed {
-            user: self.session.user().clone(),
-            device: self.device.clone(),
-            session: self.session.connection().session,
-        }
-    }
-
     /// The connection whose session continues in this one.
-    pub(crate) fn resumed(&self) -> Option<Connection> {
+    pub fn resumed(&self) -> Option<Connection> {
         let epoch = self.resumed?;
         let Connection { session, .. } = self.session.connection();
         Some(Connection { session, epoch })
     }
 
     /// The device that it is on: the one it named, or a new one.
-    pub(crate) fn device(&self) -> &DeviceId {
+    pub fn device(&self) -> &DeviceId {
         &self.device
     }
 
     /// The token with which a later connection can continue this session.
-    pub(crate) fn resume_token(&self) -> String {
+    pub fn resume_token(&self) -> String {
         let Connection { session, epoch } = self.session.connection();
-        let (user, now) = (self.session.user(), self.app.now());
-        let key = &self.app.resume;
+        let (user, now) = (self.session.user(), self.host.now());
+        let key = self.host.resume_key();
         key.mint(session, epoch, user, &self.device, now)
     }
 
     /// Pays for whole states out of `budget`, the one of its connection. If that has none yet, this one becomes it.
-    pub(crate) fn draw_from(&mut self, budget: &mut Option<Budget>) {
+    pub fn draw_from(&mut self, budget: &mut Option<Budget>) {
         match budget {
             Some(budget) => self.session.draw_from(budget.clone()),
             None => *budget = Some(self.session.budget().clone()),
@@ -221,32 +204,32 @@ impl Authorized {
     }
 
     /// Waits for the next delivery of the hub. Cancelling it loses nothing.
-    pub(crate) async fn next(&mut self) -> Delivery {
+    pub async fn next(&mut self) -> Delivery {
         self.session.next().await
     }
 
     /// The next delivery of the hub, if there is one already.
-    pub(crate) fn try_next(&mut self) -> Option<Delivery> {
+    pub fn try_next(&mut self) -> Option<Delivery> {
         self.session.try_next()
     }
 
     /// Ends the session at once, everywhere: the client said goodbye.
-    pub(crate) async fn leave(self) {
+    pub async fn leave(self) {
         self.session.leave().await;
     }
 
     /// Ends the session in place of its client, because of `cause`.
-    pub(crate) async fn leave_by(self, cause: Cause) {
+    pub async fn leave_by(self, cause: Cause) {
         self.session.leave_by(cause).await;
     }
 
     /// Ends the connection, because of `cause`. The session stays for the grace time, in case the client comes back.
-    pub(crate) async fn vanish(self, reason: Reason, cause: Cause) {
+    pub async fn vanish(self, reason: Reason, cause: Cause) {
         self.session.vanish_by(reason, cause).await;
     }
 
     /// Joins a channel, or changes the meta there; with `watch` also watches it.
-    pub(crate) fn join(
+    pub fn join(
         &mut self,
         channel: ChannelId,
         meta: Option<Arc<str>>,
@@ -264,7 +247,7 @@ impl Authorized {
     }
 
     /// Changes the meta in a channel that it is in.
-    pub(crate) fn update(
+    pub fn update(
         &mut self,
         channel: ChannelId,
         meta: Arc<str>,
@@ -275,7 +258,7 @@ impl Authorized {
     }
 
     /// Leaves a channel, and stops watching it.
-    pub(crate) fn depart(
+    pub fn depart(
         &mut self,
         channel: ChannelId,
         reference: Option<Reference>,
@@ -284,7 +267,7 @@ impl Authorized {
     }
 
     /// Watches a channel or a workspace.
-    pub(crate) fn watch(
+    pub fn watch(
         &mut self,
         topic: Topic,
         watching: Watching,
@@ -297,16 +280,12 @@ impl Authorized {
     }
 
     /// Stops watching a channel or a workspace.
-    pub(crate) fn unwatch(
-        &mut self,
-        topic: &Topic,
-        reference: Option<Reference>,
-    ) -> Result<(), Refused> {
+    pub fn unwatch(&mut self, topic: &Topic, reference: Option<Reference>) -> Result<(), Refused> {
         Ok(self.session.unwatch(topic, reference)?)
     }
 
     /// Watches the status of users.
-    pub(crate) fn watch_users(
+    pub fn watch_users(
         &mut self,
         users: Vec<UserId>,
         reference: Option<Reference>,
@@ -324,7 +303,7 @@ impl Authorized {
     }
 
     /// Stops watching the status of users.
-    pub(crate) fn unwatch_users(
+    pub fn unwatch_users(
         &mut self,
         users: &[UserId],
         reference: Option<Reference>,
@@ -337,18 +316,18 @@ impl Authorized {
     }
 
     /// Changes the status of its user. The answer comes once the profile is saved.
-    pub(crate) fn choose(
+    pub fn choose(
         &mut self,
         status: StatusRequest,
         reference: Option<Reference>,
     ) -> Result<(), Refused> {
         self.identity.may_set_status_of(&self.identity.user)?;
-        let change = status.checked(self.app.now())?;
+        let change = status.checked(self.host.now())?;
         Ok(self.session.choose(change, reference)?)
     }
 
     /// Starts, keeps up or stops typing in a channel.
-    pub(crate) fn typing(
+    pub fn typing(
         &mut self,
         channel: ChannelId,
         typing: bool,
@@ -358,7 +337,7 @@ impl Authorized {
     }
 
     /// Sets where it points in a channel.
-    pub(crate) fn point(
+    pub fn point(
         &mut self,
         channel: ChannelId,
         pointer: Pointer,
@@ -373,7 +352,7 @@ impl Authorized {
     }
 
     /// Sets what it has selected in a channel, from `start` up to `end`; without both, nothing.
-    pub(crate) fn select(
+    pub fn select(
         &mut self,
         channel: ChannelId,
         (start, end): (Option<u64>, Option<u64>),
@@ -390,7 +369,7 @@ impl Authorized {
     }
 
     /// Reports how active it is: active, idle, or in the background.
-    pub(crate) fn report(
+    pub fn report(
         &mut self,
         activity: Activity,
         reference: Option<Reference>,
@@ -399,7 +378,7 @@ impl Authorized {
     }
 
     /// Broadcasts an event to a channel. `payload` is a JSON text, or empty.
-    pub(crate) fn say(
+    pub fn say(
         &mut self,
         channel: ChannelId,
         event: &str,
@@ -413,41 +392,36 @@ impl Authorized {
     }
 
     /// Asks the hub for an answer, which comes in order with its other deliveries.
-    pub(crate) fn grant(&mut self, reference: Option<Reference>) {
+    pub fn grant(&mut self, reference: Option<Reference>) {
         self.session.grant(reference);
     }
 
     /// One page of the people in a channel or a workspace.
-    pub(crate) async fn list(
-        &self,
-        topic: Topic,
-        offset: u64,
-        limit: u64,
-    ) -> Result<Page, Refused> {
+    pub async fn list(&self, topic: Topic, offset: u64, limit: u64) -> Result<Page, Refused> {
         self.may_watch(&topic)?;
         let count = request::page_size(limit)?;
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
         self.afford()?;
-        let page = self.app.hub.list(topic, skip, count).await?;
+        let page = self.host.hub().list(topic, skip, count).await?;
         let bytes = page.people.iter().map(|it| it.weight()).sum();
         self.session.spend_bytes(bytes);
         Ok(page)
     }
 
     /// How others see `users`.
-    pub(crate) async fn public_views(&self, users: &[UserId]) -> Result<Vec<PublicView>, Refused> {
+    pub async fn public_views(&self, users: &[UserId]) -> Result<Vec<PublicView>, Refused> {
         for user in users {
             self.identity.may_watch_user(user)?;
         }
         self.afford()?;
-        let public_views = self.app.hub.public_views(users).await?;
+        let public_views = self.host.hub().public_views(users).await?;
         self.session
             .spend_bytes(public_views.len() * PUBLIC_VIEW_BYTES);
         Ok(public_views)
     }
 
     /// Checks that it may ask for an answer of many bytes.
-    pub(crate) fn afford(&self) -> Result<(), Refused> {
+    pub fn afford(&self) -> Result<(), Refused> {
         let Some(wait) = self.session.bytes_wait() else {
             return Ok(());
         };
@@ -456,17 +430,16 @@ impl Authorized {
     }
 
     /// Counts the `bytes` of an answer among those that its connection may ask for.
-    pub(crate) fn spend(&self, bytes: usize) {
+    pub fn spend(&self, bytes: usize) {
         self.session.spend_bytes(bytes);
     }
 
     /// Replaces its token by a fresh one of the same user.
-    pub(crate) fn authenticate(&mut self, token: &str) -> Result<(), Refused> {
-        let (gate, now) = (&self.app.gate, self.app.now());
-        let renewed = gate.renew(&self.identity, &self.device, token, now);
+    pub fn authenticate(&mut self, token: &str) -> Result<(), Refused> {
+        let renewed = self.host.renew(&self.identity, &self.device, token);
         let renewed = renewed.map_err(|why| Refused {
             field: Some("token".to_owned()),
-            ..Refused::from(why)
+            ..why
         })?;
         self.go_on_as(renewed)
     }
@@ -474,7 +447,7 @@ impl Authorized {
     /// Continues as the same user with another identity: with its workspaces, its name and what it allows. What
     /// the session has to leave is in [`take_lost`](Self::take_lost), even after an error; then calling it again
     /// does the rest.
-    pub(crate) fn go_on_as(&mut self, identity: Identity) -> Result<(), Refused> {
+    pub fn go_on_as(&mut self, identity: Identity) -> Result<(), Refused> {
         let card = request::meta(None, &identity)?;
         self.identity = identity;
         self.confine()?;
@@ -506,7 +479,7 @@ impl Authorized {
     }
 
     fn room_for(&self, more: usize) -> Result<(), Refused> {
-        let max = self.app.config.socket.watches_max;
+        let max = self.host.watches_max();
         if self.session.watches() + more <= max {
             return Ok(());
         }

@@ -3,7 +3,6 @@
 use presence_core::{Rate, Timestamp, TokenBucket};
 use presence_protocol::ErrorCode;
 
-use crate::config::Rates;
 use crate::request::Refused;
 
 /// How many refusals for going too fast, and unknown commands, a connection may cause before it is closed.
@@ -17,9 +16,30 @@ const MALFORMED: Rate = Rate {
     every: std::time::Duration::from_secs(1),
 };
 
+/// How often a connection may do each kind of thing, in all dialects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// The rate of join, update and leave.
+    pub join: Rate,
+    /// The rate of watch and unwatch.
+    pub watch: Rate,
+    /// The rate of changes of the chosen status.
+    pub status: Rate,
+    /// The rate of typing commands.
+    pub typing: Rate,
+    /// The rate of cursor and selection commands.
+    pub cursor: Rate,
+    /// The rate of broadcasts to channels.
+    pub broadcast: Rate,
+    /// The rate of list and get.
+    pub query: Rate,
+    /// The rate of heartbeat, ping, activity and authenticate.
+    pub other: Rate,
+}
+
 /// The token buckets of one connection.
 #[derive(Debug)]
-pub(crate) struct Buckets {
+pub struct Buckets {
     classes: [TokenBucket; 8],
     strikes: TokenBucket,
     malformed: TokenBucket,
@@ -27,7 +47,7 @@ pub(crate) struct Buckets {
 
 /// A class of commands that share a token bucket.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum CommandClass {
+pub enum CommandClass {
     /// Joining a channel, changing the meta there, and leaving it.
     Join,
     /// Watching a topic, and ending that.
@@ -75,7 +95,7 @@ impl CommandClass {
 }
 
 impl Buckets {
-    pub(crate) fn full() -> Self {
+    pub fn full() -> Self {
         Buckets {
             classes: [TokenBucket::full(); 8],
             strikes: TokenBucket::full(),
@@ -88,7 +108,7 @@ impl Buckets {
     /// # Errors
     ///
     /// Fails if there is none, and says how long until there is one.
-    pub(crate) fn take(
+    pub fn take(
         &mut self,
         now: Timestamp,
         class: CommandClass,
@@ -102,12 +122,12 @@ impl Buckets {
     }
 
     /// Counts a refusal for going too fast, or an unknown command. Returns whether that was one too many.
-    pub(crate) fn strike(&mut self, now: Timestamp) -> bool {
+    pub fn strike(&mut self, now: Timestamp) -> bool {
         self.strikes.take(now, STRIKES).is_err()
     }
 
     /// Counts a malformed frame. Returns whether that was one too many.
-    pub(crate) fn malformed(&mut self, now: Timestamp) -> bool {
+    pub fn malformed(&mut self, now: Timestamp) -> bool {
         self.malformed.take(now, MALFORMED).is_err()
     }
 }

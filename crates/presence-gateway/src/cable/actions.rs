@@ -160,7 +160,7 @@ impl Cable {
             }
             // Every frame counts as a sign of life, so there is nothing more to do.
             "heartbeat" => {
-                self.authorized.app().metrics.heartbeat();
+                self.authorized.host().metrics.heartbeat();
                 self.afford(CommandClass::Other)
             }
             _ => Err(unknown(action)),
@@ -208,7 +208,7 @@ impl Cable {
                 return self.authorized.choose(request, reference);
             }
             "heartbeat" => {
-                self.authorized.app().metrics.heartbeat();
+                self.authorized.host().metrics.heartbeat();
                 return self.afford(CommandClass::Other);
             }
             "appear" => Activity::Active,

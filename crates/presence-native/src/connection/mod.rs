@@ -2,15 +2,12 @@
 
 mod closing;
 mod commands;
-pub(crate) mod events;
-#[path = "../../../presence-gateway/src/native/lists.rs"]
-mod lists;
+pub mod events;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use presence_core::explain::ClientOrigin;
 use presence_core::{Event, META_BYTES_MAX, Timestamp};
 use presence_hub::{Delivery, Reference};
@@ -19,71 +16,73 @@ use presence_protocol::{self as wire, Command, ErrorCode};
 
 use self::closing::code_of;
 use self::events::{event_of, own_of, session_of, target_of};
-use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::{Closing, Farewell, Why};
-use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next, Slot};
-use crate::dialect_name::DialectName;
-use crate::frame::{BINARY, TEXT, frame};
-use crate::http::{self, Answer};
+use crate::frame::{BINARY, Frames, TEXT, frame};
+use crate::host::Host;
 use crate::identity::Identity;
-use crate::out::Out;
 use crate::rates::Buckets;
 use crate::request::Refused;
 
 /// The native side of one connection.
-pub(crate) struct Native {
+pub struct Native<H> {
     encoding: Encoding,
-    authorized: Authorized,
+    authorized: Authorized<H>,
     buckets: Buckets,
 }
 
 /// What a client says in its handshake.
-pub(crate) struct Hello {
-    encoding: Encoding,
-    identity: Result<Identity, Refused>,
-    resume: Option<String>,
+#[derive(Debug)]
+pub struct Hello {
+    /// The encoding of the frames.
+    pub encoding: Encoding,
+    /// Who the client is, or why it is refused.
+    pub identity: Result<Identity, Refused>,
+    /// The token of the session that it continues, if it has one.
+    pub resume: Option<String>,
 }
 
 /// The encoding of the frames of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// JSON in text frames: `presence.v1.json`.
+    #[default]
     Json,
+    /// Postcard in binary frames: `presence.v1.postcard`.
     Postcard,
 }
 
-impl Dialect for Native {
-    type Hello = Hello;
+/// What a client sent in one frame.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// The payload of a text frame.
+    Text(&'a str),
+    /// The payload of a binary frame.
+    Binary(&'a [u8]),
+}
 
-    const SPEECH: DialectName = DialectName::Native;
+/// What a connection does after a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The connection goes on.
+    Continue,
+    /// The client left: its sessions end.
+    Leave,
+    /// The server closes the connection.
+    Close(Closing),
+}
 
-    fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
-        let encoding_of = |name: &str| Encoding::ALL.into_iter().find(|(it, _)| *it == name);
-        let mut offered = handshake.offered.iter();
-        let chosen = offered.find_map(|name| encoding_of(name));
-        if chosen.is_none() && !handshake.offered.is_empty() {
-            let message = format!("offer {} or {}", wire::JSON, wire::POSTCARD);
-            let why = Refused::new(ErrorCode::Malformed, message);
-            return Err(Box::new(http::error(StatusCode::BAD_REQUEST, &why)));
-        }
-        let bearer = handshake.offered_after(wire::BEARER).map(str::to_owned);
-        let query = &handshake.query;
-        let token = bearer.or_else(|| http::bearer(handshake.headers, query));
-        Ok(Agreed {
-            protocol: chosen.map(|(name, _)| name.to_owned()),
-            hello: Hello {
-                encoding: chosen.map_or(Encoding::Json, |(_, encoding)| encoding),
-                identity: http::identify(app, token.as_deref(), query),
-                resume: query.get("resume").map(str::to_owned),
-            },
-        })
-    }
-
-    async fn enter(
-        app: Arc<App>,
+impl<H: Host> Native<H> {
+    /// Lets the client in, or refuses it. The first frames go to `out`.
+    ///
+    /// # Errors
+    ///
+    /// The close of a refused client, to be sent after what is in `out`.
+    pub async fn enter(
+        host: Arc<H>,
         hello: Hello,
-        origin: Arc<ClientOrigin>,
-        out: &mut Out,
+        origin: Option<Arc<ClientOrigin>>,
+        out: &mut impl Frames,
     ) -> Result<Self, Farewell> {
         let Hello {
             encoding,
@@ -92,7 +91,7 @@ impl Dialect for Native {
         } = hello;
         let entered = match identity {
             Ok(identity) => {
-                Authorized::enter(app.clone(), identity, resume.as_deref(), Some(origin)).await
+                Authorized::enter(host.clone(), identity, resume.as_deref(), origin).await
             }
             Err(why) => Err(why),
         };
@@ -104,7 +103,7 @@ impl Dialect for Native {
                 Ok(native)
             }
             Err(why) => {
-                app.metrics.refused(why.code);
+                host.refused(why.code);
                 let closing = Closing::at_the_door(&why);
                 out.push(encoding.error(why, None));
                 Err(encoding.farewell(&closing, out))
@@ -112,19 +111,23 @@ impl Dialect for Native {
         }
     }
 
-    fn sessions(&self) -> &[Authorized] {
-        std::slice::from_ref(&self.authorized)
+    /// The session of the connection.
+    pub fn authorized(&self) -> &Authorized<H> {
+        &self.authorized
     }
 
-    fn sessions_mut(&mut self) -> &mut [Authorized] {
-        std::slice::from_mut(&mut self.authorized)
+    /// The session of the connection, to wait for its deliveries.
+    pub fn authorized_mut(&mut self) -> &mut Authorized<H> {
+        &mut self.authorized
     }
 
-    fn into_sessions(self) -> Vec<Authorized> {
-        vec![self.authorized]
+    /// The session of the connection, to end it.
+    pub fn into_authorized(self) -> Authorized<H> {
+        self.authorized
     }
 
-    fn deliver(&mut self, _: usize, delivery: Delivery, out: &mut Out) {
+    /// Turns a delivery of the hub into frames; into none if the client need not know.
+    pub fn deliver(&mut self, delivery: Delivery, out: &mut impl Frames) {
         match delivery {
             Delivery::Event(shared) => {
                 if let Event::OwnView(own_view) = &*shared.event {
@@ -137,7 +140,7 @@ impl Dialect for Native {
                 }
                 let encode = |event: &_| self.encoding.encode(&event_of(event));
                 let slot = self.encoding.slot();
-                out.push(shared.encoded(slot as usize, encode).clone());
+                out.push(shared.encoded(slot, encode).clone());
             }
             Delivery::Granted(reference) => out.push(self.encoding.encode(&ok(&reference, None))),
             Delivery::Refused(reference, why) => {
@@ -150,28 +153,30 @@ impl Dialect for Native {
         }
     }
 
-    async fn take(&mut self, frame: Frame, out: &mut Out) -> Next {
-        let command = match (frame, self.encoding) {
-            (Frame::Text(text), Encoding::Json) => Command::from_json(text.as_str()),
-            (Frame::Binary(bytes), Encoding::Postcard) => Command::from_postcard(&bytes),
+    /// Does what a frame asks for. Answers that are ready at once go to `out`.
+    pub async fn take(&mut self, payload: Payload<'_>, out: &mut impl Frames) -> Next {
+        let command = match (payload, self.encoding) {
+            (Payload::Text(text), Encoding::Json) => Command::from_json(text),
+            (Payload::Binary(bytes), Encoding::Postcard) => Command::from_postcard(bytes),
             _ => return Next::Close(Why::WrongType.into()),
         };
         self.obey(command, out).await
     }
 
-    fn farewell(&mut self, closing: &Closing, out: &mut Out) -> Farewell {
+    /// Says why the connection ends, and returns the close frame to follow that.
+    pub fn farewell(&mut self, closing: &Closing, out: &mut impl Frames) -> Farewell {
         self.encoding.farewell(closing, out)
     }
 
-    fn expiring(&mut self, at: Timestamp, out: &mut Out) {
+    /// Asks the client for a fresh token: its token ends at `at`.
+    pub fn expiring(&mut self, at: Timestamp, out: &mut impl Frames) {
         let token_expires_at = at.as_millis();
         let event = wire::Event::Expiring(event::Expiring { token_expires_at });
         out.push(self.encoding.encode(&event));
     }
-}
 
-impl Native {
-    pub(crate) fn new(encoding: Encoding, authorized: Authorized) -> Self {
+    /// The connection of a client that was let in.
+    pub fn new(encoding: Encoding, authorized: Authorized<H>) -> Self {
         Native {
             encoding,
             authorized,
@@ -180,28 +185,27 @@ impl Native {
     }
 
     /// The first frame of a connection, `presence:hello` or `presence:restored`.
-    pub(crate) fn hello(&self) -> Bytes {
-        let (app, session) = (self.authorized.app(), self.authorized.session());
+    pub fn hello(&self) -> Bytes {
+        let (host, session) = (self.authorized.host(), self.authorized.session());
         let identity = self.authorized.identity();
-        let settings = app.hub.settings();
-        let limits = &app.config.socket;
+        let settings = host.hub().settings();
         let hello = event::Hello {
             session: session_of(session.alias()),
             resume: self.authorized.resume_token().into(),
             user_id: identity.user.text(),
             device_id: self.authorized.device().text(),
             workspaces: identity.workspaces.iter().map(|it| it.text()).collect(),
-            now: app.now().as_millis(),
+            now: host.now().as_millis(),
             heartbeat_interval: millis(settings.timing.heartbeat()),
             presence_ttl: millis(settings.timing.ttl()),
             typing_ttl: millis(settings.timing.typing()),
             grace: millis(settings.timing.grace()),
             token_expires_at: identity.expires_at.map(Timestamp::as_millis),
             limits: event::Limits {
-                frame_bytes_max: limits.frame_bytes_max as u64,
+                frame_bytes_max: host.frame_bytes_max() as u64,
                 meta_bytes_max: META_BYTES_MAX as u64,
                 channels_max: settings.limits.channels_max as u64,
-                watches_max: limits.watches_max as u64,
+                watches_max: host.watches_max() as u64,
                 listed_max: settings.limits.listed_max as u64,
             },
         };
@@ -212,7 +216,7 @@ impl Native {
     }
 
     /// Sends `presence:removed` for each thing that the token no longer allows.
-    fn tell_lost(&mut self, out: &mut Out) {
+    fn tell_lost(&mut self, out: &mut impl Frames) {
         for lost in self.authorized.take_lost() {
             let target = target_of(&lost);
             let removed = wire::Event::Removed(event::Removed { target });
@@ -222,7 +226,7 @@ impl Native {
 
     /// Counts a refusal in the metrics.
     fn count(&self, why: &Refused) {
-        self.authorized.app().metrics.refused(why.code);
+        self.authorized.host().refused(why.code);
     }
 }
 
@@ -233,10 +237,29 @@ impl Encoding {
         (wire::POSTCARD, Encoding::Postcard),
     ];
 
-    fn slot(self) -> Slot {
+    /// The encoding of the first of these subprotocols that is one of ours, with its name. `None` if there are no
+    /// subprotocols at all.
+    ///
+    /// # Errors
+    ///
+    /// Fails if none of them is ours.
+    pub fn offered(offered: &[&str]) -> Result<Option<(&'static str, Encoding)>, Refused> {
+        let ours = |name: &&str| Encoding::ALL.into_iter().find(|(it, _)| it == name);
+        match offered.iter().find_map(ours) {
+            None if !offered.is_empty() => {
+                let message = format!("offer {} or {}", wire::JSON, wire::POSTCARD);
+                Err(Refused::new(ErrorCode::Malformed, message))
+            }
+            chosen => Ok(chosen),
+        }
+    }
+
+    /// The number of this encoding in a [`SharedEvent`](presence_hub::SharedEvent). A server that encodes events in
+    /// other ways, too, uses other numbers for them.
+    pub const fn slot(self) -> usize {
         match self {
-            Encoding::Json => Slot::NativeJson,
-            Encoding::Postcard => Slot::NativePostcard,
+            Encoding::Json => 0,
+            Encoding::Postcard => 1,
         }
     }
 
@@ -267,7 +290,7 @@ impl Encoding {
     }
 
     /// Sends `presence:closing`, and returns the close frame to follow it.
-    fn farewell(self, closing: &Closing, out: &mut Out) -> Farewell {
+    fn farewell(self, closing: &Closing, out: &mut impl Frames) -> Farewell {
         let Closing { why, retry_after } = *closing;
         let code = code_of(why);
         out.push(self.encode(&wire::Event::Closing(event::Closing {
