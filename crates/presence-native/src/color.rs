@@ -6,7 +6,7 @@ const BYTES_MAX: usize = 128;
 /// A CSS colour as `#rrggbb`, or `#rrggbbaa` if it is translucent. Pages put it into style sheets and
 /// attributes, so nothing else may get there. `None` if `text` is not a colour, or is one that depends on the
 /// page (`currentcolor`, `var(…)`).
-pub fn canonical(text: &str) -> Option<String> {
+pub(crate) fn canonical(text: &str) -> Option<String> {
     let text = text.trim_matches([' ', '\t']);
     // The crate also accepts hexadecimal digits without `#`, and `hsv(…)`: neither is CSS.
     let is_css = text.starts_with('#')

@@ -85,3 +85,15 @@ pub enum Operation {
     /// Ends connections.
     Disconnect(command::Disconnect),
 }
+
+impl Operation {
+    /// What it is about, in words.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Operation::Channels(_) => "list of channels",
+            Operation::Nodes(_) => "list of nodes",
+            Operation::Connections(_) => "list of connections",
+            Operation::Disconnect(_) => "way to end connections",
+        }
+    }
+}

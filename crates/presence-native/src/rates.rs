@@ -1,5 +1,7 @@
 //! How often a connection may do each kind of thing, in every dialect.
 
+use std::time::Duration;
+
 use presence_core::{Rate, Timestamp, TokenBucket};
 use presence_protocol::ErrorCode;
 
@@ -8,12 +10,12 @@ use crate::request::Refused;
 /// How many refusals for going too fast, and unknown commands, a connection may cause before it is closed.
 const STRIKES: Rate = Rate {
     burst: 500,
-    every: std::time::Duration::from_millis(20),
+    every: Duration::from_millis(20),
 };
 /// How many malformed frames a connection may send before it is closed.
 const MALFORMED: Rate = Rate {
     burst: 20,
-    every: std::time::Duration::from_secs(1),
+    every: Duration::from_secs(1),
 };
 
 /// How often a connection may do each kind of thing, in all dialects.
@@ -35,6 +37,26 @@ pub struct Rates {
     pub query: Rate,
     /// The rate of heartbeat, ping, activity and authenticate.
     pub other: Rate,
+}
+
+impl Default for Rates {
+    /// The rates that a gateway has if it is configured with none.
+    fn default() -> Self {
+        let per_second = |rate: u64, burst| Rate {
+            burst,
+            every: Duration::from_millis(1000 / rate),
+        };
+        Rates {
+            join: per_second(20, 200),
+            watch: per_second(100, 500),
+            status: per_second(1, 10),
+            typing: per_second(5, 20),
+            cursor: per_second(60, 120),
+            broadcast: per_second(20, 40),
+            query: per_second(10, 20),
+            other: per_second(5, 20),
+        }
+    }
 }
 
 /// The token buckets of one connection.

@@ -1,6 +1,6 @@
 //! Checks what requests ask for: each error names its field. Dialects and the HTTP API share this.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +27,13 @@ pub struct Refused {
     pub field: Option<String>,
     /// How long to wait before trying again.
     pub retry_after: Option<Duration>,
+    #[doc(hidden)]
     /// Why a connection that is refused with it ends, where `code` does not say it all.
     pub ending: Option<Why>,
 }
 
 impl Refused {
+    /// A refusal of this kind, in these words.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Refused {
             code,
@@ -50,6 +52,7 @@ impl Refused {
         }
     }
 
+    /// The same refusal, with the time to wait before trying again.
     pub fn retry_after(self, span: Duration) -> Self {
         Refused {
             retry_after: Some(span),
@@ -57,6 +60,14 @@ impl Refused {
         }
     }
 }
+
+impl Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 impl From<Refusal> for Refused {
     fn from(why: Refusal) -> Self {

@@ -43,6 +43,35 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// An ordinary user without a name and without workspaces, who may do the usual ([`Scopes::of_a_user`]) in every
+    /// channel. The caller has authenticated them. Set the other fields as you need them.
+    ///
+    /// ```
+    /// use presence_native::{Identity, Patterns};
+    ///
+    /// let ann = Identity {
+    ///     name: Some("Ann".to_owned()),
+    ///     channels: Patterns::new(["room:*"])?,
+    ///     ..Identity::new("ann".parse()?)
+    /// };
+    /// assert!(ann.may_join(&"room:42".parse()?).is_ok());
+    /// assert!(ann.may_join(&"board:1".parse()?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(user: UserId) -> Self {
+        Identity {
+            user,
+            name: None,
+            device: None,
+            workspaces: Vec::new(),
+            channels: Patterns::every(),
+            scopes: Scopes::of_a_user(),
+            issued_at: None,
+            expires_at: None,
+            open: false,
+        }
+    }
+
     /// Checks that the client may join a channel.
     ///
     /// # Errors
