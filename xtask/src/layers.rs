@@ -44,6 +44,11 @@ const LAYERS: &[Layer] = &[
         tests_use: &[],
     },
     Layer {
+        name: "presence-native",
+        uses: &[CORE, "presence-hub", "presence-protocol"],
+        tests_use: &["presence-client", "presence-embedded", TESTKIT],
+    },
+    Layer {
         name: "presence-client",
         uses: &["presence-protocol"],
         tests_use: &[],
@@ -62,6 +67,7 @@ const LAYERS: &[Layer] = &[
             "presence-mongo",
             "presence-hub",
             "presence-protocol",
+            "presence-native",
             "presence-web",
         ],
         tests_use: &["presence-client", TESTKIT],
@@ -157,8 +163,9 @@ presence-hub      -> presence-core tokio => presence-embedded
 presence-testkit  -> presence-core => presence-embedded
 presence-redis    -> presence-core => presence-testkit
 presence-protocol -> serde
+presence-native   -> presence-core presence-hub presence-protocol => presence-client
 presence-client   -> presence-protocol
-presence-gateway  -> presence-core presence-embedded presence-hub presence-protocol => presence-client
+presence-gateway  -> presence-core presence-embedded presence-hub presence-native presence-protocol => presence-client
 xtask             -> anyhow
 ",
             &[],

@@ -13,6 +13,7 @@ use hyper::{Request, StatusCode};
 use presence_core::Timestamp;
 use presence_core::explain::ClientOrigin;
 use presence_hub::{DIALECTS_MAX, Delivery};
+pub(crate) use presence_native::connection::Next;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -145,17 +146,6 @@ impl Frame {
             Frame::Binary(bytes) => bytes.len(),
         }
     }
-}
-
-/// What a connection does after a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// The connection goes on.
-    Continue,
-    /// The client left: its sessions end.
-    Leave,
-    /// The gateway closes the connection.
-    Close(Closing),
 }
 
 /// The HTTP request that a connection began with.

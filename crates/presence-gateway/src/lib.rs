@@ -10,14 +10,12 @@ mod authorized;
 mod cable;
 mod callers;
 pub mod cli;
-mod closing;
-mod color;
 pub mod config;
 mod descriptors;
 mod dialect;
 mod dialect_name;
 pub mod exposure;
-mod frame;
+mod host;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod hostile;
@@ -37,20 +35,18 @@ mod phoenix;
 mod probes;
 mod pusher;
 mod pusher_names;
-mod rates;
-mod request;
 mod revoking;
 mod roll;
 mod router;
-mod rows;
 mod server;
 mod socket;
 pub mod traces;
-mod unanswered;
 mod upgrade;
 mod web_client;
 mod webhooks;
 
+// What the dialects have in common with the native protocol, which other servers can speak too.
+use presence_native::{closing, frame, rates, request, rows, unanswered};
 pub use server::Gateway;
 
 /// The examples of `README.md`, compiled with the doc tests.

@@ -17,7 +17,6 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEn
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use crate::closing::Why;
 use crate::dialect_name::DialectName;
 
 pub(crate) use self::page::Board;
@@ -228,30 +227,5 @@ impl Metrics {
     /// Builds the registry, which lasts as long as the gateway.
     pub(crate) fn board(&self, hub: &Hub) -> Board {
         Board::new(self.clone(), hub.clone())
-    }
-}
-
-impl Why {
-    /// The reason as one word for metrics and logs.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Why::Left => "left",
-            Why::Restarting => "restarting",
-            Why::Full => "full",
-            Why::WrongType => "wrong_type",
-            Why::NotWebSocket => "not_websocket",
-            Why::NotUtf8 => "not_utf8",
-            Why::FrameTooLarge => "frame_too_large",
-            Why::Malformed => "malformed",
-            Why::NoToken => "no_token",
-            Why::Unauthorized => "unauthorized",
-            Why::Expired => "expired",
-            Why::Forbidden => "forbidden",
-            Why::TimedOut => "timed_out",
-            Why::Replaced => "replaced",
-            Why::Kicked => "kicked",
-            Why::TooSlow => "too_slow",
-            Why::Flooding => "flooding",
-        }
     }
 }

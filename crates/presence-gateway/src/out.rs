@@ -3,9 +3,8 @@
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
 
-use crate::frame::{frame, head};
+use crate::frame::{Frames, OpCode, frame, head};
 
 /// How many pieces an idle connection keeps room for.
 const KEPT: usize = 4;
@@ -114,6 +113,12 @@ impl Out {
         if self.pieces.capacity() > KEPT && self.pieces.is_empty() {
             self.pieces = Vec::new();
         }
+    }
+}
+
+impl Frames for Out {
+    fn push(&mut self, frame: Bytes) {
+        self.push(frame);
     }
 }
 

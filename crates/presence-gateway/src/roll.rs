@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use presence_core::{DeviceId, SessionId, Timestamp, UserId};
+use presence_native::end::Dismissal;
 use tokio::sync::oneshot;
 
 use crate::dialect_name::DialectName;
@@ -44,15 +45,6 @@ pub(crate) struct Listed {
     pub(crate) device: DeviceId,
     /// Which session. Nobody is shown this.
     pub(crate) session: SessionId,
-}
-
-/// How an operator ends a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dismissal {
-    /// The client should come back, perhaps to another gateway. Its session is held for the grace time.
-    Reconnect,
-    /// The client should stay away. Its session ends at once.
-    Leave,
 }
 
 impl Default for Roll {

@@ -1,7 +1,5 @@
 //! One WebSocket, from its first frame to its last: both halves in one loop, in any dialect.
 
-mod end;
-
 use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::select_all;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use presence_core::history::Cause;
-use presence_core::{Reason, Timestamp};
-use presence_hub::{Delivery, Ended};
+use presence_hub::Delivery;
+use presence_native::end::{Dismissal, End};
+use presence_native::upkeep::{CLOSE_WAIT, PING_EVERY, Silence, TokenEnd, Upkeep, WRITE_WAIT};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -22,29 +20,17 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use self::end::End;
 use crate::app::{App, Counted, Phase};
-use crate::authorized::Authorized;
+use crate::authorized::{self, Authorized};
 use crate::closing::{Closing, Farewell, Why};
 use crate::dialect::{Dialect, Frame, Next};
 use crate::journal::Trail;
 use crate::out::Out;
-use crate::roll::Dismissal;
 
-/// A connection that sent nothing for this long is pinged.
-const PING_EVERY: Duration = Duration::from_secs(25);
-/// How long a connection may take to answer a ping.
-const PONG_WAIT: Duration = Duration::from_secs(8);
-/// A client that reads nothing for this long is closed.
-const WRITE_WAIT: Duration = Duration::from_secs(10);
-/// How long a client may take to close after it was told to.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// About how many bytes go out in one write; the rest waits where it can still be conflated.
 const BATCH_BYTES: usize = 64 * 1024;
 /// After this many deliveries in a row the loop checks whether the client has sent something.
 const DELIVERIES_IN_A_ROW: u32 = 16;
-/// How long before the end of a token the client is asked for a new one, at most.
-const EXPIRING_BEFORE: Duration = Duration::from_secs(60);
 
 /// The configuration of a WebSocket. Its buffers are bounded and small, because each connection has its own.
 pub(crate) fn websocket_config(frame_bytes_max: usize) -> WebSocketConfig {
@@ -76,14 +62,7 @@ pub(crate) struct Socket<S, D> {
     websocket: WebSocketStream<S>,
     dialect: D,
     out: Out,
-    /// A random number. It spreads out what many connections would do at the same time.
-    lot: u32,
-    heard_at: Instant,
-    /// When the hub was last told that the client was heard from.
-    told_at: Instant,
-    pinged: bool,
-    /// The end of the token for which the client was asked for a new one.
-    expiring_told: Option<Timestamp>,
+    upkeep: Upkeep,
     /// When this connection is closed, once the gateway drains.
     leaves_at: Option<Instant>,
     /// What is counted for the log.
@@ -98,12 +77,11 @@ pub(crate) struct Socket<S, D> {
 impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
     /// A connection that first sends what is in `out`.
     pub(crate) fn new(app: Arc<App>, websocket: WebSocketStream<S>, dialect: D, out: Out) -> Self {
-        let now = Instant::now();
         let trail = Trail::begin();
         let sessions = dialect.sessions();
         let first = sessions.first().map(Authorized::session);
         app.journal.begins(app.now(), D::SPEECH, &trail, first);
-        let listed = sessions.iter().map(Authorized::listed).collect();
+        let listed = sessions.iter().map(authorized::listed).collect();
         let dismissed = app.roll.enter((trail.id, D::SPEECH), app.now(), listed);
         Socket {
             trail,
@@ -114,11 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             websocket,
             dialect,
             out,
-            lot: getrandom::u32().expect("the operating system has random numbers"),
-            heard_at: now,
-            told_at: now,
-            pinged: false,
-            expiring_told: None,
+            upkeep: Upkeep::begin(),
             leaves_at: None,
         }
     }
@@ -143,15 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             trail,
             ..
         } = *self;
-        let closing = match &end {
-            End::Lost | End::TheirClose { .. } => None,
-            End::Left => Some(Closing::from(Why::Left)),
-            End::Silent => Some(Why::TimedOut.into()),
-            End::Closed(closing) => Some(*closing),
-            End::Dismissed(Dismissal::Reconnect) => Some(Why::Restarting.into()),
-            End::Dismissed(Dismissal::Leave) => Some(Why::Kicked.into()),
-        };
-        let farewell = closing.map(|closing| {
+        let farewell = end.closing().map(|closing| {
             // A frame that was begun has to be completed before anything else can be sent.
             out.keep_begun();
             dialect.farewell(&closing, &mut out)
@@ -163,21 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         let ended = (D::SPEECH, &trail, first);
         app.journal.ends(app.now(), ended, (reason, code));
         for authorized in dialect.into_sessions() {
-            match end {
-                End::Left | End::TheirClose { goodbye: true } => authorized.leave().await,
-                End::Dismissed(Dismissal::Leave) => authorized.leave_by(Cause::Operator).await,
-                End::Dismissed(Dismissal::Reconnect) => {
-                    authorized.vanish(Reason::Lost, Cause::Operator).await;
-                }
-                End::Silent => authorized.vanish(Reason::TimedOut, Cause::Silence).await,
-                End::Lost => authorized.vanish(Reason::Lost, Cause::Broken).await,
-                End::TheirClose { goodbye: false } => {
-                    authorized.vanish(Reason::Lost, Cause::ClientClosed).await;
-                }
-                End::Closed(closing) => {
-                    authorized.vanish(Reason::Lost, closing.why.cause()).await;
-                }
-            }
+            end.settle(authorized).await;
         }
         match (farewell, end) {
             (Some(farewell), _) => close(websocket, out, farewell).await,
@@ -203,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
                 () = &mut sleep => Event::Time,
                 phase = &mut draining, if self.leaves_at.is_none() => match phase {
                     Ok(phase) => Event::Phase(*phase),
-                    Err(_) => return End::Closed(self.restarting()),
+                    Err(_) => return End::Closed(Closing::restarting(self.upkeep.lot())),
                 },
                 Ok(()) = revoked.changed() => Event::Revoked,
                 Ok(how) = &mut self.dismissed => Event::Dismissed(how),
@@ -252,22 +204,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
     }
 
     fn wakes_at(&self) -> Instant {
-        let silence = match self.pinged {
-            false => self.ping_every(),
-            true => self.ping_every() + PONG_WAIT,
-        };
-        let token = self.token_time().map(|left| Instant::now() + left);
-        let deadline = self.dialect.next_deadline();
-        [
-            Some(self.heard_at + silence),
-            token,
-            deadline,
-            self.leaves_at,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(self.heard_at + silence)
+        let token = TokenEnd::of(self.dialect.sessions());
+        let now = || self.app.now();
+        let due = self.upkeep.wakes_at(self.ping_every(), token, now);
+        let others = [self.dialect.next_deadline(), self.leaves_at];
+        others.into_iter().flatten().fold(due, Instant::min)
     }
 
     /// How long the client may be silent until it is pinged.
@@ -278,40 +219,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         }
     }
 
-    /// How long until the client has to be asked for a new token, or its token ends.
-    fn token_time(&self) -> Option<Duration> {
-        let ends_at = self.token_ends_at()?;
-        let left = ends_at.since(self.app.now());
-        Some(match self.expiring_told == self.expires_at() {
-            true => left,
-            false => left.saturating_sub(self.expiring_before()),
-        })
-    }
-
-    /// The end of the token that ends first.
-    fn expires_at(&self) -> Option<Timestamp> {
-        let sessions = self.dialect.sessions().iter();
-        sessions.filter_map(|it| it.identity().expires_at).min()
-    }
-
-    fn token_ends_at(&self) -> Option<Timestamp> {
-        Some(self.expires_at()? + self.app.config.jwt.leeway)
-    }
-
-    /// How long before its end to ask for a new token. It varies, so that many tokens that end together are not
-    /// all refreshed together.
-    fn expiring_before(&self) -> Duration {
-        let part = self.lot % 1000;
-        EXPIRING_BEFORE / 2 + EXPIRING_BEFORE / 2 * part / 1000
-    }
-
     /// Puts everything that waits into one write.
     fn deliver(&mut self, authorized: usize, first: Delivery) -> Result<(), End> {
         let mut next = Some((authorized, first));
         let full = self.out.bytes() + BATCH_BYTES;
         while let Some((authorized, delivery)) = next {
             if let Delivery::Ended(ended) = delivery {
-                return Err(End::Closed(self.closing_of(ended)));
+                return Err(End::Closed(Closing::of(ended, self.upkeep.lot())));
             }
             self.dialect.deliver(authorized, delivery, &mut self.out);
             next = match self.out.bytes() < full {
@@ -331,18 +245,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
                 return Err(End::TheirClose { goodbye });
             }
             Some(Ok(_)) => {
-                self.heard();
+                self.upkeep.heard();
                 if D::PONGS_COUNT {
                     self.app.metrics.heartbeat();
-                    self.tell_heard();
+                    self.upkeep.tell_heard(self.dialect.sessions());
                 }
                 return Ok(());
             }
             None => return Err(End::Lost),
             Some(Err(error)) => return Err(end_of(&error)),
         };
-        self.heard();
-        self.tell_heard();
+        self.upkeep.heard();
+        self.upkeep.tell_heard(self.dialect.sessions());
         self.app.metrics.frame_in(D::SPEECH);
         self.trail.frames_in += 1;
         self.trail.bytes_in += frame.len() as u64;
@@ -350,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         if self.dialect.sessions().len() != self.listed {
             self.listed = self.dialect.sessions().len();
             let sessions = self.dialect.sessions().iter();
-            let listed = sessions.map(Authorized::listed).collect();
+            let listed = sessions.map(authorized::listed).collect();
             self.app.roll.update(self.trail.id, listed);
         }
         match next {
@@ -360,91 +274,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         }
     }
 
-    fn heard(&mut self) {
-        self.heard_at = Instant::now();
-        self.pinged = false;
-    }
-
-    /// Tells the hub at intervals that the client was heard from.
-    fn tell_heard(&mut self) {
-        if self.told_at.elapsed() < self.app.config.timing.heartbeat() / 2 {
-            return;
-        }
-        let sessions = self.dialect.sessions().iter();
-        let told = sessions.filter(|it| it.session().heard().is_ok()).count();
-        if told == self.dialect.sessions().len() {
-            self.told_at = Instant::now();
-        }
-    }
-
     /// Checks what ends a connection whatever it is doing: its session, its token, a revocation, the gateway.
     fn check_end(&self) -> Result<(), End> {
-        let mut sessions = self.dialect.sessions().iter();
-        if let Some(ended) = sessions.find_map(|it| it.session().ended()) {
-            return Err(End::Closed(self.closing_of(ended)));
-        }
+        let sessions = self.dialect.sessions();
+        self.upkeep.check_sessions(sessions)?;
         if self.leaves_at.is_some_and(|at| at <= Instant::now()) {
-            return Err(End::Closed(self.restarting()));
+            return Err(End::Closed(Closing::restarting(self.upkeep.lot())));
         }
-        if self.dialect.sessions().iter().any(Authorized::is_revoked) {
-            return Err(End::Closed(Why::Kicked.into()));
-        }
-        let ends_at = self.token_ends_at();
-        if ends_at.is_some_and(|at| at <= self.app.now()) {
-            return Err(End::Closed(Why::Expired.into()));
-        }
-        Ok(())
+        Upkeep::check_identities(sessions, self.app.now())
     }
 
     async fn wake(&mut self) -> Result<(), End> {
         self.check_end()?;
-        if let Some(ends_at) = self.token_ends_at() {
-            let left = ends_at.since(self.app.now());
-            let expires_at = self.expires_at();
-            if left <= self.expiring_before() && self.expiring_told != expires_at {
-                self.expiring_told = expires_at;
-                if let Some(at) = expires_at {
-                    self.dialect.expiring(at, &mut self.out);
+        let token = TokenEnd::of(self.dialect.sessions());
+        if let Some(at) = self.upkeep.expiring(token, self.app.now()) {
+            self.dialect.expiring(at, &mut self.out);
+        }
+        self.dialect.expire(Instant::now(), &mut self.out);
+        match self.upkeep.silence(self.ping_every()) {
+            Silence::Over => Err(End::Silent),
+            Silence::Short => Ok(()),
+            Silence::Ping => {
+                let ping = self.websocket.send(Message::Ping(Bytes::new()));
+                match timeout(WRITE_WAIT, ping).await {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(_)) => Err(End::Lost),
+                    Err(_) => Err(End::Closed(Why::TooSlow.into())),
                 }
             }
         }
-        self.dialect.expire(Instant::now(), &mut self.out);
-        let silent = self.heard_at.elapsed();
-        if silent >= self.ping_every() + PONG_WAIT {
-            return Err(End::Silent);
-        }
-        if silent >= self.ping_every() && !self.pinged {
-            self.pinged = true;
-            let ping = self.websocket.send(Message::Ping(Bytes::new()));
-            match timeout(WRITE_WAIT, ping).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(End::Lost),
-                Err(_) => return Err(End::Closed(Why::TooSlow.into())),
-            }
-        }
-        Ok(())
     }
 
     fn drain(&mut self, phase: Phase) {
         if let Phase::Draining(time) = phase {
-            let part = self.lot % 1024;
+            let part = self.upkeep.lot() % 1024;
             self.leaves_at = Some(Instant::now() + time * part / 1024);
         }
-    }
-
-    fn closing_of(&self, ended: Ended) -> Closing {
-        let why = Why::from(ended);
-        match why {
-            // Clients that are asked to come back do not all come at once.
-            Why::Full => why.after(Duration::from_millis(2000 + u64::from(self.lot % 3000))),
-            _ => why.into(),
-        }
-    }
-
-    fn restarting(&self) -> Closing {
-        // The others come back later still, so that the next process is not overrun when it starts.
-        let part = u64::from(self.lot % 2000);
-        Why::Restarting.after(Duration::from_millis(200 + part))
     }
 
     async fn send(&mut self) -> Result<(), End> {
@@ -461,7 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
                 Ok(Ok(())) => {
                     // The client is slow, but it reads. What ends a connection does not wait for it.
                     self.check_end()?;
-                    self.tell_heard();
+                    self.upkeep.tell_heard(self.dialect.sessions());
                 }
                 Ok(Err(_)) => return Err(End::Lost),
                 Err(_) => return Err(End::Closed(Why::TooSlow.into())),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use presence_core::{ChannelId, SessionId, Topic, UserId};
+use presence_native::end::Dismissal;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -10,7 +11,7 @@ use crate::dialect_name::DialectName;
 use crate::identity::user_id_for_admin;
 use crate::journal::{ConnectionId, Subject};
 use crate::request::Refused;
-use crate::roll::{Dismissal, Line};
+use crate::roll::Line;
 
 /// The bytes of connections after which an answer is cut. Its reader takes `REPLY_BYTES_MAX` (512 KiB).
 const LINES_BYTES_MAX: usize = 384 * 1024;

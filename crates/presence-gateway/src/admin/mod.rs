@@ -16,6 +16,7 @@ use std::time::Duration;
 use presence_core::cluster::Incarnation;
 use presence_core::{Timestamp, UserId};
 use presence_hub::{Counts, Program};
+use presence_native::end::Dismissal;
 use presence_redis::Goodbye;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
@@ -25,7 +26,6 @@ use self::degraded::Beginnings;
 use self::history::Ring;
 use self::peers::Peers;
 use crate::app::App;
-use crate::roll::Dismissal;
 
 pub(crate) use self::beat::Levels;
 pub(crate) use self::connections::{ConnectionLine, ConnectionsHere, Wanted};

@@ -1,6 +1,7 @@
 //! The lists for operators over HTTP: channels, nodes and connections, and ending connections.
 
 use hyper::StatusCode;
+use presence_native::end::Dismissal;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
@@ -11,7 +12,6 @@ use crate::http::{self, Answer, Query};
 use crate::identity::Identity;
 use crate::listing::{self, GatewayCount, Named};
 use crate::request::Refused;
-use crate::roll::Dismissal;
 
 pub(super) use crate::listing::may_see_hidden;
 

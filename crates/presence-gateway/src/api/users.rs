@@ -17,6 +17,7 @@ use super::shapes::{Own, Seen};
 use crate::app::App;
 use crate::http::{self, Answer};
 use crate::identity::Identity;
+use crate::numbers::whole_number;
 use crate::request::{self, Refused, StatusRequest};
 use crate::revoking::NotKept;
 
@@ -186,7 +187,7 @@ impl<'de> Deserialize<'de> for Seconds {
             // JSON knows one kind of number: `60.0` is whole.
             fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
                 let number = Number::from_f64(seconds);
-                let whole = number.as_ref().and_then(request::whole_number);
+                let whole = number.as_ref().and_then(whole_number);
                 let whole = whole.and_then(|it| it.parse().ok()).map(Seconds);
                 whole.ok_or_else(|| E::invalid_type(Unexpected::Float(seconds), &self))
             }

@@ -166,7 +166,7 @@ impl Cable {
             }
             // Every frame counts as a sign of life, so there is nothing more to do.
             "heartbeat" => {
-                self.authorized.app().metrics.heartbeat();
+                self.authorized.host().metrics.heartbeat();
                 self.afford(CommandClass::Other)
             }
             _ => Err(unknown(action)),
@@ -221,7 +221,7 @@ impl Cable {
                 return Ok(());
             }
             "heartbeat" => {
-                self.authorized.app().metrics.heartbeat();
+                self.authorized.host().metrics.heartbeat();
                 return self.afford(CommandClass::Other);
             }
             "appear" => Activity::Active,

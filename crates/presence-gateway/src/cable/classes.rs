@@ -9,6 +9,7 @@ use presence_protocol::{ErrorCode, mend};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::numbers::whole_number;
 use crate::request::{self, Refused};
 
 /// The longest identifier, in bytes.
@@ -96,7 +97,7 @@ impl<'de> Deserialize<'de> for Id {
         use serde::de::Error;
         let id = match serde_json::Value::deserialize(from)? {
             serde_json::Value::String(text) => Some(text),
-            serde_json::Value::Number(number) => request::whole_number(&number),
+            serde_json::Value::Number(number) => whole_number(&number),
             _ => None,
         };
         let wanted = || D::Error::custom("must be a string or a whole number");

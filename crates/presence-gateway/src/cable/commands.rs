@@ -37,7 +37,7 @@ pub(super) struct Command<'a> {
 impl Cable {
     /// Does what a frame asks for. Refusals are answered for subscriptions only: the protocol has no frame for others.
     pub(super) async fn obey(&mut self, text: &str, out: &mut Out) -> Next {
-        let now = self.authorized.app().now();
+        let now = self.authorized.host().now();
         let text = &*mend(text);
         let Ok(command) = serde_json::from_str::<Command<'_>>(text) else {
             self.count(ErrorCode::Malformed);
@@ -168,11 +168,11 @@ impl Cable {
     }
 
     pub(super) fn afford(&mut self, class: CommandClass) -> Result<(), Refused> {
-        let app = self.authorized.app();
+        let app = self.authorized.host();
         self.buckets.take(app.now(), class, &app.config.rates)
     }
 
     pub(super) fn count(&self, code: ErrorCode) {
-        self.authorized.app().metrics.refused(code);
+        self.authorized.host().metrics.refused(code);
     }
 }

@@ -182,7 +182,7 @@ impl Dialect for Cable {
             while self.pings_at <= now {
                 self.pings_at += PING_EVERY;
             }
-            let seconds = self.authorized.app().now().as_millis() / 1000;
+            let seconds = self.authorized.host().now().as_millis() / 1000;
             let ping = format!("{{\"type\":\"ping\",\"message\":{seconds}}}");
             out.push_payload(TEXT, ping.as_bytes());
         }

@@ -29,7 +29,7 @@ impl Cable {
         let Some(before) = self.authorized.resumed() else {
             return Vec::new();
         };
-        let app = self.authorized.app();
+        let app = self.authorized.host();
         if let Some(kept) = app.cables.take(before) {
             return kept;
         }
@@ -45,7 +45,7 @@ impl Cable {
 
     /// Notes that the subscriptions have changed, so that they are written soon.
     pub(super) fn changed(&mut self) {
-        if self.is_extended && self.authorized.app().shared.is_some() {
+        if self.is_extended && self.authorized.host().shared.is_some() {
             let soon = Instant::now() + SHARE_AFTER;
             self.shares_at = Some(self.shares_at.map_or(soon, |at| at.min(soon)));
         }
@@ -63,7 +63,7 @@ impl Cable {
             return;
         }
         let all = self.to_keep();
-        let app = self.authorized.app();
+        let app = self.authorized.host();
         let grace = app.config.timing.grace();
         self.write(all.clone(), grace + SLACK);
         let connection = self.authorized.session().connection();
@@ -84,7 +84,7 @@ impl Cable {
 
     /// Writes in the background. A failed write is not repeated before the next change: the data only saves work.
     fn write(&self, all: Vec<KeptSubscription>, span: Duration) {
-        let app = self.authorized.app();
+        let app = self.authorized.host();
         let (Some(store), true) = (app.shared.clone(), self.shares_at.is_some()) else {
             return;
         };

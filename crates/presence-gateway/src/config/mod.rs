@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::Uri;
-use presence_core::{ByteRate, Limits, META_BYTES_MAX, Rate, Timing};
+use presence_core::{ByteRate, Limits, META_BYTES_MAX, Timing};
+pub use presence_native::rates::Rates;
 
 use crate::cli::Cli;
 use crate::identity::{AllowedOrigins, Patterns};
@@ -180,27 +181,6 @@ pub struct SocketLimits {
     pub watches_max: usize,
     /// The most connections from one address at once; any number, if `None`.
     pub connections_per_address_max: Option<usize>,
-}
-
-/// How often a connection may do each kind of thing, in all dialects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rates {
-    /// The rate of join, update and leave.
-    pub join: Rate,
-    /// The rate of watch and unwatch.
-    pub watch: Rate,
-    /// The rate of changes of the chosen status.
-    pub status: Rate,
-    /// The rate of typing commands.
-    pub typing: Rate,
-    /// The rate of cursor and selection commands.
-    pub cursor: Rate,
-    /// The rate of broadcasts to channels.
-    pub broadcast: Rate,
-    /// The rate of list and get.
-    pub query: Rate,
-    /// The rate of heartbeat, ping, activity and authenticate.
-    pub other: Rate,
 }
 
 impl Config {

@@ -19,6 +19,12 @@ fn with_nothing_set_it_is_open_on_loopback_with_the_numbers_of_the_core() {
         format!("{:?}", config.limits),
         format!("{:?}", Limits::default())
     );
+    // And with those of a server that is no gateway.
+    let server = presence_native::Settings::default();
+    assert_eq!(config.rates, server.rates);
+    assert_eq!(config.socket.frame_bytes_max, server.frame_bytes_max);
+    assert_eq!(config.socket.watches_max, server.watches_max);
+    assert_eq!(config.jwt.leeway, server.token_leeway);
     assert_eq!(config.drain, Duration::from_secs(10));
     assert_eq!(config.jwt.leeway, Duration::from_secs(5));
     assert!((1..=8).contains(&config.shards));

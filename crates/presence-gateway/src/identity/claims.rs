@@ -4,14 +4,8 @@ use presence_core::{DeviceId, IdError, Timestamp, WorkspaceId};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Identity, IdentityError, Patterns, Scopes, user_id};
+use super::{Identity, IdentityError, Patterns, Scopes, WORKSPACES_MAX, shown_name, user_id};
 use crate::numbers::whole_number;
-
-/// The most workspaces one token may name.
-pub const WORKSPACES_MAX: usize = 32;
-
-/// The longest name, in characters. A longer one is cut.
-pub const NAME_CHARS_MAX: usize = 100;
 
 /// The claims that the gateway reads. It ignores all others.
 #[derive(Debug, Deserialize)]
@@ -93,17 +87,6 @@ impl Claims {
             open: false,
         })
     }
-}
-
-/// The name of a person as it may be shown: see [`presence_core::text`]. A long name is cut; an empty one is `None`.
-pub(crate) fn shown_name(name: &str) -> Option<String> {
-    let name = presence_core::text::shown(name);
-    // What stands at the cut may be half of something, or a blank.
-    let cut = match name.char_indices().nth(NAME_CHARS_MAX) {
-        Some((at, _)) => presence_core::text::shown(&name[..at]),
-        None => name,
-    };
-    (!cut.is_empty()).then(|| cut.into_owned())
 }
 
 fn workspaces(
@@ -224,22 +207,6 @@ mod tests {
             [Scope::Join].into_iter().collect(),
             "scopes wins over scope"
         );
-    }
-
-    #[test]
-    fn a_name_is_cleaned_trimmed_and_cut_between_characters() {
-        for (name, shown) in [
-            ("\u{202e} Ann \u{2069}", Some("Ann")),
-            ("\u{200d}\u{2028} ", None),
-            ("", None),
-        ] {
-            assert_eq!(shown_name(name).as_deref(), shown, "{name:?}");
-        }
-        let long = format!("{} {}", "é".repeat(NAME_CHARS_MAX - 1), "x".repeat(50));
-        assert_eq!(shown_name(&long), Some("é".repeat(NAME_CHARS_MAX - 1)));
-        let joined = format!("{}👩\u{200d}🚀", "é".repeat(NAME_CHARS_MAX - 2));
-        let cut = format!("{}👩", "é".repeat(NAME_CHARS_MAX - 2));
-        assert_eq!(shown_name(&joined), Some(cut));
     }
 
     #[test]

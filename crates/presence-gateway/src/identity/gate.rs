@@ -2,26 +2,10 @@
 
 use std::sync::Arc;
 
-use presence_core::{DeviceId, Timestamp, UserId, WorkspaceId};
+use presence_core::{DeviceId, Timestamp};
 
-use super::claims::{WORKSPACES_MAX, bad, checked, shown_name};
-use super::{
-    FetchedJwks, Identity, IdentityError, KeyError, Keys, Patterns, Revoked, Scopes, user_id,
-};
+use super::{Asked, FetchedJwks, Identity, IdentityError, KeyError, Keys, Revoked};
 use crate::config::Jwt;
-
-/// What a client says about itself in the query of its URL.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Asked<'a> {
-    /// `user_id`; believed only if no token is needed.
-    pub user_id: Option<&'a str>,
-    /// `name`; believed only if no token is needed.
-    pub name: Option<&'a str>,
-    /// `device_id`; believed if the token names no device.
-    pub device_id: Option<&'a str>,
-    /// `workspace_id`, with commas between; believed only if no token is needed.
-    pub workspace_id: Option<&'a str>,
-}
 
 /// Checks the tokens of all connections.
 #[derive(Debug)]
@@ -71,11 +55,11 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Identity, IdentityError> {
         let mut identity = match &self.keys {
-            None => as_given(asked)?,
+            None => asked.identity()?,
             Some(keys) => keys.verify(token.ok_or(IdentityError::Missing)?, now)?,
         };
-        if let (None, Some(id)) = (&identity.device, asked.device_id) {
-            identity.device = Some(checked("device_id", DeviceId::new(id))?);
+        if identity.device.is_none() {
+            identity.device = asked.device()?;
         }
         self.revoked.check(&identity, now)?;
         Ok(identity)
@@ -110,49 +94,15 @@ impl Gate {
     }
 }
 
-/// The identity that the client claims, without a check.
-fn as_given(asked: Asked<'_>) -> Result<Identity, IdentityError> {
-    let user = match asked.user_id.filter(|id| !id.is_empty()) {
-        Some(id) => checked("user_id", user_id(id))?,
-        None => anonymous(),
-    };
-    let workspaces = asked.workspace_id.unwrap_or("default");
-    let workspaces: Vec<WorkspaceId> = workspaces
-        .split(',')
-        .map(|id| checked("workspace_id", WorkspaceId::new(id.trim())))
-        .collect::<Result<_, _>>()?;
-    if workspaces.len() > WORKSPACES_MAX {
-        let problem = format!("must be at most {WORKSPACES_MAX}");
-        return Err(bad("workspace_id", problem));
-    }
-    Ok(Identity {
-        user,
-        name: asked.name.and_then(shown_name),
-        device: None,
-        workspaces,
-        channels: Patterns::every(),
-        scopes: Scopes::all(),
-        issued_at: None,
-        expires_at: None,
-        open: true,
-    })
-}
-
-/// The id of an anonymous visitor. It is public, and random.
-pub(crate) fn anonymous() -> UserId {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random).expect("the system has randomness");
-    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    UserId::new(&format!("anon_{digits}")).expect("hexadecimal digits are in the alphabet")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use presence_core::{UserId, WorkspaceId};
+
     use super::*;
     use crate::config::Secret;
-    use crate::identity::{Grant, mint};
+    use crate::identity::{Grant, Patterns, mint};
 
     const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 

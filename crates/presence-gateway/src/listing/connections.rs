@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use presence_core::ChannelId;
+use presence_native::end::Dismissal;
 
 use super::may_see_hidden;
 use crate::admin::{ConnectionLine, ConnectionsHere, Question, Reply, Wanted};
@@ -11,7 +12,6 @@ use crate::dialect_name::DialectName;
 use crate::identity::{Identity, user_id_for_admin};
 use crate::journal::{Act, ConnectionId};
 use crate::request::{self, Refused};
-use crate::roll::Dismissal;
 
 /// Which connections a caller means, and what the caller calls the fields.
 #[derive(Clone, Copy, Debug)]

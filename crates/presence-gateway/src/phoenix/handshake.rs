@@ -23,7 +23,8 @@ use crate::authorized::Authorized;
 use crate::dialect::Handshake;
 use crate::http::{self, Answer, Query};
 use crate::identity::{Asked, Identity};
-use crate::request::{self, Refused, whole_number};
+use crate::numbers::whole_number;
+use crate::request::{self, Refused};
 
 /// The subprotocol that the stock client offers beside the one with the token.
 pub(super) const PROTOCOL: &str = "phoenix";

@@ -10,8 +10,9 @@ use serde_json::{Number, Value};
 
 use crate::config::PusherApp;
 use crate::identity::{Identity, Scopes, WORKSPACES_MAX, shown_name};
+use crate::numbers::whole_number;
 use crate::pusher_names::{channels_of, user_of};
-use crate::request::{self, Refused, whole_number};
+use crate::request::{self, Refused};
 
 /// The longest `channel_data` or `user_data`, in bytes.
 const DATA_BYTES_MAX: usize = 2 * META_BYTES_MAX;

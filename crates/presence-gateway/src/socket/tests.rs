@@ -1,6 +1,7 @@
 //! What only takes long: silence, clients that do not read, the way out. Time is paused, and passes when nothing else does.
 
 use presence_core::{Meta, Payload};
+use presence_native::upkeep::PONG_WAIT;
 use presence_protocol::{self as wire, Command};
 use tokio::io::DuplexStream;
 

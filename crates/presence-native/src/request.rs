@@ -1,6 +1,6 @@
 //! Checks what requests ask for: each error names its field. Dialects and the HTTP API share this.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +14,11 @@ use serde::Deserialize;
 
 use crate::closing::Why;
 use crate::color;
-use crate::identity::{Forbidden, Identity, IdentityError, shown_name, user_id};
-pub(crate) use crate::numbers::whole_number;
+use crate::identity::{BadClaim, Forbidden, Identity, shown_name, user_id};
 
 /// Why a request is refused, in the terms of the protocol.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Refused {
+pub struct Refused {
     /// The kind of refusal, for programs.
     pub code: ErrorCode,
     /// The refusal in words, for people.
@@ -28,12 +27,14 @@ pub(crate) struct Refused {
     pub field: Option<String>,
     /// How long to wait before trying again.
     pub retry_after: Option<Duration>,
+    #[doc(hidden)]
     /// Why a connection that is refused with it ends, where `code` does not say it all.
     pub ending: Option<Why>,
 }
 
 impl Refused {
-    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+    /// A refusal of this kind, in these words.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Refused {
             code,
             message: message.into(),
@@ -44,20 +45,29 @@ impl Refused {
     }
 
     /// The refusal for a field that has a bad value.
-    pub(crate) fn invalid(field: &str, why: impl Display) -> Self {
+    pub fn invalid(field: &str, why: impl Display) -> Self {
         Refused {
             field: Some(field.to_owned()),
             ..Refused::new(ErrorCode::Invalid, format!("{field} {why}"))
         }
     }
 
-    pub(crate) fn retry_after(self, span: Duration) -> Self {
+    /// The same refusal, with the time to wait before trying again.
+    pub fn retry_after(self, span: Duration) -> Self {
         Refused {
             retry_after: Some(span),
             ..self
         }
     }
 }
+
+impl Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 impl From<Refusal> for Refused {
     fn from(why: Refusal) -> Self {
@@ -91,30 +101,14 @@ impl From<Forbidden> for Refused {
     }
 }
 
-impl From<IdentityError> for Refused {
-    fn from(why: IdentityError) -> Self {
-        match &why {
-            // Where no token is needed, a bad parameter is a mistake like any other.
-            IdentityError::Claim { claim, .. } if claim.ends_with("_id") => Refused {
-                field: Some((*claim).to_owned()),
-                ..Refused::new(ErrorCode::Invalid, why.to_string())
-            },
-            IdentityError::NoKeysYet => Refused::new(ErrorCode::Unavailable, why.to_string())
-                .retry_after(Duration::from_secs(1)),
-            _ => Refused {
-                ending: match why {
-                    IdentityError::Missing => Some(Why::NoToken),
-                    IdentityError::Expired => Some(Why::Expired),
-                    _ => None,
-                },
-                ..Refused::new(ErrorCode::Unauthorized, why.to_string())
-            },
-        }
+impl From<BadClaim> for Refused {
+    fn from(why: BadClaim) -> Self {
+        Refused::invalid(why.claim, &why.problem)
     }
 }
 
 /// Checks an id of any kind.
-pub(crate) fn id<T>(field: &str, text: &str) -> Result<T, Refused>
+pub fn id<T>(field: &str, text: &str) -> Result<T, Refused>
 where
     T: std::str::FromStr<Err: Display>,
 {
@@ -122,7 +116,7 @@ where
 }
 
 /// Checks the id of a user. Nobody may ask for, or act as, a user whose name only the gateway gives.
-pub(crate) fn user(field: &str, text: &str) -> Result<UserId, Refused> {
+pub fn user(field: &str, text: &str) -> Result<UserId, Refused> {
     user_id(text).map_err(|why| Refused::invalid(field, why))
 }
 
@@ -131,10 +125,10 @@ const USERS_MAX: usize = 1000;
 /// The most people on one page.
 const PAGE_MAX: u64 = 1000;
 /// The page size if a request does not say one.
-pub(crate) const PAGE: u64 = 100;
+pub const PAGE: u64 = 100;
 
 /// Checks a list of users.
-pub(crate) fn users(field: &str, ids: &[String]) -> Result<Vec<UserId>, Refused> {
+pub fn users(field: &str, ids: &[String]) -> Result<Vec<UserId>, Refused> {
     if ids.is_empty() || ids.len() > USERS_MAX {
         let why = format!("must be 1 to {USERS_MAX} ids");
         return Err(Refused::invalid(field, why));
@@ -143,7 +137,7 @@ pub(crate) fn users(field: &str, ids: &[String]) -> Result<Vec<UserId>, Refused>
 }
 
 /// Checks the size of a page.
-pub(crate) fn page_size(limit: u64) -> Result<usize, Refused> {
+pub fn page_size(limit: u64) -> Result<usize, Refused> {
     match usize::try_from(limit) {
         Ok(size) if (1..=PAGE_MAX).contains(&limit) => Ok(size),
         _ => {
@@ -154,13 +148,13 @@ pub(crate) fn page_size(limit: u64) -> Result<usize, Refused> {
 }
 
 /// Checks a JSON text, so that it can be sent on as it is. `field` is its name in errors.
-pub(crate) fn json(text: &str, field: &str) -> Result<Arc<str>, Refused> {
+pub fn json(text: &str, field: &str) -> Result<Arc<str>, Refused> {
     let json = Json::new(text).map_err(|why| unreadable(text, field, why))?;
     Ok(json.into_text())
 }
 
 /// Why a JSON text could not be parsed: names the bad value in it, if that is the reason.
-pub(crate) fn unreadable(text: &str, field: &str, why: impl Display) -> Refused {
+pub fn unreadable(text: &str, field: &str, why: impl Display) -> Refused {
     match fault_in(text) {
         Some(fault) => {
             let field = format!("{field}{}", fault.path);
@@ -172,7 +166,7 @@ pub(crate) fn unreadable(text: &str, field: &str, why: impl Display) -> Refused 
 
 /// Reads the meta of a session: any JSON object of bounded size. With a token, nobody can show a name that
 /// is not theirs.
-pub(crate) fn meta(json: Option<Arc<str>>, identity: &Identity) -> Result<Arc<Meta>, Refused> {
+pub fn meta(json: Option<Arc<str>>, identity: &Identity) -> Result<Arc<Meta>, Refused> {
     #[derive(Default, Deserialize)]
     struct Known {
         name: Option<serde_json::Value>,
@@ -211,7 +205,7 @@ pub(crate) fn meta(json: Option<Arc<str>>, identity: &Identity) -> Result<Arc<Me
 }
 
 /// Reads the payload of a broadcast: a JSON text, or an empty one.
-pub(crate) fn payload(json: Arc<str>) -> Result<Payload, Refused> {
+pub fn payload(json: Arc<str>) -> Result<Payload, Refused> {
     Payload::from_json(json).map_err(|why| match why {
         PayloadError::TooLarge => Refused {
             field: Some("payload".to_owned()),
@@ -234,17 +228,17 @@ fn is_picture(url: &str) -> bool {
 
 /// A change of status, not yet checked: absent fields stay as they are, `null` clears them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct StatusRequest {
-    pub(crate) status: Field<Chosen>,
-    pub(crate) custom_message: Field<String>,
-    pub(crate) emoji: Field<String>,
-    pub(crate) clear_after: Field<Duration>,
-    pub(crate) expires_at: Field<Timestamp>,
+pub struct StatusRequest {
+    pub status: Field<Chosen>,
+    pub custom_message: Field<String>,
+    pub emoji: Field<String>,
+    pub clear_after: Field<Duration>,
+    pub expires_at: Field<Timestamp>,
 }
 
 impl StatusRequest {
     /// The change that it asks for, checked.
-    pub(crate) fn checked(self, now: Timestamp) -> Result<StatusChange, Refused> {
+    pub fn checked(self, now: Timestamp) -> Result<StatusChange, Refused> {
         let expiry = match (self.clear_after, self.expires_at) {
             (Field::Value(_), Field::Value(_)) => {
                 let why = "and clear_after exclude each other";
@@ -302,10 +296,10 @@ fn chosen_of(chosen: Chosen) -> presence_core::Chosen {
 }
 
 /// The longest name of an event, in characters.
-pub(crate) const EVENT_CHARS_MAX: usize = 64;
+pub const EVENT_CHARS_MAX: usize = 64;
 
 /// Checks the name of an event that clients send each other.
-pub(crate) fn event_name(text: &str) -> Result<Arc<str>, Refused> {
+pub fn event_name(text: &str) -> Result<Arc<str>, Refused> {
     if (1..=EVENT_CHARS_MAX).contains(&text.chars().count()) && is_fit_name(text) {
         return Ok(text.into());
     }
@@ -316,7 +310,7 @@ pub(crate) fn event_name(text: &str) -> Result<Arc<str>, Refused> {
 }
 
 /// Whether a name that programs compare may be shown as it is.
-pub(crate) fn is_fit_name(text: &str) -> bool {
+pub fn is_fit_name(text: &str) -> bool {
     presence_core::text::shown(text) == text
 }
 

@@ -84,13 +84,13 @@ impl Scopes {
     }
 
     /// The scopes with these names. Unknown names are ignored, because a newer gateway may know them.
-    pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Scopes {
+    pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Scopes {
         names.into_iter().filter_map(Scope::named).collect()
     }
 
     /// Our scopes in an OAuth `scope`. That is about other services too, so only names with `presence:` count. `None`
     /// if there are none.
-    pub(super) fn in_oauth(scope: &str) -> Option<Scopes> {
+    pub fn in_oauth(scope: &str) -> Option<Scopes> {
         let ours: Vec<&str> = scope
             .split_whitespace()
             .filter(|name| name.starts_with(PREFIX))

@@ -11,11 +11,11 @@ use presence_protocol::command::{self, Command};
 use presence_protocol::event::{self, Answer};
 use presence_protocol::{self as wire, DecodeError, DecodeErrorKind, Mode, Target, TopicId};
 
-use super::Native;
 use super::events::{user_of, user_status_of};
+use super::{Native, Next};
 use crate::closing::{Closing, Why};
-use crate::dialect::Next;
-use crate::out::Out;
+use crate::frame::Frames;
+use crate::host::{Host, Operation};
 use crate::rates::CommandClass;
 use crate::request::{self, Refused, StatusRequest};
 use crate::rows::{AfterRequest, RowsRequest};
@@ -28,20 +28,20 @@ enum Reply {
     Follows,
 }
 
-impl Native {
+impl<H: Host> Native<H> {
     /// Does what a frame asks for. Answers that are ready at once go to `out`.
-    pub(super) async fn obey(
+    pub async fn obey(
         &mut self,
         frame: Result<Command, DecodeError>,
-        out: &mut Out,
+        out: &mut impl Frames,
     ) -> Next {
-        let now = self.authorized.app().now();
+        let now = self.authorized.host().now();
         let command = match frame {
             Ok(command) => command,
             Err(error) => {
                 let kind = error.kind;
-                let app = self.authorized.app();
-                app.metrics.refused(error.code());
+                let host = self.authorized.host();
+                host.refused(error.code());
                 let message = wire::Event::Error(error.into());
                 out.push(self.encoding.encode(&message));
                 let is_too_much = match kind {
@@ -54,7 +54,7 @@ impl Native {
                     DecodeErrorKind::Unknown => true,
                     // A mistake in a value is a command like any other that is refused.
                     DecodeErrorKind::Invalid => {
-                        let rates = &app.config.rates;
+                        let rates = host.rates();
                         self.buckets.take(now, CommandClass::Other, rates).is_err()
                     }
                 };
@@ -72,7 +72,7 @@ impl Native {
             return Next::Leave;
         }
         let ref_ = command.ref_().cloned();
-        let rates = &self.authorized.app().config.rates;
+        let rates = self.authorized.host().rates();
         if let Err(why) = self.buckets.take(now, class_of(&command), rates) {
             self.count(&why);
             out.push(self.encoding.error(why, ref_));
@@ -103,7 +103,7 @@ impl Native {
         now: Timestamp,
         command: Command,
         reference: Option<Reference>,
-        out: &mut Out,
+        out: &mut impl Frames,
     ) -> Result<Reply, Refused> {
         let authorized = &mut self.authorized;
         let asked = match command {
@@ -177,16 +177,20 @@ impl Native {
                 return Ok(Reply::Is(Box::pin(self.get(it)).await?));
             }
             Command::Channels(it) => {
-                return Ok(Reply::Is(Box::pin(self.channels(it)).await?));
+                let ref_ = it.ref_.clone();
+                return self.operate(ref_, Operation::Channels(it)).await;
             }
             Command::Nodes(it) => {
-                return Ok(Reply::Is(self.nodes(it)?));
+                let ref_ = it.ref_.clone();
+                return self.operate(ref_, Operation::Nodes(it)).await;
             }
             Command::Connections(it) => {
-                return Ok(Reply::Is(Box::pin(self.connections(it)).await?));
+                let ref_ = it.ref_.clone();
+                return self.operate(ref_, Operation::Connections(it)).await;
             }
             Command::Disconnect(it) => {
-                return Ok(Reply::Is(Box::pin(self.disconnect(it)).await?));
+                let ref_ = it.ref_.clone();
+                return self.operate(ref_, Operation::Disconnect(it)).await;
             }
             Command::OpenWindow(it) => {
                 let topic = topic_of(&it.place)?;
@@ -199,7 +203,7 @@ impl Native {
             }
             // That something was heard is noted for every frame.
             Command::Heartbeat(_) => {
-                authorized.app().metrics.heartbeat();
+                authorized.host().heartbeat();
                 authorized.grant(reference);
                 Ok(())
             }
@@ -242,7 +246,20 @@ impl Native {
         Ok(self.answer(it.ref_, Answer::Statuses(event::Statuses { statuses })))
     }
 
-    pub(super) fn answer(&self, ref_: Option<wire::Ref>, result: Answer) -> Bytes {
+    /// Answers a command of an operator. It is one of the answers of many bytes, of which a connection may have so many.
+    async fn operate(
+        &self,
+        ref_: Option<wire::Ref>,
+        operation: Operation,
+    ) -> Result<Reply, Refused> {
+        let host = self.authorized.host();
+        let result = Box::pin(host.operate(&self.authorized, operation)).await?;
+        let frame = self.answer(ref_, result);
+        self.authorized.spend(frame.len());
+        Ok(Reply::Is(frame))
+    }
+
+    fn answer(&self, ref_: Option<wire::Ref>, result: Answer) -> Bytes {
         let result = Some(result);
         self.encoding
             .encode(&wire::Event::Ok(event::Ok { ref_, result }))

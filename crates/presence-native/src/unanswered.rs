@@ -7,7 +7,7 @@ use presence_hub::Reference;
 /// The commands of a connection that the hub has not answered yet. A connection that waits for nothing has no memory
 /// here; the hub's mailboxes and the rates of the connection bound how many there are.
 #[derive(Debug)]
-pub(crate) struct Unanswered<T> {
+pub struct Unanswered<T> {
     next: u64,
     waiting: BTreeMap<u64, T>,
 }
@@ -23,18 +23,18 @@ impl<T> Default for Unanswered<T> {
 
 impl<T> Unanswered<T> {
     /// A reference for the next command.
-    pub(crate) fn next(&mut self) -> Reference {
+    pub fn next(&mut self) -> Reference {
         self.next += 1;
         Reference(self.next)
     }
 
     /// Notes that the hub has taken the command with this reference, and will answer it.
-    pub(crate) fn note(&mut self, reference: Reference, what: T) {
+    pub fn note(&mut self, reference: Reference, what: T) {
         self.waiting.insert(reference.0, what);
     }
 
     /// What the answered command was about.
-    pub(crate) fn answered(&mut self, reference: Reference) -> Option<T> {
+    pub fn answered(&mut self, reference: Reference) -> Option<T> {
         self.waiting.remove(&reference.0)
     }
 }

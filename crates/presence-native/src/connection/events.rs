@@ -12,7 +12,7 @@ use presence_protocol::{self as wire, Epoch, Json, Mode, TopicId};
 
 /// The native event for `event`.
 // Longer than a screen because it is a table: an arm for each kind of event.
-pub(super) fn event_of(event: &Event) -> wire::Event {
+pub fn event_of(event: &Event) -> wire::Event {
     match event {
         Event::Everyone {
             topic,
@@ -154,7 +154,7 @@ fn row_of(row: &Row) -> event::Row {
 }
 
 /// What was lost, as the target of a watch.
-pub(super) fn target_of(lost: &Lost) -> wire::Target {
+pub fn target_of(lost: &Lost) -> wire::Target {
     match lost {
         Lost::Topic(Topic::Channel(channel)) => wire::Target::Channel(channel.to_string()),
         Lost::Topic(Topic::Workspace(workspace)) => wire::Target::Workspace(workspace.to_string()),
@@ -163,7 +163,7 @@ pub(super) fn target_of(lost: &Lost) -> wire::Target {
 }
 
 /// The status of a user, as an answer to `presence:get`.
-pub(crate) fn user_status_of(public_view: &PublicView) -> event::UserStatus {
+pub fn user_status_of(public_view: &PublicView) -> event::UserStatus {
     let status = status_of(public_view);
     event::UserStatus {
         user_id: status.user_id,
@@ -176,7 +176,7 @@ pub(crate) fn user_status_of(public_view: &PublicView) -> event::UserStatus {
 }
 
 /// A person in a roster.
-pub(crate) fn user_of(person: &Person) -> event::User {
+pub fn user_of(person: &Person) -> event::User {
     let Look {
         status,
         message,
@@ -257,7 +257,7 @@ fn status_of(public_view: &PublicView) -> event::Status {
 }
 
 /// What a user sees of themselves, told to `session`.
-pub(super) fn own_of(own_view: &OwnView, session: Option<SessionId>) -> event::Own {
+pub fn own_of(own_view: &OwnView, session: Option<SessionId>) -> event::Own {
     event::Own {
         user_id: own_view.user.text(),
         status: chosen_of(own_view.chosen),
@@ -302,7 +302,7 @@ fn place_of(topic: &Topic) -> TopicId {
 }
 
 /// The session's id in the native protocol.
-pub(super) fn session_of(session: SessionId) -> wire::Session {
+pub fn session_of(session: SessionId) -> wire::Session {
     wire::Session(session.as_u128())
 }
 
@@ -310,7 +310,7 @@ fn texts(users: &[UserId]) -> Vec<Arc<str>> {
     users.iter().map(UserId::text).collect()
 }
 
-pub(crate) fn visible_of(status: Visible) -> wire::Visible {
+pub fn visible_of(status: Visible) -> wire::Visible {
     match status {
         Visible::Online => wire::Visible::Online,
         Visible::Away => wire::Visible::Away,
@@ -319,7 +319,7 @@ pub(crate) fn visible_of(status: Visible) -> wire::Visible {
     }
 }
 
-pub(crate) fn chosen_of(chosen: Chosen) -> wire::Chosen {
+pub fn chosen_of(chosen: Chosen) -> wire::Chosen {
     match chosen {
         Chosen::Online => wire::Chosen::Online,
         Chosen::Away => wire::Chosen::Away,
@@ -329,7 +329,7 @@ pub(crate) fn chosen_of(chosen: Chosen) -> wire::Chosen {
     }
 }
 
-pub(crate) fn activity_of(activity: Activity) -> wire::Activity {
+pub fn activity_of(activity: Activity) -> wire::Activity {
     match activity {
         Activity::Active => wire::Activity::Active,
         Activity::Idle => wire::Activity::Idle,
@@ -337,7 +337,7 @@ pub(crate) fn activity_of(activity: Activity) -> wire::Activity {
     }
 }
 
-pub(crate) fn kind_of(kind: DeviceKind) -> wire::DeviceKind {
+pub fn kind_of(kind: DeviceKind) -> wire::DeviceKind {
     match kind {
         DeviceKind::Web => wire::DeviceKind::Web,
         DeviceKind::Mobile => wire::DeviceKind::Mobile,

@@ -11,7 +11,7 @@ use crate::request::Refused;
 
 /// Why the gateway closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub enum Why {
     /// The client left, or ended its session.
     Left,
     /// The gateway is stopping.
@@ -50,7 +50,7 @@ pub(crate) enum Why {
 
 impl Why {
     /// The reason in one or two words.
-    pub(crate) fn reason(self) -> &'static str {
+    pub fn reason(self) -> &'static str {
         match self {
             Why::Left => "you left",
             Why::Restarting => "restarting",
@@ -72,8 +72,31 @@ impl Why {
         }
     }
 
+    /// The reason as one word for metrics and logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Why::Left => "left",
+            Why::Restarting => "restarting",
+            Why::Full => "full",
+            Why::WrongType => "wrong_type",
+            Why::NotWebSocket => "not_websocket",
+            Why::NotUtf8 => "not_utf8",
+            Why::FrameTooLarge => "frame_too_large",
+            Why::Malformed => "malformed",
+            Why::NoToken => "no_token",
+            Why::Unauthorized => "unauthorized",
+            Why::Expired => "expired",
+            Why::Forbidden => "forbidden",
+            Why::TimedOut => "timed_out",
+            Why::Replaced => "replaced",
+            Why::Kicked => "kicked",
+            Why::TooSlow => "too_slow",
+            Why::Flooding => "flooding",
+        }
+    }
+
     /// What is recorded as the cause of a connection that the gateway closes for this reason.
-    pub(crate) fn cause(self) -> Cause {
+    pub fn cause(self) -> Cause {
         match self {
             Why::Left => Cause::Client,
             Why::Restarting => Cause::Drain,
@@ -92,7 +115,7 @@ impl Why {
     }
 
     /// Whether the client should connect again.
-    pub(crate) fn reconnect(self) -> bool {
+    pub fn reconnect(self) -> bool {
         match self {
             Why::Restarting
             | Why::Full
@@ -115,7 +138,7 @@ impl Why {
     }
 
     /// The same reason, with a time after which the client should connect again.
-    pub(crate) fn after(self, span: Duration) -> Closing {
+    pub fn after(self, span: Duration) -> Closing {
         Closing {
             why: self,
             retry_after: Some(span),
@@ -139,21 +162,37 @@ impl From<Ended> for Why {
 
 /// The close of a connection: the reason, and when the client should connect again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Closing {
+pub struct Closing {
     /// The reason of the close.
-    pub(crate) why: Why,
+    pub why: Why,
     /// How long the client should wait before it connects again, if the gateway says so.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
 impl Closing {
     /// Closes a client that kept exceeding its rates.
-    pub(crate) fn flooding() -> Self {
+    pub fn flooding() -> Self {
         Why::Flooding.after(Duration::from_secs(5))
     }
 
+    /// Closes a client whose session has ended. Of clients that are asked to come back, not all come at once: `lot` is a
+    /// random number of the connection.
+    pub fn of(ended: Ended, lot: u32) -> Self {
+        let why = Why::from(ended);
+        match why {
+            Why::Full => why.after(Duration::from_millis(2000 + u64::from(lot % 3000))),
+            _ => why.into(),
+        }
+    }
+
+    /// Closes a client because the server stops. Clients come back later still than those of a drain, and not all at
+    /// once, so that the next process is not overrun when it starts. `lot` is a random number of the connection.
+    pub fn restarting(lot: u32) -> Self {
+        Why::Restarting.after(Duration::from_millis(200 + u64::from(lot % 2000)))
+    }
+
     /// Closes a client that was refused before it was let in.
-    pub(crate) fn at_the_door(refused: &Refused) -> Self {
+    pub fn at_the_door(refused: &Refused) -> Self {
         if let Some(why) = refused.ending {
             return why.into();
         }
@@ -178,16 +217,16 @@ impl From<Why> for Closing {
 
 /// The close frame that the gateway sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Farewell {
+pub struct Farewell {
     /// The close code of the WebSocket.
-    pub(crate) code: u16,
+    pub code: u16,
     /// The reason in the frame, in words.
-    pub(crate) reason: &'static str,
+    pub reason: &'static str,
 }
 
 impl Farewell {
     /// A close frame with `code`, and with the reason that all dialects use for `why`.
-    pub(crate) fn new(code: u16, why: Why) -> Self {
+    pub fn new(code: u16, why: Why) -> Self {
         let reason = why.reason();
         Farewell { code, reason }
     }

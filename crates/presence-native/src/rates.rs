@@ -1,25 +1,67 @@
 //! How often a connection may do each kind of thing, in every dialect.
 
+use std::time::Duration;
+
 use presence_core::{Rate, Timestamp, TokenBucket};
 use presence_protocol::ErrorCode;
 
-use crate::config::Rates;
 use crate::request::Refused;
 
 /// How many refusals for going too fast, and unknown commands, a connection may cause before it is closed.
 const STRIKES: Rate = Rate {
     burst: 500,
-    every: std::time::Duration::from_millis(20),
+    every: Duration::from_millis(20),
 };
 /// How many malformed frames a connection may send before it is closed.
 const MALFORMED: Rate = Rate {
     burst: 20,
-    every: std::time::Duration::from_secs(1),
+    every: Duration::from_secs(1),
 };
+
+/// How often a connection may do each kind of thing, in all dialects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// The rate of join, update and leave.
+    pub join: Rate,
+    /// The rate of watch and unwatch.
+    pub watch: Rate,
+    /// The rate of changes of the chosen status.
+    pub status: Rate,
+    /// The rate of typing commands.
+    pub typing: Rate,
+    /// The rate of cursor and selection commands.
+    pub cursor: Rate,
+    /// The rate of broadcasts to channels.
+    pub broadcast: Rate,
+    /// The rate of list and get.
+    pub query: Rate,
+    /// The rate of heartbeat, ping, activity and authenticate.
+    pub other: Rate,
+}
+
+impl Default for Rates {
+    /// The rates that a gateway has if it is configured with none.
+    fn default() -> Self {
+        let per_second = |rate: u64, burst| Rate {
+            burst,
+            every: Duration::from_millis(1000 / rate),
+        };
+        Rates {
+            join: per_second(20, 200),
+            watch: per_second(100, 500),
+            status: per_second(1, 10),
+            typing: per_second(5, 20),
+            cursor: per_second(60, 120),
+            broadcast: per_second(20, 40),
+            query: per_second(10, 20),
+            other: per_second(5, 20),
+        }
+    }
+}
 
 /// The token buckets of one connection.
 #[derive(Debug)]
-pub(crate) struct Buckets {
+pub struct Buckets {
     classes: [TokenBucket; 8],
     strikes: TokenBucket,
     malformed: TokenBucket,
@@ -27,7 +69,7 @@ pub(crate) struct Buckets {
 
 /// A class of commands that share a token bucket.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum CommandClass {
+pub enum CommandClass {
     /// Joining a channel, changing the meta there, and leaving it.
     Join,
     /// Watching a topic, and ending that.
@@ -75,7 +117,7 @@ impl CommandClass {
 }
 
 impl Buckets {
-    pub(crate) fn full() -> Self {
+    pub fn full() -> Self {
         Buckets {
             classes: [TokenBucket::full(); 8],
             strikes: TokenBucket::full(),
@@ -88,7 +130,7 @@ impl Buckets {
     /// # Errors
     ///
     /// Fails if there is none, and says how long until there is one.
-    pub(crate) fn take(
+    pub fn take(
         &mut self,
         now: Timestamp,
         class: CommandClass,
@@ -102,12 +144,12 @@ impl Buckets {
     }
 
     /// Counts a refusal for going too fast, or an unknown command. Returns whether that was one too many.
-    pub(crate) fn strike(&mut self, now: Timestamp) -> bool {
+    pub fn strike(&mut self, now: Timestamp) -> bool {
         self.strikes.take(now, STRIKES).is_err()
     }
 
     /// Counts a malformed frame. Returns whether that was one too many.
-    pub(crate) fn malformed(&mut self, now: Timestamp) -> bool {
+    pub fn malformed(&mut self, now: Timestamp) -> bool {
         self.malformed.take(now, MALFORMED).is_err()
     }
 }

@@ -6,12 +6,12 @@
 use presence_core::{ChannelId, IdError, UserId};
 
 /// The prefix of channels and users that belong to one application and that nobody else meets.
-pub(crate) const APART: &str = "pusher/";
+pub const APART: &str = "pusher/";
 /// The prefix of the id in whose name an application's server sends.
-pub(crate) const SERVER: &str = "app:";
+pub const SERVER: &str = "app:";
 
 /// Whether `channel` belongs to a Pusher application alone.
-pub(crate) fn is_apart(channel: &ChannelId) -> bool {
+pub fn is_apart(channel: &ChannelId) -> bool {
     channel.as_str().starts_with(APART)
 }
 
@@ -29,7 +29,7 @@ pub fn user_id(id: &str) -> Result<UserId, IdError> {
 }
 
 /// Checks the id of a user for an administrator, who may also kick and erase the users of an application.
-pub(crate) fn user_id_for_admin(id: &str) -> Result<UserId, IdError> {
+pub fn user_id_for_admin(id: &str) -> Result<UserId, IdError> {
     match id.starts_with(APART) {
         true => UserId::new(id),
         false => user_id(id),

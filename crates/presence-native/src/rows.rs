@@ -8,22 +8,22 @@ use crate::request::{self, Refused};
 
 /// Where rows begin and in which order they are, not yet checked.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RowsRequest {
-    pub(crate) order: Option<Order>,
-    pub(crate) prefix: Option<String>,
-    pub(crate) after: Option<AfterRequest>,
+pub struct RowsRequest {
+    pub order: Option<Order>,
+    pub prefix: Option<String>,
+    pub after: Option<AfterRequest>,
 }
 
 /// The place of the last row before those that are asked for, not yet checked.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AfterRequest {
-    pub(crate) joined_at: Option<u64>,
-    pub(crate) name: Option<String>,
-    pub(crate) user_id: Option<String>,
+pub struct AfterRequest {
+    pub joined_at: Option<u64>,
+    pub name: Option<String>,
+    pub user_id: Option<String>,
 }
 
 /// The place of `person` in `order` as one text, from which a later page goes on.
-pub(crate) fn cursor_of(order: Order, person: &Person) -> String {
+pub fn cursor_of(order: Order, person: &Person) -> String {
     match order {
         Order::Joined => format!("{}.{}", person.joined_at.as_millis(), person.user),
         Order::Name => format!("{} {}", person.user, person.sorted_name()),
@@ -53,7 +53,7 @@ impl AfterRequest {
 
 impl RowsRequest {
     /// Lets the rows begin after the place that a text of [`cursor_of`] says.
-    pub(crate) fn after_cursor(self, text: &str) -> Result<Self, Refused> {
+    pub fn after_cursor(self, text: &str) -> Result<Self, Refused> {
         let wrong = || Refused::invalid("after", "must be the `next` of a page in the same order");
         let after = AfterRequest::of_cursor(self.order(), text).ok_or_else(wrong)?;
         let request = RowsRequest {
@@ -69,7 +69,7 @@ impl RowsRequest {
     }
 
     /// The order of the rows.
-    pub(crate) fn order(&self) -> Order {
+    pub fn order(&self) -> Order {
         self.order.unwrap_or(match &self.prefix {
             Some(_) => Order::Name,
             None => Order::Joined,
@@ -77,7 +77,7 @@ impl RowsRequest {
     }
 
     /// The rows that it asks for, checked.
-    pub(crate) fn checked(self) -> Result<Span, Refused> {
+    pub fn checked(self) -> Result<Span, Refused> {
         let order = self.order();
         if let Some(prefix) = &self.prefix {
             check_name("prefix", prefix)?;
@@ -127,7 +127,7 @@ impl RowsRequest {
     }
 
     /// The window of `limit` rows that it asks for, checked.
-    pub(crate) fn window(self, limit: Option<u64>) -> Result<Window, Refused> {
+    pub fn window(self, limit: Option<u64>) -> Result<Window, Refused> {
         let rows = limit.map_or(Some(WINDOW_ROWS_MAX), |it| usize::try_from(it).ok());
         let span = self.checked()?;
         rows.and_then(|rows| Window::new(span, rows))
