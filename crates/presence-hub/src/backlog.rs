@@ -112,7 +112,7 @@ impl Backlog {
         let send_queues = match self.send_queues.try_lock() {
             Ok(send_queues) => send_queues,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Somebody is at it, or opens or closes one: then the next who adds something is.
+            // Another thread holds the lock. The next thread that adds something tries again.
             Err(TryLockError::WouldBlock) => return,
         };
         let all: Vec<Arc<SendQueue>> = send_queues.values().filter_map(Weak::upgrade).collect();

@@ -55,7 +55,7 @@ pub(crate) enum PeopleMessage {
     },
     /// Forgets what was recorded of a user.
     Unrecord(UserId, oneshot::Sender<()>),
-    /// A session ended with this node, which died.
+    /// A session ended because its node, this incarnation, died.
     Orphaned(Incarnation, Orphan),
     /// The node is about to stop: keep sessions without a connection for this time.
     Hold(Duration, oneshot::Sender<()>),

@@ -90,7 +90,7 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    /// The same shard, which changes in `changes` whose looks are different.
+    /// The same shard. It reports to `changes` which users look different to others.
     pub(crate) fn announcing(mut self, changes: Arc<Changes>) -> Self {
         self.users.announce_looks();
         self.changes = Some(changes);

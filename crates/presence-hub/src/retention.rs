@@ -53,7 +53,7 @@ pub(crate) async fn run<P: Profiles>(
                     return;
                 }
             }
-            // Where the same are found again nothing came of it: they are here, or the store is away.
+            // If the same users are found again, none was erased: they are online, or the store is away.
             if unseen.len() < ERASED_MAX || unseen == before {
                 break;
             }

@@ -33,7 +33,7 @@ pub enum Author {
 }
 
 impl Author {
-    // In a stored token these stand for what is no process. Numbers of processes are random.
+    // Reserved values of `owner`. A process number is random, so it is practically never one of them.
     const NOBODY: u64 = 0;
     const UNREAD: u64 = u64::MAX;
 }

@@ -209,7 +209,7 @@ impl UserEvidence {
             consider(status.revision, status.chosen, status.expires_at);
         }
         let (revision, chosen, expires_at) = newest;
-        // Whoever is nowhere has their status end where somebody looks at it, and so nobody records that.
+        // The status of a user without a session ends when somebody reads it, so no gateway records the end.
         if let Some(end) = expires_at.filter(|end| *end <= self.now) {
             return ChosenSource {
                 chosen: Chosen::Online,

@@ -20,7 +20,7 @@ const BROADCASTING_NODES_MAX: usize = 16;
 pub(super) struct Fleeting {
     /// The users who type, and the sessions in which they do.
     typing: BTreeMap<UserId, BTreeSet<SessionId>>,
-    /// Of the users whose typing changed since it was last told: whether they were typing then.
+    /// Users whose typing changed since the last event, each with whether that event named them as typing.
     typing_told: BTreeMap<UserId, bool>,
     /// The last users that were told to have started, and to have stopped, if there was no room for all of them the last
     /// time.
@@ -227,7 +227,7 @@ impl Fleeting {
         roster: &Roster,
     ) -> Vec<Telling> {
         self.window.at(now);
-        // What somebody says comes before that they type, or have stopped: so who hears it in their words knows already.
+        // Broadcasts are told before typing, because a broadcast may itself say that its sender types.
         let broadcasts = std::mem::take(&mut self.broadcasts).into_iter();
         let mut tellings: Vec<Telling> = broadcasts.map(Telling::all).collect();
         if !self.typing_told.is_empty() {

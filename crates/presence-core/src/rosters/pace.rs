@@ -45,8 +45,8 @@ impl Load {
 pub(super) struct Pace {
     /// The earliest moment of the next event.
     next_at: Timestamp,
-    /// The part of a millisecond by which that is too early, because moments are whole milliseconds. A topic that speaks
-    /// at that moment waits the longer for the next one, so that the floors are right on average.
+    /// `next_at` is rounded down to a whole millisecond. This is the rest; if the topic speaks at `next_at`, it is added to
+    /// the next wait, so that the average is exact.
     rest: Duration,
 }
 

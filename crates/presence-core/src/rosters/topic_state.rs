@@ -94,7 +94,7 @@ impl TopicState {
         }
     }
 
-    /// Counts from the start: what it was told of before, nobody here has followed.
+    /// Begins a new epoch: nobody on this node has followed the old one.
     pub(super) fn begin_anew(&mut self) {
         self.history.clear();
         self.touched.clear();
@@ -111,7 +111,7 @@ impl TopicState {
         self.clock.version > 0 || !self.history.is_empty()
     }
 
-    /// Whether anyone would miss it.
+    /// Whether anybody on this node needs the topic.
     pub(super) fn is_needed(&self) -> bool {
         !self.roster.is_empty()
             || self.is_watched()
@@ -120,8 +120,8 @@ impl TopicState {
             || self.copy.as_ref().is_some_and(|it| it.is_needed())
     }
 
-    /// Whether it could speak at once. One that nobody misses is kept until then: or else, whether it must wait would tell
-    /// whether somebody has watched it meanwhile.
+    /// Whether it could speak at once. A topic that nobody needs is kept until it may speak. Otherwise the delay of its
+    /// next event would tell whether somebody had watched it.
     pub(super) fn is_quiet(&self, now: Timestamp) -> bool {
         self.quiet_at() <= now
     }

@@ -458,7 +458,7 @@ impl User {
         } else if reply_to.is_none() {
             return Then::Reconcile;
         }
-        // Even where nothing is new: a change that is told but not yet kept may be on its way.
+        // Wait even if nothing changed: an earlier, equal change may not be stored yet.
         let need = match self.profile.status.chosen.hides() {
             true => Need::Hidden,
             false => Need::Profile,

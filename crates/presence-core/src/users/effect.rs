@@ -84,7 +84,7 @@ pub enum Effect<A> {
     /// The same for somebody else, who is not to learn from the time it takes whether anything is known of the user here:
     /// ask whatever keeps profiles for good, even where the profile is at hand.
     LookUp,
-    /// Keep the profile, or of one that is [blank](Profile::is_blank) nothing; when that is done, grant the reply-to.
+    /// Save the profile; if it is [blank](Profile::is_blank), delete the stored one. Then grant `reply_to`.
     Save {
         /// The profile to store.
         profile: Profile,

@@ -30,8 +30,8 @@ impl Keeping {
         self != Keeping::Nothing && !user.is_anonymous()
     }
 
-    /// Whether a connection that was lost at `at` counts as connected: nobody can come back to a node that stops, so
-    /// whoever loses their connection then loses it with its end.
+    /// Whether a connection that was lost at `at` counts as connected. No client can come back to a node that stops. So a
+    /// connection that is lost meanwhile counts as lost when the process ends.
     fn counts_as_connected(self, at: Timestamp) -> bool {
         matches!(self, Keeping::Stopping { since } if since <= at)
     }
@@ -181,7 +181,7 @@ impl User {
             .push(Session::recalled(id, kept, alive_at, until));
         self.record(now, Some(id), None, What::Restored, out);
         self.meet_others(now, out);
-        // Only now: whoever appears has just come everywhere, and this one has not.
+        // The places are set last: `come_out` would otherwise give them a new time of joining, and this session never left.
         if let Some(session) = self.sessions.last_mut() {
             session.places = topics.into_iter().map(SessionTopic::restored).collect();
             // Others may have seen it before.

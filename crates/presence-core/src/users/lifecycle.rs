@@ -129,8 +129,8 @@ impl User {
         self.record(now, Some(by.session), None, what, out);
     }
 
-    /// Whether a session goes on here although the store has another entry of it. Whoever acted last through the session
-    /// of a service has it: a node that was cut off must not beat what was done meanwhile.
+    /// Whether a session goes on here although the store has another entry of it. The node through which a service acted
+    /// last has the session, so that a node that was cut off does not override it.
     pub(super) fn insists(&mut self, id: SessionId, stored: FencingToken) -> bool {
         let other = self.shared.as_ref().and_then(|it| it.replica.other(id));
         let acted_at = other.map(|(_, record)| record.heard_at);
@@ -165,7 +165,7 @@ impl User {
         let written = session.places.into_iter().filter(|it| it.written.is_some());
         let mut waiting = Vec::new();
         for SessionTopic { topic, .. } in written {
-            // Where it is no more, or must not be seen, nobody is about to replace the entry.
+            // If the session is not in this topic any more, or its user hides, no other node will replace the entry.
             let reason = match is_there(&topic) && !hides {
                 true => Reason::Replaced,
                 false => Reason::Left,
@@ -324,7 +324,7 @@ impl User {
         ended
     }
 
-    /// Ends the sessions that nobody has, as far as that is proven.
+    /// Ends the sessions of which it is proven that no other node has them.
     pub(super) fn end_the_proven<A>(
         &mut self,
         now: Timestamp,

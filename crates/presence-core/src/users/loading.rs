@@ -101,11 +101,11 @@ impl<A> Users<A> {
             return;
         };
         match (input, &self.members) {
-            // Asked for when they were here before: what the shared store says comes first.
+            // This answer is to an earlier load. The shared store is still being read, and comes first.
             (Input::Loaded { .. } | Input::Unread | Input::Unreadable, Some(_))
                 if loading.is_reading() => {}
             (Input::Loaded { profile }, _) => self.meet(now, user, Some(profile), out),
-            // Alone, nobody else has shown them: they wait until it is known whether they hide.
+            // A node that is alone lets them wait until it is known whether they hide: no other node shows them.
             (Input::Unread, None) => {}
             (Input::Unreadable, None) => loading.refuse_waiting(out),
             (Input::Unread | Input::Unreadable, Some(_)) => {
@@ -187,7 +187,7 @@ impl<A> Users<A> {
             (None, None) => LookedUp::Failed,
         };
         let (read, changes) = match read {
-            // Whoever changed it has not come to read it, or not yet.
+            // The node that changed the profile has not read the stored one (yet).
             Some((profile, true)) => {
                 let change = profile.as_change_of_unread();
                 out.push(Effect::Load);
@@ -218,7 +218,7 @@ impl<A> Users<A> {
             if let Some(Slot::Known(_)) = self.users.get(id) {
                 self.happen(now, id, input, out);
             } else {
-                // The one before was the last to be interested; begin again.
+                // The input before removed the last reason to keep this user, so the user begins again.
                 self.handle(now, id, input, out);
             }
         }

@@ -1,4 +1,4 @@
-//! Others who want to know how a user is who cannot be seen: offline, or hiding.
+//! Questions of others about a user who is offline or hides.
 //!
 //! An offline user is read from where profiles are kept, and a hidden one is in memory. If the hidden one were answered from
 //! there, the time that takes would tell. So whoever asks about somebody who cannot be seen takes one path, whatever is known

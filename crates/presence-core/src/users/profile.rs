@@ -64,7 +64,7 @@ impl User {
         let stored = stored.unwrap_or_else(|| Profile::new(self.id().clone()));
         let before = std::mem::replace(&mut self.profile, stored);
         if self.profile.is_blank() {
-            // What was chosen by somebody who was erased since is nobody's wish any more.
+            // The user was erased meanwhile, so the changes from before are dropped.
             self.own_changed = true;
             return;
         }

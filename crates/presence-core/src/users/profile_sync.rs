@@ -51,7 +51,7 @@ impl User {
         let mut appears = false;
         let mut profile = None;
         let mut version = None;
-        // What is told may be older than what is there; what is read was there.
+        // A patch may be older than the stored state; the answer to a read is not.
         let is_read = matches!(
             reply,
             Reply::Read {
@@ -169,7 +169,7 @@ impl User {
         if token == mine {
             return;
         }
-        // Two that both could not read it are as far as each other, and one of them may be this node.
+        // If neither writer could read the stored profile, neither knows more; one of them may be this node.
         let is_as_far = token.author() == Author::Unread && mine >= token;
         if self.unread.is_some() && !is_as_far {
             shared.author = token.author();
@@ -211,7 +211,7 @@ impl User {
             self.profile.outdate(shared.store_time(now));
             is_different = true;
         } else if stored.is_blank() {
-            // What was chosen by somebody who was erased since is nobody's wish any more.
+            // The user was erased meanwhile, so the changes from before are dropped.
             shared.pending.clear();
             self.profile.last_seen = stored.last_seen;
         }

@@ -1,4 +1,4 @@
-//! What is recorded of that which happens to a user, and what made it happen.
+//! Records the transitions of a user, each with its cause.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::history::{Cause, Transition, What};
 use crate::{Reason, SessionId, Timestamp, Topic, UserId};
 
 impl<A> Input<A> {
-    /// What makes happen what comes of this input to `user`.
+    /// The cause that is recorded for everything that follows from this input.
     pub(super) fn cause(&self, user: &User) -> Cause {
         let of_session = |by: &Connection| match user.acts_through(by.session) {
             true => Cause::Service,
@@ -68,7 +68,7 @@ impl User {
         }
     }
 
-    /// Notes what makes happen what happens from now on.
+    /// Sets the cause of all transitions that are recorded from now on.
     pub(super) fn note_cause(&mut self, cause: Cause) {
         if let Recorder::On(before) = &mut self.recorder {
             *before = cause;

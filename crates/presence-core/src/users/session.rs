@@ -35,7 +35,7 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     /// What others are shown as its id.
     alias: SessionId,
-    /// Others may have seen that.
+    /// Whether others may have seen the alias.
     is_seen: bool,
     pub(super) epoch: u32,
     pub(super) device: DeviceId,
@@ -284,14 +284,14 @@ impl Session {
         self.is_seen = true;
     }
 
-    /// Its user comes out of hiding: whoever saw the session before is not to know it again. That through which a service
-    /// acts has the same id whenever it comes, so that there is nothing to know it by.
+    /// Its user comes out of hiding: others who saw the session before must not recognise it, so it gets a new alias. A
+    /// session of a service has the same id each time, so a new alias would hide nothing.
     pub(super) fn come_out(&mut self, aliases: &mut Epochs) {
         if self.is_seen && !self.by_service {
             self.alias = aliases.next_alias();
             self.is_seen = false;
             self.is_news = true;
-            // Whoever goes on with the session has to know this one, or they would show the one before.
+            // A node that takes the session over has to know the new alias, or it would show the old one.
             for place in &mut self.places {
                 place.share = Share::Unnamed;
             }
@@ -374,7 +374,8 @@ impl Session {
         if members.is_stored(*stored_up_to) || *since + Timing::LEASE <= now {
             return Some(*reason);
         }
-        // Somebody is in trouble: people may have gone there until now.
+        // Some node cannot report that its writes are stored, so the session may have moved there at any time up to
+        // `since`.
         *stored_up_to = (*since).max(*stored_up_to);
         None
     }

@@ -347,7 +347,8 @@ impl Shared {
             self.hiding = Hiding::Noted(put.token.epoch);
             self.replica.refresh();
         }
-        // Where nothing is different, it waits to be kept since whoever made it so.
+        // If the write changed nothing, it has no version: the outbox has had a row for this revision since it was first
+        // written. Nothing is to be saved here.
         let saved = put.profile.filter(|_| put.token.author() != Author::Unread);
         (Some(put.token.epoch), saved.zip(written.version))
     }

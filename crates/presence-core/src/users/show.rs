@@ -208,8 +208,8 @@ impl User {
         }
     }
 
-    /// The projection for everybody else. Each begins an epoch: it is all there is to know, and if one went on, it would tell
-    /// who watches that somebody else has watched all the time.
+    /// The projection for everybody else. Each view begins a new epoch, because it is the whole state. An epoch that
+    /// continued would tell a new watcher that somebody else had watched the user before.
     pub(super) fn public_view(&mut self) -> PublicView {
         let epoch = self.secrets.next();
         PublicView {

@@ -183,12 +183,12 @@ impl Entrance {
     }
 }
 
-/// Whether what happens to a user is recorded.
+/// Whether the transitions of a user are recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Recorder {
     #[default]
     Off,
-    /// It is. This makes happen what happens now.
+    /// Transitions are recorded, with this cause.
     On(Cause),
 }
 

@@ -17,7 +17,7 @@ pub(super) enum Need {
     Profile,
     /// The store has the profile as it is now, and every place of the user has been told that the user hides.
     Hidden,
-    /// A request that waits for the store.
+    /// The store has the record of this session as it is now.
     Session(SessionId),
 }
 

@@ -112,7 +112,7 @@ impl Native {
         Ok(self.listed(it.ref_, Answer::Disconnected(ended)))
     }
 
-    /// The frame of a list. It is one of the answers of many bytes, of which a connection may have so many.
+    /// The frame of a list. Its bytes count against the connection's budget (`limits.states_bytes_burst`).
     fn listed(&self, ref_: Option<wire::Ref>, result: Answer) -> Bytes {
         let frame = self.answer(ref_, result);
         self.authorized.spend(frame.len());

@@ -37,7 +37,7 @@ impl Pusher {
             return;
         };
         let others = self.sessions.len() - 1;
-        // Of one who has only just come it is not known: they were counted without, and are until it is.
+        // It is not known yet whether a new user hides. Until it is, the connection is counted as before.
         if self.hiding.known.len() == others {
             self.let_hide(nobody, self.hiding.known.iter().any(|(_, hides)| *hides));
         }

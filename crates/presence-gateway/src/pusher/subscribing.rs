@@ -199,7 +199,7 @@ impl Pusher {
             _ => self.sessions[authorized].depart(channel, None),
         };
         if let Err(why) = outcome {
-            // It is still there; so is the page, which may say it again.
+            // The hub was busy, so the subscription stays. The page can unsubscribe again.
             self.subscriptions.insert(it);
             return self.refuse(&why, out);
         }

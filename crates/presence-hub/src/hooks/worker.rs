@@ -324,7 +324,8 @@ fn telling(
     Telling {
         row: row.clone(),
         after: known.revision,
-        // Somebody may hide meanwhile. A channel may change all the time, and who hides is not in it.
+        // A telling about a user must be exact, because they may hide meanwhile. One about a channel need not be: hidden
+        // users are not in it.
         is_exact: matches!(row.subject, Subject::User(_)),
         last_notified: match last_notified {
             None if known.revision == 0 => Edit::Keep,

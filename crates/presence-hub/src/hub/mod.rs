@@ -177,7 +177,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::TooMany`] if the user has too many sessions. [`Refusal::Unavailable`] if the profile store does not
-    /// work, if too much waits for the user; [`Refusal::Stopped`] if the hub has stopped.
+    /// answer, or if too many inputs wait for the user. [`Refusal::Stopped`] if the hub has stopped.
     pub async fn connect(&self, entry: Entry) -> Result<Session, Refusal> {
         self.let_in(entry, None).await
     }

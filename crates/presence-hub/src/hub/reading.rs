@@ -29,7 +29,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if one of the profiles cannot be read, if too much waits for one of the users;
+    /// [`Refusal::Unavailable`] if one of the profiles cannot be read, or if too many inputs wait for one of the users.
     /// [`Refusal::Stopped`] if the hub has stopped.
     pub async fn public_views(&self, users: &[UserId]) -> Result<Vec<PublicView>, Refusal> {
         let mut asked = Vec::with_capacity(users.len());

@@ -193,7 +193,7 @@ impl Hub {
 
 /// The session through which services act for `user`: one per user, for any number of services and calls.
 fn acting(user: &UserId) -> Connection {
-    // It is as unlikely to be the same as a random session id as two of those are.
+    // It equals a random session id as rarely as two random ids are equal.
     let number = fnv1a_128(user.as_str().bytes());
     Connection::of_service(SessionId::from_u128(number))
 }

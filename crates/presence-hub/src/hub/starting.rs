@@ -63,7 +63,7 @@ impl Local {
         }
     }
 
-    /// Has changes be looked for from now on.
+    /// Lets the webhook dispatcher look for changes from now on.
     fn begin(&self) {
         self.partitions.send_replace((0..PARTITIONS).collect());
     }

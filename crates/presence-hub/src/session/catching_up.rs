@@ -20,7 +20,7 @@ impl Session {
     /// that the client has: the session no longer watches the topic, or is about to get a state that covers the event.
     pub(super) fn follows(&mut self, event: &Event) -> bool {
         match event {
-            // Whoever has just come is told with everybody else, however many that are: what it knows it need not hear.
+            // A newcomer gets the same event as all others. Drop it if its version is already known.
             Event::Summary { topic, clock, .. } if self.has(topic, *clock) => false,
             Event::Everyone { topic, clock, .. }
             | Event::Summary { topic, clock, .. }

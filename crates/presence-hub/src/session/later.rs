@@ -109,7 +109,7 @@ impl Session {
                 self.topics.insert(topic.clone(), watched);
             }
         }
-        // Who asks again has what they asked for before when they have what they ask for now.
+        // This request takes the place of one that still waits: one state answers both.
         self.forget_later(&topic);
         self.later.push(Later {
             topic,

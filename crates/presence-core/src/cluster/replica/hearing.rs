@@ -278,8 +278,8 @@ impl<V: StoredEntry> Replica<V> {
             }
             match remote.missing {
                 Missing::No => remote.missing = missing,
-                // The store can be reached. Whoever has the session now may have removed its entry already, unheard: once every node
-                // has said all until now, it is known.
+                // The node that has the session may have removed the entry, and this node may have missed that. It knows when
+                // every node has reported that its writes up to now are stored.
                 Missing::Moved { .. } => remote.missing = Missing::Loss { since: now },
                 Missing::Gap { .. } | Missing::Loss { .. } => {}
                 Missing::Superseded => heard.changes.push((*session, Err(Reason::Lost))),

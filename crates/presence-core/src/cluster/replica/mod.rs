@@ -26,7 +26,7 @@ use self::sync::{Sync, When};
 use super::{FencingToken, Guard, Membership, Record, Request, SessionRecord, Subject};
 use crate::{Member, Reason, SessionId, Timestamp};
 
-/// How long a removal is remembered: a server that takes over may not know about it, and that shows only then.
+/// How long a removal is remembered, because a server that takes over may have missed it and still have the entry.
 const REMEMBERED: Duration = Duration::from_secs(20);
 /// The time after which the store is asked again if it did not answer.
 const RETRY: Duration = Duration::from_millis(500);
@@ -191,7 +191,8 @@ impl<V: StoredEntry> Replica<V> {
         self.is_reading() && self.ask == ask
     }
 
-    /// Whether the store has, or may have, something else of this node's than it should, or may yet turn out to.
+    /// Whether the entries of this node in the store differ, or may still turn out to differ, from what this node wants
+    /// there.
     pub(crate) fn is_needed(&self) -> bool {
         let is_writing = self.writing.is_some() || self.local.has_due();
         is_writing || self.has_stray_note() || self.memory.ends_at().is_some()
@@ -339,8 +340,8 @@ impl<V: StoredEntry> Replica<V> {
         true
     }
 
-    /// Wants no entry of a session of this node to be there, unless somebody else has it by now: [`ReplicaChanges::left`],
-    /// [`ReplicaChanges::taken`] or [`ReplicaChanges::absent`]. Says whether that is to be waited for.
+    /// Asks the store to remove the entry of a session, unless another node has the session by now. Returns whether an
+    /// answer follows: [`ReplicaChanges::left`], [`ReplicaChanges::taken`] or [`ReplicaChanges::absent`].
     pub(crate) fn leave(
         &mut self,
         now: Timestamp,

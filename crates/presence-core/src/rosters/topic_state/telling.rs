@@ -98,7 +98,7 @@ impl TopicState {
             topic: topic.clone(),
             clock: self.clock,
             people,
-            // Of everyone, as the people are: who keeps the list by changes could not make up for those left out.
+            // All users who type and all cursors, because a client that applies changes never learns of those left out.
             typing: self.fleeting.typing_as_told(),
             cursors: self.fleeting.cursors(),
         });
@@ -231,7 +231,7 @@ impl TopicState {
         }
     }
 
-    /// Nobody was here as far as was told, and that changes now.
+    /// Begins a new epoch for a topic that was last told to be empty, and tells the empty state in it.
     fn tell_beginning<A>(
         &mut self,
         newcomer: Option<SessionId>,
@@ -296,7 +296,7 @@ impl TopicState {
             ),
         };
         self.is_big = self.roster.len() > people || self.roster.weight() > bytes;
-        // Also where nobody wants it: when the next one is due is not to tell whether somebody did.
+        // This is done even if nobody watches the summary. Otherwise the time of the next one would tell whether somebody had.
         self.summary_due = true;
         if self.is_big || was_big {
             self.history.clear();
