@@ -153,7 +153,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
 
     /// The occupied slot that comes first, and the time at which it begins.
     fn next_slot(&self) -> Option<(usize, u64)> {
-        // What is in a lower level always comes before what is in a higher one.
+        // All timers of a lower level come before those of a higher one.
         let level = self.occupied.iter().position(|&slots| slots != 0)?;
         let shift = level as u32 * SLOT_BITS;
         let here = (self.turned >> shift) as u32 % SLOTS as u32;

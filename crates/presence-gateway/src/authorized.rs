@@ -524,7 +524,7 @@ impl Authorized {
             ..
         } = self;
         let joined = session.joined();
-        // Whoever joins and watches asks for both, so who may not watch any more is told to be out, and is.
+        // A session that joins and watches asked for both. If it may not watch any more, it is told that it is out, and is.
         let unseen = |channel: &ChannelId| {
             let topic = Topic::Channel(channel.clone());
             session.watches_topic(&topic) && identity.may_watch_channel(channel).is_err()

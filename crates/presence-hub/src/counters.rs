@@ -29,7 +29,7 @@ pub struct Counters {
     pub save_failures: AtomicU64,
     /// How many profiles wait to be stored now, one for each user.
     pub unsaved: AtomicU64,
-    /// How many profiles waited in the shared store when this node last looked, in the parts that it looks after.
+    /// How many profiles waited in the shared store when this node last looked, in the partitions that it looks after.
     pub waiting: AtomicU64,
     /// When the oldest of those profiles began to wait, in milliseconds since 1970.
     pub waiting_since: AtomicU64,

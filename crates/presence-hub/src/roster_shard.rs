@@ -122,6 +122,7 @@ impl RosterShard {
         }
     }
 
+    // Longer than a screen because it is a table: an arm for each message.
     fn take(&mut self, message: RosterMessage, effects: &mut Vec<Effect<ReplyTo>>) {
         let now = self.now;
         match message {
@@ -131,7 +132,7 @@ impl RosterShard {
                     _ => None,
                 };
                 self.rosters.handle(now, input, effects);
-                // Afterwards: whoever finds the note reads what is new.
+                // Afterwards, so that a reader that finds the note reads the new state.
                 if let Some((changes, Topic::Channel(channel))) = written {
                     changes.note_channel(now, &channel);
                 }

@@ -52,9 +52,9 @@ impl SharedEvent {
         }
     }
 
-    /// The encoding of the event with the number `dialect`, which the first caller makes with `encode`.
+    /// The encoding of the event with the number `slot`, which the first caller makes with `encode`.
     ///
-    /// The program chooses what each number below [`DIALECTS_MAX`] stands for, and must use it for one encoding only.
+    /// The program chooses what each number below [`ENCODINGS_MAX`] stands for, and must use it for one encoding only.
     /// `encode` runs at most once for each event and number. All watchers get the same bytes, so the result must depend
     /// on the event alone: what is different for each connection is written before or after these bytes. Cloning the
     /// bytes is cheap, because they are shared. Calls for the same encoding wait for each other.

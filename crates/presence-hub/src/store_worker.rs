@@ -326,8 +326,8 @@ async fn hold(partition: u16, until: Instant, replies: Replies) -> Finished {
 
 /// The requests of a batch to open, read and close maps, by what has to be done.
 ///
-/// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A padded read is apart from
-/// that: somebody waits for each, and its reply is held back.
+/// For each subject only the last request counts: nobody waits for the earlier ones any more. Padded reads are apart:
+/// somebody waits for each, and its reply is held back.
 struct MapRequests {
     closing: Vec<Subject>,
     opening: Vec<(Subject, u32)>,

@@ -17,7 +17,7 @@ use crate::record;
 
 /// How long a server remembers which maps have changed. The script has the same number.
 const KEPT: Duration = Duration::from_secs(60);
-/// How long at least comparisons report a change again: whoever got the report may have been unable to act on it.
+/// How long at least comparisons report a change again: the receiver of the report may have been unable to act on it.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The time after which a server may have forgotten a change that this process has not seen.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(50);

@@ -35,7 +35,7 @@ impl Revocations for RedisTopics {
         let key = self.keys.revoked();
         let args = vec![Value::from(key.as_str()), Value::from(VERSION)];
         let answer = self.call(Target::Nodes, "HGET", args).await?;
-        // One that is not understood is like none: the list is read, and whoever changes it writes another one.
+        // A version that is not understood is like none: the list is read, and the next change writes another version.
         let version = answer.as_str().and_then(|it| it.parse().ok()).unwrap_or(0);
         if known != 0 && known == version {
             return Ok(None);

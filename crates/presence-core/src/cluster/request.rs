@@ -34,7 +34,7 @@ pub enum Request {
     Close(Subject),
     /// Write to the map of a subject. [`Reply::Written`] is the answer.
     Write(Write),
-    /// Write to the map of a place on behalf of a user who hides. [`Reply::Fenced`] is the answer, and goes
+    /// Write to the map of a place on behalf of a user who hides. [`Reply::PlaceHidden`] is the answer, and goes
     /// to the user.
     Fence {
         /// The user who hides.

@@ -26,8 +26,8 @@ pub(super) struct TopicState {
     whole_watchers: usize,
     summary_watchers: usize,
     clock: Clock,
-    /// The epoch of every empty place. What came before somebody was here is nothing that could be missed, so an empty place
-    /// has one state: whoever comes back to it cannot tell whether anybody, hidden or not, has watched it meanwhile.
+    /// The epoch of every empty place. A client cannot have missed anything in an empty place, so all empty places have one
+    /// state: a client that comes back cannot tell whether anybody, hidden or not, has watched the place meanwhile.
     empty_epoch: u64,
     epochs: Epochs,
     history: History,
@@ -145,7 +145,7 @@ impl TopicState {
         if self.copy.is_none() {
             return;
         }
-        // Of what somebody types or points at, the last counts.
+        // Only the last typing, or the last position, of a session counts.
         let replaces = |before: &Ephemeral| match (before, &ephemeral) {
             (Ephemeral::Typed { session: a, .. }, Ephemeral::Typed { session: b, .. }) => a == b,
             (Ephemeral::Pointed(a), Ephemeral::Pointed(b)) => a.session == b.session,

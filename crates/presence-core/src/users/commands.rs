@@ -145,7 +145,7 @@ impl<A> Users<A> {
         let mut requests = Vec::new();
         let outcome = user.hear(now, reply, members, &mut requests);
         out.extend(requests.into_iter().map(Effect::Ask));
-        // What has ended here, or appears here, is this node's to tell.
+        // This node tells of sessions that ended here, and of users who appear here.
         let origin = match outcome.appears || !outcome.left.is_empty() {
             true => Origin::Local,
             false => Origin::REMOTE,
@@ -157,7 +157,7 @@ impl<A> Users<A> {
             user.hand_over(now, *session, out);
         }
         if !outcome.left.is_empty() {
-            // Whoever came meanwhile is written first: a user with another session in a place does not leave it.
+            // Sessions that came meanwhile are written first: a user with another session in a place does not leave it.
             user.write(now, out);
         }
         for (session, reason) in &outcome.left {
@@ -392,7 +392,7 @@ impl User {
             Some(session) => {
                 session.heard_at = now;
                 self.join(now, by.session, topic.clone(), meta);
-                // Written first, watched second: who joins finds themselves there.
+                // The entry is written before the watch begins, so that a user who joins finds themselves there.
                 self.write(now, out);
                 match watch {
                     None => grant(reply_to, out),

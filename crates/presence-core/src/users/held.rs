@@ -169,7 +169,8 @@ impl User {
         } = recalled;
         let is_old = !kept.by_service && alive_at + Timing::HELD_AFTER_MAX < now;
         let is_here = self.sessions.iter().any(|it| it.id == id);
-        // They hid, and what is stored does not say so: that was not kept yet, or has ended since. To others they have left.
+        // They hid, and the stored profile does not say so: the change was not saved yet, or its time has ended since. To
+        // others they have left.
         let would_appear = self.profile.status.chosen.shown(Here::Active) != Visible::Offline;
         if is_old || is_here || (kept.is_hidden && would_appear) {
             return;

@@ -27,7 +27,7 @@ impl User {
         }
         let mut session = Session::new(now, id, device, by_service);
         if let Some(shared) = self.shared.as_ref().filter(|_| by_service) {
-            // Its id is the same each time: what is left of the last time is of an earlier epoch.
+            // Its id is the same each time. With this epoch, entries that are left of the last time are older.
             let secs = shared.store_time(now).as_millis() / 1000;
             session.epoch = u32::try_from(secs).unwrap_or(u32::MAX);
         }

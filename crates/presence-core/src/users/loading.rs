@@ -167,7 +167,7 @@ impl<A> Users<A> {
         self.users.insert(user.clone(), slot);
     }
 
-    /// Applies the inputs that waited for the profile: it has come, or with `None` it cannot be read.
+    /// Applies the inputs that waited for the profile.
     pub(super) fn meet(
         &mut self,
         now: Timestamp,

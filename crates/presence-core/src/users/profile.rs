@@ -29,7 +29,7 @@ impl User {
             None => self.profile.choose(now, change),
         };
         if let Some(changes) = &mut self.unread {
-            // What is stored may say the opposite, so it is a change even where nothing is different.
+            // The stored profile may say the opposite, so this is a change even if nothing is different here.
             if change.chosen.is_some() {
                 self.profile.is_no_guess();
             }
@@ -137,7 +137,7 @@ impl User {
 
     pub(super) fn note_heard(&mut self) {
         let seen = self.heard_at().max(self.profile.last_seen);
-        // Whoever has no session of theirs knows nothing new.
+        // A node without a session of the user knows nothing new.
         self.unsaved |= seen != self.profile.last_seen;
         self.profile.last_seen = seen;
     }

@@ -25,7 +25,8 @@ pub(super) struct Outcome {
     pub(super) stored: Vec<(SessionId, u64)>,
     /// Sessions of other nodes that this node wanted, and what became of that.
     pub(super) claims: Vec<(SessionId, Claimed)>,
-    /// The store has this revision of the profile, whoever wrote it, and everything that was changed here until then.
+    /// The store has this revision of the profile, no matter which node wrote it, and everything that was changed here
+    /// until then.
     pub(super) kept: Option<u64>,
     /// The profile to save, because this node has written it, or because another node has and the user is here, too.
     pub(super) saves: Option<Saves>,

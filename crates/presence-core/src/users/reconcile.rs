@@ -36,7 +36,7 @@ impl<A> Users<A> {
             .as_ref()
             .is_some_and(|(need, _)| need.is_of_profile());
         if let (Some(shared), Some(members)) = (&mut user.shared, &self.members) {
-            // What is told to other nodes comes first; what is kept for longer comes when they have it.
+            // The profile is written to the shared store first, and saved for longer when that has it.
             if unsaved || is_of_profile {
                 shared.put_profile();
             }

@@ -58,8 +58,8 @@ enum Told {
     /// Nothing; or that there is none; or the user is known here by now.
     #[default]
     Nothing,
-    /// The store could not be read. What is kept elsewhere may be older than what another node was told: that the user hides,
-    /// for instance.
+    /// The store could not be read. The profile that is saved elsewhere may be older than a change that another node
+    /// accepted: the user may hide, for instance.
     Away,
     /// This profile.
     Profile(FencingToken, Arc<Profile>),
@@ -95,7 +95,7 @@ pub(super) enum Putting {
 #[derive(Clone, Debug)]
 pub(super) struct UnderWay {
     token: FencingToken,
-    /// What is put; `None` where it is removed.
+    /// The profile that is put; `None` if the profile is removed.
     profile: Option<Arc<Profile>>,
     /// The number of pending changes that this profile includes.
     changes: usize,
@@ -253,7 +253,7 @@ impl Shared {
         self.over.extend(ended);
     }
 
-    /// Asks of the store what there is to ask.
+    /// Appends the requests to the store that are due.
     pub(super) fn ask(
         &mut self,
         now: Timestamp,
@@ -329,7 +329,7 @@ impl Shared {
         };
         let mut refused = written.refused.iter();
         if let Some((_, fence)) = refused.find(|(field, _)| *field == Field::Profile) {
-            // Somebody else has changed it. What they wrote comes first, and then this: once it is read.
+            // Another node has changed the profile. It is read first, and then the change of this node is applied to it.
             self.profile = Putting::Done;
             self.fenced = self.fenced.max(Some(fence.token));
             self.replica.refresh();

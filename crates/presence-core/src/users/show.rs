@@ -92,7 +92,7 @@ impl User {
             self.look_revision = time.as_millis().max(self.look_revision + 1);
         }
         if was_shown != self.is_shown() {
-            // Whoever hides is last seen at the moment of hiding; whoever is gone, when they were last alive.
+            // A user who hides is last seen at the moment of hiding; a user who is gone, when they were last alive.
             let gone = was_shown && self.sessions_anywhere() == 0;
             let seen = match origin {
                 Origin::Local if gone => Some(self.last_alive),

@@ -1,5 +1,5 @@
-//! Requests that wait until the shared store has what they changed. After that the change is kept, whichever node dies
-//! and wherever the client connects next.
+//! Requests that wait until the shared store has their change. After that the change survives the death of any node, and
+//! every node that the client connects to has it.
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ use crate::topics::hooks::HookPartition;
 /// of that subject when it changes again, or, if the endpoint knows it, when it is audited.
 pub const ROWS_PER_PARTITION_MAX: usize = 4096;
 
-/// The version of a row that no change has left: older than any change.
+/// The version of a row that opening or an audit has left, and no change. It is lower than that of any change.
 const OLDEST: u64 = 1;
 
 /// Keeps what the endpoint of webhooks was told and the events that it has not received yet, for a node that is alone. It
@@ -86,7 +86,7 @@ struct Inner {
 
 type Rows = BTreeMap<Subject, u64>;
 
-/// What the endpoint was told and what waits, in each partition.
+/// Where the state is kept beside the memory.
 #[derive(Debug)]
 struct Told {
     partitions: Vec<HookPartition>,

@@ -168,7 +168,7 @@ impl Said {
     }
 }
 
-/// Checks the first join before anybody is let in: whoever is refused it is not there, and nobody sees a moment of them.
+/// Checks the first join before the user is let in: a user whose join is refused is not shown for a moment.
 fn may_join(identity: &Identity, params: &Params<'_>, place: &PhoenixTopic) -> Result<(), Denied> {
     if !params.is_of(identity) {
         return Err(Denied::UNAUTHORIZED);

@@ -1,4 +1,4 @@
-//! Who hides, hides with all of their page: also on the channels on which nobody has a name, but every page counts.
+//! A user who hides does so with their whole page: also on the channels on which nobody has a name, but each page counts.
 
 use presence_core::{OwnView, UserId};
 use presence_protocol::{Chosen, Field};

@@ -101,7 +101,7 @@ pub(super) struct Stuck(BTreeMap<Subject, (u64, Instant)>);
 impl Stuck {
     /// The number of rows to read of each partition, to get [`ROWS_MAX`] that can be looked at.
     fn rows_max(&mut self, now: Instant) -> usize {
-        // Who was not found when it was time to look again is there no more.
+        // A row that was not found when it was time to look again is gone.
         self.0.retain(|_, (_, until)| now < *until + STUCK_FOR);
         let mut in_partition: BTreeMap<u16, usize> = BTreeMap::new();
         for subject in self.0.keys() {

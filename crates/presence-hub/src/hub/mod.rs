@@ -183,8 +183,7 @@ impl Hub {
     }
 
     /// Lets a connection in, like [`connect`](Self::connect), for a client whose protocol has no resume token.
-    /// After a restart of this node the client's session is held for it. The session goes on if the client is
-    /// `like` the one before.
+    /// After a restart of this node the client's session is held for it. The session goes on if `fingerprint` matches.
     ///
     /// # Errors
     ///

@@ -100,8 +100,8 @@ impl Hub {
         self.ask(user, input).await.map(drop)
     }
 
-    /// Extends for one presence ttl what services did for `user`: the stay in `channel`, and in every other channel
-    /// that a service let them join.
+    /// Extends for one presence ttl what services did for `user`: their presence in `channel`, and in every other
+    /// channel that a service let them join.
     ///
     /// # Errors
     ///

@@ -280,6 +280,7 @@ impl Hub {
         hub
     }
 
+    // Longer than a screen because it is a list: every part of the hub is made here, each from those before it.
     fn with<P: Profiles>(
         settings: Settings,
         profiles: Arc<P>,

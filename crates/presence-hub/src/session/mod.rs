@@ -58,10 +58,10 @@ pub struct Session {
     users: HashSet<UserId>,
     /// The channels that it is in, or has asked to join, with its meta in each.
     joined: Vec<(ChannelId, Arc<Meta>)>,
-    /// What it has to be told again, because it lagged.
+    /// The states that it has to be told again, because it lagged.
     owed: Vec<Owed>,
-    /// What was asked for again and has not come yet. It is one thing at a time, because two big ones would
-    /// displace each other.
+    /// The state that was asked for again and has not come yet. It is one at a time, because two big ones would displace
+    /// each other.
     catching_up: Option<Owed>,
     asks: u32,
     is_over: bool,

@@ -295,7 +295,7 @@ impl<V: StoredEntry> Replica<V> {
             if let Some(remote) = self.remote.get_mut(&session)
                 && remote.token > token
             {
-                // The store has gone back to what was before: whoever has the session now writes it again.
+                // The store has gone back to an earlier state: the node that has the session writes the entry again.
                 if remote.missing == Missing::No {
                     remote.missing = Missing::Loss { since: now };
                 }
@@ -324,7 +324,7 @@ impl<V: StoredEntry> Replica<V> {
             Some(local) if local.token == token => return, // an echo
             Some(local) if local.is_claim() => {}
             Some(local) if is_mine || token < local.token => {
-                // What is stored is older than it should be, unless that is on its way.
+                // The stored entry is older than the one of this node: send that again, unless it is on its way.
                 self.local.change(session, Local::send_again);
                 return;
             }
@@ -376,7 +376,7 @@ impl<V: StoredEntry> Replica<V> {
         if known.is_some_and(|it| it.token > token) {
             return;
         }
-        // What was this node's is still to be replaced.
+        // An entry that this node wrote, and handed over, still has to be replaced.
         let missing = match known.map(|it| it.missing) {
             Some(moved @ Missing::Moved { .. }) if token.owner == members.me().node => moved,
             _ => Missing::No,

@@ -85,7 +85,7 @@ pub(super) enum Removal {
 }
 
 impl<V> Wish<V> {
-    /// What the wish is once the store has carried it out. That an entry is gone is remembered until `until`.
+    /// The wish after the store has carried it out. A removal is remembered until `until`.
     pub(super) fn stored(self, until: Timestamp) -> Self {
         let progress = Progress::Stored;
         match self {

@@ -401,7 +401,8 @@ impl<V: StoredEntry> Replica<V> {
         true
     }
 
-    /// Notes that this node was declared dead, so that nothing it wrote counts. What is still true is to be put once more.
+    /// Notes that this node was declared dead, so that nothing it wrote counts. Entries that are still true have to be put
+    /// once more.
     pub(super) fn void(&mut self, now: Timestamp, members: &Membership) {
         let mut claims = Vec::new();
         self.local
@@ -484,7 +485,7 @@ impl<V: StoredEntry> Replica<V> {
             (false, true) => {
                 self.sync = Sync::Closed;
                 out.push(Request::Close(subject.clone()));
-                // What it wrote itself is still to be replaced or removed, whoever has the session now.
+                // Entries that it wrote itself still have to be replaced or removed, no matter which node has the session.
                 let me = members.me().node;
                 let remote = std::mem::take(&mut self.remote).into_iter();
                 let (mine, others): (_, BTreeMap<_, _>) =

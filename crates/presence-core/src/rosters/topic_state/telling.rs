@@ -38,7 +38,7 @@ impl TopicState {
         };
         if self.is_big || watching == Watching::Summary {
             tell(Arc::new(self.summary(topic, limits)));
-            // A summary does not say who is typing, and whoever lost track may think that somebody still is.
+            // A summary does not say who is typing, and a client that missed events may think that somebody still is.
             let mut typing = self.fleeting.typing_as_told();
             typing.truncate(limits.typing_max);
             if !typing.is_empty() || have.is_some() {
@@ -51,7 +51,7 @@ impl TopicState {
             }
             return;
         }
-        // What is kept of earlier changes is without everyone.
+        // The events that are kept of earlier changes do not have everyone.
         let have = have.filter(|_| watching != Watching::Whole);
         match have.and_then(|have| self.missing(have, limits)) {
             Some(missing) => {
@@ -226,7 +226,7 @@ impl TopicState {
         }
         self.pace.spoke(now, load, self.roster.len(), self.is_big);
         if self.fleeting.is_dirty() {
-            // It was over a limit.
+            // Some typing or cursors were over a limit.
             self.pace.not_before(self.fleeting.window_ends_at());
         }
     }
