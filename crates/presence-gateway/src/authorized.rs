@@ -32,7 +32,7 @@ enum Known {
     /// By the connection that its resume token names, if it has one.
     By(Option<Connection>),
     /// By what its protocol says, because the protocol has no resume tokens.
-    Like(Fingerprint),
+    Fingerprint(Fingerprint),
 }
 
 /// A client that was let in. A connection has one authorized session as a rule; it has none before the client has said who it is,
@@ -90,7 +90,7 @@ impl Authorized {
     ///
     /// Fails for the same reasons as [`enter`](Self::enter), and where that meta is refused: then nobody sees a moment of
     /// them.
-    pub(crate) async fn enter_like(
+    pub(crate) async fn enter_by_fingerprint(
         app: Arc<App>,
         identity: Identity,
         first: Option<(Topic, Option<Arc<str>>)>,
@@ -102,11 +102,18 @@ impl Authorized {
             Some((topic, meta)) => Some((topic, request::meta(meta, &identity)?)),
             None => None,
         };
-        let like = Fingerprint {
+        let fingerprint = Fingerprint {
             names_device,
             first,
         };
-        Authorized::let_in(app, identity, device, Known::Like(like), origin).await
+        Authorized::let_in(
+            app,
+            identity,
+            device,
+            Known::Fingerprint(fingerprint),
+            origin,
+        )
+        .await
     }
 
     async fn let_in(
@@ -118,7 +125,7 @@ impl Authorized {
     ) -> Result<Authorized, Refused> {
         let epoch = match &known {
             Known::By(resume) => resume.map(|it| it.epoch),
-            Known::Like(_) => None,
+            Known::Fingerprint(_) => None,
         };
         let entry = Entry {
             user: identity.user.clone(),
@@ -131,7 +138,7 @@ impl Authorized {
         let entered = async {
             match known {
                 Known::By(resume) => app.hub.connect(Entry { resume, ..entry }).await,
-                Known::Like(like) => app.hub.connect_like(entry, like).await,
+                Known::Fingerprint(like) => app.hub.connect_like(entry, like).await,
             }
         };
         let entered = timeout(PROFILE_WAIT, entered).await;

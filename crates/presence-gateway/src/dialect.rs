@@ -55,7 +55,7 @@ pub(crate) trait Dialect: Sized + Send + 'static {
     type Hello: Send + 'static;
 
     /// The dialect that this type implements.
-    const SPEECH: DialectName;
+    const NAME: DialectName;
 
     /// Whether the answer to a WebSocket ping keeps the session alive. A page that hangs answers pings too, so this is
     /// true only where the stock clients send nothing else by themselves, or not often enough.

@@ -56,7 +56,7 @@ pub(crate) enum Encoding {
 impl Dialect for Native {
     type Hello = Hello;
 
-    const SPEECH: DialectName = DialectName::Native;
+    const NAME: DialectName = DialectName::Native;
 
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
         let encoding_of = |name: &str| Encoding::ALL.into_iter().find(|(it, _)| *it == name);

@@ -109,7 +109,7 @@ impl Newcomer {
             }
             _ => None,
         };
-        Authorized::enter_like(app.clone(), identity, first, self.origin.clone())
+        Authorized::enter_by_fingerprint(app.clone(), identity, first, self.origin.clone())
             .await
             .map_err(|why| {
                 app.metrics.refused(why.code);
