@@ -11,7 +11,7 @@ use super::history::History;
 use super::meter::Meter;
 use super::pace::{Load, Pace};
 use super::roster::Roster;
-use super::shared::Copy;
+use super::shared::TopicCopy;
 use crate::cluster::Ephemeral;
 use crate::epochs::Epochs;
 use crate::explain::Watchers;
@@ -49,7 +49,7 @@ pub(super) struct TopicState {
     /// How long the oldest change of the last event had waited to be told.
     pub(super) told_after: Option<Duration>,
     /// What the store has of this place, if there is a store.
-    pub(super) copy: Option<Box<Copy>>,
+    pub(super) copy: Option<Box<TopicCopy>>,
     /// Sessions that began to watch before the store's entries were read.
     pub(super) waiting: Vec<(SessionId, Watching, Option<Clock>)>,
     /// What other nodes are to be told with the next event.

@@ -6,8 +6,8 @@ use super::session::Session;
 use super::shared::{Hiding, Putting, patched_profile, stored_profile};
 use super::user::User;
 use crate::cluster::{
-    Author, Claimed, FencingToken, Field, Guard, Membership, Put, ReplicaChanges, Reply, Request,
-    SessionRecord, Verdict,
+    Author, Claimed, FencingToken, Field, Guard, Hold, Membership, Put, ReplicaChanges, Reply,
+    Request, SessionRecord, Verdict,
 };
 use crate::{Profile, Reason, SessionId, Timestamp};
 
@@ -297,7 +297,7 @@ impl User {
                     _ => Guard::Newer,
                 },
                 profile: 0,
-                is_held: false,
+                hold: Hold::No,
             };
             let (id, epoch, record) = (session.id, session.epoch, Arc::new(record));
             match shared.replica.put(now, id, epoch, record, how, members) {

@@ -7,9 +7,9 @@ use super::profile_sync::Saves;
 use super::session::Session;
 use crate::cluster::store::Written;
 use crate::cluster::{
-    Author, Change, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Incarnation, Membership, News, Op,
-    Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot, Subject,
-    Write,
+    Author, Change, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Hold, Incarnation, Membership,
+    News, Op, Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot,
+    Subject, Write,
 };
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 
@@ -161,7 +161,7 @@ impl Shared {
         let how = Put {
             guard: Guard::Replaces(Some(from)),
             profile: 0,
-            is_held: false,
+            hold: Hold::No,
         };
         self.replica
             .put(now, session.id, session.epoch, record, how, members);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::local::{Local, Wish};
 use super::remote::{Missing, Remote};
-use super::sync::{EARLY_MAX, Sync, When};
+use super::sync::{EARLY_MAX, Suspect, SyncState, When};
 use super::{REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry};
 use crate::cluster::{
     Change, FencingToken, Field, Incarnation, Membership, News, Patch, Removed, Reply, Snapshot,
@@ -122,15 +122,15 @@ impl<V: StoredEntry> Replica<V> {
     fn at(&mut self, now_at: Option<Clock>) {
         // Nothing is there, and nothing is known to be.
         let is_empty = now_at.is_none() && self.remote.is_empty() && !self.has_stored();
-        let Sync::UpToDate { clock, suspect } = &mut self.sync else {
+        let SyncState::UpToDate { clock, suspect } = &mut self.sync else {
             return;
         };
         if now_at == *clock || is_empty {
-            *suspect = None;
-        } else if *suspect == Some(now_at) {
+            *suspect = Suspect::None;
+        } else if *suspect == Suspect::of(now_at) {
             self.sync.want(When::Now);
         } else {
-            *suspect = Some(now_at);
+            *suspect = Suspect::of(now_at);
         }
     }
 

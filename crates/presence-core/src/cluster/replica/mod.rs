@@ -22,7 +22,7 @@ use self::local::{Local, Locals, Progress, Removal, Sending, Wish};
 use self::memory::Memory;
 pub(crate) use self::remote::HOLD_AFTER_MOVE;
 use self::remote::{Missing, Remote};
-use self::sync::{Sync, When};
+use self::sync::{SyncState, When};
 use super::{FencingToken, Guard, Membership, Record, Request, SessionRecord, Subject};
 use crate::{Member, Reason, SessionId, Timestamp};
 
@@ -75,7 +75,7 @@ pub(crate) struct Replica<V> {
     /// The entries of other nodes' sessions.
     remote: BTreeMap<SessionId, Remote<V>>,
     memory: Memory,
-    sync: Sync,
+    sync: SyncState,
     /// The number of the last request to read the map.
     ask: u32,
     /// The tokens of the write that is under way, if one is.
@@ -105,8 +105,17 @@ pub(crate) struct Put {
     pub(crate) guard: Guard,
     /// The revision of the profile that the entry shows.
     pub(crate) profile: u64,
-    /// Whether the entry must not be sent yet.
-    pub(crate) is_held: bool,
+    /// Whether the entry may be sent.
+    pub(crate) hold: Hold,
+}
+
+/// Whether an entry that is put may be sent to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// It is sent.
+    No,
+    /// It must not be sent yet: the user's map does not name the place.
+    UntilNamed,
 }
 
 /// Whether an entry of this node's session counts.
@@ -164,7 +173,7 @@ impl<V> Default for Replica<V> {
             local: Locals::default(),
             remote: BTreeMap::new(),
             memory: Memory::default(),
-            sync: Sync::default(),
+            sync: SyncState::default(),
             ask: 0,
             writing: None,
             note: Note::default(),
@@ -239,7 +248,8 @@ impl<V: StoredEntry> Replica<V> {
         let token = self.next_token(now, epoch, members);
         self.remote.remove(&session);
         let (mut guard, mut progress) = (how.guard, Progress::DUE);
-        if how.is_held {
+        let is_held = how.hold == Hold::UntilNamed;
+        if is_held {
             progress = Progress::Held;
         }
         if let Some(local) = self.local.get(session) {
@@ -255,7 +265,7 @@ impl<V: StoredEntry> Replica<V> {
                 Wish::Entry {
                     progress: Progress::Void,
                     ..
-                } if how.is_held => Progress::Void,
+                } if is_held => Progress::Void,
                 Wish::Entry {
                     progress: Progress::Held,
                     ..
@@ -265,7 +275,7 @@ impl<V: StoredEntry> Replica<V> {
                 Wish::Gone {
                     removal: Removal::Sending(_),
                     ..
-                } if how.is_held => Progress::Void,
+                } if is_held => Progress::Void,
                 _ => progress,
             };
         }
@@ -483,7 +493,7 @@ impl<V: StoredEntry> Replica<V> {
                 Vec::new()
             }
             (false, true) => {
-                self.sync = Sync::Closed;
+                self.sync = SyncState::Closed;
                 out.push(Request::Close(subject.clone()));
                 // Entries that it wrote itself still have to be replaced or removed, no matter which node has the session.
                 let me = members.me().node;
