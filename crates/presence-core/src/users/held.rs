@@ -257,7 +257,7 @@ impl User {
                     topic,
                 }));
             }
-            if place.written.is_some() {
+            if place.has_entry() {
                 let what = What::Left(Reason::Lost);
                 self.record(now, Some(id), Some(&place.topic), what, out);
                 out.push(Effect::Write {

@@ -162,7 +162,7 @@ impl User {
             topics.any(|it| it.topic == *topic)
         };
         let hides = self.profile.status.chosen.hides();
-        let written = session.places.into_iter().filter(|it| it.written.is_some());
+        let written = session.places.into_iter().filter(SessionTopic::has_entry);
         let mut waiting = Vec::new();
         for SessionTopic { topic, .. } in written {
             // If the session is not in this topic any more, or its user hides, no other node will replace the entry.
@@ -227,7 +227,7 @@ impl User {
         let until = now + timing.grace();
         session.vanish(until, reason);
         session.lost_at = Some(now);
-        let written = session.places.iter().filter(|it| it.written.is_some());
+        let written = session.places.iter().filter(|it| it.has_entry());
         out.extend(written.map(|place| Effect::Silence {
             topic: place.topic.clone(),
             session: by.session,
@@ -395,7 +395,7 @@ impl User {
             Reason::NodeLost => self.note_cause(Cause::NodeLost),
             Reason::Left | Reason::Replaced | Reason::Kicked => {}
         }
-        let written = session.places.into_iter().filter(|it| it.written.is_some());
+        let written = session.places.into_iter().filter(SessionTopic::has_entry);
         for SessionTopic { topic, .. } in written {
             self.record(now, Some(id), Some(&topic), What::Left(reason), out);
             out.push(Effect::Write {

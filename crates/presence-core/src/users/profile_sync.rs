@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::session::Session;
-use super::shared::{Hiding, Putting, patched_profile, stored_profile};
+use super::session::{InStore, Session};
+use super::shared::{Hiding, Putting, Shared, patched_profile, stored_profile};
 use super::user::User;
 use crate::cluster::{
     Author, Claimed, FencingToken, Field, Guard, Hold, Membership, Put, ReplicaChanges, Reply,
@@ -36,6 +36,55 @@ pub(super) struct Outcome {
     pub(super) appears: bool,
 }
 
+/// What a reply of the store says of the profile.
+#[derive(Default)]
+struct ProfileNews {
+    /// The profile that the reply has.
+    profile: Option<(FencingToken, Arc<Profile>)>,
+    /// The version of the map that the reply is about.
+    version: Option<u64>,
+    /// See [`Outcome::kept`].
+    kept: Option<u64>,
+    /// See [`Outcome::saves`].
+    saves: Option<Saves>,
+    /// See [`Outcome::appears`].
+    appears: bool,
+}
+
+impl Shared {
+    /// Reads what `reply` says of the profile. `is_read` says that it answers a read of the map, and `is_here` that the
+    /// user has a session on this node.
+    fn profile_news(&mut self, reply: &Reply, is_read: bool, is_here: bool) -> ProfileNews {
+        let mut news = ProfileNews::default();
+        match reply {
+            Reply::Read {
+                snapshot: Some(snapshot),
+                ..
+            } if is_read => {
+                // The user came to this node while the store could not be read, and was not shown. They appear now.
+                news.appears = self.is_sure_now() && is_here;
+                news.profile = stored_profile(snapshot);
+                news.version = snapshot.clock.map(|it| it.version);
+                self.lacks_profile = news.profile.is_none();
+                if news.profile.is_none() {
+                    self.known = None;
+                }
+            }
+            Reply::Patched(patch) => {
+                news.profile = patched_profile(patch);
+                news.version = Some(patch.clock.version);
+                let mut fields = patch.changes.iter().map(|it| it.field);
+                if fields.any(|it| it == Field::Profile) {
+                    self.lacks_profile = news.profile.is_none();
+                }
+            }
+            Reply::Written(outcome) => (news.kept, news.saves) = self.written(outcome.as_ref()),
+            _ => {}
+        }
+        news
+    }
+}
+
 impl User {
     /// Takes in what was heard of the store.
     pub(super) fn hear(
@@ -45,13 +94,10 @@ impl User {
         members: &Membership,
         out: &mut Vec<Request>,
     ) -> Outcome {
+        let is_here = !self.sessions.is_empty();
         let Some(shared) = &mut self.shared else {
             return Outcome::default();
         };
-        let (mut kept, mut saves) = (None, None);
-        let mut appears = false;
-        let mut profile = None;
-        let mut version = None;
         // A patch may be older than the stored state; the answer to a read is not.
         let is_read = matches!(
             reply,
@@ -60,46 +106,21 @@ impl User {
                 ..
             }
         ) && shared.replica.is_reading();
-        match &reply {
-            Reply::Read {
-                snapshot: Some(snapshot),
-                ..
-            } if is_read => {
-                // The user came to this node while the store could not be read, and was not shown. They appear now.
-                appears = shared.is_sure_now() && !self.sessions.is_empty();
-                profile = stored_profile(snapshot);
-                version = snapshot.clock.map(|it| it.version);
-                shared.lacks_profile = profile.is_none();
-                if profile.is_none() {
-                    shared.known = None;
-                }
-            }
-            Reply::Patched(patch) => {
-                profile = patched_profile(patch);
-                version = Some(patch.clock.version);
-                let mut fields = patch.changes.iter().map(|it| it.field);
-                if fields.any(|it| it == Field::Profile) {
-                    shared.lacks_profile = profile.is_none();
-                }
-            }
-            Reply::Written(outcome) => (kept, saves) = shared.written(outcome.as_ref()),
-            _ => {}
-        }
+        let news = shared.profile_news(&reply, is_read, is_here);
         let heard = shared.hear(now, reply, members);
-        let mut is_erased = false;
-        if let Some((token, profile)) = profile {
-            let (revision, was_blank) = (self.profile.status.revision, self.profile.is_blank());
-            self.adopt(now, token, &profile, is_read);
-            let is_new = self.profile.status.revision != revision;
-            if is_new && !self.sessions.is_empty() && token.author() != Author::Unread {
-                saves = version.map(|version| (profile.clone(), version));
+        let mut outcome = Outcome {
+            kept: news.kept,
+            saves: news.saves,
+            appears: news.appears,
+            ..Outcome::default()
+        };
+        match news.profile {
+            Some((token, profile)) => {
+                let version = news.version;
+                self.hear_profile(now, (token, profile), version, is_read, &mut outcome);
             }
-            is_erased = self.profile.is_blank() && !was_blank;
-            if self.shared.as_ref().is_some_and(|it| !it.has_pending()) {
-                kept = Some(token.epoch.max(self.profile.status.revision));
-            }
-        } else if is_read {
-            self.pass_the_fence();
+            None if is_read => self.pass_the_fence(),
+            None => {}
         }
         self.own_changed |= !heard.changes.is_empty();
         if let Some(shared) = &mut self.shared {
@@ -114,10 +135,28 @@ impl User {
             left: heard.left,
             stored: heard.stored,
             claims: heard.claims,
-            kept,
-            saves,
-            is_erased,
-            appears,
+            ..outcome
+        }
+    }
+
+    /// Applies the profile that the map has in `version`, and notes in `outcome` what follows from it.
+    fn hear_profile(
+        &mut self,
+        now: Timestamp,
+        (token, profile): (FencingToken, Arc<Profile>),
+        version: Option<u64>,
+        is_read: bool,
+        outcome: &mut Outcome,
+    ) {
+        let (revision, was_blank) = (self.profile.status.revision, self.profile.is_blank());
+        self.adopt(now, token, &profile, is_read);
+        let is_new = self.profile.status.revision != revision;
+        if is_new && !self.sessions.is_empty() && token.author() != Author::Unread {
+            outcome.saves = version.map(|version| (profile, version));
+        }
+        outcome.is_erased = self.profile.is_blank() && !was_blank;
+        if self.shared.as_ref().is_some_and(|it| !it.has_pending()) {
+            outcome.kept = Some(token.epoch.max(self.profile.status.revision));
         }
     }
 
@@ -144,7 +183,7 @@ impl User {
         };
         for (id, revision) in &heard.stored {
             if let Some(session) = self.sessions.iter_mut().find(|it| it.id == *id) {
-                session.stored = session.stored.max(*revision);
+                session.note_stored(*revision);
             }
         }
         for id in &heard.absent {
@@ -239,7 +278,7 @@ impl User {
     /// and then an entry that shows an earlier revision is refused.
     fn write_places_again(&mut self) {
         for place in self.sessions.iter_mut().flat_map(|it| &mut it.places) {
-            place.written = place.written.map(|_| 0);
+            place.write_again();
         }
     }
 
@@ -292,9 +331,9 @@ impl User {
                 continue;
             };
             let how = Put {
-                guard: match session.stored {
-                    0 => Guard::Replaces(session.replaces),
-                    _ => Guard::Newer,
+                guard: match session.in_store {
+                    InStore::New { replaces } => Guard::Replaces(replaces),
+                    InStore::Stored(_) => Guard::Newer,
                 },
                 profile: 0,
                 hold: Hold::No,

@@ -103,9 +103,9 @@ impl SessionTopic {
         let (Recorder::On(cause), Topic::Channel(channel)) = (recorder, &self.topic) else {
             return;
         };
-        let (what, cause) = match self.written {
-            Some(_) => (What::Joined, cause),
-            None => (What::Left(Reason::Left), Cause::Hid),
+        let (what, cause) = match self.has_entry() {
+            true => (What::Joined, cause),
+            false => (What::Left(Reason::Left), Cause::Hid),
         };
         out.push(Effect::Record(Transition {
             at,

@@ -58,10 +58,7 @@ pub(super) struct Session {
     pub(super) is_news: bool,
     /// Whether the other nodes have been told that it is active.
     shared_active: bool,
-    /// The newest revision of its record that the store has; 0 if it has none of this epoch.
-    pub(super) stored: u64,
-    /// The stored entry that the first record of this epoch has to replace, if any.
-    pub(super) replaces: Option<FencingToken>,
+    pub(super) in_store: InStore,
     /// How its client is recognised when it comes back.
     pub(super) known_by: KnownBy,
     /// Whether it is a session of the earlier process that no client has come back to.
@@ -72,6 +69,28 @@ pub(super) struct Session {
     pub(super) claims_end: Option<Timestamp>,
     /// What was last stored of it for the next process, where sessions are kept.
     pub(super) journaled: Option<JournaledState>,
+}
+
+/// What the store has of the record of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InStore {
+    /// Nothing of this epoch.
+    New {
+        /// The stored entry that the first record of this epoch has to replace, if any.
+        replaces: Option<FencingToken>,
+    },
+    /// This revision of this epoch, which is the newest that the store is known to have.
+    Stored(u64),
+}
+
+impl InStore {
+    /// Nothing of this epoch, and no entry that has to be replaced.
+    const NEW: InStore = InStore::New { replaces: None };
+
+    /// Whether the store has this revision or a later one.
+    pub(super) fn has(self, revision: u64) -> bool {
+        matches!(self, InStore::Stored(stored) if revision <= stored)
+    }
 }
 
 /// How far a session is from its end.
@@ -106,8 +125,7 @@ pub(super) struct SessionTopic {
     pub(super) topic: Topic,
     pub(super) joined_at: Timestamp,
     pub(super) meta: Arc<Meta>,
-    /// The revision of the look in its roster entry; `None` while others may not see it.
-    pub(super) written: Option<u64>,
+    pub(super) entry: RosterEntry,
     pub(super) share: Share,
     /// Whether the client that goes on with the session has not joined this place again.
     pub(super) is_unclaimed: bool,
@@ -115,6 +133,17 @@ pub(super) struct SessionTopic {
     pub(super) is_journaled: bool,
     /// Whether others were shown the session there before it came to this node, or to this process.
     pub(super) was_shown: bool,
+}
+
+/// The roster entry of a session in one place, as this node wrote it last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RosterEntry {
+    /// There is none: others may not see the session there.
+    Absent,
+    /// There is one, and it has to be written again.
+    Stale,
+    /// There is one, which shows the look with this revision.
+    Written(u64),
 }
 
 /// Whether other nodes may be told that a session is in a place: not before the user's map says so.
@@ -135,7 +164,7 @@ impl SessionTopic {
             topic: joined.topic,
             joined_at: joined.joined_at,
             meta: joined.meta,
-            written: None,
+            entry: RosterEntry::Absent,
             share: Share::Unnamed,
             is_unclaimed: false,
             is_journaled: false,
@@ -157,6 +186,18 @@ impl SessionTopic {
         SessionTopic {
             was_shown: true,
             ..SessionTopic::new(joined)
+        }
+    }
+
+    /// Whether the place has a roster entry of the session, so that others may see the session there.
+    pub(super) fn has_entry(&self) -> bool {
+        self.entry != RosterEntry::Absent
+    }
+
+    /// Lets the roster entry, if there is one, be written again.
+    pub(super) fn write_again(&mut self) {
+        if self.has_entry() {
+            self.entry = RosterEntry::Stale;
         }
     }
 
@@ -202,8 +243,7 @@ impl Session {
             armed: false,
             is_news: true,
             shared_active: true,
-            stored: 0,
-            replaces: None,
+            in_store: InStore::NEW,
             known_by: KnownBy::Token,
             is_held: false,
             lost_at: None,
@@ -238,7 +278,7 @@ impl Session {
     pub(super) fn is_stored_as(&mut self, record: &SessionRecord, revision: u64) {
         self.is_news = false;
         self.shared_active = record.is_active;
-        self.stored = revision;
+        self.in_store = InStore::Stored(revision);
     }
 
     /// The record that other nodes are to be told, if it is new to them.
@@ -389,10 +429,10 @@ impl Session {
 
     /// Forgets what this node wrote of the session: it was declared dead, so that does not count any more.
     pub(super) fn void(&mut self) {
-        self.stored = 0;
+        self.in_store = InStore::NEW;
         for place in &mut self.places {
             place.share = Share::Unnamed;
-            place.written = place.written.map(|_| 0);
+            place.write_again();
         }
     }
 
@@ -401,11 +441,14 @@ impl Session {
     pub(super) fn insist(&mut self, stored: FencingToken) -> bool {
         let epoch = u32::try_from(stored.epoch).ok();
         let epoch = epoch.and_then(|it| it.checked_add(1));
-        let (Some(epoch), true) = (epoch, self.by_service && self.stored == 0) else {
+        let is_new = matches!(self.in_store, InStore::New { .. });
+        let (Some(epoch), true) = (epoch, self.by_service && is_new) else {
             return false;
         };
+        self.in_store = InStore::New {
+            replaces: Some(stored),
+        };
         self.epoch = epoch;
-        self.replaces = Some(stored);
         self.is_news = true;
         self.void();
         true
@@ -420,15 +463,21 @@ impl Session {
         }
     }
 
-    /// The store has its record up to the revision `stored`: opens the places that this names.
+    /// Notes that the store has this revision of its record.
+    pub(super) fn note_stored(&mut self, revision: u64) {
+        if !self.in_store.has(revision) {
+            self.in_store = InStore::Stored(revision);
+        }
+    }
+
+    /// Opens the places that are named by the record that the store has.
     pub(super) fn open_places(&mut self) {
-        let stored = self.stored;
         for place in &mut self.places {
             if let Share::Named(revision) = place.share
-                && revision <= stored
+                && self.in_store.has(revision)
             {
                 place.share = Share::Open;
-                place.written = place.written.map(|_| 0);
+                place.write_again();
             }
         }
     }
@@ -439,7 +488,7 @@ impl Session {
         self.epoch += 1;
         self.is_news = true;
         self.stage = Stage::Live;
-        self.stored = 0;
+        self.in_store = InStore::NEW;
         self.is_held = false;
         self.lost_at = None;
         self.heard_at = now;

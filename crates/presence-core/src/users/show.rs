@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::session::Share;
+use super::session::{RosterEntry, Share};
 use super::user::{Kinds, User};
 use super::{Audience, Effect};
 use crate::history::What;
@@ -154,17 +154,18 @@ impl User {
             let mut is_seen = false;
             let alias = session.alias();
             for place in &mut session.places {
-                let entry = match place.written {
-                    None if !shown => continue,
-                    Some(revision) if shown && revision == self.look_revision => continue,
-                    Some(_) if !shown => {
-                        place.written = None;
+                let entry = match place.entry {
+                    RosterEntry::Absent if !shown => continue,
+                    RosterEntry::Written(look) if shown && look == self.look_revision => continue,
+                    RosterEntry::Stale | RosterEntry::Written(_) if !shown => {
+                        place.entry = RosterEntry::Absent;
                         place.record(session.id, &self.profile.user, recorder, out);
                         Err(Reason::Left)
                     }
                     before => {
-                        place.written = Some(self.look_revision);
-                        if before.is_none() && !std::mem::take(&mut place.was_shown) {
+                        place.entry = RosterEntry::Written(self.look_revision);
+                        let is_new = before == RosterEntry::Absent;
+                        if is_new && !std::mem::take(&mut place.was_shown) {
                             place.record(session.id, &self.profile.user, recorder, out);
                         }
                         is_seen = true;

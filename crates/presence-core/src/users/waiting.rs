@@ -67,7 +67,7 @@ impl<A> Waiting<A> {
             Need::Session(session) => {
                 let mut stored = stored.iter();
                 let is_here = user.sessions.iter().find(|it| it.id == session);
-                is_here.is_some_and(|it| self.revision <= it.stored)
+                is_here.is_some_and(|it| it.in_store.has(self.revision))
                     || self.revision == 0
                     || stored.any(|(id, revision)| *id == session && self.revision <= *revision)
             }
