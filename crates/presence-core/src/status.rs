@@ -299,7 +299,7 @@ impl Profile {
     }
 
     /// Notes that the user has chosen whether they hide: it is not assumed any more.
-    pub(crate) fn is_no_guess(&mut self) {
+    pub(crate) fn mark_known(&mut self) {
         self.source = StatusSource::Known;
     }
 

@@ -138,7 +138,7 @@ impl Authorized {
         let entered = async {
             match known {
                 Known::By(resume) => app.hub.connect(Entry { resume, ..entry }).await,
-                Known::Fingerprint(like) => app.hub.connect_like(entry, like).await,
+                Known::Fingerprint(it) => app.hub.connect_by_fingerprint(entry, it).await,
             }
         };
         let entered = timeout(PROFILE_WAIT, entered).await;

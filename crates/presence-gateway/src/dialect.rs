@@ -12,7 +12,7 @@ use hyper::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use hyper::{Request, StatusCode};
 use presence_core::Timestamp;
 use presence_core::explain::ClientOrigin;
-use presence_hub::{DIALECTS_MAX, Delivery};
+use presence_hub::{Delivery, ENCODINGS_MAX};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -45,7 +45,7 @@ pub(crate) enum Slot {
     Pusher,
 }
 
-const _: () = assert!((Slot::Pusher as usize) < DIALECTS_MAX);
+const _: () = assert!((Slot::Pusher as usize) < ENCODINGS_MAX);
 
 /// A client wire protocol, for one connection.
 ///

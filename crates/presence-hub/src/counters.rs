@@ -99,7 +99,7 @@ impl Counters {
     }
 
     /// Notes whether the profile store has answered, or why not. The log has a line only when that changes.
-    pub(crate) fn store_is_away(&self, why: Option<&StoreError>) {
+    pub(crate) fn note_store_away(&self, why: Option<&StoreError>) {
         let was_away = self.store_away.swap(why.is_some(), Relaxed);
         let mut since = self.away_since();
         let away_for = since.map_or(Duration::ZERO, |it| it.elapsed());
@@ -134,7 +134,7 @@ impl Counters {
     }
 
     /// Notes whether the shared store answers.
-    pub(crate) fn shared_is_away(&self, is_away: bool) {
+    pub(crate) fn note_shared_away(&self, is_away: bool) {
         self.shared_away.store(is_away, Relaxed);
         let mut since = self.shared_since();
         match is_away {

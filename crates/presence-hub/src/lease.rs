@@ -234,7 +234,7 @@ impl<T: Topics> Leasing<T> {
             Effect::StoreAhead(ms) => self.router.spread(News::StoreAhead(ms)).await,
             Effect::Away(is_away) => {
                 self.log_away(is_away);
-                self.counters.shared_is_away(is_away);
+                self.counters.note_shared_away(is_away);
                 self.router.tell_away(is_away).await;
             }
         }

@@ -19,7 +19,7 @@ use crate::shared_event::SharedEvent;
 
 /// A message to a shard of users.
 #[derive(Debug)]
-pub(crate) enum PeopleMessage {
+pub(crate) enum UserMessage {
     Happened(UserId, Input<ReplyTo>),
     /// The shared store answered, or announced a change.
     Stored(UserId, Reply),

@@ -138,12 +138,12 @@ impl RosterShard {
                 }
             }
             RosterMessage::Stored(topic, reply) => {
-                let input = Input::Heard { topic, reply };
+                let input = Input::Stored { topic, reply };
                 self.rosters.handle(now, input, effects);
             }
             RosterMessage::Announced(announced) => {
                 for (topic, reply) in announced {
-                    let input = Input::Heard { topic, reply };
+                    let input = Input::Stored { topic, reply };
                     self.rosters.handle(now, input, effects);
                 }
             }
@@ -300,7 +300,7 @@ impl RosterShard {
             (Ok(None), _) => {}
             (Ok(Some(reply)), Subject::Topic(topic)) => {
                 let mut effects = Vec::new();
-                let input = Input::Heard { topic, reply };
+                let input = Input::Stored { topic, reply };
                 self.rosters.handle(self.now, input, &mut effects);
                 self.perform(&mut effects);
             }

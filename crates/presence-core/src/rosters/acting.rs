@@ -84,7 +84,7 @@ impl Rosters {
             Input::Wrote { .. }
             | Input::Watched { .. }
             | Input::Looked { .. }
-            | Input::Heard { .. }
+            | Input::Stored { .. }
             | Input::Unwatched { .. }
             | Input::Silenced { .. } => return None,
         };

@@ -158,7 +158,7 @@ impl Rosters {
                 self.place(&topic).look(now);
                 topic
             }
-            Input::Heard { topic, reply } => {
+            Input::Stored { topic, reply } => {
                 self.heard(now, &topic, reply, out);
                 topic
             }

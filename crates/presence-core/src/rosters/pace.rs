@@ -75,8 +75,8 @@ impl Pace {
         self.next_at = self.next_at.max(moment);
     }
 
-    /// The next event may come at once.
-    pub(super) fn is_over(&mut self, now: Timestamp) {
+    /// Lets the next event come at once.
+    pub(super) fn allow_now(&mut self, now: Timestamp) {
         self.next_at = now;
     }
 }

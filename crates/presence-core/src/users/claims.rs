@@ -62,8 +62,8 @@ impl<A> Users<A> {
             return refuse(Some(newcomer.reply_to), Refusal::Unavailable, out);
         };
         let fingerprint = newcomer.fingerprint.as_ref();
-        let alike = || user.recognise(&newcomer.device, fingerprint?);
-        let Some(before) = resume.or_else(alike) else {
+        let recognised = || user.recognise(&newcomer.device, fingerprint?);
+        let Some(before) = resume.or_else(recognised) else {
             return self.begin(now, id, newcomer, Origin::Local, out);
         };
         if let Some((connection, replaced)) = user.resume(now, before, out) {

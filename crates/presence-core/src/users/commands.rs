@@ -212,7 +212,7 @@ impl User {
             Input::Vanished { by, reason, .. } => {
                 self.vanish(turn.now, by, reason, turn.timing, turn.out);
             }
-            Input::Left { by, .. } => self.left(by, turn),
+            Input::Ended { by, .. } => self.ended(by, turn),
             Input::Kicked { reply_to } => self.kicked(reply_to, turn),
             Input::Erased {
                 unseen_since,
@@ -231,11 +231,11 @@ impl User {
                 meta,
                 reply_to,
             } => return self.updated(by, channel, &meta, reply_to, turn),
-            Input::Departed {
+            Input::LeftChannel {
                 by,
                 channel,
                 reply_to,
-            } => return self.departed(by, channel, reply_to, turn),
+            } => return self.left_channel(by, channel, reply_to, turn),
             Input::Chose {
                 change, reply_to, ..
             } => return self.chose(&change, reply_to, turn),
@@ -334,7 +334,7 @@ impl User {
         }
     }
 
-    fn left<A>(&mut self, by: Connection, turn: Turn<'_, A>) {
+    fn ended<A>(&mut self, by: Connection, turn: Turn<'_, A>) {
         if self.session(by).is_some() {
             self.end(turn.now, by.session, Reason::Left, turn.out);
         }
@@ -429,7 +429,7 @@ impl User {
         Then::Reconcile
     }
 
-    fn departed<A>(
+    fn left_channel<A>(
         &mut self,
         by: Connection,
         channel: ChannelId,

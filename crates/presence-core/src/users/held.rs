@@ -186,7 +186,7 @@ impl User {
         if let Some(session) = self.sessions.last_mut() {
             session.places = topics.into_iter().map(SessionTopic::restored).collect();
             // Others may have seen it before.
-            session.is_seen_now();
+            session.mark_seen();
         }
         self.own_changed = true;
     }
@@ -200,7 +200,7 @@ impl User {
         let known_by = fingerprint.known_by();
         let held = self.sessions.iter();
         let held = held.filter(|it| it.is_held && it.known_by == known_by);
-        let alike = held.filter_map(|session| {
+        let matching = held.filter_map(|session| {
             let first = fingerprint.first.as_ref().map(|(topic, meta)| {
                 let place = session.places.iter().find(|it| it.topic == *topic);
                 place.map(|it| it.meta == *meta)
@@ -212,8 +212,8 @@ impl User {
             };
             is_it.then_some((first, Reverse(session.id), session.connection()))
         });
-        let likest = alike.max_by_key(|(first, id, _)| (*first, *id))?;
-        Some(likest.2)
+        let best = matching.max_by_key(|(first, id, _)| (*first, *id))?;
+        Some(best.2)
     }
 
     /// Sets how the client of a new session is recognised.

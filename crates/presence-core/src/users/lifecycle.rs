@@ -68,7 +68,7 @@ impl User {
             .as_ref()
             .map_or(0, |it| it.replica.revision_of(id));
         let mut session = Session::take_over(now, id, epoch, record);
-        session.is_stored_as(record, revision);
+        session.note_stored_as(record, revision);
         let connection = session.connection();
         self.sessions.push(session);
         if let Some(shared) = &mut self.shared {
@@ -261,7 +261,7 @@ impl User {
             Stage::Grace { until, reason } if until <= now => {
                 self.grace_is_over(now, id, reason, out);
             }
-            Stage::Live if session.lease_ends(timing) <= now => match session.by_service {
+            Stage::Live if session.ttl_ends(timing) <= now => match session.by_service {
                 true => self.grace_is_over(now, id, Reason::TimedOut, out),
                 false => {
                     let reason = Reason::TimedOut;
@@ -304,13 +304,13 @@ impl User {
             return ended;
         };
         for session in &mut self.sessions {
-            let Some(reason) = session.is_to_be_asked(now, members) else {
+            let Some(reason) = session.due_removal(now, members) else {
                 continue;
             };
             match shared.replica.leave(now, session.id, reason, members) {
                 true => {
-                    session.is_asked();
-                    // In the same write, so that whoever hears that they are gone hears since when.
+                    session.mark_asked();
+                    // In the same write, so that a node that hears that they are gone hears since when.
                     let alive = last_alive.max(session.heard_at);
                     let seen = self.profile.last_seen.max(Some(alive));
                     self.unsaved |= is_shown && seen != self.profile.last_seen;

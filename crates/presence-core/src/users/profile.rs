@@ -31,7 +31,7 @@ impl User {
         if let Some(changes) = &mut self.unread {
             // The stored profile may say the opposite, so this is a change even if nothing is different here.
             if change.chosen.is_some() {
-                self.profile.is_no_guess();
+                self.profile.mark_known();
             }
             changes.push(change.at(now));
             if changes.len() > PENDING_MAX {

@@ -62,7 +62,7 @@ impl Shared {
                 ..
             } if is_read => {
                 // The user came to this node while the store could not be read, and was not shown. They appear now.
-                news.appears = self.is_sure_now() && is_here;
+                news.appears = self.mark_sure() && is_here;
                 news.profile = stored_profile(snapshot);
                 news.version = snapshot.clock.map(|it| it.version);
                 self.lacks_profile = news.profile.is_none();
@@ -128,7 +128,7 @@ impl User {
         }
         self.note_stored(now, &heard);
         if let Some(shared) = self.shared.as_mut().filter(|_| is_read) {
-            shared.fence_places(&self.profile.user, &self.sessions, members, out);
+            shared.hide_places(&self.profile.user, &self.sessions, members, out);
         }
         Outcome {
             taken: heard.taken,

@@ -18,11 +18,11 @@ impl<A> Input<A> {
         };
         match self {
             Input::Vanished { cause, .. }
-            | Input::Left { cause, .. }
+            | Input::Ended { cause, .. }
             | Input::Chose { by: cause, .. } => *cause,
-            Input::Joined { by, .. } | Input::Updated { by, .. } | Input::Departed { by, .. } => {
-                of_session(by)
-            }
+            Input::Joined { by, .. }
+            | Input::Updated { by, .. }
+            | Input::LeftChannel { by, .. } => of_session(by),
             Input::ServiceActed { .. } | Input::Prolonged { .. } => Cause::Service,
             Input::Kicked { .. } => Cause::Kick,
             Input::Erased { .. } => Cause::Erasure,

@@ -274,8 +274,8 @@ impl Session {
         session
     }
 
-    /// The store has this revision of its record.
-    pub(super) fn is_stored_as(&mut self, record: &SessionRecord, revision: u64) {
+    /// Notes that the store has `record` as this revision of its record.
+    pub(super) fn note_stored_as(&mut self, record: &SessionRecord, revision: u64) {
         self.is_news = false;
         self.shared_active = record.is_active;
         self.in_store = InStore::Stored(revision);
@@ -319,8 +319,8 @@ impl Session {
         self.alias = alias.unwrap_or(self.id);
     }
 
-    /// Others are about to be shown the alias.
-    pub(super) fn is_seen_now(&mut self) {
+    /// Notes that others are about to be shown the alias.
+    pub(super) fn mark_seen(&mut self) {
         self.is_seen = true;
     }
 
@@ -397,12 +397,9 @@ impl Session {
         }
     }
 
-    /// The reason with which the store is to be asked to remove the session now, if it is.
-    pub(super) fn is_to_be_asked(
-        &mut self,
-        now: Timestamp,
-        members: &Membership,
-    ) -> Option<Reason> {
+    /// Returns the reason with which the store has to be asked now to remove the session. If it is too early for that, notes
+    /// up to when everything has to be stored first, and returns `None`.
+    pub(super) fn due_removal(&mut self, now: Timestamp, members: &Membership) -> Option<Reason> {
         let Stage::Ending {
             since,
             reason,
@@ -420,8 +417,8 @@ impl Session {
         None
     }
 
-    /// The store was asked to remove it.
-    pub(super) fn is_asked(&mut self) {
+    /// Notes that the store was asked to remove it.
+    pub(super) fn mark_asked(&mut self) {
         if let Stage::Ending { proof, .. } = &mut self.stage {
             *proof = Proof::Asked;
         }
@@ -445,12 +442,12 @@ impl Session {
         let (Some(epoch), true) = (epoch, self.by_service && is_new) else {
             return false;
         };
-        self.in_store = InStore::New {
-            replaces: Some(stored),
-        };
         self.epoch = epoch;
         self.is_news = true;
         self.void();
+        self.in_store = InStore::New {
+            replaces: Some(stored),
+        };
         true
     }
 
@@ -530,7 +527,7 @@ impl Session {
         channels.count() >= max && !self.is_in(topic)
     }
 
-    pub(super) fn lease_ends(&self, timing: &Timing) -> Timestamp {
+    pub(super) fn ttl_ends(&self, timing: &Timing) -> Timestamp {
         match self.activity {
             Activity::Hidden => self.heard_at + timing.ttl() * Timing::HIDDEN_FACTOR,
             Activity::Active | Activity::Idle => self.heard_at + timing.ttl(),
@@ -543,7 +540,7 @@ impl Session {
             Stage::Ending { since, .. } if now < since + Timing::LEASE => since + Timing::LEASE,
             // It is asked for again when the store is heard of.
             Stage::Ending { .. } => now + Timing::LEASE,
-            Stage::Live => self.lease_ends(timing),
+            Stage::Live => self.ttl_ends(timing),
         };
         let ends = self.claims_end.map_or(ends, |at| at.min(ends));
         let idle_at = self.hidden_since + Timing::HIDDEN_IDLE_AFTER;

@@ -191,7 +191,7 @@ impl User {
                 });
             }
             if is_seen {
-                session.is_seen_now();
+                session.mark_seen();
             }
         }
     }

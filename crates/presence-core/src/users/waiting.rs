@@ -29,7 +29,7 @@ impl Need {
 
 /// A request that waits until a profile or a record is stored or read.
 #[derive(Debug)]
-pub(super) struct Waiting<A> {
+pub(super) struct WaitingRequest<A> {
     need: Need,
     /// The revision of the profile, or of the record of the session.
     revision: u64,
@@ -37,7 +37,7 @@ pub(super) struct Waiting<A> {
     reply_to: A,
 }
 
-impl<A> Waiting<A> {
+impl<A> WaitingRequest<A> {
     /// Waits for what is true of `user` now.
     pub(super) fn of(now: Timestamp, user: &User, need: Need, reply_to: A) -> Self {
         let shared = user.shared.as_ref();
@@ -45,7 +45,7 @@ impl<A> Waiting<A> {
             Need::Profile | Need::Hidden => user.profile.status.revision,
             Need::Session(session) => shared.map_or(0, |it| it.replica.revision_of(session)),
         };
-        Waiting {
+        WaitingRequest {
             need,
             revision,
             until: now + PATIENCE,
@@ -77,7 +77,12 @@ impl<A> Waiting<A> {
 
 impl<A> Users<A> {
     /// Lets a request wait. It is answered at once if the store has the change already, or if too many requests wait.
-    pub(super) fn wait(&mut self, id: &UserId, waiting: Waiting<A>, out: &mut Vec<Effect<A>>) {
+    pub(super) fn wait(
+        &mut self,
+        id: &UserId,
+        waiting: WaitingRequest<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
         let Some(Slot::Known(user)) = self.users.get(id) else {
             return refuse(Some(waiting.reply_to), Refusal::Unavailable, out);
         };

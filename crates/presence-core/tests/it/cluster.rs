@@ -764,7 +764,7 @@ impl Stage {
             },
             ["is", "granted", "late"] => return self.grant(node, &user, by.unwrap()),
             ["is", "given", "up"] => return self.give_up(node, &user, by.unwrap()),
-            ["leaves"] => users::Input::Left {
+            ["leaves"] => users::Input::Ended {
                 by: by.unwrap(),
                 cause: Cause::Client,
             },
@@ -941,12 +941,12 @@ impl Stage {
                 self.followers.remove(&(node, subject));
                 return;
             }
-            Request::Fence { user, write } => {
+            Request::HidePlace { user, write } => {
                 self.apply(&subject, &write.ops);
                 let Subject::Topic(topic) = subject else {
                     panic!("{subject} is no place");
                 };
-                let reply = Reply::Fenced {
+                let reply = Reply::PlaceHidden {
                     topic,
                     is_done: true,
                 };

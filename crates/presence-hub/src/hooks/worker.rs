@@ -132,7 +132,7 @@ impl Stuck {
 
 /// The number of events that wait in one partition, and since when.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct WaitingEvents {
     pub(super) count: usize,
     pub(super) oldest: Option<Timestamp>,
 }
@@ -151,7 +151,7 @@ pub(super) struct Looked {
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
     /// What waits in the partitions that were asked about.
-    pub(super) waiting: Vec<(u16, Waiting)>,
+    pub(super) waiting: Vec<(u16, WaitingEvents)>,
     /// How many events the endpoint has accepted; `None` if it has not.
     pub(super) taken: Option<usize>,
     /// The partitions whose store has failed.
@@ -277,7 +277,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
             let count = queued.count;
             delivered
                 .waiting
-                .push((partition, Waiting { count, oldest }));
+                .push((partition, WaitingEvents { count, oldest }));
             upto.extend(queued.events.last().map(|it| (partition, it.number)));
             events.extend(queued.events);
         }

@@ -12,7 +12,7 @@ use presence_core::{
 use tokio::sync::oneshot;
 
 use super::Hub;
-use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
+use crate::mailbox::{ReplyTo, RosterMessage, UserMessage};
 
 impl Hub {
     /// Changes the status of `user`, on behalf of a service. Returns when the change is safely stored.
@@ -123,7 +123,7 @@ impl Hub {
     ///
     /// [`Refusal::NoSession`] if no service acts for the user; [`Refusal::Stopped`] if the hub has stopped.
     pub async fn act_leave(&self, user: &UserId, channel: ChannelId) -> Result<(), Refusal> {
-        let input = |reply_to| Input::Departed {
+        let input = |reply_to| Input::LeftChannel {
             by: acting(user),
             channel,
             reply_to: Some(reply_to),
@@ -157,7 +157,7 @@ impl Hub {
             payload,
             reply_to: Some(ReplyTo::Caller(reply)),
         });
-        let message = PeopleMessage::Forward(Topic::Channel(channel), message);
+        let message = UserMessage::Forward(Topic::Channel(channel), message);
         let _ = self.people.of(user).send(message).await;
         answer.await.map_err(|_| Refusal::Stopped)?.map(drop)
     }

@@ -5,7 +5,7 @@ use presence_core::{Clock as Version, Event, Topic, UserId};
 
 use super::Session;
 use crate::delivery::Watched;
-use crate::mailbox::{PeopleMessage, ReplyTo};
+use crate::mailbox::{ReplyTo, UserMessage};
 
 /// Something that a session has to be told again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Session {
                     {
                         let message =
                             self.watch_message(topic.clone(), watching, known, self.reply_to(None));
-                        let message = PeopleMessage::Forward(topic.clone(), message);
+                        let message = UserMessage::Forward(topic.clone(), message);
                         let topic = topic.clone();
                         let _ = self.people.of(&self.user).send(message).await;
                         if let Some(watched) = self.topics.get_mut(&topic) {
@@ -102,7 +102,7 @@ impl Session {
                     let reply_to = ReplyTo::Reader(self.send_queue.clone());
                     let as_owner = true;
                     let input = Input::Asked { as_owner, reply_to };
-                    let message = PeopleMessage::Happened(self.user.clone(), input);
+                    let message = UserMessage::Happened(self.user.clone(), input);
                     let _ = self.people.of(&self.user).send(message).await;
                 }
             }

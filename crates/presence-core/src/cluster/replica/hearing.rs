@@ -27,7 +27,7 @@ impl<V: StoredEntry> Replica<V> {
                 self.at(clock);
                 ReplicaChanges::default()
             }
-            Reply::Fenced { .. } | Reply::Ephemeral(_) => ReplicaChanges::default(),
+            Reply::PlaceHidden { .. } | Reply::Ephemeral(_) => ReplicaChanges::default(),
         }
     }
 

@@ -165,7 +165,7 @@ impl TopicState {
         load: Load,
         out: &mut Vec<Effect<A>>,
     ) {
-        self.pace.is_over(now);
+        self.pace.allow_now(now);
         self.tell(now, topic, limits, load, out);
     }
 
