@@ -264,8 +264,8 @@ fn who_is_new_while_the_store_is_away_is_shown_to_nobody_until_it_is_back() {
      1 ann chooses busy
      1 bob/tab connects
      1 bob/tab joins room:2
-     1 bob chooses away
-     > 1 room:1 ~bob away
+     1 bob chooses busy
+     > 1 room:1 ~bob busy
  5s  the store is back
  8s  .
      > 1 room:1 +ann busy
